@@ -1,0 +1,104 @@
+# The front door. `make help` lists what is behind it.
+
+GO       ?= go
+TAGS     := nomsgpack
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 20s
+
+# Packages whose own tests must cover MINCOVER per cent of their statements.
+MINCOVER := 85
+COVERED  := internal/canonical internal/providers/mastercard internal/providers/mypos internal/unattended \
+            internal/cache internal/gateway
+
+# Go keeps its caches below HOME. Where that is unset or cannot be written, as on some build machines, a
+# directory of one's own among the temporary ones stands in.
+ifneq ($(shell test -n "$$HOME" && test -w "$$HOME" && echo ok),ok)
+export HOME := $(shell d="$${TMPDIR:-/tmp}/ais-gateway-$$(id -u)" && mkdir -p -m 700 "$$d" && test -O "$$d" && echo "$$d")
+endif
+
+# A checkout that belongs to another user has no version to stamp, and must build all the same.
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+
+# Tools are built once for each version of theirs and of Go's, and kept outside of the tree.
+GOVERSION := $(shell $(GO) env GOVERSION)
+KEEP      := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ais-gateway/tools
+version   = $(shell sed -n 's|^[[:space:]]*$(1) \(v[^ ]*\).*|\1|p' tools/go.mod)
+LINT      := $(KEEP)/golangci-lint-$(call version,github.com/golangci/golangci-lint/v2)-$(GOVERSION)
+GOTESTSUM := $(KEEP)/gotestsum-$(call version,gotest.tools/gotestsum)-$(GOVERSION)
+DEADCODE  := $(KEEP)/deadcode-$(call version,golang.org/x/tools)-$(GOVERSION)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help run demo build test check unit lint fmt arch fuzz bench faults cover redis compiler clean
+
+help: ## this list
+	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## the gateway with simulators of both providers and a Redis of its own, to try it by hand
+	$(GO) run -tags $(TAGS) ./cmd/gateway sandbox
+
+demo: ## the same, walked through by itself: what every call answers
+	$(GO) run -tags $(TAGS) ./cmd/gateway sandbox --demo
+
+build: ## bin/gateway
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gateway ./cmd/gateway
+
+test: redis compiler lint demo unit ## everything: linters, demo, all tests with the race detector; installs redis-server if need be
+
+check: test ## what continuous integration runs: the same
+
+unit: redis compiler $(GOTESTSUM) ## all tests with the race detector, and the floor of coverage, without the rest
+	@mkdir -p bin
+	$(GO) -C tools test ./...
+	@CGO_ENABLED=1 $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- \
+		-race -tags $(TAGS) -timeout 10m -coverprofile=bin/cover.out ./...
+	@$(GO) -C tools run ./cover -quiet -min $(MINCOVER) ../bin/cover.out $(COVERED)
+
+lint: $(LINT) $(DEADCODE) arch ## linters, formatting, dead code, and that every import rule bites
+	$(LINT) run ./...
+	cd tools && $(LINT) run --config ../.golangci.yml ./...
+	@dead="$$($(DEADCODE) -test -tags $(TAGS) ./...)" || exit 1; \
+		if [ -n "$$dead" ]; then echo "code that nothing reaches:"; echo "$$dead"; exit 1; fi
+
+fmt: $(LINT) ## formats the code and orders its imports
+	$(LINT) fmt ./...
+	cd tools && $(LINT) fmt --config ../.golangci.yml ./...
+
+arch: $(LINT) ## plants each forbidden import and sees that its rule reports it
+	$(GO) -C tools run ./arch -lint $(LINT)
+
+fuzz: ## every fuzz target for FUZZTIME (20s)
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -n 1 dirname | sort -u | while read -r dir; do \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | cut -c 6-); do \
+			echo "$$dir $$target"; \
+			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$dir" </dev/null; \
+		done; \
+	done
+
+bench: redis ## all benchmarks
+	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
+
+faults: redis ## plants faults in the code one at a time: the tests must catch each. ONLY=name,name for some
+	@$(GO) -C tools run ./faults -only '$(ONLY)'
+
+cover: redis ## how much of the packages that matter most their own tests cover; fails under 85 %
+	@mkdir -p bin
+	$(GO) test -tags $(TAGS) -coverprofile=bin/cover.out $(addprefix ./,$(COVERED))
+	@$(GO) -C tools run ./cover -min $(MINCOVER) ../bin/cover.out $(COVERED)
+
+redis: ## installs redis-server, which tests need, unless it is there
+	@tools/need redis
+
+compiler: # the race detector needs cgo, and that a C compiler
+	@tools/need cc
+
+clean: ## removes what was built in the tree
+	rm -rf bin
+
+$(LINT): TOOL = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(GOTESTSUM): TOOL = gotest.tools/gotestsum
+$(DEADCODE): TOOL = golang.org/x/tools/cmd/deadcode
+$(LINT) $(GOTESTSUM) $(DEADCODE):
+	@mkdir -p $(@D)
+	@echo "building $(@F), once"
+	@$(GO) -C tools build -o $@.new $(TOOL) && mv $@.new $@

@@ -1,0 +1,460 @@
+package main_test
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/sandbox"
+)
+
+const (
+	wood     = "/v1/aspsps/" + mastercardsim.WoodBank
+	balances = "/accounts/" + mastercardsim.Account + "/balances"
+)
+
+func TestDemo(t *testing.T) {
+	began := time.Now()
+	p := start(t, nil, "sandbox", "--demo")
+	if code := p.ended(); code != 0 || !strings.Contains(p.stdout.String(), "Each step showed what it says.") {
+		t.Errorf("exit %d\n%s%s", code, p.stdout.String(), p.stderr.String())
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// The tour must be able to fail: a bank that answers nonsense shows nothing.
+func TestTourFailsWhereNothingIsShown(t *testing.T) {
+	w := world(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if strings.Contains(r.URL.Path, "balances") {
+				rw.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			next.ServeHTTP(rw, r)
+		})
+	}})
+	p := serve(t, w.ConfigFile)
+	if err := w.Tour(t.Context(), io.Discard, p.api); err == nil || !strings.Contains(err.Error(), "step 2") {
+		t.Errorf("got %v", err)
+	}
+}
+
+var pasted = regexp.MustCompile(`(?m)^  curl -i (\S+)(.*)$`)
+
+// The sandbox answers within a second, in less than 60 MB, and every line that it offers for pasting works.
+func TestSandbox(t *testing.T) {
+	began := time.Now()
+	p := start(t, nil, "sandbox")
+	var lines [][]string
+	eventually(t, "the guide stands", func() bool {
+		lines = pasted.FindAllStringSubmatch(p.stdout.String(), -1)
+		return strings.Contains(p.stdout.String(), "Ctrl-C")
+	})
+	if len(lines) != 8 {
+		t.Fatalf("%d lines to paste\n%s", len(lines), p.stdout.String())
+	}
+	call(t, http.MethodGet, lines[6][1])
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("the first answer took %v", took)
+	}
+	for _, line := range lines {
+		var header []string
+		for _, h := range regexp.MustCompile(`-H '([^']*)'`).FindAllStringSubmatch(line[2], -1) {
+			name, value, _ := strings.Cut(h[1], ": ")
+			header = append(header, name, value)
+		}
+		if resp, body := call(t, http.MethodGet, line[1], header...); resp.StatusCode != http.StatusOK {
+			t.Errorf("%s%s\n%d %s", line[1], line[2], resp.StatusCode, body)
+		}
+	}
+	if runtime.GOOS == "linux" {
+		if mb := residentMB(t, p.Process.Pid); mb >= 60 {
+			t.Errorf("%d MB", mb)
+		}
+	}
+	p.terminate()
+	if code := p.ended(); code != 0 {
+		t.Errorf("exit %d\n%s", code, p.stderr.String())
+	}
+}
+
+// Three gateways, one Redis, fifty callers at once for each consent: four calls reach the bank.
+func TestNeverAFifth(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	var gateways []string
+	for range 3 {
+		gateways = append(gateways, serve(t, w.ConfigFile).api)
+	}
+	consents := make([]string, 10)
+	for i := range consents {
+		consents[i] = mastercardsim.FreshConsent + uuid.NewString()
+	}
+	paths := []string{"/accounts", balances, "/accounts/account1/balances"}
+	var mu sync.Mutex
+	answered := map[int]int{}
+	var wg sync.WaitGroup
+	for i := range 500 {
+		wg.Go(func() {
+			resp, _ := call(t, http.MethodGet, gateways[i%3]+wood+paths[i/10%3], "Consent-ID", consents[i%10], "Cache-Control", "no-cache")
+			mu.Lock()
+			defer mu.Unlock()
+			answered[resp.StatusCode]++
+		})
+	}
+	wg.Wait()
+	if answered[200] == 0 || answered[429] == 0 || answered[200]+answered[429] != 500 {
+		t.Errorf("answers by status: %v", answered)
+	}
+	reached := map[string]int{}
+	for _, c := range w.Ledger.Calls() {
+		reached[c.Consent]++
+	}
+	for _, consent := range consents {
+		for range 2 { // what sharing has saved is still there, and no more
+			for range 4 {
+				call(t, http.MethodGet, gateways[0]+wood+balances, "Consent-ID", consent)
+			}
+		}
+	}
+	reached = map[string]int{}
+	for _, c := range w.Ledger.Calls() {
+		reached[c.Consent]++
+	}
+	for _, consent := range consents {
+		if reached[consent] != 4 {
+			t.Errorf("%d calls reached the bank, want 4", reached[consent])
+		}
+	}
+	if n := len(w.Ledger.Breaches()); n != 0 {
+		t.Errorf("the bank refused %d calls", n)
+	}
+}
+
+func TestTermination(t *testing.T) {
+	arrived := make(chan struct{}, 1)
+	w := world(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			arrived <- struct{}{}
+			time.Sleep(700 * time.Millisecond)
+			next.ServeHTTP(rw, r)
+		})
+	}})
+	p := serve(t, w.ConfigFile)
+	if resp, body := call(t, http.MethodGet, p.admin+"/readyz"); resp.StatusCode != 200 || !strings.Contains(body, `"redis":"ok"`) {
+		t.Errorf("before: %d %s", resp.StatusCode, body)
+	}
+	answered := make(chan int)
+	go func() {
+		resp, _ := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
+		answered <- resp.StatusCode
+	}()
+	<-arrived
+	p.terminate()
+	eventually(t, "it says that it drains", func() bool {
+		resp, body := call(t, http.MethodGet, p.admin+"/readyz")
+		return resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(body, "draining")
+	})
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("what was under way is answered %d", status)
+	}
+	if code := p.ended(); code != 0 || !strings.Contains(p.stdout.String(), `"msg":"stopped"`) {
+		t.Errorf("exit %d\n%s", code, p.stdout.String())
+	}
+}
+
+func TestAdmin(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	p := serve(t, w.ConfigFile)
+	for range 5 {
+		call(t, http.MethodGet, p.api+wood+balances, "Consent-ID", mastercardsim.Consent)
+	}
+	call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7")
+	if resp, body := call(t, http.MethodGet, p.admin+"/livez"); resp.StatusCode != 200 || !strings.Contains(body, "live") {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	resp, body := call(t, http.MethodGet, p.admin+"/metrics")
+	if resp.StatusCode != 200 {
+		t.Fatalf("%d", resp.StatusCode)
+	}
+	for _, want := range []string{
+		`ais_unattended_slots_total{ais_aspsp_id="` + mastercardsim.WoodBank + `",event="taken"`,
+		`event="refused"`, `ais_cache_results_total{`, `ais_breaker_state{`,
+		`http_route="/v1/aspsps/{aspspId}/accounts/{accountId}/balances"`, `http_server_request_duration_seconds_bucket`,
+		`url_template="/accounts/account/balances"`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+		if resp, _ := call(t, http.MethodGet, p.api+path); resp.StatusCode != http.StatusNotFound {
+			t.Errorf("callers reach %s: %d", path, resp.StatusCode)
+		}
+	}
+}
+
+// Nothing personal comes out at a place where it does not belong.
+func TestNothingPersonalLeaks(t *testing.T) {
+	server := redistest.Start(t)
+	w, err := sandbox.Start(t.Context(), sandbox.Options{
+		Address: "127.0.0.1:0", Redis: "{mode: standalone, addresses: ['" + server.Addr + "']}",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	p := serve(t, w.ConfigFile)
+	var problems strings.Builder
+	consents := []string{
+		mastercardsim.Consent, mastercardsim.ConsentExpired, mastercardsim.ConsentServerError, mastercardsim.ConsentSeveral,
+		mastercardsim.FreshConsent + "canary",
+	}
+	for _, consent := range consents {
+		for _, path := range []string{"/accounts", balances, "/accounts/CANARY-ACCOUNT/balances", "/accounts/%FF/balances", "/unattended-access", "/CANARY-ROUTE"} {
+			resp, body := call(t, http.MethodGet, p.api+wood+path+"?q=CANARY-QUERY", "Consent-ID", consent,
+				"PSU-IP-Address", "203.0.113.99", "PSU-User-Agent", "CANARY-AGENT", "PSU-Geo-Location", "CANARY-GEO",
+				"TPP-Customer-ID", "CANARY-CUSTOMER", "Merchant-ID", "CANARY-MERCHANT", "Merchant-Name", "CANARY-NAME",
+				"Provider-Authorization", "Bearer CANARY-TOKEN", "User-Agent", "CANARY-BROWSER", "Cookie", "CANARY-COOKIE")
+			if resp.StatusCode != 200 {
+				problems.WriteString(body)
+			}
+		}
+	}
+	for _, consent := range []string{mypossim.GoodConsent, mypossim.Consent401ConsentExpired, mypossim.Consent429Quota} {
+		for _, path := range []string{"/accounts", "/accounts/" + mypossim.GoodAccount + "/balances"} {
+			resp, body := call(t, http.MethodGet, p.api+"/v1/aspsps/"+sandbox.MyPOS+path, "Consent-ID", consent,
+				"Provider-Authorization", "Bearer "+mypossim.GoodToken)
+			if resp.StatusCode != 200 {
+				problems.WriteString(body)
+			}
+		}
+	}
+	_, metrics := call(t, http.MethodGet, p.admin+"/metrics")
+	p.terminate()
+	p.ended()
+	places := map[string]string{
+		"log": p.stdout.String(), "standard error": p.stderr.String(), "metrics": metrics, "problems": problems.String(),
+		"Redis": everything(t, server.Addr),
+	}
+	secrets := append(consents, mypossim.GoodConsent, mypossim.GoodToken, mypossim.GoodAccount, mastercardsim.Account, sandbox.Key,
+		"203.0.113.99", "CANARY", "BG57INTF40015004462007", "20000055779911", "Jane Roe", "John Doe", "102.56", "sandbox-mypos-key")
+	for place, text := range places {
+		if len(text) == 0 && place != "standard error" {
+			t.Errorf("nothing was found in %s", place)
+		}
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q stands in the %s", secret, place)
+			}
+		}
+	}
+}
+
+// everything is all keys and values of a Redis.
+func everything(t *testing.T, address string) string {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: address})
+	defer rdb.Close()
+	keys, err := rdb.Keys(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, key := range keys {
+		dump, err := rdb.Dump(t.Context(), key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.WriteString(key + dump)
+	}
+	return all.String()
+}
+
+func TestCheck(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	good, err := os.ReadFile(w.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, old, new string
+		faults         []string
+	}{
+		{"good", "", "", nil},
+		{"unknown key", "server: {", "server: {adress: x, ", []string{"server.adress (line 2)"}},
+		{"an adapter's key", "consumerKey:", "consumerKay:", []string{"providers.mastercard.consumerKay (line 8)", "providers.mastercard.consumerKey (line 8)"}},
+		{"unknown provider", "  mypos: {", "  nobody: {baseURL: 'https://a.example'}\n  mypos: {", []string{"providers.nobody (line 9)"}},
+		{
+			"many at once", "server: {", "sever: {", []string{"sever (line 2)"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "gateway.yaml")
+			text := strings.Replace(string(good), tt.old, tt.new, 1)
+			if tt.old != "" && text == string(good) {
+				t.Fatal("nothing was changed")
+			}
+			if tt.name == "many at once" {
+				text = strings.Replace(text, "unit: resource", "unit: customer", 1)
+				text = strings.Replace(text, "signing-key.pem", "mypos-key", 1)
+				tt.faults = append(tt.faults, "providers.mastercard.signingKeyFile (line 8)", "aspsps[1].unattended.unit (line 12)")
+			}
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, command := range []string{"check", "serve"} {
+				if command == "serve" && tt.faults == nil {
+					continue
+				}
+				out, err := exec.Command(binary, command, "--config", file).CombinedOutput()
+				if (err == nil) != (tt.faults == nil) {
+					t.Errorf("%s: %v\n%s", command, err, out)
+				}
+				if n := strings.Count(strings.TrimSpace(string(out)), "\n") + 1; tt.faults != nil && n != len(tt.faults) {
+					t.Errorf("%s: %d faults, want %d\n%s", command, n, len(tt.faults), out)
+				}
+				for _, fault := range tt.faults {
+					if !strings.Contains(string(out), fault+": ") {
+						t.Errorf("%s: no %s in\n%s", command, fault, out)
+					}
+				}
+			}
+		})
+	}
+	out, err := exec.Command(binary, "check", "--config", w.ConfigFile, "--print").Output()
+	if err != nil || !strings.Contains(string(out), "freshFor: 10m") || strings.Contains(string(out), "PRIVATE KEY") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	file := filepath.Join(t.TempDir(), "effective.yaml")
+	if err := os.WriteFile(file, out, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(binary, "check", "--config", file).CombinedOutput(); err != nil {
+		t.Errorf("what is printed is not accepted: %v\n%s", err, out)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{nil, 2, "usage:"},
+		{[]string{"fly"}, 2, `no command "fly"`},
+		{[]string{"serve"}, 2, "--config FILE is missing"},
+		{[]string{"check"}, 2, "--config FILE is missing"},
+		{[]string{"serve", "--config", "/no/such/file"}, 1, "/no/such/file: does not exist"},
+		{[]string{"check", "--config", "/no/such/file"}, 1, "/no/such/file: does not exist"},
+		{[]string{"serve", "--confg", "x"}, 2, "confg"},
+		{[]string{"check", "--config", "x", "y"}, 2, `"y" is not understood`},
+		{[]string{"sandbox", "--address", "nowhere"}, 1, "server.address"},
+		{[]string{"version"}, 0, "gateway "},
+		{[]string{"help"}, 0, "usage:"},
+	} {
+		p := start(t, nil, tt.args...)
+		if code := p.ended(); code != tt.code || !strings.Contains(p.stdout.String()+p.stderr.String(), tt.says) {
+			t.Errorf("%q: exit %d, want %d\n%s%s", tt.args, code, tt.code, p.stdout.String(), p.stderr.String())
+		}
+	}
+}
+
+// A port that is taken is said, and nothing is left running.
+func TestPortTaken(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	first := serve(t, w.ConfigFile)
+	text, err := os.ReadFile(w.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	taken := strings.Replace(string(text), `address: "127.0.0.1:0"`, `address: "`+strings.TrimPrefix(first.api, "http://")+`"`, 1)
+	if err := os.WriteFile(file, []byte(taken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, nil, "serve", "--config", file)
+	if code := p.ended(); code != 1 || !strings.Contains(p.stderr.String(), "address already in use") {
+		t.Errorf("exit %d\n%s", code, p.stderr.String())
+	}
+}
+
+// Every folder of an adapter has its line in the table.
+func TestEveryAdapterIsInTheTable(t *testing.T) {
+	packages, err := filepath.Glob("../../internal/providers/*/*.go")
+	if err != nil || len(packages) == 0 {
+		t.Fatal(packages, err)
+	}
+	var found []string
+	for _, file := range packages {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range parsed.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "Open" {
+				found = append(found, filepath.Base(filepath.Dir(file)))
+			}
+		}
+	}
+	table, err := os.ReadFile("adapters.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(found)
+	if !slices.Contains(found, "mastercard") || !slices.Contains(found, "mypos") {
+		t.Fatalf("adapters found: %v", found)
+	}
+	for _, name := range found {
+		if !strings.Contains(string(table), `"`+name+`":`) || !strings.Contains(string(table), name+".Open,") {
+			t.Errorf("adapter %s has no line in adapters.go", name)
+		}
+	}
+}
+
+// The log is one JSON object a line, with one line for each request.
+func TestLog(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	p := serve(t, w.ConfigFile)
+	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+	call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "traceparent", "00-"+trace+"-00f067aa0ba902b7-01")
+	call(t, http.MethodGet, p.api+"/nowhere")
+	p.terminate()
+	p.ended()
+	requests := 0
+	for line := range strings.Lines(p.stdout.String()) {
+		var l map[string]any
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Errorf("no JSON: %s", line)
+		}
+		if l["msg"] == "request" {
+			requests++
+			if l["route"] == "/v1/aspsps/{aspspId}/accounts" && (l["trace_id"] != trace || l["client"] != "sandbox") {
+				t.Errorf("%s", line)
+			}
+		}
+	}
+	if requests != 2 {
+		t.Errorf("%d lines for 2 requests\n%s", requests, p.stdout.String())
+	}
+}

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	contract "ais-gateway/api"
+	"ais-gateway/internal/api"
+	"ais-gateway/internal/cache"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/store"
+	"ais-gateway/internal/telemetry"
+	"ais-gateway/internal/unattended"
+)
+
+const (
+	// Callers have this long for their headers, and for a request as a whole; no call has a body.
+	headerTimeout, readTimeout = 5 * time.Second, 10 * time.Second
+	idleTimeout                = 2 * time.Minute
+	maxHeader                  = 32 << 10
+	// answerMargin is what an answer may take beyond what providers have.
+	answerMargin = 10 * time.Second
+	// flushTimeout is how long telemetry may hold up the end of the program.
+	flushTimeout = 5 * time.Second
+)
+
+// serve runs the service until ctx ends, and then lets what is under way come to its end.
+func serve(ctx context.Context, file string, stdout io.Writer) error {
+	c, err := load(file)
+	if err != nil {
+		return err
+	}
+	p, err := assemble(ctx, c, stdout)
+	if err != nil {
+		return err
+	}
+	return p.run(ctx)
+}
+
+// A program is the gateway with all its parts, listening.
+type program struct {
+	log        *slog.Logger
+	telemetry  *telemetry.Telemetry
+	store      *store.Store
+	gateway    *gateway.Gateway
+	api, admin *http.Server
+	listen     [2]net.Listener // of api and admin
+	patience   time.Duration   // how long an answer may take
+	draining   atomic.Bool
+}
+
+// assemble builds the program from the inside out, and opens its ports.
+func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program, err error) {
+	p := &program{patience: answerMargin}
+	ids := make([]string, len(c.ASPSPs))
+	for i, a := range c.ASPSPs {
+		ids[i] = a.ID
+	}
+	if p.telemetry, err = telemetry.Start(ctx, telemetry.Options{Version: buildVersion(), LogOutput: logs, ASPSPs: ids}); err != nil {
+		return nil, err
+	}
+	p.log = p.telemetry.Logger()
+	if p.store, err = store.Open(c.Redis); err != nil {
+		return nil, err
+	}
+	if p.gateway, err = p.assembleGateway(c); err != nil {
+		p.store.Close()
+		return nil, err
+	}
+	p.telemetry.ObserveBreakers(p.breakers)
+	handler := api.New(api.Config{
+		Gateway: p.gateway, Clients: c.Clients.APIKeys, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
+		Logger: p.log, Observer: requests{p.telemetry}, Contract: contract.Contract,
+	})
+	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
+	for i, address := range []string{c.Server.Address, c.Server.AdminAddress} {
+		if p.listen[i], err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
+			p.store.Close()
+			return nil, fmt.Errorf("listening on %s: %w", address, err)
+		}
+	}
+	return p, nil
+}
+
+func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
+	policies := map[string]config.Unattended{}
+	for _, a := range c.ASPSPs {
+		policies[a.ID] = a.Unattended
+	}
+	lists, err := cache.New(p.store.Cache, c.Cache.Keys())
+	if err != nil {
+		return nil, err
+	}
+	counter := unattended.New(p.store.Counter, policies)
+	readers, faults := openAdapters(c, func(u upstream.Config) *upstream.Wire {
+		u.Counter, u.Observer, u.Now = counter, calls{p.telemetry}, time.Now
+		return upstream.New(u)
+	})
+	if len(faults) > 0 {
+		return nil, faults
+	}
+	banks := make([]gateway.Bank, len(c.ASPSPs))
+	for i, a := range c.ASPSPs {
+		timeout := c.Providers[a.Provider].Timeout
+		banks[i] = gateway.Bank{ASPSP: a, Reader: readers[a.Provider], Timeout: timeout}
+		// One read of another gateway's may be waited for before one of our own is made.
+		p.patience = max(p.patience, 2*timeout+answerMargin)
+	}
+	return gateway.New(gateway.Config{
+		Banks: banks, Cache: lists, Counter: counter, Now: time.Now, Logger: p.log, Observer: outcomes{p.telemetry},
+	}), nil
+}
+
+func (p *program) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: p.patience,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: slog.NewLogLogger(quiet{p.log.Handler()}, slog.LevelWarn),
+	}
+}
+
+// run serves until ctx ends, then drains: it takes no new requests, ends those it has, and the calls that
+// nobody waits for any more but that were counted.
+func (p *program) run(ctx context.Context) error {
+	failed := make(chan error, 2)
+	go func() { failed <- p.api.Serve(p.listen[0]) }()
+	go func() { failed <- p.admin.Serve(p.listen[1]) }()
+	p.log.InfoContext(ctx, "serving", "version", buildVersion(), "address", p.apiAddress(), "admin_address", p.adminAddress())
+	var err error
+	select {
+	case <-ctx.Done():
+		p.log.Info("draining")
+	case err = <-failed:
+	}
+	p.draining.Store(true)
+	patient, cancel := context.WithTimeout(context.Background(), p.patience)
+	defer cancel()
+	err = errors.Join(err, p.api.Shutdown(patient), p.gateway.Drain(patient), p.admin.Shutdown(patient))
+	p.store.Close()
+	p.log.Info("stopped")
+	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	return errors.Join(err, p.telemetry.Shutdown(flush))
+}
+
+func (p *program) apiAddress() string   { return p.listen[0].Addr().String() }
+func (p *program) adminAddress() string { return p.listen[1].Addr().String() }
+
+func (p *program) breakers() map[string]string {
+	states := map[string]string{}
+	for _, a := range p.gateway.ASPSPs() {
+		states[a.ID] = string(a.Breaker)
+	}
+	return states
+}
+
+// quiet drops what net/http says of single connections: it names callers' addresses.
+type quiet struct{ slog.Handler }
+
+func (q quiet) Handle(ctx context.Context, r slog.Record) error {
+	r.Message = "a caller's connection failed"
+	return q.Handler.Handle(ctx, r)
+}

@@ -1,0 +1,205 @@
+// Package answer is what callers get: the gateway's answers and problems in the contract's own types and headers.
+// It decides nothing; internal/api calls it and writes what it makes.
+package answer
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/unattended"
+)
+
+// The answers, as the contract has them. What a provider did not give is left out.
+type (
+	aspsps struct {
+		ASPSPs []aspsp `json:"aspsps"`
+	}
+	aspsp struct {
+		ID         string  `json:"id"`
+		Name       string  `json:"name"`
+		Provider   string  `json:"provider"`
+		Unattended policy  `json:"unattended"`
+		Breaker    breaker `json:"breaker"`
+	}
+	breaker struct {
+		State string `json:"state"`
+	}
+	policy struct {
+		Limit  int    `json:"limit"`
+		Window string `json:"window"`
+		Unit   string `json:"unit"`
+	}
+	accounts struct {
+		ASPSP     string    `json:"aspspId"`
+		Provider  string    `json:"provider"`
+		Accounts  []account `json:"accounts"`
+		Freshness freshness `json:"freshness"`
+	}
+	account struct {
+		ID             string          `json:"accountId"`
+		IBAN           string          `json:"iban,omitempty"`
+		Identification *identification `json:"identification,omitempty"`
+		Currency       string          `json:"currency,omitempty"`
+		Type           string          `json:"type"`
+		ProviderType   string          `json:"providerType,omitempty"`
+		Status         string          `json:"status,omitempty"`
+		HolderType     string          `json:"holderType,omitempty"`
+		HolderName     string          `json:"holderName,omitempty"`
+		Name           string          `json:"name,omitempty"`
+		Nickname       string          `json:"nickname,omitempty"`
+		Relations      []string        `json:"relations,omitempty"`
+	}
+	identification struct {
+		Scheme string `json:"scheme"`
+		Value  string `json:"value"`
+	}
+	freshness struct {
+		Source      string `json:"source"`
+		FetchedAt   string `json:"fetchedAt"`
+		AgeSeconds  int64  `json:"ageSeconds"`
+		Stale       bool   `json:"stale"`
+		StaleReason string `json:"staleReason,omitempty"`
+	}
+	balances struct {
+		ASPSP     string    `json:"aspspId"`
+		Provider  string    `json:"provider"`
+		AccountID string    `json:"accountId"`
+		Account   *named    `json:"account,omitempty"`
+		Balances  []balance `json:"balances"`
+		Freshness freshness `json:"freshness"`
+	}
+	named struct {
+		IBAN           string          `json:"iban,omitempty"`
+		Identification *identification `json:"identification,omitempty"`
+		Name           string          `json:"name,omitempty"`
+	}
+	balance struct {
+		Type         string  `json:"type"`
+		ProviderType string  `json:"providerType,omitempty"`
+		Amount       amount  `json:"amount"`
+		Indicator    string  `json:"creditDebitIndicator"`
+		Reference    *string `json:"referenceDateTime"`
+	}
+	amount struct {
+		Value    string `json:"value"`
+		Currency string `json:"currency"`
+	}
+	access struct {
+		Limit      int     `json:"limit"`
+		Used       int     `json:"used"`
+		Remaining  int     `json:"remaining"`
+		Unit       string  `json:"unit"`
+		Window     string  `json:"window"`
+		NextSlotAt *string `json:"nextSlotAt"`
+	}
+)
+
+// ASPSPs is the answer with all configured ASPSPs.
+func ASPSPs(list []gateway.ASPSP) any {
+	answer := aspsps{ASPSPs: make([]aspsp, len(list))}
+	for i, a := range list {
+		answer.ASPSPs[i] = ofASPSP(a)
+	}
+	return answer
+}
+
+// ASPSP is the answer with one of them.
+func ASPSP(a gateway.ASPSP) any { return ofASPSP(a) }
+
+func ofASPSP(a gateway.ASPSP) aspsp {
+	return aspsp{
+		ID: a.ID, Name: a.Name, Provider: a.Provider,
+		Unattended: policy{a.Unattended.Limit, a.Unattended.Window.String(), string(a.Unattended.Unit)},
+		Breaker:    breaker{string(a.Breaker)},
+	}
+}
+
+// Accounts is the answer with an account list.
+func Accounts(a gateway.ASPSP, list gateway.AccountList) any {
+	answer := accounts{
+		ASPSP: a.ID, Provider: a.Provider,
+		Accounts: make([]account, len(list.Accounts)), Freshness: ofFreshness(list.Freshness),
+	}
+	for i, a := range list.Accounts {
+		answer.Accounts[i] = account{
+			ID: a.ID, IBAN: a.Identification.IBAN(), Identification: ofIdentification(a.Identification),
+			Currency: a.Currency, Type: string(a.Type), ProviderType: a.ProviderType, Status: a.Status,
+			HolderType: a.HolderType, HolderName: a.HolderName, Name: a.Name, Nickname: a.Nickname, Relations: a.Relations,
+		}
+	}
+	return answer
+}
+
+// Balances is the answer with the balances of one account.
+func Balances(a gateway.ASPSP, accountID string, sheet gateway.BalanceSheet) any {
+	answer := balances{
+		ASPSP: a.ID, Provider: a.Provider, AccountID: accountID, Account: ofNamed(sheet.AccountBalances),
+		Balances: make([]balance, len(sheet.Balances)), Freshness: ofFreshness(sheet.Freshness),
+	}
+	for i, b := range sheet.Balances {
+		answer.Balances[i] = balance{
+			Type: string(b.Type), ProviderType: b.ProviderType,
+			Amount:    amount{b.Amount.Value(), b.Amount.Currency()},
+			Indicator: string(b.Amount.Indicator()), Reference: moment(b.ReferenceTime),
+		}
+	}
+	return answer
+}
+
+// Access is the answer on where a unit of counting stands.
+func Access(s unattended.State) any {
+	answer := access{
+		Limit: s.Limit, Used: s.Used, Remaining: s.Remaining, Unit: string(s.Unit), Window: s.Window.String(),
+	}
+	if s.Remaining == 0 {
+		answer.NextSlotAt = moment(s.NextAt)
+	}
+	return answer
+}
+
+func ofIdentification(i canonical.Identification) *identification {
+	if i.Scheme == "" {
+		return nil
+	}
+	return &identification{string(i.Scheme), i.Value}
+}
+
+// ofNamed is how an answer on balances identifies its account: by the IBAN if there is one, and not at all where
+// the provider said nothing.
+func ofNamed(b canonical.AccountBalances) *named {
+	answer := named{IBAN: b.Identification.IBAN(), Name: b.Name}
+	if answer.IBAN == "" {
+		answer.Identification = ofIdentification(b.Identification)
+	}
+	if answer == (named{}) {
+		return nil
+	}
+	return &answer
+}
+
+func ofFreshness(f gateway.Freshness) freshness {
+	return freshness{string(f.Source), stamp(f.FetchedAt), wholeAge(f), f.Stale, string(f.StaleReason)}
+}
+
+// stamp is RFC 3339 in UTC, with a fraction only where there is one.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+func moment(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	s := stamp(t)
+	return &s
+}
+
+// Encode writes JSON as it is to be sent: without HTML's escapes, which no caller needs.
+func Encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
+}

@@ -1,0 +1,141 @@
+// Package api is the gateway's REST API over gin: it reads what callers ask, lets internal/gateway answer, and
+// writes answers and problems as api/openapi.yaml describes them. Its own types stand between the contract and
+// the canonical ones. cmd serves its handler.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/unattended"
+)
+
+// A Reader answers queries for account information.
+type Reader interface {
+	Check(q canonical.Query) []canonical.Fault
+	Accounts(ctx context.Context, client string, q canonical.Query, w gateway.Wants) (gateway.AccountList, error)
+	Balances(ctx context.Context, client string, q canonical.Query, account string) (gateway.BalanceSheet, error)
+}
+
+// A Directory knows the configured ASPSPs.
+type Directory interface {
+	ASPSPs() []gateway.ASPSP
+	ASPSP(id string) (gateway.ASPSP, bool)
+}
+
+// A Ledger knows what was counted and what is kept for a consent.
+type Ledger interface {
+	UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.State, error)
+	Forget(ctx context.Context, client string, q canonical.Query) error
+}
+
+// A Gateway is all that the API asks; *gateway.Gateway is one.
+type Gateway interface {
+	Reader
+	Directory
+	Ledger
+}
+
+// An Observer is told of every request, for traces and metrics. The context that it returns is the one of all
+// that is done for the request; its function is called once, when the request has been answered.
+type Observer interface {
+	Request(ctx context.Context, method string, header http.Header) (context.Context, func(Outcome))
+}
+
+// An Outcome is what became of a request. It holds nothing that the caller wrote but the method.
+type Outcome struct {
+	Route    string // the path's template, as in the contract; "" where there is no such route or method
+	Method   string // as it came
+	Status   int    // 0 where nothing was answered
+	Code     string // of the problem; "" for a success
+	ASPSP    string // the id of a configured one, else ""
+	Provider string
+	Client   string // the caller's name in the configuration; "" before it is known
+	Cache    string // hit, stale, miss, bypass or collapsed; "" where no account list was answered
+	Attended *bool  // nil where it does not matter or was not found out
+	Duration time.Duration
+}
+
+// Config is what the API is made of.
+type Config struct {
+	Gateway        Gateway
+	Clients        []config.APIKey
+	AllowPrivateIP bool // takes PSU addresses that no user on the internet has
+	Now            func() time.Time
+	Logger         *slog.Logger
+	Observer       Observer // nil for none
+	Contract       []byte   // the text of openapi.yaml
+}
+
+type server struct {
+	Config
+	clients []client
+}
+
+// New makes the handler of the whole API. It must be served as it is, since whatever cleans paths on the way
+// (http.ServeMux does) changes which account is asked for.
+func New(c Config) http.Handler {
+	return asSent{newServer(c).engine()}
+}
+
+func newServer(c Config) *server {
+	if c.Observer == nil {
+		c.Observer = unobserved{}
+	}
+	return &server{Config: c, clients: known(c.Clients)}
+}
+
+type unobserved struct{}
+
+func (unobserved) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(Outcome)) {
+	return ctx, func(Outcome) {}
+}
+
+// asSent lets gin route by the path as the caller wrote it. URL.RawPath is empty where the path is its own
+// default encoding (%25, %20); gin would then take the decoded path, and %2541 would become A.
+type asSent struct{ next http.Handler }
+
+func (a asSent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.RawPath == "" {
+		url := *r.URL
+		url.RawPath = r.URL.EscapedPath()
+		r = r.WithContext(r.Context()) // a copy: the request is not ours to change
+		r.URL = &url
+	}
+	a.next.ServeHTTP(w, r)
+}
+
+// engine is gin with all routes. Handlers answer through the one door, and never with c.Error.
+func (s *server) engine() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.UseRawPath, e.UnescapePathValues = true, false
+	e.RedirectTrailingSlash, e.RedirectFixedPath = false, false
+	e.HandleMethodNotAllowed = true
+	e.Use(s.record)
+	e.NoRoute(s.door(refuse(canonical.NotFound)))
+	e.NoMethod(s.door(refuse(canonical.MethodNotAllowed)))
+	s.routes(e)
+	return e
+}
+
+func (s *server) routes(e *gin.Engine) {
+	e.GET("/openapi.yaml", s.door(s.contract))
+	e.GET("/v1/aspsps", s.call(call{}, s.aspsps))
+	e.GET("/v1/aspsps/:aspspId", s.call(call{}, s.aspsp))
+	e.GET("/v1/aspsps/:aspspId/accounts",
+		s.call(call{scope: config.ScopeAccounts, consent: true, asks: true, counted: true}, s.accounts))
+	e.GET("/v1/aspsps/:aspspId/accounts/:accountId/balances",
+		s.call(call{scope: config.ScopeBalances, consent: true, asks: true, counted: true}, s.balances))
+	e.GET("/v1/aspsps/:aspspId/unattended-access",
+		s.call(call{scope: config.ScopeAccounts, consent: true, counted: true, accountQuery: true}, s.unattendedAccess))
+	e.DELETE("/v1/aspsps/:aspspId/cached-data",
+		s.call(call{scope: config.ScopeAccounts, consent: true}, s.forget))
+}

@@ -1,0 +1,150 @@
+package api_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	contract "ais-gateway/api"
+	"ais-gateway/internal/api"
+	"ais-gateway/internal/canonical"
+)
+
+func digest(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return hex.EncodeToString(sum[:])
+}
+
+// TestRoutesAreTheContract compares gin's routes with the document's, both ways.
+func TestRoutesAreTheContract(t *testing.T) {
+	var served, described []string
+	for _, r := range api.Routes(settings(good(), io.Discard)) {
+		served = append(served, r.Method+" "+r.Path)
+	}
+	for path, item := range document(t).Paths.Map() {
+		for method := range item.Operations() {
+			described = append(described, method+" "+strings.NewReplacer("{", ":", "}", "").Replace(path))
+		}
+	}
+	slices.Sort(served)
+	slices.Sort(described)
+	if diff := cmp.Diff(described, served); diff != "" {
+		t.Errorf("the contract (-) and the routes (+) differ:\n%s", diff)
+	}
+}
+
+func TestProblemCodesAreTheContract(t *testing.T) {
+	var described []string
+	for _, code := range document(t).Components.Schemas["ProblemCode"].Value.Enum {
+		described = append(described, code.(string))
+	}
+	var served []string
+	for _, k := range kinds(t) {
+		if k != canonical.Canceled { // nobody is left to see it
+			served = append(served, string(k))
+		}
+	}
+	slices.Sort(described)
+	slices.Sort(served)
+	if diff := cmp.Diff(described, served); diff != "" {
+		t.Errorf("the contract (-) and the kinds (+) differ:\n%s", diff)
+	}
+}
+
+// kinds are all kinds of failure, read from the source that declares them, so that none can be forgotten.
+func kinds(t *testing.T) []canonical.Kind {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../canonical/error.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []canonical.Kind
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if kind, ok := spec.Type.(*ast.Ident); ok && kind.Name == "Kind" {
+			text, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, canonical.Kind(text))
+		}
+		return true
+	})
+	if len(all) < 21 {
+		t.Fatalf("found only %d kinds", len(all))
+	}
+	return all
+}
+
+// TestHeadersOfTheContract gives each header that the document describes twice: it must be one that is read.
+func TestHeadersOfTheContract(t *testing.T) {
+	s := open(t, good())
+	for _, name := range headerNames(t) {
+		t.Run(name, func(t *testing.T) {
+			got := s.do(t, http.MethodGet, accountsOf, auth, header{name, "1"}, header{name, "1"})
+			if p := got.problem(); p.Code != "FORMAT_ERROR" || !slices.Contains(p.named(), "header "+name) {
+				t.Errorf("answered %d %v", got.status, p.named())
+			}
+		})
+	}
+}
+
+func headerNames(t testing.TB) []string {
+	t.Helper()
+	names := map[string]bool{}
+	for _, p := range document(t).Components.Parameters {
+		if p.Value.In == "header" {
+			names[p.Value.Name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func TestContractIsServed(t *testing.T) {
+	s := open(t, good())
+	got := s.do(t, http.MethodGet, "/openapi.yaml")
+	if got.status != http.StatusOK || got.body != string(contract.Contract) || got.header.Get("Content-Type") != "application/yaml" {
+		t.Errorf("answered %d %v", got.status, got.header)
+	}
+	ill := s.do(t, http.MethodGet, "/openapi.yaml", header{"X-Request-ID", "1"})
+	if diff := cmp.Diff([]string{"header X-Request-ID"}, ill.problem().named()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestCheckerBites shows that the check of the other tests finds what is not in the contract.
+func TestCheckerBites(t *testing.T) {
+	s := open(t, good())
+	answer := s.do(t, http.MethodGet, "/v1/aspsps", auth)
+	for name, spoil := range map[string]func(*reply){
+		"a member more":       func(r *reply) { r.body = strings.Replace(r.body, `"name"`, `"more":1,"name"`, 1) },
+		"a member less":       func(r *reply) { r.body = strings.Replace(r.body, `"name"`, `"other"`, 1) },
+		"a word of no list":   func(r *reply) { r.body = strings.Replace(r.body, "half_open", "ajar", 1) },
+		"another type":        func(r *reply) { r.header.Set("Content-Type", "text/plain") },
+		"an unknown header":   func(r *reply) { r.header.Set("Server", "x") },
+		"no request id":       func(r *reply) { r.header.Del("X-Request-ID") },
+		"a status of no list": func(r *reply) { r.status = http.StatusTeapot },
+	} {
+		t.Run(name, func(t *testing.T) {
+			spoiled := reply{answer.status, answer.header.Clone(), answer.body}
+			spoil(&spoiled)
+			if s.check(http.MethodGet, "/v1/aspsps", http.Header{}, spoiled) == nil {
+				t.Error("not found out")
+			}
+		})
+	}
+}

@@ -1,0 +1,259 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/api"
+	"ais-gateway/internal/canonical"
+)
+
+// lines are the log, one line a request, waited for where the answer came first.
+func (s *site) lines(t *testing.T) []map[string]any {
+	t.Helper()
+	for range 500 {
+		if strings.Contains(s.log.String(), `"msg":"request"`) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	var lines []map[string]any
+	for text := range strings.Lines(s.log.String()) {
+		line := map[string]any{}
+		if err := json.Unmarshal([]byte(text), &line); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, line)
+	}
+	if len(lines) == 0 {
+		t.Fatal("nothing was logged")
+	}
+	return lines
+}
+
+// An observer remembers the one request that it was told of.
+type observer struct {
+	once    sync.Once
+	got     chan api.Outcome
+	last    api.Outcome
+	method  string
+	traced  string
+	context context.Context
+}
+
+type marked struct{}
+
+func (o *observer) Request(ctx context.Context, method string, h http.Header) (context.Context, func(api.Outcome)) {
+	o.once.Do(func() { o.got = make(chan api.Outcome, 1) })
+	o.method, o.traced = method, h.Get("Traceparent")
+	return context.WithValue(ctx, marked{}, true), func(r api.Outcome) { o.got <- r }
+}
+
+func (o *observer) outcome(t *testing.T) api.Outcome {
+	t.Helper()
+	if o.last.Method == "" {
+		select {
+		case o.last = <-o.got:
+		case <-time.After(5 * time.Second):
+			t.Fatal("the observer was not told")
+		}
+	}
+	return o.last
+}
+
+func TestOneLineOfLog(t *testing.T) {
+	yes, no := true, false
+	tests := []struct {
+		name, method, target string
+		headers              []header
+		err                  error
+		want                 map[string]any
+		attended             *bool
+	}{
+		{
+			name: "attended", target: accountsOf, headers: []header{auth, consent, attended}, attended: &yes,
+			want: map[string]any{
+				"level": "INFO", "route": "/v1/aspsps/{aspspId}/accounts", "status": 200., "code": "", "client": "all",
+				"aspsp_id": bank, "provider": "mastercard", "attended": true, "cache": "miss",
+			},
+		},
+		{
+			name: "unattended and refused", target: balancesOf("secret"), headers: []header{auth, consent}, attended: &no,
+			err: canonical.Fail(canonical.UnattendedLimit, ""),
+			want: map[string]any{
+				"level": "INFO", "route": "/v1/aspsps/{aspspId}/accounts/{accountId}/balances", "status": 429.,
+				"code": "UNATTENDED_LIMIT", "client": "all", "aspsp_id": bank, "provider": "mastercard", "attended": false, "cache": "",
+			},
+		},
+		{
+			name: "a stranger", target: "/v1/aspsps/" + stranger, headers: []header{auth},
+			want: map[string]any{
+				"level": "INFO", "route": "/v1/aspsps/{aspspId}", "status": 404., "code": "ASPSP_UNKNOWN",
+				"client": "all", "aspsp_id": "", "provider": "", "cache": "",
+			},
+		},
+		{
+			name: "not let in", target: accountsOf,
+			want: map[string]any{
+				"level": "INFO", "route": "/v1/aspsps/{aspspId}/accounts", "status": 401., "code": "UNAUTHENTICATED",
+				"client": "", "aspsp_id": "", "provider": "", "cache": "",
+			},
+		},
+		{
+			name: "forgotten", method: http.MethodDelete, target: cachedOf, headers: []header{auth, consent},
+			want: map[string]any{
+				"level": "INFO", "route": "/v1/aspsps/{aspspId}/cached-data", "status": 204., "code": "", "client": "all",
+				"aspsp_id": bank, "provider": "mastercard", "cache": "",
+			},
+		},
+		{
+			name: "nowhere", method: "MARIA", target: "/maria",
+			want: map[string]any{
+				"level": "INFO", "method": "OTHER", "route": "", "status": 404., "code": "NOT_FOUND", "client": "",
+				"aspsp_id": "", "provider": "", "cache": "",
+			},
+		},
+		{
+			name: "a fault of ours", target: accountsOf, headers: []header{auth, consent, attended}, attended: &yes,
+			err: canonical.Fail(canonical.InternalError, "it is so"),
+			want: map[string]any{
+				"level": "ERROR", "route": "/v1/aspsps/{aspspId}/accounts", "status": 500., "code": "INTERNAL_ERROR", "client": "all",
+				"aspsp_id": bank, "provider": "mastercard", "attended": true, "cache": "", "cause": "INTERNAL_ERROR from gateway: it is so",
+			},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			method := http.MethodGet
+			if tt.method != "" {
+				method = tt.method
+			}
+			f, o := good(), &observer{}
+			f.err = tt.err
+			clock := time.Unix(0, 0)
+			s := open(t, f, func(c *api.Config) {
+				c.Observer = o
+				c.Now = func() time.Time { clock = clock.Add(1500 * time.Millisecond); return clock }
+			})
+			got := s.do(t, method, tt.target, append(tt.headers, header{"X-Request-ID", theirID}, header{"Traceparent", "t"})...)
+			lines := s.lines(t)
+			if len(lines) != 1 {
+				t.Fatalf("%d lines", len(lines))
+			}
+			want := tt.want
+			want["msg"], want["duration_ms"], want["request_id"] = "request", 1500., theirID
+			if want["method"] == nil {
+				want["method"] = method
+			}
+			delete(lines[0], "time")
+			if diff := cmp.Diff(want, lines[0]); diff != "" {
+				t.Error(diff)
+			}
+			outcome := api.Outcome{
+				Route: want["route"].(string), Method: method, Status: got.status, Code: got.problem().Code,
+				ASPSP: want["aspsp_id"].(string), Provider: want["provider"].(string), Client: want["client"].(string),
+				Cache: want["cache"].(string), Attended: tt.attended, Duration: 1500 * time.Millisecond,
+			}
+			if diff := cmp.Diff(outcome, o.outcome(t)); diff != "" {
+				t.Error(diff)
+			}
+			if o.method != method || o.traced != "t" {
+				t.Errorf("the observer was told of %q, %q", o.method, o.traced)
+			}
+		})
+	}
+}
+
+func TestContextIsTheObservers(t *testing.T) {
+	f, seen := good(), false
+	f.during = func(ctx context.Context) { seen = ctx.Value(marked{}) != nil }
+	s := open(t, f, func(c *api.Config) { c.Observer = &observer{} })
+	s.do(t, http.MethodGet, accountsOf, auth, consent)
+	if !seen {
+		t.Error("the gateway was given another context")
+	}
+}
+
+func TestPanics(t *testing.T) {
+	var zero *fake
+	for name, cause := range map[string]func(context.Context){
+		"with a text":     func(context.Context) { panic("Maria") },
+		"with an error":   func(context.Context) { panic(context.Canceled) },
+		"of the runtime":  func(context.Context) { _ = zero.list },
+		"with a map":      func(context.Context) { panic(map[string]string{"Maria": "Maria"}) },
+		"with the kind":   func(context.Context) { panic(canonical.Fail(canonical.NotCached, "")) },
+		"with what it is": func(context.Context) { panic(canonical.Query{Consent: "Maria"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := good()
+			f.during = cause
+			s := open(t, f)
+			got := s.do(t, http.MethodGet, balancesOf("Maria"), auth, consent, header{"TPP-Customer-ID", "Maria"})
+			if got.status != http.StatusInternalServerError || got.problem().Code != "INTERNAL_ERROR" {
+				t.Errorf("answered %d %s", got.status, got.body)
+			}
+			lines := s.lines(t)
+			if len(lines) != 2 || lines[0]["msg"] != "panic" || lines[0]["level"] != "ERROR" || lines[1]["cause"] != "panic" {
+				t.Fatalf("logged %v", lines)
+			}
+			if stack, _ := lines[0]["stack"].(string); !strings.Contains(stack, "log_test.go") {
+				t.Error("the stack does not show where")
+			}
+			if strings.Contains(s.log.String()+got.body, "Maria") {
+				t.Errorf("a value came out: %s %s", s.log, got.body)
+			}
+		})
+	}
+}
+
+func TestAbortedAnswer(t *testing.T) {
+	f := good()
+	f.during = func(context.Context) { panic(http.ErrAbortHandler) }
+	s := open(t, f)
+	r, err := http.NewRequest(http.MethodGet, s.url+accountsOf, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set(auth.name, auth.value)
+	r.Header.Set(consent.name, consent.value)
+	if response, err := http.DefaultClient.Do(r); err == nil {
+		response.Body.Close()
+		t.Errorf("answered %d", response.StatusCode)
+	}
+	if line := s.lines(t)[0]; line["status"] != 0. {
+		t.Errorf("logged %v", line)
+	}
+}
+
+func TestCallerGoesAway(t *testing.T) {
+	for name, err := range map[string]error{"canonical": canonical.Fail(canonical.Canceled, ""), "bare": context.Canceled} {
+		t.Run(name, func(t *testing.T) {
+			ctx, leave := context.WithCancel(context.Background())
+			f := good()
+			f.err = err
+			f.during = func(ctx context.Context) { leave(); <-ctx.Done() }
+			s := open(t, f)
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+accountsOf, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set(auth.name, auth.value)
+			r.Header.Set(consent.name, consent.value)
+			if response, err := http.DefaultClient.Do(r); err == nil {
+				response.Body.Close()
+				t.Errorf("answered %d", response.StatusCode)
+			}
+			line := s.lines(t)[0]
+			if line["status"] != 499. || line["code"] != "CANCELED" || line["level"] != "INFO" {
+				t.Errorf("logged %v", line)
+			}
+		})
+	}
+}

@@ -1,0 +1,204 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/canonical"
+)
+
+// told is api.md's table.
+var told = map[canonical.Kind]struct {
+	status int
+	action string
+}{
+	canonical.FormatError:             {400, "fix_request"},
+	canonical.Unauthenticated:         {401, "authenticate"},
+	canonical.Forbidden:               {403, "contact_support"},
+	canonical.ConsentExpired:          {403, "renew_consent"},
+	canonical.ConsentInvalid:          {403, "renew_consent"},
+	canonical.ASPSPUnknown:            {404, "fix_request"},
+	canonical.NotFound:                {404, "fix_request"},
+	canonical.AccountUnknown:          {404, "renew_consent"},
+	canonical.MethodNotAllowed:        {405, "fix_request"},
+	canonical.UnattendedLimit:         {429, "retry_attended"},
+	canonical.ProviderThrottled:       {429, "retry_later"},
+	canonical.InternalError:           {500, "contact_support"},
+	canonical.ProviderRejected:        {502, "contact_support"},
+	canonical.ProviderInvalidResponse: {502, "contact_support"},
+	canonical.ProviderError:           {502, "retry_later"},
+	canonical.ProviderUnavailable:     {503, "retry_later"},
+	canonical.CounterUnavailable:      {503, "retry_attended"},
+	canonical.Overloaded:              {503, "retry_later"},
+	canonical.NotCached:               {504, "retry_later"},
+	canonical.ProviderTimeout:         {504, "retry_later"},
+}
+
+// elsewhere are kinds that no call of the gateway returns, and whose answers other tests see.
+var elsewhere = map[canonical.Kind]bool{canonical.NotFound: true, canonical.MethodNotAllowed: true}
+
+func TestProblemOfEveryKind(t *testing.T) {
+	for _, k := range kinds(t) {
+		if k == canonical.Canceled || elsewhere[k] {
+			continue
+		}
+		t.Run(string(k), func(t *testing.T) {
+			s := open(t, good())
+			wait := 1001 * time.Millisecond
+			if told[k].status < http.StatusTooManyRequests && told[k].action != "renew_consent" {
+				wait = 0 // nobody asks to wait with these
+			}
+			s.gateway.err = &canonical.Error{
+				Kind: k, Origin: canonical.OriginASPSP, RetryAfter: wait, Detail: "it is so",
+				Faults:   []canonical.Fault{{In: "path", Name: "accountId", Detail: "is odd"}},
+				Upstream: canonical.NewUpstreamError(400, "OBC", "PROVIDER_ERROR"),
+			}
+			got := s.do(t, http.MethodGet, accountsOf, auth, consent, attended, header{"X-Request-ID", theirID})
+			p := got.problem()
+			want, known := told[k]
+			if !known {
+				t.Fatal("api.md's table does not have it")
+			}
+			if got.status != want.status || p.Status != want.status || p.Action != want.action || p.Code != string(k) {
+				t.Errorf("answered %d %+v, want %+v", got.status, p, want)
+			}
+			if p.Type != "/problems/"+strings.ReplaceAll(strings.ToLower(string(k)), "_", "-") || p.Origin != "aspsp" {
+				t.Errorf("type %q, origin %q", p.Type, p.Origin)
+			}
+			if p.Retryable != strings.HasPrefix(want.action, "retry_") {
+				t.Errorf("retryable is %v with %s", p.Retryable, want.action)
+			}
+			if p.RequestID != theirID || got.header.Get("X-Request-ID") != theirID || p.ASPSPID != bank || p.Provider != "mastercard" {
+				t.Errorf("it belongs to %q, %q, %q", p.RequestID, p.ASPSPID, p.Provider)
+			}
+			if diff := cmp.Diff([]string{"path accountId"}, p.named()); diff != "" {
+				t.Error(diff)
+			}
+			if p.ProviderError == nil || *p.ProviderError != (struct {
+				HTTPStatus         int
+				Source, ReasonCode string
+			}{400, "OBC", "PROVIDER_ERROR"}) {
+				t.Errorf("providerError is %+v", p.ProviderError)
+			}
+			if !strings.HasSuffix(p.Detail, " More exactly: it is so.") || (got.header.Get("Retry-After") == "2") != (wait > 0) {
+				t.Errorf("detail %q, Retry-After %q", p.Detail, got.header.Get("Retry-After"))
+			}
+			if got.header.Get("Cache-Status") != "" || got.header.Get("Age") != "" {
+				t.Errorf("a failure tells of the cache: %v", got.header)
+			}
+		})
+	}
+}
+
+func TestProblemIsBare(t *testing.T) {
+	s := open(t, good())
+	s.gateway.err = canonical.Fail(canonical.NotCached, "")
+	got := s.do(t, http.MethodGet, accountsOf, auth, consent, header{"X-Request-ID", theirID}, header{"Cache-Control", "only-if-cached"})
+	want := `{"type":"/problems/not-cached","title":"Nothing is kept","status":504,"detail":"Only a kept account list was ` +
+		`asked for, and none is kept for this consent. Repeat the call without only-if-cached.","code":"NOT_CACHED",` +
+		`"origin":"gateway","retryable":true,"action":"retry_later","requestId":"` + theirID + `","aspspId":"` + bank +
+		`","provider":"mastercard"}` + "\n"
+	if diff := cmp.Diff(want, got.body); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	tests := []struct {
+		kind canonical.Kind
+		wait time.Duration
+		want string
+	}{
+		{canonical.UnattendedLimit, 0, ""},
+		{canonical.UnattendedLimit, time.Nanosecond, "1"},
+		{canonical.UnattendedLimit, 24 * time.Hour, "86400"},
+		{canonical.ProviderThrottled, 0, ""},
+		{canonical.Overloaded, 0, "1"},
+		{canonical.Overloaded, 3 * time.Second, "3"},
+		{canonical.ProviderUnavailable, 0, "30"},
+		{canonical.ProviderUnavailable, -time.Second, "30"},
+		{canonical.ProviderUnavailable, 500 * time.Millisecond, "1"},
+		{canonical.ProviderError, 0, ""},
+		{canonical.CounterUnavailable, 0, ""},
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt.kind, tt.wait), func(t *testing.T) {
+			s := open(t, good())
+			s.gateway.err = &canonical.Error{Kind: tt.kind, Origin: canonical.OriginGateway, RetryAfter: tt.wait}
+			if got := s.do(t, http.MethodGet, accountsOf, auth, consent).header.Get("Retry-After"); got != tt.want {
+				t.Errorf("is %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestUnforeseenErrors shows that what is no canonical error is a fault of the gateway, and that its text stays
+// inside. A caller who is still there is never told that he has gone.
+func TestUnforeseenErrors(t *testing.T) {
+	for _, err := range []error{
+		errors.New("IBAN of Maria"), fmt.Errorf("Maria: %w", context.Canceled), canonical.Fail(canonical.Canceled, ""),
+	} {
+		s := open(t, good())
+		s.gateway.err = err
+		got := s.do(t, http.MethodGet, balancesOf("1"), auth, consent)
+		if got.status != http.StatusInternalServerError || got.problem().Code != "INTERNAL_ERROR" {
+			t.Errorf("answered %d", got.status)
+		}
+		if strings.Contains(got.body+s.log.String(), "Maria") {
+			t.Errorf("its text came out: %s %s", got.body, s.log)
+		}
+		if line := s.lines(t)[0]; line["level"] != "ERROR" || line["cause"] == "" {
+			t.Errorf("logged as %v", line)
+		}
+	}
+	s := open(t, good())
+	s.gateway.err = fmt.Errorf("wrapped: %w", canonical.Fail(canonical.ProviderTimeout, ""))
+	if got := s.do(t, http.MethodGet, accountsOf, auth, consent); got.status != http.StatusGatewayTimeout {
+		t.Errorf("a wrapped error is answered %d", got.status)
+	}
+}
+
+func TestUnknownRoutesAndMethods(t *testing.T) {
+	tests := []struct {
+		method, target string
+		status         int
+		allow          string
+	}{
+		{http.MethodGet, "/", 404, ""},
+		{http.MethodGet, "/v1/aspsps/", 404, ""},
+		{http.MethodGet, accountsOf + "/", 404, ""},
+		{http.MethodGet, balancesOf("a/b"), 404, ""},
+		{http.MethodGet, "/v1//aspsps", 404, ""},
+		{http.MethodGet, "/V1/aspsps", 404, ""},
+		{http.MethodGet, "/v1/aspsps/" + bank + "/../" + bank, 404, ""},
+		{http.MethodPost, "/v1/aggregations", 404, ""},
+		{http.MethodPost, "/v1/aspsps", 405, "GET"},
+		{http.MethodHead, accountsOf, 405, "GET"},
+		{http.MethodOptions, balancesOf("1"), 405, "GET"},
+		{http.MethodDelete, accountsOf, 405, "GET"},
+		{http.MethodGet, cachedOf, 405, "DELETE"},
+		{"ODD", "/openapi.yaml", 405, "GET"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.method+" "+tt.target, func(t *testing.T) {
+			s := open(t, good())
+			got := s.do(t, tt.method, tt.target)
+			if got.status != tt.status || got.header.Get("Allow") != tt.allow {
+				t.Errorf("answered %d, Allow %q", got.status, got.header.Get("Allow"))
+			}
+			if got.header.Get("Content-Type") != "application/problem+json" {
+				t.Errorf("Content-Type is %q", got.header.Get("Content-Type"))
+			}
+			if len(s.gateway.asked) != 0 {
+				t.Errorf("asked %v", s.gateway.asked)
+			}
+		})
+	}
+}

@@ -1,0 +1,132 @@
+package api
+
+import (
+	"log/slog"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"ais-gateway/internal/api/ask"
+	"ais-gateway/internal/canonical"
+)
+
+const exchangeKey = "exchange"
+
+// An exchange is one request and its answer, as far as problems and the log tell of them.
+type exchange struct {
+	Outcome
+	requestID string            // the caller's as it was written, or ours
+	faults    []canonical.Fault // of X-Request-ID
+	aspsp     string            // the id that was asked for, once it is known to be one
+	cause     string            // of an InternalError; fit for the log
+}
+
+// A handler answers a request, or returns why it cannot.
+type handler func(c *gin.Context, x *exchange) error
+
+// record stands around every request, whatever its route: it sets what every answer carries, and tells the
+// observer and the log what became of it.
+func (s *server) record(c *gin.Context) {
+	start := s.Now()
+	x := &exchange{Outcome: Outcome{Route: template(c.FullPath()), Method: c.Request.Method}}
+	x.requestID, x.faults = ask.RequestID(c.Request.Header)
+	ctx, done := s.Observer.Request(c.Request.Context(), c.Request.Method, c.Request.Header)
+	c.Request = c.Request.WithContext(ctx)
+	c.Set(exchangeKey, x)
+	c.Header("X-Request-ID", x.requestID)
+	c.Header("Cache-Control", "no-store")
+	defer func() { // deferred, so that an aborted request is told of too
+		if c.Writer.Written() {
+			x.Status = c.Writer.Status()
+		}
+		x.Duration = s.Now().Sub(start)
+		s.log(c, x)
+		done(x.Outcome)
+	}()
+	c.Next()
+}
+
+// door is where every answer leaves: what a handler returns, or a panic of its, becomes a problem here.
+func (s *server) door(h handler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		x := c.MustGet(exchangeKey).(*exchange)
+		if err := s.guarded(c, x, h); err != nil {
+			if c.Writer.Written() {
+				panic(http.ErrAbortHandler) // half an answer must not look like a whole one
+			}
+			s.problem(c, x, err)
+		}
+	}
+}
+
+func (s *server) guarded(c *gin.Context, x *exchange, h handler) (err error) {
+	defer func() {
+		p := recover()
+		switch p {
+		case nil:
+			return
+		case http.ErrAbortHandler:
+			panic(p)
+		}
+		// What was panicked with may hold anything of the request; the runtime's own errors do not, nor does a stack.
+		what := slog.String("panic", "a value that is not shown")
+		if fault, ok := p.(runtime.Error); ok {
+			what = slog.String("panic", fault.Error())
+		}
+		s.Logger.LogAttrs(c.Request.Context(), slog.LevelError, "panic", what,
+			slog.String("stack", string(debug.Stack())), slog.String("request_id", x.requestID))
+		err = canonical.Fail(canonical.InternalError, "")
+		x.cause = "panic"
+	}()
+	return h(c, x)
+}
+
+// log writes the one line of a request. Nothing in it was written by the caller but the method and the request's
+// id, which is a UUID; a method that is none is not repeated.
+func (s *server) log(c *gin.Context, x *exchange) {
+	method := x.Method
+	if !slices.Contains(methods, method) {
+		method = "OTHER"
+	}
+	attrs := []slog.Attr{
+		slog.String("method", method),
+		slog.String("route", x.Route),
+		slog.Int("status", x.Status),
+		slog.String("code", x.Code),
+		slog.String("client", x.Client),
+		slog.String("aspsp_id", x.ASPSP),
+		slog.String("provider", x.Provider),
+		slog.String("cache", x.Cache),
+		slog.Int64("duration_ms", x.Duration.Milliseconds()),
+		slog.String("request_id", x.requestID),
+	}
+	if x.Attended != nil {
+		attrs = append(attrs, slog.Bool("attended", *x.Attended))
+	}
+	level := slog.LevelInfo
+	if x.Code == string(canonical.InternalError) {
+		level = slog.LevelError
+		attrs = append(attrs, slog.String("cause", x.cause))
+	}
+	s.Logger.LogAttrs(c.Request.Context(), level, "request", attrs...)
+}
+
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+	http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
+}
+
+// template writes gin's template as the contract does: {aspspId} for :aspspId.
+func template(path string) string {
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if name, ok := strings.CutPrefix(s, ":"); ok {
+			segments[i] = "{" + name + "}"
+		}
+	}
+	return strings.Join(segments, "/")
+}

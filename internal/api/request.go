@@ -1,0 +1,115 @@
+package api
+
+import (
+	"slices"
+
+	"github.com/gin-gonic/gin"
+
+	"ais-gateway/internal/api/ask"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/gateway"
+)
+
+// A call is what a route demands of a request.
+type call struct {
+	scope        string // "" for any client
+	consent      bool   // Consent-ID is required
+	asks         bool   // the provider may be asked, so that it must be given all that it needs
+	counted      bool   // unattended requests stand under the limit
+	accountQuery bool   // takes accountId in the query
+}
+
+// A request is one that is well-formed, and whose client may make it.
+type request struct {
+	*exchange
+	client  string
+	aspsp   gateway.ASPSP // zero where the route names none
+	query   canonical.Query
+	wants   gateway.Wants
+	account string
+}
+
+// call is the way of all requests under /v1. A fault of the credentials' headers stands before the question who
+// calls; who calls, and whether he may, before everything else that may be wrong.
+func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.HandlerFunc {
+	return s.door(func(c *gin.Context, x *exchange) error {
+		key, ill := ask.Credential(c.Request.Header)
+		r, faults := s.read(c, x, k)
+		if ill != nil {
+			return formatError(append(ill, faults...))
+		}
+		who, ok := s.authenticate(key)
+		if !ok {
+			return canonical.Fail(canonical.Unauthenticated, "")
+		}
+		r.client, x.Client = who.name, who.name
+		found := true
+		if _, asked := c.Params.Get("aspspId"); asked {
+			if r.aspsp, found = s.Gateway.ASPSP(x.aspsp); found {
+				x.ASPSP, x.Provider = r.aspsp.ID, r.aspsp.Provider
+			}
+		}
+		if !who.may(k.scope) {
+			return canonical.Fail(canonical.Forbidden, "the call needs the scope "+k.scope)
+		}
+		if found && k.consent {
+			faults = merge(faults, s.Gateway.Check(r.query), k)
+		}
+		switch {
+		case faults != nil:
+			return formatError(faults)
+		case !found:
+			return canonical.Fail(canonical.ASPSPUnknown, "")
+		}
+		if k.counted {
+			attended := r.query.Attended()
+			x.Attended = &attended
+		}
+		return answer(c, r)
+	})
+}
+
+// read reads all of a request but who makes it, and names everything that is wrong with it.
+func (s *server) read(c *gin.Context, x *exchange, k call) (*request, []canonical.Fault) {
+	r := &request{exchange: x}
+	var ofPath, ofQuery []canonical.Fault
+	if segment, asked := c.Params.Get("aspspId"); asked {
+		x.aspsp, ofPath = ask.ASPSP(segment)
+	}
+	if segment, asked := c.Params.Get("accountId"); asked {
+		var faults []canonical.Fault
+		r.account, faults = ask.Account(segment)
+		ofPath = append(ofPath, faults...)
+	}
+	if k.accountQuery {
+		r.account, ofQuery = ask.AccountQuery(c.Request.URL.RawQuery)
+	}
+	query, wants, ofHeaders := ask.Headers(c.Request.Header, k.consent, s.AllowPrivateIP)
+	r.query, r.wants = query, wants
+	r.query.ASPSP, r.query.RequestID = x.aspsp, x.requestID
+	return r, slices.Concat(x.faults, ofPath, ofQuery, ofHeaders)
+}
+
+// merge adds what the provider would miss, unless it is named already. A call that never asks the provider needs
+// no token for it: a consent is often forgotten when the token is already gone.
+func merge(faults, missed []canonical.Fault, k call) []canonical.Fault {
+	named := map[string]bool{}
+	for _, f := range faults {
+		named[f.In+" "+f.Name] = true
+	}
+	for _, f := range missed {
+		if named[f.In+" "+f.Name] || f.Name == "Provider-Authorization" && !k.asks {
+			continue
+		}
+		faults = append(faults, f)
+	}
+	return faults
+}
+
+func formatError(faults []canonical.Fault) error {
+	return &canonical.Error{Kind: canonical.FormatError, Origin: canonical.OriginGateway, Faults: faults}
+}
+
+func refuse(k canonical.Kind) handler {
+	return func(*gin.Context, *exchange) error { return canonical.Fail(k, "") }
+}

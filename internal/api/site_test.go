@@ -1,0 +1,356 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+
+	contract "ais-gateway/api"
+	"ais-gateway/internal/api"
+	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/unattended"
+)
+
+const (
+	bank     = "4f1e2d3c-0000-4000-8000-00000000000a"
+	stranger = "4f1e2d3c-0000-4000-8000-0000000000ff"
+	theirID  = "99391C7E-ad88-49ec-a2ad-99ddcb1f7721"
+	allScope = "key-of-all"
+	noScope  = "key-of-none"
+)
+
+// A fake answers as it is told and remembers what it was asked.
+type fake struct {
+	list    gateway.AccountList
+	sheet   gateway.BalanceSheet
+	state   unattended.State
+	err     error
+	missing []canonical.Fault
+	during  func(context.Context)
+
+	mu    sync.Mutex
+	asked []asked
+}
+
+type asked struct {
+	call, client, account string
+	query                 canonical.Query
+	wants                 gateway.Wants
+}
+
+var policy = config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}
+
+func (f *fake) ASPSPs() []gateway.ASPSP {
+	return []gateway.ASPSP{{ID: bank, Name: "Wood & Bank", Provider: "mastercard", Unattended: policy, Breaker: breaker.HalfOpen}}
+}
+
+func (f *fake) ASPSP(id string) (gateway.ASPSP, bool) { return f.ASPSPs()[0], id == bank }
+
+func (f *fake) Check(canonical.Query) []canonical.Fault { return f.missing }
+
+func (f *fake) note(ctx context.Context, a asked) {
+	f.mu.Lock()
+	f.asked = append(f.asked, a)
+	f.mu.Unlock()
+	if f.during != nil {
+		f.during(ctx)
+	}
+}
+
+func (f *fake) Accounts(ctx context.Context, client string, q canonical.Query, w gateway.Wants) (gateway.AccountList, error) {
+	f.note(ctx, asked{"accounts", client, "", q, w})
+	return f.list, f.err
+}
+
+func (f *fake) Balances(ctx context.Context, client string, q canonical.Query, account string) (gateway.BalanceSheet, error) {
+	f.note(ctx, asked{"balances", client, account, q, gateway.Wants{}})
+	return f.sheet, f.err
+}
+
+func (f *fake) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.State, error) {
+	f.note(ctx, asked{"access", "", account, q, gateway.Wants{}})
+	return f.state, f.err
+}
+
+func (f *fake) Forget(ctx context.Context, client string, q canonical.Query) error {
+	f.note(ctx, asked{"forget", client, "", q, gateway.Wants{}})
+	return f.err
+}
+
+// A site is the API being served, and its contract.
+type site struct {
+	gateway  *fake
+	url      string
+	log      *buffer
+	document *openapi3.T
+}
+
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// good is a fake whose every answer is a success.
+func good() *fake {
+	fetched := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	return &fake{
+		list: gateway.AccountList{
+			Freshness: gateway.Freshness{Source: gateway.FromProvider, FetchedAt: fetched},
+			Cache:     gateway.CacheStatus{Forward: gateway.ForwardMiss, Stored: true},
+		},
+		sheet: gateway.BalanceSheet{Freshness: gateway.Freshness{Source: gateway.FromProvider, FetchedAt: fetched}},
+		state: unattended.State{Limit: 4, Remaining: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
+	}
+}
+
+func settings(f *fake, log io.Writer) api.Config {
+	return api.Config{
+		Gateway: f,
+		Clients: []config.APIKey{
+			{Name: "none", SHA256: "a0f0c04cb42aa26a0a3f0bb3bfe8ba5ff9d8dd9be4f9d9b2b0d0c4ac3f4d7a11"},
+			{Name: "all", SHA256: digest(allScope), Scopes: []string{config.ScopeAccounts, config.ScopeBalances}},
+			{Name: "nothing", SHA256: digest(noScope)},
+		},
+		Now:      time.Now,
+		Logger:   slog.New(slog.NewJSONHandler(log, nil)),
+		Contract: contract.Contract,
+	}
+}
+
+func open(t testing.TB, f *fake, change ...func(*api.Config)) *site {
+	t.Helper()
+	s := &site{gateway: f, log: &buffer{}, document: document(t)}
+	c := settings(f, s.log)
+	for _, ch := range change {
+		ch(&c)
+	}
+	server := httptest.NewServer(api.New(c))
+	t.Cleanup(server.Close)
+	s.url = server.URL
+	return s
+}
+
+var document = func() func(testing.TB) *openapi3.T {
+	load := sync.OnceValues(func() (*openapi3.T, error) {
+		document, err := openapi3.NewLoader().LoadFromData(contract.Contract)
+		if err != nil {
+			return nil, err
+		}
+		return document, document.Validate(context.Background(), openapi3.IsOpenAPI31OrLater())
+	})
+	return func(t testing.TB) *openapi3.T {
+		t.Helper()
+		d, err := load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !d.IsOpenAPI31OrLater() {
+			t.Fatal("the contract is not OpenAPI 3.1")
+		}
+		return d
+	}
+}()
+
+// A header is sent as it stands, in order.
+type header struct{ name, value string }
+
+// auth and consent are what an accepted request needs.
+var (
+	auth     = header{"X-API-Key", allScope}
+	consent  = header{"Consent-ID", "GFiTpF3:EBy5xGqQMatk"}
+	attended = header{"PSU-IP-Address", "192.0.2.17"}
+)
+
+// A reply is what came back, whole.
+type reply struct {
+	status int
+	header http.Header
+	body   string
+}
+
+// do sends a request with exactly this target and these headers, and holds the exchange against the contract.
+func (s *site) do(t testing.TB, method, target string, headers ...header) reply {
+	t.Helper()
+	r, err := http.NewRequest(method, s.url, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.URL.Opaque = target
+	for _, h := range headers {
+		r.Header.Add(h.name, h.value)
+	}
+	response, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := reply{response.StatusCode, response.Header, string(body)}
+	for _, err := range s.check(method, target, r.Header, got) {
+		t.Errorf("%s %s: %v\n%s", method, target, err, body)
+	}
+	return got
+}
+
+// check is everything in which an exchange is not as the contract describes it.
+func (s *site) check(method, target string, sent http.Header, got reply) []error {
+	var faults []error
+	if got.header.Get("X-Request-ID") == "" || got.header.Get("Cache-Control") != "no-store" {
+		faults = append(faults, fmt.Errorf("headers of every answer are missing: %v", got.header))
+	}
+	route, params := s.route(method, target)
+	if route == nil {
+		return append(faults, s.checkUnrouted(got)...)
+	}
+	path, query, _ := strings.Cut(target, "?")
+	in := &openapi3filter.RequestValidationInput{
+		Request:    &http.Request{Method: method, URL: &url.URL{Path: path, RawQuery: query}, Header: sent},
+		Route:      route,
+		PathParams: params,
+		Options:    &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true},
+	}
+	ctx := context.Background()
+	if !slices.Contains([]string{"FORMAT_ERROR", "UNAUTHENTICATED", "FORBIDDEN"}, got.problem().Code) {
+		if err := openapi3filter.ValidateRequest(ctx, in); err != nil {
+			faults = append(faults, fmt.Errorf("the request is not in the contract: %w", err))
+		}
+	}
+	out := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: in, Status: got.status, Header: got.header, Options: in.Options,
+	}
+	if err := openapi3filter.ValidateResponse(ctx, out.SetBodyBytes([]byte(got.body))); err != nil {
+		faults = append(faults, fmt.Errorf("the answer is not in the contract: %w", err))
+	}
+	if described := route.Operation.Responses.Status(got.status); described != nil {
+		for name := range got.header {
+			known := slices.Contains([]string{"Content-Type", "Content-Length", "Date"}, name)
+			for documented := range described.Value.Headers {
+				known = known || http.CanonicalHeaderKey(documented) == name
+			}
+			if !known {
+				faults = append(faults, fmt.Errorf("%s is not in the contract", name))
+			}
+		}
+	}
+	return faults
+}
+
+// checkUnrouted holds what the contract describes under no path against its schema of problems.
+func (s *site) checkUnrouted(got reply) []error {
+	if got.body == "" { // of HEAD
+		return nil
+	}
+	var value any
+	if err := json.Unmarshal([]byte(got.body), &value); err != nil {
+		return []error{err}
+	}
+	schema := s.document.Components.Schemas["Problem"].Value
+	if err := schema.VisitJSON(value, openapi3.EnableJSONSchema2020()); err != nil {
+		return []error{err}
+	}
+	if got.status != http.StatusNotFound && got.status != http.StatusMethodNotAllowed {
+		return []error{fmt.Errorf("status %d without a route", got.status)}
+	}
+	if (got.status == http.StatusMethodNotAllowed) != (got.header.Get("Allow") != "") {
+		return []error{fmt.Errorf("status %d with Allow %q", got.status, got.header.Get("Allow"))}
+	}
+	return nil
+}
+
+// route finds the operation of a target as it was sent, and its parameters, each unescaped once.
+func (s *site) route(method, target string) (*routers.Route, map[string]string) {
+	path, _, _ := strings.Cut(target, "?")
+	segments := strings.Split(path, "/")
+	if segments[len(segments)-1] == "" { // a path's parameter is not empty at its end: /v1/aspsps/ is no route
+		return nil, nil
+	}
+	for template, item := range s.document.Paths.Map() {
+		parts, params := strings.Split(template, "/"), map[string]string{}
+		matches := len(parts) == len(segments)
+		for i := 0; matches && i < len(parts); i++ {
+			if name, ok := strings.CutPrefix(parts[i], "{"); ok {
+				value, err := url.PathUnescape(segments[i])
+				params[strings.TrimSuffix(name, "}")] = value
+				matches = err == nil
+			} else {
+				matches = parts[i] == segments[i]
+			}
+		}
+		if operation := item.GetOperation(method); matches && operation != nil {
+			return &routers.Route{Spec: s.document, Path: template, PathItem: item, Method: method, Operation: operation}, params
+		}
+	}
+	return nil, nil
+}
+
+// A problem is what tests read of one.
+type problem struct {
+	Type, Title, Detail, Code, Origin, Action, RequestID, ASPSPID, Provider string
+
+	Status        int
+	Retryable     bool
+	Errors        []struct{ In, Name, Detail string }
+	ProviderError *struct {
+		HTTPStatus         int
+		Source, ReasonCode string
+	}
+}
+
+func (r reply) problem() problem {
+	var p problem
+	if r.header.Get("Content-Type") == "application/problem+json" {
+		_ = json.Unmarshal([]byte(r.body), &p) // the contract's check tells of what is no JSON
+	}
+	return p
+}
+
+// named are the faults of a problem as "in name", in order.
+func (p problem) named() []string {
+	var names []string
+	for _, e := range p.Errors {
+		names = append(names, e.In+" "+e.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+const (
+	accountsOf = "/v1/aspsps/" + bank + "/accounts"
+	accessOf   = "/v1/aspsps/" + bank + "/unattended-access"
+	cachedOf   = "/v1/aspsps/" + bank + "/cached-data"
+)
+
+func balancesOf(segment string) string { return accountsOf + "/" + segment + "/balances" }

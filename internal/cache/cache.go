@@ -1,0 +1,182 @@
+// Package cache keeps account lists in Redis, encrypted, each for one client alone, and the leases by which
+// many gateways make one call. It fails open: whoever asks it can always go on without an answer from it.
+// internal/gateway calls it.
+package cache
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/store"
+)
+
+var (
+	//go:embed finish.lua
+	finishSource string
+
+	finishScript = redis.NewScript(finishSource)
+)
+
+// noteFor is how long the outcome of a shared call stands for those who wait for it.
+const noteFor = 10 * time.Second
+
+// A Cache is a place for account lists. It is safe for concurrent use.
+type Cache struct {
+	rdb  redis.UniversalClient
+	seal sealer
+}
+
+// New makes a cache that encrypts under the first of the keys and decrypts under all. A key is 32 bytes.
+func New(rdb redis.UniversalClient, keys [][]byte) (*Cache, error) {
+	seal, err := newSealer(keys)
+	if err != nil {
+		return nil, err
+	}
+	return &Cache{rdb: rdb, seal: seal}, nil
+}
+
+// A Key is whose list it is. All three must be the same for a list to be answered.
+type Key struct{ Client, ASPSP, Consent string }
+
+func (k Key) prefix() string { return store.Prefix("accounts", k.Client, k.ASPSP, k.Consent) }
+
+// A Lane separates calls for one list that do not share their outcome: attended ones from unattended ones.
+type Lane string
+
+// The lanes.
+const (
+	Attended   Lane = "attended"
+	Unattended Lane = "unattended"
+)
+
+// An Entry is a list that was fetched.
+type Entry struct {
+	Accounts  []canonical.Account
+	FetchedAt time.Time
+}
+
+// Get reads the list that is kept, nil if there is none. What cannot be decrypted or read is none.
+func (c *Cache) Get(ctx context.Context, k Key) (*Entry, error) {
+	name := k.prefix() + "list"
+	value, err := c.rdb.Get(ctx, name).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.open(name, value), nil
+}
+
+// Forget drops the list, and the leases of calls that are under way, so that none of them brings it back.
+func (c *Cache) Forget(ctx context.Context, k Key) error {
+	p := k.prefix()
+	return c.rdb.Del(ctx, p+"list", p+"lease:"+string(Attended), p+"lease:"+string(Unattended)).Err()
+}
+
+// A Lease is the right to make the one call for a list, or the knowledge of who has it.
+type Lease struct {
+	Held   bool // by the one who asked; else by another
+	key    Key
+	lane   Lane
+	holder string
+}
+
+// Acquire asks for the right to make the call, for ttl at most, and in the same step reads what is kept: a call
+// that ended just before is seen. A holder that dies loses its lease after ttl.
+func (c *Cache) Acquire(ctx context.Context, k Key, lane Lane, ttl time.Duration) (Lease, *Entry, error) {
+	p := k.prefix()
+	lease := Lease{key: k, lane: lane, holder: uuid.NewString()}
+	pipe := c.rdb.Pipeline()
+	pipe.SetNX(ctx, p+"lease:"+string(lane), lease.holder, ttl)
+	holder := pipe.Get(ctx, p+"lease:"+string(lane))
+	list := pipe.Get(ctx, p+"list")
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return Lease{}, nil, err
+	}
+	lease.Held = holder.Val() == lease.holder
+	lease.holder = holder.Val()
+	if list.Err() != nil {
+		return lease, nil, nil
+	}
+	return lease, c.open(p+"list", []byte(list.Val())), nil
+}
+
+// An Outcome is what those who wait for a call are told of it.
+type Outcome struct {
+	Held    bool             // the call is still under way
+	Done    bool             // the call has ended as the next two say; neither Held nor Done: its holder died
+	Failure *canonical.Error // nil if the list was fetched
+	Entry   *Entry           // what is kept; nil after a failure, and if it was forgotten since
+}
+
+// A Result is how a call ended.
+type Result struct {
+	Entry   *Entry           // what was fetched; nil after a failure
+	KeepFor time.Duration    // how long the entry is kept
+	Failure *canonical.Error // nil with an entry
+	Forget  bool             // after a failure: what was kept must go
+}
+
+// Finish gives a held lease back and leaves the result for those who wait. held is false if the lease had run
+// out or the list was forgotten meanwhile: then nothing was changed.
+func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (held bool, err error) {
+	p := l.key.prefix()
+	var value []byte
+	if r.Entry != nil {
+		if value, err = c.seal.seal(p+"list", marshal(r.Entry)); err != nil {
+			return false, err
+		}
+	}
+	keys := []string{p + "lease:" + string(l.lane), p + "list", p + "note:" + l.holder}
+	err = finishScript.Run(ctx, c.rdb, keys, l.holder, value, r.KeepFor.Milliseconds(), r.Forget,
+		marshal(r.Failure), noteFor.Milliseconds()).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Outcome looks at what became of the call whose lease another holds.
+func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
+	p := l.key.prefix()
+	values, err := c.rdb.MGet(ctx, p+"note:"+l.holder, p+"lease:"+string(l.lane), p+"list").Result()
+	if err != nil {
+		return Outcome{}, err
+	}
+	out := Outcome{Held: values[1] == l.holder}
+	note, ok := values[0].(string)
+	if !ok || json.Unmarshal([]byte(note), &out.Failure) != nil {
+		return out, nil
+	}
+	out.Done = true
+	if list, ok := values[2].(string); ok {
+		out.Entry = c.open(p+"list", []byte(list))
+	}
+	return out, nil
+}
+
+func (c *Cache) open(name string, value []byte) *Entry {
+	text, ok := c.seal.open(name, value)
+	var e Entry
+	if !ok || json.Unmarshal(text, &e) != nil || e.FetchedAt.IsZero() {
+		return nil
+	}
+	return &e
+}
+
+// marshal writes types that always have a JSON form.
+func marshal(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}

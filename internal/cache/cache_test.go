@@ -1,0 +1,401 @@
+package cache_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/cache"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
+)
+
+const ttl = 5 * time.Second
+
+func newKey(t *testing.T) []byte {
+	t.Helper()
+	key := make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// redises are a real Redis and the embedded one: the cache must do the same on both.
+func redises(t *testing.T) map[string]redis.UniversalClient {
+	t.Helper()
+	return map[string]redis.UniversalClient{
+		"redis-server": open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}}),
+		"embedded":     open(t, config.Redis{Mode: config.Embedded}),
+	}
+}
+
+func open(t *testing.T, c config.Redis) redis.UniversalClient {
+	t.Helper()
+	s, err := store.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s.Cache
+}
+
+func newCache(t *testing.T, rdb redis.UniversalClient, keys ...[]byte) *cache.Cache {
+	t.Helper()
+	c, err := cache.New(rdb, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func newOwner() cache.Key {
+	return cache.Key{Client: "payments", ASPSP: "4f1e2d3c-0000-4000-8000-000000000001", Consent: uuid.NewString()}
+}
+
+func entry() *cache.Entry {
+	return &cache.Entry{
+		Accounts: []canonical.Account{{
+			ID: "aa:q648383844dhhfHhTV", Identification: canonical.Identification{Scheme: canonical.SchemeIBAN, Value: "BG57INTF40015004462007"},
+			Currency: "EUR", Type: "CACC", HolderName: "John Doe", Relations: []string{"Owner"},
+		}},
+		FetchedAt: time.Date(2026, 11, 20, 10, 0, 0, 123456789, time.UTC),
+	}
+}
+
+// put stores an entry as a call does that was made under a lease.
+func put(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
+	t.Helper()
+	lease, _, err := c.Acquire(t.Context(), k, cache.Attended, ttl)
+	if err != nil || !lease.Held {
+		t.Fatalf("lease %+v, %v", lease, err)
+	}
+	held, err := c.Finish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour})
+	if err != nil || !held {
+		t.Fatalf("held %t, %v", held, err)
+	}
+}
+
+func mustGet(t *testing.T, c *cache.Cache, k cache.Key) *cache.Entry {
+	t.Helper()
+	e, err := c.Get(t.Context(), k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestKeepsWhatWasFetched(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			if e := mustGet(t, c, k); e != nil {
+				t.Fatalf("found %v before anything was kept", e)
+			}
+			put(t, c, k, entry())
+			if diff := cmp.Diff(entry(), mustGet(t, c, k)); diff != "" {
+				t.Error(diff)
+			}
+			if err := c.Forget(t.Context(), k); err != nil {
+				t.Fatal(err)
+			}
+			if e := mustGet(t, c, k); e != nil {
+				t.Error("a forgotten list is still there")
+			}
+		})
+	}
+}
+
+func TestEachClientsOwn(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Embedded})
+	c, k := newCache(t, rdb, newKey(t)), newOwner()
+	put(t, c, k, entry())
+	for name, other := range map[string]cache.Key{
+		"client":  {Client: "other", ASPSP: k.ASPSP, Consent: k.Consent},
+		"ASPSP":   {Client: k.Client, ASPSP: "other", Consent: k.Consent},
+		"consent": {Client: k.Client, ASPSP: k.ASPSP, Consent: "other"},
+	} {
+		if e := mustGet(t, c, other); e != nil {
+			t.Errorf("another %s gets the list", name)
+		}
+	}
+}
+
+func TestExpires(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			lease, _, err := c.Acquire(t.Context(), k, cache.Attended, ttl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: 100 * time.Millisecond}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(300 * time.Millisecond)
+			if e := mustGet(t, c, k); e != nil {
+				t.Error("kept for longer than it should be")
+			}
+		})
+	}
+}
+
+func TestNothingInClearInRedis(t *testing.T) {
+	server := redistest.Start(t)
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
+	c, k := newCache(t, rdb, newKey(t)), newOwner()
+	k.Consent = "GFiTpF3:EBy5xGqQMatk"
+	put(t, c, k, entry())
+	keys, err := rdb.Keys(t.Context(), "*").Result()
+	if err != nil || len(keys) != 2 {
+		t.Fatalf("keys %q, %v, want the list and the note", keys, err)
+	}
+	for _, key := range keys {
+		value, err := rdb.Get(t.Context(), key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, secret := range []string{"GFiTpF3", "BG57INTF", "John", "q648383844", "payments", "EUR", "4f1e2d3c"} {
+			if strings.Contains(key+value, secret) {
+				t.Errorf("%q stands in clear under %q", secret, key)
+			}
+		}
+		if left, err := rdb.PTTL(t.Context(), key).Result(); err != nil || left <= 0 {
+			t.Errorf("%q never expires: %v, %v", key, left, err)
+		}
+	}
+}
+
+func TestKeysRotate(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Embedded})
+	old, young, k := newKey(t), newKey(t), newOwner()
+	put(t, newCache(t, rdb, old), k, entry())
+	if mustGet(t, newCache(t, rdb, young, old), k) == nil {
+		t.Error("a rotation emptied the cache")
+	}
+	if mustGet(t, newCache(t, rdb, young), k) != nil {
+		t.Error("read without its key")
+	}
+	put(t, newCache(t, rdb, young, old), k, entry())
+	if mustGet(t, newCache(t, rdb, young), k) == nil {
+		t.Error("not encrypted under the first key")
+	}
+}
+
+// What is not to be read is a miss: damaged, of another format, swapped from another name.
+func TestUnreadableIsAMiss(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Embedded})
+	c, k, other := newCache(t, rdb, newKey(t)), newOwner(), newOwner()
+	put(t, c, k, entry())
+	put(t, c, other, &cache.Entry{Accounts: []canonical.Account{}, FetchedAt: time.Now()})
+	name, otherName := listName(t, k), listName(t, other)
+	good, err := rdb.Get(t.Context(), name).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign, err := rdb.Get(t.Context(), otherName).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := bytes.Clone(good)
+	flipped[len(flipped)-1] ^= 1
+	newer := bytes.Clone(good)
+	newer[0]++
+	for label, value := range map[string][]byte{
+		"empty": {}, "garbage": []byte("garbage"), "cut off": good[:20], "flipped bit": flipped, "other format": newer,
+		"another's": foreign, "header alone": good[:5],
+	} {
+		if err := rdb.Set(t.Context(), name, value, time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if e, err := c.Get(t.Context(), k); e != nil || err != nil {
+			t.Errorf("%s: %v, %v, want a miss", label, e, err)
+		}
+	}
+	if err := rdb.Set(t.Context(), name, good, time.Hour).Err(); err != nil || mustGet(t, c, k) == nil {
+		t.Errorf("the good value is not read: %v", err)
+	}
+}
+
+func listName(t *testing.T, k cache.Key) string {
+	t.Helper()
+	return store.Prefix("accounts", k.Client, k.ASPSP, k.Consent) + "list"
+}
+
+func TestNoncesDiffer(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Embedded})
+	c, k, seen := newCache(t, rdb, newKey(t)), newOwner(), map[string]bool{}
+	for range 100 {
+		put(t, c, k, entry())
+		value, err := rdb.Get(t.Context(), listName(t, k)).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if nonce := value[5:17]; seen[nonce] {
+			t.Fatal("a nonce came twice")
+		} else {
+			seen[nonce] = true
+		}
+	}
+}
+
+func TestLeaseIsOnes(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k, held := newCache(t, rdb, newKey(t)), newOwner(), atomic.Int64{}
+			var wg sync.WaitGroup
+			for range 50 {
+				wg.Go(func() {
+					lease, _, err := c.Acquire(context.Background(), k, cache.Unattended, ttl)
+					if err != nil {
+						t.Error(err)
+					}
+					if lease.Held {
+						held.Add(1)
+					}
+				})
+			}
+			wg.Wait()
+			if held.Load() != 1 {
+				t.Errorf("%d hold the lease", held.Load())
+			}
+			if lease, _, err := c.Acquire(t.Context(), k, cache.Attended, ttl); err != nil || !lease.Held {
+				t.Errorf("the other lane: %+v, %v", lease, err)
+			}
+		})
+	}
+}
+
+func TestLeaseEndsWithItsHolder(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			dead, _, err := c.Acquire(t.Context(), k, cache.Attended, 100*time.Millisecond)
+			if err != nil || !dead.Held {
+				t.Fatal(dead, err)
+			}
+			time.Sleep(300 * time.Millisecond)
+			next, _, err := c.Acquire(t.Context(), k, cache.Attended, ttl)
+			if err != nil || !next.Held {
+				t.Fatalf("the lease outlives its holder: %+v, %v", next, err)
+			}
+			if held, err := c.Finish(t.Context(), dead, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || held {
+				t.Errorf("the one whose lease ran out still ends it: %t, %v", held, err)
+			}
+			if mustGet(t, c, k) != nil {
+				t.Error("the one whose lease ran out still stores")
+			}
+			if o, err := c.Outcome(t.Context(), next); err != nil || !o.Held || o.Done {
+				t.Errorf("the next holder's lease is gone: %+v, %v", o, err)
+			}
+		})
+	}
+}
+
+func TestThoseWhoWaitAreTold(t *testing.T) {
+	failure := &canonical.Error{
+		Kind: canonical.UnattendedLimit, Origin: canonical.OriginASPSP, RetryAfter: time.Hour,
+		Upstream: &canonical.UpstreamError{HTTPStatus: 429, ReasonCode: "ACCESS_EXCEEDED"},
+	}
+	for name, rdb := range redises(t) {
+		for _, tt := range []struct {
+			name   string
+			result cache.Result
+			want   cache.Outcome
+			kept   bool
+		}{
+			{"a list", cache.Result{Entry: entry(), KeepFor: time.Hour}, cache.Outcome{Done: true, Entry: entry()}, true},
+			{"a failure", cache.Result{Failure: failure}, cache.Outcome{Done: true, Failure: failure, Entry: entry()}, true},
+			{"a definite no", cache.Result{Failure: failure, Forget: true}, cache.Outcome{Done: true, Failure: failure}, false},
+		} {
+			t.Run(name+" "+tt.name, func(t *testing.T) {
+				c, k := newCache(t, rdb, newKey(t)), newOwner()
+				put(t, c, k, entry())
+				lease, _, err := c.Acquire(t.Context(), k, cache.Unattended, ttl)
+				if err != nil {
+					t.Fatal(err)
+				}
+				waiting, kept, err := c.Acquire(t.Context(), k, cache.Unattended, ttl)
+				if err != nil || waiting.Held || kept == nil {
+					t.Fatalf("%+v, %v, %v", waiting, kept, err)
+				}
+				if o, err := c.Outcome(t.Context(), waiting); err != nil || !o.Held || o.Done {
+					t.Errorf("while it is under way: %+v, %v", o, err)
+				}
+				if held, err := c.Finish(t.Context(), lease, tt.result); err != nil || !held {
+					t.Fatal(held, err)
+				}
+				got, err := c.Outcome(t.Context(), waiting)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tt.want, got); diff != "" {
+					t.Error(diff)
+				}
+				if (mustGet(t, c, k) != nil) != tt.kept {
+					t.Errorf("kept is not %t", tt.kept)
+				}
+			})
+		}
+	}
+}
+
+// A list that was forgotten while a call was under way is not brought back by it.
+func TestForgottenStaysForgotten(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Embedded})
+	c, k := newCache(t, rdb, newKey(t)), newOwner()
+	lease, _, err := c.Acquire(t.Context(), k, cache.Unattended, ttl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Forget(t.Context(), k); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || held {
+		t.Errorf("held %t, %v", held, err)
+	}
+	if mustGet(t, c, k) != nil {
+		t.Error("the call under way brought the list back")
+	}
+	if o, err := c.Outcome(t.Context(), lease); err != nil || o.Held || o.Done {
+		t.Errorf("those who wait are told %+v, %v, want their own turn", o, err)
+	}
+}
+
+func TestRedisGoneIsAnError(t *testing.T) {
+	c, k := newCache(t, open(t, config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:1"}}), newKey(t)), newOwner()
+	if _, err := c.Get(t.Context(), k); err == nil {
+		t.Error("get: no error")
+	}
+	if _, _, err := c.Acquire(t.Context(), k, cache.Attended, ttl); err == nil {
+		t.Error("acquire: no error")
+	}
+	if _, err := c.Outcome(t.Context(), cache.Lease{}); err == nil {
+		t.Error("outcome: no error")
+	}
+	if _, err := c.Finish(t.Context(), cache.Lease{}, cache.Result{}); err == nil {
+		t.Error("finish: no error")
+	}
+	if c.Forget(t.Context(), k) == nil {
+		t.Error("forget: no error")
+	}
+}
+
+func TestKeysAreChecked(t *testing.T) {
+	for name, keys := range map[string][][]byte{"none": nil, "short": {make([]byte, 16)}, "one short": {make([]byte, 32), nil}} {
+		if _, err := cache.New(nil, keys); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}

@@ -1,0 +1,75 @@
+package cache
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+)
+
+// A sealed value is: format (1 byte), key id (4 bytes), nonce (12 bytes), ciphertext with tag. The name of the
+// entry is authenticated with it, so that a value under another name cannot be opened.
+const (
+	sealFormat = 1
+	keyIDSize  = 4
+)
+
+// A sealer encrypts with AES-256-GCM (NIST SP 800-38D) under random nonces.
+type sealer struct{ keys []sealKey }
+
+type sealKey struct {
+	id   [keyIDSize]byte
+	aead cipher.AEAD
+}
+
+func newSealer(keys [][]byte) (sealer, error) {
+	if len(keys) == 0 {
+		return sealer{}, errors.New("no encryption key")
+	}
+	var s sealer
+	for _, key := range keys {
+		if len(key) != 32 {
+			return sealer{}, errors.New("an encryption key is not 32 bytes")
+		}
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return sealer{}, err
+		}
+		aead, err := cipher.NewGCM(block)
+		if err != nil {
+			return sealer{}, err
+		}
+		hash := sha256.Sum256(append([]byte("ais-gateway key id"), key...))
+		s.keys = append(s.keys, sealKey{id: [keyIDSize]byte(hash[:]), aead: aead})
+	}
+	return s, nil
+}
+
+func (s sealer) seal(name string, text []byte) ([]byte, error) {
+	key := s.keys[0]
+	nonce := make([]byte, key.aead.NonceSize())
+	if _, err := rand.Read(nonce); err != nil {
+		return nil, err
+	}
+	head := append([]byte{sealFormat}, key.id[:]...)
+	return key.aead.Seal(append(head, nonce...), nonce, text, []byte(name)), nil
+}
+
+func (s sealer) open(name string, value []byte) ([]byte, bool) {
+	if len(value) < 1+keyIDSize || value[0] != sealFormat {
+		return nil, false
+	}
+	id, rest := value[1:1+keyIDSize], value[1+keyIDSize:]
+	for _, key := range s.keys {
+		size := key.aead.NonceSize()
+		if !bytes.Equal(key.id[:], id) || len(rest) < size {
+			continue
+		}
+		if text, err := key.aead.Open(nil, rest[:size], rest[size:], []byte(name)); err == nil {
+			return text, true
+		}
+	}
+	return nil, false
+}

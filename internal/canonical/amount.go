@@ -1,0 +1,177 @@
+package canonical
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// Bounds of an amount's text. Providers send up to 14 significant figures; what is larger than this is a
+// fault of the provider, and is refused before any digit is written out.
+const (
+	maxAmountText     = 64 // bytes
+	maxAmountExponent = 36 // either way
+	maxIntegerDigits  = 18
+	maxFractionDigits = 18
+)
+
+// What may be wrong with an amount. None of these errors holds any of the provider's text.
+var (
+	ErrAmountForm      = errors.New("amount is not a decimal number")
+	ErrAmountRange     = errors.New("amount has too many digits")
+	ErrAmountCurrency  = errors.New("currency is not three capital letters")
+	ErrAmountIndicator = errors.New("sign and credit/debit indicator contradict each other")
+)
+
+// Indicator says on which side of the account a balance stands, in the words of ISO 20022.
+type Indicator string
+
+// The two sides. Zero is a credit.
+const (
+	Credit Indicator = "CRDT"
+	Debit  Indicator = "DBIT"
+)
+
+// An Amount is an exact decimal number of units of a currency, negative for a debit. It is made by
+// ParseAmount or ParseIndicatedAmount alone, holds every digit that the provider sent, and is never rounded.
+type Amount struct {
+	negative    bool
+	whole, frac string // decimal digits; whole has no leading zero but the one of "0"
+	currency    string
+}
+
+// ParseAmount reads a signed decimal number, written as JSON writes numbers (RFC 8259, section 6), and an ISO
+// 4217 currency. It takes up to 18 digits before and after the point. Its errors are those of this package.
+func ParseAmount(number, currency string) (Amount, error) {
+	if !ValidCurrency(currency) {
+		return Amount{}, ErrAmountCurrency
+	}
+	if len(number) > maxAmountText {
+		return Amount{}, ErrAmountRange
+	}
+	mantissa, exponent, err := splitExponent(number)
+	if err != nil {
+		return Amount{}, err
+	}
+	unsigned, negative := strings.CutPrefix(mantissa, "-")
+	whole, frac, point := strings.Cut(unsigned, ".")
+	if !isDigits(whole) || len(whole) > 1 && whole[0] == '0' || point && !isDigits(frac) {
+		return Amount{}, ErrAmountForm
+	}
+	whole, frac = shift(whole, frac, exponent)
+	if len(whole) > maxIntegerDigits || len(frac) > maxFractionDigits {
+		return Amount{}, ErrAmountRange
+	}
+	a := Amount{negative: negative, whole: whole, frac: frac, currency: currency}
+	a.negative = negative && !a.IsZero()
+	return a, nil
+}
+
+// ParseIndicatedAmount reads a decimal number whose sign stands in an indicator beside it. A negative number
+// with Debit is taken as the debit it is, with Credit it is ErrAmountIndicator; zero is a credit whatever the
+// indicator says.
+func ParseIndicatedAmount(number, currency string, indicator Indicator) (Amount, error) {
+	a, err := ParseAmount(number, currency)
+	switch {
+	case err != nil:
+		return Amount{}, err
+	case indicator != Credit && indicator != Debit, a.negative && indicator == Credit:
+		return Amount{}, ErrAmountIndicator
+	}
+	a.negative = indicator == Debit && !a.IsZero()
+	return a, nil
+}
+
+// Value is the amount as a decimal string: exact, with at least the currency's ISO 4217 minor units, and more
+// digits only where they are not zero. For a currency that the standard's list does not hold, the digits are
+// those that the provider sent.
+func (a Amount) Value() string {
+	frac := a.frac
+	if minor, known := minorUnits(a.currency); known {
+		for len(frac) > minor && frac[len(frac)-1] == '0' {
+			frac = frac[:len(frac)-1]
+		}
+		if len(frac) < minor {
+			frac += strings.Repeat("0", minor-len(frac))
+		}
+	}
+	var b strings.Builder
+	if a.negative {
+		b.WriteByte('-')
+	}
+	b.WriteString(a.whole)
+	if frac != "" {
+		b.WriteByte('.')
+		b.WriteString(frac)
+	}
+	return b.String()
+}
+
+// Currency is the amount's ISO 4217 alphabetic code.
+func (a Amount) Currency() string { return a.currency }
+
+// Indicator is Debit for a negative amount, else Credit.
+func (a Amount) Indicator() Indicator {
+	if a.negative {
+		return Debit
+	}
+	return Credit
+}
+
+// IsZero reports whether the amount is nought.
+func (a Amount) IsZero() bool { return strings.Trim(a.whole+a.frac, "0") == "" }
+
+// splitExponent cuts a number into its mantissa and its power of ten. An exponent beyond the bound is refused
+// by its text, so that 1e999999999 costs nothing.
+func splitExponent(number string) (mantissa string, exponent int, err error) {
+	at := strings.IndexAny(number, "eE")
+	if at < 0 {
+		return number, 0, nil
+	}
+	digits := strings.TrimPrefix(number[at+1:], "+")
+	if len(digits) == len(number[at+1:]) {
+		digits = strings.TrimPrefix(digits, "-")
+	}
+	if !isDigits(digits) {
+		return "", 0, ErrAmountForm
+	}
+	exponent, err = strconv.Atoi(digits)
+	if err != nil || exponent > maxAmountExponent {
+		return "", 0, ErrAmountRange
+	}
+	if number[at+1] == '-' {
+		exponent = -exponent
+	}
+	return number[:at], exponent, nil
+}
+
+// shift moves the point by a power of ten, and drops zeros that say nothing: leading ones, and trailing ones
+// beyond the bound of a fraction.
+func shift(whole, frac string, exponent int) (string, string) {
+	if exponent > 0 {
+		frac += strings.Repeat("0", max(0, exponent-len(frac)))
+		whole, frac = whole+frac[:exponent], frac[exponent:]
+	}
+	if exponent < 0 {
+		whole = strings.Repeat("0", max(0, -exponent-len(whole))) + whole
+		at := len(whole) + exponent
+		whole, frac = whole[:at], whole[at:]+frac
+	}
+	whole = strings.TrimLeft(whole, "0")
+	if whole == "" {
+		whole = "0"
+	}
+	for len(frac) > maxFractionDigits && frac[len(frac)-1] == '0' {
+		frac = frac[:len(frac)-1]
+	}
+	return whole, frac
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}

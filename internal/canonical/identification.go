@@ -1,0 +1,93 @@
+package canonical
+
+import "strings"
+
+// Scheme says what kind of number identifies an account.
+type Scheme string
+
+// The schemes of identification that the gateway knows.
+const (
+	SchemeIBAN     Scheme = "IBAN"                     // ISO 13616, check digits verified
+	SchemeBBAN     Scheme = "BBAN"                     // a national number, and what claims to be an IBAN but fails its check
+	SchemeSortCode Scheme = "SORT_CODE_ACCOUNT_NUMBER" // UK: six digits of sort code, eight of account number
+	SchemePAN      Scheme = "PAN"                      // a card's number, held masked
+	SchemeProvider Scheme = "PROVIDER"                 // the provider's own number
+)
+
+// Identification is the number by which an account is known, and the scheme that the number belongs to.
+type Identification struct {
+	Scheme Scheme
+	Value  string
+}
+
+// IBAN is the value if it is an IBAN whose check digits hold, else "".
+func (i Identification) IBAN() string {
+	if i.Scheme == SchemeIBAN {
+		return i.Value
+	}
+	return ""
+}
+
+// Identify makes an identification out of a scheme and a value as a provider gave them. What claims to be an
+// IBAN and fails its check digits is a BBAN with the text as it came; an IBAN is put into its electronic form
+// (ISO 13616: upper case, no spaces). A PAN is masked. An empty value identifies nothing.
+func Identify(s Scheme, value string) Identification {
+	value = strings.TrimSpace(value)
+	switch {
+	case value == "":
+		return Identification{}
+	case s == SchemeIBAN:
+		compact := strings.ToUpper(strings.ReplaceAll(value, " ", ""))
+		if validIBAN(compact) {
+			return Identification{SchemeIBAN, compact}
+		}
+		return Identification{SchemeBBAN, value}
+	case s == SchemePAN:
+		return Identification{SchemePAN, maskPAN(value)}
+	default:
+		return Identification{s, value}
+	}
+}
+
+// validIBAN checks form and check digits by ISO 13616 and ISO 7064 MOD 97-10. Genuine check digits run from
+// 02 to 98.
+func validIBAN(s string) bool {
+	if len(s) < 15 || len(s) > 34 {
+		return false
+	}
+	for i := range len(s) {
+		letter, digit := 'A' <= s[i] && s[i] <= 'Z', '0' <= s[i] && s[i] <= '9'
+		if i < 2 && !letter || (i == 2 || i == 3) && !digit || !letter && !digit {
+			return false
+		}
+	}
+	if check := s[2:4]; check < "02" || check > "98" {
+		return false
+	}
+	rest := 0
+	for _, c := range s[4:] + s[:4] {
+		if c <= '9' {
+			rest = (rest*10 + int(c-'0')) % 97
+		} else {
+			rest = (rest*100 + int(c-'A'+10)) % 97
+		}
+	}
+	return rest == 1
+}
+
+// maskPAN shows the first six and the last four characters of a card number (PCI DSS 3.4.1). Of a number too
+// short to hide at least three in between, only the last four are shown, and of one up to four nothing.
+func maskPAN(value string) string {
+	pan := []rune(strings.NewReplacer(" ", "", "-", "").Replace(value))
+	first, last := 6, 4
+	if len(pan) < first+last+3 {
+		first = 0
+	}
+	if len(pan) <= last {
+		last = 0
+	}
+	for i := first; i < len(pan)-last; i++ {
+		pan[i] = '*'
+	}
+	return string(pan)
+}

@@ -1,0 +1,293 @@
+package config
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ais-gateway/internal/config/strict"
+)
+
+// A checker looks for what is wrong with values that have the right type. Its details never repeat a value.
+type checker struct {
+	file   *strict.Document
+	read   strict.Result
+	faults Faults
+}
+
+// fault notes a fault of the key at path, unless its value, or that of a key above it, was already refused.
+func (c *checker) fault(path, detail string) {
+	if !c.read.Refused(path) {
+		c.faults.Add(path, detail)
+	}
+}
+
+// given reports whether a key has a value that it must have, and notes a fault if not.
+func (c *checker) given(path string, given bool) bool {
+	switch {
+	case given:
+	case c.file.Has(path):
+		c.fault(path, "is empty")
+	default:
+		c.fault(path, "is missing")
+	}
+	return given
+}
+
+// holds notes a fault unless what must hold does.
+func (c *checker) holds(path string, holds bool, detail string) {
+	if !holds {
+		c.fault(path, detail)
+	}
+}
+
+func (c *checker) config(all *Config) {
+	c.server(all.Server)
+	mode := c.redisMode(all.Redis.Mode)
+	c.redis(all.Redis, mode)
+	c.clients(all.Clients)
+	if c.given("providers", len(all.Providers) > 0) {
+		for _, name := range slices.Sorted(maps.Keys(all.Providers)) {
+			c.provider(name, all.Providers[name])
+		}
+	}
+	if c.given("aspsps", len(all.ASPSPs) > 0) {
+		seen := map[string]bool{}
+		for i, a := range all.ASPSPs {
+			path := strict.Entry("aspsps", i)
+			c.aspsp(path, a)
+			c.unique(seen, path+".id", a.ID)
+			if _, ok := all.Providers[a.Provider]; c.given(path+".provider", a.Provider != "") {
+				c.holds(path+".provider", ok, "names no provider that is configured")
+			}
+		}
+	}
+	c.cache(all.Cache, mode)
+}
+
+// unique notes a fault if a value that is not empty was seen before.
+func (c *checker) unique(seen map[string]bool, path, value string) {
+	c.holds(path, value == "" || !seen[value], "stands there before")
+	seen[value] = true
+}
+
+func (c *checker) server(s Server) {
+	host, port := c.address("server.address", s.Address, true)
+	admin, adminPort := c.address("server.adminAddress", s.AdminAddress, true)
+	overlap := host == admin || wildcard(host) || wildcard(admin)
+	c.holds("server.adminAddress", port != adminPort || port <= 0 || !overlap, "is taken by server.address")
+}
+
+// wildcard reports whether who listens on the host listens on every address.
+func wildcard(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "" || err == nil && ip.IsUnspecified()
+}
+
+// address checks a host:port, and gives its parts; the port is -1 where it is none. Who listens may leave the
+// host empty and have port 0.
+func (c *checker) address(path, address string, listens bool) (host string, port int) {
+	if !c.given(path, address != "") {
+		return "", -1
+	}
+	host, digits, err := net.SplitHostPort(address)
+	n, portErr := strconv.ParseUint(digits, 10, 16)
+	switch {
+	case err != nil:
+		c.fault(path, "must be host:port")
+	case portErr != nil || n == 0 && !listens:
+		c.fault(path, "must have a port number up to 65535")
+	case host == "" && !listens || strings.ContainsAny(host, " /@"):
+		c.fault(path, "must have a host")
+	default:
+		return host, int(n)
+	}
+	return "", -1
+}
+
+// redisMode is the mode that the rest is judged by, "" where the file's is none.
+func (c *checker) redisMode(mode RedisMode) RedisMode {
+	if c.read.Refused("redis.mode") {
+		return ""
+	}
+	switch mode {
+	case Embedded, Standalone, Sentinel, Cluster:
+		return mode
+	}
+	c.fault("redis.mode", "must be embedded, standalone, sentinel or cluster")
+	return ""
+}
+
+func (c *checker) redis(r Redis, mode RedisMode) {
+	c.holds("redis.passwordFile", !r.PasswordFile.Given() || r.PasswordFile.Line() != "", "names a file without a password")
+	seen := map[string]bool{}
+	for i, a := range r.Addresses {
+		c.address(strict.Entry("redis.addresses", i), a, false)
+		c.unique(seen, strict.Entry("redis.addresses", i), a)
+	}
+	switch mode {
+	case "":
+		return
+	case Embedded:
+		const detail = "has no meaning with mode embedded"
+		// Addresses are passed over, so that a file can be tried out by its mode alone.
+		c.holds("redis.username", r.Username == "", detail)
+		c.holds("redis.passwordFile", !r.PasswordFile.Given(), detail)
+	case Standalone, Sentinel, Cluster:
+		if c.given("redis.addresses", len(r.Addresses) > 0) {
+			c.holds("redis.addresses", mode != Standalone || len(r.Addresses) == 1, "must be one address with mode standalone")
+		}
+		if r.Username != "" {
+			c.given("redis.passwordFile", r.PasswordFile.Given())
+		}
+	}
+	if mode == Sentinel {
+		c.given("redis.masterName", r.MasterName != "")
+	} else {
+		c.holds("redis.masterName", r.MasterName == "", "has a meaning with mode sentinel only")
+	}
+}
+
+func (c *checker) clients(all Clients) {
+	if !c.given("clients.apiKeys", len(all.APIKeys) > 0) {
+		return
+	}
+	names, sums := map[string]bool{}, map[string]bool{}
+	for i, k := range all.APIKeys {
+		path := strict.Entry("clients.apiKeys", i)
+		if c.given(path+".name", strings.TrimSpace(k.Name) != "") {
+			c.unique(names, path+".name", k.Name)
+		}
+		if c.given(path+".sha256", k.SHA256 != "") {
+			sum, err := hex.DecodeString(k.SHA256)
+			c.holds(path+".sha256", err == nil && len(sum) == 32, "must be 64 hex digits")
+			c.unique(sums, path+".sha256", k.SHA256)
+		}
+		if c.given(path+".scopes", len(k.Scopes) > 0) {
+			scopes := map[string]bool{}
+			for j, s := range k.Scopes {
+				at := strict.Entry(path+".scopes", j)
+				c.holds(at, s == ScopeAccounts || s == ScopeBalances, "must be "+ScopeAccounts+" or "+ScopeBalances)
+				c.unique(scopes, at, s)
+			}
+		}
+	}
+}
+
+func (c *checker) provider(name string, p Provider) {
+	path := strict.Child("providers", name)
+	c.holds(path, name != "", "must have a name")
+	if c.given(path+".baseURL", p.BaseURL != "") {
+		c.baseURL(path+".baseURL", p.BaseURL)
+	}
+	c.positive(path+".timeout", p.Timeout)
+}
+
+// baseURL checks where a provider is. What may stand before the host could be a password, and so is not repeated.
+func (c *checker) baseURL(path, base string) {
+	u, err := url.Parse(base)
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
+		c.fault(path, "must be an absolute https URL")
+		return
+	}
+	c.holds(path, u.Scheme == "https" || loopback(u.Hostname()), "must be https: plain http is for a loopback address only")
+	c.holds(path, u.User == nil, "must have no user or password")
+	c.holds(path, u.RawQuery == "" && !u.ForceQuery, "must have no query")
+	c.holds(path, !strings.Contains(base, "#"), "must have no fragment")
+	if port := u.Port(); port != "" {
+		n, err := strconv.ParseUint(port, 10, 16)
+		c.holds(path, err == nil && n > 0, "must have a port number from 1 to 65535")
+	}
+}
+
+// loopback reports whether a host is surely this machine.
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback() && ip.Zone() == ""
+}
+
+func (c *checker) positive(path string, d time.Duration) {
+	c.holds(path, d > 0, "must be more than 0s")
+}
+
+func (c *checker) aspsp(path string, a ASPSP) {
+	if c.given(path+".id", a.ID != "") {
+		_, err := uuid.Parse(a.ID)
+		c.holds(path+".id", err == nil && len(a.ID) == 36, "must be a UUID of 36 characters")
+	}
+	c.given(path+".name", strings.TrimSpace(a.Name) != "")
+
+	c.holds(path+".unattended.limit", a.Unattended.Limit >= 0, "must be 0 or more")
+	c.positive(path+".unattended.window", a.Unattended.Window)
+	switch a.Unattended.Unit {
+	case UnitASPSP, UnitConsent, UnitResource:
+	default:
+		c.fault(path+".unattended.unit", "must be aspsp, consent or resource")
+	}
+
+	c.positive(path+".accounts.freshFor", a.Accounts.FreshFor)
+	c.positive(path+".accounts.keepFor", a.Accounts.KeepFor)
+	if !c.read.Refused(path+".accounts.freshFor") && a.Accounts.KeepFor > 0 {
+		c.holds(path+".accounts.keepFor", a.Accounts.KeepFor >= a.Accounts.FreshFor, "must not be less than freshFor")
+	}
+
+	c.holds(path+".breaker.consecutiveFailures", a.Breaker.ConsecutiveFailures >= 1, "must be 1 or more")
+	c.holds(path+".breaker.failureRatio", a.Breaker.FailureRatio > 0 && a.Breaker.FailureRatio <= 1, "must be above 0, up to 1")
+	c.holds(path+".breaker.minimumCalls", a.Breaker.MinimumCalls >= 1, "must be 1 or more")
+	c.positive(path+".breaker.interval", a.Breaker.Interval)
+	c.positive(path+".breaker.openFor", a.Breaker.OpenFor)
+}
+
+func (c *checker) cache(cache Cache, mode RedisMode) {
+	const path = "cache.encryptionKeyFile"
+	if !cache.EncryptionKeyFile.Given() {
+		if mode != Embedded && mode != "" {
+			c.given(path, false)
+		}
+		return
+	}
+	_, details := cache.keys()
+	for _, detail := range details {
+		c.fault(path, detail)
+	}
+}
+
+// Keys are the keys for account lists, 32 bytes each: the first encrypts, all decrypt. None if no file is given.
+func (c Cache) Keys() [][]byte {
+	keys, _ := c.keys()
+	return keys
+}
+
+// keys reads one key a line, and names the lines of the key file that hold none.
+func (c Cache) keys() (keys [][]byte, details []string) {
+	for i, l := range bytes.Split(c.EncryptionKeyFile.Content(), []byte("\n")) {
+		l = bytes.TrimSpace(l)
+		if len(l) == 0 {
+			continue
+		}
+		k, err := base64.StdEncoding.Strict().DecodeString(string(l))
+		switch {
+		case err != nil || len(k) != 32:
+			details = append(details, fmt.Sprintf("names a file whose line %d is not the base64 of 32 bytes", i+1))
+		case slices.ContainsFunc(keys, func(other []byte) bool { return bytes.Equal(other, k) }):
+			details = append(details, fmt.Sprintf("names a file whose line %d is a key that stands there before", i+1))
+		default:
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 && len(details) == 0 {
+		details = append(details, "names a file without a key")
+	}
+	return keys, details
+}

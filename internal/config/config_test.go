@@ -1,0 +1,256 @@
+package config_test
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"ais-gateway/internal/config"
+)
+
+const canary = "canary-4711"
+
+// example is the file of the contract, its secrets' paths still to be put in.
+const example = `server:
+  address: 127.0.0.1:8080         # the API
+  adminAddress: 127.0.0.1:9090    # /livez, /readyz, /metrics; never exposed to callers
+redis:
+  mode: standalone                # embedded | standalone | sentinel | cluster
+  addresses: [127.0.0.1:6379]     # sentinel: the sentinels, with masterName
+clients:
+  apiKeys:
+    - name: payments-team
+      sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08   # of the key; the key itself is nowhere
+      scopes: [accounts:read, balances:read]
+providers:
+  mastercard:
+    baseURL: https://sandbox.api.mastercard.com/openbanking/connect/api
+    consumerKey: "abc!def"
+    signingKeyFile: /run/secrets/mastercard/key.p12     # PKCS#12 or PEM, told apart by content
+    signingKeyPasswordFile: /run/secrets/mastercard/password
+    timeout: 10s
+  mypos:
+    baseURL: https://mp-psd2-api.mypos.com
+    apiKeyFile: /run/secrets/mypos/api-key
+    clientCertificateFile: /run/secrets/mypos/qwac.pem
+    clientKeyFile: /run/secrets/mypos/qwac.key
+    timeout: 10s
+aspsps:
+  - id: 4f1e2d3c-0000-4000-8000-000000000001
+    name: Wood Bank
+    provider: mastercard
+    unattended: {limit: 4, window: 24h, unit: consent}   # unit: aspsp | consent | resource
+    accounts: {freshFor: 10m, keepFor: 2160h}
+    breaker: {consecutiveFailures: 5, failureRatio: 0.5, minimumCalls: 20, interval: 60s, openFor: 30s}
+cache:
+  encryptionKeyFile: /run/secrets/cache/key              # base64 of 32 bytes a line; the first encrypts, all decrypt
+`
+
+// minimal leaves every default to the gateway.
+const minimal = `redis: {mode: embedded}
+clients:
+  apiKeys:
+    - {name: a, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, scopes: [accounts:read]}
+providers:
+  p:
+    baseURL: http://localhost:9000
+aspsps:
+  - id: 4F1E2D3C-0000-4000-8000-000000000001
+    name: Wood Bank
+    provider: p
+`
+
+func keyLine(fill byte) string {
+	return base64.StdEncoding.EncodeToString(slices.Repeat([]byte{fill}, 32))
+}
+
+// onDisk is the text with its secrets in files under a directory of the test's.
+func onDisk(t *testing.T, text string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"mastercard/key.p12": canary, "mastercard/password": canary + "\n", "mypos/api-key": canary,
+		"mypos/qwac.pem": canary, "mypos/qwac.key": canary, "cache/key": keyLine(1) + "\n\n" + keyLine(2) + "\n",
+		"redis/password": canary + "\n", "bad/empty": "", "bad/newline": "\n", "bad/short": "c2hvcnQ=\n" + keyLine(3),
+		"bad/twice": keyLine(1) + "\n" + keyLine(1), "bad/large": strings.Repeat("x", 1<<20+1),
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return strings.ReplaceAll(text, "/run/secrets", dir)
+}
+
+func mustRead(t *testing.T, text string) *config.Config {
+	t.Helper()
+	c, err := config.Read([]byte(text))
+	if err != nil {
+		t.Fatalf("faults:\n%v", err)
+	}
+	return c
+}
+
+func faultsOf(t *testing.T, err error) config.Faults {
+	t.Helper()
+	var faults config.Faults
+	if err != nil && !errors.As(err, &faults) {
+		t.Fatalf("error is %T, want Faults: %v", err, err)
+	}
+	return faults
+}
+
+// sameConfig compares what a configuration says, whatever file it came from.
+var sameConfig = cmp.Options{
+	cmpopts.IgnoreUnexported(config.Config{}),
+	cmp.Comparer(func(a, b config.File) bool {
+		return a.Path() == b.Path() && string(a.Content()) == string(b.Content())
+	}),
+}
+
+func TestExampleReads(t *testing.T) {
+	t.Parallel()
+	c := mustRead(t, onDisk(t, example))
+	if got := c.Cache.Keys(); len(got) != 2 || got[0][0] != 1 || got[1][31] != 2 {
+		t.Errorf("keys are %v", got)
+	}
+	want := config.ASPSPDefaults()
+	want.ID, want.Name, want.Provider = "4f1e2d3c-0000-4000-8000-000000000001", "Wood Bank", "mastercard"
+	if diff := cmp.Diff([]config.ASPSP{want}, c.ASPSPs); diff != "" {
+		t.Errorf("the example does not show the defaults (-want +got):\n%s", diff)
+	}
+	if got := c.Providers["mypos"]; got != (config.Provider{BaseURL: "https://mp-psd2-api.mypos.com", Timeout: 10 * time.Second}) {
+		t.Errorf("mypos is %+v", got)
+	}
+	if got := c.Redis.Addresses; !slices.Equal(got, []string{"127.0.0.1:6379"}) {
+		t.Errorf("addresses are %v", got)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c := mustRead(t, minimal)
+	want := config.Config{
+		Server: config.Server{Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090"},
+		Redis:  config.Redis{Mode: config.Embedded},
+		Clients: config.Clients{APIKeys: []config.APIKey{{
+			Name: "a", SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Scopes: []string{config.ScopeAccounts},
+		}}},
+		Providers: map[string]config.Provider{"p": {BaseURL: "http://localhost:9000", Timeout: 10 * time.Second}},
+		ASPSPs: []config.ASPSP{{
+			ID: "4f1e2d3c-0000-4000-8000-000000000001", Name: "Wood Bank", Provider: "p",
+			Unattended: config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
+			Accounts:   config.Accounts{FreshFor: 10 * time.Minute, KeepFor: 90 * 24 * time.Hour},
+			Breaker: config.Breaker{
+				ConsecutiveFailures: 5, FailureRatio: 0.5, MinimumCalls: 20, Interval: time.Minute, OpenFor: 30 * time.Second,
+			},
+		}},
+	}
+	if diff := cmp.Diff(want, *c, sameConfig); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+	if keys := c.Cache.Keys(); keys != nil {
+		t.Errorf("keys without a file are %v", keys)
+	}
+}
+
+func TestPartlyGivenBlocksKeepTheOtherDefaults(t *testing.T) {
+	t.Parallel()
+	c := mustRead(t, minimal+`    unattended: {limit: 0, closedUntil: 2026-11-20T12:00:00+02:00}
+    accounts: {freshFor: 1s}
+    breaker: {failureRatio: 1}
+server: {address: ":0"}
+psu: {allowPrivateIP: true}
+`)
+	want := config.ASPSPDefaults()
+	want.ID, want.Name, want.Provider = c.ASPSPs[0].ID, "Wood Bank", "p"
+	want.Unattended.Limit = 0
+	want.Unattended.ClosedUntil = time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	want.Accounts.FreshFor, want.Breaker.FailureRatio = time.Second, 1
+	if diff := cmp.Diff(want, c.ASPSPs[0]); diff != "" {
+		t.Errorf("ASPSP (-want +got):\n%s", diff)
+	}
+	if c.Server != (config.Server{Address: ":0", AdminAddress: "127.0.0.1:9090"}) || !c.PSU.AllowPrivateIP {
+		t.Errorf("server is %+v, psu %+v", c.Server, c.PSU)
+	}
+}
+
+func TestRedisForms(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, redis string }{
+		{"sentinel", "{mode: sentinel, addresses: [a:1, 'b:2'], masterName: m, username: u, passwordFile: /run/secrets/redis/password}"},
+		{"cluster", "{mode: cluster, addresses: ['[::1]:1', b:2]}"},
+		{"standalone by default", "{passwordFile: /run/secrets/redis/password}"},
+		{"embedded with an empty list", "{mode: embedded, addresses: []}"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			text := strings.Replace(minimal, "{mode: embedded}", tt.redis, 1) + "cache: {encryptionKeyFile: /run/secrets/cache/key}\n"
+			c := mustRead(t, onDisk(t, text))
+			if c.Redis.PasswordFile.Given() && c.Redis.PasswordFile.Line() != canary {
+				t.Error("the password's line break was kept")
+			}
+			roundTrip(t, c)
+		})
+	}
+}
+
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if _, err := config.Load(write("good.yaml", minimal)); err != nil {
+		t.Errorf("a good file: %v", err)
+	}
+	tests := []struct{ name, path, words string }{
+		{"missing", filepath.Join(dir, "none.yaml"), "none.yaml: does not exist"},
+		{"directory", dir, "is a directory"},
+		{"device", os.DevNull, "is no regular file"},
+		{"too large", write("large.yaml", strings.Repeat("#", 1<<20+1)), "is larger than 1 MiB"},
+		{"path through a file", filepath.Join(dir, "good.yaml", "x"), "cannot be looked at"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := config.Load(tt.path)
+			if faults := faultsOf(t, err); len(faults) != 1 || !strings.Contains(err.Error(), tt.words) {
+				t.Errorf("got %v, want one fault with %q", err, tt.words)
+			}
+		})
+	}
+}
+
+func TestFile(t *testing.T) {
+	t.Parallel()
+	for content, line := range map[string]string{"": "", "a": "a", "a\n": "a", "a\r\n": "a", "a\r": "a\r", "a\n\n": "a\n", " a \n": " a "} {
+		f := config.FileOf([]byte(content))
+		if f.Line() != line || string(f.Content()) != content || !f.Given() || f.String() != f.Path() {
+			t.Errorf("%q: line %q, content %q, %s", content, f.Line(), f.Content(), f)
+		}
+		if got := fmt.Sprintf("%#v %d", f, f); got != "(memory) (memory)" {
+			t.Errorf("it prints as %s", got)
+		}
+	}
+	if none := (config.File{}); none.Given() || none.Content() != nil || none.Line() != "" {
+		t.Error("no file has something")
+	}
+}

@@ -1,0 +1,314 @@
+package config_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/config"
+)
+
+// Each change of the example has one fault, in the line of the change.
+func TestOneFault(t *testing.T) {
+	t.Parallel()
+	const (
+		id    = "id: 4f1e2d3c-0000-4000-8000-000000000001"
+		sum   = "sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+		base  = "baseURL: https://mp-psd2-api.mypos.com"
+		key   = "encryptionKeyFile: /run/secrets/cache/key"
+		redis = "addresses: [127.0.0.1:6379]"
+	)
+	tests := []struct{ name, old, new, path, words string }{
+		{"server ill-typed", "server:\n  address: 127.0.0.1:8080         # the API\n  adminAddress: 127.0.0.1:9090 ", "server: 1 ", "server", "must be a mapping"},
+		{"address no host:port", "address: 127.0.0.1:8080", "address: nowhere", "server.address", "host:port"},
+		{"address port", "address: 127.0.0.1:8080", "address: 127.0.0.1:65536", "server.address", "port number"},
+		{"address host", "address: 127.0.0.1:8080", "address: 'a b:1'", "server.address", "must have a host"},
+		{"address empty", "address: 127.0.0.1:8080", "address: ''", "server.address", "is empty"},
+		{"address null", "address: 127.0.0.1:8080", "address:", "server.address", "has no value"},
+		{"adminAddress ill-typed", "adminAddress: 127.0.0.1:9090", "adminAddress: 9090", "server.adminAddress", "must be a text"},
+		{"adminAddress same", "adminAddress: 127.0.0.1:9090", "adminAddress: 127.0.0.1:8080", "server.adminAddress", "is taken"},
+		{"adminAddress overlaps", "adminAddress: 127.0.0.1:9090", "adminAddress: 0.0.0.0:8080", "server.adminAddress", "is taken"},
+		{"server unknown", "adminAddress:", "adminAdress:", "server.adminAdress", "is no known key; known here: address, adminAddress"},
+		{"redis.mode", "mode: standalone", "mode: Standalone", "redis.mode", "embedded, standalone, sentinel or cluster"},
+		{"redis.mode ill-typed", "mode: standalone", "mode: [a]", "redis.mode", "must be a text"},
+		{"redis.addresses ill-typed", redis, "addresses: 127.0.0.1:6379", "redis.addresses", "must be a list"},
+		{"redis.addresses empty", redis, "addresses: []", "redis.addresses", "is empty"},
+		{"redis.addresses two", redis, "addresses: [a:1, b:1]", "redis.addresses", "one address"},
+		{"redis.addresses entry", redis, "addresses: [5]", "redis.addresses[0]", "must be a text"},
+		{"redis.addresses no host", redis, "addresses: [':6379']", "redis.addresses[0]", "must have a host"},
+		{"redis.addresses port 0", redis, "addresses: [a:0]", "redis.addresses[0]", "port number"},
+		{"redis.addresses twice", "mode: standalone                # embedded | standalone | sentinel | cluster\n  " + redis, "mode: cluster\n  addresses: [a:1, a:1]", "redis.addresses[1]", "before"},
+		{"redis.mode twice", redis, "masterName: m\n  mode: sentinel", "redis.mode", "twice"},
+		{"redis.addresses missing", "mode: standalone                # embedded | standalone | sentinel | cluster\n  " + redis, "mode: cluster", "redis.addresses", "is missing"},
+		{"redis.masterName", redis, "masterName: m", "redis.masterName", "sentinel only"},
+		{"redis.username", redis, "username: u", "redis.passwordFile", "is missing"},
+		{"redis.username ill-typed", redis, "username: 1.5", "redis.username", "must be a text"},
+		{"redis.passwordFile", redis, "passwordFile: /run/secrets/none", "redis.passwordFile", "names a file that does not exist"},
+		{"redis.passwordFile ill-typed", redis, "passwordFile: 1", "redis.passwordFile", "must be a text"},
+		{"redis.passwordFile empty path", redis, "passwordFile: ''", "redis.passwordFile", "is an empty path"},
+		{"redis.passwordFile empty", redis, "passwordFile: /run/secrets/bad/empty", "redis.passwordFile", "names a file that is empty"},
+		{"redis.passwordFile large", redis, "passwordFile: /run/secrets/bad/large", "redis.passwordFile", "names a file that is larger than 1 MiB"},
+		{"redis.passwordFile of nothing", redis, "passwordFile: /run/secrets/bad/newline", "redis.passwordFile", "without a password"},
+		{"clients.apiKeys ill-typed", "apiKeys:\n    - name: payments-team\n      " + sum, "apiKeys: {}\n  x:\n    - name: y\n      z: ", "clients.apiKeys", "must be a list"},
+		{"apiKeys.name blank", "name: payments-team", "name: ' '", "clients.apiKeys[0].name", "is empty"},
+		{"apiKeys.sha256", sum, "sha256: 9f86", "clients.apiKeys[0].sha256", "64 hex digits"},
+		{"apiKeys.sha256 missing", sum, "", "clients.apiKeys[0].sha256", "is missing"},
+		{"apiKeys.scopes empty", "scopes: [accounts:read, balances:read]", "scopes: []", "clients.apiKeys[0].scopes", "is empty"},
+		{"apiKeys.scopes unknown", "scopes: [accounts:read, balances:read]", "scopes: [accounts:write]", "clients.apiKeys[0].scopes[0]", "accounts:read or balances:read"},
+		{"apiKeys.scopes twice", "scopes: [accounts:read, balances:read]", "scopes: [accounts:read, accounts:read]", "clients.apiKeys[0].scopes[1]", "before"},
+		{"apiKeys key inline", sum, sum + "\n      key: " + canary, "clients.apiKeys[0].key", "is no known key"},
+		{"provider name", "mypos:", "'':", `providers[""]`, "must have a name"},
+		{"provider ill-typed", "mypos:\n    baseURL: https://mp-psd2-api.mypos.com", "mypos: 5\n  z:\n    baseURL: https://h", "providers.mypos", "must be a mapping"},
+		{"baseURL missing", base, "", "providers.mypos.baseURL", "is missing"},
+		{"baseURL relative", base, "baseURL: mp-psd2-api.mypos.com", "providers.mypos.baseURL", "absolute https URL"},
+		{"baseURL scheme", base, "baseURL: ftp://h", "providers.mypos.baseURL", "absolute https URL"},
+		{"baseURL ill-formed", base, "baseURL: 'https://a b'", "providers.mypos.baseURL", "absolute https URL"},
+		{"baseURL http", base, "baseURL: http://mp-psd2-api.mypos.com", "providers.mypos.baseURL", "must be https"},
+		{"baseURL http on a loopback-like name", base, "baseURL: http://127.0.0.1.example.com", "providers.mypos.baseURL", "must be https"},
+		{"baseURL user", base, "baseURL: https://u:" + canary + "@h", "providers.mypos.baseURL", "no user"},
+		{"baseURL query", base, "baseURL: 'https://h?'", "providers.mypos.baseURL", "no query"},
+		{"baseURL fragment", base, "baseURL: 'https://h#'", "providers.mypos.baseURL", "no fragment"},
+		{"baseURL port", base, "baseURL: https://h:99999", "providers.mypos.baseURL", "port number"},
+		{"timeout zero", "qwac.key\n    timeout: 10s", "qwac.key\n    timeout: 0s", "providers.mypos.timeout", "more than 0s"},
+		{"timeout ill-typed", "qwac.key\n    timeout: 10s", "qwac.key\n    timeout: 10", "providers.mypos.timeout", "must be a duration"},
+		{"aspsps ill-typed", "aspsps:\n  - id:", "aspsps:\n    id:", "aspsps", "must be a list"},
+		{"id no UUID", id, "id: 4f1e2d3c", "aspsps[0].id", "UUID of 36 characters"},
+		{"id UUID in another form", id, "id: 4f1e2d3c000040008000000000000001", "aspsps[0].id", "UUID of 36 characters"},
+		{"id twice in another case", id, id + "\n    name: B\n    provider: mypos\n  - id: 4F1E2D3C-0000-4000-8000-000000000001", "aspsps[1].id", "before"},
+		{"name", "name: Wood Bank", "name: ''", "aspsps[0].name", "is empty"},
+		{"name ill-typed", "name: Wood Bank", "name: 42", "aspsps[0].name", "must be a text"},
+		{"provider missing", "provider: mastercard", "", "aspsps[0].provider", "is missing"},
+		{"provider not configured", "provider: mastercard", "provider: Mastercard", "aspsps[0].provider", "names no provider"},
+		{"limit below 0", "limit: 4", "limit: -1", "aspsps[0].unattended.limit", "0 or more"},
+		{"limit as text", "limit: 4", "limit: '4'", "aspsps[0].unattended.limit", "whole number"},
+		{"limit octal", "limit: 4", "limit: 010", "aspsps[0].unattended.limit", "whole number"},
+		{"limit null", "limit: 4", "limit: ", "aspsps[0].unattended.limit", "has no value"},
+		{"window", "window: 24h", "window: -24h", "aspsps[0].unattended.window", "more than 0s"},
+		{"window in days", "window: 24h", "window: 1d", "aspsps[0].unattended.window", "must be a duration"},
+		{"unit", "unit: consent}", "unit: bank}", "aspsps[0].unattended.unit", "aspsp, consent or resource"},
+		{"closedUntil", "unit: consent}", "closedUntil: 2026-11-20 10:00}", "aspsps[0].unattended.closedUntil", "RFC 3339"},
+		{"closedUntil without offset", "unit: consent}", "closedUntil: 2026-11-20T10:00:00}", "aspsps[0].unattended.closedUntil", "RFC 3339"},
+		{"freshFor", "freshFor: 10m", "freshFor: 0s", "aspsps[0].accounts.freshFor", "more than 0s"},
+		{"keepFor", "keepFor: 2160h", "keepFor: 9m", "aspsps[0].accounts.keepFor", "less than freshFor"},
+		{"keepFor by default", "{freshFor: 10m, keepFor: 2160h}", "{freshFor: 2161h}", "aspsps[0].accounts.keepFor", "less than freshFor"},
+		{"consecutiveFailures", "consecutiveFailures: 5", "consecutiveFailures: 0", "aspsps[0].breaker.consecutiveFailures", "1 or more"},
+		{"consecutiveFailures below 0", "consecutiveFailures: 5", "consecutiveFailures: -5", "aspsps[0].breaker.consecutiveFailures", "from 0 to 4294967295"},
+		{"failureRatio 0", "failureRatio: 0.5", "failureRatio: 0", "aspsps[0].breaker.failureRatio", "above 0"},
+		{"failureRatio above 1", "failureRatio: 0.5", "failureRatio: 1.01", "aspsps[0].breaker.failureRatio", "up to 1"},
+		{"failureRatio no number", "failureRatio: 0.5", "failureRatio: .nan", "aspsps[0].breaker.failureRatio", "must be a number"},
+		{"minimumCalls", "minimumCalls: 20", "minimumCalls: 0", "aspsps[0].breaker.minimumCalls", "1 or more"},
+		{"minimumCalls too large", "minimumCalls: 20", "minimumCalls: 4294967296", "aspsps[0].breaker.minimumCalls", "from 0 to 4294967295"},
+		{"interval", "interval: 60s", "interval: 0s", "aspsps[0].breaker.interval", "more than 0s"},
+		{"openFor", "openFor: 30s", "openFor: true", "aspsps[0].breaker.openFor", "must be a duration"},
+		{"cache missing", "cache:\n  " + key, "#", "cache.encryptionKeyFile", "is missing"},
+		{"cache key short", key, "encryptionKeyFile: /run/secrets/bad/short", "cache.encryptionKeyFile", "line 1 is not the base64 of 32 bytes"},
+		{"cache key twice", key, "encryptionKeyFile: /run/secrets/bad/twice", "cache.encryptionKeyFile", "line 2 is a key that stands there before"},
+		{"cache key none", key, "encryptionKeyFile: /run/secrets/bad/newline", "cache.encryptionKeyFile", "without a key"},
+		{"cache key directory", key, "encryptionKeyFile: /run/secrets", "cache.encryptionKeyFile", "is a directory"},
+		{"cache unknown", key, key + "\n  keys: [" + canary + "]", "cache.keys", "is no known key"},
+		{"psu.allowPrivateIP", "cache:\n", "psu: {allowPrivateIP: 'true'}\ncache:\n", "psu.allowPrivateIP", "true or false"},
+		{"unknown at the top", "cache:\n", "secrets: " + canary + "\ncache:\n", "secrets", "is no known key"},
+		{"unknown that is no word", "cache:\n", "\"a.b\\n" + strings.Repeat("c", 70) + "\": 1\ncache:\n", `["a.b\n` + strings.Repeat("c", 60) + `…"]`, "is no known key"},
+		{"twice", "cache:\n", "psu: {}\npsu: {}\ncache:\n", "psu", "stands twice"},
+		{"twice in an adapter's part", "    consumerKey: \"abc!def\"\n", "    consumerKey: a\n    consumerKey: " + canary + "\n", "providers.mastercard.consumerKey", "stands twice"},
+	}
+	// What these change is not said where it is missing: the fault is at the nearest thing above it.
+	above := map[string]string{
+		"redis.addresses missing": "redis:", "redis.username": "redis:", "apiKeys.sha256 missing": "name: payments-team", "baseURL missing": "mypos:",
+		"provider missing": "- id:", "keepFor by default": "freshFor:", "cache missing": "server:",
+		"redis.mode twice": "mode: sentinel", "twice": "psu: {}\ncache", "twice in an adapter's part": "consumerKey: " + canary,
+		"aspsps ill-typed": "aspsps:", "clients.apiKeys ill-typed": "apiKeys:", "id twice in another case": "4F1E", "redis.addresses twice": "addresses: [a:1",
+		"timeout zero": "timeout: 0s", "timeout ill-typed": "timeout: 10\n", "psu.allowPrivateIP": "psu:", "cache unknown": "keys:", "apiKeys key inline": "key: ",
+		"redis.masterName": "masterName",
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if strings.Count(example, tt.old) != 1 {
+				t.Fatalf("the example has %q %d times", tt.old, strings.Count(example, tt.old))
+			}
+			text := strings.Replace(example, tt.old, tt.new, 1)
+			at := strings.Index(example, tt.old)
+			if mark := above[tt.name]; mark != "" {
+				at = strings.Index(text, mark)
+			}
+			line := 1 + strings.Count(text[:at], "\n")
+			_, err := config.Read([]byte(onDisk(t, text)))
+			for _, f := range faultsOf(t, err) {
+				if f.Path == tt.path && f.Line == line && strings.Contains(f.Detail, tt.words) {
+					if strings.Contains(err.Error(), canary) {
+						t.Errorf("a value stands in the faults: %v", err)
+					}
+					return
+				}
+			}
+			t.Errorf("no fault of %s in line %d with %q in:\n%v", tt.path, line, tt.words, err)
+		})
+	}
+}
+
+// The faults of one change must not make others: who reads them would look for what is not there.
+func TestNoFaultOutOfAnother(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, old, new string }{
+		{"clients", "clients:\n", "clients: 1\nx1:\n"},
+		{"redis.mode", "mode: standalone", "mode: 1"},
+		{"cache", "cache:\n  encryptionKeyFile: /run/secrets/cache/key", "cache: 1"},
+		{"missing file", "/run/secrets/cache/key", "/run/secrets/none"},
+		{"id", "id: 4f1e2d3c-0000-4000-8000-000000000001", "id: 1"},
+		{"unit", "unit: consent", "unit: 1"},
+		{"limit", "limit: 4", "limit: x"},
+		{"name", "name: payments-team", "name: 1"},
+		{"baseURL", "baseURL: https://mp-psd2-api.mypos.com", "baseURL: 1"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := config.Read([]byte(onDisk(t, strings.Replace(example, tt.old, tt.new, 1))))
+			faults := slices.DeleteFunc(faultsOf(t, err), func(f config.Fault) bool { return f.Path == "x1" })
+			if len(faults) != 1 {
+				t.Errorf("want one fault, got:\n%v", err)
+			}
+		})
+	}
+}
+
+func TestAllFaultsAtOnce(t *testing.T) {
+	t.Parallel()
+	const text = `server:
+  address: x
+  port: 1
+redis:
+  mode: sentinel
+  addresses: [a:1, ":2"]
+  passwordFile: /does/not/exist
+clients:
+  apiKeys:
+    - {name: a, sha256: zz, scopes: [x]}
+    - {name: a}
+providers:
+  p:
+    baseURL: http://u@example.com?q
+    timeout: soon
+    own: 1
+aspsps:
+  - name: A
+    provider: q
+    unattended: {limit: many, window: 0s, unit: 1}
+    accounts: {freshFor: 2h, keepFor: 1h}
+    breaker:
+      failureRatio: 2
+      minimumCalls: 0
+      minimumCalls: 0
+tracing: {}
+`
+	c, err := config.Read([]byte(text))
+	if c == nil {
+		t.Fatal("no Config beside the faults")
+	}
+	if !slices.IsSortedFunc(faultsOf(t, err), func(a, b config.Fault) int { return a.Line - b.Line }) {
+		t.Errorf("the faults are not in the order of the file:\n%v", err)
+	}
+	var own struct{}
+	got := append(faultsOf(t, err), c.Locate("providers.p", c.Decoder("p")(&own))...)
+	got = append(got, c.UnknownProviders([]string{"r", "s"})...)
+	got.Sort()
+	want := []string{
+		"cache.encryptionKeyFile (line 1): is missing",
+		"server.address (line 2): must be host:port",
+		"server.port (line 3): is no known key; known here: address, adminAddress",
+		"redis.masterName (line 4): is missing",
+		"redis.addresses[1] (line 6): must have a host",
+		"redis.passwordFile (line 7): names a file that does not exist",
+		"clients.apiKeys[0].sha256 (line 10): must be 64 hex digits",
+		"clients.apiKeys[0].scopes[0] (line 10): must be accounts:read or balances:read",
+		"clients.apiKeys[1].name (line 11): stands there before",
+		"clients.apiKeys[1].sha256 (line 11): is missing",
+		"clients.apiKeys[1].scopes (line 11): is missing",
+		"providers.p (line 13): is no known provider; known here: r, s",
+		"providers.p.baseURL (line 14): must be https: plain http is for a loopback address only",
+		"providers.p.baseURL (line 14): must have no user or password",
+		"providers.p.baseURL (line 14): must have no query",
+		"providers.p.timeout (line 15): must be a duration such as 30s, 10m or 24h",
+		"providers.p.own (line 16): is no known key; known here: baseURL, timeout",
+		"aspsps[0].id (line 18): is missing",
+		"aspsps[0].provider (line 19): names no provider that is configured",
+		"aspsps[0].unattended.limit (line 20): must be a whole number",
+		"aspsps[0].unattended.unit (line 20): must be a text, in quotes where it looks like something else",
+		"aspsps[0].unattended.window (line 20): must be more than 0s",
+		"aspsps[0].accounts.keepFor (line 21): must not be less than freshFor",
+		"aspsps[0].breaker.failureRatio (line 23): must be above 0, up to 1",
+		"aspsps[0].breaker.minimumCalls (line 25): stands twice in one mapping",
+		"aspsps[0].breaker.minimumCalls (line 25): must be 1 or more",
+		"tracing (line 26): is no known key; known here: aspsps, cache, clients, providers, psu, redis, server",
+	}
+	if diff := cmp.Diff(want, strings.Split(got.Error(), "\n")); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+}
+
+func TestEmptyFileLacksTheRequiredKeys(t *testing.T) {
+	t.Parallel()
+	want := "clients.apiKeys (line 1): is missing\nproviders (line 1): is missing\naspsps (line 1): is missing\n" +
+		"cache.encryptionKeyFile (line 1): is missing"
+	for _, text := range []string{"", "\n\n", "# nothing\n", "---\n", "{}"} {
+		_, err := config.Read([]byte(text))
+		if err == nil || err.Error() != want {
+			t.Errorf("%q: got\n%v", text, err)
+		}
+	}
+}
+
+func TestEmbeddedRedisHasNothingElse(t *testing.T) {
+	t.Parallel()
+	text := strings.Replace(minimal, "{mode: embedded}",
+		"{mode: embedded, addresses: [a:1], masterName: m, username: u, passwordFile: /run/secrets/redis/password}", 1)
+	_, err := config.Read([]byte(onDisk(t, text)))
+	got := []string{}
+	for _, f := range faultsOf(t, err) {
+		got = append(got, f.Path)
+	}
+	want := []string{"redis.username", "redis.passwordFile", "redis.masterName"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("paths (-want +got):\n%s", diff)
+	}
+}
+
+func TestLoopbackMayBePlain(t *testing.T) {
+	t.Parallel()
+	for _, host := range []string{"127.0.0.1:1", "127.9.9.9", "[::1]:1", "localhost:9000", "LOCALHOST"} {
+		mustRead(t, strings.Replace(minimal, "localhost:9000", host, 1))
+	}
+	for _, host := range []string{"128.0.0.1", "[::2]", "localhost.example.com", "0.0.0.0", "[::1%25eth0]"} {
+		_, err := config.Read([]byte(strings.Replace(minimal, "http://localhost:9000", "'http://"+host+"'", 1)))
+		if err == nil || !strings.Contains(err.Error(), "must be https") {
+			t.Errorf("http://%s: %v", host, err)
+		}
+	}
+}
+
+func TestLocate(t *testing.T) {
+	t.Parallel()
+	c := mustRead(t, onDisk(t, example))
+	if got := c.Locate("providers.mypos", nil); got.Err() != nil {
+		t.Errorf("nil became %v", got)
+	}
+	got := c.Locate("providers.mypos", config.Faults{
+		{Path: "clientKeyFile", Detail: "a"}, {Path: "keyId", Detail: "b"}, {Detail: "c"}, {Path: "[0]", Detail: "d"},
+	})
+	want := "providers.mypos.keyId (line 19): b\nproviders.mypos (line 19): c\nproviders.mypos[0] (line 19): d\n" +
+		"providers.mypos.clientKeyFile (line 23): a"
+	if got.Error() != want {
+		t.Errorf("got\n%v", got)
+	}
+	if got := c.Locate("providers.mypos", errors.New("cannot be opened")).Error(); got != "providers.mypos (line 19): cannot be opened" {
+		t.Errorf("another error became %q", got)
+	}
+	byHand := config.Defaults()
+	if got := byHand.Locate("providers.p", config.Faults{{Path: "x", Detail: "a"}}).Error(); got != "providers.p.x: a" {
+		t.Errorf("without a file: %q", got)
+	}
+}

@@ -1,0 +1,116 @@
+package config
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"strings"
+
+	"ais-gateway/internal/config/strict"
+)
+
+// Load reads the configuration's file. Its errors are Faults, and its Config is Read's.
+func Load(path string) (*Config, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, Faults{{Path: path, Detail: err.Error()}}
+	}
+	return Read(text)
+}
+
+// Read reads and checks a configuration, and the files that it names. Its error is Faults: all that is wrong with
+// the common keys, in the order of the file. Where the text is YAML, the Config is there in spite of faults, so
+// that adapters can name theirs besides; it must not be run.
+func Read(text []byte) (*Config, error) {
+	file, faults := strict.Parse(text)
+	if file == nil {
+		return nil, faults
+	}
+	c := Defaults()
+	c.file = file
+	read := file.Part().Decode(&c, "")
+	c.settle()
+	check := checker{file: file, read: read}
+	check.config(&c)
+	faults = slices.Concat(faults, c.located(read.Faults), c.located(check.faults))
+	faults.Sort()
+	return &c, faults.Err()
+}
+
+// settle puts what may be written in several ways into one, and takes back the default that holds for one mode
+// of Redis alone.
+func (c *Config) settle() {
+	if c.Redis.Mode != Standalone && !c.file.Has("redis.addresses") || len(c.Redis.Addresses) == 0 {
+		c.Redis.Addresses = nil
+	}
+	for i := range c.Clients.APIKeys {
+		c.Clients.APIKeys[i].SHA256 = strings.ToLower(c.Clients.APIKeys[i].SHA256)
+	}
+	for i := range c.ASPSPs {
+		c.ASPSPs[i].ID = strings.ToLower(c.ASPSPs[i].ID)
+	}
+}
+
+// Decoder gives what an adapter decodes its part of the file with. into is a pointer to a struct with yaml tags;
+// what the file does not say stays as it is there. It refuses keys that are neither the struct's nor Provider's,
+// and ill-typed values, all at once, as Faults with paths relative to the provider. A provider that the file
+// does not have has no keys.
+func (c *Config) Decoder(provider string) func(into any) error {
+	return func(into any) error {
+		v := reflect.ValueOf(into)
+		if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+			return errors.New("settings must be decoded into a pointer to a struct")
+		}
+		return c.file.Part("providers", provider).Decode(into, "", commonKeys()...).Faults.Err()
+	}
+}
+
+// Locate makes an adapter's faults, with paths relative to prefix ("providers.<name>"), into faults of the file,
+// with their lines. An error that is no Faults becomes one fault of the whole prefix; nil becomes nil.
+func (c *Config) Locate(prefix string, err error) Faults {
+	var faults Faults
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &faults):
+		faults = Faults{{Detail: err.Error()}}
+	}
+	absolute := slices.Clone(faults)
+	for i, f := range absolute {
+		switch {
+		case f.Path == "":
+			absolute[i].Path = prefix
+		case f.Path[0] == '[':
+			absolute[i].Path = prefix + f.Path
+		default:
+			absolute[i].Path = prefix + "." + f.Path
+		}
+	}
+	absolute = c.located(absolute)
+	absolute.Sort()
+	return absolute
+}
+
+// UnknownProviders names the configured providers that are none of the known ones, as faults of the file.
+func (c *Config) UnknownProviders(known []string) Faults {
+	var faults Faults
+	for name := range c.Providers {
+		if !slices.Contains(known, name) {
+			faults.Add(strict.Child("providers", name), "is no known provider; known here: "+strings.Join(known, ", "))
+		}
+	}
+	faults = c.located(faults)
+	slices.SortFunc(faults, func(a, b Fault) int { return strings.Compare(a.Path, b.Path) })
+	faults.Sort()
+	return faults
+}
+
+// located gives those faults their lines that have none yet. Without a file there are no lines.
+func (c *Config) located(faults Faults) Faults {
+	for i, f := range faults {
+		if f.Line == 0 && c.file != nil {
+			faults[i].Line = c.file.Line(f.Path)
+		}
+	}
+	return faults
+}

@@ -1,0 +1,272 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"ais-gateway/internal/cache"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/unattended"
+)
+
+// Accounts answers the accounts that the query's consent covers, for a client, by the client's wants.
+func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, w Wants) (AccountList, error) {
+	b, ok := g.banks[q.ASPSP]
+	if !ok {
+		return AccountList{}, unknown()
+	}
+	a := &ask{g: g, bank: b, client: client, q: q, wants: w, at: g.Now()}
+	beside := a.limitBeside(ctx)
+	list, failure := a.answer(ctx)
+	g.Observer.Cache(ctx, b.ID, a.result(list))
+	switch {
+	case q.Attended():
+	case failure == nil && list.Cache.Hit && !list.Freshness.Stale:
+		list.Limit = <-beside
+	default:
+		list.Limit = g.limit(ctx, q, "", failure)
+	}
+	return list, asError(failure)
+}
+
+// An ask is one request for an account list on its way.
+type ask struct {
+	g      *Gateway
+	bank   *bank
+	client string
+	q      canonical.Query
+	wants  Wants
+	at     time.Time
+	redis  allowance
+}
+
+// limitBeside reads where the unit stands while the cache is looked at, so that a hit costs one round trip.
+func (a *ask) limitBeside(ctx context.Context) <-chan *unattended.State {
+	beside := make(chan *unattended.State, 1)
+	if !a.q.Attended() {
+		go func() { beside <- a.g.limit(ctx, a.q, "", nil) }()
+	}
+	return beside
+}
+
+func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
+	kept := a.lookup(ctx, nil)
+	switch {
+	case a.wants.OnlyIfCached && (kept == nil || a.wants.NoCache):
+		return AccountList{}, canonical.Fail(canonical.NotCached, "")
+	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && a.age(kept) < a.lifetime():
+		return a.fromCache(kept, NotStale), nil
+	}
+	fetched, failure, led := fly(ctx, a.g, a.bank, a.flight(), a.fetch)
+	if failure == nil {
+		return a.fromProvider(fetched, kept, led), nil
+	}
+	reason := staleReason(failure.Kind)
+	if reason == NotStale || a.wants.NoCache {
+		return AccountList{}, failure
+	}
+	// Looked up again: meanwhile the provider may have said no to another request, or the user to the client.
+	if kept = a.lookup(ctx, kept); kept == nil {
+		return AccountList{}, failure
+	}
+	return a.fromCache(kept, reason), nil
+}
+
+// lookup is what is kept and may still be answered, or otherwise if Redis does not say.
+func (a *ask) lookup(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
+	entry := otherwise
+	_ = a.redis.spend(ctx, func(ctx context.Context) error {
+		kept, err := a.g.Config.Cache.Get(ctx, keyOf(a.client, a.q))
+		if err == nil {
+			entry = kept
+		}
+		return err
+	})
+	if entry == nil || a.age(entry) >= a.bank.Accounts.KeepFor {
+		return nil
+	}
+	return entry
+}
+
+// fetched is what a call for the list brought.
+type fetched struct {
+	entry     cache.Entry
+	stored    bool
+	collapsed bool // it was another gateway's call
+}
+
+// flight is the name under which equal asks share a call. One that demands a call does not share with one that
+// would be content with what another has just stored.
+func (a *ask) flight() string {
+	more := "any"
+	if a.wants.NoCache {
+		more = "anew"
+	}
+	return flightName("accounts", a.client, a.q, more)
+}
+
+// fetch gets the list by the one call that all gateways make for equal asks at once: its own, or another's. It
+// serves whoever shares the flight, so it has an allowance of its own; where Redis has already failed this ask,
+// it does without.
+func (a *ask) fetch(ctx context.Context) (fetched, *canonical.Error) {
+	redis := allowance{broken: a.redis.broken}
+	for {
+		var lease cache.Lease
+		var kept *cache.Entry
+		err := redis.spend(ctx, func(ctx context.Context) (err error) {
+			lease, kept, err = a.g.Config.Cache.Acquire(ctx, keyOf(a.client, a.q), a.lane(), a.bank.Timeout+leaseMargin)
+			return err
+		})
+		switch {
+		case err != nil:
+			entry, failure := a.call(ctx)
+			return fetched{entry: entry}, failure
+		case kept != nil && a.content(kept):
+			a.finish(ctx, &redis, lease, cache.Result{Entry: kept, KeepFor: a.bank.Accounts.KeepFor - a.age(kept)})
+			return fetched{entry: *kept, collapsed: true}, nil
+		case lease.Held:
+			return a.lead(ctx, &redis, lease)
+		}
+		outcome, ok := a.await(ctx, lease)
+		switch {
+		case ok && outcome.Failure != nil:
+			return fetched{}, outcome.Failure
+		case ok && outcome.Entry != nil:
+			return fetched{entry: *outcome.Entry, collapsed: true}, nil
+		case ctx.Err() != nil:
+			return fetched{}, &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no answer in time"}
+		}
+		// The holder died, or what it fetched was forgotten: the next turn may be ours.
+	}
+}
+
+// lead makes the call under a lease and leaves the result for those who wait.
+func (a *ask) lead(ctx context.Context, redis *allowance, lease cache.Lease) (fetched, *canonical.Error) {
+	entry, failure := a.call(ctx)
+	result := cache.Result{Entry: &entry, KeepFor: a.bank.Accounts.KeepFor}
+	if failure != nil {
+		result = cache.Result{Failure: failure, Forget: definiteNo(failure.Kind)}
+	}
+	held := a.finish(ctx, redis, lease, result)
+	if !held && result.Forget {
+		_ = new(allowance).spend(ctx, func(ctx context.Context) error {
+			return a.g.Config.Cache.Forget(ctx, keyOf(a.client, a.q))
+		})
+	}
+	return fetched{entry: entry, stored: held && failure == nil}, failure
+}
+
+func (a *ask) finish(ctx context.Context, redis *allowance, lease cache.Lease, r cache.Result) (held bool) {
+	if !lease.Held {
+		return false
+	}
+	_ = redis.spend(ctx, func(ctx context.Context) (err error) {
+		held, err = a.g.Config.Cache.Finish(ctx, lease, r)
+		return err
+	})
+	return held
+}
+
+// call reads the list from the provider.
+func (a *ask) call(ctx context.Context) (cache.Entry, *canonical.Error) {
+	var entry cache.Entry
+	failure := a.g.guard(ctx, a.bank, func() (err error) {
+		entry.Accounts, err = a.bank.Reader.Accounts(ctx, a.q)
+		return err
+	})
+	entry.FetchedAt = a.g.Now().UTC()
+	return entry, failure
+}
+
+// await waits for the end of another gateway's call. ok is false if there is no outcome to be had from it.
+func (a *ask) await(ctx context.Context, lease cache.Lease) (cache.Outcome, bool) {
+	for wait := pollFirst; ; wait = min(2*wait, pollLast) {
+		select {
+		case <-ctx.Done():
+			return cache.Outcome{}, false
+		case <-time.After(wait):
+		}
+		var outcome cache.Outcome
+		err := new(allowance).spend(ctx, func(ctx context.Context) (err error) {
+			outcome, err = a.g.Config.Cache.Outcome(ctx, lease)
+			return err
+		})
+		if err != nil || !outcome.Held {
+			return outcome, err == nil && outcome.Done
+		}
+	}
+}
+
+// content reports whether a list that was stored since the first look is what the ask wants.
+func (a *ask) content(kept *cache.Entry) bool {
+	if a.wants.NoCache {
+		return !kept.FetchedAt.Before(a.at)
+	}
+	return a.age(kept) < a.lifetime()
+}
+
+func (a *ask) lane() cache.Lane {
+	if a.q.Attended() {
+		return cache.Attended
+	}
+	return cache.Unattended
+}
+
+// lifetime is how old a list may be that is answered without a call.
+func (a *ask) lifetime() time.Duration {
+	if a.wants.MaxAge != nil {
+		return min(*a.wants.MaxAge, a.bank.Accounts.FreshFor)
+	}
+	return a.bank.Accounts.FreshFor
+}
+
+// age is how old a list is; one from a gateway whose clock is ahead is new.
+func (a *ask) age(e *cache.Entry) time.Duration {
+	return max(a.g.Now().Sub(e.FetchedAt), 0)
+}
+
+func (a *ask) fromCache(kept *cache.Entry, reason StaleReason) AccountList {
+	age := a.age(kept)
+	stale := age >= a.lifetime()
+	if !stale {
+		reason = NotStale
+	}
+	return AccountList{
+		Accounts:  kept.Accounts,
+		Freshness: Freshness{Source: FromCache, FetchedAt: kept.FetchedAt, Age: age, Stale: stale, StaleReason: reason},
+		Cache:     CacheStatus{Hit: true, TTL: a.lifetime() - age},
+	}
+}
+
+func (a *ask) fromProvider(f fetched, kept *cache.Entry, led bool) AccountList {
+	forward := ForwardMiss
+	switch {
+	case a.wants.NoCache:
+		forward = ForwardRequest
+	case kept != nil:
+		forward = ForwardStale
+	}
+	collapsed := f.collapsed || !led
+	return AccountList{
+		Accounts:  f.entry.Accounts,
+		Freshness: Freshness{Source: FromProvider, FetchedAt: f.entry.FetchedAt, Age: a.age(&f.entry)},
+		Cache:     CacheStatus{Forward: forward, Stored: f.stored && !collapsed, Collapsed: collapsed},
+	}
+}
+
+// result is what the cache had to do with the answer, for telemetry.
+func (a *ask) result(list AccountList) CacheResult {
+	switch {
+	case list.Freshness.Stale:
+		return CacheStale
+	case list.Cache.Hit:
+		return CacheHit
+	case list.Cache.Collapsed:
+		return CacheCollapsed
+	case a.wants.NoCache:
+		return CacheBypass
+	case a.redis.broken:
+		return CacheError
+	}
+	return CacheMiss
+}

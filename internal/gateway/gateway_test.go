@@ -1,0 +1,542 @@
+package gateway_test
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/cache"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/unattended"
+)
+
+const (
+	minute = time.Minute
+	fresh  = 10 * minute
+)
+
+func TestListIsFetchedThenKept(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), alone()
+	for i, tt := range []struct {
+		name      string
+		after     time.Duration
+		wants     gateway.Wants
+		attended  bool
+		cache     gateway.CacheStatus
+		source    gateway.Source
+		calls     int
+		result    gateway.CacheResult
+		remaining int
+	}{
+		{"first", 0, gateway.Wants{}, false, gateway.CacheStatus{Forward: "miss", Stored: true}, "provider", 1, "miss", 3},
+		{"again", minute, gateway.Wants{}, false, gateway.CacheStatus{Hit: true, TTL: 9 * minute}, "cache", 1, "hit", 3},
+		{"demanded", 0, gateway.Wants{NoCache: true}, false, gateway.CacheStatus{Forward: "request", Stored: true}, "provider", 2, "bypass", 2},
+		{"attended", minute, gateway.Wants{}, true, gateway.CacheStatus{Hit: true, TTL: 9 * minute}, "cache", 2, "hit", -1},
+		{"younger than asked", 0, gateway.Wants{MaxAge: ptr(2 * minute)}, false, gateway.CacheStatus{Hit: true, TTL: minute}, "cache", 2, "hit", 2},
+		{"older than asked", 0, gateway.Wants{MaxAge: ptr(minute)}, false, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 3, "miss", 1},
+		{"not older than nothing", 0, gateway.Wants{MaxAge: ptr(time.Duration(0))}, true, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 4, "miss", -1},
+		{"max-age never loosens", fresh, gateway.Wants{MaxAge: ptr(time.Hour)}, true, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 5, "miss", -1},
+		{"no longer fresh", fresh, gateway.Wants{}, false, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 6, "miss", 0},
+	} {
+		w.later(tt.after)
+		ask := q
+		if tt.attended {
+			ask = attended(q)
+		}
+		list := mustList(t, g, ask, tt.wants)
+		list.Cache.TTL = list.Cache.TTL.Round(minute)
+		if diff := cmp.Diff(tt.cache, list.Cache); diff != "" {
+			t.Errorf("%d %s: %s", i, tt.name, diff)
+		}
+		if list.Freshness.Source != tt.source || list.Freshness.Stale || list.Freshness.StaleReason != "" {
+			t.Errorf("%d %s: %+v", i, tt.name, list.Freshness)
+		}
+		if calls := len(w.ledger.Calls()); calls != tt.calls {
+			t.Errorf("%d %s: %d calls, want %d", i, tt.name, calls, tt.calls)
+		}
+		if got := w.observed.last(); got != tt.result {
+			t.Errorf("%d %s: observed %s, want %s", i, tt.name, got, tt.result)
+		}
+		if remaining := left(list.Limit); remaining != tt.remaining {
+			t.Errorf("%d %s: %d remaining, want %d", i, tt.name, remaining, tt.remaining)
+		}
+	}
+}
+
+// left is what remains, -1 where nobody says.
+func left(s *unattended.State) int {
+	if s == nil {
+		return -1
+	}
+	return s.Remaining
+}
+
+func TestOnlyIfCached(t *testing.T) {
+	w := newWorld(t)
+	g, q, wants := w.gateway(), alone(), gateway.Wants{OnlyIfCached: true}
+	list, err := g.Accounts(t.Context(), client, q, wants)
+	if kind(err) != canonical.NotCached || left(list.Limit) != 4 {
+		t.Errorf("nothing kept: %v, %d remaining", err, left(list.Limit))
+	}
+	mustList(t, g, q, gateway.Wants{})
+	if list := mustList(t, g, q, wants); list.Freshness.Stale {
+		t.Error("fresh is stale")
+	}
+	w.later(fresh + minute)
+	list = mustList(t, g, q, wants)
+	if !list.Freshness.Stale || list.Freshness.StaleReason != "" || list.Cache.TTL.Round(minute) != -minute {
+		t.Errorf("%+v, %+v", list.Freshness, list.Cache)
+	}
+	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true, NoCache: true}); kind(err) != canonical.NotCached {
+		t.Errorf("what cannot be had: %v", err)
+	}
+	if n := len(w.ledger.Calls()); n != 1 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+// When a list cannot be fetched anew the old one is answered, with the reason; never after a definite no.
+func TestStale(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		spoil  http.HandlerFunc
+		kind   canonical.Kind
+		reason gateway.StaleReason
+		kept   bool
+	}{
+		{"503", status(503), canonical.ProviderUnavailable, gateway.StaleWithoutProvider, true},
+		{"504", status(504), canonical.ProviderTimeout, gateway.StaleWithoutProvider, true},
+		{"500", status(500), canonical.ProviderError, gateway.StaleWithoutProvider, true},
+		{"429", status(429), canonical.ProviderThrottled, gateway.StaleWithoutProvider, true},
+		{"not JSON", status(200), canonical.ProviderInvalidResponse, gateway.StaleWithoutProvider, true},
+		{"401", status(401), canonical.ConsentInvalid, gateway.NotStale, false},
+		{"403", status(403), canonical.ProviderRejected, gateway.NotStale, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			g, q := w.gateway(), attended(alone())
+			mustList(t, g, q, gateway.Wants{})
+			w.later(fresh + minute)
+			w.front.with(tt.spoil)
+			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != tt.kind {
+				t.Errorf("no-cache demands a call: %v, want %s", err, tt.kind)
+			}
+			list, err := g.Accounts(t.Context(), client, q, gateway.Wants{})
+			if tt.reason == gateway.NotStale {
+				if kind(err) != tt.kind {
+					t.Errorf("got %v, want %s", err, tt.kind)
+				}
+			} else {
+				if err != nil || !list.Freshness.Stale || list.Freshness.StaleReason != tt.reason || list.Freshness.Age < fresh+minute {
+					t.Errorf("%v, %+v", err, list.Freshness)
+				}
+				if !list.Cache.Hit || list.Cache.TTL.Round(minute) != -minute || w.observed.last() != gateway.CacheStale {
+					t.Errorf("%+v, observed %s", list.Cache, w.observed.last())
+				}
+			}
+			_, err = g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true})
+			if (err == nil) != tt.kept {
+				t.Errorf("afterwards: %v, want kept %t", err, tt.kept)
+			}
+		})
+	}
+}
+
+func TestStaleByLimitUntilItIsTooOld(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), alone()
+	mustList(t, g, q, gateway.Wants{})
+	useUp(t, g, q)
+	w.later(fresh + minute)
+	list := mustList(t, g, q, gateway.Wants{})
+	if list.Freshness.StaleReason != gateway.StaleByLimit || left(list.Limit) != 0 {
+		t.Errorf("%+v, %d remaining", list.Freshness, left(list.Limit))
+	}
+	w.later(w.bank.Accounts.KeepFor)
+	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.UnattendedLimit {
+		t.Errorf("older than it may be kept: %v", err)
+	}
+}
+
+func TestStaleWithoutCounter(t *testing.T) {
+	w := newWorld(t)
+	counting := redistest.Start(t)
+	w.countAt = counting.Addr
+	g, q := w.gateway(), alone()
+	mustList(t, g, q, gateway.Wants{})
+	counting.Stop()
+	if list := mustList(t, g, q, gateway.Wants{}); left(list.Limit) != -1 || !list.Cache.Hit {
+		t.Errorf("a hit without the counter: %+v", list)
+	}
+	w.later(fresh + minute)
+	if list := mustList(t, g, q, gateway.Wants{}); list.Freshness.StaleReason != gateway.StaleWithoutCounter {
+		t.Errorf("%+v", list.Freshness)
+	}
+	if _, err := g.Accounts(t.Context(), client, under(q, alone().Consent), gateway.Wants{}); kind(err) != canonical.CounterUnavailable {
+		t.Errorf("nothing kept: %v", err)
+	}
+	if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); kind(err) != canonical.CounterUnavailable {
+		t.Errorf("balances: %v", err)
+	}
+	if _, err := g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount); err != nil {
+		t.Errorf("attended: %v", err)
+	}
+	if n := len(w.ledger.Calls()); n != 2 {
+		t.Errorf("%d calls reached the bank", n)
+	}
+}
+
+// Without Redis attended requests are answered, at the price of 100 ms; unattended ones are not made.
+func TestWithoutRedis(t *testing.T) {
+	for name, down := range map[string]func(*redistest.Server){"stopped": (*redistest.Server).Stop, "paused": (*redistest.Server).Pause} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			redis := redistest.Start(t)
+			w.cacheAt, w.countAt = redis.Addr, redis.Addr
+			g, q := w.gateway(), alone()
+			mustList(t, g, q, gateway.Wants{})
+			down(redis)
+			began := time.Now()
+			list := mustList(t, g, attended(q), gateway.Wants{})
+			if took := time.Since(began); took > 250*time.Millisecond {
+				t.Errorf("attended: took %v", took)
+			}
+			if list.Cache.Stored || list.Cache.Hit || w.observed.last() != gateway.CacheError {
+				t.Errorf("%+v, observed %s", list.Cache, w.observed.last())
+			}
+			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.CounterUnavailable {
+				t.Errorf("unattended: %v", err)
+			}
+			if _, err := g.UnattendedAccess(t.Context(), q, ""); kind(err) != canonical.CounterUnavailable {
+				t.Errorf("unattended-access: %v", err)
+			}
+			if err := g.Forget(t.Context(), client, q); kind(err) != canonical.Overloaded {
+				t.Errorf("forgetting what may still be there: %v", err)
+			}
+			if n := len(w.ledger.Calls()); n != 2 {
+				t.Errorf("%d calls reached the bank", n)
+			}
+		})
+	}
+}
+
+func TestEqualRequestsMakeOneCall(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		gateways int
+		wants    gateway.Wants
+		attended bool
+	}{
+		{"one gateway, unattended", 1, gateway.Wants{}, false},
+		{"one gateway, attended", 1, gateway.Wants{}, true},
+		{"three gateways, unattended", 3, gateway.Wants{}, false},
+		{"three gateways, attended", 3, gateway.Wants{}, true},
+		{"three gateways, no-cache", 3, gateway.Wants{NoCache: true}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.front.slowly(300 * time.Millisecond)
+			q := alone()
+			if tt.attended {
+				q = attended(q)
+			}
+			var mu sync.Mutex
+			stored, collapsed := 0, 0
+			var wg sync.WaitGroup
+			for range tt.gateways {
+				g := w.gateway()
+				for range 20 {
+					wg.Go(func() {
+						list, err := g.Accounts(context.Background(), client, q, tt.wants)
+						mu.Lock()
+						defer mu.Unlock()
+						switch {
+						case err != nil:
+							t.Error(err)
+						case list.Cache.Stored:
+							stored++
+						case list.Cache.Collapsed:
+							collapsed++
+						}
+					})
+				}
+			}
+			wg.Wait()
+			if n := len(w.ledger.Calls()); n != 1 || stored != 1 || collapsed != 20*tt.gateways-1 {
+				t.Errorf("%d calls, %d stored, %d collapsed", n, stored, collapsed)
+			}
+		})
+	}
+}
+
+func TestThoseWhoShareACallShareItsFailure(t *testing.T) {
+	w := newWorld(t)
+	w.front.slowly(300 * time.Millisecond)
+	q := under(alone(), mypossim.Consent401ConsentExpired)
+	var wg sync.WaitGroup
+	for range 2 {
+		g := w.gateway()
+		for range 10 {
+			wg.Go(func() {
+				if _, err := g.Accounts(context.Background(), client, q, gateway.Wants{}); kind(err) != canonical.ConsentExpired {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	if n := len(w.ledger.Calls()); n != 1 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+// What is not equal is not shared.
+func TestDifferentRequestsMakeTheirOwnCalls(t *testing.T) {
+	w := newWorld(t)
+	w.front.slowly(300 * time.Millisecond)
+	g, q := w.gateway(), alone()
+	other := q
+	other.Token = mypossim.ExpiredToken
+	var wg sync.WaitGroup
+	for _, ask := range []struct {
+		client string
+		q      canonical.Query
+		want   canonical.Kind
+	}{
+		{"payments", q, ""},
+		{"credit", q, ""},
+		{"payments", attended(q), ""},
+		{"payments", under(q, alone().Consent), ""},
+		{"lending", other, canonical.ConsentExpired},
+	} {
+		wg.Go(func() {
+			list, err := g.Accounts(context.Background(), ask.client, ask.q, gateway.Wants{})
+			if kind(err) != ask.want || list.Cache.Collapsed {
+				t.Errorf("%s: %v, %+v", ask.client, err, list.Cache)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(w.ledger.Calls()); n != 5 {
+		t.Errorf("%d calls, want one each", n)
+	}
+}
+
+func TestOneClientNeverGetsWhatAnotherFetched(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), alone()
+	mustList(t, g, q, gateway.Wants{})
+	if _, err := g.Accounts(t.Context(), "other", q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestCallIsFinishedAlthoughItsCallerLeft(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), alone()
+	ctx, leave := context.WithCancel(t.Context())
+	w.front.with(func(rw http.ResponseWriter, r *http.Request) {
+		leave()
+		time.Sleep(100 * time.Millisecond)
+		w.front.sim.ServeHTTP(rw, r)
+	})
+	if _, err := g.Accounts(ctx, client, q, gateway.Wants{}); kind(err) != canonical.Canceled {
+		t.Fatal(err)
+	}
+	if err := g.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if list := mustList(t, g, q, gateway.Wants{OnlyIfCached: true}); left(list.Limit) != 3 {
+		t.Errorf("%d remaining", left(list.Limit))
+	}
+}
+
+func TestDrainEndsWithItsContext(t *testing.T) {
+	w := newWorld(t)
+	g := w.gateway()
+	w.front.slowly(500 * time.Millisecond)
+	go func() { _, _ = g.Accounts(context.Background(), client, alone(), gateway.Wants{}) }()
+	for w.front.count() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if g.Drain(ctx) == nil {
+		t.Error("drained although a call is under way")
+	}
+	if err := g.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A gateway that dies in the middle of a call holds nobody up for longer than its lease.
+func TestLeaseOfADeadGateway(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), alone()
+	lists, err := cache.New(w.open(w.cacheAt).Cache, [][]byte{w.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, _, err := lists.Acquire(t.Context(), cache.Key{Client: client, ASPSP: aspsp, Consent: q.Consent}, cache.Unattended, 500*time.Millisecond)
+	if err != nil || !lease.Held {
+		t.Fatal(lease, err)
+	}
+	began := time.Now()
+	list := mustList(t, g, q, gateway.Wants{})
+	if took := time.Since(began); took < 300*time.Millisecond || took > time.Second || !list.Cache.Stored {
+		t.Errorf("took %v, %+v", took, list.Cache)
+	}
+}
+
+func TestForget(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), alone()
+	mustList(t, g, q, gateway.Wants{})
+	if err := g.Forget(t.Context(), client, q); err != nil {
+		t.Fatal(err)
+	}
+	list, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true})
+	if kind(err) != canonical.NotCached || left(list.Limit) != 3 {
+		t.Errorf("%v, %d remaining: nothing is given back", err, left(list.Limit))
+	}
+	w.front.slowly(300 * time.Millisecond)
+	go func() { _, _ = g.Accounts(context.Background(), client, q, gateway.Wants{}) }()
+	for w.front.count() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := g.Forget(t.Context(), client, q); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+		t.Errorf("a call under way brought back what was forgotten: %v", err)
+	}
+}
+
+func TestDefiniteNoToBalancesForgetsTheList(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), alone()
+	mustList(t, g, q, gateway.Wants{})
+	w.front.with(status(401))
+	if _, err := g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount); kind(err) != canonical.ConsentInvalid {
+		t.Fatal(err)
+	}
+	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+		t.Errorf("the list outlived the consent: %v", err)
+	}
+}
+
+func TestBalances(t *testing.T) {
+	w := newWorld(t)
+	w.front.slowly(200 * time.Millisecond)
+	g, q := w.gateway(), alone()
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			sheet, err := g.Balances(context.Background(), client, q, mypossim.GoodAccount)
+			if err != nil || len(sheet.Balances) < 2 || left(sheet.Limit) != 3 || sheet.Freshness.Source != gateway.FromProvider {
+				t.Errorf("%v, %+v", err, sheet)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(w.ledger.Calls()); n != 1 {
+		t.Errorf("ten unattended at once made %d calls", n)
+	}
+	sheet, err := g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount)
+	if err != nil || sheet.Limit != nil || len(w.ledger.Calls()) != 2 {
+		t.Errorf("attended: %v, %+v", err, sheet.Limit)
+	}
+	useUp(t, g, q)
+	sheet, err = g.Balances(t.Context(), client, q, mypossim.GoodAccount)
+	if kind(err) != canonical.UnattendedLimit || left(sheet.Limit) != 0 || len(w.ledger.Breaches()) != 0 {
+		t.Errorf("%v, %d remaining, %d breaches", err, left(sheet.Limit), len(w.ledger.Breaches()))
+	}
+}
+
+func TestBreaker(t *testing.T) {
+	w := newWorld(t)
+	w.bank.Breaker.ConsecutiveFailures = 3
+	g, q := w.gateway(), alone()
+	w.front.with(status(500))
+	for range 3 {
+		if _, err := g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount); kind(err) != canonical.ProviderError {
+			t.Fatal(err)
+		}
+	}
+	sheet, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount)
+	if kind(err) != canonical.ProviderUnavailable || left(sheet.Limit) != 4 || w.front.count() != 3 {
+		t.Errorf("%v, %d remaining, %d arrived", err, left(sheet.Limit), w.front.count())
+	}
+	if a, ok := g.ASPSP(aspsp); !ok || a.Breaker != breaker.Open || len(w.observed.states) != 1 {
+		t.Errorf("%+v, observed %v", a, w.observed.states)
+	}
+}
+
+func TestDirectory(t *testing.T) {
+	w := newWorld(t)
+	g := w.gateway()
+	want := []gateway.ASPSP{{
+		ID: aspsp, Name: "A bank", Provider: "mypos", Breaker: breaker.Closed,
+		Unattended: config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
+	}}
+	if diff := cmp.Diff(want, g.ASPSPs()); diff != "" {
+		t.Error(diff)
+	}
+	q := alone()
+	q.ASPSP = "nobody"
+	_, known := g.ASPSP(q.ASPSP)
+	_, list := g.Accounts(t.Context(), client, q, gateway.Wants{})
+	_, sheet := g.Balances(t.Context(), client, q, "a")
+	_, access := g.UnattendedAccess(t.Context(), q, "")
+	for _, err := range []error{list, sheet, access, g.Forget(t.Context(), client, q)} {
+		if known || kind(err) != canonical.ASPSPUnknown {
+			t.Errorf("got %v", err)
+		}
+	}
+	if faults := g.Check(q); faults != nil {
+		t.Errorf("%v", faults)
+	}
+	if faults := g.Check(canonical.Query{ASPSP: aspsp, Consent: "no uuid"}); len(faults) != 2 {
+		t.Errorf("the provider's own demands: %v", faults)
+	}
+}
+
+// panicking is an adapter with a fault that nobody foresaw.
+type panicking struct{}
+
+func (panicking) Accounts(context.Context, canonical.Query) ([]canonical.Account, error) {
+	panic("BG57INTF40015004462007")
+}
+
+func (panicking) Balances(context.Context, canonical.Query, string) (canonical.AccountBalances, error) {
+	panic("BG57INTF40015004462007")
+}
+
+func TestPanicOfAnAdapter(t *testing.T) {
+	w := newWorld(t)
+	counter := unattended.New(w.open(w.countAt).Counter, map[string]config.Unattended{aspsp: w.bank.Unattended})
+	lists, err := cache.New(w.open(w.cacheAt).Cache, [][]byte{w.key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := w.gatewayOf(panicking{}, counter, lists)
+	if _, err := g.Accounts(t.Context(), client, alone(), gateway.Wants{}); kind(err) != canonical.InternalError {
+		t.Errorf("accounts: %v", err)
+	}
+	if _, err := g.Balances(t.Context(), client, attended(alone()), "a"); kind(err) != canonical.InternalError {
+		t.Errorf("balances: %v", err)
+	}
+}

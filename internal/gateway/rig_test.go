@@ -1,0 +1,248 @@
+package gateway_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/cache"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/aspspsim"
+	"ais-gateway/internal/providers/mypos"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
+	"ais-gateway/internal/unattended"
+)
+
+const (
+	aspsp   = "4f1e2d3c-0000-4000-8000-000000000101"
+	client  = "payments"
+	timeout = time.Second
+)
+
+// A world is one bank behind a real simulator, one or two Redis, and gateways.
+type world struct {
+	t        *testing.T
+	ledger   *aspspsim.Ledger
+	front    *front
+	base     string
+	bank     config.ASPSP
+	cacheAt  string // address of the Redis that keeps lists
+	countAt  string // address of the Redis that counts
+	key      []byte
+	ahead    atomic.Int64 // by how much the gateways' clock is ahead of the real one
+	observed observer
+}
+
+// front stands before the simulator and may spoil what it does.
+type front struct {
+	mu      sync.Mutex
+	spoil   http.HandlerFunc
+	arrived int
+	sim     http.Handler
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	f.arrived++
+	spoil := f.spoil
+	f.mu.Unlock()
+	if spoil != nil {
+		spoil(w, r)
+		return
+	}
+	f.sim.ServeHTTP(w, r)
+}
+
+func (f *front) with(h http.HandlerFunc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.spoil, f.arrived = h, 0
+}
+
+func (f *front) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.arrived
+}
+
+// slowly answers as the simulator does, after a time.
+func (f *front) slowly(d time.Duration) {
+	f.with(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(d)
+		f.sim.ServeHTTP(w, r)
+	})
+}
+
+func status(code int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+type observer struct {
+	mu      sync.Mutex
+	results []gateway.CacheResult
+	states  []breaker.State
+}
+
+func (o *observer) Cache(_ context.Context, _ string, r gateway.CacheResult) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.results = append(o.results, r)
+}
+
+func (o *observer) Breaker(_ string, s breaker.State) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.states = append(o.states, s)
+}
+
+func (o *observer) last() gateway.CacheResult {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.results[len(o.results)-1]
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{
+		t: t, ledger: aspspsim.NewLedger(time.Now), cacheAt: redistest.Shared(t), countAt: redistest.Shared(t),
+		key: make([]byte, 32), bank: config.ASPSPDefaults(),
+	}
+	w.bank.ID, w.bank.Name, w.bank.Provider = aspsp, "A bank", "mypos"
+	w.bank.Breaker.ConsecutiveFailures = 1000
+	w.bank.Breaker.MinimumCalls = 1000
+	w.front = &front{sim: mypossim.New(mypossim.Config{APIKey: "key", Ledger: w.ledger, ASPSP: aspsp})}
+	server := httptest.NewServer(w.front)
+	t.Cleanup(server.Close)
+	w.base = server.URL
+	return w
+}
+
+// gateway makes a gateway as a process of its own would have it.
+func (w *world) gateway() *gateway.Gateway {
+	w.t.Helper()
+	counter := unattended.New(w.open(w.countAt).Counter, map[string]config.Unattended{aspsp: w.bank.Unattended})
+	lists, err := cache.New(w.open(w.cacheAt).Cache, [][]byte{w.key})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	base, err := url.Parse(w.base)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	wire := upstream.New(upstream.Config{Provider: "mypos", Timeout: timeout, Counter: counter})
+	reader, err := mypos.Open(w.settings, providers.Env{BaseURL: base, Timeout: timeout, Client: wire.Client})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.gatewayOf(reader, counter, lists)
+}
+
+func (w *world) gatewayOf(reader providers.Provider, counter *unattended.Counter, lists *cache.Cache) *gateway.Gateway {
+	return gateway.New(gateway.Config{
+		Banks: []gateway.Bank{{ASPSP: w.bank, Reader: reader, Timeout: timeout}}, Cache: lists, Counter: counter,
+		Now: w.now, Logger: slog.New(slog.DiscardHandler), Observer: &w.observed,
+	})
+}
+
+func (w *world) settings(into any) error {
+	c, err := config.Read([]byte("providers: {mypos: {apiKeyFile: \"" + w.keyFile() + "\"}}"))
+	if c == nil {
+		return err
+	}
+	return c.Decoder("mypos")(into)
+}
+
+func (w *world) keyFile() string {
+	name := filepath.Join(w.t.TempDir(), "key")
+	if err := os.WriteFile(name, []byte("key"), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return name
+}
+
+func (w *world) open(address string) *store.Store {
+	w.t.Helper()
+	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{address}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(s.Close)
+	return s
+}
+
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
+
+// later lets the gateways' clock run ahead; Redis's own does not.
+func (w *world) later(d time.Duration) { w.ahead.Add(int64(d)) }
+
+// alone is an unattended query under a consent of its own.
+func alone() canonical.Query {
+	return canonical.Query{ASPSP: aspsp, Consent: uuid.NewString(), Token: mypossim.GoodToken, RequestID: uuid.NewString()}
+}
+
+func attended(q canonical.Query) canonical.Query {
+	q.PSU = &canonical.PSU{IP: netip.MustParseAddr("203.0.113.7")}
+	return q
+}
+
+// under is a query of another consent.
+func under(q canonical.Query, consent string) canonical.Query {
+	q.Consent = consent
+	return q
+}
+
+func mustList(t *testing.T, g *gateway.Gateway, q canonical.Query, w gateway.Wants) gateway.AccountList {
+	t.Helper()
+	list, err := g.Accounts(t.Context(), client, q, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list.Accounts) < 2 {
+		t.Fatalf("%d accounts", len(list.Accounts))
+	}
+	return list
+}
+
+func kind(err error) canonical.Kind {
+	var failure *canonical.Error
+	if errors.As(err, &failure) {
+		return failure.Kind
+	}
+	if err != nil {
+		return canonical.Kind(err.Error())
+	}
+	return ""
+}
+
+// useUp makes unattended calls until none is left.
+func useUp(t *testing.T, g *gateway.Gateway, q canonical.Query) {
+	t.Helper()
+	for range 4 {
+		if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); kind(err) == canonical.UnattendedLimit {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func ptr[T any](v T) *T { return &v }

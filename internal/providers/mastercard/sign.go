@@ -1,0 +1,107 @@
+package mastercard
+
+import (
+	"bytes"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"net/http"
+	"strings"
+
+	oauth "github.com/mastercard/oauth1-signer-go"
+	"software.sslmate.com/src/go-pkcs12"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+)
+
+// minKeyBits is the smallest RSA modulus taken (NIST SP 800-131A); the developer portal makes keys of 2048.
+const minKeyBits = 2048
+
+// signer signs requests with OAuth 1.0a, RSA-SHA256 and a body hash, in the variant that Mastercard verifies.
+func signer(consumerKey string, key *rsa.PrivateKey) func(*http.Request, []byte) error {
+	return func(r *http.Request, body []byte) error {
+		value, err := oauth.GetAuthorizationHeader(r.URL, r.Method, body, consumerKey, key)
+		if err != nil {
+			return canonical.Fail(canonical.InternalError, "the request to the provider cannot be signed")
+		}
+		r.Header.Set(oauth.AuthorizationHeaderName, value)
+		return nil
+	}
+}
+
+// headerSafe reports whether a consumer key can stand between quotes in the Authorization header, where
+// Mastercard takes it as it is.
+func headerSafe(key string) bool {
+	for _, c := range key {
+		if c <= ' ' || c > '~' || strings.ContainsRune(`",\&=`, c) {
+			return false
+		}
+	}
+	return true
+}
+
+// signingKey reads the key out of its file, or names the key of the configuration that is at fault.
+func (c Config) signingKey() (*rsa.PrivateKey, *config.Fault) {
+	content := c.SigningKeyFile.Content()
+	read := c.fromPKCS12
+	if bytes.Contains(content, []byte("-----BEGIN ")) {
+		read = fromPEM
+	}
+	parsed, fault := read(content)
+	if fault != nil {
+		return nil, fault
+	}
+	key, ok := parsed.(*rsa.PrivateKey)
+	switch {
+	case !ok:
+		return nil, &config.Fault{Path: keyFile, Detail: "holds a key that is not RSA"}
+	case key.N.BitLen() < minKeyBits:
+		return nil, &config.Fault{Path: keyFile, Detail: "holds an RSA key of less than 2048 bits"}
+	}
+	return key, nil
+}
+
+func (c Config) fromPKCS12(content []byte) (any, *config.Fault) {
+	key, _, _, err := pkcs12.DecodeChain(content, c.password())
+	switch {
+	case err == nil:
+		return key, nil
+	case !errors.Is(err, pkcs12.ErrIncorrectPassword) && !errors.Is(err, pkcs12.ErrDecryption):
+		return nil, &config.Fault{Path: keyFile, Detail: "is neither PEM nor PKCS#12 with one key and its certificate"}
+	case !c.SigningKeyPasswordFile.Given():
+		return nil, &config.Fault{Path: keyPassword, Detail: "is missing, and signingKeyFile is encrypted"}
+	}
+	return nil, &config.Fault{Path: keyPassword, Detail: "holds a password that does not open signingKeyFile"}
+}
+
+// password is what stands in its file but for the line's end that editors add.
+func (c Config) password() string {
+	return strings.TrimSuffix(strings.TrimSuffix(string(c.SigningKeyPasswordFile.Content()), "\n"), "\r")
+}
+
+// fromPEM reads the first private key of the file, which may hold certificates besides.
+func fromPEM(content []byte) (any, *config.Fault) {
+	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
+		var key any
+		var err error
+		switch {
+		case block.Type == "ENCRYPTED PRIVATE KEY", block.Headers["DEK-Info"] != "":
+			return nil, &config.Fault{Path: keyFile, Detail: "is an encrypted PEM, which cannot be read: use PKCS#12 or an unencrypted PEM"}
+		case block.Type == "RSA PRIVATE KEY":
+			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+		case block.Type == "PRIVATE KEY":
+			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+		case block.Type == "EC PRIVATE KEY":
+			key, err = x509.ParseECPrivateKey(block.Bytes)
+		default:
+			continue
+		}
+		if err != nil {
+			return nil, &config.Fault{Path: keyFile, Detail: "holds a private key that cannot be read"}
+		}
+		return key, nil
+	}
+	return nil, &config.Fault{Path: keyFile, Detail: "is a PEM without a private key"}
+}

@@ -1,0 +1,178 @@
+// Package mypos reads account information from the PSD2 API of myPOS. MAPPING.md beside it says which member
+// of the wire becomes what, and where that is written. cmd/gateway and internal/sandbox open it.
+package mypos
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/upstream"
+)
+
+// The calls as templates, for telemetry: real paths hold account numbers.
+const (
+	routeAccounts = "/v1/accounts"
+	routeBalances = "/v1/accounts/{accountNumber}/balances"
+)
+
+// maxText bounds an account number in characters.
+const maxText = 256
+
+type adapter struct {
+	base    *url.URL
+	timeout time.Duration
+	apiKey  canonical.Secret
+	client  providers.Client
+}
+
+// Open makes the adapter. apiKeyFile is always required, the certificate and its key where the provider is
+// called over https. Its errors are config.Faults, those of decode among them.
+func Open(decode func(into any) error, env providers.Env) (providers.Provider, error) {
+	var cfg Config
+	var faults config.Faults
+	if err := decode(&cfg); err != nil && !errors.As(err, &faults) {
+		return nil, err
+	}
+	key := cfg.apiKey(&faults)
+	certificate := cfg.certificate(env.BaseURL != nil && env.BaseURL.Scheme == "https", &faults)
+	if err := faults.Err(); err != nil {
+		return nil, err
+	}
+	return &adapter{
+		base:    env.BaseURL,
+		timeout: env.Timeout,
+		apiKey:  key,
+		client:  env.Client(providers.ClientConfig{Certificate: certificate, Refusal: refusal}),
+	}, nil
+}
+
+// Check demands what myPOS makes mandatory on every call: a UUID as consent, and the user's access token.
+func (a *adapter) Check(q canonical.Query) []canonical.Fault {
+	var faults []canonical.Fault
+	if len(q.Consent) != 36 || uuid.Validate(q.Consent) != nil {
+		faults = append(faults, canonical.Fault{In: "header", Name: "Consent-ID", Detail: "must be a UUID for this ASPSP"})
+	}
+	switch token := q.Token.Reveal(); {
+	case token == "":
+		faults = append(faults, canonical.Fault{In: "header", Name: "Provider-Authorization", Detail: "is required for this ASPSP"})
+	case !printable(token):
+		faults = append(faults, canonical.Fault{In: "header", Name: "Provider-Authorization", Detail: "holds characters that no token has"})
+	}
+	return faults
+}
+
+// Accounts reads the account list, all its pages.
+func (a *adapter) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
+	if faults := a.Check(q); faults != nil {
+		return nil, formatError(faults...)
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	r := providers.Request{Method: http.MethodGet, Route: routeAccounts}
+	list := newListing()
+	for {
+		r.URL, r.Header = upstream.URL(a.base, "v1", "accounts"), a.header(q)
+		r.URL.RawQuery = list.query()
+		var w wireAccounts
+		if err := a.read(ctx, q, r, &w); err != nil {
+			return nil, err
+		}
+		done, err := list.add(w)
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			return list.accounts, nil
+		}
+	}
+}
+
+// Balances reads the balances of one account.
+func (a *adapter) Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error) {
+	faults := a.Check(q)
+	if !addressable(accountID) {
+		faults = append(faults, canonical.Fault{In: "path", Name: "accountId", Detail: "cannot be an account's identifier"})
+	}
+	if faults != nil {
+		return canonical.AccountBalances{}, formatError(faults...)
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	var w wireBalances
+	err := a.read(ctx, q, providers.Request{
+		Method:  http.MethodGet,
+		URL:     upstream.URL(a.base, "v1", "accounts", accountID, "balances"),
+		Route:   routeBalances,
+		Header:  a.header(q),
+		Account: accountID,
+	}, &w)
+	if err != nil {
+		return canonical.AccountBalances{}, err
+	}
+	return w.balances(accountID)
+}
+
+// read makes one call, and takes its answer only if it belongs to it.
+func (a *adapter) read(ctx context.Context, q canonical.Query, r providers.Request, into any) error {
+	answer, err := a.client.Read(ctx, q, r)
+	if err != nil {
+		return err
+	}
+	for _, echo := range answer.Header.Values("X-Request-ID") {
+		if !upstream.SameRequest(echo, q.RequestID) {
+			return canonical.InvalidResponse("the answer belongs to another request")
+		}
+	}
+	return upstream.Decode(answer.Body, into)
+}
+
+// header is what the page "Read Account Balance" lists, and nothing else.
+func (a *adapter) header(q canonical.Query) http.Header {
+	h := http.Header{}
+	h.Set("Accept", "application/json")
+	h.Set("X-Request-ID", q.RequestID)
+	h.Set("Consent-ID", q.Consent)
+	h.Set("Authorization", "Bearer "+q.Token.Reveal())
+	h.Set("API-Key", a.apiKey.Reveal())
+	if q.PSU == nil {
+		return h
+	}
+	h.Set("PSU-IP-Address", q.PSU.IP.String())
+	if q.PSU.Port != 0 {
+		h.Set("PSU-IP-Port", strconv.Itoa(int(q.PSU.Port)))
+	}
+	if q.PSU.DeviceID != "" {
+		h.Set("PSU-Device-ID", q.PSU.DeviceID)
+	}
+	if q.PSU.GeoLocation != "" {
+		h.Set("PSU-Geo-Location", q.PSU.GeoLocation)
+	}
+	return h
+}
+
+func formatError(faults ...canonical.Fault) *canonical.Error {
+	return &canonical.Error{Kind: canonical.FormatError, Origin: canonical.OriginGateway, Faults: faults}
+}
+
+// addressable reports whether an account number can stand in a path as one segment.
+func addressable(id string) bool {
+	return id != "" && id != "." && id != ".." && utf8.ValidString(id) &&
+		utf8.RuneCountInString(id) <= maxText && !strings.ContainsFunc(id, unicode.IsControl)
+}
+
+// printable reports whether s can stand in a header (RFC 9110, section 5.5) as plain ASCII.
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' })
+}

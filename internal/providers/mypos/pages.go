@@ -1,0 +1,189 @@
+package mypos
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	"ais-gateway/internal/canonical"
+)
+
+// Bounds of one account list. Nobody has as many accounts; a provider that never comes to an end is stopped.
+const (
+	maxPages    = 200
+	maxAccounts = 10_000
+)
+
+// A meaning is what a member of pagination says.
+type meaning int
+
+const (
+	pageSize   meaning = iota // accounts on a full page
+	pageNumber                // of this page, from 0 or from 1
+	totalCount                // accounts on all pages together
+	totalPages
+	someCount // accounts on all pages or on this one: the word alone does not tell
+	meanings
+)
+
+// pageNames are the words for them, folded. The names of pagination's members are not published: these are the
+// usual ones.
+var pageNames = map[string]meaning{
+	"pagesize": pageSize, "size": pageSize, "perpage": pageSize, "limit": pageSize, "itemsperpage": pageSize,
+	"page": pageNumber, "currentpage": pageNumber, "pagenumber": pageNumber, "current": pageNumber, "number": pageNumber,
+	"total": totalCount, "totalcount": totalCount, "totalelements": totalCount, "totalitems": totalCount,
+	"totalresults": totalCount, "totalrecords": totalCount,
+	"totalpages": totalPages, "pages": totalPages, "pagecount": totalPages,
+	"count": someCount,
+}
+
+// unknown is what a page did not say.
+const unknown = -1
+
+// A place is what a page says of itself, by meaning.
+type place [meanings]int
+
+var nowhere = place{unknown, unknown, unknown, unknown, unknown}
+
+// A listing is an account list that grows page by page. It is complete, or it is an error: it never ends in
+// between.
+type listing struct {
+	accounts []canonical.Account
+	seen     map[string]bool
+	read     int   // pages
+	asked    int   // the number of the page that was asked for last
+	place    place // what the pages said; the size is the first one's
+}
+
+func newListing() *listing {
+	return &listing{accounts: []canonical.Account{}, seen: map[string]bool{}, place: nowhere}
+}
+
+// query asks for the page that comes next; the first call asks for none.
+func (l *listing) query() string {
+	if l.read == 0 {
+		return ""
+	}
+	query := "page=" + strconv.Itoa(l.asked)
+	if size := l.place[pageSize]; size > 0 {
+		query += "&size=" + strconv.Itoa(size)
+	}
+	return query
+}
+
+// add takes one page, and reports whether it was the last.
+func (l *listing) add(w wireAccounts) (done bool, err error) {
+	if w.Accounts == nil {
+		return false, canonical.InvalidResponse("the list of accounts is missing")
+	}
+	for _, wire := range *w.Accounts {
+		account, err := wire.account()
+		if err != nil {
+			return false, err
+		}
+		// A provider that answers every page with the same one is found out here, too.
+		if l.seen[account.ID] {
+			return false, canonical.InvalidResponse("an account is listed twice")
+		}
+		l.seen[account.ID] = true
+		l.accounts = append(l.accounts, account)
+	}
+	l.read++
+	if len(l.accounts) > maxAccounts {
+		return false, canonical.InvalidResponse("there are more accounts than can be")
+	}
+	if w.Pagination == nil && l.read == 1 {
+		return true, nil
+	}
+	p, err := placeOf(w.Pagination, len(*w.Accounts))
+	if err != nil {
+		return false, err
+	}
+	if err := l.follow(p); err != nil {
+		return false, err
+	}
+	done, err = l.complete(len(*w.Accounts))
+	switch {
+	case done || err != nil:
+		return done, err
+	case l.asked == unknown:
+		return false, canonical.InvalidResponse("there are more pages, and this one has no number")
+	case l.read == maxPages:
+		return false, canonical.InvalidResponse("the list of accounts does not come to an end")
+	}
+	l.asked++
+	return false, nil
+}
+
+// follow checks that a page is the one asked for and that it belongs to those before it.
+func (l *listing) follow(p place) error {
+	if l.read == 1 {
+		if p[pageNumber] > 1 {
+			return canonical.InvalidResponse("the first page is not the first one")
+		}
+		l.place, l.asked = p, p[pageNumber]
+		return nil
+	}
+	if p[pageNumber] != l.asked {
+		return canonical.InvalidResponse("a page is not the one asked for")
+	}
+	for _, m := range []meaning{totalCount, totalPages} {
+		if l.place[m] != unknown && p[m] != unknown && l.place[m] != p[m] {
+			return canonical.InvalidResponse("the total changes between pages")
+		}
+		l.place[m] = max(l.place[m], p[m])
+	}
+	return nil
+}
+
+// complete reports whether nothing is missing after a page that held some accounts. What the pages say of
+// themselves must agree.
+func (l *listing) complete(held int) (bool, error) {
+	have, total, pages := len(l.accounts), l.place[totalCount], l.place[totalPages]
+	switch {
+	case total != unknown && have > total, pages != unknown && l.read > pages && held > 0:
+		return false, canonical.InvalidResponse("there are more accounts than the total")
+	case total > maxAccounts, pages > maxPages:
+		return false, canonical.InvalidResponse("there are more accounts than can be")
+	case held == 0 && (have < total || l.read < pages), have < total && pages != unknown && l.read >= pages:
+		return false, canonical.InvalidResponse("the pages end before the total")
+	case total != unknown && have == total && l.read < pages:
+		return false, canonical.InvalidResponse("number of accounts and number of pages contradict each other")
+	case total != unknown:
+		return have == total, nil
+	case pages != unknown:
+		return l.read >= pages, nil
+	case l.place[pageSize] > 0:
+		return held < l.place[pageSize], nil
+	}
+	return false, canonical.InvalidResponse("pagination does not say whether the list is complete")
+}
+
+// placeOf reads pagination, of a page that holds some accounts. Members with other names are passed over.
+func placeOf(pagination map[string]json.RawMessage, held int) (place, error) {
+	p := nowhere
+	for name, raw := range pagination {
+		m, known := pageNames[fold(name)]
+		if !known || string(raw) == "null" {
+			continue
+		}
+		n, err := strconv.Atoi(strings.Trim(string(raw), `" `))
+		if err != nil || n < 0 {
+			return p, canonical.InvalidResponse("pagination holds what is not a number")
+		}
+		if p[m] != unknown && p[m] != n {
+			return p, canonical.InvalidResponse("pagination contradicts itself")
+		}
+		p[m] = n
+	}
+	// Only a count of more than the page holds is surely one of all pages.
+	if p[totalCount] == unknown && p[totalPages] == unknown && p[someCount] > held {
+		p[totalCount] = p[someCount]
+	}
+	return p, nil
+}
+
+// fold is a member's name without the habits of spelling.
+func fold(name string) string {
+	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(name))
+}

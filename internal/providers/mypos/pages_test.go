@@ -1,0 +1,277 @@
+package mypos
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers/aspspsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
+)
+
+func TestAllPagesAreRead(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*mypossim.Config)
+		calls  int
+	}{
+		{name: "snake case, 20 on a page", calls: 3},
+		{name: "camel case, 7 on a page", change: func(c *mypossim.Config) { c.Spelling, c.PageSize = mypossim.CamelCase, 7 }, calls: 9},
+		{name: "one account on a page", change: func(c *mypossim.Config) { c.PageSize = 1 }, calls: 60},
+		{name: "all on one page", change: func(c *mypossim.Config) { c.PageSize = 60 }, calls: 1},
+		{name: "one missing on the first page", change: func(c *mypossim.Config) { c.PageSize = 59 }, calls: 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p, ledger := simulate(t, tt.change)
+			q := testQuery()
+			q.Consent = mypossim.ManyConsent
+			got, err := p.Accounts(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) != mypossim.ManyCount {
+				t.Errorf("%d accounts, want %d", len(got), mypossim.ManyCount)
+			}
+			for i, a := range got {
+				if want := fmt.Sprintf("500500%05d", i+1); a.ID != want {
+					t.Errorf("account %d is %s, want %s", i, a.ID, want)
+				}
+			}
+			if n := len(ledger.Calls()); n != tt.calls {
+				t.Errorf("%d calls, want %d", n, tt.calls)
+			}
+		})
+	}
+}
+
+// A book is a provider's list, cut into pages of answers as the test writes them.
+type book struct {
+	asked []string // the queries, in order
+	pages func(call int, query url.Values) string
+}
+
+func (b *book) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	b.asked = append(b.asked, r.URL.RawQuery)
+	fmt.Fprint(w, b.pages(len(b.asked), r.URL.Query()))
+}
+
+// leaf is one page: accounts from..to, and pagination as it is given.
+func leaf(from, to int, pagination string) string {
+	var accounts []string
+	for i := from; i <= to; i++ {
+		accounts = append(accounts, fmt.Sprintf(`{"accountNumber":"%d"}`, i))
+	}
+	return `{"accounts":[` + strings.Join(accounts, ",") + `],"pagination":` + pagination + `}`
+}
+
+func script(pages ...string) func(int, url.Values) string {
+	return func(call int, _ url.Values) string {
+		if call > len(pages) {
+			return `{"accounts":[{"accountNumber":"one call too many"}]}`
+		}
+		return pages[call-1]
+	}
+}
+
+func TestPages(t *testing.T) {
+	tests := []struct {
+		name  string
+		pages []string
+		want  int // accounts
+		asked []string
+	}{
+		{
+			name:  "unpublished names, numbers as texts, unknown members",
+			pages: []string{leaf(1, 2, `{"Per-Page":"2","current_page":"1","TotalItems":"3","sort":"asc","next":null}`), leaf(3, 3, `{"Per-Page":"2","current_page":"2","TotalItems":"3"}`)},
+			want:  3, asked: []string{"", "page=2&size=2"},
+		},
+		{
+			name:  "pages counted from 0",
+			pages: []string{leaf(1, 2, `{"size":2,"number":0,"totalElements":3,"totalPages":2}`), leaf(3, 3, `{"size":2,"number":1,"totalElements":3,"totalPages":2}`)},
+			want:  3, asked: []string{"", "page=1&size=2"},
+		},
+		{
+			name:  "number of pages alone",
+			pages: []string{leaf(1, 2, `{"page":1,"pages":2}`), leaf(3, 4, `{"page":2,"pages":2}`)},
+			want:  4, asked: []string{"", "page=2"},
+		},
+		{
+			name:  "size alone, ended by a short page",
+			pages: []string{leaf(1, 2, `{"page":1,"size":2}`), leaf(3, 3, `{"page":2,"size":2}`)},
+			want:  3, asked: []string{"", "page=2&size=2"},
+		},
+		{
+			name:  "size alone, ended by an empty page",
+			pages: []string{leaf(1, 2, `{"page":1,"size":2}`), leaf(1, 0, `{"page":2,"size":2}`)},
+			want:  2, asked: []string{"", "page=2&size=2"},
+		},
+		{
+			name:  "size is the number of accounts on the page",
+			pages: []string{leaf(1, 2, `{"page":1,"size":2}`), leaf(3, 3, `{"page":2,"size":1}`)},
+			want:  3, asked: []string{"", "page=2&size=2"},
+		},
+		{
+			name:  "count is that of the page",
+			pages: []string{leaf(1, 2, `{"page":1,"size":2,"count":2}`), leaf(3, 3, `{"page":2,"size":2,"count":1}`)},
+			want:  3, asked: []string{"", "page=2&size=2"},
+		},
+		{
+			name:  "count is that of all",
+			pages: []string{leaf(1, 2, `{"page":1,"count":3}`), leaf(3, 3, `{"page":2,"count":3}`)},
+			want:  3, asked: []string{"", "page=2"},
+		},
+		{
+			name:  "total that is first given late",
+			pages: []string{leaf(1, 2, `{"page":1,"size":2}`), leaf(3, 4, `{"page":2,"size":2,"total":4}`)},
+			want:  4, asked: []string{"", "page=2&size=2"},
+		},
+		{name: "total reached at once", pages: []string{leaf(1, 2, `{"total":2}`)}, want: 2, asked: []string{""}},
+		{name: "nothing at all", pages: []string{leaf(1, 0, `{"page":0,"size":20,"total":0,"pages":0}`)}, asked: []string{""}},
+		{name: "short page without a number", pages: []string{leaf(1, 2, `{"size":20}`)}, want: 2, asked: []string{""}},
+		{name: "nulls beside numbers", pages: []string{leaf(1, 2, `{"total":2,"page":null,"size":null}`)}, want: 2, asked: []string{""}},
+		{name: "two words that agree", pages: []string{leaf(1, 2, `{"total":2,"totalCount":2,"page":1,"number":1}`)}, want: 2, asked: []string{""}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &book{pages: script(tt.pages...)}
+			got, err := serve(t, b, nil).Accounts(t.Context(), testQuery())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) != tt.want {
+				t.Errorf("%d accounts, want %d", len(got), tt.want)
+			}
+			if diff := cmp.Diff(tt.asked, b.asked); diff != "" {
+				t.Errorf("queries (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// endless is a provider that always has one more account.
+func endless(pagination string) func(int, url.Values) string {
+	return func(call int, _ url.Values) string {
+		return leaf(call, call, strings.ReplaceAll(pagination, "N", strconv.Itoa(call)))
+	}
+}
+
+func TestPagesFailClosed(t *testing.T) {
+	tests := []struct {
+		name  string
+		pages func(int, url.Values) string
+		calls int
+	}{
+		{name: "empty pagination", pages: script(leaf(1, 2, `{}`)), calls: 1},
+		{name: "nothing readable", pages: script(leaf(1, 2, `{"next":"abc","of":3}`)), calls: 1},
+		{name: "nulls alone", pages: script(leaf(1, 2, `{"page":null,"total":null}`)), calls: 1},
+		{name: "page number alone", pages: script(leaf(1, 2, `{"page":1}`)), calls: 1},
+		{name: "count that may be of the page or of all", pages: script(leaf(1, 2, `{"page":1,"count":2}`)), calls: 1},
+		{name: "size of 0 alone", pages: script(leaf(1, 2, `{"size":0}`)), calls: 1},
+		{name: "total is no number", pages: script(leaf(1, 2, `{"total":"many"}`)), calls: 1},
+		{name: "total is negative", pages: script(leaf(1, 2, `{"total":-1}`)), calls: 1},
+		{name: "total is negative, size is given", pages: script(leaf(1, 2, `{"page":1,"size":20,"total":-1}`)), calls: 1},
+		{name: "total is a fraction", pages: script(leaf(1, 2, `{"total":2.5}`)), calls: 1},
+		{name: "total is true", pages: script(leaf(1, 2, `{"total":true}`)), calls: 1},
+		{name: "total is an object", pages: script(leaf(1, 2, `{"total":{"count":2}}`)), calls: 1},
+		{name: "two totals", pages: script(leaf(1, 2, `{"total":2,"totalCount":5}`)), calls: 1},
+		{name: "more than the total", pages: script(leaf(1, 3, `{"total":2}`)), calls: 1},
+		{name: "more than the total, later", pages: script(leaf(1, 2, `{"page":1,"total":3}`), leaf(3, 4, `{"page":2,"total":3}`)), calls: 2},
+		{name: "accounts on no page", pages: script(leaf(1, 2, `{"pages":0}`)), calls: 1},
+		{name: "first page is the second", pages: script(leaf(1, 2, `{"page":2,"total":2}`)), calls: 1},
+		{name: "more pages, no page number", pages: script(leaf(1, 2, `{"total":3}`)), calls: 1},
+		{name: "empty page before the total", pages: script(leaf(1, 2, `{"page":1,"total":3}`), leaf(1, 0, `{"page":2,"total":3}`)), calls: 2},
+		{name: "empty page before the last", pages: script(leaf(1, 0, `{"page":1,"pages":2}`)), calls: 1},
+		{name: "last page before the total", pages: script(leaf(1, 2, `{"page":1,"total":3,"pages":1}`)), calls: 1},
+		{name: "total before the last page", pages: script(leaf(1, 2, `{"page":1,"total":2,"pages":2}`)), calls: 1},
+		{name: "server ignores page", pages: script(leaf(1, 2, `{"page":1,"total":4}`), leaf(1, 2, `{"page":1,"total":4}`)), calls: 2},
+		{name: "pages overlap", pages: script(leaf(1, 2, `{"page":1,"total":4}`), leaf(2, 3, `{"page":2,"total":4}`)), calls: 2},
+		{name: "total grows", pages: script(leaf(1, 2, `{"page":1,"total":4}`), leaf(3, 4, `{"page":2,"total":5}`)), calls: 2},
+		{name: "total shrinks", pages: script(leaf(1, 2, `{"page":1,"total":4}`), leaf(3, 3, `{"page":2,"total":3}`)), calls: 2},
+		{name: "number of pages changes", pages: script(leaf(1, 2, `{"page":1,"pages":2}`), leaf(3, 3, `{"page":2,"pages":3}`)), calls: 2},
+		{name: "another page than asked for", pages: script(leaf(1, 2, `{"page":1,"total":4}`), leaf(3, 4, `{"page":3,"total":4}`)), calls: 2},
+		{name: "second page without a number", pages: script(leaf(1, 2, `{"page":1,"total":4}`), leaf(3, 4, `{"total":4}`)), calls: 2},
+		{name: "second page without pagination", pages: script(leaf(1, 2, `{"page":1,"total":4}`), `{"accounts":[{"accountNumber":"3"},{"accountNumber":"4"}]}`), calls: 2},
+		{name: "second page without accounts", pages: script(leaf(1, 2, `{"page":1,"total":4}`), `{"pagination":{"page":2,"total":4}}`), calls: 2},
+		{name: "second page is bad", pages: script(leaf(1, 2, `{"page":1,"total":3}`), `{"accounts":[{"accountNumber":"3","currency":"x"}],"pagination":{"page":2,"total":3}}`), calls: 2},
+		{name: "total beyond reason", pages: script(leaf(1, 2, `{"page":1,"total":10001}`)), calls: 1},
+		{name: "number of pages beyond reason", pages: script(leaf(1, 2, `{"page":1,"pages":201}`)), calls: 1},
+		{name: "numbers beyond int", pages: script(leaf(1, 2, `{"total":99999999999999999999}`)), calls: 1},
+		{name: "never ends", pages: endless(`{"page":N,"size":1}`), calls: 200},
+		{name: "too many on one page", pages: script(leaf(1, 10_001, `null`)), calls: 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			b := &book{pages: tt.pages}
+			got, err := serve(t, b, nil).Accounts(t.Context(), testQuery())
+			wantKind(t, err, canonical.ProviderInvalidResponse)
+			if got != nil {
+				t.Errorf("%d accounts beside the error", len(got))
+			}
+			if len(b.asked) != tt.calls {
+				t.Errorf("%d calls, want %d: %v", len(b.asked), tt.calls, b.asked)
+			}
+		})
+	}
+}
+
+// TestEveryPageNameIsRead holds each row of the table to its meaning.
+func TestEveryPageNameIsRead(t *testing.T) {
+	for name, m := range pageNames {
+		for _, spelled := range []string{name, strings.ToUpper(name), name[:1] + "_" + name[1:], name[:1] + "-" + name[1:]} {
+			first, second := map[string]int{"page": 1}, map[string]int{"page": 2}
+			switch m {
+			case pageNumber:
+				first, second = map[string]int{spelled: 1, "total": 3}, map[string]int{spelled: 2, "total": 3}
+			case pageSize, totalPages:
+				first[spelled], second[spelled] = 2, 2
+			case totalCount, someCount:
+				first[spelled], second[spelled] = 3, 3
+			}
+			b := &book{pages: script(leaf(1, 2, object(first)), leaf(3, 3, object(second)))}
+			got, err := serve(t, b, nil).Accounts(t.Context(), testQuery())
+			if err != nil || len(got) != 3 || len(b.asked) != 2 {
+				t.Errorf("%s: %d accounts in %d calls, %v", spelled, len(got), len(b.asked), err)
+			}
+		}
+	}
+}
+
+func object(members map[string]int) string {
+	var all []string
+	for name, n := range members {
+		all = append(all, fmt.Sprintf("%q:%d", name, n))
+	}
+	return "{" + strings.Join(all, ",") + "}"
+}
+
+// TestEachPageTakesASlot: a page is a call, and the list is complete or not there at all.
+func TestEachPageTakesASlot(t *testing.T) {
+	slots := counter(t)
+	read := func(perPage int) (calls int, err error) {
+		sim, ledger := simulator(func(c *mypossim.Config) {
+			c.PageSize = perPage
+			c.Ledger.SetPolicy(testASPSP, aspspsim.LegalPolicy)
+		})
+		q := alone()
+		q.Consent = mypossim.ManyConsent
+		got, err := serve(t, sim, slots).Accounts(t.Context(), q)
+		if err != nil && got != nil {
+			t.Error("accounts beside the error")
+		}
+		return len(ledger.Calls()), err
+	}
+	if calls, err := read(15); err != nil || calls != 4 {
+		t.Errorf("four pages: %d calls, %v", calls, err)
+	}
+	calls, err := read(12)
+	if failure := wantKind(t, err, canonical.UnattendedLimit); failure.Origin != canonical.OriginASPSP || calls != 5 {
+		t.Errorf("five pages: %d calls, %v", calls, failure)
+	}
+}

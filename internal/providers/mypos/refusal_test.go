@@ -1,0 +1,318 @@
+package mypos
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/mypos/mypossim"
+)
+
+func tpp(codes ...string) string {
+	for i, code := range codes {
+		codes[i] = `{"category":"ERROR","code":"` + code + `","text":"Ivan Petrov, BG57INTF40015004462007"}`
+	}
+	return `{"tppMessages":[` + strings.Join(codes, ",") + `]}`
+}
+
+func TestRefusals(t *testing.T) {
+	const html = "<html><body><h1>Something</h1></body></html>"
+	tests := []struct {
+		name     string
+		status   int
+		body     string
+		attended bool
+		list     bool // of the account list, not of balances
+		want     canonical.Kind
+		code     string
+	}{
+		// The status alone.
+		{name: "200-and-something", status: 204, want: canonical.ProviderInvalidResponse},
+		{name: "201 names a code", status: 201, body: tpp("CONSENT_EXPIRED"), want: canonical.ProviderInvalidResponse},
+		{name: "302", status: 302, body: html, want: canonical.ProviderInvalidResponse},
+		{name: "304", status: 304, want: canonical.ProviderInvalidResponse},
+		{name: "400", status: 400, body: html, want: canonical.ProviderRejected},
+		{name: "401", status: 401, want: canonical.ConsentInvalid},
+		{name: "401 HTML", status: 401, body: html, want: canonical.ConsentInvalid},
+		{name: "403", status: 403, want: canonical.ProviderRejected},
+		{name: "404 balances", status: 404, want: canonical.AccountUnknown},
+		{name: "404 list", status: 404, list: true, want: canonical.ProviderRejected},
+		{name: "405", status: 405, want: canonical.ProviderRejected},
+		{name: "406", status: 406, want: canonical.ProviderRejected},
+		{name: "415", status: 415, want: canonical.ProviderRejected},
+		{name: "429", status: 429, want: canonical.ProviderThrottled},
+		{name: "500", status: 500, body: html, want: canonical.ProviderError},
+		{name: "502", status: 502, want: canonical.ProviderError},
+		{name: "503", status: 503, want: canonical.ProviderUnavailable},
+		{name: "504", status: 504, body: html, want: canonical.ProviderTimeout},
+		{name: "599", status: 599, want: canonical.ProviderError},
+
+		// Codes, at the status that they come with and at others.
+		{name: "consent expired", status: 401, body: tpp("CONSENT_EXPIRED"), want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
+		{name: "consent expired at 400", status: 400, body: tpp("CONSENT_EXPIRED"), want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
+		{name: "consent expired at 429", status: 429, body: tpp("CONSENT_EXPIRED"), want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
+		{name: "consent expired at 503", status: 503, body: tpp("CONSENT_EXPIRED"), want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
+		{name: "in lower case, padded", status: 401, body: tpp(" consent_expired "), want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
+		{name: "token expired", status: 401, body: tpp("TOKEN_EXPIRED"), want: canonical.ConsentExpired, code: "TOKEN_EXPIRED"},
+		{name: "consent invalid", status: 401, body: tpp("CONSENT_INVALID"), want: canonical.ConsentInvalid, code: "CONSENT_INVALID"},
+		{name: "consent unknown at 403", status: 403, body: tpp("CONSENT_UNKNOWN"), want: canonical.ConsentInvalid, code: "CONSENT_UNKNOWN"},
+		{name: "consent unknown at 400", status: 400, body: tpp("CONSENT_UNKNOWN"), want: canonical.ConsentInvalid, code: "CONSENT_UNKNOWN"},
+		{name: "token unknown", status: 401, body: tpp("TOKEN_UNKNOWN"), want: canonical.ConsentInvalid, code: "TOKEN_UNKNOWN"},
+		{name: "token invalid", status: 401, body: tpp("TOKEN_INVALID"), want: canonical.ConsentInvalid, code: "TOKEN_INVALID"},
+		{name: "certificate", status: 401, body: tpp("CERTIFICATE_EXPIRED"), want: canonical.ProviderRejected, code: "CERTIFICATE_EXPIRED"},
+		{name: "another certificate", status: 401, body: tpp("CERTIFICATE_REVOKED"), want: canonical.ProviderRejected, code: "CERTIFICATE_REVOKED"},
+		{name: "resource unknown", status: 404, body: tpp("RESOURCE_UNKNOWN"), list: true, want: canonical.AccountUnknown, code: "RESOURCE_UNKNOWN"},
+		{name: "resource unknown at 403", status: 403, body: tpp("RESOURCE_UNKNOWN"), want: canonical.AccountUnknown, code: "RESOURCE_UNKNOWN"},
+		{name: "resource unknown at 400", status: 400, body: tpp("RESOURCE_UNKNOWN"), want: canonical.AccountUnknown, code: "RESOURCE_UNKNOWN"},
+		{name: "access exceeded", status: 429, body: tpp("ACCESS_EXCEEDED"), want: canonical.UnattendedLimit, code: "ACCESS_EXCEEDED"},
+		{name: "access exceeded at 403", status: 403, body: tpp("ACCESS_EXCEEDED"), want: canonical.UnattendedLimit, code: "ACCESS_EXCEEDED"},
+		{name: "format error", status: 400, body: tpp("FORMAT_ERROR"), want: canonical.ProviderRejected, code: "FORMAT_ERROR"},
+		{name: "service blocked", status: 403, body: tpp("SERVICE_BLOCKED"), want: canonical.ProviderError, code: "SERVICE_BLOCKED"},
+		{name: "internal error", status: 500, body: tpp("INTERNAL_SERVER_ERROR"), want: canonical.ProviderError, code: "INTERNAL_SERVER_ERROR"},
+		{name: "unavailable at 500", status: 500, body: tpp("SERVICE_UNAVAILABLE"), want: canonical.ProviderUnavailable, code: "SERVICE_UNAVAILABLE"},
+		{name: "generic code at 429", status: 429, body: tpp("SERVICE_UNAVAILABLE"), want: canonical.ProviderThrottled, code: "SERVICE_UNAVAILABLE"},
+		{name: "generic code at 503", status: 503, body: tpp("INTERNAL_SERVER_ERROR"), want: canonical.ProviderUnavailable, code: "INTERNAL_SERVER_ERROR"},
+		{name: "generic code at 504", status: 504, body: tpp("SERVICE_BLOCKED"), want: canonical.ProviderTimeout, code: "SERVICE_BLOCKED"},
+		{name: "unknown code", status: 401, body: tpp("PSU_CREDENTIALS_INVALID"), want: canonical.ConsentInvalid, code: "PSU_CREDENTIALS_INVALID"},
+		{name: "code that is a sentence", status: 400, body: tpp("Ivan Petrov"), want: canonical.ProviderRejected},
+
+		// Several: the most telling, wherever it stands.
+		{name: "expired before all", status: 400, body: tpp("INTERNAL_SERVER_ERROR", "FORMAT_ERROR", "ACCESS_EXCEEDED", "RESOURCE_UNKNOWN", "CONSENT_INVALID", "CONSENT_EXPIRED"), want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
+		{name: "invalid before the account", status: 400, body: tpp("RESOURCE_UNKNOWN", "CONSENT_INVALID", "ACCESS_EXCEEDED"), want: canonical.ConsentInvalid, code: "CONSENT_INVALID"},
+		{name: "account before the limit", status: 429, body: tpp("ACCESS_EXCEEDED", "RESOURCE_UNKNOWN"), want: canonical.AccountUnknown, code: "RESOURCE_UNKNOWN"},
+		{name: "limit before the format", status: 400, body: tpp("FORMAT_ERROR", "ACCESS_EXCEEDED"), want: canonical.UnattendedLimit, code: "ACCESS_EXCEEDED"},
+		{name: "certificate before generic", status: 400, body: tpp("SERVICE_UNAVAILABLE", "CERTIFICATE_MISSING"), want: canonical.ProviderRejected, code: "CERTIFICATE_MISSING"},
+		{name: "warnings are none", status: 401, body: `{"tppMessages":[{"category":"Warning","code":"CONSENT_EXPIRED"},{"category":"ERROR","code":"CONSENT_INVALID"}]}`, want: canonical.ConsentInvalid, code: "CONSENT_INVALID"},
+		{name: "null message", status: 401, body: `{"tppMessages":[null,{"code":"TOKEN_EXPIRED"}]}`, want: canonical.ConsentExpired, code: "TOKEN_EXPIRED"},
+
+		// Other forms of a body.
+		{name: "problem with a code", status: 401, body: `{"type":"about:blank","title":"x","status":401,"code":"CONSENT_EXPIRED","detail":"y"}`, want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
+		{name: "problem whose type is the code", status: 403, body: `{"type":"https://example.com/errors/CONSENT_UNKNOWN"}`, want: canonical.ConsentInvalid, code: "CONSENT_UNKNOWN"},
+		{name: "problem whose title is the code", status: 401, body: `{"title":"TOKEN_EXPIRED"}`, want: canonical.ConsentExpired, code: "TOKEN_EXPIRED"},
+		{name: "problem with more errors", status: 400, body: `{"code":"FORMAT_ERROR","additionalErrors":[{"code":"TOKEN_EXPIRED"}]}`, want: canonical.ConsentExpired, code: "TOKEN_EXPIRED"},
+		{name: "problem without a code", status: 401, body: `{"type":"about:blank","title":"Unauthorized"}`, want: canonical.ConsentInvalid},
+		{name: "numeric code", status: 403, body: `{"code":403,"description":"Invalid API key"}`, want: canonical.ProviderRejected},
+		{name: "members of odd types", status: 401, body: `{"code":["x"],"title":{},"tppMessages":[{"code":"CONSENT_EXPIRED","text":7}]}`, want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
+		{name: "code given twice", status: 401, body: `{"code":"CONSENT_EXPIRED","code":"X"}`, want: canonical.ConsentInvalid},
+		{name: "messages are no list", status: 401, body: `{"tppMessages":7}`, want: canonical.ConsentInvalid},
+		{name: "list", status: 401, body: `[]`, want: canonical.ConsentInvalid},
+		{name: "binary", status: 500, body: "\xff\x00\xfe", want: canonical.ProviderError},
+
+		// Wording.
+		{name: "quota of a sibling", status: 429, body: `{"code":429,"description":"Maximum access quota is reached!"}`, want: canonical.UnattendedLimit},
+		{name: "quota, attended", status: 429, body: `{"code":429,"description":"Maximum access quota is reached!"}`, attended: true, want: canonical.UnattendedLimit},
+		{name: "quota with an unavailable code", status: 429, body: `{"code":"SERVICE_UNAVAILABLE","detail":"access quota used up"}`, want: canonical.UnattendedLimit, code: "SERVICE_UNAVAILABLE"},
+		{name: "quota at another status", status: 403, body: `{"code":403,"description":"Maximum access quota is reached!"}`, want: canonical.ProviderRejected},
+		{name: "address needed", status: 400, body: `{"tppMessages":[{"code":"FORMAT_ERROR","text":"Header PSU-IP-Address is required"}]}`, want: canonical.UnattendedLimit, code: "FORMAT_ERROR"},
+		{name: "address named by path", status: 400, body: `{"tppMessages":[{"code":"FORMAT_ERROR","path":"PSU-IP-Address","text":"is missing"}]}`, want: canonical.UnattendedLimit, code: "FORMAT_ERROR"},
+		{name: "address needed, attended", status: 400, body: `{"tppMessages":[{"code":"FORMAT_ERROR","text":"Header PSU-IP-Address is required"}]}`, attended: true, want: canonical.ProviderRejected, code: "FORMAT_ERROR"},
+		{name: "address needed, consent gone", status: 400, body: `{"tppMessages":[{"code":"CONSENT_UNKNOWN","text":"PSU-IP-Address"}]}`, want: canonical.ConsentInvalid, code: "CONSENT_UNKNOWN"},
+		{name: "address at another status", status: 403, body: `PSU-IP-Address is required`, want: canonical.ProviderRejected},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			q, r := alone(), providers.Request{Account: "1"}
+			if tt.attended {
+				q = testQuery()
+			}
+			if tt.list {
+				r.Account = ""
+			}
+			got := refusal(q, r, providers.Answer{Status: tt.status, Body: []byte(tt.body)})
+			origin := canonical.OriginProvider
+			if tt.want == canonical.UnattendedLimit {
+				origin = canonical.OriginASPSP
+			}
+			if got.Kind != tt.want || got.Origin != origin {
+				t.Errorf("is %s from %s, want %s from %s", got.Kind, got.Origin, tt.want, origin)
+			}
+			if want := (canonical.UpstreamError{HTTPStatus: tt.status, ReasonCode: tt.code}); *got.Upstream != want {
+				t.Errorf("shows %+v, want %+v", *got.Upstream, want)
+			}
+			if text := got.Error(); strings.Contains(text, "Petrov") || strings.Contains(text, "BG57") {
+				t.Errorf("shows the provider's text: %s", text)
+			}
+		})
+	}
+}
+
+func TestQuotaWording(t *testing.T) {
+	tests := []struct {
+		text string
+		want canonical.Kind
+	}{
+		{"Maximum access quota is reached!", canonical.UnattendedLimit},
+		{"The quota of accesses is used up", canonical.UnattendedLimit},
+		{"ACCESS LIMIT reached", canonical.UnattendedLimit},
+		{"Limit of accesses without SCA exceeded", canonical.UnattendedLimit},
+		{"ASPSP limit for unattended requests was exceeded", canonical.UnattendedLimit},
+		{"Maximum number of accesses\nper day exceeded", canonical.UnattendedLimit},
+		{"Number of allowed accesses exceeded", canonical.UnattendedLimit},
+		{"4 accesses per day", canonical.UnattendedLimit},
+		{"four accesses a day", canonical.UnattendedLimit},
+		{"access_exceeded", canonical.UnattendedLimit},
+		{"Too many requests without PSU involvement", canonical.UnattendedLimit},
+		{"too many requests without the PSU", canonical.UnattendedLimit},
+		{"PSU not present", canonical.UnattendedLimit},
+		{"the PSU is not present", canonical.UnattendedLimit},
+		{"PSU absent", canonical.UnattendedLimit},
+		{"call was not initiated by PSU", canonical.UnattendedLimit},
+		{"call was not initiated by the PSU", canonical.UnattendedLimit},
+		{"Frequency per day exceeded", canonical.UnattendedLimit},
+		{"frequencyPerDay exceeded", canonical.UnattendedLimit},
+		{"Daily limit exceeded", canonical.UnattendedLimit},
+		{"daily quota exceeded", canonical.UnattendedLimit},
+		{"daily access is used up", canonical.UnattendedLimit},
+		{"Allowed only four times", canonical.UnattendedLimit},
+		{"Allowed only 4 times", canonical.UnattendedLimit},
+		{"no more within 24 hours", canonical.UnattendedLimit},
+		{"no more within 24h", canonical.UnattendedLimit},
+
+		{"Too Many Requests", canonical.ProviderThrottled},
+		{"API rate limit exceeded", canonical.ProviderThrottled},
+		{"Quota exceeded", canonical.ProviderThrottled},
+		{"Access denied: too many requests", canonical.ProviderThrottled},
+		{"Daily limit of API calls exceeded", canonical.ProviderThrottled},
+		{"Daily quota of your subscription is used up", canonical.ProviderThrottled},
+		{"Access quota of this API key is used up", canonical.ProviderThrottled},
+		{"access quota of this apikey", canonical.ProviderThrottled},
+		{"Number of accesses per second exceeded", canonical.ProviderThrottled},
+		{"Number of accesses per minute exceeded", canonical.ProviderThrottled},
+		{"Number of accesses per hour exceeded", canonical.ProviderThrottled},
+		{"access limit: 10 a second", canonical.ProviderThrottled},
+		{"access limit: 10 a minute", canonical.ProviderThrottled},
+		{"access limit: call rate exceeded", canonical.ProviderThrottled},
+		{"access limit: rate limit", canonical.ProviderThrottled},
+		{"daily api quota", canonical.ProviderThrottled},
+		{"daily quota: api quota is used up", canonical.ProviderThrottled},
+		{"Daily limit of your application", canonical.ProviderThrottled},
+		{"Daily limit of this Client-ID", canonical.ProviderThrottled},
+		{"access limit: too many concurrent requests", canonical.ProviderThrottled},
+		{"Throttled: access limit", canonical.ProviderThrottled},
+	}
+	for _, tt := range tests {
+		for form, body := range map[string]string{
+			"text":        tt.text,
+			"HTML":        "<html><body><p>" + tt.text + "</p></body></html>",
+			"tppMessages": `{"tppMessages":[{"category":"ERROR","code":"X","text":"` + strings.ReplaceAll(tt.text, "\n", `\n`) + `"}]}`,
+			"description": `{"code":429,"description":"` + strings.ReplaceAll(tt.text, "\n", " ") + `"}`,
+			"problem":     `{"title":"Too Many Requests","detail":"` + strings.ReplaceAll(tt.text, "\n", " ") + `"}`,
+			"other JSON":  `{"error":"` + strings.ReplaceAll(tt.text, "\n", " ") + `"}`,
+		} {
+			got := refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusTooManyRequests, Body: []byte(body)})
+			if got.Kind != tt.want {
+				t.Errorf("%q as %s is %s, want %s", tt.text, form, got.Kind, tt.want)
+			}
+		}
+	}
+	for _, table := range [][]string{quotaWords, throttleWords} {
+		for _, words := range table {
+			if !strings.Contains(normal(allTexts(tests)), words) {
+				t.Errorf("no test for %q", words)
+			}
+		}
+	}
+}
+
+func allTexts(tests []struct {
+	text string
+	want canonical.Kind
+},
+) string {
+	var all []string
+	for _, tt := range tests {
+		all = append(all, tt.text)
+	}
+	return strings.Join(all, " | ")
+}
+
+func TestAddressWording(t *testing.T) {
+	for text, want := range map[string]canonical.Kind{
+		"PSU-IP-Address header is mandatory":     canonical.UnattendedLimit,
+		"psuIpAddress must not be null":          canonical.UnattendedLimit,
+		"The user's IP is needed":                canonical.UnattendedLimit,
+		"The user’s IP is needed":                canonical.UnattendedLimit,
+		"user IP address missing":                canonical.UnattendedLimit,
+		"The IP address of the PSU is missing":   canonical.UnattendedLimit,
+		"The IP address of the user is missing":  canonical.UnattendedLimit,
+		"X-Request-ID is missing":                canonical.ProviderRejected,
+		"Your IP address is not on the list":     canonical.ProviderRejected,
+		"PSU-Device-ID is mandatory":             canonical.ProviderRejected,
+		"The description of the user is missing": canonical.ProviderRejected,
+	} {
+		got := refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusBadRequest, Body: []byte(text)})
+		if got.Kind != want {
+			t.Errorf("%q is %s, want %s", text, got.Kind, want)
+		}
+	}
+}
+
+// TestRefusalsOfTheSimulator reads every refusal over the wire, both ways.
+func TestRefusalsOfTheSimulator(t *testing.T) {
+	tests := []struct {
+		consent  string
+		balances canonical.Kind
+		list     canonical.Kind // "" for the same
+		wait     time.Duration
+	}{
+		{consent: mypossim.Consent401ConsentExpired, balances: canonical.ConsentExpired},
+		{consent: mypossim.Consent401ConsentInvalid, balances: canonical.ConsentInvalid},
+		{consent: mypossim.Consent401Bare, balances: canonical.ConsentInvalid},
+		{consent: mypossim.Consent401Certificate, balances: canonical.ProviderRejected},
+		{consent: mypossim.Consent403ConsentUnknown, balances: canonical.ConsentInvalid},
+		{consent: mypossim.Consent404Unknown, balances: canonical.AccountUnknown},
+		{consent: mypossim.Consent404Bare, balances: canonical.AccountUnknown, list: canonical.ProviderRejected},
+		{consent: mypossim.Consent429Exceeded, balances: canonical.UnattendedLimit, wait: time.Hour},
+		{consent: mypossim.Consent429Quota, balances: canonical.UnattendedLimit, wait: 24 * time.Hour},
+		{consent: mypossim.Consent429Throttled, balances: canonical.ProviderThrottled, wait: 7 * time.Second},
+		{consent: mypossim.Consent400NeedsAddress, balances: canonical.UnattendedLimit, wait: 24 * time.Hour},
+		{consent: mypossim.Consent400Format, balances: canonical.ProviderRejected},
+		{consent: mypossim.Consent500, balances: canonical.ProviderError},
+		{consent: mypossim.Consent503, balances: canonical.ProviderUnavailable, wait: 2 * time.Minute},
+		{consent: mypossim.Consent504, balances: canonical.ProviderTimeout},
+		{consent: mypossim.Consent400Several, balances: canonical.ConsentExpired},
+	}
+	sim, _ := simulator(nil)
+	p := serve(t, sim, counter(t))
+	for _, tt := range tests {
+		t.Run(tt.consent, func(t *testing.T) {
+			q := alone()
+			q.Consent = tt.consent
+			_, err := p.Balances(t.Context(), q, mypossim.GoodAccount)
+			failure := wantKind(t, err, tt.balances)
+			if off := tt.wait - failure.RetryAfter; off < 0 || off > 2*time.Second {
+				t.Errorf("retry after %s, want %s", failure.RetryAfter, tt.wait)
+			}
+			_, err = p.Accounts(t.Context(), q)
+			if tt.list == "" {
+				tt.list = tt.balances
+			}
+			wantKind(t, err, tt.list)
+		})
+	}
+}
+
+func TestTokensAndKey(t *testing.T) {
+	tests := []struct {
+		name  string
+		token canonical.Secret
+		key   string
+		want  canonical.Kind
+	}{
+		{name: "expired token", token: mypossim.ExpiredToken, key: testKey, want: canonical.ConsentExpired},
+		{name: "unknown token", token: "somebody", key: testKey, want: canonical.ConsentInvalid},
+		{name: "wrong key", token: mypossim.GoodToken, key: "another", want: canonical.ProviderRejected},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p, _ := simulate(t, func(c *mypossim.Config) { c.APIKey = tt.key })
+			q := testQuery()
+			q.Token = tt.token
+			_, err := p.Accounts(t.Context(), q)
+			wantKind(t, err, tt.want)
+		})
+	}
+}

@@ -1,0 +1,401 @@
+package providertest
+
+import (
+	"compress/gzip"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"ais-gateway/internal/canonical"
+)
+
+func testAccounts(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	all, err := r.Accounts(t.Context(), r.attended())
+	if err != nil || len(all) < 2 {
+		t.Fatalf("%d accounts, %v", len(all), err)
+	}
+	valid(t, all)
+	if !slices.ContainsFunc(all, func(a canonical.Account) bool { return a.ID == s.Account }) {
+		t.Error("the subject's account is not among them")
+	}
+}
+
+// valid checks what holds of every list of accounts.
+func valid(t *testing.T, all []canonical.Account) {
+	t.Helper()
+	ids := map[string]bool{}
+	for _, a := range all {
+		if n := utf8.RuneCountInString(a.ID); n < 1 || n > 256 || ids[a.ID] {
+			t.Errorf("account id of %d characters, seen before: %t", n, ids[a.ID])
+		}
+		ids[a.ID] = true
+		if a.Type == "" || a.Currency != "" && !canonical.ValidCurrency(a.Currency) {
+			t.Errorf("type %q, currency %q", a.Type, a.Currency)
+		}
+		if i := a.Identification; (i.Scheme == "") != (i.Value == "") ||
+			i.Scheme == canonical.SchemeIBAN && canonical.Identify(canonical.SchemeIBAN, i.Value) != i {
+			t.Errorf("identification of scheme %q", i.Scheme)
+		}
+	}
+}
+
+func testBalances(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	got, err := r.Balances(t.Context(), r.attended(), s.Account)
+	if err != nil || len(got.Balances) < 2 {
+		t.Fatalf("%d balances, %v", len(got.Balances), err)
+	}
+	debits := 0
+	for _, b := range got.Balances {
+		if b.Type == "" || !canonical.ValidCurrency(b.Amount.Currency()) {
+			t.Errorf("type %q, currency %q", b.Type, b.Amount.Currency())
+		}
+		if strings.HasPrefix(b.Amount.Value(), "-") != (b.Amount.Indicator() == canonical.Debit) {
+			t.Errorf("%s is %s", b.Amount.Value(), b.Amount.Indicator())
+		}
+		if b.Amount.Indicator() == canonical.Debit {
+			debits++
+		}
+	}
+	if debits == 0 {
+		t.Error("no debit among them")
+	}
+}
+
+func testExample(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	q := r.attended()
+	r.front.mutated(func(http.Header, []byte) []byte {
+		return []byte(strings.ReplaceAll(s.Signed.Body, "{requestId}", q.RequestID))
+	})
+	sheet, err := r.Balances(t.Context(), q, s.Account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, b := range sheet.Balances {
+		got = append(got, fmt.Sprintf("%s %s %s %s", b.Type, b.Amount.Value(), b.Amount.Currency(), b.Amount.Indicator()))
+	}
+	if diff := cmp.Diff(s.Signed.Want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A list is complete or none, and each of its pages that nobody attends is a call of its own.
+func testPages(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	q := r.attended()
+	q.Consent = s.ManyAccounts
+	all, err := r.Accounts(t.Context(), q)
+	if err != nil || len(all) != s.ManyCount {
+		t.Fatalf("%d accounts, %v, want %d", len(all), err, s.ManyCount)
+	}
+	valid(t, all)
+	pages := len(r.ledger.Calls())
+	q.PSU = nil
+	all, err = r.Accounts(t.Context(), q)
+	if err != nil || len(all) != s.ManyCount {
+		t.Fatalf("unattended: %d accounts, %v", len(all), err)
+	}
+	if used := r.used(t, q); used != pages || len(r.ledger.Calls()) != 2*pages {
+		t.Errorf("%d pages, %d counted", pages, used)
+	}
+	all, err = r.Accounts(t.Context(), q)
+	if left := 4 - pages; left < pages {
+		failed(t, canonical.UnattendedLimit, q, len(all), err)
+		if got := len(r.ledger.Calls()); got != 2*pages+left {
+			t.Errorf("%d calls reached the ASPSP, want %d", got, 2*pages+left)
+		}
+	}
+}
+
+func testCounting(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+		before, used := len(r.ledger.Calls()), r.used(t, s.Query)
+		for _, q := range []canonical.Query{r.alone(), r.attended()} {
+			if _, err := read(q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		calls := r.ledger.Calls()[before:]
+		if len(calls) != 2 || calls[0].Attended || !calls[1].Attended {
+			t.Errorf("the ASPSP saw %+v, want one unattended and one attended call", calls)
+		}
+		if now := r.used(t, s.Query); now != used+1 {
+			t.Errorf("%d calls were counted, want 1", now-used)
+		}
+	})
+}
+
+func testLimit(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	for i := range 4 {
+		var err error
+		if i%2 == 0 {
+			_, err = r.Accounts(t.Context(), r.alone())
+		} else {
+			_, err = r.Balances(t.Context(), r.alone(), s.Account)
+		}
+		if err != nil {
+			t.Fatalf("call %d: %v", i+1, err)
+		}
+	}
+	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+		size, err := read(r.alone())
+		if f := failed(t, canonical.UnattendedLimit, s.Query, size, err); f.Origin != canonical.OriginGateway || f.RetryAfter <= 0 {
+			t.Errorf("origin %s, retry after %v", f.Origin, f.RetryAfter)
+		}
+		if _, err := read(r.attended()); err != nil {
+			t.Errorf("attended: %v", err)
+		}
+	})
+	if calls := r.ledger.Calls(); len(calls) != 6 || len(r.ledger.Breaches()) != 0 {
+		t.Errorf("%d calls reached the ASPSP, %d too many", len(calls), len(r.ledger.Breaches()))
+	}
+}
+
+func testRefusals(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	for kind, consent := range s.Refusals {
+		t.Run(string(kind), func(t *testing.T) {
+			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+				q := r.attended()
+				q.Consent = consent
+				size, err := read(q)
+				f := failed(t, kind, q, size, err)
+				if f.Upstream == nil || f.Upstream.HTTPStatus == 0 || f.Origin == canonical.OriginGateway {
+					t.Errorf("origin %s, upstream %+v", f.Origin, f.Upstream)
+				}
+			})
+		})
+	}
+}
+
+// The ASPSP's word that the limit is used up stands above the gateway's count, unless it was said of an attended
+// call.
+func testClosure(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	q := r.attended()
+	q.Consent = s.Refusals[canonical.UnattendedLimit]
+	for _, tt := range []struct {
+		attended bool
+		origin   canonical.Origin
+	}{{true, canonical.OriginASPSP}, {false, canonical.OriginASPSP}, {false, canonical.OriginGateway}} {
+		if !tt.attended {
+			q.PSU = nil
+		}
+		all, err := r.Accounts(t.Context(), q)
+		if f := failed(t, canonical.UnattendedLimit, q, len(all), err); f.Origin != tt.origin || f.RetryAfter <= 0 {
+			t.Errorf("attended %t: origin %s, want %s; retry after %v", tt.attended, f.Origin, tt.origin, f.RetryAfter)
+		}
+	}
+	if used := r.used(t, q); used != 1 {
+		t.Errorf("%d calls were counted, want 1", used)
+	}
+}
+
+func testHostileAccounts(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	for _, id := range s.HostileAccounts {
+		got, err := r.Balances(t.Context(), r.attended(), id)
+		if err != nil || len(got.Balances) == 0 {
+			t.Errorf("%q: %d balances, %v", id, len(got.Balances), err)
+			continue
+		}
+		calls := r.ledger.Calls()
+		if last := calls[len(calls)-1]; last.Account != id {
+			t.Errorf("%q reached the provider as %q", id, last.Account)
+		}
+	}
+}
+
+func testMutations(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	for name, m := range s.AccountsMutations {
+		t.Run("accounts "+name, func(t *testing.T) {
+			r.front.mutated(m)
+			q := r.attended()
+			all, err := r.Accounts(t.Context(), q)
+			failed(t, canonical.ProviderInvalidResponse, q, len(all), err)
+		})
+	}
+	for name, m := range s.BalancesMutations {
+		t.Run("balances "+name, func(t *testing.T) {
+			r.front.mutated(m)
+			q := r.attended()
+			began := time.Now()
+			got, err := r.Balances(t.Context(), q, s.Account)
+			failed(t, canonical.ProviderInvalidResponse, q, len(got.Balances), err)
+			if took := time.Since(began); took > timeout/2 {
+				t.Errorf("refusing it took %v", took)
+			}
+		})
+	}
+}
+
+func testBrokenAnswers(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	for name, answer := range map[string]struct {
+		status int
+		body   string
+		want   canonical.Kind
+	}{
+		"nothing":            {200, "", canonical.ProviderInvalidResponse},
+		"a page for people":  {200, "<html><body>Welcome</body></html>", canonical.ProviderInvalidResponse},
+		"empty object":       {200, "{}", canonical.ProviderInvalidResponse},
+		"null":               {200, "null", canonical.ProviderInvalidResponse},
+		"a list":             {200, "[]", canonical.ProviderInvalidResponse},
+		"no content":         {204, "", canonical.ProviderInvalidResponse},
+		"redirect":           {302, "", canonical.ProviderInvalidResponse},
+		"500 for people":     {500, "<html>", canonical.ProviderError},
+		"503 without a word": {503, "", canonical.ProviderUnavailable},
+		"504 without a word": {504, "", canonical.ProviderTimeout},
+		"429 without a word": {429, "", canonical.ProviderThrottled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+				r.front.with(func(w http.ResponseWriter, _ *http.Request) {
+					if answer.status == 302 {
+						w.Header().Set("Location", "/elsewhere")
+					}
+					w.WriteHeader(answer.status)
+					if answer.status != 204 {
+						_, _ = w.Write([]byte(answer.body))
+					}
+				})
+				q := r.attended()
+				size, err := read(q)
+				failed(t, answer.want, q, size, err)
+				if r.front.arrived != 1 {
+					t.Errorf("%d requests arrived", r.front.arrived)
+				}
+			})
+		})
+	}
+	for name, m := range map[string]Mutation{
+		"cut off":       func(_ http.Header, b []byte) []byte { return b[:len(b)/2] },
+		"two documents": func(_ http.Header, b []byte) []byte { return append(b, b...) },
+		"not UTF-8":     func(_ http.Header, b []byte) []byte { return append(b[:len(b)-1], ",\"x\":\"\xff\"}"...) },
+		"too large":     func(_ http.Header, b []byte) []byte { return append(b, strings.Repeat(" ", 5<<20)...) },
+		"compressed":    compressed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+				r.front.mutated(m)
+				q := r.attended()
+				size, err := read(q)
+				failed(t, canonical.ProviderInvalidResponse, q, size, err)
+			})
+		})
+	}
+}
+
+func compressed(h http.Header, body []byte) []byte {
+	h.Set("Content-Encoding", "gzip")
+	var b strings.Builder
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(body)
+	_ = z.Close()
+	return []byte(b.String())
+}
+
+// The timeout bounds a read as a whole, all its pages together.
+func testSlow(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	r.front.with(sleepy(r.front.next, 10*timeout))
+	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+		began := time.Now()
+		q := r.attended()
+		size, err := read(q)
+		failed(t, canonical.ProviderTimeout, q, size, err)
+		if took := time.Since(began); took > timeout+500*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+	})
+	r.front.with(sleepy(r.front.next, timeout*2/3))
+	q := r.attended()
+	q.Consent = s.ManyAccounts
+	began := time.Now()
+	all, err := r.Accounts(t.Context(), q)
+	if took := time.Since(began); took > timeout+500*time.Millisecond {
+		t.Errorf("%d accounts took %v, %v", len(all), took, err)
+	}
+	if r.front.arrived > 1 {
+		failed(t, canonical.ProviderTimeout, q, len(all), err)
+	}
+}
+
+// A call that is lost on the way is told, counted and not made again.
+func testLost(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+		r.front.with(hangUp)
+		q, used := r.alone(), r.used(t, s.Query)
+		size, err := read(q)
+		failed(t, canonical.ProviderError, q, size, err)
+		if r.front.arrived != 1 || r.used(t, q) != used+1 {
+			t.Errorf("%d arrived, %d counted, want 1 and 1", r.front.arrived, r.used(t, q)-used)
+		}
+	})
+}
+
+func testUnreachable(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	r.open(t, gone.URL)
+	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+		q := r.alone()
+		size, err := read(q)
+		failed(t, canonical.ProviderUnavailable, q, size, err)
+		if used := r.used(t, q); used != 0 {
+			t.Errorf("%d calls that never left were counted", used)
+		}
+	})
+}
+
+func testConcurrency(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	want, err := r.Accounts(t.Context(), r.attended())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			if i%2 == 0 {
+				got, err := r.Accounts(t.Context(), r.attended())
+				if err != nil || !cmp.Equal(want, got) {
+					t.Errorf("accounts: %v", err)
+				}
+				return
+			}
+			if got, err := r.Balances(t.Context(), r.attended(), s.Account); err != nil || len(got.Balances) < 2 {
+				t.Errorf("balances: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func testRequestID(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+		q := r.attended()
+		q.RequestID = strings.ToUpper(uuid.NewString())
+		if _, err := read(q); err != nil {
+			t.Errorf("an id in capitals, which the simulator echoes as it came: %v", err)
+		}
+	})
+}

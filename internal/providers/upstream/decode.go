@@ -1,0 +1,91 @@
+package upstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"ais-gateway/internal/canonical"
+)
+
+// maxDepth is how deep a provider's JSON may nest. The deepest documented answer nests five.
+const maxDepth = 32
+
+// Decode reads the one JSON document of an answer into the adapter's wire type. Members that the type does not
+// have are passed over. What a careful reader would not take as one clear document is ProviderInvalidResponse:
+// invalid UTF-8, a member named twice in one object (whatever its case), text after the end, deep nesting.
+func Decode(body []byte, into any) error {
+	if !utf8.Valid(body) {
+		return canonical.InvalidResponse("body is not UTF-8")
+	}
+	tokens := json.NewDecoder(bytes.NewReader(body))
+	tokens.UseNumber()
+	if err := walk(tokens, 0); err != nil {
+		return err
+	}
+	if _, err := tokens.Token(); !errors.Is(err, io.EOF) {
+		return canonical.InvalidResponse("body holds more than one JSON document")
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return canonical.InvalidResponse("a member has the wrong JSON type")
+	}
+	return nil
+}
+
+// walk reads one JSON value and checks its shape.
+func walk(tokens *json.Decoder, depth int) error {
+	if depth > maxDepth {
+		return canonical.InvalidResponse("body nests too deep")
+	}
+	token, err := tokens.Token()
+	if err != nil {
+		return canonical.InvalidResponse("body is not JSON")
+	}
+	open, nested := token.(json.Delim)
+	if !nested {
+		return nil
+	}
+	seen := map[string]bool{}
+	for tokens.More() {
+		if open == '{' {
+			name, err := tokens.Token()
+			if err != nil {
+				return canonical.InvalidResponse("body is not JSON")
+			}
+			folded := strings.ToLower(name.(string))
+			if seen[folded] {
+				return canonical.InvalidResponse("a member stands twice in one object")
+			}
+			seen[folded] = true
+		}
+		if err := walk(tokens, depth+1); err != nil {
+			return err
+		}
+	}
+	if _, err := tokens.Token(); err != nil {
+		return canonical.InvalidResponse("body is not JSON")
+	}
+	return nil
+}
+
+// URL is base with segments added to its path, each escaped so that it stays one segment that holds the same
+// text, whatever is in it. base may or may not end in a slash. Exactly "." and ".." have no such form: they
+// must have been refused before.
+func URL(base *url.URL, segments ...string) *url.URL {
+	u := *base
+	plain, escaped := strings.TrimSuffix(base.Path, "/"), strings.TrimSuffix(base.EscapedPath(), "/")
+	for _, s := range segments {
+		plain += "/" + s
+		escaped += "/" + url.PathEscape(s)
+	}
+	u.Path, u.RawPath = plain, escaped
+	return &u
+}
+
+// SameRequest reports that an echoed request id is the one that was sent, or is missing. UUIDs are compared
+// without regard to case (RFC 9562, section 4).
+func SameRequest(echo, sent string) bool { return echo == "" || strings.EqualFold(echo, sent) }

@@ -1,0 +1,78 @@
+package upstream_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers/upstream"
+)
+
+func TestDecode(t *testing.T) {
+	for _, tt := range []struct {
+		name, body string
+		ok         bool
+	}{
+		{"plain", `{"a": {"b": [1, 2, {"c": null}]}, "n": "x"}`, true},
+		{"same name in other objects", `{"a":{"b":1},"c":{"b":2}}`, true},
+		{"white space after", "{}\n\n", true},
+		{"empty", ``, false},
+		{"html", `<html>`, false},
+		{"truncated", `{"a": [1, 2`, false},
+		{"two documents", `{} {}`, false},
+		{"garbage after", `{}x`, false},
+		{"duplicate", `{"a":1,"a":2}`, false},
+		{"duplicate but for case", `{"a":1,"A":2}`, false},
+		{"duplicate inside", `{"x":[{"a":1,"a":2}]}`, false},
+		{"not UTF-8", "{\"a\":\"\xff\"}", false},
+		{"NaN", `{"n": NaN}`, false},
+		{"wrong type", `{"n": {}}`, false},
+		{"list", `[]`, false},
+		{"deep", strings.Repeat(`{"a":`, 31) + "1" + strings.Repeat("}", 31), true},
+		{"too deep", strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40), false},
+		{"endlessly deep", strings.Repeat(`[`, 1<<20), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var into struct{ N string }
+			err := upstream.Decode([]byte(tt.body), &into)
+			if (err == nil) != tt.ok || err != nil && kind(err) != canonical.ProviderInvalidResponse {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestURL(t *testing.T) {
+	for _, tt := range []struct {
+		base     string
+		segments []string
+		want     string
+	}{
+		{"https://a.example/api", []string{"accounts"}, "https://a.example/api/accounts"},
+		{"https://a.example/api/", []string{"accounts", "x"}, "https://a.example/api/accounts/x"},
+		{"https://a.example", []string{"v1", "a/b"}, "https://a.example/v1/a%2Fb"},
+		{"https://a.example/x%2Fy", []string{"%2F", "..%"}, "https://a.example/x%2Fy/%252F/..%25"},
+		{"https://a.example", []string{"ключ:1"}, "https://a.example/%D0%BA%D0%BB%D1%8E%D1%87:1"},
+	} {
+		base, err := url.Parse(tt.base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := upstream.URL(base, tt.segments...)
+		if got.String() != tt.want {
+			t.Errorf("%q + %q = %q, want %q", tt.base, tt.segments, got, tt.want)
+		}
+		again, err := url.Parse(got.String())
+		if err != nil || again.Path != got.Path {
+			t.Errorf("%q reads back as path %q, %v", got, again.Path, err)
+		}
+	}
+}
+
+func TestSameRequest(t *testing.T) {
+	const id = "a552babc-7081-44e7-9361-61eb17e0bfd9"
+	if !upstream.SameRequest("", id) || !upstream.SameRequest(strings.ToUpper(id), id) || upstream.SameRequest("b"+id[1:], id) {
+		t.Error("an echo is the same id in any case, or missing")
+	}
+}

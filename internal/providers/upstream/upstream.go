@@ -1,0 +1,340 @@
+// Package upstream makes the HTTP calls of every adapter: bounded in time and size, counted at the wire, and
+// silent about content. It is the only way from an adapter to the network. An adapter gets it as a
+// providers.Client; cmd makes one Wire for each provider.
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/unattended"
+)
+
+const (
+	maxBody   = 4 << 20  // bytes of an answer's body; a list of 60 accounts is some 20 KB
+	maxHeader = 64 << 10 // bytes of an answer's header
+)
+
+// Config says how one provider is called.
+type Config struct {
+	Provider string
+	Timeout  time.Duration       // of one call; the adapter bounds its whole read by the same
+	Counter  *unattended.Counter // without one, no unattended call is made
+	Observer Observer            // nil for none
+	Roots    *x509.CertPool      // who may vouch for the provider; nil for the system's
+	Now      func() time.Time    // for Retry-After given as a date; nil for time.Now
+}
+
+// An Observer is told of calls and slots, never of their content.
+type Observer interface {
+	// Call begins the observation of one call; end is told the status (0 where no answer came) and the failure.
+	Call(ctx context.Context, c Call) (observed context.Context, end func(status int, failure canonical.Kind))
+	// Slot is told what became of an unattended call's slot.
+	Slot(ctx context.Context, aspsp string, e SlotEvent)
+}
+
+// Call is what may be known of a call.
+type Call struct {
+	Provider, ASPSP, Method, Route, Host string
+	Attended                             bool
+}
+
+// SlotEvent is what happens to slots of the unattended limit.
+type SlotEvent string
+
+// What may become of a slot.
+const (
+	SlotTaken       SlotEvent = "taken"       // the call was counted
+	SlotRefused     SlotEvent = "refused"     // none was left: the call was not made
+	SlotGivenBack   SlotEvent = "given_back"  // the call surely was not sent
+	SlotClosed      SlotEvent = "closed"      // the ASPSP said that none is left
+	SlotUnavailable SlotEvent = "unavailable" // the counter could not be reached: the call was not made
+)
+
+// A Wire is the way to one provider.
+type Wire struct{ cfg Config }
+
+// New makes a wire. It connects to nothing yet.
+func New(cfg Config) *Wire {
+	if cfg.Observer == nil {
+		cfg.Observer = unobserved{}
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Wire{cfg}
+}
+
+// Client makes an adapter's client.
+func (w *Wire) Client(c providers.ClientConfig) providers.Client {
+	return &client{
+		ClientConfig: c, wire: w.cfg,
+		attended: attendedTransport(w.cfg, c), unattended: unattendedTransport(w.cfg, c),
+	}
+}
+
+type client struct {
+	providers.ClientConfig
+	wire                 Config
+	attended, unattended http.RoundTripper
+}
+
+// Read implements providers.Client.
+func (c *client) Read(ctx context.Context, q canonical.Query, r providers.Request) (providers.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.wire.Timeout)
+	defer cancel()
+	if ctx.Err() != nil {
+		return providers.Answer{}, ended(ctx)
+	}
+	send := c.sendUnattended
+	if q.Attended() {
+		send = c.sendAttended
+	}
+	answer, failure := send(ctx, q, r)
+	if failure != nil {
+		return providers.Answer{}, failure
+	}
+	return answer, nil
+}
+
+func (c *client) sendAttended(ctx context.Context, q canonical.Query, r providers.Request) (providers.Answer, *canonical.Error) {
+	req, failure := c.request(ctx, r, bytes.NewReader(r.Body))
+	if failure != nil {
+		return providers.Answer{}, failure
+	}
+	answer, _, failure := c.exchange(ctx, c.attended, req, q, r)
+	return answer, failure
+}
+
+// sendUnattended counts the call before it leaves. From then on it runs on a context of its own: whoever asked
+// may go away, but what is counted is also finished.
+func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r providers.Request) (providers.Answer, *canonical.Error) {
+	// No GetBody, with which net/http would send the body a second time: the reader's type hides it.
+	req, failure := c.request(ctx, r, struct{ io.Reader }{bytes.NewReader(r.Body)})
+	if failure != nil {
+		return providers.Answer{}, failure
+	}
+	deadline, _ := ctx.Deadline()
+	slot, failure := c.take(ctx, q, r)
+	if failure != nil {
+		return providers.Answer{}, failure
+	}
+	own, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+	defer cancel()
+	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
+	// Given back even if the read's own time has run out; where that fails, the call stays counted.
+	if !connected && slot.GiveBack(context.WithoutCancel(ctx)) == nil {
+		c.wire.Observer.Slot(ctx, q.ASPSP, SlotGivenBack)
+	}
+	return answer, failure
+}
+
+// exchange makes one call under observation, and says what its answer means.
+func (c *client) exchange(ctx context.Context, t http.RoundTripper, req *http.Request, q canonical.Query, r providers.Request) (
+	answer providers.Answer, connected bool, failure *canonical.Error,
+) {
+	ctx, end := c.wire.Observer.Call(ctx, Call{
+		Provider: c.wire.Provider, ASPSP: q.ASPSP, Method: r.Method, Route: r.Route, Host: r.URL.Host, Attended: q.Attended(),
+	})
+	answer, connected, failure = roundTrip(t, req.WithContext(ctx))
+	switch {
+	case failure != nil:
+	case answer.Status != http.StatusOK:
+		failure = c.refusal(ctx, q, r, answer)
+	case answer.Header.Get("Content-Encoding") != "":
+		failure = canonical.InvalidResponse("body is encoded although no encoding was asked for")
+	}
+	if failure != nil {
+		end(answer.Status, failure.Kind)
+		return answer, connected, failure
+	}
+	end(answer.Status, "")
+	return answer, connected, nil
+}
+
+func (c *client) take(ctx context.Context, q canonical.Query, r providers.Request) (unattended.Slot, *canonical.Error) {
+	if c.wire.Counter == nil {
+		return unattended.Slot{}, canonical.Fail(canonical.CounterUnavailable, "there is no counter of unattended calls")
+	}
+	slot, err := c.wire.Counter.Take(ctx, counted(q, r), c.wire.Timeout)
+	failure := asError(err)
+	switch {
+	case failure == nil:
+		c.wire.Observer.Slot(ctx, q.ASPSP, SlotTaken)
+	case failure.Kind == canonical.UnattendedLimit:
+		c.wire.Observer.Slot(ctx, q.ASPSP, SlotRefused)
+	default:
+		c.wire.Observer.Slot(ctx, q.ASPSP, SlotUnavailable)
+	}
+	return slot, failure
+}
+
+// refusal is what an answer means that is no success. An ASPSP's word that the limit is used up closes the
+// unit, unless it was said of an attended call.
+func (c *client) refusal(ctx context.Context, q canonical.Query, r providers.Request, a providers.Answer) *canonical.Error {
+	failure := c.Refusal(q, r, a)
+	failure.RetryAfter = retryAfter(a.Header, c.wire.Now())
+	switch {
+	case failure.Kind == canonical.ProviderUnavailable && failure.RetryAfter == 0:
+		failure.RetryAfter = defaultRetryAfter
+	case failure.Kind == canonical.UnattendedLimit && c.wire.Counter != nil:
+		failure.RetryAfter = c.wire.Counter.Clamp(q.ASPSP, failure.RetryAfter)
+		if q.Attended() {
+			break
+		}
+		// The closure is written even if the read's own time has run out.
+		if left, err := c.wire.Counter.Close(context.WithoutCancel(ctx), counted(q, r), failure.RetryAfter); err == nil {
+			failure.RetryAfter = left
+		}
+		c.wire.Observer.Slot(ctx, q.ASPSP, SlotClosed)
+	}
+	return failure
+}
+
+func counted(q canonical.Query, r providers.Request) unattended.Call {
+	return unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: r.Account}
+}
+
+// request is the HTTP request that r describes, signed, with no header but r's.
+func (c *client) request(ctx context.Context, r providers.Request, body io.Reader) (*http.Request, *canonical.Error) {
+	if r.Body == nil {
+		body = nil
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL.String(), body)
+	if err != nil {
+		return nil, canonical.Fail(canonical.InternalError, "the request to the provider cannot be built")
+	}
+	req.URL = r.URL
+	req.ContentLength = int64(len(r.Body))
+	req.Header = r.Header.Clone()
+	req.Header["User-Agent"] = []string{""} // net/http would name itself
+	if c.Sign != nil {
+		if err := c.Sign(req, r.Body); err != nil {
+			return nil, canonical.Fail(canonical.InternalError, "the request to the provider cannot be signed")
+		}
+	}
+	return req, nil
+}
+
+// roundTrip sends a request and reads its answer to the end. connected is false if no connection was obtained,
+// so that surely nothing was sent.
+func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Answer, connected bool, failure *canonical.Error) {
+	var got atomic.Bool // the transport may still be dialling when it has given up waiting
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }})
+	resp, err := t.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return a, got.Load(), broken(ctx, got.Load(), err)
+	}
+	defer resp.Body.Close()
+	a = providers.Answer{Status: resp.StatusCode, Header: resp.Header}
+	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	switch {
+	case err != nil:
+		return a, true, broken(ctx, true, err)
+	case len(a.Body) > maxBody:
+		return a, true, canonical.InvalidResponse("body is too large")
+	}
+	return a, true, nil
+}
+
+// broken says why a call has no answer.
+func broken(ctx context.Context, connected bool, err error) *canonical.Error {
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return ended(ctx)
+	case !connected:
+		return &canonical.Error{
+			Kind: canonical.ProviderUnavailable, Origin: canonical.OriginProvider,
+			Detail: "no connection to the provider", RetryAfter: defaultRetryAfter,
+		}
+	case ctx.Err() != nil:
+		return ended(ctx)
+	case unreadable(err):
+		return canonical.InvalidResponse("the answer is no readable HTTP")
+	}
+	return &canonical.Error{Kind: canonical.ProviderError, Origin: canonical.OriginProvider, Detail: "the connection was lost after sending"}
+}
+
+// ended says which way a context ended.
+func ended(ctx context.Context) *canonical.Error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return canonical.Fail(canonical.Canceled, "")
+	}
+	return &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no answer in time"}
+}
+
+// unreadable tells an answer that is no HTTP, or too much of it, from a connection that broke. net/http has no
+// types for these errors; their texts are part of its tests.
+func unreadable(err error) bool {
+	text := err.Error()
+	for _, part := range []string{"malformed", "server response headers exceeded", "invalid byte", "transfer encoding", "bad Content-Length"} {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
+}
+
+func asError(err error) *canonical.Error {
+	if err == nil {
+		return nil
+	}
+	var failure *canonical.Error
+	if errors.As(err, &failure) {
+		return failure
+	}
+	return canonical.Fail(canonical.InternalError, "")
+}
+
+// attendedTransport keeps connections and speaks HTTP/2 where the provider does.
+func attendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
+	t := transport(cfg, c)
+	t.ForceAttemptHTTP2 = true
+	t.MaxIdleConnsPerHost = 64
+	t.IdleConnTimeout = 90 * time.Second
+	return t
+}
+
+// unattendedTransport never sends a request twice: HTTP/1.1 only, and a new connection for each call, so that
+// there is no reused one whose death would make net/http try again.
+func unattendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
+	t := transport(cfg, c)
+	t.DisableKeepAlives = true
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	return t
+}
+
+func transport(cfg Config, c providers.ClientConfig) *http.Transport {
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Roots}
+	if c.Certificate != nil {
+		conf.Certificates = []tls.Certificate{*c.Certificate}
+	}
+	return &http.Transport{
+		Proxy:                  nil, // a proxy would see who is asked; none unless it is configured
+		DialContext:            (&net.Dialer{Timeout: cfg.Timeout}).DialContext,
+		TLSClientConfig:        conf,
+		TLSHandshakeTimeout:    cfg.Timeout,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeader,
+	}
+}
+
+type unobserved struct{}
+
+func (unobserved) Call(ctx context.Context, _ Call) (context.Context, func(int, canonical.Kind)) {
+	return ctx, func(int, canonical.Kind) {}
+}
+func (unobserved) Slot(context.Context, string, SlotEvent) {}

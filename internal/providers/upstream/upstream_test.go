@@ -1,0 +1,514 @@
+package upstream_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
+	"ais-gateway/internal/unattended"
+)
+
+const (
+	aspsp   = "4f1e2d3c-0000-4000-8000-000000000001"
+	timeout = 2 * time.Second
+)
+
+// A rig is a client, the counter that it takes slots from, and what was observed of it.
+type rig struct {
+	providers.Client
+	counter *unattended.Counter
+	events
+}
+
+type events struct {
+	mu    sync.Mutex
+	slots []upstream.SlotEvent
+	calls []upstream.Call
+	ends  []canonical.Kind
+}
+
+func (e *events) Call(ctx context.Context, c upstream.Call) (context.Context, func(int, canonical.Kind)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.calls = append(e.calls, c)
+	return ctx, func(_ int, k canonical.Kind) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.ends = append(e.ends, k)
+	}
+}
+
+func (e *events) Slot(_ context.Context, _ string, s upstream.SlotEvent) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.slots = append(e.slots, s)
+}
+
+func newRig(t *testing.T, roots *x509.CertPool, sign func(*http.Request, []byte) error) *rig {
+	t.Helper()
+	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	r := &rig{counter: unattended.New(s.Counter, map[string]config.Unattended{
+		aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
+	})}
+	wire := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: r, Roots: roots})
+	r.Client = wire.Client(providers.ClientConfig{Sign: sign, Refusal: refusal})
+	return r
+}
+
+// refusal reads the kind out of the answer's body.
+func refusal(_ canonical.Query, _ providers.Request, a providers.Answer) *canonical.Error {
+	return &canonical.Error{Kind: canonical.Kind(a.Body), Origin: canonical.OriginASPSP}
+}
+
+func (r *rig) used(t *testing.T, q canonical.Query) int {
+	t.Helper()
+	s, err := r.counter.State(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Used
+}
+
+func alone() canonical.Query {
+	return canonical.Query{ASPSP: aspsp, Consent: uuid.NewString(), RequestID: uuid.NewString()}
+}
+
+func attended() canonical.Query {
+	q := alone()
+	q.PSU = &canonical.PSU{IP: netip.MustParseAddr("203.0.113.7")}
+	return q
+}
+
+func post(t *testing.T, base string) providers.Request {
+	t.Helper()
+	u, err := url.Parse(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return providers.Request{
+		Method: http.MethodPost, URL: upstream.URL(u, "accounts"), Route: "/accounts",
+		Header: http.Header{"Accept": {"application/json"}}, Body: []byte(`{"a":1}`),
+	}
+}
+
+func kind(err error) canonical.Kind {
+	var failure *canonical.Error
+	if errors.As(err, &failure) {
+		return failure.Kind
+	}
+	return ""
+}
+
+func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
+	arrived := 0
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { arrived++; _, _ = io.WriteString(w, "{}") })
+	r, q := newRig(t, nil, nil), alone()
+	for i := range 4 {
+		if _, err := r.Read(t.Context(), q, post(t, s.URL)); err != nil {
+			t.Fatalf("call %d: %v", i+1, err)
+		}
+	}
+	if _, err := r.Read(t.Context(), q, post(t, s.URL)); kind(err) != canonical.UnattendedLimit {
+		t.Errorf("fifth call: %v", err)
+	}
+	if arrived != 4 {
+		t.Errorf("%d calls arrived", arrived)
+	}
+	a := attended()
+	a.Consent = q.Consent
+	if _, err := r.Read(t.Context(), a, post(t, s.URL)); err != nil || arrived != 5 {
+		t.Errorf("attended: %v", err)
+	}
+	if r.used(t, q) != 4 {
+		t.Errorf("an attended call was counted: %d", r.used(t, q))
+	}
+	if len(r.calls) != 5 || len(r.ends) != 5 {
+		t.Errorf("%d calls were observed, %d ends: one that is not made is none", len(r.calls), len(r.ends))
+	}
+	want := []upstream.SlotEvent{"taken", "taken", "taken", "taken", "refused"}
+	if diff := cmp.Diff(want, r.slots); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNoCounterNoCall(t *testing.T) {
+	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a call arrived that nobody counted") })
+	c := upstream.New(upstream.Config{Timeout: timeout}).Client(providers.ClientConfig{Refusal: refusal})
+	if _, err := c.Read(t.Context(), alone(), post(t, s.URL)); kind(err) != canonical.CounterUnavailable {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What surely was not sent is given back; everything else stays counted.
+func TestWhatIsGivenBack(t *testing.T) {
+	reset := serve(t, func(w http.ResponseWriter, _ *http.Request) { hijack(w).Close() })
+	silent := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		select {
+		case <-r.Context().Done():
+		case <-time.After(2 * timeout):
+		}
+	})
+	angry := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusInternalServerError)
+		_, _ = io.WriteString(w, "PROVIDER_ERROR")
+	})
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	untrusted := httptest.NewTLSServer(nil)
+	untrusted.Config.ErrorLog = nil
+	t.Cleanup(untrusted.Close)
+	for _, tt := range []struct {
+		name string
+		base string
+		kind canonical.Kind
+		used int
+	}{
+		{"nobody listens", closed.URL, canonical.ProviderUnavailable, 0},
+		{"no such name", "http://nobody.invalid", canonical.ProviderUnavailable, 0},
+		{"TLS handshake fails", untrusted.URL, canonical.ProviderUnavailable, 0},
+		{"TLS where none is spoken", strings.Replace(angry.URL, "http", "https", 1), canonical.ProviderUnavailable, 0},
+		{"TLS never answers", "https://" + deaf(t), canonical.ProviderUnavailable, 0},
+		{"reset after sending", reset.URL, canonical.ProviderError, 1},
+		{"no answer in time", silent.URL, canonical.ProviderTimeout, 1},
+		{"error answer", angry.URL, canonical.ProviderError, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r, q := newRig(t, nil, nil), alone()
+			_, err := r.Read(t.Context(), q, post(t, tt.base))
+			if kind(err) != tt.kind {
+				t.Errorf("got %v, want %s", err, tt.kind)
+			}
+			if used := r.used(t, q); used != tt.used {
+				t.Errorf("%d calls are counted, want %d", used, tt.used)
+			}
+		})
+	}
+}
+
+// deaf is the address of somebody who takes connections and says nothing.
+func deaf(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
+
+func hijack(w http.ResponseWriter) net.Conn {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	return conn
+}
+
+// An unattended call that is lost is not sent again, by nobody: not after a connection that dies before its
+// answer, and not on a connection that was used before.
+func TestUnattendedIsNeverSentTwice(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		t.Run(method, func(t *testing.T) {
+			arrived, conns := 0, map[string]bool{}
+			s := serve(t, func(w http.ResponseWriter, req *http.Request) {
+				arrived++
+				conns[req.RemoteAddr] = true
+				if arrived == 2 {
+					hijack(w).Close()
+					return
+				}
+				_, _ = io.WriteString(w, "{}")
+			})
+			r, q := newRig(t, nil, nil), alone()
+			req := post(t, s.URL)
+			req.Method = method
+			if method == http.MethodGet {
+				req.Body = nil
+			}
+			for range 3 {
+				_, _ = r.Read(t.Context(), q, req)
+			}
+			if arrived != 3 || len(conns) != 3 {
+				t.Errorf("%d arrived over %d connections, want each call once over its own", arrived, len(conns))
+			}
+		})
+	}
+}
+
+func TestExactlyTheHeadersAsked(t *testing.T) {
+	heads := make(chan string, 2)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			read := bufio.NewReader(conn)
+			var head strings.Builder
+			for line, err := read.ReadString('\n'); err == nil && line != "\r\n"; line, err = read.ReadString('\n') {
+				head.WriteString(line)
+			}
+			heads <- head.String()
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+			conn.Close()
+		}
+	}()
+	r := newRig(t, nil, func(req *http.Request, body []byte) error {
+		req.Header.Set("Authorization", "signed "+string(body))
+		return nil
+	})
+	for _, q := range []canonical.Query{alone(), attended()} {
+		req := post(t, "http://"+l.Addr().String())
+		req.URL = upstream.URL(req.URL, "../../admin", "a%2Fb", "a+b/c?#")
+		if _, err := r.Read(t.Context(), q, req); err != nil {
+			t.Fatal(err)
+		}
+		want := "POST /accounts/..%2F..%2Fadmin/a%252Fb/a+b%2Fc%3F%23 HTTP/1.1\r\nHost: " + l.Addr().String() +
+			"\r\nContent-Length: 7\r\nAccept: application/json\r\nAuthorization: signed {\"a\":1}\r\n"
+		if !q.Attended() {
+			want += "Connection: close\r\n"
+		}
+		if diff := cmp.Diff(want, <-heads); diff != "" {
+			t.Error(diff)
+		}
+		if req.Header.Get("Authorization") != "" {
+			t.Error("the adapter's own header was written into")
+		}
+	}
+}
+
+// What is counted is also finished, though whoever asked went away.
+func TestCallOutlivesItsCaller(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	finished := make(chan bool, 1)
+	s := serve(t, func(w http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		cancel()
+		select {
+		case <-req.Context().Done():
+			finished <- false
+		case <-time.After(200 * time.Millisecond):
+			_, err := io.WriteString(w, "{}")
+			finished <- err == nil
+		}
+	})
+	r, q := newRig(t, nil, nil), alone()
+	if _, err := r.Read(ctx, q, post(t, s.URL)); err != nil || !<-finished {
+		t.Errorf("the call ended with its caller: %v", err)
+	}
+	if _, err := r.Read(ctx, q, post(t, s.URL)); kind(err) != canonical.Canceled || r.used(t, q) != 1 {
+		t.Errorf("a caller who had gone before: %v, %d counted", err, r.used(t, q))
+	}
+}
+
+func TestAttendedEndsWithItsCaller(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := serve(t, func(_ http.ResponseWriter, req *http.Request) {
+		_, _ = io.Copy(io.Discard, req.Body)
+		cancel()
+		<-req.Context().Done()
+	})
+	if _, err := newRig(t, nil, nil).Read(ctx, attended(), post(t, s.URL)); kind(err) != canonical.Canceled {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, tt := range []struct {
+		name       string
+		kind       canonical.Kind
+		retryAfter string
+		wait       time.Duration
+		closes     bool
+	}{
+		{"limit, no time told", canonical.UnattendedLimit, "", day, true},
+		{"limit, seconds", canonical.UnattendedLimit, "3600", time.Hour, true},
+		{"limit, longer than a window", canonical.UnattendedLimit, "999999", day, true},
+		{"limit, nothing readable", canonical.UnattendedLimit, "soon", day, true},
+		{"throttled, seconds", canonical.ProviderThrottled, "7", 7 * time.Second, false},
+		{"throttled, silent", canonical.ProviderThrottled, "", 0, false},
+		{"unavailable, seconds", canonical.ProviderUnavailable, "5", 5 * time.Second, false},
+		{"unavailable, silent", canonical.ProviderUnavailable, "", 30 * time.Second, false},
+		{"consent", canonical.ConsentExpired, "", 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				if tt.retryAfter != "" {
+					w.Header().Set("Retry-After", tt.retryAfter)
+				}
+				w.WriteHeader(http.StatusTeapot)
+				_, _ = io.WriteString(w, string(tt.kind))
+			})
+			r := newRig(t, nil, nil)
+			for _, q := range []canonical.Query{alone(), attended()} {
+				_, err := r.Read(t.Context(), q, post(t, s.URL))
+				var failure *canonical.Error
+				if !errors.As(err, &failure) || failure.Kind != tt.kind {
+					t.Fatalf("got %v", err)
+				}
+				if failure.RetryAfter != tt.wait {
+					t.Errorf("retry after %v, want %v", failure.RetryAfter, tt.wait)
+				}
+				s, err := r.counter.State(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if isClosed := s.Used < 4 && s.Remaining == 0; isClosed != (tt.closes && !q.Attended()) {
+					t.Errorf("attended %t: closed is %t (%+v)", q.Attended(), isClosed, s)
+				}
+			}
+		})
+	}
+}
+
+func TestRetryAfterAsDate(t *testing.T) {
+	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", now.Add(90*time.Second).Format(http.TimeFormat))
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, "PROVIDER_UNAVAILABLE")
+	})
+	c := upstream.New(upstream.Config{Timeout: timeout, Now: func() time.Time { return now }}).Client(providers.ClientConfig{Refusal: refusal})
+	_, err := c.Read(t.Context(), attended(), post(t, s.URL))
+	var failure *canonical.Error
+	if !errors.As(err, &failure) || failure.RetryAfter != 90*time.Second {
+		t.Errorf("got %+v", failure)
+	}
+}
+
+func TestBadAnswers(t *testing.T) {
+	raw := func(text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			conn := hijack(w)
+			_, _ = io.WriteString(conn, text)
+			conn.Close()
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		answer http.HandlerFunc
+		kind   canonical.Kind
+	}{
+		{"too large", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(bytes.Repeat([]byte(" "), 5<<20)) }, canonical.ProviderInvalidResponse},
+		{"endless", func(w http.ResponseWriter, _ *http.Request) {
+			for {
+				if _, err := w.Write(make([]byte, 1<<16)); err != nil {
+					return
+				}
+			}
+		}, canonical.ProviderInvalidResponse},
+		{"compressed although not asked", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(w)
+			_, _ = z.Write(bytes.Repeat([]byte("{}"), 1<<20))
+			_ = z.Close()
+		}, canonical.ProviderInvalidResponse},
+		{"no HTTP", raw("SSH-2.0-OpenSSH\r\n\r\n"), canonical.ProviderInvalidResponse},
+		{"endless headers", raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A: "+strings.Repeat("a", 1000)+"\r\n", 200) + "\r\n"), canonical.ProviderInvalidResponse},
+		{"cut off", raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"), canonical.ProviderError},
+		{"drips", func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				_, _ = io.WriteString(w, " ")
+				w.(http.Flusher).Flush()
+				time.Sleep(50 * time.Millisecond)
+			}
+		}, canonical.ProviderTimeout},
+		{"redirect", func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path != "/accounts" {
+				t.Error("the redirect was followed")
+			}
+			w.Header().Set("Location", "/elsewhere")
+			w.WriteHeader(http.StatusTemporaryRedirect)
+			_, _ = io.WriteString(w, "PROVIDER_REJECTED")
+		}, canonical.ProviderRejected},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, tt.answer)
+			for _, q := range []canonical.Query{attended(), alone()} {
+				r := newRig(t, nil, nil)
+				began := time.Now()
+				answer, err := r.Read(t.Context(), q, post(t, s.URL))
+				if kind(err) != tt.kind || answer.Body != nil {
+					t.Errorf("attended %t: got %v, want %s", q.Attended(), err, tt.kind)
+				}
+				if took := time.Since(began); took > timeout+time.Second {
+					t.Errorf("took %v", took)
+				}
+				if len(r.ends) != 1 || r.ends[0] != tt.kind || r.calls[0].Route != "/accounts" {
+					t.Errorf("observed %v of %v", r.ends, r.calls)
+				}
+			}
+		})
+	}
+}
+
+func TestSigningFailureCostsNothing(t *testing.T) {
+	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("sent unsigned") })
+	r, q := newRig(t, nil, func(*http.Request, []byte) error { return errors.New("no key") }), alone()
+	if _, err := r.Read(t.Context(), q, post(t, s.URL)); kind(err) != canonical.InternalError || r.used(t, q) != 0 {
+		t.Errorf("got %v, %d counted", err, r.used(t, q))
+	}
+}
+
+func TestTrustedTLS(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		_, _ = io.WriteString(w, req.Proto)
+	}))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	r := newRig(t, roots, nil)
+	for _, tt := range []struct {
+		q    canonical.Query
+		want string
+	}{{attended(), "HTTP/2.0"}, {alone(), "HTTP/1.1"}} {
+		answer, err := r.Read(t.Context(), tt.q, post(t, s.URL))
+		if err != nil || string(answer.Body) != tt.want {
+			t.Errorf("attended %t: %q, %v, want %s", tt.q.Attended(), answer.Body, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package sandbox
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
+)
+
+// Guide writes what can be called and with what, ready to paste. api and admin are the gateway's base URLs.
+func (s *Sandbox) Guide(w io.Writer, api, admin string) {
+	fmt.Fprintf(w, "AIS Gateway sandbox\n\n  API    %s\n  admin  %s\n  key    %s\n\n", api, admin, Key)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "  ASPSP\tprovider\tid")
+	for _, id := range []string{mastercardsim.WoodBank, mastercardsim.StoneBank, mastercardsim.RiverBank} {
+		fmt.Fprintf(table, "  %s\tmastercard\t%s\n", mastercardsim.Names[id], id)
+	}
+	fmt.Fprintf(table, "  myPOS\tmypos\t%s\n", MyPOS)
+	_ = table.Flush()
+	fmt.Fprintf(w, `
+Copy and paste:
+
+  # the accounts of a consent, without the user present
+  curl -i %[1]s/v1/aspsps/%[2]s/accounts -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s'
+
+  # all balances of an account; five times, and the fifth is stopped
+  curl -i %[1]s/v1/aspsps/%[2]s/accounts/%[5]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s'
+
+  # the same with the user present
+  curl -i %[1]s/v1/aspsps/%[2]s/accounts/%[5]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s' -H 'PSU-IP-Address: 203.0.113.7'
+
+  # another provider, the same shape
+  curl -i %[1]s/v1/aspsps/%[6]s/accounts -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[7]s' -H 'Provider-Authorization: Bearer %[8]s'
+  curl -i %[1]s/v1/aspsps/%[6]s/accounts/%[9]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[7]s' -H 'Provider-Authorization: Bearer %[8]s'
+
+  # where a consent's unattended calls stand; the ASPSPs; the contract
+  curl -i %[1]s/v1/aspsps/%[2]s/unattended-access -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s'
+  curl -i %[1]s/v1/aspsps -H 'X-API-Key: %[3]s'
+  curl -i %[1]s/openapi.yaml
+
+`, api, mastercardsim.WoodBank, Key, mastercardsim.Consent, mastercardsim.Account, MyPOS, mypossim.GoodConsent,
+		mypossim.GoodToken, mypossim.GoodAccount)
+	guideConsents(w)
+}
+
+// guideConsents writes which consents make an ASPSP refuse.
+func guideConsents(w io.Writer) {
+	fmt.Fprint(w, "Consents that are refused, to see each problem:\n\n")
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "  code\tat the three banks behind mastercard\tat myPOS")
+	for _, row := range [][3]string{
+		{"CONSENT_EXPIRED", mastercardsim.ConsentExpired, mypossim.Consent401ConsentExpired},
+		{"CONSENT_INVALID", mastercardsim.ConsentRevoked, mypossim.Consent401ConsentInvalid},
+		{"ACCOUNT_UNKNOWN", mastercardsim.ConsentUnlinked, mypossim.Consent404Unknown},
+		{"UNATTENDED_LIMIT", mastercardsim.ConsentExhausted, mypossim.Consent429Exceeded},
+		{"PROVIDER_THROTTLED", mastercardsim.ConsentThrottled, mypossim.Consent429Throttled},
+		{"PROVIDER_REJECTED", mastercardsim.ConsentUnauthorized, mypossim.Consent401Certificate},
+		{"PROVIDER_ERROR", mastercardsim.ConsentServerError, mypossim.Consent500},
+		{"PROVIDER_UNAVAILABLE", mastercardsim.ConsentUnavailable, mypossim.Consent503},
+		{"PROVIDER_TIMEOUT", mastercardsim.ConsentTimeout, mypossim.Consent504},
+	} {
+		fmt.Fprintf(table, "  %s\t%s\t%s\n", row[0], row[1], row[2])
+	}
+	_ = table.Flush()
+	fmt.Fprintf(w, "\nConsents that begin with %q are fresh ones at the three banks, and any other UUID at myPOS.\nCtrl-C ends the sandbox.\n",
+		mastercardsim.FreshConsent)
+}

@@ -1,0 +1,249 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ais-gateway/internal/providers/aspspsim"
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
+)
+
+// psu is a user's address, out of the range for documentation (RFC 5737).
+const psu = "203.0.113.7"
+
+// Tour calls the gateway at api over real HTTP, and writes for a reader what it asked and what it got. It fails
+// at the first step that does not show what it says.
+func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
+	t := &tour{
+		Writer: w, api: api, ledger: s.Ledger.Calls, client: &http.Client{Timeout: 10 * time.Second},
+		wood:  access{mastercardsim.WoodBank, mastercardsim.FreshConsent + uuid.NewString(), ""},
+		mypos: access{MyPOS, uuid.NewString(), mypossim.GoodToken},
+	}
+	for i, step := range []struct {
+		says string
+		show func(context.Context) error
+	}{
+		{"Two banks' accounts, of two providers, in one shape", t.accounts},
+		{"Balances: exact, with sign, and with the bank's own word beside the ISO 20022 code", t.balances},
+		{"The list again: from the cache, without a call to the bank", t.cacheHit},
+		{"Four calls without the user present, and the fifth is stopped before it leaves", t.fifth},
+		{"With the user present the bank may always be asked", t.attended},
+		{"A consent that has run out: whose fault it is, and what to do", t.consentError},
+	} {
+		fmt.Fprintf(t, "\n%d. %s\n\n", i+1, step.says)
+		if err := step.show(ctx); err != nil {
+			return fmt.Errorf("step %d of the tour does not show what it says: %w", i+1, err)
+		}
+	}
+	fmt.Fprintf(t, "\nEach step showed what it says. The same by hand: gateway sandbox\n")
+	return nil
+}
+
+type tour struct {
+	io.Writer
+	api         string
+	client      *http.Client
+	ledger      func() []aspspsim.Call
+	wood, mypos access
+}
+
+// access is a consent at an ASPSP, with the user's token where the provider needs one.
+type access struct{ aspsp, consent, token string }
+
+// An answer is what the gateway said, in the API's own words.
+type answer struct {
+	status int
+	header http.Header
+	body   struct {
+		Accounts []map[string]any
+		Balances []struct {
+			Type, ProviderType, CreditDebitIndicator string
+			Amount                                   struct{ Value, Currency string }
+		}
+		Code, Origin, Action string
+		Freshness            struct{ Source string }
+	}
+}
+
+func (t *tour) get(ctx context.Context, a access, path string, header ...string) (answer, error) {
+	target := t.api + "/v1/aspsps/" + a.aspsp + path
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	if err != nil {
+		return answer{}, err
+	}
+	req.Header.Set("X-API-Key", Key)
+	req.Header.Set("Consent-ID", a.consent)
+	if a.token != "" {
+		req.Header.Set("Provider-Authorization", "Bearer "+a.token)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := t.client.Do(req)
+	if err != nil {
+		return answer{}, err
+	}
+	defer resp.Body.Close()
+	got := answer{status: resp.StatusCode, header: resp.Header}
+	if err := json.NewDecoder(resp.Body).Decode(&got.body); err != nil {
+		return answer{}, fmt.Errorf("GET %s: %w", path, err)
+	}
+	fmt.Fprintf(t, "   GET /v1/aspsps/%s…%s %s\n   %d%s\n", a.aspsp[:4], path, strings.Join(header, ": "), got.status, told(got.header))
+	return got, nil
+}
+
+// told are the headers that say what became of a request.
+func told(h http.Header) string {
+	var b strings.Builder
+	for _, name := range []string{"Cache-Status", "RateLimit", "Retry-After"} {
+		if value := h.Get(name); value != "" {
+			b.WriteString("  " + name + ": " + value)
+		}
+	}
+	return b.String()
+}
+
+// accounts shows the lists of both banks side by side.
+func (t *tour) accounts(ctx context.Context) error {
+	table := tabwriter.NewWriter(t, 0, 0, 2, ' ', 0)
+	var rows []string
+	for name, a := range map[string]access{"Wood Bank": t.wood, "myPOS": t.mypos} {
+		got, err := t.get(ctx, a, "/accounts")
+		if err != nil {
+			return err
+		}
+		if got.status != http.StatusOK || len(got.body.Accounts) < 2 || got.body.Freshness.Source != "provider" {
+			return fmt.Errorf("%s answers %d with %d accounts", name, got.status, len(got.body.Accounts))
+		}
+		for _, account := range got.body.Accounts {
+			number, ok := account["identification"].(map[string]any)
+			if !ok || account["accountId"] == nil || account["type"] == nil {
+				return fmt.Errorf("%s gives an account without accountId, identification or type", name)
+			}
+			rows = append(rows, fmt.Sprintf("   %s\t%v\t%v\t%v\t%v\t%v", name, account["accountId"], number["scheme"],
+				number["value"], account["currency"], account["type"]))
+		}
+	}
+	slices.Sort(rows)
+	fmt.Fprintln(t)
+	fmt.Fprintln(table, "   bank\taccountId\tscheme\tnumber\tcurrency\ttype")
+	fmt.Fprintln(table, strings.Join(rows, "\n"))
+	return table.Flush()
+}
+
+// balances shows the balances of an account of each bank, a debit among them.
+func (t *tour) balances(ctx context.Context) error {
+	debits := 0
+	for _, one := range []struct {
+		access
+		account string
+	}{{t.wood, mastercardsim.Account}, {t.mypos, mypossim.GoodAccount}} {
+		got, err := t.get(ctx, one.access, "/accounts/"+url.PathEscape(one.account)+"/balances")
+		if err != nil {
+			return err
+		}
+		if got.status != http.StatusOK || len(got.body.Balances) < 2 {
+			return fmt.Errorf("%d with %d balances", got.status, len(got.body.Balances))
+		}
+		table := tabwriter.NewWriter(t, 0, 0, 2, ' ', tabwriter.AlignRight)
+		for _, b := range got.body.Balances {
+			if negative := b.Amount.Value[0] == '-'; negative != (b.CreditDebitIndicator == "DBIT") {
+				return fmt.Errorf("%s is %s", b.Amount.Value, b.CreditDebitIndicator)
+			} else if negative {
+				debits++
+			}
+			fmt.Fprintf(table, "      %s\t%s\t%s\t%s\t%s\t\n", b.Amount.Value, b.Amount.Currency, b.CreditDebitIndicator, b.Type, b.ProviderType)
+		}
+		if err := table.Flush(); err != nil {
+			return err
+		}
+	}
+	if debits == 0 {
+		return fmt.Errorf("no debit among the balances")
+	}
+	return nil
+}
+
+// cacheHit shows that a list which was just fetched costs no call.
+func (t *tour) cacheHit(ctx context.Context) error {
+	before := len(t.ledger())
+	got, err := t.get(ctx, t.wood, "/accounts")
+	if err != nil {
+		return err
+	}
+	if status := got.header.Get("Cache-Status"); !strings.HasPrefix(status, "ais-gateway; hit; ttl=") || got.body.Freshness.Source != "cache" {
+		return fmt.Errorf("Cache-Status is %q, the source %q", status, got.body.Freshness.Source)
+	}
+	if reached := len(t.ledger()) - before; reached != 0 {
+		return fmt.Errorf("%d calls reached the bank", reached)
+	}
+	fmt.Fprintln(t, "   calls that reached the bank: 0")
+	return nil
+}
+
+// fifth shows the limit, counted by the bank too.
+func (t *tour) fifth(ctx context.Context) error {
+	fresh := access{mastercardsim.WoodBank, mastercardsim.FreshConsent + uuid.NewString(), ""}
+	var last answer
+	for i := range 5 {
+		got, err := t.get(ctx, fresh, "/accounts/"+mastercardsim.Account+"/balances")
+		if err != nil {
+			return err
+		}
+		if i < 4 && got.status != http.StatusOK {
+			return fmt.Errorf("call %d is answered %d", i+1, got.status)
+		}
+		last = got
+	}
+	if last.status != http.StatusTooManyRequests || last.body.Code != "UNATTENDED_LIMIT" || last.body.Origin != "gateway" {
+		return fmt.Errorf("the fifth call is answered %d %s by %s", last.status, last.body.Code, last.body.Origin)
+	}
+	reached := 0
+	for _, c := range t.ledger() {
+		if c.Consent == fresh.consent {
+			reached++
+		}
+	}
+	fmt.Fprintf(t, "   code %s, origin %s, action %s\n   calls that reached the bank: %d\n", last.body.Code, last.body.Origin, last.body.Action, reached)
+	if reached != 4 {
+		return fmt.Errorf("%d calls reached the bank", reached)
+	}
+	t.wood = fresh // the next step asks under the consent that is used up
+	return nil
+}
+
+// attended shows that a user who is there is never held up by the limit.
+func (t *tour) attended(ctx context.Context) error {
+	got, err := t.get(ctx, t.wood, "/accounts/"+mastercardsim.Account+"/balances", "PSU-IP-Address", psu)
+	if err != nil {
+		return err
+	}
+	if got.status != http.StatusOK || len(got.body.Balances) == 0 {
+		return fmt.Errorf("the attended call is answered %d %s", got.status, got.body.Code)
+	}
+	return nil
+}
+
+// consentError shows a problem that only the user can mend.
+func (t *tour) consentError(ctx context.Context) error {
+	got, err := t.get(ctx, access{mastercardsim.WoodBank, mastercardsim.ConsentExpired, ""}, "/accounts", "PSU-IP-Address", psu)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(t, "   code %s, origin %s, action %s\n", got.body.Code, got.body.Origin, got.body.Action)
+	if got.status != http.StatusForbidden || got.body.Code != "CONSENT_EXPIRED" || got.body.Action != "renew_consent" {
+		return fmt.Errorf("answered %d %s, action %s", got.status, got.body.Code, got.body.Action)
+	}
+	return nil
+}

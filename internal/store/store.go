@@ -1,0 +1,87 @@
+// Package store is Redis as the gateway uses it: the clients, how long they wait, and how keys are named. The
+// counter and the cache stand on it, cmd opens it.
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"ais-gateway/internal/config"
+)
+
+const (
+	// connectTimeout bounds the setting up of one connection; a request may give up waiting for it earlier.
+	connectTimeout = time.Second
+	// commandTimeout bounds commands whose context has no earlier end.
+	commandTimeout = time.Second
+)
+
+// A Store is a connection to Redis for each of its uses, so that neither waits for the other's.
+type Store struct {
+	Counter redis.UniversalClient // of unattended calls
+	Cache   redis.UniversalClient // of account lists
+	stop    func()
+}
+
+// Open makes the clients for the configured form of Redis. It connects only when it is first used, except that
+// in mode embedded it starts a Redis of its own in the process.
+func Open(c config.Redis) (*Store, error) {
+	redis.SetLogger(silent{})
+	s := &Store{stop: func() {}}
+	if c.Mode == config.Embedded {
+		own, err := startEmbedded()
+		if err != nil {
+			return nil, fmt.Errorf("starting the embedded Redis: %w", err)
+		}
+		c.Addresses, s.stop = []string{own.Addr()}, own.stop
+	}
+	s.Counter, s.Cache = client(c), client(c)
+	return s, nil
+}
+
+// Ping reports whether Redis answers.
+func (s *Store) Ping(ctx context.Context) error { return s.Counter.Ping(ctx).Err() }
+
+// Close ends all connections, and an embedded Redis with all that it holds.
+func (s *Store) Close() {
+	_ = s.Counter.Close()
+	_ = s.Cache.Close()
+	s.stop()
+}
+
+func client(c config.Redis) redis.UniversalClient {
+	return redis.NewUniversalClient(&redis.UniversalOptions{
+		Addrs:                 c.Addresses,
+		MasterName:            c.MasterName,
+		IsClusterMode:         c.Mode == config.Cluster,
+		Username:              c.Username,
+		Password:              c.PasswordFile.Line(),
+		MaxRetries:            -1, // whoever is short of time decides whether to try again
+		DialTimeout:           connectTimeout,
+		DialerRetries:         1,
+		ReadTimeout:           commandTimeout,
+		WriteTimeout:          commandTimeout,
+		ContextTimeoutEnabled: true,
+		PoolTimeout:           commandTimeout,
+		PoolSize:              poolSize,
+		MaxIdleConns:          poolSize,
+		DisableIdentity:       true,
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+		},
+	})
+}
+
+// poolSize is how many requests may be in Redis at once, for each use and node. A step takes well under a
+// millisecond there.
+const poolSize = 64
+
+// silent drops what the client library would write to standard error, addresses included: every failure comes back
+// to the one who asked, and is told there.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}

@@ -1,0 +1,124 @@
+package telemetry
+
+import (
+	"context"
+	"slices"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/semconv/v1.43.0/httpconv"
+)
+
+// The gateway's own attributes.
+const (
+	aspspKey    = attribute.Key("ais.aspsp.id")
+	providerKey = attribute.Key("ais.provider")
+	attendedKey = attribute.Key("ais.attended")
+	cacheKey    = attribute.Key("ais.cache")
+	resultKey   = attribute.Key("result")
+	eventKey    = attribute.Key("event")
+	stateKey    = attribute.Key("state")
+)
+
+// other stands for a value that is in no list, so that no text of a caller becomes a label.
+const other = "_OTHER"
+
+// What the gateway's own labels may say. The place of a breaker's state is its number in ais.breaker.state.
+var (
+	cacheResults  = []string{"hit", "miss", "stale", "collapsed", "bypass", "error"}
+	slotEvents    = []string{"taken", "refused", "given_back", "closed", "unavailable"}
+	breakerStates = []string{"closed", "half_open", "open"}
+)
+
+type instruments struct {
+	serverDuration metric.Float64Histogram
+	serverActive   metric.Int64UpDownCounter
+	clientDuration metric.Float64Histogram
+	cache          metric.Int64Counter
+	slots          metric.Int64Counter
+	transitions    metric.Int64Counter
+}
+
+// instruments makes all of them. The HTTP ones come from semantic conventions v1.43.0 with their buckets.
+func (t *Telemetry) instruments(m metric.Meter) error {
+	server, err := httpconv.NewServerRequestDuration(m)
+	if err != nil {
+		return err
+	}
+	active, err := httpconv.NewServerActiveRequests(m)
+	if err != nil {
+		return err
+	}
+	client, err := httpconv.NewClientRequestDuration(m)
+	if err != nil {
+		return err
+	}
+	t.inst = instruments{serverDuration: server.Inst(), serverActive: active.Inst(), clientDuration: client.Inst()}
+	for _, c := range []struct {
+		into                    *metric.Int64Counter
+		name, unit, description string
+	}{
+		{&t.inst.cache, "ais.cache.results", "{request}", "Account lists asked of the cache, by what came of it."},
+		{&t.inst.slots, "ais.unattended.slots", "{call}", "Slots for unattended calls, by what happened to them."},
+		{&t.inst.transitions, "ais.breaker.transitions", "{transition}", "Changes of circuit breakers, by the new state."},
+	} {
+		if *c.into, err = m.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.description)); err != nil {
+			return err
+		}
+	}
+	_, err = m.Int64ObservableGauge("ais.breaker.state", metric.WithUnit("{state}"),
+		metric.WithDescription("State of the circuit breaker: 0 closed, 1 half open, 2 open."),
+		metric.WithInt64Callback(t.observeBreakers))
+	return err
+}
+
+// Cache counts one account list asked of the cache; result is hit, miss, stale, collapsed, bypass or error.
+func (t *Telemetry) Cache(ctx context.Context, aspsp, result string) {
+	t.count(ctx, t.inst.cache, aspsp, resultKey.String(oneOf(cacheResults, result)))
+}
+
+// Slot counts one event of an ASPSP's unattended limit: taken, refused, given_back, closed or unavailable.
+func (t *Telemetry) Slot(ctx context.Context, aspsp, event string) {
+	t.count(ctx, t.inst.slots, aspsp, eventKey.String(oneOf(slotEvents, event)))
+}
+
+// Breaker counts a change of an ASPSP's circuit breaker to state: closed, half_open or open.
+func (t *Telemetry) Breaker(aspsp, state string) {
+	t.count(context.Background(), t.inst.transitions, aspsp, stateKey.String(oneOf(breakerStates, state)))
+}
+
+// ObserveBreakers sets where each scrape and export reads the state of every ASPSP's circuit breaker, by the
+// ASPSP's id: closed, half_open or open.
+func (t *Telemetry) ObserveBreakers(states func() map[string]string) { t.breakers.Store(&states) }
+
+func (t *Telemetry) observeBreakers(_ context.Context, o metric.Int64Observer) error {
+	states := t.breakers.Load()
+	if states == nil {
+		return nil
+	}
+	for id, state := range (*states)() {
+		if n := slices.Index(breakerStates, state); n >= 0 && t.aspsps[id] {
+			o.Observe(int64(n), metric.WithAttributes(aspspKey.String(id)))
+		}
+	}
+	return nil
+}
+
+func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, aspsp string, what attribute.KeyValue) {
+	c.Add(ctx, 1, metric.WithAttributes(append(t.aspsp(aspsp), what)...))
+}
+
+// aspsp is the attribute that names a configured ASPSP; no attribute for any other.
+func (t *Telemetry) aspsp(id string) []attribute.KeyValue {
+	if !t.aspsps[id] {
+		return nil
+	}
+	return []attribute.KeyValue{aspspKey.String(id)}
+}
+
+func oneOf(known []string, s string) string {
+	if slices.Contains(known, s) {
+		return s
+	}
+	return other
+}

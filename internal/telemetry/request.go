@@ -1,0 +1,144 @@
+package telemetry
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// methods are those that semantic conventions v1.43.0 know.
+var methods = []string{
+	http.MethodConnect, http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodOptions,
+	http.MethodPatch, http.MethodPost, http.MethodPut, "QUERY", http.MethodTrace,
+}
+
+// RequestInfo is a request of a caller, once it has been answered.
+type RequestInfo struct {
+	Route    string        // the path's template; "" where no route was found
+	Method   string        // as it came
+	Status   int           // 0 where nothing was answered
+	Code     string        // of the problem; "" for a success
+	ASPSP    string        // its id, "" where none was named
+	Provider string        // its name, "" where unknown
+	Client   string        // the caller's name, for observers that log; never exported
+	Attended *bool         // nil where it does not matter or was not found out
+	Cache    string        // what came of the cache, as Cache counts it; "" where it was not asked
+	Duration time.Duration // from the request's arrival to the end of the answer
+}
+
+// Request notes that a caller's request has come and continues the caller's trace, if the header has one. The
+// context is for all that is done for the request; the function is to be called once, when it is answered.
+func (t *Telemetry) Request(ctx context.Context, method string, header http.Header,
+) (context.Context, func(RequestInfo)) {
+	ctx = t.propagator.Extract(ctx, propagation.HeaderCarrier(header))
+	if s := trace.SpanContextFromContext(ctx); s.TraceState().Len() > 0 {
+		// The trace state is the caller's free text, and would be exported with the span.
+		ctx = trace.ContextWithRemoteSpanContext(ctx, s.WithTraceState(trace.TraceState{}))
+	}
+	known, verb := named(method)
+	ctx, span := t.tracer.Start(ctx, verb, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(known))
+	active := metric.WithAttributeSet(attribute.NewSet(known))
+	t.inst.serverActive.Add(ctx, 1, active)
+	return ctx, func(r RequestInfo) {
+		t.inst.serverActive.Add(ctx, -1, active)
+		attrs := append(t.aspsp(r.ASPSP), known)
+		if r.Route != "" {
+			attrs = append(attrs, semconv.HTTPRoute(r.Route))
+			span.SetName(verb + " " + r.Route)
+		}
+		attrs = append(attrs, outcome(r.Status, r.Code, http.StatusInternalServerError)...)
+		t.inst.serverDuration.Record(ctx, r.Duration.Seconds(), metric.WithAttributes(attrs...))
+		span.SetAttributes(attrs...)
+		span.SetAttributes(given(providerKey, r.Provider)...)
+		span.SetAttributes(given(cacheKey, r.Cache)...)
+		if r.Attended != nil {
+			span.SetAttributes(attendedKey.Bool(*r.Attended))
+		}
+		if r.Status == 0 || r.Status >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, "")
+		}
+		span.End()
+	}
+}
+
+// Call is a call to a provider, before it is made.
+type Call struct {
+	Provider      string // its name
+	ASPSP         string // its id
+	Method        string
+	Route         string // the path's template: it names no account
+	ServerAddress string // the host of the provider's base URL
+	ServerPort    int    // its port
+	Attended      bool
+}
+
+// Call notes that a provider is called. The function is to be called once, when the answer has been read or is
+// given up: status is the answer's, 0 for none, and kind the kind of failure, "" for a success.
+func (t *Telemetry) Call(ctx context.Context, c Call) (context.Context, func(status int, kind string)) {
+	known, verb := named(c.Method)
+	attrs := append(t.aspsp(c.ASPSP), known)
+	attrs = append(attrs, given(providerKey, c.Provider)...)
+	attrs = append(attrs, given(semconv.ServerAddressKey, c.ServerAddress)...)
+	if c.ServerPort > 0 {
+		attrs = append(attrs, semconv.ServerPort(c.ServerPort))
+	}
+	name := verb
+	if c.Route != "" {
+		attrs = append(attrs, semconv.URLTemplate(c.Route))
+		name += " " + c.Route
+	}
+	start := time.Now()
+	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(attrs...), trace.WithAttributes(attendedKey.Bool(c.Attended)))
+	return ctx, func(status int, kind string) {
+		end := outcome(status, kind, http.StatusBadRequest)
+		t.inst.clientDuration.Record(ctx, time.Since(start).Seconds(),
+			metric.WithAttributes(slices.Concat(attrs, end)...))
+		span.SetAttributes(end...)
+		if kind != "" || status == 0 || status >= http.StatusBadRequest {
+			span.SetStatus(codes.Error, "")
+		}
+		span.End()
+	}
+}
+
+// named is the method as an attribute, and as it stands in a span's name (semantic conventions, HTTP spans).
+func named(method string) (attribute.KeyValue, string) {
+	if slices.Contains(methods, method) {
+		return semconv.HTTPRequestMethodKey.String(method), method
+	}
+	return semconv.HTTPRequestMethodOther, "HTTP"
+}
+
+// outcome is how a request or call ended. A status from failure on without a cause is its own cause.
+func outcome(status int, cause string, failure int) []attribute.KeyValue {
+	var attrs []attribute.KeyValue
+	if status > 0 {
+		attrs = append(attrs, semconv.HTTPResponseStatusCode(status))
+	}
+	switch {
+	case cause != "":
+	case status == 0:
+		cause = other
+	case status >= failure:
+		cause = strconv.Itoa(status)
+	}
+	return append(attrs, given(semconv.ErrorTypeKey, cause)...)
+}
+
+// given is the attribute if there is a value for it.
+func given(key attribute.Key, value string) []attribute.KeyValue {
+	if value == "" {
+		return nil
+	}
+	return []attribute.KeyValue{key.String(value)}
+}

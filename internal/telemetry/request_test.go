@@ -1,0 +1,289 @@
+package telemetry
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// told is a span as far as it says anything.
+type told struct {
+	Name   string
+	Kind   trace.SpanKind
+	Status codes.Code
+	Attrs  map[string]any
+}
+
+func tell(s tracetest.SpanStub) told {
+	attrs := map[string]any{}
+	for _, a := range s.Attributes {
+		attrs[string(a.Key)] = a.Value.AsInterface()
+	}
+	return told{Name: s.Name, Kind: s.SpanKind, Status: s.Status.Code, Attrs: attrs}
+}
+
+// only is the one span that was made, and nothing besides its attributes.
+func only(t *testing.T, tel *Telemetry, spans *tracetest.InMemoryExporter) tracetest.SpanStub {
+	t.Helper()
+	if err := tel.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := spans.GetSpans()
+	if len(got) != 1 {
+		t.Fatalf("%d spans, want 1", len(got))
+	}
+	if s := got[0]; len(s.Events) != 0 || len(s.Links) != 0 || s.Status.Description != "" {
+		t.Errorf("span holds events, links or a description: %+v", s)
+	}
+	if name, _ := got[0].Resource.Set().Value("service.name"); name.AsString() != "ais-gateway" {
+		t.Errorf("span of service %q", name.AsString())
+	}
+	return got[0]
+}
+
+var yes, no = true, false
+
+var serverSpans = []struct {
+	name   string
+	method string
+	info   RequestInfo
+	want   told
+}{
+	{
+		name: "success", method: "GET",
+		info: RequestInfo{
+			Route: "/v1/aspsps/:aspspId/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
+			Client: canary, Attended: &yes, Cache: "hit",
+		},
+		want: told{Name: "GET /v1/aspsps/:aspspId/accounts", Attrs: map[string]any{
+			"http.request.method": "GET", "http.route": "/v1/aspsps/:aspspId/accounts",
+			"http.response.status_code": int64(200), "ais.aspsp.id": bank, "ais.provider": "mypos",
+			"ais.attended": true, "ais.cache": "hit",
+		}},
+	},
+	{
+		name: "refused", method: "GET",
+		info: RequestInfo{Route: "/r", Method: "GET", Status: 429, Code: "UNATTENDED_LIMIT", ASPSP: bank, Attended: &no},
+		want: told{Name: "GET /r", Attrs: map[string]any{
+			"http.request.method": "GET", "http.route": "/r", "http.response.status_code": int64(429),
+			"error.type": "UNATTENDED_LIMIT", "ais.aspsp.id": bank, "ais.attended": false,
+		}},
+	},
+	{
+		name: "failed", method: "POST",
+		info: RequestInfo{Route: "/r", Status: 502, Code: "PROVIDER_ERROR"},
+		want: told{Name: "POST /r", Status: codes.Error, Attrs: map[string]any{
+			"http.request.method": "POST", "http.route": "/r", "http.response.status_code": int64(502),
+			"error.type": "PROVIDER_ERROR",
+		}},
+	},
+	{
+		name: "failed without a code", method: "GET", info: RequestInfo{Route: "/r", Status: 500},
+		want: told{Name: "GET /r", Status: codes.Error, Attrs: map[string]any{
+			"http.request.method": "GET", "http.route": "/r", "http.response.status_code": int64(500), "error.type": "500",
+		}},
+	},
+	{
+		name: "nothing answered", method: "GET", info: RequestInfo{Route: "/r"},
+		want: told{Name: "GET /r", Status: codes.Error, Attrs: map[string]any{
+			"http.request.method": "GET", "http.route": "/r", "error.type": "_OTHER",
+		}},
+	},
+	{
+		name: "unknown method, route and ASPSP", method: canary,
+		info: RequestInfo{Method: canary, Status: 404, Code: "NOT_FOUND", ASPSP: unknown},
+		want: told{Name: "HTTP", Attrs: map[string]any{
+			"http.request.method": "_OTHER", "http.response.status_code": int64(404), "error.type": "NOT_FOUND",
+		}},
+	},
+	{
+		name: "method in lower case", method: "get", info: RequestInfo{Route: "/r", Status: 405},
+		want: told{Name: "HTTP /r", Attrs: map[string]any{
+			"http.request.method": "_OTHER", "http.route": "/r", "http.response.status_code": int64(405),
+		}},
+	},
+}
+
+func TestServerSpan(t *testing.T) {
+	for _, c := range serverSpans {
+		t.Run(c.name, func(t *testing.T) {
+			tel, spans, _ := inMemory(t, exporters{})
+			_, end := tel.Request(t.Context(), c.method, hostile())
+			end(c.info)
+			c.want.Kind = trace.SpanKindServer
+			if diff := cmp.Diff(c.want, tell(only(t, tel, spans))); diff != "" {
+				t.Errorf("span (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestClientSpan(t *testing.T) {
+	base := map[string]any{
+		"http.request.method": "GET", "url.template": "/v1/accounts/{accountNumber}/balances",
+		"server.address": "mp-psd2-api.mypos.com", "server.port": int64(443),
+		"ais.aspsp.id": bank, "ais.provider": "mypos", "ais.attended": true,
+	}
+	with := func(more map[string]any) map[string]any {
+		attrs := map[string]any{}
+		for _, from := range []map[string]any{base, more} {
+			for k, v := range from {
+				attrs[k] = v
+			}
+		}
+		return attrs
+	}
+	for _, c := range []struct {
+		name   string
+		status int
+		kind   string
+		want   map[string]any
+		code   codes.Code
+	}{
+		{name: "success", status: 200, want: with(map[string]any{"http.response.status_code": int64(200)})},
+		{
+			name: "unusable answer", status: 200, kind: "PROVIDER_INVALID_RESPONSE", code: codes.Error,
+			want: with(map[string]any{"http.response.status_code": int64(200), "error.type": "PROVIDER_INVALID_RESPONSE"}),
+		},
+		{
+			name: "refused", status: 400, code: codes.Error,
+			want: with(map[string]any{"http.response.status_code": int64(400), "error.type": "400"}),
+		},
+		{name: "timeout", kind: "PROVIDER_TIMEOUT", code: codes.Error, want: with(map[string]any{"error.type": "PROVIDER_TIMEOUT"})},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tel, spans, _ := inMemory(t, exporters{})
+			_, end := tel.Call(t.Context(), providerCall)
+			end(c.status, c.kind)
+			want := told{
+				Name: "GET /v1/accounts/{accountNumber}/balances", Kind: trace.SpanKindClient, Status: c.code, Attrs: c.want,
+			}
+			if diff := cmp.Diff(want, tell(only(t, tel, spans))); diff != "" {
+				t.Errorf("span (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTraceContinues(t *testing.T) {
+	tel, spans, out := inMemory(t, exporters{})
+	work(t, tel)
+	if err := tel.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := spans.GetSpans()
+	if len(got) != 2 {
+		t.Fatalf("%d spans, want 2", len(got))
+	}
+	client, server := got[0], got[1]
+	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
+	if s := server.SpanContext.TraceID().String(); s != id {
+		t.Errorf("trace %s, want the caller's %s", s, id)
+	}
+	if s := server.Parent.SpanID().String(); s != "00f067aa0ba902b7" {
+		t.Errorf("parent %s, want the caller's span", s)
+	}
+	if client.Parent.SpanID() != server.SpanContext.SpanID() || client.SpanContext.TraceID().String() != id {
+		t.Error("the call is not part of the request")
+	}
+	var line map[string]any
+	if err := json.Unmarshal([]byte(out.String()), &line); err != nil {
+		t.Fatal(err)
+	}
+	delete(line, "time")
+	want := map[string]any{
+		"level": "INFO", "msg": "done", "trace_id": id, "span_id": client.SpanContext.SpanID().String(),
+	}
+	if diff := cmp.Diff(want, line); diff != "" {
+		t.Errorf("log line (-want +got):\n%s", diff)
+	}
+}
+
+func TestNoTraceWithoutACaller(t *testing.T) {
+	for _, c := range []struct {
+		name, propagators string
+		header            http.Header
+	}{
+		{name: "no header"},
+		{name: "broken header", header: http.Header{"Traceparent": {"00-zz-" + canary + "-01"}}},
+		{name: "propagation off", propagators: "none", header: http.Header{"Traceparent": {parent}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			silence(t)
+			t.Setenv("OTEL_PROPAGATORS", c.propagators)
+			spans, out := &tracetest.InMemoryExporter{}, &output{}
+			tel, err := build(t.Context(), options(out), exporters{spans: kept{spans}}, localLog(options(out)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, end := tel.Request(t.Context(), "GET", c.header)
+			end(RequestInfo{Status: 200})
+			if s := only(t, tel, spans); s.Parent.IsValid() || !s.SpanContext.IsValid() {
+				t.Errorf("span %v below %v, want a trace of its own", s.SpanContext, s.Parent)
+			}
+		})
+	}
+}
+
+// Whatever stands in a header, and whatever a caller makes up for a method, a route or an ASPSP, stays out.
+func TestNothingOfTheCallersIsTold(t *testing.T) {
+	tel, spans, out := inMemory(t, exporters{})
+	work(t, tel)
+	ctx, end := tel.Request(t.Context(), canary, hostile())
+	tel.Logger().InfoContext(ctx, "done")
+	tel.Cache(ctx, canary, canary)
+	tel.Slot(ctx, canary, canary)
+	tel.Breaker(canary, canary)
+	tel.ObserveBreakers(func() map[string]string { return map[string]string{canary: "open", bank: canary} })
+	_, called := tel.Call(ctx, Call{Method: canary, ASPSP: canary})
+	called(200, "")
+	end(RequestInfo{Method: canary, ASPSP: canary, Client: canary, Status: 404, Code: "NOT_FOUND"})
+	metrics := scrapeText(t, tel, "application/openmetrics-text") + scrapeText(t, tel, "")
+	if err := tel.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var traces strings.Builder
+	for _, s := range spans.GetSpans() {
+		traces.WriteString(s.Name + s.SpanContext.TraceState().String() + s.Parent.TraceState().String() + s.Status.Description)
+		for _, a := range append(s.Attributes, s.Resource.Attributes()...) {
+			traces.WriteString(string(a.Key) + a.Value.String())
+		}
+	}
+	if len(spans.GetSpans()) != 4 {
+		t.Errorf("%d spans, want 4", len(spans.GetSpans()))
+	}
+	for where, text := range map[string]string{"spans": traces.String(), "metrics": metrics, "log": out.String()} {
+		if strings.Contains(text, canary) {
+			t.Errorf("%s hold a caller's text", where)
+		}
+		if text == "" {
+			t.Errorf("no %s", where)
+		}
+	}
+}
+
+func TestDisabled(t *testing.T) {
+	tel, spans, out := inMemory(t, exporters{disabled: true})
+	work(t, tel)
+	if got := len(spans.GetSpans()); got != 0 {
+		t.Errorf("%d spans", got)
+	}
+	for name := range scrape(t, tel) {
+		if !strings.HasPrefix(name, "process_") {
+			t.Errorf("metric %s", name)
+		}
+	}
+	if !strings.Contains(out.String(), `"trace_id":"4bf92f3577b34da6a3ce929d0e0e4736"`) {
+		t.Errorf("the caller's trace is not in the log: %s", out)
+	}
+	if err := tel.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

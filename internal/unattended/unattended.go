@@ -1,0 +1,192 @@
+// Package unattended counts the calls that are made without the user present, in Redis and for all gateways
+// together, and refuses one before an ASPSP's limit is exceeded. Whatever goes wrong, it fails closed: a call
+// that could not be counted is not made. internal/providers/upstream takes slots from it, at the wire;
+// internal/gateway reads how many are left.
+package unattended
+
+import (
+	"context"
+	_ "embed"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/store"
+)
+
+// stepTimeout is how long one step in Redis may take before the counter counts as unreachable.
+const stepTimeout = time.Second
+
+var (
+	//go:embed take.lua
+	takeSource string
+	//go:embed close.lua
+	closeSource string
+
+	takeScript  = redis.NewScript(takeSource)
+	closeScript = redis.NewScript(closeSource)
+)
+
+// A Counter counts unattended calls under each ASPSP's policy. It is safe for concurrent use.
+type Counter struct {
+	rdb      redis.UniversalClient
+	policies map[string]config.Unattended
+}
+
+// New makes a counter of the ASPSPs in policies, by id. The client must not retry commands by itself
+// (MaxRetries: -1): a step that is sent twice counts twice.
+func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Counter {
+	return &Counter{rdb: rdb, policies: policies}
+}
+
+// A Call is an unattended call as far as counting goes.
+type Call struct {
+	ASPSP   string
+	Consent string
+	Account string // whose balances are read; "" for the account list
+}
+
+// State says where a unit of counting stands.
+type State struct {
+	Limit     int
+	Used      int // calls in the window
+	Remaining int // what the next calls would get; 0 while the unit is closed, whatever was used
+	Window    time.Duration
+	Unit      config.Unit
+	Wait      time.Duration // until Remaining grows; 0 if nothing is used, and always with a limit of 0
+	NextAt    time.Time     // now plus Wait on Redis's clock, zero without Wait
+}
+
+// A Slot is one counted call.
+type Slot struct {
+	counter *Counter
+	key     string
+	id      string
+}
+
+// Take counts a call before it is made. The call may leave up to timeout from now, never later. It fails with
+// UnattendedLimit and the wait until a slot opens, or with CounterUnavailable; in both cases the call must not
+// be made. The context's end does not stop a step that was begun.
+func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (Slot, error) {
+	id := uuid.NewString()
+	ok, state, err := c.step(ctx, call, id, timeout)
+	if err != nil {
+		return Slot{}, err
+	}
+	if !ok {
+		return Slot{}, Exhausted(state)
+	}
+	slots, _ := c.keys(call)
+	return Slot{counter: c, key: slots, id: id}, nil
+}
+
+// Exhausted is the refusal that follows from a state with nothing remaining.
+func Exhausted(s State) *canonical.Error {
+	refusal := canonical.Fail(canonical.UnattendedLimit, "the unattended calls that the ASPSP allows are used up")
+	refusal.RetryAfter = s.Wait
+	return refusal
+}
+
+// State reads where the call's unit stands, and costs nothing. It fails with CounterUnavailable.
+func (c *Counter) State(ctx context.Context, call Call) (State, error) {
+	_, state, err := c.step(ctx, call, "", 0)
+	return state, err
+}
+
+// GiveBack forgets a call that surely was not sent. Where it fails, the call stays counted.
+func (s Slot) GiveBack(ctx context.Context) error {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	return s.counter.rdb.ZRem(ctx, s.key, s.id).Err()
+}
+
+// Close closes the call's unit because the ASPSP said that its limit is used up: for wait, at least one second
+// and at most one window, or for a whole window where wait is 0. It returns how long the unit stays closed,
+// which is longer where it was closed for longer before.
+func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (time.Duration, error) {
+	wait = c.Clamp(call.ASPSP, wait)
+	_, closed := c.keys(call)
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	left, err := closeScript.Run(ctx, c.rdb, []string{closed}, wait.Microseconds()).Int64()
+	if err != nil {
+		return wait, unavailable()
+	}
+	return time.Duration(left) * time.Microsecond, nil
+}
+
+// Clamp is how long an ASPSP's own refusal holds when it asks for a wait: between one second and one window,
+// and one window where it asks for none.
+func (c *Counter) Clamp(aspsp string, wait time.Duration) time.Duration {
+	window := c.policies[aspsp].Window
+	if wait <= 0 {
+		return window
+	}
+	return min(max(wait, time.Second), window)
+}
+
+// step runs the one script of the counter: with an id it takes a slot if one is left, without it only looks.
+func (c *Counter) step(ctx context.Context, call Call, id string, timeout time.Duration) (bool, State, error) {
+	policy, known := c.policies[call.ASPSP]
+	if !known {
+		return false, State{}, canonical.Fail(canonical.InternalError, "an ASPSP without a policy was to be called")
+	}
+	state := State{Limit: policy.Limit, Window: policy.Window, Unit: policy.Unit}
+	if policy.Limit == 0 {
+		return false, state, nil
+	}
+	var closedUntil int64
+	if !policy.ClosedUntil.IsZero() {
+		closedUntil = policy.ClosedUntil.UnixMicro()
+	}
+	slots, closed := c.keys(call)
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	r, err := takeScript.Run(ctx, c.rdb, []string{slots, closed}, policy.Limit, policy.Window.Microseconds(),
+		timeout.Microseconds(), closedUntil, id).Int64Slice()
+	if err != nil || len(r) != 5 {
+		return false, State{}, unavailable()
+	}
+	ok, used, isOpen, next, now := r[0] == 1, int(r[1]), r[2] == 1, r[3], r[4]
+	state.Used = used
+	if isOpen {
+		state.Remaining = max(policy.Limit-used, 0)
+	}
+	if next > now {
+		state.Wait = time.Duration(next-now) * time.Microsecond
+		state.NextAt = time.UnixMicro(next).UTC()
+	}
+	return ok, state, nil
+}
+
+// keys are the names of a unit's slots and of its closure, which one step reads together.
+func (c *Counter) keys(call Call) (slots, closed string) {
+	owner := []string{call.ASPSP}
+	switch c.policies[call.ASPSP].Unit {
+	case config.UnitASPSP:
+	case config.UnitConsent:
+		owner = append(owner, call.Consent)
+	case config.UnitResource:
+		owner = append(owner, call.Consent, "account", call.Account)
+	}
+	prefix := store.Prefix("unattended", owner...)
+	return prefix + "slots", prefix + "closed"
+}
+
+// detached is a context of the step's own: it outlives the caller's, and is bounded by stepTimeout and by the
+// caller's deadline.
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+	if deadline, ok := ctx.Deadline(); ok {
+		bounded, stop := context.WithDeadline(own, deadline)
+		return bounded, func() { stop(); cancel() }
+	}
+	return own, cancel
+}
+
+func unavailable() *canonical.Error {
+	return canonical.Fail(canonical.CounterUnavailable, "the counter of unattended calls cannot be reached")
+}

@@ -1,0 +1,458 @@
+package unattended_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
+	"ais-gateway/internal/unattended"
+)
+
+const aspsp = "4f1e2d3c-0000-4000-8000-000000000001"
+
+// redises are a real Redis and the embedded one: the counter must do the same on both.
+func redises(t *testing.T) map[string]redis.UniversalClient {
+	t.Helper()
+	return map[string]redis.UniversalClient{
+		"redis-server": open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}}),
+		"embedded":     open(t, config.Redis{Mode: config.Embedded}),
+	}
+}
+
+func open(t *testing.T, c config.Redis) redis.UniversalClient {
+	t.Helper()
+	s, err := store.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s.Counter
+}
+
+func counter(rdb redis.UniversalClient, p config.Unattended) *unattended.Counter {
+	return unattended.New(rdb, map[string]config.Unattended{aspsp: p})
+}
+
+// list is a call for the account list of a consent that no other test has.
+func list() unattended.Call { return unattended.Call{ASPSP: aspsp, Consent: uuid.NewString()} }
+
+func daily(limit int, unit config.Unit) config.Unattended {
+	return config.Unattended{Limit: limit, Window: 24 * time.Hour, Unit: unit}
+}
+
+func take(t *testing.T, c *unattended.Counter, call unattended.Call) error {
+	t.Helper()
+	_, err := c.Take(t.Context(), call, 10*time.Second)
+	return err
+}
+
+func mustTake(t *testing.T, c *unattended.Counter, call unattended.Call, n int) {
+	t.Helper()
+	for i := range n {
+		if err := take(t, c, call); err != nil {
+			t.Fatalf("call %d of %d: %v", i+1, n, err)
+		}
+	}
+}
+
+// refused fails the test unless err says that the limit is used up; it returns how long to wait.
+func refused(t *testing.T, err error) time.Duration {
+	t.Helper()
+	var failure *canonical.Error
+	if !errors.As(err, &failure) || failure.Kind != canonical.UnattendedLimit || failure.Origin != canonical.OriginGateway {
+		t.Fatalf("got %v, want a refusal by the gateway", err)
+	}
+	return failure.RetryAfter
+}
+
+func TestFifthCallIsRefused(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, call := counter(rdb, daily(4, config.UnitConsent)), list()
+			mustTake(t, c, call, 4)
+			wait := refused(t, take(t, c, call))
+			// The oldest call may have left up to 10 s after its slot was taken.
+			if want := 24*time.Hour + 10*time.Second; wait > want || wait < want-5*time.Second {
+				t.Errorf("wait %v, want just under %v", wait, want)
+			}
+			mustTake(t, c, list(), 1) // another consent is another unit
+		})
+	}
+}
+
+func TestState(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, call := counter(rdb, daily(4, config.UnitConsent)), list()
+			for used := range 5 {
+				got, err := c.State(t.Context(), call)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if (got.Wait > 0) != (used > 0) || got.NextAt.IsZero() != (used == 0) {
+					t.Errorf("used %d: wait %v, next at %v", used, got.Wait, got.NextAt)
+				}
+				got.Wait, got.NextAt = 0, time.Time{}
+				want := unattended.State{Limit: 4, Used: used, Remaining: 4 - used, Window: 24 * time.Hour, Unit: config.UnitConsent}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Error(diff)
+				}
+				if used < 4 {
+					mustTake(t, c, call, 1)
+				}
+			}
+		})
+	}
+}
+
+// The window rolls: what was called at 23:59 still counts at 00:01.
+func TestWindowRolls(t *testing.T) {
+	const window = 600 * time.Millisecond
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, call := counter(rdb, config.Unattended{Limit: 2, Window: window, Unit: config.UnitConsent}), list()
+			takeNow := func() error { _, err := c.Take(t.Context(), call, time.Millisecond); return err }
+			if err := takeNow(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(window / 2)
+			if err := takeNow(); err != nil {
+				t.Fatal(err)
+			}
+			wait := refused(t, takeNow())
+			if wait > window/2+10*time.Millisecond {
+				t.Errorf("wait %v although the first call leaves the window after %v", wait, window/2)
+			}
+			time.Sleep(wait)
+			if err := takeNow(); err != nil {
+				t.Errorf("after the wait that was told: %v", err)
+			}
+			refused(t, takeNow())
+		})
+	}
+}
+
+func TestUnits(t *testing.T) {
+	balances := func(c unattended.Call, account string) unattended.Call { c.Account = account; return c }
+	for _, tt := range []struct {
+		name                             string
+		unit                             config.Unit
+		sharesAccount, sharesOtherAccess bool
+	}{
+		{"consent counts list and balances together", config.UnitConsent, true, false},
+		{"resource counts each alone", config.UnitResource, false, false},
+		{"aspsp counts all consents together", config.UnitASPSP, true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rdb := open(t, config.Redis{Mode: config.Embedded})
+			c, one, other := counter(rdb, daily(1, tt.unit)), list(), list()
+			mustTake(t, c, one, 1)
+			refused(t, take(t, c, one))
+			if err := take(t, c, balances(one, "a")); (err != nil) != tt.sharesAccount {
+				t.Errorf("balances of the same consent: %v", err)
+			}
+			if err := take(t, c, balances(one, "b")); (err != nil) != tt.sharesAccount {
+				t.Errorf("balances of another account: %v", err)
+			}
+			if err := take(t, c, other); (err != nil) != tt.sharesOtherAccess {
+				t.Errorf("another consent: %v", err)
+			}
+		})
+	}
+}
+
+func TestLimitZeroIsNever(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:1"}}) // nobody there: it need not be asked
+	c, call := counter(rdb, daily(0, config.UnitConsent)), list()
+	if wait := refused(t, take(t, c, call)); wait != 0 {
+		t.Errorf("wait %v, want none: it never opens", wait)
+	}
+	s, err := c.State(t.Context(), call)
+	if err != nil || s.Remaining != 0 || s.Wait != 0 {
+		t.Errorf("state %+v, %v", s, err)
+	}
+}
+
+func TestChangedPolicyHoldsAtOnce(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			call := list()
+			with := func(limit int, window time.Duration) *unattended.Counter {
+				return counter(rdb, config.Unattended{Limit: limit, Window: window, Unit: config.UnitConsent})
+			}
+			mustTake(t, with(4, time.Hour), call, 4)
+			refused(t, take(t, with(2, time.Hour), call))
+			mustTake(t, with(5, time.Hour), call, 1)
+			refused(t, take(t, with(5, time.Hour), call))
+			s, err := with(2, time.Hour).State(t.Context(), call)
+			if err != nil || s.Used != 5 || s.Remaining != 0 {
+				t.Errorf("limit lowered below what was used: %+v, %v", s, err)
+			}
+			time.Sleep(20 * time.Millisecond)
+			// Calls that take no time leave a window of 10 ms; those above may have left up to 10 s later.
+			short := with(1, 10*time.Millisecond)
+			refused(t, take(t, short, call))
+			refused(t, take(t, with(5, 48*time.Hour), call))
+		})
+	}
+}
+
+func TestGrowingWindowStillCounts(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			call := list()
+			c := counter(rdb, config.Unattended{Limit: 1, Window: 300 * time.Millisecond, Unit: config.UnitConsent})
+			if _, err := c.Take(t.Context(), call, 0); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(400 * time.Millisecond)
+			grown := counter(rdb, config.Unattended{Limit: 1, Window: 600 * time.Millisecond, Unit: config.UnitConsent})
+			refused(t, take(t, grown, call))
+		})
+	}
+}
+
+func TestGiveBack(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, call := counter(rdb, daily(1, config.UnitConsent)), list()
+			slot, err := c.Take(t.Context(), call, time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			gone, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := slot.GiveBack(gone); err != nil { // the one who asked may have gone away
+				t.Fatal(err)
+			}
+			mustTake(t, c, call, 1)
+			if err := slot.GiveBack(t.Context()); err != nil { // twice changes nothing
+				t.Fatal(err)
+			}
+			refused(t, take(t, c, call))
+		})
+	}
+}
+
+func TestClose(t *testing.T) {
+	for name, rdb := range redises(t) {
+		for _, tt := range []struct {
+			name       string
+			asked, got time.Duration
+		}{
+			{"for as long as the ASPSP says", time.Hour, time.Hour},
+			{"for a window where it does not say", 0, 24 * time.Hour},
+			{"for a window at most", 100 * time.Hour, 24 * time.Hour},
+			{"for a second at least", time.Millisecond, time.Second},
+		} {
+			t.Run(name+" "+tt.name, func(t *testing.T) {
+				c, call := counter(rdb, daily(4, config.UnitConsent)), list()
+				mustTake(t, c, call, 1)
+				if left, err := c.Close(t.Context(), call, tt.asked); err != nil || left != tt.got {
+					t.Fatalf("closed for %v, %v, want %v", left, err, tt.got)
+				}
+				if wait := refused(t, take(t, c, call)); wait > tt.got || wait < tt.got-time.Second {
+					t.Errorf("wait %v, want just under %v", wait, tt.got)
+				}
+				s, err := c.State(t.Context(), call)
+				if err != nil || s.Used != 1 || s.Remaining != 0 || s.NextAt.IsZero() {
+					t.Errorf("state %+v, %v", s, err)
+				}
+			})
+		}
+	}
+}
+
+func TestClosureEndsAndIsNotShortened(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, call := counter(rdb, config.Unattended{Limit: 4, Window: time.Hour, Unit: config.UnitConsent}), list()
+			if _, err := c.Close(t.Context(), call, time.Second); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(1100 * time.Millisecond)
+			mustTake(t, c, call, 1)
+			if _, err := c.Close(t.Context(), call, time.Minute); err != nil {
+				t.Fatal(err)
+			}
+			left, err := c.Close(t.Context(), call, time.Second)
+			if err != nil || left < 59*time.Second {
+				t.Errorf("the second refusal shortened the closure to %v, %v", left, err)
+			}
+		})
+	}
+}
+
+func TestClosedUntil(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Embedded})
+	policy := daily(4, config.UnitConsent)
+	policy.ClosedUntil = time.Now().Add(time.Hour)
+	if wait := refused(t, take(t, counter(rdb, policy), list())); wait > time.Hour || wait < time.Hour-time.Minute {
+		t.Errorf("wait %v, want an hour", wait)
+	}
+	policy.ClosedUntil = time.Now().Add(-time.Second)
+	mustTake(t, counter(rdb, policy), list(), 1)
+}
+
+// A step whose answer was lost may be sent again by the client library: it counts once.
+func TestStepSentTwiceCountsOnce(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			hook := &twice{}
+			rdb.AddHook(hook)
+			c, call := counter(rdb, daily(2, config.UnitConsent)), list()
+			mustTake(t, c, call, 2)
+			refused(t, take(t, c, call))
+			if hook.sent.Load() < 4 {
+				t.Fatalf("only %d steps were sent: nothing was sent twice", hook.sent.Load())
+			}
+			s, err := c.State(t.Context(), call)
+			if err != nil || s.Used != 2 {
+				t.Errorf("used %d, %v", s.Used, err)
+			}
+		})
+	}
+}
+
+// twice sends every script's run a second time, and drops the first answer.
+type twice struct{ sent atomic.Int64 }
+
+func (h *twice) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (h *twice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") {
+			h.sent.Add(1)
+			_ = next(ctx, cmd)
+		}
+		h.sent.Add(1)
+		return next(ctx, cmd)
+	}
+}
+
+func TestEveryKeyExpiresAndHidesTheConsent(t *testing.T) {
+	server := redistest.Start(t)
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
+	c := counter(rdb, daily(4, config.UnitResource))
+	call := unattended.Call{ASPSP: aspsp, Consent: "GFiTpF3:EBy5xGqQMatk", Account: "aa:q648383844dhhfHhTV"}
+	mustTake(t, c, call, 3)
+	if _, err := c.Close(t.Context(), call, 0); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := rdb.Keys(t.Context(), "*").Result()
+	if err != nil || len(keys) != 2 {
+		t.Fatalf("keys %q, %v, want slots and closure", keys, err)
+	}
+	for _, key := range keys {
+		if strings.Contains(key, "GFiTpF3") || strings.Contains(key, "q648383844") || strings.Contains(key, aspsp) {
+			t.Errorf("key %q tells whose it is", key)
+		}
+		ttl, err := rdb.PTTL(t.Context(), key).Result()
+		if err != nil || ttl <= 0 || ttl > 48*time.Hour+10*time.Second {
+			t.Errorf("key %q expires in %v, %v", key, ttl, err)
+		}
+	}
+}
+
+// Whatever ids hold, no two units share a counter.
+func TestNoTwoUnitsShareAKey(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Embedded})
+	c := counter(rdb, daily(1, config.UnitResource))
+	for _, call := range []unattended.Call{
+		{Consent: "a:b", Account: "c"},
+		{Consent: "a", Account: "b:c"},
+		{Consent: "a:b:c"},
+		{Consent: "a", Account: "b"},
+		{Consent: "ab"},
+		{Consent: "a"},
+		{Consent: "a\x00", Account: "b"},
+		{Consent: "a", Account: "\x00b"},
+	} {
+		call.ASPSP = aspsp
+		if err := take(t, c, call); err != nil {
+			t.Errorf("%q shares a counter: %v", call, err)
+		}
+	}
+}
+
+func TestManyCallersGetFourTogether(t *testing.T) {
+	addr := redistest.Shared(t)
+	for range 20 {
+		call, taken := list(), atomic.Int64{}
+		var all sync.WaitGroup
+		for range 3 { // as three gateways, each with connections of its own
+			c := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{addr}}), daily(4, config.UnitConsent))
+			for range 20 {
+				all.Go(func() {
+					if _, err := c.Take(context.Background(), call, time.Second); err == nil {
+						taken.Add(1)
+					}
+				})
+			}
+		}
+		all.Wait()
+		if taken.Load() != 4 {
+			t.Fatalf("%d calls were let through, want 4", taken.Load())
+		}
+	}
+}
+
+func TestFailsClosed(t *testing.T) {
+	server := redistest.Start(t)
+	c, call := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(4, config.UnitConsent)), list()
+	mustTake(t, c, call, 1)
+	for _, tt := range []struct {
+		name      string
+		break_    func()
+		mend      func()
+		forgotten bool
+	}{
+		{name: "paused", break_: server.Pause, mend: server.Resume},
+		{name: "stopped", break_: server.Stop, mend: server.Restart, forgotten: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.break_()
+			began := time.Now()
+			var failure *canonical.Error
+			if err := take(t, c, call); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
+				t.Errorf("take: %v", err)
+			}
+			if _, err := c.State(t.Context(), call); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
+				t.Errorf("state: %v", err)
+			}
+			if _, err := c.Close(t.Context(), call, 0); !errors.As(err, &failure) {
+				t.Errorf("close: %v", err)
+			}
+			if took := time.Since(began); took > 4*time.Second {
+				t.Errorf("three steps took %v", took)
+			}
+			tt.mend()
+			if tt.forgotten { // this server keeps nothing on disk
+				mustTake(t, c, call, 1)
+			}
+		})
+	}
+}
+
+func TestUnknownASPSP(t *testing.T) {
+	c := counter(open(t, config.Redis{Mode: config.Embedded}), daily(4, config.UnitConsent))
+	if err := take(t, c, unattended.Call{ASPSP: "other"}); err == nil || !strings.Contains(fmt.Sprint(err), "INTERNAL_ERROR") {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,198 @@
+package main
+
+// table is every fault that is planted. To add one: the text that stands in the file exactly once, what takes
+// its place so that it still compiles, and the packages whose tests must see it.
+var table = []fault{
+	{
+		name: "amount-sign-lost",
+		file: "internal/canonical/amount.go",
+		old:  "	a.negative = negative && !a.IsZero()\n", new: "	a.negative = false\n",
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-zero-debit",
+		file: "internal/canonical/amount.go",
+		old:  `a.negative = indicator == Debit && !a.IsZero()`, new: `a.negative = indicator == Debit`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-indicator-ignored",
+		file: "internal/canonical/amount.go",
+		old:  `a.negative = indicator == Debit && !a.IsZero()`, new: ``,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-contradiction-accepted",
+		file: "internal/canonical/amount.go",
+		old:  `, a.negative && indicator == Credit:`, new: `:`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-significant-digit-trimmed",
+		file: "internal/canonical/amount.go",
+		old:  `for len(frac) > minor && frac[len(frac)-1] == '0' {`, new: `for len(frac) > minor {`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-trailing-zeros-kept",
+		file: "internal/canonical/amount.go",
+		old:  `for len(frac) > minor && frac[len(frac)-1] == '0' {`, new: `for false {`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-minor-units-not-filled",
+		file: "internal/canonical/amount.go",
+		old:  `frac += strings.Repeat("0", minor-len(frac))`, new: `frac += ""`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-point-shifted-wrongly",
+		file: "internal/canonical/amount.go",
+		old:  `		exponent = -exponent`, new: `		exponent = -exponent + 1`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-exponent-sign-ignored",
+		file: "internal/canonical/amount.go",
+		old:  `if number[at+1] == '-' {`, new: `if number[at] == '-' {`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-exponent-unbounded",
+		file: "internal/canonical/amount.go",
+		old:  `err != nil || exponent > maxAmountExponent {`, new: `err != nil || exponent > 1<<24 {`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-19-digits-accepted",
+		file: "internal/canonical/amount.go",
+		old:  `len(whole) > maxIntegerDigits || `, new: `len(whole) > maxIntegerDigits+1 || `,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-leading-zero-accepted",
+		file: "internal/canonical/amount.go",
+		old:  `len(whole) > 1 && whole[0] == '0' || `, new: ``,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-error-repeats-text",
+		file: "internal/canonical/amount.go",
+		old:  "	if !isDigits(digits) {\n		return \"\", 0, ErrAmountForm", new: "	if !isDigits(digits) {\n		return \"\", 0, errors.New(number)",
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "currency-minor-units-wrong",
+		file: "internal/canonical/currency.go",
+		old:  `OMR TND`, new: `OMR`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "currency-form-not-checked",
+		file: "internal/canonical/currency.go",
+		old:  `code[i] < 'A' || `, new: ``,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "iban-check-off",
+		file: "internal/canonical/identification.go",
+		old:  `return rest == 1`, new: `return rest >= 0`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "iban-check-digits-range-off",
+		file: "internal/canonical/identification.go",
+		old:  `check < "02" || check > "98"`, new: `check > "98"`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "iban-kept-as-on-paper",
+		file: "internal/canonical/identification.go",
+		old:  `return Identification{SchemeIBAN, compact}`, new: `return Identification{SchemeIBAN, value}`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "iban-that-fails-shown-as-iban",
+		file: "internal/canonical/identification.go",
+		old:  `return Identification{SchemeBBAN, value}`, new: `return Identification{SchemeIBAN, value}`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "pan-unmasked",
+		file: "internal/canonical/identification.go",
+		old:  `return Identification{SchemePAN, maskPAN(value)}`, new: `return Identification{SchemePAN, value}`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "pan-short-shown-whole",
+		file: "internal/canonical/identification.go",
+		old:  `if len(pan) < first+last+3 {`, new: `if len(pan) < first+last {`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "pan-seventh-digit-shown",
+		file: "internal/canonical/identification.go",
+		old:  `first, last := 6, 4`, new: `first, last := 7, 4`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "balance-type-guessed",
+		file: "internal/canonical/account.go",
+		old:  `return BalanceTypeOther`, new: `return InterimAvailable`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "account-type-passed-through",
+		file: "internal/canonical/account.go",
+		old:  `return AccountTypeOther`, new: `return AccountType(word)`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "upstream-text-kept",
+		file: "internal/canonical/error.go",
+		old:  "		default:\n			return \"\"", new: "		default:\n			continue",
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "upstream-account-number-kept",
+		file: "internal/canonical/error.go",
+		old:  `digits > 4`, new: `digits > 40`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "kind-not-listed",
+		file: "internal/canonical/error.go",
+		old:  `Overloaded, NotCached, Canceled,`, new: `Overloaded, NotCached,`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "query-prints-consent",
+		file: "internal/canonical/query.go",
+		old:  `"query(aspsp %s, request %s)", q.ASPSP, q.RequestID)`, new: `"query(aspsp %s, request %s)%s", q.ASPSP, q.RequestID, q.Consent)`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "secret-marshals-itself",
+		file: "internal/canonical/query.go",
+		old:  `return []byte(hidden), nil`, new: `return []byte(s), nil`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "secret-prints-itself",
+		file: "internal/canonical/query.go",
+		old:  `{ fmt.Fprint(f, hidden) }`, new: `{ fmt.Fprint(f, string(s)) }`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "secret-logs-itself",
+		file: "internal/canonical/query.go",
+		old:  `return slog.StringValue(hidden)`, new: `return slog.StringValue(string(s))`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "query-without-user-attended",
+		file: "internal/canonical/query.go",
+		old:  `return q.PSU != nil`, new: `return q.PSU == nil`,
+		packages: []string{"./internal/canonical"},
+	},
+}
