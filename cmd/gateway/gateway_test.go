@@ -123,21 +123,15 @@ func TestNeverAFifth(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if answered[200] == 0 || answered[429] == 0 || answered[200]+answered[429] != 500 {
+	if answered[200] == 0 || answered[200]+answered[429] != 500 {
 		t.Errorf("answers by status: %v", answered)
 	}
-	reached := map[string]int{}
-	for _, c := range w.Ledger.Calls() {
-		reached[c.Consent]++
-	}
 	for _, consent := range consents {
-		for range 2 { // what sharing has saved is still there, and no more
-			for range 4 {
-				call(t, http.MethodGet, gateways[0]+wood+balances, "Consent-ID", consent)
-			}
+		for i := range 6 { // what sharing has saved is still there, and no more
+			call(t, http.MethodGet, gateways[i%3]+wood+balances, "Consent-ID", consent)
 		}
 	}
-	reached = map[string]int{}
+	reached := map[string]int{}
 	for _, c := range w.Ledger.Calls() {
 		reached[c.Consent]++
 	}
@@ -302,7 +296,7 @@ func TestCheck(t *testing.T) {
 		faults         []string
 	}{
 		{"good", "", "", nil},
-		{"unknown key", "server: {", "server: {adress: x, ", []string{"server.adress (line 2)"}},
+		{"unknown key", "server: {", "server: {host: x, ", []string{"server.host (line 2)"}},
 		{"an adapter's key", "consumerKey:", "consumerKay:", []string{"providers.mastercard.consumerKay (line 8)", "providers.mastercard.consumerKey (line 8)"}},
 		{"unknown provider", "  mypos: {", "  nobody: {baseURL: 'https://a.example'}\n  mypos: {", []string{"providers.nobody (line 9)"}},
 		{

@@ -40,12 +40,11 @@ func (s *site) lines(t *testing.T) []map[string]any {
 
 // An observer remembers the one request that it was told of.
 type observer struct {
-	once    sync.Once
-	got     chan api.Outcome
-	last    api.Outcome
-	method  string
-	traced  string
-	context context.Context
+	once   sync.Once
+	got    chan api.Outcome
+	last   api.Outcome
+	method string
+	traced string
 }
 
 type marked struct{}

@@ -103,9 +103,6 @@ func (c *Cache) Acquire(ctx context.Context, k Key, lane Lane, ttl time.Duration
 	}
 	lease.Held = holder.Val() == lease.holder
 	lease.holder = holder.Val()
-	if list.Err() != nil {
-		return lease, nil, nil
-	}
 	return lease, c.open(p+"list", []byte(list.Val())), nil
 }
 
@@ -152,12 +149,10 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 		return Outcome{}, err
 	}
 	out := Outcome{Held: values[1] == l.holder}
-	note, ok := values[0].(string)
-	if !ok || json.Unmarshal([]byte(note), &out.Failure) != nil {
-		return out, nil
-	}
-	out.Done = true
-	if list, ok := values[2].(string); ok {
+	note, _ := values[0].(string)
+	list, _ := values[2].(string)
+	// A note that is missing or cannot be read is none.
+	if out.Done = json.Unmarshal([]byte(note), &out.Failure) == nil; out.Done {
 		out.Entry = c.open(p+"list", []byte(list))
 	}
 	return out, nil

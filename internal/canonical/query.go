@@ -25,6 +25,9 @@ func (q Query) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "query(aspsp %s, request %s)", q.ASPSP, q.RequestID)
 }
 
+// MarshalText writes what Format writes, for encoders.
+func (q Query) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(q)), nil }
+
 // LogValue is what Format writes.
 func (q Query) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(q)) }
 

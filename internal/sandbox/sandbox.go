@@ -128,28 +128,28 @@ func (s *Sandbox) write(o Options, signingKey *rsa.PrivateKey, obc, mypos string
 		s.file("mypos-key", []byte(myposKey)),
 		s.file("cache-key", []byte(base64.StdEncoding.EncodeToString(cacheKey))),
 		s.file("gateway.yaml", []byte(strings.NewReplacer(
-			"ADDRESS", o.Address, "REDIS", redis, "KEYHASH", hex.EncodeToString(key[:]), "DIR", s.dir,
-			"OBC", obc, "MYPOS", mypos, "CONSUMER", consumerKey, "WOOD", mastercardsim.WoodBank,
-			"STONE", mastercardsim.StoneBank, "RIVER", mastercardsim.RiverBank, "POS", MyPOS,
+			"$ADDRESS", o.Address, "$REDIS", redis, "$KEYHASH", hex.EncodeToString(key[:]), "$DIR", s.dir,
+			"$OBC", obc, "$MYPOS", mypos, "$CONSUMER", consumerKey, "$WOOD", mastercardsim.WoodBank,
+			"$STONE", mastercardsim.StoneBank, "$RIVER", mastercardsim.RiverBank, "$POS", MyPOS,
 		).Replace(configuration))),
 	)
 }
 
 const configuration = `# The configuration of a sandbox's gateway, written anew at each start.
-server: {address: "ADDRESS", adminAddress: "127.0.0.1:0"}
-redis: REDIS
+server: {address: "$ADDRESS", adminAddress: "127.0.0.1:0"}
+redis: $REDIS
 clients:
   apiKeys:
-    - {name: sandbox, sha256: KEYHASH, scopes: ["accounts:read", "balances:read"]}
+    - {name: sandbox, sha256: $KEYHASH, scopes: ["accounts:read", "balances:read"]}
 providers:
-  mastercard: {baseURL: "OBC", consumerKey: "CONSUMER", signingKeyFile: "DIR/signing-key.pem"}
-  mypos: {baseURL: "MYPOS", apiKeyFile: "DIR/mypos-key"}
+  mastercard: {baseURL: "$OBC", consumerKey: "$CONSUMER", signingKeyFile: "$DIR/signing-key.pem"}
+  mypos: {baseURL: "$MYPOS", apiKeyFile: "$DIR/mypos-key"}
 aspsps:
-  - {id: WOOD, name: Wood Bank, provider: mastercard}
-  - {id: STONE, name: Stone Bank, provider: mastercard, unattended: {unit: resource}}
-  - {id: RIVER, name: River Bank, provider: mastercard}
-  - {id: POS, name: myPOS, provider: mypos}
-cache: {encryptionKeyFile: "DIR/cache-key"}
+  - {id: $WOOD, name: Wood Bank, provider: mastercard}
+  - {id: $STONE, name: Stone Bank, provider: mastercard, unattended: {unit: resource}}
+  - {id: $RIVER, name: River Bank, provider: mastercard}
+  - {id: $POS, name: myPOS, provider: mypos}
+cache: {encryptionKeyFile: "$DIR/cache-key"}
 `
 
 func (s *Sandbox) file(name string, content []byte) error {

@@ -99,7 +99,7 @@ func (t *tour) get(ctx context.Context, a access, path string, header ...string)
 	if err := json.NewDecoder(resp.Body).Decode(&got.body); err != nil {
 		return answer{}, fmt.Errorf("GET %s: %w", path, err)
 	}
-	fmt.Fprintf(t, "   GET /v1/aspsps/%s…%s %s\n   %d%s\n", a.aspsp[:4], path, strings.Join(header, ": "), got.status, told(got.header))
+	fmt.Fprintf(t, "   GET /v1/aspsps/…%s%s %s\n   %d%s\n", a.aspsp[len(a.aspsp)-4:], path, strings.Join(header, ": "), got.status, told(got.header))
 	return got, nil
 }
 

@@ -419,15 +419,15 @@ func TestFailsClosed(t *testing.T) {
 	mustTake(t, c, call, 1)
 	for _, tt := range []struct {
 		name      string
-		break_    func()
+		breaks    func()
 		mend      func()
 		forgotten bool
 	}{
-		{name: "paused", break_: server.Pause, mend: server.Resume},
-		{name: "stopped", break_: server.Stop, mend: server.Restart, forgotten: true},
+		{name: "paused", breaks: server.Pause, mend: server.Resume},
+		{name: "stopped", breaks: server.Stop, mend: server.Restart, forgotten: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.break_()
+			tt.breaks()
 			began := time.Now()
 			var failure *canonical.Error
 			if err := take(t, c, call); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {

@@ -49,7 +49,8 @@ var plants = []plant{
 	{"internal/gateway/x.go", adapters + "third", []string{"adapters-only-in-cmd"}},
 	{"internal/sandbox/x.go", adapters + "mypos/mypossim", nil},
 	{"internal/gateway/x.go", adapters + "mypos", []string{"adapters-only-in-cmd"}},
-	{"internal/gateway/x_test.go", adapters + "mastercard/mastercardsim", []string{"adapters-only-in-cmd"}},
+	{"internal/gateway/x_test.go", adapters + "mastercard/mastercardsim", nil},
+	{"internal/cache/x_test.go", adapters + "mastercard/mastercardsim", []string{"adapters-only-in-cmd"}},
 	{"internal/api/x.go", adapters + "mastercard", []string{"adapters-only-in-cmd"}},
 	{"internal/config/x.go", adapters + "mypos/mypossim", []string{"adapters-only-in-cmd"}},
 

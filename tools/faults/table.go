@@ -195,4 +195,416 @@ var table = []fault{
 		old:  `return q.PSU != nil`, new: `return q.PSU == nil`,
 		packages: []string{"./internal/canonical"},
 	},
+	{
+		name: "mastercard-debit-read-as-credit",
+		file: "internal/providers/mastercard/wording.go",
+		old:  `"debit":  canonical.Debit,`, new: `"debit":  canonical.Credit,`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-type-guessed",
+		file: "internal/providers/mastercard/wording.go",
+		old:  `	"current":   canonical.InterimBooked,
+`, new: `	"current":   canonical.InterimBooked,
+	"interimcleared": canonical.InterimBooked,
+`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-foreign-request-accepted",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `case echo != nil && !upstream.SameRequest(echo.RequestID, requestID):`, new: `case false:`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-foreign-account-accepted",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `id != "" && id != accountID {`, new: `id == "" && id != accountID {`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-null-in-body",
+		file: "internal/providers/mastercard/wire.go",
+		old:  "`json:\"merchant,omitempty\"`", new: "`json:\"merchant\"`",
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-unattended-says-live",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `Live: q.Attended(),`, new: `Live: true,`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-new-sca-not-seen",
+		file: "internal/providers/mastercard/errors.go",
+		old:  `	{says: []string{"sca", "required"}, kind: canonical.ConsentExpired},
+`, new: ``,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-limit-not-seen",
+		file: "internal/providers/mastercard/errors.go",
+		old:  `	{says: []string{"unattended", "limit"}, kind: canonical.UnattendedLimit},
+	{says: []string{"unattended", "exceeded"}, kind: canonical.UnattendedLimit},
+`, new: ``,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-padded-reason-not-trimmed",
+		file: "internal/providers/mastercard/errors.go",
+		old:  `!strings.EqualFold(c.reason, strings.TrimSpace(string(e.ReasonCode))):`, new: `!strings.EqualFold(c.reason, string(e.ReasonCode)):`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-balance-dropped",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `for _, wb := range w.Account.Balances {`, new: `for _, wb := range w.Account.Balances[min(1, len(w.Account.Balances)):] {`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mypos-page-dropped",
+		file: "internal/providers/mypos/pages.go",
+		old:  `		return have == total, nil
+`, new: `		return true, nil
+`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mypos-amount-through-float",
+		file: "internal/providers/mypos/wire.go",
+		old:  `canonical.ParseAmount(b.Amount.String(), b.Currency)`, new: `canonical.ParseAmount(func() string { f, _ := b.Amount.Float64(); t, _ := json.Marshal(f); return string(t) }(), b.Currency)`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mypos-401-is-ours",
+		file: "internal/providers/mypos/refusal.go",
+		old:  `http.StatusUnauthorized:       canonical.ConsentInvalid,`, new: `http.StatusUnauthorized:       canonical.ProviderRejected,`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mypos-quota-is-throttling",
+		file: "internal/providers/mypos/refusal.go",
+		old:  `		return contains(text, quotaWords) && !contains(text, throttleWords)
+`, new: `		return false
+`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mypos-address-made-up",
+		file: "internal/providers/mypos/mypos.go",
+		old:  `	if q.PSU == nil {
+		return h
+`, new: `	if q.PSU == nil {
+		h.Set("PSU-IP-Address", "203.0.113.7")
+		return h
+`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mypos-request-id-rewritten",
+		file: "internal/providers/mypos/mypos.go",
+		old:  `h.Set("X-Request-ID", q.RequestID)`, new: `h.Set("X-Request-ID", strings.ToLower(q.RequestID))`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "url-escape-missing",
+		file: "internal/providers/upstream/decode.go",
+		old:  `url.PathEscape(s)`, new: `s`,
+		packages: []string{"./internal/providers/upstream", "./internal/providers/mypos"},
+	},
+	{
+		name: "json-duplicates-accepted",
+		file: "internal/providers/upstream/decode.go",
+		old:  `		if seen[folded] {`, new: `			if false && seen[folded] {`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "json-second-document-accepted",
+		file: "internal/providers/upstream/decode.go",
+		old:  `!errors.Is(err, io.EOF) {`, new: `errors.Is(err, io.ErrClosedPipe) {`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-attended-counted",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `	if q.Attended() {
+		send = c.sendAttended
+	}
+`, new: `	_ = c.sendAttended
+`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-unattended-not-counted",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `	send := c.sendUnattended
+	if q.Attended() {`, new: `	send := c.sendUnattended
+	if true {`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-hidden-retry",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
+`, new: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
+	if failure != nil && connected {
+		if again, f := c.request(own, r, bytes.NewReader(r.Body)); f == nil {
+			answer, connected, failure = c.exchange(own, c.unattended, again, q, r)
+		}
+	}
+`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-connection-reused",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `	t.DisableKeepAlives = true
+`, new: ``,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-given-back-after-sending",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `if !connected && slot.GiveBack`, new: `if failure != nil && slot.GiveBack`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-never-given-back",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `if !connected && slot.GiveBack`, new: `if connected && false && slot.GiveBack`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-call-ends-with-its-caller",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `own, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)`, new: `own, cancel := context.WithDeadline(ctx, deadline)`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-refusal-does-not-close",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `		if left, err := c.wire.Counter.Close(context.WithoutCancel(ctx), counted(q, r), failure.RetryAfter); err == nil {`, new: `		if left, err := failure.RetryAfter, error(nil); err == nil {`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-attended-refusal-closes",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `		if q.Attended() {
+			break
+		}
+`, new: ``,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-names-itself",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `	req.Header["User-Agent"] = []string{""} // net/http would name itself
+`, new: ``,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-body-unbounded",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `io.ReadAll(io.LimitReader(resp.Body, maxBody+1))`, new: `io.ReadAll(io.LimitReader(resp.Body, 4*maxBody))`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-no-counter-calls",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `		return unattended.Slot{}, canonical.Fail(canonical.CounterUnavailable, "there is no counter of unattended calls")
+`, new: `		return unattended.Slot{}, nil
+`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "counter-off-by-one",
+		file: "internal/unattended/take.lua",
+		old:  `open and used < limit then
+  -- Entries`, new: `open and used <= limit then
+  -- Entries`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-window-does-not-roll",
+		file: "internal/unattended/take.lua",
+		old:  `text(now - window)`, new: `text(math.floor(now / window) * window)`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-key-never-expires",
+		file: "internal/unattended/take.lua",
+		old:  `  redis.call('PEXPIRE', KEYS[1], text(math.ceil((2 * window + timeout) / 1000)))
+`, new: ``,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-forgets-when-window-grows",
+		file: "internal/unattended/take.lua",
+		old:  `text(now - 2 * window))`, new: `text(now - window))`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-timeout-not-added",
+		file: "internal/unattended/take.lua",
+		old:  `  redis.call('ZADD', KEYS[1], text(now + timeout), id)
+  redis`, new: `  redis.call('ZADD', KEYS[1], text(now), id)
+  redis`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-step-twice-counts-twice",
+		file: "internal/unattended/take.lua",
+		old:  `if id ~= '' and redis.call('ZSCORE', KEYS[1], id) then`, new: `if false then`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-closure-ignored",
+		file: "internal/unattended/take.lua",
+		old:  `local open = closed_until <= now`, new: `local open = true`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-closure-shortened",
+		file: "internal/unattended/close.lua",
+		old:  `math.max(now + tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]) or '0'))`, new: `now + tonumber(ARGV[1])`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-fails-open",
+		file: "internal/unattended/unattended.go",
+		old:  `	if err != nil || len(r) != 5 {
+		return false, State{}, unavailable()
+	}
+`, new: `	if err != nil || len(r) != 5 {
+		return true, state, nil
+	}
+`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-unit-resource-merged",
+		file: "internal/unattended/unattended.go",
+		old:  `owner = append(owner, call.Consent, "account", call.Account)`, new: `owner = append(owner, call.Consent)`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-consent-in-clear",
+		file: "internal/store/name.go",
+		old:  `kind + ":{" + base64.RawURLEncoding.EncodeToString(hash.Sum(nil)) + "}:"`, new: `kind + ":{" + owner[len(owner)-1] + "}:"`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "cache-other-clients-list",
+		file: "internal/cache/cache.go",
+		old:  `store.Prefix("accounts", k.Client, k.ASPSP, k.Consent)`, new: `store.Prefix("accounts", k.ASPSP, k.Consent)`,
+		packages: []string{"./internal/cache"},
+	},
+	{
+		name: "cache-name-not-bound",
+		file: "internal/cache/seal.go",
+		old:  `rest[:size], rest[size:], []byte(name)); err`, new: `rest[:size], rest[size:], nil); err`,
+		packages: []string{"./internal/cache"},
+	},
+	{
+		name: "cache-nonce-reused",
+		file: "internal/cache/seal.go",
+		old:  `	if _, err := rand.Read(nonce); err != nil {
+		return nil, err
+	}
+`, new: `	_ = rand.Read
+`,
+		packages: []string{"./internal/cache"},
+	},
+	{
+		name: "cache-lease-never-expires",
+		file: "internal/cache/cache.go",
+		old:  `lease.holder, ttl)`, new: `lease.holder, 0)`,
+		packages: []string{"./internal/cache"},
+	},
+	{
+		name: "cache-lease-of-everybody",
+		file: "internal/cache/cache.go",
+		old:  `	lease.Held = holder.Val() == lease.holder
+`, new: `	lease.Held = true
+`,
+		packages: []string{"./internal/cache"},
+	},
+	{
+		name: "cache-forgotten-comes-back",
+		file: "internal/cache/finish.lua",
+		old:  `if redis.call('GET', KEYS[1]) ~= ARGV[1] then`, new: `if false then`,
+		packages: []string{"./internal/cache"},
+	},
+	{
+		name: "gateway-stale-after-revocation",
+		file: "internal/gateway/answer.go",
+		old:  `	return k == canonical.ConsentExpired || k == canonical.ConsentInvalid
+`, new: `	return false
+`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-stale-hides-a-no",
+		file: "internal/gateway/answer.go",
+		old:  `		return StaleWithoutCounter
+	case`, new: `		return StaleWithoutCounter
+	case canonical.ConsentInvalid:
+		return StaleWithoutProvider
+	case`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-no-cache-gets-stale",
+		file: "internal/gateway/accounts.go",
+		old:  `if reason == NotStale || a.wants.NoCache {`, new: `if reason == NotStale {`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-max-age-loosens",
+		file: "internal/gateway/accounts.go",
+		old:  `		return min(*a.wants.MaxAge, a.bank.Accounts.FreshFor)
+`, new: `		return *a.wants.MaxAge
+`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-kept-too-long",
+		file: "internal/gateway/accounts.go",
+		old:  `	if entry == nil || a.age(entry) >= a.bank.Accounts.KeepFor {`, new: `	if entry == nil {`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-every-request-its-own-call",
+		file: "internal/gateway/gateway.go",
+		old:  `	landed := g.flights.DoChan(name, func() (any, error) {`, new: `	landed := new(singleflight.Group).DoChan(name, func() (any, error) {`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-token-shared",
+		file: "internal/gateway/gateway.go",
+		old:  `	token := sha256.Sum256([]byte(q.Token.Reveal()))
+`, new: `	token := sha256.Sum256(nil)
+`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-waits-for-redis",
+		file: "internal/gateway/allowance.go",
+		old:  `redisAllowance = 100 * time.Millisecond`, new: `redisAllowance = 900 * time.Millisecond`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "breaker-counts-consents",
+		file: "internal/breaker/breaker.go",
+		old:  `	case canonical.ConsentExpired, canonical.ConsentInvalid, canonical.AccountUnknown,`, new: `	case canonical.ConsentExpired:
+		return failed
+	case canonical.ConsentInvalid, canonical.AccountUnknown,`,
+		packages: []string{"./internal/breaker"},
+	},
+	{
+		name: "breaker-never-opens",
+		file: "internal/breaker/breaker.go",
+		old:  `n.ConsecutiveFailures >= c.ConsecutiveFailures ||`, new: `false ||`,
+		packages: []string{"./internal/breaker"},
+	},
 }

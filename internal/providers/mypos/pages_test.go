@@ -223,22 +223,41 @@ func TestPagesFailClosed(t *testing.T) {
 
 // TestEveryPageNameIsRead holds each row of the table to its meaning.
 func TestEveryPageNameIsRead(t *testing.T) {
-	for name, m := range pageNames {
-		for _, spelled := range []string{name, strings.ToUpper(name), name[:1] + "_" + name[1:], name[:1] + "-" + name[1:]} {
-			first, second := map[string]int{"page": 1}, map[string]int{"page": 2}
-			switch m {
-			case pageNumber:
-				first, second = map[string]int{spelled: 1, "total": 3}, map[string]int{spelled: 2, "total": 3}
-			case pageSize, totalPages:
-				first[spelled], second[spelled] = 2, 2
-			case totalCount, someCount:
-				first[spelled], second[spelled] = 3, 3
-			}
-			b := &book{pages: script(leaf(1, 2, object(first)), leaf(3, 3, object(second)))}
-			got, err := serve(t, b, nil).Accounts(t.Context(), testQuery())
-			if err != nil || len(got) != 3 || len(b.asked) != 2 {
-				t.Errorf("%s: %d accounts in %d calls, %v", spelled, len(got), len(b.asked), err)
-			}
+	rows := 0
+	for m, names := range map[meaning]string{
+		pageSize:   "pagesize size perpage limit itemsperpage",
+		pageNumber: "page currentpage pagenumber current number",
+		totalCount: "total totalcount totalelements totalitems totalresults totalrecords",
+		totalPages: "totalpages pages pagecount",
+		someCount:  "count",
+	} {
+		for _, name := range strings.Fields(names) {
+			rows++
+			readsPageName(t, name, m)
+		}
+	}
+	if rows != len(pageNames) {
+		t.Errorf("%d rows are tested, of %d", rows, len(pageNames))
+	}
+}
+
+// readsPageName reads three accounts on two pages, however the name is spelled.
+func readsPageName(t *testing.T, name string, m meaning) {
+	t.Helper()
+	for _, spelled := range []string{name, strings.ToUpper(name), name[:1] + "_" + name[1:], name[:1] + "-" + name[1:]} {
+		first, second := map[string]int{"page": 1}, map[string]int{"page": 2}
+		switch m {
+		case pageNumber:
+			first, second = map[string]int{spelled: 1, "total": 3}, map[string]int{spelled: 2, "total": 3}
+		case pageSize, totalPages:
+			first[spelled], second[spelled] = 2, 2
+		case totalCount, someCount:
+			first[spelled], second[spelled] = 3, 3
+		}
+		b := &book{pages: script(leaf(1, 2, object(first)), leaf(3, 3, object(second)))}
+		got, err := serve(t, b, nil).Accounts(t.Context(), testQuery())
+		if err != nil || len(got) != 3 || len(b.asked) != 2 {
+			t.Errorf("%s: %d accounts in %d calls, %v", spelled, len(got), len(b.asked), err)
 		}
 	}
 }

@@ -277,8 +277,8 @@ func testBrokenAnswers(t *testing.T, s Subject) {
 				q := r.attended()
 				size, err := read(q)
 				failed(t, answer.want, q, size, err)
-				if r.front.arrived != 1 {
-					t.Errorf("%d requests arrived", r.front.arrived)
+				if r.front.count() != 1 {
+					t.Errorf("%d requests arrived", r.front.count())
 				}
 			})
 		})
@@ -331,7 +331,7 @@ func testSlow(t *testing.T, s Subject) {
 	if took := time.Since(began); took > timeout+500*time.Millisecond {
 		t.Errorf("%d accounts took %v, %v", len(all), took, err)
 	}
-	if r.front.arrived > 1 {
+	if r.front.count() > 1 {
 		failed(t, canonical.ProviderTimeout, q, len(all), err)
 	}
 }
@@ -344,8 +344,8 @@ func testLost(t *testing.T, s Subject) {
 		q, used := r.alone(), r.used(t, s.Query)
 		size, err := read(q)
 		failed(t, canonical.ProviderError, q, size, err)
-		if r.front.arrived != 1 || r.used(t, q) != used+1 {
-			t.Errorf("%d arrived, %d counted, want 1 and 1", r.front.arrived, r.used(t, q)-used)
+		if r.front.count() != 1 || r.used(t, q) != used+1 {
+			t.Errorf("%d arrived, %d counted, want 1 and 1", r.front.count(), r.used(t, q)-used)
 		}
 	})
 }

@@ -116,6 +116,13 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.ServeHTTP(w, r)
 }
 
+// count is how many requests arrived since the last with.
+func (f *front) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.arrived
+}
+
 func newRig(t *testing.T, s Subject) *rig {
 	t.Helper()
 	r := &rig{ledger: aspspsim.NewLedger(time.Now), subject: s}

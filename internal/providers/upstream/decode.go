@@ -56,7 +56,7 @@ func walk(tokens *json.Decoder, depth int) error {
 			if err != nil {
 				return canonical.InvalidResponse("body is not JSON")
 			}
-			folded := strings.ToLower(name.(string))
+			folded := strings.ToLower(strings.ToUpper(name.(string))) // as encoding/json folds: ſ is s
 			if seen[folded] {
 				return canonical.InvalidResponse("a member stands twice in one object")
 			}

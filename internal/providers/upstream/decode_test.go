@@ -24,6 +24,7 @@ func TestDecode(t *testing.T) {
 		{"garbage after", `{}x`, false},
 		{"duplicate", `{"a":1,"a":2}`, false},
 		{"duplicate but for case", `{"a":1,"A":2}`, false},
+		{"duplicate but for a long s", `{"resourceId":"a","reſourceId":"b"}`, false},
 		{"duplicate inside", `{"x":[{"a":1,"a":2}]}`, false},
 		{"not UTF-8", "{\"a\":\"\xff\"}", false},
 		{"NaN", `{"n": NaN}`, false},

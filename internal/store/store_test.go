@@ -1,0 +1,157 @@
+package store_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
+)
+
+func TestPrefix(t *testing.T) {
+	seen := map[string][]string{}
+	for _, owner := range [][]string{
+		{}, {""}, {"", ""}, {"a"}, {"a", ""}, {"", "a"}, {"ab"}, {"a", "b"}, {"a:b"}, {"a\x00b"}, {"}", "{"}, {"{}"},
+	} {
+		for _, kind := range []string{"one", "two"} {
+			name := store.Prefix(kind, owner...)
+			if before, ok := seen[name]; ok {
+				t.Errorf("%q and %q have one name", before, owner)
+			}
+			seen[name] = owner
+			if !strings.HasPrefix(name, "ais:1:"+kind+":{") || !strings.HasSuffix(name, "}:") || strings.Count(name, "{") != 1 {
+				t.Errorf("%q", name)
+			}
+		}
+	}
+}
+
+// works opens Redis as configured and uses it as counter and cache do.
+func works(t *testing.T, c config.Redis) {
+	t.Helper()
+	s, err := store.Open(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	prefix := store.Prefix("test", "x")
+	script := redis.NewScript("redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000) return redis.call('GET', KEYS[2])")
+	if err := s.Cache.Set(t.Context(), prefix+"b", "there", time.Minute).Err(); err != nil {
+		t.Error(err)
+	}
+	if got, err := script.Run(t.Context(), s.Counter, []string{prefix + "a", prefix + "b"}, 1).Text(); got != "there" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if got, err := s.Cache.MGet(t.Context(), prefix+"a", prefix+"b").Result(); err != nil || len(got) != 2 || got[0] != "1" {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestModes(t *testing.T) {
+	t.Run("embedded", func(t *testing.T) { works(t, config.Redis{Mode: config.Embedded}) })
+	t.Run("standalone", func(t *testing.T) {
+		works(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}})
+	})
+	t.Run("password", func(t *testing.T) {
+		server := redistest.Start(t, "--requirepass", "open sesame")
+		c := config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, PasswordFile: config.FileOf([]byte("open sesame\n"))}
+		works(t, c)
+		c.PasswordFile = config.FileOf([]byte("open barley"))
+		s, err := store.Open(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if s.Ping(t.Context()) == nil {
+			t.Error("let in with a wrong password")
+		}
+	})
+	t.Run("cluster", func(t *testing.T) {
+		server := redistest.Start(t, "--cluster-enabled", "yes")
+		node := redis.NewClient(&redis.Options{Addr: server.Addr})
+		defer node.Close()
+		if err := node.Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err(); err != nil {
+			t.Fatal(err)
+		}
+		for node.ClusterInfo(t.Context()).Val(); !strings.Contains(node.ClusterInfo(t.Context()).Val(), "cluster_state:ok"); {
+			time.Sleep(10 * time.Millisecond)
+		}
+		works(t, config.Redis{Mode: config.Cluster, Addresses: []string{server.Addr}})
+	})
+	t.Run("sentinel", func(t *testing.T) {
+		works(t, config.Redis{Mode: config.Sentinel, Addresses: []string{sentinel(t, redistest.Start(t).Addr)}, MasterName: "ais"})
+	})
+}
+
+// sentinel runs a sentinel that watches over a primary, and returns its address.
+func sentinel(t *testing.T, primary string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	host, port, err := net.SplitHostPort(primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, own, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("bind 127.0.0.1\nport %s\nsentinel monitor ais %s %s 1\n", own, host, port)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("redis-server", file, "--sentinel")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		conn, err := net.Dial("tcp", address)
+		if err == nil {
+			conn.Close()
+			return address
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the sentinel does not listen")
+		}
+	}
+}
+
+func TestEmbeddedExpires(t *testing.T) {
+	s, err := store.Open(config.Redis{Mode: config.Embedded})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Cache.Set(t.Context(), "k", 1, 200*time.Millisecond).Err(); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	if n := s.Cache.Exists(t.Context(), "k").Val(); n != 1 {
+		t.Error("gone before its time")
+	}
+	time.Sleep(300 * time.Millisecond)
+	if n := s.Counter.Exists(t.Context(), "k").Val(); n != 0 {
+		t.Error("outlived its time")
+	}
+}
