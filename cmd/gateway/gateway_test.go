@@ -374,6 +374,27 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
+// With an embedded Redis, nothing of Redis or the cache need be configured.
+func TestEmbeddedNeedsNoKey(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	text, err := os.ReadFile(w.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = regexp.MustCompile(`(?m)^(redis|cache): .*$`).ReplaceAll(text, nil)
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(file, append(text, "redis: {mode: embedded}\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := serve(t, file)
+	for _, want := range []string{"ais-gateway; fwd=miss; stored", "ais-gateway; hit; ttl=600"} {
+		resp, body := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
+		if got := resp.Header.Get("Cache-Status"); got != want && got != "ais-gateway; hit; ttl=599" {
+			t.Errorf("%q, want %q\n%s", got, want, body)
+		}
+	}
+}
+
 // A port that is taken is said, and nothing is left running.
 func TestPortTaken(t *testing.T) {
 	w := world(t, sandbox.Options{})

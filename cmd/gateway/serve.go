@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -96,7 +97,14 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	for _, a := range c.ASPSPs {
 		policies[a.ID] = a.Unattended
 	}
-	lists, err := cache.New(p.store.Cache, c.Cache.Keys())
+	keys := c.Cache.Keys()
+	if len(keys) == 0 { // an embedded Redis ends with the process, and so may its key
+		keys = [][]byte{make([]byte, 32)}
+		if _, err := rand.Read(keys[0]); err != nil {
+			return nil, err
+		}
+	}
+	lists, err := cache.New(p.store.Cache, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +131,7 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 func (p *program) server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: p.patience,
-		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, DisableGeneralOptionsHandler: true,
 		ErrorLog: slog.NewLogLogger(quiet{p.log.Handler()}, slog.LevelWarn),
 	}
 }

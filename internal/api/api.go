@@ -43,6 +43,8 @@ type Gateway interface {
 	Ledger
 }
 
+var _ Gateway = (*gateway.Gateway)(nil)
+
 // An Observer is told of every request, for traces and metrics. The context that it returns is the one of all
 // that is done for the request; its function is called once, when the request has been answered.
 type Observer interface {

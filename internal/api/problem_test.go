@@ -1,16 +1,21 @@
 package api_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"ais-gateway/internal/api"
 	"ais-gateway/internal/canonical"
 )
 
@@ -200,5 +205,28 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 				t.Errorf("asked %v", s.gateway.asked)
 			}
 		})
+	}
+}
+
+// TestTargetsWithoutPath sends what net/http hands on although it has no path.
+func TestTargetsWithoutPath(t *testing.T) {
+	server := httptest.NewUnstartedServer(api.New(settings(good(), io.Discard)))
+	server.Config.DisableGeneralOptionsHandler = true // else net/http answers OPTIONS * by itself
+	server.Start()
+	defer server.Close()
+	for _, line := range []string{"OPTIONS * HTTP/1.1", "CONNECT bank.example:443 HTTP/1.1", "GET http://bank.example HTTP/1.1"} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "%s\r\nHost: bank.example\r\n\r\n", line)
+		got, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		if got.StatusCode != http.StatusNotFound || got.Header.Get("X-Request-ID") == "" {
+			t.Errorf("%s: answered %s", line, got.Status)
+		}
 	}
 }

@@ -137,6 +137,7 @@ func settings(f *fake, log io.Writer) api.Config {
 	return api.Config{
 		Gateway: f,
 		Clients: []config.APIKey{
+			{Name: "empty", SHA256: digest("")}, // no key is not a key
 			{Name: "another", SHA256: digest("key-of-another")},
 			{Name: "all", SHA256: digest(allScope), Scopes: []string{config.ScopeAccounts, config.ScopeBalances}},
 			{Name: "nothing", SHA256: digest(noScope)},

@@ -154,8 +154,8 @@ func Access(s unattended.State) any {
 	answer := access{
 		Limit: s.Limit, Used: s.Used, Remaining: s.Remaining, Unit: string(s.Unit), Window: s.Window.String(),
 	}
-	if s.Remaining == 0 {
-		answer.NextSlotAt = moment(s.NextAt)
+	if s.Remaining == 0 && !s.NextAt.IsZero() {
+		answer.NextSlotAt = moment(s.NextAt.Add(time.Second - 1).Truncate(time.Second)) // never too early
 	}
 	return answer
 }
@@ -181,7 +181,7 @@ func ofNamed(b canonical.AccountBalances) *named {
 }
 
 func ofFreshness(f gateway.Freshness) freshness {
-	return freshness{string(f.Source), stamp(f.FetchedAt), wholeAge(f), f.Stale, string(f.StaleReason)}
+	return freshness{string(f.Source), stamp(f.FetchedAt.Truncate(time.Millisecond)), wholeAge(f), f.Stale, string(f.StaleReason)}
 }
 
 // stamp is RFC 3339 in UTC, with a fraction only where there is one.

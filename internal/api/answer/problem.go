@@ -84,8 +84,8 @@ var verdicts = map[canonical.Kind]verdict{
 	},
 	canonical.ProviderThrottled: {
 		status: http.StatusTooManyRequests, action: retryLater, title: "The provider is asked too often",
-		detail: "The provider limits how often the gateway may call it. Repeat the call later, after Retry- " +
-			"After if it is given.",
+		detail: "The provider limits how often the gateway may call it. Repeat the call later, after " +
+			"Retry-After if it is given.",
 	},
 	canonical.InternalError: {
 		status: http.StatusInternalServerError, action: contactSupport, title: "A fault of the gateway",

@@ -5,15 +5,10 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers/upstream"
 )
-
-// maxID is how many characters a resourceId may have, by OBC's pages.
-const maxID = 256
 
 // What is sent. OBC refuses members that its pages do not list, and nulls.
 type (
@@ -171,7 +166,7 @@ func (w *wireAccount) account() (canonical.Account, error) {
 	switch {
 	case w == nil:
 		return canonical.Account{}, canonical.InvalidResponse("an account is null")
-	case !addressable(w.ResourceID):
+	case !upstream.Addressable(w.ResourceID):
 		return canonical.Account{}, canonical.InvalidResponse("a resourceId is missing, too long or cannot be addressed")
 	case w.Currency != "" && !canonical.ValidCurrency(w.Currency):
 		return canonical.Account{}, canonical.InvalidResponse("an account's currency is not three capital letters")
@@ -222,14 +217,6 @@ func (w *wireBalance) balance() (canonical.Balance, error) {
 		Type:         canonical.ParseBalanceType(w.Type, balanceWords),
 		ProviderType: w.Type, Amount: amount, ReferenceTime: at,
 	}, nil
-}
-
-// addressable reports whether an id can be sent back to the provider, and put into a path of the API, as the
-// same text. JSON's broken surrogates have become replacement characters by now.
-func addressable(id string) bool {
-	n := utf8.RuneCountInString(id)
-	return n >= 1 && n <= maxID && id != "." && id != ".." &&
-		!strings.ContainsFunc(id, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError })
 }
 
 // dateTime is the page's "YYYY-MM-DDThh:mm:ssTZD" with the fraction that the sandbox sends; TZD also without

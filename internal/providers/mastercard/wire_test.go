@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers/upstream"
 )
 
 func file(t testing.TB, name string) []byte {
@@ -326,7 +327,7 @@ func FuzzAccounts(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for _, a := range accounts {
-			if seen[a.ID] || !addressable(a.ID) || a.Currency != "" && !canonical.ValidCurrency(a.Currency) || len(a.Type) != 4 {
+			if seen[a.ID] || !upstream.Addressable(a.ID) || a.Currency != "" && !canonical.ValidCurrency(a.Currency) || len(a.Type) != 4 {
 				t.Fatalf("%+v was accepted", a)
 			}
 			if (a.Identification.Scheme == "") != (a.Identification.Value == "") {

@@ -13,6 +13,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // paper answers every call with the same body, and passes refusals to the adapter as the wire does. Fuzzing
@@ -75,7 +76,7 @@ func FuzzAccounts(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for _, a := range got {
-			if !addressable(a.ID) || seen[a.ID] {
+			if !upstream.Addressable(a.ID) || seen[a.ID] {
 				t.Errorf("id %q is unusable or twice", a.ID)
 			}
 			seen[a.ID] = true

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -26,9 +24,6 @@ const (
 	routeAccounts = "/v1/accounts"
 	routeBalances = "/v1/accounts/{accountNumber}/balances"
 )
-
-// maxText bounds an account number in characters.
-const maxText = 256
 
 type adapter struct {
 	base    *url.URL
@@ -102,7 +97,7 @@ func (a *adapter) Accounts(ctx context.Context, q canonical.Query) ([]canonical.
 // Balances reads the balances of one account.
 func (a *adapter) Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error) {
 	faults := a.Check(q)
-	if !addressable(accountID) {
+	if !upstream.Addressable(accountID) {
 		faults = append(faults, canonical.Fault{In: "path", Name: "accountId", Detail: "cannot be an account's identifier"})
 	}
 	if faults != nil {
@@ -164,12 +159,6 @@ func (a *adapter) header(q canonical.Query) http.Header {
 
 func formatError(faults ...canonical.Fault) *canonical.Error {
 	return &canonical.Error{Kind: canonical.FormatError, Origin: canonical.OriginGateway, Faults: faults}
-}
-
-// addressable reports whether an account number can stand in a path as one segment.
-func addressable(id string) bool {
-	return id != "" && id != "." && id != ".." && utf8.ValidString(id) &&
-		utf8.RuneCountInString(id) <= maxText && !strings.ContainsFunc(id, unicode.IsControl)
 }
 
 // printable reports whether s can stand in a header (RFC 9110, section 5.5) as plain ASCII.

@@ -47,7 +47,6 @@ var telling = []canonical.Kind{
 var (
 	statuses = map[int]canonical.Kind{
 		http.StatusUnauthorized:       canonical.ConsentInvalid,
-		http.StatusForbidden:          canonical.ProviderRejected,
 		http.StatusTooManyRequests:    canonical.ProviderThrottled,
 		http.StatusServiceUnavailable: canonical.ProviderUnavailable,
 		http.StatusGatewayTimeout:     canonical.ProviderTimeout,

@@ -75,6 +75,7 @@ func TestRefusals(t *testing.T) {
 		{name: "format error", status: 400, body: tpp("FORMAT_ERROR"), want: canonical.ProviderRejected, code: "FORMAT_ERROR"},
 		{name: "service blocked", status: 403, body: tpp("SERVICE_BLOCKED"), want: canonical.ProviderError, code: "SERVICE_BLOCKED"},
 		{name: "internal error", status: 500, body: tpp("INTERNAL_SERVER_ERROR"), want: canonical.ProviderError, code: "INTERNAL_SERVER_ERROR"},
+		{name: "internal error at 403", status: 403, body: tpp("INTERNAL_SERVER_ERROR"), want: canonical.ProviderError, code: "INTERNAL_SERVER_ERROR"},
 		{name: "unavailable at 500", status: 500, body: tpp("SERVICE_UNAVAILABLE"), want: canonical.ProviderUnavailable, code: "SERVICE_UNAVAILABLE"},
 		{name: "generic code at 429", status: 429, body: tpp("SERVICE_UNAVAILABLE"), want: canonical.ProviderThrottled, code: "SERVICE_UNAVAILABLE"},
 		{name: "generic code at 503", status: 503, body: tpp("INTERNAL_SERVER_ERROR"), want: canonical.ProviderUnavailable, code: "INTERNAL_SERVER_ERROR"},

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // balanceTypes are the provider's words for a balance, in lower case: its own, and Berlin Group's, on whose
@@ -53,7 +54,7 @@ func (w *wireAccount) account() (canonical.Account, error) {
 	switch {
 	case w == nil:
 		return canonical.Account{}, canonical.InvalidResponse("an account is null")
-	case !addressable(w.AccountNumber):
+	case !upstream.Addressable(w.AccountNumber):
 		return canonical.Account{}, canonical.InvalidResponse("an account has no number that it can be asked for by")
 	case w.Currency != "" && !canonical.ValidCurrency(w.Currency):
 		return canonical.Account{}, canonical.InvalidResponse("an account's currency is not three capital letters")

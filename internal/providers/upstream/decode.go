@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"ais-gateway/internal/canonical"
@@ -84,6 +85,19 @@ func URL(base *url.URL, segments ...string) *url.URL {
 	}
 	u.Path, u.RawPath = plain, escaped
 	return &u
+}
+
+// maxID is how many characters an account's identifier may have: Mastercard's pages say so of resourceId, and the
+// gateway's contract of accountId.
+const maxID = 256
+
+// Addressable reports whether an account's identifier, as a provider gave it, can be asked for again as the same
+// text: in a body, as a segment of the provider's path, and in the gateway's own. JSON's broken surrogates have
+// become replacement characters by now.
+func Addressable(id string) bool {
+	n := utf8.RuneCountInString(id)
+	return n >= 1 && n <= maxID && id != "." && id != ".." && utf8.ValidString(id) &&
+		!strings.ContainsFunc(id, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError })
 }
 
 // SameRequest reports that an echoed request id is the one that was sent, or is missing. UUIDs are compared

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -133,6 +134,7 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 	}
 	own, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
+	own = context.WithValue(own, departure{}, deadline)
 	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
 	// Given back even if the read's own time has run out; where that fails, the call stays counted.
 	if !connected && slot.GiveBack(context.WithoutCancel(ctx)) == nil {
@@ -259,7 +261,7 @@ func broken(ctx context.Context, connected bool, err error) *canonical.Error {
 			Kind: canonical.ProviderUnavailable, Origin: canonical.OriginProvider,
 			Detail: "no connection to the provider", RetryAfter: defaultRetryAfter,
 		}
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, os.ErrDeadlineExceeded):
 		return ended(ctx)
 	case unreadable(err):
 		return canonical.InvalidResponse("the answer is no readable HTTP")
@@ -311,6 +313,7 @@ func attendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
 // there is no reused one whose death would make net/http try again.
 func unattendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
 	t := transport(cfg, c)
+	t.DialContext = punctually(t.DialContext, cfg.Now)
 	t.DisableKeepAlives = true
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)

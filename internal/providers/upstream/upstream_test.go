@@ -484,6 +484,17 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
+// A process that was stopped between counting and sending sends nothing when it wakes up too late.
+func TestNothingLeavesTooLate(t *testing.T) {
+	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the call left after its time") })
+	r, q := newRig(t, nil, nil), alone()
+	late := upstream.New(upstream.Config{Timeout: timeout, Counter: r.counter, Now: func() time.Time { return time.Now().Add(timeout) }})
+	_, err := late.Client(providers.ClientConfig{Refusal: refusal}).Read(t.Context(), q, post(t, s.URL))
+	if kind(err) != canonical.ProviderTimeout || r.used(t, q) != 1 {
+		t.Errorf("got %v, %d counted", err, r.used(t, q))
+	}
+}
+
 func TestSigningFailureCostsNothing(t *testing.T) {
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("sent unsigned") })
 	r, q := newRig(t, nil, func(*http.Request, []byte) error { return errors.New("no key") }), alone()
