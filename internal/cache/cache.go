@@ -24,8 +24,12 @@ var (
 	finishScript = redis.NewScript(finishSource)
 )
 
-// noteFor is how long the outcome of a shared call stands for those who wait for it.
-const noteFor = 10 * time.Second
+const (
+	// noteFor is how long the outcome of a shared call stands for those who wait for it.
+	noteFor = 10 * time.Second
+	// epochFor is how long it is known that a list was forgotten: longer than any call may be under way.
+	epochFor = 24 * time.Hour
+)
 
 // A Cache is a place for account lists. It is safe for concurrent use.
 type Cache struct {
@@ -47,15 +51,6 @@ type Key struct{ Client, ASPSP, Consent string }
 
 func (k Key) prefix() string { return store.Prefix("accounts", k.Client, k.ASPSP, k.Consent) }
 
-// A Lane separates calls for one list that do not share their outcome: attended ones from unattended ones.
-type Lane string
-
-// The lanes.
-const (
-	Attended   Lane = "attended"
-	Unattended Lane = "unattended"
-)
-
 // An Entry is a list that was fetched.
 type Entry struct {
 	Accounts  []canonical.Account
@@ -75,34 +70,41 @@ func (c *Cache) Get(ctx context.Context, k Key) (*Entry, error) {
 	return c.open(name, value), nil
 }
 
-// Forget drops the list, and the leases of calls that are under way, so that none of them brings it back.
+// Forget drops the list, and begins a new epoch, so that no call which is under way brings it back.
 func (c *Cache) Forget(ctx context.Context, k Key) error {
 	p := k.prefix()
-	return c.rdb.Del(ctx, p+"list", p+"lease:"+string(Attended), p+"lease:"+string(Unattended)).Err()
+	pipe := c.rdb.Pipeline()
+	pipe.Set(ctx, p+"epoch", uuid.NewString(), epochFor)
+	pipe.Del(ctx, p+"list")
+	_, err := pipe.Exec(ctx)
+	return err
 }
 
 // A Lease is the right to make the one call for a list, or the knowledge of who has it.
 type Lease struct {
 	Held   bool // by the one who asked; else by another
 	key    Key
-	lane   Lane
+	lane   string
 	holder string
+	epoch  string // in which it was asked for
 }
 
 // Acquire asks for the right to make the call, for ttl at most, and in the same step reads what is kept: a call
-// that ended just before is seen. A holder that dies loses its lease after ttl.
-func (c *Cache) Acquire(ctx context.Context, k Key, lane Lane, ttl time.Duration) (Lease, *Entry, error) {
+// that ended just before is seen. Calls of different lanes do not share their outcome. A holder that dies loses
+// its lease after ttl.
+func (c *Cache) Acquire(ctx context.Context, k Key, lane string, ttl time.Duration) (Lease, *Entry, error) {
 	p := k.prefix()
 	lease := Lease{key: k, lane: lane, holder: uuid.NewString()}
 	pipe := c.rdb.Pipeline()
-	pipe.SetNX(ctx, p+"lease:"+string(lane), lease.holder, ttl)
-	holder := pipe.Get(ctx, p+"lease:"+string(lane))
+	pipe.SetNX(ctx, p+"lease:"+lane, lease.holder, ttl)
+	holder := pipe.Get(ctx, p+"lease:"+lane)
+	epoch := pipe.Get(ctx, p+"epoch")
 	list := pipe.Get(ctx, p+"list")
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return Lease{}, nil, err
 	}
 	lease.Held = holder.Val() == lease.holder
-	lease.holder = holder.Val()
+	lease.holder, lease.epoch = holder.Val(), epoch.Val()
 	return lease, c.open(p+"list", []byte(list.Val())), nil
 }
 
@@ -123,7 +125,7 @@ type Result struct {
 }
 
 // Finish gives a held lease back and leaves the result for those who wait. held is false if the lease had run
-// out or the list was forgotten meanwhile: then nothing was changed.
+// out or the list was forgotten meanwhile: then the result goes nowhere.
 func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (held bool, err error) {
 	p := l.key.prefix()
 	var value []byte
@@ -132,9 +134,9 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (held bool, err e
 			return false, err
 		}
 	}
-	keys := []string{p + "lease:" + string(l.lane), p + "list", p + "note:" + l.holder}
-	err = finishScript.Run(ctx, c.rdb, keys, l.holder, value, r.KeepFor.Milliseconds(), r.Forget,
-		marshal(r.Failure), noteFor.Milliseconds()).Err()
+	keys := []string{p + "lease:" + l.lane, p + "list", p + "note:" + l.holder, p + "epoch"}
+	err = finishScript.Run(ctx, c.rdb, keys, l.holder, l.epoch, value, r.KeepFor.Milliseconds(), r.Forget,
+		epochFor.Milliseconds(), marshal(r.Failure), noteFor.Milliseconds()).Err()
 	if errors.Is(err, redis.Nil) {
 		return false, nil
 	}
@@ -144,7 +146,7 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (held bool, err e
 // Outcome looks at what became of the call whose lease another holds.
 func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	p := l.key.prefix()
-	values, err := c.rdb.MGet(ctx, p+"note:"+l.holder, p+"lease:"+string(l.lane), p+"list").Result()
+	values, err := c.rdb.MGet(ctx, p+"note:"+l.holder, p+"lease:"+l.lane, p+"list").Result()
 	if err != nil {
 		return Outcome{}, err
 	}

@@ -21,7 +21,11 @@ import (
 	"ais-gateway/internal/store"
 )
 
-const ttl = 5 * time.Second
+const (
+	ttl        = 5 * time.Second
+	attended   = "attended"
+	unattended = "unattended"
+)
 
 func newKey(t *testing.T) []byte {
 	t.Helper()
@@ -77,7 +81,7 @@ func entry() *cache.Entry {
 // put stores an entry as a call does that was made under a lease.
 func put(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
 	t.Helper()
-	lease, _, err := c.Acquire(t.Context(), k, cache.Attended, ttl)
+	lease, _, err := c.Acquire(t.Context(), k, attended, ttl)
 	if err != nil || !lease.Held {
 		t.Fatalf("lease %+v, %v", lease, err)
 	}
@@ -136,7 +140,7 @@ func TestExpires(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newOwner()
-			lease, _, err := c.Acquire(t.Context(), k, cache.Attended, ttl)
+			lease, _, err := c.Acquire(t.Context(), k, attended, ttl)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -257,7 +261,7 @@ func TestLeaseIsOnes(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 50 {
 				wg.Go(func() {
-					lease, _, err := c.Acquire(context.Background(), k, cache.Unattended, ttl)
+					lease, _, err := c.Acquire(context.Background(), k, unattended, ttl)
 					if err != nil {
 						t.Error(err)
 					}
@@ -270,7 +274,7 @@ func TestLeaseIsOnes(t *testing.T) {
 			if held.Load() != 1 {
 				t.Errorf("%d hold the lease", held.Load())
 			}
-			if lease, _, err := c.Acquire(t.Context(), k, cache.Attended, ttl); err != nil || !lease.Held {
+			if lease, _, err := c.Acquire(t.Context(), k, attended, ttl); err != nil || !lease.Held {
 				t.Errorf("the other lane: %+v, %v", lease, err)
 			}
 		})
@@ -281,12 +285,12 @@ func TestLeaseEndsWithItsHolder(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newOwner()
-			dead, _, err := c.Acquire(t.Context(), k, cache.Attended, 100*time.Millisecond)
+			dead, _, err := c.Acquire(t.Context(), k, attended, 100*time.Millisecond)
 			if err != nil || !dead.Held {
 				t.Fatal(dead, err)
 			}
 			time.Sleep(300 * time.Millisecond)
-			next, _, err := c.Acquire(t.Context(), k, cache.Attended, ttl)
+			next, _, err := c.Acquire(t.Context(), k, attended, ttl)
 			if err != nil || !next.Held {
 				t.Fatalf("the lease outlives its holder: %+v, %v", next, err)
 			}
@@ -322,11 +326,11 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 			t.Run(name+" "+tt.name, func(t *testing.T) {
 				c, k := newCache(t, rdb, newKey(t)), newOwner()
 				put(t, c, k, entry())
-				lease, _, err := c.Acquire(t.Context(), k, cache.Unattended, ttl)
+				lease, _, err := c.Acquire(t.Context(), k, unattended, ttl)
 				if err != nil {
 					t.Fatal(err)
 				}
-				waiting, kept, err := c.Acquire(t.Context(), k, cache.Unattended, ttl)
+				waiting, kept, err := c.Acquire(t.Context(), k, unattended, ttl)
 				if err != nil || waiting.Held || kept == nil {
 					t.Fatalf("%+v, %v, %v", waiting, kept, err)
 				}
@@ -355,7 +359,7 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 func TestForgottenStaysForgotten(t *testing.T) {
 	rdb := open(t, config.Redis{Mode: config.Embedded})
 	c, k := newCache(t, rdb, newKey(t)), newOwner()
-	lease, _, err := c.Acquire(t.Context(), k, cache.Unattended, ttl)
+	lease, _, err := c.Acquire(t.Context(), k, unattended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,12 +377,43 @@ func TestForgottenStaysForgotten(t *testing.T) {
 	}
 }
 
+// A definite no that one call gets also stops those of other lanes from bringing the list back.
+func TestDefiniteNoStopsOtherLanes(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			slow, _, err := c.Acquire(t.Context(), k, attended, ttl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			quick, _, err := c.Acquire(t.Context(), k, unattended, ttl)
+			if err != nil || !quick.Held {
+				t.Fatal(quick, err)
+			}
+			no := cache.Result{Failure: canonical.Fail(canonical.ConsentInvalid, ""), Forget: true}
+			if held, err := c.Finish(t.Context(), quick, no); err != nil || !held {
+				t.Fatal(held, err)
+			}
+			if held, err := c.Finish(t.Context(), slow, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || held {
+				t.Errorf("held %t, %v", held, err)
+			}
+			if mustGet(t, c, k) != nil {
+				t.Error("an older call brought the list back")
+			}
+			put(t, c, k, entry()) // a call that begins later may
+			if mustGet(t, c, k) == nil {
+				t.Error("nothing is kept any more")
+			}
+		})
+	}
+}
+
 func TestRedisGoneIsAnError(t *testing.T) {
 	c, k := newCache(t, open(t, config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:1"}}), newKey(t)), newOwner()
 	if _, err := c.Get(t.Context(), k); err == nil {
 		t.Error("get: no error")
 	}
-	if _, _, err := c.Acquire(t.Context(), k, cache.Attended, ttl); err == nil {
+	if _, _, err := c.Acquire(t.Context(), k, attended, ttl); err == nil {
 		t.Error("acquire: no error")
 	}
 	if _, err := c.Outcome(t.Context(), cache.Lease{}); err == nil {

@@ -1,14 +1,19 @@
--- Gives a lease back with its result, if it is still held. KEYS: lease, list, note. ARGV: holder, the list or "",
--- how long it is kept (ms), whether what was kept must go, the note, how long that stands (ms). Answers nil if
--- the lease is no longer held.
+-- Gives a lease back with its result, if it is still held and the list was not forgotten since. KEYS: lease, list,
+-- note, epoch. ARGV: holder, epoch in which the lease was given, the list or "", how long it is kept (ms), whether
+-- what was kept must go, how long that is known (ms), the note, how long it stands (ms). Answers nil if the result
+-- goes nowhere.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return false
 end
-if ARGV[2] ~= '' then
-  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
-elseif ARGV[4] == '1' then
-  redis.call('DEL', KEYS[2])
-end
-redis.call('SET', KEYS[3], ARGV[5], 'PX', ARGV[6])
 redis.call('DEL', KEYS[1])
+if (redis.call('GET', KEYS[4]) or '') ~= ARGV[2] then
+  return false
+end
+if ARGV[3] ~= '' then
+  redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
+elseif ARGV[5] == '1' then
+  redis.call('DEL', KEYS[2])
+  redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[6])
+end
+redis.call('SET', KEYS[3], ARGV[7], 'PX', ARGV[8])
 return 1

@@ -24,7 +24,7 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 	case failure == nil && list.Cache.Hit && !list.Freshness.Stale:
 		list.Limit = <-beside
 	default:
-		list.Limit = g.limit(ctx, q, "", failure)
+		list.Limit = g.limit(ctx, allowance{spent: a.redis.spent}, q, "", failure)
 	}
 	return list, asError(failure)
 }
@@ -44,7 +44,7 @@ type ask struct {
 func (a *ask) limitBeside(ctx context.Context) <-chan *unattended.State {
 	beside := make(chan *unattended.State, 1)
 	if !a.q.Attended() {
-		go func() { beside <- a.g.limit(ctx, a.q, "", nil) }()
+		go func() { beside <- a.g.limit(ctx, allowance{}, a.q, "", nil) }()
 	}
 	return beside
 }
@@ -58,6 +58,9 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 		return a.fromCache(kept, NotStale), nil
 	}
 	fetched, failure, led := fly(ctx, a.g, a.bank, a.flight(), a.fetch)
+	if led {
+		a.redis = fetched.redis
+	}
 	if failure == nil {
 		return a.fromProvider(fetched, kept, led), nil
 	}
@@ -93,6 +96,7 @@ type fetched struct {
 	entry     cache.Entry
 	stored    bool
 	collapsed bool // it was another gateway's call
+	redis     allowance
 }
 
 // flight is the name under which equal asks share a call. One that demands a call does not share with one that
@@ -106,10 +110,15 @@ func (a *ask) flight() string {
 }
 
 // fetch gets the list by the one call that all gateways make for equal asks at once: its own, or another's. It
-// serves whoever shares the flight, so it has an allowance of its own; where Redis has already failed this ask,
-// it does without.
+// goes on with a copy of the allowance of the ask that leads it, which may be gone before it ends.
 func (a *ask) fetch(ctx context.Context) (fetched, *canonical.Error) {
-	redis := allowance{broken: a.redis.broken}
+	redis := a.redis
+	f, failure := a.obtain(ctx, &redis)
+	f.redis = redis
+	return f, failure
+}
+
+func (a *ask) obtain(ctx context.Context, redis *allowance) (fetched, *canonical.Error) {
 	for {
 		var lease cache.Lease
 		var kept *cache.Entry
@@ -122,12 +131,12 @@ func (a *ask) fetch(ctx context.Context) (fetched, *canonical.Error) {
 			entry, failure := a.call(ctx)
 			return fetched{entry: entry}, failure
 		case kept != nil && a.content(kept):
-			a.finish(ctx, &redis, lease, cache.Result{Entry: kept, KeepFor: a.bank.Accounts.KeepFor - a.age(kept)})
+			a.finish(ctx, redis, lease, cache.Result{Entry: kept, KeepFor: a.bank.Accounts.KeepFor - a.age(kept)})
 			return fetched{entry: *kept, collapsed: true}, nil
 		case lease.Held:
-			return a.lead(ctx, &redis, lease)
+			return a.lead(ctx, redis, lease)
 		}
-		outcome, ok := a.await(ctx, lease)
+		outcome, ok := a.await(ctx, redis, lease)
 		switch {
 		case ok && outcome.Failure != nil:
 			return fetched{}, outcome.Failure
@@ -149,7 +158,7 @@ func (a *ask) lead(ctx context.Context, redis *allowance, lease cache.Lease) (fe
 	}
 	held := a.finish(ctx, redis, lease, result)
 	if !held && result.Forget {
-		_ = new(allowance).spend(ctx, func(ctx context.Context) error {
+		_ = redis.spend(ctx, func(ctx context.Context) error {
 			return a.g.Config.Cache.Forget(ctx, keyOf(a.client, a.q))
 		})
 	}
@@ -178,8 +187,9 @@ func (a *ask) call(ctx context.Context) (cache.Entry, *canonical.Error) {
 	return entry, failure
 }
 
-// await waits for the end of another gateway's call. ok is false if there is no outcome to be had from it.
-func (a *ask) await(ctx context.Context, lease cache.Lease) (cache.Outcome, bool) {
+// await waits for the end of another gateway's call. ok is false if there is no outcome to be had from it. Looking
+// for it holds nobody up, and so costs nothing of the allowance; but a look that fails ends it.
+func (a *ask) await(ctx context.Context, redis *allowance, lease cache.Lease) (cache.Outcome, bool) {
 	for wait := pollFirst; ; wait = min(2*wait, pollLast) {
 		select {
 		case <-ctx.Done():
@@ -191,8 +201,12 @@ func (a *ask) await(ctx context.Context, lease cache.Lease) (cache.Outcome, bool
 			outcome, err = a.g.Config.Cache.Outcome(ctx, lease)
 			return err
 		})
-		if err != nil || !outcome.Held {
-			return outcome, err == nil && outcome.Done
+		if err != nil {
+			redis.broken = true
+			return cache.Outcome{}, false
+		}
+		if !outcome.Held {
+			return outcome, outcome.Done
 		}
 	}
 }
@@ -205,11 +219,13 @@ func (a *ask) content(kept *cache.Entry) bool {
 	return a.age(kept) < a.lifetime()
 }
 
-func (a *ask) lane() cache.Lane {
+// lane is equal for asks that may share a call across gateways, as their flight's name is within one.
+func (a *ask) lane() string {
+	kind := "unattended"
 	if a.q.Attended() {
-		return cache.Attended
+		kind = "attended"
 	}
-	return cache.Unattended
+	return kind + ":" + tokenHash(a.q)
 }
 
 // lifetime is how old a list may be that is answered without a call.

@@ -5,6 +5,7 @@ package gateway
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -124,7 +125,7 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 		return sheet, asError(failure)
 	}
 	sheet, failure, _ := fly(ctx, g, b, flightName("balances", client, q, account), read)
-	sheet.Limit = g.limit(ctx, q, account, failure)
+	sheet.Limit = g.limit(ctx, allowance{}, q, account, failure)
 	return sheet, asError(failure)
 }
 
@@ -202,13 +203,13 @@ func (g *Gateway) guard(ctx context.Context, b *bank, read func() error) *canoni
 	return failure
 }
 
-// limit reads where the unit stands after an answer, for the caller to be told. nil where it cannot be read.
-func (g *Gateway) limit(ctx context.Context, q canonical.Query, account string, failure *canonical.Error) *unattended.State {
+// limit reads where the unit stands after an answer, for the caller to be told. nil where it cannot be read in time.
+func (g *Gateway) limit(ctx context.Context, redis allowance, q canonical.Query, account string, failure *canonical.Error) *unattended.State {
 	if failure != nil && failure.Kind == canonical.CounterUnavailable {
 		return nil
 	}
 	var state *unattended.State
-	_ = new(allowance).spend(context.WithoutCancel(ctx), func(ctx context.Context) error {
+	_ = redis.spend(context.WithoutCancel(ctx), func(ctx context.Context) error {
 		s, err := g.UnattendedAccess(ctx, q, account)
 		if err == nil {
 			state = &s
@@ -249,8 +250,13 @@ func fly[T any](ctx context.Context, g *Gateway, b *bank, name string, call func
 // flightName is equal for requests that may share one call: same client, ASPSP, consent and user's token, both
 // attended or both not.
 func flightName(what, client string, q canonical.Query, more string) string {
-	token := sha256.Sum256([]byte(q.Token.Reveal()))
-	return fmt.Sprintf("%s %q %q %q %x %t %q", what, client, q.ASPSP, q.Consent, token, q.Attended(), more)
+	return fmt.Sprintf("%s %q %q %q %s %t %q", what, client, q.ASPSP, q.Consent, tokenHash(q), q.Attended(), more)
+}
+
+// tokenHash stands for the user's token where the token itself may not.
+func tokenHash(q canonical.Query) string {
+	hash := sha256.Sum256([]byte(q.Token.Reveal()))
+	return base64.RawURLEncoding.EncodeToString(hash[:])
 }
 
 func keyOf(client string, q canonical.Query) cache.Key {

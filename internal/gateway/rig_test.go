@@ -3,7 +3,9 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -246,3 +248,45 @@ func useUp(t *testing.T, g *gateway.Gateway, q canonical.Query) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// slowRedis is the address of a Redis that takes everything up late.
+func slowRedis(t *testing.T, address string, delay time.Duration) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", address)
+			if err != nil {
+				in.Close()
+				return
+			}
+			go func() {
+				defer in.Close()
+				_, _ = io.Copy(in, out)
+			}()
+			go func() {
+				defer out.Close()
+				buffer := make([]byte, 1<<16)
+				for {
+					n, err := in.Read(buffer)
+					if err != nil {
+						return
+					}
+					time.Sleep(delay)
+					if _, err := out.Write(buffer[:n]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}

@@ -118,8 +118,12 @@ func told(h http.Header) string {
 func (t *tour) accounts(ctx context.Context) error {
 	table := tabwriter.NewWriter(t, 0, 0, 2, ' ', 0)
 	var rows []string
-	for name, a := range map[string]access{"Wood Bank": t.wood, "myPOS": t.mypos} {
-		got, err := t.get(ctx, a, "/accounts")
+	for _, bank := range []struct {
+		name string
+		access
+	}{{"Wood Bank", t.wood}, {"myPOS", t.mypos}} {
+		name := bank.name
+		got, err := t.get(ctx, bank.access, "/accounts")
 		if err != nil {
 			return err
 		}

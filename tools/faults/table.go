@@ -399,7 +399,7 @@ var table = []fault{
 	{
 		name: "wire-body-unbounded",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `io.ReadAll(io.LimitReader(resp.Body, maxBody+1))`, new: `io.ReadAll(io.LimitReader(resp.Body, 4*maxBody))`,
+		old:  `	case len(a.Body) > maxBody:`, new: `	case false:`,
 		packages: []string{"./internal/providers/upstream"},
 	},
 	{
@@ -484,7 +484,7 @@ var table = []fault{
 	{
 		name: "counter-consent-in-clear",
 		file: "internal/store/name.go",
-		old:  `kind + ":{" + base64.RawURLEncoding.EncodeToString(hash.Sum(nil)) + "}:"`, new: `kind + ":{" + owner[len(owner)-1] + "}:"`,
+		old:  `kind + ":{" + base64.RawURLEncoding.EncodeToString(hash.Sum(nil)) + "}:"`, new: `kind + ":{" + owner[len(owner)-1] + base64.RawURLEncoding.EncodeToString(nil) + "}:"`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
@@ -524,9 +524,15 @@ var table = []fault{
 		packages: []string{"./internal/cache"},
 	},
 	{
-		name: "cache-forgotten-comes-back",
+		name: "cache-lost-lease-still-stores",
 		file: "internal/cache/finish.lua",
 		old:  `if redis.call('GET', KEYS[1]) ~= ARGV[1] then`, new: `if false then`,
+		packages: []string{"./internal/cache"},
+	},
+	{
+		name: "cache-forgotten-comes-back",
+		file: "internal/cache/finish.lua",
+		old:  `if (redis.call('GET', KEYS[4]) or '') ~= ARGV[2] then`, new: `if false then`,
 		packages: []string{"./internal/cache"},
 	},
 	{
@@ -540,11 +546,7 @@ var table = []fault{
 	{
 		name: "gateway-stale-hides-a-no",
 		file: "internal/gateway/answer.go",
-		old: `		return StaleWithoutCounter
-	case`, new: `		return StaleWithoutCounter
-	case canonical.ConsentInvalid:
-		return StaleWithoutProvider
-	case`,
+		old:  "	switch k {\n", new: "	if k == canonical.ConsentInvalid {\n		return StaleWithoutProvider\n	}\n	switch k {\n",
 		packages: []string{"./internal/gateway"},
 	},
 	{
@@ -576,9 +578,7 @@ var table = []fault{
 	{
 		name: "gateway-token-shared",
 		file: "internal/gateway/gateway.go",
-		old: `	token := sha256.Sum256([]byte(q.Token.Reveal()))
-`, new: `	token := sha256.Sum256(nil)
-`,
+		old:  `sha256.Sum256([]byte(q.Token.Reveal()))`, new: `sha256.Sum256(nil)`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
