@@ -546,7 +546,7 @@ var table = []fault{
 	{
 		name: "gateway-stale-hides-a-no",
 		file: "internal/gateway/answer.go",
-		old:  "	switch k {\n", new: "	if k == canonical.ConsentInvalid {\n		return StaleWithoutProvider\n	}\n	switch k {\n",
+		old:  "	switch k {\n", new: "	if k == canonical.ProviderRejected {\n		return StaleWithoutProvider\n	}\n	switch k {\n",
 		packages: []string{"./internal/gateway"},
 	},
 	{
@@ -605,12 +605,6 @@ var table = []fault{
 		name: "api-path-unescaped-twice",
 		file: "internal/api/api.go",
 		old:  `	if r.URL.RawPath == "" {`, new: `	if false && r.URL.RawPath == "" {`,
-		packages: []string{"./internal/api"},
-	},
-	{
-		name: "api-empty-address-is-absent",
-		file: "internal/api/ask/headers.go",
-		old:  `	if given("PSU-IP-Address") {`, new: `	if h.Get("PSU-IP-Address") != "" {`,
 		packages: []string{"./internal/api"},
 	},
 	{
