@@ -47,9 +47,12 @@ func openAdapters(c *config.Config, connect func(upstream.Config) *upstream.Wire
 	opened, faults := map[string]providers.Provider{}, config.Faults{}
 	for name, common := range c.Providers {
 		open, known := adapters[name]
+		if !known {
+			continue // a fault of the file, which UnknownProviders reports
+		}
 		base, err := url.Parse(common.BaseURL)
-		if !known || err != nil {
-			continue // a fault of the file, which others report
+		if err != nil {
+			base = &url.URL{} // a fault of the file, which Load reports: the adapter's own are told besides
 		}
 		wire := connect(upstream.Config{Provider: name, Timeout: common.Timeout})
 		provider, err := open(c.Decoder(name), providers.Env{BaseURL: base, Timeout: common.Timeout, Client: wire.Client})

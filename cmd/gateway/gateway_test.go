@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"encoding/json"
 	"go/ast"
 	"go/parser"
@@ -174,6 +175,43 @@ func TestTermination(t *testing.T) {
 	}
 	if code := p.ended(); code != 0 || !strings.Contains(p.stdout.String(), `"msg":"stopped"`) {
 		t.Errorf("exit %d\n%s", code, p.stdout.String())
+	}
+}
+
+// A call that nobody waits for any more, but that was counted, is finished and kept before the process ends.
+func TestTerminationFinishesWhatWasCounted(t *testing.T) {
+	arrived := make(chan struct{}, 1)
+	w := world(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			arrived <- struct{}{}
+			time.Sleep(700 * time.Millisecond)
+			next.ServeHTTP(rw, r)
+		})
+	}})
+	p := serve(t, w.ConfigFile)
+	ctx, leave := context.WithCancel(t.Context())
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.api+wood+"/accounts", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-API-Key", sandbox.Key)
+	req.Header.Set("Consent-ID", mastercardsim.Consent)
+	go func() {
+		if resp, err := http.DefaultClient.Do(req); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	<-arrived
+	leave()
+	time.Sleep(100 * time.Millisecond)
+	p.terminate()
+	if code := p.ended(); code != 0 {
+		t.Errorf("exit %d\n%s", code, p.stdout.String())
+	}
+	next := serve(t, w.ConfigFile)
+	resp, body := call(t, http.MethodGet, next.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "Cache-Control", "only-if-cached")
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }
 
@@ -366,6 +404,7 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"sandbox", "--address", "nowhere"}, 1, "server.address"},
 		{[]string{"version"}, 0, "gateway "},
 		{[]string{"help"}, 0, "usage:"},
+		{[]string{"serve", "--help"}, 0, "usage:"},
 	} {
 		p := start(t, nil, tt.args...)
 		if code := p.ended(); code != tt.code || !strings.Contains(p.stdout.String()+p.stderr.String(), tt.says) {

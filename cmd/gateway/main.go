@@ -33,6 +33,7 @@ func main() {
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	switch {
+	case errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, errUsage):
 		os.Exit(2)
 	case err != nil:
@@ -54,8 +55,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "sandbox":
 		demo := flags.Bool("demo", false, "")
 		address := flags.String("address", "127.0.0.1:0", "")
-		if parse(flags, args[1:]) != nil {
-			return errUsage
+		if err := parse(flags, args[1:]); err != nil {
+			return err
 		}
 		return runSandbox(ctx, *address, *demo, stdout, stderr)
 	case "serve", "check":
@@ -64,8 +65,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if args[0] == "check" {
 			show = flags.Bool("print", false, "")
 		}
-		if parse(flags, args[1:]) != nil {
-			return errUsage
+		if err := parse(flags, args[1:]); err != nil {
+			return err
 		}
 		if *file == "" {
 			fmt.Fprint(stderr, "--config FILE is missing\n", usage)
@@ -88,7 +89,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func parse(flags *flag.FlagSet, args []string) error {
 	if err := flags.Parse(args); err != nil {
-		return err
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return errUsage
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(flags.Output(), "%q is not understood\n%s", flags.Arg(0), usage)

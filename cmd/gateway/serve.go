@@ -124,7 +124,7 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 		p.patience = max(p.patience, 2*timeout+answerMargin)
 	}
 	return gateway.New(gateway.Config{
-		Banks: banks, Cache: lists, Counter: counter, Now: time.Now, Logger: p.log, Observer: outcomes{p.telemetry},
+		Banks: banks, Cache: lists, Counter: counter, Allowance: gateway.RedisAllowance, Now: time.Now, Logger: p.log, Observer: outcomes{p.telemetry},
 	}), nil
 }
 
@@ -157,7 +157,10 @@ func (p *program) run(ctx context.Context) error {
 	p.log.Info("stopped")
 	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
-	return errors.Join(err, p.telemetry.Shutdown(flush))
+	if p.telemetry.Shutdown(flush) != nil {
+		p.log.Warn("telemetry was lost") // which is no reason to have failed
+	}
+	return err
 }
 
 func (p *program) apiAddress() string   { return p.listen[0].Addr().String() }

@@ -38,8 +38,10 @@ func New(c config.Breaker, now func() time.Time, changed func(State)) *Breaker {
 		Interval: c.Interval,
 		Timeout:  c.OpenFor,
 		ReadyToTrip: func(n gobreaker.Counts) bool {
+			// Not n.Requests: it holds calls under way, and those whose outcome says nothing.
+			judged := n.TotalSuccesses + n.TotalFailures
 			return n.ConsecutiveFailures >= c.ConsecutiveFailures ||
-				n.Requests >= c.MinimumCalls && float64(n.TotalFailures) >= c.FailureRatio*float64(n.Requests)
+				judged >= c.MinimumCalls && float64(n.TotalFailures) >= c.FailureRatio*float64(judged)
 		},
 		IsSuccessful: func(err error) bool { return verdict(err) == alive },
 		IsExcluded:   func(err error) bool { return verdict(err) == silent },

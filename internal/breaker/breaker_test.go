@@ -99,6 +99,38 @@ func TestOpensByRatio(t *testing.T) {
 	})
 }
 
+// Outcomes that say nothing about the ASPSP make no difference to the ratio, however many there are.
+func TestRatioIsOfJudgedCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes []breaker.State
+		b := newBreaker(&changes)
+		for i := range 10 {
+			for range 50 {
+				_ = b.Do(failing(canonical.CounterUnavailable))
+			}
+			if i%5 < 2 {
+				_ = b.Do(failing(canonical.ProviderError))
+			} else {
+				_ = b.Do(fine)
+			}
+			if i%2 == 0 {
+				_ = b.Do(fine)
+			}
+		}
+		if b.State() == breaker.Open {
+			t.Fatal("opened with less than half failed")
+		}
+		for range 8 {
+			_ = b.Do(failing(canonical.ProviderError))
+			_ = b.Do(failing(canonical.ProviderError))
+			_ = b.Do(fine)
+		}
+		if b.State() != breaker.Open {
+			t.Error("stays closed although more than half of the judged calls failed")
+		}
+	})
+}
+
 func TestOldCallsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes []breaker.State

@@ -18,10 +18,16 @@ import (
 )
 
 var (
+	//go:embed acquire.lua
+	acquireSource string
 	//go:embed finish.lua
 	finishSource string
+	//go:embed forget.lua
+	forgetSource string
 
-	finishScript = redis.NewScript(finishSource)
+	acquireScript = redis.NewScript(acquireSource)
+	finishScript  = redis.NewScript(finishSource)
+	forgetScript  = redis.NewScript(forgetSource)
 )
 
 const (
@@ -73,11 +79,7 @@ func (c *Cache) Get(ctx context.Context, k Key) (*Entry, error) {
 // Forget drops the list, and begins a new epoch, so that no call which is under way brings it back.
 func (c *Cache) Forget(ctx context.Context, k Key) error {
 	p := k.prefix()
-	pipe := c.rdb.Pipeline()
-	pipe.Set(ctx, p+"epoch", uuid.NewString(), epochFor)
-	pipe.Del(ctx, p+"list")
-	_, err := pipe.Exec(ctx)
-	return err
+	return forgetScript.Run(ctx, c.rdb, []string{p + "list", p + "epoch"}, uuid.NewString(), epochFor.Milliseconds()).Err()
 }
 
 // A Lease is the right to make the one call for a list, or the knowledge of who has it.
@@ -89,23 +91,24 @@ type Lease struct {
 	epoch  string // in which it was asked for
 }
 
+// Asked reports whether Redis was asked for the lease at all.
+func (l Lease) Asked() bool { return l.holder != "" }
+
 // Acquire asks for the right to make the call, for ttl at most, and in the same step reads what is kept: a call
 // that ended just before is seen. Calls of different lanes do not share their outcome. A holder that dies loses
-// its lease after ttl.
+// its lease after ttl. With an error, the lease may have been given all the same: whoever goes on and calls
+// finishes it.
 func (c *Cache) Acquire(ctx context.Context, k Key, lane string, ttl time.Duration) (Lease, *Entry, error) {
 	p := k.prefix()
 	lease := Lease{key: k, lane: lane, holder: uuid.NewString()}
-	pipe := c.rdb.Pipeline()
-	pipe.SetNX(ctx, p+"lease:"+lane, lease.holder, ttl)
-	holder := pipe.Get(ctx, p+"lease:"+lane)
-	epoch := pipe.Get(ctx, p+"epoch")
-	list := pipe.Get(ctx, p+"list")
-	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return Lease{}, nil, err
+	keys := []string{p + "lease:" + lane, p + "epoch", p + "list"}
+	got, err := acquireScript.Run(ctx, c.rdb, keys, lease.holder, ttl.Milliseconds()).StringSlice()
+	if err != nil {
+		return lease, nil, err
 	}
-	lease.Held = holder.Val() == lease.holder
-	lease.holder, lease.epoch = holder.Val(), epoch.Val()
-	return lease, c.open(p+"list", []byte(list.Val())), nil
+	lease.Held = got[0] == lease.holder
+	lease.holder, lease.epoch = got[0], got[1]
+	return lease, c.open(p+"list", []byte(got[2])), nil
 }
 
 // An Outcome is what those who wait for a call are told of it.
@@ -118,7 +121,7 @@ type Outcome struct {
 
 // A Result is how a call ended.
 type Result struct {
-	Entry   *Entry           // what was fetched; nil after a failure
+	Entry   *Entry           // what was fetched; nil after a failure, and if what is kept is the result
 	KeepFor time.Duration    // how long the entry is kept
 	Failure *canonical.Error // nil with an entry
 	Forget  bool             // after a failure: what was kept must go

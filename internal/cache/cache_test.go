@@ -409,7 +409,7 @@ func TestDefiniteNoStopsOtherLanes(t *testing.T) {
 }
 
 func TestRedisGoneIsAnError(t *testing.T) {
-	c, k := newCache(t, open(t, config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:1"}}), newKey(t)), newOwner()
+	c, k := newCache(t, open(t, config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:0"}}), newKey(t)), newOwner()
 	if _, err := c.Get(t.Context(), k); err == nil {
 		t.Error("get: no error")
 	}

@@ -10,7 +10,7 @@ if (redis.call('GET', KEYS[4]) or '') ~= ARGV[2] then
   return false
 end
 if ARGV[3] ~= '' then
-  redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[4])
+  redis.call('SET', KEYS[2], ARGV[3], 'PX', math.max(tonumber(ARGV[4]), 1))
 elseif ARGV[5] == '1' then
   redis.call('DEL', KEYS[2])
   redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[6])

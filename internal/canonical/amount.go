@@ -59,7 +59,7 @@ func ParseAmount(number, currency string) (Amount, error) {
 		return Amount{}, ErrAmountForm
 	}
 	whole, frac = shift(whole, frac, exponent)
-	if len(whole) > maxIntegerDigits || len(frac) > maxFractionDigits {
+	if len(whole) > maxIntegerDigits || len(strings.TrimRight(frac, "0")) > maxFractionDigits {
 		return Amount{}, ErrAmountRange
 	}
 	a := Amount{negative: negative, whole: whole, frac: frac, currency: currency}
@@ -145,8 +145,7 @@ func splitExponent(number string) (mantissa string, exponent int, err error) {
 	return number[:at], exponent, nil
 }
 
-// shift moves the point by a power of ten, and drops zeros that say nothing: leading ones, and trailing ones
-// beyond the bound of a fraction.
+// shift moves the point by a power of ten, and drops leading zeros.
 func shift(whole, frac string, exponent int) (string, string) {
 	if exponent > 0 {
 		frac += strings.Repeat("0", max(0, exponent-len(frac)))
@@ -160,9 +159,6 @@ func shift(whole, frac string, exponent int) (string, string) {
 	whole = strings.TrimLeft(whole, "0")
 	if whole == "" {
 		whole = "0"
-	}
-	for len(frac) > maxFractionDigits && frac[len(frac)-1] == '0' {
-		frac = frac[:len(frac)-1]
 	}
 	return whole, frac
 }

@@ -44,6 +44,8 @@ func TestAmountValue(t *testing.T) {
 		{name: "unlisted currency, none", number: "4", currency: "BGN", want: "4"},
 		{name: "unlisted currency, zero", number: "0.0", currency: "XAU", want: "0.0"},
 		{name: "unlisted currency, negative", number: "-1.50", currency: "XAU", want: "-1.50"},
+		{name: "unlisted currency, many zeros", number: "1.0000000000000000000", currency: "XAU", want: "1.0000000000000000000"},
+		{name: "many zeros", number: "1.0000000000000000000", currency: "EUR", want: "1.00"},
 		{name: "exponent", number: "1.5e1", currency: "EUR", want: "15.00"},
 		{name: "capital exponent", number: "15E2", currency: "EUR", want: "1500.00"},
 		{name: "exponent with plus", number: "1e+2", currency: "EUR", want: "100.00"},
@@ -277,7 +279,7 @@ type failer interface {
 	Fatalf(format string, args ...any)
 }
 
-var valueForm = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$`)
+var valueForm = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?$`)
 
 // checkAmount holds what is true of every text: it is refused by one of four errors, or is kept to the last digit.
 func checkAmount(t failer, text, code string) {

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"strings"
+
+	"github.com/google/uuid"
 )
 
 // A Query says what is asked, of whom, under which consent, and whether the user is asking right now.
@@ -30,6 +33,15 @@ func (q Query) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(q)), nil
 
 // LogValue is what Format writes.
 func (q Query) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(q)) }
+
+// FoldID is the form in which two spellings of one consent's or account's id are equal: a UUID means the same in
+// capitals and in small letters (RFC 9562, section 4), and a bank counts both together; every other id is itself.
+func FoldID(id string) string {
+	if len(id) == 36 && uuid.Validate(id) == nil {
+		return strings.ToLower(id)
+	}
+	return id
+}
 
 // A PSU is the payment service user in person, as the caller's front end sees him or her.
 type PSU struct {

@@ -106,3 +106,25 @@ func TestQueryAttended(t *testing.T) {
 		t.Error("a query of a user counts as unattended")
 	}
 }
+
+func TestFoldID(t *testing.T) {
+	for id, want := range map[string]string{
+		"3C7816EE-3D51-4BF5-8CED-ECE2AF35D431":   "3c7816ee-3d51-4bf5-8ced-ece2af35d431",
+		"3c7816ee-3d51-4bf5-8ced-ece2af35d431":   "3c7816ee-3d51-4bf5-8ced-ece2af35d431",
+		"GFiTpF3:EBy5xGqQMatk":                   "GFiTpF3:EBy5xGqQMatk",
+		"{3C7816EE-3D51-4BF5-8CED-ECE2AF35D431}": "{3C7816EE-3D51-4BF5-8CED-ECE2AF35D431}",
+		"3C7816EE3D514BF58CEDECE2AF35D431":       "3C7816EE3D514BF58CEDECE2AF35D431",
+		"":                                       "",
+	} {
+		if got := canonical.FoldID(id); got != want {
+			t.Errorf("%q: %q, want %q", id, got, want)
+		}
+	}
+}
+
+func TestQueryEncodesNobody(t *testing.T) {
+	text, err := json.Marshal(canonical.Query{ASPSP: "a", RequestID: "r", Consent: "secret", Customer: "secret", Token: "secret"})
+	if err != nil || strings.Contains(string(text), "secret") {
+		t.Errorf("%s, %v", text, err)
+	}
+}

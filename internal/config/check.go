@@ -28,10 +28,13 @@ type checker struct {
 
 // fault notes a fault of the key at path, unless its value, or that of a key above it, was already refused.
 func (c *checker) fault(path, detail string) {
-	if !c.read.Refused(path) {
+	if !c.refused(path) {
 		c.faults.Add(path, detail)
 	}
 }
+
+// refused reports whether the value at path, or one above it, is a fault already.
+func (c *checker) refused(path string) bool { return c.read.Refused(path) || c.file.Untold(path) }
 
 // given reports whether a key has a value that it must have, and notes a fault if not.
 func (c *checker) given(path string, given bool) bool {
@@ -69,7 +72,7 @@ func (c *checker) config(all *Config) {
 			c.aspsp(path, a)
 			c.unique(seen, path+".id", a.ID)
 			if _, ok := all.Providers[a.Provider]; c.given(path+".provider", a.Provider != "") {
-				c.holds(path+".provider", ok, "names no provider that is configured")
+				c.holds(path+".provider", ok || c.refused(strict.Child("providers", a.Provider)), "names no provider that is configured")
 			}
 		}
 	}
@@ -118,7 +121,7 @@ func (c *checker) address(path, address string, listens bool) (host string, port
 
 // redisMode is the mode that the rest is judged by, "" where the file's is none.
 func (c *checker) redisMode(mode RedisMode) RedisMode {
-	if c.read.Refused("redis.mode") {
+	if c.refused("redis.mode") {
 		return ""
 	}
 	switch mode {
@@ -201,7 +204,7 @@ func (c *checker) baseURL(path, base string) {
 		c.fault(path, "must be an absolute https URL")
 		return
 	}
-	c.holds(path, u.Scheme == "https" || loopback(u.Hostname()), "must be https: plain http is for a loopback address only")
+	c.holds(path, u.Scheme == "https" || Loopback(u.Hostname()), "must be https: plain http is for a loopback address only")
 	c.holds(path, u.User == nil, "must have no user or password")
 	c.holds(path, u.RawQuery == "" && !u.ForceQuery, "must have no query")
 	c.holds(path, !strings.Contains(base, "#"), "must have no fragment")
@@ -211,8 +214,9 @@ func (c *checker) baseURL(path, base string) {
 	}
 }
 
-// loopback reports whether a host is surely this machine.
-func loopback(host string) bool {
+// Loopback reports whether a base URL's host is the machine itself, where plain http and a missing client
+// certificate are accepted.
+func Loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback() && ip.Zone() == ""
 }
@@ -238,9 +242,6 @@ func (c *checker) aspsp(path string, a ASPSP) {
 
 	c.positive(path+".accounts.freshFor", a.Accounts.FreshFor)
 	c.positive(path+".accounts.keepFor", a.Accounts.KeepFor)
-	if !c.read.Refused(path+".accounts.freshFor") && a.Accounts.KeepFor > 0 {
-		c.holds(path+".accounts.keepFor", a.Accounts.KeepFor >= a.Accounts.FreshFor, "must not be less than freshFor")
-	}
 
 	c.holds(path+".breaker.consecutiveFailures", a.Breaker.ConsecutiveFailures >= 1, "must be 1 or more")
 	c.holds(path+".breaker.failureRatio", a.Breaker.FailureRatio > 0 && a.Breaker.FailureRatio <= 1, "must be above 0, up to 1")

@@ -187,6 +187,31 @@ psu: {allowPrivateIP: true}
 	}
 }
 
+// Any positive duration is taken, in any relation to others, and none can overflow what is reckoned with it.
+func TestAnyDurationIsTaken(t *testing.T) {
+	t.Parallel()
+	const century = 876_000 * time.Hour
+	for given, want := range map[string]time.Duration{
+		"1ns": 1, "876000h": century, "876000h1ns": century, "1290000h": century, "2562047h": century,
+	} {
+		text := strings.Replace(minimal, "9000", "9000\n    timeout: "+given, 1) + "    unattended: {window: " + given + "}\n" +
+			"    accounts: {freshFor: " + given + ", keepFor: " + given + "}\n    breaker: {interval: " + given + ", openFor: " + given + "}\n"
+		c := mustRead(t, text)
+		a := c.ASPSPs[0]
+		got := []time.Duration{
+			c.Providers["p"].Timeout, a.Unattended.Window, a.Accounts.FreshFor, a.Accounts.KeepFor, a.Breaker.Interval, a.Breaker.OpenFor,
+		}
+		if diff := cmp.Diff(slices.Repeat([]time.Duration{want}, 6), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", given, diff)
+		}
+		roundTrip(t, c)
+	}
+	c := mustRead(t, minimal+"    accounts: {freshFor: 2h, keepFor: 1h}\n    unattended: {closedUntil: 9999-12-31T23:59:59Z}\n")
+	if a := c.ASPSPs[0]; a.Accounts.FreshFor != 2*time.Hour || a.Accounts.KeepFor != time.Hour || a.Unattended.ClosedUntil.Year() != 9999 {
+		t.Errorf("ASPSP is %+v", a)
+	}
+}
+
 func TestRedisForms(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, redis string }{

@@ -92,8 +92,6 @@ func TestOneFault(t *testing.T) {
 		{"closedUntil", "unit: consent}", "closedUntil: 2026-11-20 10:00}", "aspsps[0].unattended.closedUntil", "RFC 3339"},
 		{"closedUntil without offset", "unit: consent}", "closedUntil: 2026-11-20T10:00:00}", "aspsps[0].unattended.closedUntil", "RFC 3339"},
 		{"freshFor", "freshFor: 10m", "freshFor: 0s", "aspsps[0].accounts.freshFor", "more than 0s"},
-		{"keepFor", "keepFor: 2160h", "keepFor: 9m", "aspsps[0].accounts.keepFor", "less than freshFor"},
-		{"keepFor by default", "{freshFor: 10m, keepFor: 2160h}", "{freshFor: 2161h}", "aspsps[0].accounts.keepFor", "less than freshFor"},
 		{"consecutiveFailures", "consecutiveFailures: 5", "consecutiveFailures: 0", "aspsps[0].breaker.consecutiveFailures", "1 or more"},
 		{"consecutiveFailures below 0", "consecutiveFailures: 5", "consecutiveFailures: -5", "aspsps[0].breaker.consecutiveFailures", "from 0 to 4294967295"},
 		{"failureRatio 0", "failureRatio: 0.5", "failureRatio: 0", "aspsps[0].breaker.failureRatio", "above 0"},
@@ -118,7 +116,7 @@ func TestOneFault(t *testing.T) {
 	// What these change is not said where it is missing: the fault is at the nearest thing above it.
 	above := map[string]string{
 		"redis.addresses missing": "redis:", "redis.username": "redis:", "apiKeys.sha256 missing": "name: payments-team", "baseURL missing": "mypos:",
-		"provider missing": "- id:", "keepFor by default": "freshFor:", "cache missing": "server:",
+		"provider missing": "- id:", "cache missing": "server:",
 		"redis.mode twice": "mode: sentinel", "twice": "psu: {}\ncache", "twice in an adapter's part": "consumerKey: " + canary,
 		"aspsps ill-typed": "aspsps:", "clients.apiKeys ill-typed": "apiKeys:", "id twice in another case": "4F1E", "redis.addresses twice": "addresses: [a:1",
 		"timeout zero": "timeout: 0s", "timeout ill-typed": "timeout: 10\n", "psu.allowPrivateIP": "psu:", "cache unknown": "keys:", "apiKeys key inline": "key: ",
@@ -239,7 +237,6 @@ tracing: {}
 		"aspsps[0].unattended.limit (line 20): must be a whole number",
 		"aspsps[0].unattended.unit (line 20): must be a text, in quotes where it looks like something else",
 		"aspsps[0].unattended.window (line 20): must be more than 0s",
-		"aspsps[0].accounts.keepFor (line 21): must not be less than freshFor",
 		"aspsps[0].breaker.failureRatio (line 23): must be above 0, up to 1",
 		"aspsps[0].breaker.minimumCalls (line 25): stands twice in one mapping",
 		"aspsps[0].breaker.minimumCalls (line 25): must be 1 or more",
@@ -247,6 +244,105 @@ tracing: {}
 	}
 	if diff := cmp.Diff(want, strings.Split(got.Error(), "\n")); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+}
+
+// What is refused of YAML itself hides nothing of the rest, and what it leaves open is no fault besides.
+func TestRefusedYAMLHidesNoFault(t *testing.T) {
+	t.Parallel()
+	const text = `%YAML 1.1
+---
+redis: &r {mode: embedded, nodes: 1}
+clients: !keys
+  apiKeys: [*key]
+  <<: {x: 1}
+? providers
+: p: &p {baseURL: https://h, timeout: !!str soon}
+  q: *p
+  r:
+    <<: *p
+    own: 1
+aspsps:
+  - <<: *a
+    provider: p
+    breaker: {minimumCalls: 0}
+  - &a
+    name: A
+    provider: q
+    unattended: *u
+    &l limit: 4
+`
+	c, err := config.Read([]byte(text))
+	if c == nil {
+		t.Fatalf("no Config beside the faults:\n%v", err)
+	}
+	got := faultsOf(t, err)
+	for _, name := range []string{"p", "q", "r"} {
+		var part struct {
+			Own string `yaml:"own"`
+		}
+		var faults config.Faults
+		if err := c.Decoder(name)(&part); err != nil && !errors.As(err, &faults) {
+			t.Fatal(err)
+		}
+		faults.Add("key", "is missing")
+		got = append(got, c.Locate("providers."+name, faults)...)
+	}
+	got.Sort()
+	const alias = "uses an anchor, an alias or a merge key (a text that begins with & or * needs quotes)"
+	const tag = "uses a tag (a text that begins with ! needs quotes)"
+	want := []string{
+		"line 1: uses a directive (a text that begins with % needs quotes)",
+		"line 3: " + alias,
+		"redis.nodes (line 3): is no known key; known here: addresses, masterName, mode, passwordFile, username",
+		"line 4: " + tag,
+		"line 5: " + alias,
+		"line 6: " + alias,
+		"line 7: uses a key marked with ?",
+		"line 8: " + alias,
+		"line 8: " + tag,
+		"providers.p.timeout (line 8): must be a duration such as 30s, 10m or 24h",
+		"providers.p.key (line 8): is missing",
+		"line 9: " + alias,
+		"line 11: " + alias,
+		"line 11: " + alias,
+		"providers.r.own (line 12): must be a text, in quotes where it looks like something else",
+		"line 14: " + alias,
+		"line 14: " + alias,
+		"aspsps[0].breaker.minimumCalls (line 16): must be 1 or more",
+		"line 17: " + alias,
+		"aspsps[1].id (line 18): is missing",
+		"line 20: " + alias,
+		"line 21: " + alias,
+		"aspsps[1].limit (line 21): is no known key; known here: accounts, breaker, id, name, provider, unattended",
+	}
+	if diff := cmp.Diff(want, strings.Split(got.Error(), "\n")); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+}
+
+func TestFaultsOfWhatIsNoYAMLAreInOrder(t *testing.T) {
+	t.Parallel()
+	_, err := config.Read([]byte("a: b: c\nd: !x 1\n"))
+	faults := faultsOf(t, err)
+	if len(faults) != 2 || faults[0].Line != 1 || faults[1].Line != 2 {
+		t.Errorf("faults are:\n%v", err)
+	}
+}
+
+func TestAliasOfTheProviders(t *testing.T) {
+	t.Parallel()
+	for _, value := range []string{"*p", "{<<: *p}"} {
+		text := strings.Replace(minimal, "providers:\n  p:\n    baseURL: http://localhost:9000", "providers: "+value, 1)
+		_, err := config.Read([]byte(text))
+		for _, f := range faultsOf(t, err) {
+			if f.Path != "" {
+				t.Errorf("a fault that only follows: %v", f)
+			}
+		}
+		if err == nil {
+			t.Errorf("%s is taken", value)
+		}
 	}
 }
 

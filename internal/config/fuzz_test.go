@@ -13,6 +13,7 @@ func FuzzRead(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(example))
 	f.Add([]byte(strings.Replace(minimal, "    baseURL", strange+"    baseURL", 1)))
+	f.Add([]byte("%TAG !! x\n---\n&a b: !!map &c\n- ? !t\n- *d\n- {*a : &b, <<: !!str}\n"))
 	f.Add([]byte("a: |\n  b\n c: [d, {e: f}]\n? g\n: &h i\n<<: *h\n--- !!str\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := config.Read(text)

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"ais-gateway/internal/config/strict"
 )
@@ -24,6 +25,7 @@ func Load(path string) (*Config, error) {
 func Read(text []byte) (*Config, error) {
 	file, faults := strict.Parse(text)
 	if file == nil {
+		faults.Sort()
 		return nil, faults
 	}
 	c := Defaults()
@@ -37,8 +39,12 @@ func Read(text []byte) (*Config, error) {
 	return &c, faults.Err()
 }
 
-// settle puts what may be written in several ways into one, and takes back the default that holds for one mode
-// of Redis alone.
+// longest is the duration that longer ones are taken for, 100 years: nobody could tell them apart, and a sum of two
+// still fits time.Duration, and Redis's count of milliseconds.
+const longest = 876_000 * time.Hour
+
+// settle puts what may be written in several ways into one, bounds durations by longest, and takes back the default
+// that holds for one mode of Redis alone.
 func (c *Config) settle() {
 	if c.Redis.Mode != Standalone && !c.file.Has("redis.addresses") || len(c.Redis.Addresses) == 0 {
 		c.Redis.Addresses = nil
@@ -46,8 +52,18 @@ func (c *Config) settle() {
 	for i := range c.Clients.APIKeys {
 		c.Clients.APIKeys[i].SHA256 = strings.ToLower(c.Clients.APIKeys[i].SHA256)
 	}
+	for name, p := range c.Providers {
+		p.Timeout = min(p.Timeout, longest)
+		c.Providers[name] = p
+	}
 	for i := range c.ASPSPs {
-		c.ASPSPs[i].ID = strings.ToLower(c.ASPSPs[i].ID)
+		a := &c.ASPSPs[i]
+		a.ID = strings.ToLower(a.ID)
+		for _, d := range []*time.Duration{
+			&a.Unattended.Window, &a.Accounts.FreshFor, &a.Accounts.KeepFor, &a.Breaker.Interval, &a.Breaker.OpenFor,
+		} {
+			*d = min(*d, longest)
+		}
 	}
 }
 
@@ -66,7 +82,7 @@ func (c *Config) Decoder(provider string) func(into any) error {
 }
 
 // Locate makes an adapter's faults, with paths relative to prefix ("providers.<name>"), into faults of the file,
-// with their lines. An error that is no Faults becomes one fault of the whole prefix; nil becomes nil.
+// with their lines, but for those that follow from an alias or a merge key. An error that is no Faults becomes one fault of the whole prefix; nil becomes nil.
 func (c *Config) Locate(prefix string, err error) Faults {
 	var faults Faults
 	switch {
@@ -86,7 +102,7 @@ func (c *Config) Locate(prefix string, err error) Faults {
 			absolute[i].Path = prefix + "." + f.Path
 		}
 	}
-	absolute = c.located(absolute)
+	absolute = slices.DeleteFunc(c.located(absolute), func(f Fault) bool { return c.file.Untold(f.Path) })
 	absolute.Sort()
 	return absolute
 }

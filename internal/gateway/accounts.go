@@ -15,7 +15,7 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 	if !ok {
 		return AccountList{}, unknown()
 	}
-	a := &ask{g: g, bank: b, client: client, q: q, wants: w, at: g.Now()}
+	a := &ask{g: g, bank: b, client: client, q: q, wants: w, redis: g.allowance()}
 	beside := a.limitBeside(ctx)
 	list, failure := a.answer(ctx)
 	g.Observer.Cache(ctx, b.ID, a.result(list))
@@ -24,7 +24,7 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 	case failure == nil && list.Cache.Hit && !list.Freshness.Stale:
 		list.Limit = <-beside
 	default:
-		list.Limit = g.limit(ctx, allowance{spent: a.redis.spent}, q, "", failure)
+		list.Limit = g.limit(ctx, allowance{left: a.redis.left}, q, "", failure)
 	}
 	return list, asError(failure)
 }
@@ -36,7 +36,7 @@ type ask struct {
 	client string
 	q      canonical.Query
 	wants  Wants
-	at     time.Time
+	seen   *cache.Entry // what was kept when it first looked
 	redis  allowance
 }
 
@@ -44,13 +44,14 @@ type ask struct {
 func (a *ask) limitBeside(ctx context.Context) <-chan *unattended.State {
 	beside := make(chan *unattended.State, 1)
 	if !a.q.Attended() {
-		go func() { beside <- a.g.limit(ctx, allowance{}, a.q, "", nil) }()
+		go func() { beside <- a.g.limit(ctx, a.g.allowance(), a.q, "", nil) }()
 	}
 	return beside
 }
 
 func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 	kept := a.lookup(ctx, nil)
+	a.seen = kept
 	switch {
 	case a.wants.OnlyIfCached && (kept == nil || a.wants.NoCache):
 		return AccountList{}, canonical.Fail(canonical.NotCached, "")
@@ -127,13 +128,15 @@ func (a *ask) obtain(ctx context.Context, redis *allowance) (fetched, *canonical
 			return err
 		})
 		switch {
-		case err != nil:
-			entry, failure := a.call(ctx)
-			return fetched{entry: entry}, failure
-		case kept != nil && a.content(kept):
-			a.finish(ctx, redis, lease, cache.Result{Entry: kept, KeepFor: a.bank.Accounts.KeepFor - a.age(kept)})
+		case err == nil && kept != nil && a.content(kept):
+			if lease.Held {
+				a.g.settle(ctx, redis, func(ctx context.Context) error {
+					_, err := a.g.Config.Cache.Finish(ctx, lease, cache.Result{})
+					return err
+				})
+			}
 			return fetched{entry: *kept, collapsed: true}, nil
-		case lease.Held:
+		case err != nil, lease.Held: // with an error, Redis may hold the lease for us all the same
 			return a.lead(ctx, redis, lease)
 		}
 		outcome, ok := a.await(ctx, redis, lease)
@@ -149,31 +152,31 @@ func (a *ask) obtain(ctx context.Context, redis *allowance) (fetched, *canonical
 	}
 }
 
-// lead makes the call under a lease and leaves the result for those who wait.
+// lead makes the call under a lease and leaves the result for those who wait. Redis being slow, that goes on when
+// the answer has long been given.
 func (a *ask) lead(ctx context.Context, redis *allowance, lease cache.Lease) (fetched, *canonical.Error) {
 	entry, failure := a.call(ctx)
 	result := cache.Result{Entry: &entry, KeepFor: a.bank.Accounts.KeepFor}
 	if failure != nil {
 		result = cache.Result{Failure: failure, Forget: definiteNo(failure.Kind)}
 	}
-	held := a.finish(ctx, redis, lease, result)
-	if !held && result.Forget {
-		_ = redis.spend(ctx, func(ctx context.Context) error {
-			return a.g.Config.Cache.Forget(ctx, keyOf(a.client, a.q))
-		})
+	if !lease.Asked() { // Redis had failed before
+		if result.Forget {
+			a.g.forgetSurely(ctx, redis, keyOf(a.client, a.q))
+		}
+		return fetched{entry: entry}, failure
 	}
-	return fetched{entry: entry, stored: held && failure == nil}, failure
-}
-
-func (a *ask) finish(ctx context.Context, redis *allowance, lease cache.Lease, r cache.Result) (held bool) {
-	if !lease.Held {
-		return false
-	}
-	_ = redis.spend(ctx, func(ctx context.Context) (err error) {
-		held, err = a.g.Config.Cache.Finish(ctx, lease, r)
+	held := make(chan bool, 1)
+	done := a.g.settle(ctx, redis, func(ctx context.Context) error {
+		was, err := a.g.Config.Cache.Finish(ctx, lease, result)
+		held <- was && err == nil
 		return err
 	})
-	return held
+	stands := done && <-held
+	if result.Forget && !stands {
+		a.g.forgetSurely(ctx, redis, keyOf(a.client, a.q))
+	}
+	return fetched{entry: entry, stored: stands && failure == nil}, failure
 }
 
 // call reads the list from the provider.
@@ -197,7 +200,8 @@ func (a *ask) await(ctx context.Context, redis *allowance, lease cache.Lease) (c
 		case <-time.After(wait):
 		}
 		var outcome cache.Outcome
-		err := new(allowance).spend(ctx, func(ctx context.Context) (err error) {
+		look := a.g.allowance()
+		err := look.spend(ctx, func(ctx context.Context) (err error) {
 			outcome, err = a.g.Config.Cache.Outcome(ctx, lease)
 			return err
 		})
@@ -211,10 +215,11 @@ func (a *ask) await(ctx context.Context, redis *allowance, lease cache.Lease) (c
 	}
 }
 
-// content reports whether a list that was stored since the first look is what the ask wants.
+// content reports whether a list is what the ask wants that is kept when it asks for the lease. One that demands a
+// call is content with a list that was not there when it first looked: its call ended since.
 func (a *ask) content(kept *cache.Entry) bool {
 	if a.wants.NoCache {
-		return !kept.FetchedAt.Before(a.at)
+		return a.seen == nil || !kept.FetchedAt.Equal(a.seen.FetchedAt)
 	}
 	return a.age(kept) < a.lifetime()
 }

@@ -4,13 +4,20 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"ais-gateway/internal/cache"
 )
 
 const (
-	// redisAllowance is what Redis may cost one request where the answer can be had without it.
-	redisAllowance = 100 * time.Millisecond
+	// RedisAllowance is what Redis may cost one request where the answer can be had without it.
+	RedisAllowance = 100 * time.Millisecond
 	// forgetTimeout is what Redis may cost where it is what the request is about.
 	forgetTimeout = 2 * time.Second
+	// settleTimeout is how long a step may go on of which nobody waits for the end.
+	settleTimeout = 2 * time.Second
+	// After a definite no the list is forgotten, however often it must be tried: 0.1 to 6.4 s apart, some 13 s in all.
+	forgetTries = 7
+	forgetPause = 100 * time.Millisecond
 	// leaseMargin is how much longer than the call a lease lasts.
 	leaseMargin = 2 * time.Second
 	// How often those who wait for another gateway's call look whether it has ended.
@@ -19,24 +26,82 @@ const (
 
 var errSpent = errors.New("redis has cost this request enough")
 
-// An allowance is how long Redis may still hold up one request. The zero allowance is a whole one. It serves one
-// goroutine.
+// An allowance is how long Redis may still hold up one request. It serves one goroutine.
 type allowance struct {
-	spent  time.Duration
+	left   time.Duration
 	broken bool
 }
+
+func (g *Gateway) allowance() allowance { return allowance{left: g.Allowance} }
 
 // spend makes one step in Redis within what is left. After a failed step nothing is left: Redis is slow or gone,
 // and the request goes on without it.
 func (a *allowance) spend(ctx context.Context, step func(context.Context) error) error {
-	if a.broken || a.spent >= redisAllowance {
+	if a.broken || a.left <= 0 {
 		return errSpent
 	}
-	ctx, cancel := context.WithTimeout(ctx, redisAllowance-a.spent)
+	bounded, cancel := context.WithTimeout(ctx, a.left)
 	defer cancel()
 	began := time.Now() //nolint:forbidigo // what is measured is how long a real wait took
-	err := step(ctx)
-	a.spent += time.Since(began) //nolint:forbidigo // as above
-	a.broken = err != nil
+	err := step(bounded)
+	a.left -= time.Since(began)               //nolint:forbidigo // as above
+	a.broken = err != nil && ctx.Err() == nil // a caller who goes away says nothing about Redis
 	return err
+}
+
+// settle makes a step that must come to its end, and waits for it within what is left. done says whether it ended
+// well by then; if not, it goes on by itself.
+func (g *Gateway) settle(ctx context.Context, a *allowance, step func(context.Context) error) (done bool) {
+	ended := make(chan error, 1)
+	g.background(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+		defer cancel()
+		ended <- step(ctx)
+	})
+	return a.spend(ctx, func(ctx context.Context) error {
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}) == nil
+}
+
+// background does what must be done before the gateway is drained. It is called where something is under way.
+func (g *Gateway) background(do func()) {
+	g.running.Add(1)
+	go func() {
+		defer g.running.Done()
+		do()
+	}()
+}
+
+// forgetSurely forgets a list to which the provider has said a definite no, and does not give up easily: the list
+// must not be answered again. Nobody waits for longer than the allowance.
+func (g *Gateway) forgetSurely(ctx context.Context, a *allowance, k cache.Key) {
+	first := make(chan error, 1)
+	ctx = context.WithoutCancel(ctx)
+	g.background(func() {
+		for try := range forgetTries {
+			bounded, cancel := context.WithTimeout(ctx, settleTimeout)
+			err := g.Config.Cache.Forget(bounded, k)
+			cancel()
+			if try == 0 {
+				first <- err
+			}
+			if err == nil {
+				return
+			}
+			time.Sleep(forgetPause << try)
+		}
+	})
+	_ = a.spend(ctx, func(ctx context.Context) error {
+		select {
+		case err := <-first:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
 }

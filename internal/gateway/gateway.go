@@ -32,12 +32,13 @@ type Bank struct {
 
 // Config is what a gateway is made of.
 type Config struct {
-	Banks    []Bank
-	Cache    *cache.Cache
-	Counter  *unattended.Counter
-	Now      func() time.Time
-	Logger   *slog.Logger
-	Observer Observer
+	Banks     []Bank
+	Cache     *cache.Cache
+	Counter   *unattended.Counter
+	Allowance time.Duration // RedisAllowance
+	Now       func() time.Time
+	Logger    *slog.Logger
+	Observer  Observer
 }
 
 // An Observer is told what becomes of requests, never of their content.
@@ -125,7 +126,7 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 		return sheet, asError(failure)
 	}
 	sheet, failure, _ := fly(ctx, g, b, flightName("balances", client, q, account), read)
-	sheet.Limit = g.limit(ctx, allowance{}, q, account, failure)
+	sheet.Limit = g.limit(ctx, g.allowance(), q, account, failure)
 	return sheet, asError(failure)
 }
 
@@ -137,9 +138,8 @@ func (g *Gateway) readBalances(ctx context.Context, b *bank, client string, q ca
 	})
 	if failure != nil {
 		if definiteNo(failure.Kind) {
-			_ = new(allowance).spend(context.WithoutCancel(ctx), func(ctx context.Context) error {
-				return g.Config.Cache.Forget(ctx, keyOf(client, q))
-			})
+			redis := g.allowance()
+			g.forgetSurely(ctx, &redis, keyOf(client, q))
 		}
 		return BalanceSheet{}, failure
 	}
@@ -226,12 +226,16 @@ type flown[T any] struct {
 }
 
 // fly lets one call serve every caller that asks under the same name at the same time. The call does not end
-// with its callers: what was counted is also finished. led is true for the caller whose call it is.
-func fly[T any](ctx context.Context, g *Gateway, b *bank, name string, call func(context.Context) (T, *canonical.Error)) (value T, failure *canonical.Error, led bool) {
+// with its callers: what was counted is also finished. The last result is true for the caller whose call it is.
+func fly[T any](ctx context.Context, g *Gateway, b *bank, name string, call func(context.Context) (T, *canonical.Error)) (T, *canonical.Error, bool) {
+	var none T
+	if ctx.Err() != nil {
+		return none, canonical.Fail(canonical.Canceled, ""), false
+	}
+	g.running.Add(1)
+	var led bool
 	landed := g.flights.DoChan(name, func() (any, error) {
 		led = true
-		g.running.Add(1)
-		defer g.running.Done()
 		// Another gateway's call may be waited for before one of our own is made.
 		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*b.Timeout+leaseMargin)
 		defer cancel()
@@ -240,17 +244,22 @@ func fly[T any](ctx context.Context, g *Gateway, b *bank, name string, call func
 	})
 	select {
 	case r := <-landed:
+		g.running.Done()
 		f := r.Val.(flown[T])
 		return f.value, f.failure, led
 	case <-ctx.Done():
-		return value, canonical.Fail(canonical.Canceled, ""), false
+		go func() {
+			defer g.running.Done()
+			<-landed
+		}()
+		return none, canonical.Fail(canonical.Canceled, ""), false
 	}
 }
 
 // flightName is equal for requests that may share one call: same client, ASPSP, consent and user's token, both
 // attended or both not.
 func flightName(what, client string, q canonical.Query, more string) string {
-	return fmt.Sprintf("%s %q %q %q %s %t %q", what, client, q.ASPSP, q.Consent, tokenHash(q), q.Attended(), more)
+	return fmt.Sprintf("%s %q %q %q %s %t %q", what, client, q.ASPSP, canonical.FoldID(q.Consent), tokenHash(q), q.Attended(), more)
 }
 
 // tokenHash stands for the user's token where the token itself may not.
@@ -260,7 +269,7 @@ func tokenHash(q canonical.Query) string {
 }
 
 func keyOf(client string, q canonical.Query) cache.Key {
-	return cache.Key{Client: client, ASPSP: q.ASPSP, Consent: q.Consent}
+	return cache.Key{Client: client, ASPSP: q.ASPSP, Consent: canonical.FoldID(q.Consent)}
 }
 
 func unknown() *canonical.Error {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -203,6 +204,7 @@ func TestWithoutRedis(t *testing.T) {
 	for name, down := range map[string]func(*redistest.Server){"stopped": (*redistest.Server).Stop, "paused": (*redistest.Server).Pause} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
+			w.allowance = gateway.RedisAllowance
 			redis := redistest.Start(t)
 			w.cacheAt, w.countAt = redis.Addr, redis.Addr
 			g, q := w.gateway(), alone()
@@ -234,11 +236,12 @@ func TestWithoutRedis(t *testing.T) {
 
 // However slow Redis is, it costs an attended request 100 ms at most, over all steps together.
 func TestSlowRedis(t *testing.T) {
-	for _, delay := range []time.Duration{20, 40, 60, 90, 200, 2000} {
-		delay *= time.Millisecond
+	for _, ms := range []int{20, 40, 60, 90, 200, 2000} {
+		delay := time.Duration(ms) * time.Millisecond
 		t.Run(delay.String(), func(t *testing.T) {
 			w := newWorld(t)
-			w.cacheAt = slowRedis(t, w.cacheAt, delay)
+			w.allowance = gateway.RedisAllowance
+			w.cacheAt = redistest.Slow(t, w.cacheAt, delay)
 			w.countAt = w.cacheAt
 			g := w.gateway()
 			for range 3 { // the first opens connections
@@ -250,6 +253,178 @@ func TestSlowRedis(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a slow Redis could not be told in time it is told later: the list is kept, and no lease is left behind.
+func TestSlowRedisIsToldLater(t *testing.T) {
+	w := newWorld(t)
+	w.allowance = gateway.RedisAllowance
+	fast := w.gateway()
+	w.cacheAt = redistest.Slow(t, w.cacheAt, 45*time.Millisecond)
+	g, q := w.gateway(), alone()
+	_, _ = g.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true}) // opens a connection
+	mustList(t, g, q, gateway.Wants{})
+	if err := g.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if list := mustList(t, fast, q, gateway.Wants{}); !list.Cache.Hit {
+		t.Errorf("the list was not kept: %+v", list.Cache)
+	}
+	list := mustList(t, fast, q, gateway.Wants{NoCache: true})
+	if took := time.Since(began); took > 500*time.Millisecond || !list.Cache.Stored {
+		t.Errorf("took %v, %+v", took, list.Cache)
+	}
+}
+
+// A definite no forgets the list, even if Redis is away for a moment just then.
+func TestDefiniteNoForgetsInSpiteOfRedis(t *testing.T) {
+	for name, ask := range map[string]func(*gateway.Gateway, canonical.Query) error{
+		"list": func(g *gateway.Gateway, q canonical.Query) error {
+			_, err := g.Accounts(context.Background(), client, q, gateway.Wants{NoCache: true})
+			return err
+		},
+		"balances": func(g *gateway.Gateway, q canonical.Query) error {
+			_, err := g.Balances(context.Background(), client, q, mypossim.GoodAccount)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.allowance = gateway.RedisAllowance
+			redis := redistest.Start(t)
+			w.cacheAt = redis.Addr
+			g, q := w.gateway(), attended(alone())
+			mustList(t, g, q, gateway.Wants{})
+			w.front.with(status(401))
+			redis.Pause()
+			if err := ask(g, q); kind(err) != canonical.ConsentInvalid {
+				t.Fatal(err)
+			}
+			redis.Resume()
+			if err := g.Drain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+				t.Errorf("the list outlived the consent: %v", err)
+			}
+		})
+	}
+}
+
+// The list that was looked up before a call failed may have been forgotten since.
+func TestForgottenIsNotAnsweredStale(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), attended(alone())
+	mustList(t, g, q, gateway.Wants{})
+	w.later(fresh + minute)
+	w.front.with(func(rw http.ResponseWriter, _ *http.Request) {
+		if err := g.Forget(context.Background(), client, q); err != nil {
+			t.Error(err)
+		}
+		rw.WriteHeader(http.StatusServiceUnavailable)
+	})
+	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.ProviderUnavailable {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOneConsentInTwoSpellings(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), alone()
+	capitals := under(q, strings.ToUpper(q.Consent))
+	mustList(t, g, q, gateway.Wants{})
+	if list := mustList(t, g, capitals, gateway.Wants{}); !list.Cache.Hit {
+		t.Errorf("%+v", list.Cache)
+	}
+	useUp(t, g, q)
+	if _, err := g.Balances(t.Context(), client, capitals, mypossim.GoodAccount); kind(err) != canonical.UnattendedLimit {
+		t.Errorf("a fifth call under capitals: %v", err)
+	}
+	if err := g.Forget(t.Context(), client, capitals); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+		t.Errorf("forgotten under capitals: %v", err)
+	}
+	if n := len(w.ledger.Breaches()); n != 0 {
+		t.Errorf("%d breaches", n)
+	}
+}
+
+func TestCallerWhoHasGoneCostsNothing(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), alone()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, list := g.Accounts(gone, client, q, gateway.Wants{})
+	_, sheet := g.Balances(gone, client, q, mypossim.GoodAccount)
+	if kind(list) != canonical.Canceled || kind(sheet) != canonical.Canceled {
+		t.Errorf("%v, %v", list, sheet)
+	}
+	if err := g.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || s.Used != 0 || len(w.ledger.Calls()) != 0 {
+		t.Errorf("%+v, %v, %d calls", s, err, len(w.ledger.Calls()))
+	}
+}
+
+// Callers who leave at any moment leave nothing half done.
+func TestCallersWhoLeave(t *testing.T) {
+	w := newWorld(t)
+	w.front.slowly(20 * time.Millisecond)
+	g := w.gateway()
+	var wg sync.WaitGroup
+	for i := range 60 {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*time.Millisecond)
+			defer cancel()
+			q := alone()
+			if i%2 == 0 {
+				_, _ = g.Accounts(ctx, client, q, gateway.Wants{})
+			} else {
+				_, _ = g.Balances(ctx, client, q, mypossim.GoodAccount)
+			}
+		})
+	}
+	wg.Wait()
+	if err := g.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := len(w.ledger.Calls())
+	time.Sleep(50 * time.Millisecond)
+	if after := len(w.ledger.Calls()); after != before {
+		t.Errorf("%d calls were made after the gateway was drained", after-before)
+	}
+}
+
+// A list of a gateway whose clock is ahead is no call that was made for this request.
+func TestNoCacheIsNotDeceivedByClocks(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), attended(alone())
+	w.later(5 * minute)
+	mustList(t, g, q, gateway.Wants{})
+	w.later(-5 * minute)
+	list := mustList(t, g, q, gateway.Wants{NoCache: true})
+	if n := len(w.ledger.Calls()); n != 2 || list.Cache.Collapsed {
+		t.Errorf("%d calls, %+v", n, list.Cache)
+	}
+}
+
+// A lease lasts as long as the call may.
+func TestLeaseOutlivesASlowCall(t *testing.T) {
+	w := newWorld(t)
+	w.front.slowly(timeout - 100*time.Millisecond)
+	first, second, q := w.gateway(), w.gateway(), alone()
+	var wg sync.WaitGroup
+	wg.Go(func() { mustList(t, first, q, gateway.Wants{}) })
+	time.Sleep(timeout - 300*time.Millisecond)
+	wg.Go(func() { mustList(t, second, q, gateway.Wants{}) })
+	wg.Wait()
+	if n := len(w.ledger.Calls()); n != 1 {
+		t.Errorf("%d calls", n)
 	}
 }
 

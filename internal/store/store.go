@@ -27,8 +27,8 @@ type Store struct {
 	stop    func()
 }
 
-// Open makes the clients for the configured form of Redis. It connects only when it is first used, except that
-// in mode embedded it starts a Redis of its own in the process.
+// Open makes the clients for the configured form of Redis, and does not wait for their connections. In mode
+// embedded it starts a Redis of its own in the process.
 func Open(c config.Redis) (*Store, error) {
 	redis.SetLogger(silent{})
 	s := &Store{stop: func() {}}
@@ -69,12 +69,17 @@ func client(c config.Redis) redis.UniversalClient {
 		PoolTimeout:           commandTimeout,
 		PoolSize:              poolSize,
 		MaxIdleConns:          poolSize,
+		MinIdleConns:          readyConns,
 		DisableIdentity:       true,
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,
 		},
 	})
 }
+
+// readyConns are kept open in the background, for each use and node: a request that had to wait for the setting up
+// of a connection besides would often have no time left for what it came for.
+const readyConns = 4
 
 // poolSize is how many requests may be in Redis at once, for each use and node. A step takes well under a
 // millisecond there.

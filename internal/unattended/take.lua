@@ -8,8 +8,8 @@ local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local limit, window, timeout = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local id = ARGV[5]
 
-local live = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. text(now - window), '+inf', 'WITHSCORES')
-local used = #live / 2
+local since = '(' .. text(now - window)
+local used = redis.call('ZCOUNT', KEYS[1], since, '+inf')
 local closed_until = math.max(tonumber(ARGV[4]), tonumber(redis.call('GET', KEYS[2]) or '0'))
 local open = closed_until <= now
 
@@ -21,7 +21,6 @@ elseif id ~= '' and open and used < limit then
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - 2 * window))
   redis.call('ZADD', KEYS[1], text(now + timeout), id)
   redis.call('PEXPIRE', KEYS[1], text(math.ceil((2 * window + timeout) / 1000)))
-  live[#live + 1], live[#live + 2] = id, text(now + timeout)
   used, taken = used + 1, 1
 end
 
@@ -29,7 +28,8 @@ local grows = 0
 if used > 0 then
   -- The entry whose leaving makes room: the oldest, or a later one where the limit was lowered.
   local first = math.max(used - limit, 0)
-  grows = tonumber(live[2 * first + 2]) + window
+  local entry = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'WITHSCORES', 'LIMIT', first, 1)
+  grows = tonumber(entry[2]) + window
 end
 if not open then
   if used < limit then grows = closed_until else grows = math.max(grows, closed_until) end

@@ -7,6 +7,7 @@ package unattended
 import (
 	"context"
 	_ "embed"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,12 +35,14 @@ var (
 type Counter struct {
 	rdb      redis.UniversalClient
 	policies map[string]config.Unattended
+	unsaid   closures
+	undoing  chan struct{} // holds a token for each undo that is under way
 }
 
 // New makes a counter of the ASPSPs in policies, by id. The client must not retry commands by itself
 // (MaxRetries: -1): a step that is sent twice counts twice.
 func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Counter {
-	return &Counter{rdb: rdb, policies: policies}
+	return &Counter{rdb: rdb, policies: policies, undoing: make(chan struct{}, maxUndoing)}
 }
 
 // A Call is an unattended call as far as counting goes.
@@ -71,16 +74,17 @@ type Slot struct {
 // UnattendedLimit and the wait until a slot opens, or with CounterUnavailable; in both cases the call must not
 // be made. The context's end does not stop a step that was begun.
 func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (Slot, error) {
-	id := uuid.NewString()
-	ok, state, err := c.step(ctx, call, id, timeout)
+	slots, _ := c.keys(call)
+	slot := Slot{counter: c, key: slots, id: uuid.NewString()}
+	ok, state, err := c.step(ctx, call, slot.id, timeout)
 	if err != nil {
+		c.undo(slot) // Redis may have taken the step all the same, or take it later
 		return Slot{}, err
 	}
 	if !ok {
 		return Slot{}, Exhausted(state)
 	}
-	slots, _ := c.keys(call)
-	return Slot{counter: c, key: slots, id: id}, nil
+	return slot, nil
 }
 
 // Exhausted is the refusal that follows from a state with nothing remaining.
@@ -105,27 +109,37 @@ func (s Slot) GiveBack(ctx context.Context) error {
 
 // Close closes the call's unit because the ASPSP said that its limit is used up: for wait, at least one second
 // and at most one window, or for a whole window where wait is 0. It returns how long the unit stays closed,
-// which is longer where it was closed for longer before.
+// which is longer where it was closed for longer before. Where Redis cannot be told, it fails with
+// CounterUnavailable; this gateway then keeps to the ASPSP's word by itself, and tells Redis as soon as it can.
 func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (time.Duration, error) {
 	wait = c.Clamp(call.ASPSP, wait)
 	_, closed := c.keys(call)
+	left, err := c.close(ctx, closed, wait)
+	if err != nil {
+		c.unsaid.keep(closed, wait)
+		return wait, unavailable()
+	}
+	return left, nil
+}
+
+func (c *Counter) close(ctx context.Context, closed string, wait time.Duration) (time.Duration, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	left, err := closeScript.Run(ctx, c.rdb, []string{closed}, wait.Microseconds()).Int64()
-	if err != nil {
-		return wait, unavailable()
-	}
-	return time.Duration(left) * time.Microsecond, nil
+	return micros(left), err
 }
 
 // Clamp is how long an ASPSP's own refusal holds when it asks for a wait: between one second and one window,
-// and one window where it asks for none.
+// and one window where it asks for none. With a limit of 0 there is nothing to wait for.
 func (c *Counter) Clamp(aspsp string, wait time.Duration) time.Duration {
-	window := c.policies[aspsp].Window
-	if wait <= 0 {
-		return window
+	switch policy := c.policies[aspsp]; {
+	case policy.Limit == 0:
+		return 0
+	case wait <= 0:
+		return policy.Window
+	default:
+		return min(max(wait, time.Second), policy.Window)
 	}
-	return min(max(wait, time.Second), window)
 }
 
 // step runs the one script of the counter: with an id it takes a slot if one is left, without it only looks.
@@ -143,6 +157,12 @@ func (c *Counter) step(ctx context.Context, call Call, id string, timeout time.D
 		closedUntil = policy.ClosedUntil.UnixMicro()
 	}
 	slots, closed := c.keys(call)
+	if left := c.unsaid.left(closed); left > 0 {
+		if _, err := c.close(ctx, closed, left); err != nil {
+			return false, State{}, unavailable()
+		}
+		c.unsaid.forget(closed)
+	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
 	r, err := takeScript.Run(ctx, c.rdb, []string{slots, closed}, policy.Limit, policy.Window.Microseconds(),
@@ -156,7 +176,7 @@ func (c *Counter) step(ctx context.Context, call Call, id string, timeout time.D
 		state.Remaining = max(policy.Limit-used, 0)
 	}
 	if next > now {
-		state.Wait = time.Duration(next-now) * time.Microsecond
+		state.Wait = micros(next - now)
 		state.NextAt = time.UnixMicro(next).UTC()
 	}
 	return ok, state, nil
@@ -168,9 +188,9 @@ func (c *Counter) keys(call Call) (slots, closed string) {
 	switch c.policies[call.ASPSP].Unit {
 	case config.UnitASPSP:
 	case config.UnitConsent:
-		owner = append(owner, call.Consent)
+		owner = append(owner, canonical.FoldID(call.Consent))
 	case config.UnitResource:
-		owner = append(owner, call.Consent, "account", call.Account)
+		owner = append(owner, canonical.FoldID(call.Consent), "account", canonical.FoldID(call.Account))
 	}
 	prefix := store.Prefix("unattended", owner...)
 	return prefix + "slots", prefix + "closed"
@@ -185,6 +205,14 @@ func detached(ctx context.Context) (context.Context, context.CancelFunc) {
 		return bounded, func() { stop(); cancel() }
 	}
 	return own, cancel
+}
+
+// micros is n microseconds, or the longest duration there is.
+func micros(n int64) time.Duration {
+	if n > math.MaxInt64/int64(time.Microsecond) {
+		return math.MaxInt64
+	}
+	return time.Duration(n) * time.Microsecond
 }
 
 func unavailable() *canonical.Error {

@@ -213,13 +213,13 @@ var table = []fault{
 	{
 		name: "mastercard-foreign-request-accepted",
 		file: "internal/providers/mastercard/wire.go",
-		old:  `case echo != nil && !upstream.SameRequest(echo.RequestID, requestID):`, new: `case false:`,
+		old:  `case echo != nil && echo.RequestID != nil && !upstream.SameRequest(*echo.RequestID, requestID):`, new: `case false:`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
 		name: "mastercard-foreign-account-accepted",
 		file: "internal/providers/mastercard/wire.go",
-		old:  `id != "" && id != accountID {`, new: `id == "" && id != accountID {`,
+		old:  `id != nil && *id != accountID {`, new: `id == nil && accountID == "" {`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
@@ -252,7 +252,7 @@ var table = []fault{
 	{
 		name: "mastercard-padded-reason-not-trimmed",
 		file: "internal/providers/mastercard/errors.go",
-		old:  `!strings.EqualFold(c.reason, strings.TrimSpace(string(e.ReasonCode))):`, new: `!strings.EqualFold(c.reason, string(e.ReasonCode)):`,
+		old:  `	reason, own := fold(string(e.ReasonCode)), fold(c.reason)`, new: `	reason, own := strings.ToLower(string(e.ReasonCode)), fold(c.reason)`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
@@ -478,7 +478,7 @@ var table = []fault{
 	{
 		name: "counter-unit-resource-merged",
 		file: "internal/unattended/unattended.go",
-		old:  `owner = append(owner, call.Consent, "account", call.Account)`, new: `owner = append(owner, call.Consent)`,
+		old:  `owner = append(owner, canonical.FoldID(call.Consent), "account", canonical.FoldID(call.Account))`, new: `owner = append(owner, canonical.FoldID(call.Consent))`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
@@ -511,16 +511,14 @@ var table = []fault{
 	},
 	{
 		name: "cache-lease-never-expires",
-		file: "internal/cache/cache.go",
-		old:  `lease.holder, ttl)`, new: `lease.holder, 0)`,
+		file: "internal/cache/acquire.lua",
+		old:  `'NX', 'PX', ARGV[2])`, new: `'NX')`,
 		packages: []string{"./internal/cache"},
 	},
 	{
 		name: "cache-lease-of-everybody",
 		file: "internal/cache/cache.go",
-		old: `	lease.Held = holder.Val() == lease.holder
-`, new: `	lease.Held = true
-`,
+		old:  `lease.Held = got[0] == lease.holder`, new: `lease.Held = true`,
 		packages: []string{"./internal/cache"},
 	},
 	{
@@ -584,7 +582,7 @@ var table = []fault{
 	{
 		name: "gateway-waits-for-redis",
 		file: "internal/gateway/allowance.go",
-		old:  `redisAllowance = 100 * time.Millisecond`, new: `redisAllowance = 900 * time.Millisecond`,
+		old:  `RedisAllowance = 100 * time.Millisecond`, new: `RedisAllowance = 900 * time.Millisecond`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
@@ -670,5 +668,125 @@ var table = []fault{
 		old: `	t.DialContext = punctually(t.DialContext, cfg.Now)
 `, new: ``,
 		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "consent-in-capitals-counted-apart",
+		file: "internal/canonical/query.go",
+		old:  "\t\treturn strings.ToLower(id)\n", new: "\t\treturn strings.Clone(id)\n",
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "wire-timeout-not-passed-on",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `counted(q, r), c.wire.Timeout)`, new: `counted(q, r), 0)`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-protocol-switched",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `resp.StatusCode == http.StatusSwitchingProtocols || resp`, new: `resp`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-kernel-sends-on",
+		file: "internal/providers/upstream/punctual.go",
+		old:  "\t\t_ = tcp.SetLinger(0)\n", new: "\t\t_ = tcp\n",
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-closure-ends-with-the-read",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `c.wire.Counter.Close(context.WithoutCancel(ctx),`, new: `c.wire.Counter.Close(ctx,`,
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "wire-dead-connection-kept",
+		file: "internal/providers/upstream/upstream.go",
+		old:  "\tt.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin}\n", new: "\t_ = []any{pingAfter, pingWithin}\n",
+		packages: []string{"./internal/providers/upstream"},
+	},
+	{
+		name: "counter-closure-lost-with-redis",
+		file: "internal/unattended/unattended.go",
+		old:  "\t\tc.unsaid.keep(closed, wait)\n", new: ``,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-late-step-stays",
+		file: "internal/unattended/unattended.go",
+		old:  "\t\tc.undo(slot) // Redis may have taken the step all the same, or take it later\n", new: ``,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-old-entries-stay",
+		file: "internal/unattended/take.lua",
+		old:  "  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - 2 * window))\n", new: ``,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "counter-wait-after-lowered-limit",
+		file: "internal/unattended/take.lua",
+		old:  `local first = math.max(used - limit, 0)`, new: `local first = 0`,
+		packages: []string{"./internal/unattended"},
+	},
+	{
+		name: "gateway-no-needs-redis-at-once",
+		file: "internal/gateway/accounts.go",
+		old:  "\t\tif result.Forget {\n\t\t\ta.g", new: "\t\tif false {\n\t\t\ta.g",
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-no-second-look",
+		file: "internal/gateway/accounts.go",
+		old:  `	if kept = a.lookup(ctx, kept); kept == nil {`, new: `	if kept == nil {`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-lease-too-short",
+		file: "internal/gateway/accounts.go",
+		old:  `a.lane(), a.bank.Timeout+leaseMargin)`, new: `a.lane(), 500*time.Millisecond)`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-trusts-other-clocks",
+		file: "internal/gateway/accounts.go",
+		old:  `return a.seen == nil || !kept.FetchedAt.Equal(a.seen.FetchedAt)`, new: `return true`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-calls-for-nobody",
+		file: "internal/gateway/gateway.go",
+		old:  "\tif ctx.Err() != nil {\n\t\treturn none", new: "\tif false {\n\t\treturn none",
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "gateway-slow-redis-not-told",
+		file: "internal/gateway/allowance.go",
+		old:  `		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)`, new: `		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.left)`,
+		packages: []string{"./internal/gateway"},
+	},
+	{
+		name: "serve-does-not-drain",
+		file: "cmd/gateway/serve.go",
+		old:  `p.gateway.Drain(patient), `, new: ``,
+		packages: []string{"./cmd/gateway"},
+	},
+	{
+		name: "breaker-ratio-of-all-calls",
+		file: "internal/breaker/breaker.go",
+		old:  `judged := n.TotalSuccesses + n.TotalFailures`, new: `judged := n.Requests`,
+		packages: []string{"./internal/breaker"},
+	},
+	{
+		name: "mastercard-error-of-another-request",
+		file: "internal/providers/mastercard/errors.go",
+		old:  `	if foreign(a.Body, q.RequestID) {`, new: `	if false {`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mypos-error-of-another-request",
+		file: "internal/providers/mypos/refusal.go",
+		old:  `	if failure := stray(q, a); failure != nil {`, new: `	if failure := stray(q, a); failure != nil && a.Status == 200 {`,
+		packages: []string{"./internal/providers/mypos"},
 	},
 }

@@ -33,7 +33,7 @@ type Result struct {
 
 // Refused reports whether the value at path, or one above it, could not be taken, and so needs no further check.
 func (r *Result) Refused(path string) bool {
-	for ; path != ""; path = path[:max(0, strings.LastIndexAny(path, ".["))] {
+	for ; path != ""; path = above(path) {
 		if r.bad[path] {
 			return true
 		}
@@ -57,6 +57,10 @@ func (r *Result) refuse(path, detail string) {
 
 // decode fills into, which must be settable. What the file does not say stays as it is.
 func (r *Result) decode(node ast.Node, into reflect.Value, path string) {
+	switch node.(type) {
+	case *ast.AliasNode, *ast.MergeKeyNode:
+		return // a fault already, and Untold
+	}
 	if _, null := node.(*ast.NullNode); node == nil || null {
 		r.refuse(path, "has no value")
 		return
@@ -97,6 +101,9 @@ func (r *Result) mapping(node ast.Node, into reflect.Value, path string, spared 
 	names := Tags(into.Type())
 	_, open := into.Addr().Interface().(Opener)
 	for _, v := range mapping.Values {
+		if v.Key.IsMergeKey() {
+			continue
+		}
 		name := key(v)
 		at := Child(path, name)
 		switch i := slices.Index(names, name); {
@@ -117,6 +124,9 @@ func (r *Result) table(node ast.Node, into reflect.Value, path string) {
 	}
 	into.Set(reflect.MakeMap(into.Type()))
 	for _, v := range mapping.Values {
+		if v.Key.IsMergeKey() {
+			continue
+		}
 		element := fresh(into.Type().Elem())
 		r.decode(v.Value, element, Child(path, key(v)))
 		into.SetMapIndex(reflect.ValueOf(key(v)).Convert(into.Type().Key()), element)

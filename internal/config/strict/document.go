@@ -2,7 +2,9 @@ package strict
 
 import (
 	"errors"
+	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -11,23 +13,23 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
-	"github.com/goccy/go-yaml/token"
 )
 
 // maxText bounds a text in bytes.
 const maxText = 1 << 20
 
-// maxDepth is how deep a text may nest.
-const maxDepth = 32
-
 // A Document is the file as it was written: its tree, and the line of everything in it.
 type Document struct {
 	root  ast.Node       // nil for an empty file
 	lines map[string]int // of each path's key or list entry, from 1
+
+	elsewhere map[string]bool // the paths whose value is an alias
+	merged    map[string]bool // the paths of mappings with a merge key
 }
 
-// Parse reads the text as one YAML document of plain mappings, lists and scalars, and notes what stands in it
-// twice. The document is nil where there is none to go on with; an empty text is an empty mapping.
+// Parse reads the text as one YAML document of plain mappings, lists and scalars, and notes what else stands in it,
+// and what stands there twice. Anchors and tags are passed over, aliases and merge keys are not followed. The
+// document is nil where there is none to go on with; an empty text is an empty mapping.
 func Parse(text []byte) (*Document, Faults) {
 	if len(text) > maxText {
 		return nil, Faults{{Detail: "is larger than 1 MiB"}}
@@ -37,19 +39,27 @@ func Parse(text []byte) (*Document, Faults) {
 	}
 	// The library miscounts the lines of a text with carriage returns.
 	unix := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(string(text), "\ufeff"))
-	tokens := mend(lexer.Tokenize(unix))
-	if faults := refused(tokens); len(faults) > 0 {
+	all := lexer.Tokenize(unix)
+	faults, safe := refused(all)
+	tokens := mend(all)
+	if n := crowded(tokens); n > 0 {
+		faults, safe = append(faults, Fault{Line: n, Detail: fmt.Sprintf("has more than %d keys in one mapping", maxKeys)}), false
+	}
+	if !safe {
 		return nil, faults
 	}
 	file, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		return nil, Faults{syntaxFault(err)}
+		fault := syntaxFault(err)
+		if !slices.ContainsFunc(faults, func(f Fault) bool { return f.Line == fault.Line }) {
+			faults = append(faults, fault) // else the library stumbled over what is refused
+		}
+		return nil, faults
 	}
-	doc := &Document{lines: map[string]int{}}
-	var faults Faults
+	doc := &Document{lines: map[string]int{}, elsewhere: map[string]bool{}, merged: map[string]bool{}}
 	for i, d := range file.Docs {
 		if i == 0 {
-			doc.root = d.Body
+			doc.root = bare(d.Body)
 		} else if d.Body != nil {
 			faults = append(faults, Fault{Line: line(d.Body), Detail: "holds more than one document"})
 		}
@@ -59,75 +69,6 @@ func Parse(text []byte) (*Document, Faults) {
 		return nil, append(faults, Fault{Line: line(doc.root), Detail: "is no mapping of keys to values"})
 	}
 	return doc, faults
-}
-
-// mend puts plain texts together that the library cuts at a colon: in {scopes: [accounts:read]} it takes
-// "accounts" for a key, although YAML wants a space behind a key's colon (1.2.2, section 7.3.3).
-func mend(tokens token.Tokens) token.Tokens {
-	var whole token.Tokens
-	for i := 0; i < len(tokens); i++ {
-		t, last := tokens[i], len(whole)-1
-		if t.Type == token.MappingValueType && last >= 0 && i+1 < len(tokens) &&
-			touch(whole[last], t) && plainToken(whole[last]) && touch(t, tokens[i+1]) && plainToken(tokens[i+1]) {
-			a, b := whole[last], tokens[i+1]
-			whole[last] = token.String(a.Value+t.Value+b.Value, a.Origin+t.Origin+b.Origin, a.Position)
-			i++
-			continue
-		}
-		whole.Add(t)
-	}
-	for i, t := range whole {
-		t.Prev, t.Next = nil, nil
-		if i > 0 {
-			t.Prev, whole[i-1].Next = whole[i-1], t
-		}
-	}
-	return whole
-}
-
-// touch reports whether b begins where a ends.
-func touch(a, b *token.Token) bool {
-	return a.Position.Line == b.Position.Line && a.Position.Column+utf8.RuneCountInString(a.Value) == b.Position.Column
-}
-
-func plainToken(t *token.Token) bool {
-	return t.CharacterType == token.CharacterTypeMiscellaneous && t.Indicator == token.NotIndicator
-}
-
-// refused names the parts of YAML that a configuration does not need: those that say one thing in one place and
-// mean it in another, and nesting without end. They are found before the parser follows them.
-func refused(tokens token.Tokens) Faults {
-	var faults Faults
-	flow, entries, entriesLine := 0, 0, 0
-	for _, t := range tokens {
-		detail := ""
-		switch t.Type {
-		case token.AnchorType, token.AliasType, token.MergeKeyType:
-			detail = "uses an anchor, an alias or a merge key (a text that begins with & or * needs quotes)"
-		case token.TagType:
-			detail = "uses a tag (a text that begins with ! needs quotes)"
-		case token.DirectiveType:
-			detail = "uses a directive (a text that begins with % needs quotes)"
-		case token.MappingKeyType:
-			detail = "uses a key marked with ?"
-		case token.SequenceStartType, token.MappingStartType:
-			flow++
-		case token.SequenceEndType, token.MappingEndType:
-			flow--
-		case token.SequenceEntryType:
-			if t.Position.Line != entriesLine {
-				entries, entriesLine = 0, t.Position.Line
-			}
-			entries++
-		}
-		if flow > maxDepth || entries > maxDepth {
-			return append(faults, Fault{Line: t.Position.Line, Detail: "nests too deep"})
-		}
-		if detail != "" {
-			faults = append(faults, Fault{Line: t.Position.Line, Detail: detail})
-		}
-	}
-	return faults
 }
 
 // syntaxFault says where the text stops being YAML. Of the library's sentence nothing is kept that quotes the
@@ -157,6 +98,10 @@ func (d *Document) index(node ast.Node, path string, depth int, faults *Faults) 
 	case *ast.MappingNode:
 		seen := map[string]bool{}
 		for _, v := range n.Values {
+			if v.Key.IsMergeKey() {
+				d.merged[path] = true
+				continue
+			}
 			name := key(v)
 			at := Child(path, name)
 			d.lines[at] = line(v.Key)
@@ -172,8 +117,29 @@ func (d *Document) index(node ast.Node, path string, depth int, faults *Faults) 
 			d.lines[at] = line(v)
 			d.index(v, at, depth+1, faults)
 		}
+	case *ast.AliasNode, *ast.MergeKeyNode:
+		d.elsewhere[path] = true
 	}
 }
+
+// Untold reports whether what the file says at path stands behind an alias or a merge key, which are faults
+// themselves: whatever else is wrong there would only follow from them.
+func (d *Document) Untold(path string) bool {
+	if d != nil && d.merged[path] {
+		return true
+	}
+	for d != nil && path != "" {
+		up := above(path)
+		if d.elsewhere[path] || d.merged[up] && !d.Has(path) {
+			return true
+		}
+		path = up
+	}
+	return false
+}
+
+// above is the path of what holds path.
+func above(path string) string { return path[:max(0, strings.LastIndexAny(path, ".["))] }
 
 // Has reports whether the file says anything at path.
 func (d *Document) Has(path string) bool {
@@ -190,7 +156,7 @@ func (d *Document) Line(path string) int {
 		if n, ok := d.lines[path]; ok {
 			return n
 		}
-		path = path[:max(0, strings.LastIndexAny(path, ".["))]
+		path = above(path)
 	}
 	return 1
 }

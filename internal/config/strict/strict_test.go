@@ -1,6 +1,7 @@
 package strict_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,14 @@ func TestParseRefuses(t *testing.T) {
 		{"marked key", "? a\n: b", "line 1: uses a key marked with ?"},
 		{"flow nesting", "a:\n " + strings.Repeat("[", 10_000), "line 2: nests too deep"},
 		{"block nesting in a line", "a:\n" + strings.Repeat("- ", 10_000), "line 2: nests too deep"},
+		{"anchor twice", "a: &x &y 1", "line 1: uses an anchor, an alias or a merge key (a text that begins with & or * needs quotes)\n" +
+			"line 1: uses an anchor, an alias or a merge key (a text that begins with & or * needs quotes)"},
+		{"tag and open bracket", "a: !x 1\nb: [1", "line 1: uses a tag (a text that begins with ! needs quotes)\n" +
+			"line 2: is not YAML: sequence end token ']' not found"},
+		{"more marks than are passed over", keys(101, "k%d: !x 1\n") + "b: [", strings.TrimSpace(keys(101, "line %d: uses a tag (a text that begins with ! needs quotes)\n"))},
+		{"too many keys", keys(6_000, "k%d: 1\n"), "line 5001: has more than 5000 keys in one mapping"},
+		{"too many keys in brackets", "a: [{" + keys(6_000, "k%d: [{}],\n") + "}]", "line 5001: has more than 5000 keys in one mapping"},
+		{"too many keys around lists", "a:\n" + keys(6_000, " k%d:\n - l: {m: 1}\n   n: 1\n"), "line 15002: has more than 5000 keys in one mapping"},
 		{"not UTF-8", "a: \xff", "is not UTF-8"},
 		{"too large", strings.Repeat("#", 1<<20+1), "is larger than 1 MiB"},
 	}
@@ -59,6 +68,30 @@ func TestParseRefuses(t *testing.T) {
 				t.Errorf("faults (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// keys is one entry many times, with its number from 1 in it.
+func keys(n int, entry string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, entry, i+1)
+	}
+	return b.String()
+}
+
+// The bound is each mapping's own: a file may have many banks.
+func TestManyMappings(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{
+		keys(5_000, "k%d: {l: 1}\n"),
+		"a:\n" + keys(6_000, "- k%d: 1\n  l: {m: 1}\n"),
+		"a:\n" + keys(6_000, "- {k%d: 1, l: 1}\n"),
+		keys(4_000, "a%d:\n  l: 1\n  m: 1\n"),
+	} {
+		if doc, faults := strict.Parse([]byte(text)); doc == nil || faults != nil {
+			t.Errorf("%s...: %v", text[:20], faults)
+		}
 	}
 }
 

@@ -32,7 +32,7 @@ func (l *lenient) UnmarshalJSON(raw []byte) error {
 
 // A cause is a row of the wording table: what an error must say to mean a kind.
 type cause struct {
-	reason string   // the ReasonCode; "" for any that has no row of its own
+	reason string   // the ReasonCode, or its beginning if it ends in "_"; "" for any that has no row of its own
 	says   []string // words in lower case, all of which must stand in the error; none for whatever it says
 	absent bool     // it means this only where the user was not there
 	kind   canonical.Kind
@@ -55,16 +55,15 @@ var causes = []cause{
 	{reason: "TOKEN_UNKNOWN", kind: canonical.ConsentInvalid},
 	{reason: "RESOURCE_UNKNOWN", kind: canonical.AccountUnknown},
 	{reason: "ACCESS_EXCEEDED", kind: canonical.UnattendedLimit},
-	{reason: "CERTIFICATE_BLOCKED", kind: canonical.ProviderRejected},
-	{reason: "CERTIFICATE_EXPIRED", kind: canonical.ProviderRejected},
-	{reason: "CERTIFICATE_INVALID", kind: canonical.ProviderRejected},
-	{reason: "CERTIFICATE_MISSING", kind: canonical.ProviderRejected},
-	{reason: "CERTIFICATE_REVOKED", kind: canonical.ProviderRejected},
+	{reason: "CERTIFICATE_", kind: canonical.ProviderRejected},
 	{reason: "SERVICE_UNAVAILABLE", kind: canonical.ProviderUnavailable},
 
 	// PROVIDER_ERROR and what is unknown, by the words.
 	{says: []string{"sca", "required"}, kind: canonical.ConsentExpired},
 	{says: []string{"sca", "expired"}, kind: canonical.ConsentExpired},
+	{says: []string{"strong customer authentication", "required"}, kind: canonical.ConsentExpired},
+	{says: []string{"strong customer authentication", "needed"}, kind: canonical.ConsentExpired},
+	{says: []string{"strong customer authentication", "expired"}, kind: canonical.ConsentExpired},
 	{says: []string{"consent", "expired"}, kind: canonical.ConsentExpired},
 	{says: []string{"token", "expired"}, kind: canonical.ConsentExpired},
 	{says: []string{"account is invalid"}, kind: canonical.AccountUnknown},
@@ -80,6 +79,17 @@ var causes = []cause{
 	{says: []string{"psuipaddress"}, absent: true, kind: canonical.UnattendedLimit},
 }
 
+// quotas are what a 429 says, one of them, that means the ASPSP's limit of unattended calls; all words of a row must
+// stand in the error, in lower case.
+var quotas = [][]string{
+	{"quota"}, {"quotas"}, {"access limit"}, {"daily limit"}, {"times", "24 hours"}, {"times a day"}, {"times daily"}, {"per day"},
+}
+
+// throttles are what a 429 says that is about the provider's own rate limit, whatever it says of quotas.
+var throttles = [][]string{
+	{"per second"}, {"per minute"}, {"per hour"}, {"rate limit"}, {"too many requests"}, {"api key"},
+}
+
 // telling are the kinds of causes, the most telling first: of several errors in one answer it is the answer's.
 var telling = []canonical.Kind{
 	canonical.ConsentExpired, canonical.ConsentInvalid, canonical.AccountUnknown,
@@ -90,7 +100,12 @@ var telling = []canonical.Kind{
 const gateway = "gateway"
 
 // refusal says what an answer means whose status is not 200: by its cause where it names one, else by status.
-func refusal(q canonical.Query, _ providers.Request, a providers.Answer) *canonical.Error {
+func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canonical.Error {
+	if foreign(a.Body, q.RequestID) {
+		failure := canonical.InvalidResponse("the answer belongs to another request")
+		failure.Upstream = canonical.NewUpstreamError(a.Status, "", "")
+		return failure
+	}
 	errs := readErrors(a.Body)
 	var decisive wireError
 	if len(errs) > 0 {
@@ -104,7 +119,11 @@ func refusal(q canonical.Query, _ providers.Request, a providers.Answer) *canoni
 			best, kind, decisive = rank, found, e
 		}
 	}
-	if kind == "" {
+	switch {
+	case kind != "":
+	case a.Status == http.StatusNotFound && len(errs) == 0 && r.Account != "":
+		kind = canonical.AccountUnknown
+	default:
 		kind = kindOf(a.Status, decisive)
 	}
 	origin := canonical.OriginProvider
@@ -124,7 +143,8 @@ func causeOf(e wireError, status int, attended bool) canonical.Kind {
 			return c.kind
 		}
 	}
-	if status == http.StatusTooManyRequests && !e.fromGateway() && strings.Contains(e.words(), " quota ") {
+	if status == http.StatusTooManyRequests && !e.fromGateway() &&
+		!slices.ContainsFunc(throttles, e.says) && slices.ContainsFunc(quotas, e.says) {
 		return canonical.UnattendedLimit
 	}
 	return ""
@@ -133,13 +153,18 @@ func causeOf(e wireError, status int, attended bool) canonical.Kind {
 // matches reports whether an error fits a row. What the API gateway says in words is about the gateway's own
 // tokens and limits, whose words are the same.
 func (c cause) matches(e wireError, attended bool) bool {
-	switch {
-	case c.reason == "" && e.fromGateway(), c.absent && attended,
-		c.reason != "" && !strings.EqualFold(c.reason, strings.TrimSpace(string(e.ReasonCode))):
-		return false
+	reason, own := fold(string(e.ReasonCode)), fold(c.reason)
+	fits := own == reason || strings.HasSuffix(own, "_") && strings.HasPrefix(reason, own)
+	if own == "" {
+		fits = !e.fromGateway()
 	}
+	return fits && !(c.absent && attended) && e.says(c.says)
+}
+
+// says reports whether all words stand in the error.
+func (e wireError) says(words []string) bool {
 	text := e.words()
-	return !slices.ContainsFunc(c.says, func(w string) bool { return !strings.Contains(text, " "+w+" ") })
+	return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, " "+w+" ") })
 }
 
 func (e wireError) fromGateway() bool { return fold(string(e.Source)) == gateway }
@@ -179,6 +204,21 @@ func kindOf(status int, e wireError) canonical.Kind {
 		return canonical.ProviderError
 	}
 	return canonical.ProviderRejected
+}
+
+// foreign reports whether an error's body holds the id of another request than the one sent, so that nothing of it
+// counts. A body without one is accepted, and so is one that cannot be read, of which nothing counts anyway.
+func foreign(body []byte, sent string) bool {
+	var w struct {
+		Echo struct {
+			RequestID any `json:"xRequestId"`
+		} `json:"originalRequestInfo"`
+	}
+	if upstream.Decode(body, &w) != nil || w.Echo.RequestID == nil {
+		return false
+	}
+	id, _ := w.Echo.RequestID.(string)
+	return !upstream.SameRequest(id, sent)
 }
 
 // readErrors reads OBC's envelope {"Errors":{"Error":[…]}}, in whatever case and however much of it is there: one

@@ -2,6 +2,7 @@ package mastercard
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -36,30 +37,31 @@ var wordings = []struct {
 	{9, "TOKEN_UNKNOWN", "", canonical.ConsentInvalid},
 	{10, "RESOURCE_UNKNOWN", "", canonical.AccountUnknown},
 	{11, " access_exceeded", "", canonical.UnattendedLimit},
-	{12, "CERTIFICATE_BLOCKED", "", canonical.ProviderRejected},
-	{13, "CERTIFICATE_EXPIRED", "", canonical.ProviderRejected},
-	{14, "CERTIFICATE_INVALID", "", canonical.ProviderRejected},
-	{15, "CERTIFICATE_MISSING", "", canonical.ProviderRejected},
-	{16, "CERTIFICATE_REVOKED", "", canonical.ProviderRejected},
-	{17, "SERVICE_UNAVAILABLE", "", canonical.ProviderUnavailable},
-	{18, "PROVIDER_ERROR", "New SCA required", canonical.ConsentExpired},
-	{18, "NEW_SCA_REQUIRED", "", canonical.ConsentExpired},
-	{19, "PROVIDER_ERROR", "The SCA used to access account information is expired.", canonical.ConsentExpired},
-	{20, "PROVIDER_ERROR", "Consent has expired", canonical.ConsentExpired},
-	{21, "PROVIDER_ERROR", "Access Token associated with the Request has expired", canonical.ConsentExpired},
-	{22, " PROVIDER_ERROR ", "Provided account is invalid or unlinked from the consent", canonical.AccountUnknown},
-	{22, "ACCOUNT_ERROR", "PROVIDED  ACCOUNT IS INVALID.", canonical.AccountUnknown},
-	{23, "PROVIDER_ERROR", "Account was unlinked", canonical.AccountUnknown},
-	{24, "PROVIDER_ERROR", "Consent was revoked by the PSU", canonical.ConsentInvalid},
-	{25, "PROVIDER_ERROR", "Consent is invalid", canonical.ConsentInvalid},
-	{26, "PROVIDER_ERROR", "The consent id used in the request is invalid", canonical.ConsentInvalid},
-	{27, "PROVIDER_ERROR", "Token has been revoked", canonical.ConsentInvalid},
-	{28, " PROVIDER_ERROR ", "ASPSP limit for unattended requests was exceeded", canonical.UnattendedLimit},
-	{28, "UNATTENDED_LIMIT", "", canonical.UnattendedLimit},
-	{29, "PROVIDER_ERROR", "Number of unattended requests exceeded", canonical.UnattendedLimit},
-	{30, "PROVIDER_ERROR", "The bank answered ACCESS_EXCEEDED", canonical.UnattendedLimit},
-	{31, "PROVIDER_ERROR", "PSU-IP-Address is required", canonical.UnattendedLimit},
-	{32, "PROVIDER_ERROR", "psuIPAddress is missing", canonical.UnattendedLimit},
+	{12, "CERTIFICATE_EXPIRED", "", canonical.ProviderRejected},
+	{12, " certificate_revoked ", "The consent is invalid", canonical.ProviderRejected},
+	{12, "Certificate_Of_A_New_Kind", "", canonical.ProviderRejected},
+	{13, "SERVICE_UNAVAILABLE", "", canonical.ProviderUnavailable},
+	{14, "PROVIDER_ERROR", "New SCA required", canonical.ConsentExpired},
+	{14, "NEW_SCA_REQUIRED", "", canonical.ConsentExpired},
+	{15, "PROVIDER_ERROR", "The SCA used to access account information is expired.", canonical.ConsentExpired},
+	{16, "PROVIDER_ERROR", "Strong Customer Authentication is required.", canonical.ConsentExpired},
+	{17, "PROVIDER_ERROR", "A new strong customer authentication will be needed", canonical.ConsentExpired},
+	{18, "PROVIDER_ERROR", "The strong-customer-authentication has expired", canonical.ConsentExpired},
+	{19, "PROVIDER_ERROR", "Consent has expired", canonical.ConsentExpired},
+	{20, "PROVIDER_ERROR", "Access Token associated with the Request has expired", canonical.ConsentExpired},
+	{21, " PROVIDER_ERROR ", "Provided account is invalid or unlinked from the consent", canonical.AccountUnknown},
+	{21, "ACCOUNT_ERROR", "PROVIDED  ACCOUNT IS INVALID.", canonical.AccountUnknown},
+	{22, "PROVIDER_ERROR", "Account was unlinked", canonical.AccountUnknown},
+	{23, "PROVIDER_ERROR", "Consent was revoked by the PSU", canonical.ConsentInvalid},
+	{24, "PROVIDER_ERROR", "Consent is invalid", canonical.ConsentInvalid},
+	{25, "PROVIDER_ERROR", "The consent id used in the request is invalid", canonical.ConsentInvalid},
+	{26, "PROVIDER_ERROR", "Token has been revoked", canonical.ConsentInvalid},
+	{27, " PROVIDER_ERROR ", "ASPSP limit for unattended requests was exceeded", canonical.UnattendedLimit},
+	{27, "UNATTENDED_LIMIT", "", canonical.UnattendedLimit},
+	{28, "PROVIDER_ERROR", "Number of unattended requests exceeded", canonical.UnattendedLimit},
+	{29, "PROVIDER_ERROR", "The bank answered ACCESS_EXCEEDED", canonical.UnattendedLimit},
+	{30, "PROVIDER_ERROR", "PSU-IP-Address is required", canonical.UnattendedLimit},
+	{31, "PROVIDER_ERROR", "psuIPAddress is missing", canonical.UnattendedLimit},
 }
 
 func TestEveryWordingAtAnyStatus(t *testing.T) {
@@ -205,6 +207,118 @@ func TestStatusesWithoutACause(t *testing.T) {
 	}
 }
 
+// TestQuotasOfA429 has a wording for each row of quotas, which no other row tells, and for each row of throttles, which
+// wins over a quota.
+func TestQuotasOfA429(t *testing.T) {
+	t.Parallel()
+	wordings := []struct {
+		table       [][]string
+		row         int
+		description string
+		kind        canonical.Kind
+	}{
+		{quotas, 0, "Maximum access quota is reached!", canonical.UnattendedLimit},
+		{quotas, 1, "QUOTAS of the PSU are used up", canonical.UnattendedLimit},
+		{quotas, 2, "The daily access limit is reached", canonical.UnattendedLimit},
+		{quotas, 2, "Access-limit exceeded", canonical.UnattendedLimit},
+		{quotas, 3, "Daily limit exceeded", canonical.UnattendedLimit},
+		{quotas, 4, "The account may be read 4 times in 24 hours", canonical.UnattendedLimit},
+		{quotas, 4, "Was read four times within 24 hours", canonical.UnattendedLimit},
+		{quotas, 5, "No more than four times a day", canonical.UnattendedLimit},
+		{quotas, 6, "It can be read 4 times daily", canonical.UnattendedLimit},
+		{quotas, 7, "4 requests per day without the PSU", canonical.UnattendedLimit},
+		{throttles, 0, "Quota of 10 requests per second", canonical.ProviderThrottled},
+		{throttles, 1, "Quota of 100 requests per minute", canonical.ProviderThrottled},
+		{throttles, 2, "Quota of 1000 requests per hour", canonical.ProviderThrottled},
+		{throttles, 3, "The rate limit is 1000 per day", canonical.ProviderThrottled},
+		{throttles, 4, "Too many requests: the quota is used up", canonical.ProviderThrottled},
+		{throttles, 5, "The API key has used up its quota", canonical.ProviderThrottled},
+	}
+	tested := map[*[]string]bool{}
+	for _, w := range wordings {
+		tested[&w.table[w.row]] = true
+		e := wireError{Description: lenient(w.description)}
+		for row, words := range w.table {
+			if e.says(words) != (row == w.row) {
+				t.Errorf("%q and row %d: %v", w.description, row, e.says(words))
+			}
+		}
+		obc := envelope(fmt.Sprintf(`{"Source":"OBC","ReasonCode":"PROVIDER_ERROR","Description":%q}`, w.description))
+		if got := refuse(429, obc, nil); got.Kind != w.kind {
+			t.Errorf("%s is %s, want %s", obc, got.Kind, w.kind)
+		}
+		if got := refuse(400, obc, nil); got.Kind != canonical.ProviderError {
+			t.Errorf("%s of a 400 is %s", obc, got.Kind)
+		}
+		gateway := envelope(fmt.Sprintf(`{"Source":"Gateway","Description":%q}`, w.description))
+		if got := refuse(429, gateway, nil); got.Kind != canonical.ProviderThrottled {
+			t.Errorf("%s is %s", gateway, got.Kind)
+		}
+	}
+	for _, table := range [][][]string{quotas, throttles} {
+		for row := range table {
+			if !tested[&table[row]] {
+				t.Errorf("%q is not tested", table[row])
+			}
+		}
+	}
+	if got := refuse(429, envelope(`{"ReasonCode":"ACCESS_EXCEEDED","Description":"Too many requests"}`), nil); got.Kind != canonical.UnattendedLimit {
+		t.Errorf("a cause in the code is %s whatever the words say", got.Kind)
+	}
+}
+
+func TestABare404IsAboutTheAccountAskedFor(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		status        int
+		account, body string
+		kind          canonical.Kind
+	}{
+		{404, "a", "", canonical.AccountUnknown},
+		{404, "a", "<html>", canonical.AccountUnknown},
+		{404, "a", envelope(""), canonical.AccountUnknown},
+		{404, "a", envelope(`{"ReasonCode":"PROVIDER_ERROR"}`), canonical.ProviderError},
+		{404, "a", envelope(`{"ReasonCode":"INVALID_TOKEN"}`), canonical.ConsentInvalid},
+		{404, "a", envelope(`{"Source":"Gateway","ReasonCode":"NOT_FOUND"}`), canonical.ProviderRejected},
+		{404, "", "", canonical.ProviderRejected},
+		{405, "a", "", canonical.ProviderRejected},
+		{410, "a", "", canonical.ProviderRejected},
+	}
+	for _, test := range tests {
+		got := refusal(query(nil), providers.Request{Account: test.account}, providers.Answer{Status: test.status, Body: []byte(test.body)})
+		if got.Kind != test.kind || got.Origin != canonical.OriginProvider || got.Upstream.HTTPStatus != test.status {
+			t.Errorf("%d %q on account %q is %v, want %s", test.status, test.body, test.account, got, test.kind)
+		}
+	}
+}
+
+func TestErrorsOfAnotherRequestDoNotCount(t *testing.T) {
+	t.Parallel()
+	answer := func(echo string) string {
+		return `{"originalRequestInfo":` + echo + `,"Errors":{"Error":[{"Source":"ASPSP","ReasonCode":"ACCESS_EXCEEDED"}]}}`
+	}
+	for _, echo := range []string{
+		`{"xRequestId":"00000000-0000-4000-8000-000000000000"}`, `{"xRequestId":""}`, `{"xRequestId":" ` + requestID + `"}`,
+		`{"XREQUESTID":"x"}`, `{"xRequestId":7}`, `{"xRequestId":{}}`,
+	} {
+		for _, status := range []int{201, 302, 400, 401, 404, 429, 500, 503, 504} {
+			want := canonical.InvalidResponse("the answer belongs to another request")
+			want.Upstream = &canonical.UpstreamError{HTTPStatus: status}
+			if diff := cmp.Diff(want, refuse(status, answer(echo), nil)); diff != "" {
+				t.Errorf("%d %s (-want +got):\n%s", status, echo, diff)
+			}
+		}
+	}
+	for _, echo := range []string{
+		`{"xRequestId":"` + requestID + `"}`, `{"xRequestId":"` + strings.ToUpper(requestID) + `"}`,
+		`{"xRequestId":null}`, `{}`, `null`, `[]`, `"text"`,
+	} {
+		if got := refuse(400, answer(echo), nil); got.Kind != canonical.UnattendedLimit {
+			t.Errorf("%s is %v", echo, got)
+		}
+	}
+}
+
 func TestAUserWhoIsThereNeedsNoAddress(t *testing.T) {
 	t.Parallel()
 	body := envelope(`{"ReasonCode":"PROVIDER_ERROR","Description":"PSU-IP-Address is required"}`)
@@ -228,9 +342,10 @@ func TestNothingPersonalIsPassedOn(t *testing.T) {
 func FuzzRefusal(f *testing.F) {
 	f.Add(400, []byte(envelope(`{"ReasonCode":" PROVIDER_ERROR ","Description":"New SCA required"}`)))
 	f.Add(429, []byte(`{"code":429,"description":"Maximum access quota is reached!"}`))
+	f.Add(400, []byte(`{"originalRequestInfo":{"xRequestId":"x"},"Errors":{"Error":[{"ReasonCode":"ACCESS_EXCEEDED"}]}}`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		got := refusal(query(nil), providers.Request{}, providers.Answer{Status: status, Body: body})
-		if got.Kind == "" || got.Origin == "" || got.Upstream == nil || got.Detail != "" {
+		if got.Kind == "" || got.Origin == "" || got.Upstream == nil || got.Detail != "" && got.Kind != canonical.ProviderInvalidResponse {
 			t.Fatalf("%+v", got)
 		}
 	})

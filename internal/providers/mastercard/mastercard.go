@@ -23,7 +23,7 @@ import (
 type Config struct {
 	ConsumerKey            string      `yaml:"consumerKey"`            // as the developer portal shows it
 	SigningKeyFile         config.File `yaml:"signingKeyFile"`         // PKCS#12 or PEM, told apart by content
-	SigningKeyPasswordFile config.File `yaml:"signingKeyPasswordFile"` // none for a PEM, which is unencrypted
+	SigningKeyPasswordFile config.File `yaml:"signingKeyPasswordFile"` // of a PKCS#12 or an encrypted PEM
 }
 
 // The keys of Config, as faults name them.

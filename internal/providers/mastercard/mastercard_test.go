@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"math/big"
 	"net/http"
@@ -69,6 +70,17 @@ func pkcs8(t *testing.T, key any) []byte {
 		t.Fatal(err)
 	}
 	return der
+}
+
+// sealed is the signing key as PEM in the encryption of RFC 1421, which old versions of openssl write.
+func sealed(t *testing.T, password string, alg x509.PEMCipher) []byte {
+	t.Helper()
+	der := x509.MarshalPKCS1PrivateKey(signingKey())
+	block, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", der, []byte(password), alg) //nolint:staticcheck // what is read must be written
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(block)
 }
 
 func p12(t *testing.T, e *pkcs12.Encoder, password string) []byte {
@@ -198,6 +210,11 @@ func TestOpenReadsKeys(t *testing.T) {
 		{name: "PKCS#12 with AES and PBMAC1", key: p12(t, pkcs12.Modern2026, "p"), password: []byte("p\n")},
 		{name: "PKCS#12 with 3DES", key: p12(t, pkcs12.LegacyDES, "pässwort"), password: []byte("pässwort\r\n")},
 		{name: "PKCS#12 with RC2", key: p12(t, pkcs12.LegacyRC2, "p "), password: []byte("p \n")},
+		{name: "PEM with AES-256", key: sealed(t, "keystore password", x509.PEMCipherAES256), password: []byte("keystore password")},
+		{name: "PEM with AES-128", key: sealed(t, "p ", x509.PEMCipherAES128), password: []byte("p \n")},
+		{name: "PEM with 3DES, certificate first", password: []byte("pässwort\r\n"), key: slices.Concat(
+			pemOf("CERTIFICATE", certificate(t).Raw), sealed(t, "pässwort", x509.PEMCipher3DES))},
+		{name: "PEM that is not encrypted, and a password", key: pkcs1, password: []byte("p")},
 		{name: "PKCS#12 without a password", key: p12(t, pkcs12.Passwordless, "")},
 	}
 	for _, test := range tests {
@@ -236,6 +253,7 @@ func TestOpenNamesFaults(t *testing.T) {
 		cfg   Config
 		known config.Faults
 		want  []string // paths
+		says  string
 	}{
 		{name: "nothing", want: []string{keyConsumer, keyFile}},
 		{name: "consumer key with a quote", cfg: Config{ConsumerKey: `a"b!c`}, want: []string{keyConsumer, keyFile}},
@@ -250,8 +268,18 @@ func TestOpenNamesFaults(t *testing.T) {
 		{name: "short key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("PRIVATE KEY", pkcs8(t, rsaKey(1024))))}},
 		{name: "elliptic key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("PRIVATE KEY", pkcs8(t, ec)))}},
 		{name: "elliptic key, SEC 1", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("EC PRIVATE KEY", ecDER))}},
-		{name: "encrypted PKCS#8", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("ENCRYPTED PRIVATE KEY", []byte{1}))}},
-		{name: "encrypted PKCS#1", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pem.EncodeToMemory(legacy))}},
+		{
+			name: "encrypted PKCS#8", want: []string{keyFile}, says: "encrypted PEM of PKCS#8",
+			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("ENCRYPTED PRIVATE KEY", []byte{1})), SigningKeyPasswordFile: config.FileOf([]byte(secret))},
+		},
+		{
+			name: "encrypted PEM, no password", want: []string{keyPassword}, says: "is missing, and signingKeyFile is encrypted",
+			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(sealed(t, "right", x509.PEMCipherAES256))},
+		},
+		{
+			name: "encrypted PEM, broken", want: []string{keyFile},
+			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pem.EncodeToMemory(legacy)), SigningKeyPasswordFile: config.FileOf([]byte(secret))},
+		},
 		{name: "broken key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("PRIVATE KEY", []byte{1}))}},
 		{name: "certificate alone", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("CERTIFICATE", certificate(t).Raw))}},
 	}
@@ -270,10 +298,26 @@ func TestOpenNamesFaults(t *testing.T) {
 			if diff := cmp.Diff(test.want, paths); diff != "" {
 				t.Errorf("faults (-want +got):\n%s\n%v", diff, err)
 			}
+			if !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%v, want a fault that says %q", err, test.says)
+			}
 			if strings.Contains(err.Error(), secret) {
 				t.Error("the faults hold a secret")
 			}
 		})
+	}
+}
+
+// TestNoPasswordOpensAnother tries more wrong passwords than the padding of RFC 1421 can tell: one in 256 looks right.
+func TestNoPasswordOpensAnother(t *testing.T) {
+	t.Parallel()
+	cfg := Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(sealed(t, "right", x509.PEMCipherAES256))}
+	for n := range 2000 {
+		cfg.SigningKeyPasswordFile = config.FileOf(fmt.Appendf(nil, "wrong %d", n))
+		key, faults := cfg.check(nil)
+		if key != nil || len(faults) != 1 || faults[0].Path != keyPassword {
+			t.Fatalf("password %d: %v", n, faults)
+		}
 	}
 }
 

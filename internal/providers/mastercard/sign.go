@@ -47,7 +47,7 @@ func (c Config) signingKey() (*rsa.PrivateKey, *config.Fault) {
 	content := c.SigningKeyFile.Content()
 	read := c.fromPKCS12
 	if bytes.Contains(content, []byte("-----BEGIN ")) {
-		read = fromPEM
+		read = c.fromPEM
 	}
 	parsed, fault := read(content)
 	if fault != nil {
@@ -71,37 +71,71 @@ func (c Config) fromPKCS12(content []byte) (any, *config.Fault) {
 	case !errors.Is(err, pkcs12.ErrIncorrectPassword) && !errors.Is(err, pkcs12.ErrDecryption):
 		return nil, &config.Fault{Path: keyFile, Detail: "is neither PEM nor PKCS#12 with one key and its certificate"}
 	case !c.SigningKeyPasswordFile.Given():
-		return nil, &config.Fault{Path: keyPassword, Detail: "is missing, and signingKeyFile is encrypted"}
+		return nil, passwordMissing
 	}
-	return nil, &config.Fault{Path: keyPassword, Detail: "holds a password that does not open signingKeyFile"}
+	return nil, passwordWrong
 }
+
+// Faults of a key's file that more than one form of it has.
+var (
+	passwordMissing = &config.Fault{Path: keyPassword, Detail: "is missing, and signingKeyFile is encrypted"}
+	passwordWrong   = &config.Fault{Path: keyPassword, Detail: "holds a password that does not open signingKeyFile"}
+	unreadableKey   = &config.Fault{Path: keyFile, Detail: "holds a private key that cannot be read"}
+)
 
 // password is what stands in its file but for the line's end that editors add.
 func (c Config) password() string {
 	return strings.TrimSuffix(strings.TrimSuffix(string(c.SigningKeyPasswordFile.Content()), "\n"), "\r")
 }
 
+// pemKeys read the private keys that a PEM may hold, by its label.
+var pemKeys = map[string]func(der []byte) (any, error){
+	"RSA PRIVATE KEY": func(der []byte) (any, error) { return x509.ParsePKCS1PrivateKey(der) },
+	"PRIVATE KEY":     x509.ParsePKCS8PrivateKey,
+	"EC PRIVATE KEY":  func(der []byte) (any, error) { return x509.ParseECPrivateKey(der) },
+}
+
 // fromPEM reads the first private key of the file, which may hold certificates besides.
-func fromPEM(content []byte) (any, *config.Fault) {
+func (c Config) fromPEM(content []byte) (any, *config.Fault) {
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
-		var key any
-		var err error
+		parse, known := pemKeys[block.Type]
 		switch {
-		case block.Type == "ENCRYPTED PRIVATE KEY", block.Headers["DEK-Info"] != "":
-			return nil, &config.Fault{Path: keyFile, Detail: "is an encrypted PEM, which cannot be read: use PKCS#12 or an unencrypted PEM"}
-		case block.Type == "RSA PRIVATE KEY":
-			key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
-		case block.Type == "PRIVATE KEY":
-			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-		case block.Type == "EC PRIVATE KEY":
-			key, err = x509.ParseECPrivateKey(block.Bytes)
-		default:
+		case block.Type == "ENCRYPTED PRIVATE KEY":
+			return nil, &config.Fault{Path: keyFile, Detail: "is an encrypted PEM of PKCS#8, which cannot be read: use PKCS#12 or an unencrypted PEM"}
+		case !known:
 			continue
+		case encrypted(block):
+			return c.fromEncryptedPEM(block, parse)
 		}
+		key, err := parse(block.Bytes)
 		if err != nil {
-			return nil, &config.Fault{Path: keyFile, Detail: "holds a private key that cannot be read"}
+			return nil, unreadableKey
 		}
 		return key, nil
 	}
 	return nil, &config.Fault{Path: keyFile, Detail: "is a PEM without a private key"}
+}
+
+// encrypted reports whether a block says of itself that it is encrypted (RFC 1421, section 4.6.1.1).
+func encrypted(block *pem.Block) bool {
+	return block.Headers["DEK-Info"] != "" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")
+}
+
+func (c Config) fromEncryptedPEM(block *pem.Block, parse func(der []byte) (any, error)) (any, *config.Fault) {
+	if !c.SigningKeyPasswordFile.Given() {
+		return nil, passwordMissing
+	}
+	der, err := x509.DecryptPEMBlock(block, []byte(c.password())) //nolint:staticcheck // deprecated as weak, yet openssl writes it
+	switch {
+	case errors.Is(err, x509.IncorrectPasswordError):
+		return nil, passwordWrong
+	case err != nil:
+		return nil, unreadableKey
+	}
+	key, err := parse(der)
+	if err != nil {
+		// The padding does not tell every wrong password: one in 256 gets as far as this.
+		return nil, passwordWrong
+	}
+	return key, nil
 }

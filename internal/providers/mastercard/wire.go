@@ -35,7 +35,7 @@ type (
 // What is read.
 type (
 	wireEcho struct {
-		RequestID string `json:"xRequestId"`
+		RequestID *string `json:"xRequestId"`
 	}
 	wireAccounts struct {
 		Echo     *wireEcho       `json:"originalRequestInfo"`
@@ -63,7 +63,7 @@ type (
 		Errors  json.RawMessage `json:"Errors"`
 	}
 	wireHoldings struct {
-		ResourceID string         `json:"resourceId"`
+		ResourceID *string        `json:"resourceId"`
 		Name       string         `json:"name"`
 		Balances   []*wireBalance `json:"balances"`
 	}
@@ -135,7 +135,7 @@ func readBalances(body []byte, requestID, accountID string) (canonical.AccountBa
 	if w.Account == nil {
 		return found, nil
 	}
-	if id := w.Account.ResourceID; id != "" && id != accountID {
+	if id := w.Account.ResourceID; id != nil && *id != accountID {
 		return none, canonical.InvalidResponse("the answer is about another account")
 	}
 	found.Name = w.Account.Name
@@ -156,7 +156,7 @@ func belongs(echo *wireEcho, content bool, errs json.RawMessage, requestID strin
 		return canonical.InvalidResponse("the answer is a success and an error at once")
 	case echo == nil && !content:
 		return canonical.InvalidResponse("the answer is none of this endpoint")
-	case echo != nil && !upstream.SameRequest(echo.RequestID, requestID):
+	case echo != nil && echo.RequestID != nil && !upstream.SameRequest(*echo.RequestID, requestID):
 		return canonical.InvalidResponse("the answer belongs to another request")
 	}
 	return nil

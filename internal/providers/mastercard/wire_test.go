@@ -75,6 +75,7 @@ func TestAccountsThatAreSparse(t *testing.T) {
 	for _, body := range []string{
 		`{"originalRequestInfo":{}}`,
 		`{"originalRequestInfo":{"xRequestId":"` + requestID + `"},"accounts":null,"Errors":null}`,
+		`{"originalRequestInfo":{"xRequestId":null}}`,
 		`{"accounts":[]}`,
 	} {
 		if got, err := readAccounts([]byte(body), requestID); err != nil || got == nil || len(got) != 0 {
@@ -91,7 +92,8 @@ func TestAccountsThatAreSparse(t *testing.T) {
 func TestBalancesThatAreSparse(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
-		`{"originalRequestInfo":{}}`, `{"account":{}}`, `{"account":{"resourceId":"x","balances":null}}`, `{"account":{"resourceId":"x","balances":[]}}`,
+		`{"originalRequestInfo":{}}`, `{"originalRequestInfo":{"xRequestId":null}}`, `{"account":{}}`, `{"account":{"resourceId":null}}`,
+		`{"account":{"resourceId":"x","balances":null}}`, `{"account":{"resourceId":"x","balances":[]}}`,
 	} {
 		if got, err := readBalances([]byte(body), requestID, "x"); err != nil || got.Balances == nil || len(got.Balances) != 0 {
 			t.Errorf("%s: %v, %v, want no balances", body, got, err)
@@ -103,30 +105,30 @@ func TestAccountsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	one := func(account string) string { return `{"accounts":[` + account + `]}` }
 	for name, body := range map[string]string{
-		"empty":               ``,
-		"no JSON":             `<html>`,
-		"null":                `null`,
-		"list":                `[]`,
-		"nothing of ours":     `{"hello":"world"}`,
-		"errors alone":        `{"Errors":{"Error":[]}}`,
-		"errors beside":       `{"originalRequestInfo":{},"errors":{"error":[]}}`,
-		"another request":     `{"originalRequestInfo":{"xRequestId":"00000000-0000-4000-8000-000000000000"},"accounts":[]}`,
-		"list is an object":   `{"accounts":{}}`,
-		"null record":         one(`null`),
-		"no id":               one(`{}`),
-		"null id":             one(`{"resourceId":null}`),
-		"number for id":       one(`{"resourceId":7}`),
-		"long id":             one(`{"resourceId":"` + strings.Repeat("ä", 257) + `"}`),
-		"id .":                one(`{"resourceId":"."}`),
-		"id ..":               one(`{"resourceId":".."}`),
-		"control in id":       one(`{"resourceId":"a\u0000"}`),
-		"delete in id":        one(`{"resourceId":"a\u007f"}`),
-		"broken UTF-16 in id": one(`{"resourceId":"a\ud800"}`),
-		"id twice":            one(`{"resourceId":"a"},{"resourceId":"a"}`),
-		"member twice":        one(`{"resourceId":"a","resourceId":"b"}`),
-		"currency":            one(`{"resourceId":"a","currency":"eur"}`),
-		"null relation":       one(`{"resourceId":"a","accountPsuRelations":[null]}`),
-		"second is bad":       one(`{"resourceId":"a"},{"resourceId":""}`),
+		"empty":             ``,
+		"no JSON":           `<html>`,
+		"null":              `null`,
+		"list":              `[]`,
+		"nothing of ours":   `{"hello":"world"}`,
+		"errors alone":      `{"Errors":{"Error":[]}}`,
+		"errors beside":     `{"originalRequestInfo":{},"errors":{"error":[]}}`,
+		"another request":   `{"originalRequestInfo":{"xRequestId":"00000000-0000-4000-8000-000000000000"},"accounts":[]}`,
+		"empty request":     `{"originalRequestInfo":{"xRequestId":""},"accounts":[]}`,
+		"list is an object": `{"accounts":{}}`,
+		"null record":       one(`null`),
+		"no id":             one(`{}`),
+		"null id":           one(`{"resourceId":null}`),
+		"number for id":     one(`{"resourceId":7}`),
+		"long id":           one(`{"resourceId":"` + strings.Repeat("ä", 257) + `"}`),
+		"id .":              one(`{"resourceId":"."}`),
+		"id ..":             one(`{"resourceId":".."}`),
+		"control in id":     one(`{"resourceId":"a\u0000"}`),
+		"delete in id":      one(`{"resourceId":"a\u007f"}`),
+		"id twice":          one(`{"resourceId":"a"},{"resourceId":"a"}`),
+		"member twice":      one(`{"resourceId":"a","resourceId":"b"}`),
+		"currency":          one(`{"resourceId":"a","currency":"eur"}`),
+		"null relation":     one(`{"resourceId":"a","accountPsuRelations":[null]}`),
+		"second is bad":     one(`{"resourceId":"a"},{"resourceId":""}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -138,6 +140,9 @@ func TestAccountsThatAreRefused(t *testing.T) {
 	}
 	if _, err := readAccounts([]byte(one(`{"resourceId":"`+strings.Repeat("ä", 256)+`"}`)), requestID); err != nil {
 		t.Errorf("256 characters: %v", err)
+	}
+	if got, err := readAccounts([]byte(one(`{"resourceId":"a\ufffd"}`)), requestID); err != nil || got[0].ID != "a\ufffd" {
+		t.Errorf("a replacement character: %v, %v", got, err)
 	}
 }
 
@@ -154,6 +159,8 @@ func TestBalancesThatAreRefused(t *testing.T) {
 		"no JSON":          []byte(`{"account":`),
 		"errors beside":    []byte(`{"account":{},"Errors":{}}`),
 		"another request":  []byte(`{"originalRequestInfo":{"xRequestId":"x"},"account":{}}`),
+		"empty request":    []byte(`{"originalRequestInfo":{"xRequestId":""},"account":{}}`),
+		"empty account":    []byte(`{"account":{"resourceId":""}}`),
 		"another account":  []byte(`{"account":{"resourceId":"X"}}`),
 		"null record":      []byte(`{"account":{"balances":[null]}}`),
 		"no object":        []byte(`{"account":{"balances":{}}}`),

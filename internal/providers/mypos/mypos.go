@@ -33,7 +33,7 @@ type adapter struct {
 }
 
 // Open makes the adapter. apiKeyFile is always required, the certificate and its key where the provider is
-// called over https. Its errors are config.Faults, those of decode among them.
+// called over https, unless on loopback. Its errors are config.Faults, those of decode among them.
 func Open(decode func(into any) error, env providers.Env) (providers.Provider, error) {
 	var cfg Config
 	var faults config.Faults
@@ -41,12 +41,13 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 		return nil, err
 	}
 	key := cfg.apiKey(&faults)
-	certificate := cfg.certificate(env.BaseURL != nil && env.BaseURL.Scheme == "https", &faults)
+	base := env.BaseURL
+	certificate := cfg.certificate(base != nil && base.Scheme == "https" && !config.Loopback(base.Hostname()), &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	return &adapter{
-		base:    env.BaseURL,
+		base:    base,
 		timeout: env.Timeout,
 		apiKey:  key,
 		client:  env.Client(providers.ClientConfig{Certificate: certificate, Refusal: refusal}),
@@ -125,12 +126,22 @@ func (a *adapter) read(ctx context.Context, q canonical.Query, r providers.Reque
 	if err != nil {
 		return err
 	}
-	for _, echo := range answer.Header.Values("X-Request-ID") {
-		if !upstream.SameRequest(echo, q.RequestID) {
-			return canonical.InvalidResponse("the answer belongs to another request")
-		}
+	if failure := stray(q, answer); failure != nil {
+		return failure
 	}
 	return upstream.Decode(answer.Body, into)
+}
+
+// stray is the error of an answer, of any status, that names another request; a missing header names none.
+func stray(q canonical.Query, a providers.Answer) *canonical.Error {
+	for _, echo := range a.Header.Values("X-Request-ID") {
+		if !upstream.SameRequest(echo, q.RequestID) {
+			failure := canonical.InvalidResponse("the answer belongs to another request")
+			failure.Upstream = canonical.NewUpstreamError(a.Status, "", "")
+			return failure
+		}
+	}
+	return nil
 }
 
 // header is what the page "Read Account Balance" lists, and nothing else.

@@ -453,6 +453,9 @@ func TestOddButValidAccounts(t *testing.T) {
 			ID: "1", Identification: canonical.Identification{Scheme: canonical.SchemeProvider, Value: "1"},
 			Type: "CACC", ProviderType: "CACC", Status: "enabled",
 		}}},
+		"number with U+FFFD": {`{"accounts":[{"accountNumber":"\ufffd"}]}`, []canonical.Account{{
+			ID: "\ufffd", Identification: canonical.Identification{Scheme: canonical.SchemeProvider, Value: "\ufffd"}, Type: "OTHR",
+		}}},
 		"unknown members": {`{"accounts":[],"links":{"next":1},"x":null}`, []canonical.Account{}},
 	}
 	for name, tt := range tests {
@@ -549,6 +552,7 @@ func TestEcho(t *testing.T) {
 		"same":          {[]string{testRequestID}, true},
 		"in other case": {[]string{strings.ToUpper(testRequestID)}, true},
 		"another":       {[]string{uuid.NewString()}, false},
+		"empty":         {[]string{""}, false},
 		"two":           {[]string{testRequestID, uuid.NewString()}, false},
 	}
 	for name, tt := range tests {
@@ -563,8 +567,11 @@ func TestEcho(t *testing.T) {
 				if tt.ok && err != nil {
 					t.Error(err)
 				}
-				if !tt.ok {
-					wantKind(t, err, canonical.ProviderInvalidResponse)
+				if tt.ok {
+					continue
+				}
+				if failure := wantKind(t, err, canonical.ProviderInvalidResponse); *failure.Upstream != (canonical.UpstreamError{HTTPStatus: 200}) {
+					t.Errorf("shows %+v", *failure.Upstream)
 				}
 			}
 		})

@@ -61,11 +61,10 @@ var (
 var (
 	// quotaWords say that a 429 is the bank's limit for calls without the user.
 	quotaWords = []string{
-		"access quota", "quota of access", "access limit", "limit of access", "accesses per day", "accesses a day",
-		"number of accesses", "number of allowed accesses", "access exceeded", "unattended", "without psu", "without the psu",
-		"psu not present", "psu is not present", "psu absent", "not initiated by the psu", "not initiated by psu",
-		"frequency per day", "frequencyperday", "daily limit", "daily quota", "daily access", "24 hours", "24h",
-		"four times", "4 times",
+		"quota", "access limit", "limit of access", "accesses per day", "accesses a day", "number of accesses",
+		"number of allowed accesses", "access exceeded", "unattended", "without psu", "without the psu", "psu not present",
+		"psu is not present", "psu absent", "not initiated by the psu", "not initiated by psu", "frequency per day",
+		"frequencyperday", "daily limit", "daily access", "24 hours", "24h", "four times", "4 times",
 	}
 	// throttleWords say that it is the provider's limit for us, whatever else is said.
 	throttleWords = []string{
@@ -109,8 +108,11 @@ func (w *word) UnmarshalJSON(raw []byte) error {
 }
 
 // refusal says what an answer means whose status is not 200. The status decides, unless a code or a wording of
-// the body names the cause.
+// the body names the cause. An answer to another request means nothing.
 func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canonical.Error {
+	if failure := stray(q, a); failure != nil {
+		return failure
+	}
 	byStatus := statusKind(a.Status, r.Account != "")
 	kind, code := byStatus, ""
 	if a.Status >= http.StatusBadRequest {

@@ -1,10 +1,15 @@
 package mypos
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
@@ -143,6 +148,84 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestForeignRefusals gives refusals that name another request: nothing that they say counts.
+func TestForeignRefusals(t *testing.T) {
+	answers := map[string]providers.Answer{
+		"redirection":      {Status: 302},
+		"no content":       {Status: 204},
+		"consent expired":  {Status: 401, Body: []byte(tpp("CONSENT_EXPIRED"))},
+		"bare 401":         {Status: 401},
+		"account unknown":  {Status: 404, Body: []byte(tpp("RESOURCE_UNKNOWN"))},
+		"access exceeded":  {Status: 429, Body: []byte(tpp("ACCESS_EXCEEDED"))},
+		"quota":            {Status: 429, Body: []byte("Maximum access quota is reached!")},
+		"throttled":        {Status: 429},
+		"address needed":   {Status: 400, Body: []byte("PSU-IP-Address is required")},
+		"out of order":     {Status: 503, Body: []byte(tpp("SERVICE_UNAVAILABLE"))},
+		"gateway time-out": {Status: 504},
+	}
+	echoes := map[string]struct {
+		echo    []string
+		foreign bool
+	}{
+		"missing":       {nil, false},
+		"same":          {[]string{testRequestID}, false},
+		"in other case": {[]string{strings.ToLower(testRequestID)}, false},
+		"another":       {[]string{uuid.NewString()}, true},
+		"empty":         {[]string{""}, true},
+		"two":           {[]string{testRequestID, uuid.NewString()}, true},
+	}
+	for name, a := range answers {
+		own := refusal(alone(), providers.Request{Account: "1"}, a)
+		for how, tt := range echoes {
+			want := own
+			if tt.foreign {
+				want = &canonical.Error{
+					Kind: canonical.ProviderInvalidResponse, Origin: canonical.OriginProvider,
+					Detail: "the answer belongs to another request", Upstream: &canonical.UpstreamError{HTTPStatus: a.Status},
+				}
+			}
+			a.Header = http.Header{"X-Request-Id": tt.echo}
+			if diff := cmp.Diff(want, refusal(alone(), providers.Request{Account: "1"}, a)); diff != "" {
+				t.Errorf("%s, echo %s (-want +got):\n%s", name, how, diff)
+			}
+		}
+	}
+}
+
+// TestForeignLimitClosesNothing reads without the user, after an answer to another request has said that no more
+// can be read so.
+func TestForeignLimitClosesNothing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		echo string
+		want []canonical.Kind // of two reads; "" for a success
+	}{
+		"own":     {testRequestID, []canonical.Kind{canonical.UnattendedLimit, canonical.UnattendedLimit}},
+		"another": {uuid.NewString(), []canonical.Kind{canonical.ProviderInvalidResponse, ""}},
+		"empty":   {"", []canonical.Kind{canonical.ProviderInvalidResponse, ""}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var calls atomic.Int32
+			p := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				if calls.Add(1) > 1 {
+					fmt.Fprint(w, `{"accounts":[]}`)
+					return
+				}
+				w.Header()["X-Request-Id"] = []string{tt.echo}
+				w.WriteHeader(http.StatusTooManyRequests)
+				fmt.Fprint(w, tpp("ACCESS_EXCEEDED"))
+			}), counter(t))
+			for i, want := range tt.want {
+				_, err := p.Accounts(t.Context(), alone())
+				if want != "" {
+					wantKind(t, err, want)
+				} else if err != nil {
+					t.Errorf("read %d: %v", i+1, err)
+				}
+			}
+		})
+	}
+}
+
 func TestQuotaWording(t *testing.T) {
 	tests := []struct {
 		text string
@@ -174,10 +257,13 @@ func TestQuotaWording(t *testing.T) {
 		{"Allowed only 4 times", canonical.UnattendedLimit},
 		{"no more within 24 hours", canonical.UnattendedLimit},
 		{"no more within 24h", canonical.UnattendedLimit},
+		{"Quota exceeded", canonical.UnattendedLimit},
+		{"QUOTA_EXCEEDED", canonical.UnattendedLimit},
+		{"The quota is used up", canonical.UnattendedLimit},
+		{"Your quotas are exhausted", canonical.UnattendedLimit},
 
 		{"Too Many Requests", canonical.ProviderThrottled},
 		{"API rate limit exceeded", canonical.ProviderThrottled},
-		{"Quota exceeded", canonical.ProviderThrottled},
 		{"Access denied: too many requests", canonical.ProviderThrottled},
 		{"Daily limit of API calls exceeded", canonical.ProviderThrottled},
 		{"Daily quota of your subscription is used up", canonical.ProviderThrottled},
@@ -191,6 +277,9 @@ func TestQuotaWording(t *testing.T) {
 		{"access limit: call rate exceeded", canonical.ProviderThrottled},
 		{"access limit: rate limit", canonical.ProviderThrottled},
 		{"daily api quota", canonical.ProviderThrottled},
+		{"Quota exceeded: 10 requests per second", canonical.ProviderThrottled},
+		{"Rate limit quota violation. Quota limit exceeded.", canonical.ProviderThrottled},
+		{"Message throttled out: you have exceeded your quota", canonical.ProviderThrottled},
 		{"daily quota: api quota is used up", canonical.ProviderThrottled},
 		{"Daily limit of your application", canonical.ProviderThrottled},
 		{"Daily limit of this Client-ID", canonical.ProviderThrottled},

@@ -32,13 +32,13 @@ func (c Config) apiKey(faults *config.Faults) canonical.Secret {
 }
 
 // certificate is the client certificate, nil where none is given and none is required.
-func (c Config) certificate(https bool, faults *config.Faults) *tls.Certificate {
+func (c Config) certificate(required bool, faults *config.Faults) *tls.Certificate {
 	chain, key := c.ClientCertificateFile, c.ClientKeyFile
-	if !https && !chain.Given() && !key.Given() {
+	if !required && !chain.Given() && !key.Given() {
 		return nil
 	}
 	missing := "is missing: an https baseURL demands it"
-	if !https {
+	if !required {
 		missing = "is missing: certificate and key go together"
 	}
 	usable := true

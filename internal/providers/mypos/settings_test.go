@@ -124,7 +124,8 @@ func TestFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const https, loopback = "https://mp-psd2-api.mypos.com", "http://127.0.0.1:1"
+	const https, loopback = "https://mp-psd2-api.mypos.com", "http://127.0.0.1:8443"
+	const named, four, six = "https://localhost:8443", "https://127.0.0.1:8443", "https://[::1]:8443"
 	tests := []struct {
 		name           string
 		base           string
@@ -140,6 +141,13 @@ func TestFaults(t *testing.T) {
 		{name: "nothing on loopback", base: loopback, want: []string{"apiKeyFile: is missing"}},
 		{name: "certificate alone", base: loopback, key: "key", cert: "cert.pem", want: []string{"clientKeyFile: is missing: certificate and key go together"}},
 		{name: "key alone", base: loopback, key: "key", pem: "cert.key", want: []string{"clientCertificateFile: is missing: certificate and key go together"}},
+		{name: "https on loopback by name", base: named, key: "key"},
+		{name: "https on loopback, IPv4", base: four, key: "key"},
+		{name: "https on loopback, IPv6", base: six, key: "key"},
+		{name: "https on loopback with certificate", base: four, key: "key", cert: "cert.pem", pem: "cert.key"},
+		{name: "https on loopback, certificate alone", base: four, key: "key", cert: "cert.pem", want: []string{"clientKeyFile: is missing: certificate and key go together"}},
+		{name: "https on loopback, key alone", base: named, key: "key", pem: "cert.key", want: []string{"clientCertificateFile: is missing: certificate and key go together"}},
+		{name: "https beyond loopback, loopback in its name", base: "https://localhost.example.com", key: "key", cert: "cert.pem", want: []string{"clientKeyFile: is missing: an https baseURL demands it"}},
 		{name: "blank API key", base: loopback, key: "blank", want: []string{"apiKeyFile: holds no key"}},
 		{name: "API key of two lines", base: loopback, key: "lines", want: []string{"apiKeyFile: holds more than one line, or characters that cannot stand in a header"}},
 		{name: "API key with control", base: loopback, key: "control", want: []string{"apiKeyFile: holds more than one line, or characters that cannot stand in a header"}},
@@ -206,8 +214,17 @@ func TestDecodeErrorIsPassedOn(t *testing.T) {
 	}
 }
 
+// TestNoBaseURL has what else is wrong said all the same.
+func TestNoBaseURL(t *testing.T) {
+	_, err := Open(func(any) error { return nil }, providers.Env{})
+	if want := (config.Faults{{Path: "apiKeyFile", Detail: "is missing"}}); !cmp.Equal(err, error(want)) {
+		t.Errorf("error is %v", err)
+	}
+}
+
 func TestSecretsAreNotPrinted(t *testing.T) {
-	p := open(t, "http://127.0.0.1:1", time.Second, testSettings, upstream.Config{})
+	// Port 0: nobody can listen there.
+	p := open(t, "http://127.0.0.1:0", time.Second, testSettings, upstream.Config{})
 	if key := p.(*adapter).apiKey; key.Reveal() != testKey || strings.Contains(key.String(), testKey) {
 		t.Errorf("key is %s", key)
 	}

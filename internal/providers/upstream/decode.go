@@ -92,14 +92,13 @@ func URL(base *url.URL, segments ...string) *url.URL {
 const maxID = 256
 
 // Addressable reports whether an account's identifier, as a provider gave it, can be asked for again as the same
-// text: in a body, as a segment of the provider's path, and in the gateway's own. JSON's broken surrogates have
-// become replacement characters by now.
+// text: in a body, as a segment of the provider's path, and in the gateway's own.
 func Addressable(id string) bool {
 	n := utf8.RuneCountInString(id)
 	return n >= 1 && n <= maxID && id != "." && id != ".." && utf8.ValidString(id) &&
-		!strings.ContainsFunc(id, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError })
+		!strings.ContainsFunc(id, unicode.IsControl)
 }
 
-// SameRequest reports that an echoed request id is the one that was sent, or is missing. UUIDs are compared
-// without regard to case (RFC 9562, section 4).
-func SameRequest(echo, sent string) bool { return echo == "" || strings.EqualFold(echo, sent) }
+// SameRequest reports that an echoed request id is the one that was sent. UUIDs are compared without regard to case
+// (RFC 9562, section 4). Whether an echo is there at all, its caller looks: one that is missing is accepted.
+func SameRequest(echo, sent string) bool { return strings.EqualFold(echo, sent) }

@@ -73,8 +73,8 @@ func TestURL(t *testing.T) {
 
 func TestAddressable(t *testing.T) {
 	for id, want := range map[string]bool{
-		"a": true, "ключ:1": true, "a b": true, "%2F/?#": true, "...": true, strings.Repeat("я", 256): true,
-		"": false, ".": false, "..": false, "a\nb": false, "a\u0085": false, "a\x00": false, "a\ufffd": false, "\xff": false,
+		"a": true, "ключ:1": true, "a b": true, "%2F/?#": true, "...": true, "a\ufffd": true, strings.Repeat("я", 256): true,
+		"": false, ".": false, "..": false, "a\nb": false, "a\u0085": false, "a\x00": false, "\xff": false,
 		strings.Repeat("a", 257): false,
 	} {
 		if upstream.Addressable(id) != want {
@@ -85,7 +85,7 @@ func TestAddressable(t *testing.T) {
 
 func TestSameRequest(t *testing.T) {
 	const id = "a552babc-7081-44e7-9361-61eb17e0bfd9"
-	if !upstream.SameRequest("", id) || !upstream.SameRequest(strings.ToUpper(id), id) || upstream.SameRequest("b"+id[1:], id) {
-		t.Error("an echo is the same id in any case, or missing")
+	if upstream.SameRequest("", id) || !upstream.SameRequest(strings.ToUpper(id), id) || upstream.SameRequest("b"+id[1:], id) {
+		t.Error("an echo is the same id in any case")
 	}
 }

@@ -32,6 +32,14 @@ type punctual struct {
 	now  func() time.Time
 }
 
+// Close drops what the kernel has not sent yet, once the departure is over: it would go on sending for minutes.
+func (p *punctual) Close() error {
+	if tcp, ok := p.Conn.(*net.TCPConn); ok && !p.now().Before(p.last) {
+		_ = tcp.SetLinger(0)
+	}
+	return p.Conn.Close()
+}
+
 // Write looks at both clocks: the monotonic one may stand still while a machine is suspended, and the other may be
 // set back.
 func (p *punctual) Write(b []byte) (int, error) {

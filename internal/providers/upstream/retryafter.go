@@ -10,8 +10,9 @@ import (
 const (
 	// defaultRetryAfter is what callers are told where a provider is unavailable and does not say for how long.
 	defaultRetryAfter = 30 * time.Second
-	// maxRetryAfter bounds what a provider may ask for; beyond it the number is a fault, not a wish.
-	maxRetryAfter = 31 * 24 * time.Hour
+	// maxRetryAfter bounds what a provider may ask for; beyond it the number is a fault, not a wish. What closes a
+	// unit is bounded by its window besides.
+	maxRetryAfter = 366 * 24 * time.Hour
 )
 
 // retryAfter reads the Retry-After header (RFC 9110, section 10.2.3): seconds or a date. It is 0 where there is

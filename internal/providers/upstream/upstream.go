@@ -26,6 +26,9 @@ import (
 const (
 	maxBody   = 4 << 20  // bytes of an answer's body; a list of 60 accounts is some 20 KB
 	maxHeader = 64 << 10 // bytes of an answer's header
+
+	// After how long without a frame an HTTP/2 connection is asked whether it lives, and how long it has to say so.
+	pingAfter, pingWithin = 5 * time.Second, 3 * time.Second
 )
 
 // Config says how one provider is called.
@@ -187,12 +190,20 @@ func (c *client) take(ctx context.Context, q canonical.Query, r providers.Reques
 // unit, unless it was said of an attended call.
 func (c *client) refusal(ctx context.Context, q canonical.Query, r providers.Request, a providers.Answer) *canonical.Error {
 	failure := c.Refusal(q, r, a)
-	failure.RetryAfter = retryAfter(a.Header, c.wire.Now())
-	switch {
-	case failure.Kind == canonical.ProviderUnavailable && failure.RetryAfter == 0:
-		failure.RetryAfter = defaultRetryAfter
-	case failure.Kind == canonical.UnattendedLimit && c.wire.Counter != nil:
-		failure.RetryAfter = c.wire.Counter.Clamp(q.ASPSP, failure.RetryAfter)
+	wait := retryAfter(a.Header, c.wire.Now())
+	switch failure.Kind { //nolint:exhaustive // of all others it says nothing when to try again
+	case canonical.ProviderThrottled, canonical.ProviderError, canonical.ProviderTimeout:
+		failure.RetryAfter = wait
+	case canonical.ProviderUnavailable:
+		if failure.RetryAfter = wait; wait == 0 {
+			failure.RetryAfter = defaultRetryAfter
+		}
+	case canonical.UnattendedLimit:
+		failure.RetryAfter = wait
+		if c.wire.Counter == nil {
+			break
+		}
+		failure.RetryAfter = c.wire.Counter.Clamp(q.ASPSP, wait)
 		if q.Attended() {
 			break
 		}
@@ -241,6 +252,10 @@ func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Answer, conn
 	}
 	defer resp.Body.Close()
 	a = providers.Answer{Status: resp.StatusCode, Header: resp.Header}
+	if resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode > 599 {
+		// After 101 net/http hands the bare connection over, on which no deadline stands any more.
+		return a, true, canonical.InvalidResponse("the answer has a status that no answer has")
+	}
 	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil:
@@ -281,7 +296,7 @@ func ended(ctx context.Context) *canonical.Error {
 // types for these errors; their texts are part of its tests.
 func unreadable(err error) bool {
 	text := err.Error()
-	for _, part := range []string{"malformed", "server response headers exceeded", "invalid byte", "transfer encoding", "bad Content-Length"} {
+	for _, part := range []string{"malformed", "server response headers exceeded", "invalid byte", "transfer encoding", "Content-Length"} {
 		if strings.Contains(text, part) {
 			return true
 		}
@@ -304,6 +319,8 @@ func asError(err error) *canonical.Error {
 func attendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
 	t := transport(cfg, c)
 	t.ForceAttemptHTTP2 = true
+	// A connection that died in silence is found out, and not given to every call until the kernel notices.
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin}
 	t.MaxIdleConnsPerHost = 64
 	t.IdleConnTimeout = 90 * time.Second
 	return t

@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -154,6 +155,11 @@ func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
 	}
 	if r.used(t, q) != 4 {
 		t.Errorf("an attended call was counted: %d", r.used(t, q))
+	}
+	// The call may leave up to its timeout after it was counted, and is counted for that much longer.
+	s4, err := r.counter.State(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
+	if err != nil || s4.Wait <= 24*time.Hour || s4.Wait > 24*time.Hour+timeout {
+		t.Errorf("the next slot opens in %v, %v", s4.Wait, err)
 	}
 	if len(r.calls) != 5 || len(r.ends) != 5 {
 		t.Errorf("%d calls were observed, %d ends: one that is not made is none", len(r.calls), len(r.ends))
@@ -371,6 +377,8 @@ func TestRefusals(t *testing.T) {
 		{"unavailable, seconds", canonical.ProviderUnavailable, "5", 5 * time.Second, false},
 		{"unavailable, silent", canonical.ProviderUnavailable, "", 30 * time.Second, false},
 		{"consent", canonical.ConsentExpired, "", 0, false},
+		{"consent, with a time that says nothing", canonical.ConsentExpired, "3600", 0, false},
+		{"error, seconds", canonical.ProviderError, "9", 9 * time.Second, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -419,7 +427,8 @@ func TestRetryAfterAsDate(t *testing.T) {
 
 func TestBadAnswers(t *testing.T) {
 	raw := func(text string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
+		return func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body) // what is left unread would make the connection end in a reset
 			conn := hijack(w)
 			_, _ = io.WriteString(conn, text)
 			conn.Close()
@@ -447,6 +456,15 @@ func TestBadAnswers(t *testing.T) {
 		{"no HTTP", raw("SSH-2.0-OpenSSH\r\n\r\n"), canonical.ProviderInvalidResponse},
 		{"endless headers", raw("HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A: "+strings.Repeat("a", 1000)+"\r\n", 200) + "\r\n"), canonical.ProviderInvalidResponse},
 		{"cut off", raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"), canonical.ProviderError},
+		{"two lengths", raw("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"), canonical.ProviderInvalidResponse},
+		{"no status", raw("HTTP/1.1 999 What\r\nContent-Length: 2\r\n\r\n{}"), canonical.ProviderInvalidResponse},
+		{"another protocol, held open", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			conn := hijack(w)
+			_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n")
+			time.Sleep(2 * timeout)
+			conn.Close()
+		}, canonical.ProviderInvalidResponse},
 		{"drips", func(w http.ResponseWriter, r *http.Request) {
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, " ")
@@ -493,6 +511,133 @@ func TestNothingLeavesTooLate(t *testing.T) {
 	if kind(err) != canonical.ProviderTimeout || r.used(t, q) != 1 {
 		t.Errorf("got %v, %d counted", err, r.used(t, q))
 	}
+}
+
+// What the kernel has not sent when a call is given up, it does not send any more.
+func TestNothingArrivesLater(t *testing.T) {
+	small := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 2048) })
+	}}
+	l, err := small.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	arrived := make(chan int64, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		time.Sleep(timeout + time.Second)
+		n, _ := io.Copy(io.Discard, conn)
+		arrived <- n
+	}()
+	req := post(t, "http://"+l.Addr().String())
+	req.Body = bytes.Repeat([]byte("x"), 64<<10)
+	if _, err := newRig(t, nil, nil).Read(t.Context(), alone(), req); kind(err) != canonical.ProviderTimeout {
+		t.Fatal(err)
+	}
+	if n := <-arrived; n >= int64(len(req.Body)) {
+		t.Errorf("%d bytes arrived, the whole call after its time", n)
+	}
+}
+
+// The ASPSP's word is written down though the read's own time runs out meanwhile.
+func TestClosureOutlivesTheRead(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		time.Sleep(timeout - 600*time.Millisecond)
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = io.WriteString(w, "UNATTENDED_LIMIT")
+	})
+	slow, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Slow(t, redistest.Shared(t), 350*time.Millisecond)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer slow.Close()
+	r, q := newRig(t, nil, nil), alone()
+	policy := map[string]config.Unattended{aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}}
+	if err := slow.Ping(t.Context()); err != nil { // opens the connection
+		t.Fatal(err)
+	}
+	wire := upstream.New(upstream.Config{Timeout: timeout, Counter: unattended.New(slow.Counter, policy)})
+	if _, err := wire.Client(providers.ClientConfig{Refusal: refusal}).Read(t.Context(), q, post(t, s.URL)); kind(err) != canonical.UnattendedLimit {
+		t.Fatal(err)
+	}
+	if state, err := r.counter.State(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent}); err != nil || state.Remaining != 0 {
+		t.Errorf("%+v, %v", state, err)
+	}
+}
+
+// A connection that died in silence does not take every attended call down with it.
+func TestDeadHTTP2Connection(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(s.Certificate())
+	var mu sync.Mutex
+	var dead bool
+	address := through(t, s.Listener.Addr().String(), func() bool { mu.Lock(); defer mu.Unlock(); return dead })
+	r := newRig(t, roots, nil)
+	if _, err := r.Read(t.Context(), attended(), post(t, "https://"+address)); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	dead = true
+	mu.Unlock()
+	time.Sleep(50 * time.Millisecond)
+	for range 8 { // two seconds each
+		if _, err := r.Read(t.Context(), attended(), post(t, "https://"+address)); err == nil {
+			return
+		}
+	}
+	t.Error("no call got through although a new connection would have")
+}
+
+// through passes connections on to address; once dead says so, those that stand fall silent, and new ones do not.
+func through(t *testing.T, address string, dead func() bool) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", address)
+			if err != nil {
+				in.Close()
+				return
+			}
+			born := dead()
+			go func() { defer in.Close(); _, _ = io.Copy(in, out) }()
+			go func() {
+				defer out.Close()
+				buffer := make([]byte, 1<<16)
+				for {
+					n, err := in.Read(buffer)
+					if err != nil {
+						return
+					}
+					if dead() && !born {
+						continue
+					}
+					if _, err := out.Write(buffer[:n]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
 }
 
 func TestSigningFailureCostsNothing(t *testing.T) {

@@ -42,7 +42,7 @@ const (
 )
 
 // HostileAccounts are account numbers that break whoever builds paths carelessly.
-var HostileAccounts = []string{"../../admin", "a%2Fb", "a/b", "a+b/c", "%", "?x=1#y", "ключ:1"}
+var HostileAccounts = []string{"../../admin", "a%2Fb", "a/b", "a+b/c", "%", "?x=1#y", "ключ:1", "a\ufffd"}
 
 const html = "text/html; charset=utf-8"
 

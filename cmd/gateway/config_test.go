@@ -1,0 +1,58 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/config"
+)
+
+// A fault of what all providers have must not hide those of an adapter's own keys.
+func TestLoadTellsAllFaults(t *testing.T) {
+	t.Parallel()
+	const text = `redis: {mode: embedded}
+clients:
+  apiKeys:
+    - {name: a, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, scopes: [accounts:read]}
+providers:
+  mypos: BASE
+  nobody: {baseURL: "https://h"}
+aspsps:
+  - {id: 4f1e2d3c-0000-4000-8000-000000000001, name: A, provider: mypos}
+`
+	const own = "providers.mypos.apiKey (line 6)"
+	for _, tt := range []struct {
+		name, provider string
+		want           []string
+	}{
+		{"unparsable", `{baseURL: "https://h\x7f", apiKey: x}`, []string{"providers.mypos.baseURL (line 6)", own, "providers.mypos.apiKeyFile (line 6)"}},
+		{"port", `{baseURL: "https://h:x", apiKey: x}`, []string{"providers.mypos.baseURL (line 6)", own, "providers.mypos.apiKeyFile (line 6)"}},
+		{"anchor", `&x {baseURL: "http://localhost", apiKey: x}`, []string{"line 6", own, "providers.mypos.apiKeyFile (line 6)"}},
+		{"alias", `{baseURL: "http://localhost", apiKeyFile: *x, apiKey: x}`, []string{"line 6", own}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "gateway.yaml")
+			if err := os.WriteFile(file, []byte(strings.Replace(text, "BASE", tt.provider, 1)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := load(file)
+			var faults config.Faults
+			if !errors.As(err, &faults) {
+				t.Fatalf("error is %v, want Faults", err)
+			}
+			var got []string
+			for _, fault := range faults {
+				got = append(got, strings.TrimSuffix(fault.String(), ": "+fault.Detail))
+			}
+			if diff := cmp.Diff(append(tt.want, "providers.nobody (line 7)"), got); diff != "" {
+				t.Errorf("faults (-want +got):\n%s\n%v", diff, err)
+			}
+		})
+	}
+}
