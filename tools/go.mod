@@ -6,7 +6,6 @@ tool (
 	github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 	golang.org/x/tools/cmd/deadcode
 	gotest.tools/gotestsum
-	mvdan.cc/gofumpt
 )
 
 require go.yaml.in/yaml/v3 v3.0.5

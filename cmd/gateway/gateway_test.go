@@ -7,7 +7,11 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,20 +48,43 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// The tour must be able to fail: a bank that answers nonsense shows nothing.
-func TestTourFailsWhereNothingIsShown(t *testing.T) {
-	w := world(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
-		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			if strings.Contains(r.URL.Path, "balances") {
-				rw.WriteHeader(http.StatusInternalServerError)
-				return
-			}
-			next.ServeHTTP(rw, r)
-		})
-	}})
+// Each step of the tour must be able to fail: here an answer on the way spoils one after the other.
+func TestEachStepOfTheTourCanFail(t *testing.T) {
+	w := world(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
-	if err := w.Tour(t.Context(), io.Discard, p.api); err == nil || !strings.Contains(err.Error(), "step 2") {
-		t.Errorf("got %v", err)
+	target, err := url.Parse(p.api)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replace := func(r *http.Response, old, text string) {
+		body, _ := io.ReadAll(r.Body)
+		changed := strings.ReplaceAll(string(body), old, text)
+		r.Body, r.ContentLength = io.NopCloser(strings.NewReader(changed)), int64(len(changed))
+		r.Header.Del("Content-Length")
+	}
+	attended := func(r *http.Response) bool { return r.Request.Header.Get("PSU-IP-Address") != "" }
+	for step, spoil := range map[string]func(r *http.Response){
+		"step 1": func(r *http.Response) { replace(r, `"accountId"`, `"id"`) },
+		"step 2": func(r *http.Response) { replace(r, `"value":"-`, `"value":"`) },
+		"step 3": func(r *http.Response) { r.Header.Del("Cache-Status") },
+		"step 4": func(r *http.Response) { replace(r, `"origin":"gateway"`, `"origin":"aspsp"`) },
+		"step 5": func(r *http.Response) {
+			if attended(r) && strings.HasSuffix(r.Request.URL.Path, "/balances") {
+				r.StatusCode = http.StatusTooManyRequests
+			}
+		},
+		"step 6": func(r *http.Response) { replace(r, `"origin":"provider"`, `"origin":"gateway"`) },
+	} {
+		t.Run(step, func(t *testing.T) {
+			way := httptest.NewServer(&httputil.ReverseProxy{
+				Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
+				ModifyResponse: func(r *http.Response) error { spoil(r); return nil },
+			})
+			defer way.Close()
+			if err := w.Tour(t.Context(), io.Discard, way.URL); err == nil || !strings.Contains(err.Error(), step+" ") {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 
@@ -244,6 +271,99 @@ func TestAdmin(t *testing.T) {
 			t.Errorf("callers reach %s: %d", path, resp.StatusCode)
 		}
 	}
+}
+
+// Without Redis a gateway stays ready, and says what is missing.
+func TestReadyWithoutRedis(t *testing.T) {
+	server := redistest.Start(t)
+	w, err := sandbox.Start(t.Context(), sandbox.Options{
+		Address: "127.0.0.1:0", Redis: "{mode: standalone, addresses: ['" + server.Addr + "']}",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Stop()
+	p := serve(t, w.ConfigFile)
+	server.Stop()
+	resp, body := call(t, http.MethodGet, p.admin+"/readyz")
+	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"redis":"unreachable"`) {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+}
+
+func TestPrivateAddressesWhereConfigured(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	text, err := os.ReadFile(w.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(file, append(text, "psu: {allowPrivateIP: true}\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for config, want := range map[string]int{w.ConfigFile: http.StatusBadRequest, file: http.StatusOK} {
+		p := serve(t, config)
+		resp, body := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "10.0.0.1")
+		if resp.StatusCode != want {
+			t.Errorf("%d, want %d\n%s", resp.StatusCode, want, body)
+		}
+	}
+}
+
+func TestBreakerIsTold(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	p := serve(t, w.ConfigFile)
+	for range 6 {
+		call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.ConsentUnavailable, "PSU-IP-Address", "203.0.113.7")
+	}
+	_, body := call(t, http.MethodGet, p.api+wood)
+	if !strings.Contains(body, `"breaker":{"state":"open"}`) {
+		t.Errorf("%s", body)
+	}
+	_, metrics := call(t, http.MethodGet, p.admin+"/metrics")
+	if !regexp.MustCompile(`ais_breaker_transitions_total\{[^}]*` + mastercardsim.WoodBank + `[^}]*\} 1`).MatchString(metrics) {
+		t.Error("the transition is not counted")
+	}
+}
+
+// Callers who are slow, or who send too much before there is anything to answer, are cut off.
+func TestSlowAndOversizedCallers(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	p := serve(t, w.ConfigFile)
+	dial := func() net.Conn {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.api, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(8 * time.Second))
+		return conn
+	}
+	slow := dial()
+	began := time.Now()
+	_, _ = io.WriteString(slow, "GET /v1/aspsps HTTP/1.1\r\nHost: a\r\nX-A: ")
+	if _, err := io.Copy(io.Discard, slow); err != nil || time.Since(began) > 7*time.Second {
+		t.Errorf("a caller who never ends his headers was borne for %v, %v", time.Since(began), err)
+	}
+	large := dial()
+	_, _ = io.WriteString(large, "GET /v1/aspsps HTTP/1.1\r\nHost: a\r\nX-A: "+strings.Repeat("a", 48<<10)+"\r\n\r\n")
+	answer, _ := io.ReadAll(large)
+	if !strings.HasPrefix(string(answer), "HTTP/1.1 431") {
+		t.Errorf("%.60q", answer)
+	}
+	broken := dial()
+	_, _ = io.WriteString(broken, "CANARY-METHOD\r\n\r\n")
+	_, _ = io.ReadAll(broken)
+	p.terminate()
+	p.ended()
+	if out := p.stdout.String(); strings.Contains(out, "127.0.0.1:"+port(slow)) || strings.Contains(out, "CANARY") {
+		t.Errorf("callers' addresses or bytes stand in the log\n%s", out)
+	}
+}
+
+func port(c net.Conn) string {
+	_, port, _ := net.SplitHostPort(c.LocalAddr().String())
+	return port
 }
 
 // Nothing personal comes out at a place where it does not belong.

@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"ais-gateway/internal/sandbox"
 )
 
 // version is set when a release is built.
@@ -58,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if err := parse(flags, args[1:]); err != nil {
 			return err
 		}
-		return runSandbox(ctx, *address, *demo, stdout, stderr)
+		return runSandbox(ctx, sandbox.Options{Address: *address}, *demo, stdout, stderr)
 	case "serve", "check":
 		file := flags.String("config", "", "")
 		show := new(bool)

@@ -10,8 +10,8 @@ import (
 
 // runSandbox runs the gateway with simulators of both providers and nothing to set up. With demo it leads a tour
 // and ends; else it says what can be called and runs until ctx ends.
-func runSandbox(ctx context.Context, address string, demo bool, stdout, stderr io.Writer) error {
-	world, err := sandbox.Start(ctx, sandbox.Options{Address: address})
+func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stderr io.Writer) error {
+	world, err := sandbox.Start(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,8 @@ Copy and paste:
   # the accounts of a consent, without the user present
   curl -i %[1]s/v1/aspsps/%[2]s/accounts -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s'
 
-  # all balances of an account; five times, and the fifth is stopped
-  curl -i %[1]s/v1/aspsps/%[2]s/accounts/%[5]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s'
+  # all balances of an account, under a consent of its own; five times, and the fifth is stopped
+  curl -i %[1]s/v1/aspsps/%[2]s/accounts/%[5]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[10]sfive'
 
   # the same with the user present
   curl -i %[1]s/v1/aspsps/%[2]s/accounts/%[5]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s' -H 'PSU-IP-Address: 203.0.113.7'
@@ -41,7 +41,7 @@ Copy and paste:
   curl -i %[1]s/openapi.yaml
 
 `, api, mastercardsim.WoodBank, Key, mastercardsim.Consent, mastercardsim.Account, MyPOS, mypossim.GoodConsent,
-		mypossim.GoodToken, mypossim.GoodAccount)
+		mypossim.GoodToken, mypossim.GoodAccount, mastercardsim.FreshConsent)
 	guideConsents(w)
 }
 

@@ -162,7 +162,7 @@ func (t *tour) balances(ctx context.Context) error {
 		}
 		table := tabwriter.NewWriter(t, 0, 0, 2, ' ', tabwriter.AlignRight)
 		for _, b := range got.body.Balances {
-			if negative := b.Amount.Value[0] == '-'; negative != (b.CreditDebitIndicator == "DBIT") {
+			if negative := strings.HasPrefix(b.Amount.Value, "-"); negative != (b.CreditDebitIndicator == "DBIT") {
 				return fmt.Errorf("%s is %s", b.Amount.Value, b.CreditDebitIndicator)
 			} else if negative {
 				debits++
@@ -246,8 +246,8 @@ func (t *tour) consentError(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(t, "   code %s, origin %s, action %s\n", got.body.Code, got.body.Origin, got.body.Action)
-	if got.status != http.StatusForbidden || got.body.Code != "CONSENT_EXPIRED" || got.body.Action != "renew_consent" {
-		return fmt.Errorf("answered %d %s, action %s", got.status, got.body.Code, got.body.Action)
+	if got.status != http.StatusForbidden || got.body.Code != "CONSENT_EXPIRED" || got.body.Origin != "provider" || got.body.Action != "renew_consent" {
+		return fmt.Errorf("answered %d %s by %s, action %s", got.status, got.body.Code, got.body.Origin, got.body.Action)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func work(t *testing.T, tel *Telemetry) {
 	tel.Breaker(bank, "open")
 	tel.ObserveBreakers(func() map[string]string { return map[string]string{bank: "open"} })
 	end(RequestInfo{
-		Route: "/v1/aspsps/:aspspId/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
+		Route: "/v1/aspsps/{aspspId}/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
 		Client: canary, Attended: &yes, Cache: "miss", Duration: 20 * time.Millisecond,
 	})
 }
@@ -155,7 +155,7 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 			if !strings.Contains(out.String(), `"msg":"done"`) || strings.Contains(out.String(), "telemetry") {
 				t.Errorf("log: %s", out)
 			}
-			if want["/v1/traces"] && !strings.Contains(receiver.text(), "/v1/aspsps/:aspspId/accounts") {
+			if want["/v1/traces"] && !strings.Contains(receiver.text(), "/v1/aspsps/{aspspId}/accounts") {
 				t.Error("what was sent cannot be read: nothing can be said about it")
 			}
 			if strings.Contains(receiver.text()+out.String(), canary) {

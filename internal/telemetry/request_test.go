@@ -59,11 +59,11 @@ var serverSpans = []struct {
 	{
 		name: "success", method: "GET",
 		info: RequestInfo{
-			Route: "/v1/aspsps/:aspspId/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
+			Route: "/v1/aspsps/{aspspId}/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
 			Client: canary, Attended: &yes, Cache: "hit",
 		},
-		want: told{Name: "GET /v1/aspsps/:aspspId/accounts", Attrs: map[string]any{
-			"http.request.method": "GET", "http.route": "/v1/aspsps/:aspspId/accounts",
+		want: told{Name: "GET /v1/aspsps/{aspspId}/accounts", Attrs: map[string]any{
+			"http.request.method": "GET", "http.route": "/v1/aspsps/{aspspId}/accounts",
 			"http.response.status_code": int64(200), "ais.aspsp.id": bank, "ais.provider": "mypos",
 			"ais.attended": true, "ais.cache": "hit",
 		}},

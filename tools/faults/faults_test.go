@@ -16,6 +16,8 @@ func module(t *testing.T) string {
 		"go.mod":          "module sample\n\ngo 1.26.0\n",
 		"sum/sum.go":      "package sum\n\nfunc Sum(a, b int) int { return a + b }\n\nfunc Unseen() int { return 1 }\n",
 		"sum/sum_test.go": "package sum\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif Sum(1, 2) != 3 {\n\t\tt.Fatal()\n\t}\n}\n\nfunc TestNothing(*testing.T) {}\n",
+		"cmd/main.go":     "package main\n\nimport \"sample/sum\"\n\nfunc main() { print(sum.Unseen()) }\n",
+		"cmd/cmd_test.go": "package main\n\nimport (\n\t\"os/exec\"\n\t\"testing\"\n)\n\nfunc TestBuilt(t *testing.T) {\n\tout, err := exec.Command(\"go\", \"run\", \".\").CombinedOutput()\n\tif err != nil || string(out) != \"1\" {\n\t\tt.Fatal(string(out), err)\n\t}\n}\n",
 		"bad/bad_test.go": "package bad\n\nimport \"testing\"\n\nfunc TestBad(t *testing.T) { t.Fatal() }\n",
 	}
 	for name, text := range files {
@@ -43,6 +45,8 @@ func TestPlant(t *testing.T) {
 	panics := sample("panics", "a + b", "a + b/(a-1)")
 	lost := sample("no such file", "a", "b")
 	lost.file = "sum/absent.go"
+	built := sample("in what a test builds", "return 1", "return 2")
+	built.packages = []string{"./cmd"}
 	astray := sample("no such package", "a + b", "a - b")
 	astray.packages = []string{"./absent"}
 	tests := []struct {
@@ -52,6 +56,7 @@ func TestPlant(t *testing.T) {
 	}{
 		{fault: sample("caught", "a + b", "a - b"), caught: true},
 		{fault: panics, caught: true},
+		{fault: built, caught: true},
 		{fault: sample("missed", "return 1", "return 2")},
 		{fault: elsewhere},
 		{fault: nowhere, err: "no test ran"},
@@ -68,8 +73,12 @@ func TestPlant(t *testing.T) {
 			if v.caught != tt.caught || (v.err != nil) != (tt.err != "") {
 				t.Fatalf("got %+v", v)
 			}
-			if v.caught && v.by != "TestSum" {
-				t.Errorf("caught by %s, want TestSum", v.by)
+			by := "TestSum"
+			if tt.fault.name == built.name {
+				by = "TestBuilt"
+			}
+			if v.caught && v.by != by {
+				t.Errorf("caught by %s, want %s", v.by, by)
 			}
 			if v.err != nil && !strings.Contains(v.err.Error(), tt.err) {
 				t.Errorf("got %q, want %q in it", v.err, tt.err)

@@ -24,7 +24,7 @@ func healthy(ctx context.Context, root string, faults []fault) error {
 		packages = append(packages, f.packages...)
 	}
 	slices.Sort(packages)
-	result, err := goTest(ctx, root, slices.Compact(packages)...)
+	result, err := goTest(ctx, root, "", slices.Compact(packages)...)
 	switch {
 	case err != nil:
 		return err
@@ -48,14 +48,14 @@ func plant(ctx context.Context, root string, f fault) verdict {
 		return verdict{err: err}
 	}
 	// One failure is enough, and the contract suite's slow answers take longer than all its other cases.
-	args := []string{"-overlay=" + overlay, "-count=1", "-failfast", "-skip=^TestContract$/^slow_answers$"}
+	args := []string{"-count=1", "-failfast", "-skip=^TestContract$/^slow_answers$"}
 	if f.run != "" {
 		args = append(args, "-run="+f.run)
 	}
 	if f.race {
 		args = append(args, "-race")
 	}
-	result, err := goTest(ctx, root, append(args, f.packages...)...)
+	result, err := goTest(ctx, root, overlay, append(args, f.packages...)...)
 	switch {
 	case err != nil:
 		return verdict{err: err}
@@ -105,14 +105,18 @@ type result struct {
 	said   string   // by the compiler
 }
 
-// goTest runs go test and reads its events (go doc test2json). That tests fail is a result, not an error.
-func goTest(ctx context.Context, root string, args ...string) (result, error) {
+// goTest runs go test and reads its events (go doc test2json). That tests fail is a result, not an error. The overlay,
+// "" for none, reaches what tests build themselves too, and so stands in the environment.
+func goTest(ctx context.Context, root, overlay string, args ...string) (result, error) {
 	args = append([]string{"test", "-json", "-tags=nomsgpack", "-vet=off", "-timeout=" + timeout}, args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "RAPID_NOFAILFILE=1") // else each caught fault leaves a file in the tree
+	if overlay != "" {
+		cmd.Env = append(cmd.Env, "GOFLAGS="+strings.TrimSpace(os.Getenv("GOFLAGS")+" -overlay="+overlay))
+	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	runErr := cmd.Run()
