@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"ais-gateway/internal/canonical"
@@ -20,7 +22,7 @@ const maxDepth = 32
 // have are passed over. What a careful reader would not take as one clear document is ProviderInvalidResponse:
 // invalid UTF-8, a member named twice in one object (whatever its case), text after the end, deep nesting.
 func Decode(body []byte, into any) error {
-	if !utf8.Valid(body) {
+	if !utf8.Valid(body) || halfCharacter(body) {
 		return canonical.InvalidResponse("body is not UTF-8")
 	}
 	tokens := json.NewDecoder(bytes.NewReader(body))
@@ -35,6 +37,38 @@ func Decode(body []byte, into any) error {
 		return canonical.InvalidResponse("a member has the wrong JSON type")
 	}
 	return nil
+}
+
+// halfCharacter reports an escaped surrogate without its other half (RFC 8259, section 8.2). encoding/json would put
+// a replacement character in its place, and an id would become another.
+func halfCharacter(body []byte) bool {
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		first := escaped(body[i:])
+		switch {
+		case !utf16.IsSurrogate(first):
+			i++ // what is escaped begins no escape
+		case utf16.DecodeRune(first, escaped(body[min(i+6, len(body)):])) == unicode.ReplacementChar:
+			return true
+		default:
+			i += 11
+		}
+	}
+	return false
+}
+
+// escaped is the code unit of the \u escape that a text begins with, 0 if it begins with none.
+func escaped(text []byte) rune {
+	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
+		return 0
+	}
+	unit, err := strconv.ParseUint(string(text[2:6]), 16, 16)
+	if err != nil {
+		return 0
+	}
+	return rune(unit)
 }
 
 // walk reads one JSON value and checks its shape.
