@@ -173,15 +173,20 @@ func TestNeverAFifth(t *testing.T) {
 	}
 }
 
-func TestTermination(t *testing.T) {
+// slowWorld is a world whose banks take their time, and say when a call has arrived.
+func slowWorld(t *testing.T) (*sandbox.Sandbox, <-chan struct{}) {
 	arrived := make(chan struct{}, 1)
-	w := world(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
+	return world(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			arrived <- struct{}{}
 			time.Sleep(700 * time.Millisecond)
 			next.ServeHTTP(rw, r)
 		})
-	}})
+	}}), arrived
+}
+
+func TestTermination(t *testing.T) {
+	w, arrived := slowWorld(t)
 	p := serve(t, w.ConfigFile)
 	if resp, body := call(t, http.MethodGet, p.admin+"/readyz"); resp.StatusCode != 200 || !strings.Contains(body, `"redis":"ok"`) {
 		t.Errorf("before: %d %s", resp.StatusCode, body)
@@ -207,14 +212,7 @@ func TestTermination(t *testing.T) {
 
 // A call that nobody waits for any more, but that was counted, is finished and kept before the process ends.
 func TestTerminationFinishesWhatWasCounted(t *testing.T) {
-	arrived := make(chan struct{}, 1)
-	w := world(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
-		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			arrived <- struct{}{}
-			time.Sleep(700 * time.Millisecond)
-			next.ServeHTTP(rw, r)
-		})
-	}})
+	w, arrived := slowWorld(t)
 	p := serve(t, w.ConfigFile)
 	ctx, leave := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.api+wood+"/accounts", nil)
