@@ -274,13 +274,7 @@ func TestAdmin(t *testing.T) {
 // Without Redis a gateway stays ready, and says what is missing.
 func TestReadyWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
-	w, err := sandbox.Start(t.Context(), sandbox.Options{
-		Address: "127.0.0.1:0", Redis: "{mode: standalone, addresses: ['" + server.Addr + "']}",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Stop()
+	w := worldOn(t, server, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	server.Stop()
 	resp, body := call(t, http.MethodGet, p.admin+"/readyz")
@@ -367,13 +361,7 @@ func port(c net.Conn) string {
 // Nothing personal comes out at a place where it does not belong.
 func TestNothingPersonalLeaks(t *testing.T) {
 	server := redistest.Start(t)
-	w, err := sandbox.Start(t.Context(), sandbox.Options{
-		Address: "127.0.0.1:0", Redis: "{mode: standalone, addresses: ['" + server.Addr + "']}",
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Stop()
+	w := worldOn(t, server, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	var problems strings.Builder
 	consents := []string{

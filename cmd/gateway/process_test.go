@@ -131,8 +131,14 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // world is a sandbox whose gateways share a real Redis.
 func world(t *testing.T, o sandbox.Options) *sandbox.Sandbox {
 	t.Helper()
+	return worldOn(t, redistest.Start(t), o)
+}
+
+// worldOn is a sandbox whose gateways share the Redis given.
+func worldOn(t *testing.T, server *redistest.Server, o sandbox.Options) *sandbox.Sandbox {
+	t.Helper()
 	o.Address = "127.0.0.1:0"
-	o.Redis = "{mode: standalone, addresses: ['" + redistest.Start(t).Addr + "']}"
+	o.Redis = "{mode: standalone, addresses: ['" + server.Addr + "']}"
 	w, err := sandbox.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
