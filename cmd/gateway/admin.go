@@ -3,12 +3,19 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"time"
+
+	"ais-gateway/internal/store"
 )
 
-// pingTimeout is how long /readyz waits for Redis.
-const pingTimeout = 500 * time.Millisecond
+const (
+	// healthTimeout is how long Redis has to say how it is.
+	healthTimeout = 500 * time.Millisecond
+	// healthEvery is how often it is asked, for the log.
+	healthEvery = 5 * time.Second
+)
 
 // adminHandler serves what platform and monitoring ask. Callers never reach it.
 func (p *program) adminHandler() http.Handler {
@@ -21,23 +28,77 @@ func (p *program) adminHandler() http.Handler {
 	return mux
 }
 
+// readiness is the answer of /readyz.
+type readiness struct {
+	Status   string      `json:"status"` // ready or draining
+	Redis    store.State `json:"redis"`
+	Policy   string      `json:"maxmemoryPolicy,omitempty"` // of Redis; missing where it does not say
+	Warnings []string    `json:"warnings,omitempty"`
+}
+
 // ready says whether callers may be sent here. Without Redis they may: attended requests are still answered, and
 // a gateway taken out of service would answer none.
 func (p *program) ready(w http.ResponseWriter, r *http.Request) {
-	status, code := "ready", http.StatusOK
+	health := p.redisHealth(r.Context())
+	body, code := readiness{Status: "ready", Redis: health.State, Policy: health.Policy, Warnings: warnings(health)}, http.StatusOK
 	if p.draining.Load() {
-		status, code = "draining", http.StatusServiceUnavailable
+		body.Status, code = "draining", http.StatusServiceUnavailable
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), pingTimeout)
-	defer cancel()
-	redis := "ok"
-	if p.store.Ping(ctx) != nil {
-		redis = "unreachable"
-	}
-	answer(w, code, map[string]string{"status": status, "redis": redis})
+	answer(w, code, body)
 }
 
-func answer(w http.ResponseWriter, status int, body map[string]string) {
+func (p *program) redisHealth(ctx context.Context) store.Health {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	return p.store.Health(ctx)
+}
+
+// warnings are what is wrong with Redis, for whoever runs it.
+func warnings(h store.Health) []string {
+	var all []string
+	if h.State != store.Usable {
+		all = append(all, "redis is "+string(h.State)+": unattended calls are refused, account lists are not kept")
+	}
+	if h.Evicts() {
+		all = append(all, "redis may evict keys (maxmemory-policy "+h.Policy+"), and with them unattended calls that were counted: set "+store.NoEviction)
+	}
+	return all
+}
+
+// watchRedis logs what changes in the state of Redis, until ctx ends.
+func (p *program) watchRedis(ctx context.Context) {
+	ticker := time.NewTicker(healthEvery)
+	defer ticker.Stop()
+	last := store.Health{State: store.Usable}
+	for {
+		now := p.redisHealth(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if now.State == store.Unreachable {
+			now.Policy = last.Policy // it cannot say
+		}
+		if now != last {
+			p.logRedis(ctx, now)
+		}
+		last = now
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (p *program) logRedis(ctx context.Context, h store.Health) {
+	level := slog.LevelInfo
+	if h.State != store.Usable || h.Evicts() {
+		level = slog.LevelWarn
+	}
+	p.log.Log(ctx, level, "redis", "state", h.State, "maxmemory_policy", h.Policy, "warnings", warnings(h))
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

@@ -108,7 +108,7 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	counter := unattended.New(p.store.Counter, policies)
+	counter := unattended.New(p.store.Counter, policies).AwaitReplicas(c.Redis.WaitReplicas)
 	readers, faults := openAdapters(c, func(u upstream.Config) *upstream.Wire {
 		u.Counter, u.Observer, u.Now = counter, calls{p.telemetry}, time.Now
 		return upstream.New(u)
@@ -142,6 +142,9 @@ func (p *program) run(ctx context.Context) error {
 	failed := make(chan error, 2)
 	go func() { failed <- p.api.Serve(p.listen[0]) }()
 	go func() { failed <- p.admin.Serve(p.listen[1]) }()
+	watching, unwatch := context.WithCancel(ctx)
+	defer unwatch()
+	go p.watchRedis(watching)
 	p.log.InfoContext(ctx, "serving", "version", buildVersion(), "address", p.apiAddress(), "admin_address", p.adminAddress())
 	var err error
 	select {

@@ -119,49 +119,6 @@ func (c *checker) address(path, address string, listens bool) (host string, port
 	return "", -1
 }
 
-// redisMode is the mode that the rest is judged by, "" where the file's is none.
-func (c *checker) redisMode(mode RedisMode) RedisMode {
-	if c.refused("redis.mode") {
-		return ""
-	}
-	switch mode {
-	case Embedded, Standalone, Sentinel, Cluster:
-		return mode
-	}
-	c.fault("redis.mode", "must be embedded, standalone, sentinel or cluster")
-	return ""
-}
-
-func (c *checker) redis(r Redis, mode RedisMode) {
-	c.holds("redis.passwordFile", !r.PasswordFile.Given() || r.PasswordFile.Line() != "", "names a file without a password")
-	seen := map[string]bool{}
-	for i, a := range r.Addresses {
-		c.address(strict.Entry("redis.addresses", i), a, false)
-		c.unique(seen, strict.Entry("redis.addresses", i), a)
-	}
-	switch mode {
-	case "":
-		return
-	case Embedded:
-		const detail = "has no meaning with mode embedded"
-		// Addresses are passed over, so that a file can be tried out by its mode alone.
-		c.holds("redis.username", r.Username == "", detail)
-		c.holds("redis.passwordFile", !r.PasswordFile.Given(), detail)
-	case Standalone, Sentinel, Cluster:
-		if c.given("redis.addresses", len(r.Addresses) > 0) {
-			c.holds("redis.addresses", mode != Standalone || len(r.Addresses) == 1, "must be one address with mode standalone")
-		}
-		if r.Username != "" {
-			c.given("redis.passwordFile", r.PasswordFile.Given())
-		}
-	}
-	if mode == Sentinel {
-		c.given("redis.masterName", r.MasterName != "")
-	} else {
-		c.holds("redis.masterName", r.MasterName == "", "has a meaning with mode sentinel only")
-	}
-}
-
 func (c *checker) clients(all Clients) {
 	if !c.given("clients.apiKeys", len(all.APIKeys) > 0) {
 		return

@@ -62,26 +62,6 @@ type Server struct {
 	AdminAddress string `yaml:"adminAddress"` // /livez, /readyz and /metrics, host:port; never exposed to callers
 }
 
-// RedisMode is the form in which Redis is run.
-type RedisMode string
-
-// The forms of Redis. Embedded is a Redis of one's own in the process: for trying out, and for one gateway alone.
-const (
-	Embedded   RedisMode = "embedded"
-	Standalone RedisMode = "standalone"
-	Sentinel   RedisMode = "sentinel"
-	Cluster    RedisMode = "cluster"
-)
-
-// Redis says where Redis is.
-type Redis struct {
-	Mode         RedisMode `yaml:"mode"`
-	Addresses    []string  `yaml:"addresses"` // host:port; of the sentinels in mode sentinel
-	MasterName   string    `yaml:"masterName"`
-	Username     string    `yaml:"username"`
-	PasswordFile File      `yaml:"passwordFile"` // its one line, File.Line
-}
-
 // Clients are those who may call.
 type Clients struct {
 	APIKeys []APIKey `yaml:"apiKeys"`

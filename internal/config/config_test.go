@@ -216,6 +216,8 @@ func TestRedisForms(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, redis string }{
 		{"sentinel", "{mode: sentinel, addresses: [a:1, 'b:2'], masterName: m, username: u, passwordFile: /run/secrets/redis/password}"},
+		{"sentinels with a password", "{mode: sentinel, addresses: [a:1], masterName: m, sentinelUsername: u, sentinelPasswordFile: /run/secrets/redis/password}"},
+		{"TLS and replicas", "{addresses: [a:1], waitReplicas: 2, tls: {enabled: true, serverName: redis.internal}}"},
 		{"cluster", "{mode: cluster, addresses: ['[::1]:1', b:2]}"},
 		{"standalone by default", "{passwordFile: /run/secrets/redis/password}"},
 		{"embedded with an empty list", "{mode: embedded, addresses: []}"},

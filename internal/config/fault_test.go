@@ -52,6 +52,17 @@ func TestOneFault(t *testing.T) {
 		{"redis.passwordFile empty", redis, "passwordFile: /run/secrets/bad/empty", "redis.passwordFile", "names a file that is empty"},
 		{"redis.passwordFile large", redis, "passwordFile: /run/secrets/bad/large", "redis.passwordFile", "names a file that is larger than 1 MiB"},
 		{"redis.passwordFile of nothing", redis, "passwordFile: /run/secrets/bad/newline", "redis.passwordFile", "without a password"},
+		{"redis.tls ill-typed", redis, "tls: true\n  " + redis, "redis.tls", "must be a mapping"},
+		{"redis.tls off", redis, "tls: {serverName: a}\n  " + redis, "redis.tls.serverName", "enabled: true only"},
+		{"redis.tls.caFile off", redis, "tls: {caFile: /run/secrets/cache/key}\n  " + redis, "redis.tls.caFile", "enabled: true only"},
+		{"redis.tls.caFile", redis, "tls: {enabled: true, caFile: /run/secrets/cache/key}\n  " + redis, "redis.tls.caFile", "without a PEM certificate"},
+		{"redis.tls.certificateFile alone", redis, "tls: {enabled: true, certificateFile: /run/secrets/cache/key}\n  " + redis, "redis.tls.keyFile", "is missing"},
+		{"redis.tls.keyFile alone", redis, "tls: {enabled: true, keyFile: /run/secrets/cache/key}\n  " + redis, "redis.tls.certificateFile", "is missing"},
+		{"redis.tls.keyFile", redis, "tls: {enabled: true, certificateFile: /run/secrets/cache/key, keyFile: /run/secrets/cache/key}\n  " + redis, "redis.tls.keyFile", "no key of the certificate"},
+		{"redis.waitReplicas", redis, "waitReplicas: -1\n  " + redis, "redis.waitReplicas", "0 or more"},
+		{"redis.waitReplicas ill-typed", redis, "waitReplicas: one\n  " + redis, "redis.waitReplicas", "whole number"},
+		{"redis.sentinelPasswordFile", redis, "sentinelPasswordFile: /run/secrets/redis/password\n  " + redis, "redis.sentinelPasswordFile", "sentinel only"},
+		{"redis.sentinelUsername", redis, "sentinelUsername: u\n  " + redis, "redis.sentinelUsername", "sentinel only"},
 		{"clients.apiKeys ill-typed", "apiKeys:\n    - name: payments-team\n      " + sum, "apiKeys: {}\n  x:\n    - name: y\n      z: ", "clients.apiKeys", "must be a list"},
 		{"apiKeys.name blank", "name: payments-team", "name: ' '", "clients.apiKeys[0].name", "is empty"},
 		{"apiKeys.sha256", sum, "sha256: 9f86", "clients.apiKeys[0].sha256", "64 hex digits"},
@@ -294,7 +305,7 @@ aspsps:
 	want := []string{
 		"line 1: uses a directive (a text that begins with % needs quotes)",
 		"line 3: " + alias,
-		"redis.nodes (line 3): is no known key; known here: addresses, masterName, mode, passwordFile, username",
+		"redis.nodes (line 3): is no known key; known here: addresses, masterName, mode, passwordFile, sentinelPasswordFile, sentinelUsername, tls, username, waitReplicas",
 		"line 4: " + tag,
 		"line 5: " + alias,
 		"line 6: " + alias,
@@ -361,13 +372,13 @@ func TestEmptyFileLacksTheRequiredKeys(t *testing.T) {
 func TestEmbeddedRedisHasNothingElse(t *testing.T) {
 	t.Parallel()
 	text := strings.Replace(minimal, "{mode: embedded}",
-		"{mode: embedded, addresses: [a:1], masterName: m, username: u, passwordFile: /run/secrets/redis/password}", 1)
+		"{mode: embedded, addresses: [a:1], masterName: m, username: u, passwordFile: /run/secrets/redis/password, waitReplicas: 1, tls: {enabled: true}}", 1)
 	_, err := config.Read([]byte(onDisk(t, text)))
 	got := []string{}
 	for _, f := range faultsOf(t, err) {
 		got = append(got, f.Path)
 	}
-	want := []string{"redis.username", "redis.passwordFile", "redis.masterName"}
+	want := []string{"redis.username", "redis.passwordFile", "redis.tls.enabled", "redis.waitReplicas", "redis.masterName"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("paths (-want +got):\n%s", diff)
 	}

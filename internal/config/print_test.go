@@ -89,6 +89,9 @@ func TestPrintShowsEveryDefault(t *testing.T) {
   adminAddress: "127.0.0.1:9090"
 redis:
   mode: embedded
+  tls:
+    enabled: false
+  waitReplicas: 0
 clients:
   apiKeys:
     - name: a

@@ -24,33 +24,32 @@ const (
 type Store struct {
 	Counter redis.UniversalClient // of unattended calls
 	Cache   redis.UniversalClient // of account lists
-	stop    func()
+	own     *embedded             // nil unless the Redis is one in the process
 }
 
 // Open makes the clients for the configured form of Redis, and does not wait for their connections. In mode
 // embedded it starts a Redis of its own in the process.
 func Open(c config.Redis) (*Store, error) {
 	redis.SetLogger(silent{})
-	s := &Store{stop: func() {}}
+	s := &Store{}
 	if c.Mode == config.Embedded {
 		own, err := startEmbedded()
 		if err != nil {
 			return nil, fmt.Errorf("starting the embedded Redis: %w", err)
 		}
-		c.Addresses, s.stop = []string{own.Addr()}, own.stop
+		c.Addresses, s.own = []string{own.Addr()}, own
 	}
 	s.Counter, s.Cache = client(c), client(c)
 	return s, nil
 }
 
-// Ping reports whether Redis answers.
-func (s *Store) Ping(ctx context.Context) error { return s.Counter.Ping(ctx).Err() }
-
 // Close ends all connections, and an embedded Redis with all that it holds.
 func (s *Store) Close() {
 	_ = s.Counter.Close()
 	_ = s.Cache.Close()
-	s.stop()
+	if s.own != nil {
+		s.own.stop()
+	}
 }
 
 func client(c config.Redis) redis.UniversalClient {
@@ -60,6 +59,9 @@ func client(c config.Redis) redis.UniversalClient {
 		IsClusterMode:         c.Mode == config.Cluster,
 		Username:              c.Username,
 		Password:              c.PasswordFile.Line(),
+		SentinelUsername:      c.SentinelUsername,
+		SentinelPassword:      c.SentinelPasswordFile.Line(),
+		TLSConfig:             c.TLS.Client(),
 		MaxRetries:            -1, // whoever is short of time decides whether to try again
 		DialTimeout:           connectTimeout,
 		DialerRetries:         1,

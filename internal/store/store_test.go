@@ -43,8 +43,8 @@ func works(t *testing.T, c config.Redis) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := s.Ping(t.Context()); err != nil {
-		t.Fatal(err)
+	if h := s.Health(t.Context()); h.State != store.Usable {
+		t.Fatal(h)
 	}
 	prefix := store.Prefix("test", "x")
 	script := redis.NewScript("redis.call('SET', KEYS[1], ARGV[1], 'PX', 60000) return redis.call('GET', KEYS[2])")
@@ -74,7 +74,7 @@ func TestModes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
-		if s.Ping(t.Context()) == nil {
+		if s.Health(t.Context()).State == store.Usable {
 			t.Error("let in with a wrong password")
 		}
 	})

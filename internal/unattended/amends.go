@@ -2,6 +2,7 @@ package unattended
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -10,15 +11,16 @@ import (
 
 const (
 	// maxUndoing bounds how many slots are given back at once in the background. More are left counted.
-	maxUndoing = 256
-	// undoTries and undoPause say how often and after which pause, doubled each time, a slot is looked for that a
-	// step without an answer may have taken: 0.2 to 6.4 s, some 13 s in all.
-	undoTries = 6
+	maxUndoing = 1024
+	// undoTries and undoPause say how often and after which pause, doubled each time, a slot is looked for: at once,
+	// then after 0.2 to 6.4 s, for some 13 s in all.
+	undoTries = 7
 	undoPause = 200 * time.Millisecond
 )
 
-// undo gives a slot back whose call was never made because the step that took it, if it did, had no answer. The
-// step may still lie in Redis's queue, so the slot is looked for until it is found, or for a while.
+// undo gives a slot back whose call was not made: Redis could not be told so, or the step that took the slot, if it
+// did, had no answer. The step may still lie in Redis's queue, so the slot is looked for until it is found, or for a
+// while.
 func (c *Counter) undo(s Slot) {
 	select {
 	case c.undoing <- struct{}{}:
@@ -28,7 +30,9 @@ func (c *Counter) undo(s Slot) {
 	go func() {
 		defer func() { <-c.undoing }()
 		for try := range undoTries {
-			time.Sleep(undoPause << try)
+			if try > 0 {
+				time.Sleep(undoPause << (try - 1))
+			}
 			ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
 			found, err := c.rdb.ZRem(ctx, s.key, s.id).Result()
 			cancel()
@@ -52,7 +56,10 @@ func (c *closures) keep(key string, wait time.Duration) {
 	if c.until == nil {
 		c.until = map[string]time.Time{}
 	}
-	c.until[key] = time.Now().Add(wait) //nolint:forbidigo // the process's own monotonic time, as of a timer
+	now := time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
+	// Of those that are over, nobody need ever ask again.
+	maps.DeleteFunc(c.until, func(_ string, until time.Time) bool { return !until.After(now) })
+	c.until[key] = now.Add(wait)
 }
 
 // left is for how long the key is to be closed yet, 0 if not.

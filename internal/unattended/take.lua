@@ -8,6 +8,10 @@ local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local limit, window, timeout = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local id = ARGV[5]
 
+-- Changes nothing, and fails where a slot could not be taken: on a replica, without memory, without a disk. So a look
+-- says what the next step would get, and nothing is changed before it is known that all can be.
+redis.call('ZADD', KEYS[1], 'XX', 0, '-')
+
 local since = '(' .. text(now - window)
 local used = redis.call('ZCOUNT', KEYS[1], since, '+inf')
 local closed_until = math.max(tonumber(ARGV[4]), tonumber(redis.call('GET', KEYS[2]) or '0'))

@@ -7,6 +7,7 @@ package unattended
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"math"
 	"time"
 
@@ -34,15 +35,23 @@ var (
 // A Counter counts unattended calls under each ASPSP's policy. It is safe for concurrent use.
 type Counter struct {
 	rdb      redis.UniversalClient
+	replicas int // that must have a step before it counts as made
 	policies map[string]config.Unattended
 	unsaid   closures
 	undoing  chan struct{} // holds a token for each undo that is under way
 }
 
-// New makes a counter of the ASPSPs in policies, by id. The client must not retry commands by itself
-// (MaxRetries: -1): a step that is sent twice counts twice.
+// New makes a counter of the ASPSPs in policies, by id. The client should not retry commands by itself
+// (MaxRetries: -1): whoever waits for a step has little time.
 func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Counter {
 	return &Counter{rdb: rdb, policies: policies, undoing: make(chan struct{}, maxUndoing)}
+}
+
+// AwaitReplicas lets a slot count as taken only when n replicas of Redis have it; fewer are CounterUnavailable. It is
+// called before the counter is used.
+func (c *Counter) AwaitReplicas(n int) *Counter {
+	c.replicas = n
+	return c
 }
 
 // A Call is an unattended call as far as counting goes.
@@ -78,8 +87,10 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 	slot := Slot{counter: c, key: slots, id: uuid.NewString()}
 	ok, state, err := c.step(ctx, call, slot.id, timeout)
 	if err != nil {
-		c.undo(slot) // Redis may have taken the step all the same, or take it later
-		return Slot{}, err
+		if maybeMade(err) {
+			c.undo(slot) // Redis may have taken the step all the same, or take it later
+		}
+		return Slot{}, unavailable(err)
 	}
 	if !ok {
 		return Slot{}, Exhausted(state)
@@ -97,14 +108,22 @@ func Exhausted(s State) *canonical.Error {
 // State reads where the call's unit stands, and costs nothing. It fails with CounterUnavailable.
 func (c *Counter) State(ctx context.Context, call Call) (State, error) {
 	_, state, err := c.step(ctx, call, "", 0)
-	return state, err
+	if err != nil {
+		return State{}, unavailable(err)
+	}
+	return state, nil
 }
 
-// GiveBack forgets a call that surely was not sent. Where it fails, the call stays counted.
+// GiveBack forgets a call that surely was not sent. Where it fails it is tried again in the background, for some
+// 13 s and as long as the process lives.
 func (s Slot) GiveBack(ctx context.Context) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	return s.counter.rdb.ZRem(ctx, s.key, s.id).Err()
+	err := s.counter.rdb.ZRem(ctx, s.key, s.id).Err()
+	if err != nil {
+		s.counter.undo(s)
+	}
+	return err
 }
 
 // Close closes the call's unit because the ASPSP said that its limit is used up: for wait, at least one second
@@ -117,7 +136,7 @@ func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (tim
 	left, err := c.close(ctx, closed, wait)
 	if err != nil {
 		c.unsaid.keep(closed, wait)
-		return wait, unavailable()
+		return wait, unavailable(err)
 	}
 	return left, nil
 }
@@ -125,7 +144,11 @@ func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (tim
 func (c *Counter) close(ctx context.Context, closed string, wait time.Duration) (time.Duration, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	left, err := closeScript.Run(ctx, c.rdb, []string{closed}, wait.Microseconds()).Int64()
+	said, err := c.run(ctx, closeScript, []string{closed}, wait.Microseconds())
+	if err != nil {
+		return 0, err
+	}
+	left, err := said.Int64()
 	return micros(left), err
 }
 
@@ -159,16 +182,20 @@ func (c *Counter) step(ctx context.Context, call Call, id string, timeout time.D
 	slots, closed := c.keys(call)
 	if left := c.unsaid.left(closed); left > 0 {
 		if _, err := c.close(ctx, closed, left); err != nil {
-			return false, State{}, unavailable()
+			return false, State{}, err
 		}
 		c.unsaid.forget(closed)
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	r, err := takeScript.Run(ctx, c.rdb, []string{slots, closed}, policy.Limit, policy.Window.Microseconds(),
-		timeout.Microseconds(), closedUntil, id).Int64Slice()
+	said, err := c.run(ctx, takeScript, []string{slots, closed}, policy.Limit, policy.Window.Microseconds(),
+		timeout.Microseconds(), closedUntil, id)
+	if err != nil {
+		return false, State{}, err
+	}
+	r, err := said.Int64Slice()
 	if err != nil || len(r) != 5 {
-		return false, State{}, unavailable()
+		return false, State{}, errUnreadable
 	}
 	ok, used, isOpen, next, now := r[0] == 1, int(r[1]), r[2] == 1, r[3], r[4]
 	state.Used = used
@@ -215,6 +242,11 @@ func micros(n int64) time.Duration {
 	return time.Duration(n) * time.Microsecond
 }
 
-func unavailable() *canonical.Error {
+// unavailable is what a failed step means to callers. What Redis or the network said is not passed on.
+func unavailable(err error) *canonical.Error {
+	var ours *canonical.Error
+	if errors.As(err, &ours) {
+		return ours
+	}
 	return canonical.Fail(canonical.CounterUnavailable, "the counter of unattended calls cannot be reached")
 }

@@ -559,7 +559,7 @@ func TestClosureOutlivesTheRead(t *testing.T) {
 	defer slow.Close()
 	r, q := newRig(t, nil, nil), alone()
 	policy := map[string]config.Unattended{aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}}
-	if err := slow.Ping(t.Context()); err != nil { // opens the connection
+	if err := slow.Counter.Ping(t.Context()).Err(); err != nil { // opens the connection
 		t.Fatal(err)
 	}
 	wire := upstream.New(upstream.Config{Timeout: timeout, Counter: unattended.New(slow.Counter, policy)})

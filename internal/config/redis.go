@@ -1,0 +1,136 @@
+package config
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+
+	"ais-gateway/internal/config/strict"
+)
+
+// RedisMode is the form in which Redis is run.
+type RedisMode string
+
+// The forms of Redis. Embedded is a Redis of one's own in the process: for trying out, and for one gateway alone.
+const (
+	Embedded   RedisMode = "embedded"
+	Standalone RedisMode = "standalone"
+	Sentinel   RedisMode = "sentinel"
+	Cluster    RedisMode = "cluster"
+)
+
+// Redis says where Redis is, and how it is spoken to.
+type Redis struct {
+	Mode                 RedisMode `yaml:"mode"`
+	Addresses            []string  `yaml:"addresses"` // host:port; of the sentinels in mode sentinel
+	MasterName           string    `yaml:"masterName"`
+	Username             string    `yaml:"username"`
+	PasswordFile         File      `yaml:"passwordFile"` // its one line, File.Line
+	SentinelUsername     string    `yaml:"sentinelUsername"`
+	SentinelPasswordFile File      `yaml:"sentinelPasswordFile"` // of the sentinels themselves, if they ask for one
+	TLS                  TLS       `yaml:"tls"`
+	// WaitReplicas is how many replicas must have a slot before its call is made (WAIT); 0 is none.
+	WaitReplicas int `yaml:"waitReplicas"`
+}
+
+// TLS says how Redis, and the sentinels before it, are reached over TLS.
+type TLS struct {
+	Enabled         bool   `yaml:"enabled"`
+	CAFile          File   `yaml:"caFile"`          // PEM; who may vouch for the server; none: the system's
+	CertificateFile File   `yaml:"certificateFile"` // PEM; the gateway's own, for a server that asks for one
+	KeyFile         File   `yaml:"keyFile"`         // PEM; of the certificate
+	ServerName      string `yaml:"serverName"`      // in the server's certificate; none: the host of its address
+}
+
+// Client is what a client needs to speak TLS, nil if it is not to. It is complete only for a file without faults.
+func (t TLS) Client() *tls.Config {
+	if !t.Enabled {
+		return nil
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: t.ServerName}
+	if t.CAFile.Given() {
+		c.RootCAs = x509.NewCertPool()
+		c.RootCAs.AppendCertsFromPEM(t.CAFile.Content())
+	}
+	if pair, err := tls.X509KeyPair(t.CertificateFile.Content(), t.KeyFile.Content()); err == nil {
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c
+}
+
+// redisMode is the mode that the rest is judged by, "" where the file's is none.
+func (c *checker) redisMode(mode RedisMode) RedisMode {
+	if c.refused("redis.mode") {
+		return ""
+	}
+	switch mode {
+	case Embedded, Standalone, Sentinel, Cluster:
+		return mode
+	}
+	c.fault("redis.mode", "must be embedded, standalone, sentinel or cluster")
+	return ""
+}
+
+func (c *checker) redis(r Redis, mode RedisMode) {
+	c.holds("redis.passwordFile", !r.PasswordFile.Given() || r.PasswordFile.Line() != "", "names a file without a password")
+	seen := map[string]bool{}
+	for i, a := range r.Addresses {
+		c.address(strict.Entry("redis.addresses", i), a, false)
+		c.unique(seen, strict.Entry("redis.addresses", i), a)
+	}
+	c.tls(r.TLS)
+	c.holds("redis.waitReplicas", r.WaitReplicas >= 0, "must be 0 or more")
+	switch mode {
+	case "":
+		return
+	case Embedded:
+		const detail = "has no meaning with mode embedded"
+		// Addresses are passed over, so that a file can be tried out by its mode alone.
+		c.holds("redis.username", r.Username == "", detail)
+		c.holds("redis.passwordFile", !r.PasswordFile.Given(), detail)
+		c.holds("redis.tls.enabled", !r.TLS.Enabled, detail)
+		c.holds("redis.waitReplicas", r.WaitReplicas <= 0, detail)
+	case Standalone, Sentinel, Cluster:
+		if c.given("redis.addresses", len(r.Addresses) > 0) {
+			c.holds("redis.addresses", mode != Standalone || len(r.Addresses) == 1, "must be one address with mode standalone")
+		}
+		if r.Username != "" {
+			c.given("redis.passwordFile", r.PasswordFile.Given())
+		}
+	}
+	c.sentinel(r, mode)
+}
+
+// sentinel checks what belongs to mode sentinel.
+func (c *checker) sentinel(r Redis, mode RedisMode) {
+	if mode != Sentinel {
+		const detail = "has a meaning with mode sentinel only"
+		c.holds("redis.masterName", r.MasterName == "", detail)
+		c.holds("redis.sentinelUsername", r.SentinelUsername == "", detail)
+		c.holds("redis.sentinelPasswordFile", !r.SentinelPasswordFile.Given(), detail)
+		return
+	}
+	c.given("redis.masterName", r.MasterName != "")
+	if r.SentinelUsername != "" {
+		c.given("redis.sentinelPasswordFile", r.SentinelPasswordFile.Given())
+	}
+	c.holds("redis.sentinelPasswordFile", !r.SentinelPasswordFile.Given() || r.SentinelPasswordFile.Line() != "", "names a file without a password")
+}
+
+func (c *checker) tls(t TLS) {
+	if !t.Enabled {
+		const detail = "has a meaning with redis.tls.enabled: true only"
+		c.holds("redis.tls.caFile", !t.CAFile.Given(), detail)
+		c.holds("redis.tls.certificateFile", !t.CertificateFile.Given(), detail)
+		c.holds("redis.tls.keyFile", !t.KeyFile.Given(), detail)
+		c.holds("redis.tls.serverName", t.ServerName == "", detail)
+		return
+	}
+	c.holds("redis.tls.caFile", !t.CAFile.Given() || x509.NewCertPool().AppendCertsFromPEM(t.CAFile.Content()), "names a file without a PEM certificate")
+	if !t.CertificateFile.Given() && !t.KeyFile.Given() {
+		return
+	}
+	if c.given("redis.tls.certificateFile", t.CertificateFile.Given()) && c.given("redis.tls.keyFile", t.KeyFile.Given()) {
+		_, err := tls.X509KeyPair(t.CertificateFile.Content(), t.KeyFile.Content())
+		c.holds("redis.tls.keyFile", err == nil, "names no key of the certificate in redis.tls.certificateFile, or one of both is no PEM")
+	}
+}
