@@ -1,5 +1,5 @@
 // Package cache keeps account lists in Redis, encrypted, each for one client alone, and the leases by which
-// many gateways make one call. It fails open: whoever asks it can always go on without an answer from it.
+// many gateways make one call. Ages are Redis's: gateways' clocks may differ. It fails open: whoever asks it can always go on without an answer from it.
 // internal/gateway calls it.
 package cache
 
@@ -8,6 +8,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,10 +25,15 @@ var (
 	finishSource string
 	//go:embed forget.lua
 	forgetSource string
+	//go:embed look.lua
+	lookSource string
 
 	acquireScript = redis.NewScript(acquireSource)
 	finishScript  = redis.NewScript(finishSource)
 	forgetScript  = redis.NewScript(forgetSource)
+	lookScript    = redis.NewScript(lookSource)
+
+	errUnreadable = errors.New("redis answered what the script does not")
 )
 
 const (
@@ -35,6 +41,9 @@ const (
 	noteFor = 10 * time.Second
 	// epochFor is how long it is known that a list was forgotten: longer than any call may be under way.
 	epochFor = 24 * time.Hour
+	// aheadAtMost is by how much a list may be from the future: as far as Redis's clock may jump back when another
+	// server takes over.
+	aheadAtMost = time.Minute
 )
 
 // A Cache is a place for account lists. It is safe for concurrent use.
@@ -60,20 +69,36 @@ func (k Key) prefix() string { return store.Prefix("accounts", k.Client, k.ASPSP
 // An Entry is a list that was fetched.
 type Entry struct {
 	Accounts  []canonical.Account
-	FetchedAt time.Time
+	FetchedAt time.Time     // by Redis's clock, Lease.Now
+	Age       time.Duration `json:"-"` // by Redis's clock when it was read
 }
 
 // Get reads the list that is kept, nil if there is none. What cannot be decrypted or read is none.
 func (c *Cache) Get(ctx context.Context, k Key) (*Entry, error) {
 	name := k.prefix() + "list"
-	value, err := c.rdb.Get(ctx, name).Bytes()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
-	}
+	now, values, err := c.look(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return c.open(name, value), nil
+	return c.openEntry(name, values[0], now), nil
+}
+
+// look reads values, "" for those that are not there, and the time, in one round trip. All gateways have this one
+// clock: their own may differ.
+func (c *Cache) look(ctx context.Context, names ...string) (now time.Time, values []string, err error) {
+	read, err := lookScript.Run(ctx, c.rdb, names).Slice()
+	if err != nil {
+		return now, nil, err
+	}
+	if len(read) != len(names)+1 {
+		return now, nil, errUnreadable
+	}
+	micros, _ := read[0].(int64)
+	for _, v := range read[1:] {
+		text, _ := v.(string)
+		values = append(values, text)
+	}
+	return time.UnixMicro(micros).UTC(), values, nil
 }
 
 // Forget drops the list, and begins a new epoch, so that no call which is under way brings it back.
@@ -82,64 +107,113 @@ func (c *Cache) Forget(ctx context.Context, k Key) error {
 	return forgetScript.Run(ctx, c.rdb, []string{p + "list", p + "epoch"}, uuid.NewString(), epochFor.Milliseconds()).Err()
 }
 
-// A Lease is the right to make the one call for a list, or the knowledge of who has it.
+// A Lease is the right to make the one call, or the knowledge of who has it.
 type Lease struct {
 	Held   bool // by the one who asked; else by another
 	key    Key
 	lane   string
 	holder string
-	epoch  string // in which it was asked for
+	epoch  string    // in which it was asked for
+	given  time.Time // by Redis's clock; zero if Redis did not say
+	since  time.Time // the same moment by this process's
 }
 
 // Asked reports whether Redis was asked for the lease at all.
 func (l Lease) Asked() bool { return l.holder != "" }
 
-// Acquire asks for the right to make the call, for ttl at most, and in the same step reads what is kept: a call
-// that ended just before is seen. Calls of different lanes do not share their outcome. A holder that dies loses
-// its lease after ttl. With an error, the lease may have been given all the same: whoever goes on and calls
-// finishes it.
-func (c *Cache) Acquire(ctx context.Context, k Key, lane string, ttl time.Duration) (Lease, *Entry, error) {
-	p := k.prefix()
-	lease := Lease{key: k, lane: lane, holder: uuid.NewString()}
-	keys := []string{p + "lease:" + lane, p + "epoch", p + "list"}
-	got, err := acquireScript.Run(ctx, c.rdb, keys, lease.holder, ttl.Milliseconds()).StringSlice()
+// Now is the time by Redis's clock, as far as the lease knows it, else otherwise.
+func (l Lease) Now(otherwise time.Time) time.Time {
+	if l.given.IsZero() {
+		return otherwise.UTC()
+	}
+	return l.given.Add(time.Since(l.since)) //nolint:forbidigo // the process's own monotonic time, as of a timer
+}
+
+// Acquire asks for the right to make a call whose outcome is not kept, for ttl at most. Calls of different lanes do
+// not share their outcome. A holder that dies loses its lease after ttl. With an error, the lease may have been given
+// all the same: whoever goes on and calls finishes it.
+func (c *Cache) Acquire(ctx context.Context, k Key, lane string, ttl time.Duration) (Lease, error) {
+	lease, _, err := c.acquire(ctx, k, lane, ttl)
+	return lease, err
+}
+
+// AcquireList is Acquire for the call for a list, and in the same step reads what is kept: a call that ended just
+// before is seen.
+func (c *Cache) AcquireList(ctx context.Context, k Key, lane string, ttl time.Duration) (Lease, *Entry, error) {
+	name := k.prefix() + "list"
+	lease, list, err := c.acquire(ctx, k, lane, ttl, name)
 	if err != nil {
 		return lease, nil, err
 	}
+	return lease, c.openEntry(name, list, lease.given), nil
+}
+
+func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Duration, more ...string) (Lease, string, error) {
+	p := k.prefix()
+	lease := Lease{key: k, lane: lane, holder: uuid.NewString()}
+	keys := append([]string{p + "lease:" + lane, p + "epoch"}, more...)
+	got, err := acquireScript.Run(ctx, c.rdb, keys, lease.holder, ttl.Milliseconds()).StringSlice()
+	if err != nil {
+		return lease, "", err
+	}
+	micros, err := strconv.ParseInt(got[2], 10, 64)
+	if err != nil {
+		return lease, "", errUnreadable
+	}
 	lease.Held = got[0] == lease.holder
-	lease.holder, lease.epoch = got[0], got[1]
-	return lease, c.open(p+"list", []byte(got[2])), nil
+	lease.holder, lease.epoch, lease.given = got[0], got[1], time.UnixMicro(micros).UTC()
+	lease.since = time.Now() //nolint:forbidigo // as in Now
+	return lease, got[3], nil
+}
+
+// Balances are an account's balances on their way to those who wait for them. They are never kept for others.
+type Balances struct {
+	canonical.AccountBalances
+	FetchedAt time.Time     // as an Entry's
+	Age       time.Duration `json:"-"` // as an Entry's
 }
 
 // An Outcome is what those who wait for a call are told of it.
 type Outcome struct {
-	Held    bool             // the call is still under way
-	Done    bool             // the call has ended as the next two say; neither Held nor Done: its holder died
-	Failure *canonical.Error // nil if the list was fetched
-	Entry   *Entry           // what is kept; nil after a failure, and if it was forgotten since
+	Held     bool             // the call is still under way
+	Done     bool             // the call has ended as the others say; neither Held nor Done: its holder died
+	Failure  *canonical.Error // nil if the call went well
+	Entry    *Entry           // the list that is kept; nil after a failure, and if it was forgotten since
+	Balances *Balances        // nil after a failure, and where a list was asked for
 }
 
 // A Result is how a call ended.
 type Result struct {
-	Entry   *Entry           // what was fetched; nil after a failure, and if what is kept is the result
-	KeepFor time.Duration    // how long the entry is kept
-	Failure *canonical.Error // nil with an entry
-	Forget  bool             // after a failure: what was kept must go
+	Entry    *Entry           // the list that was fetched; nil after a failure, and if what is kept is the result
+	KeepFor  time.Duration    // how long the entry is kept
+	Balances *Balances        // that were fetched
+	Failure  *canonical.Error // nil if the call went well
+	Forget   bool             // after a failure: what was kept must go
+}
+
+// A note is what stands in Redis for those who wait.
+type note struct {
+	Failure  *canonical.Error
+	Balances *Balances
 }
 
 // Finish gives a held lease back and leaves the result for those who wait. held is false if the lease had run
 // out or the list was forgotten meanwhile: then the result goes nowhere.
 func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (held bool, err error) {
 	p := l.key.prefix()
-	var value []byte
+	lease, list, left, epoch := p+"lease:"+l.lane, p+"list", p+"note:"+l.holder, p+"epoch"
+	var entry []byte
 	if r.Entry != nil {
-		if value, err = c.seal.seal(p+"list", marshal(r.Entry)); err != nil {
+		if entry, err = c.seal.seal(list, marshal(r.Entry)); err != nil {
 			return false, err
 		}
 	}
-	keys := []string{p + "lease:" + l.lane, p + "list", p + "note:" + l.holder, p + "epoch"}
-	err = finishScript.Run(ctx, c.rdb, keys, l.holder, l.epoch, value, r.KeepFor.Milliseconds(), r.Forget,
-		epochFor.Milliseconds(), marshal(r.Failure), noteFor.Milliseconds()).Err()
+	told, err := c.seal.seal(left, marshal(note{r.Failure, r.Balances}))
+	if err != nil {
+		return false, err
+	}
+	err = finishScript.Run(ctx, c.rdb, []string{lease, list, left, epoch}, l.holder, l.epoch, entry, r.KeepFor.Milliseconds(),
+		r.Forget, epochFor.Milliseconds(), told, noteFor.Milliseconds()).Err()
 	if errors.Is(err, redis.Nil) {
 		return false, nil
 	}
@@ -149,26 +223,37 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (held bool, err e
 // Outcome looks at what became of the call whose lease another holds.
 func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	p := l.key.prefix()
-	values, err := c.rdb.MGet(ctx, p+"note:"+l.holder, p+"lease:"+l.lane, p+"list").Result()
+	left, list := p+"note:"+l.holder, p+"list"
+	now, values, err := c.look(ctx, left, p+"lease:"+l.lane, list)
 	if err != nil {
 		return Outcome{}, err
 	}
 	out := Outcome{Held: values[1] == l.holder}
-	note, _ := values[0].(string)
-	list, _ := values[2].(string)
+	var told note
 	// A note that is missing or cannot be read is none.
-	if out.Done = json.Unmarshal([]byte(note), &out.Failure) == nil; out.Done {
-		out.Entry = c.open(p+"list", []byte(list))
+	if out.Done = c.open(left, values[0], &told); out.Done {
+		out.Failure, out.Balances, out.Entry = told.Failure, told.Balances, c.openEntry(list, values[2], now)
+	}
+	if out.Balances != nil {
+		out.Balances.Age = max(now.Sub(out.Balances.FetchedAt), 0)
 	}
 	return out, nil
 }
 
-func (c *Cache) open(name string, value []byte) *Entry {
-	text, ok := c.seal.open(name, value)
+// open decrypts a value and reads it.
+func (c *Cache) open(name, value string, into any) bool {
+	text, ok := c.seal.open(name, []byte(value))
+	return ok && json.Unmarshal(text, into) == nil
+}
+
+// openEntry is a list and its age, nil where it cannot be read, and where it says that it is from the future: nobody
+// knows how old such a list is.
+func (c *Cache) openEntry(name, value string, now time.Time) *Entry {
 	var e Entry
-	if !ok || json.Unmarshal(text, &e) != nil || e.FetchedAt.IsZero() {
+	if !c.open(name, value, &e) || e.FetchedAt.IsZero() || e.FetchedAt.Sub(now) > aheadAtMost {
 		return nil
 	}
+	e.Age = max(now.Sub(e.FetchedAt), 0)
 	return &e
 }
 

@@ -74,14 +74,34 @@ func entry() *cache.Entry {
 			ID: "aa:q648383844dhhfHhTV", Identification: canonical.Identification{Scheme: canonical.SchemeIBAN, Value: "BG57INTF40015004462007"},
 			Currency: "EUR", Type: "CACC", HolderName: "John Doe", Relations: []string{"Owner"},
 		}},
-		FetchedAt: time.Date(2026, 11, 20, 10, 0, 0, 123456789, time.UTC),
+		FetchedAt: time.Date(2020, 2, 29, 10, 0, 0, 123456789, time.UTC),
 	}
+}
+
+func sheet() *cache.Balances {
+	amount, err := canonical.ParseAmount("-47.100", "GBP")
+	if err != nil {
+		panic(err)
+	}
+	return &cache.Balances{
+		AccountBalances: canonical.AccountBalances{
+			Name:     "Main account",
+			Balances: []canonical.Balance{{Type: canonical.ClosingBooked, ProviderType: "closingBooked", Amount: amount}},
+		},
+		FetchedAt: time.Date(2020, 2, 29, 10, 0, 0, 0, time.UTC),
+	}
+}
+
+// ageless compares what was fetched, and not how old it is.
+var ageless = cmp.Options{
+	cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Age" }, cmp.Ignore()),
+	cmp.Comparer(func(a, b canonical.Amount) bool { return a == b }),
 }
 
 // put stores an entry as a call does that was made under a lease.
 func put(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
 	t.Helper()
-	lease, _, err := c.Acquire(t.Context(), k, attended, ttl)
+	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 	if err != nil || !lease.Held {
 		t.Fatalf("lease %+v, %v", lease, err)
 	}
@@ -108,7 +128,7 @@ func TestKeepsWhatWasFetched(t *testing.T) {
 				t.Fatalf("found %v before anything was kept", e)
 			}
 			put(t, c, k, entry())
-			if diff := cmp.Diff(entry(), mustGet(t, c, k)); diff != "" {
+			if diff := cmp.Diff(entry(), mustGet(t, c, k), ageless); diff != "" {
 				t.Error(diff)
 			}
 			if err := c.Forget(t.Context(), k); err != nil {
@@ -118,6 +138,51 @@ func TestKeepsWhatWasFetched(t *testing.T) {
 				t.Error("a forgotten list is still there")
 			}
 		})
+	}
+}
+
+// How old a list is, Redis's clock says, to whichever gateway asks.
+func TestAge(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond) // the call
+			e := entry()
+			e.FetchedAt = lease.Now(time.Time{})
+			if _, err := c.Finish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(200 * time.Millisecond)
+			if age := mustGet(t, c, k).Age; age < 200*time.Millisecond || age > 290*time.Millisecond {
+				t.Errorf("%v old, want 200 ms", age)
+			}
+			_, kept, err := c.AcquireList(t.Context(), k, attended, ttl)
+			if err != nil || kept.Age < 200*time.Millisecond {
+				t.Errorf("%v old, %v", kept.Age, err)
+			}
+		})
+	}
+}
+
+// Nobody knows how old a list is that says it is from the future.
+func TestListsFromTheFuture(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
+	c := newCache(t, rdb, newKey(t))
+	for ahead, kept := range map[time.Duration]bool{2 * time.Second: true, 2 * time.Minute: false, 24 * time.Hour: false} {
+		k, e := newOwner(), entry()
+		e.FetchedAt = time.Now().Add(ahead)
+		put(t, c, k, e)
+		got := mustGet(t, c, k)
+		if (got != nil) != kept || got != nil && got.Age != 0 {
+			t.Errorf("%v ahead: %+v", ahead, got)
+		}
+	}
+	if unknown := (cache.Lease{}); !unknown.Now(entry().FetchedAt).Equal(entry().FetchedAt) {
+		t.Errorf("without Redis's time it is %v", unknown.Now(entry().FetchedAt))
 	}
 }
 
@@ -140,7 +205,7 @@ func TestExpires(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newOwner()
-			lease, _, err := c.Acquire(t.Context(), k, attended, ttl)
+			lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +326,7 @@ func TestLeaseIsOnes(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 50 {
 				wg.Go(func() {
-					lease, _, err := c.Acquire(context.Background(), k, unattended, ttl)
+					lease, _, err := c.AcquireList(context.Background(), k, unattended, ttl)
 					if err != nil {
 						t.Error(err)
 					}
@@ -274,7 +339,7 @@ func TestLeaseIsOnes(t *testing.T) {
 			if held.Load() != 1 {
 				t.Errorf("%d hold the lease", held.Load())
 			}
-			if lease, _, err := c.Acquire(t.Context(), k, attended, ttl); err != nil || !lease.Held {
+			if lease, _, err := c.AcquireList(t.Context(), k, attended, ttl); err != nil || !lease.Held {
 				t.Errorf("the other lane: %+v, %v", lease, err)
 			}
 		})
@@ -285,12 +350,12 @@ func TestLeaseEndsWithItsHolder(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newOwner()
-			dead, _, err := c.Acquire(t.Context(), k, attended, 100*time.Millisecond)
+			dead, _, err := c.AcquireList(t.Context(), k, attended, 100*time.Millisecond)
 			if err != nil || !dead.Held {
 				t.Fatal(dead, err)
 			}
 			time.Sleep(300 * time.Millisecond)
-			next, _, err := c.Acquire(t.Context(), k, attended, ttl)
+			next, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 			if err != nil || !next.Held {
 				t.Fatalf("the lease outlives its holder: %+v, %v", next, err)
 			}
@@ -321,16 +386,17 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 		}{
 			{"a list", cache.Result{Entry: entry(), KeepFor: time.Hour}, cache.Outcome{Done: true, Entry: entry()}, true},
 			{"a failure", cache.Result{Failure: failure}, cache.Outcome{Done: true, Failure: failure, Entry: entry()}, true},
+			{"balances", cache.Result{Balances: sheet()}, cache.Outcome{Done: true, Balances: sheet(), Entry: entry()}, true},
 			{"a definite no", cache.Result{Failure: failure, Forget: true}, cache.Outcome{Done: true, Failure: failure}, false},
 		} {
 			t.Run(name+" "+tt.name, func(t *testing.T) {
 				c, k := newCache(t, rdb, newKey(t)), newOwner()
 				put(t, c, k, entry())
-				lease, _, err := c.Acquire(t.Context(), k, unattended, ttl)
+				lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
 				if err != nil {
 					t.Fatal(err)
 				}
-				waiting, kept, err := c.Acquire(t.Context(), k, unattended, ttl)
+				waiting, kept, err := c.AcquireList(t.Context(), k, unattended, ttl)
 				if err != nil || waiting.Held || kept == nil {
 					t.Fatalf("%+v, %v, %v", waiting, kept, err)
 				}
@@ -344,7 +410,7 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(tt.want, got); diff != "" {
+				if diff := cmp.Diff(tt.want, got, ageless); diff != "" {
 					t.Error(diff)
 				}
 				if (mustGet(t, c, k) != nil) != tt.kept {
@@ -359,7 +425,7 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 func TestForgottenStaysForgotten(t *testing.T) {
 	rdb := open(t, config.Redis{Mode: config.Embedded})
 	c, k := newCache(t, rdb, newKey(t)), newOwner()
-	lease, _, err := c.Acquire(t.Context(), k, unattended, ttl)
+	lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -382,11 +448,11 @@ func TestDefiniteNoStopsOtherLanes(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newOwner()
-			slow, _, err := c.Acquire(t.Context(), k, attended, ttl)
+			slow, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 			if err != nil {
 				t.Fatal(err)
 			}
-			quick, _, err := c.Acquire(t.Context(), k, unattended, ttl)
+			quick, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
 			if err != nil || !quick.Held {
 				t.Fatal(quick, err)
 			}
@@ -413,7 +479,7 @@ func TestRedisGoneIsAnError(t *testing.T) {
 	if _, err := c.Get(t.Context(), k); err == nil {
 		t.Error("get: no error")
 	}
-	if _, _, err := c.Acquire(t.Context(), k, attended, ttl); err == nil {
+	if _, _, err := c.AcquireList(t.Context(), k, attended, ttl); err == nil {
 		t.Error("acquire: no error")
 	}
 	if _, err := c.Outcome(t.Context(), cache.Lease{}); err == nil {

@@ -110,6 +110,28 @@ func (a Amount) Value() string {
 // Currency is the amount's ISO 4217 alphabetic code.
 func (a Amount) Currency() string { return a.currency }
 
+// MarshalText writes all digits that the provider sent, a space, and the currency, for UnmarshalText to read.
+func (a Amount) MarshalText() ([]byte, error) {
+	text := a.whole
+	if a.negative {
+		text = "-" + text
+	}
+	if a.frac != "" {
+		text += "." + a.frac
+	}
+	return []byte(text + " " + a.currency), nil
+}
+
+// UnmarshalText reads what MarshalText wrote. Its errors are those of ParseAmount.
+func (a *Amount) UnmarshalText(text []byte) error {
+	number, currency, _ := strings.Cut(string(text), " ")
+	read, err := ParseAmount(number, currency)
+	if err == nil {
+		*a = read
+	}
+	return err
+}
+
 // Indicator is Debit for a negative amount, else Credit.
 func (a Amount) Indicator() Indicator {
 	if a.negative {

@@ -274,6 +274,15 @@ func TestIndicatedAmountAgreesWithItsSign(t *testing.T) {
 	})
 }
 
+func TestUnreadableAmountText(t *testing.T) {
+	for _, text := range []string{"", "1", " EUR", "1 EURO", "1,5 EUR", "1.5EUR", "1 EUR "} {
+		var a canonical.Amount
+		if err := a.UnmarshalText([]byte(text)); err == nil || a != (canonical.Amount{}) {
+			t.Errorf("%q: %+v, %v", text, a, err)
+		}
+	}
+}
+
 type failer interface {
 	Helper()
 	Fatalf(format string, args ...any)
@@ -292,6 +301,11 @@ func checkAmount(t failer, text, code string) {
 			t.Fatalf("%q %q: an error of another kind: %v", text, code, err)
 		}
 		return
+	}
+	written, err := a.MarshalText()
+	var read canonical.Amount
+	if err != nil || read.UnmarshalText(written) != nil || read != a {
+		t.Fatalf("%q %q: written as %q and read as %+v, %v", text, code, written, read, err)
 	}
 	value := a.Value()
 	if !valueForm.MatchString(value) || strings.HasPrefix(value, "-") && a.IsZero() {

@@ -51,11 +51,12 @@ func (a *ask) limitBeside(ctx context.Context) <-chan *unattended.State {
 
 func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 	kept := a.lookup(ctx, nil)
+	looked := time.Now() //nolint:forbidigo // what is measured is how much older the list grows
 	a.seen = kept
 	switch {
 	case a.wants.OnlyIfCached && (kept == nil || a.wants.NoCache):
 		return AccountList{}, canonical.Fail(canonical.NotCached, "")
-	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && a.age(kept) < a.lifetime():
+	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && kept.Age < a.lifetime():
 		return a.fromCache(kept, NotStale), nil
 	}
 	fetched, failure, led := fly(ctx, a.g, a.bank, a.flight(), a.fetch)
@@ -70,7 +71,7 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 		return AccountList{}, failure
 	}
 	// Looked up again: meanwhile the provider may have said no to another request, or the user to the client.
-	if kept = a.lookup(ctx, kept); kept == nil {
+	if kept = a.lookup(ctx, older(kept, time.Since(looked))); kept == nil { //nolint:forbidigo // as above
 		return AccountList{}, failure
 	}
 	return a.fromCache(kept, reason), nil
@@ -86,18 +87,26 @@ func (a *ask) lookup(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
 		}
 		return err
 	})
-	if entry == nil || a.age(entry) >= a.bank.Accounts.KeepFor {
+	if entry == nil || entry.Age >= a.bank.Accounts.KeepFor {
 		return nil
 	}
 	return entry
 }
 
-// fetched is what a call for the list brought.
+// older is the entry after a time.
+func older(e *cache.Entry, by time.Duration) *cache.Entry {
+	if e == nil {
+		return nil
+	}
+	aged := *e
+	aged.Age += by
+	return &aged
+}
+
+// fetched is a list that was obtained, and what is left of the allowance of the ask that led its call.
 type fetched struct {
-	entry     cache.Entry
-	stored    bool
-	collapsed bool // it was another gateway's call
-	redis     allowance
+	obtained[cache.Entry]
+	redis allowance
 }
 
 // flight is the name under which equal asks share a call. One that demands a call does not share with one that
@@ -114,105 +123,33 @@ func (a *ask) flight() string {
 // goes on with a copy of the allowance of the ask that leads it, which may be gone before it ends.
 func (a *ask) fetch(ctx context.Context) (fetched, *canonical.Error) {
 	redis := a.redis
-	f, failure := a.obtain(ctx, &redis)
-	f.redis = redis
-	return f, failure
-}
-
-func (a *ask) obtain(ctx context.Context, redis *allowance) (fetched, *canonical.Error) {
-	for {
-		var lease cache.Lease
-		var kept *cache.Entry
-		err := redis.spend(ctx, func(ctx context.Context) (err error) {
-			lease, kept, err = a.g.Config.Cache.Acquire(ctx, keyOf(a.client, a.q), a.lane(), a.bank.Timeout+leaseMargin)
-			return err
-		})
-		switch {
-		case err == nil && kept != nil && a.content(kept):
-			if lease.Held {
-				a.g.settle(ctx, redis, func(ctx context.Context) error {
-					_, err := a.g.Config.Cache.Finish(ctx, lease, cache.Result{})
-					return err
-				})
-			}
-			return fetched{entry: *kept, collapsed: true}, nil
-		case err != nil, lease.Held: // with an error, Redis may hold the lease for us all the same
-			return a.lead(ctx, redis, lease)
-		}
-		outcome, ok := a.await(ctx, redis, lease)
-		switch {
-		case ok && outcome.Failure != nil:
-			return fetched{}, outcome.Failure
-		case ok && outcome.Entry != nil:
-			return fetched{entry: *outcome.Entry, collapsed: true}, nil
-		case ctx.Err() != nil:
-			return fetched{}, &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no answer in time"}
-		}
-		// The holder died, or what it fetched was forgotten: the next turn may be ours.
-	}
-}
-
-// lead makes the call under a lease and leaves the result for those who wait. Redis being slow, that goes on when
-// the answer has long been given.
-func (a *ask) lead(ctx context.Context, redis *allowance, lease cache.Lease) (fetched, *canonical.Error) {
-	entry, failure := a.call(ctx)
-	result := cache.Result{Entry: &entry, KeepFor: a.bank.Accounts.KeepFor}
-	if failure != nil {
-		result = cache.Result{Failure: failure, Forget: definiteNo(failure.Kind)}
-	}
-	if !lease.Asked() { // Redis had failed before
-		if result.Forget {
-			a.g.forgetSurely(ctx, redis, keyOf(a.client, a.q))
-		}
-		return fetched{entry: entry}, failure
-	}
-	held := make(chan bool, 1)
-	done := a.g.settle(ctx, redis, func(ctx context.Context) error {
-		was, err := a.g.Config.Cache.Finish(ctx, lease, result)
-		held <- was && err == nil
-		return err
+	got, failure := obtain(ctx, a.g, &redis, relay[cache.Entry]{
+		bank: a.bank, key: keyOf(a.client, a.q), lane: a.lane(),
+		acquire: a.acquire, call: a.call,
+		result: func(e cache.Entry) cache.Result { return cache.Result{Entry: &e, KeepFor: a.bank.Accounts.KeepFor} },
+		told:   func(o cache.Outcome) *cache.Entry { return o.Entry },
 	})
-	stands := done && <-held
-	if result.Forget && !stands {
-		a.g.forgetSurely(ctx, redis, keyOf(a.client, a.q))
+	return fetched{got, redis}, failure
+}
+
+// acquire asks for the lease, and reads the list if it will do without a call.
+func (a *ask) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, *cache.Entry, error) {
+	lease, kept, err := a.g.Config.Cache.AcquireList(ctx, keyOf(a.client, a.q), a.lane(), ttl)
+	if err != nil || kept == nil || !a.content(kept) {
+		kept = nil
 	}
-	return fetched{entry: entry, stored: stands && failure == nil}, failure
+	return lease, kept, err
 }
 
 // call reads the list from the provider.
-func (a *ask) call(ctx context.Context) (cache.Entry, *canonical.Error) {
+func (a *ask) call(ctx context.Context, lease cache.Lease) (cache.Entry, *canonical.Error) {
 	var entry cache.Entry
 	failure := a.g.guard(ctx, a.bank, func() (err error) {
 		entry.Accounts, err = a.bank.Reader.Accounts(ctx, a.q)
 		return err
 	})
-	entry.FetchedAt = a.g.Now().UTC()
+	entry.FetchedAt = lease.Now(a.g.Now())
 	return entry, failure
-}
-
-// await waits for the end of another gateway's call. ok is false if there is no outcome to be had from it. Looking
-// for it holds nobody up, and so costs nothing of the allowance; but a look that fails ends it.
-func (a *ask) await(ctx context.Context, redis *allowance, lease cache.Lease) (cache.Outcome, bool) {
-	for wait := pollFirst; ; wait = min(2*wait, pollLast) {
-		select {
-		case <-ctx.Done():
-			return cache.Outcome{}, false
-		case <-time.After(wait):
-		}
-		var outcome cache.Outcome
-		look := a.g.allowance()
-		err := look.spend(ctx, func(ctx context.Context) (err error) {
-			outcome, err = a.g.Config.Cache.Outcome(ctx, lease)
-			return err
-		})
-		if err != nil {
-			redis.broken = true
-			return cache.Outcome{}, false
-		}
-		if !outcome.Held {
-			return outcome, outcome.Done
-		}
-	}
 }
 
 // content reports whether a list is what the ask wants that is kept when it asks for the lease. One that demands a
@@ -221,7 +158,7 @@ func (a *ask) content(kept *cache.Entry) bool {
 	if a.wants.NoCache {
 		return a.seen == nil || !kept.FetchedAt.Equal(a.seen.FetchedAt)
 	}
-	return a.age(kept) < a.lifetime()
+	return kept.Age < a.lifetime()
 }
 
 // lane is equal for asks that may share a call across gateways, as their flight's name is within one.
@@ -241,21 +178,15 @@ func (a *ask) lifetime() time.Duration {
 	return a.bank.Accounts.FreshFor
 }
 
-// age is how old a list is; one from a gateway whose clock is ahead is new.
-func (a *ask) age(e *cache.Entry) time.Duration {
-	return max(a.g.Now().Sub(e.FetchedAt), 0)
-}
-
 func (a *ask) fromCache(kept *cache.Entry, reason StaleReason) AccountList {
-	age := a.age(kept)
-	stale := age >= a.lifetime()
+	stale := kept.Age >= a.lifetime()
 	if !stale {
 		reason = NotStale
 	}
 	return AccountList{
 		Accounts:  kept.Accounts,
-		Freshness: Freshness{Source: FromCache, FetchedAt: kept.FetchedAt, Age: age, Stale: stale, StaleReason: reason},
-		Cache:     CacheStatus{Hit: true, TTL: a.lifetime() - age},
+		Freshness: Freshness{Source: FromCache, FetchedAt: kept.FetchedAt, Age: kept.Age, Stale: stale, StaleReason: reason},
+		Cache:     CacheStatus{Hit: true, TTL: a.lifetime() - kept.Age},
 	}
 }
 
@@ -269,8 +200,8 @@ func (a *ask) fromProvider(f fetched, kept *cache.Entry, led bool) AccountList {
 	}
 	collapsed := f.collapsed || !led
 	return AccountList{
-		Accounts:  f.entry.Accounts,
-		Freshness: Freshness{Source: FromProvider, FetchedAt: f.entry.FetchedAt, Age: a.age(&f.entry)},
+		Accounts:  f.value.Accounts,
+		Freshness: Freshness{Source: FromProvider, FetchedAt: f.value.FetchedAt, Age: f.value.Age},
 		Cache:     CacheStatus{Forward: forward, Stored: f.stored && !collapsed, Collapsed: collapsed},
 	}
 }

@@ -4,8 +4,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -111,42 +109,6 @@ func (g *Gateway) Check(q canonical.Query) []canonical.Fault {
 	return nil
 }
 
-// Balances answers all balances of one account, always from the provider. Equal unattended requests at once
-// share one call.
-func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query, account string) (BalanceSheet, error) {
-	b, ok := g.banks[q.ASPSP]
-	if !ok {
-		return BalanceSheet{}, unknown()
-	}
-	read := func(ctx context.Context) (BalanceSheet, *canonical.Error) {
-		return g.readBalances(ctx, b, client, q, account)
-	}
-	if q.Attended() {
-		sheet, failure := read(ctx)
-		return sheet, asError(failure)
-	}
-	sheet, failure, _ := fly(ctx, g, b, flightName("balances", client, q, account), read)
-	sheet.Limit = g.limit(ctx, g.allowance(), q, account, failure)
-	return sheet, asError(failure)
-}
-
-func (g *Gateway) readBalances(ctx context.Context, b *bank, client string, q canonical.Query, account string) (BalanceSheet, *canonical.Error) {
-	var sheet BalanceSheet
-	failure := g.guard(ctx, b, func() (err error) {
-		sheet.AccountBalances, err = b.Reader.Balances(ctx, q, account)
-		return err
-	})
-	if failure != nil {
-		if definiteNo(failure.Kind) {
-			redis := g.allowance()
-			g.forgetSurely(ctx, &redis, keyOf(client, q))
-		}
-		return BalanceSheet{}, failure
-	}
-	sheet.Freshness = Freshness{Source: FromProvider, FetchedAt: g.Now()}
-	return sheet, nil
-}
-
 // UnattendedAccess reads where the unit of counting stands to which the query's unattended calls belong:
 // account's balances, or the account list for "". It costs nothing.
 func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.State, error) {
@@ -217,55 +179,6 @@ func (g *Gateway) limit(ctx context.Context, redis allowance, q canonical.Query,
 		return err
 	})
 	return state
-}
-
-// flown is what a flight brings back.
-type flown[T any] struct {
-	value   T
-	failure *canonical.Error
-}
-
-// fly lets one call serve every caller that asks under the same name at the same time. The call does not end
-// with its callers: what was counted is also finished. The last result is true for the caller whose call it is.
-func fly[T any](ctx context.Context, g *Gateway, b *bank, name string, call func(context.Context) (T, *canonical.Error)) (T, *canonical.Error, bool) {
-	var none T
-	if ctx.Err() != nil {
-		return none, canonical.Fail(canonical.Canceled, ""), false
-	}
-	g.running.Add(1)
-	var led bool
-	landed := g.flights.DoChan(name, func() (any, error) {
-		led = true
-		// Another gateway's call may be waited for before one of our own is made.
-		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*b.Timeout+leaseMargin)
-		defer cancel()
-		value, failure := call(own)
-		return flown[T]{value, failure}, nil
-	})
-	select {
-	case r := <-landed:
-		g.running.Done()
-		f := r.Val.(flown[T])
-		return f.value, f.failure, led
-	case <-ctx.Done():
-		go func() {
-			defer g.running.Done()
-			<-landed
-		}()
-		return none, canonical.Fail(canonical.Canceled, ""), false
-	}
-}
-
-// flightName is equal for requests that may share one call: same client, ASPSP, consent and user's token, both
-// attended or both not.
-func flightName(what, client string, q canonical.Query, more string) string {
-	return fmt.Sprintf("%s %q %q %q %s %t %q", what, client, q.ASPSP, canonical.FoldID(q.Consent), tokenHash(q), q.Attended(), more)
-}
-
-// tokenHash stands for the user's token where the token itself may not.
-func tokenHash(q canonical.Query) string {
-	hash := sha256.Sum256([]byte(q.Token.Reveal()))
-	return base64.RawURLEncoding.EncodeToString(hash[:])
 }
 
 func keyOf(client string, q canonical.Query) cache.Key {

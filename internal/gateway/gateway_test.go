@@ -51,7 +51,9 @@ func TestListIsFetchedThenKept(t *testing.T) {
 		{"max-age never loosens", fresh, gateway.Wants{MaxAge: ptr(time.Hour)}, true, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 5, "miss", -1},
 		{"no longer fresh", fresh, gateway.Wants{}, false, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 6, "miss", 0},
 	} {
-		w.later(tt.after)
+		if tt.after > 0 {
+			w.later(q, tt.after)
+		}
 		ask := q
 		if tt.attended {
 			ask = attended(q)
@@ -95,7 +97,7 @@ func TestOnlyIfCached(t *testing.T) {
 	if list := mustList(t, g, q, wants); list.Freshness.Stale {
 		t.Error("fresh is stale")
 	}
-	w.later(fresh + minute)
+	w.later(q, fresh+minute)
 	list = mustList(t, g, q, wants)
 	if !list.Freshness.Stale || list.Freshness.StaleReason != "" || list.Cache.TTL.Round(minute) != -minute {
 		t.Errorf("%+v, %+v", list.Freshness, list.Cache)
@@ -129,7 +131,7 @@ func TestStale(t *testing.T) {
 			w := newWorld(t)
 			g, q := w.gateway(), attended(alone())
 			mustList(t, g, q, gateway.Wants{})
-			w.later(fresh + minute)
+			w.later(q, fresh+minute)
 			w.front.with(tt.spoil)
 			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != tt.kind {
 				t.Errorf("no-cache demands a call: %v, want %s", err, tt.kind)
@@ -160,12 +162,12 @@ func TestStaleByLimitUntilItIsTooOld(t *testing.T) {
 	g, q := w.gateway(), alone()
 	mustList(t, g, q, gateway.Wants{})
 	useUp(t, g, q)
-	w.later(fresh + minute)
+	w.later(q, fresh+minute)
 	list := mustList(t, g, q, gateway.Wants{})
 	if list.Freshness.StaleReason != gateway.StaleByLimit || left(list.Limit) != 0 {
 		t.Errorf("%+v, %d remaining", list.Freshness, left(list.Limit))
 	}
-	w.later(w.bank.Accounts.KeepFor)
+	w.later(q, w.bank.Accounts.KeepFor)
 	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.UnattendedLimit {
 		t.Errorf("older than it may be kept: %v", err)
 	}
@@ -181,7 +183,7 @@ func TestStaleWithoutCounter(t *testing.T) {
 	if list := mustList(t, g, q, gateway.Wants{}); left(list.Limit) != -1 || !list.Cache.Hit {
 		t.Errorf("a hit without the counter: %+v", list)
 	}
-	w.later(fresh + minute)
+	w.later(q, fresh+minute)
 	if list := mustList(t, g, q, gateway.Wants{}); list.Freshness.StaleReason != gateway.StaleWithoutCounter {
 		t.Errorf("%+v", list.Freshness)
 	}
@@ -318,7 +320,7 @@ func TestForgottenIsNotAnsweredStale(t *testing.T) {
 	w := newWorld(t)
 	g, q := w.gateway(), attended(alone())
 	mustList(t, g, q, gateway.Wants{})
-	w.later(fresh + minute)
+	w.later(q, fresh+minute)
 	w.front.with(func(rw http.ResponseWriter, _ *http.Request) {
 		if err := g.Forget(context.Background(), client, q); err != nil {
 			t.Error(err)
@@ -404,9 +406,9 @@ func TestCallersWhoLeave(t *testing.T) {
 func TestNoCacheIsNotDeceivedByClocks(t *testing.T) {
 	w := newWorld(t)
 	g, q := w.gateway(), attended(alone())
-	w.later(5 * minute)
+	w.jump(5 * minute)
 	mustList(t, g, q, gateway.Wants{})
-	w.later(-5 * minute)
+	w.jump(-5 * minute)
 	list := mustList(t, g, q, gateway.Wants{NoCache: true})
 	if n := len(w.ledger.Calls()); n != 2 || list.Cache.Collapsed {
 		t.Errorf("%d calls, %+v", n, list.Cache)
@@ -593,7 +595,7 @@ func TestLeaseOfADeadGateway(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, _, err := lists.Acquire(t.Context(), cache.Key{Client: client, ASPSP: aspsp, Consent: q.Consent}, lane(q), 500*time.Millisecond)
+	lease, _, err := lists.AcquireList(t.Context(), cache.Key{Client: client, ASPSP: aspsp, Consent: q.Consent}, lane(q), 500*time.Millisecond)
 	if err != nil || !lease.Held {
 		t.Fatal(lease, err)
 	}
@@ -669,6 +671,110 @@ func TestBalances(t *testing.T) {
 	sheet, err = g.Balances(t.Context(), client, q, mypossim.GoodAccount)
 	if kind(err) != canonical.UnattendedLimit || left(sheet.Limit) != 0 || len(w.ledger.Breaches()) != 0 {
 		t.Errorf("%v, %d remaining, %d breaches", err, left(sheet.Limit), len(w.ledger.Breaches()))
+	}
+}
+
+// Equal unattended reads on several gateways are one call, for its failure too, and those of different accounts,
+// clients or tokens are not.
+func TestBalancesAreSharedAcrossGateways(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		consent string
+		want    canonical.Kind
+	}{
+		{"balances", alone().Consent, ""},
+		{"a failure", mypossim.Consent401ConsentExpired, canonical.ConsentExpired},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.front.slowly(300 * time.Millisecond)
+			q := under(alone(), tt.consent)
+			var wg sync.WaitGroup
+			for range 3 {
+				g := w.gateway()
+				for range 10 {
+					wg.Go(func() {
+						sheet, err := g.Balances(context.Background(), client, q, mypossim.GoodAccount)
+						if kind(err) != tt.want {
+							t.Error(err)
+						}
+						if err == nil && (left(sheet.Limit) != 3 || len(sheet.Balances) < 2 || sheet.Freshness.Source != gateway.FromProvider || sheet.Freshness.Age > time.Second) {
+							t.Errorf("%+v", sheet)
+						}
+					})
+				}
+			}
+			wg.Wait()
+			if n := len(w.ledger.Calls()); n != 1 {
+				t.Errorf("%d calls", n)
+			}
+		})
+	}
+	t.Run("what is not equal", func(t *testing.T) {
+		w := newWorld(t)
+		w.front.slowly(300 * time.Millisecond)
+		q := alone()
+		stranger := q
+		stranger.Token = mypossim.ExpiredToken
+		var wg sync.WaitGroup
+		for _, ask := range []struct {
+			client, account string
+			q               canonical.Query
+		}{
+			{client, mypossim.GoodAccount, q},
+			{client, "another", q},
+			{"credit", mypossim.GoodAccount, q},
+			{client, mypossim.GoodAccount, stranger},
+		} {
+			g := w.gateway()
+			wg.Go(func() { _, _ = g.Balances(context.Background(), ask.client, ask.q, ask.account) })
+		}
+		wg.Wait()
+		if n := len(w.ledger.Calls()); n != 4 {
+			t.Errorf("%d calls, want one each", n)
+		}
+	})
+}
+
+// Balances that were shared are not kept: whoever asks afterwards makes a call of his own.
+func TestSharedBalancesAreNotKept(t *testing.T) {
+	w := newWorld(t)
+	first, second, q := w.gateway(), w.gateway(), alone()
+	for _, g := range []*gateway.Gateway{first, second, first} {
+		if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(w.ledger.Calls()); n != 3 {
+		t.Errorf("%d calls", n)
+	}
+}
+
+// A gateway whose clock jumps answers what it answered before, with the same age, and calls no more often.
+func TestClockOfAGatewayJumps(t *testing.T) {
+	w := newWorld(t)
+	g, other, q := w.gateway(), w.gateway(), alone()
+	mustList(t, g, q, gateway.Wants{})
+	for _, jump := range []time.Duration{24 * time.Hour, -48 * time.Hour} {
+		w.jump(jump)
+		for _, g := range []*gateway.Gateway{g, other} {
+			if list := mustList(t, g, q, gateway.Wants{}); !list.Cache.Hit || list.Freshness.Age > minute || left(list.Limit) != 3 {
+				t.Errorf("after %v: %+v, %+v, %d remaining", jump, list.Cache, list.Freshness, left(list.Limit))
+			}
+		}
+		list := mustList(t, g, attended(alone()), gateway.Wants{})
+		if ago := time.Since(list.Freshness.FetchedAt).Abs(); ago > minute {
+			t.Errorf("after %v: fetched %v ago", jump, ago)
+		}
+	}
+	w.later(q, fresh+minute)
+	mustList(t, other, q, gateway.Wants{})
+	useUp(t, g, q)
+	if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); kind(err) != canonical.UnattendedLimit {
+		t.Errorf("after a day by its own clock: %v", err)
+	}
+	if len(w.ledger.Breaches()) != 0 {
+		t.Error("the limit was exceeded")
 	}
 }
 

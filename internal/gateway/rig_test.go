@@ -193,8 +193,25 @@ func (w *world) open(address string) *store.Store {
 
 func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }
 
-// later lets the gateways' clock run ahead; Redis's own does not.
-func (w *world) later(d time.Duration) { w.ahead.Add(int64(d)) }
+// jump lets the gateways' clock jump; Redis's own does not.
+func (w *world) jump(d time.Duration) { w.ahead.Add(int64(d)) }
+
+// later makes the list that is kept for a query older, as time would by Redis's clock.
+func (w *world) later(q canonical.Query, d time.Duration) {
+	w.t.Helper()
+	lists, err := cache.New(w.open(w.cacheAt).Cache, [][]byte{w.key})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	lease, kept, err := lists.AcquireList(w.t.Context(), cache.Key{Client: client, ASPSP: q.ASPSP, Consent: q.Consent}, "test", time.Minute)
+	if err != nil || kept == nil {
+		w.t.Fatalf("nothing is kept: %v", err)
+	}
+	kept.FetchedAt = kept.FetchedAt.Add(-d)
+	if held, err := lists.Finish(w.t.Context(), lease, cache.Result{Entry: kept, KeepFor: w.bank.Accounts.KeepFor}); err != nil || !held {
+		w.t.Fatalf("%t, %v", held, err)
+	}
+}
 
 // alone is an unattended query under a consent of its own.
 func alone() canonical.Query {

@@ -1,0 +1,95 @@
+package gateway
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"time"
+
+	"ais-gateway/internal/cache"
+	"ais-gateway/internal/canonical"
+)
+
+// Balances answers all balances of one account, always from the provider. Equal unattended requests at once share
+// one call, on whatever gateways they are.
+func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query, account string) (BalanceSheet, error) {
+	b, ok := g.banks[q.ASPSP]
+	if !ok {
+		return BalanceSheet{}, unknown()
+	}
+	r := &reading{g: g, bank: b, client: client, q: q, account: account}
+	if q.Attended() {
+		sheet, failure := r.alone(ctx)
+		return sheet, asError(failure)
+	}
+	sheet, failure, _ := fly(ctx, g, b, flightName("balances", client, q, account), r.shared)
+	sheet.Limit = g.limit(ctx, g.allowance(), q, account, failure)
+	return sheet, asError(failure)
+}
+
+// A reading is one request for balances on its way.
+type reading struct {
+	g       *Gateway
+	bank    *bank
+	client  string
+	q       canonical.Query
+	account string
+}
+
+// alone reads the balances for this request and no other.
+func (r *reading) alone(ctx context.Context) (BalanceSheet, *canonical.Error) {
+	read, failure := r.call(ctx, cache.Lease{})
+	if failure == nil {
+		return sheetOf(read), nil
+	}
+	if definiteNo(failure.Kind) {
+		redis := r.g.allowance()
+		r.g.forgetSurely(ctx, &redis, keyOf(r.client, r.q))
+	}
+	return BalanceSheet{}, failure
+}
+
+// shared reads them by the one call that all gateways make for equal requests at once.
+func (r *reading) shared(ctx context.Context) (BalanceSheet, *canonical.Error) {
+	redis := r.g.allowance()
+	got, failure := obtain(ctx, r.g, &redis, relay[cache.Balances]{
+		bank: r.bank, key: keyOf(r.client, r.q), lane: r.lane(),
+		acquire: r.acquire, call: r.call,
+		result: func(read cache.Balances) cache.Result { return cache.Result{Balances: &read} },
+		told:   func(o cache.Outcome) *cache.Balances { return o.Balances },
+	})
+	if failure != nil {
+		return BalanceSheet{}, failure
+	}
+	return sheetOf(got.value), nil
+}
+
+// lane is equal for those who may share a call.
+func (r *reading) lane() string {
+	account := sha256.Sum256([]byte(r.account))
+	return "balances:" + tokenHash(r.q) + ":" + base64.RawURLEncoding.EncodeToString(account[:])
+}
+
+// acquire asks for the lease. Balances are not kept, so there is never anything that will do without a call.
+func (r *reading) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, *cache.Balances, error) {
+	lease, err := r.g.Config.Cache.Acquire(ctx, keyOf(r.client, r.q), r.lane(), ttl)
+	return lease, nil, err
+}
+
+// call reads the balances from the provider.
+func (r *reading) call(ctx context.Context, lease cache.Lease) (cache.Balances, *canonical.Error) {
+	var read cache.Balances
+	failure := r.g.guard(ctx, r.bank, func() (err error) {
+		read.AccountBalances, err = r.bank.Reader.Balances(ctx, r.q, r.account)
+		return err
+	})
+	read.FetchedAt = lease.Now(r.g.Now())
+	return read, failure
+}
+
+func sheetOf(read cache.Balances) BalanceSheet {
+	return BalanceSheet{
+		AccountBalances: read.AccountBalances,
+		Freshness:       Freshness{Source: FromProvider, FetchedAt: read.FetchedAt, Age: read.Age},
+	}
+}

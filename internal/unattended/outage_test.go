@@ -1,0 +1,192 @@
+package unattended_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"pgregory.net/rapid"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/unattended"
+)
+
+func kind(err error) canonical.Kind {
+	var failure *canonical.Error
+	if errors.As(err, &failure) {
+		return failure.Kind
+	}
+	if err != nil {
+		return canonical.Kind(err.Error())
+	}
+	return ""
+}
+
+// Whatever keeps Redis from counting, no call is let through, a look says so before the call does, and nothing need be
+// started again once it is over.
+func TestRedisThatCannotCount(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		break_, end []any
+	}{
+		{"out of memory", []any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
+		{"a read-only replica", []any{"REPLICAOF", "127.0.0.1", "1"}, []any{"REPLICAOF", "NO", "ONE"}},
+		{"without its replicas", []any{"CONFIG", "SET", "min-replicas-to-write", "1"}, []any{"CONFIG", "SET", "min-replicas-to-write", "0"}},
+		{"behind a lost permission", []any{"ACL", "SETUSER", "default", "-zadd"}, []any{"ACL", "SETUSER", "default", "+zadd"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := redistest.Start(t)
+			rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
+			defer rdb.Close()
+			say := func(words []any) {
+				if err := rdb.Do(t.Context(), words...).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			c := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(4, config.UnitConsent))
+			known, unknown := list(), list()
+			mustTake(t, c, known, 2)
+			say(tt.break_)
+			for _, call := range []unattended.Call{known, unknown} {
+				if _, err := c.State(t.Context(), call); kind(err) != canonical.CounterUnavailable {
+					t.Errorf("a look: %v", err)
+				}
+				if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
+					t.Errorf("a call: %v", err)
+				}
+			}
+			say(tt.end)
+			if s, err := c.State(t.Context(), known); err != nil || s.Used != 2 {
+				t.Errorf("afterwards: %+v, %v", s, err)
+			}
+			mustTake(t, c, known, 2)
+			refused(t, take(t, c, known))
+			mustTake(t, c, unknown, 4)
+		})
+	}
+}
+
+// Redis forgets scripts when it is told to, and when it starts anew.
+func TestScriptsAreForgotten(t *testing.T) {
+	server := redistest.Start(t)
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
+	c, call := counter(rdb, daily(4, config.UnitConsent)), list()
+	mustTake(t, c, call, 3)
+	if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	taken := 0
+	for range 20 {
+		all.Go(func() {
+			if _, err := c.Take(t.Context(), call, time.Second); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				taken++
+			}
+		})
+	}
+	all.Wait()
+	if taken != 1 {
+		t.Errorf("%d calls were let through, want 1", taken)
+	}
+}
+
+// A slot that could not be given back at once is given back when Redis answers again.
+func TestGivenBackLater(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	c, call := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(1, config.UnitConsent)), list()
+	slot, err := c.Take(t.Context(), call, time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	if slot.GiveBack(t.Context()) == nil {
+		t.Fatal("given back to a Redis that is gone")
+	}
+	server.Restart()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if s, err := c.State(t.Context(), call); err == nil && s.Used == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the slot stays counted")
+		}
+	}
+	mustTake(t, c, call, 1)
+}
+
+// What a look says, the next call gets: in whatever state the unit is.
+func TestALookAgreesWithTheNextCall(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				const window, timeout = 60 * time.Millisecond, 20 * time.Millisecond
+				policy := config.Unattended{
+					Limit: rapid.IntRange(0, 4).Draw(t, "limit"), Window: window,
+					Unit: rapid.SampledFrom([]config.Unit{config.UnitASPSP, config.UnitConsent, config.UnitResource}).Draw(t, "unit"),
+				}
+				if rapid.Bool().Draw(t, "closed by the operator") {
+					policy.ClosedUntil = time.Now().Add(time.Duration(rapid.IntRange(-30, 60).Draw(t, "for")) * time.Millisecond)
+				}
+				call := list()
+				c := unattended.New(rdb, map[string]config.Unattended{call.ASPSP: policy})
+				if policy.Unit == config.UnitASPSP {
+					call.ASPSP = call.Consent
+					c = unattended.New(rdb, map[string]config.Unattended{call.ASPSP: policy})
+				}
+				for range rapid.IntRange(1, 12).Draw(t, "steps") {
+					switch rapid.IntRange(0, 5).Draw(t, "step") {
+					case 0:
+						time.Sleep(time.Duration(rapid.IntRange(1, 40).Draw(t, "pause")) * time.Millisecond)
+					case 1:
+						if _, err := c.Close(t.Context(), call, 0); err != nil {
+							t.Fatal(err)
+						}
+					case 2:
+						if slot, err := c.Take(t.Context(), call, timeout); err == nil && slot.GiveBack(t.Context()) != nil {
+							t.Fatal("not given back")
+						}
+					default:
+						agree(t, c, call, timeout)
+					}
+				}
+			})
+		})
+	}
+}
+
+// agree looks, takes a slot, and compares. Where a window ended between the two, it looks again.
+func agree(t *rapid.T, c *unattended.Counter, call unattended.Call, timeout time.Duration) {
+	before, err := c.State(t.Context(), call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Take(t.Context(), call, timeout)
+	after, stateErr := c.State(t.Context(), call)
+	if stateErr != nil {
+		t.Fatal(stateErr)
+	}
+	if before.Wait > 0 && before.Wait < 10*time.Millisecond || after.Wait > 0 && after.Wait < 10*time.Millisecond {
+		return // a boundary is near: what was said may be over by now
+	}
+	switch kind(err) {
+	case "":
+		if before.Remaining == 0 || after.Remaining > before.Remaining {
+			t.Fatalf("let through with %+v, then %+v", before, after)
+		}
+	case canonical.UnattendedLimit:
+		var failure *canonical.Error
+		errors.As(err, &failure)
+		if before.Remaining > 0 || (before.Wait - failure.RetryAfter).Abs() > 10*time.Millisecond {
+			t.Fatalf("refused for %v with %+v", failure.RetryAfter, before)
+		}
+	default:
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,95 @@
+package unattended_test
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/unattended"
+)
+
+// follow makes a server a replica of another, and waits until it has all that the other has.
+func follow(t *testing.T, replica, primary *redistest.Server) {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: replica.Addr})
+	defer rdb.Close()
+	host, port, err := net.SplitHostPort(primary.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rdb.Do(t.Context(), "REPLICAOF", host, port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if info, err := rdb.Info(t.Context(), "replication").Result(); err == nil && strings.Contains(info, "master_link_status:up") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the replica does not follow")
+		}
+	}
+}
+
+// With waitReplicas a slot is taken once the replicas have it, and no call is made where they have not.
+func TestWaitsForReplicas(t *testing.T) {
+	primary, replica := redistest.Start(t, "--repl-diskless-sync-delay", "0"), redistest.Start(t)
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{primary.Addr}})
+	policy := daily(4, config.UnitConsent)
+	c, plain := counter(rdb, policy).AwaitReplicas(1), counter(rdb, policy)
+	call := list()
+	unavailable := func(when string) {
+		t.Helper()
+		if _, err := c.State(t.Context(), call); kind(err) != canonical.CounterUnavailable {
+			t.Errorf("%s, a look: %v", when, err)
+		}
+		if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
+			t.Errorf("%s, a call: %v", when, err)
+		}
+		if _, err := c.Close(t.Context(), list(), time.Minute); kind(err) != canonical.CounterUnavailable {
+			t.Errorf("%s, a closure: %v", when, err)
+		}
+	}
+	unavailable("without a replica")
+	used(t, plain, call, 0)
+	mustTake(t, plain, call, 1) // who does not wait, does not care
+
+	follow(t, replica, primary)
+	if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	mustTake(t, c, call, 1)
+	there := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{replica.Addr}})
+	if keys := there.Keys(t.Context(), "*:slots").Val(); len(keys) != 1 || there.ZCard(t.Context(), keys[0]).Val() != 2 {
+		t.Errorf("the replica has %q", keys)
+	}
+	if _, err := c.Close(t.Context(), list(), time.Minute); err != nil {
+		t.Error(err)
+	}
+	replica.Pause() // it is connected, and has not said that it has the slot
+	if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
+		t.Errorf("while the replica is frozen: %v", err)
+	}
+	replica.Stop()
+	unavailable("after the replica's end")
+	used(t, plain, call, 2) // what was not called was given back
+}
+
+// used waits until so many slots of a unit are taken: some are given back in the background.
+func used(t *testing.T, c *unattended.Counter, call unattended.Call, want int) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		s, err := c.State(t.Context(), call)
+		if err == nil && s.Used == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("used %d, %v, want %d", s.Used, err, want)
+		}
+	}
+}
