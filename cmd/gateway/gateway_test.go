@@ -271,16 +271,62 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
-// Without Redis a gateway stays ready, and says what is missing.
-func TestReadyWithoutRedis(t *testing.T) {
-	server := redistest.Start(t)
+// Whatever is wrong with Redis, a gateway stays ready, says what it is, and logs when that changes.
+func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
+	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer rdb.Close()
+	say := func(words ...any) {
+		if err := rdb.Do(context.Background(), words...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w := worldOn(t, server, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
-	server.Stop()
-	resp, body := call(t, http.MethodGet, p.admin+"/readyz")
-	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"redis":"unreachable"`) {
-		t.Errorf("%d %s", resp.StatusCode, body)
+	for _, tt := range []struct {
+		name  string
+		do    func()
+		state string
+		says  []string
+		not   string
+	}{
+		{"evicting", func() {}, "ok", []string{`"maxmemoryPolicy":"allkeys-lru"`, "set noeviction"}, "refused"},
+		{"evicting what expires", func() { say("CONFIG", "SET", "maxmemory-policy", "volatile-ttl") }, "ok", []string{`"maxmemoryPolicy":"volatile-ttl"`, "set noeviction"}, "refused"},
+		{"well", func() { say("CONFIG", "SET", "maxmemory-policy", "noeviction") }, "ok", []string{`"maxmemoryPolicy":"noeviction"`}, "warnings"},
+		{"out of memory", func() { say("CONFIG", "SET", "maxmemory", "1") }, "out_of_memory", []string{"unattended calls are refused"}, "may evict"},
+		{"a replica", func() { say("CONFIG", "SET", "maxmemory", "0"); say("REPLICAOF", "127.0.0.1", "1") }, "read_only", []string{"refused"}, "may evict"},
+		{"without replicas", func() { say("REPLICAOF", "NO", "ONE"); say("CONFIG", "SET", "min-replicas-to-write", "1") }, "refuses_writes", []string{"refused"}, "may evict"},
+		{"well again", func() { say("CONFIG", "SET", "min-replicas-to-write", "0") }, "ok", nil, "warnings"},
+		{"paused", server.Pause, "unreachable", []string{"refused"}, "may evict"},
+		{"resumed", server.Resume, "ok", nil, "warnings"},
+		{"gone", server.Stop, "unreachable", []string{"refused"}, "may evict"},
+	} {
+		tt.do()
+		resp, body := call(t, http.MethodGet, p.admin+"/readyz")
+		if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"status":"ready"`) || !strings.Contains(body, `"redis":"`+tt.state+`"`) {
+			t.Errorf("%s: %d %s", tt.name, resp.StatusCode, body)
+		}
+		for _, want := range tt.says {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %s in %s", tt.name, want, body)
+			}
+		}
+		if strings.Contains(body, tt.not) {
+			t.Errorf("%s: %s", tt.name, body)
+		}
+		resp, body = call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7", "Cache-Control", "no-cache")
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: attended: %d %s", tt.name, resp.StatusCode, body)
+		}
+		resp, body = call(t, http.MethodGet, p.api+wood+balances, "Consent-ID", mastercardsim.FreshConsent+uuid.NewString())
+		if counts := resp.StatusCode == http.StatusOK; counts != (tt.state == "ok") || !counts && !strings.Contains(body, "COUNTER_UNAVAILABLE") {
+			t.Errorf("%s: unattended: %d %s", tt.name, resp.StatusCode, body)
+		}
 	}
+	eventually(t, "the log says what was wrong", func() bool {
+		out := p.stdout.String()
+		return strings.Contains(out, `"maxmemory_policy":"allkeys-lru","warnings":["redis may evict`) && strings.Contains(out, `"state":"unreachable"`)
+	})
 }
 
 func TestPrivateAddressesWhereConfigured(t *testing.T) {

@@ -258,6 +258,22 @@ func TestSlowRedis(t *testing.T) {
 	}
 }
 
+// A hit costs one round trip to Redis: the list and the counter are read side by side.
+func TestHitIsOneRoundTrip(t *testing.T) {
+	const delay = 150 * time.Millisecond
+	w := newWorld(t)
+	mustList(t, w.gateway(), alone(), gateway.Wants{}) // makes Redis know the scripts
+	w.cacheAt = redistest.Slow(t, w.cacheAt, delay)
+	w.countAt = w.cacheAt
+	g, q := w.gateway(), alone()
+	mustList(t, g, q, gateway.Wants{})
+	began := time.Now()
+	list := mustList(t, g, q, gateway.Wants{})
+	if took := time.Since(began); took < delay || took > 2*delay || !list.Cache.Hit || left(list.Limit) != 3 {
+		t.Errorf("took %v, %+v, %d remaining", took, list.Cache, left(list.Limit))
+	}
+}
+
 // What a slow Redis could not be told in time it is told later: the list is kept, and no lease is left behind.
 func TestSlowRedisIsToldLater(t *testing.T) {
 	w := newWorld(t)

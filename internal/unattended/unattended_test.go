@@ -573,6 +573,24 @@ func TestFarTimes(t *testing.T) {
 	}
 }
 
+// To take a slot costs one round trip, with replicas to wait for besides.
+func TestSlotIsOneRoundTrip(t *testing.T) {
+	const delay = 150 * time.Millisecond
+	primary, replica := redistest.Start(t, "--repl-diskless-sync-delay", "0"), redistest.Start(t)
+	follow(t, replica, primary)
+	mustTake(t, counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{primary.Addr}}), daily(4, config.UnitConsent)), list(), 1)
+	for _, replicas := range []int{0, 1} {
+		rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Slow(t, primary.Addr, delay)}})
+		c := counter(rdb, daily(4, config.UnitConsent)).AwaitReplicas(replicas)
+		mustTake(t, c, list(), 1) // opens a connection
+		began := time.Now()
+		mustTake(t, c, list(), 1)
+		if took := time.Since(began); took < delay || took > 2*delay {
+			t.Errorf("%d replicas: took %v", replicas, took)
+		}
+	}
+}
+
 func TestUnknownASPSP(t *testing.T) {
 	c := counter(open(t, config.Redis{Mode: config.Embedded}), daily(4, config.UnitConsent))
 	if err := take(t, c, unattended.Call{ASPSP: "other"}); err == nil || !strings.Contains(fmt.Sprint(err), "INTERNAL_ERROR") {
