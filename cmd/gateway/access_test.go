@@ -1,0 +1,144 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/sandbox"
+)
+
+// reconfigured is the world's configuration with each old text replaced by the new one after it.
+func reconfigured(t *testing.T, w *sandbox.Sandbox, oldnew ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(w.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := string(text)
+	for i := 0; i+1 < len(oldnew); i += 2 {
+		if strings.Count(changed, oldnew[i]) != 1 {
+			t.Fatalf("%q stands there %d times", oldnew[i], strings.Count(changed, oldnew[i]))
+		}
+		changed = strings.Replace(changed, oldnew[i], oldnew[i+1], 1)
+	}
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+var rateLimit = regexp.MustCompile(`^"unattended";r=(\d+)(?:;t=(\d+))?$`)
+
+// standing is what a unit is said to have left, and after how many seconds more (-1 where nothing is said).
+type standing struct{ left, seconds int }
+
+func headerOf(t *testing.T, h http.Header) standing {
+	t.Helper()
+	m := rateLimit.FindStringSubmatch(h.Get("RateLimit"))
+	if m == nil {
+		t.Fatalf("RateLimit is %q", h.Get("RateLimit"))
+	}
+	s := standing{seconds: -1}
+	s.left, _ = strconv.Atoi(m[1])
+	if m[2] != "" {
+		s.seconds, _ = strconv.Atoi(m[2])
+	}
+	return s
+}
+
+// What the headers and unattended-access say, the next call gets: for every unit, on another gateway too, whoever
+// closed it, and whether anything is ever allowed.
+func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	tomorrow := time.Now().Add(20 * time.Hour).UTC()
+	config := reconfigured(t, w,
+		"name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, unattended: {limit: 0}}",
+		"name: Stone Bank, provider: mastercard, unattended: {unit: resource}}", "name: Stone Bank, provider: mastercard, unattended: {unit: resource, limit: 2}}",
+		"name: myPOS, provider: mypos}", "name: myPOS, provider: mypos, unattended: {closedUntil: "+tomorrow.Format(time.RFC3339)+"}}",
+	)
+	first, second := serve(t, config), serve(t, config)
+	for _, tt := range []struct {
+		name, aspsp, consent, account string
+		answered                      int // calls that are let through
+		status                        int // of what is let through; Stone Bank has no such account
+		closed                        bool
+	}{
+		{"consent", mastercardsim.WoodBank, mastercardsim.FreshConsent + uuid.NewString(), mastercardsim.Account, 4, 200, false},
+		{"resource", mastercardsim.StoneBank, mastercardsim.FreshConsent + uuid.NewString(), mastercardsim.Account, 2, 404, false},
+		{"limit 0", mastercardsim.RiverBank, mastercardsim.FreshConsent + uuid.NewString(), mastercardsim.Account, 0, 200, false},
+		{"closed by the operator", sandbox.MyPOS, uuid.NewString(), mypossim.GoodAccount, 0, 200, true},
+		{"closed by the ASPSP", mastercardsim.WoodBank, mastercardsim.ConsentExhausted, mastercardsim.Account, 1, 429, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := "/v1/aspsps/" + tt.aspsp
+			header := []string{"Consent-ID", tt.consent, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
+			access := func(p *process) standing {
+				resp, body := call(t, http.MethodGet, p.api+path+"/unattended-access?accountId="+tt.account, header...)
+				var said struct {
+					Limit, Used, Remaining int
+					NextSlotAt             *time.Time
+				}
+				if err := json.Unmarshal([]byte(body), &said); err != nil || resp.StatusCode != http.StatusOK {
+					t.Fatalf("%d %s", resp.StatusCode, body)
+				}
+				if h := headerOf(t, resp.Header); h.left != said.Remaining || said.Remaining > 0 && said.NextSlotAt != nil {
+					t.Errorf("the header says %+v, the body %s", h, body)
+				}
+				return headerOf(t, resp.Header)
+			}
+			for i := range 6 {
+				one, other := first, second
+				if i%2 == 1 {
+					one, other = second, first
+				}
+				before := access(one)
+				if other := access(other); other.left != before.left {
+					t.Errorf("call %d: one gateway says %+v, another %+v", i, before, other)
+				}
+				resp, body := call(t, http.MethodGet, one.api+path+"/accounts/"+tt.account+"/balances", header...)
+				through := i < tt.answered
+				switch {
+				case through != (before.left > 0):
+					t.Errorf("call %d: %d although %+v was said", i, resp.StatusCode, before)
+				case through && resp.StatusCode != tt.status:
+					t.Errorf("call %d: %d %s", i, resp.StatusCode, body)
+				case !through:
+					said := fmt.Sprint(before.seconds)
+					if before.seconds < 0 {
+						said = "" // with a limit of 0 no time opens a slot
+					}
+					retry := resp.Header.Get("Retry-After")
+					if resp.StatusCode != 429 || !strings.Contains(body, `"origin":"gateway"`) || !near(said, retry) {
+						t.Errorf("call %d: %d, Retry-After %q, %q was said\n%s", i, resp.StatusCode, retry, said, body)
+					}
+				}
+				if after, now := headerOf(t, resp.Header), access(other); after.left != now.left {
+					t.Errorf("call %d: the answer says %+v, the next look %+v", i, after, now)
+				}
+			}
+		})
+	}
+	if n := len(w.Ledger.Breaches()); n != 0 {
+		t.Errorf("%d breaches", n)
+	}
+}
+
+// near reports whether two counts of seconds are equal, or the clock ticked between them.
+func near(a, b string) bool {
+	x, errA := strconv.Atoi(a)
+	y, errB := strconv.Atoi(b)
+	return a == b || errA == nil && errB == nil && x-y >= 0 && x-y <= 2
+}
