@@ -137,8 +137,14 @@ func world(t *testing.T, o sandbox.Options) *sandbox.Sandbox {
 // worldOn is a sandbox whose gateways share the Redis given.
 func worldOn(t *testing.T, server *redistest.Server, o sandbox.Options) *sandbox.Sandbox {
 	t.Helper()
-	o.Address = "127.0.0.1:0"
 	o.Redis = "{mode: standalone, addresses: ['" + server.Addr + "']}"
+	return worldOf(t, o)
+}
+
+// worldOf is a sandbox whose gateways share the Redis that the options say.
+func worldOf(t *testing.T, o sandbox.Options) *sandbox.Sandbox {
+	t.Helper()
+	o.Address = "127.0.0.1:0"
 	w, err := sandbox.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -189,6 +195,13 @@ func residentMB(t *testing.T, pid int) int {
 	}
 	t.Fatal("the system does not say")
 	return 0
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (p *process) terminate() {

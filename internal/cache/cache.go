@@ -118,12 +118,15 @@ type Lease struct {
 	since  time.Time // the same moment by this process's
 }
 
-// Asked reports whether Redis was asked for the lease at all.
+// Asked reports whether Redis may have given the lease, to whomever.
 func (l Lease) Asked() bool { return l.holder != "" }
+
+// Known reports whether Redis has said to whom it gave the lease.
+func (l Lease) Known() bool { return !l.given.IsZero() }
 
 // Now is the time by Redis's clock, as far as the lease knows it, else otherwise.
 func (l Lease) Now(otherwise time.Time) time.Time {
-	if l.given.IsZero() {
+	if !l.Known() {
 		return otherwise.UTC()
 	}
 	return l.given.Add(time.Since(l.since)) //nolint:forbidigo // the process's own monotonic time, as of a timer
@@ -131,7 +134,7 @@ func (l Lease) Now(otherwise time.Time) time.Time {
 
 // Acquire asks for the right to make a call whose outcome is not kept, for ttl at most. Calls of different lanes do
 // not share their outcome. A holder that dies loses its lease after ttl. With an error, the lease may have been given
-// all the same: whoever goes on and calls finishes it.
+// all the same, or be given later: whoever goes on and calls finishes it, if it was Asked for.
 func (c *Cache) Acquire(ctx context.Context, k Key, lane string, ttl time.Duration) (Lease, error) {
 	lease, _, err := c.acquire(ctx, k, lane, ttl)
 	return lease, err
@@ -153,7 +156,10 @@ func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Durati
 	lease := Lease{key: k, lane: lane, holder: uuid.NewString()}
 	keys := append([]string{p + "lease:" + lane, p + "epoch"}, more...)
 	got, err := acquireScript.Run(ctx, c.rdb, keys, lease.holder, ttl.Milliseconds()).StringSlice()
-	if err != nil {
+	switch {
+	case err != nil && store.Unmade(err):
+		return Lease{}, "", err
+	case err != nil:
 		return lease, "", err
 	}
 	micros, err := strconv.ParseInt(got[2], 10, 64)

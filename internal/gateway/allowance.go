@@ -13,11 +13,11 @@ const (
 	RedisAllowance = 100 * time.Millisecond
 	// forgetTimeout is what Redis may cost where it is what the request is about.
 	forgetTimeout = 2 * time.Second
-	// settleTimeout is how long a step may go on of which nobody waits for the end.
+	// settleTimeout is how long a step may go on of which nobody waits for the end. It is tried again where it fails: 0.1
+	// to 6.4 s apart, some 13 s in all besides what the steps take.
 	settleTimeout = 2 * time.Second
-	// After a definite no the list is forgotten, however often it must be tried: 0.1 to 6.4 s apart, some 13 s in all.
-	forgetTries = 7
-	forgetPause = 100 * time.Millisecond
+	settleTries   = 8
+	settlePause   = 100 * time.Millisecond
 	// leaseMargin is how much longer than the call a lease lasts.
 	leaseMargin = 2 * time.Second
 	// How often those who wait for another gateway's call look whether it has ended.
@@ -50,17 +50,29 @@ func (a *allowance) spend(ctx context.Context, step func(context.Context) error)
 }
 
 // settle makes a step that must come to its end, and waits for it within what is left. done says whether it ended
-// well by then; if not, it goes on by itself.
+// well by then; if not, it goes on by itself, and is tried again where it fails.
 func (g *Gateway) settle(ctx context.Context, a *allowance, step func(context.Context) error) (done bool) {
-	ended := make(chan error, 1)
+	first := make(chan error, 1)
+	ctx = context.WithoutCancel(ctx)
 	g.background(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
-		defer cancel()
-		ended <- step(ctx)
+		for try := range settleTries {
+			if try > 0 {
+				time.Sleep(settlePause << (try - 1))
+			}
+			bounded, cancel := context.WithTimeout(ctx, settleTimeout)
+			err := step(bounded)
+			cancel()
+			if try == 0 {
+				first <- err
+			}
+			if err == nil {
+				return
+			}
+		}
 	})
 	return a.spend(ctx, func(ctx context.Context) error {
 		select {
-		case err := <-ended:
+		case err := <-first:
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
@@ -77,31 +89,7 @@ func (g *Gateway) background(do func()) {
 	}()
 }
 
-// forgetSurely forgets a list to which the provider has said a definite no, and does not give up easily: the list
-// must not be answered again. Nobody waits for longer than the allowance.
+// forgetSurely forgets a list to which the provider has said a definite no: it must not be answered again.
 func (g *Gateway) forgetSurely(ctx context.Context, a *allowance, k cache.Key) {
-	first := make(chan error, 1)
-	ctx = context.WithoutCancel(ctx)
-	g.background(func() {
-		for try := range forgetTries {
-			bounded, cancel := context.WithTimeout(ctx, settleTimeout)
-			err := g.Config.Cache.Forget(bounded, k)
-			cancel()
-			if try == 0 {
-				first <- err
-			}
-			if err == nil {
-				return
-			}
-			time.Sleep(forgetPause << try)
-		}
-	})
-	_ = a.spend(ctx, func(ctx context.Context) error {
-		select {
-		case err := <-first:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	g.settle(ctx, a, func(ctx context.Context) error { return g.Config.Cache.Forget(ctx, k) })
 }

@@ -246,13 +246,53 @@ func TestSlowRedis(t *testing.T) {
 			w.cacheAt = redistest.Slow(t, w.cacheAt, delay)
 			w.countAt = w.cacheAt
 			g := w.gateway()
-			for range 3 { // the first opens connections
+			least := time.Hour
+			for range 4 { // the first opens connections
 				q := attended(alone())
 				began := time.Now()
 				mustList(t, g, q, gateway.Wants{})
-				if took := time.Since(began); took > 190*time.Millisecond {
-					t.Errorf("took %v", took)
-				}
+				least = min(least, time.Since(began))
+			}
+			if least > 160*time.Millisecond {
+				t.Errorf("took %v", least)
+			}
+		})
+	}
+}
+
+// A lease that a Redis gives after everybody has given up is given back: the next ones do not wait for its end.
+func TestLateLeaseIsGivenBack(t *testing.T) {
+	for name, ask := range map[string]func(*gateway.Gateway, canonical.Query) error{
+		"list": func(g *gateway.Gateway, q canonical.Query) error {
+			_, err := g.Accounts(context.Background(), client, q, gateway.Wants{NoCache: true})
+			return err
+		},
+		"balances": func(g *gateway.Gateway, q canonical.Query) error {
+			_, err := g.Balances(context.Background(), client, q, mypossim.GoodAccount)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			redis := redistest.Start(t)
+			w.cacheAt = redis.Addr
+			w.allowance = gateway.RedisAllowance
+			g, other, q := w.gateway(), w.gateway(), alone()
+			if err := ask(g, q); err != nil { // opens connections
+				t.Fatal(err)
+			}
+			redis.Pause()
+			if err := ask(g, q); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2500 * time.Millisecond) // the first try to give it back has failed too
+			redis.Resume()
+			began := time.Now()
+			if err := ask(other, q); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took > 1500*time.Millisecond {
+				t.Errorf("took %v", took)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"ais-gateway/internal/cache"
@@ -20,6 +21,10 @@ type relay[T any] struct {
 	result  func(T) cache.Result   // what is left of a call that went well
 	told    func(cache.Outcome) *T // what others are told of it; nil for nothing
 }
+
+// errNotYet says that a lease was not found of which it is not known whether Redis gave it: it may yet do so, and
+// would hold up everybody until it ends.
+var errNotYet = errors.New("the lease may yet be given")
 
 // obtained is what a relay brought.
 type obtained[T any] struct {
@@ -77,10 +82,13 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 		}
 		return obtained[T]{value: value}, failure
 	}
-	held := make(chan bool, 1)
+	held := make(chan bool, settleTries)
 	done := g.settle(ctx, redis, func(ctx context.Context) error {
 		was, err := g.Config.Cache.Finish(ctx, lease, result)
 		held <- was && err == nil
+		if err == nil && !was && !lease.Known() {
+			return errNotYet
+		}
 		return err
 	})
 	stands := done && <-held

@@ -1,41 +1,55 @@
-// Package redistest runs real Redis servers for tests: what Redis must guarantee is tested on Redis. Only tests
-// import it. Where redis-server is missing these tests fail; they are never skipped.
+// Package redistest runs real Redis servers for tests, in every form that the gateway's operators run them: alone,
+// with TLS, behind sentinels, in a cluster. What Redis must guarantee is tested on Redis. Only tests import it.
+// Where redis-server is missing these tests fail; they are never skipped.
 package redistest
 
 import (
+	"context"
+	"errors"
 	"os"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
+// doWithin bounds one command of a test; it may be one that makes the server sleep.
+const doWithin = 30 * time.Second
+
 // A Server is a redis-server on a loopback port of its own. Its methods fail the test that started it, and are
-// for that test's goroutine alone.
+// for that test's goroutine alone; Do is for any.
 type Server struct {
 	Addr string // host:port
 
-	t    testing.TB
-	dir  string
-	args []string
-	run  *process // nil while stopped
+	t     testing.TB
+	setup setup
+	run   *process // nil while stopped
 }
 
 // Start runs a redis-server in a directory of its own and waits until it answers. args are settings as
 // redis-server takes them ("--appendonly", "yes"). The server is stopped when the test ends.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
-	s := &Server{t: t, dir: t.TempDir(), args: args}
-	addr, run, err := launchAnywhere(s.dir, args)
+	return start(t, setup{dir: t.TempDir(), args: args})
+}
+
+func start(t testing.TB, s setup) *Server {
+	t.Helper()
+	addr, run, err := launchAnywhere(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Addr, s.run = addr, run
-	t.Cleanup(s.Stop)
-	return s
+	server := &Server{Addr: addr, t: t, setup: s, run: run}
+	t.Cleanup(server.Stop)
+	server.tell()
+	return server
 }
 
-// Stop ends the server at once, as a crash does, and leaves its directory as it is. A server that is stopped
-// stays so.
+// Stop ends the server at once, as a crash does (SIGKILL), and leaves its directory as it is. A server that is
+// stopped stays so.
 func (s *Server) Stop() {
 	if s.run != nil {
 		s.run.kill()
@@ -43,15 +57,27 @@ func (s *Server) Stop() {
 	}
 }
 
-// Restart stops the server, if it runs, and starts it again on the same port and directory.
+// Restart stops the server, if it runs, starts it again on the same port and directory, and waits until it has
+// loaded its data and answers.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
-	run, err := launch(s.dir, s.Addr, s.args)
+	run, err := launch(s.setup, s.Addr)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.run = run
+	s.tell()
+}
+
+func (s *Server) tell() {
+	s.t.Helper()
+	if s.setup.told == nil {
+		return
+	}
+	if err := s.Do(s.setup.told...).Err(); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 // Pause freezes the server (SIGSTOP): it takes connections and answers nothing.
@@ -76,6 +102,40 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
+// Dir is where the server keeps its data; its append-only file is below appendonlydir. To be changed only while the
+// server is stopped.
+func (s *Server) Dir() string { return s.setup.dir }
+
+// Do runs one command on a connection of its own and returns the answer, which holds Redis's own errors (redis.Nil
+// among them). No answer within 30 s, or none at all, fails the test.
+func (s *Server) Do(args ...any) *redis.Cmd {
+	s.t.Helper()
+	client := redis.NewClient(s.options(doWithin))
+	defer client.Close()
+	answer := client.Do(context.Background(), args...)
+	var own redis.Error
+	if err := answer.Err(); err != nil && !errors.As(err, &own) {
+		s.t.Fatalf("redis-server: %v: %v", args, err)
+	}
+	return answer
+}
+
+// options are those of a client that asks once and waits for no longer than within.
+func (s *Server) options(within time.Duration) *redis.Options {
+	return &redis.Options{
+		Addr:                     s.Addr,
+		TLSConfig:                s.setup.secure,
+		MaxRetries:               -1,
+		DialerRetries:            1,
+		DialTimeout:              within,
+		ReadTimeout:              within,
+		WriteTimeout:             within,
+		PoolSize:                 1,
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
 // Shared is the host:port of one server for the whole test binary. It is started by the first test that asks,
 // and its guard ends it with the binary. Tests keep to keys of their own there, and never flush it.
 func Shared(t testing.TB) string {
@@ -93,6 +153,6 @@ var shared = sync.OnceValues(func() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, run, err := launchAnywhere(dir, nil)
+	addr, run, err := launchAnywhere(setup{dir: dir})
 	return &Server{Addr: addr, run: run}, err
 })

@@ -2,13 +2,21 @@ package redistest
 
 import (
 	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // call sends one inline command and returns the first line of the answer.
@@ -66,14 +74,146 @@ func TestServer(t *testing.T) {
 	s.Pause() // the cleanup must end a paused server too
 }
 
+// TestDurability shows what a crash leaves of an answered write.
+func TestDurability(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name string
+		args []string
+		left int64
+	}{
+		{name: "nothing is written down", args: nil, left: 0},
+		{name: "every write is", args: []string{"--appendonly", "yes", "--appendfsync", "always"}, left: 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := Start(t, c.args...)
+			says(t, s, "OK", "SET", "k", "v")
+			s.Stop()
+			s.Restart()
+			if n, err := s.Do("EXISTS", "k").Int64(); err != nil || n != c.left {
+				t.Errorf("%d keys, %v, want %d", n, err, c.left)
+			}
+		})
+	}
+}
+
+func TestDir(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	says(t, s, "OK", "SET", "first", "v")
+	says(t, s, "OK", "SET", "last", "v")
+	s.Stop()
+	files, err := filepath.Glob(filepath.Join(s.Dir(), "appendonlydir", "*.incr.aof"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("append-only files %v, %v", files, err)
+	}
+	info, err := os.Stat(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(files[0], info.Size()-1); err != nil {
+		t.Fatal(err)
+	}
+	s.Restart()
+	says(t, s, "v", "GET", "first")
+	if err := s.Do("GET", "last").Err(); !errors.Is(err, redis.Nil) {
+		t.Errorf("what was cut off is answered with %v", err)
+	}
+}
+
+// TestRestartAwaitsData lets a server load slowly, and answer meanwhile.
+func TestRestartAwaitsData(t *testing.T) {
+	t.Parallel()
+	const keys = 5000
+	s := Start(t, "--appendonly", "yes", "--key-load-delay", "100")
+	if err := s.Do("EVAL", "for i = 1, ARGV[1] do redis.call('SET', i, i) end", 0, keys).Err(); !errors.Is(err, redis.Nil) {
+		t.Fatal(err)
+	}
+	s.Restart()
+	if n, err := s.Do("DBSIZE").Int(); err != nil || n != keys {
+		t.Errorf("%d keys, %v, want %d", n, err, keys)
+	}
+}
+
+func TestDo(t *testing.T) {
+	t.Parallel()
+	s := Start(t)
+	says(t, s, "OK", "CONFIG", "SET", "maxmemory", "1mb")
+	says(t, s, "OK", "SCRIPT", "FLUSH")
+	says(t, s, "OK", "DEBUG", "SLEEP", 0.01)
+	if got, err := s.Do("INFO", "memory").Text(); err != nil || !strings.Contains(got, "maxmemory:1048576\r\n") {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if err := s.Do("CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
+		t.Error(err)
+	}
+	if err := s.Do("NONSENSE").Err(); !redis.HasErrorPrefix(err, "unknown command") {
+		t.Errorf("Redis's own error is %v", err)
+	}
+	if err := s.Do("GET", "none").Err(); !errors.Is(err, redis.Nil) {
+		t.Errorf("a missing key is %v", err)
+	}
+	s.Stop()
+	failing := &failingTB{TB: t}
+	broken := *s
+	broken.t = failing
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		broken.Do("PING")
+	}()
+	<-done
+	if !strings.Contains(failing.said, "PING") {
+		t.Errorf("a command to a stopped server ends with %q", failing.said)
+	}
+}
+
+// A failingTB takes the failure of a test upon itself.
+type failingTB struct {
+	testing.TB
+	said string
+}
+
+func (f *failingTB) Fatalf(format string, args ...any) {
+	f.said = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}
+
+// TestStopEndsForks stops a server that saves its data in a process of its own.
+func TestStopEndsForks(t *testing.T) {
+	t.Parallel()
+	s := Start(t, "--rdb-key-save-delay", "1000000")
+	says(t, s, "OK", "DEBUG", "POPULATE", 100)
+	if err := s.Do("BGSAVE").Err(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := s.run.life.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	life := -1
+	if err := raw.Control(func(fd uintptr) { life, err = syscall.Dup(int(fd)) }); err != nil || life < 0 {
+		t.Fatal(err)
+	}
+	defer syscall.Close(life)
+	s.Stop()
+	// the pipe never blocks: at its end once nobody holds it, it reads as empty, else as not ready
+	if n, err := syscall.Read(life, make([]byte, 1)); n != 0 || err != nil {
+		t.Errorf("read %d, %v: what the server forked outlives it", n, err)
+	}
+}
+
 func TestServerWithPassword(t *testing.T) {
 	s := Start(t, "--requirepass", "p")
 	want(t, s.Addr, "PING", "-NOAUTH Authentication required.")
+	if err := s.Do("PING").Err(); !redis.HasErrorPrefix(err, "NOAUTH") {
+		t.Errorf("without the password: %v", err)
+	}
 }
 
 func TestStartReportsWhatRedisSays(t *testing.T) {
 	began := time.Now()
-	_, err := launch(t.TempDir(), "127.0.0.1:0", []string{"--no-such-setting", "1"})
+	_, err := launch(setup{dir: t.TempDir(), args: []string{"--no-such-setting", "1"}}, "127.0.0.1:0")
 	if err == nil || !strings.Contains(err.Error(), "no-such-setting") {
 		t.Fatalf("got %v, want the setting named", err)
 	}
@@ -84,17 +224,18 @@ func TestStartReportsWhatRedisSays(t *testing.T) {
 
 func TestForeignServerOnPort(t *testing.T) {
 	s := Start(t)
-	if err := ask(s.Addr, s.run.server.Process.Pid); err != nil {
+	dial := func() (net.Conn, error) { return s.setup.dial(s.Addr) }
+	if err := ask(dial, s.run.server.Process.Pid); err != nil {
 		t.Fatal(err)
 	}
-	if err := ask(s.Addr, os.Getpid()); err == nil {
+	if err := ask(dial, os.Getpid()); err == nil {
 		t.Fatal("a server of another process is taken for one's own")
 	}
 }
 
 func TestMissingServer(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, _, err := launchAnywhere(t.TempDir(), nil)
+	_, _, err := launchAnywhere(setup{dir: t.TempDir()})
 	if err == nil || !strings.Contains(err.Error(), "make redis") {
 		t.Fatalf("got %v, want the target that installs Redis", err)
 	}
@@ -111,13 +252,17 @@ func TestShared(t *testing.T) {
 // TestGuard runs a test binary that is killed, and sees its servers go.
 func TestGuard(t *testing.T) {
 	if os.Getenv("REDISTEST_CHILD") != "" {
-		s := Start(t)
-		_, _ = io.WriteString(os.Stdout, s.Addr+" "+Shared(t)+"\n")
+		sentinels, cluster := StartSentinel(t), StartCluster(t)
+		addrs := slices.Concat([]string{Start(t).Addr, Shared(t)}, sentinels.Addrs, cluster.Addrs)
+		for _, server := range sentinels.data {
+			addrs = append(addrs, server.Addr)
+		}
+		_, _ = io.WriteString(os.Stdout, strings.Join(addrs, " ")+"\n")
 		time.Sleep(time.Minute)
 		return
 	}
 	child := exec.Command(os.Args[0], "-test.run=^TestGuard$")
-	child.Env = append(os.Environ(), "REDISTEST_CHILD=1")
+	child.Env = append(os.Environ(), "REDISTEST_CHILD=1", "TMPDIR="+t.TempDir())
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -130,6 +275,9 @@ func TestGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	addrs := strings.Fields(line)
+	if want := 2 + watchers + nodes + 1 + replicas; len(addrs) != want {
+		t.Fatalf("%d servers, want %d", len(addrs), want)
+	}
 	for _, addr := range addrs {
 		want(t, addr, "PING", "+PONG")
 	}

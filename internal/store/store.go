@@ -4,7 +4,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -77,6 +79,20 @@ func client(c config.Redis) redis.UniversalClient {
 			Mode: maintnotifications.ModeDisabled,
 		},
 	})
+}
+
+// Unmade reports whether a command that failed was surely not carried out, and will not be: Redis itself refused it, or
+// there was no connection to send it on. Any other may have been, or still be on its way.
+func Unmade(err error) bool {
+	var refused redis.Error
+	var lost *net.OpError
+	switch {
+	case errors.As(err, &refused), errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
+		return true
+	case errors.As(err, &lost):
+		return lost.Op == "dial"
+	}
+	return false
 }
 
 // readyConns are kept open in the background, for each use and node: a request that had to wait for the setting up

@@ -3,7 +3,6 @@ package unattended
 import (
 	"context"
 	"errors"
-	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -61,18 +60,4 @@ func (c *Counter) replicated(ctx context.Context, run eval, keys []string, args 
 		return nil, errReplicas
 	}
 	return said, nil
-}
-
-// maybeMade reports whether a step that failed may have been made. It was not if Redis itself refused it, and if
-// there was no connection to send it on.
-func maybeMade(err error) bool {
-	var refused redis.Error
-	var lost *net.OpError
-	switch {
-	case errors.As(err, &refused), errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
-		return false
-	case errors.As(err, &lost):
-		return lost.Op != "dial"
-	}
-	return true
 }

@@ -87,7 +87,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 	slot := Slot{counter: c, key: slots, id: uuid.NewString()}
 	ok, state, err := c.step(ctx, call, slot.id, timeout)
 	if err != nil {
-		if maybeMade(err) {
+		if !store.Unmade(err) {
 			c.undo(slot) // Redis may have taken the step all the same, or take it later
 		}
 		return Slot{}, unavailable(err)
