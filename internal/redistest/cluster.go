@@ -22,23 +22,26 @@ const (
 	clusterWithin = 30 * time.Second
 )
 
-// A Cluster is three primaries without replicas that share the slots. A node that is down for more than 1 s makes
-// the others answer CLUSTERDOWN, as Redis does by default.
+// A Cluster is three primaries that share the slots, without replicas until Replicate. A node that is down for more
+// than 1 s makes the others answer CLUSTERDOWN, as Redis does by default, unless a replica takes over.
 type Cluster struct {
-	Addrs []string  // of the nodes, host:port
-	Nodes []*Server // in the order of their slots
+	Addrs    []string  // of the nodes, host:port
+	Nodes    []*Server // in the order of their slots
+	Replicas []*Server // of Nodes, in their order
 
-	t testing.TB
+	t        testing.TB
+	settings []string
 }
 
 // StartCluster runs the nodes like Start, and waits until each serves all slots: Redis takes 2 s for that. args are
 // settings of every node.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t}
-	settings := append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", nodeTimeout}, args...)
+	c := &Cluster{t: t, settings: append([]string{
+		"--cluster-enabled", "yes", "--cluster-node-timeout", nodeTimeout, "--repl-diskless-sync-delay", "0",
+	}, args...)}
 	for range nodes {
-		node := start(t, setup{dir: t.TempDir(), args: settings, cluster: true})
+		node := c.start()
 		c.Nodes, c.Addrs = append(c.Nodes, node), append(c.Addrs, node.Addr)
 	}
 	for i, node := range c.Nodes {
@@ -47,16 +50,68 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 		c.must(node.Do("CLUSTER", "SET-CONFIG-EPOCH", i+1)) // of their own, so that they need not settle whose is whose
 	}
 	for _, node := range c.Nodes {
-		for _, addr := range c.Addrs {
-			host, port, err := net.SplitHostPort(addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.must(node.Do("CLUSTER", "MEET", host, port))
+		for _, other := range c.Nodes {
+			c.meet(node, other)
 		}
 	}
 	c.Await()
 	return c
+}
+
+// Replicate gives each node a replica, and returns once they have all that the nodes have: each then takes over, some
+// 2 s after its node is down.
+func (c *Cluster) Replicate() {
+	c.t.Helper()
+	for _, node := range c.Nodes {
+		replica := c.start()
+		c.meet(replica, node)
+		id, err := node.Do("CLUSTER", "MYID").Text()
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		// It is refused until the replica has heard of the node, and begins anew each time that it is not.
+		joins := func() error { return replica.Do("CLUSTER", "REPLICATE", id).Err() }
+		follows := func() error {
+			if info := replica.Do("INFO", "replication").String(); !strings.Contains(info, "master_link_status:up") {
+				return errors.New("the replica does not follow:\n" + info)
+			}
+			return nil
+		}
+		for _, step := range []func() error{joins, follows} {
+			if err := await(clusterWithin, step); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+		c.Replicas = append(c.Replicas, replica)
+	}
+	if err := await(clusterWithin, c.known); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// known is nil once every node knows whose replicas there are: only those who do vote for one.
+func (c *Cluster) known() error {
+	for _, node := range append(c.Nodes[:nodes:nodes], c.Replicas...) {
+		list := node.Do("CLUSTER", "NODES").String()
+		if strings.Count(list, "slave ") != nodes || strings.Count(list, " connected") != 2*nodes || strings.Contains(list, "fail") {
+			return errors.New("a node does not know all others:\n" + list)
+		}
+	}
+	return c.ready()
+}
+
+func (c *Cluster) start() *Server {
+	c.t.Helper()
+	return start(c.t, setup{dir: c.t.TempDir(), args: c.settings, cluster: true})
+}
+
+func (c *Cluster) meet(node, other *Server) {
+	c.t.Helper()
+	host, port, err := net.SplitHostPort(other.Addr)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.must(node.Do("CLUSTER", "MEET", host, port))
 }
 
 func (c *Cluster) must(answer *redis.Cmd) {
@@ -90,7 +145,7 @@ func (c *Cluster) ready() error {
 	return nil
 }
 
-// NodeOf is the node that has the slot of a key, whether it runs or not.
+// NodeOf is the node that had the slot of a key when the cluster began, whether it runs or not.
 func (c *Cluster) NodeOf(key string) *Server {
 	for i, node := range c.Nodes {
 		if _, last := share(i); slot(key) <= last {

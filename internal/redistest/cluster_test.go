@@ -97,3 +97,22 @@ func TestBusPort(t *testing.T) {
 		}
 	}
 }
+
+func TestClusterFailsOver(t *testing.T) {
+	t.Parallel()
+	c := StartCluster(t)
+	c.Replicate()
+	node, replica := c.Nodes[1], c.Replicas[1]
+	host, port, _ := strings.Cut(node.Addr, ":")
+	if info := replica.Do("INFO", "replication").String(); !strings.Contains(info, "master_host:"+host) || !strings.Contains(info, "master_port:"+port) {
+		t.Fatal(info)
+	}
+	node.Stop()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(replica.Do("INFO", "replication").String(), "role:master"); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the replica does not take over")
+		}
+	}
+	node.Restart()
+	c.Await()
+}

@@ -55,7 +55,7 @@ func (s *Store) Close() {
 }
 
 func client(c config.Redis) redis.UniversalClient {
-	return redis.NewUniversalClient(&redis.UniversalOptions{
+	rdb := redis.NewUniversalClient(&redis.UniversalOptions{
 		Addrs:                 c.Addresses,
 		MasterName:            c.MasterName,
 		IsClusterMode:         c.Mode == config.Cluster,
@@ -79,6 +79,10 @@ func client(c config.Redis) redis.UniversalClient {
 			Mode: maintnotifications.ModeDisabled,
 		},
 	})
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(reloads{cluster}) })
+	}
+	return rdb
 }
 
 // Unmade reports whether a command that failed was surely not carried out, and will not be: Redis itself refused it, or

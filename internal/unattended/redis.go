@@ -27,9 +27,6 @@ func (c *Counter) run(ctx context.Context, script *redis.Script, keys []string, 
 	if redis.HasErrorPrefix(err, "NOSCRIPT") {
 		said, err = c.replicated(ctx, script.Eval, keys, args)
 	}
-	if cluster, ok := c.rdb.(*redis.ClusterClient); ok && err != nil {
-		cluster.ReloadState(ctx) // another node may have the key by now
-	}
 	return said, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
@@ -92,4 +93,50 @@ func used(t *testing.T, c *unattended.Counter, call unattended.Call, want int) {
 			t.Fatalf("used %d, %v, want %d", s.Used, err, want)
 		}
 	}
+}
+
+// In a cluster, WAIT goes to the primary of the key and to no other, and a replica that takes over has every slot.
+func TestWaitsForReplicasInACluster(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	c := counter(open(t, config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs}), daily(4, config.UnitConsent)).AwaitReplicas(1)
+	if err := take(t, c, list()); kind(err) != canonical.CounterUnavailable {
+		t.Errorf("without replicas: %v", err)
+	}
+	cluster.Replicate()
+	for range 30 { // on every node
+		call := list()
+		mustTake(t, c, call, 4)
+		refused(t, take(t, c, call))
+	}
+	call := list()
+	key := store.Prefix("unattended", call.ASPSP, call.Consent)
+	mustTake(t, c, call, 3)
+	primary := cluster.NodeOf(key)
+	primary.Stop()
+	if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
+		t.Errorf("while nobody has the key: %v", err)
+	}
+	taken := time.Now()
+	for plain := counter(open(t, config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs}), daily(4, config.UnitConsent)); ; time.Sleep(50 * time.Millisecond) {
+		if s, err := plain.State(t.Context(), call); err == nil {
+			if s.Used != 3 {
+				t.Errorf("%d slots after the failover, want 3", s.Used)
+			}
+			break
+		}
+		if time.Since(taken) > 15*time.Second {
+			t.Fatal("no failover")
+		}
+	}
+	if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
+		t.Errorf("without a replica of the new primary: %v", err)
+	}
+	primary.Restart()
+	cluster.Await()
+	for deadline := time.Now().Add(15 * time.Second); take(t, c, call) != nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no call is let through although all is well again")
+		}
+	}
+	refused(t, take(t, c, call))
 }

@@ -130,6 +130,9 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 	if failure != nil {
 		return providers.Answer{}, failure
 	}
+	if replayable(req) {
+		return providers.Answer{}, canonical.Fail(canonical.InternalError, "the request to the provider could be sent twice")
+	}
 	deadline, _ := ctx.Deadline()
 	slot, failure := c.take(ctx, q, r)
 	if failure != nil {
@@ -144,6 +147,11 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 		c.wire.Observer.Slot(ctx, q.ASPSP, SlotGivenBack)
 	}
 	return answer, failure
+}
+
+// replayable reports whether a request has what net/http takes for leave to send it again.
+func replayable(req *http.Request) bool {
+	return req.GetBody != nil || req.Header.Get("Idempotency-Key") != "" || req.Header.Get("X-Idempotency-Key") != ""
 }
 
 // exchange makes one call under observation, and says what its answer means.
