@@ -195,3 +195,23 @@ func survives(t *testing.T, w *sandbox.Sandbox, gateways []*process, breaks func
 		t.Errorf("%d breaches", n)
 	}
 }
+
+// Where too few replicas have a slot no unattended call is made, and a look says so.
+func TestWaitReplicas(t *testing.T) {
+	server := redistest.Start(t)
+	w := worldOf(t, sandbox.Options{Redis: "{addresses: ['" + server.Addr + "'], waitReplicas: 1}"})
+	p := serve(t, w.ConfigFile)
+	for path, want := range map[string]int{balances: 503, "/unattended-access": 503, "/accounts": 503} {
+		resp, body := call(t, http.MethodGet, p.api+wood+path, "Consent-ID", mastercardsim.Consent)
+		if resp.StatusCode != want || !strings.Contains(body, "COUNTER_UNAVAILABLE") {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+	}
+	resp, body := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7")
+	if resp.StatusCode != 200 {
+		t.Errorf("attended: %d %s", resp.StatusCode, body)
+	}
+	if n := len(w.Ledger.Calls()); n != 1 {
+		t.Errorf("%d calls reached the bank, want the attended one", n)
+	}
+}

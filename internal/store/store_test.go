@@ -95,6 +95,41 @@ func TestModes(t *testing.T) {
 	})
 }
 
+// fileOf is a file as the configuration has it.
+func fileOf(t *testing.T, path string) config.File {
+	t.Helper()
+	var f config.File
+	if err := f.UnmarshalText([]byte(path)); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestTLS(t *testing.T) {
+	server, files := redistest.StartTLS(t)
+	good := config.TLS{
+		Enabled: true, CAFile: fileOf(t, files.CA), CertificateFile: fileOf(t, files.Certificate), KeyFile: fileOf(t, files.Key),
+	}
+	works(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, TLS: good})
+	for name, change := range map[string]func(*config.TLS){
+		"no TLS":                      func(c *config.TLS) { c.Enabled = false },
+		"a server of nobody known":    func(c *config.TLS) { c.CAFile = config.File{} },
+		"a server of another name":    func(c *config.TLS) { c.ServerName = "redis.example" },
+		"no certificate of one's own": func(c *config.TLS) { c.CertificateFile, c.KeyFile = config.File{}, config.File{} },
+	} {
+		tls := good
+		change(&tls)
+		s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, TLS: tls})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h := s.Health(t.Context()); h.State != store.Unreachable {
+			t.Errorf("%s: %+v", name, h)
+		}
+		s.Close()
+	}
+}
+
 // sentinel runs a sentinel that watches over a primary, and returns its address.
 func sentinel(t *testing.T, primary string) string {
 	t.Helper()

@@ -466,12 +466,12 @@ var table = []fault{
 	{
 		name: "counter-fails-open",
 		file: "internal/unattended/unattended.go",
-		old: `	if err != nil || len(r) != 5 {
-		return false, State{}, unavailable()
-	}
-`, new: `	if err != nil || len(r) != 5 {
-		return true, state, nil
-	}
+		old: `			c.undo(slot) // Redis may have taken the step all the same, or take it later
+		}
+		return Slot{}, unavailable(err)
+`, new: `			c.undo(slot)
+		}
+		return slot, nil
 `,
 		packages: []string{"./internal/unattended"},
 	},
@@ -564,18 +564,18 @@ var table = []fault{
 	{
 		name: "gateway-kept-too-long",
 		file: "internal/gateway/accounts.go",
-		old:  `	if entry == nil || a.age(entry) >= a.bank.Accounts.KeepFor {`, new: `	if entry == nil {`,
+		old:  `	if entry == nil || entry.Age >= a.bank.Accounts.KeepFor {`, new: `	if entry == nil {`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
 		name: "gateway-every-request-its-own-call",
-		file: "internal/gateway/gateway.go",
+		file: "internal/gateway/flight.go",
 		old:  `	landed := g.flights.DoChan(name, func() (any, error) {`, new: `	landed := new(singleflight.Group).DoChan(name, func() (any, error) {`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
 		name: "gateway-token-shared",
-		file: "internal/gateway/gateway.go",
+		file: "internal/gateway/flight.go",
 		old:  `sha256.Sum256([]byte(q.Token.Reveal()))`, new: `sha256.Sum256(nil)`,
 		packages: []string{"./internal/gateway"},
 	},
@@ -731,20 +731,20 @@ var table = []fault{
 	},
 	{
 		name: "gateway-no-needs-redis-at-once",
-		file: "internal/gateway/accounts.go",
-		old:  "\t\tif result.Forget {\n\t\t\ta.g", new: "\t\tif false {\n\t\t\ta.g",
+		file: "internal/gateway/relay.go",
+		old:  "\t\tif result.Forget {\n\t\t\tg.", new: "\t\tif false {\n\t\t\tg.",
 		packages: []string{"./internal/gateway"},
 	},
 	{
 		name: "gateway-no-second-look",
 		file: "internal/gateway/accounts.go",
-		old:  `	if kept = a.lookup(ctx, kept); kept == nil {`, new: `	if kept == nil {`,
+		old:  `	if kept = a.lookup(ctx, older(kept, time.Since(looked))); kept == nil {`, new: `	if kept = older(kept, time.Since(looked)); kept == nil {`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
 		name: "gateway-lease-too-short",
-		file: "internal/gateway/accounts.go",
-		old:  `a.lane(), a.bank.Timeout+leaseMargin)`, new: `a.lane(), 500*time.Millisecond)`,
+		file: "internal/gateway/relay.go",
+		old:  `r.acquire(ctx, r.bank.Timeout+leaseMargin)`, new: `r.acquire(ctx, 500*time.Millisecond)`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
@@ -755,14 +755,14 @@ var table = []fault{
 	},
 	{
 		name: "gateway-calls-for-nobody",
-		file: "internal/gateway/gateway.go",
+		file: "internal/gateway/flight.go",
 		old:  "\tif ctx.Err() != nil {\n\t\treturn none", new: "\tif false {\n\t\treturn none",
 		packages: []string{"./internal/gateway"},
 	},
 	{
 		name: "gateway-slow-redis-not-told",
 		file: "internal/gateway/allowance.go",
-		old:  `		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)`, new: `		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.left)`,
+		old:  `			bounded, cancel := context.WithTimeout(ctx, settleTimeout)`, new: `			bounded, cancel := context.WithTimeout(ctx, a.left)`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
@@ -788,5 +788,228 @@ var table = []fault{
 		file: "internal/providers/mypos/refusal.go",
 		old:  `	if failure := stray(q, a); failure != nil {`, new: `	if failure := stray(q, a); failure != nil && a.Status == 200 {`,
 		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "counter-not-atomic",
+		file: "internal/unattended/unattended.go",
+		old: `	ok, state, err := c.step(ctx, call, slot.id, timeout)
+`, new: `	ok, state, err := c.step(ctx, call, "", timeout)
+	if err == nil && state.Remaining > 0 {
+		ok, err = true, c.rdb.ZAdd(ctx, slots, redis.Z{Score: float64(time.Now().Add(timeout).UnixMicro()), Member: slot.id}).Err()
+	}
+`,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestManyCallersGetFourTogether$",
+	},
+	{
+		name: "counter-look-without-write",
+		file: "internal/unattended/take.lua",
+		old:  `redis.call('ZADD', KEYS[1], 'XX', 0, '-')`, new: ``,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestRedisThatCannotCount$",
+	},
+	{
+		name: "counter-replicas-not-waited-for",
+		file: "internal/unattended/redis.go",
+		old:  `have.Val() < int64(c.replicas)`, new: `have.Val() < 0`,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestWaitsForReplicas$",
+	},
+	{
+		name: "counter-wait-at-any-node",
+		file: "internal/unattended/redis.go",
+		old:  `cluster.MasterForKey(ctx, keys[0])`, new: `cluster.MasterForKey(ctx, "any")`,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestWaitsForReplicasInACluster$",
+	},
+	{
+		name: "counter-scripts-flushed",
+		file: "internal/unattended/redis.go",
+		old:  `if redis.HasErrorPrefix(err, "NOSCRIPT") {`, new: `if false {`,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestWaitsForReplicas$",
+	},
+	{
+		name: "counter-give-back-tried-once",
+		file: "internal/unattended/unattended.go",
+		old: `		s.counter.undo(s)
+`, new: ``,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestGivenBackLater$",
+	},
+	{
+		name: "counter-replicas-not-configured",
+		file: "cmd/gateway/serve.go",
+		old:  `.AwaitReplicas(c.Redis.WaitReplicas)`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestWaitReplicas$",
+	},
+	{
+		name: "store-tls-unverified",
+		file: "internal/config/redis.go",
+		old:  `ServerName: t.ServerName}`, new: `ServerName: t.ServerName, InsecureSkipVerify: true}`,
+		packages: []string{"./internal/store"},
+		run:      "^TestTLS$",
+	},
+	{
+		name: "store-tls-without-certificate",
+		file: "internal/config/redis.go",
+		old:  `c.Certificates = []tls.Certificate{pair}`, new: `_ = pair`,
+		packages: []string{"./internal/store"},
+		run:      "^TestTLS$",
+	},
+	{
+		name: "store-tls-off",
+		file: "internal/store/store.go",
+		old:  `TLSConfig:             c.TLS.Client(),`, new: ``,
+		packages: []string{"./internal/store"},
+		run:      "^TestTLS$",
+	},
+	{
+		name: "ready-evicts-unseen",
+		file: "internal/store/health.go",
+		old:  `h.Policy != "" && h.Policy != NoEviction`, new: `h.Policy == "allkeys-random"`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestReadySaysWhatIsWrongWithRedis$",
+	},
+	{
+		name: "ready-needs-redis",
+		file: "cmd/gateway/admin.go",
+		old:  `	if p.draining.Load() {`, new: `	if p.draining.Load() || health.State != store.Usable {`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestReadySaysWhatIsWrongWithRedis$",
+	},
+	{
+		name: "cache-future-believed",
+		file: "internal/cache/cache.go",
+		old:  ` || e.FetchedAt.Sub(now) > aheadAtMost`, new: ``,
+		packages: []string{"./internal/cache"},
+	},
+	{
+		name: "cache-corrupt-is-an-error",
+		file: "internal/cache/cache.go",
+		old: `	return ok && json.Unmarshal(text, into) == nil
+`, new: `	if !ok && value != "" {
+		panic("unreadable")
+	}
+	return ok && json.Unmarshal(text, into) == nil
+`,
+		packages: []string{"./internal/cache"},
+	},
+	{
+		name: "cache-second-key-unread",
+		file: "internal/cache/seal.go",
+		old:  `range s.keys {`, new: `range s.keys[:1] {`,
+		packages: []string{"./internal/cache"},
+	},
+	{
+		name: "gateway-age-by-its-own-clock",
+		file: "internal/gateway/accounts.go",
+		old:  `lease.Now(a.g.Now())`, new: `a.g.Now()`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestClockOfAGatewayJumps$",
+	},
+	{
+		name: "gateway-balances-not-shared",
+		file: "internal/gateway/balances.go",
+		old:  `account), r.shared)`, new: `account), r.alone)`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestBalancesAreSharedAcrossGateways$",
+	},
+	{
+		name: "gateway-balances-of-another-account",
+		file: "internal/gateway/balances.go",
+		old:  `sha256.Sum256([]byte(r.account))`, new: `sha256.Sum256(nil)`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestBalancesAreSharedAcrossGateways$",
+	},
+	{
+		name: "gateway-late-lease-stays",
+		file: "internal/gateway/allowance.go",
+		old:  `settleTries   = 8`, new: `settleTries   = 1`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestLateLeaseIsGivenBack$",
+	},
+	{
+		name: "gateway-hit-asks-twice",
+		file: "internal/gateway/accounts.go",
+		old:  `		go func() { beside <- a.g.limit(ctx, a.g.allowance(), a.q, "", nil) }()`, new: `		beside <- a.g.limit(ctx, a.g.allowance(), a.q, "", nil)`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestHitIsOneRoundTrip$",
+	},
+	{
+		name: "wire-unattended-http2",
+		file: "internal/providers/upstream/upstream.go",
+		old:  "\tt.Protocols.SetHTTP1(true)\n", new: "\tt.Protocols.SetHTTP1(true)\n\tt.Protocols.SetHTTP2(true)\n",
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestHTTP2DoesNotSendAgain$",
+	},
+	{
+		name: "wire-unattended-on-the-attended-transport",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `c.exchange(own, c.unattended, req, q, r)`, new: `c.exchange(own, c.attended, req, q, r)`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestHTTP2DoesNotSendAgain$",
+	},
+	{
+		name: "wire-replayable-let-through",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `	if replayable(req) {`, new: `	if false {`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestDyingConnectionDoesNotSendAgain$",
+	},
+	{
+		name: "wire-redirect-followed",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `t.RoundTrip(req.WithContext(ctx))`, new: `(&http.Client{Transport: t}).Do(req.WithContext(ctx))`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestNoAnswerSendsAgain$",
+	},
+	{
+		name: "wire-sent-again-without-answer",
+		file: "internal/providers/upstream/upstream.go",
+		old: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
+`, new: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
+	if failure != nil && connected && answer.Status == 0 && r.Body == nil {
+		answer, connected, failure = c.exchange(own, c.unattended, req, q, r)
+	}
+`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestDyingConnectionDoesNotSendAgain$",
+	},
+	{
+		name: "wire-given-back-unanswered",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }}`, new: `httptrace.ClientTrace{GotFirstResponseByte: func() { got.Store(true) }}`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestCountedOnceAConnectionStands$",
+	},
+	{
+		name: "wire-counted-before-tls",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }}`, new: `httptrace.ClientTrace{ConnectDone: func(_, _ string, err error) { got.Store(err == nil) }}`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestGivenBackBeforeAConnectionStands$",
+	},
+	{
+		name: "wire-give-back-ends-with-the-read",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `slot.GiveBack(context.WithoutCancel(ctx))`, new: `slot.GiveBack(ctx)`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestGivenBackBeforeAConnectionStands$",
+	},
+	{
+		name: "wire-give-back-ends-with-the-caller",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `if !connected && slot.GiveBack(`, new: `if !connected && ctx.Err() == nil && slot.GiveBack(`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestGivenBackBeforeAConnectionStands$",
+	},
+	{
+		name: "wire-anyone-vouches",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `RootCAs: cfg.Roots}`, new: `RootCAs: cfg.Roots, InsecureSkipVerify: true}`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestGivenBackBeforeAConnectionStands$",
 	},
 }
