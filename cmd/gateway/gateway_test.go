@@ -19,7 +19,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -124,52 +123,6 @@ func TestSandbox(t *testing.T) {
 	p.terminate()
 	if code := p.ended(); code != 0 {
 		t.Errorf("exit %d\n%s", code, p.stderr.String())
-	}
-}
-
-// Three gateways, one Redis, fifty callers at once for each consent: four calls reach the bank.
-func TestNeverAFifth(t *testing.T) {
-	w := world(t, sandbox.Options{})
-	var gateways []string
-	for range 3 {
-		gateways = append(gateways, serve(t, w.ConfigFile).api)
-	}
-	consents := make([]string, 10)
-	for i := range consents {
-		consents[i] = mastercardsim.FreshConsent + uuid.NewString()
-	}
-	paths := []string{"/accounts", balances, "/accounts/account1/balances"}
-	var mu sync.Mutex
-	answered := map[int]int{}
-	var wg sync.WaitGroup
-	for i := range 500 {
-		wg.Go(func() {
-			resp, _ := call(t, http.MethodGet, gateways[i%3]+wood+paths[i/10%3], "Consent-ID", consents[i%10], "Cache-Control", "no-cache")
-			mu.Lock()
-			defer mu.Unlock()
-			answered[resp.StatusCode]++
-		})
-	}
-	wg.Wait()
-	if answered[200] == 0 || answered[200]+answered[429] != 500 {
-		t.Errorf("answers by status: %v", answered)
-	}
-	for _, consent := range consents {
-		for i := range 6 { // what sharing has saved is still there, and no more
-			call(t, http.MethodGet, gateways[i%3]+wood+balances, "Consent-ID", consent)
-		}
-	}
-	reached := map[string]int{}
-	for _, c := range w.Ledger.Calls() {
-		reached[c.Consent]++
-	}
-	for _, consent := range consents {
-		if reached[consent] != 4 {
-			t.Errorf("%d calls reached the bank, want 4", reached[consent])
-		}
-	}
-	if n := len(w.Ledger.Breaches()); n != 0 {
-		t.Errorf("the bank refused %d calls", n)
 	}
 }
 

@@ -195,6 +195,7 @@ type Result struct {
 	Balances *Balances        // that were fetched
 	Failure  *canonical.Error // nil if the call went well
 	Forget   bool             // after a failure: what was kept must go
+	Untold   bool             // those who wait are not told: the lease is given back too late, and they take their turn
 }
 
 // A note is what stands in Redis for those who wait.
@@ -214,9 +215,11 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (held bool, err e
 			return false, err
 		}
 	}
-	told, err := c.seal.seal(left, marshal(note{r.Failure, r.Balances}))
-	if err != nil {
-		return false, err
+	var told []byte
+	if !r.Untold {
+		if told, err = c.seal.seal(left, marshal(note{r.Failure, r.Balances})); err != nil {
+			return false, err
+		}
 	}
 	err = finishScript.Run(ctx, c.rdb, []string{lease, list, left, epoch}, l.holder, l.epoch, entry, r.KeepFor.Milliseconds(),
 		r.Forget, epochFor.Milliseconds(), told, noteFor.Milliseconds()).Err()

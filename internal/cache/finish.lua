@@ -1,6 +1,6 @@
 -- Gives a lease back with its result, if it is still held and the list was not forgotten since. KEYS: lease, list,
 -- note, epoch. ARGV: holder, epoch in which the lease was given, the list or "", how long it is kept (ms), whether
--- what was kept must go, how long that is known (ms), the note, how long it stands (ms). Answers nil if the result
+-- what was kept must go, how long that is known (ms), the note or "", how long it stands (ms). Answers nil if the result
 -- goes nowhere.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return false
@@ -15,5 +15,7 @@ elseif ARGV[5] == '1' then
   redis.call('DEL', KEYS[2])
   redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[6])
 end
-redis.call('SET', KEYS[3], ARGV[7], 'PX', ARGV[8])
+if ARGV[7] ~= '' then
+  redis.call('SET', KEYS[3], ARGV[7], 'PX', ARGV[8])
+end
 return 1

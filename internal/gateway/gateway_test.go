@@ -314,6 +314,28 @@ func TestHitIsOneRoundTrip(t *testing.T) {
 	}
 }
 
+// What became of a call while Redis was away says nothing to those who ask when it is back.
+func TestFailureOfBeforeIsNotShared(t *testing.T) {
+	w := newWorld(t)
+	redis := redistest.Start(t)
+	w.cacheAt, w.countAt = redis.Addr, redis.Addr
+	w.allowance = gateway.RedisAllowance
+	g, other, q := w.gateway(), w.gateway(), alone()
+	for _, g := range []*gateway.Gateway{g, other} { // opens connections
+		if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); err != nil {
+			t.Fatal(err)
+		}
+	}
+	redis.Pause()
+	if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); kind(err) != canonical.CounterUnavailable {
+		t.Errorf("while Redis is paused: %v", err)
+	}
+	redis.Resume()
+	if _, err := other.Balances(t.Context(), client, q, mypossim.GoodAccount); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 // What a slow Redis could not be told in time it is told later: the list is kept, and no lease is left behind.
 func TestSlowRedisIsToldLater(t *testing.T) {
 	w := newWorld(t)

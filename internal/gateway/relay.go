@@ -83,8 +83,10 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 		return obtained[T]{value: value}, failure
 	}
 	held := make(chan bool, settleTries)
+	result.Untold = !lease.Known()
 	done := g.settle(ctx, redis, func(ctx context.Context) error {
 		was, err := g.Config.Cache.Finish(ctx, lease, result)
+		result.Untold = true // whoever waits when it is tried again has asked after the call's end
 		held <- was && err == nil
 		if err == nil && !was && !lease.Known() {
 			return errNotYet

@@ -1012,4 +1012,25 @@ var table = []fault{
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestGivenBackBeforeAConnectionStands$",
 	},
+	{
+		name: "gateway-failure-of-before-shared",
+		file: "internal/gateway/relay.go",
+		old:  `result.Untold = !lease.Known()`, new: `result.Untold = false`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestFailureOfBeforeIsNotShared$",
+	},
+	{
+		name: "gateway-old-outcome-told",
+		file: "internal/gateway/relay.go",
+		old:  `result.Untold = true`, new: `result.Untold = false`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestFailureOfBeforeIsNotShared$",
+	},
+	{
+		name: "serve-failover-forgets",
+		file: "cmd/gateway/serve.go",
+		old:  `.AwaitReplicas(c.Redis.WaitReplicas)`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestFailoverForgetsNothing$",
+	},
 }

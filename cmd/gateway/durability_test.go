@@ -1,0 +1,52 @@
+package main_test
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/sandbox"
+)
+
+// back waits until each gateway makes unattended calls again.
+func (l *load) back(t *testing.T) {
+	t.Helper()
+	others := freshConsents()
+	for i := range l.gateways {
+		of := others.at(i)
+		eventually(t, "unattended calls are made again", func() bool {
+			answer, err := l.ask(l.gateways[i].Load().(string), of, of.path(1))
+			return err == nil && answer == given
+		})
+	}
+}
+
+// Redis is killed again and again under load, with appendfsync always: no consent gets a fifth call, and the
+// gateways count again by themselves when Redis is back.
+func TestRedisKilled(t *testing.T) {
+	const kills = 4
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	w := worldOn(t, server, sandbox.Options{})
+	config := impatient(t, w, 2*time.Second)
+	l := startLoad(t, []*process{serve(t, config), serve(t, config), serve(t, config)})
+	for range kills {
+		time.Sleep(time.Duration(100+rand.IntN(300)) * time.Millisecond)
+		server.Stop()
+		time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
+		server.Restart()
+		l.back(t)
+	}
+	time.Sleep(time.Second)
+	l.stop()
+	time.Sleep(2 * time.Second) // what was counted by a step without an answer is looked for and given back
+	_, over, lost := l.settle(t, w.Ledger)
+	if refused := len(w.Ledger.Breaches()); over > 0 || refused > 0 {
+		t.Errorf("%d calls reached the bank beyond four, and it refused %d", over, refused)
+	}
+	l.only(t, given, unlinked, limited, uncounted)
+	if n := l.count(uncounted); n == 0 || lost > kills*loadCallers {
+		t.Errorf("%d calls were never made, %d could be under way at the kills; %d could not be counted", lost, kills*loadCallers, n)
+	}
+	t.Logf("%d kills, %d consents, %v; calls never made: %d", kills, l.used(), l.answered, lost)
+}

@@ -1,0 +1,69 @@
+package main_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/providers/aspspsim"
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/sandbox"
+)
+
+// behind is for how long the replicas of a primary that is going to be lost hear nothing more of it: less than after
+// what the sentinels would take them for lost.
+const behind = 300 * time.Millisecond
+
+// failOver loses the primary under load, time and again, and has a replica take over: one that has all that the
+// primary had, or with cut one whose connection was lost a moment before. The bank refuses nothing, so that everything
+// is seen that was forgotten.
+func failOver(t *testing.T, times, waitReplicas int, cut bool) (calls, over int) {
+	t.Helper()
+	redis := redistest.StartSentinel(t, durable...)
+	w := worldOf(t, sandbox.Options{Redis: fmt.Sprintf("{mode: sentinel, addresses: %s, masterName: %s, waitReplicas: %d}",
+		list(redis.Addrs), redis.MasterName, waitReplicas)})
+	for _, bank := range []string{mastercardsim.WoodBank, sandbox.MyPOS} {
+		w.Ledger.SetPolicy(bank, aspspsim.Policy{Limit: math.MaxInt, Window: 24 * time.Hour, Unit: aspspsim.PerConsent})
+	}
+	config := impatient(t, w, 2*time.Second)
+	l := startLoad(t, []*process{serve(t, config), serve(t, config), serve(t, config)})
+	for range times {
+		time.Sleep(500 * time.Millisecond)
+		old, replicas := redis.Primary(), redis.Replicas()
+		if cut {
+			for _, r := range replicas {
+				r.Pause()
+			}
+			if err := old.Do("CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(behind)
+		}
+		old.Stop()
+		if cut {
+			for _, r := range replicas {
+				r.Resume()
+			}
+		}
+		redis.AwaitPrimary(old)
+		l.back(t)
+		old.Restart()
+		redis.AwaitReplicas()
+	}
+	time.Sleep(500 * time.Millisecond)
+	l.stop()
+	time.Sleep(2 * time.Second) // what was counted by a step without an answer is looked for and given back
+	calls, over, _ = l.settle(t, w.Ledger)
+	return calls, over
+}
+
+// With waitReplicas a failover forgets no slot, though the replicas had lost their primary before: meanwhile no
+// unattended call was made.
+func TestFailoverForgetsNothing(t *testing.T) {
+	calls, over := failOver(t, 2, 1, true)
+	if over > 0 || calls == 0 {
+		t.Errorf("%d of %d calls reached the bank beyond four", over, calls)
+	}
+}
