@@ -59,6 +59,7 @@ func TestMeasure(t *testing.T) {
 		one, many := slots(t, c.args)
 		row("slots taken, "+c.name, "one after the other: %v each; 64 at once: %d a second", one.Round(time.Microsecond), many)
 	}
+	measureFailovers(t, row)
 	const units = 1_000_000
 	bytes := million(t, units)
 	row("Redis's memory for a million used-up consents", "%d MB, %d bytes each", bytes>>20, bytes/units)
