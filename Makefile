@@ -4,6 +4,7 @@ GO       ?= go
 TAGS     := nomsgpack
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME ?= 20s
+SOAKTIME ?= 10m
 
 # Packages whose own tests must cover MINCOVER per cent of their statements.
 MINCOVER := 85
@@ -29,7 +30,7 @@ DEADCODE  := $(KEEP)/deadcode-$(call version,golang.org/x/tools)-$(GOVERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test check unit lint fmt arch fuzz bench faults cover redis compiler clean
+.PHONY: help run demo build test check unit lint fmt arch fuzz soak bench measure faults cover redis compiler clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +57,7 @@ unit: redis compiler $(GOTESTSUM) ## all tests with the race detector, and the f
 
 lint: $(LINT) $(DEADCODE) arch ## linters, formatting, dead code, and that every import rule bites
 	$(LINT) run ./...
+	$(LINT) run --build-tags $(TAGS),measure ./cmd/gateway
 	cd tools && $(LINT) run --config ../.golangci.yml ./...
 	@dead="$$($(DEADCODE) -test -tags $(TAGS) ./...)" || exit 1; \
 		if [ -n "$$dead" ]; then echo "code that nothing reaches:"; echo "$$dead"; exit 1; fi
@@ -75,8 +77,14 @@ fuzz: ## every fuzz target for FUZZTIME (20s)
 		done; \
 	done
 
+soak: redis ## the model test of the limit for SOAKTIME (10m)
+	$(GO) test -tags $(TAGS) -count 1 -v -timeout 0 -run '^TestModel$$' ./internal/gateway -args -soak $(SOAKTIME)
+
 bench: redis ## all benchmarks
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
+
+measure: redis ## what slots cost, and what crashes and failovers of Redis cost the limit, as a table: minutes
+	@cd cmd/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestMeasure$$'
 
 faults: redis ## plants faults in the code one at a time: the tests must catch each. ONLY=name,name for some
 	@$(GO) -C tools run ./faults -only '$(ONLY)'

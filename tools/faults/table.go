@@ -1033,4 +1033,28 @@ var table = []fault{
 		packages: []string{"./cmd/gateway"},
 		run:      "^TestFailoverForgetsNothing$",
 	},
+	{
+		name: "counter-one-id-for-all",
+		file: "internal/unattended/unattended.go",
+		old:  `id: uuid.NewString()}`, new: `id: uuid.NewSHA1(uuid.Nil, []byte(slots)).String()}`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestNeverAFifth$",
+	},
+	{
+		name: "counter-closure-never-expires",
+		file: "internal/unattended/close.lua",
+		old:  `, 'PX', string.format('%.0f', math.max(math.ceil((last - now) / 1000), 1)))`, new: `)`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestMemoryOfTheCounter$",
+	},
+	{
+		name: "counter-remembers-consents",
+		file: "internal/unattended/unattended.go",
+		old: `	slots, closed := c.keys(call)
+	if left`, new: `	slots, closed := c.keys(call)
+	c.unsaid.keep(slots, time.Hour)
+	if left`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestManyConsents$",
+	},
 }
