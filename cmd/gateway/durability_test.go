@@ -45,8 +45,8 @@ func TestRedisKilled(t *testing.T) {
 		t.Errorf("%d calls reached the bank beyond four, and it refused %d", over, refused)
 	}
 	l.only(t, given, unlinked, limited, uncounted)
-	if n := l.count(uncounted); n == 0 || lost > kills*loadCallers {
-		t.Errorf("%d calls were never made, %d could be under way at the kills; %d could not be counted", lost, kills*loadCallers, n)
+	if n := l.count(uncounted); n == 0 || lost > 0 {
+		t.Errorf("%d of the four were never made; %d calls could not be counted", lost, n)
 	}
 	t.Logf("%d kills, %d consents, %v; calls never made: %d", kills, l.used(), l.answered, lost)
 }

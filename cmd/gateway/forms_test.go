@@ -110,9 +110,9 @@ func sentinelForm(t *testing.T, waitReplicas int) form {
 // requests are answered and unattended ones are not made; afterwards all goes on, with no slot forgotten and nothing
 // started again.
 func TestEveryFormOfRedis(t *testing.T) {
-	for name, make := range forms(t) {
+	for name, open := range forms(t) {
 		t.Run(name, func(t *testing.T) {
-			f := make(t)
+			f := open(t)
 			w := worldOf(t, sandbox.Options{Redis: f.redis})
 			gateways := []*process{serve(t, w.ConfigFile), serve(t, w.ConfigFile)}
 			worksTogether(t, w, gateways)

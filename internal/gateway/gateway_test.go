@@ -212,10 +212,15 @@ func TestWithoutRedis(t *testing.T) {
 			g, q := w.gateway(), alone()
 			mustList(t, g, q, gateway.Wants{})
 			down(redis)
-			began := time.Now()
-			list := mustList(t, g, attended(q), gateway.Wants{})
-			if took := time.Since(began); took > 250*time.Millisecond {
-				t.Errorf("attended: took %v", took)
+			var list gateway.AccountList
+			least := time.Hour // a busy machine takes its time
+			for range 3 {
+				began := time.Now()
+				list = mustList(t, g, attended(q), gateway.Wants{})
+				least = min(least, time.Since(began))
+			}
+			if least > 200*time.Millisecond {
+				t.Errorf("attended: took %v", least)
 			}
 			if list.Cache.Stored || list.Cache.Hit || w.observed.last() != gateway.CacheError {
 				t.Errorf("%+v, observed %s", list.Cache, w.observed.last())
@@ -229,7 +234,7 @@ func TestWithoutRedis(t *testing.T) {
 			if err := g.Forget(t.Context(), client, q); kind(err) != canonical.Overloaded {
 				t.Errorf("forgetting what may still be there: %v", err)
 			}
-			if n := len(w.ledger.Calls()); n != 2 {
+			if n := len(w.ledger.Calls()); n != 4 {
 				t.Errorf("%d calls reached the bank", n)
 			}
 		})
@@ -788,30 +793,32 @@ func TestBalancesAreSharedAcrossGateways(t *testing.T) {
 			}
 		})
 	}
-	t.Run("what is not equal", func(t *testing.T) {
-		w := newWorld(t)
-		w.front.slowly(300 * time.Millisecond)
-		q := alone()
-		stranger := q
-		stranger.Token = mypossim.ExpiredToken
-		var wg sync.WaitGroup
-		for _, ask := range []struct {
-			client, account string
-			q               canonical.Query
-		}{
-			{client, mypossim.GoodAccount, q},
-			{client, "another", q},
-			{"credit", mypossim.GoodAccount, q},
-			{client, mypossim.GoodAccount, stranger},
-		} {
-			g := w.gateway()
-			wg.Go(func() { _, _ = g.Balances(context.Background(), ask.client, ask.q, ask.account) })
-		}
-		wg.Wait()
-		if n := len(w.ledger.Calls()); n != 4 {
-			t.Errorf("%d calls, want one each", n)
-		}
-	})
+	type ask struct {
+		client, account string
+		token           canonical.Secret
+	}
+	mine := ask{client, mypossim.GoodAccount, mypossim.GoodToken}
+	for name, other := range map[string]ask{
+		"another account": {client, "another", mypossim.GoodToken},
+		"another client":  {"credit", mypossim.GoodAccount, mypossim.GoodToken},
+		"another token":   {client, mypossim.GoodAccount, mypossim.ExpiredToken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.front.slowly(300 * time.Millisecond)
+			q := alone()
+			var wg sync.WaitGroup
+			for _, a := range []ask{mine, other} {
+				g, q := w.gateway(), q
+				q.Token = a.token
+				wg.Go(func() { _, _ = g.Balances(context.Background(), a.client, q, a.account) })
+			}
+			wg.Wait()
+			if n := len(w.ledger.Calls()); n != 2 {
+				t.Errorf("%d calls, want one each", n)
+			}
+		})
+	}
 }
 
 // Balances that were shared are not kept: whoever asks afterwards makes a call of his own.

@@ -31,7 +31,7 @@ func kind(err error) canonical.Kind {
 func TestRedisThatCannotCount(t *testing.T) {
 	for _, tt := range []struct {
 		name        string
-		break_, end []any
+		breaks, end []any
 	}{
 		{"out of memory", []any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
 		{"a read-only replica", []any{"REPLICAOF", "127.0.0.1", "1"}, []any{"REPLICAOF", "NO", "ONE"}},
@@ -50,7 +50,7 @@ func TestRedisThatCannotCount(t *testing.T) {
 			c := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(4, config.UnitConsent))
 			known, unknown := list(), list()
 			mustTake(t, c, known, 2)
-			say(tt.break_)
+			say(tt.breaks)
 			for _, call := range []unattended.Call{known, unknown} {
 				if _, err := c.State(t.Context(), call); kind(err) != canonical.CounterUnavailable {
 					t.Errorf("a look: %v", err)

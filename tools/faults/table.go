@@ -570,7 +570,7 @@ var table = []fault{
 	{
 		name: "gateway-every-request-its-own-call",
 		file: "internal/gateway/flight.go",
-		old:  `	landed := g.flights.DoChan(name, func() (any, error) {`, new: `	landed := new(singleflight.Group).DoChan(name, func() (any, error) {`,
+		old:  `	landed := g.flights.DoChan(name, func()`, new: `	landed := g.flights.DoChan(fmt.Sprint(name, &led), func()`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
@@ -1016,13 +1016,6 @@ var table = []fault{
 		name: "gateway-failure-of-before-shared",
 		file: "internal/gateway/relay.go",
 		old:  `result.Untold = !lease.Known()`, new: `result.Untold = false`,
-		packages: []string{"./internal/gateway"},
-		run:      "^TestFailureOfBeforeIsNotShared$",
-	},
-	{
-		name: "gateway-old-outcome-told",
-		file: "internal/gateway/relay.go",
-		old:  `result.Untold = true`, new: `result.Untold = false`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestFailureOfBeforeIsNotShared$",
 	},
