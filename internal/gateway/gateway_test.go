@@ -562,6 +562,33 @@ func TestEqualRequestsMakeOneCall(t *testing.T) {
 	}
 }
 
+// Without Redis, equal requests on one gateway are one call all the same.
+func TestEqualRequestsWithoutRedis(t *testing.T) {
+	w := newWorld(t)
+	w.front.slowly(500 * time.Millisecond)
+	redis := redistest.Start(t)
+	w.cacheAt = redis.Addr
+	g, list, balances := w.gateway(), attended(alone()), alone()
+	redis.Stop()
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			if _, err := g.Accounts(context.Background(), client, list, gateway.Wants{}); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Go(func() {
+			if _, err := g.Balances(context.Background(), client, balances, mypossim.GoodAccount); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(w.ledger.Calls()); n != 2 {
+		t.Errorf("%d calls, want one for each", n)
+	}
+}
+
 func TestThoseWhoShareACallShareItsFailure(t *testing.T) {
 	w := newWorld(t)
 	w.front.slowly(300 * time.Millisecond)

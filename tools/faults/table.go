@@ -572,6 +572,7 @@ var table = []fault{
 		file: "internal/gateway/flight.go",
 		old:  `	landed := g.flights.DoChan(name, func()`, new: `	landed := g.flights.DoChan(fmt.Sprint(name, &led), func()`,
 		packages: []string{"./internal/gateway"},
+		run:      "^TestEqualRequestsWithoutRedis$",
 	},
 	{
 		name: "gateway-token-shared",
