@@ -50,14 +50,16 @@ func (a *allowance) spend(ctx context.Context, step func(context.Context) error)
 }
 
 // settle makes a step that must come to its end, and waits for it within what is left. done says whether it ended
-// well by then; if not, it goes on by itself, and is tried again where it fails.
+// well by then; if not, it goes on by itself, and is tried again where it fails. Once the gateway is drained, the next
+// try is the last.
 func (g *Gateway) settle(ctx context.Context, a *allowance, step func(context.Context) error) (done bool) {
 	first := make(chan error, 1)
 	ctx = context.WithoutCancel(ctx)
 	g.background(func() {
-		for try := range settleTries {
+		last := false
+		for try := 0; try < settleTries && !last; try++ {
 			if try > 0 {
-				time.Sleep(settlePause << (try - 1))
+				last = g.pause(settlePause << (try - 1))
 			}
 			bounded, cancel := context.WithTimeout(ctx, settleTimeout)
 			err := step(bounded)
@@ -78,6 +80,16 @@ func (g *Gateway) settle(ctx context.Context, a *allowance, step func(context.Co
 			return ctx.Err()
 		}
 	}) == nil
+}
+
+// pause waits, and reports whether the gateway is drained meanwhile: then it does not wait any longer.
+func (g *Gateway) pause(d time.Duration) (drained bool) {
+	select {
+	case <-g.drained:
+		return true
+	case <-time.After(d):
+		return false
+	}
 }
 
 // background does what must be done before the gateway is drained. It is called where something is under way.

@@ -64,6 +64,8 @@ type Gateway struct {
 	banks   map[string]*bank
 	flights singleflight.Group
 	running sync.WaitGroup
+	drained chan struct{} // closed once Drain is called
+	drain   sync.Once
 }
 
 type bank struct {
@@ -74,7 +76,7 @@ type bank struct {
 
 // New makes a gateway. Every member of the configuration is needed.
 func New(c Config) *Gateway {
-	g := &Gateway{Config: c, banks: map[string]*bank{}}
+	g := &Gateway{Config: c, banks: map[string]*bank{}, drained: make(chan struct{})}
 	for _, b := range c.Banks {
 		checker, _ := b.Reader.(providers.Checker)
 		changed := func(s breaker.State) { c.Observer.Breaker(b.ID, s) }
@@ -136,6 +138,7 @@ func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) 
 
 // Drain waits until every call that is under way has ended, whoever asked for it, or ctx has.
 func (g *Gateway) Drain(ctx context.Context) error {
+	g.drain.Do(func() { close(g.drained) })
 	done := make(chan struct{})
 	go func() { g.running.Wait(); close(done) }()
 	select {

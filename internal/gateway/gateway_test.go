@@ -398,6 +398,30 @@ func TestDefiniteNoForgetsInSpiteOfRedis(t *testing.T) {
 	}
 }
 
+// A gateway that ends while Redis is away does not wait until it is back.
+func TestDrainWithoutRedis(t *testing.T) {
+	w := newWorld(t)
+	w.allowance = gateway.RedisAllowance
+	redis := redistest.Start(t)
+	w.cacheAt = redis.Addr
+	g, q := w.gateway(), attended(alone())
+	mustList(t, g, q, gateway.Wants{})
+	w.front.with(func(rw http.ResponseWriter, _ *http.Request) {
+		redis.Stop()
+		rw.WriteHeader(http.StatusUnauthorized)
+	})
+	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != canonical.ConsentInvalid {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := g.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
 // The list that was looked up before a call failed may have been forgotten since.
 func TestForgottenIsNotAnsweredStale(t *testing.T) {
 	w := newWorld(t)
