@@ -157,7 +157,7 @@ func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Durati
 	keys := append([]string{p + "lease:" + lane, p + "epoch"}, more...)
 	got, err := acquireScript.Run(ctx, c.rdb, keys, lease.holder, ttl.Milliseconds()).StringSlice()
 	switch {
-	case err != nil && store.Unmade(err):
+	case err != nil && store.Unmade(c.rdb, err):
 		return Lease{}, "", err
 	case err != nil:
 		return lease, "", err

@@ -7,6 +7,17 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+func clusterClient(o *redis.ClusterOptions) *redis.ClusterClient {
+	// Else it asks for the list of commands first, again and again where it may not have it.
+	o.DisableRoutingPolicies = true
+	cluster := redis.NewClusterClient(o)
+	cluster.OnNewNode(func(node *redis.Client) {
+		node.AddHook(reloads{cluster})
+		node.AddHook(again{})
+	})
+	return cluster
+}
+
 // reloads has a cluster's client ask anew who has which keys when a node fails. By itself it does so every ten seconds
 // or when a node sends it elsewhere, which a node that is gone does not.
 type reloads struct{ cluster *redis.ClusterClient }

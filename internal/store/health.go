@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -22,9 +23,10 @@ type State string
 const (
 	Usable      State = "ok"
 	Unreachable State = "unreachable"
-	ReadOnly    State = "read_only"      // a replica
-	OutOfMemory State = "out_of_memory"  // used memory is above maxmemory, and nothing may be evicted
-	NoWrites    State = "refuses_writes" // for another reason, such as a disk that is full or replicas that are missing
+	ReadOnly    State = "read_only"        // a replica
+	OutOfMemory State = "out_of_memory"    // used memory is above maxmemory, and nothing may be evicted
+	FewReplicas State = "too_few_replicas" // than redis.waitReplicas wants
+	NoWrites    State = "refuses_writes"   // for another reason, such as a disk that is full
 )
 
 // NoEviction is the one policy under which Redis forgets no slot.
@@ -34,18 +36,78 @@ const NoEviction = "noeviction"
 // the gateway's keys expire, and so are volatile too.
 func (h Health) Evicts() bool { return h.Policy != "" && h.Policy != NoEviction }
 
-// Health asks Redis for its state and its policy, of each primary in a cluster, and changes nothing there.
+// Health asks Redis for its state and its policy, each primary of a cluster, and changes nothing there. Of several it is
+// the worst.
 func (s *Store) Health(ctx context.Context) Health {
-	// A command that writes, and finds nothing to change.
-	probe := s.Counter.ZAddXX(ctx, Prefix("health")+"probe", redis.Z{Member: "-"}).Err()
 	if s.own != nil {
-		return Health{stateOf(probe), NoEviction}
+		return Health{stateOf(s.Counter.Ping(ctx).Err()), NoEviction}
 	}
-	policy, err := s.policy(ctx)
-	if probe == nil {
-		probe = err
+	var mu sync.Mutex
+	worst := Health{State: Usable}
+	look := func(ctx context.Context, node *redis.Client) error {
+		h := s.node(ctx, node)
+		mu.Lock()
+		defer mu.Unlock()
+		if worst.State == Usable {
+			worst.State = h.State
+		}
+		if worst.Policy == "" || worst.Policy == NoEviction {
+			worst.Policy = h.Policy
+		}
+		return nil
 	}
-	return Health{stateOf(probe), policy}
+	var err error
+	switch rdb := s.Counter.(type) {
+	case *redis.ClusterClient:
+		err = rdb.ForEachMaster(ctx, look)
+		if err == nil { // a primary that nobody knows of any more is not among them
+			err = rdb.ZAddXX(ctx, Prefix("health"), redis.Z{Member: "-"}).Err()
+		}
+	case *redis.Client:
+		err = look(ctx, rdb)
+	}
+	if worst.State == Usable {
+		worst.State = stateOf(err)
+	}
+	return worst
+}
+
+// node is the health of one primary.
+func (s *Store) node(ctx context.Context, node *redis.Client) Health {
+	h := Health{State: stateOf(probe(ctx, node))}
+	info, err := node.Info(ctx, "memory").Result() // which managed services allow where they forbid CONFIG
+	h.Policy = field(info, "maxmemory_policy")
+	if h.State == Usable && s.replicas > 0 && err == nil {
+		info, err = node.Info(ctx, "replication").Result()
+		if n, _ := strconv.Atoi(field(info, "connected_slaves")); err == nil && n < s.replicas {
+			h.State = FewReplicas
+		}
+	}
+	var said redis.Error
+	if h.State == Usable && err != nil && !errors.As(err, &said) { // one that may not be asked says nothing
+		h.State = Unreachable
+	}
+	return h
+}
+
+// field is a line of what INFO says.
+func field(info, name string) string {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// probe sends a command that writes, and finds nothing to change. A node of a cluster takes it for some keys only.
+func probe(ctx context.Context, node *redis.Client) error {
+	for i := 0; ; i++ {
+		err := node.ZAddXX(ctx, Prefix("health", strconv.Itoa(i))+"probe", redis.Z{Member: "-"}).Err()
+		if _, elsewhere := redis.IsMovedError(err); !elsewhere {
+			return err
+		}
+	}
 }
 
 func stateOf(err error) State {
@@ -61,34 +123,4 @@ func stateOf(err error) State {
 		return Unreachable
 	}
 	return NoWrites
-}
-
-// policy reads maxmemory_policy from INFO, which managed services allow where they forbid CONFIG. Of several
-// primaries it is one that evicts, if there is any. A Redis that does not let INFO be read says nothing.
-func (s *Store) policy(ctx context.Context) (string, error) {
-	var mu sync.Mutex
-	var policy string
-	read := func(ctx context.Context, node *redis.Client) error {
-		info, err := node.Info(ctx, "memory").Result()
-		var said redis.Error
-		if errors.As(err, &said) {
-			return nil
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for line := range strings.Lines(info) {
-			if found, ok := strings.CutPrefix(line, "maxmemory_policy:"); ok && (policy == "" || policy == NoEviction) {
-				policy = strings.TrimSpace(found)
-			}
-		}
-		return err
-	}
-	var err error
-	switch rdb := s.Counter.(type) {
-	case *redis.ClusterClient:
-		err = rdb.ForEachMaster(ctx, read)
-	case *redis.Client:
-		err = read(ctx, rdb)
-	}
-	return policy, err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,16 +25,17 @@ const (
 
 // A Store is a connection to Redis for each of its uses, so that neither waits for the other's.
 type Store struct {
-	Counter redis.UniversalClient // of unattended calls
-	Cache   redis.UniversalClient // of account lists
-	own     *embedded             // nil unless the Redis is one in the process
+	Counter  redis.UniversalClient // of unattended calls
+	Cache    redis.UniversalClient // of account lists
+	own      *embedded             // nil unless the Redis is one in the process
+	replicas int                   // that each primary must have
 }
 
 // Open makes the clients for the configured form of Redis, and does not wait for their connections. In mode
 // embedded it starts a Redis of its own in the process.
 func Open(c config.Redis) (*Store, error) {
 	redis.SetLogger(silent{})
-	s := &Store{}
+	s := &Store{replicas: c.WaitReplicas}
 	if c.Mode == config.Embedded {
 		own, err := startEmbedded()
 		if err != nil {
@@ -55,7 +57,7 @@ func (s *Store) Close() {
 }
 
 func client(c config.Redis) redis.UniversalClient {
-	rdb := redis.NewUniversalClient(&redis.UniversalOptions{
+	options := &redis.UniversalOptions{
 		Addrs:                 c.Addresses,
 		MasterName:            c.MasterName,
 		IsClusterMode:         c.Mode == config.Cluster,
@@ -78,26 +80,35 @@ func client(c config.Redis) redis.UniversalClient {
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,
 		},
-	})
-	if cluster, ok := rdb.(*redis.ClusterClient); ok {
-		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(reloads{cluster}) })
 	}
+	if c.Mode == config.Cluster {
+		return clusterClient(options.Cluster())
+	}
+	rdb := redis.NewUniversalClient(options)
+	rdb.AddHook(again{})
 	return rdb
 }
 
-// Unmade reports whether a command that failed was surely not carried out, and will not be: Redis itself refused it, or
-// there was no connection to send it on. Any other may have been, or still be on its way.
-func Unmade(err error) bool {
-	var refused redis.Error
+// Unmade reports whether a command of a single server's client that failed was surely not carried out, and will not be:
+// Redis refused it as a whole, or there was no connection to send it on. Any other may have been, or still be on its
+// way. A cluster's client tries again by itself, and so its errors say nothing.
+func Unmade(rdb redis.UniversalClient, err error) bool {
+	if _, ok := rdb.(*redis.ClusterClient); ok {
+		return false
+	}
 	var lost *net.OpError
 	switch {
-	case errors.As(err, &refused), errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
+	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
 		return true
 	case errors.As(err, &lost):
 		return lost.Op == "dial"
 	}
-	return false
+	return slices.ContainsFunc(refusals, func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) })
 }
+
+// refusals are how Redis begins to say that it carries out nothing of a command, or of a script that begins with one
+// that writes.
+var refusals = []string{"READONLY", "OOM", "NOREPLICAS", "MISCONF", "NOSCRIPT", "LOADING", "NOAUTH", "WRONGPASS", "NOPERM"}
 
 // readyConns are kept open in the background, for each use and node: a request that had to wait for the setting up
 // of a connection besides would often have no time left for what it came for.

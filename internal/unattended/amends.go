@@ -10,12 +10,14 @@ import (
 // What Redis could not be told when it had to be, it is told later.
 
 const (
-	// maxUndoing bounds how many slots are given back at once in the background. More are left counted.
+	// maxUndoing bounds how much is told at once in the background. More slots than that are left counted.
 	maxUndoing = 1024
 	// undoTries and undoPause say how often and after which pause, doubled each time, a slot is looked for: at once,
 	// then after 0.2 to 6.4 s, for some 13 s in all.
 	undoTries = 7
 	undoPause = 200 * time.Millisecond
+	// tellPause is the longest pause before Redis is told again of a closure.
+	tellPause = time.Second
 )
 
 // undo gives a slot back whose call was not made: Redis could not be told so, or the step that took the slot, if it
@@ -50,6 +52,7 @@ type closures struct {
 	until map[string]time.Time
 }
 
+// keep remembers a closure; one that lasts longer stays.
 func (c *closures) keep(key string, wait time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,26 +62,55 @@ func (c *closures) keep(key string, wait time.Duration) {
 	now := time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
 	// Of those that are over, nobody need ever ask again.
 	maps.DeleteFunc(c.until, func(_ string, until time.Time) bool { return !until.After(now) })
-	c.until[key] = now.Add(wait)
+	if until := now.Add(wait); until.After(c.until[key]) {
+		c.until[key] = until
+	}
 }
 
-// left is for how long the key is to be closed yet, 0 if not.
-func (c *closures) left(key string) time.Duration {
+// of is until when the key is to be closed yet, and for how long that is; 0 if it is not.
+func (c *closures) of(key string) (until time.Time, left time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	until, ok := c.until[key]
-	if !ok {
-		return 0
-	}
-	left := time.Until(until) //nolint:forbidigo // as above
-	if left <= 0 {
+	until = c.until[key]
+	return until, max(time.Until(until), 0) //nolint:forbidigo // as above
+}
+
+// said forgets a closure that Redis was told, unless it was made longer since.
+func (c *closures) said(key string, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.until[key].Equal(until) {
 		delete(c.until, key)
 	}
-	return max(left, 0)
 }
 
-func (c *closures) forget(key string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.until, key)
+// say tells Redis of a closure that it could not be told before.
+func (c *Counter) say(ctx context.Context, closed string) error {
+	until, left := c.unsaid.of(closed)
+	if left <= 0 {
+		return nil
+	}
+	if _, err := c.close(ctx, closed, left); err != nil {
+		return err
+	}
+	c.unsaid.said(closed, until)
+	return nil
+}
+
+// tell goes on trying to tell Redis of a closure until it is over: other gateways must know of it too.
+func (c *Counter) tell(closed string) {
+	select {
+	case c.undoing <- struct{}{}:
+	default:
+		return // it is told before the next step for the unit
+	}
+	go func() {
+		defer func() { <-c.undoing }()
+		for pause := undoPause; ; pause = min(2*pause, tellPause) {
+			time.Sleep(pause)
+			if _, left := c.unsaid.of(closed); left <= 0 || c.say(context.Background(), closed) == nil {
+				return
+			}
+		}
+	}()
 }

@@ -72,10 +72,8 @@ func TestWaitsForReplicas(t *testing.T) {
 	if _, err := c.Close(t.Context(), list(), time.Minute); err != nil {
 		t.Error(err)
 	}
-	replica.Pause() // it is connected, and has not said that it has the slot
-	if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
-		t.Errorf("while the replica is frozen: %v", err)
-	}
+	replica.Pause()
+	unavailable("while the replica is connected and frozen")
 	replica.Stop()
 	unavailable("after the replica's end")
 	used(t, plain, call, 2) // what was not called was given back

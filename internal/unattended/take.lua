@@ -1,6 +1,7 @@
 -- Takes one slot of a unit, or only looks when no id is given. One atomic step on Redis's own clock, in
 -- microseconds. KEYS: the unit's slots (a sorted set of call ids by the latest moment at which each may have
--- left the gateway), its closure (until when, as the ASPSP said). ARGV: limit, window, timeout of the call,
+-- left the gateway), its closure (until when, as the ASPSP said), and where replicas are waited for a key that every
+-- step writes, so that they have something to confirm. ARGV: limit, window, timeout of the call,
 -- the operator's closure, id or "". Returns: taken, used, open, when Remaining grows (0: nothing used), now.
 local text = function(n) return string.format('%.0f', n) end
 local clock = redis.call('TIME')
@@ -11,6 +12,7 @@ local id = ARGV[5]
 -- Changes nothing, and fails where a slot could not be taken: on a replica, without memory, without a disk. So a look
 -- says what the next step would get, and nothing is changed before it is known that all can be.
 redis.call('ZADD', KEYS[1], 'XX', 0, '-')
+if KEYS[3] then redis.call('SET', KEYS[3], '', 'PX', 1000) end
 
 local since = '(' .. text(now - window)
 local used = redis.call('ZCOUNT', KEYS[1], since, '+inf')
@@ -24,7 +26,10 @@ elseif id ~= '' and open and used < limit then
   -- Entries stay for two windows, so that a window may grow and still count what was called.
   redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - 2 * window))
   redis.call('ZADD', KEYS[1], text(now + timeout), id)
-  redis.call('PEXPIRE', KEYS[1], text(math.ceil((2 * window + timeout) / 1000)))
+  local life = math.ceil((2 * window + timeout) / 1000)
+  if redis.call('PTTL', KEYS[1]) < life then -- entries of calls with more time may have to stay longer
+    redis.call('PEXPIRE', KEYS[1], text(life))
+  end
   used, taken = used + 1, 1
 end
 

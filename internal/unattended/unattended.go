@@ -9,6 +9,7 @@ import (
 	_ "embed"
 	"errors"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,7 +88,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 	slot := Slot{counter: c, key: slots, id: uuid.NewString()}
 	ok, state, err := c.step(ctx, call, slot.id, timeout)
 	if err != nil {
-		if !store.Unmade(err) {
+		if !store.Unmade(c.rdb, err) {
 			c.undo(slot) // Redis may have taken the step all the same, or take it later
 		}
 		return Slot{}, unavailable(err)
@@ -127,16 +128,20 @@ func (s Slot) GiveBack(ctx context.Context) error {
 }
 
 // Close closes the call's unit because the ASPSP said that its limit is used up: for wait, at least one second
-// and at most one window, or for a whole window where wait is 0. It returns how long the unit stays closed,
-// which is longer where it was closed for longer before. Where Redis cannot be told, it fails with
-// CounterUnavailable; this gateway then keeps to the ASPSP's word by itself, and tells Redis as soon as it can.
+// and at most one window, or for a whole window where wait is 0. It returns how long no call will be let through, which
+// is longer where the unit was closed for longer before, and where no slot opens as soon. Where Redis cannot be told, it
+// fails with CounterUnavailable; this gateway then keeps to the ASPSP's word by itself, and goes on trying.
 func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (time.Duration, error) {
 	wait = c.Clamp(call.ASPSP, wait)
 	_, closed := c.keys(call)
 	left, err := c.close(ctx, closed, wait)
 	if err != nil {
 		c.unsaid.keep(closed, wait)
+		c.tell(closed)
 		return wait, unavailable(err)
+	}
+	if state, err := c.State(ctx, call); err == nil && state.Remaining == 0 {
+		left = max(left, state.Wait)
 	}
 	return left, nil
 }
@@ -180,15 +185,16 @@ func (c *Counter) step(ctx context.Context, call Call, id string, timeout time.D
 		closedUntil = policy.ClosedUntil.UnixMicro()
 	}
 	slots, closed := c.keys(call)
-	if left := c.unsaid.left(closed); left > 0 {
-		if _, err := c.close(ctx, closed, left); err != nil {
-			return false, State{}, err
-		}
-		c.unsaid.forget(closed)
+	if err := c.say(ctx, closed); err != nil {
+		return false, State{}, err
 	}
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	said, err := c.run(ctx, takeScript, []string{slots, closed}, policy.Limit, policy.Window.Microseconds(),
+	keys := []string{slots, closed}
+	if c.replicas > 0 {
+		keys = append(keys, strings.TrimSuffix(slots, "slots")+"looked")
+	}
+	said, err := c.run(ctx, takeScript, keys, policy.Limit, policy.Window.Microseconds(),
 		timeout.Microseconds(), closedUntil, id)
 	if err != nil {
 		return false, State{}, err

@@ -449,22 +449,56 @@ func TestFailsClosed(t *testing.T) {
 	}
 }
 
-// What the ASPSP said holds although Redis could not be told, and Redis is told as soon as it can be.
+// What the ASPSP said holds although Redis could not be told, and Redis is told as soon as it can be, for all gateways.
+// Of two such words the longer one holds.
 func TestClosureOutlivesAnOutage(t *testing.T) {
 	server := redistest.Start(t)
 	mine := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(4, config.UnitConsent))
 	other := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(4, config.UnitConsent))
-	call := list()
+	at, told := list(), list()
 	server.Stop()
 	var failure *canonical.Error
-	if _, err := mine.Close(t.Context(), call, time.Hour); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
-		t.Fatal(err)
+	for _, wait := range []time.Duration{time.Hour, time.Second} {
+		for _, call := range []unattended.Call{at, told} {
+			if _, err := mine.Close(t.Context(), call, wait); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
+				t.Fatal(err)
+			}
+		}
 	}
 	server.Restart()
-	for _, c := range []*unattended.Counter{mine, other} {
+	closed := func(c *unattended.Counter, call unattended.Call) {
+		t.Helper()
 		if wait := refused(t, take(t, c, call)); wait > time.Hour || wait < time.Hour-time.Minute {
 			t.Errorf("wait %v, want an hour", wait)
 		}
+	}
+	closed(mine, at) // at once, where it is known
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if s, err := other.State(t.Context(), told); err == nil && s.Remaining == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the other gateway is never told")
+		}
+	}
+	closed(other, told)
+}
+
+// Calls with less time do not shorten the life of those with more.
+func TestLifeIsNotShortened(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			call, c := list(), counter(rdb, config.Unattended{Limit: 2, Window: 200 * time.Millisecond, Unit: config.UnitConsent})
+			for _, timeout := range []time.Duration{3 * time.Second, 0} {
+				if _, err := c.Take(t.Context(), call, timeout); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(800 * time.Millisecond)
+			if s, err := c.State(t.Context(), call); err != nil || s.Used != 1 {
+				t.Errorf("%+v, %v, want the one that may yet leave", s, err)
+			}
+		})
 	}
 }
 
