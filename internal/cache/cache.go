@@ -69,7 +69,7 @@ func (k Key) prefix() string { return store.Prefix("accounts", k.Client, k.ASPSP
 // An Entry is a list that was fetched.
 type Entry struct {
 	Accounts  []canonical.Account
-	FetchedAt time.Time     // by Redis's clock, Lease.Now
+	FetchedAt time.Time     // by Redis's clock, Lease.At
 	Age       time.Duration `json:"-"` // by Redis's clock when it was read
 }
 
@@ -124,13 +124,8 @@ func (l Lease) Asked() bool { return l.holder != "" }
 // Known reports whether Redis has said to whom it gave the lease.
 func (l Lease) Known() bool { return !l.given.IsZero() }
 
-// Now is the time by Redis's clock, as far as the lease knows it, else otherwise.
-func (l Lease) Now(otherwise time.Time) time.Time {
-	if !l.Known() {
-		return otherwise.UTC()
-	}
-	return l.given.Add(time.Since(l.since)) //nolint:forbidigo // the process's own monotonic time, as of a timer
-}
+// At is a moment of this process's, as of time.Now, by Redis's clock. Only a lease that is Known can tell.
+func (l Lease) At(moment time.Time) time.Time { return l.given.Add(moment.Sub(l.since)) }
 
 // Acquire asks for the right to make a call whose outcome is not kept, for ttl at most. Calls of different lanes do
 // not share their outcome. A holder that dies loses its lease after ttl. With an error, the lease may have been given
@@ -168,7 +163,7 @@ func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Durati
 	}
 	lease.Held = got[0] == lease.holder
 	lease.holder, lease.epoch, lease.given = got[0], got[1], time.UnixMicro(micros).UTC()
-	lease.since = time.Now() //nolint:forbidigo // as in Now
+	lease.since = time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
 	return lease, got[3], nil
 }
 
@@ -204,29 +199,34 @@ type note struct {
 	Balances *Balances
 }
 
-// Finish gives a held lease back and leaves the result for those who wait. held is false if the lease had run
-// out or the list was forgotten meanwhile: then the result goes nowhere.
-func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (held bool, err error) {
+// An End is what became of a lease that was given back.
+type End struct {
+	Held   bool // it was there: those who wait were told, unless the result is Untold
+	Stands bool // the result is what is kept now; not if another has the lease, or if the list was forgotten since
+}
+
+// Finish gives a lease back and leaves the result for those who wait.
+func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 	p := l.key.prefix()
 	lease, list, left, epoch := p+"lease:"+l.lane, p+"list", p+"note:"+l.holder, p+"epoch"
-	var entry []byte
+	var entry, told []byte
+	var err error
 	if r.Entry != nil {
 		if entry, err = c.seal.seal(list, marshal(r.Entry)); err != nil {
-			return false, err
+			return End{}, err
 		}
 	}
-	var told []byte
 	if !r.Untold {
 		if told, err = c.seal.seal(left, marshal(note{r.Failure, r.Balances})); err != nil {
-			return false, err
+			return End{}, err
 		}
 	}
-	err = finishScript.Run(ctx, c.rdb, []string{lease, list, left, epoch}, l.holder, l.epoch, entry, r.KeepFor.Milliseconds(),
-		r.Forget, epochFor.Milliseconds(), told, noteFor.Milliseconds()).Err()
+	was, err := finishScript.Run(ctx, c.rdb, []string{lease, list, left, epoch}, l.holder, l.epoch, entry, r.KeepFor.Milliseconds(),
+		r.Forget, epochFor.Milliseconds(), told, noteFor.Milliseconds()).Int()
 	if errors.Is(err, redis.Nil) {
-		return false, nil
+		return End{}, nil
 	}
-	return err == nil, err
+	return End{Held: err == nil && was == 1, Stands: err == nil}, err
 }
 
 // Outcome looks at what became of the call whose lease another holds.

@@ -1,8 +1,9 @@
--- Gives a lease back with its result, if it is still held and the list was not forgotten since. KEYS: lease, list,
+-- Gives a lease back with its result, unless another has it or the list was forgotten since. KEYS: lease, list,
 -- note, epoch. ARGV: holder, epoch in which the lease was given, the list or "", how long it is kept (ms), whether
 -- what was kept must go, how long that is known (ms), the note or "", how long it stands (ms). Answers nil if the result
--- goes nowhere.
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
+-- goes nowhere, 0 if the lease had ended before.
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then
   return false
 end
 redis.call('DEL', KEYS[1])
@@ -14,6 +15,9 @@ if ARGV[3] ~= '' then
 elseif ARGV[5] == '1' then
   redis.call('DEL', KEYS[2])
   redis.call('SET', KEYS[4], ARGV[1], 'PX', ARGV[6])
+end
+if not holder then
+  return 0
 end
 if ARGV[7] ~= '' then
   redis.call('SET', KEYS[3], ARGV[7], 'PX', ARGV[8])

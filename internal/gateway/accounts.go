@@ -36,7 +36,8 @@ type ask struct {
 	client string
 	q      canonical.Query
 	wants  Wants
-	seen   *cache.Entry // what was kept when it first looked
+	looked bool         // Redis said what is kept
+	seen   *cache.Entry // what was kept then, however old
 	redis  allowance
 }
 
@@ -52,7 +53,6 @@ func (a *ask) limitBeside(ctx context.Context) <-chan *unattended.State {
 func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 	kept := a.lookup(ctx, nil)
 	looked := time.Now() //nolint:forbidigo // what is measured is how much older the list grows
-	a.seen = kept
 	switch {
 	case a.wants.OnlyIfCached && (kept == nil || a.wants.NoCache):
 		return AccountList{}, canonical.Fail(canonical.NotCached, "")
@@ -60,9 +60,7 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 		return a.fromCache(kept, NotStale), nil
 	}
 	fetched, failure, led := fly(ctx, a.g, a.bank, a.flight(), a.fetch)
-	if led {
-		a.redis = fetched.redis
-	}
+	a.redis = a.redis.least(fetched.redis) // whoever shares a call has waited for what it spent
 	if failure == nil {
 		return a.fromProvider(fetched, kept, led), nil
 	}
@@ -79,14 +77,15 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 
 // lookup is what is kept and may still be answered, or otherwise if Redis does not say.
 func (a *ask) lookup(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
-	entry := otherwise
-	_ = a.redis.spend(ctx, func(ctx context.Context) error {
-		kept, err := a.g.Config.Cache.Get(ctx, keyOf(a.client, a.q))
-		if err == nil {
-			entry = kept
-		}
-		return err
+	entry, err := spend(ctx, &a.redis, func(ctx context.Context) (*cache.Entry, error) {
+		return a.g.Config.Cache.Get(ctx, keyOf(a.client, a.q))
 	})
+	switch {
+	case err != nil:
+		entry = otherwise
+	case !a.looked:
+		a.looked, a.seen = true, entry
+	}
 	if entry == nil || entry.Age >= a.bank.Accounts.KeepFor {
 		return nil
 	}
@@ -125,9 +124,10 @@ func (a *ask) fetch(ctx context.Context) (fetched, *canonical.Error) {
 	redis := a.redis
 	got, failure := obtain(ctx, a.g, &redis, relay[cache.Entry]{
 		bank: a.bank, key: keyOf(a.client, a.q), lane: a.lane(),
-		acquire: a.acquire, call: a.call,
+		acquire: a.acquire, call: a.call, ended: func() {},
 		result: func(e cache.Entry) cache.Result { return cache.Result{Entry: &e, KeepFor: a.bank.Accounts.KeepFor} },
-		told:   func(o cache.Outcome) *cache.Entry { return o.Entry },
+		dated:  func(e cache.Entry, at time.Time) cache.Entry { e.FetchedAt = at; return e },
+		told:   func(o cache.Outcome) *cache.Entry { return a.content(o.Entry) },
 	})
 	return fetched{got, redis}, failure
 }
@@ -135,30 +135,29 @@ func (a *ask) fetch(ctx context.Context) (fetched, *canonical.Error) {
 // acquire asks for the lease, and reads the list if it will do without a call.
 func (a *ask) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, *cache.Entry, error) {
 	lease, kept, err := a.g.Config.Cache.AcquireList(ctx, keyOf(a.client, a.q), a.lane(), ttl)
-	if err != nil || kept == nil || !a.content(kept) {
-		kept = nil
-	}
-	return lease, kept, err
+	return lease, a.content(kept), err
 }
 
 // call reads the list from the provider.
-func (a *ask) call(ctx context.Context, lease cache.Lease) (cache.Entry, *canonical.Error) {
+func (a *ask) call(ctx context.Context) (cache.Entry, *canonical.Error) {
 	var entry cache.Entry
 	failure := a.g.guard(ctx, a.bank, func() (err error) {
 		entry.Accounts, err = a.bank.Reader.Accounts(ctx, a.q)
 		return err
 	})
-	entry.FetchedAt = lease.Now(a.g.Now())
 	return entry, failure
 }
 
-// content reports whether a list is what the ask wants that is kept when it asks for the lease. One that demands a
-// call is content with a list that was not there when it first looked: its call ended since.
-func (a *ask) content(kept *cache.Entry) bool {
-	if a.wants.NoCache {
-		return a.seen == nil || !kept.FetchedAt.Equal(a.seen.FetchedAt)
+// content is a list that is kept, or that another call has brought, if it is what the ask wants; else nil. One that
+// demands a call is content with a list that was not there when it first looked: its call ended since.
+func (a *ask) content(kept *cache.Entry) *cache.Entry {
+	switch {
+	case kept == nil, kept.Age >= a.bank.Accounts.KeepFor, !a.wants.NoCache && kept.Age >= a.lifetime():
+		return nil
+	case a.wants.NoCache && (!a.looked || a.seen != nil && kept.FetchedAt.Equal(a.seen.FetchedAt)):
+		return nil
 	}
-	return kept.Age < a.lifetime()
+	return kept
 }
 
 // lane is equal for asks that may share a call across gateways, as their flight's name is within one.

@@ -18,10 +18,16 @@ const (
 	settleTimeout = 2 * time.Second
 	settleTries   = 8
 	settlePause   = 100 * time.Millisecond
+	// vitalPause is the longest pause where it is tried for ever.
+	vitalPause = time.Second
+	// maxSettling is how many steps are tried again at once in the background, the vital ones apart.
+	maxSettling = 1024
+	// stepTimeout is how long a step may go on of which a request may have stopped waiting for the end.
+	stepTimeout = time.Second
 	// leaseMargin is how much longer than the call a lease lasts.
 	leaseMargin = 2 * time.Second
 	// How often those who wait for another gateway's call look whether it has ended.
-	pollFirst, pollLast = 10 * time.Millisecond, 100 * time.Millisecond
+	pollFirst, pollLast = 10 * time.Millisecond, 40 * time.Millisecond
 )
 
 var errSpent = errors.New("redis has cost this request enough")
@@ -34,52 +40,112 @@ type allowance struct {
 
 func (g *Gateway) allowance() allowance { return allowance{left: g.Allowance} }
 
-// spend makes one step in Redis within what is left. After a failed step nothing is left: Redis is slow or gone,
-// and the request goes on without it.
-func (a *allowance) spend(ctx context.Context, step func(context.Context) error) error {
+// spend makes one step in Redis and waits for it within what is left. After a step that failed, or was not waited for to
+// its end, nothing is left: Redis is slow or gone, and the request goes on without it. The step has a time of its own: a
+// connection that is being set up for it then serves the next one.
+func spend[T any](ctx context.Context, a *allowance, step func(context.Context) (T, error)) (T, error) {
+	var none T
 	if a.broken || a.left <= 0 {
-		return errSpent
+		return none, errSpent
 	}
-	bounded, cancel := context.WithTimeout(ctx, a.left)
-	defer cancel()
+	return await(ctx, a, begin(ctx, stepTimeout, step))
+}
+
+// A begun is a step that is under way; it always comes to an end.
+type begun[T any] chan ended[T]
+
+type ended[T any] struct {
+	value T
+	err   error
+}
+
+// begin makes a step that does not end with the request.
+func begin[T any](ctx context.Context, timeout time.Duration, step func(context.Context) (T, error)) begun[T] {
+	done := make(begun[T], 1)
+	go func() {
+		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		defer cancel()
+		value, err := step(own)
+		done <- ended[T]{value, err}
+	}()
+	return done
+}
+
+// await waits for a step within what is left of an allowance.
+func await[T any](ctx context.Context, a *allowance, step begun[T]) (T, error) {
+	var e ended[T]
+	if a.broken || a.left <= 0 {
+		return e.value, errSpent
+	}
 	began := time.Now() //nolint:forbidigo // what is measured is how long a real wait took
-	err := step(bounded)
-	a.left -= time.Since(began)               //nolint:forbidigo // as above
-	a.broken = err != nil && ctx.Err() == nil // a caller who goes away says nothing about Redis
-	return err
+	timer := time.NewTimer(a.left)
+	defer timer.Stop()
+	select {
+	case e = <-step:
+	case <-timer.C:
+		e.err = errSpent
+	case <-ctx.Done():
+		e.err = ctx.Err()
+	}
+	a.left -= time.Since(began)                 //nolint:forbidigo // as above
+	a.broken = e.err != nil && ctx.Err() == nil // a caller who goes away says nothing about Redis
+	return e.value, e.err
+}
+
+// least is what is left of two allowances, where one waited for what the other spent.
+func (a allowance) least(b allowance) allowance {
+	return allowance{left: min(a.left, b.left), broken: a.broken || b.broken}
 }
 
 // settle makes a step that must come to its end, and waits for it within what is left. done says whether it ended
-// well by then; if not, it goes on by itself, and is tried again where it fails. Once the gateway is drained, the next
-// try is the last.
-func (g *Gateway) settle(ctx context.Context, a *allowance, step func(context.Context) error) (done bool) {
-	first := make(chan error, 1)
+// well by then; if not, it goes on by itself, and is tried again where it fails: some 13 s long, or if it is vital until it
+// ends well. Once the gateway is drained, the next try is the last.
+func (g *Gateway) settle(ctx context.Context, a *allowance, vital bool, step func(context.Context) error) (done bool) {
+	first := make(begun[struct{}], 1)
 	ctx = context.WithoutCancel(ctx)
 	g.background(func() {
+		err := within(ctx, settleTimeout, step)
+		first <- ended[struct{}]{err: err}
+		if err == nil || !g.mayRetry(vital) {
+			return
+		}
+		if !vital {
+			defer func() { <-g.settling }()
+		}
 		last := false
-		for try := 0; try < settleTries && !last; try++ {
-			if try > 0 {
-				last = g.pause(settlePause << (try - 1))
+		for try := 1; err != nil && !last && (vital || try < settleTries); try++ {
+			wait := settlePause << min(try-1, settleTries)
+			if vital {
+				wait = min(wait, vitalPause)
 			}
-			bounded, cancel := context.WithTimeout(ctx, settleTimeout)
-			err := step(bounded)
-			cancel()
-			if try == 0 {
-				first <- err
-			}
-			if err == nil {
-				return
-			}
+			last = g.pause(wait)
+			err = within(ctx, settleTimeout, step)
+		}
+		if err != nil && vital {
+			g.Logger.WarnContext(ctx, "a list that must go may still be kept")
 		}
 	})
-	return a.spend(ctx, func(ctx context.Context) error {
-		select {
-		case err := <-first:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}) == nil
+	_, err := await(ctx, a, first)
+	return err == nil
+}
+
+// mayRetry says whether one more step may be tried again in the background: of those that are not vital, not too many.
+func (g *Gateway) mayRetry(vital bool) bool {
+	if vital {
+		return true
+	}
+	select {
+	case g.settling <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func within(ctx context.Context, timeout time.Duration, step func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return step(bounded)
 }
 
 // pause waits, and reports whether the gateway is drained meanwhile: then it does not wait any longer.
@@ -103,5 +169,5 @@ func (g *Gateway) background(do func()) {
 
 // forgetSurely forgets a list to which the provider has said a definite no: it must not be answered again.
 func (g *Gateway) forgetSurely(ctx context.Context, a *allowance, k cache.Key) {
-	g.settle(ctx, a, func(ctx context.Context) error { return g.Config.Cache.Forget(ctx, k) })
+	g.settle(ctx, a, true, func(ctx context.Context) error { return g.Config.Cache.Forget(ctx, k) })
 }

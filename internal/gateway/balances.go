@@ -19,10 +19,12 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 	}
 	r := &reading{g: g, bank: b, client: client, q: q, account: account}
 	if q.Attended() {
+		g.running.Add(1)
+		defer g.running.Done()
 		sheet, failure := r.alone(ctx)
 		return sheet, asError(failure)
 	}
-	sheet, failure, _ := fly(ctx, g, b, flightName("balances", client, q, account), r.shared)
+	sheet, failure, _ := fly(ctx, g, b, r.flight(), r.shared)
 	sheet.Limit = g.limit(ctx, g.allowance(), q, account, failure)
 	return sheet, asError(failure)
 }
@@ -38,8 +40,9 @@ type reading struct {
 
 // alone reads the balances for this request and no other.
 func (r *reading) alone(ctx context.Context) (BalanceSheet, *canonical.Error) {
-	read, failure := r.call(ctx, cache.Lease{})
+	read, failure := r.call(ctx)
 	if failure == nil {
+		read.FetchedAt = r.g.Now().UTC()
 		return sheetOf(read), nil
 	}
 	if definiteNo(failure.Kind) {
@@ -55,7 +58,9 @@ func (r *reading) shared(ctx context.Context) (BalanceSheet, *canonical.Error) {
 	got, failure := obtain(ctx, r.g, &redis, relay[cache.Balances]{
 		bank: r.bank, key: keyOf(r.client, r.q), lane: r.lane(),
 		acquire: r.acquire, call: r.call,
+		ended:  func() { r.g.flights.Forget(r.flight()) }, // whoever asks from now on wants balances of now
 		result: func(read cache.Balances) cache.Result { return cache.Result{Balances: &read} },
+		dated:  func(read cache.Balances, at time.Time) cache.Balances { read.FetchedAt = at; return read },
 		told:   func(o cache.Outcome) *cache.Balances { return o.Balances },
 	})
 	if failure != nil {
@@ -63,6 +68,8 @@ func (r *reading) shared(ctx context.Context) (BalanceSheet, *canonical.Error) {
 	}
 	return sheetOf(got.value), nil
 }
+
+func (r *reading) flight() string { return flightName("balances", r.client, r.q, r.account) }
 
 // lane is equal for those who may share a call.
 func (r *reading) lane() string {
@@ -77,13 +84,12 @@ func (r *reading) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, 
 }
 
 // call reads the balances from the provider.
-func (r *reading) call(ctx context.Context, lease cache.Lease) (cache.Balances, *canonical.Error) {
+func (r *reading) call(ctx context.Context) (cache.Balances, *canonical.Error) {
 	var read cache.Balances
 	failure := r.g.guard(ctx, r.bank, func() (err error) {
 		read.AccountBalances, err = r.bank.Reader.Balances(ctx, r.q, r.account)
 		return err
 	})
-	read.FetchedAt = lease.Now(r.g.Now())
 	return read, failure
 }
 

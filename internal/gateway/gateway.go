@@ -66,6 +66,8 @@ type Gateway struct {
 	running sync.WaitGroup
 	drained chan struct{} // closed once Drain is called
 	drain   sync.Once
+	// settling holds a token for each step that is tried again in the background.
+	settling chan struct{}
 }
 
 type bank struct {
@@ -76,7 +78,7 @@ type bank struct {
 
 // New makes a gateway. Every member of the configuration is needed.
 func New(c Config) *Gateway {
-	g := &Gateway{Config: c, banks: map[string]*bank{}, drained: make(chan struct{})}
+	g := &Gateway{Config: c, banks: map[string]*bank{}, drained: make(chan struct{}), settling: make(chan struct{}, maxSettling)}
 	for _, b := range c.Banks {
 		checker, _ := b.Reader.(providers.Checker)
 		changed := func(s breaker.State) { c.Observer.Breaker(b.ID, s) }
@@ -173,15 +175,13 @@ func (g *Gateway) limit(ctx context.Context, redis allowance, q canonical.Query,
 	if failure != nil && failure.Kind == canonical.CounterUnavailable {
 		return nil
 	}
-	var state *unattended.State
-	_ = redis.spend(context.WithoutCancel(ctx), func(ctx context.Context) error {
-		s, err := g.UnattendedAccess(ctx, q, account)
-		if err == nil {
-			state = &s
-		}
-		return err
+	state, err := spend(context.WithoutCancel(ctx), &redis, func(ctx context.Context) (unattended.State, error) {
+		return g.UnattendedAccess(ctx, q, account)
 	})
-	return state
+	if err != nil {
+		return nil
+	}
+	return &state
 }
 
 func keyOf(client string, q canonical.Query) cache.Key {

@@ -17,9 +17,11 @@ type relay[T any] struct {
 	lane string // equal for those who may share the call
 	// acquire asks for the lease, and in the same step reads what will do without a call; nil for nothing.
 	acquire func(ctx context.Context, ttl time.Duration) (cache.Lease, *T, error)
-	call    func(ctx context.Context, lease cache.Lease) (T, *canonical.Error)
+	call    func(ctx context.Context) (T, *canonical.Error)
+	ended   func()                 // is called when the call has ended
 	result  func(T) cache.Result   // what is left of a call that went well
-	told    func(cache.Outcome) *T // what others are told of it; nil for nothing
+	dated   func(T, time.Time) T   // what was fetched, with its time
+	told    func(cache.Outcome) *T // what others are told of it; nil for nothing that will do
 }
 
 // errNotYet says that a lease was not found of which it is not known whether Redis gave it: it may yet do so, and
@@ -33,76 +35,133 @@ type obtained[T any] struct {
 	collapsed bool // it was another gateway's call
 }
 
+// asked is what became of asking for a lease.
+type asked[T any] struct {
+	lease cache.Lease
+	kept  *T
+	err   error
+}
+
 // obtain makes the call, or shares another's.
 func obtain[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T]) (obtained[T], *canonical.Error) {
 	for {
-		var lease cache.Lease
-		var kept *T
-		err := redis.spend(ctx, func(ctx context.Context) (err error) {
-			lease, kept, err = r.acquire(ctx, r.bank.Timeout+leaseMargin)
-			return err
+		asking := begin(ctx, stepTimeout, func(ctx context.Context) (asked[T], error) {
+			lease, kept, err := r.acquire(ctx, r.bank.Timeout+leaseMargin)
+			return asked[T]{lease, kept, err}, nil
 		})
+		got, err := await(ctx, redis, asking)
 		switch {
-		case err == nil && kept != nil:
-			if lease.Held {
-				g.settle(ctx, redis, func(ctx context.Context) error {
-					_, err := g.Config.Cache.Finish(ctx, lease, cache.Result{})
+		case err != nil: // Redis may give the lease when nobody waits for it any more
+			return lead(ctx, g, redis, r, cache.Lease{}, asking)
+		case got.err != nil:
+			redis.broken = true
+			return lead(ctx, g, redis, r, got.lease, nil)
+		case got.kept != nil:
+			if got.lease.Held {
+				g.settle(ctx, redis, false, func(ctx context.Context) error {
+					_, err := g.Config.Cache.Finish(ctx, got.lease, cache.Result{Untold: true})
 					return err
 				})
 			}
-			return obtained[T]{value: *kept, collapsed: true}, nil
-		case err != nil, lease.Held: // with an error, Redis may hold the lease for us all the same
-			return lead(ctx, g, redis, r, lease)
+			return obtained[T]{value: *got.kept, collapsed: true}, nil
+		case got.lease.Held:
+			return lead(ctx, g, redis, r, got.lease, nil)
 		}
-		outcome, ok := g.await(ctx, redis, lease)
+		outcome, ok := g.outcome(ctx, redis, got.lease)
 		if ok && outcome.Failure != nil {
 			return obtained[T]{}, outcome.Failure
 		}
-		if told := r.told(outcome); ok && told != nil {
-			return obtained[T]{value: *told, collapsed: true}, nil
+		if ok {
+			if told := r.told(outcome); told != nil {
+				return obtained[T]{value: *told, collapsed: true}, nil
+			}
 		}
 		if ctx.Err() != nil {
 			return obtained[T]{}, &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no answer in time"}
 		}
-		// The holder died, or what it fetched was forgotten: the next turn may be ours.
+		// The holder died, or what it fetched was forgotten or will not do: the next turn may be ours.
 	}
 }
 
-// lead makes the call under a lease and leaves the result for those who wait. Redis being slow, that goes on when
-// the answer has long been given.
-func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], lease cache.Lease) (obtained[T], *canonical.Error) {
-	value, failure := r.call(ctx, lease)
-	result := cache.Result{Failure: failure, Forget: failure != nil && definiteNo(failure.Kind)}
-	if failure == nil {
-		result = r.result(value)
+// lead makes the call and leaves the result for those who wait under the lease. Of one that is still being asked for,
+// Redis may say while the call is under way, or after it, whether it gave it. Redis being slow, all that goes on when the
+// answer has long been given.
+func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], lease cache.Lease, asking begun[asked[T]]) (obtained[T], *canonical.Error) {
+	value, failure := r.call(ctx)
+	at := time.Now() //nolint:forbidigo // the process's own monotonic time: the lease knows Redis's
+	r.ended()
+	select {
+	case got := <-asking:
+		lease, asking = got.value.lease, nil
+	default:
 	}
-	if !lease.Asked() { // Redis had failed before
-		if result.Forget {
-			g.forgetSurely(ctx, redis, r.key)
+	got := obtained[T]{value: r.dated(value, g.Now().UTC())}
+	if lease.Known() {
+		got.value = r.dated(value, lease.At(at))
+	}
+	forget := failure != nil && definiteNo(failure.Kind)
+	result := func(lease cache.Lease, late bool) cache.Result {
+		out := cache.Result{Failure: failure, Forget: forget}
+		if failure == nil && lease.Known() {
+			out = r.result(r.dated(value, lease.At(at)))
 		}
-		return obtained[T]{value: value}, failure
+		// Whoever waits when it is tried again, or when nobody knew of the lease, has asked after the call's end.
+		out.Untold = late || !lease.Known()
+		return out
 	}
-	held := make(chan bool, settleTries)
-	result.Untold = !lease.Known()
-	done := g.settle(ctx, redis, func(ctx context.Context) error {
-		was, err := g.Config.Cache.Finish(ctx, lease, result)
-		result.Untold = true // whoever waits when it is tried again has asked after the call's end
-		held <- was && err == nil
-		if err == nil && !was && !lease.Known() {
-			return errNotYet
+	end := g.finish(ctx, redis, result, func(ctx context.Context) (cache.Lease, error) {
+		if asking == nil {
+			return lease, nil
+		}
+		select {
+		case got := <-asking:
+			lease, asking = got.value.lease, nil
+			return lease, nil
+		case <-ctx.Done():
+			return cache.Lease{}, ctx.Err()
+		}
+	})
+	if forget && !end.Stands {
+		g.forgetSurely(ctx, redis, r.key)
+	}
+	got.stored = end.Stands && failure == nil
+	return got, failure
+}
+
+// finish gives a lease back with its result, once it is known, and waits for that within the allowance.
+func (g *Gateway) finish(ctx context.Context, redis *allowance, result func(l cache.Lease, late bool) cache.Result,
+	known func(context.Context) (cache.Lease, error),
+) cache.End {
+	ends := make(chan cache.End, settleTries)
+	late := false
+	done := g.settle(ctx, redis, false, func(ctx context.Context) error {
+		lease, err := known(ctx)
+		if err != nil {
+			return err
+		}
+		if !lease.Asked() || lease.Known() && !lease.Held { // Redis has given us nothing, and will not
+			ends <- cache.End{}
+			return nil
+		}
+		end, err := g.Config.Cache.Finish(ctx, lease, result(lease, late))
+		late = true
+		if err == nil && !end.Held && !lease.Known() {
+			err = errNotYet
+		}
+		if err == nil {
+			ends <- end
 		}
 		return err
 	})
-	stands := done && <-held
-	if result.Forget && !stands {
-		g.forgetSurely(ctx, redis, r.key)
+	if !done {
+		return cache.End{}
 	}
-	return obtained[T]{value: value, stored: stands && failure == nil}, failure
+	return <-ends
 }
 
-// await waits for the end of another gateway's call. ok is false if there is no outcome to be had from it. Looking
-// for it holds nobody up, and so costs nothing of the allowance; but a look that fails ends it.
-func (g *Gateway) await(ctx context.Context, redis *allowance, lease cache.Lease) (outcome cache.Outcome, ok bool) {
+// outcome waits for the end of another gateway's call. ok is false if there is no outcome to be had from it. Looking
+// for it costs nothing of the allowance; but a look that fails ends it.
+func (g *Gateway) outcome(ctx context.Context, redis *allowance, lease cache.Lease) (out cache.Outcome, ok bool) {
 	for wait := pollFirst; ; wait = min(2*wait, pollLast) {
 		select {
 		case <-ctx.Done():
@@ -110,16 +169,13 @@ func (g *Gateway) await(ctx context.Context, redis *allowance, lease cache.Lease
 		case <-time.After(wait):
 		}
 		look := g.allowance()
-		err := look.spend(ctx, func(ctx context.Context) (err error) {
-			outcome, err = g.Config.Cache.Outcome(ctx, lease)
-			return err
-		})
+		out, err := spend(ctx, &look, func(ctx context.Context) (cache.Outcome, error) { return g.Config.Cache.Outcome(ctx, lease) })
 		if err != nil {
 			redis.broken = true
 			return cache.Outcome{}, false
 		}
-		if !outcome.Held {
-			return outcome, outcome.Done
+		if !out.Held {
+			return out, out.Done
 		}
 	}
 }

@@ -208,8 +208,8 @@ func (w *world) later(q canonical.Query, d time.Duration) {
 		w.t.Fatalf("nothing is kept: %v", err)
 	}
 	kept.FetchedAt = kept.FetchedAt.Add(-d)
-	if held, err := lists.Finish(w.t.Context(), lease, cache.Result{Entry: kept, KeepFor: w.bank.Accounts.KeepFor}); err != nil || !held {
-		w.t.Fatalf("%t, %v", held, err)
+	if end, err := lists.Finish(w.t.Context(), lease, cache.Result{Entry: kept, KeepFor: w.bank.Accounts.KeepFor}); err != nil || !end.Held {
+		w.t.Fatalf("%+v, %v", end, err)
 	}
 }
 
