@@ -418,6 +418,88 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 	}
 }
 
+// A list can be forgotten although Redis has no memory left for anything.
+func TestForgetsWithoutMemory(t *testing.T) {
+	server := redistest.Start(t)
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
+	c, k := newCache(t, rdb, newKey(t)), newOwner()
+	put(t, c, k, entry())
+	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Do("CONFIG", "SET", "maxmemory", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Forget(t.Context(), k); err != nil {
+		t.Error(err)
+	}
+	if mustGet(t, c, k) != nil {
+		t.Error("a forgotten list is still there")
+	}
+	if end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
+		t.Errorf("a call that was under way brings it back: %+v, %v", end, err)
+	}
+}
+
+// Whatever stands where a list should, it is a miss, and the next list takes its place.
+func TestForeignEntries(t *testing.T) {
+	for name, rdb := range redises(t) {
+		for kind, put := range map[string]func(key string) error{
+			"a list":  func(key string) error { return rdb.LPush(t.Context(), key, "x").Err() },
+			"a hash":  func(key string) error { return rdb.HSet(t.Context(), key, "x", "y").Err() },
+			"a text":  func(key string) error { return rdb.Set(t.Context(), key, "x", time.Hour).Err() },
+			"nothing": func(key string) error { return rdb.Set(t.Context(), key, "", time.Hour).Err() },
+		} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				c, k := newCache(t, rdb, newKey(t)), newOwner()
+				if err := put(store.Prefix("accounts", k.Client, k.ASPSP, k.Consent) + "list"); err != nil {
+					t.Fatal(err)
+				}
+				if mustGet(t, c, k) != nil {
+					t.Error("it is answered")
+				}
+				lease, kept, err := c.AcquireList(t.Context(), k, attended, ttl)
+				if err != nil || !lease.Held || kept != nil {
+					t.Fatalf("%+v, %v, %v", lease, kept, err)
+				}
+				waiting, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+				if o, outErr := c.Outcome(t.Context(), waiting); err != nil || outErr != nil || !o.Held || o.Entry != nil {
+					t.Errorf("%+v, %v, %v", o, err, outErr)
+				}
+				if end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || !end.Stands {
+					t.Errorf("%+v, %v", end, err)
+				}
+				if mustGet(t, c, k) == nil {
+					t.Error("the next list does not take its place")
+				}
+			})
+		}
+	}
+}
+
+// A lease that was lost during the call, with a Redis that failed over say, does not lose the list.
+func TestLostLeaseKeepsTheList(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
+	for _, forgotten := range []bool{false, true} {
+		c, k := newCache(t, rdb, newKey(t)), newOwner()
+		lease, _, err := c.AcquireList(t.Context(), k, attended, 50*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if forgotten {
+			if err := c.Forget(t.Context(), k); err != nil {
+				t.Fatal(err)
+			}
+		}
+		end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour})
+		if err != nil || end.Held || end.Stands == forgotten || (mustGet(t, c, k) == nil) != forgotten {
+			t.Errorf("forgotten %t: %+v, %v", forgotten, end, err)
+		}
+	}
+}
+
 // A list that was forgotten while a call was under way is not brought back by it.
 func TestForgottenStaysForgotten(t *testing.T) {
 	rdb := open(t, config.Redis{Mode: config.Embedded})

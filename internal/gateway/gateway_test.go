@@ -265,6 +265,162 @@ func TestSlowRedis(t *testing.T) {
 	}
 }
 
+// A Redis that takes 60 or 80 ms an answer serves hits all the same, though setting up a connection takes longer.
+func TestSlowRedisServesHits(t *testing.T) {
+	for _, ms := range []int{60, 80} {
+		w := newWorld(t)
+		w.allowance = gateway.RedisAllowance
+		q := attended(alone())
+		mustList(t, w.gateway(), q, gateway.Wants{})
+		w.cacheAt = redistest.Slow(t, w.cacheAt, time.Duration(ms)*time.Millisecond)
+		g, hits := w.gateway(), 0
+		for range 10 {
+			if mustList(t, g, q, gateway.Wants{}).Cache.Hit {
+				hits++
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if hits < 5 {
+			t.Errorf("%d ms: %d hits of 10", ms, hits)
+		}
+	}
+}
+
+// A list that was counted is kept, however slow Redis is: the second request makes no call.
+func TestCountedListIsKept(t *testing.T) {
+	for _, ms := range []int{60, 150, 400} {
+		w := newWorld(t)
+		w.allowance = gateway.RedisAllowance
+		fast, q := w.gateway(), alone()
+		w.cacheAt = redistest.Slow(t, w.cacheAt, time.Duration(ms)*time.Millisecond)
+		slow := w.gateway()
+		w.jump(50 * time.Second) // the clock of a gateway says nothing of a list's age
+		mustList(t, slow, q, gateway.Wants{})
+		if err := slow.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		list := mustList(t, fast, q, gateway.Wants{})
+		if !list.Cache.Hit || time.Since(list.Freshness.FetchedAt).Abs() > 10*time.Second {
+			t.Errorf("%d ms: %+v, %+v", ms, list.Cache, list.Freshness)
+		}
+		if list := mustList(t, fast, q, gateway.Wants{NoCache: true}); !list.Cache.Stored {
+			t.Errorf("%d ms: a lease is left behind: %+v", ms, list.Cache)
+		}
+	}
+}
+
+// Those who share a call have waited for what it spent, and pay no second time.
+func TestSharedCallIsPaidOnce(t *testing.T) {
+	w := newWorld(t)
+	w.allowance = gateway.RedisAllowance
+	redis := redistest.Start(t)
+	w.cacheAt = redis.Addr
+	g, q := w.gateway(), attended(alone())
+	mustList(t, g, attended(alone()), gateway.Wants{}) // opens connections
+	const call = 300 * time.Millisecond
+	paused := make(chan struct{}, 1)
+	w.front.with(func(rw http.ResponseWriter, _ *http.Request) {
+		redis.Pause()
+		paused <- struct{}{}
+		time.Sleep(call)
+		rw.WriteHeader(http.StatusServiceUnavailable)
+	})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			began := time.Now()
+			if _, err := g.Accounts(context.Background(), client, q, gateway.Wants{}); kind(err) != canonical.ProviderUnavailable {
+				t.Error(err)
+			}
+			if took := time.Since(began); took > call+170*time.Millisecond {
+				t.Errorf("took %v, of which the call %v", took, call)
+			}
+		})
+	}
+	<-paused
+	wg.Wait()
+}
+
+// A call is demanded: what was kept before will not do, however old, and whoever else is content with it.
+func TestNoCacheIsNeverAnsweredFromTheCache(t *testing.T) {
+	t.Run("older than it may be kept", func(t *testing.T) {
+		w := newWorld(t)
+		q := attended(alone())
+		mustList(t, w.gateway(), q, gateway.Wants{})
+		w.later(q, 2*time.Hour)
+		w.bank.Accounts.KeepFor = time.Hour
+		if list := mustList(t, w.gateway(), q, gateway.Wants{NoCache: true}); len(w.ledger.Calls()) != 2 || list.Freshness.Age > minute {
+			t.Errorf("%d calls, %+v", len(w.ledger.Calls()), list.Freshness)
+		}
+	})
+	t.Run("while another is content", func(t *testing.T) {
+		w := newWorld(t)
+		g, q := w.gateway(), attended(alone())
+		mustList(t, g, q, gateway.Wants{})
+		w.later(q, 5*minute)
+		lists, err := cache.New(w.open(w.cacheAt).Cache, [][]byte{w.key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := cache.Key{Client: client, ASPSP: aspsp, Consent: q.Consent}
+		lease, _, err := lists.AcquireList(t.Context(), key, strings.Replace(lane(q), "unattended", "attended", 1), 10*time.Second)
+		if err != nil || !lease.Held {
+			t.Fatal(lease, err)
+		}
+		go func() {
+			time.Sleep(200 * time.Millisecond)
+			_, _ = lists.Finish(context.Background(), lease, cache.Result{})
+		}()
+		list := mustList(t, g, q, gateway.Wants{NoCache: true})
+		if len(w.ledger.Calls()) != 2 || list.Freshness.Age > minute {
+			t.Errorf("%d calls, %+v", len(w.ledger.Calls()), list.Freshness)
+		}
+	})
+}
+
+// A definite no forgets the list although Redis has no memory left, and after an outage of any length.
+func TestDefiniteNoForgetsAtLast(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name          string
+		breaks, mends func(*redistest.Server)
+		away          time.Duration
+	}{
+		{
+			"out of memory",
+			func(s *redistest.Server) { _ = s.Do("CONFIG", "SET", "maxmemory", "1") },
+			func(s *redistest.Server) { _ = s.Do("CONFIG", "SET", "maxmemory", "0") }, 0,
+		},
+		{"away for long", (*redistest.Server).Stop, (*redistest.Server).Restart, 16 * time.Second},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.allowance = gateway.RedisAllowance
+			redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+			w.cacheAt = redis.Addr
+			g, q := w.gateway(), attended(alone())
+			mustList(t, g, q, gateway.Wants{})
+			w.front.with(status(401))
+			tt.breaks(redis)
+			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != canonical.ConsentInvalid {
+				t.Fatal(err)
+			}
+			time.Sleep(tt.away)
+			tt.mends(redis)
+			for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+				_, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true})
+				if kind(err) == canonical.NotCached {
+					break
+				}
+				if time.Now().After(deadline) {
+					t.Fatalf("the list outlived the consent: %v", err)
+				}
+			}
+		})
+	}
+}
+
 // A lease that a Redis gives after everybody has given up is given back: the next ones do not wait for its end.
 func TestLateLeaseIsGivenBack(t *testing.T) {
 	for name, ask := range map[string]func(*gateway.Gateway, canonical.Query) error{
