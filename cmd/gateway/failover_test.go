@@ -62,6 +62,10 @@ func failOver(t *testing.T, times, waitReplicas int, cut bool) (calls, over int)
 // With waitReplicas a failover forgets no slot, though the replicas had lost their primary before: meanwhile no
 // unattended call was made.
 func TestFailoverForgetsNothing(t *testing.T) {
+	// Else it would show nothing that none is forgotten.
+	if _, over := failOver(t, 1, 0, true); over == 0 {
+		t.Error("nothing is forgotten without waitReplicas: the replicas had not lost their primary")
+	}
 	calls, over := failOver(t, 2, 1, true)
 	if over > 0 || calls == 0 {
 		t.Errorf("%d of %d calls reached the bank beyond four", over, calls)

@@ -169,10 +169,20 @@ func survives(t *testing.T, w *sandbox.Sandbox, gateways []*process, breaks func
 		if status, body := ask(i, used); status != 503 || !strings.Contains(body, "COUNTER_UNAVAILABLE") {
 			t.Errorf("unattended: %d %s", status, body)
 		}
-		began := time.Now()
-		status, body := ask(i, used, "PSU-IP-Address", "203.0.113.7")
-		if took := time.Since(began); status != 200 || took > time.Second {
-			t.Errorf("attended: %d after %v %s", status, took, body)
+		least := time.Hour // a busy machine takes its time
+		for range 3 {
+			began := time.Now()
+			if status, body := ask(i, used, "PSU-IP-Address", "203.0.113.7"); status != 200 {
+				t.Errorf("attended: %d %s", status, body)
+			}
+			resp, body := call(t, http.MethodGet, gateways[i%2].api+wood+"/accounts", "Consent-ID", used, "PSU-IP-Address", "203.0.113.7")
+			if resp.StatusCode != 200 {
+				t.Errorf("attended list: %d %s", resp.StatusCode, body)
+			}
+			least = min(least, time.Since(began))
+		}
+		if least > 300*time.Millisecond {
+			t.Errorf("two attended requests took %v", least)
 		}
 	}
 	mend()

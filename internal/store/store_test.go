@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -127,6 +128,73 @@ func TestTLS(t *testing.T) {
 			t.Errorf("%s: %+v", name, h)
 		}
 		s.Close()
+	}
+}
+
+// After a restart every idle connection is dead, which shows over TLS only when it is used.
+func TestDeadConnectionsCostNothing(t *testing.T) {
+	server, files := redistest.StartTLS(t)
+	tls := config.TLS{Enabled: true, CAFile: fileOf(t, files.CA), CertificateFile: fileOf(t, files.Certificate), KeyFile: fileOf(t, files.Key)}
+	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, TLS: tls})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var all sync.WaitGroup
+	for range 40 {
+		all.Go(func() { _ = s.Counter.Do(t.Context(), "DEBUG", "SLEEP", 0.01).Err() })
+	}
+	all.Wait()
+	if n := s.Counter.PoolStats().IdleConns; n < 10 {
+		t.Fatalf("%d idle connections", n)
+	}
+	server.Restart()
+	for i := range 100 {
+		if err := s.Counter.Incr(t.Context(), "n").Err(); err != nil {
+			t.Fatalf("command %d: %v", i, err)
+		}
+	}
+	if n := s.Counter.Get(t.Context(), "n").Val(); n != "100" {
+		t.Errorf("%s commands were carried out", n)
+	}
+}
+
+// Each primary of a cluster is asked, and so is the number of replicas where it matters.
+func TestHealth(t *testing.T) {
+	cluster := redistest.StartCluster(t)
+	s, err := store.Open(config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	is := func(s *store.Store, when string, want store.Health) {
+		t.Helper()
+		if h := s.Health(t.Context()); h != want {
+			t.Errorf("%s: %+v, want %+v", when, h, want)
+		}
+	}
+	well := store.Health{State: store.Usable, Policy: store.NoEviction}
+	is(s, "at first", well)
+	for i, node := range cluster.Nodes {
+		node.Do("CONFIG", "SET", "maxmemory", "1")
+		is(s, fmt.Sprintf("node %d without memory", i), store.Health{State: store.OutOfMemory, Policy: store.NoEviction})
+		node.Do("CONFIG", "SET", "maxmemory", "0")
+		node.Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+		is(s, fmt.Sprintf("node %d evicts", i), store.Health{State: store.Usable, Policy: "allkeys-lru"})
+		node.Do("CONFIG", "SET", "maxmemory-policy", "noeviction")
+	}
+	is(s, "at last", well)
+	waiting, err := store.Open(config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs, WaitReplicas: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.Close()
+	is(waiting, "without replicas", store.Health{State: store.FewReplicas, Policy: store.NoEviction})
+	cluster.Replicate()
+	is(waiting, "with replicas", well)
+	cluster.Nodes[2].Stop()
+	if h := s.Health(t.Context()); h.State != store.Unreachable {
+		t.Errorf("a node gone: %+v", h)
 	}
 }
 

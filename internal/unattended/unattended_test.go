@@ -278,6 +278,20 @@ func TestClose(t *testing.T) {
 	}
 }
 
+// Where no slot is left either, the end of a short closure opens nothing.
+func TestCloseOfAUsedUpUnit(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, call := counter(rdb, daily(2, config.UnitConsent)), list()
+			mustTake(t, c, call, 2)
+			left, err := c.Close(t.Context(), call, time.Minute)
+			if wait := refused(t, take(t, c, call)); err != nil || left < 23*time.Hour || (left-wait).Abs() > time.Second {
+				t.Errorf("closed for %v, %v, and refused for %v", left, err, wait)
+			}
+		})
+	}
+}
+
 func TestClosureEndsAndIsNotShortened(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
