@@ -97,6 +97,8 @@ var plants = []plant{
 	{"internal/unattended/x_test.go", own + "redistest", nil},
 	{"internal/unattended/x.go", own + "redistest", []string{"test-support"}},
 	{"internal/sandbox/x.go", own + "redistest", []string{"test-support"}},
+	{"internal/gateway/x.go", own + "relay", []string{"test-support"}},
+	{"internal/gateway/x_test.go", own + "relay", nil},
 	{"internal/sandbox/x.go", adapters + "providertest", []string{"test-support"}},
 	{"internal/providers/mypos/x.go", adapters + "providertest", []string{"adapters", "test-support"}},
 	{"internal/sandbox/x.go", "net/http/httptest", []string{"test-support"}},

@@ -427,8 +427,7 @@ var table = []fault{
 	{
 		name: "counter-key-never-expires",
 		file: "internal/unattended/take.lua",
-		old: `  redis.call('PEXPIRE', KEYS[1], text(math.ceil((2 * window + timeout) / 1000)))
-`, new: ``,
+		old:  `  if redis.call('PTTL', KEYS[1]) < life then`, new: `  if false then`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
@@ -440,9 +439,7 @@ var table = []fault{
 	{
 		name: "counter-timeout-not-added",
 		file: "internal/unattended/take.lua",
-		old: `  redis.call('ZADD', KEYS[1], text(now + timeout), id)
-  redis`, new: `  redis.call('ZADD', KEYS[1], text(now), id)
-  redis`,
+		old:  `redis.call('ZADD', KEYS[1], text(now + timeout), id)`, new: `redis.call('ZADD', KEYS[1], text(now), id)`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
@@ -512,7 +509,7 @@ var table = []fault{
 	{
 		name: "cache-lease-never-expires",
 		file: "internal/cache/acquire.lua",
-		old:  `'NX', 'PX', ARGV[2])`, new: `'NX')`,
+		old:  `ARGV[1], 'PX', ARGV[2])`, new: `ARGV[1])`,
 		packages: []string{"./internal/cache"},
 	},
 	{
@@ -524,7 +521,7 @@ var table = []fault{
 	{
 		name: "cache-lost-lease-still-stores",
 		file: "internal/cache/finish.lua",
-		old:  `if redis.call('GET', KEYS[1]) ~= ARGV[1] then`, new: `if false then`,
+		old:  `if holder and holder ~= ARGV[1] then`, new: `if false then`,
 		packages: []string{"./internal/cache"},
 	},
 	{
@@ -733,7 +730,7 @@ var table = []fault{
 	{
 		name: "gateway-no-needs-redis-at-once",
 		file: "internal/gateway/relay.go",
-		old:  "\t\tif result.Forget {\n\t\t\tg.", new: "\t\tif false {\n\t\t\tg.",
+		old:  `	if forget && !end.Stands {`, new: `	if false {`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
@@ -751,7 +748,7 @@ var table = []fault{
 	{
 		name: "gateway-trusts-other-clocks",
 		file: "internal/gateway/accounts.go",
-		old:  `return a.seen == nil || !kept.FetchedAt.Equal(a.seen.FetchedAt)`, new: `return true`,
+		old:  `case a.wants.NoCache && (!a.looked || a.seen != nil && kept.FetchedAt.Equal(a.seen.FetchedAt)):`, new: `case false:`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
@@ -763,7 +760,7 @@ var table = []fault{
 	{
 		name: "gateway-slow-redis-not-told",
 		file: "internal/gateway/allowance.go",
-		old:  `			bounded, cancel := context.WithTimeout(ctx, settleTimeout)`, new: `			bounded, cancel := context.WithTimeout(ctx, a.left)`,
+		old:  `		err := within(ctx, settleTimeout, step)`, new: `		err := within(ctx, a.left, step)`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
@@ -905,15 +902,15 @@ var table = []fault{
 	},
 	{
 		name: "gateway-age-by-its-own-clock",
-		file: "internal/gateway/accounts.go",
-		old:  `lease.Now(a.g.Now())`, new: `a.g.Now()`,
+		file: "internal/gateway/relay.go",
+		old:  `		got.value = r.dated(value, lease.At(at))`, new: `		got.value = r.dated(value, g.Now())`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestClockOfAGatewayJumps$",
 	},
 	{
 		name: "gateway-balances-not-shared",
 		file: "internal/gateway/balances.go",
-		old:  `account), r.shared)`, new: `account), r.alone)`,
+		old:  `r.flight(), r.shared)`, new: `r.flight(), r.alone)`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestBalancesAreSharedAcrossGateways$",
 	},
@@ -1016,7 +1013,7 @@ var table = []fault{
 	{
 		name: "gateway-failure-of-before-shared",
 		file: "internal/gateway/relay.go",
-		old:  `result.Untold = !lease.Known()`, new: `result.Untold = false`,
+		old:  `out.Untold = late || !lease.Known()`, new: `out.Untold = late`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestFailureOfBeforeIsNotShared$",
 	},
@@ -1044,11 +1041,157 @@ var table = []fault{
 	{
 		name: "counter-remembers-consents",
 		file: "internal/unattended/unattended.go",
-		old: `	slots, closed := c.keys(call)
-	if left`, new: `	slots, closed := c.keys(call)
-	c.unsaid.keep(slots, time.Hour)
-	if left`,
+		old:  `	if err := c.say(ctx, closed); err != nil {`, new: `	c.unsaid.keep(slots, time.Hour)
+	if err := c.say(ctx, closed); err != nil {`,
 		packages: []string{"./cmd/gateway"},
 		run:      "^TestManyConsents$",
+	},
+	{
+		name: "counter-life-shortened",
+		file: "internal/unattended/take.lua",
+		old:  `if redis.call('PTTL', KEYS[1]) < life then`, new: `if true then`,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestLifeIsNotShortened$",
+	},
+	{
+		name: "counter-closure-told-to-nobody",
+		file: "internal/unattended/unattended.go",
+		old: `		c.tell(closed)
+`, new: ``,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestClosureOutlivesAnOutage$",
+	},
+	{
+		name: "counter-untold-closure-shortened",
+		file: "internal/unattended/amends.go",
+		old:  `until.After(c.until[key])`, new: `true`,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestClosureOutlivesAnOutage$",
+	},
+	{
+		name: "counter-frozen-replica-unseen",
+		file: "internal/unattended/take.lua",
+		old:  `if KEYS[3] then redis.call('SET', KEYS[3], '', 'PX', 1000) end`, new: ``,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestWaitsForReplicas$",
+	},
+	{
+		name: "counter-wait-after-a-refusal",
+		file: "internal/unattended/unattended.go",
+		old: `		left = max(left, state.Wait)
+`, new: ``,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestCloseOfAUsedUpUnit$",
+	},
+	{
+		name: "store-dead-connections",
+		file: "internal/store/store.go",
+		old: `	rdb.AddHook(again{})
+`, new: ``,
+		packages: []string{"./internal/store"},
+		run:      "^TestDeadConnectionsCostNothing$",
+	},
+	{
+		name: "store-one-node-asked",
+		file: "internal/store/health.go",
+		old:  `err = rdb.ForEachMaster(ctx, look)`, new: `err = nil`,
+		packages: []string{"./internal/store"},
+		run:      "^TestHealth$",
+	},
+	{
+		name: "store-replicas-not-looked-for",
+		file: "internal/store/health.go",
+		old:  `n < s.replicas`, new: `n < 0`,
+		packages: []string{"./internal/store"},
+		run:      "^TestHealth$",
+	},
+	{
+		name: "cache-forgets-only-with-memory",
+		file: "internal/cache/forget.lua",
+		old: `local forgotten = redis.call('DEL', KEYS[1])
+`, new: `local forgotten = 0
+`,
+		packages: []string{"./internal/cache"},
+		run:      "^TestForgetsWithoutMemory$",
+	},
+	{
+		name: "cache-foreign-entry-is-an-error",
+		file: "internal/cache/acquire.lua",
+		old:  `local holder = kept[1]`, new: `redis.call('GET', KEYS[3])
+local holder = kept[1]`,
+		packages: []string{"./internal/cache"},
+		run:      "^TestForeignEntries$",
+	},
+	{
+		name: "cache-lost-lease-loses-the-list",
+		file: "internal/cache/finish.lua",
+		old:  `if holder and holder ~= ARGV[1] then`, new: `if holder ~= ARGV[1] then`,
+		packages: []string{"./internal/cache"},
+		run:      "^TestLostLeaseKeepsTheList$",
+	},
+	{
+		name: "gateway-steps-end-with-the-request",
+		file: "internal/gateway/allowance.go",
+		old:  `own, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)`, new: `own, cancel := context.WithTimeout(ctx, min(timeout, RedisAllowance))`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestSlowRedisServesHits$|^TestCountedListIsKept$",
+	},
+	{
+		name: "gateway-no-cache-takes-what-was-kept",
+		file: "internal/gateway/accounts.go",
+		old:  `kept.Age >= a.bank.Accounts.KeepFor, !a.wants`, new: `!a.wants`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestNoCacheIsNeverAnsweredFromTheCache$",
+	},
+	{
+		name: "gateway-takes-what-others-take",
+		file: "internal/gateway/accounts.go",
+		old:  `func(o cache.Outcome) *cache.Entry { return a.content(o.Entry) }`, new: `func(o cache.Outcome) *cache.Entry { return o.Entry }`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestNoCacheIsNeverAnsweredFromTheCache$",
+	},
+	{
+		name: "gateway-pays-twice",
+		file: "internal/gateway/accounts.go",
+		old:  `a.redis = a.redis.least(fetched.redis)`, new: `_ = led`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestSharedCallIsPaidOnce$",
+	},
+	{
+		name: "gateway-gives-a-no-up",
+		file: "internal/gateway/allowance.go",
+		old:  `(vital || try < settleTries)`, new: `try < settleTries`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestDefiniteNoForgetsAtLast$",
+	},
+	{
+		name: "wire-date-by-our-clock",
+		file: "internal/providers/upstream/retryafter.go",
+		old: `			now = theirs
+`, new: `			_ = theirs
+`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestRetryAfterAsDate$",
+	},
+	{
+		name: "model-window-halved",
+		file: "internal/unattended/take.lua",
+		old:  `'(' .. text(now - window)`, new: `'(' .. text(now - window / 2)`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestModel$",
+	},
+	{
+		name: "model-key-expires-early",
+		file: "internal/unattended/take.lua",
+		old:  `(2 * window + timeout) / 1000`, new: `(window / 2) / 1000`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestModel$",
+	},
+	{
+		name: "model-given-back-on-a-timeout",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `if !connected && slot.GiveBack(`, new: `if (!connected || failure.Kind == canonical.ProviderTimeout) && slot.GiveBack(`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestModel$",
 	},
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -410,18 +411,34 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A date is measured by the provider's clock, and by ours only where it does not tell the time.
 func TestRetryAfterAsDate(t *testing.T) {
 	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
-	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Retry-After", now.Add(90*time.Second).Format(http.TimeFormat))
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, "PROVIDER_UNAVAILABLE")
-	})
-	c := upstream.New(upstream.Config{Timeout: timeout, Now: func() time.Time { return now }}).Client(providers.ClientConfig{Refusal: refusal})
-	_, err := c.Read(t.Context(), attended(), post(t, s.URL))
-	var failure *canonical.Error
-	if !errors.As(err, &failure) || failure.RetryAfter != 90*time.Second {
-		t.Errorf("got %+v", failure)
+	for _, tt := range []struct {
+		name string
+		date any // the answer's own
+		ours time.Time
+	}{
+		{"no date", nil, now},
+		{"our clock a day ahead", now.Format(http.TimeFormat), now.Add(24 * time.Hour)},
+		{"our clock a day behind", now.Format(http.TimeFormat), now.Add(-24 * time.Hour)},
+		{"a date that is none", "today", now},
+	} {
+		s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Date"] = nil
+			if tt.date != nil {
+				w.Header().Set("Date", fmt.Sprint(tt.date))
+			}
+			w.Header().Set("Retry-After", now.Add(90*time.Second).Format(http.TimeFormat))
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = io.WriteString(w, "PROVIDER_UNAVAILABLE")
+		})
+		c := upstream.New(upstream.Config{Timeout: timeout, Now: func() time.Time { return tt.ours }}).Client(providers.ClientConfig{Refusal: refusal})
+		_, err := c.Read(t.Context(), attended(), post(t, s.URL))
+		var failure *canonical.Error
+		if !errors.As(err, &failure) || failure.RetryAfter != 90*time.Second {
+			t.Errorf("%s: got %+v", tt.name, failure)
+		}
 	}
 }
 

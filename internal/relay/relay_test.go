@@ -1,0 +1,287 @@
+package relay_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/relay"
+)
+
+// within bounds every wait of these tests.
+const within = 5 * time.Second
+
+// echo is the address of a server that answers each chunk with the same in capitals, and what it received.
+func echo(t *testing.T) (address string, received func() string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var mu sync.Mutex
+	var all strings.Builder
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				buffer := make([]byte, 1<<10)
+				for {
+					n, err := conn.Read(buffer)
+					if err != nil {
+						return
+					}
+					mu.Lock()
+					all.Write(buffer[:n])
+					mu.Unlock()
+					_, _ = io.WriteString(conn, strings.ToUpper(string(buffer[:n])))
+				}
+			}()
+		}
+	}()
+	return l.Addr().String(), func() string { mu.Lock(); defer mu.Unlock(); return all.String() }
+}
+
+func dial(t *testing.T, w *relay.Way) net.Conn {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", w.Addr, within)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// say sends a text and returns the answer.
+func say(conn net.Conn, text string) (string, error) {
+	if _, err := io.WriteString(conn, text); err != nil {
+		return "", err
+	}
+	buffer := make([]byte, 1<<10)
+	n, err := conn.Read(buffer)
+	return string(buffer[:n]), err
+}
+
+func mustSay(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if got, err := say(conn, text); err != nil || got != strings.ToUpper(text) {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+func refused(w *relay.Way) bool {
+	conn, err := net.DialTimeout("tcp", w.Addr, within)
+	if err == nil {
+		conn.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// The process dies after exactly as many chunks as was said, over all its ways, and to the world it is dead for good.
+func TestCrashAfter(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		after    int
+		received string // by both servers together
+	}{
+		{"the first request", 1, "one"},
+		{"the first answer", 2, "one"},
+		{"the request on the other way", 3, "onetwo"},
+		{"the answer on the other way", 4, "onetwo"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			first, receivedFirst := echo(t)
+			second, receivedSecond := echo(t)
+			p := relay.New(t)
+			a, b := p.Way(first), p.Way(second)
+			one, two, idle := dial(t, a), dial(t, b), dial(t, b)
+			mustSay(t, idle, "x")
+			p.CrashAfter(tt.after)
+			for _, ask := range []struct {
+				conn net.Conn
+				text string
+			}{{one, "one"}, {two, "two"}, {one, "three"}} {
+				if _, err := say(ask.conn, ask.text); err != nil && !isReset(err) {
+					t.Errorf("%s: %v", ask.text, err)
+				}
+			}
+			if !p.Crashed() {
+				t.Error("the process lives")
+			}
+			time.Sleep(10 * time.Millisecond) // for what the kernel still brings, and for what it must not
+			if got := receivedFirst() + strings.TrimPrefix(receivedSecond(), "x"); got != tt.received {
+				t.Errorf("the servers received %q, want %q", got, tt.received)
+			}
+			if _, err := idle.Read(make([]byte, 1)); !isReset(err) {
+				t.Errorf("an idle connection: %v", err)
+			}
+			a.Open()
+			if !refused(a) || !refused(b) {
+				t.Error("a dead process takes connections")
+			}
+			if last := p.Last(); last.Way != map[bool]*relay.Way{true: a, false: b}[tt.after <= 2] || last.Back != (tt.after%2 == 0) {
+				t.Errorf("the last step was %+v", last)
+			}
+		})
+	}
+}
+
+// A server of a dead process sees its connections end too.
+func TestServerSeesTheCrash(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := relay.New(t)
+	dial(t, p.Way(l.Addr().String()))
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	time.AfterFunc(10*time.Millisecond, p.Crash)
+	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Read(make([]byte, 1)); !isReset(err) && !errors.Is(err, io.EOF) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAfter(t *testing.T) {
+	address, received := echo(t)
+	p := relay.New(t)
+	w := p.Way(address)
+	conn := dial(t, w)
+	p.After(1, func() { t.Error("taken back, and called") })
+	p.After(1, nil)
+	mustSay(t, conn, "a")
+	held, done := make(chan struct{}), make(chan struct{})
+	p.After(1, func() { close(held); <-done })
+	ended := make(chan error, 1)
+	go func() { _, err := say(conn, "b"); ended <- err }()
+	<-held
+	select {
+	case <-ended:
+		t.Error("the answer passed while something was being done")
+	case <-time.After(30 * time.Millisecond):
+	}
+	close(done)
+	if err := <-ended; err != nil || received() != "ab" {
+		t.Errorf("%v, received %q", err, received())
+	}
+	mustSay(t, conn, "c")
+}
+
+func TestRefuseAndCut(t *testing.T) {
+	address, _ := echo(t)
+	p := relay.New(t)
+	w, other := p.Way(address), p.Way(address)
+	conn, apart := dial(t, w), dial(t, other)
+	mustSay(t, conn, "a")
+	mustSay(t, apart, "a")
+	w.Refuse()
+	w.Refuse()
+	if !refused(w) {
+		t.Error("a connection was made")
+	}
+	mustSay(t, conn, "b")
+	w.Cut()
+	if _, err := say(conn, "c"); !isReset(err) {
+		t.Errorf("after the cut: %v", err)
+	}
+	w.Open()
+	w.Open()
+	mustSay(t, dial(t, w), "d")
+	mustSay(t, apart, "e")
+	if n := w.Accepted(); n != 2 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+func TestDelay(t *testing.T) {
+	const late = 60 * time.Millisecond
+	address, received := echo(t)
+	p := relay.New(t)
+	w := p.Way(address)
+	conn := dial(t, w)
+	w.Delay(late)
+	began := time.Now()
+	mustSay(t, conn, "a")
+	if took := time.Since(began); took < late {
+		t.Errorf("took %v", took)
+	}
+	if _, err := io.WriteString(conn, "lost"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(late / 3)
+	if err := conn.(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	time.Sleep(2 * late)
+	if received() != "a" {
+		t.Errorf("what was under way at the reset arrived: %q", received())
+	}
+	last := dial(t, w)
+	if _, err := io.WriteString(last, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	if err := last.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(last); string(got) != "KEPT" || err != nil {
+		t.Errorf("what was sent before the end: %q, %v", got, err)
+	}
+	w.Delay(0)
+	began = time.Now()
+	mustSay(t, dial(t, w), "b")
+	if took := time.Since(began); took >= late {
+		t.Errorf("took %v", took)
+	}
+}
+
+// A connection to a server that is not there is reset, and a server's end is passed on.
+func TestEnds(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := relay.New(t)
+	w := p.Way(l.Addr().String())
+	conn := dial(t, w)
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Close()
+	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the server's end: %v", err)
+	}
+	l.Close()
+	unserved, err := net.DialTimeout("tcp", w.Addr, within)
+	if err == nil {
+		defer unserved.Close()
+		_, err = unserved.Read(make([]byte, 1))
+	}
+	if !isReset(err) {
+		t.Errorf("no server: %v", err)
+	}
+}
