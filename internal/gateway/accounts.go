@@ -59,7 +59,10 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && kept.Age < a.lifetime():
 		return a.fromCache(kept, NotStale), nil
 	}
-	fetched, failure, led := fly(ctx, a.g, a.bank, a.flight(), a.fetch)
+	allowed := a.redis // the flight may outlive this ask
+	fetched, failure, led := fly(ctx, a.g, a.bank, a.flight(), func(ctx context.Context) (fetched, *canonical.Error) {
+		return a.fetch(ctx, allowed)
+	})
 	a.redis = a.redis.least(fetched.redis) // whoever shares a call has waited for what it spent
 	if failure == nil {
 		return a.fromProvider(fetched, kept, led), nil
@@ -118,10 +121,8 @@ func (a *ask) flight() string {
 	return flightName("accounts", a.client, a.q, more)
 }
 
-// fetch gets the list by the one call that all gateways make for equal asks at once: its own, or another's. It
-// goes on with a copy of the allowance of the ask that leads it, which may be gone before it ends.
-func (a *ask) fetch(ctx context.Context) (fetched, *canonical.Error) {
-	redis := a.redis
+// fetch gets the list by the one call that all gateways make for equal asks at once: its own, or another's.
+func (a *ask) fetch(ctx context.Context, redis allowance) (fetched, *canonical.Error) {
 	got, failure := obtain(ctx, a.g, &redis, relay[cache.Entry]{
 		bank: a.bank, key: keyOf(a.client, a.q), lane: a.lane(),
 		acquire: a.acquire, call: a.call, ended: func() {},

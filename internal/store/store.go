@@ -58,7 +58,7 @@ func (s *Store) Close() {
 
 func client(c config.Redis) redis.UniversalClient {
 	options := &redis.UniversalOptions{
-		Addrs:                 c.Addresses,
+		Addrs:                 slices.Clone(c.Addresses), // a cluster's client appends to it
 		MasterName:            c.MasterName,
 		IsClusterMode:         c.Mode == config.Cluster,
 		Username:              c.Username,
