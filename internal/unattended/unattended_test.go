@@ -596,6 +596,20 @@ func TestOldEntriesGo(t *testing.T) {
 	}
 }
 
+// A consent that is used up every day holds the slots of two windows.
+func TestMemory(t *testing.T) {
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
+	for _, slots := range []int{4, 8} {
+		c, call := counter(rdb, daily(slots, config.UnitConsent)), list()
+		mustTake(t, c, call, slots)
+		bytes, err := rdb.MemoryUsage(t.Context(), store.Prefix("unattended", aspsp, call.Consent)+"slots", 0).Result()
+		if err != nil || bytes < 100 || bytes >= 1024 {
+			t.Errorf("%d slots: %d bytes, %v", slots, bytes, err)
+		}
+		t.Logf("%d slots: %d bytes", slots, bytes)
+	}
+}
+
 func TestFarTimes(t *testing.T) {
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
 	policy := daily(4, config.UnitConsent)
