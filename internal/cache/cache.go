@@ -5,7 +5,9 @@ package cache
 
 import (
 	"context"
+	"crypto/sha1" //nolint:gosec // see acquire
 	_ "embed"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -73,14 +75,15 @@ type Entry struct {
 	Age       time.Duration `json:"-"` // by Redis's clock when it was read
 }
 
-// Get reads the list that is kept, nil if there is none. What cannot be decrypted or read is none.
-func (c *Cache) Get(ctx context.Context, k Key) (*Entry, error) {
+// Get reads the list that is kept, nil if there is none, and the time by Redis's clock. What cannot be decrypted or
+// read is none.
+func (c *Cache) Get(ctx context.Context, k Key) (*Entry, time.Time, error) {
 	name := k.prefix() + "list"
 	now, values, err := c.look(ctx, name)
 	if err != nil {
-		return nil, err
+		return nil, now, err
 	}
-	return c.openEntry(name, values[0], now), nil
+	return c.openEntry(name, values[0], now), now, nil
 }
 
 // look reads values, "" for those that are not there, and the time, in one round trip. All gateways have this one
@@ -114,6 +117,7 @@ type Lease struct {
 	lane   string
 	holder string
 	epoch  string    // in which it was asked for
+	list   string    // what was kept then, as SHA-1: it need only be told from another
 	given  time.Time // by Redis's clock; zero if Redis did not say
 	since  time.Time // the same moment by this process's
 }
@@ -161,6 +165,8 @@ func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Durati
 	if err != nil {
 		return lease, "", errUnreadable
 	}
+	sum := sha1.Sum([]byte(got[3])) //nolint:gosec // as Redis has it, and no secret hangs on it
+	lease.list = hex.EncodeToString(sum[:])
 	lease.Held = got[0] == lease.holder
 	lease.holder, lease.epoch, lease.given = got[0], got[1], time.UnixMicro(micros).UTC()
 	lease.since = time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
@@ -222,7 +228,7 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 		}
 	}
 	was, err := finishScript.Run(ctx, c.rdb, []string{lease, list, left, epoch}, l.holder, l.epoch, entry, r.KeepFor.Milliseconds(),
-		r.Forget, epochFor.Milliseconds(), told, noteFor.Milliseconds()).Int()
+		r.Forget, epochFor.Milliseconds(), told, noteFor.Milliseconds(), l.list).Int()
 	if errors.Is(err, redis.Nil) {
 		return End{}, nil
 	}

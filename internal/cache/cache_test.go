@@ -113,7 +113,7 @@ func put(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
 
 func mustGet(t *testing.T, c *cache.Cache, k cache.Key) *cache.Entry {
 	t.Helper()
-	e, err := c.Get(t.Context(), k)
+	e, _, err := c.Get(t.Context(), k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestUnreadableIsAMiss(t *testing.T) {
 		if err := rdb.Set(t.Context(), name, value, time.Hour).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if e, err := c.Get(t.Context(), k); e != nil || err != nil {
+		if e, _, err := c.Get(t.Context(), k); e != nil || err != nil {
 			t.Errorf("%s: %v, %v, want a miss", label, e, err)
 		}
 	}
@@ -498,6 +498,20 @@ func TestLostLeaseKeepsTheList(t *testing.T) {
 			t.Errorf("forgotten %t: %+v, %v", forgotten, end, err)
 		}
 	}
+	// What others have fetched since is newer.
+	c, k, newer := newCache(t, rdb, newKey(t)), newOwner(), entry()
+	put(t, c, k, entry())
+	lease, _, err := c.AcquireList(t.Context(), k, attended, 50*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(100 * time.Millisecond)
+	newer.FetchedAt = newer.FetchedAt.Add(time.Hour)
+	put(t, c, k, newer)
+	end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour})
+	if err != nil || end.Stands || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
+		t.Errorf("an older list takes the place of a newer one: %+v, %v", end, err)
+	}
 }
 
 // A list that was forgotten while a call was under way is not brought back by it.
@@ -555,7 +569,7 @@ func TestDefiniteNoStopsOtherLanes(t *testing.T) {
 
 func TestRedisGoneIsAnError(t *testing.T) {
 	c, k := newCache(t, open(t, config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:0"}}), newKey(t)), newOwner()
-	if _, err := c.Get(t.Context(), k); err == nil {
+	if _, _, err := c.Get(t.Context(), k); err == nil {
 		t.Error("get: no error")
 	}
 	if _, _, err := c.AcquireList(t.Context(), k, attended, ttl); err == nil {

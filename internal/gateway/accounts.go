@@ -36,8 +36,7 @@ type ask struct {
 	client string
 	q      canonical.Query
 	wants  Wants
-	looked bool         // Redis said what is kept
-	seen   *cache.Entry // what was kept then, however old
+	looked time.Time // when it first looked at what is kept, by Redis's clock; zero if Redis did not say
 	redis  allowance
 }
 
@@ -80,19 +79,24 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 
 // lookup is what is kept and may still be answered, or otherwise if Redis does not say.
 func (a *ask) lookup(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
-	entry, err := spend(ctx, &a.redis, func(ctx context.Context) (*cache.Entry, error) {
-		return a.g.Config.Cache.Get(ctx, keyOf(a.client, a.q))
+	type found struct {
+		entry *cache.Entry
+		now   time.Time
+	}
+	got, err := spend(ctx, &a.redis, func(ctx context.Context) (f found, err error) {
+		f.entry, f.now, err = a.g.Config.Cache.Get(ctx, keyOf(a.client, a.q))
+		return f, err
 	})
 	switch {
 	case err != nil:
-		entry = otherwise
-	case !a.looked:
-		a.looked, a.seen = true, entry
+		got.entry = otherwise
+	case a.looked.IsZero():
+		a.looked = got.now
 	}
-	if entry == nil || entry.Age >= a.bank.Accounts.KeepFor {
+	if got.entry == nil || !a.mayAnswer(got.entry) {
 		return nil
 	}
-	return entry
+	return got.entry
 }
 
 // older is the entry after a time.
@@ -149,16 +153,22 @@ func (a *ask) call(ctx context.Context) (cache.Entry, *canonical.Error) {
 	return entry, failure
 }
 
-// content is a list that is kept, or that another call has brought, if it is what the ask wants; else nil. One that
-// demands a call is content with a list that was not there when it first looked: its call ended since.
+// content is a list that is kept, or that another call has brought, if it is what the ask wants; else nil. Whatever the
+// ask demands, it is content with a list whose call has ended since it first looked.
 func (a *ask) content(kept *cache.Entry) *cache.Entry {
-	switch {
-	case kept == nil, kept.Age >= a.bank.Accounts.KeepFor, !a.wants.NoCache && kept.Age >= a.lifetime():
-		return nil
-	case a.wants.NoCache && (!a.looked || a.seen != nil && kept.FetchedAt.Equal(a.seen.FetchedAt)):
+	if kept == nil || !a.mayAnswer(kept) {
 		return nil
 	}
-	return kept
+	anew := !a.looked.IsZero() && !kept.FetchedAt.Before(a.looked)
+	if anew || !a.wants.NoCache && kept.Age < a.lifetime() {
+		return kept
+	}
+	return nil
+}
+
+// mayAnswer reports whether a list may be answered at all: it is not too old, and the provider has not said no since.
+func (a *ask) mayAnswer(kept *cache.Entry) bool {
+	return kept.Age < a.bank.Accounts.KeepFor && !a.g.forgets.pending(keyOf(a.client, a.q))
 }
 
 // lane is equal for asks that may share a call across gateways, as their flight's name is within one.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"ais-gateway/internal/cache"
@@ -167,7 +168,46 @@ func (g *Gateway) background(do func()) {
 	}()
 }
 
-// forgetSurely forgets a list to which the provider has said a definite no: it must not be answered again.
+// forgetSurely forgets a list to which the provider has said a definite no: it must not be answered again, and is not by
+// this gateway until Redis has been told.
 func (g *Gateway) forgetSurely(ctx context.Context, a *allowance, k cache.Key) {
-	g.settle(ctx, a, true, func(ctx context.Context) error { return g.Config.Cache.Forget(ctx, k) })
+	if !g.forgets.begin(k) {
+		return // somebody is at it
+	}
+	g.settle(ctx, a, true, func(ctx context.Context) error {
+		err := g.Config.Cache.Forget(ctx, k)
+		if err == nil {
+			g.forgets.end(k)
+		}
+		return err
+	})
+}
+
+// forgets are the lists that must go of which Redis has not been told yet.
+type forgets struct {
+	mu   sync.Mutex
+	keys map[cache.Key]bool
+}
+
+func (f *forgets) begin(k cache.Key) (first bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.keys == nil {
+		f.keys = map[cache.Key]bool{}
+	}
+	first = !f.keys[k]
+	f.keys[k] = true
+	return first
+}
+
+func (f *forgets) end(k cache.Key) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.keys, k)
+}
+
+func (f *forgets) pending(k cache.Key) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.keys[k]
 }

@@ -68,6 +68,7 @@ type Gateway struct {
 	drain   sync.Once
 	// settling holds a token for each step that is tried again in the background.
 	settling chan struct{}
+	forgets  forgets
 }
 
 type bank struct {

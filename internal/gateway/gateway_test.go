@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -406,8 +407,18 @@ func TestDefiniteNoForgetsAtLast(t *testing.T) {
 			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != canonical.ConsentInvalid {
 				t.Fatal(err)
 			}
+			before := runtime.NumGoroutine()
+			for range 100 { // however often it is asked for
+				_, _ = g.Accounts(t.Context(), client, q, gateway.Wants{})
+			}
 			time.Sleep(tt.away)
+			if grown := runtime.NumGoroutine() - before; grown > 60 {
+				t.Errorf("%d goroutines more", grown)
+			}
 			tt.mends(redis)
+			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.ConsentInvalid {
+				t.Errorf("as soon as Redis is back: %v", err)
+			}
 			for deadline := time.Now().Add(3 * time.Second); ; time.Sleep(50 * time.Millisecond) {
 				_, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true})
 				if kind(err) == canonical.NotCached {
@@ -705,6 +716,7 @@ func TestEqualRequestsMakeOneCall(t *testing.T) {
 		{"three gateways, unattended", 3, gateway.Wants{}, false},
 		{"three gateways, attended", 3, gateway.Wants{}, true},
 		{"three gateways, no-cache", 3, gateway.Wants{NoCache: true}, false},
+		{"three gateways, max-age=0", 3, gateway.Wants{MaxAge: ptr(time.Duration(0))}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)

@@ -168,7 +168,7 @@ func (g *Gateway) outcome(ctx context.Context, redis *allowance, lease cache.Lea
 			return cache.Outcome{}, false
 		case <-time.After(wait):
 		}
-		look := g.allowance()
+		look := *redis // a copy: a look that succeeds holds nobody up
 		out, err := spend(ctx, &look, func(ctx context.Context) (cache.Outcome, error) { return g.Config.Cache.Outcome(ctx, lease) })
 		if err != nil {
 			redis.broken = true

@@ -22,7 +22,7 @@ func (again) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		err := next(ctx, cmd)
 		for tries := 0; dead(err) && tries < poolSize && ctx.Err() == nil; tries++ {
 			before := err
-			if err = next(ctx, cmd); err != nil && !dead(err) {
+			if err = next(ctx, cmd); err != nil && !dead(err) && !forgotten(err) {
 				cmd.SetErr(before) // the first may have been carried out, whatever became of this one
 				return before
 			}
@@ -36,7 +36,7 @@ func (again) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPi
 		err := next(ctx, cmds)
 		for tries := 0; dead(err) && tries < poolSize && ctx.Err() == nil; tries++ {
 			before := err
-			if err = next(ctx, cmds); err != nil && !dead(err) {
+			if err = next(ctx, cmds); err != nil && !dead(err) && !forgotten(err) {
 				cmds[0].SetErr(before)
 				return before
 			}
@@ -44,6 +44,10 @@ func (again) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPi
 		return err
 	}
 }
+
+// forgotten reports whether Redis does not know the script: whoever sent its name sends it whole. A Redis that was
+// started anew knows none.
+func forgotten(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
 
 // dead reports whether a connection was lost, and not for want of time.
 func dead(err error) bool {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,10 +49,10 @@ func (s *Store) Health(ctx context.Context) Health {
 		h := s.node(ctx, node)
 		mu.Lock()
 		defer mu.Unlock()
-		if worst.State == Usable {
+		if slices.Index(badness, h.State) > slices.Index(badness, worst.State) {
 			worst.State = h.State
 		}
-		if worst.Policy == "" || worst.Policy == NoEviction {
+		if h.Policy != "" && (worst.Policy == "" || worst.Policy == NoEviction) {
 			worst.Policy = h.Policy
 		}
 		return nil
@@ -100,14 +101,20 @@ func field(info, name string) string {
 	return ""
 }
 
+// badness is the order of states, the worst last.
+var badness = []State{Usable, FewReplicas, NoWrites, OutOfMemory, ReadOnly, Unreachable}
+
 // probe sends a command that writes, and finds nothing to change. A node of a cluster takes it for some keys only.
-func probe(ctx context.Context, node *redis.Client) error {
-	for i := 0; ; i++ {
-		err := node.ZAddXX(ctx, Prefix("health", strconv.Itoa(i))+"probe", redis.Z{Member: "-"}).Err()
-		if _, elsewhere := redis.IsMovedError(err); !elsewhere {
+func probe(ctx context.Context, node *redis.Client) (err error) {
+	for i := range 1000 {
+		err = node.ZAddXX(ctx, Prefix("health", strconv.Itoa(i))+"probe", redis.Z{Member: "-"}).Err()
+		_, moved := redis.IsMovedError(err)
+		_, moving := redis.IsAskError(err)
+		if !moved && !moving && !redis.IsTryAgainError(err) {
 			return err
 		}
 	}
+	return err
 }
 
 func stateOf(err error) State {

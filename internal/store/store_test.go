@@ -149,8 +149,9 @@ func TestDeadConnectionsCostNothing(t *testing.T) {
 		t.Fatalf("%d idle connections", n)
 	}
 	server.Restart()
+	script := redis.NewScript("return redis.call('INCR', KEYS[1])")
 	for i := range 100 {
-		if err := s.Counter.Incr(t.Context(), "n").Err(); err != nil {
+		if err := script.Run(t.Context(), s.Counter, []string{"n"}).Err(); err != nil {
 			t.Fatalf("command %d: %v", i, err)
 		}
 	}

@@ -50,14 +50,16 @@ func (c *Counter) undo(s Slot) {
 type closures struct {
 	mu    sync.Mutex
 	until map[string]time.Time
+	told  map[string]bool // those that somebody goes on trying to tell Redis
 }
 
-// keep remembers a closure; one that lasts longer stays.
-func (c *closures) keep(key string, wait time.Duration) {
+// keep remembers a closure; one that lasts longer stays. first is true where nobody tells Redis of the key yet: who
+// hears it does.
+func (c *closures) keep(key string, wait time.Duration) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.until == nil {
-		c.until = map[string]time.Time{}
+		c.until, c.told = map[string]time.Time{}, map[string]bool{}
 	}
 	now := time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
 	// Of those that are over, nobody need ever ask again.
@@ -65,6 +67,20 @@ func (c *closures) keep(key string, wait time.Duration) {
 	if until := now.Add(wait); until.After(c.until[key]) {
 		c.until[key] = until
 	}
+	first = !c.told[key]
+	c.told[key] = true
+	return first
+}
+
+// done says that nobody tells Redis of the key any more, unless there is something to tell again.
+func (c *closures) done(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Until(c.until[key]) > 0 { //nolint:forbidigo // as above
+		return false
+	}
+	delete(c.told, key)
+	return true
 }
 
 // of is until when the key is to be closed yet, and for how long that is; 0 if it is not.
@@ -99,18 +115,10 @@ func (c *Counter) say(ctx context.Context, closed string) error {
 
 // tell goes on trying to tell Redis of a closure until it is over: other gateways must know of it too.
 func (c *Counter) tell(closed string) {
-	select {
-	case c.undoing <- struct{}{}:
-	default:
-		return // it is told before the next step for the unit
-	}
-	go func() {
-		defer func() { <-c.undoing }()
-		for pause := undoPause; ; pause = min(2*pause, tellPause) {
-			time.Sleep(pause)
-			if _, left := c.unsaid.of(closed); left <= 0 || c.say(context.Background(), closed) == nil {
-				return
-			}
+	for pause := undoPause; ; pause = min(2*pause, tellPause) {
+		time.Sleep(pause)
+		if c.say(context.Background(), closed) == nil && c.unsaid.done(closed) {
+			return
 		}
-	}()
+	}
 }

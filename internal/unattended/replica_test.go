@@ -72,6 +72,7 @@ func TestWaitsForReplicas(t *testing.T) {
 	if _, err := c.Close(t.Context(), list(), time.Minute); err != nil {
 		t.Error(err)
 	}
+	time.Sleep(1500 * time.Millisecond) // until it has said that it has all
 	replica.Pause()
 	unavailable("while the replica is connected and frozen")
 	replica.Stop()

@@ -134,10 +134,13 @@ func (s Slot) GiveBack(ctx context.Context) error {
 func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (time.Duration, error) {
 	wait = c.Clamp(call.ASPSP, wait)
 	_, closed := c.keys(call)
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	left, err := c.close(ctx, closed, wait)
 	if err != nil {
-		c.unsaid.keep(closed, wait)
-		c.tell(closed)
+		if c.unsaid.keep(closed, wait) {
+			go c.tell(closed)
+		}
 		return wait, unavailable(err)
 	}
 	if state, err := c.State(ctx, call); err == nil && state.Remaining == 0 {
@@ -185,11 +188,11 @@ func (c *Counter) step(ctx context.Context, call Call, id string, timeout time.D
 		closedUntil = policy.ClosedUntil.UnixMicro()
 	}
 	slots, closed := c.keys(call)
+	ctx, cancel := detached(ctx)
+	defer cancel()
 	if err := c.say(ctx, closed); err != nil {
 		return false, State{}, err
 	}
-	ctx, cancel := detached(ctx)
-	defer cancel()
 	keys := []string{slots, closed}
 	if c.replicas > 0 {
 		keys = append(keys, strings.TrimSuffix(slots, "slots")+"looked")
