@@ -114,10 +114,10 @@ func (c *Counter) say(ctx context.Context, closed string) error {
 }
 
 // tell goes on trying to tell Redis of a closure until it is over: other gateways must know of it too.
-func (c *Counter) tell(closed string) {
+func (c *Counter) tell(ctx context.Context, closed string) {
 	for pause := undoPause; ; pause = min(2*pause, tellPause) {
 		time.Sleep(pause)
-		if c.say(context.Background(), closed) == nil && c.unsaid.done(closed) {
+		if c.say(ctx, closed) == nil && c.unsaid.done(closed) {
 			return
 		}
 	}

@@ -139,7 +139,7 @@ func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (tim
 	left, err := c.close(ctx, closed, wait)
 	if err != nil {
 		if c.unsaid.keep(closed, wait) {
-			go c.tell(closed)
+			go c.tell(context.WithoutCancel(ctx), closed)
 		}
 		return wait, unavailable(err)
 	}

@@ -1050,7 +1050,7 @@ var table = []fault{
 	{
 		name: "counter-closure-told-to-nobody",
 		file: "internal/unattended/unattended.go",
-		old:  `			go c.tell(closed)`, new: `			_ = closed`,
+		old:  `			go c.tell(context.WithoutCancel(ctx), closed)`, new: `			_ = closed`,
 		packages: []string{"./internal/unattended"},
 		run:      "^TestClosureOutlivesAnOutage$",
 	},
