@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -18,27 +16,6 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/sandbox"
 )
-
-// reconfigured is the world's configuration with each old text replaced by the new one after it.
-func reconfigured(t *testing.T, w *sandbox.Sandbox, oldnew ...string) string {
-	t.Helper()
-	text, err := os.ReadFile(w.ConfigFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	changed := string(text)
-	for i := 0; i+1 < len(oldnew); i += 2 {
-		if strings.Count(changed, oldnew[i]) != 1 {
-			t.Fatalf("%q stands there %d times", oldnew[i], strings.Count(changed, oldnew[i]))
-		}
-		changed = strings.Replace(changed, oldnew[i], oldnew[i+1], 1)
-	}
-	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
-}
 
 var rateLimit = regexp.MustCompile(`^"unattended";r=(\d+)(?:;t=(\d+))?$`)
 

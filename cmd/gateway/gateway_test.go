@@ -284,14 +284,7 @@ func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
 
 func TestPrivateAddressesWhereConfigured(t *testing.T) {
 	w := world(t, sandbox.Options{})
-	text, err := os.ReadFile(w.ConfigFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	if err := os.WriteFile(file, append(text, "psu: {allowPrivateIP: true}\n"...), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := configured(t, w, func(text string) string { return text + "psu: {allowPrivateIP: true}\n" })
 	for config, want := range map[string]int{w.ConfigFile: http.StatusBadRequest, file: http.StatusOK} {
 		p := serve(t, config)
 		resp, body := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "10.0.0.1")
@@ -521,16 +514,9 @@ func TestCommandLine(t *testing.T) {
 // With an embedded Redis, nothing of Redis or the cache need be configured.
 func TestEmbeddedNeedsNoKey(t *testing.T) {
 	w := world(t, sandbox.Options{})
-	text, err := os.ReadFile(w.ConfigFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text = regexp.MustCompile(`(?m)^(redis|cache): .*$`).ReplaceAll(text, nil)
-	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	if err := os.WriteFile(file, append(text, "redis: {mode: embedded}\n"...), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := serve(t, file)
+	p := serve(t, configured(t, w, func(text string) string {
+		return regexp.MustCompile(`(?m)^(redis|cache): .*$`).ReplaceAllString(text, "") + "redis: {mode: embedded}\n"
+	}))
 	for _, want := range []string{"ais-gateway; fwd=miss; stored", "ais-gateway; hit; ttl=600"} {
 		resp, body := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
 		if got := resp.Header.Get("Cache-Status"); got != want && got != "ais-gateway; hit; ttl=599" {
@@ -543,15 +529,7 @@ func TestEmbeddedNeedsNoKey(t *testing.T) {
 func TestPortTaken(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	first := serve(t, w.ConfigFile)
-	text, err := os.ReadFile(w.ConfigFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	taken := strings.Replace(string(text), `address: "127.0.0.1:0"`, `address: "`+strings.TrimPrefix(first.api, "http://")+`"`, 1)
-	if err := os.WriteFile(file, []byte(taken), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	file := reconfigured(t, w, `{address: "127.0.0.1:0"`, `{address: "`+strings.TrimPrefix(first.api, "http://")+`"`)
 	p := start(t, nil, "serve", "--config", file)
 	if code := p.ended(); code != 1 || !strings.Contains(p.stderr.String(), "address already in use") {
 		t.Errorf("exit %d\n%s", code, p.stderr.String())

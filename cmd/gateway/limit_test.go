@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -286,16 +284,9 @@ func (l *load) settle(t *testing.T, ledger *aspspsim.Ledger) (calls, over, lost 
 // impatient is a world's configuration with providers that have less time, and so leases that end sooner.
 func impatient(t *testing.T, w *sandbox.Sandbox, timeout time.Duration) string {
 	t.Helper()
-	text, err := os.ReadFile(w.ConfigFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "gateway.yaml")
-	changed := strings.ReplaceAll(string(text), "{baseURL: ", "{timeout: "+timeout.String()+", baseURL: ")
-	if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return configured(t, w, func(text string) string {
+		return strings.ReplaceAll(text, "{baseURL: ", "{timeout: "+timeout.String()+", baseURL: ")
+	})
 }
 
 // kill ends a process as nothing can be prepared for.

@@ -197,6 +197,36 @@ func residentMB(t *testing.T, pid int) int {
 	return 0
 }
 
+// configured is the world's configuration after a change.
+func configured(t *testing.T, w *sandbox.Sandbox, change func(text string) string) string {
+	t.Helper()
+	text, err := os.ReadFile(w.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := change(string(text))
+	if changed == string(text) {
+		t.Fatal("nothing was changed")
+	}
+	file := filepath.Join(t.TempDir(), "gateway.yaml")
+	write(t, file, changed)
+	return file
+}
+
+// reconfigured is the world's configuration with each old text, which stands there once, replaced by the one after it.
+func reconfigured(t *testing.T, w *sandbox.Sandbox, oldnew ...string) string {
+	t.Helper()
+	return configured(t, w, func(text string) string {
+		for i := 0; i+1 < len(oldnew); i += 2 {
+			if n := strings.Count(text, oldnew[i]); n != 1 {
+				t.Fatalf("%q stands there %d times", oldnew[i], n)
+			}
+			text = strings.Replace(text, oldnew[i], oldnew[i+1], 1)
+		}
+		return text
+	})
+}
+
 func write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

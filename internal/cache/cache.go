@@ -117,7 +117,7 @@ type Lease struct {
 	lane   string
 	holder string
 	epoch  string    // in which it was asked for
-	list   string    // what was kept then, as SHA-1: it need only be told from another
+	list   string    // what was kept then, as SHA-1: it need only be told from another; "" where no list was asked for
 	given  time.Time // by Redis's clock; zero if Redis did not say
 	since  time.Time // the same moment by this process's
 }
@@ -165,8 +165,10 @@ func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Durati
 	if err != nil {
 		return lease, "", errUnreadable
 	}
-	sum := sha1.Sum([]byte(got[3])) //nolint:gosec // as Redis has it, and no secret hangs on it
-	lease.list = hex.EncodeToString(sum[:])
+	if len(more) > 0 {
+		sum := sha1.Sum([]byte(got[3])) //nolint:gosec // as Redis has it, and no secret hangs on it
+		lease.list = hex.EncodeToString(sum[:])
+	}
 	lease.Held = got[0] == lease.holder
 	lease.holder, lease.epoch, lease.given = got[0], got[1], time.UnixMicro(micros).UTC()
 	lease.since = time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
@@ -239,7 +241,11 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	p := l.key.prefix()
 	left, list := p+"note:"+l.holder, p+"list"
-	now, values, err := c.look(ctx, left, p+"lease:"+l.lane, list)
+	names := []string{left, p + "lease:" + l.lane}
+	if l.list != "" {
+		names = append(names, list)
+	}
+	now, values, err := c.look(ctx, names...)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -247,7 +253,10 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	var told note
 	// A note that is missing or cannot be read is none.
 	if out.Done = c.open(left, values[0], &told); out.Done {
-		out.Failure, out.Balances, out.Entry = told.Failure, told.Balances, c.openEntry(list, values[2], now)
+		out.Failure, out.Balances = told.Failure, told.Balances
+		if l.list != "" {
+			out.Entry = c.openEntry(list, values[2], now)
+		}
 	}
 	if out.Balances != nil {
 		out.Balances.Age = max(now.Sub(out.Balances.FetchedAt), 0)

@@ -1,8 +1,7 @@
 -- Gives a lease back with its result, unless another has it or the list was forgotten since. KEYS: lease, list,
 -- note, epoch. ARGV: holder, epoch in which the lease was given, the list or "", how long it is kept (ms), whether
 -- what was kept must go, how long that is known (ms), the note or "", how long it stands (ms), SHA-1 of what was kept
--- when the lease was asked for. Answers nil if the result
--- goes nowhere, 0 if the lease had ended before.
+-- when the lease was asked for. Answers nil if the result goes nowhere, 0 if the lease had ended before.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then
   return false

@@ -20,6 +20,7 @@ import (
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/relay"
 	"ais-gateway/internal/unattended"
 )
 
@@ -27,6 +28,18 @@ const (
 	minute = time.Minute
 	fresh  = 10 * minute
 )
+
+// asks are what makes a call, whatever is kept.
+var asks = map[string]func(*gateway.Gateway, canonical.Query) error{
+	"list": func(g *gateway.Gateway, q canonical.Query) error {
+		_, err := g.Accounts(context.Background(), client, q, gateway.Wants{NoCache: true})
+		return err
+	},
+	"balances": func(g *gateway.Gateway, q canonical.Query) error {
+		_, err := g.Balances(context.Background(), client, q, mypossim.GoodAccount)
+		return err
+	},
+}
 
 func TestListIsFetchedThenKept(t *testing.T) {
 	w := newWorld(t)
@@ -249,7 +262,7 @@ func TestSlowRedis(t *testing.T) {
 		t.Run(delay.String(), func(t *testing.T) {
 			w := newWorld(t)
 			w.allowance = gateway.RedisAllowance
-			w.cacheAt = redistest.Slow(t, w.cacheAt, delay)
+			w.cacheAt = relay.Slow(t, w.cacheAt, delay)
 			w.countAt = w.cacheAt
 			g := w.gateway()
 			least := time.Hour
@@ -273,7 +286,7 @@ func TestSlowRedisServesHits(t *testing.T) {
 		w.allowance = gateway.RedisAllowance
 		q := attended(alone())
 		mustList(t, w.gateway(), q, gateway.Wants{})
-		w.cacheAt = redistest.Slow(t, w.cacheAt, time.Duration(ms)*time.Millisecond)
+		w.cacheAt = relay.Slow(t, w.cacheAt, time.Duration(ms)*time.Millisecond)
 		g, hits := w.gateway(), 0
 		for range 10 {
 			if mustList(t, g, q, gateway.Wants{}).Cache.Hit {
@@ -293,7 +306,7 @@ func TestCountedListIsKept(t *testing.T) {
 		w := newWorld(t)
 		w.allowance = gateway.RedisAllowance
 		fast, q := w.gateway(), alone()
-		w.cacheAt = redistest.Slow(t, w.cacheAt, time.Duration(ms)*time.Millisecond)
+		w.cacheAt = relay.Slow(t, w.cacheAt, time.Duration(ms)*time.Millisecond)
 		slow := w.gateway()
 		w.jump(50 * time.Second) // the clock of a gateway says nothing of a list's age
 		mustList(t, slow, q, gateway.Wants{})
@@ -434,16 +447,7 @@ func TestDefiniteNoForgetsAtLast(t *testing.T) {
 
 // A lease that a Redis gives after everybody has given up is given back: the next ones do not wait for its end.
 func TestLateLeaseIsGivenBack(t *testing.T) {
-	for name, ask := range map[string]func(*gateway.Gateway, canonical.Query) error{
-		"list": func(g *gateway.Gateway, q canonical.Query) error {
-			_, err := g.Accounts(context.Background(), client, q, gateway.Wants{NoCache: true})
-			return err
-		},
-		"balances": func(g *gateway.Gateway, q canonical.Query) error {
-			_, err := g.Balances(context.Background(), client, q, mypossim.GoodAccount)
-			return err
-		},
-	} {
+	for name, ask := range asks {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			redis := redistest.Start(t)
@@ -475,7 +479,7 @@ func TestHitIsOneRoundTrip(t *testing.T) {
 	const delay = 150 * time.Millisecond
 	w := newWorld(t)
 	mustList(t, w.gateway(), alone(), gateway.Wants{}) // makes Redis know the scripts
-	w.cacheAt = redistest.Slow(t, w.cacheAt, delay)
+	w.cacheAt = relay.Slow(t, w.cacheAt, delay)
 	w.countAt = w.cacheAt
 	g, q := w.gateway(), alone()
 	mustList(t, g, q, gateway.Wants{})
@@ -513,7 +517,7 @@ func TestSlowRedisIsToldLater(t *testing.T) {
 	w := newWorld(t)
 	w.allowance = gateway.RedisAllowance
 	fast := w.gateway()
-	w.cacheAt = redistest.Slow(t, w.cacheAt, 45*time.Millisecond)
+	w.cacheAt = relay.Slow(t, w.cacheAt, 45*time.Millisecond)
 	g, q := w.gateway(), alone()
 	_, _ = g.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true}) // opens a connection
 	mustList(t, g, q, gateway.Wants{})
@@ -532,16 +536,7 @@ func TestSlowRedisIsToldLater(t *testing.T) {
 
 // A definite no forgets the list, even if Redis is away for a moment just then.
 func TestDefiniteNoForgetsInSpiteOfRedis(t *testing.T) {
-	for name, ask := range map[string]func(*gateway.Gateway, canonical.Query) error{
-		"list": func(g *gateway.Gateway, q canonical.Query) error {
-			_, err := g.Accounts(context.Background(), client, q, gateway.Wants{NoCache: true})
-			return err
-		},
-		"balances": func(g *gateway.Gateway, q canonical.Query) error {
-			_, err := g.Balances(context.Background(), client, q, mypossim.GoodAccount)
-			return err
-		},
-	} {
+	for name, ask := range asks {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			w.allowance = gateway.RedisAllowance

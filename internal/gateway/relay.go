@@ -44,28 +44,30 @@ type asked[T any] struct {
 
 // obtain makes the call, or shares another's.
 func obtain[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T]) (obtained[T], *canonical.Error) {
-	for {
-		asking := begin(ctx, stepTimeout, func(ctx context.Context) (asked[T], error) {
+	for ctx.Err() == nil {
+		asking := begin(ctx, func(ctx context.Context) (asked[T], error) {
 			lease, kept, err := r.acquire(ctx, r.bank.Timeout+leaseMargin)
 			return asked[T]{lease, kept, err}, nil
 		})
 		got, err := await(ctx, redis, asking)
+		mine := &turn[T]{lease: got.lease}
+		if err != nil { // Redis may give the lease when nobody waits for it any more
+			mine = &turn[T]{asking: asking}
+		}
 		switch {
-		case err != nil: // Redis may give the lease when nobody waits for it any more
-			return lead(ctx, g, redis, r, cache.Lease{}, asking)
+		case ctx.Err() != nil:
+			finish(ctx, g, redis, mine, release)
+			continue // which ends here
+		case err != nil:
+			return lead(ctx, g, redis, r, mine)
 		case got.err != nil:
 			redis.broken = true
-			return lead(ctx, g, redis, r, got.lease, nil)
+			return lead(ctx, g, redis, r, mine)
 		case got.kept != nil:
-			if got.lease.Held {
-				g.settle(ctx, redis, false, func(ctx context.Context) error {
-					_, err := g.Config.Cache.Finish(ctx, got.lease, cache.Result{Untold: true})
-					return err
-				})
-			}
+			finish(ctx, g, redis, mine, release)
 			return obtained[T]{value: *got.kept, collapsed: true}, nil
 		case got.lease.Held:
-			return lead(ctx, g, redis, r, got.lease, nil)
+			return lead(ctx, g, redis, r, mine)
 		}
 		outcome, ok := g.outcome(ctx, redis, got.lease)
 		if ok && outcome.Failure != nil {
@@ -76,31 +78,53 @@ func obtain[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T]
 				return obtained[T]{value: *told, collapsed: true}, nil
 			}
 		}
-		if ctx.Err() != nil {
-			return obtained[T]{}, &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no answer in time"}
-		}
 		// The holder died, or what it fetched was forgotten or will not do: the next turn may be ours.
+	}
+	return obtained[T]{}, &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no answer in time"}
+}
+
+// A turn is the lease under which a call is made, which may still be being asked for. It serves one goroutine at a time.
+type turn[T any] struct {
+	lease  cache.Lease
+	asking begun[asked[T]] // nil once the lease is known, or known not to be
+}
+
+// known is the lease as soon as there is word of it.
+func (t *turn[T]) known(ctx context.Context) (cache.Lease, error) {
+	if t.asking == nil {
+		return t.lease, nil
+	}
+	select {
+	case got := <-t.asking:
+		t.lease, t.asking = got.value.lease, nil
+		return t.lease, nil
+	case <-ctx.Done():
+		return cache.Lease{}, ctx.Err()
 	}
 }
 
-// lead makes the call and leaves the result for those who wait under the lease. Of one that is still being asked for,
-// Redis may say while the call is under way, or after it, whether it gave it. Redis being slow, all that goes on when the
-// answer has long been given.
-func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], lease cache.Lease, asking begun[asked[T]]) (obtained[T], *canonical.Error) {
+// now is what is known of the lease by now.
+func (t *turn[T]) now() cache.Lease {
+	select {
+	case got := <-t.asking:
+		t.lease, t.asking = got.value.lease, nil
+	default:
+	}
+	return t.lease
+}
+
+// lead makes the call and leaves the result for those who wait under the lease. Redis may give it while the call is
+// under way, or after it. Redis being slow, all that goes on when the answer has long been given.
+func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], mine *turn[T]) (obtained[T], *canonical.Error) {
 	value, failure := r.call(ctx)
 	at := time.Now() //nolint:forbidigo // the process's own monotonic time: the lease knows Redis's
 	r.ended()
-	select {
-	case got := <-asking:
-		lease, asking = got.value.lease, nil
-	default:
-	}
 	got := obtained[T]{value: r.dated(value, g.Now().UTC())}
-	if lease.Known() {
+	if lease := mine.now(); lease.Known() {
 		got.value = r.dated(value, lease.At(at))
 	}
 	forget := failure != nil && definiteNo(failure.Kind)
-	result := func(lease cache.Lease, late bool) cache.Result {
+	end := finish(ctx, g, redis, mine, func(lease cache.Lease, late bool) cache.Result {
 		out := cache.Result{Failure: failure, Forget: forget}
 		if failure == nil && lease.Known() {
 			out = r.result(r.dated(value, lease.At(at)))
@@ -108,18 +132,6 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 		// Whoever waits when it is tried again, or when nobody knew of the lease, has asked after the call's end.
 		out.Untold = late || !lease.Known()
 		return out
-	}
-	end := g.finish(ctx, redis, result, func(ctx context.Context) (cache.Lease, error) {
-		if asking == nil {
-			return lease, nil
-		}
-		select {
-		case got := <-asking:
-			lease, asking = got.value.lease, nil
-			return lease, nil
-		case <-ctx.Done():
-			return cache.Lease{}, ctx.Err()
-		}
 	})
 	if forget && !end.Stands {
 		g.forgetSurely(ctx, redis, r.key)
@@ -128,25 +140,26 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 	return got, failure
 }
 
-// finish gives a lease back with its result, once it is known, and waits for that within the allowance.
-func (g *Gateway) finish(ctx context.Context, redis *allowance, result func(l cache.Lease, late bool) cache.Result,
-	known func(context.Context) (cache.Lease, error),
-) cache.End {
-	ends := make(chan cache.End, settleTries)
+// release is the result of no call.
+func release(cache.Lease, bool) cache.Result { return cache.Result{Untold: true} }
+
+// finish gives a lease back with its result, once it is known, and waits for that within the allowance. The result is
+// late where it was tried before.
+func finish[T any](ctx context.Context, g *Gateway, redis *allowance, mine *turn[T], result func(l cache.Lease, late bool) cache.Result) cache.End {
+	ends := make(chan cache.End, 1)
 	late := false
 	done := g.settle(ctx, redis, false, func(ctx context.Context) error {
-		lease, err := known(ctx)
+		lease, err := mine.known(ctx)
 		if err != nil {
 			return err
 		}
-		if !lease.Asked() || lease.Known() && !lease.Held { // Redis has given us nothing, and will not
-			ends <- cache.End{}
-			return nil
-		}
-		end, err := g.Config.Cache.Finish(ctx, lease, result(lease, late))
-		late = true
-		if err == nil && !end.Held && !lease.Known() {
-			err = errNotYet
+		var end cache.End
+		if lease.Asked() && (lease.Held || !lease.Known()) { // else Redis has given us nothing, and will not
+			end, err = g.Config.Cache.Finish(ctx, lease, result(lease, late))
+			late = true
+			if err == nil && !end.Held && !lease.Known() {
+				err = errNotYet
+			}
 		}
 		if err == nil {
 			ends <- end

@@ -1,12 +1,13 @@
 // Package relay stands between a process and the servers that it calls, on loopback, so that a test decides what
 // the outside world sees of the process: that it dies between two of its steps, that a connection of its is refused,
 // cut or slow. What passes is passed on unchanged, chunk by chunk. Only tests import it: the model test of
-// internal/gateway, where one Process stands for one gateway.
+// internal/gateway, where one Process stands for one gateway, and those about a slow Redis.
 package relay
 
 import (
 	"net"
 	"sync"
+	"time"
 )
 
 // TB is what a relay needs of a test: testing.TB has it, and so has *rapid.T.
@@ -60,6 +61,13 @@ func (p *Process) Way(target string) *Way {
 	p.mu.Unlock()
 	w.Open()
 	return w
+}
+
+// Slow is the host:port of a way to the server at target on which all that is sent to it arrives late by delay.
+func Slow(t TB, target string, delay time.Duration) string {
+	w := New(t).Way(target)
+	w.Delay(delay)
+	return w.Addr
 }
 
 // Crash ends the process as the world sees it: all of its connections end at once, nothing is passed on any more, in

@@ -2,10 +2,6 @@ package store_test
 
 import (
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -80,19 +76,11 @@ func TestModes(t *testing.T) {
 		}
 	})
 	t.Run("cluster", func(t *testing.T) {
-		server := redistest.Start(t, "--cluster-enabled", "yes")
-		node := redis.NewClient(&redis.Options{Addr: server.Addr})
-		defer node.Close()
-		if err := node.Do(t.Context(), "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err(); err != nil {
-			t.Fatal(err)
-		}
-		for node.ClusterInfo(t.Context()).Val(); !strings.Contains(node.ClusterInfo(t.Context()).Val(), "cluster_state:ok"); {
-			time.Sleep(10 * time.Millisecond)
-		}
-		works(t, config.Redis{Mode: config.Cluster, Addresses: []string{server.Addr}})
+		works(t, config.Redis{Mode: config.Cluster, Addresses: redistest.StartCluster(t).Addrs})
 	})
 	t.Run("sentinel", func(t *testing.T) {
-		works(t, config.Redis{Mode: config.Sentinel, Addresses: []string{sentinel(t, redistest.Start(t).Addr)}, MasterName: "ais"})
+		s := redistest.StartSentinel(t)
+		works(t, config.Redis{Mode: config.Sentinel, Addresses: s.Addrs, MasterName: s.MasterName})
 	})
 }
 
@@ -196,48 +184,6 @@ func TestHealth(t *testing.T) {
 	cluster.Nodes[2].Stop()
 	if h := s.Health(t.Context()); h.State != store.Unreachable {
 		t.Errorf("a node gone: %+v", h)
-	}
-}
-
-// sentinel runs a sentinel that watches over a primary, and returns its address.
-func sentinel(t *testing.T, primary string) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	host, port, err := net.SplitHostPort(primary)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, own, err := net.SplitHostPort(address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "sentinel.conf")
-	text := fmt.Sprintf("bind 127.0.0.1\nport %s\nsentinel monitor ais %s %s 1\n", own, host, port)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("redis-server", file, "--sentinel")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			conn.Close()
-			return address
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the sentinel does not listen")
-		}
 	}
 }
 

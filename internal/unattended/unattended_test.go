@@ -17,6 +17,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/relay"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
@@ -642,7 +643,7 @@ func TestSlotIsOneRoundTrip(t *testing.T) {
 	follow(t, replica, primary)
 	mustTake(t, counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{primary.Addr}}), daily(4, config.UnitConsent)), list(), 1)
 	for _, replicas := range []int{0, 1} {
-		rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Slow(t, primary.Addr, delay)}})
+		rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{relay.Slow(t, primary.Addr, delay)}})
 		c := counter(rdb, daily(4, config.UnitConsent)).AwaitReplicas(replicas)
 		mustTake(t, c, list(), 1) // opens a connection
 		began := time.Now()

@@ -28,6 +28,7 @@ import (
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/relay"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
@@ -569,7 +570,7 @@ func TestClosureOutlivesTheRead(t *testing.T) {
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = io.WriteString(w, "UNATTENDED_LIMIT")
 	})
-	slow, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Slow(t, redistest.Shared(t), 350*time.Millisecond)}})
+	slow, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{relay.Slow(t, redistest.Shared(t), 350*time.Millisecond)}})
 	if err != nil {
 		t.Fatal(err)
 	}
