@@ -27,7 +27,7 @@ const (
 type Breaker struct {
 	inner   *gobreaker.CircuitBreaker[struct{}]
 	openFor time.Duration
-	opened  atomic.Int64 // when it opened, in nanoseconds of Unix time
+	opened  atomic.Pointer[time.Time] // with its monotonic part: a clock that is set says nothing of how long ago that was
 	now     func() time.Time
 }
 
@@ -47,7 +47,8 @@ func New(c config.Breaker, now func() time.Time, changed func(State)) *Breaker {
 		IsExcluded:   func(err error) bool { return verdict(err) == silent },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			if to == gobreaker.StateOpen {
-				b.opened.Store(now().UnixNano())
+				at := now()
+				b.opened.Store(&at)
 			}
 			changed(named(to))
 		},
@@ -60,8 +61,7 @@ func (b *Breaker) Do(call func() error) error {
 	_, err := b.inner.Execute(func() (struct{}, error) { return struct{}{}, call() })
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
 		refusal := canonical.Fail(canonical.ProviderUnavailable, "the ASPSP has been failing and is given time to recover")
-		opened := time.Unix(0, b.opened.Load())
-		refusal.RetryAfter = max(opened.Add(b.openFor).Sub(b.now()), time.Second)
+		refusal.RetryAfter = max(min(b.openFor-b.now().Sub(*b.opened.Load()), b.openFor), time.Second)
 		return refusal
 	}
 	return err

@@ -187,3 +187,17 @@ func TestWhatCounts(t *testing.T) {
 		}
 	})
 }
+
+// A clock that is set back a day says nothing of when the next trial is.
+func TestClockIsSetBack(t *testing.T) {
+	now := time.Now().Round(0)
+	b := breaker.New(settings, func() time.Time { return now }, func(breaker.State) {})
+	for range 3 {
+		_ = b.Do(failing(canonical.ProviderTimeout))
+	}
+	now = now.Add(-24 * time.Hour)
+	var refusal *canonical.Error
+	if err := b.Do(fine); !errors.As(err, &refusal) || refusal.RetryAfter > settings.OpenFor {
+		t.Errorf("%v, retry after %v", err, refusal.RetryAfter)
+	}
+}

@@ -5,11 +5,10 @@ package cache
 
 import (
 	"context"
-	"crypto/sha1" //nolint:gosec // see acquire
 	_ "embed"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -117,7 +116,7 @@ type Lease struct {
 	lane   string
 	holder string
 	epoch  string    // in which it was asked for
-	list   string    // what was kept then, as SHA-1: it need only be told from another; "" where no list was asked for
+	lists  bool      // a list was asked for
 	given  time.Time // by Redis's clock; zero if Redis did not say
 	since  time.Time // the same moment by this process's
 }
@@ -152,7 +151,7 @@ func (c *Cache) AcquireList(ctx context.Context, k Key, lane string, ttl time.Du
 
 func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Duration, more ...string) (Lease, string, error) {
 	p := k.prefix()
-	lease := Lease{key: k, lane: lane, holder: uuid.NewString()}
+	lease := Lease{key: k, lane: lane, holder: uuid.NewString(), lists: len(more) > 0}
 	keys := append([]string{p + "lease:" + lane, p + "epoch"}, more...)
 	got, err := acquireScript.Run(ctx, c.rdb, keys, lease.holder, ttl.Milliseconds()).StringSlice()
 	switch {
@@ -164,10 +163,6 @@ func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Durati
 	micros, err := strconv.ParseInt(got[2], 10, 64)
 	if err != nil {
 		return lease, "", errUnreadable
-	}
-	if len(more) > 0 {
-		sum := sha1.Sum([]byte(got[3])) //nolint:gosec // as Redis has it, and no secret hangs on it
-		lease.list = hex.EncodeToString(sum[:])
 	}
 	lease.Held = got[0] == lease.holder
 	lease.holder, lease.epoch, lease.given = got[0], got[1], time.UnixMicro(micros).UTC()
@@ -197,6 +192,7 @@ type Result struct {
 	KeepFor  time.Duration    // how long the entry is kept
 	Balances *Balances        // that were fetched
 	Failure  *canonical.Error // nil if the call went well
+	Began    time.Time        // when the call began, by Redis's clock; zero if not before the lease was given
 	Forget   bool             // after a failure: what was kept must go
 	Untold   bool             // those who wait are not told: the lease is given back too late, and they take their turn
 }
@@ -210,7 +206,7 @@ type note struct {
 // An End is what became of a lease that was given back.
 type End struct {
 	Held   bool // it was there: those who wait were told, unless the result is Untold
-	Stands bool // the result is what is kept now; not if another has the lease, or if the list was forgotten since
+	Stands bool // the result is what is kept now; not if another has the lease, if the list was forgotten since, or if a newer is kept
 }
 
 // Finish gives a lease back and leaves the result for those who wait.
@@ -223,18 +219,23 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 		if entry, err = c.seal.seal(list, marshal(r.Entry)); err != nil {
 			return End{}, err
 		}
+		entry = append([]byte(dated(r.Entry)), entry...)
 	}
 	if !r.Untold {
 		if told, err = c.seal.seal(left, marshal(note{r.Failure, r.Balances})); err != nil {
 			return End{}, err
 		}
 	}
+	began := l.given
+	if !r.Began.IsZero() && r.Began.Before(began) {
+		began = r.Began
+	}
 	was, err := finishScript.Run(ctx, c.rdb, []string{lease, list, left, epoch}, l.holder, l.epoch, entry, r.KeepFor.Milliseconds(),
-		r.Forget, epochFor.Milliseconds(), told, noteFor.Milliseconds(), l.list).Int()
+		r.Forget, epochFor.Milliseconds(), told, noteFor.Milliseconds(), began.UnixMicro()).Int()
 	if errors.Is(err, redis.Nil) {
 		return End{}, nil
 	}
-	return End{Held: err == nil && was == 1, Stands: err == nil}, err
+	return End{Held: was&1 != 0, Stands: was&2 != 0}, err
 }
 
 // Outcome looks at what became of the call whose lease another holds.
@@ -242,7 +243,7 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	p := l.key.prefix()
 	left, list := p+"note:"+l.holder, p+"list"
 	names := []string{left, p + "lease:" + l.lane}
-	if l.list != "" {
+	if l.lists {
 		names = append(names, list)
 	}
 	now, values, err := c.look(ctx, names...)
@@ -254,7 +255,7 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	// A note that is missing or cannot be read is none.
 	if out.Done = c.open(left, values[0], &told); out.Done {
 		out.Failure, out.Balances = told.Failure, told.Balances
-		if l.list != "" {
+		if l.lists {
 			out.Entry = c.openEntry(list, values[2], now)
 		}
 	}
@@ -270,11 +271,18 @@ func (c *Cache) open(name, value string, into any) bool {
 	return ok && json.Unmarshal(text, into) == nil
 }
 
+// dateSize is how long a date is.
+const dateSize = 16
+
+// dated is the time of a list in µs, in digits: a script that may not know what the list says can tell which is newer.
+func dated(e *Entry) string { return fmt.Sprintf("%0*d", dateSize, e.FetchedAt.UnixMicro()) }
+
 // openEntry is a list and its age, nil where it cannot be read, and where it says that it is from the future: nobody
 // knows how old such a list is.
 func (c *Cache) openEntry(name, value string, now time.Time) *Entry {
 	var e Entry
-	if !c.open(name, value, &e) || e.FetchedAt.IsZero() || e.FetchedAt.Sub(now) > aheadAtMost {
+	date, sealed := value[:min(len(value), dateSize)], value[min(len(value), dateSize):]
+	if !c.open(name, sealed, &e) || date != dated(&e) || e.FetchedAt.IsZero() || e.FetchedAt.Sub(now) > aheadAtMost {
 		return nil
 	}
 	e.Age = max(now.Sub(e.FetchedAt), 0)

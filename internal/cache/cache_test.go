@@ -308,7 +308,7 @@ func TestNoncesDiffer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if nonce := value[5:17]; seen[nonce] {
+		if nonce := value[16+5 : 16+17]; seen[nonce] {
 			t.Fatal("a nonce came twice")
 		} else {
 			seen[nonce] = true
@@ -591,5 +591,24 @@ func TestKeysAreChecked(t *testing.T) {
 		if _, err := cache.New(nil, keys); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+// Of two lists that calls of different lanes have brought, the newer is kept, whichever is finished last.
+func TestNewerListStays(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k, older, newer := newCache(t, rdb, newKey(t)), newOwner(), entry(), entry()
+			newer.FetchedAt = newer.FetchedAt.Add(time.Millisecond)
+			late, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, c, k, newer)
+			end, err := c.Finish(t.Context(), late, cache.Result{Entry: older, KeepFor: time.Hour})
+			if err != nil || !end.Held || end.Stands || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
+				t.Errorf("%+v, %v, kept of %v", end, err, mustGet(t, c, k).FetchedAt)
+			}
+		})
 	}
 }

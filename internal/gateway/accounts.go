@@ -21,7 +21,7 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 	g.Observer.Cache(ctx, b.ID, a.result(list))
 	switch {
 	case q.Attended():
-	case failure == nil && list.Cache.Hit && !list.Freshness.Stale:
+	case failure == nil && !a.flew:
 		list.Limit = <-beside
 	default:
 		list.Limit = g.limit(ctx, allowance{left: a.redis.left}, q, "", failure)
@@ -38,6 +38,7 @@ type ask struct {
 	wants  Wants
 	looked time.Time // when it first looked at what is kept, by Redis's clock; zero if Redis did not say
 	redis  allowance
+	flew   bool // a call was made for it, or shared
 }
 
 // limitBeside reads where the unit stands while the cache is looked at, so that a hit costs one round trip.
@@ -58,6 +59,7 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && kept.Age < a.lifetime():
 		return a.fromCache(kept, NotStale), nil
 	}
+	a.flew = true
 	allowed := a.redis // the flight may outlive this ask
 	fetched, failure, led := fly(ctx, a.g, a.bank, a.flight(), func(ctx context.Context) (fetched, *canonical.Error) {
 		return a.fetch(ctx, allowed)
@@ -128,7 +130,7 @@ func (a *ask) flight() string {
 // fetch gets the list by the one call that all gateways make for equal asks at once: its own, or another's.
 func (a *ask) fetch(ctx context.Context, redis allowance) (fetched, *canonical.Error) {
 	got, failure := obtain(ctx, a.g, &redis, relay[cache.Entry]{
-		bank: a.bank, key: keyOf(a.client, a.q), lane: a.lane(),
+		bank: a.bank, key: keyOf(a.client, a.q), lane: a.lane(), counted: !a.q.Attended(),
 		acquire: a.acquire, call: a.call, ended: func() {},
 		result: func(e cache.Entry) cache.Result { return cache.Result{Entry: &e, KeepFor: a.bank.Accounts.KeepFor} },
 		dated:  func(e cache.Entry, at time.Time) cache.Entry { e.FetchedAt = at; return e },

@@ -9,6 +9,9 @@ import (
 const (
 	// RedisAllowance is what Redis may cost one request where the answer can be had without it.
 	RedisAllowance = 100 * time.Millisecond
+	// sharePatience is what Redis may cost an unattended request at each step of finding out whether another gateway makes
+	// its call: without Redis it could not be made anyway.
+	sharePatience = 500 * time.Millisecond
 	// forgetTimeout is what Redis may cost where it is what the request is about.
 	forgetTimeout = 2 * time.Second
 	// stepTimeout is how long a step may go on of which a request may have stopped waiting for the end.

@@ -56,7 +56,7 @@ func (r *reading) alone(ctx context.Context) (BalanceSheet, *canonical.Error) {
 func (r *reading) shared(ctx context.Context) (BalanceSheet, *canonical.Error) {
 	redis := r.g.allowance()
 	got, failure := obtain(ctx, r.g, &redis, relay[cache.Balances]{
-		bank: r.bank, key: keyOf(r.client, r.q), lane: r.lane(),
+		bank: r.bank, key: keyOf(r.client, r.q), lane: r.lane(), counted: true,
 		acquire: r.acquire, call: r.call,
 		ended:  func() { r.g.flights.Forget(r.flight()) }, // whoever asks from now on wants balances of now
 		result: func(read cache.Balances) cache.Result { return cache.Result{Balances: &read} },

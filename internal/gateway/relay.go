@@ -15,6 +15,9 @@ type relay[T any] struct {
 	bank *bank
 	key  cache.Key
 	lane string // equal for those who may share the call
+	// counted says that the call takes a slot, so that it needs Redis anyway: it waits for Redis longer than others do,
+	// rather than spend a slot on what another gateway is fetching.
+	counted bool
 	// acquire asks for the lease, and in the same step reads what will do without a call; nil for nothing.
 	acquire func(ctx context.Context, ttl time.Duration) (cache.Lease, *T, error)
 	call    func(ctx context.Context) (T, *canonical.Error)
@@ -49,7 +52,7 @@ func obtain[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T]
 			lease, kept, err := r.acquire(ctx, r.bank.Timeout+leaseMargin)
 			return asked[T]{lease, kept, err}, nil
 		})
-		got, err := await(ctx, redis, asking)
+		got, err := await(ctx, r.allowed(redis), asking)
 		mine := &turn[T]{lease: got.lease}
 		if err != nil { // Redis may give the lease when nobody waits for it any more
 			mine = &turn[T]{asking: asking}
@@ -69,7 +72,7 @@ func obtain[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T]
 		case got.lease.Held:
 			return lead(ctx, g, redis, r, mine)
 		}
-		outcome, ok := g.outcome(ctx, redis, got.lease)
+		outcome, ok := r.outcome(ctx, g, redis, got.lease)
 		if ok && outcome.Failure != nil {
 			return obtained[T]{}, outcome.Failure
 		}
@@ -116,8 +119,9 @@ func (t *turn[T]) now() cache.Lease {
 // lead makes the call and leaves the result for those who wait under the lease. Redis may give it while the call is
 // under way, or after it. Redis being slow, all that goes on when the answer has long been given.
 func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], mine *turn[T]) (obtained[T], *canonical.Error) {
+	began := time.Now() //nolint:forbidigo // the process's own monotonic time: the lease knows Redis's
 	value, failure := r.call(ctx)
-	at := time.Now() //nolint:forbidigo // the process's own monotonic time: the lease knows Redis's
+	at := time.Now() //nolint:forbidigo // as above
 	r.ended()
 	got := obtained[T]{value: r.dated(value, g.Now().UTC())}
 	if lease := mine.now(); lease.Known() {
@@ -128,6 +132,7 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 		out := cache.Result{Failure: failure, Forget: forget}
 		if failure == nil && lease.Known() {
 			out = r.result(r.dated(value, lease.At(at)))
+			out.Began = lease.At(began)
 		}
 		// Whoever waits when it is tried again, or when nobody knew of the lease, has asked after the call's end.
 		out.Untold = late || !lease.Known()
@@ -148,7 +153,7 @@ func release(cache.Lease, bool) cache.Result { return cache.Result{Untold: true}
 func finish[T any](ctx context.Context, g *Gateway, redis *allowance, mine *turn[T], result func(l cache.Lease, late bool) cache.Result) cache.End {
 	ends := make(chan cache.End, 1)
 	late := false
-	done := g.settle(ctx, redis, false, func(ctx context.Context) error {
+	done := g.settle(ctx, redis, func(ctx context.Context) error {
 		lease, err := mine.known(ctx)
 		if err != nil {
 			return err
@@ -172,23 +177,35 @@ func finish[T any](ctx context.Context, g *Gateway, redis *allowance, mine *turn
 	return <-ends
 }
 
+// allowed is how long Redis may hold up a step of the sharing.
+func (r relay[T]) allowed(redis *allowance) *allowance {
+	if r.counted {
+		return &allowance{left: sharePatience}
+	}
+	return redis
+}
+
 // outcome waits for the end of another gateway's call. ok is false if there is no outcome to be had from it. Looking
-// for it costs nothing of the allowance; but a look that fails ends it.
-func (g *Gateway) outcome(ctx context.Context, redis *allowance, lease cache.Lease) (out cache.Outcome, ok bool) {
+// for it costs nothing of the allowance; but a look that fails ends it, for a counted call only once Redis has been silent for
+// longer than it may.
+func (r relay[T]) outcome(ctx context.Context, g *Gateway, redis *allowance, lease cache.Lease) (out cache.Outcome, ok bool) {
+	heard := time.Now() //nolint:forbidigo // what is measured is how long a real wait took
 	for wait := pollFirst; ; wait = min(2*wait, pollLast) {
 		select {
 		case <-ctx.Done():
 			return cache.Outcome{}, false
 		case <-time.After(wait):
 		}
-		look := *redis // a copy: a look that succeeds holds nobody up
+		look := *r.allowed(redis) // a copy: a look that succeeds holds nobody up
 		out, err := spend(ctx, &look, func(ctx context.Context) (cache.Outcome, error) { return g.Config.Cache.Outcome(ctx, lease) })
-		if err != nil {
+		switch {
+		case err == nil && !out.Held:
+			return out, out.Done
+		case err == nil:
+			heard = time.Now() //nolint:forbidigo // as above
+		case !r.counted || time.Since(heard) > sharePatience: //nolint:forbidigo // as above
 			redis.broken = true
 			return cache.Outcome{}, false
-		}
-		if !out.Held {
-			return out, out.Done
 		}
 	}
 }

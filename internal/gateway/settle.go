@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -16,49 +17,39 @@ const (
 	settleTimeout = 2 * time.Second
 	settleTries   = 8
 	settlePause   = 100 * time.Millisecond
-	// vitalPause is the longest pause where it is tried for ever.
-	vitalPause = time.Second
-	// maxSettling is how many steps are tried again at once in the background, the vital ones apart.
+	// maxSettling is how many steps are tried again at once in the background.
 	maxSettling = 1024
+	// forgetPause is how long Redis is left alone between two tries to tell it of lists that must go.
+	forgetPause = time.Second
+	// maxForgets is of how many such lists a gateway knows at once: some 5 MB.
+	maxForgets = 16_384
 )
 
 // settle makes a step that must come to its end, and waits for it within what is left. done says whether it ended
-// well by then; if not, it goes on by itself, and is tried again where it fails: some 13 s long, or if it is vital until it
-// ends well. Once the gateway is drained, the next try is the last.
-func (g *Gateway) settle(ctx context.Context, a *allowance, vital bool, step func(context.Context) error) (done bool) {
+// well by then; if not, it goes on by itself, and is tried again where it fails, some 13 s long. Once the gateway is
+// drained, the next try is the last.
+func (g *Gateway) settle(ctx context.Context, a *allowance, step func(context.Context) error) (done bool) {
 	first := make(begun[struct{}], 1)
 	ctx = context.WithoutCancel(ctx)
 	g.background(func() {
 		err := within(ctx, settleTimeout, step)
 		first <- ended[struct{}]{err: err}
-		if err == nil || !g.mayRetry(vital) {
+		if err == nil || !g.mayRetry() {
 			return
 		}
-		if !vital {
-			defer func() { <-g.settling }()
-		}
+		defer func() { <-g.settling }()
 		last := false
-		for try := 1; err != nil && !last && (vital || try < settleTries); try++ {
-			wait := settlePause << min(try-1, settleTries)
-			if vital {
-				wait = min(wait, vitalPause)
-			}
-			last = g.pause(wait)
+		for try := 1; err != nil && !last && try < settleTries; try++ {
+			last = g.pause(settlePause << (try - 1))
 			err = within(ctx, settleTimeout, step)
-		}
-		if err != nil && vital {
-			g.Logger.WarnContext(ctx, "a list that must go may still be kept")
 		}
 	})
 	_, err := await(ctx, a, first)
 	return err == nil
 }
 
-// mayRetry says whether one more step may be tried again in the background: of those that are not vital, not too many.
-func (g *Gateway) mayRetry(vital bool) bool {
-	if vital {
-		return true
-	}
+// mayRetry says whether one more step may be tried again in the background: not too many at once.
+func (g *Gateway) mayRetry() bool {
 	select {
 	case g.settling <- struct{}{}:
 		return true
@@ -93,45 +84,122 @@ func (g *Gateway) background(do func()) {
 }
 
 // forgetSurely forgets a list to which the provider has said a definite no: it must not be answered again, and is not by
-// this gateway until Redis has been told.
+// this gateway until Redis has been told. It is told at once, and if that fails time and again until it is.
 func (g *Gateway) forgetSurely(ctx context.Context, a *allowance, k cache.Key) {
-	if !g.forgets.begin(k) {
-		return // somebody is at it
+	no, full := g.forgets.begin(k)
+	if full {
+		g.Logger.WarnContext(ctx, tooMany)
 	}
-	g.settle(ctx, a, true, func(ctx context.Context) error {
-		err := g.Config.Cache.Forget(ctx, k)
-		if err == nil {
-			g.forgets.end(k)
+	first := make(begun[struct{}], 1)
+	ctx = context.WithoutCancel(ctx)
+	g.background(func() {
+		err := g.tell(ctx, k, no)
+		first <- ended[struct{}]{err: err}
+		if err != nil && g.forgets.hire() {
+			g.tellAll(ctx)
 		}
-		return err
 	})
+	_, _ = await(ctx, a, first)
 }
 
-// forgets are the lists that must go of which Redis has not been told yet.
+// What is logged where a definite no may not have its effect.
+const (
+	tooMany = "too many lists must go at once: some may still be kept"
+	untold  = "a list that must go may still be kept"
+)
+
+// tell tells Redis of one no.
+func (g *Gateway) tell(ctx context.Context, k cache.Key, no int) error {
+	err := within(ctx, settleTimeout, func(ctx context.Context) error { return g.Config.Cache.Forget(ctx, k) })
+	if err == nil {
+		g.forgets.end(k, no)
+	}
+	return err
+}
+
+// tellAll tells Redis of all that it has not been told of, until nothing is left or the gateway is drained. While Redis
+// is away, one no is tried each second for all.
+func (g *Gateway) tellAll(ctx context.Context) {
+	for {
+		last := g.pause(forgetPause)
+		for k, no := range g.forgets.all() {
+			if g.tell(ctx, k, no) != nil {
+				break
+			}
+		}
+		if g.forgets.leave(last) {
+			return
+		}
+		if last {
+			g.Logger.WarnContext(ctx, untold)
+			return
+		}
+	}
+}
+
+// forgets are the lists that must go of which Redis has not been told yet, each with its last no: what was told of an
+// earlier one says nothing of a list that was kept since.
 type forgets struct {
-	mu   sync.Mutex
-	keys map[cache.Key]bool
+	mu    sync.Mutex
+	keys  map[cache.Key]int
+	last  int
+	hired bool // somebody tells Redis
+	full  bool // there were too many
 }
 
-func (f *forgets) begin(k cache.Key) (first bool) {
+// begin notes a no, unless there are too many already; full says so once.
+func (f *forgets) begin(k cache.Key) (no int, full bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.keys == nil {
-		f.keys = map[cache.Key]bool{}
+		f.keys = map[cache.Key]int{}
 	}
-	first = !f.keys[k]
-	f.keys[k] = true
-	return first
+	f.last++
+	if _, known := f.keys[k]; known || len(f.keys) < maxForgets {
+		f.keys[k] = f.last
+		return f.last, false
+	}
+	full = !f.full
+	f.full = true
+	return f.last, full
 }
 
-func (f *forgets) end(k cache.Key) {
+func (f *forgets) end(k cache.Key, no int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.keys, k)
+	if f.keys[k] == no {
+		delete(f.keys, k)
+	}
 }
 
 func (f *forgets) pending(k cache.Key) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.keys[k]
+	_, pending := f.keys[k]
+	return pending
+}
+
+func (f *forgets) all() map[cache.Key]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.keys)
+}
+
+// hire reports whether the one who asks is to tell Redis: there is one at a time.
+func (f *forgets) hire() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	hired := !f.hired && len(f.keys) > 0
+	f.hired = f.hired || hired
+	return hired
+}
+
+// leave reports whether nothing is left to tell, and ends the service then, or if it must end.
+func (f *forgets) leave(must bool) (empty bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	empty = len(f.keys) == 0
+	f.hired = !empty && !must
+	f.full = f.full && !empty
+	return empty
 }

@@ -1,0 +1,147 @@
+package gateway_test
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/relay"
+)
+
+// A list that was erased, or to which the provider has said no, while its call was under way is not brought back by a
+// lease that Redis gave later than that.
+func TestLateLeaseBringsNothingBack(t *testing.T) {
+	for _, how := range []string{"erasure", "definite no"} {
+		t.Run(how, func(t *testing.T) {
+			w := newWorld(t)
+			w.allowance = gateway.RedisAllowance
+			fast, q := w.gateway(), alone()
+			w.cacheAt = relay.Slow(t, w.cacheAt, 150*time.Millisecond)
+			slow := w.gateway()
+			_, _ = slow.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true}) // opens a connection
+			time.Sleep(500 * time.Millisecond)
+			called, answer := make(chan struct{}), make(chan struct{})
+			w.front.with(func(rw http.ResponseWriter, r *http.Request) { close(called); <-answer; w.front.sim.ServeHTTP(rw, r) })
+			var asked sync.WaitGroup
+			asked.Go(func() { mustList(t, slow, attended(q), gateway.Wants{}) }) // does not wait for the lease
+			<-called
+			if how == "erasure" {
+				if err := fast.Forget(t.Context(), client, q); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				w.front.with(status(http.StatusUnauthorized))
+				if _, err := fast.Balances(t.Context(), client, attended(q), mypossim.GoodAccount); kind(err) != canonical.ConsentInvalid {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(300 * time.Millisecond) // until the lease is given
+			close(answer)
+			asked.Wait()
+			_ = slow.Drain(context.Background())
+			if _, err := fast.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+				t.Errorf("the list is back: %v", err)
+			}
+		})
+	}
+}
+
+// While Redis pauses for a moment, gateways that wait for another's counted call go on waiting.
+func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
+	w := newWorld(t)
+	w.allowance = gateway.RedisAllowance
+	redis := redistest.Start(t)
+	w.cacheAt, w.countAt = redis.Addr, redis.Addr
+	gateways, q := []*gateway.Gateway{w.gateway(), w.gateway(), w.gateway()}, alone()
+	for _, g := range gateways { // open connections
+		_, _ = g.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true})
+		_, _ = g.UnattendedAccess(t.Context(), q, "")
+	}
+	w.front.slowly(700 * time.Millisecond)
+	var asked sync.WaitGroup
+	for _, g := range gateways {
+		asked.Go(func() { _, _ = g.Accounts(context.Background(), client, q, gateway.Wants{}) })
+	}
+	time.Sleep(200 * time.Millisecond)
+	redis.Pause()
+	time.Sleep(200 * time.Millisecond)
+	redis.Resume()
+	asked.Wait()
+	if n := len(w.ledger.Calls()); n != 1 {
+		t.Errorf("%d counted calls for one list", n)
+	}
+}
+
+// What is told of the limit counts the call that failed, although a fresh list could be answered after it.
+func TestLimitAfterAFailedCall(t *testing.T) {
+	w := newWorld(t)
+	g, q := w.gateway(), alone()
+	var calls atomic.Int32
+	called, kept := make(chan struct{}), make(chan struct{})
+	w.front.with(func(rw http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) == 1 {
+			close(called)
+			<-kept
+			rw.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		w.front.sim.ServeHTTP(rw, r)
+	})
+	go func() {
+		<-called
+		mustList(t, g, attended(q), gateway.Wants{})
+		close(kept)
+	}()
+	list := mustList(t, g, q, gateway.Wants{})
+	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || left(list.Limit) != s.Remaining || !list.Cache.Hit {
+		t.Errorf("told %d of %+v, %v", left(list.Limit), s, err)
+	}
+}
+
+// However many lists must go while Redis is away, one goroutine waits to tell it; and in the end it is told of all.
+func TestManyNosWhileRedisIsAway(t *testing.T) {
+	const nos = 200
+	w := newWorld(t)
+	w.allowance = gateway.RedisAllowance
+	redis := redistest.Start(t)
+	w.cacheAt = redis.Addr
+	g, q := w.gateway(), attended(alone())
+	mustList(t, g, q, gateway.Wants{})
+	before := runtime.NumGoroutine()
+	redis.Stop()
+	w.front.with(status(http.StatusUnauthorized))
+	for i := range nos {
+		other := q
+		if i > 0 {
+			other = attended(alone())
+		}
+		if _, err := g.Balances(t.Context(), client, other, mypossim.GoodAccount); kind(err) != canonical.ConsentInvalid {
+			t.Fatal(strconv.Itoa(i), err)
+		}
+	}
+	soon(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() < before+nos/4 })
+	redis.Restart()
+	rdb := w.open(redis.Addr).Cache
+	soon(t, "all is told", func() bool { return len(rdb.Keys(t.Context(), "*epoch").Val()) == nos })
+	if err := g.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func soon(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain waited until %s", what)
+		}
+	}
+}
