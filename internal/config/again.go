@@ -47,7 +47,7 @@ func Files(part any) []File { return files(reflect.ValueOf(part)) }
 
 func files(v reflect.Value) []File {
 	var all []File
-	switch v.Kind() { //nolint:exhaustive // nothing else holds anything
+	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
 			all = files(v.Elem())
