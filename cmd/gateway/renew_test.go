@@ -346,7 +346,7 @@ func demanding(t *testing.T, ca *authority) *tlsBank {
 	b.Config.ConnState = func(conn net.Conn, state http.ConnState) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		switch state { //nolint:exhaustive // the others are between these
+		switch state {
 		case http.StateNew:
 			b.open[conn] = ""
 		case http.StateClosed:
