@@ -40,7 +40,7 @@ type readiness struct {
 // a gateway taken out of service would answer none.
 func (p *program) ready(w http.ResponseWriter, r *http.Request) {
 	health := p.redisHealth(r.Context())
-	body, code := readiness{Status: "ready", Redis: health.State, Policy: health.Policy, Warnings: warnings(health)}, http.StatusOK
+	body, code := readiness{Status: "ready", Redis: health.State, Policy: health.Policy, Warnings: append(warnings(health), p.staleSecrets()...)}, http.StatusOK
 	if p.draining.Load() {
 		body.Status, code = "draining", http.StatusServiceUnavailable
 	}

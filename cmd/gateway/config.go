@@ -42,25 +42,48 @@ func load(file string) (*config.Config, error) {
 	return c, faults.Err()
 }
 
-// openAdapters opens the adapters of all configured providers, by name. connect makes each one's way out.
-func openAdapters(c *config.Config, connect func(upstream.Config) *upstream.Wire) (map[string]providers.Provider, config.Faults) {
-	opened, faults := map[string]providers.Provider{}, config.Faults{}
-	for name, common := range c.Providers {
-		open, known := adapters[name]
-		if !known {
+// A connector makes a provider's way out.
+type connector func(upstream.Config) *upstream.Wire
+
+// An adapter is an opened one.
+type adapter struct {
+	providers.Provider
+	wire  *upstream.Wire
+	files []config.File // its secrets, as it was opened with them
+}
+
+// openAdapters opens the adapters of all configured providers, by name.
+func openAdapters(c *config.Config, connect connector) (map[string]adapter, config.Faults) {
+	opened, faults := map[string]adapter{}, config.Faults{}
+	for name := range c.Providers {
+		if _, known := adapters[name]; !known {
 			continue // a fault of the file, which UnknownProviders reports
 		}
-		base, err := url.Parse(common.BaseURL)
-		if err != nil {
-			base = &url.URL{} // a fault of the file, which Load reports: the adapter's own are told besides
-		}
-		wire := connect(upstream.Config{Provider: name, Timeout: common.Timeout})
-		provider, err := open(c.Decoder(name), providers.Env{BaseURL: base, Timeout: common.Timeout, Client: wire.Client})
-		if err != nil {
-			faults = append(faults, c.Locate("providers."+name, err)...)
+		one, more := openAdapter(c, name, connect)
+		if len(more) > 0 {
+			faults = append(faults, more...)
 			continue
 		}
-		opened[name] = provider
+		opened[name] = one
 	}
 	return opened, faults
+}
+
+// openAdapter opens the adapter of one configured provider.
+func openAdapter(c *config.Config, name string, connect connector) (adapter, config.Faults) {
+	common := c.Providers[name]
+	base, err := url.Parse(common.BaseURL)
+	if err != nil {
+		base = &url.URL{} // a fault of the file, which Load reports: the adapter's own are told besides
+	}
+	one := adapter{files: config.Files(common), wire: connect(upstream.Config{Provider: name, Timeout: common.Timeout})}
+	decode := func(into any) error {
+		err := c.Decoder(name)(into)
+		one.files = append(one.files, config.Files(into)...)
+		return err
+	}
+	if one.Provider, err = adapters[name](decode, providers.Env{BaseURL: base, Timeout: common.Timeout, Client: one.wire.Client}); err != nil {
+		return adapter{}, c.Locate("providers."+name, err)
+	}
+	return one, nil
 }

@@ -18,6 +18,7 @@ import (
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/renew"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/telemetry"
 	"ais-gateway/internal/unattended"
@@ -56,6 +57,9 @@ type program struct {
 	api, admin *http.Server
 	listen     [2]net.Listener // of api and admin
 	patience   time.Duration   // how long an answer may take
+	secure     *secure         // nil where the API is plain HTTP
+	secrets    secrets
+	renewal    *renew.Watcher
 	draining   atomic.Bool
 }
 
@@ -66,7 +70,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	for i, a := range c.ASPSPs {
 		ids[i] = a.ID
 	}
-	if p.telemetry, err = telemetry.Start(ctx, telemetry.Options{Version: buildVersion(), LogOutput: logs, ASPSPs: ids}); err != nil {
+	if p.telemetry, err = telemetry.Start(ctx, telemetry.Options{Version: buildVersion(), LogOutput: logs, ASPSPs: ids, Secrets: partNames(c)}); err != nil {
 		return nil, err
 	}
 	p.log = p.telemetry.Logger()
@@ -83,6 +87,10 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 		Logger: p.log, Observer: requests{p.telemetry}, Contract: contract.Contract,
 	})
 	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
+	p.secure = secured(p.api, c.Server.TLS)
+	p.secrets.setKeys = handler.SetKeys
+	p.renewal = renew.New(p.log, p.renewed, p.parts(c))
+	p.telemetry.ObserveStale(p.renewal.Stale)
 	for i, address := range []string{c.Server.Address, c.Server.AdminAddress} {
 		if p.listen[i], err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
 			p.store.Close()
@@ -109,17 +117,20 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 		return nil, err
 	}
 	counter := unattended.New(p.store.Counter, policies).AwaitReplicas(c.Redis.WaitReplicas)
-	readers, faults := openAdapters(c, func(u upstream.Config) *upstream.Wire {
+	p.secrets.lists = lists
+	p.secrets.connect = func(u upstream.Config) *upstream.Wire {
 		u.Counter, u.Observer, u.Now = counter, calls{p.telemetry}, time.Now
 		return upstream.New(u)
-	})
+	}
+	opened, faults := openAdapters(c, p.secrets.connect)
 	if len(faults) > 0 {
 		return nil, faults
 	}
+	p.secrets.readers = readers(opened)
 	banks := make([]gateway.Bank, len(c.ASPSPs))
 	for i, a := range c.ASPSPs {
 		timeout := c.Providers[a.Provider].Timeout
-		banks[i] = gateway.Bank{ASPSP: a, Reader: readers[a.Provider], Timeout: timeout}
+		banks[i] = gateway.Bank{ASPSP: a, Reader: p.secrets.readers[a.Provider], Timeout: timeout}
 		// One read of another gateway's may be waited for before one of our own is made.
 		p.patience = max(p.patience, 2*timeout+answerMargin)
 	}
@@ -140,11 +151,12 @@ func (p *program) server(h http.Handler) *http.Server {
 // nobody waits for any more but that were counted.
 func (p *program) run(ctx context.Context) error {
 	failed := make(chan error, 2)
-	go func() { failed <- p.api.Serve(p.listen[0]) }()
+	go func() { failed <- p.secure.serve(p.api, p.listen[0]) }()
 	go func() { failed <- p.admin.Serve(p.listen[1]) }()
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
 	go p.watchRedis(watching)
+	go p.renewal.Run(watching)
 	p.log.InfoContext(ctx, "serving", "version", buildVersion(), "address", p.apiAddress(), "admin_address", p.adminAddress())
 	var err error
 	select {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -78,20 +79,32 @@ type Config struct {
 
 type server struct {
 	Config
-	clients []client
+	clients atomic.Pointer[[]client]
+}
+
+// A Handler is the whole API.
+type Handler struct {
+	asSent
+	server *server
 }
 
 // New makes the handler of the whole API. It must be served as it is, since whatever cleans paths on the way
 // (http.ServeMux does) changes which account is asked for.
-func New(c Config) http.Handler {
-	return asSent{newServer(c).engine()}
+func New(c Config) Handler {
+	s := newServer(c)
+	return Handler{asSent{s.engine()}, s}
 }
+
+// SetKeys sets who may call from now on; Config.Clients are those at the start.
+func (h Handler) SetKeys(keys []config.APIKey) { h.server.setKeys(keys) }
 
 func newServer(c Config) *server {
 	if c.Observer == nil {
 		c.Observer = unobserved{}
 	}
-	return &server{Config: c, clients: known(c.Clients)}
+	s := &server{Config: c}
+	s.setKeys(c.Clients)
+	return s
 }
 
 type unobserved struct{}

@@ -25,13 +25,18 @@ func known(keys []config.APIKey) []client {
 	return clients
 }
 
+func (s *server) setKeys(keys []config.APIKey) {
+	clients := known(keys)
+	s.clients.Store(&clients)
+}
+
 // authenticate finds whose key it is. Every client's is compared, and all of it, so that the time taken says
 // nothing about any.
 func (s *server) authenticate(key string) (client, bool) {
 	sum := sha256.Sum256([]byte(key))
 	digest := []byte(hex.EncodeToString(sum[:]))
-	found := -1
-	for i, c := range s.clients {
+	clients, found := *s.clients.Load(), -1
+	for i, c := range clients {
 		if subtle.ConstantTimeCompare(c.digest, digest) == 1 {
 			found = i
 		}
@@ -39,7 +44,7 @@ func (s *server) authenticate(key string) (client, bool) {
 	if key == "" || found < 0 {
 		return client{}, false
 	}
-	return s.clients[found], true
+	return clients[found], true
 }
 
 // may reports whether the client has the scope; "" is everybody's.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -50,16 +51,23 @@ const (
 // A Cache is a place for account lists. It is safe for concurrent use.
 type Cache struct {
 	rdb  redis.UniversalClient
-	seal sealer
+	seal atomic.Pointer[sealer]
 }
 
 // New makes a cache that encrypts under the first of the keys and decrypts under all. A key is 32 bytes.
 func New(rdb redis.UniversalClient, keys [][]byte) (*Cache, error) {
+	c := &Cache{rdb: rdb}
+	return c, c.Rekey(keys)
+}
+
+// Rekey encrypts and decrypts under other keys from now on. With an error, it goes on with those it has. What was kept
+// under a key that is no longer there is none.
+func (c *Cache) Rekey(keys [][]byte) error {
 	seal, err := newSealer(keys)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		c.seal.Store(&seal)
 	}
-	return &Cache{rdb: rdb, seal: seal}, nil
+	return err
 }
 
 // A Key is whose list it is. All three must be the same for a list to be answered.
@@ -216,13 +224,13 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 	var entry, told []byte
 	var err error
 	if r.Entry != nil {
-		if entry, err = c.seal.seal(list, marshal(r.Entry)); err != nil {
+		if entry, err = c.seal.Load().seal(list, marshal(r.Entry)); err != nil {
 			return End{}, err
 		}
 		entry = append([]byte(dated(r.Entry)), entry...)
 	}
 	if !r.Untold {
-		if told, err = c.seal.seal(left, marshal(note{r.Failure, r.Balances})); err != nil {
+		if told, err = c.seal.Load().seal(left, marshal(note{r.Failure, r.Balances})); err != nil {
 			return End{}, err
 		}
 	}
@@ -267,7 +275,7 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 
 // open decrypts a value and reads it.
 func (c *Cache) open(name, value string, into any) bool {
-	text, ok := c.seal.open(name, []byte(value))
+	text, ok := c.seal.Load().open(name, []byte(value))
 	return ok && json.Unmarshal(text, into) == nil
 }
 

@@ -90,6 +90,7 @@ func (c *checker) server(s Server) {
 	admin, adminPort := c.address("server.adminAddress", s.AdminAddress, true)
 	overlap := host == admin || wildcard(host) || wildcard(admin)
 	c.holds("server.adminAddress", port != adminPort || port <= 0 || !overlap, "is taken by server.address")
+	c.serverTLS(s.TLS)
 }
 
 // wildcard reports whether who listens on the host listens on every address.

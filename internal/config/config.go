@@ -19,7 +19,8 @@ type Config struct {
 	Cache     Cache               `yaml:"cache"`
 	PSU       PSU                 `yaml:"psu"`
 
-	file *strict.Document // what it was read from; nil for a Config made by hand
+	file   *strict.Document // what it was read from; nil for a Config made by hand
+	source File             // where that stood; none for a text
 }
 
 // Defaults is the configuration of an empty file: what holds where the file says nothing. The defaults of what
@@ -58,8 +59,9 @@ func (a *ASPSP) SetDefaults() { *a = ASPSPDefaults() }
 
 // Server says where the gateway listens.
 type Server struct {
-	Address      string `yaml:"address"`      // the API, host:port
-	AdminAddress string `yaml:"adminAddress"` // /livez, /readyz and /metrics, host:port; never exposed to callers
+	Address      string    `yaml:"address"`      // the API, host:port
+	AdminAddress string    `yaml:"adminAddress"` // /livez, /readyz and /metrics, host:port; never exposed to callers
+	TLS          ServerTLS `yaml:"tls"`
 }
 
 // Clients are those who may call.

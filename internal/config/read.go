@@ -16,7 +16,11 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, Faults{{Path: path, Detail: err.Error()}}
 	}
-	return Read(text)
+	c, err := Read(text)
+	if c != nil {
+		c.source = File{path: path, content: func() []byte { return text }}
+	}
+	return c, err
 }
 
 // Read reads and checks a configuration, and the files that it names. Its error is Faults: all that is wrong with
@@ -28,6 +32,11 @@ func Read(text []byte) (*Config, error) {
 		faults.Sort()
 		return nil, faults
 	}
+	return decode(file, faults)
+}
+
+// decode fills a Config from a document, whose own faults are known.
+func decode(file *strict.Document, faults Faults) (*Config, error) {
 	c := Defaults()
 	c.file = file
 	read := file.Part().Decode(&c, "")

@@ -53,7 +53,7 @@ func (o *output) String() string {
 }
 
 func options(w io.Writer) Options {
-	return Options{Version: "1.2.3", LogOutput: w, LogLevel: slog.LevelInfo, ASPSPs: []string{bank}}
+	return Options{Version: "1.2.3", LogOutput: w, LogLevel: slog.LevelInfo, ASPSPs: []string{bank}, Secrets: []string{"cache", "clients"}}
 }
 
 // inMemory is telemetry whose spans stay here.

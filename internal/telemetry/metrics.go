@@ -18,6 +18,8 @@ const (
 	resultKey   = attribute.Key("result")
 	eventKey    = attribute.Key("event")
 	stateKey    = attribute.Key("state")
+	partKey     = attribute.Key("part")
+	outcomeKey  = attribute.Key("outcome")
 )
 
 // other stands for a value that is in no list, so that no text of a caller becomes a label.
@@ -37,6 +39,7 @@ type instruments struct {
 	cache          metric.Int64Counter
 	slots          metric.Int64Counter
 	transitions    metric.Int64Counter
+	renewals       metric.Int64Counter
 }
 
 // instruments makes all of them. The HTTP ones come from semantic conventions v1.43.0 with their buckets.
@@ -60,11 +63,15 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	}{
 		{&t.inst.cache, "ais.cache.results", "{request}", "Account lists asked of the cache, by what came of it."},
 		{&t.inst.slots, "ais.unattended.slots", "{call}", "Slots for unattended calls, by what happened to them."},
+		{&t.inst.renewals, "ais.secrets.reloads", "{reload}", "Secrets whose files have changed, by whether they could be used."},
 		{&t.inst.transitions, "ais.breaker.transitions", "{transition}", "Changes of circuit breakers, by the new state."},
 	} {
 		if *c.into, err = m.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.description)); err != nil {
 			return err
 		}
+	}
+	if err := t.observeSecrets(m); err != nil {
+		return err
 	}
 	_, err = m.Int64ObservableGauge("ais.breaker.state", metric.WithUnit("{state}"),
 		metric.WithDescription("State of the circuit breaker: 0 closed, 1 half open, 2 open."),

@@ -154,7 +154,7 @@ func TestSpanAttributesAreAsDocumented(t *testing.T) {
 }
 
 func TestLabelValuesAreAsDocumented(t *testing.T) {
-	for name, values := range map[string][]string{"`result`": cacheResults, "`event`": slotEvents, "`state`": breakerStates} {
+	for name, values := range map[string][]string{"`result`": cacheResults, "`event`": slotEvents, "`state`": breakerStates, "`outcome`": reloads} {
 		var cell string
 		for _, row := range table(t, "label") {
 			if row[0] == name {

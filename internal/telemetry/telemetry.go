@@ -46,6 +46,7 @@ type Options struct {
 	LogOutput io.Writer  // where log lines go, one JSON object each; required
 	LogLevel  slog.Level // below which nothing is logged
 	ASPSPs    []string   // the configured ids, in lower case; any other is left out of spans and metrics
+	Secrets   []string   // the parts of the configuration whose secrets are renewed; any other is _OTHER
 }
 
 // Telemetry is the running telemetry of one gateway. Its methods are safe for concurrent use.
@@ -57,6 +58,8 @@ type Telemetry struct {
 	aspsps     map[string]bool
 	inst       instruments
 	breakers   atomic.Pointer[func() map[string]string]
+	secrets    []string
+	stale      atomic.Pointer[func() map[string]bool]
 	closers    []func(context.Context) error
 }
 
@@ -109,6 +112,7 @@ func build(ctx context.Context, o Options, exp exporters, local *slog.Logger) (*
 		metrics:    promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
 		propagator: autoprop.NewTextMapPropagator(),
 		aspsps:     make(map[string]bool, len(o.ASPSPs)),
+		secrets:    o.Secrets,
 	}
 	for _, id := range o.ASPSPs {
 		t.aspsps[id] = true

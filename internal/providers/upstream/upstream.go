@@ -68,7 +68,10 @@ const (
 )
 
 // A Wire is the way to one provider.
-type Wire struct{ cfg Config }
+type Wire struct {
+	cfg  Config
+	kept []*http.Transport // those that keep connections
+}
 
 // New makes a wire. It connects to nothing yet.
 func New(cfg Config) *Wire {
@@ -78,14 +81,24 @@ func New(cfg Config) *Wire {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Wire{cfg}
+	return &Wire{cfg: cfg}
 }
 
 // Client makes an adapter's client.
 func (w *Wire) Client(c providers.ClientConfig) providers.Client {
+	attended := attendedTransport(w.cfg, c)
+	w.kept = append(w.kept, attended)
 	return &client{
 		ClientConfig: c, wire: w.cfg,
-		attended: attendedTransport(w.cfg, c), unattended: unattendedTransport(w.cfg, c),
+		attended: attended, unattended: unattendedTransport(w.cfg, c),
+	}
+}
+
+// CloseIdle closes the connections that no call is on. It is for a wire that begins no new calls: what is under way ends as
+// it would. It must not run beside Client.
+func (w *Wire) CloseIdle() {
+	for _, t := range w.kept {
+		t.CloseIdleConnections()
 	}
 }
 

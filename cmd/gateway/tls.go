@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"sync/atomic"
+
+	"ais-gateway/internal/config"
+)
+
+// secure is how the API speaks TLS: with what the files hold now. nil is plain HTTP.
+type secure struct{ now atomic.Pointer[tls.Config] }
+
+// A handshake is what a connection was, or will at the latest be, judged by.
+type handshake struct{}
+
+// secured makes a server speak TLS, if the configuration says so. It speaks HTTP/1.1 alone: of its connections it is known
+// what a slow caller can do on them, and the server's time for headers is theirs and not a stream's.
+func secured(server *http.Server, t config.ServerTLS) *secure {
+	first := t.Server()
+	if first == nil {
+		return nil
+	}
+	s := &secure{}
+	s.now.Store(first)
+	server.TLSConfig = &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.now.Load(), nil },
+	}
+	server.Protocols = new(http.Protocols)
+	server.Protocols.SetHTTP1(true)
+	server.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+		return context.WithValue(ctx, handshake{}, s.now.Load())
+	}
+	server.Handler = s.upToDate(server.Handler)
+	return s
+}
+
+// upToDate ends connections from before a renewal with their next answer: whoever goes on calling is judged anew.
+func (s *secure) upToDate(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Context().Value(handshake{}) != s.now.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// renew takes over certificates without fault.
+func (s *secure) renew(t config.ServerTLS) error {
+	s.now.Store(t.Server())
+	return nil
+}
+
+func (s *secure) serve(server *http.Server, on net.Listener) error {
+	if s == nil {
+		return server.Serve(on)
+	}
+	return server.ServeTLS(on, "", "")
+}

@@ -1,0 +1,109 @@
+package config_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/config"
+)
+
+// pair is a certificate that vouches for itself, and its key, both as PEM.
+func pair(t *testing.T) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := func(kind string, bytes []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}))
+	}
+	return block("CERTIFICATE", der), block("PRIVATE KEY", pkcs8)
+}
+
+// laid writes files, and is the directory that they are in.
+func laid(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestServerTLS(t *testing.T) {
+	t.Parallel()
+	certificate, key := pair(t)
+	_, stranger := pair(t)
+	dir := laid(t, map[string]string{
+		"cert": certificate, "key": key, "other": stranger, "cas": "# two\n" + certificate + "\n" + certificate,
+		"cut": certificate + certificate[:len(certificate)/2], "mixed": certificate + key, "none": canary,
+		"bad": certificate + strings.Replace(certificate, "\nMI", "\nAA", 1),
+	})
+	for _, tt := range []struct {
+		name, tls string
+		want      []string // faults
+		mutual    bool
+	}{
+		{"both", "certificateFile: cert, keyFile: key", nil, false},
+		{"callers too", "certificateFile: cert, keyFile: key, clientCAFile: cas", nil, true},
+		{"certificate alone", "certificateFile: cert", []string{"server.tls.keyFile (line 1): is missing"}, false},
+		{"key alone", "keyFile: key", []string{"server.tls.certificateFile (line 1): is missing"}, false},
+		{"authority alone", "clientCAFile: cas", []string{"server.tls.certificateFile (line 1): is missing"}, false},
+		{"another's key", "certificateFile: cert, keyFile: other", []string{"server.tls.keyFile (line 1): names no key of the certificate in server.tls.certificateFile, or one of both is no PEM"}, false},
+		{"no PEM", "certificateFile: none, keyFile: key", []string{"server.tls.keyFile (line 1): names no key of the certificate in server.tls.certificateFile, or one of both is no PEM"}, false},
+		{"authority no PEM", "certificateFile: cert, keyFile: key, clientCAFile: none", []string{"server.tls.clientCAFile (line 1): names a file that is not PEM certificates throughout"}, false},
+		{"authorities cut short", "certificateFile: cert, keyFile: key, clientCAFile: cut", []string{"server.tls.clientCAFile (line 1): names a file that is not PEM certificates throughout"}, false},
+		{"an authority that is none", "certificateFile: cert, keyFile: key, clientCAFile: bad", []string{"server.tls.clientCAFile (line 1): names a file that is not PEM certificates throughout"}, false},
+		{"a key among authorities", "certificateFile: cert, keyFile: key, clientCAFile: mixed", []string{"server.tls.clientCAFile (line 1): names a file that is not PEM certificates throughout"}, false},
+		{"unknown", "certificateFile: cert, keyFile: key, minVersion: '1.0'", []string{"server.tls.minVersion (line 1): is no known key; known here: certificateFile, clientCAFile, keyFile"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, err := config.Read([]byte("server: {tls: {" + strings.ReplaceAll(tt.tls, "File: ", "File: "+dir+"/") + "}}\n" + minimal))
+			var got []string
+			for _, f := range faultsOf(t, err) {
+				got = append(got, f.String())
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Fatalf("faults (-want +got):\n%s", diff)
+			}
+			if err != nil {
+				return
+			}
+			s := c.Server.TLS.Server()
+			if len(s.Certificates) != 1 || s.MinVersion != tls.VersionTLS12 || !s.SessionTicketsDisabled || cmp.Diff([]string{"http/1.1"}, s.NextProtos) != "" {
+				t.Errorf("%+v", s)
+			}
+			if tt.mutual != (s.ClientAuth == tls.RequireAndVerifyClientCert) || tt.mutual != (s.ClientCAs != nil) {
+				t.Errorf("callers' certificates: %v, %v", s.ClientAuth, s.ClientCAs)
+			}
+			roundTrip(t, c)
+		})
+	}
+	if mustRead(t, minimal).Server.TLS.Server() != nil {
+		t.Error("TLS without a certificate")
+	}
+}
