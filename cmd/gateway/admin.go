@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"ais-gateway/internal/rescue"
 	"ais-gateway/internal/store"
 )
 
@@ -40,7 +41,7 @@ type readiness struct {
 // a gateway taken out of service would answer none.
 func (p *program) ready(w http.ResponseWriter, r *http.Request) {
 	health := p.redisHealth(r.Context())
-	body, code := readiness{Status: "ready", Redis: health.State, Policy: health.Policy, Warnings: warnings(health)}, http.StatusOK
+	body, code := readiness{Status: "ready", Redis: health.State, Policy: health.Policy, Warnings: append(warnings(health), p.auditWarnings()...)}, http.StatusOK
 	if p.draining.Load() {
 		body.Status, code = "draining", http.StatusServiceUnavailable
 	}
@@ -67,6 +68,7 @@ func warnings(h store.Health) []string {
 
 // watchRedis logs what changes in the state of Redis, until ctx ends.
 func (p *program) watchRedis(ctx context.Context) {
+	defer rescue.Catch(ctx, p.log)
 	ticker := time.NewTicker(healthEvery)
 	defer ticker.Stop()
 	last := store.Health{State: store.Usable}
@@ -95,7 +97,7 @@ func (p *program) logRedis(ctx context.Context, h store.Health) {
 	if h.State != store.Usable || h.Evicts() {
 		level = slog.LevelWarn
 	}
-	p.log.Log(ctx, level, "redis", "state", h.State, "maxmemory_policy", h.Policy, "warnings", warnings(h))
+	p.log.Log(ctx, level, "redis", "state", string(h.State), "maxmemory_policy", h.Policy, "warnings", warnings(h))
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

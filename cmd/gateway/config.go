@@ -35,15 +35,18 @@ func load(file string) (*config.Config, error) {
 	if err != nil {
 		faults = err.(config.Faults) //nolint:errorlint // Load returns nothing else
 	}
-	_, more := openAdapters(c, func(upstream.Config) *upstream.Wire { return upstream.New(upstream.Config{}) })
+	_, more := openAdapters(c, func(upstream.Config) clientMaker { return upstream.New(upstream.Config{}).Client })
 	faults = append(faults, c.UnknownProviders(slices.Sorted(maps.Keys(adapters)))...)
 	faults = append(faults, more...)
 	faults.Sort()
 	return c, faults.Err()
 }
 
+// A clientMaker makes the client of one adapter.
+type clientMaker = func(providers.ClientConfig) providers.Client
+
 // openAdapters opens the adapters of all configured providers, by name. connect makes each one's way out.
-func openAdapters(c *config.Config, connect func(upstream.Config) *upstream.Wire) (map[string]providers.Provider, config.Faults) {
+func openAdapters(c *config.Config, connect func(upstream.Config) clientMaker) (map[string]providers.Provider, config.Faults) {
 	opened, faults := map[string]providers.Provider{}, config.Faults{}
 	for name, common := range c.Providers {
 		open, known := adapters[name]
@@ -54,8 +57,8 @@ func openAdapters(c *config.Config, connect func(upstream.Config) *upstream.Wire
 		if err != nil {
 			base = &url.URL{} // a fault of the file, which Load reports: the adapter's own are told besides
 		}
-		wire := connect(upstream.Config{Provider: name, Timeout: common.Timeout})
-		provider, err := open(c.Decoder(name), providers.Env{BaseURL: base, Timeout: common.Timeout, Client: wire.Client})
+		client := connect(upstream.Config{Provider: name, Timeout: common.Timeout})
+		provider, err := open(c.Decoder(name), providers.Env{BaseURL: base, Timeout: common.Timeout, Client: client})
 		if err != nil {
 			faults = append(faults, c.Locate("providers."+name, err)...)
 			continue
