@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
+	"ais-gateway/internal/rescue"
 	"ais-gateway/internal/store"
 )
 
@@ -40,7 +42,8 @@ type readiness struct {
 // a gateway taken out of service would answer none.
 func (p *program) ready(w http.ResponseWriter, r *http.Request) {
 	health := p.redisHealth(r.Context())
-	body, code := readiness{Status: "ready", Redis: health.State, Policy: health.Policy, Warnings: append(warnings(health), p.staleSecrets()...)}, http.StatusOK
+	all := slices.Concat(warnings(health), p.staleSecrets(), p.auditWarnings())
+	body, code := readiness{Status: "ready", Redis: health.State, Policy: health.Policy, Warnings: all}, http.StatusOK
 	if p.draining.Load() {
 		body.Status, code = "draining", http.StatusServiceUnavailable
 	}
@@ -67,6 +70,7 @@ func warnings(h store.Health) []string {
 
 // watchRedis logs what changes in the state of Redis, until ctx ends.
 func (p *program) watchRedis(ctx context.Context) {
+	defer rescue.Catch(ctx, p.log)
 	ticker := time.NewTicker(healthEvery)
 	defer ticker.Stop()
 	last := store.Health{State: store.Usable}
@@ -95,7 +99,7 @@ func (p *program) logRedis(ctx context.Context, h store.Health) {
 	if h.State != store.Usable || h.Evicts() {
 		level = slog.LevelWarn
 	}
-	p.log.Log(ctx, level, "redis", "state", h.State, "maxmemory_policy", h.Policy, "warnings", warnings(h))
+	p.log.Log(ctx, level, "redis", "state", string(h.State), "maxmemory_policy", h.Policy, "warnings", warnings(h))
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

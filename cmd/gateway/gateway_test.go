@@ -26,7 +26,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
-	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/sandbox"
 )
@@ -350,61 +349,10 @@ func port(c net.Conn) string {
 	return port
 }
 
-// Nothing personal comes out at a place where it does not belong.
-func TestNothingPersonalLeaks(t *testing.T) {
-	server := redistest.Start(t)
-	w := worldOn(t, server, sandbox.Options{})
-	p := serve(t, w.ConfigFile)
-	var problems strings.Builder
-	consents := []string{
-		mastercardsim.Consent, mastercardsim.ConsentExpired, mastercardsim.ConsentServerError, mastercardsim.ConsentSeveral,
-		mastercardsim.FreshConsent + "canary",
-	}
-	for _, consent := range consents {
-		for _, path := range []string{"/accounts", balances, "/accounts/CANARY-ACCOUNT/balances", "/accounts/%FF/balances", "/unattended-access", "/CANARY-ROUTE"} {
-			resp, body := call(t, http.MethodGet, p.api+wood+path+"?q=CANARY-QUERY", "Consent-ID", consent,
-				"PSU-IP-Address", "203.0.113.99", "PSU-User-Agent", "CANARY-AGENT", "PSU-Geo-Location", "CANARY-GEO",
-				"TPP-Customer-ID", "CANARY-CUSTOMER", "Merchant-ID", "CANARY-MERCHANT", "Merchant-Name", "CANARY-NAME",
-				"Provider-Authorization", "Bearer CANARY-TOKEN", "User-Agent", "CANARY-BROWSER", "Cookie", "CANARY-COOKIE")
-			if resp.StatusCode != 200 {
-				problems.WriteString(body)
-			}
-		}
-	}
-	for _, consent := range []string{mypossim.GoodConsent, mypossim.Consent401ConsentExpired, mypossim.Consent429Quota} {
-		for _, path := range []string{"/accounts", "/accounts/" + mypossim.GoodAccount + "/balances"} {
-			resp, body := call(t, http.MethodGet, p.api+"/v1/aspsps/"+sandbox.MyPOS+path, "Consent-ID", consent,
-				"Provider-Authorization", "Bearer "+mypossim.GoodToken)
-			if resp.StatusCode != 200 {
-				problems.WriteString(body)
-			}
-		}
-	}
-	_, metrics := call(t, http.MethodGet, p.admin+"/metrics")
-	p.terminate()
-	p.ended()
-	places := map[string]string{
-		"log": p.stdout.String(), "standard error": p.stderr.String(), "metrics": metrics, "problems": problems.String(),
-		"Redis": everything(t, server.Addr),
-	}
-	secrets := append(consents, mypossim.GoodConsent, mypossim.GoodToken, mypossim.GoodAccount, mastercardsim.Account, sandbox.Key,
-		"203.0.113.99", "CANARY", "BG57INTF40015004462007", "20000055779911", "Jane Roe", "John Doe", "102.56", "sandbox-mypos-key")
-	for place, text := range places {
-		if len(text) == 0 && place != "standard error" {
-			t.Errorf("nothing was found in %s", place)
-		}
-		for _, secret := range secrets {
-			if strings.Contains(text, secret) {
-				t.Errorf("%q stands in the %s", secret, place)
-			}
-		}
-	}
-}
-
-// everything is all keys and values of a Redis.
-func everything(t *testing.T, address string) string {
+// everythingOf is all keys and values of a Redis.
+func everythingOf(t *testing.T, o *redis.Options) string {
 	t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: address})
+	rdb := redis.NewClient(o)
 	defer rdb.Close()
 	keys, err := rdb.Keys(t.Context(), "*").Result()
 	if err != nil {

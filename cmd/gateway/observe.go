@@ -45,6 +45,13 @@ func (t calls) Call(ctx context.Context, c upstream.Call) (context.Context, func
 
 func (t calls) Slot(ctx context.Context, aspsp string, e upstream.SlotEvent) {
 	t.Telemetry.Slot(ctx, aspsp, string(e))
+	switch e {
+	case upstream.SlotTaken:
+		api.CountSlot(ctx, 1)
+	case upstream.SlotGivenBack:
+		api.CountSlot(ctx, -1)
+	case upstream.SlotRefused, upstream.SlotClosed, upstream.SlotUnavailable:
+	}
 }
 
 type outcomes struct{ *telemetry.Telemetry }

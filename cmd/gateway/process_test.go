@@ -89,7 +89,12 @@ func start(t *testing.T, env []string, args ...string) *process {
 // serve runs the service with a configuration, and waits until it listens.
 func serve(t *testing.T, config string, env ...string) *process {
 	t.Helper()
-	p := start(t, env, "serve", "--config", config)
+	return listening(t, start(t, env, "serve", "--config", config))
+}
+
+// listening waits until a gateway listens.
+func listening(t *testing.T, p *process) *process {
+	t.Helper()
 	eventually(t, "the gateway listens", func() bool {
 		for line := range strings.Lines(p.stdout.String()) {
 			var l struct {

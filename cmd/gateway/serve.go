@@ -14,6 +14,7 @@ import (
 
 	contract "ais-gateway/api"
 	"ais-gateway/internal/api"
+	"ais-gateway/internal/audit"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
@@ -52,6 +53,7 @@ func serve(ctx context.Context, file string, stdout io.Writer) error {
 type program struct {
 	log        *slog.Logger
 	telemetry  *telemetry.Telemetry
+	audit      *audit.Log
 	store      *store.Store
 	gateway    *gateway.Gateway
 	api, admin *http.Server
@@ -66,6 +68,7 @@ type program struct {
 // assemble builds the program from the inside out, and opens its ports.
 func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program, err error) {
 	p := &program{patience: answerMargin}
+	logs = &oneByOne{to: logs} // audit records may go there too
 	ids := make([]string, len(c.ASPSPs))
 	for i, a := range c.ASPSPs {
 		ids[i] = a.ID
@@ -74,6 +77,9 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 		return nil, err
 	}
 	p.log = p.telemetry.Logger()
+	if err = p.openAudit(c, logs); err != nil {
+		return nil, err
+	}
 	if p.store, err = store.Open(c.Redis); err != nil {
 		return nil, err
 	}
@@ -82,9 +88,10 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 		return nil, err
 	}
 	p.telemetry.ObserveBreakers(p.breakers)
+	p.telemetry.Know(api.Templates()...)
 	handler := api.New(api.Config{
 		Gateway: p.gateway, Clients: c.Clients.APIKeys, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
-		Logger: p.log, Observer: requests{p.telemetry}, Contract: contract.Contract,
+		Logger: p.log, Observer: requests{p.telemetry}, Auditor: audits{p.audit, p.telemetry}, Contract: contract.Contract,
 	})
 	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
 	p.secure = secured(p.api, c.Server.TLS)
@@ -120,6 +127,7 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	p.secrets.lists = lists
 	p.secrets.connect = func(u upstream.Config) *upstream.Wire {
 		u.Counter, u.Observer, u.Now = counter, calls{p.telemetry}, time.Now
+		u.Routes = p.telemetry.Know
 		return upstream.New(u)
 	}
 	opened, faults := openAdapters(c, p.secrets.connect)
@@ -169,6 +177,7 @@ func (p *program) run(ctx context.Context) error {
 	defer cancel()
 	err = errors.Join(err, p.api.Shutdown(patient), p.gateway.Drain(patient), p.admin.Shutdown(patient))
 	p.store.Close()
+	err = errors.Join(err, p.audit.Close())
 	p.log.Info("stopped")
 	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()

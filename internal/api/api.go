@@ -63,6 +63,7 @@ type Outcome struct {
 	Client   string // the caller's name in the configuration; "" before it is known
 	Cache    string // hit, stale, miss, bypass or collapsed; "" where no account list was answered
 	Attended *bool  // nil where it does not matter or was not found out
+	Slots    int    // of the unattended limit that were taken for it, and not given back
 	Duration time.Duration
 }
 
@@ -74,6 +75,7 @@ type Config struct {
 	Now            func() time.Time
 	Logger         *slog.Logger
 	Observer       Observer // nil for none
+	Auditor        Auditor  // nil for none
 	Contract       []byte   // the text of openapi.yaml
 }
 
@@ -101,6 +103,9 @@ func (h Handler) SetKeys(keys []config.APIKey) { h.server.setKeys(keys) }
 func newServer(c Config) *server {
 	if c.Observer == nil {
 		c.Observer = unobserved{}
+	}
+	if c.Auditor == nil {
+		c.Auditor = unaudited{}
 	}
 	s := &server{Config: c}
 	s.setKeys(c.Clients)

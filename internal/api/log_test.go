@@ -75,6 +75,7 @@ func TestOneLineOfLog(t *testing.T) {
 		err                  error
 		want                 map[string]any
 		attended             *bool
+		during               func(context.Context)
 	}{
 		{
 			name: "attended", target: accountsOf, headers: []header{auth, consent, attended}, attended: &yes,
@@ -103,6 +104,14 @@ func TestOneLineOfLog(t *testing.T) {
 			want: map[string]any{
 				"level": "INFO", "route": "/v1/aspsps/{aspspId}/accounts", "status": 401., "code": "UNAUTHENTICATED",
 				"client": "", "aspsp_id": "", "provider": "", "cache": "",
+			},
+		},
+		{
+			name: "of three slots one given back", target: accountsOf, headers: []header{auth, consent}, attended: &no,
+			during: func(ctx context.Context) { api.CountSlot(ctx, 3); api.CountSlot(context.WithoutCancel(ctx), -1) },
+			want: map[string]any{
+				"level": "INFO", "route": "/v1/aspsps/{aspspId}/accounts", "status": 200., "code": "", "client": "all",
+				"aspsp_id": bank, "provider": "mastercard", "attended": false, "cache": "miss", "slots": 2.,
 			},
 		},
 		{
@@ -135,7 +144,7 @@ func TestOneLineOfLog(t *testing.T) {
 				method = tt.method
 			}
 			f, o := good(), &observer{}
-			f.err = tt.err
+			f.err, f.during = tt.err, tt.during
 			clock := time.Unix(0, 0)
 			s := open(t, f, func(c *api.Config) {
 				c.Observer = o
@@ -148,6 +157,9 @@ func TestOneLineOfLog(t *testing.T) {
 			}
 			want := tt.want
 			want["msg"], want["duration_ms"], want["request_id"] = "request", 1500., theirID
+			if want["slots"] == nil {
+				want["slots"] = 0.
+			}
 			if want["method"] == nil {
 				want["method"] = method
 			}
@@ -159,6 +171,7 @@ func TestOneLineOfLog(t *testing.T) {
 				Route: want["route"].(string), Method: method, Status: got.status, Code: got.problem().Code,
 				ASPSP: want["aspsp_id"].(string), Provider: want["provider"].(string), Client: want["client"].(string),
 				Cache: want["cache"].(string), Attended: tt.attended, Duration: 1500 * time.Millisecond,
+				Slots: int(want["slots"].(float64)),
 			}
 			if diff := cmp.Diff(outcome, o.outcome(t)); diff != "" {
 				t.Error(diff)

@@ -3,15 +3,16 @@ package api
 import (
 	"log/slog"
 	"net/http"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"ais-gateway/internal/api/ask"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/rescue"
 )
 
 const exchangeKey = "exchange"
@@ -23,6 +24,8 @@ type exchange struct {
 	faults    []canonical.Fault // of X-Request-ID
 	aspsp     string            // the id that was asked for, once it is known to be one
 	cause     string            // of an InternalError; fit for the log
+	consent   string            // the consent's id, for the audit record alone
+	slots     atomic.Int64      // that were taken for the request so far
 }
 
 // A handler answers a request, or returns why it cannot.
@@ -35,7 +38,7 @@ func (s *server) record(c *gin.Context) {
 	x := &exchange{Outcome: Outcome{Route: template(c.FullPath()), Method: c.Request.Method}}
 	x.requestID, x.faults = ask.RequestID(c.Request.Header)
 	ctx, done := s.Observer.Request(c.Request.Context(), c.Request.Method, c.Request.Header)
-	c.Request = c.Request.WithContext(ctx)
+	c.Request = c.Request.WithContext(withSlots(ctx, &x.slots))
 	c.Set(exchangeKey, x)
 	c.Header("X-Request-ID", x.requestID)
 	c.Header("Cache-Control", "no-store")
@@ -43,8 +46,9 @@ func (s *server) record(c *gin.Context) {
 		if c.Writer.Written() {
 			x.Status = c.Writer.Status()
 		}
-		x.Duration = s.Now().Sub(start)
+		x.Duration, x.Slots = s.Now().Sub(start), int(x.slots.Load())
 		s.log(c, x)
+		s.audit(c, x, start)
 		done(x.Outcome)
 	}()
 	c.Next()
@@ -72,13 +76,7 @@ func (s *server) guarded(c *gin.Context, x *exchange, h handler) (err error) {
 		case http.ErrAbortHandler:
 			panic(p)
 		}
-		// What was panicked with may hold anything of the request; the runtime's own errors do not, nor does a stack.
-		what := slog.String("panic", "a value that is not shown")
-		if fault, ok := p.(runtime.Error); ok {
-			what = slog.String("panic", fault.Error())
-		}
-		s.Logger.LogAttrs(c.Request.Context(), slog.LevelError, "panic", what,
-			slog.String("stack", string(debug.Stack())), slog.String("request_id", x.requestID))
+		rescue.Log(c.Request.Context(), s.Logger, p, slog.String("request_id", x.requestID))
 		err = canonical.Fail(canonical.InternalError, "")
 		x.cause = "panic"
 	}()
@@ -88,12 +86,8 @@ func (s *server) guarded(c *gin.Context, x *exchange, h handler) (err error) {
 // log writes the one line of a request. Nothing in it was written by the caller but the method and the request's
 // id, which is a UUID; a method that is none is not repeated.
 func (s *server) log(c *gin.Context, x *exchange) {
-	method := x.Method
-	if !slices.Contains(methods, method) {
-		method = "OTHER"
-	}
 	attrs := []slog.Attr{
-		slog.String("method", method),
+		slog.String("method", verb(x.Method)),
 		slog.String("route", x.Route),
 		slog.Int("status", x.Status),
 		slog.String("code", x.Code),
@@ -101,6 +95,7 @@ func (s *server) log(c *gin.Context, x *exchange) {
 		slog.String("aspsp_id", x.ASPSP),
 		slog.String("provider", x.Provider),
 		slog.String("cache", x.Cache),
+		slog.Int("slots", x.Slots),
 		slog.Int64("duration_ms", x.Duration.Milliseconds()),
 		slog.String("request_id", x.requestID),
 	}
@@ -115,9 +110,36 @@ func (s *server) log(c *gin.Context, x *exchange) {
 	s.Logger.LogAttrs(c.Request.Context(), level, "request", attrs...)
 }
 
+// audit keeps the record of a request under /v1.
+func (s *server) audit(c *gin.Context, x *exchange, start time.Time) {
+	if !strings.HasPrefix(c.Request.URL.Path, "/v1/") {
+		return
+	}
+	e := Entry{Outcome: x.Outcome, At: start, RequestID: x.requestID, Asked: x.aspsp, Consent: x.consent}
+	e.Method = verb(e.Method)
+	s.Auditor.Audit(c.Request.Context(), e)
+}
+
+// verb is a method that everybody knows, or OTHER.
+func verb(method string) string {
+	if slices.Contains(methods, method) {
+		return method
+	}
+	return "OTHER"
+}
+
 var methods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 	http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
+}
+
+// Templates are the paths of all routes, as the contract writes them.
+func Templates() []string {
+	var all []string
+	for _, r := range newServer(Config{}).engine().Routes() {
+		all = append(all, template(r.Path))
+	}
+	return all
 }
 
 // template writes gin's template as the contract does: {aspspId} for :aspspId.

@@ -87,6 +87,7 @@ func (s *server) read(c *gin.Context, x *exchange, k call) (*request, []canonica
 	query, wants, ofHeaders := ask.Headers(c.Request.Header, k.consent, s.AllowPrivateIP)
 	r.query, r.wants = query, wants
 	r.query.ASPSP, r.query.RequestID = x.aspsp, x.requestID
+	x.consent = query.Consent
 	return r, slices.Concat(x.faults, ofPath, ofQuery, ofHeaders)
 }
 

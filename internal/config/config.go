@@ -17,6 +17,7 @@ type Config struct {
 	Providers map[string]Provider `yaml:"providers"`
 	ASPSPs    []ASPSP             `yaml:"aspsps"`
 	Cache     Cache               `yaml:"cache"`
+	Audit     Audit               `yaml:"audit"`
 	PSU       PSU                 `yaml:"psu"`
 
 	file   *strict.Document // what it was read from; nil for a Config made by hand
@@ -29,6 +30,7 @@ func Defaults() Config {
 	return Config{
 		Server: Server{Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090"},
 		Redis:  Redis{Mode: Standalone, Addresses: []string{"127.0.0.1:6379"}}, // these addresses hold for Standalone only
+		Audit:  Audit{Output: AuditStdout},
 	}
 }
 

@@ -157,6 +157,7 @@ func TestDefaults(t *testing.T) {
 				ConsecutiveFailures: 5, FailureRatio: 0.5, MinimumCalls: 20, Interval: time.Minute, OpenFor: 30 * time.Second,
 			},
 		}},
+		Audit: config.Audit{Output: config.AuditStdout},
 	}
 	if diff := cmp.Diff(want, *c, sameConfig); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)

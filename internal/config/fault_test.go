@@ -251,7 +251,7 @@ tracing: {}
 		"aspsps[0].breaker.failureRatio (line 23): must be above 0, up to 1",
 		"aspsps[0].breaker.minimumCalls (line 25): stands twice in one mapping",
 		"aspsps[0].breaker.minimumCalls (line 25): must be 1 or more",
-		"tracing (line 26): is no known key; known here: aspsps, cache, clients, providers, psu, redis, server",
+		"tracing (line 26): is no known key; known here: aspsps, audit, cache, clients, providers, psu, redis, server",
 	}
 	if diff := cmp.Diff(want, strings.Split(got.Error(), "\n")); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)

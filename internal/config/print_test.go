@@ -118,6 +118,8 @@ aspsps:
       minimumCalls: 20
       interval: 1m
       openFor: 30s
+audit:
+  output: stdout
 psu:
   allowPrivateIP: false
 `

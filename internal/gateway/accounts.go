@@ -6,6 +6,7 @@ import (
 
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/rescue"
 	"ais-gateway/internal/unattended"
 )
 
@@ -45,7 +46,11 @@ type ask struct {
 func (a *ask) limitBeside(ctx context.Context) <-chan *unattended.State {
 	beside := make(chan *unattended.State, 1)
 	if !a.q.Attended() {
-		go func() { beside <- a.g.limit(ctx, a.g.allowance(), a.q, "", nil) }()
+		go func() {
+			defer close(beside)
+			defer rescue.Catch(ctx, a.g.Logger)
+			beside <- a.g.limit(ctx, a.g.allowance(), a.q, "", nil)
+		}()
 	}
 	return beside
 }
@@ -179,7 +184,7 @@ func (a *ask) lane() string {
 	if a.q.Attended() {
 		kind = "attended"
 	}
-	return kind + ":" + tokenHash(a.q)
+	return kind + ":" + laneHash(a.q, "")
 }
 
 // lifetime is how old a list may be that is answered without a call.

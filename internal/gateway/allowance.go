@@ -3,7 +3,10 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
+
+	"ais-gateway/internal/rescue"
 )
 
 const (
@@ -22,7 +25,10 @@ const (
 	pollFirst, pollLast = 10 * time.Millisecond, 40 * time.Millisecond
 )
 
-var errSpent = errors.New("redis has cost this request enough")
+var (
+	errSpent    = errors.New("redis has cost this request enough")
+	errPanicked = errors.New("a step in Redis panicked")
+)
 
 // An allowance is how long Redis may still hold up one request. It serves one goroutine.
 type allowance struct {
@@ -57,8 +63,11 @@ func begin[T any](ctx context.Context, step func(context.Context) (T, error)) be
 	go func() {
 		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
 		defer cancel()
+		e := ended[T]{err: errPanicked}
+		defer func() { done <- e }()
+		defer rescue.Catch(own, slog.Default())
 		value, err := step(own)
-		done <- ended[T]{value, err}
+		e = ended[T]{value, err}
 	}()
 	return done
 }

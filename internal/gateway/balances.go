@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"time"
 
 	"ais-gateway/internal/cache"
@@ -73,8 +71,7 @@ func (r *reading) flight() string { return flightName("balances", r.client, r.q,
 
 // lane is equal for those who may share a call.
 func (r *reading) lane() string {
-	account := sha256.Sum256([]byte(r.account))
-	return "balances:" + tokenHash(r.q) + ":" + base64.RawURLEncoding.EncodeToString(account[:])
+	return "balances:" + laneHash(r.q, r.account)
 }
 
 // acquire asks for the lease. Balances are not kept, so there is never anything that will do without a call.

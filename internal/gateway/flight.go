@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/rescue"
 )
 
 // flown is what a flight brings back.
@@ -29,8 +30,12 @@ func fly[T any](ctx context.Context, g *Gateway, b *bank, name string, call func
 		// Another gateway's call may be waited for before one of our own is made.
 		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*b.Timeout+leaseMargin)
 		defer cancel()
-		value, failure := call(own)
-		return flown[T]{value, failure}, nil
+		f := flown[T]{failure: canonical.Fail(canonical.InternalError, "")} // of a panic, which would end the process
+		func() {
+			defer rescue.Catch(own, g.Logger)
+			f.value, f.failure = call(own)
+		}()
+		return f, nil
 	})
 	select {
 	case r := <-landed:
@@ -50,6 +55,13 @@ func fly[T any](ctx context.Context, g *Gateway, b *bank, name string, call func
 // attended or both not.
 func flightName(what, client string, q canonical.Query, more string) string {
 	return fmt.Sprintf("%s %q %q %q %s %t %q", what, client, q.ASPSP, canonical.FoldID(q.Consent), tokenHash(q), q.Attended(), more)
+}
+
+// laneHash stands in a lane's name, which Redis sees, for the user's token and an account. An account's number can be found
+// by trying all there are; together with the consent, which Redis does not have, it cannot.
+func laneHash(q canonical.Query, account string) string {
+	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", canonical.FoldID(q.Consent), q.Token.Reveal(), account))
+	return base64.RawURLEncoding.EncodeToString(hash[:])
 }
 
 // tokenHash stands for the user's token where the token itself may not.

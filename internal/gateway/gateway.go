@@ -5,9 +5,7 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
+	"ais-gateway/internal/rescue"
 	"ais-gateway/internal/unattended"
 )
 
@@ -158,7 +157,7 @@ func (g *Gateway) guard(ctx context.Context, b *bank, read func() error) *canoni
 	err := b.breaker.Do(func() (err error) {
 		defer func() {
 			if r := recover(); r != nil {
-				g.Logger.ErrorContext(ctx, "adapter panicked", "provider", b.Provider, "type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
+				rescue.Log(ctx, g.Logger, r, slog.String("provider", b.Provider))
 				err = canonical.Fail(canonical.InternalError, "")
 			}
 		}()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"runtime"
 	"strings"
@@ -880,7 +881,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 
 // lane is how the gateway names an unattended query's lane.
 func lane(q canonical.Query) string {
-	hash := sha256.Sum256([]byte(q.Token.Reveal()))
+	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", q.Consent, q.Token.Reveal(), ""))
 	return "unattended:" + base64.RawURLEncoding.EncodeToString(hash[:])
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"ais-gateway/internal/cache"
+	"ais-gateway/internal/rescue"
 )
 
 // What must be done in Redis is done although nobody waits for it any more.
@@ -79,6 +80,7 @@ func (g *Gateway) background(do func()) {
 	g.running.Add(1)
 	go func() {
 		defer g.running.Done()
+		defer rescue.Catch(context.Background(), g.Logger)
 		do()
 	}()
 }

@@ -48,6 +48,8 @@ type ClientConfig struct {
 	Certificate *tls.Certificate
 	// Sign adds what proves the sender, on the request as it will be sent; nil for nothing.
 	Sign func(r *http.Request, body []byte) error
+	// Routes are the templates of all paths that are read. Telemetry tells no other.
+	Routes []string
 	// Refusal says what an answer means whose status is not 200. Never nil.
 	Refusal func(q canonical.Query, r Request, a Answer) *canonical.Error
 }

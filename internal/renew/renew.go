@@ -104,7 +104,7 @@ func (w *Watcher) renew(ctx context.Context, p *part) {
 func (w *Watcher) try(ctx context.Context, p *part) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			w.log.ErrorContext(ctx, "renewing secrets panicked", "part", p.Name, "type", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
+			w.log.ErrorContext(ctx, "renewing secrets panicked", "part", p.Name, "panic", fmt.Sprintf("a %T", r), "stack", string(debug.Stack()))
 			err = errors.New("cannot be read")
 		}
 	}()

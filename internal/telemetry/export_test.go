@@ -72,6 +72,8 @@ func (c *collector) text() string {
 // work makes one of everything.
 func work(t *testing.T, tel *Telemetry) {
 	t.Helper()
+	tel.Know(templates...)
+	tel.ObserveAudit(func() (bool, int64) { return true, 0 })
 	ctx, end := tel.Request(t.Context(), "GET", hostile())
 	callCtx, called := tel.Call(ctx, providerCall)
 	tel.Logger().InfoContext(callCtx, "done")

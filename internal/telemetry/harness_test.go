@@ -24,6 +24,9 @@ const (
 	canary  = "canary-7f3a"
 )
 
+// templates are the paths that may be told.
+var templates = []string{"/r", "/v1/aspsps/{aspspId}/accounts", providerCall.Route}
+
 // silence takes every OTEL_* variable of the machine away.
 func silence(t *testing.T) {
 	t.Helper()
@@ -66,6 +69,7 @@ func inMemory(t *testing.T, exp exporters) (*Telemetry, *tracetest.InMemoryExpor
 	if err != nil {
 		t.Fatal(err)
 	}
+	tel.Know(templates...)
 	return tel, spans, out
 }
 

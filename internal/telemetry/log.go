@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,8 +18,8 @@ import (
 )
 
 // localLog writes JSON lines and nothing else.
-func localLog(o Options) *slog.Logger {
-	return slog.New(traced{slog.NewJSONHandler(o.LogOutput, &slog.HandlerOptions{Level: o.LogLevel})})
+func localLog(o Options) allowed {
+	return allowed{next: traced{slog.NewJSONHandler(o.LogOutput, &slog.HandlerOptions{Level: o.LogLevel})}, lost: &losses{}}
 }
 
 // traced adds the context's trace_id and span_id to each line.
@@ -42,8 +43,7 @@ func bridge(o Options, p *sdklog.LoggerProvider) slog.Handler {
 		otelslog.WithVersion(o.Version), otelslog.WithSchemaURL(semconv.SchemaURL))}
 }
 
-// bridged lets through what the JSON line would show: otelslog prints structures with their unexported fields
-// and without their own String, and a secret may stand there.
+// bridged shows what the JSON line shows, from the same level on.
 type bridged struct {
 	level slog.Level
 	slog.Handler
@@ -56,47 +56,34 @@ func (h bridged) Enabled(ctx context.Context, l slog.Level) bool {
 func (h bridged) Handle(ctx context.Context, r slog.Record) error {
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
-		out.AddAttrs(shown(a))
+		out.AddAttrs(shown(a)...)
 		return true
 	})
 	return h.Handler.Handle(ctx, out)
 }
 
 func (h bridged) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return bridged{h.level, h.Handler.WithAttrs(shownAll(attrs))}
+	return bridged{h.level, h.Handler.WithAttrs(shown(attrs...))}
 }
 
 func (h bridged) WithGroup(name string) slog.Handler {
 	return bridged{h.level, h.Handler.WithGroup(name)}
 }
 
-func shownAll(attrs []slog.Attr) []slog.Attr {
-	out := make([]slog.Attr, len(attrs))
+// shown are the attributes with the text that slog's JSON handler writes of a list.
+func shown(attrs ...slog.Attr) []slog.Attr {
+	out := slices.Clone(attrs)
 	for i, a := range attrs {
-		out[i] = shown(a)
+		if a.Value.Kind() != slog.KindAny {
+			continue
+		}
+		text, err := json.Marshal(a.Value.Any())
+		if err != nil {
+			text = []byte("unprintable")
+		}
+		out[i].Value = slog.StringValue(string(text))
 	}
 	return out
-}
-
-// shown is the attribute with the value that slog's JSON handler writes.
-func shown(a slog.Attr) slog.Attr {
-	a.Value = a.Value.Resolve()
-	if a.Value.Kind() == slog.KindGroup {
-		a.Value = slog.GroupValue(shownAll(a.Value.Group())...)
-	}
-	if a.Value.Kind() != slog.KindAny {
-		return a
-	}
-	if err, ok := a.Value.Any().(error); ok {
-		a.Value = slog.StringValue(err.Error())
-		return a
-	}
-	text, err := json.Marshal(a.Value.Any())
-	if err != nil {
-		text = []byte("unprintable")
-	}
-	a.Value = slog.StringValue(string(text))
-	return a
 }
 
 // quiet is how long nothing is said about export after a line about it.

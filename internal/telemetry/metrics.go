@@ -76,7 +76,10 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	_, err = m.Int64ObservableGauge("ais.breaker.state", metric.WithUnit("{state}"),
 		metric.WithDescription("State of the circuit breaker: 0 closed, 1 half open, 2 open."),
 		metric.WithInt64Callback(t.observeBreakers))
-	return err
+	if err != nil {
+		return err
+	}
+	return t.privacy(m)
 }
 
 // Cache counts one account list asked of the cache; result is hit, miss, stale, collapsed, bypass or error.

@@ -21,6 +21,9 @@ var methods = []string{
 	http.MethodPatch, http.MethodPost, http.MethodPut, "QUERY", http.MethodTrace,
 }
 
+// anyMethod stands in a span's name for a method that is not known.
+const anyMethod = "HTTP"
+
 // RequestInfo is a request of a caller, once it has been answered.
 type RequestInfo struct {
 	Route    string        // the path's template; "" where no route was found
@@ -40,10 +43,6 @@ type RequestInfo struct {
 func (t *Telemetry) Request(ctx context.Context, method string, header http.Header,
 ) (context.Context, func(RequestInfo)) {
 	ctx = t.propagator.Extract(ctx, propagation.HeaderCarrier(header))
-	if s := trace.SpanContextFromContext(ctx); s.TraceState().Len() > 0 {
-		// The trace state is the caller's free text, and would be exported with the span.
-		ctx = trace.ContextWithRemoteSpanContext(ctx, s.WithTraceState(trace.TraceState{}))
-	}
 	known, verb := named(method)
 	ctx, span := t.tracer.Start(ctx, verb, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(known))
 	active := metric.WithAttributeSet(attribute.NewSet(known))
@@ -51,7 +50,7 @@ func (t *Telemetry) Request(ctx context.Context, method string, header http.Head
 	return ctx, func(r RequestInfo) {
 		t.inst.serverActive.Add(ctx, -1, active)
 		attrs := append(t.aspsp(r.ASPSP), known)
-		if r.Route != "" {
+		if t.knows(r.Route) {
 			attrs = append(attrs, semconv.HTTPRoute(r.Route))
 			span.SetName(verb + " " + r.Route)
 		}
@@ -92,7 +91,7 @@ func (t *Telemetry) Call(ctx context.Context, c Call) (context.Context, func(sta
 		attrs = append(attrs, semconv.ServerPort(c.ServerPort))
 	}
 	name := verb
-	if c.Route != "" {
+	if t.knows(c.Route) {
 		attrs = append(attrs, semconv.URLTemplate(c.Route))
 		name += " " + c.Route
 	}
@@ -116,7 +115,7 @@ func named(method string) (attribute.KeyValue, string) {
 	if slices.Contains(methods, method) {
 		return semconv.HTTPRequestMethodKey.String(method), method
 	}
-	return semconv.HTTPRequestMethodOther, "HTTP"
+	return semconv.HTTPRequestMethodOther, anyMethod
 }
 
 // outcome is how a request or call ended. A status from failure on without a cause is its own cause.
@@ -141,4 +140,12 @@ func given(key attribute.Key, value string) []attribute.KeyValue {
 		return nil
 	}
 	return []attribute.KeyValue{key.String(value)}
+}
+
+// TraceID is the id of the trace that a request's context belongs to, 32 hexadecimal digits; "" if to none.
+func (t *Telemetry) TraceID(ctx context.Context) string {
+	if s := trace.SpanContextFromContext(ctx); s.HasTraceID() {
+		return s.TraceID().String()
+	}
+	return ""
 }

@@ -3,15 +3,17 @@
 // start it and hand its methods to the rooms that declare an observer; no other room imports it.
 //
 // What it tells is decided here, attribute by attribute: no path, no query, no address of a caller, no account,
-// consent or token has a way out through it.
+// consent or token has a way out through it. allow.go lists what may be told; filter.go drops the rest.
 package telemetry
 
 import (
 	"context"
 	"errors"
 	"io"
+	"log" //nolint:depguard // only to take over what the standard library prints
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -60,21 +62,31 @@ type Telemetry struct {
 	breakers   atomic.Pointer[func() map[string]string]
 	secrets    []string
 	stale      atomic.Pointer[func() map[string]bool]
+	audit      atomic.Pointer[func() (bool, int64)]
+	templates  sync.Map // the paths' templates that may be told
+	lost       *losses
 	closers    []func(context.Context) error
 }
 
 // Start reads the OTEL_* variables and starts what they ask for. Its error names the variable that cannot be
-// followed, never its value. It also takes over the process's OpenTelemetry error handler and logger.
+// followed, never its value. It also takes over the process's OpenTelemetry error handler and logger, its default
+// slog.Logger, and what the standard library prints.
 func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	local := localLog(o)
-	f := newFaults(local)
+	f := newFaults(slog.New(local))
 	otel.SetErrorHandler(f)
 	otel.SetLogger(f.logger())
 	exp, err := fromEnvironment(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return build(ctx, o, exp, local)
+	t, err := build(ctx, o, exp, local)
+	if err != nil {
+		return nil, err
+	}
+	slog.SetDefault(t.log)
+	log.SetOutput(hushed{t.log}) // which SetDefault has given the logger, text and all
+	return t, nil
 }
 
 // Shutdown sends what is waiting and stops, for as long as ctx allows. Its error says only that something was
@@ -100,7 +112,7 @@ func (t *Telemetry) Logger() *slog.Logger { return t.log }
 // the scraper asks for that. It is served whatever OTEL_* says, on the admin address only.
 func (t *Telemetry) MetricsHandler() http.Handler { return t.metrics }
 
-func build(ctx context.Context, o Options, exp exporters, local *slog.Logger) (*Telemetry, error) {
+func build(ctx context.Context, o Options, exp exporters, local allowed) (*Telemetry, error) {
 	res, err := describe(ctx, o.Version)
 	if err != nil {
 		return nil, err
@@ -108,7 +120,8 @@ func build(ctx context.Context, o Options, exp exporters, local *slog.Logger) (*
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	t := &Telemetry{
-		log:        local,
+		log:        slog.New(local),
+		lost:       local.lost,
 		metrics:    promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
 		propagator: autoprop.NewTextMapPropagator(),
 		aspsps:     make(map[string]bool, len(o.ASPSPs)),
@@ -124,7 +137,7 @@ func build(ctx context.Context, o Options, exp exporters, local *slog.Logger) (*
 	version := trace.WithInstrumentationVersion(o.Version)
 	t.tracer = t.traces(exp.spans, res).Tracer(scope, version, trace.WithSchemaURL(semconv.SchemaURL))
 	if exp.logs != nil {
-		t.log = slog.New(slog.NewMultiHandler(local.Handler(), t.bridge(o, exp.logs, res)))
+		t.log = slog.New(allowed{next: slog.NewMultiHandler(local.next, t.bridge(o, exp.logs, res)), lost: local.lost})
 	}
 	meters, err := t.meters(registry, exp.reader, res)
 	if err != nil {
@@ -151,7 +164,7 @@ func describe(ctx context.Context, version string) (*resource.Resource, error) {
 func (t *Telemetry) traces(exp sdktrace.SpanExporter, res *resource.Resource) *sdktrace.TracerProvider {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(res)}
 	if exp != nil {
-		opts = append(opts, sdktrace.WithBatcher(exp))
+		opts = append(opts, sdktrace.WithBatcher(sifted{exp, t}))
 	}
 	p := sdktrace.NewTracerProvider(opts...)
 	t.closers = append(t.closers, p.Shutdown)
@@ -167,6 +180,7 @@ func (t *Telemetry) meters(registry prometheus.Registerer, reader sdkmetric.Read
 	}
 	opts := []sdkmetric.Option{
 		sdkmetric.WithResource(res), sdkmetric.WithReader(scraped), sdkmetric.WithCardinalityLimit(maxSeries),
+		sdkmetric.WithView(labelled),
 	}
 	if reader != nil {
 		opts = append(opts, sdkmetric.WithReader(reader))

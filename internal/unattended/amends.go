@@ -2,9 +2,12 @@ package unattended
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"sync"
 	"time"
+
+	"ais-gateway/internal/rescue"
 )
 
 // What Redis could not be told when it had to be, it is told later.
@@ -31,6 +34,7 @@ func (c *Counter) undo(s Slot) {
 	}
 	go func() {
 		defer func() { <-c.undoing }()
+		defer rescue.Catch(context.Background(), slog.Default())
 		for try := range undoTries {
 			if try > 0 {
 				time.Sleep(undoPause << (try - 1))
@@ -115,6 +119,7 @@ func (c *Counter) say(ctx context.Context, closed string) error {
 
 // tell goes on trying to tell Redis of a closure until it is over: other gateways must know of it too.
 func (c *Counter) tell(ctx context.Context, closed string) {
+	defer rescue.Catch(ctx, slog.Default())
 	for pause := undoPause; ; pause = min(2*pause, tellPause) {
 		time.Sleep(pause)
 		if c.say(ctx, closed) == nil && c.unsaid.done(closed) {

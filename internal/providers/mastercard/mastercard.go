@@ -33,6 +33,12 @@ const (
 	keyPassword = "signingKeyPasswordFile"
 )
 
+// The paths that are read: OBC has no account in any.
+const (
+	routeAccounts = "/accounts"
+	routeBalances = "/accounts/account/balances"
+)
+
 // Open makes the adapter; it implements providers.Open. Its errors are config.Faults, or what decode returned.
 func Open(decode func(into any) error, env providers.Env) (providers.Provider, error) {
 	var cfg Config
@@ -44,7 +50,9 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
-	client := env.Client(providers.ClientConfig{Sign: signer(cfg.ConsumerKey, key), Refusal: refusal})
+	client := env.Client(providers.ClientConfig{
+		Sign: signer(cfg.ConsumerKey, key), Routes: []string{routeAccounts, routeBalances}, Refusal: refusal,
+	})
 	return &provider{base: env.BaseURL, timeout: env.Timeout, client: client}, nil
 }
 
@@ -83,7 +91,7 @@ type provider struct {
 
 // Accounts implements providers.Provider.
 func (p *provider) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
-	answer, err := p.read(ctx, q, "", "accounts")
+	answer, err := p.read(ctx, q, "", routeAccounts)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +100,7 @@ func (p *provider) Accounts(ctx context.Context, q canonical.Query) ([]canonical
 
 // Balances implements providers.Provider.
 func (p *provider) Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error) {
-	answer, err := p.read(ctx, q, accountID, "accounts", "account", "balances")
+	answer, err := p.read(ctx, q, accountID, routeBalances)
 	if err != nil {
 		return canonical.AccountBalances{}, err
 	}
@@ -100,7 +108,7 @@ func (p *provider) Balances(ctx context.Context, q canonical.Query, accountID st
 }
 
 // read makes the one call of a read: OBC has no pages.
-func (p *provider) read(ctx context.Context, q canonical.Query, accountID string, path ...string) (providers.Answer, error) {
+func (p *provider) read(ctx context.Context, q canonical.Query, accountID, route string) (providers.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	body, err := requestBody(q, accountID)
@@ -109,8 +117,8 @@ func (p *provider) read(ctx context.Context, q canonical.Query, accountID string
 	}
 	return p.client.Read(ctx, q, providers.Request{
 		Method:  http.MethodPost,
-		URL:     upstream.URL(p.base, path...),
-		Route:   "/" + strings.Join(path, "/"), // no account stands in OBC's paths
+		URL:     upstream.URL(p.base, strings.Split(route[1:], "/")...),
+		Route:   route,
 		Header:  http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}},
 		Body:    body,
 		Account: accountID,

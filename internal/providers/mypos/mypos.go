@@ -50,7 +50,7 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 		base:    base,
 		timeout: env.Timeout,
 		apiKey:  key,
-		client:  env.Client(providers.ClientConfig{Certificate: certificate, Refusal: refusal}),
+		client:  env.Client(providers.ClientConfig{Certificate: certificate, Routes: []string{routeAccounts, routeBalances}, Refusal: refusal}),
 	}, nil
 }
 

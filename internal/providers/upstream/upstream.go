@@ -38,6 +38,7 @@ type Config struct {
 	Counter  *unattended.Counter // without one, no unattended call is made
 	Observer Observer            // nil for none
 	Roots    *x509.CertPool      // who may vouch for the provider; nil for the system's
+	Routes   func(...string)     // is told the templates of all paths that are read; nil for nobody
 	Now      func() time.Time    // for Retry-After given as a date; nil for time.Now
 }
 
@@ -86,6 +87,9 @@ func New(cfg Config) *Wire {
 
 // Client makes an adapter's client.
 func (w *Wire) Client(c providers.ClientConfig) providers.Client {
+	if w.cfg.Routes != nil {
+		w.cfg.Routes(c.Routes...)
+	}
 	attended := attendedTransport(w.cfg, c)
 	w.kept = append(w.kept, attended)
 	return &client{

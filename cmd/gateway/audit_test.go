@@ -1,0 +1,251 @@
+package main_test
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/sandbox"
+)
+
+// A record is what a line of the log, or an audit record, says of a request.
+type record struct {
+	Stream, Msg, Level, Code, Cause string
+	RequestID                       string `json:"request_id"`
+	ConsentHash                     string `json:"consent_hash"`
+	Slots                           *int
+	Status                          int
+}
+
+// records are the lines of a text that are records and fulfil a condition.
+func records(text string, holds func(record) bool) []record {
+	var all []record
+	for line := range strings.Lines(text) {
+		var r record
+		if json.Unmarshal([]byte(line), &r) == nil && holds(r) {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// requestOf waits for what the log and the audit record say of one request.
+func requestOf(t *testing.T, p *process, id string) (line, audited record) {
+	t.Helper()
+	eventually(t, "the request is told of", func() bool {
+		lines := records(p.stdout.String(), func(r record) bool { return r.Msg == "request" && r.RequestID == id })
+		audit := records(p.stdout.String(), func(r record) bool { return r.Stream == "audit" && r.RequestID == id })
+		if len(lines) > 0 && len(audit) > 0 {
+			line, audited = lines[0], audit[0]
+		}
+		return len(lines) > 0 && len(audit) > 0
+	})
+	return line, audited
+}
+
+// Log and audit record say how many slots a request took: one for each page, none for what was not called or not sent.
+func TestSlotsAreTold(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	p := serve(t, w.ConfigFile)
+	unsent := serve(t, configured(t, w, func(text string) string {
+		return regexp.MustCompile(`(mypos: \{baseURL: )"[^"]*"`).ReplaceAllString(text, `$1"http://127.0.0.1:1"`)
+	}))
+	pos, fresh := "/v1/aspsps/"+sandbox.MyPOS, uuid.NewString()
+	slots := func(p *process, status int, path string, header ...string) int {
+		t.Helper()
+		id := uuid.NewString()
+		resp, body := call(t, http.MethodGet, p.api+path, append(header, "X-Request-ID", id, "Provider-Authorization", "Bearer "+mypossim.GoodToken)...)
+		if resp.StatusCode != status {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
+		}
+		line, audited := requestOf(t, p, id)
+		if line.Slots == nil || audited.Slots == nil || *line.Slots != *audited.Slots {
+			t.Fatalf("the log says %+v, the audit record %+v", line, audited)
+		}
+		return *line.Slots
+	}
+	for _, tt := range []struct {
+		name    string
+		process *process
+		status  int
+		path    string
+		header  []string
+		want    int
+	}{
+		{"attended", p, 200, pos + "/accounts/" + mypossim.GoodAccount + "/balances", []string{"Consent-ID", fresh, "PSU-IP-Address", "203.0.113.7"}, 0},
+		{"unattended", p, 200, pos + "/accounts", []string{"Consent-ID", fresh}, 1},
+		{"kept", p, 200, pos + "/accounts", []string{"Consent-ID", fresh}, 0},
+		{"balances", p, 200, pos + "/accounts/" + mypossim.GoodAccount + "/balances", []string{"Consent-ID", fresh}, 1},
+		{"looked", p, 200, pos + "/unattended-access", []string{"Consent-ID", fresh}, 0},
+		{"in three pages", p, 200, pos + "/accounts", []string{"Consent-ID", mypossim.ManyConsent}, 3},
+		{"the fourth is the last", p, 404, pos + "/accounts/" + mypossim.GoodAccount + "/balances", []string{"Consent-ID", mypossim.ManyConsent}, 1},
+		{"none is left", p, 429, pos + "/accounts/" + mypossim.GoodAccount + "/balances", []string{"Consent-ID", mypossim.ManyConsent}, 0},
+		{"given back", unsent, 503, pos + "/accounts", []string{"Consent-ID", uuid.NewString()}, 0},
+		{"not let in", p, 401, pos + "/accounts", []string{"Consent-ID", fresh, "X-API-Key", "x"}, 0},
+	} {
+		if got := slots(tt.process, tt.status, tt.path, tt.header...); got != tt.want {
+			t.Errorf("%s: %d slots, want %d", tt.name, got, tt.want)
+		}
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	shared, consent := 0, mastercardsim.FreshConsent+uuid.NewString()
+	for range 10 {
+		all.Go(func() {
+			n := slots(p, 200, wood+"/accounts", "Consent-ID", consent)
+			mu.Lock()
+			defer mu.Unlock()
+			shared += n
+		})
+	}
+	all.Wait()
+	if shared != 1 {
+		t.Errorf("%d slots for ten equal requests at once, want 1", shared)
+	}
+}
+
+// hashOf is a consent's hash under a key, made without the gateway's code.
+func hashOf(t *testing.T, cacheKey, aspsp, consent string) string {
+	t.Helper()
+	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(cacheKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := hkdf.Key(sha256.New, secret, nil, "ais-gateway audit records, consents, version 1", 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, key)
+	for _, part := range []string{aspsp, consent} {
+		mac.Write(append(make([]byte, 7), byte(len(part))))
+		mac.Write([]byte(part))
+	}
+	return hex.EncodeToString(mac.Sum(nil))[:32]
+}
+
+// Without a key of their own, records of two gateways with one cache key have one hash for a consent.
+func TestAuditKeyFollowsFromTheCaches(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	key, err := os.ReadFile(filepath.Join(filepath.Dir(w.ConfigFile), "cache-key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := hashOf(t, string(key), mastercardsim.WoodBank, mastercardsim.Consent)
+	for range 2 {
+		p, id := serve(t, w.ConfigFile), uuid.NewString()
+		call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
+		if _, audited := requestOf(t, p, id); audited.ConsentHash != want {
+			t.Errorf("the consent's hash is %q, want %q", audited.ConsentHash, want)
+		}
+	}
+	without := configured(t, w, func(text string) string {
+		return regexp.MustCompile(`(?m)^(redis|cache): .*$`).ReplaceAllString(text, "") + "redis: {mode: embedded}\n"
+	})
+	seen := map[string]bool{want: true}
+	for range 2 {
+		p, id := serve(t, without), uuid.NewString()
+		call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
+		_, audited := requestOf(t, p, id)
+		if len(audited.ConsentHash) != 32 || seen[audited.ConsentHash] {
+			t.Errorf("without any key the consent's hash is %q", audited.ConsentHash)
+		}
+		seen[audited.ConsentHash] = true
+	}
+}
+
+// Audit records go where the configuration says, and whatever keeps them from being written is said in the log, in
+// /readyz and by metrics, and stops no request.
+func TestAuditSinks(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	dir := t.TempDir()
+	file := filepath.Join(dir, "audit.log")
+	inFile := func(p *process) string {
+		text, _ := os.ReadFile(file)
+		return string(text)
+	}
+	nowhere := func(*process) string { return "" }
+	for _, tt := range []struct {
+		name, audit string
+		sink        func(*process) string
+		warning     string
+		metrics     []string
+		log         string // a line, its beginning after the time
+	}{
+		{"by default", "", func(p *process) string { return p.stdout.String() }, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
+		{"standard error", "{output: stderr}", func(p *process) string { return p.stderr.String() }, "", []string{"ais_audit_enabled 1"}, ""},
+		{"file", "{output: file, file: '" + file + "'}", inFile, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
+		{"off", "{output: off}", nowhere, "audit records are switched off", []string{"ais_audit_enabled 0"}, `"level":"WARN","msg":"audit records are switched off"`},
+		{
+			"full", "{output: file, file: /dev/full}", nowhere, "audit records cannot be written", []string{"ais_audit_enabled 1", "ais_audit_failures_total 3"},
+			`"level":"ERROR","msg":"audit records cannot be written","cause":"disk_full","silenced":0`,
+		},
+		{
+			"no directory", "{output: file, file: '" + dir + "/absent/audit.log'}", nowhere, "audit records cannot be written", []string{"ais_audit_failures_total 3"},
+			`"level":"ERROR","msg":"audit records cannot be written","cause":"no_such_directory","silenced":0`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			config := w.ConfigFile
+			if tt.audit != "" {
+				config = configured(t, w, func(text string) string { return text + "audit: " + tt.audit + "\n" })
+			}
+			p := serve(t, config)
+			for i, want := range []int{200, 404, 401} {
+				header := [][]string{nil, nil, {"X-API-Key", "x"}}[i]
+				path := []string{"/v1/aspsps", "/v1/nowhere", wood}[i]
+				if resp, body := call(t, http.MethodGet, p.api+path, header...); resp.StatusCode != want {
+					t.Errorf("%d %s", resp.StatusCode, body)
+				}
+			}
+			call(t, http.MethodGet, p.api+"/openapi.yaml") // which is no request for anybody's data
+			var body string
+			eventually(t, "it is told", func() bool {
+				_, body = call(t, http.MethodGet, p.admin+"/metrics")
+				for _, want := range tt.metrics {
+					if !strings.Contains(body, "\n"+want+"\n") {
+						return false
+					}
+				}
+				return true
+			})
+			resp, ready := call(t, http.MethodGet, p.admin+"/readyz")
+			if resp.StatusCode != http.StatusOK || strings.Contains(ready, "audit") != (tt.warning != "") || !strings.Contains(ready, tt.warning) {
+				t.Errorf("%d %s", resp.StatusCode, ready)
+			}
+			p.terminate()
+			if code := p.ended(); code != 0 {
+				t.Errorf("exit %d", code)
+			}
+			if n := strings.Count(p.stdout.String(), `"msg":"audit`); n != strings.Count(p.stdout.String(), tt.log) && tt.log != "" || !strings.Contains(p.stdout.String(), tt.log) || tt.log == "" && n > 0 || n > 1 {
+				t.Errorf("%d lines about audit records, want %s\n%s", n, tt.log, p.stdout.String())
+			}
+			kept := records(tt.sink(p), func(r record) bool { return r.Stream == "audit" })
+			if want := map[bool]int{true: 3}[tt.warning == ""]; len(kept) != want {
+				t.Errorf("%d records, want %d", len(kept), want)
+			}
+			if tt.name != "by default" && strings.Contains(p.stdout.String(), `"stream"`) {
+				t.Error("records stand in the log too")
+			}
+			if tt.sink(p) != "" && kept[2].Status != http.StatusUnauthorized {
+				t.Errorf("%+v", kept)
+			}
+		})
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+}

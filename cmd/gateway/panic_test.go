@@ -1,0 +1,203 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"runtime/pprof"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/sandbox"
+)
+
+// What is panicked with, and what goroutines are at work on, when they are looked at.
+const (
+	canaryConsent = "3c7816ee-3d51-4bf5-8ced-ece2af35d4c7"
+	canaryToken   = "sandbox-token-of-Tirilist-99417"
+	canaryAccount = "77345128961234"
+)
+
+// said is what was logged so far.
+type said struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// A jack is a provider that does something else in the place of reading.
+type jack struct {
+	do func(q canonical.Query, account string)
+}
+
+func (j jack) Accounts(_ context.Context, q canonical.Query) ([]canonical.Account, error) {
+	j.do(q, canaryAccount)
+	return nil, nil
+}
+
+func (j jack) Balances(_ context.Context, q canonical.Query, account string) (canonical.AccountBalances, error) {
+	j.do(q, account)
+	return canonical.AccountBalances{}, nil
+}
+
+// inProcess runs the program in this process with another provider in the place of myPOS.
+func inProcess(t *testing.T, do func(q canonical.Query, account string)) (api string, logs *said) {
+	t.Helper()
+	was := adapters["mypos"]
+	adapters["mypos"] = func(decode func(any) error, env providers.Env) (providers.Provider, error) {
+		if _, err := was(decode, env); err != nil {
+			return nil, err
+		}
+		return jack{do}, nil
+	}
+	t.Cleanup(func() { adapters["mypos"] = was })
+	world, err := sandbox.Start(t.Context(), sandbox.Options{Address: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(world.Stop)
+	c, err := load(world.ConfigFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs = &said{}
+	ctx, end := context.WithCancel(context.Background())
+	p, err := assemble(ctx, c, logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- p.run(ctx) }()
+	t.Cleanup(func() {
+		end()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + p.apiAddress() + "/v1/aspsps/" + sandbox.MyPOS, logs
+}
+
+// ask asks for an account's balances or, without one, for the list.
+func ask(t *testing.T, api, account string, header ...string) (int, string) {
+	t.Helper()
+	path := "/accounts"
+	if account != "" {
+		path += "/" + url.PathEscape(account) + "/balances"
+	}
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, api+path, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header = append(header, "X-API-Key", sandbox.Key, "Consent-ID", canaryConsent, "Provider-Authorization", "Bearer "+canaryToken)
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// holding are the canaries in a text.
+func holding(text string) (found []string) {
+	for _, canary := range []string{canaryConsent, canaryToken, canaryAccount, sandbox.Key} {
+		if strings.Contains(text, canary) {
+			found = append(found, canary)
+		}
+	}
+	return found
+}
+
+// A panic ends in an answer and a line that shows where it was, and never what it was with, nor the process.
+func TestPanicsSayNothing(t *testing.T) {
+	var with any
+	api, logs := inProcess(t, func(q canonical.Query, account string) {
+		if with == nil {
+			_ = []string{}[len(account)] // the runtime's own
+		}
+		panic(with)
+	})
+	for name, value := range map[string]any{
+		"a text": canaryAccount, "an error": errors.New(canaryToken), "a list": []string{canaryConsent}, "a query": canonical.Query{Consent: canaryConsent},
+		"a pointer": &struct{ a string }{canaryAccount}, "nothing of ours": nil,
+	} {
+		with = value
+		for _, account := range []string{"", canaryAccount} {
+			for _, header := range [][]string{nil, {"PSU-IP-Address", "203.0.113.7"}} {
+				before := len(logs.String())
+				status, body := ask(t, api, account, header...)
+				if status != http.StatusInternalServerError || !strings.Contains(body, "INTERNAL_ERROR") {
+					t.Errorf("%s: %d %s", name, status, body)
+				}
+				if found := holding(body); found != nil {
+					t.Errorf("%s: the answer holds %q", name, found)
+				}
+				if line := logs.String()[before:]; !strings.Contains(line, `"msg":"panic"`) || !strings.Contains(line, "panic_test.go") {
+					t.Errorf("%s: logged %s", name, line)
+				}
+			}
+		}
+	}
+	if found := holding(logs.String()); found != nil {
+		t.Errorf("the log holds %q", found)
+	}
+}
+
+// What Go shows of goroutines, and its other profiles, hold nothing of the requests that are under way.
+func TestProfilesSayNothing(t *testing.T) {
+	arrived, leave := make(chan struct{}, 10), make(chan struct{})
+	api, _ := inProcess(t, func(canonical.Query, string) { arrived <- struct{}{}; <-leave })
+	var all sync.WaitGroup
+	for _, account := range []string{"", canaryAccount} {
+		for _, header := range [][]string{nil, {"PSU-IP-Address", "203.0.113.7"}} {
+			all.Go(func() { ask(t, api, account, header...) })
+		}
+	}
+	for range 4 {
+		select {
+		case <-arrived:
+		case <-time.After(20 * time.Second):
+			t.Fatal("not all calls are under way")
+		}
+	}
+	for _, profile := range pprof.Profiles() {
+		for _, form := range []int{0, 1, 2} {
+			var out bytes.Buffer
+			if err := profile.WriteTo(&out, form); err != nil {
+				t.Fatal(err)
+			}
+			if profile.Name() == "goroutine" && form > 0 && !strings.Contains(out.String(), "jack") {
+				t.Error("the goroutines at work are not shown: nothing can be said about them")
+			}
+			if found := holding(out.String()); found != nil {
+				t.Errorf("profile %s in form %d holds %q", profile.Name(), form, found)
+			}
+		}
+	}
+	close(leave)
+	all.Wait()
+}

@@ -1,0 +1,128 @@
+package api_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/api"
+	"ais-gateway/internal/canonical"
+)
+
+// An auditor keeps entries, and whether they came with the observer's context.
+type auditor chan api.Entry
+
+func (a auditor) Audit(ctx context.Context, e api.Entry) {
+	if ctx.Value(marked{}) == nil {
+		e.RequestID = "in another context"
+	}
+	a <- e
+}
+
+func TestAuditEntries(t *testing.T) {
+	yes, no := true, false
+	const given = "GFiTpF3:EBy5xGqQMatk"
+	long := header{"Consent-ID", strings.Repeat("x", 300)}
+	accountsRoute := "/v1/aspsps/{aspspId}/accounts"
+	for _, tt := range []struct {
+		name, method, target string
+		headers              []header
+		err                  error
+		want                 *api.Entry // nil for none
+	}{
+		{
+			name: "answered", target: accountsOf, headers: []header{auth, consent, attended},
+			want: &api.Entry{Asked: bank, Consent: given, Outcome: api.Outcome{
+				Route: accountsRoute, Status: 200, ASPSP: bank, Provider: "mastercard", Client: "all", Cache: "miss", Attended: &yes,
+			}},
+		},
+		{
+			name: "refused", target: accountsOf, headers: []header{auth, consent}, err: canonical.Fail(canonical.UnattendedLimit, ""),
+			want: &api.Entry{Asked: bank, Consent: given, Outcome: api.Outcome{
+				Route: accountsRoute, Status: 429, Code: "UNATTENDED_LIMIT", ASPSP: bank, Provider: "mastercard", Client: "all", Attended: &no,
+			}},
+		},
+		{
+			name: "not let in", target: accountsOf, headers: []header{consent},
+			want: &api.Entry{Asked: bank, Consent: given, Outcome: api.Outcome{Route: accountsRoute, Status: 401, Code: "UNAUTHENTICATED"}},
+		},
+		{
+			name: "without a consent that is one", target: accountsOf, headers: []header{auth, long},
+			want: &api.Entry{Asked: bank, Outcome: api.Outcome{
+				Route: accountsRoute, Status: 400, Code: "FORMAT_ERROR", ASPSP: bank, Provider: "mastercard", Client: "all",
+			}},
+		},
+		{
+			name: "a stranger", target: "/v1/aspsps/" + stranger + "/accounts", headers: []header{auth, consent},
+			want: &api.Entry{Asked: stranger, Consent: given, Outcome: api.Outcome{Route: accountsRoute, Status: 404, Code: "ASPSP_UNKNOWN", Client: "all"}},
+		},
+		{
+			name: "no route", method: "MARIA", target: "/v1/maria", headers: []header{auth, consent},
+			want: &api.Entry{Outcome: api.Outcome{Method: "OTHER", Status: 404, Code: "NOT_FOUND"}},
+		},
+		{name: "not under /v1", target: "/openapi.yaml"},
+		{name: "nowhere", target: "/v10/x"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f, kept := good(), make(auditor, 1)
+			f.err = tt.err
+			clock, began := time.Unix(0, 0), time.Unix(1, 0)
+			s := open(t, f, func(c *api.Config) {
+				c.Auditor, c.Observer = kept, &observer{}
+				c.Now = func() time.Time { clock = clock.Add(time.Second); return clock }
+			})
+			method := http.MethodGet
+			if tt.method != "" {
+				method = tt.method
+			}
+			s.do(t, method, tt.target, append(tt.headers, header{"X-Request-ID", theirID})...)
+			s.lines(t)
+			if tt.want == nil {
+				select {
+				case e := <-kept:
+					t.Errorf("kept %+v", e)
+				case <-time.After(50 * time.Millisecond):
+				}
+				return
+			}
+			want := *tt.want
+			want.At, want.Duration, want.RequestID = began, time.Second, theirID
+			if want.Method == "" {
+				want.Method = http.MethodGet
+			}
+			select {
+			case got := <-kept:
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Error(diff)
+				}
+			case <-time.After(10 * time.Second):
+				t.Error("nothing was kept")
+			}
+		})
+	}
+}
+
+func TestTemplates(t *testing.T) {
+	want := []string{"/openapi.yaml"}
+	for path := range document(t).Paths.Map() {
+		if path != want[0] {
+			want = append(want, path)
+		}
+	}
+	got := map[string]bool{}
+	for _, template := range api.Templates() {
+		got[template] = true
+	}
+	for _, template := range want {
+		if !got[template] {
+			t.Errorf("no %s", template)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}

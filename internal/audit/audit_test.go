@@ -1,0 +1,276 @@
+package audit_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/audit"
+)
+
+const (
+	bank    = "4f1e2d3c-0000-4000-8000-000000000001"
+	consent = "3c7816ee-3d51-4bf5-8ced-ece2af35d431"
+)
+
+// A kept log is one whose records and complaints can be read.
+type kept struct {
+	*audit.Log
+	complaints bytes.Buffer
+	now        time.Time
+}
+
+func open(sink io.WriteCloser, key byte) *kept {
+	k := &kept{now: time.Unix(0, 0)}
+	k.Log = audit.Open(audit.Config{
+		Sink: sink, Key: bytes.Repeat([]byte{key}, 32), Now: func() time.Time { return k.now },
+		Logger: slog.New(slog.NewJSONHandler(&k.complaints, nil)),
+	})
+	return k
+}
+
+func lines(t *testing.T, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
+}
+
+func TestRecord(t *testing.T) {
+	var out bytes.Buffer
+	no := false
+	l := open(audit.Stream(&out), 7)
+	l.Write(audit.Record{
+		Time: time.Date(2026, 11, 20, 12, 0, 0, 5, time.FixedZone("", 3600)), RequestID: "r", TraceID: "t", Client: "c", Method: "GET",
+		Route: "/v1", ASPSP: bank, Provider: "p", Attended: &no, Status: 429, Code: "X", Cache: "miss", Slots: 2,
+		Duration: 1500 * time.Millisecond, Asked: bank, Consent: consent,
+	})
+	l.Write(audit.Record{})
+	want := `{"stream":"audit","time":"2026-11-20T11:00:00.000000005Z","request_id":"r","trace_id":"t","client":"c","method":"GET",` +
+		`"route":"/v1","aspsp_id":"` + bank + `","provider":"p","consent_hash":"e7c22a5f21a591d1ef31714b44a43a2e","attended":false,` +
+		`"status":429,"code":"X","cache":"miss","slots":2,"duration_ms":1500}` + "\n" +
+		`{"stream":"audit","time":"0001-01-01T00:00:00Z","request_id":"","trace_id":"","client":"","method":"","route":"",` +
+		`"aspsp_id":"","provider":"","consent_hash":"","attended":null,"status":0,"code":"","cache":"","slots":0,"duration_ms":0}` + "\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("records (-want +got):\n%s", diff)
+	}
+	if l.State() != (audit.State{Enabled: true}) || l.complaints.Len() > 0 {
+		t.Errorf("%+v %s", l.State(), &l.complaints)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// hash is how a consent is written under a key.
+func hash(t *testing.T, key byte, aspsp, consent string) string {
+	t.Helper()
+	var out bytes.Buffer
+	open(audit.Stream(&out), key).Write(audit.Record{Asked: aspsp, Consent: consent})
+	var record struct {
+		Hash string `json:"consent_hash"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &record); err != nil || strings.Contains(strings.ToLower(out.String()), "3c7816ee") {
+		t.Fatalf("%s, %v", &out, err)
+	}
+	return record.Hash
+}
+
+func TestConsentHash(t *testing.T) {
+	one := hash(t, 7, bank, consent)
+	if len(one) != 32 {
+		t.Errorf("a hash of %d digits, want 128 bits", len(one))
+	}
+	if hash(t, 7, bank, strings.ToUpper(consent)) != one {
+		t.Error("two spellings of one consent have two hashes")
+	}
+	seen := map[string]string{one: "itself"}
+	for name, other := range map[string]string{
+		"another key":     hash(t, 8, bank, consent),
+		"another bank":    hash(t, 7, strings.Replace(bank, "1", "2", 1), consent),
+		"another consent": hash(t, 7, bank, consent[:35]+"2"),
+		"another split":   hash(t, 7, bank+consent[:1], consent[1:]),
+		"no UUID":         hash(t, 7, bank, "abc"),
+		"in capitals":     hash(t, 7, bank, "ABC"),
+	} {
+		if twin, found := seen[other]; found {
+			t.Errorf("%s has the hash of %s", name, twin)
+		}
+		seen[other] = name
+	}
+	for _, none := range []string{hash(t, 7, "", consent), hash(t, 7, bank, "")} {
+		if none != "" {
+			t.Errorf("half of what is hashed has the hash %s", none)
+		}
+	}
+}
+
+func TestOff(t *testing.T) {
+	l := open(nil, 7)
+	l.Write(audit.Record{})
+	if l.State() != (audit.State{}) || l.Close() != nil {
+		t.Errorf("%+v", l.State())
+	}
+	if got := l.complaints.String(); !strings.Contains(got, `"level":"WARN","msg":"audit records are switched off"`) {
+		t.Errorf("it is off in silence: %s", got)
+	}
+}
+
+// Records are appended, for the owner's eyes alone, and go on in a new file when the old one was moved away or removed.
+func TestFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.WriteFile(name, []byte("before\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := open(audit.File(name), 7)
+	l.Write(audit.Record{RequestID: "1"})
+	if err := os.Rename(name, name+".1"); err != nil {
+		t.Fatal(err)
+	}
+	l.Write(audit.Record{RequestID: "2"})
+	l.Write(audit.Record{RequestID: "3"})
+	if err := os.Rename(name, name+".2"); err != nil {
+		t.Fatal(err)
+	}
+	l.Write(audit.Record{RequestID: "4"})
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	l.Write(audit.Record{RequestID: "5"})
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	l.Write(audit.Record{RequestID: "6"})
+	for file, want := range map[string][]string{name + ".1": {"before", "1"}, name + ".2": {"2", "3"}, name: {"5", "6"}} {
+		got := lines(t, file)
+		if len(got) != len(want) {
+			t.Fatalf("%s holds %q", file, got)
+		}
+		for i, id := range want {
+			if id != "before" && !strings.Contains(got[i], `"request_id":"`+id+`"`) {
+				t.Errorf("line %d of %s is %s, want request %s", i, file, got[i], id)
+			}
+		}
+	}
+	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if l.State() != (audit.State{Enabled: true}) || l.complaints.Len() > 0 {
+		t.Errorf("%+v %s", l.State(), &l.complaints)
+	}
+}
+
+// Whatever is wrong with a sink, it is said at once and once a minute, counted, and over when it is over.
+func TestFailingSink(t *testing.T) {
+	dir := t.TempDir()
+	pipe, place := filepath.Join(dir, "pipe"), filepath.Join(dir, "later", "audit.log")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		path, cause string
+		early       bool // it is seen at the start
+		mend        func() error
+	}{
+		"disk full":    {path: "/dev/full", cause: "disk_full"},
+		"no directory": {path: place, cause: "no_such_directory", early: true, mend: func() error { return os.Mkdir(filepath.Dir(place), 0o700) }},
+		"a pipe":       {path: pipe, cause: "no_file", early: true},
+		"a directory":  {path: dir, cause: "no_file", early: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := open(audit.File(tt.path), 7)
+			if l.State().Failing != tt.early || (l.complaints.Len() > 0) != tt.early {
+				t.Errorf("at the start: %+v %s", l.State(), &l.complaints)
+			}
+			for range 3 {
+				l.Write(audit.Record{})
+				l.now = l.now.Add(10 * time.Second)
+			}
+			if l.State() != (audit.State{Enabled: true, Failing: true, Failures: 3}) {
+				t.Errorf("after three records: %+v", l.State())
+			}
+			l.now = l.now.Add(time.Minute)
+			l.Write(audit.Record{})
+			said := strings.Split(strings.TrimSpace(l.complaints.String()), "\n")
+			silenced := map[bool]string{true: `"silenced":3}`, false: `"silenced":2}`}[tt.early]
+			if len(said) != 2 || !strings.Contains(said[1], silenced) {
+				t.Errorf("%d complaints in a minute, want 2, the second with %s: %q", len(said), silenced, said)
+			}
+			for _, s := range said {
+				if !strings.Contains(s, `"level":"ERROR"`) || !strings.Contains(s, `"cause":"`+tt.cause+`"`) || strings.Contains(s, tt.path) {
+					t.Errorf("said %s", s)
+				}
+			}
+			if tt.mend == nil {
+				return
+			}
+			if err := tt.mend(); err != nil {
+				t.Fatal(err)
+			}
+			l.Write(audit.Record{})
+			if l.State() != (audit.State{Enabled: true, Failures: 4}) || len(lines(t, tt.path)) != 1 {
+				t.Errorf("mended: %+v", l.State())
+			}
+		})
+	}
+}
+
+
+// What a full disk has left of one record spoils no other.
+
+// What a full disk has left of one record spoils no other.
+func TestTornLine(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "audit.log")
+	l := open(audit.File(name), 7)
+	var whole syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &whole); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(to syscall.Rlimit) {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	limit(syscall.Rlimit{Cur: 100, Max: whole.Max})
+	l.Write(audit.Record{RequestID: "1"})
+	limit(whole)
+	if s := l.State(); !s.Failing || s.Failures != 1 {
+		t.Errorf("%+v", s)
+	}
+	l.Write(audit.Record{RequestID: "2"})
+	got := lines(t, name)
+	if len(got) != 2 || len(got[0]) != 100 || !strings.HasPrefix(got[1], `{"stream":"audit"`) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "audit.log")
+	l := open(audit.File(name), 7)
+	var all sync.WaitGroup
+	for range 50 {
+		all.Go(func() { l.Write(audit.Record{RequestID: strings.Repeat("x", 2000)}) })
+	}
+	all.Wait()
+	got := lines(t, name)
+	for _, line := range got {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("a broken line: %s", line)
+		}
+	}
+	if len(got) != 50 {
+		t.Errorf("%d lines", len(got))
+	}
+}

@@ -1,0 +1,48 @@
+package config
+
+// AuditOutput is where audit records go.
+type AuditOutput string
+
+// The places for audit records. AuditStdout is where the log goes too.
+const (
+	AuditStdout AuditOutput = "stdout"
+	AuditStderr AuditOutput = "stderr"
+	AuditFile   AuditOutput = "file"
+	AuditOff    AuditOutput = "off" // which is told in the log, in /readyz and by a metric
+)
+
+// Audit says where audit records go, and the key that consents are hashed with in them.
+type Audit struct {
+	Output  AuditOutput `yaml:"output"`
+	File    string      `yaml:"file"`    // for AuditFile: appended to, made if need be
+	KeyFile File        `yaml:"keyFile"` // base64 of 32 bytes; none to derive the key from the cache's
+}
+
+// Key is the key for consents' hashes, 32 bytes; nil if no file is given.
+func (a Audit) Key() []byte {
+	keys, _ := a.keys()
+	if len(keys) == 0 {
+		return nil
+	}
+	return keys[0]
+}
+
+// keys reads the key file as the cache's is read, of which the first line counts.
+func (a Audit) keys() ([][]byte, []string) { return Cache{EncryptionKeyFile: a.KeyFile}.keys() }
+
+func (c *checker) audit(a Audit) {
+	switch a.Output {
+	case AuditStdout, AuditStderr, AuditOff:
+		c.holds("audit.file", a.File == "", "is for output file alone")
+	case AuditFile:
+		c.given("audit.file", a.File != "")
+	default:
+		c.fault("audit.output", "must be stdout, stderr, file or off")
+	}
+	if a.KeyFile.Given() {
+		_, details := a.keys()
+		for _, detail := range details {
+			c.fault("audit.keyFile", detail)
+		}
+	}
+}

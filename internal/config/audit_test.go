@@ -1,0 +1,59 @@
+package config_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"ais-gateway/internal/config"
+)
+
+func TestAudit(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, audit string
+		faults      []string
+	}{
+		{"standard output", "{output: stdout}", nil},
+		{"standard error", "{output: stderr}", nil},
+		{"off", "{output: off}", nil},
+		{"file", "{output: file, file: /var/log/audit}", nil},
+		{"key", "{keyFile: /run/secrets/cache/key}", nil},
+		{"file without a name", "{output: file}", []string{"audit.file (line 12): is missing"}},
+		{"file without use", "{file: /var/log/audit}", []string{"audit.file (line 12): is for output file alone"}},
+		{"another output", "{output: none}", []string{"audit.output (line 12): must be stdout, stderr, file or off"}},
+		{"no output", "{output: ''}", []string{"audit.output (line 12): must be"}},
+		{"bad key", "{keyFile: /run/secrets/bad/short}", []string{"audit.keyFile (line 12): names a file whose line 1 is not the base64 of 32 bytes"}},
+		{"lost key", "{keyFile: /run/secrets/absent}", []string{"audit.keyFile (line 12): names a file that does not exist"}},
+		{"unknown key", "{path: x}", []string{"audit.path (line 12): is no known key"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := config.Read([]byte(onDisk(t, minimal+"audit: "+tt.audit+"\n")))
+			faults := faultsOf(t, err)
+			if len(faults) != len(tt.faults) {
+				t.Errorf("faults %v, want %v", err, tt.faults)
+			}
+			for i, f := range faults {
+				if i < len(tt.faults) && !strings.HasPrefix(f.String(), tt.faults[i]) {
+					t.Errorf("fault %q, want %q", f, tt.faults[i])
+				}
+			}
+		})
+	}
+}
+
+func TestAuditKey(t *testing.T) {
+	t.Parallel()
+	c := mustRead(t, onDisk(t, minimal+"audit: {output: file, file: a, keyFile: /run/secrets/cache/key}\n"))
+	if got := c.Audit.Key(); !bytes.Equal(got, bytes.Repeat([]byte{1}, 32)) {
+		t.Errorf("the key is %x", got)
+	}
+	if got := mustRead(t, minimal).Audit.Key(); got != nil {
+		t.Errorf("without a file the key is %x", got)
+	}
+	again := roundTrip(t, c)
+	if again.Audit.File != "a" {
+		t.Errorf("printed and read, the file is %q", again.Audit.File)
+	}
+}
