@@ -15,6 +15,7 @@ import (
 	contract "ais-gateway/api"
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/cache"
+	"ais-gateway/internal/callers"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
@@ -53,6 +54,7 @@ type program struct {
 	telemetry  *telemetry.Telemetry
 	store      *store.Store
 	gateway    *gateway.Gateway
+	callers    *callers.Callers
 	api, admin *http.Server
 	listen     [2]net.Listener // of api and admin
 	patience   time.Duration   // how long an answer may take
@@ -78,8 +80,9 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 		return nil, err
 	}
 	p.telemetry.ObserveBreakers(p.breakers)
+	p.callers = callers.New(callers.Config{Clients: c.Clients, Now: time.Now, Logger: p.log})
 	handler := api.New(api.Config{
-		Gateway: p.gateway, Clients: c.Clients.APIKeys, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
+		Gateway: p.gateway, Callers: p.callers, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
 		Logger: p.log, Observer: requests{p.telemetry}, Contract: contract.Contract,
 	})
 	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
@@ -145,6 +148,7 @@ func (p *program) run(ctx context.Context) error {
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
 	go p.watchRedis(watching)
+	go p.callers.Run(watching)
 	p.log.InfoContext(ctx, "serving", "version", buildVersion(), "address", p.apiAddress(), "admin_address", p.adminAddress())
 	var err error
 	select {

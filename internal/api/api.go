@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"ais-gateway/internal/callers"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
@@ -45,6 +46,14 @@ type Gateway interface {
 
 var _ Gateway = (*gateway.Gateway)(nil)
 
+// Callers know who may call, and how often; *callers.Callers is one.
+type Callers interface {
+	Authenticate(ctx context.Context, shown callers.Credential) (callers.Client, error)
+	Admit(client callers.Client) error
+}
+
+var _ Callers = (*callers.Callers)(nil)
+
 // An Observer is told of every request, for traces and metrics. The context that it returns is the one of all
 // that is done for the request; its function is called once, when the request has been answered.
 type Observer interface {
@@ -59,7 +68,7 @@ type Outcome struct {
 	Code     string // of the problem; "" for a success
 	ASPSP    string // the id of a configured one, else ""
 	Provider string
-	Client   string // the caller's name in the configuration; "" before it is known
+	Client   string // the caller's name as a log may have it; "" before it is known
 	Cache    string // hit, stale, miss, bypass or collapsed; "" where no account list was answered
 	Attended *bool  // nil where it does not matter or was not found out
 	Duration time.Duration
@@ -68,7 +77,7 @@ type Outcome struct {
 // Config is what the API is made of.
 type Config struct {
 	Gateway        Gateway
-	Clients        []config.APIKey
+	Callers        Callers
 	AllowPrivateIP bool // takes PSU addresses that no user on the internet has
 	Now            func() time.Time
 	Logger         *slog.Logger
@@ -76,10 +85,7 @@ type Config struct {
 	Contract       []byte   // the text of openapi.yaml
 }
 
-type server struct {
-	Config
-	clients []client
-}
+type server struct{ Config }
 
 // New makes the handler of the whole API. It must be served as it is, since whatever cleans paths on the way
 // (http.ServeMux does) changes which account is asked for.
@@ -91,7 +97,7 @@ func newServer(c Config) *server {
 	if c.Observer == nil {
 		c.Observer = unobserved{}
 	}
-	return &server{Config: c, clients: known(c.Clients)}
+	return &server{c}
 }
 
 type unobserved struct{}

@@ -94,6 +94,12 @@ var plants = []plant{
 	{"internal/gateway/x.go", breaker, []string{"gobreaker"}},
 	{"cmd/gateway/x.go", breaker, []string{"gobreaker"}},
 
+	{"internal/callers/x.go", "github.com/coreos/go-oidc/v3/oidc", nil},
+	{"internal/api/x.go", "github.com/coreos/go-oidc/v3/oidc", []string{"oidc"}},
+	{"internal/gateway/x.go", "github.com/go-jose/go-jose/v4", []string{"oidc"}},
+	{"internal/callers/x.go", "github.com/lestrrat-go/jwx/v3/jwt", []string{"test-support"}},
+	{"cmd/gateway/x_test.go", "github.com/lestrrat-go/jwx/v3/jwt", nil},
+
 	{"internal/unattended/x_test.go", own + "redistest", nil},
 	{"internal/unattended/x.go", own + "redistest", []string{"test-support"}},
 	{"internal/sandbox/x.go", own + "redistest", []string{"test-support"}},
