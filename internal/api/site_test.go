@@ -250,7 +250,7 @@ func (s *site) check(method, target string, sent http.Header, got reply) []error
 		Options:    &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true},
 	}
 	ctx := context.Background()
-	if !slices.Contains([]string{"FORMAT_ERROR", "UNAUTHENTICATED", "FORBIDDEN"}, got.problem().Code) {
+	if !slices.Contains([]string{"FORMAT_ERROR", "UNAUTHENTICATED", "FORBIDDEN", "RATE_LIMITED"}, got.problem().Code) {
 		if err := openapi3filter.ValidateRequest(ctx, in); err != nil {
 			faults = append(faults, fmt.Errorf("the request is not in the contract: %w", err))
 		}

@@ -322,8 +322,12 @@ func TestKeysOfNoUse(t *testing.T) {
 			return
 		}
 		set := map[string]any{"keys": []any{
-			octets, map[string]any{"kty": "OKP", "crv": "Ed448", "x": "AA"}, map[string]any{"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "short"}, 5,
-			map[string]any{"kty": "unheard-of"}, r.Keys()["keys"][0],
+			octets,
+			map[string]any{"kty": "OKP", "crv": "Ed448", "x": "AA"},
+			map[string]any{"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "short"},
+			5,
+			map[string]any{"kty": "unheard-of"},
+			r.Keys()["keys"][0],
 		}}
 		issuertest.Answer(w, set)
 	})

@@ -23,8 +23,12 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jws"
 )
 
-// Audience is for whom tokens are meant unless a test says otherwise, App the client that they name.
-const Audience, App = "ais-gateway", "app"
+const (
+	// Audience is for whom tokens are meant unless a test says otherwise.
+	Audience = "ais-gateway"
+	// App is the client that they name.
+	App = "app"
+)
 
 // An Issuer answers on a loopback port until its test ends. Its methods are safe for concurrent use.
 type Issuer struct {

@@ -105,6 +105,8 @@ var plants = []plant{
 	{"internal/sandbox/x.go", own + "redistest", []string{"test-support"}},
 	{"internal/gateway/x.go", own + "relay", []string{"test-support"}},
 	{"internal/gateway/x_test.go", own + "relay", nil},
+	{"internal/sandbox/x.go", own + "issuertest", []string{"test-support"}},
+	{"internal/issuertest/x.go", "github.com/lestrrat-go/jwx/v3/jwt", nil},
 	{"internal/sandbox/x.go", adapters + "providertest", []string{"test-support"}},
 	{"internal/providers/mypos/x.go", adapters + "providertest", []string{"adapters", "test-support"}},
 	{"internal/sandbox/x.go", "net/http/httptest", []string{"test-support"}},
