@@ -81,6 +81,29 @@ func everyone(issuers ...*issuertest.Issuer) []caller {
 	}
 }
 
+// known waits until gateways know the keys of all who call.
+func known(t *testing.T, gateways []*process, all []caller) {
+	t.Helper()
+	for _, g := range gateways {
+		for _, c := range all {
+			soon(t, "the client is known", func() bool {
+				resp, _ := c.call(t, http.MethodGet, g.api+"/v1/aspsps")
+				return resp.StatusCode == http.StatusOK
+			})
+		}
+	}
+}
+
+// soon waits for what a gateway learns between two readings of keys, which nobody hurries.
+func soon(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain waited until %s", what)
+		}
+	}
+}
+
 // Each client fetches, keeps and forgets for itself, on whatever gateway; the consent's count alone is everybody's.
 func TestClientsAreApart(t *testing.T) {
 	issuers := []*issuertest.Issuer{issuertest.Start(t, time.Now), issuertest.Start(t, time.Now)}
@@ -89,6 +112,7 @@ func TestClientsAreApart(t *testing.T) {
 	gateways := []*process{serve(t, config), serve(t, config)}
 	consent := mastercardsim.FreshConsent + uuid.NewString()
 	all := everyone(issuers...)
+	known(t, gateways, all)
 	ask := func(c caller, n int, method, path string, header ...string) (*http.Response, string) {
 		return c.call(t, method, gateways[n%2].api+wood+path, append(header, "Consent-ID", consent)...)
 	}
@@ -151,6 +175,7 @@ func TestClientsShareNoCall(t *testing.T) {
 			config := configured(t, w, func(text string) string { return clientsOf(text, "", issuers...) })
 			gateways := []*process{serve(t, config), serve(t, config)}
 			all := everyone(issuers...)
+			known(t, gateways, all)
 			warm := mastercardsim.FreshConsent + uuid.NewString() // connections and the issuers' keys
 			for _, g := range gateways {
 				for _, c := range all {
@@ -197,15 +222,6 @@ func TestTokens(t *testing.T) {
 		}
 		return resp
 	}
-	// soon waits for what the gateway learns between two readings, which nobody hurries
-	soon := func(what string, holds func() bool) {
-		t.Helper()
-		for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(200 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatalf("in vain waited until %s", what)
-			}
-		}
-	}
 	answered := func(c caller) func() bool {
 		return func() bool { resp, _ := ask(c, "/accounts"); return resp.StatusCode == http.StatusOK }
 	}
@@ -218,11 +234,11 @@ func TestTokens(t *testing.T) {
 	}
 	issuer.Front(nil)
 	old := withToken(fullToken(issuer))
-	soon("the issuer is known", answered(old))
+	soon(t, "the issuer is known", answered(old))
 	expect(old, balances, 200, "")
 	issuer.Add(jwa.ES256())
 	young := withToken(fullToken(issuer))
-	soon("the new key is known", answered(young))
+	soon(t, "the new key is known", answered(young))
 	expect(old, "/accounts", 200, "")
 	issuer.Down()
 	expect(young, "/accounts", 200, "")
@@ -264,6 +280,11 @@ func TestRateLimit(t *testing.T) {
 		return clientsOf(text, "rateLimit: {perSecond: 0.001, burst: 3}", issuer)
 	}))
 	consent := mastercardsim.FreshConsent + uuid.NewString()
+	another := withToken(issuer.Token(map[string]any{"azp": "another"}))
+	soon(t, "the issuer is known", func() bool {
+		resp, _ := another.call(t, http.MethodGet, p.api+"/v1/aspsps")
+		return resp.StatusCode == http.StatusOK
+	})
 	for n, c := range []caller{withKey("key-of-" + issuertest.App), withToken(fullToken(issuer))} {
 		for i := range 5 {
 			resp, body := c.call(t, http.MethodGet, p.api+wood+balances, "Consent-ID", consent, "PSU-IP-Address", "203.0.113.7")

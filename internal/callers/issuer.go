@@ -19,12 +19,14 @@ import (
 // An issuer makes tokens.
 type issuer struct {
 	config.OIDC
-	keys *keySet
-	now  func() time.Time
+	keys     *keySet
+	now      func() time.Time
+	patience time.Duration // how long a request waits for keys
 }
 
 func newIssuer(o config.OIDC, now func() time.Time, log *slog.Logger) *issuer {
-	return &issuer{o, &keySet{fetch: newSource(o).keys, now: now, told: teller(log)}, now}
+	keys := &keySet{fetch: newSource(o).keys, now: now, told: teller(log), timeout: readTimeout}
+	return &issuer{o, keys, now, patience}
 }
 
 // teller logs when an issuer's keys can no longer be read, and when they can again.
@@ -47,7 +49,7 @@ func (i *issuer) authenticate(ctx context.Context, token string, payload []byte,
 	if detail := i.objection(said); detail != "" {
 		return Client{}, canonical.Fail(canonical.Unauthenticated, detail)
 	}
-	patient, cancel := context.WithTimeout(ctx, patience)
+	patient, cancel := context.WithTimeout(ctx, i.patience)
 	defer cancel()
 	signed := &signature{keys: i.keys, algorithms: i.Algorithms}
 	_, err := oidc.NewVerifier(i.Issuer, signed, &oidc.Config{

@@ -181,7 +181,7 @@ func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 // TestPatience holds that an issuer which never answers costs a request some two seconds, and one that has a known
 // key nothing after the first.
 func TestPatience(t *testing.T) {
-	r := newRig(t)
+	r := newRig(hurried{t})
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	silent := func(_ http.ResponseWriter, req *http.Request) {
@@ -393,7 +393,7 @@ func TestIssuerNeverThroughProxy(t *testing.T) {
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"} {
 		t.Setenv(name, proxy.URL)
 	}
-	r := newRig(t, func(c *config.Clients) { c.OIDC[0].Issuer = "http://issuer.invalid" })
+	r := newRig(hurried{t}, func(c *config.Clients) { c.OIDC[0].Issuer = "http://issuer.invalid" })
 	r.refuses(t, r.Token(map[string]any{"iss": "http://issuer.invalid"}), canonical.Overloaded)
 }
 

@@ -27,9 +27,10 @@ var errNoKeys = errors.New("callers: no keys")
 
 // A keySet is an issuer's keys. It goes on with those that it has while no others can be read.
 type keySet struct {
-	fetch func(context.Context) ([]jose.JSONWebKey, error)
-	now   func() time.Time
-	told  func(error) // how a reading went; called by one at a time
+	fetch   func(context.Context) ([]jose.JSONWebKey, error)
+	now     func() time.Time
+	told    func(error)   // how a reading went; called by one at a time
+	timeout time.Duration // of one reading
 
 	mu          sync.Mutex
 	keys        []jose.JSONWebKey // never changed, only replaced
@@ -102,7 +103,7 @@ func (s *keySet) begin() <-chan struct{} {
 
 // renew reads the keys for all who wait, on nobody's context.
 func (s *keySet) renew(now time.Time, done chan struct{}) {
-	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
 	keys, err := s.fetch(ctx)
 	s.told(err)

@@ -58,6 +58,9 @@ type rig struct {
 
 const apiKey = "the-key"
 
+// hurried is a test of how long things may take.
+type hurried struct{ testing.TB }
+
 func newRig(t testing.TB, change ...func(*config.Clients)) *rig {
 	t.Helper()
 	r := &rig{clock: newClock(), log: &strings.Builder{}}
@@ -73,6 +76,9 @@ func newRig(t testing.TB, change ...func(*config.Clients)) *rig {
 		ch(&c)
 	}
 	r.Callers = callers.New(callers.Config{Clients: c, Now: r.Now, Logger: slog.New(slog.NewJSONHandler(r.log, nil))})
+	if _, hurried := t.(hurried); !hurried {
+		callers.Patient(r.Callers)
+	}
 	return r
 }
 
