@@ -181,6 +181,7 @@ func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 // TestPatience holds that an issuer which never answers costs a request some two seconds, and one that has a known
 // key nothing after the first.
 func TestPatience(t *testing.T) {
+	t.Parallel()
 	r := newRig(hurried{t})
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
@@ -491,6 +492,7 @@ func TestTheGatewaysTokenStays(t *testing.T) {
 
 // TestRun reads keys without any request, and again soon after the issuer has come.
 func TestRun(t *testing.T) {
+	t.Parallel()
 	r := newRig(t)
 	r.Down()
 	ctx, cancel := context.WithCancel(t.Context())

@@ -48,12 +48,30 @@ func (c *clock) turn(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+// A record is what was logged so far.
+type record struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(p)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.String()
+}
+
 // A rig is callers with one issuer, and a client with an API key that has the name of the issuer's client.
 type rig struct {
 	*callers.Callers
 	*clock
 	*issuertest.Issuer
-	log *strings.Builder // to be read when no reading is under way
+	log *record
 }
 
 const apiKey = "the-key"
@@ -63,7 +81,7 @@ type hurried struct{ testing.TB }
 
 func newRig(t testing.TB, change ...func(*config.Clients)) *rig {
 	t.Helper()
-	r := &rig{clock: newClock(), log: &strings.Builder{}}
+	r := &rig{clock: newClock(), log: &record{}}
 	r.Issuer = issuertest.Start(t, r.Now)
 	o := config.OIDC{}
 	o.SetDefaults()
