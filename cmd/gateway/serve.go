@@ -16,6 +16,7 @@ import (
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/audit"
 	"ais-gateway/internal/cache"
+	"ais-gateway/internal/callers"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
@@ -56,6 +57,7 @@ type program struct {
 	audit      *audit.Log
 	store      *store.Store
 	gateway    *gateway.Gateway
+	callers    *callers.Callers
 	api, admin *http.Server
 	listen     [2]net.Listener // of api and admin
 	patience   time.Duration   // how long an answer may take
@@ -89,13 +91,14 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	}
 	p.telemetry.ObserveBreakers(p.breakers)
 	p.telemetry.Know(api.Templates()...)
+	p.callers = callers.New(callers.Config{Clients: c.Clients, Now: time.Now, Logger: p.log})
 	handler := api.New(api.Config{
-		Gateway: p.gateway, Clients: c.Clients.APIKeys, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
+		Gateway: p.gateway, Callers: p.callers, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
 		Logger: p.log, Observer: requests{p.telemetry}, Auditor: audits{p.audit, p.telemetry}, Contract: contract.Contract,
 	})
 	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
 	p.secure = secured(p.api, c.Server.TLS)
-	p.secrets.setKeys = handler.SetKeys
+	p.secrets.setKeys = p.callers.SetKeys
 	p.renewal = renew.New(p.log, p.renewed, p.parts(c))
 	p.telemetry.ObserveStale(p.renewal.Stale)
 	for i, address := range []string{c.Server.Address, c.Server.AdminAddress} {
@@ -165,6 +168,7 @@ func (p *program) run(ctx context.Context) error {
 	defer unwatch()
 	go p.watchRedis(watching)
 	go p.renewal.Run(watching)
+	go p.callers.Run(watching)
 	p.log.InfoContext(ctx, "serving", "version", buildVersion(), "address", p.apiAddress(), "admin_address", p.adminAddress())
 	var err error
 	select {

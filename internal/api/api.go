@@ -7,11 +7,11 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"ais-gateway/internal/callers"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
@@ -46,6 +46,14 @@ type Gateway interface {
 
 var _ Gateway = (*gateway.Gateway)(nil)
 
+// Callers know who may call, and how often; *callers.Callers is one.
+type Callers interface {
+	Authenticate(ctx context.Context, shown callers.Credential) (callers.Client, error)
+	Admit(client callers.Client) error
+}
+
+var _ Callers = (*callers.Callers)(nil)
+
 // An Observer is told of every request, for traces and metrics. The context that it returns is the one of all
 // that is done for the request; its function is called once, when the request has been answered.
 type Observer interface {
@@ -60,7 +68,7 @@ type Outcome struct {
 	Code     string // of the problem; "" for a success
 	ASPSP    string // the id of a configured one, else ""
 	Provider string
-	Client   string // the caller's name in the configuration; "" before it is known
+	Client   string // the caller's name as a log may have it; "" before it is known
 	Cache    string // hit, stale, miss, bypass or collapsed; "" where no account list was answered
 	Attended *bool  // nil where it does not matter or was not found out
 	Slots    int    // of the unattended limit that were taken for it, and not given back
@@ -70,7 +78,7 @@ type Outcome struct {
 // Config is what the API is made of.
 type Config struct {
 	Gateway        Gateway
-	Clients        []config.APIKey
+	Callers        Callers
 	AllowPrivateIP bool // takes PSU addresses that no user on the internet has
 	Now            func() time.Time
 	Logger         *slog.Logger
@@ -79,26 +87,13 @@ type Config struct {
 	Contract       []byte   // the text of openapi.yaml
 }
 
-type server struct {
-	Config
-	clients atomic.Pointer[[]client]
-}
-
-// A Handler is the whole API.
-type Handler struct {
-	asSent
-	server *server
-}
+type server struct{ Config }
 
 // New makes the handler of the whole API. It must be served as it is, since whatever cleans paths on the way
 // (http.ServeMux does) changes which account is asked for.
-func New(c Config) Handler {
-	s := newServer(c)
-	return Handler{asSent{s.engine()}, s}
+func New(c Config) http.Handler {
+	return asSent{newServer(c).engine()}
 }
-
-// SetKeys sets who may call from now on; Config.Clients are those at the start.
-func (h Handler) SetKeys(keys []config.APIKey) { h.server.setKeys(keys) }
 
 func newServer(c Config) *server {
 	if c.Observer == nil {
@@ -107,9 +102,7 @@ func newServer(c Config) *server {
 	if c.Auditor == nil {
 		c.Auditor = unaudited{}
 	}
-	s := &server{Config: c}
-	s.setKeys(c.Clients)
-	return s
+	return &server{c}
 }
 
 type unobserved struct{}

@@ -33,6 +33,7 @@ var told = map[canonical.Kind]struct {
 	canonical.NotFound:                {404, "fix_request"},
 	canonical.AccountUnknown:          {404, "renew_consent"},
 	canonical.MethodNotAllowed:        {405, "fix_request"},
+	canonical.RateLimited:             {429, "retry_later"},
 	canonical.UnattendedLimit:         {429, "retry_attended"},
 	canonical.ProviderThrottled:       {429, "retry_later"},
 	canonical.InternalError:           {500, "contact_support"},

@@ -6,6 +6,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"ais-gateway/internal/api/ask"
+	"ais-gateway/internal/callers"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
 )
@@ -22,7 +23,7 @@ type call struct {
 // A request is one that is well-formed, and whose client may make it.
 type request struct {
 	*exchange
-	client  string
+	client  string        // Client.ID
 	aspsp   gateway.ASPSP // zero where the route names none
 	query   canonical.Query
 	wants   gateway.Wants
@@ -30,26 +31,30 @@ type request struct {
 }
 
 // call is the way of all requests under /v1. A fault of the credentials' headers stands before the question who
-// calls; who calls, and whether he may, before everything else that may be wrong.
+// calls; who calls, how often, and whether he may, before everything else that may be wrong: ill-formed requests of
+// his count too.
 func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.HandlerFunc {
 	return s.door(func(c *gin.Context, x *exchange) error {
-		key, ill := ask.Credential(c.Request.Header)
+		text, bearer, ill := ask.Credential(c.Request.Header)
 		r, faults := s.read(c, x, k)
 		if ill != nil {
 			return formatError(append(ill, faults...))
 		}
-		who, ok := s.authenticate(key)
-		if !ok {
-			return canonical.Fail(canonical.Unauthenticated, "")
+		who, err := s.Callers.Authenticate(c.Request.Context(), callers.Credential{Text: text, Bearer: bearer})
+		if err != nil {
+			return err
 		}
-		r.client, x.Client = who.name, who.name
+		r.client, x.Client = who.ID, who.Name
+		if err := s.Callers.Admit(who); err != nil {
+			return err
+		}
 		found := true
 		if _, asked := c.Params.Get("aspspId"); asked {
 			if r.aspsp, found = s.Gateway.ASPSP(x.aspsp); found {
 				x.ASPSP, x.Provider = r.aspsp.ID, r.aspsp.Provider
 			}
 		}
-		if !who.may(k.scope) {
+		if !who.May(k.scope) {
 			return canonical.Fail(canonical.Forbidden, "the call needs the scope "+k.scope)
 		}
 		if found && k.consent {

@@ -22,6 +22,7 @@ const (
 	NotFound                Kind = "NOT_FOUND"                 // no such route
 	AccountUnknown          Kind = "ACCOUNT_UNKNOWN"           // the account is invalid or unlinked from the consent
 	MethodNotAllowed        Kind = "METHOD_NOT_ALLOWED"        // no such method on this route
+	RateLimited             Kind = "RATE_LIMITED"              // the caller asks more often than the gateway lets it
 	UnattendedLimit         Kind = "UNATTENDED_LIMIT"          // no unattended call left, by our count or by the ASPSP's
 	ProviderThrottled       Kind = "PROVIDER_THROTTLED"        // the provider's own rate limit
 	InternalError           Kind = "INTERNAL_ERROR"            // a fault of the gateway
@@ -120,7 +121,7 @@ func InvalidResponse(detail string) *Error {
 func Kinds() []Kind {
 	return []Kind{
 		FormatError, Unauthenticated, Forbidden, ConsentExpired, ConsentInvalid, ASPSPUnknown, NotFound, AccountUnknown,
-		MethodNotAllowed, UnattendedLimit, ProviderThrottled, InternalError, ProviderRejected, ProviderInvalidResponse,
+		MethodNotAllowed, RateLimited, UnattendedLimit, ProviderThrottled, InternalError, ProviderRejected, ProviderInvalidResponse,
 		ProviderError, ProviderUnavailable, ProviderTimeout, CounterUnavailable, Overloaded, NotCached, Canceled,
 	}
 }

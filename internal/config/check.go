@@ -3,7 +3,6 @@ package config
 import (
 	"bytes"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"net"
@@ -119,32 +118,6 @@ func (c *checker) address(path, address string, listens bool) (host string, port
 		return host, int(n)
 	}
 	return "", -1
-}
-
-func (c *checker) clients(all Clients) {
-	if !c.given("clients.apiKeys", len(all.APIKeys) > 0) {
-		return
-	}
-	names, sums := map[string]bool{}, map[string]bool{}
-	for i, k := range all.APIKeys {
-		path := strict.Entry("clients.apiKeys", i)
-		if c.given(path+".name", strings.TrimSpace(k.Name) != "") {
-			c.unique(names, path+".name", k.Name)
-		}
-		if c.given(path+".sha256", k.SHA256 != "") {
-			sum, err := hex.DecodeString(k.SHA256)
-			c.holds(path+".sha256", err == nil && len(sum) == 32, "must be 64 hex digits")
-			c.unique(sums, path+".sha256", k.SHA256)
-		}
-		if c.given(path+".scopes", len(k.Scopes) > 0) {
-			scopes := map[string]bool{}
-			for j, s := range k.Scopes {
-				at := strict.Entry(path+".scopes", j)
-				c.holds(at, s == ScopeAccounts || s == ScopeBalances, "must be "+ScopeAccounts+" or "+ScopeBalances)
-				c.unique(scopes, at, s)
-			}
-		}
-	}
 }
 
 func (c *checker) provider(name string, p Provider) {

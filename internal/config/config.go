@@ -66,24 +66,6 @@ type Server struct {
 	TLS          ServerTLS `yaml:"tls"`
 }
 
-// Clients are those who may call.
-type Clients struct {
-	APIKeys []APIKey `yaml:"apiKeys"`
-}
-
-// The scopes that a client may have.
-const (
-	ScopeAccounts = "accounts:read"
-	ScopeBalances = "balances:read"
-)
-
-// APIKey is a client that calls with a key.
-type APIKey struct {
-	Name   string   `yaml:"name"`
-	SHA256 string   `yaml:"sha256"` // of the key, 64 hex digits in lower case; the key itself is nowhere
-	Scopes []string `yaml:"scopes"` // ScopeAccounts, ScopeBalances
-}
-
 // Provider is what every provider has; what else it has, its adapter decodes.
 type Provider struct {
 	BaseURL string        `yaml:"baseURL"` // https, or http on a loopback address

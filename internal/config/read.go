@@ -58,9 +58,7 @@ func (c *Config) settle() {
 	if c.Redis.Mode != Standalone && !c.file.Has("redis.addresses") || len(c.Redis.Addresses) == 0 {
 		c.Redis.Addresses = nil
 	}
-	for i := range c.Clients.APIKeys {
-		c.Clients.APIKeys[i].SHA256 = strings.ToLower(c.Clients.APIKeys[i].SHA256)
-	}
+	c.Clients.settle()
 	for name, p := range c.Providers {
 		p.Timeout = min(p.Timeout, longest)
 		c.Providers[name] = p

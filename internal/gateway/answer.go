@@ -101,7 +101,8 @@ func staleReason(k canonical.Kind) StaleReason {
 		return StaleWithoutProvider
 	case canonical.FormatError, canonical.Unauthenticated, canonical.Forbidden, canonical.ConsentExpired,
 		canonical.ConsentInvalid, canonical.ASPSPUnknown, canonical.NotFound, canonical.AccountUnknown,
-		canonical.MethodNotAllowed, canonical.InternalError, canonical.ProviderRejected, canonical.NotCached, canonical.Canceled:
+		canonical.MethodNotAllowed, canonical.RateLimited, canonical.InternalError, canonical.ProviderRejected, canonical.NotCached,
+		canonical.Canceled:
 		return NotStale
 	}
 	return NotStale

@@ -20,6 +20,7 @@ var logKeys = map[string]string{
 	"code":             "of the problem",
 	"duration_ms":      "how long a request took",
 	"faults":           "of the configuration or of secrets' files: keys of the file, and sentences of ours",
+	"issuer":           "the place of an issuer in the configuration",
 	"maxmemory_policy": "Redis's setting",
 	"method":           "of the request, or OTHER",
 	"panic":            "the runtime's own error, or that there was another",

@@ -41,7 +41,7 @@ var verdicts = map[canonical.Kind]verdict{
 	canonical.Unauthenticated: {
 		status: http.StatusUnauthorized, action: authenticate, title: "The caller is not known",
 		detail: "The request has no credentials of a configured client, or wrong ones. Give the client's key " +
-			"as X-API-Key, or as Authorization with the scheme Bearer.",
+			"as X-API-Key, or the key or a token that is in force as Authorization with the scheme Bearer.",
 	},
 	canonical.Forbidden: {
 		status: http.StatusForbidden, action: contactSupport, title: "The caller may not make this call",
@@ -75,6 +75,12 @@ var verdicts = map[canonical.Kind]verdict{
 	canonical.MethodNotAllowed: {
 		status: http.StatusMethodNotAllowed, action: fixRequest, title: "No such method on this route",
 		detail: "The path is right, the method is not. The header Allow names those that are.",
+	},
+	canonical.RateLimited: {
+		status: http.StatusTooManyRequests, action: retryLater, title: "The caller asks too often",
+		detail: "The client makes more requests than those who run the gateway let it. Nothing was sent to the " +
+			"provider, and nothing was counted. Repeat the call after Retry-After.",
+		retryAfter: time.Second,
 	},
 	canonical.UnattendedLimit: {
 		status: http.StatusTooManyRequests, action: retryAttended, title: "No unattended call is left",

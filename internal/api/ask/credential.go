@@ -8,8 +8,9 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// Credential is the key that a request gives, "" for none, and what is wrong with the headers that may hold it.
-func Credential(h http.Header) (string, []canonical.Fault) {
+// Credential is the key or token that a request gives, "" for none, whether it is of the scheme Bearer, and what is
+// wrong with the headers that may hold it.
+func Credential(h http.Header) (text canonical.Secret, ofBearer bool, _ []canonical.Fault) {
 	keys, bearers := h.Values("X-API-Key"), h.Values("Authorization")
 	var faults []canonical.Fault
 	for name, values := range map[string][]string{"X-API-Key": keys, "Authorization": bearers} {
@@ -23,14 +24,14 @@ func Credential(h http.Header) (string, []canonical.Fault) {
 	switch {
 	case faults != nil:
 		slices.SortFunc(faults, func(a, b canonical.Fault) int { return strings.Compare(a.Name, b.Name) })
-		return "", faults
+		return "", false, faults
 	case len(keys) == 1:
-		return keys[0], nil
+		return canonical.Secret(keys[0]), false, nil
 	case len(bearers) == 1:
-		key, _ := bearer(bearers[0])
-		return key, nil
+		token, is := bearer(bearers[0])
+		return canonical.Secret(token), is, nil
 	}
-	return "", nil
+	return "", false, nil
 }
 
 // bearer is the token of credentials of the scheme Bearer (RFC 6750, section 2.1), its characters not checked.

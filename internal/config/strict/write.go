@@ -101,6 +101,10 @@ func effective(v reflect.Value) any {
 		if v.String() != "" {
 			return scalar(v.String())
 		}
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return effective(v.Elem())
+		}
 	case reflect.Float64:
 		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
 	case reflect.Bool, reflect.Int, reflect.Uint32:

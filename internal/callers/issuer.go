@@ -1,0 +1,149 @@
+package callers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	jose "github.com/go-jose/go-jose/v4"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+)
+
+// An issuer makes tokens.
+type issuer struct {
+	config.OIDC
+	keys     *keySet
+	now      func() time.Time
+	patience time.Duration // how long a request waits for keys
+}
+
+func newIssuer(o config.OIDC, now func() time.Time, log *slog.Logger) *issuer {
+	keys := &keySet{fetch: newSource(o).keys, now: now, told: teller(log), timeout: readTimeout}
+	return &issuer{o, keys, now, patience}
+}
+
+// teller logs when an issuer's keys can no longer be read, and when they can again.
+func teller(log *slog.Logger) func(error) {
+	failed := false
+	return func(err error) {
+		switch {
+		case err != nil && !failed:
+			log.Warn("issuer keys cannot be read", "cause", cause(err))
+		case err == nil && failed:
+			log.Info("issuer keys are read again")
+		}
+		failed = err != nil
+	}
+}
+
+// authenticate says whose token it is. payload is what the token claims to hold, and said what that says.
+func (i *issuer) authenticate(ctx context.Context, token string, payload []byte, said claims) (Client, error) {
+	// Before the signature, so that for what is refused anyway no issuer is asked.
+	if detail := i.objection(said); detail != "" {
+		return Client{}, canonical.Fail(canonical.Unauthenticated, detail)
+	}
+	patient, cancel := context.WithTimeout(ctx, i.patience)
+	defer cancel()
+	signed := &signature{keys: i.keys, algorithms: i.Algorithms}
+	_, err := oidc.NewVerifier(i.Issuer, signed, &oidc.Config{
+		SupportedSigningAlgs: i.Algorithms, SkipClientIDCheck: true, SkipExpiryCheck: true, // objection has looked at both
+	}).Verify(patient, token)
+	switch {
+	case err == nil && bytes.Equal(signed.payload, payload):
+		return i.client(said), nil
+	case ctx.Err() != nil:
+		return Client{}, ctx.Err()
+	case errors.Is(signed.err, errNoKeys):
+		return Client{}, &canonical.Error{
+			Kind: canonical.Overloaded, Origin: canonical.OriginGateway, RetryAfter: pause,
+			Detail: "the keys of the token's issuer cannot be read now, so that the token cannot be judged",
+		}
+	}
+	return Client{}, canonical.Fail(canonical.Unauthenticated, "the token is not signed by its issuer as it should be")
+}
+
+// objection is what is wrong with the token's claims; "" for nothing.
+func (i *issuer) objection(said claims) string {
+	now := i.now()
+	switch {
+	case said.issuer != i.Issuer || said.name == "":
+		return "the token does not name its issuer and its client"
+	case !slices.ContainsFunc(said.audiences, func(a string) bool { return slices.Contains(i.Audiences, a) }):
+		return "the token is meant for another audience"
+	case said.expires.IsZero() || !now.Before(said.expires.Add(i.ClockSkew)):
+		return "the token has expired, or does not say when it does"
+	case now.Add(i.ClockSkew).Before(said.notBefore) || now.Add(i.ClockSkew).Before(said.issued):
+		return "the token is not yet in force"
+	}
+	return ""
+}
+
+// client is whom the token names. The claim is part of who it is: a user who chose his name himself is not the
+// client of that name.
+func (i *issuer) client(said claims) Client {
+	c := Client{
+		ID:   config.IssuedPrefix + strconv.Quote(i.Issuer) + said.claim + strconv.Quote(said.name),
+		Name: shown(said.name), Scopes: said.scopes,
+	}
+	for _, g := range i.Grants {
+		if g.Client == said.name {
+			c.limit = g.RateLimit
+			if !said.scoped {
+				c.Scopes = g.Scopes
+			}
+		}
+	}
+	return c
+}
+
+// A signature is that of one token, for go-oidc to verify. go-oidc's own set of keys would read them anew for each
+// token that it cannot verify. Its error texts hold what issuers and callers wrote, and are not passed on.
+type signature struct {
+	keys       *keySet
+	algorithms []string
+	payload    []byte // what was signed
+	err        error  // errNoKeys; go-oidc passes no error on
+}
+
+// VerifySignature is the payload of a token that a key of the issuer's has signed.
+func (s *signature) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	allowed := make([]jose.SignatureAlgorithm, len(s.algorithms))
+	for i, a := range s.algorithms {
+		allowed[i] = jose.SignatureAlgorithm(a)
+	}
+	jws, err := jose.ParseSignedCompact(token, allowed)
+	if err != nil {
+		return nil, err
+	}
+	header := jws.Signatures[0].Header
+	verifies := func(k jose.JSONWebKey) bool {
+		if k.Algorithm != "" && k.Algorithm != header.Algorithm {
+			return false
+		}
+		payload, err := jws.Verify(k.Key)
+		if err == nil {
+			s.payload = payload
+		}
+		return err == nil
+	}
+	fits := func(k jose.JSONWebKey) bool { return k.KeyID == header.KeyID }
+	if header.KeyID == "" {
+		fits = verifies
+	}
+	found, err := s.keys.find(ctx, fits)
+	if err != nil {
+		s.err = err
+		return nil, err
+	}
+	if !slices.ContainsFunc(found, verifies) {
+		return nil, errors.New("callers: no key has signed it")
+	}
+	return s.payload, nil
+}

@@ -1,0 +1,507 @@
+package callers_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v3/jwa"
+
+	"ais-gateway/internal/callers"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/issuertest"
+)
+
+const (
+	pause  = 3 * time.Second // between two readings
+	maxAge = 10 * time.Minute
+)
+
+// eventually is for what happens behind a request.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain waited until %s", what)
+		}
+	}
+}
+
+func TestKeysRotate(t *testing.T) {
+	r := newRig(t)
+	old := r.Token(map[string]any{"exp": r.Now().Add(24 * time.Hour).Unix()})
+	r.accepts(t, old)
+	r.Add(jwa.ES256())
+	young := r.Token(map[string]any{"exp": r.Now().Add(24 * time.Hour).Unix()})
+	r.refuses(t, young, canonical.Unauthenticated) // the keys were read just now
+	r.turn(pause)
+	r.accepts(t, young)
+	r.accepts(t, old)
+	if n := r.Asked(); n != 2 {
+		t.Errorf("the keys were asked for %d times", n)
+	}
+	r.Withdraw()
+	r.turn(maxAge - time.Second)
+	r.accepts(t, young)
+	r.turn(time.Second)
+	r.refuses(t, old, canonical.Unauthenticated)
+	r.accepts(t, young)
+}
+
+func TestKeysWithoutNames(t *testing.T) {
+	r := newRig(t)
+	unnamed := func() string {
+		k := issuertest.As(t, r.Signer(), "", jwa.ES256())
+		return issuertest.Sign(t, k, issuertest.Encode(t, r.Claims(nil)))
+	}
+	r.accepts(t, unnamed())
+	r.Add(jwa.ES256())
+	r.refuses(t, unnamed(), canonical.Unauthenticated)
+	r.turn(pause)
+	r.accepts(t, unnamed())
+}
+
+// TestIssuerDown begins with an issuer that is away. It comes, goes again, and its keys are known from then on.
+func TestIssuerDown(t *testing.T) {
+	r := newRig(t)
+	r.Down()
+	r.refuses(t, r.Token(nil), canonical.Overloaded)
+	r.refuses(t, r.Token(map[string]any{"aud": "elsewhere"}), canonical.Unauthenticated)
+	r.accepts(t, apiKey)
+	r.Front(nil)
+	r.refuses(t, r.Token(nil), canonical.Overloaded) // it was tried just now
+	r.turn(pause)
+	r.accepts(t, r.Token(nil))
+
+	r.Down()
+	for range 5 {
+		r.turn(maxAge)
+		r.accepts(t, r.Token(nil))
+	}
+	r.Add(jwa.ES256())
+	r.refuses(t, r.Token(nil), canonical.Overloaded)
+	r.Front(nil)
+	r.turn(pause)
+	eventually(t, "the new key is known", func() bool {
+		r.turn(pause)
+		_, err := r.ask(r.Token(nil))
+		return err == nil
+	})
+	for _, msg := range []string{`"msg":"issuer keys cannot be read","issuer":"clients.oidc[0]","cause":"unreachable"`, `"msg":"issuer keys are read again"`} {
+		if n := strings.Count(r.log.String(), msg); n != 2 {
+			t.Errorf("%s stands %d times in\n%s", msg, n, r.log)
+		}
+	}
+}
+
+// TestForgedKeys sends tokens with made-up keys: the issuer is asked once in a pause, and nobody else is kept out.
+func TestForgedKeys(t *testing.T) {
+	r := newRig(t)
+	good := r.Token(nil)
+	r.accepts(t, good)
+	for round := range 3 {
+		r.turn(pause)
+		var asking sync.WaitGroup
+		for caller := range 10 {
+			asking.Go(func() {
+				for n := range 10 {
+					k := issuertest.As(t, r.Signer(), fmt.Sprint("forged-", round, caller, n), jwa.ES256())
+					r.refuses(t, issuertest.Sign(t, k, issuertest.Encode(t, r.Claims(nil))), canonical.Unauthenticated)
+					r.accepts(t, good)
+				}
+			})
+		}
+		asking.Wait()
+		if n := r.Asked(); n != 2+round {
+			t.Errorf("after %d rounds the keys were asked for %d times", round+1, n)
+		}
+	}
+	// signatures that do not hold ask for nothing at all
+	r.turn(pause)
+	r.refuses(t, good[:len(good)-6]+"AAAAAA", canonical.Unauthenticated)
+	if n := r.Asked(); n != 4 {
+		t.Errorf("for a signature that does not hold the keys were asked for: %d", n)
+	}
+}
+
+// TestOneReading lets many wait for the first reading at once.
+func TestOneReading(t *testing.T) {
+	r := newRig(t)
+	arrived, release := make(chan struct{}, 100), make(chan struct{})
+	r.Front(func(w http.ResponseWriter, req *http.Request) {
+		arrived <- struct{}{}
+		<-release
+		r.serve(w, req)
+	})
+	var asking sync.WaitGroup
+	var accepted atomic.Int64
+	for range 50 {
+		asking.Go(func() {
+			if _, err := r.ask(r.Token(nil)); err == nil {
+				accepted.Add(1)
+			}
+		})
+	}
+	<-arrived
+	close(release)
+	asking.Wait()
+	if r.Asked() != 1 {
+		t.Errorf("the keys were asked for %d times", r.Asked())
+	}
+	if accepted.Load() == 0 { // a slow machine may have let some wait too long
+		t.Error("nobody was let in")
+	}
+}
+
+// serve answers as the issuer does, for a front that only delays or changes the rest.
+func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
+	if strings.HasPrefix(req.URL.Path, "/.well-known/") {
+		issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": r.URL + "/keys"})
+		return
+	}
+	issuertest.Answer(w, r.Keys())
+}
+
+// TestPatience holds that an issuer which never answers costs a request some two seconds, and one that has a known
+// key nothing after the first.
+func TestPatience(t *testing.T) {
+	t.Parallel()
+	r := newRig(hurried{t})
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	silent := func(_ http.ResponseWriter, req *http.Request) {
+		select {
+		case <-release:
+		case <-req.Context().Done():
+		}
+	}
+	r.Front(silent)
+	began := time.Now()
+	r.refuses(t, r.Token(nil), canonical.Overloaded)
+	if took := time.Since(began); took < time.Second || took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := r.Authenticate(gone, callers.Credential{Text: canonical.Secret(r.Token(nil)), Bearer: true})
+	if err != context.Canceled { //nolint:errorlint // exactly this
+		t.Errorf("a caller who went is told %v", err)
+	}
+	eventually(t, "the reading is given up, and the next one succeeds", func() bool {
+		r.Front(nil)
+		r.turn(pause)
+		_, err := r.ask(r.Token(nil))
+		return err == nil
+	})
+	r.Front(silent)
+	r.turn(maxAge)
+	r.accepts(t, r.Token(nil)) // waits, and goes on with what it has
+	eventually(t, "that reading is given up", func() bool { return strings.Count(r.log.String(), "cannot be read") == 2 })
+	began = time.Now()
+	for range 20 {
+		r.turn(pause)
+		r.accepts(t, r.Token(nil))
+	}
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("twenty requests with a known key took %v", took)
+	}
+}
+
+// TestIssuersThatMisbehave spoils one thing at a time. None is believed, and the next good answer is.
+func TestIssuersThatMisbehave(t *testing.T) {
+	const discovery, keys = "/.well-known/openid-configuration", "/keys"
+	elsewhere := issuertest.Start(t, newClock().Now)
+	tests := []struct {
+		name, path string
+		spoil      func(r *rig, w http.ResponseWriter)
+		cause      string
+	}{
+		{"another issuer's document", discovery, func(r *rig, w http.ResponseWriter) {
+			issuertest.Answer(w, map[string]any{"issuer": elsewhere.URL, "jwks_uri": r.URL + keys})
+		}, "issuer_mismatch"},
+		{"a slash more", discovery, func(r *rig, w http.ResponseWriter) {
+			issuertest.Answer(w, map[string]any{"issuer": r.URL + "/", "jwks_uri": r.URL + keys})
+		}, "issuer_mismatch"},
+		{"no keys' address", discovery, func(r *rig, w http.ResponseWriter) {
+			issuertest.Answer(w, map[string]any{"issuer": r.URL})
+		}, "discovery_refused"},
+		{"keys without TLS", discovery, func(r *rig, w http.ResponseWriter) {
+			issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": "http://keys.example/keys"})
+		}, "discovery_refused"},
+		{"keys in a file", discovery, func(r *rig, w http.ResponseWriter) {
+			issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": "file:///etc/keys"})
+		}, "discovery_refused"},
+		{"an ill-formed document", discovery, func(_ *rig, w http.ResponseWriter) { fmt.Fprint(w, "{") }, "discovery_refused"},
+		{"a huge document", discovery, huge, "discovery_refused"},
+		{"a document elsewhere", discovery, func(_ *rig, w http.ResponseWriter) {
+			w.Header().Set("Location", elsewhere.URL+discovery)
+			w.WriteHeader(http.StatusFound)
+		}, "discovery_refused"},
+		{"keys elsewhere", keys, func(_ *rig, w http.ResponseWriter) {
+			w.Header().Set("Location", elsewhere.URL+keys)
+			w.WriteHeader(http.StatusTemporaryRedirect)
+		}, "keys_refused"},
+		{"an error", keys, func(r *rig, w http.ResponseWriter) {
+			w.WriteHeader(http.StatusInternalServerError)
+			issuertest.Answer(w, r.Keys())
+		}, "keys_refused"},
+		{"ill-formed keys", keys, func(_ *rig, w http.ResponseWriter) { fmt.Fprint(w, `{"keys":[`) }, "keys_ill_formed"},
+		{"no keys", keys, func(_ *rig, w http.ResponseWriter) { fmt.Fprint(w, `{}`) }, "keys_ill_formed"},
+		{"huge keys", keys, huge, "keys_ill_formed"},
+		{"too many keys", keys, func(r *rig, w http.ResponseWriter) {
+			set := r.Keys()
+			for len(set["keys"]) <= 64 {
+				set["keys"] = append(set["keys"], set["keys"][0])
+			}
+			issuertest.Answer(w, set)
+		}, "keys_ill_formed"},
+		{"half an answer", keys, func(_ *rig, w http.ResponseWriter) {
+			w.Header().Set("Content-Length", "1000")
+			fmt.Fprint(w, `{"keys":[`)
+			panic(http.ErrAbortHandler)
+		}, "unreachable"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t)
+			r.Front(func(w http.ResponseWriter, req *http.Request) {
+				if req.URL.Path == tt.path {
+					tt.spoil(r, w)
+					return
+				}
+				r.serve(w, req)
+			})
+			r.refuses(t, r.Token(nil), canonical.Overloaded)
+			if elsewhere.Asked() != 0 {
+				t.Error("another server was asked")
+			}
+			if want := `"cause":"` + tt.cause + `"`; !strings.Contains(r.log.String(), want) {
+				t.Errorf("no %s in %s", want, r.log)
+			}
+			r.Front(nil)
+			r.turn(pause)
+			r.accepts(t, r.Token(nil))
+		})
+	}
+}
+
+func huge(_ *rig, w http.ResponseWriter) {
+	fmt.Fprint(w, `{"keys":[],"issuer":"`)
+	line := bytes.Repeat([]byte("x"), 64<<10)
+	for range 17 {
+		if _, err := w.Write(line); err != nil {
+			return
+		}
+	}
+	fmt.Fprint(w, `"}`)
+}
+
+// TestKeysOfNoUse gives keys that must not verify, beside a good one.
+func TestKeysOfNoUse(t *testing.T) {
+	r := newRig(t)
+	secret := []byte(strings.Repeat("s", 64))
+	octets := issuertest.As(t, asKey(t, secret), "octets", jwa.HS256())
+	r.Front(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path != "/keys" {
+			r.serve(w, req)
+			return
+		}
+		set := map[string]any{"keys": []any{
+			octets,
+			map[string]any{"kty": "OKP", "crv": "Ed448", "x": "AA"},
+			map[string]any{"kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "short"},
+			5,
+			map[string]any{"kty": "unheard-of"},
+			r.Keys()["keys"][0],
+		}}
+		issuertest.Answer(w, set)
+	})
+	r.accepts(t, r.Token(nil))
+	r.refuses(t, issuertest.Sign(t, octets, issuertest.Encode(t, r.Claims(nil))), canonical.Unauthenticated)
+}
+
+// TestKeysForEncryption marks the one key as not meant for signatures.
+func TestKeysForEncryption(t *testing.T) {
+	r := newRig(t)
+	if err := r.Signer().Set("use", "enc"); err != nil {
+		t.Fatal(err)
+	}
+	r.refuses(t, r.Token(nil), canonical.Unauthenticated)
+}
+
+// TestSizeOfKeys signs with an RSA key that can be broken, and with one that is long enough.
+func TestSizeOfKeys(t *testing.T) {
+	for bits, accepted := range map[int]bool{1024: false, 2048: true} {
+		r := newRig(t)
+		key, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b64 := base64.RawURLEncoding.EncodeToString
+		r.Front(func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path != "/keys" {
+				r.serve(w, req)
+				return
+			}
+			fmt.Fprintf(w, `{"keys":[{"kty":"RSA","n":%q,"e":"AQAB","kid":"k"}]}`, b64(key.N.Bytes()))
+		})
+		signed := b64([]byte(`{"alg":"RS256","kid":"k"}`)) + "." + b64(issuertest.Encode(t, r.Claims(nil)))
+		digest := sha256.Sum256([]byte(signed))
+		signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.ask(signed + "." + b64(signature)); (err == nil) != accepted {
+			t.Errorf("a key of %d bits: %v", bits, err)
+		}
+	}
+}
+
+// TestWithoutDiscovery reads the keys where the configuration says.
+func TestWithoutDiscovery(t *testing.T) {
+	r := newRig(t, func(c *config.Clients) { c.OIDC[0].JWKSURL = c.OIDC[0].Issuer + "/keys" })
+	r.Front(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path != "/keys" {
+			t.Errorf("%s was asked for", req.URL.Path)
+		}
+		r.serve(w, req)
+	})
+	r.accepts(t, r.Token(nil))
+}
+
+// TestIssuerNeverThroughProxy sets a proxy that would take everything.
+func TestIssuerNeverThroughProxy(t *testing.T) {
+	// Where the environment names a proxy, Go leaves loopback addresses out; so the transport's own setting is what is
+	// looked at, by the name of a host that only a proxy could know.
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") }))
+	defer proxy.Close()
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"} {
+		t.Setenv(name, proxy.URL)
+	}
+	r := newRig(hurried{t}, func(c *config.Clients) { c.OIDC[0].Issuer = "http://issuer.invalid" })
+	r.refuses(t, r.Token(map[string]any{"iss": "http://issuer.invalid"}), canonical.Overloaded)
+}
+
+// TestTheGatewayShowsItself is a Kubernetes API server, which gives its keys to none but those with a token, and
+// whose certificate a CA of its own has signed.
+func TestTheGatewayShowsItself(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	var wanted atomic.Pointer[string]
+	rotate := func(token string) {
+		wanted.Store(&token)
+		// as the kubelet does: a new file takes the old one's place
+		if err := os.WriteFile(file+".new", []byte(token+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+".new", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rotate("first")
+	var r *rig
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("Authorization") != "Bearer "+*wanted.Load() {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		if req.URL.Path == "/keys" {
+			issuertest.Answer(w, r.Keys())
+			return
+		}
+		issuertest.Answer(w, map[string]any{"issuer": "https://" + req.Host, "jwks_uri": "https://" + req.Host + "/keys"})
+	}))
+	defer server.Close()
+	var tokenFile config.File
+	if err := tokenFile.UnmarshalText([]byte(file)); err != nil {
+		t.Fatal(err)
+	}
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	set := func(c *config.Clients) {
+		c.OIDC[0].Issuer, c.OIDC[0].TokenFile, c.OIDC[0].CAFile = server.URL, tokenFile, config.FileOf(ca)
+	}
+	r = newRig(t, set)
+	token := func() string {
+		return r.Token(map[string]any{"iss": server.URL, "azp": nil, "sub": "system:serviceaccount:ns:name"})
+	}
+	r.accepts(t, token())
+	rotate("second")
+	r.Add(jwa.ES256())
+	r.turn(pause)
+	r.accepts(t, token())
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	r.Add(jwa.ES256())
+	r.turn(pause)
+	r.refuses(t, token(), canonical.Overloaded)
+	if !strings.Contains(r.log.String(), `"cause":"token_file"`) {
+		t.Errorf("logged: %s", r.log)
+	}
+	rotate("third")
+	r.turn(pause)
+	r.accepts(t, token())
+
+	keys := r
+	r = newRig(t, set, func(c *config.Clients) { c.OIDC[0].CAFile = config.File{} })
+	r.Issuer = keys.Issuer
+	r.refuses(t, token(), canonical.Overloaded) // the system's CAs do not know it
+}
+
+// TestTheGatewaysTokenStays holds that it is shown to no server but those that the configuration names.
+func TestTheGatewaysTokenStays(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("canary"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var shown atomic.Int64
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("Authorization") != "" {
+			shown.Add(1)
+		}
+	}))
+	defer other.Close()
+	r := newRig(t, func(c *config.Clients) {
+		if err := c.OIDC[0].TokenFile.UnmarshalText([]byte(file)); err != nil {
+			t.Fatal(err)
+		}
+	})
+	r.Front(func(w http.ResponseWriter, _ *http.Request) {
+		issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": other.URL + "/keys"})
+	})
+	r.refuses(t, r.Token(nil), canonical.Overloaded)
+	if shown.Load() != 0 {
+		t.Error("it was shown to another server")
+	}
+}
+
+// TestRun reads keys without any request, and again soon after the issuer has come.
+func TestRun(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.Down()
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { r.Run(ctx) })
+	eventually(t, "the issuer has been tried", func() bool { return r.Tried() > 0 })
+	r.Front(nil)
+	r.turn(pause)
+	eventually(t, "the keys are read", func() bool { return r.Asked() > 0 })
+	cancel()
+	running.Wait()
+}

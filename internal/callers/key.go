@@ -1,0 +1,43 @@
+package callers
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"strings"
+
+	"ais-gateway/internal/config"
+)
+
+// A key is an API key, as far as it is known.
+type key struct {
+	client Client
+	digest []byte // SHA-256 in lower-case hex
+}
+
+// SetKeys puts these API keys in the place of all that there were. Requests that are under way keep their client.
+func (c *Callers) SetKeys(all []config.APIKey) {
+	keys := make([]key, len(all))
+	for i, k := range all {
+		client := Client{ID: k.Name, Name: k.Name, Scopes: k.Scopes, limit: k.RateLimit}
+		keys[i] = key{client, []byte(strings.ToLower(k.SHA256))}
+	}
+	c.keys.Store(&keys)
+}
+
+// match finds whose key it is. Every client's is compared, and all of it, so that the time taken says nothing about
+// any.
+func match(keys []key, text string) (key, bool) {
+	sum := sha256.Sum256([]byte(text))
+	digest := []byte(hex.EncodeToString(sum[:]))
+	found := -1
+	for i, k := range keys {
+		if subtle.ConstantTimeCompare(k.digest, digest) == 1 {
+			found = i
+		}
+	}
+	if text == "" || found < 0 {
+		return key{}, false
+	}
+	return keys[found], true
+}

@@ -1,0 +1,145 @@
+package callers_test
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/callers"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/issuertest"
+)
+
+// admitted is how many of n requests at once are admitted, and how long the first that is not should wait.
+func admitted(t *testing.T, all *callers.Callers, c callers.Client, n int) (in int, wait time.Duration) {
+	t.Helper()
+	for range n {
+		err := all.Admit(c)
+		var e *canonical.Error
+		switch {
+		case err == nil:
+			in++
+		case !errors.As(err, &e) || e.Kind != canonical.RateLimited || e.Origin != canonical.OriginGateway || e.RetryAfter <= 0:
+			t.Fatalf("refused with %v", err)
+		case wait == 0:
+			wait = e.RetryAfter
+		}
+	}
+	return in, wait
+}
+
+func TestLimit(t *testing.T) {
+	r := newRig(t, func(c *config.Clients) {
+		c.RateLimit = &config.RateLimit{PerSecond: 2, Burst: 5}
+		c.APIKeys = append(c.APIKeys, config.APIKey{Name: "own", SHA256: sum("own"), RateLimit: &config.RateLimit{PerSecond: 0.1, Burst: 1}})
+		c.OIDC[0].Grants = []config.Grant{{Client: "fast", RateLimit: &config.RateLimit{PerSecond: 100, Burst: 50}}}
+	})
+	key, own := r.accepts(t, apiKey), r.accepts(t, "own")
+	app, fast := r.accepts(t, r.Token(nil)), r.accepts(t, r.Token(map[string]any{"azp": "fast"}))
+	for _, tt := range []struct {
+		client callers.Client
+		burst  int
+		wait   time.Duration
+	}{{key, 5, time.Second / 2}, {own, 1, 10 * time.Second}, {app, 5, time.Second / 2}, {fast, 50, 10 * time.Millisecond}} {
+		if in, wait := admitted(t, r.Callers, tt.client, 60); in != tt.burst || wait != tt.wait {
+			t.Errorf("%s: %d were admitted, then %v", tt.client.ID, in, wait)
+		}
+		if in, wait := admitted(t, r.Callers, tt.client, 60); in != 0 || wait != tt.wait {
+			t.Errorf("%s: %d more were admitted, then %v: whoever is refused loses time", tt.client.ID, in, wait)
+		}
+	}
+	r.turn(time.Second)
+	for _, tt := range []struct {
+		client callers.Client
+		in     int
+	}{{key, 2}, {own, 0}, {app, 2}, {fast, 50}} {
+		if in, _ := admitted(t, r.Callers, tt.client, 60); in != tt.in {
+			t.Errorf("%s: a second later %d were admitted, want %d", tt.client.ID, in, tt.in)
+		}
+	}
+	r.turn(time.Hour)
+	if in, _ := admitted(t, r.Callers, key, 60); in != 5 {
+		t.Errorf("after an hour %d were admitted", in)
+	}
+}
+
+func TestNoLimit(t *testing.T) {
+	r := newRig(t)
+	if in, _ := admitted(t, r.Callers, r.accepts(t, apiKey), 10_000); in != 10_000 {
+		t.Errorf("%d were admitted", in)
+	}
+}
+
+// TestLimitIsChanged gives a key another limit while its bucket is empty.
+func TestLimitIsChanged(t *testing.T) {
+	r := newRig(t)
+	change := func(limit *config.RateLimit) callers.Client {
+		r.SetKeys([]config.APIKey{{Name: "a", SHA256: sum("a"), RateLimit: limit}})
+		return r.accepts(t, "a")
+	}
+	slow := change(&config.RateLimit{PerSecond: 1, Burst: 3})
+	if in, _ := admitted(t, r.Callers, slow, 10); in != 3 {
+		t.Errorf("%d were admitted", in)
+	}
+	fast := change(&config.RateLimit{PerSecond: 20, Burst: 10})
+	if in, _ := admitted(t, r.Callers, fast, 20); in != 0 {
+		t.Errorf("%d were admitted for nothing but a new limit", in)
+	}
+	r.turn(time.Second)
+	if in, wait := admitted(t, r.Callers, fast, 20); in != 10 || wait != 50*time.Millisecond {
+		t.Errorf("%d were admitted with the new limit, then %v", in, wait)
+	}
+	if in, _ := admitted(t, r.Callers, change(nil), 20); in != 20 {
+		t.Errorf("%d were admitted without a limit", in)
+	}
+}
+
+// TestLimitAtOnce asks from many sides at the same moment.
+func TestLimitAtOnce(t *testing.T) {
+	r := newRig(t, func(c *config.Clients) { c.RateLimit = &config.RateLimit{PerSecond: 1, Burst: 100} })
+	c := r.accepts(t, apiKey)
+	var asking sync.WaitGroup
+	var in atomic.Int64
+	for range 20 {
+		asking.Go(func() {
+			for range 50 {
+				if r.Admit(c) == nil {
+					in.Add(1)
+				}
+			}
+		})
+	}
+	asking.Wait()
+	if in.Load() != 100 {
+		t.Errorf("%d were admitted", in.Load())
+	}
+}
+
+// TestIdleClientsAreForgotten asks for very many clients once: what is kept of them goes when their buckets are full
+// again, and not before.
+func TestIdleClientsAreForgotten(t *testing.T) {
+	r := newRig(t, func(c *config.Clients) { c.RateLimit = &config.RateLimit{PerSecond: 1, Burst: 120} })
+	busy := r.accepts(t, apiKey)
+	if in, _ := admitted(t, r.Callers, busy, 200); in != 120 {
+		t.Fatalf("%d were admitted", in)
+	}
+	for n := range 1000 {
+		if err := r.Admit(callers.Client{ID: fmt.Sprint(issuertest.App, n)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := callers.Buckets(r.Callers); n != 1001 {
+		t.Errorf("%d buckets", n)
+	}
+	r.turn(time.Minute)
+	if in, _ := admitted(t, r.Callers, busy, 200); in != 60 {
+		t.Errorf("a busy client was forgotten: %d were admitted", in)
+	}
+	if n := callers.Buckets(r.Callers); n != 1 {
+		t.Errorf("%d buckets", n)
+	}
+}

@@ -1,0 +1,179 @@
+package config
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"slices"
+	"strings"
+	"time"
+
+	"ais-gateway/internal/config/strict"
+)
+
+// Clients are those who may call, by a key of theirs or by a token of an issuer, and how often.
+type Clients struct {
+	APIKeys   []APIKey   `yaml:"apiKeys"`
+	OIDC      []OIDC     `yaml:"oidc"`
+	RateLimit *RateLimit `yaml:"rateLimit"` // of each client by itself; nil for none
+}
+
+// The scopes that a client may have.
+const (
+	ScopeAccounts = "accounts:read"
+	ScopeBalances = "balances:read"
+)
+
+// IssuedPrefix is what the identity of a client with a token begins with, and the name of no API key.
+const IssuedPrefix = "oidc:"
+
+// APIKey is a client that calls with a key.
+type APIKey struct {
+	Name      string     `yaml:"name"`
+	SHA256    string     `yaml:"sha256"`    // of the key, 64 hex digits in lower case; the key itself is nowhere
+	Scopes    []string   `yaml:"scopes"`    // ScopeAccounts, ScopeBalances
+	RateLimit *RateLimit `yaml:"rateLimit"` // in the place of that of all clients; nil for the same
+}
+
+// OIDC is an issuer of tokens (JWTs) with which clients call.
+type OIDC struct {
+	Issuer     string        `yaml:"issuer"`     // exactly as in the tokens; https, or http on a loopback address
+	Audiences  []string      `yaml:"audiences"`  // a token must be meant for one of them
+	Algorithms []string      `yaml:"algorithms"` // of signatures (RFC 7518, section 3.1; RFC 8037)
+	ClockSkew  time.Duration `yaml:"clockSkew"`  // by which the issuer's clock may differ, up to 5m
+	JWKSURL    string        `yaml:"jwksURL"`    // where the issuer's keys are; "" to ask its discovery document
+	CAFile     File          `yaml:"caFile"`     // PEM; who may vouch for the issuer's server; none: the system's
+	TokenFile  File          `yaml:"tokenFile"`  // what the gateway shows as Bearer when it reads the issuer's keys; its content is replaced now and then
+	Grants     []Grant       `yaml:"grants"`
+}
+
+// A Grant is what a client of an issuer has that its tokens do not say.
+type Grant struct {
+	Client    string     `yaml:"client"`    // its name: azp, else client_id, else sub
+	Scopes    []string   `yaml:"scopes"`    // where a token has neither scope nor scp
+	RateLimit *RateLimit `yaml:"rateLimit"` // in the place of that of all clients; nil for the same
+}
+
+// RateLimit is a token bucket.
+type RateLimit struct {
+	PerSecond float64 `yaml:"perSecond"` // requests, in the long run; above 0
+	Burst     int     `yaml:"burst"`     // requests at once, from 1
+}
+
+// Algorithms are those that an OIDC may allow: the issuer alone can sign with them. EdDSA must be asked for.
+func Algorithms() []string {
+	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+}
+
+const maxSkew = 5 * time.Minute
+
+// SetDefaults fills the issuer with what holds where the file says nothing.
+func (o *OIDC) SetDefaults() {
+	all := Algorithms()
+	*o = OIDC{Algorithms: all[:len(all)-1], ClockSkew: time.Minute}
+}
+
+func (c *Clients) settle() {
+	for i := range c.APIKeys {
+		c.APIKeys[i].SHA256 = strings.ToLower(c.APIKeys[i].SHA256)
+	}
+}
+
+func (c *checker) clients(all Clients) {
+	if len(all.OIDC) == 0 && !c.refused("clients.oidc") && !c.given("clients.apiKeys", len(all.APIKeys) > 0) {
+		return
+	}
+	c.rateLimit("clients.rateLimit", all.RateLimit)
+	names, sums := map[string]bool{}, map[string]bool{}
+	for i, k := range all.APIKeys {
+		path := strict.Entry("clients.apiKeys", i)
+		if c.given(path+".name", strings.TrimSpace(k.Name) != "") {
+			c.unique(names, path+".name", k.Name)
+			c.holds(path+".name", !strings.HasPrefix(k.Name, IssuedPrefix), "must not begin with "+IssuedPrefix)
+		}
+		if c.given(path+".sha256", k.SHA256 != "") {
+			sum, err := hex.DecodeString(k.SHA256)
+			c.holds(path+".sha256", err == nil && len(sum) == 32, "must be 64 hex digits")
+			c.unique(sums, path+".sha256", k.SHA256)
+		}
+		if c.given(path+".scopes", len(k.Scopes) > 0) {
+			c.scopes(path+".scopes", k.Scopes)
+		}
+		c.rateLimit(path+".rateLimit", k.RateLimit)
+	}
+	issuers := map[string]bool{}
+	for i, o := range all.OIDC {
+		path := strict.Entry("clients.oidc", i)
+		c.oidc(path, o)
+		c.unique(issuers, path+".issuer", o.Issuer)
+	}
+}
+
+func (c *checker) scopes(path string, all []string) {
+	seen := map[string]bool{}
+	for i, s := range all {
+		at := strict.Entry(path, i)
+		c.holds(at, s == ScopeAccounts || s == ScopeBalances, "must be "+ScopeAccounts+" or "+ScopeBalances)
+		c.unique(seen, at, s)
+	}
+}
+
+func (c *checker) rateLimit(path string, r *RateLimit) {
+	const most = 1_000_000
+	if r == nil || c.refused(path) {
+		return
+	}
+	if c.given(path+".perSecond", c.file.Has(path+".perSecond")) {
+		c.holds(path+".perSecond", r.PerSecond > 0 && r.PerSecond <= most, "must be above 0, up to 1000000")
+	}
+	if c.given(path+".burst", c.file.Has(path+".burst")) {
+		c.holds(path+".burst", r.Burst >= 1 && r.Burst <= most, "must be from 1 to 1000000")
+	}
+}
+
+func (c *checker) oidc(path string, o OIDC) {
+	if c.given(path+".issuer", o.Issuer != "") {
+		c.baseURL(path+".issuer", o.Issuer)
+	}
+	if c.given(path+".audiences", len(o.Audiences) > 0) {
+		c.texts(path+".audiences", o.Audiences)
+	}
+	if c.given(path+".algorithms", len(o.Algorithms) > 0) {
+		seen := map[string]bool{}
+		for i, a := range o.Algorithms {
+			at := strict.Entry(path+".algorithms", i)
+			c.holds(at, slices.Contains(Algorithms(), a), "must be one of "+strings.Join(Algorithms(), ", "))
+			c.unique(seen, at, a)
+		}
+	}
+	c.holds(path+".clockSkew", o.ClockSkew >= 0 && o.ClockSkew <= maxSkew, "must be from 0s to 5m")
+	if o.JWKSURL != "" {
+		base, query, _ := strings.Cut(o.JWKSURL, "?")
+		c.baseURL(path+".jwksURL", base)
+		c.holds(path+".jwksURL", !strings.Contains(query, "#"), "must have no fragment")
+	}
+	c.holds(path+".caFile", !o.CAFile.Given() || x509.NewCertPool().AppendCertsFromPEM(o.CAFile.Content()),
+		"names a file without a PEM certificate")
+	c.holds(path+".tokenFile", !o.TokenFile.Given() || strings.TrimSpace(o.TokenFile.Line()) != "", "names a file without a token")
+	seen := map[string]bool{}
+	for i, g := range o.Grants {
+		at := strict.Entry(path+".grants", i)
+		if c.given(at+".client", strings.TrimSpace(g.Client) != "") {
+			c.unique(seen, at+".client", g.Client)
+		}
+		if g.RateLimit == nil {
+			c.given(at+".scopes", len(g.Scopes) > 0)
+		}
+		c.scopes(at+".scopes", g.Scopes)
+		c.rateLimit(at+".rateLimit", g.RateLimit)
+	}
+}
+
+// texts checks a list whose entries may be anything but empty or the same.
+func (c *checker) texts(path string, all []string) {
+	seen := map[string]bool{}
+	for i, s := range all {
+		at := strict.Entry(path, i)
+		c.holds(at, strings.TrimSpace(s) != "", "is empty")
+		c.unique(seen, at, s)
+	}
+}

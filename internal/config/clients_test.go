@@ -1,0 +1,156 @@
+package config_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/config"
+)
+
+const keysOnly = `clients:
+  apiKeys:
+    - {name: a, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, scopes: [accounts:read]}
+`
+
+// withClients is the minimal file with these clients.
+func withClients(t *testing.T, clients string) string {
+	t.Helper()
+	return onDisk(t, strings.Replace(minimal, keysOnly, "clients:\n"+clients, 1))
+}
+
+func TestOIDCDefaults(t *testing.T) {
+	t.Parallel()
+	c := mustRead(t, withClients(t, "  oidc: [{issuer: 'https://issuer.example/realm', audiences: [gateway]}]\n"))
+	want := config.Clients{OIDC: []config.OIDC{{
+		Issuer: "https://issuer.example/realm", Audiences: []string{"gateway"}, ClockSkew: time.Minute,
+		Algorithms: []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"},
+	}}}
+	if diff := cmp.Diff(want, c.Clients, sameConfig); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	roundTrip(t, c)
+}
+
+const allOfClients = `  rateLimit: {perSecond: 2.5, burst: 10}
+  apiKeys:
+    - {name: a, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, scopes: [accounts:read], rateLimit: {perSecond: 1, burst: 1}}
+  oidc:
+    - issuer: https://kubernetes.default.svc.cluster.local
+      audiences: [ais-gateway, b]
+      algorithms: [RS256, EdDSA]
+      clockSkew: 0s
+      jwksURL: https://kubernetes.default.svc/openid/v1/jwks?x=1
+      tokenFile: /run/secrets/mypos/api-key
+      grants:
+        - {client: "system:serviceaccount:ns:name", scopes: [balances:read]}
+        - {client: fast, rateLimit: {perSecond: 100, burst: 200}}
+    - {issuer: 'http://127.0.0.1:9000', audiences: [c]}
+`
+
+func TestClientsInFull(t *testing.T) {
+	t.Parallel()
+	c := roundTrip(t, mustRead(t, withClients(t, allOfClients)))
+	k := c.Clients.OIDC[0]
+	switch {
+	case c.Clients.RateLimit.PerSecond != 2.5 || c.Clients.RateLimit.Burst != 10 || c.Clients.APIKeys[0].RateLimit.Burst != 1:
+		t.Errorf("limits are %+v", c.Clients)
+	case len(k.Algorithms) != 2 || k.ClockSkew != 0 || !strings.HasSuffix(k.JWKSURL, "?x=1") || !k.TokenFile.Given():
+		t.Errorf("the issuer is %+v", k)
+	case k.Grants[0].Scopes[0] != config.ScopeBalances || k.Grants[0].RateLimit != nil || k.Grants[1].RateLimit.Burst != 200:
+		t.Errorf("grants are %+v", k.Grants)
+	}
+	if text := printed(t, c); strings.Contains(text, canary) || !strings.Contains(text, "mypos/api-key") {
+		t.Errorf("printed:\n%s", text)
+	}
+}
+
+// TestClientsWithFaults has each of them named, all at once, where it stands.
+func TestClientsWithFaults(t *testing.T) {
+	t.Parallel()
+	_, err := config.Read([]byte(withClients(t, `  rateLimit: {perSecond: 0, burst: 0}
+  apiKeys:
+    - {name: 'oidc:a', sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, scopes: [accounts:read], rateLimit: {burst: 1}}
+  oidc:
+    - issuer: http://issuer.example
+      audiences: []
+      algorithms: [none, HS256, hs256, RS256, RS256]
+      clockSkew: 6m
+      jwksURL: "http://issuer.example/keys?a#b"
+      caFile: /run/secrets/mypos/api-key
+      tokenFile: /run/secrets/bad/newline
+      grants:
+        - {client: '', scopes: [accounts:read]}
+        - {client: a, scopes: []}
+        - {client: a, scopes: [openid, balances:read, balances:read], rateLimit: {perSecond: 1000001, burst: 1000001}}
+    - {audiences: [a, a, ' '], algorithms: []}
+    - {issuer: 'https://u:p@h/?x', audiences: [a], clockSkew: -1s, client: x}
+    - {issuer: 'https://u:p@h/?x', audiences: a, tokenFile: /run/secrets/none}
+`)))
+	const want = `clients.rateLimit.perSecond: must be above 0, up to 1000000
+clients.rateLimit.burst: must be from 1 to 1000000
+clients.apiKeys[0].name: must not begin with oidc:
+clients.apiKeys[0].rateLimit.perSecond: is missing
+clients.oidc[0].issuer: must be https: plain http is for a loopback address only
+clients.oidc[0].audiences: is empty
+clients.oidc[0].algorithms[0]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
+clients.oidc[0].algorithms[1]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
+clients.oidc[0].algorithms[2]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
+clients.oidc[0].algorithms[4]: stands there before
+clients.oidc[0].clockSkew: must be from 0s to 5m
+clients.oidc[0].jwksURL: must be https: plain http is for a loopback address only
+clients.oidc[0].jwksURL: must have no fragment
+clients.oidc[0].caFile: names a file without a PEM certificate
+clients.oidc[0].tokenFile: names a file without a token
+clients.oidc[0].grants[0].client: is empty
+clients.oidc[0].grants[1].scopes: is empty
+clients.oidc[0].grants[2].client: stands there before
+clients.oidc[0].grants[2].scopes[0]: must be accounts:read or balances:read
+clients.oidc[0].grants[2].scopes[2]: stands there before
+clients.oidc[0].grants[2].rateLimit.perSecond: must be above 0, up to 1000000
+clients.oidc[0].grants[2].rateLimit.burst: must be from 1 to 1000000
+clients.oidc[1].issuer: is missing
+clients.oidc[1].audiences[1]: stands there before
+clients.oidc[1].audiences[2]: is empty
+clients.oidc[1].algorithms: is empty
+clients.oidc[2].client: is no known key; known here: algorithms, audiences, caFile, clockSkew, grants, issuer, jwksURL, tokenFile
+clients.oidc[2].issuer: must have no user or password
+clients.oidc[2].issuer: must have no query
+clients.oidc[2].clockSkew: must be from 0s to 5m
+clients.oidc[3].audiences: must be a list
+clients.oidc[3].tokenFile: names a file that does not exist
+clients.oidc[3].issuer: must have no user or password
+clients.oidc[3].issuer: must have no query
+clients.oidc[3].issuer: stands there before
+`
+	var got strings.Builder
+	for _, f := range faultsOf(t, err) {
+		if f.Line == 0 {
+			t.Errorf("%s has no line", f.Path)
+		}
+		fmt.Fprintf(&got, "%s: %s\n", f.Path, f.Detail)
+	}
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestSomebodyMayCall holds that a file without any client has a fault, and that either kind will do.
+func TestSomebodyMayCall(t *testing.T) {
+	t.Parallel()
+	for clients, want := range map[string]string{
+		"  oidc: []\n":                "clients.apiKeys",
+		"  apiKeys: []\n  oidc: []\n": "clients.apiKeys",
+		"  apiKeys: []\n  oidc: [{issuer: 'https://h', audiences: [a]}]\n": "",
+		"  oidc: 5\n": "clients.oidc",
+	} {
+		_, err := config.Read([]byte(withClients(t, clients)))
+		faults := faultsOf(t, err)
+		if want == "" && faults != nil || want != "" && (len(faults) != 1 || faults[0].Path != want) {
+			t.Errorf("%q: %v", clients, faults)
+		}
+	}
+}
