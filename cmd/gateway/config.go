@@ -54,7 +54,11 @@ func openAdapters(c *config.Config, connect func(upstream.Config) *upstream.Wire
 		if err != nil {
 			base = &url.URL{} // a fault of the file, which Load reports: the adapter's own are told besides
 		}
-		wire := connect(upstream.Config{Provider: name, Timeout: common.Timeout})
+		proxy, err := proxyOf(common)
+		if err != nil {
+			faults = append(faults, c.Locate("providers."+name, err)...)
+		}
+		wire := connect(upstream.Config{Provider: name, Timeout: common.Timeout, Roots: common.Roots(), Proxy: proxy})
 		provider, err := open(c.Decoder(name), providers.Env{BaseURL: base, Timeout: common.Timeout, Client: wire.Client})
 		if err != nil {
 			faults = append(faults, c.Locate("providers."+name, err)...)

@@ -14,6 +14,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/load"
 	"ais-gateway/internal/unattended"
 )
 
@@ -49,6 +50,8 @@ var _ Gateway = (*gateway.Gateway)(nil)
 // that is done for the request; its function is called once, when the request has been answered.
 type Observer interface {
 	Request(ctx context.Context, method string, header http.Header) (context.Context, func(Outcome))
+	// Refused is told of a request that found no place under a bound. The id is the one that was asked for, if any.
+	Refused(ctx context.Context, aspsp string, by load.Refusal)
 }
 
 // An Outcome is what became of a request. It holds nothing that the caller wrote but the method.
@@ -74,11 +77,15 @@ type Config struct {
 	Logger         *slog.Logger
 	Observer       Observer // nil for none
 	Contract       []byte   // the text of openapi.yaml
+	InFlight       int      // requests at once in all; below 1 for no bound
+	PerClient      int      // of one client, likewise
 }
 
 type server struct {
 	Config
 	clients []client
+	all     *load.Bound
+	each    *load.Keyed // by the client's name
 }
 
 // New makes the handler of the whole API. It must be served as it is, since whatever cleans paths on the way
@@ -91,7 +98,7 @@ func newServer(c Config) *server {
 	if c.Observer == nil {
 		c.Observer = unobserved{}
 	}
-	return &server{Config: c, clients: known(c.Clients)}
+	return &server{Config: c, clients: known(c.Clients), all: load.NewBound(c.InFlight), each: load.NewKeyed(c.PerClient)}
 }
 
 type unobserved struct{}
@@ -99,6 +106,8 @@ type unobserved struct{}
 func (unobserved) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(Outcome)) {
 	return ctx, func(Outcome) {}
 }
+
+func (unobserved) Refused(context.Context, string, load.Refusal) {}
 
 // asSent lets gin route by the path as the caller wrote it. URL.RawPath is empty where the path is its own
 // default encoding (%25, %20); gin would then take the decoded path, and %2541 would become A.

@@ -8,6 +8,7 @@ import (
 	"ais-gateway/internal/api/ask"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/load"
 )
 
 // A call is what a route demands of a request.
@@ -32,7 +33,7 @@ type request struct {
 // call is the way of all requests under /v1. A fault of the credentials' headers stands before the question who
 // calls; who calls, and whether he may, before everything else that may be wrong.
 func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.HandlerFunc {
-	return s.door(func(c *gin.Context, x *exchange) error {
+	return s.door(s.bounded(func(c *gin.Context, x *exchange) error {
 		key, ill := ask.Credential(c.Request.Header)
 		r, faults := s.read(c, x, k)
 		if ill != nil {
@@ -43,6 +44,10 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 			return canonical.Fail(canonical.Unauthenticated, "")
 		}
 		r.client, x.Client = who.name, who.name
+		if !s.each.Enter(r.client) {
+			return s.overloaded(c.Request.Context(), x, load.Client, "too many requests of this client are under way")
+		}
+		defer s.each.Leave(r.client)
 		found := true
 		if _, asked := c.Params.Get("aspspId"); asked {
 			if r.aspsp, found = s.Gateway.ASPSP(x.aspsp); found {
@@ -66,7 +71,7 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 			x.Attended = &attended
 		}
 		return answer(c, r)
-	})
+	}))
 }
 
 // read reads all of a request but who makes it, and names everything that is wrong with it.

@@ -90,6 +90,7 @@ func (c *checker) server(s Server) {
 	admin, adminPort := c.address("server.adminAddress", s.AdminAddress, true)
 	overlap := host == admin || wildcard(host) || wildcard(admin)
 	c.holds("server.adminAddress", port != adminPort || port <= 0 || !overlap, "is taken by server.address")
+	c.limits(s.Limits)
 }
 
 // wildcard reports whether who listens on the host listens on every address.
@@ -152,6 +153,7 @@ func (c *checker) provider(name string, p Provider) {
 		c.baseURL(path+".baseURL", p.BaseURL)
 	}
 	c.positive(path+".timeout", p.Timeout)
+	c.way(path, p)
 }
 
 // baseURL checks where a provider is. What may stand before the host could be a password, and so is not repeated.

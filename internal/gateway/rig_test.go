@@ -22,6 +22,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/load"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mypos"
@@ -102,6 +103,7 @@ type observer struct {
 	mu      sync.Mutex
 	results []gateway.CacheResult
 	states  []breaker.State
+	refused []string
 }
 
 func (o *observer) Cache(_ context.Context, _ string, r gateway.CacheResult) {
@@ -114,6 +116,12 @@ func (o *observer) Breaker(_ string, s breaker.State) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.states = append(o.states, s)
+}
+
+func (o *observer) Refused(_ context.Context, aspsp string, by load.Refusal) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.refused = append(o.refused, string(by)+" "+aspsp)
 }
 
 func (o *observer) last() gateway.CacheResult {

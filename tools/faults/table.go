@@ -339,11 +339,11 @@ var table = []fault{
 	{
 		name: "wire-hidden-retry",
 		file: "internal/providers/upstream/upstream.go",
-		old: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
-`, new: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
-	if failure != nil && connected {
+		old: `	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+`, new: `	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+	if failure != nil && went.connected() {
 		if again, f := c.request(own, r, bytes.NewReader(r.Body)); f == nil {
-			answer, connected, failure = c.exchange(own, c.unattended, again, q, r)
+			answer, went, failure = c.exchange(own, c.unattended, again, q, r, 1)
 		}
 	}
 `,
@@ -351,7 +351,7 @@ var table = []fault{
 	},
 	{
 		name: "wire-connection-reused",
-		file: "internal/providers/upstream/upstream.go",
+		file: "internal/providers/upstream/transport.go",
 		old: `	t.DisableKeepAlives = true
 `, new: ``,
 		packages: []string{"./internal/providers/upstream"},
@@ -359,13 +359,13 @@ var table = []fault{
 	{
 		name: "wire-given-back-after-sending",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !connected && slot.GiveBack`, new: `if (failure != nil || !connected) && slot.GiveBack`,
+		old:  `if !went.connected() && slot.GiveBack`, new: `if (failure != nil || !went.connected()) && slot.GiveBack`,
 		packages: []string{"./internal/providers/upstream"},
 	},
 	{
 		name: "wire-never-given-back",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !connected && slot.GiveBack`, new: `if connected && false && slot.GiveBack`,
+		old:  `if !went.connected() && slot.GiveBack`, new: `if went.connected() && false && slot.GiveBack`,
 		packages: []string{"./internal/providers/upstream"},
 	},
 	{
@@ -662,7 +662,7 @@ var table = []fault{
 	},
 	{
 		name: "wire-late-departure",
-		file: "internal/providers/upstream/upstream.go",
+		file: "internal/providers/upstream/transport.go",
 		old: `	t.DialContext = punctually(t.DialContext, cfg.Now)
 `, new: ``,
 		packages: []string{"./internal/providers/upstream"},
@@ -699,7 +699,7 @@ var table = []fault{
 	},
 	{
 		name: "wire-dead-connection-kept",
-		file: "internal/providers/upstream/upstream.go",
+		file: "internal/providers/upstream/transport.go",
 		old:  "\tt.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin}\n", new: "\t_ = []any{pingAfter, pingWithin}\n",
 		packages: []string{"./internal/providers/upstream"},
 	},
@@ -931,7 +931,7 @@ var table = []fault{
 	},
 	{
 		name: "wire-unattended-http2",
-		file: "internal/providers/upstream/upstream.go",
+		file: "internal/providers/upstream/transport.go",
 		old:  "\tt.Protocols.SetHTTP1(true)\n", new: "\tt.Protocols.SetHTTP1(true)\n\tt.Protocols.SetHTTP2(true)\n",
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestHTTP2DoesNotSendAgain$",
@@ -939,7 +939,7 @@ var table = []fault{
 	{
 		name: "wire-unattended-on-the-attended-transport",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `c.exchange(own, c.unattended, req, q, r)`, new: `c.exchange(own, c.attended, req, q, r)`,
+		old:  `c.exchange(own, c.unattended, req, q, r, 0)`, new: `c.exchange(own, c.attended, req, q, r, 0)`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestHTTP2DoesNotSendAgain$",
 	},
@@ -960,10 +960,10 @@ var table = []fault{
 	{
 		name: "wire-sent-again-without-answer",
 		file: "internal/providers/upstream/upstream.go",
-		old: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
-`, new: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
-	if failure != nil && connected && answer.Status == 0 && r.Body == nil {
-		answer, connected, failure = c.exchange(own, c.unattended, req, q, r)
+		old: `	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+`, new: `	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+	if failure != nil && went.connected() && answer.Status == 0 && r.Body == nil {
+		answer, went, failure = c.exchange(own, c.unattended, req, q, r, 1)
 	}
 `,
 		packages: []string{"./internal/providers/upstream"},
@@ -972,14 +972,15 @@ var table = []fault{
 	{
 		name: "wire-given-back-unanswered",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }}`, new: `httptrace.ClientTrace{GotFirstResponseByte: func() { got.Store(true) }}`,
+		old: `		GotConn:              func(httptrace.GotConnInfo) { w.conns.Add(1) },
+		GotFirstResponseByte: func() {`, new: `		GotFirstResponseByte: func() { w.conns.Add(1);`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestCountedOnceAConnectionStands$",
 	},
 	{
 		name: "wire-counted-before-tls",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }}`, new: `httptrace.ClientTrace{ConnectDone: func(_, _ string, err error) { got.Store(err == nil) }}`,
+		old:  `GotConn:              func(httptrace.GotConnInfo) { w.conns.Add(1) },`, new: `ConnectDone: func(_, _ string, err error) { if err == nil { w.conns.Add(1) } },`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestGivenBackBeforeAConnectionStands$",
 	},
@@ -993,13 +994,13 @@ var table = []fault{
 	{
 		name: "wire-give-back-ends-with-the-caller",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !connected && slot.GiveBack(`, new: `if !connected && ctx.Err() == nil && slot.GiveBack(`,
+		old:  `if !went.connected() && slot.GiveBack(`, new: `if !went.connected() && ctx.Err() == nil && slot.GiveBack(`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestGivenBackBeforeAConnectionStands$",
 	},
 	{
 		name: "wire-anyone-vouches",
-		file: "internal/providers/upstream/upstream.go",
+		file: "internal/providers/upstream/transport.go",
 		old:  `RootCAs: cfg.Roots}`, new: `RootCAs: cfg.Roots, InsecureSkipVerify: true}`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestGivenBackBeforeAConnectionStands$",
@@ -1183,7 +1184,7 @@ local holder = kept[1]`,
 	{
 		name: "model-given-back-on-a-timeout",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !connected && slot.GiveBack(`, new: `if (!connected || failure.Kind == canonical.ProviderTimeout) && slot.GiveBack(`,
+		old:  `if !went.connected() && slot.GiveBack(`, new: `if (!went.connected() || failure.Kind == canonical.ProviderTimeout) && slot.GiveBack(`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestModel$",
 	},
