@@ -113,6 +113,7 @@ func ask(url string, header ...string) answered {
 
 // under are the headers of a request under a consent, and of an attended one.
 func under(consent string) []string { return []string{"Consent-ID", consent} }
+
 func present(consent string) []string {
 	return []string{"Consent-ID", consent, "PSU-IP-Address", "203.0.113.7"}
 }

@@ -16,8 +16,8 @@ func proxyOf(p config.Provider) (func(*url.URL) (*url.URL, error), error) {
 	}
 	environment := httpproxy.FromEnvironment()
 	// What it cannot read it passes over, and calls would go straight.
-	any := httpproxy.Config{HTTPSProxy: environment.HTTPSProxy}
-	proxy, err := any.ProxyFunc()(&url.URL{Scheme: "https", Host: "provider.invalid"})
+	there := httpproxy.Config{HTTPSProxy: environment.HTTPSProxy}
+	proxy, err := there.ProxyFunc()(&url.URL{Scheme: "https", Host: "provider.invalid"})
 	if environment.HTTPSProxy != "" && (err != nil || proxy == nil || proxy.Scheme != "http") {
 		return nil, config.Faults{{Path: "proxy", Detail: "needs an http URL in HTTPS_PROXY"}}
 	}

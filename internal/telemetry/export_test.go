@@ -79,6 +79,7 @@ func work(t *testing.T, tel *Telemetry) {
 	tel.Cache(ctx, bank, "miss")
 	tel.Slot(ctx, bank, "taken")
 	tel.Breaker(bank, "open")
+	tel.Refused(ctx, bank, "aspsp")
 	tel.ObserveBreakers(func() map[string]string { return map[string]string{bank: "open"} })
 	end(RequestInfo{
 		Route: "/v1/aspsps/{aspspId}/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
