@@ -89,7 +89,13 @@ func start(t *testing.T, env []string, args ...string) *process {
 // serve runs the service with a configuration, and waits until it listens.
 func serve(t *testing.T, config string) *process {
 	t.Helper()
-	p := start(t, nil, "serve", "--config", config)
+	return serveWith(t, nil, config)
+}
+
+// serveWith is serve with more in its environment.
+func serveWith(t *testing.T, env []string, config string) *process {
+	t.Helper()
+	p := start(t, env, "serve", "--config", config)
 	eventually(t, "the gateway listens", func() bool {
 		for line := range strings.Lines(p.stdout.String()) {
 			var l struct {

@@ -134,6 +134,7 @@ func TestWhatIsNotSentOnceMore(t *testing.T) {
 		{"500", after("HTTP/1.1 500 No\r\n" + wrong), nil, canonical.ProviderError},
 		{"503", after("HTTP/1.1 503 No\r\nContent-Length: 20\r\n\r\nPROVIDER_UNAVAILABLE"), nil, canonical.ProviderUnavailable},
 		{"broken in the header", after("HTTP/1.1 2"), nil, canonical.ProviderInvalidResponse},
+		{"broken between the header's lines", after("HTTP/1.1 200 OK\r\n"), nil, canonical.ProviderError},
 		{"broken in the body", after("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), nil, canonical.ProviderError},
 		{"no HTTP", after("SSH-2.0\r\n\r\n"), nil, canonical.ProviderInvalidResponse},
 		{"silence", first(func(_ net.Conn, read func()) { read(); time.Sleep(timeout + time.Second) }), nil, canonical.ProviderTimeout},
