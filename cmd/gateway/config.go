@@ -76,7 +76,13 @@ func openAdapter(c *config.Config, name string, connect connector) (adapter, con
 	if err != nil {
 		base = &url.URL{} // a fault of the file, which Load reports: the adapter's own are told besides
 	}
-	one := adapter{files: config.Files(common), wire: connect(upstream.Config{Provider: name, Timeout: common.Timeout})}
+	proxy, err := proxyOf(common)
+	if err != nil {
+		return adapter{}, c.Locate("providers."+name, err)
+	}
+	one := adapter{files: config.Files(common), wire: connect(upstream.Config{
+		Provider: name, Timeout: common.Timeout, Roots: common.Roots(), Proxy: proxy,
+	})}
 	decode := func(into any) error {
 		err := c.Decoder(name)(into)
 		one.files = append(one.files, config.Files(into)...)

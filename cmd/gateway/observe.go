@@ -10,6 +10,7 @@ import (
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
+	overload "ais-gateway/internal/load"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/telemetry"
 )
@@ -28,6 +29,10 @@ func (t requests) Request(ctx context.Context, method string, h http.Header) (co
 	}
 }
 
+func (t requests) Refused(ctx context.Context, aspsp string, by overload.Refusal) {
+	t.Telemetry.Refused(ctx, aspsp, string(by))
+}
+
 type calls struct{ *telemetry.Telemetry }
 
 func (t calls) Call(ctx context.Context, c upstream.Call) (context.Context, func(int, canonical.Kind)) {
@@ -38,7 +43,7 @@ func (t calls) Call(ctx context.Context, c upstream.Call) (context.Context, func
 	}
 	ctx, end := t.Telemetry.Call(ctx, telemetry.Call{
 		Provider: c.Provider, ASPSP: c.ASPSP, Method: c.Method, Route: c.Route, ServerAddress: host, ServerPort: port,
-		Attended: c.Attended,
+		Attended: c.Attended, Resend: c.Resend,
 	})
 	return ctx, func(status int, k canonical.Kind) { end(status, string(k)) }
 }
@@ -58,6 +63,10 @@ type outcomes struct{ *telemetry.Telemetry }
 
 func (t outcomes) Cache(ctx context.Context, aspsp string, r gateway.CacheResult) {
 	t.Telemetry.Cache(ctx, aspsp, string(r))
+}
+
+func (t outcomes) Refused(ctx context.Context, aspsp string, by overload.Refusal) {
+	t.Telemetry.Refused(ctx, aspsp, string(by))
 }
 
 func (t outcomes) Breaker(aspsp string, s breaker.State) { t.Telemetry.Breaker(aspsp, string(s)) }

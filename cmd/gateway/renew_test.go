@@ -205,7 +205,7 @@ func TestBrokenSecretsStayOut(t *testing.T) {
 			}
 		}
 		for _, r := range attended(t, p) {
-			if status, body := ask(client, r); status != http.StatusOK {
+			if status, body := do(client, r); status != http.StatusOK {
 				t.Errorf("%d: %d %s", i, status, body)
 			}
 		}
@@ -257,7 +257,7 @@ func TestAPIKeysAreRenewed(t *testing.T) {
 		return head + "  apiKeys:\n" + strings.Join(entries, "") + rest
 	}
 	status := func(key, path string) int {
-		got, _ := ask(http.DefaultClient, request(t, p.api+path, "Consent-ID", mastercardsim.Consent, "X-API-Key", key))
+		got, _ := do(http.DefaultClient, request(t, p.api+path, "Consent-ID", mastercardsim.Consent, "X-API-Key", key))
 		return got
 	}
 	first, second := entry("sandbox", sandbox.Key, "'accounts:read', 'balances:read'"), entry("second", "second-key", "'accounts:read'")
@@ -284,7 +284,7 @@ func TestAPIKeysAreRenewed(t *testing.T) {
 	if gone, stays := status(sandbox.Key, wood+"/accounts"), status("second-key", wood+"/accounts"); gone != http.StatusUnauthorized || stays != http.StatusOK {
 		t.Errorf("removed: %d, kept: %d", gone, stays)
 	}
-	_, bank := ask(http.DefaultClient, request(t, p.api+wood, "X-API-Key", "second-key"))
+	_, bank := do(http.DefaultClient, request(t, p.api+wood, "X-API-Key", "second-key"))
 	if !strings.Contains(bank, "Wood Bank") {
 		t.Errorf("another change took effect: %s", bank)
 	}

@@ -156,7 +156,7 @@ func steadily(t *testing.T, client *http.Client, requests ...*http.Request) (sto
 	for _, r := range requests {
 		running.Go(func() {
 			for ; ctx.Err() == nil; time.Sleep(10 * time.Millisecond) {
-				status, body := ask(client, r)
+				status, body := do(client, r)
 				if n.Add(1); status != http.StatusOK {
 					t.Errorf("%s: %d %s", r.URL.Path, status, body)
 					return
@@ -170,7 +170,7 @@ func steadily(t *testing.T, client *http.Client, requests ...*http.Request) (sto
 }
 
 // ask makes a request once more, and returns status and body; 0 where there is no answer.
-func ask(client *http.Client, r *http.Request) (int, string) {
+func do(client *http.Client, r *http.Request) (int, string) {
 	resp, err := client.Do(r.Clone(context.Background()))
 	if err != nil {
 		return 0, err.Error()

@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/netutil"
+
 	contract "ais-gateway/api"
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/audit"
@@ -31,6 +33,8 @@ const (
 	headerTimeout, readTimeout = 5 * time.Second, 10 * time.Second
 	idleTimeout                = 2 * time.Minute
 	maxHeader                  = 32 << 10
+	// Connections of callers at once: so many for each request in flight, and these besides.
+	connections, spareConnections = 4, 64
 	// answerMargin is what an answer may take beyond what providers have.
 	answerMargin = 10 * time.Second
 	// flushTimeout is how long telemetry may hold up the end of the program.
@@ -95,6 +99,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	handler := api.New(api.Config{
 		Gateway: p.gateway, Callers: p.callers, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
 		Logger: p.log, Observer: requests{p.telemetry}, Auditor: audits{p.audit, p.telemetry}, Contract: contract.Contract,
+		InFlight: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient,
 	})
 	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
 	p.secure = secured(p.api, c.Server.TLS)
@@ -107,7 +112,14 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 			return nil, fmt.Errorf("listening on %s: %w", address, err)
 		}
 	}
+	p.listen[0] = bounded(p.listen[0], c.Server.Limits.InFlight)
 	return p, nil
+}
+
+// bounded lets as many connections stand as that many requests at once can need, and some for those who keep theirs
+// open or are slow with their headers: connections without an end would take the files that calls to banks need.
+func bounded(l net.Listener, inFlight int) net.Listener {
+	return netutil.LimitListener(l, connections*inFlight+spareConnections)
 }
 
 func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
@@ -147,6 +159,7 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	}
 	return gateway.New(gateway.Config{
 		Banks: banks, Cache: lists, Counter: counter, Allowance: gateway.RedisAllowance, Now: time.Now, Logger: p.log, Observer: outcomes{p.telemetry},
+		Waiting: c.Server.Limits.InFlight, PerASPSP: c.Server.Limits.PerASPSP,
 	}), nil
 }
 

@@ -48,7 +48,7 @@ func TestMutualTLS(t *testing.T) {
 	good := calling(ca, caller)
 	lets := func(who string, client *http.Client, in bool) {
 		t.Helper()
-		status, body := ask(client, list)
+		status, body := do(client, list)
 		if in && status != http.StatusOK || !in && (status != 0 || !strings.Contains(body, "tls: ")) {
 			t.Errorf("%s: %d %s", who, status, body)
 		}
@@ -58,7 +58,7 @@ func TestMutualTLS(t *testing.T) {
 	lets("a stranger", calling(ca, strangers.pair("caller")), false)
 	lets("who comes too early", calling(ca, latecomer), false)
 	lets("the gateway's own certificate", calling(ca, ca.pair("caller")), false)
-	if status, body := ask(good, request(t, p.api+wood, "X-API-Key", "none")); status != http.StatusUnauthorized {
+	if status, body := do(good, request(t, p.api+wood, "X-API-Key", "none")); status != http.StatusUnauthorized {
 		t.Errorf("a certificate is no key: %d %s", status, body)
 	}
 	resp, err := good.Do(list)
@@ -148,7 +148,7 @@ func TestSlowCallersOverTLS(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	p := serve(t, reconfigured(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, "))
 	address := strings.TrimPrefix(p.api, "http://")
-	if status, body := ask(calling(ca), request(t, "https://"+address+"/v1/aspsps")); status != http.StatusOK {
+	if status, body := do(calling(ca), request(t, "https://"+address+"/v1/aspsps")); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
 	if resp, _ := call(t, http.MethodGet, p.api+"/v1/aspsps"); resp.StatusCode != http.StatusBadRequest {

@@ -15,6 +15,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/load"
 	"ais-gateway/internal/unattended"
 )
 
@@ -58,6 +59,8 @@ var _ Callers = (*callers.Callers)(nil)
 // that is done for the request; its function is called once, when the request has been answered.
 type Observer interface {
 	Request(ctx context.Context, method string, header http.Header) (context.Context, func(Outcome))
+	// Refused is told of a request that found no place under a bound. The id is the one that was asked for, if any.
+	Refused(ctx context.Context, aspsp string, by load.Refusal)
 }
 
 // An Outcome is what became of a request. It holds nothing that the caller wrote but the method.
@@ -85,9 +88,15 @@ type Config struct {
 	Observer       Observer // nil for none
 	Auditor        Auditor  // nil for none
 	Contract       []byte   // the text of openapi.yaml
+	InFlight       int      // requests at once in all; below 1 for no bound
+	PerClient      int      // of one client, likewise
 }
 
-type server struct{ Config }
+type server struct {
+	Config
+	all  *load.Bound
+	each *load.Keyed // by the client's ID
+}
 
 // New makes the handler of the whole API. It must be served as it is, since whatever cleans paths on the way
 // (http.ServeMux does) changes which account is asked for.
@@ -102,7 +111,7 @@ func newServer(c Config) *server {
 	if c.Auditor == nil {
 		c.Auditor = unaudited{}
 	}
-	return &server{c}
+	return &server{Config: c, all: load.NewBound(c.InFlight), each: load.NewKeyed(c.PerClient)}
 }
 
 type unobserved struct{}
@@ -110,6 +119,8 @@ type unobserved struct{}
 func (unobserved) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(Outcome)) {
 	return ctx, func(Outcome) {}
 }
+
+func (unobserved) Refused(context.Context, string, load.Refusal) {}
 
 // asSent lets gin route by the path as the caller wrote it. URL.RawPath is empty where the path is its own
 // default encoding (%25, %20); gin would then take the decoded path, and %2541 would become A.

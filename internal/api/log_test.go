@@ -13,6 +13,7 @@ import (
 
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/load"
 )
 
 // lines are the log, one line a request, waited for where the answer came first.
@@ -40,11 +41,12 @@ func (s *site) lines(t *testing.T) []map[string]any {
 
 // An observer remembers the one request that it was told of.
 type observer struct {
-	once   sync.Once
-	got    chan api.Outcome
-	last   api.Outcome
-	method string
-	traced string
+	once    sync.Once
+	got     chan api.Outcome
+	last    api.Outcome
+	method  string
+	traced  string
+	refused []string
 }
 
 type marked struct{}
@@ -53,6 +55,10 @@ func (o *observer) Request(ctx context.Context, method string, h http.Header) (c
 	o.once.Do(func() { o.got = make(chan api.Outcome, 1) })
 	o.method, o.traced = method, h.Get("Traceparent")
 	return context.WithValue(ctx, marked{}, true), func(r api.Outcome) { o.got <- r }
+}
+
+func (o *observer) Refused(_ context.Context, aspsp string, by load.Refusal) {
+	o.refused = append(o.refused, string(by)+" "+aspsp)
 }
 
 func (o *observer) outcome(t *testing.T) api.Outcome {

@@ -9,6 +9,7 @@ import (
 	"ais-gateway/internal/callers"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/load"
 )
 
 // A call is what a route demands of a request.
@@ -34,7 +35,7 @@ type request struct {
 // calls; who calls, how often, and whether he may, before everything else that may be wrong: ill-formed requests of
 // his count too.
 func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.HandlerFunc {
-	return s.door(func(c *gin.Context, x *exchange) error {
+	return s.door(s.bounded(func(c *gin.Context, x *exchange) error {
 		text, bearer, ill := ask.Credential(c.Request.Header)
 		r, faults := s.read(c, x, k)
 		if ill != nil {
@@ -48,6 +49,10 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 		if err := s.Callers.Admit(who); err != nil {
 			return err
 		}
+		if !s.each.Enter(r.client) {
+			return s.overloaded(c.Request.Context(), x, load.Client, "too many requests of this client are under way")
+		}
+		defer s.each.Leave(r.client)
 		found := true
 		if _, asked := c.Params.Get("aspspId"); asked {
 			if r.aspsp, found = s.Gateway.ASPSP(x.aspsp); found {
@@ -71,7 +76,7 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 			x.Attended = &attended
 		}
 		return answer(c, r)
-	})
+	}))
 }
 
 // read reads all of a request but who makes it, and names everything that is wrong with it.

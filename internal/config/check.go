@@ -91,6 +91,7 @@ func (c *checker) server(s Server) {
 	overlap := host == admin || wildcard(host) || wildcard(admin)
 	c.holds("server.adminAddress", port != adminPort || port <= 0 || !overlap, "is taken by server.address")
 	c.serverTLS(s.TLS)
+	c.limits(s.Limits)
 }
 
 // wildcard reports whether who listens on the host listens on every address.
@@ -127,6 +128,7 @@ func (c *checker) provider(name string, p Provider) {
 		c.baseURL(path+".baseURL", p.BaseURL)
 	}
 	c.positive(path+".timeout", p.Timeout)
+	c.way(path, p)
 }
 
 // baseURL checks where a provider is. What may stand before the host could be a password, and so is not repeated.

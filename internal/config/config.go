@@ -28,14 +28,14 @@ type Config struct {
 // stands in lists and maps are ProviderDefaults and ASPSPDefaults.
 func Defaults() Config {
 	return Config{
-		Server: Server{Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090"},
+		Server: Server{Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090", Limits: limitDefaults()},
 		Redis:  Redis{Mode: Standalone, Addresses: []string{"127.0.0.1:6379"}}, // these addresses hold for Standalone only
 		Audit:  Audit{Output: AuditStdout},
 	}
 }
 
 // ProviderDefaults is a provider of which the file says nothing.
-func ProviderDefaults() Provider { return Provider{Timeout: 10 * time.Second} }
+func ProviderDefaults() Provider { return Provider{Timeout: 10 * time.Second, Proxy: NoProxy} }
 
 // ASPSPDefaults is an ASPSP of which the file says nothing: the strictest reading of Regulation (EU) 2018/389,
 // article 36(5)(b), that lets a bank have more than one customer, and lists kept for 90 days.
@@ -64,12 +64,15 @@ type Server struct {
 	Address      string    `yaml:"address"`      // the API, host:port
 	AdminAddress string    `yaml:"adminAddress"` // /livez, /readyz and /metrics, host:port; never exposed to callers
 	TLS          ServerTLS `yaml:"tls"`
+	Limits       Limits    `yaml:"limits"`
 }
 
 // Provider is what every provider has; what else it has, its adapter decodes.
 type Provider struct {
 	BaseURL string        `yaml:"baseURL"` // https, or http on a loopback address
 	Timeout time.Duration `yaml:"timeout"` // of one upstream read as a whole
+	CAFile  File          `yaml:"caFile"`  // PEM; who may vouch for the provider; none: the system's
+	Proxy   Proxy         `yaml:"proxy"`
 }
 
 // ASPSP is one bank.

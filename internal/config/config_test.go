@@ -131,8 +131,9 @@ func TestExampleReads(t *testing.T) {
 	if diff := cmp.Diff([]config.ASPSP{want}, c.ASPSPs); diff != "" {
 		t.Errorf("the example does not show the defaults (-want +got):\n%s", diff)
 	}
-	if got := c.Providers["mypos"]; got != (config.Provider{BaseURL: "https://mp-psd2-api.mypos.com", Timeout: 10 * time.Second}) {
-		t.Errorf("mypos is %+v", got)
+	mypos := config.Provider{BaseURL: "https://mp-psd2-api.mypos.com", Timeout: 10 * time.Second, Proxy: config.NoProxy}
+	if diff := cmp.Diff(mypos, c.Providers["mypos"], sameConfig); diff != "" {
+		t.Error(diff)
 	}
 	if got := c.Redis.Addresses; !slices.Equal(got, []string{"127.0.0.1:6379"}) {
 		t.Errorf("addresses are %v", got)
@@ -143,12 +144,14 @@ func TestDefaults(t *testing.T) {
 	t.Parallel()
 	c := mustRead(t, minimal)
 	want := config.Config{
-		Server: config.Server{Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090"},
-		Redis:  config.Redis{Mode: config.Embedded},
+		Server: config.Server{
+			Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090", Limits: config.Limits{InFlight: 1000, PerClient: 250, PerASPSP: 100},
+		},
+		Redis: config.Redis{Mode: config.Embedded},
 		Clients: config.Clients{APIKeys: []config.APIKey{{
 			Name: "a", SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Scopes: []string{config.ScopeAccounts},
 		}}},
-		Providers: map[string]config.Provider{"p": {BaseURL: "http://localhost:9000", Timeout: 10 * time.Second}},
+		Providers: map[string]config.Provider{"p": {BaseURL: "http://localhost:9000", Timeout: 10 * time.Second, Proxy: config.NoProxy}},
 		ASPSPs: []config.ASPSP{{
 			ID: "4f1e2d3c-0000-4000-8000-000000000001", Name: "Wood Bank", Provider: "p",
 			Unattended: config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},

@@ -87,6 +87,10 @@ func TestPrintShowsEveryDefault(t *testing.T) {
 	want := `server:
   address: "127.0.0.1:8080"
   adminAddress: "127.0.0.1:9090"
+  limits:
+    inFlight: 1000
+    perClient: 250
+    perASPSP: 100
 redis:
   mode: embedded
   tls:
@@ -101,6 +105,7 @@ providers:
   p:
     baseURL: http://localhost:9000
     timeout: 10s
+    proxy: none
 aspsps:
   - id: "4f1e2d3c-0000-4000-8000-000000000001"
     name: "Wood Bank"
@@ -167,7 +172,7 @@ func TestDecoder(t *testing.T) {
 	err := c.Decoder("mastercard")(&part)
 	want := `consumerKey: must be a text, in quotes where it looks like something else
 retries: must be a whole number
-consumerkey: is no known key; known here: baseURL, consumerKey, nested, pause, retries, signingKeyFile, signingKeyPasswordFile, timeout, words
+consumerkey: is no known key; known here: baseURL, caFile, consumerKey, nested, pause, proxy, retries, signingKeyFile, signingKeyPasswordFile, timeout, words
 pause: must be a duration such as 30s, 10m or 24h
 words.a: must be a list
 nested[0]: must be a mapping of keys to values`

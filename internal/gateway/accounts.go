@@ -64,11 +64,7 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && kept.Age < a.lifetime():
 		return a.fromCache(kept, NotStale), nil
 	}
-	a.flew = true
-	allowed := a.redis // the flight may outlive this ask
-	fetched, failure, led := fly(ctx, a.g, a.bank, a.flight(), func(ctx context.Context) (fetched, *canonical.Error) {
-		return a.fetch(ctx, allowed)
-	})
+	fetched, failure, led := a.share(ctx)
 	a.redis = a.redis.least(fetched.redis) // whoever shares a call has waited for what it spent
 	if failure == nil {
 		return a.fromProvider(fetched, kept, led), nil
@@ -120,6 +116,20 @@ func older(e *cache.Entry, by time.Duration) *cache.Entry {
 type fetched struct {
 	obtained[cache.Entry]
 	redis allowance
+}
+
+// share gets the list by a flight, if there is a place to wait for it.
+func (a *ask) share(ctx context.Context) (fetched, *canonical.Error, bool) {
+	allowed := a.redis // the flight may outlive this ask
+	leave, failure := a.g.wait(ctx, a.bank)
+	if failure != nil {
+		return fetched{redis: allowed}, failure, false
+	}
+	defer leave()
+	a.flew = true
+	return fly(ctx, a.g, a.bank, a.flight(), func(ctx context.Context) (fetched, *canonical.Error) {
+		return a.fetch(ctx, allowed)
+	})
 }
 
 // flight is the name under which equal asks share a call. One that demands a call does not share with one that

@@ -16,14 +16,10 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 		return BalanceSheet{}, unknown()
 	}
 	r := &reading{g: g, bank: b, client: client, q: q, account: account}
-	if q.Attended() {
-		g.running.Add(1)
-		defer g.running.Done()
-		sheet, failure := r.alone(ctx)
-		return sheet, asError(failure)
+	sheet, failure := r.read(ctx)
+	if !q.Attended() {
+		sheet.Limit = g.limit(ctx, g.allowance(), q, account, failure)
 	}
-	sheet, failure, _ := fly(ctx, g, b, r.flight(), r.shared)
-	sheet.Limit = g.limit(ctx, g.allowance(), q, account, failure)
 	return sheet, asError(failure)
 }
 
@@ -34,6 +30,23 @@ type reading struct {
 	client  string
 	q       canonical.Query
 	account string
+}
+
+// read reads the balances, if there is a place to wait for them.
+func (r *reading) read(ctx context.Context) (BalanceSheet, *canonical.Error) {
+	g := r.g
+	leave, failure := g.wait(ctx, r.bank)
+	if failure != nil {
+		return BalanceSheet{}, failure
+	}
+	defer leave()
+	if r.q.Attended() {
+		g.running.Add(1)
+		defer g.running.Done()
+		return r.alone(ctx)
+	}
+	sheet, failure, _ := fly(ctx, g, r.bank, r.flight(), r.shared)
+	return sheet, failure
 }
 
 // alone reads the balances for this request and no other.

@@ -15,6 +15,7 @@ import (
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/load"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/rescue"
 	"ais-gateway/internal/unattended"
@@ -36,12 +37,16 @@ type Config struct {
 	Now       func() time.Time
 	Logger    *slog.Logger
 	Observer  Observer
+	Waiting   int // requests that may wait for ASPSPs at once; below 1 for no bound
+	PerASPSP  int // calls that may be under way to one ASPSP, likewise
 }
 
 // An Observer is told what becomes of requests, never of their content.
 type Observer interface {
 	Cache(ctx context.Context, aspsp string, r CacheResult)
 	Breaker(aspsp string, s breaker.State)
+	// Refused is told of a request or call to an ASPSP that found no place under a bound.
+	Refused(ctx context.Context, aspsp string, by load.Refusal)
 }
 
 // CacheResult is what the cache had to do with an answer.
@@ -68,6 +73,8 @@ type Gateway struct {
 	// settling holds a token for each step that is tried again in the background.
 	settling chan struct{}
 	forgets  forgets
+	waits    *load.Shares // by ASPSP
+	calls    *load.Keyed  // likewise
 }
 
 type bank struct {
@@ -78,7 +85,10 @@ type bank struct {
 
 // New makes a gateway. Every member of the configuration is needed.
 func New(c Config) *Gateway {
-	g := &Gateway{Config: c, banks: map[string]*bank{}, drained: make(chan struct{}), settling: make(chan struct{}, maxSettling)}
+	g := &Gateway{
+		Config: c, banks: map[string]*bank{}, drained: make(chan struct{}), settling: make(chan struct{}, maxSettling),
+		waits: load.NewShares(c.Waiting), calls: load.NewKeyed(c.PerASPSP),
+	}
 	for _, b := range c.Banks {
 		checker, _ := b.Reader.(providers.Checker)
 		changed := func(s breaker.State) { c.Observer.Breaker(b.ID, s) }
@@ -151,9 +161,13 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	}
 }
 
-// guard makes one read under the bank's breaker. A fault of ours in an adapter becomes InternalError here, so
+// guard makes one read under the bank's breaker, if the bank has a place for it. A fault of ours in an adapter becomes InternalError here, so
 // that one answer which nobody foresaw does not end the program.
 func (g *Gateway) guard(ctx context.Context, b *bank, read func() error) *canonical.Error {
+	if !g.calls.Enter(b.ID) {
+		return g.overloaded(ctx, b, "too many calls to the ASPSP are under way")
+	}
+	defer g.calls.Leave(b.ID)
 	err := b.breaker.Do(func() (err error) {
 		defer func() {
 			if r := recover(); r != nil {

@@ -30,6 +30,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/load"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mypos"
@@ -302,6 +303,9 @@ func (r *run) Cache(_ context.Context, _ string, c gateway.CacheResult) {
 
 // Breaker implements gateway.Observer.
 func (r *run) Breaker(string, breaker.State) { r.count("breaker") }
+
+// Refused implements gateway.Observer.
+func (r *run) Refused(context.Context, string, load.Refusal) { r.count("refused") }
 
 // Call implements upstream.Observer.
 func (r *run) Call(ctx context.Context, _ upstream.Call) (context.Context, func(int, canonical.Kind)) {

@@ -135,7 +135,8 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 			out.Began = lease.At(began)
 		}
 		// Whoever waits when it is tried again, or when nobody knew of the lease, has asked after the call's end.
-		out.Untold = late || !lease.Known()
+		// That this gateway had no place for the call is no word on what another one can do.
+		out.Untold = late || !lease.Known() || failure != nil && failure.Kind == canonical.Overloaded
 		return out
 	})
 	if forget && !end.Stands {

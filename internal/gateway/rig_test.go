@@ -22,6 +22,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/load"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mypos"
@@ -52,6 +53,9 @@ type world struct {
 	observed observer
 	// allowance is generous, so that a busy machine does not pass for a slow Redis, but where that is what is tested.
 	allowance time.Duration
+	timeout   time.Duration
+	// How much may be under way at once; 0 for no bound.
+	waiting, perASPSP int
 }
 
 // front stands before the simulator and may spoil what it does.
@@ -102,6 +106,7 @@ type observer struct {
 	mu      sync.Mutex
 	results []gateway.CacheResult
 	states  []breaker.State
+	refused []string
 }
 
 func (o *observer) Cache(_ context.Context, _ string, r gateway.CacheResult) {
@@ -116,6 +121,12 @@ func (o *observer) Breaker(_ string, s breaker.State) {
 	o.states = append(o.states, s)
 }
 
+func (o *observer) Refused(_ context.Context, aspsp string, by load.Refusal) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.refused = append(o.refused, string(by)+" "+aspsp)
+}
+
 func (o *observer) last() gateway.CacheResult {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -126,7 +137,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		t: t, ledger: aspspsim.NewLedger(time.Now), cacheAt: redistest.Shared(t), countAt: redistest.Shared(t),
-		key: make([]byte, 32), bank: config.ASPSPDefaults(), allowance: 2 * time.Second,
+		key: make([]byte, 32), bank: config.ASPSPDefaults(), allowance: 2 * time.Second, timeout: timeout,
 	}
 	w.bank.ID, w.bank.Name, w.bank.Provider = aspsp, "A bank", "mypos"
 	w.bank.Breaker.ConsecutiveFailures = 1000
@@ -150,8 +161,8 @@ func (w *world) gateway() *gateway.Gateway {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	wire := upstream.New(upstream.Config{Provider: "mypos", Timeout: timeout, Counter: counter})
-	reader, err := mypos.Open(w.settings, providers.Env{BaseURL: base, Timeout: timeout, Client: wire.Client})
+	wire := upstream.New(upstream.Config{Provider: "mypos", Timeout: w.timeout, Counter: counter})
+	reader, err := mypos.Open(w.settings, providers.Env{BaseURL: base, Timeout: w.timeout, Client: wire.Client})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -160,8 +171,8 @@ func (w *world) gateway() *gateway.Gateway {
 
 func (w *world) gatewayOf(reader providers.Provider, counter *unattended.Counter, lists *cache.Cache) *gateway.Gateway {
 	return gateway.New(gateway.Config{
-		Banks: []gateway.Bank{{ASPSP: w.bank, Reader: reader, Timeout: timeout}}, Cache: lists, Counter: counter, Allowance: w.allowance,
-		Now: w.now, Logger: slog.New(slog.DiscardHandler), Observer: &w.observed,
+		Banks: []gateway.Bank{{ASPSP: w.bank, Reader: reader, Timeout: w.timeout}}, Cache: lists, Counter: counter, Allowance: w.allowance,
+		Now: w.now, Logger: slog.New(slog.DiscardHandler), Observer: &w.observed, Waiting: w.waiting, PerASPSP: w.perASPSP,
 	})
 }
 

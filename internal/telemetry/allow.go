@@ -69,6 +69,7 @@ var labelKeys = map[attribute.Key]string{
 	stateKey:                          "of a circuit breaker",
 	partKey:                           "secrets that are renewed together",
 	outcomeKey:                        "what came of renewing them",
+	reasonKey:                         "which bound refused a request",
 	signalKey:                         "what was to be told",
 	"go.memory.type":                  "of the Go runtime",
 }

@@ -337,6 +337,8 @@ func keysOf(call *ast.CallExpr) []string {
 		first, step = 2, 2
 	case "Log":
 		first, step = 3, 2
+	case "With":
+		first, step = 0, 2
 	}
 	return literals(call, first, step)
 }

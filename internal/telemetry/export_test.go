@@ -83,6 +83,7 @@ func work(t *testing.T, tel *Telemetry) {
 	tel.Breaker(bank, "open")
 	tel.Reload(ctx, "cache", "failed")
 	tel.ObserveStale(func() map[string]bool { return map[string]bool{"cache": true} })
+	tel.Refused(ctx, bank, "aspsp")
 	tel.ObserveBreakers(func() map[string]string { return map[string]string{bank: "open"} })
 	end(RequestInfo{
 		Route: "/v1/aspsps/{aspspId}/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",

@@ -20,6 +20,7 @@ const (
 	stateKey    = attribute.Key("state")
 	partKey     = attribute.Key("part")
 	outcomeKey  = attribute.Key("outcome")
+	reasonKey   = attribute.Key("reason")
 )
 
 // other stands for a value that is in no list, so that no text of a caller becomes a label.
@@ -30,6 +31,7 @@ var (
 	cacheResults  = []string{"hit", "miss", "stale", "collapsed", "bypass", "error"}
 	slotEvents    = []string{"taken", "refused", "given_back", "closed", "unavailable"}
 	breakerStates = []string{"closed", "half_open", "open"}
+	bounds        = []string{"in_flight", "client", "aspsp"}
 )
 
 type instruments struct {
@@ -40,6 +42,7 @@ type instruments struct {
 	slots          metric.Int64Counter
 	transitions    metric.Int64Counter
 	renewals       metric.Int64Counter
+	refusals       metric.Int64Counter
 }
 
 // instruments makes all of them. The HTTP ones come from semantic conventions v1.43.0 with their buckets.
@@ -65,6 +68,7 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 		{&t.inst.slots, "ais.unattended.slots", "{call}", "Slots for unattended calls, by what happened to them."},
 		{&t.inst.renewals, "ais.secrets.reloads", "{reload}", "Secrets whose files have changed, by whether they could be used."},
 		{&t.inst.transitions, "ais.breaker.transitions", "{transition}", "Changes of circuit breakers, by the new state."},
+		{&t.inst.refusals, "ais.overload.refusals", "{request}", "Requests and calls that were refused because too much was under way, by the bound."},
 	} {
 		if *c.into, err = m.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.description)); err != nil {
 			return err
@@ -95,6 +99,11 @@ func (t *Telemetry) Slot(ctx context.Context, aspsp, event string) {
 // Breaker counts a change of an ASPSP's circuit breaker to state: closed, half_open or open.
 func (t *Telemetry) Breaker(aspsp, state string) {
 	t.count(context.Background(), t.inst.transitions, aspsp, stateKey.String(oneOf(breakerStates, state)))
+}
+
+// Refused counts a request or call for which a bound had no place left: in_flight, client or aspsp.
+func (t *Telemetry) Refused(ctx context.Context, aspsp, bound string) {
+	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(bounds, bound)))
 }
 
 // ObserveBreakers sets where each scrape and export reads the state of every ASPSP's circuit breaker, by the

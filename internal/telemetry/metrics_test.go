@@ -128,7 +128,9 @@ func TestSpanAttributesAreAsDocumented(t *testing.T) {
 	}
 	tel, spans, _ := inMemory(t, exporters{})
 	ctx, end := tel.Request(t.Context(), "GET", nil)
-	_, called := tel.Call(ctx, providerCall)
+	again := providerCall
+	again.Resend = 1
+	_, called := tel.Call(ctx, again)
 	called(400, "PROVIDER_ERROR")
 	end(RequestInfo{
 		Route: "/r", Method: "GET", Status: 502, Code: "PROVIDER_ERROR", ASPSP: bank, Provider: "mypos", Client: "c",
@@ -154,7 +156,9 @@ func TestSpanAttributesAreAsDocumented(t *testing.T) {
 }
 
 func TestLabelValuesAreAsDocumented(t *testing.T) {
-	for name, values := range map[string][]string{"`result`": cacheResults, "`event`": slotEvents, "`state`": breakerStates, "`outcome`": reloads} {
+	for name, values := range map[string][]string{
+		"`result`": cacheResults, "`event`": slotEvents, "`state`": breakerStates, "`outcome`": reloads, "`reason`": bounds,
+	} {
 		var cell string
 		for _, row := range table(t, "label") {
 			if row[0] == name {
@@ -192,6 +196,10 @@ func TestCounters(t *testing.T) {
 	for _, event := range []string{"taken", "given_back", "taken", "x"} {
 		tel.Slot(ctx, bank, event)
 	}
+	for _, bound := range []string{"aspsp", "aspsp", "client", "x"} {
+		tel.Refused(ctx, bank, bound)
+	}
+	tel.Refused(ctx, unknown, "in_flight")
 	tel.Breaker(bank, "open")
 	tel.Breaker(bank, "half_open")
 	state := "half_open"
@@ -211,6 +219,10 @@ func TestCounters(t *testing.T) {
 		},
 		"ais_breaker_transitions_total": {
 			"ais_aspsp_id=" + bank + " state=open": 1, "ais_aspsp_id=" + bank + " state=half_open": 1,
+		},
+		"ais_overload_refusals_total": {
+			"ais_aspsp_id=" + bank + " reason=aspsp": 2, "ais_aspsp_id=" + bank + " reason=client": 1,
+			"ais_aspsp_id=" + bank + " reason=_OTHER": 1, "reason=in_flight": 1,
 		},
 		"ais_breaker_state": {"ais_aspsp_id=" + bank: 1},
 	} {

@@ -78,6 +78,7 @@ type Call struct {
 	ServerAddress string // the host of the provider's base URL
 	ServerPort    int    // its port
 	Attended      bool
+	Resend        int // how often the same call was sent before
 }
 
 // Call notes that a provider is called. The function is to be called once, when the answer has been read or is
@@ -98,6 +99,9 @@ func (t *Telemetry) Call(ctx context.Context, c Call) (context.Context, func(sta
 	start := time.Now()
 	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient),
 		trace.WithAttributes(attrs...), trace.WithAttributes(attendedKey.Bool(c.Attended)))
+	if c.Resend > 0 {
+		span.SetAttributes(semconv.HTTPRequestResendCount(c.Resend))
+	}
 	return ctx, func(status int, kind string) {
 		end := outcome(status, kind, http.StatusBadRequest)
 		t.inst.clientDuration.Record(ctx, time.Since(start).Seconds(),

@@ -18,6 +18,9 @@ var plants = []plant{
 	{"internal/canonical/x.go", own + "config", []string{"canonical"}},
 	{"internal/canonical/x_test.go", "github.com/google/go-cmp/cmp", nil},
 
+	{"internal/load/x.go", "sync/atomic", nil},
+	{"internal/load/x.go", own + "canonical", []string{"load"}},
+
 	{"internal/providers/x.go", own + "canonical", nil},
 	{"internal/providers/x.go", own + "config", []string{"providers"}},
 	{"internal/providers/x.go", own + "unattended", []string{"providers"}},

@@ -339,11 +339,11 @@ var table = []fault{
 	{
 		name: "wire-hidden-retry",
 		file: "internal/providers/upstream/upstream.go",
-		old: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
-`, new: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
-	if failure != nil && connected {
+		old: `	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+`, new: `	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+	if failure != nil && went.connected() {
 		if again, f := c.request(own, r, bytes.NewReader(r.Body)); f == nil {
-			answer, connected, failure = c.exchange(own, c.unattended, again, q, r)
+			answer, went, failure = c.exchange(own, c.unattended, again, q, r, 1)
 		}
 	}
 `,
@@ -351,7 +351,7 @@ var table = []fault{
 	},
 	{
 		name: "wire-connection-reused",
-		file: "internal/providers/upstream/upstream.go",
+		file: "internal/providers/upstream/transport.go",
 		old: `	t.DisableKeepAlives = true
 `, new: ``,
 		packages: []string{"./internal/providers/upstream"},
@@ -359,13 +359,13 @@ var table = []fault{
 	{
 		name: "wire-given-back-after-sending",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !connected && slot.GiveBack`, new: `if (failure != nil || !connected) && slot.GiveBack`,
+		old:  `if !went.connected() && slot.GiveBack`, new: `if (failure != nil || !went.connected()) && slot.GiveBack`,
 		packages: []string{"./internal/providers/upstream"},
 	},
 	{
 		name: "wire-never-given-back",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !connected && slot.GiveBack`, new: `if connected && false && slot.GiveBack`,
+		old:  `if !went.connected() && slot.GiveBack`, new: `if went.connected() && false && slot.GiveBack`,
 		packages: []string{"./internal/providers/upstream"},
 	},
 	{
@@ -662,7 +662,7 @@ var table = []fault{
 	},
 	{
 		name: "wire-late-departure",
-		file: "internal/providers/upstream/upstream.go",
+		file: "internal/providers/upstream/transport.go",
 		old: `	t.DialContext = punctually(t.DialContext, cfg.Now)
 `, new: ``,
 		packages: []string{"./internal/providers/upstream"},
@@ -699,7 +699,7 @@ var table = []fault{
 	},
 	{
 		name: "wire-dead-connection-kept",
-		file: "internal/providers/upstream/upstream.go",
+		file: "internal/providers/upstream/transport.go",
 		old:  "\tt.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin}\n", new: "\t_ = []any{pingAfter, pingWithin}\n",
 		packages: []string{"./internal/providers/upstream"},
 	},
@@ -933,7 +933,7 @@ var table = []fault{
 	},
 	{
 		name: "wire-unattended-http2",
-		file: "internal/providers/upstream/upstream.go",
+		file: "internal/providers/upstream/transport.go",
 		old:  "\tt.Protocols.SetHTTP1(true)\n", new: "\tt.Protocols.SetHTTP1(true)\n\tt.Protocols.SetHTTP2(true)\n",
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestHTTP2DoesNotSendAgain$",
@@ -941,7 +941,7 @@ var table = []fault{
 	{
 		name: "wire-unattended-on-the-attended-transport",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `c.exchange(own, c.unattended, req, q, r)`, new: `c.exchange(own, c.attended, req, q, r)`,
+		old:  `c.exchange(own, c.unattended, req, q, r, 0)`, new: `c.exchange(own, c.attended, req, q, r, 0)`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestHTTP2DoesNotSendAgain$",
 	},
@@ -962,10 +962,10 @@ var table = []fault{
 	{
 		name: "wire-sent-again-without-answer",
 		file: "internal/providers/upstream/upstream.go",
-		old: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
-`, new: `	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
-	if failure != nil && connected && answer.Status == 0 && r.Body == nil {
-		answer, connected, failure = c.exchange(own, c.unattended, req, q, r)
+		old: `	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+`, new: `	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+	if failure != nil && went.connected() && answer.Status == 0 && r.Body == nil {
+		answer, went, failure = c.exchange(own, c.unattended, req, q, r, 1)
 	}
 `,
 		packages: []string{"./internal/providers/upstream"},
@@ -974,14 +974,15 @@ var table = []fault{
 	{
 		name: "wire-given-back-unanswered",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }}`, new: `httptrace.ClientTrace{GotFirstResponseByte: func() { got.Store(true) }}`,
+		old: `		GotConn:              func(httptrace.GotConnInfo) { w.conns.Add(1) },
+		GotFirstResponseByte: func() {`, new: `		GotFirstResponseByte: func() { w.conns.Add(1);`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestCountedOnceAConnectionStands$",
 	},
 	{
 		name: "wire-counted-before-tls",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }}`, new: `httptrace.ClientTrace{ConnectDone: func(_, _ string, err error) { got.Store(err == nil) }}`,
+		old:  `GotConn:              func(httptrace.GotConnInfo) { w.conns.Add(1) },`, new: `ConnectDone: func(_, _ string, err error) { if err == nil { w.conns.Add(1) } },`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestGivenBackBeforeAConnectionStands$",
 	},
@@ -995,13 +996,13 @@ var table = []fault{
 	{
 		name: "wire-give-back-ends-with-the-caller",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !connected && slot.GiveBack(`, new: `if !connected && ctx.Err() == nil && slot.GiveBack(`,
+		old:  `if !went.connected() && slot.GiveBack(`, new: `if !went.connected() && ctx.Err() == nil && slot.GiveBack(`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestGivenBackBeforeAConnectionStands$",
 	},
 	{
 		name: "wire-anyone-vouches",
-		file: "internal/providers/upstream/upstream.go",
+		file: "internal/providers/upstream/transport.go",
 		old:  `RootCAs: cfg.Roots}`, new: `RootCAs: cfg.Roots, InsecureSkipVerify: true}`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestGivenBackBeforeAConnectionStands$",
@@ -1185,7 +1186,7 @@ local holder = kept[1]`,
 	{
 		name: "model-given-back-on-a-timeout",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !connected && slot.GiveBack(`, new: `if (!connected || failure.Kind == canonical.ProviderTimeout) && slot.GiveBack(`,
+		old:  `if !went.connected() && slot.GiveBack(`, new: `if (!went.connected() || failure.Kind == canonical.ProviderTimeout) && slot.GiveBack(`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestModel$",
 	},
@@ -1695,5 +1696,230 @@ local holder = kept[1]`,
 		old:  `config.IssuedPrefix + strconv.Quote(i.Issuer) + said.claim + strconv.Quote(said.name)`, new: `said.name + strconv.Quote("")[1:1]`,
 		packages: []string{"./cmd/gateway"},
 		run:      "^TestClientsAreApart$",
+	},
+	{
+		name: "load-bound-off",
+		file: "internal/load/load.go",
+		old:  `if b.most > 0 && b.in >= b.most {`, new: `if false {`,
+		packages: []string{"./internal/load"},
+		run:      "^TestBound$",
+	},
+	{
+		name: "load-keys-unbounded",
+		file: "internal/load/load.go",
+		old:  `if k.most > 0 && k.in[key] >= k.most {`, new: `if false {`,
+		packages: []string{"./internal/load"},
+		run:      "^TestKeyed$",
+	},
+	{
+		name: "load-one-takes-all",
+		file: "internal/load/load.go",
+		old:  `s.of[key] >= s.most-s.in`, new: `s.in >= s.most`,
+		packages: []string{"./internal/load"},
+		run:      "^TestShares$",
+	},
+	{
+		name: "load-idle-keys-kept",
+		file: "internal/load/load.go",
+		old: `		delete(in, key)
+`, new: ``,
+		packages: []string{"./internal/load"},
+		run:      "^TestNothingStays$",
+	},
+	{
+		name: "overload-in-all-off",
+		file: "internal/api/load.go",
+		old:  `if !s.all.Enter() {`, new: `if s.all.Enter(); false {`,
+		packages: []string{"./internal/api"},
+		run:      "^TestOverload$",
+	},
+	{
+		name: "overload-clients-merged",
+		file: "internal/api/request.go",
+		old:  `s.each.Enter(r.client)`, new: `s.each.Enter("")`,
+		packages: []string{"./internal/api"},
+		run:      "^TestOverload$",
+	},
+	{
+		name: "overload-place-not-given-back",
+		file: "internal/api/load.go",
+		old: `		defer s.all.Leave()
+`, new: ``,
+		packages: []string{"./internal/api"},
+		run:      "^TestPlacesAreGivenBack$",
+	},
+	{
+		name: "overload-bank-unbounded",
+		file: "internal/gateway/gateway.go",
+		old:  `if !g.calls.Enter(b.ID) {`, new: `if g.calls.Enter(b.ID); false {`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestBulkhead$",
+	},
+	{
+		name: "overload-blamed-on-the-bank",
+		file: "internal/gateway/load.go",
+		old:  `Kind: canonical.Overloaded`, new: `Kind: canonical.ProviderUnavailable`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestBulkhead$",
+	},
+	{
+		name: "overload-bank-place-lost",
+		file: "internal/gateway/gateway.go",
+		old: `	defer g.calls.Leave(b.ID)
+`, new: ``,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestPlaceLastsAsLongAsItsCall$",
+	},
+	{
+		name: "overload-told-to-other-gateways",
+		file: "internal/gateway/relay.go",
+		old:  ` || failure != nil && failure.Kind == canonical.Overloaded`, new: ``,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestOverloadIsNotShared$",
+	},
+	{
+		name: "overload-waits-unbounded",
+		file: "internal/gateway/load.go",
+		old:  `if !g.waits.Enter(b.ID) {`, new: `if g.waits.Enter(b.ID); false {`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSlowBankDoesNotTakeEveryPlace$",
+	},
+	{
+		name: "serve-banks-unbounded",
+		file: "cmd/gateway/serve.go",
+		old:  `PerASPSP: c.Server.Limits.PerASPSP,`, new: `PerASPSP: 0,`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSlowBank$",
+	},
+	{
+		name: "serve-clients-unbounded",
+		file: "cmd/gateway/serve.go",
+		old:  `PerClient: c.Server.Limits.PerClient,`, new: `PerClient: 0,`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestClientDoesNotTakeEveryPlace$",
+	},
+	{
+		name: "serve-connections-unbounded",
+		file: "cmd/gateway/serve.go",
+		old:  `	p.listen[0] = bounded(`, new: `	_ = bounded(`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestConnectionsAreBounded$",
+	},
+	{
+		name: "serve-waits-for-readers",
+		file: "cmd/gateway/serve.go",
+		old:  ` WriteTimeout: p.patience,`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestCallersWhoDoNotRead$",
+	},
+	{
+		name: "serve-waits-for-bodies",
+		file: "cmd/gateway/serve.go",
+		old:  ` ReadTimeout: readTimeout,`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestCallersWhoNeverEnd$",
+	},
+	{
+		name: "retry-unattended",
+		file: "internal/providers/upstream/upstream.go",
+		old: `	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+`, new: `	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+	if failure != nil && went.broke() && c.budget.spend() {
+		answer, went, failure = c.exchange(own, c.unattended, req, q, r, 1)
+	}
+`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestUnattendedIsNotSentOnceMore$",
+	},
+	{
+		name: "retry-never",
+		file: "internal/providers/upstream/retry.go",
+		old:  `failure == nil || !went.broke()`, new: `failure == nil || true || !went.broke()`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestAttendedIsSentOnceMore$",
+	},
+	{
+		name: "retry-what-was-answered",
+		file: "internal/providers/upstream/retry.go",
+		old:  ` || w.answered.Load()`, new: ``,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestWhatIsNotSentOnceMore$",
+	},
+	{
+		name: "retry-after-net-http",
+		file: "internal/providers/upstream/retry.go",
+		old:  ` || w.conns.Load() > 1`, new: ``,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestNotSentAThirdTime$",
+	},
+	{
+		name: "retry-without-budget",
+		file: "internal/providers/upstream/retry.go",
+		old:  `if b.left < cost {`, new: `if false {`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestRetryBudget$",
+	},
+	{
+		name: "retry-after-its-time",
+		file: "internal/providers/upstream/retry.go",
+		old:  `	case <-ctx.Done():`, new: `	case <-make(chan struct{}):`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestRetryWithinTheTime$",
+	},
+	{
+		name: "wire-tls-too-old",
+		file: "internal/providers/upstream/transport.go",
+		old:  `MinVersion: tls.VersionTLS12`, new: `MinVersion: tls.VersionTLS10`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestProviderMustShowItself$",
+	},
+	{
+		name: "wire-proxy-not-asked",
+		file: "internal/providers/upstream/transport.go",
+		old:  `proxied(cfg.Proxy),`, new: `proxied(nil),`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestProxy$",
+	},
+	{
+		name: "wire-proxy-learns-who-calls",
+		file: "internal/providers/upstream/transport.go",
+		old:  `http.Header{"User-Agent": {""}}`, new: `http.Header{}`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestProxy$",
+	},
+	{
+		name: "proxy-although-none",
+		file: "cmd/gateway/proxy.go",
+		old:  `if p.Proxy != config.EnvironmentProxy {`, new: `if false {`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestProxyAndCA$",
+	},
+	{
+		name: "proxy-unusable-passed-over",
+		file: "cmd/gateway/proxy.go",
+		old:  `proxy == nil || proxy.Scheme != "http"`, new: `proxy == nil && false`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestProxyThatCannotBeUsed$",
+	},
+	{
+		name: "provider-ca-ignored",
+		file: "cmd/gateway/config.go",
+		old:  `Roots: common.Roots()`, new: `Roots: nil`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestProxyAndCA$",
+	},
+	{
+		name: "provider-ca-unchecked",
+		file: "internal/config/way.go",
+		old:  ` || p.Roots() != nil`, new: ` || true`,
+		packages: []string{"./internal/config"},
+		run:      "^TestOneFault$",
+	},
+	{
+		name: "networks-given-back-after-sending",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `if !went.connected() && slot.GiveBack(`, new: `if (!went.connected() || failure != nil) && slot.GiveBack(`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestBadNetworksToProviders$",
 	},
 }

@@ -163,7 +163,7 @@ func TestFaults(t *testing.T) {
 		}},
 		{name: "absent files are not missing besides", base: https, key: "none", cert: "none", pem: "cert.key", more: "apiKey: " + secret, want: []string{
 			"apiKeyFile: names a file that does not exist", "clientCertificateFile: names a file that does not exist",
-			"apiKey: is no known key; known here: apiKeyFile, baseURL, clientCertificateFile, clientKeyFile, timeout",
+			"apiKey: is no known key; known here: apiKeyFile, baseURL, caFile, clientCertificateFile, clientKeyFile, proxy, timeout",
 		}},
 	}
 	for _, tt := range tests {

@@ -46,10 +46,10 @@ var calls = []struct{ name, method, body string }{
 	{"POST without a body", http.MethodPost, ""},
 }
 
-// with is a rig on the same counter.
+// with is a rig on the same counter, which leaves it to net/http to send calls again.
 func (r *rig) with(roots *x509.CertPool, sign func(*http.Request, []byte) error) *rig {
 	other := &rig{counter: r.counter}
-	wire := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: other, Roots: roots})
+	wire := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: other, Roots: roots}).Exhaust()
 	other.Client = wire.Client(providers.ClientConfig{Sign: sign, Refusal: refusal})
 	return other
 }

@@ -6,13 +6,12 @@ package upstream
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -23,13 +22,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-const (
-	maxBody   = 4 << 20  // bytes of an answer's body; a list of 60 accounts is some 20 KB
-	maxHeader = 64 << 10 // bytes of an answer's header
-
-	// After how long without a frame an HTTP/2 connection is asked whether it lives, and how long it has to say so.
-	pingAfter, pingWithin = 5 * time.Second, 3 * time.Second
-)
+const maxBody = 4 << 20 // bytes of an answer's body; a list of 60 accounts is some 20 KB
 
 // Config says how one provider is called.
 type Config struct {
@@ -40,6 +33,8 @@ type Config struct {
 	Roots    *x509.CertPool      // who may vouch for the provider; nil for the system's
 	Routes   func(...string)     // is told the templates of all paths that are read; nil for nobody
 	Now      func() time.Time    // for Retry-After given as a date; nil for time.Now
+
+	Proxy func(*url.URL) (*url.URL, error) // through which proxy a URL is called; nil for none
 }
 
 // An Observer is told of calls and slots, never of their content.
@@ -54,6 +49,7 @@ type Observer interface {
 type Call struct {
 	Provider, ASPSP, Method, Route, Host string
 	Attended                             bool
+	Resend                               int // how often the same call was sent before
 }
 
 // SlotEvent is what happens to slots of the unattended limit.
@@ -70,8 +66,9 @@ const (
 
 // A Wire is the way to one provider.
 type Wire struct {
-	cfg  Config
-	kept []*http.Transport // those that keep connections
+	cfg    Config
+	budget *budget
+	kept   []*http.Transport // those that keep connections
 }
 
 // New makes a wire. It connects to nothing yet.
@@ -82,7 +79,7 @@ func New(cfg Config) *Wire {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Wire{cfg: cfg}
+	return &Wire{cfg: cfg, budget: newBudget()}
 }
 
 // Client makes an adapter's client.
@@ -93,7 +90,7 @@ func (w *Wire) Client(c providers.ClientConfig) providers.Client {
 	attended := attendedTransport(w.cfg, c)
 	w.kept = append(w.kept, attended)
 	return &client{
-		ClientConfig: c, wire: w.cfg,
+		ClientConfig: c, wire: w.cfg, budget: w.budget,
 		attended: attended, unattended: unattendedTransport(w.cfg, c),
 	}
 }
@@ -109,6 +106,7 @@ func (w *Wire) CloseIdle() {
 type client struct {
 	providers.ClientConfig
 	wire                 Config
+	budget               *budget // of the wire's: for sending attended calls again
 	attended, unattended http.RoundTripper
 }
 
@@ -130,15 +128,6 @@ func (c *client) Read(ctx context.Context, q canonical.Query, r providers.Reques
 	return answer, nil
 }
 
-func (c *client) sendAttended(ctx context.Context, q canonical.Query, r providers.Request) (providers.Answer, *canonical.Error) {
-	req, failure := c.request(ctx, r, bytes.NewReader(r.Body))
-	if failure != nil {
-		return providers.Answer{}, failure
-	}
-	answer, _, failure := c.exchange(ctx, c.attended, req, q, r)
-	return answer, failure
-}
-
 // sendUnattended counts the call before it leaves. From then on it runs on a context of its own: whoever asked
 // may go away, but what is counted is also finished.
 func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r providers.Request) (providers.Answer, *canonical.Error) {
@@ -158,9 +147,9 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 	own, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	own = context.WithValue(own, departure{}, deadline)
-	answer, connected, failure := c.exchange(own, c.unattended, req, q, r)
+	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
 	// Given back even if the read's own time has run out; where that fails, the call stays counted.
-	if !connected && slot.GiveBack(context.WithoutCancel(ctx)) == nil {
+	if !went.connected() && slot.GiveBack(context.WithoutCancel(ctx)) == nil {
 		c.wire.Observer.Slot(ctx, q.ASPSP, SlotGivenBack)
 	}
 	return answer, failure
@@ -171,14 +160,15 @@ func replayable(req *http.Request) bool {
 	return req.GetBody != nil || req.Header.Get("Idempotency-Key") != "" || req.Header.Get("X-Idempotency-Key") != ""
 }
 
-// exchange makes one call under observation, and says what its answer means.
-func (c *client) exchange(ctx context.Context, t http.RoundTripper, req *http.Request, q canonical.Query, r providers.Request) (
-	answer providers.Answer, connected bool, failure *canonical.Error,
+// exchange makes one call under observation, and says what its answer means. resend is how often it was sent before.
+func (c *client) exchange(ctx context.Context, t http.RoundTripper, req *http.Request, q canonical.Query, r providers.Request, resend int) (
+	answer providers.Answer, went *way, failure *canonical.Error,
 ) {
 	ctx, end := c.wire.Observer.Call(ctx, Call{
 		Provider: c.wire.Provider, ASPSP: q.ASPSP, Method: r.Method, Route: r.Route, Host: r.URL.Host, Attended: q.Attended(),
+		Resend: resend,
 	})
-	answer, connected, failure = roundTrip(t, req.WithContext(ctx))
+	answer, went, failure = roundTrip(t, req.WithContext(ctx))
 	switch {
 	case failure != nil:
 	case answer.Status != http.StatusOK:
@@ -188,10 +178,10 @@ func (c *client) exchange(ctx context.Context, t http.RoundTripper, req *http.Re
 	}
 	if failure != nil {
 		end(answer.Status, failure.Kind)
-		return answer, connected, failure
+		return answer, went, failure
 	}
 	end(answer.Status, "")
-	return answer, connected, nil
+	return answer, went, nil
 }
 
 func (c *client) take(ctx context.Context, q canonical.Query, r providers.Request) (unattended.Slot, *canonical.Error) {
@@ -266,29 +256,46 @@ func (c *client) request(ctx context.Context, r providers.Request, body io.Reade
 	return req, nil
 }
 
-// roundTrip sends a request and reads its answer to the end. connected is false if no connection was obtained,
-// so that surely nothing was sent.
-func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Answer, connected bool, failure *canonical.Error) {
-	var got atomic.Bool // the transport may still be dialling when it has given up waiting
-	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }})
+// A way is what is known of how a call went. The transport may still be dialling when it has given up waiting.
+type way struct {
+	conns    atomic.Int32 // connections that it was given; more than one: net/http has sent it again
+	answered atomic.Bool  // the first byte of an answer has come
+	err      error        // net/http's, where there was no answer
+}
+
+// connected is false if no connection was obtained, so that surely nothing was sent.
+func (w *way) connected() bool { return w.conns.Load() > 0 }
+
+func (w *way) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		GotConn:              func(httptrace.GotConnInfo) { w.conns.Add(1) },
+		GotFirstResponseByte: func() { w.answered.Store(true) },
+	}
+}
+
+// roundTrip sends a request and reads its answer to the end.
+func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Answer, went *way, failure *canonical.Error) {
+	went = new(way)
+	ctx := httptrace.WithClientTrace(req.Context(), went.trace())
 	resp, err := t.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return a, got.Load(), broken(ctx, got.Load(), err)
+		went.err = err
+		return a, went, broken(ctx, went.connected(), err)
 	}
 	defer resp.Body.Close()
 	a = providers.Answer{Status: resp.StatusCode, Header: resp.Header}
 	if resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode > 599 {
 		// After 101 net/http hands the bare connection over, on which no deadline stands any more.
-		return a, true, canonical.InvalidResponse("the answer has a status that no answer has")
+		return a, went, canonical.InvalidResponse("the answer has a status that no answer has")
 	}
 	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
 	case err != nil:
-		return a, true, broken(ctx, true, err)
+		return a, went, broken(ctx, true, err)
 	case len(a.Body) > maxBody:
-		return a, true, canonical.InvalidResponse("body is too large")
+		return a, went, canonical.InvalidResponse("body is too large")
 	}
-	return a, true, nil
+	return a, went, nil
 }
 
 // broken says why a call has no answer.
@@ -338,43 +345,6 @@ func asError(err error) *canonical.Error {
 		return failure
 	}
 	return canonical.Fail(canonical.InternalError, "")
-}
-
-// attendedTransport keeps connections and speaks HTTP/2 where the provider does.
-func attendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
-	t := transport(cfg, c)
-	t.ForceAttemptHTTP2 = true
-	// A connection that died in silence is found out, and not given to every call until the kernel notices.
-	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin}
-	t.MaxIdleConnsPerHost = 64
-	t.IdleConnTimeout = 90 * time.Second
-	return t
-}
-
-// unattendedTransport never sends a request twice: HTTP/1.1 only, and a new connection for each call, so that
-// there is no reused one whose death would make net/http try again.
-func unattendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
-	t := transport(cfg, c)
-	t.DialContext = punctually(t.DialContext, cfg.Now)
-	t.DisableKeepAlives = true
-	t.Protocols = new(http.Protocols)
-	t.Protocols.SetHTTP1(true)
-	return t
-}
-
-func transport(cfg Config, c providers.ClientConfig) *http.Transport {
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Roots}
-	if c.Certificate != nil {
-		conf.Certificates = []tls.Certificate{*c.Certificate}
-	}
-	return &http.Transport{
-		Proxy:                  nil, // a proxy would see who is asked; none unless it is configured
-		DialContext:            (&net.Dialer{Timeout: cfg.Timeout}).DialContext,
-		TLSClientConfig:        conf,
-		TLSHandshakeTimeout:    cfg.Timeout,
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeader,
-	}
 }
 
 type unobserved struct{}

@@ -1,0 +1,27 @@
+package api
+
+import (
+	"context"
+
+	"github.com/gin-gonic/gin"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/load"
+)
+
+// bounded lets only so many requests in at once. It stands before everything that is done for one, so that what is
+// too much costs next to nothing.
+func (s *server) bounded(h handler) handler {
+	return func(c *gin.Context, x *exchange) error {
+		if !s.all.Enter() {
+			return s.overloaded(c.Request.Context(), x, load.InFlight, "too many requests are under way")
+		}
+		defer s.all.Leave()
+		return h(c, x)
+	}
+}
+
+func (s *server) overloaded(ctx context.Context, x *exchange, by load.Refusal, detail string) error {
+	s.Observer.Refused(ctx, x.aspsp, by)
+	return canonical.Fail(canonical.Overloaded, detail)
+}

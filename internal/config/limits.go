@@ -1,0 +1,17 @@
+package config
+
+// Limits bound what one gateway has under way at once; what is beyond is refused with OVERLOADED.
+type Limits struct {
+	InFlight  int `yaml:"inFlight"`  // requests, in all
+	PerClient int `yaml:"perClient"` // requests of one client
+	PerASPSP  int `yaml:"perASPSP"`  // calls to one ASPSP
+}
+
+func limitDefaults() Limits { return Limits{InFlight: 1000, PerClient: 250, PerASPSP: 100} }
+
+func (c *checker) limits(l Limits) {
+	const path, detail = "server.limits", "must be 1 or more"
+	c.holds(path+".inFlight", l.InFlight >= 1, detail)
+	c.holds(path+".perClient", l.PerClient >= 1, detail)
+	c.holds(path+".perASPSP", l.PerASPSP >= 1, detail)
+}

@@ -1,0 +1,25 @@
+package gateway
+
+import (
+	"context"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/load"
+)
+
+// Two bounds stand before a bank. Calls to it: one that is slow is not given more and more of them. Requests that wait
+// for it, those who share another's call too: one that is slow does not take the places of those who ask others.
+
+// wait lets a request wait for a bank, if there is a place for it. Whoever got one leaves when he waits no longer.
+func (g *Gateway) wait(ctx context.Context, b *bank) (leave func(), failure *canonical.Error) {
+	if !g.waits.Enter(b.ID) {
+		return nil, g.overloaded(ctx, b, "too many requests wait for the ASPSP")
+	}
+	return func() { g.waits.Leave(b.ID) }, nil
+}
+
+func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canonical.Error {
+	g.Observer.Refused(ctx, b.ID, load.ASPSP)
+	return &canonical.Error{Kind: canonical.Overloaded, Origin: canonical.OriginGateway, RetryAfter: time.Second, Detail: detail}
+}

@@ -1,0 +1,179 @@
+package gateway_test
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/relay"
+	"ais-gateway/internal/store"
+)
+
+// patience is how long a call may take where one is held: longer than what is asked meanwhile, on a busy machine too.
+const patience = 20 * time.Second
+
+// held lets calls arrive, and answers them once it is opened.
+func (f *front) held() (arrived <-chan struct{}, open func()) {
+	came, gate := make(chan struct{}, 100), make(chan struct{})
+	f.with(func(w http.ResponseWriter, r *http.Request) {
+		came <- struct{}{}
+		select {
+		case <-gate:
+			f.sim.ServeHTTP(w, r)
+		case <-time.After(patience):
+		}
+	})
+	return came, func() { close(gate) }
+}
+
+// Beyond its places a bank is not called: nothing is counted, the breaker learns nothing, and what is kept is answered.
+func TestBulkhead(t *testing.T) {
+	w := newWorld(t)
+	w.perASPSP, w.timeout = 1, patience
+	w.bank.Breaker.ConsecutiveFailures = 1
+	g := w.gateway()
+	kept := alone()
+	mustList(t, g, kept, gateway.Wants{})
+	arrived, open := w.front.held()
+	held := make(chan error, 1)
+	go func() {
+		_, err := g.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount)
+		held <- err
+	}()
+	<-arrived
+	q := alone()
+	for name, ask := range map[string]func() error{
+		"list":              func() error { _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); return err },
+		"attended list":     func() error { _, err := g.Accounts(t.Context(), client, attended(q), gateway.Wants{}); return err },
+		"balances":          func() error { _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); return err },
+		"attended balances": func() error { _, err := g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount); return err },
+		"a new list of kept": func() error {
+			_, err := g.Accounts(t.Context(), client, kept, gateway.Wants{NoCache: true})
+			return err
+		},
+	} {
+		if err := ask(); kind(err) != canonical.Overloaded {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	list := mustList(t, g, kept, gateway.Wants{MaxAge: new(time.Duration)})
+	if !list.Freshness.Stale || list.Freshness.StaleReason != gateway.StaleWithoutProvider || list.Limit == nil || list.Limit.Used != 1 {
+		t.Errorf("what is kept: %+v, %+v", list.Freshness, list.Limit)
+	}
+	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || s.Used != 0 {
+		t.Errorf("%d calls are counted, %v", s.Used, err)
+	}
+	if len(w.observed.states) != 0 {
+		t.Errorf("the breaker went %v", w.observed.states)
+	}
+	if n := len(w.observed.refused); n != 6 || slices.ContainsFunc(w.observed.refused, func(s string) bool { return s != "aspsp "+aspsp }) {
+		t.Errorf("refusals as observed: %q", w.observed.refused)
+	}
+	open()
+	if err := <-held; err != nil {
+		t.Errorf("who had the place: %v", err)
+	}
+	mustList(t, g, q, gateway.Wants{})
+}
+
+// A place is taken as long as the call is under way: an attended one ends with its caller, a counted one does not.
+func TestPlaceLastsAsLongAsItsCall(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		q    canonical.Query
+		kind canonical.Kind
+	}{{"attended", attended(alone()), ""}, {"unattended", alone(), canonical.Overloaded}} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.perASPSP, w.waiting, w.timeout = 1, 1, patience
+			g := w.gateway()
+			arrived, open := w.front.held()
+			ctx, leave := context.WithCancel(t.Context())
+			left := make(chan error, 1)
+			go func() {
+				_, err := g.Balances(ctx, client, tt.q, mypossim.GoodAccount)
+				left <- err
+			}()
+			<-arrived
+			leave()
+			if err := <-left; kind(err) != canonical.Canceled {
+				t.Errorf("got %v", err)
+			}
+			if tt.kind == "" { // else it would wait for its own answer
+				w.front.with(nil)
+			}
+			if _, err := g.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount); kind(err) != tt.kind {
+				t.Errorf("the next one: %v", err)
+			}
+			open()
+			if err := g.Drain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			w.front.with(nil)
+			if _, err := g.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
+// An adapter that panics gives its places back.
+func TestPlacesAfterAPanic(t *testing.T) {
+	w := newWorld(t)
+	w.perASPSP, w.waiting = 1, 1
+	g := w.gatewayOf(panicking{}, w.gateway().Counter, w.gateway().Config.Cache)
+	for range 3 {
+		if _, err := g.Balances(t.Context(), client, attended(alone()), "a"); kind(err) != canonical.InternalError {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// That one gateway has no place for a call is no word on what another one can do: it makes the call itself.
+func TestOverloadIsNotShared(t *testing.T) {
+	w := newWorld(t)
+	w.timeout = patience
+	fast := w.gateway()
+	w.perASPSP = 1
+	w.cacheAt = relay.Slow(t, redistest.Shared(t), 300*time.Millisecond)
+	full := w.gateway()
+	mustList(t, full, attended(alone()), gateway.Wants{}) // connections stand
+	arrived, open := w.front.held()
+	held := make(chan error, 1)
+	go func() {
+		_, err := full.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount)
+		held <- err
+	}()
+	<-arrived
+	w.front.with(nil)
+	// The full one gets the lease, and gives it back as late as its Redis is slow. The other asks in between; its
+	// list may be there when the full one looks what it can answer instead.
+	q := attended(alone())
+	refused := make(chan error, 1)
+	go func() {
+		_, err := full.Accounts(t.Context(), client, q, gateway.Wants{})
+		refused <- err
+	}()
+	leases := store.Prefix("accounts", client, aspsp, q.Consent) + "lease:*"
+	for rdb := w.open(redistest.Shared(t)).Cache; len(rdb.Keys(t.Context(), leases).Val()) == 0; {
+		if t.Context().Err() != nil || len(refused) > 0 {
+			t.Fatal("the full one has no lease")
+		}
+	}
+	if _, err := fast.Accounts(t.Context(), client, q, gateway.Wants{}); err != nil {
+		t.Errorf("the one with places: %v", err)
+	}
+	if err := <-refused; err != nil && kind(err) != canonical.Overloaded {
+		t.Errorf("the full one: %v", err)
+	}
+	open()
+	if err := <-held; err != nil {
+		t.Errorf("who had the place: %v", err)
+	}
+}

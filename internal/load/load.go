@@ -1,0 +1,108 @@
+// Package load bounds what is under way at once. Nobody queues: who finds no place is refused at once. internal/api
+// bounds requests by it, internal/gateway the calls to each ASPSP and those who wait for them.
+package load
+
+import "sync"
+
+// A Refusal says which bound had no place left.
+type Refusal string
+
+// The bounds that refuse.
+const (
+	InFlight Refusal = "in_flight" // all requests together
+	Client   Refusal = "client"    // those of one client
+	ASPSP    Refusal = "aspsp"     // the calls to one ASPSP, or the requests that wait for it
+)
+
+// A Bound lets so many in at once. It is safe for concurrent use, as are all of this package.
+type Bound struct {
+	mu       sync.Mutex
+	most, in int
+}
+
+// NewBound makes a bound; below 1 it is none.
+func NewBound(most int) *Bound { return &Bound{most: most} }
+
+// Enter takes a place, if there is one. Whoever got one gives it back with Leave.
+func (b *Bound) Enter() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.most > 0 && b.in >= b.most {
+		return false
+	}
+	b.in++
+	return true
+}
+
+// Leave gives a place back.
+func (b *Bound) Leave() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.in--
+}
+
+// A Keyed is a bound for each key. It knows nothing of keys under which nothing is under way.
+type Keyed struct {
+	mu   sync.Mutex
+	most int
+	in   map[string]int
+}
+
+// NewKeyed makes the bounds; below 1 there are none.
+func NewKeyed(most int) *Keyed { return &Keyed{most: most, in: map[string]int{}} }
+
+// Enter takes a place under the key, if there is one. Whoever got one gives it back with Leave.
+func (k *Keyed) Enter(key string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.most > 0 && k.in[key] >= k.most {
+		return false
+	}
+	k.in[key]++
+	return true
+}
+
+// Leave gives a place under the key back.
+func (k *Keyed) Leave(key string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	drop(k.in, key)
+}
+
+// Shares lets so many in at once, whatever their key, and of one key never more than places stay free: one key takes
+// half of them, two a third each, and some are left for the next.
+type Shares struct {
+	mu       sync.Mutex
+	most, in int
+	of       map[string]int
+}
+
+// NewShares makes them of so many places; below 1 there is no bound.
+func NewShares(most int) *Shares { return &Shares{most: most, of: map[string]int{}} }
+
+// Enter takes a place for the key, if there is one. Whoever got one gives it back with Leave.
+func (s *Shares) Enter(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.most > 0 && s.of[key] >= s.most-s.in {
+		return false
+	}
+	s.in++
+	s.of[key]++
+	return true
+}
+
+// Leave gives a place of the key back.
+func (s *Shares) Leave(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.in--
+	drop(s.of, key)
+}
+
+// drop takes one away, and the key with the last.
+func drop(in map[string]int, key string) {
+	if in[key]--; in[key] == 0 {
+		delete(in, key)
+	}
+}

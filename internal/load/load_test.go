@@ -1,0 +1,94 @@
+package load
+
+import (
+	"sync"
+	"testing"
+)
+
+// fill enters until it is refused, and says how often it was not.
+func fill(enter func() bool) (n int) {
+	for n < 100 && enter() {
+		n++
+	}
+	return n
+}
+
+func TestBound(t *testing.T) {
+	for _, tt := range []struct{ most, fits int }{{1, 1}, {5, 5}, {0, 100}, {-1, 100}} {
+		b := NewBound(tt.most)
+		if n := fill(b.Enter); n != tt.fits {
+			t.Errorf("%d: %d entered, want %d", tt.most, n, tt.fits)
+		}
+		b.Leave()
+		b.Leave()
+		if n := fill(b.Enter); tt.fits < 100 && n != min(2, tt.fits+1) {
+			t.Errorf("%d: %d entered after two had left", tt.most, n)
+		}
+	}
+}
+
+func TestKeyed(t *testing.T) {
+	k := NewKeyed(3)
+	under := func(key string) func() bool { return func() bool { return k.Enter(key) } }
+	if a, b := fill(under("a")), fill(under("b")); a != 3 || b != 3 {
+		t.Errorf("%d and %d entered, want 3 each", a, b)
+	}
+	k.Leave("a")
+	if a, b := fill(under("a")), fill(under("b")); a != 1 || b != 0 {
+		t.Errorf("%d and %d entered, want 1 and none", a, b)
+	}
+	if free := NewKeyed(0); fill(func() bool { return free.Enter("a") }) != 100 {
+		t.Error("no bound bounds")
+	}
+}
+
+func TestShares(t *testing.T) {
+	s := NewShares(12)
+	under := func(key string) func() bool { return func() bool { return s.Enter(key) } }
+	for _, tt := range []struct {
+		key  string
+		fits int
+	}{{"a", 6}, {"b", 3}, {"c", 2}, {"d", 1}, {"e", 0}, {"a", 0}} {
+		if n := fill(under(tt.key)); n != tt.fits {
+			t.Errorf("%s: %d entered, want %d", tt.key, n, tt.fits)
+		}
+	}
+	for range 6 {
+		s.Leave("a")
+	}
+	if n := fill(under("e")); n != 3 {
+		t.Errorf("%d entered where 6 had left, want 3", n)
+	}
+	for most, fits := range map[int]int{1: 1, 2: 1, 3: 2, 1000: 100, 0: 100} {
+		alone := NewShares(most)
+		if n := fill(func() bool { return alone.Enter("a") }); n != fits {
+			t.Errorf("%d: %d entered, want %d", most, n, fits)
+		}
+	}
+}
+
+// What is idle leaves nothing behind, and nobody who is refused costs another his place.
+func TestNothingStays(t *testing.T) {
+	b, k, s := NewBound(4), NewKeyed(4), NewShares(8)
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			key := string(rune('a' + i%8))
+			for range 200 {
+				if b.Enter() {
+					b.Leave()
+				}
+				if k.Enter(key) {
+					k.Leave(key)
+				}
+				if s.Enter(key) {
+					s.Leave(key)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if b.in != 0 || len(k.in) != 0 || s.in != 0 || len(s.of) != 0 {
+		t.Errorf("%d, %v, %d and %v stayed", b.in, k.in, s.in, s.of)
+	}
+}

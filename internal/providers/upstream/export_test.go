@@ -1,0 +1,12 @@
+package upstream
+
+import "math"
+
+// Exhaust takes from a wire all that it may send calls again with, now and later, so that what is sent again net/http
+// sends by itself.
+func (w *Wire) Exhaust() *Wire {
+	w.budget.mu.Lock()
+	defer w.budget.mu.Unlock()
+	w.budget.left = math.MinInt
+	return w
+}

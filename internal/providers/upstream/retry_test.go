@@ -1,0 +1,225 @@
+package upstream_test
+
+import (
+	"context"
+	"crypto/x509"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/upstream"
+)
+
+// first strikes the first request, and answers all others.
+func first(strike func(conn net.Conn, read func())) script {
+	return script{reply: func(nth int, conn net.Conn, read func()) bool {
+		if nth == 1 {
+			strike(conn, read)
+			return false
+		}
+		read()
+		_, _ = io.WriteString(conn, fine)
+		return true
+	}}
+}
+
+func secure(s script) script {
+	s.secure = true
+	return s
+}
+
+// breaks are the ways in which a call ends without one byte of an answer.
+func breaks() map[string]script {
+	return map[string]script{
+		"closed":                     first(func(_ net.Conn, read func()) { read() }),
+		"reset":                      first(func(conn net.Conn, read func()) { read(); reset(conn) }),
+		"closed at its first byte":   first(func(net.Conn, func()) {}),
+		"reset at its first byte":    first(func(conn net.Conn, _ func()) { reset(conn) }),
+		"closed, TLS":                secure(first(func(_ net.Conn, read func()) { read() })),
+		"reset in the TLS handshake": {secure: true, hello: once()},
+	}
+}
+
+// once ends the first connection before its TLS handshake.
+func once() func(net.Conn) bool {
+	struck := false
+	return func(conn net.Conn) bool {
+		if struck {
+			return true
+		}
+		struck = true
+		reset(conn)
+		return false
+	}
+}
+
+// resends are how often each observed sending had been sent before.
+func (e *events) resends() []int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []int
+	for _, c := range e.calls {
+		all = append(all, c.Resend)
+	}
+	return all
+}
+
+// An attended call whose connection breaks before its answer is sent once more: signed anew, under the same id.
+func TestAttendedIsSentOnceMore(t *testing.T) {
+	for name, s := range breaks() {
+		t.Run(name, func(t *testing.T) {
+			b := openBank(t, s)
+			signed := 0
+			r := newRig(t, b.roots, func(req *http.Request, _ []byte) error {
+				signed++
+				req.Header.Set("Authorization", strconv.Itoa(signed))
+				return nil
+			})
+			req := post(t, b.url)
+			req.Header.Set("X-Request-Id", "same")
+			if _, err := r.Read(t.Context(), attended(), req); err != nil {
+				t.Errorf("got %v", err)
+			}
+			if diff := cmp.Diff([]int{0, 1}, r.resends()); diff != "" {
+				t.Errorf("sendings as observed: %s", diff)
+			}
+			arrived, _ := b.seen()
+			last := arrived[len(arrived)-1]
+			if len(arrived) > 2 || last.header.Get("Authorization") != "2" || last.header.Get("X-Request-Id") != "same" || last.body != string(req.Body) {
+				t.Errorf("%+v arrived", arrived)
+			}
+		})
+	}
+}
+
+// An unattended call is not, whatever the budget.
+func TestUnattendedIsNotSentOnceMore(t *testing.T) {
+	for name, s := range breaks() {
+		t.Run(name, func(t *testing.T) {
+			b := openBank(t, s)
+			r, q := newRig(t, b.roots, nil), alone()
+			if _, err := r.Read(t.Context(), q, post(t, b.url)); err == nil {
+				t.Error("it was answered")
+			}
+			if arrived, taken := b.seen(); len(arrived) > 1 || taken != 1 {
+				t.Errorf("%d arrived over %d connections", len(arrived), taken)
+			}
+			if diff := cmp.Diff([]int{0}, r.resends()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Nothing is sent again that was answered in whatever way, that ran out of time, or whose provider is not the right one.
+func TestWhatIsNotSentOnceMore(t *testing.T) {
+	after := func(text string) script {
+		return first(func(conn net.Conn, read func()) { read(); _, _ = io.WriteString(conn, text) })
+	}
+	for _, tt := range []struct {
+		name   string
+		script script
+		roots  *x509.CertPool
+		kind   canonical.Kind
+	}{
+		{"500", after("HTTP/1.1 500 No\r\n" + wrong), nil, canonical.ProviderError},
+		{"503", after("HTTP/1.1 503 No\r\nContent-Length: 20\r\n\r\nPROVIDER_UNAVAILABLE"), nil, canonical.ProviderUnavailable},
+		{"broken in the header", after("HTTP/1.1 2"), nil, canonical.ProviderInvalidResponse},
+		{"broken between the header's lines", after("HTTP/1.1 200 OK\r\n"), nil, canonical.ProviderError},
+		{"broken in the body", after("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), nil, canonical.ProviderError},
+		{"no HTTP", after("SSH-2.0\r\n\r\n"), nil, canonical.ProviderInvalidResponse},
+		{"silence", first(func(_ net.Conn, read func()) { read(); time.Sleep(timeout + time.Second) }), nil, canonical.ProviderTimeout},
+		{"nobody vouches", script{secure: true}, x509.NewCertPool(), canonical.ProviderUnavailable},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			b := openBank(t, tt.script)
+			r := newRig(t, tt.roots, nil)
+			if _, err := r.Read(t.Context(), attended(), post(t, b.url)); kind(err) != tt.kind {
+				t.Errorf("got %v, want %s", err, tt.kind)
+			}
+			if diff := cmp.Diff([]int{0}, r.resends()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// What net/http has sent again by itself is not sent a third time.
+func TestNotSentAThirdTime(t *testing.T) {
+	b := openBank(t, script{reply: func(nth int, conn net.Conn, read func()) bool {
+		read()
+		if nth == 1 {
+			_, _ = io.WriteString(conn, fine)
+		}
+		return nth == 1
+	}})
+	r, q := newRig(t, nil, nil), attended()
+	get := call(t, b.url, http.MethodGet, "")
+	if _, err := r.Read(t.Context(), q, get); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Read(t.Context(), q, get); kind(err) != canonical.ProviderError {
+		t.Errorf("got %v", err)
+	}
+	if arrived, _ := b.seen(); len(arrived) != 3 {
+		t.Errorf("%d calls arrived, want the first, and the second twice", len(arrived))
+	}
+}
+
+// One call in ten may be sent again, and one at the start; unattended calls earn nothing.
+func TestRetryBudget(t *testing.T) {
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	observer := new(events)
+	w := upstream.New(upstream.Config{Timeout: timeout, Observer: observer})
+	one, other := w.Client(providers.ClientConfig{Refusal: refusal}), w.Client(providers.ClientConfig{Refusal: refusal})
+	for i := range 100 {
+		c := one
+		if i%2 == 1 {
+			c = other // a provider has one budget, whatever its clients
+		}
+		if _, err := c.Read(t.Context(), attended(), post(t, closed.URL)); kind(err) != canonical.ProviderUnavailable {
+			t.Fatal(err)
+		}
+		_, _ = c.Read(t.Context(), alone(), post(t, closed.URL))
+	}
+	again := len(slices.DeleteFunc(observer.resends(), func(n int) bool { return n == 0 }))
+	if again != 11 {
+		t.Errorf("%d of 100 calls were sent again, want 1 at first and 1 in 10", again)
+	}
+}
+
+// The second sending is within the time of the one call, and of the caller.
+func TestRetryWithinTheTime(t *testing.T) {
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	observer := new(events)
+	// Shorter than the shortest pause, and than a busy machine takes to be refused: then nothing was sent at all.
+	w := upstream.New(upstream.Config{Timeout: 15 * time.Millisecond, Observer: observer})
+	if _, err := w.Client(providers.ClientConfig{Refusal: refusal}).Read(t.Context(), attended(), post(t, closed.URL)); kind(err) == "" {
+		t.Error("answered")
+	}
+	if slices.Contains(observer.resends(), 1) {
+		t.Error("sent again after its time")
+	}
+
+	ctx, leave := context.WithCancel(t.Context())
+	b := openBank(t, first(func(_ net.Conn, read func()) { read(); leave() }))
+	r := newRig(t, nil, nil)
+	if _, err := r.Read(ctx, attended(), post(t, b.url)); kind(err) != canonical.Canceled {
+		t.Errorf("got %v", err)
+	}
+	if slices.Contains(r.resends(), 1) {
+		t.Error("sent again for nobody")
+	}
+}
