@@ -166,8 +166,10 @@ func (c *client) exchange(ctx context.Context, t http.RoundTripper, req *http.Re
 	case failure != nil:
 	case answer.Status != http.StatusOK:
 		failure = c.refusal(ctx, q, r, answer)
-	case answer.Header.Get("Content-Encoding") != "":
-		failure = canonical.InvalidResponse("body is encoded although no encoding was asked for")
+	default:
+		if fault := foreignForm(answer.Header); fault != "" {
+			failure = canonical.InvalidResponse(fault)
+		}
 	}
 	if failure != nil {
 		end(answer.Status, failure.Kind)
@@ -253,14 +255,17 @@ func (c *client) request(ctx context.Context, r providers.Request, body io.Reade
 // so that surely nothing was sent.
 func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Answer, connected bool, failure *canonical.Error) {
 	var got atomic.Bool // the transport may still be dialling when it has given up waiting
-	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { got.Store(true) }})
+	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		got.Store(true)
+		settled(req.Context(), info)
+	}})
 	resp, err := t.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		return a, got.Load(), broken(ctx, got.Load(), err)
 	}
 	defer resp.Body.Close()
 	a = providers.Answer{Status: resp.StatusCode, Header: resp.Header}
-	if resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode > 599 {
+	if resp.StatusCode < http.StatusOK || resp.StatusCode > 599 {
 		// After 101 net/http hands the bare connection over, on which no deadline stands any more.
 		return a, true, canonical.InvalidResponse("the answer has a status that no answer has")
 	}
@@ -304,12 +309,18 @@ func ended(ctx context.Context) *canonical.Error {
 // types for these errors; their texts are part of its tests.
 func unreadable(err error) bool {
 	text := err.Error()
-	for _, part := range []string{"malformed", "server response headers exceeded", "invalid byte", "transfer encoding", "Content-Length"} {
+	for _, part := range unreadableTexts {
 		if strings.Contains(text, part) {
 			return true
 		}
 	}
 	return false
+}
+
+var unreadableTexts = []string{
+	"malformed", "server response headers exceeded", "transfer encoding", "Content-Length",
+	"chunk", "invalid byte", "empty hex number", "line too long", "railer key", "long trailer", "message too large", // bodies in chunks
+	"header list", "too many 1xx", "END_STREAM", "PROTOCOL_ERROR", "FRAME_SIZE_ERROR", "COMPRESSION_ERROR", "FLOW_CONTROL_ERROR", // HTTP/2
 }
 
 func asError(err error) *canonical.Error {
@@ -326,6 +337,7 @@ func asError(err error) *canonical.Error {
 // attendedTransport keeps connections and speaks HTTP/2 where the provider does.
 func attendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
 	t := transport(cfg, c)
+	t.DialContext = kept(t.DialContext)
 	t.ForceAttemptHTTP2 = true
 	// A connection that died in silence is found out, and not given to every call until the kernel notices.
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin}
