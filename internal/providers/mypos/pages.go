@@ -12,7 +12,7 @@ import (
 const (
 	maxPages    = 200
 	maxAccounts = 10_000
-	maxBytes    = 4 << 20 // of all pages together; one alone may have as many
+	maxBytes    = 1 << 20 // of all pages together; one alone may have as many
 )
 
 // A meaning is what a member of pagination says.

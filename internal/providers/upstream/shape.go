@@ -9,10 +9,9 @@ import (
 // Bounds of a provider's JSON.
 const (
 	maxDepth   = 32     // containers within each other; the deepest documented answer nests five
-	maxMembers = 10_000 // of one list or object: nobody has as many accounts. An empty record takes three bytes here and
-	// some two hundred once it is decoded
-	maxName = 256 // bytes of a member's name
-	fewName = 32  // names of one object that are compared with each other; beyond, a map is cheaper
+	maxMembers = 10_000 // of one list or object; an empty record takes three bytes here, and two hundred when decoded
+	maxName    = 256    // bytes of a member's name
+	fewNames   = 32     // names of one object that are compared with each other; beyond, a map is cheaper
 )
 
 // shape says what is wrong with a document that is valid JSON, "" if nothing. It keeps nothing of the text but the
@@ -86,10 +85,10 @@ func (c *container) named(literal []byte) (fault string) {
 				return twice
 			}
 		}
-		if c.few = append(c.few, name); len(c.few) <= fewName {
+		if c.few = append(c.few, name); len(c.few) <= fewNames {
 			return ""
 		}
-		c.many = make(map[string]bool, 2*fewName)
+		c.many = make(map[string]bool, 2*fewNames)
 		for _, other := range c.few {
 			c.many[folded(other)] = true
 		}
