@@ -3,7 +3,8 @@
 GO       ?= go
 TAGS     := nomsgpack
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-FUZZTIME ?= 20s
+FUZZTIME ?= 10m
+PROBES   ?= 1000
 SOAKTIME ?= 10m
 
 # Packages whose own tests must cover MINCOVER per cent of their statements.
@@ -30,7 +31,7 @@ DEADCODE  := $(KEEP)/deadcode-$(call version,golang.org/x/tools)-$(GOVERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test check unit lint fmt arch fuzz soak bench measure faults cover redis compiler clean
+.PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure faults cover redis compiler clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +45,7 @@ demo: ## the same, walked through by itself: what every call answers
 build: ## bin/gateway
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gateway ./cmd/gateway
 
-test: redis compiler lint demo unit ## everything: linters, demo, all tests with the race detector; installs redis-server if need be
+test: redis compiler lint demo unit probe ## everything: linters, demo, all tests with the race detector; installs redis-server if need be
 
 check: test ## what continuous integration runs: the same
 
@@ -69,11 +70,23 @@ fmt: $(LINT) ## formats the code and orders its imports
 arch: $(LINT) ## plants each forbidden import and sees that its rule reports it
 	$(GO) -C tools run ./arch -lint $(LINT)
 
-fuzz: ## every fuzz target for FUZZTIME (20s)
+fuzz: redis ## every fuzz target for FUZZTIME (10m)
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -n 1 dirname | sort -u | while read -r dir; do \
 		for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | cut -c 6-); do \
 			echo "$$dir $$target"; \
-			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) "./$$dir" </dev/null; \
+			$(GO) test -tags $(TAGS) -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s "./$$dir" </dev/null; \
+		done; \
+	done
+
+# The binaries are those that the tests are made of: to build instrumented ones takes longer than everything else.
+probe: redis compiler ## every fuzz target on PROBES (1000) inputs made from its seeds, with the race detector
+	@mkdir -p bin
+	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -n 1 dirname | sort -u | while read -r dir; do \
+		CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) -c -o bin/probe.test "./$$dir"; \
+		for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | cut -c 6-); do \
+			probe=$$PWD/bin/probe; rm -rf "$$probe"; \
+			(cd "$$dir" && "$$probe.test" -test.run '^$$' -test.fuzz "^$$target$$" -test.fuzztime $(PROBES)x -test.fuzzcachedir "$$probe") \
+				</dev/null >"$$probe.log" 2>&1 || { echo "$$dir $$target"; cat "$$probe.log"; exit 1; }; \
 		done; \
 	done
 

@@ -74,19 +74,19 @@ var ways = map[string]func(w http.ResponseWriter, r *http.Request, next http.Han
 			`","currency":"`+canaryText+`","status":"`+canaryName+`","cashAccountType":"`+canaryText+`"}],"account":{"accountNumber":"`+canaryBBAN+`","resourceId":"`+canaryBBAN+`"},"balances":[]}`)
 	},
 	"half": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		raw(w, "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"accounts\":[{\"iban\":\""+canaryIBAN)
+		spoken(w, "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"accounts\":[{\"iban\":\""+canaryIBAN)
 	},
 	"with no HTTP": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		raw(w, canaryText+" "+canaryName+"\r\n\r\n")
+		spoken(w, canaryText+" "+canaryName+"\r\n\r\n")
 	},
 	"with no header": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		raw(w, "HTTP/1.1 200 OK\r\n"+canaryName+"\r\n\r\n")
+		spoken(w, "HTTP/1.1 200 OK\r\n"+canaryName+"\r\n\r\n")
 	},
 	"with no status": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		raw(w, "HTTP/1.1 "+canaryText+"\r\n\r\n")
+		spoken(w, "HTTP/1.1 "+canaryText+"\r\n\r\n")
 	},
 	"with a bad chunk": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		raw(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+canaryText+"\r\n")
+		spoken(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+canaryText+"\r\n")
 	},
 }
 
@@ -116,12 +116,12 @@ func rewritten(w http.ResponseWriter, r *http.Request, next http.Handler, more s
 		"Main account", canaryName, "SandboxASPSP1 Account 1", canaryName, "102.56", canaryBalance, "4.200", canaryBalance,
 		"E-Money", canaryText,
 	).Replace(answer.Body.String())
-	raw(w, fmt.Sprintf("HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nX-Canary: %s\r\nContent-Length: %d\r\n\r\n%s%s",
+	spoken(w, fmt.Sprintf("HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nX-Canary: %s\r\nContent-Length: %d\r\n\r\n%s%s",
 		answer.Code, canaryText, len(body), body, more))
 }
 
 // raw writes an answer byte by byte, and ends its connection a little later.
-func raw(w http.ResponseWriter, answer string) {
+func spoken(w http.ResponseWriter, answer string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(err)

@@ -29,6 +29,7 @@ const usage = `usage:
 var errUsage = errors.New("usage")
 
 func main() {
+	mute()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once, as if nobody listened.
 	context.AfterFunc(ctx, stop)

@@ -682,7 +682,7 @@ var table = []fault{
 	{
 		name: "wire-protocol-switched",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `resp.StatusCode == http.StatusSwitchingProtocols || resp`, new: `resp`,
+		old:  `resp.StatusCode < http.StatusOK || resp`, new: `resp`,
 		packages: []string{"./internal/providers/upstream"},
 	},
 	{
@@ -974,15 +974,23 @@ var table = []fault{
 	{
 		name: "wire-given-back-unanswered",
 		file: "internal/providers/upstream/upstream.go",
-		old: `		GotConn:              func(httptrace.GotConnInfo) { w.conns.Add(1) },
-		GotFirstResponseByte: func() {`, new: `		GotFirstResponseByte: func() { w.conns.Add(1);`,
+		old: `			w.conns.Add(1)
+			settled(ctx, info)
+		},
+		GotFirstResponseByte: func() {`, new: `			settled(ctx, info)
+		},
+		GotFirstResponseByte: func() { w.conns.Add(1);`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestCountedOnceAConnectionStands$",
 	},
 	{
 		name: "wire-counted-before-tls",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `GotConn:              func(httptrace.GotConnInfo) { w.conns.Add(1) },`, new: `ConnectDone: func(_, _ string, err error) { if err == nil { w.conns.Add(1) } },`,
+		old: `		GotConn: func(info httptrace.GotConnInfo) {
+			w.conns.Add(1)
+`, new: `		ConnectDone: func(_, _ string, err error) { if err == nil { w.conns.Add(1) } },
+		GotConn: func(info httptrace.GotConnInfo) {
+`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestGivenBackBeforeAConnectionStands$",
 	},

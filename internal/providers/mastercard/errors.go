@@ -21,11 +21,18 @@ type wireError struct {
 
 type lenient string
 
-// UnmarshalJSON takes a string, and anything else for "": an error is worth reading although one member is odd.
+// Bounds of what is read of an error: its words are looked through many times.
+const (
+	maxSaid   = 2048 // bytes of one member
+	maxErrors = 100  // in one answer
+)
+
+// UnmarshalJSON takes a string's beginning, and anything else for "": an error is worth reading although one member is
+// odd.
 func (l *lenient) UnmarshalJSON(raw []byte) error {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
-		*l = lenient(s)
+		*l = lenient(strings.Clone(s[:min(len(s), maxSaid)]))
 	}
 	return nil
 }
@@ -246,5 +253,6 @@ func readErrors(body []byte) []wireError {
 		_ = json.Unmarshal(list, &one) // what is no object stays zero, and is dropped with the rest
 		many = append(many, one)
 	}
-	return slices.DeleteFunc(many, func(e wireError) bool { return e == wireError{} })
+	many = slices.DeleteFunc(many, func(e wireError) bool { return e == wireError{} })
+	return many[:min(len(many), maxErrors)]
 }

@@ -82,10 +82,11 @@ func (a *adapter) Accounts(ctx context.Context, q canonical.Query) ([]canonical.
 		r.URL, r.Header = upstream.URL(a.base, "v1", "accounts"), a.header(q)
 		r.URL.RawQuery = list.query()
 		var w wireAccounts
-		if err := a.read(ctx, q, r, &w); err != nil {
+		bytes, err := a.read(ctx, q, r, &w)
+		if err != nil {
 			return nil, err
 		}
-		done, err := list.add(w)
+		done, err := list.add(w, bytes)
 		if err != nil {
 			return nil, err
 		}
@@ -107,7 +108,7 @@ func (a *adapter) Balances(ctx context.Context, q canonical.Query, accountID str
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	var w wireBalances
-	err := a.read(ctx, q, providers.Request{
+	_, err := a.read(ctx, q, providers.Request{
 		Method:  http.MethodGet,
 		URL:     upstream.URL(a.base, "v1", "accounts", accountID, "balances"),
 		Route:   routeBalances,
@@ -120,16 +121,16 @@ func (a *adapter) Balances(ctx context.Context, q canonical.Query, accountID str
 	return w.balances(accountID)
 }
 
-// read makes one call, and takes its answer only if it belongs to it.
-func (a *adapter) read(ctx context.Context, q canonical.Query, r providers.Request, into any) error {
+// read makes one call, takes its answer only if it belongs to it, and says how many bytes it had.
+func (a *adapter) read(ctx context.Context, q canonical.Query, r providers.Request, into any) (bytes int, err error) {
 	answer, err := a.client.Read(ctx, q, r)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if failure := stray(q, answer); failure != nil {
-		return failure
+		return 0, failure
 	}
-	return upstream.Decode(answer.Body, into)
+	return len(answer.Body), upstream.Decode(answer.Body, into)
 }
 
 // stray is the error of an answer, of any status, that names another request; a missing header names none.

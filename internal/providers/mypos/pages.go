@@ -12,6 +12,7 @@ import (
 const (
 	maxPages    = 200
 	maxAccounts = 10_000
+	maxBytes    = 1 << 20 // of all pages together; one alone may have as many
 )
 
 // A meaning is what a member of pagination says.
@@ -51,6 +52,7 @@ type listing struct {
 	accounts []canonical.Account
 	seen     map[string]bool
 	read     int   // pages
+	bytes    int   // of these
 	asked    int   // the number of the page that was asked for last
 	place    place // what the pages said; the size is the first one's
 }
@@ -71,8 +73,11 @@ func (l *listing) query() string {
 	return query
 }
 
-// add takes one page, and reports whether it was the last.
-func (l *listing) add(w wireAccounts) (done bool, err error) {
+// add takes one page of so many bytes, and reports whether it was the last.
+func (l *listing) add(w wireAccounts, bytes int) (done bool, err error) {
+	if l.bytes += bytes; l.bytes > maxBytes {
+		return false, canonical.InvalidResponse("the list of accounts is too large")
+	}
 	if w.Accounts == nil {
 		return false, canonical.InvalidResponse("the list of accounts is missing")
 	}

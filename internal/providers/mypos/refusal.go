@@ -95,14 +95,22 @@ type wireMessage struct {
 	Message     word `json:"message"`
 }
 
-// A word is a JSON string; whatever else stands in its place says nothing.
+// A word is a JSON string's beginning; whatever else stands in its place says nothing.
 type word string
+
+// Bounds of what is read of an error.
+const (
+	maxSaid     = 2048     // bytes of one member
+	maxMessages = 100      // in one answer
+	maxText     = 64 << 10 // bytes of a body that is no JSON
+)
 
 // UnmarshalJSON never fails.
 func (w *word) UnmarshalJSON(raw []byte) error {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
-		*w = word(strings.TrimSpace(s))
+		s = strings.TrimSpace(s)
+		*w = word(strings.Clone(s[:min(len(s), maxSaid)]))
 	}
 	return nil
 }
@@ -189,7 +197,7 @@ func limitSaid(a providers.Answer, attended bool, messages []wireMessage) bool {
 	}
 	text := normal(strings.Join(said, " "))
 	if text == "" {
-		text = normal(string(a.Body))
+		text = normal(string(a.Body[:min(len(a.Body), maxText)]))
 	}
 	switch a.Status {
 	case http.StatusTooManyRequests:
@@ -208,9 +216,10 @@ func messagesOf(body []byte) []wireMessage {
 		return nil
 	}
 	messages := slices.Concat(w.TPPMessages, []wireMessage{w.wireMessage}, w.AdditionalErrors)
-	return slices.DeleteFunc(messages, func(m wireMessage) bool {
+	messages = slices.DeleteFunc(messages, func(m wireMessage) bool {
 		return m == wireMessage{} || strings.EqualFold(string(m.Category), "WARNING")
 	})
+	return messages[:min(len(messages), maxMessages)]
 }
 
 func lastSegment(uri string) string { return uri[strings.LastIndexAny(uri, "/:#")+1:] }

@@ -1,10 +1,7 @@
 package upstream
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -15,23 +12,19 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// maxDepth is how deep a provider's JSON may nest. The deepest documented answer nests five.
-const maxDepth = 32
-
 // Decode reads the one JSON document of an answer into the adapter's wire type. Members that the type does not
 // have are passed over. What a careful reader would not take as one clear document is ProviderInvalidResponse:
-// invalid UTF-8, a member named twice in one object (whatever its case), text after the end, deep nesting.
+// invalid UTF-8, a member named twice in one object (whatever its case), text after the end, deep nesting. So is more
+// than there can be of anything: what is decoded takes a small multiple of its body's memory, whatever stands in it.
 func Decode(body []byte, into any) error {
 	if !utf8.Valid(body) || halfCharacter(body) {
 		return canonical.InvalidResponse("body is not UTF-8")
 	}
-	tokens := json.NewDecoder(bytes.NewReader(body))
-	tokens.UseNumber()
-	if err := walk(tokens, 0); err != nil {
-		return err
+	if !json.Valid(body) {
+		return canonical.InvalidResponse("body is not one JSON document")
 	}
-	if _, err := tokens.Token(); !errors.Is(err, io.EOF) {
-		return canonical.InvalidResponse("body holds more than one JSON document")
+	if fault := shape(body); fault != "" {
+		return canonical.InvalidResponse(fault)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
 		return canonical.InvalidResponse("a member has the wrong JSON type")
@@ -69,42 +62,6 @@ func escaped(text []byte) rune {
 		return 0
 	}
 	return rune(unit)
-}
-
-// walk reads one JSON value and checks its shape.
-func walk(tokens *json.Decoder, depth int) error {
-	if depth > maxDepth {
-		return canonical.InvalidResponse("body nests too deep")
-	}
-	token, err := tokens.Token()
-	if err != nil {
-		return canonical.InvalidResponse("body is not JSON")
-	}
-	open, nested := token.(json.Delim)
-	if !nested {
-		return nil
-	}
-	seen := map[string]bool{}
-	for tokens.More() {
-		if open == '{' {
-			name, err := tokens.Token()
-			if err != nil {
-				return canonical.InvalidResponse("body is not JSON")
-			}
-			folded := strings.ToLower(strings.ToUpper(name.(string))) // as encoding/json folds: ſ is s
-			if seen[folded] {
-				return canonical.InvalidResponse("a member stands twice in one object")
-			}
-			seen[folded] = true
-		}
-		if err := walk(tokens, depth+1); err != nil {
-			return err
-		}
-	}
-	if _, err := tokens.Token(); err != nil {
-		return canonical.InvalidResponse("body is not JSON")
-	}
-	return nil
 }
 
 // URL is base with segments added to its path, each escaped so that it stays one segment that holds the same

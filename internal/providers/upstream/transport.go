@@ -20,6 +20,7 @@ const (
 // attendedTransport keeps connections and speaks HTTP/2 where the provider does.
 func attendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
 	t := transport(cfg, c)
+	t.DialContext = kept(t.DialContext)
 	t.ForceAttemptHTTP2 = true
 	// A connection that died in silence is found out, and not given to every call until the kernel notices.
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin}

@@ -22,7 +22,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-const maxBody = 4 << 20 // bytes of an answer's body; a list of 60 accounts is some 20 KB
+const maxBody = 1 << 20 // bytes of an answer's body: some 3,000 accounts. A success takes ten times as much while it is answered
 
 // Config says how one provider is called.
 type Config struct {
@@ -173,8 +173,10 @@ func (c *client) exchange(ctx context.Context, t http.RoundTripper, req *http.Re
 	case failure != nil:
 	case answer.Status != http.StatusOK:
 		failure = c.refusal(ctx, q, r, answer)
-	case answer.Header.Get("Content-Encoding") != "":
-		failure = canonical.InvalidResponse("body is encoded although no encoding was asked for")
+	default:
+		if fault := foreignForm(answer.Header); fault != "" {
+			failure = canonical.InvalidResponse(fault)
+		}
 	}
 	if failure != nil {
 		end(answer.Status, failure.Kind)
@@ -266,9 +268,12 @@ type way struct {
 // connected is false if no connection was obtained, so that surely nothing was sent.
 func (w *way) connected() bool { return w.conns.Load() > 0 }
 
-func (w *way) trace() *httptrace.ClientTrace {
+func (w *way) trace(ctx context.Context) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
-		GotConn:              func(httptrace.GotConnInfo) { w.conns.Add(1) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			w.conns.Add(1)
+			settled(ctx, info)
+		},
 		GotFirstResponseByte: func() { w.answered.Store(true) },
 	}
 }
@@ -276,7 +281,7 @@ func (w *way) trace() *httptrace.ClientTrace {
 // roundTrip sends a request and reads its answer to the end.
 func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Answer, went *way, failure *canonical.Error) {
 	went = new(way)
-	ctx := httptrace.WithClientTrace(req.Context(), went.trace())
+	ctx := httptrace.WithClientTrace(req.Context(), went.trace(req.Context()))
 	resp, err := t.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		went.err = err
@@ -284,7 +289,7 @@ func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Answer, went
 	}
 	defer resp.Body.Close()
 	a = providers.Answer{Status: resp.StatusCode, Header: resp.Header}
-	if resp.StatusCode == http.StatusSwitchingProtocols || resp.StatusCode > 599 {
+	if resp.StatusCode < http.StatusOK || resp.StatusCode > 599 {
 		// After 101 net/http hands the bare connection over, on which no deadline stands any more.
 		return a, went, canonical.InvalidResponse("the answer has a status that no answer has")
 	}
@@ -328,12 +333,18 @@ func ended(ctx context.Context) *canonical.Error {
 // types for these errors; their texts are part of its tests.
 func unreadable(err error) bool {
 	text := err.Error()
-	for _, part := range []string{"malformed", "server response headers exceeded", "invalid byte", "transfer encoding", "Content-Length"} {
+	for _, part := range unreadableTexts {
 		if strings.Contains(text, part) {
 			return true
 		}
 	}
 	return false
+}
+
+var unreadableTexts = []string{
+	"malformed", "server response headers exceeded", "transfer encoding", "Content-Length",
+	"chunk", "invalid byte", "empty hex number", "line too long", "railer key", "long trailer", "message too large", // bodies in chunks
+	"header list", "too many 1xx", "END_STREAM", "PROTOCOL_ERROR", "FRAME_SIZE_ERROR", "COMPRESSION_ERROR", "FLOW_CONTROL_ERROR", // HTTP/2
 }
 
 func asError(err error) *canonical.Error {

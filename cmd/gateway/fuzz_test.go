@@ -1,0 +1,220 @@
+package main_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/google/uuid"
+
+	contract "ais-gateway/api"
+	gateway "ais-gateway/cmd/gateway"
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/sandbox"
+)
+
+// inProcess runs the service in the test's own process, where its coverage is seen, between bad servers or, without
+// any, between simulators. Its breakers stay closed.
+func inProcess(f *testing.F, servers ...*badServer) (api string, logs *output) {
+	f.Helper()
+	w, err := sandbox.Start(context.Background(), sandbox.Options{
+		Address: "127.0.0.1:0", Redis: "{mode: standalone, addresses: ['" + redistest.Start(f).Addr + "']}",
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(w.Stop)
+	file, err := os.ReadFile(w.ConfigFile)
+	if err != nil {
+		f.Fatal(err)
+	}
+	patient := strings.NewReplacer("provider: mastercard", "provider: mastercard, breaker: {consecutiveFailures: 4294967295, minimumCalls: 4294967295}",
+		"provider: mypos", "provider: mypos, breaker: {consecutiveFailures: 4294967295, minimumCalls: 4294967295}")
+	text := patient.Replace(string(file))
+	for _, s := range servers {
+		text = towards(text, s, badTimeout)
+	}
+	name := filepath.Join(f.TempDir(), "gateway.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	logs = &output{}
+	api, stop, err := gateway.Run(context.Background(), name, logs)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(stop)
+	return api, logs
+}
+
+// Whatever bytes a provider sends, callers get a success or a problem that is in the contract, in time; nothing panics,
+// and no word of a provider's is in a problem or in the log.
+func FuzzAnswer(f *testing.F) {
+	banks := map[bool]*badServer{false: openBadServer(f, "mastercard"), true: openBadServer(f, "mypos")}
+	api, logs := inProcess(f, banks[false], banks[true])
+	described := routes(f)
+	for _, answer := range seedAnswers() {
+		for i := range 8 {
+			f.Add(i&1 != 0, i&2 != 0, i&4 != 0, []byte(answer))
+		}
+	}
+	client := &http.Client{Timeout: badTimeout + 10*time.Second}
+	f.Fuzz(func(t *testing.T, mypos, balances, attended bool, answer []byte) {
+		bank, consent := banks[mypos], uuid.NewString()
+		bank.on(consent, func(conn *line, a ask) {
+			of := strings.NewReplacer("{requestId}", a.requestID, "{account}", accountOf(a.provider), "{length}", fmt.Sprint(len(a.good())), "{good}", a.good())
+			_, _ = of.WriteString(conn, string(answer))
+		})
+		defer bank.on(consent, nil)
+		route, path := "/v1/aspsps/{aspspId}/accounts", "/v1/aspsps/"+aspspOf(bank.provider)+"/accounts"
+		if balances {
+			route, path = route+"/{accountId}/balances", path+"/"+accountOf(bank.provider)+"/balances"
+		}
+		req, err := http.NewRequest(http.MethodGet, api+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{"X-Api-Key": {sandbox.Key}, "Consent-Id": {consent}, "Provider-Authorization": {"Bearer " + mypossim.GoodToken}}
+		if attended {
+			req.Header.Set("PSU-IP-Address", "203.0.113.7")
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := described(route, req, resp, body); err != nil {
+			t.Errorf("%d %s is not in the contract: %v", resp.StatusCode, body, err)
+		}
+		if resp.StatusCode == http.StatusInternalServerError || resp.StatusCode == http.StatusBadRequest {
+			t.Errorf("answered %d %s", resp.StatusCode, body)
+		}
+		if out := fmt.Sprint(resp.Header, string(body)); resp.StatusCode != http.StatusOK && strings.Contains(out, canary) {
+			t.Error("a problem tells what the provider said: " + out)
+		}
+		logs.clean(t)
+	})
+}
+
+// clean fails the test where a log tells what providers or callers said, or has an error, and forgets it.
+func (o *output) clean(t *testing.T) {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	said := o.text.String()
+	o.text.Reset()
+	if strings.Contains(said, canary) || strings.Contains(said, `"level":"ERROR"`) {
+		t.Errorf("the log: %s", said)
+	}
+}
+
+// routes loads the contract, and returns what holds an answer against it.
+func routes(f *testing.F) func(route string, req *http.Request, resp *http.Response, body []byte) error {
+	f.Helper()
+	document, err := openapi3.NewLoader().LoadFromData(contract.Contract)
+	if err != nil {
+		f.Fatal(err)
+	}
+	return func(route string, req *http.Request, resp *http.Response, body []byte) error {
+		item := document.Paths.Value(route)
+		options := &openapi3filter.Options{IncludeResponseStatus: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}
+		in := &openapi3filter.ResponseValidationInput{
+			RequestValidationInput: &openapi3filter.RequestValidationInput{
+				Request: req, Options: options,
+				Route: &routers.Route{Spec: document, Path: route, PathItem: item, Method: req.Method, Operation: item.GetOperation(req.Method)},
+			},
+			Status: resp.StatusCode, Header: resp.Header, Options: options,
+		}
+		return openapi3filter.ValidateResponse(context.Background(), in.SetBodyBytes(body))
+	}
+}
+
+// seedAnswers are whole answers, with what is put in for the ask in braces.
+func seedAnswers() []string {
+	const ok, closed = "HTTP/1.1 200 OK\r\nX-Request-ID: {requestId}\r\nContent-Type: application/json\r\n", "Connection: close\r\n\r\n"
+	return []string{
+		ok + "Content-Length: {length}\r\n\r\n{good}",
+		ok + closed + `{"originalRequestInfo":{"xRequestId":"{requestId}"},"accounts":[{"resourceId":"{account}","accountNumber":"70000170000005","currency":"USD","accountType":"CACC","schemeName":"BBAN","holderName":"` + canary + `","iban":"BG57INTF40015004462007","status":"enabled","cashAccountType":"E-Money","accountPsuRelations":[{"typeOfRelation":"Owner"}]}],"account":{"resourceId":"{account}","accountNumber":"{account}","iban":"BG57INTF40015004462007","balances":[{"balanceAmount":{"currency":"GBP","amount":102.56},"balanceType":"Available","creditDebitIndicator":"CREDIT","dateTime":"2019-03-21T10:33:13.001Z"}]},"balances":[{"amount":-4.200,"currency":"PLN","balanceType":"available"}]}`,
+		ok + closed + `{"accounts":[],"pagination":{"page":1,"size":10,"total":1,"totalPages":1}}`,
+		ok + closed + `{"accounts":[{"accountNumber":"1"}],"pagination":{"page":0,"total":2}}`,
+		ok + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-A: " + canary + "\r\n\r\n",
+		ok + "Content-Encoding: gzip\r\n" + closed + "\x1f\x8b\x08",
+		"HTTP/1.1 400 No\r\n" + closed + `{"Errors":{"Error":[{"Source":"OBC","ReasonCode":" PROVIDER_ERROR ","Description":"New SCA required"},{"Description":"` + canary + `","ReasonCode":"` + canary + `"}]}}`,
+		"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=" + canary + "\r\n" + closed + `{"tppMessages":[{"category":"ERROR","code":"CONSENT_EXPIRED","text":"` + canary + `"}]}`,
+		"HTTP/1.1 429 No\r\nRetry-After: 99999\r\n" + closed + `{"code":429,"description":"Maximum access quota is reached! ` + canary + `"}`,
+		"HTTP/1.1 503 No\r\nRetry-After: Fri, 31 Dec 9999 23:59:59 GMT\r\n" + closed + "<html>" + canary,
+		"HTTP/1.1 302 Found\r\nLocation: http://" + canary + "/\r\n" + closed,
+		"HTTP/1.1 103 Early Hints\r\nLink: <" + canary + ">\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n",
+		"HTTP/1.0 404 No\r\n\r\n" + canary, "HTTP/1.1 101 Up\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", "SSH-2.0-" + canary + "\r\n", "",
+	}
+}
+
+// Whatever bytes a caller sends, the service answers with HTTP of known statuses, or ends the connection, in time; what
+// it says and logs holds nothing of them.
+func FuzzRequest(f *testing.F) {
+	api, logs := inProcess(f)
+	head := "Host: x\r\nX-API-Key: " + sandbox.Key + "\r\n"
+	for _, request := range []string{
+		"GET " + wood + "/accounts HTTP/1.1\r\n" + head + "Consent-ID: " + mastercardsim.Consent + "\r\nPSU-IP-Address: 203.0.113.7\r\n\r\n",
+		"GET " + wood + "/accounts HTTP/1.1\r\n" + head + "Consent-ID: " + canary + "\r\nCache-Control: only-if-cached\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+		"GET " + wood + "/accounts/%2e%2e%2F" + canary + "/balances HTTP/1.1\r\n" + head + "Consent-ID: x\r\nconsent-id: y\r\n\r\n",
+		"DELETE " + wood + "/cached-data HTTP/1.1\r\n" + head + "Consent-ID: " + canary + "\r\nContent-Length: 3\r\n\r\nabc",
+		"GET http://" + canary + "/v1/aspsps?" + canary + " HTTP/1.1\r\n" + head + "Authorization: Bearer " + canary + "\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+		"POST /" + canary + " HTTP/1.1\r\n" + head + "Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET /openapi.yaml HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "CONNECT x:1 HTTP/1.1\r\nHost: \r\n\r\n", "\x16\x03\x01", "\r\n\r\n",
+	} {
+		f.Add([]byte(request))
+	}
+	known := []int{100, 200, 204, 400, 401, 403, 404, 405, 417, 429, 431, 499, 501, 502, 503, 504, 505}
+	f.Fuzz(func(t *testing.T, request []byte) {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(api, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		// A request behind it ends the connection, if it is reached, and time does, if not.
+		_, _ = io.WriteString(conn, string(request)+"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		defer time.AfterFunc(200*time.Millisecond, func() { _ = conn.(*net.TCPConn).CloseWrite() }).Stop()
+		for read := bufio.NewReader(conn); ; {
+			method := &http.Request{Method: http.MethodGet}
+			if strings.HasPrefix(string(request), http.MethodHead) {
+				method.Method = http.MethodHead
+			}
+			resp, err := http.ReadResponse(read, method)
+			var slow net.Error
+			if errors.As(err, &slow) && slow.Timeout() {
+				t.Error("no answer in time")
+			}
+			if err != nil {
+				break
+			}
+			body, _ := io.ReadAll(resp.Body)
+			if !slices.Contains(known, resp.StatusCode) || strings.Contains(fmt.Sprint(resp.Header, string(body)), canary) {
+				t.Errorf("answered %d %v %s", resp.StatusCode, resp.Header, body)
+			}
+		}
+		logs.clean(t)
+	})
+}

@@ -1,0 +1,135 @@
+package upstream_test
+
+import (
+	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// What a provider sends too much is nobody's answer: each call gets the answer to itself, though connections are used
+// again. Without a look at them before, some in a hundred calls got another's.
+func TestNobodyGetsAnothersAnswer(t *testing.T) {
+	const callers = 32
+	for secure, calls := range map[bool]int{false: 100, true: 10} { // with TLS each costs a handshake
+		t.Run(map[bool]string{false: "plain", true: "TLS"}[secure], func(t *testing.T) {
+			base, roots := answering(t, secure, func(conn net.Conn, body string) {
+				one := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+				_, _ = io.WriteString(conn, one+one)
+			})
+			r := newRig(t, roots, nil)
+			var foreign, lost atomic.Int64
+			var done sync.WaitGroup
+			for caller := range callers {
+				done.Go(func() {
+					for i := range calls {
+						req := post(t, base)
+						req.Body = fmt.Appendf(nil, "%d-%d", caller, i)
+						switch answer, err := r.Client.Read(t.Context(), attended(), req); {
+						case err != nil:
+							lost.Add(1)
+						case string(answer.Body) != string(req.Body):
+							foreign.Add(1)
+						}
+					}
+				})
+			}
+			done.Wait()
+			if foreign.Load() != 0 || lost.Load() > callers {
+				t.Errorf("%d calls got another's answer, %d got none", foreign.Load(), lost.Load())
+			}
+		})
+	}
+}
+
+// Connections that hold nothing too much are used again.
+func TestConnectionsAreUsedAgain(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		var conns sync.Map
+		base, roots := answering(t, secure, func(conn net.Conn, body string) {
+			conns.Store(conn, true)
+			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		})
+		r := newRig(t, roots, nil)
+		for range 50 {
+			if _, err := r.Read(t.Context(), attended(), post(t, base)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		n := 0
+		conns.Range(func(any, any) bool { n++; return true })
+		if n > 3 {
+			t.Errorf("TLS %t: 50 calls took %d connections", secure, n)
+		}
+	}
+}
+
+// An answer that comes late, between two calls, is nobody's either.
+func TestLateSurplus(t *testing.T) {
+	base, _ := answering(t, false, func(conn net.Conn, body string) {
+		one := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+		_, _ = io.WriteString(conn, one)
+		time.Sleep(20 * time.Millisecond)
+		_, _ = io.WriteString(conn, one)
+	})
+	r := newRig(t, nil, nil)
+	for i := range 10 {
+		req := post(t, base)
+		req.Body = fmt.Append(nil, i)
+		if answer, err := r.Read(t.Context(), attended(), req); err != nil || string(answer.Body) != string(req.Body) {
+			t.Errorf("call %d: %q, %v", i, answer.Body, err)
+		}
+		time.Sleep(40 * time.Millisecond)
+	}
+}
+
+// answering serves HTTP/1.1 by hand: answer writes to the connection what a request's body brings about.
+func answering(t *testing.T, secure bool, answer func(conn net.Conn, body string)) (base string, roots *x509.CertPool) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	base = "http://" + l.Addr().String()
+	if secure {
+		s := httptest.NewTLSServer(nil) // for its certificate
+		defer s.Close()
+		roots = x509.NewCertPool()
+		roots.AddCert(s.Certificate())
+		l = tls.NewListener(l, &tls.Config{Certificates: s.TLS.Certificates})
+		base = "https://" + l.Addr().String()
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				read := bufio.NewReader(conn)
+				for {
+					req, err := http.ReadRequest(read)
+					if err != nil {
+						return
+					}
+					body, err := io.ReadAll(req.Body)
+					if err != nil {
+						return
+					}
+					answer(conn, string(body))
+				}
+			}()
+		}
+	}()
+	return base, roots
+}
