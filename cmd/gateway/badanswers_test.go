@@ -222,7 +222,7 @@ var badMessages = []badAnswer{
 	{name: "status 999", answer: says("999 "+canary, "", ask.good), code: invalid},
 	{name: "another protocol", answer: raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), code: invalid},
 	{name: "header without a name", answer: framed(": x", ask.good), code: invalid},
-	{name: "header with a space in its name", answer: under("X Y: "+canary), code: fine},
+	{name: "header with a space in its name", answer: under("X Y: " + canary), code: fine},
 	{name: "header without a colon", answer: framed(canary, ask.good), code: invalid},
 	{name: "header of control characters", answer: under("X-A: \x01\x02\x1b[31m" + canary), code: invalid},
 	{name: "headers for ever", answer: forever("HTTP/1.1 200 OK\r\n", "X-A: "+strings.Repeat("a", 1000)+"\r\n", 0), code: invalid},
