@@ -47,38 +47,38 @@ type badAnswer struct {
 
 // raw writes a text, with {requestId} replaced.
 func raw(text string) answers {
-	return func(conn *line, a ask) {
+	return func(conn *line, a question) {
 		_, _ = io.WriteString(conn, strings.ReplaceAll(text, "{requestId}", a.requestID))
 	}
 }
 
-// says answers with a status line's end, header lines and a body made for the ask.
-func says(status, header string, body func(a ask) string) answers {
-	return func(conn *line, a ask) {
+// says answers with a status line's end, header lines and a body made for the question.
+func says(status, header string, body func(a question) string) answers {
+	return func(conn *line, a question) {
 		text := body(a)
 		conn.whole = true
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %s\r\n%sContent-Length: %d\r\n\r\n%s", status, header, len(text), text)
 	}
 }
 
-// shows is a success with a body made for the ask.
-func shows(body func(a ask) string) answers {
+// shows is a success with a body made for the question.
+func shows(body func(a question) string) answers {
 	return says("200 OK", "Content-Type: application/json\r\n", body)
 }
 
 // under is a good answer with a header of its own.
-func under(header string) answers { return says("200 OK", header+"\r\n", ask.good) }
+func headed(header string) answers { return says("200 OK", header+"\r\n", question.good) }
 
 // coded is a good answer with another framing: head ends the header, and body the message.
-func framed(head string, body func(a ask) string) answers {
-	return func(conn *line, a ask) {
+func framed(head string, body func(a question) string) answers {
+	return func(conn *line, a question) {
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%s\r\n\r\n%s", head, body(a))
 	}
 }
 
 // forever writes a text again and again, with a pause between, until nobody listens.
 func forever(begin, text string, pause time.Duration) answers {
-	return func(conn *line, _ ask) {
+	return func(conn *line, _ question) {
 		_, err := io.WriteString(conn, begin)
 		for err == nil {
 			_, err = io.WriteString(conn, text)
@@ -87,11 +87,11 @@ func forever(begin, text string, pause time.Duration) answers {
 	}
 }
 
-func constant(body string) func(ask) string { return func(ask) string { return body } }
+func constant(body string) func(question) string { return func(question) string { return body } }
 
 // inRecords is a good answer with something at the beginning of its list of records.
-func inRecords(text string) func(ask) string {
-	return func(a ask) string { return strings.Replace(a.good(), a.records(), a.records()+text, 1) }
+func inRecords(text string) func(question) string {
+	return func(a question) string { return strings.Replace(a.good(), a.records(), a.records()+text, 1) }
 }
 
 func chunk(s string) string { return fmt.Sprintf("%x\r\n%s\r\n", len(s), s) }
@@ -105,7 +105,7 @@ func wide(s string) string {
 }
 
 // bomb is a good answer, and 64 MiB of nothing, in 64 KiB.
-func bomb(a ask) string {
+func bomb(a question) string {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	_, _ = io.WriteString(z, a.good())
@@ -120,129 +120,129 @@ const page = "<html><body>" + canary + "</body></html>"
 
 // badBodies are successes that hold, or call themselves, what they should not.
 var badBodies = []badAnswer{
-	{name: "good", answer: shows(ask.good), code: fine},
+	{name: "good", answer: shows(question.good), code: fine},
 	{name: "empty", answer: shows(constant("")), code: invalid},
 	{name: "page for people", answer: says("200 OK", "Content-Type: text/html\r\n", constant(page)), code: invalid},
-	{name: "cut off", answer: shows(func(a ask) string { return a.good()[:len(a.good())-5] }), code: invalid},
-	{name: "two documents", answer: shows(func(a ask) string { return a.good() + a.good() }), code: invalid},
-	{name: "garbage after", answer: shows(func(a ask) string { return a.good() + canary }), code: invalid},
-	{name: "NUL after", answer: shows(func(a ask) string { return a.good() + "\x00" }), code: invalid},
+	{name: "cut off", answer: shows(func(a question) string { return a.good()[:len(a.good())-5] }), code: invalid},
+	{name: "two documents", answer: shows(func(a question) string { return a.good() + a.good() }), code: invalid},
+	{name: "garbage after", answer: shows(func(a question) string { return a.good() + canary }), code: invalid},
+	{name: "NUL after", answer: shows(func(a question) string { return a.good() + "\x00" }), code: invalid},
 	{name: "null", answer: shows(constant("null")), code: invalid},
-	{name: "list of the wrong type", answer: shows(func(a ask) string {
+	{name: "list of the wrong type", answer: shows(func(a question) string {
 		return strings.Replace(a.good(), a.records(), a.records()[:11]+`"`+canary+`","x":[`, 1)
 	}), code: invalid},
 	{name: "null record", answer: shows(inRecords("null,")), code: invalid},
 	{name: "empty record", answer: shows(inRecords("{},")), code: invalid},
-	{name: "NaN", answer: shows(func(a ask) string { return a.with(`"x":NaN`) }), code: invalid},
-	{name: "infinity", answer: shows(func(a ask) string { return strings.Replace(a.good(), "4.20", "-Infinity", 1) }), code: invalid, balances: true},
-	{name: "huge exponent", answer: shows(func(a ask) string { return strings.Replace(a.good(), "4.20", "4e999999999", 1) }), code: invalid, balances: true},
-	{name: "huge number", answer: shows(func(a ask) string { return strings.Replace(a.good(), "4.20", strings.Repeat("9", 1<<20), 1) }), code: invalid, balances: true},
-	{name: "amount as text", answer: shows(func(a ask) string { return strings.Replace(a.good(), "4.20", `"4,20"`, 1) }), code: invalid, balances: true},
-	{name: "member twice", answer: shows(func(a ask) string { return a.with(`"x":1,"x":2`) }), code: invalid},
-	{name: "member twice but for case", answer: shows(func(a ask) string { return a.with(`"x":1,"X":2`) }), code: invalid},
-	{name: "member twice, one escaped", answer: shows(func(a ask) string { return a.with(`"x":1,"\u0078":2`) }), code: invalid},
-	{name: "deep", answer: shows(func(a ask) string { return a.with(`"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40)) }), code: invalid},
+	{name: "NaN", answer: shows(func(a question) string { return a.with(`"x":NaN`) }), code: invalid},
+	{name: "infinity", answer: shows(func(a question) string { return strings.Replace(a.good(), "4.20", "-Infinity", 1) }), code: invalid, balances: true},
+	{name: "huge exponent", answer: shows(func(a question) string { return strings.Replace(a.good(), "4.20", "4e999999999", 1) }), code: invalid, balances: true},
+	{name: "huge number", answer: shows(func(a question) string { return strings.Replace(a.good(), "4.20", strings.Repeat("9", 1<<20), 1) }), code: invalid, balances: true},
+	{name: "amount as text", answer: shows(func(a question) string { return strings.Replace(a.good(), "4.20", `"4,20"`, 1) }), code: invalid, balances: true},
+	{name: "member twice", answer: shows(func(a question) string { return a.with(`"x":1,"x":2`) }), code: invalid},
+	{name: "member twice but for case", answer: shows(func(a question) string { return a.with(`"x":1,"X":2`) }), code: invalid},
+	{name: "member twice, one escaped", answer: shows(func(a question) string { return a.with(`"x":1,"\u0078":2`) }), code: invalid},
+	{name: "deep", answer: shows(func(a question) string { return a.with(`"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40)) }), code: invalid},
 	{name: "endlessly deep", answer: shows(constant(strings.Repeat(`{"a":`, 200_000))), code: invalid},
-	{name: "too large", answer: shows(func(a ask) string { return a.good() + strings.Repeat(" ", 5<<20) }), code: invalid},
-	{name: "just not too large", answer: shows(func(a ask) string { return a.good() + strings.Repeat(" ", 1<<20-len(a.good())) }), code: fine},
+	{name: "too large", answer: shows(func(a question) string { return a.good() + strings.Repeat(" ", 5<<20) }), code: invalid},
+	{name: "just not too large", answer: shows(func(a question) string { return a.good() + strings.Repeat(" ", 1<<20-len(a.good())) }), code: fine},
 	{name: "very many records", answer: shows(inRecords(strings.Repeat("{},", 340_000))), code: invalid},
-	{name: "very many members", answer: shows(func(a ask) string {
+	{name: "very many members", answer: shows(func(a question) string {
 		var b strings.Builder
 		for i := range 80_000 {
 			fmt.Fprintf(&b, `"%x":1,`, i)
 		}
 		return a.with(b.String() + `"last":1`)
 	}), code: invalid},
-	{name: "giant name", answer: shows(func(a ask) string { return a.with(`"` + strings.Repeat("x", 1_000_000) + `":1`) }), code: invalid},
-	{name: "giant id", answer: shows(func(a ask) string {
+	{name: "giant name", answer: shows(func(a question) string { return a.with(`"` + strings.Repeat("x", 1_000_000) + `":1`) }), code: invalid},
+	{name: "giant id", answer: shows(func(a question) string {
 		return strings.Replace(a.good(), accountOf(a.provider), strings.Repeat("x", 1_000_000), 1)
 	}), code: invalid},
-	{name: "giant text that nobody reads", answer: shows(func(a ask) string { return a.with(`"x":"` + strings.Repeat("x", 1_000_000) + `"`) }), code: fine},
-	{name: "not UTF-8", answer: shows(func(a ask) string { return a.with("\"x\":\"\xff\"") }), code: invalid},
-	{name: "half a character", answer: shows(func(a ask) string { return a.with(`"x":"\ud83d"`) }), code: invalid},
-	{name: "byte order mark", answer: shows(func(a ask) string { return "\ufeff" + a.good() }), code: invalid},
-	{name: "UTF-16", answer: shows(func(a ask) string { return wide(a.good()) }), code: invalid},
-	{name: "UTF-16 with its mark", answer: shows(func(a ask) string { return wide("\ufeff" + a.good()) }), code: invalid},
-	{name: "another charset", answer: under("Content-Type: application/json; charset=iso-8859-2"), code: invalid},
-	{name: "another charset, of two types", answer: under("Content-Type: application/json\r\nContent-Type: text/json;CHARSET=\"utf-16\""), code: invalid},
-	{name: "its own charset", answer: under("Content-Type: application/json ; Charset=\"UTF-8\""), code: fine},
-	{name: "JSON as text", answer: under("Content-Type: text/plain"), code: fine},
-	{name: "JSON as a page", answer: under("Content-Type: text/html; charset=utf-8"), code: fine},
-	{name: "a type that is none", answer: under("Content-Type: ;;;="), code: fine},
-	{name: "another's request", answer: func(conn *line, a ask) {
+	{name: "giant text that nobody reads", answer: shows(func(a question) string { return a.with(`"x":"` + strings.Repeat("x", 1_000_000) + `"`) }), code: fine},
+	{name: "not UTF-8", answer: shows(func(a question) string { return a.with("\"x\":\"\xff\"") }), code: invalid},
+	{name: "half a character", answer: shows(func(a question) string { return a.with(`"x":"\ud83d"`) }), code: invalid},
+	{name: "byte order mark", answer: shows(func(a question) string { return "\ufeff" + a.good() }), code: invalid},
+	{name: "UTF-16", answer: shows(func(a question) string { return wide(a.good()) }), code: invalid},
+	{name: "UTF-16 with its mark", answer: shows(func(a question) string { return wide("\ufeff" + a.good()) }), code: invalid},
+	{name: "another charset", answer: headed("Content-Type: application/json; charset=iso-8859-2"), code: invalid},
+	{name: "another charset, of two types", answer: headed("Content-Type: application/json\r\nContent-Type: text/json;CHARSET=\"utf-16\""), code: invalid},
+	{name: "its own charset", answer: headed("Content-Type: application/json ; Charset=\"UTF-8\""), code: fine},
+	{name: "JSON as text", answer: headed("Content-Type: text/plain"), code: fine},
+	{name: "JSON as a page", answer: headed("Content-Type: text/html; charset=utf-8"), code: fine},
+	{name: "a type that is none", answer: headed("Content-Type: ;;;="), code: fine},
+	{name: "another's request", answer: func(conn *line, a question) {
 		other := uuid.NewString()
-		says("200 OK", "X-Request-ID: "+other+"\r\n", func(a ask) string { return a.body(other) })(conn, a)
+		says("200 OK", "X-Request-ID: "+other+"\r\n", func(a question) string { return a.body(other) })(conn, a)
 	}, code: invalid},
-	{name: "another's account", answer: shows(func(a ask) string { return strings.Replace(a.good(), a.account, "x"+a.account, 1) }), code: invalid, balances: true},
+	{name: "another's account", answer: shows(func(a question) string { return strings.Replace(a.good(), a.account, "x"+a.account, 1) }), code: invalid, balances: true},
 	{name: "gzip bomb", answer: says("200 OK", "Content-Encoding: gzip\r\n", bomb), code: invalid},
 	{name: "gzip bomb that does not tell", answer: shows(bomb), code: invalid},
-	{name: "brotli", answer: under("Content-Encoding: br"), code: invalid},
-	{name: "deflate", answer: under("Content-Encoding: deflate"), code: invalid},
-	{name: "several codings", answer: under("Content-Encoding: identity, gzip"), code: invalid},
-	{name: "several headers of codings", answer: under("Content-Encoding:\r\nContent-Encoding: x-gzip"), code: invalid},
-	{name: "no coding", answer: under("Content-Encoding: identity"), code: fine},
+	{name: "brotli", answer: headed("Content-Encoding: br"), code: invalid},
+	{name: "deflate", answer: headed("Content-Encoding: deflate"), code: invalid},
+	{name: "several codings", answer: headed("Content-Encoding: identity, gzip"), code: invalid},
+	{name: "several headers of codings", answer: headed("Content-Encoding:\r\nContent-Encoding: x-gzip"), code: invalid},
+	{name: "no coding", answer: headed("Content-Encoding: identity"), code: fine},
 }
 
 // badMessages are no good HTTP, or say what no answer says.
 var badMessages = []badAnswer{
-	{name: "length too large", answer: func(conn *line, a ask) {
+	{name: "length too large", answer: func(conn *line, a question) {
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", 1<<20, a.good())
 	}, code: broken},
-	{name: "length too small", answer: func(conn *line, a ask) {
+	{name: "length too small", answer: func(conn *line, a question) {
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(a.good())-1, a.good())
 	}, code: invalid},
-	{name: "another's answer behind it", answer: func(conn *line, a ask) {
+	{name: "another's answer behind it", answer: func(conn *line, a question) {
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %[1]d\r\n\r\n%[2]sHTTP/1.1 200 OK\r\nX-A: "+canary+"\r\nContent-Length: %[1]d\r\n\r\n%[2]s", len(a.good()), a.good())
 	}, code: fine},
-	{name: "length none", answer: framed("Connection: close", ask.good), code: fine},
-	{name: "length negative", answer: framed("Content-Length: -1", ask.good), code: invalid},
-	{name: "length endless", answer: framed("Content-Length: 99999999999999999999", ask.good), code: invalid},
-	{name: "lengths two", answer: framed("Content-Length: 2\r\nContent-Length: 3", ask.good), code: invalid},
-	{name: "chunks", answer: framed("Transfer-Encoding: chunked", func(a ask) string { return chunk(a.good()) + "0\r\n\r\n" }), code: fine},
-	{name: "chunks of no number", answer: framed("Transfer-Encoding: chunked", func(a ask) string { return "zz\r\n" + a.good() }), code: invalid},
-	{name: "chunk larger than any", answer: framed("Transfer-Encoding: chunked", func(a ask) string { return "fffffffffffffffff\r\n" + a.good() }), code: invalid},
-	{name: "chunk negative", answer: framed("Transfer-Encoding: chunked", func(a ask) string { return "-5\r\n" + a.good() }), code: invalid},
-	{name: "chunk that does not end", answer: framed("Transfer-Encoding: chunked", func(a ask) string { return "2\r\n" + a.good() }), code: invalid},
-	{name: "chunk with a line too long", answer: framed("Transfer-Encoding: chunked", func(ask) string { return "2;" + strings.Repeat("x", 1<<16) + "\r\n{}\r\n0\r\n\r\n" }), code: invalid},
-	{name: "chunks of one byte and much about them", answer: framed("Transfer-Encoding: chunked", func(ask) string { return strings.Repeat("1;"+strings.Repeat("x", 3000)+"\r\n \r\n", 100) }), code: invalid},
-	{name: "chunks cut off", answer: framed("Transfer-Encoding: chunked", func(a ask) string { return chunk(a.good())[:20] }), code: broken},
-	{name: "chunks without end", answer: framed("Transfer-Encoding: chunked", func(a ask) string { return chunk(a.good()) }), code: broken},
+	{name: "length none", answer: framed("Connection: close", question.good), code: fine},
+	{name: "length negative", answer: framed("Content-Length: -1", question.good), code: invalid},
+	{name: "length endless", answer: framed("Content-Length: 99999999999999999999", question.good), code: invalid},
+	{name: "lengths two", answer: framed("Content-Length: 2\r\nContent-Length: 3", question.good), code: invalid},
+	{name: "chunks", answer: framed("Transfer-Encoding: chunked", func(a question) string { return chunk(a.good()) + "0\r\n\r\n" }), code: fine},
+	{name: "chunks of no number", answer: framed("Transfer-Encoding: chunked", func(a question) string { return "zz\r\n" + a.good() }), code: invalid},
+	{name: "chunk larger than any", answer: framed("Transfer-Encoding: chunked", func(a question) string { return "fffffffffffffffff\r\n" + a.good() }), code: invalid},
+	{name: "chunk negative", answer: framed("Transfer-Encoding: chunked", func(a question) string { return "-5\r\n" + a.good() }), code: invalid},
+	{name: "chunk that does not end", answer: framed("Transfer-Encoding: chunked", func(a question) string { return "2\r\n" + a.good() }), code: invalid},
+	{name: "chunk with a line too long", answer: framed("Transfer-Encoding: chunked", func(question) string { return "2;" + strings.Repeat("x", 1<<16) + "\r\n{}\r\n0\r\n\r\n" }), code: invalid},
+	{name: "chunks of one byte and much about them", answer: framed("Transfer-Encoding: chunked", func(question) string { return strings.Repeat("1;"+strings.Repeat("x", 3000)+"\r\n \r\n", 100) }), code: invalid},
+	{name: "chunks cut off", answer: framed("Transfer-Encoding: chunked", func(a question) string { return chunk(a.good())[:20] }), code: broken},
+	{name: "chunks without end", answer: framed("Transfer-Encoding: chunked", func(a question) string { return chunk(a.good()) }), code: broken},
 	{name: "chunks for ever", answer: forever("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", chunk(strings.Repeat(" ", 1<<16)), 0), code: invalid},
 	{name: "trailer for ever", answer: forever("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-A\r\n\r\n2\r\n{}\r\n0\r\n", "X-A: "+strings.Repeat("a", 1000)+"\r\n", 0), code: invalid},
 	{name: "compressed on the way", answer: framed("Transfer-Encoding: gzip, chunked", bomb), code: invalid},
-	{name: "coding of its own", answer: framed("Transfer-Encoding: \x0bchunked", ask.good), code: invalid},
-	{name: "coding twice", answer: framed("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", func(a ask) string { return chunk(chunk(a.good())) }), code: invalid},
+	{name: "coding of its own", answer: framed("Transfer-Encoding: \x0bchunked", question.good), code: invalid},
+	{name: "coding twice", answer: framed("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", func(a question) string { return chunk(chunk(a.good())) }), code: invalid},
 	{name: "no HTTP", answer: raw("SSH-2.0-OpenSSH_9.9 " + canary + "\r\n\r\n"), code: invalid},
-	{name: "HTTP/0.9", answer: func(conn *line, a ask) { _, _ = io.WriteString(conn, a.good()) }, code: invalid},
+	{name: "HTTP/0.9", answer: func(conn *line, a question) { _, _ = io.WriteString(conn, a.good()) }, code: invalid},
 	{name: "HTTP/2 unasked", answer: raw("\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"), code: invalid},
 	{name: "status of letters", answer: raw("HTTP/1.1 OK 200\r\n\r\n"), code: invalid},
-	{name: "status 099", answer: says("099 What", "", ask.good), code: invalid},
-	{name: "status +20", answer: says("+20 What", "", ask.good), code: invalid},
-	{name: "status 600", answer: says("600 What", "", ask.good), code: invalid},
-	{name: "status 999", answer: says("999 "+canary, "", ask.good), code: invalid},
+	{name: "status 099", answer: says("099 What", "", question.good), code: invalid},
+	{name: "status +20", answer: says("+20 What", "", question.good), code: invalid},
+	{name: "status 600", answer: says("600 What", "", question.good), code: invalid},
+	{name: "status 999", answer: says("999 "+canary, "", question.good), code: invalid},
 	{name: "another protocol", answer: raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), code: invalid},
-	{name: "header without a name", answer: framed(": x", ask.good), code: invalid},
-	{name: "header with a space in its name", answer: under("X Y: "+canary), code: fine},
-	{name: "header without a colon", answer: framed(canary, ask.good), code: invalid},
-	{name: "header of control characters", answer: under("X-A: \x01\x02\x1b[31m" + canary), code: invalid},
+	{name: "header without a name", answer: framed(": x", question.good), code: invalid},
+	{name: "header with a space in its name", answer: headed("X Y: " + canary), code: fine},
+	{name: "header without a colon", answer: framed(canary, question.good), code: invalid},
+	{name: "header of control characters", answer: headed("X-A: \x01\x02\x1b[31m" + canary), code: invalid},
 	{name: "headers for ever", answer: forever("HTTP/1.1 200 OK\r\n", "X-A: "+strings.Repeat("a", 1000)+"\r\n", 0), code: invalid},
 	{name: "header without end", answer: forever("HTTP/1.1 200 OK\r\nX-A: ", strings.Repeat("a", 1000), 0), code: invalid},
-	{name: "100 first", answer: func(conn *line, a ask) {
+	{name: "100 first", answer: func(conn *line, a question) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
-		shows(ask.good)(conn, a)
+		shows(question.good)(conn, a)
 	}, code: fine},
 	{name: "100 for ever", answer: forever("", "HTTP/1.1 100 Continue\r\n\r\n", 0), code: invalid},
 	{name: "103 for ever", answer: forever("", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", 0), code: invalid},
 	{name: "103 and no more", answer: raw("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"), code: broken},
 	{name: "nothing", answer: raw(""), code: broken},
-	{name: "reset", answer: func(conn *line, _ ask) { _ = conn.SetLinger(0); conn.Close() }, code: broken},
-	{name: "reset in the header", answer: func(conn *line, _ ask) {
+	{name: "reset", answer: func(conn *line, _ question) { _ = conn.SetLinger(0); conn.Close() }, code: broken},
+	{name: "reset in the header", answer: func(conn *line, _ question) {
 		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nX-A:")
 		time.Sleep(50 * time.Millisecond)
 		_ = conn.SetLinger(0)
 		conn.Close()
 	}, code: broken},
-	{name: "silence", answer: func(conn *line, _ ask) { _, _ = io.Copy(io.Discard, conn) }, code: late, slow: true},
+	{name: "silence", answer: func(conn *line, _ question) { _, _ = io.Copy(io.Discard, conn) }, code: late, slow: true},
 	{name: "drips a body", answer: forever("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", " ", 50*time.Millisecond), code: late, slow: true},
 	{name: "drips a header", answer: forever("HTTP/1.1 200 OK\r\nX-A: ", "a", 50*time.Millisecond), code: late, slow: true},
 	{name: "drips hints", answer: forever("", "HTTP/1.1 103 Early Hints\r\n\r\n", 50*time.Millisecond), code: late, slow: true},
@@ -254,7 +254,7 @@ var badRefusals = func() []badAnswer {
 	all := []badAnswer{
 		{name: "204", answer: raw("HTTP/1.1 204 No Content\r\n\r\n"), code: invalid},
 		{name: "205", answer: says("205 Reset Content", "", constant("")), code: invalid},
-		{name: "206", answer: says("206 Partial Content", "Content-Range: bytes 0-1/9\r\n", ask.good), code: invalid},
+		{name: "206", answer: says("206 Partial Content", "Content-Range: bytes 0-1/9\r\n", question.good), code: invalid},
 		{name: "304", answer: raw("HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n"), code: invalid},
 		{name: "500 for people", answer: says("500 Oh", "Content-Type: text/html\r\n", constant(page)), code: broken},
 		{name: "500 in another charset", answer: says("500 Oh", "Content-Type: text/html; charset=koi8-r\r\n", constant("\xf0\xf1")), code: broken},
@@ -268,7 +268,7 @@ var badRefusals = func() []badAnswer {
 		{name: "another's limit", answer: foreignRefusal("429 No", "Retry-After: 3600\r\n"), code: invalid, alive: true},
 	}
 	for _, status := range []string{"301", "302", "303", "307", "308"} {
-		all = append(all, badAnswer{name: status, code: invalid, answer: says(status+" Elsewhere", "Location: /v1/accounts\r\n", ask.good)})
+		all = append(all, badAnswer{name: status, code: invalid, answer: says(status+" Elsewhere", "Location: /v1/accounts\r\n", question.good)})
 	}
 	for _, wait := range []string{"-1", "0", "99999999999999999999", "4294967295", "1e9", "Fri, 31 Dec 9999 23:59:59 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "\xff\xfe", canary, "1, 2"} {
 		all = append(all,

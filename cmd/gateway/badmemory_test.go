@@ -73,7 +73,7 @@ func TestMemoryOfBadAnswers(t *testing.T) {
 				arrived.Add(callers)
 				for range callers {
 					consent := uuid.NewString()
-					server.on(consent, func(conn *line, _ ask) {
+					server.on(consent, func(conn *line, _ question) {
 						arrived.Done()
 						arrived.Wait()
 						_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(tt.body), tt.body)

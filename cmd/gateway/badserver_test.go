@@ -19,13 +19,13 @@ import (
 // canary stands in whatever a bad server says for people. It may be in an answer that is a success, and nowhere else.
 const canary = "Canary-Maria-Musterfrau"
 
-// An ask is what a gateway asked of a provider.
-type ask struct {
+// A question is what a gateway asked of a provider.
+type question struct {
 	provider, consent, requestID, account string // account is "" for the list
 }
 
-// answers writes to a connection what an ask brings about.
-type answers func(conn *line, a ask)
+// answers writes to a connection what a question brings about.
+type answers func(conn *line, a question)
 
 // A line is a connection of a bad server's. It ends with its first answer that is not whole.
 type line struct {
@@ -82,21 +82,21 @@ func (s *badServer) serve(conn net.Conn) {
 	_, _ = io.Copy(io.Discard, conn) // so that what was written does not end in a reset
 }
 
-func (s *badServer) read(from *bufio.Reader) (ask, error) {
+func (s *badServer) read(from *bufio.Reader) (question, error) {
 	req, err := http.ReadRequest(from)
 	if err != nil {
-		return ask{}, err
+		return question{}, err
 	}
 	if s.provider == "mypos" {
 		path, err := url.PathUnescape(strings.TrimSuffix(strings.TrimPrefix(req.URL.EscapedPath(), "/v1/accounts"), "/balances"))
-		return ask{s.provider, req.Header.Get("Consent-ID"), req.Header.Get("X-Request-ID"), strings.TrimPrefix(path, "/")}, err
+		return question{s.provider, req.Header.Get("Consent-ID"), req.Header.Get("X-Request-ID"), strings.TrimPrefix(path, "/")}, err
 	}
 	var w struct {
 		RequestInfo struct{ XRequestID, ConsentID string }
 		AccountID   string
 	}
 	err = json.NewDecoder(req.Body).Decode(&w)
-	return ask{s.provider, w.RequestInfo.ConsentID, w.RequestInfo.XRequestID, w.AccountID}, err
+	return question{s.provider, w.RequestInfo.ConsentID, w.RequestInfo.XRequestID, w.AccountID}, err
 }
 
 // on says how a consent's calls are answered.
@@ -118,7 +118,7 @@ func accountOf(provider string) string {
 }
 
 // body is a good answer, which names the request given as the one that it answers, where that stands in bodies.
-func (a ask) body(requestID string) string {
+func (a question) body(requestID string) string {
 	switch {
 	case a.provider == "mypos" && a.account == "":
 		return fmt.Sprintf(`{"accounts":[{"accountNumber":%q,"currency":"PLN","name":%q}]}`, accountOf(a.provider), canary)
@@ -133,13 +133,13 @@ func (a ask) body(requestID string) string {
 }
 
 // good is a good answer's body.
-func (a ask) good() string { return a.body(a.requestID) }
+func (a question) good() string { return a.body(a.requestID) }
 
 // with is a good answer's body with a member before all others.
-func (a ask) with(member string) string { return "{" + member + "," + a.good()[1:] }
+func (a question) with(member string) string { return "{" + member + "," + a.good()[1:] }
 
 // records is the beginning of a good answer's list of records.
-func (a ask) records() string {
+func (a question) records() string {
 	if a.account == "" {
 		return `"accounts":[`
 	}

@@ -135,8 +135,16 @@ func TestSpansLetNothingElseThrough(t *testing.T) {
 	}
 	far := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled, TraceState: state, Remote: true})
 	names := []struct{ name, want string }{
-		{"GET /r", "GET /r"}, {"HTTP", "HTTP"}, {"POST", "POST"}, {"GET /v1/accounts/" + canary, "GET"}, {"GET  /r", "GET"},
-		{"DELETE /r " + canary, "DELETE"}, {canary + " /r", "HTTP"}, {"get /r", "HTTP"}, {canary, "HTTP"}, {"", "HTTP"},
+		{"GET /r", "GET /r"},
+		{"HTTP", "HTTP"},
+		{"POST", "POST"},
+		{"GET /v1/accounts/" + canary, "GET"},
+		{"GET  /r", "GET"},
+		{"DELETE /r " + canary, "DELETE"},
+		{canary + " /r", "HTTP"},
+		{"get /r", "HTTP"},
+		{canary, "HTTP"},
+		{"", "HTTP"},
 	}
 	for _, tt := range names {
 		ctx := trace.ContextWithRemoteSpanContext(t.Context(), far)

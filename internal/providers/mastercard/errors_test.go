@@ -350,3 +350,22 @@ func FuzzRefusal(f *testing.F) {
 		}
 	})
 }
+
+// Of an error no more is read than errors have: its words are looked through for each row.
+func TestEndlessErrorsAreNotReadToTheEnd(t *testing.T) {
+	t.Parallel()
+	const telling = `{"ReasonCode":"PROVIDER_ERROR","Description":"%sthe consent has expired"}`
+	long, longer := strings.Repeat("x ", 900), strings.Repeat("x ", 1100)
+	few, many := strings.Repeat(`{"Description":"x"},`, 99), strings.Repeat(`{"Description":"x"},`, 100)
+	for body, want := range map[string]canonical.Kind{
+		envelope(fmt.Sprintf(telling, long)):        canonical.ConsentExpired,
+		envelope(fmt.Sprintf(telling, longer)):      canonical.ProviderError,
+		envelope(few + fmt.Sprintf(telling, "")):    canonical.ConsentExpired,
+		envelope(many + fmt.Sprintf(telling, "")):   canonical.ProviderError,
+		envelope(`{"Description":"` + long + `é"}`): canonical.ProviderError,
+	} {
+		if got := refuse(400, body, nil); got.Kind != want {
+			t.Errorf("%.60s… of %d bytes is %s, want %s", body, len(body), got.Kind, want)
+		}
+	}
+}

@@ -294,3 +294,21 @@ func TestEachPageTakesASlot(t *testing.T) {
 		t.Errorf("five pages: %d calls, %v", calls, failure)
 	}
 }
+
+// The pages of one list are bounded together: each alone could be as large as an answer may be.
+func TestPagesAreBoundedTogether(t *testing.T) {
+	for pages, ok := range map[int]bool{3: true, 4: false} {
+		var written []string
+		for i := range pages {
+			page := leaf(i+1, i+1, fmt.Sprintf(`{"page":%d,"pages":%d}`, i+1, pages))
+			written = append(written, `{"x":"`+strings.Repeat("x", 300_000)+`",`+page[1:])
+		}
+		got, err := serve(t, &book{pages: script(written...)}, nil).Accounts(t.Context(), testQuery())
+		switch {
+		case !ok:
+			wantKind(t, err, canonical.ProviderInvalidResponse)
+		case err != nil || len(got) != pages:
+			t.Errorf("%d pages: %d accounts, %v", pages, len(got), err)
+		}
+	}
+}

@@ -409,3 +409,24 @@ func TestTokensAndKey(t *testing.T) {
 		})
 	}
 }
+
+// Of an error no more is read than errors have.
+func TestEndlessRefusalsAreNotReadToTheEnd(t *testing.T) {
+	const quota = "Maximum access quota is reached!"
+	text := func(before int) string {
+		return `{"code":429,"description":"` + strings.Repeat("x", before) + quota + `"}`
+	}
+	list := func(before int) string {
+		return `{"tppMessages":[` + strings.Repeat(`{"text":"x"},`, before) + `{"text":"` + quota + `"}]}`
+	}
+	for body, want := range map[string]canonical.Kind{
+		text(2000): canonical.UnattendedLimit, text(2050): canonical.ProviderThrottled,
+		list(99): canonical.UnattendedLimit, list(100): canonical.ProviderThrottled,
+		strings.Repeat("x", 60_000) + quota: canonical.UnattendedLimit, strings.Repeat("x", 70_000) + quota: canonical.ProviderThrottled,
+	} {
+		got := refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusTooManyRequests, Body: []byte(body)})
+		if got.Kind != want {
+			t.Errorf("%.60s… of %d bytes is %s, want %s", body, len(body), got.Kind, want)
+		}
+	}
+}

@@ -289,6 +289,19 @@ func testBrokenAnswers(t *testing.T, s Subject) {
 		"not UTF-8":     func(_ http.Header, b []byte) []byte { return append(b[:len(b)-1], ",\"x\":\"\xff\"}"...) },
 		"too large":     func(_ http.Header, b []byte) []byte { return append(b, strings.Repeat(" ", 5<<20)...) },
 		"compressed":    compressed,
+		"trailing text": func(_ http.Header, b []byte) []byte { return append(b, "x"...) },
+		"too deep": func(_ http.Header, b []byte) []byte {
+			return within(b, strings.Repeat("[", 40)+strings.Repeat("]", 40))
+		},
+		"too many": func(_ http.Header, b []byte) []byte { return within(b, "["+strings.Repeat("0,", 10_000)+"0]") },
+		"a half character": func(_ http.Header, b []byte) []byte {
+			return within(b, `"\ud83d"`)
+		},
+		"a mark before": func(_ http.Header, b []byte) []byte { return append([]byte("\ufeff"), b...) },
+		"another charset": func(h http.Header, b []byte) []byte {
+			h.Set("Content-Type", "application/json; charset=windows-1251")
+			return b
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
@@ -296,6 +309,36 @@ func testBrokenAnswers(t *testing.T, s Subject) {
 				q := r.attended()
 				size, err := read(q)
 				failed(t, canonical.ProviderInvalidResponse, q, size, err)
+			})
+		})
+	}
+}
+
+// within is a good answer with one member more, which nobody reads.
+func within(body []byte, value string) []byte {
+	return append([]byte(`{"unread":`+value+","), body[1:]...)
+}
+
+// What is written carelessly but can be read in one way alone is read.
+func testCareless(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	for name, header := range map[string][2]string{
+		"JSON as text":           {"Content-Type", "text/plain"},
+		"JSON as a page":         {"Content-Type", "text/html; charset=UTF-8"},
+		"no type":                {"Content-Type", ""},
+		"encoded as nothing":     {"Content-Encoding", "identity"},
+		"a header of nonsense":   {"Retry-After", "\xff"},
+		"a charset without name": {"Content-Type", "application/json; charset="},
+	} {
+		t.Run(name, func(t *testing.T) {
+			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+				r.front.mutated(func(h http.Header, body []byte) []byte {
+					h.Set(header[0], header[1])
+					return append([]byte("\r\n\t "), body...)
+				})
+				if size, err := read(r.attended()); err != nil || size == 0 {
+					t.Errorf("%d records, %v", size, err)
+				}
 			})
 		})
 	}

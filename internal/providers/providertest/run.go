@@ -46,6 +46,7 @@ func Run(t *testing.T, s Subject) {
 		"hostile account ids":       testHostileAccounts,
 		"mutated answers":           testMutations,
 		"broken answers":            testBrokenAnswers,
+		"careless answers":          testCareless,
 		"slow answers":              testSlow,
 		"lost connection":           testLost,
 		"nobody there":              testUnreachable,

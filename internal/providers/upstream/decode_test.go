@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -37,6 +38,17 @@ func TestDecode(t *testing.T) {
 		{"list", `[]`, false},
 		{"deep", strings.Repeat(`{"a":`, 31) + "1" + strings.Repeat("}", 31), true},
 		{"too deep", strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40), false},
+		{"duplicate, one escaped", `{"a":1,"\u0061":2}`, false},
+		{"duplicate of many", `{` + members(60) + `"M7":1}`, false},
+		{"duplicate of many, folded", `{"reſourceId":1,` + members(60) + `"resourceId":1}`, false},
+		{"many names", `{` + members(60) + `"a":1}`, true},
+		{"names in names", `{"a":{"a":{"a":[{"a":1},{"a":"a\":"}]}}}`, true},
+		{"long name", `{"` + strings.Repeat("a", 256) + `":1}`, true},
+		{"longer name", `{"` + strings.Repeat("a", 257) + `":1}`, false},
+		{"many records", `{"a":[` + strings.Repeat("{},", 9_999) + `{}]}`, true},
+		{"too many records", `{"a":[` + strings.Repeat("{},", 10_000) + `{}]}`, false},
+		{"too many members", `{` + members(10_000) + `"a":1}`, false},
+		{"a mark before", "\ufeff{}", false},
 		{"endlessly deep", strings.Repeat(`[`, 1<<20), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -47,6 +59,15 @@ func TestDecode(t *testing.T) {
 			}
 		})
 	}
+}
+
+// members are n members of an object, with a comma behind each.
+func members(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"m%d" : "x",`, i)
+	}
+	return b.String()
 }
 
 func TestURL(t *testing.T) {

@@ -1,0 +1,66 @@
+package upstream
+
+import (
+	"context"
+	"net"
+	"net/http/httptrace"
+	"testing"
+	"time"
+)
+
+// What arrives on a used connection before its next request is written is no answer to it.
+func TestNothingComesBeforeItsRequest(t *testing.T) {
+	for _, early := range []bool{true, false} {
+		ours, theirs := net.Pipe()
+		dial := kept(func(context.Context, string, string) (net.Conn, error) { return ours, nil })
+		conn, err := dial(t.Context(), "tcp", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan error, 1)
+		go func() {
+			_, err := conn.Read(make([]byte, 1))
+			got <- err
+		}()
+		settled(t.Context(), httptrace.GotConnInfo{Conn: conn, Reused: true})
+		if !early {
+			go func() { _, _ = theirs.Read(make([]byte, 1)) }()
+			if _, err := conn.Write([]byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := theirs.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-got; (err != nil) != early {
+			t.Errorf("early is %t: %v", early, err)
+		}
+	}
+}
+
+// Whoever gives up waits no longer for a connection that nobody reads from.
+func TestSettlingEnds(t *testing.T) {
+	ours, _ := net.Pipe()
+	conn, err := kept(func(context.Context, string, string) (net.Conn, error) { return ours, nil })(t.Context(), "tcp", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, end := range map[string]func(context.CancelFunc){
+		"its caller leaves": func(cancel context.CancelFunc) { cancel() },
+		"it is closed":      func(context.CancelFunc) { conn.Close() },
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan bool)
+		go func() {
+			settled(ctx, httptrace.GotConnInfo{Conn: conn, Reused: true})
+			close(ended)
+		}()
+		end(cancel)
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Error(name + ": it is waited for")
+		}
+		cancel()
+	}
+}
