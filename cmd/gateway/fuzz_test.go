@@ -76,7 +76,7 @@ func FuzzAnswer(f *testing.F) {
 	client := &http.Client{Timeout: badTimeout + 10*time.Second}
 	f.Fuzz(func(t *testing.T, mypos, balances, attended bool, answer []byte) {
 		bank, consent := banks[mypos], uuid.NewString()
-		bank.on(consent, func(conn *line, a ask) {
+		bank.on(consent, func(conn *line, a question) {
 			of := strings.NewReplacer("{requestId}", a.requestID, "{account}", accountOf(a.provider), "{length}", fmt.Sprint(len(a.good())), "{good}", a.good())
 			_, _ = of.WriteString(conn, string(answer))
 		})
@@ -148,7 +148,7 @@ func routes(f *testing.F) func(route string, req *http.Request, resp *http.Respo
 	}
 }
 
-// seedAnswers are whole answers, with what is put in for the ask in braces.
+// seedAnswers are whole answers, with what is put in for the question in braces.
 func seedAnswers() []string {
 	const ok, closed = "HTTP/1.1 200 OK\r\nX-Request-ID: {requestId}\r\nContent-Type: application/json\r\n", "Connection: close\r\n\r\n"
 	return []string{
