@@ -14,10 +14,12 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// calling is a client that trusts an authority, and shows certificates if it has any.
+// calling is a client that trusts an authority, and shows its certificate if it has one, whoever is asked to vouch for it.
 func calling(ca *authority, own ...tls.Certificate) *http.Client {
+	own = append(own, tls.Certificate{}) // which is none
 	return &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
-		RootCAs: ca.pool(), Certificates: own, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0),
+		RootCAs: ca.pool(), MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0),
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own[0], nil },
 	}}}
 }
 

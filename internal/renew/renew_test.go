@@ -25,7 +25,8 @@ type rig struct {
 	using   string // what was last taken over
 	tried   int
 	told    []bool
-	meddle  func() // is done after a renewal has read its file
+	before  func() // is done before a renewal reads its file
+	after   func() // is done after that
 }
 
 func file(t *testing.T, path string) config.File {
@@ -40,16 +41,15 @@ func file(t *testing.T, path string) config.File {
 // started is a rig whose file holds "1". A content with "bad" in it cannot be taken over.
 func started(t *testing.T, more ...renew.Part) *rig {
 	t.Helper()
-	r := &rig{t: t, path: filepath.Join(t.TempDir(), "key"), using: "1"}
+	r := &rig{t: t, path: filepath.Join(t.TempDir(), "key"), using: "1", before: func() {}, after: func() {}}
 	r.write("1")
 	own := file(t, r.path)
 	first := renew.Part{Name: "first", Files: []config.File{own}, Renew: func() error {
 		r.tried++
+		r.before()
 		now, err := own.Again()
-		if r.meddle != nil {
-			r.meddle()
-			r.meddle = nil
-		}
+		r.after()
+		r.before, r.after = func() {}, func() {}
 		switch text := string(now.Content()); {
 		case err != nil:
 			return err
@@ -159,23 +159,24 @@ func TestBrokenStaysOutAndIsLoggedOnce(t *testing.T) {
 	r.holds("1", 4, false)
 }
 
-// What changed while it was read may have been read before or after: it is read again.
+// What changed while it was read may have been read before or after: it is read again, even if it is then as it was.
 func TestChangedWhileItWasRead(t *testing.T) {
 	r := started(t)
 	r.write("2")
-	r.meddle = func() { r.write("3") }
+	r.after = func() { r.write("3") }
 	r.look(2)
 	r.holds("2", 1, false)
 	r.look(2)
 	r.holds("3", 2, false)
 	r.write("4")
-	r.meddle = func() { r.write("3") } // 4 was read, and 3 stands there as before
+	r.before = func() { r.write("5") }
 	r.look(2)
-	r.holds("4", 3, false)
+	r.holds("5", 3, false)
+	r.write("4")
 	r.look(2)
-	r.holds("3", 4, false)
+	r.holds("4", 4, false)
 	r.look(3)
-	r.holds("3", 4, false)
+	r.holds("4", 4, false)
 }
 
 // Kubernetes swaps a whole directory by a symbolic link that it renames: the file's own link stays as it was.
