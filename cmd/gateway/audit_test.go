@@ -190,11 +190,13 @@ func TestAuditSinks(t *testing.T) {
 		{"file", "{output: file, file: '" + file + "'}", inFile, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
 		{"off", "{output: off}", nowhere, "audit records are switched off", []string{"ais_audit_enabled 0"}, `"level":"WARN","msg":"audit records are switched off"`},
 		{
-			"full", "{output: file, file: /dev/full}", nowhere, "audit records cannot be written", []string{"ais_audit_enabled 1", "ais_audit_failures_total 3"},
+			"full", "{output: file, file: /dev/full}", nowhere, "audit records cannot be written",
+			[]string{"ais_audit_enabled 1", "ais_audit_failures_total 3"},
 			`"level":"ERROR","msg":"audit records cannot be written","cause":"disk_full","silenced":0`,
 		},
 		{
-			"no directory", "{output: file, file: '" + dir + "/absent/audit.log'}", nowhere, "audit records cannot be written", []string{"ais_audit_failures_total 3"},
+			"no directory", "{output: file, file: '" + dir + "/absent/audit.log'}", nowhere, "audit records cannot be written",
+			[]string{"ais_audit_failures_total 3"},
 			`"level":"ERROR","msg":"audit records cannot be written","cause":"no_such_directory","silenced":0`,
 		},
 	} {

@@ -227,7 +227,6 @@ func TestFailingSink(t *testing.T) {
 	}
 }
 
-
 // What a full disk has left of one record spoils no other.
 
 // What a full disk has left of one record spoils no other.
