@@ -974,7 +974,7 @@ var table = []fault{
 	{
 		name: "audit-key-is-the-caches",
 		file: "cmd/gateway/audit.go",
-		old:  `keys[0], nil, auditPurpose, sha256.Size)`, new: `keys[0], keys[0], auditPurpose, sha256.Size)`,
+		old:  `keys[0], nil, auditPurpose, sha256.Size)`, new: `nil, keys[0], auditPurpose, sha256.Size)`,
 		packages: []string{"./cmd/gateway"},
 		run:      "^TestAuditKeyFollows",
 	},
