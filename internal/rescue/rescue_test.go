@@ -28,9 +28,9 @@ func TestCatch(t *testing.T) {
 		"an error":       {do: func() { panic(errors.New(canary)) }, says: "not shown"},
 		"a stringer":     {do: func() { panic(stringer{canary}) }, says: "not shown"},
 		"a structure":    {do: func() { panic(struct{ A string }{canary}) }, says: "not shown"},
-		"nil":            {do: func() { panic(nil) }, says: "panic called with nil"}, //nolint:govet // it is what is tested
+		"nil":            {do: func() { panic(nil) }, says: "panic called with nil"},
 		"of the runtime": {do: func() { none[canary] = 1 }, says: "assignment to entry in nil map"},
-		"a wrong type":   {do: func() { _ = any(canary).(error) }, says: "interface conversion"}, //nolint:errcheck,forcetypeassert // as above
+		"a wrong type":   {do: func() { _ = any(canary).(error) }, says: "interface conversion"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer

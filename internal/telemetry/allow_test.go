@@ -77,7 +77,7 @@ func TestLogLetsNothingElseThrough(t *testing.T) {
 			want: map[string]any{"code": "X", "status": 7., "attended": true, "duration_ms": 1e9, "warnings": []any{"a"}, "client": "c"},
 		},
 		{name: "another key", say: func(l *slog.Logger) { l.Info("m", "code", "X", "iban", canary) }, want: map[string]any{"code": "X", "dropped": 1.}},
-		{name: "a key in capitals", say: func(l *slog.Logger) { l.Info("m", "Code", canary) }, want: map[string]any{"dropped": 1.}},
+		{name: "a key in capitals", say: func(l *slog.Logger) { l.Info("m", []any{"Code", canary}...) }, want: map[string]any{"dropped": 1.}},
 		{name: "a key that is ours to add", say: func(l *slog.Logger) { l.Info("m", "trace_id", canary) }, want: map[string]any{"dropped": 1.}},
 		{name: "a value without a key", say: func(l *slog.Logger) { l.Info("m", []any{canary}...) }, want: map[string]any{"dropped": 1.}},
 		{name: "an error", say: func(l *slog.Logger) { l.Info("m", "cause", errors.New(canary)) }, want: map[string]any{"dropped": 1.}},
@@ -234,7 +234,7 @@ func TestLibrariesAreHushed(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.Printf("Unsolicited response received on idle HTTP channel starting with %q", canary)
-	slog.Info("by default", "code", "X", "iban", canary) //nolint:sloglint // it is what is tested
+	slog.Info("by default", "code", "X", "iban", canary)
 	if err := tel.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -71,6 +71,13 @@ var plants = []plant{
 	{"internal/telemetry/x.go", own + "api", []string{"api-only-in-cmd"}},
 	{"internal/gateway/x.go", own + "sandbox", []string{"api-only-in-cmd"}},
 
+	{"internal/audit/x.go", own + "canonical", nil},
+	{"internal/audit/x.go", own + "config", []string{"audit"}},
+	{"internal/rescue/x.go", own + "telemetry", []string{"audit"}},
+	{"cmd/gateway/x.go", own + "audit", nil},
+	{"internal/api/x.go", own + "audit", []string{"audit-only-in-cmd"}},
+	{"internal/telemetry/x.go", own + "audit", []string{"audit-only-in-cmd"}},
+
 	{"cmd/gateway/x.go", otel, nil},
 	{"internal/telemetry/x.go", otel + "/sdk/trace", nil},
 	{"internal/api/x.go", otel, []string{"opentelemetry"}},
