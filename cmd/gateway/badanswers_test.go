@@ -179,7 +179,7 @@ var badBodies = []badAnswer{
 	{name: "brotli", answer: under("Content-Encoding: br"), code: invalid},
 	{name: "deflate", answer: under("Content-Encoding: deflate"), code: invalid},
 	{name: "several codings", answer: under("Content-Encoding: identity, gzip"), code: invalid},
-	{name: "several headers of codings", answer: under("Content-Encoding:\r\nContent-Encoding: x-gzip"), code: invalid},
+	{name: "several headers of codings", answer: under("Content-Encoding: ,\r\nContent-Encoding: x-gzip"), code: invalid},
 	{name: "no coding", answer: under("Content-Encoding: identity"), code: fine},
 }
 
