@@ -186,7 +186,7 @@ psu: {allowPrivateIP: true}
 	if diff := cmp.Diff(want, c.ASPSPs[0]); diff != "" {
 		t.Errorf("ASPSP (-want +got):\n%s", diff)
 	}
-	if c.Server.Address != ":0" || c.Server.AdminAddress != "127.0.0.1:9090" || !c.PSU.AllowPrivateIP {
+	if c.Server.Address != ":0" || c.Server.AdminAddress != "127.0.0.1:9090" || c.Server.Limits != config.Defaults().Server.Limits || !c.PSU.AllowPrivateIP {
 		t.Errorf("server is %+v, psu %+v", c.Server, c.PSU)
 	}
 }

@@ -137,7 +137,7 @@ func TestOneFault(t *testing.T) {
 		"provider missing": "- id:", "cache missing": "server:",
 		"redis.mode twice": "mode: sentinel", "twice": "psu: {}\ncache", "twice in an adapter's part": "consumerKey: " + canary,
 		"aspsps ill-typed": "aspsps:", "clients.apiKeys ill-typed": "apiKeys:", "id twice in another case": "4F1E", "redis.addresses twice": "addresses: [a:1",
-		"timeout zero": "timeout: 0s", "timeout ill-typed": "timeout: 10\n", "psu.allowPrivateIP": "psu:", "cache unknown": "keys:", "apiKeys key inline": "key: ",
+		"timeout zero": "timeout: 0s", "caFile": "caFile:", "caFile missing": "caFile:", "proxy": "proxy:", "timeout ill-typed": "timeout: 10\n", "psu.allowPrivateIP": "psu:", "cache unknown": "keys:", "apiKeys key inline": "key: ",
 		"redis.masterName": "masterName",
 	}
 	for _, tt := range tests {

@@ -1353,10 +1353,6 @@ var table = []fault{
 		name: "gateway-balances-of-another-account",
 		file: "internal/gateway/flight.go",
 		old:  `canonical.FoldID(q.Consent), q.Token.Reveal(), account))`, new: `canonical.FoldID(q.Consent), q.Token.Reveal(), ""))`,
-	},
-	{
-		file: "internal/gateway/balances.go",
-		old:  `laneHash(r.q, r.account)`, new: `laneHash(r.q, "")`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestBalancesAreSharedAcrossGateways$",
 	},
