@@ -13,7 +13,7 @@ import (
 	"github.com/google/licensecheck"
 )
 
-// covered is how many per cent of a licence's text must be known for it to be taken for one. pkg.go.dev asks for as
+// covered is how many per cent of a licence's text must be known for it to be taken for one. Go's own index asks for as
 // much: what is added (names, titles) is short.
 const covered = 75
 
