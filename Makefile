@@ -31,10 +31,11 @@ DEADCODE  := $(KEEP)/deadcode-$(call version,golang.org/x/tools)-$(GOVERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure faults cover redis compiler clean
+.PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure faults cover vuln licences reproducible \
+        redis compiler clean
 
 help: ## this list
-	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## the gateway with simulators of both providers and a Redis of its own, to try it by hand
 	$(GO) run -tags $(TAGS) ./cmd/gateway sandbox
@@ -49,9 +50,10 @@ test: redis compiler lint demo unit probe ## everything: linters, demo, all test
 
 check: test ## what continuous integration runs: the same
 
+# The tools' tests read files outside of their module; that those changed Go does not see, so no result is kept.
 unit: redis compiler $(GOTESTSUM) ## all tests with the race detector, and the floor of coverage, without the rest
 	@mkdir -p bin
-	$(GO) -C tools test ./...
+	$(GO) -C tools test -count 1 ./...
 	@CGO_ENABLED=1 $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- \
 		-race -tags $(TAGS) -timeout 10m -coverprofile=bin/cover.out ./...
 	@$(GO) -C tools run ./cover -quiet -min $(MINCOVER) ../bin/cover.out $(COVERED)
@@ -106,6 +108,17 @@ cover: redis ## how much of the packages that matter most their own tests cover;
 	@mkdir -p bin
 	$(GO) test -tags $(TAGS) -coverprofile=bin/cover.out $(addprefix ./,$(COVERED))
 	@$(GO) -C tools run ./cover -min $(MINCOVER) ../bin/cover.out $(COVERED)
+
+vuln: ## known vulnerabilities in what is built here (govulncheck); needs VULNDB=directory or URL of a database
+	@$(GO) -C tools run ./vuln -root '$(CURDIR)' -db '$(VULNDB)'
+
+licences: ## writes docs/licences.md anew, and fails where a licence is not allowed; after go.mod has changed
+	@$(GO) -C tools run ./licences
+
+reproducible: ## builds twice, in different places, and compares; checks modules against go.sum first: minutes
+	$(GO) mod verify
+	$(GO) -C tools mod verify
+	@$(GO) -C tools run ./reproducible -version '$(VERSION)'
 
 redis: ## installs redis-server, which tests need, unless it is there
 	@tools/need redis

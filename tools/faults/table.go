@@ -820,8 +820,8 @@ var table = []fault{
 	},
 	{
 		name: "canary-provider-text-in-problems",
-		file: "internal/providers/upstream/upstream.go",
-		old:  `		failure = canonical.InvalidResponse("body is encoded although no encoding was asked for")`, new: `		failure = canonical.InvalidResponse("body is encoded in " + answer.Header.Get("Content-Encoding"))`,
+		file: "internal/providers/upstream/content.go",
+		old:  `return "body is encoded although no encoding was asked for"`, new: `return "body is encoded in " + codings`,
 		packages: []string{"./cmd/gateway"},
 		run:      "^TestCanaries$",
 	},
