@@ -19,7 +19,7 @@ const timeout = "3m"
 
 // slow are tests that take longer than all others of their packages: they run for the faults that name them, and once
 // without any.
-const slow = "^TestContract$/^slow_answers$|^TestModel$|^TestDefiniteNoForgetsAtLast$/^away_for_long$"
+const slow = "^TestContract$/^slow_answers$|^TestModel$"
 
 // healthy reports tests that fail without any fault: they would seem to catch everything.
 func healthy(ctx context.Context, root string, faults []fault) error {
