@@ -86,6 +86,7 @@ func (a *ask) lookup(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
 		entry *cache.Entry
 		now   time.Time
 	}
+	doomed := a.doomed() // what is read now may be told to Redis before it is looked at
 	got, err := spend(ctx, &a.redis, func(ctx context.Context) (f found, err error) {
 		f.entry, f.now, err = a.g.Config.Cache.Get(ctx, keyOf(a.client, a.q))
 		return f, err
@@ -96,7 +97,7 @@ func (a *ask) lookup(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
 	case a.looked.IsZero():
 		a.looked = got.now
 	}
-	if got.entry == nil || !a.mayAnswer(got.entry) {
+	if got.entry == nil || doomed || !a.mayAnswer(got.entry) {
 		return nil
 	}
 	return got.entry
@@ -156,7 +157,11 @@ func (a *ask) fetch(ctx context.Context, redis allowance) (fetched, *canonical.E
 
 // acquire asks for the lease, and reads the list if it will do without a call.
 func (a *ask) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, *cache.Entry, error) {
+	doomed := a.doomed()
 	lease, kept, err := a.g.Config.Cache.AcquireList(ctx, keyOf(a.client, a.q), a.lane(), ttl)
+	if doomed {
+		kept = nil
+	}
 	return lease, a.content(kept), err
 }
 
@@ -185,8 +190,11 @@ func (a *ask) content(kept *cache.Entry) *cache.Entry {
 
 // mayAnswer reports whether a list may be answered at all: it is not too old, and the provider has not said no since.
 func (a *ask) mayAnswer(kept *cache.Entry) bool {
-	return kept.Age < a.bank.Accounts.KeepFor && !a.g.forgets.pending(keyOf(a.client, a.q))
+	return kept.Age < a.bank.Accounts.KeepFor && !a.doomed()
 }
+
+// doomed reports whether the list must go, and Redis has not been told yet.
+func (a *ask) doomed() bool { return a.g.forgets.pending(keyOf(a.client, a.q)) }
 
 // lane is equal for asks that may share a call across gateways, as their flight's name is within one.
 func (a *ask) lane() string {

@@ -214,12 +214,20 @@ func (w *world) later(q canonical.Query, d time.Duration) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	lease, kept, err := lists.AcquireList(w.t.Context(), cache.Key{Client: client, ASPSP: q.ASPSP, Consent: q.Consent}, "test", time.Minute)
+	k := cache.Key{Client: client, ASPSP: q.ASPSP, Consent: q.Consent}
+	kept, _, err := lists.Get(w.t.Context(), k)
 	if err != nil || kept == nil {
 		w.t.Fatalf("nothing is kept: %v", err)
 	}
 	kept.FetchedAt = kept.FetchedAt.Add(-d)
-	if end, err := lists.Finish(w.t.Context(), lease, cache.Result{Entry: kept, KeepFor: w.bank.Accounts.KeepFor}); err != nil || !end.Held {
+	if err := lists.Forget(w.t.Context(), k); err != nil { // a newer one would stay
+		w.t.Fatal(err)
+	}
+	lease, _, err := lists.AcquireList(w.t.Context(), k, "test", time.Minute)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if end, err := lists.Finish(w.t.Context(), lease, cache.Result{Entry: kept, KeepFor: w.bank.Accounts.KeepFor}); err != nil || !end.Stands {
 		w.t.Fatalf("%+v, %v", end, err)
 	}
 }

@@ -1649,7 +1649,7 @@ local holder = kept[1]`,
 	{
 		name: "gateway-pending-no-ignored",
 		file: "internal/gateway/accounts.go",
-		old:  ` && !a.g.forgets.pending(keyOf(a.client, a.q))`, new: ``,
+		old:  `return a.g.forgets.pending(keyOf(a.client, a.q))`, new: `return false`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestDefiniteNoForgetsAtLast$",
 	},
