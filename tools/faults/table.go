@@ -561,7 +561,7 @@ var table = []fault{
 	{
 		name: "gateway-kept-too-long",
 		file: "internal/gateway/accounts.go",
-		old:  `return kept.Age < a.bank.Accounts.KeepFor && !a.g`, new: `return !a.g`,
+		old:  `return kept.Age < a.bank.Accounts.KeepFor && !a.doomed()`, new: `return !a.doomed()`,
 		packages: []string{"./internal/gateway"},
 	},
 	{
