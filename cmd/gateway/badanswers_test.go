@@ -369,13 +369,17 @@ func (p *process) try(t *testing.T, r trial) {
 	if took := time.Since(began); took > 2*badTimeout+5*time.Second {
 		t.Errorf("%v: took %v", r, took)
 	}
-	var got struct{ Code, Origin string }
+	var got struct {
+		Code, Origin  string
+		ProviderError *struct{ HTTPStatus int }
+	}
 	if err := json.Unmarshal([]byte(body), &got); err != nil || got.Code != r.code || (r.code == fine) != (resp.StatusCode == http.StatusOK) {
 		t.Errorf("%v: answered %d %.500s, want %q", r, resp.StatusCode, body, r.code)
 	}
 	if r.code != fine {
 		out := fmt.Sprint(resp.Header, body)
-		if strings.Contains(out, canary) || got.Origin != "provider" {
+		e := got.ProviderError
+		if strings.Contains(out, canary) || got.Origin != "provider" || e != nil && (e.HTTPStatus < 200 || e.HTTPStatus > 599) {
 			t.Errorf("%v: %s", r, out)
 		}
 		if wait := resp.Header.Get("Retry-After"); wait != "" {
