@@ -200,7 +200,7 @@ var badMessages = []badAnswer{
 	{name: "length negative", answer: framed("Content-Length: -1", question.good), code: invalid},
 	{name: "length endless", answer: framed("Content-Length: 99999999999999999999", question.good), code: invalid},
 	{name: "lengths two", answer: framed("Content-Length: 2\r\nContent-Length: 3", question.good), code: invalid},
-	{name: "chunks", answer: framed("Transfer-Encoding: chunked", func(a question) string { return chunk(a.good()) + "0\r\n\r\n" }), code: fine},
+	{name: "chunks", answer: framed("Transfer-Encoding: chunked\r\nConnection: close", func(a question) string { return chunk(a.good()) + "0\r\n\r\n" }), code: fine},
 	{name: "chunks of no number", answer: framed("Transfer-Encoding: chunked", func(a question) string { return "zz\r\n" + a.good() }), code: invalid},
 	{name: "chunk larger than any", answer: framed("Transfer-Encoding: chunked", func(a question) string { return "fffffffffffffffff\r\n" + a.good() }), code: invalid},
 	{name: "chunk negative", answer: framed("Transfer-Encoding: chunked", func(a question) string { return "-5\r\n" + a.good() }), code: invalid},
@@ -254,10 +254,10 @@ var badMessages = []badAnswer{
 // badRefusals are other statuses than a success.
 var badRefusals = func() []badAnswer {
 	all := []badAnswer{
-		{name: "204", answer: raw("HTTP/1.1 204 No Content\r\n\r\n"), code: invalid},
+		{name: "204", answer: raw("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"), code: invalid},
 		{name: "205", answer: says("205 Reset Content", "", constant("")), code: invalid},
 		{name: "206", answer: says("206 Partial Content", "Content-Range: bytes 0-1/9\r\n", question.good), code: invalid},
-		{name: "304", answer: raw("HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n"), code: invalid},
+		{name: "304", answer: raw("HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n"), code: invalid},
 		{name: "500 for people", answer: says("500 Oh", "Content-Type: text/html\r\n", constant(page)), code: broken},
 		{name: "500 in another charset", answer: says("500 Oh", "Content-Type: text/html; charset=koi8-r\r\n", constant("\xf0\xf1")), code: broken},
 		{name: "500 compressed", answer: says("500 Oh", "Content-Encoding: gzip\r\n", bombed), code: broken},
@@ -369,13 +369,17 @@ func (p *process) try(t *testing.T, r trial) {
 	if took := time.Since(began); took > 2*badTimeout+5*time.Second {
 		t.Errorf("%v: took %v", r, took)
 	}
-	var got struct{ Code, Origin string }
+	var got struct {
+		Code, Origin  string
+		ProviderError *struct{ HTTPStatus int }
+	}
 	if err := json.Unmarshal([]byte(body), &got); err != nil || got.Code != r.code || (r.code == fine) != (resp.StatusCode == http.StatusOK) {
 		t.Errorf("%v: answered %d %.500s, want %q", r, resp.StatusCode, body, r.code)
 	}
 	if r.code != fine {
 		out := fmt.Sprint(resp.Header, body)
-		if strings.Contains(out, canary) || got.Origin != "provider" {
+		e := got.ProviderError
+		if strings.Contains(out, canary) || got.Origin != "provider" || e != nil && (e.HTTPStatus < 200 || e.HTTPStatus > 599) {
 			t.Errorf("%v: %s", r, out)
 		}
 		if wait := resp.Header.Get("Retry-After"); wait != "" {

@@ -44,6 +44,7 @@ var spanKeys = map[attribute.Key]string{
 	semconv.HTTPRouteKey:              "a template of ours",
 	semconv.URLTemplateKey:            "a template of an adapter's",
 	semconv.HTTPResponseStatusCodeKey: "of the answer",
+	semconv.HTTPRequestResendCountKey: "how often the same was sent before",
 	semconv.ErrorTypeKey:              "the problem's code, or a status",
 	semconv.ServerAddressKey:          "the host of the provider's base URL",
 	semconv.ServerPortKey:             "its port",
