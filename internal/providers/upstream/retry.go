@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,7 +30,7 @@ const (
 
 func (c *client) sendAttended(ctx context.Context, q canonical.Query, r providers.Request) (providers.Answer, *canonical.Error) {
 	c.budget.earn()
-	answer, went, failure := c.attend(ctx, q, r, 0)
+	answer, went, failure := c.attend(ctx, c.attended, q, r, 0)
 	if failure == nil || !went.broke() || !c.budget.spend() {
 		return answer, failure
 	}
@@ -43,17 +44,18 @@ func (c *client) sendAttended(ctx context.Context, q canonical.Query, r provider
 		}
 		return answer, failure
 	}
-	answer, _, failure = c.attend(ctx, q, r, 1)
+	// On a connection of its own: on a used one that broke, net/http might send it a third time.
+	answer, _, failure = c.attend(ctx, c.unattended, q, r, 1)
 	return answer, failure
 }
 
 // attend sends an attended call once, signed for this sending alone: a provider refuses a signature that it has seen.
-func (c *client) attend(ctx context.Context, q canonical.Query, r providers.Request, resend int) (providers.Answer, *way, *canonical.Error) {
+func (c *client) attend(ctx context.Context, t http.RoundTripper, q canonical.Query, r providers.Request, resend int) (providers.Answer, *way, *canonical.Error) {
 	req, failure := c.request(ctx, r, bytes.NewReader(r.Body))
 	if failure != nil {
 		return providers.Answer{}, new(way), failure
 	}
-	return c.exchange(ctx, c.attended, req, q, r, resend)
+	return c.exchange(ctx, t, req, q, r, resend)
 }
 
 // broke reports that no connection could be made, or that it broke before an answer began, and that net/http has not
