@@ -441,7 +441,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	one := asking(1, func(int) answered { return ask(p.api + "/v1/aspsps") })
 	select {
 	case a := <-one:
-		t.Errorf("one connection more is served: %v", a)
+		t.Fatalf("one connection more is served: %v", a)
 	case <-time.After(time.Second):
 	}
 	conns[0].Close()
