@@ -92,8 +92,9 @@ probe: redis compiler ## every fuzz target on PROBES (1000) inputs made from its
 		done; \
 	done
 
-soak: redis ## the model test of the limit for SOAKTIME (10m)
+soak: redis ## the model test of the limit, then ten times what a gateway can serve, each for SOAKTIME (10m)
 	$(GO) test -tags $(TAGS) -count 1 -v -timeout 0 -run '^TestModel$$' ./internal/gateway -args -soak $(SOAKTIME)
+	$(GO) test -tags $(TAGS) -count 1 -v -timeout 0 -run '^TestSoak$$' ./cmd/gateway -args -soak $(SOAKTIME)
 
 bench: redis ## all benchmarks
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
