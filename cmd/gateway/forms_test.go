@@ -3,6 +3,7 @@ package main_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -138,10 +139,14 @@ func worksTogether(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 		}
 		return strings.HasSuffix(status(gateways[0]), "fwd=miss; stored") && strings.Contains(status(gateways[1]), "hit; ttl=")
 	})
-	for i, want := range []int{200, 200, 200, 429, 429} {
-		if resp, body := call(t, http.MethodGet, gateways[i%2].api+wood+balances, "Consent-ID", consent); resp.StatusCode != want {
-			t.Errorf("call %d: %d %s", i, resp.StatusCode, body)
-		}
+	// A gateway that asks while the other still tells Redis of its call's end shares that call.
+	var answers []int
+	for i := 0; i < 12 && len(answers)-slices.Index(answers, 429) != 2; i++ {
+		resp, _ := call(t, http.MethodGet, gateways[i%2].api+wood+balances, "Consent-ID", consent)
+		answers = append(answers, resp.StatusCode)
+	}
+	if n := len(answers); n < 5 || !slices.Equal(answers[n-3:], []int{200, 429, 429}) || reached(w.Ledger)[consent] != 4 {
+		t.Errorf("%d calls reached the bank, answered %v", reached(w.Ledger)[consent], answers)
 	}
 	if resp, body := call(t, http.MethodDelete, gateways[0].api+wood+"/cached-data", "Consent-ID", consent); resp.StatusCode != 204 {
 		t.Errorf("erasure: %d %s", resp.StatusCode, body)

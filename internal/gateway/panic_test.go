@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
@@ -106,15 +107,21 @@ func TestPanicsInTheBackground(t *testing.T) {
 		name  string
 		fault *atomic.Bool
 		query canonical.Query
+		late  bool // only from the call on
 	}{
-		{"in a step of the cache", &inCache.on, alone()},
-		{"in a step of the cache, the user being there", &inCache.on, attended(alone())},
-		{"in a step of the counter", &inCounter.on, alone()},
-		{"in a flight", clock, alone()},
+		{"in a step of the cache", &inCache.on, alone(), false},
+		{"in a step of the cache, the user being there", &inCache.on, attended(alone()), false},
+		{"in a step of the counter", &inCounter.on, alone(), false},
+		{"in a flight", clock, alone(), false},
+		{"in the step that ends a call", &inCache.on, alone(), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := len(out.String())
-			tt.fault.Store(true)
+			tt.fault.Store(!tt.late)
+			w.front.with(func(rw http.ResponseWriter, r *http.Request) {
+				tt.fault.Store(true)
+				w.front.sim.ServeHTTP(rw, r)
+			})
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			_, _ = g.Accounts(ctx, client, tt.query, gateway.Wants{NoCache: true})
@@ -123,6 +130,7 @@ func TestPanicsInTheBackground(t *testing.T) {
 				_, _ = g.Balances(ctx, client, tt.query, mypossim.GoodAccount)
 			}()
 			tt.fault.Store(false)
+			w.front.with(nil)
 			if ctx.Err() != nil {
 				t.Error("a request does not end")
 			}
