@@ -1,10 +1,12 @@
 package main_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -447,5 +449,40 @@ func TestConnectionsAreBounded(t *testing.T) {
 	conns[0].Close()
 	if a := <-one; a.status != 200 {
 		t.Errorf("once another has gone: %v", a)
+	}
+}
+
+// Callers who keep connections open on which they ask nothing more do not take those of others.
+func TestIdleConnectionsLockNobodyOut(t *testing.T) {
+	const most = 4 + 64
+	w := world(t, sandbox.Options{})
+	p := serve(t, withLimits(t, w, "{inFlight: 1}"))
+	http.DefaultClient.CloseIdleConnections()
+	ended := 0
+	for range 2 * most {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.api, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(conn, "GET /openapi.yaml HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer := bufio.NewReader(conn)
+		resp, err := http.ReadResponse(answer, nil)
+		if err != nil {
+			t.Fatalf("after %d connections had ended: %v", ended, err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Millisecond))
+		if _, err := answer.ReadByte(); errors.Is(err, io.EOF) {
+			ended++
+		}
+	}
+	if a := ask(p.api + "/v1/aspsps"); a.status != 200 {
+		t.Errorf("the next caller: %v", a)
 	}
 }

@@ -95,6 +95,9 @@ func (p *program) renewClients(c *config.Config) error {
 	if len(faults) > 0 {
 		return faults
 	}
+	if len(now.Clients.APIKeys) == 0 && len(c.Clients.OIDC) == 0 { // issuers are those of the start
+		return config.Faults{{Path: "clients.apiKeys", Detail: "has nobody any more who may call: issuers take effect at the next start"}}
+	}
 	p.secrets.setKeys(now.Clients.APIKeys)
 	if !c.SameButKeys(now) {
 		p.log.Warn("the configuration has changed beyond its API keys: the rest takes effect at the next start")

@@ -293,6 +293,26 @@ func TestAPIKeysAreRenewed(t *testing.T) {
 	}
 }
 
+// A file that names issuers in the place of all API keys is not taken while no issuer is in use: nobody could call.
+func TestKeysAreNotAllTakenAway(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	file := configured(t, w, func(text string) string { return text + "# mine\n" })
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := serve(t, file)
+	head, rest, _ := strings.Cut(string(text), "  apiKeys:\n")
+	_, rest, _ = strings.Cut(rest, "\n")
+	replaced(t, file, head+"  oidc: [{issuer: 'https://issuer.example.com', audiences: [ais-gateway]}]\n"+rest)
+	eventually(t, "the change is refused", func() bool {
+		return len(p.lines("secrets cannot be renewed, the old ones stay in use", "clients")) == 1
+	})
+	if status, body := do(http.DefaultClient, request(t, p.api+wood, "X-API-Key", sandbox.Key)); status != http.StatusOK {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
 // A tlsBank is myPOS behind TLS that demands certificates, and remembers whose calls and connections it has seen.
 type tlsBank struct {
 	*httptest.Server

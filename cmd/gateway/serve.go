@@ -23,6 +23,7 @@ import (
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/renew"
+	"ais-gateway/internal/rescue"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/telemetry"
 	"ais-gateway/internal/unattended"
@@ -103,6 +104,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	})
 	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
 	p.secure = secured(p.api, c.Server.TLS)
+	p.api.ConnState = newIdlers(mostConnections(c.Server.Limits.InFlight) / 2).state
 	p.secrets.setKeys = p.callers.SetKeys
 	p.renewal = renew.New(p.log, p.renewed, p.parts(c))
 	p.telemetry.ObserveStale(p.renewal.Stale)
@@ -112,15 +114,13 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 			return nil, fmt.Errorf("listening on %s: %w", address, err)
 		}
 	}
-	p.listen[0] = bounded(p.listen[0], c.Server.Limits.InFlight)
+	p.listen[0] = netutil.LimitListener(p.listen[0], mostConnections(c.Server.Limits.InFlight))
 	return p, nil
 }
 
-// bounded lets as many connections stand as that many requests at once can need, and some for those who keep theirs
-// open or are slow with their headers: connections without an end would take the files that calls to banks need.
-func bounded(l net.Listener, inFlight int) net.Listener {
-	return netutil.LimitListener(l, connections*inFlight+spareConnections)
-}
+// mostConnections are as many as that many requests at once can need, and some for those who keep theirs open or are slow
+// with their headers: connections without an end would take the files that calls to banks need.
+func mostConnections(inFlight int) int { return connections*inFlight + spareConnections }
 
 func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	policies := map[string]config.Unattended{}
@@ -159,7 +159,7 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	}
 	return gateway.New(gateway.Config{
 		Banks: banks, Cache: lists, Counter: counter, Allowance: gateway.RedisAllowance, Now: time.Now, Logger: p.log, Observer: outcomes{p.telemetry},
-		Waiting: c.Server.Limits.InFlight, PerASPSP: c.Server.Limits.PerASPSP,
+		Waiting: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient, PerASPSP: c.Server.Limits.PerASPSP,
 	}), nil
 }
 
@@ -180,8 +180,8 @@ func (p *program) run(ctx context.Context) error {
 	watching, unwatch := context.WithCancel(ctx)
 	defer unwatch()
 	go p.watchRedis(watching)
-	go p.renewal.Run(watching)
-	go p.callers.Run(watching)
+	p.background(watching, p.renewal.Run)
+	p.background(watching, p.callers.Run)
 	p.log.InfoContext(ctx, "serving", "version", buildVersion(), "address", p.apiAddress(), "admin_address", p.adminAddress())
 	var err error
 	select {
@@ -202,6 +202,14 @@ func (p *program) run(ctx context.Context) error {
 		p.log.Warn("telemetry was lost") // which is no reason to have failed
 	}
 	return err
+}
+
+// background runs what goes on beside the requests. A panic there ends it, and not the program.
+func (p *program) background(ctx context.Context, run func(context.Context)) {
+	go func() {
+		defer rescue.Catch(ctx, p.log)
+		run(ctx)
+	}()
 }
 
 func (p *program) apiAddress() string   { return p.listen[0].Addr().String() }

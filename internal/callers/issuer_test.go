@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -504,4 +505,41 @@ func TestRun(t *testing.T) {
 	eventually(t, "the keys are read", func() bool { return r.Asked() > 0 })
 	cancel()
 	running.Wait()
+}
+
+// TestFewWaitForKeys holds that tokens which cannot be judged, of whomever, do not keep many requests waiting.
+func TestFewWaitForKeys(t *testing.T) {
+	t.Parallel()
+	const asking, wait = 200, 64
+	r := newRig(hurried{t})
+	release := make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	r.Front(func(_ http.ResponseWriter, req *http.Request) {
+		select {
+		case <-release:
+		case <-req.Context().Done():
+		}
+	})
+	token := callers.Credential{Text: canonical.Secret(r.Token(nil)), Bearer: true}
+	ctx, cancel := context.WithCancel(t.Context())
+	answered := make(chan error, asking)
+	for range asking {
+		go func() {
+			_, err := r.Authenticate(ctx, token)
+			answered <- err
+		}()
+	}
+	for range asking - wait { // without anybody's patience having run out, which would let others wait
+		<-answered
+	}
+	cancel()
+	waited := 0
+	for range wait {
+		if err := <-answered; errors.Is(err, context.Canceled) {
+			waited++
+		}
+	}
+	if waited == 0 {
+		t.Error("nobody has waited")
+	}
 }

@@ -3,10 +3,13 @@ package callers
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
+
+	"ais-gateway/internal/rescue"
 )
 
 const (
@@ -16,6 +19,8 @@ const (
 	readTimeout = 5 * time.Second
 	// patience is how long a request waits for it.
 	patience = 2 * time.Second
+	// mostWaiting is how many requests may wait at once: whoever makes up tokens must not take the places of others.
+	mostWaiting = 64
 	// refreshEvery is how often run reads keys that are known; longestPause is the longest between two failures.
 	refreshEvery, longestPause = 5 * time.Minute, time.Minute
 	// maxAge is how old keys may grow before a request has them read, if nobody else has.
@@ -36,6 +41,7 @@ type keySet struct {
 	keys        []jose.JSONWebKey // never changed, only replaced
 	read, tried time.Time         // when the keys were read, and when that was begun last
 	failing     bool              // whether the last reading failed
+	waiting     int               // requests that wait for a reading
 	reading     chan struct{}     // is closed when the one that is under way has ended; nil for none
 }
 
@@ -49,6 +55,10 @@ func (s *keySet) find(ctx context.Context, fits func(jose.JSONWebKey) bool) ([]j
 	}
 	// Whoever has a key that fits does not wait for an issuer that fails.
 	if done := s.begin(); done != nil && (len(found) == 0 || !known.failing) {
+		if !s.queue() {
+			return enough(found, true)
+		}
+		defer s.leave()
 		select {
 		case <-done:
 		case <-ctx.Done():
@@ -57,6 +67,22 @@ func (s *keySet) find(ctx context.Context, fits func(jose.JSONWebKey) bool) ([]j
 	}
 	known = s.look()
 	return enough(known.that(fits), known.failing)
+}
+
+func (s *keySet) queue() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waiting >= mostWaiting {
+		return false
+	}
+	s.waiting++
+	return true
+}
+
+func (s *keySet) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting--
 }
 
 func enough(found []jose.JSONWebKey, failing bool) ([]jose.JSONWebKey, error) {
@@ -105,7 +131,7 @@ func (s *keySet) begin() <-chan struct{} {
 func (s *keySet) renew(now time.Time, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
-	keys, err := s.fetch(ctx)
+	keys, err := s.guarded(ctx)
 	s.told(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,6 +140,17 @@ func (s *keySet) renew(now time.Time, done chan struct{}) {
 	}
 	s.reading = nil
 	close(done)
+}
+
+// guarded is fetch: a document of the issuer's on which a library panics is one that cannot be read.
+func (s *keySet) guarded(ctx context.Context) (keys []jose.JSONWebKey, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			rescue.Log(ctx, slog.Default(), value)
+			err = errNoKeys
+		}
+	}()
+	return s.fetch(ctx)
 }
 
 // run reads the keys again and again until ctx ends: soon after a failure, and later and later.

@@ -64,9 +64,11 @@ func readClaims(payload []byte) (claims, bool) {
 	var scope string
 	var scp []string
 	good = good && all.text("scope", &scope) && all.texts("scp", &scp)
+	_, one := all["scope"]
+	_, other := all["scp"]
+	c.scoped = one || other
 	for _, s := range append(scp, scope) {
 		for word := range strings.FieldsSeq(s) {
-			c.scoped = true
 			if (word == config.ScopeAccounts || word == config.ScopeBalances) && !slices.Contains(c.scopes, word) {
 				c.scopes = append(c.scopes, word)
 			}

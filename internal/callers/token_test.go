@@ -436,7 +436,8 @@ func TestScopes(t *testing.T) {
 		{"granted", claims{"azp": "granted"}, []string{accounts, balances}},
 		{"granted, with scopes of its own", claims{"azp": "granted", "scope": accounts}, []string{accounts}},
 		{"granted, with others' scopes", claims{"azp": "granted", "scp": []string{"openid"}}, nil},
-		{"granted, with an empty scope", claims{"azp": "granted", "scope": ""}, []string{accounts, balances}},
+		{"granted, with an empty scope", claims{"azp": "granted", "scope": ""}, nil},
+		{"granted, with an empty scp", claims{"azp": "granted", "scp": []string{}}, nil},
 		{"granted to another case", claims{"azp": "Granted"}, nil},
 		{"a rate alone is granted", claims{"azp": "fast", "scope": accounts}, []string{accounts}},
 	}

@@ -122,7 +122,7 @@ type fetched struct {
 // share gets the list by a flight, if there is a place to wait for it.
 func (a *ask) share(ctx context.Context) (fetched, *canonical.Error, bool) {
 	allowed := a.redis // the flight may outlive this ask
-	leave, failure := a.g.wait(ctx, a.bank)
+	leave, failure := a.g.wait(ctx, a.bank, a.client)
 	if failure != nil {
 		return fetched{redis: allowed}, failure, false
 	}

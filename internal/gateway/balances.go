@@ -35,7 +35,7 @@ type reading struct {
 // read reads the balances, if there is a place to wait for them.
 func (r *reading) read(ctx context.Context) (BalanceSheet, *canonical.Error) {
 	g := r.g
-	leave, failure := g.wait(ctx, r.bank)
+	leave, failure := g.wait(ctx, r.bank, r.client)
 	if failure != nil {
 		return BalanceSheet{}, failure
 	}

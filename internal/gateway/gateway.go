@@ -38,6 +38,7 @@ type Config struct {
 	Logger    *slog.Logger
 	Observer  Observer
 	Waiting   int // requests that may wait for ASPSPs at once; below 1 for no bound
+	PerClient int // of one client; likewise
 	PerASPSP  int // calls that may be under way to one ASPSP, likewise
 }
 
@@ -74,6 +75,7 @@ type Gateway struct {
 	settling chan struct{}
 	forgets  forgets
 	waits    *load.Shares // by ASPSP
+	own      *load.Owned  // by client and ASPSP
 	calls    *load.Keyed  // likewise
 }
 
@@ -87,7 +89,7 @@ type bank struct {
 func New(c Config) *Gateway {
 	g := &Gateway{
 		Config: c, banks: map[string]*bank{}, drained: make(chan struct{}), settling: make(chan struct{}, maxSettling),
-		waits: load.NewShares(c.Waiting), calls: load.NewKeyed(c.PerASPSP),
+		waits: load.NewShares(c.Waiting, 1), own: load.NewOwned(c.PerClient, 4), calls: load.NewKeyed(c.PerASPSP),
 	}
 	for _, b := range c.Banks {
 		checker, _ := b.Reader.(providers.Checker)

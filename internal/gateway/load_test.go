@@ -177,3 +177,36 @@ func TestOverloadIsNotShared(t *testing.T) {
 		t.Errorf("who had the place: %v", err)
 	}
 }
+
+// A bank that hangs does not take all the places of a client: some are left for what it asks of others.
+func TestSlowBankLeavesAClientPlaces(t *testing.T) {
+	const most, taken = 5, 4
+	w := newWorld(t)
+	w.perClient, w.timeout = most, patience
+	g := w.gateway()
+	arrived, open := w.front.held()
+	ask := func(client string) <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := g.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount)
+			done <- err
+		}()
+		return done
+	}
+	var asked []<-chan error
+	for range taken {
+		asked = append(asked, ask(client))
+		<-arrived
+	}
+	if err := <-ask(client); kind(err) != canonical.Overloaded {
+		t.Errorf("one more: %v", err)
+	}
+	asked = append(asked, ask("another client"))
+	<-arrived
+	open()
+	for _, done := range asked {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}

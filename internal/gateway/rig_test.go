@@ -55,7 +55,7 @@ type world struct {
 	allowance time.Duration
 	timeout   time.Duration
 	// How much may be under way at once; 0 for no bound.
-	waiting, perASPSP int
+	waiting, perASPSP, perClient int
 }
 
 // front stands before the simulator and may spoil what it does.
@@ -172,7 +172,7 @@ func (w *world) gateway() *gateway.Gateway {
 func (w *world) gatewayOf(reader providers.Provider, counter *unattended.Counter, lists *cache.Cache) *gateway.Gateway {
 	return gateway.New(gateway.Config{
 		Banks: []gateway.Bank{{ASPSP: w.bank, Reader: reader, Timeout: w.timeout}}, Cache: lists, Counter: counter, Allowance: w.allowance,
-		Now: w.now, Logger: slog.New(slog.DiscardHandler), Observer: &w.observed, Waiting: w.waiting, PerASPSP: w.perASPSP,
+		Now: w.now, Logger: slog.New(slog.DiscardHandler), Observer: &w.observed, Waiting: w.waiting, PerASPSP: w.perASPSP, PerClient: w.perClient,
 	})
 }
 

@@ -69,22 +69,25 @@ func (k *Keyed) Leave(key string) {
 	drop(k.in, key)
 }
 
-// Shares lets so many in at once, whatever their key, and of one key never more than places stay free: one key takes
-// half of them, two a third each, and some are left for the next.
+// Shares lets so many in at once, whatever their key, and of one key never more than some times what stays free: with 1
+// one key takes half of all places, two a third each; with 4 one takes four fifths, two four ninths. Some are always
+// left for the next.
 type Shares struct {
-	mu       sync.Mutex
-	most, in int
-	of       map[string]int
+	mu              sync.Mutex
+	most, times, in int
+	of              map[string]int
 }
 
 // NewShares makes them of so many places; below 1 there is no bound.
-func NewShares(most int) *Shares { return &Shares{most: most, of: map[string]int{}} }
+func NewShares(most, times int) *Shares {
+	return &Shares{most: most, times: times, of: map[string]int{}}
+}
 
 // Enter takes a place for the key, if there is one. Whoever got one gives it back with Leave.
 func (s *Shares) Enter(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.most > 0 && s.of[key] >= s.most-s.in {
+	if s.most > 0 && s.of[key] >= s.times*(s.most-s.in) {
 		return false
 	}
 	s.in++
@@ -98,6 +101,43 @@ func (s *Shares) Leave(key string) {
 	defer s.mu.Unlock()
 	s.in--
 	drop(s.of, key)
+}
+
+// Owned are Shares for each owner. They know nothing of owners who have no place.
+type Owned struct {
+	mu          sync.Mutex
+	most, times int
+	of          map[string]*Shares
+}
+
+// NewOwned makes them, of so many places for each; below 1 there is no bound.
+func NewOwned(most, times int) *Owned {
+	return &Owned{most: most, times: times, of: map[string]*Shares{}}
+}
+
+// Enter takes one of the owner's places for the key, if there is one. Whoever got one gives it back with Leave.
+func (o *Owned) Enter(owner, key string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.of[owner]
+	if s == nil {
+		s = NewShares(o.most, o.times)
+	}
+	entered := s.Enter(key)
+	if entered {
+		o.of[owner] = s
+	}
+	return entered
+}
+
+// Leave gives one of the owner's places back.
+func (o *Owned) Leave(owner, key string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s := o.of[owner]
+	if s.Leave(key); s.in == 0 {
+		delete(o.of, owner)
+	}
 }
 
 // drop takes one away, and the key with the last.

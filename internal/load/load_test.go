@@ -43,7 +43,7 @@ func TestKeyed(t *testing.T) {
 }
 
 func TestShares(t *testing.T) {
-	s := NewShares(12)
+	s := NewShares(12, 1)
 	under := func(key string) func() bool { return func() bool { return s.Enter(key) } }
 	for _, tt := range []struct {
 		key  string
@@ -60,7 +60,7 @@ func TestShares(t *testing.T) {
 		t.Errorf("%d entered where 6 had left, want 3", n)
 	}
 	for most, fits := range map[int]int{1: 1, 2: 1, 3: 2, 1000: 100, 0: 100} {
-		alone := NewShares(most)
+		alone := NewShares(most, 1)
 		if n := fill(func() bool { return alone.Enter("a") }); n != fits {
 			t.Errorf("%d: %d entered, want %d", most, n, fits)
 		}
@@ -69,7 +69,7 @@ func TestShares(t *testing.T) {
 
 // What is idle leaves nothing behind, and nobody who is refused costs another his place.
 func TestNothingStays(t *testing.T) {
-	b, k, s := NewBound(4), NewKeyed(4), NewShares(8)
+	b, k, s := NewBound(4), NewKeyed(4), NewShares(8, 1)
 	var all sync.WaitGroup
 	for i := range 64 {
 		all.Go(func() {
@@ -90,5 +90,25 @@ func TestNothingStays(t *testing.T) {
 	all.Wait()
 	if b.in != 0 || len(k.in) != 0 || s.in != 0 || len(s.of) != 0 {
 		t.Errorf("%d, %v, %d and %v stayed", b.in, k.in, s.in, s.of)
+	}
+}
+
+func TestOwned(t *testing.T) {
+	o := NewOwned(10, 4)
+	of := func(owner, key string) func() bool { return func() bool { return o.Enter(owner, key) } }
+	if n := fill(of("a", "slow")); n != 8 {
+		t.Errorf("one key takes %d of 10 places, want 8", n)
+	}
+	if other, more := fill(of("a", "other")), fill(of("b", "slow")); other != 2 || more != 8 {
+		t.Errorf("%d places for another key, and %d for another owner, want 2 and 8", other, more)
+	}
+	for range 8 {
+		o.Leave("a", "slow")
+		o.Leave("b", "slow")
+	}
+	o.Leave("a", "other")
+	o.Leave("a", "other")
+	if len(o.of) != 0 {
+		t.Errorf("%d owners without a place are known", len(o.of))
 	}
 }

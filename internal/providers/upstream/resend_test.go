@@ -54,6 +54,31 @@ func (r *rig) with(roots *x509.CertPool, sign func(*http.Request, []byte) error)
 	return other
 }
 
+// byItself makes a call so many times with net/http alone, which may send it again.
+func byItself(t *testing.T, b *bank, sign func(*http.Request, []byte) error, times int, method, body string) {
+	t.Helper()
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: b.roots}} //nolint:gosec // of a test
+	defer transport.CloseIdleConnections()
+	client := http.Client{Transport: transport, Timeout: timeout}
+	for range times {
+		var sent io.Reader
+		if body != "" {
+			sent = strings.NewReader(body)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), method, b.url, sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sign != nil && sign(req, []byte(body)) != nil {
+			t.Fatal("not signed")
+		}
+		if resp, err := client.Do(req); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+	}
+}
+
 func call(t *testing.T, base, method, body string) providers.Request {
 	t.Helper()
 	r := post(t, base)
@@ -353,19 +378,25 @@ func TestHTTP2DoesNotSendAgain(t *testing.T) {
 		s := script{secure: true, protocols: []string{"h2", "http/1.1"}, strike: tt.strike, victim: tt.victim, whole: tt.whole}
 		for _, c := range calls {
 			t.Run(tt.name+"/"+c.name, func(t *testing.T) {
-				control := openBank(t, s)
-				r, q, want := shared.with(control.roots, nil), attended(), tt.victim
-				for range tt.victim {
-					_, _ = r.Read(t.Context(), q, call(t, control.url, c.method, c.body))
-				}
+				control, want := openBank(t, s), tt.victim
 				if tt.again {
 					want++
 				}
+				byItself(t, control, nil, tt.victim, c.method, c.body)
 				if got, _ := control.seen(); len(got) != want || got[0].proto != "HTTP/2" {
 					t.Errorf("control: %+v arrived, want %d", got, want)
 				}
 
 				b := openBank(t, s)
+				r, q := shared.with(b.roots, nil), attended()
+				for range tt.victim {
+					_, _ = r.Read(t.Context(), q, call(t, b.url, c.method, c.body))
+				}
+				if got, _ := b.seen(); len(got) != tt.victim || got[0].proto != "HTTP/2" {
+					t.Errorf("attended, without a budget: %+v arrived, want %d", got, tt.victim)
+				}
+
+				b = openBank(t, s)
 				r, q = shared.with(b.roots, nil), alone()
 				for range tt.victim {
 					if _, err := r.Read(t.Context(), q, call(t, b.url, c.method, c.body)); err != nil {
@@ -418,19 +449,25 @@ func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
 				{"POST without a body under a key", http.MethodPost, "", keyed, true},
 			} {
 				t.Run(end.name+"/"+c.name+map[bool]string{true: ", TLS"}[secure], func(t *testing.T) {
-					control := openBank(t, s)
-					r, q, want := shared.with(control.roots, c.sign), attended(), 2
-					for range 2 {
-						_, _ = r.Read(t.Context(), q, call(t, control.url, c.method, c.body))
-					}
+					control, want := openBank(t, s), 2
 					if c.again {
 						want++
 					}
+					byItself(t, control, c.sign, 2, c.method, c.body)
 					if got, _ := control.seen(); len(got) != want || got[1].conn != 1 {
 						t.Errorf("control: %+v arrived, want %d", got, want)
 					}
 
 					b := openBank(t, s)
+					r, q := shared.with(b.roots, c.sign), attended()
+					for range 2 {
+						_, _ = r.Read(t.Context(), q, call(t, b.url, c.method, c.body))
+					}
+					if got, _ := b.seen(); len(got) != 2 || got[1].conn != 1 {
+						t.Errorf("attended, without a budget: %+v arrived, want 2", got)
+					}
+
+					b = openBank(t, s)
 					r, q = shared.with(b.roots, c.sign), alone()
 					if c.sign != nil { // an adapter that would have it sent again sends nothing
 						_, err := r.Read(t.Context(), q, call(t, b.url, c.method, c.body))

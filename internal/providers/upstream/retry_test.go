@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -173,6 +174,40 @@ func TestNotSentAThirdTime(t *testing.T) {
 	}
 	if arrived, _ := b.seen(); len(arrived) != 3 {
 		t.Errorf("%d calls arrived, want the first, and the second twice", len(arrived))
+	}
+}
+
+// However many used connections break one after the other, a call is sent twice and no more.
+func TestNotSentForEachConnectionThatBreaks(t *testing.T) {
+	const kept = 10
+	var all sync.WaitGroup
+	all.Add(kept)
+	b := openBank(t, script{reply: func(nth int, conn net.Conn, read func()) bool {
+		read()
+		if nth > kept {
+			return false
+		}
+		all.Done()
+		all.Wait() // so that each has a connection of its own
+		_, _ = io.WriteString(conn, fine)
+		return true
+	}})
+	r, q := newRig(t, nil, nil), attended()
+	get := call(t, b.url, http.MethodGet, "")
+	var done sync.WaitGroup
+	for range kept {
+		done.Go(func() {
+			if _, err := r.Read(t.Context(), q, get); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	done.Wait()
+	if _, err := r.Read(t.Context(), q, get); kind(err) != canonical.ProviderError {
+		t.Errorf("got %v", err)
+	}
+	if arrived, _ := b.seen(); len(arrived) != kept+2 {
+		t.Errorf("the last call was sent %d times", len(arrived)-kept)
 	}
 }
 

@@ -33,6 +33,7 @@ type keptConn struct {
 	reading bool // somebody waits for the next byte, so that all before it were taken
 	closed  bool
 	quiet   bool // nothing may come: it was given out, and nothing has been written yet
+	sent    bool // something has been written since it was given out
 }
 
 var errTooEarly = errors.New("an answer before its request")
@@ -50,7 +51,9 @@ func (k *keptConn) Read(b []byte) (int, error) {
 
 func (k *keptConn) Write(b []byte) (int, error) {
 	k.set(func() { k.quiet = false })
-	return k.Conn.Write(b)
+	n, err := k.Conn.Write(b)
+	k.set(func() { k.sent = k.sent || n > 0 })
+	return n, err
 }
 
 func (k *keptConn) Close() error {
@@ -66,18 +69,23 @@ func (k *keptConn) set(change func()) {
 }
 
 // settled waits, before a request is written on a used connection, until net/http has looked for what came too much,
-// and has closed it if there was something: the request then goes over another one. HTTP/2 names each answer's request.
-func settled(ctx context.Context, got httptrace.GotConnInfo) {
+// and has closed it if there was something: the request then goes over another one. It is the connection, or nil for
+// HTTP/2, which names each answer's request.
+func settled(ctx context.Context, got httptrace.GotConnInfo) *keptConn {
 	conn := got.Conn
 	if secure, ok := conn.(*tls.Conn); ok {
 		if secure.ConnectionState().NegotiatedProtocol == "h2" {
-			return
+			return nil
 		}
 		conn = secure.NetConn()
 	}
 	k, ok := conn.(*keptConn)
-	if !ok || !got.Reused {
-		return
+	if !ok {
+		return nil
+	}
+	k.set(func() { k.sent = false })
+	if !got.Reused {
+		return k
 	}
 	defer context.AfterFunc(ctx, func() { k.set(func() {}) })()
 	k.mu.Lock()
@@ -86,4 +94,10 @@ func settled(ctx context.Context, got httptrace.GotConnInfo) {
 		k.turned.Wait()
 	}
 	k.quiet = true
+	return k
+}
+
+func (k *keptConn) hasSent() (sent bool) {
+	k.set(func() { sent = k.sent })
+	return sent
 }

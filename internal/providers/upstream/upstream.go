@@ -263,6 +263,9 @@ type way struct {
 	conns    atomic.Int32 // connections that it was given; more than one: net/http has sent it again
 	answered atomic.Bool  // the first byte of an answer has come
 	err      error        // net/http's, where there was no answer
+
+	on      atomic.Pointer[keptConn] // the last connection, if it is one that is kept and not of HTTP/2
+	headers atomic.Bool              // the request's were written there
 }
 
 // connected is false if no connection was obtained, so that surely nothing was sent.
@@ -272,8 +275,10 @@ func (w *way) trace(ctx context.Context) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			w.conns.Add(1)
-			settled(ctx, info)
+			w.headers.Store(false)
+			w.on.Store(settled(ctx, info))
 		},
+		WroteHeaders:         func() { w.headers.Store(true) },
 		GotFirstResponseByte: func() { w.answered.Store(true) },
 	}
 }
@@ -282,7 +287,9 @@ func (w *way) trace(ctx context.Context) *httptrace.ClientTrace {
 func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Answer, went *way, failure *canonical.Error) {
 	went = new(way)
 	ctx := httptrace.WithClientTrace(req.Context(), went.trace(req.Context()))
-	resp, err := t.RoundTrip(req.WithContext(ctx))
+	req = req.WithContext(ctx)
+	req.GetBody = went.once(req.GetBody)
+	resp, err := t.RoundTrip(req)
 	if err != nil {
 		went.err = err
 		return a, went, broken(ctx, went.connected(), err)
