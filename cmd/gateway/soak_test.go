@@ -156,7 +156,7 @@ type soak struct {
 }
 
 func newSoak(t *testing.T, p *process) *soak {
-	transport := &http.Transport{MaxIdleConnsPerHost: 512}
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &soak{
 		t: t, p: p, client: http.Client{Transport: transport, Timeout: 30 * time.Second}, consents: freshConsents(),
