@@ -57,7 +57,7 @@ func (r *rig) with(roots *x509.CertPool, sign func(*http.Request, []byte) error)
 // byItself makes a call so many times with net/http alone, which may send it again.
 func byItself(t *testing.T, b *bank, sign func(*http.Request, []byte) error, times int, method, body string) {
 	t.Helper()
-	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: b.roots}} //nolint:gosec // of a test
+	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: b.roots}}
 	defer transport.CloseIdleConnections()
 	client := http.Client{Transport: transport, Timeout: timeout}
 	for range times {
