@@ -1396,7 +1396,7 @@ var table = []fault{
 	{
 		name: "wire-redirect-followed",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `t.RoundTrip(req)`, new: `(&http.Client{Transport: t}).Do(req)`,
+		old:  `t.RoundTrip(req.WithContext(`, new: `(&http.Client{Transport: t}).Do(req.WithContext(`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestNoAnswerSendsAgain$",
 	},
@@ -2324,7 +2324,7 @@ local holder = kept[1]`,
 	{
 		name: "retry-after-net-http",
 		file: "internal/providers/upstream/retry.go",
-		old:  `if w.sent() {`, new: `if false {`,
+		old:  `if !again {`, new: `if true {`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestNotSentForEachConnectionThatBreaks$",
 	},

@@ -55,28 +55,11 @@ func (c *client) attend(ctx context.Context, t http.RoundTripper, q canonical.Qu
 	if failure != nil {
 		return providers.Answer{}, new(way), failure
 	}
-	// Never without a body, be it empty: net/http would not ask for leave to send the call again.
-	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(struct{ io.Reader }{bytes.NewReader(r.Body)}), nil }
-	req.Body, _ = req.GetBody()
 	return c.exchange(ctx, t, req, q, r, resend)
 }
 
 // errSent is that a call may not be sent again on another connection, since it was sent on one.
 var errSent = errors.New("upstream: sent before")
-
-// once lets net/http go over to another connection while nothing of a call was written, and not afterwards: it would send
-// the call as often as used connections break, past every budget. again makes the body; nil is never to be sent again.
-func (w *way) once(again func() (io.ReadCloser, error)) func() (io.ReadCloser, error) {
-	if again == nil {
-		return nil
-	}
-	return func() (io.ReadCloser, error) {
-		if w.sent() {
-			return nil, errSent
-		}
-		return again()
-	}
-}
 
 // sent reports whether anything of the call was written on the connection that it was given last.
 func (w *way) sent() bool {

@@ -266,17 +266,29 @@ type way struct {
 
 	on      atomic.Pointer[keptConn] // the last connection, if it is one that is kept and not of HTTP/2
 	headers atomic.Bool              // the request's were written there
+	again   atomic.Bool              // net/http was about to send the call once more
 }
 
 // connected is false if no connection was obtained, so that surely nothing was sent.
 func (w *way) connected() bool { return w.conns.Load() > 0 }
 
-func (w *way) trace(ctx context.Context) *httptrace.ClientTrace {
+// trace watches the connections of a call. net/http may go over to another one while nothing of the call was written, and
+// not afterwards: it would send the call as often as used connections break, past every budget.
+func (w *way) trace(ctx context.Context, giveUp func()) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
+			again := w.conns.Load() > 0 && w.sent()
 			w.conns.Add(1)
 			w.headers.Store(false)
 			w.on.Store(settled(ctx, info))
+			if !again {
+				return
+			}
+			w.again.Store(true)
+			giveUp()
+			if k := w.on.Load(); k != nil { // net/http writes before it looks whether it should
+				_ = k.Close()
+			}
 		},
 		WroteHeaders:         func() { w.headers.Store(true) },
 		GotFirstResponseByte: func() { w.answered.Store(true) },
@@ -286,10 +298,13 @@ func (w *way) trace(ctx context.Context) *httptrace.ClientTrace {
 // roundTrip sends a request and reads its answer to the end.
 func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Answer, went *way, failure *canonical.Error) {
 	went = new(way)
-	ctx := httptrace.WithClientTrace(req.Context(), went.trace(req.Context()))
-	req = req.WithContext(ctx)
-	req.GetBody = went.once(req.GetBody)
-	resp, err := t.RoundTrip(req)
+	own, giveUp := context.WithCancel(req.Context())
+	defer giveUp()
+	ctx := req.Context()
+	resp, err := t.RoundTrip(req.WithContext(httptrace.WithClientTrace(own, went.trace(ctx, giveUp))))
+	if err != nil && went.again.Load() {
+		err = errSent
+	}
 	if err != nil {
 		went.err = err
 		return a, went, broken(ctx, went.connected(), err)
