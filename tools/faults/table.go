@@ -1427,9 +1427,15 @@ var table = []fault{
 		name: "wire-counted-before-tls",
 		file: "internal/providers/upstream/upstream.go",
 		old: `		GotConn: func(info httptrace.GotConnInfo) {
+			again := w.conns.Load() > 0 && w.sent()
 			w.conns.Add(1)
-`, new: `		ConnectDone: func(_, _ string, err error) { if err == nil { w.conns.Add(1) } },
+`, new: `		ConnectDone: func(_, _ string, err error) {
+			if err == nil {
+				w.conns.Add(1)
+			}
+		},
 		GotConn: func(info httptrace.GotConnInfo) {
+			again := false
 `,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestGivenBackBeforeAConnectionStands$",
@@ -2323,7 +2329,7 @@ local holder = kept[1]`,
 	},
 	{
 		name: "retry-after-net-http",
-		file: "internal/providers/upstream/retry.go",
+		file: "internal/providers/upstream/upstream.go",
 		old:  `if !again {`, new: `if true {`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestNotSentForEachConnectionThatBreaks$",
