@@ -2330,7 +2330,7 @@ local holder = kept[1]`,
 	{
 		name: "retry-after-net-http",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !again {`, new: `if true {`,
+		old:  `if !again {`, new: `if again || !again {`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestNotSentForEachConnectionThatBreaks$",
 	},
