@@ -244,6 +244,28 @@ func testMutations(t *testing.T, s Subject) {
 	}
 }
 
+// unreadable are changes of a good answer after which nobody may read it.
+var unreadable = map[string]Mutation{
+	"cut off":       func(_ http.Header, b []byte) []byte { return b[:len(b)/2] },
+	"two documents": func(_ http.Header, b []byte) []byte { return append(b, b...) },
+	"not UTF-8":     func(_ http.Header, b []byte) []byte { return append(b[:len(b)-1], ",\"x\":\"\xff\"}"...) },
+	"too large":     func(_ http.Header, b []byte) []byte { return append(b, strings.Repeat(" ", 5<<20)...) },
+	"compressed":    compressed,
+	"trailing text": func(_ http.Header, b []byte) []byte { return append(b, "x"...) },
+	"too deep": func(_ http.Header, b []byte) []byte {
+		return within(b, strings.Repeat("[", 40)+strings.Repeat("]", 40))
+	},
+	"too many": func(_ http.Header, b []byte) []byte { return within(b, "["+strings.Repeat("0,", 10_000)+"0]") },
+	"a half character": func(_ http.Header, b []byte) []byte {
+		return within(b, `"\ud83d"`)
+	},
+	"a mark before": func(_ http.Header, b []byte) []byte { return append([]byte("\ufeff"), b...) },
+	"another charset": func(h http.Header, b []byte) []byte {
+		h.Set("Content-Type", "application/json; charset=windows-1251")
+		return b
+	},
+}
+
 func testBrokenAnswers(t *testing.T, s Subject) {
 	r := newRig(t, s)
 	for name, answer := range map[string]struct {
@@ -283,26 +305,7 @@ func testBrokenAnswers(t *testing.T, s Subject) {
 			})
 		})
 	}
-	for name, m := range map[string]Mutation{
-		"cut off":       func(_ http.Header, b []byte) []byte { return b[:len(b)/2] },
-		"two documents": func(_ http.Header, b []byte) []byte { return append(b, b...) },
-		"not UTF-8":     func(_ http.Header, b []byte) []byte { return append(b[:len(b)-1], ",\"x\":\"\xff\"}"...) },
-		"too large":     func(_ http.Header, b []byte) []byte { return append(b, strings.Repeat(" ", 5<<20)...) },
-		"compressed":    compressed,
-		"trailing text": func(_ http.Header, b []byte) []byte { return append(b, "x"...) },
-		"too deep": func(_ http.Header, b []byte) []byte {
-			return within(b, strings.Repeat("[", 40)+strings.Repeat("]", 40))
-		},
-		"too many": func(_ http.Header, b []byte) []byte { return within(b, "["+strings.Repeat("0,", 10_000)+"0]") },
-		"a half character": func(_ http.Header, b []byte) []byte {
-			return within(b, `"\ud83d"`)
-		},
-		"a mark before": func(_ http.Header, b []byte) []byte { return append([]byte("\ufeff"), b...) },
-		"another charset": func(h http.Header, b []byte) []byte {
-			h.Set("Content-Type", "application/json; charset=windows-1251")
-			return b
-		},
-	} {
+	for name, m := range unreadable {
 		t.Run(name, func(t *testing.T) {
 			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 				r.front.mutated(m)
