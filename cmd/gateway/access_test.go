@@ -63,7 +63,7 @@ func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
 			path := "/v1/aspsps/" + tt.aspsp
 			header := []string{"Consent-ID", tt.consent, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
 			access := func(p *process) standing {
-				resp, body := call(t, http.MethodGet, p.api+path+"/unattended-access?accountId="+tt.account, header...)
+				resp, body := call(t, http.MethodGet, p.API+path+"/unattended-access?accountId="+tt.account, header...)
 				var said struct {
 					Limit, Used, Remaining int
 					NextSlotAt             *time.Time
@@ -85,7 +85,7 @@ func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
 				if other := access(other); other.left != before.left {
 					t.Errorf("call %d: one gateway says %+v, another %+v", i, before, other)
 				}
-				resp, body := call(t, http.MethodGet, one.api+path+"/accounts/"+tt.account+"/balances", header...)
+				resp, body := call(t, http.MethodGet, one.API+path+"/accounts/"+tt.account+"/balances", header...)
 				through := i < tt.answered
 				switch {
 				case through != (before.left > 0):

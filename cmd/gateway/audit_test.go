@@ -47,8 +47,8 @@ func records(text string, holds func(record) bool) []record {
 func requestOf(t *testing.T, p *process, id string) (line, audited record) {
 	t.Helper()
 	eventually(t, "the request is told of", func() bool {
-		lines := records(p.stdout.String(), func(r record) bool { return r.Msg == "request" && r.RequestID == id })
-		audit := records(p.stdout.String(), func(r record) bool { return r.Stream == "audit" && r.RequestID == id })
+		lines := records(p.Stdout.String(), func(r record) bool { return r.Msg == "request" && r.RequestID == id })
+		audit := records(p.Stdout.String(), func(r record) bool { return r.Stream == "audit" && r.RequestID == id })
 		if len(lines) > 0 && len(audit) > 0 {
 			line, audited = lines[0], audit[0]
 		}
@@ -68,7 +68,7 @@ func TestSlotsAreTold(t *testing.T) {
 	slots := func(p *process, status int, path string, header ...string) int {
 		t.Helper()
 		id := uuid.NewString()
-		resp, body := call(t, http.MethodGet, p.api+path, append(header, "X-Request-ID", id, "Provider-Authorization", "Bearer "+mypossim.GoodToken)...)
+		resp, body := call(t, http.MethodGet, p.API+path, append(header, "X-Request-ID", id, "Provider-Authorization", "Bearer "+mypossim.GoodToken)...)
 		if resp.StatusCode != status {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
@@ -147,7 +147,7 @@ func TestAuditKeyFollowsFromTheCaches(t *testing.T) {
 	want := hashOf(t, string(key), mastercardsim.WoodBank, mastercardsim.Consent)
 	for range 2 {
 		p, id := serve(t, w.ConfigFile), uuid.NewString()
-		call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
+		call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
 		if _, audited := requestOf(t, p, id); audited.ConsentHash != want {
 			t.Errorf("the consent's hash is %q, want %q", audited.ConsentHash, want)
 		}
@@ -158,7 +158,7 @@ func TestAuditKeyFollowsFromTheCaches(t *testing.T) {
 	seen := map[string]bool{want: true}
 	for range 2 {
 		p, id := serve(t, without), uuid.NewString()
-		call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
+		call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
 		_, audited := requestOf(t, p, id)
 		if len(audited.ConsentHash) != 32 || seen[audited.ConsentHash] {
 			t.Errorf("without any key the consent's hash is %q", audited.ConsentHash)
@@ -185,8 +185,8 @@ func TestAuditSinks(t *testing.T) {
 		metrics     []string
 		log         string // a line, its beginning after the time
 	}{
-		{"by default", "", func(p *process) string { return p.stdout.String() }, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
-		{"standard error", "{output: stderr}", func(p *process) string { return p.stderr.String() }, "", []string{"ais_audit_enabled 1"}, ""},
+		{"by default", "", func(p *process) string { return p.Stdout.String() }, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
+		{"standard error", "{output: stderr}", func(p *process) string { return p.Stderr.String() }, "", []string{"ais_audit_enabled 1"}, ""},
 		{"file", "{output: file, file: '" + file + "'}", inFile, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
 		{"off", "{output: off}", nowhere, "audit records are switched off", []string{"ais_audit_enabled 0"}, `"level":"WARN","msg":"audit records are switched off"`},
 		{
@@ -209,14 +209,14 @@ func TestAuditSinks(t *testing.T) {
 			for i, want := range []int{200, 404, 401} {
 				header := [][]string{nil, nil, {"X-API-Key", "x"}}[i]
 				path := []string{"/v1/aspsps", "/v1/nowhere", wood}[i]
-				if resp, body := call(t, http.MethodGet, p.api+path, header...); resp.StatusCode != want {
+				if resp, body := call(t, http.MethodGet, p.API+path, header...); resp.StatusCode != want {
 					t.Errorf("%d %s", resp.StatusCode, body)
 				}
 			}
-			call(t, http.MethodGet, p.api+"/openapi.yaml") // which is no request for anybody's data
+			call(t, http.MethodGet, p.API+"/openapi.yaml") // which is no request for anybody's data
 			var body string
 			eventually(t, "it is told", func() bool {
-				_, body = call(t, http.MethodGet, p.admin+"/metrics")
+				_, body = call(t, http.MethodGet, p.Admin+"/metrics")
 				for _, want := range tt.metrics {
 					if !strings.Contains(body, "\n"+want+"\n") {
 						return false
@@ -224,22 +224,22 @@ func TestAuditSinks(t *testing.T) {
 				}
 				return true
 			})
-			resp, ready := call(t, http.MethodGet, p.admin+"/readyz")
+			resp, ready := call(t, http.MethodGet, p.Admin+"/readyz")
 			if resp.StatusCode != http.StatusOK || strings.Contains(ready, "audit") != (tt.warning != "") || !strings.Contains(ready, tt.warning) {
 				t.Errorf("%d %s", resp.StatusCode, ready)
 			}
-			p.terminate()
-			if code := p.ended(); code != 0 {
+			p.Terminate()
+			if code := p.Ended(); code != 0 {
 				t.Errorf("exit %d", code)
 			}
-			if n := strings.Count(p.stdout.String(), `"msg":"audit`); n != strings.Count(p.stdout.String(), tt.log) && tt.log != "" || !strings.Contains(p.stdout.String(), tt.log) || tt.log == "" && n > 0 || n > 1 {
-				t.Errorf("%d lines about audit records, want %s\n%s", n, tt.log, p.stdout.String())
+			if n := strings.Count(p.Stdout.String(), `"msg":"audit`); n != strings.Count(p.Stdout.String(), tt.log) && tt.log != "" || !strings.Contains(p.Stdout.String(), tt.log) || tt.log == "" && n > 0 || n > 1 {
+				t.Errorf("%d lines about audit records, want %s\n%s", n, tt.log, p.Stdout.String())
 			}
 			kept := records(tt.sink(p), func(r record) bool { return r.Stream == "audit" })
 			if want := map[bool]int{true: 3}[tt.warning == ""]; len(kept) != want {
 				t.Errorf("%d records, want %d", len(kept), want)
 			}
-			if tt.name != "by default" && strings.Contains(p.stdout.String(), `"stream"`) {
+			if tt.name != "by default" && strings.Contains(p.Stdout.String(), `"stream"`) {
 				t.Error("records stand in the log too")
 			}
 			if tt.sink(p) != "" && kept[2].Status != http.StatusUnauthorized {

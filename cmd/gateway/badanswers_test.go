@@ -331,9 +331,9 @@ func TestBadAnswers(t *testing.T) {
 		})
 	}
 	done.Wait()
-	p.terminate()
-	p.ended()
-	if out := p.stdout.String() + p.stderr.String(); strings.Contains(out, canary) || strings.Contains(out, "panic") {
+	p.Terminate()
+	p.Ended()
+	if out := p.Stdout.String() + p.Stderr.String(); strings.Contains(out, canary) || strings.Contains(out, "panic") {
 		t.Errorf("the log tells what providers said, or of panics:\n%.4000s", out)
 	}
 }
@@ -359,7 +359,7 @@ func towards(text string, s *badServer, timeout time.Duration) string {
 // try makes the call of a trial, and looks at everything that may be seen of it.
 func (p *process) try(t *testing.T, r trial) {
 	header := []string{"Consent-ID", r.consent, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
-	asked, aspsp := header, p.api+"/v1/aspsps/"+r.aspsp
+	asked, aspsp := header, p.API+"/v1/aspsps/"+r.aspsp
 	target := aspsp + "/accounts"
 	if r.attended {
 		asked, target = append(header, "PSU-IP-Address", "203.0.113.7"), target+"/"+accountOf(r.server.provider)+"/balances"

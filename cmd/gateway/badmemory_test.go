@@ -22,10 +22,10 @@ var collected = regexp.MustCompile(`(?m)^gc \d+ .* (\d+)->\d+->\d+ MB`)
 // peak is the largest heap, in MB, that a gateway had at a garbage collection.
 func (p *process) peak() int {
 	largest := 0
-	for _, c := range collected.FindAllStringSubmatch(p.stderr.String(), -1) {
+	for _, c := range collected.FindAllStringSubmatch(p.Stderr.String(), -1) {
 		mb, err := strconv.Atoi(c[1])
 		if err != nil {
-			p.t.Fatal(err)
+			p.T.Fatal(err)
 		}
 		largest = max(largest, mb)
 	}
@@ -79,7 +79,7 @@ func TestMemoryOfBadAnswers(t *testing.T) {
 						_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(tt.body), tt.body)
 					})
 					done.Go(func() {
-						req, err := http.NewRequest(http.MethodGet, p.api+"/v1/aspsps/"+aspspOf(provider)+"/accounts", nil)
+						req, err := http.NewRequest(http.MethodGet, p.API+"/v1/aspsps/"+aspspOf(provider)+"/accounts", nil)
 						if err != nil {
 							panic(err)
 						}

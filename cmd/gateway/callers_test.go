@@ -87,7 +87,7 @@ func known(t *testing.T, gateways []*process, all []caller) {
 	for _, g := range gateways {
 		for _, c := range all {
 			soon(t, "the client is known", func() bool {
-				resp, _ := c.call(t, http.MethodGet, g.api+"/v1/aspsps")
+				resp, _ := c.call(t, http.MethodGet, g.API+"/v1/aspsps")
 				return resp.StatusCode == http.StatusOK
 			})
 		}
@@ -114,7 +114,7 @@ func TestClientsAreApart(t *testing.T) {
 	all := everyone(issuers...)
 	known(t, gateways, all)
 	ask := func(c caller, n int, method, path string, header ...string) (*http.Response, string) {
-		return c.call(t, method, gateways[n%2].api+wood+path, append(header, "Consent-ID", consent)...)
+		return c.call(t, method, gateways[n%2].API+wood+path, append(header, "Consent-ID", consent)...)
 	}
 	used := func(c caller) (n, remaining int) {
 		_, body := ask(c, 0, http.MethodGet, "/unattended-access")
@@ -179,7 +179,7 @@ func TestClientsShareNoCall(t *testing.T) {
 			warm := mastercardsim.FreshConsent + uuid.NewString() // connections and the issuers' keys
 			for _, g := range gateways {
 				for _, c := range all {
-					c.call(t, http.MethodGet, g.api+wood+path, "Consent-ID", warm)
+					c.call(t, http.MethodGet, g.API+wood+path, "Consent-ID", warm)
 				}
 			}
 			before := len(w.Ledger.Calls())
@@ -188,7 +188,7 @@ func TestClientsShareNoCall(t *testing.T) {
 			var asking sync.WaitGroup
 			for n := range each * len(all) {
 				asking.Go(func() {
-					resp, body := all[n%len(all)].call(t, http.MethodGet, gateways[(n+n/len(all))%2].api+wood+path, "Consent-ID", consent)
+					resp, body := all[n%len(all)].call(t, http.MethodGet, gateways[(n+n/len(all))%2].API+wood+path, "Consent-ID", consent)
 					if resp.StatusCode != http.StatusOK {
 						t.Errorf("%d %s", resp.StatusCode, body)
 					}
@@ -212,7 +212,7 @@ func TestTokens(t *testing.T) {
 	p := serve(t, configured(t, w, func(text string) string { return clientsOf(text, "", issuer) }))
 	consent := mastercardsim.FreshConsent + uuid.NewString()
 	ask := func(c caller, path string) (*http.Response, string) {
-		return c.call(t, http.MethodGet, p.api+wood+path, "Consent-ID", consent, "PSU-IP-Address", "203.0.113.7")
+		return c.call(t, http.MethodGet, p.API+wood+path, "Consent-ID", consent, "PSU-IP-Address", "203.0.113.7")
 	}
 	expect := func(c caller, path string, status int, code string) *http.Response {
 		t.Helper()
@@ -252,11 +252,11 @@ func TestTokens(t *testing.T) {
 	expect(person, "/accounts", 200, "")
 	expect(caller{"X-API-Key", strings.TrimPrefix(young.credential, "Bearer ")}, "/accounts", 401, "UNAUTHENTICATED")
 
-	p.terminate()
-	if code := p.ended(); code != 0 {
-		t.Errorf("exit %d\n%s", code, p.stderr.String())
+	p.Terminate()
+	if code := p.Ended(); code != 0 {
+		t.Errorf("exit %d\n%s", code, p.Stderr.String())
 	}
-	log := p.stdout.String()
+	log := p.Stdout.String()
 	for _, want := range []string{
 		`"msg":"issuer keys cannot be read","issuer":"clients.oidc[0]","cause":"unreachable"`, `"msg":"issuer keys are read again"`,
 		`"client":"app"`, `"client":"system:serviceaccount:ns:reader"`, `"client":"sha256:`,
@@ -266,7 +266,7 @@ func TestTokens(t *testing.T) {
 		}
 	}
 	for _, secret := range []string{issuer.URL, "jane", "ais-gateway\"", young.credential[20:60]} {
-		if strings.Contains(log+p.stderr.String(), secret) {
+		if strings.Contains(log+p.Stderr.String(), secret) {
 			t.Errorf("%q stands in the log", secret)
 		}
 	}
@@ -282,12 +282,12 @@ func TestRateLimit(t *testing.T) {
 	consent := mastercardsim.FreshConsent + uuid.NewString()
 	another := withToken(issuer.Token(map[string]any{"azp": "another"}))
 	soon(t, "the issuer is known", func() bool {
-		resp, _ := another.call(t, http.MethodGet, p.api+"/v1/aspsps")
+		resp, _ := another.call(t, http.MethodGet, p.API+"/v1/aspsps")
 		return resp.StatusCode == http.StatusOK
 	})
 	for n, c := range []caller{withKey("key-of-" + issuertest.App), withToken(fullToken(issuer))} {
 		for i := range 5 {
-			resp, body := c.call(t, http.MethodGet, p.api+wood+balances, "Consent-ID", consent, "PSU-IP-Address", "203.0.113.7")
+			resp, body := c.call(t, http.MethodGet, p.API+wood+balances, "Consent-ID", consent, "PSU-IP-Address", "203.0.113.7")
 			want := http.StatusOK
 			if i >= 3 {
 				want = http.StatusTooManyRequests

@@ -23,6 +23,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
@@ -181,7 +182,7 @@ type flock struct {
 
 func (f *flock) ask(method, path string, body io.Reader, header ...string) {
 	f.t.Helper()
-	req, err := http.NewRequest(method, f.p.api, body)
+	req, err := http.NewRequest(method, f.p.API, body)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -213,7 +214,7 @@ func (f *flock) ask(method, path string, body io.Reader, header ...string) {
 
 // say writes to the API what is no request.
 func (f *flock) say(text string) {
-	conn, err := net.Dial("tcp", strings.TrimPrefix(f.p.api, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(f.p.API, "http://"))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -290,7 +291,7 @@ func (f *flock) wrongly(consent string) {
 	f.say("GET / HTTP/1.1\r\nHost: a\r\nX-A: " + strings.Repeat(canaryRequest, 4000) + "\r\n\r\n")
 	f.say("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: " + canaryRequest + "\r\n\r\n")
 	for _, path := range []string{"/readyz?a=" + canaryRequest, "/" + canaryRequest, "/debug/pprof/goroutine?debug=2"} {
-		resp, body := call(f.t, http.MethodGet, f.p.admin+path)
+		resp, body := call(f.t, http.MethodGet, f.p.Admin+path)
 		fmt.Fprintln(&f.problems, resp.Status, resp.Header, body)
 	}
 }
@@ -315,7 +316,7 @@ func collector(t *testing.T) (url string, sent func() map[string]string) {
 }
 
 // monitored is all that Redis is told from now on.
-func monitored(t *testing.T, address, password string) *output {
+func monitored(t *testing.T, address, password string) *gatewaytest.Output {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
@@ -328,7 +329,7 @@ func monitored(t *testing.T, address, password string) *output {
 			t.Fatal(ok, err)
 		}
 	}
-	told := &output{}
+	told := &gatewaytest.Output{}
 	go func() { _, _ = io.Copy(told, lines) }()
 	return told
 }
@@ -377,10 +378,10 @@ func TestCanaries(t *testing.T) {
 	w := worldOf(t, sandbox.Options{Front: birds.front, Redis: fmt.Sprintf("{addresses: ['%s'], passwordFile: '%s'}", server.Addr, passwordFile)})
 	config, auditFile := secretFiles(t, w, canaries)
 	otlp, sent := collector(t)
-	p := listening(t, start(t, []string{
-		"OTEL_EXPORTER_OTLP_ENDPOINT=" + otlp, "OTEL_EXPORTER_OTLP_HEADERS=x-key=" + canaries["password of the collector"],
+	p := serve(t, config,
+		"OTEL_EXPORTER_OTLP_ENDPOINT="+otlp, "OTEL_EXPORTER_OTLP_HEADERS=x-key="+canaries["password of the collector"],
 		"OTEL_BSP_SCHEDULE_DELAY=50", "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_PROPAGATORS=tracecontext,baggage,b3,xray",
-	}, "serve", "--config", config))
+	)
 	redisTold := monitored(t, server.Addr, canaries["password of Redis"])
 	f := &flock{t: t, p: p, statuses: map[int]int{}, client: &http.Client{Transport: &http.Transport{
 		DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(canaryCaller)}}).DialContext,
@@ -390,21 +391,21 @@ func TestCanaries(t *testing.T) {
 	for i, consent := range consents {
 		canaries[fmt.Sprintf("consent %d", i)] = consent
 	}
-	_, plain := call(t, http.MethodGet, p.admin+"/metrics")
-	_, exemplars := call(t, http.MethodGet, p.admin+"/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
-	_, ready := call(t, http.MethodGet, p.admin+"/readyz")
+	_, plain := call(t, http.MethodGet, p.Admin+"/metrics")
+	_, exemplars := call(t, http.MethodGet, p.Admin+"/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
+	_, ready := call(t, http.MethodGet, p.Admin+"/readyz")
 	eventually(t, "Go has said that a provider sent what nobody asked for", func() bool {
-		return strings.Contains(p.stdout.String()+p.stderr.String(), "a library printed what is not shown") || strings.Contains(p.stderr.String(), "Unsolicited")
+		return strings.Contains(p.Stdout.String()+p.Stderr.String(), "a library printed what is not shown") || strings.Contains(p.Stderr.String(), "Unsolicited")
 	})
 	dump := everythingOf(t, &redis.Options{Addr: server.Addr, Password: canaries["password of Redis"]})
-	p.terminate()
-	p.ended()
+	p.Terminate()
+	p.Ended()
 	audited, err := os.ReadFile(auditFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	places := map[string]string{
-		"log": p.stdout.String(), "standard error": p.stderr.String(), "audit records": string(audited), "/metrics": plain,
+		"log": p.Stdout.String(), "standard error": p.Stderr.String(), "audit records": string(audited), "/metrics": plain,
 		"/metrics with exemplars": exemplars, "/readyz": ready, "problems": f.problems.String(), "Redis": dump, "what Redis was told": redisTold.String(),
 	}
 	maps.Copy(places, sent())
@@ -412,7 +413,7 @@ func TestCanaries(t *testing.T) {
 		t.Errorf("%s: %s stands there %s", found.place, found.canary, found.form)
 	}
 	f.flew(birds, places, canaries)
-	recorded(t, string(audited), p.stdout.String(), consents)
+	recorded(t, string(audited), p.Stdout.String(), consents)
 }
 
 // flew holds that the canaries did fly, and that every place was looked at when there was something in it.

@@ -134,7 +134,7 @@ func worksTogether(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 	eventually(t, "lists are kept for the other gateway", func() bool {
 		consent = mastercardsim.FreshConsent + uuid.NewString()
 		status := func(g *process) string {
-			resp, _ := call(t, http.MethodGet, g.api+wood+"/accounts", "Consent-ID", consent)
+			resp, _ := call(t, http.MethodGet, g.API+wood+"/accounts", "Consent-ID", consent)
 			return resp.Header.Get("Cache-Status")
 		}
 		return strings.HasSuffix(status(gateways[0]), "fwd=miss; stored") && strings.Contains(status(gateways[1]), "hit; ttl=")
@@ -142,7 +142,7 @@ func worksTogether(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 	// A gateway that asks while the other still tells Redis of its call's end shares that call.
 	var answers []int
 	for i, refused := 0, 0; i < 12 && refused < 2; i++ {
-		resp, _ := call(t, http.MethodGet, gateways[i%2].api+wood+balances, "Consent-ID", consent)
+		resp, _ := call(t, http.MethodGet, gateways[i%2].API+wood+balances, "Consent-ID", consent)
 		answers = append(answers, resp.StatusCode)
 		if resp.StatusCode == http.StatusTooManyRequests {
 			refused++
@@ -151,10 +151,10 @@ func worksTogether(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 	if n := len(answers); n < 5 || !slices.Equal(answers[n-3:], []int{200, 429, 429}) || reached(w.Ledger)[consent] != 4 {
 		t.Errorf("%d calls reached the bank, answered %v", reached(w.Ledger)[consent], answers)
 	}
-	if resp, body := call(t, http.MethodDelete, gateways[0].api+wood+"/cached-data", "Consent-ID", consent); resp.StatusCode != 204 {
+	if resp, body := call(t, http.MethodDelete, gateways[0].API+wood+"/cached-data", "Consent-ID", consent); resp.StatusCode != 204 {
 		t.Errorf("erasure: %d %s", resp.StatusCode, body)
 	}
-	resp, body := call(t, http.MethodGet, gateways[1].api+wood+"/accounts", "Consent-ID", consent, "Cache-Control", "only-if-cached")
+	resp, body := call(t, http.MethodGet, gateways[1].API+wood+"/accounts", "Consent-ID", consent, "Cache-Control", "only-if-cached")
 	if resp.StatusCode != 504 {
 		t.Errorf("after the erasure: %d %s", resp.StatusCode, body)
 	}
@@ -164,7 +164,7 @@ func worksTogether(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 func survives(t *testing.T, w *sandbox.Sandbox, gateways []*process, breaks func(string) func()) {
 	used := mastercardsim.FreshConsent + uuid.NewString()
 	ask := func(i int, consent string, header ...string) (int, string) {
-		resp, body := call(t, http.MethodGet, gateways[i%2].api+wood+balances, append(header, "Consent-ID", consent)...)
+		resp, body := call(t, http.MethodGet, gateways[i%2].API+wood+balances, append(header, "Consent-ID", consent)...)
 		return resp.StatusCode, body
 	}
 	for i := range 3 {
@@ -183,7 +183,7 @@ func survives(t *testing.T, w *sandbox.Sandbox, gateways []*process, breaks func
 			if status, body := ask(i, used, "PSU-IP-Address", "203.0.113.7"); status != 200 {
 				t.Errorf("attended: %d %s", status, body)
 			}
-			resp, body := call(t, http.MethodGet, gateways[i%2].api+wood+"/accounts", "Consent-ID", used, "PSU-IP-Address", "203.0.113.7")
+			resp, body := call(t, http.MethodGet, gateways[i%2].API+wood+"/accounts", "Consent-ID", used, "PSU-IP-Address", "203.0.113.7")
 			if resp.StatusCode != 200 {
 				t.Errorf("attended list: %d %s", resp.StatusCode, body)
 			}
@@ -200,7 +200,7 @@ func survives(t *testing.T, w *sandbox.Sandbox, gateways []*process, breaks func
 	}
 	for _, g := range gateways {
 		eventually(t, "what was not called is given back", func() bool {
-			_, body := call(t, http.MethodGet, g.api+wood+"/unattended-access", "Consent-ID", used)
+			_, body := call(t, http.MethodGet, g.API+wood+"/unattended-access", "Consent-ID", used)
 			return strings.Contains(body, `"used":3`)
 		})
 	}
@@ -220,12 +220,12 @@ func TestWaitReplicas(t *testing.T) {
 	w := worldOf(t, sandbox.Options{Redis: "{addresses: ['" + server.Addr + "'], waitReplicas: 1}"})
 	p := serve(t, w.ConfigFile)
 	for path, want := range map[string]int{balances: 503, "/unattended-access": 503, "/accounts": 503} {
-		resp, body := call(t, http.MethodGet, p.api+wood+path, "Consent-ID", mastercardsim.Consent)
+		resp, body := call(t, http.MethodGet, p.API+wood+path, "Consent-ID", mastercardsim.Consent)
 		if resp.StatusCode != want || !strings.Contains(body, "COUNTER_UNAVAILABLE") {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
 	}
-	resp, body := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7")
+	resp, body := call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7")
 	if resp.StatusCode != 200 {
 		t.Errorf("attended: %d %s", resp.StatusCode, body)
 	}

@@ -22,6 +22,7 @@ import (
 
 	contract "ais-gateway/api"
 	gateway "ais-gateway/cmd/gateway"
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
@@ -30,7 +31,7 @@ import (
 
 // inProcess runs the service in the test's own process, where its coverage is seen, between bad servers or, without
 // any, between simulators. Its breakers stay closed.
-func inProcess(f *testing.F, servers ...*badServer) (api string, logs *output) {
+func inProcess(f *testing.F, servers ...*badServer) (api string, logs *gatewaytest.Output) {
 	f.Helper()
 	w, err := sandbox.Start(context.Background(), sandbox.Options{
 		Address: "127.0.0.1:0", Redis: "{mode: standalone, addresses: ['" + redistest.Start(f).Addr + "']}",
@@ -53,7 +54,7 @@ func inProcess(f *testing.F, servers ...*badServer) (api string, logs *output) {
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		f.Fatal(err)
 	}
-	logs = &output{}
+	logs = &gatewaytest.Output{}
 	api, stop, err := gateway.Run(context.Background(), name, logs)
 	if err != nil {
 		f.Fatal(err)
@@ -111,18 +112,14 @@ func FuzzAnswer(f *testing.F) {
 		if out := fmt.Sprint(resp.Header, string(body)); resp.StatusCode != http.StatusOK && strings.Contains(out, canary) {
 			t.Error("a problem tells what the provider said: " + out)
 		}
-		logs.clean(t)
+		clean(t, logs)
 	})
 }
 
 // clean fails the test where a log tells what providers or callers said, or has an error, and forgets it.
-func (o *output) clean(t *testing.T) {
+func clean(t *testing.T, o *gatewaytest.Output) {
 	t.Helper()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	said := o.text.String()
-	o.text.Reset()
-	if strings.Contains(said, canary) || strings.Contains(said, `"level":"ERROR"`) {
+	if said := o.Take(); strings.Contains(said, canary) || strings.Contains(said, `"level":"ERROR"`) {
 		t.Errorf("the log: %s", said)
 	}
 }
@@ -215,6 +212,6 @@ func FuzzRequest(f *testing.F) {
 				t.Errorf("answered %d %v %s", resp.StatusCode, resp.Header, body)
 			}
 		}
-		logs.clean(t)
+		clean(t, logs)
 	})
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/sandbox"
@@ -38,8 +39,8 @@ const (
 func TestDemo(t *testing.T) {
 	began := time.Now()
 	p := start(t, nil, "sandbox", "--demo")
-	if code := p.ended(); code != 0 || !strings.Contains(p.stdout.String(), "Each step showed what it says.") {
-		t.Errorf("exit %d\n%s%s", code, p.stdout.String(), p.stderr.String())
+	if code := p.Ended(); code != 0 || !strings.Contains(p.Stdout.String(), "Each step showed what it says.") {
+		t.Errorf("exit %d\n%s%s", code, p.Stdout.String(), p.Stderr.String())
 	}
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %v", took)
@@ -50,7 +51,7 @@ func TestDemo(t *testing.T) {
 func TestEachStepOfTheTourCanFail(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
-	target, err := url.Parse(p.api)
+	target, err := url.Parse(p.API)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,11 +95,11 @@ func TestSandbox(t *testing.T) {
 	p := start(t, nil, "sandbox")
 	var lines [][]string
 	eventually(t, "the guide stands", func() bool {
-		lines = pasted.FindAllStringSubmatch(p.stdout.String(), -1)
-		return strings.Contains(p.stdout.String(), "Ctrl-C")
+		lines = pasted.FindAllStringSubmatch(p.Stdout.String(), -1)
+		return strings.Contains(p.Stdout.String(), "Ctrl-C")
 	})
 	if len(lines) != 8 {
-		t.Fatalf("%d lines to paste\n%s", len(lines), p.stdout.String())
+		t.Fatalf("%d lines to paste\n%s", len(lines), p.Stdout.String())
 	}
 	call(t, http.MethodGet, lines[6][1])
 	if took := time.Since(began); took > time.Second {
@@ -119,9 +120,9 @@ func TestSandbox(t *testing.T) {
 			t.Errorf("%d MB", mb)
 		}
 	}
-	p.terminate()
-	if code := p.ended(); code != 0 {
-		t.Errorf("exit %d\n%s", code, p.stderr.String())
+	p.Terminate()
+	if code := p.Ended(); code != 0 {
+		t.Errorf("exit %d\n%s", code, p.Stderr.String())
 	}
 }
 
@@ -140,25 +141,25 @@ func slowWorld(t *testing.T) (*sandbox.Sandbox, <-chan struct{}) {
 func TestTermination(t *testing.T) {
 	w, arrived := slowWorld(t)
 	p := serve(t, w.ConfigFile)
-	if resp, body := call(t, http.MethodGet, p.admin+"/readyz"); resp.StatusCode != 200 || !strings.Contains(body, `"redis":"ok"`) {
+	if resp, body := call(t, http.MethodGet, p.Admin+"/readyz"); resp.StatusCode != 200 || !strings.Contains(body, `"redis":"ok"`) {
 		t.Errorf("before: %d %s", resp.StatusCode, body)
 	}
 	answered := make(chan int)
 	go func() {
-		resp, _ := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
+		resp, _ := call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
 		answered <- resp.StatusCode
 	}()
 	<-arrived
-	p.terminate()
+	p.Terminate()
 	eventually(t, "it says that it drains", func() bool {
-		resp, body := call(t, http.MethodGet, p.admin+"/readyz")
+		resp, body := call(t, http.MethodGet, p.Admin+"/readyz")
 		return resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(body, "draining")
 	})
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("what was under way is answered %d", status)
 	}
-	if code := p.ended(); code != 0 || !strings.Contains(p.stdout.String(), `"msg":"stopped"`) {
-		t.Errorf("exit %d\n%s", code, p.stdout.String())
+	if code := p.Ended(); code != 0 || !strings.Contains(p.Stdout.String(), `"msg":"stopped"`) {
+		t.Errorf("exit %d\n%s", code, p.Stdout.String())
 	}
 }
 
@@ -167,7 +168,7 @@ func TestTerminationFinishesWhatWasCounted(t *testing.T) {
 	w, arrived := slowWorld(t)
 	p := serve(t, w.ConfigFile)
 	ctx, leave := context.WithCancel(t.Context())
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.api+wood+"/accounts", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.API+wood+"/accounts", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,12 +182,12 @@ func TestTerminationFinishesWhatWasCounted(t *testing.T) {
 	<-arrived
 	leave()
 	time.Sleep(100 * time.Millisecond)
-	p.terminate()
-	if code := p.ended(); code != 0 {
-		t.Errorf("exit %d\n%s", code, p.stdout.String())
+	p.Terminate()
+	if code := p.Ended(); code != 0 {
+		t.Errorf("exit %d\n%s", code, p.Stdout.String())
 	}
 	next := serve(t, w.ConfigFile)
-	resp, body := call(t, http.MethodGet, next.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "Cache-Control", "only-if-cached")
+	resp, body := call(t, http.MethodGet, next.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "Cache-Control", "only-if-cached")
 	if resp.StatusCode != http.StatusOK {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
@@ -196,13 +197,13 @@ func TestAdmin(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	for range 5 {
-		call(t, http.MethodGet, p.api+wood+balances, "Consent-ID", mastercardsim.Consent)
+		call(t, http.MethodGet, p.API+wood+balances, "Consent-ID", mastercardsim.Consent)
 	}
-	call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7")
-	if resp, body := call(t, http.MethodGet, p.admin+"/livez"); resp.StatusCode != 200 || !strings.Contains(body, "live") {
+	call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7")
+	if resp, body := call(t, http.MethodGet, p.Admin+"/livez"); resp.StatusCode != 200 || !strings.Contains(body, "live") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	resp, body := call(t, http.MethodGet, p.admin+"/metrics")
+	resp, body := call(t, http.MethodGet, p.Admin+"/metrics")
 	if resp.StatusCode != 200 {
 		t.Fatalf("%d", resp.StatusCode)
 	}
@@ -217,7 +218,7 @@ func TestAdmin(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
-		if resp, _ := call(t, http.MethodGet, p.api+path); resp.StatusCode != http.StatusNotFound {
+		if resp, _ := call(t, http.MethodGet, p.API+path); resp.StatusCode != http.StatusNotFound {
 			t.Errorf("callers reach %s: %d", path, resp.StatusCode)
 		}
 	}
@@ -254,7 +255,7 @@ func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
 		{"gone", server.Stop, "unreachable", []string{"refused"}, "may evict"},
 	} {
 		tt.do()
-		resp, body := call(t, http.MethodGet, p.admin+"/readyz")
+		resp, body := call(t, http.MethodGet, p.Admin+"/readyz")
 		if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"status":"ready"`) || !strings.Contains(body, `"redis":"`+tt.state+`"`) {
 			t.Errorf("%s: %d %s", tt.name, resp.StatusCode, body)
 		}
@@ -266,17 +267,17 @@ func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
 		if strings.Contains(body, tt.not) {
 			t.Errorf("%s: %s", tt.name, body)
 		}
-		resp, body = call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7", "Cache-Control", "no-cache")
+		resp, body = call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7", "Cache-Control", "no-cache")
 		if resp.StatusCode != http.StatusOK {
 			t.Errorf("%s: attended: %d %s", tt.name, resp.StatusCode, body)
 		}
-		resp, body = call(t, http.MethodGet, p.api+wood+balances, "Consent-ID", mastercardsim.FreshConsent+uuid.NewString())
+		resp, body = call(t, http.MethodGet, p.API+wood+balances, "Consent-ID", mastercardsim.FreshConsent+uuid.NewString())
 		if counts := resp.StatusCode == http.StatusOK; counts != (tt.state == "ok") || !counts && !strings.Contains(body, "COUNTER_UNAVAILABLE") {
 			t.Errorf("%s: unattended: %d %s", tt.name, resp.StatusCode, body)
 		}
 	}
 	eventually(t, "the log says what was wrong", func() bool {
-		out := p.stdout.String()
+		out := p.Stdout.String()
 		return strings.Contains(out, `"maxmemory_policy":"allkeys-lru","warnings":["redis may evict`) && strings.Contains(out, `"state":"unreachable"`)
 	})
 }
@@ -286,7 +287,7 @@ func TestPrivateAddressesWhereConfigured(t *testing.T) {
 	file := configured(t, w, func(text string) string { return text + "psu: {allowPrivateIP: true}\n" })
 	for config, want := range map[string]int{w.ConfigFile: http.StatusBadRequest, file: http.StatusOK} {
 		p := serve(t, config)
-		resp, body := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "10.0.0.1")
+		resp, body := call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "10.0.0.1")
 		if resp.StatusCode != want {
 			t.Errorf("%d, want %d\n%s", resp.StatusCode, want, body)
 		}
@@ -297,13 +298,13 @@ func TestBreakerIsTold(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	for range 6 {
-		call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.ConsentUnavailable, "PSU-IP-Address", "203.0.113.7")
+		call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.ConsentUnavailable, "PSU-IP-Address", "203.0.113.7")
 	}
-	_, body := call(t, http.MethodGet, p.api+wood)
+	_, body := call(t, http.MethodGet, p.API+wood)
 	if !strings.Contains(body, `"breaker":{"state":"open"}`) {
 		t.Errorf("%s", body)
 	}
-	_, metrics := call(t, http.MethodGet, p.admin+"/metrics")
+	_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
 	if !regexp.MustCompile(`ais_breaker_transitions_total\{[^}]*` + mastercardsim.WoodBank + `[^}]*\} 1`).MatchString(metrics) {
 		t.Error("the transition is not counted")
 	}
@@ -314,7 +315,7 @@ func TestSlowAndOversizedCallers(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	dial := func() net.Conn {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.api, "http://"))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -337,9 +338,9 @@ func TestSlowAndOversizedCallers(t *testing.T) {
 	broken := dial()
 	_, _ = io.WriteString(broken, "CANARY-METHOD\r\n\r\n")
 	_, _ = io.ReadAll(broken)
-	p.terminate()
-	p.ended()
-	if out := p.stdout.String(); strings.Contains(out, "127.0.0.1:"+port(slow)) || strings.Contains(out, "CANARY") {
+	p.Terminate()
+	p.Ended()
+	if out := p.Stdout.String(); strings.Contains(out, "127.0.0.1:"+port(slow)) || strings.Contains(out, "CANARY") {
 		t.Errorf("callers' addresses or bytes stand in the log\n%s", out)
 	}
 }
@@ -405,7 +406,7 @@ func TestCheck(t *testing.T) {
 				if command == "serve" && tt.faults == nil {
 					continue
 				}
-				out, err := exec.Command(binary, command, "--config", file).CombinedOutput()
+				out, err := exec.Command(gatewaytest.Binary(), command, "--config", file).CombinedOutput()
 				if (err == nil) != (tt.faults == nil) {
 					t.Errorf("%s: %v\n%s", command, err, out)
 				}
@@ -420,7 +421,7 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
-	out, err := exec.Command(binary, "check", "--config", w.ConfigFile, "--print").Output()
+	out, err := exec.Command(gatewaytest.Binary(), "check", "--config", w.ConfigFile, "--print").Output()
 	if err != nil || !strings.Contains(string(out), "freshFor: 10m") || strings.Contains(string(out), "PRIVATE KEY") {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -428,7 +429,7 @@ func TestCheck(t *testing.T) {
 	if err := os.WriteFile(file, out, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(binary, "check", "--config", file).CombinedOutput(); err != nil {
+	if out, err := exec.Command(gatewaytest.Binary(), "check", "--config", file).CombinedOutput(); err != nil {
 		t.Errorf("what is printed is not accepted: %v\n%s", err, out)
 	}
 }
@@ -453,8 +454,8 @@ func TestCommandLine(t *testing.T) {
 		{[]string{"serve", "--help"}, 0, "usage:"},
 	} {
 		p := start(t, nil, tt.args...)
-		if code := p.ended(); code != tt.code || !strings.Contains(p.stdout.String()+p.stderr.String(), tt.says) {
-			t.Errorf("%q: exit %d, want %d\n%s%s", tt.args, code, tt.code, p.stdout.String(), p.stderr.String())
+		if code := p.Ended(); code != tt.code || !strings.Contains(p.Stdout.String()+p.Stderr.String(), tt.says) {
+			t.Errorf("%q: exit %d, want %d\n%s%s", tt.args, code, tt.code, p.Stdout.String(), p.Stderr.String())
 		}
 	}
 }
@@ -466,7 +467,7 @@ func TestEmbeddedNeedsNoKey(t *testing.T) {
 		return regexp.MustCompile(`(?m)^(redis|cache): .*$`).ReplaceAllString(text, "") + "redis: {mode: embedded}\n"
 	}))
 	for _, want := range []string{"ais-gateway; fwd=miss; stored", "ais-gateway; hit; ttl=600"} {
-		resp, body := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
+		resp, body := call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
 		if got := resp.Header.Get("Cache-Status"); got != want && got != "ais-gateway; hit; ttl=599" {
 			t.Errorf("%q, want %q\n%s", got, want, body)
 		}
@@ -477,10 +478,10 @@ func TestEmbeddedNeedsNoKey(t *testing.T) {
 func TestPortTaken(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	first := serve(t, w.ConfigFile)
-	file := reconfigured(t, w, `{address: "127.0.0.1:0"`, `{address: "`+strings.TrimPrefix(first.api, "http://")+`"`)
+	file := reconfigured(t, w, `{address: "127.0.0.1:0"`, `{address: "`+strings.TrimPrefix(first.API, "http://")+`"`)
 	p := start(t, nil, "serve", "--config", file)
-	if code := p.ended(); code != 1 || !strings.Contains(p.stderr.String(), "address already in use") {
-		t.Errorf("exit %d\n%s", code, p.stderr.String())
+	if code := p.Ended(); code != 1 || !strings.Contains(p.Stderr.String(), "address already in use") {
+		t.Errorf("exit %d\n%s", code, p.Stderr.String())
 	}
 }
 
@@ -522,12 +523,12 @@ func TestLog(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-	call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "traceparent", "00-"+trace+"-00f067aa0ba902b7-01")
-	call(t, http.MethodGet, p.api+"/nowhere")
-	p.terminate()
-	p.ended()
+	call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "traceparent", "00-"+trace+"-00f067aa0ba902b7-01")
+	call(t, http.MethodGet, p.API+"/nowhere")
+	p.Terminate()
+	p.Ended()
 	requests := 0
-	for line := range strings.Lines(p.stdout.String()) {
+	for line := range strings.Lines(p.Stdout.String()) {
 		var l map[string]any
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
 			t.Errorf("no JSON: %s", line)
@@ -540,6 +541,6 @@ func TestLog(t *testing.T) {
 		}
 	}
 	if requests != 2 {
-		t.Errorf("%d lines for 2 requests\n%s", requests, p.stdout.String())
+		t.Errorf("%d lines for 2 requests\n%s", requests, p.Stdout.String())
 	}
 }

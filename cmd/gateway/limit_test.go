@@ -109,7 +109,7 @@ func TestNeverAFifth(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	var gateways []string
 	for range 3 {
-		gateways = append(gateways, serve(t, w.ConfigFile).api)
+		gateways = append(gateways, serve(t, w.ConfigFile).API)
 	}
 	crowd := newCrowd(t, callers)
 	for repetition := range repetitions {
@@ -172,7 +172,7 @@ const (
 func startLoad(t *testing.T, gateways []*process) *load {
 	l := &load{crowd: newCrowd(t, loadCallers), consents: freshConsents(), answered: map[string]int{}}
 	for i, p := range gateways {
-		l.gateways[i].Store(p.api)
+		l.gateways[i].Store(p.API)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var callers sync.WaitGroup
@@ -291,11 +291,11 @@ func impatient(t *testing.T, w *sandbox.Sandbox, timeout time.Duration) string {
 
 // kill ends a process as nothing can be prepared for.
 func (p *process) kill() {
-	p.t.Helper()
+	p.T.Helper()
 	if err := p.Process.Kill(); err != nil {
-		p.t.Fatal(err)
+		p.T.Fatal(err)
 	}
-	p.ended()
+	p.Ended()
 }
 
 // One gateway after the other is killed under load and started again. No consent gets a fifth call, what is lost of
@@ -313,7 +313,7 @@ func TestGatewaysKilled(t *testing.T) {
 		gateways[victim].kill()
 		l.gateways[victim].Store("")
 		gateways[victim] = serve(t, config)
-		l.gateways[victim].Store(gateways[victim].api)
+		l.gateways[victim].Store(gateways[victim].API)
 		if l.count(given, unlinked) == before {
 			t.Errorf("nobody was answered around kill %d", kills)
 		}
@@ -350,13 +350,13 @@ func TestLeaseOfTheDead(t *testing.T) {
 	began := time.Now()
 	gone := make(chan error)
 	go func() {
-		_, err := crowd.ask(dead.api, of, "/accounts")
+		_, err := crowd.ask(dead.API, of, "/accounts")
 		gone <- err
 	}()
 	<-arrived
 	waiting := make(chan string)
 	go func() {
-		answer, _ := crowd.ask(alive.api, of, "/accounts")
+		answer, _ := crowd.ask(alive.API, of, "/accounts")
 		waiting <- answer
 	}()
 	time.Sleep(100 * time.Millisecond)

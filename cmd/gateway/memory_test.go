@@ -25,13 +25,13 @@ import (
 
 // metric is the value of a gateway's metric that has no labels.
 func (p *process) metric(name string) int {
-	p.t.Helper()
-	_, text := call(p.t, http.MethodGet, p.admin+"/metrics")
+	p.T.Helper()
+	_, text := call(p.T, http.MethodGet, p.Admin+"/metrics")
 	_, value, found := strings.Cut(text, "\n"+name+" ")
 	value, _, _ = strings.Cut(value, "\n")
 	n, err := strconv.ParseFloat(value, 64)
 	if !found || err != nil {
-		p.t.Fatalf("%s: %q, %v", name, value, err)
+		p.T.Fatalf("%s: %q, %v", name, value, err)
 	}
 	return int(n)
 }
@@ -41,16 +41,16 @@ var collection = regexp.MustCompile(`(?m)^gc \d+ .* \d+->\d+->(\d+) MB`)
 
 // alive is how many MB stayed at a gateway's last ten garbage collections: the least, since requests hold some.
 func (p *process) alive() int {
-	p.t.Helper()
-	all := collection.FindAllStringSubmatch(p.stderr.String(), -1)
+	p.T.Helper()
+	all := collection.FindAllStringSubmatch(p.Stderr.String(), -1)
 	if len(all) < 10 {
-		p.t.Fatalf("%d garbage collections are too few to tell", len(all))
+		p.T.Fatalf("%d garbage collections are too few to tell", len(all))
 	}
 	least := 1 << 20
 	for _, c := range all[len(all)-10:] {
 		mb, err := strconv.Atoi(c[1])
 		if err != nil {
-			p.t.Fatal(err)
+			p.T.Fatal(err)
 		}
 		least = min(least, mb)
 	}
@@ -88,7 +88,7 @@ func TestManyConsents(t *testing.T) {
 	p, consents := serve(t, w.ConfigFile), freshConsents()
 	conns := make([]*bufio.ReadWriter, callers)
 	for i := range conns {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.api, "http://"))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +146,7 @@ func TestMemoryOfTheCounter(t *testing.T) {
 	} {
 		w.Ledger.SetPolicy(mastercardsim.WoodBank, aspspsim.Policy{Limit: 3, Window: window, Unit: aspspsim.PerConsent})
 		for i := range tt.calls {
-			if answer, err := crowd.ask(p.api, of, of.path(1)); err != nil {
+			if answer, err := crowd.ask(p.API, of, of.path(1)); err != nil {
 				t.Fatalf("call %d: %q, %v", i, answer, err)
 			}
 		}

@@ -145,7 +145,7 @@ func (n *networks) ask(s subject, path, consent string, attended bool, header ..
 		header = append(header, "PSU-IP-Address", "203.0.113.7")
 	}
 	began := time.Now()
-	a := ask(n.api+path, header...)
+	a := ask(n.API+path, header...)
 	code := regexp.MustCompile(`"code":"(\w+)"`).FindStringSubmatch(a.body)
 	if a.status == http.StatusOK || code == nil {
 		return fmt.Sprint(a.status), time.Since(began)
@@ -247,7 +247,7 @@ func (n *networks) restart(t *testing.T, way *network) {
 func (n *networks) used(t *testing.T, s subject, consent string) (used int) {
 	t.Helper()
 	eventually(t, "the counter answers", func() bool {
-		a := ask(n.api+"/v1/aspsps/"+s.aspsp+"/unattended-access", "Consent-ID", consent)
+		a := ask(n.API+"/v1/aspsps/"+s.aspsp+"/unattended-access", "Consent-ID", consent)
 		_, rest, ok := strings.Cut(a.body, `"used":`)
 		if !ok {
 			return false

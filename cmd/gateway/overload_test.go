@@ -150,47 +150,47 @@ func TestSlowBank(t *testing.T) {
 	p := serve(t, withLimits(t, w, fmt.Sprintf("{perASPSP: %d}", places)))
 	kept := fresh()
 	eventually(t, "a list is kept", func() bool {
-		return strings.Contains(ask(p.api+wood+"/accounts", present(kept)...).header.Get("Cache-Status"), "hit")
+		return strings.Contains(ask(p.API+wood+"/accounts", present(kept)...).header.Get("Cache-Status"), "hit")
 	})
 	open := bank.shut(t)
 	held := asking(places, func(i int) answered {
 		if i == 0 {
-			return ask(p.api+wood+"/accounts", under(fresh())...)
+			return ask(p.API+wood+"/accounts", under(fresh())...)
 		}
-		return ask(p.api+wood+balances, present(fresh())...)
+		return ask(p.API+wood+balances, present(fresh())...)
 	})
 	awaitArrivals(t, bank, places)
 
 	alone := fresh()
 	for name, a := range map[string]answered{
-		"attended list":       ask(p.api+wood+"/accounts", present(fresh())...),
-		"unattended list":     ask(p.api+wood+"/accounts", under(alone)...),
-		"attended balances":   ask(p.api+wood+balances, present(fresh())...),
-		"unattended balances": ask(p.api+wood+balances, under(alone)...),
-		"a new list demanded": ask(p.api+wood+"/accounts", append(present(kept), "Cache-Control", "no-cache")...),
+		"attended list":       ask(p.API+wood+"/accounts", present(fresh())...),
+		"unattended list":     ask(p.API+wood+"/accounts", under(alone)...),
+		"attended balances":   ask(p.API+wood+balances, present(fresh())...),
+		"unattended balances": ask(p.API+wood+balances, under(alone)...),
+		"a new list demanded": ask(p.API+wood+"/accounts", append(present(kept), "Cache-Control", "no-cache")...),
 	} {
 		if !a.refused() {
 			t.Errorf("%s: %v", name, a)
 		}
 	}
-	if a := ask(p.api+wood+"/unattended-access", under(alone)...); !strings.Contains(a.body, `"used":0`) {
+	if a := ask(p.API+wood+"/unattended-access", under(alone)...); !strings.Contains(a.body, `"used":0`) {
 		t.Errorf("what was refused is counted: %v", a)
 	}
-	old := ask(p.api+wood+"/accounts", append(present(kept), "Cache-Control", "max-age=0")...)
+	old := ask(p.API+wood+"/accounts", append(present(kept), "Cache-Control", "max-age=0")...)
 	if old.status != 200 || !strings.Contains(old.body, `"staleReason":"provider_unavailable"`) {
 		t.Errorf("what is kept: %v", old)
 	}
 	for name, a := range map[string]answered{
-		"a fresh list":      ask(p.api+wood+"/accounts", present(kept)...),
-		"behind the same":   ask(p.api+river+"/accounts", present(fresh())...),
-		"behind another":    ask(p.api+"/v1/aspsps/"+sandbox.MyPOS+"/accounts", append(present(mypossim.GoodConsent), "Provider-Authorization", "Bearer "+mypossim.GoodToken)...),
-		"the bank's policy": ask(p.api + wood),
+		"a fresh list":      ask(p.API+wood+"/accounts", present(kept)...),
+		"behind the same":   ask(p.API+river+"/accounts", present(fresh())...),
+		"behind another":    ask(p.API+"/v1/aspsps/"+sandbox.MyPOS+"/accounts", append(present(mypossim.GoodConsent), "Provider-Authorization", "Bearer "+mypossim.GoodToken)...),
+		"the bank's policy": ask(p.API + wood),
 	} {
 		if a.status != 200 || strings.Contains(a.body, `"state":"open"`) {
 			t.Errorf("%s: %v", name, a)
 		}
 	}
-	_, metrics := call(t, http.MethodGet, p.admin+"/metrics")
+	_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
 	if want := `ais_overload_refusals_total{ais_aspsp_id="` + mastercardsim.WoodBank + `",reason="aspsp"`; !strings.Contains(metrics, want) {
 		t.Errorf("no %s in the metrics", want)
 	}
@@ -200,7 +200,7 @@ func TestSlowBank(t *testing.T) {
 			t.Errorf("held: %v", a)
 		}
 	}
-	if a := ask(p.api+wood+balances, present(fresh())...); a.status != 200 {
+	if a := ask(p.API+wood+balances, present(fresh())...); a.status != 200 {
 		t.Errorf("afterwards: %v", a)
 	}
 }
@@ -212,16 +212,16 @@ func TestSlowBankDoesNotTakeEveryPlace(t *testing.T) {
 	w := world(t, sandbox.Options{Front: bank.front})
 	p := serve(t, withLimits(t, w, fmt.Sprintf("{inFlight: %d}", all)))
 	open, consent := bank.shut(t), fresh()
-	held := asking(all/2, func(int) answered { return ask(p.api+wood+"/accounts", under(consent)...) })
+	held := asking(all/2, func(int) answered { return ask(p.API+wood+"/accounts", under(consent)...) })
 	awaitArrivals(t, bank, 1)
 	eventually(t, "half of the places are taken", func() bool { return active(t, p) >= all/2 })
 	for range callers {
 		for _, header := range [][]string{under(consent), present(consent)} {
-			if a := ask(p.api+wood+"/accounts", header...); !a.refused() {
+			if a := ask(p.API+wood+"/accounts", header...); !a.refused() {
 				t.Errorf("one more: %v", a)
 			}
 		}
-		if a := ask(p.api+river+"/accounts", present(fresh())...); a.status != 200 {
+		if a := ask(p.API+river+"/accounts", present(fresh())...); a.status != 200 {
 			t.Errorf("another bank: %v", a)
 		}
 	}
@@ -239,7 +239,7 @@ func TestSlowBankDoesNotTakeEveryPlace(t *testing.T) {
 // active is how many requests are under way, as the metrics tell.
 func active(t *testing.T, p *process) int {
 	t.Helper()
-	_, metrics := call(t, http.MethodGet, p.admin+"/metrics")
+	_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
 	for line := range strings.Lines(metrics) {
 		if rest, ok := strings.CutPrefix(line, `http_server_active_requests{http_request_method="GET"} `); ok {
 			var n int
@@ -258,20 +258,20 @@ func TestClientDoesNotTakeEveryPlace(t *testing.T) {
 	w := world(t, sandbox.Options{Front: bank.front})
 	p := serve(t, withLimits(t, w, "{perClient: 2}"))
 	open := bank.shut(t)
-	held := asking(2, func(int) answered { return ask(p.api+wood+balances, present(fresh())...) })
+	held := asking(2, func(int) answered { return ask(p.API+wood+balances, present(fresh())...) })
 	awaitArrivals(t, bank, 2)
 	for _, path := range []string{"/v1/aspsps", wood, river + "/accounts", wood + "/unattended-access"} {
-		if a := ask(p.api+path, present(fresh())...); !a.refused() {
+		if a := ask(p.API+path, present(fresh())...); !a.refused() {
 			t.Errorf("%s: %v", path, a)
 		}
 	}
-	if a := ask(p.api+river+"/accounts", append(present(fresh()), "X-API-Key", "other")...); a.status != 200 {
+	if a := ask(p.API+river+"/accounts", append(present(fresh()), "X-API-Key", "other")...); a.status != 200 {
 		t.Errorf("another client: %v", a)
 	}
-	if a := ask(p.api+"/v1/aspsps", "X-API-Key", "nobody"); a.status != 401 {
+	if a := ask(p.API+"/v1/aspsps", "X-API-Key", "nobody"); a.status != 401 {
 		t.Errorf("nobody: %v", a)
 	}
-	if _, metrics := call(t, http.MethodGet, p.admin+"/metrics"); !strings.Contains(metrics, `ais_overload_refusals_total{reason="client"`) {
+	if _, metrics := call(t, http.MethodGet, p.Admin+"/metrics"); !strings.Contains(metrics, `ais_overload_refusals_total{reason="client"`) {
 		t.Error("the refusals are not counted")
 	}
 	open()
@@ -280,7 +280,7 @@ func TestClientDoesNotTakeEveryPlace(t *testing.T) {
 			t.Errorf("held: %v", a)
 		}
 	}
-	if a := ask(p.api + "/v1/aspsps"); a.status != 200 {
+	if a := ask(p.API + "/v1/aspsps"); a.status != 200 {
 		t.Errorf("afterwards: %v", a)
 	}
 }
@@ -320,7 +320,7 @@ func unread(t *testing.T, p *process, path string, header ...string) net.Conn {
 	small := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 2048) })
 	}}
-	conn, err := small.Dial("tcp", strings.TrimPrefix(p.api, "http://"))
+	conn, err := small.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -345,7 +345,7 @@ func TestCallersWhoDoNotRead(t *testing.T) {
 	consent := fresh()
 	var size int
 	eventually(t, "the list is kept", func() bool {
-		a := ask(p.api+wood+"/accounts", present(consent)...)
+		a := ask(p.API+wood+"/accounts", present(consent)...)
 		size = len(a.body)
 		return strings.Contains(a.header.Get("Cache-Status"), "hit")
 	})
@@ -363,18 +363,18 @@ func TestCallersWhoDoNotRead(t *testing.T) {
 		return settled > 30
 	})
 	for _, path := range []string{"/v1/aspsps", wood, wood + "/accounts", wood + balances, wood + "/unattended-access"} {
-		if a := ask(p.api+path, present(fresh())...); !a.refused() {
+		if a := ask(p.API+path, present(fresh())...); !a.refused() {
 			t.Errorf("%s: %v", path, a)
 		}
 	}
-	if a := ask(p.api + "/openapi.yaml"); a.status != 200 {
+	if a := ask(p.API + "/openapi.yaml"); a.status != 200 {
 		t.Errorf("the contract: %v", a)
 	}
-	if _, metrics := call(t, http.MethodGet, p.admin+"/metrics"); !strings.Contains(metrics, `ais_overload_refusals_total{reason="in_flight"`) {
+	if _, metrics := call(t, http.MethodGet, p.Admin+"/metrics"); !strings.Contains(metrics, `ais_overload_refusals_total{reason="in_flight"`) {
 		t.Error("the refusals are not counted")
 	}
 	conns[0].Close()
-	eventually(t, "a place is free", func() bool { return ask(p.api+"/v1/aspsps").status == 200 })
+	eventually(t, "a place is free", func() bool { return ask(p.API+"/v1/aspsps").status == 200 })
 	for deadline := time.Now().Add(40 * time.Second); active(t, p) > 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("callers who do not read are never cut off")
@@ -401,7 +401,7 @@ func TestCallersWhoNeverEnd(t *testing.T) {
 		for _, body := range []string{"Content-Length: 100\r\n\r\nx", "Content-Length: 100000000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nx"} {
 			n++
 			go func() {
-				conn, err := net.Dial("tcp", strings.TrimPrefix(p.api, "http://"))
+				conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 				if err != nil {
 					ends <- err.Error()
 					return
@@ -433,14 +433,14 @@ func TestConnectionsAreBounded(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 	var conns []net.Conn
 	for range most {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.api, "http://"))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer conn.Close()
 		conns = append(conns, conn)
 	}
-	one := asking(1, func(int) answered { return ask(p.api + "/v1/aspsps") })
+	one := asking(1, func(int) answered { return ask(p.API + "/v1/aspsps") })
 	select {
 	case a := <-one:
 		t.Fatalf("one connection more is served: %v", a)
@@ -460,7 +460,7 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 	ended := 0
 	for range 2 * most {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.api, "http://"))
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -482,7 +482,7 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 			ended++
 		}
 	}
-	if a := ask(p.api + "/v1/aspsps"); a.status != 200 {
+	if a := ask(p.API + "/v1/aspsps"); a.status != 200 {
 		t.Errorf("the next caller: %v", a)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/sandbox"
 )
 
@@ -81,11 +82,11 @@ func TestProxyAndCA(t *testing.T) {
 			p := serve(t, file, append([]string{"NO_PROXY=", "no_proxy="}, tt.env(proxy)...)...)
 			consent := fresh()
 			for _, header := range [][]string{present(fresh()), under(consent)} {
-				if a := ask(p.api+wood+balances, header...); a.status != tt.status {
+				if a := ask(p.API+wood+balances, header...); a.status != tt.status {
 					t.Errorf("%q: %v", header, a)
 				}
 			}
-			if a := ask(p.api+wood+"/unattended-access", under(consent)...); strings.Contains(a.body, `"used":1`) != (tt.status == 200) {
+			if a := ask(p.API+wood+"/unattended-access", under(consent)...); strings.Contains(a.body, `"used":1`) != (tt.status == 200) {
 				t.Errorf("counted: %v", a)
 			}
 			for _, request := range asked() {
@@ -108,7 +109,7 @@ func TestProxyThatCannotBeUsed(t *testing.T) {
 		"": false, "http://u:CANARY@127.0.0.1:1": false, "127.0.0.1:1": false,
 		"https://u:CANARY@127.0.0.1:1": true, "socks5://CANARY:1": true, "http://CANARY:%zz": true,
 	} {
-		check := exec.Command(binary, "check", "--config", file)
+		check := exec.Command(gatewaytest.Binary(), "check", "--config", file)
 		check.Env = append(check.Environ(), "HTTPS_PROXY="+proxy)
 		out, err := check.CombinedOutput()
 		if (err != nil) != fault || fault && !strings.Contains(string(out), "providers.mypos.proxy (line 9): ") || strings.Contains(string(out), "CANARY") {

@@ -60,8 +60,8 @@ func cacheKey(t *testing.T) string {
 func attended(t *testing.T, p *process) []*http.Request {
 	t.Helper()
 	return []*http.Request{
-		request(t, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent),
-		request(t, p.api+pos+"/accounts", "Consent-ID", mypossim.GoodConsent, "Provider-Authorization", "Bearer "+mypossim.GoodToken),
+		request(t, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent),
+		request(t, p.API+pos+"/accounts", "Consent-ID", mypossim.GoodConsent, "Provider-Authorization", "Bearer "+mypossim.GoodToken),
 	}
 }
 
@@ -81,13 +81,13 @@ func TestSecretsAreRenewedWhileRequestsGoOn(t *testing.T) {
 	p := serve(t, file)
 	stop := steadily(t, http.DefaultClient, attended(t, p)...)
 	kept := func(p *process, consent string) int {
-		resp, _ := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", consent, "Cache-Control", "only-if-cached")
+		resp, _ := call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", consent, "Cache-Control", "only-if-cached")
 		return resp.StatusCode
 	}
 	before, after := mastercardsim.FreshConsent+"before", mastercardsim.FreshConsent+"after"
 	fetch := func(consent string) {
 		t.Helper()
-		if resp, body := call(t, http.MethodGet, p.api+wood+"/accounts", "Consent-ID", consent); resp.StatusCode != http.StatusOK {
+		if resp, body := call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", consent); resp.StatusCode != http.StatusOK {
 			t.Fatalf("%d %s", resp.StatusCode, body)
 		}
 	}
@@ -120,7 +120,7 @@ func TestSecretsAreRenewedWhileRequestsGoOn(t *testing.T) {
 	if status := kept(p, before); status != http.StatusGatewayTimeout {
 		t.Errorf("the old key still opens: %d", status)
 	}
-	_, metrics := call(t, http.MethodGet, p.admin+"/metrics")
+	_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
 	for _, want := range []string{
 		`ais_secrets_reloads_total{outcome="ok",part="mastercard"} 1`, `ais_secrets_reloads_total{outcome="ok",part="cache"} 2`,
 		`ais_secrets_stale{part="mypos"} 0`, `ais_secrets_stale{part="clients"} 0`,
@@ -146,7 +146,7 @@ func TestBrokenSecretsStayOut(t *testing.T) {
 	good := strings.Replace(string(text), "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, ", 1)
 	write(t, file, good)
 	p := serve(t, file)
-	p.api = strings.Replace(p.api, "http://", "https://", 1)
+	p.API = strings.Replace(p.API, "http://", "https://", 1)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS12}}}
 	whole := map[string]string{}
 	for name, content := range secrets.files {
@@ -195,11 +195,11 @@ func TestBrokenSecretsStayOut(t *testing.T) {
 			if line := p.lines(stale, b.part)[was[b.part]]; !strings.Contains(line, `"level":"ERROR"`) || !strings.Contains(line, b.says) {
 				t.Errorf("%d, %s: %s", i, b.part, line)
 			}
-			_, metrics := call(t, http.MethodGet, p.admin+"/metrics")
+			_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
 			if !strings.Contains(metrics, `ais_secrets_stale{part="`+b.part+`"} 1`) || !strings.Contains(metrics, `ais_secrets_reloads_total{outcome="failed",part="`+b.part+`"} `) {
 				t.Errorf("%d, %s: not in the metrics", i, b.part)
 			}
-			resp, ready := call(t, http.MethodGet, p.admin+"/readyz")
+			resp, ready := call(t, http.MethodGet, p.Admin+"/readyz")
 			if resp.StatusCode != http.StatusOK || !strings.Contains(ready, `"status":"ready"`) || !strings.Contains(ready, `"secrets of `+b.part+` cannot be renewed`) {
 				t.Errorf("%d, %s: %d %s", i, b.part, resp.StatusCode, ready)
 			}
@@ -227,13 +227,13 @@ func TestBrokenSecretsStayOut(t *testing.T) {
 		for _, b := range tt.want {
 			p.awaits(renewed, b.part, mended[b.part]+1)
 		}
-		_, ready := call(t, http.MethodGet, p.admin+"/readyz")
-		_, metrics := call(t, http.MethodGet, p.admin+"/metrics")
+		_, ready := call(t, http.MethodGet, p.Admin+"/readyz")
+		_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
 		if strings.Contains(ready, "secrets") || strings.Contains(metrics, "ais_secrets_stale{part=\"mypos\"} 1") {
 			t.Errorf("%d: mended, and still %s", i, ready)
 		}
 	}
-	if out := p.stdout.String(); strings.Contains(out, canary) || strings.Contains(out, "PRIVATE KEY") {
+	if out := p.Stdout.String(); strings.Contains(out, canary) || strings.Contains(out, "PRIVATE KEY") {
 		t.Errorf("what stands in files is logged\n%s", out)
 	}
 }
@@ -257,11 +257,11 @@ func TestAPIKeysAreRenewed(t *testing.T) {
 		return head + "  apiKeys:\n" + strings.Join(entries, "") + rest
 	}
 	status := func(key, path string) int {
-		got, _ := do(http.DefaultClient, request(t, p.api+path, "Consent-ID", mastercardsim.Consent, "X-API-Key", key))
+		got, _ := do(http.DefaultClient, request(t, p.API+path, "Consent-ID", mastercardsim.Consent, "X-API-Key", key))
 		return got
 	}
 	first, second := entry("sandbox", sandbox.Key, "'accounts:read', 'balances:read'"), entry("second", "second-key", "'accounts:read'")
-	stop := steadily(t, http.DefaultClient, request(t, p.api+wood+balances, "Consent-ID", mastercardsim.Consent))
+	stop := steadily(t, http.DefaultClient, request(t, p.API+wood+balances, "Consent-ID", mastercardsim.Consent))
 	if got := status("second-key", wood+"/accounts"); got != http.StatusUnauthorized {
 		t.Errorf("unknown: %d", got)
 	}
@@ -284,7 +284,7 @@ func TestAPIKeysAreRenewed(t *testing.T) {
 	if gone, stays := status(sandbox.Key, wood+"/accounts"), status("second-key", wood+"/accounts"); gone != http.StatusUnauthorized || stays != http.StatusOK {
 		t.Errorf("removed: %d, kept: %d", gone, stays)
 	}
-	_, bank := do(http.DefaultClient, request(t, p.api+wood, "X-API-Key", "second-key"))
+	_, bank := do(http.DefaultClient, request(t, p.API+wood, "X-API-Key", "second-key"))
 	if !strings.Contains(bank, "Wood Bank") {
 		t.Errorf("another change took effect: %s", bank)
 	}
@@ -308,7 +308,7 @@ func TestKeysAreNotAllTakenAway(t *testing.T) {
 	eventually(t, "the change is refused", func() bool {
 		return len(p.lines("secrets cannot be renewed, the old ones stay in use", "clients")) == 1
 	})
-	if status, body := do(http.DefaultClient, request(t, p.api+wood, "X-API-Key", sandbox.Key)); status != http.StatusOK {
+	if status, body := do(http.DefaultClient, request(t, p.API+wood, "X-API-Key", sandbox.Key)); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
 }
@@ -422,11 +422,11 @@ func TestClientCertificateIsRenewed(t *testing.T) {
 		t.Errorf("only %d requests went on meanwhile", n)
 	}
 	patiently(t, "the connections with the old certificate are closed", func() bool { return bank.connections("first") == 0 })
-	resp, body := call(t, http.MethodGet, p.api+pos+"/accounts/"+mypossim.GoodAccount+"/balances", "Consent-ID", mypossim.GoodConsent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+	resp, body := call(t, http.MethodGet, p.API+pos+"/accounts/"+mypossim.GoodAccount+"/balances", "Consent-ID", mypossim.GoodConsent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
 	if name, _ := bank.last(); resp.StatusCode != http.StatusOK || name != "second" {
 		t.Errorf("unattended: %d with %s: %s", resp.StatusCode, name, body)
 	}
-	if strings.Contains(p.stdout.String(), "PRIVATE") {
+	if strings.Contains(p.Stdout.String(), "PRIVATE") {
 		t.Error("a key is logged")
 	}
 }

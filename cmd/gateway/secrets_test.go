@@ -131,7 +131,7 @@ const (
 // lines are those of the log with a message, about a part of the secrets ("" for any line).
 func (p *process) lines(msg, part string) []string {
 	var all []string
-	for line := range strings.Lines(p.stdout.String()) {
+	for line := range strings.Lines(p.Stdout.String()) {
 		var l struct{ Msg, Part string }
 		if json.Unmarshal([]byte(line), &l) == nil && l.Msg == msg && l.Part == part {
 			all = append(all, line)
@@ -142,8 +142,8 @@ func (p *process) lines(msg, part string) []string {
 
 // awaits waits for the nth line of the log with a message about a part.
 func (p *process) awaits(msg, part string, n int) {
-	p.t.Helper()
-	patiently(p.t, fmt.Sprintf("%q was logged %d times of %s", msg, n, part), func() bool { return len(p.lines(msg, part)) >= n })
+	p.T.Helper()
+	patiently(p.T, fmt.Sprintf("%q was logged %d times of %s", msg, n, part), func() bool { return len(p.lines(msg, part)) >= n })
 }
 
 // steadily makes calls one after the other, each of a kind at once, until stopped; every one must be answered 200. It

@@ -259,7 +259,7 @@ func (s *soak) unattended(n int) {
 }
 
 func (s *soak) request(ctx context.Context, of consent, path string, more http.Header) *http.Request {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.p.api+"/v1/aspsps/"+of.aspsp+path, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.p.API+"/v1/aspsps/"+of.aspsp+path, nil)
 	if err != nil {
 		s.t.Error(err)
 		return nil
@@ -301,7 +301,7 @@ func (s *soak) leave(n int) {
 
 // dawdle sends a request byte by byte and never ends it.
 func (s *soak) dawdle(int) {
-	conn, err := net.Dial("tcp", strings.TrimPrefix(s.p.api, "http://"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.p.API, "http://"))
 	if err != nil {
 		return
 	}

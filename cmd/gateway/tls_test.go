@@ -43,9 +43,9 @@ func TestMutualTLS(t *testing.T) {
 	file := reconfigured(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+
 		"', keyFile: '"+secrets.path("tls.key")+"', clientCAFile: '"+secrets.path("ca.crt")+"'}, ")
 	p := serve(t, file)
-	address := strings.TrimPrefix(p.api, "http://")
-	p.api = "https://" + address
-	list := request(t, p.api+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
+	address := strings.TrimPrefix(p.API, "http://")
+	p.API = "https://" + address
+	list := request(t, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
 	caller, latecomer := callers.pair("caller"), later.pair("latecomer")
 	good := calling(ca, caller)
 	lets := func(who string, client *http.Client, in bool) {
@@ -60,7 +60,7 @@ func TestMutualTLS(t *testing.T) {
 	lets("a stranger", calling(ca, strangers.pair("caller")), false)
 	lets("who comes too early", calling(ca, latecomer), false)
 	lets("the gateway's own certificate", calling(ca, ca.pair("caller")), false)
-	if status, body := do(good, request(t, p.api+wood, "X-API-Key", "none")); status != http.StatusUnauthorized {
+	if status, body := do(good, request(t, p.API+wood, "X-API-Key", "none")); status != http.StatusUnauthorized {
 		t.Errorf("a certificate is no key: %d %s", status, body)
 	}
 	resp, err := good.Do(list)
@@ -68,7 +68,7 @@ func TestMutualTLS(t *testing.T) {
 		t.Fatalf("%v %v", resp, err)
 	}
 	resp.Body.Close()
-	if resp, body := call(t, http.MethodGet, p.admin+"/readyz"); resp.StatusCode != http.StatusOK {
+	if resp, body := call(t, http.MethodGet, p.Admin+"/readyz"); resp.StatusCode != http.StatusOK {
 		t.Errorf("admin: %d %s", resp.StatusCode, body)
 	}
 	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{caller}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
@@ -149,11 +149,11 @@ func TestSlowCallersOverTLS(t *testing.T) {
 	secrets := mounted(t, map[string]string{"tls.crt": certificate, "tls.key": key})
 	w := world(t, sandbox.Options{})
 	p := serve(t, reconfigured(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, "))
-	address := strings.TrimPrefix(p.api, "http://")
+	address := strings.TrimPrefix(p.API, "http://")
 	if status, body := do(calling(ca), request(t, "https://"+address+"/v1/aspsps")); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
-	if resp, _ := call(t, http.MethodGet, p.api+"/v1/aspsps"); resp.StatusCode != http.StatusBadRequest {
+	if resp, _ := call(t, http.MethodGet, p.API+"/v1/aspsps"); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("plain HTTP is answered %d", resp.StatusCode)
 	}
 	headers := tls.Client(dial(t, address), &tls.Config{RootCAs: ca.pool(), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12})
@@ -185,8 +185,8 @@ func TestTLSFaultsAreTold(t *testing.T) {
 	for _, command := range []string{"check", "serve"} {
 		p := start(t, nil, command, "--config", file)
 		out := ""
-		if code := p.ended(); code == 1 {
-			out = p.stdout.String() + p.stderr.String()
+		if code := p.Ended(); code == 1 {
+			out = p.Stdout.String() + p.Stderr.String()
 		}
 		for _, want := range []string{"server.tls.keyFile (line 2): ", "server.tls.clientCAFile (line 2): "} {
 			if !strings.Contains(out, want) {

@@ -1,0 +1,177 @@
+// Package gatewaytest runs the program itself for tests: real processes of gateways, on a sandbox's providers and a
+// real Redis. Tests of cmd/gateway and deploy import it.
+package gatewaytest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	// within is how long a test waits for what must come.
+	within = 10 * time.Second
+	// endsWithin is how long a process may take to end by itself.
+	endsWithin = 20 * time.Second
+)
+
+// binary is the program, built once for all tests of a package.
+var binary string
+
+// Main builds the program, runs the tests and removes it. TestMain calls it, and exits with what it returns.
+func Main(m *testing.M) int {
+	if slices.Contains(os.Args, "-test.fuzzworker") {
+		return m.Run() // which needs none
+	}
+	dir, err := os.MkdirTemp("", "gateway-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "gateway")
+	build := exec.Command("go", "build", "-tags", "nomsgpack", "-o", binary, "ais-gateway/cmd/gateway")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "building the gateway: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// Binary is the program's file.
+func Binary() string { return binary }
+
+// Output is what a process has written so far.
+type Output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write takes what the process writes.
+func (o *Output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+// Take returns what the process has written, and forgets it.
+func (o *Output) Take() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer o.text.Reset()
+	return o.text.String()
+}
+
+func (o *Output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// A Program is a gateway that runs. Its methods fail the test that started it.
+type Program struct {
+	*exec.Cmd
+	T              *testing.T
+	Stdout, Stderr Output
+	API, Admin     string // where it listens, as http://HOST:PORT
+
+	exited chan error
+}
+
+// Start runs the program with arguments, and variables besides those of the test, until the test ends.
+func Start(t *testing.T, env []string, args ...string) *Program {
+	t.Helper()
+	return Run(t, exec.Command(binary, args...), env...)
+}
+
+// Run runs a command as Start does.
+func Run(t *testing.T, cmd *exec.Cmd, env ...string) *Program {
+	t.Helper()
+	p := &Program{Cmd: cmd, T: t, exited: make(chan error, 1)}
+	p.Cmd.Stdout, p.Cmd.Stderr, p.Env = &p.Stdout, &p.Stderr, append(os.Environ(), env...)
+	if err := p.Cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.exited <- p.Wait() }()
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		<-p.exited
+	})
+	return p
+}
+
+// Serve runs the service with a configuration, and waits until it listens.
+func Serve(t *testing.T, config string, env ...string) *Program {
+	t.Helper()
+	return Start(t, env, "serve", "--config", config).Listening()
+}
+
+// Listening waits until the gateway listens, and reads from its log where.
+func (p *Program) Listening() *Program {
+	p.T.Helper()
+	Eventually(p.T, "the gateway listens", func() bool {
+		for line := range strings.Lines(p.Stdout.String()) {
+			var l struct {
+				Msg, Address string
+				Admin        string `json:"admin_address"`
+			}
+			if json.Unmarshal([]byte(line), &l) == nil && l.Msg == "serving" {
+				p.API, p.Admin = "http://"+l.Address, "http://"+l.Admin
+				return true
+			}
+		}
+		return false
+	})
+	return p
+}
+
+// Ended waits for the process to end by itself and returns its exit code.
+func (p *Program) Ended() int {
+	p.T.Helper()
+	select {
+	case err := <-p.exited:
+		p.exited <- err
+		return p.ProcessState.ExitCode()
+	case <-time.After(endsWithin):
+		p.T.Fatalf("the process does not end\n%s%s", p.Stdout.String(), p.Stderr.String())
+		return 0
+	}
+}
+
+// Exited reports whether the process has ended.
+func (p *Program) Exited() bool {
+	select {
+	case err := <-p.exited:
+		p.exited <- err
+		return true
+	default:
+		return false
+	}
+}
+
+// Terminate asks the process to end (SIGTERM), as Kubernetes does.
+func (p *Program) Terminate() {
+	p.T.Helper()
+	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+		p.T.Fatal(err)
+	}
+}
+
+// Eventually waits until something holds, and fails the test where it does not within ten seconds.
+func Eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(within); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain waited until %s", what)
+		}
+	}
+}
