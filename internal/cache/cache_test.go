@@ -105,7 +105,7 @@ func put(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
 	if err != nil || !lease.Held {
 		t.Fatalf("lease %+v, %v", lease, err)
 	}
-	end, err := c.Finish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour})
+	end, err := c.Finish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour, Ended: lease.At(time.Now())})
 	if err != nil || !end.Held {
 		t.Fatalf("%+v, %v", end, err)
 	}
