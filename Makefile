@@ -31,7 +31,7 @@ DEADCODE  := $(KEEP)/deadcode-$(call version,golang.org/x/tools)-$(GOVERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure faults cover vuln licences reproducible \
+.PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure sizing faults cover vuln licences reproducible \
         redis compiler clean
 
 help: ## this list
@@ -101,6 +101,9 @@ bench: redis ## all benchmarks
 
 measure: redis ## what slots cost, and what crashes and failovers of Redis cost the limit, as a table: minutes
 	@cd cmd/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestMeasure$$'
+
+sizing: redis ## what each kind of request costs a gateway, as a table: a minute
+	@cd cmd/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestSizing$$'
 
 faults: redis ## plants faults in the code one at a time: the tests must catch each. ONLY=name,name for some
 	@$(GO) -C tools run ./faults -only '$(ONLY)'

@@ -1,0 +1,171 @@
+//go:build measure
+
+package main_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/sandbox"
+)
+
+const (
+	// sizingFor is how long each kind of request is made, by so many callers at once.
+	sizingFor, sizingCallers = 10 * time.Second, 32
+	// ticks is how many of them the kernel counts for a second of processor time (USER_HZ).
+	ticks = 100
+)
+
+// TestSizing measures what each kind of request costs one gateway, and prints it as a table for docs/operations.md.
+// `make sizing` runs it; nothing else builds it.
+func TestSizing(t *testing.T) {
+	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
+	w := worldOn(t, server, sandbox.Options{})
+	p := serve(t, w.ConfigFile)
+	crowd := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: sizingCallers}, Timeout: time.Minute}
+	fresh := freshConsents()
+	var next atomic.Int64
+	obc, pos := fresh.at(0), fresh.at(1)
+	user := []string{"PSU-IP-Address", "203.0.113.7"}
+	fmt.Print("| request | a second | median, 99th percentile | processor of the gateway | of Redis |\n|---|---|---|---|---|\n")
+	for _, kind := range []struct {
+		name   string
+		want   int
+		header []string
+		of     func() consent
+		what   int
+	}{
+		{"a list from the cache", 200, nil, func() consent { return obc }, 0},
+		{"a list from OBC", 200, append([]string{"Cache-Control", "no-cache"}, user...), func() consent { return fresh.at(int(2 * next.Add(1))) }, 0},
+		{"balances from OBC, attended", 200, user, func() consent { return obc }, 1},
+		{"balances from myPOS, attended", 200, user, func() consent { return pos }, 1},
+		{"balances from OBC, unattended", 200, nil, func() consent { return fresh.at(int(2 * next.Add(1))) }, 1},
+		{"an unattended request that is refused", 429, nil, func() consent { return pos }, 1},
+	} {
+		if kind.want == http.StatusTooManyRequests { // its four are used first
+			for range 4 {
+				sizingAsk(t, crowd, p.API, kind.of(), kind.what, nil)
+			}
+		}
+		sizingAsk(t, crowd, p.API, kind.of(), kind.what, kind.header) // what is kept stands, connections too
+		took, ours, redis := sizingCost(t, p.Process.Pid, server, func() []time.Duration {
+			return sizingCrowd(t, crowd, p.API, kind.of, kind.what, kind.header, kind.want)
+		})
+		each := func(cpu time.Duration) time.Duration {
+			return (cpu / time.Duration(len(took))).Round(time.Microsecond)
+		}
+		fmt.Printf("| %s | %.0f | %v, %v | %v | %v |\n", kind.name, float64(len(took))/sizingFor.Seconds(),
+			took[len(took)/2].Round(10*time.Microsecond), took[len(took)*99/100].Round(10*time.Microsecond), each(ours), each(redis))
+	}
+	fmt.Printf("\n%d MB resident afterwards.\n", residentMB(t, p.Process.Pid))
+}
+
+// sizingCrowd is how long each request took, shortest first.
+func sizingCrowd(t *testing.T, c *http.Client, api string, of func() consent, what int, header []string, want int) []time.Duration {
+	all := make([][]time.Duration, sizingCallers)
+	var crowd sync.WaitGroup
+	until := time.Now().Add(sizingFor)
+	for i := range all {
+		crowd.Go(func() {
+			for began := time.Now(); began.Before(until); began = time.Now() {
+				if status := sizingAsk(t, c, api, of(), what, header); status != want {
+					t.Errorf("answered %d, want %d", status, want)
+					return
+				}
+				all[i] = append(all[i], time.Since(began))
+			}
+		})
+	}
+	crowd.Wait()
+	took := slices.Concat(all...)
+	slices.Sort(took)
+	if len(took) == 0 {
+		t.Fatal("nothing was answered")
+	}
+	return took
+}
+
+func sizingAsk(t *testing.T, c *http.Client, api string, of consent, what int, header []string) int {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, api+"/v1/aspsps/"+of.aspsp+of.path(what), nil)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	req.Header.Set("X-API-Key", sandbox.Key)
+	req.Header.Set("Consent-ID", of.id)
+	if of.aspsp == sandbox.MyPOS {
+		req.Header.Set("Provider-Authorization", "Bearer "+mypossim.GoodToken)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Error(err)
+	}
+	return resp.StatusCode
+}
+
+// sizingCost runs do, and returns what processor time the gateway and Redis took meanwhile.
+func sizingCost(t *testing.T, pid int, server *redistest.Server, do func() []time.Duration) (took []time.Duration, ours, redis time.Duration) {
+	before, redisBefore := processorTime(t, pid), redisTime(t, server)
+	took = do()
+	return took, processorTime(t, pid) - before, redisTime(t, server) - redisBefore
+}
+
+// processorTime is what a process has used, by proc_pid_stat(5): fields 14 and 15, in ticks.
+func processorTime(t *testing.T, pid int) time.Duration {
+	t.Helper()
+	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	user, err := strconv.Atoi(fields[11])
+	if err != nil {
+		t.Fatal(err)
+	}
+	system, err := strconv.Atoi(fields[12])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(user+system) * time.Second / ticks
+}
+
+// redisTime is what Redis has used, by its INFO.
+func redisTime(t *testing.T, server *redistest.Server) time.Duration {
+	t.Helper()
+	text, err := server.Do("INFO", "cpu").Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := 0.0
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if name == "used_cpu_user" || name == "used_cpu_sys" {
+			seconds, err := strconv.ParseFloat(value, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			used += seconds
+		}
+	}
+	return time.Duration(used * float64(time.Second))
+}
