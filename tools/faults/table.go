@@ -1205,6 +1205,38 @@ var table = []fault{
 		packages: []string{"./cmd/gateway"},
 	},
 	{
+		name: "drain-takes-no-more-requests",
+		file: "cmd/gateway/drain.go",
+		old:  `time.After(p.drainFor)`, new: `time.After(0)`,
+		packages: []string{"./deploy"},
+		run:      "^TestRoll$|^TestDraining$",
+	},
+	{
+		name: "drain-without-a-last-word",
+		file: "cmd/gateway/drain.go",
+		old:  `if w.leaving.Load() {`, new: `if false {`,
+		packages: []string{"./deploy"},
+		run:      "^TestRoll$",
+	},
+	{
+		name: "drain-last-word-by-the-request",
+		file: "cmd/gateway/drain.go",
+		old:  `next.ServeHTTP(lastWord{w, &p.draining}, r)`, new: `next.ServeHTTP(lastWord{w, func() *atomic.Bool {
+			then := &atomic.Bool{}
+			then.Store(p.draining.Load())
+			return then
+		}()}, r)`,
+		packages: []string{"./deploy"},
+		run:      "^TestDraining$",
+	},
+	{
+		name: "drain-admin-first",
+		file: "cmd/gateway/serve.go",
+		old:  `p.api.Shutdown(patient), p.gateway.Drain(patient), p.admin.Shutdown(patient))`, new: `p.admin.Shutdown(patient), p.api.Shutdown(patient), p.gateway.Drain(patient))`,
+		packages: []string{"./deploy"},
+		run:      "^TestDraining$",
+	},
+	{
 		name: "breaker-ratio-of-all-calls",
 		file: "internal/breaker/breaker.go",
 		old:  `judged := n.TotalSuccesses + n.TotalFailures`, new: `judged := n.Requests`,
