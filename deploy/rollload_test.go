@@ -213,7 +213,7 @@ func (l *rollLoad) one(c *rollCaller) {
 		a = of.ask(http.MethodGet, fmt.Sprintf("/accounts/none-%d/balances", rand.IntN(10)), false)
 	}
 	answer, err := c.ask(a)
-	failure := ""
+	var failure string
 	switch {
 	case err != nil:
 		failure = fmt.Sprintf("%s %s: %v", a.method, a.path[strings.LastIndex(a.path, "/"):], err)
