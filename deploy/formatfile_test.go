@@ -124,7 +124,7 @@ func (e formatEntries) load(t *testing.T, server *redistest.Server) {
 
 var (
 	formatUUID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	formatTime = regexp.MustCompile(`"FetchedAt":"[^"]*"`)
+	formatTime = regexp.MustCompile(`"(FetchedAt|Ended)":"[^"]*"`)
 )
 
 // plain is the entries in words that are the same each time: what is made up has a name, what is sealed is
@@ -163,13 +163,13 @@ func formatPlain(t *testing.T, name, text string) string {
 		if date := formatDate(open); date != text[:16] {
 			t.Errorf("the time of %s is %s before what is sealed, and %s in it", name, text[:16], date)
 		}
-		return "TIME " + formatTime.ReplaceAllString(open, `"FetchedAt":"TIME"`)
+		return "TIME " + formatTime.ReplaceAllString(open, `"$1":"TIME"`)
 	case strings.Contains(name, ":note:"):
 		open, ok := formatOpen(name, text)
 		if !ok {
 			return text
 		}
-		return formatTime.ReplaceAllString(open, `"FetchedAt":"TIME"`)
+		return formatTime.ReplaceAllString(open, `"$1":"TIME"`)
 	case strings.HasSuffix(name, ":epoch"):
 		return regexp.MustCompile(`:\d{16}$`).ReplaceAllString(text, ":TIME")
 	}
@@ -192,7 +192,7 @@ func redated(name string, e formatEntry) formatEntry {
 	if !ok {
 		return e
 	}
-	open = formatTime.ReplaceAllString(open, `"FetchedAt":"`+formatLongAgo+`"`)
+	open = formatTime.ReplaceAllString(open, `"$1":"`+formatLongAgo+`"`)
 	head := []byte(sealed[:17])
 	e.text = string(formatSeal().Seal(head, head[5:], []byte(open), []byte(name)))
 	if dated {

@@ -201,19 +201,20 @@ type Result struct {
 	Balances *Balances        // that were fetched
 	Failure  *canonical.Error // nil if the call went well
 	Began    time.Time        // when the call began, by Redis's clock; zero if not before the lease was given
+	Ended    time.Time        // when the call ended, by Redis's clock: who asked later is not told; zero tells nobody
 	Forget   bool             // after a failure: what was kept must go
-	Untold   bool             // those who wait are not told: the lease is given back too late, and they take their turn
 }
 
 // A note is what stands in Redis for those who wait.
 type note struct {
 	Failure  *canonical.Error
 	Balances *Balances
+	Ended    time.Time // of the call, by Redis's clock
 }
 
 // An End is what became of a lease that was given back.
 type End struct {
-	Held   bool // it was there: those who wait were told, unless the result is Untold
+	Held   bool // it was there: those who wait were told, if the call's end is known
 	Stands bool // the result is what is kept now; not if another has the lease, if the list was forgotten since, or if a newer is kept
 }
 
@@ -229,8 +230,8 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 		}
 		entry = append([]byte(dated(r.Entry)), entry...)
 	}
-	if !r.Untold {
-		if told, err = c.seal.Load().seal(left, marshal(note{r.Failure, r.Balances})); err != nil {
+	if !r.Ended.IsZero() {
+		if told, err = c.seal.Load().seal(left, marshal(note{r.Failure, r.Balances, r.Ended})); err != nil {
 			return End{}, err
 		}
 	}
@@ -260,8 +261,8 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	}
 	out := Outcome{Held: values[1] == l.holder}
 	var told note
-	// A note that is missing or cannot be read is none.
-	if out.Done = c.open(left, values[0], &told); out.Done {
+	// A note that is missing or cannot be read is none, and so is one of a call that had ended before it was asked for.
+	if out.Done = c.open(left, values[0], &told) && !told.Ended.Before(l.given); out.Done {
 		out.Failure, out.Balances = told.Failure, told.Balances
 		if l.lists {
 			out.Entry = c.openEntry(list, values[2], now)

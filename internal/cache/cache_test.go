@@ -105,7 +105,7 @@ func put(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
 	if err != nil || !lease.Held {
 		t.Fatalf("lease %+v, %v", lease, err)
 	}
-	end, err := c.Finish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour})
+	end, err := c.Finish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour, Ended: lease.At(time.Now())})
 	if err != nil || !end.Held {
 		t.Fatalf("%+v, %v", end, err)
 	}
@@ -400,6 +400,12 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 				if o, err := c.Outcome(t.Context(), waiting); err != nil || !o.Held || o.Done {
 					t.Errorf("while it is under way: %+v, %v", o, err)
 				}
+				tt.result.Ended = waiting.At(time.Now())
+				time.Sleep(2 * time.Millisecond)
+				late, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+				if err != nil {
+					t.Fatal(err)
+				}
 				if end, err := c.Finish(t.Context(), lease, tt.result); err != nil || !end.Held {
 					t.Fatal(end, err)
 				}
@@ -409,6 +415,9 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 				}
 				if diff := cmp.Diff(tt.want, got, ageless); diff != "" {
 					t.Error(diff)
+				}
+				if o, err := c.Outcome(t.Context(), late); err != nil || o.Done || o.Held {
+					t.Errorf("one who asked after the call's end was told: %+v, %v", o, err)
 				}
 				if (mustGet(t, c, k) != nil) != tt.kept {
 					t.Errorf("kept is not %t", tt.kept)

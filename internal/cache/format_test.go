@@ -35,7 +35,7 @@ func TestLaterFormatIsAMiss(t *testing.T) {
 	if err != nil || waiting.Held {
 		t.Fatal(waiting, err)
 	}
-	if end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || !end.Stands {
+	if end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour, Ended: waiting.At(time.Now())}); err != nil || !end.Stands {
 		t.Fatal(end, err)
 	}
 	notes, err := rdb.Keys(t.Context(), prefix+"note:*").Result()

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -384,7 +385,7 @@ func TestNoCacheIsNeverAnsweredFromTheCache(t *testing.T) {
 		}
 		go func() {
 			time.Sleep(200 * time.Millisecond)
-			_, _ = lists.Finish(context.Background(), lease, cache.Result{})
+			_, _ = lists.Finish(context.Background(), lease, cache.Result{Ended: lease.At(time.Now())})
 		}()
 		list := mustList(t, g, q, gateway.Wants{NoCache: true})
 		if len(w.ledger.Calls()) != 2 || list.Freshness.Age > minute {
@@ -518,6 +519,34 @@ func TestFailureOfBeforeIsNotShared(t *testing.T) {
 	redis.Resume()
 	if _, err := other.Balances(t.Context(), client, q, mypossim.GoodAccount); err != nil {
 		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// One who asks after a call has ended wants to know how the bank is now, although Redis has not been told yet that the
+// call has ended.
+func TestResultOfBeforeIsNotShared(t *testing.T) {
+	w := newWorld(t)
+	w.allowance = gateway.RedisAllowance
+	other, q := w.gateway(), alone()
+	w.cacheAt = relay.Slow(t, w.cacheAt, 300*time.Millisecond)
+	slow := w.gateway()
+	for _, g := range []*gateway.Gateway{slow, other} { // open connections
+		_, _ = g.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true})
+	}
+	time.Sleep(time.Second)
+	var calls atomic.Int32
+	w.front.with(func(rw http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) == 1 {
+			rw.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		w.front.sim.ServeHTTP(rw, r)
+	})
+	if _, err := slow.Balances(t.Context(), client, q, mypossim.GoodAccount); kind(err) != canonical.ProviderError {
+		t.Fatal(err)
+	}
+	if _, err := other.Balances(t.Context(), client, q, mypossim.GoodAccount); err != nil {
+		t.Errorf("after the call's end: %v", err)
 	}
 }
 

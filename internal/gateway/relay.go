@@ -128,15 +128,18 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 		got.value = r.dated(value, lease.At(at))
 	}
 	forget := failure != nil && definiteNo(failure.Kind)
-	end := finish(ctx, g, redis, mine, func(lease cache.Lease, late bool) cache.Result {
+	end := finish(ctx, g, redis, mine, func(lease cache.Lease) cache.Result {
 		out := cache.Result{Failure: failure, Forget: forget}
-		if failure == nil && lease.Known() {
-			out = r.result(r.dated(value, lease.At(at)))
+		if lease.Known() {
+			if failure == nil {
+				out = r.result(r.dated(value, lease.At(at)))
+			}
 			out.Began = lease.At(began)
 		}
-		// Whoever waits when it is tried again, or when nobody knew of the lease, has asked after the call's end.
 		// That this gateway had no place for the call is no word on what another one can do.
-		out.Untold = late || !lease.Known() || failure != nil && failure.Kind == canonical.Overloaded
+		if lease.Known() && (failure == nil || failure.Kind != canonical.Overloaded) {
+			out.Ended = lease.At(at)
+		}
 		return out
 	})
 	if forget && !end.Stands {
@@ -147,13 +150,11 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 }
 
 // release is the result of no call.
-func release(cache.Lease, bool) cache.Result { return cache.Result{Untold: true} }
+func release(cache.Lease) cache.Result { return cache.Result{} }
 
-// finish gives a lease back with its result, once it is known, and waits for that within the allowance. The result is
-// late where it was tried before.
-func finish[T any](ctx context.Context, g *Gateway, redis *allowance, mine *turn[T], result func(l cache.Lease, late bool) cache.Result) cache.End {
+// finish gives a lease back with its result, once it is known, and waits for that within the allowance.
+func finish[T any](ctx context.Context, g *Gateway, redis *allowance, mine *turn[T], result func(cache.Lease) cache.Result) cache.End {
 	ends := make(chan cache.End, 1)
-	late := false
 	done := g.settle(ctx, redis, func(ctx context.Context) error {
 		lease, err := mine.known(ctx)
 		if err != nil {
@@ -161,8 +162,7 @@ func finish[T any](ctx context.Context, g *Gateway, redis *allowance, mine *turn
 		}
 		var end cache.End
 		if lease.Asked() && (lease.Held || !lease.Known()) { // else Redis has given us nothing, and will not
-			end, err = g.Config.Cache.Finish(ctx, lease, result(lease, late))
-			late = true
+			end, err = g.Config.Cache.Finish(ctx, lease, result(lease))
 			if err == nil && !end.Held && !lease.Known() {
 				err = errNotYet
 			}

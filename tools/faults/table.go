@@ -1488,10 +1488,17 @@ var table = []fault{
 	},
 	{
 		name: "gateway-failure-of-before-shared",
-		file: "internal/gateway/relay.go",
-		old:  `out.Untold = late || !lease.Known()`, new: `out.Untold = late`,
+		file: "internal/cache/cache.go",
+		old:  ` && !told.Ended.Before(l.given)`, new: ``,
 		packages: []string{"./internal/gateway"},
-		run:      "^TestFailureOfBeforeIsNotShared$",
+		run:      "^(TestResultOfBeforeIsNotShared|TestOverloadIsNotShared)$",
+	},
+	{
+		name: "gateway-nobody-is-told",
+		file: "internal/gateway/relay.go",
+		old: `			out.Ended = lease.At(at)
+`, new: ``,
+		packages: []string{"./internal/gateway"},
 	},
 	{
 		name: "serve-failover-forgets",
@@ -2276,13 +2283,6 @@ local holder = kept[1]`,
 `, new: ``,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestPlaceLastsAsLongAsItsCall$",
-	},
-	{
-		name: "overload-told-to-other-gateways",
-		file: "internal/gateway/relay.go",
-		old:  ` || failure != nil && failure.Kind == canonical.Overloaded`, new: ``,
-		packages: []string{"./internal/gateway"},
-		run:      "^TestOverloadIsNotShared$",
 	},
 	{
 		name: "overload-waits-unbounded",
