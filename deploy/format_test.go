@@ -146,8 +146,8 @@ func TestReadsEveryFormat(t *testing.T) {
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			server := redistest.Start(t)
-			readFormat(t, file).load(t, server)
 			began := time.Now()
+			readFormat(t, file).load(t, server)
 			w, config := formatWorld(t, server, func() {})
 			g := gatewaytest.Serve(t, config)
 			countsFormat(t, w, g)
