@@ -38,7 +38,7 @@ const (
 	connections, spareConnections = 4, 64
 	// answerMargin is what an answer may take beyond what providers have.
 	answerMargin = 10 * time.Second
-	// flushTimeout is how long telemetry may hold up the end of the program.
+	// flushTimeout is how long telemetry may hold up the end of the program: a part of answerMargin.
 	flushTimeout = 5 * time.Second
 )
 
@@ -66,6 +66,7 @@ type program struct {
 	api, admin *http.Server
 	listen     [2]net.Listener // of api and admin
 	patience   time.Duration   // how long an answer may take
+	drainFor   time.Duration   // how long requests are still taken once the gateway is to end
 	secure     *secure         // nil where the API is plain HTTP
 	secrets    secrets
 	renewal    *renew.Watcher
@@ -74,7 +75,7 @@ type program struct {
 
 // assemble builds the program from the inside out, and opens its ports.
 func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program, err error) {
-	p := &program{patience: answerMargin}
+	p := &program{patience: answerMargin, drainFor: c.Server.DrainFor}
 	logs = &oneByOne{to: logs} // audit records may go there too
 	ids := make([]string, len(c.ASPSPs))
 	for i, a := range c.ASPSPs {
@@ -102,6 +103,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 		Logger: p.log, Observer: requests{p.telemetry}, Auditor: audits{p.audit, p.telemetry}, Contract: contract.Contract,
 		InFlight: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient,
 	})
+	p.tellClosed(ctx, c.Unattended)
 	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
 	p.secure = secured(p.api, c.Server.TLS)
 	p.api.ConnState = newIdlers(mostConnections(c.Server.Limits.InFlight) / 2).state
@@ -123,10 +125,6 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 func mostConnections(inFlight int) int { return connections*inFlight + spareConnections }
 
 func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
-	policies := map[string]config.Unattended{}
-	for _, a := range c.ASPSPs {
-		policies[a.ID] = a.Unattended
-	}
 	keys := c.Cache.Keys()
 	if len(keys) == 0 { // an embedded Redis ends with the process, and so may its key
 		keys = [][]byte{make([]byte, 32)}
@@ -138,7 +136,7 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	counter := unattended.New(p.store.Counter, policies).AwaitReplicas(c.Redis.WaitReplicas)
+	counter := unattended.New(p.store.Counter, c.Policies()).AwaitReplicas(c.Redis.WaitReplicas)
 	p.secrets.lists = lists
 	p.secrets.connect = func(u upstream.Config) *upstream.Wire {
 		u.Counter, u.Observer, u.Now = counter, calls{p.telemetry}, time.Now
@@ -165,19 +163,19 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 
 func (p *program) server(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: p.patience,
+		Handler: p.parting(h), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: p.patience,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, DisableGeneralOptionsHandler: true,
 		ErrorLog: slog.NewLogLogger(quiet{p.log.Handler()}, slog.LevelWarn),
 	}
 }
 
-// run serves until ctx ends, then drains: it takes no new requests, ends those it has, and the calls that
-// nobody waits for any more but that were counted.
+// run serves until ctx ends, then drains: it says that it is to end, later takes no new requests, ends those it has, and the
+// calls that nobody waits for any more but that were counted.
 func (p *program) run(ctx context.Context) error {
 	failed := make(chan error, 2)
 	go func() { failed <- p.secure.serve(p.api, p.listen[0]) }()
 	go func() { failed <- p.admin.Serve(p.listen[1]) }()
-	watching, unwatch := context.WithCancel(ctx)
+	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // requests are served when ctx has ended, too
 	defer unwatch()
 	go p.watchRedis(watching)
 	p.background(watching, p.renewal.Run)
@@ -187,12 +185,14 @@ func (p *program) run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		p.log.Info("draining")
+		err = p.linger(failed)
 	case err = <-failed:
+		p.draining.Store(true)
 	}
-	p.draining.Store(true)
-	patient, cancel := context.WithTimeout(context.Background(), p.patience)
+	patient, cancel := context.WithTimeout(context.Background(), p.patience-flushTimeout)
 	defer cancel()
 	err = errors.Join(err, p.api.Shutdown(patient), p.gateway.Drain(patient), p.admin.Shutdown(patient))
+	unwatch()
 	p.store.Close()
 	err = errors.Join(err, p.audit.Close())
 	p.log.Info("stopped")

@@ -10,7 +10,8 @@ import (
 )
 
 // A sealed value is: format (1 byte), key id (4 bytes), nonce (12 bytes), ciphertext with tag. The name of the
-// entry is authenticated with it, so that a value under another name cannot be opened.
+// entry is authenticated with it, so that a value under another name cannot be opened. A value of a format that is not
+// known is none. A later format's mark must be authenticated too, or a value could be passed off as one of this format.
 const (
 	sealFormat = 1
 	keyIDSize  = 4

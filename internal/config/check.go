@@ -90,6 +90,7 @@ func (c *checker) server(s Server) {
 	admin, adminPort := c.address("server.adminAddress", s.AdminAddress, true)
 	overlap := host == admin || wildcard(host) || wildcard(admin)
 	c.holds("server.adminAddress", port != adminPort || port <= 0 || !overlap, "is taken by server.address")
+	c.holds("server.drainFor", s.DrainFor >= 0, "must be 0s or more")
 	c.serverTLS(s.TLS)
 	c.limits(s.Limits)
 }

@@ -11,14 +11,15 @@ import (
 
 // Config is the whole file.
 type Config struct {
-	Server    Server              `yaml:"server"`
-	Redis     Redis               `yaml:"redis"`
-	Clients   Clients             `yaml:"clients"`
-	Providers map[string]Provider `yaml:"providers"`
-	ASPSPs    []ASPSP             `yaml:"aspsps"`
-	Cache     Cache               `yaml:"cache"`
-	Audit     Audit               `yaml:"audit"`
-	PSU       PSU                 `yaml:"psu"`
+	Server     Server              `yaml:"server"`
+	Redis      Redis               `yaml:"redis"`
+	Clients    Clients             `yaml:"clients"`
+	Providers  map[string]Provider `yaml:"providers"`
+	ASPSPs     []ASPSP             `yaml:"aspsps"`
+	Unattended AllUnattended       `yaml:"unattended"` // for all ASPSPs
+	Cache      Cache               `yaml:"cache"`
+	Audit      Audit               `yaml:"audit"`
+	PSU        PSU                 `yaml:"psu"`
 
 	file   *strict.Document // what it was read from; nil for a Config made by hand
 	source File             // where that stood; none for a text
@@ -28,7 +29,7 @@ type Config struct {
 // stands in lists and maps are ProviderDefaults and ASPSPDefaults.
 func Defaults() Config {
 	return Config{
-		Server: Server{Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090", Limits: limitDefaults()},
+		Server: Server{Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090", DrainFor: 5 * time.Second, Limits: limitDefaults()},
 		Redis:  Redis{Mode: Standalone, Addresses: []string{"127.0.0.1:6379"}}, // these addresses hold for Standalone only
 		Audit:  Audit{Output: AuditStdout},
 	}
@@ -61,10 +62,12 @@ func (a *ASPSP) SetDefaults() { *a = ASPSPDefaults() }
 
 // Server says where the gateway listens.
 type Server struct {
-	Address      string    `yaml:"address"`      // the API, host:port
-	AdminAddress string    `yaml:"adminAddress"` // /livez, /readyz and /metrics, host:port; never exposed to callers
-	TLS          ServerTLS `yaml:"tls"`
-	Limits       Limits    `yaml:"limits"`
+	Address      string `yaml:"address"`      // the API, host:port
+	AdminAddress string `yaml:"adminAddress"` // /livez, /readyz and /metrics, host:port; never exposed to callers
+	// DrainFor is how long requests are still taken once the gateway was told to end; 0 or more.
+	DrainFor time.Duration `yaml:"drainFor"`
+	TLS      ServerTLS     `yaml:"tls"`
+	Limits   Limits        `yaml:"limits"`
 }
 
 // Provider is what every provider has; what else it has, its adapter decodes.

@@ -145,7 +145,8 @@ func TestDefaults(t *testing.T) {
 	c := mustRead(t, minimal)
 	want := config.Config{
 		Server: config.Server{
-			Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090", Limits: config.Limits{InFlight: 1000, PerClient: 250, PerASPSP: 100},
+			Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090", DrainFor: 5 * time.Second,
+			Limits: config.Limits{InFlight: 1000, PerClient: 250, PerASPSP: 100},
 		},
 		Redis: config.Redis{Mode: config.Embedded},
 		Clients: config.Clients{APIKeys: []config.APIKey{{

@@ -31,7 +31,7 @@ func TestOneFault(t *testing.T) {
 		{"adminAddress ill-typed", "adminAddress: 127.0.0.1:9090", "adminAddress: 9090", "server.adminAddress", "must be a text"},
 		{"adminAddress same", "adminAddress: 127.0.0.1:9090", "adminAddress: 127.0.0.1:8080", "server.adminAddress", "is taken"},
 		{"adminAddress overlaps", "adminAddress: 127.0.0.1:9090", "adminAddress: 0.0.0.0:8080", "server.adminAddress", "is taken"},
-		{"server unknown", "adminAddress:", "adminAdress:", "server.adminAdress", "is no known key; known here: address, adminAddress, limits, tls"},
+		{"server unknown", "adminAddress:", "adminAdress:", "server.adminAdress", "is no known key; known here: address, adminAddress, drainFor, limits, tls"},
 		{"redis.mode", "mode: standalone", "mode: Standalone", "redis.mode", "embedded, standalone, sentinel or cluster"},
 		{"redis.mode ill-typed", "mode: standalone", "mode: [a]", "redis.mode", "must be a text"},
 		{"redis.addresses ill-typed", redis, "addresses: 127.0.0.1:6379", "redis.addresses", "must be a list"},
@@ -87,6 +87,8 @@ func TestOneFault(t *testing.T) {
 		{"caFile", "qwac.key\n    timeout: 10s", "qwac.key\n    caFile: /run/secrets/mypos/api-key", "providers.mypos.caFile", "without a PEM certificate"},
 		{"caFile missing", "qwac.key\n    timeout: 10s", "qwac.key\n    caFile: /run/secrets/none", "providers.mypos.caFile", "does not exist"},
 		{"proxy", "qwac.key\n    timeout: 10s", "qwac.key\n    proxy: http://u:" + canary + "@p", "providers.mypos.proxy", "none or environment"},
+		{"drainFor", "address: 127.0.0.1:8080", "drainFor: -1s", "server.drainFor", "0s or more"},
+		{"drainFor ill-typed", "address: 127.0.0.1:8080", "drainFor: 5", "server.drainFor", "must be a duration"},
 		{"limits.inFlight", "address: 127.0.0.1:8080", "limits: {inFlight: 0}", "server.limits.inFlight", "1 or more"},
 		{"limits.perClient", "address: 127.0.0.1:8080", "limits: {perClient: -1}", "server.limits.perClient", "1 or more"},
 		{"limits.perASPSP", "address: 127.0.0.1:8080", "limits: {perASPSP: 0}", "server.limits.perASPSP", "1 or more"},
@@ -108,6 +110,8 @@ func TestOneFault(t *testing.T) {
 		{"window in days", "window: 24h", "window: 1d", "aspsps[0].unattended.window", "must be a duration"},
 		{"unit", "unit: consent}", "unit: bank}", "aspsps[0].unattended.unit", "aspsp, consent or resource"},
 		{"closedUntil", "unit: consent}", "closedUntil: 2026-11-20 10:00}", "aspsps[0].unattended.closedUntil", "RFC 3339"},
+		{"closedUntil of all", "cache:\n", "unattended: {closedUntil: tomorrow}\ncache:\n", "unattended.closedUntil", "RFC 3339"},
+		{"unattended unknown", "cache:\n", "unattended: {limit: 0}\ncache:\n", "unattended.limit", "is no known key; known here: closedUntil"},
 		{"closedUntil without offset", "unit: consent}", "closedUntil: 2026-11-20T10:00:00}", "aspsps[0].unattended.closedUntil", "RFC 3339"},
 		{"freshFor", "freshFor: 10m", "freshFor: 0s", "aspsps[0].accounts.freshFor", "more than 0s"},
 		{"consecutiveFailures", "consecutiveFailures: 5", "consecutiveFailures: 0", "aspsps[0].breaker.consecutiveFailures", "1 or more"},
@@ -235,7 +239,7 @@ tracing: {}
 	want := []string{
 		"cache.encryptionKeyFile (line 1): is missing",
 		"server.address (line 2): must be host:port",
-		"server.port (line 3): is no known key; known here: address, adminAddress, limits, tls",
+		"server.port (line 3): is no known key; known here: address, adminAddress, drainFor, limits, tls",
 		"redis.masterName (line 4): is missing",
 		"redis.addresses[1] (line 6): must have a host",
 		"redis.passwordFile (line 7): names a file that does not exist",
@@ -258,7 +262,7 @@ tracing: {}
 		"aspsps[0].breaker.failureRatio (line 23): must be above 0, up to 1",
 		"aspsps[0].breaker.minimumCalls (line 25): stands twice in one mapping",
 		"aspsps[0].breaker.minimumCalls (line 25): must be 1 or more",
-		"tracing (line 26): is no known key; known here: aspsps, audit, cache, clients, providers, psu, redis, server",
+		"tracing (line 26): is no known key; known here: aspsps, audit, cache, clients, providers, psu, redis, server, unattended",
 	}
 	if diff := cmp.Diff(want, strings.Split(got.Error(), "\n")); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)

@@ -87,6 +87,7 @@ func TestPrintShowsEveryDefault(t *testing.T) {
 	want := `server:
   address: "127.0.0.1:8080"
   adminAddress: "127.0.0.1:9090"
+  drainFor: 5s
   limits:
     inFlight: 1000
     perClient: 250

@@ -58,6 +58,7 @@ func (c *Config) settle() {
 	if c.Redis.Mode != Standalone && !c.file.Has("redis.addresses") || len(c.Redis.Addresses) == 0 {
 		c.Redis.Addresses = nil
 	}
+	c.Server.DrainFor = min(c.Server.DrainFor, longest)
 	c.Clients.settle()
 	for name, p := range c.Providers {
 		p.Timeout = min(p.Timeout, longest)

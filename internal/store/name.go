@@ -6,8 +6,9 @@ import (
 	"encoding/binary"
 )
 
-// version is that of the keys and values which this program writes. Programs of different versions may share a
-// Redis: they do not see each other's keys.
+// version is that of the keys and values which this program writes and reads. Programs of two versions do not see each other's
+// keys, and so not each other's slots: a new version must not just take the place of this one. What it has to do stands
+// in docs/design.md, "Formats".
 const version = "1"
 
 // Prefix names keys: it says what stands there, in which version of the format, and whose it is only as a hash, from

@@ -17,6 +17,7 @@ var logKeys = map[string]string{
 	"cache":            "what came of the cache",
 	"cause":            "why something of ours failed: a word of a closed list, a type's name or a sentence of ours",
 	"client":           "the caller's name in the configuration or its token, as callers.Client has it",
+	"closed_until":     "unattended.closedUntil of the configuration, a time",
 	"code":             "of the problem",
 	"duration_ms":      "how long a request took",
 	"faults":           "of the configuration or of secrets' files: keys of the file, and sentences of ours",

@@ -1,0 +1,269 @@
+package deploy_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/gatewaytest"
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/sandbox"
+)
+
+var (
+	writeFormat  = flag.Bool("format.write", false, "write what -format.file says, a file that is not there yet")
+	formatFile   = flag.String("format.file", "format-1.txt", "the name of the file in testdata/redis")
+	formatBinary = flag.String("format.program", "", "the program whose entries are written; the one of this tree if empty")
+)
+
+// The consents of the recorded entries, each for what became of it.
+const (
+	formatFour   = mastercardsim.FreshConsent + "format-four"   // four calls were made, and the list is kept
+	formatErased = mastercardsim.FreshConsent + "format-erased" // its list was forgotten
+	formatBusy   = mastercardsim.FreshConsent + "format-busy"   // a call is under way
+	formatToken  = "7a0c9c4e-1f5d-4f0e-9d7b-0d2f6a3b9c11"       // the user's token is asked for, and an attended call is under way
+	formatOnce   = mastercardsim.FreshConsent + "format-once"   // one call, at ASPSPs that count otherwise
+)
+
+// formatWorld is a world with what the recorded entries hang on: an ASPSP that counts all consents together, lists that
+// never grow too old, and a key that is known. under holds up calls under the consents of which one is to be under way.
+func formatWorld(t *testing.T, server *redistest.Server, under func()) (w *sandbox.Sandbox, config string) {
+	t.Helper()
+	w = gatewaytest.WorldOn(t, server, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if said := fmt.Sprint(r.Header, string(body)); strings.Contains(said, formatBusy) || strings.Contains(said, formatToken) {
+				under()
+			}
+			next.ServeHTTP(rw, r)
+		})
+	}})
+	config = gatewaytest.Configured(t, w, func(text string) string {
+		text = strings.Replace(text, "drainFor: 0s, ", "", 1) // which older programs do not know
+		text = strings.Replace(text, "name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, unattended: {unit: aspsp}}", 1)
+		return strings.ReplaceAll(text, "provider: mastercard", "accounts: {keepFor: 876000h}, provider: mastercard")
+	})
+	if err := os.WriteFile(filepath.Join(filepath.Dir(w.ConfigFile), "cache-key"), []byte(formatKeyLine()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return w, config
+}
+
+func formatAsk(t *testing.T, g *gatewaytest.Program, aspsp, consent, method, path string, header ...string) (*http.Response, string) {
+	t.Helper()
+	header = append(header, "Consent-ID", consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+	return gatewaytest.Call(t, method, g.API+"/v1/aspsps/"+aspsp+path, header...)
+}
+
+// recordFormat has a program write an entry of every kind, and returns all of them.
+func recordFormat(t *testing.T, program string) formatEntries {
+	t.Helper()
+	server := redistest.Start(t)
+	hold, arrived := make(chan struct{}), make(chan struct{}, 3)
+	_, config := formatWorld(t, server, func() { arrived <- struct{}{}; <-hold })
+	g := gatewaytest.Run(t, exec.Command(program, "serve", "--config", config)).Listening()
+	wood, entries := mastercardsim.WoodBank, formatEntries{}
+	ask := func(aspsp, consent, method, path string, header ...string) {
+		t.Helper()
+		if resp, body := formatAsk(t, g, aspsp, consent, method, path, header...); resp.StatusCode == http.StatusBadRequest || resp.StatusCode >= 500 {
+			t.Fatalf("%d %s", resp.StatusCode, body)
+		}
+		entries.collect(server) // notes are gone soon
+	}
+	ask(wood, formatFour, http.MethodGet, "/accounts")
+	ask(wood, formatFour, http.MethodGet, "/accounts/"+mastercardsim.Account+"/balances")
+	ask(wood, formatFour, http.MethodGet, "/accounts/account1/balances")
+	ask(wood, formatFour, http.MethodGet, "/accounts/none/balances")
+	ask(mastercardsim.StoneBank, formatOnce, http.MethodGet, "/accounts")
+	ask(mastercardsim.RiverBank, formatOnce, http.MethodGet, "/accounts")
+	ask(wood, mastercardsim.ConsentExhausted, http.MethodGet, "/accounts")
+	ask(wood, formatErased, http.MethodDelete, "/cached-data")
+	for _, asked := range []func(){
+		func() { formatAsk(t, g, wood, formatBusy, http.MethodGet, "/accounts") },
+		func() {
+			formatAsk(t, g, wood, formatBusy, http.MethodGet, "/accounts/"+mastercardsim.Account+"/balances")
+		},
+		func() {
+			formatAsk(t, g, sandbox.MyPOS, formatToken, http.MethodGet, "/accounts", "PSU-IP-Address", "203.0.113.7")
+		},
+	} {
+		ended := make(chan struct{})
+		go func() { defer close(ended); asked() }()
+		t.Cleanup(func() { <-ended })
+	}
+	t.Cleanup(func() { close(hold) })
+	for range 3 {
+		<-arrived
+	}
+	entries.collect(server)
+	return entries
+}
+
+// What the gateway of this tree writes is what was recorded, name for name and member for member: a gateway of
+// another version must be able to count it.
+func TestFormat(t *testing.T) {
+	program := gatewaytest.Binary()
+	if *formatBinary != "" {
+		program = *formatBinary
+	}
+	entries, file := recordFormat(t, program), filepath.Join("testdata", "redis", *formatFile)
+	if *writeFormat {
+		entries.write(t, file)
+	}
+	recorded := readFormat(t, file)
+	if diff := cmp.Diff(recorded.plain(t), entries.plain(t)); diff != "" {
+		t.Errorf("keys or values are not those of the format that gateways share; see \"Formats\" in docs/design.md (-recorded +written):\n%s", diff)
+	}
+}
+
+// What gateways of other versions have left in Redis, today's takes for what it is: slots count, closures hold, lists that it can
+// read are answered and others are none, leases are waited for.
+func TestReadsEveryFormat(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "redis", "*.txt"))
+	if err != nil || len(files) < 3 {
+		t.Fatal(files, err)
+	}
+	// Lists of these had no time, and leases other names.
+	old := []string{"format-1-first.txt", "format-1-undated.txt"}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			server := redistest.Start(t)
+			began := time.Now()
+			readFormat(t, file).load(t, server)
+			w, config := formatWorld(t, server, func() {})
+			g := gatewaytest.Serve(t, config)
+			countsFormat(t, w, g)
+			readsFormat(t, w, g, !slices.Contains(old, filepath.Base(file)))
+			if !slices.Contains(old, filepath.Base(file)) {
+				awaitsFormat(t, w, g, began)
+			}
+			if n := len(w.Ledger.Breaches()); n != 0 {
+				t.Errorf("the bank refused %d calls", n)
+			}
+			if said := g.Stdout.String(); strings.Contains(said, `"level":"ERROR"`) {
+				t.Error(said)
+			}
+		})
+	}
+}
+
+// countsFormat holds that slots and closures are known, and that no call is made beyond them.
+func countsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Program) {
+	t.Helper()
+	for _, tt := range []struct {
+		name, aspsp, consent string
+		said                 string
+	}{
+		{"consent", mastercardsim.WoodBank, formatFour, `"used":4,"remaining":0`},
+		{"under way", mastercardsim.WoodBank, formatBusy, `"used":2,"remaining":2`},
+		{"resource", mastercardsim.StoneBank, formatOnce, `"used":1,"remaining":3`},
+		{"aspsp", mastercardsim.RiverBank, formatOnce, `"used":1,"remaining":3`},
+		{"aspsp, another consent", mastercardsim.RiverBank, formatFour, `"used":1,"remaining":3`},
+		{"closed", mastercardsim.WoodBank, mastercardsim.ConsentExhausted, `"used":1,"remaining":0`},
+	} {
+		resp, body := formatAsk(t, g, tt.aspsp, tt.consent, http.MethodGet, "/unattended-access")
+		if resp.StatusCode != http.StatusOK || !strings.Contains(body, tt.said) {
+			t.Errorf("%s: %d %s, want %s", tt.name, resp.StatusCode, body, tt.said)
+		}
+	}
+	for _, consent := range []string{formatFour, mastercardsim.ConsentExhausted} {
+		resp, body := formatAsk(t, g, mastercardsim.WoodBank, consent, http.MethodGet, "/accounts/"+mastercardsim.Account+"/balances")
+		if resp.StatusCode != http.StatusTooManyRequests || !strings.Contains(body, `"origin":"gateway"`) {
+			t.Errorf("%d %s", resp.StatusCode, body)
+		}
+	}
+	if calls := w.Ledger.Calls(); len(calls) != 0 {
+		t.Errorf("%d calls reached the bank", len(calls))
+	}
+}
+
+// readsFormat holds that a list which can be read is answered, and that one which cannot is none: without the user there is nothing
+// to be had, with him a list takes its place.
+func readsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Program, readable bool) {
+	t.Helper()
+	status, said := http.StatusTooManyRequests, "UNATTENDED_LIMIT"
+	if readable {
+		status, said = http.StatusOK, `"staleReason":"unattended_limit"`
+	}
+	resp, body := formatAsk(t, g, mastercardsim.WoodBank, formatFour, http.MethodGet, "/accounts")
+	if resp.StatusCode != status || !strings.Contains(body, said) {
+		t.Errorf("%d %s, want %d %s", resp.StatusCode, body, status, said)
+	}
+	if readable && !strings.Contains(body, `"accountId":"`+mastercardsim.Account+`"`) {
+		t.Error(body)
+	}
+	for _, consent := range []string{formatFour, formatErased} {
+		if resp, body := formatAsk(t, g, mastercardsim.WoodBank, consent, http.MethodGet, "/accounts", "PSU-IP-Address", "203.0.113.7"); resp.StatusCode != http.StatusOK {
+			t.Errorf("with the user: %d %s", resp.StatusCode, body)
+		}
+		if resp, body := formatAsk(t, g, mastercardsim.WoodBank, consent, http.MethodGet, "/accounts"); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"stale":false`) {
+			t.Errorf("what was fetched is not kept: %d %s", resp.StatusCode, body)
+		}
+	}
+	if n := len(w.Ledger.Calls()); n != 2 {
+		t.Errorf("%d calls reached the bank, want the two with the user", n)
+	}
+}
+
+// awaitsFormat holds that nobody calls while another gateway has the lease.
+func awaitsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Program, began time.Time) {
+	t.Helper()
+	for _, path := range []string{"/accounts", "/accounts/" + mastercardsim.Account + "/balances"} {
+		if resp, body := formatAsk(t, g, mastercardsim.WoodBank, formatBusy, http.MethodGet, path); resp.StatusCode != http.StatusOK {
+			t.Errorf("%d %s", resp.StatusCode, body)
+		}
+	}
+	if resp, body := formatAsk(t, g, sandbox.MyPOS, formatToken, http.MethodGet, "/accounts", "PSU-IP-Address", "203.0.113.7"); resp.StatusCode != http.StatusOK {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	n := 0
+	for _, c := range w.Ledger.Calls() {
+		if c.Consent != formatBusy && c.Consent != formatToken {
+			continue
+		}
+		n++
+		if after := c.At.Sub(began); after < formatLease-100*time.Millisecond {
+			t.Errorf("a call was made %v after another gateway was given the lease for %v", after, formatLease)
+		}
+	}
+	if n < 3 {
+		t.Errorf("%d calls reached the bank", n)
+	}
+}
+
+// write makes a file of the entries. What stands in one that is there was written by gateways that somebody may still run.
+func (e formatEntries) write(t *testing.T, file string) {
+	t.Helper()
+	var b bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(e)) {
+		for _, v := range e[name] {
+			fmt.Fprintln(&b, v.line(name))
+		}
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write(b.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+}

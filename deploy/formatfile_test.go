@@ -1,0 +1,237 @@
+package deploy_test
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/redistest"
+)
+
+// formatEntries are what stands in Redis, by the names of keys: of a sorted set each member, of a text the one.
+type formatEntries map[string][]formatEntry
+
+// A formatEntry is a line of a file: what it is, name, how long it stands yet (ms), text, and a time after that of the
+// recording (µs), which is the score of a slot, and the text of a closure.
+type formatEntry struct {
+	kind string // slot, until or text
+	left time.Duration
+	text string
+	at   time.Duration
+}
+
+func (e formatEntry) line(name string) string {
+	return fmt.Sprintf("%s %+q %d %+q %d", e.kind, name, e.left.Milliseconds(), e.text, e.at.Microseconds())
+}
+
+func readFormat(t *testing.T, file string) formatEntries {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := formatEntries{}
+	for line := range strings.Lines(string(text)) {
+		var e formatEntry
+		var name string
+		var left, at int64
+		if _, err := fmt.Sscanf(line, "%s %q %d %q %d", &e.kind, &name, &left, &e.text, &at); err != nil {
+			t.Fatalf("%s: %q: %v", file, line, err)
+		}
+		e.left, e.at = time.Duration(left)*time.Millisecond, time.Duration(at)*time.Microsecond
+		all[name] = append(all[name], e)
+	}
+	return all
+}
+
+func redisNow(server *redistest.Server) time.Time {
+	said := server.Do("TIME").Val().([]any)
+	seconds, _ := strconv.ParseInt(said[0].(string), 10, 64)
+	micros, _ := strconv.ParseInt(said[1].(string), 10, 64)
+	return time.Unix(seconds, micros*1000)
+}
+
+// collect adds what stands in Redis now, and leaves what has gone since.
+func (e formatEntries) collect(server *redistest.Server) {
+	for _, key := range server.Do("KEYS", "*").Val().([]any) {
+		name := key.(string)
+		now := redisNow(server)
+		left, _ := server.Do("PTTL", name).Int64()
+		entry := formatEntry{kind: "text", left: time.Duration(left) * time.Millisecond}
+		if server.Do("TYPE", name).Val() == "zset" {
+			e[name] = nil
+			for _, slot := range server.Do("ZRANGE", name, 0, -1, "WITHSCORES").Val().([]any) {
+				member, score := slot.([]any)[0].(string), slot.([]any)[1].(float64)
+				entry.kind, entry.text, entry.at = "slot", member, time.UnixMicro(int64(score)).Sub(now)
+				e[name] = append(e[name], entry)
+			}
+			continue
+		}
+		text, err := server.Do("GET", name).Text()
+		if err != nil {
+			continue // it has just gone
+		}
+		entry.text = text
+		if strings.HasSuffix(name, ":closed") {
+			until, _ := strconv.ParseInt(text, 10, 64)
+			entry.kind, entry.text, entry.at = "until", "", time.UnixMicro(until).Sub(now)
+		}
+		e[name] = []formatEntry{redated(name, entry)}
+	}
+}
+
+// formatLease is for how long a recorded lease stands when it is loaded: its holder is gone.
+const formatLease = 4 * time.Second
+
+// load puts the entries into Redis, as if they had just been recorded.
+func (e formatEntries) load(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	now := redisNow(server)
+	for name, all := range e {
+		for _, v := range all {
+			left, at := v.left, now.Add(v.at).UnixMicro()
+			if strings.Contains(name, ":lease:") {
+				left = formatLease
+			}
+			var err error
+			switch v.kind {
+			case "slot":
+				err = server.Do("ZADD", name, at, v.text).Err()
+			case "until":
+				err = server.Do("SET", name, at).Err()
+			default:
+				err = server.Do("SET", name, v.text).Err()
+			}
+			if err == nil {
+				err = server.Do("PEXPIRE", name, left.Milliseconds()).Err()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+var (
+	formatUUID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	formatTime = regexp.MustCompile(`"(FetchedAt|Ended)":"[^"]*"`)
+)
+
+// plain is the entries in words that are the same each time: what is made up has a name, what is sealed is
+// open, and times are what they are times of.
+func (e formatEntries) plain(t *testing.T) []string {
+	t.Helper()
+	var lines []string
+	for name, all := range e {
+		for _, v := range all {
+			v.text = formatPlain(t, name, v.text)
+			switch {
+			case v.kind == "slot" && v.at > 0 && v.at <= 10*time.Second: // the timeout
+				v.at = 10 * time.Second
+			case v.kind == "until" && v.at > 24*time.Hour-time.Minute && v.at <= 24*time.Hour: // a window
+				v.at = 24 * time.Hour
+			}
+			if v.left = v.left.Round(time.Minute); v.left == 0 {
+				v.left = time.Minute // notes and leases: seconds
+			}
+			lines = append(lines, formatUUID.ReplaceAllString(v.line(name), "UUID"))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// formatPlain opens what is sealed: a list behind its time, a note.
+func formatPlain(t *testing.T, name, text string) string {
+	t.Helper()
+	switch {
+	case strings.HasSuffix(name, ":list"):
+		open, ok := formatOpen(name, text[min(16, len(text)):])
+		if !ok {
+			return text
+		}
+		if date := formatDate(open); date != text[:16] {
+			t.Errorf("the time of %s is %s before what is sealed, and %s in it", name, text[:16], date)
+		}
+		return "TIME " + formatTime.ReplaceAllString(open, `"$1":"TIME"`)
+	case strings.Contains(name, ":note:"):
+		open, ok := formatOpen(name, text)
+		if !ok {
+			return text
+		}
+		return formatTime.ReplaceAllString(open, `"$1":"TIME"`)
+	case strings.HasSuffix(name, ":epoch"):
+		return regexp.MustCompile(`:\d{16}$`).ReplaceAllString(text, ":TIME")
+	}
+	return text
+}
+
+// formatLongAgo is the time that recorded lists get: they must not be from the future wherever they are read.
+const formatLongAgo = "2025-01-01T00:00:00Z"
+
+// redated is a list with another time, and everything else as it is.
+func redated(name string, e formatEntry) formatEntry {
+	if !strings.HasSuffix(name, ":list") {
+		return e
+	}
+	sealed, dated := e.text, len(e.text) > 16 && e.text[0] != 1
+	if dated {
+		sealed = e.text[16:]
+	}
+	open, ok := formatOpen(name, sealed)
+	if !ok {
+		return e
+	}
+	open = formatTime.ReplaceAllString(open, `"$1":"`+formatLongAgo+`"`)
+	head := []byte(sealed[:17])
+	e.text = string(formatSeal().Seal(head, head[5:], []byte(open), []byte(name)))
+	if dated {
+		e.text = formatDate(open) + e.text
+	}
+	return e
+}
+
+// formatDate is the time of a list in µs.
+func formatDate(open string) string {
+	var list struct{ FetchedAt time.Time }
+	if err := json.Unmarshal([]byte(open), &list); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%016d", list.FetchedAt.UnixMicro())
+}
+
+// formatKey is the cache's.
+var formatKey = bytes.Repeat([]byte{7}, 32)
+
+func formatKeyLine() string { return base64.StdEncoding.EncodeToString(formatKey) }
+
+func formatSeal() cipher.AEAD {
+	block, err := aes.NewCipher(formatKey)
+	if err != nil {
+		panic(err)
+	}
+	seal, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err)
+	}
+	return seal
+}
+
+// formatOpen opens format 1: a byte that says so, four of the key's id, a nonce of twelve, and the rest.
+func formatOpen(name, value string) (string, bool) {
+	if len(value) < 17 || value[0] != 1 {
+		return "", false
+	}
+	open, err := formatSeal().Open(nil, []byte(value[5:17]), []byte(value[17:]), []byte(name))
+	return string(open), err == nil
+}

@@ -1,0 +1,43 @@
+package config_test
+
+import (
+	"testing"
+	"time"
+)
+
+// Of the time that closes all ASPSPs and an ASPSP's own, the later holds; one that is past is no fault.
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	early, late := "2026-11-20T10:00:00Z", "2026-11-21T10:00:00+02:00"
+	for _, tt := range []struct{ name, all, own, want string }{
+		{"neither", "", "", ""},
+		{"all alone", late, "", late},
+		{"its own alone", "", late, late},
+		{"all later", late, early, late},
+		{"its own later", early, late, late},
+		{"long past", "2001-01-01T00:00:00Z", "", "2001-01-01T00:00:00Z"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			text := minimal
+			if tt.own != "" {
+				text += "    unattended: {limit: 3, closedUntil: " + tt.own + "}\n"
+			}
+			if tt.all != "" {
+				text += "unattended: {closedUntil: " + tt.all + "}\n"
+			}
+			c := mustRead(t, text)
+			policy := c.Policies()[c.ASPSPs[0].ID]
+			want, _ := time.Parse(time.RFC3339, tt.want)
+			if !policy.ClosedUntil.Equal(want) {
+				t.Errorf("closed until %v", policy.ClosedUntil)
+			}
+			if own := c.ASPSPs[0].Unattended; policy.Limit != own.Limit || policy.Window != own.Window || policy.Unit != own.Unit {
+				t.Errorf("%+v is not %+v", policy, own)
+			}
+			if again := roundTrip(t, c); !again.Unattended.ClosedUntil.Equal(c.Unattended.ClosedUntil) {
+				t.Error("it is printed otherwise")
+			}
+		})
+	}
+}
