@@ -80,7 +80,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	for i, a := range c.ASPSPs {
 		ids[i] = a.ID
 	}
-	if p.telemetry, err = telemetry.Start(ctx, telemetry.Options{Version: buildVersion(), LogOutput: logs, ASPSPs: ids, Secrets: partNames(c)}); err != nil {
+	if p.telemetry, err = telemetry.Start(ctx, telemetry.Options{Version: buildVersion(), LogOutput: logs, ASPSPs: ids, Secrets: partNames(c), Bounds: boundsOf(c)}); err != nil {
 		return nil, err
 	}
 	p.log = p.telemetry.Logger()
