@@ -13,7 +13,7 @@ import (
 // What may be told of a command to Redis: those that the gateway sends, and how they may fail.
 var (
 	commands = []string{
-		"CLUSTER", "DEL", "EVAL", "EVALSHA", "GET", "HELLO", "HGETALL", "INFO", "PING", "PIPELINE", "PTTL", "SET", "ZADD", "ZREM",
+		"CLUSTER", "DEL", "EVAL", "EVALSHA", "GET", "HELLO", "INFO", "PING", "PIPELINE", "SET", "ZADD", "ZREM",
 	}
 	commandFaults = []string{
 		"canceled", "cluster_down", "loading", "moved", "noperm", "noreplicas", "noscript", "oom", "other", "readonly", "timeout", "unreachable",

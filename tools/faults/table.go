@@ -1147,7 +1147,7 @@ var table = []fault{
 	{
 		name: "counter-closure-lost-with-redis",
 		file: "internal/unattended/unattended.go",
-		old:  `c.unsaid.keep(closed, wait) {`, new: `c.unsaid.keep("", wait) {`,
+		old:  `c.unsaid.keep(unit.closed(), wait) {`, new: `c.unsaid.keep("", wait) {`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
@@ -1485,8 +1485,8 @@ var table = []fault{
 	{
 		name: "counter-remembers-consents",
 		file: "internal/unattended/unattended.go",
-		old:  `	if err := c.say(ctx, closed); err != nil {`, new: `	c.unsaid.keep(slots, time.Hour)
-	if err := c.say(ctx, closed); err != nil {`,
+		old:  `	if err := c.say(ctx, unit); err != nil {`, new: `	c.unsaid.keep(unit.slots(), time.Hour)
+	if err := c.say(ctx, unit); err != nil {`,
 		packages: []string{"./cmd/gateway"},
 		run:      "^TestManyConsents$",
 	},
@@ -1500,7 +1500,7 @@ var table = []fault{
 	{
 		name: "counter-closure-told-to-nobody",
 		file: "internal/unattended/unattended.go",
-		old:  `			go c.tell(context.WithoutCancel(ctx), closed)`, new: `			_ = closed`,
+		old:  `			go c.tell(context.WithoutCancel(ctx), unit)`, new: ``,
 		packages: []string{"./internal/unattended"},
 		run:      "^TestClosureOutlivesAnOutage$",
 	},
