@@ -31,7 +31,7 @@ func (t *Telemetry) Read(ctx context.Context, aspsp string, slots int) {
 }
 
 // ObserveUnits sets where each scrape and export reads how many units of counting have no call left, one, or were closed:
-// by the ASPSP's id and used_up, last or closed. nil where it is not known; then nothing is told.
+// by the ASPSP's id and used_up, last or closed. What is not known is not in it, and then not told.
 func (t *Telemetry) ObserveUnits(read func(context.Context) map[string]map[string]int64) {
 	t.units.Store(&read)
 }

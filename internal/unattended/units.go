@@ -105,15 +105,11 @@ func (u *Units) Run(ctx context.Context) {
 	}
 }
 
-// Flush tells at once of all units that wait for it, for a second each batch at most.
+// Flush tells at once of all units that wait for it, until Redis says nothing for a second.
 func (u *Units) Flush(ctx context.Context) {
 	defer rescue.Catch(ctx, slog.Default())
-	for {
-		units := u.some()
-		if len(units) == 0 || ctx.Err() != nil {
-			return
-		}
-		u.tell(ctx, units)
+	for units := u.some(); len(units) > 0 && u.tell(ctx, units); {
+		units = u.some()
 	}
 }
 
@@ -131,8 +127,9 @@ func (u *Units) some() (units []unit) {
 	return units
 }
 
-// tell reads how the units stand and writes it down. Whatever fails is lost: the next call of a unit tells of it again.
-func (u *Units) tell(ctx context.Context, units []unit) {
+// tell reads how the units stand and writes it down. What fails is lost: the next call of a unit tells of it again. It reports
+// whether anything was written.
+func (u *Units) tell(ctx context.Context, units []unit) bool {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	look := u.rdb.Pipeline()
@@ -142,12 +139,10 @@ func (u *Units) tell(ctx context.Context, units []unit) {
 		slots[i] = look.ZRevRangeWithScores(ctx, x.slots(), max(limit-2, 0), limit-1)
 		closures[i] = look.Get(ctx, x.closed())
 	}
-	if _, err := look.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return
-	}
+	_, _ = look.Exec(ctx)
 	write, seen := u.rdb.Pipeline(), map[string]bool{}
 	for i, x := range units {
-		if slots[i].Err() != nil {
+		if err := closures[i].Err(); slots[i].Err() != nil || err != nil && !errors.Is(err, redis.Nil) {
 			continue
 		}
 		for state, end := range u.ends(x.aspsp, slots[i].Val(), closures[i].Val()) {
@@ -167,7 +162,8 @@ func (u *Units) tell(ctx context.Context, units []unit) {
 		}
 		unitsScript.Eval(ctx, write, keys, batch) // so that the sets do not grow where nobody asks
 	}
-	_, _ = write.Exec(ctx)
+	_, err := write.Exec(ctx)
+	return err == nil && len(seen) > 0
 }
 
 // ends are until when the unit is in each state, in microseconds by Redis's clock; 0 where it is not. newest are those of
@@ -188,8 +184,8 @@ func (u *Units) ends(aspsp string, newest []redis.Z, closed string) map[string]f
 	return ends
 }
 
-// Count is how many units of each ASPSP are in each state, by the ASPSP's id; nil where Redis does not say within 200 ms.
-// Redis is asked every 5 s at most, what it said (or did not) holds so long. ASPSPs that allow no call are not in it.
+// Count is how many units of each ASPSP are in each state, by the ASPSP's id. Redis is asked every 5 s at most, and has
+// 200 ms: what it said, or did not, holds so long. ASPSPs that it says nothing of are not in it, nor those that allow no call.
 func (u *Units) Count(ctx context.Context) map[string]map[string]int64 {
 	u.reading.Lock()
 	defer u.reading.Unlock()
@@ -211,23 +207,20 @@ func (u *Units) ask(ctx context.Context) map[string]map[string]int64 {
 				said[id] = run(ctx, pipe, u.keys(id), batch)
 			}
 		}
-		_, err := pipe.Exec(ctx)
-		if err == nil {
+		if _, err := pipe.Exec(ctx); !redis.HasErrorPrefix(err, "NOSCRIPT") {
 			return counted(said)
-		}
-		if !redis.HasErrorPrefix(err, "NOSCRIPT") {
-			return nil
 		}
 	}
 	return nil
 }
 
+// counted is what Redis said: of a cluster, a node may have said nothing.
 func counted(said map[string]*redis.Cmd) map[string]map[string]int64 {
 	counts := map[string]map[string]int64{}
 	for id, answer := range said {
 		n, err := answer.Int64Slice()
 		if err != nil || len(n) != 3 {
-			return nil
+			continue
 		}
 		counts[id] = map[string]int64{UnitsUsedUp: n[0], UnitsLast: max(n[1]-n[0], 0), UnitsClosed: n[2]}
 	}
