@@ -10,6 +10,7 @@ import (
 
 	"ais-gateway/internal/rescue"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/telemetry"
 )
 
 const (
@@ -82,6 +83,7 @@ func (p *program) watchRedis(ctx context.Context) {
 		if now.State == store.Unreachable {
 			now.Policy = last.Policy // it cannot say
 		}
+		p.telemetry.Redis(telemetry.RedisState{Usable: now.State == store.Usable, Evicts: now.Evicts()})
 		if now != last {
 			p.logRedis(ctx, now)
 		}

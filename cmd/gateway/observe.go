@@ -26,6 +26,9 @@ func (t requests) Request(ctx context.Context, method string, h http.Header) (co
 			Route: o.Route, Method: o.Method, Status: o.Status, Code: o.Code, ASPSP: o.ASPSP, Provider: o.Provider,
 			Client: o.Client, Attended: o.Attended, Cache: o.Cache, Duration: o.Duration,
 		})
+		if served(o) {
+			t.Read(ctx, o.ASPSP, o.Slots)
+		}
 	}
 }
 

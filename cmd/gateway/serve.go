@@ -61,6 +61,7 @@ type program struct {
 	telemetry  *telemetry.Telemetry
 	audit      *audit.Log
 	store      *store.Store
+	units      *unattended.Units
 	gateway    *gateway.Gateway
 	callers    *callers.Callers
 	api, admin *http.Server
@@ -81,14 +82,14 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	for i, a := range c.ASPSPs {
 		ids[i] = a.ID
 	}
-	if p.telemetry, err = telemetry.Start(ctx, telemetry.Options{Version: buildVersion(), LogOutput: logs, ASPSPs: ids, Secrets: partNames(c)}); err != nil {
+	if p.telemetry, err = telemetry.Start(ctx, telemetry.Options{Version: buildVersion(), LogOutput: logs, ASPSPs: ids, Secrets: partNames(c), Bounds: boundsOf(c)}); err != nil {
 		return nil, err
 	}
 	p.log = p.telemetry.Logger()
 	if err = p.openAudit(c, logs); err != nil {
 		return nil, err
 	}
-	if p.store, err = store.Open(c.Redis); err != nil {
+	if p.store, err = store.Open(c.Redis, p.telemetry); err != nil {
 		return nil, err
 	}
 	if p.gateway, err = p.assembleGateway(c); err != nil {
@@ -96,6 +97,8 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 		return nil, err
 	}
 	p.telemetry.ObserveBreakers(p.breakers)
+	p.telemetry.ObserveUnits(p.units.Count)
+	p.telemetry.ObserveCertificates(p.ends)
 	p.telemetry.Know(api.Templates()...)
 	p.callers = callers.New(callers.Config{Clients: c.Clients, Now: time.Now, Logger: p.log})
 	handler := api.New(api.Config{
@@ -136,7 +139,9 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	counter := unattended.New(p.store.Counter, c.Policies()).AwaitReplicas(c.Redis.WaitReplicas)
+	policies := c.Policies()
+	p.units = unattended.NewUnits(p.store.Cache, policies)
+	counter := unattended.New(p.store.Counter, policies).AwaitReplicas(c.Redis.WaitReplicas).Tell(p.units)
 	p.secrets.lists = lists
 	p.secrets.connect = func(u upstream.Config) *upstream.Wire {
 		u.Counter, u.Observer, u.Now = counter, calls{p.telemetry}, time.Now
@@ -180,6 +185,7 @@ func (p *program) run(ctx context.Context) error {
 	go p.watchRedis(watching)
 	p.background(watching, p.renewal.Run)
 	p.background(watching, p.callers.Run)
+	p.background(watching, p.units.Run)
 	p.log.InfoContext(ctx, "serving", "version", buildVersion(), "address", p.apiAddress(), "admin_address", p.adminAddress())
 	var err error
 	select {
@@ -193,6 +199,7 @@ func (p *program) run(ctx context.Context) error {
 	defer cancel()
 	err = errors.Join(err, p.api.Shutdown(patient), p.gateway.Drain(patient), p.admin.Shutdown(patient))
 	unwatch()
+	p.units.Flush(patient)
 	p.store.Close()
 	err = errors.Join(err, p.audit.Close())
 	p.log.Info("stopped")

@@ -6,8 +6,10 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // secure is how the API speaks TLS: with what the files hold now. nil is plain HTTP.
@@ -52,6 +54,16 @@ func (s *secure) upToDate(next http.Handler) http.Handler {
 func (s *secure) renew(t config.ServerTLS) error {
 	s.now.Store(t.Server())
 	return nil
+}
+
+// notAfter is when the first certificate that is shown to callers is valid no longer; zero for plain HTTP.
+func (s *secure) notAfter() (first time.Time) {
+	if s != nil {
+		for _, c := range s.now.Load().Certificates {
+			first = upstream.FirstEnd(c.Certificate)
+		}
+	}
+	return first
 }
 
 func (s *secure) serve(server *http.Server, on net.Listener) error {

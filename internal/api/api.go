@@ -74,6 +74,7 @@ type Outcome struct {
 	Client   string // the caller's name as a log may have it; "" before it is known
 	Cache    string // hit, stale, miss, bypass or collapsed; "" where no account list was answered
 	Attended *bool  // nil where it does not matter or was not found out
+	Reads    bool   // accounts or balances are asked for, which a provider has
 	Slots    int    // of the unattended limit that were taken for it, and not given back
 	Duration time.Duration
 }

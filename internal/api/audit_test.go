@@ -90,6 +90,7 @@ func TestAuditEntries(t *testing.T) {
 				return
 			}
 			want := *tt.want
+			want.Reads = want.Attended != nil
 			want.At, want.Duration, want.RequestID = began, time.Second, theirID
 			if want.Method == "" {
 				want.Method = http.MethodGet

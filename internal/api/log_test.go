@@ -177,7 +177,7 @@ func TestOneLineOfLog(t *testing.T) {
 				Route: want["route"].(string), Method: method, Status: got.status, Code: got.problem().Code,
 				ASPSP: want["aspsp_id"].(string), Provider: want["provider"].(string), Client: want["client"].(string),
 				Cache: want["cache"].(string), Attended: tt.attended, Duration: 1500 * time.Millisecond,
-				Slots: tt.slots,
+				Slots: tt.slots, Reads: tt.attended != nil && !strings.HasSuffix(tt.target, "/unattended-access"),
 			}
 			if diff := cmp.Diff(outcome, o.outcome(t)); diff != "" {
 				t.Error(diff)

@@ -73,7 +73,7 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 		}
 		if k.counted {
 			attended := r.query.Attended()
-			x.Attended = &attended
+			x.Attended, x.Reads = &attended, k.asks
 		}
 		return answer(c, r)
 	}))

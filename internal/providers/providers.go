@@ -30,6 +30,12 @@ type Checker interface {
 	Check(q canonical.Query) []canonical.Fault
 }
 
+// A Certified is a Provider that has certificates, to be known by or beside the key that it signs with.
+type Certified interface {
+	// NotAfter is when the first of them, leaf or chain, is valid no longer; zero where there are none.
+	NotAfter() time.Time
+}
+
 // Open makes an adapter from its part of the configuration. decode fills the adapter's own config type and
 // rejects unknown keys. Open checks the whole of it, reports every fault at once as config.Faults with paths
 // relative to the provider, and does no I/O.

@@ -7,11 +7,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func clusterClient(o *redis.ClusterOptions) *redis.ClusterClient {
+func clusterClient(o *redis.ClusterOptions, observers []Observer) *redis.ClusterClient {
 	// Else it asks for the list of commands first, again and again where it may not have it.
 	o.DisableRoutingPolicies = true
 	cluster := redis.NewClusterClient(o)
 	cluster.OnNewNode(func(node *redis.Client) {
+		for _, by := range observers { // of each node, since some commands are sent to one by name
+			node.AddHook(observed{by})
+		}
 		node.AddHook(reloads{cluster})
 		node.AddHook(again{})
 	})

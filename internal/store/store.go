@@ -32,8 +32,8 @@ type Store struct {
 }
 
 // Open makes the clients for the configured form of Redis, and does not wait for their connections. In mode
-// embedded it starts a Redis of its own in the process.
-func Open(c config.Redis) (*Store, error) {
+// embedded it starts a Redis of its own in the process. Observers are told of every command.
+func Open(c config.Redis, observers ...Observer) (*Store, error) {
 	redis.SetLogger(silent{})
 	s := &Store{replicas: c.WaitReplicas}
 	if c.Mode == config.Embedded {
@@ -43,7 +43,7 @@ func Open(c config.Redis) (*Store, error) {
 		}
 		c.Addresses, s.own = []string{own.Addr()}, own
 	}
-	s.Counter, s.Cache = client(c), client(c)
+	s.Counter, s.Cache = client(c, observers), client(c, observers)
 	return s, nil
 }
 
@@ -56,7 +56,7 @@ func (s *Store) Close() {
 	}
 }
 
-func client(c config.Redis) redis.UniversalClient {
+func client(c config.Redis, observers []Observer) redis.UniversalClient {
 	options := &redis.UniversalOptions{
 		Addrs:                 slices.Clone(c.Addresses), // a cluster's client appends to it
 		MasterName:            c.MasterName,
@@ -82,9 +82,12 @@ func client(c config.Redis) redis.UniversalClient {
 		},
 	}
 	if c.Mode == config.Cluster {
-		return clusterClient(options.Cluster())
+		return clusterClient(options.Cluster(), observers)
 	}
 	rdb := redis.NewUniversalClient(options)
+	for _, o := range observers {
+		rdb.AddHook(observed{o})
+	}
 	rdb.AddHook(again{})
 	return rdb
 }

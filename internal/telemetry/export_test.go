@@ -84,6 +84,13 @@ func work(t *testing.T, tel *Telemetry) {
 	tel.Reload(ctx, "cache", "failed")
 	tel.ObserveStale(func() map[string]bool { return map[string]bool{"cache": true} })
 	tel.Refused(ctx, bank, "aspsp")
+	tel.Read(ctx, bank, 1)
+	tel.Redis(RedisState{Usable: true})
+	tel.Command(ctx, "EVALSHA", "noscript", time.Millisecond)
+	tel.ObserveCertificates(func() map[string]time.Time { return map[string]time.Time{"cache": time.Unix(1_800_000_000, 0)} })
+	tel.ObserveUnits(func(context.Context) map[string]map[string]int64 {
+		return map[string]map[string]int64{bank: {"used_up": 1}}
+	})
 	tel.ObserveBreakers(func() map[string]string { return map[string]string{bank: "open"} })
 	end(RequestInfo{
 		Route: "/v1/aspsps/{aspspId}/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",

@@ -56,7 +56,7 @@ func (o *output) String() string {
 }
 
 func options(w io.Writer) Options {
-	return Options{Version: "1.2.3", LogOutput: w, LogLevel: slog.LevelInfo, ASPSPs: []string{bank}, Secrets: []string{"cache", "clients"}}
+	return Options{Version: "1.2.3", LogOutput: w, LogLevel: slog.LevelInfo, ASPSPs: []string{bank}, Secrets: []string{"cache", "clients"}, Bounds: map[string]int{"in_flight": 1000, "client": 250, "aspsp": 100}}
 }
 
 // inMemory is telemetry whose spans stay here.

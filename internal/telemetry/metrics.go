@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -35,14 +36,16 @@ var (
 )
 
 type instruments struct {
-	serverDuration metric.Float64Histogram
-	serverActive   metric.Int64UpDownCounter
-	clientDuration metric.Float64Histogram
-	cache          metric.Int64Counter
-	slots          metric.Int64Counter
-	transitions    metric.Int64Counter
-	renewals       metric.Int64Counter
-	refusals       metric.Int64Counter
+	serverDuration  metric.Float64Histogram
+	serverActive    metric.Int64UpDownCounter
+	clientDuration  metric.Float64Histogram
+	cache           metric.Int64Counter
+	slots           metric.Int64Counter
+	transitions     metric.Int64Counter
+	renewals        metric.Int64Counter
+	refusals        metric.Int64Counter
+	reads           metric.Int64Counter
+	commandDuration metric.Float64Histogram
 }
 
 // instruments makes all of them. The HTTP ones come from semantic conventions v1.43.0 with their buckets.
@@ -66,6 +69,7 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	}{
 		{&t.inst.cache, "ais.cache.results", "{request}", "Account lists asked of the cache, by what came of it."},
 		{&t.inst.slots, "ais.unattended.slots", "{call}", "Slots for unattended calls, by what happened to them."},
+		{&t.inst.reads, "ais.unattended.reads", "{request}", "Unattended reads that were answered with success, by whether slots were taken for them."},
 		{&t.inst.renewals, "ais.secrets.reloads", "{reload}", "Secrets whose files have changed, by whether they could be used."},
 		{&t.inst.transitions, "ais.breaker.transitions", "{transition}", "Changes of circuit breakers, by the new state."},
 		{&t.inst.refusals, "ais.overload.refusals", "{request}", "Requests and calls that were refused because too much was under way, by the bound."},
@@ -83,7 +87,11 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	if err != nil {
 		return err
 	}
-	return t.privacy(m)
+	if err := errors.Join(t.commands(m), t.fleet(m), t.privacy(m)); err != nil {
+		return err
+	}
+	t.zero()
+	return nil
 }
 
 // Cache counts one account list asked of the cache; result is hit, miss, stale, collapsed, bypass or error.

@@ -157,7 +157,7 @@ func TestSpanAttributesAreAsDocumented(t *testing.T) {
 
 func TestLabelValuesAreAsDocumented(t *testing.T) {
 	for name, values := range map[string][]string{
-		"`result`": cacheResults, "`event`": slotEvents, "`state`": breakerStates, "`outcome`": reloads, "`reason`": bounds,
+		"`result`": cacheResults, "`event`": slotEvents, "`state`": slices.Concat(breakerStates, unitStates), "`slot`": slotUses, "`db_operation_name`": append(slices.Clone(commands), "_OTHER"), "`outcome`": reloads, "`reason`": bounds,
 	} {
 		var cell string
 		for _, row := range table(t, "label") {
@@ -171,7 +171,7 @@ func TestLabelValuesAreAsDocumented(t *testing.T) {
 	}
 }
 
-// series are a family's values by its labels.
+// series are a family's values by its labels, without counters at 0.
 func series(f *dto.MetricFamily) map[string]float64 {
 	got := map[string]float64{}
 	for _, m := range f.GetMetric() {
@@ -180,8 +180,11 @@ func series(f *dto.MetricFamily) map[string]float64 {
 			l = append(l, p.GetName()+"="+p.GetValue())
 		}
 		slices.Sort(l)
-		got[strings.Join(l, " ")] = m.GetCounter().GetValue() + m.GetGauge().GetValue() +
+		n := m.GetCounter().GetValue() + m.GetGauge().GetValue() +
 			float64(m.GetHistogram().GetSampleCount())
+		if n != 0 || m.GetCounter() == nil { // counters of what never was are looked at by themselves
+			got[strings.Join(l, " ")] = n
+		}
 	}
 	return got
 }
@@ -253,7 +256,7 @@ func TestManyBanks(t *testing.T) {
 	for _, id := range o.ASPSPs {
 		tel.Cache(t.Context(), id, "hit")
 	}
-	if n := len(scrape(t, tel)["ais_cache_results_total"].GetMetric()); n != len(o.ASPSPs) {
+	if n := len(series(scrape(t, tel)["ais_cache_results_total"])); n != len(o.ASPSPs) {
 		t.Errorf("%d series for %d banks", n, len(o.ASPSPs))
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -44,11 +45,12 @@ const maxSeries = 20_000
 
 // Options say what cannot stand in OTEL_* variables.
 type Options struct {
-	Version   string     // of the gateway; service.version
-	LogOutput io.Writer  // where log lines go, one JSON object each; required
-	LogLevel  slog.Level // below which nothing is logged
-	ASPSPs    []string   // the configured ids, in lower case; any other is left out of spans and metrics
-	Secrets   []string   // the parts of the configuration whose secrets are renewed; any other is _OTHER
+	Version   string         // of the gateway; service.version
+	LogOutput io.Writer      // where log lines go, one JSON object each; required
+	LogLevel  slog.Level     // below which nothing is logged
+	ASPSPs    []string       // the configured ids, in lower case; any other is left out of spans and metrics
+	Secrets   []string       // the parts of the configuration whose secrets are renewed; any other is _OTHER
+	Bounds    map[string]int // how much may be under way at once: in_flight, client, aspsp
 }
 
 // Telemetry is the running telemetry of one gateway. Its methods are safe for concurrent use.
@@ -63,6 +65,10 @@ type Telemetry struct {
 	secrets    []string
 	stale      atomic.Pointer[func() map[string]bool]
 	audit      atomic.Pointer[func() (bool, int64)]
+	units      atomic.Pointer[func(context.Context) map[string]map[string]int64]
+	ends       atomic.Pointer[func() map[string]time.Time]
+	redis      atomic.Pointer[RedisState]
+	bounds     map[string]int
 	templates  sync.Map // the paths' templates that may be told
 	lost       *losses
 	closers    []func(context.Context) error
@@ -126,6 +132,7 @@ func build(ctx context.Context, o Options, exp exporters, local allowed) (*Telem
 		propagator: autoprop.NewTextMapPropagator(),
 		aspsps:     make(map[string]bool, len(o.ASPSPs)),
 		secrets:    o.Secrets,
+		bounds:     o.Bounds,
 	}
 	for _, id := range o.ASPSPs {
 		t.aspsps[id] = true

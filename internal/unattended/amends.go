@@ -40,9 +40,10 @@ func (c *Counter) undo(s Slot) {
 				time.Sleep(undoPause << (try - 1))
 			}
 			ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
-			found, err := c.rdb.ZRem(ctx, s.key, s.id).Result()
+			found, err := c.rdb.ZRem(ctx, s.unit.slots(), s.id).Result()
 			cancel()
 			if err == nil && found > 0 {
+				c.units.note(s.unit)
 				return
 			}
 		}
@@ -105,24 +106,24 @@ func (c *closures) said(key string, until time.Time) {
 }
 
 // say tells Redis of a closure that it could not be told before.
-func (c *Counter) say(ctx context.Context, closed string) error {
-	until, left := c.unsaid.of(closed)
+func (c *Counter) say(ctx context.Context, u unit) error {
+	until, left := c.unsaid.of(u.closed())
 	if left <= 0 {
 		return nil
 	}
-	if _, err := c.close(ctx, closed, left); err != nil {
+	if _, err := c.close(ctx, u, left); err != nil {
 		return err
 	}
-	c.unsaid.said(closed, until)
+	c.unsaid.said(u.closed(), until)
 	return nil
 }
 
 // tell goes on trying to tell Redis of a closure until it is over: other gateways must know of it too.
-func (c *Counter) tell(ctx context.Context, closed string) {
+func (c *Counter) tell(ctx context.Context, u unit) {
 	defer rescue.Catch(ctx, slog.Default())
 	for pause := undoPause; ; pause = min(2*pause, tellPause) {
 		time.Sleep(pause)
-		if c.say(ctx, closed) == nil && c.unsaid.done(closed) {
+		if c.say(ctx, u) == nil && c.unsaid.done(u.closed()) {
 			return
 		}
 	}

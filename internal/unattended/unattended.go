@@ -9,7 +9,6 @@ import (
 	_ "embed"
 	"errors"
 	"math"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,6 +39,7 @@ type Counter struct {
 	policies map[string]config.Unattended
 	unsaid   closures
 	undoing  chan struct{} // holds a token for each undo that is under way
+	units    *Units        // nil where nobody is told
 }
 
 // New makes a counter of the ASPSPs in policies, by id. The client should not retry commands by itself
@@ -76,7 +76,7 @@ type State struct {
 // A Slot is one counted call.
 type Slot struct {
 	counter *Counter
-	key     string
+	unit    unit
 	id      string
 }
 
@@ -84,14 +84,16 @@ type Slot struct {
 // UnattendedLimit and the wait until a slot opens, or with CounterUnavailable; in both cases the call must not
 // be made. The context's end does not stop a step that was begun.
 func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (Slot, error) {
-	slots, _ := c.keys(call)
-	slot := Slot{counter: c, key: slots, id: uuid.NewString()}
+	slot := Slot{counter: c, unit: c.unit(call), id: uuid.NewString()}
 	ok, state, err := c.step(ctx, call, slot.id, timeout)
 	if err != nil {
 		if !store.Unmade(c.rdb, err) {
 			c.undo(slot) // Redis may have taken the step all the same, or take it later
 		}
 		return Slot{}, unavailable(err)
+	}
+	if state.Remaining <= 1 {
+		c.units.note(slot.unit)
 	}
 	if !ok {
 		return Slot{}, Exhausted(state)
@@ -120,9 +122,11 @@ func (c *Counter) State(ctx context.Context, call Call) (State, error) {
 func (s Slot) GiveBack(ctx context.Context) error {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	err := s.counter.rdb.ZRem(ctx, s.key, s.id).Err()
+	err := s.counter.rdb.ZRem(ctx, s.unit.slots(), s.id).Err()
 	if err != nil {
 		s.counter.undo(s)
+	} else {
+		s.counter.units.note(s.unit)
 	}
 	return err
 }
@@ -133,13 +137,13 @@ func (s Slot) GiveBack(ctx context.Context) error {
 // fails with CounterUnavailable; this gateway then keeps to the ASPSP's word by itself, and goes on trying.
 func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (time.Duration, error) {
 	wait = c.Clamp(call.ASPSP, wait)
-	_, closed := c.keys(call)
+	unit := c.unit(call)
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	left, err := c.close(ctx, closed, wait)
+	left, err := c.close(ctx, unit, wait)
 	if err != nil {
-		if c.unsaid.keep(closed, wait) {
-			go c.tell(context.WithoutCancel(ctx), closed)
+		if c.unsaid.keep(unit.closed(), wait) {
+			go c.tell(context.WithoutCancel(ctx), unit)
 		}
 		return wait, unavailable(err)
 	}
@@ -149,13 +153,14 @@ func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (tim
 	return left, nil
 }
 
-func (c *Counter) close(ctx context.Context, closed string, wait time.Duration) (time.Duration, error) {
+func (c *Counter) close(ctx context.Context, u unit, wait time.Duration) (time.Duration, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	said, err := c.run(ctx, closeScript, []string{closed}, wait.Microseconds())
+	said, err := c.run(ctx, closeScript, []string{u.closed()}, wait.Microseconds())
 	if err != nil {
 		return 0, err
 	}
+	c.units.note(u)
 	left, err := said.Int64()
 	return micros(left), err
 }
@@ -187,15 +192,15 @@ func (c *Counter) step(ctx context.Context, call Call, id string, timeout time.D
 	if !policy.ClosedUntil.IsZero() {
 		closedUntil = policy.ClosedUntil.UnixMicro()
 	}
-	slots, closed := c.keys(call)
+	unit := c.unit(call)
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	if err := c.say(ctx, closed); err != nil {
+	if err := c.say(ctx, unit); err != nil {
 		return false, State{}, err
 	}
-	keys := []string{slots, closed}
+	keys := []string{unit.slots(), unit.closed()}
 	if c.replicas > 0 {
-		keys = append(keys, strings.TrimSuffix(slots, "slots")+"looked")
+		keys = append(keys, unit.prefix+"looked")
 	}
 	said, err := c.run(ctx, takeScript, keys, policy.Limit, policy.Window.Microseconds(),
 		timeout.Microseconds(), closedUntil, id)
@@ -218,8 +223,14 @@ func (c *Counter) step(ctx context.Context, call Call, id string, timeout time.D
 	return ok, state, nil
 }
 
-// keys are the names of a unit's slots and of its closure, which one step reads together.
-func (c *Counter) keys(call Call) (slots, closed string) {
+// A unit is what calls are counted by, as the beginning of its keys' names.
+type unit struct{ aspsp, prefix string }
+
+// slots and closed are the names of a unit's slots and of its closure, which one step reads together.
+func (u unit) slots() string  { return u.prefix + "slots" }
+func (u unit) closed() string { return u.prefix + "closed" }
+
+func (c *Counter) unit(call Call) unit {
 	owner := []string{call.ASPSP}
 	switch c.policies[call.ASPSP].Unit {
 	case config.UnitASPSP:
@@ -228,8 +239,7 @@ func (c *Counter) keys(call Call) (slots, closed string) {
 	case config.UnitResource:
 		owner = append(owner, canonical.FoldID(call.Consent), "account", canonical.FoldID(call.Account))
 	}
-	prefix := store.Prefix("unattended", owner...)
-	return prefix + "slots", prefix + "closed"
+	return unit{aspsp: call.ASPSP, prefix: store.Prefix("unattended", owner...)}
 }
 
 // detached is a context of the step's own: it outlives the caller's, and is bounded by stepTimeout and by the

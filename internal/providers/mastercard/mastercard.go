@@ -53,7 +53,7 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	client := env.Client(providers.ClientConfig{
 		Sign: signer(cfg.ConsumerKey, key), Routes: []string{routeAccounts, routeBalances}, Refusal: refusal,
 	})
-	return &provider{base: env.BaseURL, timeout: env.Timeout, client: client}, nil
+	return &provider{base: env.BaseURL, timeout: env.Timeout, client: client, ends: upstream.FirstEnd(cfg.certificates())}, nil
 }
 
 // check returns the signing key, and the faults of the whole: those already known and those found here. A key
@@ -87,6 +87,7 @@ type provider struct {
 	base    *url.URL
 	timeout time.Duration
 	client  providers.Client
+	ends    time.Time // the certificates beside the signing key
 }
 
 // Accounts implements providers.Provider.

@@ -30,6 +30,7 @@ type adapter struct {
 	timeout time.Duration
 	apiKey  canonical.Secret
 	client  providers.Client
+	ends    time.Time // the client certificate
 }
 
 // Open makes the adapter. apiKeyFile is always required, the certificate and its key where the provider is
@@ -46,7 +47,12 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
+	var ends time.Time
+	if certificate != nil {
+		ends = upstream.FirstEnd(certificate.Certificate)
+	}
 	return &adapter{
+		ends:    ends,
 		base:    base,
 		timeout: env.Timeout,
 		apiKey:  key,
@@ -68,6 +74,9 @@ func (a *adapter) Check(q canonical.Query) []canonical.Fault {
 	}
 	return faults
 }
+
+// NotAfter implements providers.Certified, for the client certificate and its chain.
+func (a *adapter) NotAfter() time.Time { return a.ends }
 
 // Accounts reads the account list, all its pages.
 func (a *adapter) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"net/http"
+	"time"
+
+	"ais-gateway/internal/api"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers"
+)
+
+// boundsOf are the bounds of what is under way at once, as ais.overload.limit tells of them.
+func boundsOf(c *config.Config) map[string]int {
+	l := c.Server.Limits
+	return map[string]int{"in_flight": l.InFlight, "client": l.PerClient, "aspsp": l.PerASPSP}
+}
+
+// ends are when the first certificate in use of each part is valid no longer, as ais.certificate.not_after tells of it.
+func (p *program) ends() map[string]time.Time {
+	all := map[string]time.Time{}
+	add := func(part string, end time.Time) {
+		if !end.IsZero() {
+			all[part] = end
+		}
+	}
+	for name, r := range p.secrets.readers {
+		if c, ok := r.now.Load().Provider.(providers.Certified); ok {
+			add(name, c.NotAfter())
+		}
+	}
+	add(partTLS, p.secure.notAfter())
+	return all
+}
+
+// served reports whether a request is one that ais.unattended.reads counts.
+func served(o api.Outcome) bool {
+	return o.Reads && o.Attended != nil && !*o.Attended && o.Status >= http.StatusOK && o.Status < http.StatusMultipleChoices
+}

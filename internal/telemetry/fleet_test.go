@@ -1,0 +1,120 @@
+package telemetry
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	dto "github.com/prometheus/client_model/go"
+)
+
+// zeros are the labels of a family's counters that stand at 0.
+func zeros(f *dto.MetricFamily) []string {
+	var all []string
+	for _, m := range f.GetMetric() {
+		var l []string
+		for _, p := range m.GetLabel() {
+			l = append(l, p.GetName()+"="+p.GetValue())
+		}
+		if m.GetCounter().GetValue() == 0 {
+			all = append(all, strings.Join(l, " "))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// The first event of a counter that was not there before is none for Prometheus's increase.
+func TestCountersBeginAtZero(t *testing.T) {
+	tel, _, _ := inMemory(t, exporters{})
+	tel.ObserveAudit(func() (bool, int64) { return true, 0 })
+	families := scrape(t, tel)
+	each := func(label string, values []string) (all []string) {
+		for _, v := range values {
+			all = append(all, "ais_aspsp_id="+bank+" "+label+"="+v)
+		}
+		return all
+	}
+	for name, want := range map[string][]string{
+		"ais_cache_results_total":       each("result", cacheResults),
+		"ais_unattended_slots_total":    each("event", slotEvents),
+		"ais_unattended_reads_total":    each("slot", slotUses),
+		"ais_breaker_transitions_total": each("state", breakerStates),
+		"ais_overload_refusals_total":   append(each("reason", bounds), "reason=in_flight", "reason=client"),
+		"ais_secrets_reloads_total": {
+			"outcome=ok part=cache", "outcome=failed part=cache", "outcome=ok part=clients", "outcome=failed part=clients",
+		},
+		"ais_telemetry_dropped_total": {"signal=log", "signal=span"},
+		"ais_audit_failures_total":    {""},
+	} {
+		slices.Sort(want)
+		if diff := cmp.Diff(want, zeros(families[name])); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestFleet(t *testing.T) {
+	tel, _, _ := inMemory(t, exporters{})
+	names := []string{"ais_unattended_units", "ais_certificate_not_after_seconds", "ais_redis_usable", "ais_redis_evicts"}
+	for _, name := range names {
+		if got := scrape(t, tel)[name]; got != nil {
+			t.Errorf("%s is told before it is known: %v", name, got)
+		}
+	}
+	units := map[string]map[string]int64{
+		bank: {"used_up": 7, "last": 0, "closed": 2, canary: 9}, unknown: {"used_up": 1},
+	}
+	tel.ObserveUnits(func(context.Context) map[string]map[string]int64 { return units })
+	tel.ObserveCertificates(func() map[string]time.Time {
+		return map[string]time.Time{"cache": time.Unix(1_800_000_000, 5), canary: time.Unix(1, 0)}
+	})
+	tel.Redis(RedisState{Usable: false, Evicts: true})
+	tel.Read(t.Context(), bank, 0)
+	tel.Read(t.Context(), bank, 2)
+	tel.Read(t.Context(), bank, -1) // given back more than was taken: it is said nowhere that a slot is left counted
+	families := scrape(t, tel)
+	for name, want := range map[string]map[string]float64{
+		"ais_unattended_units": {
+			"ais_aspsp_id=" + bank + " state=used_up": 7, "ais_aspsp_id=" + bank + " state=last": 0, "ais_aspsp_id=" + bank + " state=closed": 2,
+		},
+		"ais_unattended_reads_total":        {"ais_aspsp_id=" + bank + " slot=taken": 1, "ais_aspsp_id=" + bank + " slot=none": 2},
+		"ais_certificate_not_after_seconds": {"part=cache": 1_800_000_000},
+		"ais_redis_usable":                  {"": 0},
+		"ais_redis_evicts":                  {"": 1},
+		"ais_overload_limit":                {"reason=in_flight": 1000, "reason=client": 250, "reason=aspsp": 100},
+	} {
+		if diff := cmp.Diff(want, series(families[name])); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	units = nil // Redis is away: an old number would be wrong
+	if got := scrape(t, tel)["ais_unattended_units"]; got != nil {
+		t.Errorf("units are told that nobody knows: %v", got)
+	}
+}
+
+func TestCommands(t *testing.T) {
+	tel, _, _ := inMemory(t, exporters{})
+	for _, c := range [][2]string{{"EVALSHA", ""}, {"EVALSHA", "timeout"}, {canary, canary}, {"get " + canary, ""}} {
+		tel.Command(t.Context(), c[0], c[1], 300*time.Microsecond)
+	}
+	f := scrape(t, tel)["db_client_operation_duration_seconds"]
+	want := map[string]float64{
+		"db_operation_name=EVALSHA db_system_name=redis":                    1,
+		"db_operation_name=EVALSHA db_system_name=redis error_type=timeout": 1,
+		"db_operation_name=_OTHER db_system_name=redis error_type=_OTHER":   1,
+		"db_operation_name=_OTHER db_system_name=redis":                     1,
+	}
+	if diff := cmp.Diff(want, series(f)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, b := range f.GetMetric()[0].GetHistogram().GetBucket() {
+		if in := b.GetCumulativeCount() > 0; in != (b.GetUpperBound() >= 0.0003) {
+			t.Errorf("a command of 0.3 ms is counted up to %v: %v", b.GetUpperBound(), in)
+		}
+	}
+}

@@ -1,0 +1,4 @@
+package unattended
+
+// Note has a call's unit told of, as Take does.
+func Note(u *Units, call Call) { u.note(New(nil, u.policies).unit(call)) }
