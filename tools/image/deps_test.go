@@ -1,0 +1,11 @@
+package main
+
+import (
+	_ "github.com/compose-spec/compose-go/v2/cli"
+	_ "github.com/moby/buildkit/frontend/dockerfile/instructions"
+	_ "github.com/moby/buildkit/frontend/dockerfile/parser"
+	_ "github.com/moby/buildkit/frontend/dockerfile/shell"
+	_ "github.com/moby/patternmatcher/ignorefile"
+	_ "golang.org/x/sys/unix"
+	_ "github.com/santhosh-tekuri/jsonschema/v6"
+)
