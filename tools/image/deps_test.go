@@ -2,10 +2,9 @@ package main
 
 import (
 	_ "github.com/compose-spec/compose-go/v2/cli"
+	_ "github.com/goccy/go-yaml"
 	_ "github.com/moby/buildkit/frontend/dockerfile/instructions"
 	_ "github.com/moby/buildkit/frontend/dockerfile/parser"
 	_ "github.com/moby/buildkit/frontend/dockerfile/shell"
 	_ "github.com/moby/patternmatcher/ignorefile"
-	_ "golang.org/x/sys/unix"
-	_ "github.com/santhosh-tekuri/jsonschema/v6"
 )
