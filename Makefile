@@ -7,6 +7,11 @@ FUZZTIME ?= 10m
 PROBES   ?= 1000
 SOAKTIME ?= 10m
 
+# Where the binary goes. The image is for PLATFORMS, by default Linux on this machine's processor.
+OUT       = bin/gateway
+IMAGE     = bin/ais-gateway-image
+PLATFORMS = linux/$(shell $(GO) env GOHOSTARCH)
+
 # Packages whose own tests must cover MINCOVER per cent of their statements.
 MINCOVER := 85
 COVERED  := internal/canonical internal/providers/mastercard internal/providers/mypos internal/unattended \
@@ -31,8 +36,8 @@ DEADCODE  := $(KEEP)/deadcode-$(call version,golang.org/x/tools)-$(GOVERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure sizing faults cover vuln licences reproducible \
-        redis compiler clean
+.PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure sizing faults cover vuln \
+        licences reproducible redis compiler clean image
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +49,17 @@ demo: ## the same, walked through by itself: what every call answers
 	$(GO) run -tags $(TAGS) ./cmd/gateway sandbox --demo
 
 build: ## bin/gateway
-	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gateway ./cmd/gateway
+	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -X main.version=$(VERSION)' -o $(OUT) ./cmd/gateway
+
+# The commit and its time come from git, so that the same commit makes the same image.
+image: ## bin/ais-gateway-image.tar, an OCI image for PLATFORMS (linux/amd64 linux/arm64), and its SBOM; no daemon, no registry
+	@set -e; for p in $(PLATFORMS); do \
+		GOOS="$${p%/*}" GOARCH="$${p#*/}" $(MAKE) --no-print-directory build VERSION='$(VERSION)' OUT="$(IMAGE).d/$$p/gateway"; \
+	done
+	@$(GO) -C tools/image run . -version '$(VERSION)' -revision "$$(git rev-parse HEAD 2>/dev/null)" \
+		-created "$$(git log -1 --format=%ct 2>/dev/null || echo 0)" \
+		-archive '$(abspath $(IMAGE)).tar' -sbom '$(abspath $(IMAGE)).sbom.json' \
+		$(foreach p,$(PLATFORMS),'$(abspath $(IMAGE)).d/$(p)/gateway')
 
 test: redis compiler lint demo unit probe ## everything: linters, demo, all tests with the race detector; installs redis-server if need be
 
@@ -54,6 +69,7 @@ check: test ## what continuous integration runs: the same
 unit: redis compiler $(GOTESTSUM) ## all tests with the race detector, and the floor of coverage, without the rest
 	@mkdir -p bin
 	$(GO) -C tools test -count 1 ./...
+	$(GO) -C tools/image test -count 1 ./...
 	@CGO_ENABLED=1 $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- \
 		-race -tags $(TAGS) -timeout 10m -coverprofile=bin/cover.out ./...
 	@$(GO) -C tools run ./cover -quiet -min $(MINCOVER) ../bin/cover.out $(COVERED)
@@ -62,12 +78,14 @@ lint: $(LINT) $(DEADCODE) arch ## linters, formatting, dead code, and that every
 	$(LINT) run ./...
 	$(LINT) run --build-tags $(TAGS),measure ./cmd/gateway
 	cd tools && $(LINT) run --config ../.golangci.yml ./...
+	cd tools/image && $(LINT) run --config ../../.golangci.yml ./...
 	@dead="$$($(DEADCODE) -test -tags $(TAGS) ./...)" || exit 1; \
 		if [ -n "$$dead" ]; then echo "code that nothing reaches:"; echo "$$dead"; exit 1; fi
 
 fmt: $(LINT) ## formats the code and orders its imports
 	$(LINT) fmt ./...
 	cd tools && $(LINT) fmt --config ../.golangci.yml ./...
+	cd tools/image && $(LINT) fmt --config ../../.golangci.yml ./...
 
 arch: $(LINT) ## plants each forbidden import and sees that its rule reports it
 	$(GO) -C tools run ./arch -lint $(LINT)

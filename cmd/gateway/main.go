@@ -11,8 +11,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
-
-	"ais-gateway/internal/sandbox"
 )
 
 // version is set when a release is built.
@@ -20,6 +18,8 @@ var version = ""
 
 const usage = `usage:
   gateway sandbox [--demo] [--address HOST:PORT]   everything in one process, nothing to set up; --demo: a tour
+          [--admin-address HOST:PORT]              for probes and metrics; any free port of loopback if not given
+          [--redis HOST:PORT]                      a real Redis, in place of the embedded one
   gateway serve --config FILE                      the service
   gateway check --config FILE [--print]            every fault of the file; --print: the file as it takes effect
   gateway version
@@ -56,12 +56,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.Usage = func() { fmt.Fprint(stderr, usage) }
 	switch args[0] {
 	case "sandbox":
-		demo := flags.Bool("demo", false, "")
-		address := flags.String("address", "127.0.0.1:0", "")
-		if err := parse(flags, args[1:]); err != nil {
+		o, demo, err := sandboxFlags(flags, args[1:])
+		if err != nil {
 			return err
 		}
-		return runSandbox(ctx, sandbox.Options{Address: *address}, *demo, stdout, stderr)
+		return runSandbox(ctx, o, demo, stdout, stderr)
 	case "serve", "check":
 		file := flags.String("config", "", "")
 		show := new(bool)

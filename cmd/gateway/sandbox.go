@@ -2,11 +2,35 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 
 	"ais-gateway/internal/sandbox"
 )
+
+// sandboxFlags reads what may follow `gateway sandbox`.
+func sandboxFlags(flags *flag.FlagSet, args []string) (o sandbox.Options, demo bool, err error) {
+	flags.BoolVar(&demo, "demo", false, "")
+	flags.StringVar(&o.Address, "address", "127.0.0.1:0", "")
+	flags.StringVar(&o.AdminAddress, "admin-address", "127.0.0.1:0", "")
+	redis := flags.String("redis", "", "")
+	if err := parse(flags, args); err != nil || *redis == "" {
+		return o, demo, err
+	}
+	if demo { // which counts on a Redis that nobody has counted in
+		fmt.Fprint(flags.Output(), "--demo has a Redis of its own\n", usage)
+		return o, demo, errUsage
+	}
+	if host, port, err := net.SplitHostPort(*redis); err != nil || host == "" || port == "" {
+		fmt.Fprintf(flags.Output(), "--redis %q is not HOST:PORT\n%s", *redis, usage)
+		return o, demo, errUsage
+	}
+	o.Redis = fmt.Sprintf("{mode: standalone, addresses: [%q]}", *redis)
+	return o, demo, nil
+}
 
 // runSandbox runs the gateway with simulators of both providers and nothing to set up. With demo it leads a tour
 // and ends; else it says what can be called and runs until ctx ends.
@@ -28,9 +52,9 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 	if err != nil {
 		return err
 	}
-	api := "http://" + p.apiAddress()
+	api := "http://" + reachable(p.apiAddress())
 	if !demo {
-		world.Guide(stdout, api, "http://"+p.adminAddress())
+		world.Guide(stdout, api, "http://"+reachable(p.adminAddress()))
 		return p.run(ctx)
 	}
 	touring, end := context.WithCancel(ctx)
@@ -43,4 +67,14 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 		err = stopped
 	}
 	return err
+}
+
+// reachable is where an address that is listened on can be called from this machine: every address of it is no
+// destination.
+func reachable(address string) string {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil || !at.Addr().IsUnspecified() {
+		return address
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
 }

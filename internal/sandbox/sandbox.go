@@ -47,8 +47,9 @@ type Sandbox struct {
 
 // Options change what Start makes.
 type Options struct {
-	Address string // of the API
-	Redis   string // the configuration's part "redis" as YAML; "" for {mode: embedded}
+	Address      string // of the API
+	AdminAddress string // of probes and metrics; "" for any free port of loopback
+	Redis        string // the configuration's part "redis" as YAML; "" for {mode: embedded}
 	// Front stands before each simulator, if set, and may spoil what it does.
 	Front func(provider string, simulator http.Handler) http.Handler
 }
@@ -122,13 +123,17 @@ func (s *Sandbox) write(o Options, signingKey *rsa.PrivateKey, obc, mypos string
 	if redis == "" {
 		redis = "{mode: embedded}"
 	}
+	admin := o.AdminAddress
+	if admin == "" {
+		admin = "127.0.0.1:0"
+	}
 	s.ConfigFile = filepath.Join(s.dir, "gateway.yaml")
 	return errors.Join(
 		s.file("signing-key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 		s.file("mypos-key", []byte(myposKey)),
 		s.file("cache-key", []byte(base64.StdEncoding.EncodeToString(cacheKey))),
 		s.file("gateway.yaml", []byte(strings.NewReplacer(
-			"$ADDRESS", o.Address, "$REDIS", redis, "$KEYHASH", hex.EncodeToString(key[:]), "$DIR", s.dir,
+			"$ADDRESS", o.Address, "$ADMIN", admin, "$REDIS", redis, "$KEYHASH", hex.EncodeToString(key[:]), "$DIR", s.dir,
 			"$OBC", obc, "$MYPOS", mypos, "$CONSUMER", consumerKey, "$WOOD", mastercardsim.WoodBank,
 			"$STONE", mastercardsim.StoneBank, "$RIVER", mastercardsim.RiverBank, "$POS", MyPOS,
 		).Replace(configuration))),
@@ -136,7 +141,7 @@ func (s *Sandbox) write(o Options, signingKey *rsa.PrivateKey, obc, mypos string
 }
 
 const configuration = `# The configuration of a sandbox's gateway, written anew at each start.
-server: {drainFor: 0s, address: "$ADDRESS", adminAddress: "127.0.0.1:0"}
+server: {drainFor: 0s, address: "$ADDRESS", adminAddress: "$ADMIN"}
 redis: $REDIS
 clients:
   apiKeys:

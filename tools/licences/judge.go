@@ -22,6 +22,10 @@ var judged = map[string]judgement{
 		of: "github.com/alecthomas/go-check-sumtype, COPYING", licences: []string{"MIT", "Unlicense"},
 		why: "says that either may be chosen; both texts lie beside it",
 	},
+	"a1d1adec3ba691ef6e377a78bbe9e9e2501f2f4a1723d08857da1ac6564e4fed": {
+		of: "github.com/opencontainers/go-digest, LICENSE.docs", licences: []string{"Apache-2.0"},
+		why: "is for its documentation (CC-BY-SA-4.0), which is not built into anything; the code's licence lies beside it",
+	},
 }
 
 // unlicensed are packages of modules that have licences, but not for them; NONE stands for each, where it is allowed.

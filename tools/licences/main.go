@@ -36,6 +36,12 @@ var parts = []part{
 		lists: [][]string{{"-tags=nomsgpack", "./cmd/gateway"}}, allowed: permissive,
 	},
 	{
+		title: "The image",
+		about: "What `make image` puts beside the binary: the authorities that Mozilla trusts, as Go's own module has them.",
+		dir:   "tools/image",
+		lists: [][]string{{"golang.org/x/crypto/x509roots/fallback/bundle"}}, allowed: permissive,
+	},
+	{
 		title: "Tests",
 		about: "Needed by tests of the gateway besides; in nothing that is handed on.",
 		dir:   ".",
@@ -46,6 +52,12 @@ var parts = []part{
 		about: "What linters and the programs in `tools/` are built from; in nothing that is handed on. Their versions are those of\n`tools/go.mod`, which may differ from the binary's.",
 		dir:   "tools",
 		lists: [][]string{{"tool"}, {"-test", "./..."}}, allowed: append([]string{"MPL-2.0", "GPL-3.0", "GPL-3.0-or-later", "OFL-1.1", none}, permissive...),
+	},
+	{
+		title: "The image's tool and its tests",
+		about: "What `make image` runs, and what reads deploy/Dockerfile and deploy/compose.yaml; in nothing that is handed on. Versions are\nthose of `tools/image/go.mod`.",
+		dir:   "tools/image",
+		lists: [][]string{{"-test", "./..."}}, allowed: append([]string{"MPL-2.0"}, permissive...),
 	},
 }
 

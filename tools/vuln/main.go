@@ -29,6 +29,7 @@ var scans = []scan{
 	{of: "the gateway", dir: ".", args: []string{"-tags", "nomsgpack", "./cmd/gateway"}},
 	{of: "the gateway's tests", dir: ".", args: []string{"-tags", "nomsgpack,measure", "-test", "./..."}},
 	{of: "the tools", dir: "tools", args: []string{"./...", "tool"}},
+	{of: "the image's tool", dir: "tools/image", args: []string{"-test", "./..."}},
 }
 
 const missing = `no database of vulnerabilities is named: give a directory or a URL, as in

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+const (
+	apiKey = "a-caller's-key"
+	bank   = "4f1e2d3c-0000-4000-8000-000000000001"
+)
+
+// get calls as a caller does, with names and values of headers.
+func get(t *testing.T, url string, header ...string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// configure lays a configuration into the image's files, where Kubernetes would mount it.
+func configure(t *testing.T, root, provider string) {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Sprintf(`
+server: {address: "127.0.0.1:0", adminAddress: "127.0.0.1:0"}
+redis: {mode: embedded}
+clients: {apiKeys: [{name: caller, sha256: %x, scopes: ["accounts:read"]}]}
+providers: {mastercard: {baseURL: "%s", consumerKey: "a!b", signingKeyFile: /etc/ais-gateway/key.pem}}
+aspsps: [{id: %s, name: Wood Bank, provider: mastercard}]
+`, sha256.Sum256([]byte(apiKey)), provider, bank)
+	dir := filepath.Join(root, "etc", "ais-gateway")
+	if err := errors.Join(
+		os.Mkdir(dir, 0o755),
+		os.WriteFile(filepath.Join(dir, "gateway.yaml"), []byte(config), 0o644),
+		os.WriteFile(filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o644),
+	); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// provider answers over TLS, and counts who came that far. Nobody but the test vouches for it.
+func provider(t *testing.T) (*httptest.Server, *atomic.Int64) {
+	var calls atomic.Int64
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server, &calls
+}
+
+// What is in the image serves, as nobody, from a file system that cannot be written to, and leaves nothing behind.
+func TestServe(t *testing.T) { everyWay(t, serves) }
+
+func serves(t *testing.T, w way) {
+	server, calls := provider(t)
+	root := unpacked(t)
+	configure(t, root, server.URL)
+	before := contents(t, root)
+	p := jail{Root: root, Args: []string{"serve", "--config", "/etc/ais-gateway/gateway.yaml"}}.start(t, w)
+	api, admin := p.listening(t)
+	status := read(t, fmt.Sprintf("/proc/%d/status", p.Process.Pid))
+	who := uid
+	if w == mapping { // inside; out here it is whoever runs the test
+		who = os.Getuid()
+	}
+	for _, want := range []string{`CapPrm:\t0{16}`, `CapEff:\t0{16}`, fmt.Sprintf(`Uid:\t%d\t`, who)} {
+		if !regexp.MustCompile(`(?m)^` + want).MatchString(status) {
+			t.Errorf("no %s in\n%s", want, status)
+		}
+	}
+	if code, body := get(t, admin+"/readyz"); code != http.StatusOK || !strings.Contains(body, `"status":"ready"`) {
+		t.Errorf("/readyz: %d %s", code, body)
+	}
+	if code, body := get(t, api+"/v1/aspsps"); code != http.StatusUnauthorized {
+		t.Errorf("a stranger: %d %s", code, body)
+	}
+	if code, body := get(t, api+"/v1/aspsps", "X-API-Key", apiKey); code != http.StatusOK || !strings.Contains(body, bank) {
+		t.Errorf("a caller: %d %s", code, body)
+	}
+	// The provider is nobody whom the image's authorities vouch for.
+	if code, body := accounts(t, api); code != http.StatusServiceUnavailable || calls.Load() != 0 {
+		t.Errorf("%d calls of a provider that is not trusted: %d %s", calls.Load(), code, body)
+	}
+	p.stop(t)
+	if after := contents(t, root); after != before {
+		t.Errorf("before\n%safter\n%s", before, after)
+	}
+}
+
+func accounts(t *testing.T, api string) (int, string) {
+	t.Helper()
+	return get(t, api+"/v1/aspsps/"+bank+"/accounts", "X-API-Key", apiKey, "Consent-ID", "c", "PSU-IP-Address", "203.0.113.7")
+}
+
+// The program looks for authorities where the image has them: one that is added there is trusted.
+func TestAuthoritiesAreFound(t *testing.T) { everyWay(t, findsAuthorities) }
+
+func findsAuthorities(t *testing.T, w way) {
+	server, calls := provider(t)
+	root := unpacked(t)
+	configure(t, root, server.URL)
+	file, err := os.OpenFile(filepath.Join(root, rootsFile), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		err = errors.Join(pem.Encode(file, &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), file.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := jail{Root: root, Args: []string{"serve", "--config", "/etc/ais-gateway/gateway.yaml"}}.start(t, w)
+	api, _ := p.listening(t)
+	if code, body := accounts(t, api); calls.Load() == 0 {
+		t.Errorf("no call arrived: %d %s\n%s", code, body, &p.stdout)
+	}
+	p.stop(t)
+}
+
+// The jail holds: what wants to write cannot, and says so. And the entrypoint says which version it is.
+func TestJail(t *testing.T) { everyWay(t, holds) }
+
+func holds(t *testing.T, w way) {
+	root := unpacked(t)
+	p := jail{Root: root, Args: []string{"sandbox"}}.start(t, w)
+	if code := p.code(t); code != 1 || !regexp.MustCompile(`/tmp/.*(read-only file system|permission denied)`).MatchString(p.stderr.String()) {
+		t.Errorf("exit %d\n%s%s", code, &p.stdout, &p.stderr)
+	}
+	p = jail{Root: root, Args: []string{"version"}}.start(t, w)
+	if code := p.code(t); code != 0 || !bytes.Equal([]byte(p.stdout.String()), []byte("gateway "+tested+"\n")) {
+		t.Errorf("exit %d\n%s%s", code, &p.stdout, &p.stderr)
+	}
+}
