@@ -34,6 +34,13 @@
 {{- else if not $redis.addresses -}}
 {{- $faults = append $faults "config.redis.addresses: is missing: give the addresses of your Redis, or redis.install" -}}
 {{- end -}}
+{{- $proxied := .Values.proxy.https -}}
+{{- range .Values.env -}}{{- if eq .name "HTTPS_PROXY" -}}{{- $proxied = true -}}{{- end -}}{{- end -}}
+{{- range $name, $provider := .Values.config.providers -}}
+{{- if and (eq ($provider.proxy | default "none") "environment") (not $proxied) -}}
+{{- $faults = append $faults (printf "config.providers.%s.proxy: there is no proxy: give proxy.https, or HTTPS_PROXY under env" $name) -}}
+{{- end -}}
+{{- end -}}
 {{- if eq (int .Values.ports.api) (int .Values.ports.admin) -}}
 {{- $faults = append $faults "ports.admin: is taken by ports.api" -}}
 {{- end -}}
