@@ -14,6 +14,7 @@ import (
 	"time"
 
 	apps "k8s.io/api/apps/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // A node is a part of the schema of values, as far as it is looked at here.
@@ -250,4 +251,29 @@ func TestGracePeriod(t *testing.T) {
 			t.Errorf("%s: %s to end, where %s are needed", name, grace, needed)
 		}
 	}
+}
+
+// TestValuesSayAll holds that every value that the schema knows stands in values.yaml, where users read.
+func TestValuesSayAll(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
+	must(t, err)
+	var said map[string]any
+	must(t, yaml.UnmarshalStrict(text, &said))
+	var whole node
+	text, err = os.ReadFile(filepath.Join(chart, "values.schema.json"))
+	must(t, err)
+	must(t, json.Unmarshal(text, &whole))
+	var compare func(path string, n *node, said map[string]any)
+	compare = func(path string, n *node, said map[string]any) {
+		for name, p := range n.Properties {
+			value, ok := said[name]
+			if !ok && name != "global" {
+				t.Errorf("%s%s is not in values.yaml", path, name)
+			}
+			if below, ok := value.(map[string]any); ok {
+				compare(path+name+".", p, below)
+			}
+		}
+	}
+	compare("", &whole, said)
 }

@@ -1,6 +1,6 @@
 module ais-gateway/tools/kubescore
 
-go 1.26
+go 1.26.0
 
 tool github.com/zegl/kube-score/cmd/kube-score
 
