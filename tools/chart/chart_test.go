@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
@@ -87,8 +88,24 @@ func (s set) args(t *testing.T, args ...string) []string {
 	return args
 }
 
+// rendered are what the chart makes, by the set: the same values make the same.
+var rendered sync.Map
+
 // render is the chart with the values; the error is Helm's words.
 func render(t *testing.T, s set) (string, error) {
+	t.Helper()
+	key := fmt.Sprint(s)
+	if text, ok := rendered.Load(key); ok {
+		return text.(string), nil
+	}
+	text, err := template(t, s)
+	if err == nil {
+		rendered.Store(key, text)
+	}
+	return text, err
+}
+
+func template(t *testing.T, s set) (string, error) {
 	t.Helper()
 	var out, faults bytes.Buffer
 	c := command(t.TempDir(), helm, s.args(t, "template", release, chart, "--namespace", namespace)...)

@@ -199,13 +199,13 @@ func TestRollout(t *testing.T) {
 
 // TestRestarts holds that the pods change with what is read at the start, and not with what is taken over while they run.
 func TestRestarts(t *testing.T) {
-	template := func(name string, changes ...string) (string, string) {
+	pod := func(name string, changes ...string) (string, string) {
 		all := objects(t, name, changes...)
 		text, err := json.Marshal(one[*apps.Deployment](t, all, "gateway").Spec.Template)
 		must(t, err)
 		return string(text), one[*core.ConfigMap](t, all, "gateway").Data["gateway.yaml"]
 	}
-	pod, config := template("minimal")
+	before, config := pod("minimal")
 	for change, restarts := range map[string]bool{
 		`config.clients.apiKeys[0].name="other"`:                      false,
 		`config.clients.apiKeys[0].scopes=["accounts:read"]`:          false,
@@ -224,9 +224,9 @@ func TestRestarts(t *testing.T) {
 		`secrets.more={"secret":"other"}`:                             true,
 		`service.annotations={"example.com/load-balancer":"private"}`: false,
 	} {
-		p, c := template("minimal", change)
-		if (p != pod) != restarts {
-			t.Errorf("%s: restarts: %v, want %v", change, p != pod, restarts)
+		after, c := pod("minimal", change)
+		if (after != before) != restarts {
+			t.Errorf("%s: restarts: %v, want %v", change, after != before, restarts)
 		}
 		if strings.HasPrefix(change, "config.") && c == config {
 			t.Errorf("%s: is not in the configuration", change)
@@ -297,14 +297,14 @@ func TestRules(t *testing.T) {
 
 // TestEveryTemplate holds that no template is left out of the examples.
 func TestEveryTemplate(t *testing.T) {
-	var rendered strings.Builder
+	var all strings.Builder
 	for _, name := range sets {
 		text, err := render(t, set{name: name})
 		must(t, err)
-		rendered.WriteString(text)
+		all.WriteString(text)
 	}
 	must(t, fs.WalkDir(os.DirFS(chart), "templates", func(path string, entry fs.DirEntry, err error) error {
-		if strings.HasSuffix(path, ".yaml") && !strings.Contains(rendered.String(), "# Source: ais-gateway/"+path) {
+		if strings.HasSuffix(path, ".yaml") && !strings.Contains(all.String(), "# Source: ais-gateway/"+path) {
 			t.Errorf("%s is rendered by none of them", path)
 		}
 		return err

@@ -57,6 +57,8 @@ func TestRefused(t *testing.T) {
 		"audit records in a read-only place": {
 			set: "full", give: []string{`config.audit.file="/run/secrets/audit/log"`}, want: "config.audit.file: the root file system is read-only",
 		},
+		"a variable of the chart's":    {give: []string{`env=[{"name":"GOMEMLIMIT","value":"1"}]`}, want: "env[0]: GOMEMLIMIT is set already"},
+		"a variable given twice":       {give: []string{`env=[{"name":"A","value":"1"},{"name":"A","value":"2"}]`}, want: "env[1]: A is set already"},
 		"one port for both":            {give: []string{`ports.admin=8080`}, want: "ports.admin: is taken by ports.api"},
 		"autoscaling by nothing":       {set: "full", give: []string{`autoscaling.cpuUtilization=0`, `autoscaling.activeRequests=0`}, want: "autoscaling: has nothing to go by"},
 		"fewer at most than at least":  {set: "full", give: []string{`autoscaling.maxReplicas=2`}, want: "autoscaling.maxReplicas: is less than minReplicas"},

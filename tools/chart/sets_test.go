@@ -3,11 +3,13 @@ package chart_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	core "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
 )
 
 // TestSets holds the examples against Helm's linter, the APIs' types, kube-score and the gateway itself.
@@ -116,4 +118,31 @@ func (m mount) check(t *testing.T) (string, error) {
 	c.Env = append(c.Env, "HTTPS_PROXY=http://proxy.example.com:3128")
 	out, err := c.CombinedOutput()
 	return string(out), err
+}
+
+// TestConfiguration holds that the gateway is given what the values say, and beside it only what the chart sets.
+func TestConfiguration(t *testing.T) {
+	for _, name := range sets {
+		text, err := os.ReadFile(filepath.Join(values, name+".yaml"))
+		must(t, err)
+		var given struct{ Config map[string]any }
+		must(t, yaml.Unmarshal(text, &given))
+		server, _ := given.Config["server"].(map[string]any)
+		if server == nil {
+			server = map[string]any{}
+		}
+		server["address"], server["adminAddress"] = ":8080", ":9090"
+		given.Config["server"] = server
+		if name == "small" {
+			given.Config["redis"] = map[string]any{
+				"mode": "standalone", "passwordFile": "/run/secrets/redis/password",
+				"addresses": []any{release + "-ais-gateway-redis." + namespace + ".svc:6379"},
+			}
+		}
+		var got map[string]any
+		must(t, yaml.Unmarshal([]byte(one[*core.ConfigMap](t, objects(t, name), "gateway").Data["gateway.yaml"]), &got))
+		if !reflect.DeepEqual(got, given.Config) {
+			t.Errorf("%s: given %v, got %v", name, given.Config, got)
+		}
+	}
 }

@@ -93,7 +93,7 @@ which telemetry is sent, and 5 s to spare.
     sources:
       - serviceAccountToken:
           path: token
-          expirationSeconds: {{ .expirationSeconds }}
+          expirationSeconds: {{ int64 .expirationSeconds }}
           {{- with .audience }}
           audience: {{ . | quote }}
           {{- end }}

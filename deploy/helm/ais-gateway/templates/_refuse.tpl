@@ -41,6 +41,15 @@
 {{- $faults = append $faults (printf "config.providers.%s.proxy: there is no proxy: give proxy.https, or HTTPS_PROXY under env" $name) -}}
 {{- end -}}
 {{- end -}}
+{{- $set := concat (list "GOMEMLIMIT" "POD_NAME" "POD_UID" "POD_NAMESPACE" "OTEL_RESOURCE_ATTRIBUTES") (keys .Values.telemetry) -}}
+{{- if .Values.proxy.https -}}{{- $set = append $set "HTTPS_PROXY" -}}{{- end -}}
+{{- if .Values.proxy.none -}}{{- $set = append $set "NO_PROXY" -}}{{- end -}}
+{{- range $i, $variable := .Values.env -}}
+{{- if has $variable.name $set -}}
+{{- $faults = append $faults (printf "env[%d]: %s is set already" $i $variable.name) -}}
+{{- end -}}
+{{- $set = append $set $variable.name -}}
+{{- end -}}
 {{- if eq (int .Values.ports.api) (int .Values.ports.admin) -}}
 {{- $faults = append $faults "ports.admin: is taken by ports.api" -}}
 {{- end -}}
