@@ -62,9 +62,11 @@ func start(t *testing.T, c *exec.Cmd) *process {
 	t.Helper()
 	p := &process{Cmd: c, ended: make(chan struct{})}
 	c.Stdout, c.Stderr = &p.output, &p.output
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that what it starts can be ended with it
 	must(t, c.Start())
 	go func() { _ = c.Wait(); close(p.ended) }()
 	t.Cleanup(func() {
+		_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL)
 		p.end(t, syscall.SIGKILL)
 		if t.Failed() {
 			t.Logf("%s: %s", filepath.Base(c.Path), p.output.String())
@@ -223,6 +225,9 @@ func TestInstalled(t *testing.T) {
 		api  = `secrets.api={"secret":"ais-api"}`
 	)
 	all, secured, mutual := objects(t, "small"), objects(t, "small", tls, api), objects(t, "small", mtls, api)
+	if hook := pods(all)["test"]; hook.Annotations["helm.sh/hook"] != "test" || hook.Spec.RestartPolicy != core.RestartPolicyNever {
+		t.Error("helm test would not run the hook, or would run it for ever")
+	}
 	s := redis(t, all)
 	plain, admin := serve(t, s, all)
 	c := one[*apps.Deployment](t, all, "gateway").Spec.Template.Spec.Containers[0]
