@@ -29,15 +29,17 @@ export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 # Tools are built once for each version of theirs and of Go's, and kept outside of the tree.
 GOVERSION := $(shell $(GO) env GOVERSION)
 KEEP      := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ais-gateway/tools
-version   = $(shell sed -n 's|^[[:space:]]*$(1) \(v[^ ]*\).*|\1|p' tools/go.mod)
+version   = $(shell sed -n 's|^[[:space:]]*$(1) \(v[^ ]*\).*|\1|p' $(or $(2),tools)/go.mod)
 LINT      := $(KEEP)/golangci-lint-$(call version,github.com/golangci/golangci-lint/v2)-$(GOVERSION)
 GOTESTSUM := $(KEEP)/gotestsum-$(call version,gotest.tools/gotestsum)-$(GOVERSION)
 DEADCODE  := $(KEEP)/deadcode-$(call version,golang.org/x/tools)-$(GOVERSION)
+HELM      := $(KEEP)/helm-$(call version,helm.sh/helm/v4,tools/helm)-$(GOVERSION)
+KUBESCORE := $(KEEP)/kube-score-$(call version,github.com/zegl/kube-score,tools/kubescore)-$(GOVERSION)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure sizing faults cover vuln \
-        licences reproducible redis compiler clean image
+        licences reproducible redis compiler clean image chart
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,7 +68,7 @@ test: redis compiler lint demo unit probe ## everything: linters, demo, all test
 check: test ## what continuous integration runs: the same
 
 # The tools' tests read files outside of their module; that those changed Go does not see, so no result is kept.
-unit: redis compiler $(GOTESTSUM) ## all tests with the race detector, and the floor of coverage, without the rest
+unit: redis compiler chart $(GOTESTSUM) ## all tests with the race detector, and the floor of coverage, without the rest
 	@mkdir -p bin
 	$(GO) -C tools test -count 1 ./...
 	$(GO) -C tools/image test -count 1 ./...
@@ -79,6 +81,7 @@ lint: $(LINT) $(DEADCODE) arch ## linters, formatting, dead code, and that every
 	$(LINT) run --build-tags $(TAGS),measure ./cmd/gateway
 	cd tools && $(LINT) run --config ../.golangci.yml ./...
 	cd tools/image && $(LINT) run --config ../../.golangci.yml ./...
+	cd tools/chart && $(LINT) run --config ../../.golangci.yml ./...
 	@dead="$$($(DEADCODE) -test -tags $(TAGS) ./...)" || exit 1; \
 		if [ -n "$$dead" ]; then echo "code that nothing reaches:"; echo "$$dead"; exit 1; fi
 
@@ -86,6 +89,7 @@ fmt: $(LINT) ## formats the code and orders its imports
 	$(LINT) fmt ./...
 	cd tools && $(LINT) fmt --config ../.golangci.yml ./...
 	cd tools/image && $(LINT) fmt --config ../../.golangci.yml ./...
+	cd tools/chart && $(LINT) fmt --config ../../.golangci.yml ./...
 
 arch: $(LINT) ## plants each forbidden import and sees that its rule reports it
 	$(GO) -C tools run ./arch -lint $(LINT)
@@ -142,6 +146,10 @@ reproducible: ## builds twice, in different places, and compares; checks modules
 	$(GO) -C tools mod verify
 	@$(GO) -C tools run ./reproducible -version '$(VERSION)'
 
+chart: redis $(HELM) $(KUBESCORE) ## the Helm chart: linted, rendered, scored, and held against Kubernetes's types and the gateway
+	@tools/need curl
+	HELM='$(HELM)' KUBESCORE='$(KUBESCORE)' $(GO) -C tools/chart test -count 1 ./...
+
 redis: ## installs redis-server, which tests need, unless it is there
 	@tools/need redis
 
@@ -154,7 +162,11 @@ clean: ## removes what was built in the tree
 $(LINT): TOOL = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(GOTESTSUM): TOOL = gotest.tools/gotestsum
 $(DEADCODE): TOOL = golang.org/x/tools/cmd/deadcode
-$(LINT) $(GOTESTSUM) $(DEADCODE):
+$(HELM): TOOL = helm.sh/helm/v4/cmd/helm
+$(HELM): IN = tools/helm
+$(KUBESCORE): TOOL = github.com/zegl/kube-score/cmd/kube-score
+$(KUBESCORE): IN = tools/kubescore
+$(LINT) $(GOTESTSUM) $(DEADCODE) $(HELM) $(KUBESCORE):
 	@mkdir -p $(@D)
 	@echo "building $(@F), once"
-	@$(GO) -C tools build -o $@.new $(TOOL) && mv $@.new $@
+	@$(GO) -C $(or $(IN),tools) build -o $@.new $(TOOL) && mv $@.new $@

@@ -1,0 +1,88 @@
+package chart_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestRefused holds that values which are wrong are refused, each for what is wrong with it, before anything is installed:
+// by the schema, which names the path, or by the templates where several values do not go together.
+func TestRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  string // minimal if none
+		give []string
+		want string
+	}{
+		"an unknown key":                    {give: []string{`replica=3`}, want: `at '': additional properties 'replica' not allowed`},
+		"an unknown key further down":       {give: []string{`service.prot=80`}, want: `at '/service': additional properties 'prot' not allowed`},
+		"an unknown key of the gateway's":   {give: []string{`config.server={"limits":{"inflight":1}}`}, want: `at '/config/server/limits': additional properties 'inflight' not allowed`},
+		"an address, which is the chart's":  {give: []string{`config.server={"address":":80"}`}, want: `at '/config/server': additional properties 'address' not allowed`},
+		"an unknown provider":               {give: []string{`config.providers.acme={}`}, want: `at '/config/providers': additional properties 'acme' not allowed`},
+		"a secret in place of its file":     {give: []string{`config.cache.encryptionKeyFile="qBAJJoYcVcOyLfPBKJ8G3tXO0PRXlxnHL2gF9kJtYRs="`}, want: `at '/config/cache/encryptionKeyFile'`},
+		"a secret under a key of its own":   {give: []string{`config.redis.password="hunter2"`}, want: `at '/config/redis': additional properties 'password' not allowed`},
+		"a private key":                     {give: []string{`config.providers.mastercard.consumerKey="-----BEGIN PRIVATE KEY-----"`}, want: `at '/config/providers/mastercard/consumerKey'`},
+		"a key instead of its hash":         {give: []string{`config.clients.apiKeys[0].sha256="hunter2"`}, want: `at '/config/clients/apiKeys/0/sha256'`},
+		"a password in a URL":               {give: []string{`config.providers.mastercard.baseURL="https://u:p@example.com"`}, want: `at '/config/providers/mastercard/baseURL'`},
+		"a password in the proxy's URL":     {give: []string{`proxy.https="http://u:p@proxy:3128"`}, want: `at '/proxy/https'`},
+		"a secret in a variable":            {give: []string{`env=[{"name":"A_TOKEN","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
+		"headers, which hold secrets":       {give: []string{`telemetry.OTEL_EXPORTER_OTLP_HEADERS="a=b"`}, want: `at '/telemetry/OTEL_EXPORTER_OTLP_HEADERS'`},
+		"a wrong type":                      {give: []string{`replicas="three"`}, want: `at '/replicas': got string, want integer`},
+		"plain HTTP to a provider":          {give: []string{`config.providers.mastercard.baseURL="http://example.com"`}, want: `at '/config/providers/mastercard/baseURL'`},
+		"a duration without a unit":         {give: []string{`config.providers.mastercard.timeout=10`}, want: `at '/config/providers/mastercard/timeout': got number, want string`},
+		"a Redis in each process":           {give: []string{`config.redis.mode="embedded"`}, want: `at '/config/redis/mode'`},
+		"a budget that lets no node go":     {give: []string{`podDisruptionBudget.maxUnavailable=0`}, want: `at '/podDisruptionBudget/maxUnavailable'`},
+		"and none in per cent":              {give: []string{`podDisruptionBudget.maxUnavailable="0%"`}, want: `at '/podDisruptionBudget/maxUnavailable'`},
+		"a peer that is none":               {give: []string{`networkPolicy.providers.to=[{"cidr":"0.0.0.0/0"}]`}, want: `at '/networkPolicy/providers/to/0': additional properties 'cidr' not allowed`},
+		"an empty peer":                     {give: []string{`networkPolicy.callers.from=[{}]`}, want: `at '/networkPolicy/callers/from/0'`},
+		"no limit of memory":                {give: []string{`resources.limits.memory=null`}, want: `at '/resources/limits': missing property 'memory'`},
+		"the latest image":                  {give: []string{`image.tag="latest"`}, want: `at '/image/tag'`},
+		"no configuration":                  {give: []string{`config=null`}, want: `missing property 'config'`},
+		"no cache's key":                    {give: []string{`config.cache={}`}, want: `at '/config/cache': missing property 'encryptionKeyFile'`},
+		"nobody who may call":               {give: []string{`config.clients.apiKeys=[]`}, want: "config.clients: names nobody who may call"},
+		"a bank without its provider":       {give: []string{`config.aspsps[0].provider="mypos"`}, want: "config.aspsps[0].provider: names none of config.providers"},
+		"a file that nothing mounts":        {give: []string{`config.audit.keyFile="/run/secrets/audit/key"`}, want: "names /run/secrets/audit/key, which nothing mounts"},
+		"a name that is only the beginning": {give: []string{`config.audit.keyFile="/run/secrets/cached/key"`}, want: "names /run/secrets/cached/key, which nothing mounts"},
+		"no Redis":                          {give: []string{`config.redis={}`}, want: "config.redis.addresses: is missing"},
+		"two Redis":                         {set: "small", give: []string{`config.redis.addresses=["redis:6379"]`}, want: "config.redis: is set by the chart"},
+		"a Redis without a password":        {set: "small", give: []string{`redis.password.secret=""`}, want: "redis.password.secret: names no Secret"},
+		"a Redis out of reach":              {give: []string{`networkPolicy.redis.to=[]`}, want: "networkPolicy.redis.to: is empty"},
+		"a Redis at another port":           {give: []string{`config.redis.addresses=["redis:6380"]`}, want: "networkPolicy.redis.ports: lacks the port of config.redis.addresses[0]"},
+		"callers who cannot call":           {give: []string{`networkPolicy.callers.from=[]`}, want: "networkPolicy.callers.from: is empty"},
+		"providers out of reach":            {give: []string{`networkPolicy.providers.to=[]`}, want: "networkPolicy.providers.to: is empty"},
+		"a proxy out of reach":              {set: "full", give: []string{`networkPolicy.proxy.to=[]`}, want: "networkPolicy.proxy.to: is empty"},
+		"a collector out of reach":          {set: "full", give: []string{`networkPolicy.collector.to=[]`}, want: "networkPolicy.collector.to: is empty"},
+		"issuers out of reach":              {set: "full", give: []string{`networkPolicy.issuers.to=[]`}, want: "networkPolicy.issuers.to: is empty"},
+		"a scraper that cannot scrape":      {set: "full", give: []string{`networkPolicy.scrapers.from=[]`}, want: "networkPolicy.scrapers.from: is empty"},
+		"a proxy that is nowhere":           {set: "full", give: []string{`proxy.https=""`}, want: "config.providers.mypos.proxy: there is no proxy"},
+		"audit records in a read-only place": {
+			set: "full", give: []string{`config.audit.file="/run/secrets/audit/log"`}, want: "config.audit.file: the root file system is read-only",
+		},
+		"a variable of the chart's":    {give: []string{`env=[{"name":"GOMEMLIMIT","value":"1"}]`}, want: "env[0]: GOMEMLIMIT is set already"},
+		"a variable given twice":       {give: []string{`env=[{"name":"A","value":"1"},{"name":"A","value":"2"}]`}, want: "env[1]: A is set already"},
+		"one port for both":            {give: []string{`ports.admin=8080`}, want: "ports.admin: is taken by ports.api"},
+		"autoscaling by nothing":       {set: "full", give: []string{`autoscaling.cpuUtilization=0`, `autoscaling.activeRequests=0`}, want: "autoscaling: has nothing to go by"},
+		"fewer at most than at least":  {set: "full", give: []string{`autoscaling.maxReplicas=2`}, want: "autoscaling.maxReplicas: is less than minReplicas"},
+		"a secret in the Redis' place": {set: "small", give: []string{`secrets.redis={"secret":"other"}`}, want: "secrets.redis: its place is taken"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if c.set == "" {
+				c.set = "minimal"
+			}
+			switch _, err := render(t, set{c.set, c.give}); {
+			case err == nil:
+				t.Error("was rendered")
+			case !strings.Contains(err.Error(), c.want):
+				t.Errorf("was refused for something else than %q: %v", c.want, err)
+			}
+		})
+	}
+}
+
+// TestAllRefusedAtOnce holds that what does not go together is told in one go.
+func TestAllRefusedAtOnce(t *testing.T) {
+	_, err := render(t, set{"minimal", []string{`networkPolicy.callers.from=[]`, `config.redis={}`, `secrets={}`}})
+	if err == nil || strings.Count(err.Error(), "\n- ") != 4 {
+		t.Errorf("four faults, but: %v", err)
+	}
+}

@@ -1,0 +1,148 @@
+package chart_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+)
+
+// TestSets holds the examples against Helm's linter, the APIs' types, kube-score and the gateway itself.
+func TestSets(t *testing.T) {
+	for _, name := range sets {
+		t.Run(name, func(t *testing.T) {
+			lint(t, name)
+			text, err := render(t, set{name: name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all := decode(t, text)
+			if len(all) < 9 {
+				t.Errorf("only %d objects", len(all))
+			}
+			score(t, text)
+			c := lay(t, all)
+			if out, err := c.check(t); err != nil {
+				t.Errorf("gateway check: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+func lint(t *testing.T, name string) {
+	t.Helper()
+	out, err := command(t.TempDir(), helm, set{name: name}.args(t, "lint", "--strict", chart)...).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "1 chart(s) linted, 0 chart(s) failed") {
+		t.Errorf("helm lint: %v\n%s", err, out)
+	}
+}
+
+// score has kube-score judge the manifests. A limit of CPU is not wanted: it would throttle; values.yaml says so.
+func score(t *testing.T, manifests string) {
+	t.Helper()
+	c := command(t.TempDir(), kubescore, "score", "--kubernetes-version", "v1.30", "--ignore-container-cpu-limit",
+		"--disable-ignore-checks-annotations", "--enable-optional-test", "container-seccomp-profile",
+		"--enable-optional-test", "pod-topology-spread-constraints", "--output-format", "ci", "-")
+	c.Stdin = strings.NewReader(manifests)
+	out, err := c.Output()
+	if err != nil || strings.Contains(string(out), "[CRITICAL]") {
+		for line := range strings.Lines(string(out)) {
+			if strings.HasPrefix(line, "[CRITICAL]") {
+				t.Error(line)
+			}
+		}
+		t.Errorf("kube-score: %v", err)
+	}
+	if n := strings.Count(string(out), "[OK]"); n < 50 {
+		t.Errorf("kube-score looked at too little: %d checks were passed", n)
+	}
+}
+
+// A mount is a gateway's file system as the chart would make it, below a directory.
+type mount struct{ root, config string }
+
+// lay lays down what the gateway's pod mounts: its configuration, and the files of secrets that this names. Files that stand in
+// no volume are not laid down.
+func lay(t *testing.T, all []runtime.Object) mount {
+	t.Helper()
+	m := mount{root: t.TempDir()}
+	pod := pods(all)["gateway"].Spec
+	text := one[*core.ConfigMap](t, all, "gateway").Data["gateway.yaml"]
+	secrets := material(t)
+	for _, mounted := range pod.Containers[0].VolumeMounts {
+		for _, v := range pod.Volumes {
+			if v.Name != mounted.Name || v.Secret == nil && v.Projected == nil {
+				continue
+			}
+			for _, file := range named(text, mounted.MountPath) {
+				write(t, filepath.Join(m.root, file), secrets.of(file))
+			}
+		}
+	}
+	m.config = filepath.Join(m.root, "etc/ais-gateway/gateway.yaml")
+	text = strings.ReplaceAll(text, "/run/secrets/", m.root+"/run/secrets/")
+	write(t, m.config, []byte(strings.ReplaceAll(text, "/var/log/", m.root+"/var/log/")))
+	return m
+}
+
+// named are the files below a directory that a configuration names.
+func named(text, dir string) []string {
+	var all []string
+	for line := range strings.Lines(text) {
+		if _, file, ok := strings.Cut(strings.TrimSpace(line), "File: "); ok && strings.HasPrefix(file, dir+"/") {
+			all = append(all, file)
+		}
+	}
+	return all
+}
+
+func write(t *testing.T, file string, content []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check has the gateway judge the configuration.
+func (m mount) check(t *testing.T) (string, error) {
+	t.Helper()
+	c := command(m.root, gateway, "check", "--config", m.config)
+	c.Env = append(c.Env, "HTTPS_PROXY=http://proxy.example.com:3128")
+	out, err := c.CombinedOutput()
+	return string(out), err
+}
+
+// TestConfiguration holds that the gateway is given what the values say, and beside it only what the chart sets.
+func TestConfiguration(t *testing.T) {
+	for _, name := range sets {
+		text, err := os.ReadFile(filepath.Join(values, name+".yaml"))
+		must(t, err)
+		var given struct{ Config map[string]any }
+		must(t, yaml.Unmarshal(text, &given))
+		server, _ := given.Config["server"].(map[string]any)
+		if server == nil {
+			server = map[string]any{}
+		}
+		server["address"], server["adminAddress"] = ":8080", ":9090"
+		given.Config["server"] = server
+		if name == "small" {
+			given.Config["redis"] = map[string]any{
+				"mode": "standalone", "passwordFile": "/run/secrets/redis/password",
+				"addresses": []any{release + "-ais-gateway-redis." + namespace + ".svc:6379"},
+			}
+		}
+		var got map[string]any
+		must(t, yaml.Unmarshal([]byte(one[*core.ConfigMap](t, objects(t, name), "gateway").Data["gateway.yaml"]), &got))
+		if !reflect.DeepEqual(got, given.Config) {
+			t.Errorf("%s: given %v, got %v", name, given.Config, got)
+		}
+	}
+}
