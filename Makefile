@@ -32,7 +32,7 @@ DEADCODE  := $(KEEP)/deadcode-$(call version,golang.org/x/tools)-$(GOVERSION)
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure faults cover vuln licences reproducible \
-        redis compiler clean
+        redis prometheus compiler clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,12 +46,12 @@ demo: ## the same, walked through by itself: what every call answers
 build: ## bin/gateway
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gateway ./cmd/gateway
 
-test: redis compiler lint demo unit probe ## everything: linters, demo, all tests with the race detector; installs redis-server if need be
+test: redis prometheus compiler lint demo unit probe ## everything: linters, demo, all tests with the race detector; installs redis-server and prometheus if need be
 
 check: test ## what continuous integration runs: the same
 
 # The tools' tests read files outside of their module; that those changed Go does not see, so no result is kept.
-unit: redis compiler $(GOTESTSUM) ## all tests with the race detector, and the floor of coverage, without the rest
+unit: redis prometheus compiler $(GOTESTSUM) ## all tests with the race detector, and the floor of coverage, without the rest
 	@mkdir -p bin
 	$(GO) -C tools test -count 1 ./...
 	@CGO_ENABLED=1 $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- \
@@ -123,6 +123,9 @@ reproducible: ## builds twice, in different places, and compares; checks modules
 
 redis: ## installs redis-server, which tests need, unless it is there
 	@tools/need redis
+
+prometheus: ## installs prometheus with promtool, which tests need, unless it is there
+	@tools/need prometheus
 
 compiler: # the race detector needs cgo, and that a C compiler
 	@tools/need cc
