@@ -28,11 +28,14 @@ version   = $(shell sed -n 's|^[[:space:]]*$(1) \(v[^ ]*\).*|\1|p' tools/go.mod)
 LINT      := $(KEEP)/golangci-lint-$(call version,github.com/golangci/golangci-lint/v2)-$(GOVERSION)
 GOTESTSUM := $(KEEP)/gotestsum-$(call version,gotest.tools/gotestsum)-$(GOVERSION)
 DEADCODE  := $(KEEP)/deadcode-$(call version,golang.org/x/tools)-$(GOVERSION)
+OTELCOL   := $(shell sed -n 's|^  version: ||p' tools/collector/builder.yaml)
+COLLECTOR := $(KEEP)/collector-$(OTELCOL)-$(shell cat tools/collector/*.yaml tools/collector/go.* | cksum | tr ' ' -)-$(GOVERSION)
+export COLLECTOR
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure faults cover vuln licences reproducible \
-        redis prometheus compiler clean
+        redis prometheus collector compiler clean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,7 +54,7 @@ test: redis prometheus compiler lint demo unit probe ## everything: linters, dem
 check: test ## what continuous integration runs: the same
 
 # The tools' tests read files outside of their module; that those changed Go does not see, so no result is kept.
-unit: redis prometheus compiler $(GOTESTSUM) ## all tests with the race detector, and the floor of coverage, without the rest
+unit: redis prometheus compiler $(GOTESTSUM) $(COLLECTOR) ## all tests with the race detector, and the floor of coverage, without the rest
 	@mkdir -p bin
 	$(GO) -C tools test -count 1 ./...
 	@CGO_ENABLED=1 $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- \
@@ -127,6 +130,9 @@ redis: ## installs redis-server, which tests need, unless it is there
 prometheus: ## installs prometheus with promtool, which tests need, unless it is there
 	@tools/need prometheus
 
+collector: ## writes tools/collector anew, the OpenTelemetry collector of the tests; after its builder.yaml has changed
+	cd tools/collector && $(GO) run go.opentelemetry.io/collector/cmd/builder@v$(OTELCOL) --config builder.yaml --skip-compilation
+
 compiler: # the race detector needs cgo, and that a C compiler
 	@tools/need cc
 
@@ -140,3 +146,8 @@ $(LINT) $(GOTESTSUM) $(DEADCODE):
 	@mkdir -p $(@D)
 	@echo "building $(@F), once"
 	@$(GO) -C tools build -o $@.new $(TOOL) && mv $@.new $@
+
+$(COLLECTOR):
+	@mkdir -p $(@D)
+	@echo "building $(@F), once"
+	@CGO_ENABLED=0 $(GO) -C tools/collector build -trimpath -o $@.new . && mv $@.new $@
