@@ -37,7 +37,9 @@ type (
 			Message string
 		}
 	}
-	otlpPoints struct{ DataPoints []struct{ Attributes []otlpAttribute } }
+	otlpPoints struct {
+		DataPoints []struct{ Attributes []otlpAttribute }
+	}
 	otlpMetric struct {
 		Name, Description, Unit string
 		Sum                     *struct {

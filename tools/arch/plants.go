@@ -121,6 +121,7 @@ var plants = []plant{
 	{"internal/sandbox/x.go", own + "prometheustest", []string{"test-support"}},
 	{"internal/prometheustest/x.go", own + "servertest", nil},
 	{"deploy/x_test.go", own + "prometheustest", nil},
+	{"deploy/x_test.go", own + "gatewaytest", nil},
 	{"deploy/x_test.go", "go.opentelemetry.io/otel/trace", []string{"opentelemetry"}},
 	{"internal/gatewaytest/x.go", own + "sandbox", nil},
 	{"deploy/x_test.go", own + "sandbox", nil},
