@@ -131,7 +131,7 @@ func judges(t *testing.T) map[string]func(string) bool {
 		},
 		"http_request_method": among([]string{
 			http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
-			http.MethodConnect, http.MethodOptions, http.MethodTrace, "_OTHER",
+			http.MethodConnect, http.MethodOptions, http.MethodTrace, "QUERY", "_OTHER",
 		}),
 		"http_route":                among(routesOf(t, "../api/openapi.yaml")),
 		"http_response_status_code": status,
