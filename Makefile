@@ -105,7 +105,7 @@ bench: redis ## all benchmarks
 measure: redis ## what slots cost, and what crashes and failovers of Redis cost the limit, as a table: minutes
 	@cd cmd/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestMeasure$$'
 
-faults: redis ## plants faults in the code one at a time: the tests must catch each. ONLY=name,name for some
+faults: redis prometheus $(COLLECTOR) ## plants faults in the code one at a time: the tests must catch each. ONLY=name,name for some
 	@$(GO) -C tools run ./faults -only '$(ONLY)'
 
 cover: redis ## how much of the packages that matter most their own tests cover; fails under 85 %
