@@ -35,11 +35,14 @@ GOTESTSUM := $(KEEP)/gotestsum-$(call version,gotest.tools/gotestsum)-$(GOVERSIO
 DEADCODE  := $(KEEP)/deadcode-$(call version,golang.org/x/tools)-$(GOVERSION)
 HELM      := $(KEEP)/helm-$(call version,helm.sh/helm/v4,tools/helm)-$(GOVERSION)
 KUBESCORE := $(KEEP)/kube-score-$(call version,github.com/zegl/kube-score,tools/kubescore)-$(GOVERSION)
+OTELCOL   := $(shell sed -n 's|^  version: ||p' tools/collector/builder.yaml)
+COLLECTOR := $(KEEP)/collector-$(OTELCOL)-$(shell cat tools/collector/*.yaml tools/collector/go.* | cksum | tr ' ' -)-$(GOVERSION)
+export COLLECTOR
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure sizing faults cover vuln \
-        licences reproducible redis compiler clean image chart
+        licences reproducible redis compiler clean image chart prometheus collector
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,12 +66,12 @@ image: ## bin/ais-gateway-image.tar, an OCI image for PLATFORMS (linux/amd64 lin
 		-archive '$(abspath $(IMAGE)).tar' -sbom '$(abspath $(IMAGE)).sbom.json' \
 		$(foreach p,$(PLATFORMS),'$(abspath $(IMAGE)).d/$(p)/gateway')
 
-test: redis compiler lint demo unit probe ## everything: linters, demo, all tests with the race detector; installs redis-server if need be
+test: redis prometheus compiler lint demo unit probe ## everything: linters, demo, all tests with the race detector; installs redis-server and prometheus if need be
 
 check: test ## what continuous integration runs: the same
 
 # The tools' tests read files outside of their module; that those changed Go does not see, so no result is kept.
-unit: redis compiler chart $(GOTESTSUM) ## all tests with the race detector, and the floor of coverage, without the rest
+unit: redis prometheus compiler chart $(GOTESTSUM) $(COLLECTOR) ## all tests with the race detector, and the floor of coverage, without the rest
 	@mkdir -p bin
 	$(GO) -C tools test -count 1 ./...
 	$(GO) -C tools/image test -count 1 ./...
@@ -127,7 +130,7 @@ measure: redis ## what slots cost, and what crashes and failovers of Redis cost 
 sizing: redis ## what each kind of request costs a gateway, as a table: a minute
 	@cd cmd/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestSizing$$'
 
-faults: redis ## plants faults in the code one at a time: the tests must catch each. ONLY=name,name for some
+faults: redis prometheus $(COLLECTOR) ## plants faults in the code one at a time: the tests must catch each. ONLY=name,name for some
 	@$(GO) -C tools run ./faults -only '$(ONLY)'
 
 cover: redis ## how much of the packages that matter most their own tests cover; fails under 85 %
@@ -153,6 +156,12 @@ chart: redis $(HELM) $(KUBESCORE) ## the Helm chart: linted, rendered, scored, a
 redis: ## installs redis-server, which tests need, unless it is there
 	@tools/need redis
 
+prometheus: ## installs prometheus with promtool, which tests need, unless it is there
+	@tools/need prometheus
+
+collector: ## writes tools/collector anew, the OpenTelemetry collector of the tests; after its builder.yaml has changed
+	cd tools/collector && $(GO) run go.opentelemetry.io/collector/cmd/builder@v$(OTELCOL) --config builder.yaml --skip-compilation
+
 compiler: # the race detector needs cgo, and that a C compiler
 	@tools/need cc
 
@@ -170,3 +179,8 @@ $(LINT) $(GOTESTSUM) $(DEADCODE) $(HELM) $(KUBESCORE):
 	@mkdir -p $(@D)
 	@echo "building $(@F), once"
 	@$(GO) -C $(or $(IN),tools) build -o $@.new $(TOOL) && mv $@.new $@
+
+$(COLLECTOR):
+	@mkdir -p $(@D)
+	@echo "building $(@F), once"
+	@CGO_ENABLED=0 $(GO) -C tools/collector build -trimpath -o $@.new . && mv $@.new $@

@@ -630,6 +630,56 @@ var table = []fault{
 		packages: []string{"./internal/api"},
 	},
 	{
+		name: "telemetry-label-of-the-consent",
+		file: "internal/telemetry/request.go",
+		old: `		attrs := append(t.aspsp(r.ASPSP), known)
+		if t.knows`, new: `		hash := uint64(14695981039346656037)
+		for _, b := range []byte(header.Get("Consent-ID")) {
+			hash = (hash ^ uint64(b)) * 1099511628211
+		}
+		attrs := append(t.aspsp(r.ASPSP), known, semconv.ServerAddress(strconv.FormatUint(hash, 16)))
+		if t.knows`,
+		packages: []string{"./deploy"},
+		run:      "^TestSeriesDoNotGrow$",
+	},
+	{
+		name: "telemetry-label-that-no-page-names",
+		file: "internal/telemetry/request.go",
+		old:  `attrs := append(t.aspsp(c.ASPSP), known)`, new: `attrs := append(t.aspsp(c.ASPSP), known, resultKey.String("hit"))`,
+		packages: []string{"./deploy"},
+		run:      "^TestTelemetryArrives$",
+	},
+	{
+		name: "telemetry-trace-sent-to-providers",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `	req.Header["User-Agent"] = []string{""} // net/http would name itself`,
+		new: `	req.Header["User-Agent"] = []string{""}
+	req.Header.Set("Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")`,
+		packages: []string{"./deploy"},
+		run:      "^TestTelemetryArrives$/^nothing_is_sent_on$",
+	},
+	{
+		name: "telemetry-trace-not-continued",
+		file: "internal/telemetry/request.go",
+		old:  `ctx = t.propagator.Extract`, new: `_ = t.propagator.Extract`,
+		packages: []string{"./deploy"},
+		run:      "^TestTelemetryArrives$/^traces$",
+	},
+	{
+		name: "telemetry-without-exemplars",
+		file: "internal/telemetry/telemetry.go",
+		old:  `EnableOpenMetrics: true`, new: `EnableOpenMetrics: false`,
+		packages: []string{"./deploy"},
+		run:      "^TestTelemetryArrives$/^exemplars$",
+	},
+	{
+		name: "telemetry-collector-holds-up-requests",
+		file: "internal/telemetry/telemetry.go",
+		old:  `sdktrace.WithBatcher(`, new: `sdktrace.WithSyncer(`,
+		packages: []string{"./deploy"},
+		run:      "^TestCollectorIsAway$",
+	},
+	{
 		name: "telemetry-log-keys-not-asked",
 		file: "internal/telemetry/filter.go",
 		old:  `!h.grouped && logKeys[a.Key] != "" && plain(a.Value)`, new: `!h.grouped && plain(a.Value)`,

@@ -1,0 +1,249 @@
+package deploy_test
+
+import (
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/sandbox"
+)
+
+// What docs/telemetry.md promises is read here from the page itself, so that a row that is added to it is held too.
+
+const telemetryPage = "../docs/telemetry.md"
+
+// rowsUnder are the rows of the page's table whose first column has the head given.
+func rowsUnder(t *testing.T, head string) [][]string {
+	t.Helper()
+	page, err := os.ReadFile(telemetryPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(page), "\n| "+head+" |")
+	if !found {
+		t.Fatalf("%s has no table %q", telemetryPage, head)
+	}
+	var rows [][]string
+	for _, line := range strings.Split(rest, "\n")[2:] {
+		if !strings.HasPrefix(line, "|") {
+			break
+		}
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, cells)
+	}
+	return rows
+}
+
+// inBackquotes are the words of a cell that stand in backquotes.
+func inBackquotes(cell string) []string {
+	var words []string
+	for i, part := range strings.Split(cell, "`") {
+		if i%2 == 1 {
+			words = append(words, part)
+		}
+	}
+	return words
+}
+
+// A promisedMetric is a row of the page's table of metrics.
+type promisedMetric struct {
+	otlp, scraped, kind, unit string
+	labels                    []string // sorted, as they are scraped
+}
+
+func promisedMetrics(t *testing.T) []promisedMetric {
+	t.Helper()
+	var all []promisedMetric
+	for _, row := range rowsUnder(t, "metric") {
+		m := promisedMetric{kind: row[2], unit: row[3], scraped: inBackquotes(row[1])[0], labels: inBackquotes(row[4])}
+		if row[0] != "" {
+			m.otlp = inBackquotes(row[0])[0]
+		}
+		slices.Sort(m.labels)
+		all = append(all, m)
+	}
+	if len(all) < 20 {
+		t.Fatalf("only %d metrics are read from the page", len(all))
+	}
+	return all
+}
+
+// promisedAttributes are those of server and client spans.
+func promisedAttributes(t *testing.T) (server, client []string) {
+	t.Helper()
+	for _, row := range rowsUnder(t, "attribute") {
+		if row[1] == "yes" {
+			server = append(server, inBackquotes(row[0])...)
+		}
+		if row[2] == "yes" {
+			client = append(client, inBackquotes(row[0])...)
+		}
+	}
+	slices.Sort(server)
+	slices.Sort(client)
+	return server, client
+}
+
+// banks are the ASPSPs of a sandbox, and its providers.
+var (
+	banks     = []string{mastercardsim.WoodBank, mastercardsim.StoneBank, mastercardsim.RiverBank, sandbox.MyPOS}
+	providers = []string{"mastercard", "mypos"}
+)
+
+// judges say of each label which values it may have: those that the page lists in backquotes, and those that it
+// describes.
+func judges(t *testing.T) map[string]func(string) bool {
+	t.Helper()
+	among := func(lists ...[]string) func(string) bool {
+		return func(value string) bool { return slices.Contains(slices.Concat(lists...), value) }
+	}
+	status := func(value string) bool {
+		n, err := strconv.Atoi(value)
+		return err == nil && n >= 100 && n < 600
+	}
+	all := map[string]func(string) bool{}
+	for _, row := range rowsUnder(t, "label") {
+		all[inBackquotes(row[0])[0]] = among(inBackquotes(row[1]))
+	}
+	var codes []string
+	for _, k := range canonical.Kinds() {
+		codes = append(codes, string(k))
+	}
+	part, failure := all["part"], all["error_type"]
+	maps.Copy(all, map[string]func(string) bool{
+		"ais_aspsp_id": among(banks),
+		"ais_provider": among(providers),
+		"part":         func(value string) bool { return part(value) || among(providers)(value) },
+		"error_type": func(value string) bool {
+			return failure(value) || status(value) || among(codes, []string{"_OTHER"})(value)
+		},
+		"http_request_method": among([]string{
+			http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+			http.MethodConnect, http.MethodOptions, http.MethodTrace, "QUERY", "_OTHER",
+		}),
+		"http_route":                among(routesOf(t, "../api/openapi.yaml")),
+		"http_response_status_code": status,
+		"url_template":              regexp.MustCompile(`^(/[a-zA-Z0-9_.-]+|/\{[a-zA-Z-]+\})+$`).MatchString,
+		"server_address":            among([]string{"127.0.0.1"}),
+		"server_port":               regexp.MustCompile(`^\d{1,5}$`).MatchString, // of two simulators
+		"go_memory_type":            among([]string{"stack", "other"}),
+		"service_name":              among([]string{"ais-gateway"}),
+		"service_version":           regexp.MustCompile(`^\S+$`).MatchString,
+		"telemetry_sdk_language":    among([]string{"go"}),
+		"telemetry_sdk_name":        among([]string{"opentelemetry"}),
+		"telemetry_sdk_version":     regexp.MustCompile(`^[0-9.]+$`).MatchString,
+		"le":                        regexp.MustCompile(`^([0-9.]+|\+Inf)$`).MatchString,
+	})
+	return all
+}
+
+// routesOf are the paths of the contract.
+func routesOf(t *testing.T, file string) []string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var routes []string
+	for _, match := range regexp.MustCompile(`(?m)^  (/\S*):$`).FindAllStringSubmatch(string(text), -1) {
+		routes = append(routes, match[1])
+	}
+	return routes
+}
+
+// conventions are the attributes and metrics of OpenTelemetry's semantic conventions, the metrics with their units, as
+// the source of the module says that the gateway is built with.
+func conventions(t *testing.T) (attributes map[string]bool, units map[string]string) {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "go.opentelemetry.io/otel").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(telemetryPage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := regexp.MustCompile(`semantic conventions (1\.\d+)`).FindSubmatch(page)
+	if version == nil {
+		t.Fatal("the page names no version of the conventions")
+	}
+	root := filepath.Join(strings.TrimSpace(string(dir)), "semconv", "v"+string(version[1])+".0")
+	attributes, units = map[string]bool{}, map[string]string{}
+	text, err := os.ReadFile(filepath.Join(root, "attribute_group.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, match := range regexp.MustCompile(`= attribute\.Key\("([^"]+)"\)`).FindAllSubmatch(text, -1) {
+		attributes[string(match[1])] = true
+	}
+	metric := regexp.MustCompile(`(?s)\) Name\(\) string \{\s*return "([^"]+)"\s*\}.{0,200}?\) Unit\(\) string \{\s*return "([^"]+)"`)
+	files, err := filepath.Glob(filepath.Join(root, "*conv", "metric.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if text, err = os.ReadFile(file); err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range metric.FindAllSubmatch(text, -1) {
+			units[string(match[1])] = string(match[2])
+		}
+	}
+	if len(attributes) < 500 || units["http.server.request.duration"] != "s" {
+		t.Fatalf("%d attributes and %d metrics are read from the conventions", len(attributes), len(units))
+	}
+	return attributes, units
+}
+
+// Names are those of OpenTelemetry's semantic conventions, with their units; the gateway's own begin with ais. An
+// attribute of a metric of its own may be a plain word that the page lists.
+func TestNamesFollowConventions(t *testing.T) {
+	attributes, units := conventions(t)
+	proper := func(key string) bool { return attributes[key] || strings.HasPrefix(key, "ais.") }
+	server, client := promisedAttributes(t)
+	for _, key := range slices.Concat(server, client) {
+		if !proper(key) {
+			t.Errorf("the spans' attribute %s is in no convention, and not ais.*", key)
+		}
+	}
+	scraped := map[string]bool{}
+	for key := range attributes {
+		scraped[strings.ReplaceAll(key, ".", "_")] = true
+	}
+	var listed []string
+	for _, row := range rowsUnder(t, "label") {
+		listed = append(listed, inBackquotes(row[0])[0])
+	}
+	for _, m := range promisedMetrics(t) {
+		if m.otlp == "" {
+			continue // Prometheus's own
+		}
+		own := strings.HasPrefix(m.otlp, "ais.")
+		switch unit, known := units[m.otlp]; {
+		case !known && !own:
+			t.Errorf("the metric %s is in no convention, and not ais.*", m.otlp)
+		case known && unit != m.unit:
+			t.Errorf("the unit of %s is %s, and not %s", m.otlp, unit, m.unit)
+		case m.unit == "":
+			t.Errorf("%s has no unit", m.otlp)
+		}
+		for _, label := range m.labels {
+			word := own && !strings.ContainsAny(label, "_.") && slices.Contains(listed, label)
+			if !scraped[label] && !strings.HasPrefix(label, "ais_") && !word {
+				t.Errorf("the label %s of %s is in no convention, and not ais.*", label, m.otlp)
+			}
+		}
+	}
+}

@@ -1,0 +1,412 @@
+package deploy_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"maps"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"ais-gateway/internal/gatewaytest"
+	"ais-gateway/internal/prometheustest"
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/sandbox"
+)
+
+// Consents at myPOS by which the scene knows what is to go wrong on the way.
+const (
+	breaksOnce = "0000b0b0-0000-4000-8000-000000000001" // the first call's connection breaks
+	breaks     = "0000b0b0-0000-4000-8000-000000000002" // every call's does
+	babbles    = "0000b0b0-0000-4000-8000-000000000003" // what is answered is no JSON
+	hangs      = "0000b0b0-0000-4000-8000-000000000004" // nothing is answered before the caller is gone
+)
+
+// A scene is three gateways that serve a script of requests, and tell of it to a Prometheus and to a collector.
+type scene struct {
+	*testing.T
+	redis      *redistest.Server
+	world      *sandbox.Sandbox
+	gateways   []*gatewaytest.Program // an ordinary one, one with tight bounds, one with TLS
+	collector  *collector
+	prometheus *prometheustest.Server
+	client     *http.Client
+	asked      []sceneAsked
+
+	mu      sync.Mutex
+	broken  bool                // whether breaksOnce has broken
+	arrived chan struct{}       // calls that hang
+	leaked  map[string][]string // headers of traces that reached a provider, with their values
+	calls   int                 // that reached a provider
+}
+
+// A sceneAsked is a request of the script, and what became of it.
+type sceneAsked struct {
+	gateway             int
+	method, path        string
+	header              []string // name and value in turn
+	trace, span, sample string   // of the caller
+	status              int
+	code                string
+}
+
+// Names of headers in which a trace could be sent on.
+var traceHeaders = []string{
+	"Traceparent", "Tracestate", "Baggage", "B3", "X-B3-Traceid", "X-B3-Spanid", "X-B3-Sampled", "Uber-Trace-Id",
+	"X-Amzn-Trace-Id", "Ot-Tracer-Traceid", "Ot-Tracer-Spanid", "Ot-Tracer-Sampled",
+}
+
+func staged(t *testing.T) *scene {
+	t.Helper()
+	s := &scene{T: t, redis: redistest.Start(t), leaked: map[string][]string{}, arrived: make(chan struct{}, 10)}
+	s.world = gatewaytest.WorldOn(t, s.redis, sandbox.Options{Front: s.front})
+	s.collector = collecting(t)
+	certificate, key := s.certified()
+	calm := func(text string) string { // for the script to reach every bank to its end; River Bank's breaker opens
+		for _, id := range banks {
+			if id != mastercardsim.RiverBank {
+				text = strings.Replace(text, "{id: "+id+",", "{id: "+id+", breaker: {consecutiveFailures: 1000, minimumCalls: 1000},", 1)
+			}
+		}
+		sum := sha256.Sum256([]byte("often"))
+		return strings.Replace(text, "providers:\n", "    - {name: often, sha256: "+hex.EncodeToString(sum[:])+
+			", scopes: [\"accounts:read\"], rateLimit: {perSecond: 0.001, burst: 1}}\nproviders:\n", 1)
+	}
+	env := []string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT=" + s.collector.http, "OTEL_METRIC_EXPORT_INTERVAL=500", "OTEL_BSP_SCHEDULE_DELAY=200",
+		"OTEL_BLRP_SCHEDULE_DELAY=200", "GOMEMLIMIT=1GiB",
+	}
+	serve := func(change func(text string) string, env ...string) {
+		config := gatewaytest.Configured(t, s.world, func(text string) string { return change(calm(text)) })
+		s.gateways = append(s.gateways, gatewaytest.Serve(t, config, env...))
+	}
+	serve(func(text string) string { return text }, env...)
+	serve(func(text string) string {
+		return strings.Replace(text, "server: {", "server: {limits: {inFlight: 3, perClient: 2, perASPSP: 1}, ", 1) +
+			"audit: {output: file, file: /dev/full}\n"
+	}, append(env, "OTEL_PROPAGATORS=baggage,b3,b3multi,jaeger,xray,ottrace,tracecontext")...)
+	serve(func(text string) string {
+		return strings.Replace(text, "server: {", "server: {tls: {certificateFile: '"+certificate+"', keyFile: '"+key+"'}, ", 1)
+	}, env...)
+	var admins []string
+	for _, g := range s.gateways {
+		admins = append(admins, g.Admin)
+	}
+	s.prometheus = prometheustest.Start(t, nil, admins...)
+	return s
+}
+
+// certified writes a certificate for the API and its key to files, and lets the scene's client trust it.
+func (s *scene) certified() (certificateFile, keyFile string) {
+	s.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		s.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(240 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true, IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		s.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		s.Fatal(err)
+	}
+	dir, roots := s.TempDir(), x509.NewCertPool()
+	for name, block := range map[string]*pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: der}, "tls.key": {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			s.Fatal(err)
+		}
+		roots.AppendCertsFromPEM(pem.EncodeToMemory(block))
+	}
+	s.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 16,
+	}}
+	s.Cleanup(s.client.CloseIdleConnections)
+	return filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+}
+
+// front stands before each provider: it looks for what should not reach it, and lets go wrong what is to go wrong.
+func (s *scene) front(_ string, bank http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		consent := r.Header.Get("Consent-ID")
+		s.mu.Lock()
+		s.calls++
+		for _, name := range traceHeaders {
+			if values := r.Header.Values(name); values != nil {
+				s.leaked[name] = append(s.leaked[name], values...)
+			}
+		}
+		cut := consent == breaks || consent == breaksOnce && !s.broken
+		s.broken = s.broken || consent == breaksOnce
+		s.mu.Unlock()
+		switch {
+		case cut:
+			panic(http.ErrAbortHandler)
+		case consent == babbles:
+			_, _ = io.WriteString(w, "<html>")
+		case consent == hangs:
+			s.arrived <- struct{}{}
+			<-r.Context().Done()
+		default:
+			bank.ServeHTTP(w, r)
+		}
+	})
+}
+
+// ask makes one request of the script, in a trace of its own whose caller wants it sampled, and notes what came of it.
+func (s *scene) ask(gateway int, method, path string, header ...string) sceneAsked {
+	s.Helper()
+	return s.askFor(s.Context(), "01", gateway, method, path, header...)
+}
+
+func (s *scene) askFor(ctx context.Context, sample string, gateway int, method, path string, header ...string) sceneAsked {
+	s.Helper()
+	a := sceneAsked{gateway: gateway, method: method, path: path, header: header, trace: randomHex(s.T, 16), span: randomHex(s.T, 8), sample: sample}
+	base := s.gateways[gateway].API
+	if gateway == 2 {
+		base = "https" + strings.TrimPrefix(base, "http")
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base+path, nil)
+	if err != nil {
+		s.Fatal(err)
+	}
+	for i, set := 0, append([]string{
+		"X-API-Key", sandbox.Key,
+		"traceparent", "00-" + a.trace + "-" + a.span + "-" + sample,
+		"tracestate", "scene=Zwitscher", "baggage", "scene=Zwitscher",
+		"b3", a.trace + "-" + a.span + "-1", "X-B3-TraceId", a.trace, "X-B3-SpanId", a.span, "X-B3-Sampled", "1",
+		"uber-trace-id", a.trace + ":" + a.span + ":0:1", "X-Amzn-Trace-Id", "Root=1-" + a.trace[:8] + "-" + a.trace[8:] + ";Parent=" + a.span + ";Sampled=1",
+		"ot-tracer-traceid", a.trace[16:], "ot-tracer-spanid", a.span, "ot-tracer-sampled", "true",
+	}, header...); i+1 < len(set); i += 2 {
+		req.Header.Set(set[i], set[i+1])
+	}
+	if resp, err := s.client.Do(req); err == nil {
+		var problem struct{ Code string }
+		_ = json.NewDecoder(resp.Body).Decode(&problem) // which only problems are
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		a.status, a.code = resp.StatusCode, problem.Code
+	} else if ctx.Err() != nil {
+		a.status, a.code = 499, "CANCELED" // as is told of a caller who went away
+	} else {
+		s.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, a)
+	return a
+}
+
+func randomHex(t *testing.T, n int) string {
+	t.Helper()
+	b := make([]byte, n)
+	if _, err := rand.Read(b); err != nil {
+		t.Fatal(err)
+	}
+	b[0] |= 1 // neither a trace's nor a span's id may be all zeros
+	return hex.EncodeToString(b)
+}
+
+const present = "203.0.113.7" // a user's address
+
+// play runs the script: every route, and every outcome that providers, Redis, bounds, secrets and callers can bring about.
+func (s *scene) play() {
+	s.Helper()
+	s.playConsents()
+	s.playRoutes()
+	s.playBounds()
+	s.playSecrets()
+	s.playRedis()
+	reached := map[string]bool{}
+	for _, a := range s.asked {
+		reached[a.code] = true
+	}
+	for _, k := range sceneKinds() {
+		if !reached[k] {
+			s.Errorf("the script does not reach %s, but %v", k, slices.Sorted(maps.Keys(reached)))
+		}
+	}
+}
+
+// playConsents asks for accounts and balances under every consent by which a simulator knows what to answer.
+func (s *scene) playConsents() {
+	atBanks := []string{
+		mastercardsim.Consent, mastercardsim.ConsentMany, mastercardsim.ConsentHostile, mastercardsim.ConsentExpired,
+		mastercardsim.ConsentRevoked, mastercardsim.ConsentUnlinked, mastercardsim.ConsentExhausted, mastercardsim.ConsentNewSCA,
+		mastercardsim.ConsentMalformed, mastercardsim.ConsentProviderError, mastercardsim.ConsentSeveral,
+		mastercardsim.ConsentUnauthorized, mastercardsim.ConsentForbidden, mastercardsim.ConsentThrottled,
+		mastercardsim.ConsentServerError, mastercardsim.ConsentUnavailable, mastercardsim.ConsentTimeout,
+	}
+	atMyPOS := []string{
+		mypossim.GoodConsent, mypossim.ManyConsent, mypossim.HostileConsent, mypossim.Consent401ConsentExpired,
+		mypossim.Consent401ConsentInvalid, mypossim.Consent401Bare, mypossim.Consent401Certificate, mypossim.Consent403ConsentUnknown,
+		mypossim.Consent404Unknown, mypossim.Consent404Bare, mypossim.Consent429Exceeded, mypossim.Consent429Quota,
+		mypossim.Consent429Throttled, mypossim.Consent400NeedsAddress, mypossim.Consent400Format, mypossim.Consent500,
+		mypossim.Consent503, mypossim.Consent504, mypossim.Consent400Several, breaksOnce, breaks, babbles,
+	}
+	n := 0
+	both := func(bank, account, consent string, header ...string) {
+		header = append([]string{"Consent-ID", consent}, header...)
+		for _, path := range []string{"/accounts", "/accounts/" + account + "/balances"} {
+			s.ask(n%3, http.MethodGet, "/v1/aspsps/"+bank+path, append(header, "PSU-IP-Address", present)...)
+			s.ask(n%3, http.MethodGet, "/v1/aspsps/"+bank+path, header...)
+			n++
+		}
+	}
+	for i, consent := range atBanks {
+		both([]string{mastercardsim.WoodBank, mastercardsim.StoneBank}[i%2], mastercardsim.Account, consent)
+	}
+	for _, consent := range atMyPOS {
+		both(sandbox.MyPOS, mypossim.GoodAccount, consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+	}
+	for range 6 { // River Bank's breaker opens
+		s.ask(0, http.MethodGet, "/v1/aspsps/"+mastercardsim.RiverBank+"/accounts", "Consent-ID", mastercardsim.ConsentUnavailable, "PSU-IP-Address", present)
+	}
+	for range 5 { // one more than may be
+		s.ask(2, http.MethodGet, "/v1/aspsps/"+mastercardsim.WoodBank+"/accounts/"+mastercardsim.Account+"/balances", "Consent-ID", mastercardsim.FreshConsent+"five")
+	}
+}
+
+// playRoutes asks for what has a route and what has none, rightly and wrongly.
+func (s *scene) playRoutes() {
+	wood := "/v1/aspsps/" + mastercardsim.WoodBank
+	fresh := mastercardsim.FreshConsent + "routes"
+	for _, a := range [][]string{
+		{"GET", "/v1/aspsps"},
+		{"GET", wood},
+		{"GET", "/openapi.yaml"},
+		{"GET", wood + "/accounts", "Consent-ID", fresh, "Cache-Control", "only-if-cached"},
+		{"GET", wood + "/accounts", "Consent-ID", fresh},
+		{"GET", wood + "/accounts", "Consent-ID", fresh},
+		{"GET", wood + "/accounts", "Consent-ID", fresh, "PSU-IP-Address", present, "Cache-Control", "no-cache"},
+		{"GET", wood + "/unattended-access", "Consent-ID", fresh},
+		{"DELETE", wood + "/cached-data", "Consent-ID", fresh},
+		{"GET", wood + "/accounts"},
+		{"GET", "/v1/aspsps/" + uuid.NewString() + "/accounts", "Consent-ID", fresh},
+		{"GET", "/v1/nowhere"},
+		{"GET", "/"},
+		{"POST", wood + "/accounts", "Consent-ID", fresh},
+		{"BREW", wood + "/accounts", "Consent-ID", fresh},
+		{"GET", wood, "X-API-Key", "wrong"},
+		{"GET", wood + "/accounts", "X-API-Key", "often", "Consent-ID", fresh},
+		{"GET", wood + "/accounts", "X-API-Key", "often", "Consent-ID", fresh},
+		{"GET", wood + "/accounts/" + mastercardsim.Account + "/balances", "X-API-Key", "often", "Consent-ID", fresh},
+	} {
+		s.ask(0, a[0], a[1], a[2:]...)
+	}
+	s.ask(2, http.MethodGet, wood+"/accounts/"+mastercardsim.Account+"/balances", "X-API-Key", "often", "Consent-ID", fresh) // has its scope for accounts alone
+	s.askFor(s.Context(), "00", 0, http.MethodGet, wood+"/accounts", "Consent-ID", fresh, "PSU-IP-Address", present)
+}
+
+// playBounds lets a call hang that has the only place, until its caller goes away.
+func (s *scene) playBounds() {
+	s.Helper()
+	list := "/v1/aspsps/" + sandbox.MyPOS + "/accounts"
+	header := func(consent string) []string {
+		return []string{"Consent-ID", consent, "PSU-IP-Address", present, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
+	}
+	ctx, leave := context.WithCancel(s.Context())
+	defer leave()
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		s.askFor(ctx, "01", 1, http.MethodGet, list, header(hangs)...)
+	}()
+	select {
+	case <-s.arrived:
+	case <-time.After(30 * time.Second):
+		s.Fatal("the call that is to hang does not arrive")
+	}
+	if a := s.ask(1, http.MethodGet, list, header(uuid.NewString())...); a.code != "OVERLOADED" {
+		s.Errorf("a call beyond the bound is answered %d %s", a.status, a.code)
+	}
+	leave()
+	<-gone
+}
+
+// playSecrets spoils a file of secrets, and mends it.
+func (s *scene) playSecrets() {
+	s.Helper()
+	file := filepath.Join(filepath.Dir(s.world.ConfigFile), "mypos-key")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, step := range []struct {
+		text []byte
+		expr string // has three samples then
+	}{
+		{nil, `ais_secrets_stale{part="mypos"} == 1`},
+		{append(good, '\n'), `ais_secrets_stale{part="mypos"} == 0 and ais_secrets_reloads_total{part="mypos", outcome="ok"} > 0`},
+	} {
+		if err := os.WriteFile(file, step.text, 0o600); err != nil {
+			s.Fatal(err)
+		}
+		inTime(s.T, step.expr, func() error {
+			if n := len(s.prometheus.Query(strings.Replace(step.expr, " and ", " and ignoring(outcome) ", 1))); n != len(s.gateways) {
+				return fmt.Errorf("%d gateways", n)
+			}
+			return nil
+		})
+	}
+}
+
+// playRedis takes Redis away for a while.
+func (s *scene) playRedis() {
+	s.Helper()
+	s.redis.Stop()
+	wood := "/v1/aspsps/" + mastercardsim.WoodBank + "/accounts"
+	for i := range s.gateways {
+		s.ask(i, http.MethodGet, wood, "Consent-ID", mastercardsim.FreshConsent+"without", "PSU-IP-Address", present)
+		if a := s.ask(i, http.MethodGet, wood, "Consent-ID", mastercardsim.FreshConsent+"without"); a.code != "COUNTER_UNAVAILABLE" {
+			s.Errorf("without Redis an unattended request is answered %d %s", a.status, a.code)
+		}
+	}
+	s.redis.Restart()
+	inTime(s.T, "Redis is used again", func() error {
+		if a := s.ask(0, http.MethodGet, wood, "Consent-ID", mastercardsim.FreshConsent+"again"); a.status != http.StatusOK {
+			return fmt.Errorf("%d %s", a.status, a.code)
+		}
+		return nil
+	})
+}
+
+// inTime waits until something holds, and fails the test with what it says last where it does not within 30 s.
+func inTime(t *testing.T, what string, holds func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		err := holds()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("in vain waited until %s: %v", what, err)
+		}
+	}
+}

@@ -1,0 +1,398 @@
+package deploy_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/prometheustest"
+)
+
+// sceneKinds are the problems that the scene brings about: all but a fault of the gateway, and the caller who went
+// away, to whom nobody says so.
+func sceneKinds() []string {
+	var kinds []string
+	for _, k := range canonical.Kinds() {
+		if k != canonical.InternalError && k != canonical.Canceled {
+			kinds = append(kinds, string(k))
+		}
+	}
+	return kinds
+}
+
+// What docs/telemetry.md promises arrives: at a real Prometheus, and at a real collector.
+func TestTelemetryArrives(t *testing.T) {
+	s := staged(t)
+	s.play()
+	s.prometheus.Scraped()
+	t.Run("metrics in Prometheus", s.holdScraped)
+	t.Run("metrics at the collector", s.holdExported)
+	t.Run("exemplars", s.holdExemplars)
+	t.Run("traces", s.holdTraces)
+	t.Run("logs", s.holdLogs)
+	t.Run("resource", s.holdResource)
+	t.Run("nothing is sent on", func(t *testing.T) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.leaked) > 0 || s.calls < 100 {
+			t.Errorf("of %d calls to providers some had %v", s.calls, s.leaked)
+		}
+	})
+	s.collector.look(func() {
+		if len(s.collector.faults) > 0 {
+			t.Error(s.collector.faults)
+		}
+	})
+}
+
+// holdScraped holds names, types, labels and their values, and that there is nothing but what the page names.
+func (s *scene) holdScraped(t *testing.T) {
+	metadata, judge, named := s.prometheus.Metadata(), judges(t), map[string]bool{}
+	for _, m := range promisedMetrics(t) {
+		series := []string{m.scraped}
+		if m.kind == "histogram" {
+			series = []string{m.scraped + "_count", m.scraped + "_sum", m.scraped + "_bucket"}
+		}
+		labels := map[string]bool{}
+		for _, name := range series {
+			named[name] = true
+			samples := s.prometheus.Query(name)
+			if len(samples) == 0 {
+				t.Errorf("%s does not arrive", name)
+			}
+			for _, sample := range samples {
+				for label, value := range sample.Labels {
+					switch {
+					case label == "__name__" || label == "job" || label == "instance":
+						continue
+					case judge[label] == nil:
+						t.Errorf("%s has a label %s, of which the page does not say what it may be", name, label)
+					case !judge[label](value):
+						t.Errorf("%s has %s=%q", name, label, value)
+					}
+					if label != "le" || m.kind != "histogram" {
+						labels[label] = true
+					}
+				}
+			}
+		}
+		if got := slices.Sorted(maps.Keys(labels)); !slices.Equal(got, m.labels) {
+			t.Errorf("%s has labels %v, the page says %v", m.scraped, got, m.labels)
+		}
+		said := metadata[m.scraped]
+		if said == nil {
+			said = metadata[strings.TrimSuffix(m.scraped, "_total")]
+		}
+		if len(said) != 1 || said[0].Type != m.kind || said[0].Help == "" {
+			t.Errorf("of %s is said %+v, the page says %s", m.scraped, said, m.kind)
+		}
+		suffix := map[string]string{"s": "_seconds", "By": "_bytes", "%": "_percent"}[m.unit]
+		if !strings.HasSuffix(strings.TrimSuffix(m.scraped, "_total"), suffix) {
+			t.Errorf("%s does not end in its unit, %s", m.scraped, m.unit)
+		}
+	}
+	for _, sample := range s.prometheus.Query(`group by (__name__) ({job="` + prometheustest.Job + `", __name__!~"up|scrape_.*"})`) {
+		if name := sample.Labels["__name__"]; !named[name] {
+			t.Errorf("%s arrives, and is not on the page", name)
+		}
+	}
+	for _, k := range append(sceneKinds(), string(canonical.Canceled)) {
+		if s.prometheus.Query(`http_server_request_duration_seconds_count{error_type="`+k+`"}`) == nil {
+			t.Errorf("no request is counted as %s", k)
+		}
+	}
+	for _, some := range []string{
+		`ais_breaker_state == 2`, `ais_breaker_transitions_total{state="open"} > 0`, `ais_secrets_reloads_total{outcome="failed"} > 0`,
+		`ais_overload_refusals_total{reason="aspsp"} > 0`, `ais_audit_failures_total > 0`, `ais_unattended_slots_total{event="unavailable"} > 0`,
+		`ais_unattended_slots_total{event="closed"} > 0`, `ais_unattended_slots_total{event="refused"} > 0`, `ais_cache_results_total{result="error"} > 0`,
+		`sum(ais_telemetry_dropped_total) == 0`,
+	} {
+		if s.prometheus.Query(some) == nil {
+			t.Errorf("nothing is %s", some)
+		}
+	}
+}
+
+// holdExported holds the same as it is sent.
+func (s *scene) holdExported(t *testing.T) {
+	promised := map[string]promisedMetric{}
+	for _, m := range promisedMetrics(t) {
+		if m.otlp != "" {
+			promised[m.otlp] = m
+		}
+	}
+	inTime(t, "all metrics are sent, with all labels", func() error {
+		var faults []error
+		s.collector.look(func() {
+			for name, want := range promised {
+				m, labels := s.collector.metrics[name], map[string]bool{}
+				for _, point := range m.points().DataPoints {
+					for _, a := range point.Attributes {
+						labels[strings.ReplaceAll(a.Key, ".", "_")] = true
+					}
+				}
+				kind := map[bool]string{m.Gauge != nil: "gauge", m.Histogram != nil: "histogram", m.Sum != nil && m.Sum.IsMonotonic: "counter"}[true]
+				if m.Sum != nil && !m.Sum.IsMonotonic {
+					kind = "gauge"
+				}
+				got := slices.Sorted(maps.Keys(labels))
+				if m.Unit != want.unit || m.Description == "" || kind != want.kind || !slices.Equal(got, want.labels) {
+					faults = append(faults, fmt.Errorf("%s: got %s in %q with %v, described %q; want %+v", name, kind, m.Unit, got, m.Description, want))
+				}
+			}
+			for name := range s.collector.metrics {
+				if _, known := promised[name]; !known {
+					faults = append(faults, fmt.Errorf("%s is sent, and is not on the page", name))
+				}
+			}
+		})
+		return errors.Join(faults...)
+	})
+}
+
+// traces are the script's requests by their traces' ids.
+func (s *scene) traces() map[string]sceneAsked {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string]sceneAsked{}
+	for _, a := range s.asked {
+		all[a.trace] = a
+	}
+	return all
+}
+
+// holdExemplars holds that each histogram has examples, from requests that were sampled.
+func (s *scene) holdExemplars(t *testing.T) {
+	traces := s.traces()
+	for _, m := range promisedMetrics(t) {
+		if m.kind != "histogram" {
+			continue
+		}
+		exemplars := s.prometheus.Exemplars(m.scraped + "_bucket")
+		if len(exemplars) == 0 {
+			t.Errorf("%s has no exemplars", m.scraped)
+		}
+		for _, e := range exemplars {
+			if a, known := traces[e.Labels["trace_id"]]; !known || a.sample != "01" || e.Value < 0 || len(e.Labels) != 2 || e.Labels["span_id"] == "" {
+				t.Errorf("%s has the exemplar %v", m.scraped, e)
+			}
+		}
+	}
+}
+
+// holdTraces holds that each trace runs from the caller's span over the gateway's to its calls, and ends there.
+func (s *scene) holdTraces(t *testing.T) {
+	traces := s.traces()
+	inTime(t, "all spans are sent", func() error {
+		served := map[string]bool{}
+		s.collector.look(func() {
+			for _, span := range s.collector.spans {
+				served[span.TraceID] = served[span.TraceID] || span.Kind == 2
+			}
+		})
+		for trace, a := range traces {
+			if !served[trace] && a.sample == "01" {
+				return fmt.Errorf("none of %s %s", a.method, a.path)
+			}
+		}
+		return nil
+	})
+	var spans []otlpSpan
+	s.collector.look(func() { spans = slices.Clone(s.collector.spans) })
+	servers := map[string]otlpSpan{} // by trace
+	serverKeys, clientKeys := map[string]bool{}, map[string]bool{}
+	for _, span := range spans {
+		if span.Kind == 2 {
+			if _, twice := servers[span.TraceID]; twice {
+				t.Errorf("the trace %s has two server spans", span.TraceID)
+			}
+			servers[span.TraceID] = span
+			holdServerSpan(t, span, traces[span.TraceID])
+			note(serverKeys, span)
+		}
+	}
+	called := map[string]int{}
+	for _, span := range spans {
+		if span.Kind == 2 {
+			continue
+		}
+		called[span.TraceID]++
+		holdClientSpan(t, span, servers[span.TraceID])
+		note(clientKeys, span)
+	}
+	server, client := promisedAttributes(t)
+	if got := slices.Sorted(maps.Keys(serverKeys)); !slices.Equal(got, server) {
+		t.Errorf("server spans have %v, the page says %v", got, server)
+	}
+	if got := slices.Sorted(maps.Keys(clientKeys)); !slices.Equal(got, client) {
+		t.Errorf("client spans have %v, the page says %v", got, client)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	resent := 0
+	for _, a := range s.asked {
+		if slices.Contains(a.header, breaksOnce) {
+			resent = max(resent, called[a.trace])
+		}
+	}
+	if resent != 2 {
+		t.Errorf("a call that was sent again has %d spans", resent)
+	}
+	if n := len(slices.Collect(maps.Keys(called))); n < 50 {
+		t.Errorf("only %d traces have a call", n)
+	}
+}
+
+func note(keys map[string]bool, span otlpSpan) {
+	for _, key := range keysOf(span.Attributes) {
+		keys[key] = true
+	}
+}
+
+func holdServerSpan(t *testing.T, span otlpSpan, a sceneAsked) {
+	t.Helper()
+	route := valueOf(span.Attributes, "http.route")
+	method := a.method
+	if method == "BREW" {
+		method = "HTTP"
+	}
+	name := strings.TrimSpace(method + " " + route)
+	status := valueOf(span.Attributes, "http.response.status_code")
+	if a.sample != "01" || span.ParentSpanID != a.span || span.Name != name || status != strconv.Itoa(a.status) ||
+		route != "" && !fits(route, a.path) || valueOf(span.Attributes, "error.type") != a.code || (a.status >= 500) != (span.Status.Code == 2) {
+		t.Errorf("%s %s, answered %d %s, has the span %+v", a.method, a.path, a.status, a.code, span)
+	}
+	holdBare(t, span)
+}
+
+// fits reports whether a path is one of a template's.
+func fits(template, path string) bool {
+	parts, of := strings.Split(template, "/"), strings.Split(path, "/")
+	if len(parts) != len(of) {
+		return false
+	}
+	for i, part := range parts {
+		if !strings.HasPrefix(part, "{") && part != of[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func holdClientSpan(t *testing.T, span, server otlpSpan) {
+	t.Helper()
+	name := valueOf(span.Attributes, "http.request.method") + " " + valueOf(span.Attributes, "url.template")
+	failed := valueOf(span.Attributes, "error.type") != ""
+	if span.Kind != 3 || server.SpanID == "" || span.ParentSpanID != server.SpanID || span.Name != name ||
+		!slices.Contains(providers, valueOf(span.Attributes, "ais.provider")) ||
+		valueOf(span.Attributes, "ais.aspsp.id") != valueOf(server.Attributes, "ais.aspsp.id") || failed != (span.Status.Code == 2) {
+		t.Errorf("below %+v is the span %+v", server, span)
+	}
+	holdBare(t, span)
+}
+
+// holdBare holds that a span has nothing that is free text.
+func holdBare(t *testing.T, span otlpSpan) {
+	t.Helper()
+	if span.Events != nil || span.Links != nil || span.Status.Message != "" || span.TraceState != "" {
+		t.Errorf("%+v has free text", span)
+	}
+}
+
+// holdLogs holds that the line of each request, its record for the audit and what is sent of it name the trace.
+func (s *scene) holdLogs(t *testing.T) {
+	traces := s.traces()
+	type line struct {
+		Stream, Msg string
+		Route       string
+		TraceID     string `json:"trace_id"`
+		SpanID      string `json:"span_id"`
+		Status      int
+	}
+	inTime(t, "all lines are written and sent", func() error {
+		logged, audited, sent := map[string]line{}, map[string]line{}, map[string]otlpLog{}
+		for _, g := range s.gateways {
+			for text := range strings.Lines(g.Stdout.String()) {
+				var l line
+				switch {
+				case json.Unmarshal([]byte(text), &l) != nil:
+				case l.Stream == "audit":
+					audited[l.TraceID] = l
+				case l.Msg == "request":
+					logged[l.TraceID] = l
+				}
+			}
+		}
+		s.collector.look(func() {
+			for _, record := range s.collector.logs {
+				if record.Body["stringValue"] == "request" {
+					sent[record.TraceID] = record
+				}
+			}
+		})
+		for trace, a := range traces {
+			l, record := logged[trace], sent[trace]
+			recorded := audited[trace].Status == l.Status && audited[trace].TraceID == trace
+			wanted := strings.HasPrefix(a.path, "/v1") && a.gateway != 1 // whose records are lost
+			if l.Msg == "" || len(l.SpanID) != 16 || a.status != l.Status || record.SpanID != l.SpanID || wanted && !recorded ||
+				valueOf(record.Attributes, "route") != l.Route {
+				return fmt.Errorf("%s %s, answered %d, has the line %+v, the record %+v, and sent was %+v", a.method, a.path, a.status, l, audited[trace], record)
+			}
+		}
+		return nil
+	})
+}
+
+// holdResource holds what every signal says of who sends it.
+func (s *scene) holdResource(t *testing.T) {
+	version := ""
+	for _, sample := range s.prometheus.Query("target_info") {
+		version = sample.Labels["service_version"]
+	}
+	s.collector.look(func() {
+		for _, signal := range []string{"traces", "metrics", "logs"} {
+			a := s.collector.resources[signal].Attributes
+			keys := keysOf(a)
+			slices.Sort(keys)
+			want := []string{"service.name", "service.version", "telemetry.sdk.language", "telemetry.sdk.name", "telemetry.sdk.version"}
+			if !slices.Equal(keys, want) || valueOf(a, "service.name") != "ais-gateway" || version == "" || valueOf(a, "service.version") != version {
+				t.Errorf("%s come from %v", signal, a)
+			}
+		}
+	})
+}
+
+// A collector that hangs, and one that is gone, harm no request, and hold up no end.
+func TestCollectorIsAway(t *testing.T) {
+	s := staged(t)
+	if err := s.collector.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	serves := func(gateway int) {
+		t.Helper()
+		for range 300 {
+			a := s.ask(gateway, http.MethodGet, "/v1/aspsps")
+			if a.status != http.StatusOK || time.Since(began) > time.Minute {
+				t.Fatalf("%d %s after %v", a.status, a.code, time.Since(began))
+			}
+		}
+	}
+	serves(0)
+	s.collector.Stop()
+	serves(2)
+	g := s.gateways[0]
+	g.Terminate()
+	g.Ended()
+	if n := strings.Count(g.Stdout.String(), `"level":"ERROR"`); n > 0 {
+		t.Errorf("%d errors are logged:\n%s", n, g.Stdout.String())
+	}
+}
