@@ -11,6 +11,7 @@ tool (
 
 require (
 	github.com/google/licensecheck v0.3.1
+	github.com/grafana/grafana-foundation-sdk/go v0.0.12
 	go.yaml.in/yaml/v3 v3.0.5
 )
 

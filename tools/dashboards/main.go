@@ -1,0 +1,56 @@
+// Dashboards writes Grafana's boards, from what is said of them here, into deploy/grafana. `make dashboards` calls it; a
+// test holds that what stands there is what it writes.
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// boards are all, by the names of their files.
+var boards = map[string]board{
+	"service.json":    service,
+	"aspsps.json":     aspsps,
+	"unattended.json": unattended,
+	"redis.json":      redis,
+}
+
+func main() {
+	dir := flag.String("dir", "../deploy/grafana", "the `directory` to write to")
+	flag.Parse()
+	if err := write(*dir); err != nil {
+		fmt.Fprintln(os.Stderr, "dashboards:", err)
+		os.Exit(1)
+	}
+}
+
+func write(dir string) error {
+	for name, b := range boards {
+		text, err := b.json()
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// json is the board as Grafana reads it.
+func (b board) json() ([]byte, error) {
+	built, err := b.build()
+	if err != nil {
+		return nil, err
+	}
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	err = e.Encode(built)
+	return text.Bytes(), err
+}
