@@ -34,7 +34,7 @@ var redis = board{
 			{
 				title: "Errors", unit: "ops",
 				about:   "Commands that failed, by what went wrong. A few while Redis fails over are what must be.",
-				queries: []query{{expr: `sum by (error_type) (rate(` + commands + `,error_type!=""}[$__rate_interval]))`, legend: "{{error_type}}"}},
+				queries: []query{{expr: `sum by (error_type) (rate(` + commands + `,error_type!~"|noscript"}[$__rate_interval]))`, legend: "{{error_type}}"}},
 			},
 			{
 				title: "Unattended calls that could not be counted", unit: "reqps", width: 24,

@@ -77,8 +77,8 @@ var service = board{
 				title: "Within, and at providers", unit: "s", width: 24,
 				about: "The mean time of a request, and that of a call to a provider. Where the first rises alone, the gateway, its Redis or its processor is slow.",
 				queries: []query{
-					{expr: share(`sum(rate(http_server_request_duration_seconds_sum{`+bank+`}[$__rate_interval]))`, `sum(rate(`+serverCount+`}[$__rate_interval]))`), legend: "request", exemplars: true},
-					{expr: share(`sum(rate(http_client_request_duration_seconds_sum{`+bank+`}[$__rate_interval]))`, `sum(rate(http_client_request_duration_seconds_count{`+bank+`}[$__rate_interval]))`), legend: "call to a provider", exemplars: true},
+					{expr: share(`sum(rate(http_server_request_duration_seconds_sum{`+bank+`}[$__rate_interval]))`, `sum(rate(`+serverCount+`}[$__rate_interval]))`), legend: "request"},
+					{expr: share(`sum(rate(http_client_request_duration_seconds_sum{`+bank+`}[$__rate_interval]))`, `sum(rate(http_client_request_duration_seconds_count{`+bank+`}[$__rate_interval]))`), legend: "call to a provider"},
 				},
 			},
 		}},
