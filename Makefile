@@ -41,8 +41,13 @@ export COLLECTOR
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+<<<<<<< HEAD
 .PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure sizing faults cover vuln \
         licences reproducible redis compiler clean image chart prometheus collector
+=======
+.PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure faults cover vuln licences reproducible \
+        redis prometheus compiler clean dashboards alerts
+>>>>>>> 1caf8b5 (Ask every query of the boards of a Prometheus that scrapes gateways under load)
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -143,6 +148,13 @@ vuln: ## known vulnerabilities in what is built here (govulncheck); needs VULNDB
 
 licences: ## writes docs/licences.md anew, and fails where a licence is not allowed; after go.mod has changed
 	@$(GO) -C tools run ./licences
+
+dashboards: ## writes Grafana's boards (deploy/grafana) anew, from tools/dashboards
+	@$(GO) -C tools run ./dashboards
+
+alerts: prometheus ## checks the alerts' rules, and tests when they fire and when they do not (promtool)
+	promtool check rules --lint-fatal deploy/helm/ais-gateway/files/rules.yaml
+	promtool test rules deploy/prometheus/rules_test.yaml deploy/prometheus/days_test.yaml
 
 reproducible: ## builds twice, in different places, and compares; checks modules against go.sum first: minutes
 	$(GO) mod verify

@@ -1,0 +1,396 @@
+package deploy_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/goccy/go-yaml"
+
+	"ais-gateway/internal/canonical"
+)
+
+const (
+	rulesFile = "helm/ais-gateway/files/rules.yaml"
+	runbooks  = "../docs/runbooks.md"
+)
+
+// An alertRule is one rule of the file, recording or alerting.
+type alertRule struct {
+	Record, Alert, Expr string
+	Labels, Annotations map[string]string
+}
+
+func (r alertRule) String() string { return r.Alert + r.Labels["severity"] + r.Labels["window"] }
+
+func rulesOf(t *testing.T) (alerts, records []alertRule) {
+	t.Helper()
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []alertRule
+		}
+	}
+	readYAML(t, rulesFile, &file)
+	for _, g := range file.Groups {
+		for _, r := range g.Rules {
+			if r.Alert != "" {
+				alerts = append(alerts, r)
+			} else {
+				records = append(records, r)
+			}
+		}
+	}
+	if len(alerts) < 20 || len(records) < 10 {
+		t.Fatalf("the file has %d alerts and %d recording rules", len(alerts), len(records))
+	}
+	return alerts, records
+}
+
+func readYAML(t *testing.T, file string, into any) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err == nil {
+		err = yaml.Unmarshal(text, into)
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+}
+
+func ruleTests(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob("prometheus/*_test.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there is no test of rules: %v", err)
+	}
+	return files
+}
+
+// What promtool says of the rules, and of their tests.
+func TestPromtool(t *testing.T) {
+	t.Parallel()
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Fatal("promtool is not on the PATH; `make prometheus` installs it")
+	}
+	commands := [][]string{{"check", "rules", "--lint-fatal", rulesFile}}
+	for _, file := range ruleTests(t) {
+		if _, err := os.ReadFile(file); err != nil { // and so Go knows that the result hangs on it
+			t.Fatal(err)
+		}
+		commands = append(commands, []string{"test", "rules", file})
+	}
+	for _, args := range commands {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
+			if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// Each rule has a case in which it fires and one in which it does not.
+func TestAlertsHaveBothCases(t *testing.T) {
+	fires, silent := map[string]bool{}, map[string]bool{}
+	for _, file := range ruleTests(t) {
+		var cases struct {
+			Tests []struct {
+				Rules []struct {
+					Name   string `yaml:"alertname"`
+					Alerts []struct {
+						Labels map[string]string `yaml:"exp_labels"`
+					} `yaml:"exp_alerts"`
+				} `yaml:"alert_rule_test"`
+			}
+		}
+		readYAML(t, file, &cases)
+		alerts, _ := rulesOf(t)
+		for _, test := range cases.Tests {
+			for _, r := range test.Rules {
+				fired := map[string]bool{}
+				for _, a := range r.Alerts {
+					fired[alertRule{Alert: r.Name, Labels: a.Labels}.String()] = true
+				}
+				for _, a := range alerts {
+					if a.Alert == r.Name {
+						fires[a.String()] = fires[a.String()] || fired[a.String()]
+						silent[a.String()] = silent[a.String()] || !fired[a.String()]
+					}
+				}
+			}
+		}
+	}
+	alerts, _ := rulesOf(t)
+	for _, a := range alerts {
+		if !fires[a.String()] || !silent[a.String()] {
+			t.Errorf("%s: fires in a case %t, is silent in one %t", a, fires[a.String()], silent[a.String()])
+		}
+	}
+}
+
+// Each alert says what it means and where its runbook stands; each section there is an alert's, and has all its parts.
+func TestAlertsHaveRunbooks(t *testing.T) {
+	page, err := os.ReadFile(runbooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]string{}
+	for _, section := range strings.Split(string(page), "\n## ")[1:] {
+		title, text, _ := strings.Cut(section, "\n")
+		if strings.HasPrefix(title, "AISGateway") {
+			sections[title] = text
+		}
+	}
+	alerts, _ := rulesOf(t)
+	named := map[string]bool{}
+	for _, a := range alerts {
+		named[a.Alert] = true
+		if s := a.Labels["severity"]; s != "page" && s != "ticket" {
+			t.Errorf("%s: severity is %q", a, s)
+		}
+		if a.Annotations["summary"] == "" || strings.Count(a.Annotations["description"], ". ") != 0 || !strings.HasSuffix(a.Annotations["description"], ".") {
+			t.Errorf("%s: its summary is %q, its description %q", a, a.Annotations["summary"], a.Annotations["description"])
+		}
+		if want := "docs/runbooks.md#" + strings.ToLower(a.Alert); a.Annotations["runbook"] != want {
+			t.Errorf("%s: its runbook is %q, and not %q", a, a.Annotations["runbook"], want)
+		}
+		if !strings.Contains(sections[a.Alert], a.Labels["severity"]) {
+			t.Errorf("%s: its section does not say that it is a %s", a, a.Labels["severity"])
+		}
+	}
+	for title, text := range sections {
+		if !named[title] {
+			t.Errorf("%s: there is no such alert", title)
+		}
+		for _, part := range []string{"**For callers**", "**Look at**", "**Do**", "**Over**"} {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: says nothing of %s", title, part)
+			}
+		}
+	}
+	for name := range named {
+		if sections[name] == "" {
+			t.Errorf("%s has no section", name)
+		}
+	}
+}
+
+// Panels that runbooks name are on the board that they name.
+func TestRunbooksNamePanels(t *testing.T) {
+	page, err := os.ReadFile(runbooks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	titles := map[string]bool{}
+	for _, b := range boardsOf(t) {
+		for _, p := range b.panels() {
+			titles[strings.TrimPrefix(b.Title, "AIS Gateway: ")+", "+p.Title] = true
+		}
+	}
+	named := regexp.MustCompile(`panel \*([^*]+)\*`).FindAllStringSubmatch(strings.Join(strings.Fields(string(page)), " "), -1)
+	if len(named) < 20 {
+		t.Errorf("only %d panels are named", len(named))
+	}
+	for _, n := range named {
+		if !titles[n[1]] {
+			t.Errorf("there is no panel %q", n[1])
+		}
+	}
+}
+
+// Every metric of every expression, and every label, stands in docs/telemetry.md.
+func TestExpressionsAreOfMetricsThatExist(t *testing.T) {
+	known := pageMetrics(t)
+	alerts, records := rulesOf(t)
+	exprs := map[string]string{}
+	for _, r := range records {
+		known[r.Record] = []string{"job", "namespace"}
+		exprs[r.Record] = r.Expr
+	}
+	for _, a := range alerts {
+		exprs[a.String()] = a.Expr
+	}
+	for _, b := range boardsOf(t) {
+		for _, p := range b.panels() {
+			for _, q := range p.Targets {
+				exprs[b.Title+", "+p.Title+" "+q.RefID] = q.Expr
+			}
+		}
+	}
+	for name, expr := range exprs {
+		if err := existing(expr, known); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for expr, fault := range map[string]string{
+		`sum(rate(ais_cache_result_total[5m]))`:                          "ais_cache_result_total",
+		`ais_cache_results_total{outcome="stale"}`:                       "outcome",
+		`sum by (part) (ais_cache_results_total)`:                        "part",
+		`ais_breaker_state_bucket`:                                       "ais_breaker_state_bucket",
+		`up == 0 and on (job, client) ais_audit_enabled{job=~"$job"}`:    "client",
+		`job:ais_requests_failed:ratio_rate4h > 1`:                       "job:ais_requests_failed:ratio_rate4h",
+		`histogram_quantile(0.5, sum by (ll) (rate(x_seconds_sum[5m])))`: "x_seconds_sum",
+	} {
+		if err := existing(expr, known); err == nil || !strings.Contains(err.Error(), fault) {
+			t.Errorf("%s: got %v, it has no %s", expr, err, fault)
+		}
+	}
+}
+
+// pageMetrics are the metrics of docs/telemetry.md as they are scraped, with their labels.
+func pageMetrics(t *testing.T) map[string][]string {
+	t.Helper()
+	page, err := os.ReadFile("../docs/telemetry.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	word := regexp.MustCompile("`([^`]+)`")
+	known := map[string][]string{"up": nil}
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 8 || word.FindString(cells[2]) == "" {
+			continue
+		}
+		name := word.FindStringSubmatch(cells[2])[1]
+		var labels []string
+		for _, label := range word.FindAllStringSubmatch(cells[5], -1) {
+			labels = append(labels, label[1])
+		}
+		known[name] = labels
+		if strings.TrimSpace(cells[3]) == "histogram" {
+			known[name+"_count"], known[name+"_sum"], known[name+"_bucket"] = labels, labels, append(slices.Clone(labels), "le")
+		}
+	}
+	if len(known) < 30 {
+		t.Fatalf("%d metrics are read from the page", len(known))
+	}
+	return known
+}
+
+var (
+	exprText   = regexp.MustCompile(`"[^"]*"`)
+	exprRange  = regexp.MustCompile(`\[[^\]]*\]|\boffset \S+`)
+	exprLabels = regexp.MustCompile(`\b(?:by|on|without|ignoring)\s*\(([^)]*)\)`)
+	exprMetric = regexp.MustCompile(`([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(\(|\{[^}]*\})?`)
+	exprWords  = []string{"and", "or", "unless", "on", "by"}
+)
+
+// existing says what of an expression is no known metric, or no label of one. Labels that Prometheus sets itself are
+// every metric's.
+func existing(expr string, known map[string][]string) error {
+	expr = exprRange.ReplaceAllString(exprText.ReplaceAllString(expr, `""`), "")
+	var grouped []string
+	for _, list := range exprLabels.FindAllStringSubmatch(expr, -1) {
+		for label := range strings.SplitSeq(list[1], ",") {
+			grouped = append(grouped, strings.TrimSpace(label))
+		}
+	}
+	all := []string{"job", "namespace", "instance", "le"}
+	for _, found := range exprMetric.FindAllStringSubmatch(exprLabels.ReplaceAllString(expr, " "), -1) {
+		name, rest := found[1], found[2]
+		if rest == "(" || slices.Contains(exprWords, name) {
+			continue
+		}
+		labels, ok := known[name]
+		if !ok {
+			return fmt.Errorf("there is no metric %s", name)
+		}
+		all = append(all, labels...)
+		for part := range strings.SplitSeq(strings.Trim(rest, "{}"), ",") {
+			label, _, _ := strings.Cut(part, "=")
+			label = strings.Trim(label, "!~ ")
+			if label != "" && !slices.Contains([]string{"job", "namespace", "instance"}, label) && !slices.Contains(labels, label) {
+				return fmt.Errorf("%s has no label %s", name, label)
+			}
+		}
+	}
+	for _, label := range grouped {
+		if !slices.Contains(all, label) {
+			return fmt.Errorf("none of its metrics has the label %s", label)
+		}
+	}
+	return nil
+}
+
+var codesPattern = regexp.MustCompile(`error_type(=~|!~)"([^"]*)"`)
+
+// Every code of the contract counts as docs/design.md says: for the promise of availability, and for who said no.
+func TestCodesCount(t *testing.T) {
+	codes := []string{"AGGREGATION_FAILED"}
+	for _, k := range canonical.Kinds() {
+		codes = append(codes, string(k))
+	}
+	page, err := os.ReadFile("../docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string][]string{}
+	for line := range strings.Lines(string(page)) {
+		if cells := strings.Split(line, "|"); len(cells) == 4 && strings.HasPrefix(cells[1], " counted as ") {
+			counts[strings.TrimSpace(cells[1])] = strings.Split(strings.ReplaceAll(cells[2], "`", " "), " ")
+		}
+	}
+	_, records := rulesOf(t)
+	exprs := make([]string, 0, len(records))
+	for _, r := range records {
+		if strings.Contains(r.Record, "failed") {
+			exprs = append(exprs, r.Expr)
+		}
+	}
+	origins := map[string]string{} // by legend
+	for _, b := range boardsOf(t) {
+		for _, p := range b.panels() {
+			if p.Title == "Availability" {
+				exprs = append(exprs, p.Targets[0].Expr)
+			}
+			if p.Title == "Errors by origin" {
+				for _, q := range p.Targets {
+					origins[q.Legend] = q.Expr
+				}
+			}
+		}
+	}
+	if len(exprs) != 8 || len(origins) != 6 {
+		t.Fatalf("%d expressions of availability and %d origins are found", len(exprs), len(origins))
+	}
+	for _, code := range codes {
+		failed, unmeant := slices.Contains(counts["counted as failed"], code), slices.Contains(counts["counted as nothing"], code)
+		if failed && unmeant || !failed && !unmeant && !slices.Contains(counts["counted as answered"], code) {
+			t.Errorf("docs/design.md does not say once how %s counts", code)
+		}
+		for _, expr := range exprs {
+			for _, m := range codesPattern.FindAllStringSubmatch(expr, -1) {
+				want := failed
+				if m[1] == "!~" {
+					want = unmeant
+				}
+				if regexp.MustCompile("^(?:"+m[2]+")$").MatchString(code) != want {
+					t.Errorf("%s counts otherwise than docs/design.md says in %s", code, expr)
+				}
+			}
+		}
+		var said []string
+		for legend, expr := range origins {
+			if m := codesPattern.FindStringSubmatch(expr); m != nil && regexp.MustCompile("^(?:"+m[2]+")$").MatchString(code) ||
+				m == nil && strings.HasSuffix(legend, ": "+code) {
+				said = append(said, legend)
+			}
+		}
+		slices.Sort(said)
+		if both := []string{"aspsp: UNATTENDED_LIMIT", "gateway: UNATTENDED_LIMIT"}; len(said) != 1 && !slices.Equal(said, both) {
+			t.Errorf("the origins of %s are %q", code, said)
+		}
+	}
+	for _, other := range []string{"_OTHER", "500"} {
+		if !regexp.MustCompile("^(?:" + codesPattern.FindStringSubmatch(exprs[0])[2] + ")$").MatchString(other) {
+			t.Errorf("%s is not counted as failed", other)
+		}
+	}
+}
