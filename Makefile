@@ -41,13 +41,8 @@ export COLLECTOR
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-<<<<<<< HEAD
 .PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure sizing faults cover vuln \
-        licences reproducible redis compiler clean image chart prometheus collector
-=======
-.PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure faults cover vuln licences reproducible \
-        redis prometheus compiler clean dashboards alerts
->>>>>>> 1caf8b5 (Ask every query of the boards of a Prometheus that scrapes gateways under load)
+        licences reproducible redis compiler clean image chart prometheus collector dashboards alerts
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

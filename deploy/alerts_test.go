@@ -279,6 +279,7 @@ var (
 	exprRange  = regexp.MustCompile(`\[[^\]]*\]|\boffset \S+`)
 	exprLabels = regexp.MustCompile(`\b(?:by|on|without|ignoring)\s*\(([^)]*)\)`)
 	exprMetric = regexp.MustCompile(`([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(\(|\{[^}]*\})?`)
+	exprMatch  = regexp.MustCompile(`\s*[=!].*| `)
 	exprWords  = []string{"and", "or", "unless", "on", "by"}
 )
 
@@ -304,8 +305,7 @@ func existing(expr string, known map[string][]string) error {
 		}
 		all = append(all, labels...)
 		for part := range strings.SplitSeq(strings.Trim(rest, "{}"), ",") {
-			label, _, _ := strings.Cut(part, "=")
-			label = strings.Trim(label, "!~ ")
+			label := exprMatch.ReplaceAllString(part, "")
 			if label != "" && !slices.Contains([]string{"job", "namespace", "instance"}, label) && !slices.Contains(labels, label) {
 				return fmt.Errorf("%s has no label %s", name, label)
 			}
