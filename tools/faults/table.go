@@ -1303,7 +1303,7 @@ var table = []fault{
 	{
 		name: "closed-until-not-used",
 		file: "cmd/gateway/serve.go",
-		old:  `unattended.New(p.store.Counter, c.Policies())`, new: `unattended.New(p.store.Counter, (&config.Config{ASPSPs: c.ASPSPs}).Policies())`,
+		old:  `policies := c.Policies()`, new: `policies := (&config.Config{ASPSPs: c.ASPSPs}).Policies()`,
 		packages: []string{"./deploy"},
 		run:      "^TestClosedUntil$|^TestRedisLost$",
 	},
@@ -1317,7 +1317,7 @@ var table = []fault{
 	{
 		name: "format-slots-named-otherwise",
 		file: "internal/unattended/unattended.go",
-		old:  `return prefix + "slots", prefix + "closed"`, new: `return prefix + "slots", prefix + "shut"`,
+		old:  `return u.prefix + "closed"`, new: `return u.prefix + "shut"`,
 		packages: []string{"./deploy"},
 		run:      "^TestFormat$",
 	},
