@@ -213,12 +213,17 @@ func TestUnitsHoldNobodyUp(t *testing.T) {
 	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("30 calls took %v", took)
 	}
-	start = time.Now()
-	if got := u.Count(t.Context()); len(got) > 0 {
-		t.Errorf("nobody knows, and it says %v", got)
+	least := time.Minute // a machine that is busy may take longer now and then
+	for range 5 {
+		start = time.Now()
+		anew := unattended.NewUnits(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{telling.Addr}}), policies)
+		if got := anew.Count(t.Context()); len(got) > 0 {
+			t.Errorf("nobody knows, and it says %v", got)
+		}
+		least = min(least, time.Since(start))
 	}
-	if took := time.Since(start); took > 5*time.Second { // 200 ms, on a machine that has time
-		t.Errorf("a scrape waited %v", took)
+	if least > 700*time.Millisecond { // 200 are allowed
+		t.Errorf("a scrape waits %v", least)
 	}
 }
 
