@@ -251,6 +251,7 @@ func TestInstalled(t *testing.T) {
 		{"plain", all, plain, admin, true},
 		{"TLS", secured, overTLS, adminTLS, true},
 		{"callers' certificates", mutual, overMutual, adminMutual, true},
+		{"something else in the API's place", all, admin, admin, false},
 		{"plain HTTP where TLS was meant", secured, plain, admin, false},
 		{"nobody asked for a certificate", mutual, overTLS, adminTLS, false},
 		{"a certificate is asked for, and none was meant", secured, overMutual, adminMutual, false},
