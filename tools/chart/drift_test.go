@@ -237,10 +237,16 @@ func TestGracePeriod(t *testing.T) {
 		n, _ := strconv.Atoi(string(m[1]))
 		return time.Duration(n) * time.Second
 	}
-	fixed := seconds("answerMargin") + seconds("flushTimeout")
+	if seconds("flushTimeout") >= seconds("answerMargin") {
+		t.Error("telemetry is not sent within the margin of answers")
+	}
 	for name, longest := range map[string]time.Duration{
 		"minimal": 10 * time.Second, "sentinel": 72*time.Second + 500*time.Millisecond, "cluster": 20 * time.Second, "full": 15 * time.Second,
 	} {
+		fixed := seconds("answerMargin") + 5*time.Second // server.drainFor by default
+		if name == "full" {
+			fixed += 15 * time.Second
+		}
 		pod := one[*apps.Deployment](t, objects(t, name), "gateway").Spec.Template.Spec
 		sleep := pod.Containers[0].Lifecycle.PreStop.Sleep
 		if sleep == nil || sleep.Seconds < 5 {

@@ -37,11 +37,12 @@
 {{- end -}}
 
 {{/*
-What a gateway needs to end: the pause before it is told to, what it has to drain (twice the longest timeout and 10 s), 5 s in
-which telemetry is sent, and 5 s to spare.
+What a gateway needs to end: the pause before it is told to, the time in which it still takes requests (server.drainFor), what it
+has to drain (twice the longest timeout and 10 s, in which telemetry is sent too), and 5 s to spare.
 */}}
 {{- define "ais.grace" -}}
-{{- add .Values.preStopSeconds (mul 2 (include "ais.timeout" . | int64)) 10 5 5 -}}
+{{- $drainFor := dig "server" "drainFor" "5s" (.Values.config | default dict) -}}
+{{- add .Values.preStopSeconds (include "ais.seconds" $drainFor | int64) (mul 2 (include "ais.timeout" . | int64)) 10 5 -}}
 {{- end -}}
 
 {{/* A quantity of memory in bytes. */}}
