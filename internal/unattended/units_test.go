@@ -244,9 +244,9 @@ func TestUnitsAreHashed(t *testing.T) {
 			}
 		}
 	}
-	for _, clear := range []string{call.ASPSP, call.Consent, call.Account} {
-		if strings.Contains(all, clear) {
-			t.Errorf("%s stands in Redis:\n%s", clear, all)
+	for _, plain := range []string{call.ASPSP, call.Consent, call.Account} {
+		if strings.Contains(all, plain) {
+			t.Errorf("%s stands in Redis:\n%s", plain, all)
 		}
 	}
 }
