@@ -233,11 +233,11 @@ func (p *prisoner) stop(t *testing.T) {
 	}
 }
 
-// await waits until something holds, and fails the test where it does not within a minute.
+// await waits until something holds, and fails the test where it does not within a minute or while the process runs.
 func (p *prisoner) await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
+		if time.Now().After(deadline) || len(p.ended) > 0 {
 			t.Fatalf("in vain waited until %s\n%s%s", what, &p.stdout, &p.stderr)
 		}
 	}
