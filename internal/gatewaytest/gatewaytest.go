@@ -104,7 +104,7 @@ func Run(t *testing.T, cmd *exec.Cmd, env ...string) *Program {
 	go func() { p.exited <- p.Wait() }()
 	t.Cleanup(func() {
 		_ = p.Process.Kill()
-		<-p.exited
+		_ = <-p.exited
 	})
 	return p
 }
