@@ -84,7 +84,7 @@ type Program struct {
 	Stdout, Stderr Output
 	API, Admin     string // where it listens, as http://HOST:PORT
 
-	exited chan error
+	exited chan struct{} // closed when it has
 }
 
 // Start runs the program with arguments, and variables besides those of the test, until the test ends.
@@ -96,15 +96,18 @@ func Start(t *testing.T, env []string, args ...string) *Program {
 // Run runs a command as Start does.
 func Run(t *testing.T, cmd *exec.Cmd, env ...string) *Program {
 	t.Helper()
-	p := &Program{Cmd: cmd, T: t, exited: make(chan error, 1)}
+	p := &Program{Cmd: cmd, T: t, exited: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr, p.Env = &p.Stdout, &p.Stderr, append(os.Environ(), env...)
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.exited <- p.Wait() }()
+	go func() {
+		defer close(p.exited)
+		_ = p.Wait() // ProcessState says how
+	}()
 	t.Cleanup(func() {
 		_ = p.Process.Kill()
-		_ = <-p.exited
+		<-p.exited
 	})
 	return p
 }
@@ -138,8 +141,7 @@ func (p *Program) Listening() *Program {
 func (p *Program) Ended() int {
 	p.T.Helper()
 	select {
-	case err := <-p.exited:
-		p.exited <- err
+	case <-p.exited:
 		return p.ProcessState.ExitCode()
 	case <-time.After(endsWithin):
 		p.T.Fatalf("the process does not end\n%s%s", p.Stdout.String(), p.Stderr.String())
@@ -150,8 +152,7 @@ func (p *Program) Ended() int {
 // Exited reports whether the process has ended.
 func (p *Program) Exited() bool {
 	select {
-	case err := <-p.exited:
-		p.exited <- err
+	case <-p.exited:
 		return true
 	default:
 		return false
