@@ -136,7 +136,7 @@ func (s *Sandbox) write(o Options, signingKey *rsa.PrivateKey, obc, mypos string
 }
 
 const configuration = `# The configuration of a sandbox's gateway, written anew at each start.
-server: {drainFor: 0s, address: "$ADDRESS", adminAddress: "127.0.0.1:0"}
+server: {address: "$ADDRESS", drainFor: 0s, adminAddress: "127.0.0.1:0"}
 redis: $REDIS
 clients:
   apiKeys:
