@@ -57,7 +57,7 @@ func formatWorld(t *testing.T, server *redistest.Server, under func()) (w *sandb
 		})
 	}})
 	config = gatewaytest.Configured(t, w, func(text string) string {
-		text = strings.Replace(text, "drainFor: 0s, ", "", 1) // which older programs do not know
+		text = strings.Replace(text, " drainFor: 0s,", "", 1) // which older programs do not know
 		text = strings.Replace(text, "name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, unattended: {unit: aspsp}}", 1)
 		return strings.ReplaceAll(text, "provider: mastercard", "accounts: {keepFor: 876000h}, provider: mastercard")
 	})

@@ -141,7 +141,7 @@ func (s *Sandbox) write(o Options, signingKey *rsa.PrivateKey, obc, mypos string
 }
 
 const configuration = `# The configuration of a sandbox's gateway, written anew at each start.
-server: {drainFor: 0s, address: "$ADDRESS", adminAddress: "$ADMIN"}
+server: {address: "$ADDRESS", drainFor: 0s, adminAddress: "$ADMIN"}
 redis: $REDIS
 clients:
   apiKeys:
