@@ -139,7 +139,7 @@ func (e formatEntries) plain(t *testing.T) []string {
 		for _, v := range all {
 			v.text = formatPlain(t, name, v.text)
 			switch {
-			case v.kind == "slot" && v.at > 0 && v.at <= 10*time.Second: // the timeout
+			case v.kind == "slot" && v.at > 4*time.Second && v.at <= 10*time.Second: // the timeout, less what has passed since
 				v.at = 10 * time.Second
 			case v.kind == "until" && v.at > 24*time.Hour-time.Minute && v.at <= 24*time.Hour: // a window
 				v.at = 24 * time.Hour
