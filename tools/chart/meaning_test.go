@@ -25,15 +25,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// everySet runs a test on what each of the examples makes.
-func everySet(t *testing.T, test func(t *testing.T, all []runtime.Object)) {
+// A proof judges what the chart makes of some values.
+type proof func(t testing.TB, all []runtime.Object)
+
+// everySet holds what each of the examples makes against a proof.
+func everySet(t *testing.T, p proof) {
 	t.Helper()
 	for _, name := range sets {
-		t.Run(name, func(t *testing.T) { test(t, objects(t, name)) })
+		t.Run(name, func(t *testing.T) { p(t, objects(t, name)) })
 	}
 }
 
-func matches(t *testing.T, selector *meta.LabelSelector, of map[string]string) bool {
+func matches(t testing.TB, selector *meta.LabelSelector, of map[string]string) bool {
 	t.Helper()
 	s, err := meta.LabelSelectorAsSelector(selector)
 	must(t, err)
@@ -45,7 +48,7 @@ func matches(t *testing.T, selector *meta.LabelSelector, of map[string]string) b
 func TestPodsAreRestricted(t *testing.T) {
 	restricted, err := standard.NewEvaluator(standard.DefaultChecks(), nil)
 	must(t, err)
-	everySet(t, func(t *testing.T, all []runtime.Object) {
+	everySet(t, func(t testing.TB, all []runtime.Object) {
 		if n := len(each[*core.Secret](all)); n > 0 {
 			t.Errorf("%d Secrets are made", n)
 		}
@@ -107,7 +110,7 @@ func TestToken(t *testing.T) {
 // TestSelectors holds that what selects pods finds those that are meant, by ports that they have, and that nothing of it changes
 // with a version or a value: a Deployment's selector can never be changed.
 func TestSelectors(t *testing.T) {
-	everySet(t, func(t *testing.T, all []runtime.Object) {
+	everySet(t, func(t testing.TB, all []runtime.Object) {
 		pods := pods(all)
 		for _, s := range each[*core.Service](all) {
 			of := map[string]string{"gateway": "gateway", "admin": "gateway", "redis": "redis"}[s.Labels["app.kubernetes.io/component"]]
@@ -157,7 +160,7 @@ func TestSelectors(t *testing.T) {
 // TestRollout holds that gateways are rolled with none missing, that a budget lets each node be drained, and that replicas are
 // one's affair alone: the chart's or the autoscaler's.
 func TestRollout(t *testing.T) {
-	everySet(t, func(t *testing.T, all []runtime.Object) {
+	everySet(t, func(t testing.TB, all []runtime.Object) {
 		d := one[*apps.Deployment](t, all, "gateway")
 		if r := d.Spec.Strategy.RollingUpdate; r.MaxUnavailable.IntValue() != 0 || r.MaxSurge.IntValue() != 1 {
 			t.Errorf("rolled by %v", r)
@@ -240,7 +243,7 @@ func TestRestarts(t *testing.T) {
 
 // TestEnvironment holds what the program is told by its environment, and that nothing of it is a secret.
 func TestEnvironment(t *testing.T) {
-	everySet(t, func(t *testing.T, all []runtime.Object) {
+	everySet(t, func(t testing.TB, all []runtime.Object) {
 		c := pods(all)["gateway"].Spec.Containers[0]
 		seen := map[string]bool{}
 		for _, e := range c.Env {

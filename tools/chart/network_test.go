@@ -12,7 +12,7 @@ import (
 // TestNetworkIsClosed holds that every pod is under one policy, which closes both directions, and opens them to somebody named
 // and by ports alone.
 func TestNetworkIsClosed(t *testing.T) {
-	everySet(t, func(t *testing.T, all []runtime.Object) {
+	everySet(t, func(t testing.TB, all []runtime.Object) {
 		policies := each[*networking.NetworkPolicy](all)
 		for name, pod := range pods(all) {
 			var over []string
@@ -39,7 +39,7 @@ func TestNetworkIsClosed(t *testing.T) {
 	})
 }
 
-func openTo(t *testing.T, policy string, peers []networking.NetworkPolicyPeer, ports []networking.NetworkPolicyPort) {
+func openTo(t testing.TB, policy string, peers []networking.NetworkPolicyPeer, ports []networking.NetworkPolicyPort) {
 	t.Helper()
 	if len(peers) == 0 || len(ports) == 0 {
 		t.Errorf("%s is open to everybody, or by every port", policy)
