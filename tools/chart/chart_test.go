@@ -127,18 +127,25 @@ func objects(t testing.TB, name string, changes ...string) []runtime.Object {
 	return decode(t, text)
 }
 
-// decode reads manifests into the types of their APIs, and refuses what those do not have.
-func decode(t testing.TB, text string) []runtime.Object {
-	t.Helper()
-	scheme := runtime.NewScheme()
+// scheme are the types of the APIs that the chart uses.
+var scheme = sync.OnceValues(func() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		core.AddToScheme, apps.AddToScheme, policy.AddToScheme, autoscaling.AddToScheme, networking.AddToScheme, monitoring.AddToScheme,
 	} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
+		if err := add(s); err != nil {
+			return nil, err
 		}
 	}
-	strict := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme, json.SerializerOptions{Yaml: true, Strict: true})
+	return s, nil
+})
+
+// decode reads manifests into the types of their APIs, and refuses what those do not have.
+func decode(t testing.TB, text string) []runtime.Object {
+	t.Helper()
+	known, err := scheme()
+	must(t, err)
+	strict := json.NewSerializerWithOptions(json.DefaultMetaFactory, known, known, json.SerializerOptions{Yaml: true, Strict: true})
 	var all []runtime.Object
 	for documents := yaml.NewDocumentDecoder(io.NopCloser(strings.NewReader(text))); ; {
 		document := make([]byte, len(text))

@@ -47,7 +47,7 @@ func matches(t testing.TB, selector *meta.LabelSelector, of map[string]string) b
 // be written but what is mounted, no token is mounted, and no service's address is in the environment.
 func restricted(t testing.TB, all []runtime.Object) {
 	t.Helper()
-	restricted, err := standard.NewEvaluator(standard.DefaultChecks(), nil)
+	evaluator, err := standard.NewEvaluator(standard.DefaultChecks(), nil)
 	must(t, err)
 	if n := len(each[*core.Secret](all)); n > 0 {
 		t.Errorf("%d Secrets are made", n)
@@ -59,7 +59,7 @@ func restricted(t testing.TB, all []runtime.Object) {
 	}
 	for name, pod := range pods(all) {
 		latest := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
-		for _, r := range restricted.EvaluatePod(latest, &pod.ObjectMeta, &pod.Spec) {
+		for _, r := range evaluator.EvaluatePod(latest, &pod.ObjectMeta, &pod.Spec) {
 			if !r.Allowed {
 				t.Errorf("%s: %s: %s", name, r.ForbiddenReason, r.ForbiddenDetail)
 			}
