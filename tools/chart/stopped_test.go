@@ -6,15 +6,17 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// TestRedisLost walks through what is done when the data of the chart's Redis are lost: away in the upgrade that closes unattended
+// TestStopped walks through what is done when the data of the chart's Redis are lost: away in the upgrade that closes unattended
 // access, and back in a second one. Gateways become ready without Redis, which `helm upgrade --wait` and a rollout need, and the
 // second upgrade rolls none of them.
-func TestRedisLost(t *testing.T) {
+func TestStopped(t *testing.T) {
 	const closed = `config.unattended={"closedUntil":"2999-12-31T00:00:00Z"}`
 	before := objects(t, "small")
 	away, back := objects(t, "small", closed, `redis.stopped=true`), objects(t, "small", closed)
@@ -80,5 +82,50 @@ func TestNames(t *testing.T) {
 	}
 	if _, err := template(t, "a.b", chart, set{"small", nil}); err == nil || !strings.Contains(err.Error(), "cannot be that of a Service") {
 		t.Errorf("a name with a dot: %v", err)
+	}
+}
+
+// TestWaits holds that `helm upgrade --wait` ends with a Redis that is stopped, and waits for one that comes back: by the reading of
+// states that Helm has it from, of what Kubernetes says of a StatefulSet when none of its pods run.
+func TestWaits(t *testing.T) {
+	for change, want := range map[string]status.Status{`redis.stopped=true`: status.CurrentStatus, `redis.stopped=false`: status.InProgressStatus} {
+		s := one[*apps.StatefulSet](t, objects(t, "small", change), "redis").DeepCopy()
+		s.Generation = 2
+		s.Status = apps.StatefulSetStatus{ObservedGeneration: 2, CurrentRevision: "a", UpdateRevision: "a"}
+		raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(s)
+		must(t, err)
+		got, err := status.Compute(&unstructured.Unstructured{Object: raw})
+		must(t, err)
+		if got.Status != want {
+			t.Errorf("%s: is %s (%s), want %s", change, got.Status, got.Message, want)
+		}
+	}
+}
+
+// TestNotes holds that who installs with Redis stopped is told so, and what must be seen before it comes back.
+func TestNotes(t *testing.T) {
+	for _, c := range []struct {
+		changes []string
+		said    []string
+		not     string
+	}{
+		{nil, []string{"Its volume is kept"}, "REDIS IS STOPPED"},
+		{[]string{`redis.stopped=true`}, []string{"REDIS IS STOPPED", "must not come back before config.unattended.closedUntil is set"}, "stays closed until"},
+		{[]string{`redis.stopped=true`, `config.unattended={"closedUntil":"2999-12-31T00:00:00Z"}`}, []string{
+			"REDIS IS STOPPED", "stays closed until 2999-12-31T00:00:00Z", "app.kubernetes.io/instance=ais,app.kubernetes.io/component=gateway",
+		}, "must not come back"},
+	} {
+		args := set{"small", c.changes}.args(t, "install", release, chart, "--namespace", namespace, "--dry-run=client")
+		out, err := command(t.TempDir(), helm, args...).CombinedOutput()
+		must(t, err)
+		_, notes, _ := strings.Cut(string(out), "NOTES:")
+		for _, want := range c.said {
+			if !strings.Contains(notes, want) {
+				t.Errorf("%v: %q is not said: %s", c.changes, want, notes)
+			}
+		}
+		if strings.Contains(notes, c.not) {
+			t.Errorf("%v: %q is said", c.changes, c.not)
+		}
 	}
 }
