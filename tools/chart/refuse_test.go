@@ -124,8 +124,8 @@ func TestTaken(t *testing.T) {
 
 // TestAllRefusedAtOnce holds that what does not go together is told in one go.
 func TestAllRefusedAtOnce(t *testing.T) {
-	_, err := render(t, set{"minimal", []string{`networkPolicy.callers.from=[]`, `config.redis={}`, `secrets={}`}})
-	if err == nil || strings.Count(err.Error(), "\n- ") != 4 {
-		t.Errorf("four faults, but: %v", err)
+	_, err := render(t, set{"minimal", []string{`networkPolicy.callers.from=[]`, `config.redis={}`, `networkPolicy.redis.to=[]`, `secrets={}`}})
+	if err == nil || strings.Count(err.Error(), "\n- ") != 5 {
+		t.Errorf("five faults, but: %v", err)
 	}
 }
