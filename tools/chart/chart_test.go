@@ -79,7 +79,7 @@ type set struct {
 	changes []string
 }
 
-func (s set) args(t *testing.T, args ...string) []string {
+func (s set) args(t testing.TB, args ...string) []string {
 	t.Helper()
 	args = append(args, "--values", filepath.Join(values, s.name+".yaml"))
 	for _, c := range s.changes {
@@ -92,23 +92,24 @@ func (s set) args(t *testing.T, args ...string) []string {
 var rendered sync.Map
 
 // render is the chart with the values; the error is Helm's words.
-func render(t *testing.T, s set) (string, error) {
+func render(t testing.TB, s set) (string, error) {
 	t.Helper()
 	key := fmt.Sprint(s)
 	if text, ok := rendered.Load(key); ok {
 		return text.(string), nil
 	}
-	text, err := template(t, s)
+	text, err := template(t, release, chart, s)
 	if err == nil {
 		rendered.Store(key, text)
 	}
 	return text, err
 }
 
-func template(t *testing.T, s set) (string, error) {
+// template renders a chart, this one or a copy, as a release.
+func template(t testing.TB, release, chart string, s set) (string, error) {
 	t.Helper()
 	var out, faults bytes.Buffer
-	c := command(t.TempDir(), helm, s.args(t, "template", release, chart, "--namespace", namespace)...)
+	c := command(os.TempDir(), helm, s.args(t, "template", release, chart, "--namespace", namespace)...)
 	c.Stdout, c.Stderr = &out, &faults
 	if err := c.Run(); err != nil {
 		return "", errors.New(faults.String())
@@ -117,7 +118,7 @@ func template(t *testing.T, s set) (string, error) {
 }
 
 // objects are what the chart makes, decoded strictly.
-func objects(t *testing.T, name string, changes ...string) []runtime.Object {
+func objects(t testing.TB, name string, changes ...string) []runtime.Object {
 	t.Helper()
 	text, err := render(t, set{name, changes})
 	if err != nil {
@@ -126,18 +127,25 @@ func objects(t *testing.T, name string, changes ...string) []runtime.Object {
 	return decode(t, text)
 }
 
-// decode reads manifests into the types of their APIs, and refuses what those do not have.
-func decode(t *testing.T, text string) []runtime.Object {
-	t.Helper()
-	scheme := runtime.NewScheme()
+// scheme are the types of the APIs that the chart uses.
+var scheme = sync.OnceValues(func() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		core.AddToScheme, apps.AddToScheme, policy.AddToScheme, autoscaling.AddToScheme, networking.AddToScheme, monitoring.AddToScheme,
 	} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
+		if err := add(s); err != nil {
+			return nil, err
 		}
 	}
-	strict := json.NewSerializerWithOptions(json.DefaultMetaFactory, scheme, scheme, json.SerializerOptions{Yaml: true, Strict: true})
+	return s, nil
+})
+
+// decode reads manifests into the types of their APIs, and refuses what those do not have.
+func decode(t testing.TB, text string) []runtime.Object {
+	t.Helper()
+	known, err := scheme()
+	must(t, err)
+	strict := json.NewSerializerWithOptions(json.DefaultMetaFactory, known, known, json.SerializerOptions{Yaml: true, Strict: true})
 	var all []runtime.Object
 	for documents := yaml.NewDocumentDecoder(io.NopCloser(strings.NewReader(text))); ; {
 		document := make([]byte, len(text))
@@ -171,7 +179,7 @@ func each[T runtime.Object](all []runtime.Object) []T {
 func one[T interface {
 	runtime.Object
 	meta.Object
-}](t *testing.T, all []runtime.Object, component string,
+}](t testing.TB, all []runtime.Object, component string,
 ) T {
 	t.Helper()
 	var found []T

@@ -3,6 +3,7 @@ module ais-gateway/tools/chart
 go 1.26.0
 
 require (
+	github.com/fluxcd/cli-utils v1.2.2
 	github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring v0.94.1
 	k8s.io/api v0.37.1
 	k8s.io/apimachinery v0.37.1

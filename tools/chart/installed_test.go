@@ -127,6 +127,14 @@ func (s *server) ask(t *testing.T, args ...string) string {
 // redis starts the chart's Redis with what its pod mounts.
 func redis(t *testing.T, all []runtime.Object) *server {
 	t.Helper()
+	s := idle(t, all)
+	s.run(t)
+	return s
+}
+
+// idle is the same, not started yet.
+func idle(t *testing.T, all []runtime.Object) *server {
+	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	_, port, _ := net.SplitHostPort(free.Addr().String())
@@ -134,7 +142,6 @@ func redis(t *testing.T, all []runtime.Object) *server {
 	s := &server{root: t.TempDir(), port: port, all: all}
 	must(t, os.Mkdir(filepath.Join(s.root, "data"), 0o700))
 	write(t, filepath.Join(s.root, "run/secrets/redis/password"), []byte(password+"\n"))
-	s.run(t)
 	return s
 }
 

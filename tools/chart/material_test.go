@@ -23,7 +23,7 @@ type secrets struct{ certificate, key, signing, store, sealing []byte }
 // password is the one of everything that has one, with what a shell or Redis's configuration could stumble over.
 const password = `pass "word" $HOME \ 'x' #`
 
-func material(t *testing.T) secrets {
+func material(t testing.TB) secrets {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
@@ -55,7 +55,7 @@ func material(t *testing.T) secrets {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

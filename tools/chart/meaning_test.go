@@ -25,63 +25,69 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// everySet runs a test on what each of the examples makes.
-func everySet(t *testing.T, test func(t *testing.T, all []runtime.Object)) {
+// A proof judges what the chart makes of some values.
+type proof func(t testing.TB, all []runtime.Object)
+
+// everySet holds what each of the examples makes against a proof.
+func everySet(t *testing.T, p proof) {
 	t.Helper()
 	for _, name := range sets {
-		t.Run(name, func(t *testing.T) { test(t, objects(t, name)) })
+		t.Run(name, func(t *testing.T) { p(t, objects(t, name)) })
 	}
 }
 
-func matches(t *testing.T, selector *meta.LabelSelector, of map[string]string) bool {
+func matches(t testing.TB, selector *meta.LabelSelector, of map[string]string) bool {
 	t.Helper()
 	s, err := meta.LabelSelectorAsSelector(selector)
 	must(t, err)
 	return s.Matches(labels.Set(of))
 }
 
-// TestPodsAreRestricted holds every pod against Kubernetes's own reading of the restricted standard, and beyond it: nothing can
+// restricted holds every pod against Kubernetes's own reading of the restricted standard, and beyond it: nothing can
 // be written but what is mounted, no token is mounted, and no service's address is in the environment.
-func TestPodsAreRestricted(t *testing.T) {
-	restricted, err := standard.NewEvaluator(standard.DefaultChecks(), nil)
+func restricted(t testing.TB, all []runtime.Object) {
+	t.Helper()
+	evaluator, err := standard.NewEvaluator(standard.DefaultChecks(), nil)
 	must(t, err)
-	everySet(t, func(t *testing.T, all []runtime.Object) {
-		if n := len(each[*core.Secret](all)); n > 0 {
-			t.Errorf("%d Secrets are made", n)
+	if n := len(each[*core.Secret](all)); n > 0 {
+		t.Errorf("%d Secrets are made", n)
+	}
+	for _, a := range each[*core.ServiceAccount](all) {
+		if a.AutomountServiceAccountToken == nil || *a.AutomountServiceAccountToken {
+			t.Errorf("the token of %s would be mounted", a.Name)
 		}
-		for _, a := range each[*core.ServiceAccount](all) {
-			if a.AutomountServiceAccountToken == nil || *a.AutomountServiceAccountToken {
-				t.Errorf("the token of %s would be mounted", a.Name)
+	}
+	for name, pod := range pods(all) {
+		latest := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
+		for _, r := range evaluator.EvaluatePod(latest, &pod.ObjectMeta, &pod.Spec) {
+			if !r.Allowed {
+				t.Errorf("%s: %s: %s", name, r.ForbiddenReason, r.ForbiddenDetail)
 			}
 		}
-		for name, pod := range pods(all) {
-			latest := podsecurity.LevelVersion{Level: podsecurity.LevelRestricted, Version: podsecurity.LatestVersion()}
-			for _, r := range restricted.EvaluatePod(latest, &pod.ObjectMeta, &pod.Spec) {
-				if !r.Allowed {
-					t.Errorf("%s: %s: %s", name, r.ForbiddenReason, r.ForbiddenDetail)
-				}
+		if m := pod.Spec.AutomountServiceAccountToken; m == nil || *m {
+			t.Errorf("%s: a token would be mounted", name)
+		}
+		if l := pod.Spec.EnableServiceLinks; l == nil || *l {
+			t.Errorf("%s: has the addresses of services in its environment", name)
+		}
+		for _, c := range pod.Spec.Containers {
+			if s := c.SecurityContext; s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem || *s.RunAsUser != 65532 {
+				t.Errorf("%s: %s: can write, or is somebody else", name, c.Name)
 			}
-			if m := pod.Spec.AutomountServiceAccountToken; m == nil || *m {
-				t.Errorf("%s: a token would be mounted", name)
+			if c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() {
+				t.Errorf("%s: %s: resources are missing", name, c.Name)
 			}
-			if l := pod.Spec.EnableServiceLinks; l == nil || *l {
-				t.Errorf("%s: has the addresses of services in its environment", name)
-			}
-			for _, c := range pod.Spec.Containers {
-				if s := c.SecurityContext; s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem || *s.RunAsUser != 65532 {
-					t.Errorf("%s: %s: can write, or is somebody else", name, c.Name)
-				}
-				if c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() {
-					t.Errorf("%s: %s: resources are missing", name, c.Name)
-				}
-				for _, m := range c.VolumeMounts {
-					if m.SubPath != "" {
-						t.Errorf("%s: %s: changes of %s would not be seen", name, c.Name, m.MountPath)
-					}
+			for _, m := range c.VolumeMounts {
+				if m.SubPath != "" {
+					t.Errorf("%s: %s: changes of %s would not be seen", name, c.Name, m.MountPath)
 				}
 			}
 		}
-	})
+	}
+}
+
+func TestPodsAreRestricted(t *testing.T) {
+	everySet(t, restricted)
 }
 
 // TestToken holds that a token is in the pod for those who ask for it alone, and then one of its own, with an end.
@@ -104,41 +110,44 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestSelectors holds that what selects pods finds those that are meant, by ports that they have, and that nothing of it changes
+// selected holds that what selects pods finds those that are meant, by ports that they have, and that nothing of it changes
 // with a version or a value: a Deployment's selector can never be changed.
+func selected(t testing.TB, all []runtime.Object) {
+	t.Helper()
+	pods := pods(all)
+	for _, s := range each[*core.Service](all) {
+		of := map[string]string{"gateway": "gateway", "admin": "gateway", "redis": "redis"}[s.Labels["app.kubernetes.io/component"]]
+		for name, pod := range pods {
+			if found := labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(pod.Labels)); found != (name == of) {
+				t.Errorf("service %s and pod %s: %v", s.Name, name, found)
+			}
+		}
+		for _, p := range s.Spec.Ports {
+			if !slices.ContainsFunc(pods[of].Spec.Containers[0].Ports, func(c core.ContainerPort) bool { return c.Name == p.TargetPort.StrVal }) {
+				t.Errorf("service %s: no port is called %s", s.Name, p.TargetPort.StrVal)
+			}
+		}
+	}
+	d := one[*apps.Deployment](t, all, "gateway")
+	if !matches(t, d.Spec.Selector, pods["gateway"].Labels) {
+		t.Error("the Deployment does not find its own pods")
+	}
+	for _, s := range pods["gateway"].Spec.TopologySpreadConstraints {
+		if !matches(t, s.LabelSelector, pods["gateway"].Labels) || matches(t, s.LabelSelector, pods["test"].Labels) {
+			t.Errorf("what is spread by %s is something else", s.TopologyKey)
+		}
+	}
+	for _, s := range each[*monitoring.ServiceMonitor](all) {
+		for _, service := range each[*core.Service](all) {
+			if found := matches(t, &s.Spec.Selector, service.Labels); found != (service.Labels["app.kubernetes.io/component"] == "admin") {
+				t.Errorf("the ServiceMonitor and service %s: %v", service.Name, found)
+			}
+		}
+	}
+}
+
 func TestSelectors(t *testing.T) {
-	everySet(t, func(t *testing.T, all []runtime.Object) {
-		pods := pods(all)
-		for _, s := range each[*core.Service](all) {
-			of := map[string]string{"gateway": "gateway", "admin": "gateway", "redis": "redis"}[s.Labels["app.kubernetes.io/component"]]
-			for name, pod := range pods {
-				if found := labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(pod.Labels)); found != (name == of) {
-					t.Errorf("service %s and pod %s: %v", s.Name, name, found)
-				}
-			}
-			for _, p := range s.Spec.Ports {
-				if !slices.ContainsFunc(pods[of].Spec.Containers[0].Ports, func(c core.ContainerPort) bool { return c.Name == p.TargetPort.StrVal }) {
-					t.Errorf("service %s: no port is called %s", s.Name, p.TargetPort.StrVal)
-				}
-			}
-		}
-		d := one[*apps.Deployment](t, all, "gateway")
-		if !matches(t, d.Spec.Selector, pods["gateway"].Labels) {
-			t.Error("the Deployment does not find its own pods")
-		}
-		for _, s := range pods["gateway"].Spec.TopologySpreadConstraints {
-			if !matches(t, s.LabelSelector, pods["gateway"].Labels) || matches(t, s.LabelSelector, pods["test"].Labels) {
-				t.Errorf("what is spread by %s is something else", s.TopologyKey)
-			}
-		}
-		for _, s := range each[*monitoring.ServiceMonitor](all) {
-			for _, service := range each[*core.Service](all) {
-				if found := matches(t, &s.Spec.Selector, service.Labels); found != (service.Labels["app.kubernetes.io/component"] == "admin") {
-					t.Errorf("the ServiceMonitor and service %s: %v", service.Name, found)
-				}
-			}
-		}
-	})
+	everySet(t, selected)
 	fixed := map[string]string{"app.kubernetes.io/name": "ais-gateway", "app.kubernetes.io/instance": release, "app.kubernetes.io/component": "gateway"}
 	for _, changes := range [][]string{nil, {
 		`image.tag="9.9.9"`, `fullnameOverride="other"`, `podLabels={"app.kubernetes.io/name":"other","team":"a"}`, `replicas=5`,
@@ -154,36 +163,39 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-// TestRollout holds that gateways are rolled with none missing, that a budget lets each node be drained, and that replicas are
+// rolled holds that gateways are rolled with none missing, that a budget lets each node be drained, and that replicas are
 // one's affair alone: the chart's or the autoscaler's.
+func rolled(t testing.TB, all []runtime.Object) {
+	t.Helper()
+	d := one[*apps.Deployment](t, all, "gateway")
+	if r := d.Spec.Strategy.RollingUpdate; r.MaxUnavailable.IntValue() != 0 || r.MaxSurge.IntValue() != 1 {
+		t.Errorf("rolled by %v", r)
+	}
+	replicas := 0
+	scalers := each[*autoscaling.HorizontalPodAutoscaler](all)
+	switch {
+	case d.Spec.Replicas != nil && len(scalers) == 0:
+		replicas = int(*d.Spec.Replicas)
+	case d.Spec.Replicas == nil && len(scalers) == 1:
+		replicas = int(*scalers[0].Spec.MinReplicas)
+		if to := scalers[0].Spec.ScaleTargetRef; to.Name != d.Name || to.Kind != "Deployment" || to.APIVersion != "apps/v1" {
+			t.Errorf("what is scaled is %v", to)
+		}
+	default:
+		t.Errorf("replicas %v and %d autoscalers", d.Spec.Replicas, len(scalers))
+	}
+	b := one[*policy.PodDisruptionBudget](t, all, "gateway")
+	away, err := intstr.GetScaledValueFromIntOrPercent(b.Spec.MaxUnavailable, replicas, true)
+	if err != nil || away < 1 || away >= replicas || b.Spec.MinAvailable != nil {
+		t.Errorf("of %d replicas %d may be away: %v", replicas, away, err)
+	}
+	if !matches(t, b.Spec.Selector, d.Spec.Template.Labels) || matches(t, b.Spec.Selector, pods(all)["redis"].Labels) {
+		t.Error("the budget is for other pods")
+	}
+}
+
 func TestRollout(t *testing.T) {
-	everySet(t, func(t *testing.T, all []runtime.Object) {
-		d := one[*apps.Deployment](t, all, "gateway")
-		if r := d.Spec.Strategy.RollingUpdate; r.MaxUnavailable.IntValue() != 0 || r.MaxSurge.IntValue() != 1 {
-			t.Errorf("rolled by %v", r)
-		}
-		replicas := 0
-		scalers := each[*autoscaling.HorizontalPodAutoscaler](all)
-		switch {
-		case d.Spec.Replicas != nil && len(scalers) == 0:
-			replicas = int(*d.Spec.Replicas)
-		case d.Spec.Replicas == nil && len(scalers) == 1:
-			replicas = int(*scalers[0].Spec.MinReplicas)
-			if to := scalers[0].Spec.ScaleTargetRef; to.Name != d.Name || to.Kind != "Deployment" || to.APIVersion != "apps/v1" {
-				t.Errorf("what is scaled is %v", to)
-			}
-		default:
-			t.Errorf("replicas %v and %d autoscalers", d.Spec.Replicas, len(scalers))
-		}
-		b := one[*policy.PodDisruptionBudget](t, all, "gateway")
-		away, err := intstr.GetScaledValueFromIntOrPercent(b.Spec.MaxUnavailable, replicas, true)
-		if err != nil || away < 1 || away >= replicas || b.Spec.MinAvailable != nil {
-			t.Errorf("of %d replicas %d may be away: %v", replicas, away, err)
-		}
-		if !matches(t, b.Spec.Selector, d.Spec.Template.Labels) || matches(t, b.Spec.Selector, pods(all)["redis"].Labels) {
-			t.Error("the budget is for other pods")
-		}
-	})
+	everySet(t, rolled)
 	metrics := map[autoscaling.MetricSourceType]string{}
 	for _, m := range each[*autoscaling.HorizontalPodAutoscaler](objects(t, "full"))[0].Spec.Metrics {
 		if m.Resource != nil {
@@ -238,31 +250,34 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
-// TestEnvironment holds what the program is told by its environment, and that nothing of it is a secret.
-func TestEnvironment(t *testing.T) {
-	everySet(t, func(t *testing.T, all []runtime.Object) {
-		c := pods(all)["gateway"].Spec.Containers[0]
-		seen := map[string]bool{}
-		for _, e := range c.Env {
-			if seen[e.Name] {
-				t.Errorf("%s is given twice", e.Name)
-			}
-			seen[e.Name] = true
-			switch {
-			case e.Name == "GOMEMLIMIT":
-				soft, err := strconv.ParseInt(e.Value, 10, 64)
-				if hard := c.Resources.Limits.Memory().Value(); err != nil || soft*10 < hard*7 || soft*10 > hard*9 {
-					t.Errorf("Go keeps to %s of %d bytes", e.Value, hard)
-				}
-			case e.Name == "OTEL_RESOURCE_ATTRIBUTES":
-				if !strings.HasPrefix(e.Value, "service.instance.id=$(POD_UID),") || !seen["POD_UID"] || strings.HasSuffix(e.Value, ",") {
-					t.Errorf("the resource is %s", e.Value)
-				}
-			case strings.Contains(e.Name, "HEADERS") && (e.Value != "" || e.ValueFrom.SecretKeyRef == nil):
-				t.Errorf("%s is no reference", e.Name)
-			}
+// told holds what the program is told by its environment, and that nothing of it is a secret.
+func told(t testing.TB, all []runtime.Object) {
+	t.Helper()
+	c := pods(all)["gateway"].Spec.Containers[0]
+	seen := map[string]bool{}
+	for _, e := range c.Env {
+		if seen[e.Name] {
+			t.Errorf("%s is given twice", e.Name)
 		}
-	})
+		seen[e.Name] = true
+		switch {
+		case e.Name == "GOMEMLIMIT":
+			soft, err := strconv.ParseInt(e.Value, 10, 64)
+			if hard := c.Resources.Limits.Memory().Value(); err != nil || soft*10 < hard*7 || soft*10 > hard*9 {
+				t.Errorf("Go keeps to %s of %d bytes", e.Value, hard)
+			}
+		case e.Name == "OTEL_RESOURCE_ATTRIBUTES":
+			if !strings.HasPrefix(e.Value, "service.instance.id=$(POD_UID),") || !seen["POD_UID"] || strings.HasSuffix(e.Value, ",") {
+				t.Errorf("the resource is %s", e.Value)
+			}
+		case strings.Contains(e.Name, "HEADERS") && (e.Value != "" || e.ValueFrom.SecretKeyRef == nil):
+			t.Errorf("%s is no reference", e.Name)
+		}
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	everySet(t, told)
 	var got []string
 	for _, e := range pods(objects(t, "full"))["gateway"].Spec.Containers[0].Env {
 		got = append(got, e.Name+"="+e.Value)

@@ -9,37 +9,40 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// TestNetworkIsClosed holds that every pod is under one policy, which closes both directions, and opens them to somebody named
+// closed holds that every pod is under one policy, which closes both directions, and opens them to somebody named
 // and by ports alone.
-func TestNetworkIsClosed(t *testing.T) {
-	everySet(t, func(t *testing.T, all []runtime.Object) {
-		policies := each[*networking.NetworkPolicy](all)
-		for name, pod := range pods(all) {
-			var over []string
-			for _, p := range policies {
-				if matches(t, &p.Spec.PodSelector, pod.Labels) {
-					over = append(over, p.Name)
-				}
-			}
-			if len(over) != 1 {
-				t.Errorf("%s is under %v", name, over)
-			}
-		}
+func closed(t testing.TB, all []runtime.Object) {
+	t.Helper()
+	policies := each[*networking.NetworkPolicy](all)
+	for name, pod := range pods(all) {
+		var over []string
 		for _, p := range policies {
-			if len(p.Spec.PolicyTypes) != 2 || p.Spec.PolicyTypes[0] != networking.PolicyTypeIngress || p.Spec.PolicyTypes[1] != networking.PolicyTypeEgress {
-				t.Errorf("%s closes %v alone", p.Name, p.Spec.PolicyTypes)
-			}
-			for _, r := range p.Spec.Ingress {
-				openTo(t, p.Name, r.From, r.Ports)
-			}
-			for _, r := range p.Spec.Egress {
-				openTo(t, p.Name, r.To, r.Ports)
+			if matches(t, &p.Spec.PodSelector, pod.Labels) {
+				over = append(over, p.Name)
 			}
 		}
-	})
+		if len(over) != 1 {
+			t.Errorf("%s is under %v", name, over)
+		}
+	}
+	for _, p := range policies {
+		if len(p.Spec.PolicyTypes) != 2 || p.Spec.PolicyTypes[0] != networking.PolicyTypeIngress || p.Spec.PolicyTypes[1] != networking.PolicyTypeEgress {
+			t.Errorf("%s closes %v alone", p.Name, p.Spec.PolicyTypes)
+		}
+		for _, r := range p.Spec.Ingress {
+			openTo(t, p.Name, r.From, r.Ports)
+		}
+		for _, r := range p.Spec.Egress {
+			openTo(t, p.Name, r.To, r.Ports)
+		}
+	}
 }
 
-func openTo(t *testing.T, policy string, peers []networking.NetworkPolicyPeer, ports []networking.NetworkPolicyPort) {
+func TestNetworkIsClosed(t *testing.T) {
+	everySet(t, closed)
+}
+
+func openTo(t testing.TB, policy string, peers []networking.NetworkPolicyPeer, ports []networking.NetworkPolicyPort) {
 	t.Helper()
 	if len(peers) == 0 || len(ports) == 0 {
 		t.Errorf("%s is open to everybody, or by every port", policy)

@@ -25,6 +25,16 @@ func TestRefused(t *testing.T) {
 		"a password in a URL":               {give: []string{`config.providers.mastercard.baseURL="https://u:p@example.com"`}, want: `at '/config/providers/mastercard/baseURL'`},
 		"a password in the proxy's URL":     {give: []string{`proxy.https="http://u:p@proxy:3128"`}, want: `at '/proxy/https'`},
 		"a secret in a variable":            {give: []string{`env=[{"name":"A_TOKEN","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
+		"another word for it":               {give: []string{`env=[{"name":"DB_PASSWD","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
+		"in lower case":                     {give: []string{`env=[{"name":"db_password","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
+		"a second key":                      {give: []string{`env=[{"name":"API_KEY2","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
+		"a credential":                      {give: []string{`env=[{"name":"REDIS_CREDENTIAL","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
+		"a password in a variable's URL":    {give: []string{`env=[{"name":"HTTPS_PROXY","value":"http://u:p@proxy:3128"}]`}, want: `at '/env/0/value'`},
+		"the same in lower case":            {give: []string{`env=[{"name":"https_proxy","value":"http://u:p@proxy:3128"}]`}, want: `at '/env/0/value'`},
+		"and without a scheme":              {give: []string{`env=[{"name":"https_proxy","value":"u:p@proxy:3128"}]`}, want: `at '/env/0/value'`},
+		"a password in a collector's URL":   {give: []string{`telemetry.OTEL_EXPORTER_OTLP_ENDPOINT="https://u:p@collector:4318"`}, want: `at '/telemetry/OTEL_EXPORTER_OTLP_ENDPOINT'`},
+		"a private key in a variable":       {give: []string{`env=[{"name":"A","value":"-----BEGIN PRIVATE KEY-----"}]`}, want: `at '/env/0/value'`},
+		"a private key in an annotation":    {give: []string{`podAnnotations={"a":"x\n-----BEGIN EC PRIVATE KEY-----"}`}, want: `at '/podAnnotations/a'`},
 		"headers, which hold secrets":       {give: []string{`telemetry.OTEL_EXPORTER_OTLP_HEADERS="a=b"`}, want: `at '/telemetry/OTEL_EXPORTER_OTLP_HEADERS'`},
 		"a wrong type":                      {give: []string{`replicas="three"`}, want: `at '/replicas': got string, want integer`},
 		"plain HTTP to a provider":          {give: []string{`config.providers.mastercard.baseURL="http://example.com"`}, want: `at '/config/providers/mastercard/baseURL'`},
@@ -46,7 +56,22 @@ func TestRefused(t *testing.T) {
 		"two Redis":                         {set: "small", give: []string{`config.redis.addresses=["redis:6379"]`}, want: "config.redis: is set by the chart"},
 		"a Redis without a password":        {set: "small", give: []string{`redis.password.secret=""`}, want: "redis.password.secret: names no Secret"},
 		"a Redis out of reach":              {give: []string{`networkPolicy.redis.to=[]`}, want: "networkPolicy.redis.to: is empty"},
-		"a Redis at another port":           {give: []string{`config.redis.addresses=["redis:6380"]`}, want: "networkPolicy.redis.ports: lacks the port of config.redis.addresses[0]"},
+		"a Redis at another port":           {give: []string{`config.redis.addresses=["redis:6380"]`}, want: "networkPolicy.redis.ports: lacks 6380, the port of config.redis.addresses[0]"},
+		"no names":                          {give: []string{`networkPolicy.dns.to=[]`}, want: "networkPolicy.dns.to: is empty"},
+		"a provider at another port":        {give: []string{`config.providers.mastercard.baseURL="https://example.com:8443/api"`}, want: "networkPolicy.providers.ports: lacks 8443, the port of config.providers.mastercard.baseURL"},
+		"a provider at the usual port":      {give: []string{`networkPolicy.providers.ports=[8443]`}, want: "networkPolicy.providers.ports: lacks 443, the port of config.providers.mastercard.baseURL"},
+		"a proxy at another port":           {set: "full", give: []string{`proxy.https="http://proxy:8080"`}, want: "networkPolicy.proxy.ports: lacks 8080, the port of proxy.https"},
+		"a proxy at the usual port":         {set: "full", give: []string{`proxy.https="http://proxy/"`}, want: "networkPolicy.proxy.ports: lacks 80, the port of proxy.https"},
+		"a proxy by a variable":             {set: "full", give: []string{`proxy.https=""`, `env=[{"name":"https_proxy","value":"proxy:8080"}]`}, want: "networkPolicy.proxy.ports: lacks 8080, the port of env[0]"},
+		"a proxy by a Secret, out of reach": {set: "full", give: []string{`proxy.https=""`, `env=[{"name":"HTTPS_PROXY","valueFrom":{"secretKeyRef":{"name":"a","key":"b"}}}]`, `networkPolicy.proxy.to=[]`}, want: "networkPolicy.proxy.to: is empty"},
+		"a collector at another port":       {set: "full", give: []string{`telemetry.OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4317"`}, want: "networkPolicy.collector.ports: lacks 4317, the port of telemetry.OTEL_EXPORTER_OTLP_ENDPOINT"},
+		"a collector by a variable":         {give: []string{`env=[{"name":"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT","value":"http://collector:4318"}]`}, want: "networkPolicy.collector.to: is empty"},
+		"an issuer at another port":         {set: "full", give: []string{`config.clients.oidc[0].issuer="https://login.example.com:8443/a"`}, want: "networkPolicy.issuers.ports: lacks 8443, the port of config.clients.oidc[0].issuer"},
+		"an issuer's keys at another port":  {set: "full", give: []string{`config.clients.oidc[1].jwksURL="https://[2001:db8::1]:9443/keys"`}, want: "networkPolicy.issuers.ports: lacks 9443, the port of config.clients.oidc[1].jwksURL"},
+		"sentinels alone":                   {set: "sentinel", give: []string{`networkPolicy.redis.ports=[26379]`}, want: "networkPolicy.redis.ports: has those of the sentinels alone"},
+		"nothing to stop":                   {give: []string{`redis.stopped=true`}, want: "redis.stopped: there is nothing to stop"},
+		"a name that is too long":           {give: []string{`fullnameOverride="` + strings.Repeat("a", 47) + `"`}, want: `at '/fullnameOverride': maxLength: got 47, want 46`},
+		"a share of no CPU":                 {set: "full", give: []string{`resources.requests.cpu=null`}, want: "autoscaling.cpuUtilization: is per cent of resources.requests.cpu"},
 		"callers who cannot call":           {give: []string{`networkPolicy.callers.from=[]`}, want: "networkPolicy.callers.from: is empty"},
 		"providers out of reach":            {give: []string{`networkPolicy.providers.to=[]`}, want: "networkPolicy.providers.to: is empty"},
 		"a proxy out of reach":              {set: "full", give: []string{`networkPolicy.proxy.to=[]`}, want: "networkPolicy.proxy.to: is empty"},
@@ -79,10 +104,28 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestTaken holds that what comes near to what is refused is not.
+func TestTaken(t *testing.T) {
+	for _, s := range []set{
+		{"minimal", []string{`env=[{"name":"A_KEY_FILE","value":"/run/secrets/a/key"},{"name":"A","value":"https://example.com/@me"}]`}},
+		{"minimal", []string{`networkPolicy.providers.ports=[443,8443]`, `config.providers.mastercard.baseURL="https://example.com:8443"`}},
+		{"minimal", []string{`networkPolicy={"enabled":false,"dns":{"to":[]},"redis":{"to":[]},"providers":{"to":[]},"callers":{"from":[]}}`}},
+		{"minimal", []string{`autoscaling.enabled=true`}},
+		{"full", []string{`resources.requests.cpu=null`, `autoscaling.cpuUtilization=0`}},
+		{"full", []string{`proxy.https=""`, `env=[{"name":"HTTPS_PROXY","valueFrom":{"secretKeyRef":{"name":"a","key":"b"}}}]`}},
+		{"full", []string{`config.clients.oidc[0].issuer="https://login.example.com:6443/a"`}},
+		{"sentinel", []string{`networkPolicy.redis.ports=[26379,7000]`}},
+	} {
+		if _, err := render(t, s); err != nil {
+			t.Errorf("%v: %v", s.changes, err)
+		}
+	}
+}
+
 // TestAllRefusedAtOnce holds that what does not go together is told in one go.
 func TestAllRefusedAtOnce(t *testing.T) {
-	_, err := render(t, set{"minimal", []string{`networkPolicy.callers.from=[]`, `config.redis={}`, `secrets={}`}})
-	if err == nil || strings.Count(err.Error(), "\n- ") != 4 {
-		t.Errorf("four faults, but: %v", err)
+	_, err := render(t, set{"minimal", []string{`networkPolicy.callers.from=[]`, `config.redis={}`, `networkPolicy.redis.to=[]`, `secrets={}`}})
+	if err == nil || strings.Count(err.Error(), "\n- ") != 5 {
+		t.Errorf("five faults, but: %v", err)
 	}
 }

@@ -1,11 +1,14 @@
-{{/* The name of all objects. */}}
+{{/*
+The name of all objects. 46 at most: a StatefulSet's pods carry its name and 11 more in a label, which may have 63, and Redis's is
+longer by 6.
+*/}}
 {{- define "ais.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
 {{- else if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 46 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 46 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 

@@ -31,11 +31,19 @@
 {{- if hasKey .Values.secrets "redis" -}}
 {{- $faults = append $faults "secrets.redis: its place is taken by redis.password with redis.install" -}}
 {{- end -}}
-{{- else if not $redis.addresses -}}
+{{- else -}}
+{{- if not $redis.addresses -}}
 {{- $faults = append $faults "config.redis.addresses: is missing: give the addresses of your Redis, or redis.install" -}}
 {{- end -}}
+{{- if .Values.redis.stopped -}}
+{{- $faults = append $faults "redis.stopped: there is nothing to stop without redis.install" -}}
+{{- end -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "ais.fullname" .)) -}}
+{{- $faults = append $faults (printf "fullnameOverride: %s, made of the release's name, cannot be that of a Service: give one" (include "ais.fullname" .)) -}}
+{{- end -}}
 {{- $proxied := .Values.proxy.https -}}
-{{- range .Values.env -}}{{- if eq .name "HTTPS_PROXY" -}}{{- $proxied = true -}}{{- end -}}{{- end -}}
+{{- range .Values.env -}}{{- if eq (upper .name) "HTTPS_PROXY" -}}{{- $proxied = true -}}{{- end -}}{{- end -}}
 {{- range $name, $provider := .Values.config.providers -}}
 {{- if and (eq ($provider.proxy | default "none") "environment") (not $proxied) -}}
 {{- $faults = append $faults (printf "config.providers.%s.proxy: there is no proxy: give proxy.https, or HTTPS_PROXY under env" $name) -}}
@@ -59,6 +67,9 @@
 {{- end -}}
 {{- if and .enabled (not .cpuUtilization) (not .activeRequests) -}}
 {{- $faults = append $faults "autoscaling: has nothing to go by: give cpuUtilization or activeRequests" -}}
+{{- end -}}
+{{- if and .enabled .cpuUtilization (not (dig "requests" "cpu" "" $.Values.resources)) -}}
+{{- $faults = append $faults "autoscaling.cpuUtilization: is per cent of resources.requests.cpu, which is missing" -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $faults -}}
@@ -113,39 +124,81 @@
 {{- if and $.Values.serviceMonitor.enabled (not .scrapers.from) -}}
 {{- $faults = append $faults (printf "networkPolicy.scrapers.from: is empty, and nobody could scrape: %s" $open) -}}
 {{- end -}}
-{{- $ways := include "ais.ways" $ | fromYaml -}}
-{{- range $way, $needed := $ways -}}
-{{- if and $needed (not (index $.Values.networkPolicy $way "to")) -}}
+{{- if not .dns.to -}}
+{{- $faults = append $faults (printf "networkPolicy.dns.to: is empty, and no name could be looked up: %s" $open) -}}
+{{- end -}}
+{{- range $way, $places := include "ais.ways" $ | fromYaml -}}
+{{- $named := index $.Values.networkPolicy $way -}}
+{{- if and $places (not $named.to) -}}
 {{- $faults = append $faults (printf "networkPolicy.%s.to: is empty, and they could not be reached: %s" $way $open) -}}
 {{- end -}}
-{{- end -}}
-{{- if $ways.redis -}}
 {{- $ports := list -}}
-{{- range .redis.ports -}}{{- $ports = append $ports (toString (int .)) -}}{{- end -}}
-{{- range $i, $address := ($.Values.config.redis | default dict).addresses -}}
-{{- if not (has (regexFind "[0-9]+$" $address) $ports) -}}
-{{- $faults = append $faults (printf "networkPolicy.redis.ports: lacks the port of config.redis.addresses[%d]" $i) -}}
+{{- range $named.ports -}}{{- $ports = append $ports (toString (int .)) -}}{{- end -}}
+{{- range $place, $port := $places -}}
+{{- if and $port (not (has $port $ports)) -}}
+{{- $faults = append $faults (printf "networkPolicy.%s.ports: lacks %s, the port of %s" $way $port $place) -}}
 {{- end -}}
+{{- end -}}
+{{- $more := false -}}
+{{- range $ports -}}{{- if not (has . (values $places)) -}}{{- $more = true -}}{{- end -}}{{- end -}}
+{{- if and (eq $way "redis") (eq (dig "redis" "mode" "" $.Values.config) "sentinel") (not $more) -}}
+{{- $faults = append $faults "networkPolicy.redis.ports: has those of the sentinels alone: name the port of the servers, of which they tell" -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $faults -}}
 {{- end -}}
 
-{{/* Which ways out the values need, beside DNS. */}}
+{{/*
+Which ways out the values need, beside DNS: for each what is to be reached, by the value that says so, and the port ("" where a Secret
+says it).
+*/}}
 {{- define "ais.ways" -}}
-{{- $straight := false -}}
+{{- $ways := dict "redis" dict "providers" dict "proxy" dict "collector" dict "issuers" dict -}}
+{{- if not .Values.redis.install -}}
+{{- range $i, $address := (.Values.config.redis | default dict).addresses | default (list "") -}}
+{{- $_ := set $ways.redis (printf "config.redis.addresses[%d]" $i) (regexFind "[0-9]+$" $address) -}}
+{{- end -}}
+{{- end -}}
 {{- $proxied := false -}}
-{{- range .Values.config.providers -}}
-{{- if eq (.proxy | default "none") "environment" -}}{{- $proxied = true -}}{{- else -}}{{- $straight = true -}}{{- end -}}
+{{- range $name, $provider := .Values.config.providers -}}
+{{- if eq (.proxy | default "none") "environment" -}}
+{{- $proxied = true -}}
+{{- else -}}
+{{- $_ := set $ways.providers (printf "config.providers.%s.baseURL" $name) (include "ais.port" .baseURL) -}}
 {{- end -}}
-{{- $collector := false -}}
-{{- range $name, $_ := .Values.telemetry -}}
-{{- if hasSuffix "_ENDPOINT" $name -}}{{- $collector = true -}}{{- end -}}
 {{- end -}}
-redis: {{ not .Values.redis.install }}
-providers: {{ $straight }}
-proxy: {{ $proxied }}
-collector: {{ $collector }}
-issuers: {{ not (empty (.Values.config.clients | default dict).oidc) }}
+{{- if and $proxied .Values.proxy.https -}}
+{{- $_ := set $ways.proxy "proxy.https" (include "ais.port" .Values.proxy.https) -}}
+{{- end -}}
+{{- range $name, $value := .Values.telemetry -}}
+{{- if hasSuffix "_ENDPOINT" $name -}}
+{{- $_ := set $ways.collector (printf "telemetry.%s" $name) (include "ais.port" $value) -}}
+{{- end -}}
+{{- end -}}
+{{- range $i, $variable := .Values.env -}}
+{{- if and $proxied (eq (upper .name) "HTTPS_PROXY") -}}
+{{- $_ := set $ways.proxy (printf "env[%d]" $i) (include "ais.port" (.value | default "")) -}}
+{{- else if and (hasPrefix "OTEL_" .name) (hasSuffix "_ENDPOINT" .name) -}}
+{{- $_ := set $ways.collector (printf "env[%d]" $i) (include "ais.port" (.value | default "")) -}}
+{{- end -}}
+{{- end -}}
+{{- range $i, $issuer := (.Values.config.clients | default dict).oidc -}}
+{{- if .jwksURL -}}
+{{- $_ := set $ways.issuers (printf "config.clients.oidc[%d].jwksURL" $i) (include "ais.port" .jwksURL) -}}
+{{- else -}}
+{{- $_ := set $ways.issuers (printf "config.clients.oidc[%d].issuer" $i) (include "ais.port" .issuer) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $ways -}}
+{{- end -}}
+
+{{/* The port of a URL, its scheme's where it names none. */}}
+{{- define "ais.port" -}}
+{{- $port := regexReplaceAll "^([^:/]+://)?[^/?#]*?(:([0-9]+))?([/?#].*)?$" . "${3}" -}}
+{{- if regexMatch "^[0-9]+$" $port -}}
+{{- $port -}}
+{{- else if . -}}
+{{- ternary "443" "80" (hasPrefix "https://" .) -}}
+{{- end -}}
 {{- end -}}
