@@ -149,7 +149,7 @@ dashboards: ## writes Grafana's boards (deploy/grafana) anew, from tools/dashboa
 
 alerts: prometheus ## checks the alerts' rules, and tests when they fire and when they do not (promtool)
 	promtool check rules --lint-fatal deploy/helm/ais-gateway/files/rules.yaml
-	promtool test rules deploy/prometheus/rules_test.yaml deploy/prometheus/days_test.yaml
+	promtool test rules deploy/prometheus/rules_test.yaml deploy/prometheus/days_test.yaml deploy/prometheus/weeks_test.yaml
 
 reproducible: ## builds twice, in different places, and compares; checks modules against go.sum first: minutes
 	$(GO) mod verify

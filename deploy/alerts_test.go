@@ -211,7 +211,11 @@ func TestExpressionsAreOfMetricsThatExist(t *testing.T) {
 	alerts, records := rulesOf(t)
 	exprs := map[string]string{}
 	for _, r := range records {
-		known[r.Record] = []string{"job", "namespace"}
+		by := exprLabels.FindStringSubmatch(r.Expr)
+		if by == nil {
+			t.Fatalf("%s has no labels that are named", r.Record)
+		}
+		known[r.Record] = strings.Split(strings.ReplaceAll(by[1], " ", ""), ",")
 		exprs[r.Record] = r.Expr
 	}
 	for _, a := range alerts {
@@ -236,6 +240,7 @@ func TestExpressionsAreOfMetricsThatExist(t *testing.T) {
 		`ais_breaker_state_bucket`:                                       "ais_breaker_state_bucket",
 		`up == 0 and on (job, client) ais_audit_enabled{job=~"$job"}`:    "client",
 		`job:ais_requests_failed:ratio_rate4h > 1`:                       "job:ais_requests_failed:ratio_rate4h",
+		`sum by (ais_aspsp_id) (job:ais_requests_failed:ratio_rate1h)`:   "ais_aspsp_id",
 		`histogram_quantile(0.5, sum by (ll) (rate(x_seconds_sum[5m])))`: "x_seconds_sum",
 	} {
 		if err := existing(expr, known); err == nil || !strings.Contains(err.Error(), fault) {

@@ -63,7 +63,7 @@ func TestFleetIsTold(t *testing.T) {
 	reads := func(p *process, slot string) float64 {
 		return p.series(t, `ais_unattended_reads_total{ais_aspsp_id="`+mastercardsim.WoodBank+`",slot="`+slot+`"}`)
 	}
-	if reads(a, "taken") != 0 || reads(a, "none") != 0 {
+	if reads(a, "taken") != 0 || reads(a, "none") != 0 || reads(a, "refused") != 0 {
 		t.Error("reads do not begin at 0")
 	}
 	read := func(p *process, consent string, want int, header ...string) {
@@ -82,17 +82,19 @@ func TestFleetIsTold(t *testing.T) {
 		read(b, second, http.StatusOK, "Cache-Control", "no-cache")
 	}
 	read(b, second, http.StatusOK, "PSU-IP-Address", "203.0.113.9")
+	time.Sleep(1100 * time.Millisecond) // a list that is a second old
+	read(a, first, http.StatusOK, "Cache-Control", "max-age=1")
 	for _, p := range []*process{a, b} {
 		p.becomes(t, unitsOf("used_up"), 1)
 		p.becomes(t, unitsOf("last"), 1)
 		p.becomes(t, unitsOf("closed"), 0)
 	}
 	for _, tt := range []struct {
-		p           *process
-		taken, none float64
-	}{{a, 2, 1}, {b, 5, 0}} {
-		if taken, none := reads(tt.p, "taken"), reads(tt.p, "none"); taken != tt.taken || none != tt.none {
-			t.Errorf("reads with slots %v, without %v, want %v and %v", taken, none, tt.taken, tt.none)
+		p                    *process
+		taken, none, refused float64
+	}{{a, 2, 1, 1}, {b, 5, 0, 0}} {
+		if taken, none, refused := reads(tt.p, "taken"), reads(tt.p, "none"), reads(tt.p, "refused"); taken != tt.taken || none != tt.none || refused != tt.refused {
+			t.Errorf("reads with slots %v, without %v, refused %v, want %v, %v and %v", taken, none, refused, tt.taken, tt.none, tt.refused)
 		}
 	}
 	read(a, second, http.StatusOK, "Cache-Control", "no-cache")

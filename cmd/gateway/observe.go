@@ -27,7 +27,7 @@ func (t requests) Request(ctx context.Context, method string, h http.Header) (co
 			Client: o.Client, Attended: o.Attended, Cache: o.Cache, Duration: o.Duration,
 		})
 		if served(o) {
-			t.Read(ctx, o.ASPSP, o.Slots)
+			t.Read(ctx, o.ASPSP, o.Slots, o.Refused)
 		}
 	}
 }

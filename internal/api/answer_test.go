@@ -182,6 +182,12 @@ func TestCacheHeaders(t *testing.T) {
 			"ais-gateway; hit; ttl=-60; detail=unattended_limit", "660", "stale",
 		},
 		{
+			"stale without a counter",
+			gateway.CacheStatus{Hit: true, TTL: -time.Minute},
+			stale(gateway.StaleWithoutCounter),
+			"ais-gateway; hit; ttl=-60; detail=counter_unavailable", "660", "stale",
+		},
+		{
 			"hardly stale",
 			gateway.CacheStatus{Hit: true, TTL: -time.Millisecond},
 			stale(gateway.StaleWithoutProvider),
@@ -202,8 +208,9 @@ func TestCacheHeaders(t *testing.T) {
 			if h := got.header.Get("Age"); h != tt.age {
 				t.Errorf("Age is %q, want %q", h, tt.age)
 			}
-			if o.outcome(t).Cache != tt.outcome {
-				t.Errorf("the observer was told %q, want %q", o.outcome(t).Cache, tt.outcome)
+			told, refused := o.outcome(t), tt.freshness.StaleReason == "unattended_limit" || tt.freshness.StaleReason == "counter_unavailable"
+			if told.Cache != tt.outcome || told.Refused != refused {
+				t.Errorf("the observer was told %q, refused %t, want %q, %t", told.Cache, told.Refused, tt.outcome, refused)
 			}
 		})
 	}

@@ -76,6 +76,7 @@ type Outcome struct {
 	Attended *bool  // nil where it does not matter or was not found out
 	Reads    bool   // accounts or balances are asked for, which a provider has
 	Slots    int    // of the unattended limit that were taken for it, and not given back
+	Refused  bool   // an old list was answered, because a slot was refused or could not be counted
 	Duration time.Duration
 }
 

@@ -84,7 +84,7 @@ func work(t *testing.T, tel *Telemetry) {
 	tel.Reload(ctx, "cache", "failed")
 	tel.ObserveStale(func() map[string]bool { return map[string]bool{"cache": true} })
 	tel.Refused(ctx, bank, "aspsp")
-	tel.Read(ctx, bank, 1)
+	tel.Read(ctx, bank, 1, false)
 	tel.Redis(RedisState{Usable: true})
 	tel.Command(ctx, "EVALSHA", "noscript", time.Millisecond)
 	tel.ObserveCertificates(func() map[string]time.Time { return map[string]time.Time{"cache": time.Unix(1_800_000_000, 0)} })

@@ -14,18 +14,21 @@ const slotKey = attribute.Key("slot")
 // What the labels of these metrics may say, beside bounds.
 var (
 	unitStates = []string{"used_up", "last", "closed"}
-	slotUses   = []string{"taken", "none"}
+	slotUses   = []string{"taken", "none", "refused"}
 )
 
 // A RedisState is how Redis was when it was last asked, as /readyz sees it.
 type RedisState struct{ Usable, Evicts bool }
 
 // Read counts an unattended read of the ASPSP's accounts or balances that was answered with success, by whether slots of
-// its limit were taken for it.
-func (t *Telemetry) Read(ctx context.Context, aspsp string, slots int) {
+// its limit were taken for it, or one was refused, so that the answer is an old list.
+func (t *Telemetry) Read(ctx context.Context, aspsp string, slots int, refused bool) {
 	use := slotUses[1]
-	if slots > 0 {
+	switch {
+	case slots > 0:
 		use = slotUses[0]
+	case refused:
+		use = slotUses[2]
 	}
 	t.count(ctx, t.inst.reads, aspsp, slotKey.String(use))
 }

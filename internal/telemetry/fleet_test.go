@@ -73,15 +73,19 @@ func TestFleet(t *testing.T) {
 		return map[string]time.Time{"cache": time.Unix(1_800_000_000, 5), canary: time.Unix(1, 0)}
 	})
 	tel.Redis(RedisState{Usable: false, Evicts: true})
-	tel.Read(t.Context(), bank, 0)
-	tel.Read(t.Context(), bank, 2)
-	tel.Read(t.Context(), bank, -1) // given back more than was taken: it is said nowhere that a slot is left counted
+	tel.Read(t.Context(), bank, 0, false)
+	tel.Read(t.Context(), bank, 2, false)
+	tel.Read(t.Context(), bank, 1, true) // the bank itself refused what was counted
+	for range 4 {
+		tel.Read(t.Context(), bank, 0, true)
+	}
+	tel.Read(t.Context(), bank, -1, false) // given back more than was taken: it is said nowhere that a slot is left counted
 	families := scrape(t, tel)
 	for name, want := range map[string]map[string]float64{
 		"ais_unattended_units": {
 			"ais_aspsp_id=" + bank + " state=used_up": 7, "ais_aspsp_id=" + bank + " state=last": 0, "ais_aspsp_id=" + bank + " state=closed": 2,
 		},
-		"ais_unattended_reads_total":        {"ais_aspsp_id=" + bank + " slot=taken": 1, "ais_aspsp_id=" + bank + " slot=none": 2},
+		"ais_unattended_reads_total":        {"ais_aspsp_id=" + bank + " slot=taken": 2, "ais_aspsp_id=" + bank + " slot=none": 2, "ais_aspsp_id=" + bank + " slot=refused": 4},
 		"ais_certificate_not_after_seconds": {"part=cache": 1_800_000_000},
 		"ais_redis_usable":                  {"": 0},
 		"ais_redis_evicts":                  {"": 1},

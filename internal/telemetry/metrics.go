@@ -69,7 +69,7 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	}{
 		{&t.inst.cache, "ais.cache.results", "{request}", "Account lists asked of the cache, by what came of it."},
 		{&t.inst.slots, "ais.unattended.slots", "{call}", "Slots for unattended calls, by what happened to them."},
-		{&t.inst.reads, "ais.unattended.reads", "{request}", "Unattended reads that were answered with success, by whether slots were taken for them."},
+		{&t.inst.reads, "ais.unattended.reads", "{request}", "Unattended reads that were answered with success, by whether slots were taken for them, or refused."},
 		{&t.inst.renewals, "ais.secrets.reloads", "{reload}", "Secrets whose files have changed, by whether they could be used."},
 		{&t.inst.transitions, "ais.breaker.transitions", "{transition}", "Changes of circuit breakers, by the new state."},
 		{&t.inst.refusals, "ais.overload.refusals", "{request}", "Requests and calls that were refused because too much was under way, by the bound."},

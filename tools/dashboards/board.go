@@ -30,7 +30,7 @@ type panel struct {
 	unit         string // as Grafana names it
 	kind         kind
 	width        uint32 // of 24; 12 where none is given
-	bad          float64
+	bad, least   float64  // red from bad on, and below least; 0 for no such bound
 	states       []string // what 0, 1, 2 mean
 	queries      []query
 }
@@ -154,7 +154,10 @@ func (q query) target(i int) *prometheus.DataqueryBuilder {
 }
 
 func (p panel) thresholds() *dashboard.ThresholdsConfigBuilder {
-	steps := []dashboard.Threshold{{Color: "green"}}
+	steps := []dashboard.Threshold{{Color: "green"}} // the first holds from minus infinity
+	if p.least > 0 {
+		steps = []dashboard.Threshold{{Color: "red"}, {Value: cog.ToPtr(p.least), Color: "green"}}
+	}
 	if p.bad > 0 {
 		steps = append(steps, dashboard.Threshold{Value: cog.ToPtr(p.bad), Color: "red"})
 	}

@@ -12,7 +12,7 @@ var redis = board{
 	rows: []row{
 		{"Redis", []panel{
 			{
-				title: "Usable", unit: "none", kind: number, width: 6, states: []string{"no", "yes"},
+				title: "Usable", unit: "none", kind: number, width: 6, states: []string{"no", "yes"}, least: 1,
 				about:   "Whether each gateway can write to Redis, as its /readyz has it. No: unattended calls are refused; attended ones go on.",
 				queries: []query{{expr: `min by (instance) (ais_redis_usable{` + ours + `})`, legend: "{{instance}}"}},
 			},
@@ -50,8 +50,8 @@ var redis = board{
 			},
 			{
 				title: "Share without a call", unit: "percentunit",
-				about:   "Share of account lists that cost the bank nothing: hit, stale or collapsed.",
-				queries: []query{{expr: share(`sum(rate(`+lists+`,result=~"hit|stale|collapsed"}[$__rate_interval]))`, `sum(rate(`+lists+`}[$__rate_interval]))`), legend: "without a call"}},
+				about:   "Share of account lists for which the bank was not asked: hit or collapsed. Old lists are not among them, since a call that failed may have come before.",
+				queries: []query{{expr: share(`sum(rate(`+lists+`,result=~"hit|collapsed"}[$__rate_interval]))`, `sum(rate(`+lists+`}[$__rate_interval]))`), legend: "without a call"}},
 			},
 			{
 				title: "Share of old lists", unit: "percentunit",

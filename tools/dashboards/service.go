@@ -11,12 +11,12 @@ var service = board{
 	rows: []row{
 		{"What was promised", []panel{
 			{
-				title: "Availability", kind: number, width: 6, unit: "percentunit",
+				title: "Availability", kind: number, width: 6, unit: "percentunit", least: 0.999,
 				about:   "Share of requests that the gateway itself did not fail, over the time shown. Promised: 99.9 %. What the caller got wrong is not counted, and a bank's failure is not the gateway's. Below it see Errors by code.",
 				queries: []query{{expr: "1 - " + share(`(sum(increase(http_server_request_duration_seconds_count{`+ours+`,`+routes+`,`+own+`}[$__range])) or vector(0))`, `sum(increase(http_server_request_duration_seconds_count{`+ours+`,`+routes+`,`+meant+`}[$__range]))`), legend: "available"}},
 			},
 			{
-				title: "Answered within 2.5 s", kind: number, width: 6, unit: "percentunit",
+				title: "Answered within 2.5 s", kind: number, width: 6, unit: "percentunit", least: 0.99,
 				about:   "Share of successful answers that took 2.5 s at most, over the time shown. Promised: 99 %. A bank's time is in it: see Latency by route, then the board of ASPSPs.",
 				queries: []query{{expr: share(`sum(increase(http_server_request_duration_seconds_bucket{`+ours+`,`+routes+`,error_type="",le="2.5"}[$__range]))`, `sum(increase(http_server_request_duration_seconds_count{`+ours+`,`+routes+`,error_type=""}[$__range]))`), legend: "in time"}},
 			},
@@ -132,7 +132,7 @@ var saturation = row{"Saturation", []panel{
 
 var soundness = row{"Secrets and records", []panel{
 	{
-		title: "Certificates end in", unit: "s", kind: number,
+		title: "Certificates end in", unit: "s", kind: number, least: 30 * 24 * 60 * 60,
 		about:   "Time until the first certificate of each part ends: a provider's name for those that it is shown, server_tls for the API's. Under 30 days: renew.",
 		queries: []query{{expr: `min by (part) (ais_certificate_not_after_seconds{` + ours + `}) - time()`, legend: "{{part}}"}},
 	},

@@ -50,7 +50,7 @@ var unattended = board{
 			},
 			{
 				title: "Reads that needed no slot", unit: "percentunit",
-				about:   "Share of successful reads without the user that cost no call: from the cache, or shared with another. Low: callers ask with no-cache, or freshFor is short.",
+				about:   "Share of successful reads without the user that needed no call: from the cache, or shared with another. Those for which one was refused are among the others. Low: callers ask with no-cache, or freshFor is short.",
 				queries: []query{{expr: share(`sum by (ais_aspsp_id) (rate(ais_unattended_reads_total{`+bank+`,slot="none"}[$__rate_interval]))`, `sum by (ais_aspsp_id) (rate(ais_unattended_reads_total{`+bank+`}[$__rate_interval]))`), legend: "{{ais_aspsp_id}}"}},
 			},
 		}},

@@ -1983,6 +1983,35 @@ local holder = kept[1]`,
 		run:      "^TestFleetIsTold$",
 	},
 	{
+		name: "reads-refused-need-no-slot",
+		file: "cmd/gateway/observe.go",
+		old:  `t.Read(ctx, o.ASPSP, o.Slots, o.Refused)`, new: `t.Read(ctx, o.ASPSP, o.Slots, o.Refused && o.Cache == "")`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestFleetIsTold$",
+	},
+	{
+		name: "reads-refused-without-a-counter-need-no-slot",
+		file: "internal/api/answer/header.go",
+		old:  `return reason == gateway.StaleByLimit || reason == gateway.StaleWithoutCounter`, new: `return reason == gateway.StaleByLimit`,
+		packages: []string{"./internal/api"},
+		run:      "^TestCacheHeaders$",
+	},
+	{
+		name: "reads-refused-by-the-bank-took-none",
+		file: "internal/telemetry/fleet.go",
+		old: `	case slots > 0:
+		use = slotUses[0]
+	case refused:
+		use = slotUses[2]
+`, new: `	case refused:
+		use = slotUses[2]
+	case slots > 0:
+		use = slotUses[0]
+`,
+		packages: []string{"./internal/telemetry"},
+		run:      "^TestFleet$",
+	},
+	{
 		name: "certificates-of-the-chain-forgotten",
 		file: "internal/providers/upstream/ends.go",
 		old:  `(first.IsZero() || c.NotAfter.Before(first))`, new: `first.IsZero()`,

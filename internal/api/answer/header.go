@@ -46,6 +46,12 @@ func CacheOutcome(list gateway.AccountList) string {
 	return "miss"
 }
 
+// Refused reports whether the list is an old one, because no slot of the unattended limit was to be had.
+func Refused(list gateway.AccountList) bool {
+	reason := list.Freshness.StaleReason
+	return reason == gateway.StaleByLimit || reason == gateway.StaleWithoutCounter
+}
+
 // Age is the header Age (RFC 9111, section 5.1), "" for an answer that does not come from the cache.
 func Age(f gateway.Freshness) string {
 	if f.Source != gateway.FromCache {
