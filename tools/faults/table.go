@@ -643,6 +643,13 @@ var table = []fault{
 		run:      "^TestSeriesDoNotGrow$",
 	},
 	{
+		name: "telemetry-any-status-as-a-label",
+		file: "internal/telemetry/request.go",
+		old:  `known := status == gone || http.StatusText(status) != ""`, new: `known := status == gone || status > 0`,
+		packages: []string{"./deploy"},
+		run:      "^TestSeriesDoNotGrow$",
+	},
+	{
 		name: "telemetry-label-that-no-page-names",
 		file: "internal/telemetry/request.go",
 		old:  `attrs := append(t.aspsp(c.ASPSP), known)`, new: `attrs := append(t.aspsp(c.ASPSP), known, resultKey.String("hit"))`,
