@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -24,10 +25,10 @@ import (
 )
 
 const (
-	seriesWarm = 600    // requests after which every series there is to be is there, but a few
+	seriesWarm = 1200   // requests after which every series there is to be is there, but a few
 	seriesAll  = 10_000 // requests, each with a consent, an account, or whatever else it makes up, of its own
 	// seriesMore is how many series may come late: an outcome that the machine's load brings about has some 20. Each kind of
-	// request is made a thousand times, so that what is theirs alone in a label has a thousand at least.
+	// request is made 900 times, so that what is theirs alone in a label has 900 at least.
 	seriesMore = 200
 )
 
@@ -39,13 +40,13 @@ func hostileText(i int) string {
 	return fmt.Sprintf("%s%d", wild[i%len(wild)], i)
 }
 
-// seriesRequest is the i-th of the requests, of which ten in a row have nothing in common.
+// seriesRequest is the i-th of the requests, of which eleven in a row have nothing in common.
 func seriesRequest(ctx context.Context, api string, i int) (*http.Request, error) {
 	method, path, header := http.MethodGet, "", http.Header{"X-Api-Key": {sandbox.Key}}
-	bank := banks[i/10%len(banks)]
+	bank := banks[i/11%len(banks)]
 	wood, pos := "/v1/aspsps/"+mastercardsim.WoodBank, "/v1/aspsps/"+sandbox.MyPOS
 	consent := mastercardsim.FreshConsent + uuid.NewString()
-	switch i % 10 {
+	switch i % 11 {
 	case 0:
 		path, consent = pos+"/accounts", uuid.NewString()
 	case 1:
@@ -66,11 +67,14 @@ func seriesRequest(ctx context.Context, api string, i int) (*http.Request, error
 	case 8:
 		method, path = fmt.Sprintf("BREW%d", i), wood+"/accounts"
 	case 9:
-		path = wood + []string{"/unattended-access", "/cached-data"}[i/10%2]
-		method = []string{http.MethodGet, http.MethodDelete}[i/10%2]
+		path = wood + []string{"/unattended-access", "/cached-data"}[i/11%2]
+		method = []string{http.MethodGet, http.MethodDelete}[i/11%2]
 		if i%3 == 0 {
 			header.Set("X-API-Key", uuid.NewString())
 		}
+	case 10: // which gets a status of its own
+		path = "/v1/aspsps/" + mastercardsim.RiverBank + "/accounts"
+		header.Set("PSU-IP-Address", "203.0.113.7")
 	}
 	header.Set("Consent-ID", consent)
 	header.Set("Provider-Authorization", "Bearer "+mypossim.TokenPrefix+uuid.NewString())
@@ -138,10 +142,47 @@ func linesOf(t *testing.T, admin string) int {
 	return n
 }
 
-// Ten thousand consents, accounts, ASPSPs, paths and methods make no series of their own.
+// everyStatus has River Bank answer requests for accounts with every status there can be in turn, those first that are
+// registered.
+type everyStatus struct{ answered atomic.Int64 }
+
+func (e *everyStatus) front(provider string, simulator http.Handler) http.Handler {
+	var all, others []int
+	for status := 100; status <= 999; status++ {
+		if http.StatusText(status) != "" {
+			all = append(all, status)
+		} else {
+			others = append(others, status)
+		}
+	}
+	all = append(all, others...)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if provider != "mastercard" || !strings.HasSuffix(r.URL.Path, "/accounts") || !bytes.Contains(body, []byte(mastercardsim.RiverBank)) {
+			simulator.ServeHTTP(w, r)
+			return
+		}
+		status := all[int(e.answered.Add(1)-1)%len(all)]
+		conn, _, err := http.NewResponseController(w).Hijack() // net/http answers none below 200 at last
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, "HTTP/1.1 %d Made Up\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", status)
+	})
+}
+
+// Ten thousand consents, accounts, ASPSPs, paths and methods make no series of their own, nor do the statuses of a bank that
+// answers whatever it likes.
 func TestSeriesDoNotGrow(t *testing.T) {
-	w := gatewaytest.World(t, sandbox.Options{})
-	g := gatewaytest.Serve(t, w.ConfigFile)
+	var statuses everyStatus
+	w := gatewaytest.World(t, sandbox.Options{Front: statuses.front})
+	g := gatewaytest.Serve(t, gatewaytest.Reconfigured(t, w, `name: River Bank, provider: mastercard}`,
+		`name: River Bank, provider: mastercard, breaker: {consecutiveFailures: 100000, minimumCalls: 100000}}`))
 	p := prometheustest.Start(t, nil, g.Admin)
 	all := fmt.Sprintf(`count({__name__=~".+", job=%q})`, prometheustest.Job)
 
@@ -157,6 +198,9 @@ func TestSeriesDoNotGrow(t *testing.T) {
 	}
 	if answered[http.StatusOK] < 2500 || answered[http.StatusNotFound] < 2000 || answered[http.StatusBadRequest] == 0 {
 		t.Errorf("the requests do not get far: %v", answered)
+	}
+	if n := statuses.answered.Load(); n < 900 {
+		t.Errorf("the bank answered %d statuses", n)
 	}
 	// No label of any metric has more values than there may be: ASPSPs times outcomes bound the series of each.
 	for name, judge := range judges(t) {

@@ -21,6 +21,9 @@ var methods = []string{
 	http.MethodPatch, http.MethodPost, http.MethodPut, "QUERY", http.MethodTrace,
 }
 
+// gone is the status of a request whose caller has left: IANA knows none for it.
+const gone = 499
+
 // anyMethod stands in a span's name for a method that is not known.
 const anyMethod = "HTTP"
 
@@ -107,7 +110,7 @@ func (t *Telemetry) Call(ctx context.Context, c Call) (context.Context, func(sta
 		t.inst.clientDuration.Record(ctx, time.Since(start).Seconds(),
 			metric.WithAttributes(slices.Concat(attrs, end)...))
 		span.SetAttributes(end...)
-		if kind != "" || status == 0 || status >= http.StatusBadRequest {
+		if slices.ContainsFunc(end, func(a attribute.KeyValue) bool { return a.Key == semconv.ErrorTypeKey }) {
 			span.SetStatus(codes.Error, "")
 		}
 		span.End()
@@ -122,15 +125,17 @@ func named(method string) (attribute.KeyValue, string) {
 	return semconv.HTTPRequestMethodOther, anyMethod
 }
 
-// outcome is how a request or call ended. A status from failure on without a cause is its own cause.
+// outcome is how a request or call ended. A status from failure on without a cause is its own cause. One that nobody knows is
+// left out: a provider may answer a new one at each call.
 func outcome(status int, cause string, failure int) []attribute.KeyValue {
 	var attrs []attribute.KeyValue
-	if status > 0 {
+	known := status == gone || http.StatusText(status) != ""
+	if known {
 		attrs = append(attrs, semconv.HTTPResponseStatusCode(status))
 	}
 	switch {
 	case cause != "":
-	case status == 0:
+	case !known:
 		cause = other
 	case status >= failure:
 		cause = strconv.Itoa(status)

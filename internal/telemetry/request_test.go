@@ -91,6 +91,12 @@ var serverSpans = []struct {
 		}},
 	},
 	{
+		name: "the caller was gone", method: "GET", info: RequestInfo{Route: "/r", Status: 499, Code: "CANCELED"},
+		want: told{Name: "GET /r", Attrs: map[string]any{
+			"http.request.method": "GET", "http.route": "/r", "http.response.status_code": int64(499), "error.type": "CANCELED",
+		}},
+	},
+	{
 		name: "nothing answered", method: "GET", info: RequestInfo{Route: "/r"},
 		want: told{Name: "GET /r", Status: codes.Error, Attrs: map[string]any{
 			"http.request.method": "GET", "http.route": "/r", "error.type": "_OTHER",
@@ -156,6 +162,12 @@ func TestClientSpan(t *testing.T) {
 			name: "refused", status: 400, code: codes.Error,
 			want: with(map[string]any{"http.response.status_code": int64(400), "error.type": "400"}),
 		},
+		{
+			name: "a status that nobody knows", status: 799, kind: "PROVIDER_ERROR", code: codes.Error,
+			want: with(map[string]any{"error.type": "PROVIDER_ERROR"}),
+		},
+		{name: "such a status alone", status: 599, code: codes.Error, want: with(map[string]any{"error.type": "_OTHER"})},
+		{name: "no failure by its number", status: 299, code: codes.Error, want: with(map[string]any{"error.type": "_OTHER"})},
 		{name: "timeout", kind: "PROVIDER_TIMEOUT", code: codes.Error, want: with(map[string]any{"error.type": "PROVIDER_TIMEOUT"})},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -27,9 +27,11 @@ const (
 const (
 	// maxDue bounds the units that wait to be told of. More than that are not told of.
 	maxDue = 4096
-	// settling is how long a unit is left alone before its state is read and told: of many changes at once the last counts,
-	// and what another gateway tells of the same unit is not overtaken.
+	// settling is how long a unit is left alone, from the first change that is not told of, before its state is read and told: of
+	// many changes at once the last counts. It is told of no later than as long again.
 	settling = 100 * time.Millisecond
+	// retrying is how long units wait that could not be told of.
+	retrying = 2 * time.Second
 	// batch is how many units are told of in one go, and how many of those that are past are forgotten then.
 	batch = 256
 	// countEvery and countTimeout are how often Redis is asked for the numbers, and how long it has.
@@ -46,14 +48,17 @@ var (
 )
 
 // Units are those units of all gateways that have one call left, none, or were closed. They stand in Redis, for telemetry
-// alone: nothing depends on them, what cannot be told is lost, and no call waits for them. They are safe for concurrent use.
+// alone: nothing depends on them, and no call waits for them. What cannot be told is tried again as long as the process lives.
+// They are safe for concurrent use.
 type Units struct {
 	rdb      redis.UniversalClient
 	policies map[string]config.Unattended
 
 	mu   sync.Mutex
-	due  map[unit]bool
+	due  map[unit]time.Time // since when each waits to be told of
 	wake chan struct{}
+
+	telling sync.Mutex // held while units are told of, and until those that could not be wait again
 
 	reading sync.Mutex
 	read    time.Time
@@ -62,7 +67,7 @@ type Units struct {
 
 // NewUnits makes them for the ASPSPs in policies, by id. The client is better not the counter's own.
 func NewUnits(rdb redis.UniversalClient, policies map[string]config.Unattended) *Units {
-	return &Units{rdb: rdb, policies: policies, due: map[unit]bool{}, wake: make(chan struct{}, 1)}
+	return &Units{rdb: rdb, policies: policies, due: map[unit]time.Time{}, wake: make(chan struct{}, 1)}
 }
 
 // Tell has the counter tell of its units. It is called before the counter is used.
@@ -76,15 +81,21 @@ func (u *Units) note(x unit) {
 	if u == nil || u.policies[x.aspsp].Limit == 0 {
 		return
 	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if len(u.due) >= maxDue {
-		return
-	}
-	u.due[x] = true
+	u.wait(time.Now(), x) //nolint:forbidigo // the process's own monotonic time, as of a timer
 	select {
 	case u.wake <- struct{}{}:
 	default:
+	}
+}
+
+// wait has units wait to be told of, if there is room. One that waits already waits no longer for that.
+func (u *Units) wait(since time.Time, units ...unit) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, x := range units {
+		if _, waits := u.due[x]; !waits && len(u.due) < maxDue {
+			u.due[x] = since
+		}
 	}
 }
 
@@ -96,30 +107,58 @@ func (u *Units) Run(ctx context.Context) {
 			return
 		case <-u.wake:
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(settling):
+		for pause := settling; u.waiting(); {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			pause = settling
+			if !u.flush(ctx, time.Now().Add(-settling)) { //nolint:forbidigo // as in note
+				pause = retrying
+			}
 		}
-		u.Flush(ctx)
 	}
 }
 
-// Flush tells at once of all units that wait for it, until Redis says nothing for a second.
+// Flush tells at once of all units that wait, of those too that Run was just telling of, until Redis says nothing for a second.
 func (u *Units) Flush(ctx context.Context) {
-	defer rescue.Catch(ctx, slog.Default())
-	for units := u.some(); len(units) > 0 && u.tell(ctx, units); {
-		units = u.some()
-	}
+	u.flush(ctx, time.Now()) //nolint:forbidigo // as in note
 }
 
-// some takes a batch of the units that wait.
-func (u *Units) some() (units []unit) {
+// flush tells of the units that have waited since before a time. Those that cannot be told of wait on, and it is false.
+func (u *Units) flush(ctx context.Context, before time.Time) (all bool) {
+	defer rescue.Catch(ctx, slog.Default())
+	u.telling.Lock()
+	defer u.telling.Unlock()
+	var left []unit
+	for units := u.some(before); len(units) > 0; units = u.some(before) {
+		untold := u.tell(ctx, units)
+		left = append(left, untold...)
+		if len(untold) == len(units) {
+			break
+		}
+	}
+	u.wait(before, left...)
+	return len(left) == 0
+}
+
+func (u *Units) waiting() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for x := range u.due {
+	return len(u.due) > 0
+}
+
+// some takes a batch of the units that have waited since before a time.
+func (u *Units) some(before time.Time) (units []unit) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for x, since := range u.due {
 		if len(units) == batch {
 			break
+		}
+		if since.After(before) {
+			continue
 		}
 		delete(u.due, x)
 		units = append(units, x)
@@ -127,61 +166,94 @@ func (u *Units) some() (units []unit) {
 	return units
 }
 
-// tell reads how the units stand and writes it down. What fails is lost: the next call of a unit tells of it again. It reports
-// whether anything was written.
-func (u *Units) tell(ctx context.Context, units []unit) bool {
+// A standing is until when a unit is in each state, in microseconds by Redis's clock; 0 where it is not.
+type standing struct{ usedUp, last, closed float64 }
+
+// tell reads how the units stand and writes it down, until what it reads is what it has written: another gateway may have
+// written in between what it had read before. It returns those units of which that is not sure.
+func (u *Units) tell(ctx context.Context, units []unit) (untold []unit) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	look := u.rdb.Pipeline()
+	written := map[unit]standing{}
+	for len(units) > 0 {
+		stand := u.look(ctx, units)
+		for _, x := range units {
+			if _, said := stand[x]; !said {
+				untold = append(untold, x)
+			}
+		}
+		units = nil
+		for x, s := range stand {
+			if was, told := written[x]; !told || was != s {
+				units = append(units, x)
+				written[x] = s
+			}
+		}
+		if len(units) > 0 && u.write(ctx, units, written) != nil {
+			return append(untold, units...)
+		}
+	}
+	return untold
+}
+
+// look reads how the units stand; those of which Redis does not say are left out.
+func (u *Units) look(ctx context.Context, units []unit) map[unit]standing {
+	pipe := u.rdb.Pipeline()
 	slots, closures := make([]*redis.ZSliceCmd, len(units)), make([]*redis.StringCmd, len(units))
 	for i, x := range units {
 		limit := int64(u.policies[x.aspsp].Limit)
-		slots[i] = look.ZRevRangeWithScores(ctx, x.slots(), max(limit-2, 0), limit-1)
-		closures[i] = look.Get(ctx, x.closed())
+		slots[i] = pipe.ZRevRangeWithScores(ctx, x.slots(), max(limit-2, 0), limit-1)
+		closures[i] = pipe.Get(ctx, x.closed())
 	}
-	_, _ = look.Exec(ctx)
-	write, seen := u.rdb.Pipeline(), map[string]bool{}
+	_, _ = pipe.Exec(ctx)
+	stand := map[unit]standing{}
 	for i, x := range units {
-		if err := closures[i].Err(); slots[i].Err() != nil || err != nil && !errors.Is(err, redis.Nil) {
-			continue
+		if err := closures[i].Err(); slots[i].Err() == nil && (err == nil || errors.Is(err, redis.Nil)) {
+			stand[x] = u.standing(x.aspsp, slots[i].Val(), closures[i].Val())
 		}
-		for state, end := range u.ends(x.aspsp, slots[i].Val(), closures[i].Val()) {
-			key := u.key(x.aspsp, state)
-			if end > 0 {
-				write.ZAdd(ctx, key, redis.Z{Score: end, Member: x.member()})
-			} else {
-				write.ZRem(ctx, key, x.member())
-			}
-		}
-		seen[x.aspsp] = true
 	}
-	for aspsp := range seen {
-		keys := u.keys(aspsp)
-		for _, key := range keys {
-			write.PExpire(ctx, key, 2*u.policies[aspsp].Window+10*time.Minute) // longer than any of its units stays
-		}
-		unitsScript.Eval(ctx, write, keys, batch) // so that the sets do not grow where nobody asks
-	}
-	_, err := write.Exec(ctx)
-	return err == nil && len(seen) > 0
+	return stand
 }
 
-// ends are until when the unit is in each state, in microseconds by Redis's clock; 0 where it is not. newest are those of
-// its slots that count: the last but as many as the limit has, and before it the one that makes room for two. A unit that is
-// used up is the last one's next, and so stands in both.
-func (u *Units) ends(aspsp string, newest []redis.Z, closed string) map[string]float64 {
+func (u *Units) write(ctx context.Context, units []unit, stand map[unit]standing) error {
+	pipe, aspsps := u.rdb.Pipeline(), map[string]bool{}
+	for _, x := range units {
+		s := stand[x]
+		for state, end := range map[string]float64{UnitsUsedUp: s.usedUp, UnitsLast: s.last, UnitsClosed: s.closed} {
+			key := u.key(x.aspsp, state)
+			if end > 0 {
+				pipe.ZAdd(ctx, key, redis.Z{Score: end, Member: x.member()})
+			} else {
+				pipe.ZRem(ctx, key, x.member())
+			}
+		}
+		aspsps[x.aspsp] = true
+	}
+	for aspsp := range aspsps {
+		keys := u.keys(aspsp)
+		for _, key := range keys {
+			pipe.PExpire(ctx, key, 2*u.policies[aspsp].Window+10*time.Minute) // longer than any of its units stays
+		}
+		unitsScript.Eval(ctx, pipe, keys, batch) // so that the sets do not grow where nobody asks
+	}
+	_, err := pipe.Exec(ctx)
+	return err
+}
+
+// standing is how a unit stands. newest are those of its slots that count: the last but as many as the limit has, and before
+// it the one that makes room for two. A unit that is used up is the last one's next, and so stands in both.
+func (u *Units) standing(aspsp string, newest []redis.Z, closed string) (s standing) {
 	policy := u.policies[aspsp]
 	window := float64(policy.Window.Microseconds())
-	ends := map[string]float64{UnitsUsedUp: 0, UnitsLast: 0}
-	ends[UnitsClosed], _ = strconv.ParseFloat(closed, 64)
+	s.closed, _ = strconv.ParseFloat(closed, 64)
 	if policy.Limit > 1 && len(newest) > 0 {
-		ends[UnitsLast] = newest[0].Score + window
+		s.last = newest[0].Score + window
 		newest = newest[1:]
 	}
 	if len(newest) > 0 {
-		ends[UnitsUsedUp] = newest[0].Score + window
+		s.usedUp = newest[0].Score + window
 	}
-	return ends
+	return s
 }
 
 // Count is how many units of each ASPSP are in each state, by the ASPSP's id. Redis is asked every 5 s at most, and has
