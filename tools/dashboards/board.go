@@ -29,7 +29,7 @@ type panel struct {
 	title, about string // about is for whoever is on call: what it shows, and what to think of it
 	unit         string // as Grafana names it
 	kind         kind
-	width        uint32 // of 24; 12 where none is given
+	width        uint32   // of 24; 12 where none is given
 	bad, least   float64  // red from bad on, and below least; 0 for no such bound
 	states       []string // what 0, 1, 2 mean
 	queries      []query
