@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -72,22 +73,45 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
-// An answer that comes late, between two calls, is nobody's either.
+// An answer that comes late is nobody's either: not between two calls, and not when the next has its connection and is about to
+// be written there, which is when net/http would take it.
 func TestLateSurplus(t *testing.T) {
-	base, _ := answering(t, false, func(conn net.Conn, body string) {
-		one := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
-		_, _ = io.WriteString(conn, one)
-		time.Sleep(20 * time.Millisecond)
-		_, _ = io.WriteString(conn, one)
-	})
-	r := newRig(t, nil, nil)
-	for i := range 10 {
-		req := post(t, base)
-		req.Body = fmt.Append(nil, i)
-		if answer, err := r.Read(t.Context(), attended(), req); err != nil || string(answer.Body) != string(req.Body) {
-			t.Errorf("call %d: %q, %v", i, answer.Body, err)
-		}
-		time.Sleep(40 * time.Millisecond)
+	for _, leaving := range []bool{false, true} {
+		t.Run(map[bool]string{false: "between calls", true: "before the next leaves"}[leaving], func(t *testing.T) {
+			spill, ended := make(chan bool), make(chan bool, 10)
+			defer close(spill)
+			base, _ := answering(t, false, func(conn net.Conn, body string) {
+				one := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+				_, _ = io.WriteString(conn, one)
+				<-spill
+				_, _ = io.WriteString(conn, one)
+				_, err := conn.Read(make([]byte, 1))
+				ended <- err != nil
+			})
+			surplus := func() { // comes, and has been seen: the connection ends with it
+				spill <- true
+				select {
+				case <-ended:
+				case <-time.After(10 * time.Second):
+					t.Error("the connection goes on")
+				}
+			}
+			r := newRig(t, nil, nil)
+			for i := range 10 {
+				ctx := t.Context()
+				if late := sync.OnceFunc(surplus); leaving && i > 0 { // a header's field is written to net/http's buffer first
+					ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaderField: func(string, []string) { late() }})
+				}
+				req := post(t, base)
+				req.Body = fmt.Append(nil, i)
+				if answer, err := r.Read(ctx, attended(), req); err != nil || string(answer.Body) != string(req.Body) {
+					t.Fatalf("call %d: %q, %v", i, answer.Body, err)
+				}
+				if !leaving {
+					surplus()
+				}
+			}
+		})
 	}
 }
 
