@@ -15,7 +15,7 @@ import (
 )
 
 // timeout is how long the tests of one fault may run; a fault that makes them hang is caught by it.
-const timeout = "3m"
+const timeout = "10m"
 
 // slow are tests that take longer than all others of their packages: they run for the faults that name them, and once
 // without any.
