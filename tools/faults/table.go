@@ -1262,6 +1262,29 @@ var table = []fault{
 		packages: []string{"./cmd/gateway"},
 	},
 	{
+		name: "soak-refusals-hold-callers-up",
+		file: "internal/gateway/load.go",
+		old:  `	g.Observer.Refused(ctx, b.ID, load.ASPSP)`, new: `	time.Sleep(5 * time.Second)`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSoak$",
+	},
+	{
+		name: "soak-refusals-are-kept",
+		file: "internal/gateway/load.go",
+		old: `func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canonical.Error {
+`, new: `var refused = make(chan []byte, 1<<20)
+
+func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canonical.Error {
+	kept := make([]byte, 32<<10)
+	for i := range kept {
+		kept[i] = 1
+	}
+	refused <- kept
+`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSoak$",
+	},
+	{
 		name: "drain-takes-no-more-requests",
 		file: "cmd/gateway/drain.go",
 		old:  `time.After(p.drainFor)`, new: `time.After(0)`,
