@@ -1264,7 +1264,8 @@ var table = []fault{
 	{
 		name: "soak-refusals-hold-callers-up",
 		file: "internal/gateway/load.go",
-		old:  `	g.Observer.Refused(ctx, b.ID, load.ASPSP)`, new: `	time.Sleep(5 * time.Second)`,
+		old:  `	g.Observer.Refused(ctx, b.ID, load.ASPSP)`, new: `	time.Sleep(5 * time.Second)
+	_ = load.ASPSP`,
 		packages: []string{"./cmd/gateway"},
 		run:      "^TestSoak$",
 	},
