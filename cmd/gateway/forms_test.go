@@ -96,6 +96,7 @@ func sentinelForm(t *testing.T, waitReplicas int) form {
 	redis := fmt.Sprintf("{mode: sentinel, addresses: %s, masterName: %s, waitReplicas: %d}", list(s.Addrs), s.MasterName, waitReplicas)
 	return form{redis, map[string]func(string) func(){
 		"failed over": func(string) func() {
+			s.AwaitReplicas() // what they lack, a failover forgets
 			old := s.Primary()
 			old.Stop()
 			return func() {

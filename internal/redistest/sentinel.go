@@ -24,7 +24,7 @@ const (
 
 // Times of the sentinels, in ms.
 const (
-	downAfter       = 500
+	downAfter       = 2000 // of a busy machine less would be taken for lost
 	failoverTimeout = 1000
 )
 
@@ -35,7 +35,7 @@ var haste = []any{
 }
 
 // Sentinels are three sentinels over one primary and two replicas. They take the primary for lost once it has been
-// silent for 500 ms; two of them are enough for that, and for the failover.
+// silent for 2 s; two of them are enough for that, and for the failover.
 type Sentinels struct {
 	Addrs      []string  // of the sentinels, host:port
 	MasterName string    // as the sentinels know the primary
