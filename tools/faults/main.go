@@ -1,6 +1,6 @@
 // Faults plants faults in the gateway's code, one at a time, and holds that the tests catch each of them:
 // tests that pass whatever the code does are worth nothing. `make faults` calls it. The faults stand in
-// table.go. No file of the tree is changed: the compiler is given an overlay.
+// the tables. No file of the tree is changed: the compiler is given an overlay.
 package main
 
 import (

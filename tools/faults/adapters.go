@@ -1,0 +1,163 @@
+package main
+
+// adaptersFaults are those of internal/providers, the wire apart.
+var adaptersFaults = []fault{
+	{
+		name: "mastercard-debit-read-as-credit",
+		file: "internal/providers/mastercard/wording.go",
+		old:  `"debit":  canonical.Debit,`, new: `"debit":  canonical.Credit,`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-type-guessed",
+		file: "internal/providers/mastercard/wording.go",
+		old: `	"current":   canonical.InterimBooked,
+`, new: `	"current":   canonical.InterimBooked,
+	"interimcleared": canonical.InterimBooked,
+`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-foreign-request-accepted",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `case echo != nil && echo.RequestID != nil && !upstream.SameRequest(*echo.RequestID, requestID):`, new: `case false:`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-foreign-account-accepted",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `id != nil && *id != accountID {`, new: `id == nil && accountID == "" {`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-null-in-body",
+		file: "internal/providers/mastercard/wire.go",
+		old:  "`json:\"merchant,omitempty\"`", new: "`json:\"merchant\"`",
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-unattended-says-live",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `Live: q.Attended(),`, new: `Live: true,`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-new-sca-not-seen",
+		file: "internal/providers/mastercard/errors.go",
+		old: `	{says: []string{"sca", "required"}, kind: canonical.ConsentExpired},
+`, new: ``,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-limit-not-seen",
+		file: "internal/providers/mastercard/errors.go",
+		old: `	{says: []string{"unattended", "limit"}, kind: canonical.UnattendedLimit},
+	{says: []string{"unattended", "exceeded"}, kind: canonical.UnattendedLimit},
+`, new: ``,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-padded-reason-not-trimmed",
+		file: "internal/providers/mastercard/errors.go",
+		old:  `	reason, own := fold(string(e.ReasonCode)), fold(c.reason)`, new: `	reason, own := strings.ToLower(string(e.ReasonCode)), fold(c.reason)`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-balance-dropped",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `for _, wb := range w.Account.Balances {`, new: `for _, wb := range w.Account.Balances[min(1, len(w.Account.Balances)):] {`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mypos-page-dropped",
+		file: "internal/providers/mypos/pages.go",
+		old: `		return have == total, nil
+`, new: `		return true, nil
+`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mypos-amount-through-float",
+		file: "internal/providers/mypos/wire.go",
+		old:  `canonical.ParseAmount(b.Amount.String(), b.Currency)`, new: `canonical.ParseAmount(func() string { f, _ := b.Amount.Float64(); t, _ := json.Marshal(f); return string(t) }(), b.Currency)`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mypos-401-is-ours",
+		file: "internal/providers/mypos/refusal.go",
+		old:  `http.StatusUnauthorized:       canonical.ConsentInvalid,`, new: `http.StatusUnauthorized:       canonical.ProviderRejected,`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mypos-quota-is-throttling",
+		file: "internal/providers/mypos/refusal.go",
+		old: `		return contains(text, quotaWords) && !contains(text, throttleWords)
+`, new: `		return false
+`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mypos-address-made-up",
+		file: "internal/providers/mypos/mypos.go",
+		old: `	if q.PSU == nil {
+		return h
+`, new: `	if q.PSU == nil {
+		h.Set("PSU-IP-Address", "203.0.113.7")
+		return h
+`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mypos-request-id-rewritten",
+		file: "internal/providers/mypos/mypos.go",
+		old:  `h.Set("X-Request-ID", q.RequestID)`, new: `h.Set("X-Request-ID", strings.ToLower(q.RequestID))`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "mastercard-error-of-another-request",
+		file: "internal/providers/mastercard/errors.go",
+		old:  `	if foreign(a.Body, q.RequestID) {`, new: `	if false {`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mypos-error-of-another-request",
+		file: "internal/providers/mypos/refusal.go",
+		old:  `	if failure := stray(q, a); failure != nil {`, new: `	if failure := stray(q, a); failure != nil && a.Status == 200 {`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
+		name: "certificates-of-the-signing-key-forgotten",
+		file: "internal/providers/mastercard/ends.go",
+		old:  `		chain = append(chain, own.Raw)`, new: `		_ = own`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestCertificatesEnds$",
+	},
+	{
+		name: "mypos-pages-unbounded",
+		file: "internal/providers/mypos/pages.go",
+		old:  `l.bytes > maxBytes`, new: `l.bytes < 0`,
+		packages: []string{"./internal/providers/mypos"},
+		run:      "^TestPagesAreBoundedTogether$",
+	},
+	{
+		name: "mypos-errors-read-to-the-end",
+		file: "internal/providers/mypos/refusal.go",
+		old:  `min(len(messages), maxMessages)`, new: `len(messages)`,
+		packages: []string{"./internal/providers/mypos"},
+		run:      "^TestEndlessRefusals",
+	},
+	{
+		name: "mastercard-errors-read-to-the-end",
+		file: "internal/providers/mastercard/errors.go",
+		old:  `min(len(s), maxSaid)`, new: `len(s)`,
+		packages: []string{"./internal/providers/mastercard"},
+		run:      "^TestEndlessErrors",
+	},
+	{
+		name: "bad-answer-kept",
+		file: "internal/providers/mypos/mypos.go",
+		old:  `	if failure := stray(q, answer); failure != nil {`, new: `	if failure := stray(q, answer); failure != nil && false {`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestBadAnswers$",
+	},
+}

@@ -1,0 +1,390 @@
+package main
+
+// callersFaults are those of internal/api and internal/callers.
+var callersFaults = []fault{
+	{
+		name: "api-path-unescaped-twice",
+		file: "internal/api/api.go",
+		old:  `	if r.URL.RawPath == "" {`, new: `	if false && r.URL.RawPath == "" {`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-private-address-accepted",
+		file: "internal/api/ask/headers.go",
+		old:  `judged.IsLoopback(), judged.IsPrivate(), `, new: `judged.IsLoopback(), `,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-header-twice-accepted",
+		file: "internal/api/ask/headers.go",
+		old: `	return "", true, givenTwice
+`, new: `	return values[0], true, ""
+`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-scope-not-asked",
+		file: "internal/api/request.go",
+		old:  `if !who.May(k.scope) {`, new: `if false {`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-path-in-log",
+		file: "internal/api/record.go",
+		old:  `slog.String("route", x.Route),`, new: `slog.String("route", c.Request.URL.Path),`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "canary-key-in-log",
+		file: "internal/api/record.go",
+		old:  `slog.String("cache", x.Cache),`, new: `slog.String("cache", x.Cache+c.GetHeader("X-API-Key")),`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestCanaries$",
+	},
+	{
+		name: "canary-address-in-log",
+		file: "internal/api/record.go",
+		old:  `slog.String("cache", x.Cache),`, new: `slog.String("cache", x.Cache+c.ClientIP()),`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestCanaries$",
+	},
+	{
+		name: "canary-consent-in-metrics",
+		file: "internal/api/record.go",
+		old: `		s.audit(c, x, start)
+`, new: `		s.audit(c, x, start)
+		x.Code += c.GetHeader("Consent-ID")
+`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestCanaries$",
+	},
+	{
+		name: "audit-only-of-clients",
+		file: "internal/api/record.go",
+		old:  `	if !strings.HasPrefix(c.Request.URL.Path, "/v1/") {`, new: `	if !strings.HasPrefix(c.Request.URL.Path, "/v1/") || x.Client == "" {`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "audit-of-everything",
+		file: "internal/api/record.go",
+		old:  `	if !strings.HasPrefix(c.Request.URL.Path, "/v1/") {`, new: `	if false {`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-dots-accepted",
+		file: "internal/api/ask/id.go",
+		old:  `if id == "." || id == ".." {`, new: `if id == "." {`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-one-fault-at-a-time",
+		file: "internal/api/request.go",
+		old:  `return formatError(faults)`, new: `return formatError(faults[:1])`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-problem-without-cache-control",
+		file: "internal/api/record.go",
+		old: `	c.Header("Cache-Control", "no-store")
+`, new: ``,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "reads-refused-without-a-counter-need-no-slot",
+		file: "internal/api/answer/header.go",
+		old:  `return reason == gateway.StaleByLimit || reason == gateway.StaleWithoutCounter`, new: `return reason == gateway.StaleByLimit`,
+		packages: []string{"./internal/api"},
+		run:      "^TestCacheHeaders$",
+	},
+	{
+		name: "callers-all-wait-for-keys",
+		file: "internal/callers/keyset.go",
+		old:  `if s.waiting >= mostWaiting {`, new: `if false {`,
+		packages: []string{"./internal/callers"},
+		run:      "^TestFewWaitForKeys$",
+	},
+	{
+		name: "callers-audience-ignored",
+		file: "internal/callers/issuer.go",
+		old:  `return slices.Contains(i.Audiences, a) }`, new: `return a != "" }`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-expired-accepted",
+		file: "internal/callers/issuer.go",
+		old:  `!now.Before(said.expires.Add(i.ClockSkew))`, new: `false`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-expiry-not-demanded",
+		file: "internal/callers/issuer.go",
+		old:  `said.expires.IsZero() || !now.Before(`, new: `!said.expires.IsZero() && !now.Before(`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-nbf-ignored",
+		file: "internal/callers/issuer.go",
+		old:  `now.Add(i.ClockSkew).Before(said.notBefore) || `, new: ``,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-iat-ignored",
+		file: "internal/callers/issuer.go",
+		old:  ` || now.Add(i.ClockSkew).Before(said.issued)`, new: ``,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-signature-unverified",
+		file: "internal/callers/issuer.go",
+		old:  `	if !slices.ContainsFunc(found, verifies) {`, new: `	s.payload = jws.UnsafePayloadWithoutVerification()
+	if false && !slices.ContainsFunc(found, verifies) {`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-any-algorithm",
+		file: "internal/callers/issuer.go",
+		old:  `	keys := &keySet{fetch`, new: `	o.Algorithms = config.Algorithms()
+	keys := &keySet{fetch`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-key-for-another-algorithm",
+		file: "internal/callers/issuer.go",
+		old:  `k.Algorithm != "" && k.Algorithm != header.Algorithm`, new: `false`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-name-is-the-id",
+		file: "internal/callers/issuer.go",
+		old:  `config.IssuedPrefix + strconv.Quote(i.Issuer) + said.claim + strconv.Quote(said.name)`, new: `said.name + strconv.Quote("")[1:1]`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-issuers-share-clients",
+		file: "internal/callers/issuer.go",
+		old:  `strconv.Quote(i.Issuer) + said.claim`, new: `said.claim`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-claim-not-in-the-id",
+		file: "internal/callers/issuer.go",
+		old:  `strconv.Quote(i.Issuer) + said.claim + strconv`, new: `strconv.Quote(i.Issuer) + strconv`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-grant-beside-scopes",
+		file: "internal/callers/issuer.go",
+		old:  `if !said.scoped {`, new: `if true {`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-token-as-a-key",
+		file: "internal/callers/callers.go",
+		old:  `	if shown.Bearer {`, new: `	if shown.Bearer || true {`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-empty-key-accepted",
+		file: "internal/callers/key.go",
+		old:  `text == "" || `, new: ``,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-old-keys-stay",
+		file: "internal/callers/key.go",
+		old:  `	c.keys.Store(&keys)`, new: `	if c.keys.Load() != nil {
+		keys = append(keys, *c.keys.Load()...)
+	}
+	c.keys.Store(&keys)`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-address-in-the-log",
+		file: "internal/callers/token.go",
+		old:  `"._:/-"`, new: `"._:/-@"`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-claim-twice",
+		file: "internal/callers/token.go",
+		old:  `_, twice := all[name.(string)]; twice {`, new: `_, twice := all[name.(string)]; twice && false {`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-large-token",
+		file: "internal/callers/token.go",
+		old:  `len(token) > maxToken || `, new: ``,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-forged-keys-hammer",
+		file: "internal/callers/keyset.go",
+		old:  `now.Sub(s.tried) >= pause`, new: `now.Sub(s.tried) >= 0`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-no-shared-reading",
+		file: "internal/callers/keyset.go",
+		old:  `s.reading == nil && (s.tried`, new: `(s.tried`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-keys-lost-with-the-issuer",
+		file: "internal/callers/keyset.go",
+		old:  `	if s.failing = err != nil; !s.failing {`, new: `	if s.failing = err != nil; true {`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-keys-never-old",
+		file: "internal/callers/keyset.go",
+		old:  `look{s.keys, s.now().Sub(s.read) >= maxAge,`, new: `look{s.keys, false,`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-known-key-waits",
+		file: "internal/callers/keyset.go",
+		old:  `(len(found) == 0 || !known.failing)`, new: `true`,
+		packages: []string{"./internal/callers"},
+		run:      "^TestPatience$",
+	},
+	{
+		name: "callers-endless-patience",
+		file: "internal/callers/issuer.go",
+		old:  `return &issuer{o, keys, now, patience}`, new: `return &issuer{o, keys, now, 10 * patience}`,
+		packages: []string{"./internal/callers"},
+		run:      "^TestPatience$",
+	},
+	{
+		name: "callers-issuer-down-is-the-callers-fault",
+		file: "internal/callers/issuer.go",
+		old:  `	case errors.Is(signed.err, errNoKeys):`, new: `	case errors.Is(signed.err, errNoKeys) && false:`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-redirect-followed",
+		file: "internal/callers/source.go",
+		old: `		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+`, new: ``,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-proxy-asked",
+		file: "internal/callers/source.go",
+		old: `			next: &http.Transport{
+`, new: `			next: &http.Transport{
+				Proxy: http.ProxyFromEnvironment,
+`,
+		packages: []string{"./internal/callers"},
+		run:      "^TestIssuerNeverThroughProxy$",
+	},
+	{
+		name: "callers-huge-document-read",
+		file: "internal/callers/source.go",
+		old:  `		resp.Body = http.MaxBytesReader(nil, resp.Body, maxDocument)`, new: `		_ = maxDocument`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-many-keys-taken",
+		file: "internal/callers/source.go",
+		old:  `len(keys) > maxKeys`, new: `false`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-short-key-taken",
+		file: "internal/callers/source.go",
+		old:  `public.N.BitLen() >= minBits && `, new: ``,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-encryption-key-taken",
+		file: "internal/callers/source.go",
+		old:  `k.Use != "" && k.Use != "sig"`, new: `false`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-keys-without-tls",
+		file: "internal/callers/source.go",
+		old:  `!config.Loopback(u.Hostname()) || !strings`, new: `!strings`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-own-token-to-anybody",
+		file: "internal/callers/source.go",
+		old:  `c.token != "" && slices.Contains(c.hosts, origin(r.URL.String()))`, new: `c.token != ""`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-limit-shared",
+		file: "internal/callers/limit.go",
+		old: `b.all[id]
+`, new: `b.all[id[:0]]
+`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-refusal-takes-a-token",
+		file: "internal/callers/limit.go",
+		old:  `		taken.CancelAt(now)`, new: `		_ = taken`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-busy-client-forgotten",
+		file: "internal/callers/limit.go",
+		old:  `bucket.TokensAt(now) >= float64(bucket.Burst())`, new: `bucket != nil`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-idle-clients-kept",
+		file: "internal/callers/limit.go",
+		old: `	b.sweep(now)
+`, new: ``,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "api-client-is-its-name",
+		file: "internal/api/request.go",
+		old:  `r.client, x.Client = who.ID, who.Name`, new: `r.client, x.Client = who.Name, who.Name`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-id-in-the-log",
+		file: "internal/api/request.go",
+		old:  `r.client, x.Client = who.ID, who.Name`, new: `r.client, x.Client = who.ID, who.ID`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-rate-limit-ignored",
+		file: "internal/api/request.go",
+		old:  `		if err := s.Callers.Admit(who); err != nil {`, new: `		if err := s.Callers.Admit(who); err != nil && false {`,
+		packages: []string{"./internal/api"},
+	},
+	{
+		name: "clients-of-one-name-are-one",
+		file: "internal/callers/issuer.go",
+		old:  `config.IssuedPrefix + strconv.Quote(i.Issuer) + said.claim + strconv.Quote(said.name)`, new: `said.name + strconv.Quote("")[1:1]`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestClientsAreApart$",
+	},
+	{
+		name: "overload-in-all-off",
+		file: "internal/api/load.go",
+		old:  `if !s.all.Enter() {`, new: `if s.all.Enter(); false {`,
+		packages: []string{"./internal/api"},
+		run:      "^TestOverload$",
+	},
+	{
+		name: "overload-clients-merged",
+		file: "internal/api/request.go",
+		old:  `s.each.Enter(r.client)`, new: `s.each.Enter("")`,
+		packages: []string{"./internal/api"},
+		run:      "^TestOverload$",
+	},
+	{
+		name: "overload-place-not-given-back",
+		file: "internal/api/load.go",
+		old: `		defer s.all.Leave()
+`, new: ``,
+		packages: []string{"./internal/api"},
+		run:      "^TestPlacesAreGivenBack$",
+	},
+}

@@ -1,0 +1,320 @@
+package main
+
+// programFaults are those of cmd and internal/sandbox.
+var programFaults = []fault{
+	{
+		name: "audit-off-not-in-readyz",
+		file: "cmd/gateway/audit.go",
+		old: `	case !s.Enabled:
+		return []string{"audit records are switched off"}
+`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestAuditSinks$",
+	},
+	{
+		name: "audit-failing-not-in-readyz",
+		file: "cmd/gateway/audit.go",
+		old:  `	case s.Failing:`, new: `	case s.Failing && s.Failures < 0:`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestAuditSinks$",
+	},
+	{
+		name: "audit-key-is-the-caches",
+		file: "cmd/gateway/audit.go",
+		old:  `keys[0], nil, auditPurpose, sha256.Size)`, new: `nil, keys[0], auditPurpose, sha256.Size)`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestAuditKeyFollows",
+	},
+	{
+		name: "slots-not-counted",
+		file: "cmd/gateway/observe.go",
+		old:  `api.CountSlot(ctx, 1)`, new: `api.CountSlot(ctx, 0)`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSlotsAreTold$",
+	},
+	{
+		name: "slots-given-back-stay",
+		file: "cmd/gateway/observe.go",
+		old:  `api.CountSlot(ctx, -1)`, new: `api.CountSlot(ctx, 0)`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSlotsAreTold$",
+	},
+	{
+		name: "slots-of-refusals",
+		file: "cmd/gateway/observe.go",
+		old: `	case upstream.SlotTaken:
+		api.CountSlot(ctx, 1)
+	case upstream.SlotGivenBack:
+		api.CountSlot(ctx, -1)
+	case upstream.SlotRefused, upstream.SlotClosed, upstream.SlotUnavailable:`, new: `	case upstream.SlotTaken, upstream.SlotRefused:
+		api.CountSlot(ctx, 1)
+	case upstream.SlotGivenBack:
+		api.CountSlot(ctx, -1)
+	case upstream.SlotClosed, upstream.SlotUnavailable:`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSlotsAreTold$",
+	},
+	{
+		name: "serve-does-not-drain",
+		file: "cmd/gateway/serve.go",
+		old:  `p.gateway.Drain(patient), `, new: ``,
+		packages: []string{"./cmd/gateway"},
+	},
+	{
+		name: "drain-takes-no-more-requests",
+		file: "cmd/gateway/drain.go",
+		old:  `time.After(p.drainFor)`, new: `time.After(0)`,
+		packages: []string{"./deploy"},
+		run:      "^TestRoll$|^TestDraining$",
+	},
+	{
+		name: "drain-without-a-last-word",
+		file: "cmd/gateway/drain.go",
+		old:  `if w.leaving.Load() {`, new: `if false {`,
+		packages: []string{"./deploy"},
+		run:      "^TestRoll$",
+	},
+	{
+		name: "drain-last-word-by-the-request",
+		file: "cmd/gateway/drain.go",
+		old:  `next.ServeHTTP(lastWord{w, &p.draining}, r)`, new: `next.ServeHTTP(lastWord{w, func() *atomic.Bool {
+			then := &atomic.Bool{}
+			then.Store(p.draining.Load())
+			return then
+		}()}, r)`,
+		packages: []string{"./deploy"},
+		run:      "^TestDraining$",
+	},
+	{
+		name: "drain-admin-first",
+		file: "cmd/gateway/serve.go",
+		old:  `p.api.Shutdown(patient), p.gateway.Drain(patient), p.admin.Shutdown(patient))`, new: `p.admin.Shutdown(patient), p.api.Shutdown(patient), p.gateway.Drain(patient))`,
+		packages: []string{"./deploy"},
+		run:      "^TestDraining$",
+	},
+	{
+		name: "closed-until-not-used",
+		file: "cmd/gateway/serve.go",
+		old:  `policies := c.Policies()`, new: `policies := (&config.Config{ASPSPs: c.ASPSPs}).Policies()`,
+		packages: []string{"./deploy"},
+		run:      "^TestClosedUntil$|^TestRedisLost$",
+	},
+	{
+		name: "counter-replicas-not-configured",
+		file: "cmd/gateway/serve.go",
+		old:  `.AwaitReplicas(c.Redis.WaitReplicas)`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestWaitReplicas$",
+	},
+	{
+		name: "ready-needs-redis",
+		file: "cmd/gateway/admin.go",
+		old:  `	if p.draining.Load() {`, new: `	if p.draining.Load() || health.State != store.Usable {`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestReadySaysWhatIsWrongWithRedis$",
+	},
+	{
+		name: "serve-failover-forgets",
+		file: "cmd/gateway/serve.go",
+		old:  `.AwaitReplicas(c.Redis.WaitReplicas)`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestFailoverForgetsNothing$",
+	},
+	{
+		name: "units-lost-at-the-end",
+		file: "cmd/gateway/serve.go",
+		old:  `	p.units.Flush(patient)`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestFleetIsTold$",
+	},
+	{
+		name: "reads-attended-counted",
+		file: "cmd/gateway/gauges.go",
+		old:  `!*o.Attended`, new: `(true || *o.Attended)`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestFleetIsTold$",
+	},
+	{
+		name: "reads-refused-need-no-slot",
+		file: "cmd/gateway/observe.go",
+		old:  `t.Read(ctx, o.ASPSP, o.Slots, o.Refused)`, new: `t.Read(ctx, o.ASPSP, o.Slots, o.Refused && o.Cache == "")`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestFleetIsTold$",
+	},
+	{
+		name: "redis-state-not-told",
+		file: "cmd/gateway/admin.go",
+		old:  `Usable: now.State == store.Usable, Evicts`, new: `Usable: true, Evicts`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestFleetIsTold$",
+	},
+	{
+		name: "renew-fault-elsewhere-stops-all",
+		file: "cmd/gateway/renew.go",
+		old:  `faults = config.Below(faults, path)`, new: `_ = path`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestBrokenSecretsStayOut$",
+	},
+	{
+		name: "renew-broken-taken-over",
+		file: "cmd/gateway/renew.go",
+		old:  "	if len(faults) > 0 {\n		return faults\n	}\n	return take(now)", new: "	return take(now)",
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestBrokenSecretsStayOut$",
+	},
+	{
+		name: "renew-not-in-readyz",
+		file: "cmd/gateway/admin.go",
+		old:  `slices.Concat(warnings(health), p.staleSecrets(), p.auditWarnings())`, new: `slices.Concat(warnings(health), p.auditWarnings())`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestBrokenSecretsStayOut$",
+	},
+	{
+		name: "renew-adapter-not-swapped",
+		file: "cmd/gateway/renew.go",
+		old:  `r.swap(next)`, new: `_ = next`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSecretsAreRenewedWhileRequestsGoOn$",
+	},
+	{
+		name: "renew-old-connections-kept",
+		file: "cmd/gateway/renew.go",
+		old:  `r.now.Swap(&next).wire.CloseIdle()`, new: `r.now.Store(&next)`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestClientCertificateIsRenewed$",
+	},
+	{
+		name: "renew-api-keys-not-taken",
+		file: "cmd/gateway/renew.go",
+		old:  `p.secrets.setKeys(now.Clients.APIKeys)`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestAPIKeysAreRenewed$",
+	},
+	{
+		name: "renew-api-keys-of-a-faulty-file",
+		file: "cmd/gateway/renew.go",
+		old:  `faults = config.OfText(faults)`, new: `faults = nil`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestBrokenSecretsStayOut$",
+	},
+	{
+		name: "renew-revocation-waits-for-secrets",
+		file: "cmd/gateway/renew.go",
+		old:  `faults = config.OfText(faults)`, new: `_ = now`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestAPIKeysAreRenewed$",
+	},
+	{
+		name: "tls-certificate-of-the-start",
+		file: "cmd/gateway/tls.go",
+		old:  `return s.now.Load(), nil`, new: `return first, nil`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestMutualTLS$",
+	},
+	{
+		name: "tls-old-connections-go-on",
+		file: "cmd/gateway/tls.go",
+		old:  `if r.Context().Value(handshake{}) != s.now.Load() {`, new: `if false {`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestMutualTLS$",
+	},
+	{
+		name: "serve-idle-connections-kept",
+		file: "cmd/gateway/idle.go",
+		old:  `if len(i.kept) >= i.most {`, new: `if false {`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestIdleConnectionsLockNobodyOut$",
+	},
+	{
+		name: "renew-nobody-may-call",
+		file: "cmd/gateway/renew.go",
+		old:  `len(now.Clients.APIKeys) == 0 && len(c.Clients.OIDC) == 0`, new: `false`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestKeysAreNotAllTakenAway$",
+	},
+	{
+		name: "serve-banks-unbounded",
+		file: "cmd/gateway/serve.go",
+		old:  `PerASPSP: c.Server.Limits.PerASPSP,`, new: `PerASPSP: 0,`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSlowBank$",
+	},
+	{
+		name: "serve-clients-unbounded",
+		file: "cmd/gateway/serve.go",
+		old:  `InFlight: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient,`, new: `InFlight: c.Server.Limits.InFlight, PerClient: 0,`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestClientDoesNotTakeEveryPlace$",
+	},
+	{
+		name: "serve-connections-unbounded",
+		file: "cmd/gateway/serve.go",
+		old:  `	p.listen[0] = netutil.LimitListener(`, new: `	_ = netutil.LimitListener(`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestConnectionsAreBounded$",
+	},
+	{
+		name: "serve-waits-for-readers",
+		file: "cmd/gateway/serve.go",
+		old:  ` WriteTimeout: p.patience,`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestCallersWhoDoNotRead$",
+	},
+	{
+		name: "serve-waits-for-bodies",
+		file: "cmd/gateway/serve.go",
+		old:  ` ReadTimeout: readTimeout,`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestCallersWhoNeverEnd$",
+	},
+	{
+		name: "proxy-although-none",
+		file: "cmd/gateway/proxy.go",
+		old:  `if p.Proxy != config.EnvironmentProxy {`, new: `if false {`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestProxyAndCA$",
+	},
+	{
+		name: "proxy-unusable-passed-over",
+		file: "cmd/gateway/proxy.go",
+		old:  `proxy == nil || proxy.Scheme != "http"`, new: `proxy == nil && false`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestProxyThatCannotBeUsed$",
+	},
+	{
+		name: "provider-ca-ignored",
+		file: "cmd/gateway/config.go",
+		old:  `Roots: common.Roots()`, new: `Roots: nil`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestProxyAndCA$",
+	},
+	{
+		name: "library-quotes-providers",
+		file: "cmd/gateway/main.go",
+		old: `	mute()
+`, new: ``,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestBadAnswers$",
+	},
+	{
+		name: "sandbox-redis-ignored",
+		file: "cmd/gateway/sandbox.go",
+		old:  `fmt.Sprintf("{mode: standalone, addresses: [%q]}", *redis)`, new: `""`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSandboxElsewhere$",
+	},
+	{
+		name: "sandbox-admin-address-ignored",
+		file: "internal/sandbox/sandbox.go",
+		old:  `	if admin == "" {`, new: `	{`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSandboxElsewhere$",
+	},
+	{
+		name: "sandbox-guides-to-no-destination",
+		file: "cmd/gateway/sandbox.go",
+		old:  `!at.Addr().IsUnspecified()`, new: `true`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestSandboxElsewhere$",
+	},
+}
