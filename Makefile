@@ -168,6 +168,7 @@ prometheus: ## installs prometheus with promtool, which tests need, unless it is
 
 collector: ## writes tools/collector anew, the OpenTelemetry collector of the tests; after its builder.yaml has changed
 	cd tools/collector && $(GO) run go.opentelemetry.io/collector/cmd/builder@v$(OTELCOL) --config builder.yaml --skip-compilation
+	gofmt -w tools/collector/*.go
 
 compiler: # the race detector needs cgo, and that a C compiler
 	@tools/need cc
