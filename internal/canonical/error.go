@@ -56,7 +56,17 @@ type Error struct {
 	Faults     []Fault        // what is wrong with the request, all of it; FormatError only
 	Detail     string         // a constant sentence of ours that says more than the kind; may be empty
 	Upstream   *UpstreamError // what the provider answered, if it did
+
+	// TokenRejected: the provider rejected the user's token, not the consent. Only with ConsentExpired and
+	// ConsentInvalid. Such an error deletes no cached list.
+	TokenRejected bool
+	// Slots is how many slots a read needs and how many are left, where a read was stopped because it cannot
+	// fit; nil otherwise. Only with UnattendedLimit.
+	Slots *SlotNeed
 }
+
+// SlotNeed compares the slots that a read needs, all its pages together, with the slots that are left.
+type SlotNeed struct{ Needed, Remaining int }
 
 // Error is the kind, who said it, and our own sentence on it.
 func (e *Error) Error() string {
