@@ -74,8 +74,9 @@ func TestEveryWordingAtAnyStatus(t *testing.T) {
 		}
 		one := fmt.Sprintf(`{"ReasonCode":%q,"Description":%q}`, w.reason, w.description)
 		for _, status := range []int{400, 401, 403, 404, 429, 500, 503, 504} {
-			if got := refuse(status, envelope(one), nil); got.Kind != w.kind {
-				t.Errorf("%d %s is %s, want %s", status, one, got.Kind, w.kind)
+			// The caller sends no token to OBC: whatever token it names is the consent's.
+			if got := refuse(status, envelope(one), nil); got.Kind != w.kind || got.TokenRejected {
+				t.Errorf("%d %s is %s, token rejected %t, want %s", status, one, got.Kind, got.TokenRejected, w.kind)
 			}
 		}
 	}

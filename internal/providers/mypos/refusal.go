@@ -135,10 +135,24 @@ func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canoni
 		}
 	}
 	e := &canonical.Error{Kind: kind, Origin: canonical.OriginProvider, Upstream: canonical.NewUpstreamError(a.Status, "", code)}
-	if kind == canonical.UnattendedLimit {
+	switch kind { //nolint:exhaustive // of all others there is no more to say
+	case canonical.UnattendedLimit:
 		e.Origin = canonical.OriginASPSP
+	case canonical.ConsentExpired, canonical.ConsentInvalid:
+		e.TokenRejected = !consentNamed(a.Body)
 	}
 	return e
+}
+
+// consentNamed reports whether a code of the body names the consent. Where none does, a rejection is one of the user's
+// token: its code begins with TOKEN_, or the status is 401, which is about the Authorization header.
+func consentNamed(body []byte) bool {
+	return slices.ContainsFunc(messagesOf(body), func(m wireMessage) bool {
+		return slices.ContainsFunc(m.codes(), func(code string) bool {
+			_, known := codes[code]
+			return known && strings.HasPrefix(code, "CONSENT_")
+		})
+	})
 }
 
 // statusKind is the cause as far as the status tells it.
@@ -164,8 +178,7 @@ func saysMore(status int) bool {
 // known.
 func codeKind(messages []wireMessage) (kind canonical.Kind, code string) {
 	for _, m := range messages {
-		for _, c := range []string{string(m.Code), lastSegment(string(m.Type)), string(m.Title)} {
-			c = strings.ToUpper(c)
+		for _, c := range m.codes() {
 			k, known := codes[c]
 			if strings.HasPrefix(c, certificateCodes) {
 				k, known = canonical.ProviderRejected, true
@@ -179,6 +192,13 @@ func codeKind(messages []wireMessage) (kind canonical.Kind, code string) {
 		code = string(messages[0].Code)
 	}
 	return kind, code
+}
+
+// codes are the texts of a message that may be its code, in capitals.
+func (m wireMessage) codes() []string {
+	return []string{
+		strings.ToUpper(string(m.Code)), strings.ToUpper(lastSegment(string(m.Type))), strings.ToUpper(string(m.Title)),
+	}
 }
 
 // before reports whether a tells more than b, which may be "".

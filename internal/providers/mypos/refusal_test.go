@@ -430,3 +430,35 @@ func TestEndlessRefusalsAreNotReadToTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestTokenAndConsentAreToldApart shows which rejections are of the user's token: any caller can make up a token.
+func TestTokenAndConsentAreToldApart(t *testing.T) {
+	for _, tt := range []struct {
+		status int
+		body   string
+		want   canonical.Kind
+		token  bool
+	}{
+		{401, tpp("TOKEN_EXPIRED"), canonical.ConsentExpired, true},
+		{401, tpp("TOKEN_INVALID"), canonical.ConsentInvalid, true},
+		{403, tpp("token_unknown"), canonical.ConsentInvalid, true},
+		{401, "", canonical.ConsentInvalid, true},
+		{401, "<html>Unauthorized</html>", canonical.ConsentInvalid, true},
+		{401, tpp("PSU_CREDENTIALS_INVALID"), canonical.ConsentInvalid, true},
+		{401, tpp("CONSENT_OF_A_NEW_KIND"), canonical.ConsentInvalid, true},
+		{401, tpp("CONSENT_EXPIRED"), canonical.ConsentExpired, false},
+		{401, tpp("CONSENT_INVALID"), canonical.ConsentInvalid, false},
+		{403, tpp("CONSENT_UNKNOWN"), canonical.ConsentInvalid, false},
+		{401, tpp("TOKEN_EXPIRED", "CONSENT_INVALID"), canonical.ConsentExpired, false},
+		{401, tpp("CONSENT_EXPIRED", "TOKEN_EXPIRED"), canonical.ConsentExpired, false},
+		{404, tpp("RESOURCE_UNKNOWN"), canonical.AccountUnknown, false},
+		{401, tpp("CERTIFICATE_EXPIRED"), canonical.ProviderRejected, false},
+		{429, tpp("ACCESS_EXCEEDED"), canonical.UnattendedLimit, false},
+		{500, "", canonical.ProviderError, false},
+	} {
+		got := refusal(alone(), providers.Request{Account: "1"}, providers.Answer{Status: tt.status, Body: []byte(tt.body)})
+		if got.Kind != tt.want || got.TokenRejected != tt.token {
+			t.Errorf("%d %s is %s, token rejected %t; want %s, %t", tt.status, tt.body, got.Kind, got.TokenRejected, tt.want, tt.token)
+		}
+	}
+}
