@@ -43,7 +43,7 @@ type readiness struct {
 // a gateway taken out of service would answer none.
 func (p *program) ready(w http.ResponseWriter, r *http.Request) {
 	health := p.redisHealth(r.Context())
-	all := slices.Concat(warnings(health), p.staleSecrets(), p.auditWarnings())
+	all := slices.Concat(redisWarnings(health), p.warnings.now())
 	body, code := readiness{Status: "ready", Redis: health.State, Policy: health.Policy, Warnings: all}, http.StatusOK
 	if p.draining.Load() {
 		body.Status, code = "draining", http.StatusServiceUnavailable
@@ -57,8 +57,8 @@ func (p *program) redisHealth(ctx context.Context) store.Health {
 	return p.store.Health(ctx)
 }
 
-// warnings are what is wrong with Redis, for whoever runs it.
-func warnings(h store.Health) []string {
+// redisWarnings are what is wrong with Redis.
+func redisWarnings(h store.Health) []string {
 	var all []string
 	if h.State != store.Usable {
 		all = append(all, "redis is "+string(h.State)+": unattended calls are refused, account lists are not kept")
@@ -101,7 +101,7 @@ func (p *program) logRedis(ctx context.Context, h store.Health) {
 	if h.State != store.Usable || h.Evicts() {
 		level = slog.LevelWarn
 	}
-	p.log.Log(ctx, level, "redis", "state", string(h.State), "maxmemory_policy", h.Policy, "warnings", warnings(h))
+	p.log.Log(ctx, level, "redis", "state", string(h.State), "maxmemory_policy", h.Policy, "warnings", redisWarnings(h))
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -12,16 +12,19 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// check reports every fault of a configuration file, as an error.
-func check(file string, show bool, stdout io.Writer) error {
+// check reports every fault of a configuration file, as an error, or its warnings on stderr.
+func check(file string, show bool, stdout, stderr io.Writer) error {
 	c, err := load(file)
 	if err != nil {
 		return err
 	}
+	for _, w := range c.Warnings() {
+		fmt.Fprintln(stderr, "warning:", w)
+	}
 	if show {
 		return c.Print(stdout)
 	}
-	fmt.Fprintf(stdout, "%s: no fault\n", file)
+	fmt.Fprintf(stdout, "%s: ok\n", file)
 	return nil
 }
 

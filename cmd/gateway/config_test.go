@@ -18,7 +18,7 @@ func TestLoadTellsAllFaults(t *testing.T) {
 	const text = `redis: {mode: embedded}
 clients:
   apiKeys:
-    - {name: a, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, scopes: [accounts:read]}
+    - {name: a, sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc, scopes: [accounts:read]}
 providers:
   mypos: BASE
   nobody: {baseURL: "https://h"}

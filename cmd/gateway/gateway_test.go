@@ -383,7 +383,7 @@ func TestCheck(t *testing.T) {
 		{"good", "", "", nil},
 		{"unknown key", "server: {", "server: {host: x, ", []string{"server.host (line 2)"}},
 		{"an adapter's key", "consumerKey:", "consumerKay:", []string{"providers.mastercard.consumerKay (line 8)", "providers.mastercard.consumerKey (line 8)"}},
-		{"unknown provider", "  mypos: {", "  nobody: {baseURL: 'https://a.example'}\n  mypos: {", []string{"providers.nobody (line 9)"}},
+		{"unknown provider", "  mypos: {", "  nobody: {baseURL: 'http://127.0.0.1:1'}\n  mypos: {", []string{"providers.nobody (line 9)"}},
 		{
 			"many at once", "server: {", "sever: {", []string{"sever (line 2)"},
 		},

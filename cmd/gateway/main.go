@@ -75,7 +75,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			return errUsage
 		}
 		if args[0] == "check" {
-			return check(*file, *show, stdout)
+			return check(*file, *show, stdout, stderr)
 		}
 		return serve(ctx, *file, stdout)
 	case "version", "--version", "-version":

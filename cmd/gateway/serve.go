@@ -72,6 +72,7 @@ type program struct {
 	secrets    secrets
 	renewal    *renew.Watcher
 	draining   atomic.Bool
+	warnings   warnings
 }
 
 // assemble builds the program from the inside out, and opens its ports.
@@ -107,12 +108,15 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 		InFlight: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient,
 	})
 	p.tellClosed(ctx, c.Unattended)
+	p.warnOfConfig(ctx, c)
 	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
 	p.secure = secured(p.api, c.Server.TLS)
 	p.api.ConnState = newIdlers(mostConnections(c.Server.Limits.InFlight) / 2).state
 	p.secrets.setKeys = p.callers.SetKeys
 	p.renewal = renew.New(p.log, p.renewed, p.parts(c))
 	p.telemetry.ObserveStale(p.renewal.Stale)
+	p.warnings.add(p.staleSecrets)
+	p.warnings.add(p.auditWarnings)
 	for i, address := range []string{c.Server.Address, c.Server.AdminAddress} {
 		if p.listen[i], err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
 			p.store.Close()

@@ -58,7 +58,7 @@ func (c *checker) config(all *Config) {
 	c.server(all.Server)
 	mode := c.redisMode(all.Redis.Mode)
 	c.redis(all.Redis, mode)
-	c.clients(all.Clients)
+	c.clients(all.Clients, all.simulated())
 	if c.given("providers", len(all.Providers) > 0) {
 		for _, name := range slices.Sorted(maps.Keys(all.Providers)) {
 			c.provider(name, all.Providers[name])

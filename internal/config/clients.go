@@ -78,7 +78,8 @@ func (c *Clients) settle() {
 	}
 }
 
-func (c *checker) clients(all Clients) {
+// clients checks who may call. simulated says that there are only simulators to call.
+func (c *checker) clients(all Clients, simulated bool) {
 	if len(all.OIDC) == 0 && !c.refused("clients.oidc") && !c.given("clients.apiKeys", len(all.APIKeys) > 0) {
 		return
 	}
@@ -94,6 +95,7 @@ func (c *checker) clients(all Clients) {
 			sum, err := hex.DecodeString(k.SHA256)
 			c.holds(path+".sha256", err == nil && len(sum) == 32, "must be 64 hex digits")
 			c.unique(sums, path+".sha256", k.SHA256)
+			c.knownKey(path+".sha256", k.SHA256, simulated)
 		}
 		if c.given(path+".scopes", len(k.Scopes) > 0) {
 			c.scopes(path+".scopes", k.Scopes)

@@ -13,7 +13,7 @@ import (
 
 const keysOnly = `clients:
   apiKeys:
-    - {name: a, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, scopes: [accounts:read]}
+    - {name: a, sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc, scopes: [accounts:read]}
 `
 
 // withClients is the minimal file with these clients.
@@ -37,7 +37,7 @@ func TestOIDCDefaults(t *testing.T) {
 
 const allOfClients = `  rateLimit: {perSecond: 2.5, burst: 10}
   apiKeys:
-    - {name: a, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, scopes: [accounts:read], rateLimit: {perSecond: 1, burst: 1}}
+    - {name: a, sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc, scopes: [accounts:read], rateLimit: {perSecond: 1, burst: 1}}
   oidc:
     - issuer: https://kubernetes.default.svc.cluster.local
       audiences: [ais-gateway, b]
@@ -73,7 +73,7 @@ func TestClientsWithFaults(t *testing.T) {
 	t.Parallel()
 	_, err := config.Read([]byte(withClients(t, `  rateLimit: {perSecond: 0, burst: 0}
   apiKeys:
-    - {name: 'oidc:a', sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, scopes: [accounts:read], rateLimit: {burst: 1}}
+    - {name: 'oidc:a', sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc, scopes: [accounts:read], rateLimit: {burst: 1}}
   oidc:
     - issuer: http://issuer.example
       audiences: []

@@ -23,6 +23,8 @@ type Config struct {
 
 	file   *strict.Document // what it was read from; nil for a Config made by hand
 	source File             // where that stood; none for a text
+
+	warnings Faults // what Warn added
 }
 
 // Defaults is the configuration of an empty file: what holds where the file says nothing. The defaults of what

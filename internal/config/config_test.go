@@ -29,7 +29,7 @@ redis:
 clients:
   apiKeys:
     - name: payments-team
-      sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08   # of the key; the key itself is nowhere
+      sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc   # of the key; the key itself is nowhere
       scopes: [accounts:read, balances:read]
 providers:
   mastercard:
@@ -59,7 +59,7 @@ cache:
 const minimal = `redis: {mode: embedded}
 clients:
   apiKeys:
-    - {name: a, sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, scopes: [accounts:read]}
+    - {name: a, sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc, scopes: [accounts:read]}
 providers:
   p:
     baseURL: http://localhost:9000
@@ -150,7 +150,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Redis: config.Redis{Mode: config.Embedded},
 		Clients: config.Clients{APIKeys: []config.APIKey{{
-			Name: "a", SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Scopes: []string{config.ScopeAccounts},
+			Name: "a", SHA256: "a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc", Scopes: []string{config.ScopeAccounts},
 		}}},
 		Providers: map[string]config.Provider{"p": {BaseURL: "http://localhost:9000", Timeout: 10 * time.Second, Proxy: config.NoProxy}},
 		ASPSPs: []config.ASPSP{{

@@ -16,7 +16,7 @@ func TestOneFault(t *testing.T) {
 	t.Parallel()
 	const (
 		id    = "id: 4f1e2d3c-0000-4000-8000-000000000001"
-		sum   = "sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+		sum   = "sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc"
 		base  = "baseURL: https://mp-psd2-api.mypos.com"
 		key   = "encryptionKeyFile: /run/secrets/cache/key"
 		redis = "addresses: [127.0.0.1:6379]"
@@ -65,7 +65,7 @@ func TestOneFault(t *testing.T) {
 		{"redis.sentinelUsername", redis, "sentinelUsername: u\n  " + redis, "redis.sentinelUsername", "sentinel only"},
 		{"clients.apiKeys ill-typed", "apiKeys:\n    - name: payments-team\n      " + sum, "apiKeys: {}\n  x:\n    - name: y\n      z: ", "clients.apiKeys", "must be a list"},
 		{"apiKeys.name blank", "name: payments-team", "name: ' '", "clients.apiKeys[0].name", "is empty"},
-		{"apiKeys.sha256", sum, "sha256: 9f86", "clients.apiKeys[0].sha256", "64 hex digits"},
+		{"apiKeys.sha256", sum, "sha256: a1c7", "clients.apiKeys[0].sha256", "64 hex digits"},
 		{"apiKeys.sha256 missing", sum, "", "clients.apiKeys[0].sha256", "is missing"},
 		{"apiKeys.scopes empty", "scopes: [accounts:read, balances:read]", "scopes: []", "clients.apiKeys[0].scopes", "is empty"},
 		{"apiKeys.scopes unknown", "scopes: [accounts:read, balances:read]", "scopes: [accounts:write]", "clients.apiKeys[0].scopes[0]", "accounts:read or balances:read"},

@@ -36,7 +36,7 @@ var logKeys = map[string]string{
 	"state":            "of Redis",
 	"status":           "of the answer",
 	"version":          "of the gateway",
-	"warnings":         "our own sentences about Redis",
+	"warnings":         "our own sentences about Redis or the configuration",
 }
 
 // spanKeys are all attributes that a span may have.

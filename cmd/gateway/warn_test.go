@@ -1,0 +1,39 @@
+package main_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"ais-gateway/internal/gatewaytest"
+	"ais-gateway/internal/sandbox"
+)
+
+// An operator learns of a risky value before the start, at the start and while the gateway serves.
+func TestRiskyValuesAreReported(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	file := reconfigured(t, w, "name: Wood Bank,", "name: Wood Bank, unattended: {limit: 400, window: 24m},")
+	want := []string{
+		"aspsps[0].unattended.limit (line 11): is above 4: only if the ASPSP agreed to it",
+		"aspsps[0].unattended.window (line 11): is below 24h: only if the ASPSP agreed to it",
+	}
+	check := exec.Command(gatewaytest.Binary(), "check", "--config", file, "--print")
+	var stdout, stderr strings.Builder
+	check.Stdout, check.Stderr = &stdout, &stderr
+	if err := check.Run(); err != nil || stderr.String() != "warning: "+strings.Join(want, "\nwarning: ")+"\n" || strings.Contains(stdout.String(), "warning") {
+		t.Errorf("check: %v\n%s", err, stderr.String())
+	}
+	p := serve(t, file)
+	_, body := call(t, http.MethodGet, p.Admin+"/readyz")
+	var ready struct{ Warnings []string }
+	if err := json.Unmarshal([]byte(body), &ready); err != nil || !slices.Equal(ready.Warnings, want) {
+		t.Errorf("readyz: %s", body)
+	}
+	logged := records(p.Stdout.String(), func(r record) bool { return r.Msg == "risky configuration" })
+	if len(logged) != 1 {
+		t.Errorf("log: %v", logged)
+	}
+}

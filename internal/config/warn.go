@@ -1,0 +1,84 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"slices"
+	"time"
+
+	"ais-gateway/internal/config/strict"
+)
+
+const (
+	// legalLimit is how many unattended calls Regulation (EU) 2018/389, article 36(5)(b), allows without the ASPSP's
+	// agreement, and legalWindow the period that it allows them in.
+	legalLimit  = 4
+	legalWindow = 24 * time.Hour
+)
+
+// Warn adds a warning about the value at path. It is not safe for concurrent use.
+func (c *Config) Warn(path, detail string) {
+	var one Faults
+	one.Add(path, detail)
+	c.warnings = append(c.warnings, c.located(one)...)
+}
+
+// Warnings returns the risky values of the configuration, and what Warn added, in the order of the file. They prevent
+// neither a start nor a reload.
+func (c *Config) Warnings() Faults {
+	w := warner{config: c}
+	w.server(c.Server)
+	w.redis()
+	for i, a := range c.ASPSPs {
+		w.unattended(strict.Entry("aspsps", i)+".unattended", a.Unattended)
+	}
+	if c.PSU.AllowPrivateIP {
+		w.add("psu.allowPrivateIP", "accepts addresses that no user on the internet has: only for tests")
+	}
+	all := slices.Concat(w.found, c.warnings)
+	all.Sort()
+	return all
+}
+
+// A warner collects warnings.
+type warner struct {
+	config *Config
+	found  Faults
+}
+
+func (w *warner) add(path, detail string) {
+	w.found = append(w.found, w.config.located(Faults{{Path: path, Detail: detail}})...)
+}
+
+func (w *warner) server(s Server) {
+	host, _, err := net.SplitHostPort(s.Address)
+	if err == nil && !Loopback(host) && s.TLS.Server() == nil {
+		w.add("server.address", "serves plain HTTP beyond this machine: set server.tls, or let a proxy on the way to callers use TLS")
+	}
+}
+
+// redis warns about counts that end with the process, where real ASPSPs are called.
+func (w *warner) redis() {
+	if w.config.Redis.Mode == Embedded && !w.config.simulated() {
+		w.add("redis.mode", "an embedded Redis forgets counted calls when the process ends, and is not shared with other gateways")
+	}
+}
+
+func (w *warner) unattended(path string, u Unattended) {
+	if u.Limit > legalLimit {
+		w.add(path+".limit", "is above 4: only if the ASPSP agreed to it")
+	}
+	if u.Window < legalWindow {
+		w.add(path+".window", "is below 24h: only if the ASPSP agreed to it")
+	}
+}
+
+// simulated reports whether every provider is on this machine, where only simulators are.
+func (c *Config) simulated() bool {
+	for _, p := range c.Providers {
+		if u, err := url.Parse(p.BaseURL); err != nil || !Loopback(u.Hostname()) {
+			return false
+		}
+	}
+	return true
+}

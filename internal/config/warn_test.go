@@ -1,0 +1,116 @@
+package config_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/config"
+)
+
+const aspspLine = "    provider: p\n"
+
+// Values that are allowed but risky are warnings: the legal limit is the operator's to keep.
+func TestWarnings(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, old, new string
+		want           []string // path and line of each
+	}{
+		{"none", "", "", nil},
+		{"the law's own values", aspspLine, aspspLine + "    unattended: {limit: 4, window: 24h}\n", nil},
+		{"stricter values", aspspLine, aspspLine + "    unattended: {limit: 0, window: 25h}\n", nil},
+		{"limit", aspspLine, aspspLine + "    unattended: {limit: 5}\n", []string{"aspsps[0].unattended.limit (line 12)"}},
+		{"a much higher limit", aspspLine, aspspLine + "    unattended: {limit: 400}\n", []string{"aspsps[0].unattended.limit (line 12)"}},
+		{"window", aspspLine, aspspLine + "    unattended: {window: 23h59m59s}\n", []string{"aspsps[0].unattended.window (line 12)"}},
+		{"minutes for hours", aspspLine, aspspLine + "    unattended:\n      limit: 40\n      window: 24m\n", []string{"aspsps[0].unattended.limit (line 13)", "aspsps[0].unattended.window (line 14)"}},
+		{"private addresses", aspspLine, aspspLine + "psu: {allowPrivateIP: true}\n", []string{"psu.allowPrivateIP (line 12)"}},
+		{"plain HTTP on an address of the network", "redis:", "server: {address: '10.1.2.3:80'}\nredis:", []string{"server.address (line 1)"}},
+		{"plain HTTP on every address", "redis:", "server: {address: ':8080'}\nredis:", []string{"server.address (line 1)"}},
+		{"plain HTTP on every IPv6 address", "redis:", "server: {address: '[::]:8080'}\nredis:", []string{"server.address (line 1)"}},
+		{"plain HTTP on a name", "redis:", "server: {address: 'gateway:8080'}\nredis:", []string{"server.address (line 1)"}},
+		{"plain HTTP on loopback", "redis:", "server: {address: '[::1]:8080'}\nredis:", nil},
+		{"plain HTTP on localhost", "redis:", "server: {address: 'localhost:8080'}\nredis:", nil},
+		{"an embedded Redis and a real provider", "http://localhost:9000", "https://bank.example", []string{"redis.mode (line 1)"}},
+		{
+			"all, in the order of the file", "redis: {mode: embedded}", "psu: {allowPrivateIP: true}\nserver:\n  address: ':1'\nredis: {mode: embedded}",
+			[]string{"psu.allowPrivateIP (line 1)", "server.address (line 3)"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var got []string
+			for _, w := range mustRead(t, strings.Replace(minimal, tt.old, tt.new, 1)).Warnings() {
+				got = append(got, strings.TrimSuffix(w.String(), ": "+w.Detail))
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("warnings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// What Warn adds is located and sorted with the rest.
+func TestWarn(t *testing.T) {
+	t.Parallel()
+	c := mustRead(t, minimal+"psu: {allowPrivateIP: true}\n")
+	c.Warn("providers.p.baseURL", "is far away")
+	got := c.Warnings()
+	if len(got) != 2 || got[0].String() != "providers.p.baseURL (line 7): is far away" || got[1].Path != "psu.allowPrivateIP" {
+		t.Errorf("warnings:\n%v", got)
+	}
+}
+
+// TLS makes an address beyond the machine safe.
+func TestTLSNeedsNoWarning(t *testing.T) {
+	t.Parallel()
+	certificate, key := pair(t)
+	dir := laid(t, map[string]string{"tls.crt": certificate, "tls.key": key})
+	c := mustRead(t, "server: {address: ':8443', tls: {certificateFile: "+dir+"/tls.crt, keyFile: "+dir+"/tls.key}}\n"+minimal)
+	if got := c.Warnings(); len(got) > 0 {
+		t.Errorf("warnings:\n%v", got)
+	}
+}
+
+// Keys that anybody would try are refused by their hash, which is all that the file has of them.
+func TestWellKnownKeys(t *testing.T) {
+	t.Parallel()
+	const base = "http://localhost:9000"
+	for _, tt := range []struct {
+		name, key, base string
+		words           string // of the fault; "" for none
+	}{
+		{"empty", "", base, "empty key"},
+		{"a line break", "\n", base, "well-known"},
+		{"a word", "test", base, "well-known"},
+		{"a word with a line break", "changeme\n", base, "well-known"},
+		{"a word in capitals", "SECRET", base, "well-known"},
+		{"of the documentation", "payments-team", base, "well-known"},
+		{"of the sandbox, for real providers", "sandbox-key", "https://bank.example", "well-known"},
+		{"of the sandbox, in a sandbox", "sandbox-key", base, ""},
+		{"random", "Zk9yIGEgdGVzdCBvbmx5Cg", base, ""},
+	} {
+		for _, upper := range []bool{false, true} {
+			sum := sha256.Sum256([]byte(tt.key))
+			digits := hex.EncodeToString(sum[:])
+			if upper {
+				digits = strings.ToUpper(digits)
+			}
+			text := strings.NewReplacer("a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc", "'"+digits+"'", base, tt.base).Replace(minimal)
+			_, err := config.Read([]byte(text))
+			if tt.words == "" {
+				if err != nil {
+					t.Errorf("%s: %v", tt.name, err)
+				}
+				continue
+			}
+			faults := faultsOf(t, err)
+			if len(faults) != 1 || faults[0].Path != "clients.apiKeys[0].sha256" || !strings.Contains(faults[0].Detail, tt.words) || strings.Contains(err.Error(), digits) {
+				t.Errorf("%s: %v", tt.name, err)
+			}
+		}
+	}
+}
