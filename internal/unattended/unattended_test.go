@@ -313,6 +313,30 @@ func TestClosureEndsAndIsNotShortened(t *testing.T) {
 	}
 }
 
+// The time in a block's value decides, never the end of its key.
+func TestBlockOutlivesItsValue(t *testing.T) {
+	script := redis.NewScript("return {redis.call('GET', KEYS[1]), redis.call('TIME')[1], redis.call('TIME')[2], redis.call('PTTL', KEYS[1])}")
+	for name, rdb := range redises(t) {
+		for _, wait := range []time.Duration{time.Second, time.Hour, 0} {
+			t.Run(fmt.Sprint(name, " ", wait), func(t *testing.T) {
+				c, call := counter(rdb, daily(4, config.UnitConsent)), list()
+				if _, err := c.Close(t.Context(), call, wait); err != nil {
+					t.Fatal(err)
+				}
+				key := store.Prefix("unattended", aspsp, call.Consent) + "closed"
+				got, err := script.Run(t.Context(), rdb, []string{key}).Int64Slice() // micro- and milliseconds
+				if err != nil {
+					t.Fatal(err)
+				}
+				left := time.Duration(got[0]-got[1]*1_000_000-got[2]) * time.Microsecond
+				if after := time.Duration(got[3])*time.Millisecond - left; after < 990*time.Millisecond || after > 2*time.Second {
+					t.Errorf("the key outlives its value by %v, want a second", after)
+				}
+			})
+		}
+	}
+}
+
 func TestClosedUntil(t *testing.T) {
 	rdb := open(t, config.Redis{Mode: config.Embedded})
 	policy := daily(4, config.UnitConsent)

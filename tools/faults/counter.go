@@ -189,9 +189,16 @@ var counterFaults = []fault{
 	{
 		name: "counter-closure-never-expires",
 		file: "internal/unattended/close.lua",
-		old:  `, 'PX', string.format('%.0f', math.max(math.ceil((last - now) / 1000), 1)))`, new: `)`,
+		old:  `, 'PX', string.format('%.0f', math.ceil((last - now) / 1000) + 1000))`, new: `)`,
 		packages: []string{"./cmd/gateway"},
 		run:      "^TestMemoryOfTheCounter$",
+	},
+	{
+		name: "counter-block-key-ends-with-its-value",
+		file: "internal/unattended/close.lua",
+		old:  `math.ceil((last - now) / 1000) + 1000`, new: `math.ceil((last - now) / 1000)`,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestBlockOutlivesItsValue$",
 	},
 	{
 		name: "counter-remembers-consents",

@@ -23,6 +23,13 @@ var storeFaults = []fault{
 		run:      "^TestTLS$",
 	},
 	{
+		name: "store-embedded-never-expires",
+		file: "internal/store/embedded.go",
+		old:  `m.ClockTTL(true)`, new: `m.ClockTTL(false)`,
+		packages: []string{"./internal/store"},
+		run:      "^TestEmbeddedExpires$",
+	},
+	{
 		name: "ready-evicts-unseen",
 		file: "internal/store/health.go",
 		old:  `h.Policy != "" && h.Policy != NoEviction`, new: `h.Policy == "allkeys-random"`,
