@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"time"
 
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/breaker"
@@ -25,6 +26,7 @@ func (t requests) Request(ctx context.Context, method string, h http.Header) (co
 		end(telemetry.RequestInfo{
 			Route: o.Route, Method: o.Method, Status: o.Status, Code: o.Code, ASPSP: o.ASPSP, Provider: o.Provider,
 			Client: o.Client, Attended: o.Attended, Cache: o.Cache, Duration: o.Duration,
+			Waited: o.Waited,
 		})
 		if served(o) {
 			t.Read(ctx, o.ASPSP, o.Slots, o.Refused)
@@ -71,5 +73,7 @@ func (t outcomes) Cache(ctx context.Context, aspsp string, r gateway.CacheResult
 func (t outcomes) Refused(ctx context.Context, aspsp string, by overload.Refusal) {
 	t.Telemetry.Refused(ctx, aspsp, string(by))
 }
+
+func (t outcomes) Waited(ctx context.Context, d time.Duration) { api.CountWait(ctx, d) }
 
 func (t outcomes) Breaker(aspsp string, s breaker.State) { t.Telemetry.Breaker(aspsp, string(s)) }

@@ -78,6 +78,7 @@ type Outcome struct {
 	Slots    int    // of the unattended limit that were taken for it, and not given back
 	Refused  bool   // an old list was answered, because a slot was refused or could not be counted
 	Duration time.Duration
+	Waited   time.Duration // the part of Duration in which the request waited for a provider
 }
 
 // Config is what the API is made of.

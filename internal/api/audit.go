@@ -24,17 +24,30 @@ type unaudited struct{}
 
 func (unaudited) Audit(context.Context, Entry) {}
 
-// slotsKey is where a request's context has the count of slots that were taken for it.
-type slotsKey struct{}
+// usage is what was used for one request so far.
+type usage struct {
+	slots  atomic.Int64 // slots of the unattended limit
+	waited atomic.Int64 // nanoseconds in which it waited for a provider
+}
+
+// usageKey is the key of a request's *usage in its context.
+type usageKey struct{}
 
 // CountSlot notes that n slots of unattended calls were taken for the request to whose context ctx belongs, or given
 // back where n is negative. Requests that share a call leave its slots to the one that leads it.
 func CountSlot(ctx context.Context, n int) {
-	if slots, ok := ctx.Value(slotsKey{}).(*atomic.Int64); ok {
-		slots.Add(int64(n))
+	if u, ok := ctx.Value(usageKey{}).(*usage); ok {
+		u.slots.Add(int64(n))
 	}
 }
 
-func withSlots(ctx context.Context, slots *atomic.Int64) context.Context {
-	return context.WithValue(ctx, slotsKey{}, slots)
+// CountWait adds d to the time in which the request of ctx waited for a provider, by its own call or by a shared one.
+func CountWait(ctx context.Context, d time.Duration) {
+	if u, ok := ctx.Value(usageKey{}).(*usage); ok {
+		u.waited.Add(int64(d))
+	}
+}
+
+func withUsage(ctx context.Context, u *usage) context.Context {
+	return context.WithValue(ctx, usageKey{}, u)
 }

@@ -83,6 +83,7 @@ func TestOneLineOfLog(t *testing.T) {
 		attended             *bool
 		during               func(context.Context)
 		slots                int
+		waited               time.Duration
 	}{
 		{
 			name: "attended", target: accountsOf, headers: []header{auth, consent, attended}, attended: &yes,
@@ -115,7 +116,13 @@ func TestOneLineOfLog(t *testing.T) {
 		},
 		{
 			name: "of three slots one given back", target: accountsOf, headers: []header{auth, consent}, attended: &no,
-			during: func(ctx context.Context) { api.CountSlot(ctx, 3); api.CountSlot(context.WithoutCancel(ctx), -1) },
+			during: func(ctx context.Context) {
+				api.CountSlot(ctx, 3)
+				api.CountSlot(context.WithoutCancel(ctx), -1)
+				api.CountWait(ctx, time.Second)
+				api.CountWait(context.WithoutCancel(ctx), 200*time.Millisecond)
+			},
+			waited: 1200 * time.Millisecond,
 			want: map[string]any{
 				"level": "INFO", "route": "/v1/aspsps/{aspspId}/accounts", "status": 200., "code": "", "client": "all",
 				"aspsp_id": bank, "provider": "mastercard", "attended": false, "cache": "miss",
@@ -177,7 +184,7 @@ func TestOneLineOfLog(t *testing.T) {
 				Route: want["route"].(string), Method: method, Status: got.status, Code: got.problem().Code,
 				ASPSP: want["aspsp_id"].(string), Provider: want["provider"].(string), Client: want["client"].(string),
 				Cache: want["cache"].(string), Attended: tt.attended, Duration: 1500 * time.Millisecond,
-				Slots: tt.slots, Reads: tt.attended != nil && !strings.HasSuffix(tt.target, "/unattended-access"),
+				Waited: tt.waited, Slots: tt.slots, Reads: tt.attended != nil && !strings.HasSuffix(tt.target, "/unattended-access"),
 			}
 			if diff := cmp.Diff(outcome, o.outcome(t)); diff != "" {
 				t.Error(diff)

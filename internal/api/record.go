@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -25,7 +24,7 @@ type exchange struct {
 	aspsp     string            // the id that was asked for, once it is known to be one
 	cause     string            // of an InternalError; fit for the log
 	consent   string            // the consent's id, for the audit record alone
-	slots     atomic.Int64      // that were taken for the request so far
+	used      usage
 }
 
 // A handler answers a request, or returns why it cannot.
@@ -38,7 +37,7 @@ func (s *server) record(c *gin.Context) {
 	x := &exchange{Outcome: Outcome{Route: template(c.FullPath()), Method: c.Request.Method}}
 	x.requestID, x.faults = ask.RequestID(c.Request.Header)
 	ctx, done := s.Observer.Request(c.Request.Context(), c.Request.Method, c.Request.Header)
-	c.Request = c.Request.WithContext(withSlots(ctx, &x.slots))
+	c.Request = c.Request.WithContext(withUsage(ctx, &x.used))
 	c.Set(exchangeKey, x)
 	c.Header("X-Request-ID", x.requestID)
 	c.Header("Cache-Control", "no-store")
@@ -46,7 +45,7 @@ func (s *server) record(c *gin.Context) {
 		if c.Writer.Written() {
 			x.Status = c.Writer.Status()
 		}
-		x.Duration, x.Slots = s.Now().Sub(start), int(x.slots.Load())
+		x.Duration, x.Waited, x.Slots = s.Now().Sub(start), time.Duration(x.used.waited.Load()), int(x.used.slots.Load())
 		s.log(c, x)
 		s.audit(c, x, start)
 		done(x.Outcome)

@@ -46,6 +46,8 @@ type Config struct {
 type Observer interface {
 	Cache(ctx context.Context, aspsp string, r CacheResult)
 	Breaker(aspsp string, s breaker.State)
+	// Waited reports how long a request waited for an ASPSP, by its own call or by a shared one.
+	Waited(ctx context.Context, d time.Duration)
 	// Refused is told of a request or call to an ASPSP that found no place under a bound.
 	Refused(ctx context.Context, aspsp string, by load.Refusal)
 }

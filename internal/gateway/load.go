@@ -20,7 +20,9 @@ func (g *Gateway) wait(ctx context.Context, b *bank, client string) (leave func(
 		g.waits.Leave(b.ID)
 		return nil, g.overloaded(ctx, b, "too many requests of this client wait for the ASPSP")
 	}
+	start := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
 	return func() {
+		g.Observer.Waited(ctx, time.Since(start)) //nolint:forbidigo // as above
 		g.own.Leave(client, b.ID)
 		g.waits.Leave(b.ID)
 	}, nil

@@ -210,3 +210,35 @@ func TestSlowBankLeavesAClientPlaces(t *testing.T) {
 		}
 	}
 }
+
+// TestWaitedIsReported: a request reports the time in which it waited for the ASPSP, and a cached list reports none.
+func TestWaitedIsReported(t *testing.T) {
+	w := newWorld(t)
+	g := w.gateway()
+	const delay = 50 * time.Millisecond
+	w.front.slowly(delay)
+	list := alone()
+	for _, tt := range []struct {
+		name string
+		read func() error
+		want int
+	}{
+		{"a list that is not cached", func() error { _, err := g.Accounts(t.Context(), client, list, gateway.Wants{}); return err }, 1},
+		{"a cached list", func() error { _, err := g.Accounts(t.Context(), client, list, gateway.Wants{}); return err }, 0},
+		{"unattended balances", func() error { _, err := g.Balances(t.Context(), client, alone(), mypossim.GoodAccount); return err }, 1},
+		{"attended balances", func() error {
+			_, err := g.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount)
+			return err
+		}, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := tt.read(); err != nil {
+				t.Fatal(err)
+			}
+			waits := w.observed.waited()
+			if len(waits) != tt.want || tt.want == 1 && waits[0] < delay {
+				t.Errorf("waits %v, want %d of at least %v", waits, tt.want, delay)
+			}
+		})
+	}
+}

@@ -304,6 +304,9 @@ func (r *run) Cache(_ context.Context, _ string, c gateway.CacheResult) {
 // Breaker implements gateway.Observer.
 func (r *run) Breaker(string, breaker.State) { r.count("breaker") }
 
+// Waited implements gateway.Observer.
+func (r *run) Waited(context.Context, time.Duration) {}
+
 // Refused implements gateway.Observer.
 func (r *run) Refused(context.Context, string, load.Refusal) { r.count("refused") }
 

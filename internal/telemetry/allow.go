@@ -66,6 +66,7 @@ var labelKeys = map[attribute.Key]string{
 	semconv.ServerPortKey:             "its port",
 	aspspKey:                          "a configured ASPSP's id",
 	providerKey:                       "a provider's name in the configuration",
+	attendedKey:                       "whether the user was asking",
 	resultKey:                         "what came of the cache",
 	eventKey:                          "what became of a slot",
 	stateKey:                          "of a circuit breaker, or of units of counting",

@@ -35,8 +35,12 @@ var (
 	bounds        = []string{"in_flight", "client", "aspsp"}
 )
 
+// ownBuckets are the upper bounds of ais.gateway.duration, in seconds. Alerts and boards use 0.25.
+var ownBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5}
+
 type instruments struct {
 	serverDuration  metric.Float64Histogram
+	ownDuration     metric.Float64Histogram
 	serverActive    metric.Int64UpDownCounter
 	clientDuration  metric.Float64Histogram
 	cache           metric.Int64Counter
@@ -62,7 +66,12 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 	if err != nil {
 		return err
 	}
-	t.inst = instruments{serverDuration: server.Inst(), serverActive: active.Inst(), clientDuration: client.Inst()}
+	own, err := m.Float64Histogram("ais.gateway.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(ownBuckets...),
+		metric.WithDescription("Duration of requests without the time in which they waited for a provider."))
+	if err != nil {
+		return err
+	}
+	t.inst = instruments{serverDuration: server.Inst(), ownDuration: own, serverActive: active.Inst(), clientDuration: client.Inst()}
 	for _, c := range []struct {
 		into                    *metric.Int64Counter
 		name, unit, description string

@@ -267,7 +267,7 @@ func TestDurations(t *testing.T) {
 	if got := series(scrape(t, tel)["http_server_active_requests"])["http_request_method=GET"]; got != 1 {
 		t.Errorf("%v active requests, want 1", got)
 	}
-	end(RequestInfo{Route: "/r", Status: 200, Duration: 30 * time.Millisecond})
+	end(RequestInfo{Route: "/r", Status: 200, Duration: 30 * time.Millisecond, Waited: 20 * time.Millisecond})
 	families := scrape(t, tel)
 	if got := series(families["http_server_active_requests"])["http_request_method=GET"]; got != 0 {
 		t.Errorf("%v active requests, want 0", got)
@@ -275,6 +275,10 @@ func TestDurations(t *testing.T) {
 	h := families["http_server_request_duration_seconds"].GetMetric()[0].GetHistogram()
 	if h.GetSampleCount() != 1 || h.GetSampleSum() != 0.03 {
 		t.Errorf("%d requests of %v s, want 1 of 0.03", h.GetSampleCount(), h.GetSampleSum())
+	}
+	own := families["ais_gateway_duration_seconds"].GetMetric()[0]
+	if got := own.GetHistogram().GetSampleSum(); math.Abs(got-0.01) > 1e-9 || own.GetLabel()[0].GetValue() != "/r" {
+		t.Errorf("the gateway's own share is %v s of %v, want 0.01 of /r", got, own.GetLabel())
 	}
 	var bounds []float64
 	for _, b := range h.GetBucket() {

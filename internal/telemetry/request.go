@@ -39,6 +39,7 @@ type RequestInfo struct {
 	Attended *bool         // nil where it does not matter or was not found out
 	Cache    string        // what came of the cache, as Cache counts it; "" where it was not asked
 	Duration time.Duration // from the request's arrival to the end of the answer
+	Waited   time.Duration // the part of Duration in which it waited for a provider
 }
 
 // Request notes that a caller's request has come and continues the caller's trace, if the header has one. The
@@ -53,18 +54,21 @@ func (t *Telemetry) Request(ctx context.Context, method string, header http.Head
 	return ctx, func(r RequestInfo) {
 		t.inst.serverActive.Add(ctx, -1, active)
 		attrs := append(t.aspsp(r.ASPSP), known)
+		var route []attribute.KeyValue
 		if t.knows(r.Route) {
-			attrs = append(attrs, semconv.HTTPRoute(r.Route))
+			route = append(route, semconv.HTTPRoute(r.Route))
+			attrs = append(attrs, route...)
 			span.SetName(verb + " " + r.Route)
 		}
 		attrs = append(attrs, outcome(r.Status, r.Code, http.StatusInternalServerError)...)
+		if r.Attended != nil {
+			attrs = append(attrs, attendedKey.Bool(*r.Attended))
+		}
+		t.inst.ownDuration.Record(ctx, max(r.Duration-r.Waited, 0).Seconds(), metric.WithAttributes(route...))
 		t.inst.serverDuration.Record(ctx, r.Duration.Seconds(), metric.WithAttributes(attrs...))
 		span.SetAttributes(attrs...)
 		span.SetAttributes(given(providerKey, r.Provider)...)
 		span.SetAttributes(given(cacheKey, r.Cache)...)
-		if r.Attended != nil {
-			span.SetAttributes(attendedKey.Bool(*r.Attended))
-		}
 		if r.Status == 0 || r.Status >= http.StatusInternalServerError {
 			span.SetStatus(codes.Error, "")
 		}
