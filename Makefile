@@ -81,7 +81,7 @@ unit: redis prometheus compiler chart $(GOTESTSUM) $(COLLECTOR) ## all tests wit
 
 lint: $(LINT) $(DEADCODE) arch ## linters, formatting, dead code, and that every import rule bites
 	$(LINT) run ./...
-	$(LINT) run --build-tags $(TAGS),measure ./cmd/gateway
+	$(LINT) run --build-tags $(TAGS),measure ./test/gateway
 	cd tools && $(LINT) run --config ../.golangci.yml ./...
 	cd tools/image && $(LINT) run --config ../../.golangci.yml ./...
 	cd tools/chart && $(LINT) run --config ../../.golangci.yml ./...
@@ -119,16 +119,16 @@ probe: redis compiler ## every fuzz target on PROBES (1000) inputs made from its
 
 soak: redis ## the model test of the limit, then ten times what a gateway can serve, each for SOAKTIME (10m)
 	$(GO) test -tags $(TAGS) -count 1 -v -timeout 0 -run '^TestModel$$' ./internal/gateway -args -soak $(SOAKTIME)
-	$(GO) test -tags $(TAGS) -count 1 -v -timeout 0 -run '^TestSoak$$' ./cmd/gateway -args -soak $(SOAKTIME)
+	$(GO) test -tags $(TAGS) -count 1 -v -timeout 0 -run '^TestSoak$$' ./test/gateway -args -soak $(SOAKTIME)
 
 bench: redis ## all benchmarks
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
 
 measure: redis ## what slots cost, and what crashes and failovers of Redis cost the limit, as a table: minutes
-	@cd cmd/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestMeasure$$'
+	@cd test/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestMeasure$$'
 
 sizing: redis ## what each kind of request costs a gateway, as a table: a minute
-	@cd cmd/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestSizing$$'
+	@cd test/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestSizing$$'
 
 faults: redis prometheus $(COLLECTOR) ## plants faults in the code one at a time: the tests must catch each. ONLY=name,name for some
 	@$(GO) -C tools run ./faults -only '$(ONLY)'

@@ -3,7 +3,6 @@ package deploy_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -12,42 +11,17 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"ais-gateway/deploy"
 	"ais-gateway/internal/canonical"
 )
 
-const (
-	rulesFile = "helm/ais-gateway/files/rules.yaml"
-	runbooks  = "../docs/runbooks.md"
-)
+const runbooks = "../docs/runbooks.md"
 
-// An alertRule is one rule of the file, recording or alerting.
-type alertRule struct {
-	Record, Alert, Expr string
-	Labels, Annotations map[string]string
-}
-
-func (r alertRule) String() string { return r.Alert + r.Labels["severity"] + r.Labels["window"] }
-
-func rulesOf(t *testing.T) (alerts, records []alertRule) {
+func rulesOf(t *testing.T) (alerts, records []deploy.Rule) {
 	t.Helper()
-	var file struct {
-		Groups []struct {
-			Name  string
-			Rules []alertRule
-		}
-	}
-	readYAML(t, rulesFile, &file)
-	for _, g := range file.Groups {
-		for _, r := range g.Rules {
-			if r.Alert != "" {
-				alerts = append(alerts, r)
-			} else {
-				records = append(records, r)
-			}
-		}
-	}
-	if len(alerts) < 20 || len(records) < 10 {
-		t.Fatalf("the file has %d alerts and %d recording rules", len(alerts), len(records))
+	alerts, records, err := deploy.Rules()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return alerts, records
 }
@@ -72,30 +46,6 @@ func ruleTests(t *testing.T) []string {
 	return files
 }
 
-// What promtool says of the rules, and of their tests.
-func TestPromtool(t *testing.T) {
-	t.Parallel()
-	promtool, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Fatal("promtool is not on the PATH; `make prometheus` installs it")
-	}
-	commands := [][]string{{"check", "rules", "--lint-fatal", rulesFile}}
-	for _, file := range ruleTests(t) {
-		if _, err := os.ReadFile(file); err != nil { // and so Go knows that the result hangs on it
-			t.Fatal(err)
-		}
-		commands = append(commands, []string{"test", "rules", file})
-	}
-	for _, args := range commands {
-		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			t.Parallel()
-			if out, err := exec.Command(promtool, args...).CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
-	}
-}
-
 // Each rule has a case in which it fires and one in which it does not.
 func TestAlertsHaveBothCases(t *testing.T) {
 	fires, silent := map[string]bool{}, map[string]bool{}
@@ -116,7 +66,7 @@ func TestAlertsHaveBothCases(t *testing.T) {
 			for _, r := range test.Rules {
 				fired := map[string]bool{}
 				for _, a := range r.Alerts {
-					fired[alertRule{Alert: r.Name, Labels: a.Labels}.String()] = true
+					fired[deploy.Rule{Alert: r.Name, Labels: a.Labels}.String()] = true
 				}
 				for _, a := range alerts {
 					if a.Alert == r.Name {
@@ -190,7 +140,7 @@ func TestRunbooksNamePanels(t *testing.T) {
 	}
 	titles := map[string]bool{}
 	for _, b := range boardsOf(t) {
-		for _, p := range b.panels() {
+		for _, p := range b.Shown() {
 			titles[strings.TrimPrefix(b.Title, "AIS Gateway: ")+", "+p.Title] = true
 		}
 	}
@@ -222,7 +172,7 @@ func TestExpressionsAreOfMetricsThatExist(t *testing.T) {
 		exprs[a.String()] = a.Expr
 	}
 	for _, b := range boardsOf(t) {
-		for _, p := range b.panels() {
+		for _, p := range b.Shown() {
 			for _, q := range p.Targets {
 				exprs[b.Title+", "+p.Title+" "+q.RefID] = q.Expr
 			}
@@ -351,7 +301,7 @@ func TestCodesCount(t *testing.T) {
 	}
 	origins := map[string]string{} // by legend
 	for _, b := range boardsOf(t) {
-		for _, p := range b.panels() {
+		for _, p := range b.Shown() {
 			if p.Title == "Availability" {
 				exprs = append(exprs, p.Targets[0].Expr)
 			}

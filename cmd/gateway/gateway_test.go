@@ -350,26 +350,6 @@ func port(c net.Conn) string {
 	return port
 }
 
-// everythingOf is all keys and values of a Redis.
-func everythingOf(t *testing.T, o *redis.Options) string {
-	t.Helper()
-	rdb := redis.NewClient(o)
-	defer rdb.Close()
-	keys, err := rdb.Keys(t.Context(), "*").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all strings.Builder
-	for _, key := range keys {
-		dump, err := rdb.Dump(t.Context(), key).Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		all.WriteString(key + dump)
-	}
-	return all.String()
-}
-
 func TestCheck(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	good, err := os.ReadFile(w.ConfigFile)

@@ -45,11 +45,6 @@ func worldOn(t *testing.T, server *redistest.Server, o sandbox.Options) *sandbox
 	return gatewaytest.WorldOn(t, server, o)
 }
 
-func worldOf(t *testing.T, o sandbox.Options) *sandbox.Sandbox {
-	t.Helper()
-	return gatewaytest.WorldOf(t, o)
-}
-
 func call(t *testing.T, method, url string, header ...string) (*http.Response, string) {
 	t.Helper()
 	return gatewaytest.Call(t, method, url, header...)
@@ -84,11 +79,4 @@ func residentMB(t *testing.T, pid int) int {
 	}
 	t.Fatal("the system does not say")
 	return 0
-}
-
-func write(t *testing.T, file, text string) {
-	t.Helper()
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

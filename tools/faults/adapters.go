@@ -129,7 +129,7 @@ var adaptersFaults = []fault{
 		name: "certificates-of-the-signing-key-forgotten",
 		file: "internal/providers/mastercard/ends.go",
 		old:  `		chain = append(chain, own.Raw)`, new: `		_ = own`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestCertificatesEnds$",
 	},
 	{

@@ -129,21 +129,21 @@ local holder = kept[1]`,
 		old: `if err == nil {
 		c.seal.Store(&seal)`, new: `if err == nil && c.seal.Load() == nil {
 		c.seal.Store(&seal)`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestSecretsAreRenewedWhileRequestsGoOn$",
 	},
 	{
 		name: "renew-cache-second-key-dropped",
 		file: "internal/cache/cache.go",
 		old:  `seal, err := newSealer(keys)`, new: `seal, err := newSealer(keys[:min(1, len(keys))])`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestSecretsAreRenewedWhileRequestsGoOn$",
 	},
 	{
 		name: "clients-share-lists",
 		file: "internal/cache/cache.go",
 		old:  `store.Prefix("accounts", k.Client, k.ASPSP, k.Consent)`, new: `store.Prefix("accounts", k.ASPSP, k.Consent)`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestClientsAreApart$",
 	},
 }

@@ -38,14 +38,14 @@ var callersFaults = []fault{
 		name: "canary-key-in-log",
 		file: "internal/api/record.go",
 		old:  `slog.String("cache", x.Cache),`, new: `slog.String("cache", x.Cache+c.GetHeader("X-API-Key")),`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestCanaries$",
 	},
 	{
 		name: "canary-address-in-log",
 		file: "internal/api/record.go",
 		old:  `slog.String("cache", x.Cache),`, new: `slog.String("cache", x.Cache+c.ClientIP()),`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestCanaries$",
 	},
 	{
@@ -55,7 +55,7 @@ var callersFaults = []fault{
 `, new: `		s.audit(c, x, start)
 		x.Code += c.GetHeader("Consent-ID")
 `,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestCanaries$",
 	},
 	{
@@ -362,7 +362,7 @@ var callersFaults = []fault{
 		name: "clients-of-one-name-are-one",
 		file: "internal/callers/issuer.go",
 		old:  `config.IssuedPrefix + strconv.Quote(i.Issuer) + said.claim + strconv.Quote(said.name)`, new: `said.name + strconv.Quote("")[1:1]`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestClientsAreApart$",
 	},
 	{

@@ -14,7 +14,7 @@ var configFaults = []fault{
 		name: "closed-until-for-nobody",
 		file: "internal/config/unattended.go",
 		old:  `if c.Unattended.ClosedUntil.After(policy.ClosedUntil) {`, new: `if false {`,
-		packages: []string{"./deploy"},
+		packages: []string{"./test/deploy"},
 		run:      "^TestClosedUntil$",
 	},
 	{
@@ -48,14 +48,14 @@ var configFaults = []fault{
 		name: "tls-callers-not-verified",
 		file: "internal/config/server.go",
 		old:  `c.ClientAuth = tls.RequireAndVerifyClientCert`, new: `c.ClientAuth = tls.RequireAnyClientCert`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestMutualTLS$",
 	},
 	{
 		name: "tls-callers-optional",
 		file: "internal/config/server.go",
 		old:  `c.ClientAuth = tls.RequireAndVerifyClientCert`, new: `c.ClientAuth = tls.VerifyClientCertIfGiven`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestMutualTLS$",
 	},
 	{

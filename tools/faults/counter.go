@@ -183,14 +183,14 @@ var counterFaults = []fault{
 		name: "counter-one-id-for-all",
 		file: "internal/unattended/unattended.go",
 		old:  `id: uuid.NewString()}`, new: `id: uuid.NewSHA1(uuid.Nil, []byte(slots)).String()}`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestNeverAFifth$",
 	},
 	{
 		name: "counter-closure-never-expires",
 		file: "internal/unattended/close.lua",
 		old:  `, 'PX', string.format('%.0f', math.ceil((last - now) / 1000) + 1000))`, new: `)`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestMemoryOfTheCounter$",
 	},
 	{
@@ -205,7 +205,7 @@ var counterFaults = []fault{
 		file: "internal/unattended/unattended.go",
 		old:  `	if err := c.say(ctx, unit); err != nil {`, new: `	c.unsaid.keep(unit.slots(), time.Hour)
 	if err := c.say(ctx, unit); err != nil {`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestManyConsents$",
 	},
 	{
@@ -285,7 +285,7 @@ var counterFaults = []fault{
 		old:  `		u.counts = u.ask(ctx)`, new: `		if now := u.ask(ctx); len(now) > 0 {
 			u.counts = now
 		}`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestFleetIsTold$",
 	},
 	{

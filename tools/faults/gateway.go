@@ -73,7 +73,7 @@ var gatewayFaults = []fault{
 		name: "canary-account-hashed-alone",
 		file: "internal/gateway/flight.go",
 		old:  `	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", canonical.FoldID(q.Consent), q.Token.Reveal(), account))`, new: `	hash := sha256.Sum256([]byte(account))`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestCanaries$",
 	},
 	{
@@ -144,7 +144,7 @@ var gatewayFaults = []fault{
 		file: "internal/gateway/load.go",
 		old:  `	g.Observer.Refused(ctx, b.ID, load.ASPSP)`, new: `	time.Sleep(5 * time.Second)
 	_ = load.ASPSP`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestSoak$",
 	},
 	{
@@ -160,7 +160,7 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canon
 	}
 	refused <- kept
 `,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestSoak$",
 	},
 	{
@@ -303,7 +303,7 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canon
 		name: "clients-share-flights",
 		file: "internal/gateway/flight.go",
 		old:  `what, client, q.ASPSP,`, new: `what, client[:0], q.ASPSP,`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestClientsShareNoCall$",
 	},
 	{
@@ -361,7 +361,7 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canon
 		name: "overload-waits-unbounded",
 		file: "internal/gateway/load.go",
 		old:  `if !g.waits.Enter(b.ID) {`, new: `if g.waits.Enter(b.ID); false {`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestSlowBankDoesNotTakeEveryPlace$",
 	},
 }

@@ -12,42 +12,42 @@ var telemetryFaults = []fault{
 		}
 		attrs := append(t.aspsp(r.ASPSP), known, semconv.ServerAddress(strconv.FormatUint(hash, 16)))
 		if t.knows`,
-		packages: []string{"./deploy"},
+		packages: []string{"./test/deploy"},
 		run:      "^TestSeriesDoNotGrow$",
 	},
 	{
 		name: "telemetry-any-status-as-a-label",
 		file: "internal/telemetry/request.go",
 		old:  `known := status == gone || http.StatusText(status) != ""`, new: `known := status == gone || status > 0`,
-		packages: []string{"./deploy"},
+		packages: []string{"./test/deploy"},
 		run:      "^TestSeriesDoNotGrow$",
 	},
 	{
 		name: "telemetry-label-that-no-page-names",
 		file: "internal/telemetry/request.go",
 		old:  `attrs := append(t.aspsp(c.ASPSP), known)`, new: `attrs := append(t.aspsp(c.ASPSP), known, resultKey.String("hit"))`,
-		packages: []string{"./deploy"},
+		packages: []string{"./test/deploy"},
 		run:      "^TestTelemetryArrives$",
 	},
 	{
 		name: "telemetry-trace-not-continued",
 		file: "internal/telemetry/request.go",
 		old:  `ctx = t.propagator.Extract`, new: `_ = t.propagator.Extract`,
-		packages: []string{"./deploy"},
+		packages: []string{"./test/deploy"},
 		run:      "^TestTelemetryArrives$/^traces$",
 	},
 	{
 		name: "telemetry-without-exemplars",
 		file: "internal/telemetry/telemetry.go",
 		old:  `EnableOpenMetrics: true`, new: `EnableOpenMetrics: false`,
-		packages: []string{"./deploy"},
+		packages: []string{"./test/deploy"},
 		run:      "^TestTelemetryArrives$/^exemplars$",
 	},
 	{
 		name: "telemetry-collector-holds-up-requests",
 		file: "internal/telemetry/telemetry.go",
 		old:  `sdktrace.WithBatcher(`, new: `sdktrace.WithSyncer(`,
-		packages: []string{"./deploy"},
+		packages: []string{"./test/deploy"},
 		run:      "^TestCollectorIsAway$",
 	},
 	{
@@ -212,7 +212,7 @@ var telemetryFaults = []fault{
 		file: "internal/telemetry/telemetry.go",
 		old: `	slog.SetDefault(t.log)
 	log.SetOutput(hushed{t.log})`, new: `	_ = hushed{t.log}; _ = log.SetOutput`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestCanaries$",
 	},
 	{
@@ -220,7 +220,7 @@ var telemetryFaults = []fault{
 		file: "internal/audit/audit.go",
 		old:  `	return hex.EncodeToString(mac.Sum(nil)[:16])`, new: `	sum := sha256.Sum256([]byte(consent))
 	return hex.EncodeToString(sum[:16])`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestCanaries$",
 	},
 	{
@@ -391,7 +391,7 @@ var telemetryFaults = []fault{
 		name: "metric-renamed-under-boards",
 		file: "internal/telemetry/metrics.go",
 		old:  `"ais.cache.results"`, new: `"ais.cache.outcomes"`,
-		packages: []string{"./deploy"},
+		packages: []string{"./test/deploy"},
 		run:      "^TestBoardsHaveData$",
 	},
 }

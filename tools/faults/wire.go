@@ -112,14 +112,14 @@ var wireFaults = []fault{
 		old:  `	req.Header["User-Agent"] = []string{""} // net/http would name itself`,
 		new: `	req.Header["User-Agent"] = []string{""}
 	req.Header.Set("Traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")`,
-		packages: []string{"./deploy"},
+		packages: []string{"./test/deploy"},
 		run:      "^TestTelemetryArrives$/^nothing_is_sent_on$",
 	},
 	{
 		name: "canary-provider-text-in-problems",
 		file: "internal/providers/upstream/content.go",
 		old:  `return "body is encoded although no encoding was asked for"`, new: `return "body is encoded in " + codings`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestCanaries$",
 	},
 	{
@@ -261,7 +261,7 @@ var wireFaults = []fault{
 		name: "certificates-of-the-chain-forgotten",
 		file: "internal/providers/upstream/ends.go",
 		old:  `(first.IsZero() || c.NotAfter.Before(first))`, new: `first.IsZero()`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestCertificatesEnds$",
 	},
 	{
@@ -336,7 +336,7 @@ var wireFaults = []fault{
 		name: "networks-given-back-after-sending",
 		file: "internal/providers/upstream/upstream.go",
 		old:  `if !went.connected() && slot.GiveBack(`, new: `if (!went.connected() || failure != nil) && slot.GiveBack(`,
-		packages: []string{"./cmd/gateway"},
+		packages: []string{"./test/gateway"},
 		run:      "^TestBadNetworksToProviders$",
 	},
 	{
@@ -465,7 +465,7 @@ var wireFaults = []fault{
 		name: "closure-not-told",
 		file: "internal/providers/upstream/upstream.go",
 		old:  `		c.wire.Observer.Slot(ctx, q.ASPSP, SlotClosed)`, new: ``,
-		packages: []string{"./deploy"},
+		packages: []string{"./test/deploy"},
 		run:      "^TestBoardsHaveData$",
 	},
 }

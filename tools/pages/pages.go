@@ -19,7 +19,7 @@ var (
 	test   = regexp.MustCompile(`^(?:Test|Fuzz|Benchmark)[A-Z]\w*$`)
 	run    = regexp.MustCompile(`^make ((?:[a-z]+ ?)+)`)
 	file   = regexp.MustCompile(`^[\w.-]+(?:/[\w.-]+)+\.(?:go|md|yaml|lua)$`)
-	place  = regexp.MustCompile(`^(?:api|cmd|docs|internal|tools)/`)
+	place  = regexp.MustCompile(`^(?:api|cmd|deploy|docs|internal|test|tools)/`)
 )
 
 // A Tree is what pages may name.

@@ -1,4 +1,4 @@
-package main_test
+package gateway_test
 
 import (
 	"context"

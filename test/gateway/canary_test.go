@@ -1,4 +1,4 @@
-package main_test
+package gateway_test
 
 import (
 	"bufio"
@@ -486,4 +486,24 @@ func recorded(t *testing.T, audited, log string, consents []string) {
 	if requests < 6*len(ways) {
 		t.Errorf("%d requests", requests)
 	}
+}
+
+// everythingOf is all keys and values of a Redis.
+func everythingOf(t *testing.T, o *redis.Options) string {
+	t.Helper()
+	rdb := redis.NewClient(o)
+	defer rdb.Close()
+	keys, err := rdb.Keys(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, key := range keys {
+		dump, err := rdb.Dump(t.Context(), key).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.WriteString(key + dump)
+	}
+	return all.String()
 }

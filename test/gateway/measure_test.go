@@ -1,6 +1,6 @@
 //go:build measure
 
-package main_test
+package gateway_test
 
 import (
 	"fmt"

@@ -19,7 +19,7 @@ import (
 
 // What docs/telemetry.md promises is read here from the page itself, so that a row that is added to it is held too.
 
-const telemetryPage = "../docs/telemetry.md"
+const telemetryPage = "../../docs/telemetry.md"
 
 // rowsUnder are the rows of the page's table whose first column has the head given.
 func rowsUnder(t *testing.T, head string) [][]string {
@@ -133,7 +133,7 @@ func judges(t *testing.T) map[string]func(string) bool {
 			http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
 			http.MethodConnect, http.MethodOptions, http.MethodTrace, "QUERY", "_OTHER",
 		}),
-		"http_route":                among(routesOf(t, "../api/openapi.yaml")),
+		"http_route":                among(routesOf(t, "../../api/openapi.yaml")),
 		"http_response_status_code": status,
 		"url_template":              regexp.MustCompile(`^(/[a-zA-Z0-9_.-]+|/\{[a-zA-Z-]+\})+$`).MatchString,
 		"server_address":            among([]string{"127.0.0.1"}),

@@ -1,4 +1,4 @@
-package main_test
+package gateway_test
 
 import (
 	"math/rand/v2"

@@ -14,6 +14,7 @@ import (
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/sandbox"
 )
@@ -32,7 +33,7 @@ func TestClosedUntil(t *testing.T) {
 	first := gatewaytest.Serve(t, w.ConfigFile)
 	consent := mastercardsim.FreshConsent + uuid.NewString()
 	for i := range 4 {
-		formatAsk(t, first, mastercardsim.WoodBank, consent, http.MethodGet, fmt.Sprintf("/accounts/none-%d/balances", i))
+		askFor(t, first, mastercardsim.WoodBank, consent, fmt.Sprintf("/accounts/none-%d/balances", i))
 	}
 	first.Terminate()
 	first.Ended()
@@ -54,7 +55,7 @@ func TestClosedUntil(t *testing.T) {
 		}
 		gatewaytest.Eventually(t, "it opens by itself", func() bool {
 			time.Sleep(100 * time.Millisecond)
-			resp, _ := formatAsk(t, g, mastercardsim.WoodBank, consent, http.MethodGet, "/accounts/"+mastercardsim.Account+"/balances")
+			resp, _ := askFor(t, g, mastercardsim.WoodBank, consent, "/accounts/"+mastercardsim.Account+"/balances")
 			return resp.StatusCode == http.StatusOK
 		})
 		if calls := w.Ledger.Calls(); reached || calls[len(calls)-1].At.Before(until) {
@@ -73,11 +74,11 @@ func saysClosed(t *testing.T, g *gatewaytest.Program, consent string, until time
 		}
 	}
 	wood, balances := mastercardsim.WoodBank, "/accounts/"+mastercardsim.Account+"/balances"
-	resp, body := formatAsk(t, g, wood, consent, http.MethodGet, balances)
+	resp, body := askFor(t, g, wood, consent, balances)
 	expect("without the user", resp.StatusCode == http.StatusTooManyRequests && strings.Contains(body, `"code":"UNATTENDED_LIMIT"`) &&
 		strings.Contains(body, `"origin":"gateway"`) && resp.Header.Get("Retry-After") != "", resp.StatusCode, resp.Header, body)
 
-	resp, body = formatAsk(t, g, wood, consent, http.MethodGet, "/unattended-access")
+	resp, body = askFor(t, g, wood, consent, "/unattended-access")
 	var access struct {
 		Remaining  int
 		NextSlotAt time.Time
@@ -85,16 +86,16 @@ func saysClosed(t *testing.T, g *gatewaytest.Program, consent string, until time
 	err := json.Unmarshal([]byte(body), &access)
 	expect("unattended-access", err == nil && resp.StatusCode == http.StatusOK && access.Remaining == 0 && access.NextSlotAt.Sub(until).Abs() < time.Second, body)
 
-	resp, body = formatAsk(t, g, wood, consent, http.MethodGet, "/accounts", "PSU-IP-Address", "203.0.113.7")
+	resp, body = askFor(t, g, wood, consent, "/accounts", "PSU-IP-Address", "203.0.113.7")
 	expect("with the user", resp.StatusCode == http.StatusOK, resp.StatusCode, body)
 	time.Sleep(1100 * time.Millisecond) // a list that is a second old
-	resp, body = formatAsk(t, g, wood, consent, http.MethodGet, "/accounts", "Cache-Control", "max-age=1")
+	resp, body = askFor(t, g, wood, consent, "/accounts", "Cache-Control", "max-age=1")
 	expect("the list that is kept", resp.StatusCode == http.StatusOK && strings.Contains(body, `"staleReason":"unattended_limit"`), resp.StatusCode, body)
 
-	resp, body = formatAsk(t, g, mastercardsim.RiverBank, consent, http.MethodGet, balances)
+	resp, body = askFor(t, g, mastercardsim.RiverBank, consent, balances)
 	expect("with limit 0", resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("Retry-After") == "", resp.StatusCode, resp.Header, body)
 
-	_, body = formatAsk(t, g, sandbox.MyPOS, uuid.NewString(), http.MethodGet, "/unattended-access")
+	_, body = askFor(t, g, sandbox.MyPOS, uuid.NewString(), "/unattended-access")
 	err = json.Unmarshal([]byte(body), &access)
 	expect("an ASPSP that is closed for longer", err == nil && access.Remaining == 0 && access.NextSlotAt.Sub(until.Add(time.Hour)).Abs() < time.Second, body)
 
@@ -183,8 +184,14 @@ func (l *lostLoad) askAll() (answered bool) {
 	for i := range 6 * lostConsents {
 		consent := mastercardsim.FreshConsent + l.row + fmt.Sprint(i%lostConsents)
 		path := fmt.Sprintf("/accounts/none-%d/balances", i/lostConsents)
-		resp, body := formatAsk(l.t, l.gateways[i%3], mastercardsim.WoodBank, consent, http.MethodGet, path)
+		resp, body := askFor(l.t, l.gateways[i%3], mastercardsim.WoodBank, consent, path)
 		answered = answered || resp.StatusCode == http.StatusNotFound && strings.Contains(body, "ACCOUNT_UNKNOWN")
 	}
 	return answered
+}
+
+func askFor(t *testing.T, g *gatewaytest.Program, aspsp, consent, path string, header ...string) (*http.Response, string) {
+	t.Helper()
+	header = append(header, "Consent-ID", consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+	return gatewaytest.Call(t, http.MethodGet, g.API+"/v1/aspsps/"+aspsp+path, header...)
 }

@@ -114,7 +114,7 @@ var collectorProgram = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	file := filepath.Join(cache, "ais-gateway", "tools", "collector-tested")
-	build := exec.Command("go", "build", "-C", "../tools/collector", "-trimpath", "-o", file, ".")
+	build := exec.Command("go", "build", "-C", "../../tools/collector", "-trimpath", "-o", file, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the collector: %w\n%s", err, said)
@@ -242,7 +242,7 @@ func (c *collector) look(read func()) {
 
 // The collector is made of what its builder's file lists, and of nothing else.
 func TestCollectorIsWhatItsBuilderMade(t *testing.T) {
-	const dir = "../tools/collector/"
+	const dir = "../../tools/collector/"
 	read := func(name string) string {
 		text, err := os.ReadFile(dir + name)
 		if err != nil {
@@ -273,7 +273,7 @@ func TestCollectorIsWhatItsBuilderMade(t *testing.T) {
 
 // A developer's collector starts with its file.
 func TestDevelopersCollector(t *testing.T) {
-	const file = "compose/collector.yaml"
+	const file = "../../deploy/compose/collector.yaml"
 	if said, err := exec.Command(collectorFile(t), "validate", "--config", file).CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", file, err, said)
 	}

@@ -1,0 +1,310 @@
+package deploy_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math"
+	"math/big"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"ais-gateway/deploy"
+	"ais-gateway/internal/gatewaytest"
+	"ais-gateway/internal/prometheustest"
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/sandbox"
+)
+
+func boardsOf(t *testing.T) []deploy.Board {
+	t.Helper()
+	boards, err := deploy.Boards()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return boards
+}
+
+// A boardWorld is gateways under load, and the Prometheus that scrapes them and keeps the rules.
+type boardWorld struct {
+	*testing.T
+	redis      *redistest.Server
+	gateways   []*gatewaytest.Program
+	prometheus *prometheustest.Server
+}
+
+// Every query of every panel, put as Grafana puts it, and every rule's expression is asked of a real Prometheus that scrapes
+// real gateways under load: each query has data, each rule runs.
+func TestBoardsHaveData(t *testing.T) {
+	w := newBoardWorld(t)
+	end := w.load()
+	defer end()
+	for _, round := range []string{"a", "b"} { // what happens for the first time begins a series, and the second is its growth
+		w.befall(round)
+		w.prometheus.Scraped()
+	}
+	w.prometheus.Await("min(ais_redis_usable) == 1")
+
+	for _, b := range boardsOf(t) {
+		fill := w.filled(b)
+		for _, p := range b.Shown() {
+			for _, q := range p.Targets {
+				w.asked(b.Title+", "+p.Title+" "+q.RefID, fill.Replace(q.Expr), q)
+			}
+		}
+	}
+	w.happened()
+	w.ruled()
+}
+
+func newBoardWorld(t *testing.T) *boardWorld {
+	w := &boardWorld{T: t, redis: redistest.Start(t)}
+	world := gatewaytest.WorldOn(t, w.redis, sandbox.Options{})
+	certificate, key := selfSigned(t)
+	config := gatewaytest.Reconfigured(t, world,
+		"name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, breaker: {openFor: 500ms}}",
+		"mypos: {", "mypos: {clientCertificateFile: '"+certificate+"', clientKeyFile: '"+key+"', ")
+	for range 2 {
+		w.gateways = append(w.gateways, gatewaytest.Serve(t, config, "GOMEMLIMIT=1GiB"))
+	}
+	w.prometheus = prometheustest.Start(t, []string{"../../deploy/helm/ais-gateway/files/rules.yaml"}, w.gateways[0].Admin, w.gateways[1].Admin)
+	w.prometheus.Scraped()
+	return w
+}
+
+// selfSigned is a certificate with its key, as files.
+func selfSigned(t *testing.T) (certificate, key string) {
+	t.Helper()
+	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 0, 90)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &pair.PublicKey, pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, key = filepath.Join(t.TempDir(), "c.pem"), filepath.Join(t.TempDir(), "k.pem")
+	err = errors.Join(
+		os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
+		os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate, key
+}
+
+// get asks a gateway and returns the status.
+func (w *boardWorld) get(gateway int, path, consent string, header ...string) int {
+	w.Helper()
+	header = append([]string{"Consent-ID", consent}, header...)
+	if strings.Contains(path, sandbox.MyPOS) {
+		header = append(header, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+	}
+	resp, _ := gatewaytest.Call(w.T, http.MethodGet, w.gateways[gateway].API+"/v1/aspsps/"+path, header...)
+	return resp.StatusCode
+}
+
+// load asks both gateways for what is ordinary, without end, until it is called.
+func (w *boardWorld) load() (end func()) {
+	stop := make(chan struct{})
+	var running sync.WaitGroup
+	for gateway := range w.gateways {
+		running.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(20 * time.Millisecond):
+				}
+				consent := fmt.Sprintf("%sload-%d-%d", mastercardsim.FreshConsent, gateway, n/20)
+				w.get(gateway, mastercardsim.WoodBank+"/accounts", consent)
+				w.get(gateway, mastercardsim.StoneBank+"/accounts", consent, "PSU-IP-Address", "203.0.113.7")
+				w.get(gateway, sandbox.MyPOS+"/accounts", mypossim.GoodConsent, "PSU-IP-Address", "203.0.113.7")
+			}
+		})
+	}
+	return sync.OnceFunc(func() { close(stop); running.Wait() })
+}
+
+// befall has happen what boards and alerts are for, to consents of its own each time.
+func (w *boardWorld) befall(round string) {
+	const attended, address = "PSU-IP-Address", "203.0.113.7"
+	balances := func(bank string) string { return bank + "/accounts/" + mastercardsim.Account + "/balances" }
+	// A list is kept, the rest of the calls is used up, and the list is answered old.
+	used := mastercardsim.FreshConsent + "used-up-" + round
+	w.get(0, mastercardsim.WoodBank+"/accounts", used)
+	for range 5 {
+		w.get(1, balances(mastercardsim.WoodBank), used)
+	}
+	w.get(0, mastercardsim.WoodBank+"/accounts", used, "Cache-Control", "max-age=0")
+	for range 3 { // one call is left
+		w.get(0, balances(mastercardsim.WoodBank), mastercardsim.FreshConsent+"one-left-"+round)
+	}
+	// The bank itself says that it is too much; it refuses consents, and is unwell until the breaker opens, and well again.
+	w.get(0, map[string]string{"a": mastercardsim.WoodBank, "b": mastercardsim.StoneBank}[round]+"/accounts", mastercardsim.ConsentExhausted)
+	w.get(0, mastercardsim.WoodBank+"/accounts", mastercardsim.ConsentExpired, attended, address)
+	for range 6 {
+		w.get(0, mastercardsim.RiverBank+"/accounts", mastercardsim.ConsentServerError, attended, address)
+	}
+	gatewaytest.Eventually(w.T, "the bank is called again", func() bool {
+		return w.get(0, mastercardsim.RiverBank+"/accounts", mastercardsim.FreshConsent+"river-"+round, attended, address) == http.StatusOK
+	})
+	w.get(0, mastercardsim.WoodBank+"/accounts", "", attended, address)
+	// Redis says nothing for a while.
+	w.redis.Pause()
+	for n := range 2 {
+		w.get(n, balances(mastercardsim.WoodBank), mastercardsim.FreshConsent+"paused-"+round)
+		w.get(n, mastercardsim.RiverBank+"/accounts", mastercardsim.FreshConsent+"paused-"+round, attended, address)
+	}
+	w.redis.Resume()
+	gatewaytest.Eventually(w.T, "unattended calls are counted again", func() bool {
+		return w.get(0, mastercardsim.WoodBank+"/accounts", fmt.Sprintf("%sagain-%d", mastercardsim.FreshConsent, time.Now().UnixNano())) == http.StatusOK
+	})
+}
+
+// filled puts into a query what Grafana would: all values of the variables, and times that fit a quarter of an hour.
+func (w *boardWorld) filled(b deploy.Board) *strings.Replacer {
+	w.Helper()
+	oldnew := []string{"$__rate_interval", "5m", "$__range", "15m"}
+	for _, v := range b.Templating.List {
+		if v.Type != "query" {
+			continue
+		}
+		metric, label, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(v.Query, "label_values("), ")"), ", ")
+		if !ok {
+			w.Fatalf("%s: %s is no query of a variable's values", b.Title, v.Query)
+		}
+		var values []string
+		for _, s := range w.prometheus.Query(fmt.Sprintf("count by (%s) (%s)", label, strings.NewReplacer(oldnew...).Replace(metric))) {
+			values = append(values, s.Labels[label])
+		}
+		if len(values) == 0 {
+			w.Fatalf("%s: the variable %s has no values", b.Title, v.Name)
+		}
+		value := v.AllValue
+		if value == "" {
+			value = "(" + strings.Join(values, "|") + ")"
+		}
+		oldnew = append(oldnew, "$"+v.Name, value)
+	}
+	return strings.NewReplacer(oldnew...)
+}
+
+// asked holds that a query has data, now or over the last seconds, and exemplars if it is to show any.
+func (w *boardWorld) asked(name, expr string, q deploy.Query) {
+	w.Helper()
+	if strings.Contains(expr, "$") {
+		w.Errorf("%s: of no variable is known what it stands for: %s", name, expr)
+		return
+	}
+	samples, err := w.prometheus.TryQuery(expr)
+	switch {
+	case err != nil:
+		w.Errorf("%s: %v in %s", name, err, expr)
+		return
+	case !slices.ContainsFunc(samples, func(s prometheustest.Sample) bool { return !math.IsNaN(s.Point.Value) && !math.IsInf(s.Point.Value, 0) }):
+		w.Errorf("%s has no data: %v for %s", name, samples, expr)
+	}
+	if q.Range {
+		now := time.Now()
+		if series := w.prometheus.Range(expr, now.Add(-5*time.Second), now, time.Second); len(series) == 0 {
+			w.Errorf("%s has no data over time: %s", name, expr)
+		}
+	}
+	if q.Exemplar && len(w.prometheus.Exemplars(expr)) == 0 {
+		w.Errorf("%s has no exemplars: %s", name, expr)
+	}
+	for _, s := range samples { // a legend names labels that the series have
+		for part := range strings.SplitSeq(q.Legend, "{{") {
+			if label, _, ok := strings.Cut(part, "}}"); ok && s.Labels[label] == "" && label != "error_type" {
+				w.Errorf("%s: the series %v has no label %s for its legend", name, s.Labels, label)
+			}
+		}
+	}
+}
+
+// happened holds that what befell is seen: a query that has data may still miss it.
+func (w *boardWorld) happened() {
+	w.Helper()
+	seen := map[string]float64{
+		"Unattended access, Slots taken": 0, "Unattended access, Slots refused": 0, "Unattended access, Closed by the ASPSP": 0,
+		"Unattended access, Counter unavailable": 0, "Unattended access, Reads that needed no slot": 0,
+		"Unattended access, Units used up": 0, "Unattended access, Units about to run out": 0,
+		"Unattended access, Units closed by the ASPSP": 0, "Unattended access, Closed by the bank": 0,
+		"Unattended access, Units, by what they have left": 0,
+		"ASPSPs, Breaker opened":                           0, "ASPSPs, Share of old lists": 0, "ASPSPs, Share of calls that failed": 0,
+		"Cache and Redis, Errors": 0, "Cache and Redis, Share of cache errors": 0, "Cache and Redis, Usable": 0,
+		"Service, Errors by code": 0, "Service, Errors by origin": 0, "Service, Availability": 0, "Service, Memory": 0,
+		"Service, Certificates end in": 0, "Service, Processor": 0,
+	}
+	for _, b := range boardsOf(w.T) {
+		fill := w.filled(b)
+		for _, p := range b.Shown() {
+			name := strings.TrimPrefix(b.Title, "AIS Gateway: ") + ", " + p.Title
+			if _, ok := seen[name]; !ok {
+				continue
+			}
+			least := math.Inf(1) // of the queries' greatest values
+			for _, q := range p.Targets {
+				greatest := 0.0
+				for _, s := range w.prometheus.Query(fill.Replace(q.Expr)) {
+					if s.Point.Value > greatest { // which what is no number is not
+						greatest = s.Point.Value
+					}
+				}
+				least = min(least, greatest)
+			}
+			seen[name] = least
+		}
+	}
+	for name, value := range seen {
+		if !(value > 0) {
+			w.Errorf("%s: what has happened is not seen", name)
+		}
+	}
+}
+
+// ruled holds that all rules run, that what is recorded has data, and that a bank's word calls somebody at once.
+func (w *boardWorld) ruled() {
+	w.Helper()
+	for _, r := range w.prometheus.Rules() {
+		if r.Health != "ok" {
+			w.Errorf("%s: %s", r.Name, r.LastError)
+		}
+	}
+	alerts, records, err := deploy.Rules()
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, r := range records {
+		w.prometheus.Await(r.Record + " >= 0")
+	}
+	for _, a := range alerts {
+		if _, err := w.prometheus.TryQuery(a.Expr); err != nil {
+			w.Errorf("%s: %v", a, err)
+		}
+	}
+	w.prometheus.Await(`ALERTS{alertname="AISGatewayOverLimit", alertstate="firing", ais_aspsp_id="` + mastercardsim.WoodBank + `"}`)
+	for _, a := range w.prometheus.Alerts() {
+		if name := a.Labels["alertname"]; a.State == "firing" && slices.Contains([]string{"AISGatewayAbsent", "AISGatewayDown", "AISGatewayInternalErrors"}, name) {
+			w.Errorf("%s fires", name)
+		}
+	}
+}
