@@ -28,6 +28,7 @@ type Process struct {
 	left  int // chunks until do is called
 	do    func()
 	tasks sync.WaitGroup
+	ended chan struct{} // closed by the crash
 }
 
 // A Step is the passing of one chunk.
@@ -38,7 +39,7 @@ type Step struct {
 
 // New makes a process without ways. Everything of it ends with the test.
 func New(t TB) *Process {
-	p := &Process{t: t}
+	p := &Process{t: t, ended: make(chan struct{})}
 	t.Cleanup(func() {
 		p.Crash()
 		p.tasks.Wait()
@@ -74,6 +75,9 @@ func Slow(t TB, target string, delay time.Duration) string {
 // neither direction, and new connections are refused. Servers still get what was passed on before.
 func (p *Process) Crash() {
 	p.mu.Lock()
+	if !p.dead {
+		close(p.ended)
+	}
 	p.dead, p.do = true, nil
 	ways := p.ways
 	p.mu.Unlock()

@@ -14,8 +14,8 @@ import (
 
 const (
 	chunkSize   = 16 << 10
-	dialTimeout = 2 * time.Second
-	passTimeout = 2 * time.Second // for a chunk that the other side does not take
+	dialTimeout = 30 * time.Second
+	passTimeout = 30 * time.Second // for a chunk that the other side does not take
 )
 
 // A Way leads from an address of its own to a server. Its methods are safe for concurrent use.
@@ -34,6 +34,8 @@ type Way struct {
 	pairs    map[*pair]bool
 	accepted int
 	late     time.Duration
+	held     chan struct{} // closed when what is held may go on; nil if nothing is to be held
+	holding  int           // connections whose data is held back
 }
 
 // hosts are where ways begin: where the system has it at an address that nobody else uses, so that many ways take
@@ -133,6 +135,30 @@ func (w *Way) Delay(d time.Duration) {
 	w.late = d
 }
 
+// Hold holds what the process sends from now on back until release is called. What is held when its connection is
+// reset is lost.
+func (w *Way) Hold() (release func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	held := make(chan struct{})
+	w.held = held
+	return sync.OnceFunc(func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.held == held {
+			w.held = nil
+		}
+		close(held)
+	})
+}
+
+// Holding is on how many connections data is held back at the moment.
+func (w *Way) Holding() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.holding
+}
+
 // Accepted is how many connections were made.
 func (w *Way) Accepted() int {
 	w.mu.Lock()
@@ -140,10 +166,28 @@ func (w *Way) Accepted() int {
 	return w.accepted
 }
 
-func (w *Way) delay() time.Duration {
+// hold returns the channel that is closed when a chunk that has just arrived may pass, nil if it may at once. Where
+// there is a channel, passed is called afterwards.
+func (w *Way) hold() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.late
+	released := w.held
+	switch {
+	case released != nil:
+	case w.late > 0:
+		released = make(chan struct{})
+		time.AfterFunc(w.late, func() { close(released) })
+	default:
+		return nil
+	}
+	w.holding++
+	return released
+}
+
+func (w *Way) passed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.holding--
 }
 
 func (w *Way) accept(l net.Listener) {
@@ -224,8 +268,11 @@ func (p *pair) pump(back bool) {
 	buffer := make([]byte, chunkSize)
 	for {
 		n, err := from.Read(buffer)
-		if late := p.way.delay(); n > 0 && late > 0 && !back {
-			n, err = hold(from, buffer, n, late)
+		if n > 0 && !back {
+			if released := p.way.hold(); released != nil {
+				n, err = p.hold(buffer, n, released)
+				p.way.passed()
+			}
 		}
 		if n > 0 && (err == nil || errors.Is(err, io.EOF)) {
 			_ = to.SetWriteDeadline(time.Now().Add(passTimeout)) // fails on a closed connection only, as does what follows
@@ -244,25 +291,35 @@ func (p *pair) pump(back bool) {
 	}
 }
 
-// hold waits for as long as the n bytes in the buffer are late, and adds what follows them meanwhile. It is how many
+// hold waits until the n bytes in the buffer are released, and adds what follows them meanwhile. It returns how many
 // there are then, and how the connection ended, if it did: after a reset they are lost.
-func hold(from *net.TCPConn, buffer []byte, n int, late time.Duration) (int, error) {
-	due := time.Now().Add(late)
-	if err := from.SetReadDeadline(due); err != nil {
-		return 0, err
-	}
+func (p *pair) hold(buffer []byte, n int, released <-chan struct{}) (int, error) {
+	read := make(chan struct{})
+	var wake sync.WaitGroup
+	wake.Go(func() {
+		select {
+		case <-released:
+			_ = p.near.SetReadDeadline(time.Unix(1, 0)) // ends the read that waits for more
+		case <-read:
+		}
+	})
 	var err error
 	for err == nil && n < len(buffer) {
 		var more int
-		more, err = from.Read(buffer[n:])
+		more, err = p.near.Read(buffer[n:])
 		n += more
 	}
+	close(read)
+	wake.Wait()
 	if !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) && err != nil {
 		return 0, err
 	}
-	time.Sleep(time.Until(due))
+	select {
+	case <-released:
+	case <-p.way.process.ended:
+	}
 	if errors.Is(err, io.EOF) {
 		return n, err
 	}
-	return n, from.SetReadDeadline(time.Time{})
+	return n, p.near.SetReadDeadline(time.Time{})
 }
