@@ -15,6 +15,7 @@ import (
 // Where slots or a closure should stand and something else does, of a later program say, nobody knows how many calls
 // were made: none is.
 func TestUnreadableCountFailsClosed(t *testing.T) {
+	t.Parallel()
 	for name, rdb := range redises(t) {
 		for what, put := range map[string]func(prefix string) error{
 			"slots as a text":        func(p string) error { return rdb.Set(t.Context(), p+"slots", "4", time.Hour).Err() },

@@ -12,6 +12,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
@@ -29,6 +30,7 @@ func kind(err error) canonical.Kind {
 // Whatever keeps Redis from counting, no call is let through, a look says so before the call does, and nothing need be
 // started again once it is over.
 func TestRedisThatCannotCount(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name        string
 		breaks, end []any
@@ -72,6 +74,7 @@ func TestRedisThatCannotCount(t *testing.T) {
 
 // Redis forgets scripts when it is told to, and when it starts anew.
 func TestScriptsAreForgotten(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
 	c, call := counter(rdb, daily(4, config.UnitConsent)), list()
@@ -99,6 +102,7 @@ func TestScriptsAreForgotten(t *testing.T) {
 
 // A slot that could not be given back at once is given back when Redis answers again.
 func TestGivenBackLater(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	c, call := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(1, config.UnitConsent)), list()
 	slot, err := c.Take(t.Context(), call, time.Second)
@@ -110,7 +114,7 @@ func TestGivenBackLater(t *testing.T) {
 		t.Fatal("given back to a Redis that is gone")
 	}
 	server.Restart()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if s, err := c.State(t.Context(), call); err == nil && s.Used == 0 {
 			break
 		}
@@ -123,27 +127,48 @@ func TestGivenBackLater(t *testing.T) {
 
 // What a look says, the next call gets: in whatever state the unit is.
 func TestALookAgreesWithTheNextCall(t *testing.T) {
+	t.Parallel()
 	for name, rdb := range redises(t) {
-		t.Run(name, func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
-				const window, timeout = 60 * time.Millisecond, 20 * time.Millisecond
+		t.Run(name, func(outer *testing.T) {
+			rapid.Check(outer, func(t *rapid.T) {
+				const window, timeout = time.Hour, 20 * time.Minute
 				policy := config.Unattended{
 					Limit: rapid.IntRange(0, 4).Draw(t, "limit"), Window: window,
 					Unit: rapid.SampledFrom([]config.Unit{config.UnitASPSP, config.UnitConsent, config.UnitResource}).Draw(t, "unit"),
 				}
 				if rapid.Bool().Draw(t, "closed by the operator") {
-					policy.ClosedUntil = time.Now().Add(time.Duration(rapid.IntRange(-30, 60).Draw(t, "for")) * time.Millisecond)
+					policy.ClosedUntil = time.Now().Add(minutes(t, "for", -30, 60))
 				}
 				call := list()
-				c := unattended.New(rdb, map[string]config.Unattended{call.ASPSP: policy})
-				if policy.Unit == config.UnitASPSP {
+				owner := []string{call.ASPSP, call.Consent}
+				switch policy.Unit {
+				case config.UnitASPSP:
 					call.ASPSP = call.Consent
-					c = unattended.New(rdb, map[string]config.Unattended{call.ASPSP: policy})
+					owner = []string{call.ASPSP}
+				case config.UnitResource:
+					owner = append(owner, "account", "")
+				case config.UnitConsent:
 				}
+				prefix := store.Prefix("unattended", owner...)
+				with := func() *unattended.Counter {
+					return unattended.New(rdb, map[string]config.Unattended{call.ASPSP: policy})
+				}
+				c := with()
 				for range rapid.IntRange(1, 12).Draw(t, "steps") {
 					switch rapid.IntRange(0, 5).Draw(t, "step") {
 					case 0:
-						time.Sleep(time.Duration(rapid.IntRange(1, 40).Draw(t, "pause")) * time.Millisecond)
+						state, err := c.State(t.Context(), call)
+						if err != nil {
+							t.Fatal(err)
+						}
+						pause := minutes(t, "pause", 1, 40)
+						if rapid.Bool().Draw(t, "until it opens") {
+							pause = state.Wait
+						}
+						age(outer, rdb, prefix+"slots", pause)
+						age(outer, rdb, prefix+"closed", pause)
+						policy.ClosedUntil = policy.ClosedUntil.Add(-pause)
+						c = with()
 					case 1:
 						if _, err := c.Close(t.Context(), call, 0); err != nil {
 							t.Fatal(err)
@@ -159,6 +184,10 @@ func TestALookAgreesWithTheNextCall(t *testing.T) {
 			})
 		})
 	}
+}
+
+func minutes(t *rapid.T, label string, from, to int) time.Duration {
+	return time.Duration(rapid.IntRange(from, to).Draw(t, label)) * time.Minute
 }
 
 // agree looks, takes a slot, looks again, and compares.

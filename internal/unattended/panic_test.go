@@ -77,7 +77,7 @@ func TestPanicsInTheBackground(t *testing.T) {
 			if do(c) == nil {
 				t.Error("the step did not fail")
 			}
-			for deadline := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), `"msg":"panic"`); time.Sleep(10 * time.Millisecond) {
+			for deadline := time.Now().Add(patience); !strings.Contains(out.String(), `"msg":"panic"`); time.Sleep(10 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatal("nothing is logged")
 				}

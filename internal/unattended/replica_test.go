@@ -1,6 +1,7 @@
 package unattended_test
 
 import (
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func follow(t *testing.T, replica, primary *redistest.Server) {
 	if err := rdb.Do(t.Context(), "REPLICAOF", host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		if info, err := rdb.Info(t.Context(), "replication").Result(); err == nil && strings.Contains(info, "master_link_status:up") {
 			return
 		}
@@ -39,6 +40,7 @@ func follow(t *testing.T, replica, primary *redistest.Server) {
 
 // With waitReplicas a slot is taken once the replicas have it, and no call is made where they have not.
 func TestWaitsForReplicas(t *testing.T) {
+	t.Parallel()
 	primary, replica := redistest.Start(t, "--repl-diskless-sync-delay", "0"), redistest.Start(t)
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{primary.Addr}})
 	policy := daily(4, config.UnitConsent)
@@ -64,15 +66,24 @@ func TestWaitsForReplicas(t *testing.T) {
 	if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	mustTake(t, c, call, 1)
+	if err := surely(t, c, plain, call); err != nil {
+		t.Fatal(err)
+	}
 	there := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{replica.Addr}})
 	if keys := there.Keys(t.Context(), "*:slots").Val(); len(keys) != 1 || there.ZCard(t.Context(), keys[0]).Val() != 2 {
 		t.Errorf("the replica has %q", keys)
 	}
-	if _, err := c.Close(t.Context(), list(), time.Minute); err != nil {
-		t.Error(err)
-	}
-	time.Sleep(1500 * time.Millisecond) // until it has said that it has all
+	soon(t, "a closure has reached the replica", func() bool { _, err := c.Close(t.Context(), list(), time.Minute); return err == nil })
+	soon(t, "the replica has said that it has all", func() bool {
+		var all, has int
+		for line := range strings.Lines(primary.Do("INFO", "replication").String()) {
+			_, _ = fmt.Sscanf(line, "master_repl_offset:%d", &all)
+			if _, offset, ok := strings.Cut(line, ",offset="); ok {
+				_, _ = fmt.Sscanf(offset, "%d", &has)
+			}
+		}
+		return all > 0 && has == all
+	})
 	replica.Pause()
 	unavailable("while the replica is connected and frozen")
 	replica.Stop()
@@ -83,7 +94,7 @@ func TestWaitsForReplicas(t *testing.T) {
 // used waits until so many slots of a unit are taken: some are given back in the background.
 func used(t *testing.T, c *unattended.Counter, call unattended.Call, want int) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		s, err := c.State(t.Context(), call)
 		if err == nil && s.Used == want {
 			return
@@ -102,7 +113,7 @@ func surely(t *testing.T, c, plain *unattended.Counter, call unattended.Call) er
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(15 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		err := take(t, c, call)
 		if kind(err) != canonical.CounterUnavailable || time.Now().After(deadline) {
 			return err
@@ -113,6 +124,7 @@ func surely(t *testing.T, c, plain *unattended.Counter, call unattended.Call) er
 
 // In a cluster, WAIT goes to the primary of the key and to no other, and a replica that takes over has every slot.
 func TestWaitsForReplicasInACluster(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	cfg, policy := config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs}, daily(4, config.UnitConsent)
 	c, plain := counter(open(t, cfg), policy).AwaitReplicas(1), counter(open(t, cfg), policy)
@@ -149,7 +161,7 @@ func TestWaitsForReplicasInACluster(t *testing.T) {
 			}
 			break
 		}
-		if time.Since(taken) > 15*time.Second {
+		if time.Since(taken) > patience {
 			t.Fatal("no failover")
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -57,7 +59,7 @@ func (f fleet) becomes(when string, usedUp, last, closed int64) {
 	f.t.Helper()
 	want := map[string]map[string]int64{aspsp: {"used_up": usedUp, "last": last, "closed": closed}}
 	diff := ""
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if diff = cmp.Diff(want, f.counts()); diff == "" {
 			return
 		}
@@ -78,6 +80,7 @@ func everywhere(t *testing.T, test func(t *testing.T, c config.Redis)) {
 
 // Whichever gateway made a call: all say the same, and one that is started anew too.
 func TestUnitsAreTheFleets(t *testing.T) {
+	t.Parallel()
 	everywhere(t, func(t *testing.T, c config.Redis) {
 		f := fleetOn(t, c, daily(4, config.UnitConsent))
 		f.becomes("at first", 0, 0, 0)
@@ -119,7 +122,8 @@ func TestUnitsAreTheFleets(t *testing.T) {
 
 // A unit that is used up has one call left once its oldest slot leaves the window, and two after the next.
 func TestUnitsPass(t *testing.T) {
-	const window = 3 * time.Second
+	t.Parallel()
+	const window = time.Hour
 	f := fleetOn(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}},
 		config.Unattended{Limit: 2, Window: window, Unit: config.UnitConsent})
 	a, _ := f.join()
@@ -130,17 +134,27 @@ func TestUnitsPass(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	pass := func(d time.Duration) {
+		t.Helper()
+		a.units.Flush(t.Context())
+		for _, key := range f.rdb.Keys(t.Context(), "*").Val() {
+			age(t, f.rdb, key, d)
+		}
+	}
 	taken()
 	f.becomes("with one of two", 0, 1, 0)
-	time.Sleep(window / 2)
+	pass(window / 2)
 	taken()
 	f.becomes("with none", 1, 0, 0)
+	pass(window/2 + time.Minute)
 	f.becomes("once the first has left", 0, 1, 0)
+	pass(window / 2)
 	f.becomes("once both have", 0, 0, 0)
-	if _, err := a.Close(t.Context(), closed, time.Second); err != nil {
+	if _, err := a.Close(t.Context(), closed, 10*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	f.becomes("while it is closed", 0, 0, 1)
+	pass(11 * time.Minute)
 	f.becomes("once it is not", 0, 0, 0)
 	if keys := f.rdb.Keys(t.Context(), "ais:1:units:*").Val(); len(keys) != 0 {
 		t.Errorf("what is past is kept in %v", keys)
@@ -148,6 +162,7 @@ func TestUnitsPass(t *testing.T) {
 }
 
 func TestUnitsByLimit(t *testing.T) {
+	t.Parallel()
 	addr := redistest.Start(t).Addr
 	f := fleetOn(t, config.Redis{Mode: config.Standalone, Addresses: []string{addr}}, daily(1, config.UnitConsent))
 	one, _ := f.join()
@@ -181,7 +196,7 @@ func TestUnitsByLimit(t *testing.T) {
 	if _, err := none.Close(t.Context(), call, 0); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(300 * time.Millisecond)
+	none.units.Flush(t.Context())
 	if got := f.counts(); len(got) != 0 {
 		t.Errorf("where no call is allowed: %v", got)
 	}
@@ -192,16 +207,23 @@ func TestUnitsByLimit(t *testing.T) {
 
 // No call waits for what is told of units, and what is not known is not told.
 func TestUnitsHoldNobodyUp(t *testing.T) {
-	counting, telling := redistest.Start(t), redistest.Start(t)
+	t.Parallel()
 	policies := map[string]config.Unattended{aspsp: daily(1, config.UnitConsent)}
-	u := unattended.NewUnits(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{telling.Addr}}), policies)
+	rdb := open(t, standalone(t))
+	begun, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	var first sync.Once
+	rdb.AddHook(watch(func(context.Context, []redis.Cmder) error {
+		first.Do(func() { close(begun) })
+		<-release // whatever the time that it has
+		return nil
+	}))
+	u := unattended.NewUnits(rdb, policies)
 	go u.Run(t.Context())
-	c := unattended.New(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{counting.Addr}}), policies).Tell(u)
+	c := unattended.New(open(t, standalone(t)), policies).Tell(u)
 	mustTake(t, c, list(), 1)
-	telling.Pause()
-	defer telling.Resume()
-	start := time.Now()
-	for range 30 { // each would wait for a second
+	<-begun
+	for range 30 {
 		slot, err := c.Take(t.Context(), list(), time.Second)
 		if err != nil {
 			t.Fatal(err)
@@ -210,25 +232,31 @@ func TestUnitsHoldNobodyUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("30 calls took %v", took)
-	}
-	least := time.Minute // a machine that is busy may take longer now and then
-	for range 5 {
-		start = time.Now()
-		anew := unattended.NewUnits(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{telling.Addr}}), policies)
-		if got := anew.Count(t.Context()); len(got) > 0 {
-			t.Errorf("nobody knows, and it says %v", got)
+}
+
+// A scrape waits for 200 ms at most, and no longer for what the scrape before it waited for.
+func TestUnitsHoldNoScrapeUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:0"})
+		defer rdb.Close()
+		rdb.AddHook(silence{})
+		u := unattended.NewUnits(rdb, map[string]config.Unattended{aspsp: daily(1, config.UnitConsent)})
+		for _, want := range []time.Duration{200 * time.Millisecond, 0} {
+			began := time.Now()
+			if got := u.Count(t.Context()); len(got) > 0 {
+				t.Errorf("Redis says nothing, and it says %v", got)
+			}
+			if took := time.Since(began); took != want {
+				t.Errorf("a scrape waits %v, want %v", took, want)
+			}
 		}
-		least = min(least, time.Since(start))
-	}
-	if least > 700*time.Millisecond { // 200 are allowed
-		t.Errorf("a scrape waits %v", least)
-	}
+	})
 }
 
 // Units are told of without a consent, an account or an ASPSP in clear.
 func TestUnitsAreHashed(t *testing.T) {
+	t.Parallel()
 	f := fleetOn(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}}, daily(1, config.UnitResource))
 	a, _ := f.join()
 	call := unattended.Call{ASPSP: aspsp, Consent: uuid.NewString(), Account: "DE02120300000000202051"}

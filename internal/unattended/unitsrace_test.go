@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
@@ -52,6 +53,7 @@ func standalone(t *testing.T) config.Redis {
 
 // What Run is telling of when it is ended is told of by the Flush after it.
 func TestUnitsAtTheEnd(t *testing.T) {
+	t.Parallel()
 	for _, step := range []string{"reading", "writing"} {
 		t.Run(step, func(t *testing.T) {
 			c := standalone(t)
@@ -84,6 +86,7 @@ func TestUnitsAtTheEnd(t *testing.T) {
 
 // What could not be told of is told of later, without another call.
 func TestUnitsWaitForRedis(t *testing.T) {
+	t.Parallel()
 	c := standalone(t)
 	f := fleetOn(t, c, daily(1, config.UnitConsent))
 	var mu sync.Mutex
@@ -103,6 +106,7 @@ func TestUnitsWaitForRedis(t *testing.T) {
 
 // A gateway that has read before another wrote does not have the last word.
 func TestUnitsAreNotOvertaken(t *testing.T) {
+	t.Parallel()
 	c := standalone(t)
 	f := fleetOn(t, c, daily(2, config.UnitConsent))
 	b, call := f.watched(c, func(context.Context, []redis.Cmder) error { return nil }), list()
@@ -122,55 +126,54 @@ func TestUnitsAreNotOvertaken(t *testing.T) {
 	f.becomes("after both have told", 1, 0, 0)
 }
 
-// Each unit is left alone for as long, whenever others are told of.
+// Each unit is left alone for as long, whenever others are told of, and for no more than twice as long.
 func TestUnitsSettle(t *testing.T) {
-	c := standalone(t)
-	f := fleetOn(t, c, daily(1, config.UnitConsent))
-	const settling = 100 * time.Millisecond
-	var mu sync.Mutex
-	var noted []time.Time // before each was
-	var soonest time.Duration
-	read := map[string]bool{}
-	a := f.watched(c, func(_ context.Context, cmds []redis.Cmder) error {
-		if writes(cmds) {
-			return nil
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const units, settling = 40, 100 * time.Millisecond
+		noted, read := map[string]time.Time{}, map[string]time.Duration{}
+		var mu sync.Mutex
+		rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:0"})
+		defer rdb.Close()
+		rdb.AddHook(answer(func(cmds []redis.Cmder) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, cmd := range cmds {
+				key, _ := cmd.Args()[1].(string)
+				if at, ok := noted[key]; ok && read[key] == 0 {
+					read[key] = time.Since(at)
+				}
+			}
+		}))
+		u := unattended.NewUnits(rdb, map[string]config.Unattended{aspsp: daily(1, config.UnitConsent)})
+		go u.Run(t.Context())
+		for range units {
+			call := list()
+			mu.Lock()
+			noted[store.Prefix("unattended", aspsp, call.Consent)+"closed"] = time.Now()
+			mu.Unlock()
+			unattended.Note(u, call)
+			time.Sleep(10 * time.Millisecond)
 		}
+		time.Sleep(time.Second)
 		mu.Lock()
 		defer mu.Unlock()
-		var anew int
-		for _, cmd := range cmds {
-			if key := cmd.Args()[1].(string); strings.HasSuffix(key, ":closed") && !read[key] {
-				read[key] = true
-				anew++
+		if len(read) != units {
+			t.Errorf("%d of %d are read", len(read), units)
+		}
+		for _, alone := range read {
+			if alone < settling || alone > 2*settling {
+				t.Errorf("a unit is read after %v", alone)
 			}
 		}
-		if anew > 0 { // they were noted in this order, and the last of these no later than that
-			if alone := time.Since(noted[len(read)-1]); soonest == 0 || alone < soonest {
-				soonest = alone
-			}
-		}
-		return nil
 	})
-	go a.units.Run(t.Context())
-	for range 40 {
-		mu.Lock()
-		noted = append(noted, time.Now())
-		mu.Unlock()
-		unattended.Note(a.units, list())
-		time.Sleep(10 * time.Millisecond)
-	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		mu.Lock()
-		n, least := len(read), soonest
-		mu.Unlock()
-		if n == 40 {
-			if least < settling {
-				t.Errorf("a unit is read after %v", least)
-			}
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d of 40 are read", n)
-		}
-	}
+}
+
+// An answer stands for a Redis that is empty, and sees what it is asked in one go.
+type answer func(cmds []redis.Cmder)
+
+func (answer) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (answer) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (a answer) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(_ context.Context, cmds []redis.Cmder) error { a(cmds); return nil }
 }
