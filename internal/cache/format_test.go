@@ -13,6 +13,7 @@ import (
 // A list and a note of a format that this program does not know yet are none, and the list's place is taken by the next
 // one.
 func TestLaterFormatIsAMiss(t *testing.T) {
+	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
 	c, k := newCache(t, rdb, newKey(t)), newOwner()
 	mark := func(name string, at int) {

@@ -9,6 +9,7 @@ import (
 
 // Other keys take the place of those in use, while the cache is used, and keys that are none do not.
 func TestRekey(t *testing.T) {
+	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
 	old, young, k := newKey(t), newKey(t), newOwner()
 	c := newCache(t, rdb, old)

@@ -9,6 +9,13 @@ func Patient(c *Callers) {
 	}
 }
 
+// Endless lets requests and readings wait for longer than any test takes, so that a wait that should not be is seen.
+func Endless(c *Callers) {
+	for _, i := range c.issuers {
+		i.patience, i.keys.timeout = time.Hour, time.Hour
+	}
+}
+
 // Buckets is how many token buckets there are.
 func Buckets(c *Callers) int {
 	c.buckets.mu.Lock()

@@ -37,7 +37,7 @@ const (
 // eventually is for what happens behind a request.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain waited until %s", what)
 		}
@@ -179,8 +179,7 @@ func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 	issuertest.Answer(w, r.Keys())
 }
 
-// TestPatience holds that an issuer which never answers costs a request some two seconds, and one that has a known
-// key nothing after the first.
+// TestPatience holds that an issuer which never answers costs a request no more than some two seconds.
 func TestPatience(t *testing.T) {
 	t.Parallel()
 	r := newRig(hurried{t})
@@ -195,7 +194,7 @@ func TestPatience(t *testing.T) {
 	r.Front(silent)
 	began := time.Now()
 	r.refuses(t, r.Token(nil), canonical.Overloaded)
-	if took := time.Since(began); took < time.Second || took > 20*time.Second {
+	if took := time.Since(began); took < time.Second {
 		t.Errorf("it took %v", took)
 	}
 	gone, cancel := context.WithCancel(t.Context())
@@ -214,14 +213,25 @@ func TestPatience(t *testing.T) {
 	r.turn(maxAge)
 	r.accepts(t, r.Token(nil)) // waits, and goes on with what it has
 	eventually(t, "that reading is given up", func() bool { return strings.Count(r.log.String(), "cannot be read") == 2 })
-	began = time.Now()
+}
+
+// TestKnownKeyDoesNotWait holds that a request with a known key does not wait for an issuer whose last reading failed.
+func TestKnownKeyDoesNotWait(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	callers.Endless(r.Callers)
+	r.accepts(t, r.Token(nil))
+	r.Front(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	r.turn(maxAge)
+	r.accepts(t, r.Token(nil))
+	release, asked := make(chan struct{}), make(chan struct{}, 100)
+	t.Cleanup(func() { close(release) })
+	r.Front(func(http.ResponseWriter, *http.Request) { asked <- struct{}{}; <-release })
 	for range 20 {
 		r.turn(pause)
-		r.accepts(t, r.Token(nil))
+		r.accepts(t, r.Token(nil)) // or the test never ends
 	}
-	if took := time.Since(began); took > 15*time.Second {
-		t.Errorf("twenty requests with a known key took %v", took)
-	}
+	<-asked
 }
 
 // TestIssuersThatMisbehave spoils one thing at a time. None is believed, and the next good answer is.
@@ -511,7 +521,8 @@ func TestRun(t *testing.T) {
 func TestFewWaitForKeys(t *testing.T) {
 	t.Parallel()
 	const asking, wait = 200, 64
-	r := newRig(hurried{t})
+	r := newRig(t)
+	callers.Endless(r.Callers)
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	r.Front(func(_ http.ResponseWriter, req *http.Request) {
@@ -529,14 +540,10 @@ func TestFewWaitForKeys(t *testing.T) {
 			answered <- err
 		}()
 	}
-	began := time.Now()
-	for range asking - wait {
+	for range asking - wait { // without waiting, or the test never ends
 		if err := <-answered; kind(err) != canonical.Overloaded {
 			t.Errorf("got %v", err)
 		}
-	}
-	if took := time.Since(began); took > 1800*time.Millisecond { // they have two seconds' patience
-		t.Errorf("all have waited: %v", took)
 	}
 	cancel()
 	for range wait {

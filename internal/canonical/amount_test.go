@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bojanz/currency"
 	"pgregory.net/rapid"
@@ -161,14 +160,10 @@ func TestAmountRefused(t *testing.T) {
 
 // TestAmountHugeExponent holds that the size of an exponent costs nothing.
 func TestAmountHugeExponent(t *testing.T) {
-	began := time.Now()
 	for _, number := range []string{"1e999999999", "1e-999999999", "1e2147483648", "1e9223372036854775807"} {
 		if _, err := canonical.ParseAmount(number, "EUR"); !errors.Is(err, canonical.ErrAmountRange) {
 			t.Errorf("%s: got %v, want %v", number, err, canonical.ErrAmountRange)
 		}
-	}
-	if took := time.Since(began); took > 100*time.Millisecond {
-		t.Errorf("took %v", took)
 	}
 	allocs := testing.AllocsPerRun(10, func() { _, _ = canonical.ParseAmount("1e999999999", "EUR") })
 	if allocs > 4 {

@@ -26,7 +26,7 @@ const (
 	// Interval is how often targets are scraped and rules judged.
 	Interval = 500 * time.Millisecond
 
-	within   = 30 * time.Second // for what must come
+	within   = time.Minute // for what must come
 	askEvery = 50 * time.Millisecond
 )
 

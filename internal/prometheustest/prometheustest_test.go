@@ -61,7 +61,7 @@ func TestPrometheus(t *testing.T) {
 	if _, err := p.TryQuery("sum("); err == nil {
 		t.Error("what is no expression is taken")
 	}
-	if values := p.Range("calls_total", began, time.Now(), 100*time.Millisecond); len(values) != 1 || len(values[0].Points) < 3 {
+	if values := p.Range("calls_total", began, time.Now(), 10*time.Millisecond); len(values) != 1 || len(values[0].Points) < 3 {
 		t.Errorf("over time: %v", values)
 	}
 	if e := p.Exemplars("took_seconds_bucket"); len(e) == 0 || e[0].Labels["trace_id"] != "4bf92f3577b34da6a3ce929d0e0e4736" ||

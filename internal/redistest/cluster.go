@@ -19,7 +19,7 @@ const (
 	// nodeTimeout in ms: a node that is silent for longer has failed in the eyes of the others.
 	nodeTimeout = "1000"
 	// clusterWithin is long enough for a node to find its cluster again, for which it takes 2 s at least.
-	clusterWithin = 30 * time.Second
+	clusterWithin = 2 * time.Minute
 )
 
 // A Cluster is three primaries that share the slots, without replicas until Replicate. A node that is down for more

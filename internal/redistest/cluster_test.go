@@ -108,7 +108,7 @@ func TestClusterFailsOver(t *testing.T) {
 		t.Fatal(info)
 	}
 	node.Stop()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(replica.Do("INFO", "replication").String(), "role:master"); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(clusterWithin); !strings.Contains(replica.Do("INFO", "replication").String(), "role:master"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the replica does not take over")
 		}

@@ -18,10 +18,10 @@ import (
 )
 
 const (
-	startWithin = 10 * time.Second      // for a server to answer; it may have to load its data first
+	startWithin = time.Minute           // for a server to answer; it may have to load its data first
 	askWithin   = time.Second           // for one answer of a server that starts
 	askEvery    = 10 * time.Millisecond // while it starts
-	endWithin   = time.Second           // for what a killed server forked to be gone as well
+	endWithin   = 30 * time.Second      // for what a killed server forked to be gone as well
 )
 
 // A setup is what stays of a server over all its processes.

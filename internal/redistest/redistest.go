@@ -17,7 +17,7 @@ import (
 )
 
 // doWithin bounds one command of a test; it may be one that makes the server sleep.
-const doWithin = 30 * time.Second
+const doWithin = time.Minute
 
 // A Server is a redis-server on a loopback port of its own. Its methods fail the test that started it, and are
 // for that test's goroutine alone; Do is for any.
@@ -107,7 +107,7 @@ func (s *Server) signal(sig syscall.Signal) {
 func (s *Server) Dir() string { return s.setup.dir }
 
 // Do runs one command on a connection of its own and returns the answer, which holds Redis's own errors (redis.Nil
-// among them). No answer within 30 s, or none at all, fails the test.
+// among them). No answer within a minute, or none at all, fails the test.
 func (s *Server) Do(args ...any) *redis.Cmd {
 	s.t.Helper()
 	client := redis.NewClient(s.options(doWithin))

@@ -22,12 +22,17 @@ import (
 // call sends one inline command and returns the first line of the answer.
 func call(t *testing.T, addr, command string) (string, error) {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	return callWithin(t, addr, command, startWithin)
+}
+
+func callWithin(t *testing.T, addr, command string, within time.Duration) (string, error) {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", addr, startWithin)
 	if err != nil {
 		return "", err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := io.WriteString(conn, command+"\r\n"); err != nil {
@@ -50,7 +55,7 @@ func TestServer(t *testing.T) {
 	want(t, addr, "SET k v", "+OK")
 
 	s.Pause()
-	if got, err := call(t, addr, "PING"); err == nil {
+	if got, err := callWithin(t, addr, "PING", 300*time.Millisecond); err == nil { // however long: it cannot answer
 		t.Fatalf("a paused server answers %q", got)
 	}
 	s.Resume()
@@ -212,13 +217,12 @@ func TestServerWithPassword(t *testing.T) {
 }
 
 func TestStartReportsWhatRedisSays(t *testing.T) {
-	began := time.Now()
 	_, err := launch(setup{dir: t.TempDir(), args: []string{"--no-such-setting", "1"}}, "127.0.0.1:0")
 	if err == nil || !strings.Contains(err.Error(), "no-such-setting") {
 		t.Fatalf("got %v, want the setting named", err)
 	}
-	if took := time.Since(began); took > startWithin/2 {
-		t.Fatalf("took %v to see that the server had ended", took)
+	if strings.Contains(err.Error(), "no answer within") {
+		t.Fatalf("it is not seen that the server has ended: %v", err)
 	}
 }
 
@@ -258,7 +262,7 @@ func TestGuard(t *testing.T) {
 			addrs = append(addrs, server.Addr)
 		}
 		_, _ = io.WriteString(os.Stdout, strings.Join(addrs, " ")+"\n")
-		time.Sleep(time.Minute)
+		time.Sleep(time.Hour)
 		return
 	}
 	child := exec.Command(os.Args[0], "-test.run=^TestGuard$")
@@ -286,7 +290,7 @@ func TestGuard(t *testing.T) {
 	}
 	_ = child.Wait() // it was killed, and says so
 	for _, addr := range addrs {
-		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(startWithin); ; time.Sleep(10 * time.Millisecond) {
 			if _, err := call(t, addr, "PING"); err != nil {
 				break
 			}

@@ -19,7 +19,7 @@ const (
 	replicas      = 2
 	watchers      = 3
 	quorum        = 2
-	settledWithin = 30 * time.Second // a failover that did not come about is tried again after 2 s
+	settledWithin = 2 * time.Minute // a failover that did not come about is tried again after 2 s
 )
 
 // Times of the sentinels, in ms.

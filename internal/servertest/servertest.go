@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	startWithin = 30 * time.Second      // for a server to be ready
+	startWithin = time.Minute           // for a server to be ready
 	askEvery    = 20 * time.Millisecond // while it starts
 	tries       = 3                     // somebody else may take a free port before the server does
 )

@@ -103,7 +103,7 @@ func TestGuard(t *testing.T) {
 	if text, err := os.ReadFile(filepath.Join(string(dir), "pid")); err == nil {
 		id, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 	}
-	for deadline := time.Now().Add(10 * time.Second); !gone(id, string(dir)); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(startWithin); !gone(id, string(dir)); time.Sleep(10 * time.Millisecond) {
 		if id == 0 {
 			id = 1 << 30 // removed before it could be read
 		}

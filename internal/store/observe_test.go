@@ -48,6 +48,7 @@ func (o *told) since() map[string]time.Duration {
 }
 
 func TestCommandsAreTold(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	o := &told{}
 	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, o)
@@ -92,11 +93,9 @@ func TestCommandsAreTold(t *testing.T) {
 		t.Errorf("told of %v", all)
 	}
 	server.Pause()
-	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
-	rdb.Ping(short)
-	cancel()
-	if took := o.is(t, "PING timeout"); took < 30*time.Millisecond {
-		t.Errorf("50 ms of silence took %v", took)
+	rdb.Ping(ctx)
+	if took := o.is(t, "PING timeout"); took < time.Second/2 { // the client's own bound is a second
+		t.Errorf("a second of silence took %v", took)
 	}
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
@@ -110,6 +109,7 @@ func TestCommandsAreTold(t *testing.T) {
 
 // In a cluster every command is told of, by whatever client it was sent.
 func TestCommandsOfAClusterAreTold(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	o := &told{}
 	s, err := store.Open(config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs}, o)

@@ -3,7 +3,6 @@ package store_test
 import (
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 )
 
 func TestPrefix(t *testing.T) {
+	t.Parallel()
 	seen := map[string][]string{}
 	for _, owner := range [][]string{
 		{}, {""}, {"", ""}, {"a"}, {"a", ""}, {"", "a"}, {"ab"}, {"a", "b"}, {"a:b"}, {"a\x00b"}, {"}", "{"}, {"{}"},
@@ -57,6 +57,7 @@ func works(t *testing.T, c config.Redis) {
 }
 
 func TestModes(t *testing.T) {
+	t.Parallel()
 	t.Run("embedded", func(t *testing.T) { works(t, config.Redis{Mode: config.Embedded}) })
 	t.Run("standalone", func(t *testing.T) {
 		works(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}})
@@ -95,6 +96,7 @@ func fileOf(t *testing.T, path string) config.File {
 }
 
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	server, files := redistest.StartTLS(t)
 	good := config.TLS{
 		Enabled: true, CAFile: fileOf(t, files.CA), CertificateFile: fileOf(t, files.Certificate), KeyFile: fileOf(t, files.Key),
@@ -121,6 +123,7 @@ func TestTLS(t *testing.T) {
 
 // After a restart every idle connection is dead, which shows over TLS only when it is used.
 func TestDeadConnectionsCostNothing(t *testing.T) {
+	t.Parallel()
 	server, files := redistest.StartTLS(t)
 	tls := config.TLS{Enabled: true, CAFile: fileOf(t, files.CA), CertificateFile: fileOf(t, files.Certificate), KeyFile: fileOf(t, files.Key)}
 	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, TLS: tls})
@@ -128,11 +131,17 @@ func TestDeadConnectionsCostNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	var all sync.WaitGroup
-	for range 40 {
-		all.Go(func() { _ = s.Counter.Do(t.Context(), "DEBUG", "SLEEP", 0.01).Err() })
+	var conns []*redis.Conn
+	for range 20 {
+		conn := s.Counter.(*redis.Client).Conn()
+		if err := conn.Ping(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
 	}
-	all.Wait()
+	for _, conn := range conns {
+		conn.Close()
+	}
 	if n := s.Counter.PoolStats().IdleConns; n < 10 {
 		t.Fatalf("%d idle connections", n)
 	}
@@ -150,6 +159,7 @@ func TestDeadConnectionsCostNothing(t *testing.T) {
 
 // Each primary of a cluster is asked, and so is the number of replicas where it matters.
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	s, err := store.Open(config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs})
 	if err != nil {
@@ -190,6 +200,7 @@ func TestHealth(t *testing.T) {
 // TestEmbeddedExpires compares what a key has aged with the time that has really passed: a key never ages faster, and
 // at its end it expires.
 func TestEmbeddedExpires(t *testing.T) {
+	t.Parallel()
 	s, err := store.Open(config.Redis{Mode: config.Embedded})
 	if err != nil {
 		t.Fatal(err)

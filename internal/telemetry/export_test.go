@@ -294,7 +294,7 @@ func TestLostCollector(t *testing.T) {
 		t.Fatal(err)
 	}
 	work(t, tel)
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	if err := tel.Shutdown(ctx); err == nil || strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("shutdown says %v", err)
