@@ -43,6 +43,7 @@ var told = map[canonical.Kind]struct {
 	canonical.ProviderUnavailable:     {503, "retry_later"},
 	canonical.CounterUnavailable:      {503, "retry_attended"},
 	canonical.Overloaded:              {503, "retry_later"},
+	canonical.DeletionUnconfirmed:     {503, "retry_later"},
 	canonical.NotCached:               {504, "retry_later"},
 	canonical.ProviderTimeout:         {504, "retry_later"},
 }
@@ -66,7 +67,11 @@ func TestProblemOfEveryKind(t *testing.T) {
 				Faults:   []canonical.Fault{{In: "path", Name: "accountId", Detail: "is odd"}},
 				Upstream: canonical.NewUpstreamError(400, "OBC", "PROVIDER_ERROR"),
 			}
-			got := s.do(t, http.MethodGet, accountsOf, auth, consent, attended, header{"X-Request-ID", theirID})
+			method, target := http.MethodGet, accountsOf
+			if k == canonical.DeletionUnconfirmed {
+				method, target = http.MethodDelete, cachedOf
+			}
+			got := s.do(t, method, target, auth, consent, attended, header{"X-Request-ID", theirID})
 			p := got.problem()
 			want, known := told[k]
 			if !known {

@@ -112,7 +112,7 @@ func verdict(err error) int {
 		return silent
 	case canonical.FormatError, canonical.Unauthenticated, canonical.Forbidden, canonical.ASPSPUnknown, canonical.NotFound,
 		canonical.MethodNotAllowed, canonical.InternalError, canonical.CounterUnavailable, canonical.Overloaded,
-		canonical.NotCached, canonical.Canceled, canonical.RateLimited:
+		canonical.DeletionUnconfirmed, canonical.NotCached, canonical.Canceled, canonical.RateLimited:
 		return silent
 	}
 	return silent

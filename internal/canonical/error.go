@@ -33,6 +33,7 @@ const (
 	ProviderTimeout         Kind = "PROVIDER_TIMEOUT"          // no answer in time
 	CounterUnavailable      Kind = "COUNTER_UNAVAILABLE"       // the unattended counter cannot be read or written
 	Overloaded              Kind = "OVERLOADED"                // too much at once
+	DeletionUnconfirmed     Kind = "DELETION_UNCONFIRMED"      // Redis did not confirm a deletion; cached data may still exist
 	NotCached               Kind = "NOT_CACHED"                // only-if-cached, and nothing kept
 	Canceled                Kind = "CANCELED"                  // the caller went away; nobody sees this one but the log
 )
@@ -132,6 +133,7 @@ func Kinds() []Kind {
 	return []Kind{
 		FormatError, Unauthenticated, Forbidden, ConsentExpired, ConsentInvalid, ASPSPUnknown, NotFound, AccountUnknown,
 		MethodNotAllowed, RateLimited, UnattendedLimit, ProviderThrottled, InternalError, ProviderRejected, ProviderInvalidResponse,
-		ProviderError, ProviderUnavailable, ProviderTimeout, CounterUnavailable, Overloaded, NotCached, Canceled,
+		ProviderError, ProviderUnavailable, ProviderTimeout, CounterUnavailable, Overloaded, DeletionUnconfirmed, NotCached,
+		Canceled,
 	}
 }

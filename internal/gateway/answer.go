@@ -102,14 +102,15 @@ func staleReason(k canonical.Kind) StaleReason {
 	case canonical.FormatError, canonical.Unauthenticated, canonical.Forbidden, canonical.ConsentExpired,
 		canonical.ConsentInvalid, canonical.ASPSPUnknown, canonical.NotFound, canonical.AccountUnknown,
 		canonical.MethodNotAllowed, canonical.RateLimited, canonical.InternalError, canonical.ProviderRejected, canonical.NotCached,
-		canonical.Canceled:
+		canonical.DeletionUnconfirmed, canonical.Canceled:
 		return NotStale
 	}
 	return NotStale
 }
 
-// definiteNo reports whether the provider has said that the consent gives access to nothing, so that what it
-// gave access to is forgotten.
-func definiteNo(k canonical.Kind) bool {
-	return k == canonical.ConsentExpired || k == canonical.ConsentInvalid
+// consentRejected reports whether the provider has rejected the consent itself, so that the cached list is deleted. A
+// rejected token says nothing about the consent: whoever makes one up must not delete anything.
+func consentRejected(e *canonical.Error) bool {
+	rejected := e.Kind == canonical.ConsentExpired || e.Kind == canonical.ConsentInvalid
+	return rejected && !e.TokenRejected
 }

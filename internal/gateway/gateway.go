@@ -78,7 +78,8 @@ type Gateway struct {
 	forgets  forgets
 	waits    *load.Shares // by ASPSP
 	own      *load.Owned  // by client and ASPSP
-	calls    *load.Keyed  // likewise
+	calls    *load.Keyed  // of an ASPSP, in progress
+	clients  *load.Owned  // calls in progress, by client and ASPSP
 }
 
 type bank struct {
@@ -92,6 +93,7 @@ func New(c Config) *Gateway {
 	g := &Gateway{
 		Config: c, banks: map[string]*bank{}, drained: make(chan struct{}), settling: make(chan struct{}, maxSettling),
 		waits: load.NewShares(c.Waiting, 1), own: load.NewOwned(c.PerClient, 4), calls: load.NewKeyed(c.PerASPSP),
+		clients: load.NewOwned(c.PerClient, 4),
 	}
 	for _, b := range c.Banks {
 		checker, _ := b.Reader.(providers.Checker)
@@ -136,7 +138,8 @@ func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, accou
 	return g.Counter.State(ctx, unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: account})
 }
 
-// Forget forgets what is cached for the client under the query's consent. It gives no unattended calls back.
+// Forget deletes what is cached for the client under the query's consent. It releases no slots. If Redis does not confirm
+// the deletion within two seconds, it fails with DeletionUnconfirmed.
 func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) error {
 	if _, ok := g.banks[q.ASPSP]; !ok {
 		return unknown()
@@ -145,8 +148,7 @@ func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) 
 	defer cancel()
 	if g.Config.Cache.Forget(ctx, keyOf(client, q)) != nil {
 		return &canonical.Error{
-			Kind: canonical.Overloaded, Origin: canonical.OriginGateway, RetryAfter: time.Second,
-			Detail: "the cache cannot be reached: what is kept may still be there",
+			Kind: canonical.DeletionUnconfirmed, Origin: canonical.OriginGateway, RetryAfter: time.Second,
 		}
 	}
 	return nil
@@ -165,13 +167,14 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	}
 }
 
-// guard makes one read under the bank's breaker, if the bank has a place for it. A fault of ours in an adapter becomes InternalError here, so
-// that one answer which nobody foresaw does not end the program.
-func (g *Gateway) guard(ctx context.Context, b *bank, read func() error) *canonical.Error {
-	if !g.calls.Enter(b.ID) {
-		return g.overloaded(ctx, b, "too many calls to the ASPSP are under way")
+// guard makes one read for a client under the bank's breaker, within the limits of calls per ASPSP and per client. A panic
+// in an adapter becomes an InternalError, so that one response does not end the process.
+func (g *Gateway) guard(ctx context.Context, b *bank, client string, read func() error) *canonical.Error {
+	leave, failure := g.enter(ctx, b, client)
+	if failure != nil {
+		return failure
 	}
-	defer g.calls.Leave(b.ID)
+	defer leave()
 	err := b.breaker.Do(func() (err error) {
 		defer func() {
 			if r := recover(); r != nil {
@@ -181,7 +184,6 @@ func (g *Gateway) guard(ctx context.Context, b *bank, read func() error) *canoni
 		}()
 		return read()
 	})
-	var failure *canonical.Error
 	if err != nil && !errors.As(err, &failure) {
 		return canonical.Fail(canonical.InternalError, "")
 	}

@@ -247,7 +247,7 @@ func TestWithoutRedis(t *testing.T) {
 			if _, err := g.UnattendedAccess(t.Context(), q, ""); kind(err) != canonical.CounterUnavailable {
 				t.Errorf("unattended-access: %v", err)
 			}
-			if err := g.Forget(t.Context(), client, q); kind(err) != canonical.Overloaded {
+			if err := g.Forget(t.Context(), client, q); kind(err) != canonical.DeletionUnconfirmed {
 				t.Errorf("forgetting what may still be there: %v", err)
 			}
 			if n := len(w.ledger.Calls()); n != 4 {

@@ -8,17 +8,17 @@ import (
 	"ais-gateway/internal/load"
 )
 
-// Two bounds stand before a bank. Calls to it: one that is slow is not given more and more of them. Requests that wait
-// for it, those who share another's call too: one that is slow takes neither all places, nor all of one client's.
+// Limits protect from a slow bank. Its calls in progress are limited, in total and per client; so are the requests that
+// wait for it, including those that share another request's call. No bank takes all places of the gateway or of a client.
 
 // wait lets a client's request wait for a bank, if there is a place for it. Whoever got one leaves when he waits no longer.
 func (g *Gateway) wait(ctx context.Context, b *bank, client string) (leave func(), failure *canonical.Error) {
 	if !g.waits.Enter(b.ID) {
-		return nil, g.overloaded(ctx, b, "too many requests wait for the ASPSP")
+		return nil, g.overloaded(ctx, b, load.ASPSP, "too many requests wait for the ASPSP")
 	}
 	if !g.own.Enter(client, b.ID) {
 		g.waits.Leave(b.ID)
-		return nil, g.overloaded(ctx, b, "too many requests of this client wait for the ASPSP")
+		return nil, g.overloaded(ctx, b, load.ASPSP, "too many requests of this client wait for the ASPSP")
 	}
 	start := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
 	return func() {
@@ -28,7 +28,23 @@ func (g *Gateway) wait(ctx context.Context, b *bank, client string) (leave func(
 	}, nil
 }
 
-func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canonical.Error {
-	g.Observer.Refused(ctx, b.ID, load.ASPSP)
+// enter lets a client make a call to a bank within the limits of calls in progress; leave is called when the call has
+// ended. A call counts for its client until then, even if the request that started it is gone.
+func (g *Gateway) enter(ctx context.Context, b *bank, client string) (leave func(), failure *canonical.Error) {
+	if !g.calls.Enter(b.ID) {
+		return nil, g.overloaded(ctx, b, load.ASPSP, "too many calls to the ASPSP are in progress")
+	}
+	if !g.clients.Enter(client, b.ID) {
+		g.calls.Leave(b.ID)
+		return nil, g.overloaded(ctx, b, load.Client, "too many calls of this client are in progress")
+	}
+	return func() {
+		g.clients.Leave(client, b.ID)
+		g.calls.Leave(b.ID)
+	}, nil
+}
+
+func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, detail string) *canonical.Error {
+	g.Observer.Refused(ctx, b.ID, by)
 	return &canonical.Error{Kind: canonical.Overloaded, Origin: canonical.OriginGateway, RetryAfter: time.Second, Detail: detail}
 }

@@ -127,7 +127,7 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 	if lease := mine.now(); lease.Known() {
 		got.value = r.dated(value, lease.At(at))
 	}
-	forget := failure != nil && definiteNo(failure.Kind)
+	forget := failure != nil && consentRejected(failure)
 	end := finish(ctx, g, redis, mine, func(lease cache.Lease) cache.Result {
 		out := cache.Result{Failure: failure, Forget: forget}
 		if lease.Known() {

@@ -8,7 +8,7 @@ const (
 	// routes are those of the API; nothing else that Prometheus may scrape has such.
 	routes = `http_route=~"/v1/(aspsps|aggregations).*"`
 	// own failed although callers and banks did what they should. A 500 without a code, and no answer at all, are too.
-	own = `error_type=~"INTERNAL_ERROR|OVERLOADED|COUNTER_UNAVAILABLE|PROVIDER_REJECTED|_OTHER|5[0-9]{2}"`
+	own = `error_type=~"INTERNAL_ERROR|OVERLOADED|COUNTER_UNAVAILABLE|DELETION_UNCONFIRMED|PROVIDER_REJECTED|_OTHER|5[0-9]{2}"`
 	// meant is every request that the caller had a right to make, and waited for.
 	meant = `error_type!~"FORMAT_ERROR|UNAUTHENTICATED|FORBIDDEN|ASPSP_UNKNOWN|NOT_FOUND|METHOD_NOT_ALLOWED|RATE_LIMITED|CANCELED"`
 )
@@ -20,7 +20,7 @@ var (
 		"FORMAT_ERROR", "UNAUTHENTICATED", "FORBIDDEN", "ASPSP_UNKNOWN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "RATE_LIMITED", "NOT_CACHED",
 		"CANCELED",
 	}
-	byGateway  = []string{"INTERNAL_ERROR", "COUNTER_UNAVAILABLE", "OVERLOADED", "AGGREGATION_FAILED", "_OTHER", "[0-9]{3}"}
+	byGateway  = []string{"INTERNAL_ERROR", "COUNTER_UNAVAILABLE", "OVERLOADED", "DELETION_UNCONFIRMED", "AGGREGATION_FAILED", "_OTHER", "[0-9]{3}"}
 	byProvider = []string{
 		"PROVIDER_THROTTLED", "PROVIDER_REJECTED", "PROVIDER_INVALID_RESPONSE", "PROVIDER_ERROR", "PROVIDER_UNAVAILABLE", "PROVIDER_TIMEOUT",
 	}

@@ -161,7 +161,7 @@ var canonicalFaults = []fault{
 	{
 		name: "kind-not-listed",
 		file: "internal/canonical/error.go",
-		old:  `Overloaded, NotCached, Canceled,`, new: `Overloaded, NotCached,`,
+		old:  `Overloaded, DeletionUnconfirmed, NotCached,`, new: `Overloaded, NotCached,`,
 		packages: []string{"./internal/canonical"},
 	},
 	{

@@ -5,8 +5,8 @@ var gatewayFaults = []fault{
 	{
 		name: "gateway-stale-after-revocation",
 		file: "internal/gateway/answer.go",
-		old: `	return k == canonical.ConsentExpired || k == canonical.ConsentInvalid
-`, new: `	return false
+		old: `	return rejected && !e.TokenRejected
+`, new: `	return false && rejected
 `,
 		packages: []string{"./internal/gateway"},
 	},
@@ -142,18 +142,18 @@ var gatewayFaults = []fault{
 	{
 		name: "soak-refusals-hold-callers-up",
 		file: "internal/gateway/load.go",
-		old:  `	g.Observer.Refused(ctx, b.ID, load.ASPSP)`, new: `	time.Sleep(5 * time.Second)
-	_ = load.ASPSP`,
+		old:  `	g.Observer.Refused(ctx, b.ID, by)`, new: `	time.Sleep(5 * time.Second)
+	_ = by`,
 		packages: []string{"./test/gateway"},
 		run:      "^TestSoak$",
 	},
 	{
 		name: "soak-refusals-are-kept",
 		file: "internal/gateway/load.go",
-		old: `func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canonical.Error {
+		old: `func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, detail string) *canonical.Error {
 `, new: `var refused = make(chan []byte, 1<<20)
 
-func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canonical.Error {
+func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, detail string) *canonical.Error {
 	kept := make([]byte, 32<<10)
 	for i := range kept {
 		kept[i] = 1
@@ -295,7 +295,7 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canon
 	{
 		name: "load-client-starved-by-one-bank",
 		file: "internal/gateway/gateway.go",
-		old:  `load.NewOwned(c.PerClient, 4)`, new: `load.NewOwned(0, 4)`,
+		old:  `own: load.NewOwned(c.PerClient, 4)`, new: `own: load.NewOwned(0, 4)`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestSlowBankLeavesAClientPlaces$",
 	},
@@ -337,7 +337,7 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canon
 	},
 	{
 		name: "overload-bank-unbounded",
-		file: "internal/gateway/gateway.go",
+		file: "internal/gateway/load.go",
 		old:  `if !g.calls.Enter(b.ID) {`, new: `if g.calls.Enter(b.ID); false {`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestBulkhead$",
@@ -352,10 +352,25 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, detail string) *canon
 	{
 		name: "overload-bank-place-lost",
 		file: "internal/gateway/gateway.go",
-		old: `	defer g.calls.Leave(b.ID)
-`, new: ``,
+		old: `	defer leave()
+`, new: `	_ = leave
+`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestPlaceLastsAsLongAsItsCall$",
+	},
+	{
+		name: "gateway-token-deletes-the-list",
+		file: "internal/gateway/answer.go",
+		old:  `	return rejected && !e.TokenRejected`, new: `	return rejected`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestRejectedTokenDeletesNothing$",
+	},
+	{
+		name: "load-abandoned-calls-uncounted",
+		file: "internal/gateway/load.go",
+		old:  `if !g.clients.Enter(client, b.ID) {`, new: `if g.clients.Enter(client, b.ID); false {`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestAbandonedCallsCountForTheirClient$",
 	},
 	{
 		name: "overload-waits-unbounded",

@@ -127,6 +127,11 @@ var verdicts = map[canonical.Kind]verdict{
 		detail:     "The gateway has too much to do at the moment. Repeat the call after Retry-After.",
 		retryAfter: time.Second,
 	},
+	canonical.DeletionUnconfirmed: {
+		status: http.StatusServiceUnavailable, action: retryLater, title: "Deletion not confirmed",
+		detail:     "The cache could not be reached; cached data may still exist. Repeat the call.",
+		retryAfter: time.Second,
+	},
 	canonical.NotCached: {
 		status: http.StatusGatewayTimeout, action: retryLater, title: "Nothing is kept",
 		detail: "Only a kept account list was asked for, and none is kept for this consent. Repeat the call " +

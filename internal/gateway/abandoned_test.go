@@ -1,0 +1,72 @@
+package gateway_test
+
+import (
+	"context"
+	"testing"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers/mypos/mypossim"
+)
+
+// A call counts for its client until it ends: a client that leaves at once has no more calls in progress than one that
+// stays, and another client none fewer.
+func TestAbandonedCallsCountForTheirClient(t *testing.T) {
+	const most, requests = 5, 30
+	for name, read := range map[string]func(ctx context.Context, g *gateway.Gateway, client string) error{
+		"list": func(ctx context.Context, g *gateway.Gateway, client string) error {
+			_, err := g.Accounts(ctx, client, alone(), gateway.Wants{})
+			return err
+		},
+		"attended list": func(ctx context.Context, g *gateway.Gateway, client string) error {
+			_, err := g.Accounts(ctx, client, attended(alone()), gateway.Wants{})
+			return err
+		},
+		"balances": func(ctx context.Context, g *gateway.Gateway, client string) error {
+			_, err := g.Balances(ctx, client, alone(), mypossim.GoodAccount)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.perClient, w.timeout = most, patience
+			g := w.gateway()
+			arrived, open := w.front.held()
+			calls := 0
+			for range requests {
+				ctx, leave := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- read(ctx, g, client) }()
+				select {
+				case <-arrived:
+					calls++
+					leave()
+					if err := <-ended; kind(err) != canonical.Canceled {
+						t.Errorf("the one who left: %v", err)
+					}
+				case err := <-ended:
+					leave()
+					if kind(err) != canonical.Overloaded {
+						t.Errorf("got %v", err)
+					}
+				}
+			}
+			if calls == 0 || calls > most {
+				t.Errorf("%d calls of one client are in progress, want at most %d", calls, most)
+			}
+			other := make(chan error, 1)
+			go func() { other <- read(t.Context(), g, "another client") }()
+			<-arrived
+			open()
+			if err := <-other; err != nil {
+				t.Errorf("another client: %v", err)
+			}
+			if err := g.Drain(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if err := read(t.Context(), g, client); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
+	}
+}
