@@ -39,10 +39,7 @@ func (c *Counter) undo(s Slot) {
 			if try > 0 {
 				time.Sleep(undoPause << (try - 1))
 			}
-			ctx, cancel := context.WithTimeout(context.Background(), stepTimeout)
-			found, err := c.rdb.ZRem(ctx, s.unit.slots(), s.id).Result()
-			cancel()
-			if err == nil && found > 0 {
+			if found, _, err := s.release(context.Background()); err == nil && found {
 				c.units.note(s.unit)
 				return
 			}

@@ -23,13 +23,18 @@ import (
 const stepTimeout = time.Second
 
 var (
+	//go:embed usage.lua
+	usageSource string
 	//go:embed take.lua
 	takeSource string
+	//go:embed release.lua
+	releaseSource string
 	//go:embed close.lua
 	closeSource string
 
-	takeScript  = redis.NewScript(takeSource)
-	closeScript = redis.NewScript(closeSource)
+	takeScript    = redis.NewScript(usageSource + takeSource)
+	releaseScript = redis.NewScript(usageSource + releaseSource)
+	closeScript   = redis.NewScript(usageSource + closeSource)
 )
 
 // A Counter counts unattended calls under each ASPSP's policy. It is safe for concurrent use.
@@ -85,13 +90,14 @@ type Slot struct {
 // be made. The context's end does not stop a step that was begun.
 func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (Slot, error) {
 	slot := Slot{counter: c, unit: c.unit(call), id: uuid.NewString()}
-	ok, state, err := c.step(ctx, call, slot.id, timeout)
+	ok, state, err := c.step(ctx, slot.unit, slot.id, timeout)
 	if err != nil {
 		if !store.Unmade(c.rdb, err) {
 			c.undo(slot) // Redis may have taken the step all the same, or take it later
 		}
 		return Slot{}, unavailable(err)
 	}
+	track(ctx, state, true)
 	if state.Remaining <= 1 {
 		c.units.note(slot.unit)
 	}
@@ -110,25 +116,35 @@ func Exhausted(s State) *canonical.Error {
 
 // State reads where the call's unit stands, and costs nothing. It fails with CounterUnavailable.
 func (c *Counter) State(ctx context.Context, call Call) (State, error) {
-	_, state, err := c.step(ctx, call, "", 0)
+	_, state, err := c.step(ctx, c.unit(call), "", 0)
 	if err != nil {
 		return State{}, unavailable(err)
 	}
 	return state, nil
 }
 
-// GiveBack forgets a call that surely was not sent. Where it fails it is tried again in the background, for some
-// 13 s and as long as the process lives.
+// GiveBack releases the slot of a call that surely was not sent. Where it fails it is tried again in the background, for
+// some 13 s and as long as the process lives.
 func (s Slot) GiveBack(ctx context.Context) error {
-	ctx, cancel := detached(ctx)
-	defer cancel()
-	err := s.counter.rdb.ZRem(ctx, s.unit.slots(), s.id).Err()
+	_, state, err := s.release(ctx)
 	if err != nil {
 		s.counter.undo(s)
-	} else {
-		s.counter.units.note(s.unit)
+		return err
 	}
-	return err
+	_, blocked := s.counter.unsaid.of(s.unit.closed())
+	track(ctx, state, blocked == 0) // of a block that Redis does not know, its usage says nothing
+	s.counter.units.note(s.unit)
+	return nil
+}
+
+// release removes a slot, and reports whether it was there. No replica is waited for: one that does not have this step
+// counts a slot too many.
+func (s Slot) release(ctx context.Context) (found bool, _ State, _ error) {
+	c := s.counter
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	args := append(c.policy(s.unit), s.id)
+	return c.read(s.unit, releaseScript.Run(ctx, c.rdb, s.unit.keys(), args...))
 }
 
 // Close closes the call's unit because the ASPSP said that its limit is used up: for wait, at least one second
@@ -137,32 +153,31 @@ func (s Slot) GiveBack(ctx context.Context) error {
 // fails with CounterUnavailable; this gateway then keeps to the ASPSP's word by itself, and goes on trying.
 func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (time.Duration, error) {
 	wait = c.Clamp(call.ASPSP, wait)
+	if wait == 0 {
+		return 0, nil
+	}
 	unit := c.unit(call)
-	ctx, cancel := detached(ctx)
-	defer cancel()
-	left, err := c.close(ctx, unit, wait)
+	state, err := c.close(ctx, unit, wait)
+	track(ctx, state, err == nil)
 	if err != nil {
 		if c.unsaid.keep(unit.closed(), wait) {
 			go c.tell(context.WithoutCancel(ctx), unit)
 		}
 		return wait, unavailable(err)
 	}
-	if state, err := c.State(ctx, call); err == nil && state.Remaining == 0 {
-		left = max(left, state.Wait)
-	}
-	return left, nil
+	return state.Wait, nil
 }
 
-func (c *Counter) close(ctx context.Context, u unit, wait time.Duration) (time.Duration, error) {
+func (c *Counter) close(ctx context.Context, u unit, wait time.Duration) (State, error) {
 	ctx, cancel := detached(ctx)
 	defer cancel()
-	said, err := c.run(ctx, closeScript, []string{u.closed()}, wait.Microseconds())
+	said, err := c.run(ctx, closeScript, u.keys(), append(c.policy(u), wait.Microseconds())...)
 	if err != nil {
-		return 0, err
+		return State{}, err
 	}
 	c.units.note(u)
-	left, err := said.Int64()
-	return micros(left), err
+	_, state, err := c.read(u, said)
+	return state, err
 }
 
 // Clamp is how long an ASPSP's own refusal holds when it asks for a wait: between one second and one window,
@@ -178,41 +193,49 @@ func (c *Counter) Clamp(aspsp string, wait time.Duration) time.Duration {
 	}
 }
 
-// step runs the one script of the counter: with an id it takes a slot if one is left, without it only looks.
-func (c *Counter) step(ctx context.Context, call Call, id string, timeout time.Duration) (bool, State, error) {
-	policy, known := c.policies[call.ASPSP]
+// step takes a slot under an id if one is left; without an id it only reads the usage.
+func (c *Counter) step(ctx context.Context, u unit, id string, timeout time.Duration) (taken bool, _ State, _ error) {
+	policy, known := c.policies[u.aspsp]
 	if !known {
 		return false, State{}, canonical.Fail(canonical.InternalError, "an ASPSP without a policy was to be called")
 	}
-	state := State{Limit: policy.Limit, Window: policy.Window, Unit: policy.Unit}
 	if policy.Limit == 0 {
-		return false, state, nil
+		return false, State{Window: policy.Window, Unit: policy.Unit}, nil
 	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	if err := c.say(ctx, u); err != nil {
+		return false, State{}, err
+	}
+	said, err := c.run(ctx, takeScript, u.keys(), append(c.policy(u), timeout.Microseconds(), id, c.replicas > 0)...)
+	if err != nil {
+		return false, State{}, err
+	}
+	return c.read(u, said)
+}
+
+// policy returns a unit's policy as the scripts take it.
+func (c *Counter) policy(u unit) []any {
+	policy := c.policies[u.aspsp]
 	var closedUntil int64
 	if !policy.ClosedUntil.IsZero() {
 		closedUntil = policy.ClosedUntil.UnixMicro()
 	}
-	unit := c.unit(call)
-	ctx, cancel := detached(ctx)
-	defer cancel()
-	if err := c.say(ctx, unit); err != nil {
-		return false, State{}, err
-	}
-	keys := []string{unit.slots(), unit.closed()}
-	if c.replicas > 0 {
-		keys = append(keys, unit.prefix+"looked")
-	}
-	said, err := c.run(ctx, takeScript, keys, policy.Limit, policy.Window.Microseconds(),
-		timeout.Microseconds(), closedUntil, id)
-	if err != nil {
-		return false, State{}, err
+	return []any{policy.Limit, policy.Window.Microseconds(), closedUntil}
+}
+
+// read reads what a script returned: whether it did what it is for, and the unit's usage after it.
+func (c *Counter) read(u unit, said *redis.Cmd) (done bool, _ State, _ error) {
+	if said.Err() != nil {
+		return false, State{}, said.Err()
 	}
 	r, err := said.Int64Slice()
 	if err != nil || len(r) != 5 {
 		return false, State{}, errUnreadable
 	}
-	ok, used, isOpen, next, now := r[0] == 1, int(r[1]), r[2] == 1, r[3], r[4]
-	state.Used = used
+	policy := c.policies[u.aspsp]
+	done, used, isOpen, next, now := r[0] == 1, int(r[1]), r[2] == 1, r[3], r[4]
+	state := State{Limit: policy.Limit, Used: used, Window: policy.Window, Unit: policy.Unit}
 	if isOpen {
 		state.Remaining = max(policy.Limit-used, 0)
 	}
@@ -220,7 +243,7 @@ func (c *Counter) step(ctx context.Context, call Call, id string, timeout time.D
 		state.Wait = micros(next - now)
 		state.NextAt = time.UnixMicro(next).UTC()
 	}
-	return ok, state, nil
+	return done, state, nil
 }
 
 // A unit is what calls are counted by, as the beginning of its keys' names.
@@ -230,14 +253,17 @@ type unit struct{ aspsp, prefix string }
 func (u unit) slots() string  { return u.prefix + "slots" }
 func (u unit) closed() string { return u.prefix + "closed" }
 
+// keys returns the names of all keys that a script may touch.
+func (u unit) keys() []string { return []string{u.slots(), u.closed(), u.prefix + "looked"} }
+
 func (c *Counter) unit(call Call) unit {
 	owner := []string{call.ASPSP}
 	switch c.policies[call.ASPSP].Unit {
 	case config.UnitASPSP:
 	case config.UnitConsent:
-		owner = append(owner, canonical.FoldID(call.Consent))
+		owner = append(owner, fold(call.Consent))
 	case config.UnitResource:
-		owner = append(owner, canonical.FoldID(call.Consent), "account", canonical.FoldID(call.Account))
+		owner = append(owner, fold(call.Consent), "account", fold(call.Account))
 	}
 	return unit{aspsp: call.ASPSP, prefix: store.Prefix("unattended", owner...)}
 }

@@ -5,14 +5,12 @@ var counterFaults = []fault{
 	{
 		name: "counter-off-by-one",
 		file: "internal/unattended/take.lua",
-		old: `open and used < limit then
-  -- Entries`, new: `open and used <= limit then
-  -- Entries`,
+		old:  `blocked_until <= now and used < limit then`, new: `blocked_until <= now and used <= limit then`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
 		name: "counter-window-does-not-roll",
-		file: "internal/unattended/take.lua",
+		file: "internal/unattended/usage.lua",
 		old:  `text(now - window)`, new: `text(math.floor(now / window) * window)`,
 		packages: []string{"./internal/unattended"},
 	},
@@ -37,19 +35,19 @@ var counterFaults = []fault{
 	{
 		name: "counter-step-twice-counts-twice",
 		file: "internal/unattended/take.lua",
-		old:  `if id ~= '' and redis.call('ZSCORE', KEYS[1], id) then`, new: `if false then`,
+		old:  `local taken = redis.call('ZSCORE', KEYS[1], id)`, new: `local taken = false`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
 		name: "counter-closure-ignored",
 		file: "internal/unattended/take.lua",
-		old:  `local open = closed_until <= now`, new: `local open = true`,
+		old:  `and blocked_until <= now and used`, new: `and used`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
 		name: "counter-closure-shortened",
 		file: "internal/unattended/close.lua",
-		old:  `math.max(now + tonumber(ARGV[1]), tonumber(redis.call('GET', KEYS[1]) or '0'))`, new: `now + tonumber(ARGV[1])`,
+		old:  `math.max(now + tonumber(ARGV[4]), tonumber(redis.call('GET', KEYS[2]) or '0'))`, new: `now + tonumber(ARGV[4])`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
@@ -67,7 +65,7 @@ var counterFaults = []fault{
 	{
 		name: "counter-unit-resource-merged",
 		file: "internal/unattended/unattended.go",
-		old:  `owner = append(owner, canonical.FoldID(call.Consent), "account", canonical.FoldID(call.Account))`, new: `owner = append(owner, canonical.FoldID(call.Consent))`,
+		old:  `owner = append(owner, fold(call.Consent), "account", fold(call.Account))`, new: `owner = append(owner, fold(call.Consent))`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
@@ -101,12 +99,12 @@ var counterFaults = []fault{
 	{
 		name: "counter-old-entries-stay",
 		file: "internal/unattended/take.lua",
-		old:  "  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - 2 * window))\n", new: ``,
+		old:  "redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - 2 * window))\n", new: ``,
 		packages: []string{"./internal/unattended"},
 	},
 	{
 		name: "counter-wait-after-lowered-limit",
-		file: "internal/unattended/take.lua",
+		file: "internal/unattended/usage.lua",
 		old:  `local first = math.max(used - limit, 0)`, new: `local first = 0`,
 		packages: []string{"./internal/unattended"},
 	},
@@ -126,7 +124,7 @@ var counterFaults = []fault{
 	},
 	{
 		name: "format-closure-unreadable-is-none",
-		file: "internal/unattended/take.lua",
+		file: "internal/unattended/usage.lua",
 		old:  `tonumber(redis.call('GET', KEYS[2]) or '0'))`, new: `tonumber(redis.call('GET', KEYS[2]) or '0') or 0)`,
 		packages: []string{"./internal/unattended"},
 		run:      "^TestUnreadableCountFailsClosed$",
@@ -134,8 +132,8 @@ var counterFaults = []fault{
 	{
 		name: "counter-not-atomic",
 		file: "internal/unattended/unattended.go",
-		old: `	ok, state, err := c.step(ctx, call, slot.id, timeout)
-`, new: `	ok, state, err := c.step(ctx, call, "", timeout)
+		old: `	ok, state, err := c.step(ctx, slot.unit, slot.id, timeout)
+`, new: `	ok, state, err := c.step(ctx, slot.unit, "", timeout)
 	if err == nil && state.Remaining > 0 {
 		ok, err = true, c.rdb.ZAdd(ctx, slots, redis.Z{Score: float64(time.Now().Add(timeout).UnixMicro()), Member: slot.id}).Err()
 	}
@@ -175,7 +173,9 @@ var counterFaults = []fault{
 		name: "counter-give-back-tried-once",
 		file: "internal/unattended/unattended.go",
 		old: `		s.counter.undo(s)
-`, new: ``,
+		return err
+`, new: `		return err
+`,
 		packages: []string{"./internal/unattended"},
 		run:      "^TestGivenBackLater$",
 	},
@@ -189,9 +189,30 @@ var counterFaults = []fault{
 	{
 		name: "counter-closure-never-expires",
 		file: "internal/unattended/close.lua",
-		old:  `, 'PX', string.format('%.0f', math.ceil((last - now) / 1000) + 1000))`, new: `)`,
+		old:  `, 'PX', text(math.ceil((last - now) / 1000) + 1000))`, new: `)`,
 		packages: []string{"./test/gateway"},
 		run:      "^TestMemoryOfTheCounter$",
+	},
+	{
+		name: "counter-release-not-tracked",
+		file: "internal/unattended/unattended.go",
+		old:  `	track(ctx, state, blocked == 0)`, new: `	_ = blocked`,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestTrack$",
+	},
+	{
+		name: "counter-expiry-not-permitted",
+		file: "internal/unattended/take.lua",
+		old:  `redis.call('PEXPIRE', KEYS[3], 1000)`, new: ``,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestNoPermission$",
+	},
+	{
+		name: "counter-invisible-characters-counted-apart",
+		file: "internal/unattended/fold.go",
+		old:  `strings.Map(visible, foldCase(norm.NFKC.String(id)))`, new: `foldCase(norm.NFKC.String(id))`,
+		packages: []string{"./internal/unattended"},
+		run:      "^TestFold$",
 	},
 	{
 		name: "counter-block-key-ends-with-its-value",
@@ -203,8 +224,8 @@ var counterFaults = []fault{
 	{
 		name: "counter-remembers-consents",
 		file: "internal/unattended/unattended.go",
-		old:  `	if err := c.say(ctx, unit); err != nil {`, new: `	c.unsaid.keep(unit.slots(), time.Hour)
-	if err := c.say(ctx, unit); err != nil {`,
+		old:  `	if err := c.say(ctx, u); err != nil {`, new: `	c.unsaid.keep(u.slots(), time.Hour)
+	if err := c.say(ctx, u); err != nil {`,
 		packages: []string{"./test/gateway"},
 		run:      "^TestManyConsents$",
 	},
@@ -232,21 +253,20 @@ var counterFaults = []fault{
 	{
 		name: "counter-frozen-replica-unseen",
 		file: "internal/unattended/take.lua",
-		old:  `if KEYS[3] then redis.call('SET', KEYS[3], '', 'PX', 1000) end`, new: ``,
+		old:  `if ARGV[6] == '1' then redis.call('SET', KEYS[3], '', 'PX', 1000) end`, new: ``,
 		packages: []string{"./internal/unattended"},
 		run:      "^TestWaitsForReplicas$",
 	},
 	{
 		name: "counter-wait-after-a-refusal",
-		file: "internal/unattended/unattended.go",
-		old: `		left = max(left, state.Wait)
-`, new: ``,
+		file: "internal/unattended/usage.lua",
+		old:  `else grows = math.max(grows, blocked_until) end`, new: `else grows = blocked_until end`,
 		packages: []string{"./internal/unattended"},
 		run:      "^TestCloseOfAUsedUpUnit$",
 	},
 	{
 		name: "model-window-halved",
-		file: "internal/unattended/take.lua",
+		file: "internal/unattended/usage.lua",
 		old:  `'(' .. text(now - window)`, new: `'(' .. text(now - window / 2)`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestModel$",
@@ -298,7 +318,7 @@ var counterFaults = []fault{
 	{
 		name: "units-slots-given-back-not-told",
 		file: "internal/unattended/unattended.go",
-		old:  `		s.counter.units.note(s.unit)`, new: `		_ = s.unit`,
+		old:  `	s.counter.units.note(s.unit)`, new: ``,
 		packages: []string{"./internal/unattended"},
 		run:      "^TestUnitsAreTheFleets$",
 	},

@@ -1,0 +1,50 @@
+package unattended_test
+
+import (
+	"testing"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/redistest"
+)
+
+// TestNoPermission takes away each command that a take needs: reading the usage fails as the take does, and nothing is
+// changed, so that no slot is left that nobody knows of or that never expires.
+func TestNoPermission(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{
+		"eval", "evalsha", "time", "zadd", "zcount", "get", "zrangebyscore", "zscore", "zremrangebyscore", "pttl", "pexpire",
+	} {
+		t.Run(command, func(t *testing.T) {
+			server := redistest.Start(t)
+			c, known, unknown := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(4, config.UnitConsent)), list(), list()
+			if command != "eval" { // which only a script that Redis does not know yet needs
+				mustTake(t, c, known, 2)
+			}
+			if err := server.Do("ACL", "SETUSER", "default", "-"+command).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.State(t.Context(), known); kind(err) != canonical.CounterUnavailable {
+				t.Errorf("usage: %v", err)
+			}
+			for range 2 {
+				if err := take(t, c, known); kind(err) != canonical.CounterUnavailable {
+					t.Errorf("take: %v", err)
+				}
+			}
+			if err := take(t, c, unknown); kind(err) != canonical.CounterUnavailable {
+				t.Errorf("take of an unused unit: %v", err)
+			}
+			if err := server.Do("ACL", "SETUSER", "default", "+"+command).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := c.State(t.Context(), unknown); err != nil || s.Used != 0 {
+				t.Errorf("afterwards: %+v, %v", s, err)
+			}
+			if command != "eval" {
+				mustTake(t, c, known, 2)
+				refused(t, take(t, c, known))
+			}
+		})
+	}
+}

@@ -1,0 +1,87 @@
+package unattended_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/unattended"
+)
+
+// TestTrack holds that each step leaves the usage that a read after it would have returned.
+func TestTrack(t *testing.T) {
+	t.Parallel()
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, call := counter(rdb, daily(3, config.UnitConsent)), list()
+			plain, tracker := unattended.Track(t.Context())
+			ctx, end := context.WithCancel(context.WithoutCancel(plain))
+			end() // who has gone away is told as well
+			agrees := func(when string, used, remaining int) {
+				t.Helper()
+				got, known := tracker.Usage()
+				want, err := c.State(t.Context(), call)
+				if err != nil || !known || want.Used != used || want.Remaining != remaining {
+					t.Errorf("%s: %+v, %t, %v", when, want, known, err)
+				}
+				if diff := got.Wait - want.Wait; diff < 0 || diff > time.Minute {
+					t.Errorf("%s: wait %v, then %v", when, got.Wait, want.Wait)
+				}
+				got.Wait, want.Wait = 0, 0
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("%s (-read +tracked):\n%s", when, diff)
+				}
+			}
+			if _, known := tracker.Usage(); known {
+				t.Error("known before any step")
+			}
+			if _, err := c.Take(ctx, call, time.Second); err != nil {
+				t.Fatal(err)
+			}
+			agrees("taken", 1, 2)
+			slot, err := c.Take(ctx, call, time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := slot.GiveBack(ctx); err != nil {
+				t.Fatal(err)
+			}
+			agrees("released", 1, 2)
+			mustTake(t, c, call, 2)
+			_, err = c.Take(ctx, call, time.Second)
+			refused(t, err)
+			agrees("refused", 3, 0)
+			if _, err := c.Close(ctx, call, time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			agrees("blocked", 3, 0)
+			call = list()
+			if left, err := c.Close(ctx, call, time.Hour); err != nil || left != time.Hour {
+				t.Fatal(left, err)
+			}
+			agrees("blocked and unused", 0, 0)
+		})
+	}
+}
+
+// Of a block that Redis does not know, no usage is tracked.
+func TestTrackOfAnUnconfirmedBlock(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	c, call := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(3, config.UnitConsent)), list()
+	ctx, tracker := unattended.Track(t.Context())
+	if _, err := c.Take(ctx, call, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	if _, err := c.Close(ctx, call, time.Hour); err == nil {
+		t.Fatal("blocked by a Redis that is gone")
+	}
+	if s, known := tracker.Usage(); known {
+		t.Errorf("tracked %+v", s)
+	}
+}

@@ -1,0 +1,33 @@
+-- The beginning of every script of the counter: one atomic step on Redis's clock, in microseconds.
+-- KEYS: the unit's slots (a sorted set: call id -> the latest time at which the call may be sent), its block (until when,
+-- as the ASPSP demanded), and a key that only looks write, and only where replicas are waited for.
+-- ARGV: limit, window, the operator's block (until when), then the script's own.
+local text = function(n) return string.format('%.0f', n) end
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+local limit, window, operator = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local since = '(' .. text(now - window)
+
+-- Returns how many slots are in the window, and until when the unit is blocked.
+local function read()
+  local used = redis.call('ZCOUNT', KEYS[1], since, '+inf')
+  return used, math.max(operator, tonumber(redis.call('GET', KEYS[2]) or '0'))
+end
+
+-- Returns what every script returns: done, used, open, when Remaining grows (0: nothing used), now.
+local function usage(done)
+  local used, blocked_until = read()
+  local open = blocked_until <= now
+  local grows = 0
+  if used > 0 then
+    -- The slot that must leave to make room: the oldest, or a later one if the limit was lowered.
+    local first = math.max(used - limit, 0)
+    local slot = redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'WITHSCORES', 'LIMIT', first, 1)
+    grows = tonumber(slot[2]) + window
+  end
+  if not open then
+    if used < limit then grows = blocked_until else grows = math.max(grows, blocked_until) end
+  end
+  return {done, used, open and 1 or 0, grows, now}
+end
+
