@@ -37,8 +37,8 @@ func TestRateLimitStandsBeforeAll(t *testing.T) {
 	limited := func(c *api.Config) {
 		c.Callers = callers.New(callers.Config{Now: func() time.Time { return time.Unix(0, 0) }, Clients: config.Clients{
 			APIKeys: []config.APIKey{
-				{Name: "all", SHA256: digest(allScope), Scopes: []string{config.ScopeAccounts, config.ScopeBalances}},
-				{Name: "none", SHA256: digest(noScope)},
+				{Name: "all", SHA256: config.Hashes{digest(allScope)}, Scopes: []string{config.ScopeAccounts, config.ScopeBalances}},
+				{Name: "none", SHA256: config.Hashes{digest(noScope)}},
 			},
 			RateLimit: &config.RateLimit{PerSecond: 0.5, Burst: 2},
 		}})

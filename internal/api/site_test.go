@@ -138,10 +138,10 @@ func settings(f *fake, log io.Writer) api.Config {
 	return api.Config{
 		Gateway: f,
 		Callers: callers.New(callers.Config{Now: time.Now, Clients: config.Clients{APIKeys: []config.APIKey{
-			{Name: "empty", SHA256: digest("")}, // no key is not a key
-			{Name: "another", SHA256: digest("key-of-another")},
-			{Name: "all", SHA256: digest(allScope), Scopes: []string{config.ScopeAccounts, config.ScopeBalances}},
-			{Name: "nothing", SHA256: digest(noScope)},
+			{Name: "empty", SHA256: config.Hashes{digest("")}}, // no key is not a key
+			{Name: "another", SHA256: config.Hashes{digest("key-of-another")}},
+			{Name: "all", SHA256: config.Hashes{digest(allScope)}, Scopes: []string{config.ScopeAccounts, config.ScopeBalances}},
+			{Name: "nothing", SHA256: config.Hashes{digest(noScope)}},
 		}}}),
 		Now:      time.Now,
 		Logger:   slog.New(slog.NewJSONHandler(log, nil)),

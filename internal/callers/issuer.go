@@ -3,10 +3,15 @@ package callers
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"errors"
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -124,20 +129,20 @@ func (s *signature) VerifySignature(ctx context.Context, token string) ([]byte, 
 	}
 	header := jws.Signatures[0].Header
 	verifies := func(k jose.JSONWebKey) bool {
-		if k.Algorithm != "" && k.Algorithm != header.Algorithm {
-			return false
-		}
 		payload, err := jws.Verify(k.Key)
 		if err == nil {
 			s.payload = payload
 		}
 		return err == nil
 	}
-	fits := func(k jose.JSONWebKey) bool { return k.KeyID == header.KeyID }
-	if header.KeyID == "" {
-		fits = verifies
-	}
-	found, err := s.keys.find(ctx, fits)
+	found, err := s.keys.find(ctx, func(all []jose.JSONWebKey) []jose.JSONWebKey {
+		fit := candidates(all, header.KeyID, header.Algorithm)
+		// Without a kid, only the signature shows that the issuer has replaced its key.
+		if header.KeyID == "" && !slices.ContainsFunc(fit, verifies) {
+			return nil
+		}
+		return fit
+	})
 	if err != nil {
 		s.err = err
 		return nil, err
@@ -147,3 +152,42 @@ func (s *signature) VerifySignature(ctx context.Context, token string) ([]byte, 
 	}
 	return s.payload, nil
 }
+
+// mostTried is how many keys a signature is verified with. Each takes CPU time before the caller is authenticated.
+const mostTried = 2
+
+// candidates are the keys that a token may be signed with: those of its kid and algorithm. A token without a kid has one
+// only if the issuer has exactly one key of the algorithm.
+func candidates(all []jose.JSONWebKey, kid, algorithm string) []jose.JSONWebKey {
+	var fit []jose.JSONWebKey
+	for _, k := range all {
+		if (kid == "" || k.KeyID == kid) && signsWith(k, algorithm) {
+			fit = append(fit, k)
+		}
+	}
+	switch {
+	case kid == "" && len(fit) != 1:
+		return nil
+	case len(fit) > mostTried:
+		return nil
+	}
+	return fit
+}
+
+// signsWith reports whether a key is one of the algorithm (RFC 7518, section 3.1; RFC 8037, section 3.1).
+func signsWith(k jose.JSONWebKey, algorithm string) bool {
+	if k.Algorithm != "" {
+		return k.Algorithm == algorithm
+	}
+	switch public := k.Key.(type) {
+	case *rsa.PublicKey:
+		return strings.HasPrefix(algorithm, "RS") || strings.HasPrefix(algorithm, "PS")
+	case *ecdsa.PublicKey:
+		return curves[algorithm] == public.Curve
+	case ed25519.PublicKey:
+		return algorithm == "EdDSA"
+	}
+	return false
+}
+
+var curves = map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()}

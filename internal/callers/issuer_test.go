@@ -73,6 +73,7 @@ func TestKeysWithoutNames(t *testing.T) {
 	}
 	r.accepts(t, unnamed())
 	r.Add(jwa.ES256())
+	r.Withdraw()
 	r.refuses(t, unnamed(), canonical.Unauthenticated)
 	r.turn(pause)
 	r.accepts(t, unnamed())

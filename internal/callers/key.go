@@ -11,8 +11,8 @@ import (
 
 // A key is an API key, as far as it is known.
 type key struct {
-	client Client
-	digest []byte // SHA-256 in lower-case hex
+	client  Client
+	digests [][]byte // SHA-256 in lower-case hex
 }
 
 // SetKeys puts these API keys in the place of all that there were. Requests that are under way keep their client.
@@ -20,20 +20,25 @@ func (c *Callers) SetKeys(all []config.APIKey) {
 	keys := make([]key, len(all))
 	for i, k := range all {
 		client := Client{ID: k.Name, Name: k.Name, Scopes: k.Scopes, limit: k.RateLimit}
-		keys[i] = key{client, []byte(strings.ToLower(k.SHA256))}
+		keys[i].client = client
+		for _, hash := range k.SHA256 {
+			keys[i].digests = append(keys[i].digests, []byte(strings.ToLower(hash)))
+		}
 	}
 	c.keys.Store(&keys)
 }
 
-// match finds whose key it is. Every client's is compared, and all of it, so that the time taken says nothing about
-// any.
+// match finds whose key it is. Every digest of every client is compared, and all of it, so that the time taken says
+// nothing about any.
 func match(keys []key, text string) (key, bool) {
 	sum := sha256.Sum256([]byte(text))
 	digest := []byte(hex.EncodeToString(sum[:]))
 	found := -1
 	for i, k := range keys {
-		if subtle.ConstantTimeCompare(k.digest, digest) == 1 {
-			found = i
+		for _, d := range k.digests {
+			if subtle.ConstantTimeCompare(d, digest) == 1 {
+				found = i
+			}
 		}
 	}
 	if text == "" || found < 0 {

@@ -26,12 +26,13 @@ func keyed(keys ...config.APIKey) *callers.Callers {
 
 func TestKeys(t *testing.T) {
 	all := keyed(
-		config.APIKey{Name: "first", SHA256: sum("one"), Scopes: []string{config.ScopeAccounts}},
-		config.APIKey{Name: "second", SHA256: strings.ToUpper(sum("two")), Scopes: []string{config.ScopeBalances}},
-		config.APIKey{Name: "empty", SHA256: sum("")},
+		config.APIKey{Name: "first", SHA256: config.Hashes{sum("one")}, Scopes: []string{config.ScopeAccounts}},
+		config.APIKey{Name: "second", SHA256: config.Hashes{strings.ToUpper(sum("two"))}, Scopes: []string{config.ScopeBalances}},
+		config.APIKey{Name: "empty", SHA256: config.Hashes{sum("")}},
+		config.APIKey{Name: "rotating", SHA256: config.Hashes{sum("old"), strings.ToUpper(sum("new"))}},
 	)
 	for shown, want := range map[string]string{
-		"one": "first", "two": "second", "": "", "on": "", "One": "", "one ": "", sum("one"): "", "a.b.c": "",
+		"one": "first", "two": "second", "old": "rotating", "new": "rotating", "oldnew": "", "": "", "on": "", "One": "", "one ": "", sum("one"): "", "a.b.c": "",
 	} {
 		for _, bearer := range []bool{false, true} {
 			c, err := all.Authenticate(t.Context(), callers.Credential{Text: canonical.Secret(shown), Bearer: bearer})
@@ -53,8 +54,8 @@ func TestKeys(t *testing.T) {
 func TestKeysAreSwapped(t *testing.T) {
 	generation := func(n int) []config.APIKey {
 		return []config.APIKey{
-			{Name: fmt.Sprint("of-", n), SHA256: sum(fmt.Sprint("key-", n))},
-			{Name: "always", SHA256: sum("always"), Scopes: []string{config.ScopeAccounts}},
+			{Name: fmt.Sprint("of-", n), SHA256: config.Hashes{sum(fmt.Sprint("key-", n))}},
+			{Name: "always", SHA256: config.Hashes{sum("always")}, Scopes: []string{config.ScopeAccounts}},
 		}
 	}
 	all := keyed(generation(0)...)

@@ -45,11 +45,11 @@ type keySet struct {
 	reading     chan struct{}     // is closed when the one that is under way has ended; nil for none
 }
 
-// find is the keys that fit. Where none does, or all are old, they are read anew, unless they just were. errNoKeys says
-// that none fits and none can be read.
-func (s *keySet) find(ctx context.Context, fits func(jose.JSONWebKey) bool) ([]jose.JSONWebKey, error) {
+// find returns the keys that fit, which are chosen from all. If none does, or all are old, they are read anew, unless they
+// just were. errNoKeys says that none fits and none can be read.
+func (s *keySet) find(ctx context.Context, fit func(all []jose.JSONWebKey) []jose.JSONWebKey) ([]jose.JSONWebKey, error) {
 	known := s.look()
-	found := known.that(fits)
+	found := fit(known.keys)
 	if len(found) > 0 && !known.old {
 		return found, nil
 	}
@@ -66,7 +66,7 @@ func (s *keySet) find(ctx context.Context, fits func(jose.JSONWebKey) bool) ([]j
 		}
 	}
 	known = s.look()
-	return enough(known.that(fits), known.failing)
+	return enough(fit(known.keys), known.failing)
 }
 
 func (s *keySet) queue() bool {
@@ -102,16 +102,6 @@ func (s *keySet) look() look {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return look{s.keys, s.now().Sub(s.read) >= maxAge, s.failing}
-}
-
-func (l look) that(fits func(jose.JSONWebKey) bool) []jose.JSONWebKey {
-	var found []jose.JSONWebKey
-	for _, k := range l.keys {
-		if fits(k) {
-			found = append(found, k)
-		}
-	}
-	return found
 }
 
 // begin has the keys read, or joins who does. What it returns is closed when they have been; nil if they were just

@@ -35,7 +35,7 @@ func admitted(t *testing.T, all *callers.Callers, c callers.Client, n int) (in i
 func TestLimit(t *testing.T) {
 	r := newRig(t, func(c *config.Clients) {
 		c.RateLimit = &config.RateLimit{PerSecond: 2, Burst: 5}
-		c.APIKeys = append(c.APIKeys, config.APIKey{Name: "own", SHA256: sum("own"), RateLimit: &config.RateLimit{PerSecond: 0.1, Burst: 1}})
+		c.APIKeys = append(c.APIKeys, config.APIKey{Name: "own", SHA256: config.Hashes{sum("own")}, RateLimit: &config.RateLimit{PerSecond: 0.1, Burst: 1}})
 		c.OIDC[0].Grants = []config.Grant{{Client: "fast", RateLimit: &config.RateLimit{PerSecond: 100, Burst: 50}}}
 	})
 	key, own := r.accepts(t, apiKey), r.accepts(t, "own")
@@ -78,7 +78,7 @@ func TestNoLimit(t *testing.T) {
 func TestLimitIsChanged(t *testing.T) {
 	r := newRig(t)
 	change := func(limit *config.RateLimit) callers.Client {
-		r.SetKeys([]config.APIKey{{Name: "a", SHA256: sum("a"), RateLimit: limit}})
+		r.SetKeys([]config.APIKey{{Name: "a", SHA256: config.Hashes{sum("a")}, RateLimit: limit}})
 		return r.accepts(t, "a")
 	}
 	slow := change(&config.RateLimit{PerSecond: 1, Burst: 3})

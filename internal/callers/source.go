@@ -25,7 +25,7 @@ import (
 const (
 	// maxDocument bounds what an issuer answers, maxPresented the token that is shown to it, in bytes.
 	maxDocument, maxPresented = 1 << 20, 64 << 10
-	// maxKeys is how many keys an issuer may have: a token that names none is tried with each.
+	// maxKeys is how many keys an issuer may have.
 	maxKeys = 64
 	// Bits of an RSA key: fewer can be broken, more take long.
 	minBits, maxBits = 2048, 8192

@@ -87,7 +87,7 @@ func newRig(t testing.TB, change ...func(*config.Clients)) *rig {
 	o.SetDefaults()
 	o.Issuer, o.Audiences = r.URL, []string{"other", issuertest.Audience}
 	c := config.Clients{
-		APIKeys: []config.APIKey{{Name: issuertest.App, SHA256: sum(apiKey), Scopes: []string{config.ScopeAccounts}}},
+		APIKeys: []config.APIKey{{Name: issuertest.App, SHA256: config.Hashes{sum(apiKey)}, Scopes: []string{config.ScopeAccounts}}},
 		OIDC:    []config.OIDC{o},
 	}
 	for _, ch := range change {
@@ -488,6 +488,60 @@ func TestErrorsSayNothing(t *testing.T) {
 	for _, secret := range []string{"canary", r.URL, "127.0.0.1", issuertest.App} {
 		if strings.Contains(told.String(), secret) {
 			t.Errorf("%q is told: %s", secret, told.String())
+		}
+	}
+}
+
+// A token without kid is accepted only if its issuer has exactly one key of the algorithm: a signature is never verified
+// with one key after the other before the caller is known.
+func TestTokensWithoutKeyID(t *testing.T) {
+	r := newRig(t)
+	nameless := func(alg jwa.SignatureAlgorithm) string {
+		return issuertest.Sign(t, issuertest.As(t, r.Signer(), "", alg), issuertest.Encode(t, r.Claims(nil)))
+	}
+	r.accepts(t, nameless(jwa.ES256()))
+	r.Add(jwa.ES384())
+	r.turn(pause)
+	r.accepts(t, nameless(jwa.ES384())) // the key of another algorithm does not matter
+
+	for _, keys := range []int{2, 64} {
+		many := newRig(t)
+		for range keys - 1 {
+			many.Add(jwa.ES256())
+		}
+		token := issuertest.Sign(t, issuertest.As(t, many.Signer(), "", jwa.ES256()), issuertest.Encode(t, many.Claims(nil)))
+		many.refuses(t, token, canonical.Unauthenticated)
+		many.accepts(t, many.Token(nil))
+	}
+}
+
+// Keys that share a kid are few, or none of them counts.
+func TestKeysOfOneKeyID(t *testing.T) {
+	for shared, want := range map[int]canonical.Kind{2: "", 3: canonical.Unauthenticated} {
+		r := newRig(t)
+		var all []jwk.Key
+		for range shared {
+			k, err := issuertest.As(t, asKey(t, issuertest.Key(t, jwa.ES256())), "shared", jwa.ES256()).PublicKey()
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, k)
+		}
+		signer := issuertest.As(t, r.Signer(), "shared", jwa.ES256())
+		last, err := signer.PublicKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[shared-1] = last
+		r.Front(func(w http.ResponseWriter, req *http.Request) {
+			if strings.HasSuffix(req.URL.Path, "/keys") {
+				issuertest.Answer(w, map[string]any{"keys": all})
+				return
+			}
+			r.serve(w, req)
+		})
+		if _, err := r.ask(issuertest.Sign(t, signer, issuertest.Encode(t, r.Claims(nil)))); kind(err) != want {
+			t.Errorf("%d keys: %v", shared, err)
 		}
 	}
 }

@@ -29,10 +29,19 @@ const IssuedPrefix = "oidc:"
 // APIKey is a client that calls with a key.
 type APIKey struct {
 	Name      string     `yaml:"name"`
-	SHA256    string     `yaml:"sha256"`    // of the key, 64 hex digits in lower case; the key itself is nowhere
+	SHA256    Hashes     `yaml:"sha256"`    // of the key, or of each key while keys rotate; the keys themselves are nowhere
 	Scopes    []string   `yaml:"scopes"`    // ScopeAccounts, ScopeBalances
 	RateLimit *RateLimit `yaml:"rateLimit"` // in the place of that of all clients; nil for the same
 }
+
+// Hashes are SHA-256 hashes, each 64 hex digits in lower case. In the file they are one text or a list.
+type Hashes []string
+
+// OneOrMore implements strict.OneOrMore.
+func (Hashes) OneOrMore() {}
+
+// maxHashes is how many keys one client may have at a time.
+const maxHashes = 8
 
 // OIDC is an issuer of tokens (JWTs) with which clients call.
 type OIDC struct {
@@ -74,7 +83,9 @@ func (o *OIDC) SetDefaults() {
 
 func (c *Clients) settle() {
 	for i := range c.APIKeys {
-		c.APIKeys[i].SHA256 = strings.ToLower(c.APIKeys[i].SHA256)
+		for j, hash := range c.APIKeys[i].SHA256 {
+			c.APIKeys[i].SHA256[j] = strings.ToLower(hash)
+		}
 	}
 }
 
@@ -91,12 +102,7 @@ func (c *checker) clients(all Clients, simulated bool) {
 			c.unique(names, path+".name", k.Name)
 			c.holds(path+".name", !strings.HasPrefix(k.Name, IssuedPrefix), "must not begin with "+IssuedPrefix)
 		}
-		if c.given(path+".sha256", k.SHA256 != "") {
-			sum, err := hex.DecodeString(k.SHA256)
-			c.holds(path+".sha256", err == nil && len(sum) == 32, "must be 64 hex digits")
-			c.unique(sums, path+".sha256", k.SHA256)
-			c.knownKey(path+".sha256", k.SHA256, simulated)
-		}
+		c.hashes(path+".sha256", k.SHA256, sums, simulated)
 		if c.given(path+".scopes", len(k.Scopes) > 0) {
 			c.scopes(path+".scopes", k.Scopes)
 		}
@@ -107,6 +113,26 @@ func (c *checker) clients(all Clients, simulated bool) {
 		path := strict.Entry("clients.oidc", i)
 		c.oidc(path, o)
 		c.unique(issuers, path+".issuer", o.Issuer)
+	}
+}
+
+// hashes checks those of one client. seen are those of the clients before it.
+func (c *checker) hashes(path string, all Hashes, seen map[string]bool, simulated bool) {
+	if !c.given(path, len(all) > 0) {
+		return
+	}
+	c.holds(path, len(all) <= maxHashes, "must not have more than 8 hashes")
+	for i, hash := range all {
+		at := path
+		if entry := strict.Entry(path, i); c.file.Has(entry) {
+			at = entry
+		}
+		if c.given(at, hash != "") {
+			sum, err := hex.DecodeString(hash)
+			c.holds(at, err == nil && len(sum) == 32, "must be 64 hex digits")
+			c.unique(seen, at, hash)
+			c.knownKey(at, hash, simulated)
+		}
 	}
 }
 

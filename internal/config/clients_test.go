@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,11 @@ func TestClientsWithFaults(t *testing.T) {
 	_, err := config.Read([]byte(withClients(t, `  rateLimit: {perSecond: 0, burst: 0}
   apiKeys:
     - {name: 'oidc:a', sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc, scopes: [accounts:read], rateLimit: {burst: 1}}
+    - {name: b, sha256: [zz, '', a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc], scopes: [accounts:read]}
+    - {name: c, sha256: [], scopes: [accounts:read]}
+    - {name: d, sha256: [{}], scopes: [accounts:read]}
+    - {name: e, sha256: {}, scopes: [accounts:read]}
+    - {name: f, sha256: [a, "1111111111111111111111111111111111111111111111111111111111111111", "2222222222222222222222222222222222222222222222222222222222222222", "3333333333333333333333333333333333333333333333333333333333333333", "4444444444444444444444444444444444444444444444444444444444444444", "5555555555555555555555555555555555555555555555555555555555555555", "6666666666666666666666666666666666666666666666666666666666666666", "7777777777777777777777777777777777777777777777777777777777777777", "8888888888888888888888888888888888888888888888888888888888888888"], scopes: [accounts:read]}
   oidc:
     - issuer: http://issuer.example
       audiences: []
@@ -94,6 +100,14 @@ func TestClientsWithFaults(t *testing.T) {
 clients.rateLimit.burst: must be from 1 to 1000000
 clients.apiKeys[0].name: must not begin with oidc:
 clients.apiKeys[0].rateLimit.perSecond: is missing
+clients.apiKeys[1].sha256[0]: must be 64 hex digits
+clients.apiKeys[1].sha256[1]: is empty
+clients.apiKeys[1].sha256[2]: stands there before
+clients.apiKeys[2].sha256: is empty
+clients.apiKeys[3].sha256[0]: must be a text, in quotes where it looks like something else
+clients.apiKeys[4].sha256: must be a text, in quotes where it looks like something else
+clients.apiKeys[5].sha256: must not have more than 8 hashes
+clients.apiKeys[5].sha256[0]: must be 64 hex digits
 clients.oidc[0].issuer: must be https: plain http is for a loopback address only
 clients.oidc[0].audiences: is empty
 clients.oidc[0].algorithms[0]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
@@ -152,5 +166,25 @@ func TestSomebodyMayCall(t *testing.T) {
 		if want == "" && faults != nil || want != "" && (len(faults) != 1 || faults[0].Path != want) {
 			t.Errorf("%q: %v", clients, faults)
 		}
+	}
+}
+
+// TestSeveralHashes has a client with several keys, which are read and printed as they were written.
+func TestSeveralHashes(t *testing.T) {
+	t.Parallel()
+	hashes := make([]string, 8)
+	for i := range hashes {
+		hashes[i] = strings.Repeat(fmt.Sprint(i), 64)
+	}
+	c := mustRead(t, withClients(t, `  apiKeys:
+    - {name: a, sha256: ["`+strings.Join(hashes, `", "`)+`"], scopes: [accounts:read]}
+    - {name: b, sha256: [`+strings.Repeat("A", 64)+`], scopes: [accounts:read]}
+`))
+	if got := c.Clients.APIKeys; !slices.Equal(got[0].SHA256, hashes) || !slices.Equal(got[1].SHA256, []string{strings.Repeat("a", 64)}) {
+		t.Errorf("hashes are %v and %v", got[0].SHA256, got[1].SHA256)
+	}
+	text := printed(t, c)
+	if !strings.Contains(text, `sha256: ["`+hashes[0]+`", `) || !strings.Contains(text, "sha256: "+strings.Repeat("a", 64)) {
+		t.Errorf("printed:\n%s", text)
 	}
 }

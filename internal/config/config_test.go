@@ -150,7 +150,7 @@ func TestDefaults(t *testing.T) {
 		},
 		Redis: config.Redis{Mode: config.Embedded},
 		Clients: config.Clients{APIKeys: []config.APIKey{{
-			Name: "a", SHA256: "a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc", Scopes: []string{config.ScopeAccounts},
+			Name: "a", SHA256: config.Hashes{"a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc"}, Scopes: []string{config.ScopeAccounts},
 		}}},
 		Providers: map[string]config.Provider{"p": {BaseURL: "http://localhost:9000", Timeout: 10 * time.Second, Proxy: config.NoProxy}},
 		ASPSPs: []config.ASPSP{{

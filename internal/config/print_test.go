@@ -100,7 +100,7 @@ redis:
 clients:
   apiKeys:
     - name: a
-      sha256: "a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc"
+      sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc
       scopes: [accounts:read]
 providers:
   p:

@@ -150,7 +150,7 @@ var callersFaults = []fault{
 	{
 		name: "callers-key-for-another-algorithm",
 		file: "internal/callers/issuer.go",
-		old:  `k.Algorithm != "" && k.Algorithm != header.Algorithm`, new: `false`,
+		old:  `return k.Algorithm == algorithm`, new: `return true`,
 		packages: []string{"./internal/callers"},
 	},
 	{
@@ -188,6 +188,20 @@ var callersFaults = []fault{
 		file: "internal/callers/key.go",
 		old:  `text == "" || `, new: ``,
 		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "callers-only-the-first-hash",
+		file: "internal/callers/key.go",
+		old:  `range k.SHA256 {`, new: `range k.SHA256[:min(1, len(k.SHA256))] {`,
+		packages: []string{"./internal/callers"},
+		run:      "^TestKeys$",
+	},
+	{
+		name: "callers-every-key-tried-without-kid",
+		file: "internal/callers/issuer.go",
+		old:  `case kid == "" && len(fit) != 1:`, new: `case kid == "" && len(fit) == 0:`,
+		packages: []string{"./internal/callers"},
+		run:      "^TestTokensWithoutKeyID$",
 	},
 	{
 		name: "callers-old-keys-stay",

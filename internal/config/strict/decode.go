@@ -44,6 +44,9 @@ func (r *Result) Refused(path string) bool {
 // Defaulter is a type of list entries or map values that is filled before the file is asked.
 type Defaulter interface{ SetDefaults() }
 
+// OneOrMore is a slice type whose only entry may be written without a list.
+type OneOrMore interface{ OneOrMore() }
+
 // Opener is a struct that leaves the keys which it does not have to somebody else.
 type Opener interface{ OtherKeys() }
 
@@ -136,6 +139,12 @@ func (r *Result) table(node ast.Node, into reflect.Value, path string) {
 // list fills a slice. A bad entry keeps its place.
 func (r *Result) list(node ast.Node, into reflect.Value, path string) {
 	sequence, ok := node.(*ast.SequenceNode)
+	if _, one := into.Interface().(OneOrMore); one && !ok {
+		all := reflect.MakeSlice(into.Type(), 1, 1)
+		r.decode(node, all.Index(0), path)
+		into.Set(all)
+		return
+	}
 	if !ok {
 		r.refuse(path, "must be a list")
 		return

@@ -90,6 +90,9 @@ func effective(v reflect.Value) any {
 			}
 			all = append(all, e)
 		}
+		if _, one := v.Interface().(OneOrMore); one && len(all) == 1 {
+			return all[0]
+		}
 		if len(all) > 0 {
 			return all
 		}
