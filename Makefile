@@ -1,4 +1,4 @@
-# The front door. `make help` lists what is behind it.
+# `make help` lists the targets. CONTRIBUTING.md says when to use which, and how long each takes.
 
 GO       ?= go
 TAGS     := nomsgpack
@@ -6,6 +6,8 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 FUZZTIME ?= 10m
 PROBES   ?= 1000
 SOAKTIME ?= 10m
+RUNS     ?= 10
+LOOPS    ?= 4
 
 # Where the binary goes. The image is for PLATFORMS, by default Linux on this machine's processor.
 OUT       = bin/gateway
@@ -16,6 +18,17 @@ PLATFORMS = linux/$(shell $(GO) env GOHOSTARCH)
 MINCOVER := 85
 COVERED  := internal/canonical internal/providers/mastercard internal/providers/mypos internal/unattended \
             internal/cache internal/gateway
+
+# Tests mostly wait, so that more packages are tested at once than there are processors. No test is cut short because the
+# machine is slow: the time limit only ends a test that hangs.
+TESTFLAGS := -tags $(TAGS) -count 1 -p 4 -timeout 40m
+
+# `make test` runs the tests of all packages but these, which need Prometheus or fleets of gateways; `make verify` runs them.
+FLEETS := ./test/... ./internal/prometheustest
+UNIT    = $(shell $(GO) list ./... | grep -v -e '^ais-gateway/test/' -e '^ais-gateway/internal/prometheustest$$')
+# `make quick` runs the tests of the packages that need no Redis.
+QUICK   = $(shell $(GO) list -f '{{.ImportPath}} {{.Name}} {{.TestImports}} {{.XTestImports}}' ./internal/... | \
+            grep -v -e internal/redistest -e internal/prometheustest | cut -d ' ' -f 1)
 
 # Go keeps its caches below HOME. Where that is unset or cannot be written, as on some build machines, a
 # directory of one's own among the temporary ones stands in.
@@ -41,23 +54,24 @@ export COLLECTOR
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build test check unit lint fmt arch fuzz probe soak bench measure sizing faults cover vuln \
-        licences reproducible redis compiler clean image chart prometheus collector dashboards alerts
+.PHONY: help run demo build quick test check verify summary unit race fleets model lint fmt arch fuzz probe soak bench \
+        measure sizing stress tools faults sample cover vuln licences reproducible redis compiler clean image chart built \
+        prometheus collector dashboards alerts program
 
-help: ## this list
+help: ## lists the targets
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## the gateway with simulators of both providers and a Redis of its own, to try it by hand
+run: ## runs the gateway with simulated providers and an embedded Redis, to try it by hand
 	$(GO) run -tags $(TAGS) ./cmd/gateway sandbox
 
-demo: ## the same, walked through by itself: what every call answers
+demo: ## a tour of all calls, on the same
 	$(GO) run -tags $(TAGS) ./cmd/gateway sandbox --demo
 
-build: ## bin/gateway
+build: ## builds bin/gateway
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -X main.version=$(VERSION)' -o $(OUT) ./cmd/gateway
 
 # The commit and its time come from git, so that the same commit makes the same image.
-image: ## bin/ais-gateway-image.tar, an OCI image for PLATFORMS (linux/amd64 linux/arm64), and its SBOM; no daemon, no registry
+image: ## builds bin/ais-gateway-image.tar, an OCI image for PLATFORMS (linux/amd64 linux/arm64), and its SBOM; needs no daemon and no registry
 	@set -e; for p in $(PLATFORMS); do \
 		GOOS="$${p%/*}" GOARCH="$${p#*/}" $(MAKE) --no-print-directory build VERSION='$(VERSION)' OUT="$(IMAGE).d/$$p/gateway"; \
 	done
@@ -66,20 +80,50 @@ image: ## bin/ais-gateway-image.tar, an OCI image for PLATFORMS (linux/amd64 lin
 		-archive '$(abspath $(IMAGE)).tar' -sbom '$(abspath $(IMAGE)).sbom.json' \
 		$(foreach p,$(PLATFORMS),'$(abspath $(IMAGE)).d/$(p)/gateway')
 
-test: redis prometheus compiler lint demo unit probe ## everything: linters, demo, all tests with the race detector; installs redis-server and prometheus if need be
+quick: ## vets all code and runs the tests that need no Redis; in seconds
+	$(GO) vet -tags $(TAGS) ./...
+	$(GO) test -tags $(TAGS) -p 4 $(QUICK)
 
-check: test ## what continuous integration runs: the same
+test: redis ## linters, the demo and the unit tests; installs redis-server if it is missing
+	@GO='$(GO)' MAKE='$(MAKE)' tools/steps test lint demo unit
 
-# The tools' tests read files outside of their module; that those changed Go does not see, so no result is kept.
-unit: redis prometheus compiler chart $(GOTESTSUM) $(COLLECTOR) ## all tests with the race detector, and the floor of coverage, without the rest
-	@mkdir -p bin
-	$(GO) -C tools test -count 1 ./...
-	$(GO) -C tools/image test -count 1 ./...
-	@CGO_ENABLED=1 $(GOTESTSUM) --format pkgname --format-hide-empty-pkg -- \
-		-race -tags $(TAGS) -timeout 10m -coverprofile=bin/cover.out ./...
+verify: redis prometheus compiler ## all other checks: race detector, coverage, fleets, chart, collector, image, tools, planted faults
+	@GO='$(GO)' MAKE='$(MAKE)' tools/steps verify 'built&' race fleets model arch tools chart probe sample
+
+check: ## test, then verify, with one summary at the end; continuous integration runs it
+	@rm -rf bin/results; status=0; for t in test verify summary; do $(MAKE) --no-print-directory $$t || status=1; done; exit $$status
+
+# Every step of test and verify counts as a test of the package make/test or make/verify.
+summary: $(GOTESTSUM) # what the last test and verify found
+	@$(GOTESTSUM) --format none --raw-command -- cat $(wildcard bin/results/*.json)
+
+# Helper programs are built once for all tests: the gateway here, the others below $(KEEP).
+PROGRAM := $(CURDIR)/bin/test/gateway
+program:
+	@$(GO) build -tags $(TAGS) -o $(PROGRAM) ./cmd/gateway
+
+# gotest runs tests and keeps their results for the summary.
+gotest = mkdir -p $(CURDIR)/bin/results && GATEWAY='$(PROGRAM)' $(GOTESTSUM) --format pkgname --format-hide-empty-pkg \
+           --jsonfile $(CURDIR)/bin/results/$(1).json --
+
+unit: redis program $(GOTESTSUM) ## the unit tests alone
+	@$(call gotest,unit) $(TESTFLAGS) $(UNIT)
+
+race: redis program compiler $(GOTESTSUM) ## the unit tests with the race detector, and the minimum of coverage
+	@CGO_ENABLED=1 $(call gotest,race) -race $(TESTFLAGS) -coverprofile=bin/cover.out $(UNIT)
 	@$(GO) -C tools run ./cover -quiet -min $(MINCOVER) ../bin/cover.out $(COVERED)
 
-lint: $(LINT) $(DEADCODE) arch ## linters, formatting, dead code, and that every import rule bites
+fleets: redis prometheus program compiler $(GOTESTSUM) $(COLLECTOR) ## tests with fleets of gateways, failovers, Prometheus and a collector, with the race detector
+	@CGO_ENABLED=1 $(call gotest,fleets) -race $(TESTFLAGS) $(FLEETS)
+
+model: redis compiler $(GOTESTSUM) ## the model test of the limit on 2,000 random histories, with the race detector
+	@CGO_ENABLED=1 $(call gotest,model) -race $(TESTFLAGS) -run '^TestModel$$' ./internal/gateway -args -histories 2000
+
+tools: redis $(GOTESTSUM) ## the tests of the tools and of the image
+	@cd tools && $(call gotest,tools) -count 1 -timeout 40m ./...
+	@cd tools/image && $(call gotest,image) -count 1 -timeout 40m ./...
+
+lint: $(LINT) $(DEADCODE) ## linters, formatting and dead code
 	$(LINT) run ./...
 	$(LINT) run --build-tags $(TAGS),measure ./test/gateway
 	cd tools && $(LINT) run --config ../.golangci.yml ./...
@@ -88,16 +132,16 @@ lint: $(LINT) $(DEADCODE) arch ## linters, formatting, dead code, and that every
 	@dead="$$($(DEADCODE) -test -tags $(TAGS) ./...)" || exit 1; \
 		if [ -n "$$dead" ]; then echo "code that nothing reaches:"; echo "$$dead"; exit 1; fi
 
-fmt: $(LINT) ## formats the code and orders its imports
+fmt: $(LINT) ## formats the code and sorts its imports
 	$(LINT) fmt ./...
 	cd tools && $(LINT) fmt --config ../.golangci.yml ./...
 	cd tools/image && $(LINT) fmt --config ../../.golangci.yml ./...
 	cd tools/chart && $(LINT) fmt --config ../../.golangci.yml ./...
 
-arch: $(LINT) ## plants each forbidden import and sees that its rule reports it
+arch: $(LINT) ## plants forbidden imports and checks that the linter reports each
 	$(GO) -C tools run ./arch -lint $(LINT)
 
-fuzz: redis ## every fuzz target for FUZZTIME (10m)
+fuzz: redis ## runs every fuzz target for FUZZTIME (10m)
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -n 1 dirname | sort -u | while read -r dir; do \
 		for target in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | cut -c 6-); do \
 			echo "$$dir $$target"; \
@@ -106,7 +150,7 @@ fuzz: redis ## every fuzz target for FUZZTIME (10m)
 	done
 
 # The binaries are those that the tests are made of: to build instrumented ones takes longer than everything else.
-probe: redis compiler ## every fuzz target on PROBES (1000) inputs made from its seeds, with the race detector
+probe: redis compiler ## runs every fuzz target on PROBES (1000) inputs made from its seeds, with the race detector
 	@mkdir -p bin
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -n 1 dirname | sort -u | while read -r dir; do \
 		CGO_ENABLED=1 $(GO) test -race -tags $(TAGS) -c -o bin/probe.test "./$$dir"; \
@@ -117,63 +161,71 @@ probe: redis compiler ## every fuzz target on PROBES (1000) inputs made from its
 		done; \
 	done
 
-soak: redis ## the model test of the limit, then ten times what a gateway can serve, each for SOAKTIME (10m)
+soak: redis ## the model test of the limit, then a gateway under ten times the load that it can serve, each for SOAKTIME (10m)
 	$(GO) test -tags $(TAGS) -count 1 -v -timeout 0 -run '^TestModel$$' ./internal/gateway -args -soak $(SOAKTIME)
 	$(GO) test -tags $(TAGS) -count 1 -v -timeout 0 -run '^TestSoak$$' ./test/gateway -args -soak $(SOAKTIME)
 
-bench: redis ## all benchmarks
+bench: redis ## runs all benchmarks
 	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
 
-measure: redis ## what slots cost, and what crashes and failovers of Redis cost the limit, as a table: minutes
+measure: redis ## measures the speed of the gateway and of slots, and what crashes and failovers of Redis cost the limit; takes minutes
 	@cd test/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestMeasure$$'
 
-sizing: redis ## what each kind of request costs a gateway, as a table: a minute
+sizing: redis ## measures what each kind of request costs a gateway; takes a minute
 	@cd test/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestSizing$$'
 
-faults: redis prometheus $(COLLECTOR) ## plants faults in the code one at a time: the tests must catch each. ONLY=name,name for some
+faults: redis prometheus $(COLLECTOR) ## plants faults in the code, one at a time; the tests must catch each. ONLY=name,name plants some
 	@$(GO) -C tools run ./faults -only '$(ONLY)'
 
-cover: redis ## how much of the packages that matter most their own tests cover; fails under 85 %
+sample: redis prometheus $(COLLECTOR) ## plants ten of the most important faults
+	@$(GO) -C tools run ./faults -sample
+
+stress: redis ## runs `make test` RUNS (10) times with LOOPS (4) busy loops beside it, and reports each run
+	@MAKE='$(MAKE)' tools/stress $(RUNS) $(LOOPS)
+
+cover: redis ## shows the coverage of the most important packages by their own tests; fails under 85 %
 	@mkdir -p bin
 	$(GO) test -tags $(TAGS) -coverprofile=bin/cover.out $(addprefix ./,$(COVERED))
 	@$(GO) -C tools run ./cover -min $(MINCOVER) ../bin/cover.out $(COVERED)
 
-vuln: ## known vulnerabilities in what is built here (govulncheck); needs VULNDB=directory or URL of a database
+vuln: ## reports known vulnerabilities (govulncheck); needs VULNDB=directory or URL of a database
 	@$(GO) -C tools run ./vuln -root '$(CURDIR)' -db '$(VULNDB)'
 
-licences: ## writes docs/licences.md anew, and fails where a licence is not allowed; after go.mod has changed
+licences: ## updates docs/licences.md after a change of go.mod; fails if a licence is not allowed
 	@$(GO) -C tools run ./licences
 
-dashboards: ## writes Grafana's boards (deploy/grafana) anew, from tools/dashboards
+dashboards: ## updates the Grafana dashboards in deploy/grafana from tools/dashboards
 	@$(GO) -C tools run ./dashboards
 
-alerts: prometheus ## checks the alerts' rules, and tests when they fire and when they do not (promtool)
+alerts: prometheus ## checks the alert rules, and tests when they fire (promtool)
 	promtool check rules --lint-fatal deploy/helm/ais-gateway/files/rules.yaml
 	promtool test rules deploy/prometheus/rules_test.yaml deploy/prometheus/days_test.yaml deploy/prometheus/weeks_test.yaml
 
-reproducible: ## builds twice, in different places, and compares; checks modules against go.sum first: minutes
+reproducible: ## builds twice in different places and compares the results; takes minutes
 	$(GO) mod verify
 	$(GO) -C tools mod verify
 	@$(GO) -C tools run ./reproducible -version '$(VERSION)'
 
-chart: redis $(HELM) $(KUBESCORE) ## the Helm chart: linted, rendered, scored, and held against Kubernetes's types and the gateway
+chart: redis program $(HELM) $(KUBESCORE) $(GOTESTSUM) ## the tests of the Helm chart, with Helm, kube-score and the types of Kubernetes
 	@tools/need curl
-	HELM='$(HELM)' KUBESCORE='$(KUBESCORE)' $(GO) -C tools/chart test -count 1 ./...
+	@cd tools/chart && HELM='$(HELM)' KUBESCORE='$(KUBESCORE)' $(call gotest,chart) -count 1 -timeout 40m ./...
 
-redis: ## installs redis-server, which tests need, unless it is there
+built: $(HELM) $(KUBESCORE) $(COLLECTOR) # the programs of others that verify needs
+
+redis: ## installs redis-server, for the tests, if it is missing
 	@tools/need redis
 
-prometheus: ## installs prometheus with promtool, which tests need, unless it is there
+prometheus: ## installs Prometheus with promtool, for `make verify`, if it is missing
 	@tools/need prometheus
 
-collector: ## writes tools/collector anew, the OpenTelemetry collector of the tests; after its builder.yaml has changed
+collector: ## updates tools/collector, the OpenTelemetry collector of the tests, after a change of its builder.yaml
 	cd tools/collector && $(GO) run go.opentelemetry.io/collector/cmd/builder@v$(OTELCOL) --config builder.yaml --skip-compilation
 	gofmt -w tools/collector/*.go
 
 compiler: # the race detector needs cgo, and that a C compiler
 	@tools/need cc
 
-clean: ## removes what was built in the tree
+clean: ## removes bin
 	rm -rf bin
 
 $(LINT): TOOL = github.com/golangci/golangci-lint/v2/cmd/golangci-lint

@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 2000, "how many histories the model test makes")
+	histories = flag.Int("histories", 200, "how many histories the model test makes; `make model` says 2000")
 	soak      = flag.Duration("soak", 0, "for how long the model test makes histories, instead of a number of them")
 )
 

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,18 +20,22 @@ import (
 
 const (
 	// within is how long a test waits for what must come.
-	within = 10 * time.Second
+	within = 2 * time.Minute
 	// endsWithin is how long a process may take to end by itself.
-	endsWithin = 20 * time.Second
+	endsWithin = 2 * time.Minute
 )
 
-// binary is the program, built once for all tests of a package.
+// binary is the program, built once for all tests of a package, or of all packages by make.
 var binary string
 
-// Main builds the program, runs the tests and removes it. TestMain calls it, and exits with what it returns.
+// Main builds the program, runs the tests and removes it. TestMain calls it, and exits with what it returns. If the
+// variable GATEWAY names the program, as in `make test`, Main does not build it.
 func Main(m *testing.M) int {
 	if slices.Contains(os.Args, "-test.fuzzworker") {
 		return m.Run() // which needs none
+	}
+	if binary = os.Getenv("GATEWAY"); binary != "" {
+		return m.Run()
 	}
 	dir, err := os.MkdirTemp("", "gateway-test-")
 	if err != nil {
@@ -96,6 +101,7 @@ func Start(t *testing.T, env []string, args ...string) *Program {
 // Run runs a command as Start does.
 func Run(t *testing.T, cmd *exec.Cmd, env ...string) *Program {
 	t.Helper()
+	sources()
 	p := &Program{Cmd: cmd, T: t, exited: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr, p.Env = &p.Stdout, &p.Stderr, append(os.Environ(), env...)
 	if err := p.Cmd.Start(); err != nil {
@@ -167,7 +173,7 @@ func (p *Program) Terminate() {
 	}
 }
 
-// Eventually waits until something holds, and fails the test where it does not within ten seconds.
+// Eventually waits until something holds, and fails the test where it does not for a long time.
 func Eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(within); !holds(); time.Sleep(5 * time.Millisecond) {
@@ -176,3 +182,20 @@ func Eventually(t *testing.T, what string, holds func() bool) {
 		}
 	}
 }
+
+// sources looks at all files that the program is built of. The go command keeps results of tests until a file changes that
+// they looked at, and does not know by itself that they run the program.
+var sources = sync.OnceFunc(func() {
+	mod, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return
+	}
+	for _, dir := range []string{"cmd", "internal"} {
+		_ = filepath.WalkDir(filepath.Join(filepath.Dir(string(mod)), dir), func(path string, _ fs.DirEntry, err error) error {
+			if err == nil && !strings.HasSuffix(path, "_test.go") {
+				_, err = os.Stat(path)
+			}
+			return err
+		})
+	}
+})

@@ -34,7 +34,7 @@ const (
 // sets are the examples, which users can take.
 var sets = []string{"minimal", "small", "sentinel", "cluster", "full"}
 
-// The programs: HELM and KUBESCORE name those that are built already, as `make chart` does; else they are built.
+// The programs: GATEWAY, HELM and KUBESCORE name those that are built already, as `make chart` does; else they are built.
 var gateway, helm, kubescore string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -50,7 +50,7 @@ func run(m *testing.M) int {
 		file              *string
 		variable, in, pkg string
 	}{
-		{&gateway, "", "../..", "ais-gateway/cmd/gateway"},
+		{&gateway, "GATEWAY", "../..", "ais-gateway/cmd/gateway"},
 		{&helm, "HELM", "../helm", "helm.sh/helm/v4/cmd/helm"},
 		{&kubescore, "KUBESCORE", "../kubescore", "github.com/zegl/kube-score/cmd/kube-score"},
 	} {

@@ -270,6 +270,7 @@ var counterFaults = []fault{
 		old:  `'(' .. text(now - window)`, new: `'(' .. text(now - window / 2)`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestModel$",
+		args:     []string{"-histories=2000"},
 	},
 	{
 		name: "model-key-expires-early",
@@ -277,6 +278,7 @@ var counterFaults = []fault{
 		old:  `(2 * window + timeout) / 1000`, new: `(window / 2) / 1000`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestModel$",
+		args:     []string{"-histories=2000"},
 	},
 	{
 		name: "units-of-this-gateway-alone",

@@ -32,38 +32,38 @@ func module(t *testing.T) string {
 	return dir
 }
 
-func sample(name, from, to string) fault {
+func planted(name, from, to string) fault {
 	return fault{name: name, file: "sum/sum.go", old: from, new: to, packages: []string{"./sum"}}
 }
 
 func TestPlant(t *testing.T) {
 	root := module(t)
-	elsewhere := sample("missed by the tests named", "a + b", "a - b")
+	elsewhere := planted("missed by the tests named", "a + b", "a - b")
 	elsewhere.run = "TestNothing"
-	nowhere := sample("no test", "a + b", "a - b")
+	nowhere := planted("no test", "a + b", "a - b")
 	nowhere.run = "TestAbsent"
-	panics := sample("panics", "a + b", "a + b/(a-1)")
-	lost := sample("no such file", "a", "b")
+	panics := planted("panics", "a + b", "a + b/(a-1)")
+	lost := planted("no such file", "a", "b")
 	lost.file = "sum/absent.go"
-	built := sample("in what a test builds", "return 1", "return 2")
+	built := planted("in what a test builds", "return 1", "return 2")
 	built.packages = []string{"./cmd"}
-	astray := sample("no such package", "a + b", "a - b")
+	astray := planted("no such package", "a + b", "a - b")
 	astray.packages = []string{"./absent"}
 	tests := []struct {
 		fault  fault
 		caught bool
 		err    string
 	}{
-		{fault: sample("caught", "a + b", "a - b"), caught: true},
+		{fault: planted("caught", "a + b", "a - b"), caught: true},
 		{fault: panics, caught: true},
 		{fault: built, caught: true},
-		{fault: sample("missed", "return 1", "return 2")},
+		{fault: planted("missed", "return 1", "return 2")},
 		{fault: elsewhere},
 		{fault: nowhere, err: "no test ran"},
-		{fault: sample("does not compile", "a + b", "a + nothing"), err: "does not compile"},
-		{fault: sample("text not there", "a * b", "a - b"), err: "0 times"},
-		{fault: sample("text there twice", "int", "int8"), err: "3 times"},
-		{fault: sample("changes nothing", "a + b", "a + b"), err: "changes nothing"},
+		{fault: planted("does not compile", "a + b", "a + nothing"), err: "does not compile"},
+		{fault: planted("text not there", "a * b", "a - b"), err: "0 times"},
+		{fault: planted("text there twice", "int", "int8"), err: "3 times"},
+		{fault: planted("changes nothing", "a + b", "a + b"), err: "changes nothing"},
 		{fault: lost, err: "no such file"},
 		{fault: astray, err: "absent"},
 	}
@@ -92,14 +92,15 @@ func TestPlant(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	root := module(t)
-	caught, missed := sample("caught", "a + b", "a - b"), sample("missed", "return 1", "return 2")
-	broken := sample("broken", "a + b", "a +")
+	caught, missed := planted("caught", "a + b", "a - b"), planted("missed", "return 1", "return 2")
+	broken := planted("broken", "a + b", "a +")
 	sick := caught
 	sick.packages = []string{"./bad"}
 	tests := []struct {
 		name   string
 		faults []fault
 		only   string
+		passed bool
 		ok     bool
 		last   string
 	}{
@@ -110,11 +111,12 @@ func TestRun(t *testing.T) {
 		{name: "by a name that is none", faults: []fault{caught}, only: "absent", last: `no fault is called "absent"`},
 		{name: "a name twice", faults: []fault{caught, caught}, last: `two faults are called "caught"`},
 		{name: "tests that fail anyway", faults: []fault{sick}, last: "TestBad fails without any fault"},
+		{name: "tests that passed before are not run again", faults: []fault{sick}, passed: true, ok: true, last: "1 passed, 0 failed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var out strings.Builder
-			ok := run(t.Context(), &out, root, tt.faults, tt.only)
+			ok := run(t.Context(), &out, root, tt.faults, tt.only, tt.passed)
 			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 			if last := lines[len(lines)-1]; ok != tt.ok || last != tt.last {
 				t.Errorf("got %v, %q, want %v, %q; all of it:\n%s", ok, last, tt.ok, tt.last, out.String())
@@ -127,7 +129,7 @@ func TestRunInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var out strings.Builder
-	if run(ctx, &out, module(t), []fault{sample("caught", "a + b", "a - b")}, "") {
+	if run(ctx, &out, module(t), []fault{planted("caught", "a + b", "a - b")}, "", false) {
 		t.Errorf("an interrupted run is a success: %s", out.String())
 	}
 }
@@ -137,6 +139,9 @@ func TestRunInterrupted(t *testing.T) {
 func TestTable(t *testing.T) {
 	if _, err := choose(table, ""); err != nil {
 		t.Error(err)
+	}
+	if _, err := choose(table, strings.Join(sample, ",")); err != nil || len(sample) != 10 {
+		t.Errorf("the sample has %d faults: %v", len(sample), err)
 	}
 	for _, f := range table {
 		if len(f.packages) == 0 {

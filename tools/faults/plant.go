@@ -15,7 +15,7 @@ import (
 )
 
 // timeout is how long the tests of one fault may run; a fault that makes them hang is caught by it.
-const timeout = "10m"
+const timeout = "40m"
 
 // slow are tests that take longer than all others of their packages: they run for the faults that name them, and once
 // without any.
@@ -60,7 +60,11 @@ func plant(ctx context.Context, root string, f fault) verdict {
 	if f.race {
 		args = append(args, "-race")
 	}
-	result, err := goTest(ctx, root, overlay, append(args, f.packages...)...)
+	args = append(args, f.packages...)
+	if len(f.args) > 0 {
+		args = append(append(args, "-args"), f.args...)
+	}
+	result, err := goTest(ctx, root, overlay, args...)
 	switch {
 	case err != nil:
 		return verdict{err: err}

@@ -256,6 +256,7 @@ var wireFaults = []fault{
 		old:  `if !went.connected() && slot.GiveBack(`, new: `if (!went.connected() || failure.Kind == canonical.ProviderTimeout) && slot.GiveBack(`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestModel$",
+		args:     []string{"-histories=2000"},
 	},
 	{
 		name: "certificates-of-the-chain-forgotten",
