@@ -108,8 +108,8 @@ func TestAlertsHaveRunbooks(t *testing.T) {
 		if a.Annotations["summary"] == "" || strings.Count(a.Annotations["description"], ". ") != 0 || !strings.HasSuffix(a.Annotations["description"], ".") {
 			t.Errorf("%s: its summary is %q, its description %q", a, a.Annotations["summary"], a.Annotations["description"])
 		}
-		if want := "docs/runbooks.md#" + strings.ToLower(a.Alert); a.Annotations["runbook"] != want {
-			t.Errorf("%s: its runbook is %q, and not %q", a, a.Annotations["runbook"], want)
+		if want := "https://runbooks.example.com/ais-gateway#" + strings.ToLower(a.Alert); a.Annotations["runbook_url"] != want {
+			t.Errorf("%s: its runbook is %q, and not %q", a, a.Annotations["runbook_url"], want)
 		}
 		if !strings.Contains(sections[a.Alert], a.Labels["severity"]) {
 			t.Errorf("%s: its section does not say that it is a %s", a, a.Labels["severity"])
