@@ -215,8 +215,8 @@ built: $(HELM) $(KUBESCORE) $(COLLECTOR) # the programs of others that verify ne
 redis: ## installs redis-server, for the tests, if it is missing
 	@tools/need redis
 
-prometheus: ## installs Prometheus with promtool, for `make verify`, if it is missing
-	@tools/need prometheus
+prometheus: ## installs Prometheus with promtool and Alertmanager, for `make verify`, if they are missing
+	@tools/need prometheus alertmanager
 
 collector: ## updates tools/collector, the OpenTelemetry collector of the tests, after a change of its builder.yaml
 	cd tools/collector && $(GO) run go.opentelemetry.io/collector/cmd/builder@v$(OTELCOL) --config builder.yaml --skip-compilation
