@@ -232,7 +232,7 @@ func pageMetrics(t *testing.T) map[string][]string {
 var (
 	exprText   = regexp.MustCompile(`"[^"]*"`)
 	exprRange  = regexp.MustCompile(`\[[^\]]*\]|\boffset \S+`)
-	exprLabels = regexp.MustCompile(`\b(?:by|on|without|ignoring)\s*\(([^)]*)\)`)
+	exprLabels = regexp.MustCompile(`\b(?:by|on|without|ignoring|group_left|group_right)\s*\(([^)]*)\)`)
 	exprMetric = regexp.MustCompile(`([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(\(|\{[^}]*\})?`)
 	exprMatch  = regexp.MustCompile(`\s*[=!].*| `)
 	exprWords  = []string{"and", "or", "unless", "on", "by"}
