@@ -25,14 +25,11 @@ var (
 	acquireSource string
 	//go:embed finish.lua
 	finishSource string
-	//go:embed forget.lua
-	forgetSource string
 	//go:embed look.lua
 	lookSource string
 
 	acquireScript = redis.NewScript(acquireSource)
 	finishScript  = redis.NewScript(finishSource)
-	forgetScript  = redis.NewScript(forgetSource)
 	lookScript    = redis.NewScript(lookSource)
 
 	errUnreadable = errors.New("redis answered what the script does not")
@@ -41,8 +38,8 @@ var (
 const (
 	// noteFor is how long the outcome of a shared call stands for those who wait for it.
 	noteFor = 10 * time.Second
-	// epochFor is how long it is known that a list was forgotten: longer than any call may be under way.
-	epochFor = 24 * time.Hour
+	// finishFor is how long after its lease's end the result of a call may still arrive.
+	finishFor = 30 * time.Second
 	// aheadAtMost is by how much a list may be from the future: as far as Redis's clock may jump back when another
 	// server takes over.
 	aheadAtMost = time.Minute
@@ -111,10 +108,11 @@ func (c *Cache) look(ctx context.Context, names ...string) (now time.Time, value
 	return time.UnixMicro(micros).UTC(), values, nil
 }
 
-// Forget drops the list, and begins a new epoch, so that no call which is under way brings it back.
+// Forget deletes the list, and the register of calls in progress, so that none of them stores it again. It writes nothing,
+// and so needs no memory.
 func (c *Cache) Forget(ctx context.Context, k Key) error {
 	p := k.prefix()
-	return forgetScript.Run(ctx, c.rdb, []string{p + "list", p + "epoch"}, uuid.NewString(), epochFor.Milliseconds()).Err()
+	return c.rdb.Del(ctx, p+"list", p+"calls").Err()
 }
 
 // A Lease is the right to make the one call, or the knowledge of who has it.
@@ -123,7 +121,6 @@ type Lease struct {
 	key    Key
 	lane   string
 	holder string
-	epoch  string    // in which it was asked for
 	lists  bool      // a list was asked for
 	given  time.Time // by Redis's clock; zero if Redis did not say
 	since  time.Time // the same moment by this process's
@@ -160,22 +157,26 @@ func (c *Cache) AcquireList(ctx context.Context, k Key, lane string, ttl time.Du
 func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Duration, more ...string) (Lease, string, error) {
 	p := k.prefix()
 	lease := Lease{key: k, lane: lane, holder: uuid.NewString(), lists: len(more) > 0}
-	keys := append([]string{p + "lease:" + lane, p + "epoch"}, more...)
-	got, err := acquireScript.Run(ctx, c.rdb, keys, lease.holder, ttl.Milliseconds()).StringSlice()
+	keys := append([]string{p + "lease:" + lane, p + "calls"}, more...)
+	life := ttl + finishFor
+	got, err := acquireScript.Run(ctx, c.rdb, keys, lease.holder, ttl.Milliseconds(), life.Milliseconds()).StringSlice()
 	switch {
 	case err != nil && store.Unmade(c.rdb, err):
 		return Lease{}, "", err
 	case err != nil:
 		return lease, "", err
 	}
-	micros, err := strconv.ParseInt(got[2], 10, 64)
+	if len(got) != 3 {
+		return lease, "", errUnreadable
+	}
+	micros, err := strconv.ParseInt(got[1], 10, 64)
 	if err != nil {
 		return lease, "", errUnreadable
 	}
 	lease.Held = got[0] == lease.holder
-	lease.holder, lease.epoch, lease.given = got[0], got[1], time.UnixMicro(micros).UTC()
+	lease.holder, lease.given = got[0], time.UnixMicro(micros).UTC()
 	lease.since = time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
-	return lease, got[3], nil
+	return lease, got[2], nil
 }
 
 // Balances are an account's balances on their way to those who wait for them. They are never kept for others.
@@ -214,14 +215,16 @@ type note struct {
 
 // An End is what became of a lease that was given back.
 type End struct {
-	Held   bool // it was there: those who wait were told, if the call's end is known
-	Stands bool // the result is what is kept now; not if another has the lease, if the list was forgotten since, or if a newer is kept
+	Held bool // it was there: those who wait were told, if the call's end is known
+	// Stands says that the result is what is stored now. It is not if another has the lease, if a newer list is stored, if
+	// Redis has no memory for it, or if the list may have been deleted since the call began.
+	Stands bool
 }
 
 // Finish gives a lease back and leaves the result for those who wait.
 func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 	p := l.key.prefix()
-	lease, list, left, epoch := p+"lease:"+l.lane, p+"list", p+"note:"+l.holder, p+"epoch"
+	lease, list, left, calls := p+"lease:"+l.lane, p+"list", p+"note:"+l.holder, p+"calls"
 	var entry, told []byte
 	var err error
 	if r.Entry != nil {
@@ -235,12 +238,10 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 			return End{}, err
 		}
 	}
-	began := l.given
-	if !r.Began.IsZero() && r.Began.Before(began) {
-		began = r.Began
-	}
-	was, err := finishScript.Run(ctx, c.rdb, []string{lease, list, left, epoch}, l.holder, l.epoch, entry, r.KeepFor.Milliseconds(),
-		r.Forget, epochFor.Milliseconds(), told, noteFor.Milliseconds(), began.UnixMicro()).Int()
+	// The call was not registered when it began: the list may have been deleted between then and the lease.
+	late := !r.Began.IsZero() && r.Began.Before(l.given)
+	was, err := finishScript.Run(ctx, c.rdb, []string{lease, list, left, calls}, l.holder, entry, r.KeepFor.Milliseconds(),
+		r.Forget, told, noteFor.Milliseconds(), late).Int()
 	if errors.Is(err, redis.Nil) {
 		return End{}, nil
 	}

@@ -45,7 +45,7 @@ var cacheFaults = []fault{
 	{
 		name: "cache-forgotten-comes-back",
 		file: "internal/cache/finish.lua",
-		old:  `if forgotten and ARGV[5] ~= '1' then`, new: `if false then`,
+		old:  `elseif list ~= '' and registered and not late then`, new: `elseif list ~= '' then`,
 		packages: []string{"./internal/cache"},
 	},
 	{
@@ -86,19 +86,34 @@ var cacheFaults = []fault{
 		run:      "^(TestResultOfBeforeIsNotShared|TestOverloadIsNotShared)$",
 	},
 	{
-		name: "cache-forgets-only-with-memory",
-		file: "internal/cache/forget.lua",
-		old: `local forgotten = redis.call('DEL', KEYS[1])
-`, new: `local forgotten = 0
+		name: "cache-stores-without-memory",
+		file: "internal/cache/finish.lua",
+		old: `local registered = redis.call('ZSCORE', KEYS[4], ARGV[1])
+`, new: `local registered = redis.call('ZSCORE', KEYS[4], ARGV[1])
+redis.call('DEL', KEYS[1])
 `,
 		packages: []string{"./internal/cache"},
-		run:      "^TestForgetsWithoutMemory$",
+		run:      "^TestNothingIsWrittenWithoutMemory$",
+	},
+	{
+		name: "cache-deletion-spares-the-calls",
+		file: "internal/cache/cache.go",
+		old:  `c.rdb.Del(ctx, p+"list", p+"calls")`, new: `c.rdb.Del(ctx, p+"list")`,
+		packages: []string{"./internal/cache"},
+		run:      "^TestForgottenStaysForgotten$",
+	},
+	{
+		name: "cache-register-never-ends",
+		file: "internal/cache/finish.lua",
+		old: `redis.call('ZREM', KEYS[4], ARGV[1])
+`, new: ``,
+		packages: []string{"./internal/cache"},
+		run:      "^TestNothingInClearInRedis$",
 	},
 	{
 		name: "cache-foreign-entry-is-an-error",
 		file: "internal/cache/acquire.lua",
-		old:  `local holder = kept[1]`, new: `redis.call('GET', KEYS[3])
-local holder = kept[1]`,
+		old:  `redis.call('MGET', KEYS[3])[1]`, new: `redis.call('GET', KEYS[3])`,
 		packages: []string{"./internal/cache"},
 		run:      "^TestForeignEntries$",
 	},
@@ -112,14 +127,14 @@ local holder = kept[1]`,
 	{
 		name: "cache-older-over-newer",
 		file: "internal/cache/finish.lua",
-		old:  `other > tonumber(string.sub(ARGV[3], 1, 16))`, new: `false`,
+		old:  `not newer and store(`, new: `store(`,
 		packages: []string{"./internal/cache"},
 		run:      "^TestLostLeaseKeepsTheList$",
 	},
 	{
 		name: "cache-late-lease-brings-back",
 		file: "internal/cache/finish.lua",
-		old:  `>= tonumber(ARGV[9])`, new: `>= math.huge`,
+		old:  `late = ARGV[2], ARGV[4] == '1', ARGV[5], ARGV[7] == '1'`, new: `late = ARGV[2], ARGV[4] == '1', ARGV[5], false`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestLateLeaseBringsNothingBack$",
 	},
