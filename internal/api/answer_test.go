@@ -57,13 +57,15 @@ func TestAnswers(t *testing.T) {
 					{
 						ID: "aa:q/1", Identification: iban, Currency: "EUR", Type: "CACC", ProviderType: "cacc",
 						Status: "enabled", HolderType: "personal", HolderName: "M & I", Name: "n", Nickname: "k", Relations: []string{"Owner"},
+						OtherIdentifications: []canonical.Identification{canonical.Identify(canonical.SchemePAN, "5500000000000004"), {Scheme: canonical.SchemeProvider, Value: "7"}},
 					},
 					{ID: "2", Identification: canonical.Identify(canonical.SchemeIBAN, "BG00"), Type: canonical.AccountTypeOther},
 					{ID: "3", Type: canonical.AccountTypeOther},
 				}
 			},
 			want: head + `"accounts":[{"accountId":"aa:q/1","iban":"BG80BNBG96611020345678",` +
-				`"identification":{"scheme":"IBAN","value":"BG80BNBG96611020345678"},"currency":"EUR","type":"CACC",` +
+				`"identification":{"scheme":"IBAN","value":"BG80BNBG96611020345678"},` +
+				`"otherIdentifications":[{"scheme":"PAN","value":"550000******0004"},{"scheme":"PROVIDER","value":"7"}],"currency":"EUR","type":"CACC",` +
 				`"providerType":"cacc","status":"enabled","holderType":"personal","holderName":"M & I","name":"n","nickname":"k",` +
 				`"relations":["Owner"]},{"accountId":"2","identification":{"scheme":"BBAN","value":"BG00"},"type":"OTHR"},` +
 				`{"accountId":"3","type":"OTHR"}],` + fresh,
@@ -91,15 +93,21 @@ func TestAnswers(t *testing.T) {
 					Type: canonical.BalanceTypeOther, Amount: parse(t, "-100.00", "JPY"),
 					ReferenceTime: time.Date(2019, 3, 21, 12, 33, 13, 1_000_000, east),
 				}
+				dated, unread := balance, balance
+				dated.ReferenceDate, unread.ProviderDateTime = "2026-01-14", "2026-01-14T10:00"
 				f.sheet.AccountBalances = canonical.AccountBalances{
-					Identification: iban, Name: "n", Balances: []canonical.Balance{balance, late},
+					Identification: iban, Name: "n", Balances: []canonical.Balance{balance, late, dated, unread},
 				}
 			},
 			want: head + `"accountId":"1","account":{"iban":"BG80BNBG96611020345678","name":"n"},"balances":[` +
 				`{"type":"ITAV","providerType":"available","amount":{"value":"4.20","currency":"PLN"},` +
 				`"creditDebitIndicator":"CRDT","referenceDateTime":null},` +
 				`{"type":"OTHR","amount":{"value":"-100","currency":"JPY"},` +
-				`"creditDebitIndicator":"DBIT","referenceDateTime":"2019-03-21T10:33:13.001Z"}],` + fresh,
+				`"creditDebitIndicator":"DBIT","referenceDateTime":"2019-03-21T10:33:13.001Z"},` +
+				`{"type":"ITAV","providerType":"available","amount":{"value":"4.20","currency":"PLN"},` +
+				`"creditDebitIndicator":"CRDT","referenceDateTime":null,"referenceDate":"2026-01-14"},` +
+				`{"type":"ITAV","providerType":"available","amount":{"value":"4.20","currency":"PLN"},` +
+				`"creditDebitIndicator":"CRDT","referenceDateTime":null,"providerDateTime":"2026-01-14T10:00"}],` + fresh,
 		},
 		{
 			name: "balances by another number", target: balancesOf("1"),

@@ -9,7 +9,7 @@ import (
 // give; nothing is invented.
 type Account struct {
 	ID             string         // the provider's own identifier, unique in its list; 1 to 256 characters
-	Identification Identification // how the account is known to the world
+	Identification Identification // the number by which the account is known
 	Currency       string         // ISO 4217 alphabetic code
 	Type           AccountType    // ISO 20022; AccountTypeOther where the provider's word is none
 	ProviderType   string         // the provider's own word for Type
@@ -19,6 +19,8 @@ type Account struct {
 	Name           string   // as the ASPSP shows it
 	Nickname       string   // as the account's owner named it
 	Relations      []string // between the PSU and the account, in the provider's words
+
+	OtherIdentifications []Identification `json:",omitempty"` // the account's other numbers, in the order of IdentifyAll
 }
 
 // AccountBalances is what one account holds, and how the account was identified in the same answer.
@@ -33,7 +35,10 @@ type Balance struct {
 	Type          BalanceType // ISO 20022; BalanceTypeOther where the provider's word is none
 	ProviderType  string      // the provider's own word for Type
 	Amount        Amount
-	ReferenceTime time.Time // zero where the provider gave none
+	ReferenceTime time.Time // zero if the provider gave no time that can be read
+
+	ReferenceDate    string `json:",omitempty"` // YYYY-MM-DD, if the provider gave a date without a time
+	ProviderDateTime string `json:",omitempty"` // the provider's text, if it can be read as neither
 }
 
 // AccountType is an ISO 20022 ExternalCashAccountType1Code.
@@ -53,6 +58,9 @@ func ParseAccountType(word string) AccountType {
 	}
 	return AccountTypeOther
 }
+
+// IsCardWord reports whether a provider's word for a type means an account of a card: CARD, CreditCard, charge card.
+func IsCardWord(word string) bool { return strings.Contains(strings.ToLower(word), "card") }
 
 // BalanceType is an ISO 20022 ExternalBalanceType1Code, or BalanceTypeOther.
 type BalanceType string

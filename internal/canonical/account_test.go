@@ -70,3 +70,13 @@ func TestBalanceTypes(t *testing.T) {
 		}
 	}
 }
+
+func TestIsCardWord(t *testing.T) {
+	for word, want := range map[string]bool{
+		"CARD": true, "card": true, "CreditCard": true, "charge card": true, "PrePaidCard": true, "": false, "CACC": false, "E-Money": false,
+	} {
+		if canonical.IsCardWord(word) != want {
+			t.Errorf("%q: %t", word, !want)
+		}
+	}
+}

@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Bounds of an amount's text. Providers send up to 14 significant figures; what is larger than this is a
-// fault of the provider, and is refused before any digit is written out.
+// Bounds of an amount. The exact decimal value of a binary float close to zero has some 60 fraction digits. A number
+// beyond these bounds is refused before any digit is written out.
 const (
-	maxAmountText     = 64 // bytes
-	maxAmountExponent = 36 // either way
+	maxNumberText     = 256 // bytes
+	maxExponent       = 128 // either way
 	maxIntegerDigits  = 18
-	maxFractionDigits = 18
+	maxFractionDigits = 64
 )
 
 // What may be wrong with an amount. None of these errors holds any of the provider's text.
@@ -40,31 +40,63 @@ type Amount struct {
 	currency    string
 }
 
-// ParseAmount reads a signed decimal number, written as JSON writes numbers (RFC 8259, section 6), and an ISO
-// 4217 currency. It takes up to 18 digits before and after the point. Its errors are those of this package.
+// ParseAmount reads a signed decimal number and an ISO 4217 currency. The number is written as JSON writes numbers
+// (RFC 8259, section 6), or without the zero before its point. It has up to 18 integer and 64 fraction digits. Its
+// errors are those of this package.
 func ParseAmount(number, currency string) (Amount, error) {
 	if !ValidCurrency(currency) {
 		return Amount{}, ErrAmountCurrency
 	}
-	if len(number) > maxAmountText {
-		return Amount{}, ErrAmountRange
-	}
-	mantissa, exponent, err := splitExponent(number)
+	negative, whole, frac, err := parseDecimal(number)
 	if err != nil {
 		return Amount{}, err
 	}
-	unsigned, negative := strings.CutPrefix(mantissa, "-")
-	whole, frac, point := strings.Cut(unsigned, ".")
-	if !isDigits(whole) || len(whole) > 1 && whole[0] == '0' || point && !isDigits(frac) {
-		return Amount{}, ErrAmountForm
+	if len(frac) > maxFractionDigits && strings.Trim(frac[maxFractionDigits:], "0") == "" {
+		frac = frac[:maxFractionDigits]
 	}
-	whole, frac = shift(whole, frac, exponent)
-	if len(whole) > maxIntegerDigits || len(strings.TrimRight(frac, "0")) > maxFractionDigits {
+	if len(whole) > maxIntegerDigits || len(frac) > maxFractionDigits {
 		return Amount{}, ErrAmountRange
 	}
 	a := Amount{negative: negative, whole: whole, frac: frac, currency: currency}
 	a.negative = negative && !a.IsZero()
 	return a, nil
+}
+
+// PlainNumber is a JSON number in plain digits, without an exponent and without a fraction of zeros: exactly the
+// number, as a text. Its errors are ErrAmountForm and ErrAmountRange.
+func PlainNumber(number string) (string, error) {
+	negative, whole, frac, err := parseDecimal(number)
+	if err != nil {
+		return "", err
+	}
+	if strings.Trim(frac, "0") != "" {
+		whole += "." + frac
+	}
+	if negative {
+		whole = "-" + whole
+	}
+	return whole, nil
+}
+
+// parseDecimal cuts a number into its sign and its digits before and after the point, without leading zeros.
+func parseDecimal(number string) (negative bool, whole, frac string, err error) {
+	if len(number) > maxNumberText {
+		return false, "", "", ErrAmountRange
+	}
+	mantissa, exponent, err := splitExponent(number)
+	if err != nil {
+		return false, "", "", err
+	}
+	unsigned, negative := strings.CutPrefix(mantissa, "-")
+	whole, frac, point := strings.Cut(unsigned, ".")
+	if whole == "" && point {
+		whole = "0"
+	}
+	if !isDigits(whole) || len(whole) > 1 && whole[0] == '0' || point && !isDigits(frac) {
+		return false, "", "", ErrAmountForm
+	}
+	whole, frac = shift(whole, frac, exponent)
+	return negative, whole, frac, nil
 }
 
 // ParseIndicatedAmount reads a decimal number whose sign stands in an indicator beside it. A negative number
@@ -158,7 +190,7 @@ func splitExponent(number string) (mantissa string, exponent int, err error) {
 		return "", 0, ErrAmountForm
 	}
 	exponent, err = strconv.Atoi(digits)
-	if err != nil || exponent > maxAmountExponent {
+	if err != nil || exponent > maxExponent {
 		return "", 0, ErrAmountRange
 	}
 	if number[at+1] == '-' {

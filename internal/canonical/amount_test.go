@@ -55,8 +55,25 @@ func TestAmountValue(t *testing.T) {
 		{name: "exponent nought", number: "12.30e0", currency: "EUR", want: "12.30"},
 		{name: "exponent with leading zeros", number: "1e0002", currency: "EUR", want: "100.00"},
 		{name: "exponent down to nought and back", number: "0.001e3", currency: "EUR", want: "1.00"},
-		{name: "zero with a large exponent", number: "0e36", currency: "EUR", want: "0.00"},
-		{name: "zero with a small exponent", number: "0e-36", currency: "EUR", want: "0.00"},
+		{name: "zero with a large exponent", number: "0e128", currency: "EUR", want: "0.00"},
+		{name: "zero with a small exponent", number: "0e-128", currency: "EUR", want: "0.00"},
+		{name: "no zero before the point", number: ".64", currency: "EUR", want: "0.64"},
+		{name: "no zero before the point of a negative", number: "-.64", currency: "EUR", want: "-0.64"},
+		{name: "no zero before the point, with an exponent", number: ".64e1", currency: "EUR", want: "6.40"},
+		{name: "residue of doubles", number: "5.684341886080802e-14", currency: "GBP", want: "0.00000000000005684341886080802"},
+		{name: "residue of doubles, negative", number: "-5.684341886080802E-14", currency: "GBP", want: "-0.00000000000005684341886080802"},
+		{name: "residue of doubles, one digit", number: "1E-25", currency: "GBP", want: "0.0000000000000000000000001"},
+		{
+			name: "exact value of a double", number: "0.1000000000000000055511151231257827021181583404541015625", currency: "GBP",
+			want: "0.1000000000000000055511151231257827021181583404541015625",
+		},
+		{name: "64 decimals", number: "1e-64", currency: "EUR", want: "0." + strings.Repeat("0", 63) + "1"},
+		{
+			name: "most digits", number: "-" + strings.Repeat("9", 18) + "." + strings.Repeat("9", 64), currency: "EUR",
+			want: "-" + strings.Repeat("9", 18) + "." + strings.Repeat("9", 64),
+		},
+		{name: "zeros beyond 64 decimals", number: "1.5" + strings.Repeat("0", 100), currency: "EUR", want: "1.50"},
+		{name: "unlisted currency, zeros beyond 64 decimals", number: "1.5" + strings.Repeat("0", 100), currency: "XAU", want: "1.5" + strings.Repeat("0", 63)},
 		{name: "largest small exponent", number: "100e-20", currency: "EUR", want: "0.000000000000000001"},
 		{name: "18 digits before the point", number: "999999999999999999", currency: "EUR", want: "999999999999999999.00"},
 		{
@@ -103,7 +120,8 @@ func TestAmountRefused(t *testing.T) {
 		{name: "two minus", number: "--1", currency: "EUR", want: form},
 		{name: "minus behind", number: "1-", currency: "EUR", want: form},
 		{name: "point alone", number: ".", currency: "EUR", want: form},
-		{name: "nothing before the point", number: ".5", currency: "EUR", want: form},
+		{name: "nothing around the point", number: "-.", currency: "EUR", want: form},
+		{name: "exponent behind the point", number: ".e5", currency: "EUR", want: form},
 		{name: "nothing behind the point", number: "1.", currency: "EUR", want: form},
 		{name: "two points", number: "1.2.3", currency: "EUR", want: form},
 		{name: "comma", number: "1,20", currency: "EUR", want: form},
@@ -126,13 +144,13 @@ func TestAmountRefused(t *testing.T) {
 		{name: "exponent with a point", number: "1e1.5", currency: "EUR", want: form},
 		{name: "exponent alone", number: "e5", currency: "EUR", want: form},
 		{name: "19 digits", number: "1234567890123456789", currency: "EUR", want: bound},
-		{name: "19 decimals", number: "0.1234567890123456789", currency: "EUR", want: bound},
+		{name: "65 decimals", number: "0." + strings.Repeat("1", 65), currency: "EUR", want: bound},
 		{name: "19 digits by exponent", number: "1e18", currency: "EUR", want: bound},
-		{name: "19 decimals by exponent", number: "1e-19", currency: "EUR", want: bound},
-		{name: "exponent beyond the bound", number: "0e37", currency: "EUR", want: bound},
-		{name: "small exponent beyond the bound", number: "0e-37", currency: "EUR", want: bound},
+		{name: "65 decimals by exponent", number: "1e-65", currency: "EUR", want: bound},
+		{name: "exponent beyond the bound", number: "0e129", currency: "EUR", want: bound},
+		{name: "small exponent beyond the bound", number: "0e-129", currency: "EUR", want: bound},
 		{name: "exponent beyond an int", number: "1e99999999999999999999", currency: "EUR", want: bound},
-		{name: "long text", number: strings.Repeat("1", 65), currency: "EUR", want: bound},
+		{name: "long text", number: "1." + strings.Repeat("0", 255), currency: "EUR", want: bound},
 		{name: "no currency", number: "1", currency: "", want: code},
 		{name: "small currency", number: "1", currency: "eur", want: code},
 		{name: "two letters", number: "1", currency: "EU", want: code},
@@ -155,6 +173,23 @@ func TestAmountRefused(t *testing.T) {
 				t.Errorf("with an indicator: got %v, want the error on %s", err, tt.want)
 			}
 		})
+	}
+}
+
+func TestPlainNumber(t *testing.T) {
+	for number, want := range map[string]string{
+		"50044620073": "50044620073", "5.0044620073E10": "50044620073", "12345.0": "12345", "1.50": "1.50", "-7": "-7",
+		"9007199254740993": "9007199254740993", "12345678901234567890123456789": "12345678901234567890123456789",
+		"1e3": "1000", "25e-1": "2.5", "0": "0",
+	} {
+		if got, err := canonical.PlainNumber(number); err != nil || got != want {
+			t.Errorf("%s is %s, %v, want %s", number, got, err, want)
+		}
+	}
+	for _, number := range []string{"", "x", "1e999999999", "1e-129", strings.Repeat("1", 257)} {
+		if got, err := canonical.PlainNumber(number); err == nil {
+			t.Errorf("%s is %s", number, got)
+		}
 	}
 }
 
@@ -224,7 +259,7 @@ func TestAmountErrorsHoldNoText(t *testing.T) {
 
 // number is a JSON number that is within the bounds, or just about not.
 func number() *rapid.Generator[string] {
-	return rapid.StringMatching(`-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?`)
+	return rapid.StringMatching(`-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,70})?([eE][+-]?[0-9]{1,2})?`)
 }
 
 func TestAmountIsExact(t *testing.T) {
@@ -283,7 +318,7 @@ type failer interface {
 	Fatalf(format string, args ...any)
 }
 
-var valueForm = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})(\.[0-9]+)?$`)
+var valueForm = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,64})?$`)
 
 // checkAmount holds what is true of every text: it is refused by one of four errors, or is kept to the last digit.
 func checkAmount(t failer, text, code string) {

@@ -1,6 +1,10 @@
 package canonical
 
-import "strings"
+import (
+	"slices"
+	"strings"
+	"unicode"
+)
 
 // Scheme says what kind of number identifies an account.
 type Scheme string
@@ -37,7 +41,7 @@ func Identify(s Scheme, value string) Identification {
 	case value == "":
 		return Identification{}
 	case s == SchemeIBAN:
-		compact := strings.ToUpper(strings.ReplaceAll(value, " ", ""))
+		compact := strings.ToUpper(strings.Join(strings.Fields(value), ""))
 		if validIBAN(compact) {
 			return Identification{SchemeIBAN, compact}
 		}
@@ -47,6 +51,79 @@ func Identify(s Scheme, value string) Identification {
 	default:
 		return Identification{s, value}
 	}
+}
+
+// schemeOrder is the order of several numbers of one account.
+var schemeOrder = []Scheme{SchemeIBAN, SchemeSortCode, SchemeBBAN, SchemePAN, SchemeProvider}
+
+// IdentifyAll makes identifications of all numbers of one account, each with the scheme and the value that the provider
+// gave: the first by which the account is known, and the others, each once, in the order IBAN, sort code, BBAN, PAN,
+// PROVIDER. The account is a card's if card is true or a number has scheme PAN: any number of it that can be a card's
+// is a masked PAN, whatever its scheme.
+func IdentifyAll(card bool, numbers ...Identification) (first Identification, others []Identification) {
+	card = card || slices.ContainsFunc(numbers, func(n Identification) bool { return n.Scheme == SchemePAN })
+	var all []Identification
+	for _, n := range numbers {
+		id := Identify(n.Scheme, n.Value)
+		if card && isCardNumber(id.Value, minCardNumber) {
+			id = Identify(SchemePAN, id.Value)
+		}
+		if id.Value != "" && !slices.Contains(all, id) {
+			all = append(all, id)
+		}
+	}
+	if len(all) == 0 {
+		return Identification{}, nil
+	}
+	slices.SortStableFunc(all, func(a, b Identification) int {
+		return slices.Index(schemeOrder, a.Scheme) - slices.Index(schemeOrder, b.Scheme)
+	})
+	if len(all) > 1 {
+		others = all[1:]
+	}
+	return all[0], others
+}
+
+// Digits of a card's number: ISO/IEC 7812-1 allows 8 to 19, and no card in use has fewer than 12.
+const (
+	minCardNumber = 8
+	minCardInUse  = 12
+	maxCardNumber = 19
+)
+
+// IsCardID reports whether an account's id is a full card number. Such an id cannot be masked: the account could not be
+// addressed by it any more.
+func IsCardID(id string) bool { return isCardNumber(id, minCardInUse) }
+
+// isCardNumber reports whether a value has the digits of a card's number, at least so many, and the right check digit
+// (ISO/IEC 7812-1, annex B: the Luhn formula).
+func isCardNumber(value string, least int) bool {
+	digits := withoutSeparators(value)
+	if len(digits) < least || len(digits) > maxCardNumber {
+		return false
+	}
+	sum := 0
+	for i, c := range digits {
+		if c < '0' || c > '9' {
+			return false
+		}
+		d := int(c - '0')
+		if (len(digits)-i)%2 == 0 {
+			d *= 2
+		}
+		sum += d/10 + d%10
+	}
+	return sum%10 == 0
+}
+
+// withoutSeparators is a number without the spaces, dashes and points between its groups.
+func withoutSeparators(value string) []rune {
+	return []rune(strings.Map(func(c rune) rune {
+		if unicode.IsSpace(c) || unicode.In(c, unicode.Pd, unicode.Cf) || c == '.' {
+			return -1
+		}
+		return c
+	}, value))
 }
 
 // validIBAN checks form and check digits by ISO 13616 and ISO 7064 MOD 97-10. Genuine check digits run from
@@ -78,7 +155,7 @@ func validIBAN(s string) bool {
 // maskPAN shows the first six and the last four characters of a card number (PCI DSS 3.4.1). Of a number too
 // short to hide at least three in between, only the last four are shown, and of one up to four nothing.
 func maskPAN(value string) string {
-	pan := []rune(strings.NewReplacer(" ", "", "-", "").Replace(value))
+	pan := withoutSeparators(value)
 	first, last := 6, 4
 	if len(pan) < first+last+3 {
 		first = 0

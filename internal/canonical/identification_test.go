@@ -51,6 +51,7 @@ func TestIdentify(t *testing.T) {
 		{name: "PAN", scheme: pan, value: "5555341244441115", want: canonical.Identification{Scheme: pan, Value: "555534******1115"}},
 		{name: "PAN on the card", scheme: pan, value: "5555 3412 4444 1115", want: canonical.Identification{Scheme: pan, Value: "555534******1115"}},
 		{name: "PAN with dashes", scheme: pan, value: "5555-3412-4444-1115", want: canonical.Identification{Scheme: pan, Value: "555534******1115"}},
+		{name: "PAN with points and dashes of print", scheme: pan, value: "5555.3412\u20134444\u00a01115", want: canonical.Identification{Scheme: pan, Value: "555534******1115"}},
 		{name: "PAN of 19", scheme: pan, value: "6304000000000000018", want: canonical.Identification{Scheme: pan, Value: "630400*********0018"}},
 		{name: "PAN of 13", scheme: pan, value: "4222222222225", want: canonical.Identification{Scheme: pan, Value: "422222***2225"}},
 		{name: "PAN of 12", scheme: pan, value: "501800000009", want: canonical.Identification{Scheme: pan, Value: "********0009"}},
@@ -73,6 +74,90 @@ func TestIdentify(t *testing.T) {
 				t.Errorf("IBAN is %q, want %q", got.IBAN(), want)
 			}
 		})
+	}
+}
+
+func TestIdentifyAll(t *testing.T) {
+	type ids = []canonical.Identification
+	of := func(scheme canonical.Scheme, value string) canonical.Identification {
+		return canonical.Identification{Scheme: scheme, Value: value}
+	}
+	const (
+		iban, bban, pan  = canonical.SchemeIBAN, canonical.SchemeBBAN, canonical.SchemePAN
+		sort, provider   = canonical.SchemeSortCode, canonical.SchemeProvider
+		card, masked     = "5413330000000019", "541333******0019"
+		account, another = "DE89370400440532013000", "50044620073"
+	)
+	tests := []struct {
+		name    string
+		card    bool
+		numbers ids
+		first   canonical.Identification
+		others  ids
+	}{
+		{name: "none"},
+		{name: "empty ones", numbers: ids{of(iban, " "), of(provider, "")}},
+		{name: "one", numbers: ids{of(provider, another)}, first: of(provider, another)},
+		{
+			name: "all, in any order", numbers: ids{of(provider, "p"), of(pan, card), of(bban, "b"), of(sort, "s"), of(iban, account)},
+			first: of(iban, account), others: ids{of(sort, "s"), of(bban, "b"), of(pan, masked), of(provider, "p")},
+		},
+		{name: "no IBAN after all", numbers: ids{of(iban, "DE88"), of(sort, "s")}, first: of(sort, "s"), others: ids{of(bban, "DE88")}},
+		{name: "twice", numbers: ids{of(provider, another), of(provider, " "+another)}, first: of(provider, another)},
+		{name: "a card's, no scheme", card: true, numbers: ids{of(provider, card)}, first: of(pan, masked)},
+		{name: "a card's, as BBAN", card: true, numbers: ids{of(bban, "5413 3300 0000 0019")}, first: of(pan, masked)},
+		{name: "a card's, as IBAN", card: true, numbers: ids{of(iban, card)}, first: of(pan, masked)},
+		{name: "a card's, as sort code", card: true, numbers: ids{of(sort, card)}, first: of(pan, masked)},
+		{name: "a card's, of 8 digits", card: true, numbers: ids{of(provider, "12345674")}, first: of(pan, "****5674")},
+		{name: "a card's, of 19 digits", card: true, numbers: ids{of(provider, "6304000000000000018")}, first: of(pan, "630400*********0018")},
+		{name: "a card's, of 20 digits", card: true, numbers: ids{of(provider, "54133300000000000001")}, first: of(provider, "54133300000000000001")},
+		{name: "a card's, wrong check digit", card: true, numbers: ids{of(provider, "5413330000000018")}, first: of(provider, "5413330000000018")},
+		{name: "a card's, beside its IBAN", card: true, numbers: ids{of(provider, card), of(iban, account)}, first: of(iban, account), others: ids{of(pan, masked)}},
+		{name: "a card's by its other number", numbers: ids{of(provider, card), of(pan, "4111111111111111")}, first: of(pan, masked), others: ids{of(pan, "411111******1111")}},
+		{name: "no card's", numbers: ids{of(provider, card)}, first: of(provider, card)},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			first, others := canonical.IdentifyAll(tt.card, tt.numbers...)
+			if diff := cmp.Diff(tt.first, first); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.others, others); diff != "" {
+				t.Errorf("others: -want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCardNumberIsHidden holds that no number of a card's account that has the right check digit is shown.
+func TestCardNumberIsHidden(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		scheme := rapid.SampledFrom([]canonical.Scheme{
+			canonical.SchemeIBAN, canonical.SchemeSortCode, canonical.SchemeBBAN, canonical.SchemePAN, canonical.SchemeProvider,
+		}).Draw(t, "scheme")
+		body := rapid.StringMatching(`[0-9]{7,18}`).Draw(t, "number")
+		shown := 0
+		for digit := range 10 {
+			number := fmt.Sprint(body, digit)
+			got, _ := canonical.IdentifyAll(true, canonical.Identification{Scheme: scheme, Value: number})
+			if got.Value == number {
+				shown++
+			}
+		}
+		if want := 9; scheme == canonical.SchemePAN && shown != 0 || scheme != canonical.SchemePAN && shown != want {
+			t.Fatalf("%d of the ten numbers that begin with %s are shown as %s", shown, body, scheme)
+		}
+	})
+}
+
+func TestIsCardID(t *testing.T) {
+	for id, want := range map[string]bool{
+		"5413330000000019": true, "5413 3300-0000 0019": true, "371449635398431": true, "501800000009": true,
+		"5413330000000018": false, "541333******0019": false, "12345674": false, "": false, "aa:q648383844dhhfHhTV": false,
+	} {
+		if canonical.IsCardID(id) != want {
+			t.Errorf("%s: %t", id, !want)
+		}
 	}
 }
 

@@ -20,13 +20,13 @@ var adaptersFaults = []fault{
 	{
 		name: "mastercard-foreign-request-accepted",
 		file: "internal/providers/mastercard/wire.go",
-		old:  `case echo != nil && echo.RequestID != nil && !upstream.SameRequest(*echo.RequestID, requestID):`, new: `case false:`,
+		old:  `case echo != nil && echo.RequestID != nil && !upstream.SameRequest(string(*echo.RequestID), requestID):`, new: `case false:`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
 		name: "mastercard-foreign-account-accepted",
 		file: "internal/providers/mastercard/wire.go",
-		old:  `id != nil && *id != accountID {`, new: `id == nil && accountID == "" {`,
+		old:  `id != nil && string(*id) != accountID {`, new: `id == nil && accountID == "" {`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
@@ -69,6 +69,36 @@ var adaptersFaults = []fault{
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
+		name: "mastercard-empty-errors-refused",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `case !upstream.Empty(errs):`, new: `case len(errs) > 0 && string(errs) != "null":`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-error-beside-data-accepted",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `case !upstream.Empty(errs):`, new: `case false:`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-card-number-as-id",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `case card && canonical.IsCardID(id):`, new: `case false:`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-accounts-of-one-id-merged",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `case !reflect.DeepEqual(same, wa):`, new: `case false:`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mypos-overlapping-pages-read-on",
+		file: "internal/providers/mypos/pages.go",
+		old:  `case l.overlap:`, new: `case false:`,
+		packages: []string{"./internal/providers/mypos"},
+	},
+	{
 		name: "mypos-page-dropped",
 		file: "internal/providers/mypos/pages.go",
 		old: `		return have == total, nil
@@ -79,7 +109,7 @@ var adaptersFaults = []fault{
 	{
 		name: "mypos-amount-through-float",
 		file: "internal/providers/mypos/wire.go",
-		old:  `canonical.ParseAmount(b.Amount.String(), b.Currency)`, new: `canonical.ParseAmount(func() string { f, _ := b.Amount.Float64(); t, _ := json.Marshal(f); return string(t) }(), b.Currency)`,
+		old:  `canonical.ParseAmount(string(b.Amount), string(b.Currency))`, new: `canonical.ParseAmount(func() string { var f float64; _ = json.Unmarshal([]byte(b.Amount), &f); t, _ := json.Marshal(f); return string(t) }(), string(b.Currency))`,
 		packages: []string{"./internal/providers/mypos"},
 	},
 	{

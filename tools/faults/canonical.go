@@ -59,7 +59,7 @@ var canonicalFaults = []fault{
 	{
 		name: "amount-exponent-unbounded",
 		file: "internal/canonical/amount.go",
-		old:  `err != nil || exponent > maxAmountExponent {`, new: `err != nil || exponent > 1<<24 {`,
+		old:  `err != nil || exponent > maxExponent {`, new: `err != nil || exponent > 1<<24 {`,
 		packages: []string{"./internal/canonical"},
 	},
 	{
@@ -132,6 +132,36 @@ var canonicalFaults = []fault{
 		name: "pan-seventh-digit-shown",
 		file: "internal/canonical/identification.go",
 		old:  `first, last := 6, 4`, new: `first, last := 7, 4`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "amount-65-decimals-accepted",
+		file: "internal/canonical/amount.go",
+		old:  `|| len(frac) > maxFractionDigits {`, new: `|| len(frac) > maxFractionDigits+1 {`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "number-of-a-card-shown",
+		file: "internal/canonical/identification.go",
+		old:  `if card && isCardNumber(id.Value, minCardNumber) {`, new: `if false {`,
+		packages: []string{"./internal/canonical", "./internal/providers/mastercard"},
+	},
+	{
+		name: "identifications-in-any-order",
+		file: "internal/canonical/identification.go",
+		old:  `slices.Index(schemeOrder, a.Scheme) - slices.Index(schemeOrder, b.Scheme)`, new: `0`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "time-without-a-zone-guessed",
+		file: "internal/canonical/reference.go",
+		old:  `(:?[0-5]\d)?)$`, new: `(:?[0-5]\d)?)?$`,
+		packages: []string{"./internal/canonical"},
+	},
+	{
+		name: "year-0-shown",
+		file: "internal/canonical/reference.go",
+		old:  `err == nil && t.After(time.Time{}) &&`, new: `err == nil &&`,
 		packages: []string{"./internal/canonical"},
 	},
 	{

@@ -39,18 +39,19 @@ type (
 		Freshness freshness `json:"freshness"`
 	}
 	account struct {
-		ID             string          `json:"accountId"`
-		IBAN           string          `json:"iban,omitempty"`
-		Identification *identification `json:"identification,omitempty"`
-		Currency       string          `json:"currency,omitempty"`
-		Type           string          `json:"type"`
-		ProviderType   string          `json:"providerType,omitempty"`
-		Status         string          `json:"status,omitempty"`
-		HolderType     string          `json:"holderType,omitempty"`
-		HolderName     string          `json:"holderName,omitempty"`
-		Name           string          `json:"name,omitempty"`
-		Nickname       string          `json:"nickname,omitempty"`
-		Relations      []string        `json:"relations,omitempty"`
+		ID                   string           `json:"accountId"`
+		IBAN                 string           `json:"iban,omitempty"`
+		Identification       *identification  `json:"identification,omitempty"`
+		OtherIdentifications []identification `json:"otherIdentifications,omitempty"`
+		Currency             string           `json:"currency,omitempty"`
+		Type                 string           `json:"type"`
+		ProviderType         string           `json:"providerType,omitempty"`
+		Status               string           `json:"status,omitempty"`
+		HolderType           string           `json:"holderType,omitempty"`
+		HolderName           string           `json:"holderName,omitempty"`
+		Name                 string           `json:"name,omitempty"`
+		Nickname             string           `json:"nickname,omitempty"`
+		Relations            []string         `json:"relations,omitempty"`
 	}
 	identification struct {
 		Scheme string `json:"scheme"`
@@ -82,6 +83,9 @@ type (
 		Amount       amount  `json:"amount"`
 		Indicator    string  `json:"creditDebitIndicator"`
 		Reference    *string `json:"referenceDateTime"`
+
+		ReferenceDate    string `json:"referenceDate,omitempty"`
+		ProviderDateTime string `json:"providerDateTime,omitempty"`
 	}
 	amount struct {
 		Value    string `json:"value"`
@@ -129,6 +133,9 @@ func Accounts(a gateway.ASPSP, list gateway.AccountList) any {
 			Currency: a.Currency, Type: string(a.Type), ProviderType: a.ProviderType, Status: a.Status,
 			HolderType: a.HolderType, HolderName: a.HolderName, Name: a.Name, Nickname: a.Nickname, Relations: a.Relations,
 		}
+		for _, other := range a.OtherIdentifications {
+			answer.Accounts[i].OtherIdentifications = append(answer.Accounts[i].OtherIdentifications, *ofIdentification(other))
+		}
 	}
 	return answer
 }
@@ -144,6 +151,7 @@ func Balances(a gateway.ASPSP, accountID string, sheet gateway.BalanceSheet) any
 			Type: string(b.Type), ProviderType: b.ProviderType,
 			Amount:    amount{b.Amount.Value(), b.Amount.Currency()},
 			Indicator: string(b.Amount.Indicator()), Reference: moment(b.ReferenceTime),
+			ReferenceDate: b.ReferenceDate, ProviderDateTime: b.ProviderDateTime,
 		}
 	}
 	return answer

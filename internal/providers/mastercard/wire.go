@@ -2,9 +2,8 @@ package mastercard
 
 import (
 	"encoding/json"
-	"regexp"
+	"reflect"
 	"strings"
-	"time"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers/upstream"
@@ -35,46 +34,46 @@ type (
 // What is read.
 type (
 	wireEcho struct {
-		RequestID *string `json:"xRequestId"`
+		RequestID *upstream.Text `json:"xRequestId"`
 	}
 	wireAccounts struct {
-		Echo     *wireEcho       `json:"originalRequestInfo"`
-		Accounts []*wireAccount  `json:"accounts"`
-		Errors   json.RawMessage `json:"Errors"`
+		Echo     upstream.Part[wireEcho] `json:"originalRequestInfo"`
+		Accounts []*wireAccount          `json:"accounts"`
+		Errors   json.RawMessage         `json:"Errors"`
 	}
 	wireAccount struct {
-		ResourceID    string          `json:"resourceId"`
-		Currency      string          `json:"currency"`
-		HolderType    string          `json:"accountHolderType"`
-		HolderName    string          `json:"holderName"`
-		AccountType   string          `json:"accountType"`
-		NameClient    string          `json:"nameClient"`
-		Name          string          `json:"name"`
-		AccountNumber string          `json:"accountNumber"`
-		SchemeName    string          `json:"schemeName"`
-		Relations     []*wireRelation `json:"accountPsuRelations"`
+		ResourceID    upstream.Text                 `json:"resourceId"`
+		Currency      upstream.Text                 `json:"currency"`
+		HolderType    upstream.Text                 `json:"accountHolderType"`
+		HolderName    upstream.Text                 `json:"holderName"`
+		AccountType   upstream.Text                 `json:"accountType"`
+		NameClient    upstream.Text                 `json:"nameClient"`
+		Name          upstream.Text                 `json:"name"`
+		AccountNumber upstream.Text                 `json:"accountNumber"`
+		SchemeName    upstream.Text                 `json:"schemeName"`
+		Relations     upstream.Part[[]wireRelation] `json:"accountPsuRelations"`
 	}
 	wireRelation struct {
-		Type string `json:"typeOfRelation"`
+		Type upstream.Text `json:"typeOfRelation"`
 	}
 	wireBalances struct {
-		Echo    *wireEcho       `json:"originalRequestInfo"`
-		Account *wireHoldings   `json:"account"`
-		Errors  json.RawMessage `json:"Errors"`
+		Echo    upstream.Part[wireEcho] `json:"originalRequestInfo"`
+		Account *wireHoldings           `json:"account"`
+		Errors  json.RawMessage         `json:"Errors"`
 	}
 	wireHoldings struct {
-		ResourceID *string        `json:"resourceId"`
-		Name       string         `json:"name"`
+		ResourceID *upstream.Text `json:"resourceId"`
+		Name       upstream.Text  `json:"name"`
 		Balances   []*wireBalance `json:"balances"`
 	}
 	wireBalance struct {
 		Amount struct {
-			Currency string      `json:"currency"`
-			Amount   json.Number `json:"amount"`
+			Currency upstream.Text   `json:"currency"`
+			Amount   upstream.Number `json:"amount"`
 		} `json:"balanceAmount"`
-		Type      string `json:"balanceType"`
-		Indicator string `json:"creditDebitIndicator"`
-		DateTime  string `json:"dateTime"`
+		Type      upstream.Text   `json:"balanceType"`
+		Indicator upstream.Text   `json:"creditDebitIndicator"`
+		DateTime  json.RawMessage `json:"dateTime"`
 	}
 )
 
@@ -102,21 +101,23 @@ func readAccounts(body []byte, requestID string) ([]canonical.Account, error) {
 	if err := upstream.Decode(body, &w); err != nil {
 		return nil, err
 	}
-	if err := belongs(w.Echo, w.Accounts != nil, w.Errors, requestID); err != nil {
+	if err := belongs(w.Echo.Value, w.Accounts != nil, w.Errors, requestID); err != nil {
 		return nil, err
 	}
 	accounts := make([]canonical.Account, 0, len(w.Accounts))
-	seen := map[string]bool{}
+	seen := map[upstream.Text]*wireAccount{}
 	for _, wa := range w.Accounts {
 		account, err := wa.account()
 		if err != nil {
 			return nil, err
 		}
-		if seen[account.ID] {
-			return nil, canonical.InvalidResponse("a resourceId stands twice in the list")
+		switch same := seen[wa.ResourceID]; {
+		case same == nil:
+			seen[wa.ResourceID] = wa
+			accounts = append(accounts, account)
+		case !reflect.DeepEqual(same, wa):
+			return nil, canonical.InvalidResponse("an account is listed twice with different content")
 		}
-		seen[account.ID] = true
-		accounts = append(accounts, account)
 	}
 	return accounts, nil
 }
@@ -128,17 +129,17 @@ func readBalances(body []byte, requestID, accountID string) (canonical.AccountBa
 	if err := upstream.Decode(body, &w); err != nil {
 		return none, err
 	}
-	if err := belongs(w.Echo, w.Account != nil, w.Errors, requestID); err != nil {
+	if err := belongs(w.Echo.Value, w.Account != nil, w.Errors, requestID); err != nil {
 		return none, err
 	}
 	found := canonical.AccountBalances{Balances: []canonical.Balance{}}
 	if w.Account == nil {
 		return found, nil
 	}
-	if id := w.Account.ResourceID; id != nil && *id != accountID {
+	if id := w.Account.ResourceID; id != nil && string(*id) != accountID {
 		return none, canonical.InvalidResponse("the answer is about another account")
 	}
-	found.Name = w.Account.Name
+	found.Name = string(w.Account.Name)
 	for _, wb := range w.Account.Balances {
 		balance, err := wb.balance()
 		if err != nil {
@@ -149,49 +150,53 @@ func readBalances(body []byte, requestID, accountID string) (canonical.AccountBa
 	return found, nil
 }
 
-// belongs refuses what is no answer of the endpoint, or one to another request.
+// belongs refuses a response that is none of the endpoint, reports an error, or responds to another request. An empty
+// list of errors reports none.
 func belongs(echo *wireEcho, content bool, errs json.RawMessage, requestID string) error {
 	switch {
-	case len(errs) > 0 && string(errs) != "null":
+	case !upstream.Empty(errs):
 		return canonical.InvalidResponse("the answer is a success and an error at once")
 	case echo == nil && !content:
 		return canonical.InvalidResponse("the answer is none of this endpoint")
-	case echo != nil && echo.RequestID != nil && !upstream.SameRequest(*echo.RequestID, requestID):
+	case echo != nil && echo.RequestID != nil && !upstream.SameRequest(string(*echo.RequestID), requestID):
 		return canonical.InvalidResponse("the answer belongs to another request")
 	}
 	return nil
 }
 
 func (w *wireAccount) account() (canonical.Account, error) {
-	switch {
-	case w == nil:
+	if w == nil {
 		return canonical.Account{}, canonical.InvalidResponse("an account is null")
-	case !upstream.Addressable(w.ResourceID):
+	}
+	id, currency := string(w.ResourceID), string(w.Currency)
+	number := canonical.Identification{Scheme: schemeOf(string(w.SchemeName)), Value: string(w.AccountNumber)}
+	card := canonical.IsCardWord(string(w.AccountType)) || number.Scheme == canonical.SchemePAN
+	switch {
+	case !upstream.Addressable(id):
 		return canonical.Account{}, canonical.InvalidResponse("a resourceId is missing, too long or cannot be addressed")
-	case w.Currency != "" && !canonical.ValidCurrency(w.Currency):
+	case card && canonical.IsCardID(id):
+		return canonical.Account{}, canonical.InvalidResponse("a resourceId is a full card number")
+	case currency != "" && !canonical.ValidCurrency(currency):
 		return canonical.Account{}, canonical.InvalidResponse("an account's currency is not three capital letters")
 	}
-	scheme, ok := schemes[fold(w.SchemeName)]
-	if !ok {
-		scheme = canonical.SchemeProvider
-	}
+	first, others := canonical.IdentifyAll(card, number)
 	a := canonical.Account{
-		ID:             w.ResourceID,
-		Identification: canonical.Identify(scheme, w.AccountNumber),
-		Currency:       w.Currency,
-		Type:           canonical.ParseAccountType(w.AccountType),
-		ProviderType:   w.AccountType,
-		HolderType:     fold(w.HolderType),
-		HolderName:     w.HolderName,
-		Name:           w.Name,
-		Nickname:       w.NameClient,
+		ID:                   id,
+		Identification:       first,
+		OtherIdentifications: others,
+		Currency:             currency,
+		Type:                 canonical.ParseAccountType(string(w.AccountType)),
+		ProviderType:         string(w.AccountType),
+		HolderType:           fold(string(w.HolderType)),
+		HolderName:           string(w.HolderName),
+		Name:                 string(w.Name),
+		Nickname:             string(w.NameClient),
 	}
-	for _, r := range w.Relations {
-		switch {
-		case r == nil:
-			return canonical.Account{}, canonical.InvalidResponse("a relation is null")
-		case r.Type != "":
-			a.Relations = append(a.Relations, r.Type)
+	if relations := w.Relations.Value; relations != nil {
+		for _, r := range *relations {
+			if r.Type != "" {
+				a.Relations = append(a.Relations, string(r.Type))
+			}
 		}
 	}
 	return a, nil
@@ -201,45 +206,29 @@ func (w *wireBalance) balance() (canonical.Balance, error) {
 	if w == nil {
 		return canonical.Balance{}, canonical.InvalidResponse("a balance is null")
 	}
-	indicator, ok := indicators[fold(w.Indicator)]
+	indicator, ok := indicators[fold(string(w.Indicator))]
 	if !ok {
 		return canonical.Balance{}, canonical.InvalidResponse("a balance has no readable creditDebitIndicator")
 	}
-	amount, err := canonical.ParseIndicatedAmount(w.Amount.Amount.String(), w.Amount.Currency, indicator)
+	amount, err := canonical.ParseIndicatedAmount(string(w.Amount.Amount), string(w.Amount.Currency), indicator)
 	if err != nil {
 		return canonical.Balance{}, canonical.InvalidResponse(err.Error())
 	}
-	at, ok := readTime(w.DateTime)
-	if !ok {
-		return canonical.Balance{}, canonical.InvalidResponse("a balance's dateTime cannot be read")
+	b := canonical.Balance{
+		Type:         canonical.ParseBalanceType(string(w.Type), balanceWords),
+		ProviderType: string(w.Type), Amount: amount,
 	}
-	return canonical.Balance{
-		Type:         canonical.ParseBalanceType(w.Type, balanceWords),
-		ProviderType: w.Type, Amount: amount, ReferenceTime: at,
-	}, nil
+	b.ReferenceTime, b.ReferenceDate, b.ProviderDateTime = canonical.ParseReference(dateTimeText(w.DateTime))
+	return b, nil
 }
 
-// dateTime is the page's "YYYY-MM-DDThh:mm:ssTZD" with the fraction that the sandbox sends; TZD also without
-// its colon, as UK banks write it. time.Parse alone takes more than that.
-var dateTime = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)$`)
-
-// readTime reads a time with its zone, into UTC. No text is no time; a time without a zone is unreadable, for
-// it would have to be guessed.
-func readTime(s string) (time.Time, bool) {
-	if s == "" {
-		return time.Time{}, true
+// dateTimeText is a dateTime as it was written. One of another JSON type than a text is not worth a balance.
+func dateTimeText(raw json.RawMessage) string {
+	var text upstream.Text
+	if len(raw) > 0 && json.Unmarshal(raw, &text) != nil {
+		return string(raw)
 	}
-	if !dateTime.MatchString(s) {
-		return time.Time{}, false
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			t = t.UTC()
-			// Beyond these years there is no RFC 3339 to answer with.
-			return t, t.Year() >= 1 && t.Year() <= 9999
-		}
-	}
-	return time.Time{}, false
+	return string(text)
 }
 
 // fold is a word as the tables have it.

@@ -105,30 +105,40 @@ func TestAccountsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	one := func(account string) string { return `{"accounts":[` + account + `]}` }
 	for name, body := range map[string]string{
-		"empty":             ``,
-		"no JSON":           `<html>`,
-		"null":              `null`,
-		"list":              `[]`,
-		"nothing of ours":   `{"hello":"world"}`,
-		"errors alone":      `{"Errors":{"Error":[]}}`,
-		"errors beside":     `{"originalRequestInfo":{},"errors":{"error":[]}}`,
-		"another request":   `{"originalRequestInfo":{"xRequestId":"00000000-0000-4000-8000-000000000000"},"accounts":[]}`,
-		"empty request":     `{"originalRequestInfo":{"xRequestId":""},"accounts":[]}`,
-		"list is an object": `{"accounts":{}}`,
-		"null record":       one(`null`),
-		"no id":             one(`{}`),
-		"null id":           one(`{"resourceId":null}`),
-		"number for id":     one(`{"resourceId":7}`),
-		"long id":           one(`{"resourceId":"` + strings.Repeat("ä", 257) + `"}`),
-		"id .":              one(`{"resourceId":"."}`),
-		"id ..":             one(`{"resourceId":".."}`),
-		"control in id":     one(`{"resourceId":"a\u0000"}`),
-		"delete in id":      one(`{"resourceId":"a\u007f"}`),
-		"id twice":          one(`{"resourceId":"a"},{"resourceId":"a"}`),
-		"member twice":      one(`{"resourceId":"a","resourceId":"b"}`),
-		"currency":          one(`{"resourceId":"a","currency":"eur"}`),
-		"null relation":     one(`{"resourceId":"a","accountPsuRelations":[null]}`),
-		"second is bad":     one(`{"resourceId":"a"},{"resourceId":""}`),
+		"empty":                     ``,
+		"no JSON":                   `<html>`,
+		"null":                      `null`,
+		"list":                      `[]`,
+		"nothing of ours":           `{"hello":"world"}`,
+		"errors alone":              `{"Errors":{"Error":[]}}`,
+		"an error alone":            `{"originalRequestInfo":{},"errors":{"error":[{"ReasonCode":"PROVIDER_ERROR"}]}}`,
+		"an error beside":           `{"Errors":{"Error":[{"ReasonCode":"PROVIDER_ERROR"}]},"accounts":[]}`,
+		"a word beside":             `{"errors":"timeout","accounts":[]}`,
+		"code beside":               `{"errors":[{},500],"accounts":[]}`,
+		"another request":           `{"originalRequestInfo":{"xRequestId":"00000000-0000-4000-8000-000000000000"},"accounts":[]}`,
+		"empty request":             `{"originalRequestInfo":{"xRequestId":""},"accounts":[]}`,
+		"list is an object":         `{"accounts":{}}`,
+		"null record":               one(`null`),
+		"no id":                     one(`{}`),
+		"null id":                   one(`{"resourceId":null}`),
+		"list for id":               one(`{"resourceId":[7]}`),
+		"truth for id":              one(`{"resourceId":true}`),
+		"half a character":          one(`{"resourceId":"a\ud83d"}`),
+		"long id":                   one(`{"resourceId":"` + strings.Repeat("ä", 257) + `"}`),
+		"id .":                      one(`{"resourceId":"."}`),
+		"id ..":                     one(`{"resourceId":".."}`),
+		"control in id":             one(`{"resourceId":"a\u0000"}`),
+		"delete in id":              one(`{"resourceId":"a\u007f"}`),
+		"id twice":                  one(`{"resourceId":"a"},{"resourceId":"a","currency":"EUR"}`),
+		"another card":              one(`{"resourceId":"a","schemeName":"PAN","accountNumber":"5413330000000019"},{"resourceId":"a","schemeName":"PAN","accountNumber":"5413339999990019"}`),
+		"id is a PAN":               one(`{"resourceId":"5413330000000019","accountType":"CARD"}`),
+		"id is a PAN, apart":        one(`{"resourceId":"5413 3300 0000 0019","accountType":"CreditCard"}`),
+		"id is a PAN by its scheme": one(`{"resourceId":"5413330000000019","schemeName":"UK.OBIE.PAN","accountNumber":"541333******0019"}`),
+		"id is a PAN as a number":   one(`{"resourceId":5413330000000019,"accountType":"CARD"}`),
+		"member twice":              one(`{"resourceId":"a","resourceId":"b"}`),
+		"currency":                  one(`{"resourceId":"a","currency":"eur"}`),
+		"word for relations":        one(`{"resourceId":"a","accountPsuRelations":"Owner"}`),
+		"second is bad":             one(`{"resourceId":"a"},{"resourceId":""}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -157,7 +167,7 @@ func TestBalancesThatAreRefused(t *testing.T) {
 	for name, body := range map[string][]byte{
 		"nothing of ours":  []byte(`{"accounts":[]}`),
 		"no JSON":          []byte(`{"account":`),
-		"errors beside":    []byte(`{"account":{},"Errors":{}}`),
+		"errors beside":    []byte(`{"account":{},"Errors":{"Error":{"ReasonCode":"X"}}}`),
 		"another request":  []byte(`{"originalRequestInfo":{"xRequestId":"x"},"account":{}}`),
 		"empty request":    []byte(`{"originalRequestInfo":{"xRequestId":""},"account":{}}`),
 		"empty account":    []byte(`{"account":{"resourceId":""}}`),
@@ -170,13 +180,14 @@ func TestBalancesThatAreRefused(t *testing.T) {
 		"empty amount":     one(`"amount":1`, `"amount":""`),
 		"word for amount":  one(`"amount":1`, `"amount":"NaN"`),
 		"huge exponent":    one(`"amount":1`, `"amount":1e999999999`),
-		"too precise":      one(`"amount":1`, `"amount":0.1234567890123456789`),
+		"too precise":      one(`"amount":1`, `"amount":1e-65`),
+		"list for amount":  one(`"amount":1`, `"amount":[1]`),
+		"negative residue": one(`"amount":1`, `"amount":-5.684341886080802e-14`),
 		"negative credit":  one(`"amount":1`, `"amount":-1`),
 		"no currency":      one(`"currency":"GBP",`, ``),
 		"currency":         one(`GBP`, `gbp`),
 		"no indicator":     one(`"creditDebitIndicator":"Credit",`, ``),
 		"unknown side":     one(`Credit`, `Both`),
-		"time":             one(`13Z`, `13`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -203,6 +214,9 @@ func TestAmounts(t *testing.T) {
 		{`0`, "Debit", "0.00", canonical.Credit},
 		{`-0.00`, "crdt", "0.00", canonical.Credit},
 		{`1e2`, "CRDT", "100.00", canonical.Credit},
+		{`".64"`, "Credit", "0.64", canonical.Credit},
+		{`" 5 "`, "Debit", "-5.00", canonical.Debit},
+		{`5.684341886080802e-14`, "DEBIT", "-0.00000000000005684341886080802", canonical.Debit},
 		{`12345678901234.99`, "Credit", "12345678901234.99", canonical.Credit},
 	}
 	for _, test := range tests {
@@ -217,37 +231,107 @@ func TestAmounts(t *testing.T) {
 	}
 }
 
+// A dateTime never costs its balance.
 func TestTimes(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]string{
-		"":                               "0001-01-01T00:00:00Z",
-		"2019-03-21T10:33:13Z":           "2019-03-21T10:33:13Z",
-		"2019-03-21T10:33:13.001Z":       "2019-03-21T10:33:13.001Z",
-		"2019-03-21T10:33:13.1234567Z":   "2019-03-21T10:33:13.1234567Z",
-		"2026-11-20T00:30:00+01:00":      "2026-11-19T23:30:00Z",
-		"2026-11-20T00:30:00.5+0100":     "2026-11-19T23:30:00.5Z",
-		"2026-11-20T00:30:00-0530":       "2026-11-20T06:00:00Z",
-		"2019-03-21T10:33:13":            "unreadable",
-		"2019-03-21T10:33Z":              "unreadable",
-		"2019-03-21":                     "unreadable",
-		"2019-03-21 10:33:13Z":           "unreadable",
-		"2019-03-21T1:33:13Z":            "unreadable",
-		"2019-03-21T10:33:13,5Z":         "unreadable",
-		"2019-02-30T10:33:13Z":           "unreadable",
-		"2019-03-21T25:33:13Z":           "unreadable",
-		"9999-12-31T23:59:59-01:00":      "unreadable",
-		"0000-01-01T00:00:00+01:00":      "unreadable",
-		"1553164393":                     "unreadable",
-		"Thu, 21 Mar 2019 10:33:13 GMT":  "unreadable",
-		"2019-03-21T10:33:13Z and after": "unreadable",
+	type shown struct{ Time, Date, Text string }
+	for raw, want := range map[string]shown{
+		`null`:                        {},
+		`""`:                          {},
+		`"2019-03-21T10:33:13.001Z"`:  {Time: "2019-03-21T10:33:13.001Z"},
+		`"2026-11-20T00:30:00+01"`:    {Time: "2026-11-19T23:30:00Z"},
+		`"2019-03-21"`:                {Date: "2019-03-21"},
+		`"2019-03-21T10:33:13"`:       {Text: "2019-03-21T10:33:13"},
+		`"0000-01-01T00:00:00Z"`:      {Text: "0000-01-01T00:00:00Z"},
+		`"0001-01-01T00:00:00+01:00"`: {Text: "0001-01-01T00:00:00+01:00"},
+		`"9999-12-31T23:59:59-01:00"`: {Text: "9999-12-31T23:59:59-01:00"},
+		`"yesterday\u0000"`:           {Text: "yesterday"},
+		`"\ud83d"`:                    {Text: `"\ud83d"`},
+		`1553164393`:                  {Text: "1553164393"},
+		`true`:                        {Text: "true"},
+		`{"at":"2019-03-21"}`:         {Text: `{"at":"2019-03-21"}`},
+		`[]`:                          {},
 	} {
-		got := "unreadable"
-		if at, ok := readTime(text); ok {
-			got = at.Format(time.RFC3339Nano)
+		got, err := readBalances(one(`"2019-03-21T10:33:13Z"`, raw), requestID, "x")
+		if err != nil {
+			t.Errorf("%s: %v", raw, err)
+			continue
 		}
-		if got != want {
-			t.Errorf("%q is read as %s, want %s", text, got, want)
+		b, is := got.Balances[0], shown{}
+		if is.Date, is.Text = b.ReferenceDate, b.ProviderDateTime; !b.ReferenceTime.IsZero() {
+			is.Time = b.ReferenceTime.Format(time.RFC3339Nano)
 		}
+		if is != want {
+			t.Errorf("%s is read as %+v, want %+v", raw, is, want)
+		}
+	}
+	if got, err := readBalances(one(`,"dateTime":"2019-03-21T10:33:13Z"`, ``), requestID, "x"); err != nil || got.Balances[0].ProviderDateTime != "" {
+		t.Errorf("without a dateTime: %+v, %v", got, err)
+	}
+}
+
+// A part that is empty, or that is not read, does not cost the data beside it.
+func TestHarmlessParts(t *testing.T) {
+	t.Parallel()
+	for _, errors := range []string{
+		`null`, `[]`, `{}`, `""`, `" "`, `{"Error":[]}`, `{"Error":null}`, `{"Error":{}}`, `{"error":[]}`, `{"Error":""}`, `[{}]`, `[null]`, `false`, `0`,
+	} {
+		for _, name := range []string{"Errors", "errors", "ERRORS"} {
+			part := `"` + name + `":` + errors + `,`
+			if got, err := readAccounts([]byte(`{`+part+`"accounts":[{"resourceId":"r1","currency":"GBP"}]}`), requestID); err != nil || len(got) != 1 {
+				t.Errorf("%s: %v, %v", part, got, err)
+			}
+			body := strings.Replace(string(one()), `{`, `{`+part, 1)
+			if got, err := readBalances([]byte(body), requestID, "x"); err != nil || len(got.Balances) != 1 {
+				t.Errorf("%s: %v, %v", part, got, err)
+			}
+		}
+	}
+	for _, account := range []string{
+		`"accountPsuRelations":[null]`, `"accountPsuRelations":{}`, `"accountPsuRelations":""`, `"accountPsuRelations":[{"typeOfRelation":null},{}]`,
+		`"holderName":[]`, `"name":{}`, `"x":"\ud83d"`, `"` + strings.Repeat("x", 300) + `":[true]`, `"balances":"none"`,
+	} {
+		for _, rest := range []string{`"originalRequestInfo":[]`, `"originalRequestInfo":""`, `"warnings":[{"Errors":1}]`, `"_links":7`} {
+			got, err := readAccounts([]byte(`{`+rest+`,"accounts":[{"resourceId":"r1",`+account+`}]}`), requestID)
+			if want := (canonical.Account{ID: "r1", Type: canonical.AccountTypeOther}); err != nil || len(got) != 1 || !cmp.Equal(want, got[0]) {
+				t.Errorf("%.80s, %s: %+v, %v", account, rest, got, err)
+			}
+		}
+	}
+}
+
+// A number in place of a text is its digits.
+func TestNumbersForTexts(t *testing.T) {
+	t.Parallel()
+	body := `{"accounts":[{"resourceId":7,"accountNumber":9007199254740993,"schemeName":"BBAN","name":1.50,"accountType":5},
+		{"resourceId":"8","accountNumber":5.0044620073E10}]}`
+	want := []canonical.Account{
+		{
+			ID: "7", Identification: canonical.Identification{Scheme: canonical.SchemeBBAN, Value: "9007199254740993"},
+			Type: canonical.AccountTypeOther, ProviderType: "5", Name: "1.50",
+		},
+		{
+			ID: "8", Identification: canonical.Identification{Scheme: canonical.SchemeProvider, Value: "50044620073"},
+			Type: canonical.AccountTypeOther,
+		},
+	}
+	got, err := readAccounts([]byte(body), requestID)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if got, err := readBalances([]byte(strings.Replace(string(one(`CLBD`, `x`)), `"resourceId":"x"`, `"resourceId":7`, 1)), requestID, "7"); err != nil || len(got.Balances) != 1 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// An account that is listed twice with equal content is one account.
+func TestAccountListedTwice(t *testing.T) {
+	t.Parallel()
+	const account = `{"resourceId":"a","currency":"EUR","accountNumber":"7","accountPsuRelations":[{"typeOfRelation":"Owner"}]`
+	body := `{"accounts":[` + account + `},{"resourceId":"b"},` + account + `,"name":null,"balances":1}]}`
+	got, err := readAccounts([]byte(body), requestID)
+	if err != nil || len(got) != 2 || got[0].ID != "a" || got[1].ID != "b" {
+		t.Errorf("%v, %v", got, err)
 	}
 }
 
@@ -289,6 +373,8 @@ func TestBalanceWords(t *testing.T) {
 
 func TestSchemes(t *testing.T) {
 	t.Parallel()
+	const card = "5413330000000019"
+	masked := canonical.Identification{Scheme: canonical.SchemePAN, Value: "541333******0019"}
 	tests := []struct {
 		scheme, number string
 		want           canonical.Identification
@@ -297,6 +383,22 @@ func TestSchemes(t *testing.T) {
 		{"iban", "DE88370400440532013000", canonical.Identification{Scheme: canonical.SchemeBBAN, Value: "DE88370400440532013000"}},
 		{"BBAN", "7000", canonical.Identification{Scheme: canonical.SchemeBBAN, Value: "7000"}},
 		{"PAN", "5555555555554444", canonical.Identification{Scheme: canonical.SchemePAN, Value: "555555******4444"}},
+		{"UK.OBIE.IBAN", "GB29 NWBK 6016 1331 9268 19", canonical.Identification{Scheme: canonical.SchemeIBAN, Value: "GB29NWBK60161331926819"}},
+		{"UK.OBIE.BBAN", "7000", canonical.Identification{Scheme: canonical.SchemeBBAN, Value: "7000"}},
+		{"UK.OBIE.SORTCODEACCOUNTNUMBER", "20000055779911", canonical.Identification{Scheme: canonical.SchemeSortCode, Value: "20000055779911"}},
+		{"Sort_Code Account-Number", "20000055779911", canonical.Identification{Scheme: canonical.SchemeSortCode, Value: "20000055779911"}},
+		{"UK.OBIE.Paym", "+447700900000", canonical.Identification{Scheme: canonical.SchemeProvider, Value: "+447700900000"}},
+		{"UK.OBIE.PAN", card, masked},
+		{"UK.OBIE.Pan", "5413 3300 0000 0019", masked},
+		{"maskedPan", card, masked},
+		{"CPAN", card, masked},
+		{"masked_pan", card, masked},
+		{"cardNumber", card, masked},
+		{"CARD", card, masked},
+		{"Primary Account Number", card, masked},
+		{"UK.OBIE.CreditCard", card, masked},
+		{"panToken", card, masked},
+		{"maskedPan", "541333******0019", masked},
 		{" sortcodeaccountnumber ", "20000055779911", canonical.Identification{Scheme: canonical.SchemeSortCode, Value: "20000055779911"}},
 		{"SortCodeAccountNumber", "20000055779911", canonical.Identification{Scheme: canonical.SchemeSortCode, Value: "20000055779911"}},
 		{"Wallet", "w-1", canonical.Identification{Scheme: canonical.SchemeProvider, Value: "w-1"}},
@@ -314,6 +416,14 @@ func TestSchemes(t *testing.T) {
 			t.Errorf("%q (-want +got):\n%s", test.scheme, diff)
 		}
 		rows[fold(test.scheme)] = true
+	}
+	for _, scheme := range []string{"", "IBAN", "BBAN", "SortCodeAccountNumber", "Wallet"} {
+		for _, kind := range []string{"CARD", "card", "CreditCard", "Charge Card"} {
+			body := fmt.Sprintf(`{"accounts":[{"resourceId":"x","accountType":%q,"schemeName":%q,"accountNumber":%q}]}`, kind, scheme, card)
+			if got, err := readAccounts([]byte(body), requestID); err != nil || got[0].Identification != masked {
+				t.Errorf("%s, %s: %+v, %v", kind, scheme, got, err)
+			}
+		}
 	}
 	for row := range schemes {
 		if !rows[row] {

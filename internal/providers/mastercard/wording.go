@@ -1,6 +1,11 @@
 package mastercard
 
-import "ais-gateway/internal/canonical"
+import (
+	"strings"
+	"unicode"
+
+	"ais-gateway/internal/canonical"
+)
 
 // schemes are the names of numbering schemes, in lower case, that the page "Get List of Accounts" lists for
 // schemeName.
@@ -9,6 +14,27 @@ var schemes = map[string]canonical.Scheme{
 	"bban":                  canonical.SchemeBBAN,
 	"pan":                   canonical.SchemePAN,
 	"sortcodeaccountnumber": canonical.SchemeSortCode,
+}
+
+// schemeOf finds the scheme of a name, without regard to case, separators and the prefix of a standard: OBC passes on
+// each standard's own names (UK.OBIE.IBAN, maskedPan, CPAN). Every name of a card's number is PAN. A name that is
+// unknown is the provider's own scheme.
+func schemeOf(name string) canonical.Scheme {
+	words := strings.FieldsFunc(strings.ToLower(name), func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
+	for i := range words {
+		if scheme, ok := schemes[strings.Join(words[i:], "")]; ok {
+			return scheme
+		}
+	}
+	for _, word := range words {
+		if strings.HasPrefix(word, "pan") || strings.HasSuffix(word, "pan") || canonical.IsCardWord(word) {
+			return canonical.SchemePAN
+		}
+	}
+	if strings.Contains(strings.Join(words, ""), "primaryaccountnumber") {
+		return canonical.SchemePAN
+	}
+	return canonical.SchemeProvider
 }
 
 // indicators are the words of creditDebitIndicator, in lower case: the page writes Credit, the sandbox CREDIT,

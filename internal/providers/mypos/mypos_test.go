@@ -145,11 +145,11 @@ func TestAccounts(t *testing.T) {
 	want := []canonical.Account{
 		{
 			ID: "50044620073", Identification: canonical.Identification{Scheme: canonical.SchemeIBAN, Value: "BG57INTF40015004462007"},
-			Currency: "PLN", Type: "OTHR", ProviderType: "E-Money", Status: "enabled", Name: "Main account",
+			Currency: "PLN", Type: "OTHR", ProviderType: "E-Money", Status: "enabled", Name: "Main account", OtherIdentifications: number("50044620073"),
 		},
 		{
 			ID: "50044620081", Identification: canonical.Identification{Scheme: canonical.SchemeIBAN, Value: "BG80BNBG96611020345678"},
-			Currency: "EUR", Type: "OTHR", ProviderType: "E-Money", Status: "enabled", Name: "Savings",
+			Currency: "EUR", Type: "OTHR", ProviderType: "E-Money", Status: "enabled", Name: "Savings", OtherIdentifications: number("50044620081"),
 		},
 		{
 			ID: "50044620099", Identification: canonical.Identification{Scheme: canonical.SchemeProvider, Value: "50044620099"},
@@ -159,6 +159,11 @@ func TestAccounts(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
 	}
+}
+
+// number is the provider's own number of an account, as one of its other numbers.
+func number(value string) []canonical.Identification {
+	return []canonical.Identification{{Scheme: canonical.SchemeProvider, Value: value}}
 }
 
 func TestAccountsOfFile(t *testing.T) {
@@ -412,7 +417,8 @@ func TestInvalidAccounts(t *testing.T) {
 		"null record":           `{"accounts":[null]}`,
 		"no number":             record(`"accountNumber":"1",`, ``),
 		"null number":           record(`"1"`, `null`),
-		"numeric number":        record(`"1"`, `1`),
+		"list for number":       record(`"1"`, `[1]`),
+		"number is a PAN":       record(`"1","currency":"EUR"`, `"5413330000000019","cashAccountType":"Card"`),
 		"empty number":          record(`"1"`, `""`),
 		"number is a dot":       record(`"1"`, `"."`),
 		"number is two dots":    record(`"1"`, `".."`),
@@ -421,7 +427,7 @@ func TestInvalidAccounts(t *testing.T) {
 		"currency in lower":     record(`EUR`, `eur`),
 		"currency too long":     record(`EUR`, `EURO`),
 		"currency no text":      record(`"EUR"`, `978`),
-		"same account twice":    `{"accounts":[{"accountNumber":"1"},{"accountNumber":"1"}]}`,
+		"same account twice":    `{"accounts":[{"accountNumber":"1"},{"accountNumber":"1","currency":"EUR"}]}`,
 		"pagination is a list":  `{"accounts":[],"pagination":[]}`,
 		"pagination is nothing": `{"accounts":[],"pagination":{}}`,
 	}
@@ -448,6 +454,20 @@ func TestOddButValidAccounts(t *testing.T) {
 		}}},
 		"IBAN that fails its check": {`{"accounts":[{"accountNumber":"1","iban":"BG00INTF40015004462007"}]}`, []canonical.Account{{
 			ID: "1", Identification: canonical.Identification{Scheme: canonical.SchemeBBAN, Value: "BG00INTF40015004462007"}, Type: "OTHR",
+			OtherIdentifications: number("1"),
+		}}},
+		"numbers for texts": {`{"accounts":[{"accountNumber":5.0044620073E10,"name":7}]}`, []canonical.Account{{
+			ID: "50044620073", Identification: number("50044620073")[0], Type: "OTHR", Name: "7",
+		}}},
+		"listed twice": {`{"accounts":[{"accountNumber":"1"},{"accountNumber":"2"},{"accountNumber":"1","x":1}]}`, []canonical.Account{
+			{ID: "1", Identification: number("1")[0], Type: "OTHR"}, {ID: "2", Identification: number("2")[0], Type: "OTHR"},
+		}},
+		"a card": {`{"accounts":[{"accountNumber":"x","iban":"5413330000000019","cashAccountType":"Card"}]}`, []canonical.Account{{
+			ID: "x", Identification: canonical.Identification{Scheme: canonical.SchemePAN, Value: "541333******0019"},
+			OtherIdentifications: number("x"), Type: "CARD", ProviderType: "Card",
+		}}},
+		"harmless parts": {`{"tppMessages":[],"errors":{},"accounts":[{"accountNumber":"1","name":[],"iban":{},"x":"\ud83d"}]}`, []canonical.Account{{
+			ID: "1", Identification: number("1")[0], Type: "OTHR",
 		}}},
 		"ISO type, status in capitals, blank IBAN": {`{"accounts":[{"accountNumber":"1","iban":" ","cashAccountType":"CACC","status":"ENABLED"}]}`, []canonical.Account{{
 			ID: "1", Identification: canonical.Identification{Scheme: canonical.SchemeProvider, Value: "1"},
@@ -496,7 +516,8 @@ func TestInvalidBalances(t *testing.T) {
 		"currency in lower":   balance(`1`, `"eur"`),
 		"currency is numeric": balance(`1`, `978`),
 		"duplicate member":    `{"balances":[{"amount":1,"Amount":2,"currency":"EUR"}]}`,
-		"type is a number":    `{"balances":[{"amount":1,"currency":"EUR","balanceType":1}]}`,
+		"type is a list":      `{"balances":[{"amount":1,"currency":"EUR","balanceType":[1]}]}`,
+		"too precise":         balance(`1e-65`, `"EUR"`),
 	}
 	for name, body := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -514,14 +535,18 @@ func TestOddButValidBalances(t *testing.T) {
 		body string
 		want []string
 	}{
-		"none":              {`{"account":{"accountNumber":"1"},"balances":[]}`, nil},
-		"no account":        {`{"balances":[]}`, nil},
-		"null account":      {`{"account":null,"balances":[]}`, nil},
-		"same type twice":   {`{"balances":[{"amount":1.0,"currency":"EUR","balanceType":"available"},{"amount":2,"currency":"EUR","balanceType":"available"}]}`, []string{"ITAV 1.00 EUR", "ITAV 2.00 EUR"}},
-		"signs and zero":    {`{"balances":[{"amount":-0.000,"currency":"EUR"},{"amount":-4.205,"currency":"PLN"}]}`, []string{"OTHR 0.00 EUR", "OTHR -4.205 PLN"}},
-		"other currencies":  {`{"balances":[{"amount":100.000,"currency":"JPY"},{"amount":1.5,"currency":"BGN"},{"amount":42E-1,"currency":"EUR"}]}`, []string{"OTHR 100 JPY", "OTHR 1.5 BGN", "OTHR 4.20 EUR"}},
-		"number in quotes":  {`{"balances":[{"amount":"-4.200","currency":"PLN"}]}`, []string{"OTHR -4.20 PLN"}},
-		"digits of a float": {`{"balances":[{"amount":9007199254740993.01,"currency":"EUR"}]}`, []string{"OTHR 9007199254740993.01 EUR"}},
+		"none":                     {`{"account":{"accountNumber":"1"},"balances":[]}`, nil},
+		"no account":               {`{"balances":[]}`, nil},
+		"null account":             {`{"account":null,"balances":[]}`, nil},
+		"same type twice":          {`{"balances":[{"amount":1.0,"currency":"EUR","balanceType":"available"},{"amount":2,"currency":"EUR","balanceType":"available"}]}`, []string{"ITAV 1.00 EUR", "ITAV 2.00 EUR"}},
+		"signs and zero":           {`{"balances":[{"amount":-0.000,"currency":"EUR"},{"amount":-4.205,"currency":"PLN"}]}`, []string{"OTHR 0.00 EUR", "OTHR -4.205 PLN"}},
+		"other currencies":         {`{"balances":[{"amount":100.000,"currency":"JPY"},{"amount":1.5,"currency":"BGN"},{"amount":42E-1,"currency":"EUR"}]}`, []string{"OTHR 100 JPY", "OTHR 1.5 BGN", "OTHR 4.20 EUR"}},
+		"number in quotes":         {`{"balances":[{"amount":"-4.200","currency":"PLN"}]}`, []string{"OTHR -4.20 PLN"}},
+		"number for a text":        {`{"account":{"accountNumber":1},"balances":[{"amount":1,"currency":"EUR","balanceType":1}]}`, []string{"OTHR 1.00 EUR"}},
+		"no zero before the point": {`{"balances":[{"amount":"-.64","currency":"EUR"}]}`, []string{"OTHR -0.64 EUR"}},
+		"residues of doubles":      {`{"balances":[{"amount":-5.684341886080802e-14,"currency":"GBP"},{"amount":1E-25,"currency":"GBP"}]}`, []string{"OTHR -0.00000000000005684341886080802 GBP", "OTHR 0.0000000000000000000000001 GBP"}},
+		"harmless parts":           {`{"tppMessages":[],"errors":[],"account":[],"balances":[{"amount":1,"currency":"EUR","x":{}}]}`, []string{"OTHR 1.00 EUR"}},
+		"digits of a float":        {`{"balances":[{"amount":9007199254740993.01,"currency":"EUR"}]}`, []string{"OTHR 9007199254740993.01 EUR"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -536,8 +561,8 @@ func TestOddButValidBalances(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("balances (-want +got):\n%s", diff)
 			}
-			if result.Identification != (canonical.Identification{}) {
-				t.Errorf("identification was invented: %v", result.Identification)
+			if given := strings.Contains(tt.body, `"accountNumber"`); given != (result.Identification == number("1")[0]) || !given && result.Identification != (canonical.Identification{}) {
+				t.Errorf("identification is %v", result.Identification)
 			}
 		})
 	}

@@ -2,10 +2,13 @@ package mypos
 
 import (
 	"encoding/json"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // Bounds of one account list. Nobody has as many accounts; a provider that never comes to an end is stopped.
@@ -50,7 +53,9 @@ var nowhere = place{unknown, unknown, unknown, unknown, unknown}
 // between.
 type listing struct {
 	accounts []canonical.Account
-	seen     map[string]bool
+	seen     map[upstream.Text]*wireAccount
+	repeats  int   // accounts that a page lists a second time, with equal content
+	overlap  bool  // a page lists accounts of a page before it
 	read     int   // pages
 	bytes    int   // of these
 	asked    int   // the number of the page that was asked for last
@@ -58,7 +63,7 @@ type listing struct {
 }
 
 func newListing() *listing {
-	return &listing{accounts: []canonical.Account{}, seen: map[string]bool{}, place: nowhere}
+	return &listing{accounts: []canonical.Account{}, seen: map[upstream.Text]*wireAccount{}, place: nowhere}
 }
 
 // query asks for the page that comes next; the first call asks for none.
@@ -81,17 +86,8 @@ func (l *listing) add(w wireAccounts, bytes int) (done bool, err error) {
 	if w.Accounts == nil {
 		return false, canonical.InvalidResponse("the list of accounts is missing")
 	}
-	for _, wire := range *w.Accounts {
-		account, err := wire.account()
-		if err != nil {
-			return false, err
-		}
-		// A provider that answers every page with the same one is found out here, too.
-		if l.seen[account.ID] {
-			return false, canonical.InvalidResponse("an account is listed twice")
-		}
-		l.seen[account.ID] = true
-		l.accounts = append(l.accounts, account)
+	if err := l.take(*w.Accounts); err != nil {
+		return false, err
 	}
 	l.read++
 	if len(l.accounts) > maxAccounts {
@@ -111,6 +107,8 @@ func (l *listing) add(w wireAccounts, bytes int) (done bool, err error) {
 	switch {
 	case done || err != nil:
 		return done, err
+	case l.overlap: // the pages have shifted: something may be missing, and further calls would not show it
+		return false, canonical.InvalidResponse("the pages overlap")
 	case l.asked == unknown:
 		return false, canonical.InvalidResponse("there are more pages, and this one has no number")
 	case l.read == maxPages:
@@ -118,6 +116,32 @@ func (l *listing) add(w wireAccounts, bytes int) (done bool, err error) {
 	}
 	l.asked++
 	return false, nil
+}
+
+// take adds the accounts of a page. An account that was listed before with equal content is not added again.
+func (l *listing) take(page []*wireAccount) error {
+	before := len(l.accounts)
+	for _, wire := range page {
+		account, err := wire.account()
+		if err != nil {
+			return err
+		}
+		switch same := l.seen[wire.AccountNumber]; {
+		case same == nil:
+			l.seen[wire.AccountNumber] = wire
+			l.accounts = append(l.accounts, account)
+		case !reflect.DeepEqual(same, wire):
+			return canonical.InvalidResponse("an account is listed twice with different content")
+		case slices.Index(page, same) >= 0:
+			l.repeats++
+		default:
+			l.overlap = true
+		}
+	}
+	if len(page) > 0 && len(l.accounts) == before {
+		return canonical.InvalidResponse("a page lists the accounts of the page before")
+	}
+	return nil
 }
 
 // follow checks that a page is the one asked for and that it belongs to those before it.
@@ -145,6 +169,9 @@ func (l *listing) follow(p place) error {
 // themselves must agree.
 func (l *listing) complete(held int) (bool, error) {
 	have, total, pages := len(l.accounts), l.place[totalCount], l.place[totalPages]
+	if total != unknown && have < total { // which may count an account as often as it is listed
+		have = min(total, have+l.repeats)
+	}
 	switch {
 	case total != unknown && have > total, pages != unknown && l.read > pages && held > 0:
 		return false, canonical.InvalidResponse("there are more accounts than the total")

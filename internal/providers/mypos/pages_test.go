@@ -132,6 +132,10 @@ func TestPages(t *testing.T) {
 			pages: []string{leaf(1, 2, `{"page":1,"size":2}`), leaf(3, 4, `{"page":2,"size":2,"total":4}`)},
 			want:  4, asked: []string{"", "page=2&size=2"},
 		},
+		{name: "listed twice, counted twice", pages: []string{twice(`{"page":1,"total":2}`)}, want: 1, asked: []string{""}},
+		{name: "listed twice, counted once", pages: []string{twice(`{"page":1,"total":1}`)}, want: 1, asked: []string{""}},
+		{name: "listed twice on a full page", pages: []string{twice(`{"page":1,"size":2}`), leaf(2, 2, `{"page":2,"size":2}`)}, want: 2, asked: []string{"", "page=2&size=2"}},
+		{name: "last pages overlap", pages: []string{leaf(1, 2, `{"page":1,"total":3}`), leaf(2, 3, `{"page":2,"total":3}`)}, want: 3, asked: []string{"", "page=2"}},
 		{name: "total reached at once", pages: []string{leaf(1, 2, `{"total":2}`)}, want: 2, asked: []string{""}},
 		{name: "nothing at all", pages: []string{leaf(1, 0, `{"page":0,"size":20,"total":0,"pages":0}`)}, asked: []string{""}},
 		{name: "short page without a number", pages: []string{leaf(1, 2, `{"size":20}`)}, want: 2, asked: []string{""}},
@@ -153,6 +157,11 @@ func TestPages(t *testing.T) {
 			}
 		})
 	}
+}
+
+// twice is a page that lists one account twice.
+func twice(pagination string) string {
+	return `{"accounts":[{"accountNumber":"1"},{"accountNumber":"1"}],"pagination":` + pagination + `}`
 }
 
 // endless is a provider that always has one more account.
@@ -192,6 +201,8 @@ func TestPagesFailClosed(t *testing.T) {
 		{name: "total before the last page", pages: script(leaf(1, 2, `{"page":1,"total":2,"pages":2}`)), calls: 1},
 		{name: "server ignores page", pages: script(leaf(1, 2, `{"page":1,"total":4}`), leaf(1, 2, `{"page":1,"total":4}`)), calls: 2},
 		{name: "pages overlap", pages: script(leaf(1, 2, `{"page":1,"total":4}`), leaf(2, 3, `{"page":2,"total":4}`)), calls: 2},
+		{name: "one page twice", pages: script(leaf(1, 2, `{"page":1,"pages":2}`), leaf(1, 2, `{"page":2,"pages":2}`)), calls: 2},
+		{name: "listed twice, and one is missing", pages: script(twice(`{"page":1,"total":3}`), leaf(2, 1, `{"page":2,"total":3}`)), calls: 2},
 		{name: "total grows", pages: script(leaf(1, 2, `{"page":1,"total":4}`), leaf(3, 4, `{"page":2,"total":5}`)), calls: 2},
 		{name: "total shrinks", pages: script(leaf(1, 2, `{"page":1,"total":4}`), leaf(3, 3, `{"page":2,"total":3}`)), calls: 2},
 		{name: "number of pages changes", pages: script(leaf(1, 2, `{"page":1,"pages":2}`), leaf(3, 3, `{"page":2,"pages":3}`)), calls: 2},

@@ -27,76 +27,91 @@ type wireAccounts struct {
 }
 
 type wireAccount struct {
-	AccountNumber   string `json:"accountNumber"`
-	IBAN            string `json:"iban"`
-	Currency        string `json:"currency"`
-	Status          string `json:"status"`
-	Name            string `json:"name"`
-	CashAccountType string `json:"cashAccountType"`
+	AccountNumber   upstream.Text `json:"accountNumber"`
+	IBAN            upstream.Text `json:"iban"`
+	Currency        upstream.Text `json:"currency"`
+	Status          upstream.Text `json:"status"`
+	Name            upstream.Text `json:"name"`
+	CashAccountType upstream.Text `json:"cashAccountType"`
 }
 
 // wireBalances is the answer of GET /v1/accounts/{accountNumber}/balances.
 type wireBalances struct {
-	Account struct {
-		AccountNumber *string `json:"accountNumber"`
-		IBAN          string  `json:"iban"`
-	} `json:"account"`
-	Balances *[]*wireBalance `json:"balances"`
+	Account  upstream.Part[wireIdentifier] `json:"account"`
+	Balances *[]*wireBalance               `json:"balances"`
+}
+
+type wireIdentifier struct {
+	AccountNumber *upstream.Text `json:"accountNumber"`
+	IBAN          upstream.Text  `json:"iban"`
 }
 
 type wireBalance struct {
-	Amount      json.Number `json:"amount"` // signed
-	Currency    string      `json:"currency"`
-	BalanceType string      `json:"balanceType"`
+	Amount      upstream.Number `json:"amount"` // signed
+	Currency    upstream.Text   `json:"currency"`
+	BalanceType upstream.Text   `json:"balanceType"`
 }
 
 func (w *wireAccount) account() (canonical.Account, error) {
-	switch {
-	case w == nil:
+	if w == nil {
 		return canonical.Account{}, canonical.InvalidResponse("an account is null")
-	case !upstream.Addressable(w.AccountNumber):
+	}
+	id, currency := string(w.AccountNumber), string(w.Currency)
+	card := canonical.IsCardWord(string(w.CashAccountType))
+	switch {
+	case !upstream.Addressable(id):
 		return canonical.Account{}, canonical.InvalidResponse("an account has no number that it can be asked for by")
-	case w.Currency != "" && !canonical.ValidCurrency(w.Currency):
+	case card && canonical.IsCardID(id):
+		return canonical.Account{}, canonical.InvalidResponse("an account's number is a full card number")
+	case currency != "" && !canonical.ValidCurrency(currency):
 		return canonical.Account{}, canonical.InvalidResponse("an account's currency is not three capital letters")
 	}
-	identification := canonical.Identify(canonical.SchemeIBAN, w.IBAN)
-	if identification == (canonical.Identification{}) {
-		identification = canonical.Identify(canonical.SchemeProvider, w.AccountNumber)
-	}
+	first, others := identify(card, w.IBAN, w.AccountNumber)
 	return canonical.Account{
-		ID:             w.AccountNumber,
-		Identification: identification,
-		Currency:       w.Currency,
-		Type:           canonical.ParseAccountType(w.CashAccountType),
-		ProviderType:   w.CashAccountType,
-		Status:         strings.ToLower(strings.TrimSpace(w.Status)),
-		Name:           w.Name,
+		ID:                   id,
+		Identification:       first,
+		OtherIdentifications: others,
+		Currency:             currency,
+		Type:                 canonical.ParseAccountType(string(w.CashAccountType)),
+		ProviderType:         string(w.CashAccountType),
+		Status:               strings.ToLower(strings.TrimSpace(string(w.Status))),
+		Name:                 string(w.Name),
 	}, nil
 }
 
-// balances is what the answer says of the account that was asked for.
-func (w wireBalances) balances(asked string) (canonical.AccountBalances, error) {
-	switch {
-	case w.Balances == nil:
+// identify makes identifications of the two numbers that an account may have.
+func identify(card bool, iban, number upstream.Text) (first canonical.Identification, others []canonical.Identification) {
+	return canonical.IdentifyAll(card,
+		canonical.Identification{Scheme: canonical.SchemeIBAN, Value: string(iban)},
+		canonical.Identification{Scheme: canonical.SchemeProvider, Value: string(number)})
+}
+
+// balances is what the response says of the account that was requested.
+func (w wireBalances) balances(requested string) (canonical.AccountBalances, error) {
+	if w.Balances == nil {
 		return canonical.AccountBalances{}, canonical.InvalidResponse("the list of balances is missing")
-	case w.Account.AccountNumber != nil && *w.Account.AccountNumber != asked:
-		return canonical.AccountBalances{}, canonical.InvalidResponse("the answer is about another account")
 	}
-	result := canonical.AccountBalances{
-		Identification: canonical.Identify(canonical.SchemeIBAN, w.Account.IBAN),
-		Balances:       make([]canonical.Balance, 0, len(*w.Balances)),
+	result := canonical.AccountBalances{Balances: make([]canonical.Balance, 0, len(*w.Balances))}
+	if account := w.Account.Value; account != nil {
+		var number upstream.Text
+		if account.AccountNumber != nil {
+			if number = *account.AccountNumber; string(number) != requested {
+				return canonical.AccountBalances{}, canonical.InvalidResponse("the answer is about another account")
+			}
+		}
+		result.Identification, _ = identify(false, account.IBAN, number)
 	}
 	for _, b := range *w.Balances {
 		if b == nil {
 			return canonical.AccountBalances{}, canonical.InvalidResponse("a balance is null")
 		}
-		amount, err := canonical.ParseAmount(b.Amount.String(), b.Currency)
+		amount, err := canonical.ParseAmount(string(b.Amount), string(b.Currency))
 		if err != nil {
 			return canonical.AccountBalances{}, canonical.InvalidResponse("a balance's " + err.Error())
 		}
 		result.Balances = append(result.Balances, canonical.Balance{
-			Type:         canonical.ParseBalanceType(b.BalanceType, balanceTypes),
-			ProviderType: b.BalanceType,
+			Type:         canonical.ParseBalanceType(string(b.BalanceType), balanceTypes),
+			ProviderType: string(b.BalanceType),
 			Amount:       amount,
 		})
 	}

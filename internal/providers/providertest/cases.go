@@ -255,10 +255,7 @@ var unreadable = map[string]Mutation{
 	"too deep": func(_ http.Header, b []byte) []byte {
 		return within(b, strings.Repeat("[", 40)+strings.Repeat("]", 40))
 	},
-	"too many": func(_ http.Header, b []byte) []byte { return within(b, "["+strings.Repeat("0,", 10_000)+"0]") },
-	"a half character": func(_ http.Header, b []byte) []byte {
-		return within(b, `"\ud83d"`)
-	},
+	"too many":      func(_ http.Header, b []byte) []byte { return within(b, "["+strings.Repeat("0,", 10_000)+"0]") },
 	"a mark before": func(_ http.Header, b []byte) []byte { return append([]byte("\ufeff"), b...) },
 	"another charset": func(h http.Header, b []byte) []byte {
 		h.Set("Content-Type", "application/json; charset=windows-1251")
@@ -320,6 +317,27 @@ func testBrokenAnswers(t *testing.T, s Subject) {
 // within is a good answer with one member more, which nobody reads.
 func within(body []byte, value string) []byte {
 	return append([]byte(`{"unread":`+value+","), body[1:]...)
+}
+
+// harmless are values of a member that is not read.
+var harmless = map[string]string{
+	"half a character": `"\ud83d"`, "an object": `{"a":[{"b":null}]}`, "a long name": `{"` + strings.Repeat("x", 1000) + `":1}`,
+	"a number": `1e999`, "nothing": `null`,
+}
+
+// A part that is not read does not fail a response.
+func testHarmlessParts(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	for name, value := range harmless {
+		t.Run(name, func(t *testing.T) {
+			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+				r.front.mutated(func(_ http.Header, b []byte) []byte { return within(b, value) })
+				if size, err := read(r.attended()); err != nil || size == 0 {
+					t.Errorf("%d records, %v", size, err)
+				}
+			})
+		})
+	}
 }
 
 // What is written carelessly but can be read in one way alone is read.

@@ -47,6 +47,7 @@ func Run(t *testing.T, s Subject) {
 		"mutated answers":           testMutations,
 		"broken answers":            testBrokenAnswers,
 		"careless answers":          testCareless,
+		"harmless parts":            testHarmlessParts,
 		"slow answers":              testSlow,
 		"lost connection":           testLost,
 		"nobody there":              testUnreachable,

@@ -15,9 +15,9 @@ import (
 // Decode reads the one JSON document of an answer into the adapter's wire type. Members that the type does not
 // have are passed over. What a careful reader would not take as one clear document is ProviderInvalidResponse:
 // invalid UTF-8, a member named twice in one object (whatever its case), text after the end, deep nesting. So is more
-// than there can be of anything: what is decoded takes a small multiple of its body's memory, whatever stands in it.
+// than there can be of anything: what is decoded takes a small multiple of its body's memory, whatever is in it.
 func Decode(body []byte, into any) error {
-	if !utf8.Valid(body) || halfCharacter(body) {
+	if !utf8.Valid(body) {
 		return canonical.InvalidResponse("body is not UTF-8")
 	}
 	if !json.Valid(body) {
@@ -27,7 +27,7 @@ func Decode(body []byte, into any) error {
 		return canonical.InvalidResponse(fault)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return canonical.InvalidResponse("a member has the wrong JSON type")
+		return canonical.InvalidResponse("a member cannot be read")
 	}
 	return nil
 }

@@ -32,9 +32,12 @@ func TestDecode(t *testing.T) {
 		{"duplicate inside", `{"x":[{"a":1,"a":2}]}`, false},
 		{"not UTF-8", "{\"a\":\"\xff\"}", false},
 		{"escaped characters", `{"a":"\u00e9 \ud83d\ude00 \\ud800 \"\n"}`, true},
-		{"half a character", `{"a":"\ud83d"}`, false},
-		{"the other half", `{"a":"\ude00"}`, false},
-		{"two first halves", `{"a":"\ud83d\ud83d\ude00"}`, false},
+		{"half a character, not read", `{"a":"\ud83d"}`, true},
+		{"half a character", `{"t":"\ud83d"}`, false},
+		{"the other half, not read", `{"a":"\ude00"}`, true},
+		{"the other half", `{"t":"\ude00"}`, false},
+		{"two first halves, not read", `{"a":"\ud83d\ud83d\ude00"}`, true},
+		{"two first halves", `{"t":"\ud83d\ud83d\ude00"}`, false},
 		{"half a character at the end", `"\ud83d`, false},
 		{"NaN", `{"n": NaN}`, false},
 		{"wrong type", `{"n": {}}`, false},
@@ -47,7 +50,7 @@ func TestDecode(t *testing.T) {
 		{"many names", `{` + members(60) + `"a":1}`, true},
 		{"names in names", `{"a":{"a":{"a":[{"a":1},{"a":"a\":"}]}}}`, true},
 		{"long name", `{"` + strings.Repeat("a", 256) + `":1}`, true},
-		{"longer name", `{"` + strings.Repeat("a", 257) + `":1}`, false},
+		{"longer name", `{"` + strings.Repeat("a", 100_000) + `":1}`, true},
 		{"many records", `{"a":[` + strings.Repeat("{},", 9_999) + `{}]}`, true},
 		{"too many records", `{"a":[` + strings.Repeat("{},", 10_000) + `{}]}`, false},
 		{"too many members", `{` + members(10_000) + `"a":1}`, false},
@@ -55,7 +58,10 @@ func TestDecode(t *testing.T) {
 		{"endlessly deep", strings.Repeat(`[`, 1<<20), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var into struct{ N string }
+			var into struct {
+				N string
+				T upstream.Text
+			}
 			err := upstream.Decode([]byte(tt.body), &into)
 			if (err == nil) != tt.ok || err != nil && kind(err) != canonical.ProviderInvalidResponse {
 				t.Errorf("got %v", err)

@@ -10,7 +10,6 @@ import (
 const (
 	maxDepth   = 32     // containers within each other; the deepest documented answer nests five
 	maxMembers = 10_000 // of one list or object; an empty record takes three bytes here, and two hundred when decoded
-	maxName    = 256    // bytes of a member's name
 	fewNames   = 32     // names of one object that are compared with each other; beyond, a map is cheaper
 )
 
@@ -67,9 +66,6 @@ type container struct {
 
 // named takes the name of one more member, as it is written.
 func (c *container) named(literal []byte) (fault string) {
-	if len(literal) > maxName+2 {
-		return "a member's name is too long"
-	}
 	name := literal[1 : len(literal)-1]
 	if bytes.IndexByte(name, '\\') >= 0 {
 		var plain string
