@@ -118,6 +118,14 @@ var bomb = sync.OnceValue(func() string {
 
 func bombed(question) string { return bomb() }
 
+func zipped(s string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = io.WriteString(z, s)
+	_ = z.Close()
+	return b.String()
+}
+
 const page = "<html><body>" + canary + "</body></html>"
 
 // badBodies are successes that hold, or call themselves, what they should not.
@@ -182,6 +190,8 @@ var badBodies = []badAnswer{
 	{name: "deflate", answer: headed("Content-Encoding: deflate"), code: invalid},
 	{name: "several codings", answer: headed("Content-Encoding: identity, gzip"), code: invalid},
 	{name: "several headers of codings", answer: headed("Content-Encoding: ,\r\nContent-Encoding: x-gzip"), code: invalid},
+	{name: "gzip", answer: says("200 OK", "Content-Encoding: gzip\r\n", func(a question) string { return zipped(a.good()) }), code: fine},
+	{name: "gzip cut off", answer: says("200 OK", "Content-Encoding: gzip\r\n", func(a question) string { return zipped(a.good())[:20] }), code: invalid},
 	{name: "no coding", answer: headed("Content-Encoding: identity"), code: fine},
 }
 
@@ -261,7 +271,7 @@ var badRefusals = func() []badAnswer {
 		{name: "500 for people", answer: says("500 Oh", "Content-Type: text/html\r\n", constant(page)), code: broken},
 		{name: "500 in another charset", answer: says("500 Oh", "Content-Type: text/html; charset=koi8-r\r\n", constant("\xf0\xf1")), code: broken},
 		{name: "500 compressed", answer: says("500 Oh", "Content-Encoding: gzip\r\n", bombed), code: broken},
-		{name: "500 too large", answer: says("500 Oh", "", constant(strings.Repeat(" ", 5<<20))), code: invalid},
+		{name: "500 too large", answer: says("500 Oh", "", constant(strings.Repeat(" ", 5<<20))), code: broken},
 		{name: "500 of words", answer: says("500 Oh", "", constant(`{"code":"x","text":"`+strings.Repeat("a ", 240_000)+`","Errors":{"Error":[{"Description":"`+strings.Repeat("a ", 240_000)+`"}]}}`)), code: broken},
 		{name: "500 of errors", answer: says("500 Oh", "", constant(`{"tppMessages":[{"text":"a"}`+strings.Repeat(`,{"text":"limit of consent"}`, 9_000)+`],"Errors":{"Error":[{"Description":"a"}`+strings.Repeat(`,{"Description":"token limit"}`, 9_000)+`]}}`)), code: broken},
 		{name: "500 of very many errors", answer: says("500 Oh", "", constant(`{"tppMessages":[{}`+strings.Repeat(`,{}`, 340_000)+`]}`)), code: broken},
@@ -383,7 +393,7 @@ func (p *process) try(t *testing.T, r trial) {
 			t.Errorf("%v: %s", r, out)
 		}
 		if wait := resp.Header.Get("Retry-After"); wait != "" {
-			if n, err := strconv.Atoi(wait); err != nil || n < 1 || n > 366*24*3600 {
+			if n, err := strconv.Atoi(wait); err != nil || n < 1 || n > 31*24*3600 {
 				t.Errorf("%v: Retry-After is %q", r, wait)
 			}
 		}

@@ -108,6 +108,19 @@ func TestProblemOfEveryKind(t *testing.T) {
 	}
 }
 
+// TestAttendedLimit: the user's presence does not help where the bank refused an attended call.
+func TestAttendedLimit(t *testing.T) {
+	for wait, want := range map[time.Duration]string{0: "", time.Minute: "60"} {
+		s := open(t, good())
+		s.gateway.err = &canonical.Error{Kind: canonical.UnattendedLimit, Origin: canonical.OriginASPSP, Attended: true, RetryAfter: wait}
+		got := s.do(t, http.MethodGet, accountsOf, auth, consent, attended)
+		p := got.problem()
+		if p.Action != "retry_later" || !p.Retryable || got.header.Get("Retry-After") != want || strings.Contains(p.Detail, "PSU-IP-Address") {
+			t.Errorf("Retry-After %q, %+v", got.header.Get("Retry-After"), p)
+		}
+	}
+}
+
 func TestProblemIsBare(t *testing.T) {
 	s := open(t, good())
 	s.gateway.err = canonical.Fail(canonical.NotCached, "")

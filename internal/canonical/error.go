@@ -61,6 +61,9 @@ type Error struct {
 	// TokenRejected: the provider rejected the user's token, not the consent. Only with ConsentExpired and
 	// ConsentInvalid. Such an error deletes no cached list.
 	TokenRejected bool
+	// Attended: the ASPSP refused an attended call because of its limit, so that the user's presence does not help.
+	// Only with UnattendedLimit.
+	Attended bool
 	// Slots is how many slots a read needs and how many are left, where a read was stopped because it cannot
 	// fit; nil otherwise. Only with UnattendedLimit.
 	Slots *SlotNeed

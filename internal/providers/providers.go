@@ -52,7 +52,8 @@ type Env struct {
 type ClientConfig struct {
 	// Certificate identifies the gateway to the provider (TLS); nil for none.
 	Certificate *tls.Certificate
-	// Sign adds what proves the sender, on the request as it will be sent; nil for nothing.
+	// Sign adds what proves the sender, on the request as it will be sent; nil for nothing. It is called for each
+	// sending, after an unattended call has taken its slot.
 	Sign func(r *http.Request, body []byte) error
 	// Routes are the templates of all paths that are read. Telemetry tells no other.
 	Routes []string
@@ -77,9 +78,12 @@ type Request struct {
 	Account string      // whose balances are read; "" for the account list
 }
 
-// An Answer is the provider's, its body read to the end and bounded.
+// An Answer is the provider's, its body read to the end, decoded and bounded.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	// Unreadable: this is a refusal whose body could not be read, because it broke off, is too large, or is encoded in
+	// another way than gzip. Body is nil. The status decides then, and nothing is assumed of consent, token or account.
+	Unreadable bool
 }

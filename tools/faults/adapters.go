@@ -59,7 +59,7 @@ var adaptersFaults = []fault{
 	{
 		name: "mastercard-padded-reason-not-trimmed",
 		file: "internal/providers/mastercard/errors.go",
-		old:  `	reason, own := fold(string(e.ReasonCode)), fold(c.reason)`, new: `	reason, own := strings.ToLower(string(e.ReasonCode)), fold(c.reason)`,
+		old:  `s := said{reason: fold(string(e.ReasonCode)), gateway`, new: `s := said{reason: strings.ToLower(string(e.ReasonCode)), gateway`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
@@ -115,15 +115,13 @@ var adaptersFaults = []fault{
 	{
 		name: "mypos-401-is-ours",
 		file: "internal/providers/mypos/refusal.go",
-		old:  `http.StatusUnauthorized:       canonical.ConsentInvalid,`, new: `http.StatusUnauthorized:       canonical.ProviderRejected,`,
+		old:  `	case status == http.StatusUnauthorized:`, new: `	case false && status == http.StatusUnauthorized:`,
 		packages: []string{"./internal/providers/mypos"},
 	},
 	{
 		name: "mypos-quota-is-throttling",
 		file: "internal/providers/mypos/refusal.go",
-		old: `		return contains(text, quotaWords) && !contains(text, throttleWords)
-`, new: `		return false
-`,
+		old:  `return limit != upstream.NoLimit && limit != upstream.RateLimit`, new: `return limit == "-"`,
 		packages: []string{"./internal/providers/mypos"},
 	},
 	{
@@ -172,9 +170,23 @@ var adaptersFaults = []fault{
 	{
 		name: "mypos-errors-read-to-the-end",
 		file: "internal/providers/mypos/refusal.go",
-		old:  `min(len(messages), maxMessages)`, new: `len(messages)`,
+		old:  `len(texts) == maxTexts`, new: `len(texts) == maxTokens`,
 		packages: []string{"./internal/providers/mypos"},
 		run:      "^TestEndlessRefusals",
+	},
+	{
+		name: "mypos-token-taken-for-the-consent",
+		file: "internal/providers/mypos/refusal.go",
+		old:  `e.TokenRejected = token`, new: `_ = token`,
+		packages: []string{"./internal/providers/mypos"},
+		run:      "^TestTokenAndConsentAreToldApart$",
+	},
+	{
+		name: "mypos-lost-route-blames-the-account",
+		file: "internal/providers/mypos/refusal.go",
+		old:  `return s.api && !upstream.AnyOf(routeWords, found)`, new: `return true || found == nil`,
+		packages: []string{"./internal/providers/mypos"},
+		run:      "^TestLostRoutes$",
 	},
 	{
 		name: "mastercard-errors-read-to-the-end",

@@ -55,13 +55,13 @@ var wireFaults = []fault{
 	{
 		name: "wire-given-back-after-sending",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !went.connected() && slot.GiveBack`, new: `if (failure != nil || !went.connected()) && slot.GiveBack`,
+		old:  `	if !went.connected() {`, new: `	if failure != nil || !went.connected() {`,
 		packages: []string{"./internal/providers/upstream"},
 	},
 	{
 		name: "wire-never-given-back",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !went.connected() && slot.GiveBack`, new: `if went.connected() && false && slot.GiveBack`,
+		old:  `	if !went.connected() {`, new: `	if went.connected() && false {`,
 		packages: []string{"./internal/providers/upstream"},
 	},
 	{
@@ -79,10 +79,7 @@ var wireFaults = []fault{
 	{
 		name: "wire-attended-refusal-closes",
 		file: "internal/providers/upstream/upstream.go",
-		old: `		if q.Attended() {
-			break
-		}
-`, new: ``,
+		old:  `if failure.Attended || c.wire.Counter == nil {`, new: `if c.wire.Counter == nil {`,
 		packages: []string{"./internal/providers/upstream"},
 	},
 	{
@@ -94,8 +91,8 @@ var wireFaults = []fault{
 	},
 	{
 		name: "wire-body-unbounded",
-		file: "internal/providers/upstream/upstream.go",
-		old:  `	case len(a.Body) > maxBody:`, new: `	case false:`,
+		file: "internal/providers/upstream/content.go",
+		old:  `	case len(raw) > maxBody:`, new: `	case false:`,
 		packages: []string{"./internal/providers/upstream"},
 	},
 	{
@@ -118,7 +115,7 @@ var wireFaults = []fault{
 	{
 		name: "canary-provider-text-in-problems",
 		file: "internal/providers/upstream/content.go",
-		old:  `return "body is encoded although no encoding was asked for"`, new: `return "body is encoded in " + codings`,
+		old:  `canonical.InvalidResponse("body has a content coding other than gzip")`, new: `canonical.InvalidResponse("body has the content coding " + coding)`,
 		packages: []string{"./test/gateway"},
 		run:      "^TestCanaries$",
 	},
@@ -176,7 +173,7 @@ var wireFaults = []fault{
 	{
 		name: "wire-replayable-let-through",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `	if replayable(req) {`, new: `	if false {`,
+		old:  `failure == nil && replayable(req) {`, new: `failure == nil && false {`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestDyingConnectionDoesNotSendAgain$",
 	},
@@ -230,7 +227,7 @@ var wireFaults = []fault{
 	{
 		name: "wire-give-back-ends-with-the-caller",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !went.connected() && slot.GiveBack(`, new: `if !went.connected() && ctx.Err() == nil && slot.GiveBack(`,
+		old:  `	if !went.connected() {`, new: `	if !went.connected() && ctx.Err() == nil {`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestGivenBackBeforeAConnectionStands$",
 	},
@@ -244,8 +241,8 @@ var wireFaults = []fault{
 	{
 		name: "wire-date-by-our-clock",
 		file: "internal/providers/upstream/retryafter.go",
-		old: `			now = theirs
-`, new: `			_ = theirs
+		old: `		now = theirs
+`, new: `		_ = theirs
 `,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestRetryAfterAsDate$",
@@ -253,7 +250,7 @@ var wireFaults = []fault{
 	{
 		name: "model-given-back-on-a-timeout",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !went.connected() && slot.GiveBack(`, new: `if (!went.connected() || failure.Kind == canonical.ProviderTimeout) && slot.GiveBack(`,
+		old:  `	if !went.connected() {`, new: `	if !went.connected() || failure != nil && failure.Kind == canonical.ProviderTimeout {`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestModel$",
 		args:     []string{"-histories=2000"},
@@ -336,7 +333,7 @@ var wireFaults = []fault{
 	{
 		name: "networks-given-back-after-sending",
 		file: "internal/providers/upstream/upstream.go",
-		old:  `if !went.connected() && slot.GiveBack(`, new: `if (!went.connected() || failure != nil) && slot.GiveBack(`,
+		old:  `	if !went.connected() {`, new: `	if !went.connected() || failure != nil {`,
 		packages: []string{"./test/gateway"},
 		run:      "^TestBadNetworksToProviders$",
 	},
@@ -392,9 +389,54 @@ var wireFaults = []fault{
 	{
 		name: "wire-coding-ignored",
 		file: "internal/providers/upstream/content.go",
-		old:  `!strings.EqualFold(coding, "identity")`, new: `coding == "x"`,
+		old:  `			return nil, canonical.InvalidResponse("body has a content coding other than gzip")`, new: ``,
+		packages: []string{"./internal/providers/mypos"},
+		run:      "^TestContract$/^broken_answers$",
+	},
+	{
+		name: "wire-gzip-unbounded",
+		file: "internal/providers/upstream/content.go",
+		old:  `	case len(body) > maxBody:`, new: `	case false:`,
+		packages: []string{"./internal/providers/mypos"},
+		run:      "^TestContract$/^broken_answers$",
+	},
+	{
+		name: "wire-lost-refusal-is-no-refusal",
+		file: "internal/providers/upstream/content.go",
+		old:  `		a.Body, a.Unreadable = nil, true`, new: `		a.Body = nil`,
+		packages: []string{"./internal/providers/mypos"},
+		run:      "^TestContract$/^unreadable_refusals$",
+	},
+	{
+		name: "wire-own-text-read-as-wording",
+		file: "internal/providers/upstream/wording.go",
+		old:  `			n = max(n, o.at(words[i:]))`, new: `			n = max(n, 0*o.at(words[i:]))`,
 		packages: []string{"./internal/providers/upstream"},
-		run:      "^TestBadAnswers$",
+		run:      "^TestOwnTextSaysNothing$",
+	},
+	{
+		name: "wire-wording-unbounded",
+		file: "internal/providers/upstream/wording.go",
+		old:  `		w.left -= len(text)`, new: ``,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestWordingIsBounded$",
+	},
+	{
+		name: "wire-signed-in-vain",
+		file: "internal/providers/upstream/upstream.go",
+		old: `	slot, failure := c.take(ctx, q, r)
+`, new: `	_ = c.sign(req, r)
+	slot, failure := c.take(ctx, q, r)
+`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestNothingIsSignedInVain$",
+	},
+	{
+		name: "wire-retry-after-of-a-year",
+		file: "internal/providers/upstream/retryafter.go",
+		old:  `|| wait > maxRetryAfter`, new: ``,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestRetryAfter$",
 	},
 	{
 		name: "wire-text-not-read",

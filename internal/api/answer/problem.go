@@ -144,6 +144,10 @@ var verdicts = map[canonical.Kind]verdict{
 	canonical.Canceled: {status: statusClosed},
 }
 
+// attendedLimit is the detail of UnattendedLimit where the user was present.
+const attendedLimit = "The bank refused a call with the user present because of its limit for calls without the user. " +
+	"Repeat the call later, after Retry-After if it is given. Unattended calls are not affected."
+
 // A Problem is what a caller is told of a failure (RFC 9457), ready for JSON.
 type Problem struct {
 	Type      string    `json:"type"`
@@ -182,6 +186,9 @@ type Subject struct {
 // Failure tells of e. For Canceled, which nobody is left to be told of, only the status is of use.
 func Failure(e *canonical.Error, of Subject) Problem {
 	v := verdicts[e.Kind]
+	if e.Kind == canonical.UnattendedLimit && e.Attended {
+		v.action, v.detail = retryLater, attendedLimit
+	}
 	p := Problem{
 		Type:  "/problems/" + strings.ReplaceAll(strings.ToLower(string(e.Kind)), "_", "-"),
 		Title: v.title, Status: v.status, Detail: v.detail, Code: string(e.Kind), Origin: string(e.Origin),

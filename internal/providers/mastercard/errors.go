@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"unicode"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
@@ -21,7 +20,7 @@ type wireError struct {
 
 type lenient string
 
-// Bounds of what is read of an error: its words are looked through many times.
+// Bounds of what is read of an error.
 const (
 	maxSaid   = 2048 // bytes of one member
 	maxErrors = 100  // in one answer
@@ -40,7 +39,7 @@ func (l *lenient) UnmarshalJSON(raw []byte) error {
 // A cause is a row of the wording table: what an error must say to mean a kind.
 type cause struct {
 	reason string   // the ReasonCode, or its beginning if it ends in "_"; "" for any that has no row of its own
-	says   []string // words in lower case, all of which must stand in the error; none for whatever it says
+	says   []string // phrases in lower case, all of which must stand in the error; none for whatever it says
 	absent bool     // it means this only where the user was not there
 	kind   canonical.Kind
 }
@@ -73,12 +72,34 @@ var causes = []cause{
 	{says: []string{"strong customer authentication", "expired"}, kind: canonical.ConsentExpired},
 	{says: []string{"consent", "expired"}, kind: canonical.ConsentExpired},
 	{says: []string{"token", "expired"}, kind: canonical.ConsentExpired},
+	{says: []string{"access has expired"}, kind: canonical.ConsentExpired},
+	{says: []string{"access is expired"}, kind: canonical.ConsentExpired},
+	{says: []string{"access expired"}, kind: canonical.ConsentExpired},
+	{says: []string{"reauthenticate"}, kind: canonical.ConsentExpired},
 	{says: []string{"account is invalid"}, kind: canonical.AccountUnknown},
 	{says: []string{"account", "unlinked"}, kind: canonical.AccountUnknown},
+	{says: []string{"account not found"}, kind: canonical.AccountUnknown},
+	{says: []string{"account was not found"}, kind: canonical.AccountUnknown},
+	{says: []string{"account could not be found"}, kind: canonical.AccountUnknown},
+	{says: []string{"account does not exist"}, kind: canonical.AccountUnknown},
+	{says: []string{"account unknown"}, kind: canonical.AccountUnknown},
+	{says: []string{"account is unknown"}, kind: canonical.AccountUnknown},
+	{says: []string{"unknown account"}, kind: canonical.AccountUnknown},
+	{says: []string{"no such account"}, kind: canonical.AccountUnknown},
+	{says: []string{"resource unknown"}, kind: canonical.AccountUnknown},
+	{says: []string{"resource not found"}, kind: canonical.AccountUnknown},
 	{says: []string{"consent", "revoked"}, kind: canonical.ConsentInvalid},
 	{says: []string{"consent is invalid"}, kind: canonical.ConsentInvalid},
 	{says: []string{"consent id", "invalid"}, kind: canonical.ConsentInvalid},
+	{says: []string{"consent invalid"}, kind: canonical.ConsentInvalid},
+	{says: []string{"consent unknown"}, kind: canonical.ConsentInvalid},
+	{says: []string{"consent not found"}, kind: canonical.ConsentInvalid},
+	{says: []string{"invalid consent"}, kind: canonical.ConsentInvalid},
 	{says: []string{"token", "revoked"}, kind: canonical.ConsentInvalid},
+	{says: []string{"token invalid"}, kind: canonical.ConsentInvalid},
+	{says: []string{"token is invalid"}, kind: canonical.ConsentInvalid},
+	{says: []string{"token unknown"}, kind: canonical.ConsentInvalid},
+	{says: []string{"access", "revoked"}, kind: canonical.ConsentInvalid},
 	{says: []string{"unattended", "limit"}, kind: canonical.UnattendedLimit},
 	{says: []string{"unattended", "exceeded"}, kind: canonical.UnattendedLimit},
 	{says: []string{"access exceeded"}, kind: canonical.UnattendedLimit},
@@ -86,16 +107,14 @@ var causes = []cause{
 	{says: []string{"psuipaddress"}, absent: true, kind: canonical.UnattendedLimit},
 }
 
-// quotas are what a 429 says, one of them, that means the ASPSP's limit of unattended calls; all words of a row must
-// stand in the error, in lower case.
-var quotas = [][]string{
-	{"quota"}, {"quotas"}, {"access limit"}, {"daily limit"}, {"times", "24 hours"}, {"times a day"}, {"times daily"}, {"per day"},
-}
-
-// throttles are what a 429 says that is about the provider's own rate limit, whatever it says of quotas.
-var throttles = [][]string{
-	{"per second"}, {"per minute"}, {"per hour"}, {"rate limit"}, {"too many requests"}, {"api key"},
-}
+// phrases are those of all causes.
+var phrases = func() upstream.Phrases {
+	var all [][]string
+	for _, c := range causes {
+		all = append(all, c.says)
+	}
+	return upstream.NewPhrases(all...)
+}()
 
 // telling are the kinds of causes, the most telling first: of several errors in one answer it is the answer's.
 var telling = []canonical.Kind{
@@ -120,17 +139,17 @@ func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canoni
 	}
 	best := len(telling)
 	var kind canonical.Kind
+	wording := upstream.NewWording(q, r)
 	for _, e := range errs {
-		found := causeOf(e, a.Status, q.Attended())
+		found := heard(e, wording).cause(a.Status, q.Attended())
 		if rank := slices.Index(telling, found); rank >= 0 && rank < best {
 			best, kind, decisive = rank, found, e
 		}
 	}
 	switch {
-	case kind != "":
-	case a.Status == http.StatusNotFound && len(errs) == 0 && r.Account != "":
-		kind = canonical.AccountUnknown
-	default:
+	case a.Unreadable:
+		kind = upstream.ByStatus(a.Status)
+	case kind == "":
 		kind = kindOf(a.Status, decisive)
 	}
 	origin := canonical.OriginProvider
@@ -143,62 +162,68 @@ func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canoni
 	}
 }
 
-// causeOf is the kind that one error names, "" for none.
-func causeOf(e wireError, status int, attended bool) canonical.Kind {
+// A said is what one error says.
+type said struct {
+	reason  string // folded
+	gateway bool   // the API gateway says it
+	words   upstream.Words
+	found   map[string]bool // phrases
+}
+
+// heard reads one error. What the request contained says nothing in it.
+func heard(e wireError, wording *upstream.Wording) said {
+	s := said{reason: fold(string(e.ReasonCode)), gateway: e.fromGateway()}
+	if wording.Own(s.reason) {
+		s.reason = ""
+	}
+	s.words = wording.Words(string(e.ReasonCode), string(e.Description))
+	s.found = phrases.In(s.words)
+	return s
+}
+
+// cause is the kind that an error names, "" for none.
+func (s said) cause(status int, attended bool) canonical.Kind {
 	for _, c := range causes {
-		if c.matches(e, attended) {
+		if c.matches(s, attended) {
 			return c.kind
 		}
 	}
-	if status == http.StatusTooManyRequests && !e.fromGateway() &&
-		!slices.ContainsFunc(throttles, e.says) && slices.ContainsFunc(quotas, e.says) {
+	if !s.gateway && s.saysLimit(status) {
 		return canonical.UnattendedLimit
 	}
 	return ""
 }
 
-// matches reports whether an error fits a row. What the API gateway says in words is about the gateway's own
-// tokens and limits, whose words are the same.
-func (c cause) matches(e wireError, attended bool) bool {
-	reason, own := fold(string(e.ReasonCode)), fold(c.reason)
-	fits := own == reason || strings.HasSuffix(own, "_") && strings.HasPrefix(reason, own)
-	if own == "" {
-		fits = !e.fromGateway()
+// saysLimit reports whether a bank's own wording means its limit of unattended calls.
+func (s said) saysLimit(status int) bool {
+	if status != http.StatusTooManyRequests {
+		return upstream.SaysAccessesAreSpent(s.words)
 	}
-	return fits && !(c.absent && attended) && e.says(c.says)
+	limit := upstream.LimitOf429(s.words)
+	return limit != upstream.NoLimit && limit != upstream.RateLimit
 }
 
-// says reports whether all words stand in the error.
-func (e wireError) says(words []string) bool {
-	text := e.words()
-	return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, " "+w+" ") })
+// matches reports whether an error fits a row. What the API gateway says in words is about the gateway's own
+// tokens and limits, whose words are the same.
+func (c cause) matches(s said, attended bool) bool {
+	own := fold(c.reason)
+	fits := own == s.reason || strings.HasSuffix(own, "_") && strings.HasPrefix(s.reason, own)
+	if own == "" {
+		fits = !s.gateway
+	}
+	return fits && !(c.absent && attended) && !slices.ContainsFunc(c.says, func(phrase string) bool { return !s.found[phrase] })
 }
 
 func (e wireError) fromGateway() bool { return fold(string(e.Source)) == gateway }
 
-// words are the error's reason and description in lower case with one space around each word, so that " sca " is
-// found in "New SCA required." and not in "cascade".
-func (e wireError) words() string {
-	split := func(s lenient) []string {
-		return strings.FieldsFunc(strings.ToLower(string(s)), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	}
-	// The bar keeps a phrase from beginning in the reason and ending in the description.
-	return " " + strings.Join(append(append(split(e.ReasonCode), "|"), split(e.Description)...), " ") + " "
-}
-
 // kindOf is what an answer means that names no cause. e is its first error, zero if none can be read.
 func kindOf(status int, e wireError) canonical.Kind {
 	source, reason := fold(string(e.Source)), fold(string(e.ReasonCode))
+	byStatus := upstream.ByStatus(status)
 	switch {
-	case status < http.StatusBadRequest:
-		return canonical.ProviderInvalidResponse
-	case status == http.StatusTooManyRequests:
-		return canonical.ProviderThrottled
-	case status == http.StatusServiceUnavailable:
-		return canonical.ProviderUnavailable
-	case status == http.StatusGatewayTimeout:
-		return canonical.ProviderTimeout
-	case status >= http.StatusInternalServerError, source == "aspsp":
+	case byStatus != canonical.ProviderRejected:
+		return byStatus
+	case source == "aspsp":
 		return canonical.ProviderError
 	case source == gateway:
 		return canonical.ProviderRejected
@@ -206,7 +231,6 @@ func kindOf(status int, e wireError) canonical.Kind {
 		if source != "" && reason == "provider_error" {
 			return canonical.ProviderError
 		}
-		return canonical.ProviderRejected
 	case reason == "provider_error", status == http.StatusBadRequest && e != (wireError{}):
 		return canonical.ProviderError
 	}

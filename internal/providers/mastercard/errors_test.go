@@ -2,6 +2,7 @@ package mastercard
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/upstream"
 )
 
 func refuse(status int, body string, change func(*canonical.Query)) *canonical.Error {
@@ -17,61 +19,85 @@ func refuse(status int, body string, change func(*canonical.Query)) *canonical.E
 
 func envelope(errs string) string { return `{"Errors":{"Error":[` + errs + `]}}` }
 
-// wordings holds at least one error for each row of causes, by the row's number.
+// wordings holds at least one error for each row of causes. row is the row's reason, or its phrases.
 var wordings = []struct {
-	row                 int
+	row                 string
 	reason, description string
 	kind                canonical.Kind
 }{
-	{0, "FORMAT_ERROR", "Conditional field psuIPAddress is expected when isLivePsuRequest='true'", canonical.ProviderRejected},
-	{0, "FORMAT_ERROR", "Object instance has properties which are not allowed by the schema", canonical.ProviderRejected},
-	{1, " INVALID_TOKEN ", "Access Token associated with the Request has expired", canonical.ConsentExpired},
-	{2, "INVALID_TOKEN", "Access Token associated with the Request is invalid or has been revoked", canonical.ConsentInvalid},
-	{2, "invalid_token", "", canonical.ConsentInvalid},
-	{3, "AUTHENTICATION_FAILED", "oauth token expired", canonical.ProviderRejected},
-	{4, "CONSENT_EXPIRED", "", canonical.ConsentExpired},
-	{5, "TOKEN_EXPIRED", "", canonical.ConsentExpired},
-	{6, "CONSENT_INVALID", "", canonical.ConsentInvalid},
-	{7, "CONSENT_UNKNOWN", "", canonical.ConsentInvalid},
-	{8, "TOKEN_INVALID", "", canonical.ConsentInvalid},
-	{9, "TOKEN_UNKNOWN", "", canonical.ConsentInvalid},
-	{10, "RESOURCE_UNKNOWN", "", canonical.AccountUnknown},
-	{11, " access_exceeded", "", canonical.UnattendedLimit},
-	{12, "CERTIFICATE_EXPIRED", "", canonical.ProviderRejected},
-	{12, " certificate_revoked ", "The consent is invalid", canonical.ProviderRejected},
-	{12, "Certificate_Of_A_New_Kind", "", canonical.ProviderRejected},
-	{13, "SERVICE_UNAVAILABLE", "", canonical.ProviderUnavailable},
-	{14, "PROVIDER_ERROR", "New SCA required", canonical.ConsentExpired},
-	{14, "NEW_SCA_REQUIRED", "", canonical.ConsentExpired},
-	{15, "PROVIDER_ERROR", "The SCA used to access account information is expired.", canonical.ConsentExpired},
-	{16, "PROVIDER_ERROR", "Strong Customer Authentication is required.", canonical.ConsentExpired},
-	{17, "PROVIDER_ERROR", "A new strong customer authentication will be needed", canonical.ConsentExpired},
-	{18, "PROVIDER_ERROR", "The strong-customer-authentication has expired", canonical.ConsentExpired},
-	{19, "PROVIDER_ERROR", "Consent has expired", canonical.ConsentExpired},
-	{20, "PROVIDER_ERROR", "Access Token associated with the Request has expired", canonical.ConsentExpired},
-	{21, " PROVIDER_ERROR ", "Provided account is invalid or unlinked from the consent", canonical.AccountUnknown},
-	{21, "ACCOUNT_ERROR", "PROVIDED  ACCOUNT IS INVALID.", canonical.AccountUnknown},
-	{22, "PROVIDER_ERROR", "Account was unlinked", canonical.AccountUnknown},
-	{23, "PROVIDER_ERROR", "Consent was revoked by the PSU", canonical.ConsentInvalid},
-	{24, "PROVIDER_ERROR", "Consent is invalid", canonical.ConsentInvalid},
-	{25, "PROVIDER_ERROR", "The consent id used in the request is invalid", canonical.ConsentInvalid},
-	{26, "PROVIDER_ERROR", "Token has been revoked", canonical.ConsentInvalid},
-	{27, " PROVIDER_ERROR ", "ASPSP limit for unattended requests was exceeded", canonical.UnattendedLimit},
-	{27, "UNATTENDED_LIMIT", "", canonical.UnattendedLimit},
-	{28, "PROVIDER_ERROR", "Number of unattended requests exceeded", canonical.UnattendedLimit},
-	{29, "PROVIDER_ERROR", "The bank answered ACCESS_EXCEEDED", canonical.UnattendedLimit},
-	{30, "PROVIDER_ERROR", "PSU-IP-Address is required", canonical.UnattendedLimit},
-	{31, "PROVIDER_ERROR", "psuIPAddress is missing", canonical.UnattendedLimit},
+	{"FORMAT_ERROR", "FORMAT_ERROR", "Conditional field psuIPAddress is expected when isLivePsuRequest='true'", canonical.ProviderRejected},
+	{"FORMAT_ERROR", "FORMAT_ERROR", "Object instance has properties which are not allowed by the schema", canonical.ProviderRejected},
+	{"INVALID_TOKEN expired", " INVALID_TOKEN ", "Access Token associated with the Request has expired", canonical.ConsentExpired},
+	{"INVALID_TOKEN", "INVALID_TOKEN", "Access Token associated with the Request is invalid or has been revoked", canonical.ConsentInvalid},
+	{"INVALID_TOKEN", "invalid_token", "", canonical.ConsentInvalid},
+	{"AUTHENTICATION_FAILED", "AUTHENTICATION_FAILED", "oauth token expired", canonical.ProviderRejected},
+	{"CONSENT_EXPIRED", "CONSENT_EXPIRED", "", canonical.ConsentExpired},
+	{"TOKEN_EXPIRED", "TOKEN_EXPIRED", "", canonical.ConsentExpired},
+	{"CONSENT_INVALID", "CONSENT_INVALID", "", canonical.ConsentInvalid},
+	{"CONSENT_UNKNOWN", "CONSENT_UNKNOWN", "", canonical.ConsentInvalid},
+	{"TOKEN_INVALID", "TOKEN_INVALID", "", canonical.ConsentInvalid},
+	{"TOKEN_UNKNOWN", "TOKEN_UNKNOWN", "", canonical.ConsentInvalid},
+	{"RESOURCE_UNKNOWN", "RESOURCE_UNKNOWN", "", canonical.AccountUnknown},
+	{"ACCESS_EXCEEDED", " access_exceeded", "", canonical.UnattendedLimit},
+	{"CERTIFICATE_", "CERTIFICATE_EXPIRED", "", canonical.ProviderRejected},
+	{"CERTIFICATE_", " certificate_revoked ", "The consent is invalid", canonical.ProviderRejected},
+	{"CERTIFICATE_", "Certificate_Of_A_New_Kind", "", canonical.ProviderRejected},
+	{"SERVICE_UNAVAILABLE", "SERVICE_UNAVAILABLE", "", canonical.ProviderUnavailable},
+	{"sca,required", "PROVIDER_ERROR", "New SCA required", canonical.ConsentExpired},
+	{"sca,required", "NEW_SCA_REQUIRED", "", canonical.ConsentExpired},
+	{"sca,expired", "PROVIDER_ERROR", "The SCA used to access account information is expired.", canonical.ConsentExpired},
+	{"strong customer authentication,required", "PROVIDER_ERROR", "Strong Customer Authentication is required.", canonical.ConsentExpired},
+	{"strong customer authentication,needed", "PROVIDER_ERROR", "A new strong customer authentication will be needed", canonical.ConsentExpired},
+	{"strong customer authentication,expired", "PROVIDER_ERROR", "The strong-customer-authentication has expired", canonical.ConsentExpired},
+	{"consent,expired", "PROVIDER_ERROR", "Consent has expired", canonical.ConsentExpired},
+	{"consent,expired", "PROVIDER_ERROR", "The bank answered CONSENT_EXPIRED", canonical.ConsentExpired},
+	{"token,expired", "PROVIDER_ERROR", "Access Token associated with the Request has expired", canonical.ConsentExpired},
+	{"access has expired", "PROVIDER_ERROR", "Access has expired or it has been revoked", canonical.ConsentExpired},
+	{"access is expired", "PROVIDER_ERROR", "The access is expired", canonical.ConsentExpired},
+	{"access expired", "PROVIDER_ERROR", "ACCESS_EXPIRED", canonical.ConsentExpired},
+	{"reauthenticate", "PROVIDER_ERROR", "UK.OBIE.Reauthenticate", canonical.ConsentExpired},
+	{"account is invalid", " PROVIDER_ERROR ", "Provided account is invalid or unlinked from the consent", canonical.AccountUnknown},
+	{"account is invalid", "ACCOUNT_ERROR", "PROVIDED  ACCOUNT IS INVALID.", canonical.AccountUnknown},
+	{"account,unlinked", "PROVIDER_ERROR", "Account was unlinked", canonical.AccountUnknown},
+	{"account not found", "PROVIDER_ERROR", "Account not found", canonical.AccountUnknown},
+	{"account was not found", "PROVIDER_ERROR", "The account was not found.", canonical.AccountUnknown},
+	{"account could not be found", "PROVIDER_ERROR", "Account could not be found", canonical.AccountUnknown},
+	{"account does not exist", "PROVIDER_ERROR", "This account does not exist", canonical.AccountUnknown},
+	{"account unknown", "PROVIDER_ERROR", "ACCOUNT_UNKNOWN", canonical.AccountUnknown},
+	{"account is unknown", "PROVIDER_ERROR", "The account is unknown", canonical.AccountUnknown},
+	{"unknown account", "PROVIDER_ERROR", "Unknown account", canonical.AccountUnknown},
+	{"no such account", "PROVIDER_ERROR", "There is no such account", canonical.AccountUnknown},
+	{"resource unknown", "PROVIDER_ERROR", "400 RESOURCE_UNKNOWN", canonical.AccountUnknown},
+	{"resource not found", "PROVIDER_ERROR", "UK.OBIE.Resource.NotFound", canonical.AccountUnknown},
+	{"consent,revoked", "PROVIDER_ERROR", "Consent was revoked by the PSU", canonical.ConsentInvalid},
+	{"consent is invalid", "PROVIDER_ERROR", "Consent is invalid", canonical.ConsentInvalid},
+	{"consent id,invalid", "PROVIDER_ERROR", "The consent id used in the request is invalid", canonical.ConsentInvalid},
+	{"consent invalid", "PROVIDER_ERROR", "The bank answered CONSENT_INVALID", canonical.ConsentInvalid},
+	{"consent unknown", "PROVIDER_ERROR", "consent_unknown", canonical.ConsentInvalid},
+	{"consent not found", "PROVIDER_ERROR", "Consent not found", canonical.ConsentInvalid},
+	{"invalid consent", "PROVIDER_ERROR", "UK.OBIE.Resource.InvalidConsentStatus", canonical.ConsentInvalid},
+	{"token,revoked", "PROVIDER_ERROR", "Token has been revoked", canonical.ConsentInvalid},
+	{"token invalid", "PROVIDER_ERROR", "TOKEN_INVALID", canonical.ConsentInvalid},
+	{"token is invalid", "PROVIDER_ERROR", "The token is invalid", canonical.ConsentInvalid},
+	{"token unknown", "PROVIDER_ERROR", "TOKEN_UNKNOWN: no such token", canonical.ConsentInvalid},
+	{"access,revoked", "PROVIDER_ERROR", "The access has been revoked", canonical.ConsentInvalid},
+	{"unattended,limit", " PROVIDER_ERROR ", "ASPSP limit for unattended requests was exceeded", canonical.UnattendedLimit},
+	{"unattended,limit", "UNATTENDED_LIMIT", "", canonical.UnattendedLimit},
+	{"unattended,exceeded", "PROVIDER_ERROR", "Number of unattended requests exceeded", canonical.UnattendedLimit},
+	{"access exceeded", "PROVIDER_ERROR", "The bank answered ACCESS_EXCEEDED", canonical.UnattendedLimit},
+	{"psu ip address", "PROVIDER_ERROR", "PSU-IP-Address is required", canonical.UnattendedLimit},
+	{"psu ip address", "PROVIDER_ERROR", "psuIPAddress is missing", canonical.UnattendedLimit},
+	{"psuipaddress", "PROVIDER_ERROR", "psuipaddress is missing", canonical.UnattendedLimit},
+}
+
+// name is how wordings name a row.
+func (c cause) name() string {
+	return strings.TrimSpace(c.reason + " " + strings.Join(c.says, ","))
 }
 
 func TestEveryWordingAtAnyStatus(t *testing.T) {
 	t.Parallel()
-	rows := map[int]bool{}
 	for _, w := range wordings {
-		rows[w.row] = true
-		if got := causes[w.row].kind; got != w.kind {
-			t.Errorf("row %d is %s, want %s", w.row, got, w.kind)
-		}
 		one := fmt.Sprintf(`{"ReasonCode":%q,"Description":%q}`, w.reason, w.description)
 		for _, status := range []int{400, 401, 403, 404, 429, 500, 503, 504} {
 			// The caller sends no token to OBC: whatever token it names is the consent's.
@@ -80,26 +106,25 @@ func TestEveryWordingAtAnyStatus(t *testing.T) {
 			}
 		}
 	}
-	for row := range causes {
-		if !rows[row] {
-			t.Errorf("row %d of the table is not tested", row)
-		}
-	}
 }
 
 // TestRowsAreNeeded shows of each row that its wording is told by that row, not by one before it.
 func TestRowsAreNeeded(t *testing.T) {
 	t.Parallel()
+	tested := map[string]bool{}
 	for _, w := range wordings {
 		e := wireError{ReasonCode: lenient(w.reason), Description: lenient(w.description)}
-		for row := range w.row {
-			c := causes[row]
-			if c.matches(e, false) {
-				t.Errorf("%q %q fits row %d before row %d", w.reason, w.description, row, w.row)
-			}
+		said := heard(e, upstream.NewWording(query(nil), providers.Request{}))
+		first := slices.IndexFunc(causes, func(c cause) bool { return c.matches(said, false) })
+		if first < 0 || causes[first].name() != w.row {
+			t.Errorf("%q %q fits row %d first, want %q", w.reason, w.description, first, w.row)
+			continue
 		}
-		if !causes[w.row].matches(e, false) {
-			t.Errorf("%q %q does not fit row %d", w.reason, w.description, w.row)
+		tested[w.row] = true
+	}
+	for _, c := range causes {
+		if !tested[c.name()] {
+			t.Errorf("row %q is not tested", c.name())
 		}
 	}
 }
@@ -191,7 +216,13 @@ func TestStatusesWithoutACause(t *testing.T) {
 		{429, "", canonical.ProviderThrottled, canonical.OriginProvider},
 		{429, bare, canonical.ProviderThrottled, canonical.OriginProvider},
 		{429, quota, canonical.UnattendedLimit, canonical.OriginASPSP},
-		{400, quota, canonical.ProviderError, canonical.OriginProvider},
+		{400, quota, canonical.UnattendedLimit, canonical.OriginASPSP},
+		{400, envelope(`{"Source":"OBC","ReasonCode":"PROVIDER_ERROR","Description":"The quota is used up"}`), canonical.ProviderError, canonical.OriginProvider},
+		{408, "", canonical.ProviderError, canonical.OriginProvider},
+		{408, gateway, canonical.ProviderError, canonical.OriginProvider},
+		{409, "", canonical.ProviderError, canonical.OriginProvider},
+		{421, "<html>", canonical.ProviderError, canonical.OriginProvider},
+		{425, unknown, canonical.ProviderError, canonical.OriginProvider},
 		{429, envelope(`{"Source":"Gateway","ReasonCode":"QUOTA","Description":"The quota is used up"}`), canonical.ProviderThrottled, canonical.OriginProvider},
 		{500, "", canonical.ProviderError, canonical.OriginProvider},
 		{500, gateway, canonical.ProviderError, canonical.OriginProvider},
@@ -208,58 +239,40 @@ func TestStatusesWithoutACause(t *testing.T) {
 	}
 }
 
-// TestQuotasOfA429 has a wording for each row of quotas, which no other row tells, and for each row of throttles, which
-// wins over a quota.
-func TestQuotasOfA429(t *testing.T) {
+// TestLimitsInABanksOwnWords has wordings that OBC passes on from banks. At 429 a quota is enough, at every other status
+// it must be one of accesses.
+func TestLimitsInABanksOwnWords(t *testing.T) {
 	t.Parallel()
-	wordings := []struct {
-		table       [][]string
-		row         int
-		description string
-		kind        canonical.Kind
+	for _, w := range []struct {
+		description  string
+		of429, of400 canonical.Kind
 	}{
-		{quotas, 0, "Maximum access quota is reached!", canonical.UnattendedLimit},
-		{quotas, 1, "QUOTAS of the PSU are used up", canonical.UnattendedLimit},
-		{quotas, 2, "The daily access limit is reached", canonical.UnattendedLimit},
-		{quotas, 2, "Access-limit exceeded", canonical.UnattendedLimit},
-		{quotas, 3, "Daily limit exceeded", canonical.UnattendedLimit},
-		{quotas, 4, "The account may be read 4 times in 24 hours", canonical.UnattendedLimit},
-		{quotas, 4, "Was read four times within 24 hours", canonical.UnattendedLimit},
-		{quotas, 5, "No more than four times a day", canonical.UnattendedLimit},
-		{quotas, 6, "It can be read 4 times daily", canonical.UnattendedLimit},
-		{quotas, 7, "4 requests per day without the PSU", canonical.UnattendedLimit},
-		{throttles, 0, "Quota of 10 requests per second", canonical.ProviderThrottled},
-		{throttles, 1, "Quota of 100 requests per minute", canonical.ProviderThrottled},
-		{throttles, 2, "Quota of 1000 requests per hour", canonical.ProviderThrottled},
-		{throttles, 3, "The rate limit is 1000 per day", canonical.ProviderThrottled},
-		{throttles, 4, "Too many requests: the quota is used up", canonical.ProviderThrottled},
-		{throttles, 5, "The API key has used up its quota", canonical.ProviderThrottled},
-	}
-	tested := map[*[]string]bool{}
-	for _, w := range wordings {
-		tested[&w.table[w.row]] = true
-		e := wireError{Description: lenient(w.description)}
-		for row, words := range w.table {
-			if e.says(words) != (row == w.row) {
-				t.Errorf("%q and row %d: %v", w.description, row, e.says(words))
+		{"Maximum access quota is reached!", canonical.UnattendedLimit, canonical.UnattendedLimit},
+		{"The daily access limit is reached", canonical.UnattendedLimit, canonical.UnattendedLimit},
+		{"Access-limit exceeded", canonical.UnattendedLimit, canonical.UnattendedLimit},
+		{"Maximum number of accesses per day exceeded", canonical.UnattendedLimit, canonical.UnattendedLimit},
+		{"No more than four times a day", canonical.UnattendedLimit, canonical.UnattendedLimit},
+		{"QUOTAS of the PSU are used up", canonical.UnattendedLimit, canonical.ProviderError},
+		{"Daily limit exceeded", canonical.UnattendedLimit, canonical.ProviderError},
+		{"The account may be read 4 times in 24 hours", canonical.UnattendedLimit, canonical.ProviderError},
+		{"4 requests per day without the PSU", canonical.UnattendedLimit, canonical.ProviderError},
+		{"Access quota of 10 requests per second exceeded", canonical.ProviderThrottled, canonical.ProviderError},
+		{"The access quota of this API key is exceeded", canonical.ProviderThrottled, canonical.ProviderError},
+		{"Quota of 100 requests per minute", canonical.ProviderThrottled, canonical.ProviderError},
+		{"The rate limit is 1000 per day", canonical.ProviderThrottled, canonical.ProviderError},
+		{"Too many requests: the quota is used up", canonical.ProviderThrottled, canonical.ProviderError},
+		{"Access to the account is not allowed", canonical.ProviderThrottled, canonical.ProviderError},
+	} {
+		obc := envelope(fmt.Sprintf(`{"Source":"OBC","ReasonCode":"PROVIDER_ERROR","Description":%q}`, w.description))
+		for status, want := range map[int]canonical.Kind{429: w.of429, 400: w.of400} {
+			if got := refuse(status, obc, nil); got.Kind != want {
+				t.Errorf("%d %s is %s, want %s", status, obc, got.Kind, want)
 			}
 		}
-		obc := envelope(fmt.Sprintf(`{"Source":"OBC","ReasonCode":"PROVIDER_ERROR","Description":%q}`, w.description))
-		if got := refuse(429, obc, nil); got.Kind != w.kind {
-			t.Errorf("%s is %s, want %s", obc, got.Kind, w.kind)
-		}
-		if got := refuse(400, obc, nil); got.Kind != canonical.ProviderError {
-			t.Errorf("%s of a 400 is %s", obc, got.Kind)
-		}
 		gateway := envelope(fmt.Sprintf(`{"Source":"Gateway","Description":%q}`, w.description))
-		if got := refuse(429, gateway, nil); got.Kind != canonical.ProviderThrottled {
-			t.Errorf("%s is %s", gateway, got.Kind)
-		}
-	}
-	for _, table := range [][][]string{quotas, throttles} {
-		for row := range table {
-			if !tested[&table[row]] {
-				t.Errorf("%q is not tested", table[row])
+		for status, want := range map[int]canonical.Kind{429: canonical.ProviderThrottled, 400: canonical.ProviderRejected} {
+			if got := refuse(status, gateway, nil); got.Kind != want {
+				t.Errorf("%d %s is %s, want %s", status, gateway, got.Kind, want)
 			}
 		}
 	}
@@ -268,27 +281,25 @@ func TestQuotasOfA429(t *testing.T) {
 	}
 }
 
-func TestABare404IsAboutTheAccountAskedFor(t *testing.T) {
+// TestA404IsNotTheAccounts: no path of OBC holds an account. What answers 404 stands before OBC.
+func TestA404IsNotTheAccounts(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		status        int
-		account, body string
-		kind          canonical.Kind
-	}{
-		{404, "a", "", canonical.AccountUnknown},
-		{404, "a", "<html>", canonical.AccountUnknown},
-		{404, "a", envelope(""), canonical.AccountUnknown},
-		{404, "a", envelope(`{"ReasonCode":"PROVIDER_ERROR"}`), canonical.ProviderError},
-		{404, "a", envelope(`{"ReasonCode":"INVALID_TOKEN"}`), canonical.ConsentInvalid},
-		{404, "a", envelope(`{"Source":"Gateway","ReasonCode":"NOT_FOUND"}`), canonical.ProviderRejected},
-		{404, "", "", canonical.ProviderRejected},
-		{405, "a", "", canonical.ProviderRejected},
-		{410, "a", "", canonical.ProviderRejected},
-	}
-	for _, test := range tests {
-		got := refusal(query(nil), providers.Request{Account: test.account}, providers.Answer{Status: test.status, Body: []byte(test.body)})
-		if got.Kind != test.kind || got.Origin != canonical.OriginProvider || got.Upstream.HTTPStatus != test.status {
-			t.Errorf("%d %q on account %q is %v, want %s", test.status, test.body, test.account, got, test.kind)
+	for body, want := range map[string]canonical.Kind{
+		"":                                canonical.ProviderRejected,
+		"<html><h1>Not Found</h1></html>": canonical.ProviderRejected,
+		"404 page not found":              canonical.ProviderRejected,
+		`{"message":"no route matches"}`:  canonical.ProviderRejected,
+		envelope(""):                      canonical.ProviderRejected,
+		envelope(`{"ReasonCode":"PROVIDER_ERROR"}`):                                       canonical.ProviderError,
+		envelope(`{"ReasonCode":"PROVIDER_ERROR","Description":"account not found"}`):     canonical.AccountUnknown,
+		envelope(`{"ReasonCode":"INVALID_TOKEN"}`):                                        canonical.ConsentInvalid,
+		envelope(`{"Source":"Gateway","ReasonCode":"X","Description":"no such account"}`): canonical.ProviderRejected,
+	} {
+		for _, account := range []string{"", "a"} {
+			got := refusal(query(nil), providers.Request{Account: account}, providers.Answer{Status: 404, Body: []byte(body)})
+			if got.Kind != want || got.Origin != canonical.OriginProvider || got.Upstream.HTTPStatus != 404 {
+				t.Errorf("404 %q on account %q is %v, want %s", body, account, got, want)
+			}
 		}
 	}
 }
@@ -367,6 +378,29 @@ func TestEndlessErrorsAreNotReadToTheEnd(t *testing.T) {
 	} {
 		if got := refuse(400, body, nil); got.Kind != want {
 			t.Errorf("%.60s… of %d bytes is %s, want %s", body, len(body), got.Kind, want)
+		}
+	}
+}
+
+// TestOwnTextSaysNothing has a bank repeat what a request contained.
+func TestOwnTextSaysNothing(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"unattended limit", "consent is invalid", "access exceeded", "SCA/required"} {
+		body := envelope(fmt.Sprintf(`{"ReasonCode":"PROVIDER_ERROR","Description":"Nothing is known of %s here"}`, id))
+		for name, put := range map[string]func(*canonical.Query, *providers.Request){
+			"account":  func(_ *canonical.Query, r *providers.Request) { r.Account = id },
+			"customer": func(q *canonical.Query, _ *providers.Request) { q.Customer = id },
+			"merchant": func(q *canonical.Query, _ *providers.Request) { q.Merchant = &canonical.Merchant{ID: "1", Name: id} },
+			"consent":  func(q *canonical.Query, _ *providers.Request) { q.Consent = id },
+		} {
+			q, r := query(nil), providers.Request{Account: "a"}
+			if refusal(q, r, providers.Answer{Status: 400, Body: []byte(body)}).Kind == canonical.ProviderError {
+				t.Errorf("%q is no wording, and tests nothing", id)
+			}
+			put(&q, &r)
+			if got := refusal(q, r, providers.Answer{Status: 400, Body: []byte(body)}); got.Kind != canonical.ProviderError {
+				t.Errorf("%q as %s is %s", id, name, got.Kind)
+			}
 		}
 	}
 }

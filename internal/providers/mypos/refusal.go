@@ -1,6 +1,7 @@
 package mypos
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -20,6 +21,7 @@ var codes = map[string]canonical.Kind{
 	"TOKEN_UNKNOWN":         canonical.ConsentInvalid,
 	"TOKEN_INVALID":         canonical.ConsentInvalid,
 	"RESOURCE_UNKNOWN":      canonical.AccountUnknown,
+	"RESOURCE_EXPIRED":      canonical.AccountUnknown,
 	"ACCESS_EXCEEDED":       canonical.UnattendedLimit,
 	"FORMAT_ERROR":          canonical.ProviderRejected,
 	"SERVICE_UNAVAILABLE":   canonical.ProviderUnavailable,
@@ -42,41 +44,141 @@ var telling = []canonical.Kind{
 	canonical.ProviderError,
 }
 
-// statuses are the answers whose status says the cause, where no code does. What the table does not hold goes
-// by its class.
+// Wording, in lower case, each word apart.
 var (
-	statuses = map[int]canonical.Kind{
-		http.StatusUnauthorized:       canonical.ConsentInvalid,
-		http.StatusTooManyRequests:    canonical.ProviderThrottled,
-		http.StatusServiceUnavailable: canonical.ProviderUnavailable,
-		http.StatusGatewayTimeout:     canonical.ProviderTimeout,
+	// addressWords say that the bank requires the user's address.
+	addressWords = []string{
+		"psu ip", "psuip", "psuipaddress", "user s ip", "user ip", "ip address of the psu", "ip address of the user",
 	}
-	classes = map[int]canonical.Kind{
-		4: canonical.ProviderRejected,
-		5: canonical.ProviderError,
+	// accountWords say of a 404 that it is the account that was not found.
+	accountWords = []string{
+		"account not found", "account was not found", "account could not be found", "account does not exist", "account unknown",
+		"account is unknown", "unknown account", "no such account", "no account", "account is invalid", "invalid account",
 	}
+	// routeWords say of a 404 that the way to the provider's API is wrong.
+	routeWords = []string{
+		"route", "routes", "page", "page not found", "cannot get", "url", "uri", "endpoint", "handler", "path", "proxy", "backend", "upstream",
+		"host", "virtual host", "no static resource", "application not found", "service not found", "api",
+	}
+
+	phrases = upstream.NewPhrases(addressWords, accountWords, routeWords)
 )
 
-// Wording, in lower case, with spaces for dashes and underscores.
-var (
-	// quotaWords say that a 429 is the bank's limit for calls without the user.
-	quotaWords = []string{
-		"quota", "access limit", "limit of access", "accesses per day", "accesses a day", "number of accesses",
-		"number of allowed accesses", "access exceeded", "unattended", "without psu", "without the psu", "psu not present",
-		"psu is not present", "psu absent", "not initiated by the psu", "not initiated by psu", "frequency per day",
-		"frequencyperday", "daily limit", "daily access", "24 hours", "24h", "four times", "4 times",
-	}
-	// throttleWords say that it is the provider's limit for us, whatever else is said.
-	throttleWords = []string{
-		"per second", "per minute", "per hour", "a second", "a minute", "rate limit", "rate exceeded", "api key", "apikey",
-		"api quota", "api call", "subscription", "your application", "client id", "concurrent", "throttl",
-	}
-	// addressWords say that the bank wants the user's address.
-	addressWords = []string{"psu ip", "psuip", "user's ip", "user ip", "ip address of the psu", "ip address of the user"}
+// Bounds of what is read of an error.
+const (
+	maxSaid   = 2048   // bytes of a code
+	maxTexts  = 200    // strings
+	maxTokens = 20_000 // of JSON
 )
 
-// wireError holds every form in which an error is looked for: Berlin Group's tppMessages, a problem (RFC 9457)
-// with Berlin Group's code and additionalErrors, and code with description as Bulgarian banks send it.
+// A reading is what the body of a refusal says.
+type reading struct {
+	codes []string // texts that may be codes, in capitals
+	code  string   // of the first error, as it is written
+	words upstream.Words
+	bare  bool // there is not one word
+	api   bool // its form is that of the provider's API
+}
+
+// read reads a body in every form in which an error is looked for: Berlin Group's tppMessages, a problem (RFC 9457)
+// with Berlin Group's code and additionalErrors, code with description as Bulgarian banks send it, and any other JSON or
+// text. What the request contained says nothing, nor does a page for people.
+func read(q canonical.Query, r providers.Request, body []byte) reading {
+	var w wireError
+	wording := upstream.NewWording(q, r)
+	if upstream.Decode(body, &w) != nil {
+		if upstream.IsPage(body) {
+			return reading{}
+		}
+		return reading{words: wording.Words(string(body)), bare: len(bytes.TrimSpace(body)) == 0}
+	}
+	said := reading{code: w.firstCode(), api: w.ofTheAPI()}
+	texts := textsOf(body)
+	for _, text := range texts {
+		code := strings.ToUpper(strings.TrimSpace(upstream.LastSegment(text)))
+		if _, known := kindOf(code); known && !wording.Own(code) {
+			said.codes = append(said.codes, code)
+		}
+		// The status' reason phrase, which problems repeat as their title, says no more than the status.
+		if text = upstream.LastSegment(text); text != http.StatusText(http.StatusTooManyRequests) {
+			said.words = append(said.words, wording.Words(text)...)
+		}
+	}
+	said.bare = len(texts) == 0
+	return said
+}
+
+// kindOf is the cause that a code names, in capitals.
+func kindOf(code string) (kind canonical.Kind, known bool) {
+	if strings.HasPrefix(code, certificateCodes) && !strings.Contains(code, " ") {
+		return canonical.ProviderRejected, true
+	}
+	kind, known = codes[code]
+	return kind, known
+}
+
+// textsOf are the strings of a valid JSON document, in its order. Messages that are warnings (Berlin Group, category)
+// are left out.
+func textsOf(body []byte) []string {
+	var (
+		texts []string
+		open  []container
+	)
+	in := json.NewDecoder(bytes.NewReader(body))
+	for range maxTokens {
+		token, err := in.Token()
+		if err != nil || len(texts) == maxTexts {
+			break
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			open = append(open, container{from: len(texts), isObject: token == json.Delim('{')})
+			continue
+		case json.Delim('}'), json.Delim(']'):
+			if last := open[len(open)-1]; last.warning {
+				texts = texts[:last.from]
+			}
+			open = open[:len(open)-1]
+			if len(open) > 0 {
+				open[len(open)-1].named = false
+			}
+			continue
+		}
+		text, _ := token.(string)
+		if len(open) > 0 && open[len(open)-1].takes(text) {
+			continue
+		}
+		if strings.TrimSpace(text) != "" {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
+
+// A container is a list or an object of a document that is being read.
+type container struct {
+	from     int // its first text
+	isObject bool
+	name     string // of the member whose value comes next
+	named    bool
+	warning  bool
+}
+
+// takes reports whether a text that stands in a container is the name of a member, or says what the container is.
+func (c *container) takes(text string) bool {
+	if c.isObject && !c.named {
+		c.name, c.named = text, true
+		return true
+	}
+	c.named = false
+	if strings.EqualFold(c.name, "category") {
+		c.warning = c.warning || strings.EqualFold(strings.TrimSpace(text), "WARNING")
+		return true
+	}
+	return false
+}
+
+// wireError is the part of an error whose form is the provider API's.
 type wireError struct {
 	wireMessage
 	TPPMessages      []wireMessage `json:"tppMessages"`
@@ -84,26 +186,13 @@ type wireError struct {
 }
 
 type wireMessage struct {
-	Category    word `json:"category"`
-	Code        word `json:"code"`
-	Path        word `json:"path"`
-	Text        word `json:"text"`
-	Type        word `json:"type"`
-	Title       word `json:"title"`
-	Detail      word `json:"detail"`
-	Description word `json:"description"`
-	Message     word `json:"message"`
+	Category word `json:"category"`
+	Code     word `json:"code"`
+	Text     word `json:"text"`
 }
 
 // A word is a JSON string's beginning; whatever else stands in its place says nothing.
 type word string
-
-// Bounds of what is read of an error.
-const (
-	maxSaid     = 2048     // bytes of one member
-	maxMessages = 100      // in one answer
-	maxText     = 64 << 10 // bytes of a body that is no JSON
-)
 
 // UnmarshalJSON never fails.
 func (w *word) UnmarshalJSON(raw []byte) error {
@@ -115,58 +204,83 @@ func (w *word) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// messages are the errors that are named; warnings are none.
+func (w wireError) messages() []wireMessage {
+	return slices.DeleteFunc(slices.Concat(w.TPPMessages, []wireMessage{w.wireMessage}, w.AdditionalErrors), func(m wireMessage) bool {
+		return m == wireMessage{} || strings.EqualFold(string(m.Category), "WARNING")
+	})
+}
+
+func (w wireError) firstCode() string {
+	if all := w.messages(); len(all) > 0 {
+		return string(all[0].Code)
+	}
+	return ""
+}
+
+// ofTheAPI reports whether an error has a form that only the provider's API has, not what stands before it.
+func (w wireError) ofTheAPI() bool {
+	w.wireMessage = wireMessage{}
+	return len(w.messages()) > 0
+}
+
 // refusal says what an answer means whose status is not 200. The status decides, unless a code or a wording of
 // the body names the cause. An answer to another request means nothing.
 func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canonical.Error {
 	if failure := stray(q, a); failure != nil {
 		return failure
 	}
-	byStatus := statusKind(a.Status, r.Account != "")
-	kind, code := byStatus, ""
-	if a.Status >= http.StatusBadRequest {
-		messages := messagesOf(a.Body)
-		kind, code = codeKind(messages)
-		if limitSaid(a, q.Attended(), messages) && before(canonical.UnattendedLimit, kind) {
-			kind = canonical.UnattendedLimit
-		}
-		generic := kind == canonical.ProviderError || kind == canonical.ProviderUnavailable
-		if kind == "" || generic && saysMore(a.Status) {
-			kind = byStatus
-		}
+	kind, code, token := upstream.ByStatus(a.Status), "", false
+	if a.Status >= http.StatusBadRequest && !a.Unreadable {
+		said := read(q, r, a.Body)
+		kind, code = said.cause(a.Status, q.Attended(), r.Account != "")
+		token = !slices.ContainsFunc(said.codes, func(code string) bool { return strings.HasPrefix(code, "CONSENT_") })
 	}
 	e := &canonical.Error{Kind: kind, Origin: canonical.OriginProvider, Upstream: canonical.NewUpstreamError(a.Status, "", code)}
 	switch kind { //nolint:exhaustive // of all others there is no more to say
 	case canonical.UnattendedLimit:
 		e.Origin = canonical.OriginASPSP
 	case canonical.ConsentExpired, canonical.ConsentInvalid:
-		e.TokenRejected = !consentNamed(a.Body)
+		// Where no code names the consent, the user's token was rejected: TOKEN_… says so, and so does 401, which is
+		// about the Authorization header.
+		e.TokenRejected = token
 	}
 	return e
 }
 
-// consentNamed reports whether a code of the body names the consent. Where none does, a rejection is one of the user's
-// token: its code begins with TOKEN_, or the status is 401, which is about the Authorization header.
-func consentNamed(body []byte) bool {
-	return slices.ContainsFunc(messagesOf(body), func(m wireMessage) bool {
-		return slices.ContainsFunc(m.codes(), func(code string) bool {
-			_, known := codes[code]
-			return known && strings.HasPrefix(code, "CONSENT_")
-		})
-	})
+// cause is what a refusal means, and the code that says so. The status decides where nothing else does.
+func (s reading) cause(status int, attended, ofAccount bool) (kind canonical.Kind, code string) {
+	kind, code = s.codeKind()
+	if s.saysLimit(status, attended) && before(canonical.UnattendedLimit, kind) {
+		kind = canonical.UnattendedLimit
+	}
+	generic := kind == canonical.ProviderError || kind == canonical.ProviderUnavailable
+	if kind == "" || generic && saysMore(status) {
+		kind = s.statusKind(status, ofAccount)
+	}
+	return kind, code
 }
 
-// statusKind is the cause as far as the status tells it.
-func statusKind(status int, ofAccount bool) canonical.Kind {
-	if status == http.StatusNotFound && ofAccount {
+// statusKind is the cause as far as the status tells it, and the form of the body.
+func (s reading) statusKind(status int, ofAccount bool) canonical.Kind {
+	switch {
+	case status == http.StatusUnauthorized:
+		return canonical.ConsentInvalid
+	case status == http.StatusNotFound && ofAccount && s.isOfAccount():
 		return canonical.AccountUnknown
 	}
-	if kind, ok := statuses[status]; ok {
-		return kind
+	return upstream.ByStatus(status)
+}
+
+// isOfAccount reports whether a 404 is an answer of the provider's API about the account in the path. A page, or the
+// words of a router, say that the way to the API is wrong.
+func (s reading) isOfAccount() bool {
+	found := phrases.In(s.words)
+	switch {
+	case s.bare, upstream.AnyOf(accountWords, found):
+		return true
 	}
-	if kind, ok := classes[status/100]; ok {
-		return kind
-	}
-	return canonical.ProviderInvalidResponse
+	return s.api && !upstream.AnyOf(routeWords, found)
 }
 
 // saysMore reports whether a status tells more than a code for "something failed".
@@ -176,29 +290,14 @@ func saysMore(status int) bool {
 
 // codeKind is the most telling cause that a code names, with that code; "" and the first code where none is
 // known.
-func codeKind(messages []wireMessage) (kind canonical.Kind, code string) {
-	for _, m := range messages {
-		for _, c := range m.codes() {
-			k, known := codes[c]
-			if strings.HasPrefix(c, certificateCodes) {
-				k, known = canonical.ProviderRejected, true
-			}
-			if known && before(k, kind) {
-				kind, code = k, c
-			}
+func (s reading) codeKind() (kind canonical.Kind, code string) {
+	code = s.code
+	for _, c := range s.codes {
+		if k, _ := kindOf(c); before(k, kind) {
+			kind, code = k, c
 		}
 	}
-	if kind == "" && len(messages) > 0 {
-		code = string(messages[0].Code)
-	}
 	return kind, code
-}
-
-// codes are the texts of a message that may be its code, in capitals.
-func (m wireMessage) codes() []string {
-	return []string{
-		strings.ToUpper(string(m.Code)), strings.ToUpper(lastSegment(string(m.Type))), strings.ToUpper(string(m.Title)),
-	}
 }
 
 // before reports whether a tells more than b, which may be "".
@@ -207,48 +306,14 @@ func before(a, b canonical.Kind) bool {
 	return at < 0 || slices.Index(telling, a) < at
 }
 
-// limitSaid reports whether the answer's wording says that no more can be read without the user.
-func limitSaid(a providers.Answer, attended bool, messages []wireMessage) bool {
-	var said []string
-	for _, m := range messages {
-		for _, w := range []word{m.Path, m.Text, m.Title, m.Detail, m.Description, m.Message} {
-			said = append(said, string(w))
-		}
-	}
-	text := normal(strings.Join(said, " "))
-	if text == "" {
-		text = normal(string(a.Body[:min(len(a.Body), maxText)]))
-	}
-	switch a.Status {
+// saysLimit reports whether the wording says that no more can be read without the user.
+func (s reading) saysLimit(status int, attended bool) bool {
+	switch status {
 	case http.StatusTooManyRequests:
-		return contains(text, quotaWords) && !contains(text, throttleWords)
+		limit := upstream.LimitOf429(s.words)
+		return limit != upstream.NoLimit && limit != upstream.RateLimit
 	case http.StatusBadRequest:
-		return !attended && contains(text, addressWords)
+		return !attended && upstream.AnyOf(addressWords, phrases.In(s.words))
 	}
 	return false
-}
-
-// messagesOf are the errors that a body names; warnings are none (Berlin Group, category).
-func messagesOf(body []byte) []wireMessage {
-	var w wireError
-	// An error may have any body. What cannot be read says nothing, and the status decides.
-	if err := upstream.Decode(body, &w); err != nil {
-		return nil
-	}
-	messages := slices.Concat(w.TPPMessages, []wireMessage{w.wireMessage}, w.AdditionalErrors)
-	messages = slices.DeleteFunc(messages, func(m wireMessage) bool {
-		return m == wireMessage{} || strings.EqualFold(string(m.Category), "WARNING")
-	})
-	return messages[:min(len(messages), maxMessages)]
-}
-
-func lastSegment(uri string) string { return uri[strings.LastIndexAny(uri, "/:#")+1:] }
-
-func normal(text string) string {
-	text = strings.NewReplacer("-", " ", "_", " ", "’", "'").Replace(strings.ToLower(text))
-	return strings.Join(strings.Fields(text), " ")
-}
-
-func contains(text string, words []string) bool {
-	return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
 }

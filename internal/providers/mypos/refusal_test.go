@@ -289,7 +289,6 @@ func TestQuotaWording(t *testing.T) {
 	for _, tt := range tests {
 		for form, body := range map[string]string{
 			"text":        tt.text,
-			"HTML":        "<html><body><p>" + tt.text + "</p></body></html>",
 			"tppMessages": `{"tppMessages":[{"category":"ERROR","code":"X","text":"` + strings.ReplaceAll(tt.text, "\n", `\n`) + `"}]}`,
 			"description": `{"code":429,"description":"` + strings.ReplaceAll(tt.text, "\n", " ") + `"}`,
 			"problem":     `{"title":"Too Many Requests","detail":"` + strings.ReplaceAll(tt.text, "\n", " ") + `"}`,
@@ -301,25 +300,12 @@ func TestQuotaWording(t *testing.T) {
 			}
 		}
 	}
-	for _, table := range [][]string{quotaWords, throttleWords} {
-		for _, words := range table {
-			if !strings.Contains(normal(allTexts(tests)), words) {
-				t.Errorf("no test for %q", words)
-			}
+	for _, page := range []string{"<html><body><p>Maximum access quota is reached!</p></body></html>", "\n<?xml version='1.0'?><e>access exceeded</e>"} {
+		got := refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusTooManyRequests, Body: []byte(page)})
+		if got.Kind != canonical.ProviderThrottled {
+			t.Errorf("the page %q is %s", page, got.Kind)
 		}
 	}
-}
-
-func allTexts(tests []struct {
-	text string
-	want canonical.Kind
-},
-) string {
-	var all []string
-	for _, tt := range tests {
-		all = append(all, tt.text)
-	}
-	return strings.Join(all, " | ")
 }
 
 func TestAddressWording(t *testing.T) {
@@ -420,9 +406,9 @@ func TestEndlessRefusalsAreNotReadToTheEnd(t *testing.T) {
 		return `{"tppMessages":[` + strings.Repeat(`{"text":"x"},`, before) + `{"text":"` + quota + `"}]}`
 	}
 	for body, want := range map[string]canonical.Kind{
-		text(2000): canonical.UnattendedLimit, text(2050): canonical.ProviderThrottled,
-		list(99): canonical.UnattendedLimit, list(100): canonical.ProviderThrottled,
-		strings.Repeat("x", 60_000) + quota: canonical.UnattendedLimit, strings.Repeat("x", 70_000) + quota: canonical.ProviderThrottled,
+		text(16_000): canonical.UnattendedLimit, text(16_400): canonical.ProviderThrottled,
+		list(199): canonical.UnattendedLimit, list(200): canonical.ProviderThrottled,
+		strings.Repeat("x", 16_000) + quota: canonical.UnattendedLimit, strings.Repeat("x", 16_400) + quota: canonical.ProviderThrottled,
 	} {
 		got := refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusTooManyRequests, Body: []byte(body)})
 		if got.Kind != want {
@@ -459,6 +445,109 @@ func TestTokenAndConsentAreToldApart(t *testing.T) {
 		got := refusal(alone(), providers.Request{Account: "1"}, providers.Answer{Status: tt.status, Body: []byte(tt.body)})
 		if got.Kind != tt.want || got.TokenRejected != tt.token {
 			t.Errorf("%d %s is %s, token rejected %t; want %s, %t", tt.status, tt.body, got.Kind, got.TokenRejected, tt.want, tt.token)
+		}
+	}
+}
+
+// TestLostRoutes has what stands before a provider's API say that it does not know the path. It is not the account's fault.
+func TestLostRoutes(t *testing.T) {
+	for body, want := range map[string]canonical.Kind{
+		"": canonical.AccountUnknown, " \r\n": canonical.AccountUnknown, "{}": canonical.AccountUnknown, `{"status":404}`: canonical.AccountUnknown,
+		tpp("RESOURCE_UNKNOWN"):                               canonical.AccountUnknown,
+		tpp("SOMETHING_NEW"):                                  canonical.AccountUnknown,
+		`{"code":404,"description":"Account not found"}`:      canonical.AccountUnknown,
+		`{"message":"The account does not exist"}`:            canonical.AccountUnknown,
+		`{"title":"Unknown account","path":"/v1/accounts/1"}`: canonical.AccountUnknown,
+		`{"errorCode":"resource_unknown"}`:                    canonical.AccountUnknown,
+
+		"<!DOCTYPE html><html><body><h1>Not Found</h1></body></html>":                        canonical.ProviderRejected,
+		"<html>Account not found</html>":                                                     canonical.ProviderRejected,
+		"404 page not found":                                                                 canonical.ProviderRejected,
+		"Not Found":                                                                          canonical.ProviderRejected,
+		"Cannot GET /v1/accounts/1/balances":                                                 canonical.ProviderRejected,
+		"default backend - 404":                                                              canonical.ProviderRejected,
+		`{"message":"no route matches"}`:                                                     canonical.ProviderRejected,
+		`{"message":"no Route matched with those values"}`:                                   canonical.ProviderRejected,
+		`{"statusCode":404,"message":"Resource not found"}`:                                  canonical.ProviderRejected,
+		`{"error":"Not Found","path":"/v1/accounts/1/balances"}`:                             canonical.ProviderRejected,
+		`{"type":"about:blank","title":"Not Found","status":404}`:                            canonical.ProviderRejected,
+		`{"code":"404","type":"Status report","message":"Not Found"}`:                        canonical.ProviderRejected,
+		`{"fault":{"faultstring":"Unable to identify proxy for host"}}`:                      canonical.ProviderRejected,
+		`{"httpCode":"404","moreInformation":"No resources match requested URI"}`:            canonical.ProviderRejected,
+		`{"tppMessages":[{"category":"ERROR","code":"NOT_FOUND","text":"route not found"}]}`: canonical.ProviderRejected,
+	} {
+		got := refusal(alone(), providers.Request{Account: "1"}, providers.Answer{Status: http.StatusNotFound, Body: []byte(body)})
+		if got.Kind != want || got.TokenRejected {
+			t.Errorf("%s is %s, want %s", body, got.Kind, want)
+		}
+		if want != canonical.AccountUnknown {
+			continue
+		}
+		got = refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusNotFound, Body: []byte(body)})
+		if wantList := canonical.ProviderRejected; got.Kind != wantList && !strings.Contains(strings.ToUpper(body), "RESOURCE_UNKNOWN") {
+			t.Errorf("%s of the list is %s", body, got.Kind)
+		}
+	}
+}
+
+// TestStatusesOfAMoment are about what may be over with the next call.
+func TestStatusesOfAMoment(t *testing.T) {
+	for _, status := range []int{408, 409, 421, 423, 424, 425, 499} {
+		for _, body := range []string{"", "<html>", `{"message":"x"}`} {
+			got := refusal(alone(), providers.Request{Account: "1"}, providers.Answer{Status: status, Body: []byte(body)})
+			if got.Kind != canonical.ProviderError {
+				t.Errorf("%d %s is %s", status, body, got.Kind)
+			}
+		}
+	}
+}
+
+// TestLimitOrRateLimit reads whole bodies, as they were seen at other providers.
+func TestLimitOrRateLimit(t *testing.T) {
+	for body, want := range map[string]canonical.Kind{
+		`{"title":"Too Many Requests","detail":"The API Request Quota is exhausted; retry after 21 seconds"}`:                                              canonical.ProviderThrottled,
+		`{"type":"RATE_LIMIT_ERROR","message":"How many requests may be made is restricted to a quota, which is reached"}`:                                 canonical.ProviderThrottled,
+		`{"type":"urn:problem-type:belgif:tooManyRequests","status":429,"detail":"The quota of this consumer was exceeded","limit":10,"retryAfterSec":30}`: canonical.ProviderThrottled,
+		`{"message":"Quota of 5 requests per 10 seconds exceeded, try again in 3 s"}`:                                                                      canonical.ProviderThrottled,
+		`{"type":"urn:x:tooManyRequests","detail":"The quota was exceeded"}`:                                                                               canonical.ProviderThrottled,
+		`{"errorcode":"policies.ratelimit.QuotaViolation","message":"quota exceeded"}`:                                                                     canonical.ProviderThrottled,
+		`{"fault":{"faultstring":"Quota exceeded","detail":{"errorcode":"policies.ratelimit.QuotaViolation"}}}`:                                            canonical.ProviderThrottled,
+		`{"title":"Rate limit","detail":"Maximum access quota is reached!"}`:                                                                               canonical.ProviderThrottled,
+		`{"message":"access quota: 100 per 1m"}`:                                                                                                           canonical.ProviderThrottled,
+		`<html><title>Quota exceeded</title></html>`:                                                                                                       canonical.ProviderThrottled,
+
+		`{"code":429,"description":"Maximum access quota is reached!"}`:                              canonical.UnattendedLimit,
+		`{"title":"Too Many Requests","detail":"Maximum access quota is reached!"}`:                  canonical.UnattendedLimit,
+		`{"error":"Too Many Requests","message":"Quota exceeded","path":"/api/v1/accounts/1"}`:       canonical.UnattendedLimit,
+		`{"tppMessages":[{"code":"access_exceeded","text":"10 requests per second"}]}`:               canonical.UnattendedLimit,
+		`{"errorCode":"Access_Exceeded"}`:                                                            canonical.UnattendedLimit,
+		`{"type":"https://example.com/ACCESS_EXCEEDED","title":"API rate limit"}`:                    canonical.UnattendedLimit,
+		`{"message":"The maximum number of accesses per day is reached"}`:                            canonical.UnattendedLimit,
+		`{"tppMessages":[{"category":"WARNING","text":"rate limit"},{"text":"access limit"}]}`:       canonical.UnattendedLimit,
+		`{"tppMessages":[{"category":"WARNING","code":"ACCESS_EXCEEDED"}],"message":"rate limited"}`: canonical.ProviderThrottled,
+	} {
+		got := refusal(alone(), providers.Request{Account: "1"}, providers.Answer{Status: http.StatusTooManyRequests, Body: []byte(body)})
+		if got.Kind != want {
+			t.Errorf("%s is %s, want %s", body, got.Kind, want)
+		}
+	}
+}
+
+// TestOwnTextSaysNothing has a bank repeat the account's id in its error.
+func TestOwnTextSaysNothing(t *testing.T) {
+	for id, refused := range map[string]struct {
+		status int
+		body   string
+		want   canonical.Kind
+	}{
+		"access quota":    {429, `{"message":"No more calls for access%20quota"}`, canonical.ProviderThrottled},
+		"unattended":      {429, "Account UNATTENDED: too many requests", canonical.ProviderThrottled},
+		"PSU-IP-Address":  {400, `{"tppMessages":[{"code":"FORMAT_ERROR","text":"PSU-IP-Address is no account"}]}`, canonical.ProviderRejected},
+		"CONSENT_EXPIRED": {401, `{"code":"X","resource":"CONSENT_EXPIRED"}`, canonical.ConsentInvalid},
+	} {
+		got := refusal(alone(), providers.Request{Account: id}, providers.Answer{Status: refused.status, Body: []byte(refused.body)})
+		if got.Kind != refused.want || got.Kind == canonical.ConsentInvalid && !got.TokenRejected {
+			t.Errorf("%q: %s is %s, token rejected %t, want %s", id, refused.body, got.Kind, got.TokenRejected, refused.want)
 		}
 	}
 }

@@ -189,14 +189,15 @@ func testClosure(t *testing.T, s Subject) {
 	q := r.attended()
 	q.Consent = s.Refusals[canonical.UnattendedLimit]
 	for _, tt := range []struct {
-		attended bool
-		origin   canonical.Origin
-	}{{true, canonical.OriginASPSP}, {false, canonical.OriginASPSP}, {false, canonical.OriginGateway}} {
+		attended, waits bool
+		origin          canonical.Origin
+	}{{true, false, canonical.OriginASPSP}, {false, true, canonical.OriginASPSP}, {false, true, canonical.OriginGateway}} {
 		if !tt.attended {
 			q.PSU = nil
 		}
 		all, err := r.Accounts(t.Context(), q)
-		if f := failed(t, canonical.UnattendedLimit, q, len(all), err); f.Origin != tt.origin || f.RetryAfter <= 0 {
+		f := failed(t, canonical.UnattendedLimit, q, len(all), err)
+		if f.Origin != tt.origin || f.Attended != tt.attended || (f.RetryAfter > 0) != tt.waits {
 			t.Errorf("attended %t: origin %s, want %s; retry after %v", tt.attended, f.Origin, tt.origin, f.RetryAfter)
 		}
 	}
@@ -250,7 +251,20 @@ var unreadable = map[string]Mutation{
 	"two documents": func(_ http.Header, b []byte) []byte { return append(b, b...) },
 	"not UTF-8":     func(_ http.Header, b []byte) []byte { return append(b[:len(b)-1], ",\"x\":\"\xff\"}"...) },
 	"too large":     func(_ http.Header, b []byte) []byte { return append(b, strings.Repeat(" ", 5<<20)...) },
-	"compressed":    compressed,
+	"brotli":        coded("br"),
+	"deflate":       coded("deflate"),
+	"zstd":          coded("zstd"),
+	"gzip twice": func(h http.Header, b []byte) []byte {
+		b = compressed(h, compressed(h, b))
+		h.Set("Content-Encoding", "gzip, gzip")
+		return b
+	},
+	"no gzip":       coded("gzip"),
+	"gzip cut off":  func(h http.Header, b []byte) []byte { b = compressed(h, b); return b[:len(b)-9] },
+	"gzip and more": func(h http.Header, b []byte) []byte { return append(compressed(h, b), "more"...) },
+	"a gzip bomb": func(h http.Header, b []byte) []byte {
+		return compressed(h, append(b, strings.Repeat(" ", 64<<20)...))
+	},
 	"trailing text": func(_ http.Header, b []byte) []byte { return append(b, "x"...) },
 	"too deep": func(_ http.Header, b []byte) []byte {
 		return within(b, strings.Repeat("[", 40)+strings.Repeat("]", 40))
@@ -314,6 +328,75 @@ func testBrokenAnswers(t *testing.T, s Subject) {
 	}
 }
 
+// A refusal whose body cannot be read is sorted by its status, which blames neither consent nor token nor account: the
+// answer is the same to whoever asks, and no list goes for it.
+func testUnreadableRefusals(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	q := r.attended()
+	q.Consent = s.Refusals[canonical.ConsentExpired]
+	for name, spoil := range map[string]Mutation{
+		"brotli":       coded("br"),
+		"gzip cut off": func(h http.Header, b []byte) []byte { b = compressed(h, b); return b[:len(b)-9] },
+		"no gzip":      coded("gzip"),
+		"too large":    func(_ http.Header, b []byte) []byte { return append(b, strings.Repeat(" ", 1<<20)...) },
+		"gzip bomb": func(h http.Header, b []byte) []byte {
+			return compressed(h, append(b, strings.Repeat(" ", 1<<20)...))
+		},
+		"UTF-16": func(_ http.Header, b []byte) []byte {
+			return []byte("\xff\xfe" + strings.Join(strings.Split(string(b), ""), "\x00") + "\x00")
+		},
+		"shorter than it says": nil,
+	} {
+		for status, want := range map[int]canonical.Kind{
+			400: canonical.ProviderRejected, 401: canonical.ProviderRejected, 403: canonical.ProviderRejected, 404: canonical.ProviderRejected,
+			408: canonical.ProviderError, 421: canonical.ProviderError, 425: canonical.ProviderError, 429: canonical.ProviderThrottled,
+			500: canonical.ProviderError, 503: canonical.ProviderUnavailable, 504: canonical.ProviderTimeout,
+		} {
+			t.Run(fmt.Sprint(name, " ", status), func(t *testing.T) {
+				both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+					r.front.answered(func(h http.Header, code *int, body []byte) []byte {
+						*code = status
+						h.Set("Retry-After", "7")
+						if spoil == nil {
+							h.Set("Content-Length", "5000")
+							return body
+						}
+						return spoil(h, body)
+					})
+					size, err := read(q)
+					f := failed(t, want, q, size, err)
+					if f.TokenRejected || f.Upstream == nil || f.Upstream.HTTPStatus != status {
+						t.Errorf("token rejected %t, upstream %+v", f.TokenRejected, f.Upstream)
+					}
+					if waits := status == 408 || status == 421 || status == 425 || status >= 429; waits != (f.RetryAfter == 7*time.Second) {
+						t.Errorf("retry after %v", f.RetryAfter)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A refusal that is compressed says what it says.
+func testCompressedRefusals(t *testing.T, s Subject) {
+	r := newRig(t, s)
+	for kind, consent := range s.Refusals {
+		for _, coding := range []string{"gzip", "x-gzip"} {
+			t.Run(fmt.Sprint(kind, " ", coding), func(t *testing.T) {
+				r.front.mutated(func(h http.Header, b []byte) []byte {
+					b = compressed(h, b)
+					h.Set("Content-Encoding", coding)
+					return b
+				})
+				q := r.attended()
+				q.Consent = consent
+				all, err := r.Accounts(t.Context(), q)
+				failed(t, kind, q, len(all), err)
+			})
+		}
+	}
+}
+
 // within is a good answer with one member more, which nobody reads.
 func within(body []byte, value string) []byte {
 	return append([]byte(`{"unread":`+value+","), body[1:]...)
@@ -347,21 +430,37 @@ func testCareless(t *testing.T, s Subject) {
 		"JSON as text":           {"Content-Type", "text/plain"},
 		"JSON as a page":         {"Content-Type", "text/html; charset=UTF-8"},
 		"no type":                {"Content-Type", ""},
+		"parameters of the type": {"Content-Type", `application/json;profile="x"; Charset="utf-8"; v=1`},
 		"encoded as nothing":     {"Content-Encoding", "identity"},
 		"a header of nonsense":   {"Retry-After", "\xff"},
 		"a charset without name": {"Content-Type", "application/json; charset="},
+		"gzip":                   {"Content-Encoding", "gzip"},
+		"x-gzip":                 {"Content-Encoding", "X-GZIP"},
+		"gzip and nothing":       {"Content-Encoding", "identity, gzip"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 				r.front.mutated(func(h http.Header, body []byte) []byte {
+					body = append([]byte("\r\n\t "), body...)
+					if strings.Contains(strings.ToLower(header[1]), "gzip") {
+						body = compressed(h, body)
+					}
 					h.Set(header[0], header[1])
-					return append([]byte("\r\n\t "), body...)
+					return body
 				})
 				if size, err := read(r.attended()); err != nil || size == 0 {
 					t.Errorf("%d records, %v", size, err)
 				}
 			})
 		})
+	}
+}
+
+// coded names a content coding that the body does not have: whether it has it, nobody can know who does not read it.
+func coded(name string) Mutation {
+	return func(h http.Header, body []byte) []byte {
+		h.Set("Content-Encoding", name)
+		return body
 	}
 }
 

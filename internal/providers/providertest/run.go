@@ -42,6 +42,8 @@ func Run(t *testing.T, s Subject) {
 		"counting":                  testCounting,
 		"fifth unattended call":     testLimit,
 		"refusals":                  testRefusals,
+		"unreadable refusals":       testUnreadableRefusals,
+		"compressed refusals":       testCompressedRefusals,
 		"limit told by the ASPSP":   testClosure,
 		"hostile account ids":       testHostileAccounts,
 		"mutated answers":           testMutations,
@@ -225,12 +227,19 @@ func (f *front) with(spoil http.HandlerFunc) {
 
 // mutated answers what the simulator does, changed.
 func (f *front) mutated(m Mutation) {
+	f.answered(func(h http.Header, _ *int, body []byte) []byte {
+		h.Del("Content-Length")
+		return m(h, body)
+	})
+}
+
+// answered answers what the simulator does, its status changed as well.
+func (f *front) answered(change func(h http.Header, status *int, body []byte) []byte) {
 	f.with(func(w http.ResponseWriter, r *http.Request) {
 		rec := httptest.NewRecorder()
 		f.next.ServeHTTP(rec, r)
-		body := m(rec.Header(), rec.Body.Bytes())
+		body := change(rec.Header(), &rec.Code, rec.Body.Bytes())
 		maps.Copy(w.Header(), rec.Header())
-		w.Header().Del("Content-Length")
 		w.WriteHeader(rec.Code)
 		_, _ = w.Write(body)
 	})

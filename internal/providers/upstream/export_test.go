@@ -2,6 +2,9 @@ package upstream
 
 import "math"
 
+// RetryAfter is retryAfter.
+var RetryAfter = retryAfter
+
 // Exhaust takes from a wire all that it may send calls again with, now and later, so that what is sent again net/http
 // sends by itself.
 func (w *Wire) Exhaust() *Wire {

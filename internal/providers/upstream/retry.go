@@ -52,6 +52,9 @@ func (c *client) sendAttended(ctx context.Context, q canonical.Query, r provider
 // attend sends an attended call once, signed for this sending alone: a provider refuses a signature that it has seen.
 func (c *client) attend(ctx context.Context, t http.RoundTripper, q canonical.Query, r providers.Request, resend int) (providers.Answer, *way, *canonical.Error) {
 	req, failure := c.request(ctx, r, bytes.NewReader(r.Body))
+	if failure == nil {
+		failure = c.sign(req, r)
+	}
 	if failure != nil {
 		return providers.Answer{}, new(way), failure
 	}

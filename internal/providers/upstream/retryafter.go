@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -8,29 +9,38 @@ import (
 )
 
 const (
-	// defaultRetryAfter is what callers are told where a provider is unavailable and does not say for how long.
+	// defaultRetryAfter is the wait that callers get where a provider is unavailable and does not say for how long.
 	defaultRetryAfter = 30 * time.Second
-	// maxRetryAfter bounds what a provider may ask for; beyond it the number is a fault, not a wish. What closes a
-	// unit is bounded by its window besides.
-	maxRetryAfter = 366 * 24 * time.Hour
+	// maxRetryAfter is the longest wait that a provider can mean. A longer one is a moment in seconds since 1970, or a
+	// mistake.
+	maxRetryAfter = 31 * 24 * time.Hour
 )
 
-// retryAfter reads the Retry-After header (RFC 9110, section 10.2.3): seconds, or a date, by the clock of whoever wrote
-// it where the answer tells that (Date, section 6.6.1): ours may be wrong. It is 0 where there is none that can be read,
-// and at least a second where there is.
+// retryAfter reads the Retry-After header (RFC 9110, section 10.2.3): seconds, of which a fraction is rounded up, or a
+// date, by the provider's clock where the response has a Date (section 6.6.1), because ours may be wrong. It is 0 where
+// there is none, or none that can be a wait: negative, or too long. Otherwise it is at least a second.
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	value := strings.TrimSpace(h.Get("Retry-After"))
-	if value == "" {
+	wait, ok := waitOf(strings.TrimSpace(h.Get("Retry-After")), h, now)
+	if !ok || wait < 0 || wait > maxRetryAfter {
 		return 0
 	}
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return min(max(time.Duration(seconds)*time.Second, time.Second), maxRetryAfter)
-	}
-	if date, err := http.ParseTime(value); err == nil {
-		if theirs, err := http.ParseTime(h.Get("Date")); err == nil {
-			now = theirs
+	return max(wait, time.Second)
+}
+
+func waitOf(value string, h http.Header, now time.Time) (wait time.Duration, ok bool) {
+	if value != "" && strings.Trim(value, "0123456789.") == "" {
+		seconds, err := strconv.ParseFloat(value, 64)
+		if err != nil || seconds > maxRetryAfter.Seconds() {
+			return 0, false
 		}
-		return min(max(date.Sub(now), time.Second), maxRetryAfter)
+		return time.Duration(math.Ceil(seconds)) * time.Second, true
 	}
-	return 0
+	date, err := http.ParseTime(value)
+	if err != nil {
+		return 0, false
+	}
+	if theirs, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = theirs
+	}
+	return date.Sub(now), true
 }

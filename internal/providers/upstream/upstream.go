@@ -136,23 +136,33 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 	if failure != nil {
 		return providers.Answer{}, failure
 	}
-	if replayable(req) {
-		return providers.Answer{}, canonical.Fail(canonical.InternalError, "the request to the provider could be sent twice")
-	}
 	deadline, _ := ctx.Deadline()
 	slot, failure := c.take(ctx, q, r)
 	if failure != nil {
+		return providers.Answer{}, failure
+	}
+	if failure = c.sign(req, r); failure == nil && replayable(req) {
+		failure = canonical.Fail(canonical.InternalError, "the request to the provider could be sent twice")
+	}
+	if failure != nil {
+		c.release(ctx, q, slot)
 		return providers.Answer{}, failure
 	}
 	own, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	own = context.WithValue(own, departure{}, deadline)
 	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
-	// Given back even if the read's own time has run out; where that fails, the call stays counted.
-	if !went.connected() && slot.GiveBack(context.WithoutCancel(ctx)) == nil {
-		c.wire.Observer.Slot(ctx, q.ASPSP, SlotGivenBack)
+	if !went.connected() {
+		c.release(ctx, q, slot)
 	}
 	return answer, failure
+}
+
+// release gives a slot back even if the read's own time has run out; where that fails, the call stays counted.
+func (c *client) release(ctx context.Context, q canonical.Query, slot unattended.Slot) {
+	if slot.GiveBack(context.WithoutCancel(ctx)) == nil {
+		c.wire.Observer.Slot(ctx, q.ASPSP, SlotGivenBack)
+	}
 }
 
 // replayable reports whether a request has what net/http takes for leave to send it again.
@@ -169,14 +179,8 @@ func (c *client) exchange(ctx context.Context, t http.RoundTripper, req *http.Re
 		Resend: resend,
 	})
 	answer, went, failure = roundTrip(t, req.WithContext(ctx))
-	switch {
-	case failure != nil:
-	case answer.Status != http.StatusOK:
+	if failure == nil && answer.Status != http.StatusOK {
 		failure = c.refusal(ctx, q, r, answer)
-	default:
-		if fault := foreignForm(answer.Header); fault != "" {
-			failure = canonical.InvalidResponse(fault)
-		}
 	}
 	if failure != nil {
 		end(answer.Status, failure.Kind)
@@ -204,7 +208,7 @@ func (c *client) take(ctx context.Context, q canonical.Query, r providers.Reques
 }
 
 // refusal is what an answer means that is no success. An ASPSP's word that the limit is used up closes the
-// unit, unless it was said of an attended call.
+// unit. Said of an attended call it closes nothing, and callers get no wait but the ASPSP's own.
 func (c *client) refusal(ctx context.Context, q canonical.Query, r providers.Request, a providers.Answer) *canonical.Error {
 	failure := c.Refusal(q, r, a)
 	wait := retryAfter(a.Header, c.wire.Now())
@@ -216,14 +220,11 @@ func (c *client) refusal(ctx context.Context, q canonical.Query, r providers.Req
 			failure.RetryAfter = defaultRetryAfter
 		}
 	case canonical.UnattendedLimit:
-		failure.RetryAfter = wait
-		if c.wire.Counter == nil {
+		failure.RetryAfter, failure.Attended = wait, q.Attended()
+		if failure.Attended || c.wire.Counter == nil {
 			break
 		}
 		failure.RetryAfter = c.wire.Counter.Clamp(q.ASPSP, wait)
-		if q.Attended() {
-			break
-		}
 		// The closure is written even if the read's own time has run out.
 		if left, err := c.wire.Counter.Close(context.WithoutCancel(ctx), counted(q, r), failure.RetryAfter); err == nil {
 			failure.RetryAfter = left
@@ -237,7 +238,7 @@ func counted(q canonical.Query, r providers.Request) unattended.Call {
 	return unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: r.Account}
 }
 
-// request is the HTTP request that r describes, signed, with no header but r's.
+// request is the HTTP request that r describes, with no header but r's, not yet signed.
 func (c *client) request(ctx context.Context, r providers.Request, body io.Reader) (*http.Request, *canonical.Error) {
 	if r.Body == nil {
 		body = nil
@@ -250,12 +251,16 @@ func (c *client) request(ctx context.Context, r providers.Request, body io.Reade
 	req.ContentLength = int64(len(r.Body))
 	req.Header = r.Header.Clone()
 	req.Header["User-Agent"] = []string{""} // net/http would name itself
-	if c.Sign != nil {
-		if err := c.Sign(req, r.Body); err != nil {
-			return nil, canonical.Fail(canonical.InternalError, "the request to the provider cannot be signed")
-		}
-	}
 	return req, nil
+}
+
+// sign is the last step before a request is sent: a signature costs milliseconds, which a call that is not made must
+// not cost.
+func (c *client) sign(req *http.Request, r providers.Request) *canonical.Error {
+	if c.Sign != nil && c.Sign(req, r.Body) != nil {
+		return canonical.Fail(canonical.InternalError, "the request to the provider cannot be signed")
+	}
+	return nil
 }
 
 // A way is what is known of how a call went. The transport may still be dialling when it has given up waiting.
@@ -315,14 +320,8 @@ func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Answer, went
 		// After 101 net/http hands the bare connection over, on which no deadline stands any more.
 		return a, went, canonical.InvalidResponse("the answer has a status that no answer has")
 	}
-	a.Body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	switch {
-	case err != nil:
-		return a, went, broken(ctx, true, err)
-	case len(a.Body) > maxBody:
-		return a, went, canonical.InvalidResponse("body is too large")
-	}
-	return a, went, nil
+	a, failure = receive(ctx, resp)
+	return a, went, failure
 }
 
 // broken says why a call has no answer.

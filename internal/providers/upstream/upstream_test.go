@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -373,6 +374,8 @@ func TestRefusals(t *testing.T) {
 		{"limit, no time told", canonical.UnattendedLimit, "", day, true},
 		{"limit, seconds", canonical.UnattendedLimit, "3600", time.Hour, true},
 		{"limit, longer than a window", canonical.UnattendedLimit, "999999", day, true},
+		{"limit, a fraction", canonical.UnattendedLimit, "30.5", 31 * time.Second, true},
+		{"limit, no wait", canonical.UnattendedLimit, "-30", day, true},
 		{"limit, nothing readable", canonical.UnattendedLimit, "soon", day, true},
 		{"throttled, seconds", canonical.ProviderThrottled, "7", 7 * time.Second, false},
 		{"throttled, silent", canonical.ProviderThrottled, "", 0, false},
@@ -381,6 +384,10 @@ func TestRefusals(t *testing.T) {
 		{"consent", canonical.ConsentExpired, "", 0, false},
 		{"consent, with a time that says nothing", canonical.ConsentExpired, "3600", 0, false},
 		{"error, seconds", canonical.ProviderError, "9", 9 * time.Second, false},
+		{"time-out, seconds", canonical.ProviderTimeout, "9", 9 * time.Second, false},
+		{"error, silent", canonical.ProviderError, "", 0, false},
+		{"unavailable, a moment", canonical.ProviderUnavailable, strconv.FormatInt(time.Now().Add(time.Minute).Unix(), 10), 30 * time.Second, false},
+		{"throttled, a moment", canonical.ProviderThrottled, strconv.FormatInt(time.Now().Add(time.Minute).UnixMilli(), 10), 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -397,8 +404,15 @@ func TestRefusals(t *testing.T) {
 				if !errors.As(err, &failure) || failure.Kind != tt.kind {
 					t.Fatalf("got %v", err)
 				}
-				if failure.RetryAfter != tt.wait {
-					t.Errorf("retry after %v, want %v", failure.RetryAfter, tt.wait)
+				wait := tt.wait
+				if q.Attended() && wait == day {
+					wait = 0 // which nobody sent
+				}
+				if failure.RetryAfter != wait && !(q.Attended() && tt.retryAfter == "999999") {
+					t.Errorf("attended %t: retry after %v, want %v", q.Attended(), failure.RetryAfter, wait)
+				}
+				if failure.Attended != (q.Attended() && tt.kind == canonical.UnattendedLimit) {
+					t.Errorf("attended %t: the error says %t", q.Attended(), failure.Attended)
 				}
 				s, err := r.counter.State(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 				if err != nil {
@@ -409,6 +423,26 @@ func TestRefusals(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What cannot be a wait is none: callers would come back in a year.
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	at := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }
+	for value, want := range map[string]time.Duration{
+		"": 0, "soon": 0, "7": 7 * time.Second, " 7 ": 7 * time.Second, "0": time.Second, "00007": 7 * time.Second,
+		"30.5": 31 * time.Second, "0.2": time.Second, "30.": 30 * time.Second, "1.2.3": 0, ".": 0, ".5": time.Second,
+		"-1": 0, "-30.5": 0, "+30": 0, "1e9": 0, "0x10": 0, "Inf": 0, "NaN": 0, "1, 2": 0,
+		"2678400": 31 * 24 * time.Hour, "2678401": 0, "2678400.5": 0, "4294967295": 0, "99999999999999999999": 0, strings.Repeat("9", 400): 0,
+		strconv.FormatInt(now.Add(time.Minute).Unix(), 10): 0, strconv.FormatInt(now.Add(time.Minute).UnixMilli(), 10): 0,
+		at(90 * time.Second): 90 * time.Second, at(0): time.Second, at(-time.Second): 0, at(31 * 24 * time.Hour): 31 * 24 * time.Hour,
+		at(32 * 24 * time.Hour): 0, "Fri, 31 Dec 9999 23:59:59 GMT": 0, "Thu, 01 Jan 1970 00:00:00 GMT": 0,
+	} {
+		h := http.Header{"Retry-After": {value}, "Date": {at(0)}}
+		if got := upstream.RetryAfter(h, now.Add(time.Hour)); got != want {
+			t.Errorf("%q is %v, want %v", value, got, want)
+		}
 	}
 }
 
@@ -464,7 +498,7 @@ func TestBadAnswers(t *testing.T) {
 				}
 			}
 		}, canonical.ProviderInvalidResponse},
-		{"compressed although not asked", func(w http.ResponseWriter, _ *http.Request) {
+		{"a bomb", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			z := gzip.NewWriter(w)
 			_, _ = z.Write(bytes.Repeat([]byte("{}"), 1<<20))
@@ -664,6 +698,32 @@ func TestSigningFailureCostsNothing(t *testing.T) {
 	r, q := newRig(t, nil, func(*http.Request, []byte) error { return errors.New("no key") }), alone()
 	if _, err := r.Read(t.Context(), q, post(t, s.URL)); kind(err) != canonical.InternalError || r.used(t, q) != 0 {
 		t.Errorf("got %v, %d counted", err, r.used(t, q))
+	}
+}
+
+// A signature costs more than everything else of a refusal by our own count: it is made once a slot was taken.
+func TestNothingIsSignedInVain(t *testing.T) {
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
+	signed := 0
+	r := newRig(t, nil, func(req *http.Request, body []byte) error {
+		signed++
+		if string(body) != `{"a":1}` || req.Header.Get("Accept") == "" {
+			t.Errorf("%q is signed, with %v", body, req.Header)
+		}
+		return nil
+	})
+	q := alone()
+	for i := range 6 {
+		want := canonical.Kind("")
+		if i >= 4 {
+			want = canonical.UnattendedLimit
+		}
+		if _, err := r.Read(t.Context(), q, post(t, s.URL)); kind(err) != want {
+			t.Errorf("call %d: %v", i+1, err)
+		}
+	}
+	if signed != 4 {
+		t.Errorf("%d requests were signed, want 4", signed)
 	}
 }
 
