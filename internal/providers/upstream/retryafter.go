@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -28,12 +27,12 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 }
 
 func waitOf(value string, h http.Header, now time.Time) (wait time.Duration, ok bool) {
-	if value != "" && strings.Trim(value, "0123456789.") == "" {
-		seconds, err := strconv.ParseFloat(value, 64)
-		if err != nil || seconds > maxRetryAfter.Seconds() {
-			return 0, false
+	if whole, fraction, _ := strings.Cut(value, "."); strings.Trim(whole+fraction, "0123456789") == "" && whole+fraction != "" {
+		seconds, err := strconv.ParseUint("0"+whole, 10, 32)
+		if strings.Trim(fraction, "0") != "" {
+			seconds++
 		}
-		return time.Duration(math.Ceil(seconds)) * time.Second, true
+		return time.Duration(seconds) * time.Second, err == nil //nolint:gosec // of 32 bits
 	}
 	date, err := http.ParseTime(value)
 	if err != nil {
