@@ -319,14 +319,17 @@ func TestManyUnits(t *testing.T) {
 func (f fleet) fill(n int64) {
 	f.t.Helper()
 	end := float64(time.Now().Add(time.Hour).UnixMicro())
-	pipe := f.rdb.Pipeline()
 	prefix := store.Prefix("units", aspsp, "4", "24h0m0s", "consent")
-	for range n {
-		member := strings.SplitN(store.Prefix("unattended", aspsp, uuid.NewString()), "{", 2)[1][:22]
-		pipe.ZAdd(f.t.Context(), prefix+"used_up", redis.Z{Score: end, Member: member})
-		pipe.ZAdd(f.t.Context(), prefix+"last", redis.Z{Score: end, Member: member})
-	}
-	if _, err := pipe.Exec(f.t.Context()); err != nil {
-		f.t.Fatal(err)
+	for ; n > 0; n -= 500 {
+		var all []redis.Z
+		for range min(n, 500) {
+			member := strings.SplitN(store.Prefix("unattended", aspsp, uuid.NewString()), "{", 2)[1][:22]
+			all = append(all, redis.Z{Score: end, Member: member})
+		}
+		for _, state := range []string{"used_up", "last"} {
+			if err := f.rdb.ZAdd(f.t.Context(), prefix+state, all...).Err(); err != nil {
+				f.t.Fatal(err)
+			}
+		}
 	}
 }

@@ -122,8 +122,10 @@ func TestUnitsAreNotOvertaken(t *testing.T) {
 		return nil
 	})
 	mustTake(t, a.Counter, call, 1)
-	a.units.Flush(t.Context())
-	f.becomes("after both have told", 1, 0, 0)
+	soon(t, "both have told", func() bool {
+		a.units.Flush(t.Context()) // again on a machine that was too slow for the first
+		return f.counts()[aspsp]["used_up"] == 1
+	})
 }
 
 // Each unit is left alone for as long, whenever others are told of, and for no more than twice as long.

@@ -11,6 +11,7 @@ import (
 )
 
 func TestDecode(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, body string
 		ok         bool
@@ -80,6 +81,7 @@ func members(n int) string {
 }
 
 func TestURL(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		base     string
 		segments []string
@@ -107,6 +109,7 @@ func TestURL(t *testing.T) {
 }
 
 func TestAddressable(t *testing.T) {
+	t.Parallel()
 	for id, want := range map[string]bool{
 		"a": true, "ключ:1": true, "a b": true, "%2F/?#": true, "...": true, "a\ufffd": true, strings.Repeat("я", 256): true,
 		"": false, ".": false, "..": false, "a\nb": false, "a\u0085": false, "a\x00": false, "\xff": false,
@@ -119,6 +122,7 @@ func TestAddressable(t *testing.T) {
 }
 
 func TestSameRequest(t *testing.T) {
+	t.Parallel()
 	const id = "a552babc-7081-44e7-9361-61eb17e0bfd9"
 	if upstream.SameRequest("", id) || !upstream.SameRequest(strings.ToUpper(id), id) || upstream.SameRequest("b"+id[1:], id) {
 		t.Error("an echo is the same id in any case")

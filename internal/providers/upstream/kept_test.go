@@ -10,6 +10,7 @@ import (
 
 // What arrives on a used connection before its next request is written is no answer to it.
 func TestNothingComesBeforeItsRequest(t *testing.T) {
+	t.Parallel()
 	for _, early := range []bool{true, false} {
 		ours, theirs := net.Pipe()
 		dial := kept(func(context.Context, string, string) (net.Conn, error) { return ours, nil })
@@ -40,6 +41,7 @@ func TestNothingComesBeforeItsRequest(t *testing.T) {
 
 // Whoever gives up waits no longer for a connection that nobody reads from.
 func TestSettlingEnds(t *testing.T) {
+	t.Parallel()
 	ours, _ := net.Pipe()
 	conn, err := kept(func(context.Context, string, string) (net.Conn, error) { return ours, nil })(t.Context(), "tcp", "")
 	if err != nil {
@@ -58,7 +60,7 @@ func TestSettlingEnds(t *testing.T) {
 		end(cancel)
 		select {
 		case <-ended:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error(name + ": it is waited for")
 		}
 		cancel()

