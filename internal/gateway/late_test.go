@@ -16,6 +16,7 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/relay"
+	"ais-gateway/internal/store"
 )
 
 // A list that was erased, or to which the provider has said no, while its call was under way is not brought back by a
@@ -25,11 +26,15 @@ func TestLateLeaseBringsNothingBack(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			w := newWorld(t)
 			w.allowance = gateway.RedisAllowance
-			fast, q := w.gateway(), alone()
-			w.cacheAt = relay.Slow(t, w.cacheAt, 150*time.Millisecond)
+			fast, q, direct := w.gateway(), alone(), w.open(w.cacheAt).Cache
+			leases := func() []string {
+				return direct.Keys(t.Context(), store.Prefix("accounts", client, aspsp, q.Consent)+"lease:*").Val()
+			}
+			way := relay.New(t).Way(w.cacheAt)
+			w.cacheAt = way.Addr
 			slow := w.gateway()
 			_, _ = slow.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true}) // opens a connection
-			time.Sleep(500 * time.Millisecond)
+			release := way.Hold()
 			called, answer := make(chan struct{}), make(chan struct{})
 			w.front.with(func(rw http.ResponseWriter, r *http.Request) { close(called); <-answer; w.front.sim.ServeHTTP(rw, r) })
 			var asked sync.WaitGroup
@@ -45,7 +50,11 @@ func TestLateLeaseBringsNothingBack(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			time.Sleep(300 * time.Millisecond) // until the lease is given
+			if n := len(leases()); n != 0 {
+				t.Errorf("%d leases are given already", n)
+			}
+			release()
+			soon(t, "the lease is given", func() bool { return len(leases()) == 1 })
 			close(answer)
 			asked.Wait()
 			_ = slow.Drain(context.Background())
@@ -58,28 +67,24 @@ func TestLateLeaseBringsNothingBack(t *testing.T) {
 
 // While Redis pauses for a moment, gateways that wait for another's counted call go on waiting.
 func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
-	w := newWorld(t)
-	w.allowance = gateway.RedisAllowance
-	redis := redistest.Start(t)
-	w.cacheAt, w.countAt = redis.Addr, redis.Addr
-	gateways, q := []*gateway.Gateway{w.gateway(), w.gateway(), w.gateway()}, alone()
-	for _, g := range gateways { // open connections
-		_, _ = g.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true})
-		_, _ = g.UnattendedAccess(t.Context(), q, "")
-	}
-	w.front.slowly(700 * time.Millisecond)
-	var asked sync.WaitGroup
-	for _, g := range gateways {
-		asked.Go(func() { _, _ = g.Accounts(context.Background(), client, q, gateway.Wants{}) })
-	}
-	time.Sleep(200 * time.Millisecond)
-	redis.Pause()
-	time.Sleep(200 * time.Millisecond)
-	redis.Resume()
-	asked.Wait()
-	if n := len(w.ledger.Calls()); n != 1 {
-		t.Errorf("%d counted calls for one list", n)
-	}
+	bubble(t, func(t *testing.T, w *world) {
+		w.allowance = gateway.RedisAllowance
+		redis := w.slow(0)
+		w.dawdle(700 * time.Millisecond)
+		gateways, q := []*gateway.Gateway{w.gateway(), w.gateway(), w.gateway()}, alone()
+		var asked sync.WaitGroup
+		for _, g := range gateways {
+			asked.Go(func() { _, _ = g.Accounts(context.Background(), client, q, gateway.Wants{}) })
+		}
+		time.Sleep(200 * time.Millisecond)
+		redis.silent.Store(true)
+		time.Sleep(200 * time.Millisecond)
+		redis.silent.Store(false)
+		asked.Wait()
+		if n := len(w.ledger.Calls()); n != 1 {
+			t.Errorf("%d counted calls for one list", n)
+		}
+	})
 }
 
 // What is told of the limit counts the call that failed, although a fresh list could be answered after it.
@@ -144,7 +149,7 @@ func TestManyNosWhileRedisIsAway(t *testing.T) {
 
 func soon(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(minute); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain waited until %s", what)
 		}

@@ -10,13 +10,10 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/mypos/mypossim"
-	"ais-gateway/internal/redistest"
-	"ais-gateway/internal/relay"
-	"ais-gateway/internal/store"
 )
 
 // patience is how long a call may take where one is held: longer than what is asked meanwhile, on a busy machine too.
-const patience = 20 * time.Second
+const patience = minute
 
 // held lets calls arrive, and answers them once it is opened.
 func (f *front) held() (arrived <-chan struct{}, open func()) {
@@ -137,45 +134,44 @@ func TestPlacesAfterAPanic(t *testing.T) {
 
 // That one gateway has no place for a call is no word on what another one can do: it makes the call itself.
 func TestOverloadIsNotShared(t *testing.T) {
-	w := newWorld(t)
-	w.timeout = patience
-	fast := w.gateway()
-	w.perASPSP = 1
-	w.cacheAt = relay.Slow(t, redistest.Shared(t), 300*time.Millisecond)
-	full := w.gateway()
-	mustList(t, full, attended(alone()), gateway.Wants{}) // connections stand
-	arrived, open := w.front.held()
-	held := make(chan error, 1)
-	go func() {
-		_, err := full.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount)
-		held <- err
-	}()
-	<-arrived
-	w.front.with(nil)
-	// The full one gets the lease, and gives it back as late as its Redis is slow. The other asks in between; its
-	// list may be there when the full one looks what it can answer instead.
-	q := attended(alone())
-	refused := make(chan error, 1)
-	go func() {
-		_, err := full.Accounts(t.Context(), client, q, gateway.Wants{})
-		refused <- err
-	}()
-	leases := store.Prefix("accounts", client, aspsp, q.Consent) + "lease:*"
-	for rdb := w.open(redistest.Shared(t)).Cache; len(rdb.Keys(t.Context(), leases).Val()) == 0; {
-		if t.Context().Err() != nil || len(refused) > 0 {
-			t.Fatal("the full one has no lease")
+	bubble(t, func(t *testing.T, w *world) {
+		fast := w.gateway()
+		w.perASPSP = 1
+		w.slowCache(300 * time.Millisecond)
+		free := make(chan struct{})
+		w.before = func(context.Context) { <-free }
+		full := w.gateway()
+		held := make(chan error, 1)
+		go func() {
+			_, err := full.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount)
+			held <- err
+		}()
+		time.Sleep(minute / 2)
+		// The full one gets the lease, and gives it back as late as its Redis is slow. The other asks in between; its
+		// list may be there when the full one looks what it can answer instead.
+		q := attended(alone())
+		refused := make(chan error, 1)
+		go func() {
+			_, err := full.Accounts(t.Context(), client, q, gateway.Wants{})
+			refused <- err
+		}()
+		for len(w.leases(q)) == 0 {
+			if len(refused) > 0 {
+				t.Fatal("the full one has no lease")
+			}
+			time.Sleep(time.Millisecond)
 		}
-	}
-	if _, err := fast.Accounts(t.Context(), client, q, gateway.Wants{}); err != nil {
-		t.Errorf("the one with places: %v", err)
-	}
-	if err := <-refused; err != nil && kind(err) != canonical.Overloaded {
-		t.Errorf("the full one: %v", err)
-	}
-	open()
-	if err := <-held; err != nil {
-		t.Errorf("who had the place: %v", err)
-	}
+		if _, err := fast.Accounts(t.Context(), client, q, gateway.Wants{}); err != nil {
+			t.Errorf("the one with places: %v", err)
+		}
+		if err := <-refused; err != nil && kind(err) != canonical.Overloaded {
+			t.Errorf("the full one: %v", err)
+		}
+		close(free)
+		if err := <-held; err != nil {
+			t.Errorf("who had the place: %v", err)
+		}
+	})
 }
 
 // A bank that hangs does not take all the places of a client: some are left for what it asks of others.

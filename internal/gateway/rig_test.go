@@ -36,7 +36,7 @@ import (
 const (
 	aspsp   = "4f1e2d3c-0000-4000-8000-000000000101"
 	client  = "payments"
-	timeout = time.Second
+	timeout = patience
 )
 
 // A world is one bank behind a real simulator, one or two Redis, and gateways.
@@ -44,6 +44,7 @@ type world struct {
 	t        *testing.T
 	ledger   *aspspsim.Ledger
 	front    *front
+	server   *httptest.Server
 	base     string
 	bank     config.ASPSP
 	cacheAt  string // address of the Redis that keeps lists
@@ -56,6 +57,9 @@ type world struct {
 	timeout   time.Duration
 	// How much may be under way at once; 0 for no bound.
 	waiting, perASPSP, perClient int
+	// What follows is of the gateways that are made afterwards.
+	cacheIs, counterIs *weather                  // how Redis is for them; nil for as it is
+	before             func(ctx context.Context) // called before each call; nil for nothing
 }
 
 // front stands before the simulator and may spoil what it does.
@@ -90,7 +94,7 @@ func (f *front) count() int {
 	return f.arrived
 }
 
-// slowly answers as the simulator does, after a time.
+// slowly answers as the simulator does, after a time, which is real in a bubble too.
 func (f *front) slowly(d time.Duration) {
 	f.with(func(w http.ResponseWriter, r *http.Request) {
 		time.Sleep(d)
@@ -153,15 +157,15 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		t: t, ledger: aspspsim.NewLedger(time.Now), cacheAt: redistest.Shared(t), countAt: redistest.Shared(t),
-		key: make([]byte, 32), bank: config.ASPSPDefaults(), allowance: 2 * time.Second, timeout: timeout,
+		key: make([]byte, 32), bank: config.ASPSPDefaults(), allowance: patience, timeout: timeout,
 	}
 	w.bank.ID, w.bank.Name, w.bank.Provider = aspsp, "A bank", "mypos"
 	w.bank.Breaker.ConsecutiveFailures = 1000
 	w.bank.Breaker.MinimumCalls = 1000
 	w.front = &front{sim: mypossim.New(mypossim.Config{APIKey: "key", Ledger: w.ledger, ASPSP: aspsp})}
-	server := httptest.NewServer(w.front)
-	t.Cleanup(server.Close)
-	w.base = server.URL
+	w.server = httptest.NewServer(w.front)
+	t.Cleanup(w.server.Close)
+	w.base = w.server.URL
 	return w
 }
 
@@ -181,6 +185,9 @@ func (w *world) gateway() *gateway.Gateway {
 	reader, err := mypos.Open(w.settings, providers.Env{BaseURL: base, Timeout: w.timeout, Client: wire.Client})
 	if err != nil {
 		w.t.Fatal(err)
+	}
+	if w.before != nil {
+		return w.gatewayOf(prefaced{reader, w.before}, counter, lists)
 	}
 	return w.gatewayOf(reader, counter, lists)
 }
@@ -215,6 +222,12 @@ func (w *world) open(address string) *store.Store {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(s.Close)
+	if w.cacheIs != nil {
+		s.Cache.AddHook(w.cacheIs)
+	}
+	if w.counterIs != nil {
+		s.Counter.AddHook(w.counterIs)
+	}
 	return s
 }
 

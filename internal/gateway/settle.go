@@ -33,8 +33,7 @@ func (g *Gateway) settle(ctx context.Context, a *allowance, step func(context.Co
 	first := make(begun[struct{}], 1)
 	ctx = context.WithoutCancel(ctx)
 	g.background(func() {
-		err := within(ctx, settleTimeout, step)
-		first <- ended[struct{}]{err: err}
+		err := tell(first, func() error { return within(ctx, settleTimeout, step) })
 		if err == nil || !g.mayRetry() {
 			return
 		}
@@ -47,6 +46,14 @@ func (g *Gateway) settle(ctx context.Context, a *allowance, step func(context.Co
 	})
 	_, err := await(ctx, a, first)
 	return err == nil
+}
+
+// tell makes a step and tells first how it ended, also where it panics.
+func tell(first begun[struct{}], step func() error) error {
+	e := ended[struct{}]{err: errPanicked}
+	defer func() { first <- e }()
+	e.err = step()
+	return e.err
 }
 
 // mayRetry says whether one more step may be tried again in the background: not too many at once.
@@ -95,8 +102,7 @@ func (g *Gateway) forgetSurely(ctx context.Context, a *allowance, k cache.Key) {
 	first := make(begun[struct{}], 1)
 	ctx = context.WithoutCancel(ctx)
 	g.background(func() {
-		err := g.tell(ctx, k, no)
-		first <- ended[struct{}]{err: err}
+		err := tell(first, func() error { return g.tell(ctx, k, no) })
 		if err != nil && g.forgets.hire() {
 			g.tellAll(ctx)
 		}
