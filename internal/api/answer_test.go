@@ -30,7 +30,7 @@ func TestAnswers(t *testing.T) {
 	fresh := `"freshness":{"source":"provider","fetchedAt":"2026-11-20T10:00:00Z","ageSeconds":0,"stale":false}}` + "\n"
 	balance := canonical.Balance{Type: canonical.InterimAvailable, ProviderType: "available", Amount: parse(t, "4.200", "PLN")}
 	aspsp := `{"id":"` + bank + `","name":"Wood & Bank","provider":"mastercard",` +
-		`"unattended":{"limit":4,"window":"24h0m0s","unit":"consent"},"breaker":{"state":"half_open"}}`
+		`"unattended":{"limit":4,"windowSeconds":86400,"unit":"consent"},"breaker":{"state":"half_open"}}`
 	east := time.FixedZone("", 2*60*60)
 	tests := []struct {
 		name, method, target string
@@ -124,7 +124,7 @@ func TestAnswers(t *testing.T) {
 					Wait: time.Hour, NextAt: time.Date(2026, 11, 20, 11, 0, 0, 0, time.UTC),
 				}
 			},
-			want: `{"limit":4,"used":1,"remaining":3,"unit":"resource","window":"24h0m0s","nextSlotAt":null}` + "\n",
+			want: `{"limit":4,"used":1,"remaining":3,"unit":"resource","windowSeconds":86400,"nextSlotAt":null}` + "\n",
 		},
 		{
 			name: "access with none left", target: accessOf,
@@ -134,12 +134,12 @@ func TestAnswers(t *testing.T) {
 					Wait: time.Hour, NextAt: time.Date(2026, 11, 20, 13, 0, 0, 0, east),
 				}
 			},
-			want: `{"limit":4,"used":1,"remaining":0,"unit":"aspsp","window":"25h0m0s","nextSlotAt":"2026-11-20T11:00:00Z"}` + "\n",
+			want: `{"limit":4,"used":1,"remaining":0,"unit":"aspsp","windowSeconds":90000,"nextSlotAt":"2026-11-20T11:00:00Z"}` + "\n",
 		},
 		{
 			name: "access never", target: accessOf,
 			set:  func(f *fake) { f.state = unattended.State{Window: 24 * time.Hour, Unit: config.UnitConsent} },
-			want: `{"limit":0,"used":0,"remaining":0,"unit":"consent","window":"24h0m0s","nextSlotAt":null}` + "\n",
+			want: `{"limit":0,"used":0,"remaining":0,"unit":"consent","windowSeconds":86400,"nextSlotAt":null}` + "\n",
 		},
 		{name: "forgotten", method: http.MethodDelete, target: cachedOf, status: http.StatusNoContent},
 	}

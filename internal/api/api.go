@@ -61,6 +61,8 @@ type Observer interface {
 	Request(ctx context.Context, method string, header http.Header) (context.Context, func(Outcome))
 	// Refused is told of a request that found no place under a bound. The id is the one that was asked for, if any.
 	Refused(ctx context.Context, aspsp string, by load.Refusal)
+	// TraceID is the id of the request's trace; "" if it is not traced.
+	TraceID(ctx context.Context) string
 }
 
 // An Outcome is what became of a request. It holds nothing that the caller wrote but the method.
@@ -93,6 +95,9 @@ type Config struct {
 	Contract       []byte   // the text of openapi.yaml
 	InFlight       int      // requests at once in all; below 1 for no bound
 	PerClient      int      // of one client, likewise
+
+	// Authenticated is called when the caller of a request is known; nil for no call.
+	Authenticated func(context.Context)
 }
 
 type server struct {
@@ -114,6 +119,9 @@ func newServer(c Config) *server {
 	if c.Auditor == nil {
 		c.Auditor = unaudited{}
 	}
+	if c.Authenticated == nil {
+		c.Authenticated = func(context.Context) {}
+	}
 	return &server{Config: c, all: load.NewBound(c.InFlight), each: load.NewKeyed(c.PerClient)}
 }
 
@@ -124,6 +132,8 @@ func (unobserved) Request(ctx context.Context, _ string, _ http.Header) (context
 }
 
 func (unobserved) Refused(context.Context, string, load.Refusal) {}
+
+func (unobserved) TraceID(context.Context) string { return "" }
 
 // asSent lets gin route by the path as the caller wrote it. URL.RawPath is empty where the path is its own
 // default encoding (%25, %20); gin would then take the decoded path, and %2541 would become A.
@@ -154,15 +164,21 @@ func (s *server) engine() *gin.Engine {
 }
 
 func (s *server) routes(e *gin.Engine) {
-	e.GET("/openapi.yaml", s.door(s.contract))
-	e.GET("/v1/aspsps", s.call(call{}, s.aspsps))
-	e.GET("/v1/aspsps/:aspspId", s.call(call{}, s.aspsp))
+	safe(e, "/openapi.yaml", s.door(s.contract))
+	safe(e, "/v1/aspsps", s.call(call{}, s.aspsps))
+	safe(e, "/v1/aspsps/:aspspId", s.call(call{}, s.aspsp))
 	e.GET("/v1/aspsps/:aspspId/accounts",
 		s.call(call{scope: config.ScopeAccounts, consent: true, asks: true, counted: true}, s.accounts))
 	e.GET("/v1/aspsps/:aspspId/accounts/:accountId/balances",
 		s.call(call{scope: config.ScopeBalances, consent: true, asks: true, counted: true}, s.balances))
-	e.GET("/v1/aspsps/:aspspId/unattended-access",
+	safe(e, "/v1/aspsps/:aspspId/unattended-access",
 		s.call(call{scope: config.ScopeAccounts, consent: true, counted: true, accountQuery: true}, s.unattendedAccess))
 	e.DELETE("/v1/aspsps/:aspspId/cached-data",
 		s.call(call{scope: config.ScopeAccounts, consent: true}, s.forget))
+}
+
+// safe adds a route that costs nothing, and so answers HEAD as well. HEAD of a list or of balances would cost a slot.
+func safe(e *gin.Engine, path string, h gin.HandlerFunc) {
+	e.GET(path, h)
+	e.HEAD(path, h)
 }

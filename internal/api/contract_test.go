@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/google/go-cmp/cmp"
 
 	contract "ais-gateway/api"
@@ -36,6 +37,9 @@ func TestRoutesAreTheContract(t *testing.T) {
 		for method := range item.Operations() {
 			described = append(described, method+" "+strings.NewReplacer("{", ":", "}", "").Replace(path))
 		}
+		if slices.Contains(safePaths, path) {
+			described = append(described, http.MethodHead+" "+strings.NewReplacer("{", ":", "}", "").Replace(path))
+		}
 	}
 	slices.Sort(served)
 	slices.Sort(described)
@@ -46,7 +50,7 @@ func TestRoutesAreTheContract(t *testing.T) {
 
 func TestProblemCodesAreTheContract(t *testing.T) {
 	var described []string
-	for _, code := range document(t).Components.Schemas["ProblemCode"].Value.Enum {
+	for _, code := range document(t).Components.Schemas["ProblemCode"].Value.Enum { // closed from x-extensible-enum
 		described = append(described, code.(string))
 	}
 	var served []string
@@ -146,5 +150,38 @@ func TestCheckerBites(t *testing.T) {
 				t.Error("not found out")
 			}
 		})
+	}
+}
+
+// TestSchemasAreOpen holds what lets the contract grow: members may come, and words in the open lists, but the fixed words
+// stay.
+func TestSchemasAreOpen(t *testing.T) {
+	text := string(contract.Contract)
+	if strings.Contains(text, "additionalProperties") {
+		t.Error("a schema is closed to other members")
+	}
+	schemas := document(t).Components.Schemas
+	open := map[string]*openapi3.Schema{
+		"type of an account": schemas["Account"].Value.Properties["type"].Value,
+		"type of a balance":  schemas["Balance"].Value.Properties["type"].Value,
+		"code":               schemas["ProblemCode"].Value,
+		"scheme":             schemas["Identification"].Value.Properties["scheme"].Value,
+		"staleReason":        schemas["Freshness"].Value.Properties["staleReason"].Value,
+	}
+	for name, schema := range open {
+		if schema.Extensions["x-extensible-enum"] == nil {
+			t.Errorf("%s is no list of open words", name)
+		}
+	}
+	fixed := map[string]*openapi3.Schema{
+		"action":               schemas["Problem"].Value.Properties["action"].Value,
+		"origin":               schemas["Problem"].Value.Properties["origin"].Value,
+		"creditDebitIndicator": schemas["Balance"].Value.Properties["creditDebitIndicator"].Value,
+		"breaker.state":        schemas["ASPSP"].Value.Properties["breaker"].Value.Properties["state"].Value,
+	}
+	for name, schema := range fixed {
+		if schema.Extensions["x-extensible-enum"] != nil || len(schema.Enum) == 0 {
+			t.Errorf("%s is no list of fixed words", name)
+		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 func (s *server) bounded(h handler) handler {
 	return func(c *gin.Context, x *exchange) error {
 		if !s.all.Enter() {
-			return s.overloaded(c.Request.Context(), x, load.InFlight, "too many requests are under way")
+			return s.overloaded(c.Request.Context(), x, load.InFlight, "too many requests are in progress in total")
 		}
 		defer s.all.Leave()
 		return h(c, x)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ var told = map[canonical.Kind]struct {
 	canonical.ConsentInvalid:          {403, "renew_consent"},
 	canonical.ASPSPUnknown:            {404, "fix_request"},
 	canonical.NotFound:                {404, "fix_request"},
-	canonical.AccountUnknown:          {404, "renew_consent"},
+	canonical.AccountUnknown:          {404, "refresh_accounts"},
 	canonical.MethodNotAllowed:        {405, "fix_request"},
 	canonical.RateLimited:             {429, "retry_later"},
 	canonical.UnattendedLimit:         {429, "retry_attended"},
@@ -44,26 +45,30 @@ var told = map[canonical.Kind]struct {
 	canonical.CounterUnavailable:      {503, "retry_attended"},
 	canonical.Overloaded:              {503, "retry_later"},
 	canonical.DeletionUnconfirmed:     {503, "retry_later"},
-	canonical.NotCached:               {504, "retry_later"},
+	canonical.NotCached:               {504, "fix_request"},
 	canonical.ProviderTimeout:         {504, "retry_later"},
 }
 
 // elsewhere are kinds that no call of the gateway returns, and whose answers other tests see.
 var elsewhere = map[canonical.Kind]bool{canonical.NotFound: true, canonical.MethodNotAllowed: true}
 
+// waits are Retry-After of a failure that says 8001 ms: of the kinds that the table of api.md names, and no others.
+var waits = map[canonical.Kind]string{
+	canonical.UnattendedLimit: "9", canonical.ProviderThrottled: "9", canonical.ProviderError: "9", canonical.ProviderTimeout: "9",
+	canonical.ProviderUnavailable: "9", canonical.RateLimited: "9", canonical.Overloaded: "9",
+	canonical.DeletionUnconfirmed: "1", canonical.CounterUnavailable: "5",
+}
+
 func TestProblemOfEveryKind(t *testing.T) {
+	titles := map[string]bool{}
 	for _, k := range kinds(t) {
 		if k == canonical.Canceled || elsewhere[k] {
 			continue
 		}
 		t.Run(string(k), func(t *testing.T) {
 			s := open(t, good())
-			wait := 1001 * time.Millisecond
-			if told[k].status < http.StatusTooManyRequests && told[k].action != "renew_consent" {
-				wait = 0 // nobody asks to wait with these
-			}
 			s.gateway.err = &canonical.Error{
-				Kind: k, Origin: canonical.OriginASPSP, RetryAfter: wait, Detail: "it is so",
+				Kind: k, Origin: canonical.OriginASPSP, RetryAfter: 8001 * time.Millisecond, Detail: "it is so",
 				Faults:   []canonical.Fault{{In: "path", Name: "accountId", Detail: "is odd"}},
 				Upstream: canonical.NewUpstreamError(400, "OBC", "PROVIDER_ERROR"),
 			}
@@ -71,7 +76,11 @@ func TestProblemOfEveryKind(t *testing.T) {
 			if k == canonical.DeletionUnconfirmed {
 				method, target = http.MethodDelete, cachedOf
 			}
-			got := s.do(t, method, target, auth, consent, attended, header{"X-Request-ID", theirID})
+			headers := []header{auth, consent, {"X-Request-ID", theirID}}
+			if k != canonical.UnattendedLimit {
+				headers = append(headers, attended)
+			}
+			got := s.do(t, method, target, headers...)
 			p := got.problem()
 			want, known := told[k]
 			if !known {
@@ -98,8 +107,16 @@ func TestProblemOfEveryKind(t *testing.T) {
 			}{400, "OBC", "PROVIDER_ERROR"}) {
 				t.Errorf("providerError is %+v", p.ProviderError)
 			}
-			if !strings.HasSuffix(p.Detail, " More exactly: it is so.") || (got.header.Get("Retry-After") == "2") != (wait > 0) {
-				t.Errorf("detail %q, Retry-After %q", p.Detail, got.header.Get("Retry-After"))
+			if shows := strings.Contains(p.Title+strings.ToLower(p.Detail), "it is so"); titles[p.Title] || shows != (k == canonical.Overloaded) {
+				t.Errorf("title %q, detail %q", p.Title, p.Detail)
+			}
+			titles[p.Title] = true
+			wait := waits[k]
+			if seconds, _ := strconv.Atoi(wait); got.header.Get("Retry-After") != wait || p.RetryAfterSeconds != seconds {
+				t.Errorf("Retry-After %q, retryAfterSeconds %d, want %q", got.header.Get("Retry-After"), p.RetryAfterSeconds, wait)
+			}
+			if line := s.lines(t)[0]; !strings.HasSuffix(fmt.Sprint(line["cause"]), "it is so") {
+				t.Errorf("logged as %v", line)
 			}
 			if got.header.Get("Cache-Status") != "" || got.header.Get("Age") != "" {
 				t.Errorf("a failure tells of the cache: %v", got.header)
@@ -125,9 +142,9 @@ func TestProblemIsBare(t *testing.T) {
 	s := open(t, good())
 	s.gateway.err = canonical.Fail(canonical.NotCached, "")
 	got := s.do(t, http.MethodGet, accountsOf, auth, consent, header{"X-Request-ID", theirID}, header{"Cache-Control", "only-if-cached"})
-	want := `{"type":"/problems/not-cached","title":"Nothing is kept","status":504,"detail":"Only a kept account list was ` +
-		`asked for, and none is kept for this consent. Repeat the call without only-if-cached.","code":"NOT_CACHED",` +
-		`"origin":"gateway","retryable":true,"action":"retry_later","requestId":"` + theirID + `","aspspId":"` + bank +
+	want := `{"type":"/problems/not-cached","title":"Nothing cached","status":504,"detail":"There is no cached account ` +
+		"list for this consent. Repeat without `only-if-cached`." + `","code":"NOT_CACHED",` +
+		`"origin":"gateway","retryable":false,"action":"fix_request","requestId":"` + theirID + `","aspspId":"` + bank +
 		`","provider":"mastercard"}` + "\n"
 	if diff := cmp.Diff(want, got.body); diff != "" {
 		t.Error(diff)
@@ -150,7 +167,12 @@ func TestRetryAfter(t *testing.T) {
 		{canonical.ProviderUnavailable, -time.Second, "30"},
 		{canonical.ProviderUnavailable, 500 * time.Millisecond, "1"},
 		{canonical.ProviderError, 0, ""},
-		{canonical.CounterUnavailable, 0, ""},
+		{canonical.CounterUnavailable, 0, "5"},
+		{canonical.RateLimited, 1500 * time.Millisecond, "2"},
+		{canonical.ProviderTimeout, 0, ""},
+		{canonical.ProviderTimeout, time.Minute, "60"},
+		{canonical.ProviderRejected, time.Minute, ""},
+		{canonical.ConsentExpired, time.Minute, ""},
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprint(tt.kind, tt.wait), func(t *testing.T) {
@@ -203,12 +225,19 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 		{http.MethodGet, "/V1/aspsps", 404, ""},
 		{http.MethodGet, "/v1/aspsps/" + bank + "/../" + bank, 404, ""},
 		{http.MethodPost, "/v1/aggregations", 404, ""},
-		{http.MethodPost, "/v1/aspsps", 405, "GET"},
+		{http.MethodPost, "/v1/aspsps", 405, "GET, HEAD"},
+		{http.MethodOptions, "/v1/aspsps", 405, "GET, HEAD"},
+		{http.MethodOptions, "/v1/aspsps/" + bank, 405, "GET, HEAD"},
+		{http.MethodOptions, accessOf, 405, "GET, HEAD"},
+		{http.MethodOptions, cachedOf, 405, "DELETE"},
+		{http.MethodHead, balancesOf("1"), 405, "GET"},
+		{http.MethodHead, cachedOf, 405, "DELETE"},
+		{http.MethodHead, "/v1", 404, ""},
 		{http.MethodHead, accountsOf, 405, "GET"},
 		{http.MethodOptions, balancesOf("1"), 405, "GET"},
 		{http.MethodDelete, accountsOf, 405, "GET"},
 		{http.MethodGet, cachedOf, 405, "DELETE"},
-		{"ODD", "/openapi.yaml", 405, "GET"},
+		{"ODD", "/openapi.yaml", 405, "GET, HEAD"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.method+" "+tt.target, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -11,7 +12,9 @@ import (
 
 	"ais-gateway/internal/api/ask"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
 	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/unattended"
 )
 
 const exchangeKey = "exchange"
@@ -22,9 +25,14 @@ type exchange struct {
 	requestID string            // the caller's as it was written, or ours
 	faults    []canonical.Fault // of X-Request-ID
 	aspsp     string            // the id that was asked for, once it is known to be one
-	cause     string            // of an InternalError; fit for the log
+	cause     string            // of a problem; fit for the log, and not for callers
 	consent   string            // the consent's id, for the audit record alone
 	used      usage
+	shown     bool // credentials were sent
+	needs     call
+	account   string            // whose balances are meant; "" for none
+	policy    config.Unattended // of the ASPSP
+	usage     *unattended.State // of the unit; nil if it was not read
 }
 
 // A handler answers a request, or returns why it cannot.
@@ -41,6 +49,7 @@ func (s *server) record(c *gin.Context) {
 	c.Set(exchangeKey, x)
 	c.Header("X-Request-ID", x.requestID)
 	c.Header("Cache-Control", "no-store")
+	c.Header("X-Content-Type-Options", "nosniff")
 	defer func() { // deferred, so that an aborted request is told of too
 		if c.Writer.Written() {
 			x.Status = c.Writer.Status()
@@ -50,7 +59,22 @@ func (s *server) record(c *gin.Context) {
 		s.audit(c, x, start)
 		done(x.Outcome)
 	}()
+	if fault, misframed := c.Request.Context().Value(misframedKey{}).(canonical.Fault); misframed {
+		c.Header("Connection", "close")
+		s.problem(c, x, formatError([]canonical.Fault{fault}))
+		c.Abort()
+		return
+	}
 	c.Next()
+}
+
+// misframedKey is the key of the fault of a request whose end is in doubt.
+type misframedKey struct{}
+
+// Misframed returns the context of a request whose end is in doubt, for example because it has both Content-Length and
+// Transfer-Encoding. It is refused, whatever it is, and its connection is closed.
+func Misframed(ctx context.Context, fault canonical.Fault) context.Context {
+	return context.WithValue(ctx, misframedKey{}, fault)
 }
 
 // door is where every answer leaves: what a handler returns, or a panic of its, becomes a problem here.
@@ -101,10 +125,12 @@ func (s *server) log(c *gin.Context, x *exchange) {
 	if x.Attended != nil {
 		attrs = append(attrs, slog.Bool("attended", *x.Attended))
 	}
+	if x.cause != "" {
+		attrs = append(attrs, slog.String("cause", x.cause))
+	}
 	level := slog.LevelInfo
 	if x.Code == string(canonical.InternalError) {
 		level = slog.LevelError
-		attrs = append(attrs, slog.String("cause", x.cause))
 	}
 	s.Logger.LogAttrs(c.Request.Context(), level, "request", attrs...)
 }

@@ -24,11 +24,10 @@ type call struct {
 // A request is one that is well-formed, and whose client may make it.
 type request struct {
 	*exchange
-	client  string        // Client.ID
-	aspsp   gateway.ASPSP // zero where the route names none
-	query   canonical.Query
-	wants   gateway.Wants
-	account string
+	client string        // Client.ID
+	aspsp  gateway.ASPSP // zero where the route names none
+	query  canonical.Query
+	wants  gateway.Wants
 }
 
 // call is the way of all requests under /v1. A fault of the credentials' headers stands before the question who
@@ -37,6 +36,7 @@ type request struct {
 func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.HandlerFunc {
 	return s.door(s.bounded(func(c *gin.Context, x *exchange) error {
 		text, bearer, ill := ask.Credential(c.Request.Header)
+		x.needs, x.shown = k, text != ""
 		r, faults := s.read(c, x, k)
 		if ill != nil {
 			return formatError(append(ill, faults...))
@@ -45,22 +45,23 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 		if err != nil {
 			return err
 		}
+		s.Authenticated(c.Request.Context())
 		r.client, x.Client = who.ID, who.Name
 		if err := s.Callers.Admit(who); err != nil {
 			return err
 		}
 		if !s.each.Enter(r.client) {
-			return s.overloaded(c.Request.Context(), x, load.Client, "too many requests of this client are under way")
+			return s.overloaded(c.Request.Context(), x, load.Client, "too many requests of your client are in progress")
 		}
 		defer s.each.Leave(r.client)
 		found := true
 		if _, asked := c.Params.Get("aspspId"); asked {
 			if r.aspsp, found = s.Gateway.ASPSP(x.aspsp); found {
-				x.ASPSP, x.Provider = r.aspsp.ID, r.aspsp.Provider
+				x.ASPSP, x.Provider, x.policy = r.aspsp.ID, r.aspsp.Provider, r.aspsp.Unattended
 			}
 		}
 		if !who.May(k.scope) {
-			return canonical.Fail(canonical.Forbidden, "the call needs the scope "+k.scope)
+			return canonical.Fail(canonical.Forbidden, "")
 		}
 		if found && k.consent {
 			faults = merge(faults, s.Gateway.Check(r.query), k)
@@ -88,11 +89,11 @@ func (s *server) read(c *gin.Context, x *exchange, k call) (*request, []canonica
 	}
 	if segment, asked := c.Params.Get("accountId"); asked {
 		var faults []canonical.Fault
-		r.account, faults = ask.Account(segment)
+		x.account, faults = ask.Account(segment)
 		ofPath = append(ofPath, faults...)
 	}
 	if k.accountQuery {
-		r.account, ofQuery = ask.AccountQuery(c.Request.URL.RawQuery)
+		x.account, ofQuery = ask.AccountQuery(c.Request.URL.RawQuery)
 	}
 	query, wants, ofHeaders := ask.Headers(c.Request.Header, k.consent, s.AllowPrivateIP)
 	r.query, r.wants = query, wants

@@ -38,7 +38,16 @@ func TestWhoCalls(t *testing.T) {
 		{"no scheme", []header{bearer(allScope)}, 401, "", nil},
 		{"a scheme alone", []header{bearer("Bearer")}, 401, "", nil},
 		{"no scope", []header{{"X-API-Key", noScope}}, 403, "nothing", nil},
-		{"both", []header{auth, bearer("Bearer " + allScope)}, 400, "", []string{"header Authorization", "header X-API-Key"}},
+		{"both, the same", []header{auth, bearer("Bearer " + allScope)}, 200, "all", nil},
+		{"both, the same wrong one", []header{{"X-API-Key", "x"}, bearer("Bearer x")}, 401, "", nil},
+		{"both, different", []header{auth, bearer("Bearer " + noScope)}, 400, "", []string{"header Authorization"}},
+		{"both, one of another scheme", []header{auth, bearer("Basic " + allScope)}, 400, "", []string{"header Authorization"}},
+		{"both, one without a scheme", []header{auth, bearer(allScope)}, 400, "", []string{"header Authorization"}},
+		{"both, one empty", []header{auth, bearer("Bearer ")}, 400, "", []string{"header Authorization"}},
+		{"the longest key", []header{{"X-API-Key", strings.Repeat("a", 8192)}}, 401, "", nil},
+		{"too long a key", []header{{"X-API-Key", strings.Repeat("a", 8193)}}, 400, "", []string{"header X-API-Key"}},
+		{"the longest bearer", []header{bearer("Bearer " + strings.Repeat("a", 8192))}, 401, "", nil},
+		{"too long a bearer", []header{bearer("Bearer " + strings.Repeat("a", 8193))}, 400, "", []string{"header Authorization"}},
 		{"a key twice", []header{auth, auth}, 400, "", []string{"header X-API-Key"}},
 		{"a bearer twice", []header{bearer("Bearer x"), bearer("Bearer x")}, 400, "", []string{"header Authorization"}},
 		{
@@ -48,6 +57,8 @@ func TestWhoCalls(t *testing.T) {
 			[]string{"header Authorization", "header PSU-IP-Address", "header X-API-Key"},
 		},
 	}
+	// bare are those that sent no credentials of a known scheme.
+	bare := map[string]bool{"nothing": true, "an empty key": true, "another scheme": true, "no scheme": true, "a scheme alone": true}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := open(t, good())
@@ -58,8 +69,17 @@ func TestWhoCalls(t *testing.T) {
 			if diff := cmp.Diff(tt.faults, got.problem().named()); diff != "" {
 				t.Error(diff)
 			}
-			if (got.header.Get("WWW-Authenticate") == `Bearer realm="ais-gateway"`) != (tt.status == 401) {
-				t.Errorf("WWW-Authenticate is %q", got.header.Get("WWW-Authenticate"))
+			challenge := ""
+			switch {
+			case tt.status == 403:
+				challenge = `Bearer realm="ais-gateway", error="insufficient_scope", scope="accounts:read"`
+			case tt.status == 401 && bare[tt.name]:
+				challenge = `Bearer realm="ais-gateway"`
+			case tt.status == 401:
+				challenge = `Bearer realm="ais-gateway", error="invalid_token"`
+			}
+			if got.header.Get("WWW-Authenticate") != challenge {
+				t.Errorf("WWW-Authenticate is %q, want %q", got.header.Get("WWW-Authenticate"), challenge)
 			}
 			if (got.problem().Provider != "") != (tt.status == 403) {
 				t.Errorf("the provider is %q to one who is not known", got.problem().Provider)
@@ -172,6 +192,19 @@ func TestIllHeaders(t *testing.T) {
 		{"a consent twice", []header{consent, consent}, []string{"Consent-ID"}},
 		{"no UTF-8", []header{{"Consent-ID", "a\xff"}}, []string{"Consent-ID"}},
 		{"a C1 control", []header{{"Consent-ID", "a\u0085"}}, []string{"Consent-ID"}},
+		{"a no-break space before", []header{{"Consent-ID", "\u00a0a"}}, []string{"Consent-ID"}},
+		{"an ideographic space behind", []header{{"Consent-ID", "a\u3000"}}, []string{"Consent-ID"}},
+		{"a zero-width space", []header{{"Consent-ID", "a\u200bb"}}, []string{"Consent-ID"}},
+		{"a zero-width joiner", []header{{"Consent-ID", "a\u200d"}}, []string{"Consent-ID"}},
+		{"a byte order mark", []header{{"Consent-ID", "\ufeffa"}}, []string{"Consent-ID"}},
+		{"a soft hyphen", []header{{"Consent-ID", "a\u00adb"}}, []string{"Consent-ID"}},
+		{"an override of the direction", []header{{"Consent-ID", "a\u202eb"}}, []string{"Consent-ID"}},
+		{"a variation selector", []header{{"Consent-ID", "a\ufe0f"}}, []string{"Consent-ID"}},
+		{"a filler", []header{{"Consent-ID", "a\u3164"}}, []string{"Consent-ID"}},
+		{"a grapheme joiner", []header{{"Consent-ID", "a\u034fb"}}, []string{"Consent-ID"}},
+		{"a tag", []header{{"Consent-ID", "a\U000e0041"}}, []string{"Consent-ID"}},
+		{"a line separator", []header{{"Consent-ID", "a\u2028b"}}, []string{"Consent-ID"}},
+		{"a blank of Braille", []header{{"Consent-ID", "a\u2800b"}}, []string{"Consent-ID"}},
 		{"a tab", []header{{"Consent-ID", "a\tb"}}, []string{"Consent-ID"}},
 		{"an empty request id", []header{consent, {"X-Request-ID", ""}}, []string{"X-Request-ID"}},
 		{"a short request id", []header{consent, {"X-Request-ID", "99391c7ead8849eca2ad99ddcb1f7721"}}, []string{"X-Request-ID"}},
@@ -251,13 +284,33 @@ func TestAddresses(t *testing.T) {
 		public  bool
 	}{
 		{"192.0.2.17", true},
-		{"100.64.0.1", true},
-		{"255.255.255.255", true},
+		{"100.64.0.1", false},
+		{"255.255.255.255", false},
+		{"198.51.100.1", true},
+		{"203.0.113.255", true},
+		{"100.63.255.255", true},
+		{"100.127.255.255", false},
+		{"100.128.0.0", true},
+		{"198.17.255.255", true},
+		{"198.18.0.0", false},
+		{"198.19.255.255", false},
+		{"198.20.0.0", true},
+		{"1.0.0.0", true},
+		{"0.1.2.3", false},
+		{"223.255.255.255", true},
+		{"239.255.255.255", false},
+		{"240.0.0.1", false},
+		{"192.88.99.1", true},
+		{"192.0.0.1", true},
+		{"feff::1", false},
+		{"2001::1", true},
+		{"::192.0.2.17", true},
+		{"::ffff:100.64.0.1", false},
 		{"172.15.255.255", true},
 		{"172.32.0.0", true},
 		{"2001:DB8::1", true},
 		{"::ffff:192.0.2.17", true},
-		{"fec0::1", true},
+		{"fec0::1", false},
 		{"64:ff9b::a00:1", true},
 		{"127.0.0.1", false},
 		{"127.255.0.1", false},
@@ -285,7 +338,7 @@ func TestAddresses(t *testing.T) {
 				if (got.status == 200) != (tt.public || lifted) {
 					t.Errorf("answered %d, private allowed: %v", got.status, lifted)
 				}
-				if got.status == 200 && s.gateway.asked[0].query.PSU.IP != netip.MustParseAddr(tt.address) {
+				if got.status == 200 && s.gateway.asked[0].query.PSU.IP != netip.MustParseAddr(tt.address).Unmap() {
 					t.Errorf("became %v", s.gateway.asked[0].query.PSU.IP)
 				}
 			}
@@ -328,7 +381,7 @@ func TestWhatTheGatewayIsAsked(t *testing.T) {
 		{"accounts", http.MethodGet, strings.ToUpper(accountsOf[11:47]), full, asked{"accounts", "all", "", query, gateway.Wants{}}},
 		{"balances", http.MethodGet, balancesOf("1"), full, asked{"balances", "all", "1", query, gateway.Wants{}}},
 		{"access", http.MethodGet, accessOf, full, asked{"access", "", "", query, gateway.Wants{}}},
-		{"access of an account", http.MethodGet, accessOf + "?accountId=a%2Fb%2B+c&x=1", full, asked{"access", "", "a/b+ c", query, gateway.Wants{}}},
+		{"access of an account", http.MethodGet, accessOf + "?accountId=a%2Fb%2B+c", full, asked{"access", "", "a/b+ c", query, gateway.Wants{}}},
 		{"forget", http.MethodDelete, cachedOf, full, asked{"forget", "all", "", query, gateway.Wants{}}},
 		{
 			"little", http.MethodGet, accountsOf,
@@ -480,6 +533,11 @@ func TestIllPathsAndQueries(t *testing.T) {
 		{"/v1/aspsps/%7B" + bank + "%7D", "path aspspId"},
 		{accessOf + "?accountId=1&accountId=1", "query accountId"},
 		{accessOf + "?accountId=%zz", "query accountId"},
+		{accessOf + "?accountid=1", "query accountid"},
+		{accessOf + "?allBalance", "query allBalance"},
+		{accessOf + "?accountId=1&x-1=1", "query (unknown)"},
+		{accessOf + "?" + strings.Repeat("a", 33), "query (unknown)"},
+		{accessOf + "?=1", "query (unknown)"},
 		{accessOf + "?x=%", "query accountId"},
 		{accessOf + "?accountId=1;2", "query accountId"},
 	}

@@ -71,6 +71,7 @@ func (s *server) forget(c *gin.Context, r *request) error {
 
 // rateLimit tells an unattended request where its unit stands; nil where that could not be read.
 func rateLimit(c *gin.Context, r *request, state *unattended.State) {
+	r.usage = state
 	if r.query.Attended() {
 		return
 	}

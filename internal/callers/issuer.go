@@ -68,7 +68,7 @@ func (i *issuer) authenticate(ctx context.Context, token string, payload []byte,
 	case errors.Is(signed.err, errNoKeys):
 		return Client{}, &canonical.Error{
 			Kind: canonical.Overloaded, Origin: canonical.OriginGateway, RetryAfter: pause,
-			Detail: "the keys of the token's issuer cannot be read now, so that the token cannot be judged",
+			Detail: "the token cannot be verified, because its issuer's keys cannot be read at the moment",
 		}
 	}
 	return Client{}, canonical.Fail(canonical.Unauthenticated, "the token is not signed by its issuer as it should be")

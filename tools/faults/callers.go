@@ -11,13 +11,45 @@ var callersFaults = []fault{
 	{
 		name: "api-private-address-accepted",
 		file: "internal/api/ask/headers.go",
-		old:  `judged.IsLoopback(), judged.IsPrivate(), `, new: `judged.IsLoopback(), `,
+		old: `	netip.MustParsePrefix("10.0.0.0/8"),
+`, new: ``,
 		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-invisible-consent-accepted",
+		file: "internal/api/ask/headers.go",
+		old:  `strings.ContainsFunc(v, invisible)`, new: `false`,
+		packages: []string{"./internal/api"},
+		run:      "^TestIllHeaders$",
+	},
+	{
+		name: "api-different-credentials-accepted",
+		file: "internal/api/ask/credential.go",
+		old:  `(!isBearer || token != key)`, new: `!isBearer`,
+		packages: []string{"./internal/api"},
+		run:      "^TestWhoCalls$",
+	},
+	{
+		name: "api-gone-caller-gets-a-status",
+		file: "internal/api/problem.go",
+		old:  `		panic(http.ErrAbortHandler)`, new: `		c.Status(x.Status)
+		c.Writer.WriteHeaderNow()
+		return`,
+		packages: []string{"./internal/api"},
+		run:      "^TestGoneCallerGetsNoResponse$",
+	},
+	{
+		name: "api-responses-sniffed",
+		file: "internal/api/record.go",
+		old: `	c.Header("X-Content-Type-Options", "nosniff")
+`, new: ``,
+		packages: []string{"./internal/api"},
+		run:      "^TestAnswers$",
 	},
 	{
 		name: "api-header-twice-accepted",
 		file: "internal/api/ask/headers.go",
-		old: `	return "", true, givenTwice
+		old: `	return "", true, sentTwice
 `, new: `	return values[0], true, ""
 `,
 		packages: []string{"./internal/api"},

@@ -29,7 +29,7 @@ type (
 	}
 	policy struct {
 		Limit  int    `json:"limit"`
-		Window string `json:"window"`
+		Window int64  `json:"windowSeconds"`
 		Unit   string `json:"unit"`
 	}
 	accounts struct {
@@ -96,7 +96,7 @@ type (
 		Used       int     `json:"used"`
 		Remaining  int     `json:"remaining"`
 		Unit       string  `json:"unit"`
-		Window     string  `json:"window"`
+		Window     int64   `json:"windowSeconds"`
 		NextSlotAt *string `json:"nextSlotAt"`
 	}
 )
@@ -116,7 +116,7 @@ func ASPSP(a gateway.ASPSP) any { return ofASPSP(a) }
 func ofASPSP(a gateway.ASPSP) aspsp {
 	return aspsp{
 		ID: a.ID, Name: a.Name, Provider: a.Provider,
-		Unattended: policy{a.Unattended.Limit, a.Unattended.Window.String(), string(a.Unattended.Unit)},
+		Unattended: policy{a.Unattended.Limit, roundUp(a.Unattended.Window), string(a.Unattended.Unit)},
 		Breaker:    breaker{string(a.Breaker)},
 	}
 }
@@ -160,7 +160,7 @@ func Balances(a gateway.ASPSP, accountID string, sheet gateway.BalanceSheet) any
 // Access is the answer on where a unit of counting stands.
 func Access(s unattended.State) any {
 	answer := access{
-		Limit: s.Limit, Used: s.Used, Remaining: s.Remaining, Unit: string(s.Unit), Window: s.Window.String(),
+		Limit: s.Limit, Used: s.Used, Remaining: s.Remaining, Unit: string(s.Unit), Window: roundUp(s.Window),
 	}
 	if s.Remaining == 0 && !s.NextAt.IsZero() {
 		answer.NextSlotAt = moment(s.NextAt.Add(time.Second - 1).Truncate(time.Second)) // never too early

@@ -2,163 +2,169 @@ package answer
 
 import (
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/unattended"
 )
 
 // What a caller can do about a problem.
 const (
-	fixRequest     = "fix_request"
-	authenticate   = "authenticate"
-	renewConsent   = "renew_consent"
-	retryAttended  = "retry_attended"
-	retryLater     = "retry_later"
-	contactSupport = "contact_support"
+	fixRequest      = "fix_request"
+	authenticate    = "authenticate"
+	refreshAccounts = "refresh_accounts"
+	renewConsent    = "renew_consent"
+	retryAttended   = "retry_attended"
+	retryLater      = "retry_later"
+	contactSupport  = "contact_support"
 )
 
-// statusClosed is what the log shows of a request whose caller went away. Nobody else sees it.
-const statusClosed = 499
-
-// A verdict is how a kind of failure is told to callers.
+// A verdict is the problem of one kind of failure.
 type verdict struct {
-	status     int
-	action     string
-	title      string
-	detail     string        // whose fault it is, and what to do
-	retryAfter time.Duration // where the failure names none
+	status int
+	action string
+	title  string
+	detail string // unless the situation has a sentence of its own
+	wait   wait
+}
+
+// A wait is what Retry-After says of a kind.
+type wait struct {
+	named    bool          // as long as the failure says, if it does
+	fallback time.Duration // if it does not; 0 for no header
 }
 
 // verdicts is the one table from kinds to problems. A test holds it complete.
 var verdicts = map[canonical.Kind]verdict{
 	canonical.FormatError: {
-		status: http.StatusBadRequest, action: fixRequest, title: "The request is ill-formed",
-		detail: "The fault is in the request. Each entry of errors names a header, a path or query parameter, " +
-			"and what is wrong with it. Nothing was sent to the provider, and nothing was counted.",
+		status: http.StatusBadRequest, action: fixRequest, title: "Invalid request",
+		detail: "`errors` lists every invalid or missing header and parameter. Nothing was sent to the bank, and " +
+			"nothing was counted.",
 	},
 	canonical.Unauthenticated: {
-		status: http.StatusUnauthorized, action: authenticate, title: "The caller is not known",
-		detail: "The request has no credentials of a configured client, or wrong ones. Give the client's key " +
-			"as X-API-Key, or the key or a token that is in force as Authorization with the scheme Bearer.",
+		status: http.StatusUnauthorized, action: authenticate, title: "Authentication failed",
+		detail: "No valid credentials. Send your API key as `X-API-Key`, or the key or an access token as " +
+			"`Authorization: Bearer`.",
 	},
 	canonical.Forbidden: {
-		status: http.StatusForbidden, action: contactSupport, title: "The caller may not make this call",
-		detail: "The client is known, but its scopes do not cover the call. Ask those who run the gateway for " +
-			"the scope.",
+		status: http.StatusForbidden, action: contactSupport, title: "Missing scope",
+		detail: "This call requires a scope that your client does not have. Ask the operator of the gateway to grant it.",
 	},
 	canonical.ConsentExpired: {
-		status: http.StatusForbidden, action: renewConsent, title: "The consent has expired",
-		detail: "The consent or the user's token has expired, or the bank wants the user to authenticate " +
-			"anew. Have the user renew the consent.",
+		status: http.StatusForbidden, action: renewConsent, title: "Consent expired",
+		detail: "The consent or the user's token has expired, or the bank requires strong customer authentication " +
+			"again. Ask the user to renew the consent.",
 	},
 	canonical.ConsentInvalid: {
-		status: http.StatusForbidden, action: renewConsent, title: "The consent is not valid",
-		detail: "The provider does not know the consent or the user's token, or it was revoked. Check that " +
-			"both belong to this ASPSP, or have the user give a new consent.",
+		status: http.StatusForbidden, action: renewConsent, title: "Consent not valid",
+		detail: "The provider does not recognise the consent or the user's token, or it was revoked. Check that " +
+			"both belong to this ASPSP; otherwise ask the user for a new consent.",
 	},
 	canonical.ASPSPUnknown: {
-		status: http.StatusNotFound, action: fixRequest, title: "No such ASPSP",
-		detail: "No ASPSP of this id is configured. GET /v1/aspsps lists those that are.",
+		status: http.StatusNotFound, action: fixRequest, title: "Unknown ASPSP",
+		detail: "No ASPSP with this id is configured. `GET /v1/aspsps` lists them.",
 	},
 	canonical.NotFound: {
-		status: http.StatusNotFound, action: fixRequest, title: "No such route",
-		detail: "The gateway has nothing under this path. GET /openapi.yaml describes its calls; an accountId " +
-			"is one percent-encoded segment of the path.",
+		status: http.StatusNotFound, action: fixRequest, title: "Not found",
+		detail: "There is no endpoint at this path. See `/openapi.yaml`. An `accountId` must be percent-encoded as " +
+			"one path segment; there is no trailing slash.",
 	},
 	canonical.AccountUnknown: {
-		status: http.StatusNotFound, action: renewConsent, title: "No such account under this consent",
-		detail: "The account is not one that the consent covers, or no longer. Read the account list again, " +
-			"or have the user give a new consent.",
+		status: http.StatusNotFound, action: refreshAccounts, title: "Account not covered by the consent",
+		detail: "Read the account list again. If the account is no longer in it, ask the user for a new consent.",
 	},
 	canonical.MethodNotAllowed: {
-		status: http.StatusMethodNotAllowed, action: fixRequest, title: "No such method on this route",
-		detail: "The path is right, the method is not. The header Allow names those that are.",
+		status: http.StatusMethodNotAllowed, action: fixRequest, title: "Method not allowed",
+		detail: "`Allow` lists the methods of this endpoint.",
 	},
 	canonical.RateLimited: {
-		status: http.StatusTooManyRequests, action: retryLater, title: "The caller asks too often",
-		detail: "The client makes more requests than those who run the gateway let it. Nothing was sent to the " +
-			"provider, and nothing was counted. Repeat the call after Retry-After.",
-		retryAfter: time.Second,
+		status: http.StatusTooManyRequests, action: retryLater, title: "Too many requests",
+		detail: "Your client exceeded its request rate. Wait for `Retry-After`. Nothing was sent to the bank, and " +
+			"nothing was counted.",
+		wait: wait{named: true, fallback: time.Second},
 	},
 	canonical.UnattendedLimit: {
-		status: http.StatusTooManyRequests, action: retryAttended, title: "No unattended call is left",
-		detail: "The bank allows only so many calls without the user, and none is left now. Repeat the call " +
-			"with PSU-IP-Address when the user asks, or without the user once Retry-After is over, if it " +
-			"is given.",
+		status: http.StatusTooManyRequests, action: retryAttended, title: "Unattended limit reached",
+		detail: "No unattended call is left. " + whilePresent,
+		wait:   wait{named: true},
 	},
 	canonical.ProviderThrottled: {
-		status: http.StatusTooManyRequests, action: retryLater, title: "The provider is asked too often",
-		detail: "The provider limits how often the gateway may call it. Repeat the call later, after " +
-			"Retry-After if it is given.",
+		status: http.StatusTooManyRequests, action: retryLater, title: "Provider rate limit",
+		detail: "The provider limits how often the gateway may call it. Retry later, after `Retry-After` if present.",
+		wait:   wait{named: true},
 	},
 	canonical.InternalError: {
-		status: http.StatusInternalServerError, action: contactSupport, title: "A fault of the gateway",
-		detail: "The gateway failed; the request is not to blame. Tell those who run it the requestId.",
+		status: http.StatusInternalServerError, action: contactSupport, title: "Internal error",
+		detail: "The gateway failed; your request is fine. Report the `requestId`.",
 	},
 	canonical.ProviderRejected: {
-		status: http.StatusBadGateway, action: contactSupport, title: "The provider refused the gateway",
-		detail: "The provider does not accept the gateway's own credentials, or what it sent. The request is " +
-			"not to blame. Tell those who run the gateway the requestId.",
+		status: http.StatusBadGateway, action: contactSupport, title: "Provider rejected the gateway",
+		detail: "The provider did not accept the gateway's credentials or its request. This is not caused by your " +
+			"request. Report the `requestId`.",
 	},
 	canonical.ProviderInvalidResponse: {
-		status: http.StatusBadGateway, action: contactSupport, title: "The provider's answer cannot be used",
-		detail: "The provider answered, but unreadably, incompletely, in contradiction to itself or to " +
-			"another request. Nothing of it is shown. Tell those who run the gateway the requestId.",
+		status: http.StatusBadGateway, action: contactSupport, title: "Unusable provider response",
+		detail: "The provider's response was unreadable, incomplete or inconsistent, or belonged to another request. " +
+			"Nothing of it is shown. Report the `requestId`.",
 	},
 	canonical.ProviderError: {
-		status: http.StatusBadGateway, action: retryLater, title: "The provider or the bank failed",
-		detail: "The provider or the bank behind it could not answer. Repeat the call later.",
+		status: http.StatusBadGateway, action: retryLater, title: "Provider error",
+		detail: "The provider or the bank failed. Retry later.",
+		wait:   wait{named: true},
 	},
 	canonical.ProviderUnavailable: {
-		status: http.StatusServiceUnavailable, action: retryLater, title: "The provider cannot be reached",
-		detail: "The provider or the bank behind it does not answer at the moment. Repeat the call after " +
-			"Retry-After.",
-		retryAfter: 30 * time.Second,
+		status: http.StatusServiceUnavailable, action: retryLater, title: "Provider unavailable",
+		detail: "The provider or the bank is not responding. Retry after `Retry-After`.",
+		wait:   wait{named: true, fallback: 30 * time.Second},
 	},
 	canonical.CounterUnavailable: {
-		status: http.StatusServiceUnavailable, action: retryAttended, title: "Unattended calls cannot be counted",
-		detail: "The gateway cannot count unattended calls at the moment, and so makes none. Repeat the call " +
-			"with PSU-IP-Address when the user asks, or later without the user.",
+		status: http.StatusServiceUnavailable, action: retryAttended, title: "Unattended calls unavailable",
+		detail: "Unattended calls cannot be counted at the moment, so none are made. Calls with the user present " +
+			"still work.",
+		wait: wait{fallback: 5 * time.Second},
 	},
 	canonical.Overloaded: {
-		status: http.StatusServiceUnavailable, action: retryLater, title: "Too much at once",
-		detail:     "The gateway has too much to do at the moment. Repeat the call after Retry-After.",
-		retryAfter: time.Second,
+		status: http.StatusServiceUnavailable, action: retryLater, title: "Overloaded",
+		detail: "Too many requests in progress (in total, for your client, or for this ASPSP). Retry after `Retry-After`.",
+		wait:   wait{named: true, fallback: time.Second},
 	},
 	canonical.DeletionUnconfirmed: {
 		status: http.StatusServiceUnavailable, action: retryLater, title: "Deletion not confirmed",
-		detail:     "The cache could not be reached; cached data may still exist. Repeat the call.",
-		retryAfter: time.Second,
+		detail: "The cache could not be reached; cached data may still exist. Repeat the call.",
+		wait:   wait{fallback: time.Second},
 	},
 	canonical.NotCached: {
-		status: http.StatusGatewayTimeout, action: retryLater, title: "Nothing is kept",
-		detail: "Only a kept account list was asked for, and none is kept for this consent. Repeat the call " +
-			"without only-if-cached.",
+		status: http.StatusGatewayTimeout, action: fixRequest, title: "Nothing cached",
+		detail: "There is no cached account list for this consent. Repeat without `only-if-cached`.",
 	},
 	canonical.ProviderTimeout: {
-		status: http.StatusGatewayTimeout, action: retryLater, title: "The provider did not answer in time",
-		detail: "The provider or the bank behind it took too long. Repeat the call later.",
+		status: http.StatusGatewayTimeout, action: retryLater, title: "Provider timeout",
+		detail: "The provider or the bank did not respond in time. Retry later.",
+		wait:   wait{named: true},
 	},
-	canonical.Canceled: {status: statusClosed},
+	canonical.Canceled: {status: StatusGone},
 }
 
-// attendedLimit is the detail of UnattendedLimit where the user was present.
-const attendedLimit = "The bank refused a call with the user present because of its limit for calls without the user. " +
-	"Repeat the call later, after Retry-After if it is given. Unattended calls are not affected."
+// StatusGone is what the log and the metrics show of a request whose caller went away. It is never sent.
+const StatusGone = 499
 
 // A Problem is what a caller is told of a failure (RFC 9457), ready for JSON.
 type Problem struct {
-	Type      string    `json:"type"`
-	Title     string    `json:"title"`
-	Status    int       `json:"status"`
-	Detail    string    `json:"detail"`
-	Code      string    `json:"code"`
-	Origin    string    `json:"origin"`
-	Retryable bool      `json:"retryable"`
-	Action    string    `json:"action"`
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	Code      string `json:"code"`
+	Origin    string `json:"origin"`
+	Retryable bool   `json:"retryable"`
+	Action    string `json:"action"`
+
+	RetryAfter int64 `json:"retryAfterSeconds,omitempty"`
+
 	RequestID string    `json:"requestId"`
+	TraceID   string    `json:"traceId,omitempty"`
 	ASPSP     string    `json:"aspspId,omitempty"`
 	Provider  string    `json:"provider,omitempty"`
 	Errors    []fault   `json:"errors,omitempty"`
@@ -178,25 +184,27 @@ type (
 	}
 )
 
-// A Subject is whose request failed, as far as it was found out.
+// A Subject is the request that failed, as far as it is known.
 type Subject struct {
-	RequestID, ASPSP, Provider string
+	RequestID, TraceID, ASPSP, Provider string
+
+	Scope   string            // that the call requires
+	Access  bool              // the request reads the usage of the unattended limit
+	Account bool              // the request names an account
+	Policy  config.Unattended // of the ASPSP
+	Usage   *unattended.State // of the unit; nil if it was not read
+	Now     func() time.Time
 }
 
-// Failure tells of e. For Canceled, which nobody is left to be told of, only the status is of use.
+// Failure returns the problem of e. For Canceled, which is never sent, only its status is of use.
 func Failure(e *canonical.Error, of Subject) Problem {
 	v := verdicts[e.Kind]
-	if e.Kind == canonical.UnattendedLimit && e.Attended {
-		v.action, v.detail = retryLater, attendedLimit
-	}
+	action, detail := situation(e, of)
 	p := Problem{
 		Type:  "/problems/" + strings.ReplaceAll(strings.ToLower(string(e.Kind)), "_", "-"),
-		Title: v.title, Status: v.status, Detail: v.detail, Code: string(e.Kind), Origin: string(e.Origin),
-		Retryable: v.action == retryAttended || v.action == retryLater, Action: v.action,
-		RequestID: of.RequestID, ASPSP: of.ASPSP, Provider: of.Provider,
-	}
-	if e.Detail != "" {
-		p.Detail += " More exactly: " + e.Detail + "."
+		Title: v.title, Status: v.status, Detail: detail, Code: string(e.Kind), Origin: string(e.Origin),
+		Retryable: action == retryAttended || action == retryLater, Action: action, RetryAfter: retryAfter(e),
+		RequestID: of.RequestID, TraceID: of.TraceID, ASPSP: of.ASPSP, Provider: of.Provider,
 	}
 	for _, f := range e.Faults {
 		p.Errors = append(p.Errors, fault(f))
@@ -207,15 +215,12 @@ func Failure(e *canonical.Error, of Subject) Problem {
 	return p
 }
 
-// RetryAfter is the header of that name (RFC 9110, section 10.2.3), in whole seconds; "" where nothing is known of
-// when to try again.
-func RetryAfter(e *canonical.Error) string {
-	wait := e.RetryAfter
-	if wait <= 0 {
-		wait = verdicts[e.Kind].retryAfter
+// retryAfter is Retry-After (RFC 9110, section 10.2.3) in whole seconds, rounded up; 0 for no such header.
+func retryAfter(e *canonical.Error) int64 {
+	w := verdicts[e.Kind].wait
+	d := w.fallback
+	if w.named && e.RetryAfter > 0 {
+		d = e.RetryAfter
 	}
-	if wait <= 0 {
-		return ""
-	}
-	return strconv.FormatInt(roundUp(wait), 10)
+	return roundUp(d)
 }

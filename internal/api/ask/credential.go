@@ -2,7 +2,6 @@ package ask
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 
 	"ais-gateway/internal/canonical"
@@ -12,26 +11,35 @@ import (
 // wrong with the headers that may hold it.
 func Credential(h http.Header) (text canonical.Secret, ofBearer bool, _ []canonical.Fault) {
 	keys, bearers := h.Values("X-API-Key"), h.Values("Authorization")
+	key, token, isBearer := "", "", false
+	if len(keys) > 0 {
+		key = keys[0]
+	}
+	if len(bearers) > 0 {
+		token, isBearer = bearer(bearers[0])
+	}
 	var faults []canonical.Fault
-	for name, values := range map[string][]string{"X-API-Key": keys, "Authorization": bearers} {
-		switch {
-		case len(values) > 1:
-			faults = append(faults, inHeader(name, givenTwice))
-		case len(keys) > 0 && len(bearers) > 0:
-			faults = append(faults, inHeader(name, "is one of two credentials: give X-API-Key or Authorization, not both"))
-		}
+	switch {
+	case len(bearers) > 1:
+		faults = append(faults, inHeader("Authorization", sentTwice))
+	case len(token) > maxToken:
+		faults = append(faults, inHeader("Authorization", tooLong(maxToken)))
+	case len(bearers) == 1 && len(keys) > 0 && (!isBearer || token != key):
+		faults = append(faults, inHeader("Authorization", "must carry the same credential as X-API-Key"))
+	}
+	switch {
+	case len(keys) > 1:
+		faults = append(faults, inHeader("X-API-Key", sentTwice))
+	case len(key) > maxToken:
+		faults = append(faults, inHeader("X-API-Key", tooLong(maxToken)))
 	}
 	switch {
 	case faults != nil:
-		slices.SortFunc(faults, func(a, b canonical.Fault) int { return strings.Compare(a.Name, b.Name) })
 		return "", false, faults
-	case len(keys) == 1:
-		return canonical.Secret(keys[0]), false, nil
-	case len(bearers) == 1:
-		token, is := bearer(bearers[0])
-		return canonical.Secret(token), is, nil
+	case len(keys) == 1: // with the same credential in Authorization, too: a token never counts as an API key
+		return canonical.Secret(key), false, nil
 	}
-	return "", false, nil
+	return canonical.Secret(token), isBearer, nil
 }
 
 // bearer is the token of credentials of the scheme Bearer (RFC 6750, section 2.1), its characters not checked.

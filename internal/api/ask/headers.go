@@ -5,6 +5,7 @@ package ask
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,9 +29,11 @@ const maxAge = 1 << 31 * time.Second
 
 // What may be wrong with any header. These, and the sentences below, are read after the header's name.
 const (
-	givenTwice = "is given more than once"
-	notUUID    = "must be a UUID in its form of 36 characters"
+	sentTwice = "must be sent only once"
+	notUUID   = "must be a UUID (36 characters)"
 )
+
+func tooLong(limit int) string { return "must not exceed " + strconv.Itoa(limit) + " characters" }
 
 func inHeader(name, detail string) canonical.Fault {
 	return canonical.Fault{In: "header", Name: name, Detail: detail}
@@ -56,7 +59,7 @@ type field struct {
 
 // fields are all headers that are read, but for those that say who calls and X-Request-ID.
 var fields = []field{
-	{"Consent-ID", maxText, func(r *reading, v string) string { r.query.Consent = v; return "" }},
+	{"Consent-ID", maxText, (*reading).consent},
 	{"Provider-Authorization", maxToken, (*reading).token},
 	{"PSU-IP-Address", maxText, (*reading).address},
 	{"PSU-IP-Port", maxText, (*reading).port},
@@ -85,18 +88,21 @@ func Headers(h http.Header, consent, allowPrivateIP bool) (canonical.Query, gate
 		}
 	}
 	given := func(name string) bool { return len(h.Values(name)) > 0 }
+	if !given("Cache-Control") && pragmaNoCache(h) {
+		r.wants.NoCache = true
+	}
 	if given("PSU-IP-Address") {
 		r.query.PSU = &r.psu
 	} else if given("PSU-IP-Port") || given("PSU-User-Agent") || given("PSU-Device-ID") || given("PSU-Geo-Location") {
-		faults = append(faults, inHeader("PSU-IP-Address", "is required where another PSU header is given"))
+		faults = append(faults, inHeader("PSU-IP-Address", "is required with any other PSU header"))
 	}
 	switch id, name := given("Merchant-ID"), given("Merchant-Name"); {
 	case id && name:
 		r.query.Merchant = &r.merchant
 	case id:
-		faults = append(faults, inHeader("Merchant-Name", "is required where Merchant-ID is given"))
+		faults = append(faults, inHeader("Merchant-Name", "is required with Merchant-ID"))
 	case name:
-		faults = append(faults, inHeader("Merchant-ID", "is required where Merchant-Name is given"))
+		faults = append(faults, inHeader("Merchant-ID", "is required with Merchant-Name"))
 	}
 	if consent && !given("Consent-ID") {
 		faults = append(faults, inHeader("Consent-ID", "is required"))
@@ -113,20 +119,20 @@ func single(h http.Header, name string, limit int) (value string, given bool, de
 	case 1:
 		return values[0], true, illText(values[0], limit)
 	}
-	return "", true, givenTwice
+	return "", true, sentTwice
 }
 
 // illText says why a text cannot be taken, "" if it can.
 func illText(s string, limit int) string {
 	switch {
 	case s == "":
-		return "is empty"
+		return "must not be empty"
 	case !utf8.ValidString(s):
-		return "is not valid UTF-8"
+		return "must be valid UTF-8"
 	case utf8.RuneCountInString(s) > limit:
-		return "is longer than " + strconv.Itoa(limit) + " characters"
+		return tooLong(limit)
 	case strings.ContainsFunc(s, unicode.IsControl):
-		return "holds control characters"
+		return "must not contain control characters"
 	}
 	return ""
 }
@@ -149,13 +155,33 @@ func RequestID(h http.Header) (string, []canonical.Fault) {
 // isUUID takes the one form that everybody means; the uuid package takes four.
 func isUUID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
 
+// consent refuses what makes two ids look alike. Inside an id every visible character is the consent's own.
+func (r *reading) consent(v string) string {
+	switch {
+	case strings.TrimSpace(v) != v:
+		return "must not begin or end with white space"
+	case strings.ContainsFunc(v, invisible):
+		return "must not contain invisible characters"
+	}
+	r.query.Consent = v
+	return ""
+}
+
+// invisible reports whether a character cannot be seen: of Unicode's default ignorable ones, and blanks that are no white
+// space.
+func invisible(c rune) bool {
+	const blankBraille = '\u2800'
+	return c == blankBraille || unicode.In(c, unicode.Cf, unicode.Zl, unicode.Zp,
+		unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
 func (r *reading) token(v string) string {
 	token, ok := bearer(v)
 	if !ok || token == "" {
-		return "must be Bearer and a token"
+		return "must be `Bearer` followed by a token"
 	}
 	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return "holds characters that no token has"
+		return "contains characters that are not allowed in a token"
 	}
 	r.query.Token = canonical.Secret(token)
 	return ""
@@ -166,15 +192,32 @@ func (r *reading) address(v string) string {
 	if err != nil || ip.Zone() != "" {
 		return "must be an IPv4 or IPv6 address"
 	}
-	r.psu.IP = ip
-	judged := ip.Unmap()
-	switch {
-	case r.allowPrivateIP:
-		return ""
-	case judged.IsLoopback(), judged.IsPrivate(), judged.IsLinkLocalUnicast(), judged.IsUnspecified(), judged.IsMulticast():
-		return "must be the user's address on the internet, not a loopback, private, link-local, unspecified or multicast one"
+	r.psu.IP = ip.Unmap()
+	if !r.allowPrivateIP && slices.ContainsFunc(noUsers, func(p netip.Prefix) bool { return p.Contains(r.psu.IP) }) {
+		return "must be the user's own IP address (not loopback, private, link-local, shared, reserved or multicast)"
 	}
 	return ""
+}
+
+// noUsers are the addresses that no user on the internet has. Documentation addresses (RFC 5737, RFC 3849) are not among
+// them: callers test with them.
+var noUsers = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"), // shared (RFC 6598)
+	netip.MustParsePrefix("127.0.0.0/8"),
+	netip.MustParsePrefix("169.254.0.0/16"),
+	netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("198.18.0.0/15"), // benchmarks (RFC 2544)
+	netip.MustParsePrefix("224.0.0.0/4"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("::/128"),
+	netip.MustParsePrefix("::1/128"),
+	netip.MustParsePrefix("fc00::/7"),
+	netip.MustParsePrefix("fe80::/10"),
+	netip.MustParsePrefix("fec0::/10"), // site-local (RFC 3879)
+	netip.MustParsePrefix("ff00::/8"),
 }
 
 func (r *reading) port(v string) string {
@@ -198,7 +241,7 @@ func (r *reading) device(v string) string {
 func (r *reading) cacheControl(v string) string {
 	directives, ok := splitList(v)
 	if !ok {
-		return "holds a quoted string that does not end"
+		return "contains an unterminated quoted string"
 	}
 	for _, d := range directives {
 		name, arg, _ := strings.Cut(d, "=")
@@ -210,7 +253,7 @@ func (r *reading) cacheControl(v string) string {
 		case "max-age":
 			age, ok := seconds(arg)
 			if !ok {
-				return "must give max-age a whole number of seconds"
+				return "max-age must be a whole number of seconds"
 			}
 			if r.wants.MaxAge == nil || age < *r.wants.MaxAge {
 				r.wants.MaxAge = &age
@@ -218,6 +261,17 @@ func (r *reading) cacheControl(v string) string {
 		}
 	}
 	return ""
+}
+
+// pragmaNoCache reports whether Pragma demands what Cache-Control: no-cache does (RFC 9111, section 5.4).
+func pragmaNoCache(h http.Header) bool {
+	for _, v := range h.Values("Pragma") {
+		directives, _ := splitList(v)
+		if slices.ContainsFunc(directives, func(d string) bool { return strings.EqualFold(d, "no-cache") }) {
+			return true
+		}
+	}
+	return false
 }
 
 // seconds reads delta-seconds (RFC 9111, section 1.2.2), quoted or not.

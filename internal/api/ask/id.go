@@ -1,7 +1,9 @@
 package ask
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"ais-gateway/internal/canonical"
@@ -21,7 +23,7 @@ func ASPSP(segment string) (string, []canonical.Fault) {
 func Account(segment string) (string, []canonical.Fault) {
 	id, err := url.PathUnescape(segment)
 	if err != nil {
-		return "", accountFault("path", "is not percent-encoded as a path's segment must be")
+		return "", accountFault("path", "is not valid percent-encoding")
 	}
 	return id, accountFault("path", illAccount(id))
 }
@@ -29,16 +31,32 @@ func Account(segment string) (string, []canonical.Fault) {
 // AccountQuery reads accountId in a query, as it was sent; "" where the query does not have it.
 func AccountQuery(raw string) (string, []canonical.Fault) {
 	query, err := url.ParseQuery(raw)
-	ids := query["accountId"]
-	switch {
-	case err != nil:
-		return "", accountFault("query", "cannot be read, since the query is not percent-encoded as it must be")
-	case len(ids) == 0:
-		return "", nil
-	case len(ids) > 1:
-		return "", accountFault("query", givenTwice)
+	if err != nil {
+		return "", accountFault("query", "is not valid percent-encoding")
 	}
-	return ids[0], accountFault("query", illAccount(ids[0]))
+	ids := query["accountId"]
+	delete(query, "accountId")
+	var faults []canonical.Fault
+	for _, name := range slices.Sorted(maps.Keys(query)) {
+		faults = append(faults, canonical.Fault{In: "query", Name: parameter(name), Detail: "is not a parameter of this call"})
+	}
+	switch len(ids) {
+	case 0:
+		return "", faults
+	case 1:
+		return ids[0], append(faults, accountFault("query", illAccount(ids[0]))...)
+	}
+	return "", append(faults, accountFault("query", sentTwice)...)
+}
+
+// parameter is the name of an unknown query parameter if it can be one, so that a typing error is found.
+func parameter(name string) string {
+	const longest = 32
+	other := func(c rune) bool { return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') }
+	if name == "" || len(name) > longest || strings.ContainsFunc(name, other) {
+		return "(unknown)"
+	}
+	return name
 }
 
 func accountFault(in, detail string) []canonical.Fault {
@@ -52,7 +70,7 @@ func accountFault(in, detail string) []canonical.Fault {
 // name another resource.
 func illAccount(id string) string {
 	if id == "." || id == ".." {
-		return "cannot be a relative segment of a path"
+		return "must not be \".\" or \"..\""
 	}
 	return illText(id, maxText)
 }

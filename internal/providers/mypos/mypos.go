@@ -70,7 +70,7 @@ func (a *adapter) Check(q canonical.Query) []canonical.Fault {
 	case token == "":
 		faults = append(faults, canonical.Fault{In: "header", Name: "Provider-Authorization", Detail: "is required for this ASPSP"})
 	case !printable(token):
-		faults = append(faults, canonical.Fault{In: "header", Name: "Provider-Authorization", Detail: "holds characters that no token has"})
+		faults = append(faults, canonical.Fault{In: "header", Name: "Provider-Authorization", Detail: "contains characters that are not allowed in a token"})
 	}
 	return faults
 }
