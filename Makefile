@@ -21,7 +21,7 @@ COVERED  := internal/canonical internal/providers/mastercard internal/providers/
 
 # Tests mostly wait, so that more packages are tested at once than there are processors. No test is cut short because the
 # machine is slow: the time limit only ends a test that hangs.
-TESTFLAGS := -tags $(TAGS) -count 1 -p 4 -timeout 40m
+TESTFLAGS := -tags $(TAGS) -count 1 -p 4 -parallel 8 -timeout 40m
 
 # `make test` runs the tests of all packages but these, which need Prometheus or fleets of gateways; `make verify` runs them.
 FLEETS := ./test/... ./internal/prometheustest
@@ -54,7 +54,7 @@ export COLLECTOR
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build quick test check verify summary unit race fleets model lint fmt arch fuzz probe soak bench \
+.PHONY: help run demo build quick test check verify summary unit race fleets model lint drift fmt arch fuzz probe soak bench \
         measure sizing stress tools faults sample cover vuln licences reproducible redis compiler clean image chart built \
         prometheus collector dashboards alerts program
 
@@ -84,8 +84,8 @@ quick: ## vets all code and runs the tests that need no Redis; in seconds
 	$(GO) vet -tags $(TAGS) ./...
 	$(GO) test -tags $(TAGS) -p 4 $(QUICK)
 
-test: redis ## linters, the demo and the unit tests; installs redis-server if it is missing
-	@GO='$(GO)' MAKE='$(MAKE)' tools/steps test lint demo unit
+test: redis ## linters, the demo and unit tests; installs redis-server if it is missing
+	@GO='$(GO)' MAKE='$(MAKE)' tools/steps test lint drift demo unit
 
 verify: redis prometheus compiler ## all other checks: race detector, coverage, fleets, chart, collector, image, tools, planted faults
 	@GO='$(GO)' MAKE='$(MAKE)' tools/steps verify 'built&' race fleets model arch tools chart probe sample
@@ -131,6 +131,10 @@ lint: $(LINT) $(DEADCODE) ## linters, formatting and dead code
 	cd tools/chart && $(LINT) run --config ../../.golangci.yml ./...
 	@dead="$$($(DEADCODE) -test -tags $(TAGS) ./...)" || exit 1; \
 		if [ -n "$$dead" ]; then echo "code that nothing reaches:"; echo "$$dead"; exit 1; fi
+
+drift: ## checks that the documentation and the planted faults name only what is in the code
+	@$(GO) -C tools test -count 1 ./pages
+	@$(GO) -C tools test -count 1 -run '^TestTable$$' ./faults
 
 fmt: $(LINT) ## formats the code and sorts its imports
 	$(LINT) fmt ./...

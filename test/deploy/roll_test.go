@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// rollDrain is server.drainFor, and rollLag how long the balancer takes to learn that a gateway is to end.
-	rollDrain, rollLag = 3 * time.Second, time.Second
+	// rollDrain is server.drainFor, and rollLag how long the balancer takes to learn that a gateway is to end. The one is so
+	// much longer that a busy machine tells the balancer in time.
+	rollDrain, rollLag = 12 * time.Second, time.Second
 	// rollBetween is how long there is load before, between and after.
 	rollBetween = 500 * time.Millisecond
 )
@@ -23,6 +24,7 @@ const (
 // Three gateways are replaced one after the other, as Kubernetes does it (a new one first), under load: no request fails,
 // no call is beyond the limit, and each consent has its four.
 func TestRoll(t *testing.T) {
+	t.Parallel()
 	w := gatewaytest.World(t, sandbox.Options{})
 	config := gatewaytest.Reconfigured(t, w, "drainFor: 0s", "drainFor: "+rollDrain.String())
 	b := startBalancer(t)
@@ -75,6 +77,7 @@ func TestRoll(t *testing.T) {
 // The same load sees it when a gateway is killed, and when one ends while it is still sent connections: who sees
 // nothing proves nothing.
 func TestRollSeesWhatFails(t *testing.T) {
+	t.Parallel()
 	w := gatewaytest.World(t, sandbox.Options{})
 	b := startBalancer(t)
 	stays, killed, hasty := rollOut(t, b, w.ConfigFile), rollOut(t, b, w.ConfigFile), rollOut(t, b, w.ConfigFile)
@@ -111,7 +114,7 @@ type lastSeen struct{ draining, scraped bool }
 // watchAdmin goes on asking as kubelet and scraper do, each time on a connection of its own, and tells what the last
 // answers were when there are no more.
 func watchAdmin(g *gatewaytest.Program) <-chan lastSeen {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
 	status := func(path string) int {
 		resp, err := client.Get(g.Admin + path)
 		if err != nil {
@@ -140,6 +143,7 @@ func watchAdmin(g *gatewaytest.Program) <-chan lastSeen {
 // whose request came before. When no more connections are taken, what is under way still ends, and the platform still has
 // its answers.
 func TestDraining(t *testing.T) {
+	t.Parallel()
 	arrived, early, late := make(chan struct{}, 2), make(chan struct{}), make(chan struct{})
 	w := gatewaytest.World(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -155,7 +159,7 @@ func TestDraining(t *testing.T) {
 			next.ServeHTTP(rw, r)
 		})
 	}})
-	g := gatewaytest.Serve(t, gatewaytest.Reconfigured(t, w, "drainFor: 0s", "drainFor: "+rollDrain.String()))
+	g := gatewaytest.Serve(t, gatewaytest.Reconfigured(t, w, "drainFor: 0s", "drainFor: "+rollDrain.String(), "mypos: {", "mypos: {timeout: 5m, "))
 	address := strings.TrimPrefix(g.API, "http://")
 	kept := &rollCaller{address: address, keeps: true}
 	defer kept.leave()

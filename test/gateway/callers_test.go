@@ -97,7 +97,7 @@ func known(t *testing.T, gateways []*process, all []caller) {
 // soon waits for what a gateway learns between two readings of keys, which nobody hurries.
 func soon(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain waited until %s", what)
 		}
@@ -206,6 +206,7 @@ func TestClientsShareNoCall(t *testing.T) {
 // A gateway starts while the issuer is away. Keys work at once, tokens once it has come, and then whether it is there
 // or not; its keys are replaced; scopes are the token's, or granted.
 func TestTokens(t *testing.T) {
+	t.Parallel()
 	issuer := issuertest.Start(t, time.Now)
 	issuer.Down()
 	w := world(t, sandbox.Options{})

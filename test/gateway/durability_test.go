@@ -25,28 +25,30 @@ func (l *load) back(t *testing.T) {
 // Redis is killed again and again under load, with appendfsync always: no consent gets a fifth call, and the
 // gateways count again by themselves when Redis is back.
 func TestRedisKilled(t *testing.T) {
+	t.Parallel()
 	const kills = 4
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	w := worldOn(t, server, sandbox.Options{})
-	config := impatient(t, w, 2*time.Second)
+	config := impatient(t, w, 5*time.Second)
 	l := startLoad(t, []*process{serve(t, config), serve(t, config), serve(t, config)})
 	for range kills {
-		time.Sleep(time.Duration(100+rand.IntN(300)) * time.Millisecond)
+		l.awaits(t, 1+rand.IntN(100), given, unlinked, limited)
 		server.Stop()
-		time.Sleep(time.Duration(rand.IntN(200)) * time.Millisecond)
+		l.awaits(t, 1+rand.IntN(20), uncounted)
 		server.Restart()
 		l.back(t)
 	}
-	time.Sleep(time.Second)
-	l.stop()
-	time.Sleep(2 * time.Second) // what was counted by a step without an answer is looked for and given back
 	_, over, lost := l.settle(t, w.Ledger)
+	// What was counted by a step without an answer is looked for and given back, and then used.
+	eventually(t, "each consent has its four calls", func() bool {
+		if lost > 0 {
+			_, over, lost = l.settle(t, w.Ledger)
+		}
+		return lost == 0
+	})
 	if refused := len(w.Ledger.Breaches()); over > 0 || refused > 0 {
 		t.Errorf("%d calls reached the bank beyond four, and it refused %d", over, refused)
 	}
 	l.only(t, given, unlinked, limited, uncounted)
-	if n := l.count(uncounted); n == 0 || lost > 0 {
-		t.Errorf("%d of the four were never made; %d calls could not be counted", lost, n)
-	}
-	t.Logf("%d kills, %d consents, %v; calls never made: %d", kills, l.used(), l.answered, lost)
+	t.Logf("%d kills, %d consents, %v", kills, l.used(), l.answered)
 }

@@ -12,9 +12,9 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// behind is for how long the replicas of a primary that is going to be lost hear nothing more of it: less than after
-// what the sentinels would take them for lost.
-const behind = 300 * time.Millisecond
+// behind is how many answers the primary has a part in while its replicas hear nothing of it: few, so that the sentinels do
+// not take the replicas for lost.
+const behind = 20
 
 // failOver loses the primary under load, time and again, and has a replica take over: one that has all that the
 // primary had, or with cut one whose connection was lost a moment before. The bank refuses nothing, so that everything
@@ -27,10 +27,10 @@ func failOver(t *testing.T, times, waitReplicas int, cut bool) (calls, over int)
 	for _, bank := range []string{mastercardsim.WoodBank, sandbox.MyPOS} {
 		w.Ledger.SetPolicy(bank, aspspsim.Policy{Limit: math.MaxInt, Window: 24 * time.Hour, Unit: aspspsim.PerConsent})
 	}
-	config := impatient(t, w, 2*time.Second)
+	config := impatient(t, w, 5*time.Second)
 	l := startLoad(t, []*process{serve(t, config), serve(t, config), serve(t, config)})
 	for range times {
-		time.Sleep(500 * time.Millisecond)
+		l.awaits(t, 50, given, unlinked)
 		old, replicas := redis.Primary(), redis.Replicas()
 		if cut {
 			for _, r := range replicas {
@@ -39,7 +39,8 @@ func failOver(t *testing.T, times, waitReplicas int, cut bool) (calls, over int)
 			if err := old.Do("CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(behind)
+			// What the primary counts now, the replicas do not have; with waitReplicas it counts nothing.
+			l.awaits(t, behind, given, unlinked, uncounted)
 		}
 		old.Stop()
 		if cut {
@@ -52,9 +53,7 @@ func failOver(t *testing.T, times, waitReplicas int, cut bool) (calls, over int)
 		old.Restart()
 		redis.AwaitReplicas()
 	}
-	time.Sleep(500 * time.Millisecond)
-	l.stop()
-	time.Sleep(2 * time.Second) // what was counted by a step without an answer is looked for and given back
+	l.awaits(t, 50, given, unlinked, limited)
 	calls, over, _ = l.settle(t, w.Ledger)
 	return calls, over
 }
@@ -62,6 +61,7 @@ func failOver(t *testing.T, times, waitReplicas int, cut bool) (calls, over int)
 // With waitReplicas a failover forgets no slot, though the replicas had lost their primary before: meanwhile no
 // unattended call was made.
 func TestFailoverForgetsNothing(t *testing.T) {
+	t.Parallel()
 	// Else it would show nothing that none is forgotten.
 	if _, over := failOver(t, 1, 0, true); over == 0 {
 		t.Error("nothing is forgotten without waitReplicas: the replicas had not lost their primary")

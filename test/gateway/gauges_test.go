@@ -55,6 +55,7 @@ func unitsOf(state string) string {
 // All gateways say the same of units, whichever made the calls, and one that is started anew too. While Redis says nothing,
 // nothing is said.
 func TestFleetIsTold(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	w := worldOn(t, server, sandbox.Options{})
 	a, b := serve(t, w.ConfigFile), serve(t, w.ConfigFile)
@@ -201,6 +202,7 @@ func container(t *testing.T, own, authority time.Time) string {
 
 // The end that comes first is told, of every certificate that is in use, and after a renewal the new one's.
 func TestCertificatesEnds(t *testing.T) {
+	t.Parallel()
 	now := time.Now()
 	day := func(n int) time.Time { return now.Add(time.Duration(n) * 24 * time.Hour).Truncate(time.Second) }
 	w := world(t, sandbox.Options{})

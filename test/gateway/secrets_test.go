@@ -116,7 +116,7 @@ func onVolume(t *testing.T, w *sandbox.Sandbox, more map[string]string, oldnew .
 // patiently waits for what takes a look or two of the gateway's, however busy the machine is.
 func patiently(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("in vain waited until %s", what)
 		}
@@ -147,8 +147,8 @@ func (p *process) awaits(msg, part string, n int) {
 }
 
 // steadily makes calls one after the other, each of a kind at once, until stopped; every one must be answered 200. It
-// returns how many there were.
-func steadily(t *testing.T, client *http.Client, requests ...*http.Request) (stop func() int) {
+// returns once some were answered, and stop waits for some more.
+func steadily(t *testing.T, client *http.Client, requests ...*http.Request) (stop func()) {
 	t.Helper()
 	ctx, end := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -164,9 +164,13 @@ func steadily(t *testing.T, client *http.Client, requests ...*http.Request) (sto
 			}
 		})
 	}
-	stop = func() int { end(); running.Wait(); return int(n.Load()) }
-	t.Cleanup(func() { stop() })
-	return stop
+	goesOn := func() {
+		most := n.Load() + 5
+		eventually(t, "requests go on", func() bool { return n.Load() >= most || t.Failed() })
+	}
+	goesOn()
+	t.Cleanup(func() { end(); running.Wait() })
+	return func() { goesOn(); end(); running.Wait() }
 }
 
 // ask makes a request once more, and returns status and body; 0 where there is no answer.

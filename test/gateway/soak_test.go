@@ -35,12 +35,14 @@ const (
 	soakTimes = 10
 	// soakCrowd is how many requests are under way at most. It is reached where the machine cannot carry what is offered.
 	soakCrowd = 512
+	// judgedFrom is how long the test must go on for a verdict about how many requests are served.
+	judgedFrom = 30 * time.Second
 )
 
 // TestSoak gives one gateway ten times what its good banks can serve, and besides a bank that never answers, one that
 // answers rubbish, requests without the user, ill-formed ones, callers who go away, and callers who send byte by byte.
-// Nothing may leak or grow, no bank may be asked beyond its limit, and of the attended requests to the good banks at
-// least 80 % as many must be served as without all that. How many that are another gateway tells at the same time, which
+// Nothing may leak or grow, no bank may be asked beyond its limit, and in a long run of the attended requests to the good
+// banks at least 80 % as many must be served as without all that. How many that are another gateway tells at the same time, which
 // has no more callers than its good banks take: a machine that has other work is as slow for both.
 func TestSoak(t *testing.T) {
 	w, p := soaked(t)
@@ -74,11 +76,12 @@ func TestSoak(t *testing.T) {
 		soakServed*soakTimes)
 	t.Logf("answers: %s; %d not asked", s.answers(), s.kept.Load())
 	t.Logf("idle before %v; second quarter %v; last quarter %v", idle, first, last)
-	if crowded < 0.8*alone {
+	// Rates say something over minutes alone.
+	if *soakFor > judgedFrom && crowded < 0.8*alone {
 		t.Errorf("%.0f attended requests a second are served in the crowd, and %.0f without it", crowded, alone)
 	}
 	// Where the machine has time for the quiet gateway, callers are kept waiting by the other.
-	if asked := soakServed * soakTimes * int(soakFor.Seconds()); alone > 0.85*float64(soakServed) && int(s.kept.Load()) > asked/5 {
+	if asked := soakServed * soakTimes * int(soakFor.Seconds()); *soakFor > judgedFrom && alone > 0.85*float64(soakServed) && int(s.kept.Load()) > asked/5 {
 		t.Errorf("the crowd is kept waiting: %d of %d requests could not be made", s.kept.Load(), asked)
 	}
 	// Callers whom a busy machine keeps waiting have a connection each, which is a file, two goroutines and some 50 kB: these are
@@ -184,7 +187,7 @@ func newSoak(t *testing.T, p *process) *soak {
 	s := &soak{t: t, p: p, consents: freshConsents(), answered: map[string]int{}}
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DialContext: s.dial}
 	t.Cleanup(transport.CloseIdleConnections)
-	s.client = http.Client{Transport: transport, Timeout: 30 * time.Second}
+	s.client = http.Client{Transport: transport, Timeout: 2 * time.Minute}
 	return s
 }
 

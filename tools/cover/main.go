@@ -1,5 +1,5 @@
 // Cover holds packages to a floor of coverage: it reads what `go test -coverprofile` wrote and fails if the
-// packages' own tests run less of any of them. `make cover` and `make test` call it.
+// packages' own tests run less of any of them. `make cover` and `make verify` call it.
 package main
 
 import (

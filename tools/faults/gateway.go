@@ -146,6 +146,7 @@ var gatewayFaults = []fault{
 	_ = by`,
 		packages: []string{"./test/gateway"},
 		run:      "^TestSoak$",
+		args:     []string{"-soak=40s"},
 	},
 	{
 		name: "soak-refusals-are-kept",

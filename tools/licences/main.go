@@ -1,6 +1,6 @@
 // Licences lists the licences of everything that is built here, and holds that each may be used as it is: in the
 // binary, in the tests, or in the tools alone. `make licences` writes docs/licences.md; the tests, which
-// `make test` runs, hold that the page says what go.mod has.
+// `make verify` runs, check that the page says what go.mod has.
 package main
 
 import (
