@@ -215,3 +215,7 @@ func FuzzRequest(f *testing.F) {
 		clean(t, logs)
 	})
 }
+
+func aspspOf(provider string) string {
+	return map[string]string{"mastercard": strings.TrimPrefix(wood, "/v1/aspsps/"), "mypos": sandbox.MyPOS}[provider]
+}

@@ -84,8 +84,7 @@ func TestManyConsents(t *testing.T) {
 			bank.ServeHTTP(rw, r)
 		})
 	}})
-	t.Setenv("GODEBUG", "gctrace=1")
-	p, consents := serve(t, w.ConfigFile), freshConsents()
+	p, consents := serve(t, w.ConfigFile, "GODEBUG=gctrace=1"), freshConsents()
 	conns := make([]*bufio.ReadWriter, callers)
 	for i := range conns {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))

@@ -1,4 +1,4 @@
-package main_test
+package gateway_test
 
 import (
 	"fmt"
@@ -8,7 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -38,6 +40,20 @@ func fill(begin, text, end string) string {
 	return begin + strings.Repeat(text, (room-len(begin)-len(end))/len(text)) + end
 }
 
+// A largeAnswer is given once all requests that get it have arrived.
+type largeAnswer struct {
+	arrived sync.WaitGroup
+	body    string
+}
+
+func (a *largeAnswer) write(rw http.ResponseWriter) {
+	a.arrived.Done()
+	a.arrived.Wait()
+	rw.Header()["Content-Type"] = nil // none
+	rw.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	_, _ = io.WriteString(rw, a.body)
+}
+
 // What fifty answers take that come at once and are the worst that there are: as large as they may be, and made of what
 // grows most when it is read.
 func TestMemoryOfBadAnswers(t *testing.T) {
@@ -52,8 +68,11 @@ func TestMemoryOfBadAnswers(t *testing.T) {
 			for i := range 2_600 {
 				fmt.Fprintf(&list, record[provider]+",", i)
 			}
-			w, server := world(t, sandbox.Options{}), openBadServer(t, provider)
-			t.Setenv("GODEBUG", "gctrace=1")
+			var now atomic.Pointer[largeAnswer]
+			w := world(t, sandbox.Options{Front: func(string, http.Handler) http.Handler {
+				return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { now.Load().write(rw) })
+			}})
+			config := impatient(t, w, 5*time.Minute)
 			was := 0
 			for _, tt := range []struct {
 				name, body string
@@ -68,16 +87,13 @@ func TestMemoryOfBadAnswers(t *testing.T) {
 				{"one text that is shown", fill(`{"accounts":[`+fmt.Sprintf(record[provider][:len(record[provider])-2], 1), `\u00e9`, `"}]}`), 200},
 				{"a list as long as can be", `{"accounts":[` + list.String() + fmt.Sprintf(record[provider], 2_600) + `]}`, 200},
 			} {
-				p := serve(t, configured(t, w, func(text string) string { return towards(text, server, badTimeout*10) }))
-				var arrived, done sync.WaitGroup
-				arrived.Add(callers)
+				p := serve(t, config, "GODEBUG=gctrace=1")
+				answer := &largeAnswer{body: tt.body}
+				answer.arrived.Add(callers)
+				now.Store(answer)
+				var done sync.WaitGroup
 				for range callers {
 					consent := uuid.NewString()
-					server.on(consent, func(conn *line, _ question) {
-						arrived.Done()
-						arrived.Wait()
-						_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(tt.body), tt.body)
-					})
 					done.Go(func() {
 						req, err := http.NewRequest(http.MethodGet, p.API+"/v1/aspsps/"+aspspOf(provider)+"/accounts", nil)
 						if err != nil {
