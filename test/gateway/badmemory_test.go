@@ -70,7 +70,10 @@ func TestMemoryOfBadAnswers(t *testing.T) {
 			}
 			var now atomic.Pointer[largeAnswer]
 			w := world(t, sandbox.Options{Front: func(string, http.Handler) http.Handler {
-				return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { now.Load().write(rw) })
+				return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+					_, _ = io.Copy(io.Discard, r.Body)
+					now.Load().write(rw)
+				})
 			}})
 			config := impatient(t, w, 5*time.Minute)
 			was := 0
@@ -106,8 +109,9 @@ func TestMemoryOfBadAnswers(t *testing.T) {
 							return
 						}
 						defer resp.Body.Close()
-						if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != tt.status {
-							t.Errorf("%s: answered %d, %v", tt.name, resp.StatusCode, err)
+						body, err := io.ReadAll(resp.Body)
+						if err != nil || resp.StatusCode != tt.status {
+							t.Errorf("%s: answered %d %.300s, %v", tt.name, resp.StatusCode, body, err)
 						}
 					})
 				}

@@ -84,8 +84,9 @@ type networks struct {
 	providers map[string]*network
 }
 
-// providerTimeout is long enough for a busy machine to answer within it.
-const providerTimeout = 5 * time.Second
+// providerTimeout is long enough for a busy machine to answer within it, and shorter than the five seconds after which the
+// simulators end a connection without a request.
+const providerTimeout = 4 * time.Second
 
 // padded makes every answer longer than what 1 KB/s bring within the time.
 func padded(_ string, bank http.Handler) http.Handler {
