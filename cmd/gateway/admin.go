@@ -83,7 +83,7 @@ func (p *program) watchRedis(ctx context.Context) {
 		if now.State == store.Unreachable {
 			now.Policy = last.Policy // it cannot say
 		}
-		p.telemetry.Redis(telemetry.RedisState{Usable: now.State == store.Usable, Evicts: now.Evicts()})
+		p.telemetry.Redis(telemetry.RedisState{State: string(now.State), Usable: now.State == store.Usable, Evicts: now.Evicts()})
 		if now != last {
 			p.logRedis(ctx, now)
 		}

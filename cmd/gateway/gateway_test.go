@@ -262,6 +262,8 @@ func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
 		{"a replica", func() { say("CONFIG", "SET", "maxmemory", "0"); say("REPLICAOF", "127.0.0.1", "1") }, "read_only", []string{"refused"}, "may evict"},
 		{"without replicas", func() { say("REPLICAOF", "NO", "ONE"); say("CONFIG", "SET", "min-replicas-to-write", "1") }, "refuses_writes", []string{"refused"}, "may evict"},
 		{"well again", func() { say("CONFIG", "SET", "min-replicas-to-write", "0") }, "ok", nil, "warnings"},
+		{"without a permission", func() { say("ACL", "SETUSER", "default", "-zscore") }, "no_permission", []string{"refused"}, "may evict"},
+		{"with it again", func() { say("ACL", "SETUSER", "default", "+zscore") }, "ok", nil, "warnings"},
 		{"paused", server.Pause, "unreachable", []string{"refused"}, "may evict"},
 		{"resumed", server.Resume, "ok", nil, "warnings"},
 		{"gone", server.Stop, "unreachable", []string{"refused"}, "may evict"},

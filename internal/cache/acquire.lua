@@ -11,9 +11,10 @@ if not holder then
   -- Changes nothing, and fails where the rest could: once a script has written, Redis lets it go on without memory.
   redis.call('ZADD', KEYS[2], 'XX', 0, '-')
   redis.call('PEXPIRE', KEYS[1], 1)
+  local left = redis.call('PTTL', KEYS[2])
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now)) -- calls whose gateways ended
   redis.call('ZADD', KEYS[2], string.format('%.0f', now + life), ARGV[1])
-  if redis.call('PTTL', KEYS[2]) < life then
+  if left < life then
     redis.call('PEXPIRE', KEYS[2], life)
   end
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -22,13 +23,20 @@ type State string
 
 // The states of Redis. In all but the first, unattended calls cannot be counted and so are not made.
 const (
-	Usable      State = "ok"
-	Unreachable State = "unreachable"
-	ReadOnly    State = "read_only"        // a replica
-	OutOfMemory State = "out_of_memory"    // used memory is above maxmemory, and nothing may be evicted
-	FewReplicas State = "too_few_replicas" // than redis.waitReplicas wants
-	NoWrites    State = "refuses_writes"   // for another reason, such as a disk that is full
+	Usable       State = "ok"
+	Unreachable  State = "unreachable"
+	AuthFailed   State = "auth_failed"      // wrong or missing credentials
+	NoPermission State = "no_permission"    // the user may not run a command that the gateway needs, or on its keys
+	ReadOnly     State = "read_only"        // a replica
+	OutOfMemory  State = "out_of_memory"    // used memory is above maxmemory, and nothing may be evicted
+	FewReplicas  State = "too_few_replicas" // than redis.waitReplicas wants
+	NoWrites     State = "refuses_writes"   // for another reason, such as a disk that is full
 )
+
+// States returns all states, the worst last: of several nodes, the worst counts.
+func States() []State {
+	return []State{Usable, FewReplicas, NoWrites, OutOfMemory, ReadOnly, NoPermission, AuthFailed, Unreachable}
+}
 
 // NoEviction is the one policy under which Redis forgets no slot.
 const NoEviction = "noeviction"
@@ -49,7 +57,7 @@ func (s *Store) Health(ctx context.Context) Health {
 		h := s.node(ctx, node)
 		mu.Lock()
 		defer mu.Unlock()
-		if slices.Index(badness, h.State) > slices.Index(badness, worst.State) {
+		if slices.Index(States(), h.State) > slices.Index(States(), worst.State) {
 			worst.State = h.State
 		}
 		if h.Policy != "" && (worst.Policy == "" || worst.Policy == NoEviction) {
@@ -75,7 +83,7 @@ func (s *Store) Health(ctx context.Context) Health {
 
 // node is the health of one primary.
 func (s *Store) node(ctx context.Context, node *redis.Client) Health {
-	h := Health{State: stateOf(probe(ctx, node))}
+	h := Health{State: stateOf(s.probe(ctx, node))}
 	info, err := node.Info(ctx, "memory").Result() // which managed services allow where they forbid CONFIG
 	h.Policy = field(info, "maxmemory_policy")
 	if h.State == Usable && s.replicas > 0 && err == nil {
@@ -101,20 +109,58 @@ func field(info, name string) string {
 	return ""
 }
 
-// badness is the order of states, the worst last.
-var badness = []State{Usable, FewReplicas, NoWrites, OutOfMemory, ReadOnly, Unreachable}
+// probe runs every command that the gateway needs, without effect: on a key that is never there.
+func (s *Store) probe(ctx context.Context, node *redis.Client) error {
+	key, err := ownKey(ctx, node)
+	if err != nil {
+		return err
+	}
+	const script = "return 1"
+	pipe := node.Pipeline()
+	pipe.Eval(ctx, script, []string{key})
+	pipe.EvalSha(ctx, redis.NewScript(script).Hash(), []string{key})
+	pipe.Time(ctx)
+	pipe.Get(ctx, key)
+	pipe.MGet(ctx, key)
+	pipe.SetXX(ctx, key, "", time.Second)
+	pipe.PTTL(ctx, key)
+	pipe.PExpire(ctx, key, time.Second)
+	pipe.Del(ctx, key)
+	pipe.ZCount(ctx, key, "0", "0")
+	pipe.ZScore(ctx, key, "-")
+	pipe.ZRevRange(ctx, key, 0, 0)
+	pipe.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: "0", Max: "0"})
+	pipe.ZRem(ctx, key, "-")
+	pipe.ZRemRangeByScore(ctx, key, "0", "0")
+	pipe.ZRemRangeByRank(ctx, key, 0, 0)
+	if s.replicas > 0 {
+		pipe.Do(ctx, "wait", 0, 0)
+	}
+	cmds, err := pipe.Exec(ctx)
+	for _, cmd := range cmds {
+		if failure := cmd.Err(); failure != nil && !errors.Is(failure, redis.Nil) {
+			return failure
+		}
+	}
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return err
+}
 
-// probe sends a command that writes, and finds nothing to change. A node of a cluster takes it for some keys only.
-func probe(ctx context.Context, node *redis.Client) (err error) {
+// ownKey returns the name of a key that a node has: a node of a cluster has some keys only. To find it, it sends a command
+// that writes and finds nothing to change.
+func ownKey(ctx context.Context, node *redis.Client) (key string, err error) {
 	for i := range 1000 {
-		err = node.ZAddXX(ctx, Prefix("health", strconv.Itoa(i))+"probe", redis.Z{Member: "-"}).Err()
+		key = Prefix("health", strconv.Itoa(i)) + "probe"
+		err = node.ZAddXX(ctx, key, redis.Z{Member: "-"}).Err()
 		_, moved := redis.IsMovedError(err)
 		_, moving := redis.IsAskError(err)
 		if !moved && !moving && !redis.IsTryAgainError(err) {
-			return err
+			return key, err
 		}
 	}
-	return err
+	return key, err
 }
 
 func stateOf(err error) State {
@@ -126,6 +172,10 @@ func stateOf(err error) State {
 		return ReadOnly
 	case redis.IsOOMError(err):
 		return OutOfMemory
+	case redis.HasErrorPrefix(err, "NOPERM"):
+		return NoPermission
+	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"):
+		return AuthFailed
 	case redis.IsClusterDownError(err), redis.IsLoadingError(err), redis.IsMasterDownError(err), !errors.As(err, &said):
 		return Unreachable
 	}

@@ -53,8 +53,9 @@ var faults = []struct{ prefix, fault string }{
 	{"CLUSTERDOWN", "cluster_down"},
 	{"MASTERDOWN", "cluster_down"},
 	{"NOPERM", "noperm"},
-	{"NOAUTH", "noperm"},
-	{"WRONGPASS", "noperm"},
+	{"ERR The user executing the script", "noperm"}, // how Redis 7.0 says it of a command in a script
+	{"NOAUTH", "noauth"},
+	{"WRONGPASS", "noauth"},
 }
 
 // fault is the kind of a failure, of a closed list: what Redis or the network said is not passed on.

@@ -69,7 +69,7 @@ var labelKeys = map[attribute.Key]string{
 	attendedKey:                       "whether the user was asking",
 	resultKey:                         "what came of the cache",
 	eventKey:                          "what became of a slot",
-	stateKey:                          "of a circuit breaker, or of units of counting",
+	stateKey:                          "of a circuit breaker, of units of counting, or of Redis",
 	partKey:                           "secrets that are renewed together",
 	outcomeKey:                        "what came of renewing them",
 	reasonKey:                         "which bound refused a request",

@@ -15,10 +15,17 @@ const slotKey = attribute.Key("slot")
 var (
 	unitStates = []string{"used_up", "last", "closed"}
 	slotUses   = []string{"taken", "none", "refused"}
+	// redisStates are those of /readyz.
+	redisStates = []string{
+		"ok", "unreachable", "auth_failed", "no_permission", "read_only", "out_of_memory", "too_few_replicas", "refuses_writes",
+	}
 )
 
 // A RedisState is how Redis was when it was last asked, as /readyz sees it.
-type RedisState struct{ Usable, Evicts bool }
+type RedisState struct {
+	State          string // as in /readyz
+	Usable, Evicts bool
+}
 
 // Read counts an unattended read of the ASPSP's accounts or balances that was answered with success, by whether slots of
 // its limit were taken for it, or one was refused, so that the answer is an old list.
@@ -48,13 +55,14 @@ func (t *Telemetry) Redis(s RedisState) { t.redis.Store(&s) }
 
 // fleet makes the instruments that tell of what all gateways share, and of bounds.
 func (t *Telemetry) fleet(m metric.Meter) error {
-	gauges := make([]metric.Int64ObservableGauge, 5)
+	gauges := make([]metric.Int64ObservableGauge, 6)
 	for i, g := range []struct{ name, unit, description string }{
 		{"ais.unattended.units", "{unit}", "Units of counting with no unattended call left, with one, or closed by the ASPSP, of all gateways together."},
 		{"ais.certificate.not_after", "s", "When the first certificate in use ends, as Unix time."},
 		{"ais.redis.usable", "{redis}", "Whether Redis can be read and written: 1 if so."},
 		{"ais.redis.evicts", "{redis}", "Whether Redis may drop keys to make room, counted calls among them: 1 if so."},
 		{"ais.overload.limit", "{request}", "Requests or calls that may be under way at once, by the bound."},
+		{"ais.redis.state", "{redis}", "The state of Redis: 1 for the current one, 0 for all others."},
 	} {
 		var err error
 		if gauges[i], err = m.Int64ObservableGauge(g.name, metric.WithUnit(g.unit), metric.WithDescription(g.description)); err != nil {
@@ -71,6 +79,9 @@ func (t *Telemetry) fleet(m metric.Meter) error {
 		if s := t.redis.Load(); s != nil {
 			o.ObserveInt64(gauges[2], one(s.Usable))
 			o.ObserveInt64(gauges[3], one(s.Evicts))
+			for _, state := range redisStates {
+				o.ObserveInt64(gauges[5], one(state == s.State), metric.WithAttributes(stateKey.String(state)))
+			}
 		}
 		for bound, n := range t.bounds {
 			if n > 0 && slices.Contains(bounds, bound) {

@@ -59,7 +59,7 @@ func TestCountersBeginAtZero(t *testing.T) {
 
 func TestFleet(t *testing.T) {
 	tel, _, _ := inMemory(t, exporters{})
-	names := []string{"ais_unattended_units", "ais_certificate_not_after_seconds", "ais_redis_usable", "ais_redis_evicts"}
+	names := []string{"ais_unattended_units", "ais_certificate_not_after_seconds", "ais_redis_usable", "ais_redis_evicts", "ais_redis_state"}
 	for _, name := range names {
 		if got := scrape(t, tel)[name]; got != nil {
 			t.Errorf("%s is told before it is known: %v", name, got)
@@ -72,7 +72,7 @@ func TestFleet(t *testing.T) {
 	tel.ObserveCertificates(func() map[string]time.Time {
 		return map[string]time.Time{"cache": time.Unix(1_800_000_000, 5), canary: time.Unix(1, 0)}
 	})
-	tel.Redis(RedisState{Usable: false, Evicts: true})
+	tel.Redis(RedisState{State: "no_permission", Usable: false, Evicts: true})
 	tel.Read(t.Context(), bank, 0, false)
 	tel.Read(t.Context(), bank, 2, false)
 	tel.Read(t.Context(), bank, 1, true) // the bank itself refused what was counted
@@ -89,7 +89,11 @@ func TestFleet(t *testing.T) {
 		"ais_certificate_not_after_seconds": {"part=cache": 1_800_000_000},
 		"ais_redis_usable":                  {"": 0},
 		"ais_redis_evicts":                  {"": 1},
-		"ais_overload_limit":                {"reason=in_flight": 1000, "reason=client": 250, "reason=aspsp": 100},
+		"ais_redis_state": {
+			"state=ok": 0, "state=unreachable": 0, "state=auth_failed": 0, "state=no_permission": 1, "state=read_only": 0,
+			"state=out_of_memory": 0, "state=too_few_replicas": 0, "state=refuses_writes": 0,
+		},
+		"ais_overload_limit": {"reason=in_flight": 1000, "reason=client": 250, "reason=aspsp": 100},
 	} {
 		if diff := cmp.Diff(want, series(families[name])); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

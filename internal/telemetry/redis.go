@@ -16,7 +16,7 @@ var (
 		"CLUSTER", "DEL", "EVAL", "EVALSHA", "GET", "HELLO", "INFO", "PING", "PIPELINE", "SET", "ZADD", "ZREM",
 	}
 	commandFaults = []string{
-		"canceled", "cluster_down", "loading", "moved", "noperm", "noreplicas", "noscript", "oom", "other", "readonly", "timeout", "unreachable",
+		"canceled", "cluster_down", "loading", "moved", "noauth", "noperm", "noreplicas", "noscript", "oom", "other", "readonly", "timeout", "unreachable",
 	}
 )
 

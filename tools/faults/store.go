@@ -23,6 +23,14 @@ var storeFaults = []fault{
 		run:      "^TestTLS$",
 	},
 	{
+		name: "ready-permission-unseen",
+		file: "internal/store/health.go",
+		old: `	pipe.ZScore(ctx, key, "-")
+`, new: ``,
+		packages: []string{"./internal/store"},
+		run:      "^TestHealthOfAUser$",
+	},
+	{
 		name: "store-embedded-never-expires",
 		file: "internal/store/embedded.go",
 		old:  `m.ClockTTL(true)`, new: `m.ClockTTL(false)`,

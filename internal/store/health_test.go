@@ -1,0 +1,86 @@
+package store_test
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
+)
+
+// permissions are the commands that docs/operations.md grants to the gateways' user.
+func permissions(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?s)ACL SETUSER ais on >PASSWORD ~ais:1:\* resetchannels -@all (.*?)\n *` + "```").FindSubmatch(page)
+	if line == nil {
+		t.Fatal("docs/operations.md has no line for Redis's users")
+	}
+	return strings.Fields(string(line[1]))
+}
+
+// TestHealthOfAUser holds that the documented permissions are all that is needed, and that each of them is.
+func TestHealthOfAUser(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	health := func(username, password string, rules ...string) store.State {
+		t.Helper()
+		args := []any{"ACL", "SETUSER", "ais", "reset", "on", ">open sesame"}
+		for _, rule := range rules {
+			args = append(args, rule)
+		}
+		if err := server.Do(args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		s, err := store.Open(config.Redis{
+			Mode: config.Standalone, Addresses: []string{server.Addr}, Username: username, PasswordFile: config.FileOf([]byte(password)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		return s.Health(t.Context()).State
+	}
+	all := append(permissions(t), "~ais:1:*")
+	if got := health("ais", "open sesame", all...); got != store.Usable {
+		t.Errorf("with all permissions: %s", got)
+	}
+	// Redis grants AUTH to everybody, WAIT is for redis.waitReplicas, and without INFO only warnings are missing.
+	optional := []string{"+auth", "+hello", "+wait", "+info"}
+	for i, missing := range all {
+		got := health("ais", "open sesame", slices.Delete(slices.Clone(all), i, i+1)...)
+		want := store.NoPermission
+		if slices.Contains(optional, missing) {
+			want = store.Usable
+		}
+		if got != want {
+			t.Errorf("without %s: %s, want %s", missing, got, want)
+		}
+	}
+	if got := health("ais", "open sesame", append(slices.Clone(all), "resetkeys", "~other:*")...); got != store.NoPermission {
+		t.Errorf("without the keys: %s", got)
+	}
+	for name, password := range map[string]string{"ais": "open barley", "nobody": "open sesame"} {
+		if got := health(name, password, all...); got != store.AuthFailed {
+			t.Errorf("%s with %q: %s", name, password, got)
+		}
+	}
+	if err := server.Do("CONFIG", "SET", "requirepass", "open sesame").Err(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if got := s.Health(t.Context()).State; got != store.AuthFailed {
+		t.Errorf("without credentials: %s", got)
+	}
+}
