@@ -400,7 +400,8 @@ func (p *process) try(t *testing.T, r trial) {
 		t.Errorf("%v: %d calls arrived", r, n)
 	}
 	state := "open"
-	if r.code == fine || r.alive {
+	// Data that cannot be accepted says nothing about the ASPSP; a status other than 200 does.
+	if e := got.ProviderError; r.code == fine || r.alive || r.code == invalid && (e == nil || e.HTTPStatus == http.StatusOK) {
 		state = "closed"
 	}
 	if _, body := call(t, http.MethodGet, aspsp); !strings.Contains(body, `"state":"`+state+`"`) {

@@ -2,6 +2,7 @@ package breaker_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -14,85 +15,182 @@ import (
 
 var settings = config.Breaker{ConsecutiveFailures: 3, FailureRatio: 0.5, MinimumCalls: 10, Interval: time.Minute, OpenFor: 30 * time.Second}
 
-// failing is a call that ends in kind.
+const timeout = 10 * time.Second
+
+// failing is a call that ends in kind, without a response.
 func failing(k canonical.Kind) func() error {
 	return func() error { return &canonical.Error{Kind: k, Origin: canonical.OriginProvider} }
 }
 
+// responding is a call that ends in kind, with a response of this status.
+func responding(k canonical.Kind, status int) func() error {
+	return func() error {
+		return &canonical.Error{Kind: k, Origin: canonical.OriginProvider, Upstream: &canonical.UpstreamError{HTTPStatus: status}}
+	}
+}
+
 func fine() error { return nil }
 
-func newBreaker(changes *[]breaker.State) *breaker.Breaker {
-	return breaker.New(settings, time.Now, func(s breaker.State) { *changes = append(*changes, s) })
+var (
+	down = failing(canonical.ProviderUnavailable)
+	late = failing(canonical.ProviderTimeout)
+	ill  = responding(canonical.ProviderError, 500)
+)
+
+// A watched breaker is one whose changes of state are recorded.
+type watched struct {
+	*breaker.Breaker
+	changes []breaker.State
+}
+
+func watch(c config.Breaker) *watched {
+	w := &watched{}
+	w.Breaker = breaker.New(c, timeout, time.Now, func(s breaker.State) { w.changes = append(w.changes, s) })
+	return w
+}
+
+// opened is a breaker that has just opened.
+func opened(t *testing.T) *watched {
+	t.Helper()
+	w := watch(settings)
+	for range 3 {
+		_ = w.Do("a", down)
+	}
+	if w.State() != breaker.Open {
+		t.Fatal("three connection failures do not open the breaker")
+	}
+	return w
+}
+
+// refused is the breaker's refusal of a call, nil if it makes the call.
+func refused(b *breaker.Breaker, consent string) *canonical.Error {
+	called := false
+	err := b.Do(consent, func() error { called = true; return canonical.Fail(canonical.Canceled, "") })
+	var refusal *canonical.Error
+	if called || !errors.As(err, &refusal) {
+		return nil
+	}
+	return refusal
 }
 
 func TestOpensTriesAndCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var changes []breaker.State
-		b := newBreaker(&changes)
-		for range 3 {
-			_ = b.Do(failing(canonical.ProviderTimeout))
-		}
-		called := false
+		b := opened(t)
 		time.Sleep(10 * time.Second)
-		err := b.Do(func() error { called = true; return nil })
-		var refusal *canonical.Error
-		if called || !errors.As(err, &refusal) || refusal.Kind != canonical.ProviderUnavailable ||
-			refusal.Origin != canonical.OriginGateway || refusal.RetryAfter != 20*time.Second {
-			t.Errorf("called %t, refusal %+v", called, refusal)
+		refusal := refused(b.Breaker, "b")
+		if refusal == nil || refusal.Kind != canonical.ProviderUnavailable || refusal.Origin != canonical.OriginGateway ||
+			refusal.RetryAfter != 20*time.Second {
+			t.Errorf("refusal %+v", refusal)
 		}
 		time.Sleep(21 * time.Second)
-		_ = b.Do(failing(canonical.ProviderError)) // the trial call fails
-		if err := b.Do(fine); err == nil {
+		_ = b.Do("a", down) // the trial call fails
+		if refused(b.Breaker, "a") == nil {
 			t.Error("a failed trial does not open the breaker again")
 		}
 		time.Sleep(31 * time.Second)
-		if b.State() != breaker.HalfOpen || b.Do(fine) != nil || b.State() != breaker.Closed {
+		if b.State() != breaker.HalfOpen || b.Do("a", fine) != nil || b.State() != breaker.Closed {
 			t.Errorf("a good trial does not close the breaker: %s", b.State())
 		}
 		want := []breaker.State{breaker.Open, breaker.HalfOpen, breaker.Open, breaker.HalfOpen, breaker.Closed}
-		if !slices.Equal(changes, want) {
-			t.Errorf("changes %v, want %v", changes, want)
+		if !slices.Equal(b.changes, want) {
+			t.Errorf("changes %v, want %v", b.changes, want)
 		}
 	})
 }
 
 func TestOneTrialAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var changes []breaker.State
-		b := newBreaker(&changes)
-		for range 3 {
-			_ = b.Do(failing(canonical.ProviderTimeout))
-		}
+		b := opened(t)
 		time.Sleep(31 * time.Second)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			_ = b.Do(func() error { time.Sleep(time.Second); return nil })
+			_ = b.Do("a", func() error { time.Sleep(time.Second); return nil })
 		}()
 		synctest.Wait()
-		var refusal *canonical.Error
-		if err := b.Do(fine); !errors.As(err, &refusal) || refusal.RetryAfter < time.Second {
-			t.Errorf("a second call beside the trial: %v", err)
+		if refusal := refused(b.Breaker, "b"); refusal == nil || refusal.RetryAfter < time.Second {
+			t.Errorf("a second call beside the trial: %v", refusal)
 		}
 		<-done
 	})
 }
 
+// A trial that does not end keeps others out no longer than a call's timeout, and what it ends in later does not count.
+func TestTrialHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := opened(t)
+		time.Sleep(31 * time.Second)
+		release, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = b.Do("a", func() error { <-release; return nil })
+		}()
+		time.Sleep(timeout - time.Second)
+		if refused(b.Breaker, "b") == nil {
+			t.Error("a second call beside the trial")
+		}
+		time.Sleep(2 * time.Second)
+		if refusal := refused(b.Breaker, "a"); refusal == nil || refusal.RetryAfter != 29*time.Second {
+			t.Errorf("the consent whose trial hangs: %v", refusal)
+		}
+		if b.State() != breaker.HalfOpen || refused(b.Breaker, "b") != nil {
+			t.Errorf("others are kept out: %s", b.State())
+		}
+		close(release)
+		<-done
+		if b.State() != breaker.HalfOpen {
+			t.Errorf("the late end of a trial counts: %s", b.State())
+		}
+		if err := b.Do("b", fine); err != nil || b.State() != breaker.Closed {
+			t.Errorf("%v, %s", err, b.State())
+		}
+	})
+}
+
+// A trial that times out or fails with a response may show the fault of one consent: the next trial decides.
+func TestTrialOfOneConsentFails(t *testing.T) {
+	for name, trial := range map[string]func() error{"late": late, "ill": ill, "504": responding(canonical.ProviderTimeout, 504)} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := opened(t)
+				time.Sleep(31 * time.Second)
+				_ = b.Do("a", trial)
+				if b.State() != breaker.HalfOpen || refused(b.Breaker, "a") == nil || refused(b.Breaker, "b") != nil {
+					t.Fatalf("%s after the first trial", b.State())
+				}
+				_ = b.Do("b", trial)
+				if b.State() != breaker.Open {
+					t.Errorf("%s after the second trial", b.State())
+				}
+				time.Sleep(31 * time.Second)
+				_ = b.Do("a", trial)
+				time.Sleep(31 * time.Second)
+				if b.State() != breaker.HalfOpen {
+					t.Fatalf("%s", b.State())
+				}
+				_ = b.Do("a", trial) // nobody else came
+				if b.State() != breaker.Open {
+					t.Errorf("%s after the second trial of one consent", b.State())
+				}
+			})
+		})
+	}
+}
+
 func TestOpensByRatio(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var changes []breaker.State
-		b := newBreaker(&changes)
+		b := watch(settings)
 		for i := range 9 {
 			if i%2 == 0 {
-				_ = b.Do(failing(canonical.ProviderError))
+				_ = b.Do("a", down)
 			} else {
-				_ = b.Do(fine)
+				_ = b.Do("a", fine)
 			}
 		}
 		if b.State() != breaker.Closed {
 			t.Fatal("opened before the minimum of calls")
 		}
-		_ = b.Do(failing(canonical.ProviderError))
+		_ = b.Do("a", down)
 		if b.State() != breaker.Open {
 			t.Error("stays closed with six of ten failed")
 		}
@@ -102,28 +200,27 @@ func TestOpensByRatio(t *testing.T) {
 // Outcomes that say nothing about the ASPSP make no difference to the ratio, however many there are.
 func TestRatioIsOfJudgedCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var changes []breaker.State
-		b := newBreaker(&changes)
+		b := watch(settings)
 		for i := range 10 {
 			for range 50 {
-				_ = b.Do(failing(canonical.CounterUnavailable))
+				_ = b.Do("a", failing(canonical.CounterUnavailable))
 			}
 			if i%5 < 2 {
-				_ = b.Do(failing(canonical.ProviderError))
+				_ = b.Do("a", down)
 			} else {
-				_ = b.Do(fine)
+				_ = b.Do("a", fine)
 			}
 			if i%2 == 0 {
-				_ = b.Do(fine)
+				_ = b.Do("a", fine)
 			}
 		}
 		if b.State() == breaker.Open {
 			t.Fatal("opened with less than half failed")
 		}
 		for range 8 {
-			_ = b.Do(failing(canonical.ProviderError))
-			_ = b.Do(failing(canonical.ProviderError))
-			_ = b.Do(fine)
+			_ = b.Do("a", down)
+			_ = b.Do("a", down)
+			_ = b.Do("a", fine)
 		}
 		if b.State() != breaker.Open {
 			t.Error("stays closed although more than half of the judged calls failed")
@@ -132,55 +229,192 @@ func TestRatioIsOfJudgedCalls(t *testing.T) {
 }
 
 func TestOldCallsAreForgotten(t *testing.T) {
+	for name, call := range map[string]func() error{"down": down, "ill": ill} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := watch(settings)
+				for i := range 4 {
+					_ = b.Do(fmt.Sprint(i), call)
+					time.Sleep(time.Minute + time.Second)
+				}
+				if b.State() != breaker.Closed {
+					t.Error("failures of different intervals were added up")
+				}
+			})
+		})
+	}
+}
+
+// A failure with a response counts once per consent and interval while another consent succeeds.
+func TestOneConsentFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var changes []breaker.State
-		b := newBreaker(&changes)
-		for range 4 {
-			_ = b.Do(failing(canonical.ProviderError))
-			time.Sleep(time.Minute)
+		b := watch(settings)
+		_ = b.Do("good", fine)
+		for range 50 {
+			_ = b.Do("odd", ill)
+			_ = b.Do("odd-2", ill)
 		}
 		if b.State() != breaker.Closed {
-			t.Error("failures of different intervals were added up")
+			t.Fatal("two consents open the breaker")
+		}
+		_ = b.Do("third", ill)
+		if b.State() != breaker.Open {
+			t.Error("failures of three consents do not open the breaker")
 		}
 	})
 }
 
-// Which failures say that the ASPSP is down, and which say nothing, or that it lives.
+// A failure with a response counts as it is while no other consent succeeds.
+func TestTheOnlyConsentFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := watch(settings)
+		_ = b.Do("other", fine)
+		time.Sleep(settings.Interval)
+		_ = b.Do("only", fine)
+		for range 2 {
+			_ = b.Do("only", ill)
+		}
+		if b.State() != breaker.Closed {
+			t.Fatal("two failures open the breaker")
+		}
+		_ = b.Do("only", ill)
+		if b.State() != breaker.Open {
+			t.Error("three failures do not open the breaker")
+		}
+	})
+}
+
+// Three consents must fail, unless no other one has succeeded within the interval.
+func TestConsentsNeeded(t *testing.T) {
+	one := settings
+	one.ConsecutiveFailures = 1
+	tests := []struct {
+		name string
+		run  func(b *watched)
+		want breaker.State
+	}{
+		{"nobody succeeded", func(b *watched) { _ = b.Do("a", ill) }, breaker.Open},
+		{"the failing one succeeded", func(b *watched) { _ = b.Do("a", fine); _ = b.Do("a", ill) }, breaker.Open},
+		{"another succeeded", func(b *watched) { _ = b.Do("b", fine); _ = b.Do("a", ill) }, breaker.Closed},
+		{"another was refused", func(b *watched) { _ = b.Do("b", failing(canonical.ConsentInvalid)); _ = b.Do("a", ill) }, breaker.Open},
+		{"another succeeded long ago", func(b *watched) {
+			_ = b.Do("b", fine)
+			time.Sleep(time.Minute)
+			_ = b.Do("a", ill)
+		}, breaker.Open},
+		{"the failing ones succeeded last", func(b *watched) {
+			for _, consent := range []string{"c", "b", "a", "b", "a", "b"} {
+				_ = b.Do(consent, fine)
+			}
+			_ = b.Do("a", ill)
+			_ = b.Do("b", ill)
+		}, breaker.Closed},
+		{"three fail", func(b *watched) {
+			_ = b.Do("d", fine)
+			for _, consent := range []string{"a", "b", "c"} {
+				_ = b.Do(consent, ill)
+			}
+		}, breaker.Open},
+		{"three fail, of which two are one", func(b *watched) {
+			_ = b.Do("d", fine)
+			for _, consent := range []string{"a", "3C7816EE-3D51-4BF5-8CED-ECE2AF35D431", "3c7816ee-3d51-4bf5-8ced-ece2af35d431"} {
+				_ = b.Do(consent, ill)
+			}
+		}, breaker.Closed},
+		{"a connection failure", func(b *watched) { _ = b.Do("b", fine); _ = b.Do("a", down) }, breaker.Open},
+		{"a timeout", func(b *watched) { _ = b.Do("b", fine); _ = b.Do("a", late) }, breaker.Open},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := watch(one)
+				tt.run(b)
+				if b.State() != tt.want {
+					t.Errorf("%s, want %s", b.State(), tt.want)
+				}
+			})
+		})
+	}
+}
+
+// Failures with a response do not stand in for connection failures.
+func TestMixedFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := watch(settings)
+		_ = b.Do("good", fine)
+		_ = b.Do("a", ill)
+		_ = b.Do("a", late)
+		_ = b.Do("a", late)
+		if b.State() != breaker.Closed {
+			t.Fatal("opened by two timeouts and one consent")
+		}
+		_ = b.Do("a", late)
+		if b.State() != breaker.Open {
+			t.Error("three timeouts do not open the breaker")
+		}
+	})
+}
+
+// The memory for consents is bounded, whatever callers send.
+func TestManyConsents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		patient := settings
+		patient.ConsecutiveFailures, patient.MinimumCalls = 100_000, 100_000
+		b := watch(patient)
+		for i := range 10_000 {
+			_ = b.Do(fmt.Sprint(i), ill)
+		}
+		if n := b.Consents(); n != 4096 {
+			t.Errorf("%d consents are remembered", n)
+		}
+		time.Sleep(time.Minute)
+		_ = b.Do("a", ill)
+		if n := b.Consents(); n != 1 {
+			t.Errorf("%d consents are remembered after an interval", n)
+		}
+	})
+}
+
+// Which outcomes open the breaker: those of five calls, each under a consent of its own.
 func TestWhatCounts(t *testing.T) {
-	counts := map[canonical.Kind]bool{
-		canonical.ProviderUnavailable: true, canonical.ProviderTimeout: true,
-		canonical.ProviderError: true, canonical.ProviderInvalidResponse: true,
+	type outcome struct {
+		kind   canonical.Kind
+		status int // 0: no response
+	}
+	opens := map[outcome]bool{
+		{canonical.ProviderUnavailable, 0}: true, {canonical.ProviderUnavailable, 503}: true, {canonical.ProviderUnavailable, 400}: false,
+		{canonical.ProviderTimeout, 0}: true, {canonical.ProviderTimeout, 504}: true, {canonical.ProviderTimeout, 408}: false,
+		{canonical.ProviderError, 0}: true, {canonical.ProviderError, 500}: true, {canonical.ProviderError, 400}: false,
+		{canonical.ProviderInvalidResponse, 0}: false, {canonical.ProviderInvalidResponse, 200}: false,
+		{canonical.ProviderInvalidResponse, 302}: true, {canonical.ProviderInvalidResponse, 500}: true, {canonical.ProviderInvalidResponse, 400}: false,
+		{canonical.ConsentInvalid, 500}: false, {canonical.AccountUnknown, 404}: false, {canonical.ProviderThrottled, 429}: false,
+		{canonical.ProviderRejected, 403}: false,
 	}
 	for _, k := range canonical.Kinds() {
-		t.Run(string(k), func(t *testing.T) {
-			var changes []breaker.State
-			b := newBreaker(&changes)
-			for range 50 {
-				_ = b.Do(failing(k))
+		if _, listed := opens[outcome{k, 0}]; !listed {
+			opens[outcome{k, 0}] = false
+		}
+	}
+	for o, want := range opens {
+		t.Run(fmt.Sprint(o.kind, o.status), func(t *testing.T) {
+			b := watch(settings)
+			call := failing(o.kind)
+			if o.status != 0 {
+				call = responding(o.kind, o.status)
 			}
-			if open := b.State() == breaker.Open; open != counts[k] {
+			for i := range 5 {
+				_ = b.Do(fmt.Sprint(i), call)
+			}
+			if open := b.State() == breaker.Open; open != want {
 				t.Errorf("opened: %t", open)
 			}
 		})
 	}
-	t.Run("a 4xx answer", func(t *testing.T) {
-		var changes []breaker.State
-		b := newBreaker(&changes)
-		for range 50 {
-			_ = b.Do(func() error {
-				return &canonical.Error{Kind: canonical.ProviderError, Upstream: &canonical.UpstreamError{HTTPStatus: 400}}
-			})
-		}
-		if b.State() != breaker.Closed {
-			t.Error("opened on one consent's trouble")
-		}
-	})
 	t.Run("refusals in between do not make failures consecutive or not", func(t *testing.T) {
-		var changes []breaker.State
-		b := newBreaker(&changes)
+		b := watch(settings)
 		for range 3 {
-			_ = b.Do(failing(canonical.ProviderTimeout))
-			_ = b.Do(func() error { return canonical.Fail(canonical.UnattendedLimit, "") })
+			_ = b.Do("a", late)
+			_ = b.Do("a", func() error { return canonical.Fail(canonical.UnattendedLimit, "") })
 		}
 		if b.State() != breaker.Open {
 			t.Error("a refusal by the counter passed for a sign of life")
@@ -191,13 +425,27 @@ func TestWhatCounts(t *testing.T) {
 // A clock that is set back a day says nothing of when the next trial is.
 func TestClockIsSetBack(t *testing.T) {
 	now := time.Now().Round(0)
-	b := breaker.New(settings, func() time.Time { return now }, func(breaker.State) {})
+	b := breaker.New(settings, timeout, func() time.Time { return now }, func(breaker.State) {})
 	for range 3 {
-		_ = b.Do(failing(canonical.ProviderTimeout))
+		_ = b.Do("a", late)
 	}
 	now = now.Add(-24 * time.Hour)
-	var refusal *canonical.Error
-	if err := b.Do(fine); !errors.As(err, &refusal) || refusal.RetryAfter > settings.OpenFor {
-		t.Errorf("%v, retry after %v", err, refusal.RetryAfter)
+	if refusal := refused(b, "a"); refusal == nil || refusal.RetryAfter > settings.OpenFor {
+		t.Errorf("refusal %+v", refusal)
 	}
+}
+
+// A call that panics says nothing, and leaves room for the next trial.
+func TestTrialPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := opened(t)
+		time.Sleep(31 * time.Second)
+		func() {
+			defer func() { _ = recover() }()
+			_ = b.Do("a", func() error { panic("x") })
+		}()
+		if refused(b.Breaker, "a") != nil || b.State() != breaker.HalfOpen {
+			t.Errorf("%s", b.State())
+		}
+	})
 }

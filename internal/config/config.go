@@ -116,11 +116,11 @@ type Accounts struct {
 
 // Breaker says when an ASPSP is no longer called.
 type Breaker struct {
-	ConsecutiveFailures uint32        `yaml:"consecutiveFailures"`
-	FailureRatio        float64       `yaml:"failureRatio"` // above 0, up to 1
-	MinimumCalls        uint32        `yaml:"minimumCalls"` // before FailureRatio is looked at
-	Interval            time.Duration `yaml:"interval"`     // after which the counts of a closed breaker start anew
-	OpenFor             time.Duration `yaml:"openFor"`      // before a trial call is let through
+	ConsecutiveFailures uint32        `yaml:"consecutiveFailures"` // a failure with a response counts once per consent and Interval
+	FailureRatio        float64       `yaml:"failureRatio"`        // above 0, up to 1
+	MinimumCalls        uint32        `yaml:"minimumCalls"`        // before FailureRatio is looked at
+	Interval            time.Duration `yaml:"interval"`            // after which the counts of a closed breaker start anew
+	OpenFor             time.Duration `yaml:"openFor"`             // before a trial call is let through
 }
 
 // Cache says how account lists are kept.

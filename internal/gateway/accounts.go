@@ -168,7 +168,7 @@ func (a *ask) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, *cac
 // call reads the list from the provider.
 func (a *ask) call(ctx context.Context) (cache.Entry, *canonical.Error) {
 	var entry cache.Entry
-	failure := a.g.guard(ctx, a.bank, a.client, func() (err error) {
+	failure := a.g.guard(ctx, a.bank, a.client, a.q, func() (err error) {
 		entry.Accounts, err = a.bank.Reader.Accounts(ctx, a.q)
 		return err
 	})

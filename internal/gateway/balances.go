@@ -96,7 +96,7 @@ func (r *reading) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, 
 // call reads the balances from the provider.
 func (r *reading) call(ctx context.Context) (cache.Balances, *canonical.Error) {
 	var read cache.Balances
-	failure := r.g.guard(ctx, r.bank, r.client, func() (err error) {
+	failure := r.g.guard(ctx, r.bank, r.client, r.q, func() (err error) {
 		read.AccountBalances, err = r.bank.Reader.Balances(ctx, r.q, r.account)
 		return err
 	})

@@ -98,7 +98,7 @@ func New(c Config) *Gateway {
 	for _, b := range c.Banks {
 		checker, _ := b.Reader.(providers.Checker)
 		changed := func(s breaker.State) { c.Observer.Breaker(b.ID, s) }
-		g.banks[b.ID] = &bank{Bank: b, checker: checker, breaker: breaker.New(b.ASPSP.Breaker, c.Now, changed)}
+		g.banks[b.ID] = &bank{Bank: b, checker: checker, breaker: breaker.New(b.ASPSP.Breaker, b.Timeout, c.Now, changed)}
 	}
 	return g
 }
@@ -167,15 +167,15 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	}
 }
 
-// guard makes one read for a client under the bank's breaker, within the limits of calls per ASPSP and per client. A panic
+// guard makes one read of a query for a client under the bank's breaker, within the limits of calls per ASPSP and per client. A panic
 // in an adapter becomes an InternalError, so that one response does not end the process.
-func (g *Gateway) guard(ctx context.Context, b *bank, client string, read func() error) *canonical.Error {
+func (g *Gateway) guard(ctx context.Context, b *bank, client string, q canonical.Query, read func() error) *canonical.Error {
 	leave, failure := g.enter(ctx, b, client)
 	if failure != nil {
 		return failure
 	}
 	defer leave()
-	err := b.breaker.Do(func() (err error) {
+	err := b.breaker.Do(q.Consent, func() (err error) {
 		defer func() {
 			if r := recover(); r != nil {
 				rescue.Log(ctx, g.Logger, r, slog.String("provider", b.Provider))

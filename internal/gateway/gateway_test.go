@@ -1167,6 +1167,44 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
+// What goes wrong under one consent stops nobody else.
+func TestBreakerIsNotOfOneConsent(t *testing.T) {
+	for name, spoil := range map[string]http.HandlerFunc{
+		"an error":                  status(500),
+		"unavailable":               status(503),
+		"data that is not accepted": status(200),
+		"another's account": func(w http.ResponseWriter, _ *http.Request) {
+			fmt.Fprint(w, `{"account":{"accountNumber":"another"},"balances":[]}`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.bank.Breaker = config.ASPSPDefaults().Breaker
+			g, odd := w.gateway(), alone()
+			mustList(t, g, alone(), gateway.Wants{})
+			w.front.with(func(rw http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Consent-ID") == odd.Consent {
+					spoil(rw, r)
+				} else {
+					w.front.sim.ServeHTTP(rw, r)
+				}
+			})
+			for range 10 {
+				if _, err := g.Balances(t.Context(), client, attended(odd), mypossim.GoodAccount); err == nil {
+					t.Fatal("it succeeds")
+				}
+			}
+			if n := w.front.count(); n != 10 {
+				t.Errorf("%d calls arrived", n)
+			}
+			mustList(t, g, alone(), gateway.Wants{})
+			if a, _ := g.ASPSP(aspsp); a.Breaker != breaker.Closed {
+				t.Errorf("the breaker is %s", a.Breaker)
+			}
+		})
+	}
+}
+
 func TestDirectory(t *testing.T) {
 	w := newWorld(t)
 	g := w.gateway()

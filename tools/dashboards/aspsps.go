@@ -32,7 +32,7 @@ var aspsps = board{
 			},
 			{
 				title: "Share of calls that failed", unit: "percentunit", bad: 0.5,
-				about:   "Not reachable, no answer in time, an error or an unreadable answer: what the breaker counts. One bank: it is the bank. All of a provider: it is the provider, or the way there.",
+				about:   "Not reachable, no answer in time, an error or an unreadable answer. One bank: it is the bank. All of a provider: it is the provider, or the way there.",
 				queries: []query{{expr: share(`(sum by (ais_aspsp_id) (rate(`+clientCount+unwell+`}[$__rate_interval])) or 0 * sum by (ais_aspsp_id) (rate(`+clientCount+`}[$__rate_interval])))`, `sum by (ais_aspsp_id) (rate(`+clientCount+`}[$__rate_interval]))`), legend: "{{ais_aspsp_id}}"}},
 			},
 			{

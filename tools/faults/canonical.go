@@ -155,7 +155,9 @@ var canonicalFaults = []fault{
 	{
 		name: "time-without-a-zone-guessed",
 		file: "internal/canonical/reference.go",
-		old:  `(:?[0-5]\d)?)$`, new: `(:?[0-5]\d)?)?$`,
+		old: `referenceForm.MatchString(upper) {
+		for _, layout := range []string{`, new: `referenceForm.MatchString(upper) || true {
+		for _, layout := range []string{"2006-01-02T15:04:05", `,
 		packages: []string{"./internal/canonical"},
 	},
 	{

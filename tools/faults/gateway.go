@@ -59,14 +59,14 @@ var gatewayFaults = []fault{
 		name: "breaker-counts-consents",
 		file: "internal/breaker/breaker.go",
 		old:  `	case canonical.ConsentExpired, canonical.ConsentInvalid, canonical.AccountUnknown,`, new: `	case canonical.ConsentExpired:
-		return failed
+		return responded
 	case canonical.ConsentInvalid, canonical.AccountUnknown,`,
 		packages: []string{"./internal/breaker"},
 	},
 	{
 		name: "breaker-never-opens",
 		file: "internal/breaker/breaker.go",
-		old:  `n.ConsecutiveFailures >= c.ConsecutiveFailures ||`, new: `false ||`,
+		old:  `row >= b.config.ConsecutiveFailures ||`, new: `false ||`,
 		packages: []string{"./internal/breaker"},
 	},
 	{
@@ -163,6 +163,42 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, deta
 `,
 		packages: []string{"./test/gateway"},
 		run:      "^TestSoak$",
+	},
+	{
+		name: "breaker-opened-by-one-consent",
+		file: "internal/breaker/breaker.go",
+		old:  `v == timedOut || b.consents.fails(id, now)`, new: `b.consents.fails(id, now) || true`,
+		packages: []string{"./internal/breaker"},
+	},
+	{
+		name: "breaker-opened-by-two-consents",
+		file: "internal/breaker/breaker.go",
+		old:  ` && b.consents.suffice(b.now())`, new: ``,
+		packages: []string{"./internal/breaker"},
+	},
+	{
+		name: "breaker-counts-unusable-data",
+		file: "internal/breaker/breaker.go",
+		old:  `return byStatus(failure, silent)`, new: `return byStatus(failure, responded)`,
+		packages: []string{"./internal/breaker"},
+	},
+	{
+		name: "breaker-waits-for-a-hanging-trial",
+		file: "internal/breaker/breaker.go",
+		old:  `defer time.AfterFunc(b.timeout, func() { end(timedOut) }).Stop()`, new: `_ = time.AfterFunc`,
+		packages: []string{"./internal/breaker"},
+	},
+	{
+		name: "breaker-reopened-by-one-hanging-trial",
+		file: "internal/breaker/breaker.go",
+		old:  `counts = !b.suspect.until.IsZero()`, new: `counts = true`,
+		packages: []string{"./internal/breaker"},
+	},
+	{
+		name: "breaker-remembers-every-consent",
+		file: "internal/breaker/consents.go",
+		old:  `counted || len(c.failed) >= maxConsents {`, new: `counted {`,
+		packages: []string{"./internal/breaker"},
 	},
 	{
 		name: "breaker-ratio-of-all-calls",
@@ -289,7 +325,7 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, deta
 	{
 		name: "breaker-trial-by-a-clock-that-is-set",
 		file: "internal/breaker/breaker.go",
-		old:  `max(min(b.openFor-b.now().Sub(*b.opened.Load()), b.openFor), time.Second)`, new: `max(b.openFor-b.now().Sub(*b.opened.Load()), time.Second)`,
+		old:  `max(min(wait, b.config.OpenFor), time.Second)`, new: `max(wait, time.Second)`,
 		packages: []string{"./internal/breaker"},
 		run:      "^TestClockIsSetBack$",
 	},
