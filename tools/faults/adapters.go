@@ -89,7 +89,7 @@ var adaptersFaults = []fault{
 	{
 		name: "mastercard-accounts-of-one-id-merged",
 		file: "internal/providers/mastercard/wire.go",
-		old:  `case !reflect.DeepEqual(same, wa):`, new: `case false:`,
+		old:  `case !reflect.DeepEqual(same, wa):`, new: `case reflect.DeepEqual(same, nil):`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
