@@ -10,9 +10,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// again sends a command again whose connection turns out to be dead: after a restart of Redis, every one that was idle
-// is. The client notices by itself before it sends only where there is no TLS. All that the gateway has Redis do may be
-// done twice: it bears an id, or says the same.
+// again sends a command once more whose connection turns out to be dead: after a restart of Redis, every one that was idle
+// is. The client notices by itself before it sends only where there is no TLS. The second connection is a new one, see
+// connections; if it ends as well, the command fails. All that the gateway has Redis do may be done twice: it has an id, or
+// says the same.
 type again struct{}
 
 func (again) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -20,30 +21,36 @@ func (again) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (again) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		for tries := 0; dead(err) && tries < poolSize && ctx.Err() == nil; tries++ {
-			before := err
-			if err = next(ctx, cmd); err != nil && !dead(err) && !forgotten(err) {
-				cmd.SetErr(before) // the first may have been carried out, whatever became of this one
-				return before
-			}
+		if !dead(err) || ctx.Err() != nil {
+			return err
 		}
-		return err
+		second := next(ctx, cmd)
+		if failed(second) {
+			cmd.SetErr(err) // the first may have been carried out, whatever became of this one
+			return err
+		}
+		return second
 	}
 }
 
 func (again) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
-		for tries := 0; dead(err) && tries < poolSize && ctx.Err() == nil; tries++ {
-			before := err
-			if err = next(ctx, cmds); err != nil && !dead(err) && !forgotten(err) {
-				cmds[0].SetErr(before)
-				return before
-			}
+		if !dead(err) || ctx.Err() != nil {
+			return err
 		}
-		return err
+		second := next(ctx, cmds)
+		if failed(second) {
+			cmds[0].SetErr(err)
+			return err
+		}
+		return second
 	}
 }
+
+// failed reports whether a command that was sent again has failed: a value that is not there is no failure, and a script
+// that Redis does not know is sent whole next.
+func failed(err error) bool { return err != nil && !errors.Is(err, redis.Nil) && !forgotten(err) }
 
 // forgotten reports whether Redis does not know the script: whoever sent its name sends it whole. A Redis that was
 // started anew knows none.

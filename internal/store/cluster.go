@@ -16,6 +16,7 @@ func clusterClient(o *redis.ClusterOptions, observers []Observer) *redis.Cluster
 			node.AddHook(observed{by})
 		}
 		node.AddHook(reloads{cluster})
+		node.AddHook(&connections{})
 		node.AddHook(again{})
 	})
 	return cluster

@@ -88,6 +88,7 @@ func client(c config.Redis, observers []Observer) redis.UniversalClient {
 	for _, o := range observers {
 		rdb.AddHook(observed{o})
 	}
+	rdb.AddHook(&connections{})
 	rdb.AddHook(again{})
 	return rdb
 }

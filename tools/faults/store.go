@@ -31,6 +31,20 @@ var storeFaults = []fault{
 		run:      "^TestHealthOfAUser$",
 	},
 	{
+		name: "store-proxy-stormed",
+		file: "internal/store/dial.go",
+		old:  `c.unproven >= maxUnproven && now`, new: `false && now`,
+		packages: []string{"./internal/store"},
+		run:      "^TestAcceptAndClose$",
+	},
+	{
+		name: "store-old-connections-used",
+		file: "internal/store/dial.go",
+		old:  `if w.of.old(w.age) {`, new: `if false {`,
+		packages: []string{"./internal/store"},
+		run:      "^TestDeadConnectionsCostNothing$",
+	},
+	{
 		name: "store-embedded-never-expires",
 		file: "internal/store/embedded.go",
 		old:  `m.ClockTTL(true)`, new: `m.ClockTTL(false)`,
