@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,6 +74,7 @@ type program struct {
 	renewal    *renew.Watcher
 	draining   atomic.Bool
 	warnings   warnings
+	files      *files
 }
 
 // assemble builds the program from the inside out, and opens its ports.
@@ -87,6 +89,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 		return nil, err
 	}
 	p.log = p.telemetry.Logger()
+	p.files = &files{log: p.log, telemetry: p.telemetry, now: time.Now}
 	if err = p.openAudit(c, logs); err != nil {
 		return nil, err
 	}
@@ -108,6 +111,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 		InFlight: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient,
 	})
 	p.tellClosed(ctx, c.Unattended)
+	warnOfFiles(c)
 	p.warnOfConfig(ctx, c)
 	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
 	p.secure = secured(p.api, c.Server.TLS)
@@ -122,6 +126,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 			p.store.Close()
 			return nil, fmt.Errorf("listening on %s: %w", address, err)
 		}
+		p.listen[i] = p.files.watched(p.listen[i])
 	}
 	p.listen[0] = netutil.LimitListener(p.listen[0], mostConnections(c.Server.Limits.InFlight))
 	return p, nil
@@ -149,7 +154,7 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	p.secrets.lists = lists
 	p.secrets.connect = func(u upstream.Config) *upstream.Wire {
 		u.Counter, u.Observer, u.Now = counter, calls{p.telemetry}, time.Now
-		u.Routes = p.telemetry.Know
+		u.Routes, u.OutOfFiles = p.telemetry.Know, p.files.out
 		return upstream.New(u)
 	}
 	opened, faults := openAdapters(c, p.secrets.connect)
@@ -234,10 +239,14 @@ func (p *program) breakers() map[string]string {
 	return states
 }
 
-// quiet drops what net/http says of single connections: it names callers' addresses.
+// quiet drops what net/http says of single connections: it names callers' addresses. That no file was left for one, the
+// listener has reported.
 type quiet struct{ slog.Handler }
 
 func (q quiet) Handle(ctx context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "too many open files") {
+		return nil
+	}
 	r.Message = "a caller's connection failed"
 	return q.Handler.Handle(ctx, r)
 }

@@ -12,6 +12,7 @@ const (
 	InFlight Refusal = "in_flight" // all requests together
 	Client   Refusal = "client"    // those of one client
 	ASPSP    Refusal = "aspsp"     // the calls to one ASPSP, or the requests that wait for it
+	Files    Refusal = "files"     // the files that the operating system lets the process open
 )
 
 // A Bound lets so many in at once. It is safe for concurrent use, as are all of this package.

@@ -43,7 +43,7 @@ func TestCountersBeginAtZero(t *testing.T) {
 		"ais_unattended_slots_total":    each("event", slotEvents),
 		"ais_unattended_reads_total":    each("slot", slotUses),
 		"ais_breaker_transitions_total": each("state", breakerStates),
-		"ais_overload_refusals_total":   append(each("reason", bounds), "reason=in_flight", "reason=client"),
+		"ais_overload_refusals_total":   append(each("reason", bounds), "reason=in_flight", "reason=client", "reason=files"),
 		"ais_secrets_reloads_total": {
 			"outcome=ok part=cache", "outcome=failed part=cache", "outcome=ok part=clients", "outcome=failed part=clients",
 		},

@@ -32,7 +32,7 @@ var (
 	cacheResults  = []string{"hit", "miss", "stale", "collapsed", "bypass", "error"}
 	slotEvents    = []string{"taken", "refused", "given_back", "closed", "unavailable"}
 	breakerStates = []string{"closed", "half_open", "open"}
-	bounds        = []string{"in_flight", "client", "aspsp"}
+	bounds        = []string{"in_flight", "client", "aspsp", "files"}
 )
 
 // ownBuckets are the upper bounds of ais.gateway.duration, in seconds. Alerts and boards use 0.25.
@@ -118,7 +118,7 @@ func (t *Telemetry) Breaker(aspsp, state string) {
 	t.count(context.Background(), t.inst.transitions, aspsp, stateKey.String(oneOf(breakerStates, state)))
 }
 
-// Refused counts a request or call for which a bound had no place left: in_flight, client or aspsp.
+// Refused counts a request or call for which a bound had no place left: in_flight, client, aspsp or files.
 func (t *Telemetry) Refused(ctx context.Context, aspsp, bound string) {
 	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(bounds, bound)))
 }

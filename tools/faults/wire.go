@@ -432,6 +432,13 @@ var wireFaults = []fault{
 		run:      "^TestNothingIsSignedInVain$",
 	},
 	{
+		name: "wire-no-file-blames-the-provider",
+		file: "internal/providers/upstream/upstream.go",
+		old:  `	case !connected && OutOfFiles(err):`, new: `	case false && OutOfFiles(err):`,
+		packages: []string{"./internal/providers/upstream"},
+		run:      "^TestNoFileIsLeft$",
+	},
+	{
 		name: "wire-retry-after-of-a-year",
 		file: "internal/providers/upstream/retryafter.go",
 		old:  `|| wait > maxRetryAfter`, new: ``,

@@ -32,7 +32,7 @@ func waitOf(value string, h http.Header, now time.Time) (wait time.Duration, ok 
 		if strings.Trim(fraction, "0") != "" {
 			seconds++
 		}
-		return time.Duration(seconds) * time.Second, err == nil //nolint:gosec // of 32 bits
+		return time.Duration(seconds) * time.Second, err == nil
 	}
 	date, err := http.ParseTime(value)
 	if err != nil {

@@ -13,6 +13,9 @@ import (
 const (
 	maxHeader = 64 << 10 // bytes of an answer's header
 
+	// MostKept is how many connections to a provider are kept while no call is on them.
+	MostKept = 64
+
 	// After how long without a frame an HTTP/2 connection is asked whether it lives, and how long it has to say so.
 	pingAfter, pingWithin = 5 * time.Second, 3 * time.Second
 )
@@ -24,7 +27,7 @@ func attendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
 	t.ForceAttemptHTTP2 = true
 	// A connection that died in silence is found out, and not given to every call until the kernel notices.
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin}
-	t.MaxIdleConnsPerHost = 64
+	t.MaxIdleConnsPerHost = MostKept
 	t.IdleConnTimeout = 90 * time.Second
 	return t
 }

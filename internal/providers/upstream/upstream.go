@@ -9,12 +9,14 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"ais-gateway/internal/canonical"
@@ -33,6 +35,9 @@ type Config struct {
 	Roots    *x509.CertPool      // who may vouch for the provider; nil for the system's
 	Routes   func(...string)     // is told the templates of all paths that are read; nil for nobody
 	Now      func() time.Time    // for Retry-After given as a date; nil for time.Now
+
+	// OutOfFiles is told the ASPSP of each call that was not made because no file could be opened; nil for nobody.
+	OutOfFiles func(ctx context.Context, aspsp string)
 
 	Proxy func(*url.URL) (*url.URL, error) // through which proxy a URL is called; nil for none
 }
@@ -179,6 +184,9 @@ func (c *client) exchange(ctx context.Context, t http.RoundTripper, req *http.Re
 		Resend: resend,
 	})
 	answer, went, failure = roundTrip(t, req.WithContext(ctx))
+	if c.wire.OutOfFiles != nil && !went.connected() && OutOfFiles(went.err) {
+		c.wire.OutOfFiles(ctx, q.ASPSP)
+	}
 	if failure == nil && answer.Status != http.StatusOK {
 		failure = c.refusal(ctx, q, r, answer)
 	}
@@ -329,6 +337,10 @@ func broken(ctx context.Context, connected bool, err error) *canonical.Error {
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ended(ctx)
+	case !connected && OutOfFiles(err):
+		failure := canonical.Fail(canonical.Overloaded, "the gateway has no file descriptor left for a call")
+		failure.RetryAfter = time.Second
+		return failure
 	case !connected:
 		return &canonical.Error{
 			Kind: canonical.ProviderUnavailable, Origin: canonical.OriginProvider,
@@ -340,6 +352,16 @@ func broken(ctx context.Context, connected bool, err error) *canonical.Error {
 		return canonical.InvalidResponse("the answer is no readable HTTP")
 	}
 	return &canonical.Error{Kind: canonical.ProviderError, Origin: canonical.OriginProvider, Detail: "the connection was lost after sending"}
+}
+
+// OutOfFiles reports whether an error is that the process, or the machine, can open no more files: that is the gateway's
+// own limit, and says nothing of the other side.
+func OutOfFiles(err error) bool {
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		return true
+	}
+	var name *net.DNSError // keeps the text of its cause alone
+	return errors.As(err, &name) && strings.Contains(name.Err, syscall.EMFILE.Error())
 }
 
 // ended says which way a context ended.

@@ -1,0 +1,99 @@
+package main_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/sandbox"
+)
+
+// limitFiles sets how many files a process may open from now on.
+func limitFiles(t *testing.T, pid int, most uint64) {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	limit.Cur = min(most, limit.Max)
+	_, _, errno := syscall.RawSyscall6(syscall.SYS_PRLIMIT64, uintptr(pid), syscall.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&limit)), 0, 0, 0)
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+}
+
+// nextFile is the number that the next file of a process gets: with this limit it opens no more.
+func nextFile(t *testing.T, pid int) uint64 {
+	t.Helper()
+	for n := uint64(0); ; n++ {
+		if _, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", pid, n)); err != nil {
+			return n
+		}
+	}
+}
+
+// A gateway that can open no more files says so, refuses what needs one as its own overload, and goes on when it can
+// open some again.
+func TestFilesUsedUp(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	p := serve(t, w.ConfigFile)
+	read := func() (int, string) {
+		resp, body := call(t, http.MethodGet, p.API+"/v1/aspsps/"+mastercardsim.WoodBank+"/accounts",
+			"Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7", "Cache-Control", "no-cache")
+		return resp.StatusCode, body
+	}
+	counted := func(labels string) int {
+		_, body := call(t, http.MethodGet, p.Admin+"/metrics")
+		for line := range strings.Lines(body) {
+			if n, found := strings.CutPrefix(line, "ais_overload_refusals_total{"+labels+"} "); found {
+				count, err := strconv.Atoi(strings.TrimSpace(n))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return count
+			}
+		}
+		return -1
+	}
+	// The connections of both ports stay open, and are used again. The one to the bank is not there yet.
+	call(t, http.MethodGet, p.API+"/v1/aspsps")
+	const ofCalls, ofCallers = `ais_aspsp_id="` + mastercardsim.WoodBank + `",reason="files"`, `reason="files"`
+	if counted(ofCalls) != 0 || counted(ofCallers) != 0 {
+		t.Fatalf("%d and %d at first", counted(ofCalls), counted(ofCallers))
+	}
+	var body string
+	eventually(t, "a call finds no file", func() bool {
+		limitFiles(t, p.Process.Pid, nextFile(t, p.Process.Pid))
+		var status int
+		status, body = read()
+		return status == http.StatusServiceUnavailable
+	})
+	if !strings.Contains(body, `"code":"OVERLOADED"`) || !strings.Contains(body, `"origin":"gateway"`) {
+		t.Errorf("answered %s", body)
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	eventually(t, "a caller's connection finds no file", func() bool { return counted(ofCallers) > 0 })
+	if counted(ofCalls) < 1 {
+		t.Error("the call is not counted")
+	}
+	limitFiles(t, p.Process.Pid, 1<<20)
+	if status, body := read(); status != http.StatusOK {
+		t.Errorf("afterwards: %d %s", status, body)
+	}
+	logged := records(p.Stdout.String(), func(r record) bool { return r.Msg == "no file descriptor is left" })
+	others := records(p.Stdout.String(), func(r record) bool { return strings.Contains(r.Msg, "connection failed") })
+	if len(logged) < 1 || len(others) != 0 {
+		t.Errorf("the log says it %d times, and %d times another thing", len(logged), len(others))
+	}
+}
