@@ -59,10 +59,32 @@ func TestMeasure(t *testing.T) {
 		one, many := slots(t, c.args)
 		row("slots taken, "+c.name, "one after the other: %v each; 64 at once: %d a second", one.Round(time.Microsecond), many)
 	}
+	least, most := withoutRedis(t)
+	row("an attended list and balances, while Redis does not answer", "%v to %v for both", least.Round(time.Millisecond), most.Round(time.Millisecond))
 	measureFailovers(t, row)
 	const units = 1_000_000
 	bytes := million(t, units)
 	row("Redis's memory for a million used-up consents", "%d MB, %d bytes each", bytes>>20, bytes/units)
+}
+
+// withoutRedis measures attended requests while Redis is paused.
+func withoutRedis(t *testing.T) (least, most time.Duration) {
+	server := redistest.Start(t)
+	p := serve(t, worldOn(t, server, sandbox.Options{}).ConfigFile)
+	least = time.Hour
+	server.Pause()
+	defer server.Resume()
+	for range 20 {
+		began, consent := time.Now(), fresh()
+		for _, path := range []string{"/accounts", balances} {
+			if a := ask(p.API+wood+path, present(consent)...); a.status != 200 {
+				t.Fatal(a)
+			}
+		}
+		took := time.Since(began)
+		least, most = min(least, took), max(most, took)
+	}
+	return least, most
 }
 
 // A loss is what crashes of Redis made the gateways do.
