@@ -15,6 +15,7 @@ import (
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apps "k8s.io/api/apps/v1"
 	autoscaling "k8s.io/api/autoscaling/v2"
+	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
 	networking "k8s.io/api/networking/v1"
 	policy "k8s.io/api/policy/v1"
@@ -131,7 +132,7 @@ func objects(t testing.TB, name string, changes ...string) []runtime.Object {
 var scheme = sync.OnceValues(func() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
-		core.AddToScheme, apps.AddToScheme, policy.AddToScheme, autoscaling.AddToScheme, networking.AddToScheme, monitoring.AddToScheme,
+		core.AddToScheme, apps.AddToScheme, policy.AddToScheme, autoscaling.AddToScheme, batch.AddToScheme, networking.AddToScheme, monitoring.AddToScheme,
 	} {
 		if err := add(s); err != nil {
 			return nil, err
@@ -203,6 +204,8 @@ func pods(all []runtime.Object) map[string]core.PodTemplateSpec {
 			found["gateway"] = o.Spec.Template
 		case *apps.StatefulSet:
 			found["redis"] = o.Spec.Template
+		case *batch.Job:
+			found["check"] = o.Spec.Template
 		case *core.Pod:
 			found["test"] = core.PodTemplateSpec{ObjectMeta: o.ObjectMeta, Spec: o.Spec}
 		}

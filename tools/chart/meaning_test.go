@@ -219,22 +219,22 @@ func TestRestarts(t *testing.T) {
 	}
 	before, config := pod("minimal")
 	for change, restarts := range map[string]bool{
-		`config.clients.apiKeys[0].name="other"`:                      false,
-		`config.clients.apiKeys[0].scopes=["accounts:read"]`:          false,
-		`config.clients.rateLimit={"perSecond":1,"burst":1}`:          true,
-		`config.server={"limits":{"inFlight":10}}`:                    true,
-		`config.aspsps[0].unattended={"limit":3}`:                     true,
-		`config.redis.waitReplicas=1`:                                 true,
-		`config.providers.mastercard.timeout="11s"`:                   true,
-		`config.audit={"output":"off"}`:                               true,
-		`restartOn={"redis-password":"2"}`:                            true,
-		`image.tag="9.9.9"`:                                           true,
-		`replicas=7`:                                                  false,
-		`networkPolicy.callers.from=[{"podSelector":{}}]`:             false,
-		`prometheusRule.enabled=true`:                                 false,
-		`telemetry={"OTEL_EXPORTER_OTLP_PROTOCOL":"http/protobuf"}`:   true,
-		`secrets.more={"secret":"other"}`:                             true,
-		`service.annotations={"example.com/load-balancer":"private"}`: false,
+		`config.clients.apiKeys[0].name="other"`:                                  false,
+		`config.clients.apiKeys[0].scopes=["accounts:read"]`:                      false,
+		`config.clients.rateLimit={"perSecond":1,"burst":1}`:                      true,
+		`config.server={"limits":{"inFlight":10}}`:                                true,
+		`config.aspsps[0].unattended={"limit":3}`:                                 true,
+		`config.redis.waitReplicas=1`:                                             true,
+		`config.providers.mastercard.timeout="11s"`:                               true,
+		`config.audit={"output":"off"}`:                                           true,
+		`restartOn={"redis-password":"2"}`:                                        true,
+		`image.tag="9.9.9"`:                                                       true,
+		`replicas=7`:                                                              false,
+		`networkPolicy.callers.from=[{"podSelector":{}}]`:                         false,
+		`prometheusRule={"enabled":true,"runbookURL":"https://wiki.example.com"}`: false,
+		`telemetry={"OTEL_EXPORTER_OTLP_PROTOCOL":"http/protobuf"}`:               true,
+		`secrets.more={"secret":"other"}`:                                         true,
+		`service.annotations={"example.com/load-balancer":"private"}`:             false,
 	} {
 		after, c := pod("minimal", change)
 		if (after != before) != restarts {
@@ -292,12 +292,16 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestRules holds that the PrometheusRule is the file of rules, whole, and that a chart without the file is refused.
+// TestRules holds that the PrometheusRule is the file of rules, whole, with the URL of the runbooks, and that a chart without the file is refused.
 func TestRules(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chart, "files/rules.yaml"))
 	must(t, err)
 	var want monitoring.PrometheusRuleSpec
-	must(t, yaml.UnmarshalStrict(text, &want))
+	const placeholder, own = "https://runbooks.example.com/ais-gateway#", "https://wiki.example.com/payments/ais-gateway/runbooks#"
+	if n := strings.Count(string(text), placeholder); n < 20 {
+		t.Errorf("only %d alerts have a runbook_url", n)
+	}
+	must(t, yaml.UnmarshalStrict([]byte(strings.ReplaceAll(string(text), placeholder, own)), &want))
 	if got := each[*monitoring.PrometheusRule](objects(t, "full"))[0].Spec; len(want.Groups) == 0 || !reflect.DeepEqual(got, want) {
 		t.Errorf("the rules are not those of the file: %v", got)
 	}

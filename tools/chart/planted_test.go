@@ -37,7 +37,7 @@ func hear(t *testing.T, p proof, text string) []string {
 func proofs(admin string) map[string]proof {
 	return map[string]proof{
 		"restricted": restricted, "selected": selected, "rolled": rolled, "told": told, "closed": closed,
-		"found": found, "reached": reached, "monitored": monitored, "answered": answered(admin),
+		"found": found, "checked": checked, "kept": kept, "reached": reached, "monitored": monitored, "answered": answered(admin),
 	}
 }
 
@@ -61,11 +61,19 @@ var planted = []fault{
 	{"secrets that their owner alone can read", "_config.tpl", "defaultMode: 0440", "defaultMode: 0400", "found", "has mode 0400", small},
 	{"secrets that anybody can read", "_config.tpl", "defaultMode: 0440", "defaultMode: 0444", "found", "is anybody's to read", small},
 	{"a password that Redis cannot read", "redis.yaml", "defaultMode: 0440", "defaultMode: 0000", "found", "redis: /run/secrets/redis/password has mode", small},
-	{"the configuration elsewhere", "_config.tpl", "mountPath: /etc/ais-gateway,", "mountPath: /etc/gateway,", "found", "gateway.yaml lies under no mount", small},
+	{"the configuration elsewhere", "_config.tpl", "mountPath: /etc/ais-gateway,", "mountPath: /etc/gateway,", "found", "lies under no mount", small},
+	{"a check after the change", "check.yaml", "helm.sh/hook: pre-install,pre-upgrade", "helm.sh/hook: post-install,post-upgrade", "checked", "the check runs as", small},
+	{"a check of another image", "check.yaml", `image: {{ include "ais.image" . | quote }}`, "image: ais-gateway:latest", "checked", "another image", small},
+	{"a check without the secrets", "check.yaml", `volumeMounts: {{- include "ais.mounts" . | nindent 12 }}`, "volumeMounts: [{name: config, mountPath: /etc/ais-gateway, readOnly: true}]", "checked", "another image, environment or volumes", small},
+	{"a check that is tried again", "check.yaml", "backoffLimit: 0", "backoffLimit: 6", "checked", "tried again", small},
+	{"a check whose words nobody sees", "check.yaml", "    helm.sh/hook-output-log-policy: hook-failed,hook-succeeded\n", "", "checked", "the check runs as", small},
+	{"a check as an account that is not there yet", "check.yaml", `ternary "default"`, `ternary (include "ais.serviceAccount" .)`, "checked", "the check runs as", small},
+	{"a configuration that goes with its release", "configmap.yaml", "helm.sh/resource-policy: keep", "example.com/policy: keep", "kept", "removes the configuration", small},
+	{"one ConfigMap for every content", "configmap.yaml", `name: {{ include "ais.configName" . }}`, `name: {{ include "ais.fullname" . }}`, "kept", "the gateways mount", small},
 	{"the configuration by another name", "configmap.yaml", "gateway.yaml: |", "config.yaml: |", "found", "has gateway.yaml", small},
 	{"another file of the gateway's", "deployment.yaml", "/etc/ais-gateway/gateway.yaml", "/etc/ais-gateway/ais.yaml", "found", "has ais.yaml", small},
 	{"another file of the check's", "tests/answers.yaml", "/etc/ais-gateway/gateway.yaml", "/etc/ais-gateway/ais.yaml", "found", "test/check: no ConfigMap", small},
-	{"another ConfigMap", "_config.tpl", "configMap: {name: {{ include \"ais.fullname\" . }}}", "configMap: {name: other}", "found", "no ConfigMap other", small},
+	{"another ConfigMap", "_config.tpl", "configMap: {name: {{ index . 1 }}}", "configMap: {name: other}", "found", "no ConfigMap other", small},
 	{"secrets elsewhere", "_config.tpl", `printf "/run/secrets/%s" $name }}, readOnly`, `printf "/run/secret/%s" $name }}, readOnly`, "found", "lies under no mount", small},
 	{"the password by another name for gateways", "_config.tpl", "path: password}", "path: pass}", "found", "/run/secrets/redis/password is none of the items", small},
 	{"the password by another name for Redis", "redis.yaml", "path: password}", "path: pass}", "found", "redis: /run/secrets/redis/password is none of the items", small},

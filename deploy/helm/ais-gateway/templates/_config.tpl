@@ -21,6 +21,14 @@
 {{- toJson $config | sha256sum -}}
 {{- end -}}
 
+{{/*
+The name of the ConfigMap: one for each content, API keys apart. A pod of an older ReplicaSet that is replaced during or after an
+upgrade starts with the configuration that it was made for.
+*/}}
+{{- define "ais.configName" -}}
+{{- printf "%s-%s" (include "ais.fullname" .) (include "ais.checksum" . | trunc 10) -}}
+{{- end -}}
+
 {{/* A duration of Go's in whole seconds, rounded up. */}}
 {{- define "ais.seconds" -}}
 {{- $zero := toDate "2006-01-02 15:04:05 MST" "2020-01-01 00:00:00 UTC" -}}
@@ -66,10 +74,14 @@ has to drain (twice the longest timeout and 10 s, in which telemetry is sent too
 {{- end -}}
 {{- end -}}
 
-{{/* The volumes of configuration and secrets, and where they are mounted: whole directories, in which changes are seen. */}}
+{{/*
+The volumes of configuration and secrets, and where they are mounted: whole directories, in which changes are seen. Takes
+(list $ name), the name of the ConfigMap.
+*/}}
 {{- define "ais.volumes" -}}
 - name: config
-  configMap: {name: {{ include "ais.fullname" . }}}
+  configMap: {name: {{ index . 1 }}}
+{{- with index . 0 }}
 {{- range $name, $from := .Values.secrets }}
 - name: {{ printf "secret-%s" $name }}
   secret:
@@ -105,6 +117,7 @@ has to drain (twice the longest timeout and 10 s, in which telemetry is sent too
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
