@@ -12,6 +12,7 @@ import (
 // A call counts for its client until it ends: a client that leaves at once has no more calls in progress than one that
 // stays, and another client none fewer.
 func TestAbandonedCallsCountForTheirClient(t *testing.T) {
+	t.Parallel()
 	const most, requests = 5, 30
 	for name, read := range map[string]func(ctx context.Context, g *gateway.Gateway, client string) error{
 		"list": func(ctx context.Context, g *gateway.Gateway, client string) error {

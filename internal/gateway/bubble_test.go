@@ -2,7 +2,6 @@ package gateway_test
 
 import (
 	"context"
-	"net"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,6 +22,7 @@ func bubble(t *testing.T, test func(t *testing.T, w *world)) {
 	w.server.Config.SetKeepAlivesEnabled(false) // the clock stands still as long as a connection is read from
 	synctest.Test(t, func(t *testing.T) {
 		w.t = t
+		w.slow(0)
 		t.Cleanup(func() { time.Sleep(minute) }) // until the clients of Redis, which are closed by then, have ended
 		defer time.Sleep(minute)                 // until what goes on in the background has ended
 		test(t, w)
@@ -90,15 +90,8 @@ func (w *weather) delay(ctx context.Context) error {
 	return nil
 }
 
-// DialHook makes the setting up of a connection late, as a slow network does.
-func (w *weather) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if err := w.delay(ctx); err != nil {
-			return nil, err
-		}
-		return next(ctx, network, addr)
-	}
-}
+// DialHook makes nothing late: what sets up a connection is, as a command.
+func (w *weather) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (w *weather) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
@@ -115,7 +108,7 @@ func (w *weather) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return err
 		}
 		defer w.steps.Add(1)
-		return next(ctx, cmd)
+		return next(context.WithoutCancel(ctx), cmd) // what Redis really takes is not judged
 	}
 }
 
@@ -127,6 +120,6 @@ func (w *weather) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 			}
 			return err
 		}
-		return next(ctx, cmds)
+		return next(context.WithoutCancel(ctx), cmds)
 	}
 }

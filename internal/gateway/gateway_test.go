@@ -45,6 +45,7 @@ var asks = map[string]func(*gateway.Gateway, canonical.Query) error{
 }
 
 func TestListIsFetchedThenKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
 	for i, tt := range []struct {
@@ -104,6 +105,7 @@ func left(s *unattended.State) int {
 }
 
 func TestOnlyIfCached(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q, wants := w.gateway(), alone(), gateway.Wants{OnlyIfCached: true}
 	list, err := g.Accounts(t.Context(), client, q, wants)
@@ -129,6 +131,7 @@ func TestOnlyIfCached(t *testing.T) {
 
 // When a list cannot be fetched anew the old one is answered, with the reason; never after a definite no.
 func TestStale(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name   string
 		spoil  http.HandlerFunc
@@ -175,6 +178,7 @@ func TestStale(t *testing.T) {
 }
 
 func TestStaleByLimitUntilItIsTooOld(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
 	mustList(t, g, q, gateway.Wants{})
@@ -191,6 +195,7 @@ func TestStaleByLimitUntilItIsTooOld(t *testing.T) {
 }
 
 func TestStaleWithoutCounter(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	counting := redistest.Start(t)
 	w.countAt = counting.Addr
@@ -220,6 +225,7 @@ func TestStaleWithoutCounter(t *testing.T) {
 
 // Without Redis attended requests are answered, at the price of 100 ms; unattended ones are not made.
 func TestWithoutRedis(t *testing.T) {
+	t.Parallel()
 	for _, silent := range []bool{false, true} {
 		t.Run(map[bool]string{false: "stopped", true: "silent"}[silent], func(t *testing.T) {
 			server := redistest.Start(t)
@@ -261,6 +267,7 @@ func TestWithoutRedis(t *testing.T) {
 
 // However slow Redis is, it costs an attended request 100 ms at most, over all steps together.
 func TestSlowRedis(t *testing.T) {
+	t.Parallel()
 	for _, ms := range []int{20, 40, 60, 90, 200, 2000} {
 		delay := time.Duration(ms) * time.Millisecond
 		t.Run(delay.String(), func(t *testing.T) {
@@ -282,6 +289,7 @@ func TestSlowRedis(t *testing.T) {
 
 // A Redis that takes 60 or 80 ms an answer serves hits all the same, though setting up a connection takes longer.
 func TestSlowRedisServesHits(t *testing.T) {
+	t.Parallel()
 	for _, ms := range []int{60, 80} {
 		bubble(t, func(t *testing.T, w *world) {
 			w.allowance = gateway.RedisAllowance
@@ -304,6 +312,7 @@ func TestSlowRedisServesHits(t *testing.T) {
 
 // A list that was counted is kept, however slow Redis is: the second request makes no call.
 func TestCountedListIsKept(t *testing.T) {
+	t.Parallel()
 	for _, ms := range []int{60, 150, 400} {
 		bubble(t, func(t *testing.T, w *world) {
 			w.allowance = gateway.RedisAllowance
@@ -330,6 +339,7 @@ func TestCountedListIsKept(t *testing.T) {
 
 // Those who share a call have waited for what it spent, and pay no second time.
 func TestSharedCallIsPaidOnce(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		const call = 300 * time.Millisecond
 		w.allowance = gateway.RedisAllowance
@@ -362,6 +372,7 @@ func TestSharedCallIsPaidOnce(t *testing.T) {
 
 // A call is demanded: what was kept before will not do, however old, and whoever else is content with it.
 func TestNoCacheIsNeverAnsweredFromTheCache(t *testing.T) {
+	t.Parallel()
 	t.Run("older than it may be kept", func(t *testing.T) {
 		w := newWorld(t)
 		q := attended(alone())
@@ -455,6 +466,7 @@ func TestDefiniteNoForgetsAtLast(t *testing.T) { // not in parallel: it counts g
 
 // A lease that a Redis gives after everybody has given up is given back: the next ones do not wait for its end.
 func TestLateLeaseIsGivenBack(t *testing.T) {
+	t.Parallel()
 	for name, ask := range asks {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
@@ -486,6 +498,7 @@ func TestLateLeaseIsGivenBack(t *testing.T) {
 
 // A hit costs one round trip to Redis: the list and the counter are read side by side.
 func TestHitIsOneRoundTrip(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		const delay = 150 * time.Millisecond
 		mustList(t, w.gateway(), alone(), gateway.Wants{}) // makes Redis know the scripts
@@ -502,6 +515,7 @@ func TestHitIsOneRoundTrip(t *testing.T) {
 
 // What became of a call while Redis was away says nothing to those who ask when it is back.
 func TestFailureOfBeforeIsNotShared(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	redis := redistest.Start(t)
 	w.cacheAt, w.countAt = redis.Addr, redis.Addr
@@ -525,6 +539,7 @@ func TestFailureOfBeforeIsNotShared(t *testing.T) {
 // One who asks after a call has ended wants to know how the bank is now, although Redis has not been told yet that the
 // call has ended.
 func TestResultOfBeforeIsNotShared(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.allowance = gateway.RedisAllowance
 	steps := w.slowCache(0)
@@ -561,6 +576,7 @@ func TestResultOfBeforeIsNotShared(t *testing.T) {
 
 // What a slow Redis could not be told in time it is told later: the list is kept, and no lease is left behind.
 func TestSlowRedisIsToldLater(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.allowance = gateway.RedisAllowance
 		fast := w.gateway()
@@ -585,6 +601,7 @@ func TestSlowRedisIsToldLater(t *testing.T) {
 
 // A definite no forgets the list, even if Redis is away for a moment just then.
 func TestDefiniteNoForgetsInSpiteOfRedis(t *testing.T) {
+	t.Parallel()
 	for name, ask := range asks {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -611,6 +628,7 @@ func TestDefiniteNoForgetsInSpiteOfRedis(t *testing.T) {
 
 // A gateway that ends while Redis is away does not wait until it is back.
 func TestDrainWithoutRedis(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	bubble(t, func(t *testing.T, w *world) {
 		w.allowance = gateway.RedisAllowance
@@ -637,6 +655,7 @@ func TestDrainWithoutRedis(t *testing.T) {
 
 // The list that was looked up before a call failed may have been forgotten since.
 func TestForgottenIsNotAnsweredStale(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), attended(alone())
 	mustList(t, g, q, gateway.Wants{})
@@ -653,6 +672,7 @@ func TestForgottenIsNotAnsweredStale(t *testing.T) {
 }
 
 func TestOneConsentInTwoSpellings(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
 	capitals := under(q, strings.ToUpper(q.Consent))
@@ -676,6 +696,7 @@ func TestOneConsentInTwoSpellings(t *testing.T) {
 }
 
 func TestCallerWhoHasGoneCostsNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
 	gone, cancel := context.WithCancel(t.Context())
@@ -695,6 +716,7 @@ func TestCallerWhoHasGoneCostsNothing(t *testing.T) {
 
 // Callers who leave at any moment leave nothing half done.
 func TestCallersWhoLeave(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.slow(time.Millisecond)
 		w.dawdle(20 * time.Millisecond)
@@ -726,6 +748,7 @@ func TestCallersWhoLeave(t *testing.T) {
 
 // A list of a gateway whose clock is ahead is no call that was made for this request.
 func TestNoCacheIsNotDeceivedByClocks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), attended(alone())
 	w.jump(5 * minute)
@@ -739,6 +762,7 @@ func TestNoCacheIsNotDeceivedByClocks(t *testing.T) {
 
 // A lease lasts as long as the call may.
 func TestLeaseOutlivesASlowCall(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	arrived, open := w.front.held()
 	first, q := w.gateway(), alone()
@@ -762,6 +786,7 @@ func (w *world) leases(q canonical.Query) []string {
 }
 
 func TestEqualRequestsMakeOneCall(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name     string
 		gateways int
@@ -814,6 +839,7 @@ func TestEqualRequestsMakeOneCall(t *testing.T) {
 
 // Without Redis, equal requests on one gateway are one call all the same.
 func TestEqualRequestsWithoutRedis(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t)
 	bubble(t, func(t *testing.T, w *world) {
 		w.cacheAt = server.Addr
@@ -841,6 +867,7 @@ func TestEqualRequestsWithoutRedis(t *testing.T) {
 }
 
 func TestThoseWhoShareACallShareItsFailure(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.dawdle(300 * time.Millisecond)
 		q := under(alone(), mypossim.Consent401ConsentExpired)
@@ -864,6 +891,7 @@ func TestThoseWhoShareACallShareItsFailure(t *testing.T) {
 
 // What is not equal is not shared.
 func TestDifferentRequestsMakeTheirOwnCalls(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.dawdle(300 * time.Millisecond)
 		g, second, q := w.gateway(), w.gateway(), alone()
@@ -898,6 +926,7 @@ func TestDifferentRequestsMakeTheirOwnCalls(t *testing.T) {
 }
 
 func TestOneClientNeverGetsWhatAnotherFetched(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
 	mustList(t, g, q, gateway.Wants{})
@@ -907,6 +936,7 @@ func TestOneClientNeverGetsWhatAnotherFetched(t *testing.T) {
 }
 
 func TestCallIsFinishedAlthoughItsCallerLeft(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		ctx, leave := context.WithCancel(t.Context())
 		w.before = func(context.Context) {
@@ -927,6 +957,7 @@ func TestCallIsFinishedAlthoughItsCallerLeft(t *testing.T) {
 }
 
 func TestDrainEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g := w.gateway()
 	arrived, open := w.front.held()
@@ -951,6 +982,7 @@ func lane(q canonical.Query) string {
 
 // A gateway that dies in the middle of a call holds others up until its lease ends, and no longer.
 func TestLeaseOfADeadGateway(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		g, q := w.gateway(), alone()
 		rdb := w.open(w.cacheAt).Cache
@@ -973,6 +1005,7 @@ func TestLeaseOfADeadGateway(t *testing.T) {
 }
 
 func TestForget(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
 	mustList(t, g, q, gateway.Wants{})
@@ -999,6 +1032,7 @@ func TestForget(t *testing.T) {
 }
 
 func TestDefiniteNoToBalancesForgetsTheList(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
 	mustList(t, g, q, gateway.Wants{})
@@ -1012,6 +1046,7 @@ func TestDefiniteNoToBalancesForgetsTheList(t *testing.T) {
 }
 
 func TestBalances(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.dawdle(200 * time.Millisecond)
 		g, q := w.gateway(), alone()
@@ -1043,6 +1078,7 @@ func TestBalances(t *testing.T) {
 // Equal unattended reads on several gateways are one call, for its failure too, and those of different accounts,
 // clients or tokens are not.
 func TestBalancesAreSharedAcrossGateways(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		consent string
@@ -1108,6 +1144,7 @@ func TestBalancesAreSharedAcrossGateways(t *testing.T) {
 
 // Balances that were shared are not kept: whoever asks afterwards makes a call of his own.
 func TestSharedBalancesAreNotKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	first, second, q := w.gateway(), w.gateway(), alone()
 	for _, g := range []*gateway.Gateway{first, second, first} {
@@ -1122,6 +1159,7 @@ func TestSharedBalancesAreNotKept(t *testing.T) {
 
 // A gateway whose clock jumps answers what it answered before, with the same age, and calls no more often.
 func TestClockOfAGatewayJumps(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, other, q := w.gateway(), w.gateway(), alone()
 	mustList(t, g, q, gateway.Wants{})
@@ -1149,6 +1187,7 @@ func TestClockOfAGatewayJumps(t *testing.T) {
 }
 
 func TestBreaker(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.bank.Breaker.ConsecutiveFailures = 3
 	g, q := w.gateway(), alone()
@@ -1206,6 +1245,7 @@ func TestBreakerIsNotOfOneConsent(t *testing.T) {
 }
 
 func TestDirectory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g := w.gateway()
 	want := []gateway.ASPSP{{
@@ -1246,6 +1286,7 @@ func (panicking) Balances(context.Context, canonical.Query, string) (canonical.A
 }
 
 func TestPanicOfAnAdapter(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	counter := unattended.New(w.open(w.countAt).Counter, map[string]config.Unattended{aspsp: w.bank.Unattended})
 	lists, err := cache.New(w.open(w.cacheAt).Cache, [][]byte{w.key})

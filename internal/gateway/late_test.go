@@ -22,6 +22,7 @@ import (
 // A list that was erased, or to which the provider has said no, while its call was under way is not brought back by a
 // lease that Redis gave later than that.
 func TestLateLeaseBringsNothingBack(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"erasure", "definite no"} {
 		t.Run(how, func(t *testing.T) {
 			w := newWorld(t)
@@ -67,6 +68,7 @@ func TestLateLeaseBringsNothingBack(t *testing.T) {
 
 // While Redis pauses for a moment, gateways that wait for another's counted call go on waiting.
 func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.allowance = gateway.RedisAllowance
 		redis := w.slow(0)
@@ -89,6 +91,7 @@ func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
 
 // What is told of the limit counts the call that failed, although a fresh list could be answered after it.
 func TestLimitAfterAFailedCall(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
 	var calls atomic.Int32
@@ -114,7 +117,7 @@ func TestLimitAfterAFailedCall(t *testing.T) {
 }
 
 // However many lists must go while Redis is away, one goroutine waits to tell it; and in the end it is told of all.
-func TestManyNosWhileRedisIsAway(t *testing.T) {
+func TestManyNosWhileRedisIsAway(t *testing.T) { // not in parallel: it counts goroutines
 	const nos = 200
 	w := newWorld(t)
 	w.allowance = gateway.RedisAllowance

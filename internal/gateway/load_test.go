@@ -31,6 +31,7 @@ func (f *front) held() (arrived <-chan struct{}, open func()) {
 
 // Beyond its places a bank is not called: nothing is counted, the breaker learns nothing, and what is kept is answered.
 func TestBulkhead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.perASPSP, w.timeout = 1, patience
 	w.bank.Breaker.ConsecutiveFailures = 1
@@ -81,6 +82,7 @@ func TestBulkhead(t *testing.T) {
 
 // A place is taken as long as the call is under way: an attended one ends with its caller, a counted one does not.
 func TestPlaceLastsAsLongAsItsCall(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		q    canonical.Query
@@ -122,6 +124,7 @@ func TestPlaceLastsAsLongAsItsCall(t *testing.T) {
 
 // An adapter that panics gives its places back.
 func TestPlacesAfterAPanic(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.perASPSP, w.waiting = 1, 1
 	g := w.gatewayOf(panicking{}, w.gateway().Counter, w.gateway().Config.Cache)
@@ -134,6 +137,7 @@ func TestPlacesAfterAPanic(t *testing.T) {
 
 // That one gateway has no place for a call is no word on what another one can do: it makes the call itself.
 func TestOverloadIsNotShared(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		fast := w.gateway()
 		w.perASPSP = 1
@@ -176,6 +180,7 @@ func TestOverloadIsNotShared(t *testing.T) {
 
 // A bank that hangs does not take all the places of a client: some are left for what it asks of others.
 func TestSlowBankLeavesAClientPlaces(t *testing.T) {
+	t.Parallel()
 	const most, taken = 5, 4
 	w := newWorld(t)
 	w.perClient, w.timeout = most, patience
@@ -209,6 +214,7 @@ func TestSlowBankLeavesAClientPlaces(t *testing.T) {
 
 // TestWaitedIsReported: a request reports the time in which it waited for the ASPSP, and a cached list reports none.
 func TestWaitedIsReported(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	g := w.gateway()
 	const delay = 50 * time.Millisecond

@@ -146,13 +146,13 @@ func (w *worker) begin(t *rapid.T) *history {
 	}
 	h.bank.ID, h.bank.Name, h.bank.Provider = uuid.NewString(), "A bank", "mypos"
 	h.bank.Breaker.ConsecutiveFailures, h.bank.Breaker.MinimumCalls = 1<<30, 1<<30
-	h.bank.Accounts.FreshFor = 60 * time.Millisecond
+	h.bank.Accounts.FreshFor = scaled(60)
 	h.bank.Unattended = config.Unattended{
 		Limit:  rapid.IntRange(1, 4).Draw(t, "limit"),
-		Window: time.Duration(rapid.SampledFrom([]int{300, 400}).Draw(t, "window")) * time.Millisecond,
+		Window: scaled(rapid.SampledFrom([]int{300, 400}).Draw(t, "window")),
 		Unit:   rapid.SampledFrom([]config.Unit{config.UnitConsent, config.UnitResource, config.UnitASPSP}).Draw(t, "unit"),
 	}
-	h.timeout = time.Duration(rapid.SampledFrom([]int{100, 140}).Draw(t, "timeout")) * time.Millisecond
+	h.timeout = scaled(rapid.SampledFrom([]int{100, 140}).Draw(t, "timeout"))
 	for range rapid.IntRange(1, 2).Draw(t, "consents") {
 		h.consents = append(h.consents, uuid.NewString())
 	}
@@ -406,7 +406,7 @@ func (h *history) flushScripts(t *rapid.T) {
 func (h *history) pause(t *rapid.T) {
 	d := rapid.SampledFrom([]int{5, 20, 60, 120, 250}).Draw(t, "ms")
 	h.w.run.count("pauses")
-	time.Sleep(time.Duration(d) * time.Millisecond)
+	time.Sleep(scaled(d))
 }
 
 // boundary waits until a slot opens, not a moment longer, and then asks for more than there can be.
@@ -511,7 +511,7 @@ func (h *history) do(t *rapid.T, s scene, reads ...read) []outcome {
 	for _, g := range h.gateways {
 		switch s.mood { // the other moods are the bank's own
 		case late:
-			g.bank.Delay(h.timeout - 20*time.Millisecond)
+			g.bank.Delay(h.timeout - scaled(20))
 		case deaf:
 			g.bank.Refuse()
 		}
@@ -548,7 +548,7 @@ func (h *history) do(t *rapid.T, s scene, reads ...read) []outcome {
 }
 
 func (h *history) drain(t *rapid.T, g *instance) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*minute)
 	defer cancel()
 	if err := g.Drain(ctx); err != nil {
 		h.fail(t, "a gateway does not come to rest", "%v", err)

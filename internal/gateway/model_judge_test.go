@@ -14,7 +14,7 @@ import (
 // How the model test judges: by the bank's record alone, and by what Redis says is used.
 
 // clockSlack is by how much Redis's clock and ours may be read apart.
-const clockSlack = 20 * time.Millisecond
+func clockSlack() time.Duration { return scaled(20) }
 
 // book notes what an act may have cost beyond the calls that the bank recorded, and judges what callers were told.
 func (h *history) book(t *rapid.T, s scene, a act, connections int, reads []read, outcomes []outcome) {
@@ -140,12 +140,12 @@ func (h *history) check(t *rapid.T) {
 func (h *history) judgeArrival(t *rapid.T, unit string, at time.Time) {
 	stall := h.w.run.stalls.lag(at.Add(-h.timeout), at)
 	for _, c := range h.closures {
-		if c.unit == unit && at.After(c.from.Add(stall)) && at.Before(c.until.Add(-clockSlack)) {
+		if c.unit == unit && at.After(c.from.Add(stall)) && at.Before(c.until.Add(-clockSlack())) {
 			h.fail(t, "an unattended call of a unit that the bank had closed", "%v before its time", c.until.Sub(at))
 		}
 	}
 	for _, o := range h.outages {
-		if at.After(o.from.Add(h.timeout+stall+clockSlack)) && (o.until.IsZero() || at.Before(o.until)) {
+		if at.After(o.from.Add(h.timeout+stall+clockSlack())) && (o.until.IsZero() || at.Before(o.until)) {
 			h.fail(t, "an unattended call without Redis", "")
 		}
 	}
@@ -160,19 +160,19 @@ func (h *history) judgeUsed(t *rapid.T, unit string, call unattended.Call, calls
 	before := time.Now()
 	state := h.state(t, h.judge, call)
 	after := time.Now()
-	if most := h.most(unit, calls, before.Add(-life-clockSlack), true); state.Used > most {
+	if most := h.most(unit, calls, before.Add(-life-clockSlack()), true); state.Used > most {
 		h.fail(t, "slots were lost of calls that were surely not sent", "%d used, at most %d calls", state.Used, most)
 	}
-	if free := h.bank.Unattended.Limit - state.Used; state.Remaining != max(free, 0) && after.After(h.shut[unit].Add(clockSlack)) {
+	if free := h.bank.Unattended.Limit - state.Used; state.Remaining != max(free, 0) && after.After(h.shut[unit].Add(clockSlack())) {
 		h.fail(t, "a unit is closed although the bank did not say so", "%+v", state)
 	}
-	if least := h.least(unit, after.Add(-life+clockSlack)); state.Used < least {
+	if least := h.least(unit, after.Add(-life+clockSlack())); state.Used < least {
 		h.fail(t, "a call that was sent is not counted", "%d used, at least %d calls", state.Used, least)
 	}
 }
 
 // slowest is by how much a counter that is too slow is late: its step may be taken when the act is over.
-func slowest(timeout time.Duration) time.Duration { return timeout + 20*time.Millisecond }
+func slowest(timeout time.Duration) time.Duration { return timeout + scaled(20) }
 
 // state reads where a unit stands, past all that goes wrong. Without Redis it is nowhere.
 func (h *history) state(t *rapid.T, c *unattended.Counter, call unattended.Call) unattended.State {
@@ -219,7 +219,7 @@ func (h *history) least(unit string, since time.Time) int {
 
 // comeback reports whether a slot of the unit may be given back at any moment.
 func (h *history) comeback(unit string) bool {
-	since := time.Now().Add(-h.bank.Unattended.Window - h.timeout - clockSlack)
+	since := time.Now().Add(-h.bank.Unattended.Window - h.timeout - clockSlack())
 	for _, l := range h.extra[unit] {
 		if l.comeback && l.n > 0 && l.at.After(since) {
 			return true
@@ -238,7 +238,7 @@ func (h *history) settle(t *rapid.T) {
 			if !ok {
 				break
 			}
-			if state.Used <= h.most(unit, h.moody.ledger.Calls(), now.Add(-h.life()-clockSlack), false) {
+			if state.Used <= h.most(unit, h.moody.ledger.Calls(), now.Add(-h.life()-clockSlack()), false) {
 				if waited {
 					h.w.run.count("slots given back later")
 				}
@@ -259,7 +259,7 @@ func (h *history) life() time.Duration { return 2*h.bank.Unattended.Window + h.t
 // seen is until when every slot of the unit can be seen that may come back; false if there is none.
 func (h *history) seen(unit string, now time.Time) (until time.Time, ok bool) {
 	for _, l := range h.extra[unit] {
-		if end := l.from.Add(h.life() - clockSlack); l.comeback && l.n > 0 && end.After(now.Add(-clockSlack)) && (!ok || end.Before(until)) {
+		if end := l.from.Add(h.life() - clockSlack()); l.comeback && l.n > 0 && end.After(now.Add(-clockSlack())) && (!ok || end.Before(until)) {
 			until, ok = end, true
 		}
 	}

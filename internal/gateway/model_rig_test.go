@@ -102,7 +102,7 @@ func newMoody(aspsp string, window, timeout time.Duration) *moody {
 	sim := func(size int) http.Handler {
 		return mypossim.New(mypossim.Config{APIKey: "key", Ledger: ledger, ASPSP: aspsp, PageSize: size})
 	}
-	return &moody{ledger: ledger, plain: sim(0), paged: sim(1), tooLate: timeout + 20*time.Millisecond, mood: good}
+	return &moody{ledger: ledger, plain: sim(0), paged: sim(1), tooLate: slowest(timeout), mood: good}
 }
 
 func (b *moody) set(m mood) {
@@ -154,7 +154,7 @@ func (b *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			code = "TOO_MANY"
 		}
 		if m != exceeded {
-			w.Header().Set("Retry-After", "1")
+			w.Header().Set("Retry-After", "60") // longer than a window, which is the most that counts
 		}
 		w.WriteHeader(http.StatusTooManyRequests)
 		_, _ = io.WriteString(w, `{"tppMessages":[{"category":"ERROR","code":"`+code+`"}]}`)
@@ -247,7 +247,7 @@ func (h *history) instance(t *rapid.T) *instance {
 	}
 	i.Gateway = gateway.New(gateway.Config{
 		Banks: []gateway.Bank{{ASPSP: h.bank, Reader: reader, Timeout: h.timeout}}, Cache: lists, Counter: counter,
-		Allowance: gateway.RedisAllowance, Now: i.now, Logger: slog.New(slog.DiscardHandler), Observer: h.w.run,
+		Allowance: time.Duration(*scale) * gateway.RedisAllowance, Now: i.now, Logger: slog.New(slog.DiscardHandler), Observer: h.w.run,
 	})
 	return i
 }

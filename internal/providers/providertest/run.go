@@ -1,7 +1,7 @@
 package providertest
 
 import (
-	"context"
+	"bytes"
 	"errors"
 	"io"
 	"maps"
@@ -27,8 +27,11 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// timeout is what the suite's adapters have for one read.
-const timeout = 1500 * time.Millisecond
+// timeout is what the suite's adapters have for one read, on a busy machine too, and hasty where it is to run out.
+const (
+	timeout = 30 * time.Second
+	hasty   = 1500 * time.Millisecond
+)
 
 // Run holds an adapter to the contract of providers.Provider: over real HTTP, with the wire and the counter that
 // the gateway has, on a real Redis.
@@ -100,6 +103,7 @@ type rig struct {
 	counter *unattended.Counter
 	front   *front
 	subject Subject
+	timeout time.Duration // of one read
 }
 
 type front struct {
@@ -129,7 +133,12 @@ func (f *front) count() int {
 
 func newRig(t *testing.T, s Subject) *rig {
 	t.Helper()
-	r := &rig{ledger: aspspsim.NewLedger(time.Now), subject: s}
+	return newRigWithin(t, s, timeout)
+}
+
+func newRigWithin(t *testing.T, s Subject, timeout time.Duration) *rig {
+	t.Helper()
+	r := &rig{ledger: aspspsim.NewLedger(time.Now), subject: s, timeout: timeout}
 	r.front = &front{next: s.Simulator(r.ledger)}
 	server := httptest.NewServer(r.front)
 	t.Cleanup(server.Close)
@@ -151,8 +160,8 @@ func (r *rig) open(t *testing.T, base string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wire := upstream.New(upstream.Config{Provider: "subject", Timeout: timeout, Counter: r.counter})
-	r.Provider, err = r.subject.Open(r.subject.Settings, providers.Env{BaseURL: u, Timeout: timeout, Client: wire.Client})
+	wire := upstream.New(upstream.Config{Provider: "subject", Timeout: r.timeout, Counter: r.counter})
+	r.Provider, err = r.subject.Open(r.subject.Settings, providers.Env{BaseURL: u, Timeout: r.timeout, Client: wire.Client})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,11 +263,15 @@ func hangUp(w http.ResponseWriter, r *http.Request) {
 	conn.Close()
 }
 
+// sleepy answers after a time, if the client is still there.
 func sleepy(next http.Handler, d time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), d)
-		defer cancel()
-		<-ctx.Done()
-		next.ServeHTTP(w, r)
+		body, _ := io.ReadAll(r.Body) // only then is it seen that the client has gone
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		select {
+		case <-time.After(d):
+			next.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		}
 	}
 }
