@@ -144,7 +144,8 @@ func TestStale(t *testing.T) {
 		{"500", status(500), canonical.ProviderError, gateway.StaleWithoutProvider, true},
 		{"429", status(429), canonical.ProviderThrottled, gateway.StaleWithoutProvider, true},
 		{"not JSON", status(200), canonical.ProviderInvalidResponse, gateway.StaleWithoutProvider, true},
-		{"401", status(401), canonical.ConsentInvalid, gateway.NotStale, false},
+		{"401", status(401), canonical.ConsentInvalid, gateway.NotStale, true},
+		{"401 of the consent", rejects, canonical.ConsentInvalid, gateway.NotStale, false},
 		{"403", status(403), canonical.ProviderRejected, gateway.NotStale, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -319,6 +320,11 @@ func TestCountedListIsKept(t *testing.T) {
 			fast, q := w.gateway(), alone()
 			w.slowCache(time.Duration(ms) * time.Millisecond)
 			slow := w.gateway()
+			_, _ = slow.UnattendedAccess(t.Context(), q, "")
+			for range 2 { // open connections
+				_, _ = slow.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true})
+			}
+			time.Sleep(minute)
 			w.jump(time.Hour) // the clock of a gateway says nothing of a list's age
 			mustList(t, slow, q, gateway.Wants{})
 			if err := slow.Drain(t.Context()); err != nil {
@@ -430,7 +436,7 @@ func TestDefiniteNoForgetsAtLast(t *testing.T) { // not in parallel: it counts g
 			w.cacheAt = redis.Addr
 			g, q := w.gateway(), attended(alone())
 			mustList(t, g, q, gateway.Wants{})
-			w.front.with(status(401))
+			w.front.with(rejects)
 			tt.breaks(redis)
 			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != canonical.ConsentInvalid {
 				t.Fatal(err)
@@ -610,7 +616,7 @@ func TestDefiniteNoForgetsInSpiteOfRedis(t *testing.T) {
 			w.cacheAt = redis.Addr
 			g, q := w.gateway(), attended(alone())
 			mustList(t, g, q, gateway.Wants{})
-			w.front.with(status(401))
+			w.front.with(rejects)
 			redis.Pause()
 			if err := ask(g, q); kind(err) != canonical.ConsentInvalid {
 				t.Fatal(err)
@@ -637,7 +643,7 @@ func TestDrainWithoutRedis(t *testing.T) {
 			if r.Header.Get("Psu-Ip-Address") != "" {
 				server.Stop()
 			}
-			rw.WriteHeader(http.StatusUnauthorized)
+			rejects(rw, r)
 		})
 		g, q := w.gateway(), attended(alone())
 		if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != canonical.ConsentInvalid {
@@ -1036,7 +1042,7 @@ func TestDefiniteNoToBalancesForgetsTheList(t *testing.T) {
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
 	mustList(t, g, q, gateway.Wants{})
-	w.front.with(status(401))
+	w.front.with(rejects)
 	if _, err := g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount); kind(err) != canonical.ConsentInvalid {
 		t.Fatal(err)
 	}

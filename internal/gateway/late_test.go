@@ -46,7 +46,7 @@ func TestLateLeaseBringsNothingBack(t *testing.T) {
 					t.Fatal(err)
 				}
 			} else {
-				w.front.with(status(http.StatusUnauthorized))
+				w.front.with(rejects)
 				if _, err := fast.Balances(t.Context(), client, attended(q), mypossim.GoodAccount); kind(err) != canonical.ConsentInvalid {
 					t.Fatal(err)
 				}
@@ -127,7 +127,7 @@ func TestManyNosWhileRedisIsAway(t *testing.T) { // not in parallel: it counts g
 	mustList(t, g, q, gateway.Wants{})
 	before := runtime.NumGoroutine()
 	redis.Stop()
-	w.front.with(status(http.StatusUnauthorized))
+	w.front.with(rejects)
 	for i := range nos {
 		other := q
 		if i > 0 {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/store"
 )
 
 // patience is how long a call may take where one is held: longer than what is asked meanwhile, on a busy machine too.
@@ -139,10 +141,12 @@ func TestPlacesAfterAPanic(t *testing.T) {
 func TestOverloadIsNotShared(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
-		fast := w.gateway()
+		fast, direct := w.gateway(), w.open(w.cacheAt).Cache
 		w.perASPSP = 1
 		w.slowCache(300 * time.Millisecond)
 		free := make(chan struct{})
+		leave := sync.OnceFunc(func() { close(free) })
+		defer leave()
 		w.before = func(context.Context) { <-free }
 		full := w.gateway()
 		held := make(chan error, 1)
@@ -159,7 +163,8 @@ func TestOverloadIsNotShared(t *testing.T) {
 			_, err := full.Accounts(t.Context(), client, q, gateway.Wants{})
 			refused <- err
 		}()
-		for len(w.leases(q)) == 0 {
+		leases := store.Prefix("accounts", client, aspsp, q.Consent) + "lease:*"
+		for len(direct.Keys(t.Context(), leases).Val()) == 0 {
 			if len(refused) > 0 {
 				t.Fatal("the full one has no lease")
 			}
@@ -171,7 +176,7 @@ func TestOverloadIsNotShared(t *testing.T) {
 		if err := <-refused; err != nil && kind(err) != canonical.Overloaded {
 			t.Errorf("the full one: %v", err)
 		}
-		close(free)
+		leave()
 		if err := <-held; err != nil {
 			t.Errorf("who had the place: %v", err)
 		}

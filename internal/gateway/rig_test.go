@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -104,6 +105,12 @@ func (f *front) slowly(d time.Duration) {
 
 func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
+}
+
+// rejects says that the consent is not valid, which a 401 alone says of the token.
+func rejects(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusUnauthorized)
+	_, _ = io.WriteString(w, `{"tppMessages":[{"category":"ERROR","code":"CONSENT_INVALID"}]}`)
 }
 
 type observer struct {
