@@ -829,7 +829,7 @@ func reached(conn net.Conn) {
 	}
 	_ = raw.Read(func(fd uintptr) bool {
 		_, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
-		return err != syscall.EAGAIN //nolint:errorlint // exactly this
+		return err != syscall.EAGAIN
 	})
 }
 
