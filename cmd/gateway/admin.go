@@ -110,3 +110,11 @@ func answer(w http.ResponseWriter, status int, body any) {
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
 }
+
+// cacheWarnings says whether other gateways encrypt cached data under keys that this one does not have.
+func (p *program) cacheWarnings() []string {
+	if !p.secrets.lists.Unreadable() {
+		return nil
+	}
+	return []string{"cached data is encrypted under an unknown key: give all gateways the same cache.encryptionKeyFile"}
+}

@@ -121,6 +121,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	p.telemetry.ObserveStale(p.renewal.Stale)
 	p.warnings.add(p.staleSecrets)
 	p.warnings.add(p.auditWarnings)
+	p.warnings.add(p.cacheWarnings)
 	for i, address := range []string{c.Server.Address, c.Server.AdminAddress} {
 		if p.listen[i], err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
 			p.store.Close()

@@ -47,8 +47,9 @@ const (
 
 // A Cache is a place for account lists. It is safe for concurrent use.
 type Cache struct {
-	rdb  redis.UniversalClient
-	seal atomic.Pointer[sealer]
+	rdb     redis.UniversalClient
+	seal    atomic.Pointer[sealer]
+	foreign foreign
 }
 
 // New makes a cache that encrypts under the first of the keys and decrypts under all. A key is 32 bytes.
@@ -77,10 +78,12 @@ type Entry struct {
 	Accounts  []canonical.Account
 	FetchedAt time.Time     // by Redis's clock, Lease.At
 	Age       time.Duration `json:"-"` // by Redis's clock when it was read
+	// Unreadable says that the list is encrypted under a key that the cache does not have. It has no accounts then.
+	Unreadable bool `json:"-"`
 }
 
 // Get reads the list that is kept, nil if there is none, and the time by Redis's clock. What cannot be decrypted or
-// read is none.
+// read is none, except for an Unreadable list.
 func (c *Cache) Get(ctx context.Context, k Key) (*Entry, time.Time, error) {
 	name := k.prefix() + "list"
 	now, values, err := c.look(ctx, name)
@@ -199,6 +202,7 @@ type Outcome struct {
 type Result struct {
 	Entry    *Entry           // the list that was fetched; nil after a failure, and if what is kept is the result
 	KeepFor  time.Duration    // how long the entry is kept
+	FreshFor time.Duration    // how long a list that no key opens is not overwritten
 	Balances *Balances        // that were fetched
 	Failure  *canonical.Error // nil if the call went well
 	Began    time.Time        // when the call began, by Redis's clock; zero if not before the lease was given
@@ -241,7 +245,7 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 	// The call was not registered when it began: the list may have been deleted between then and the lease.
 	late := !r.Began.IsZero() && r.Began.Before(l.given)
 	was, err := finishScript.Run(ctx, c.rdb, []string{lease, list, left, calls}, l.holder, entry, r.KeepFor.Milliseconds(),
-		r.Forget, told, noteFor.Milliseconds(), late).Int()
+		r.Forget, told, noteFor.Milliseconds(), late, c.seal.Load().ids(), r.FreshFor.Microseconds()).Int()
 	if errors.Is(err, redis.Nil) {
 		return End{}, nil
 	}
@@ -277,7 +281,12 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 
 // open decrypts a value and reads it.
 func (c *Cache) open(name, value string, into any) bool {
-	text, ok := c.seal.Load().open(name, []byte(value))
+	seal := c.seal.Load()
+	if seal.foreign([]byte(value)) {
+		c.foreign.note()
+		return false
+	}
+	text, ok := seal.open(name, []byte(value))
 	return ok && json.Unmarshal(text, into) == nil
 }
 
@@ -292,6 +301,15 @@ func dated(e *Entry) string { return fmt.Sprintf("%0*d", dateSize, e.FetchedAt.U
 func (c *Cache) openEntry(name, value string, now time.Time) *Entry {
 	var e Entry
 	date, sealed := value[:min(len(value), dateSize)], value[min(len(value), dateSize):]
+	if c.seal.Load().foreign([]byte(sealed)) {
+		c.foreign.note()
+		micros, err := strconv.ParseInt(date, 10, 64)
+		fetched := time.UnixMicro(micros).UTC()
+		if err != nil || fetched.Sub(now) > aheadAtMost {
+			return nil
+		}
+		return &Entry{Unreadable: true, FetchedAt: fetched, Age: max(now.Sub(fetched), 0)}
+	}
 	if !c.open(name, sealed, &e) || date != dated(&e) || e.FetchedAt.IsZero() || e.FetchedAt.Sub(now) > aheadAtMost {
 		return nil
 	}

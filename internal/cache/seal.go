@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"slices"
 )
 
 // A sealed value is: format (1 byte), key id (4 bytes), nonce (12 bytes), ciphertext with tag. The name of the
@@ -58,11 +59,35 @@ func (s sealer) seal(name string, text []byte) ([]byte, error) {
 	return key.aead.Seal(append(head, nonce...), nonce, text, []byte(name)), nil
 }
 
-func (s sealer) open(name string, value []byte) ([]byte, bool) {
+// foreign reports whether a value is sealed under a key that is not among the sealer's.
+func (s sealer) foreign(value []byte) bool {
+	id, ok := keyID(value)
+	return ok && !slices.ContainsFunc(s.keys, func(key sealKey) bool { return bytes.Equal(key.id[:], id) })
+}
+
+// keyID returns the id of the key that a value is sealed under. ok is false for a value of another format.
+func keyID(value []byte) (id []byte, ok bool) {
 	if len(value) < 1+keyIDSize || value[0] != sealFormat {
 		return nil, false
 	}
-	id, rest := value[1:1+keyIDSize], value[1+keyIDSize:]
+	return value[1 : 1+keyIDSize], true
+}
+
+// ids returns the ids of the sealer's keys, one after the other.
+func (s sealer) ids() []byte {
+	var all []byte
+	for i := range s.keys {
+		all = append(all, s.keys[i].id[:]...)
+	}
+	return all
+}
+
+func (s sealer) open(name string, value []byte) ([]byte, bool) {
+	id, ok := keyID(value)
+	if !ok {
+		return nil, false
+	}
+	rest := value[1+keyIDSize:]
 	for _, key := range s.keys {
 		size := key.aead.NonceSize()
 		if !bytes.Equal(key.id[:], id) || len(rest) < size {

@@ -40,6 +40,9 @@ type ask struct {
 	looked time.Time // when it first looked at what is kept, by Redis's clock; zero if Redis did not say
 	redis  allowance
 	flew   bool // a call was made for it, or shared
+	// unreadable says that a list is cached which would do without a call, if this gateway had its key. It is not fetched
+	// for an unattended request: with a key of its own, each gateway would spend slots on what another one has.
+	unreadable bool
 }
 
 // limitBeside reads where the unit stands while the cache is looked at, so that a hit costs one round trip.
@@ -63,6 +66,9 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 		return AccountList{}, canonical.Fail(canonical.NotCached, "")
 	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && kept.Age < a.lifetime():
 		return a.fromCache(kept, NotStale), nil
+	}
+	if a.unreadable && !a.q.Attended() && !a.wants.NoCache {
+		return AccountList{}, canonical.Fail(canonical.InternalError, "the cached list is encrypted under a key that this gateway does not have")
 	}
 	fetched, failure, led := a.share(ctx)
 	a.redis = a.redis.least(fetched.redis) // whoever shares a call has waited for what it spent
@@ -98,6 +104,7 @@ func (a *ask) lookup(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
 		a.looked = got.now
 	}
 	if got.entry == nil || doomed || !a.mayAnswer(got.entry) {
+		a.unreadable = got.entry != nil && got.entry.Unreadable && !doomed && got.entry.Age < a.lifetime()
 		return nil
 	}
 	return got.entry
@@ -148,9 +155,11 @@ func (a *ask) fetch(ctx context.Context, redis allowance) (fetched, *canonical.E
 	got, failure := obtain(ctx, a.g, &redis, relay[cache.Entry]{
 		bank: a.bank, key: keyOf(a.client, a.q), lane: a.lane(), counted: !a.q.Attended(),
 		acquire: a.acquire, call: a.call, ended: func() {},
-		result: func(e cache.Entry) cache.Result { return cache.Result{Entry: &e, KeepFor: a.bank.Accounts.KeepFor} },
-		dated:  func(e cache.Entry, at time.Time) cache.Entry { e.FetchedAt = at; return e },
-		told:   func(o cache.Outcome) *cache.Entry { return a.content(o.Entry) },
+		result: func(e cache.Entry) cache.Result {
+			return cache.Result{Entry: &e, KeepFor: a.bank.Accounts.KeepFor, FreshFor: a.bank.Accounts.FreshFor}
+		},
+		dated: func(e cache.Entry, at time.Time) cache.Entry { e.FetchedAt = at; return e },
+		told:  func(o cache.Outcome) *cache.Entry { return a.content(o.Entry) },
 	})
 	return fetched{got, redis}, failure
 }
@@ -190,7 +199,7 @@ func (a *ask) content(kept *cache.Entry) *cache.Entry {
 
 // mayAnswer reports whether a list may be answered at all: it is not too old, and the provider has not said no since.
 func (a *ask) mayAnswer(kept *cache.Entry) bool {
-	return kept.Age < a.bank.Accounts.KeepFor && !a.doomed()
+	return kept.Age < a.bank.Accounts.KeepFor && !kept.Unreadable && !a.doomed()
 }
 
 // doomed reports whether the list must go, and Redis has not been told yet.
@@ -250,6 +259,8 @@ func (a *ask) result(list AccountList) CacheResult {
 		return CacheHit
 	case list.Cache.Collapsed:
 		return CacheCollapsed
+	case a.unreadable:
+		return CacheUnreadable
 	case a.wants.NoCache:
 		return CacheBypass
 	case a.redis.broken:

@@ -57,12 +57,13 @@ type CacheResult string
 
 // What the cache may have to do with an answer.
 const (
-	CacheHit       CacheResult = "hit"       // answered, fresh
-	CacheStale     CacheResult = "stale"     // answered, because no call could be made
-	CacheMiss      CacheResult = "miss"      // nothing fresh was kept
-	CacheBypass    CacheResult = "bypass"    // the caller demanded a call
-	CacheCollapsed CacheResult = "collapsed" // another request's call was shared
-	CacheError     CacheResult = "error"     // Redis did not answer in time
+	CacheHit        CacheResult = "hit"        // answered, fresh
+	CacheStale      CacheResult = "stale"      // answered, because no call could be made
+	CacheMiss       CacheResult = "miss"       // nothing fresh was kept
+	CacheBypass     CacheResult = "bypass"     // the caller demanded a call
+	CacheCollapsed  CacheResult = "collapsed"  // another request's call was shared
+	CacheError      CacheResult = "error"      // Redis did not answer in time
+	CacheUnreadable CacheResult = "unreadable" // a fresh list is cached under a key that this gateway does not have
 )
 
 // A Gateway answers queries. It is safe for concurrent use.

@@ -29,7 +29,7 @@ const other = "_OTHER"
 
 // What the gateway's own labels may say. The place of a breaker's state is its number in ais.breaker.state.
 var (
-	cacheResults  = []string{"hit", "miss", "stale", "collapsed", "bypass", "error"}
+	cacheResults  = []string{"hit", "miss", "stale", "collapsed", "bypass", "error", "unreadable"}
 	slotEvents    = []string{"taken", "refused", "given_back", "closed", "unavailable"}
 	breakerStates = []string{"closed", "half_open", "open"}
 	bounds        = []string{"in_flight", "client", "aspsp", "files"}

@@ -1,0 +1,56 @@
+package gateway_test
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/gateway"
+)
+
+// TestGatewaysWithDifferentKeys holds that two gateways with different keys do not spend a consent's slots on each other's
+// lists: a fresh list is neither fetched again without the user nor overwritten.
+func TestGatewaysWithDifferentKeys(t *testing.T) {
+	w := newWorld(t)
+	a, q := w.gateway(), alone()
+	w.key = bytes.Repeat([]byte{7}, 32)
+	b := w.gateway()
+	freshFor := w.bank.Accounts.FreshFor
+	w.bank.Accounts.FreshFor = time.Nanosecond
+	later := w.gateway() // for which the list is no longer fresh
+	w.bank.Accounts.FreshFor = freshFor
+
+	mustList(t, a, q, gateway.Wants{})
+	calls := len(w.ledger.Calls())
+	for range 5 {
+		if _, err := b.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.InternalError {
+			t.Errorf("the gateway without the key: %v", err)
+		}
+		if list := mustList(t, a, q, gateway.Wants{}); !list.Cache.Hit {
+			t.Errorf("the gateway with the key: %+v", list.Cache)
+		}
+	}
+	if n := len(w.ledger.Calls()) - calls; n != 0 {
+		t.Errorf("%d calls for lists that are cached", n)
+	}
+	if n := slices.Index(w.observed.results, gateway.CacheUnreadable); n < 0 {
+		t.Errorf("not counted: %v", w.observed.results)
+	}
+	if _, err := b.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+		t.Errorf("only if cached: %v", err)
+	}
+	if list := mustList(t, b, attended(q), gateway.Wants{}); list.Cache.Hit || list.Cache.Stored {
+		t.Errorf("with the user: %+v", list.Cache)
+	}
+	if list := mustList(t, a, q, gateway.Wants{}); !list.Cache.Hit {
+		t.Errorf("overwritten: %+v", list.Cache)
+	}
+	if list := mustList(t, b, q, gateway.Wants{NoCache: true}); list.Cache.Stored {
+		t.Errorf("a caller who wants a call: %+v", list.Cache)
+	}
+	if list := mustList(t, later, q, gateway.Wants{}); !list.Cache.Stored {
+		t.Errorf("once the list is no longer fresh: %+v", list.Cache)
+	}
+}
