@@ -110,14 +110,14 @@ unit: redis program $(GOTESTSUM) ## the unit tests alone
 	@$(call gotest,unit) $(TESTFLAGS) $(UNIT)
 
 race: redis program compiler $(GOTESTSUM) ## the unit tests with the race detector, and the minimum of coverage
-	@CGO_ENABLED=1 $(call gotest,race) -race $(TESTFLAGS) -coverprofile=bin/cover.out $(UNIT)
+	@export CGO_ENABLED=1; $(call gotest,race) -race $(TESTFLAGS) -coverprofile=bin/cover.out $(UNIT)
 	@$(GO) -C tools run ./cover -quiet -min $(MINCOVER) ../bin/cover.out $(COVERED)
 
 fleets: redis prometheus program compiler $(GOTESTSUM) $(COLLECTOR) ## tests with fleets of gateways, failovers, Prometheus and a collector, with the race detector
-	@CGO_ENABLED=1 $(call gotest,fleets) -race $(TESTFLAGS) $(FLEETS)
+	@export CGO_ENABLED=1; $(call gotest,fleets) -race $(TESTFLAGS) $(FLEETS)
 
 model: redis compiler $(GOTESTSUM) ## the model test of the limit on 2,000 random histories, with the race detector
-	@CGO_ENABLED=1 $(call gotest,model) -race $(TESTFLAGS) -run '^TestModel$$' ./internal/gateway -args -histories 2000
+	@export CGO_ENABLED=1; $(call gotest,model) -race $(TESTFLAGS) -run '^TestModel$$' ./internal/gateway -args -histories 2000
 
 tools: redis $(GOTESTSUM) ## the tests of the tools and of the image
 	@cd tools && $(call gotest,tools) -count 1 -timeout 40m ./...
@@ -212,7 +212,7 @@ reproducible: ## builds twice in different places and compares the results; take
 
 chart: redis program $(HELM) $(KUBESCORE) $(GOTESTSUM) ## the tests of the Helm chart, with Helm, kube-score and the types of Kubernetes
 	@tools/need curl
-	@cd tools/chart && HELM='$(HELM)' KUBESCORE='$(KUBESCORE)' $(call gotest,chart) -count 1 -timeout 40m ./...
+	@cd tools/chart && export HELM='$(HELM)' KUBESCORE='$(KUBESCORE)' && $(call gotest,chart) -count 1 -timeout 40m ./...
 
 built: $(HELM) $(KUBESCORE) $(COLLECTOR) # the programs of others that verify needs
 
@@ -242,9 +242,9 @@ $(KUBESCORE): IN = tools/kubescore
 $(LINT) $(GOTESTSUM) $(DEADCODE) $(HELM) $(KUBESCORE):
 	@mkdir -p $(@D)
 	@echo "building $(@F), once"
-	@$(GO) -C $(or $(IN),tools) build -o $@.new $(TOOL) && mv $@.new $@
+	@$(GO) -C $(or $(IN),tools) build -o $@.$$$$ $(TOOL) && mv $@.$$$$ $@
 
 $(COLLECTOR):
 	@mkdir -p $(@D)
 	@echo "building $(@F), once"
-	@CGO_ENABLED=0 $(GO) -C tools/collector build -trimpath -o $@.new . && mv $@.new $@
+	@CGO_ENABLED=0 $(GO) -C tools/collector build -trimpath -o $@.$$$$ . && mv $@.$$$$ $@
