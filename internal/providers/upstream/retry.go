@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -78,12 +79,22 @@ func (w *way) broke() bool {
 	if w.err == nil || w.answered.Load() {
 		return false
 	}
+	if dialFailed(w.err) {
+		return !OutOfFiles(w.err)
+	}
 	for _, cause := range []error{errSent, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(w.err, cause) {
 			return true
 		}
 	}
 	return strings.Contains(w.err.Error(), "server closed idle connection") // net/http has no type for it
+}
+
+// dialFailed reports that no connection could be made, to the provider or to the proxy before it. A TLS handshake that
+// failed is none of that: a provider that is not the right one stays the wrong one.
+func dialFailed(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && (op.Op == "dial" || dialFailed(op.Err))
 }
 
 // A budget bounds how many calls to a provider may be made again.

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -98,6 +99,27 @@ func TestAttendedIsSentOnceMore(t *testing.T) {
 			last := arrived[len(arrived)-1]
 			if len(arrived) > 2 || last.header.Get("Authorization") != "2" || last.header.Get("X-Request-Id") != "same" || last.body != string(req.Body) {
 				t.Errorf("%+v arrived", arrived)
+			}
+		})
+	}
+}
+
+// So is one for which no connection could be made, whatever was in the way.
+func TestAttendedIsSentOnceMoreWithoutAConnection(t *testing.T) {
+	t.Parallel()
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	for name, host := range map[string]string{
+		"refused": "127.0.0.1", "all addresses refuse": "second.example.com", "the name has no address": "none.example.com",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, nil, nil)
+			_, err := r.Read(t.Context(), attended(), post(t, strings.Replace(closed.URL, "127.0.0.1", host, 1)))
+			if kind(err) != canonical.ProviderUnavailable {
+				t.Errorf("got %v", err)
+			}
+			if diff := cmp.Diff([]int{0, 1}, r.resends()); diff != "" {
+				t.Error(diff)
 			}
 		})
 	}
