@@ -37,63 +37,107 @@ func moment() string {
 
 var refusedReads = []refused{
 	// Compressed.
-	{name: "limit, gzip", provider: "mypos", status: "429 No", header: zipHeader,
+	{
+		name: "limit, gzip", provider: "mypos", status: "429 No", header: zipHeader,
 		body: zipped(`{"tppMessages":[{"category":"ERROR","code":"ACCESS_EXCEEDED"}]}`),
-		code: "UNATTENDED_LIMIT", action: "retry_attended", origin: "aspsp", retryAfter: "86400", remaining: 0},
-	{name: "certificate, gzip", provider: "mypos", attended: true, status: "401 No", header: zipHeader,
+		code: "UNATTENDED_LIMIT", action: "retry_attended", origin: "aspsp", retryAfter: "86400", remaining: 0,
+	},
+	{
+		name: "certificate, gzip", provider: "mypos", attended: true, status: "401 No", header: zipHeader,
 		body: zipped(`{"tppMessages":[{"category":"ERROR","code":"CERTIFICATE_EXPIRED"}]}`),
-		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4},
-	{name: "token, gzip", provider: "mastercard", attended: true, status: "400 No", header: zipHeader,
+		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4,
+	},
+	{
+		name: "token, gzip", provider: "mastercard", attended: true, status: "400 No", header: zipHeader,
 		body: zipped(`{"Errors":{"Error":[{"ReasonCode":"INVALID_TOKEN","Source":"OBC","Description":"Access Token associated with the Request has expired"}]}}`),
-		code: "CONSENT_EXPIRED", action: "renew_consent", origin: "provider", remaining: 4},
-	{name: "limit, brotli", provider: "mypos", status: "429 No", header: "Content-Encoding: br\r\n", body: "\x8b\x02\x80{}\x03",
-		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3},
-	{name: "401, brotli", provider: "mypos", attended: true, status: "401 No", header: "Content-Encoding: br\r\n", body: "\x8b\x02\x80{}\x03",
-		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4},
+		code: "CONSENT_EXPIRED", action: "renew_consent", origin: "provider", remaining: 4,
+	},
+	{
+		name: "limit, brotli", provider: "mypos", status: "429 No", header: "Content-Encoding: br\r\n", body: "\x8b\x02\x80{}\x03",
+		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3,
+	},
+	{
+		name: "401, brotli", provider: "mypos", attended: true, status: "401 No", header: "Content-Encoding: br\r\n", body: "\x8b\x02\x80{}\x03",
+		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4,
+	},
 
 	// A lost route.
-	{name: "404 page", provider: "mastercard", attended: true, status: "404 No", header: "Content-Type: text/html\r\n",
+	{
+		name: "404 page", provider: "mastercard", attended: true, status: "404 No", header: "Content-Type: text/html\r\n",
 		body: "<!DOCTYPE html><html><body><h1>Not Found</h1></body></html>",
-		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4},
-	{name: "404 router", provider: "mastercard", attended: true, status: "404 No", body: `{"message":"no route matches"}`,
-		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4},
-	{name: "404 text", provider: "mastercard", attended: true, status: "404 No", body: "404 page not found",
-		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4},
-	{name: "404 page", provider: "mypos", attended: true, status: "404 No", body: "<html>",
-		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4},
+		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4,
+	},
+	{
+		name: "404 router", provider: "mastercard", attended: true, status: "404 No", body: `{"message":"no route matches"}`,
+		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4,
+	},
+	{
+		name: "404 text", provider: "mastercard", attended: true, status: "404 No", body: "404 page not found",
+		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4,
+	},
+	{
+		name: "404 page", provider: "mypos", attended: true, status: "404 No", body: "<html>",
+		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4,
+	},
 	{name: "421", provider: "mypos", attended: true, status: "421 No", code: "PROVIDER_ERROR", action: "retry_later", origin: "provider", remaining: 4},
 
 	// A rate limiter's quota.
-	{name: "API quota", provider: "mypos", status: "429 No", body: `{"title":"Too Many Requests","detail":"The API Request Quota is exhausted; retry after 21 seconds"}`,
-		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3},
-	{name: "quota of requests", provider: "mypos", status: "429 No", body: `{"type":"RATE_LIMIT_ERROR","message":"How many requests may be made is restricted to a quota, which is reached"}`,
-		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3},
-	{name: "quota of the consumer", provider: "mypos", status: "429 No", body: `{"type":"urn:problem-type:belgif:tooManyRequests","status":429,"detail":"The quota of this consumer was exceeded","limit":10,"retryAfterSec":30}`,
-		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3},
-	{name: "quota of seconds", provider: "mypos", status: "429 No", body: `{"message":"Quota of 5 requests per 10 seconds exceeded, try again in 3 s"}`,
-		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3},
-	{name: "quota of accesses", provider: "mypos", status: "429 No", body: `{"code":429,"description":"Maximum access quota is reached!"}`,
-		code: "UNATTENDED_LIMIT", action: "retry_attended", origin: "aspsp", retryAfter: "86400", remaining: 0},
-	{name: "bank's own wording", provider: "mastercard", status: "400 No", body: `{"Errors":{"Error":[{"ReasonCode":"PROVIDER_ERROR","Description":"Maximum number of accesses per day reached"}]}}`,
-		code: "UNATTENDED_LIMIT", action: "retry_attended", origin: "aspsp", retryAfter: "86400", remaining: 0},
+	{
+		name: "API quota", provider: "mypos", status: "429 No", body: `{"title":"Too Many Requests","detail":"The API Request Quota is exhausted; retry after 21 seconds"}`,
+		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3,
+	},
+	{
+		name: "quota of requests", provider: "mypos", status: "429 No", body: `{"type":"RATE_LIMIT_ERROR","message":"How many requests may be made is restricted to a quota, which is reached"}`,
+		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3,
+	},
+	{
+		name: "quota of the consumer", provider: "mypos", status: "429 No", body: `{"type":"urn:problem-type:belgif:tooManyRequests","status":429,"detail":"The quota of this consumer was exceeded","limit":10,"retryAfterSec":30}`,
+		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3,
+	},
+	{
+		name: "quota of seconds", provider: "mypos", status: "429 No", body: `{"message":"Quota of 5 requests per 10 seconds exceeded, try again in 3 s"}`,
+		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3,
+	},
+	{
+		name: "quota of accesses", provider: "mypos", status: "429 No", body: `{"code":429,"description":"Maximum access quota is reached!"}`,
+		code: "UNATTENDED_LIMIT", action: "retry_attended", origin: "aspsp", retryAfter: "86400", remaining: 0,
+	},
+	{
+		name: "bank's own wording", provider: "mastercard", status: "400 No", body: `{"Errors":{"Error":[{"ReasonCode":"PROVIDER_ERROR","Description":"Maximum number of accesses per day reached"}]}}`,
+		code: "UNATTENDED_LIMIT", action: "retry_attended", origin: "aspsp", retryAfter: "86400", remaining: 0,
+	},
 
 	// Retry-After.
-	{name: "429 until a moment", provider: "mypos", attended: true, status: "429 No", header: moment(), body: `{"message":"Too many requests"}`,
-		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 4},
-	{name: "429 until a moment", provider: "mastercard", attended: true, status: "429 No", header: moment(), body: `{"message":"Too many requests"}`,
-		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 4},
-	{name: "503 until a moment", provider: "mypos", attended: true, status: "503 No", header: moment(), body: `{"message":"Too many requests"}`,
-		code: "PROVIDER_UNAVAILABLE", action: "retry_later", origin: "provider", retryAfter: "30", remaining: 4},
-	{name: "limit for half a minute", provider: "mypos", status: "429 No", header: "Retry-After: 30.5\r\n", body: `{"tppMessages":[{"code":"ACCESS_EXCEEDED"}]}`,
-		code: "UNATTENDED_LIMIT", action: "retry_attended", origin: "aspsp", retryAfter: "31", remaining: 0},
-	{name: "attended limit", provider: "mypos", attended: true, status: "429 No", body: `{"tppMessages":[{"code":"ACCESS_EXCEEDED"}]}`,
-		code: "UNATTENDED_LIMIT", action: "retry_later", origin: "aspsp", remaining: 4},
-	{name: "attended limit for an hour", provider: "mypos", attended: true, status: "429 No", header: "Retry-After: 3600\r\n", body: `{"tppMessages":[{"code":"ACCESS_EXCEEDED"}]}`,
-		code: "UNATTENDED_LIMIT", action: "retry_later", origin: "aspsp", retryAfter: "3600", remaining: 4},
+	{
+		name: "429 until a moment", provider: "mypos", attended: true, status: "429 No", header: moment(), body: `{"message":"Too many requests"}`,
+		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 4,
+	},
+	{
+		name: "429 until a moment", provider: "mastercard", attended: true, status: "429 No", header: moment(), body: `{"message":"Too many requests"}`,
+		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 4,
+	},
+	{
+		name: "503 until a moment", provider: "mypos", attended: true, status: "503 No", header: moment(), body: `{"message":"Too many requests"}`,
+		code: "PROVIDER_UNAVAILABLE", action: "retry_later", origin: "provider", retryAfter: "30", remaining: 4,
+	},
+	{
+		name: "limit for half a minute", provider: "mypos", status: "429 No", header: "Retry-After: 30.5\r\n", body: `{"tppMessages":[{"code":"ACCESS_EXCEEDED"}]}`,
+		code: "UNATTENDED_LIMIT", action: "retry_attended", origin: "aspsp", retryAfter: "31", remaining: 0,
+	},
+	{
+		name: "attended limit", provider: "mypos", attended: true, status: "429 No", body: `{"tppMessages":[{"code":"ACCESS_EXCEEDED"}]}`,
+		code: "UNATTENDED_LIMIT", action: "retry_later", origin: "aspsp", remaining: 4,
+	},
+	{
+		name: "attended limit for an hour", provider: "mypos", attended: true, status: "429 No", header: "Retry-After: 3600\r\n", body: `{"tppMessages":[{"code":"ACCESS_EXCEEDED"}]}`,
+		code: "UNATTENDED_LIMIT", action: "retry_later", origin: "aspsp", retryAfter: "3600", remaining: 4,
+	},
 
 	// What the request contained. The account is called as the wording.
-	{name: "own account", provider: "mypos", account: "access quota", status: "429 No", body: `{"message":"Nothing for access quota now"}`,
-		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3},
+	{
+		name: "own account", provider: "mypos", account: "access quota", status: "429 No", body: `{"message":"Nothing for access quota now"}`,
+		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3,
+	},
 }
 
 // TestRefusalsOfProviders holds what callers get for what providers refuse with, and what is left of the unattended
