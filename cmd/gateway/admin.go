@@ -1,19 +1,28 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
+	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/rescue"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/telemetry"
 )
 
 const (
+	// mostAdminIdle is how many idle connections the admin address keeps; mostScrapes is how many requests may collect the
+	// metrics at a time.
+	mostAdminIdle, mostScrapes = 64, 4
 	// healthTimeout is how long Redis has to say how it is.
 	healthTimeout = 500 * time.Millisecond
 	// healthEvery is how often it is asked, for the log.
@@ -27,9 +36,78 @@ func (p *program) adminHandler() http.Handler {
 		answer(w, http.StatusOK, map[string]string{"status": "live"})
 	})
 	mux.HandleFunc("GET /readyz", p.ready)
-	mux.Handle("GET /metrics", p.telemetry.MetricsHandler())
-	return mux
+	mux.Handle("GET /metrics", bounded(p.telemetry.MetricsHandler()))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if p.local && !addressed(r.Host) {
+			answer(w, http.StatusMisdirectedRequest, map[string]string{"error": "the admin address is not served under this Host"})
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
+
+// addressed reports whether a Host names an address of this machine, and no DNS name. A web page can have a browser on this
+// machine send a request to a loopback address only under a name of the page's own (DNS rebinding).
+func addressed(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	_, err := netip.ParseAddr(host)
+	return err == nil || strings.EqualFold(host, "localhost")
+}
+
+// loopback reports whether only this machine can connect to the address.
+func loopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// refuseAdmin responds to a request whose end is in doubt.
+func refuseAdmin(w http.ResponseWriter, _ *http.Request, fault canonical.Fault) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	answer(w, http.StatusBadRequest, map[string]string{"error": fault.Name + " " + fault.Detail})
+}
+
+// bounded lets only mostScrapes requests at a time collect the metrics; others get 503. What was collected is sent
+// afterwards, so that a reader who is slow takes no place.
+func bounded(metrics http.Handler) http.Handler {
+	places := make(chan struct{}, mostScrapes)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+		default:
+			w.Header().Set("Retry-After", "1")
+			answer(w, http.StatusServiceUnavailable, map[string]string{"error": "too many requests collect the metrics"})
+			return
+		}
+		collected := &collected{header: w.Header()}
+		func() {
+			defer func() { <-places }()
+			metrics.ServeHTTP(collected, r)
+		}()
+		w.WriteHeader(cmp.Or(collected.status, http.StatusOK))
+		_, _ = w.Write(collected.body.Bytes())
+	})
+}
+
+// collected is a response that is sent later.
+type collected struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+// Header is that of the response.
+func (c *collected) Header() http.Header { return c.header }
+
+// WriteHeader keeps the status.
+func (c *collected) WriteHeader(status int) { c.status = cmp.Or(c.status, status) }
+
+// Write keeps the body.
+func (c *collected) Write(p []byte) (int, error) { return c.body.Write(p) }
 
 // readiness is the answer of /readyz.
 type readiness struct {

@@ -20,10 +20,13 @@ func (p *program) linger(failed <-chan error) error {
 	}
 }
 
-// parting makes a server's answers say `Connection: close` from the time when the gateway is to end.
-func (p *program) parting(next http.Handler) http.Handler {
+// parting makes a server's responses say `Connection: close` from the time when the gateway is to end, and whenever idle
+// does not keep their connection.
+func (p *program) parting(next http.Handler, idle *idlers) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(lastWord{w, &p.draining}, r)
+		c := connectionOf(r.Context())
+		full := func() bool { return c != nil && !idle.keeps(c) }
+		next.ServeHTTP(lastWord{w, &p.draining, full}, r)
 	})
 }
 
@@ -31,6 +34,7 @@ func (p *program) parting(next http.Handler) http.Handler {
 type lastWord struct {
 	http.ResponseWriter
 	leaving *atomic.Bool
+	full    func() bool // reports whether there is no room for the connection once it is idle
 }
 
 // WriteHeader begins the answer.
@@ -49,7 +53,7 @@ func (w lastWord) Write(p []byte) (int, error) {
 func (w lastWord) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w lastWord) part() {
-	if w.leaving.Load() {
+	if w.leaving.Load() || w.Header().Get("Connection") != "close" && w.full() {
 		w.Header().Set("Connection", "close")
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"ais-gateway/internal/audit"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/callers"
+	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
@@ -69,6 +70,7 @@ type program struct {
 	listen     [2]net.Listener // of api and admin
 	patience   time.Duration   // how long an answer may take
 	drainFor   time.Duration   // how long requests are still taken once the gateway is to end
+	local      bool            // the admin address is a loopback one
 	secure     *secure         // nil where the API is plain HTTP
 	secrets    secrets
 	renewal    *renew.Watcher
@@ -105,17 +107,20 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	p.telemetry.ObserveCertificates(p.ends)
 	p.telemetry.Know(api.Templates()...)
 	p.callers = callers.New(callers.Config{Clients: c.Clients, Now: time.Now, Logger: p.log})
+	idle := newIdlers(mostConnections(c.Server.Limits.InFlight) / 2)
 	handler := api.New(api.Config{
 		Gateway: p.gateway, Callers: p.callers, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
 		Logger: p.log, Observer: requests{p.telemetry}, Auditor: audits{p.audit, p.telemetry}, Contract: contract.Contract,
-		InFlight: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient,
+		InFlight: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient, Authenticated: idle.authenticated,
 	})
 	p.tellClosed(ctx, c.Unattended)
 	warnOfFiles(c)
 	p.warnOfConfig(ctx, c)
-	p.api, p.admin = p.server(handler), p.server(p.adminHandler())
+	p.api = p.server(handler, idle, func(w http.ResponseWriter, r *http.Request, fault canonical.Fault) {
+		handler.ServeHTTP(w, r.WithContext(api.Misframed(r.Context(), fault)))
+	})
+	p.admin = p.server(p.adminHandler(), newIdlers(mostAdminIdle), refuseAdmin)
 	p.secure = secured(p.api, c.Server.TLS)
-	p.api.ConnState = newIdlers(mostConnections(c.Server.Limits.InFlight) / 2).state
 	p.secrets.setKeys = p.callers.SetKeys
 	p.renewal = renew.New(p.log, p.renewed, p.parts(c))
 	p.telemetry.ObserveStale(p.renewal.Stale)
@@ -130,6 +135,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 		p.listen[i] = p.files.watched(p.listen[i])
 	}
 	p.listen[0] = netutil.LimitListener(p.listen[0], mostConnections(c.Server.Limits.InFlight))
+	p.local = loopback(p.listen[1].Addr())
 	return p, nil
 }
 
@@ -176,9 +182,9 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	}), nil
 }
 
-func (p *program) server(h http.Handler) *http.Server {
+func (p *program) server(h http.Handler, idle *idlers, refuse refusal) *http.Server {
 	return &http.Server{
-		Handler: p.parting(h), ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: p.patience,
+		Handler: p.parting(framed(h, refuse), idle), ConnContext: withConnection, ConnState: idle.state, ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: p.patience,
 		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, DisableGeneralOptionsHandler: true,
 		ErrorLog: slog.NewLogLogger(quiet{p.log.Handler()}, slog.LevelWarn),
 	}
@@ -189,7 +195,7 @@ func (p *program) server(h http.Handler) *http.Server {
 func (p *program) run(ctx context.Context) error {
 	failed := make(chan error, 2)
 	go func() { failed <- p.secure.serve(p.api, p.listen[0]) }()
-	go func() { failed <- p.admin.Serve(p.listen[1]) }()
+	go func() { failed <- p.admin.Serve(connectionListener{Listener: p.listen[1]}) }()
 	watching, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // requests are served when ctx has ended, too
 	defer unwatch()
 	go p.watchRedis(watching)

@@ -8,7 +8,7 @@ import (
 
 // Whatever a caller's connection waits for ends, between requests too.
 func TestServersBoundEveryWait(t *testing.T) {
-	s := (&program{log: slog.New(slog.DiscardHandler), patience: time.Minute}).server(nil)
+	s := (&program{log: slog.New(slog.DiscardHandler), patience: time.Minute}).server(nil, newIdlers(1), nil)
 	for name, bound := range map[string]time.Duration{
 		"headers": s.ReadHeaderTimeout, "request": s.ReadTimeout, "answer": s.WriteTimeout, "the next request": s.IdleTimeout,
 	} {

@@ -13,7 +13,10 @@ import (
 )
 
 // secure is how the API speaks TLS: with what the files hold now. nil is plain HTTP.
-type secure struct{ now atomic.Pointer[tls.Config] }
+type secure struct {
+	now atomic.Pointer[tls.Config]
+	all *tls.Config // of new connections: what now holds
+}
 
 // A handshake is what a connection was, or will at the latest be, judged by.
 type handshake struct{}
@@ -27,14 +30,13 @@ func secured(server *http.Server, t config.ServerTLS) *secure {
 	}
 	s := &secure{}
 	s.now.Store(first)
-	server.TLSConfig = &tls.Config{
+	s.all = &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return s.now.Load(), nil },
 	}
-	server.Protocols = new(http.Protocols)
-	server.Protocols.SetHTTP1(true)
-	server.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
-		return context.WithValue(ctx, handshake{}, s.now.Load())
+	plain := server.ConnContext
+	server.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(plain(ctx, c), handshake{}, s.now.Load())
 	}
 	server.Handler = s.upToDate(server.Handler)
 	return s
@@ -67,8 +69,9 @@ func (s *secure) notAfter() (first time.Time) {
 }
 
 func (s *secure) serve(server *http.Server, on net.Listener) error {
-	if s == nil {
-		return server.Serve(on)
+	accepted := connectionListener{Listener: on}
+	if s != nil {
+		accepted.tls, accepted.failed = s.all, func() { server.ErrorLog.Print("TLS handshake") }
 	}
-	return server.ServeTLS(on, "", "")
+	return server.Serve(accepted)
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -470,7 +469,6 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	p := serve(t, withLimits(t, w, "{inFlight: 1}"))
 	http.DefaultClient.CloseIdleConnections()
-	ended := 0
 	for range 2 * most {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 		if err != nil {
@@ -481,17 +479,12 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 		if _, err := io.WriteString(conn, "GET /openapi.yaml HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
 			t.Fatal(err)
 		}
-		answer := bufio.NewReader(conn)
-		resp, err := http.ReadResponse(answer, nil)
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
-			t.Fatalf("after %d connections had ended: %v", ended, err)
+			t.Fatal(err)
 		}
 		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 			t.Fatal(err)
-		}
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Millisecond))
-		if _, err := answer.ReadByte(); errors.Is(err, io.EOF) {
-			ended++
 		}
 	}
 	if a := ask(p.API + "/v1/aspsps"); a.status != 200 {

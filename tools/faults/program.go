@@ -70,18 +70,18 @@ var programFaults = []fault{
 	{
 		name: "drain-without-a-last-word",
 		file: "cmd/gateway/drain.go",
-		old:  `if w.leaving.Load() {`, new: `if false {`,
+		old:  `if w.leaving.Load() || `, new: `if `,
 		packages: []string{"./test/deploy"},
 		run:      "^TestRoll$",
 	},
 	{
 		name: "drain-last-word-by-the-request",
 		file: "cmd/gateway/drain.go",
-		old:  `next.ServeHTTP(lastWord{w, &p.draining}, r)`, new: `next.ServeHTTP(lastWord{w, func() *atomic.Bool {
+		old:  `next.ServeHTTP(lastWord{w, &p.draining, full}, r)`, new: `next.ServeHTTP(lastWord{w, func() *atomic.Bool {
 			then := &atomic.Bool{}
 			then.Store(p.draining.Load())
 			return then
-		}()}, r)`,
+		}(), full}, r)`,
 		packages: []string{"./test/deploy"},
 		run:      "^TestDraining$",
 	},
@@ -228,9 +228,23 @@ var programFaults = []fault{
 	{
 		name: "serve-idle-connections-kept",
 		file: "cmd/gateway/idle.go",
-		old:  `if len(i.kept) >= i.most {`, new: `if false {`,
+		old:  `if i.promised+i.known.Len()+i.strange.Len() < i.most {`, new: `if true {`,
 		packages: []string{"./test/gateway"},
 		run:      "^TestIdleConnectionsLockNobodyOut$",
+	},
+	{
+		name: "serve-idle-strangers-before-clients",
+		file: "cmd/gateway/serve.go",
+		old:  `Authenticated: idle.authenticated`, new: `Authenticated: nil`,
+		packages: []string{"./test/gateway"},
+		run:      "^TestIdleConnectionsOfClientsStay$",
+	},
+	{
+		name: "serve-two-ends-of-a-request",
+		file: "cmd/gateway/framing.go",
+		old:  `case h.codings > 0 && h.lengths > 0:`, new: `case false:`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestFraming$",
 	},
 	{
 		name: "renew-nobody-may-call",
