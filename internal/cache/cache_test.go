@@ -73,6 +73,7 @@ func entry() *cache.Entry {
 		Accounts: []canonical.Account{{
 			ID: "aa:q648383844dhhfHhTV", Identification: canonical.Identification{Scheme: canonical.SchemeIBAN, Value: "BG57INTF40015004462007"},
 			Currency: "EUR", Type: "CACC", HolderName: "John Doe", Relations: []string{"Owner"},
+			OtherIdentifications: []canonical.Identification{{Scheme: canonical.SchemeProvider, Value: "50044620073"}},
 		}},
 		FetchedAt: time.Date(2020, 2, 29, 10, 0, 0, 123456789, time.UTC),
 	}
@@ -83,10 +84,17 @@ func sheet() *cache.Balances {
 	if err != nil {
 		panic(err)
 	}
+	residue, err := canonical.ParseAmount("-5.684341886080802e-14", "GBP")
+	if err != nil {
+		panic(err)
+	}
 	return &cache.Balances{
 		AccountBalances: canonical.AccountBalances{
-			Name:     "Main account",
-			Balances: []canonical.Balance{{Type: canonical.ClosingBooked, ProviderType: "closingBooked", Amount: amount}},
+			Name: "Main account",
+			Balances: []canonical.Balance{
+				{Type: canonical.ClosingBooked, ProviderType: "closingBooked", Amount: amount, ReferenceDate: "2026-01-14"},
+				{Type: canonical.InterimBooked, Amount: residue, ProviderDateTime: "yesterday"},
+			},
 		},
 		FetchedAt: time.Date(2020, 2, 29, 10, 0, 0, 0, time.UTC),
 	}

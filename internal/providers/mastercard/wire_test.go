@@ -300,6 +300,20 @@ func TestHarmlessParts(t *testing.T) {
 	}
 }
 
+func TestMostAccounts(t *testing.T) {
+	t.Parallel()
+	for n, ok := range map[int]bool{10_000: true, 10_001: false} {
+		var list strings.Builder
+		for i := range n {
+			fmt.Fprintf(&list, `,{"resourceId":%d}`, i)
+		}
+		got, err := readAccounts([]byte(`{"accounts":[`+list.String()[1:]+`]}`), requestID)
+		if (err == nil) != ok || ok && len(got) != n {
+			t.Errorf("%d accounts: %d, %v", n, len(got), err)
+		}
+	}
+}
+
 // A number in place of a text is its digits.
 func TestNumbersForTexts(t *testing.T) {
 	t.Parallel()

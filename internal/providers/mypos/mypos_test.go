@@ -568,6 +568,15 @@ func TestOddButValidBalances(t *testing.T) {
 	}
 }
 
+// TestCardNumberOfBalances holds that a card's number is masked although the response does not say that it is one.
+func TestCardNumberOfBalances(t *testing.T) {
+	body := `{"account":{"accountNumber":"1","iban":"5413 3300 0000 0019"},"balances":[]}`
+	got, err := serve(t, answers(body), nil).Balances(t.Context(), testQuery(), "1")
+	if want := (canonical.Identification{Scheme: canonical.SchemePAN, Value: "541333******0019"}); err != nil || got.Identification != want {
+		t.Errorf("%+v, %v", got.Identification, err)
+	}
+}
+
 func TestEcho(t *testing.T) {
 	tests := map[string]struct {
 		echo []string

@@ -99,7 +99,8 @@ func (w wireBalances) balances(requested string) (canonical.AccountBalances, err
 				return canonical.AccountBalances{}, canonical.InvalidResponse("the answer is about another account")
 			}
 		}
-		result.Identification, _ = identify(false, account.IBAN, number)
+		// The response does not say whether the account is a card's.
+		result.Identification, _ = identify(canonical.IsCardID(string(account.IBAN)), account.IBAN, number)
 	}
 	for _, b := range *w.Balances {
 		if b == nil {
