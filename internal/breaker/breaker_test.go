@@ -262,6 +262,25 @@ func TestOneConsentFails(t *testing.T) {
 			t.Error("failures of three consents do not open the breaker")
 		}
 	})
+	synctest.Test(t, func(t *testing.T) {
+		patient := settings
+		patient.ConsecutiveFailures = 5
+		b := watch(patient)
+		_ = b.Do("good", fine)
+		for range 50 {
+			for _, consent := range []string{"odd", "odd-2", "odd-3"} {
+				_ = b.Do(consent, ill)
+			}
+		}
+		if b.State() != breaker.Closed {
+			t.Fatal("a failure of one consent counts twice within an interval")
+		}
+		_ = b.Do("a", ill)
+		_ = b.Do("b", ill)
+		if b.State() != breaker.Open {
+			t.Error("failures of five consents do not open the breaker")
+		}
+	})
 }
 
 // A failure with a response counts as it is while no other consent succeeds.

@@ -197,7 +197,7 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, deta
 	{
 		name: "breaker-remembers-every-consent",
 		file: "internal/breaker/consents.go",
-		old:  `counted || len(c.failed) >= maxConsents {`, new: `counted {`,
+		old:  `!counted && len(c.failed) < maxConsents {`, new: `!counted {`,
 		packages: []string{"./internal/breaker"},
 	},
 	{
