@@ -40,7 +40,7 @@ func (c *connections) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 
 func (c *connections) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		age, ok := c.mayDial(time.Now()) //nolint:forbidigo // the process's own monotonic time, as of a timer
+		age, ok := c.mayDial(time.Now())
 		if !ok {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: errSpaced}
 		}

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"sync"
@@ -124,7 +125,7 @@ func TestOneMoreTry(t *testing.T) {
 	pipe := s.Counter.Pipeline()
 	missing := pipe.Get(t.Context(), "missing")
 	pipe.EvalSha(t.Context(), script.Hash(), []string{"n"})
-	if _, err := pipe.Exec(t.Context()); err != redis.Nil || missing.Err() != redis.Nil {
+	if _, err := pipe.Exec(t.Context()); !errors.Is(err, redis.Nil) || !errors.Is(missing.Err(), redis.Nil) {
 		t.Errorf("a value that is not there, on the second connection: %v", err)
 	}
 }

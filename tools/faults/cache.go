@@ -75,7 +75,7 @@ var cacheFaults = []fault{
 	{
 		name: "cache-second-key-unread",
 		file: "internal/cache/seal.go",
-		old:  `range s.keys {`, new: `range s.keys[:1] {`,
+		old:  `for _, key := range s.keys {`, new: `for _, key := range s.keys[:1] {`,
 		packages: []string{"./internal/cache"},
 	},
 	{

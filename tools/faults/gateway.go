@@ -33,7 +33,7 @@ var gatewayFaults = []fault{
 	{
 		name: "gateway-kept-too-long",
 		file: "internal/gateway/accounts.go",
-		old:  `return kept.Age < a.bank.Accounts.KeepFor && !a.doomed()`, new: `return !a.doomed()`,
+		old:  `return kept.Age < a.bank.Accounts.KeepFor && !kept.Unreadable`, new: `return !kept.Unreadable`,
 		packages: []string{"./internal/gateway"},
 	},
 	{

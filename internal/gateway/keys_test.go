@@ -1,0 +1,143 @@
+package gateway_test
+
+import (
+	"maps"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/unattended"
+)
+
+// documentedKeys are the keys of docs/operations.md, without hashes and what follows them.
+func documentedKeys(t *testing.T) []string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "### What requests leave in Redis\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	var all []string
+	for row := range strings.Lines(section) {
+		if !strings.HasPrefix(row, "| `ais:1:") {
+			continue
+		}
+		prefix := ""
+		for _, name := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(strings.Split(row, "|")[1], -1) {
+			key := name[1]
+			if rest, ok := strings.CutPrefix(key, "…:"); ok {
+				key = prefix + rest
+			}
+			prefix = key[:strings.LastIndex(strings.TrimSuffix(key, ":…"), ":")+1]
+			all = append(all, strings.TrimSuffix(key, ":…"))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// lives is how long each key may be kept at most, and how much memory it may take, as docs/operations.md says.
+func lives(b config.ASPSP, timeout time.Duration) map[string]struct {
+	life  time.Duration
+	bytes int64
+} {
+	type bound = struct {
+		life  time.Duration
+		bytes int64
+	}
+	window := b.Unattended.Window
+	return map[string]bound{
+		"ais:1:unattended:{…}:slots":  {2*window + timeout, 650},
+		"ais:1:unattended:{…}:closed": {window + time.Second, 250},
+		"ais:1:unattended:{…}:looked": {time.Second, 250},
+		"ais:1:units:{…}:used_up":     {2*window + 10*time.Minute, 150 + 10*135},
+		"ais:1:units:{…}:last":        {2*window + 10*time.Minute, 150 + 10*135},
+		"ais:1:units:{…}:closed":      {2*window + 10*time.Minute, 150 + 10*135},
+		"ais:1:accounts:{…}:list":     {b.Accounts.KeepFor, 2048},
+		"ais:1:accounts:{…}:lease":    {timeout + 2*time.Second, 300},
+		"ais:1:accounts:{…}:calls":    {timeout + 32*time.Second, 260},
+		"ais:1:accounts:{…}:note":     {10 * time.Second, 2048},
+	}
+}
+
+// TestEveryKeyIsDocumented makes all kinds of requests, and compares what they leave in Redis with docs/operations.md.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	w := newWorld(t)
+	server := redistest.Start(t)
+	w.cacheAt, w.countAt = server.Addr, server.Addr
+	w.bank.Unattended.Limit = 2
+	g := w.gateway()
+	s := w.open(server.Addr)
+	policies := map[string]config.Unattended{aspsp: w.bank.Unattended}
+	units := unattended.NewUnits(s.Counter, policies)
+	counter := unattended.New(s.Counter, policies).Tell(units)
+
+	hash, seen, bounds := regexp.MustCompile(`\{[^}]*\}`), map[string]bool{}, lives(w.bank, w.timeout)
+	look := func() {
+		t.Helper()
+		for keys := s.Counter.Scan(t.Context(), 0, "*", 0).Iterator(); keys.Next(t.Context()); {
+			left := s.Counter.PTTL(t.Context(), keys.Val()).Val()
+			bytes := s.Counter.MemoryUsage(t.Context(), keys.Val(), 0).Val()
+			key := hash.ReplaceAllString(keys.Val(), "{…}")
+			key = strings.Join(strings.SplitN(key, ":", 6)[:min(5, strings.Count(key, ":")+1)], ":")
+			seen[key] = true
+			bound, known := bounds[key]
+			if left == -2 { // gone meanwhile
+				continue
+			}
+			if !known || left <= 0 || left > bound.life || bytes > bound.bytes {
+				t.Errorf("%s takes %d bytes for %v", keys.Val(), bytes, left)
+			}
+		}
+	}
+	q, invented := alone(), alone()
+	for range 3 {
+		if err := g.Forget(t.Context(), client, invented); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = g.UnattendedAccess(t.Context(), invented, "")
+		_, _ = g.Accounts(t.Context(), client, invented, gateway.Wants{OnlyIfCached: true})
+	}
+	if n := s.Counter.DBSize(t.Context()).Val(); n != 0 {
+		t.Errorf("an invented consent leaves %d keys", n)
+	}
+	w.front.with(func(rw http.ResponseWriter, r *http.Request) { look(); w.front.sim.ServeHTTP(rw, r) })
+	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, attended(q), gateway.Wants{NoCache: true})
+	_, _ = g.Balances(t.Context(), client, q, mypossim.GoodAccount)
+	_, _ = g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount)
+	_, _ = g.Balances(t.Context(), client, q, mypossim.GoodAccount) // refused
+	look()
+	for _, n := range []int{1, 2} { // units with one call left, and with none
+		call := unattended.Call{ASPSP: aspsp, Consent: alone().Consent}
+		for range n {
+			if _, err := counter.Take(t.Context(), call, w.timeout); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := counter.Close(t.Context(), call, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	units.Flush(t.Context())
+	look()
+	_, _ = unattended.New(s.Counter, policies).AwaitReplicas(1).State(t.Context(), unattended.Call{ASPSP: aspsp, Consent: q.Consent})
+	seen["ais:1:unattended:{…}:looked"] = true // which may have expired before it is seen
+	look()
+	if err := g.Forget(t.Context(), client, q); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	if found, documented := slices.Sorted(maps.Keys(seen)), documentedKeys(t); !slices.Equal(found, documented) {
+		t.Errorf("found %q, documented %q", found, documented)
+	}
+}
