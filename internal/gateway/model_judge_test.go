@@ -184,7 +184,7 @@ func (h *history) state(t *rapid.T, c *unattended.Counter, call unattended.Call)
 		if err == nil {
 			return state
 		}
-		if try == 5 {
+		if try == 60 { // each has a second
 			h.fail(t, "Redis does not answer", "%v", err)
 		}
 	}

@@ -218,13 +218,14 @@ var redisSettings = sync.OnceValues(func() (redis.Options, error) {
 	return o, nil
 })
 
-// connect makes a client as the program does.
-func (w *worker) connect(addr string) *redis.Client {
+// connect makes a client as the program does, but that it waits for so long.
+func (w *worker) connect(addr string, wait time.Duration) *redis.Client {
 	o, err := redisSettings()
 	if err != nil {
 		w.Fatal(err)
 	}
 	o.Addr, o.NodeAddress = addr, addr
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = wait, wait, wait, wait
 	return redis.NewClient(&o)
 }
 
@@ -232,7 +233,7 @@ func (w *worker) connect(addr string) *redis.Client {
 func (h *history) instance(t *rapid.T) *instance {
 	p := relay.New(t)
 	i := &instance{process: p, count: p.Way(h.w.redis.Addr), cache: p.Way(h.w.redis.Addr), bank: p.Way(h.w.server), closed: map[string]time.Time{}}
-	counts, keeps := h.w.connect(i.count.Addr), h.w.connect(i.cache.Addr)
+	counts, keeps := h.w.connect(i.count.Addr, time.Second), h.w.connect(i.cache.Addr, time.Second)
 	t.Cleanup(func() { counts.Close(); keeps.Close() })
 	counter := unattended.New(counts, map[string]config.Unattended{h.bank.ID: h.bank.Unattended})
 	lists, err := cache.New(keeps, [][]byte{make([]byte, 32)})

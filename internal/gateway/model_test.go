@@ -22,7 +22,7 @@ import (
 
 var (
 	histories = flag.Int("histories", 200, "how many histories the model test makes; `make model` says 2000")
-	scale     = flag.Int("scale", 1, "how many times as long all times of the model test are, for a busy machine")
+	scale     = flag.Int("scale", 2, "how many times as long all times of the model test are, for a busy machine")
 	soak      = flag.Duration("soak", 0, "for how long the model test makes histories, instead of a number of them")
 )
 
@@ -66,7 +66,7 @@ func TestModel(t *testing.T) {
 	for n := range min(workers, (*histories+batch-1)/batch) {
 		w := &worker{T: t, run: r, name: fmt.Sprintf("%s/%d", t.Name(), n), settings: adapterSettings(t)}
 		w.redis = redistest.Start(w, "--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-min-size", "1mb")
-		w.direct = w.connect(w.redis.Addr)
+		w.direct = w.connect(w.redis.Addr, minute)
 		bank := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.bank.Load().ServeHTTP(rw, r) }))
 		w.server = bank.Listener.Addr().String()
 		t.Cleanup(func() { w.direct.Close(); bank.Close() })
