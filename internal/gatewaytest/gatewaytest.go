@@ -128,6 +128,9 @@ func Serve(t *testing.T, config string, env ...string) *Program {
 func (p *Program) Listening() *Program {
 	p.T.Helper()
 	Eventually(p.T, "the gateway listens", func() bool {
+		if p.Exited() && !strings.Contains(p.Stdout.String(), `"msg":"serving"`) {
+			p.T.Fatalf("the gateway ended before it listened\n%s%s", p.Stdout.String(), p.Stderr.String())
+		}
 		for line := range strings.Lines(p.Stdout.String()) {
 			var l struct {
 				Msg, Address string

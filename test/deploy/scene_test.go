@@ -387,6 +387,9 @@ func (s *scene) playRedis() {
 		if a := s.ask(i, http.MethodGet, wood, "Consent-ID", mastercardsim.FreshConsent+"without"); a.code != "COUNTER_UNAVAILABLE" {
 			s.Errorf("without Redis an unattended request is answered %d %s", a.status, a.code)
 		}
+		if a := s.ask(i, http.MethodDelete, strings.TrimSuffix(wood, "/accounts")+"/cached-data", "Consent-ID", mastercardsim.FreshConsent+"without"); a.code != "DELETION_UNCONFIRMED" {
+			s.Errorf("without Redis a deletion is answered %d %s", a.status, a.code)
+		}
 	}
 	s.redis.Restart()
 	inTime(s.T, "Redis is used again", func() error {
