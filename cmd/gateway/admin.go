@@ -37,6 +37,9 @@ func (p *program) adminHandler() http.Handler {
 	})
 	mux.HandleFunc("GET /readyz", p.ready)
 	mux.Handle("GET /metrics", bounded(p.telemetry.MetricsHandler()))
+	if p.profiling {
+		profile(mux)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -175,11 +178,21 @@ func (p *program) watchRedis(ctx context.Context) {
 }
 
 func (p *program) logRedis(ctx context.Context, h store.Health) {
-	level := slog.LevelInfo
-	if h.State != store.Usable || h.Evicts() {
-		level = slog.LevelWarn
+	attrs := []slog.Attr{slog.String("state", string(h.State))}
+	if h.Policy != "" {
+		attrs = append(attrs, slog.String("maxmemory_policy", h.Policy))
 	}
-	p.log.Log(ctx, level, "redis", "state", string(h.State), "maxmemory_policy", h.Policy, "warnings", redisWarnings(h))
+	if all := redisWarnings(h); len(all) > 0 {
+		attrs = append(attrs, slog.Any("warnings", all))
+	}
+	switch {
+	case h.State != store.Usable:
+		p.log.LogAttrs(ctx, slog.LevelWarn, "redis not usable", attrs...)
+	case h.Evicts():
+		p.log.LogAttrs(ctx, slog.LevelWarn, "redis may evict keys", attrs...)
+	default:
+		p.log.LogAttrs(ctx, slog.LevelInfo, "redis connected", attrs...)
+	}
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

@@ -24,7 +24,9 @@ import (
 
 // A record is what a line of the log, or an audit record, says of a request.
 type record struct {
-	Stream, Msg, Level, Code, Cause string
+	Record, Msg, Level, Code, Cause string
+	Client, Issuer                  string
+	IdentifiedBy                    string `json:"identified_by"`
 	RequestID                       string `json:"request_id"`
 	ConsentHash                     string `json:"consent_hash"`
 	Slots                           *int
@@ -48,7 +50,7 @@ func requestOf(t *testing.T, p *process, id string) (line, audited record) {
 	t.Helper()
 	eventually(t, "the request is told of", func() bool {
 		lines := records(p.Stdout.String(), func(r record) bool { return r.Msg == "request" && r.RequestID == id })
-		audit := records(p.Stdout.String(), func(r record) bool { return r.Stream == "audit" && r.RequestID == id })
+		audit := records(p.Stdout.String(), func(r record) bool { return r.Record == "audit" && r.RequestID == id })
 		if len(lines) > 0 && len(audit) > 0 {
 			line, audited = lines[0], audit[0]
 		}
@@ -188,7 +190,7 @@ func TestAuditSinks(t *testing.T) {
 		{"by default", "", func(p *process) string { return p.Stdout.String() }, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
 		{"standard error", "{output: stderr}", func(p *process) string { return p.Stderr.String() }, "", []string{"ais_audit_enabled 1"}, ""},
 		{"file", "{output: file, file: '" + file + "'}", inFile, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
-		{"off", "{output: off}", nowhere, "audit records are switched off", []string{"ais_audit_enabled 0"}, `"level":"WARN","msg":"audit records are switched off"`},
+		{"off", "{output: off}", nowhere, "audit records are off", []string{"ais_audit_enabled 0"}, `"level":"WARN","msg":"audit records are off"`},
 		{
 			"full", "{output: file, file: /dev/full}", nowhere, "audit records cannot be written",
 			[]string{"ais_audit_enabled 1", "ais_audit_failures_total 3"},
@@ -235,12 +237,15 @@ func TestAuditSinks(t *testing.T) {
 			if n := strings.Count(p.Stdout.String(), `"msg":"audit`); n != strings.Count(p.Stdout.String(), tt.log) && tt.log != "" || !strings.Contains(p.Stdout.String(), tt.log) || tt.log == "" && n > 0 || n > 1 {
 				t.Errorf("%d lines about audit records, want %s\n%s", n, tt.log, p.Stdout.String())
 			}
-			kept := records(tt.sink(p), func(r record) bool { return r.Stream == "audit" })
+			kept := records(tt.sink(p), func(r record) bool { return r.Record == "audit" })
 			if want := map[bool]int{true: 3}[tt.warning == ""]; len(kept) != want {
 				t.Errorf("%d records, want %d", len(kept), want)
 			}
-			if tt.name != "by default" && strings.Contains(p.Stdout.String(), `"stream"`) {
+			if tt.name != "by default" && strings.Contains(p.Stdout.String(), `"record"`) {
 				t.Error("records stand in the log too")
+			}
+			if n := len(records(p.Stdout.String(), func(r record) bool { return r.Msg == "request" && r.RequestID != "" })); n != 4 {
+				t.Errorf("%d lines of the log for 4 requests", n)
 			}
 			if tt.sink(p) != "" && kept[2].Status != http.StatusUnauthorized {
 				t.Errorf("%+v", kept)

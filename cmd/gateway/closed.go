@@ -11,6 +11,6 @@ import (
 // see that it holds, and whoever did not, why nothing is read.
 func (p *program) tellClosed(ctx context.Context, u config.AllUnattended) {
 	if u.ClosedUntil.After(time.Now()) {
-		p.log.WarnContext(ctx, "unattended access is closed", "closed_until", u.ClosedUntil.UTC().Format(time.RFC3339))
+		p.log.WarnContext(ctx, "unattended calls blocked", "closed_until", u.ClosedUntil.UTC().Format(time.RFC3339))
 	}
 }

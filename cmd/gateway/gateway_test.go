@@ -413,6 +413,16 @@ func TestCheck(t *testing.T) {
 				if (err == nil) != (tt.faults == nil) {
 					t.Errorf("%s: %v\n%s", command, err, out)
 				}
+				if command == "serve" { // says them in one line of the log
+					var line struct {
+						Msg, Level string
+						Faults     []string
+					}
+					if err := json.Unmarshal(out, &line); err != nil || line.Msg != "start failed" || line.Level != "ERROR" {
+						t.Errorf("%v\n%s", err, out)
+					}
+					out = []byte(strings.Join(line.Faults, "\n"))
+				}
 				if n := strings.Count(strings.TrimSpace(string(out)), "\n") + 1; tt.faults != nil && n != len(tt.faults) {
 					t.Errorf("%s: %d faults, want %d\n%s", command, n, len(tt.faults), out)
 				}
@@ -487,8 +497,8 @@ func TestPortTaken(t *testing.T) {
 	first := serve(t, w.ConfigFile)
 	file := reconfigured(t, w, `{address: "127.0.0.1:0"`, `{address: "`+strings.TrimPrefix(first.API, "http://")+`"`)
 	p := start(t, nil, "serve", "--config", file)
-	if code := p.Ended(); code != 1 || !strings.Contains(p.Stderr.String(), "address already in use") {
-		t.Errorf("exit %d\n%s", code, p.Stderr.String())
+	if code := p.Ended(); code != 1 || !strings.Contains(p.Stdout.String(), `"level":"ERROR","msg":"start failed","cause":"listening on `) || !strings.Contains(p.Stdout.String(), "address already in use") || p.Stderr.String() != "" {
+		t.Errorf("exit %d\n%s%s", code, p.Stdout.String(), p.Stderr.String())
 	}
 }
 

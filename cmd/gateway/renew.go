@@ -100,7 +100,7 @@ func (p *program) renewClients(c *config.Config) error {
 	}
 	p.secrets.setKeys(now.Clients.APIKeys)
 	if !c.SameButKeys(now) {
-		p.log.Warn("the configuration has changed beyond its API keys: the rest takes effect at the next start")
+		p.log.Warn("configuration changed: API keys were reloaded, the rest needs a restart")
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/output"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/renew"
 	"ais-gateway/internal/rescue"
@@ -44,16 +45,18 @@ const (
 	flushTimeout = 5 * time.Second
 )
 
-// serve runs the service until ctx ends, and then lets what is under way come to its end.
+// serve runs the service until ctx ends, and then lets what is under way come to its end. The log has its error.
 func serve(ctx context.Context, file string, stdout io.Writer) error {
+	ignoreSignals()
 	c, err := load(file)
 	if err != nil {
-		return err
+		return logFailure(stdout, err)
 	}
 	p, err := assemble(ctx, c, stdout)
 	if err != nil {
-		return err
+		return logFailure(stdout, err)
 	}
+	defer p.reloadOnHangup()()
 	return p.run(ctx)
 }
 
@@ -62,6 +65,9 @@ type program struct {
 	log        *slog.Logger
 	telemetry  *telemetry.Telemetry
 	audit      *audit.Log
+	recorded   *slog.Logger   // for requests whose audit record is their log line, too
+	lines      *output.Queue  // of the log
+	logLines   *output.Writer // of log lines into it
 	store      *store.Store
 	units      *unattended.Units
 	gateway    *gateway.Gateway
@@ -77,22 +83,30 @@ type program struct {
 	draining   atomic.Bool
 	warnings   warnings
 	files      *files
+	profiling  bool
 }
 
 // assemble builds the program from the inside out, and opens its ports.
 func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program, err error) {
-	p := &program{patience: answerMargin, drainFor: c.Server.DrainFor}
-	logs = &oneByOne{to: logs} // audit records may go there too
+	p := &program{patience: answerMargin, drainFor: c.Server.DrainFor, profiling: c.Server.Profiling}
+	p.openLog(c, logs)
+	defer func() {
+		if err != nil {
+			_ = flushed(p.lines)
+		}
+	}()
 	ids := make([]string, len(c.ASPSPs))
 	for i, a := range c.ASPSPs {
 		ids[i] = a.ID
 	}
-	if p.telemetry, err = telemetry.Start(ctx, telemetry.Options{Version: buildVersion(), LogOutput: logs, ASPSPs: ids, Secrets: partNames(c), Bounds: boundsOf(c)}); err != nil {
+	if p.telemetry, err = telemetry.Start(ctx, telemetry.Options{
+		Version: buildVersion(), LogOutput: p.logLines, LogLevel: c.Log.Level.Slog(), ASPSPs: ids, Secrets: partNames(c), Bounds: boundsOf(c),
+	}); err != nil {
 		return nil, err
 	}
 	p.log = p.telemetry.Logger()
 	p.files = &files{log: p.log, telemetry: p.telemetry, now: time.Now}
-	if err = p.openAudit(c, logs); err != nil {
+	if err = p.openAudit(c); err != nil {
 		return nil, err
 	}
 	if p.store, err = store.Open(c.Redis, p.telemetry); err != nil {
@@ -106,11 +120,11 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	p.telemetry.ObserveUnits(p.units.Count)
 	p.telemetry.ObserveCertificates(p.ends)
 	p.telemetry.Know(api.Templates()...)
-	p.callers = callers.New(callers.Config{Clients: c.Clients, Now: time.Now, Logger: p.log})
+	p.callers = callers.New(callers.Config{Clients: c.Clients, Now: time.Now, Logger: p.log, Pseudonym: p.audit.Pseudonym})
 	idle := newIdlers(mostConnections(c.Server.Limits.InFlight) / 2)
 	handler := api.New(api.Config{
 		Gateway: p.gateway, Callers: p.callers, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
-		Logger: p.log, Observer: requests{p.telemetry}, Auditor: audits{p.audit, p.telemetry}, Contract: contract.Contract,
+		Logger: p.log, RecordedLogger: p.recorded, Observer: requests{p.telemetry}, Auditor: audits{p.audit, p.telemetry}, Contract: contract.Contract,
 		InFlight: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient, Authenticated: idle.authenticated,
 	})
 	p.tellClosed(ctx, c.Unattended)
@@ -125,7 +139,6 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	p.renewal = renew.New(p.log, p.renewed, p.parts(c))
 	p.telemetry.ObserveStale(p.renewal.Stale)
 	p.warnings.add(p.staleSecrets)
-	p.warnings.add(p.auditWarnings)
 	p.warnings.add(p.cacheWarnings)
 	for i, address := range []string{c.Server.Address, c.Server.AdminAddress} {
 		if p.listen[i], err = new(net.ListenConfig).Listen(ctx, "tcp", address); err != nil {
@@ -211,19 +224,25 @@ func (p *program) run(ctx context.Context) error {
 	case err = <-failed:
 		p.draining.Store(true)
 	}
-	patient, cancel := context.WithTimeout(context.Background(), p.patience-flushTimeout)
+	patient, cancel := context.WithTimeout(context.Background(), p.patience-flushTimeout-2*outputTimeout)
 	defer cancel()
 	err = errors.Join(err, p.api.Shutdown(patient), p.gateway.Drain(patient), p.admin.Shutdown(patient))
 	unwatch()
 	p.units.Flush(patient)
 	p.store.Close()
 	err = errors.Join(err, p.audit.Close())
-	p.log.Info("stopped")
+	if err != nil {
+		p.log.Error("stopped with an error", "cause", err.Error())
+		err = errLogged
+	} else {
+		p.log.Info("stopped")
+	}
 	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	if p.telemetry.Shutdown(flush) != nil {
 		p.log.Warn("telemetry was lost") // which is no reason to have failed
 	}
+	_ = flushed(p.lines) // nor is an output that is not read
 	return err
 }
 

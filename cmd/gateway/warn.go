@@ -25,10 +25,7 @@ func (w *warnings) now() []string {
 
 // warnOfConfig logs the risky values of the configuration, and shows them on /readyz.
 func (p *program) warnOfConfig(ctx context.Context, c *config.Config) {
-	texts := make([]string, len(c.Warnings()))
-	for i, w := range c.Warnings() {
-		texts[i] = w.String()
-	}
+	texts := c.Warnings().Texts()
 	if len(texts) > 0 {
 		p.log.WarnContext(ctx, "risky configuration", "warnings", texts)
 	}

@@ -90,11 +90,12 @@ type Config struct {
 	AllowPrivateIP bool // takes PSU addresses that no user on the internet has
 	Now            func() time.Time
 	Logger         *slog.Logger
-	Observer       Observer // nil for none
-	Auditor        Auditor  // nil for none
-	Contract       []byte   // the text of openapi.yaml
-	InFlight       int      // requests at once in all; below 1 for no bound
-	PerClient      int      // of one client, likewise
+	RecordedLogger *slog.Logger // for requests with an audit record; nil for Logger
+	Observer       Observer     // nil for none
+	Auditor        Auditor      // nil for none
+	Contract       []byte       // the text of openapi.yaml
+	InFlight       int          // requests at once in all; below 1 for no bound
+	PerClient      int          // of one client, likewise
 
 	// Authenticated is called when the caller of a request is known; nil for no call.
 	Authenticated func(context.Context)
@@ -121,6 +122,9 @@ func newServer(c Config) *server {
 	}
 	if c.Authenticated == nil {
 		c.Authenticated = func(context.Context) {}
+	}
+	if c.RecordedLogger == nil {
+		c.RecordedLogger = c.Logger
 	}
 	return &server{Config: c, all: load.NewBound(c.InFlight), each: load.NewKeyed(c.PerClient)}
 }

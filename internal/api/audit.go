@@ -6,8 +6,11 @@ import (
 	"time"
 )
 
-// An Auditor keeps a record of every request under /v1. It must not take long, and cannot fail a request.
+// An Auditor keeps a record of every request under /v1. Its methods do not block.
 type Auditor interface {
+	// Reserve reports whether there is room for the record of one more request. If not, the request is refused, and has none.
+	Reserve() bool
+	// Audit keeps the record of a request.
 	Audit(ctx context.Context, e Entry)
 }
 
@@ -18,9 +21,15 @@ type Entry struct {
 	RequestID string    // a UUID, the caller's or ours
 	Asked     string    // the ASPSP's id that was asked for, a UUID in lower case, configured or not; "" for none
 	Consent   string    // the consent's id, well-formed; "" for none
+	ClientBy  string    // how the client was identified, as callers.Client has it; "" before it is known
+	Issuer    string    // the place of its token's issuer in the configuration; "" for none
+	Cause     string    // of a problem, fit for the log; "" for none
+	Reserved  bool      // Reserve was true for the request
 }
 
 type unaudited struct{}
+
+func (unaudited) Reserve() bool { return true }
 
 func (unaudited) Audit(context.Context, Entry) {}
 

@@ -16,6 +16,8 @@ import (
 // An auditor keeps entries, and whether they came with the observer's context.
 type auditor chan api.Entry
 
+func (auditor) Reserve() bool { return true }
+
 func (a auditor) Audit(ctx context.Context, e api.Entry) {
 	if ctx.Value(marked{}) == nil {
 		e.RequestID = "in another context"
@@ -91,6 +93,10 @@ func TestAuditEntries(t *testing.T) {
 			}
 			want := *tt.want
 			want.Reads = want.Attended != nil
+			if want.Client != "" {
+				want.ClientBy = "api_key"
+			}
+			want.Reserved = want.Route != ""
 			want.At, want.Duration, want.RequestID = began, time.Second, theirID
 			if want.Method == "" {
 				want.Method = http.MethodGet
@@ -125,5 +131,34 @@ func TestTemplates(t *testing.T) {
 	}
 	if len(got) != len(want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// A full auditor has no room.
+type full struct{ auditor }
+
+func (full) Reserve() bool { return false }
+
+// Without room for its audit record a request is refused before anything is done for it, and has no record. What is not
+// recorded is served.
+func TestNoRoomForTheRecord(t *testing.T) {
+	for target, want := range map[string]int{accountsOf: http.StatusServiceUnavailable, "/v1/nowhere": http.StatusNotFound, "/openapi.yaml": http.StatusOK} {
+		f, o := good(), &observer{}
+		asked := false
+		f.during = func(context.Context) { asked = true }
+		s := open(t, f, func(c *api.Config) { c.Auditor, c.Observer = full{make(auditor, 1)}, o })
+		got := s.do(t, http.MethodGet, target, auth, consent)
+		if got.status != want || asked {
+			t.Errorf("%s: %d, provider asked: %t", target, got.status, asked)
+		}
+		if want != http.StatusServiceUnavailable {
+			continue
+		}
+		if code := got.problem().Code; code != "OVERLOADED" || len(o.refused) != 1 || o.refused[0] != "audit " {
+			t.Errorf("%s: %s, %q", target, code, o.refused)
+		}
+		if line := s.lines(t)[0]; line["code"] != "OVERLOADED" || line["status"] != 503. {
+			t.Errorf("%s: the log says %v", target, line)
+		}
 	}
 }

@@ -17,6 +17,10 @@ func (s *server) bounded(h handler) handler {
 			return s.overloaded(c.Request.Context(), x, load.InFlight, "too many requests are in progress in total")
 		}
 		defer s.all.Leave()
+		if x.room = s.Auditor.Reserve(); !x.room {
+			x.unkept = true
+			return s.overloaded(c.Request.Context(), x, load.Audit, "the audit record of the request cannot be kept at the moment")
+		}
 		return h(c, x)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"ais-gateway/internal/api/ask"
+	"ais-gateway/internal/callers"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/rescue"
@@ -26,6 +27,9 @@ type exchange struct {
 	faults    []canonical.Fault // of X-Request-ID
 	aspsp     string            // the id that was asked for, once it is known to be one
 	cause     string            // of a problem; fit for the log, and not for callers
+	client    callers.Client    // who calls; zero before it is known
+	room      bool              // for the audit record, which was reserved
+	unkept    bool              // no audit record is kept, because there was no room for one
 	consent   string            // the consent's id, for the audit record alone
 	used      usage
 	shown     bool // credentials were sent
@@ -55,8 +59,7 @@ func (s *server) record(c *gin.Context) {
 			x.Status = c.Writer.Status()
 		}
 		x.Duration, x.Waited, x.Slots = s.Now().Sub(start), time.Duration(x.used.waited.Load()), int(x.used.slots.Load())
-		s.log(c, x)
-		s.audit(c, x, start)
+		s.tell(c, x, start)
 		done(x.Outcome)
 	}()
 	if fault, misframed := c.Request.Context().Value(misframedKey{}).(canonical.Fault); misframed {
@@ -106,43 +109,52 @@ func (s *server) guarded(c *gin.Context, x *exchange, h handler) (err error) {
 	return h(c, x)
 }
 
-// log writes the one line of a request. Nothing in it was written by the caller but the method and the request's
-// id, which is a UUID; a method that is none is not repeated.
-func (s *server) log(c *gin.Context, x *exchange) {
-	attrs := []slog.Attr{
-		slog.String("method", verb(x.Method)),
-		slog.String("route", x.Route),
-		slog.Int("status", x.Status),
-		slog.String("code", x.Code),
-		slog.String("client", x.Client),
-		slog.String("aspsp_id", x.ASPSP),
-		slog.String("provider", x.Provider),
-		slog.String("cache", x.Cache),
-		slog.Int("slots", x.Slots),
-		slog.Int64("duration_ms", x.Duration.Milliseconds()),
-		slog.String("request_id", x.requestID),
+// recorded reports whether a request has an audit record.
+func recorded(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v1/") }
+
+// tell keeps the audit record of a request under /v1, and logs every request. Where the record is the log line, too, the
+// logger of recorded requests does not write a second one.
+func (s *server) tell(c *gin.Context, x *exchange, start time.Time) {
+	e := Entry{
+		Outcome: x.Outcome, At: start, RequestID: x.requestID, Asked: x.aspsp, Consent: x.consent,
+		ClientBy: x.client.By, Issuer: x.client.Issuer, Reserved: x.room, Cause: x.cause,
 	}
-	if x.Attended != nil {
-		attrs = append(attrs, slog.Bool("attended", *x.Attended))
-	}
-	if x.cause != "" {
-		attrs = append(attrs, slog.String("cause", x.cause))
+	e.Method = verb(e.Method)
+	logger := s.Logger
+	if recorded(c.Request) && !x.unkept {
+		s.Auditor.Audit(c.Request.Context(), e)
+		logger = s.RecordedLogger
 	}
 	level := slog.LevelInfo
-	if x.Code == string(canonical.InternalError) {
+	if e.Code == string(canonical.InternalError) {
 		level = slog.LevelError
 	}
-	s.Logger.LogAttrs(c.Request.Context(), level, "request", attrs...)
+	logger.LogAttrs(c.Request.Context(), level, "request", e.attrs()...)
 }
 
-// audit keeps the record of a request under /v1.
-func (s *server) audit(c *gin.Context, x *exchange, start time.Time) {
-	if !strings.HasPrefix(c.Request.URL.Path, "/v1/") {
-		return
+// attrs are what the log says of a request. Nothing in it was written by the caller but the method and the request's id,
+// which is a UUID; a method that is none is not repeated. What is unknown is left out.
+func (e Entry) attrs() []slog.Attr {
+	attrs := slices.DeleteFunc([]slog.Attr{
+		slog.String("method", e.Method),
+		slog.String("route", e.Route),
+		slog.Int("status", e.Status),
+		slog.String("code", e.Code),
+		slog.String("cause", e.Cause),
+		slog.String("client", e.Client),
+		slog.String("identified_by", e.ClientBy),
+		slog.String("issuer", e.Issuer),
+		slog.String("aspsp_id", e.ASPSP),
+		slog.String("provider", e.Provider),
+		slog.String("cache", e.Cache),
+		slog.Int("slots", e.Slots),
+		slog.Int64("duration_ms", e.Duration.Milliseconds()),
+		slog.String("request_id", e.RequestID),
+	}, func(a slog.Attr) bool { return a.Value.Equal(slog.StringValue("")) })
+	if e.Attended != nil {
+		attrs = append(attrs, slog.Bool("attended", *e.Attended))
 	}
-	e := Entry{Outcome: x.Outcome, At: start, RequestID: x.requestID, Asked: x.aspsp, Consent: x.consent}
-	e.Method = verb(e.Method)
-	s.Auditor.Audit(c.Request.Context(), e)
+	return attrs
 }
 
 // verb is a method that everybody knows, or OTHER.

@@ -46,7 +46,7 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 			return err
 		}
 		s.Authenticated(c.Request.Context())
-		r.client, x.Client = who.ID, who.Name
+		r.client, x.Client, x.client = who.ID, who.Name, who
 		if err := s.Callers.Admit(who); err != nil {
 			return err
 		}

@@ -84,8 +84,8 @@ func TestWhoCalls(t *testing.T) {
 			if (got.problem().Provider != "") != (tt.status == 403) {
 				t.Errorf("the provider is %q to one who is not known", got.problem().Provider)
 			}
-			if line := s.lines(t)[0]; line["client"] != tt.client {
-				t.Errorf("logged as %v", line["client"])
+			if client, _ := s.lines(t)[0]["client"].(string); client != tt.client {
+				t.Errorf("logged as %q", client)
 			}
 			if asks := len(s.gateway.asked); (asks == 1) != (tt.status == 200) {
 				t.Errorf("the gateway was asked %d times", asks)

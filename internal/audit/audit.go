@@ -1,6 +1,6 @@
-// Package audit keeps a record of every request, one JSON line each, apart from the log: who asked which bank for what,
-// when, and what became of it, with the consent under a keyed hash. Whoever has the key can say which records belong to
-// a consent; nobody can read a consent out of them. cmd opens it and hands it to internal/api.
+// Package audit keeps a record of every request, one JSON line each: which client requested what of which ASPSP, when, and
+// with which outcome, and the consent as a keyed hash. The key finds the records of a known consent; no consent can be read
+// out of a record. On standard output a record is the request's log line, too. cmd opens it and hands it to internal/api.
 //
 // Records cannot be lost in silence: a sink that is switched off or fails is in State, and a failure in the log.
 package audit
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/output"
 )
 
 // complainEvery is how often it is logged at most that records are lost.
@@ -24,8 +25,9 @@ const complainEvery = time.Minute
 
 // Config is what a log of audit records is made of.
 type Config struct {
-	Sink   io.WriteCloser // nil to keep no records
-	Key    []byte         // of the hashes of consents, 32 bytes
+	Sink   io.WriteCloser // nil to keep no records; with a method Ready() error, it is called at the start
+	Key    []byte         // of the hashes of consents and clients, 32 bytes
+	Refuse bool           // a request whose record has no room must not be served
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -35,7 +37,10 @@ type Record struct {
 	Time      time.Time     // when the request came
 	RequestID string        // a UUID
 	TraceID   string        // 32 hexadecimal digits, or ""
-	Client    string        // the caller's name in the configuration; "" for nobody known
+	SpanID    string        // 16 hexadecimal digits, or ""
+	Client    string        // the client's name as a log may have it; "" for nobody known
+	ClientBy  string        // how the client was identified: api_key, or the claim of a token; "" for nobody known
+	Issuer    string        // the place of its token's issuer in the configuration; "" for an API key
 	Method    string        // one of the known methods, or OTHER
 	Route     string        // the path's template; "" for none
 	ASPSP     string        // the id of a configured one, else ""
@@ -43,32 +48,42 @@ type Record struct {
 	Attended  *bool         // nil where it does not matter or was not found out
 	Status    int           // 0 where nothing was answered
 	Code      string        // of the problem; "" for a success
+	Cause     string        // of a problem, fit for the log; "" for none
 	Cache     string        // what came of the cache
 	Slots     int           // of the unattended limit that were taken for it
 	Duration  time.Duration // to the end of the answer
+	Reserved  bool          // there is room for it, as Reserve has reported
 	Asked     string        // the ASPSP's id that was asked for, which the consent belongs to; only its hash is kept
 	Consent   string        // the consent's id; only its hash is kept
 }
 
-// line is a record as it is written. stream comes first, so that records and log lines in one output can be told apart by
-// their first bytes.
+// MaxLine bounds a record as it is written, in bytes, unless a client's or provider's name is very long.
+const MaxLine = 2 << 10
+
+// line is a record as it is written: a log line with the members that only records have. What is unknown is left out.
 type line struct {
-	Stream      string    `json:"stream"`
 	Time        time.Time `json:"time"`
-	RequestID   string    `json:"request_id"`
-	TraceID     string    `json:"trace_id"`
-	Client      string    `json:"client"`
-	Method      string    `json:"method"`
-	Route       string    `json:"route"`
-	ASPSP       string    `json:"aspsp_id"`
-	Provider    string    `json:"provider"`
-	ConsentHash string    `json:"consent_hash"`
-	Attended    *bool     `json:"attended"`
+	Level       string    `json:"level"`
+	Message     string    `json:"msg"`
+	Record      string    `json:"record"`
+	Method      string    `json:"method,omitempty"`
+	Route       string    `json:"route,omitempty"`
 	Status      int       `json:"status"`
-	Code        string    `json:"code"`
-	Cache       string    `json:"cache"`
+	Code        string    `json:"code,omitempty"`
+	Cause       string    `json:"cause,omitempty"`
+	Client      string    `json:"client,omitempty"`
+	ClientBy    string    `json:"identified_by,omitempty"`
+	Issuer      string    `json:"issuer,omitempty"`
+	ASPSP       string    `json:"aspsp_id,omitempty"`
+	Provider    string    `json:"provider,omitempty"`
+	ConsentHash string    `json:"consent_hash,omitempty"`
+	Attended    *bool     `json:"attended,omitempty"`
+	Cache       string    `json:"cache,omitempty"`
 	Slots       int       `json:"slots"`
 	DurationMS  int64     `json:"duration_ms"`
+	RequestID   string    `json:"request_id,omitempty"`
+	TraceID     string    `json:"trace_id,omitempty"`
+	SpanID      string    `json:"span_id,omitempty"`
 }
 
 // State is how the keeping of records stands.
@@ -93,15 +108,27 @@ type Log struct {
 func Open(c Config) *Log {
 	l := &Log{Config: c}
 	if c.Sink == nil {
-		c.Logger.Warn("audit records are switched off")
+		c.Logger.Warn("audit records are off")
 		return l
 	}
-	if f, ok := c.Sink.(*file); ok {
-		if err := f.ready(); err != nil {
+	if f, ok := c.Sink.(interface{ Ready() error }); ok {
+		if err := f.Ready(); err != nil {
 			l.fail(err, 0)
 		}
 	}
 	return l
+}
+
+// A room is a sink that can keep room for a record that will come.
+type room interface {
+	Reserve(size int) bool
+	Reserved(size int) io.Writer
+}
+
+// Reserve reports whether a request may be served: with Refuse, only if its record will have room, which Write then uses.
+func (l *Log) Reserve() bool {
+	r, ok := l.Sink.(room)
+	return !l.Refuse || !ok || r.Reserve(MaxLine)
 }
 
 // Write keeps a record. A record that cannot be written is lost, and counted.
@@ -109,26 +136,54 @@ func (l *Log) Write(r Record) {
 	if l.Sink == nil {
 		return
 	}
-	text, err := json.Marshal(line{
-		Stream: "audit", Time: r.Time.UTC(), RequestID: r.RequestID, TraceID: r.TraceID, Client: r.Client, Method: r.Method,
-		Route: r.Route, ASPSP: r.ASPSP, Provider: r.Provider, ConsentHash: l.pseudonym(r.Asked, r.Consent), Attended: r.Attended,
-		Status: r.Status, Code: r.Code, Cache: r.Cache, Slots: r.Slots, DurationMS: r.Duration.Milliseconds(),
-	})
+	var sink io.Writer = l.Sink
+	if keeps, ok := sink.(room); ok && l.Refuse && r.Reserved {
+		sink = keeps.Reserved(MaxLine)
+	}
+	text, err := json.Marshal(l.line(r))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err == nil {
-		_, err = l.Sink.Write(append(text, '\n'))
+		_, err = sink.Write(append(text, '\n'))
 	}
 	if l.failing = err != nil; l.failing {
 		l.fail(err, 1)
 	}
 }
 
+func (l *Log) line(r Record) line {
+	level := slog.LevelInfo
+	if r.Code == string(canonical.InternalError) {
+		level = slog.LevelError
+	}
+	return line{
+		Time: r.Time.UTC(), Level: level.String(), Message: "request", Record: "audit", Method: r.Method, Route: r.Route,
+		Status: r.Status, Code: r.Code, Cause: r.Cause, Client: r.Client, ClientBy: r.ClientBy, Issuer: r.Issuer,
+		ASPSP: r.ASPSP, Provider: r.Provider, ConsentHash: l.consentHash(r.Asked, r.Consent), Attended: r.Attended,
+		Cache: r.Cache, Slots: r.Slots, DurationMS: r.Duration.Milliseconds(),
+		RequestID: r.RequestID, TraceID: r.TraceID, SpanID: r.SpanID,
+	}
+}
+
+// Lost notes that n records which the sink had taken are lost, or, with 0, that it cannot write them now.
+func (l *Log) Lost(err error, n int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fail(err, n)
+}
+
+// Recovered logs that records are written again after some were lost.
+func (l *Log) Recovered(lost int64) { l.Logger.Warn("audit records written again", "lost", lost) }
+
 // State is how it stands now.
 func (l *Log) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return State{Enabled: l.Sink != nil, Failing: l.failing, Failures: l.failures}
+	s := State{Enabled: l.Sink != nil, Failing: l.failing, Failures: l.failures}
+	if q, ok := l.Sink.(interface{ State() output.State }); ok { // which has taken records that cannot be written
+		s.Failing = s.Failing || q.State().Failing
+	}
+	return s
 }
 
 // Close ends the sink.
@@ -150,18 +205,23 @@ func (l *Log) fail(err error, lost int64) {
 		l.untold += lost
 		return
 	}
-	l.Logger.Error("audit records cannot be written", "cause", cause(err), "silenced", l.untold)
+	l.Logger.Error("audit records cannot be written", "cause", Cause(err), "silenced", l.untold)
 	l.told, l.untold = now, 0
 }
 
-// pseudonym is the HMAC-SHA-256 of an ASPSP's id and a consent's, the first 128 bits in hexadecimal; "" unless there are
-// both. Spellings of a consent that a bank takes for one have one pseudonym.
-func (l *Log) pseudonym(aspsp, consent string) string {
+// consentHash returns the pseudonym of an ASPSP's id and a consent's; "" unless there are both. Spellings of a consent that a
+// bank takes for one have one hash.
+func (l *Log) consentHash(aspsp, consent string) string {
 	if aspsp == "" || consent == "" {
 		return ""
 	}
+	return l.Pseudonym(aspsp, canonical.FoldID(consent))
+}
+
+// Pseudonym returns the HMAC-SHA-256 of parts, each with its length before it, the first 128 bits in hexadecimal.
+func (l *Log) Pseudonym(parts ...string) string {
 	mac := hmac.New(sha256.New, l.Key)
-	for _, part := range []string{aspsp, canonical.FoldID(consent)} {
+	for _, part := range parts {
 		var length [8]byte
 		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
 		mac.Write(length[:])

@@ -2,6 +2,7 @@ package audit_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/audit"
+	"ais-gateway/internal/output"
 )
 
 const (
@@ -54,16 +56,16 @@ func TestRecord(t *testing.T) {
 	no := false
 	l := open(audit.Stream(&out), 7)
 	l.Write(audit.Record{
-		Time: time.Date(2026, 11, 20, 12, 0, 0, 5, time.FixedZone("", 3600)), RequestID: "r", TraceID: "t", Client: "c", Method: "GET",
-		Route: "/v1", ASPSP: bank, Provider: "p", Attended: &no, Status: 429, Code: "X", Cache: "miss", Slots: 2,
-		Duration: 1500 * time.Millisecond, Asked: bank, Consent: consent,
+		Time: time.Date(2026, 11, 20, 12, 0, 0, 5, time.FixedZone("", 3600)), RequestID: "r", TraceID: "t", SpanID: "s", Client: "c",
+		ClientBy: "azp", Issuer: "clients.oidc[0]", Method: "GET", Route: "/v1", ASPSP: bank, Provider: "p", Attended: &no, Status: 429,
+		Code: "X", Cache: "miss", Slots: 2, Duration: 1500 * time.Millisecond, Asked: bank, Consent: consent,
 	})
-	l.Write(audit.Record{})
-	want := `{"stream":"audit","time":"2026-11-20T11:00:00.000000005Z","request_id":"r","trace_id":"t","client":"c","method":"GET",` +
-		`"route":"/v1","aspsp_id":"` + bank + `","provider":"p","consent_hash":"e7c22a5f21a591d1ef31714b44a43a2e","attended":false,` +
-		`"status":429,"code":"X","cache":"miss","slots":2,"duration_ms":1500}` + "\n" +
-		`{"stream":"audit","time":"0001-01-01T00:00:00Z","request_id":"","trace_id":"","client":"","method":"","route":"",` +
-		`"aspsp_id":"","provider":"","consent_hash":"","attended":null,"status":0,"code":"","cache":"","slots":0,"duration_ms":0}` + "\n"
+	l.Write(audit.Record{Code: "INTERNAL_ERROR", Cause: "panic"})
+	want := `{"time":"2026-11-20T11:00:00.000000005Z","level":"INFO","msg":"request","record":"audit","method":"GET","route":"/v1",` +
+		`"status":429,"code":"X","client":"c","identified_by":"azp","issuer":"clients.oidc[0]","aspsp_id":"` + bank + `","provider":"p",` +
+		`"consent_hash":"e7c22a5f21a591d1ef31714b44a43a2e","attended":false,"cache":"miss","slots":2,"duration_ms":1500,` +
+		`"request_id":"r","trace_id":"t","span_id":"s"}` + "\n" +
+		`{"time":"0001-01-01T00:00:00Z","level":"ERROR","msg":"request","record":"audit","status":0,"code":"INTERNAL_ERROR","cause":"panic","slots":0,"duration_ms":0}` + "\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
@@ -124,7 +126,7 @@ func TestOff(t *testing.T) {
 	if l.State() != (audit.State{}) || l.Close() != nil {
 		t.Errorf("%+v", l.State())
 	}
-	if got := l.complaints.String(); !strings.Contains(got, `"level":"WARN","msg":"audit records are switched off"`) {
+	if got := l.complaints.String(); !strings.Contains(got, `"level":"WARN","msg":"audit records are off"`) {
 		t.Errorf("it is off in silence: %s", got)
 	}
 }
@@ -260,7 +262,7 @@ func TestTornLine(t *testing.T) {
 	}
 	l.Write(audit.Record{RequestID: "2"})
 	got := lines(t, name)
-	if len(got) != 2 || len(got[0]) != 100 || !strings.HasPrefix(got[1], `{"stream":"audit"`) {
+	if len(got) != 2 || len(got[0]) != 100 || !strings.HasPrefix(got[1], `{"time":`) {
 		t.Errorf("%q", got)
 	}
 }
@@ -281,5 +283,86 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	if len(got) != 50 {
 		t.Errorf("%d lines", len(got))
+	}
+}
+
+// A queue is a sink of records that wait.
+type queue struct{ *output.Writer }
+
+func (queue) Close() error { return nil }
+
+// blocked is a queue whose output takes nothing until it is opened.
+func blocked(t *testing.T, refuse bool) (l *kept, opened func()) {
+	t.Helper()
+	gate := make(chan struct{})
+	q := output.New(output.Config{To: gated(gate), Room: 2*audit.MaxLine + 100})
+	l = &kept{now: time.Unix(0, 0)}
+	l.Log = audit.Open(audit.Config{
+		Sink: queue{q.Writer(nil, nil)}, Key: bytes.Repeat([]byte{7}, 32), Refuse: refuse, Now: func() time.Time { return l.now },
+		Logger: slog.New(slog.NewJSONHandler(&l.complaints, nil)),
+	})
+	opened = sync.OnceFunc(func() {
+		close(gate)
+		if err := q.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(opened)
+	return l, opened
+}
+
+type gated chan struct{}
+
+func (g gated) Write(p []byte) (int, error) {
+	<-g
+	return len(p), nil
+}
+
+// Records that have no room are lost and counted, and nothing waits for them.
+func TestFullQueue(t *testing.T) {
+	l, _ := blocked(t, false)
+	for range 100 {
+		if !l.Reserve() {
+			t.Fatal("a request is refused")
+		}
+		l.Write(audit.Record{RequestID: strings.Repeat("x", 1000)})
+	}
+	s := l.State()
+	if !s.Failing || s.Failures < 90 || s.Failures >= 100 {
+		t.Errorf("%+v", s)
+	}
+	if got := l.complaints.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"cause":"queue_full"`) {
+		t.Errorf("%s", got)
+	}
+}
+
+// With Refuse as many requests are let in as have room for their records, and none is lost.
+func TestRefuse(t *testing.T) {
+	l, opened := blocked(t, true)
+	for i, want := range []bool{true, true, false} {
+		if got := l.Reserve(); got != want {
+			t.Errorf("request %d has room: %t", i+1, got)
+		}
+	}
+	for range 2 {
+		l.Write(audit.Record{RequestID: strings.Repeat("x", 1000), Reserved: true})
+	}
+	for l.Reserve() { // records are shorter than their room
+		l.Write(audit.Record{RequestID: strings.Repeat("x", 1000), Reserved: true})
+	}
+	opened()
+	if s := l.State(); s.Failures != 0 || s.Failing {
+		t.Errorf("%+v", s)
+	}
+}
+
+// Losses that a queue reports are counted and logged like others.
+func TestLostLater(t *testing.T) {
+	l := open(audit.Stream(io.Discard), 7)
+	l.Lost(syscall.EPIPE, 3)
+	l.Recovered(3)
+	if s := l.State(); s.Failures != 3 || !s.Failing || !strings.Contains(l.complaints.String(), `"cause":"no_reader"`) ||
+		!strings.Contains(l.complaints.String(), `"msg":"audit records written again","lost":3`) {
+		t.Errorf("%+v %s", s, &l.complaints)
 	}
 }

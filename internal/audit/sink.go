@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"ais-gateway/internal/output"
 )
 
 // Stream is the sink of a writer that is open already, as standard output is, and stays open.
@@ -31,7 +33,7 @@ var errNoFile = errors.New("it is no file that can be written to")
 
 // Write appends one line. What a write that broke off has left is ended first, so that it spoils no other line.
 func (f *file) Write(line []byte) (int, error) {
-	if err := f.ready(); err != nil {
+	if err := f.Ready(); err != nil {
 		return 0, err
 	}
 	if f.torn {
@@ -44,8 +46,8 @@ func (f *file) Write(line []byte) (int, error) {
 	return n, err
 }
 
-// ready sees to it that the file which has the path now is open.
-func (f *file) ready() error {
+// Ready sees to it that the file which has the path now is open.
+func (f *file) Ready() error {
 	there, err := os.Stat(f.path)
 	switch {
 	case err == nil && f.open != nil:
@@ -77,9 +79,13 @@ func (f *file) Close() error {
 	return err
 }
 
-// cause is why a record was lost, from a closed set.
-func cause(err error) string {
+// Cause is why a line could not be written, from a closed set.
+func Cause(err error) string {
 	switch {
+	case errors.Is(err, output.ErrFull):
+		return "queue_full"
+	case errors.Is(err, syscall.EPIPE):
+		return "no_reader"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "disk_full"
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):

@@ -21,6 +21,9 @@ type Config struct {
 	Clients config.Clients
 	Now     func() time.Time
 	Logger  *slog.Logger // is told when an issuer's keys can no longer be read, and when they can again
+	// Pseudonym is a keyed hash of an issuer, a claim and its value: the log's name for clients that could be people. Without
+	// it they have none.
+	Pseudonym func(parts ...string) string
 }
 
 // Callers are all who may call. Their methods are safe for concurrent use.
@@ -37,7 +40,7 @@ func New(c Config) *Callers {
 	all.SetKeys(c.Clients.APIKeys)
 	for n, o := range c.Clients.OIDC {
 		place := fmt.Sprintf("clients.oidc[%d]", n)
-		all.issuers[o.Issuer] = newIssuer(o, c.Now, c.Logger.With("issuer", place))
+		all.issuers[o.Issuer] = newIssuer(o, place, c)
 	}
 	return all
 }
@@ -62,6 +65,8 @@ type Credential struct {
 type Client struct {
 	ID     string   // for whatever must be kept apart; never told
 	Name   string   // for the log; clients of two issuers may share one
+	By     string   // how it was identified: api_key, or the claim of its token: azp, client_id or sub
+	Issuer string   // the place of its token's issuer in the configuration, as in clients.oidc[0]; "" for an API key
 	Scopes []string // config.ScopeAccounts, config.ScopeBalances
 	limit  *config.RateLimit
 }

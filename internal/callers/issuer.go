@@ -24,14 +24,16 @@ import (
 // An issuer makes tokens.
 type issuer struct {
 	config.OIDC
-	keys     *keySet
-	now      func() time.Time
-	patience time.Duration // how long a request waits for keys
+	place     string // in the configuration
+	keys      *keySet
+	now       func() time.Time
+	patience  time.Duration // how long a request waits for keys
+	pseudonym func(parts ...string) string
 }
 
-func newIssuer(o config.OIDC, now func() time.Time, log *slog.Logger) *issuer {
-	keys := &keySet{fetch: newSource(o).keys, now: now, told: teller(log), timeout: readTimeout}
-	return &issuer{o, keys, now, patience}
+func newIssuer(o config.OIDC, place string, c Config) *issuer {
+	keys := &keySet{fetch: newSource(o).keys, now: c.Now, told: teller(c.Logger.With("issuer", place)), timeout: readTimeout}
+	return &issuer{o, place, keys, c.Now, patience, c.Pseudonym}
 }
 
 // teller logs when an issuer's keys can no longer be read, and when they can again.
@@ -40,9 +42,9 @@ func teller(log *slog.Logger) func(error) {
 	return func(err error) {
 		switch {
 		case err != nil && !failed:
-			log.Warn("issuer keys cannot be read", "cause", cause(err))
+			log.Warn("cannot fetch issuer keys", "cause", cause(err))
 		case err == nil && failed:
-			log.Info("issuer keys are read again")
+			log.Info("issuer keys available again")
 		}
 		failed = err != nil
 	}
@@ -95,7 +97,7 @@ func (i *issuer) objection(said claims) string {
 func (i *issuer) client(said claims) Client {
 	c := Client{
 		ID:   config.IssuedPrefix + strconv.Quote(i.Issuer) + said.claim + strconv.Quote(said.name),
-		Name: shown(said.name), Scopes: said.scopes,
+		Name: i.shown(said), By: said.claim, Issuer: i.place, Scopes: said.scopes,
 	}
 	for _, g := range i.Grants {
 		if g.Client == said.name {
@@ -106,6 +108,18 @@ func (i *issuer) client(said claims) Client {
 		}
 	}
 	return c
+}
+
+// shown is the client's name as the log may have it. A sub can be a person, and a name that is long, or has other
+// characters than names of programs have, could be a person's name or address: a keyed hash replaces both.
+func (i *issuer) shown(said claims) string {
+	switch {
+	case said.claim != "sub" && programName(said.name):
+		return said.name
+	case i.pseudonym == nil:
+		return "hidden"
+	}
+	return i.pseudonym(i.Issuer, said.claim, said.name)
 }
 
 // A signature is that of one token, for go-oidc to verify. go-oidc's own set of keys would read them anew for each

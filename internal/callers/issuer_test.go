@@ -105,7 +105,7 @@ func TestIssuerDown(t *testing.T) {
 		_, err := r.ask(r.Token(nil))
 		return err == nil
 	})
-	for _, msg := range []string{`"msg":"issuer keys cannot be read","issuer":"clients.oidc[0]","cause":"unreachable"`, `"msg":"issuer keys are read again"`} {
+	for _, msg := range []string{`"msg":"cannot fetch issuer keys","issuer":"clients.oidc[0]","cause":"unreachable"`, `"msg":"issuer keys available again"`} {
 		if n := strings.Count(r.log.String(), msg); n != 2 {
 			t.Errorf("%s stands %d times in\n%s", msg, n, r.log)
 		}
@@ -213,7 +213,7 @@ func TestPatience(t *testing.T) {
 	r.Front(silent)
 	r.turn(maxAge)
 	r.accepts(t, r.Token(nil)) // waits, and goes on with what it has
-	eventually(t, "that reading is given up", func() bool { return strings.Count(r.log.String(), "cannot be read") == 2 })
+	eventually(t, "that reading is given up", func() bool { return strings.Count(r.log.String(), "cannot fetch issuer keys") == 2 })
 }
 
 // TestKnownKeyDoesNotWait holds that a request with a known key does not wait for an issuer whose last reading failed.

@@ -19,8 +19,7 @@ type key struct {
 func (c *Callers) SetKeys(all []config.APIKey) {
 	keys := make([]key, len(all))
 	for i, k := range all {
-		client := Client{ID: k.Name, Name: k.Name, Scopes: k.Scopes, limit: k.RateLimit}
-		keys[i].client = client
+		keys[i].client = Client{ID: k.Name, Name: k.Name, By: "api_key", Scopes: k.Scopes, limit: k.RateLimit}
 		for _, hash := range k.SHA256 {
 			keys[i].digests = append(keys[i].digests, []byte(strings.ToLower(hash)))
 		}

@@ -2,9 +2,7 @@ package callers
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -147,15 +145,10 @@ func (o object) date(name string, into *time.Time) bool {
 	return true
 }
 
-// shown is the name as the log may have it. What is long, or has other characters than names of programs have, could
-// be a person's name or address: a hash stands for it.
-func shown(name string) string {
+// programName reports whether a name looks like that of a program.
+func programName(name string) bool {
 	unfit := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._:/-", r)
 	}
-	if len(name) <= maxName && !strings.ContainsFunc(name, unfit) {
-		return name
-	}
-	sum := sha256.Sum256([]byte(name))
-	return "sha256:" + hex.EncodeToString(sum[:8])
+	return len(name) <= maxName && !strings.ContainsFunc(name, unfit)
 }

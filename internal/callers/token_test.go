@@ -3,11 +3,14 @@ package callers_test
 import (
 	"context"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -93,7 +96,7 @@ func newRig(t testing.TB, change ...func(*config.Clients)) *rig {
 	for _, ch := range change {
 		ch(&c)
 	}
-	r.Callers = callers.New(callers.Config{Clients: c, Now: r.Now, Logger: slog.New(slog.NewJSONHandler(r.log, nil))})
+	r.Callers = callers.New(callers.Config{Clients: c, Now: r.Now, Logger: slog.New(slog.NewJSONHandler(r.log, nil)), Pseudonym: pseudonym})
 	if _, hurried := t.(hurried); !hurried {
 		callers.Patient(r.Callers)
 	}
@@ -354,8 +357,8 @@ func TestNames(t *testing.T) {
 	}{
 		{"azp before all", claims{"azp": "a", "client_id": "b", "sub": "c"}, "a"},
 		{"client_id", claims{"azp": nil, "client_id": "b", "sub": "c"}, "b"},
-		{"sub", claims{"azp": "", "sub": "c"}, "c"},
-		{"service account", claims{"azp": nil, "sub": "system:serviceaccount:ns:name"}, "system:serviceaccount:ns:name"},
+		{"sub", claims{"azp": "", "sub": "c"}, ""},
+		{"service account", claims{"azp": nil, "sub": "system:serviceaccount:ns:name"}, ""},
 		{"URL", claims{"azp": "https://a.example/b_c-D"}, "https://a.example/b_c-D"},
 		{"address", claims{"azp": "jane@bank.example"}, ""},
 		{"a person's", claims{"azp": "Jane Roe"}, ""},
@@ -369,11 +372,15 @@ func TestNames(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := r.accepts(t, r.Token(tt.claims))
 			if tt.want == "" {
-				if !strings.HasPrefix(c.Name, "sha256:") || len(c.Name) != len("sha256:")+16 {
-					t.Errorf("it is logged as %q", c.Name)
+				name := tt.claims[c.By].(string)
+				if c.Name != pseudonym(r.URL, c.By, name) || c.By != "sub" && c.By != "azp" {
+					t.Errorf("it is logged as %q by %s", c.Name, c.By)
 				}
-			} else if c.Name != tt.want {
-				t.Errorf("it is %q, want %q", c.Name, tt.want)
+			} else if c.Name != tt.want || tt.claims[c.By] != tt.want {
+				t.Errorf("it is %q by %s, want %q", c.Name, c.By, tt.want)
+			}
+			if c.Issuer != "clients.oidc[0]" {
+				t.Errorf("its issuer is %q", c.Issuer)
 			}
 			if before, twice := seen[c.ID]; twice {
 				t.Errorf("it is the same as %q", before)
@@ -544,4 +551,10 @@ func TestKeysOfOneKeyID(t *testing.T) {
 			t.Errorf("%d keys: %v", shared, err)
 		}
 	}
+}
+
+// pseudonym stands for a keyed hash.
+func pseudonym(parts ...string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
+	return hex.EncodeToString(sum[:16])
 }

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -23,6 +24,8 @@ func TestAudit(t *testing.T) {
 		{"file without use", "{file: /var/log/audit}", []string{"audit.file (line 12): is for output file alone"}},
 		{"another output", "{output: none}", []string{"audit.output (line 12): must be stdout, stderr, file or off"}},
 		{"no output", "{output: ''}", []string{"audit.output (line 12): must be"}},
+		{"refuse", "{whenFull: refuse}", nil},
+		{"another word", "{whenFull: wait}", []string{"audit.whenFull (line 12): must be drop or refuse"}},
 		{"bad key", "{keyFile: /run/secrets/bad/short}", []string{"audit.keyFile (line 12): names a file whose line 1 is not the base64 of 32 bytes"}},
 		{"lost key", "{keyFile: /run/secrets/absent}", []string{"audit.keyFile (line 12): names a file that does not exist"}},
 		{"unknown key", "{path: x}", []string{"audit.path (line 12): is no known key"}},
@@ -55,5 +58,22 @@ func TestAuditKey(t *testing.T) {
 	again := roundTrip(t, c)
 	if again.Audit.File != "a" {
 		t.Errorf("printed and read, the file is %q", again.Audit.File)
+	}
+}
+
+func TestLogLevel(t *testing.T) {
+	t.Parallel()
+	for level, want := range map[config.LogLevel]slog.Level{
+		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
+	} {
+		if got := mustRead(t, minimal+"log: {level: "+string(level)+"}\n").Log.Level; got != level || got.Slog() != want {
+			t.Errorf("%s is %s, %v", level, got, got.Slog())
+		}
+	}
+	for _, bad := range []string{"INFO", "trace", "''", "warning"} {
+		_, err := config.Read([]byte(minimal + "log: {level: " + bad + "}\n"))
+		if got := faultsOf(t, err); len(got) != 1 || got[0].String() != "log.level (line 12): must be debug, info, warn or error" {
+			t.Errorf("%s: %v", bad, err)
+		}
 	}
 }

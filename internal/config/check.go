@@ -77,6 +77,7 @@ func (c *checker) config(all *Config) {
 	}
 	c.cache(all.Cache, mode)
 	c.audit(all.Audit)
+	c.log(all.Log)
 }
 
 // unique notes a fault if a value that is not empty was seen before.

@@ -19,6 +19,7 @@ type Config struct {
 	Unattended AllUnattended       `yaml:"unattended"` // for all ASPSPs
 	Cache      Cache               `yaml:"cache"`
 	Audit      Audit               `yaml:"audit"`
+	Log        Log                 `yaml:"log"`
 	PSU        PSU                 `yaml:"psu"`
 
 	file   *strict.Document // what it was read from; nil for a Config made by hand
@@ -33,7 +34,8 @@ func Defaults() Config {
 	return Config{
 		Server: Server{Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090", DrainFor: 5 * time.Second, Limits: limitDefaults()},
 		Redis:  Redis{Mode: Standalone, Addresses: []string{"127.0.0.1:6379"}}, // these addresses hold for Standalone only
-		Audit:  Audit{Output: AuditStdout},
+		Audit:  Audit{Output: AuditStdout, WhenFull: AuditDrop},
+		Log:    Log{Level: "info"},
 	}
 }
 
@@ -70,6 +72,8 @@ type Server struct {
 	DrainFor time.Duration `yaml:"drainFor"`
 	TLS      ServerTLS     `yaml:"tls"`
 	Limits   Limits        `yaml:"limits"`
+	// Profiling serves /debug/pprof on the admin address.
+	Profiling bool `yaml:"profiling"`
 }
 
 // Provider is what every provider has; what else it has, its adapter decodes.

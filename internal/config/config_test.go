@@ -161,7 +161,8 @@ func TestDefaults(t *testing.T) {
 				ConsecutiveFailures: 5, FailureRatio: 0.5, MinimumCalls: 20, Interval: time.Minute, OpenFor: 30 * time.Second,
 			},
 		}},
-		Audit: config.Audit{Output: config.AuditStdout},
+		Audit: config.Audit{Output: config.AuditStdout, WhenFull: config.AuditDrop},
+		Log:   config.Log{Level: "info"},
 	}
 	if diff := cmp.Diff(want, *c, sameConfig); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)

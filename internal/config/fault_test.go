@@ -31,7 +31,7 @@ func TestOneFault(t *testing.T) {
 		{"adminAddress ill-typed", "adminAddress: 127.0.0.1:9090", "adminAddress: 9090", "server.adminAddress", "must be a text"},
 		{"adminAddress same", "adminAddress: 127.0.0.1:9090", "adminAddress: 127.0.0.1:8080", "server.adminAddress", "is taken"},
 		{"adminAddress overlaps", "adminAddress: 127.0.0.1:9090", "adminAddress: 0.0.0.0:8080", "server.adminAddress", "is taken"},
-		{"server unknown", "adminAddress:", "adminAdress:", "server.adminAdress", "is no known key; known here: address, adminAddress, drainFor, limits, tls"},
+		{"server unknown", "adminAddress:", "adminAdress:", "server.adminAdress", "is no known key; known here: address, adminAddress, drainFor, limits, profiling, tls"},
 		{"redis.mode", "mode: standalone", "mode: Standalone", "redis.mode", "embedded, standalone, sentinel or cluster"},
 		{"redis.mode ill-typed", "mode: standalone", "mode: [a]", "redis.mode", "must be a text"},
 		{"redis.addresses ill-typed", redis, "addresses: 127.0.0.1:6379", "redis.addresses", "must be a list"},
@@ -239,7 +239,7 @@ tracing: {}
 	want := []string{
 		"cache.encryptionKeyFile (line 1): is missing",
 		"server.address (line 2): must be host:port",
-		"server.port (line 3): is no known key; known here: address, adminAddress, drainFor, limits, tls",
+		"server.port (line 3): is no known key; known here: address, adminAddress, drainFor, limits, profiling, tls",
 		"redis.masterName (line 4): is missing",
 		"redis.addresses[1] (line 6): must have a host",
 		"redis.passwordFile (line 7): names a file that does not exist",
@@ -262,7 +262,7 @@ tracing: {}
 		"aspsps[0].breaker.failureRatio (line 23): must be above 0, up to 1",
 		"aspsps[0].breaker.minimumCalls (line 25): stands twice in one mapping",
 		"aspsps[0].breaker.minimumCalls (line 25): must be 1 or more",
-		"tracing (line 26): is no known key; known here: aspsps, audit, cache, clients, providers, psu, redis, server, unattended",
+		"tracing (line 26): is no known key; known here: aspsps, audit, cache, clients, log, providers, psu, redis, server, unattended",
 	}
 	if diff := cmp.Diff(want, strings.Split(got.Error(), "\n")); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)

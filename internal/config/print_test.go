@@ -92,6 +92,7 @@ func TestPrintShowsEveryDefault(t *testing.T) {
     inFlight: 1000
     perClient: 250
     perASPSP: 100
+  profiling: false
 redis:
   mode: embedded
   tls:
@@ -126,6 +127,9 @@ aspsps:
       openFor: 30s
 audit:
   output: stdout
+  whenFull: drop
+log:
+  level: info
 psu:
   allowPrivateIP: false
 `

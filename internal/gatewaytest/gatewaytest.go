@@ -101,9 +101,23 @@ func Start(t *testing.T, env []string, args ...string) *Program {
 // Run runs a command as Start does.
 func Run(t *testing.T, cmd *exec.Cmd, env ...string) *Program {
 	t.Helper()
+	return run(t, cmd, nil, env...)
+}
+
+// RunTo runs a command as Run does, with a file for its standard output.
+func RunTo(t *testing.T, cmd *exec.Cmd, stdout *os.File, env ...string) *Program {
+	t.Helper()
+	return run(t, cmd, stdout, env...)
+}
+
+func run(t *testing.T, cmd *exec.Cmd, stdout *os.File, env ...string) *Program {
+	t.Helper()
 	sources()
 	p := &Program{Cmd: cmd, T: t, exited: make(chan struct{})}
 	p.Cmd.Stdout, p.Cmd.Stderr, p.Env = &p.Stdout, &p.Stderr, append(os.Environ(), env...)
+	if stdout != nil {
+		p.Cmd.Stdout = stdout
+	}
 	if err := p.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ type Refusal string
 const (
 	InFlight Refusal = "in_flight" // all requests together
 	Client   Refusal = "client"    // those of one client
+	Audit    Refusal = "audit"     // records that wait to be written
 	ASPSP    Refusal = "aspsp"     // the calls to one ASPSP, or the requests that wait for it
 	Files    Refusal = "files"     // the files that the operating system lets the process open
 )

@@ -33,6 +33,7 @@ type Watcher struct {
 	log   *slog.Logger
 	told  func(ctx context.Context, part string, renewed bool)
 	parts []*part
+	now   chan struct{} // asks Run for a look at once
 }
 
 type part struct {
@@ -43,7 +44,7 @@ type part struct {
 
 // New makes a watcher of parts whose files are in use as they stand there. told is told of each renewal that was tried.
 func New(log *slog.Logger, told func(ctx context.Context, part string, renewed bool), parts []Part) *Watcher {
-	w := &Watcher{log: log, told: told}
+	w := &Watcher{log: log, told: told, now: make(chan struct{}, 1)}
 	for _, p := range parts {
 		used := sum(p.Files, func(f config.File) (config.File, error) { return f, nil })
 		w.parts = append(w.parts, &part{Part: p, tried: used, seen: used})
@@ -61,6 +62,27 @@ func (w *Watcher) Run(ctx context.Context) {
 			return
 		case <-ticker.C:
 			w.Look(ctx)
+		case <-w.now:
+			w.log.InfoContext(ctx, "reading secrets again")
+			w.again(ctx)
+		}
+	}
+}
+
+// Now has Run read all files at once, and take over what has changed without a second look: who calls it says that the files
+// are complete. What could not be used before is tried again.
+func (w *Watcher) Now() {
+	select {
+	case w.now <- struct{}{}:
+	default: // Run will
+	}
+}
+
+func (w *Watcher) again(ctx context.Context) {
+	for _, p := range w.parts {
+		p.seen = standing(p.Files)
+		if p.seen != p.tried || p.stale.Load() {
+			w.renew(ctx, p)
 		}
 	}
 }
@@ -94,17 +116,17 @@ func (w *Watcher) renew(ctx context.Context, p *part) {
 	p.stale.Store(err != nil)
 	w.told(ctx, p.Name, err == nil)
 	if err != nil {
-		w.log.ErrorContext(ctx, "secrets cannot be renewed, the old ones stay in use", "part", p.Name, "faults", texts(err))
+		w.log.ErrorContext(ctx, "secret reload failed, still using the previous secret", "part", p.Name, "faults", texts(err))
 		return
 	}
-	w.log.InfoContext(ctx, "secrets renewed", "part", p.Name)
+	w.log.InfoContext(ctx, "secrets reloaded", "part", p.Name)
 }
 
 // try renews a part. A key that a parser panics on must not end a gateway that has a good one.
 func (w *Watcher) try(ctx context.Context, p *part) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			w.log.ErrorContext(ctx, "renewing secrets panicked", "part", p.Name, "panic", fmt.Sprintf("a %T", r), "stack", string(debug.Stack()))
+			w.log.ErrorContext(ctx, "secret reload panicked", "part", p.Name, "panic", fmt.Sprintf("a %T", r), "stack", string(debug.Stack()))
 			err = errors.New("cannot be read")
 		}
 	}()
@@ -117,11 +139,7 @@ func texts(err error) []string {
 	if !errors.As(err, &faults) {
 		return []string{err.Error()}
 	}
-	all := make([]string, len(faults))
-	for i, f := range faults {
-		all[i] = f.String()
-	}
-	return all
+	return faults.Texts()
 }
 
 // A digest tells contents of files from others.

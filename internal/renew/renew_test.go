@@ -102,7 +102,7 @@ func TestWhatStandsIsTakenOverOnce(t *testing.T) {
 	r.holds("1", 0, false) // it could be half written
 	r.look(5)
 	r.holds("2", 1, false)
-	if !r.told[0] || !strings.Contains(r.log.String(), `"secrets renewed","part":"first"`) {
+	if !r.told[0] || !strings.Contains(r.log.String(), `"secrets reloaded","part":"first"`) {
 		t.Errorf("told %v\n%s", r.told, r.log.String())
 	}
 }
@@ -143,7 +143,7 @@ func TestBrokenStaysOutAndIsLoggedOnce(t *testing.T) {
 	r.look(6)
 	r.holds("1", 3, true)
 	log := r.log.String()
-	if n := strings.Count(log, `"secrets cannot be renewed, the old ones stay in use"`); n != 3 {
+	if n := strings.Count(log, `"secret reload failed, still using the previous secret"`); n != 3 {
 		t.Errorf("%d lines for 3 changes\n%s", n, log)
 	}
 	for _, want := range []string{`"level":"ERROR"`, `"part":"first"`, `"faults":["first.keyFile (line 3): names a bad file"]`, `does not exist`, `panicked`} {

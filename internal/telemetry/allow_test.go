@@ -238,7 +238,7 @@ func TestLibrariesAreHushed(t *testing.T) {
 	if err := tel.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := out.String(); !strings.Contains(got, `"msg":"a library printed what is not shown"`) ||
+	if got := out.String(); !strings.Contains(got, `"msg":"library output suppressed"`) ||
 		!strings.Contains(got, `"msg":"by default","code":"X","dropped":1}`) || strings.Contains(got, canary) {
 		t.Errorf("logged %s", got)
 	}

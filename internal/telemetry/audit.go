@@ -15,6 +15,9 @@ var signals = []string{"log", "span"}
 // ObserveAudit sets where each scrape and export reads whether audit records are written, and how many were lost.
 func (t *Telemetry) ObserveAudit(state func() (enabled bool, failures int64)) { t.audit.Store(&state) }
 
+// ObserveLog sets where each scrape and export reads how many log lines were lost.
+func (t *Telemetry) ObserveLog(lost func() int64) { t.unlogged.Store(&lost) }
+
 // privacy makes the instruments that tell of what is not told, and of audit records.
 func (t *Telemetry) privacy(m metric.Meter) error {
 	dropped, err := m.Int64ObservableCounter("ais.telemetry.dropped", metric.WithUnit("{attribute}"),
@@ -32,6 +35,11 @@ func (t *Telemetry) privacy(m metric.Meter) error {
 	if err != nil {
 		return err
 	}
+	unlogged, err := m.Int64ObservableCounter("ais.log.lost", metric.WithUnit("{line}"),
+		metric.WithDescription("Log lines that could not be written, because the output was not read or failed."))
+	if err != nil {
+		return err
+	}
 	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		for i, n := range []int64{t.lost.logs.Load(), t.lost.spans.Load()} {
 			o.ObserveInt64(dropped, n, metric.WithAttributes(signalKey.String(signals[i])))
@@ -41,7 +49,10 @@ func (t *Telemetry) privacy(m metric.Meter) error {
 			o.ObserveInt64(enabled, map[bool]int64{true: 1}[on])
 			o.ObserveInt64(failures, lost)
 		}
+		if lost := t.unlogged.Load(); lost != nil {
+			o.ObserveInt64(unlogged, (*lost)())
+		}
 		return nil
-	}, dropped, enabled, failures)
+	}, dropped, enabled, failures, unlogged)
 	return err
 }

@@ -74,6 +74,7 @@ func work(t *testing.T, tel *Telemetry) {
 	t.Helper()
 	tel.Know(templates...)
 	tel.ObserveAudit(func() (bool, int64) { return true, 0 })
+	tel.ObserveLog(func() int64 { return 0 })
 	ctx, end := tel.Request(t.Context(), "GET", hostile())
 	callCtx, called := tel.Call(ctx, providerCall)
 	tel.Logger().InfoContext(callCtx, "done")
@@ -302,7 +303,7 @@ func TestLostCollector(t *testing.T) {
 	if n := strings.Count(out.String(), `"msg":"telemetry fault"`); n != 1 {
 		t.Errorf("%d lines about it, want 1:\n%s", n, out)
 	}
-	if !strings.Contains(out.String(), `"msg":"telemetry setting not understood","setting":"parse headers"`) {
+	if !strings.Contains(out.String(), `"msg":"invalid telemetry setting","setting":"parse headers"`) {
 		t.Errorf("nothing about the header:\n%s", out)
 	}
 	if strings.Contains(out.String(), canary) || strings.Contains(out.String(), "127.0.0.1") {

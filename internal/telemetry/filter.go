@@ -98,7 +98,7 @@ func plain(v slog.Value) bool {
 type hushed struct{ log *slog.Logger }
 
 func (h hushed) Write(text []byte) (int, error) {
-	h.log.Warn("a library printed what is not shown")
+	h.log.Warn("library output suppressed")
 	return len(text), nil
 }
 

@@ -145,7 +145,7 @@ func (t *Telemetry) zero() {
 	begin(t.inst.reads, slotKey, slotUses)
 	begin(t.inst.transitions, stateKey, breakerStates)
 	begin(t.inst.refusals, reasonKey, bounds)
-	for _, bound := range []string{"in_flight", "client", "files"} { // of requests that name no ASPSP
+	for _, bound := range []string{"in_flight", "client", "files", "audit"} { // of requests that name no ASPSP
 		t.inst.refusals.Add(ctx, 0, metric.WithAttributes(reasonKey.String(bound)))
 	}
 	for _, part := range t.secrets {

@@ -31,6 +31,7 @@ func zeros(f *dto.MetricFamily) []string {
 func TestCountersBeginAtZero(t *testing.T) {
 	tel, _, _ := inMemory(t, exporters{})
 	tel.ObserveAudit(func() (bool, int64) { return true, 0 })
+	tel.ObserveLog(func() int64 { return 0 })
 	families := scrape(t, tel)
 	each := func(label string, values []string) (all []string) {
 		for _, v := range values {
@@ -43,12 +44,13 @@ func TestCountersBeginAtZero(t *testing.T) {
 		"ais_unattended_slots_total":    each("event", slotEvents),
 		"ais_unattended_reads_total":    each("slot", slotUses),
 		"ais_breaker_transitions_total": each("state", breakerStates),
-		"ais_overload_refusals_total":   append(each("reason", bounds), "reason=in_flight", "reason=client", "reason=files"),
+		"ais_overload_refusals_total":   append(each("reason", bounds), "reason=in_flight", "reason=client", "reason=files", "reason=audit"),
 		"ais_secrets_reloads_total": {
 			"outcome=ok part=cache", "outcome=failed part=cache", "outcome=ok part=clients", "outcome=failed part=clients",
 		},
 		"ais_telemetry_dropped_total": {"signal=log", "signal=span"},
 		"ais_audit_failures_total":    {""},
+		"ais_log_lost_total":          {""},
 	} {
 		slices.Sort(want)
 		if diff := cmp.Diff(want, zeros(families[name])); diff != "" {

@@ -147,5 +147,5 @@ func (s settings) WithName(string) logr.LogSink   { return s }
 
 // Error logs which setting was not understood. what is a constant of OpenTelemetry's.
 func (s settings) Error(_ error, what string, _ ...any) {
-	s.log.Warn("telemetry setting not understood", "setting", what)
+	s.log.Warn("invalid telemetry setting", "setting", what)
 }

@@ -33,6 +33,7 @@ var (
 	slotEvents    = []string{"taken", "refused", "given_back", "closed", "unavailable"}
 	breakerStates = []string{"closed", "half_open", "open"}
 	bounds        = []string{"in_flight", "client", "aspsp", "files"}
+	refusals      = append([]string{"audit"}, bounds...)
 )
 
 // ownBuckets are the upper bounds of ais.gateway.duration, in seconds. Alerts and boards use 0.25.
@@ -118,9 +119,10 @@ func (t *Telemetry) Breaker(aspsp, state string) {
 	t.count(context.Background(), t.inst.transitions, aspsp, stateKey.String(oneOf(breakerStates, state)))
 }
 
-// Refused counts a request or call for which a bound had no place left: in_flight, client, aspsp or files.
+// Refused counts a request or call for which a bound had no place left: in_flight, client, aspsp, files, or audit, where its
+// audit record had no room.
 func (t *Telemetry) Refused(ctx context.Context, aspsp, bound string) {
-	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(bounds, bound)))
+	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(refusals, bound)))
 }
 
 // ObserveBreakers sets where each scrape and export reads the state of every ASPSP's circuit breaker, by the

@@ -157,7 +157,7 @@ func TestSpanAttributesAreAsDocumented(t *testing.T) {
 
 func TestLabelValuesAreAsDocumented(t *testing.T) {
 	for name, values := range map[string][]string{
-		"`result`": cacheResults, "`event`": slotEvents, "`state`": slices.Concat(breakerStates, unitStates, redisStates), "`slot`": slotUses, "`db_operation_name`": append(slices.Clone(commands), "_OTHER"), "`outcome`": reloads, "`reason`": bounds,
+		"`result`": cacheResults, "`event`": slotEvents, "`state`": slices.Concat(breakerStates, unitStates, redisStates), "`slot`": slotUses, "`db_operation_name`": append(slices.Clone(commands), "_OTHER"), "`outcome`": reloads, "`reason`": refusals,
 	} {
 		var cell string
 		for _, row := range table(t, "label") {

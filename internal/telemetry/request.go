@@ -155,10 +155,16 @@ func given(key attribute.Key, value string) []attribute.KeyValue {
 	return []attribute.KeyValue{key.String(value)}
 }
 
-// TraceID is the id of the trace that a request's context belongs to, 32 hexadecimal digits; "" if to none.
-func (t *Telemetry) TraceID(ctx context.Context) string {
-	if s := trace.SpanContextFromContext(ctx); s.HasTraceID() {
-		return s.TraceID().String()
+// IDs are those of the trace and the span that a request's context belongs to, 32 and 16 hexadecimal digits; "" if to none.
+func (t *Telemetry) IDs(ctx context.Context) (traceID, spanID string) {
+	if s := trace.SpanContextFromContext(ctx); s.IsValid() {
+		return s.TraceID().String(), s.SpanID().String()
 	}
-	return ""
+	return "", ""
+}
+
+// TraceID is the id of the trace that a request's context belongs to; "" if to none.
+func (t *Telemetry) TraceID(ctx context.Context) string {
+	traceID, _ := t.IDs(ctx)
+	return traceID
 }

@@ -56,6 +56,7 @@ type Options struct {
 // Telemetry is the running telemetry of one gateway. Its methods are safe for concurrent use.
 type Telemetry struct {
 	log        *slog.Logger
+	exported   *slog.Logger
 	metrics    http.Handler
 	propagator propagation.TextMapPropagator
 	tracer     trace.Tracer
@@ -65,6 +66,7 @@ type Telemetry struct {
 	secrets    []string
 	stale      atomic.Pointer[func() map[string]bool]
 	audit      atomic.Pointer[func() (bool, int64)]
+	unlogged   atomic.Pointer[func() int64]
 	units      atomic.Pointer[func(context.Context) map[string]map[string]int64]
 	ends       atomic.Pointer[func() map[string]time.Time]
 	redis      atomic.Pointer[RedisState]
@@ -114,6 +116,9 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 // and the same as log records where OTEL_* asks for logs.
 func (t *Telemetry) Logger() *slog.Logger { return t.log }
 
+// Exported is the part of the log that OTEL_* has sent elsewhere, for lines that are written in another way: it writes none.
+func (t *Telemetry) Exported() *slog.Logger { return t.exported }
+
 // MetricsHandler answers with all metrics in the Prometheus text format, or as OpenMetrics with exemplars where
 // the scraper asks for that. It is served whatever OTEL_* says, on the admin address only.
 func (t *Telemetry) MetricsHandler() http.Handler { return t.metrics }
@@ -127,6 +132,7 @@ func build(ctx context.Context, o Options, exp exporters, local allowed) (*Telem
 	registry.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	t := &Telemetry{
 		log:        slog.New(local),
+		exported:   slog.New(slog.DiscardHandler),
 		lost:       local.lost,
 		metrics:    promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
 		propagator: autoprop.NewTextMapPropagator(),
@@ -144,7 +150,9 @@ func build(ctx context.Context, o Options, exp exporters, local allowed) (*Telem
 	version := trace.WithInstrumentationVersion(o.Version)
 	t.tracer = t.traces(exp.spans, res).Tracer(scope, version, trace.WithSchemaURL(semconv.SchemaURL))
 	if exp.logs != nil {
-		t.log = slog.New(allowed{next: slog.NewMultiHandler(local.next, t.bridge(o, exp.logs, res)), lost: local.lost})
+		sent := t.bridge(o, exp.logs, res)
+		t.log = slog.New(allowed{next: slog.NewMultiHandler(local.next, sent), lost: local.lost})
+		t.exported = slog.New(allowed{next: sent, lost: local.lost})
 	}
 	meters, err := t.meters(registry, exp.reader, res)
 	if err != nil {

@@ -101,7 +101,7 @@ func saysClosed(t *testing.T, g *gatewaytest.Program, consent string, until time
 	expect("an ASPSP that is closed for longer", err == nil && access.Remaining == 0 && access.NextSlotAt.Sub(until.Add(time.Hour)).Abs() < time.Second, body)
 
 	said := g.Stdout.String()
-	expect("the log", strings.Contains(said, `"level":"WARN","msg":"unattended access is closed"`) &&
+	expect("the log", strings.Contains(said, `"level":"WARN","msg":"unattended calls blocked"`) &&
 		strings.Contains(said, `"closed_until":"`+until.Format("2006-01-02T15:04")), said)
 	return faults
 }

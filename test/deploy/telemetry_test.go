@@ -311,7 +311,7 @@ func holdBare(t *testing.T, span otlpSpan) {
 func (s *scene) holdLogs(t *testing.T) {
 	traces := s.traces()
 	type line struct {
-		Stream, Msg string
+		Record, Msg string
 		Route       string
 		TraceID     string `json:"trace_id"`
 		SpanID      string `json:"span_id"`
@@ -322,11 +322,13 @@ func (s *scene) holdLogs(t *testing.T) {
 		for _, g := range s.gateways {
 			for text := range strings.Lines(g.Stdout.String()) {
 				var l line
-				switch {
-				case json.Unmarshal([]byte(text), &l) != nil:
-				case l.Stream == "audit":
+				if json.Unmarshal([]byte(text), &l) != nil {
+					continue
+				}
+				if l.Record == "audit" {
 					audited[l.TraceID] = l
-				case l.Msg == "request":
+				}
+				if l.Msg == "request" {
 					logged[l.TraceID] = l
 				}
 			}

@@ -259,14 +259,14 @@ func TestTokens(t *testing.T) {
 	}
 	log := p.Stdout.String()
 	for _, want := range []string{
-		`"msg":"issuer keys cannot be read","issuer":"clients.oidc[0]","cause":"unreachable"`, `"msg":"issuer keys are read again"`,
-		`"client":"app"`, `"client":"system:serviceaccount:ns:reader"`, `"client":"sha256:`,
+		`"msg":"cannot fetch issuer keys","issuer":"clients.oidc[0]","cause":"unreachable"`, `"msg":"issuer keys available again"`,
+		`"client":"app","identified_by":"azp","issuer":"clients.oidc[0]"`, `"identified_by":"sub","issuer":"clients.oidc[0]"`,
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("no %s in the log", want)
 		}
 	}
-	for _, secret := range []string{issuer.URL, "jane", "ais-gateway\"", young.credential[20:60]} {
+	for _, secret := range []string{issuer.URL, "jane", "serviceaccount", "ais-gateway\"", young.credential[20:60]} {
 		if strings.Contains(log+p.Stderr.String(), secret) {
 			t.Errorf("%q stands in the log", secret)
 		}

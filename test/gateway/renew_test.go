@@ -272,7 +272,7 @@ func TestAPIKeysAreRenewed(t *testing.T) {
 		t.Errorf("added: %d, without the scope %d", got, forbidden)
 	}
 	stop()
-	if lines := p.lines("the configuration has changed beyond its API keys: the rest takes effect at the next start", ""); len(lines) != 0 {
+	if lines := p.lines("configuration changed: API keys were reloaded, the rest needs a restart", ""); len(lines) != 0 {
 		t.Errorf("%v", lines)
 	}
 	// one goes, and more is changed, of which a secret that cannot be read is no reason to let in who no longer belongs
@@ -287,7 +287,7 @@ func TestAPIKeysAreRenewed(t *testing.T) {
 	if !strings.Contains(bank, "Wood Bank") {
 		t.Errorf("another change took effect: %s", bank)
 	}
-	if lines := p.lines("the configuration has changed beyond its API keys: the rest takes effect at the next start", ""); len(lines) != 1 || !strings.Contains(lines[0], "WARN") {
+	if lines := p.lines("configuration changed: API keys were reloaded, the rest needs a restart", ""); len(lines) != 1 || !strings.Contains(lines[0], "WARN") {
 		t.Errorf("%v", lines)
 	}
 }
@@ -306,7 +306,7 @@ func TestKeysAreNotAllTakenAway(t *testing.T) {
 	_, rest, _ = strings.Cut(rest, "\n")
 	replaced(t, file, head+"  oidc: [{issuer: 'https://issuer.example.com', audiences: [ais-gateway]}]\n"+rest)
 	eventually(t, "the change is refused", func() bool {
-		return len(p.lines("secrets cannot be renewed, the old ones stay in use", "clients")) == 1
+		return len(p.lines("secret reload failed, still using the previous secret", "clients")) == 1
 	})
 	if status, body := do(http.DefaultClient, request(t, p.API+wood, "X-API-Key", sandbox.Key)); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)

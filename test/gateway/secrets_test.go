@@ -124,8 +124,8 @@ func patiently(t *testing.T, what string, holds func() bool) {
 }
 
 const (
-	renewed = "secrets renewed"
-	stale   = "secrets cannot be renewed, the old ones stay in use"
+	renewed = "secrets reloaded"
+	stale   = "secret reload failed, still using the previous secret"
 )
 
 // lines are those of the log with a message, about a part of the secrets ("" for any line).

@@ -63,28 +63,28 @@ var callersFaults = []fault{
 	{
 		name: "api-path-in-log",
 		file: "internal/api/record.go",
-		old:  `slog.String("route", x.Route),`, new: `slog.String("route", c.Request.URL.Path),`,
+		old:  `e.Method = verb(e.Method)`, new: `e.Method, e.Route = verb(e.Method), c.Request.URL.Path`,
 		packages: []string{"./internal/api"},
 	},
 	{
 		name: "canary-key-in-log",
 		file: "internal/api/record.go",
-		old:  `slog.String("cache", x.Cache),`, new: `slog.String("cache", x.Cache+c.GetHeader("X-API-Key")),`,
+		old:  `ClientBy: x.client.By,`, new: `ClientBy: x.client.By + c.GetHeader("X-API-Key"),`,
 		packages: []string{"./test/gateway"},
 		run:      "^TestCanaries$",
 	},
 	{
 		name: "canary-address-in-log",
 		file: "internal/api/record.go",
-		old:  `slog.String("cache", x.Cache),`, new: `slog.String("cache", x.Cache+c.ClientIP()),`,
+		old:  `ClientBy: x.client.By,`, new: `ClientBy: x.client.By + c.ClientIP(),`,
 		packages: []string{"./test/gateway"},
 		run:      "^TestCanaries$",
 	},
 	{
 		name: "canary-consent-in-metrics",
 		file: "internal/api/record.go",
-		old: `		s.audit(c, x, start)
-`, new: `		s.audit(c, x, start)
+		old: `		s.tell(c, x, start)
+`, new: `		s.tell(c, x, start)
 		x.Code += c.GetHeader("Consent-ID")
 `,
 		packages: []string{"./test/gateway"},
@@ -93,13 +93,13 @@ var callersFaults = []fault{
 	{
 		name: "audit-only-of-clients",
 		file: "internal/api/record.go",
-		old:  `	if !strings.HasPrefix(c.Request.URL.Path, "/v1/") {`, new: `	if !strings.HasPrefix(c.Request.URL.Path, "/v1/") || x.Client == "" {`,
+		old:  `if recorded(c.Request) && !x.unkept {`, new: `if recorded(c.Request) && !x.unkept && x.Client != "" {`,
 		packages: []string{"./internal/api"},
 	},
 	{
 		name: "audit-of-everything",
 		file: "internal/api/record.go",
-		old:  `	if !strings.HasPrefix(c.Request.URL.Path, "/v1/") {`, new: `	if false {`,
+		old:  `return strings.HasPrefix(r.URL.Path, "/v1/")`, new: `return strings.HasPrefix(r.URL.Path, "/")`,
 		packages: []string{"./internal/api"},
 	},
 	{
@@ -296,7 +296,7 @@ var callersFaults = []fault{
 	{
 		name: "callers-endless-patience",
 		file: "internal/callers/issuer.go",
-		old:  `return &issuer{o, keys, now, patience}`, new: `return &issuer{o, keys, now, 10 * patience}`,
+		old:  `return &issuer{o, place, keys, c.Now, patience, c.Pseudonym}`, new: `return &issuer{o, place, keys, c.Now, 10 * patience, c.Pseudonym}`,
 		packages: []string{"./internal/callers"},
 		run:      "^TestPatience$",
 	},
@@ -389,13 +389,13 @@ var callersFaults = []fault{
 	{
 		name: "api-client-is-its-name",
 		file: "internal/api/request.go",
-		old:  `r.client, x.Client = who.ID, who.Name`, new: `r.client, x.Client = who.Name, who.Name`,
+		old:  `r.client, x.Client, x.client = who.ID, who.Name, who`, new: `r.client, x.Client, x.client = who.Name, who.Name, who`,
 		packages: []string{"./internal/api"},
 	},
 	{
 		name: "api-id-in-the-log",
 		file: "internal/api/request.go",
-		old:  `r.client, x.Client = who.ID, who.Name`, new: `r.client, x.Client = who.ID, who.ID`,
+		old:  `r.client, x.Client, x.client = who.ID, who.Name, who`, new: `r.client, x.Client, x.client = who.ID, who.ID, who`,
 		packages: []string{"./internal/api"},
 	},
 	{

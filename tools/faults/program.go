@@ -6,7 +6,7 @@ var programFaults = []fault{
 		name: "audit-off-not-in-readyz",
 		file: "cmd/gateway/audit.go",
 		old: `	case !s.Enabled:
-		return []string{"audit records are switched off"}
+		return []string{"audit records are off"}
 `, new: ``,
 		packages: []string{"./cmd/gateway"},
 		run:      "^TestAuditSinks$",
@@ -161,6 +161,50 @@ var programFaults = []fault{
 		old:  "	if len(faults) > 0 {\n		return faults\n	}\n	return take(now)", new: "	return take(now)",
 		packages: []string{"./test/gateway"},
 		run:      "^TestBrokenSecretsStayOut$",
+	},
+	{
+		name: "output-queue-without-bound",
+		file: "internal/output/output.go",
+		old:  `case room == 0 && q.used+q.reserved+len(text) > q.Room:`, new: `case room == 0 && q.used < 0:`,
+		packages: []string{"./internal/output"},
+	},
+	{
+		name: "output-reservations-not-kept",
+		file: "internal/output/output.go",
+		old:  `	q.reserved += size`, new: `	q.reserved += 0`,
+		packages: []string{"./internal/output"},
+	},
+	{
+		name: "audit-refuses-nothing",
+		file: "internal/audit/audit.go",
+		old:  `return !l.Refuse || !ok || r.Reserve(MaxLine)`, new: `return !l.Refuse || !ok || r.Reserve(0)`,
+		packages: []string{"./internal/audit"},
+	},
+	{
+		name: "request-logged-twice",
+		file: "cmd/gateway/audit.go",
+		old:  `p.recorded = p.telemetry.Exported()`, new: `p.recorded = p.log`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestLinesOfARequest$",
+	},
+	{
+		name: "log-reader-ends-the-process",
+		file: "cmd/gateway/signals.go",
+		old:  `signal.Ignore(syscall.SIGPIPE, syscall.SIGUSR1`, new: `signal.Ignore(syscall.SIGUSR1`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestOutputThatIsClosed$",
+	},
+	{
+		name: "sub-in-the-log",
+		file: "internal/callers/issuer.go",
+		old:  `	case said.claim != "sub" && programName(said.name):`, new: `	case programName(said.name):`,
+		packages: []string{"./internal/callers"},
+	},
+	{
+		name: "well-known-keys-accepted",
+		file: "internal/config/wellknown.go",
+		old:  `	case knownSums()[sum], sum`, new: `	case sum`,
+		packages: []string{"./internal/config"},
 	},
 	{
 		name: "risky-values-not-in-readyz",

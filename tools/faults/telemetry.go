@@ -103,7 +103,7 @@ var telemetryFaults = []fault{
 	{
 		name: "telemetry-records-not-filtered",
 		file: "internal/telemetry/telemetry.go",
-		old:  `slog.New(allowed{next: slog.NewMultiHandler(local.next, t.bridge(o, exp.logs, res)), lost: local.lost})`, new: `slog.New(slog.NewMultiHandler(local, t.bridge(o, exp.logs, res)))`,
+		old:  `t.log = slog.New(allowed{next: slog.NewMultiHandler(local.next, sent), lost: local.lost})`, new: `t.log = slog.New(slog.NewMultiHandler(local, sent))`,
 		packages: []string{"./internal/telemetry"},
 	},
 	{
@@ -226,13 +226,13 @@ var telemetryFaults = []fault{
 	{
 		name: "audit-consent-unhashed",
 		file: "internal/audit/audit.go",
-		old:  `ConsentHash: l.pseudonym(r.Asked, r.Consent)`, new: `ConsentHash: r.Consent`,
+		old:  `ConsentHash: l.consentHash(r.Asked, r.Consent)`, new: `ConsentHash: r.Consent`,
 		packages: []string{"./internal/audit"},
 	},
 	{
 		name: "audit-hash-of-the-consent-alone",
 		file: "internal/audit/audit.go",
-		old:  `[]string{aspsp, canonical.FoldID(consent)}`, new: `[]string{"", canonical.FoldID(consent)}`,
+		old:  `l.Pseudonym(aspsp, canonical.FoldID(consent))`, new: `l.Pseudonym("", canonical.FoldID(consent))`,
 		packages: []string{"./internal/audit"},
 	},
 	{
@@ -251,7 +251,7 @@ var telemetryFaults = []fault{
 	{
 		name: "audit-off-in-silence",
 		file: "internal/audit/audit.go",
-		old: `		c.Logger.Warn("audit records are switched off")
+		old: `		c.Logger.Warn("audit records are off")
 `, new: ``,
 		packages: []string{"./cmd/gateway"},
 		run:      "^TestAuditSinks$",
@@ -279,7 +279,7 @@ var telemetryFaults = []fault{
 	{
 		name: "audit-start-sees-no-fault",
 		file: "internal/audit/audit.go",
-		old:  `		if err := f.ready(); err != nil {`, new: `		if err := f.ready(); err != nil && f.torn {`,
+		old:  `		if err := f.Ready(); err != nil {`, new: `		if err := f.Ready(); err != nil && l.Refuse {`,
 		packages: []string{"./internal/audit"},
 	},
 	{

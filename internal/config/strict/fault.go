@@ -20,12 +20,15 @@ type Fault struct {
 type Faults []Fault
 
 // Error lists the faults, one a line.
-func (f Faults) Error() string {
+func (f Faults) Error() string { return strings.Join(f.Texts(), "\n") }
+
+// Texts are the faults as lines.
+func (f Faults) Texts() []string {
 	lines := make([]string, len(f))
 	for i, fault := range f {
 		lines[i] = fault.String()
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 // Err is the faults as an error, nil if there is none.

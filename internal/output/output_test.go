@@ -1,0 +1,223 @@
+package output_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ais-gateway/internal/output"
+)
+
+// A destination writes only while its gate is open.
+type destination struct {
+	gate chan struct{}
+	mu   sync.Mutex
+	text bytes.Buffer
+	err  error
+	most int // bytes that a write takes before it fails
+}
+
+func newDestination() *destination { return &destination{gate: make(chan struct{})} }
+
+func (d *destination) Write(p []byte) (int, error) {
+	<-d.gate
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil {
+		n := min(d.most, len(p))
+		d.text.Write(p[:n])
+		return n, d.err
+	}
+	return d.text.Write(p)
+}
+
+func (d *destination) fail(err error, most int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.err, d.most = err, most
+}
+
+func (d *destination) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.text.String()
+}
+
+func write(t *testing.T, w *output.Writer, lines ...string) {
+	t.Helper()
+	for _, l := range lines {
+		if _, err := w.Write([]byte(l + "\n")); err != nil {
+			t.Fatalf("%s: %v", l, err)
+		}
+	}
+}
+
+func TestOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDestination()
+		close(d.gate)
+		q := output.New(output.Config{To: d, Room: 100})
+		a, b := q.Writer(nil, nil), q.Writer(nil, nil)
+		write(t, a, "one")
+		write(t, b, "two")
+		write(t, a, "three")
+		if err := q.Close(t.Context()); err != nil || d.String() != "one\ntwo\nthree\n" {
+			t.Errorf("%v, %q", err, d)
+		}
+		if _, err := a.Write([]byte("late\n")); !errors.Is(err, output.ErrClosed) || a.State().Lost != 1 {
+			t.Errorf("after the end: %v, %+v", err, a.State())
+		}
+	})
+}
+
+// What does not fit is dropped and counted for its writer, and the writers go on when there is room again.
+func TestFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDestination()
+		q := output.New(output.Config{To: d, Room: 12})
+		var back []int64
+		a := q.Writer(nil, func(lost int64) { back = append(back, lost) })
+		b := q.Writer(nil, nil)
+		write(t, a, "12345")
+		synctest.Wait() // the first line is being written: its bytes still count
+		write(t, a, "12345")
+		for range 3 {
+			if _, err := a.Write([]byte("x\n")); !errors.Is(err, output.ErrFull) {
+				t.Errorf("a full queue: %v", err)
+			}
+		}
+		if got := a.State(); got != (output.State{Lost: 3, Failing: true}) || b.State() != (output.State{}) {
+			t.Errorf("%+v, %+v", got, b.State())
+		}
+		close(d.gate)
+		synctest.Wait()
+		write(t, a, "again")
+		synctest.Wait()
+		if got := a.State(); got != (output.State{Lost: 3}) || len(back) != 1 || back[0] != 3 {
+			t.Errorf("%+v, %v", got, back)
+		}
+		if err := q.Close(t.Context()); err != nil || d.String() != "12345\n12345\nagain\n" {
+			t.Errorf("%v, %q", err, d)
+		}
+	})
+}
+
+func TestReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDestination()
+		q := output.New(output.Config{To: d, Room: 20})
+		w := q.Writer(nil, nil)
+		for i, want := range []bool{true, true, false} {
+			if got := w.Reserve(10); got != want {
+				t.Errorf("reservation %d: %t", i+1, got)
+			}
+		}
+		if _, err := w.Write([]byte("x\n")); !errors.Is(err, output.ErrFull) {
+			t.Errorf("reserved room was taken: %v", err)
+		}
+		for range 2 {
+			if _, err := w.Reserved(10).Write([]byte("123456789\n")); err != nil {
+				t.Error(err)
+			}
+		}
+		close(d.gate)
+		synctest.Wait()
+		if !w.Reserve(20) {
+			t.Error("what was written still takes room")
+		}
+		if _, err := w.Reserved(20).Write([]byte(strings.Repeat("y", 30) + "\n")); err != nil {
+			t.Errorf("a line longer than its room: %v", err)
+		}
+		if err := q.Close(t.Context()); err != nil || len(d.String()) != 51 {
+			t.Errorf("%v, %q", err, d)
+		}
+	})
+}
+
+// A write that fails loses the lines that it did not end, each for its writer.
+func TestFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, broken := newDestination(), errors.New("broken")
+		q := output.New(output.Config{To: d, Room: 100})
+		var lost, others int64
+		a := q.Writer(func(err error, n int64) {
+			if !errors.Is(err, broken) {
+				t.Error(err)
+			}
+			lost += n
+		}, nil)
+		b := q.Writer(func(_ error, n int64) { others += n }, nil)
+		write(t, a, "first")
+		synctest.Wait() // the rest is one batch
+		write(t, b, "whole")
+		write(t, a, "torn", "lost")
+		write(t, b, "lost")
+		d.fail(broken, 8)
+		close(d.gate)
+		synctest.Wait()
+		// The first line is written whole in spite of the error, as is b's first.
+		if a.State() != (output.State{Lost: 2, Failing: true}) || b.State() != (output.State{Lost: 1, Failing: true}) || lost != 2 || others != 1 {
+			t.Errorf("%+v %+v, told of %d and %d", a.State(), b.State(), lost, others)
+		}
+		d.fail(nil, 0)
+		write(t, a, "mended")
+		synctest.Wait()
+		if a.State() != (output.State{Lost: 2}) {
+			t.Errorf("%+v", a.State())
+		}
+		if err := q.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A queue that keeps its lines loses none while the destination fails, and fills up.
+func TestKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDestination()
+		close(d.gate)
+		d.fail(errors.New("disk full"), 0)
+		q := output.New(output.Config{To: d, Room: 12, Keep: true})
+		told := 0
+		w := q.Writer(func(_ error, n int64) {
+			if told++; n != 0 {
+				t.Errorf("%d lines lost", n)
+			}
+		}, nil)
+		write(t, w, "12345", "12345")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := w.State(); got != (output.State{Failing: true}) || told == 0 || w.Reserve(1) {
+			t.Errorf("%+v, told %d times", got, told)
+		}
+		d.fail(nil, 0)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := w.State(); got != (output.State{}) || d.String() != "12345\n12345\n" {
+			t.Errorf("%+v, %q", got, d)
+		}
+		if err := q.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The end waits for a destination that hangs no longer than it may, and loses nothing of one that works.
+func TestClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDestination()
+		q := output.New(output.Config{To: d, Room: 100})
+		write(t, q.Writer(nil, nil), "one", "two")
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		if err := q.Close(ctx); err == nil || !strings.Contains(err.Error(), "8 bytes") {
+			t.Errorf("%v", err)
+		}
+		close(d.gate) // so that the goroutine ends
+	})
+}
