@@ -636,7 +636,11 @@ func TestClosureOutlivesTheRead(t *testing.T) {
 		counter := unattended.New(slow.Counter, map[string]config.Unattended{aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}})
 		q := alone()
 		call := unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent}
-		if _, err := counter.Close(t.Context(), unattended.Call{ASPSP: aspsp, Consent: uuid.NewString()}, 0); err != nil { // Redis has the scripts from then on
+		other := unattended.Call{ASPSP: aspsp, Consent: uuid.NewString()} // Redis has the scripts from then on
+		if _, err := counter.Take(t.Context(), other, has); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := counter.Close(t.Context(), other, 0); err != nil {
 			t.Fatal(err)
 		}
 		slow.Counter.AddHook(late{step})
