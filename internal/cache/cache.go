@@ -18,6 +18,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/unattended"
 )
 
 var (
@@ -191,23 +192,25 @@ type Balances struct {
 
 // An Outcome is what those who wait for a call are told of it.
 type Outcome struct {
-	Held     bool             // the call is still under way
-	Done     bool             // the call has ended as the others say; neither Held nor Done: its holder died
-	Failure  *canonical.Error // nil if the call went well
-	Entry    *Entry           // the list that is kept; nil after a failure, and if it was forgotten since
-	Balances *Balances        // nil after a failure, and where a list was asked for
+	Held     bool              // the call is still under way
+	Done     bool              // the call has ended as the others say; neither Held nor Done: its holder died
+	Failure  *canonical.Error  // nil if the call went well
+	Entry    *Entry            // the list that is kept; nil after a failure, and if it was forgotten since
+	Balances *Balances         // nil after a failure, and where a list was asked for
+	Usage    *unattended.State // after the call's last step of the counter; nil if there was none
 }
 
 // A Result is how a call ended.
 type Result struct {
-	Entry    *Entry           // the list that was fetched; nil after a failure, and if what is kept is the result
-	KeepFor  time.Duration    // how long the entry is kept
-	FreshFor time.Duration    // how long a list that no key opens is not overwritten
-	Balances *Balances        // that were fetched
-	Failure  *canonical.Error // nil if the call went well
-	Began    time.Time        // when the call began, by Redis's clock; zero if not before the lease was given
-	Ended    time.Time        // when the call ended, by Redis's clock: who asked later is not told; zero tells nobody
-	Forget   bool             // after a failure: what was kept must go
+	Entry    *Entry            // the list that was fetched; nil after a failure, and if what is kept is the result
+	KeepFor  time.Duration     // how long the entry is kept
+	FreshFor time.Duration     // how long a list that no key opens is not overwritten
+	Balances *Balances         // that were fetched
+	Failure  *canonical.Error  // nil if the call went well
+	Began    time.Time         // when the call began, by Redis's clock; zero if not before the lease was given
+	Ended    time.Time         // when the call ended, by Redis's clock: who asked later is not told; zero tells nobody
+	Forget   bool              // after a failure: what was kept must go
+	Usage    *unattended.State // after the call's last step of the counter; nil if there was none
 }
 
 // A note is what stands in Redis for those who wait.
@@ -215,6 +218,7 @@ type note struct {
 	Failure  *canonical.Error
 	Balances *Balances
 	Ended    time.Time // of the call, by Redis's clock
+	Usage    *unattended.State
 }
 
 // An End is what became of a lease that was given back.
@@ -238,7 +242,7 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 		entry = append([]byte(dated(r.Entry)), entry...)
 	}
 	if !r.Ended.IsZero() {
-		if told, err = c.seal.Load().seal(left, marshal(note{r.Failure, r.Balances, r.Ended})); err != nil {
+		if told, err = c.seal.Load().seal(left, marshal(note{r.Failure, r.Balances, r.Ended, r.Usage})); err != nil {
 			return End{}, err
 		}
 	}
@@ -268,7 +272,7 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	var told note
 	// A note that is missing or cannot be read is none, and so is one of a call that had ended before it was asked for.
 	if out.Done = c.open(left, values[0], &told) && !told.Ended.Before(l.given); out.Done {
-		out.Failure, out.Balances = told.Failure, told.Balances
+		out.Failure, out.Balances, out.Usage = told.Failure, told.Balances, told.Usage.At(now)
 		if l.lists {
 			out.Entry = c.openEntry(list, values[2], now)
 		}

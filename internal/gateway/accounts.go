@@ -20,12 +20,8 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 	beside := a.limitBeside(ctx)
 	list, failure := a.answer(ctx)
 	g.Observer.Cache(ctx, b.ID, a.result(list))
-	switch {
-	case q.Attended():
-	case failure == nil && !a.flew:
-		list.Limit = <-beside
-	default:
-		list.Limit = g.limit(ctx, allowance{left: a.redis.left}, q, "", failure)
+	if !q.Attended() {
+		list.Limit = a.limit(ctx, beside, failure)
 	}
 	return list, asError(failure)
 }
@@ -39,20 +35,35 @@ type ask struct {
 	wants  Wants
 	looked time.Time // when it first looked at what is kept, by Redis's clock; zero if Redis did not say
 	redis  allowance
-	flew   bool // a call was made for it, or shared
 	// unreadable says that a list is cached which would do without a call, if this gateway had its key. It is not fetched
 	// for an unattended request: with a key of its own, each gateway would spend slots on what another one has.
 	unreadable bool
+	usage      *unattended.State // after the counter's last step for it, or for the request whose call it shared
+	shared     bool              // it got a list of another request's call whose usage it does not know
 }
 
-// limitBeside reads where the unit stands while the cache is looked at, so that a hit costs one round trip.
+// limit returns the usage for the response; nil if the counter cannot be read. It is read again only if a call was made
+// since it was read beside the cache.
+func (a *ask) limit(ctx context.Context, beside <-chan *unattended.State, failure *canonical.Error) *unattended.State {
+	switch {
+	case failure != nil && failure.Kind == canonical.CounterUnavailable:
+		return nil
+	case a.usage != nil:
+		return a.usage
+	case a.shared:
+		return a.g.limit(ctx, allowance{left: a.redis.left}, a.q, "")
+	}
+	return <-beside
+}
+
+// limitBeside reads the usage while the cache is looked at, so that a hit costs one round trip.
 func (a *ask) limitBeside(ctx context.Context) <-chan *unattended.State {
 	beside := make(chan *unattended.State, 1)
 	if !a.q.Attended() {
 		go func() {
 			defer close(beside)
 			defer rescue.Catch(ctx, a.g.Logger)
-			beside <- a.g.limit(ctx, a.g.allowance(), a.q, "", nil)
+			beside <- a.g.limit(ctx, a.g.allowance(), a.q, "")
 		}()
 	}
 	return beside
@@ -134,10 +145,11 @@ func (a *ask) share(ctx context.Context) (fetched, *canonical.Error, bool) {
 		return fetched{redis: allowed}, failure, false
 	}
 	defer leave()
-	a.flew = true
-	return fly(ctx, a.g, a.bank, a.flight(), func(ctx context.Context) (fetched, *canonical.Error) {
+	got, failure, led := fly(ctx, a.g, a.bank, a.flight(), func(ctx context.Context) (fetched, *canonical.Error) {
 		return a.fetch(ctx, allowed)
 	})
+	a.usage, a.shared = got.usage, failure == nil && got.usage == nil
+	return got, failure, led
 }
 
 // flight is the name under which equal asks share a call. One that demands a call does not share with one that
@@ -175,13 +187,13 @@ func (a *ask) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, *cac
 }
 
 // call reads the list from the provider.
-func (a *ask) call(ctx context.Context) (cache.Entry, *canonical.Error) {
-	var entry cache.Entry
-	failure := a.g.guard(ctx, a.bank, a.client, a.q, func() (err error) {
+func (a *ask) call(ctx context.Context, redis *allowance) (entry cache.Entry, usage *unattended.State, failure *canonical.Error) {
+	one := providerRead{g: a.g, bank: a.bank, client: a.client, q: a.q}
+	usage, failure = one.do(ctx, redis, func(ctx context.Context) (err error) {
 		entry.Accounts, err = a.bank.Reader.Accounts(ctx, a.q)
 		return err
 	})
-	return entry, failure
+	return entry, usage, failure
 }
 
 // content is a list that is kept, or that another call has brought, if it is what the ask wants; else nil. Whatever the

@@ -30,7 +30,7 @@ type AccountList struct {
 	Accounts  []canonical.Account // never nil on success
 	Freshness Freshness
 	Cache     CacheStatus
-	Limit     *unattended.State // where the unit stands after the answer; nil if attended, or if it could not be read
+	Limit     *unattended.State // the unit's usage after the response; nil if attended, or if the counter could not be read
 }
 
 // A BalanceSheet is the answer to Balances. On failure only Limit is set.
@@ -109,8 +109,9 @@ func staleReason(k canonical.Kind) StaleReason {
 }
 
 // consentRejected reports whether the provider has rejected the consent itself, so that the cached list is deleted. A
-// rejected token says nothing about the consent: whoever makes one up must not delete anything.
+// rejected token says nothing about the consent, since a caller can make one up, and a refusal that is only remembered
+// nothing about the list that is cached now.
 func consentRejected(e *canonical.Error) bool {
 	rejected := e.Kind == canonical.ConsentExpired || e.Kind == canonical.ConsentInvalid
-	return rejected && !e.TokenRejected
+	return rejected && !e.TokenRejected && e.Origin != canonical.OriginGateway
 }

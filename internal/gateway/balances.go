@@ -6,6 +6,7 @@ import (
 
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/unattended"
 )
 
 // Balances answers all balances of one account, always from the provider. Equal unattended requests at once share
@@ -17,8 +18,12 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 	}
 	r := &reading{g: g, bank: b, client: client, q: q, account: account}
 	sheet, failure := r.read(ctx)
-	if !q.Attended() {
-		sheet.Limit = g.limit(ctx, g.allowance(), q, account, failure)
+	switch {
+	case q.Attended():
+	case failure != nil && failure.Kind == canonical.CounterUnavailable:
+		sheet.Limit = nil
+	case sheet.Limit == nil:
+		sheet.Limit = g.limit(ctx, g.allowance(), q, account)
 	}
 	return sheet, asError(failure)
 }
@@ -51,13 +56,13 @@ func (r *reading) read(ctx context.Context) (BalanceSheet, *canonical.Error) {
 
 // alone reads the balances for this request and no other.
 func (r *reading) alone(ctx context.Context) (BalanceSheet, *canonical.Error) {
-	read, failure := r.call(ctx)
+	redis := r.g.allowance()
+	read, _, failure := r.call(ctx, &redis)
 	if failure == nil {
 		read.FetchedAt = r.g.Now().UTC()
 		return sheetOf(read), nil
 	}
 	if consentRejected(failure) {
-		redis := r.g.allowance()
 		r.g.forgetSurely(ctx, &redis, keyOf(r.client, r.q))
 	}
 	return BalanceSheet{}, failure
@@ -75,9 +80,11 @@ func (r *reading) shared(ctx context.Context) (BalanceSheet, *canonical.Error) {
 		told:   func(o cache.Outcome) *cache.Balances { return o.Balances },
 	})
 	if failure != nil {
-		return BalanceSheet{}, failure
+		return BalanceSheet{Limit: got.usage}, failure
 	}
-	return sheetOf(got.value), nil
+	sheet := sheetOf(got.value)
+	sheet.Limit = got.usage
+	return sheet, nil
 }
 
 func (r *reading) flight() string { return flightName("balances", r.client, r.q, r.account) }
@@ -94,13 +101,13 @@ func (r *reading) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, 
 }
 
 // call reads the balances from the provider.
-func (r *reading) call(ctx context.Context) (cache.Balances, *canonical.Error) {
-	var read cache.Balances
-	failure := r.g.guard(ctx, r.bank, r.client, r.q, func() (err error) {
+func (r *reading) call(ctx context.Context, redis *allowance) (read cache.Balances, usage *unattended.State, failure *canonical.Error) {
+	one := providerRead{g: r.g, bank: r.bank, client: r.client, q: r.q, account: r.account}
+	usage, failure = one.do(ctx, redis, func(ctx context.Context) (err error) {
 		read.AccountBalances, err = r.bank.Reader.Balances(ctx, r.q, r.account)
 		return err
 	})
-	return read, failure
+	return read, usage, failure
 }
 
 func sheetOf(read cache.Balances) BalanceSheet {

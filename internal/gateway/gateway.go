@@ -147,7 +147,8 @@ func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, forgetTimeout)
 	defer cancel()
-	if g.Config.Cache.Forget(ctx, keyOf(client, q)) != nil {
+	lists, key := g.Config.Cache, keyOf(client, q)
+	if lists.Forget(ctx, key) != nil || lists.RememberPages(ctx, key, 0) != nil {
 		return &canonical.Error{
 			Kind: canonical.DeletionUnconfirmed, Origin: canonical.OriginGateway, RetryAfter: time.Second,
 		}
@@ -191,11 +192,8 @@ func (g *Gateway) guard(ctx context.Context, b *bank, client string, q canonical
 	return failure
 }
 
-// limit reads where the unit stands after an answer, for the caller to be told. nil where it cannot be read in time.
-func (g *Gateway) limit(ctx context.Context, redis allowance, q canonical.Query, account string, failure *canonical.Error) *unattended.State {
-	if failure != nil && failure.Kind == canonical.CounterUnavailable {
-		return nil
-	}
+// limit reads the usage of a unit for a response; nil if it cannot be read in time.
+func (g *Gateway) limit(ctx context.Context, redis allowance, q canonical.Query, account string) *unattended.State {
 	state, err := spend(context.WithoutCancel(ctx), &redis, func(ctx context.Context) (unattended.State, error) {
 		return g.UnattendedAccess(ctx, q, account)
 	})

@@ -1097,6 +1097,7 @@ func TestBalancesAreSharedAcrossGateways(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
 				w.dawdle(300 * time.Millisecond)
 				q := under(alone(), tt.consent)
+				q.Token = anotherToken() // no earlier refusal is remembered
 				var wg sync.WaitGroup
 				for range 3 {
 					g := w.gateway()

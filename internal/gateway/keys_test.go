@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/cache"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/mypos/mypossim"
@@ -66,6 +67,8 @@ func lives(b config.ASPSP, timeout time.Duration) map[string]struct {
 		"ais:1:accounts:{…}:lease":    {timeout + 2*time.Second, 300},
 		"ais:1:accounts:{…}:calls":    {timeout + 32*time.Second, 260},
 		"ais:1:accounts:{…}:note":     {10 * time.Second, 2048},
+		"ais:1:accounts:{…}:refused":  {time.Hour, 2700},
+		"ais:1:accounts:{…}:pages":    {7 * 24 * time.Hour, 250},
 	}
 }
 
@@ -110,6 +113,16 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	if n := s.Counter.DBSize(t.Context()).Val(); n != 0 {
 		t.Errorf("an invented consent leaves %d keys", n)
 	}
+	w.front.with(status(http.StatusUnauthorized))
+	for range 40 { // more refusals than are remembered
+		invented.Token = anotherToken()
+		_, _ = g.Balances(t.Context(), client, attended(invented), mypossim.GoodAccount)
+	}
+	look()
+	if err := g.Config.Cache.RememberPages(t.Context(), cache.Key{Client: client, ASPSP: aspsp, Consent: q.Consent}, 200); err != nil {
+		t.Fatal(err)
+	}
+	look()
 	w.front.with(func(rw http.ResponseWriter, r *http.Request) { look(); w.front.sim.ServeHTTP(rw, r) })
 	mustList(t, g, q, gateway.Wants{})
 	mustList(t, g, attended(q), gateway.Wants{NoCache: true})

@@ -7,6 +7,7 @@ import (
 
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/unattended"
 )
 
 // A relay is how one call is made for all who ask the same at once, on whatever gateway: one of them gets a lease and
@@ -20,11 +21,12 @@ type relay[T any] struct {
 	counted bool
 	// acquire asks for the lease, and in the same step reads what will do without a call; nil for nothing.
 	acquire func(ctx context.Context, ttl time.Duration) (cache.Lease, *T, error)
-	call    func(ctx context.Context) (T, *canonical.Error)
-	ended   func()                 // is called when the call has ended
-	result  func(T) cache.Result   // what is left of a call that went well
-	dated   func(T, time.Time) T   // what was fetched, with its time
-	told    func(cache.Outcome) *T // what others are told of it; nil for nothing that will do
+	// call makes the call. It returns the usage after the counter's last step; nil if there was none.
+	call   func(ctx context.Context, redis *allowance) (T, *unattended.State, *canonical.Error)
+	ended  func()                 // is called when the call has ended
+	result func(T) cache.Result   // what is left of a call that went well
+	dated  func(T, time.Time) T   // what was fetched, with its time
+	told   func(cache.Outcome) *T // what others are told of it; nil for nothing that will do
 }
 
 // errNotYet says that a lease was not found of which it is not known whether Redis gave it: it may yet do so, and
@@ -34,8 +36,9 @@ var errNotYet = errors.New("the lease may yet be given")
 // obtained is what a relay brought.
 type obtained[T any] struct {
 	value     T
-	stored    bool // what was fetched stands in Redis for others
-	collapsed bool // it was another gateway's call
+	stored    bool              // what was fetched stands in Redis for others
+	collapsed bool              // it was another gateway's call
+	usage     *unattended.State // after the counter's last step for it, also of a call that failed; nil if there was none
 }
 
 // asked is what became of asking for a lease.
@@ -74,11 +77,11 @@ func obtain[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T]
 		}
 		outcome, ok := r.outcome(ctx, g, redis, got.lease)
 		if ok && outcome.Failure != nil {
-			return obtained[T]{}, outcome.Failure
+			return obtained[T]{usage: outcome.Usage}, outcome.Failure
 		}
 		if ok {
 			if told := r.told(outcome); told != nil {
-				return obtained[T]{value: *told, collapsed: true}, nil
+				return obtained[T]{value: *told, collapsed: true, usage: outcome.Usage}, nil
 			}
 		}
 		// The holder died, or what it fetched was forgotten or will not do: the next turn may be ours.
@@ -120,10 +123,10 @@ func (t *turn[T]) now() cache.Lease {
 // under way, or after it. Redis being slow, all that goes on when the answer has long been given.
 func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], mine *turn[T]) (obtained[T], *canonical.Error) {
 	began := time.Now() //nolint:forbidigo // the process's own monotonic time: the lease knows Redis's
-	value, failure := r.call(ctx)
+	value, usage, failure := r.call(ctx, redis)
 	at := time.Now() //nolint:forbidigo // as above
 	r.ended()
-	got := obtained[T]{value: r.dated(value, g.Now().UTC())}
+	got := obtained[T]{value: r.dated(value, g.Now().UTC()), usage: usage}
 	if lease := mine.now(); lease.Known() {
 		got.value = r.dated(value, lease.At(at))
 	}
@@ -134,7 +137,7 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 			if failure == nil {
 				out = r.result(r.dated(value, lease.At(at)))
 			}
-			out.Began = lease.At(began)
+			out.Began, out.Usage = lease.At(began), usage
 		}
 		// That this gateway had no place for the call is no word on what another one can do.
 		if lease.Known() && (failure == nil || failure.Kind != canonical.Overloaded) {

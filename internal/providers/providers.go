@@ -86,4 +86,6 @@ type Answer struct {
 	// Unreadable: this is a refusal whose body could not be read, because it broke off, is too large, or is encoded in
 	// another way than gzip. Body is nil. The status decides then, and nothing is assumed of consent, token or account.
 	Unreadable bool
+	// SlotsLeft is how many slots of the unit were left when the call had taken its own; math.MaxInt for an attended call.
+	SlotsLeft int
 }

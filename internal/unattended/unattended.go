@@ -80,6 +80,7 @@ type State struct {
 
 // A Slot is one counted call.
 type Slot struct {
+	Left    int // slots of the unit that were left when it was taken
 	counter *Counter
 	unit    unit
 	id      string
@@ -98,6 +99,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 		return Slot{}, unavailable(err)
 	}
 	track(ctx, state, true)
+	slot.Left = state.Remaining
 	if state.Remaining <= 1 {
 		c.units.note(slot.unit)
 	}
@@ -233,8 +235,13 @@ func (c *Counter) read(u unit, said *redis.Cmd) (done bool, _ State, _ error) {
 	if err != nil || len(r) != 5 {
 		return false, State{}, errUnreadable
 	}
+	return r[0] == 1, c.usage(u, r), nil
+}
+
+// usage is a unit's usage as a script returned it: done, used, open, when Remaining grows, now.
+func (c *Counter) usage(u unit, r []int64) State {
 	policy := c.policies[u.aspsp]
-	done, used, isOpen, next, now := r[0] == 1, int(r[1]), r[2] == 1, r[3], r[4]
+	used, isOpen, next, now := int(r[1]), r[2] == 1, r[3], r[4]
 	state := State{Limit: policy.Limit, Used: used, Window: policy.Window, Unit: policy.Unit}
 	if isOpen {
 		state.Remaining = max(policy.Limit-used, 0)
@@ -243,7 +250,7 @@ func (c *Counter) read(u unit, said *redis.Cmd) (done bool, _ State, _ error) {
 		state.Wait = micros(next - now)
 		state.NextAt = time.UnixMicro(next).UTC()
 	}
-	return done, state, nil
+	return state
 }
 
 // A unit is what calls are counted by, as the beginning of its keys' names.

@@ -167,6 +167,8 @@ type Problem struct {
 	TraceID   string    `json:"traceId,omitempty"`
 	ASPSP     string    `json:"aspspId,omitempty"`
 	Provider  string    `json:"provider,omitempty"`
+	Needed    *int      `json:"needed,omitempty"`    // slots that a read needs, where they do not fit
+	Remaining *int      `json:"remaining,omitempty"` // slots that are left then
 	Errors    []fault   `json:"errors,omitempty"`
 	Upstream  *upstream `json:"providerError,omitempty"`
 }
@@ -205,6 +207,9 @@ func Failure(e *canonical.Error, of Subject) Problem {
 		Title: v.title, Status: v.status, Detail: detail, Code: string(e.Kind), Origin: string(e.Origin),
 		Retryable: action == retryAttended || action == retryLater, Action: action, RetryAfter: retryAfter(e),
 		RequestID: of.RequestID, TraceID: of.TraceID, ASPSP: of.ASPSP, Provider: of.Provider,
+	}
+	if s := e.Slots; s != nil {
+		p.Needed, p.Remaining = &s.Needed, &s.Remaining
 	}
 	for _, f := range e.Faults {
 		p.Errors = append(p.Errors, fault(f))

@@ -3,6 +3,7 @@ package mypos
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -27,7 +28,7 @@ type paper struct {
 
 func (p *paper) Read(_ context.Context, q canonical.Query, r providers.Request) (providers.Answer, error) {
 	p.calls++
-	a := providers.Answer{Status: p.status, Header: http.Header{}, Body: p.body}
+	a := providers.Answer{Status: p.status, Header: http.Header{}, Body: p.body, SlotsLeft: math.MaxInt}
 	if p.status != http.StatusOK {
 		return providers.Answer{}, p.Refusal(q, r, a)
 	}

@@ -91,16 +91,19 @@ func (a *adapter) Accounts(ctx context.Context, q canonical.Query) ([]canonical.
 		r.URL, r.Header = upstream.URL(a.base, "v1", "accounts"), a.header(q)
 		r.URL.RawQuery = list.query()
 		var w wireAccounts
-		bytes, err := a.read(ctx, q, r, &w)
+		page, err := a.read(ctx, q, r, &w)
 		if err != nil {
 			return nil, err
 		}
-		done, err := list.add(w, bytes)
+		done, err := list.add(w, len(page.Body))
 		if err != nil {
 			return nil, err
 		}
 		if done {
 			return list.accounts, nil
+		}
+		if failure := list.fits(page.SlotsLeft); failure != nil {
+			return nil, failure
 		}
 	}
 }
@@ -130,16 +133,16 @@ func (a *adapter) Balances(ctx context.Context, q canonical.Query, accountID str
 	return w.balances(accountID)
 }
 
-// read makes one call, takes its answer only if it belongs to it, and says how many bytes it had.
-func (a *adapter) read(ctx context.Context, q canonical.Query, r providers.Request, into any) (bytes int, err error) {
+// read makes one call, and takes its answer only if it belongs to it.
+func (a *adapter) read(ctx context.Context, q canonical.Query, r providers.Request, into any) (providers.Answer, error) {
 	answer, err := a.client.Read(ctx, q, r)
 	if err != nil {
-		return 0, err
+		return providers.Answer{}, err
 	}
 	if failure := stray(q, answer); failure != nil {
-		return 0, failure
+		return providers.Answer{}, failure
 	}
-	return len(answer.Body), upstream.Decode(answer.Body, into)
+	return answer, upstream.Decode(answer.Body, into)
 }
 
 // stray is the error of an answer, of any status, that names another request; a missing header names none.

@@ -144,6 +144,31 @@ func (l *listing) take(page []*wireAccount) error {
 	return nil
 }
 
+// fits is the failure of a list that goes on, if its other pages need more slots than are left: it is not read further,
+// since it would only use them up.
+func (l *listing) fits(left int) *canonical.Error {
+	others := l.others()
+	if others <= left {
+		return nil
+	}
+	failure := canonical.Fail(canonical.UnattendedLimit, "the list has more pages than calls are left")
+	failure.Slots = &canonical.SlotNeed{Needed: l.read + others, Remaining: left}
+	return failure
+}
+
+// others is how many more pages there are: at least one, as far as the pages read do not say more.
+func (l *listing) others() int {
+	if pages := l.place[totalPages]; pages != unknown {
+		return max(pages-l.read, 1)
+	}
+	have := len(l.accounts) + l.repeats
+	size := max(l.place[pageSize], (have+l.read-1)/l.read) // a page may hold more accounts than its size says
+	if total := l.place[totalCount]; total != unknown && size > 0 {
+		return max((total-have+size-1)/size, 1)
+	}
+	return 1
+}
+
 // follow checks that a page is the one asked for and that it belongs to those before it.
 func (l *listing) follow(p place) error {
 	if l.read == 1 {

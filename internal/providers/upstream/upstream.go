@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"math"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -130,6 +131,10 @@ func (c *client) Read(ctx context.Context, q canonical.Query, r providers.Reques
 	if failure != nil {
 		return providers.Answer{}, failure
 	}
+	if q.Attended() {
+		answer.SlotsLeft = math.MaxInt
+	}
+	providers.CallSucceeded(ctx)
 	return answer, nil
 }
 
@@ -157,6 +162,7 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 	defer cancel()
 	own = context.WithValue(own, departure{}, deadline)
 	answer, went, failure := c.exchange(own, c.unattended, req, q, r, 0)
+	answer.SlotsLeft = slot.Left
 	if !went.connected() {
 		c.release(ctx, q, slot)
 	}
