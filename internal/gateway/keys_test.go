@@ -119,7 +119,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		_, _ = g.Balances(t.Context(), client, attended(invented), mypossim.GoodAccount)
 	}
 	look()
-	if err := g.Config.Cache.RememberPages(t.Context(), cache.Key{Client: client, ASPSP: aspsp, Consent: q.Consent}, 200); err != nil {
+	if err := g.Config.Cache.RememberPages(t.Context(), cache.Key{Client: client, ASPSP: aspsp, Consent: alone().Consent}, 200); err != nil {
 		t.Fatal(err)
 	}
 	look()

@@ -103,14 +103,8 @@ func (f *front) slowly(d time.Duration) {
 	})
 }
 
-// status answers every call with a status. With 401 the bank rejects the consent.
 func status(code int) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(code)
-		if code == http.StatusUnauthorized {
-			_, _ = io.WriteString(w, `{"tppMessages":[{"category":"ERROR","code":"CONSENT_INVALID"}]}`)
-		}
-	}
+	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
 // rejects says that the consent is not valid, which a 401 alone says of the token.
