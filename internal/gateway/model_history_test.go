@@ -101,6 +101,7 @@ type outcome struct {
 	origin   canonical.Origin
 	cached   bool // answered from the cache, or from another's call
 	blind    bool // without the counter
+	unfit    bool // refused because the pages of the list need more slots than are left
 	vague    bool // the cache's answer hides how the call failed
 	from, to time.Time
 }
@@ -466,6 +467,8 @@ func (h *history) access(t *rapid.T) {
 		switch {
 		case state.Remaining > 0 && o.kind == "" && went:
 			h.w.run.count("access: agreed on some")
+		case state.Remaining > 0 && o.unfit && r.account == "" && state.Remaining < pagesOfAList && !went: // as is remembered
+			h.w.run.count("access: pages do not fit")
 		case state.Remaining > 0 && o.kind != canonical.UnattendedLimit && try < tries:
 			h.slow(o)
 			continue
@@ -481,6 +484,9 @@ func (h *history) access(t *rapid.T) {
 		return
 	}
 }
+
+// pagesOfAList is how many pages a list has while the bank answers in pages of one account.
+const pagesOfAList = 3
 
 func anotherToken() canonical.Secret {
 	return canonical.Secret(mypossim.TokenPrefix + uuid.NewString())
@@ -648,7 +654,7 @@ func (h *history) ask(r read) outcome {
 	o.to = time.Now()
 	var failure *canonical.Error
 	if errors.As(err, &failure) {
-		o.kind, o.origin = failure.Kind, failure.Origin
+		o.kind, o.origin, o.unfit = failure.Kind, failure.Origin, failure.Slots != nil
 		o.blind = failure.Kind == canonical.CounterUnavailable
 	}
 	return o
