@@ -41,7 +41,7 @@ func load(file string) (*config.Config, error) {
 	_, more := openAdapters(c, func(upstream.Config) *upstream.Wire { return upstream.New(upstream.Config{}) })
 	faults = append(faults, c.UnknownProviders(slices.Sorted(maps.Keys(adapters)))...)
 	faults = append(faults, more...)
-	faults.Sort()
+	c.Sort(faults)
 	return c, faults.Err()
 }
 

@@ -42,7 +42,7 @@ func (f *files) out(ctx context.Context, aspsp string) {
 	silenced := f.silenced
 	f.last, f.silenced = now, 0
 	f.mu.Unlock()
-	f.log.ErrorContext(ctx, "no file descriptor is left", "silenced", silenced)
+	f.log.ErrorContext(ctx, "too many open files", "silenced", silenced)
 }
 
 // watched is a listener whose files are watched.
@@ -75,7 +75,7 @@ func filesNeeded(c *config.Config) uint64 {
 // filesWarning says that a limit of open files does not fit the configuration, "" if it does.
 func filesWarning(c *config.Config, most uint64) string {
 	if needed := filesNeeded(c); most < needed {
-		return fmt.Sprintf("can need %d open files at once, and the process may open %d: raise its limit (RLIMIT_NOFILE), or lower inFlight", needed, most)
+		return fmt.Sprintf("may need %d open files, but the process may open only %d: raise its limit (RLIMIT_NOFILE) or lower inFlight", needed, most)
 	}
 	return ""
 }

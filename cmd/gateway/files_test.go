@@ -91,7 +91,7 @@ func TestFilesUsedUp(t *testing.T) {
 	if status, body := read(); status != http.StatusOK {
 		t.Errorf("afterwards: %d %s", status, body)
 	}
-	logged := records(p.Stdout.String(), func(r record) bool { return r.Msg == "no file descriptor is left" })
+	logged := records(p.Stdout.String(), func(r record) bool { return r.Msg == "too many open files" })
 	others := records(p.Stdout.String(), func(r record) bool { return strings.Contains(r.Msg, "connection failed") })
 	if len(logged) < 1 || len(others) != 0 {
 		t.Errorf("the log says it %d times, and %d times another thing", len(logged), len(others))

@@ -39,7 +39,7 @@ const (
 
 func TestDemo(t *testing.T) {
 	p := start(t, nil, "sandbox", "--demo")
-	if code := p.Ended(); code != 0 || !strings.Contains(p.Stdout.String(), "Each step showed what it says.") {
+	if code := p.Ended(); code != 0 || !strings.Contains(p.Stdout.String(), "All steps passed. Try it yourself: gateway sandbox\n") {
 		t.Errorf("exit %d\n%s%s", code, p.Stdout.String(), p.Stderr.String())
 	}
 }
@@ -447,32 +447,54 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// TestCommandLine holds that help which was requested is on standard output with exit code 0, and an error with its usage on
+// standard error with exit code 2.
 func TestCommandLine(t *testing.T) {
+	const (
+		overview = "Usage: gateway COMMAND"
+		absent   = "file does not exist (relative paths start at the working directory)"
+	)
 	for _, tt := range []struct {
 		args []string
 		code int
-		says string
+		says []string
 	}{
-		{nil, 2, "usage:"},
-		{[]string{"fly"}, 2, `no command "fly"`},
-		{[]string{"serve"}, 2, "--config FILE is missing"},
-		{[]string{"check"}, 2, "--config FILE is missing"},
-		{[]string{"serve", "--config", "/no/such/file"}, 1, "/no/such/file: does not exist"},
-		{[]string{"check", "--config", "/no/such/file"}, 1, "/no/such/file: does not exist"},
-		{[]string{"serve", "--confg", "x"}, 2, "confg"},
-		{[]string{"check", "--config", "x", "y"}, 2, `"y" is not understood`},
-		{[]string{"sandbox", "--address", "nowhere"}, 1, "server.address"},
-		{[]string{"sandbox", "--admin-address", "nowhere"}, 1, "server.adminAddress"},
-		{[]string{"sandbox", "--redis", "nowhere"}, 2, `--redis "nowhere" is not HOST:PORT`},
-		{[]string{"sandbox", "--redis", ":6379"}, 2, `--redis ":6379" is not HOST:PORT`},
-		{[]string{"sandbox", "--demo", "--redis", "127.0.0.1:6379"}, 2, "--demo has a Redis of its own"},
-		{[]string{"version"}, 0, "gateway "},
-		{[]string{"help"}, 0, "usage:"},
-		{[]string{"serve", "--help"}, 0, "usage:"},
+		{nil, 2, []string{"a command is required\n", overview}},
+		{[]string{"bogus"}, 2, []string{"unknown command \"bogus\"\n", overview}},
+		{[]string{"serve"}, 2, []string{"--config FILE is required\n", "Usage: gateway serve --config FILE\n"}},
+		{[]string{"check"}, 2, []string{"--config FILE is required\n", "Usage: gateway check --config FILE [--print]\n"}},
+		{[]string{"check", "--config"}, 2, []string{"--config requires a value\n", "Usage: gateway check"}},
+		{[]string{"serve", "--config", "/no/such/file"}, 1, []string{"/no/such/file: " + absent}},
+		{[]string{"check", "--config", "/no/such/file"}, 1, []string{"/no/such/file: " + absent}},
+		{[]string{"serve", "--confg", "x"}, 2, []string{"unknown flag \"--confg\"\n", "Usage: gateway serve"}},
+		{[]string{"check", "--config", "x", "extra"}, 2, []string{"unexpected argument \"extra\"\n", "Usage: gateway check"}},
+		{[]string{"version", "extra"}, 2, []string{"unexpected argument \"extra\"\n", "Usage: gateway version\n"}},
+		{[]string{"sandbox", "--address", "nowhere"}, 1, []string{"server.address"}},
+		{[]string{"sandbox", "--admin-address", "nowhere"}, 1, []string{"server.adminAddress"}},
+		{[]string{"sandbox", "--redis", "nowhere"}, 2, []string{"--redis must be HOST:PORT\n", "Usage: gateway sandbox [flags]\n"}},
+		{[]string{"sandbox", "--redis", ":6379"}, 2, []string{"--redis must be HOST:PORT\n"}},
+		{[]string{"sandbox", "--demo", "--redis", "127.0.0.1:6379"}, 2, []string{"--redis cannot be used with --demo\n"}},
+		{[]string{"version"}, 0, []string{"gateway "}},
+		{[]string{"--version"}, 0, []string{"gateway "}},
+		{[]string{"help"}, 0, []string{overview, "gateway sandbox --demo", "README.md"}},
+		{[]string{"--help"}, 0, []string{overview, "run the gateway with simulated providers", "start the service", "validate the configuration", "print the version"}},
+		{[]string{"sandbox", "--help"}, 0, []string{"Usage: gateway sandbox", "--admin-address HOST:PORT   where", "(default: a free loopback port)", "Example:\n  gateway sandbox", "README.md"}},
+		{[]string{"serve", "--help"}, 0, []string{"Usage: gateway serve", "Example:\n  gateway serve", "README.md"}},
+		{[]string{"check", "-h"}, 0, []string{"Usage: gateway check", "--print", "(default: false)", "Example:\n  gateway check", "README.md"}},
+		{[]string{"version", "--help"}, 0, []string{"Usage: gateway version", "Example:\n  gateway version", "README.md"}},
 	} {
 		p := start(t, nil, tt.args...)
-		if code := p.Ended(); code != tt.code || !strings.Contains(p.Stdout.String()+p.Stderr.String(), tt.says) {
-			t.Errorf("%q: exit %d, want %d\n%s%s", tt.args, code, tt.code, p.Stdout.String(), p.Stderr.String())
+		code, stdout, stderr := p.Ended(), p.Stdout.String(), p.Stderr.String()
+		if code != tt.code {
+			t.Errorf("%q: exit %d, want %d", tt.args, code, tt.code)
+		}
+		for _, want := range tt.says {
+			if said := map[int]string{0: stdout, 1: stdout + stderr, 2: stderr}[code]; !strings.Contains(said, want) {
+				t.Errorf("%q: no %q in\n%s", tt.args, want, said)
+			}
+		}
+		if code == 0 && stderr != "" || code == 2 && stdout != "" {
+			t.Errorf("%q: exit %d, standard output %q, standard error %q", tt.args, code, stdout, stderr)
 		}
 	}
 }

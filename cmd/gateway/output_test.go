@@ -234,7 +234,7 @@ func TestSignalsThatEndNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "secrets are read again", func() bool { return strings.Contains(p.Stdout.String(), `"msg":"reading secrets again"`) })
+	eventually(t, "secrets are read again", func() bool { return strings.Contains(p.Stdout.String(), `"msg":"reloading secrets"`) })
 	release()
 	if status := <-answered; status != http.StatusOK {
 		t.Errorf("the counted call is answered %d", status)

@@ -19,7 +19,7 @@ func proxyOf(p config.Provider) (func(*url.URL) (*url.URL, error), error) {
 	there := httpproxy.Config{HTTPSProxy: environment.HTTPSProxy}
 	proxy, err := there.ProxyFunc()(&url.URL{Scheme: "https", Host: "provider.invalid"})
 	if environment.HTTPSProxy != "" && (err != nil || proxy == nil || proxy.Scheme != "http") {
-		return nil, config.Faults{{Path: "proxy", Detail: "needs an http URL in HTTPS_PROXY"}}
+		return nil, config.Faults{{Path: "proxy", Detail: "requires an http URL in the environment variable HTTPS_PROXY"}}
 	}
 	return environment.ProxyFunc(), nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -12,21 +11,19 @@ import (
 )
 
 // sandboxFlags reads what may follow `gateway sandbox`.
-func sandboxFlags(flags *flag.FlagSet, args []string) (o sandbox.Options, demo bool, err error) {
+func sandboxFlags(flags *commandLine, args []string) (o sandbox.Options, demo bool, err error) {
 	flags.BoolVar(&demo, "demo", false, "")
 	flags.StringVar(&o.Address, "address", "127.0.0.1:0", "")
 	flags.StringVar(&o.AdminAddress, "admin-address", "127.0.0.1:0", "")
 	redis := flags.String("redis", "", "")
-	if err := parse(flags, args); err != nil || *redis == "" {
+	if err := flags.parse(args); err != nil || *redis == "" {
 		return o, demo, err
 	}
-	if demo { // which counts on a Redis that nobody has counted in
-		fmt.Fprint(flags.Output(), "--demo has a Redis of its own\n", usage)
-		return o, demo, errUsage
+	if demo { // the tour needs a Redis without counted calls
+		return o, demo, flags.refuse("--redis cannot be used with --demo")
 	}
 	if host, port, err := net.SplitHostPort(*redis); err != nil || host == "" || port == "" {
-		fmt.Fprintf(flags.Output(), "--redis %q is not HOST:PORT\n%s", *redis, usage)
-		return o, demo, errUsage
+		return o, demo, flags.refuse("--redis must be HOST:PORT")
 	}
 	o.Redis = fmt.Sprintf("{mode: standalone, addresses: [%q]}", *redis)
 	return o, demo, nil

@@ -273,6 +273,6 @@ func (q quiet) Handle(ctx context.Context, r slog.Record) error {
 	if strings.Contains(r.Message, "too many open files") {
 		return nil
 	}
-	r.Message = "a caller's connection failed"
+	r.Message = "client connection failed"
 	return q.Handler.Handle(ctx, r)
 }

@@ -17,8 +17,8 @@ func TestRiskyValuesAreReported(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	file := reconfigured(t, w, "name: Wood Bank,", "name: Wood Bank, unattended: {limit: 400, window: 24m},")
 	want := []string{
-		"aspsps[0].unattended.limit (line 11): is above 4: only if the ASPSP agreed to it",
-		"aspsps[0].unattended.window (line 11): is below 24h: only if the ASPSP agreed to it",
+		"aspsps[0].unattended.limit (line 11): above 4 is only allowed if the ASPSP has agreed to it",
+		"aspsps[0].unattended.window (line 11): below 24h is only allowed if the ASPSP has agreed to it",
 	}
 	check := exec.Command(gatewaytest.Binary(), "check", "--config", file, "--print")
 	var stdout, stderr strings.Builder

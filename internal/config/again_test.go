@@ -51,7 +51,7 @@ func TestAgain(t *testing.T) {
 		t.Errorf("ASPSPs (-was +is):\n%s\nsource %s", diff, again.Source())
 	}
 	put(t, dir, "cache", "short")
-	if _, err = again.Again(); err == nil || err.Error() != "cache.encryptionKeyFile (line 12): names a file whose line 1 is not the base64 of 32 bytes" {
+	if _, err = again.Again(); err == nil || err.Error() != "cache.encryptionKeyFile (line 12): line 1 must be 32 bytes in base64" {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -43,7 +43,7 @@ func (a Audit) keys() ([][]byte, []string) { return Cache{EncryptionKeyFile: a.K
 func (c *checker) audit(a Audit) {
 	switch a.Output {
 	case AuditStdout, AuditStderr, AuditOff:
-		c.holds("audit.file", a.File == "", "is for output file alone")
+		c.holds("audit.file", a.File == "", "only with output: file")
 	case AuditFile:
 		c.given("audit.file", a.File != "")
 	default:

@@ -65,13 +65,13 @@ func (c *checker) config(all *Config) {
 		}
 	}
 	if c.given("aspsps", len(all.ASPSPs) > 0) {
-		seen := map[string]bool{}
+		seen := firsts{}
 		for i, a := range all.ASPSPs {
 			path := strict.Entry("aspsps", i)
 			c.aspsp(path, a)
 			c.unique(seen, path+".id", a.ID)
 			if _, ok := all.Providers[a.Provider]; c.given(path+".provider", a.Provider != "") {
-				c.holds(path+".provider", ok || c.refused(strict.Child("providers", a.Provider)), "names no provider that is configured")
+				c.holds(path+".provider", ok || c.refused(strict.Child("providers", a.Provider)), "must be the name of a provider under providers")
 			}
 		}
 	}
@@ -80,17 +80,23 @@ func (c *checker) config(all *Config) {
 	c.log(all.Log)
 }
 
-// unique notes a fault if a value that is not empty was seen before.
-func (c *checker) unique(seen map[string]bool, path, value string) {
-	c.holds(path, value == "" || !seen[value], "stands there before")
-	seen[value] = true
+// firsts are the paths at which values were found first.
+type firsts map[string]string
+
+// unique notes a fault if a value that is not empty was found at another path before.
+func (c *checker) unique(seen firsts, path, value string) {
+	first, found := seen[value]
+	if !found {
+		seen[value] = path
+	}
+	c.holds(path, value == "" || !found, "duplicate of "+first)
 }
 
 func (c *checker) server(s Server) {
 	host, port := c.address("server.address", s.Address, true)
 	admin, adminPort := c.address("server.adminAddress", s.AdminAddress, true)
 	overlap := host == admin || wildcard(host) || wildcard(admin)
-	c.holds("server.adminAddress", port != adminPort || port <= 0 || !overlap, "is taken by server.address")
+	c.holds("server.adminAddress", port != adminPort || port <= 0 || !overlap, "must not be the same address and port as server.address")
 	c.holds("server.drainFor", s.DrainFor >= 0, "must be 0s or more")
 	c.serverTLS(s.TLS)
 	c.limits(s.Limits)
@@ -113,10 +119,14 @@ func (c *checker) address(path, address string, listens bool) (host string, port
 	switch {
 	case err != nil:
 		c.fault(path, "must be host:port")
+	case portErr != nil && listens:
+		c.fault(path, "port must be a number from 0 to 65535")
 	case portErr != nil || n == 0 && !listens:
-		c.fault(path, "must have a port number up to 65535")
-	case host == "" && !listens || strings.ContainsAny(host, " /@"):
-		c.fault(path, "must have a host")
+		c.fault(path, "port must be a number from 1 to 65535")
+	case host == "" && !listens:
+		c.fault(path, "must be host:port with a host")
+	case strings.ContainsAny(host, " /@"):
+		c.fault(path, "host must be a name or an IP address")
 	default:
 		return host, int(n)
 	}
@@ -125,7 +135,7 @@ func (c *checker) address(path, address string, listens bool) (host string, port
 
 func (c *checker) provider(name string, p Provider) {
 	path := strict.Child("providers", name)
-	c.holds(path, name != "", "must have a name")
+	c.holds(path, name != "", "name must not be empty")
 	if c.given(path+".baseURL", p.BaseURL != "") {
 		c.baseURL(path+".baseURL", p.BaseURL)
 	}
@@ -140,13 +150,13 @@ func (c *checker) baseURL(path, base string) {
 		c.fault(path, "must be an absolute https URL")
 		return
 	}
-	c.holds(path, u.Scheme == "https" || Loopback(u.Hostname()), "must be https: plain http is for a loopback address only")
-	c.holds(path, u.User == nil, "must have no user or password")
-	c.holds(path, u.RawQuery == "" && !u.ForceQuery, "must have no query")
-	c.holds(path, !strings.Contains(base, "#"), "must have no fragment")
+	c.holds(path, u.Scheme == "https" || Loopback(u.Hostname()), "must be https (http only for loopback addresses)")
+	c.holds(path, u.User == nil, "must not contain a user or password")
+	c.holds(path, u.RawQuery == "" && !u.ForceQuery, "must not contain a query")
+	c.holds(path, !strings.Contains(base, "#"), "must not contain a fragment")
 	if port := u.Port(); port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
-		c.holds(path, err == nil && n > 0, "must have a port number from 1 to 65535")
+		c.holds(path, err == nil && n > 0, "port must be a number from 1 to 65535")
 	}
 }
 
@@ -158,13 +168,13 @@ func Loopback(host string) bool {
 }
 
 func (c *checker) positive(path string, d time.Duration) {
-	c.holds(path, d > 0, "must be more than 0s")
+	c.holds(path, d > 0, "must be greater than 0s")
 }
 
 func (c *checker) aspsp(path string, a ASPSP) {
 	if c.given(path+".id", a.ID != "") {
 		_, err := uuid.Parse(a.ID)
-		c.holds(path+".id", err == nil && len(a.ID) == 36, "must be a UUID of 36 characters")
+		c.holds(path+".id", err == nil && len(a.ID) == 36, "must be a UUID (36 characters)")
 	}
 	c.given(path+".name", strings.TrimSpace(a.Name) != "")
 
@@ -180,7 +190,7 @@ func (c *checker) aspsp(path string, a ASPSP) {
 	c.positive(path+".accounts.keepFor", a.Accounts.KeepFor)
 
 	c.holds(path+".breaker.consecutiveFailures", a.Breaker.ConsecutiveFailures >= 1, "must be 1 or more")
-	c.holds(path+".breaker.failureRatio", a.Breaker.FailureRatio > 0 && a.Breaker.FailureRatio <= 1, "must be above 0, up to 1")
+	c.holds(path+".breaker.failureRatio", a.Breaker.FailureRatio > 0 && a.Breaker.FailureRatio <= 1, "must be greater than 0 and at most 1")
 	c.holds(path+".breaker.minimumCalls", a.Breaker.MinimumCalls >= 1, "must be 1 or more")
 	c.positive(path+".breaker.interval", a.Breaker.Interval)
 	c.positive(path+".breaker.openFor", a.Breaker.OpenFor)
@@ -208,23 +218,25 @@ func (c Cache) Keys() [][]byte {
 
 // keys reads one key a line, and names the lines of the key file that hold none.
 func (c Cache) keys() (keys [][]byte, details []string) {
+	lines := map[string]int{} // of each key
 	for i, l := range bytes.Split(c.EncryptionKeyFile.Content(), []byte("\n")) {
 		l = bytes.TrimSpace(l)
 		if len(l) == 0 {
 			continue
 		}
 		k, err := base64.StdEncoding.Strict().DecodeString(string(l))
-		switch {
+		switch first := lines[string(k)]; {
 		case err != nil || len(k) != 32:
-			details = append(details, fmt.Sprintf("names a file whose line %d is not the base64 of 32 bytes", i+1))
-		case slices.ContainsFunc(keys, func(other []byte) bool { return bytes.Equal(other, k) }):
-			details = append(details, fmt.Sprintf("names a file whose line %d is a key that stands there before", i+1))
+			details = append(details, fmt.Sprintf("line %d must be 32 bytes in base64", i+1))
+		case first != 0:
+			details = append(details, fmt.Sprintf("line %d is a duplicate of line %d", i+1, first))
 		default:
+			lines[string(k)] = i + 1
 			keys = append(keys, k)
 		}
 	}
 	if len(keys) == 0 && len(details) == 0 {
-		details = append(details, "names a file without a key")
+		details = append(details, "file contains no key")
 	}
 	return keys, details
 }

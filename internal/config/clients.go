@@ -95,7 +95,7 @@ func (c *checker) clients(all Clients, simulated bool) {
 		return
 	}
 	c.rateLimit("clients.rateLimit", all.RateLimit)
-	names, sums := map[string]bool{}, map[string]bool{}
+	names, sums := firsts{}, firsts{}
 	for i, k := range all.APIKeys {
 		path := strict.Entry("clients.apiKeys", i)
 		if c.given(path+".name", strings.TrimSpace(k.Name) != "") {
@@ -108,7 +108,7 @@ func (c *checker) clients(all Clients, simulated bool) {
 		}
 		c.rateLimit(path+".rateLimit", k.RateLimit)
 	}
-	issuers := map[string]bool{}
+	issuers := firsts{}
 	for i, o := range all.OIDC {
 		path := strict.Entry("clients.oidc", i)
 		c.oidc(path, o)
@@ -117,7 +117,7 @@ func (c *checker) clients(all Clients, simulated bool) {
 }
 
 // hashes checks those of one client. seen are those of the clients before it.
-func (c *checker) hashes(path string, all Hashes, seen map[string]bool, simulated bool) {
+func (c *checker) hashes(path string, all Hashes, seen firsts, simulated bool) {
 	if !c.given(path, len(all) > 0) {
 		return
 	}
@@ -137,7 +137,7 @@ func (c *checker) hashes(path string, all Hashes, seen map[string]bool, simulate
 }
 
 func (c *checker) scopes(path string, all []string) {
-	seen := map[string]bool{}
+	seen := firsts{}
 	for i, s := range all {
 		at := strict.Entry(path, i)
 		c.holds(at, s == ScopeAccounts || s == ScopeBalances, "must be "+ScopeAccounts+" or "+ScopeBalances)
@@ -151,7 +151,7 @@ func (c *checker) rateLimit(path string, r *RateLimit) {
 		return
 	}
 	if c.given(path+".perSecond", c.file.Has(path+".perSecond")) {
-		c.holds(path+".perSecond", r.PerSecond > 0 && r.PerSecond <= most, "must be above 0, up to 1000000")
+		c.holds(path+".perSecond", r.PerSecond > 0 && r.PerSecond <= most, "must be greater than 0 and at most 1000000")
 	}
 	if c.given(path+".burst", c.file.Has(path+".burst")) {
 		c.holds(path+".burst", r.Burst >= 1 && r.Burst <= most, "must be from 1 to 1000000")
@@ -166,7 +166,7 @@ func (c *checker) oidc(path string, o OIDC) {
 		c.texts(path+".audiences", o.Audiences)
 	}
 	if c.given(path+".algorithms", len(o.Algorithms) > 0) {
-		seen := map[string]bool{}
+		seen := firsts{}
 		for i, a := range o.Algorithms {
 			at := strict.Entry(path+".algorithms", i)
 			c.holds(at, slices.Contains(Algorithms(), a), "must be one of "+strings.Join(Algorithms(), ", "))
@@ -177,12 +177,12 @@ func (c *checker) oidc(path string, o OIDC) {
 	if o.JWKSURL != "" {
 		base, query, _ := strings.Cut(o.JWKSURL, "?")
 		c.baseURL(path+".jwksURL", base)
-		c.holds(path+".jwksURL", !strings.Contains(query, "#"), "must have no fragment")
+		c.holds(path+".jwksURL", !strings.Contains(query, "#"), "must not contain a fragment")
 	}
 	c.holds(path+".caFile", !o.CAFile.Given() || x509.NewCertPool().AppendCertsFromPEM(o.CAFile.Content()),
-		"names a file without a PEM certificate")
-	c.holds(path+".tokenFile", !o.TokenFile.Given() || strings.TrimSpace(o.TokenFile.Line()) != "", "names a file without a token")
-	seen := map[string]bool{}
+		"file must contain a PEM certificate")
+	c.holds(path+".tokenFile", !o.TokenFile.Given() || strings.TrimSpace(o.TokenFile.Line()) != "", "file contains no token")
+	seen := firsts{}
 	for i, g := range o.Grants {
 		at := strict.Entry(path+".grants", i)
 		if c.given(at+".client", strings.TrimSpace(g.Client) != "") {
@@ -198,7 +198,7 @@ func (c *checker) oidc(path string, o OIDC) {
 
 // texts checks a list whose entries may be anything but empty or the same.
 func (c *checker) texts(path string, all []string) {
-	seen := map[string]bool{}
+	seen := firsts{}
 	for i, s := range all {
 		at := strict.Entry(path, i)
 		c.holds(at, strings.TrimSpace(s) != "", "is empty")

@@ -96,49 +96,49 @@ func TestClientsWithFaults(t *testing.T) {
     - {issuer: 'https://u:p@h/?x', audiences: [a], clockSkew: -1s, client: x}
     - {issuer: 'https://u:p@h/?x', audiences: a, tokenFile: /run/secrets/none}
 `)))
-	const want = `clients.rateLimit.perSecond: must be above 0, up to 1000000
+	const want = `clients.rateLimit.perSecond: must be greater than 0 and at most 1000000
 clients.rateLimit.burst: must be from 1 to 1000000
 clients.apiKeys[0].name: must not begin with oidc:
 clients.apiKeys[0].rateLimit.perSecond: is missing
 clients.apiKeys[1].sha256[0]: must be 64 hex digits
 clients.apiKeys[1].sha256[1]: is empty
-clients.apiKeys[1].sha256[2]: stands there before
+clients.apiKeys[1].sha256[2]: duplicate of clients.apiKeys[0].sha256
 clients.apiKeys[2].sha256: is empty
-clients.apiKeys[3].sha256[0]: must be a text, in quotes where it looks like something else
-clients.apiKeys[4].sha256: must be a text, in quotes where it looks like something else
+clients.apiKeys[3].sha256[0]: must be a string (quote it if it looks like a number or a boolean)
+clients.apiKeys[4].sha256: must be a string (quote it if it looks like a number or a boolean)
 clients.apiKeys[5].sha256: must not have more than 8 hashes
 clients.apiKeys[5].sha256[0]: must be 64 hex digits
-clients.oidc[0].issuer: must be https: plain http is for a loopback address only
+clients.oidc[0].issuer: must be https (http only for loopback addresses)
 clients.oidc[0].audiences: is empty
 clients.oidc[0].algorithms[0]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
 clients.oidc[0].algorithms[1]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
 clients.oidc[0].algorithms[2]: must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA
-clients.oidc[0].algorithms[4]: stands there before
+clients.oidc[0].algorithms[4]: duplicate of clients.oidc[0].algorithms[3]
 clients.oidc[0].clockSkew: must be from 0s to 5m
-clients.oidc[0].jwksURL: must be https: plain http is for a loopback address only
-clients.oidc[0].jwksURL: must have no fragment
-clients.oidc[0].caFile: names a file without a PEM certificate
-clients.oidc[0].tokenFile: names a file without a token
+clients.oidc[0].jwksURL: must be https (http only for loopback addresses)
+clients.oidc[0].jwksURL: must not contain a fragment
+clients.oidc[0].caFile: file must contain a PEM certificate
+clients.oidc[0].tokenFile: file contains no token
 clients.oidc[0].grants[0].client: is empty
 clients.oidc[0].grants[1].scopes: is empty
-clients.oidc[0].grants[2].client: stands there before
+clients.oidc[0].grants[2].client: duplicate of clients.oidc[0].grants[1].client
 clients.oidc[0].grants[2].scopes[0]: must be accounts:read or balances:read
-clients.oidc[0].grants[2].scopes[2]: stands there before
-clients.oidc[0].grants[2].rateLimit.perSecond: must be above 0, up to 1000000
+clients.oidc[0].grants[2].scopes[2]: duplicate of clients.oidc[0].grants[2].scopes[1]
+clients.oidc[0].grants[2].rateLimit.perSecond: must be greater than 0 and at most 1000000
 clients.oidc[0].grants[2].rateLimit.burst: must be from 1 to 1000000
 clients.oidc[1].issuer: is missing
-clients.oidc[1].audiences[1]: stands there before
+clients.oidc[1].audiences[1]: duplicate of clients.oidc[1].audiences[0]
 clients.oidc[1].audiences[2]: is empty
 clients.oidc[1].algorithms: is empty
-clients.oidc[2].client: is no known key; known here: algorithms, audiences, caFile, clockSkew, grants, issuer, jwksURL, tokenFile
-clients.oidc[2].issuer: must have no user or password
-clients.oidc[2].issuer: must have no query
+clients.oidc[2].issuer: must not contain a user or password
+clients.oidc[2].issuer: must not contain a query
 clients.oidc[2].clockSkew: must be from 0s to 5m
+clients.oidc[2].client: unknown key; known keys: algorithms, audiences, caFile, clockSkew, grants, issuer, jwksURL, tokenFile
+clients.oidc[3].issuer: must not contain a user or password
+clients.oidc[3].issuer: must not contain a query
+clients.oidc[3].issuer: duplicate of clients.oidc[2].issuer
 clients.oidc[3].audiences: must be a list
-clients.oidc[3].tokenFile: names a file that does not exist
-clients.oidc[3].issuer: must have no user or password
-clients.oidc[3].issuer: must have no query
-clients.oidc[3].issuer: stands there before
+clients.oidc[3].tokenFile: file does not exist (relative paths start at the working directory)
 `
 	var got strings.Builder
 	for _, f := range faultsOf(t, err) {

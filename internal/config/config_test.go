@@ -255,11 +255,11 @@ func TestLoad(t *testing.T) {
 		t.Errorf("a good file: %v", err)
 	}
 	tests := []struct{ name, path, words string }{
-		{"missing", filepath.Join(dir, "none.yaml"), "none.yaml: does not exist"},
-		{"directory", dir, "is a directory"},
-		{"device", os.DevNull, "is no regular file"},
-		{"too large", write("large.yaml", strings.Repeat("#", 1<<20+1)), "is larger than 1 MiB"},
-		{"path through a file", filepath.Join(dir, "good.yaml", "x"), "cannot be looked at"},
+		{"missing", filepath.Join(dir, "none.yaml"), "none.yaml: file does not exist"},
+		{"directory", dir, "must be a file, not a directory"},
+		{"device", os.DevNull, "must be a regular file"},
+		{"too large", write("large.yaml", strings.Repeat("#", 1<<20+1)), "file must not be larger than 1 MiB"},
+		{"path through a file", filepath.Join(dir, "good.yaml", "x"), "file cannot be read"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

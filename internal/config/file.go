@@ -22,14 +22,14 @@ type File struct {
 // UnmarshalText takes the path and reads the file. Its errors say what is wrong, and never what is in it.
 func (f *File) UnmarshalText(path []byte) error {
 	if len(path) == 0 {
-		return errors.New("is an empty path")
+		return errors.New("must not be empty")
 	}
 	content, err := readFile(string(path))
 	if err != nil {
-		return fmt.Errorf("names a file that %w", err)
+		return err
 	}
 	if len(content) == 0 {
-		return errors.New("names a file that is empty")
+		return errors.New("file is empty")
 	}
 	*f = File{path: string(path), content: func() []byte { return content }}
 	return nil
@@ -77,25 +77,25 @@ func readFile(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, errors.New("does not exist")
+		return nil, errors.New("file does not exist (relative paths start at the working directory)")
 	case err != nil:
-		return nil, errors.New("cannot be looked at")
+		return nil, errors.New("file cannot be read (check the permissions of its directories)")
 	case info.IsDir():
-		return nil, errors.New("is a directory")
+		return nil, errors.New("must be a file, not a directory")
 	case !info.Mode().IsRegular():
-		return nil, errors.New("is no regular file")
+		return nil, errors.New("must be a regular file")
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, errors.New("cannot be read")
+		return nil, errors.New("file cannot be read")
 	}
 	defer file.Close()
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	switch {
 	case err != nil:
-		return nil, errors.New("cannot be read")
+		return nil, errors.New("file cannot be read")
 	case len(content) > maxFile:
-		return nil, errors.New("is larger than 1 MiB")
+		return nil, errors.New("file must not be larger than 1 MiB")
 	}
 	return content, nil
 }

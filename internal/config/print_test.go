@@ -175,12 +175,12 @@ func TestDecoder(t *testing.T) {
 	c := mustRead(t, onDisk(t, strings.Replace(example, "    consumerKey: \"abc!def\"\n", "    consumerKey: 5\n    retries: 300\n    consumerkey: "+canary+"\n    pause: x\n    words: {a: b}\n    nested: [1]\n", 1)))
 	part := own{Pause: time.Second}
 	err := c.Decoder("mastercard")(&part)
-	want := `consumerKey: must be a text, in quotes where it looks like something else
+	want := `consumerKey: must be a string (quote it if it looks like a number or a boolean)
 retries: must be a whole number
-consumerkey: is no known key; known here: baseURL, caFile, consumerKey, nested, pause, proxy, retries, signingKeyFile, signingKeyPasswordFile, timeout, words
+consumerkey: unknown key; known keys: baseURL, caFile, consumerKey, nested, pause, proxy, retries, signingKeyFile, signingKeyPasswordFile, timeout, words
 pause: must be a duration such as 30s, 10m or 24h
 words.a: must be a list
-nested[0]: must be a mapping of keys to values`
+nested[0]: must be a mapping (key: value)`
 	if got := faultsOf(t, err).Error(); got != want {
 		t.Errorf("faults (-want +got):\n%s", cmp.Diff(want, got))
 	}
@@ -199,7 +199,7 @@ nested[0]: must be a mapping of keys to values`
 	var unfit struct {
 		ConsumerKey chan int `yaml:"consumerKey"`
 	}
-	if err := c.Decoder("mastercard")(&unfit); err == nil || !strings.Contains(err.Error(), "cannot hold") {
+	if err := c.Decoder("mastercard")(&unfit); err == nil || !strings.Contains(err.Error(), "has a type that is not supported") {
 		t.Errorf("a channel: %v", err)
 	}
 }

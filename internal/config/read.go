@@ -44,7 +44,7 @@ func decode(file *strict.Document, faults Faults) (*Config, error) {
 	check := checker{file: file, read: read}
 	check.config(&c)
 	faults = slices.Concat(faults, c.located(read.Faults), c.located(check.faults))
-	faults.Sort()
+	c.Sort(faults)
 	return &c, faults.Err()
 }
 
@@ -111,7 +111,7 @@ func (c *Config) Locate(prefix string, err error) Faults {
 		}
 	}
 	absolute = slices.DeleteFunc(c.located(absolute), func(f Fault) bool { return c.file.Untold(f.Path) })
-	absolute.Sort()
+	c.Sort(absolute)
 	return absolute
 }
 
@@ -120,14 +120,17 @@ func (c *Config) UnknownProviders(known []string) Faults {
 	var faults Faults
 	for name := range c.Providers {
 		if !slices.Contains(known, name) {
-			faults.Add(strict.Child("providers", name), "is no known provider; known here: "+strings.Join(known, ", "))
+			faults.Add(strict.Child("providers", name), "unknown provider; known providers: "+strings.Join(known, ", "))
 		}
 	}
 	faults = c.located(faults)
 	slices.SortFunc(faults, func(a, b Fault) int { return strings.Compare(a.Path, b.Path) })
-	faults.Sort()
+	c.Sort(faults)
 	return faults
 }
+
+// Sort puts faults into the order of the file.
+func (c *Config) Sort(faults Faults) { c.file.Sort(faults) }
 
 // located gives those faults their lines that have none yet. Without a file there are no lines.
 func (c *Config) located(faults Faults) Faults {

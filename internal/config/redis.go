@@ -71,8 +71,8 @@ func (c *checker) redisMode(mode RedisMode) RedisMode {
 }
 
 func (c *checker) redis(r Redis, mode RedisMode) {
-	c.holds("redis.passwordFile", !r.PasswordFile.Given() || r.PasswordFile.Line() != "", "names a file without a password")
-	seen := map[string]bool{}
+	c.holds("redis.passwordFile", !r.PasswordFile.Given() || r.PasswordFile.Line() != "", "file contains no password")
+	seen := firsts{}
 	for i, a := range r.Addresses {
 		c.address(strict.Entry("redis.addresses", i), a, false)
 		c.unique(seen, strict.Entry("redis.addresses", i), a)
@@ -83,7 +83,7 @@ func (c *checker) redis(r Redis, mode RedisMode) {
 	case "":
 		return
 	case Embedded:
-		const detail = "has no meaning with mode embedded"
+		const detail = "not allowed with mode: embedded"
 		// Addresses are passed over, so that a file can be tried out by its mode alone.
 		c.holds("redis.username", r.Username == "", detail)
 		c.holds("redis.passwordFile", !r.PasswordFile.Given(), detail)
@@ -91,7 +91,7 @@ func (c *checker) redis(r Redis, mode RedisMode) {
 		c.holds("redis.waitReplicas", r.WaitReplicas <= 0, detail)
 	case Standalone, Sentinel, Cluster:
 		if c.given("redis.addresses", len(r.Addresses) > 0) {
-			c.holds("redis.addresses", mode != Standalone || len(r.Addresses) == 1, "must be one address with mode standalone")
+			c.holds("redis.addresses", mode != Standalone || len(r.Addresses) == 1, "must be exactly one address with mode: standalone")
 		}
 		if r.Username != "" {
 			c.given("redis.passwordFile", r.PasswordFile.Given())
@@ -103,7 +103,7 @@ func (c *checker) redis(r Redis, mode RedisMode) {
 // sentinel checks what belongs to mode sentinel.
 func (c *checker) sentinel(r Redis, mode RedisMode) {
 	if mode != Sentinel {
-		const detail = "has a meaning with mode sentinel only"
+		const detail = "only with mode: sentinel"
 		c.holds("redis.masterName", r.MasterName == "", detail)
 		c.holds("redis.sentinelUsername", r.SentinelUsername == "", detail)
 		c.holds("redis.sentinelPasswordFile", !r.SentinelPasswordFile.Given(), detail)
@@ -113,24 +113,24 @@ func (c *checker) sentinel(r Redis, mode RedisMode) {
 	if r.SentinelUsername != "" {
 		c.given("redis.sentinelPasswordFile", r.SentinelPasswordFile.Given())
 	}
-	c.holds("redis.sentinelPasswordFile", !r.SentinelPasswordFile.Given() || r.SentinelPasswordFile.Line() != "", "names a file without a password")
+	c.holds("redis.sentinelPasswordFile", !r.SentinelPasswordFile.Given() || r.SentinelPasswordFile.Line() != "", "file contains no password")
 }
 
 func (c *checker) tls(t TLS) {
 	if !t.Enabled {
-		const detail = "has a meaning with redis.tls.enabled: true only"
+		const detail = "only with redis.tls.enabled: true"
 		c.holds("redis.tls.caFile", !t.CAFile.Given(), detail)
 		c.holds("redis.tls.certificateFile", !t.CertificateFile.Given(), detail)
 		c.holds("redis.tls.keyFile", !t.KeyFile.Given(), detail)
 		c.holds("redis.tls.serverName", t.ServerName == "", detail)
 		return
 	}
-	c.holds("redis.tls.caFile", !t.CAFile.Given() || x509.NewCertPool().AppendCertsFromPEM(t.CAFile.Content()), "names a file without a PEM certificate")
+	c.holds("redis.tls.caFile", !t.CAFile.Given() || x509.NewCertPool().AppendCertsFromPEM(t.CAFile.Content()), "file must contain a PEM certificate")
 	if !t.CertificateFile.Given() && !t.KeyFile.Given() {
 		return
 	}
 	if c.given("redis.tls.certificateFile", t.CertificateFile.Given()) && c.given("redis.tls.keyFile", t.KeyFile.Given()) {
 		_, err := tls.X509KeyPair(t.CertificateFile.Content(), t.KeyFile.Content())
-		c.holds("redis.tls.keyFile", err == nil, "names no key of the certificate in redis.tls.certificateFile, or one of both is no PEM")
+		c.holds("redis.tls.keyFile", err == nil, "must be the private key of redis.tls.certificateFile (both in PEM)")
 	}
 }

@@ -39,11 +39,11 @@ func (c *checker) serverTLS(t ServerTLS) {
 	}
 	if c.given(certificate, t.CertificateFile.Given()) && c.given(key, t.KeyFile.Given()) {
 		_, err := tls.X509KeyPair(t.CertificateFile.Content(), t.KeyFile.Content())
-		c.holds(key, err == nil, "names no key of the certificate in "+certificate+", or one of both is no PEM")
+		c.holds(key, err == nil, "must be the private key of "+certificate+" (both in PEM)")
 	}
 	if t.ClientCAFile.Given() {
 		_, all := authorities(t.ClientCAFile.Content())
-		c.holds(authority, all, "names a file that is not PEM certificates throughout")
+		c.holds(authority, all, "file must contain only PEM certificates")
 	}
 }
 

@@ -72,13 +72,13 @@ func TestServerTLS(t *testing.T) {
 		{"certificate alone", "certificateFile: cert", []string{"server.tls.keyFile (line 1): is missing"}, false},
 		{"key alone", "keyFile: key", []string{"server.tls.certificateFile (line 1): is missing"}, false},
 		{"authority alone", "clientCAFile: cas", []string{"server.tls.certificateFile (line 1): is missing"}, false},
-		{"another's key", "certificateFile: cert, keyFile: other", []string{"server.tls.keyFile (line 1): names no key of the certificate in server.tls.certificateFile, or one of both is no PEM"}, false},
-		{"no PEM", "certificateFile: none, keyFile: key", []string{"server.tls.keyFile (line 1): names no key of the certificate in server.tls.certificateFile, or one of both is no PEM"}, false},
-		{"authority no PEM", "certificateFile: cert, keyFile: key, clientCAFile: none", []string{"server.tls.clientCAFile (line 1): names a file that is not PEM certificates throughout"}, false},
-		{"authorities cut short", "certificateFile: cert, keyFile: key, clientCAFile: cut", []string{"server.tls.clientCAFile (line 1): names a file that is not PEM certificates throughout"}, false},
-		{"an authority that is none", "certificateFile: cert, keyFile: key, clientCAFile: bad", []string{"server.tls.clientCAFile (line 1): names a file that is not PEM certificates throughout"}, false},
-		{"a key among authorities", "certificateFile: cert, keyFile: key, clientCAFile: mixed", []string{"server.tls.clientCAFile (line 1): names a file that is not PEM certificates throughout"}, false},
-		{"unknown", "certificateFile: cert, keyFile: key, minVersion: '1.0'", []string{"server.tls.minVersion (line 1): is no known key; known here: certificateFile, clientCAFile, keyFile"}, false},
+		{"another's key", "certificateFile: cert, keyFile: other", []string{"server.tls.keyFile (line 1): must be the private key of server.tls.certificateFile (both in PEM)"}, false},
+		{"no PEM", "certificateFile: none, keyFile: key", []string{"server.tls.keyFile (line 1): must be the private key of server.tls.certificateFile (both in PEM)"}, false},
+		{"authority no PEM", "certificateFile: cert, keyFile: key, clientCAFile: none", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
+		{"authorities cut short", "certificateFile: cert, keyFile: key, clientCAFile: cut", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
+		{"an authority that is none", "certificateFile: cert, keyFile: key, clientCAFile: bad", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
+		{"a key among authorities", "certificateFile: cert, keyFile: key, clientCAFile: mixed", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
+		{"unknown", "certificateFile: cert, keyFile: key, minVersion: '1.0'", []string{"server.tls.minVersion (line 1): unknown key; known keys: certificateFile, clientCAFile, keyFile"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

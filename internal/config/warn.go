@@ -33,10 +33,10 @@ func (c *Config) Warnings() Faults {
 		w.unattended(strict.Entry("aspsps", i)+".unattended", a.Unattended)
 	}
 	if c.PSU.AllowPrivateIP {
-		w.add("psu.allowPrivateIP", "accepts addresses that no user on the internet has: only for tests")
+		w.add("psu.allowPrivateIP", "accepts private and reserved addresses: only for tests")
 	}
 	all := slices.Concat(w.found, c.warnings)
-	all.Sort()
+	w.config.Sort(all)
 	return all
 }
 
@@ -53,23 +53,23 @@ func (w *warner) add(path, detail string) {
 func (w *warner) server(s Server) {
 	host, _, err := net.SplitHostPort(s.Address)
 	if err == nil && !Loopback(host) && s.TLS.Server() == nil {
-		w.add("server.address", "serves plain HTTP beyond this machine: set server.tls, or let a proxy on the way to callers use TLS")
+		w.add("server.address", "is not a loopback address and has no TLS: set server.tls, or terminate TLS in a proxy")
 	}
 }
 
 // redis warns about counts that end with the process, where real ASPSPs are called.
 func (w *warner) redis() {
 	if w.config.Redis.Mode == Embedded && !w.config.simulated() {
-		w.add("redis.mode", "an embedded Redis forgets counted calls when the process ends, and is not shared with other gateways")
+		w.add("redis.mode", "an embedded Redis loses counted calls when the process ends and is not shared between gateways")
 	}
 }
 
 func (w *warner) unattended(path string, u Unattended) {
 	if u.Limit > legalLimit {
-		w.add(path+".limit", "is above 4: only if the ASPSP agreed to it")
+		w.add(path+".limit", "above 4 is only allowed if the ASPSP has agreed to it")
 	}
 	if u.Window < legalWindow {
-		w.add(path+".window", "is below 24h: only if the ASPSP agreed to it")
+		w.add(path+".window", "below 24h is only allowed if the ASPSP has agreed to it")
 	}
 }
 

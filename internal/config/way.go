@@ -13,7 +13,7 @@ const (
 
 // way checks how a provider is reached.
 func (c *checker) way(path string, p Provider) {
-	c.holds(path+".caFile", !p.CAFile.Given() || p.Roots() != nil, "names a file without a PEM certificate")
+	c.holds(path+".caFile", !p.CAFile.Given() || p.Roots() != nil, "file must contain a PEM certificate")
 	switch p.Proxy {
 	case NoProxy, EnvironmentProxy:
 	default:

@@ -49,8 +49,8 @@ func sumOf(key string) string {
 func (c *checker) knownKey(path, sum string, simulated bool) {
 	switch {
 	case sum == sumOf(""):
-		c.fault(path, "is the hash of an empty key")
+		c.fault(path, "must not be the hash of an empty key")
 	case knownSums()[sum], sum == sumOf(sandboxKey) && !simulated:
-		c.fault(path, "is the hash of a well-known key: make a random one")
+		c.fault(path, "must not be the hash of a well-known key (generate a random key)")
 	}
 }

@@ -112,8 +112,8 @@ func (g *Gateway) forgetSurely(ctx context.Context, a *allowance, k cache.Key) {
 
 // What is logged where a definite no may not have its effect.
 const (
-	tooMany = "too many lists must go at once: some may still be kept"
-	untold  = "a list that must go may still be kept"
+	tooMany = "too many pending deletions: some account lists may still be cached"
+	untold  = "deletion not confirmed: an account list may still be cached"
 )
 
 // tell tells Redis of one no.

@@ -63,7 +63,7 @@ func (w *Watcher) Run(ctx context.Context) {
 		case <-ticker.C:
 			w.Look(ctx)
 		case <-w.now:
-			w.log.InfoContext(ctx, "reading secrets again")
+			w.log.InfoContext(ctx, "reloading secrets")
 			w.again(ctx)
 		}
 	}

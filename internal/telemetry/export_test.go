@@ -300,7 +300,7 @@ func TestLostCollector(t *testing.T) {
 	if err := tel.Shutdown(ctx); err == nil || strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("shutdown says %v", err)
 	}
-	if n := strings.Count(out.String(), `"msg":"telemetry fault"`); n != 1 {
+	if n := strings.Count(out.String(), `"msg":"telemetry error"`); n != 1 {
 		t.Errorf("%d lines about it, want 1:\n%s", n, out)
 	}
 	if !strings.Contains(out.String(), `"msg":"invalid telemetry setting","setting":"parse headers"`) {

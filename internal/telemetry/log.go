@@ -111,7 +111,7 @@ func (f *faults) Handle(err error) {
 		f.silent++
 		return
 	}
-	f.log.Warn("telemetry fault", "cause", cause(err), "silenced", f.silent)
+	f.log.Warn("telemetry error", "cause", cause(err), "silenced", f.silent)
 	f.last, f.silent = now, 0
 }
 

@@ -167,7 +167,7 @@ func TestBrokenSecretsStayOut(t *testing.T) {
 			{"mypos", "providers.mypos.apiKeyFile (line 9)"},
 			{"cache", "cache.encryptionKeyFile (line 15)"},
 			{"server_tls", "server.tls.keyFile (line 2)"},
-			{"clients", "is not YAML"},
+			{"clients", "invalid YAML"},
 		}},
 		{func() {
 			secrets.swap(map[string]string{"signing-key.pem": whole["signing-key.pem"][:800], "cache-key": "", "tls.crt": certificate[:200]})

@@ -102,7 +102,7 @@ func TestMutualTLS(t *testing.T) {
 	good.CloseIdleConnections()
 	lets("who was vouched for", good, false)
 	lets("who is", calling(ca, latecomer), true)
-	refused := p.lines("a caller's connection failed", "")
+	refused := p.lines("client connection failed", "")
 	if len(refused) < 5 || strings.Contains(strings.Join(refused, ""), "127.0.0.1") {
 		t.Errorf("of those who were refused is logged: %v", refused)
 	}

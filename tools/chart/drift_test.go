@@ -141,7 +141,7 @@ func TestSchemaKnowsTheConfiguration(t *testing.T) {
 			return
 		}
 		mappings++
-		_, list, ok := strings.Cut(fault, "known here: ")
+		_, list, ok := strings.Cut(fault, "known keys: ")
 		if !ok {
 			t.Errorf("%s: the gateway names no known keys: %q", path, fault)
 			return

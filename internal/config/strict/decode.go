@@ -65,7 +65,7 @@ func (r *Result) decode(node ast.Node, into reflect.Value, path string) {
 		return // a fault already, and Untold
 	}
 	if _, null := node.(*ast.NullNode); node == nil || null {
-		r.refuse(path, "has no value")
+		r.refuse(path, "must have a value")
 		return
 	}
 	switch v := into.Addr().Interface().(type) {
@@ -98,7 +98,7 @@ func (r *Result) decode(node ast.Node, into reflect.Value, path string) {
 func (r *Result) mapping(node ast.Node, into reflect.Value, path string, spared []string) {
 	mapping, ok := node.(*ast.MappingNode)
 	if !ok {
-		r.refuse(path, "must be a mapping of keys to values")
+		r.refuse(path, "must be a mapping (key: value)")
 		return
 	}
 	names := Tags(into.Type())
@@ -113,7 +113,7 @@ func (r *Result) mapping(node ast.Node, into reflect.Value, path string, spared 
 		case i >= 0 && name != "":
 			r.decode(v.Value, into.Field(i), at)
 		case !open && !slices.Contains(spared, name):
-			r.Faults.Add(at, "is no known key; known here: "+strings.Join(known(names, spared), ", "))
+			r.Faults.Add(at, "unknown key; known keys: "+strings.Join(known(names, spared), ", "))
 		}
 	}
 }
@@ -122,7 +122,7 @@ func (r *Result) mapping(node ast.Node, into reflect.Value, path string, spared 
 func (r *Result) table(node ast.Node, into reflect.Value, path string) {
 	mapping, ok := node.(*ast.MappingNode)
 	if !ok {
-		r.refuse(path, "must be a mapping of keys to values")
+		r.refuse(path, "must be a mapping (key: value)")
 		return
 	}
 	into.Set(reflect.MakeMap(into.Type()))
@@ -165,7 +165,7 @@ func (r *Result) scalar(node ast.Node, into reflect.Value, path string) {
 			into.SetString(s)
 			return
 		}
-		r.refuse(path, "must be a text, in quotes where it looks like something else")
+		r.refuse(path, "must be a string (quote it if it looks like a number or a boolean)")
 	case reflect.Bool:
 		if b, ok := node.(*ast.BoolNode); ok {
 			into.SetBool(b.Value)
@@ -191,7 +191,7 @@ func (r *Result) scalar(node ast.Node, into reflect.Value, path string) {
 		}
 		r.refuse(path, "must be a number")
 	default:
-		r.refuse(path, "is of a type that a configuration cannot hold")
+		r.refuse(path, "has a type that is not supported")
 	}
 }
 
@@ -221,7 +221,7 @@ func (r *Result) time(node ast.Node, into *time.Time, path string) {
 func (r *Result) unmarshal(node ast.Node, into encoding.TextUnmarshaler, path string) {
 	s, ok := text(node)
 	if !ok {
-		r.refuse(path, "must be a text, in quotes where it looks like something else")
+		r.refuse(path, "must be a string (quote it if it looks like a number or a boolean)")
 		return
 	}
 	if err := into.UnmarshalText([]byte(s)); err != nil {

@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -20,22 +21,25 @@ const maxText = 1 << 20
 
 // A Document is the file as it was written: its tree, and the line of everything in it.
 type Document struct {
-	root  ast.Node       // nil for an empty file
-	lines map[string]int // of each path's key or list entry, from 1
+	root   ast.Node         // nil for an empty file
+	places map[string]place // of each path's key or list entry
 
 	elsewhere map[string]bool // the paths whose value is an alias
 	merged    map[string]bool // the paths of mappings with a merge key
 }
+
+// A place is a position in the file, from 1.
+type place struct{ line, column int }
 
 // Parse reads the text as one YAML document of plain mappings, lists and scalars, and notes what else stands in it,
 // and what stands there twice. Anchors and tags are passed over, aliases and merge keys are not followed. The
 // document is nil where there is none to go on with; an empty text is an empty mapping.
 func Parse(text []byte) (*Document, Faults) {
 	if len(text) > maxText {
-		return nil, Faults{{Detail: "is larger than 1 MiB"}}
+		return nil, Faults{{Detail: "file must not be larger than 1 MiB"}}
 	}
 	if !utf8.Valid(text) {
-		return nil, Faults{{Detail: "is not UTF-8"}}
+		return nil, Faults{{Detail: "file must be valid UTF-8"}}
 	}
 	// The library miscounts the lines of a text with carriage returns.
 	unix := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(string(text), "\ufeff"))
@@ -43,7 +47,7 @@ func Parse(text []byte) (*Document, Faults) {
 	faults, safe := refused(all)
 	tokens := mend(all)
 	if n := crowded(tokens); n > 0 {
-		faults, safe = append(faults, Fault{Line: n, Detail: fmt.Sprintf("has more than %d keys in one mapping", maxKeys)}), false
+		faults, safe = append(faults, Fault{Line: n, Detail: fmt.Sprintf("must not have more than %d keys in one mapping", maxKeys)}), false
 	}
 	if !safe {
 		return nil, faults
@@ -56,25 +60,24 @@ func Parse(text []byte) (*Document, Faults) {
 		}
 		return nil, faults
 	}
-	doc := &Document{lines: map[string]int{}, elsewhere: map[string]bool{}, merged: map[string]bool{}}
+	doc := &Document{places: map[string]place{}, elsewhere: map[string]bool{}, merged: map[string]bool{}}
 	for i, d := range file.Docs {
 		if i == 0 {
 			doc.root = bare(d.Body)
 		} else if d.Body != nil {
-			faults = append(faults, Fault{Line: line(d.Body), Detail: "holds more than one document"})
+			faults = append(faults, Fault{Line: placeOf(d.Body).line, Detail: "must be a single YAML document"})
 		}
 	}
 	doc.index(doc.root, "", 0, &faults)
 	if _, ok := doc.root.(*ast.MappingNode); doc.root != nil && !ok {
-		return nil, append(faults, Fault{Line: line(doc.root), Detail: "is no mapping of keys to values"})
+		return nil, append(faults, Fault{Line: placeOf(doc.root).line, Detail: "must be a mapping (key: value)"})
 	}
 	return doc, faults
 }
 
-// syntaxFault says where the text stops being YAML. Of the library's sentence nothing is kept that quotes the
-// file: it could be a secret.
+// syntaxFault says where the text stops being YAML.
 func syntaxFault(err error) Fault {
-	fault := Fault{Detail: "is not YAML"}
+	fault := Fault{Detail: "invalid YAML"}
 	var at yaml.Error
 	if !errors.As(err, &at) {
 		return fault
@@ -82,16 +85,48 @@ func syntaxFault(err error) Fault {
 	if t := at.GetToken(); t != nil && t.Position != nil {
 		fault.Line = t.Position.Line
 	}
-	if message := at.GetMessage(); !strings.Contains(message, `"`) {
-		fault.Detail += ": " + message
+	if reason := syntaxReason(at.GetMessage()); reason != "" {
+		fault.Detail += ": " + reason
 	}
 	return fault
+}
+
+// syntaxReasons are plain words for frequent errors of the library.
+var syntaxReasons = map[string]string{
+	"sequence end token ']' not found":                                   `missing "]"`,
+	"',' or ']' must be specified":                                       `missing "," or "]"`,
+	"could not find '[' character corresponding to ']'":                  `"]" without "["`,
+	"could not find flow mapping end token '}'":                          `missing "}"`,
+	"could not find flow map content":                                    `missing "}"`,
+	"',' or '}' must be specified":                                       `missing "," or "}"`,
+	"could not find '{' character corresponding to '}'":                  `"}" without "{"`,
+	"could not find end character of double-quoted text":                 `missing closing "`,
+	"could not find end character of single-quoted text":                 `missing closing '`,
+	"mapping value is not allowed in this context":                       `unexpected ":" (check the indentation, and quote a string that contains ": ")`,
+	"value is not allowed in this context":                               "unexpected value (check the indentation)",
+	"value is not allowed in this context. map key-value is pre-defined": "unexpected value (check the indentation)",
+	"block sequence entries are not allowed in this context":             `unexpected "-" (check the indentation)`,
+	"non-map value is specified":                                         `expected "key: value"`,
+	"unexpected key name":                                                `expected "key: value"`,
+	"found a tab character where an indentation space is expected":       "must be indented with spaces, not with tabs",
+	"found character '\t' that cannot start any token":                   "must be indented with spaces, not with tabs",
+}
+
+// syntaxReason is an error of the library in plain words, "" for an error that quotes the file: it could be a secret.
+func syntaxReason(message string) string {
+	if reason, ok := syntaxReasons[message]; ok {
+		return reason
+	}
+	if strings.Contains(message, `"`) {
+		return ""
+	}
+	return message
 }
 
 // index notes the line of everything below node, and the keys that stand twice in one mapping.
 func (d *Document) index(node ast.Node, path string, depth int, faults *Faults) {
 	if depth > maxDepth {
-		*faults = append(*faults, Fault{Path: path, Line: d.Line(path), Detail: "nests too deep"})
+		*faults = append(*faults, Fault{Path: path, Line: d.Line(path), Detail: "must not nest deeper than 32 levels"})
 		return
 	}
 	switch n := node.(type) {
@@ -104,9 +139,9 @@ func (d *Document) index(node ast.Node, path string, depth int, faults *Faults) 
 			}
 			name := key(v)
 			at := Child(path, name)
-			d.lines[at] = line(v.Key)
+			d.places[at] = placeOf(v.Key)
 			if seen[name] {
-				*faults = append(*faults, Fault{Path: at, Line: d.lines[at], Detail: "stands twice in one mapping"})
+				*faults = append(*faults, Fault{Path: at, Line: d.places[at].line, Detail: "is defined twice"})
 			}
 			seen[name] = true
 			d.index(v.Value, at, depth+1, faults)
@@ -114,7 +149,7 @@ func (d *Document) index(node ast.Node, path string, depth int, faults *Faults) 
 	case *ast.SequenceNode:
 		for i, v := range n.Values {
 			at := Entry(path, i)
-			d.lines[at] = line(v)
+			d.places[at] = placeOf(v)
 			d.index(v, at, depth+1, faults)
 		}
 	case *ast.AliasNode, *ast.MergeKeyNode:
@@ -146,19 +181,37 @@ func (d *Document) Has(path string) bool {
 	if d == nil {
 		return false
 	}
-	_, ok := d.lines[path]
+	_, ok := d.places[path]
 	return ok
 }
 
 // Line is where path stands; where it is missing, that of the nearest thing above it, at last 1.
-func (d *Document) Line(path string) int {
+func (d *Document) Line(path string) int { return d.place(path).line }
+
+func (d *Document) place(path string) place {
 	for d != nil && path != "" {
-		if n, ok := d.lines[path]; ok {
-			return n
+		if p, ok := d.places[path]; ok {
+			return p
 		}
 		path = above(path)
 	}
-	return 1
+	return place{line: 1}
+}
+
+// Sort puts faults into the order of the document: by line, and within a line by the column of their paths. Faults of one
+// place stay in the order in which they were found.
+func (d *Document) Sort(f Faults) {
+	slices.SortStableFunc(f, func(a, b Fault) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(d.column(a), d.column(b)))
+	})
+}
+
+// column is where a fault is in its line; 0 for a path that is missing there.
+func (d *Document) column(f Fault) int {
+	if p := d.place(f.Path); p.line == f.Line {
+		return p.column
+	}
+	return 0
 }
 
 // A Part is one mapping of a document. The zero Part is an empty one.
@@ -193,11 +246,12 @@ func find(node ast.Node, name string) ast.Node {
 
 func key(v *ast.MappingValueNode) string { return v.Key.GetToken().Value }
 
-func line(node ast.Node) int {
+func placeOf(node ast.Node) place {
 	if node == nil || node.GetToken() == nil || node.GetToken().Position == nil {
-		return 1
+		return place{line: 1}
 	}
-	return node.GetToken().Position.Line
+	at := node.GetToken().Position
+	return place{at.Line, at.Column}
 }
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)

@@ -64,13 +64,13 @@ func refused(tokens token.Tokens) (faults Faults, safe bool) {
 		detail := ""
 		switch t.Type {
 		case token.AnchorType, token.AliasType, token.MergeKeyType:
-			detail = "uses an anchor, an alias or a merge key (a text that begins with & or * needs quotes)"
+			detail = "must not use anchors, aliases or merge keys (quote a string that begins with & or *)"
 		case token.TagType:
-			detail = "uses a tag (a text that begins with ! needs quotes)"
+			detail = "must not use tags (quote a string that begins with !)"
 		case token.DirectiveType:
-			detail = "uses a directive (a text that begins with % needs quotes)"
+			detail = "must not use directives (quote a string that begins with %)"
 		case token.MappingKeyType:
-			detail = "uses a key marked with ?"
+			detail = "must not use keys marked with ? (quote a string that begins with ?)"
 		case token.SequenceStartType, token.MappingStartType:
 			flow++
 		case token.SequenceEndType, token.MappingEndType:
@@ -82,7 +82,7 @@ func refused(tokens token.Tokens) (faults Faults, safe bool) {
 			entries++
 		}
 		if flow > maxDepth || entries > maxDepth {
-			return append(faults, Fault{Line: t.Position.Line, Detail: "nests too deep"}), false
+			return append(faults, Fault{Line: t.Position.Line, Detail: "must not nest deeper than 32 levels"}), false
 		}
 		if detail != "" {
 			faults = append(faults, Fault{Line: t.Position.Line, Detail: detail})

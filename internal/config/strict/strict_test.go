@@ -33,32 +33,32 @@ type settings struct {
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, text, want string }{
-		{"no mapping", "a", "line 1: is no mapping of keys to values"},
-		{"list", "\n- a", "line 2: is no mapping of keys to values"},
-		{"two documents", "a: 1\n---\nb: 1\n---\nc: 1", "line 3: holds more than one document\nline 5: holds more than one document"},
-		{"open bracket", "a: 1\nb: [1", "line 2: is not YAML: sequence end token ']' not found"},
-		{"two colons", "a: 1\nb: secret: 2", "line 2: is not YAML: mapping value is not allowed in this context"},
-		{"tab", "a:\n\tb: 1", "line 2: is not YAML: found character '\t' that cannot start any token"},
-		{"header with a secret", "a: |secret\n  b", "line 1: is not YAML"},
-		{"open quote", "a: 'secret", "line 1: is not YAML: could not find end character of single-quoted text"},
-		{"anchor and alias", "a: &secret 1\nb: *secret", "line 1: uses an anchor, an alias or a merge key (a text that begins with & or * needs quotes)\n" +
-			"line 2: uses an anchor, an alias or a merge key (a text that begins with & or * needs quotes)"},
-		{"merge key", "<<: {a: 1}", "line 1: uses an anchor, an alias or a merge key (a text that begins with & or * needs quotes)"},
-		{"tag", "a: !!str 1", "line 1: uses a tag (a text that begins with ! needs quotes)"},
-		{"directive", "%YAML 1.1\n---\na: 1", "line 1: uses a directive (a text that begins with % needs quotes)"},
-		{"marked key", "? a\n: b", "line 1: uses a key marked with ?"},
-		{"flow nesting", "a:\n " + strings.Repeat("[", 10_000), "line 2: nests too deep"},
-		{"block nesting in a line", "a:\n" + strings.Repeat("- ", 10_000), "line 2: nests too deep"},
-		{"anchor twice", "a: &x &y 1", "line 1: uses an anchor, an alias or a merge key (a text that begins with & or * needs quotes)\n" +
-			"line 1: uses an anchor, an alias or a merge key (a text that begins with & or * needs quotes)"},
-		{"tag and open bracket", "a: !x 1\nb: [1", "line 1: uses a tag (a text that begins with ! needs quotes)\n" +
-			"line 2: is not YAML: sequence end token ']' not found"},
-		{"more marks than are passed over", keys(101, "k%d: !x 1\n") + "b: [", strings.TrimSpace(keys(101, "line %d: uses a tag (a text that begins with ! needs quotes)\n"))},
-		{"too many keys", keys(6_000, "k%d: 1\n"), "line 5001: has more than 5000 keys in one mapping"},
-		{"too many keys in brackets", "a: [{" + keys(6_000, "k%d: [{}],\n") + "}]", "line 5001: has more than 5000 keys in one mapping"},
-		{"too many keys around lists", "a:\n" + keys(6_000, " k%d:\n - l: {m: 1}\n   n: 1\n"), "line 15002: has more than 5000 keys in one mapping"},
-		{"not UTF-8", "a: \xff", "is not UTF-8"},
-		{"too large", strings.Repeat("#", 1<<20+1), "is larger than 1 MiB"},
+		{"no mapping", "a", "line 1: must be a mapping (key: value)"},
+		{"list", "\n- a", "line 2: must be a mapping (key: value)"},
+		{"two documents", "a: 1\n---\nb: 1\n---\nc: 1", "line 3: must be a single YAML document\nline 5: must be a single YAML document"},
+		{"open bracket", "a: 1\nb: [1", "line 2: invalid YAML: missing \"]\""},
+		{"two colons", "a: 1\nb: secret: 2", `line 2: invalid YAML: unexpected ":" (check the indentation, and quote a string that contains ": ")`},
+		{"tab", "a:\n\tb: 1", "line 2: invalid YAML: must be indented with spaces, not with tabs"},
+		{"header with a secret", "a: |secret\n  b", "line 1: invalid YAML"},
+		{"open quote", "a: 'secret", "line 1: invalid YAML: missing closing '"},
+		{"anchor and alias", "a: &secret 1\nb: *secret", "line 1: must not use anchors, aliases or merge keys (quote a string that begins with & or *)\n" +
+			"line 2: must not use anchors, aliases or merge keys (quote a string that begins with & or *)"},
+		{"merge key", "<<: {a: 1}", "line 1: must not use anchors, aliases or merge keys (quote a string that begins with & or *)"},
+		{"tag", "a: !!str 1", "line 1: must not use tags (quote a string that begins with !)"},
+		{"directive", "%YAML 1.1\n---\na: 1", "line 1: must not use directives (quote a string that begins with %)"},
+		{"marked key", "? a\n: b", "line 1: must not use keys marked with ? (quote a string that begins with ?)"},
+		{"flow nesting", "a:\n " + strings.Repeat("[", 10_000), "line 2: must not nest deeper than 32 levels"},
+		{"block nesting in a line", "a:\n" + strings.Repeat("- ", 10_000), "line 2: must not nest deeper than 32 levels"},
+		{"anchor twice", "a: &x &y 1", "line 1: must not use anchors, aliases or merge keys (quote a string that begins with & or *)\n" +
+			"line 1: must not use anchors, aliases or merge keys (quote a string that begins with & or *)"},
+		{"tag and open bracket", "a: !x 1\nb: [1", "line 1: must not use tags (quote a string that begins with !)\n" +
+			"line 2: invalid YAML: missing \"]\""},
+		{"more marks than are passed over", keys(101, "k%d: !x 1\n") + "b: [", strings.TrimSpace(keys(101, "line %d: must not use tags (quote a string that begins with !)\n"))},
+		{"too many keys", keys(6_000, "k%d: 1\n"), "line 5001: must not have more than 5000 keys in one mapping"},
+		{"too many keys in brackets", "a: [{" + keys(6_000, "k%d: [{}],\n") + "}]", "line 5001: must not have more than 5000 keys in one mapping"},
+		{"too many keys around lists", "a:\n" + keys(6_000, " k%d:\n - l: {m: 1}\n   n: 1\n"), "line 15002: must not have more than 5000 keys in one mapping"},
+		{"not UTF-8", "a: \xff", "file must be valid UTF-8"},
+		{"too large", strings.Repeat("#", 1<<20+1), "file must not be larger than 1 MiB"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestBlockNestingIsBounded(t *testing.T) {
 		text.WriteString(strings.Repeat(" ", i) + "a:\n")
 	}
 	_, faults := strict.Parse([]byte(text.String()))
-	if len(faults) != 1 || faults[0].Line != 33 || faults[0].Detail != "nests too deep" {
+	if len(faults) != 1 || faults[0].Line != 33 || faults[0].Detail != "must not nest deeper than 32 levels" {
 		t.Errorf("faults are %v", faults)
 	}
 }
@@ -138,12 +138,12 @@ func TestDecode(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ text, want string }{
-		{"text: 1", "text: must be a text, in quotes where it looks like something else"},
-		{"text: true", "text: must be a text, in quotes where it looks like something else"},
-		{"text: null", "text: has no value"},
-		{"text: ~", "text: has no value"},
-		{"text:", "text: has no value"},
-		{"text: {a: b}", "text: must be a text, in quotes where it looks like something else"},
+		{"text: 1", "text: must be a string (quote it if it looks like a number or a boolean)"},
+		{"text: true", "text: must be a string (quote it if it looks like a number or a boolean)"},
+		{"text: null", "text: must have a value"},
+		{"text: ~", "text: must have a value"},
+		{"text:", "text: must have a value"},
+		{"text: {a: b}", "text: must be a string (quote it if it looks like a number or a boolean)"},
 		{"yes: yes", "yes: must be true or false"},
 		{"int: 1.0", "int: must be a whole number"},
 		{"int: 0x10", "int: must be a whole number"},
@@ -161,13 +161,13 @@ func TestDecodeRefuses(t *testing.T) {
 		{"at: 0000-01-01T00:00:00+01:00", "at: must be a time such as 2026-11-20T10:00:00Z (RFC 3339)"},
 		{"list: a", "list: must be a list"},
 		{"list: {}", "list: must be a list"},
-		{"list: [a, 1, null]", "list[1]: must be a text, in quotes where it looks like something else\nlist[2]: has no value"},
-		{"table: []", "table: must be a mapping of keys to values"},
-		{"table: {'x y': 1}", `table["x y"]: must be a text, in quotes where it looks like something else`},
-		{"sub: a", "sub: must be a mapping of keys to values"},
-		{"sub: {Deep: a}", "sub.Deep: is no known key; known here: deep"},
-		{"Private: a\n'': b", "Private: is no known key; known here: at, count, int, large, list, pause, ratio, small, sub, table, text, yes\n" +
-			`[""]: is no known key; known here: at, count, int, large, list, pause, ratio, small, sub, table, text, yes`},
+		{"list: [a, 1, null]", "list[1]: must be a string (quote it if it looks like a number or a boolean)\nlist[2]: must have a value"},
+		{"table: []", "table: must be a mapping (key: value)"},
+		{"table: {'x y': 1}", `table["x y"]: must be a string (quote it if it looks like a number or a boolean)`},
+		{"sub: a", "sub: must be a mapping (key: value)"},
+		{"sub: {Deep: a}", "sub.Deep: unknown key; known keys: deep"},
+		{"Private: a\n'': b", "Private: unknown key; known keys: at, count, int, large, list, pause, ratio, small, sub, table, text, yes\n" +
+			`[""]: unknown key; known keys: at, count, int, large, list, pause, ratio, small, sub, table, text, yes`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.text, func(t *testing.T) {

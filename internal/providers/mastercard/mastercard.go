@@ -70,7 +70,7 @@ func (c Config) check(known config.Faults) (*rsa.PrivateKey, config.Faults) {
 	if c.ConsumerKey == "" {
 		add(keyConsumer, "is missing")
 	} else if !headerSafe(c.ConsumerKey) {
-		add(keyConsumer, "holds characters that cannot stand in a signature")
+		add(keyConsumer, "must be printable ASCII without spaces, quotes, commas, backslashes, & and =")
 	}
 	if !c.SigningKeyFile.Given() {
 		add(keyFile, "is missing")

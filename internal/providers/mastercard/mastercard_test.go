@@ -246,7 +246,7 @@ func TestOpenNamesFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	broken := config.Faults{{Path: "providers.mastercard." + keyFile, Detail: "names a file that does not exist"}}
+	broken := config.Faults{{Path: "providers.mastercard." + keyFile, Detail: "file does not exist (relative paths start at the working directory)"}}
 	legacy := &pem.Block{Type: "RSA PRIVATE KEY", Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "AES-256-CBC,00"}, Bytes: []byte{1}}
 	tests := []struct {
 		name  string
@@ -269,11 +269,11 @@ func TestOpenNamesFaults(t *testing.T) {
 		{name: "elliptic key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("PRIVATE KEY", pkcs8(t, ec)))}},
 		{name: "elliptic key, SEC 1", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("EC PRIVATE KEY", ecDER))}},
 		{
-			name: "encrypted PKCS#8", want: []string{keyFile}, says: "encrypted PEM of PKCS#8",
+			name: "encrypted PKCS#8", want: []string{keyFile}, says: "must not be encrypted PKCS#8",
 			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("ENCRYPTED PRIVATE KEY", []byte{1})), SigningKeyPasswordFile: config.FileOf([]byte(secret))},
 		},
 		{
-			name: "encrypted PEM, no password", want: []string{keyPassword}, says: "is missing, and signingKeyFile is encrypted",
+			name: "encrypted PEM, no password", want: []string{keyPassword}, says: "is required because signingKeyFile is encrypted",
 			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(sealed(t, "right", x509.PEMCipherAES256))},
 		},
 		{

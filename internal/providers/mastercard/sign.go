@@ -56,9 +56,9 @@ func (c Config) signingKey() (*rsa.PrivateKey, *config.Fault) {
 	key, ok := parsed.(*rsa.PrivateKey)
 	switch {
 	case !ok:
-		return nil, &config.Fault{Path: keyFile, Detail: "holds a key that is not RSA"}
+		return nil, &config.Fault{Path: keyFile, Detail: "must be an RSA key"}
 	case key.N.BitLen() < minKeyBits:
-		return nil, &config.Fault{Path: keyFile, Detail: "holds an RSA key of less than 2048 bits"}
+		return nil, &config.Fault{Path: keyFile, Detail: "must be an RSA key of at least 2048 bits"}
 	}
 	return key, nil
 }
@@ -69,7 +69,7 @@ func (c Config) fromPKCS12(content []byte) (any, *config.Fault) {
 	case err == nil:
 		return key, nil
 	case !errors.Is(err, pkcs12.ErrIncorrectPassword) && !errors.Is(err, pkcs12.ErrDecryption):
-		return nil, &config.Fault{Path: keyFile, Detail: "is neither PEM nor PKCS#12 with one key and its certificate"}
+		return nil, &config.Fault{Path: keyFile, Detail: "must be PEM, or PKCS#12 with one key and its certificate"}
 	case !c.SigningKeyPasswordFile.Given():
 		return nil, passwordMissing
 	}
@@ -78,9 +78,9 @@ func (c Config) fromPKCS12(content []byte) (any, *config.Fault) {
 
 // Faults of a key's file that more than one form of it has.
 var (
-	passwordMissing = &config.Fault{Path: keyPassword, Detail: "is missing, and signingKeyFile is encrypted"}
-	passwordWrong   = &config.Fault{Path: keyPassword, Detail: "holds a password that does not open signingKeyFile"}
-	unreadableKey   = &config.Fault{Path: keyFile, Detail: "holds a private key that cannot be read"}
+	passwordMissing = &config.Fault{Path: keyPassword, Detail: "is required because signingKeyFile is encrypted"}
+	passwordWrong   = &config.Fault{Path: keyPassword, Detail: "must be the password of signingKeyFile"}
+	unreadableKey   = &config.Fault{Path: keyFile, Detail: "must be a valid private key"}
 )
 
 // password is what stands in its file but for the line's end that editors add.
@@ -101,7 +101,7 @@ func (c Config) fromPEM(content []byte) (any, *config.Fault) {
 		parse, known := pemKeys[block.Type]
 		switch {
 		case block.Type == "ENCRYPTED PRIVATE KEY":
-			return nil, &config.Fault{Path: keyFile, Detail: "is an encrypted PEM of PKCS#8, which cannot be read: use PKCS#12 or an unencrypted PEM"}
+			return nil, &config.Fault{Path: keyFile, Detail: "must not be encrypted PKCS#8 in PEM (use PKCS#12 or an unencrypted PEM)"}
 		case !known:
 			continue
 		case encrypted(block):
@@ -113,7 +113,7 @@ func (c Config) fromPEM(content []byte) (any, *config.Fault) {
 		}
 		return key, nil
 	}
-	return nil, &config.Fault{Path: keyFile, Detail: "is a PEM without a private key"}
+	return nil, &config.Fault{Path: keyFile, Detail: "PEM file contains no private key"}
 }
 
 // encrypted reports whether a block says of itself that it is encrypted (RFC 1421, section 4.6.1.1).

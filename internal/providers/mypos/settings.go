@@ -24,9 +24,9 @@ func (c Config) apiKey(faults *config.Faults) canonical.Secret {
 	case !c.APIKeyFile.Given():
 		note(faults, "apiKeyFile", "is missing")
 	case key == "":
-		note(faults, "apiKeyFile", "holds no key")
+		note(faults, "apiKeyFile", "file contains no key")
 	case !printable(key):
-		note(faults, "apiKeyFile", "holds more than one line, or characters that cannot stand in a header")
+		note(faults, "apiKeyFile", "file must contain a single line of printable ASCII characters")
 	}
 	return canonical.Secret(key)
 }
@@ -37,9 +37,9 @@ func (c Config) certificate(required bool, faults *config.Faults) *tls.Certifica
 	if !required && !chain.Given() && !key.Given() {
 		return nil
 	}
-	missing := "is missing: an https baseURL demands it"
+	missing := "is required with an https baseURL"
 	if !required {
-		missing = "is missing: certificate and key go together"
+		missing = "is missing: certificate and key must be set together"
 	}
 	usable := true
 	refuse := func(path, detail string) {
@@ -50,20 +50,20 @@ func (c Config) certificate(required bool, faults *config.Faults) *tls.Certifica
 	case !chain.Given():
 		refuse("clientCertificateFile", missing)
 	case !holds(chain.Content(), isCertificate):
-		refuse("clientCertificateFile", "holds no certificate in PEM form")
+		refuse("clientCertificateFile", "file must contain a PEM certificate")
 	}
 	switch {
 	case !key.Given():
 		refuse("clientKeyFile", missing)
 	case !holds(key.Content(), isPrivateKey):
-		refuse("clientKeyFile", "holds no unencrypted private key in PEM form")
+		refuse("clientKeyFile", "file must contain an unencrypted private key in PEM")
 	}
 	if !usable {
 		return nil
 	}
 	pair, err := tls.X509KeyPair(chain.Content(), key.Content())
 	if err != nil {
-		note(faults, "clientKeyFile", "does not belong to the certificate in clientCertificateFile, or cannot be used")
+		note(faults, "clientKeyFile", "must be the private key of clientCertificateFile")
 		return nil
 	}
 	return &pair
