@@ -44,7 +44,7 @@ func (p *program) adminHandler() http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		if p.local && !addressed(r.Host) {
-			answer(w, http.StatusMisdirectedRequest, map[string]string{"error": "the admin address is not served under this Host"})
+			answer(w, http.StatusMisdirectedRequest, map[string]string{"error": "the Host header must be an IP address or localhost"})
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -83,7 +83,7 @@ func bounded(metrics http.Handler) http.Handler {
 		case places <- struct{}{}:
 		default:
 			w.Header().Set("Retry-After", "1")
-			answer(w, http.StatusServiceUnavailable, map[string]string{"error": "too many requests collect the metrics"})
+			answer(w, http.StatusServiceUnavailable, map[string]string{"error": "too many concurrent requests for metrics"})
 			return
 		}
 		collected := &collected{header: w.Header()}
@@ -142,10 +142,10 @@ func (p *program) redisHealth(ctx context.Context) store.Health {
 func redisWarnings(h store.Health) []string {
 	var all []string
 	if h.State != store.Usable {
-		all = append(all, "redis is "+string(h.State)+": unattended calls are refused, account lists are not kept")
+		all = append(all, "redis is "+string(h.State)+": unattended calls are refused, account lists are not cached")
 	}
 	if h.Evicts() {
-		all = append(all, "redis may evict keys (maxmemory-policy "+h.Policy+"), and with them unattended calls that were counted: set "+store.NoEviction)
+		all = append(all, "redis may evict keys (maxmemory-policy "+h.Policy+") and lose counted unattended calls: set "+store.NoEviction)
 	}
 	return all
 }

@@ -25,14 +25,14 @@ providers:
 aspsps:
   - {id: 4f1e2d3c-0000-4000-8000-000000000001, name: A, provider: mypos}
 `
-	const own = "providers.mypos.apiKey (line 6)"
+	const own, missing = "providers.mypos.apiKey (line 6)", "providers.mypos.apiKeyFile (line 6)"
 	for _, tt := range []struct {
 		name, provider string
 		want           []string
 	}{
-		{"unparsable", `{baseURL: "https://h\x7f", apiKey: x}`, []string{"providers.mypos.baseURL (line 6)", own, "providers.mypos.apiKeyFile (line 6)"}},
-		{"port", `{baseURL: "https://h:x", apiKey: x}`, []string{"providers.mypos.baseURL (line 6)", own, "providers.mypos.apiKeyFile (line 6)"}},
-		{"anchor", `&x {baseURL: "http://localhost", apiKey: x}`, []string{"line 6", own, "providers.mypos.apiKeyFile (line 6)"}},
+		{"unparsable", `{baseURL: "https://h\x7f", apiKey: x}`, []string{missing, "providers.mypos.baseURL (line 6)", own}},
+		{"port", `{baseURL: "https://h:x", apiKey: x}`, []string{missing, "providers.mypos.baseURL (line 6)", own}},
+		{"anchor", `&x {baseURL: "http://localhost", apiKey: x}`, []string{"line 6", missing, own}},
 		{"alias", `{baseURL: "http://localhost", apiKeyFile: *x, apiKey: x}`, []string{"line 6", own}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

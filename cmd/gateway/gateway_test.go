@@ -37,10 +37,25 @@ const (
 	balances = "/accounts/" + mastercardsim.Account + "/balances"
 )
 
+// TestDemo holds that the tour passes, and shows requests line by line and the detail of each problem.
 func TestDemo(t *testing.T) {
 	p := start(t, nil, "sandbox", "--demo")
-	if code := p.Ended(); code != 0 || !strings.Contains(p.Stdout.String(), "All steps passed. Try it yourself: gateway sandbox\n") {
-		t.Errorf("exit %d\n%s%s", code, p.Stdout.String(), p.Stderr.String())
+	code, tour := p.Ended(), p.Stdout.String()
+	if code != 0 {
+		t.Errorf("exit %d\n%s", code, p.Stderr.String())
+	}
+	for _, want := range []string{
+		"/balances\n   PSU-IP-Address: 203.0.113.7\n   200",
+		"action retry_attended\n   detail: All 4 unattended calls of the last 24 hours are used",
+		"action renew_consent\n   detail: The consent or the user's token has expired",
+		"\n\nAll steps passed. Try it yourself: gateway sandbox\n",
+	} {
+		if !strings.Contains(tour, want) {
+			t.Errorf("no %q in\n%s", want, tour)
+		}
+	}
+	if line := regexp.MustCompile(`(?m)^.* $`).FindString(tour); line != "" {
+		t.Errorf("%q ends with a space", line)
 	}
 }
 

@@ -57,7 +57,7 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 	touring, end := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- p.run(touring) }()
-	fmt.Fprintln(stdout, "A tour of the AIS Gateway: one process with two providers, four banks and a Redis of its own.")
+	fmt.Fprintln(stdout, "A tour of the AIS Gateway: two simulated providers, four banks and an embedded Redis in one process.")
 	err = world.Tour(touring, stdout, api)
 	end()
 	if stopped := <-ended; err == nil {

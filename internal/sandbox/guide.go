@@ -9,7 +9,7 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 )
 
-// Guide writes what can be called and with what, ready to paste. api and admin are the gateway's base URLs.
+// Guide writes calls that are ready to paste, and the consents that trigger each error. api and admin are the gateway's base URLs.
 func (s *Sandbox) Guide(w io.Writer, api, admin string) {
 	fmt.Fprintf(w, "AIS Gateway sandbox\n\n  API    %s\n  admin  %s\n  key    %s\n\n", api, admin, Key)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -22,20 +22,20 @@ func (s *Sandbox) Guide(w io.Writer, api, admin string) {
 	fmt.Fprintf(w, `
 Copy and paste:
 
-  # the accounts of a consent, without the user present
+  # the accounts of a consent, unattended (without the user)
   curl -i %[1]s/v1/aspsps/%[2]s/accounts -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s'
 
-  # all balances of an account, under a consent of its own; five times, and the fifth is stopped
+  # the balances of an account, with another consent; call it five times: the fifth is refused
   curl -i %[1]s/v1/aspsps/%[2]s/accounts/%[5]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[10]sfive'
 
-  # the same with the user present
+  # the same, attended (the user is present)
   curl -i %[1]s/v1/aspsps/%[2]s/accounts/%[5]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s' -H 'PSU-IP-Address: 203.0.113.7'
 
-  # another provider, the same shape
+  # another provider, the same format
   curl -i %[1]s/v1/aspsps/%[6]s/accounts -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[7]s' -H 'Provider-Authorization: Bearer %[8]s'
   curl -i %[1]s/v1/aspsps/%[6]s/accounts/%[9]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[7]s' -H 'Provider-Authorization: Bearer %[8]s'
 
-  # where a consent's unattended calls stand; the ASPSPs; the contract
+  # the unattended calls that a consent has left; the ASPSPs; the API's specification
   curl -i %[1]s/v1/aspsps/%[2]s/unattended-access -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s'
   curl -i %[1]s/v1/aspsps -H 'X-API-Key: %[3]s'
   curl -i %[1]s/openapi.yaml
@@ -45,11 +45,11 @@ Copy and paste:
 	guideConsents(w)
 }
 
-// guideConsents writes which consents make an ASPSP refuse.
+// guideConsents writes the consents that trigger each error.
 func guideConsents(w io.Writer) {
-	fmt.Fprint(w, "Consents that are refused, to see each problem:\n\n")
+	fmt.Fprint(w, "Consents that trigger each error:\n\n")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "  code\tat the three banks behind mastercard\tat myPOS")
+	fmt.Fprintln(table, "  code\tprovider mastercard\tprovider mypos")
 	for _, row := range [][3]string{
 		{"CONSENT_EXPIRED", mastercardsim.ConsentExpired, mypossim.Consent401ConsentExpired},
 		{"CONSENT_INVALID", mastercardsim.ConsentRevoked, mypossim.Consent401ConsentInvalid},
@@ -64,6 +64,7 @@ func guideConsents(w io.Writer) {
 		fmt.Fprintf(table, "  %s\t%s\t%s\n", row[0], row[1], row[2])
 	}
 	_ = table.Flush()
-	fmt.Fprintf(w, "\nConsents that begin with %q are fresh ones at the three banks, and any other UUID at myPOS.\nCtrl-C ends the sandbox.\n",
+	fmt.Fprintf(w, "\nNew consents with all unattended calls left: any id that begins with %q (provider mastercard), any other UUID (provider mypos).\n"+
+		"Press Ctrl-C to stop the sandbox.\n",
 		mastercardsim.FreshConsent)
 }

@@ -22,8 +22,8 @@ import (
 // psu is a user's address, out of the range for documentation (RFC 5737).
 const psu = "203.0.113.7"
 
-// Tour calls the gateway at api over real HTTP, and writes for a reader what it asked and what it got. It fails
-// at the first step that does not show what it says.
+// Tour calls the gateway at api over real HTTP, and writes the requests and the responses. It fails at the first step whose
+// response is not the expected one.
 func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 	t := &tour{
 		Writer: w, api: api, ledger: s.Ledger.Calls, client: &http.Client{Timeout: 10 * time.Second},
@@ -31,8 +31,8 @@ func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 		mypos: access{MyPOS, uuid.NewString(), mypossim.GoodToken},
 	}
 	for i, step := range []struct {
-		says string
-		show func(context.Context) error
+		title string
+		show  func(context.Context) error
 	}{
 		{"Two banks' accounts, of two providers, in one shape", t.accounts},
 		{"Balances: exact, with sign, and with the bank's own word beside the ISO 20022 code", t.balances},
@@ -41,12 +41,12 @@ func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 		{"With the user present the bank may always be asked", t.attended},
 		{"A consent that has run out: whose fault it is, and what to do", t.consentError},
 	} {
-		fmt.Fprintf(t, "\n%d. %s\n\n", i+1, step.says)
+		fmt.Fprintf(t, "\n%d. %s\n\n", i+1, step.title)
 		if err := step.show(ctx); err != nil {
-			return fmt.Errorf("step %d of the tour does not show what it says: %w", i+1, err)
+			return fmt.Errorf("step %d of the tour failed: %w", i+1, err)
 		}
 	}
-	fmt.Fprintf(t, "\nEach step showed what it says. The same by hand: gateway sandbox\n")
+	fmt.Fprintf(t, "\nAll steps passed. Try it yourself: gateway sandbox\n")
 	return nil
 }
 
@@ -71,8 +71,8 @@ type answer struct {
 			Type, ProviderType, CreditDebitIndicator string
 			Amount                                   struct{ Value, Currency string }
 		}
-		Code, Origin, Action string
-		Freshness            struct{ Source string }
+		Code, Origin, Action, Detail string
+		Freshness                    struct{ Source string }
 	}
 }
 
@@ -99,8 +99,17 @@ func (t *tour) get(ctx context.Context, a access, path string, header ...string)
 	if err := json.NewDecoder(resp.Body).Decode(&got.body); err != nil {
 		return answer{}, fmt.Errorf("GET %s: %w", path, err)
 	}
-	fmt.Fprintf(t, "   GET /v1/aspsps/…%s%s %s\n   %d%s\n", a.aspsp[len(a.aspsp)-4:], path, strings.Join(header, ": "), got.status, told(got.header))
+	fmt.Fprintf(t, "   GET /v1/aspsps/…%s%s\n", a.aspsp[len(a.aspsp)-4:], path)
+	for i := 0; i+1 < len(header); i += 2 {
+		fmt.Fprintf(t, "   %s: %s\n", header[i], header[i+1])
+	}
+	fmt.Fprintf(t, "   %d%s\n", got.status, told(got.header))
 	return got, nil
+}
+
+// problem writes what an error response says.
+func (t *tour) problem(a answer) {
+	fmt.Fprintf(t, "   code %s, origin %s, action %s\n   detail: %s\n", a.body.Code, a.body.Origin, a.body.Action, a.body.Detail)
 }
 
 // told are the headers that say what became of a request.
@@ -219,7 +228,8 @@ func (t *tour) fifth(ctx context.Context) error {
 			reached++
 		}
 	}
-	fmt.Fprintf(t, "   code %s, origin %s, action %s\n   calls that reached the bank: %d\n", last.body.Code, last.body.Origin, last.body.Action, reached)
+	t.problem(last)
+	fmt.Fprintf(t, "   calls that reached the bank: %d\n", reached)
 	if reached != 4 {
 		return fmt.Errorf("%d calls reached the bank", reached)
 	}
@@ -245,7 +255,7 @@ func (t *tour) consentError(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t, "   code %s, origin %s, action %s\n", got.body.Code, got.body.Origin, got.body.Action)
+	t.problem(got)
 	if got.status != http.StatusForbidden || got.body.Code != "CONSENT_EXPIRED" || got.body.Origin != "provider" || got.body.Action != "renew_consent" {
 		return fmt.Errorf("answered %d %s by %s, action %s", got.status, got.body.Code, got.body.Origin, got.body.Action)
 	}

@@ -3,6 +3,26 @@ package main
 // configFaults are those of internal/config.
 var configFaults = []fault{
 	{
+		name: "faults-out-of-order-in-a-line",
+		file: "internal/config/strict/document.go",
+		old:  `cmp.Compare(d.column(a), d.column(b))`, new: `0`,
+		packages: []string{"./internal/config"},
+		run:      "^TestAllFaultsAtOnce$",
+	},
+	{
+		name: "syntax-error-quotes-the-file",
+		file: "internal/config/strict/document.go",
+		old:  "if strings.Contains(message, `\"`) {", new: `if message == "" {`,
+		packages: []string{"./internal/config/strict"},
+	},
+	{
+		name: "help-on-standard-error",
+		file: "cmd/gateway/help.go",
+		old:  `fmt.Fprint(l.stdout, l.command.help())`, new: `fmt.Fprint(l.stderr, l.command.help())`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestCommandLine$",
+	},
+	{
 		name: "audit-own-key-ignored",
 		file: "internal/config/audit.go",
 		old: `	return keys[0]
