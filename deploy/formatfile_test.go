@@ -126,8 +126,10 @@ func (e formatEntries) load(t *testing.T, server *redistest.Server) {
 }
 
 var (
-	formatUUID = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
-	formatTime = regexp.MustCompile(`"(FetchedAt|Ended)":"[^"]*"`)
+	formatUUID   = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+	formatTime   = regexp.MustCompile(`"(FetchedAt|Ended|NextAt)":"[^"]*"`)
+	formatMoment = regexp.MustCompile(` \d{16}\b`)
+	formatWait   = regexp.MustCompile(`"Wait":\d+`)
 )
 
 // plain is the entries in words that are the same each time: what is made up has a name, what is sealed is
@@ -174,9 +176,9 @@ func formatPlain(t *testing.T, name, text string) string {
 		if !ok {
 			return text
 		}
-		return formatTime.ReplaceAllString(open, `"$1":"TIME"`)
-	case strings.HasSuffix(name, ":epoch"):
-		return regexp.MustCompile(`:\d{16}$`).ReplaceAllString(text, ":TIME")
+		return formatWait.ReplaceAllString(formatTime.ReplaceAllString(open, `"$1":"TIME"`), `"Wait":0`)
+	case strings.HasSuffix(name, ":refused"):
+		return formatMoment.ReplaceAllString(text, " TIME")
 	}
 	return text
 }
