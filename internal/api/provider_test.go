@@ -32,7 +32,6 @@ import (
 	"ais-gateway/internal/providers/mypos"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/redistest"
-	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
@@ -61,18 +60,14 @@ func throughProvider(t *testing.T, provider, body string) *site {
 		_, _ = io.WriteString(w, strings.ReplaceAll(body, "{requestId}", sent.Info.ID))
 	}))
 	t.Cleanup(server.Close)
-	st, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(st.Close)
+	st := redistest.OpenAt(t, redistest.Shared(t))
 	lists, err := cache.New(st.Cache, [][]byte{make([]byte, 32)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	aspsp := config.ASPSPDefaults()
 	aspsp.ID, aspsp.Name, aspsp.Provider = bank, "Wood & Bank", provider
-	counter := unattended.New(st.Counter, map[string]config.Unattended{bank: aspsp.Unattended})
+	counter := unattended.New(st.Counter, map[string]config.Unattended{bank: aspsp.Unattended}).Within(redistest.Patience)
 	base, err := url.Parse(server.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +76,7 @@ func throughProvider(t *testing.T, provider, body string) *site {
 	wire := upstream.New(upstream.Config{Provider: provider, Timeout: timeout, Counter: counter})
 	reader := adapter(t, provider, providers.Env{BaseURL: base, Timeout: timeout, Client: wire.Client})
 	g := gateway.New(gateway.Config{
-		Banks: []gateway.Bank{{ASPSP: aspsp, Reader: reader, Timeout: timeout}}, Cache: lists, Counter: counter, Allowance: time.Minute,
+		Banks: []gateway.Bank{{ASPSP: aspsp, Reader: reader, Timeout: timeout}}, Cache: lists, Counter: counter, Allowance: redistest.Patience, Slack: redistest.Patience,
 		Now: time.Now, Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},
 	})
 	return open(t, good(), func(c *api.Config) { c.Gateway = g })

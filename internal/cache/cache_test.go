@@ -47,12 +47,7 @@ func redises(t *testing.T) map[string]redis.UniversalClient {
 
 func open(t *testing.T, c config.Redis) redis.UniversalClient {
 	t.Helper()
-	s, err := store.Open(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s.Cache
+	return redistest.Open(t, c).Cache
 }
 
 func newCache(t *testing.T, rdb redis.UniversalClient, keys ...[]byte) *cache.Cache {

@@ -51,7 +51,7 @@ func (a *ask) limit(ctx context.Context, beside <-chan *unattended.State, failur
 	case a.usage != nil:
 		return a.usage
 	case a.shared:
-		return a.g.limit(ctx, allowance{left: a.redis.left}, a.q, "")
+		return a.g.limit(ctx, allowance{left: a.redis.left, slack: a.redis.slack}, a.q, "")
 	}
 	return <-beside
 }

@@ -33,10 +33,16 @@ var (
 // An allowance is how long Redis may still hold up one request. It serves one goroutine.
 type allowance struct {
 	left   time.Duration
+	slack  time.Duration // of the steps themselves
 	broken bool
 }
 
-func (g *Gateway) allowance() allowance { return allowance{left: g.Allowance} }
+func (g *Gateway) allowance() allowance { return allowance{left: g.Allowance, slack: g.Slack} }
+
+// sharing is an allowance of one step of finding out whether another gateway makes an unattended call.
+func (g *Gateway) sharing() *allowance {
+	return &allowance{left: sharePatience + g.Slack, slack: g.Slack}
+}
 
 // spend makes one step in Redis and waits for it within what is left. After a step that failed, or was not waited for to
 // its end, nothing is left: Redis is slow or gone, and the request goes on without it. The step has a time of its own: a
@@ -46,7 +52,7 @@ func spend[T any](ctx context.Context, a *allowance, step func(context.Context) 
 	if a.broken || a.left <= 0 {
 		return none, errSpent
 	}
-	return await(ctx, a, begin(ctx, step))
+	return await(ctx, a, begin(ctx, stepTimeout+a.slack, step))
 }
 
 // A begun is a step that is under way; it always comes to an end.
@@ -57,11 +63,11 @@ type ended[T any] struct {
 	err   error
 }
 
-// begin makes a step that does not end with the request.
-func begin[T any](ctx context.Context, step func(context.Context) (T, error)) begun[T] {
+// begin makes a step that does not end with the request, but within its own time.
+func begin[T any](ctx context.Context, within time.Duration, step func(context.Context) (T, error)) begun[T] {
 	done := make(begun[T], 1)
 	go func() {
-		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+		own, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 		defer cancel()
 		e := ended[T]{err: errPanicked}
 		defer func() { done <- e }()
@@ -95,5 +101,5 @@ func await[T any](ctx context.Context, a *allowance, step begun[T]) (T, error) {
 
 // least is what is left of two allowances, where one waited for what the other spent.
 func (a allowance) least(b allowance) allowance {
-	return allowance{left: min(a.left, b.left), broken: a.broken || b.broken}
+	return allowance{left: min(a.left, b.left), slack: a.slack, broken: a.broken || b.broken}
 }

@@ -21,7 +21,7 @@ func bubble(t *testing.T, test func(t *testing.T, w *world)) {
 	w := newWorld(t)
 	w.server.Config.SetKeepAlivesEnabled(false) // the clock stands still as long as a connection is read from
 	synctest.Test(t, func(t *testing.T) {
-		w.t = t
+		w.t, w.patient = t, false // no time passes but where it is the subject
 		w.slow(0)
 		t.Cleanup(func() { time.Sleep(minute) }) // until the clients of Redis, which are closed by then, have ended
 		defer time.Sleep(minute)                 // until what goes on in the background has ended

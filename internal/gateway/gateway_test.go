@@ -525,12 +525,11 @@ func TestFailureOfBeforeIsNotShared(t *testing.T) {
 	w := newWorld(t)
 	redis := redistest.Start(t)
 	w.cacheAt, w.countAt = redis.Addr, redis.Addr
-	w.allowance = gateway.RedisAllowance
-	g, other, q := w.gateway(), w.gateway(), alone()
+	other, q := w.gateway(), alone()
+	w.allowance, w.patient = gateway.RedisAllowance, false
+	g := w.gateway()
 	for _, g := range []*gateway.Gateway{g, other} { // opens connections
-		if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); err != nil {
-			t.Fatal(err)
-		}
+		_, _ = g.Balances(t.Context(), client, q, mypossim.GoodAccount)
 	}
 	redis.Pause()
 	if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); kind(err) != canonical.CounterUnavailable {
@@ -1295,7 +1294,7 @@ func (panicking) Balances(context.Context, canonical.Query, string) (canonical.A
 func TestPanicOfAnAdapter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	counter := unattended.New(w.open(w.countAt).Counter, map[string]config.Unattended{aspsp: w.bank.Unattended})
+	counter := w.counter(w.open(w.countAt).Counter)
 	lists, err := cache.New(w.open(w.cacheAt).Cache, [][]byte{w.key})
 	if err != nil {
 		t.Fatal(err)

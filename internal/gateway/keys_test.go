@@ -81,8 +81,8 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	g := w.gateway()
 	s := w.open(server.Addr)
 	policies := map[string]config.Unattended{aspsp: w.bank.Unattended}
-	units := unattended.NewUnits(s.Counter, policies)
-	counter := unattended.New(s.Counter, policies).Tell(units)
+	units := unattended.NewUnits(s.Counter, policies).Within(patience)
+	counter := unattended.New(s.Counter, policies).Within(patience).Tell(units)
 
 	hash, seen, bounds := regexp.MustCompile(`\{[^}]*\}`), map[string]bool{}, lives(w.bank, w.timeout)
 	look := func() {

@@ -26,8 +26,8 @@ func TestLateLeaseBringsNothingBack(t *testing.T) {
 	for _, how := range []string{"erasure", "definite no"} {
 		t.Run(how, func(t *testing.T) {
 			w := newWorld(t)
-			w.allowance = gateway.RedisAllowance
 			fast, q, direct := w.gateway(), alone(), w.open(w.cacheAt).Cache
+			w.allowance = gateway.RedisAllowance
 			leases := func() []string {
 				return direct.Keys(t.Context(), store.Prefix("accounts", client, aspsp, q.Consent)+"lease:*").Val()
 			}

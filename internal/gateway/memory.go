@@ -27,7 +27,7 @@ func (r *providerRead) do(ctx context.Context, redis *allowance, read func(ctx c
 	var known cache.Memory
 	if !r.q.Attended() {
 		// Without Redis the call could not be made anyway.
-		known, _ = spend(ctx, &allowance{left: sharePatience}, r.recall)
+		known, _ = spend(ctx, r.g.sharing(), r.recall)
 		if usage, failure := r.forbidden(ctx, known); failure != nil {
 			return usage, failure
 		}

@@ -161,8 +161,8 @@ func (w *worker) begin(t *rapid.T) *history {
 	w.bank.Store(h.moody)
 	wide := h.bank.Unattended
 	wide.Window *= 2
-	h.judge = unattended.New(w.direct, map[string]config.Unattended{h.bank.ID: h.bank.Unattended})
-	h.wide = unattended.New(w.direct, map[string]config.Unattended{h.bank.ID: wide})
+	h.judge = unattended.New(w.direct, map[string]config.Unattended{h.bank.ID: h.bank.Unattended}).Within(patience)
+	h.wide = unattended.New(w.direct, map[string]config.Unattended{h.bank.ID: wide}).Within(patience)
 	for range rapid.IntRange(2, 3).Draw(t, "gateways") {
 		h.gateways = append(h.gateways, h.instance(t))
 	}

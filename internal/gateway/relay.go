@@ -51,11 +51,11 @@ type asked[T any] struct {
 // obtain makes the call, or shares another's.
 func obtain[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T]) (obtained[T], *canonical.Error) {
 	for ctx.Err() == nil {
-		asking := begin(ctx, func(ctx context.Context) (asked[T], error) {
+		asking := begin(ctx, stepTimeout+g.Slack, func(ctx context.Context) (asked[T], error) {
 			lease, kept, err := r.acquire(ctx, r.bank.Timeout+leaseMargin)
 			return asked[T]{lease, kept, err}, nil
 		})
-		got, err := await(ctx, r.allowed(redis), asking)
+		got, err := await(ctx, r.allowed(g, redis), asking)
 		mine := &turn[T]{lease: got.lease}
 		if err != nil { // Redis may give the lease when nobody waits for it any more
 			mine = &turn[T]{asking: asking}
@@ -182,9 +182,9 @@ func finish[T any](ctx context.Context, g *Gateway, redis *allowance, mine *turn
 }
 
 // allowed is how long Redis may hold up a step of the sharing.
-func (r relay[T]) allowed(redis *allowance) *allowance {
+func (r relay[T]) allowed(g *Gateway, redis *allowance) *allowance {
 	if r.counted {
-		return &allowance{left: sharePatience}
+		return g.sharing()
 	}
 	return redis
 }
@@ -200,14 +200,14 @@ func (r relay[T]) outcome(ctx context.Context, g *Gateway, redis *allowance, lea
 			return cache.Outcome{}, false
 		case <-time.After(wait):
 		}
-		look := *r.allowed(redis) // a copy: a look that succeeds holds nobody up
+		look := *r.allowed(g, redis) // a copy: a look that succeeds holds nobody up
 		out, err := spend(ctx, &look, func(ctx context.Context) (cache.Outcome, error) { return g.Config.Cache.Outcome(ctx, lease) })
 		switch {
 		case err == nil && !out.Held:
 			return out, out.Done
 		case err == nil:
 			heard = time.Now() //nolint:forbidigo // as above
-		case !r.counted || time.Since(heard) > sharePatience: //nolint:forbidigo // as above
+		case !r.counted || time.Since(heard) > sharePatience+g.Slack: //nolint:forbidigo // as above
 			redis.broken = true
 			return cache.Outcome{}, false
 		}

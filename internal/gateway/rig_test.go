@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
 
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/cache"
@@ -56,6 +57,8 @@ type world struct {
 	// allowance is generous, so that a busy machine does not pass for a slow Redis, but where that is what is tested.
 	allowance time.Duration
 	timeout   time.Duration
+	// patient is whether the other bounds on steps in Redis are generous too: where the clock is real they must be.
+	patient bool
 	// How much may be under way at once; 0 for no bound.
 	waiting, perASPSP, perClient int
 	// What follows is of the gateways that are made afterwards.
@@ -164,7 +167,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
 		t: t, ledger: aspspsim.NewLedger(time.Now), cacheAt: redistest.Shared(t), countAt: redistest.Shared(t),
-		key: make([]byte, 32), bank: config.ASPSPDefaults(), allowance: patience, timeout: timeout,
+		key: make([]byte, 32), bank: config.ASPSPDefaults(), allowance: patience, timeout: timeout, patient: true,
 	}
 	w.bank.ID, w.bank.Name, w.bank.Provider = aspsp, "A bank", "mypos"
 	w.bank.Breaker.ConsecutiveFailures = 1000
@@ -179,7 +182,7 @@ func newWorld(t *testing.T) *world {
 // gateway makes a gateway as a process of its own would have it.
 func (w *world) gateway() *gateway.Gateway {
 	w.t.Helper()
-	counter := unattended.New(w.open(w.countAt).Counter, map[string]config.Unattended{aspsp: w.bank.Unattended})
+	counter := w.counter(w.open(w.countAt).Counter)
 	lists, err := cache.New(w.open(w.cacheAt).Cache, [][]byte{w.key})
 	if err != nil {
 		w.t.Fatal(err)
@@ -199,9 +202,25 @@ func (w *world) gateway() *gateway.Gateway {
 	return w.gatewayOf(reader, counter, lists)
 }
 
+// counter makes a counter of the bank's calls.
+func (w *world) counter(rdb redis.UniversalClient) *unattended.Counter {
+	c := unattended.New(rdb, map[string]config.Unattended{aspsp: w.bank.Unattended})
+	if w.patient {
+		c.Within(patience)
+	}
+	return c
+}
+
+func (w *world) slack() time.Duration {
+	if w.patient {
+		return patience
+	}
+	return 0
+}
+
 func (w *world) gatewayOf(reader providers.Provider, counter *unattended.Counter, lists *cache.Cache) *gateway.Gateway {
 	return gateway.New(gateway.Config{
-		Banks: []gateway.Bank{{ASPSP: w.bank, Reader: reader, Timeout: w.timeout}}, Cache: lists, Counter: counter, Allowance: w.allowance,
+		Banks: []gateway.Bank{{ASPSP: w.bank, Reader: reader, Timeout: w.timeout}}, Cache: lists, Counter: counter, Allowance: w.allowance, Slack: w.slack(),
 		Now: w.now, Logger: slog.New(slog.DiscardHandler), Observer: &w.observed, Waiting: w.waiting, PerASPSP: w.perASPSP, PerClient: w.perClient,
 	})
 }
@@ -224,11 +243,7 @@ func (w *world) keyFile() string {
 
 func (w *world) open(address string) *store.Store {
 	w.t.Helper()
-	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{address}})
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(s.Close)
+	s := redistest.OpenAt(w.t, address)
 	if w.cacheIs != nil {
 		s.Cache.AddHook(w.cacheIs)
 	}

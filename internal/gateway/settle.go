@@ -33,7 +33,7 @@ func (g *Gateway) settle(ctx context.Context, a *allowance, step func(context.Co
 	first := make(begun[struct{}], 1)
 	ctx = context.WithoutCancel(ctx)
 	g.background(func() {
-		err := tell(first, func() error { return within(ctx, settleTimeout, step) })
+		err := tell(first, func() error { return within(ctx, settleTimeout+g.Slack, step) })
 		if err == nil || !g.mayRetry() {
 			return
 		}
@@ -41,7 +41,7 @@ func (g *Gateway) settle(ctx context.Context, a *allowance, step func(context.Co
 		last := false
 		for try := 1; err != nil && !last && try < settleTries; try++ {
 			last = g.pause(settlePause << (try - 1))
-			err = within(ctx, settleTimeout, step)
+			err = within(ctx, settleTimeout+g.Slack, step)
 		}
 	})
 	_, err := await(ctx, a, first)
@@ -118,7 +118,7 @@ const (
 
 // tell tells Redis of one no.
 func (g *Gateway) tell(ctx context.Context, k cache.Key, no int) error {
-	err := within(ctx, settleTimeout, func(ctx context.Context) error { return g.Config.Cache.Forget(ctx, k) })
+	err := within(ctx, settleTimeout+g.Slack, func(ctx context.Context) error { return g.Config.Cache.Forget(ctx, k) })
 	if err == nil {
 		g.forgets.end(k, no)
 	}

@@ -16,12 +16,9 @@ import (
 	"ais-gateway/internal/config"
 )
 
-const (
-	// connectTimeout bounds the setting up of one connection; a request may give up waiting for it earlier.
-	connectTimeout = time.Second
-	// commandTimeout bounds commands whose context has no earlier end.
-	commandTimeout = time.Second
-)
+// Timeout bounds the setting up of one connection, for which a request may give up waiting earlier, and commands whose
+// context has no earlier end.
+const Timeout = time.Second
 
 // A Store is a connection to Redis for each of its uses, so that neither waits for the other's.
 type Store struct {
@@ -34,6 +31,11 @@ type Store struct {
 // Open makes the clients for the configured form of Redis, and does not wait for their connections. In mode
 // embedded it starts a Redis of its own in the process. Observers are told of every command.
 func Open(c config.Redis, observers ...Observer) (*Store, error) {
+	return OpenWithin(c, Timeout, observers...)
+}
+
+// OpenWithin is Open with another Timeout: tests are patient with a busy machine.
+func OpenWithin(c config.Redis, timeout time.Duration, observers ...Observer) (*Store, error) {
 	redis.SetLogger(silent{})
 	s := &Store{replicas: c.WaitReplicas}
 	if c.Mode == config.Embedded {
@@ -43,7 +45,7 @@ func Open(c config.Redis, observers ...Observer) (*Store, error) {
 		}
 		c.Addresses, s.own = []string{own.Addr()}, own
 	}
-	s.Counter, s.Cache = client(c, observers), client(c, observers)
+	s.Counter, s.Cache = client(c, timeout, observers), client(c, timeout, observers)
 	return s, nil
 }
 
@@ -56,7 +58,7 @@ func (s *Store) Close() {
 	}
 }
 
-func client(c config.Redis, observers []Observer) redis.UniversalClient {
+func client(c config.Redis, timeout time.Duration, observers []Observer) redis.UniversalClient {
 	options := &redis.UniversalOptions{
 		Addrs:                 slices.Clone(c.Addresses), // a cluster's client appends to it
 		MasterName:            c.MasterName,
@@ -67,12 +69,12 @@ func client(c config.Redis, observers []Observer) redis.UniversalClient {
 		SentinelPassword:      c.SentinelPasswordFile.Line(),
 		TLSConfig:             c.TLS.Client(),
 		MaxRetries:            -1, // whoever is short of time decides whether to try again
-		DialTimeout:           connectTimeout,
+		DialTimeout:           timeout,
 		DialerRetries:         1,
-		ReadTimeout:           commandTimeout,
-		WriteTimeout:          commandTimeout,
+		ReadTimeout:           timeout,
+		WriteTimeout:          timeout,
 		ContextTimeoutEnabled: true,
-		PoolTimeout:           commandTimeout,
+		PoolTimeout:           timeout,
 		PoolSize:              poolSize,
 		MaxIdleConns:          poolSize,
 		MinIdleConns:          readyConns,

@@ -6,16 +6,11 @@ import (
 
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/redistest"
-	"ais-gateway/internal/store"
 )
 
 // One slot taken, each under a consent of its own, on a Redis on the same machine.
 func BenchmarkTake(b *testing.B) {
-	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(b)}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
+	s := redistest.OpenAt(b, redistest.Shared(b))
 	c := counter(s.Counter, daily(4, config.UnitConsent))
 	for b.Loop() {
 		if _, err := c.Take(b.Context(), list(), time.Second); err != nil {
@@ -26,11 +21,7 @@ func BenchmarkTake(b *testing.B) {
 
 // Where a unit stands whose four slots are taken.
 func BenchmarkState(b *testing.B) {
-	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(b)}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
+	s := redistest.OpenAt(b, redistest.Shared(b))
 	c, call := counter(s.Counter, daily(4, config.UnitConsent)), list()
 	for range 4 {
 		if _, err := c.Take(b.Context(), call, time.Second); err != nil {

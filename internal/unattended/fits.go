@@ -21,7 +21,7 @@ func (c *Counter) Fits(ctx context.Context, call Call, needed int) (State, time.
 	if policy.Limit == 0 {
 		return State{Window: policy.Window, Unit: policy.Unit}, 0, nil
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := c.detached(ctx)
 	defer cancel()
 	if err := c.say(ctx, u); err != nil {
 		return State{}, 0, unavailable(err)

@@ -151,7 +151,7 @@ func TestALookAgreesWithTheNextCall(t *testing.T) {
 				}
 				prefix := store.Prefix("unattended", owner...)
 				with := func() *unattended.Counter {
-					return unattended.New(rdb, map[string]config.Unattended{call.ASPSP: policy})
+					return unattended.New(rdb, map[string]config.Unattended{call.ASPSP: policy}).Within(redistest.Patience)
 				}
 				c := with()
 				for range rapid.IntRange(1, 12).Draw(t, "steps") {

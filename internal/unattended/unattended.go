@@ -19,7 +19,7 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// stepTimeout is how long one step in Redis may take before the counter counts as unreachable.
+// stepTimeout is how long one step in Redis may take before the counter counts as unreachable. Within sets another bound.
 const stepTimeout = time.Second
 
 var (
@@ -40,7 +40,8 @@ var (
 // A Counter counts unattended calls under each ASPSP's policy. It is safe for concurrent use.
 type Counter struct {
 	rdb      redis.UniversalClient
-	replicas int // that must have a step before it counts as made
+	replicas int           // that must have a step before it counts as made
+	within   time.Duration // of one step
 	policies map[string]config.Unattended
 	unsaid   closures
 	undoing  chan struct{} // holds a token for each undo that is under way
@@ -50,13 +51,20 @@ type Counter struct {
 // New makes a counter of the ASPSPs in policies, by id. The client should not retry commands by itself
 // (MaxRetries: -1): whoever waits for a step has little time.
 func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Counter {
-	return &Counter{rdb: rdb, policies: policies, undoing: make(chan struct{}, maxUndoing)}
+	return &Counter{rdb: rdb, policies: policies, within: stepTimeout, undoing: make(chan struct{}, maxUndoing)}
 }
 
 // AwaitReplicas lets a slot count as taken only when n replicas of Redis have it; fewer are CounterUnavailable. It is
 // called before the counter is used.
 func (c *Counter) AwaitReplicas(n int) *Counter {
 	c.replicas = n
+	return c
+}
+
+// Within bounds each step in Redis by d instead of one second: tests are patient with a busy machine. It is called before the
+// counter is used.
+func (c *Counter) Within(d time.Duration) *Counter {
+	c.within = d
 	return c
 }
 
@@ -143,7 +151,7 @@ func (s Slot) GiveBack(ctx context.Context) error {
 // counts a slot too many.
 func (s Slot) release(ctx context.Context) (found bool, _ State, _ error) {
 	c := s.counter
-	ctx, cancel := detached(ctx)
+	ctx, cancel := c.detached(ctx)
 	defer cancel()
 	args := append(c.policy(s.unit), s.id)
 	return c.read(s.unit, releaseScript.Run(ctx, c.rdb, s.unit.keys(), args...))
@@ -171,7 +179,7 @@ func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (tim
 }
 
 func (c *Counter) close(ctx context.Context, u unit, wait time.Duration) (State, error) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := c.detached(ctx)
 	defer cancel()
 	said, err := c.run(ctx, closeScript, u.keys(), append(c.policy(u), wait.Microseconds())...)
 	if err != nil {
@@ -204,7 +212,7 @@ func (c *Counter) step(ctx context.Context, u unit, id string, timeout time.Dura
 	if policy.Limit == 0 {
 		return false, State{Window: policy.Window, Unit: policy.Unit}, nil
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := c.detached(ctx)
 	defer cancel()
 	if err := c.say(ctx, u); err != nil {
 		return false, State{}, err
@@ -275,10 +283,10 @@ func (c *Counter) unit(call Call) unit {
 	return unit{aspsp: call.ASPSP, prefix: store.Prefix("unattended", owner...)}
 }
 
-// detached is a context of the step's own: it outlives the caller's, and is bounded by stepTimeout and by the
+// detached is a context of the step's own: it outlives the caller's, and is bounded by the counter's own bound and by the
 // caller's deadline.
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+func (c *Counter) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.within)
 	if deadline, ok := ctx.Deadline(); ok {
 		bounded, stop := context.WithDeadline(own, deadline)
 		return bounded, func() { stop(); cancel() }

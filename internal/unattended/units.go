@@ -53,6 +53,8 @@ var (
 type Units struct {
 	rdb      redis.UniversalClient
 	policies map[string]config.Unattended
+	within   time.Duration // of telling of a batch
+	counting time.Duration // of reading the numbers
 
 	mu   sync.Mutex
 	due  map[unit]time.Time // since when each waits to be told of
@@ -67,7 +69,17 @@ type Units struct {
 
 // NewUnits makes them for the ASPSPs in policies, by id. The client is better not the counter's own.
 func NewUnits(rdb redis.UniversalClient, policies map[string]config.Unattended) *Units {
-	return &Units{rdb: rdb, policies: policies, due: map[unit]time.Time{}, wake: make(chan struct{}, 1)}
+	return &Units{
+		rdb: rdb, policies: policies, within: stepTimeout, counting: countTimeout,
+		due: map[unit]time.Time{}, wake: make(chan struct{}, 1),
+	}
+}
+
+// Within bounds what is done in Redis at once by d: tests are patient with a busy machine. It is called before the units are
+// used.
+func (u *Units) Within(d time.Duration) *Units {
+	u.within, u.counting = d, d
+	return u
 }
 
 // Tell has the counter tell of its units. It is called before the counter is used.
@@ -172,7 +184,7 @@ type standing struct{ usedUp, last, closed float64 }
 // tell reads how the units stand and writes it down, until what it reads is what it has written: another gateway may have
 // written in between what it had read before. It returns those units of which that is not sure.
 func (u *Units) tell(ctx context.Context, units []unit) (untold []unit) {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	ctx, cancel := context.WithTimeout(ctx, u.within)
 	defer cancel()
 	written := map[unit]standing{}
 	for len(units) > 0 {
@@ -270,7 +282,7 @@ func (u *Units) Count(ctx context.Context) map[string]map[string]int64 {
 }
 
 func (u *Units) ask(ctx context.Context) map[string]map[string]int64 {
-	ctx, cancel := context.WithTimeout(ctx, countTimeout)
+	ctx, cancel := context.WithTimeout(ctx, u.counting)
 	defer cancel()
 	for _, run := range []eval{unitsScript.EvalSha, unitsScript.Eval} {
 		pipe, said := u.rdb.Pipeline(), map[string]*redis.Cmd{}

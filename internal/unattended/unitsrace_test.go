@@ -38,8 +38,8 @@ func (w watch) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 func (f fleet) watched(c config.Redis, w watch) member {
 	telling := open(f.t, c)
 	telling.AddHook(w)
-	u := unattended.NewUnits(telling, f.policies)
-	return member{unattended.New(f.rdb, f.policies).Tell(u), u}
+	u := unattended.NewUnits(telling, f.policies).Within(redistest.Patience)
+	return member{unattended.New(f.rdb, f.policies).Within(redistest.Patience).Tell(u), u}
 }
 
 func writes(cmds []redis.Cmder) bool {

@@ -297,7 +297,7 @@ var counterFaults = []fault{
 	{
 		name: "units-scrape-waits-for-redis",
 		file: "internal/unattended/units.go",
-		old:  `context.WithTimeout(ctx, countTimeout)`, new: `context.WithTimeout(ctx, 60*countTimeout)`,
+		old:  `context.WithTimeout(ctx, u.counting)`, new: `context.WithTimeout(ctx, 60*u.counting)`,
 		packages: []string{"./internal/unattended"},
 		run:      "^TestUnitsHoldNobodyUp$",
 	},

@@ -253,7 +253,7 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, deta
 	{
 		name: "gateway-steps-end-with-the-request",
 		file: "internal/gateway/allowance.go",
-		old:  `own, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)`, new: `own, cancel := context.WithTimeout(ctx, min(stepTimeout, RedisAllowance))`,
+		old:  `own, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)`, new: `own, cancel := context.WithTimeout(ctx, min(within, RedisAllowance))`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestSlowRedisServesHits$|^TestCountedListIsKept$",
 	},
@@ -310,8 +310,8 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, deta
 		name: "gateway-does-not-wait-for-a-pause",
 		file: "internal/gateway/relay.go",
 		old: `	if r.counted {
-		return &allowance`, new: `	if false {
-		return &allowance`,
+		return g.sharing()`, new: `	if false {
+		return g.sharing()`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestPauseOfRedisSpendsOneSlot$",
 	},

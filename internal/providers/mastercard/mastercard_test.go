@@ -38,7 +38,6 @@ import (
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/redistest"
-	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
@@ -130,11 +129,7 @@ func goodSettings(t *testing.T) func(any) error {
 // wire lends an adapter what cmd lends it, with a counter that stops nothing.
 func wire(t *testing.T, base string) providers.Env {
 	t.Helper()
-	st, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(st.Close)
+	st := redistest.OpenAt(t, redistest.Shared(t))
 	policies := map[string]config.Unattended{}
 	for id := range mastercardsim.Names {
 		policies[id] = config.Unattended{Limit: 1000, Window: time.Hour, Unit: config.UnitConsent}
@@ -144,7 +139,7 @@ func wire(t *testing.T, base string) providers.Env {
 		t.Fatal(err)
 	}
 	const timeout = 30 * time.Second
-	w := upstream.New(upstream.Config{Provider: "mastercard", Timeout: timeout, Counter: unattended.New(st.Counter, policies)})
+	w := upstream.New(upstream.Config{Provider: "mastercard", Timeout: timeout, Counter: unattended.New(st.Counter, policies).Within(redistest.Patience)})
 	return providers.Env{BaseURL: u, Timeout: timeout, Client: w.Client}
 }
 

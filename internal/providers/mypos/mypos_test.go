@@ -30,7 +30,6 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/redistest"
-	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
@@ -68,14 +67,10 @@ func testSettings(into any) error {
 // counter counts generously in a Redis of its own.
 func counter(t *testing.T) *unattended.Counter {
 	t.Helper()
-	st, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(st.Close)
+	st := redistest.OpenAt(t, redistest.Start(t).Addr)
 	return unattended.New(st.Counter, map[string]config.Unattended{
 		testASPSP: {Limit: 1000, Window: 24 * time.Hour, Unit: config.UnitResource},
-	})
+	}).Within(redistest.Patience)
 }
 
 func open(t *testing.T, base string, timeout time.Duration, decode func(any) error, wire upstream.Config) providers.Provider {

@@ -23,7 +23,6 @@ import (
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/redistest"
-	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
@@ -148,14 +147,10 @@ func newRigWithin(t *testing.T, s Subject, timeout time.Duration) *rig {
 
 func (r *rig) open(t *testing.T, base string) {
 	t.Helper()
-	st, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(st.Close)
+	st := redistest.OpenAt(t, redistest.Start(t).Addr)
 	r.counter = unattended.New(st.Counter, map[string]config.Unattended{
 		r.subject.Query.ASPSP: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
-	})
+	}).Within(redistest.Patience)
 	u, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)

@@ -31,7 +31,6 @@ import (
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/redistest"
-	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
@@ -80,14 +79,10 @@ func newRig(t *testing.T, roots *x509.CertPool, sign func(*http.Request, []byte)
 
 func newRigWithin(t *testing.T, timeout time.Duration, roots *x509.CertPool, sign func(*http.Request, []byte) error) *rig {
 	t.Helper()
-	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
+	s := redistest.OpenAt(t, redistest.Shared(t))
 	r := &rig{counter: unattended.New(s.Counter, map[string]config.Unattended{
 		aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
-	})}
+	}).Within(redistest.Patience)}
 	wire := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: r, Roots: roots})
 	r.Client = wire.Client(providers.ClientConfig{Sign: sign, Refusal: refusal})
 	return r
@@ -628,11 +623,7 @@ func TestClosureOutlivesTheRead(t *testing.T) {
 	// In the bubble no time passes but in the steps in Redis.
 	synctest.Test(t, func(t *testing.T) {
 		const step, has = 900 * time.Millisecond, 1500 * time.Millisecond
-		slow, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{address}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(slow.Close)
+		slow := redistest.OpenAt(t, address)
 		counter := unattended.New(slow.Counter, map[string]config.Unattended{aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}})
 		q := alone()
 		call := unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent}
@@ -666,7 +657,7 @@ func (late) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (l late) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		time.Sleep(l.by)
-		return next(ctx, cmd)
+		return next(context.WithoutCancel(ctx), cmd) // what Redis really takes is not judged
 	}
 }
 
