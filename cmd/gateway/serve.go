@@ -95,12 +95,8 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 			_ = flushed(p.lines)
 		}
 	}()
-	ids := make([]string, len(c.ASPSPs))
-	for i, a := range c.ASPSPs {
-		ids[i] = a.ID
-	}
 	if p.telemetry, err = telemetry.Start(ctx, telemetry.Options{
-		Version: buildVersion(), LogOutput: p.logLines, LogLevel: c.Log.Level.Slog(), ASPSPs: ids, Secrets: partNames(c), Bounds: boundsOf(c),
+		Version: buildVersion(), LogOutput: p.logLines, LogLevel: c.Log.Level.Slog(), ASPSPs: aspspIDs(c), Secrets: partNames(c), Bounds: boundsOf(c),
 	}); err != nil {
 		return nil, err
 	}
@@ -155,6 +151,14 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 // mostConnections are as many as that many requests at once can need, and some for those who keep theirs open or are slow
 // with their headers: connections without an end would take the files that calls to banks need.
 func mostConnections(inFlight int) int { return connections*inFlight + spareConnections }
+
+func aspspIDs(c *config.Config) []string {
+	ids := make([]string, len(c.ASPSPs))
+	for i, a := range c.ASPSPs {
+		ids[i] = a.ID
+	}
+	return ids
+}
 
 func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	keys := c.Cache.Keys()
