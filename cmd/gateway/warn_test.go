@@ -3,6 +3,7 @@ package main_test
 import (
 	"encoding/json"
 	"net/http"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -16,7 +17,17 @@ import (
 func TestRiskyValuesAreReported(t *testing.T) {
 	w := world(t, sandbox.Options{})
 	file := reconfigured(t, w, "name: Wood Bank,", "name: Wood Bank, unattended: {limit: 400, window: 24m},")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key, _ := strings.Cut(string(text), `apiKeyFile: "`)
+	key, _, _ = strings.Cut(key, `"`)
+	if err := os.Chmod(key, 0o602); err != nil {
+		t.Fatal(err)
+	}
 	want := []string{
+		"providers.mypos.apiKeyFile (line 9): file can be written by every local user: remove this permission (chmod o-w)",
 		"aspsps[0].unattended.limit (line 11): above 4 is only allowed if the ASPSP has agreed to it",
 		"aspsps[0].unattended.window (line 11): below 24h is only allowed if the ASPSP has agreed to it",
 	}

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"ais-gateway/internal/config/strict"
 )
 
 // Again reads the same text once more, and the files that it names as they stand now. What the text says does not change by
@@ -42,32 +44,39 @@ func OfText(all Faults) Faults {
 	return slices.DeleteFunc(slices.Clone(all), func(f Fault) bool { return strings.HasSuffix(f.Path, "File") })
 }
 
-// Files are the files that a part of a configuration names: a struct, with the structs, pointers and slices in it.
-func Files(part any) []File { return files(reflect.ValueOf(part)) }
-
-func files(v reflect.Value) []File {
+// Files are the files that a part of a configuration names: a struct, with the structs, pointers, slices and maps in it.
+func Files(part any) []File {
 	var all []File
+	eachFile(reflect.ValueOf(part), "", func(_ string, f File) { all = append(all, f) })
+	return all
+}
+
+// eachFile calls do for each file that a part of a configuration names, with the path of its key. The part stands at path.
+func eachFile(v reflect.Value, path string, do func(path string, f File)) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			all = files(v.Elem())
+			eachFile(v.Elem(), path, do)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			all = append(all, files(v.Index(i))...)
+			eachFile(v.Index(i), strict.Entry(path, i), do)
+		}
+	case reflect.Map:
+		for _, key := range v.MapKeys() {
+			eachFile(v.MapIndex(key), strict.Child(path, key.String()), do)
 		}
 	case reflect.Struct:
-		if v.Type() == reflect.TypeFor[File]() {
-			if f := v.Interface().(File); f.Given() {
-				return []File{f}
+		if f, ok := reflect.TypeAssert[File](v); ok {
+			if f.Given() {
+				do(path, f)
 			}
-			return nil
+			return
 		}
-		for i := range v.NumField() {
+		for i, name := range strict.Tags(v.Type()) {
 			if v.Type().Field(i).IsExported() {
-				all = append(all, files(v.Field(i))...)
+				eachFile(v.Field(i), strict.Child(path, name), do)
 			}
 		}
 	}
-	return all
 }

@@ -12,11 +12,15 @@ import (
 // maxFile bounds every file that is read here, in bytes. Keys and certificates are far smaller.
 const maxFile = 1 << 20
 
+// writableByOthers is the permission of every local user to write to a file.
+const writableByOthers fs.FileMode = 0o002
+
 // A File is a secret that stands in a file of its own. In the configuration it is the file's path; its content
 // is read when the configuration is, so that whoever checks it needs no I/O. It prints as its path.
 type File struct {
-	path    string
-	content func() []byte // a function, so that a File in a private field prints without it
+	path     string
+	content  func() []byte // a function, so that a File in a private field prints without it
+	writable bool          // every local user can write to it
 }
 
 // UnmarshalText takes the path and reads the file. Its errors say what is wrong, and never what is in it.
@@ -24,15 +28,19 @@ func (f *File) UnmarshalText(path []byte) error {
 	if len(path) == 0 {
 		return errors.New("must not be empty")
 	}
-	content, err := readFile(string(path))
+	content, mode, err := readFile(string(path))
 	if err != nil {
 		return err
 	}
 	if len(content) == 0 {
 		return errors.New("file is empty")
 	}
-	*f = File{path: string(path), content: func() []byte { return content }}
+	*f = fileOf(string(path), content, mode)
 	return nil
+}
+
+func fileOf(path string, content []byte, mode fs.FileMode) File {
+	return File{path: path, content: func() []byte { return content }, writable: mode&writableByOthers != 0}
 }
 
 // Given reports whether the configuration names the file.
@@ -72,30 +80,33 @@ func FileOf(content []byte) File {
 	return File{path: "(memory)", content: func() []byte { return content }}
 }
 
-// readFile reads a regular file of at most maxFile bytes. A pipe or a device is refused: it could have no end.
-func readFile(path string) ([]byte, error) {
+// readFile reads a regular file of at most maxFile bytes, with its mode. A pipe or a device is refused: it could have no end.
+func readFile(path string) ([]byte, fs.FileMode, error) {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, errors.New("file does not exist (relative paths start at the working directory)")
+		return nil, 0, errors.New("file does not exist (relative paths start at the working directory)")
 	case err != nil:
-		return nil, errors.New("file cannot be read (check the permissions of its directories)")
+		return nil, 0, errors.New("file cannot be read (check the permissions of its directories)")
 	case info.IsDir():
-		return nil, errors.New("must be a file, not a directory")
+		return nil, 0, errors.New("must be a file, not a directory")
 	case !info.Mode().IsRegular():
-		return nil, errors.New("must be a regular file")
+		return nil, 0, errors.New("must be a regular file")
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, errors.New("file cannot be read")
+		return nil, 0, errors.New("file cannot be read")
 	}
 	defer file.Close()
+	if info, err = file.Stat(); err != nil {
+		return nil, 0, errors.New("file cannot be read")
+	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	switch {
 	case err != nil:
-		return nil, errors.New("file cannot be read")
+		return nil, 0, errors.New("file cannot be read")
 	case len(content) > maxFile:
-		return nil, errors.New("file must not be larger than 1 MiB")
+		return nil, 0, errors.New("file must not be larger than 1 MiB")
 	}
-	return content, nil
+	return content, info.Mode(), nil
 }

@@ -12,13 +12,13 @@ import (
 
 // Load reads the configuration's file. Its errors are Faults, and its Config is Read's.
 func Load(path string) (*Config, error) {
-	text, err := readFile(path)
+	text, mode, err := readFile(path)
 	if err != nil {
 		return nil, Faults{{Path: path, Detail: err.Error()}}
 	}
 	c, err := Read(text)
 	if c != nil {
-		c.source = File{path: path, content: func() []byte { return text }}
+		c.source = fileOf(path, text, mode)
 	}
 	return c, err
 }
@@ -85,7 +85,9 @@ func (c *Config) Decoder(provider string) func(into any) error {
 		if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 			return errors.New("settings must be decoded into a pointer to a struct")
 		}
-		return c.file.Part("providers", provider).Decode(into, "", commonKeys()...).Faults.Err()
+		err := c.file.Part("providers", provider).Decode(into, "", commonKeys()...).Faults.Err()
+		c.warnOfWritable(into, strict.Child("providers", provider))
+		return err
 	}
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/url"
+	"reflect"
 	"slices"
 	"time"
 
@@ -35,9 +36,10 @@ func (c *Config) Warnings() Faults {
 	if c.PSU.AllowPrivateIP {
 		w.add("psu.allowPrivateIP", "accepts private and reserved addresses: only for tests")
 	}
+	w.files()
 	all := slices.Concat(w.found, c.warnings)
 	w.config.Sort(all)
-	return all
+	return slices.Compact(all) // an adapter may be opened more than once
 }
 
 // A warner collects warnings.
@@ -71,6 +73,29 @@ func (w *warner) unattended(path string, u Unattended) {
 	if u.Window < legalWindow {
 		w.add(path+".window", "below 24h is only allowed if the ASPSP has agreed to it")
 	}
+}
+
+const writable = "file can be written by every local user: remove this permission (chmod o-w)"
+
+// files warns about files that every local user could replace the content of.
+func (w *warner) files() {
+	eachFile(reflect.ValueOf(w.config), "", func(path string, f File) {
+		if f.writable {
+			w.add(path, writable)
+		}
+	})
+	if source := w.config.source; source.writable {
+		w.found.Add(source.path, writable)
+	}
+}
+
+// warnOfWritable is the same for an adapter's part of the file, which stands at path.
+func (c *Config) warnOfWritable(part any, path string) {
+	eachFile(reflect.ValueOf(part), path, func(path string, f File) {
+		if f.writable {
+			c.Warn(path, writable)
+		}
+	})
 }
 
 // simulated reports whether every provider is on this machine, where only simulators are.

@@ -3,6 +3,8 @@ package config_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,6 +63,54 @@ func TestWarn(t *testing.T) {
 	got := c.Warnings()
 	if len(got) != 2 || got[0].String() != "providers.p.baseURL (line 7): is far away" || got[1].Path != "psu.allowPrivateIP" {
 		t.Errorf("warnings:\n%v", got)
+	}
+}
+
+// A file that every local user can write to is named by its key, for each file of the configuration and of the adapters, and
+// so is the configuration itself. What is in it is not.
+func TestWritableFiles(t *testing.T) {
+	t.Parallel()
+	certificate, key := pair(t)
+	dir := laid(t, map[string]string{"tls.crt": certificate, "tls.key": key, "password": "Kanarienvogel", "cache": keyLine(1), "gateway.yaml": ""})
+	text := "server:\n  tls:\n    certificateFile: " + dir + "/tls.crt\n    keyFile: " + dir + "/tls.key\n" +
+		strings.NewReplacer("mode: embedded", "mode: standalone, passwordFile: "+dir+"/password", "http://localhost:9000", "http://localhost:9000\n    caFile: "+dir+"/tls.crt\n    secretFile: "+dir+"/password").Replace(minimal) +
+		"cache: {encryptionKeyFile: " + dir + "/cache}\n"
+	if err := os.WriteFile(dir+"/gateway.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[os.FileMode][]string{
+		0o664: nil,
+		0o602: {"cache.encryptionKeyFile", "providers.p.caFile", "providers.p.secretFile", "redis.passwordFile", "server.tls.certificateFile", "server.tls.keyFile", dir + "/gateway.yaml"},
+	} {
+		for _, name := range []string{"tls.crt", "tls.key", "password", "cache", "gateway.yaml"} {
+			if err := os.Chmod(dir+"/"+name, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, err := config.Load(dir + "/gateway.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // an adapter may be opened again
+			var settings struct {
+				SecretFile config.File `yaml:"secretFile"`
+			}
+			if err := c.Decoder("p")(&settings); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var got []string
+		for _, w := range c.Warnings() {
+			got = append(got, w.Path)
+			if w.Detail != "file can be written by every local user: remove this permission (chmod o-w)" || (w.Line == 0) != (w.Path == dir+"/gateway.yaml") {
+				t.Errorf("warning %v", w)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("mode %o (-want +got):\n%s", mode, diff)
+		}
 	}
 }
 

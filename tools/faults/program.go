@@ -207,6 +207,13 @@ var programFaults = []fault{
 		packages: []string{"./internal/config"},
 	},
 	{
+		name: "writable-secrets-without-warning",
+		file: "internal/config/file.go",
+		old:  `writableByOthers fs.FileMode = 0o002`, new: `writableByOthers fs.FileMode = 0`,
+		packages: []string{"./internal/config"},
+		run:      "^TestWritableFiles$",
+	},
+	{
 		name: "risky-values-not-in-readyz",
 		file: "cmd/gateway/warn.go",
 		old:  `return slices.Clone(texts)`, new: `return nil`,
