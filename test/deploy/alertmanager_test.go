@@ -146,7 +146,8 @@ func TestOneCausePagesOnce(t *testing.T) {
 			[]string{"AISGatewayRedisUnusable page banking"},
 		},
 		{
-			"Redis has just gone", []alert{
+			"Redis has just gone",
+			[]alert{
 				fired("AISGatewayRedisUnusable", "severity", "ticket"), fired("AISGatewayAvailability", "severity", "page", "window", "1h"),
 			},
 			[]string{"AISGatewayRedisUnusable ticket banking"},
@@ -176,11 +177,13 @@ func TestOneCausePagesOnce(t *testing.T) {
 			[]string{"AISGatewayCertificateExpires page banking"},
 		},
 		{
-			"a fleet is gone", []alert{fired("AISGatewayAbsent", "severity", "page"), fired("AISGatewayDown", "severity", "ticket", "instance", "a")},
+			"a fleet is gone",
+			[]alert{fired("AISGatewayAbsent", "severity", "page"), fired("AISGatewayDown", "severity", "ticket", "instance", "a")},
 			[]string{"AISGatewayAbsent page banking"},
 		},
 		{
-			"another fleet's trouble is not hidden", []alert{fired("AISGatewayRedisUnusable", "severity", "page"), elsewhere},
+			"another fleet's trouble is not hidden",
+			[]alert{fired("AISGatewayRedisUnusable", "severity", "page"), elsewhere},
 			[]string{"AISGatewayAvailability page 1h trading", "AISGatewayRedisUnusable page banking"},
 		},
 	}
