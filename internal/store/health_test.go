@@ -75,7 +75,7 @@ func TestHealthOfAUser(t *testing.T) {
 	if err := server.Do("CONFIG", "SET", "requirepass", "open sesame").Err(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
+	s, err := store.OpenWithin(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, redistest.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}

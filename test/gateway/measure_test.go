@@ -199,17 +199,11 @@ func (w *tail) stop() int64 {
 // aCounter is a counter of fours per consent on a Redis of its own.
 func aCounter(t *testing.T, args []string) (*unattended.Counter, *redis.Client) {
 	server := redistest.Start(t, args...)
-	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := redistest.OpenAt(t, server.Addr)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
-	t.Cleanup(func() {
-		s.Close()
-		_ = rdb.Close()
-	})
+	t.Cleanup(func() { _ = rdb.Close() })
 	policy := config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}
-	return unattended.New(s.Counter, map[string]config.Unattended{mastercardsim.WoodBank: policy}), rdb
+	return unattended.New(s.Counter, map[string]config.Unattended{mastercardsim.WoodBank: policy}).Within(redistest.Patience), rdb
 }
 
 // take takes n slots, four of each consent, by as many as there are hands, and returns how long it took.
