@@ -50,11 +50,11 @@ func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
 	for _, tt := range []struct {
 		name, aspsp, consent, account string
 		answered                      int // calls that are let through
-		status                        int // of what is let through; Stone Bank has no such account
+		status                        int // of what is let through
 		closed                        bool
 	}{
 		{"consent", mastercardsim.WoodBank, mastercardsim.FreshConsent + uuid.NewString(), mastercardsim.Account, 4, 200, false},
-		{"resource", mastercardsim.StoneBank, mastercardsim.FreshConsent + uuid.NewString(), mastercardsim.Account, 2, 404, false},
+		{"resource", mastercardsim.StoneBank, mastercardsim.FreshConsent + uuid.NewString(), "3dc3d5b3-7023-4848-9853-f5400a64e80f", 2, 200, false},
 		{"limit 0", mastercardsim.RiverBank, mastercardsim.FreshConsent + uuid.NewString(), mastercardsim.Account, 0, 200, false},
 		{"closed by the operator", sandbox.MyPOS, uuid.NewString(), mypossim.GoodAccount, 0, 200, true},
 		{"closed by the ASPSP", mastercardsim.WoodBank, mastercardsim.ConsentExhausted, mastercardsim.Account, 1, 429, true},

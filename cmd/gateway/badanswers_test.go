@@ -413,8 +413,25 @@ func (p *process) try(t *testing.T, r trial) {
 	if _, body := call(t, http.MethodGet, aspsp+"/unattended-access", header...); !strings.Contains(body, `"used":1,"remaining":3`) {
 		t.Errorf("%v: %s", r, body)
 	}
-	resp, _ = call(t, http.MethodGet, target, append(header, "Cache-Control", "only-if-cached")...)
-	if kept := resp.StatusCode == http.StatusOK; kept != (r.code == fine) {
+	kept := p.keeps(t, r, r.consent)
+	for range 10 { // on a busy machine Redis may be too late to store a list: the next consent has another try
+		if kept || r.code != fine {
+			break
+		}
+		again := uuid.NewString()
+		r.server.on(again, r.answer)
+		call(t, http.MethodGet, target, "Consent-ID", again, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+		kept = p.keeps(t, r, again)
+	}
+	if kept != (r.code == fine) {
 		t.Errorf("%v: kept is %t", r, kept)
 	}
+}
+
+// keeps reports whether there is a cached list of the trial's ASPSP under a consent.
+func (p *process) keeps(t *testing.T, r trial, consent string) bool {
+	t.Helper()
+	resp, _ := call(t, http.MethodGet, p.API+"/v1/aspsps/"+r.aspsp+"/accounts", "Cache-Control", "only-if-cached",
+		"Consent-ID", consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+	return resp.StatusCode == http.StatusOK
 }
