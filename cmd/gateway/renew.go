@@ -96,7 +96,7 @@ func (p *program) renewClients(c *config.Config) error {
 		return faults
 	}
 	if len(now.Clients.APIKeys) == 0 && len(c.Clients.OIDC) == 0 { // issuers are those of the start
-		return config.Faults{{Path: "clients.apiKeys", Detail: "has nobody any more who may call: issuers take effect at the next start"}}
+		return config.Faults{{Path: "clients.apiKeys", Detail: "must not be empty (clients.oidc takes effect after a restart)"}}
 	}
 	p.secrets.setKeys(now.Clients.APIKeys)
 	if !c.SameButKeys(now) {
@@ -120,7 +120,7 @@ func (p *program) staleSecrets() []string {
 	stale := p.renewal.Stale()
 	for _, part := range slices.Sorted(maps.Keys(stale)) {
 		if stale[part] {
-			all = append(all, "secrets of "+part+" cannot be renewed: what stands in the files cannot be used, older ones are")
+			all = append(all, "secrets of "+part+" could not be reloaded, the previous ones are still in use: the log lists the faults")
 		}
 	}
 	return all

@@ -29,7 +29,7 @@ type file struct {
 }
 
 // errNoFile says that what stands in the file's place is none: to write to a pipe could take for ever.
-var errNoFile = errors.New("it is no file that can be written to")
+var errNoFile = errors.New("not a writable file")
 
 // Write appends one line. What a write that broke off has left is ended first, so that it spoils no other line.
 func (f *file) Write(line []byte) (int, error) {

@@ -127,7 +127,7 @@ func (w *Watcher) try(ctx context.Context, p *part) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			w.log.ErrorContext(ctx, "secret reload panicked", "part", p.Name, "panic", fmt.Sprintf("a %T", r), "stack", string(debug.Stack()))
-			err = errors.New("cannot be read")
+			err = errors.New("files cannot be read")
 		}
 	}()
 	return p.Renew()

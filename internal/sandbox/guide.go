@@ -28,7 +28,7 @@ Copy and paste:
   # the balances of an account, with another consent; call it five times: the fifth is refused
   curl -i %[1]s/v1/aspsps/%[2]s/accounts/%[5]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[10]sfive'
 
-  # the same, attended (the user is present)
+  # the same call, attended (the user is present)
   curl -i %[1]s/v1/aspsps/%[2]s/accounts/%[5]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s' -H 'PSU-IP-Address: 203.0.113.7'
 
   # another provider, the same format

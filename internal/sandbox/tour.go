@@ -137,12 +137,12 @@ func (t *tour) accounts(ctx context.Context) error {
 			return err
 		}
 		if got.status != http.StatusOK || len(got.body.Accounts) < 2 || got.body.Freshness.Source != "provider" {
-			return fmt.Errorf("%s answers %d with %d accounts", name, got.status, len(got.body.Accounts))
+			return fmt.Errorf("%s: status %d with %d accounts", name, got.status, len(got.body.Accounts))
 		}
 		for _, account := range got.body.Accounts {
 			number, ok := account["identification"].(map[string]any)
 			if !ok || account["accountId"] == nil || account["type"] == nil {
-				return fmt.Errorf("%s gives an account without accountId, identification or type", name)
+				return fmt.Errorf("%s: an account without accountId, identification or type", name)
 			}
 			rows = append(rows, fmt.Sprintf("   %s\t%v\t%v\t%v\t%v\t%v", name, account["accountId"], number["scheme"],
 				number["value"], account["currency"], account["type"]))
@@ -167,7 +167,7 @@ func (t *tour) balances(ctx context.Context) error {
 			return err
 		}
 		if got.status != http.StatusOK || len(got.body.Balances) < 2 {
-			return fmt.Errorf("%d with %d balances", got.status, len(got.body.Balances))
+			return fmt.Errorf("status %d with %d balances", got.status, len(got.body.Balances))
 		}
 		table := tabwriter.NewWriter(t, 0, 0, 2, ' ', tabwriter.AlignRight)
 		for _, b := range got.body.Balances {
@@ -215,12 +215,12 @@ func (t *tour) fifth(ctx context.Context) error {
 			return err
 		}
 		if i < 4 && got.status != http.StatusOK {
-			return fmt.Errorf("call %d is answered %d", i+1, got.status)
+			return fmt.Errorf("call %d: status %d", i+1, got.status)
 		}
 		last = got
 	}
 	if last.status != http.StatusTooManyRequests || last.body.Code != "UNATTENDED_LIMIT" || last.body.Origin != "gateway" {
-		return fmt.Errorf("the fifth call is answered %d %s by %s", last.status, last.body.Code, last.body.Origin)
+		return fmt.Errorf("the fifth call: status %d, code %s, origin %s", last.status, last.body.Code, last.body.Origin)
 	}
 	reached := 0
 	for _, c := range t.ledger() {
@@ -233,7 +233,7 @@ func (t *tour) fifth(ctx context.Context) error {
 	if reached != 4 {
 		return fmt.Errorf("%d calls reached the bank", reached)
 	}
-	t.wood = fresh // the next step asks under the consent that is used up
+	t.wood = fresh // the next step uses the consent without slots
 	return nil
 }
 
@@ -244,7 +244,7 @@ func (t *tour) attended(ctx context.Context) error {
 		return err
 	}
 	if got.status != http.StatusOK || len(got.body.Balances) == 0 {
-		return fmt.Errorf("the attended call is answered %d %s", got.status, got.body.Code)
+		return fmt.Errorf("the attended call: status %d, code %s", got.status, got.body.Code)
 	}
 	return nil
 }
@@ -257,7 +257,7 @@ func (t *tour) consentError(ctx context.Context) error {
 	}
 	t.problem(got)
 	if got.status != http.StatusForbidden || got.body.Code != "CONSENT_EXPIRED" || got.body.Origin != "provider" || got.body.Action != "renew_consent" {
-		return fmt.Errorf("answered %d %s by %s, action %s", got.status, got.body.Code, got.body.Origin, got.body.Action)
+		return fmt.Errorf("status %d, code %s, origin %s, action %s", got.status, got.body.Code, got.body.Origin, got.body.Action)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // errSpaced says that a connection was not attempted, since those before ended at once. Nothing was sent.
-var errSpaced = errors.New("redis ends connections at once: the next attempt is made later")
+var errSpaced = errors.New("redis closes connections immediately: waiting before the next attempt")
 
 // connections watches the connections of one client, or of one node of a cluster. Something between gateway and Redis may
 // accept connections and end them at once: it is not stormed. And once one connection that worked is found dead, those that

@@ -64,5 +64,5 @@ func asked(signal string) bool {
 // unusable does not wrap autoexport's error: that may name files and endpoints with credentials in them.
 func unusable(signal string) error {
 	return errors.New("telemetry: OTEL_" + signal + "_EXPORTER or an OTEL_EXPORTER_OTLP_… variable " +
-		"has a value that cannot be followed")
+		"has a value that is not supported")
 }

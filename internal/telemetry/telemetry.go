@@ -107,7 +107,7 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		// Its text may hold an endpoint with credentials, or what a collector answered.
 		otel.Handle(err)
-		return errors.New("telemetry: not everything was exported before the end")
+		return errors.New("telemetry: not everything could be exported before the end")
 	}
 	return nil
 }
@@ -170,7 +170,7 @@ func describe(ctx context.Context, version string) (*resource.Resource, error) {
 		resource.WithAttributes(semconv.ServiceName("ais-gateway"), semconv.ServiceVersion(version)),
 		resource.WithFromEnv())
 	if err != nil {
-		return nil, errors.New("telemetry: OTEL_RESOURCE_ATTRIBUTES is not a list of key=value")
+		return nil, errors.New("telemetry: OTEL_RESOURCE_ATTRIBUTES must be a list of key=value")
 	}
 	return res, nil
 }

@@ -200,7 +200,7 @@ func TestBrokenSecretsStayOut(t *testing.T) {
 				t.Errorf("%d, %s: not in the metrics", i, b.part)
 			}
 			resp, ready := call(t, http.MethodGet, p.Admin+"/readyz")
-			if resp.StatusCode != http.StatusOK || !strings.Contains(ready, `"status":"ready"`) || !strings.Contains(ready, `"secrets of `+b.part+` cannot be renewed`) {
+			if resp.StatusCode != http.StatusOK || !strings.Contains(ready, `"status":"ready"`) || !strings.Contains(ready, `"secrets of `+b.part+` could not be reloaded`) {
 				t.Errorf("%d, %s: %d %s", i, b.part, resp.StatusCode, ready)
 			}
 		}
