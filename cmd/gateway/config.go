@@ -40,6 +40,7 @@ func load(file string) (*config.Config, error) {
 	}
 	_, more := openAdapters(c, func(upstream.Config) *upstream.Wire { return upstream.New(upstream.Config{}) })
 	faults = append(faults, c.UnknownProviders(slices.Sorted(maps.Keys(adapters)))...)
+	faults = append(faults, c.SecondASPSPs(oneASPSP)...)
 	faults = append(faults, more...)
 	c.Sort(faults)
 	return c, faults.Err()
@@ -91,7 +92,7 @@ func openAdapter(c *config.Config, name string, connect connector) (adapter, con
 		one.files = append(one.files, config.Files(into)...)
 		return err
 	}
-	if one.Provider, err = adapters[name](decode, providers.Env{BaseURL: base, Timeout: common.Timeout, Client: one.wire.Client}); err != nil {
+	if one.Provider, err = adapters[name].open(decode, providers.Env{BaseURL: base, Timeout: common.Timeout, Client: one.wire.Client}); err != nil {
 		return adapter{}, c.Locate("providers."+name, err)
 	}
 	return one, nil

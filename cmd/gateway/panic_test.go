@@ -62,12 +62,12 @@ func (j jack) Balances(_ context.Context, q canonical.Query, account string) (ca
 func inProcess(t *testing.T, do func(q canonical.Query, account string)) (api string, logs *said) {
 	t.Helper()
 	was := adapters["mypos"]
-	adapters["mypos"] = func(decode func(any) error, env providers.Env) (providers.Provider, error) {
-		if _, err := was(decode, env); err != nil {
+	adapters["mypos"] = adapterEntry{open: func(decode func(any) error, env providers.Env) (providers.Provider, error) {
+		if _, err := was.open(decode, env); err != nil {
 			return nil, err
 		}
 		return jack{do}, nil
-	}
+	}}
 	t.Cleanup(func() { adapters["mypos"] = was })
 	world, err := sandbox.Start(t.Context(), sandbox.Options{Address: "127.0.0.1:0"})
 	if err != nil {

@@ -430,3 +430,29 @@ func TestLocate(t *testing.T) {
 		t.Errorf("without a file: %q", got)
 	}
 }
+
+// A provider that is one bank may have one entry. Which is, the caller of the check knows.
+func TestSecondASPSPs(t *testing.T) {
+	t.Parallel()
+	const text = `aspsps:
+  - {id: 4f1e2d3c-0000-4000-8000-000000000001, provider: one}
+  - {id: 4f1e2d3c-0000-4000-8000-000000000002, provider: many}
+  - {id: 4f1e2d3c-0000-4000-8000-000000000003, provider: many}
+  - {id: 4f1e2d3c-0000-4000-8000-000000000004}
+  - {id: 4f1e2d3c-0000-4000-8000-000000000005}
+  - id: 4f1e2d3c-0000-4000-8000-000000000006
+    provider: one
+`
+	c, _ := config.Read([]byte(text))
+	if c == nil {
+		t.Fatal("no Config beside the faults")
+	}
+	got := c.SecondASPSPs(func(provider string) bool { return provider == "one" })
+	want := "aspsps[5].provider (line 8): this provider is one bank and allows one entry; it already has aspsps[0]"
+	if len(got) != 1 || got[0].String() != want {
+		t.Errorf("faults %v, want %s", got, want)
+	}
+	if got := c.SecondASPSPs(func(string) bool { return false }); len(got) > 0 {
+		t.Errorf("no provider is one bank, and still %v", got)
+	}
+}

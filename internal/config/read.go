@@ -134,6 +134,23 @@ func (c *Config) UnknownProviders(known []string) Faults {
 // Sort puts faults into the order of the file.
 func (c *Config) Sort(faults Faults) { c.file.Sort(faults) }
 
+// SecondASPSPs names the aspsps entries after the first of a provider that is one bank, as faults of the file: such a
+// bank counts unattended calls in one place, and two entries would be counted apart.
+func (c *Config) SecondASPSPs(oneASPSP func(provider string) bool) Faults {
+	var faults Faults
+	first := map[string]int{}
+	for i, a := range c.ASPSPs {
+		switch before, found := first[a.Provider]; {
+		case !oneASPSP(a.Provider):
+		case found:
+			faults.Add(strict.Entry("", i)+".provider", "this provider is one bank and allows one entry; it already has "+strict.Entry("aspsps", before))
+		default:
+			first[a.Provider] = i
+		}
+	}
+	return c.Locate("aspsps", faults.Err())
+}
+
 // located gives those faults their lines that have none yet. Without a file there are no lines.
 func (c *Config) located(faults Faults) Faults {
 	for i, f := range faults {

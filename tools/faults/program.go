@@ -354,6 +354,13 @@ var programFaults = []fault{
 		run:      "^TestProxyThatCannotBeUsed$",
 	},
 	{
+		name: "config-one-bank-in-two-entries",
+		file: "cmd/gateway/adapters.go",
+		old:  `oneASPSP: true`, new: `oneASPSP: false`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestOneBankAllowsOneEntry$",
+	},
+	{
 		name: "provider-ca-ignored",
 		file: "cmd/gateway/config.go",
 		old:  `Roots: common.Roots()`, new: `Roots: nil`,

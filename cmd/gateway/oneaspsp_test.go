@@ -1,0 +1,39 @@
+package main_test
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"ais-gateway/internal/gatewaytest"
+	"ais-gateway/internal/sandbox"
+)
+
+// Two entries of one bank would be counted apart. A provider that reaches several banks may have several.
+func TestOneBankAllowsOneEntry(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	const entry = "name: myPOS, provider: mypos}"
+	file := reconfigured(t, w, entry, entry+"\n  - {id: 4f1e2d3c-0000-4000-8000-000000000901, name: Second, provider: mypos}"+
+		"\n  - {id: 4f1e2d3c-0000-4000-8000-000000000902, name: Third, provider: mypos}")
+	const detail = "this provider is one bank and allows one entry; it already has aspsps[3]"
+	for _, command := range []string{"check", "serve"} {
+		p := start(t, nil, command, "--config", file)
+		if code := p.Ended(); code != 1 {
+			t.Errorf("%s ends with %d", command, code)
+		}
+		said := p.Stdout.String() + p.Stderr.String()
+		for i := 4; i < 6; i++ {
+			place := fmt.Sprintf("aspsps[%d].provider (line ", i)
+			if strings.Count(said, place) != 1 || strings.Count(said, detail) != 2 {
+				t.Errorf("%s: no single fault at entry %d:\n%s", command, i, said)
+			}
+		}
+		if strings.Count(said, ".provider (line ") != 2 {
+			t.Errorf("%s: more faults than the entries after the first:\n%s", command, said)
+		}
+	}
+	if out, err := exec.Command(gatewaytest.Binary(), "check", "--config", w.ConfigFile).CombinedOutput(); err != nil {
+		t.Errorf("several banks behind one provider: %v\n%s", err, out)
+	}
+}
