@@ -20,7 +20,7 @@ func TestOneBankAllowsOneEntry(t *testing.T) {
 	for _, command := range []string{"check", "serve"} {
 		p := start(t, nil, command, "--config", file)
 		if code := p.Ended(); code != 1 {
-			t.Errorf("%s ends with %d", command, code)
+			t.Fatalf("%s ends with %d", command, code)
 		}
 		said := p.Stdout.String() + p.Stderr.String()
 		for i := 4; i < 6; i++ {

@@ -31,7 +31,7 @@ var logKeys = map[string]string{
 	"provider":         "a provider's name in the configuration",
 	"request_id":       "a UUID, the caller's or ours",
 	"route":            "a path's template",
-	"setting":          "a step of reading OTEL_* that failed",
+	"setting":          "an OTEL_* variable that is not used, or the step of OpenTelemetry that failed",
 	"silenced":         "how often the same was not logged",
 	"slots":            "how many unattended calls a request took",
 	"stack":            "where a panic was",

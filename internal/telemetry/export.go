@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -10,6 +11,8 @@ import (
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"ais-gateway/internal/telemetry/otelenv"
 )
 
 // exporters are where the signals go; a nil one goes nowhere.
@@ -25,7 +28,7 @@ type exporters struct {
 func fromEnvironment(ctx context.Context) (exporters, error) {
 	var e exporters
 	var err error
-	if strings.EqualFold(strings.TrimSpace(os.Getenv("OTEL_SDK_DISABLED")), "true") {
+	if os.Getenv(otelenv.Disabled) == "true" {
 		return exporters{disabled: true}, nil
 	}
 	if asked("TRACES") {
@@ -44,6 +47,28 @@ func fromEnvironment(ctx context.Context) (exporters, error) {
 		}
 	}
 	return e, nil
+}
+
+// checkEnvironment logs each OTEL_* variable that cannot be used, or returns an error that names those with which the
+// gateway must not start. Where telemetry is disabled only its own variable stops the start: nothing leaves.
+func checkEnvironment(log *slog.Logger) error {
+	faults := otelenv.Apply()
+	disabled := os.Getenv(otelenv.Disabled) == "true"
+	var stops []string
+	for _, f := range faults {
+		if f.Stops && !disabled {
+			stops = append(stops, f.Name+" "+f.Detail)
+			continue
+		}
+		log.Warn("invalid telemetry setting", "setting", f.Name, "cause", f.Detail)
+	}
+	for _, name := range otelenv.Unused() {
+		log.Warn("telemetry setting without effect", "setting", name)
+	}
+	if len(stops) > 0 {
+		return errors.New("telemetry: " + strings.Join(stops, "; "))
+	}
+	return nil
 }
 
 // asked reports whether the environment asks for a signal to be exported. The signal's own exporter variable

@@ -142,7 +142,8 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 		{name: "without traces and metrics", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "URL", "OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none"}, want: []string{logs}},
 		{name: "metrics for Prometheus", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "URL", "OTEL_METRICS_EXPORTER": "prometheus"}, want: []string{spans, logs}},
 		{name: "disabled", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "URL", "OTEL_SDK_DISABLED": "TRUE"}},
-		{name: "not disabled", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "URL", "OTEL_SDK_DISABLED": "1"}, want: []string{spans, metrics, logs}},
+		{name: "disabled with yes", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "URL", "OTEL_SDK_DISABLED": " Yes "}},
+		{name: "not disabled", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "URL", "OTEL_SDK_DISABLED": "off"}, want: []string{spans, metrics, logs}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			silence(t)
@@ -234,6 +235,8 @@ func TestStartNamesWhatItCannotFollow(t *testing.T) {
 		{"two exporters", "OTEL_METRICS_EXPORTER", "otlp,prometheus", "OTEL_METRICS_EXPORTER"},
 		{"logs exporter", "OTEL_LOGS_EXPORTER", canary, "OTEL_LOGS_EXPORTER"},
 		{"resource", "OTEL_RESOURCE_ATTRIBUTES", canary, "OTEL_RESOURCE_ATTRIBUTES"},
+		{"disabled", "OTEL_SDK_DISABLED", canary, "OTEL_SDK_DISABLED"},
+		{"endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT", canary + ":4318", "OTEL_EXPORTER_OTLP_ENDPOINT"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			silence(t)
@@ -289,7 +292,7 @@ func TestLostCollector(t *testing.T) {
 	receiver, out := newCollector(t), &output{}
 	receiver.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.URL)
-	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "no-value-"+canary)
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", canary)
 	tel, err := Start(t.Context(), options(out))
 	if err != nil {
 		t.Fatal(err)
@@ -303,8 +306,8 @@ func TestLostCollector(t *testing.T) {
 	if n := strings.Count(out.String(), `"msg":"telemetry error"`); n != 1 {
 		t.Errorf("%d lines about it, want 1:\n%s", n, out)
 	}
-	if !strings.Contains(out.String(), `"msg":"invalid telemetry setting","setting":"parse headers"`) {
-		t.Errorf("nothing about the header:\n%s", out)
+	if !strings.Contains(out.String(), `"msg":"invalid telemetry setting","setting":"OTEL_BSP_SCHEDULE_DELAY"`) {
+		t.Errorf("nothing about the delay:\n%s", out)
 	}
 	if strings.Contains(out.String(), canary) || strings.Contains(out.String(), "127.0.0.1") {
 		t.Errorf("a setting's value was logged:\n%s", out)

@@ -76,14 +76,17 @@ type Telemetry struct {
 	closers    []func(context.Context) error
 }
 
-// Start reads the OTEL_* variables and starts what they ask for. Its error names the variable that cannot be
-// followed, never its value. It also takes over the process's OpenTelemetry error handler and logger, its default
+// Start reads the OTEL_* variables and starts what they ask for. Its error names the variables with which the gateway
+// must not start, never their values; others that cannot be used are logged and left out. It also takes over the process's OpenTelemetry error handler and logger, its default
 // slog.Logger, and what the standard library prints.
 func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	local := localLog(o)
 	f := newFaults(slog.New(local))
 	otel.SetErrorHandler(f)
 	otel.SetLogger(f.logger())
+	if err := checkEnvironment(slog.New(local)); err != nil {
+		return nil, err
+	}
 	exp, err := fromEnvironment(ctx)
 	if err != nil {
 		return nil, err

@@ -16,6 +16,27 @@ var telemetryFaults = []fault{
 		run:      "^TestSeriesDoNotGrow$",
 	},
 	{
+		name: "telemetry-disabled-in-one-spelling",
+		file: "internal/telemetry/otelenv/judge.go",
+		old:  `case "true", "1", "yes", "on", "t", "y":`, new: `case "true":`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestTelemetrySwitchedOff$",
+	},
+	{
+		name: "telemetry-starts-with-any-setting",
+		file: "internal/telemetry/export.go",
+		old:  `if f.Stops && !disabled {`, new: `if f.Stops && disabled {`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestTelemetrySettingsThatStopTheStart$",
+	},
+	{
+		name: "telemetry-setting-passed-over",
+		file: "internal/telemetry/export.go",
+		old:  `log.Warn("invalid telemetry setting", "setting", f.Name, "cause", f.Detail)`, new: `_ = f.Detail`,
+		packages: []string{"./cmd/gateway"},
+		run:      "^TestUnusableTelemetrySettings$",
+	},
+	{
 		name: "telemetry-any-status-as-a-label",
 		file: "internal/telemetry/request.go",
 		old:  `known := status == gone || http.StatusText(status) != ""`, new: `known := status == gone || status > 0`,

@@ -1,0 +1,141 @@
+package main_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"ais-gateway/internal/sandbox"
+)
+
+// A variable and a value of it that cannot be used. The value is looked for in what the gateway says.
+type setting struct{ name, value string }
+
+func (s setting) String() string { return s.name + "=" + s.value }
+
+// naming are the lines of the log that name a variable.
+func naming(t *testing.T, log, name string) []string {
+	t.Helper()
+	var lines []string
+	for line := range strings.Lines(log) {
+		var l struct{ Setting, Cause string }
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Errorf("no JSON: %s", line)
+		}
+		if l.Setting == name || slices.Contains(strings.FieldsFunc(l.Cause, func(r rune) bool { return r == ' ' || r == ';' }), name) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// Each variable whose default may hold is named in one line, and the gateway serves.
+func TestUnusableTelemetrySettings(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	settings := []setting{
+		{"OTEL_BSP_SCHEDULE_DELAY", "5s"},
+		{"OTEL_BSP_EXPORT_TIMEOUT", "30sec"},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", "99999999999999"},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "-512"},
+		{"OTEL_BLRP_SCHEDULE_DELAY", "1m"},
+		{"OTEL_BLRP_MAX_QUEUE_SIZE", "2k"},
+		{"OTEL_METRIC_EXPORT_INTERVAL", "60sec"},
+		{"OTEL_METRIC_EXPORT_TIMEOUT", "-30000"},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", "10sec"},
+		{"OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd"},
+		{"OTEL_PROPAGATORS", "tracecontext,w3c"},
+		{"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "low_memory"},
+		{"OTEL_METRICS_EXEMPLAR_FILTER", "with_sampled_trace"},
+		{"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "unlimited"},
+		{"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "limitless"},
+		{"OTEL_SDK_DISABLE", "canary-true"},
+		{"OTEL_LOG_LEVEL", "canary-debug"}, // nothing reads them
+	}
+	collector := httptest.NewServer(http.NotFoundHandler())
+	defer collector.Close()
+	env := []string{"OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.URL}
+	for _, s := range settings {
+		env = append(env, s.String())
+	}
+	p := serve(t, w.ConfigFile, env...)
+	p.Terminate()
+	p.Ended()
+	log := p.Stdout.String()
+	for _, s := range settings {
+		if lines := naming(t, log, s.name); len(lines) != 1 || strings.Contains(lines[0], `:"`+s.value) || strings.Contains(lines[0], s.value+`"`) {
+			t.Errorf("%s: lines %v, want one without the value", s, lines)
+		}
+	}
+	if strings.Contains(log, `"setting":"parse`) {
+		t.Errorf("a line that names no variable:\n%s", log)
+	}
+}
+
+// What decides whether data leaves, and where to, stops the start.
+func TestTelemetrySettingsThatStopTheStart(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	settings := []setting{
+		{"OTEL_SDK_DISABLED", "maybe"},
+		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "canary-host:4318"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"},
+		{"OTEL_TRACES_EXPORTER", "canary-jaeger"},
+		{"OTEL_TRACES_SAMPLER", "allways_off"},
+		{"OTEL_TRACES_SAMPLER_ARG", "1.7"},
+		{"OTEL_EXPORTER_OTLP_HEADERS", "canary-key"},
+		{"OTEL_EXPORTER_OTLP_INSECURE", "flase"},
+		{"OTEL_RESOURCE_ATTRIBUTES", "canary-pod"},
+		{"OTEL_EXPORTER_OTLP_CERTIFICATE", "/canary/ca.pem"},
+		{"OTEL_EXPORTER_OTLP_CLIENT_KEY", "/canary/key.pem"},
+	}
+	var all []string
+	for _, s := range settings {
+		all = append(all, s.String())
+	}
+	p := start(t, all, "serve", "--config", w.ConfigFile)
+	code, log := p.Ended(), p.Stdout.String()
+	if code != 1 || strings.Contains(log, "serving") || p.Stderr.String() != "" {
+		t.Errorf("ended with %d:\n%s%s", code, log, p.Stderr.String())
+	}
+	for _, s := range settings {
+		if lines := naming(t, log, s.name); len(lines) != 1 || strings.Count(log, s.name+" must be ") != 1 || strings.Contains(log, s.value) {
+			t.Errorf("%s: lines %v, want one without the value", s, lines)
+		}
+	}
+	// Where nothing leaves, the others are only named.
+	p = serve(t, w.ConfigFile, append(all, "OTEL_SDK_DISABLED=true")...)
+	p.Terminate()
+	p.Ended()
+	for _, s := range settings[1:] {
+		if lines := naming(t, p.Stdout.String(), s.name); len(lines) != 1 || !strings.Contains(lines[0], "invalid telemetry setting") {
+			t.Errorf("disabled, %s: lines %v, want one", s, lines)
+		}
+	}
+}
+
+// Who switches telemetry off, in whatever spelling, sends nothing.
+func TestTelemetrySwitchedOff(t *testing.T) {
+	w := world(t, sandbox.Options{})
+	for _, tt := range []struct {
+		value string
+		sends bool
+	}{{"yes", false}, {"1", false}, {" On ", false}, {"no", true}, {"", true}} {
+		t.Run(tt.value, func(t *testing.T) {
+			var calls atomic.Int64
+			collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { calls.Add(1) }))
+			defer collector.Close()
+			p := serve(t, w.ConfigFile, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_SDK_DISABLED="+tt.value)
+			p.Terminate()
+			p.Ended()
+			if sent := calls.Load() > 0; sent != tt.sends {
+				t.Errorf("sent: %v, want %v", sent, tt.sends)
+			}
+			if lines := naming(t, p.Stdout.String(), "OTEL_SDK_DISABLED"); len(lines) > 0 {
+				t.Errorf("a value that is understood is a fault: %v", lines)
+			}
+		})
+	}
+}
