@@ -22,7 +22,6 @@ import (
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/sandbox"
-	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
