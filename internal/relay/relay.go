@@ -7,7 +7,6 @@ package relay
 import (
 	"net"
 	"sync"
-	"time"
 )
 
 // TB is what a relay needs of a test: testing.TB has it, and so has *rapid.T.
@@ -62,13 +61,6 @@ func (p *Process) Way(target string) *Way {
 	p.mu.Unlock()
 	w.Open()
 	return w
-}
-
-// Slow is the host:port of a way to the server at target on which all that is sent to it arrives late by delay.
-func Slow(t TB, target string, delay time.Duration) string {
-	w := New(t).Way(target)
-	w.Delay(delay)
-	return w.Addr
 }
 
 // Crash ends the process as the world sees it: all of its connections end at once, nothing is passed on any more, in

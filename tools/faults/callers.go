@@ -389,13 +389,13 @@ var callersFaults = []fault{
 	{
 		name: "api-client-is-its-name",
 		file: "internal/api/request.go",
-		old:  `r.client, x.Client, x.client = who.ID, who.Name, who`, new: `r.client, x.Client, x.client = who.Name, who.Name, who`,
+		old:  `r.client, x.Client, x.client = who.ID,`, new: `r.client, x.Client, x.client = who.Name,`,
 		packages: []string{"./internal/api"},
 	},
 	{
 		name: "api-id-in-the-log",
 		file: "internal/api/request.go",
-		old:  `r.client, x.Client, x.client = who.ID, who.Name, who`, new: `r.client, x.Client, x.client = who.ID, who.ID, who`,
+		old:  `x.client = who.ID, who.Name, who`, new: `x.client = who.ID, string(who.ID), who`,
 		packages: []string{"./internal/api"},
 	},
 	{
