@@ -109,6 +109,12 @@ var callersFaults = []fault{
 		packages: []string{"./internal/api"},
 	},
 	{
+		name: "api-numbers-as-names-of-parameters",
+		file: "internal/api/ask/id.go",
+		old:  `if digits > mostDigits || !`, new: `if digits > len(name) || !`,
+		packages: []string{"./internal/api"},
+	},
+	{
 		name: "api-one-fault-at-a-time",
 		file: "internal/api/request.go",
 		old:  `return formatError(faults)`, new: `return formatError(faults[:1])`,

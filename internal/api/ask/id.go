@@ -3,6 +3,7 @@ package ask
 import (
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -49,11 +50,20 @@ func AccountQuery(raw string) (string, []canonical.Fault) {
 	return "", append(faults, accountFault("query", sentTwice)...)
 }
 
-// parameter is the name of an unknown query parameter if it can be one, so that a typing error is found.
+// parameterName matches what can be the name of a query parameter.
+var parameterName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,31}$`)
+
+// parameter is the name of an unknown query parameter if it can be one, so that a typing error is found. A name with many
+// digits may be an account's number or another identifier; it is not repeated.
 func parameter(name string) string {
-	const longest = 32
-	other := func(c rune) bool { return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') }
-	if name == "" || len(name) > longest || strings.ContainsFunc(name, other) {
+	const mostDigits = 4
+	digits := 0
+	for _, c := range name {
+		if '0' <= c && c <= '9' {
+			digits++
+		}
+	}
+	if digits > mostDigits || !parameterName.MatchString(name) {
 		return "(unknown)"
 	}
 	return name
