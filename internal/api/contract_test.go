@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,12 +154,40 @@ func TestCheckerBites(t *testing.T) {
 	}
 }
 
+// TestCheckerClosesOpenWords shows that the check finds a code of another status, and a reason that is none.
+func TestCheckerClosesOpenWords(t *testing.T) {
+	s := open(t, good())
+	sent := http.Header{}
+	sent.Set(consent.name, consent.value)
+	refused := s.do(t, http.MethodGet, accountsOf, header{"X-API-Key", noScope}, consent)
+	if refused.status != http.StatusForbidden || s.check(http.MethodGet, accountsOf, sent, refused) != nil {
+		t.Fatalf("answered %d %s", refused.status, refused.body)
+	}
+	refused.body = strings.Replace(refused.body, `"FORBIDDEN"`, `"NOT_FOUND"`, 1)
+	if s.check(http.MethodGet, accountsOf, sent, refused) == nil {
+		t.Error("a code of another status is not found out")
+	}
+	list := s.do(t, http.MethodGet, accountsOf, auth, consent)
+	for reason, known := range map[string]bool{"unattended_limit": true, "full_moon": false} {
+		list.header.Set("Cache-Status", "ais-gateway; hit; ttl=-3; detail="+reason)
+		if err := s.check(http.MethodGet, accountsOf, sent, list); (err == nil) != known {
+			t.Errorf("%s: %v", reason, err)
+		}
+	}
+}
+
 // TestSchemasAreOpen holds what lets the contract grow: members may come, and words in the open lists, but the fixed words
 // stay.
 func TestSchemasAreOpen(t *testing.T) {
 	text := string(contract.Contract)
 	if strings.Contains(text, "additionalProperties") {
 		t.Error("a schema is closed to other members")
+	}
+	if regexp.MustCompile(`code: \{[^}]*\b(const|enum):`).MatchString(strings.ReplaceAll(text, "x-extensible-enum:", "")) {
+		t.Error("a response is closed to other codes")
+	}
+	if strings.Count(text, openReason) != 1 {
+		t.Error("Cache-Status is closed to other reasons")
 	}
 	schemas := document(t).Components.Schemas
 	open := map[string]*openapi3.Schema{

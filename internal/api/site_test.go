@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -177,6 +178,7 @@ var document = func() func(testing.TB) *openapi3.T {
 		for _, schema := range document.Components.Schemas {
 			closed(schema)
 		}
+		closeResponses(document)
 		return document, err
 	})
 	return func(t testing.TB) *openapi3.T {
@@ -212,6 +214,30 @@ func closed(ref *openapi3.SchemaRef) {
 		closed(of)
 	}
 }
+
+// closeResponses closes what responses have beside the schemas: their codes, and the reasons in Cache-Status.
+func closeResponses(document *openapi3.T) {
+	responses := slices.Collect(maps.Values(document.Components.Responses))
+	for _, item := range document.Paths.Map() {
+		for _, operation := range item.Operations() {
+			responses = slices.AppendSeq(responses, maps.Values(operation.Responses.Map()))
+		}
+	}
+	for _, response := range responses {
+		for _, content := range response.Value.Content {
+			closed(content.Schema)
+		}
+	}
+	var reasons []string
+	for _, word := range document.Components.Schemas["Freshness"].Value.Properties["staleReason"].Value.Enum {
+		reasons = append(reasons, word.(string))
+	}
+	status := document.Components.Headers["Cache-Status"].Value.Schema.Value
+	status.Pattern = strings.Replace(status.Pattern, openReason, "detail=("+strings.Join(reasons, "|")+")", 1)
+}
+
+// openReason is the part of Cache-Status's pattern that lets new reasons in.
+const openReason = "detail=[a-z_]+"
 
 // A header is sent as it stands, in order.
 type header struct{ name, value string }
