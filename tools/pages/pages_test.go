@@ -2,6 +2,7 @@ package pages
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -58,6 +59,72 @@ func TestSecurity(t *testing.T) {
 			t.Errorf("API%s: neither a test nor why it does not apply", row[1])
 		}
 	}
+}
+
+// TestWeaknesses holds that each weakness in docs/design.md has tests in the packages beside it, or is documented only.
+func TestWeaknesses(t *testing.T) {
+	tree, err := Read(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "docs/design.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	for _, fault := range tree.weaknesses(page) {
+		t.Error(fault)
+	}
+	for name, planted := range map[string]string{
+		"another name":    strings.Replace(page, "| `TestFold`,", "| `TestFolded`,", 1),
+		"another package": strings.Replace(page, "| `TestPromtool` | `test/deploy`", "| `TestPromtool` | `test/gateway`", 1),
+		"a package more":  strings.Replace(page, "| `TestPromtool` | `test/deploy`", "| `TestPromtool` | `test/deploy`, `api`", 1),
+		"no test":         strings.Replace(page, "| `TestPromtool` |", "| |", 1),
+		"no table":        strings.Replace(page, "## Weaknesses", "## Strengths", 1),
+	} {
+		if faults := tree.weaknesses(planted); planted == page || len(faults) == 0 {
+			t.Errorf("%s is not found", name)
+		}
+	}
+}
+
+// weaknesses are the faults of a page's table of weaknesses.
+func (t *Tree) weaknesses(page string) []string {
+	_, section, _ := strings.Cut(page, "\n## Weaknesses and their tests\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	rows := regexp.MustCompile(`(?m)^\| ([^|]+) \|([^|]*)\|([^|]*)\|$`).FindAllStringSubmatch(section, -1)
+	if len(rows) == 0 {
+		return []string{"there is no table of weaknesses"}
+	}
+	var faults []string
+	for _, row := range rows[1:] { // without the heading
+		packages := map[string]bool{} // by name, whether a test is in it
+		for _, m := range quoted.FindAllStringSubmatch(row[3], -1) {
+			packages[m[1]] = false
+		}
+		tests := quoted.FindAllStringSubmatch(row[2], -1)
+		if len(tests) == 0 && !strings.Contains(row[2], "documented only") {
+			faults = append(faults, row[1]+": no test")
+			continue
+		}
+		for _, m := range tests {
+			found := false
+			for _, file := range t.tests[m[1]] {
+				if _, named := packages[path.Dir(file)]; named {
+					packages[path.Dir(file)], found = true, true
+				}
+			}
+			if !found {
+				faults = append(faults, row[1]+": there is no "+m[1])
+			}
+		}
+		for name, used := range packages {
+			if !used {
+				faults = append(faults, row[1]+": no test is in "+name)
+			}
+		}
+	}
+	return faults
 }
 
 func TestCheck(t *testing.T) {
