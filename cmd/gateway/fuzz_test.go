@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -124,10 +125,10 @@ func clean(t *testing.T, o *gatewaytest.Output) {
 	}
 }
 
-// routes loads the contract, and returns what holds an answer against it.
+// routes loads the contract, closes its open words, and returns what holds an answer against it.
 func routes(f *testing.F) func(route string, req *http.Request, resp *http.Response, body []byte) error {
 	f.Helper()
-	document, err := openapi3.NewLoader().LoadFromData(contract.Contract)
+	document, err := openapi3.NewLoader().LoadFromData(bytes.ReplaceAll(contract.Contract, []byte("x-extensible-enum:"), []byte("enum:")))
 	if err != nil {
 		f.Fatal(err)
 	}
