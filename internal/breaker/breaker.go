@@ -34,7 +34,8 @@ type Breaker struct {
 
 	mu       sync.Mutex
 	consents *consents
-	judged   verdict // of the call whose end is being counted
+	judged   verdict   // of the call whose end is being counted
+	judgedOf consentID // the consent of that call
 	// unanswered are the connection failures and timeouts among gobreaker's failures: in all, and in a row.
 	unanswered, unansweredRow uint32
 	suspect                   suspect
@@ -130,6 +131,7 @@ func (b *Breaker) end(id consentID, trial bool, v verdict, done func(error)) {
 	case silent:
 		outcome = errExcluded
 	case responded, timedOut:
+		b.consents.endSuccess(id)
 		counts := v == timedOut || b.consents.fails(id, now)
 		if trial {
 			// It may be this one consent that fails: the next trial decides, for another one if it comes first.
@@ -140,8 +142,9 @@ func (b *Breaker) end(id consentID, trial bool, v verdict, done func(error)) {
 			outcome = errExcluded
 		}
 	case unconnected:
+		b.consents.endSuccess(id)
 	}
-	b.judged = v
+	b.judged, b.judgedOf = v, id
 	done(outcome)
 	if b.inner.State() != gobreaker.StateHalfOpen {
 		b.suspect = suspect{}
@@ -167,7 +170,7 @@ func (b *Breaker) trips(n gobreaker.Counts) bool {
 		return row >= b.config.ConsecutiveFailures ||
 			judged >= b.config.MinimumCalls && float64(total) >= b.config.FailureRatio*float64(judged)
 	}
-	return enough(b.unanswered, b.unansweredRow) || enough(n.TotalFailures, n.ConsecutiveFailures) && b.consents.suffice(b.now())
+	return enough(b.unanswered, b.unansweredRow) || enough(n.TotalFailures, n.ConsecutiveFailures) && b.consents.suffice(b.judgedOf, b.now())
 }
 
 // State is what the breaker does at this moment.

@@ -283,6 +283,31 @@ func TestOneConsentFails(t *testing.T) {
 	})
 }
 
+// A consent whose last outcome is a success shows that the ASPSP works, whether it failed before or not; one that has failed
+// since shows nothing.
+func TestLastOutcomeOfAnotherConsent(t *testing.T) {
+	for _, failure := range []func() error{ill, late, down} {
+		for _, recovers := range []bool{true, false} {
+			synctest.Test(t, func(t *testing.T) {
+				b := watch(settings)
+				_ = b.Do("other", fine)
+				_ = b.Do("other", failure)
+				if recovers {
+					for range 10 {
+						_ = b.Do("other", fine)
+					}
+				}
+				for range 5 {
+					_ = b.Do("odd", ill)
+				}
+				if want := map[bool]breaker.State{true: breaker.Closed, false: breaker.Open}[recovers]; b.State() != want {
+					t.Errorf("%v, recovers %t: %s", failure(), recovers, b.State())
+				}
+			})
+		}
+	}
+}
+
 // A failure with a response counts as it is while no other consent succeeds.
 func TestTheOnlyConsentFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

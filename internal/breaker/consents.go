@@ -25,8 +25,8 @@ type consents struct {
 	interval time.Duration
 	seed     maphash.Seed
 	failed   map[consentID]time.Time // when a failure with a response was counted last
-	// succeeded are the consents that succeeded last, the latest first: more than the failing ones that are not enough, so
-	// that another consent is among them if one succeeded.
+	// succeeded are the consents whose last outcome is a success, the latest first: more than the failing ones that are not
+	// enough, so that another consent is among them if one succeeded.
 	succeeded [maxSucceeded]struct {
 		id consentID
 		at time.Time
@@ -41,8 +41,8 @@ func (c *consents) id(consent string) consentID {
 	return consentID(maphash.String(c.seed, canonical.FoldID(consent)))
 }
 
-// fails records a failure with a response, and reports whether it counts: once per consent and interval, or always if no
-// other consent has succeeded within the interval. It is not recorded if too many consents fail to be remembered.
+// fails records a failure with a response, and reports whether it counts: once per consent and interval, or always if
+// othersSucceed does not hold. It is not recorded if too many consents fail to be remembered.
 func (c *consents) fails(id consentID, now time.Time) bool {
 	c.forget(now)
 	_, counted := c.failed[id]
@@ -50,12 +50,23 @@ func (c *consents) fails(id consentID, now time.Time) bool {
 		c.failed[id] = now
 		return true
 	}
-	return !c.othersSucceed(now)
+	return !c.othersSucceed(id, now)
 }
 
 // forget drops the failures of longer ago than an interval.
 func (c *consents) forget(now time.Time) {
 	maps.DeleteFunc(c.failed, func(_ consentID, at time.Time) bool { return now.Sub(at) >= c.interval })
+}
+
+// endSuccess records that a consent's last outcome is no success any more.
+func (c *consents) endSuccess(id consentID) {
+	for i, s := range c.succeeded {
+		if s.id == id && !s.at.IsZero() {
+			copy(c.succeeded[i:], c.succeeded[i+1:])
+			c.succeeded[len(c.succeeded)-1].at = time.Time{}
+			return
+		}
+	}
 }
 
 // succeeds records a success.
@@ -70,18 +81,18 @@ func (c *consents) succeeds(id consentID, now time.Time) {
 	c.succeeded[0].id, c.succeeded[0].at = id, now
 }
 
-// suffice reports whether the failing consents show that the ASPSP fails: there are enough of them, or no other consent
-// has succeeded within the interval.
-func (c *consents) suffice(now time.Time) bool {
+// suffice reports whether the failing consents show that the ASPSP fails after a failure of id: there are enough of them,
+// or othersSucceed does not hold.
+func (c *consents) suffice(id consentID, now time.Time) bool {
 	c.forget(now)
-	return len(c.failed) >= consentsNeeded || !c.othersSucceed(now)
+	return len(c.failed) >= consentsNeeded || !c.othersSucceed(id, now)
 }
 
-// othersSucceed reports whether a consent that does not fail has succeeded within the interval. If maxSucceeded consents
-// fail and succeed, it may not see another one.
-func (c *consents) othersSucceed(now time.Time) bool {
+// othersSucceed reports whether the last outcome within the interval of a consent other than id is a success. If
+// maxSucceeded consents succeed and then fail, it may not see another one.
+func (c *consents) othersSucceed(id consentID, now time.Time) bool {
 	for _, s := range c.succeeded {
-		if _, failing := c.failed[s.id]; !failing && !s.at.IsZero() && now.Sub(s.at) < c.interval {
+		if s.id != id && !s.at.IsZero() && now.Sub(s.at) < c.interval {
 			return true
 		}
 	}
