@@ -242,6 +242,17 @@ func TestSignalsThatEndNothing(t *testing.T) {
 	if p.Exited() {
 		t.Error("the process has ended")
 	}
+	box := start(t, nil, "sandbox")
+	eventually(t, "the guide stands", func() bool { return strings.Contains(box.Stdout.String(), "Ctrl-C") })
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} {
+		if err := box.Process.Signal(s); err != nil {
+			t.Fatal("the sandbox has ended:", err)
+		}
+	}
+	box.Terminate()
+	if code := box.Ended(); code != 0 {
+		t.Errorf("exit %d of the sandbox\n%s", code, box.Stderr.String())
+	}
 }
 
 // Profiles are on the admin address where they are asked for, and nowhere else.

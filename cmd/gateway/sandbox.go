@@ -32,6 +32,7 @@ func sandboxFlags(flags *commandLine, args []string) (o sandbox.Options, demo bo
 // runSandbox runs the gateway with simulators of both providers and nothing to set up. With demo it leads a tour
 // and ends; else it says what can be called and runs until ctx ends.
 func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stderr io.Writer) error {
+	ignoreSignals()
 	world, err := sandbox.Start(ctx, o)
 	if err != nil {
 		return err
