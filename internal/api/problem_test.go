@@ -107,7 +107,7 @@ func TestProblemOfEveryKind(t *testing.T) {
 			}{400, "OBC", "PROVIDER_ERROR"}) {
 				t.Errorf("providerError is %+v", p.ProviderError)
 			}
-			if shows := strings.Contains(p.Title+strings.ToLower(p.Detail), "it is so"); titles[p.Title] || shows != (k == canonical.Overloaded) {
+			if shows := strings.Contains(p.Title+strings.ToLower(p.Detail), "it is so"); titles[p.Title] || shows != (k == canonical.Overloaded || k == canonical.NotCached) {
 				t.Errorf("title %q, detail %q", p.Title, p.Detail)
 			}
 			titles[p.Title] = true
@@ -148,6 +148,16 @@ func TestProblemIsBare(t *testing.T) {
 		`","provider":"mastercard"}` + "\n"
 	if diff := cmp.Diff(want, got.body); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestExclusiveDirectives: that nothing is cached would be wrong where a list may be.
+func TestExclusiveDirectives(t *testing.T) {
+	s := open(t, good())
+	s.gateway.err = canonical.Fail(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other")
+	got := s.do(t, http.MethodGet, accountsOf, auth, consent, header{"Cache-Control", "only-if-cached, no-cache"}).problem()
+	if got.Detail != "`only-if-cached` and `no-cache` exclude each other. Send one of them." || got.Action != "fix_request" {
+		t.Errorf("%+v", got)
 	}
 }
 

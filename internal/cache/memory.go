@@ -34,7 +34,7 @@ const (
 
 // A Memory is what earlier reads of a client say about a read of the same consent.
 type Memory struct {
-	Refused canonical.Kind // why the bank refused it within the last hour; "" if it did not
+	Refused canonical.Kind // why the bank refused it without the user within the last hour; "" if it did not
 	Pages   int            // calls that the account list took, if more than one; 0 if unknown
 }
 

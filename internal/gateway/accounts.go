@@ -73,7 +73,9 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 	kept := a.lookup(ctx, nil)
 	looked := time.Now() //nolint:forbidigo // what is measured is how much older the list grows
 	switch {
-	case a.wants.OnlyIfCached && (kept == nil || a.wants.NoCache):
+	case a.wants.OnlyIfCached && a.wants.NoCache:
+		return AccountList{}, canonical.Fail(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other")
+	case a.wants.OnlyIfCached && kept == nil:
 		return AccountList{}, canonical.Fail(canonical.NotCached, "")
 	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && kept.Age < a.lifetime():
 		return a.fromCache(kept, NotStale), nil

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"os"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -121,5 +122,25 @@ func (w *weather) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 			return err
 		}
 		return next(context.WithoutCancel(ctx), cmds)
+	}
+}
+
+// A refusedDeletion lets the first commands that delete fail, after a second each.
+type refusedDeletion struct{ first, tried atomic.Int64 }
+
+func (*refusedDeletion) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*refusedDeletion) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (r *refusedDeletion) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() != "del" || r.tried.Add(1) > r.first.Load() {
+			return next(ctx, cmd)
+		}
+		time.Sleep(time.Second)
+		cmd.SetErr(os.ErrDeadlineExceeded)
+		return os.ErrDeadlineExceeded
 	}
 }

@@ -149,9 +149,14 @@ func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) 
 	ctx, cancel := context.WithTimeout(ctx, forgetTimeout+g.Slack)
 	defer cancel()
 	lists, key := g.Config.Cache, keyOf(client, q)
-	if lists.Forget(ctx, key) != nil || lists.RememberPages(ctx, key, 0) != nil {
-		return &canonical.Error{
-			Kind: canonical.DeletionUnconfirmed, Origin: canonical.OriginGateway, RetryAfter: time.Second,
+	// A command fails before that time is over, for example in a failover. A deletion may be made twice.
+	for lists.Forget(ctx, key) != nil || lists.RememberPages(ctx, key, 0) != nil {
+		select {
+		case <-ctx.Done():
+			return &canonical.Error{
+				Kind: canonical.DeletionUnconfirmed, Origin: canonical.OriginGateway, RetryAfter: time.Second,
+			}
+		case <-time.After(settlePause):
 		}
 	}
 	return nil

@@ -121,7 +121,7 @@ func TestOnlyIfCached(t *testing.T) {
 	if !list.Freshness.Stale || list.Freshness.StaleReason != "" || list.Cache.TTL.Round(minute) != -minute {
 		t.Errorf("%+v, %+v", list.Freshness, list.Cache)
 	}
-	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true, NoCache: true}); kind(err) != canonical.NotCached {
+	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true, NoCache: true}); kind(err) != canonical.NotCached || !strings.Contains(err.Error(), "exclude each other") {
 		t.Errorf("what cannot be had: %v", err)
 	}
 	if n := len(w.ledger.Calls()); n != 1 {
@@ -260,6 +260,38 @@ func TestWithoutRedis(t *testing.T) {
 				}
 				if n := len(w.ledger.Calls()); n != 2 {
 					t.Errorf("%d calls reached the bank", n)
+				}
+			})
+		})
+	}
+}
+
+// A deletion that Redis does not confirm is tried again for two seconds.
+func TestDeletionIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for first, want := range map[int64]canonical.Kind{1: "", 1000: canonical.DeletionUnconfirmed} {
+		t.Run(fmt.Sprint(first), func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				s, deletions := w.open(w.cacheAt), &refusedDeletion{}
+				s.Cache.AddHook(deletions)
+				lists, err := cache.New(s.Cache, [][]byte{w.key})
+				if err != nil {
+					t.Fatal(err)
+				}
+				one, q := w.gateway(), alone()
+				g := w.gatewayOf(one.Banks[0].Reader, one.Counter, lists)
+				mustList(t, g, q, gateway.Wants{})
+				deletions.tried.Store(0)
+				deletions.first.Store(first)
+				began := time.Now()
+				if err := g.Forget(t.Context(), client, q); kind(err) != want {
+					t.Errorf("%d deletions fail: %v", first, err)
+				}
+				if took := time.Since(began); want != "" && took < 2*time.Second {
+					t.Errorf("given up after %v", took)
+				}
+				if _, err := one.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); (kind(err) == canonical.NotCached) != (want == "") {
+					t.Errorf("%d deletions fail, then %v", first, err)
 				}
 			})
 		})

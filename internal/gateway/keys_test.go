@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"ais-gateway/internal/cache"
+	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/mypos/mypossim"
@@ -114,12 +116,22 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		t.Errorf("an invented consent leaves %d keys", n)
 	}
 	w.front.with(status(http.StatusUnauthorized))
-	for range 40 { // more refusals than are remembered
-		invented.Token = anotherToken()
-		_, _ = g.Balances(t.Context(), client, attended(invented), mypossim.GoodAccount)
+	for range 40 {
+		_, _ = g.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount)
+	}
+	if n := s.Counter.DBSize(t.Context()).Val(); n != 0 {
+		t.Errorf("attended requests with invented consents leave %d keys", n)
+	}
+	_, _ = g.Balances(t.Context(), client, invented, mypossim.GoodAccount)
+	k := cache.Key{Client: client, ASPSP: aspsp, Consent: invented.Consent}
+	for i := range 40 { // more refusals than are remembered
+		if err := g.Config.Cache.RememberRefusal(t.Context(), k, fmt.Sprintf("%043d", i), canonical.ConsentInvalid); err != nil {
+			t.Fatal(err)
+		}
 	}
 	look()
-	if err := g.Config.Cache.RememberPages(t.Context(), cache.Key{Client: client, ASPSP: aspsp, Consent: alone().Consent}, 200); err != nil {
+	k.Consent = alone().Consent
+	if err := g.Config.Cache.RememberPages(t.Context(), k, 200); err != nil {
 		t.Fatal(err)
 	}
 	look()

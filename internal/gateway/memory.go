@@ -12,7 +12,7 @@ import (
 )
 
 // A providerRead is one read of a provider for a client. What earlier reads have shown is remembered in Redis: an unattended
-// read that the bank has just refused, or whose pages cannot fit, is not begun. The memory fails open.
+// read that the bank has just refused without the user, or whose pages cannot fit, is not begun. The memory fails open.
 type providerRead struct {
 	g       *Gateway
 	bank    *bank
@@ -117,7 +117,9 @@ func (r *providerRead) remember(ctx context.Context, redis *allowance, known cac
 		if failure.Kind == canonical.AccountUnknown {
 			subject = laneHash(r.q, r.account)
 		}
-		add(func(ctx context.Context) error { return memory.RememberRefusal(ctx, key, subject, failure.Kind) })
+		if !r.q.Attended() { // an attended call takes no slot: nothing would bound the refusals of invented consents
+			add(func(ctx context.Context) error { return memory.RememberRefusal(ctx, key, subject, failure.Kind) })
+		}
 		if consentRejected(failure) {
 			pages(0)
 		}

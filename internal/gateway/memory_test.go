@@ -77,50 +77,89 @@ func TestRefusedIsNotCalledAgain(t *testing.T) {
 		{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP, TokenRejected: true},
 	} {
 		for first, learn := range reads {
-			for _, present := range []bool{true, false} {
-				t.Run(fmt.Sprintf("%s, token rejected %t, by %s, attended %t", failure.Kind, failure.TokenRejected, first, present), func(t *testing.T) {
-					bank, gateways := scriptedWorld(t)
-					g, other, q := gateways(), gateways(), alone()
-					bank.refuse(failure)
-					asked := q
-					if present {
-						asked = attended(q)
-					}
-					if err := learn(g, client, asked); kind(err) != failure.Kind || origin(err) != failure.Origin {
-						t.Fatal(err)
-					}
-					for name, read := range reads {
-						for _, at := range []*gateway.Gateway{g, other} {
-							if err := read(at, client, q); kind(err) != failure.Kind || origin(err) != canonical.OriginGateway {
-								t.Errorf("%s again: %v", name, err)
-							}
+			t.Run(fmt.Sprintf("%s, token rejected %t, by %s", failure.Kind, failure.TokenRejected, first), func(t *testing.T) {
+				bank, gateways := scriptedWorld(t)
+				g, other, q := gateways(), gateways(), alone()
+				bank.refuse(failure)
+				if err := learn(g, client, q); kind(err) != failure.Kind || origin(err) != failure.Origin {
+					t.Fatal(err)
+				}
+				for name, read := range reads {
+					for _, at := range []*gateway.Gateway{g, other} {
+						if err := read(at, client, q); kind(err) != failure.Kind || origin(err) != canonical.OriginGateway {
+							t.Errorf("%s again: %v", name, err)
 						}
 					}
-					if n := bank.reads.Load(); n != 1 {
-						t.Fatalf("the bank was called %d times", n)
+				}
+				if n := bank.reads.Load(); n != 1 {
+					t.Fatalf("the bank was called %d times", n)
+				}
+				another := q
+				another.Token = "another"
+				for name, call := range map[string]func() error{
+					"another client":  func() error { return readList(g, "another client", q) },
+					"another consent": func() error { return readList(g, client, under(q, alone().Consent)) },
+					"another token":   func() error { return readList(g, client, another) },
+					"attended":        func() error { return readList(g, client, attended(q)) },
+				} {
+					before := bank.reads.Load()
+					if err := call(); kind(err) != failure.Kind || bank.reads.Load() != before+1 {
+						t.Errorf("%s: %v, %d calls", name, err, bank.reads.Load()-before)
 					}
-					another := q
-					another.Token = "another"
-					for name, call := range map[string]func() error{
-						"another client":  func() error { return readList(g, "another client", q) },
-						"another consent": func() error { return readList(g, client, under(q, alone().Consent)) },
-						"another token":   func() error { return readList(g, client, another) },
-						"attended":        func() error { return readList(g, client, attended(q)) },
-					} {
-						before := bank.reads.Load()
-						if err := call(); kind(err) != failure.Kind || bank.reads.Load() != before+1 {
-							t.Errorf("%s: %v, %d calls", name, err, bank.reads.Load()-before)
-						}
-					}
-					bank.scripted = listing()
-					if err := learn(other, client, attended(another)); err != nil {
-						t.Fatal(err)
-					}
-					if err := readList(g, client, q); err != nil {
-						t.Errorf("after an attended success: %v", err)
-					}
-				})
+				}
+				bank.scripted = listing()
+				if err := learn(other, client, attended(another)); err != nil {
+					t.Fatal(err)
+				}
+				if err := readList(g, client, q); err != nil {
+					t.Errorf("after an attended success: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// A refusal of an attended call, which takes no slot, is not remembered: requests with invented consents and accounts fill no
+// Redis. What stays is the outcome note of a list, for seconds.
+func TestRefusalWithTheUserLeavesNothing(t *testing.T) {
+	w, bank := newWorld(t), &countingBank{scripted: listing()}
+	w.cacheAt = redistest.Start(t).Addr
+	s := w.open(w.cacheAt)
+	one := w.gateway()
+	g := w.gatewayOf(bank, one.Counter, one.Config.Cache)
+	for _, failure := range []canonical.Error{
+		{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP},
+		{Kind: canonical.ConsentExpired, Origin: canonical.OriginProvider},
+		{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP, TokenRejected: true},
+		{Kind: canonical.AccountUnknown, Origin: canonical.OriginASPSP},
+	} {
+		bank.refuse(failure)
+		for i := range 10 {
+			if err := readBalances(fmt.Sprint("a", i))(g, client, attended(alone())); kind(err) != failure.Kind {
+				t.Fatal(err)
 			}
+		}
+		if keys := s.Cache.Keys(t.Context(), "*").Val(); len(keys) != 0 {
+			t.Errorf("%s of balances leaves %d keys, such as %s", failure.Kind, len(keys), keys[0])
+		}
+		q := alone()
+		if err := readList(g, client, attended(q)); kind(err) != failure.Kind {
+			t.Fatal(err)
+		}
+		for _, key := range s.Cache.Keys(t.Context(), "*").Val() {
+			if !strings.Contains(key, ":note:") {
+				t.Errorf("%s of a list leaves %s", failure.Kind, key)
+			}
+		}
+		if err := s.Cache.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		bank.scripted = listing()
+		if err := readList(g, client, q); err != nil {
+			t.Errorf("without the user after %s with it: %v", failure.Kind, err)
+		}
+		if err := s.Cache.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

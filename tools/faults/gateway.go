@@ -173,7 +173,7 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, deta
 	{
 		name: "breaker-opened-by-two-consents",
 		file: "internal/breaker/breaker.go",
-		old:  ` && b.consents.suffice(b.now())`, new: ``,
+		old:  ` && b.consents.suffice(b.judgedOf, b.now())`, new: ``,
 		packages: []string{"./internal/breaker"},
 	},
 	{
@@ -408,6 +408,27 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, deta
 		old:  `if !g.clients.Enter(client, b.ID) {`, new: `if g.clients.Enter(client, b.ID); false {`,
 		packages: []string{"./internal/gateway"},
 		run:      "^TestAbandonedCallsCountForTheirClient$",
+	},
+	{
+		name: "memory-refusal-with-the-user-kept",
+		file: "internal/gateway/memory.go",
+		old:  `		if !r.q.Attended() { // an attended call takes no slot`, new: `		if true { // an attended call takes no slot`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestRefusalWithTheUserLeavesNothing$",
+	},
+	{
+		name: "gateway-deletion-tried-once",
+		file: "internal/gateway/gateway.go",
+		old:  `case <-time.After(settlePause):`, new: `case <-time.After(2 * forgetTimeout):`,
+		packages: []string{"./internal/gateway"},
+		run:      "^TestDeletionIsTriedAgain$",
+	},
+	{
+		name: "breaker-success-outlives-failure",
+		file: "internal/breaker/consents.go",
+		old:  `		if s.id == id && !s.at.IsZero() {`, new: `		if s.id == id && s.at.IsZero() {`,
+		packages: []string{"./internal/breaker"},
+		run:      "^TestLastOutcomeOfAnotherConsent$",
 	},
 	{
 		name: "memory-refused-consent-called-again",

@@ -40,10 +40,14 @@ func situation(e *canonical.Error, of Subject) (action, detail string) {
 		if e.Detail != "" {
 			detail = strings.ToUpper(e.Detail[:1]) + e.Detail[1:] + ". Retry after `Retry-After`."
 		}
+	case canonical.NotCached:
+		if e.Detail != "" {
+			detail = e.Detail + ". Send one of them."
+		}
 	case canonical.FormatError, canonical.Unauthenticated, canonical.ConsentExpired, canonical.ConsentInvalid,
 		canonical.ASPSPUnknown, canonical.NotFound, canonical.MethodNotAllowed, canonical.RateLimited,
 		canonical.ProviderThrottled, canonical.InternalError, canonical.ProviderRejected, canonical.ProviderInvalidResponse,
-		canonical.ProviderError, canonical.ProviderTimeout, canonical.DeletionUnconfirmed, canonical.NotCached, canonical.Canceled:
+		canonical.ProviderError, canonical.ProviderTimeout, canonical.DeletionUnconfirmed, canonical.Canceled:
 	}
 	return action, detail
 }
