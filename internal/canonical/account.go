@@ -1,6 +1,7 @@
 package canonical
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -59,8 +60,15 @@ func ParseAccountType(word string) AccountType {
 	return AccountTypeOther
 }
 
-// IsCardWord reports whether a provider's word for a type means an account of a card: CARD, CreditCard, charge card.
-func IsCardWord(word string) bool { return strings.Contains(strings.ToLower(word), "card") }
+// cardWords are the words for a card in the languages of banks, in lower case.
+var cardWords = []string{"card", "carte", "karte", "carta", "karta", "tarjeta", "kaart"}
+
+// IsCardWord reports whether a provider's word for a type means an account of a card: CARD, CreditCard, charge card,
+// Kartennummer.
+func IsCardWord(word string) bool {
+	word = strings.ToLower(word)
+	return slices.ContainsFunc(cardWords, func(card string) bool { return strings.Contains(word, card) })
+}
 
 // BalanceType is an ISO 20022 ExternalBalanceType1Code, or BalanceTypeOther.
 type BalanceType string

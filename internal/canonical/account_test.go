@@ -74,6 +74,7 @@ func TestBalanceTypes(t *testing.T) {
 func TestIsCardWord(t *testing.T) {
 	for word, want := range map[string]bool{
 		"CARD": true, "card": true, "CreditCard": true, "charge card": true, "PrePaidCard": true, "": false, "CACC": false, "E-Money": false,
+		"Carte bancaire": true, "Kreditkarte": true, "KARTENNUMMER": true, "tarjeta": true, "Sparkonto": false,
 	} {
 		if canonical.IsCardWord(word) != want {
 			t.Errorf("%q: %t", word, !want)

@@ -20,13 +20,13 @@ var adaptersFaults = []fault{
 	{
 		name: "mastercard-foreign-request-accepted",
 		file: "internal/providers/mastercard/wire.go",
-		old:  `case echo != nil && echo.RequestID != nil && !upstream.SameRequest(string(*echo.RequestID), requestID):`, new: `case false:`,
+		old:  `case echo != nil && !upstream.SameRequest(string(echo.RequestID), requestID):`, new: `case false:`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
 		name: "mastercard-foreign-account-accepted",
 		file: "internal/providers/mastercard/wire.go",
-		old:  `id != nil && string(*id) != accountID {`, new: `id == nil && accountID == "" {`,
+		old:  `id != "" && string(id) != accountID {`, new: `id == "" && accountID == "" {`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
@@ -146,6 +146,20 @@ var adaptersFaults = []fault{
 		file: "internal/providers/mastercard/errors.go",
 		old:  `	if foreign(a.Body, q.RequestID) {`, new: `	if false {`,
 		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mypos-error-beside-data-accepted",
+		file: "internal/providers/mypos/wire.go",
+		old:  `return !upstream.Empty(raw) && !m.isWarning()`, new: `return false && m.isWarning()`,
+		packages: []string{"./internal/providers/mypos"},
+		run:      "^TestSuccessAndErrorAtOnce$",
+	},
+	{
+		name: "mypos-path-of-the-account-read-as-code",
+		file: "internal/providers/mypos/refusal.go",
+		old:  `!wording.OwnEnd(text, end)`, new: `!wording.Own(end)`,
+		packages: []string{"./internal/providers/mypos"},
+		run:      "^TestOwnTextSaysNothing$",
 	},
 	{
 		name: "mypos-error-of-another-request",

@@ -242,14 +242,14 @@ func kindOf(status int, e wireError) canonical.Kind {
 func foreign(body []byte, sent string) bool {
 	var w struct {
 		Echo struct {
-			RequestID any `json:"xRequestId"`
+			RequestID json.RawMessage `json:"xRequestId"`
 		} `json:"originalRequestInfo"`
 	}
 	if upstream.Decode(body, &w) != nil || w.Echo.RequestID == nil {
 		return false
 	}
-	id, _ := w.Echo.RequestID.(string)
-	return !upstream.SameRequest(id, sent)
+	var id upstream.Text
+	return json.Unmarshal(w.Echo.RequestID, &id) != nil || !upstream.SameRequest(string(id), sent)
 }
 
 // readErrors reads OBC's envelope {"Errors":{"Error":[…]}}, in whatever case and however much of it is there: one

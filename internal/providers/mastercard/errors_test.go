@@ -310,8 +310,8 @@ func TestErrorsOfAnotherRequestDoNotCount(t *testing.T) {
 		return `{"originalRequestInfo":` + echo + `,"Errors":{"Error":[{"Source":"ASPSP","ReasonCode":"ACCESS_EXCEEDED"}]}}`
 	}
 	for _, echo := range []string{
-		`{"xRequestId":"00000000-0000-4000-8000-000000000000"}`, `{"xRequestId":""}`, `{"xRequestId":" ` + requestID + `"}`,
-		`{"XREQUESTID":"x"}`, `{"xRequestId":7}`, `{"xRequestId":{}}`,
+		`{"xRequestId":"00000000-0000-4000-8000-000000000000"}`, `{"xRequestId":" ` + requestID + `"}`,
+		`{"XREQUESTID":"x"}`, `{"xRequestId":7}`, `{"xRequestId":true}`, `{"xRequestId":["x"]}`,
 	} {
 		for _, status := range []int{201, 302, 400, 401, 404, 429, 500, 503, 504} {
 			want := canonical.InvalidResponse("the answer belongs to another request")
@@ -323,7 +323,7 @@ func TestErrorsOfAnotherRequestDoNotCount(t *testing.T) {
 	}
 	for _, echo := range []string{
 		`{"xRequestId":"` + requestID + `"}`, `{"xRequestId":"` + strings.ToUpper(requestID) + `"}`,
-		`{"xRequestId":null}`, `{}`, `null`, `[]`, `"text"`,
+		`{"xRequestId":null}`, `{"xRequestId":""}`, `{"xRequestId":{}}`, `{}`, `null`, `[]`, `"text"`,
 	} {
 		if got := refuse(400, answer(echo), nil); got.Kind != canonical.UnattendedLimit {
 			t.Errorf("%s is %v", echo, got)
@@ -385,7 +385,10 @@ func TestEndlessErrorsAreNotReadToTheEnd(t *testing.T) {
 // TestOwnTextSaysNothing has a bank repeat what a request contained.
 func TestOwnTextSaysNothing(t *testing.T) {
 	t.Parallel()
-	for _, id := range []string{"unattended limit", "consent is invalid", "access exceeded", "SCA/required"} {
+	for _, id := range []string{
+		"unattended limit", "consent is invalid", "access exceeded", "SCA/required", "x:CONSENT_INVALID", "x/ACCESS_EXCEEDED",
+		"x#consent is invalid", "unattended/4:limit", "x:y#access/exceeded",
+	} {
 		body := envelope(fmt.Sprintf(`{"ReasonCode":"PROVIDER_ERROR","Description":"Nothing is known of %s here"}`, id))
 		for name, put := range map[string]func(*canonical.Query, *providers.Request){
 			"account":  func(_ *canonical.Query, r *providers.Request) { r.Account = id },

@@ -34,7 +34,7 @@ type (
 // What is read.
 type (
 	wireEcho struct {
-		RequestID *upstream.Text `json:"xRequestId"`
+		RequestID upstream.Text `json:"xRequestId"`
 	}
 	wireAccounts struct {
 		Echo     upstream.Part[wireEcho] `json:"originalRequestInfo"`
@@ -62,7 +62,7 @@ type (
 		Errors  json.RawMessage         `json:"Errors"`
 	}
 	wireHoldings struct {
-		ResourceID *upstream.Text `json:"resourceId"`
+		ResourceID upstream.Text  `json:"resourceId"`
 		Name       upstream.Text  `json:"name"`
 		Balances   []*wireBalance `json:"balances"`
 	}
@@ -136,7 +136,7 @@ func readBalances(body []byte, requestID, accountID string) (canonical.AccountBa
 	if w.Account == nil {
 		return found, nil
 	}
-	if id := w.Account.ResourceID; id != nil && string(*id) != accountID {
+	if id := w.Account.ResourceID; id != "" && string(id) != accountID {
 		return none, canonical.InvalidResponse("the answer is about another account")
 	}
 	found.Name = string(w.Account.Name)
@@ -158,7 +158,7 @@ func belongs(echo *wireEcho, content bool, errs json.RawMessage, requestID strin
 		return canonical.InvalidResponse("the answer is a success and an error at once")
 	case echo == nil && !content:
 		return canonical.InvalidResponse("the answer is none of this endpoint")
-	case echo != nil && echo.RequestID != nil && !upstream.SameRequest(string(*echo.RequestID), requestID):
+	case echo != nil && !upstream.SameRequest(string(echo.RequestID), requestID):
 		return canonical.InvalidResponse("the answer belongs to another request")
 	}
 	return nil

@@ -116,7 +116,6 @@ func TestAccountsThatAreRefused(t *testing.T) {
 		"a word beside":             `{"errors":"timeout","accounts":[]}`,
 		"code beside":               `{"errors":[{},500],"accounts":[]}`,
 		"another request":           `{"originalRequestInfo":{"xRequestId":"00000000-0000-4000-8000-000000000000"},"accounts":[]}`,
-		"empty request":             `{"originalRequestInfo":{"xRequestId":""},"accounts":[]}`,
 		"list is an object":         `{"accounts":{}}`,
 		"null record":               one(`null`),
 		"no id":                     one(`{}`),
@@ -162,6 +161,25 @@ func one(change ...string) []byte {
 	return []byte(`{"account":{"resourceId":"x","balances":[` + strings.NewReplacer(change...).Replace(balance) + `]}}`)
 }
 
+// TestEmptyEchoIsAMissingOne has OBC name the request, or the account, by nothing.
+func TestEmptyEchoIsAMissingOne(t *testing.T) {
+	t.Parallel()
+	for _, nothing := range []string{`""`, `" "`, `null`, `[]`, `{}`} {
+		if _, err := readAccounts([]byte(`{"originalRequestInfo":{"xRequestId":`+nothing+`},"accounts":[]}`), requestID); err != nil {
+			t.Errorf("accounts, request %s: %v", nothing, err)
+		}
+		if _, err := readBalances([]byte(`{"originalRequestInfo":{"xRequestId":`+nothing+`},"account":{}}`), requestID, "x"); err != nil {
+			t.Errorf("balances, request %s: %v", nothing, err)
+		}
+		if nothing == `" "` {
+			continue // an id may be of white space
+		}
+		if _, err := readBalances([]byte(`{"account":{"resourceId":`+nothing+`}}`), requestID, "x"); err != nil {
+			t.Errorf("account %s: %v", nothing, err)
+		}
+	}
+}
+
 func TestBalancesThatAreRefused(t *testing.T) {
 	t.Parallel()
 	for name, body := range map[string][]byte{
@@ -169,8 +187,6 @@ func TestBalancesThatAreRefused(t *testing.T) {
 		"no JSON":          []byte(`{"account":`),
 		"errors beside":    []byte(`{"account":{},"Errors":{"Error":{"ReasonCode":"X"}}}`),
 		"another request":  []byte(`{"originalRequestInfo":{"xRequestId":"x"},"account":{}}`),
-		"empty request":    []byte(`{"originalRequestInfo":{"xRequestId":""},"account":{}}`),
-		"empty account":    []byte(`{"account":{"resourceId":""}}`),
 		"another account":  []byte(`{"account":{"resourceId":"X"}}`),
 		"null record":      []byte(`{"account":{"balances":[null]}}`),
 		"no object":        []byte(`{"account":{"balances":{}}}`),
@@ -412,6 +428,18 @@ func TestSchemes(t *testing.T) {
 		{"Primary Account Number", card, masked},
 		{"UK.OBIE.CreditCard", card, masked},
 		{"panToken", card, masked},
+		{"maskedPan2", card, masked},
+		{"maskedPanNumber", card, masked},
+		{"maskedpannumber", card, masked},
+		{"MASKEDPANNUMBER", card, masked},
+		{"tokenPanRef", card, masked},
+		{"tokenpanref", card, masked},
+		{"PANNumber", card, masked},
+		{"UK.OBIE.MaskedPANs", card, masked},
+		{"NumeroDeCarte", card, masked},
+		{"Kartennummer", card, masked},
+		{"kreditkarte", card, masked},
+		{"companyAccount", "7000", canonical.Identification{Scheme: canonical.SchemeProvider, Value: "7000"}},
 		{"maskedPan", "541333******0019", masked},
 		{" sortcodeaccountnumber ", "20000055779911", canonical.Identification{Scheme: canonical.SchemeSortCode, Value: "20000055779911"}},
 		{"SortCodeAccountNumber", "20000055779911", canonical.Identification{Scheme: canonical.SchemeSortCode, Value: "20000055779911"}},

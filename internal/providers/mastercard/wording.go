@@ -5,6 +5,7 @@ import (
 	"unicode"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // schemes are the names of numbering schemes, in lower case, that the page "Get List of Accounts" lists for
@@ -26,13 +27,17 @@ func schemeOf(name string) canonical.Scheme {
 			return scheme
 		}
 	}
-	for _, word := range words {
+	cased := upstream.SplitWords(name) // a name in capitals and small letters has words of its own
+	for _, word := range append(cased, words...) {
 		if strings.HasPrefix(word, "pan") || strings.HasSuffix(word, "pan") || canonical.IsCardWord(word) {
 			return canonical.SchemePAN
 		}
 	}
-	if strings.Contains(strings.Join(words, ""), "primaryaccountnumber") {
-		return canonical.SchemePAN
+	joined := strings.Join(words, "")
+	for _, part := range []string{"primaryaccountnumber", "maskedpan", "pannumber", "panref", "pantoken"} {
+		if strings.Contains(joined, part) {
+			return canonical.SchemePAN
+		}
 	}
 	return canonical.SchemeProvider
 }

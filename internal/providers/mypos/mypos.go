@@ -145,7 +145,7 @@ func (a *adapter) read(ctx context.Context, q canonical.Query, r providers.Reque
 	return answer, upstream.Decode(answer.Body, into)
 }
 
-// stray is the error of an answer, of any status, that names another request; a missing header names none.
+// stray is the error of an answer, of any status, that names another request; a missing or empty header names none.
 func stray(q canonical.Query, a providers.Answer) *canonical.Error {
 	for _, echo := range a.Header.Values("X-Request-ID") {
 		if !upstream.SameRequest(echo, q.RequestID) {

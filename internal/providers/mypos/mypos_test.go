@@ -497,7 +497,6 @@ func TestInvalidBalances(t *testing.T) {
 		"list is an object":   `{"balances":{}}`,
 		"null record":         `{"balances":[null]}`,
 		"foreign account":     `{"account":{"accountNumber":"2"},"balances":[]}`,
-		"nameless account":    `{"account":{"accountNumber":""},"balances":[]}`,
 		"account is a text":   `{"account":"1","balances":[]}`,
 		"no amount":           `{"balances":[{"currency":"EUR"}]}`,
 		"null amount":         balance(`null`, `"EUR"`),
@@ -532,6 +531,8 @@ func TestOddButValidBalances(t *testing.T) {
 	}{
 		"none":                     {`{"account":{"accountNumber":"1"},"balances":[]}`, nil},
 		"no account":               {`{"balances":[]}`, nil},
+		"empty number":             {`{"account":{"accountNumber":""},"balances":[]}`, nil},
+		"empty list for a number":  {`{"account":{"accountNumber":[]},"balances":[]}`, nil},
 		"null account":             {`{"account":null,"balances":[]}`, nil},
 		"same type twice":          {`{"balances":[{"amount":1.0,"currency":"EUR","balanceType":"available"},{"amount":2,"currency":"EUR","balanceType":"available"}]}`, []string{"ITAV 1.00 EUR", "ITAV 2.00 EUR"}},
 		"signs and zero":           {`{"balances":[{"amount":-0.000,"currency":"EUR"},{"amount":-4.205,"currency":"PLN"}]}`, []string{"OTHR 0.00 EUR", "OTHR -4.205 PLN"}},
@@ -556,10 +557,45 @@ func TestOddButValidBalances(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("balances (-want +got):\n%s", diff)
 			}
-			if given := strings.Contains(tt.body, `"accountNumber"`); given != (result.Identification == number("1")[0]) || !given && result.Identification != (canonical.Identification{}) {
+			if given := strings.Contains(tt.body, `"accountNumber":"1"`) || strings.Contains(tt.body, `"accountNumber":1`); given != (result.Identification == number("1")[0]) || !given && result.Identification != (canonical.Identification{}) {
 				t.Errorf("identification is %v", result.Identification)
 			}
 		})
+	}
+}
+
+// TestSuccessAndErrorAtOnce has answers with data report an error beside it.
+func TestSuccessAndErrorAtOnce(t *testing.T) {
+	for messages, contradicts := range map[string]bool{
+		`"tppMessages":[{"category":"ERROR","code":"CONSENT_EXPIRED"}]`:                        true,
+		`"tppMessages":[{"code":"CONSENT_EXPIRED"}]`:                                           true,
+		`"TPPMESSAGES":[{"category":"WARNING","code":"x"},{"category":"ERROR","code":"x"}]`:    true,
+		`"tppMessages":{"category":"ERROR","code":"CONSENT_EXPIRED"}`:                          true,
+		`"tppMessages":["CONSENT_EXPIRED"]`:                                                    true,
+		`"tppMessages":[500]`:                                                                  true,
+		`"tppMessages":"timeout"`:                                                              true,
+		`"additionalErrors":[{"code":"ACCESS_EXCEEDED"}]`:                                      true,
+		`"tppMessages":[{"category":"WARNING","code":"WARNING"}]`:                              false,
+		`"tppMessages":[{"category":" warning ","code":"CONSENT_EXPIRED","text":"ends soon"}]`: false,
+		`"tppMessages":{"category":"WARNING","code":"CONSENT_EXPIRED"}`:                        false,
+		`"tppMessages":[],"additionalErrors":[]`:                                               false,
+		`"tppMessages":null,"additionalErrors":{}`:                                             false,
+		`"tppMessages":[{},null,{"category":""}]`:                                              false,
+		`"tppMessages":""`: false,
+	} {
+		p := serve(t, answers(`{"accounts":[{"accountNumber":"1"}],"balances":[],`+messages+`}`), nil)
+		accounts, listErr := p.Accounts(t.Context(), testQuery())
+		_, balancesErr := p.Balances(t.Context(), testQuery(), "1")
+		for what, err := range map[string]error{"list": listErr, "balances": balancesErr} {
+			if contradicts {
+				wantKind(t, err, canonical.ProviderInvalidResponse)
+			} else if err != nil {
+				t.Errorf("%s beside %s: %v", what, messages, err)
+			}
+		}
+		if contradicts && accounts != nil {
+			t.Errorf("accounts beside %s", messages)
+		}
 	}
 }
 
@@ -581,7 +617,9 @@ func TestEcho(t *testing.T) {
 		"same":          {[]string{testRequestID}, true},
 		"in other case": {[]string{strings.ToUpper(testRequestID)}, true},
 		"another":       {[]string{uuid.NewString()}, false},
-		"empty":         {[]string{""}, false},
+		"empty":         {[]string{""}, true},
+		"blank":         {[]string{" "}, true},
+		"empty, other":  {[]string{"", uuid.NewString()}, false},
 		"two":           {[]string{testRequestID, uuid.NewString()}, false},
 	}
 	for name, tt := range tests {

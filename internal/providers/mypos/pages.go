@@ -83,6 +83,9 @@ func (l *listing) add(w wireAccounts, bytes int) (done bool, err error) {
 	if l.bytes += bytes; l.bytes > maxBytes {
 		return false, canonical.InvalidResponse("the list of accounts is too large")
 	}
+	if err := w.errAtOnce(); err != nil {
+		return false, err
+	}
 	if w.Accounts == nil {
 		return false, canonical.InvalidResponse("the list of accounts is missing")
 	}

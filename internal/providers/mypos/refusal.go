@@ -95,13 +95,14 @@ func read(q canonical.Query, r providers.Request, body []byte) reading {
 	said := reading{code: w.firstCode(), api: w.ofTheAPI()}
 	texts := textsOf(body)
 	for _, text := range texts {
-		code := strings.ToUpper(strings.TrimSpace(upstream.LastSegment(text)))
-		if _, known := kindOf(code); known && !wording.Own(code) {
+		end := upstream.LastSegment(text)
+		code := strings.ToUpper(strings.TrimSpace(end))
+		if _, known := kindOf(code); known && !wording.OwnEnd(text, end) {
 			said.codes = append(said.codes, code)
 		}
 		// The status' reason phrase, which problems repeat as their title, says no more than the status.
-		if text = upstream.LastSegment(text); text != http.StatusText(http.StatusTooManyRequests) {
-			said.words = append(said.words, wording.Words(text)...)
+		if end != http.StatusText(http.StatusTooManyRequests) {
+			said.words = append(said.words, wording.End(text, end)...)
 		}
 	}
 	said.bare = len(texts) == 0
@@ -191,6 +192,8 @@ type wireMessage struct {
 	Text     word `json:"text"`
 }
 
+func (m wireMessage) isWarning() bool { return strings.EqualFold(string(m.Category), "WARNING") }
+
 // A word is a JSON string's beginning; whatever else stands in its place says nothing.
 type word string
 
@@ -207,7 +210,7 @@ func (w *word) UnmarshalJSON(raw []byte) error {
 // messages are the errors that are named; warnings are none.
 func (w wireError) messages() []wireMessage {
 	return slices.DeleteFunc(slices.Concat(w.TPPMessages, []wireMessage{w.wireMessage}, w.AdditionalErrors), func(m wireMessage) bool {
-		return m == wireMessage{} || strings.EqualFold(string(m.Category), "WARNING")
+		return m == wireMessage{} || m.isWarning()
 	})
 }
 

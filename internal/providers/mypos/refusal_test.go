@@ -171,7 +171,8 @@ func TestForeignRefusals(t *testing.T) {
 		"same":          {[]string{testRequestID}, false},
 		"in other case": {[]string{strings.ToLower(testRequestID)}, false},
 		"another":       {[]string{uuid.NewString()}, true},
-		"empty":         {[]string{""}, true},
+		"empty":         {[]string{""}, false},
+		"empty, other":  {[]string{"", uuid.NewString()}, true},
 		"two":           {[]string{testRequestID, uuid.NewString()}, true},
 	}
 	for name, a := range answers {
@@ -201,7 +202,7 @@ func TestForeignLimitClosesNothing(t *testing.T) {
 	}{
 		"own":     {testRequestID, []canonical.Kind{canonical.UnattendedLimit, canonical.UnattendedLimit}},
 		"another": {uuid.NewString(), []canonical.Kind{canonical.ProviderInvalidResponse, ""}},
-		"empty":   {"", []canonical.Kind{canonical.ProviderInvalidResponse, ""}},
+		"empty":   {"", []canonical.Kind{canonical.UnattendedLimit, canonical.UnattendedLimit}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls atomic.Int32
@@ -545,9 +546,27 @@ func TestOwnTextSaysNothing(t *testing.T) {
 		"unattended":      {429, "Account UNATTENDED: too many requests", canonical.ProviderThrottled},
 		"PSU-IP-Address":  {400, `{"tppMessages":[{"code":"FORMAT_ERROR","text":"PSU-IP-Address is no account"}]}`, canonical.ProviderRejected},
 		"CONSENT_EXPIRED": {401, `{"code":"X","resource":"CONSENT_EXPIRED"}`, canonical.ConsentInvalid},
+
+		// Ids with separators, of which a path's end is a part.
+		"x:CONSENT_INVALID":       {404, `{"instance":"/v1/accounts/x:CONSENT_INVALID"}`, canonical.ProviderRejected},
+		"x/CONSENT_INVALID":       {404, `{"instance":"/v1/accounts/x/CONSENT_INVALID/"}`, canonical.ProviderRejected},
+		"x#CONSENT_INVALID":       {404, `{"instance":"https://bank.example/v1/accounts/x#CONSENT_INVALID"}`, canonical.ProviderRejected},
+		"x:ACCESS_EXCEEDED":       {500, `{"instance":"/v1/accounts/x:ACCESS_EXCEEDED"}`, canonical.ProviderError},
+		"x/ACCESS_EXCEEDED":       {500, `{"about":["https://bank.example/x/ACCESS_EXCEEDED"]}`, canonical.ProviderError},
+		"x#ACCESS_EXCEEDED":       {500, `{"type":"urn:account:x#access_exceeded"}`, canonical.ProviderError},
+		"x:y:RESOURCE_UNKNOWN":    {500, `{"type":"urn:account:x:y:RESOURCE_UNKNOWN"}`, canonical.ProviderError},
+		"x:CERTIFICATE_EXPIRED":   {500, `{"instance":"/v1/accounts/x:CERTIFICATE_EXPIRED"}`, canonical.ProviderError},
+		"x:daily access":          {429, `{"instance":"/v1/accounts/x:daily access"}`, canonical.ProviderThrottled},
+		"unattended/4:daily":      {429, `{"instance":"/v1/accounts/unattended/4:daily"}`, canonical.ProviderThrottled},
+		"access#limit":            {429, `{"instance":"/v1/accounts/access#limit"}`, canonical.ProviderThrottled},
+		"x:PSU-IP-Address":        {400, `{"instance":"/v1/accounts/x:PSU-IP-Address"}`, canonical.ProviderRejected},
+		"x:account%20not%20found": {404, `{"instance":"/v1/accounts/x:account%20not%20found","title":"no route"}`, canonical.ProviderRejected},
+		// What the bank says itself counts, although an id ends in the same.
+		"a:CONSENT_INVALID": {404, `{"code":"CONSENT_INVALID"}`, canonical.ConsentInvalid},
+		"b:ACCESS_EXCEEDED": {500, `{"type":"https://bank.example/errors/ACCESS_EXCEEDED"}`, canonical.UnattendedLimit},
 	} {
 		got := refusal(alone(), providers.Request{Account: id}, providers.Answer{Status: refused.status, Body: []byte(refused.body)})
-		if got.Kind != refused.want || got.Kind == canonical.ConsentInvalid && !got.TokenRejected {
+		if got.Kind != refused.want || got.Kind == canonical.ConsentInvalid && refused.status == 401 && !got.TokenRejected {
 			t.Errorf("%q: %s is %s, token rejected %t, want %s", id, refused.body, got.Kind, got.TokenRejected, refused.want)
 		}
 	}

@@ -2,6 +2,7 @@ package mypos
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"ais-gateway/internal/canonical"
@@ -24,6 +25,39 @@ var balanceTypes = map[string]canonical.BalanceType{
 type wireAccounts struct {
 	Accounts   *[]*wireAccount            `json:"accounts"`
 	Pagination map[string]json.RawMessage `json:"pagination"`
+	wireMessages
+}
+
+// wireMessages are what a success must not have, apart from warnings.
+type wireMessages struct {
+	TPPMessages      json.RawMessage `json:"tppMessages"`
+	AdditionalErrors json.RawMessage `json:"additionalErrors"`
+}
+
+// errAtOnce is the error of a success that reports an error, if it does.
+func (w wireMessages) errAtOnce() error {
+	for _, raw := range []json.RawMessage{w.TPPMessages, w.AdditionalErrors} {
+		if reportsError(raw) {
+			return canonical.InvalidResponse("the answer is a success and an error at once")
+		}
+	}
+	return nil
+}
+
+// reportsError reports whether messages, or one alone, hold more than warnings.
+func reportsError(raw json.RawMessage) bool {
+	if upstream.Empty(raw) {
+		return false
+	}
+	var all []json.RawMessage
+	if json.Unmarshal(raw, &all) != nil {
+		all = []json.RawMessage{raw}
+	}
+	return slices.ContainsFunc(all, func(raw json.RawMessage) bool {
+		var m wireMessage
+		_ = json.Unmarshal(raw, &m) // what is no object is no warning
+		return !upstream.Empty(raw) && !m.isWarning()
+	})
 }
 
 type wireAccount struct {
@@ -39,11 +73,12 @@ type wireAccount struct {
 type wireBalances struct {
 	Account  upstream.Part[wireIdentifier] `json:"account"`
 	Balances *[]*wireBalance               `json:"balances"`
+	wireMessages
 }
 
 type wireIdentifier struct {
-	AccountNumber *upstream.Text `json:"accountNumber"`
-	IBAN          upstream.Text  `json:"iban"`
+	AccountNumber upstream.Text `json:"accountNumber"`
+	IBAN          upstream.Text `json:"iban"`
 }
 
 type wireBalance struct {
@@ -88,16 +123,17 @@ func identify(card bool, iban, number upstream.Text) (first canonical.Identifica
 
 // balances is what the response says of the account that was requested.
 func (w wireBalances) balances(requested string) (canonical.AccountBalances, error) {
+	if err := w.errAtOnce(); err != nil {
+		return canonical.AccountBalances{}, err
+	}
 	if w.Balances == nil {
 		return canonical.AccountBalances{}, canonical.InvalidResponse("the list of balances is missing")
 	}
 	result := canonical.AccountBalances{Balances: make([]canonical.Balance, 0, len(*w.Balances))}
 	if account := w.Account.Value; account != nil {
-		var number upstream.Text
-		if account.AccountNumber != nil {
-			if number = *account.AccountNumber; string(number) != requested {
-				return canonical.AccountBalances{}, canonical.InvalidResponse("the answer is about another account")
-			}
+		number := account.AccountNumber
+		if number != "" && string(number) != requested {
+			return canonical.AccountBalances{}, canonical.InvalidResponse("the answer is about another account")
 		}
 		// The response does not say whether the account is a card's.
 		result.Identification, _ = identify(canonical.IsCardID(string(account.IBAN)), account.IBAN, number)

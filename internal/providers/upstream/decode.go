@@ -91,5 +91,7 @@ func Addressable(id string) bool {
 }
 
 // SameRequest reports that an echoed request id is the one that was sent. UUIDs are compared without regard to case
-// (RFC 9562, section 4). Whether an echo is there at all, its caller looks: one that is missing is accepted.
-func SameRequest(echo, sent string) bool { return strings.EqualFold(echo, sent) }
+// (RFC 9562, section 4). An empty echo is accepted, as a missing one is.
+func SameRequest(echo, sent string) bool {
+	return strings.TrimSpace(echo) == "" || strings.EqualFold(echo, sent)
+}

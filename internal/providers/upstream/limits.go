@@ -27,7 +27,7 @@ var (
 	paceWords = []string{
 		"rate limit", "rate limits", "rate limited", "rate limiting", "rate limiter", "ratelimit", "rate exceeded", "call rate", "request rate",
 		"throttle", "throttled", "throttling", "throttler", "concurrent", "concurrency", "burst", "spike arrest",
-		"qps", "rps", "tps",
+		"qps", "rps", "rpm", "rph", "tps", "slow down", "rate of access",
 	}
 	absenceWords = []string{
 		"unattended", "without psu", "without the psu", "without a psu", "without the user", "psu not present", "psu is not present",
@@ -92,7 +92,7 @@ var units = map[string]time.Duration{
 
 const longest = time.Hour
 
-// isPace reports whether a text names a time of an hour or less, as in "per second", "10 seconds", "1m", "hourly".
+// isPace reports whether a text names a time of an hour or less, as in "per second", "10 seconds", "1m", "hourly", "PT30S".
 func isPace(text Words) bool {
 	for i, word := range text {
 		before := ""
@@ -105,7 +105,8 @@ func isPace(text Words) bool {
 		}
 		n, err := strconv.ParseInt(number, 10, 32)
 		switch {
-		case word == "hourly", word == "seconds" && err != nil, word == "minutes" && err != nil, word == "minute" && err != nil:
+		case isClock(text[:i]): // no unit follows a time of day
+		case isShort(word), word == "hourly", word == "seconds" && err != nil, word == "minutes" && err != nil, word == "minute" && err != nil:
 			return true
 		case units[unit] == 0:
 		case err == nil && time.Duration(n) <= longest/units[unit]:
@@ -115,4 +116,25 @@ func isPace(text Words) bool {
 		}
 	}
 	return false
+}
+
+// isShort reports whether a word is an ISO 8601 duration of an hour or less, such as PT30S.
+func isShort(word string) bool {
+	date, clock, _ := strings.Cut(word, "t")
+	if !strings.HasPrefix(date, "p") || strings.Trim(date[1:], "0ymwd") != "" {
+		return false
+	}
+	d, err := time.ParseDuration(clock)
+	return err == nil && d <= longest
+}
+
+// isClock reports whether a text ends in a time of day, as in "time 12:30".
+func isClock(text Words) bool {
+	n := len(text)
+	if n < 3 || text[n-3] != "time" && text[n-3] != "at" {
+		return false
+	}
+	hour, errHour := strconv.Atoi(text[n-2])
+	_, errMinute := strconv.Atoi(text[n-1])
+	return errHour == nil && errMinute == nil && hour < 24 && len(text[n-1]) == 2
 }

@@ -44,9 +44,16 @@ func NewWording(q canonical.Query, r providers.Request) *Wording {
 }
 
 // Own reports whether a text is nothing but one that the request contained, however it is spelled.
-func (w *Wording) Own(text string) bool {
-	words := split(text)
-	return slices.ContainsFunc(w.own, func(o Words) bool { return slices.Equal(o, words) })
+func (w *Wording) Own(text string) bool { return w.OwnEnd(text, text) }
+
+// OwnEnd reports whether the end of a text belongs to a text of the request that the whole text ends in: the id x:y in
+// /accounts/x:y, whose end is y.
+func (w *Wording) OwnEnd(text, end string) bool {
+	words, least := split(text), len(split(end))
+	return slices.ContainsFunc(w.own, func(o Words) bool {
+		from := len(words) - len(o)
+		return len(o) >= least && from >= 0 && slices.Equal(words[from:], o)
+	})
 }
 
 // bar stands between texts, and in the place of what the request contained: no phrase reaches across it.
@@ -56,30 +63,39 @@ const bar = "|"
 func (w *Wording) Words(texts ...string) Words {
 	var words Words
 	for _, text := range texts {
-		if len(text) > w.left {
-			text = text[:w.left]
-		}
-		w.left -= len(text)
-		words = append(append(words, w.foreign(split(text))...), bar)
+		words = append(words, w.End(text, text)...)
 	}
 	return words
 }
 
-// foreign puts a bar in the place of each of the request's texts.
-func (w *Wording) foreign(words Words) Words {
+// End are the words of the end of a text, as Words has them. What the request contained is looked for in the whole text:
+// an id may begin before the end.
+func (w *Wording) End(text, end string) Words {
+	if w.left == 0 {
+		return Words{bar}
+	}
+	over := max(0, len(end)-w.left)
+	text, end = text[:len(text)-over], end[:len(end)-over]
+	w.left -= len(end)
+	words := split(text)
+	return append(w.foreign(words, len(words)-len(split(end))), bar)
+}
+
+// foreign puts a bar in the place of each of the request's texts, and leaves out the words before from.
+func (w *Wording) foreign(words Words, from int) Words {
 	kept := make(Words, 0, len(words))
 	for i := 0; i < len(words); {
 		n := 0
 		for _, o := range w.own {
 			n = max(n, o.at(words[i:]))
 		}
+		word := bar
 		if n == 0 {
-			kept = append(kept, words[i])
-			i++
-			continue
+			n, word = 1, words[i]
 		}
-		kept = append(kept, bar)
-		i += n
+		if i += n; i > from {
+			kept = append(kept, word)
+		}
 	}
 	return kept
 }
@@ -103,6 +119,9 @@ func (o Words) at(text Words) int {
 
 // Words are the words of a text in lower case, without what stands between them.
 type Words []string
+
+// SplitWords are the words of a text that is no part of a refusal, such as a name.
+func SplitWords(text string) Words { return split(text) }
 
 // split are the words of a text, whatever its encoding. A capital within a word begins another one: codes are written
 // as tooManyRequests or psuIPAddress.
