@@ -18,6 +18,8 @@ import (
 
 	"github.com/google/uuid"
 
+	gateway "ais-gateway/cmd/gateway"
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/sandbox"
 )
@@ -329,7 +331,14 @@ func TestBadAnswers(t *testing.T) {
 			}
 		}
 	}
-	p := serve(t, configured(t, w, func(text string) string { return against(text, trials) }))
+	logs := new(gatewaytest.Output)
+	api, stop, err := gateway.Run(t.Context(), configured(t, w, func(text string) string { return against(text, trials) }), logs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := sync.OnceFunc(stop)
+	t.Cleanup(stopped)
+	p := &process{&gatewaytest.Program{T: t, API: api}}
 	hands := make(chan struct{}, 8) // of the quick ones at once
 	var done sync.WaitGroup
 	for _, r := range trials {
@@ -342,9 +351,8 @@ func TestBadAnswers(t *testing.T) {
 		})
 	}
 	done.Wait()
-	p.Terminate()
-	p.Ended()
-	if out := p.Stdout.String() + p.Stderr.String(); strings.Contains(out, canary) || strings.Contains(out, "panic") {
+	stopped()
+	if out := logs.String(); strings.Contains(out, canary) || strings.Contains(out, "panic") {
 		t.Errorf("the log tells what providers said, or of panics:\n%.4000s", out)
 	}
 }

@@ -5,6 +5,16 @@ import (
 	"io"
 )
 
+// In this process a provider that is one bank may have many ASPSPs, so that a test can give each trial a breaker of its own.
+// Processes that tests start have the rule.
+var _ = func() bool {
+	for name, a := range adapters {
+		a.oneASPSP = false
+		adapters[name] = a
+	}
+	return true
+}()
+
 // Run runs the service in this process until stop is called, and says where it is.
 func Run(ctx context.Context, file string, logs io.Writer) (api string, stop func(), err error) {
 	mute()

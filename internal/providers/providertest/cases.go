@@ -259,7 +259,7 @@ var unreadable = map[string]Mutation{
 	"gzip cut off":  func(h http.Header, b []byte) []byte { b = compressed(h, b); return b[:len(b)-9] },
 	"gzip and more": func(h http.Header, b []byte) []byte { return append(compressed(h, b), "more"...) },
 	"a gzip bomb": func(h http.Header, b []byte) []byte {
-		return compressed(h, append(b, strings.Repeat(" ", 64<<20)...))
+		return compressed(h, append(b, strings.Repeat(" ", 8<<20)...))
 	},
 	"trailing text": func(_ http.Header, b []byte) []byte { return append(b, "x"...) },
 	"too deep": func(_ http.Header, b []byte) []byte {
