@@ -1,0 +1,146 @@
+package cache_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/cache"
+	"ais-gateway/internal/canonical"
+)
+
+// subject returns a subject of a refusal: 43 characters, as a hash has.
+func subject(name string) string { return name + strings.Repeat("-", 43-len(name)) }
+
+// TestRefusalsAreRemembered: a refusal of the consent holds for its accounts, one of an account for nothing else, and one under
+// another token for neither. They are the client's own, and go together.
+func TestRefusalsAreRemembered(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			consent, account, other := subject("consent"), subject("account"), subject("other account")
+			recalled := func(k cache.Key, consent, account string, want canonical.Kind) {
+				t.Helper()
+				got, err := c.Recall(t.Context(), k, consent, account)
+				if err != nil || got.Refused != want {
+					t.Errorf("refused with %q, %v, want %q", got.Refused, err, want)
+				}
+			}
+			remember := func(subject string, kind canonical.Kind) {
+				t.Helper()
+				if err := c.RememberRefusal(t.Context(), k, subject, kind); err != nil {
+					t.Fatal(err)
+				}
+			}
+			recalled(k, consent, consent, "")
+			remember(account, canonical.AccountUnknown)
+			recalled(k, consent, account, canonical.AccountUnknown)
+			recalled(k, consent, other, "")
+			recalled(k, consent, consent, "")
+			remember(consent, canonical.ConsentExpired)
+			recalled(k, consent, consent, canonical.ConsentExpired)
+			recalled(k, consent, account, canonical.ConsentExpired) // the newest
+			recalled(k, subject("another token"), subject("another token"), "")
+			recalled(newOwner(), consent, consent, "")
+			if err := c.ForgetRefusals(t.Context(), k); err != nil {
+				t.Fatal(err)
+			}
+			recalled(k, consent, account, "")
+		})
+	}
+}
+
+// TestRefusalsAreBounded: of one consent 32 refusals are remembered, the newest, and their key expires with the newest.
+func TestRefusalsAreBounded(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			account := func(i int) string { return subject(fmt.Sprint("account ", i)) }
+			for i := range 40 {
+				if err := c.RememberRefusal(t.Context(), k, account(i), canonical.AccountUnknown); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range 40 {
+				got, err := c.Recall(t.Context(), k, subject("consent"), account(i))
+				if known := got.Refused != ""; err != nil || known != (i >= 8) {
+					t.Errorf("account %d: remembered %t, %v", i, known, err)
+				}
+			}
+			keys := rdb.Keys(t.Context(), "*:refused").Val()
+			if len(keys) != 1 {
+				t.Fatalf("keys %q", keys)
+			}
+			if left := rdb.PTTL(t.Context(), keys[0]).Val(); left <= cache.RefusedFor-time.Minute || left > cache.RefusedFor {
+				t.Errorf("the key expires in %v", left)
+			}
+			if err := c.RememberRefusal(t.Context(), k, "short", canonical.AccountUnknown); err == nil {
+				t.Error("a subject that is no hash is remembered")
+			}
+		})
+	}
+}
+
+// TestOldRefusalsAreForgotten: the moment of a refusal decides, and not the life of its key. One from the future says nothing.
+func TestOldRefusalsAreForgotten(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			consent := subject("consent")
+			if err := c.RememberRefusal(t.Context(), k, consent, canonical.ConsentInvalid); err != nil {
+				t.Fatal(err)
+			}
+			key := rdb.Keys(t.Context(), "*:refused").Val()[0]
+			text := rdb.Get(t.Context(), key).Val()
+			for age, want := range map[time.Duration]canonical.Kind{
+				time.Minute: canonical.ConsentInvalid, cache.RefusedFor + time.Minute: "", -24 * time.Hour: "",
+			} {
+				moved := text[:len(text)-16] + fmt.Sprintf("%016d", time.Now().Add(-age).UnixMicro())
+				rdb.Set(t.Context(), key, moved, time.Hour)
+				if got, err := c.Recall(t.Context(), k, consent, consent); err != nil || got.Refused != want {
+					t.Errorf("%v old: %q, %v, want %q", age, got.Refused, err, want)
+				}
+			}
+			rdb.Set(t.Context(), key, "nonsense", time.Hour)
+			if got, err := c.Recall(t.Context(), k, consent, consent); err != nil || got.Refused != "" {
+				t.Errorf("nonsense: %q, %v", got.Refused, err)
+			}
+		})
+	}
+}
+
+// TestPagesAreRemembered: more than one page is remembered, one deletes what was.
+func TestPagesAreRemembered(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			for _, tt := range []struct{ pages, want int }{{3, 3}, {5, 5}, {1, 0}, {0, 0}} {
+				if err := c.RememberPages(t.Context(), k, tt.pages); err != nil {
+					t.Fatal(err)
+				}
+				if got, err := c.Recall(t.Context(), k, subject("consent"), subject("consent")); err != nil || got.Pages != tt.want {
+					t.Errorf("after %d pages: %d, %v, want %d", tt.pages, got.Pages, err, tt.want)
+				}
+			}
+		})
+	}
+}
+
+// TestLeaseOfACall: one of two that want to make the same call gets the lease, and both know by whose clock.
+func TestLeaseOfACall(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			for i, held := range []bool{true, false} {
+				lease, err := c.Acquire(t.Context(), k, "balances:"+subject("account"), ttl)
+				if err != nil || lease.Held != held || !lease.Asked() || !lease.Known() {
+					t.Errorf("request %d: %+v, %v", i, lease, err)
+				}
+			}
+			if (cache.Lease{}).Asked() || (cache.Lease{}).Known() {
+				t.Error("a lease that was not requested is known")
+			}
+		})
+	}
+}
