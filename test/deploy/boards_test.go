@@ -214,19 +214,25 @@ func (w *boardWorld) asked(name, expr string, q deploy.Query) {
 		w.Errorf("%s: of no variable is known what it stands for: %s", name, expr)
 		return
 	}
-	samples, err := w.prometheus.TryQuery(expr)
+	var samples []prometheustest.Sample
+	var err error
+	// A gateway on a busy machine leaves out for seconds what Redis does not say in time.
+	data := soon(func() bool {
+		samples, err = w.prometheus.TryQuery(expr)
+		return err != nil || slices.ContainsFunc(samples, func(s prometheustest.Sample) bool { return !math.IsNaN(s.Point.Value) && !math.IsInf(s.Point.Value, 0) })
+	})
 	switch {
 	case err != nil:
 		w.Errorf("%s: %v in %s", name, err, expr)
 		return
-	case !slices.ContainsFunc(samples, func(s prometheustest.Sample) bool { return !math.IsNaN(s.Point.Value) && !math.IsInf(s.Point.Value, 0) }):
+	case !data:
 		w.Errorf("%s has no data: %v for %s", name, samples, expr)
 	}
-	if q.Range {
+	if q.Range && !soon(func() bool {
 		now := time.Now()
-		if series := w.prometheus.Range(expr, now.Add(-5*time.Second), now, time.Second); len(series) == 0 {
-			w.Errorf("%s has no data over time: %s", name, expr)
-		}
+		return len(w.prometheus.Range(expr, now.Add(-5*time.Second), now, time.Second)) > 0
+	}) {
+		w.Errorf("%s has no data over time: %s", name, expr)
 	}
 	if q.Exemplar && len(w.prometheus.Exemplars(expr)) == 0 {
 		w.Errorf("%s has no exemplars: %s", name, expr)
@@ -261,17 +267,10 @@ func (w *boardWorld) happened() {
 			if _, ok := seen[name]; !ok {
 				continue
 			}
-			least := math.Inf(1) // of the queries' greatest values
-			for _, q := range p.Targets {
-				greatest := 0.0
-				for _, s := range w.prometheus.Query(fill.Replace(q.Expr)) {
-					if s.Point.Value > greatest { // which what is no number is not
-						greatest = s.Point.Value
-					}
-				}
-				least = min(least, greatest)
-			}
-			seen[name] = least
+			soon(func() bool {
+				seen[name] = w.least(fill, p)
+				return seen[name] > 0
+			})
 		}
 	}
 	for name, value := range seen {
@@ -279,6 +278,32 @@ func (w *boardWorld) happened() {
 			w.Errorf("%s: what has happened is not seen", name)
 		}
 	}
+}
+
+// least returns the smallest of the greatest values of a panel's queries.
+func (w *boardWorld) least(fill *strings.Replacer, p deploy.Panel) float64 {
+	w.Helper()
+	least := math.Inf(1)
+	for _, q := range p.Targets {
+		greatest := 0.0
+		for _, s := range w.prometheus.Query(fill.Replace(q.Expr)) {
+			if s.Point.Value > greatest { // which what is no number is not
+				greatest = s.Point.Value
+			}
+		}
+		least = min(least, greatest)
+	}
+	return least
+}
+
+// soon reports whether something holds within a minute.
+func soon(holds func() bool) bool {
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
 }
 
 // ruled holds that all rules run, that what is recorded has data, and that a bank's word calls somebody at once.

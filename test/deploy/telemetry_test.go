@@ -55,7 +55,7 @@ func TestTelemetryArrives(t *testing.T) {
 
 // holdScraped holds names, types, labels and their values, and that there is nothing but what the page names.
 func (s *scene) holdScraped(t *testing.T) {
-	metadata, judge, named := s.prometheus.Metadata(), judges(t), map[string]bool{}
+	judge, named := judges(t), map[string]bool{}
 	for _, m := range promisedMetrics(t) {
 		series := []string{m.scraped}
 		if m.kind == "histogram" {
@@ -64,8 +64,8 @@ func (s *scene) holdScraped(t *testing.T) {
 		labels := map[string]bool{}
 		for _, name := range series {
 			named[name] = true
-			samples := s.prometheus.Query(name)
-			if len(samples) == 0 {
+			var samples []prometheustest.Sample
+			if !soon(func() bool { samples = s.prometheus.Query(name); return len(samples) > 0 }) {
 				t.Errorf("%s does not arrive", name)
 			}
 			for _, sample := range samples {
@@ -87,10 +87,14 @@ func (s *scene) holdScraped(t *testing.T) {
 		if got := slices.Sorted(maps.Keys(labels)); !slices.Equal(got, m.labels) {
 			t.Errorf("%s has labels %v, the page says %v", m.scraped, got, m.labels)
 		}
-		said := metadata[m.scraped]
-		if said == nil {
-			said = metadata[strings.TrimSuffix(m.scraped, "_total")]
-		}
+		var said []prometheustest.Metadata
+		soon(func() bool {
+			metadata := s.prometheus.Metadata()
+			if said = metadata[m.scraped]; said == nil {
+				said = metadata[strings.TrimSuffix(m.scraped, "_total")]
+			}
+			return said != nil
+		})
 		if len(said) != 1 || said[0].Type != m.kind || said[0].Help == "" {
 			t.Errorf("of %s is said %+v, the page says %s", m.scraped, said, m.kind)
 		}

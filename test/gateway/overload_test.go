@@ -359,8 +359,11 @@ func TestCallersWhoDoNotRead(t *testing.T) {
 	settled := 0
 	eventually(t, "every place is taken, and stays so", func() bool {
 		settled++
-		if active(t, p) != all {
+		if n := active(t, p); n != all {
 			settled = 0
+			if n < all && len(conns) < 50 { // one of them came while an earlier request had its place
+				conns = append(conns, unread(t, p, wood+"/accounts", present(consent)...))
+			}
 		}
 		time.Sleep(20 * time.Millisecond)
 		return settled > 10 // long before the first one is cut off, after more than a minute
