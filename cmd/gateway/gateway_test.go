@@ -107,8 +107,9 @@ func TestSandbox(t *testing.T) {
 	p := start(t, nil, "sandbox")
 	var lines [][]string
 	eventually(t, "the guide stands", func() bool {
-		lines = pasted.FindAllStringSubmatch(p.Stdout.String(), -1)
-		return strings.Contains(p.Stdout.String(), "Ctrl-C")
+		guide := p.Stdout.String()
+		lines = pasted.FindAllStringSubmatch(guide, -1)
+		return strings.Contains(guide, "Ctrl-C")
 	})
 	if len(lines) != 8 {
 		t.Fatalf("%d lines to paste\n%s", len(lines), p.Stdout.String())
