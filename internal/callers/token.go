@@ -59,13 +59,12 @@ func readClaims(payload []byte) (claims, bool) {
 			c.claim = claim
 		}
 	}
-	var scope string
-	var scp []string
-	good = good && all.text("scope", &scope) && all.texts("scp", &scp)
+	var scope, scp []string
+	good = good && all.texts("scope", &scope) && all.texts("scp", &scp)
 	_, one := all["scope"]
 	_, other := all["scp"]
 	c.scoped = one || other
-	for _, s := range append(scp, scope) {
+	for _, s := range append(scope, scp...) {
 		for word := range strings.FieldsSeq(s) {
 			if (word == config.ScopeAccounts || word == config.ScopeBalances) && !slices.Contains(c.scopes, word) {
 				c.scopes = append(c.scopes, word)
