@@ -24,7 +24,7 @@ func Credential(h http.Header) (text canonical.Secret, ofBearer bool, _ []canoni
 		faults = append(faults, inHeader("Authorization", sentTwice))
 	case len(token) > maxToken:
 		faults = append(faults, inHeader("Authorization", tooLong(maxToken)))
-	case len(bearers) == 1 && len(keys) > 0 && (!isBearer || token != key):
+	case len(bearers) == 1 && key != "" && (!isBearer || token != key):
 		faults = append(faults, inHeader("Authorization", "must carry the same credential as X-API-Key"))
 	}
 	switch {
@@ -32,6 +32,8 @@ func Credential(h http.Header) (text canonical.Secret, ofBearer bool, _ []canoni
 		faults = append(faults, inHeader("X-API-Key", sentTwice))
 	case len(key) > maxToken:
 		faults = append(faults, inHeader("X-API-Key", tooLong(maxToken)))
+	case len(keys) == 1 && key == "" && len(bearers) > 0:
+		faults = append(faults, inHeader("X-API-Key", empty))
 	}
 	switch {
 	case faults != nil:

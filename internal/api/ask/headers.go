@@ -30,6 +30,7 @@ const maxAge = 1 << 31 * time.Second
 // What may be wrong with any header. These, and the sentences below, are read after the header's name.
 const (
 	sentTwice = "must be sent only once"
+	empty     = "must not be empty"
 	notUUID   = "must be a UUID (36 characters)"
 )
 
@@ -126,7 +127,7 @@ func single(h http.Header, name string, limit int) (value string, given bool, de
 func illText(s string, limit int) string {
 	switch {
 	case s == "":
-		return "must not be empty"
+		return empty
 	case !utf8.ValidString(s):
 		return "must be valid UTF-8"
 	case utf8.RuneCountInString(s) > limit:
