@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -163,8 +164,16 @@ func (t *Telemetry) IDs(ctx context.Context) (traceID, spanID string) {
 	return "", ""
 }
 
-// TraceID is the id of the trace that a request's context belongs to; "" if to none.
+// TraceID is the id of the trace of a request's context; "" if the trace is recorded nowhere: it must be sampled, and exported
+// by this gateway or sampled by the caller.
 func (t *Telemetry) TraceID(ctx context.Context) string {
-	traceID, _ := t.IDs(ctx)
-	return traceID
+	s := trace.SpanContextFromContext(ctx)
+	if !s.IsSampled() {
+		return ""
+	}
+	own, ok := trace.SpanFromContext(ctx).(sdktrace.ReadOnlySpan)
+	if ok && !t.exportsSpans && !own.Parent().IsSampled() {
+		return ""
+	}
+	return s.TraceID().String()
 }

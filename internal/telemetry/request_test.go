@@ -218,6 +218,58 @@ func TestTraceContinues(t *testing.T) {
 	}
 }
 
+// TestTraceID: a problem names a trace only if the trace is recorded. Log lines name it in any case.
+func TestTraceID(t *testing.T) {
+	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
+	sampled := http.Header{"Traceparent": {parent}}
+	unsampled := http.Header{"Traceparent": {strings.TrimSuffix(parent, "1") + "0"}}
+	for _, c := range []struct {
+		name, sampler     string
+		exports, disabled bool
+		header            http.Header
+		want              bool
+	}{
+		{name: "no exporter"},
+		{name: "no exporter, sampled by the caller", header: sampled, want: true},
+		{name: "no exporter, not sampled by the caller", header: unsampled},
+		{name: "exported", exports: true, want: true},
+		{name: "exported, sampled by the caller", exports: true, header: sampled, want: true},
+		{name: "exported, not sampled by the caller", exports: true, header: unsampled},
+		{name: "always_off", sampler: "always_off", exports: true},
+		{name: "always_off, sampled by the caller", sampler: "always_off", exports: true, header: sampled},
+		{name: "always_off, no exporter", sampler: "always_off", header: sampled},
+		{name: "disabled", disabled: true},
+		{name: "disabled, sampled by the caller", disabled: true, header: sampled, want: true},
+		{name: "disabled, not sampled by the caller", disabled: true, header: unsampled},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			silence(t)
+			t.Setenv("OTEL_TRACES_SAMPLER", c.sampler)
+			exp, out := exporters{disabled: c.disabled}, &output{}
+			if c.exports {
+				exp.spans = kept{&tracetest.InMemoryExporter{}}
+			}
+			tel, err := build(t.Context(), options(out), exp, localLog(options(out)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, end := tel.Request(t.Context(), "GET", c.header)
+			tel.Logger().InfoContext(ctx, "done")
+			got := tel.TraceID(ctx)
+			end(RequestInfo{Status: 404})
+			if (got != "") != c.want || c.want && c.header != nil && got != id {
+				t.Errorf("trace %q, want one: %v", got, c.want)
+			}
+			if logged := strings.Contains(out.String(), `"trace_id"`); logged != (!c.disabled || c.header != nil) {
+				t.Errorf("log line: %s", out)
+			}
+			if err := tel.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 func TestNoTraceWithoutACaller(t *testing.T) {
 	for _, c := range []struct {
 		name, propagators string

@@ -74,6 +74,8 @@ type Telemetry struct {
 	templates  sync.Map // the paths' templates that may be told
 	lost       *losses
 	closers    []func(context.Context) error
+
+	exportsSpans bool
 }
 
 // Start reads the OTEL_* variables and starts what they ask for. Its error names the variables with which the gateway
@@ -142,6 +144,8 @@ func build(ctx context.Context, o Options, exp exporters, local allowed) (*Telem
 		aspsps:     make(map[string]bool, len(o.ASPSPs)),
 		secrets:    o.Secrets,
 		bounds:     o.Bounds,
+
+		exportsSpans: exp.spans != nil,
 	}
 	for _, id := range o.ASPSPs {
 		t.aspsps[id] = true

@@ -211,6 +211,13 @@ var telemetryFaults = []fault{
 		packages: []string{"./internal/telemetry"},
 	},
 	{
+		name: "telemetry-problem-names-an-unrecorded-trace",
+		file: "internal/telemetry/request.go",
+		old:  `	if !s.IsSampled() {`, new: `	if !s.IsValid() {`,
+		packages: []string{"./internal/telemetry"},
+		run:      "^TestTraceID$",
+	},
+	{
 		name: "telemetry-any-route-as-a-label",
 		file: "internal/telemetry/request.go",
 		old:  `		if t.knows(r.Route) {`, new: `		if r.Route != "" {`,
