@@ -85,6 +85,25 @@ func TestUnattendedLimitInWords(t *testing.T) {
 			want: "All 4 unattended calls of the last 24 hours are used for this consent." + next,
 		},
 		{
+			name: "used up, by the clock of Redis", policy: policy, failure: canonical.Error{RetryAfter: 24 * time.Hour},
+			state: &unattended.State{Limit: 4, Used: 4, NextAt: now.Add(24*time.Hour + 90*time.Second)},
+			want: "All 4 unattended calls of the last 24 hours are used for this consent. Next one at 2026-11-30T18:25:49Z. " +
+				"Until then call only while the user is present, with `PSU-IP-Address`.",
+		},
+		{
+			name: "refused by the bank while slots are left", policy: policy,
+			failure: canonical.Error{Origin: canonical.OriginASPSP, RetryAfter: 24 * time.Hour},
+			state:   &unattended.State{Limit: 4, Used: 1, Remaining: 3, NextAt: now.Add(time.Hour)},
+			want:    "The bank refused an unattended call because its own limit is used up." + next,
+		},
+		{
+			name: "more pages than slots for now", policy: policy,
+			state:   &unattended.State{Limit: 4, Used: 4, NextAt: now.Add(time.Hour)},
+			failure: canonical.Error{Slots: &canonical.SlotNeed{Needed: 3, Remaining: 1}, RetryAfter: 24 * time.Hour},
+			want: "This read needs 3 unattended calls, and 1 of 4 are left for this consent. " +
+				"Enough calls are free at 2026-11-30T18:24:19Z. Until then call only while the user is present, with `PSU-IP-Address`.",
+		},
+		{
 			name: "by resource, in 90 minutes", policy: config.Unattended{Limit: 2, Window: 90 * time.Minute, Unit: config.UnitResource},
 			failure: canonical.Error{RetryAfter: 24 * time.Hour},
 			want:    "All 2 unattended calls of the last 90 minutes are used for this account list or account." + next,

@@ -154,7 +154,7 @@ func TestProblemIsBare(t *testing.T) {
 // TestExclusiveDirectives: that nothing is cached would be wrong where a list may be.
 func TestExclusiveDirectives(t *testing.T) {
 	s := open(t, good())
-	s.gateway.err = canonical.Fail(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other")
+	s.gateway.err = canonical.Fail(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
 	got := s.do(t, http.MethodGet, accountsOf, auth, consent, header{"Cache-Control", "only-if-cached, no-cache"}).problem()
 	if got.Detail != "`only-if-cached` and `no-cache` exclude each other. Send one of them." || got.Action != "fix_request" {
 		t.Errorf("%+v", got)

@@ -38,6 +38,7 @@ type ask struct {
 	// unreadable says that a list is cached which would do without a call, if this gateway had its key. It is not fetched
 	// for an unattended request: with a key of its own, each gateway would spend slots on what another one has.
 	unreadable bool
+	unknown    bool              // it is not known whether a list is cached: Redis did not say, or the list is unreadable
 	usage      *unattended.State // after the counter's last step for it, or for the request whose call it shared
 	shared     bool              // it got a list of another request's call whose usage it does not know
 }
@@ -74,7 +75,9 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 	looked := time.Now() //nolint:forbidigo // what is measured is how much older the list grows
 	switch {
 	case a.wants.OnlyIfCached && a.wants.NoCache:
-		return AccountList{}, canonical.Fail(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other")
+		return AccountList{}, canonical.Fail(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
+	case a.wants.OnlyIfCached && kept == nil && a.unknown:
+		return AccountList{}, canonical.Fail(canonical.NotCached, "No cached account list is available. Repeat without `only-if-cached`")
 	case a.wants.OnlyIfCached && kept == nil:
 		return AccountList{}, canonical.Fail(canonical.NotCached, "")
 	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && kept.Age < a.lifetime():
@@ -110,6 +113,7 @@ func (a *ask) lookup(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
 		f.entry, f.now, err = a.g.Config.Cache.Get(ctx, keyOf(a.client, a.q))
 		return f, err
 	})
+	a.unknown = err != nil || got.entry != nil && got.entry.Unreadable
 	switch {
 	case err != nil:
 		got.entry = otherwise

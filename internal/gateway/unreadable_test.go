@@ -3,11 +3,13 @@ package gateway_test
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/redistest"
 )
 
 // TestGatewaysWithDifferentKeys holds that two gateways with different keys do not spend a consent's slots on each other's
@@ -38,7 +40,7 @@ func TestGatewaysWithDifferentKeys(t *testing.T) {
 	if n := slices.Index(w.observed.results, gateway.CacheUnreadable); n < 0 {
 		t.Errorf("not counted: %v", w.observed.results)
 	}
-	if _, err := b.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+	if _, err := b.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); !notKnown(err) {
 		t.Errorf("only if cached: %v", err)
 	}
 	if list := mustList(t, b, attended(q), gateway.Wants{}); list.Cache.Hit || list.Cache.Stored {
@@ -52,5 +54,30 @@ func TestGatewaysWithDifferentKeys(t *testing.T) {
 	}
 	if list := mustList(t, later, q, gateway.Wants{}); !list.Cache.Stored {
 		t.Errorf("once the list is no longer fresh: %+v", list.Cache)
+	}
+}
+
+// notKnown reports whether an error says that no list is available, not that none is cached.
+func notKnown(err error) bool {
+	return kind(err) == canonical.NotCached && strings.Contains(err.Error(), "No cached account list is available")
+}
+
+// TestOnlyIfCachedWithoutRedis: whether a list is cached is not known where Redis does not answer.
+func TestOnlyIfCachedWithoutRedis(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	redis := redistest.Start(t)
+	w.cacheAt = redis.Addr
+	g := w.gateway()
+	for _, q := range []canonical.Query{alone(), attended(alone())} {
+		if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached || notKnown(err) {
+			t.Errorf("nothing is cached: %v", err)
+		}
+	}
+	redis.Stop()
+	for _, q := range []canonical.Query{alone(), attended(alone())} {
+		if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); !notKnown(err) {
+			t.Errorf("Redis is away: %v", err)
+		}
 	}
 }

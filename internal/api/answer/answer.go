@@ -162,11 +162,20 @@ func Access(s unattended.State) any {
 	answer := access{
 		Limit: s.Limit, Used: s.Used, Remaining: s.Remaining, Unit: string(s.Unit), Window: roundUp(s.Window),
 	}
-	if s.Remaining == 0 && !s.NextAt.IsZero() {
-		answer.NextSlotAt = moment(s.NextAt.Add(time.Second - 1).Truncate(time.Second)) // never too early
-	}
+	answer.NextSlotAt = moment(nextSlot(s))
 	return answer
 }
+
+// nextSlot is when the next slot is free, in whole seconds; zero if one is free now, or if none ever is.
+func nextSlot(s unattended.State) time.Time {
+	if s.Remaining > 0 || s.NextAt.IsZero() {
+		return time.Time{}
+	}
+	return wholeSecond(s.NextAt)
+}
+
+// wholeSecond rounds a time up, so that it is never too early.
+func wholeSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
 func ofIdentification(i canonical.Identification) *identification {
 	if i.Scheme == "" {

@@ -42,7 +42,7 @@ func situation(e *canonical.Error, of Subject) (action, detail string) {
 		}
 	case canonical.NotCached:
 		if e.Detail != "" {
-			detail = e.Detail + ". Send one of them."
+			detail = e.Detail + "."
 		}
 	case canonical.FormatError, canonical.Unauthenticated, canonical.ConsentExpired, canonical.ConsentInvalid,
 		canonical.ASPSPUnknown, canonical.NotFound, canonical.MethodNotAllowed, canonical.RateLimited,
@@ -54,10 +54,9 @@ func situation(e *canonical.Error, of Subject) (action, detail string) {
 
 // limitReached returns what UnattendedLimit means: who refused, by which numbers, and when the next call may be made.
 func limitReached(e *canonical.Error, of Subject) (action, detail string) {
-	next := ""
+	next := whilePresent
 	if e.RetryAfter > 0 {
-		at := of.Now().Add(e.RetryAfter + time.Second - 1).Truncate(time.Second) // never too early
-		next = "Next one at " + stamp(at) + ". Until then call only while the user is present, with `PSU-IP-Address`."
+		next = whenFree(e, of) + " Until then call only while the user is present, with `PSU-IP-Address`."
 	}
 	switch {
 	case e.Attended:
@@ -76,10 +75,22 @@ func limitReached(e *canonical.Error, of Subject) (action, detail string) {
 		detail = "All " + strconv.Itoa(of.Policy.Limit) + " unattended calls of the last " + span(of.Policy.Window) +
 			" are used for this " + unit(of.Policy.Unit) + "."
 	}
-	if next == "" {
-		next = whilePresent
-	}
 	return retryAttended, detail + " " + next
+}
+
+// whenFree says when waiting is over. The next slot's time is the one that unattended-access shows, if the usage is known:
+// the gateway's clock may differ from Redis's.
+func whenFree(e *canonical.Error, of Subject) string {
+	at := wholeSecond(of.Now().Add(e.RetryAfter))
+	if e.Slots != nil {
+		return "Enough calls are free at " + stamp(at) + "."
+	}
+	if of.Usage != nil {
+		if known := nextSlot(*of.Usage); !known.IsZero() {
+			at = known
+		}
+	}
+	return "Next one at " + stamp(at) + "."
 }
 
 // unit names what has one counter.
