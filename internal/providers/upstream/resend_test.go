@@ -14,6 +14,7 @@ import (
 	"net/http/httptrace"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -838,7 +839,7 @@ func reached(conn net.Conn) {
 func TestNameWithSeveralAddresses(t *testing.T) {
 	t.Parallel()
 	shared := newRig(t, nil, nil)
-	b := openBank(t, script{})
+	b := refusesAt(t, net.IPv4(127, 0, 0, 2))
 	lost := openBank(t, script{reply: func(_ int, _ net.Conn, read func()) bool { read(); return false }})
 	closed := httptest.NewServer(nil)
 	closed.Close()
@@ -896,6 +897,28 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// refusesAt opens a bank whose port refuses connections at another address: the port is taken there by a connection, so
+// that no other program can listen on it.
+func refusesAt(t *testing.T, other net.IP) *bank {
+	t.Helper()
+	anywhere := httptest.NewServer(nil)
+	t.Cleanup(anywhere.Close)
+	for range 100 {
+		b := openBank(t, script{})
+		port, err := strconv.Atoi(b.url[strings.LastIndex(b.url, ":")+1:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: other, Port: port}}
+		if conn, err := dialer.DialContext(t.Context(), "tcp", anywhere.Listener.Addr().String()); err == nil {
+			t.Cleanup(func() { conn.Close() })
+			return b
+		}
+	}
+	t.Fatalf("no port is free at %v", other)
+	return nil
 }
 
 // names are those that the name server of the tests knows. One without a list is never answered.
