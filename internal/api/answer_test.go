@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"testing"
@@ -22,6 +23,15 @@ func parse(t *testing.T, number, currency string) canonical.Amount {
 		t.Fatal(err)
 	}
 	return a
+}
+
+func encoded(t *testing.T, list ...canonical.Account) json.RawMessage {
+	t.Helper()
+	text, err := canonical.EncodeAccounts(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 func TestAnswers(t *testing.T) {
@@ -53,15 +63,15 @@ func TestAnswers(t *testing.T) {
 		{
 			name: "accounts, full and bare", target: accountsOf,
 			set: func(f *fake) {
-				f.list.Accounts = []canonical.Account{
-					{
+				f.list.Accounts = encoded(t,
+					canonical.Account{
 						ID: "aa:q/1", Identification: iban, Currency: "EUR", Type: "CACC", ProviderType: "cacc",
 						Status: "enabled", HolderType: "personal", HolderName: "M & I", Name: "n", Nickname: "k", Relations: []string{"Owner"},
 						OtherIdentifications: []canonical.Identification{canonical.Identify(canonical.SchemePAN, "5500000000000004"), {Scheme: canonical.SchemeProvider, Value: "7"}},
 					},
-					{ID: "2", Identification: canonical.Identify(canonical.SchemeIBAN, "BG00"), Type: canonical.AccountTypeOther},
-					{ID: "3", Type: canonical.AccountTypeOther},
-				}
+					canonical.Account{ID: "2", Identification: canonical.Identify(canonical.SchemeIBAN, "BG00"), Type: canonical.AccountTypeOther},
+					canonical.Account{ID: "3", Type: canonical.AccountTypeOther},
+				)
 			},
 			want: head + `"accounts":[{"accountId":"aa:q/1","iban":"BG80BNBG96611020345678",` +
 				`"identification":{"scheme":"IBAN","value":"BG80BNBG96611020345678"},` +
@@ -206,7 +216,7 @@ func TestCacheHeaders(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := good()
-			f.list = gateway.AccountList{Cache: tt.cache, Freshness: tt.freshness}
+			f.list = gateway.AccountList{Accounts: json.RawMessage("[]"), Cache: tt.cache, Freshness: tt.freshness}
 			o := &observer{}
 			s := open(t, f, func(c *api.Config) { c.Observer = o })
 			got := s.do(t, http.MethodGet, accountsOf, auth, consent, attended)

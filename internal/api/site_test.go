@@ -132,6 +132,7 @@ func good() *fake {
 	fetched := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	return &fake{
 		list: gateway.AccountList{
+			Accounts:  json.RawMessage("[]"),
 			Freshness: gateway.Freshness{Source: gateway.FromProvider, FetchedAt: fetched},
 			Cache:     gateway.CacheStatus{Forward: gateway.ForwardMiss, Stored: true},
 		},

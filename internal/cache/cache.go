@@ -76,11 +76,11 @@ func (k Key) prefix() string { return store.Prefix("accounts", k.Client, k.ASPSP
 
 // An Entry is a list that was fetched.
 type Entry struct {
-	Accounts  []canonical.Account
-	FetchedAt time.Time     // by Redis's clock, Lease.At
-	Age       time.Duration `json:"-"` // by Redis's clock when it was read
+	Accounts  json.RawMessage // as canonical.EncodeAccounts returns it
+	FetchedAt time.Time       // by Redis's clock, Lease.At
+	Age       time.Duration   // by Redis's clock when it was read
 	// Unreadable says that the list is encrypted under a key that the cache does not have. It has no accounts then.
-	Unreadable bool `json:"-"`
+	Unreadable bool
 }
 
 // Get reads the list that is kept, nil if there is none, and the time by Redis's clock. What cannot be decrypted or
@@ -117,6 +117,12 @@ func (c *Cache) look(ctx context.Context, names ...string) (now time.Time, value
 func (c *Cache) Forget(ctx context.Context, k Key) error {
 	p := k.prefix()
 	return c.rdb.Del(ctx, p+"list", p+"calls").Err()
+}
+
+// Erase is Forget, and also deletes what is remembered of refusals and pages.
+func (c *Cache) Erase(ctx context.Context, k Key) error {
+	p := k.prefix()
+	return c.rdb.Del(ctx, p+"list", p+"calls", p+"refused", p+"pages").Err()
 }
 
 // A Lease is the right to make the one call, or the knowledge of who has it.
@@ -236,20 +242,21 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 	var entry, told []byte
 	var err error
 	if r.Entry != nil {
-		if entry, err = c.seal.Load().seal(list, marshal(r.Entry)); err != nil {
+		date := dated(r.Entry)
+		if entry, err = c.seal.Load().seal(listSchema, list, append([]byte(date), r.Entry.Accounts...)); err != nil {
 			return End{}, err
 		}
-		entry = append([]byte(dated(r.Entry)), entry...)
+		entry = append([]byte(date), entry...)
 	}
 	if !r.Ended.IsZero() {
-		if told, err = c.seal.Load().seal(left, marshal(note{r.Failure, r.Balances, r.Ended, r.Usage})); err != nil {
+		if told, err = c.seal.Load().seal(noteSchema, left, marshal(note{r.Failure, r.Balances, r.Ended, r.Usage})); err != nil {
 			return End{}, err
 		}
 	}
 	// The call was not registered when it began: the list may have been deleted between then and the lease.
 	late := !r.Began.IsZero() && r.Began.Before(l.given)
 	was, err := finishScript.Run(ctx, c.rdb, []string{lease, list, left, calls}, l.holder, entry, r.KeepFor.Milliseconds(),
-		r.Forget, told, noteFor.Milliseconds(), late, c.seal.Load().ids(), r.FreshFor.Microseconds()).Int()
+		r.Forget, told, noteFor.Milliseconds(), late, c.seal.Load().ids(), r.FreshFor.Microseconds(), listSchema).Int()
 	if errors.Is(err, redis.Nil) {
 		return End{}, nil
 	}
@@ -283,42 +290,70 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	return out, nil
 }
 
-// open decrypts a value and reads it.
-func (c *Cache) open(name, value string, into any) bool {
+// open decrypts a note and reads it.
+func (c *Cache) open(name, value string, into *note) bool {
 	seal := c.seal.Load()
 	if seal.foreign([]byte(value)) {
 		c.foreign.note()
 		return false
 	}
-	text, ok := seal.open(name, []byte(value))
-	return ok && json.Unmarshal(text, into) == nil
+	schema, text, ok := seal.open(name, []byte(value))
+	return ok && schema == noteSchema && json.Unmarshal(text, into) == nil
 }
 
-// dateSize is how long a date is.
-const dateSize = 16
+// A stored list is: date, sealed (date, accounts). The schema of the accounts is the first byte of what is sealed.
+const (
+	// dateSize is how long a date is.
+	dateSize = 16
+	// listSchema is the number of the JSON form of cached accounts. It increases if the API's form changes: a list of a lower
+	// number is then decoded and encoded again; one of a higher number, which a newer gateway stored, is a miss and is not
+	// overwritten while that gateway serves it without a call.
+	listSchema = 1
+	// noteSchema is the number of the form of notes.
+	noteSchema = 1
+)
 
-// dated is the time of a list in µs, in digits: a script that may not know what the list says can tell which is newer.
+// dated is the time of a list in µs, in digits: a script that cannot decrypt the list can still compare times.
 func dated(e *Entry) string { return fmt.Sprintf("%0*d", dateSize, e.FetchedAt.UnixMicro()) }
 
-// openEntry is a list and its age, nil where it cannot be read, and where it says that it is from the future: nobody
-// knows how old such a list is.
+// openEntry returns a list and its age, nil if it cannot be read or is from the future: its age is not known then.
 func (c *Cache) openEntry(name, value string, now time.Time) *Entry {
-	var e Entry
-	date, sealed := value[:min(len(value), dateSize)], value[min(len(value), dateSize):]
-	if c.seal.Load().foreign([]byte(sealed)) {
-		c.foreign.note()
-		micros, err := strconv.ParseInt(date, 10, 64)
-		fetched := time.UnixMicro(micros).UTC()
-		if err != nil || fetched.Sub(now) > aheadAtMost {
-			return nil
-		}
-		return &Entry{Unreadable: true, FetchedAt: fetched, Age: max(now.Sub(fetched), 0)}
-	}
-	if !c.open(name, sealed, &e) || date != dated(&e) || e.FetchedAt.IsZero() || e.FetchedAt.Sub(now) > aheadAtMost {
+	date, sealed := value[:min(len(value), dateSize)], []byte(value[min(len(value), dateSize):])
+	micros, err := strconv.ParseInt(date, 10, 64)
+	fetched := time.UnixMicro(micros).UTC()
+	if err != nil || micros == 0 || fetched.Sub(now) > aheadAtMost || len(sealed) == 0 || sealed[0] > listSchema {
 		return nil
 	}
-	e.Age = max(now.Sub(e.FetchedAt), 0)
+	e := Entry{FetchedAt: fetched, Age: max(now.Sub(fetched), 0)}
+	if c.seal.Load().foreign(sealed) {
+		c.foreign.note()
+		e.Unreadable = true
+		return &e
+	}
+	schema, text, ok := c.seal.Load().open(name, sealed)
+	if !ok || len(text) < dateSize || string(text[:dateSize]) != date {
+		return nil
+	}
+	if e.Accounts = text[dateSize:]; schema < listSchema {
+		e.Accounts = encodedAgain(e.Accounts)
+	}
+	if e.Accounts == nil {
+		return nil
+	}
 	return &e
+}
+
+// encodedAgain returns accounts of an earlier schema in the form of today's; nil if they cannot be decoded.
+func encodedAgain(stored []byte) json.RawMessage {
+	var list []canonical.Account
+	if json.Unmarshal(stored, &list) != nil {
+		return nil
+	}
+	again, err := canonical.EncodeAccounts(list)
+	if err != nil {
+		return nil
+	}
+	return again
 }
 
 // marshal writes types that always have a JSON form.

@@ -1,7 +1,7 @@
 -- Returns a lease with its result, unless another has it or the list was deleted since. KEYS: lease, list, note, calls.
 -- ARGV: holder, the list or "", how long it is kept (ms), whether the stored list must go, the note or "", how long it
 -- is kept (ms), whether the lease was given later than the call began, the ids of the gateway's keys, for how long a
--- list under another key stays (µs).
+-- list under another key or of a later schema stays (µs), the gateway's schema.
 -- Returns nil if the result goes nowhere; else 1 if the lease was there, and 2 more if the result is what is stored now.
 local there = redis.call('MGET', KEYS[1], KEYS[2])
 local holder, kept = there[1], there[2] or ''
@@ -18,11 +18,14 @@ local function store(key, value, life)
   local done = redis.pcall('SET', key, value, 'PX', math.max(tonumber(life), 1))
   return not done.err
 end
--- Returns whether a list is stored that is encrypted under another key, and for its gateways still fresh. Two gateways with
--- different keys would overwrite each other's lists in turn, each time for a call.
+-- Returns whether a list is stored that is encrypted under another key or of a later schema, and for its gateways still
+-- fresh. Two gateways would overwrite each other's lists in turn, each time for a call.
 local function belongs_to_others(age)
-  if #kept < 21 or string.byte(kept, 17) ~= 1 or age >= tonumber(ARGV[9]) then
+  if #kept < 21 or age >= tonumber(ARGV[9]) then
     return false
+  end
+  if string.byte(kept, 17) > tonumber(ARGV[10]) then
+    return true
   end
   for i = 1, #ARGV[8], 4 do
     if string.sub(ARGV[8], i, i + 3) == string.sub(kept, 18, 21) then

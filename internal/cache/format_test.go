@@ -1,6 +1,10 @@
 package cache_test
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
+	"fmt"
 	"testing"
 	"time"
 
@@ -10,24 +14,76 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// A list and a note of a format that this program does not know yet are none, and the list's place is taken by the next
-// one.
-func TestLaterFormatIsAMiss(t *testing.T) {
+// sealed is a value as docs/design.md describes it, under "Formats".
+func sealed(t *testing.T, key []byte, schema byte, name, text string) string {
+	t.Helper()
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, nonce := sha256.Sum256(append([]byte("ais-gateway key id"), key...)), make([]byte, aead.NonceSize())
+	head := append([]byte{schema}, id[:4]...)
+	return string(aead.Seal(append(head, nonce...), nonce, []byte(text), append([]byte{schema}, name...)))
+}
+
+// TestSchemas holds that a list of an earlier schema is encoded again, and that one of a later schema is a miss which is
+// not overwritten while the gateway that stored it serves it without a call.
+func TestSchemas(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
-	c, k := newCache(t, rdb, newKey(t)), newOwner()
-	mark := func(name string, at int) {
+	key, k := newKey(t), newOwner()
+	c, name := newCache(t, rdb, key), listName(t, k)
+	date := fmt.Sprintf("%016d", time.Now().Add(-time.Minute).UnixMicro())
+	store := func(schema byte, key []byte, accounts string) {
 		t.Helper()
-		value, err := rdb.Get(t.Context(), name).Bytes()
-		if err != nil || value[at] != 1 {
-			t.Fatalf("%q, %v", value, err)
-		}
-		value[at] = 2
-		if err := rdb.Set(t.Context(), name, value, time.Hour).Err(); err != nil {
+		if err := rdb.Set(t.Context(), name, date+sealed(t, key, schema, name, date+accounts), time.Hour).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	prefix := store.Prefix("accounts", k.Client, k.ASPSP, k.Consent)
+	for _, tt := range []struct {
+		schema       byte
+		stored, want string
+	}{
+		{1, `[{"accountId":"1","type":"OTHR","odd":true}]`, `[{"accountId":"1","type":"OTHR","odd":true}]`},
+		{0, `[{"accountId":"1","odd":true,"type":"OTHR"}]`, `[{"accountId":"1","type":"OTHR"}]`},
+		{0, `[{"accountId":1}]`, ""},
+		{2, `[{"accountId":"1","type":"OTHR"}]`, ""},
+	} {
+		store(tt.schema, key, tt.stored)
+		e, _, err := c.Get(t.Context(), k)
+		if err != nil || (e == nil) != (tt.want == "") || e != nil && string(e.Accounts) != tt.want {
+			t.Errorf("schema %d, %s: %+v, %v", tt.schema, tt.stored, e, err)
+		}
+	}
+	for _, tt := range []struct {
+		key      []byte
+		freshFor time.Duration
+		stands   bool
+	}{{key, time.Hour, false}, {newKey(t), time.Hour, false}, {key, time.Second, true}} {
+		lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+		if err != nil {
+			t.Fatal(err)
+		}
+		store(2, tt.key, "[]")
+		next := entry()
+		next.FetchedAt = time.Now()
+		end, err := c.Finish(t.Context(), lease, cache.Result{Entry: next, KeepFor: time.Hour, FreshFor: tt.freshFor})
+		if err != nil || end.Stands != tt.stands {
+			t.Errorf("fresh for %v: %+v, %v", tt.freshFor, end, err)
+		}
+	}
+}
+
+// TestLaterNoteIsNone holds that a note of a later schema is none.
+func TestLaterNoteIsNone(t *testing.T) {
+	t.Parallel()
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
+	key, k := newKey(t), newOwner()
+	c := newCache(t, rdb, key)
 	lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
 	if err != nil {
 		t.Fatal(err)
@@ -39,20 +95,17 @@ func TestLaterFormatIsAMiss(t *testing.T) {
 	if end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour, Ended: waiting.At(time.Now())}); err != nil || !end.Stands {
 		t.Fatal(end, err)
 	}
-	notes, err := rdb.Keys(t.Context(), prefix+"note:*").Result()
+	notes, err := rdb.Keys(t.Context(), store.Prefix("accounts", k.Client, k.ASPSP, k.Consent)+"note:*").Result()
 	if err != nil || len(notes) != 1 {
 		t.Fatal(notes, err)
 	}
-	mark(prefix+"list", 16)
-	mark(notes[0], 0)
-	if e, _, err := c.Get(t.Context(), k); e != nil || err != nil {
-		t.Errorf("the list is %v, %v", e, err)
-	}
-	if o, err := c.Outcome(t.Context(), waiting); err != nil || o.Held || o.Done || o.Entry != nil {
-		t.Errorf("who waits is told %+v, %v, want his own turn", o, err)
-	}
-	put(t, c, k, entry())
-	if mustGet(t, c, k) == nil {
-		t.Error("the next list does not take its place")
+	note := fmt.Sprintf(`{"Ended":%q}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano))
+	for schema, done := range map[byte]bool{1: true, 2: false} {
+		if err := rdb.Set(t.Context(), notes[0], sealed(t, key, schema, notes[0], note), time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if o, err := c.Outcome(t.Context(), waiting); err != nil || o.Held || o.Done != done {
+			t.Errorf("schema %d: %+v, %v", schema, o, err)
+		}
 	}
 }

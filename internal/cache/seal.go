@@ -10,13 +10,10 @@ import (
 	"slices"
 )
 
-// A sealed value is: format (1 byte), key id (4 bytes), nonce (12 bytes), ciphertext with tag. The name of the
-// entry is authenticated with it, so that a value under another name cannot be opened. A value of a format that is not
-// known is none. A later format's mark must be authenticated too, or a value could be passed off as one of this format.
-const (
-	sealFormat = 1
-	keyIDSize  = 4
-)
+// A sealed value is: schema (1 byte), key id (4 bytes), nonce (12 bytes), ciphertext with tag. The schema is that of the
+// text. It is authenticated with the value, and so is the name of the entry: a value under another name or schema cannot
+// be opened.
+const keyIDSize = 4
 
 // A sealer encrypts with AES-256-GCM (NIST SP 800-38D) under random nonces.
 type sealer struct{ keys []sealKey }
@@ -49,15 +46,18 @@ func newSealer(keys [][]byte) (sealer, error) {
 	return s, nil
 }
 
-func (s sealer) seal(name string, text []byte) ([]byte, error) {
+func (s sealer) seal(schema byte, name string, text []byte) ([]byte, error) {
 	key := s.keys[0]
 	nonce := make([]byte, key.aead.NonceSize())
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, err
 	}
-	head := append([]byte{sealFormat}, key.id[:]...)
-	return key.aead.Seal(append(head, nonce...), nonce, text, []byte(name)), nil
+	head := append([]byte{schema}, key.id[:]...)
+	return key.aead.Seal(append(head, nonce...), nonce, text, additional(schema, name)), nil
 }
+
+// additional is the data that is authenticated with a value.
+func additional(schema byte, name string) []byte { return append([]byte{schema}, name...) }
 
 // foreign reports whether a value is sealed under a key that is not among the sealer's.
 func (s sealer) foreign(value []byte) bool {
@@ -65,9 +65,9 @@ func (s sealer) foreign(value []byte) bool {
 	return ok && !slices.ContainsFunc(s.keys, func(key sealKey) bool { return bytes.Equal(key.id[:], id) })
 }
 
-// keyID returns the id of the key that a value is sealed under. ok is false for a value of another format.
+// keyID returns the id of the key that a value is sealed under. ok is false for a value that is too short.
 func keyID(value []byte) (id []byte, ok bool) {
-	if len(value) < 1+keyIDSize || value[0] != sealFormat {
+	if len(value) < 1+keyIDSize {
 		return nil, false
 	}
 	return value[1 : 1+keyIDSize], true
@@ -82,10 +82,11 @@ func (s sealer) ids() []byte {
 	return all
 }
 
-func (s sealer) open(name string, value []byte) ([]byte, bool) {
+// open decrypts a value. ok is false if no key opens it.
+func (s sealer) open(name string, value []byte) (schema byte, text []byte, ok bool) {
 	id, ok := keyID(value)
 	if !ok {
-		return nil, false
+		return 0, nil, false
 	}
 	rest := value[1+keyIDSize:]
 	for _, key := range s.keys {
@@ -93,9 +94,9 @@ func (s sealer) open(name string, value []byte) ([]byte, bool) {
 		if !bytes.Equal(key.id[:], id) || len(rest) < size {
 			continue
 		}
-		if text, err := key.aead.Open(nil, rest[:size], rest[size:], []byte(name)); err == nil {
-			return text, true
+		if text, err := key.aead.Open(nil, rest[:size], rest[size:], additional(value[0], name)); err == nil {
+			return value[0], text, true
 		}
 	}
-	return nil, false
+	return 0, nil, false
 }

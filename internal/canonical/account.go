@@ -1,45 +1,90 @@
 package canonical
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
 )
 
 // An Account is one payment account that a consent covers. An empty member is one that the provider did not
-// give; nothing is invented.
+// give; nothing is invented. Its JSON is the JSON of the API.
 type Account struct {
-	ID             string         // the provider's own identifier, unique in its list; 1 to 256 characters
-	Identification Identification // the number by which the account is known
-	Currency       string         // ISO 4217 alphabetic code
-	Type           AccountType    // ISO 20022; AccountTypeOther where the provider's word is none
-	ProviderType   string         // the provider's own word for Type
-	Status         string         // enabled, deleted or blocked; another word of the provider in lower case
-	HolderType     string         // personal or business; another word of the provider in lower case
-	HolderName     string
-	Name           string   // as the ASPSP shows it
-	Nickname       string   // as the account's owner named it
-	Relations      []string // between the PSU and the account, in the provider's words
-
-	OtherIdentifications []Identification `json:",omitempty"` // the account's other numbers, in the order of IdentifyAll
+	ID                   string           `json:"accountId"`                      // the provider's identifier, unique in its list; 1 to 256 characters
+	Identification       Identification   `json:"identification,omitzero"`        // the number by which the account is known
+	OtherIdentifications []Identification `json:"otherIdentifications,omitempty"` // its other numbers, in the order of IdentifyAll
+	Currency             string           `json:"currency,omitempty"`             // ISO 4217 alphabetic code
+	Type                 AccountType      `json:"type"`                           // ISO 20022; AccountTypeOther if the provider's word is none
+	ProviderType         string           `json:"providerType,omitempty"`         // the provider's own word for Type
+	Status               string           `json:"status,omitempty"`               // enabled, deleted, blocked, or the provider's word in lower case
+	HolderType           string           `json:"holderType,omitempty"`           // personal, business, or the provider's word in lower case
+	HolderName           string           `json:"holderName,omitempty"`
+	Name                 string           `json:"name,omitempty"`      // as the ASPSP shows it
+	Nickname             string           `json:"nickname,omitempty"`  // as the user named it
+	Relations            []string         `json:"relations,omitempty"` // between the user and the account, in the provider's words
 }
 
-// AccountBalances is what one account holds, and how the account was identified in the same answer.
+// MarshalJSON returns the account as the API sends it, with a member iban if it is identified by one.
+func (a Account) MarshalJSON() ([]byte, error) {
+	type account Account
+	return encode(struct {
+		ID   string `json:"accountId"`
+		IBAN string `json:"iban,omitempty"`
+		account
+	}{a.ID, a.Identification.IBAN(), account(a)})
+}
+
+// EncodeAccounts returns the JSON array of an account list as the API sends it.
+func EncodeAccounts(list []Account) (json.RawMessage, error) {
+	if list == nil {
+		list = []Account{}
+	}
+	return encode(list)
+}
+
+// AccountBalances are the balances of one account, with its identification in the same response.
 type AccountBalances struct {
-	Identification Identification // zero where the provider gave none
-	Name           string
-	Balances       []Balance // in the provider's order; the same type may come more than once
+	Identification Identification `json:"identification,omitzero"` // zero if the provider gave none
+	Name           string         `json:"name,omitempty"`
+	Balances       []Balance      `json:"balances"` // in the provider's order; the same type may come more than once
 }
 
-// A Balance is one balance of an account.
+// A Balance is one balance of an account. Its JSON is the JSON of the API.
 type Balance struct {
-	Type          BalanceType // ISO 20022; BalanceTypeOther where the provider's word is none
-	ProviderType  string      // the provider's own word for Type
-	Amount        Amount
-	ReferenceTime time.Time // zero if the provider gave no time that can be read
+	Type             BalanceType `json:"type"`                   // ISO 20022; BalanceTypeOther if the provider's word is none
+	ProviderType     string      `json:"providerType,omitempty"` // the provider's own word for Type
+	Amount           Amount      `json:"amount"`
+	ReferenceTime    time.Time   `json:"referenceDateTime"`          // zero, in JSON null, if the provider gave no time that can be read
+	ReferenceDate    string      `json:"referenceDate,omitempty"`    // YYYY-MM-DD, if the provider gave a date without a time
+	ProviderDateTime string      `json:"providerDateTime,omitempty"` // the provider's text, if it can be read as neither
+}
 
-	ReferenceDate    string `json:",omitempty"` // YYYY-MM-DD, if the provider gave a date without a time
-	ProviderDateTime string `json:",omitempty"` // the provider's text, if it can be read as neither
+// MarshalJSON returns the balance as the API sends it: with its credit/debit indicator, and its time in UTC.
+func (b Balance) MarshalJSON() ([]byte, error) {
+	var at *time.Time
+	if !b.ReferenceTime.IsZero() {
+		utc := b.ReferenceTime.UTC()
+		at = &utc
+	}
+	return encode(struct {
+		Type             BalanceType `json:"type"`
+		ProviderType     string      `json:"providerType,omitempty"`
+		Amount           Amount      `json:"amount"`
+		Indicator        Indicator   `json:"creditDebitIndicator"`
+		ReferenceTime    *time.Time  `json:"referenceDateTime"`
+		ReferenceDate    string      `json:"referenceDate,omitempty"`
+		ProviderDateTime string      `json:"providerDateTime,omitempty"`
+	}{b.Type, b.ProviderType, b.Amount, b.Amount.Indicator(), at, b.ReferenceDate, b.ProviderDateTime})
+}
+
+// encode returns JSON without the escapes for HTML, which no caller needs.
+func encode(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // AccountType is an ISO 20022 ExternalCashAccountType1Code.

@@ -1,6 +1,7 @@
 package canonical
 
 import (
+	"encoding/json"
 	"errors"
 	"strconv"
 	"strings"
@@ -142,24 +143,24 @@ func (a Amount) Value() string {
 // Currency is the amount's ISO 4217 alphabetic code.
 func (a Amount) Currency() string { return a.currency }
 
-// MarshalText writes all digits that the provider sent, a space, and the currency, for UnmarshalText to read.
-func (a Amount) MarshalText() ([]byte, error) {
-	text := a.whole
-	if a.negative {
-		text = "-" + text
-	}
-	if a.frac != "" {
-		text += "." + a.frac
-	}
-	return []byte(text + " " + a.currency), nil
+// amountJSON is the JSON form of an Amount.
+type amountJSON struct {
+	Value    string `json:"value"`
+	Currency string `json:"currency"`
 }
 
-// UnmarshalText reads what MarshalText wrote. Its errors are those of ParseAmount.
-func (a *Amount) UnmarshalText(text []byte) error {
-	number, currency, _ := strings.Cut(string(text), " ")
-	read, err := ParseAmount(number, currency)
+// MarshalJSON returns the amount as the API sends it: Value and Currency.
+func (a Amount) MarshalJSON() ([]byte, error) { return json.Marshal(amountJSON{a.Value(), a.currency}) }
+
+// UnmarshalJSON reads what MarshalJSON wrote. Its errors are those of ParseAmount and of encoding/json.
+func (a *Amount) UnmarshalJSON(text []byte) error {
+	var read amountJSON
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	amount, err := ParseAmount(read.Value, read.Currency)
 	if err == nil {
-		*a = read
+		*a = amount
 	}
 	return err
 }

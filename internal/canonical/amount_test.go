@@ -1,6 +1,7 @@
 package canonical_test
 
 import (
+	"encoding/json"
 	"errors"
 	"math/big"
 	"regexp"
@@ -304,11 +305,14 @@ func TestIndicatedAmountAgreesWithItsSign(t *testing.T) {
 	})
 }
 
-func TestUnreadableAmountText(t *testing.T) {
-	for _, text := range []string{"", "1", " EUR", "1 EURO", "1,5 EUR", "1.5EUR", "1 EUR "} {
+func TestUnreadableAmountJSON(t *testing.T) {
+	for _, text := range []string{
+		`{}`, `1`, `"1 EUR"`, `{"value":"1"}`, `{"currency":"EUR"}`, `{"value":"1","currency":"EURO"}`, `{"value":"1,5","currency":"EUR"}`,
+		`{"value":1.5,"currency":"EUR"}`, `{"value":"1 ","currency":"EUR"}`,
+	} {
 		var a canonical.Amount
-		if err := a.UnmarshalText([]byte(text)); err == nil || a != (canonical.Amount{}) {
-			t.Errorf("%q: %+v, %v", text, a, err)
+		if err := json.Unmarshal([]byte(text), &a); err == nil || a != (canonical.Amount{}) {
+			t.Errorf("%s: %+v, %v", text, a, err)
 		}
 	}
 }
@@ -332,9 +336,9 @@ func checkAmount(t failer, text, code string) {
 		}
 		return
 	}
-	written, err := a.MarshalText()
+	written, err := json.Marshal(a)
 	var read canonical.Amount
-	if err != nil || read.UnmarshalText(written) != nil || read != a {
+	if err != nil || json.Unmarshal(written, &read) != nil || read.Value() != a.Value() || read.Currency() != code {
 		t.Fatalf("%q %q: written as %q and read as %+v, %v", text, code, written, read, err)
 	}
 	value := a.Value()

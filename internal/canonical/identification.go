@@ -20,8 +20,8 @@ const (
 
 // Identification is the number by which an account is known, and the scheme that the number belongs to.
 type Identification struct {
-	Scheme Scheme
-	Value  string
+	Scheme Scheme `json:"scheme"`
+	Value  string `json:"value"`
 }
 
 // IBAN is the value if it is an IBAN whose check digits hold, else "".

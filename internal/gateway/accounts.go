@@ -195,8 +195,11 @@ func (a *ask) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, *cac
 // call reads the list from the provider.
 func (a *ask) call(ctx context.Context, redis *allowance) (entry cache.Entry, usage *unattended.State, failure *canonical.Error) {
 	one := providerRead{g: a.g, bank: a.bank, client: a.client, q: a.q}
-	usage, failure = one.do(ctx, redis, func(ctx context.Context) (err error) {
-		entry.Accounts, err = a.bank.Reader.Accounts(ctx, a.q)
+	usage, failure = one.do(ctx, redis, func(ctx context.Context) error {
+		list, err := a.bank.Reader.Accounts(ctx, a.q)
+		if err == nil {
+			entry.Accounts, err = canonical.EncodeAccounts(list)
+		}
 		return err
 	})
 	return entry, usage, failure

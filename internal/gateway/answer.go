@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"time"
 
 	"ais-gateway/internal/breaker"
@@ -27,7 +28,7 @@ type Wants struct {
 
 // An AccountList is the answer to Accounts. On failure only Limit is set.
 type AccountList struct {
-	Accounts  []canonical.Account // never nil on success
+	Accounts  json.RawMessage // the array as the API sends it; nil on failure
 	Freshness Freshness
 	Cache     CacheStatus
 	Limit     *unattended.State // the unit's usage after the response; nil if attended, or if the counter could not be read

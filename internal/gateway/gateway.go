@@ -150,7 +150,7 @@ func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) 
 	defer cancel()
 	lists, key := g.Config.Cache, keyOf(client, q)
 	// A command fails before that time is over, for example in a failover. A deletion may be made twice.
-	for lists.Forget(ctx, key) != nil || lists.RememberPages(ctx, key, 0) != nil {
+	for lists.Erase(ctx, key) != nil {
 		select {
 		case <-ctx.Done():
 			return &canonical.Error{

@@ -119,6 +119,24 @@ func TestRefusedIsNotCalledAgain(t *testing.T) {
 	}
 }
 
+// DELETE cached-data also deletes a remembered refusal: the next request calls the bank.
+func TestErasureDeletesRefusals(t *testing.T) {
+	bank, gateways := scriptedWorld(t)
+	g, q := gateways(), alone()
+	bank.refuse(canonical.Error{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP})
+	for i, origins := range []canonical.Origin{canonical.OriginASPSP, canonical.OriginGateway} {
+		if err := readList(g, client, q); origin(err) != origins {
+			t.Fatalf("request %d: %v", i, err)
+		}
+	}
+	if err := g.Forget(t.Context(), client, q); err != nil {
+		t.Fatal(err)
+	}
+	if err := readList(g, client, q); origin(err) != canonical.OriginASPSP {
+		t.Errorf("after the erasure: %v", err)
+	}
+}
+
 // A refusal of an attended call, which takes no slot, is not remembered: requests with invented consents and accounts fill no
 // Redis. What stays is the outcome note of a list, for seconds.
 func TestRefusalWithTheUserLeavesNothing(t *testing.T) {

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -305,8 +306,9 @@ func mustList(t *testing.T, g *gateway.Gateway, q canonical.Query, w gateway.Wan
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(list.Accounts) < 2 {
-		t.Fatalf("%d accounts", len(list.Accounts))
+	var accounts []canonical.Account
+	if err := json.Unmarshal(list.Accounts, &accounts); err != nil || len(accounts) < 2 {
+		t.Fatalf("%d accounts, %v", len(accounts), err)
 	}
 	return list
 }

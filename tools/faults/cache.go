@@ -11,7 +11,7 @@ var cacheFaults = []fault{
 	{
 		name: "cache-name-not-bound",
 		file: "internal/cache/seal.go",
-		old:  `rest[:size], rest[size:], []byte(name)); err`, new: `rest[:size], rest[size:], nil); err`,
+		old:  `append([]byte{schema}, name...)`, new: `[]byte{schema}`,
 		packages: []string{"./internal/cache"},
 	},
 	{
@@ -50,25 +50,32 @@ var cacheFaults = []fault{
 	},
 	{
 		name: "format-mark-ignored",
-		file: "internal/cache/seal.go",
-		old:  ` || value[0] != sealFormat`, new: ``,
+		file: "internal/cache/cache.go",
+		old:  ` || sealed[0] > listSchema`, new: ``,
 		packages: []string{"./internal/cache"},
-		run:      "^TestLaterFormatIsAMiss$",
+		run:      "^TestSchemas$",
+	},
+	{
+		name: "cache-later-schema-overwritten",
+		file: "internal/cache/finish.lua",
+		old:  `string.byte(kept, 17) > tonumber(ARGV[10])`, new: `false`,
+		packages: []string{"./internal/cache"},
+		run:      "^TestSchemas$",
 	},
 	{
 		name: "cache-future-believed",
 		file: "internal/cache/cache.go",
-		old:  ` || e.FetchedAt.Sub(now) > aheadAtMost`, new: ``,
+		old:  ` || fetched.Sub(now) > aheadAtMost`, new: ``,
 		packages: []string{"./internal/cache"},
 	},
 	{
 		name: "cache-corrupt-is-an-error",
 		file: "internal/cache/cache.go",
-		old: `	return ok && json.Unmarshal(text, into) == nil
-`, new: `	if !ok && value != "" {
+		old: `	if !ok || len(text) < dateSize || string(text[:dateSize]) != date {
+`, new: `	if !ok {
 		panic("unreadable")
 	}
-	return ok && json.Unmarshal(text, into) == nil
+	if len(text) < dateSize || string(text[:dateSize]) != date {
 `,
 		packages: []string{"./internal/cache"},
 	},

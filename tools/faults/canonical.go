@@ -241,7 +241,7 @@ var canonicalFaults = []fault{
 	{
 		name: "format-members-renamed",
 		file: "internal/canonical/account.go",
-		old:  "	Nickname       string   // as the account's owner named it", new: "	Nickname       string   `json:\"nick\"`",
+		old:  `json:"nickname,omitempty"`, new: `json:"nick,omitempty"`,
 		packages: []string{"./deploy"},
 		run:      "^TestFormat$",
 	},

@@ -33,29 +33,10 @@ type (
 		Unit   string `json:"unit"`
 	}
 	accounts struct {
-		ASPSP     string    `json:"aspspId"`
-		Provider  string    `json:"provider"`
-		Accounts  []account `json:"accounts"`
-		Freshness freshness `json:"freshness"`
-	}
-	account struct {
-		ID                   string           `json:"accountId"`
-		IBAN                 string           `json:"iban,omitempty"`
-		Identification       *identification  `json:"identification,omitempty"`
-		OtherIdentifications []identification `json:"otherIdentifications,omitempty"`
-		Currency             string           `json:"currency,omitempty"`
-		Type                 string           `json:"type"`
-		ProviderType         string           `json:"providerType,omitempty"`
-		Status               string           `json:"status,omitempty"`
-		HolderType           string           `json:"holderType,omitempty"`
-		HolderName           string           `json:"holderName,omitempty"`
-		Name                 string           `json:"name,omitempty"`
-		Nickname             string           `json:"nickname,omitempty"`
-		Relations            []string         `json:"relations,omitempty"`
-	}
-	identification struct {
-		Scheme string `json:"scheme"`
-		Value  string `json:"value"`
+		ASPSP     string          `json:"aspspId"`
+		Provider  string          `json:"provider"`
+		Accounts  json.RawMessage `json:"accounts"`
+		Freshness freshness       `json:"freshness"`
 	}
 	freshness struct {
 		Source      string `json:"source"`
@@ -65,31 +46,17 @@ type (
 		StaleReason string `json:"staleReason,omitempty"`
 	}
 	balances struct {
-		ASPSP     string    `json:"aspspId"`
-		Provider  string    `json:"provider"`
-		AccountID string    `json:"accountId"`
-		Account   *named    `json:"account,omitempty"`
-		Balances  []balance `json:"balances"`
-		Freshness freshness `json:"freshness"`
+		ASPSP     string              `json:"aspspId"`
+		Provider  string              `json:"provider"`
+		AccountID string              `json:"accountId"`
+		Account   *named              `json:"account,omitempty"`
+		Balances  []canonical.Balance `json:"balances"`
+		Freshness freshness           `json:"freshness"`
 	}
 	named struct {
-		IBAN           string          `json:"iban,omitempty"`
-		Identification *identification `json:"identification,omitempty"`
-		Name           string          `json:"name,omitempty"`
-	}
-	balance struct {
-		Type         string  `json:"type"`
-		ProviderType string  `json:"providerType,omitempty"`
-		Amount       amount  `json:"amount"`
-		Indicator    string  `json:"creditDebitIndicator"`
-		Reference    *string `json:"referenceDateTime"`
-
-		ReferenceDate    string `json:"referenceDate,omitempty"`
-		ProviderDateTime string `json:"providerDateTime,omitempty"`
-	}
-	amount struct {
-		Value    string `json:"value"`
-		Currency string `json:"currency"`
+		IBAN           string                   `json:"iban,omitempty"`
+		Identification canonical.Identification `json:"identification,omitzero"`
+		Name           string                   `json:"name,omitempty"`
 	}
 	access struct {
 		Limit      int     `json:"limit"`
@@ -123,38 +90,15 @@ func ofASPSP(a gateway.ASPSP) aspsp {
 
 // Accounts is the answer with an account list.
 func Accounts(a gateway.ASPSP, list gateway.AccountList) any {
-	answer := accounts{
-		ASPSP: a.ID, Provider: a.Provider,
-		Accounts: make([]account, len(list.Accounts)), Freshness: ofFreshness(list.Freshness),
-	}
-	for i, a := range list.Accounts {
-		answer.Accounts[i] = account{
-			ID: a.ID, IBAN: a.Identification.IBAN(), Identification: ofIdentification(a.Identification),
-			Currency: a.Currency, Type: string(a.Type), ProviderType: a.ProviderType, Status: a.Status,
-			HolderType: a.HolderType, HolderName: a.HolderName, Name: a.Name, Nickname: a.Nickname, Relations: a.Relations,
-		}
-		for _, other := range a.OtherIdentifications {
-			answer.Accounts[i].OtherIdentifications = append(answer.Accounts[i].OtherIdentifications, *ofIdentification(other))
-		}
-	}
-	return answer
+	return accounts{ASPSP: a.ID, Provider: a.Provider, Accounts: list.Accounts, Freshness: ofFreshness(list.Freshness)}
 }
 
 // Balances is the answer with the balances of one account.
 func Balances(a gateway.ASPSP, accountID string, sheet gateway.BalanceSheet) any {
-	answer := balances{
+	return balances{
 		ASPSP: a.ID, Provider: a.Provider, AccountID: accountID, Account: ofNamed(sheet.AccountBalances),
-		Balances: make([]balance, len(sheet.Balances)), Freshness: ofFreshness(sheet.Freshness),
+		Balances: append([]canonical.Balance{}, sheet.Balances...), Freshness: ofFreshness(sheet.Freshness),
 	}
-	for i, b := range sheet.Balances {
-		answer.Balances[i] = balance{
-			Type: string(b.Type), ProviderType: b.ProviderType,
-			Amount:    amount{b.Amount.Value(), b.Amount.Currency()},
-			Indicator: string(b.Amount.Indicator()), Reference: moment(b.ReferenceTime),
-			ReferenceDate: b.ReferenceDate, ProviderDateTime: b.ProviderDateTime,
-		}
-	}
-	return answer
 }
 
 // Access is the answer on where a unit of counting stands.
@@ -177,19 +121,12 @@ func nextSlot(s unattended.State) time.Time {
 // wholeSecond rounds a time up, so that it is never too early.
 func wholeSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
-func ofIdentification(i canonical.Identification) *identification {
-	if i.Scheme == "" {
-		return nil
-	}
-	return &identification{string(i.Scheme), i.Value}
-}
-
 // ofNamed is how an answer on balances identifies its account: by the IBAN if there is one, and not at all where
 // the provider said nothing.
 func ofNamed(b canonical.AccountBalances) *named {
 	answer := named{IBAN: b.Identification.IBAN(), Name: b.Name}
 	if answer.IBAN == "" {
-		answer.Identification = ofIdentification(b.Identification)
+		answer.Identification = b.Identification
 	}
 	if answer == (named{}) {
 		return nil
