@@ -4,6 +4,7 @@ package breaker
 
 import (
 	"errors"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -209,12 +210,20 @@ func judge(err error) verdict {
 		return silent
 	}
 	switch failure.Kind {
-	case canonical.ProviderUnavailable, canonical.ProviderError:
-		return byStatus(failure, unconnected)
+	case canonical.ProviderUnavailable:
+		return byResponse(failure, unconnected)
 	case canonical.ProviderTimeout:
-		return byStatus(failure, timedOut)
+		return byResponse(failure, timedOut)
+	case canonical.ProviderError:
+		if refusesOne(failure) {
+			return refused
+		}
+		return byResponse(failure, unconnected)
 	case canonical.ProviderInvalidResponse:
-		return byStatus(failure, silent) // the data of a 200 cannot be accepted
+		if u := failure.Upstream; u != nil && u.HTTPStatus >= 400 && u.HTTPStatus < 500 {
+			return refused
+		}
+		return byResponse(failure, silent) // the data of a 200 cannot be accepted
 	case canonical.ConsentExpired, canonical.ConsentInvalid, canonical.AccountUnknown, canonical.ProviderRejected, canonical.ProviderThrottled:
 		return refused
 	case canonical.UnattendedLimit:
@@ -230,13 +239,23 @@ func judge(err error) verdict {
 	return silent
 }
 
-// byStatus judges a failure by the status of the response, or as without if there is none, or one of success.
-func byStatus(failure *canonical.Error, without verdict) verdict {
-	switch u := failure.Upstream; {
-	case u == nil, u.HTTPStatus == 0, u.HTTPStatus == 200:
+// byResponse judges a failure as one with a response, whatever its status: providers also report failures with 400 and
+// 408. Without a response, or with one of success, it is without.
+func byResponse(failure *canonical.Error, without verdict) verdict {
+	if u := failure.Upstream; u == nil || u.HTTPStatus == 0 || u.HTTPStatus == http.StatusOK {
 		return without
-	case u.HTTPStatus >= 400 && u.HTTPStatus < 500:
-		return refused
 	}
 	return responded
+}
+
+// refusesOne reports whether the status of an error without a known cause is a refusal of one consent, account or client.
+func refusesOne(failure *canonical.Error) bool {
+	if failure.Upstream == nil {
+		return false
+	}
+	switch failure.Upstream.HTTPStatus {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return true
+	}
+	return false
 }

@@ -426,9 +426,10 @@ func TestWhatCounts(t *testing.T) {
 		status int // 0: no response
 	}
 	opens := map[outcome]bool{
-		{canonical.ProviderUnavailable, 0}: true, {canonical.ProviderUnavailable, 503}: true, {canonical.ProviderUnavailable, 400}: false,
-		{canonical.ProviderTimeout, 0}: true, {canonical.ProviderTimeout, 504}: true, {canonical.ProviderTimeout, 408}: false,
-		{canonical.ProviderError, 0}: true, {canonical.ProviderError, 500}: true, {canonical.ProviderError, 400}: false,
+		{canonical.ProviderUnavailable, 0}: true, {canonical.ProviderUnavailable, 503}: true, {canonical.ProviderUnavailable, 400}: true, {canonical.ProviderUnavailable, 403}: true,
+		{canonical.ProviderTimeout, 0}: true, {canonical.ProviderTimeout, 504}: true, {canonical.ProviderTimeout, 408}: true,
+		{canonical.ProviderError, 0}: true, {canonical.ProviderError, 500}: true, {canonical.ProviderError, 400}: true, {canonical.ProviderError, 408}: true,
+		{canonical.ProviderError, 401}: false, {canonical.ProviderError, 403}: false, {canonical.ProviderError, 404}: false,
 		{canonical.ProviderInvalidResponse, 0}: false, {canonical.ProviderInvalidResponse, 200}: false,
 		{canonical.ProviderInvalidResponse, 302}: true, {canonical.ProviderInvalidResponse, 500}: true, {canonical.ProviderInvalidResponse, 400}: false,
 		{canonical.ConsentInvalid, 500}: false, {canonical.AccountUnknown, 404}: false, {canonical.ProviderThrottled, 429}: false,
@@ -464,6 +465,52 @@ func TestWhatCounts(t *testing.T) {
 			t.Error("a refusal by the counter passed for a sign of life")
 		}
 	})
+}
+
+// A failure that a provider reports with a status of 4xx is no sign of life, and counts once per consent.
+func TestFailuresWith4xx(t *testing.T) {
+	for name, failure := range map[string]func() error{
+		"error":       responding(canonical.ProviderError, 400),
+		"unavailable": responding(canonical.ProviderUnavailable, 400),
+		"timeout":     responding(canonical.ProviderTimeout, 408),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := watch(settings)
+				_ = b.Do("a", late)
+				_ = b.Do("a", late)
+				_ = b.Do("b", failure)
+				_ = b.Do("a", late)
+				if b.State() != breaker.Open {
+					t.Error("the failure ends the run of failures")
+				}
+				time.Sleep(31 * time.Second)
+				_ = b.Do("a", failure)
+				if b.State() != breaker.HalfOpen {
+					t.Errorf("%s after a trial that failed", b.State())
+				}
+				_ = b.Do("b", failure)
+				if b.State() != breaker.Open {
+					t.Errorf("%s after a second trial that failed", b.State())
+				}
+			})
+			synctest.Test(t, func(t *testing.T) {
+				b := watch(settings)
+				_ = b.Do("good", fine)
+				for range 50 {
+					_ = b.Do("a", failure)
+					_ = b.Do("b", failure)
+				}
+				if b.State() != breaker.Closed {
+					t.Fatal("two consents open the breaker")
+				}
+				_ = b.Do("c", failure)
+				if b.State() != breaker.Open {
+					t.Error("three consents do not open the breaker")
+				}
+			})
+		})
+	}
 }
 
 // A clock that is set back a day says nothing of when the next trial is.

@@ -179,7 +179,19 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, deta
 	{
 		name: "breaker-counts-unusable-data",
 		file: "internal/breaker/breaker.go",
-		old:  `return byStatus(failure, silent)`, new: `return byStatus(failure, responded)`,
+		old:  `return byResponse(failure, silent)`, new: `return byResponse(failure, responded)`,
+		packages: []string{"./internal/breaker"},
+	},
+	{
+		name: "breaker-takes-failures-of-400-for-life",
+		file: "internal/breaker/breaker.go",
+		old: `u == nil || u.HTTPStatus == 0 || u.HTTPStatus == http.StatusOK {
+		return without
+	}`, new: `u == nil || u.HTTPStatus == 0 || u.HTTPStatus == http.StatusOK {
+		return without
+	} else if u.HTTPStatus < 500 {
+		return refused
+	}`,
 		packages: []string{"./internal/breaker"},
 	},
 	{
