@@ -106,6 +106,10 @@ var refusedReads = []refused{
 		name: "bank's own wording", provider: "mastercard", status: "400 No", body: `{"Errors":{"Error":[{"ReasonCode":"PROVIDER_ERROR","Description":"Maximum number of accesses per day reached"}]}}`,
 		code: "UNATTENDED_LIMIT", action: "retry_attended", origin: "aspsp", retryAfter: "86400", remaining: 0,
 	},
+	{
+		name: "address required", provider: "mastercard", status: "400 No", body: `{"Errors":{"Error":[{"Source":"ASPSP","ReasonCode":"FORMAT_ERROR","Description":"PSU-IP-Address is missing"}]}}`,
+		code: "UNATTENDED_LIMIT", action: "retry_attended", origin: "aspsp", retryAfter: "86400", remaining: 0,
+	},
 
 	// Retry-After.
 	{

@@ -38,16 +38,19 @@ func (l *lenient) UnmarshalJSON(raw []byte) error {
 
 // A cause is a row of the wording table: what an error must say to mean a kind.
 type cause struct {
-	reason string   // the ReasonCode, or its beginning if it ends in "_"; "" for any that has no row of its own
-	says   []string // phrases in lower case, all of which must stand in the error; none for whatever it says
-	absent bool     // it means this only where the user was not there
-	kind   canonical.Kind
+	reason  string   // the ReasonCode, or its beginning if it ends in "_"; "" for any that has no row of its own
+	says    []string // phrases in lower case, all of which must stand in the error; none for whatever it says
+	address bool     // it means this only if the error of an unattended call names the user's address
+	kind    canonical.Kind
 }
 
 // causes are read from the top; the first row that fits is the error's cause. What fits none is left to the
 // HTTP status. Sources: the feature specific error codes of OBC's pages, and Berlin Group's codes, of which OBC
 // names some directly since its release 1.64.
 var causes = []cause{
+	// OBC's own check of what the gateway built: the address is missing in an attended call.
+	{reason: "FORMAT_ERROR", says: []string{"when is live psu request"}, kind: canonical.ProviderRejected},
+	{reason: "FORMAT_ERROR", address: true, kind: canonical.UnattendedLimit},
 	{reason: "FORMAT_ERROR", kind: canonical.ProviderRejected},
 	{reason: "INVALID_TOKEN", says: []string{"expired"}, kind: canonical.ConsentExpired},
 	{reason: "INVALID_TOKEN", kind: canonical.ConsentInvalid},
@@ -103,8 +106,7 @@ var causes = []cause{
 	{says: []string{"unattended", "limit"}, kind: canonical.UnattendedLimit},
 	{says: []string{"unattended", "exceeded"}, kind: canonical.UnattendedLimit},
 	{says: []string{"access exceeded"}, kind: canonical.UnattendedLimit},
-	{says: []string{"psu ip address"}, absent: true, kind: canonical.UnattendedLimit},
-	{says: []string{"psuipaddress"}, absent: true, kind: canonical.UnattendedLimit},
+	{address: true, kind: canonical.UnattendedLimit},
 }
 
 // phrases are those of all causes.
@@ -149,7 +151,7 @@ func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canoni
 	switch {
 	case a.Unreadable:
 		kind = upstream.ByStatus(a.Status)
-	case kind == "":
+	case kind == "", kind == canonical.ProviderUnavailable && saysMore(a.Status):
 		kind = kindOf(a.Status, decisive)
 	}
 	origin := canonical.OriginProvider
@@ -166,6 +168,7 @@ func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canoni
 type said struct {
 	reason  string // folded
 	gateway bool   // the API gateway says it
+	address bool   // it names the user's address
 	words   upstream.Words
 	found   map[string]bool // phrases
 }
@@ -178,6 +181,7 @@ func heard(e wireError, wording *upstream.Wording) said {
 	}
 	s.words = wording.Words(string(e.ReasonCode), string(e.Description))
 	s.found = phrases.In(s.words)
+	s.address = !s.gateway && upstream.NamesAddress(s.words)
 	return s
 }
 
@@ -211,10 +215,15 @@ func (c cause) matches(s said, attended bool) bool {
 	if own == "" {
 		fits = !s.gateway
 	}
-	return fits && !(c.absent && attended) && !slices.ContainsFunc(c.says, func(phrase string) bool { return !s.found[phrase] })
+	return fits && !(c.address && (attended || !s.address)) && !slices.ContainsFunc(c.says, func(phrase string) bool { return !s.found[phrase] })
 }
 
 func (e wireError) fromGateway() bool { return fold(string(e.Source)) == gateway }
+
+// saysMore reports whether a status tells more than a code for "out of order".
+func saysMore(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusGatewayTimeout
+}
 
 // kindOf is what an answer means that names no cause. e is its first error, zero if none can be read.
 func kindOf(status int, e wireError) canonical.Kind {

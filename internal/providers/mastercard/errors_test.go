@@ -25,7 +25,9 @@ var wordings = []struct {
 	reason, description string
 	kind                canonical.Kind
 }{
-	{"FORMAT_ERROR", "FORMAT_ERROR", "Conditional field psuIPAddress is expected when isLivePsuRequest='true'", canonical.ProviderRejected},
+	{"FORMAT_ERROR when is live psu request", "FORMAT_ERROR", "Conditional field psuIPAddress is expected when isLivePsuRequest='true'", canonical.ProviderRejected},
+	{"FORMAT_ERROR address", "FORMAT_ERROR", "PSU-IP-Address is missing", canonical.UnattendedLimit},
+	{"FORMAT_ERROR address", " format_error ", "The IP address of the user is required", canonical.UnattendedLimit},
 	{"FORMAT_ERROR", "FORMAT_ERROR", "Object instance has properties which are not allowed by the schema", canonical.ProviderRejected},
 	{"INVALID_TOKEN expired", " INVALID_TOKEN ", "Access Token associated with the Request has expired", canonical.ConsentExpired},
 	{"INVALID_TOKEN", "INVALID_TOKEN", "Access Token associated with the Request is invalid or has been revoked", canonical.ConsentInvalid},
@@ -85,14 +87,18 @@ var wordings = []struct {
 	{"unattended,limit", "UNATTENDED_LIMIT", "", canonical.UnattendedLimit},
 	{"unattended,exceeded", "PROVIDER_ERROR", "Number of unattended requests exceeded", canonical.UnattendedLimit},
 	{"access exceeded", "PROVIDER_ERROR", "The bank answered ACCESS_EXCEEDED", canonical.UnattendedLimit},
-	{"psu ip address", "PROVIDER_ERROR", "PSU-IP-Address is required", canonical.UnattendedLimit},
-	{"psu ip address", "PROVIDER_ERROR", "psuIPAddress is missing", canonical.UnattendedLimit},
-	{"psuipaddress", "PROVIDER_ERROR", "psuipaddress is missing", canonical.UnattendedLimit},
+	{"address", "PROVIDER_ERROR", "PSU-IP-Address is required", canonical.UnattendedLimit},
+	{"address", "PROVIDER_ERROR", "psuIPAddress is missing", canonical.UnattendedLimit},
+	{"address", "PROVIDER_ERROR", "psuipaddress is missing", canonical.UnattendedLimit},
 }
 
 // name is how wordings name a row.
 func (c cause) name() string {
-	return strings.TrimSpace(c.reason + " " + strings.Join(c.says, ","))
+	says := strings.Join(c.says, ",")
+	if c.address {
+		says = "address"
+	}
+	return strings.TrimSpace(c.reason + " " + says)
 }
 
 func TestEveryWordingAtAnyStatus(t *testing.T) {
@@ -101,9 +107,36 @@ func TestEveryWordingAtAnyStatus(t *testing.T) {
 		one := fmt.Sprintf(`{"ReasonCode":%q,"Description":%q}`, w.reason, w.description)
 		for _, status := range []int{400, 401, 403, 404, 429, 500, 503, 504} {
 			// The caller sends no token to OBC: whatever token it names is the consent's.
-			if got := refuse(status, envelope(one), nil); got.Kind != w.kind || got.TokenRejected {
-				t.Errorf("%d %s is %s, token rejected %t, want %s", status, one, got.Kind, got.TokenRejected, w.kind)
+			want := w.kind
+			if other, says := map[int]canonical.Kind{429: canonical.ProviderThrottled, 504: canonical.ProviderTimeout}[status]; says && want == canonical.ProviderUnavailable {
+				want = other // the status says more than a code for "out of order"
 			}
+			if got := refuse(status, envelope(one), nil); got.Kind != want || got.TokenRejected {
+				t.Errorf("%d %s is %s, token rejected %t, want %s", status, one, got.Kind, got.TokenRejected, want)
+			}
+		}
+	}
+}
+
+// A refusal that names the user's address requires it only if the call was without the user.
+func TestMissingAddress(t *testing.T) {
+	t.Parallel()
+	const (
+		missing  = `{"Source":"ASPSP","ReasonCode":"FORMAT_ERROR","Description":"PSU-IP-Address is missing"}`
+		other    = `{"Source":"OBC","ReasonCode":"FORMAT_ERROR","Description":"Object instance has properties which are not allowed by the schema"}`
+		ofAnID   = `{"ReasonCode":"FORMAT_ERROR","Description":"psuDeviceId is missing"}`
+		gateways = `{"Source":"Gateway","ReasonCode":"FORMAT_ERROR","Description":"PSU-IP-Address is missing"}`
+	)
+	for errs, want := range map[string]canonical.Kind{
+		missing: canonical.UnattendedLimit, other + "," + missing: canonical.UnattendedLimit,
+		other: canonical.ProviderRejected, ofAnID: canonical.ProviderRejected, gateways: canonical.ProviderRejected,
+	} {
+		alone := refuse(400, envelope(errs), nil)
+		if alone.Kind != want || want == canonical.UnattendedLimit && alone.Origin != canonical.OriginASPSP {
+			t.Errorf("without the user %s is %v, want %s", errs, alone, want)
+		}
+		if got := refuse(400, envelope(errs), attended); got.Kind != canonical.ProviderRejected {
+			t.Errorf("for the user %s is %s", errs, got.Kind)
 		}
 	}
 }

@@ -46,10 +46,6 @@ var telling = []canonical.Kind{
 
 // Wording, in lower case, each word apart.
 var (
-	// addressWords say that the bank requires the user's address.
-	addressWords = []string{
-		"psu ip", "psuip", "psuipaddress", "user s ip", "user ip", "ip address of the psu", "ip address of the user",
-	}
 	// accountWords say of a 404 that it is the account that was not found.
 	accountWords = []string{
 		"account not found", "account was not found", "account could not be found", "account does not exist", "account unknown",
@@ -61,7 +57,7 @@ var (
 		"host", "virtual host", "no static resource", "application not found", "service not found", "api",
 	}
 
-	phrases = upstream.NewPhrases(addressWords, accountWords, routeWords)
+	phrases = upstream.NewPhrases(accountWords, routeWords)
 )
 
 // Bounds of what is read of an error.
@@ -316,7 +312,7 @@ func (s reading) saysLimit(status int, attended bool) bool {
 		limit := upstream.LimitOf429(s.words)
 		return limit != upstream.NoLimit && limit != upstream.RateLimit
 	case http.StatusBadRequest:
-		return !attended && upstream.AnyOf(addressWords, phrases.In(s.words))
+		return !attended && upstream.NamesAddress(s.words)
 	}
 	return false
 }

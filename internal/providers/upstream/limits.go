@@ -51,8 +51,13 @@ var (
 	quotaWords   = []string{"quota", "quotas", "daily limit"}
 	// spentWords say of accesses that there are no more.
 	spentWords = []string{"exceeded", "reached", "used up", "exhausted", "limit", "maximum", "quota", "no more"}
+	// addressWords name the user's address.
+	addressWords = []string{
+		"psu ip", "psuip", "psuipaddress", "user s ip", "user ip", "ip address of the psu", "ip address of the user",
+	}
 
-	limitPhrases = NewPhrases(paceWords, absenceWords, ownerWords, accessWords, windowWords, requestWords, quotaWords, spentWords)
+	addressPhrases = NewPhrases(addressWords)
+	limitPhrases   = NewPhrases(paceWords, absenceWords, ownerWords, accessWords, windowWords, requestWords, quotaWords, spentWords)
 )
 
 // LimitOf429 is the limit that the words of a 429 speak of.
@@ -81,6 +86,9 @@ func SaysAccessesAreSpent(text Words) bool {
 	return AnyOf(accessWords, found) && AnyOf(spentWords, found) &&
 		!AnyOf(paceWords, found) && !AnyOf(ownerWords, found) && !isPace(text)
 }
+
+// NamesAddress reports whether words name the user's address. A refusal of an unattended call that does requires it.
+func NamesAddress(text Words) bool { return len(addressPhrases.In(text)) > 0 }
 
 // units are the units of time that rate limiters count by. longest is where they end: a limiter of hours is none.
 var units = map[string]time.Duration{
