@@ -57,6 +57,25 @@ var adaptersFaults = []fault{
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
+		name: "mastercard-missing-address-is-ours",
+		file: "internal/providers/mastercard/errors.go",
+		old: `	{reason: "FORMAT_ERROR", address: true, kind: canonical.UnattendedLimit},
+`, new: ``,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "mastercard-null-is-an-empty-list",
+		file: "internal/providers/mastercard/wire.go",
+		old:  `		return errNull`, new: `		return nil`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "blank-texts-shown",
+		file: "internal/providers/upstream/members.go",
+		old:  `	if strings.TrimSpace(string(t)) == "" {`, new: `	if t == "" {`,
+		packages: []string{"./internal/providers/mastercard", "./internal/providers/mypos"},
+	},
+	{
 		name: "mastercard-padded-reason-not-trimmed",
 		file: "internal/providers/mastercard/errors.go",
 		old:  `s := said{reason: fold(string(e.ReasonCode)), gateway`, new: `s := said{reason: strings.ToLower(string(e.ReasonCode)), gateway`,
@@ -65,7 +84,7 @@ var adaptersFaults = []fault{
 	{
 		name: "mastercard-balance-dropped",
 		file: "internal/providers/mastercard/wire.go",
-		old:  `for _, wb := range w.Account.Balances {`, new: `for _, wb := range w.Account.Balances[min(1, len(w.Account.Balances)):] {`,
+		old:  `for _, wb := range list(holdings.Balances) {`, new: `for _, wb := range list(holdings.Balances)[min(1, len(list(holdings.Balances))):] {`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{
@@ -88,8 +107,14 @@ var adaptersFaults = []fault{
 	},
 	{
 		name: "mastercard-accounts-of-one-id-merged",
-		file: "internal/providers/mastercard/wire.go",
-		old:  `case !reflect.DeepEqual(same, wa):`, new: `case reflect.DeepEqual(same, nil):`,
+		file: "internal/providers/upstream/accounts.go",
+		old:  `case !reflect.DeepEqual(a.List[before.place], account), !sameNumber(before.number, number):`, new: `case reflect.DeepEqual(a.List, nil), !sameNumber(before.number, number):`,
+		packages: []string{"./internal/providers/mastercard"},
+	},
+	{
+		name: "masked-cards-of-one-id-merged",
+		file: "internal/providers/upstream/accounts.go",
+		old:  `, !sameNumber(before.number, number):`, new: `:`,
 		packages: []string{"./internal/providers/mastercard"},
 	},
 	{

@@ -2,7 +2,7 @@ package mastercard
 
 import (
 	"encoding/json"
-	"reflect"
+	"errors"
 	"strings"
 
 	"ais-gateway/internal/canonical"
@@ -38,7 +38,7 @@ type (
 	}
 	wireAccounts struct {
 		Echo     upstream.Part[wireEcho] `json:"originalRequestInfo"`
-		Accounts []*wireAccount          `json:"accounts"`
+		Accounts given[[]*wireAccount]   `json:"accounts"`
 		Errors   json.RawMessage         `json:"Errors"`
 	}
 	wireAccount struct {
@@ -58,13 +58,13 @@ type (
 	}
 	wireBalances struct {
 		Echo    upstream.Part[wireEcho] `json:"originalRequestInfo"`
-		Account *wireHoldings           `json:"account"`
+		Account given[wireHoldings]     `json:"account"`
 		Errors  json.RawMessage         `json:"Errors"`
 	}
 	wireHoldings struct {
-		ResourceID upstream.Text  `json:"resourceId"`
-		Name       upstream.Text  `json:"name"`
-		Balances   []*wireBalance `json:"balances"`
+		ResourceID upstream.Text         `json:"resourceId"`
+		Name       upstream.Text         `json:"name"`
+		Balances   given[[]*wireBalance] `json:"balances"`
 	}
 	wireBalance struct {
 		Amount struct {
@@ -76,6 +76,28 @@ type (
 		DateTime  json.RawMessage `json:"dateTime"`
 	}
 )
+
+// given is content that may be missing, because the pages list it as optional: there is none. null in its place is no
+// content that they list, and does not pass for an empty list.
+type given[T any] struct{ Value *T }
+
+var errNull = errors.New("content is null")
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (g *given[T]) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return errNull
+	}
+	return json.Unmarshal(raw, &g.Value)
+}
+
+// list is the content of a list, empty if it is missing.
+func list[T any](g given[[]T]) []T {
+	if g.Value == nil {
+		return nil
+	}
+	return *g.Value
+}
 
 // requestBody is the body of a read: of the account list, or of the balances of the account named.
 func requestBody(q canonical.Query, accountID string) ([]byte, error) {
@@ -101,25 +123,20 @@ func readAccounts(body []byte, requestID string) ([]canonical.Account, error) {
 	if err := upstream.Decode(body, &w); err != nil {
 		return nil, err
 	}
-	if err := belongs(w.Echo.Value, w.Accounts != nil, w.Errors, requestID); err != nil {
+	if err := belongs(w.Echo.Value, w.Accounts.Value != nil, w.Errors, requestID); err != nil {
 		return nil, err
 	}
-	accounts := make([]canonical.Account, 0, len(w.Accounts))
-	seen := map[upstream.Text]*wireAccount{}
-	for _, wa := range w.Accounts {
+	accounts := upstream.Accounts{List: []canonical.Account{}}
+	for _, wa := range list(w.Accounts) {
 		account, err := wa.account()
 		if err != nil {
 			return nil, err
 		}
-		switch same := seen[wa.ResourceID]; {
-		case same == nil:
-			seen[wa.ResourceID] = wa
-			accounts = append(accounts, account)
-		case !reflect.DeepEqual(same, wa):
-			return nil, canonical.InvalidResponse("an account is listed twice with different content")
+		if _, _, err := accounts.Add(account, string(wa.AccountNumber)); err != nil {
+			return nil, err
 		}
 	}
-	return accounts, nil
+	return accounts.List, nil
 }
 
 // readBalances reads an answer to POST /accounts/account/balances, all of it or nothing.
@@ -129,18 +146,19 @@ func readBalances(body []byte, requestID, accountID string) (canonical.AccountBa
 	if err := upstream.Decode(body, &w); err != nil {
 		return none, err
 	}
-	if err := belongs(w.Echo.Value, w.Account != nil, w.Errors, requestID); err != nil {
+	if err := belongs(w.Echo.Value, w.Account.Value != nil, w.Errors, requestID); err != nil {
 		return none, err
 	}
 	found := canonical.AccountBalances{Balances: []canonical.Balance{}}
-	if w.Account == nil {
+	holdings := w.Account.Value
+	if holdings == nil {
 		return found, nil
 	}
-	if id := w.Account.ResourceID; id != "" && string(id) != accountID {
+	if id := holdings.ResourceID; id != "" && string(id) != accountID {
 		return none, canonical.InvalidResponse("the answer is about another account")
 	}
-	found.Name = string(w.Account.Name)
-	for _, wb := range w.Account.Balances {
+	found.Name = holdings.Name.Stated()
+	for _, wb := range list(holdings.Balances) {
 		balance, err := wb.balance()
 		if err != nil {
 			return none, err
@@ -168,7 +186,7 @@ func (w *wireAccount) account() (canonical.Account, error) {
 	if w == nil {
 		return canonical.Account{}, canonical.InvalidResponse("an account is null")
 	}
-	id, currency := string(w.ResourceID), string(w.Currency)
+	id, currency := string(w.ResourceID), w.Currency.Stated()
 	number := canonical.Identification{Scheme: schemeOf(string(w.SchemeName)), Value: string(w.AccountNumber)}
 	card := canonical.IsCardWord(string(w.AccountType)) || number.Scheme == canonical.SchemePAN
 	switch {
@@ -186,16 +204,16 @@ func (w *wireAccount) account() (canonical.Account, error) {
 		OtherIdentifications: others,
 		Currency:             currency,
 		Type:                 canonical.ParseAccountType(string(w.AccountType)),
-		ProviderType:         string(w.AccountType),
+		ProviderType:         w.AccountType.Stated(),
 		HolderType:           fold(string(w.HolderType)),
-		HolderName:           string(w.HolderName),
-		Name:                 string(w.Name),
-		Nickname:             string(w.NameClient),
+		HolderName:           w.HolderName.Stated(),
+		Name:                 w.Name.Stated(),
+		Nickname:             w.NameClient.Stated(),
 	}
 	if relations := w.Relations.Value; relations != nil {
 		for _, r := range *relations {
-			if r.Type != "" {
-				a.Relations = append(a.Relations, string(r.Type))
+			if relation := r.Type.Stated(); relation != "" {
+				a.Relations = append(a.Relations, relation)
 			}
 		}
 	}
@@ -216,7 +234,7 @@ func (w *wireBalance) balance() (canonical.Balance, error) {
 	}
 	b := canonical.Balance{
 		Type:         canonical.ParseBalanceType(string(w.Type), balanceWords),
-		ProviderType: string(w.Type), Amount: amount,
+		ProviderType: w.Type.Stated(), Amount: amount,
 	}
 	b.ReferenceTime, b.ReferenceDate, b.ProviderDateTime = canonical.ParseReference(dateTimeText(w.DateTime))
 	return b, nil
@@ -228,7 +246,7 @@ func dateTimeText(raw json.RawMessage) string {
 	if len(raw) > 0 && json.Unmarshal(raw, &text) != nil {
 		return string(raw)
 	}
-	return string(text)
+	return text.Stated()
 }
 
 // fold is a word as the tables have it.

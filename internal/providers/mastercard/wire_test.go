@@ -74,7 +74,7 @@ func TestAccountsThatAreSparse(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
 		`{"originalRequestInfo":{}}`,
-		`{"originalRequestInfo":{"xRequestId":"` + requestID + `"},"accounts":null,"Errors":null}`,
+		`{"originalRequestInfo":{"xRequestId":"` + requestID + `"},"Errors":null}`,
 		`{"originalRequestInfo":{"xRequestId":null}}`,
 		`{"accounts":[]}`,
 	} {
@@ -93,7 +93,7 @@ func TestBalancesThatAreSparse(t *testing.T) {
 	t.Parallel()
 	for _, body := range []string{
 		`{"originalRequestInfo":{}}`, `{"originalRequestInfo":{"xRequestId":null}}`, `{"account":{}}`, `{"account":{"resourceId":null}}`,
-		`{"account":{"resourceId":"x","balances":null}}`, `{"account":{"resourceId":"x","balances":[]}}`,
+		`{"account":{"resourceId":"x","balances":[]}}`,
 	} {
 		if got, err := readBalances([]byte(body), requestID, "x"); err != nil || got.Balances == nil || len(got.Balances) != 0 {
 			t.Errorf("%s: %v, %v, want no balances", body, got, err)
@@ -110,6 +110,8 @@ func TestAccountsThatAreRefused(t *testing.T) {
 		"null":                      `null`,
 		"list":                      `[]`,
 		"nothing of ours":           `{"hello":"world"}`,
+		"null list":                 `{"originalRequestInfo":{"xRequestId":"` + requestID + `"},"accounts":null}`,
+		"null list without an echo": `{"accounts":null}`,
 		"errors alone":              `{"Errors":{"Error":[]}}`,
 		"an error alone":            `{"originalRequestInfo":{},"errors":{"error":[{"ReasonCode":"PROVIDER_ERROR"}]}}`,
 		"an error beside":           `{"Errors":{"Error":[{"ReasonCode":"PROVIDER_ERROR"}]},"accounts":[]}`,
@@ -189,6 +191,8 @@ func TestBalancesThatAreRefused(t *testing.T) {
 		"another request":  []byte(`{"originalRequestInfo":{"xRequestId":"x"},"account":{}}`),
 		"another account":  []byte(`{"account":{"resourceId":"X"}}`),
 		"null record":      []byte(`{"account":{"balances":[null]}}`),
+		"null list":        []byte(`{"account":{"resourceId":"x","balances":null}}`),
+		"null account":     []byte(`{"originalRequestInfo":{},"account":null}`),
 		"no object":        []byte(`{"account":{"balances":{}}}`),
 		"no amount":        one(`,"amount":1`, ``),
 		"null amount":      one(`"amount":1`, `"amount":null`),
@@ -362,6 +366,44 @@ func TestAccountListedTwice(t *testing.T) {
 	got, err := readAccounts([]byte(body), requestID)
 	if err != nil || len(got) != 2 || got[0].ID != "a" || got[1].ID != "b" {
 		t.Errorf("%v, %v", got, err)
+	}
+	for one, other := range map[string]string{
+		`"accountPsuRelations":[]`:                                     `"name":null`,
+		`"accountPsuRelations":[{"typeOfRelation":" "}]`:               `"x":1`,
+		`"accountHolderType":"PERSONAL"`:                               `"accountHolderType":"Personal"`,
+		`"accountNumber":"DE89370400440532013000","schemeName":"IBAN"`: `"accountNumber":"DE89 3704 0044 0532 0130 00","schemeName":"UK.OBIE.IBAN"`,
+	} {
+		body := `{"accounts":[{"resourceId":"a",` + one + `},{"resourceId":"a",` + other + `}]}`
+		if got, err := readAccounts([]byte(body), requestID); err != nil || len(got) != 1 {
+			t.Errorf("%s: %v, %v", body, got, err)
+		}
+	}
+}
+
+// A text of white space is one that OBC does not have.
+func TestBlankTextsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	for _, blank := range []string{" ", "\\t\\n", "\u00a0"} {
+		body := strings.ReplaceAll(`{"accounts":[{"resourceId":"a","currency":"_","accountHolderType":"_","holderName":"_","accountType":"_",
+			"nameClient":"_","name":"_","accountNumber":"_","schemeName":"_","accountPsuRelations":[{"typeOfRelation":"_"}]}]}`, "_", blank)
+		want := []canonical.Account{{ID: "a", Type: canonical.AccountTypeOther}}
+		if got, err := readAccounts([]byte(body), requestID); err != nil || !cmp.Equal(want, got) {
+			t.Errorf("%q: %+v, %v", blank, got, err)
+		}
+		body = strings.Replace(string(one("CLBD", blank, "2019-03-21T10:33:13Z", blank)), `{"account":{`, `{"account":{"name":"`+blank+`",`, 1)
+		got, err := readBalances([]byte(body), requestID, "x")
+		if err != nil {
+			t.Errorf("%q: %v", blank, err)
+			continue
+		}
+		if b := got.Balances[0]; got.Name != "" || b.Type != canonical.BalanceTypeOther || b.ProviderType != "" || b.ProviderDateTime != "" {
+			t.Errorf("%q: %+v", blank, got)
+		}
+	}
+	got, err := readAccounts([]byte(`{"accounts":[{"resourceId":"a","name":" x ","accountType":" SVGS "}]}`), requestID)
+	want := []canonical.Account{{ID: "a", Name: " x ", Type: "SVGS", ProviderType: " SVGS "}}
+	if err != nil || !cmp.Equal(want, got) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

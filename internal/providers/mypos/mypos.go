@@ -100,7 +100,7 @@ func (a *adapter) Accounts(ctx context.Context, q canonical.Query) ([]canonical.
 			return nil, err
 		}
 		if done {
-			return list.accounts, nil
+			return list.accounts.List, nil
 		}
 		if failure := list.fits(page.SlotsLeft); failure != nil {
 			return nil, failure

@@ -2,8 +2,6 @@ package mypos
 
 import (
 	"encoding/json"
-	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -52,8 +50,7 @@ var nowhere = place{unknown, unknown, unknown, unknown, unknown}
 // A listing is an account list that grows page by page. It is complete, or it is an error: it never ends in
 // between.
 type listing struct {
-	accounts []canonical.Account
-	seen     map[upstream.Text]*wireAccount
+	accounts upstream.Accounts
 	repeats  int   // accounts that a page lists a second time, with equal content
 	overlap  bool  // a page lists accounts of a page before it
 	read     int   // pages
@@ -63,7 +60,7 @@ type listing struct {
 }
 
 func newListing() *listing {
-	return &listing{accounts: []canonical.Account{}, seen: map[upstream.Text]*wireAccount{}, place: nowhere}
+	return &listing{accounts: upstream.Accounts{List: []canonical.Account{}}, place: nowhere}
 }
 
 // query asks for the page that comes next; the first call asks for none.
@@ -93,7 +90,7 @@ func (l *listing) add(w wireAccounts, bytes int) (done bool, err error) {
 		return false, err
 	}
 	l.read++
-	if len(l.accounts) > maxAccounts {
+	if len(l.accounts.List) > maxAccounts {
 		return false, canonical.InvalidResponse("there are more accounts than can be")
 	}
 	if w.Pagination == nil && l.read == 1 {
@@ -123,25 +120,24 @@ func (l *listing) add(w wireAccounts, bytes int) (done bool, err error) {
 
 // take adds the accounts of a page. An account that was listed before with equal content is not added again.
 func (l *listing) take(page []*wireAccount) error {
-	before := len(l.accounts)
+	before := len(l.accounts.List)
 	for _, wire := range page {
 		account, err := wire.account()
 		if err != nil {
 			return err
 		}
-		switch same := l.seen[wire.AccountNumber]; {
-		case same == nil:
-			l.seen[wire.AccountNumber] = wire
-			l.accounts = append(l.accounts, account)
-		case !reflect.DeepEqual(same, wire):
-			return canonical.InvalidResponse("an account is listed twice with different content")
-		case slices.Index(page, same) >= 0:
+		place, added, err := l.accounts.Add(account, string(wire.IBAN))
+		switch {
+		case err != nil:
+			return err
+		case added:
+		case place >= before:
 			l.repeats++
 		default:
 			l.overlap = true
 		}
 	}
-	if len(page) > 0 && len(l.accounts) == before {
+	if len(page) > 0 && len(l.accounts.List) == before {
 		return canonical.InvalidResponse("a page lists the accounts of the page before")
 	}
 	return nil
@@ -164,7 +160,7 @@ func (l *listing) others() int {
 	if pages := l.place[totalPages]; pages != unknown {
 		return max(pages-l.read, 1)
 	}
-	have := len(l.accounts) + l.repeats
+	have := len(l.accounts.List) + l.repeats
 	size := max(l.place[pageSize], (have+l.read-1)/l.read) // a page may hold more accounts than its size says
 	if total := l.place[totalCount]; total != unknown && size > 0 {
 		return max((total-have+size-1)/size, 1)
@@ -196,7 +192,7 @@ func (l *listing) follow(p place) error {
 // complete reports whether nothing is missing after a page that held some accounts. What the pages say of
 // themselves must agree.
 func (l *listing) complete(held int) (bool, error) {
-	have, total, pages := len(l.accounts), l.place[totalCount], l.place[totalPages]
+	have, total, pages := len(l.accounts.List), l.place[totalCount], l.place[totalPages]
 	if total != unknown && have < total { // which may count an account as often as it is listed
 		have = min(total, have+l.repeats)
 	}

@@ -164,6 +164,41 @@ func twice(pagination string) string {
 	return `{"accounts":[{"accountNumber":"1"},{"accountNumber":"1"}],"pagination":` + pagination + `}`
 }
 
+// Accounts are compared by what they say, not by how it is written.
+func TestListedTwiceInOtherWords(t *testing.T) {
+	for one, other := range map[string]string{
+		`"status":"ENABLED"`:               `"status":"enabled"`,
+		`"name":" ","cashAccountType":" "`: `"name":null`,
+		`"iban":"BG57INTF40015004462007"`:  `"iban":"BG57 INTF 4001 5004 4620 07"`,
+	} {
+		accounts := `{"accounts":[{"accountNumber":"1",` + one + `},{"accountNumber":"1",` + other + `}],"pagination":{"page":1,"total":1}}`
+		got, err := serve(t, &book{pages: script(accounts)}, nil).Accounts(t.Context(), testQuery())
+		if err != nil || len(got) != 1 {
+			t.Errorf("%s: %+v, %v", accounts, got, err)
+		}
+	}
+	different := `{"accounts":[{"accountNumber":"1","name":"a"},{"accountNumber":"1","name":"b"}]}`
+	_, err := serve(t, &book{pages: script(different)}, nil).Accounts(t.Context(), testQuery())
+	wantKind(t, err, canonical.ProviderInvalidResponse)
+}
+
+// A text of white space is one that the provider does not have.
+func TestBlankTextsAreLeftOut(t *testing.T) {
+	blank := `{"accounts":[{"accountNumber":"1","iban":" ","currency":" ","status":" ","name":" ","cashAccountType":" "}]}`
+	got, err := serve(t, &book{pages: script(blank)}, nil).Accounts(t.Context(), testQuery())
+	want := []canonical.Account{{
+		ID: "1", Identification: canonical.Identification{Scheme: canonical.SchemeProvider, Value: "1"}, Type: canonical.AccountTypeOther,
+	}}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	balances := `{"account":{"iban":" "},"balances":[{"amount":1,"currency":"EUR","balanceType":" "}]}`
+	held, err := serve(t, &book{pages: script(balances)}, nil).Balances(t.Context(), testQuery(), "1")
+	if err != nil || held.Identification != (canonical.Identification{}) || held.Balances[0].ProviderType != "" {
+		t.Errorf("%+v, %v", held, err)
+	}
+}
+
 // endless is a provider that always has one more account.
 func endless(pagination string) func(int, url.Values) string {
 	return func(call int, _ url.Values) string {

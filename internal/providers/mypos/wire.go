@@ -91,7 +91,7 @@ func (w *wireAccount) account() (canonical.Account, error) {
 	if w == nil {
 		return canonical.Account{}, canonical.InvalidResponse("an account is null")
 	}
-	id, currency := string(w.AccountNumber), string(w.Currency)
+	id, currency := string(w.AccountNumber), w.Currency.Stated()
 	card := canonical.IsCardWord(string(w.CashAccountType))
 	switch {
 	case !upstream.Addressable(id):
@@ -108,9 +108,9 @@ func (w *wireAccount) account() (canonical.Account, error) {
 		OtherIdentifications: others,
 		Currency:             currency,
 		Type:                 canonical.ParseAccountType(string(w.CashAccountType)),
-		ProviderType:         string(w.CashAccountType),
+		ProviderType:         w.CashAccountType.Stated(),
 		Status:               strings.ToLower(strings.TrimSpace(string(w.Status))),
-		Name:                 string(w.Name),
+		Name:                 w.Name.Stated(),
 	}, nil
 }
 
@@ -148,7 +148,7 @@ func (w wireBalances) balances(requested string) (canonical.AccountBalances, err
 		}
 		result.Balances = append(result.Balances, canonical.Balance{
 			Type:         canonical.ParseBalanceType(string(b.BalanceType), balanceTypes),
-			ProviderType: string(b.BalanceType),
+			ProviderType: b.BalanceType.Stated(),
 			Amount:       amount,
 		})
 	}

@@ -35,6 +35,15 @@ func (t *Text) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// Stated is the text as received, or "" if it has nothing but white space: a provider writes " " for a value that it does
+// not have.
+func (t Text) Stated() string {
+	if strings.TrimSpace(string(t)) == "" {
+		return ""
+	}
+	return string(t)
+}
+
 // Number is a member that is a number, with the digits as received. A text in its place is read as a number by whoever
 // parses it. null is no number.
 type Number string
