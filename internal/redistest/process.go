@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"ais-gateway/internal/servertest"
 )
 
 const (
@@ -216,13 +219,8 @@ const busOffset = 10000
 // freeAddr is a loopback address on which nobody listens, nor on the bus port that belongs to it.
 func freeAddr(bus bool) (string, error) {
 	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		addr := l.Addr().String()
-		free := !bus || busIsFree(l.Addr().(*net.TCPAddr).Port+busOffset)
-		if err := l.Close(); err != nil || free {
+		addr, err := servertest.FreeAddr()
+		if err != nil || !bus || busIsFree(int(netip.MustParseAddrPort(addr).Port())+busOffset) {
 			return addr, err
 		}
 	}
