@@ -841,8 +841,7 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 	shared := newRig(t, nil, nil)
 	b := refusesAt(t, net.IPv4(127, 0, 0, 2))
 	lost := openBank(t, script{reply: func(_ int, _ net.Conn, read func()) bool { read(); return false }})
-	closed := httptest.NewServer(nil)
-	closed.Close()
+	closed := refusing(t)
 	for _, tt := range []struct {
 		name, host string
 		bank       *bank // nil for nobody
@@ -859,7 +858,7 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var before []arrival
-			base := closed.URL
+			base := closed
 			if tt.bank != nil {
 				base = tt.bank.url
 				before, _ = tt.bank.seen()
@@ -897,6 +896,20 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// refusing returns the base URL of an address that refuses connections: a connection has its port, so that no program can
+// listen on it.
+func refusing(t *testing.T) string {
+	t.Helper()
+	anywhere := httptest.NewServer(nil)
+	t.Cleanup(anywhere.Close)
+	conn, err := net.Dial("tcp", anywhere.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return "http://" + conn.LocalAddr().String()
 }
 
 // refusesAt opens a bank whose port refuses connections at another address: the port is taken there by a connection, so

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,14 +106,13 @@ func TestAttendedIsSentOnceMore(t *testing.T) {
 // So is one for which no connection could be made, whatever was in the way.
 func TestAttendedIsSentOnceMoreWithoutAConnection(t *testing.T) {
 	t.Parallel()
-	closed := httptest.NewServer(nil)
-	closed.Close()
+	closed := refusing(t)
 	for name, host := range map[string]string{
 		"refused": "127.0.0.1", "all addresses refuse": "second.example.com", "the name has no address": "none.example.com",
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, nil, nil)
-			_, err := r.Read(t.Context(), attended(), post(t, strings.Replace(closed.URL, "127.0.0.1", host, 1)))
+			_, err := r.Read(t.Context(), attended(), post(t, strings.Replace(closed, "127.0.0.1", host, 1)))
 			if kind(err) != canonical.ProviderUnavailable {
 				t.Errorf("got %v", err)
 			}
@@ -244,8 +242,7 @@ func TestNotSentForEachConnectionThatBreaks(t *testing.T) {
 // One call in ten may be sent again, and one at the start; unattended calls earn nothing.
 func TestRetryBudget(t *testing.T) {
 	t.Parallel()
-	closed := httptest.NewServer(nil)
-	closed.Close()
+	closed := refusing(t)
 	observer := new(events)
 	w := upstream.New(upstream.Config{Timeout: timeout, Observer: observer})
 	one, other := w.Client(providers.ClientConfig{Refusal: refusal}), w.Client(providers.ClientConfig{Refusal: refusal})
@@ -254,10 +251,10 @@ func TestRetryBudget(t *testing.T) {
 		if i%2 == 1 {
 			c = other // a provider has one budget, whatever its clients
 		}
-		if _, err := c.Read(t.Context(), attended(), post(t, closed.URL)); kind(err) != canonical.ProviderUnavailable {
+		if _, err := c.Read(t.Context(), attended(), post(t, closed)); kind(err) != canonical.ProviderUnavailable {
 			t.Fatal(err)
 		}
-		_, _ = c.Read(t.Context(), alone(), post(t, closed.URL))
+		_, _ = c.Read(t.Context(), alone(), post(t, closed))
 	}
 	again := len(slices.DeleteFunc(observer.resends(), func(n int) bool { return n == 0 }))
 	if again != 11 {
@@ -268,12 +265,11 @@ func TestRetryBudget(t *testing.T) {
 // The second sending is within the time of the one call, and of the caller.
 func TestRetryWithinTheTime(t *testing.T) {
 	t.Parallel()
-	closed := httptest.NewServer(nil)
-	closed.Close()
+	closed := refusing(t)
 	observer := new(events)
 	// Shorter than the shortest pause, and than a busy machine takes to be refused: then nothing was sent at all.
 	w := upstream.New(upstream.Config{Timeout: 15 * time.Millisecond, Observer: observer})
-	if _, err := w.Client(providers.ClientConfig{Refusal: refusal}).Read(t.Context(), attended(), post(t, closed.URL)); kind(err) == "" {
+	if _, err := w.Client(providers.ClientConfig{Refusal: refusal}).Read(t.Context(), attended(), post(t, closed)); kind(err) == "" {
 		t.Error("answered")
 	}
 	if slices.Contains(observer.resends(), 1) {

@@ -198,8 +198,7 @@ func TestWhatIsGivenBack(t *testing.T) {
 		w.WriteHeader(http.StatusInternalServerError)
 		_, _ = io.WriteString(w, "PROVIDER_ERROR")
 	})
-	closed := httptest.NewServer(nil)
-	closed.Close()
+	closed := refusing(t)
 	untrusted := httptest.NewTLSServer(nil)
 	untrusted.Config.ErrorLog = nil
 	t.Cleanup(untrusted.Close)
@@ -210,7 +209,7 @@ func TestWhatIsGivenBack(t *testing.T) {
 		used int
 		has  time.Duration
 	}{
-		{"nobody listens", closed.URL, canonical.ProviderUnavailable, 0, timeout},
+		{"nobody listens", closed, canonical.ProviderUnavailable, 0, timeout},
 		{"no such name", "http://nobody.invalid", canonical.ProviderUnavailable, 0, timeout},
 		{"TLS handshake fails", untrusted.URL, canonical.ProviderUnavailable, 0, timeout},
 		{"TLS where none is spoken", strings.Replace(angry.URL, "http", "https", 1), canonical.ProviderUnavailable, 0, timeout},
