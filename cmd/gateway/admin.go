@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/telemetry"
 )
@@ -69,7 +69,7 @@ func loopback(a net.Addr) bool {
 }
 
 // refuseAdmin responds to a request whose end is in doubt.
-func refuseAdmin(w http.ResponseWriter, _ *http.Request, fault canonical.Fault) {
+func refuseAdmin(w http.ResponseWriter, _ *http.Request, fault canonical.FieldError) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	answer(w, http.StatusBadRequest, map[string]string{"error": fault.Name + " " + fault.Detail})
 }
@@ -152,7 +152,7 @@ func redisWarnings(h store.Health) []string {
 
 // watchRedis logs what changes in the state of Redis, until ctx ends.
 func (p *program) watchRedis(ctx context.Context) {
-	defer rescue.Catch(ctx, p.log)
+	defer recovery.Recover(ctx, p.log)
 	ticker := time.NewTicker(healthEvery)
 	defer ticker.Stop()
 	last := store.Health{State: store.Usable}

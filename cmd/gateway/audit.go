@@ -121,7 +121,7 @@ type audits struct {
 
 func (a audits) Reserve() bool { return a.log.Reserve() }
 
-func (a audits) Audit(ctx context.Context, e api.Entry) {
+func (a audits) Audit(ctx context.Context, e api.AuditEvent) {
 	traceID, spanID := a.telemetry.IDs(ctx)
 	a.log.Write(audit.Record{
 		Time: e.At, RequestID: e.RequestID, TraceID: traceID, SpanID: spanID, Client: e.Client, ClientBy: e.ClientBy, Issuer: e.Issuer,

@@ -38,7 +38,7 @@ func load(file string) (*config.Config, error) {
 	if err != nil {
 		faults = err.(config.Faults) //nolint:errorlint // Load returns nothing else
 	}
-	_, more := openAdapters(c, func(upstream.Config) *upstream.Wire { return upstream.New(upstream.Config{}) })
+	_, more := openAdapters(c, func(upstream.Config) *upstream.Transport { return upstream.New(upstream.Config{}) })
 	faults = append(faults, c.UnknownProviders(slices.Sorted(maps.Keys(adapters)))...)
 	faults = append(faults, c.SecondASPSPs(oneASPSP)...)
 	faults = append(faults, more...)
@@ -47,12 +47,12 @@ func load(file string) (*config.Config, error) {
 }
 
 // A connector makes a provider's way out.
-type connector func(upstream.Config) *upstream.Wire
+type connector func(upstream.Config) *upstream.Transport
 
 // An adapter is an opened one.
 type adapter struct {
 	providers.Provider
-	wire  *upstream.Wire
+	wire  *upstream.Transport
 	files []config.File // its secrets, as it was opened with them
 }
 

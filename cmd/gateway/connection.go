@@ -86,7 +86,7 @@ func connectionOf(ctx context.Context) *connection {
 }
 
 // A refusal responds to a request whose end is in doubt.
-type refusal func(w http.ResponseWriter, r *http.Request, fault canonical.Fault)
+type refusal func(w http.ResponseWriter, r *http.Request, fault canonical.FieldError)
 
 // framed lets refuse respond to requests whose end is in doubt, and ends the connections that must not be used again.
 func framed(next http.Handler, refuse refusal) http.Handler {

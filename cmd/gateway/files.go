@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"time"
 
+	overload "ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/config"
-	overload "ais-gateway/internal/load"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/telemetry"
 )

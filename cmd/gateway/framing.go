@@ -13,10 +13,10 @@ import (
 // the first such request and at the first body in chunks: the connection is closed after either.
 type framing struct {
 	mu     sync.Mutex
-	judged int              // requests that were judged
-	heads  int              // heads that were read completely
-	last   int              // the number of the request after which nothing more is followed; valid if done
-	fault  *canonical.Fault // of that request; nil if only the connection must end
+	judged int                   // requests that were judged
+	heads  int                   // heads that were read completely
+	last   int                   // the number of the request after which nothing more is followed; valid if done
+	fault  *canonical.FieldError // of that request; nil if only the connection must end
 	done   bool
 	body   uint64 // bytes that remain of the body before the next head
 	head   head
@@ -34,7 +34,7 @@ type head struct {
 	lengths, codings int  // how many headers Content-Length and Transfer-Encoding there are
 	size             uint64
 	unsized          bool // Content-Length is no number
-	fault            *canonical.Fault
+	fault            *canonical.FieldError
 }
 
 const (
@@ -43,12 +43,12 @@ const (
 	http10  = "HTTP/1.0"
 )
 
-func headerFault(name, detail string) *canonical.Fault {
-	return &canonical.Fault{In: "header", Name: name, Detail: detail}
+func headerFault(name, detail string) *canonical.FieldError {
+	return &canonical.FieldError{In: "header", Name: name, Detail: detail}
 }
 
 // judge returns what is wrong with the next request, and whether the connection must be closed after it.
-func (f *framing) judge() (fault *canonical.Fault, last bool) {
+func (f *framing) judge() (fault *canonical.FieldError, last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.judged++
@@ -147,7 +147,7 @@ func (h *head) endLine() {
 }
 
 // note keeps the first fault.
-func (h *head) note(fault *canonical.Fault) {
+func (h *head) note(fault *canonical.FieldError) {
 	if h.fault == nil {
 		h.fault = fault
 	}

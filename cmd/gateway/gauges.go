@@ -24,7 +24,7 @@ func (p *program) ends() map[string]time.Time {
 		}
 	}
 	for name, r := range p.secrets.readers {
-		if c, ok := r.now.Load().Provider.(providers.Certified); ok {
+		if c, ok := r.now.Load().Provider.(providers.CertificateHolder); ok {
 			add(name, c.NotAfter())
 		}
 	}
@@ -33,6 +33,6 @@ func (p *program) ends() map[string]time.Time {
 }
 
 // served reports whether a request is one that ais.unattended.reads counts.
-func served(o api.Outcome) bool {
+func served(o api.RequestOutcome) bool {
 	return o.Reads && o.Attended != nil && !*o.Attended && o.Status >= http.StatusOK && o.Status < http.StatusMultipleChoices
 }

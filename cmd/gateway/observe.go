@@ -9,9 +9,9 @@ import (
 
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/breaker"
+	overload "ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
-	overload "ais-gateway/internal/load"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/telemetry"
 )
@@ -20,9 +20,9 @@ import (
 
 type requests struct{ *telemetry.Telemetry }
 
-func (t requests) Request(ctx context.Context, method string, h http.Header) (context.Context, func(api.Outcome)) {
+func (t requests) Request(ctx context.Context, method string, h http.Header) (context.Context, func(api.RequestOutcome)) {
 	ctx, end := t.Telemetry.Request(ctx, method, h)
-	return ctx, func(o api.Outcome) {
+	return ctx, func(o api.RequestOutcome) {
 		end(telemetry.RequestInfo{
 			Route: o.Route, Method: o.Method, Status: o.Status, Code: o.Code, ASPSP: o.ASPSP, Provider: o.Provider,
 			Client: o.Client, Attended: o.Attended, Cache: o.Cache, Duration: o.Duration,

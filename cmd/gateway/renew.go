@@ -11,7 +11,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/renew"
+	"ais-gateway/internal/secretwatch"
 )
 
 // The parts whose secrets are renewed, besides each provider, which has its own name.
@@ -36,11 +36,11 @@ type secrets struct {
 
 // parts are what can be renewed: of each the files, and how they are taken over. Whatever else the configuration says stays
 // as it was at the start.
-func (p *program) parts(c *config.Config) []renew.Part {
-	var all []renew.Part
+func (p *program) parts(c *config.Config) []secretwatch.Secret {
+	var all []secretwatch.Secret
 	add := func(name string, files []config.File, take func() error) {
 		if len(files) > 0 {
-			all = append(all, renew.Part{Name: name, Files: files, Renew: take})
+			all = append(all, secretwatch.Secret{Name: name, Files: files, Renew: take})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.secrets.readers)) {
@@ -48,7 +48,7 @@ func (p *program) parts(c *config.Config) []renew.Part {
 		add(name, r.now.Load().files, func() error { return p.renewProvider(c, name, r) })
 	}
 	add(partCache, config.Files(c.Cache), func() error {
-		return again(c, "cache", func(now *config.Config) error { return p.secrets.lists.Rekey(now.Cache.Keys()) })
+		return again(c, "cache", func(now *config.Config) error { return p.secrets.lists.SetKeys(now.Cache.Keys()) })
 	})
 	add(partTLS, config.Files(c.Server.TLS), func() error {
 		return again(c, "server.tls", func(now *config.Config) error { return p.secure.renew(now.Server.TLS) })
@@ -65,7 +65,7 @@ func again(c *config.Config, path string, take func(now *config.Config) error) e
 	now, err := c.Again()
 	var faults config.Faults
 	if errors.As(err, &faults) {
-		faults = config.Below(faults, path)
+		faults = config.FaultsUnder(faults, path)
 	}
 	if len(faults) > 0 {
 		return faults
@@ -90,7 +90,7 @@ func (p *program) renewClients(c *config.Config) error {
 	now, err := config.Load(c.Source().Path())
 	var faults config.Faults
 	if errors.As(err, &faults) && now != nil {
-		faults = config.OfText(faults)
+		faults = config.WithoutSecretFiles(faults)
 	}
 	if len(faults) > 0 {
 		return faults
@@ -154,7 +154,7 @@ func (r *reader) Balances(ctx context.Context, q canonical.Query, accountID stri
 }
 
 // Check implements providers.Checker, for adapters that do.
-func (r *reader) Check(q canonical.Query) []canonical.Fault {
+func (r *reader) Check(q canonical.Query) []canonical.FieldError {
 	if c, ok := r.now.Load().Provider.(providers.Checker); ok {
 		return c.Check(q)
 	}

@@ -18,15 +18,15 @@ import (
 	contract "ais-gateway/api"
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/audit"
+	"ais-gateway/internal/auth"
 	"ais-gateway/internal/cache"
-	"ais-gateway/internal/callers"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/output"
 	"ais-gateway/internal/providers/upstream"
-	"ais-gateway/internal/renew"
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
+	"ais-gateway/internal/secretwatch"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/telemetry"
 	"ais-gateway/internal/unattended"
@@ -69,9 +69,9 @@ type program struct {
 	lines      *output.Queue  // of the log
 	logLines   *output.Writer // of log lines into it
 	store      *store.Store
-	units      *unattended.Units
+	units      *unattended.UnitStats
 	gateway    *gateway.Gateway
-	callers    *callers.Callers
+	callers    *auth.Authenticator
 	api, admin *http.Server
 	listen     [2]net.Listener // of api and admin
 	patience   time.Duration   // how long an answer may take
@@ -79,7 +79,7 @@ type program struct {
 	local      bool            // the admin address is a loopback one
 	secure     *secure         // nil where the API is plain HTTP
 	secrets    secrets
-	renewal    *renew.Watcher
+	renewal    *secretwatch.Watcher
 	draining   atomic.Bool
 	warnings   warnings
 	files      *files
@@ -116,7 +116,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	p.telemetry.ObserveUnits(p.units.Count)
 	p.telemetry.ObserveCertificates(p.ends)
 	p.telemetry.Know(api.Templates()...)
-	p.callers = callers.New(callers.Config{Clients: c.Clients, Now: time.Now, Logger: p.log, Pseudonym: p.audit.Pseudonym})
+	p.callers = auth.New(auth.Config{Clients: c.Clients, Now: time.Now, Logger: p.log, Pseudonym: p.audit.Pseudonym})
 	idle := newIdlers(mostConnections(c.Server.Limits.InFlight) / 2)
 	handler := api.New(api.Config{
 		Gateway: p.gateway, Callers: p.callers, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
@@ -126,13 +126,13 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	p.tellClosed(ctx, c.Unattended)
 	warnOfFiles(c)
 	p.warnOfConfig(ctx, c)
-	p.api = p.server(handler, idle, func(w http.ResponseWriter, r *http.Request, fault canonical.Fault) {
+	p.api = p.server(handler, idle, func(w http.ResponseWriter, r *http.Request, fault canonical.FieldError) {
 		handler.ServeHTTP(w, r.WithContext(api.Misframed(r.Context(), fault)))
 	})
 	p.admin = p.server(p.adminHandler(), newIdlers(mostAdminIdle), refuseAdmin)
 	p.secure = secured(p.api, c.Server.TLS)
 	p.secrets.setKeys = p.callers.SetKeys
-	p.renewal = renew.New(p.log, p.renewed, p.parts(c))
+	p.renewal = secretwatch.New(p.log, p.renewed, p.parts(c))
 	p.telemetry.ObserveStale(p.renewal.Stale)
 	p.warnings.add(p.staleSecrets)
 	p.warnings.add(p.cacheWarnings)
@@ -173,10 +173,10 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 		return nil, err
 	}
 	policies := c.Policies()
-	p.units = unattended.NewUnits(p.store.Cache, policies)
-	counter := unattended.New(p.store.Counter, policies).AwaitReplicas(c.Redis.WaitReplicas).Tell(p.units)
+	p.units = unattended.NewUnitStats(p.store.Cache, policies)
+	counter := unattended.New(p.store.Counter, policies).WithReplicas(c.Redis.WaitReplicas).WithUnitStats(p.units)
 	p.secrets.lists = lists
-	p.secrets.connect = func(u upstream.Config) *upstream.Wire {
+	p.secrets.connect = func(u upstream.Config) *upstream.Transport {
 		u.Counter, u.Observer, u.Now = counter, calls{p.telemetry}, time.Now
 		u.Routes, u.OutOfFiles = p.telemetry.Know, p.files.out
 		return upstream.New(u)
@@ -186,16 +186,16 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 		return nil, faults
 	}
 	p.secrets.readers = readers(opened)
-	banks := make([]gateway.Bank, len(c.ASPSPs))
+	banks := make([]gateway.ASPSP, len(c.ASPSPs))
 	for i, a := range c.ASPSPs {
 		timeout := c.Providers[a.Provider].Timeout
-		banks[i] = gateway.Bank{ASPSP: a, Reader: p.secrets.readers[a.Provider], Timeout: timeout}
+		banks[i] = gateway.ASPSP{ASPSP: a, Adapter: p.secrets.readers[a.Provider], Timeout: timeout}
 		// One read of another gateway's may be waited for before one of our own is made.
 		p.patience = max(p.patience, 2*timeout+answerMargin)
 	}
 	return gateway.New(gateway.Config{
-		Banks: banks, Cache: lists, Counter: counter, Allowance: gateway.RedisAllowance, Now: time.Now, Logger: p.log, Observer: outcomes{p.telemetry},
-		Waiting: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient, PerASPSP: c.Server.Limits.PerASPSP,
+		ASPSPs: banks, Cache: lists, Counter: counter, RedisBudget: gateway.RedisBudget, Now: time.Now, Logger: p.log, Observer: outcomes{p.telemetry},
+		MaxWaiting: c.Server.Limits.InFlight, MaxPerClient: c.Server.Limits.PerClient, MaxCallsPerASPSP: c.Server.Limits.PerASPSP,
 	}), nil
 }
 
@@ -253,7 +253,7 @@ func (p *program) run(ctx context.Context) error {
 // background runs what goes on beside the requests. A panic there ends it, and not the program.
 func (p *program) background(ctx context.Context, run func(context.Context)) {
 	go func() {
-		defer rescue.Catch(ctx, p.log)
+		defer recovery.Recover(ctx, p.log)
 		run(ctx)
 	}()
 }

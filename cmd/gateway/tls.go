@@ -62,7 +62,7 @@ func (s *secure) renew(t config.ServerTLS) error {
 func (s *secure) notAfter() (first time.Time) {
 	if s != nil {
 		for _, c := range s.now.Load().Certificates {
-			first = upstream.FirstEnd(c.Certificate)
+			first = upstream.EarliestExpiry(c.Certificate)
 		}
 	}
 	return first

@@ -35,7 +35,7 @@ func encoded(t *testing.T, list ...canonical.Account) json.RawMessage {
 }
 
 func TestAnswers(t *testing.T) {
-	iban := canonical.Identify(canonical.SchemeIBAN, "BG80BNBG96611020345678")
+	iban := canonical.NewIdentification(canonical.SchemeIBAN, "BG80BNBG96611020345678")
 	head := `{"aspspId":"` + bank + `","provider":"mastercard",`
 	fresh := `"freshness":{"source":"provider","fetchedAt":"2026-11-20T10:00:00Z","ageSeconds":0,"stale":false}}` + "\n"
 	balance := canonical.Balance{Type: canonical.InterimAvailable, ProviderType: "available", Amount: parse(t, "4.200", "PLN")}
@@ -67,9 +67,9 @@ func TestAnswers(t *testing.T) {
 					canonical.Account{
 						ID: "aa:q/1", Identification: iban, Currency: "EUR", Type: "CACC", ProviderType: "cacc",
 						Status: "enabled", HolderType: "personal", HolderName: "M & I", Name: "n", Nickname: "k", Relations: []string{"Owner"},
-						OtherIdentifications: []canonical.Identification{canonical.Identify(canonical.SchemePAN, "5500000000000004"), {Scheme: canonical.SchemeProvider, Value: "7"}},
+						OtherIdentifications: []canonical.Identification{canonical.NewIdentification(canonical.SchemePAN, "5500000000000004"), {Scheme: canonical.SchemeProvider, Value: "7"}},
 					},
-					canonical.Account{ID: "2", Identification: canonical.Identify(canonical.SchemeIBAN, "BG00"), Type: canonical.AccountTypeOther},
+					canonical.Account{ID: "2", Identification: canonical.NewIdentification(canonical.SchemeIBAN, "BG00"), Type: canonical.AccountTypeOther},
 					canonical.Account{ID: "3", Type: canonical.AccountTypeOther},
 				)
 			},
@@ -122,14 +122,14 @@ func TestAnswers(t *testing.T) {
 		{
 			name: "balances by another number", target: balancesOf("1"),
 			set: func(f *fake) {
-				f.sheet.Identification = canonical.Identify(canonical.SchemePAN, "5500000000000004")
+				f.sheet.Identification = canonical.NewIdentification(canonical.SchemePAN, "5500000000000004")
 			},
 			want: head + `"accountId":"1","account":{"identification":{"scheme":"PAN","value":"550000******0004"}},"balances":[],` + fresh,
 		},
 		{
 			name: "access with calls left", target: accessOf,
 			set: func(f *fake) {
-				f.state = unattended.State{
+				f.state = unattended.Usage{
 					Limit: 4, Used: 1, Remaining: 3, Window: 24 * time.Hour, Unit: config.UnitResource,
 					Wait: time.Hour, NextAt: time.Date(2026, 11, 20, 11, 0, 0, 0, time.UTC),
 				}
@@ -139,7 +139,7 @@ func TestAnswers(t *testing.T) {
 		{
 			name: "access with none left", target: accessOf,
 			set: func(f *fake) {
-				f.state = unattended.State{
+				f.state = unattended.Usage{
 					Limit: 4, Used: 1, Window: 25 * time.Hour, Unit: config.UnitASPSP,
 					Wait: time.Hour, NextAt: time.Date(2026, 11, 20, 13, 0, 0, 0, east),
 				}
@@ -148,7 +148,7 @@ func TestAnswers(t *testing.T) {
 		},
 		{
 			name: "access never", target: accessOf,
-			set:  func(f *fake) { f.state = unattended.State{Window: 24 * time.Hour, Unit: config.UnitConsent} },
+			set:  func(f *fake) { f.state = unattended.Usage{Window: 24 * time.Hour, Unit: config.UnitConsent} },
 			want: `{"limit":0,"used":0,"remaining":0,"unit":"consent","windowSeconds":86400,"nextSlotAt":null}` + "\n",
 		},
 		{name: "forgotten", method: http.MethodDelete, target: cachedOf, status: http.StatusNoContent},
@@ -163,7 +163,7 @@ func TestAnswers(t *testing.T) {
 			if tt.method != "" {
 				method, status = tt.method, tt.status
 			}
-			got := s.do(t, method, tt.target, auth, consent)
+			got := s.do(t, method, tt.target, apiKey, consent)
 			if got.status != status {
 				t.Errorf("status is %d", got.status)
 			}
@@ -216,10 +216,10 @@ func TestCacheHeaders(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := good()
-			f.list = gateway.AccountList{Accounts: json.RawMessage("[]"), Cache: tt.cache, Freshness: tt.freshness}
+			f.list = gateway.AccountsResult{Accounts: json.RawMessage("[]"), Cache: tt.cache, Freshness: tt.freshness}
 			o := &observer{}
 			s := open(t, f, func(c *api.Config) { c.Observer = o })
-			got := s.do(t, http.MethodGet, accountsOf, auth, consent, attended)
+			got := s.do(t, http.MethodGet, accountsOf, apiKey, consent, attended)
 			if h := got.header.Get("Cache-Status"); h != tt.want {
 				t.Errorf("Cache-Status is %q, want %q", h, tt.want)
 			}
@@ -238,34 +238,34 @@ func TestRateLimitHeaders(t *testing.T) {
 	day := 24 * time.Hour
 	tests := []struct {
 		name          string
-		state         *unattended.State
+		state         *unattended.Usage
 		policy, limit string
 	}{
-		{"unused", &unattended.State{Limit: 4, Remaining: 4, Window: day}, `"unattended";q=4;w=86400`, `"unattended";r=4`},
+		{"unused", &unattended.Usage{Limit: 4, Remaining: 4, Window: day}, `"unattended";q=4;w=86400`, `"unattended";r=4`},
 		{
-			"used", &unattended.State{Limit: 4, Used: 1, Remaining: 3, Window: day, Wait: 80_999*time.Second + 1},
+			"used", &unattended.Usage{Limit: 4, Used: 1, Remaining: 3, Window: day, Wait: 80_999*time.Second + 1},
 			`"unattended";q=4;w=86400`, `"unattended";r=3;t=81000`,
 		},
 		{
-			"closed unused", &unattended.State{Limit: 4, Window: 90 * time.Minute, Wait: time.Minute},
+			"closed unused", &unattended.Usage{Limit: 4, Window: 90 * time.Minute, Wait: time.Minute},
 			`"unattended";q=4;w=5400`, `"unattended";r=0;t=60`,
 		},
-		{"never", &unattended.State{Window: day}, `"unattended";q=0;w=86400`, `"unattended";r=0`},
+		{"never", &unattended.Usage{Window: day}, `"unattended";q=0;w=86400`, `"unattended";r=0`},
 		{"not to be read", nil, `"unattended";q=4;w=86400`, `"unattended";r=0`},
 	}
 	for _, tt := range tests {
-		for _, failure := range []error{nil, canonical.Fail(canonical.ConsentExpired, ""), errors.New("x")} {
+		for _, failure := range []error{nil, canonical.NewError(canonical.ConsentExpired, ""), errors.New("x")} {
 			t.Run(tt.name, func(t *testing.T) {
 				f := good()
-				f.list.Limit, f.sheet.Limit, f.err = tt.state, tt.state, failure
+				f.list.Usage, f.sheet.Usage, f.err = tt.state, tt.state, failure
 				s := open(t, f)
 				for _, target := range []string{accountsOf, balancesOf("1")} {
-					got := s.do(t, http.MethodGet, target, auth, consent)
+					got := s.do(t, http.MethodGet, target, apiKey, consent)
 					want := []string{tt.policy, tt.limit}
 					if diff := cmp.Diff(want, []string{got.header.Get("RateLimit-Policy"), got.header.Get("RateLimit")}); diff != "" {
 						t.Errorf("%s: %s", target, diff)
 					}
-					if got := s.do(t, http.MethodGet, target, auth, consent, attended); got.header.Get("RateLimit") != "" {
+					if got := s.do(t, http.MethodGet, target, apiKey, consent, attended); got.header.Get("RateLimit") != "" {
 						t.Errorf("%s: an attended request got %v", target, got.header)
 					}
 				}
@@ -276,17 +276,17 @@ func TestRateLimitHeaders(t *testing.T) {
 
 func TestRateLimitOfAccess(t *testing.T) {
 	s := open(t, good())
-	s.gateway.state = unattended.State{Limit: 4, Used: 2, Remaining: 2, Window: time.Hour, Unit: config.UnitConsent, Wait: time.Second}
-	got := s.do(t, http.MethodGet, accessOf, auth, consent)
+	s.gateway.state = unattended.Usage{Limit: 4, Used: 2, Remaining: 2, Window: time.Hour, Unit: config.UnitConsent, Wait: time.Second}
+	got := s.do(t, http.MethodGet, accessOf, apiKey, consent)
 	if h := got.header.Get("RateLimit"); h != `"unattended";r=2;t=1` {
 		t.Errorf("RateLimit is %q", h)
 	}
-	s.gateway.err = canonical.Fail(canonical.CounterUnavailable, "")
-	got = s.do(t, http.MethodGet, accessOf, auth, consent)
+	s.gateway.err = canonical.NewError(canonical.CounterUnavailable, "")
+	got = s.do(t, http.MethodGet, accessOf, apiKey, consent)
 	if h := got.header.Get("RateLimit-Policy") + got.header.Get("RateLimit"); h != `"unattended";q=4;w=86400"unattended";r=0` {
 		t.Errorf("without a counter they are %q", h)
 	}
-	for _, early := range [][]header{{consent}, {auth}, {{"X-API-Key", noScope}, consent}} {
+	for _, early := range [][]header{{consent}, {apiKey}, {{"X-API-Key", noScope}, consent}} {
 		if got := s.do(t, http.MethodGet, accessOf, early...); got.header.Get("RateLimit-Policy") != "" {
 			t.Errorf("%d: got %v before anything was asked", got.status, got.header)
 		}

@@ -11,62 +11,62 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"ais-gateway/internal/callers"
+	"ais-gateway/internal/auth"
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
-	"ais-gateway/internal/load"
 	"ais-gateway/internal/unattended"
 )
 
 // A Reader answers queries for account information.
-type Reader interface {
-	Check(q canonical.Query) []canonical.Fault
-	Accounts(ctx context.Context, client string, q canonical.Query, w gateway.Wants) (gateway.AccountList, error)
-	Balances(ctx context.Context, client string, q canonical.Query, account string) (gateway.BalanceSheet, error)
+type AccountReader interface {
+	Check(q canonical.Query) []canonical.FieldError
+	Accounts(ctx context.Context, client string, q canonical.Query, w gateway.CacheControl) (gateway.AccountsResult, error)
+	Balances(ctx context.Context, client string, q canonical.Query, account string) (gateway.BalancesResult, error)
 }
 
 // A Directory knows the configured ASPSPs.
 type Directory interface {
-	ASPSPs() []gateway.ASPSP
-	ASPSP(id string) (gateway.ASPSP, bool)
+	ASPSPs() []gateway.ASPSPInfo
+	ASPSP(id string) (gateway.ASPSPInfo, bool)
 }
 
 // A Ledger knows what was counted and what is kept for a consent.
-type Ledger interface {
-	UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.State, error)
+type UsageReader interface {
+	UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error)
 	Forget(ctx context.Context, client string, q canonical.Query) error
 }
 
 // A Gateway is all that the API asks; *gateway.Gateway is one.
 type Gateway interface {
-	Reader
+	AccountReader
 	Directory
-	Ledger
+	UsageReader
 }
 
 var _ Gateway = (*gateway.Gateway)(nil)
 
-// Callers know who may call, and how often; *callers.Callers is one.
+// Callers know who may call, and how often; *auth.Callers is one.
 type Callers interface {
-	Authenticate(ctx context.Context, shown callers.Credential) (callers.Client, error)
-	Admit(client callers.Client) error
+	Authenticate(ctx context.Context, shown auth.Credential) (auth.Client, error)
+	AllowRate(client auth.Client) error
 }
 
-var _ Callers = (*callers.Callers)(nil)
+var _ Callers = (*auth.Authenticator)(nil)
 
 // An Observer is told of every request, for traces and metrics. The context that it returns is the one of all
 // that is done for the request; its function is called once, when the request has been answered.
 type Observer interface {
-	Request(ctx context.Context, method string, header http.Header) (context.Context, func(Outcome))
+	Request(ctx context.Context, method string, header http.Header) (context.Context, func(RequestOutcome))
 	// Refused is told of a request that found no place under a bound. The id is the one that was asked for, if any.
-	Refused(ctx context.Context, aspsp string, by load.Refusal)
+	Refused(ctx context.Context, aspsp string, by bulkhead.Refusal)
 	// TraceID is the id of the request's trace; "" if it is not traced.
 	TraceID(ctx context.Context) string
 }
 
 // An Outcome is what became of a request. It holds nothing that the caller wrote but the method.
-type Outcome struct {
+type RequestOutcome struct {
 	Route    string // the path's template, as in the contract; "" where there is no such route or method
 	Method   string // as it came
 	Status   int    // 0 where nothing was answered
@@ -103,8 +103,8 @@ type Config struct {
 
 type server struct {
 	Config
-	all  *load.Bound
-	each *load.Keyed // by the client's ID
+	all  *bulkhead.Semaphore
+	each *bulkhead.PerKey // by the client's ID
 }
 
 // New makes the handler of the whole API. It must be served as it is, since whatever cleans paths on the way
@@ -126,16 +126,16 @@ func newServer(c Config) *server {
 	if c.RecordedLogger == nil {
 		c.RecordedLogger = c.Logger
 	}
-	return &server{Config: c, all: load.NewBound(c.InFlight), each: load.NewKeyed(c.PerClient)}
+	return &server{Config: c, all: bulkhead.NewSemaphore(c.InFlight), each: bulkhead.NewPerKey(c.PerClient)}
 }
 
 type unobserved struct{}
 
-func (unobserved) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(Outcome)) {
-	return ctx, func(Outcome) {}
+func (unobserved) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(RequestOutcome)) {
+	return ctx, func(RequestOutcome) {}
 }
 
-func (unobserved) Refused(context.Context, string, load.Refusal) {}
+func (unobserved) Refused(context.Context, string, bulkhead.Refusal) {}
 
 func (unobserved) TraceID(context.Context) string { return "" }
 

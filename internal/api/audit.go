@@ -11,12 +11,12 @@ type Auditor interface {
 	// Reserve reports whether there is room for the record of one more request. If not, the request is refused, and has none.
 	Reserve() bool
 	// Audit keeps the record of a request.
-	Audit(ctx context.Context, e Entry)
+	Audit(ctx context.Context, e AuditEvent)
 }
 
 // An Entry is a request for the audit record. Unlike an Outcome it holds the consent's id, which must not be kept as it is.
-type Entry struct {
-	Outcome
+type AuditEvent struct {
+	RequestOutcome
 	At        time.Time // when it came
 	RequestID string    // a UUID, the caller's or ours
 	Asked     string    // the ASPSP's id that was asked for, a UUID in lower case, configured or not; "" for none
@@ -31,7 +31,7 @@ type unaudited struct{}
 
 func (unaudited) Reserve() bool { return true }
 
-func (unaudited) Audit(context.Context, Entry) {}
+func (unaudited) Audit(context.Context, AuditEvent) {}
 
 // usage is what was used for one request so far.
 type usage struct {

@@ -14,11 +14,11 @@ import (
 )
 
 // An auditor keeps entries, and whether they came with the observer's context.
-type auditor chan api.Entry
+type auditor chan api.AuditEvent
 
 func (auditor) Reserve() bool { return true }
 
-func (a auditor) Audit(ctx context.Context, e api.Entry) {
+func (a auditor) Audit(ctx context.Context, e api.AuditEvent) {
 	if ctx.Value(marked{}) == nil {
 		e.RequestID = "in another context"
 	}
@@ -34,37 +34,37 @@ func TestAuditEntries(t *testing.T) {
 		name, method, target string
 		headers              []header
 		err                  error
-		want                 *api.Entry // nil for none
+		want                 *api.AuditEvent // nil for none
 	}{
 		{
-			name: "answered", target: accountsOf, headers: []header{auth, consent, attended},
-			want: &api.Entry{Asked: bank, Consent: given, Outcome: api.Outcome{
+			name: "answered", target: accountsOf, headers: []header{apiKey, consent, attended},
+			want: &api.AuditEvent{Asked: bank, Consent: given, RequestOutcome: api.RequestOutcome{
 				Route: accountsRoute, Status: 200, ASPSP: bank, Provider: "mastercard", Client: "all", Cache: "miss", Attended: &yes,
 			}},
 		},
 		{
-			name: "refused", target: accountsOf, headers: []header{auth, consent}, err: canonical.Fail(canonical.UnattendedLimit, ""),
-			want: &api.Entry{Asked: bank, Consent: given, Outcome: api.Outcome{
+			name: "refused", target: accountsOf, headers: []header{apiKey, consent}, err: canonical.NewError(canonical.UnattendedLimit, ""),
+			want: &api.AuditEvent{Asked: bank, Consent: given, RequestOutcome: api.RequestOutcome{
 				Route: accountsRoute, Status: 429, Code: "UNATTENDED_LIMIT", ASPSP: bank, Provider: "mastercard", Client: "all", Attended: &no,
 			}},
 		},
 		{
 			name: "not let in", target: accountsOf, headers: []header{consent},
-			want: &api.Entry{Asked: bank, Consent: given, Outcome: api.Outcome{Route: accountsRoute, Status: 401, Code: "UNAUTHENTICATED"}},
+			want: &api.AuditEvent{Asked: bank, Consent: given, RequestOutcome: api.RequestOutcome{Route: accountsRoute, Status: 401, Code: "UNAUTHENTICATED"}},
 		},
 		{
-			name: "without a consent that is one", target: accountsOf, headers: []header{auth, long},
-			want: &api.Entry{Asked: bank, Outcome: api.Outcome{
+			name: "without a consent that is one", target: accountsOf, headers: []header{apiKey, long},
+			want: &api.AuditEvent{Asked: bank, RequestOutcome: api.RequestOutcome{
 				Route: accountsRoute, Status: 400, Code: "FORMAT_ERROR", ASPSP: bank, Provider: "mastercard", Client: "all",
 			}},
 		},
 		{
-			name: "a stranger", target: "/v1/aspsps/" + stranger + "/accounts", headers: []header{auth, consent},
-			want: &api.Entry{Asked: stranger, Consent: given, Outcome: api.Outcome{Route: accountsRoute, Status: 404, Code: "ASPSP_UNKNOWN", Client: "all"}},
+			name: "a stranger", target: "/v1/aspsps/" + stranger + "/accounts", headers: []header{apiKey, consent},
+			want: &api.AuditEvent{Asked: stranger, Consent: given, RequestOutcome: api.RequestOutcome{Route: accountsRoute, Status: 404, Code: "ASPSP_UNKNOWN", Client: "all"}},
 		},
 		{
-			name: "no route", method: "MARIA", target: "/v1/maria", headers: []header{auth, consent},
-			want: &api.Entry{Outcome: api.Outcome{Method: "OTHER", Status: 404, Code: "NOT_FOUND"}},
+			name: "no route", method: "MARIA", target: "/v1/maria", headers: []header{apiKey, consent},
+			want: &api.AuditEvent{RequestOutcome: api.RequestOutcome{Method: "OTHER", Status: 404, Code: "NOT_FOUND"}},
 		},
 		{name: "not under /v1", target: "/openapi.yaml"},
 		{name: "nowhere", target: "/v10/x"},
@@ -147,7 +147,7 @@ func TestNoRoomForTheRecord(t *testing.T) {
 		asked := false
 		f.during = func(context.Context) { asked = true }
 		s := open(t, f, func(c *api.Config) { c.Auditor, c.Observer = full{make(auditor, 1)}, o })
-		got := s.do(t, http.MethodGet, target, auth, consent)
+		got := s.do(t, http.MethodGet, target, apiKey, consent)
 		if got.status != want || asked {
 			t.Errorf("%s: %d, provider asked: %t", target, got.status, asked)
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"ais-gateway/internal/api"
-	"ais-gateway/internal/callers"
+	"ais-gateway/internal/auth"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 )
@@ -35,7 +35,7 @@ func headersOf(target string, all ...header) []header {
 // whether it could be answered at all. Who is not known has no limit, and takes nobody's.
 func TestRateLimitStandsBeforeAll(t *testing.T) {
 	limited := func(c *api.Config) {
-		c.Callers = callers.New(callers.Config{Now: func() time.Time { return time.Unix(0, 0) }, Clients: config.Clients{
+		c.Callers = auth.New(auth.Config{Now: func() time.Time { return time.Unix(0, 0) }, Clients: config.Clients{
 			APIKeys: []config.APIKey{
 				{Name: "all", SHA256: config.Hashes{digest(allScope)}, Scopes: []string{config.ScopeAccounts, config.ScopeBalances}},
 				{Name: "none", SHA256: config.Hashes{digest(noScope)}},
@@ -51,15 +51,15 @@ func TestRateLimitStandsBeforeAll(t *testing.T) {
 					t.Fatalf("answered %d", got.status)
 				}
 			}
-			ill := headersOf(route.target, auth, header{"X-Request-ID", "ill"})
+			ill := headersOf(route.target, apiKey, header{"X-Request-ID", "ill"})
 			if got := s.do(t, route.method, route.target, ill...); got.status != http.StatusBadRequest {
 				t.Fatalf("answered %d", got.status)
 			}
-			if got := s.do(t, route.method, route.target, headersOf(route.target, auth)...); got.status >= 300 {
+			if got := s.do(t, route.method, route.target, headersOf(route.target, apiKey)...); got.status >= 300 {
 				t.Fatalf("answered %d", got.status)
 			}
 			asked := len(s.gateway.asked)
-			for _, headers := range [][]header{headersOf(route.target, auth), ill} {
+			for _, headers := range [][]header{headersOf(route.target, apiKey), ill} {
 				got := s.do(t, route.method, route.target, headers...)
 				p := got.problem()
 				if got.status != http.StatusTooManyRequests || p.Code != "RATE_LIMITED" || p.Origin != "gateway" || !p.Retryable {
@@ -88,24 +88,24 @@ func TestRateLimitStandsBeforeAll(t *testing.T) {
 
 // known lets everybody in as it is told, and remembers what was shown.
 type known struct {
-	client callers.Client
+	client auth.Client
 	err    error
-	shown  []callers.Credential
+	shown  []auth.Credential
 }
 
-func (k *known) Authenticate(_ context.Context, shown callers.Credential) (callers.Client, error) {
+func (k *known) Authenticate(_ context.Context, shown auth.Credential) (auth.Client, error) {
 	k.shown = append(k.shown, shown)
 	return k.client, k.err
 }
 
-func (k *known) Admit(callers.Client) error { return nil }
+func (k *known) AllowRate(auth.Client) error { return nil }
 
 // TestWhoCannotBeJudged is told so by every call, and is not to blame.
 func TestWhoCannotBeJudged(t *testing.T) {
 	unsure := &canonical.Error{Kind: canonical.Overloaded, Origin: canonical.OriginGateway, RetryAfter: 3 * time.Second, Detail: "it is so"}
 	for _, route := range routesUnderV1 {
 		s := open(t, good(), func(c *api.Config) { c.Callers = &known{err: unsure} })
-		got := s.do(t, route.method, route.target, headersOf(route.target, auth)...)
+		got := s.do(t, route.method, route.target, headersOf(route.target, apiKey)...)
 		if p := got.problem(); got.status != http.StatusServiceUnavailable || p.Code != "OVERLOADED" || got.header.Get("Retry-After") != "3" {
 			t.Errorf("%s %s: answered %d %+v", route.method, route.target, got.status, p)
 		}
@@ -117,10 +117,10 @@ func TestWhoCannotBeJudged(t *testing.T) {
 
 // TestClientIsItsID asks as a client whose name is another's: the gateway hears the id, and the log the name.
 func TestClientIsItsID(t *testing.T) {
-	who := &known{client: callers.Client{ID: `oidc:"x"`, Name: "shown", Scopes: []string{config.ScopeAccounts, config.ScopeBalances}}}
+	who := &known{client: auth.Client{ID: `oidc:"x"`, Name: "shown", Scopes: []string{config.ScopeAccounts, config.ScopeBalances}}}
 	s := open(t, good(), func(c *api.Config) { c.Callers = who })
 	for _, route := range routesUnderV1 {
-		s.do(t, route.method, route.target, headersOf(route.target, auth)...)
+		s.do(t, route.method, route.target, headersOf(route.target, apiKey)...)
 	}
 	for _, a := range s.gateway.asked {
 		if want := `oidc:"x"`; a.client != want && a.call != "access" {
@@ -138,17 +138,17 @@ func TestClientIsItsID(t *testing.T) {
 func TestWhatIsShown(t *testing.T) {
 	for _, tt := range []struct {
 		header header
-		want   callers.Credential
+		want   auth.Credential
 	}{
-		{header{"X-API-Key", "a.b.c"}, callers.Credential{Text: "a.b.c"}},
-		{header{"Authorization", "Bearer a.b.c"}, callers.Credential{Text: "a.b.c", Bearer: true}},
-		{header{"Authorization", "bearer  a.b.c"}, callers.Credential{Text: "a.b.c", Bearer: true}},
-		{header{"Authorization", "Basic a.b.c"}, callers.Credential{}},
+		{header{"X-API-Key", "a.b.c"}, auth.Credential{Text: "a.b.c"}},
+		{header{"Authorization", "Bearer a.b.c"}, auth.Credential{Text: "a.b.c", Bearer: true}},
+		{header{"Authorization", "bearer  a.b.c"}, auth.Credential{Text: "a.b.c", Bearer: true}},
+		{header{"Authorization", "Basic a.b.c"}, auth.Credential{}},
 	} {
 		who := &known{}
 		s := open(t, good(), func(c *api.Config) { c.Callers = who })
 		s.do(t, http.MethodGet, "/v1/aspsps", tt.header)
-		if !slices.Equal(who.shown, []callers.Credential{tt.want}) {
+		if !slices.Equal(who.shown, []auth.Credential{tt.want}) {
 			t.Errorf("%v: shown %q", tt.header, who.shown[0].Text.Reveal())
 		}
 	}

@@ -100,7 +100,7 @@ func TestHeadersOfTheContract(t *testing.T) {
 	s := open(t, good())
 	for _, name := range headerNames(t) {
 		t.Run(name, func(t *testing.T) {
-			got := s.do(t, http.MethodGet, accountsOf, auth, header{name, "1"}, header{name, "1"})
+			got := s.do(t, http.MethodGet, accountsOf, apiKey, header{name, "1"}, header{name, "1"})
 			if p := got.problem(); p.Code != "FORMAT_ERROR" || !slices.Contains(p.named(), "header "+name) {
 				t.Errorf("answered %d %v", got.status, p.named())
 			}
@@ -134,7 +134,7 @@ func TestContractIsServed(t *testing.T) {
 // TestCheckerBites shows that the check of the other tests finds what is not in the contract.
 func TestCheckerBites(t *testing.T) {
 	s := open(t, good())
-	answer := s.do(t, http.MethodGet, "/v1/aspsps", auth)
+	answer := s.do(t, http.MethodGet, "/v1/aspsps", apiKey)
 	for name, spoil := range map[string]func(*reply){
 		"a member more":       func(r *reply) { r.body = strings.Replace(r.body, `"name"`, `"more":1,"name"`, 1) },
 		"a member less":       func(r *reply) { r.body = strings.Replace(r.body, `"name"`, `"other"`, 1) },
@@ -167,7 +167,7 @@ func TestCheckerClosesOpenWords(t *testing.T) {
 	if s.check(http.MethodGet, accountsOf, sent, refused) == nil {
 		t.Error("a code of another status is not found out")
 	}
-	list := s.do(t, http.MethodGet, accountsOf, auth, consent)
+	list := s.do(t, http.MethodGet, accountsOf, apiKey, consent)
 	for reason, known := range map[string]bool{"unattended_limit": true, "full_moon": false} {
 		list.header.Set("Cache-Status", "ais-gateway; hit; ttl=-3; detail="+reason)
 		if err := s.check(http.MethodGet, accountsOf, sent, list); (err == nil) != known {

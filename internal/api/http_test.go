@@ -25,7 +25,7 @@ import (
 func TestHead(t *testing.T) {
 	for _, target := range []string{"/openapi.yaml", "/v1/aspsps", "/v1/aspsps/" + bank, accessOf} {
 		s := open(t, good())
-		got, head := s.do(t, http.MethodGet, target, auth, consent), s.do(t, http.MethodHead, target, auth, consent)
+		got, head := s.do(t, http.MethodGet, target, apiKey, consent), s.do(t, http.MethodHead, target, apiKey, consent)
 		for _, changing := range []string{"X-Request-Id", "Date"} {
 			got.header.Del(changing)
 			head.header.Del(changing)
@@ -45,18 +45,18 @@ func TestHead(t *testing.T) {
 func TestPragma(t *testing.T) {
 	tests := []struct {
 		headers []header
-		want    gateway.Wants
+		want    gateway.CacheControl
 	}{
-		{[]header{{"Pragma", "no-cache"}}, gateway.Wants{NoCache: true}},
-		{[]header{{"Pragma", "x, No-Cache"}}, gateway.Wants{NoCache: true}},
-		{[]header{{"Pragma", "x"}, {"Pragma", "no-cache"}}, gateway.Wants{NoCache: true}},
-		{[]header{{"Pragma", `x="no-cache`}}, gateway.Wants{}},
-		{[]header{{"Pragma", "no-cache"}, {"Cache-Control", "only-if-cached"}}, gateway.Wants{OnlyIfCached: true}},
-		{[]header{{"Pragma", ""}}, gateway.Wants{}},
+		{[]header{{"Pragma", "no-cache"}}, gateway.CacheControl{NoCache: true}},
+		{[]header{{"Pragma", "x, No-Cache"}}, gateway.CacheControl{NoCache: true}},
+		{[]header{{"Pragma", "x"}, {"Pragma", "no-cache"}}, gateway.CacheControl{NoCache: true}},
+		{[]header{{"Pragma", `x="no-cache`}}, gateway.CacheControl{}},
+		{[]header{{"Pragma", "no-cache"}, {"Cache-Control", "only-if-cached"}}, gateway.CacheControl{OnlyIfCached: true}},
+		{[]header{{"Pragma", ""}}, gateway.CacheControl{}},
 	}
 	for _, tt := range tests {
 		s := open(t, good())
-		if got := s.do(t, http.MethodGet, accountsOf, append(tt.headers, auth, consent)...); got.status != http.StatusOK {
+		if got := s.do(t, http.MethodGet, accountsOf, append(tt.headers, apiKey, consent)...); got.status != http.StatusOK {
 			t.Fatalf("%v: %d %s", tt.headers, got.status, got.body)
 		}
 		if diff := cmp.Diff(tt.want, s.gateway.asked[0].wants); diff != "" {
@@ -70,11 +70,11 @@ func TestUnattendedLimitInWords(t *testing.T) {
 	const present = " Call only while the user is present, with `PSU-IP-Address`."
 	now := time.Date(2026, 11, 29, 18, 24, 18, 300_000_000, time.UTC)
 	next := " Next one at 2026-11-30T18:24:19Z. Until then call only while the user is present, with `PSU-IP-Address`."
-	used := &unattended.State{Limit: 4, Used: 4, Window: 24 * time.Hour}
+	used := &unattended.Usage{Limit: 4, Used: 4, Window: 24 * time.Hour}
 	tests := []struct {
 		name     string
 		policy   config.Unattended
-		state    *unattended.State
+		state    *unattended.Usage
 		failure  canonical.Error
 		attended bool
 		want     string
@@ -86,19 +86,19 @@ func TestUnattendedLimitInWords(t *testing.T) {
 		},
 		{
 			name: "used up, by the clock of Redis", policy: policy, failure: canonical.Error{RetryAfter: 24 * time.Hour},
-			state: &unattended.State{Limit: 4, Used: 4, NextAt: now.Add(24*time.Hour + 90*time.Second)},
+			state: &unattended.Usage{Limit: 4, Used: 4, NextAt: now.Add(24*time.Hour + 90*time.Second)},
 			want: "All 4 unattended calls of the last 24 hours are used for this consent. Next one at 2026-11-30T18:25:49Z. " +
 				"Until then call only while the user is present, with `PSU-IP-Address`.",
 		},
 		{
 			name: "refused by the bank while slots are left", policy: policy,
 			failure: canonical.Error{Origin: canonical.OriginASPSP, RetryAfter: 24 * time.Hour},
-			state:   &unattended.State{Limit: 4, Used: 1, Remaining: 3, NextAt: now.Add(time.Hour)},
+			state:   &unattended.Usage{Limit: 4, Used: 1, Remaining: 3, NextAt: now.Add(time.Hour)},
 			want:    "The bank refused an unattended call because its own limit is used up." + next,
 		},
 		{
 			name: "more pages than slots for now", policy: policy,
-			state:   &unattended.State{Limit: 4, Used: 4, NextAt: now.Add(time.Hour)},
+			state:   &unattended.Usage{Limit: 4, Used: 4, NextAt: now.Add(time.Hour)},
 			failure: canonical.Error{Slots: &canonical.SlotNeed{Needed: 3, Remaining: 1}, RetryAfter: 24 * time.Hour},
 			want: "This read needs 3 unattended calls, and 1 of 4 are left for this consent. " +
 				"Enough calls are free at 2026-11-30T18:24:19Z. Until then call only while the user is present, with `PSU-IP-Address`.",
@@ -113,7 +113,7 @@ func TestUnattendedLimitInWords(t *testing.T) {
 			want: "All 1 unattended calls of the last hour are used for this ASPSP." + present,
 		},
 		{
-			name: "blocked", policy: policy, state: &unattended.State{Limit: 4, Used: 1}, failure: canonical.Error{RetryAfter: 24 * time.Hour},
+			name: "blocked", policy: policy, state: &unattended.Usage{Limit: 4, Used: 1}, failure: canonical.Error{RetryAfter: 24 * time.Hour},
 			want: "Unattended calls are blocked for this consent." + next,
 		},
 		{
@@ -146,9 +146,9 @@ func TestUnattendedLimitInWords(t *testing.T) {
 			if failure.Origin == "" {
 				failure.Origin = canonical.OriginGateway
 			}
-			f.list.Limit, f.err = tt.state, &failure
+			f.list.Usage, f.err = tt.state, &failure
 			s := open(t, f, func(c *api.Config) { c.Now = func() time.Time { return now } })
-			headers := []header{auth, consent}
+			headers := []header{apiKey, consent}
 			if tt.attended {
 				headers = append(headers, attended)
 			}
@@ -165,7 +165,7 @@ func TestUnattendedLimitInWords(t *testing.T) {
 
 // TestSituations reads the sentences that differ within one code.
 func TestSituations(t *testing.T) {
-	gatewayError := func(k canonical.Kind, detail string) error { return canonical.Fail(k, detail) }
+	gatewayError := func(k canonical.Kind, detail string) error { return canonical.NewError(k, detail) }
 	tests := []struct {
 		name, target, code, action, detail string
 		headers                            []header
@@ -188,7 +188,7 @@ func TestSituations(t *testing.T) {
 			f.err = tt.err
 			headers := tt.headers
 			if headers == nil {
-				headers = []header{auth}
+				headers = []header{apiKey}
 			}
 			p := open(t, f).do(t, http.MethodGet, tt.target, append(headers, consent)...).problem()
 			if p.Code != tt.code || p.Action != tt.action || !strings.Contains(p.Detail, tt.detail) {
@@ -201,9 +201,9 @@ func TestSituations(t *testing.T) {
 func TestTraceID(t *testing.T) {
 	for name, o := range map[string]api.Observer{traceID: &observer{}, "": nil} {
 		f := good()
-		f.err = canonical.Fail(canonical.NotCached, "")
+		f.err = canonical.NewError(canonical.NotCached, "")
 		s := open(t, f, func(c *api.Config) { c.Observer = o })
-		if p := s.do(t, http.MethodGet, accountsOf, auth, consent).problem(); p.TraceID != name {
+		if p := s.do(t, http.MethodGet, accountsOf, apiKey, consent).problem(); p.TraceID != name {
 			t.Errorf("traceId is %q, want %q", p.TraceID, name)
 		}
 	}
@@ -243,10 +243,10 @@ func TestNothingTellsWhetherAKeyExists(t *testing.T) {
 // knows is sent.
 func TestGoneCallerGetsNoResponse(t *testing.T) {
 	f := good()
-	f.err = canonical.Fail(canonical.Canceled, "")
+	f.err = canonical.NewError(canonical.Canceled, "")
 	gone := make(chan struct{})
 	f.during = func(ctx context.Context) { close(gone); <-ctx.Done() }
-	o := &observer{got: make(chan api.Outcome, 1)}
+	o := &observer{got: make(chan api.RequestOutcome, 1)}
 	s := open(t, f, func(c *api.Config) { c.Observer = o })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
@@ -293,15 +293,15 @@ func TestMisframed(t *testing.T) {
 
 type misframing struct{ *observer }
 
-func (m *misframing) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(api.Outcome)) {
-	return api.Misframed(ctx, canonical.Fault{In: "header", Name: "Transfer-Encoding", Detail: "is odd"}), func(api.Outcome) {}
+func (m *misframing) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(api.RequestOutcome)) {
+	return api.Misframed(ctx, canonical.FieldError{In: "header", Name: "Transfer-Encoding", Detail: "is odd"}), func(api.RequestOutcome) {}
 }
 
 // TestAuthenticatedIsToldOfTheKnown tells who is known, and of nobody else.
 func TestAuthenticatedIsToldOfTheKnown(t *testing.T) {
 	known := 0
 	s := open(t, good(), func(c *api.Config) { c.Authenticated = func(context.Context) { known++ } })
-	for h, want := range map[header]int{{"X-API-Key", "wrong"}: 0, {"X-API-Key", noScope}: 1, auth: 1} {
+	for h, want := range map[header]int{{"X-API-Key", "wrong"}: 0, {"X-API-Key", noScope}: 1, apiKey: 1} {
 		known = 0
 		s.do(t, http.MethodGet, accountsOf, h, consent)
 		if known != want {

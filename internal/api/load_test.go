@@ -37,11 +37,11 @@ func TestOverload(t *testing.T) {
 			f.during = func(context.Context) { close(under); <-done }
 			s := open(t, f, tt.bound, func(c *api.Config) { c.Observer = refusals{o} })
 			first := make(chan reply)
-			go func() { first <- s.do(t, "GET", accountsOf, auth, consent) }()
+			go func() { first <- s.do(t, "GET", accountsOf, apiKey, consent) }()
 			<-under
 			var want []string
 			for _, c := range calls {
-				got := s.do(t, c.method, c.target, auth, consent)
+				got := s.do(t, c.method, c.target, apiKey, consent)
 				if p := got.problem(); got.status != 503 || p.Code != string(canonical.Overloaded) || got.header.Get("Retry-After") != "1" {
 					t.Errorf("%s %s: %d %s", c.method, c.target, got.status, got.body)
 				}
@@ -61,7 +61,7 @@ func TestOverload(t *testing.T) {
 				t.Errorf("who had a place: %d %s", got.status, got.body)
 			}
 			f.during = nil
-			if got := s.do(t, "GET", "/v1/aspsps", auth); got.status != 200 {
+			if got := s.do(t, "GET", "/v1/aspsps", apiKey); got.status != 200 {
 				t.Errorf("afterwards: %d %s", got.status, got.body)
 			}
 		})
@@ -74,7 +74,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	s := open(t, f, func(c *api.Config) { c.InFlight, c.PerClient = 1, 1 })
 	for range 3 {
 		f.during = func(context.Context) { panic("a fault of ours") }
-		if got := s.do(t, "GET", accountsOf, auth, consent); got.status != 500 {
+		if got := s.do(t, "GET", accountsOf, apiKey, consent); got.status != 500 {
 			t.Errorf("a panic: %d", got.status)
 		}
 		f.during = nil
@@ -83,9 +83,9 @@ func TestPlacesAreGivenBack(t *testing.T) {
 			status  int
 		}{
 			{nil, 401},
-			{[]header{auth}, 400},
+			{[]header{apiKey}, 400},
 			{[]header{{"X-API-Key", noScope}, consent}, 403},
-			{[]header{auth, consent}, 200},
+			{[]header{apiKey, consent}, 200},
 		} {
 			if got := s.do(t, "GET", accountsOf, c.headers...); got.status != c.status {
 				t.Errorf("%d, want %d: %s", got.status, c.status, got.body)
@@ -97,6 +97,6 @@ func TestPlacesAreGivenBack(t *testing.T) {
 // refusals is an observer of refusals alone.
 type refusals struct{ *observer }
 
-func (refusals) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(api.Outcome)) {
-	return ctx, func(api.Outcome) {}
+func (refusals) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(api.RequestOutcome)) {
+	return ctx, func(api.RequestOutcome) {}
 }

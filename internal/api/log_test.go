@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/api"
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/load"
 )
 
 // lines are the log, one line a request, waited for where the answer came first.
@@ -41,8 +41,8 @@ func (s *site) lines(t *testing.T) []map[string]any {
 // An observer remembers the one request that it was told of.
 type observer struct {
 	once    sync.Once
-	got     chan api.Outcome
-	last    api.Outcome
+	got     chan api.RequestOutcome
+	last    api.RequestOutcome
 	method  string
 	traced  string
 	refused []string
@@ -50,13 +50,13 @@ type observer struct {
 
 type marked struct{}
 
-func (o *observer) Request(ctx context.Context, method string, h http.Header) (context.Context, func(api.Outcome)) {
-	o.once.Do(func() { o.got = make(chan api.Outcome, 1) })
+func (o *observer) Request(ctx context.Context, method string, h http.Header) (context.Context, func(api.RequestOutcome)) {
+	o.once.Do(func() { o.got = make(chan api.RequestOutcome, 1) })
 	o.method, o.traced = method, h.Get("Traceparent")
-	return context.WithValue(ctx, marked{}, true), func(r api.Outcome) { o.got <- r }
+	return context.WithValue(ctx, marked{}, true), func(r api.RequestOutcome) { o.got <- r }
 }
 
-func (o *observer) Refused(_ context.Context, aspsp string, by load.Refusal) {
+func (o *observer) Refused(_ context.Context, aspsp string, by bulkhead.Refusal) {
 	o.refused = append(o.refused, string(by)+" "+aspsp)
 }
 
@@ -70,7 +70,7 @@ func (o *observer) TraceID(ctx context.Context) string {
 	return traceID
 }
 
-func (o *observer) outcome(t *testing.T) api.Outcome {
+func (o *observer) outcome(t *testing.T) api.RequestOutcome {
 	t.Helper()
 	if o.last.Method == "" {
 		select {
@@ -95,22 +95,22 @@ func TestOneLineOfLog(t *testing.T) {
 		waited               time.Duration
 	}{
 		{
-			name: "attended", target: accountsOf, headers: []header{auth, consent, attended}, attended: &yes,
+			name: "attended", target: accountsOf, headers: []header{apiKey, consent, attended}, attended: &yes,
 			want: map[string]any{
 				"level": "INFO", "route": "/v1/aspsps/{aspspId}/accounts", "status": 200., "code": "", "client": "all",
 				"aspsp_id": bank, "provider": "mastercard", "attended": true, "cache": "miss",
 			},
 		},
 		{
-			name: "unattended and refused", target: balancesOf("secret"), headers: []header{auth, consent}, attended: &no,
-			err: canonical.Fail(canonical.UnattendedLimit, ""),
+			name: "unattended and refused", target: balancesOf("secret"), headers: []header{apiKey, consent}, attended: &no,
+			err: canonical.NewError(canonical.UnattendedLimit, ""),
 			want: map[string]any{
 				"level": "INFO", "route": "/v1/aspsps/{aspspId}/accounts/{accountId}/balances", "status": 429.,
 				"code": "UNATTENDED_LIMIT", "client": "all", "aspsp_id": bank, "provider": "mastercard", "attended": false, "cache": "",
 			},
 		},
 		{
-			name: "a stranger", target: "/v1/aspsps/" + stranger, headers: []header{auth},
+			name: "a stranger", target: "/v1/aspsps/" + stranger, headers: []header{apiKey},
 			want: map[string]any{
 				"level": "INFO", "route": "/v1/aspsps/{aspspId}", "status": 404., "code": "ASPSP_UNKNOWN",
 				"client": "all", "aspsp_id": "", "provider": "", "cache": "",
@@ -124,7 +124,7 @@ func TestOneLineOfLog(t *testing.T) {
 			},
 		},
 		{
-			name: "of three slots one given back", target: accountsOf, headers: []header{auth, consent}, attended: &no,
+			name: "of three slots one given back", target: accountsOf, headers: []header{apiKey, consent}, attended: &no,
 			during: func(ctx context.Context) {
 				api.CountSlot(ctx, 3)
 				api.CountSlot(context.WithoutCancel(ctx), -1)
@@ -139,7 +139,7 @@ func TestOneLineOfLog(t *testing.T) {
 			slots: 2,
 		},
 		{
-			name: "forgotten", method: http.MethodDelete, target: cachedOf, headers: []header{auth, consent},
+			name: "forgotten", method: http.MethodDelete, target: cachedOf, headers: []header{apiKey, consent},
 			want: map[string]any{
 				"level": "INFO", "route": "/v1/aspsps/{aspspId}/cached-data", "status": 204., "code": "", "client": "all",
 				"aspsp_id": bank, "provider": "mastercard", "cache": "",
@@ -153,8 +153,8 @@ func TestOneLineOfLog(t *testing.T) {
 			},
 		},
 		{
-			name: "a fault of ours", target: accountsOf, headers: []header{auth, consent, attended}, attended: &yes,
-			err: canonical.Fail(canonical.InternalError, "it is so"),
+			name: "a fault of ours", target: accountsOf, headers: []header{apiKey, consent, attended}, attended: &yes,
+			err: canonical.NewError(canonical.InternalError, "it is so"),
 			want: map[string]any{
 				"level": "ERROR", "route": "/v1/aspsps/{aspspId}/accounts", "status": 500., "code": "INTERNAL_ERROR", "client": "all",
 				"aspsp_id": bank, "provider": "mastercard", "attended": true, "cache": "", "cause": "INTERNAL_ERROR from gateway: it is so",
@@ -198,7 +198,7 @@ func TestOneLineOfLog(t *testing.T) {
 			if diff := cmp.Diff(logged, lines[0]); diff != "" {
 				t.Error(diff)
 			}
-			outcome := api.Outcome{
+			outcome := api.RequestOutcome{
 				Route: want["route"].(string), Method: method, Status: got.status, Code: got.problem().Code,
 				ASPSP: want["aspsp_id"].(string), Provider: want["provider"].(string), Client: want["client"].(string),
 				Cache: want["cache"].(string), Attended: tt.attended, Duration: 1500 * time.Millisecond,
@@ -218,7 +218,7 @@ func TestContextIsTheObservers(t *testing.T) {
 	f, seen := good(), false
 	f.during = func(ctx context.Context) { seen = ctx.Value(marked{}) != nil }
 	s := open(t, f, func(c *api.Config) { c.Observer = &observer{} })
-	s.do(t, http.MethodGet, accountsOf, auth, consent)
+	s.do(t, http.MethodGet, accountsOf, apiKey, consent)
 	if !seen {
 		t.Error("the gateway was given another context")
 	}
@@ -231,14 +231,14 @@ func TestPanics(t *testing.T) {
 		"with an error":   func(context.Context) { panic(context.Canceled) },
 		"of the runtime":  func(context.Context) { _ = zero.list },
 		"with a map":      func(context.Context) { panic(map[string]string{"Maria": "Maria"}) },
-		"with the kind":   func(context.Context) { panic(canonical.Fail(canonical.NotCached, "")) },
+		"with the kind":   func(context.Context) { panic(canonical.NewError(canonical.NotCached, "")) },
 		"with what it is": func(context.Context) { panic(canonical.Query{Consent: "Maria"}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := good()
 			f.during = cause
 			s := open(t, f)
-			got := s.do(t, http.MethodGet, balancesOf("Maria"), auth, consent, header{"TPP-Customer-ID", "Maria"})
+			got := s.do(t, http.MethodGet, balancesOf("Maria"), apiKey, consent, header{"TPP-Customer-ID", "Maria"})
 			if got.status != http.StatusInternalServerError || got.problem().Code != "INTERNAL_ERROR" {
 				t.Errorf("answered %d %s", got.status, got.body)
 			}
@@ -264,7 +264,7 @@ func TestAbortedAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header.Set(auth.name, auth.value)
+	r.Header.Set(apiKey.name, apiKey.value)
 	r.Header.Set(consent.name, consent.value)
 	if response, err := http.DefaultClient.Do(r); err == nil {
 		response.Body.Close()
@@ -276,7 +276,7 @@ func TestAbortedAnswer(t *testing.T) {
 }
 
 func TestCallerGoesAway(t *testing.T) {
-	for name, err := range map[string]error{"canonical": canonical.Fail(canonical.Canceled, ""), "bare": context.Canceled} {
+	for name, err := range map[string]error{"canonical": canonical.NewError(canonical.Canceled, ""), "bare": context.Canceled} {
 		t.Run(name, func(t *testing.T) {
 			ctx, leave := context.WithCancel(context.Background())
 			f := good()
@@ -287,7 +287,7 @@ func TestCallerGoesAway(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.Header.Set(auth.name, auth.value)
+			r.Header.Set(apiKey.name, apiKey.value)
 			r.Header.Set(consent.name, consent.value)
 			if response, err := http.DefaultClient.Do(r); err == nil {
 				response.Body.Close()

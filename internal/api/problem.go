@@ -67,10 +67,10 @@ func (x *exchange) failure(ctx context.Context, err error) *canonical.Error {
 	switch {
 	case errors.As(err, &e) && (e.Kind != canonical.Canceled || gone):
 	case gone && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
-		return canonical.Fail(canonical.Canceled, "")
+		return canonical.NewError(canonical.Canceled, "")
 	default:
 		x.cause = fmt.Sprintf("%T", err) // its text may hold anything
-		return canonical.Fail(canonical.InternalError, "")
+		return canonical.NewError(canonical.InternalError, "")
 	}
 	switch {
 	case x.cause != "":

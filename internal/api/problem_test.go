@@ -69,14 +69,14 @@ func TestProblemOfEveryKind(t *testing.T) {
 			s := open(t, good())
 			s.gateway.err = &canonical.Error{
 				Kind: k, Origin: canonical.OriginASPSP, RetryAfter: 8001 * time.Millisecond, Detail: "it is so",
-				Faults:   []canonical.Fault{{In: "path", Name: "accountId", Detail: "is odd"}},
+				Faults:   []canonical.FieldError{{In: "path", Name: "accountId", Detail: "is odd"}},
 				Upstream: canonical.NewUpstreamError(400, "OBC", "PROVIDER_ERROR"),
 			}
 			method, target := http.MethodGet, accountsOf
 			if k == canonical.DeletionUnconfirmed {
 				method, target = http.MethodDelete, cachedOf
 			}
-			headers := []header{auth, consent, {"X-Request-ID", theirID}}
+			headers := []header{apiKey, consent, {"X-Request-ID", theirID}}
 			if k != canonical.UnattendedLimit {
 				headers = append(headers, attended)
 			}
@@ -130,7 +130,7 @@ func TestAttendedLimit(t *testing.T) {
 	for wait, want := range map[time.Duration]string{0: "", time.Minute: "60"} {
 		s := open(t, good())
 		s.gateway.err = &canonical.Error{Kind: canonical.UnattendedLimit, Origin: canonical.OriginASPSP, Attended: true, RetryAfter: wait}
-		got := s.do(t, http.MethodGet, accountsOf, auth, consent, attended)
+		got := s.do(t, http.MethodGet, accountsOf, apiKey, consent, attended)
 		p := got.problem()
 		if p.Action != "retry_later" || !p.Retryable || got.header.Get("Retry-After") != want || strings.Contains(p.Detail, "PSU-IP-Address") {
 			t.Errorf("Retry-After %q, %+v", got.header.Get("Retry-After"), p)
@@ -140,8 +140,8 @@ func TestAttendedLimit(t *testing.T) {
 
 func TestProblemIsBare(t *testing.T) {
 	s := open(t, good())
-	s.gateway.err = canonical.Fail(canonical.NotCached, "")
-	got := s.do(t, http.MethodGet, accountsOf, auth, consent, header{"X-Request-ID", theirID}, header{"Cache-Control", "only-if-cached"})
+	s.gateway.err = canonical.NewError(canonical.NotCached, "")
+	got := s.do(t, http.MethodGet, accountsOf, apiKey, consent, header{"X-Request-ID", theirID}, header{"Cache-Control", "only-if-cached"})
 	want := `{"type":"/problems/not-cached","title":"Nothing cached","status":504,"detail":"There is no cached account ` +
 		"list for this consent. Repeat without `only-if-cached`." + `","code":"NOT_CACHED",` +
 		`"origin":"gateway","retryable":false,"action":"fix_request","requestId":"` + theirID + `","aspspId":"` + bank +
@@ -154,8 +154,8 @@ func TestProblemIsBare(t *testing.T) {
 // TestExclusiveDirectives: that nothing is cached would be wrong where a list may be.
 func TestExclusiveDirectives(t *testing.T) {
 	s := open(t, good())
-	s.gateway.err = canonical.Fail(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
-	got := s.do(t, http.MethodGet, accountsOf, auth, consent, header{"Cache-Control", "only-if-cached, no-cache"}).problem()
+	s.gateway.err = canonical.NewError(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
+	got := s.do(t, http.MethodGet, accountsOf, apiKey, consent, header{"Cache-Control", "only-if-cached, no-cache"}).problem()
 	if got.Detail != "`only-if-cached` and `no-cache` exclude each other. Send one of them." || got.Action != "fix_request" {
 		t.Errorf("%+v", got)
 	}
@@ -188,7 +188,7 @@ func TestRetryAfter(t *testing.T) {
 		t.Run(fmt.Sprint(tt.kind, tt.wait), func(t *testing.T) {
 			s := open(t, good())
 			s.gateway.err = &canonical.Error{Kind: tt.kind, Origin: canonical.OriginGateway, RetryAfter: tt.wait}
-			if got := s.do(t, http.MethodGet, accountsOf, auth, consent).header.Get("Retry-After"); got != tt.want {
+			if got := s.do(t, http.MethodGet, accountsOf, apiKey, consent).header.Get("Retry-After"); got != tt.want {
 				t.Errorf("is %q, want %q", got, tt.want)
 			}
 		})
@@ -199,11 +199,11 @@ func TestRetryAfter(t *testing.T) {
 // inside. A caller who is still there is never told that he has gone.
 func TestUnforeseenErrors(t *testing.T) {
 	for _, err := range []error{
-		errors.New("IBAN of Maria"), fmt.Errorf("Maria: %w", context.Canceled), canonical.Fail(canonical.Canceled, ""),
+		errors.New("IBAN of Maria"), fmt.Errorf("Maria: %w", context.Canceled), canonical.NewError(canonical.Canceled, ""),
 	} {
 		s := open(t, good())
 		s.gateway.err = err
-		got := s.do(t, http.MethodGet, balancesOf("1"), auth, consent)
+		got := s.do(t, http.MethodGet, balancesOf("1"), apiKey, consent)
 		if got.status != http.StatusInternalServerError || got.problem().Code != "INTERNAL_ERROR" {
 			t.Errorf("answered %d", got.status)
 		}
@@ -215,8 +215,8 @@ func TestUnforeseenErrors(t *testing.T) {
 		}
 	}
 	s := open(t, good())
-	s.gateway.err = fmt.Errorf("wrapped: %w", canonical.Fail(canonical.ProviderTimeout, ""))
-	if got := s.do(t, http.MethodGet, accountsOf, auth, consent); got.status != http.StatusGatewayTimeout {
+	s.gateway.err = fmt.Errorf("wrapped: %w", canonical.NewError(canonical.ProviderTimeout, ""))
+	if got := s.do(t, http.MethodGet, accountsOf, apiKey, consent); got.status != http.StatusGatewayTimeout {
 		t.Errorf("a wrapped error is answered %d", got.status)
 	}
 }

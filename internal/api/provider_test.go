@@ -23,10 +23,10 @@ import (
 
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
-	"ais-gateway/internal/load"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/mastercard"
 	"ais-gateway/internal/providers/mypos"
@@ -41,7 +41,7 @@ type unobserved struct{}
 func (unobserved) Cache(context.Context, string, gateway.CacheResult) {}
 func (unobserved) Breaker(string, breaker.State)                      {}
 func (unobserved) Waited(context.Context, time.Duration)              {}
-func (unobserved) Refused(context.Context, string, load.Refusal)      {}
+func (unobserved) Refused(context.Context, string, bulkhead.Refusal)  {}
 
 // throughProvider is the API over the real gateway and the real adapter of a provider that responds with body, in which
 // {requestId} is the request's id.
@@ -76,7 +76,7 @@ func throughProvider(t *testing.T, provider, body string) *site {
 	wire := upstream.New(upstream.Config{Provider: provider, Timeout: timeout, Counter: counter})
 	reader := adapter(t, provider, providers.Env{BaseURL: base, Timeout: timeout, Client: wire.Client})
 	g := gateway.New(gateway.Config{
-		Banks: []gateway.Bank{{ASPSP: aspsp, Reader: reader, Timeout: timeout}}, Cache: lists, Counter: counter, Allowance: redistest.Patience, Slack: redistest.Patience,
+		ASPSPs: []gateway.ASPSP{{ASPSP: aspsp, Adapter: reader, Timeout: timeout}}, Cache: lists, Counter: counter, RedisBudget: redistest.Patience, Slack: redistest.Patience,
 		Now: time.Now, Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},
 	})
 	return open(t, good(), func(c *api.Config) { c.Gateway = g })
@@ -93,12 +93,12 @@ var signingKey = sync.OnceValue(func() []byte {
 func adapter(t *testing.T, provider string, env providers.Env) providers.Provider {
 	t.Helper()
 	open, decode := mastercard.Open, func(into any) error {
-		*into.(*mastercard.Config) = mastercard.Config{ConsumerKey: "consumer", SigningKeyFile: config.FileOf(signingKey())}
+		*into.(*mastercard.Config) = mastercard.Config{ConsumerKey: "consumer", SigningKeyFile: config.InMemoryFile(signingKey())}
 		return nil
 	}
 	if provider == "mypos" {
 		open, decode = mypos.Open, func(into any) error {
-			*into.(*mypos.Config) = mypos.Config{APIKeyFile: config.FileOf([]byte("key"))}
+			*into.(*mypos.Config) = mypos.Config{APIKeyFile: config.InMemoryFile([]byte("key"))}
 			return nil
 		}
 	}
@@ -233,5 +233,5 @@ func TestProviderResponsesThatAreRefused(t *testing.T) {
 // get is a request that the user is waiting for, under a consent of its own.
 func (s *site) get(t *testing.T, target string) reply {
 	t.Helper()
-	return s.do(t, http.MethodGet, target, auth, header{"Consent-ID", uuid.NewString()}, header{"Provider-Authorization", "Bearer token"}, header{"PSU-IP-Address", "203.0.113.7"})
+	return s.do(t, http.MethodGet, target, apiKey, header{"Consent-ID", uuid.NewString()}, header{"Provider-Authorization", "Bearer token"}, header{"PSU-IP-Address", "203.0.113.7"})
 }

@@ -11,10 +11,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"ais-gateway/internal/api/ask"
-	"ais-gateway/internal/callers"
+	"ais-gateway/internal/auth"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
 	"ais-gateway/internal/unattended"
 )
 
@@ -22,21 +22,21 @@ const exchangeKey = "exchange"
 
 // An exchange is one request and its answer, as far as problems and the log tell of them.
 type exchange struct {
-	Outcome
-	requestID string            // the caller's as it was written, or ours
-	faults    []canonical.Fault // of X-Request-ID
-	aspsp     string            // the id that was asked for, once it is known to be one
-	cause     string            // of a problem; fit for the log, and not for callers
-	client    callers.Client    // who calls; zero before it is known
-	room      bool              // for the audit record, which was reserved
-	unkept    bool              // no audit record is kept, because there was no room for one
-	consent   string            // the consent's id, for the audit record alone
+	RequestOutcome
+	requestID string                 // the caller's as it was written, or ours
+	faults    []canonical.FieldError // of X-Request-ID
+	aspsp     string                 // the id that was asked for, once it is known to be one
+	cause     string                 // of a problem; fit for the log, and not for callers
+	client    auth.Client            // who calls; zero before it is known
+	room      bool                   // for the audit record, which was reserved
+	unkept    bool                   // no audit record is kept, because there was no room for one
+	consent   string                 // the consent's id, for the audit record alone
 	used      usage
 	shown     bool // credentials were sent
 	needs     call
 	account   string            // whose balances are meant; "" for none
 	policy    config.Unattended // of the ASPSP
-	usage     *unattended.State // of the unit; nil if it was not read
+	usage     *unattended.Usage // of the unit; nil if it was not read
 }
 
 // A handler answers a request, or returns why it cannot.
@@ -46,7 +46,7 @@ type handler func(c *gin.Context, x *exchange) error
 // observer and the log what became of it.
 func (s *server) record(c *gin.Context) {
 	start := s.Now()
-	x := &exchange{Outcome: Outcome{Route: template(c.FullPath()), Method: c.Request.Method}}
+	x := &exchange{RequestOutcome: RequestOutcome{Route: template(c.FullPath()), Method: c.Request.Method}}
 	x.requestID, x.faults = ask.RequestID(c.Request.Header)
 	ctx, done := s.Observer.Request(c.Request.Context(), c.Request.Method, c.Request.Header)
 	c.Request = c.Request.WithContext(withUsage(ctx, &x.used))
@@ -60,11 +60,11 @@ func (s *server) record(c *gin.Context) {
 		}
 		x.Duration, x.Waited, x.Slots = s.Now().Sub(start), time.Duration(x.used.waited.Load()), int(x.used.slots.Load())
 		s.tell(c, x, start)
-		done(x.Outcome)
+		done(x.RequestOutcome)
 	}()
-	if fault, misframed := c.Request.Context().Value(misframedKey{}).(canonical.Fault); misframed {
+	if fault, misframed := c.Request.Context().Value(misframedKey{}).(canonical.FieldError); misframed {
 		c.Header("Connection", "close")
-		s.problem(c, x, formatError([]canonical.Fault{fault}))
+		s.problem(c, x, formatError([]canonical.FieldError{fault}))
 		c.Abort()
 		return
 	}
@@ -76,7 +76,7 @@ type misframedKey struct{}
 
 // Misframed returns the context of a request whose end is in doubt, for example because it has both Content-Length and
 // Transfer-Encoding. It is refused, whatever it is, and its connection is closed.
-func Misframed(ctx context.Context, fault canonical.Fault) context.Context {
+func Misframed(ctx context.Context, fault canonical.FieldError) context.Context {
 	return context.WithValue(ctx, misframedKey{}, fault)
 }
 
@@ -102,8 +102,8 @@ func (s *server) guarded(c *gin.Context, x *exchange, h handler) (err error) {
 		case http.ErrAbortHandler:
 			panic(p)
 		}
-		rescue.Log(c.Request.Context(), s.Logger, p, slog.String("request_id", x.requestID))
-		err = canonical.Fail(canonical.InternalError, "")
+		recovery.Log(c.Request.Context(), s.Logger, p, slog.String("request_id", x.requestID))
+		err = canonical.NewError(canonical.InternalError, "")
 		x.cause = "panic"
 	}()
 	return h(c, x)
@@ -115,8 +115,8 @@ func recorded(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v1/
 // tell keeps the audit record of a request under /v1, and logs every request. Where the record is the log line, too, the
 // logger of recorded requests does not write a second one.
 func (s *server) tell(c *gin.Context, x *exchange, start time.Time) {
-	e := Entry{
-		Outcome: x.Outcome, At: start, RequestID: x.requestID, Asked: x.aspsp, Consent: x.consent,
+	e := AuditEvent{
+		RequestOutcome: x.RequestOutcome, At: start, RequestID: x.requestID, Asked: x.aspsp, Consent: x.consent,
 		ClientBy: x.client.By, Issuer: x.client.Issuer, Reserved: x.room, Cause: x.cause,
 	}
 	e.Method = verb(e.Method)
@@ -134,7 +134,7 @@ func (s *server) tell(c *gin.Context, x *exchange, start time.Time) {
 
 // attrs are what the log says of a request. Nothing in it was written by the caller but the method and the request's id,
 // which is a UUID; a method that is none is not repeated. What is unknown is left out.
-func (e Entry) attrs() []slog.Attr {
+func (e AuditEvent) attrs() []slog.Attr {
 	attrs := slices.DeleteFunc([]slog.Attr{
 		slog.String("method", e.Method),
 		slog.String("route", e.Route),

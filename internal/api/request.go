@@ -6,10 +6,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"ais-gateway/internal/api/ask"
-	"ais-gateway/internal/callers"
+	"ais-gateway/internal/auth"
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
-	"ais-gateway/internal/load"
 )
 
 // A call is what a route demands of a request.
@@ -24,10 +24,10 @@ type call struct {
 // A request is one that is well-formed, and whose client may make it.
 type request struct {
 	*exchange
-	client string        // Client.ID
-	aspsp  gateway.ASPSP // zero where the route names none
+	client string            // Client.ID
+	aspsp  gateway.ASPSPInfo // zero where the route names none
 	query  canonical.Query
-	wants  gateway.Wants
+	wants  gateway.CacheControl
 }
 
 // call is the way of all requests under /v1. A fault of the credentials' headers stands before the question who
@@ -41,19 +41,19 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 		if ill != nil {
 			return formatError(append(ill, faults...))
 		}
-		who, err := s.Callers.Authenticate(c.Request.Context(), callers.Credential{Text: text, Bearer: bearer})
+		who, err := s.Callers.Authenticate(c.Request.Context(), auth.Credential{Text: text, Bearer: bearer})
 		if err != nil {
 			return err
 		}
 		s.Authenticated(c.Request.Context())
 		r.client, x.Client, x.client = who.ID, who.Name, who
-		if err := s.Callers.Admit(who); err != nil {
+		if err := s.Callers.AllowRate(who); err != nil {
 			return err
 		}
-		if !s.each.Enter(r.client) {
-			return s.overloaded(c.Request.Context(), x, load.Client, "too many requests of your client are in progress")
+		if !s.each.TryAcquire(r.client) {
+			return s.overloaded(c.Request.Context(), x, bulkhead.Client, "too many requests of your client are in progress")
 		}
-		defer s.each.Leave(r.client)
+		defer s.each.Release(r.client)
 		found := true
 		if _, asked := c.Params.Get("aspspId"); asked {
 			if r.aspsp, found = s.Gateway.ASPSP(x.aspsp); found {
@@ -61,7 +61,7 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 			}
 		}
 		if !who.May(k.scope) {
-			return canonical.Fail(canonical.Forbidden, "")
+			return canonical.NewError(canonical.Forbidden, "")
 		}
 		if found && k.consent {
 			faults = merge(faults, s.Gateway.Check(r.query), k)
@@ -70,7 +70,7 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 		case faults != nil:
 			return formatError(faults)
 		case !found:
-			return canonical.Fail(canonical.ASPSPUnknown, "")
+			return canonical.NewError(canonical.ASPSPUnknown, "")
 		}
 		if k.counted {
 			attended := r.query.Attended()
@@ -81,14 +81,14 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 }
 
 // read reads all of a request but who makes it, and names everything that is wrong with it.
-func (s *server) read(c *gin.Context, x *exchange, k call) (*request, []canonical.Fault) {
+func (s *server) read(c *gin.Context, x *exchange, k call) (*request, []canonical.FieldError) {
 	r := &request{exchange: x}
-	var ofPath, ofQuery []canonical.Fault
+	var ofPath, ofQuery []canonical.FieldError
 	if segment, asked := c.Params.Get("aspspId"); asked {
 		x.aspsp, ofPath = ask.ASPSP(segment)
 	}
 	if segment, asked := c.Params.Get("accountId"); asked {
-		var faults []canonical.Fault
+		var faults []canonical.FieldError
 		x.account, faults = ask.Account(segment)
 		ofPath = append(ofPath, faults...)
 	}
@@ -104,7 +104,7 @@ func (s *server) read(c *gin.Context, x *exchange, k call) (*request, []canonica
 
 // merge adds what the provider would miss, unless it is named already. A call that never asks the provider needs
 // no token for it: a consent is often forgotten when the token is already gone.
-func merge(faults, missed []canonical.Fault, k call) []canonical.Fault {
+func merge(faults, missed []canonical.FieldError, k call) []canonical.FieldError {
 	named := map[string]bool{}
 	for _, f := range faults {
 		named[f.In+" "+f.Name] = true
@@ -118,10 +118,10 @@ func merge(faults, missed []canonical.Fault, k call) []canonical.Fault {
 	return faults
 }
 
-func formatError(faults []canonical.Fault) error {
+func formatError(faults []canonical.FieldError) error {
 	return &canonical.Error{Kind: canonical.FormatError, Origin: canonical.OriginGateway, Faults: faults}
 }
 
 func refuse(k canonical.Kind) handler {
-	return func(*gin.Context, *exchange) error { return canonical.Fail(k, "") }
+	return func(*gin.Context, *exchange) error { return canonical.NewError(k, "") }
 }

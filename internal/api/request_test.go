@@ -27,7 +27,7 @@ func TestWhoCalls(t *testing.T) {
 		client  string
 		faults  []string
 	}{
-		{"a key", []header{auth}, 200, "all", nil},
+		{"a key", []header{apiKey}, 200, "all", nil},
 		{"a bearer", []header{bearer("Bearer " + allScope)}, 200, "all", nil},
 		{"a bearer in other letters", []header{bearer("bEARER  " + allScope)}, 200, "all", nil},
 		{"nothing", nil, 401, "", nil},
@@ -38,13 +38,13 @@ func TestWhoCalls(t *testing.T) {
 		{"no scheme", []header{bearer(allScope)}, 401, "", nil},
 		{"a scheme alone", []header{bearer("Bearer")}, 401, "", nil},
 		{"no scope", []header{{"X-API-Key", noScope}}, 403, "nothing", nil},
-		{"both, the same", []header{auth, bearer("Bearer " + allScope)}, 200, "all", nil},
+		{"both, the same", []header{apiKey, bearer("Bearer " + allScope)}, 200, "all", nil},
 		{"both, the same wrong one", []header{{"X-API-Key", "x"}, bearer("Bearer x")}, 401, "", nil},
-		{"both, different", []header{auth, bearer("Bearer " + noScope)}, 400, "", []string{"header Authorization"}},
-		{"both, one of another scheme", []header{auth, bearer("Basic " + allScope)}, 400, "", []string{"header Authorization"}},
-		{"both, one without a scheme", []header{auth, bearer(allScope)}, 400, "", []string{"header Authorization"}},
-		{"both, no token", []header{auth, bearer("Bearer ")}, 400, "", []string{"header Authorization"}},
-		{"both, an empty bearer", []header{auth, bearer("")}, 400, "", []string{"header Authorization"}},
+		{"both, different", []header{apiKey, bearer("Bearer " + noScope)}, 400, "", []string{"header Authorization"}},
+		{"both, one of another scheme", []header{apiKey, bearer("Basic " + allScope)}, 400, "", []string{"header Authorization"}},
+		{"both, one without a scheme", []header{apiKey, bearer(allScope)}, 400, "", []string{"header Authorization"}},
+		{"both, no token", []header{apiKey, bearer("Bearer ")}, 400, "", []string{"header Authorization"}},
+		{"both, an empty bearer", []header{apiKey, bearer("")}, 400, "", []string{"header Authorization"}},
 		{"both, an empty key", []header{{"X-API-Key", ""}, bearer("Bearer " + allScope)}, 400, "", []string{"header X-API-Key"}},
 		{"both, a blank key", []header{{"X-API-Key", " \t"}, bearer("Bearer " + allScope)}, 400, "", []string{"header X-API-Key"}},
 		{"both empty", []header{{"X-API-Key", ""}, bearer("")}, 400, "", []string{"header X-API-Key"}},
@@ -52,11 +52,11 @@ func TestWhoCalls(t *testing.T) {
 		{"too long a key", []header{{"X-API-Key", strings.Repeat("a", 8193)}}, 400, "", []string{"header X-API-Key"}},
 		{"the longest bearer", []header{bearer("Bearer " + strings.Repeat("a", 8192))}, 401, "", nil},
 		{"too long a bearer", []header{bearer("Bearer " + strings.Repeat("a", 8193))}, 400, "", []string{"header Authorization"}},
-		{"a key twice", []header{auth, auth}, 400, "", []string{"header X-API-Key"}},
+		{"a key twice", []header{apiKey, apiKey}, 400, "", []string{"header X-API-Key"}},
 		{"a bearer twice", []header{bearer("Bearer x"), bearer("Bearer x")}, 400, "", []string{"header Authorization"}},
 		{
 			"all of it and more",
-			[]header{auth, auth, bearer("Bearer x"), {"PSU-IP-Port", "1"}},
+			[]header{apiKey, apiKey, bearer("Bearer x"), {"PSU-IP-Port", "1"}},
 			400, "",
 			[]string{"header Authorization", "header PSU-IP-Address", "header X-API-Key"},
 		},
@@ -121,8 +121,8 @@ func TestOrder(t *testing.T) {
 		headers      []header
 		code         string
 	}{
-		{"unknown", unknown, []header{auth, consent}, "ASPSP_UNKNOWN"},
-		{"ill-formed before unknown", unknown, []header{auth, consent, ill}, "FORMAT_ERROR"},
+		{"unknown", unknown, []header{apiKey, consent}, "ASPSP_UNKNOWN"},
+		{"ill-formed before unknown", unknown, []header{apiKey, consent, ill}, "FORMAT_ERROR"},
 		{"forbidden before ill-formed", accountsOf, []header{{"X-API-Key", noScope}, ill}, "FORBIDDEN"},
 		{"unauthenticated before ill-formed", accountsOf, []header{ill}, "UNAUTHENTICATED"},
 		{"unauthenticated before unknown", unknown, []header{consent}, "UNAUTHENTICATED"},
@@ -132,7 +132,7 @@ func TestOrder(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := open(t, good())
-			s.gateway.missing = []canonical.Fault{{In: "header", Name: "Provider-Authorization", Detail: "is required"}}
+			s.gateway.missing = []canonical.FieldError{{In: "header", Name: "Provider-Authorization", Detail: "is required"}}
 			if tt.name == "unknown" {
 				s.gateway.missing = nil
 			}
@@ -148,7 +148,7 @@ func TestOrder(t *testing.T) {
 
 // TestProvidersDemands merges what the provider would miss with what everybody would.
 func TestProvidersDemands(t *testing.T) {
-	missing := []canonical.Fault{
+	missing := []canonical.FieldError{
 		{In: "header", Name: "Consent-ID", Detail: "must be a UUID for this ASPSP"},
 		{In: "header", Name: "Provider-Authorization", Detail: "is required for this ASPSP"},
 	}
@@ -157,20 +157,20 @@ func TestProvidersDemands(t *testing.T) {
 		headers              []header
 		want                 []string
 	}{
-		{"alone", http.MethodGet, accountsOf, []header{auth, consent}, []string{"header Consent-ID", "header Provider-Authorization"}},
+		{"alone", http.MethodGet, accountsOf, []header{apiKey, consent}, []string{"header Consent-ID", "header Provider-Authorization"}},
 		{
 			"with others, once", http.MethodGet, balancesOf("."),
-			[]header{auth, {"Provider-Authorization", "Basic x"}},
+			[]header{apiKey, {"Provider-Authorization", "Basic x"}},
 			[]string{"header Consent-ID", "header Provider-Authorization", "path accountId"},
 		},
-		{"of a call that asks nobody", http.MethodDelete, cachedOf, []header{auth, consent}, []string{"header Consent-ID"}},
-		{"of another such call", http.MethodGet, accessOf, []header{auth, consent}, []string{"header Consent-ID"}},
+		{"of a call that asks nobody", http.MethodDelete, cachedOf, []header{apiKey, consent}, []string{"header Consent-ID"}},
+		{"of another such call", http.MethodGet, accessOf, []header{apiKey, consent}, []string{"header Consent-ID"}},
 		{
 			"ill-formed all the same", http.MethodGet, accessOf,
-			[]header{auth, consent, {"Provider-Authorization", "x"}},
+			[]header{apiKey, consent, {"Provider-Authorization", "x"}},
 			[]string{"header Consent-ID", "header Provider-Authorization"},
 		},
-		{"no consent, no demands", http.MethodGet, "/v1/aspsps/" + bank, []header{auth}, nil},
+		{"no consent, no demands", http.MethodGet, "/v1/aspsps/" + bank, []header{apiKey}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -267,7 +267,7 @@ func TestIllHeaders(t *testing.T) {
 			for i := range tt.want {
 				tt.want[i] = text + strings.TrimPrefix(tt.want[i], text)
 			}
-			got := s.do(t, http.MethodGet, accountsOf, append(tt.headers, auth)...)
+			got := s.do(t, http.MethodGet, accountsOf, append(tt.headers, apiKey)...)
 			p := got.problem()
 			if diff := cmp.Diff(tt.want, p.named()); diff != "" || got.status != 400 {
 				t.Errorf("answered %d: %s", got.status, diff)
@@ -338,7 +338,7 @@ func TestAddresses(t *testing.T) {
 		t.Run(tt.address, func(t *testing.T) {
 			for _, lifted := range []bool{false, true} {
 				s := open(t, good(), func(c *api.Config) { c.AllowPrivateIP = lifted })
-				got := s.do(t, http.MethodGet, accountsOf, auth, consent, header{"PSU-IP-Address", tt.address})
+				got := s.do(t, http.MethodGet, accountsOf, apiKey, consent, header{"PSU-IP-Address", tt.address})
 				if (got.status == 200) != (tt.public || lifted) {
 					t.Errorf("answered %d, private allowed: %v", got.status, lifted)
 				}
@@ -349,7 +349,7 @@ func TestAddresses(t *testing.T) {
 		})
 	}
 	s := open(t, good(), func(c *api.Config) { c.AllowPrivateIP = true })
-	if got := s.do(t, http.MethodGet, accountsOf, auth, consent, header{"PSU-IP-Address", "fe80::1%eth0"}); got.status != 400 {
+	if got := s.do(t, http.MethodGet, accountsOf, apiKey, consent, header{"PSU-IP-Address", "fe80::1%eth0"}); got.status != 400 {
 		t.Errorf("a zone is answered %d", got.status)
 	}
 }
@@ -357,7 +357,7 @@ func TestAddresses(t *testing.T) {
 func TestWhatTheGatewayIsAsked(t *testing.T) {
 	text := strings.Repeat("ж", 256)
 	full := []header{
-		auth,
+		apiKey,
 		{"Consent-ID", text},
 		{"Provider-Authorization", "bearer a.b~c+/="},
 		{"X-Request-ID", theirID},
@@ -382,15 +382,15 @@ func TestWhatTheGatewayIsAsked(t *testing.T) {
 		headers              []header
 		want                 asked
 	}{
-		{"accounts", http.MethodGet, strings.ToUpper(accountsOf[11:47]), full, asked{"accounts", "all", "", query, gateway.Wants{}}},
-		{"balances", http.MethodGet, balancesOf("1"), full, asked{"balances", "all", "1", query, gateway.Wants{}}},
-		{"access", http.MethodGet, accessOf, full, asked{"access", "", "", query, gateway.Wants{}}},
-		{"access of an account", http.MethodGet, accessOf + "?accountId=a%2Fb%2B+c", full, asked{"access", "", "a/b+ c", query, gateway.Wants{}}},
-		{"forget", http.MethodDelete, cachedOf, full, asked{"forget", "all", "", query, gateway.Wants{}}},
+		{"accounts", http.MethodGet, strings.ToUpper(accountsOf[11:47]), full, asked{"accounts", "all", "", query, gateway.CacheControl{}}},
+		{"balances", http.MethodGet, balancesOf("1"), full, asked{"balances", "all", "1", query, gateway.CacheControl{}}},
+		{"access", http.MethodGet, accessOf, full, asked{"access", "", "", query, gateway.CacheControl{}}},
+		{"access of an account", http.MethodGet, accessOf + "?accountId=a%2Fb%2B+c", full, asked{"access", "", "a/b+ c", query, gateway.CacheControl{}}},
+		{"forget", http.MethodDelete, cachedOf, full, asked{"forget", "all", "", query, gateway.CacheControl{}}},
 		{
 			"little", http.MethodGet, accountsOf,
-			[]header{auth, consent, {"X-Request-ID", theirID}},
-			asked{"accounts", "all", "", canonical.Query{ASPSP: bank, Consent: consent.value, RequestID: theirID}, gateway.Wants{}},
+			[]header{apiKey, consent, {"X-Request-ID", theirID}},
+			asked{"accounts", "all", "", canonical.Query{ASPSP: bank, Consent: consent.value, RequestID: theirID}, gateway.CacheControl{}},
 		},
 	}
 	for _, tt := range tests {
@@ -416,12 +416,12 @@ func TestWhatTheGatewayIsAsked(t *testing.T) {
 
 func TestMadeRequestID(t *testing.T) {
 	s := open(t, good())
-	got := s.do(t, http.MethodGet, accountsOf, auth, consent)
+	got := s.do(t, http.MethodGet, accountsOf, apiKey, consent)
 	id := got.header.Get("X-Request-ID")
 	if uuid.Validate(id) != nil || s.gateway.asked[0].query.RequestID != id {
 		t.Errorf("made %q, asked under %q", id, s.gateway.asked[0].query.RequestID)
 	}
-	if again := s.do(t, http.MethodGet, accountsOf, auth, consent); again.header.Get("X-Request-ID") == id {
+	if again := s.do(t, http.MethodGet, accountsOf, apiKey, consent); again.header.Get("X-Request-ID") == id {
 		t.Error("made the same id twice")
 	}
 }
@@ -430,24 +430,24 @@ func TestCacheControl(t *testing.T) {
 	age := func(d time.Duration) *time.Duration { return &d }
 	tests := []struct {
 		value string
-		want  gateway.Wants
+		want  gateway.CacheControl
 	}{
-		{"no-cache", gateway.Wants{NoCache: true}},
-		{"NO-Cache, x", gateway.Wants{NoCache: true}},
-		{"only-if-cached", gateway.Wants{OnlyIfCached: true}},
-		{" only-if-cached ,max-age=0,", gateway.Wants{OnlyIfCached: true, MaxAge: age(0)}},
-		{"max-age=60", gateway.Wants{MaxAge: age(time.Minute)}},
-		{`Max-Age="60"`, gateway.Wants{MaxAge: age(time.Minute)}},
-		{"max-age=60, max-age=30, max-age=90", gateway.Wants{MaxAge: age(30 * time.Second)}},
-		{"max-age=99999999999999999999", gateway.Wants{MaxAge: age(1 << 31 * time.Second)}},
-		{"max-age=4294967296", gateway.Wants{MaxAge: age(1 << 31 * time.Second)}},
-		{`no-store, no-transform, x="a, max-age=1, \", no-cache", max-stale`, gateway.Wants{}},
-		{"s-maxage=x", gateway.Wants{}},
+		{"no-cache", gateway.CacheControl{NoCache: true}},
+		{"NO-Cache, x", gateway.CacheControl{NoCache: true}},
+		{"only-if-cached", gateway.CacheControl{OnlyIfCached: true}},
+		{" only-if-cached ,max-age=0,", gateway.CacheControl{OnlyIfCached: true, MaxAge: age(0)}},
+		{"max-age=60", gateway.CacheControl{MaxAge: age(time.Minute)}},
+		{`Max-Age="60"`, gateway.CacheControl{MaxAge: age(time.Minute)}},
+		{"max-age=60, max-age=30, max-age=90", gateway.CacheControl{MaxAge: age(30 * time.Second)}},
+		{"max-age=99999999999999999999", gateway.CacheControl{MaxAge: age(1 << 31 * time.Second)}},
+		{"max-age=4294967296", gateway.CacheControl{MaxAge: age(1 << 31 * time.Second)}},
+		{`no-store, no-transform, x="a, max-age=1, \", no-cache", max-stale`, gateway.CacheControl{}},
+		{"s-maxage=x", gateway.CacheControl{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.value, func(t *testing.T) {
 			s := open(t, good())
-			if got := s.do(t, http.MethodGet, accountsOf, auth, consent, header{"Cache-Control", tt.value}); got.status != 200 {
+			if got := s.do(t, http.MethodGet, accountsOf, apiKey, consent, header{"Cache-Control", tt.value}); got.status != 200 {
 				t.Fatalf("answered %d %s", got.status, got.body)
 			}
 			if diff := cmp.Diff(tt.want, s.gateway.asked[0].wants); diff != "" {
@@ -498,7 +498,7 @@ func TestAccountIDs(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.segment, func(t *testing.T) {
 			s := open(t, good())
-			got := s.do(t, http.MethodGet, balancesOf(tt.segment), auth, consent)
+			got := s.do(t, http.MethodGet, balancesOf(tt.segment), apiKey, consent)
 			switch {
 			case tt.want != "":
 				if got.status != 200 || len(s.gateway.asked) != 1 || s.gateway.asked[0].account != tt.want {
@@ -517,7 +517,7 @@ func TestAccountIDs(t *testing.T) {
 				return
 			}
 			inQuery := strings.NewReplacer("+", "%2B", "=", "%3D", ";", "%3B", `"`, "%22").Replace(tt.segment)
-			got = s.do(t, http.MethodGet, accessOf+"?accountId="+inQuery, auth, consent)
+			got = s.do(t, http.MethodGet, accessOf+"?accountId="+inQuery, apiKey, consent)
 			if tt.want == "" && (got.status != 400 || !slices.Equal(got.problem().named(), []string{"query accountId"})) {
 				t.Errorf("in a query: answered %d %s", got.status, got.body)
 			}
@@ -553,14 +553,14 @@ func TestIllPathsAndQueries(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.target, func(t *testing.T) {
-			got := open(t, good()).do(t, http.MethodGet, tt.target, auth, consent)
+			got := open(t, good()).do(t, http.MethodGet, tt.target, apiKey, consent)
 			if diff := cmp.Diff([]string{tt.want}, got.problem().named()); diff != "" || got.status != 400 {
 				t.Errorf("answered %d: %s", got.status, diff)
 			}
 		})
 	}
 	encoded := "/v1/aspsps/%34" + bank[1:]
-	if got := open(t, good()).do(t, http.MethodGet, encoded, auth); got.status != 200 {
+	if got := open(t, good()).do(t, http.MethodGet, encoded, apiKey); got.status != 200 {
 		t.Errorf("a percent-encoded id is answered %d", got.status)
 	}
 }
@@ -573,14 +573,14 @@ func TestNothingComesOut(t *testing.T) {
 		balancesOf(canary), balancesOf(canary + "%00"), accessOf + "?accountId=" + canary, accessOf + "?" + canary + "=%zz",
 		"/v1/aspsps/" + canary + "/accounts", "/" + canary, "/v1/aspsps?" + canary, accountsOf + "/" + canary,
 	}
-	failures := []error{canonical.Fail(canonical.CounterUnavailable, ""), canonical.Fail(canonical.InternalError, "")}
+	failures := []error{canonical.NewError(canonical.CounterUnavailable, ""), canonical.NewError(canonical.InternalError, "")}
 	names := append(headerNames(t), "X-API-Key", "Authorization", "X-Other", "Traceparent", "Cookie")
 	for _, target := range targets {
 		for _, name := range names {
 			for _, value := range []string{canary, "Bearer " + canary, canary + "\xff", strings.Repeat(canary, 40)} {
 				s := open(t, good())
 				s.gateway.err = failures[len(value)%2]
-				got := s.do(t, http.MethodGet, target, auth, consent, header{name, value})
+				got := s.do(t, http.MethodGet, target, apiKey, consent, header{name, value})
 				out := got.body
 				for _, values := range got.header {
 					out += strings.Join(values, "\n")
@@ -606,7 +606,7 @@ func FuzzPathSegment(f *testing.F) {
 		s.gateway.mu.Lock()
 		s.gateway.asked = nil
 		s.gateway.mu.Unlock()
-		got := s.do(t, http.MethodGet, balancesOf(url.PathEscape(id)), auth, consent)
+		got := s.do(t, http.MethodGet, balancesOf(url.PathEscape(id)), apiKey, consent)
 		if refusable(id) {
 			if got.status != 400 || !slices.Equal(got.problem().named(), []string{"path accountId"}) {
 				t.Errorf("%q: answered %d %s", id, got.status, got.body)
@@ -650,7 +650,7 @@ func FuzzHeaders(f *testing.F) {
 			return
 		}
 		name := func(i uint8) string { return known[int(i)%len(known)] }
-		headers := []header{auth, consent, {name(name1), value1}, {name(name2), value2}}
+		headers := []header{apiKey, consent, {name(name1), value1}, {name(name2), value2}}
 		got := s.do(t, http.MethodGet, accountsOf, headers...)
 		switch got.status {
 		case 200, 401:

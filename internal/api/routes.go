@@ -26,7 +26,7 @@ func (s *server) aspsp(c *gin.Context, r *request) error { return send(c, answer
 
 func (s *server) accounts(c *gin.Context, r *request) error {
 	list, err := s.Gateway.Accounts(c.Request.Context(), r.client, r.query, r.wants)
-	rateLimit(c, r, list.Limit)
+	rateLimit(c, r, list.Usage)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (s *server) accounts(c *gin.Context, r *request) error {
 
 func (s *server) balances(c *gin.Context, r *request) error {
 	sheet, err := s.Gateway.Balances(c.Request.Context(), r.client, r.query, r.account)
-	rateLimit(c, r, sheet.Limit)
+	rateLimit(c, r, sheet.Usage)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (s *server) balances(c *gin.Context, r *request) error {
 
 func (s *server) unattendedAccess(c *gin.Context, r *request) error {
 	state, err := s.Gateway.UnattendedAccess(c.Request.Context(), r.query, r.account)
-	var readable *unattended.State
+	var readable *unattended.Usage
 	if err == nil {
 		readable = &state
 	}
@@ -70,7 +70,7 @@ func (s *server) forget(c *gin.Context, r *request) error {
 }
 
 // rateLimit tells an unattended request where its unit stands; nil where that could not be read.
-func rateLimit(c *gin.Context, r *request, state *unattended.State) {
+func rateLimit(c *gin.Context, r *request, state *unattended.Usage) {
 	r.usage = state
 	if r.query.Attended() {
 		return
@@ -84,7 +84,7 @@ func rateLimit(c *gin.Context, r *request, state *unattended.State) {
 func send(c *gin.Context, v any) error {
 	body, err := answer.Encode(v)
 	if err != nil {
-		return canonical.Fail(canonical.InternalError, "the answer cannot be written as JSON")
+		return canonical.NewError(canonical.InternalError, "the answer cannot be written as JSON")
 	}
 	write(c, http.StatusOK, "application/json", body)
 	return nil

@@ -23,8 +23,8 @@ import (
 
 	contract "ais-gateway/api"
 	"ais-gateway/internal/api"
+	"ais-gateway/internal/auth"
 	"ais-gateway/internal/breaker"
-	"ais-gateway/internal/callers"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
@@ -41,11 +41,11 @@ const (
 
 // A fake answers as it is told and remembers what it was asked.
 type fake struct {
-	list    gateway.AccountList
-	sheet   gateway.BalanceSheet
-	state   unattended.State
+	list    gateway.AccountsResult
+	sheet   gateway.BalancesResult
+	state   unattended.Usage
 	err     error
-	missing []canonical.Fault
+	missing []canonical.FieldError
 	during  func(context.Context)
 	policy  *config.Unattended // of the one ASPSP, where it is another
 
@@ -56,22 +56,22 @@ type fake struct {
 type asked struct {
 	call, client, account string
 	query                 canonical.Query
-	wants                 gateway.Wants
+	wants                 gateway.CacheControl
 }
 
 var policy = config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}
 
-func (f *fake) ASPSPs() []gateway.ASPSP {
-	one := gateway.ASPSP{ID: bank, Name: "Wood & Bank", Provider: "mastercard", Unattended: policy, Breaker: breaker.HalfOpen}
+func (f *fake) ASPSPs() []gateway.ASPSPInfo {
+	one := gateway.ASPSPInfo{ID: bank, Name: "Wood & Bank", Provider: "mastercard", Unattended: policy, Breaker: breaker.HalfOpen}
 	if f.policy != nil {
 		one.Unattended = *f.policy
 	}
-	return []gateway.ASPSP{one}
+	return []gateway.ASPSPInfo{one}
 }
 
-func (f *fake) ASPSP(id string) (gateway.ASPSP, bool) { return f.ASPSPs()[0], id == bank }
+func (f *fake) ASPSP(id string) (gateway.ASPSPInfo, bool) { return f.ASPSPs()[0], id == bank }
 
-func (f *fake) Check(canonical.Query) []canonical.Fault { return f.missing }
+func (f *fake) Check(canonical.Query) []canonical.FieldError { return f.missing }
 
 func (f *fake) note(ctx context.Context, a asked) {
 	f.mu.Lock()
@@ -82,23 +82,23 @@ func (f *fake) note(ctx context.Context, a asked) {
 	}
 }
 
-func (f *fake) Accounts(ctx context.Context, client string, q canonical.Query, w gateway.Wants) (gateway.AccountList, error) {
+func (f *fake) Accounts(ctx context.Context, client string, q canonical.Query, w gateway.CacheControl) (gateway.AccountsResult, error) {
 	f.note(ctx, asked{"accounts", client, "", q, w})
 	return f.list, f.err
 }
 
-func (f *fake) Balances(ctx context.Context, client string, q canonical.Query, account string) (gateway.BalanceSheet, error) {
-	f.note(ctx, asked{"balances", client, account, q, gateway.Wants{}})
+func (f *fake) Balances(ctx context.Context, client string, q canonical.Query, account string) (gateway.BalancesResult, error) {
+	f.note(ctx, asked{"balances", client, account, q, gateway.CacheControl{}})
 	return f.sheet, f.err
 }
 
-func (f *fake) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.State, error) {
-	f.note(ctx, asked{"access", "", account, q, gateway.Wants{}})
+func (f *fake) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error) {
+	f.note(ctx, asked{"access", "", account, q, gateway.CacheControl{}})
 	return f.state, f.err
 }
 
 func (f *fake) Forget(ctx context.Context, client string, q canonical.Query) error {
-	f.note(ctx, asked{"forget", client, "", q, gateway.Wants{}})
+	f.note(ctx, asked{"forget", client, "", q, gateway.CacheControl{}})
 	return f.err
 }
 
@@ -131,20 +131,20 @@ func (b *buffer) String() string {
 func good() *fake {
 	fetched := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	return &fake{
-		list: gateway.AccountList{
+		list: gateway.AccountsResult{
 			Accounts:  json.RawMessage("[]"),
 			Freshness: gateway.Freshness{Source: gateway.FromProvider, FetchedAt: fetched},
 			Cache:     gateway.CacheStatus{Forward: gateway.ForwardMiss, Stored: true},
 		},
-		sheet: gateway.BalanceSheet{Freshness: gateway.Freshness{Source: gateway.FromProvider, FetchedAt: fetched}},
-		state: unattended.State{Limit: 4, Remaining: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
+		sheet: gateway.BalancesResult{Freshness: gateway.Freshness{Source: gateway.FromProvider, FetchedAt: fetched}},
+		state: unattended.Usage{Limit: 4, Remaining: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
 	}
 }
 
 func settings(f *fake, log io.Writer) api.Config {
 	return api.Config{
 		Gateway: f,
-		Callers: callers.New(callers.Config{Now: time.Now, Clients: config.Clients{APIKeys: []config.APIKey{
+		Callers: auth.New(auth.Config{Now: time.Now, Clients: config.Clients{APIKeys: []config.APIKey{
 			{Name: "empty", SHA256: config.Hashes{digest("")}}, // no key is not a key
 			{Name: "another", SHA256: config.Hashes{digest("key-of-another")}},
 			{Name: "all", SHA256: config.Hashes{digest(allScope)}, Scopes: []string{config.ScopeAccounts, config.ScopeBalances}},
@@ -243,9 +243,9 @@ const openReason = "detail=[a-z_]+"
 // A header is sent as it stands, in order.
 type header struct{ name, value string }
 
-// auth and consent are what an accepted request needs.
+// apiKey and consent are what an accepted request needs.
 var (
-	auth     = header{"X-API-Key", allScope}
+	apiKey   = header{"X-API-Key", allScope}
 	consent  = header{"Consent-ID", "GFiTpF3:EBy5xGqQMatk"}
 	attended = header{"PSU-IP-Address", "192.0.2.17"}
 )

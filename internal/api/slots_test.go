@@ -25,7 +25,7 @@ func TestNeededAndRemaining(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := open(t, good())
 			s.gateway.err = &canonical.Error{Kind: canonical.UnattendedLimit, Origin: canonical.OriginGateway, RetryAfter: tt.wait, Slots: tt.slots}
-			got := s.do(t, http.MethodGet, accountsOf, auth, consent)
+			got := s.do(t, http.MethodGet, accountsOf, apiKey, consent)
 			var p struct {
 				Code, Action      string
 				Needed, Remaining *int

@@ -215,7 +215,7 @@ func (l *Log) consentHash(aspsp, consent string) string {
 	if aspsp == "" || consent == "" {
 		return ""
 	}
-	return l.Pseudonym(aspsp, canonical.FoldID(consent))
+	return l.Pseudonym(aspsp, canonical.NormalizeID(consent))
 }
 
 // Pseudonym returns the HMAC-SHA-256 of parts, each with its length before it, the first 128 bits in hexadecimal.

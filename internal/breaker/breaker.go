@@ -106,7 +106,7 @@ func (b *Breaker) begin(id consentID) (end func(verdict), trial bool, refusal er
 }
 
 func (b *Breaker) refusal(wait time.Duration) error {
-	refusal := canonical.Fail(canonical.ProviderUnavailable, "the ASPSP has been failing and is given time to recover")
+	refusal := canonical.NewError(canonical.ProviderUnavailable, "the ASPSP has been failing and is given time to recover")
 	refusal.RetryAfter = max(min(wait, b.config.OpenFor), time.Second)
 	return refusal
 }

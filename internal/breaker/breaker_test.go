@@ -65,7 +65,7 @@ func opened(t *testing.T) *watched {
 // refused is the breaker's refusal of a call, nil if it makes the call.
 func refused(b *breaker.Breaker, consent string) *canonical.Error {
 	called := false
-	err := b.Do(consent, func() error { called = true; return canonical.Fail(canonical.Canceled, "") })
+	err := b.Do(consent, func() error { called = true; return canonical.NewError(canonical.Canceled, "") })
 	var refusal *canonical.Error
 	if called || !errors.As(err, &refusal) {
 		return nil
@@ -459,7 +459,7 @@ func TestWhatCounts(t *testing.T) {
 		b := watch(settings)
 		for range 3 {
 			_ = b.Do("a", late)
-			_ = b.Do("a", func() error { return canonical.Fail(canonical.UnattendedLimit, "") })
+			_ = b.Do("a", func() error { return canonical.NewError(canonical.UnattendedLimit, "") })
 		}
 		if b.State() != breaker.Open {
 			t.Error("a refusal by the counter passed for a sign of life")

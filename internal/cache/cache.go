@@ -38,12 +38,12 @@ var (
 
 const (
 	// noteFor is how long the outcome of a shared call stands for those who wait for it.
-	noteFor = 10 * time.Second
+	outcomeTTL = 10 * time.Second
 	// finishFor is how long after its lease's end the result of a call may still arrive.
 	finishFor = 30 * time.Second
 	// aheadAtMost is by how much a list may be from the future: as far as Redis's clock may jump back when another
 	// server takes over.
-	aheadAtMost = time.Minute
+	maxClockSkew = time.Minute
 )
 
 // A Cache is a place for account lists. It is safe for concurrent use.
@@ -56,12 +56,12 @@ type Cache struct {
 // New makes a cache that encrypts under the first of the keys and decrypts under all. A key is 32 bytes.
 func New(rdb redis.UniversalClient, keys [][]byte) (*Cache, error) {
 	c := &Cache{rdb: rdb}
-	return c, c.Rekey(keys)
+	return c, c.SetKeys(keys)
 }
 
 // Rekey encrypts and decrypts under other keys from now on. With an error, it goes on with those it has. What was kept
 // under a key that is no longer there is none.
-func (c *Cache) Rekey(keys [][]byte) error {
+func (c *Cache) SetKeys(keys [][]byte) error {
 	seal, err := newSealer(keys)
 	if err == nil {
 		c.seal.Store(&seal)
@@ -114,7 +114,7 @@ func (c *Cache) look(ctx context.Context, names ...string) (now time.Time, value
 
 // Forget deletes the list, and the register of calls in progress, so that none of them stores it again. It writes nothing,
 // and so needs no memory.
-func (c *Cache) Forget(ctx context.Context, k Key) error {
+func (c *Cache) Invalidate(ctx context.Context, k Key) error {
 	p := k.prefix()
 	return c.rdb.Del(ctx, p+"list", p+"calls").Err()
 }
@@ -127,23 +127,23 @@ func (c *Cache) Erase(ctx context.Context, k Key) error {
 
 // A Lease is the right to make the one call, or the knowledge of who has it.
 type Lease struct {
-	Held   bool // by the one who asked; else by another
-	key    Key
-	lane   string
-	holder string
-	lists  bool      // a list was asked for
-	given  time.Time // by Redis's clock; zero if Redis did not say
-	since  time.Time // the same moment by this process's
+	Held      bool // by the one who asked; else by another
+	key       Key
+	lane      string
+	holder    string
+	lists     bool      // a list was asked for
+	grantedAt time.Time // by Redis's clock; zero if Redis did not say
+	localAt   time.Time // the same moment by this process's
 }
 
 // Asked reports whether Redis may have given the lease, to whomever.
-func (l Lease) Asked() bool { return l.holder != "" }
+func (l Lease) Pending() bool { return l.holder != "" }
 
 // Known reports whether Redis has said to whom it gave the lease.
-func (l Lease) Known() bool { return !l.given.IsZero() }
+func (l Lease) Granted() bool { return !l.grantedAt.IsZero() }
 
 // At is a moment of this process's, as of time.Now, by Redis's clock. Only a lease that is Known can tell.
-func (l Lease) At(moment time.Time) time.Time { return l.given.Add(moment.Sub(l.since)) }
+func (l Lease) RedisTime(moment time.Time) time.Time { return l.grantedAt.Add(moment.Sub(l.localAt)) }
 
 // Acquire asks for the right to make a call whose outcome is not kept, for ttl at most. Calls of different lanes do
 // not share their outcome. A holder that dies loses its lease after ttl. With an error, the lease may have been given
@@ -161,7 +161,7 @@ func (c *Cache) AcquireList(ctx context.Context, k Key, lane string, ttl time.Du
 	if err != nil {
 		return lease, nil, err
 	}
-	return lease, c.openEntry(name, list, lease.given), nil
+	return lease, c.openEntry(name, list, lease.grantedAt), nil
 }
 
 func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Duration, more ...string) (Lease, string, error) {
@@ -171,7 +171,7 @@ func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Durati
 	life := ttl + finishFor
 	got, err := acquireScript.Run(ctx, c.rdb, keys, lease.holder, ttl.Milliseconds(), life.Milliseconds()).StringSlice()
 	switch {
-	case err != nil && store.Unmade(c.rdb, err):
+	case err != nil && store.NotExecuted(c.rdb, err):
 		return Lease{}, "", err
 	case err != nil:
 		return lease, "", err
@@ -184,8 +184,8 @@ func (c *Cache) acquire(ctx context.Context, k Key, lane string, ttl time.Durati
 		return lease, "", errUnreadable
 	}
 	lease.Held = got[0] == lease.holder
-	lease.holder, lease.given = got[0], time.UnixMicro(micros).UTC()
-	lease.since = time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
+	lease.holder, lease.grantedAt = got[0], time.UnixMicro(micros).UTC()
+	lease.localAt = time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
 	return lease, got[2], nil
 }
 
@@ -197,17 +197,17 @@ type Balances struct {
 }
 
 // An Outcome is what those who wait for a call are told of it.
-type Outcome struct {
+type LeaderOutcome struct {
 	Held     bool              // the call is still under way
 	Done     bool              // the call has ended as the others say; neither Held nor Done: its holder died
 	Failure  *canonical.Error  // nil if the call went well
 	Entry    *Entry            // the list that is kept; nil after a failure, and if it was forgotten since
 	Balances *Balances         // nil after a failure, and where a list was asked for
-	Usage    *unattended.State // after the call's last step of the counter; nil if there was none
+	Usage    *unattended.Usage // after the call's last step of the counter; nil if there was none
 }
 
 // A Result is how a call ended.
-type Result struct {
+type CallResult struct {
 	Entry    *Entry            // the list that was fetched; nil after a failure, and if what is kept is the result
 	KeepFor  time.Duration     // how long the entry is kept
 	FreshFor time.Duration     // how long a list that no key opens is not overwritten
@@ -216,19 +216,19 @@ type Result struct {
 	Began    time.Time         // when the call began, by Redis's clock; zero if not before the lease was given
 	Ended    time.Time         // when the call ended, by Redis's clock: who asked later is not told; zero tells nobody
 	Forget   bool              // after a failure: what was kept must go
-	Usage    *unattended.State // after the call's last step of the counter; nil if there was none
+	Usage    *unattended.Usage // after the call's last step of the counter; nil if there was none
 }
 
 // A note is what stands in Redis for those who wait.
-type note struct {
+type outcomeRecord struct {
 	Failure  *canonical.Error
 	Balances *Balances
 	Ended    time.Time // of the call, by Redis's clock
-	Usage    *unattended.State
+	Usage    *unattended.Usage
 }
 
 // An End is what became of a lease that was given back.
-type End struct {
+type PublishResult struct {
 	Held bool // it was there: those who wait were told, if the call's end is known
 	// Stands says that the result is what is stored now. It is not if another has the lease, if a newer list is stored, if
 	// Redis has no memory for it, or if the list may have been deleted since the call began.
@@ -236,7 +236,7 @@ type End struct {
 }
 
 // Finish gives a lease back and leaves the result for those who wait.
-func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
+func (c *Cache) Finish(ctx context.Context, l Lease, r CallResult) (PublishResult, error) {
 	p := l.key.prefix()
 	lease, list, left, calls := p+"lease:"+l.lane, p+"list", p+"note:"+l.holder, p+"calls"
 	var entry, told []byte
@@ -244,27 +244,27 @@ func (c *Cache) Finish(ctx context.Context, l Lease, r Result) (End, error) {
 	if r.Entry != nil {
 		date := dated(r.Entry)
 		if entry, err = c.seal.Load().seal(listSchema, list, append([]byte(date), r.Entry.Accounts...)); err != nil {
-			return End{}, err
+			return PublishResult{}, err
 		}
 		entry = append([]byte(date), entry...)
 	}
 	if !r.Ended.IsZero() {
-		if told, err = c.seal.Load().seal(noteSchema, left, marshal(note{r.Failure, r.Balances, r.Ended, r.Usage})); err != nil {
-			return End{}, err
+		if told, err = c.seal.Load().seal(noteSchema, left, marshal(outcomeRecord{r.Failure, r.Balances, r.Ended, r.Usage})); err != nil {
+			return PublishResult{}, err
 		}
 	}
 	// The call was not registered when it began: the list may have been deleted between then and the lease.
-	late := !r.Began.IsZero() && r.Began.Before(l.given)
+	late := !r.Began.IsZero() && r.Began.Before(l.grantedAt)
 	was, err := finishScript.Run(ctx, c.rdb, []string{lease, list, left, calls}, l.holder, entry, r.KeepFor.Milliseconds(),
-		r.Forget, told, noteFor.Milliseconds(), late, c.seal.Load().ids(), r.FreshFor.Microseconds(), listSchema).Int()
+		r.Forget, told, outcomeTTL.Milliseconds(), late, c.seal.Load().ids(), r.FreshFor.Microseconds(), listSchema).Int()
 	if errors.Is(err, redis.Nil) {
-		return End{}, nil
+		return PublishResult{}, nil
 	}
-	return End{Held: was&1 != 0, Stands: was&2 != 0}, err
+	return PublishResult{Held: was&1 != 0, Stands: was&2 != 0}, err
 }
 
 // Outcome looks at what became of the call whose lease another holds.
-func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
+func (c *Cache) Outcome(ctx context.Context, l Lease) (LeaderOutcome, error) {
 	p := l.key.prefix()
 	left, list := p+"note:"+l.holder, p+"list"
 	names := []string{left, p + "lease:" + l.lane}
@@ -273,12 +273,12 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	}
 	now, values, err := c.look(ctx, names...)
 	if err != nil {
-		return Outcome{}, err
+		return LeaderOutcome{}, err
 	}
-	out := Outcome{Held: values[1] == l.holder}
-	var told note
+	out := LeaderOutcome{Held: values[1] == l.holder}
+	var told outcomeRecord
 	// A note that is missing or cannot be read is none, and so is one of a call that had ended before it was asked for.
-	if out.Done = c.open(left, values[0], &told) && !told.Ended.Before(l.given); out.Done {
+	if out.Done = c.open(left, values[0], &told) && !told.Ended.Before(l.grantedAt); out.Done {
 		out.Failure, out.Balances, out.Usage = told.Failure, told.Balances, told.Usage.At(now)
 		if l.lists {
 			out.Entry = c.openEntry(list, values[2], now)
@@ -291,7 +291,7 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 }
 
 // open decrypts a note and reads it.
-func (c *Cache) open(name, value string, into *note) bool {
+func (c *Cache) open(name, value string, into *outcomeRecord) bool {
 	seal := c.seal.Load()
 	if seal.foreign([]byte(value)) {
 		c.foreign.note()
@@ -321,7 +321,7 @@ func (c *Cache) openEntry(name, value string, now time.Time) *Entry {
 	date, sealed := value[:min(len(value), dateSize)], []byte(value[min(len(value), dateSize):])
 	micros, err := strconv.ParseInt(date, 10, 64)
 	fetched := time.UnixMicro(micros).UTC()
-	if err != nil || micros == 0 || fetched.Sub(now) > aheadAtMost || len(sealed) == 0 || sealed[0] > listSchema {
+	if err != nil || micros == 0 || fetched.Sub(now) > maxClockSkew || len(sealed) == 0 || sealed[0] > listSchema {
 		return nil
 	}
 	e := Entry{FetchedAt: fetched, Age: max(now.Sub(fetched), 0)}

@@ -107,7 +107,7 @@ func put(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
 	if err != nil || !lease.Held {
 		t.Fatalf("lease %+v, %v", lease, err)
 	}
-	end, err := c.Finish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour, Ended: lease.At(time.Now())})
+	end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 	if err != nil || !end.Held {
 		t.Fatalf("%+v, %v", end, err)
 	}
@@ -147,7 +147,7 @@ func TestKeepsWhatWasFetched(t *testing.T) {
 			if diff := cmp.Diff(entry(), mustGet(t, c, k), ageless); diff != "" {
 				t.Error(diff)
 			}
-			if err := c.Forget(t.Context(), k); err != nil {
+			if err := c.Invalidate(t.Context(), k); err != nil {
 				t.Fatal(err)
 			}
 			if e := mustGet(t, c, k); e != nil {
@@ -168,8 +168,8 @@ func TestAge(t *testing.T) {
 				t.Fatal(err)
 			}
 			e := entry()
-			e.FetchedAt = lease.At(time.Now().Add(-time.Hour))
-			if _, err := c.Finish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour}); err != nil {
+			e.FetchedAt = lease.RedisTime(time.Now().Add(-time.Hour))
+			if _, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 			const clocks = time.Second // what two clocks of one machine may differ by meanwhile
@@ -225,7 +225,7 @@ func TestExpires(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: 100 * time.Millisecond}); err != nil {
+			if _, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: 100 * time.Millisecond}); err != nil {
 				t.Fatal(err)
 			}
 			soon(t, "the list is gone", func() bool { return mustGet(t, c, k) == nil })
@@ -378,7 +378,7 @@ func TestLeaseEndsWithItsHolder(t *testing.T) {
 				next, _, err = c.AcquireList(t.Context(), k, attended, ttl)
 				return err == nil && next.Held
 			})
-			if end, err := c.Finish(t.Context(), dead, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
+			if end, err := c.Finish(t.Context(), dead, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
 				t.Errorf("the one whose lease ran out still ends it: %+v, %v", end, err)
 			}
 			if mustGet(t, c, k) != nil {
@@ -400,14 +400,14 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 	for name, rdb := range redises(t) {
 		for _, tt := range []struct {
 			name   string
-			result cache.Result
-			want   cache.Outcome
+			result cache.CallResult
+			want   cache.LeaderOutcome
 			kept   bool
 		}{
-			{"a list", cache.Result{Entry: entry(), KeepFor: time.Hour}, cache.Outcome{Done: true, Entry: entry()}, true},
-			{"a failure", cache.Result{Failure: failure}, cache.Outcome{Done: true, Failure: failure, Entry: entry()}, true},
-			{"balances", cache.Result{Balances: sheet()}, cache.Outcome{Done: true, Balances: sheet(), Entry: entry()}, true},
-			{"a definite no", cache.Result{Failure: failure, Forget: true}, cache.Outcome{Done: true, Failure: failure}, false},
+			{"a list", cache.CallResult{Entry: entry(), KeepFor: time.Hour}, cache.LeaderOutcome{Done: true, Entry: entry()}, true},
+			{"a failure", cache.CallResult{Failure: failure}, cache.LeaderOutcome{Done: true, Failure: failure, Entry: entry()}, true},
+			{"balances", cache.CallResult{Balances: sheet()}, cache.LeaderOutcome{Done: true, Balances: sheet(), Entry: entry()}, true},
+			{"a definite no", cache.CallResult{Failure: failure, Forget: true}, cache.LeaderOutcome{Done: true, Failure: failure}, false},
 		} {
 			t.Run(name+" "+tt.name, func(t *testing.T) {
 				c, k := newCache(t, rdb, newKey(t)), newOwner()
@@ -423,7 +423,7 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 				if o, err := c.Outcome(t.Context(), waiting); err != nil || !o.Held || o.Done {
 					t.Errorf("while it is under way: %+v, %v", o, err)
 				}
-				tt.result.Ended = waiting.At(time.Now())
+				tt.result.Ended = waiting.RedisTime(time.Now())
 				late, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
 				if err != nil {
 					t.Fatal(err)
@@ -463,13 +463,13 @@ func TestForgetsWithoutMemory(t *testing.T) {
 	if err := server.Do("CONFIG", "SET", "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Forget(t.Context(), k); err != nil {
+	if err := c.Invalidate(t.Context(), k); err != nil {
 		t.Error(err)
 	}
 	if mustGet(t, c, k) != nil {
 		t.Error("a forgotten list is still there")
 	}
-	if end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
+	if end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
 		t.Errorf("a call that was under way brings it back: %+v, %v", end, err)
 	}
 }
@@ -500,7 +500,7 @@ func TestForeignEntries(t *testing.T) {
 				if o, outErr := c.Outcome(t.Context(), waiting); err != nil || outErr != nil || !o.Held || o.Entry != nil {
 					t.Errorf("%+v, %v, %v", o, err, outErr)
 				}
-				if end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || !end.Stands {
+				if end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || !end.Stands {
 					t.Errorf("%+v, %v", end, err)
 				}
 				if mustGet(t, c, k) == nil {
@@ -532,11 +532,11 @@ func TestLostLeaseKeepsTheList(t *testing.T) {
 		}
 		lose(t, rdb, k)
 		if forgotten {
-			if err := c.Forget(t.Context(), k); err != nil {
+			if err := c.Invalidate(t.Context(), k); err != nil {
 				t.Fatal(err)
 			}
 		}
-		end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour})
+		end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
 		if err != nil || end.Held || end.Stands == forgotten || (mustGet(t, c, k) == nil) != forgotten {
 			t.Errorf("forgotten %t: %+v, %v", forgotten, end, err)
 		}
@@ -551,7 +551,7 @@ func TestLostLeaseKeepsTheList(t *testing.T) {
 	lose(t, rdb, k)
 	newer.FetchedAt = newer.FetchedAt.Add(time.Hour)
 	put(t, c, k, newer)
-	end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour})
+	end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
 	if err != nil || end.Stands || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
 		t.Errorf("an older list takes the place of a newer one: %+v, %v", end, err)
 	}
@@ -566,10 +566,10 @@ func TestForgottenStaysForgotten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Forget(t.Context(), k); err != nil {
+	if err := c.Invalidate(t.Context(), k); err != nil {
 		t.Fatal(err)
 	}
-	if end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
+	if end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
 		t.Errorf("%+v, %v", end, err)
 	}
 	if mustGet(t, c, k) != nil {
@@ -594,11 +594,11 @@ func TestDefiniteNoStopsOtherLanes(t *testing.T) {
 			if err != nil || !quick.Held {
 				t.Fatal(quick, err)
 			}
-			no := cache.Result{Failure: canonical.Fail(canonical.ConsentInvalid, ""), Forget: true}
+			no := cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Forget: true}
 			if end, err := c.Finish(t.Context(), quick, no); err != nil || !end.Held {
 				t.Fatal(end, err)
 			}
-			if end, err := c.Finish(t.Context(), slow, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
+			if end, err := c.Finish(t.Context(), slow, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
 				t.Errorf("%+v, %v", end, err)
 			}
 			if mustGet(t, c, k) != nil {
@@ -624,10 +624,10 @@ func TestRedisGoneIsAnError(t *testing.T) {
 	if _, err := c.Outcome(t.Context(), cache.Lease{}); err == nil {
 		t.Error("outcome: no error")
 	}
-	if _, err := c.Finish(t.Context(), cache.Lease{}, cache.Result{}); err == nil {
+	if _, err := c.Finish(t.Context(), cache.Lease{}, cache.CallResult{}); err == nil {
 		t.Error("finish: no error")
 	}
-	if c.Forget(t.Context(), k) == nil {
+	if c.Invalidate(t.Context(), k) == nil {
 		t.Error("forget: no error")
 	}
 }
@@ -653,7 +653,7 @@ func TestNewerListStays(t *testing.T) {
 				t.Fatal(err)
 			}
 			put(t, c, k, newer)
-			end, err := c.Finish(t.Context(), late, cache.Result{Entry: older, KeepFor: time.Hour})
+			end, err := c.Finish(t.Context(), late, cache.CallResult{Entry: older, KeepFor: time.Hour})
 			if err != nil || !end.Held || end.Stands || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
 				t.Errorf("%+v, %v, kept of %v", end, err, mustGet(t, c, k).FetchedAt)
 			}

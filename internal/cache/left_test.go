@@ -59,7 +59,7 @@ func TestWhatIsLeft(t *testing.T) {
 			}
 			forget := func() {
 				t.Helper()
-				if err := c.Forget(t.Context(), k); err != nil {
+				if err := c.Invalidate(t.Context(), k); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -71,7 +71,7 @@ func TestWhatIsLeft(t *testing.T) {
 				}
 				return lease
 			}
-			finish := func(lease cache.Lease, r cache.Result) {
+			finish := func(lease cache.Lease, r cache.CallResult) {
 				t.Helper()
 				if _, err := c.Finish(t.Context(), lease, r); err != nil {
 					t.Fatal(err)
@@ -84,19 +84,19 @@ func TestWhatIsLeft(t *testing.T) {
 			left("of a deletion of nothing", "")
 			lease := acquire()
 			left("of a call in progress", "calls lease")
-			finish(lease, cache.Result{})
+			finish(lease, cache.CallResult{})
 			left("of a call that was not made", "")
 			lease = acquire()
 			forget()
 			left("of a deletion during a call", "lease")
-			finish(lease, cache.Result{Entry: entry(), KeepFor: time.Hour, Ended: lease.At(time.Now())})
+			finish(lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 			left("after that call", "")
 			put(t, c, k, entry())
 			left("of a list", "list note")
 			forget()
 			left("of a deleted list", "note")
 			lease = acquire()
-			finish(lease, cache.Result{Failure: canonical.Fail(canonical.ConsentInvalid, ""), Forget: true})
+			finish(lease, cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Forget: true})
 			left("of a rejected consent", "note")
 		})
 	}
@@ -122,11 +122,11 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	if _, _, err := c.AcquireList(t.Context(), newOwner(), attended, ttl); err == nil {
 		t.Error("a lease is given")
 	}
-	end, err := c.Finish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour, Ended: lease.At(time.Now())})
+	end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 	if err != nil || end.Stands || mustGet(t, c, k) != nil {
 		t.Errorf("a list is stored: %+v, %v", end, err)
 	}
-	if err := c.Forget(t.Context(), other); err != nil || mustGet(t, c, other) != nil {
+	if err := c.Invalidate(t.Context(), other); err != nil || mustGet(t, c, other) != nil {
 		t.Errorf("a list cannot be deleted: %v", err)
 	}
 	if got := kinds(t, rdb); got != "note" { // of the first list's call
@@ -139,8 +139,8 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	memory("1")
-	end, err = c.Finish(t.Context(), lease, cache.Result{
-		Failure: canonical.Fail(canonical.ConsentInvalid, ""), Forget: true, Ended: lease.At(time.Now()),
+	end, err = c.Finish(t.Context(), lease, cache.CallResult{
+		Failure: canonical.NewError(canonical.ConsentInvalid, ""), Forget: true, Ended: lease.RedisTime(time.Now()),
 	})
 	if err != nil || !end.Stands || mustGet(t, c, other) != nil {
 		t.Errorf("a rejected consent's list stays: %+v, %v", end, err)

@@ -56,7 +56,7 @@ func refusal(text string, now time.Time, consent, account string) canonical.Kind
 	for ; len(text) >= refusalSize; text = text[refusalSize:] {
 		kind := canonical.Kind(strings.TrimRight(text[subjectSize:subjectSize+codeSize], " "))
 		micros, err := strconv.ParseInt(text[refusalSize-dateSize:refusalSize], 10, 64)
-		if age := now.Sub(time.UnixMicro(micros)); err != nil || age >= RefusedFor || age < -aheadAtMost {
+		if age := now.Sub(time.UnixMicro(micros)); err != nil || age >= RefusedFor || age < -maxClockSkew {
 			continue
 		}
 		subject := text[:subjectSize]

@@ -136,11 +136,11 @@ func TestLeaseOfACall(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newOwner()
 			for i, held := range []bool{true, false} {
 				lease, err := c.Acquire(t.Context(), k, "balances:"+subject("account"), ttl)
-				if err != nil || lease.Held != held || !lease.Asked() || !lease.Known() {
+				if err != nil || lease.Held != held || !lease.Pending() || !lease.Granted() {
 					t.Errorf("request %d: %+v, %v", i, lease, err)
 				}
 			}
-			if (cache.Lease{}).Asked() || (cache.Lease{}).Known() {
+			if (cache.Lease{}).Pending() || (cache.Lease{}).Granted() {
 				t.Error("a lease that was not requested is known")
 			}
 		})

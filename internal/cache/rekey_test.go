@@ -14,7 +14,7 @@ func TestRekey(t *testing.T) {
 	old, young, k := newKey(t), newKey(t), newOwner()
 	c := newCache(t, rdb, old)
 	put(t, c, k, entry())
-	if c.Rekey([][]byte{young, nil}) == nil || c.Rekey(nil) == nil || mustGet(t, c, k) == nil {
+	if c.SetKeys([][]byte{young, nil}) == nil || c.SetKeys(nil) == nil || mustGet(t, c, k) == nil {
 		t.Error("keys that are none are in use")
 	}
 	var reading sync.WaitGroup
@@ -26,12 +26,12 @@ func TestRekey(t *testing.T) {
 			}
 		}
 	})
-	if err := c.Rekey([][]byte{young, old}); err != nil {
+	if err := c.SetKeys([][]byte{young, old}); err != nil {
 		t.Fatal(err)
 	}
 	reading.Wait()
 	put(t, c, k, entry())
-	if err := c.Rekey([][]byte{young}); err != nil || mustGet(t, c, k) == nil {
+	if err := c.SetKeys([][]byte{young}); err != nil || mustGet(t, c, k) == nil {
 		t.Errorf("not encrypted under the new key, %v", err)
 	}
 }

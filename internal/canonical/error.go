@@ -54,7 +54,7 @@ type Error struct {
 	Kind       Kind
 	Origin     Origin
 	RetryAfter time.Duration  // when to try again; 0 says nothing about it
-	Faults     []Fault        // what is wrong with the request, all of it; FormatError only
+	Faults     []FieldError   // what is wrong with the request, all of it; FormatError only
 	Detail     string         // a constant sentence of ours that says more than the kind; may be empty
 	Upstream   *UpstreamError // what the provider answered, if it did
 
@@ -82,7 +82,7 @@ func (e *Error) Error() string {
 }
 
 // A Fault names one thing that is wrong with a request.
-type Fault struct {
+type FieldError struct {
 	In     string // header, path or query
 	Name   string
 	Detail string // a constant sentence; it never repeats the value
@@ -122,7 +122,7 @@ func code(s string) string {
 }
 
 // Fail is an error of the gateway itself, with a constant sentence on why.
-func Fail(k Kind, detail string) *Error {
+func NewError(k Kind, detail string) *Error {
 	return &Error{Kind: k, Origin: OriginGateway, Detail: detail}
 }
 

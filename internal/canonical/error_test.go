@@ -21,14 +21,14 @@ func TestError(t *testing.T) {
 		err  *canonical.Error
 		want string
 	}{
-		{name: "fail", err: canonical.Fail(canonical.Overloaded, "too many readers"), want: "OVERLOADED from gateway: too many readers"},
-		{name: "fail without a sentence", err: canonical.Fail(canonical.NotCached, ""), want: "NOT_CACHED from gateway"},
+		{name: "fail", err: canonical.NewError(canonical.Overloaded, "too many readers"), want: "OVERLOADED from gateway: too many readers"},
+		{name: "fail without a sentence", err: canonical.NewError(canonical.NotCached, ""), want: "NOT_CACHED from gateway"},
 		{name: "invalid response", err: canonical.InvalidResponse("body is not JSON"), want: "PROVIDER_INVALID_RESPONSE from provider: body is not JSON"},
 		{
 			name: "what is for the caller alone",
 			err: &canonical.Error{
 				Kind: canonical.UnattendedLimit, Origin: canonical.OriginASPSP, RetryAfter: 1,
-				Faults:   []canonical.Fault{{In: "path", Name: "SENTINEL", Detail: "SENTINEL"}},
+				Faults:   []canonical.FieldError{{In: "path", Name: "SENTINEL", Detail: "SENTINEL"}},
 				Upstream: &canonical.UpstreamError{HTTPStatus: 400, Source: "SENTINEL", ReasonCode: "SENTINEL"},
 			},
 			want: "UNATTENDED_LIMIT from aspsp",

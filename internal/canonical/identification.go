@@ -35,7 +35,7 @@ func (i Identification) IBAN() string {
 // Identify makes an identification out of a scheme and a value as a provider gave them. What claims to be an
 // IBAN and fails its check digits is a BBAN with the text as it came; an IBAN is put into its electronic form
 // (ISO 13616: upper case, no spaces). A PAN is masked. An empty value identifies nothing.
-func Identify(s Scheme, value string) Identification {
+func NewIdentification(s Scheme, value string) Identification {
 	value = strings.TrimSpace(value)
 	switch {
 	case value == "":
@@ -64,9 +64,9 @@ func IdentifyAll(card bool, numbers ...Identification) (first Identification, ot
 	card = card || slices.ContainsFunc(numbers, func(n Identification) bool { return n.Scheme == SchemePAN })
 	var all []Identification
 	for _, n := range numbers {
-		id := Identify(n.Scheme, n.Value)
+		id := NewIdentification(n.Scheme, n.Value)
 		if card && isCardNumber(id.Value, minCardNumber) {
-			id = Identify(SchemePAN, id.Value)
+			id = NewIdentification(SchemePAN, id.Value)
 		}
 		if id.Value != "" && !slices.Contains(all, id) {
 			all = append(all, id)

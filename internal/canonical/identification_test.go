@@ -62,7 +62,7 @@ func TestIdentify(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got := canonical.Identify(tt.scheme, tt.value)
+			got := canonical.NewIdentification(tt.scheme, tt.value)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)
 			}
@@ -161,7 +161,9 @@ func TestIsCardID(t *testing.T) {
 	}
 }
 
-func holds(value string) bool { return canonical.Identify(canonical.SchemeIBAN, value).IBAN() == value }
+func holds(value string) bool {
+	return canonical.NewIdentification(canonical.SchemeIBAN, value).IBAN() == value
+}
 
 func TestRealIBANs(t *testing.T) {
 	for _, value := range realIBANs {
@@ -171,7 +173,7 @@ func TestRealIBANs(t *testing.T) {
 		if !holds(value) {
 			t.Errorf("%s is refused", value)
 		}
-		if paper := iban.PaperFormat(value); canonical.Identify(canonical.SchemeIBAN, paper).IBAN() != value {
+		if paper := iban.PaperFormat(value); canonical.NewIdentification(canonical.SchemeIBAN, paper).IBAN() != value {
 			t.Errorf("%s is refused", paper)
 		}
 	}
@@ -254,7 +256,7 @@ func TestIBANsOfEveryCountry(t *testing.T) {
 func TestPANIsHidden(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pan := rapid.StringMatching(`[0-9]{1,24}`).Draw(t, "pan")
-		got := canonical.Identify(canonical.SchemePAN, pan).Value
+		got := canonical.NewIdentification(canonical.SchemePAN, pan).Value
 		if len(got) != len(pan) || !strings.Contains(got, "*") {
 			t.Fatalf("%s is shown as %s", pan, got)
 		}

@@ -36,7 +36,7 @@ func (q Query) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(q)) }
 
 // FoldID is the form in which two spellings of one consent's or account's id are equal: a UUID means the same in
 // capitals and in small letters (RFC 9562, section 4), and a bank counts both together; every other id is itself.
-func FoldID(id string) string {
+func NormalizeID(id string) string {
 	if len(id) == 36 && uuid.Validate(id) == nil {
 		return strings.ToLower(id)
 	}

@@ -116,7 +116,7 @@ func TestFoldID(t *testing.T) {
 		"3C7816EE3D514BF58CEDECE2AF35D431":       "3C7816EE3D514BF58CEDECE2AF35D431",
 		"":                                       "",
 	} {
-		if got := canonical.FoldID(id); got != want {
+		if got := canonical.NormalizeID(id); got != want {
 			t.Errorf("%q: %q, want %q", id, got, want)
 		}
 	}

@@ -33,14 +33,14 @@ func (f File) Again() (File, error) {
 }
 
 // Below are the faults of what stands at path or below it.
-func Below(all Faults, path string) Faults {
+func FaultsUnder(all Faults, path string) Faults {
 	return slices.DeleteFunc(slices.Clone(all), func(f Fault) bool {
 		return f.Path != path && !strings.HasPrefix(f.Path, path+".") && !strings.HasPrefix(f.Path, path+"[")
 	})
 }
 
 // OfText are the faults that are none of a secret's file, whose keys all end in File.
-func OfText(all Faults) Faults {
+func WithoutSecretFiles(all Faults) Faults {
 	return slices.DeleteFunc(slices.Clone(all), func(f Fault) bool { return strings.HasSuffix(f.Path, "File") })
 }
 

@@ -104,10 +104,10 @@ func TestChosenFaults(t *testing.T) {
 		}
 		return strings.Join(all, " ")
 	}
-	if got := paths(config.Below(all, "a")); got != "a a.b a[0] a.keyFile" {
+	if got := paths(config.FaultsUnder(all, "a")); got != "a a.b a[0] a.keyFile" {
 		t.Errorf("below a: %s", got)
 	}
-	if got := paths(config.OfText(all)); got != "a a.b ab a[0] " {
+	if got := paths(config.WithoutSecretFiles(all)); got != "a a.b ab a[0] " {
 		t.Errorf("of the text: %s", got)
 	}
 	if len(all) != 7 || all[6].Path != "a.keyFile" {
@@ -117,7 +117,7 @@ func TestChosenFaults(t *testing.T) {
 
 func TestFiles(t *testing.T) {
 	t.Parallel()
-	one, two := config.FileOf([]byte("1")), config.FileOf([]byte("2"))
+	one, two := config.InMemoryFile([]byte("1")), config.InMemoryFile([]byte("2"))
 	type inner struct{ KeyFile config.File }
 	part := struct {
 		Name    string

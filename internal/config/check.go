@@ -150,7 +150,7 @@ func (c *checker) baseURL(path, base string) {
 		c.fault(path, "must be an absolute https URL")
 		return
 	}
-	c.holds(path, u.Scheme == "https" || Loopback(u.Hostname()), "must be https (http only for loopback addresses)")
+	c.holds(path, u.Scheme == "https" || IsLoopback(u.Hostname()), "must be https (http only for loopback addresses)")
 	c.holds(path, u.User == nil, "must not contain a user or password")
 	c.holds(path, u.RawQuery == "" && !u.ForceQuery, "must not contain a query")
 	c.holds(path, !strings.Contains(base, "#"), "must not contain a fragment")
@@ -162,7 +162,7 @@ func (c *checker) baseURL(path, base string) {
 
 // Loopback reports whether a base URL's host is the machine itself, where plain http and a missing client
 // certificate are accepted.
-func Loopback(host string) bool {
+func IsLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback() && ip.Zone() == ""
 }

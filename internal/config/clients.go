@@ -24,7 +24,7 @@ const (
 )
 
 // IssuedPrefix is what the identity of a client with a token begins with, and the name of no API key.
-const IssuedPrefix = "oidc:"
+const OIDCClientPrefix = "oidc:"
 
 // APIKey is a client that calls with a key.
 type APIKey struct {
@@ -100,7 +100,7 @@ func (c *checker) clients(all Clients, simulated bool) {
 		path := strict.Entry("clients.apiKeys", i)
 		if c.given(path+".name", strings.TrimSpace(k.Name) != "") {
 			c.unique(names, path+".name", k.Name)
-			c.holds(path+".name", !strings.HasPrefix(k.Name, IssuedPrefix), "must not begin with "+IssuedPrefix)
+			c.holds(path+".name", !strings.HasPrefix(k.Name, OIDCClientPrefix), "must not begin with "+OIDCClientPrefix)
 		}
 		c.hashes(path+".sha256", k.SHA256, sums, simulated)
 		if c.given(path+".scopes", len(k.Scopes) > 0) {

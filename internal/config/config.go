@@ -16,7 +16,7 @@ type Config struct {
 	Clients    Clients             `yaml:"clients"`
 	Providers  map[string]Provider `yaml:"providers"`
 	ASPSPs     []ASPSP             `yaml:"aspsps"`
-	Unattended AllUnattended       `yaml:"unattended"` // for all ASPSPs
+	Unattended GlobalUnattended    `yaml:"unattended"` // for all ASPSPs
 	Cache      Cache               `yaml:"cache"`
 	Audit      Audit               `yaml:"audit"`
 	Log        Log                 `yaml:"log"`

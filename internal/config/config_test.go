@@ -275,7 +275,7 @@ func TestLoad(t *testing.T) {
 func TestFile(t *testing.T) {
 	t.Parallel()
 	for content, line := range map[string]string{"": "", "a": "a", "a\n": "a", "a\r\n": "a", "a\r": "a\r", "a\n\n": "a\n", " a \n": " a "} {
-		f := config.FileOf([]byte(content))
+		f := config.InMemoryFile([]byte(content))
 		if f.Line() != line || string(f.Content()) != content || !f.Given() || f.String() != f.Path() {
 			t.Errorf("%q: line %q, content %q, %s", content, f.Line(), f.Content(), f)
 		}

@@ -76,7 +76,7 @@ func (f File) Format(s fmt.State, _ rune) { fmt.Fprint(s, f.path) }
 func (f File) MarshalText() ([]byte, error) { return []byte(f.path), nil }
 
 // FileOf makes a File that stands nowhere, for programs that make their own keys.
-func FileOf(content []byte) File {
+func InMemoryFile(content []byte) File {
 	return File{path: "(memory)", content: func() []byte { return content }}
 }
 

@@ -13,7 +13,7 @@ import (
 // as the paths of their files, and of each provider also what its adapter reads, as it stands in the file. The
 // configuration must have been read and checked without fault, by its adapters too.
 func (c *Config) Print(w io.Writer) error {
-	all := strict.Members(*c)
+	all := strict.KeyValues(*c)
 	for i, m := range all {
 		if m.Key == "providers" {
 			all[i].Value = c.parts()
@@ -23,11 +23,11 @@ func (c *Config) Print(w io.Writer) error {
 }
 
 // parts are the providers by name, each with its common keys and then its own.
-func (c *Config) parts() []strict.Member {
-	var all []strict.Member
+func (c *Config) parts() []strict.KeyValue {
+	var all []strict.KeyValue
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
 		own := c.file.Part("providers", name).Members(commonKeys()...)
-		all = append(all, strict.Member{Key: name, Value: append(strict.Members(c.Providers[name]), own...)})
+		all = append(all, strict.KeyValue{Key: name, Value: append(strict.KeyValues(c.Providers[name]), own...)})
 	}
 	return all
 }

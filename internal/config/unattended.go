@@ -3,7 +3,7 @@ package config
 import "time"
 
 // AllUnattended is what holds for calls without the user to whatever ASPSP.
-type AllUnattended struct {
+type GlobalUnattended struct {
 	// ClosedUntil is before when none is made: what was counted is not known, say, since Redis lost it. Zero for no such time.
 	ClosedUntil time.Time `yaml:"closedUntil"`
 }

@@ -54,7 +54,7 @@ func (w *warner) add(path, detail string) {
 
 func (w *warner) server(s Server) {
 	host, _, err := net.SplitHostPort(s.Address)
-	if err == nil && !Loopback(host) && s.TLS.Server() == nil {
+	if err == nil && !IsLoopback(host) && s.TLS.Server() == nil {
 		w.add("server.address", "is not a loopback address and has no TLS: set server.tls, or terminate TLS in a proxy")
 	}
 }
@@ -101,7 +101,7 @@ func (c *Config) warnOfWritable(part any, path string) {
 // simulated reports whether every provider is on this machine, where only simulators are.
 func (c *Config) simulated() bool {
 	for _, p := range c.Providers {
-		if u, err := url.Parse(p.BaseURL); err != nil || !Loopback(u.Hostname()) {
+		if u, err := url.Parse(p.BaseURL); err != nil || !IsLoopback(u.Hostname()) {
 			return false
 		}
 	}

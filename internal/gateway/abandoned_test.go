@@ -16,11 +16,11 @@ func TestAbandonedCallsCountForTheirClient(t *testing.T) {
 	const most, requests = 5, 30
 	for name, read := range map[string]func(ctx context.Context, g *gateway.Gateway, client string) error{
 		"list": func(ctx context.Context, g *gateway.Gateway, client string) error {
-			_, err := g.Accounts(ctx, client, alone(), gateway.Wants{})
+			_, err := g.Accounts(ctx, client, alone(), gateway.CacheControl{})
 			return err
 		},
 		"attended list": func(ctx context.Context, g *gateway.Gateway, client string) error {
-			_, err := g.Accounts(ctx, client, attended(alone()), gateway.Wants{})
+			_, err := g.Accounts(ctx, client, attended(alone()), gateway.CacheControl{})
 			return err
 		},
 		"balances": func(ctx context.Context, g *gateway.Gateway, client string) error {

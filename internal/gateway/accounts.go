@@ -6,22 +6,22 @@ import (
 
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
 	"ais-gateway/internal/unattended"
 )
 
 // Accounts answers the accounts that the query's consent covers, for a client, by the client's wants.
-func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, w Wants) (AccountList, error) {
+func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, w CacheControl) (AccountsResult, error) {
 	b, ok := g.banks[q.ASPSP]
 	if !ok {
-		return AccountList{}, unknown()
+		return AccountsResult{}, unknown()
 	}
 	a := &ask{g: g, bank: b, client: client, q: q, wants: w, redis: g.allowance()}
 	beside := a.limitBeside(ctx)
 	list, failure := a.answer(ctx)
 	g.Observer.Cache(ctx, b.ID, a.result(list))
 	if !q.Attended() {
-		list.Limit = a.limit(ctx, beside, failure)
+		list.Usage = a.limit(ctx, beside, failure)
 	}
 	return list, asError(failure)
 }
@@ -32,20 +32,20 @@ type ask struct {
 	bank   *bank
 	client string
 	q      canonical.Query
-	wants  Wants
+	wants  CacheControl
 	looked time.Time // when it first looked at what is kept, by Redis's clock; zero if Redis did not say
 	redis  allowance
 	// unreadable says that a list is cached which would do without a call, if this gateway had its key. It is not fetched
 	// for an unattended request: with a key of its own, each gateway would spend slots on what another one has.
 	unreadable bool
 	unknown    bool              // it is not known whether a list is cached: Redis did not say, or the list is unreadable
-	usage      *unattended.State // after the counter's last step for it, or for the request whose call it shared
+	usage      *unattended.Usage // after the counter's last step for it, or for the request whose call it shared
 	shared     bool              // it got a list of another request's call whose usage it does not know
 }
 
 // limit returns the usage for the response; nil if the counter cannot be read. It is read again only if a call was made
 // since it was read beside the cache.
-func (a *ask) limit(ctx context.Context, beside <-chan *unattended.State, failure *canonical.Error) *unattended.State {
+func (a *ask) limit(ctx context.Context, beside <-chan *unattended.Usage, failure *canonical.Error) *unattended.Usage {
 	switch {
 	case failure != nil && failure.Kind == canonical.CounterUnavailable:
 		return nil
@@ -58,33 +58,33 @@ func (a *ask) limit(ctx context.Context, beside <-chan *unattended.State, failur
 }
 
 // limitBeside reads the usage while the cache is looked at, so that a hit costs one round trip.
-func (a *ask) limitBeside(ctx context.Context) <-chan *unattended.State {
-	beside := make(chan *unattended.State, 1)
+func (a *ask) limitBeside(ctx context.Context) <-chan *unattended.Usage {
+	beside := make(chan *unattended.Usage, 1)
 	if !a.q.Attended() {
 		go func() {
 			defer close(beside)
-			defer rescue.Catch(ctx, a.g.Logger)
+			defer recovery.Recover(ctx, a.g.Logger)
 			beside <- a.g.limit(ctx, a.g.allowance(), a.q, "")
 		}()
 	}
 	return beside
 }
 
-func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
+func (a *ask) answer(ctx context.Context) (AccountsResult, *canonical.Error) {
 	kept := a.lookup(ctx, nil)
 	looked := time.Now() //nolint:forbidigo // what is measured is how much older the list grows
 	switch {
 	case a.wants.OnlyIfCached && a.wants.NoCache:
-		return AccountList{}, canonical.Fail(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
+		return AccountsResult{}, canonical.NewError(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
 	case a.wants.OnlyIfCached && kept == nil && a.unknown:
-		return AccountList{}, canonical.Fail(canonical.NotCached, "No cached account list is available. Repeat without `only-if-cached`")
+		return AccountsResult{}, canonical.NewError(canonical.NotCached, "No cached account list is available. Repeat without `only-if-cached`")
 	case a.wants.OnlyIfCached && kept == nil:
-		return AccountList{}, canonical.Fail(canonical.NotCached, "")
+		return AccountsResult{}, canonical.NewError(canonical.NotCached, "")
 	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && kept.Age < a.lifetime():
 		return a.fromCache(kept, NotStale), nil
 	}
 	if a.unreadable && !a.q.Attended() && !a.wants.NoCache {
-		return AccountList{}, canonical.Fail(canonical.InternalError, "the cached list is encrypted under a key that this gateway does not have")
+		return AccountsResult{}, canonical.NewError(canonical.InternalError, "the cached list is encrypted under a key that this gateway does not have")
 	}
 	fetched, failure, led := a.share(ctx)
 	a.redis = a.redis.least(fetched.redis) // whoever shares a call has waited for what it spent
@@ -93,11 +93,11 @@ func (a *ask) answer(ctx context.Context) (AccountList, *canonical.Error) {
 	}
 	reason := staleReason(failure.Kind)
 	if reason == NotStale || a.wants.NoCache {
-		return AccountList{}, failure
+		return AccountsResult{}, failure
 	}
 	// Looked up again: meanwhile the provider may have said no to another request, or the user to the client.
 	if kept = a.lookup(ctx, older(kept, time.Since(looked))); kept == nil { //nolint:forbidigo // as above
-		return AccountList{}, failure
+		return AccountsResult{}, failure
 	}
 	return a.fromCache(kept, reason), nil
 }
@@ -173,11 +173,11 @@ func (a *ask) fetch(ctx context.Context, redis allowance) (fetched, *canonical.E
 	got, failure := obtain(ctx, a.g, &redis, relay[cache.Entry]{
 		bank: a.bank, key: keyOf(a.client, a.q), lane: a.lane(), counted: !a.q.Attended(),
 		acquire: a.acquire, call: a.call, ended: func() {},
-		result: func(e cache.Entry) cache.Result {
-			return cache.Result{Entry: &e, KeepFor: a.bank.Accounts.KeepFor, FreshFor: a.bank.Accounts.FreshFor}
+		result: func(e cache.Entry) cache.CallResult {
+			return cache.CallResult{Entry: &e, KeepFor: a.bank.Accounts.KeepFor, FreshFor: a.bank.Accounts.FreshFor}
 		},
 		dated: func(e cache.Entry, at time.Time) cache.Entry { e.FetchedAt = at; return e },
-		told:  func(o cache.Outcome) *cache.Entry { return a.content(o.Entry) },
+		told:  func(o cache.LeaderOutcome) *cache.Entry { return a.content(o.Entry) },
 	})
 	return fetched{got, redis}, failure
 }
@@ -193,10 +193,10 @@ func (a *ask) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, *cac
 }
 
 // call reads the list from the provider.
-func (a *ask) call(ctx context.Context, redis *allowance) (entry cache.Entry, usage *unattended.State, failure *canonical.Error) {
+func (a *ask) call(ctx context.Context, redis *allowance) (entry cache.Entry, usage *unattended.Usage, failure *canonical.Error) {
 	one := providerRead{g: a.g, bank: a.bank, client: a.client, q: a.q}
 	usage, failure = one.do(ctx, redis, func(ctx context.Context) error {
-		list, err := a.bank.Reader.Accounts(ctx, a.q)
+		list, err := a.bank.Adapter.Accounts(ctx, a.q)
 		if err == nil {
 			entry.Accounts, err = canonical.EncodeAccounts(list)
 		}
@@ -243,19 +243,19 @@ func (a *ask) lifetime() time.Duration {
 	return a.bank.Accounts.FreshFor
 }
 
-func (a *ask) fromCache(kept *cache.Entry, reason StaleReason) AccountList {
+func (a *ask) fromCache(kept *cache.Entry, reason StaleReason) AccountsResult {
 	stale := kept.Age >= a.lifetime()
 	if !stale {
 		reason = NotStale
 	}
-	return AccountList{
+	return AccountsResult{
 		Accounts:  kept.Accounts,
 		Freshness: Freshness{Source: FromCache, FetchedAt: kept.FetchedAt, Age: kept.Age, Stale: stale, StaleReason: reason},
 		Cache:     CacheStatus{Hit: true, TTL: a.lifetime() - kept.Age},
 	}
 }
 
-func (a *ask) fromProvider(f fetched, kept *cache.Entry, led bool) AccountList {
+func (a *ask) fromProvider(f fetched, kept *cache.Entry, led bool) AccountsResult {
 	forward := ForwardMiss
 	switch {
 	case a.wants.NoCache:
@@ -264,7 +264,7 @@ func (a *ask) fromProvider(f fetched, kept *cache.Entry, led bool) AccountList {
 		forward = ForwardStale
 	}
 	collapsed := f.collapsed || !led
-	return AccountList{
+	return AccountsResult{
 		Accounts:  f.value.Accounts,
 		Freshness: Freshness{Source: FromProvider, FetchedAt: f.value.FetchedAt, Age: f.value.Age},
 		Cache:     CacheStatus{Forward: forward, Stored: f.stored && !collapsed, Collapsed: collapsed},
@@ -272,7 +272,7 @@ func (a *ask) fromProvider(f fetched, kept *cache.Entry, led bool) AccountList {
 }
 
 // result is what the cache had to do with the answer, for telemetry.
-func (a *ask) result(list AccountList) CacheResult {
+func (a *ask) result(list AccountsResult) CacheResult {
 	switch {
 	case list.Freshness.Stale:
 		return CacheStale

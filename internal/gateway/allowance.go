@@ -6,12 +6,12 @@ import (
 	"log/slog"
 	"time"
 
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
 )
 
 const (
 	// RedisAllowance is what Redis may cost one request where the answer can be had without it.
-	RedisAllowance = 100 * time.Millisecond
+	RedisBudget = 100 * time.Millisecond
 	// sharePatience is what Redis may cost an unattended request at each step of finding out whether another gateway makes
 	// its call: without Redis it could not be made anyway.
 	sharePatience = 500 * time.Millisecond
@@ -37,7 +37,7 @@ type allowance struct {
 	broken bool
 }
 
-func (g *Gateway) allowance() allowance { return allowance{left: g.Allowance, slack: g.Slack} }
+func (g *Gateway) allowance() allowance { return allowance{left: g.RedisBudget, slack: g.Slack} }
 
 // sharing is an allowance of one step of finding out whether another gateway makes an unattended call.
 func (g *Gateway) sharing() *allowance {
@@ -71,7 +71,7 @@ func begin[T any](ctx context.Context, within time.Duration, step func(context.C
 		defer cancel()
 		e := ended[T]{err: errPanicked}
 		defer func() { done <- e }()
-		defer rescue.Catch(own, slog.Default())
+		defer recovery.Recover(own, slog.Default())
 		value, err := step(own)
 		e = ended[T]{value, err}
 	}()

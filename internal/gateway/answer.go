@@ -11,7 +11,7 @@ import (
 )
 
 // An ASPSP is what callers may know of a configured bank.
-type ASPSP struct {
+type ASPSPInfo struct {
 	ID         string
 	Name       string
 	Provider   string
@@ -20,25 +20,25 @@ type ASPSP struct {
 }
 
 // Wants is what a caller demands of an account list's freshness. The zero Wants takes what there is.
-type Wants struct {
+type CacheControl struct {
 	NoCache      bool           // only a list that was fetched for this request
 	OnlyIfCached bool           // no call, whatever is kept
 	MaxAge       *time.Duration // tightens the ASPSP's freshFor
 }
 
 // An AccountList is the answer to Accounts. On failure only Limit is set.
-type AccountList struct {
+type AccountsResult struct {
 	Accounts  json.RawMessage // the array as the API sends it; nil on failure
 	Freshness Freshness
 	Cache     CacheStatus
-	Limit     *unattended.State // the unit's usage after the response; nil if attended, or if the counter could not be read
+	Usage     *unattended.Usage // the unit's usage after the response; nil if attended, or if the counter could not be read
 }
 
 // A BalanceSheet is the answer to Balances. On failure only Limit is set.
-type BalanceSheet struct {
+type BalancesResult struct {
 	canonical.AccountBalances
 	Freshness Freshness
-	Limit     *unattended.State // as in AccountList
+	Usage     *unattended.Usage // as in AccountList
 }
 
 // Freshness says how old an answer is.

@@ -11,19 +11,19 @@ import (
 
 // Balances answers all balances of one account, always from the provider. Equal unattended requests at once share
 // one call, on whatever gateways they are.
-func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query, account string) (BalanceSheet, error) {
+func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query, account string) (BalancesResult, error) {
 	b, ok := g.banks[q.ASPSP]
 	if !ok {
-		return BalanceSheet{}, unknown()
+		return BalancesResult{}, unknown()
 	}
 	r := &reading{g: g, bank: b, client: client, q: q, account: account}
 	sheet, failure := r.read(ctx)
 	switch {
 	case q.Attended():
 	case failure != nil && failure.Kind == canonical.CounterUnavailable:
-		sheet.Limit = nil
-	case sheet.Limit == nil:
-		sheet.Limit = g.limit(ctx, g.allowance(), q, account)
+		sheet.Usage = nil
+	case sheet.Usage == nil:
+		sheet.Usage = g.limit(ctx, g.allowance(), q, account)
 	}
 	return sheet, asError(failure)
 }
@@ -38,11 +38,11 @@ type reading struct {
 }
 
 // read reads the balances, if there is a place to wait for them.
-func (r *reading) read(ctx context.Context) (BalanceSheet, *canonical.Error) {
+func (r *reading) read(ctx context.Context) (BalancesResult, *canonical.Error) {
 	g := r.g
 	leave, failure := g.wait(ctx, r.bank, r.client)
 	if failure != nil {
-		return BalanceSheet{}, failure
+		return BalancesResult{}, failure
 	}
 	defer leave()
 	if r.q.Attended() {
@@ -55,7 +55,7 @@ func (r *reading) read(ctx context.Context) (BalanceSheet, *canonical.Error) {
 }
 
 // alone reads the balances for this request and no other.
-func (r *reading) alone(ctx context.Context) (BalanceSheet, *canonical.Error) {
+func (r *reading) alone(ctx context.Context) (BalancesResult, *canonical.Error) {
 	redis := r.g.allowance()
 	read, _, failure := r.call(ctx, &redis)
 	if failure == nil {
@@ -65,25 +65,25 @@ func (r *reading) alone(ctx context.Context) (BalanceSheet, *canonical.Error) {
 	if consentRejected(failure) {
 		r.g.forgetSurely(ctx, &redis, keyOf(r.client, r.q))
 	}
-	return BalanceSheet{}, failure
+	return BalancesResult{}, failure
 }
 
 // shared reads them by the one call that all gateways make for equal requests at once.
-func (r *reading) shared(ctx context.Context) (BalanceSheet, *canonical.Error) {
+func (r *reading) shared(ctx context.Context) (BalancesResult, *canonical.Error) {
 	redis := r.g.allowance()
 	got, failure := obtain(ctx, r.g, &redis, relay[cache.Balances]{
 		bank: r.bank, key: keyOf(r.client, r.q), lane: r.lane(), counted: true,
 		acquire: r.acquire, call: r.call,
 		ended:  func() { r.g.flights.Forget(r.flight()) }, // whoever asks from now on wants balances of now
-		result: func(read cache.Balances) cache.Result { return cache.Result{Balances: &read} },
+		result: func(read cache.Balances) cache.CallResult { return cache.CallResult{Balances: &read} },
 		dated:  func(read cache.Balances, at time.Time) cache.Balances { read.FetchedAt = at; return read },
-		told:   func(o cache.Outcome) *cache.Balances { return o.Balances },
+		told:   func(o cache.LeaderOutcome) *cache.Balances { return o.Balances },
 	})
 	if failure != nil {
-		return BalanceSheet{Limit: got.usage}, failure
+		return BalancesResult{Usage: got.usage}, failure
 	}
 	sheet := sheetOf(got.value)
-	sheet.Limit = got.usage
+	sheet.Usage = got.usage
 	return sheet, nil
 }
 
@@ -101,17 +101,17 @@ func (r *reading) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, 
 }
 
 // call reads the balances from the provider.
-func (r *reading) call(ctx context.Context, redis *allowance) (read cache.Balances, usage *unattended.State, failure *canonical.Error) {
+func (r *reading) call(ctx context.Context, redis *allowance) (read cache.Balances, usage *unattended.Usage, failure *canonical.Error) {
 	one := providerRead{g: r.g, bank: r.bank, client: r.client, q: r.q, account: r.account}
 	usage, failure = one.do(ctx, redis, func(ctx context.Context) (err error) {
-		read.AccountBalances, err = r.bank.Reader.Balances(ctx, r.q, r.account)
+		read.AccountBalances, err = r.bank.Adapter.Balances(ctx, r.q, r.account)
 		return err
 	})
 	return read, usage, failure
 }
 
-func sheetOf(read cache.Balances) BalanceSheet {
-	return BalanceSheet{
+func sheetOf(read cache.Balances) BalancesResult {
+	return BalancesResult{
 		AccountBalances: read.AccountBalances,
 		Freshness:       Freshness{Source: FromProvider, FetchedAt: read.FetchedAt, Age: read.Age},
 	}

@@ -12,35 +12,35 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
-	"ais-gateway/internal/load"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
 	"ais-gateway/internal/unattended"
 )
 
 // A Bank is one configured ASPSP and how it is read.
-type Bank struct {
+type ASPSP struct {
 	config.ASPSP
-	Reader  providers.Provider
+	Adapter providers.Provider
 	Timeout time.Duration // of one upstream read, as its provider has it
 }
 
 // Config is what a gateway is made of.
 type Config struct {
-	Banks     []Bank
-	Cache     *cache.Cache
-	Counter   *unattended.Counter
-	Allowance time.Duration // RedisAllowance
-	Slack     time.Duration // is added to every other bound on a step in Redis: 0 but in tests, which are patient with a busy machine
-	Now       func() time.Time
-	Logger    *slog.Logger
-	Observer  Observer
-	Waiting   int // requests that may wait for ASPSPs at once; below 1 for no bound
-	PerClient int // of one client; likewise
-	PerASPSP  int // calls that may be under way to one ASPSP, likewise
+	ASPSPs           []ASPSP
+	Cache            *cache.Cache
+	Counter          *unattended.Counter
+	RedisBudget      time.Duration // RedisAllowance
+	Slack            time.Duration // is added to every other bound on a step in Redis: 0 but in tests, which are patient with a busy machine
+	Now              func() time.Time
+	Logger           *slog.Logger
+	Observer         Observer
+	MaxWaiting       int // requests that may wait for ASPSPs at once; below 1 for no bound
+	MaxPerClient     int // of one client; likewise
+	MaxCallsPerASPSP int // calls that may be under way to one ASPSP, likewise
 }
 
 // An Observer is told what becomes of requests, never of their content.
@@ -50,7 +50,7 @@ type Observer interface {
 	// Waited reports how long a request waited for an ASPSP, by its own call or by a shared one.
 	Waited(ctx context.Context, d time.Duration)
 	// Refused is told of a request or call to an ASPSP that found no place under a bound.
-	Refused(ctx context.Context, aspsp string, by load.Refusal)
+	Refused(ctx context.Context, aspsp string, by bulkhead.Refusal)
 }
 
 // CacheResult is what the cache had to do with an answer.
@@ -78,14 +78,14 @@ type Gateway struct {
 	// settling holds a token for each step that is tried again in the background.
 	settling chan struct{}
 	forgets  forgets
-	waits    *load.Shares // by ASPSP
-	own      *load.Owned  // by client and ASPSP
-	calls    *load.Keyed  // of an ASPSP, in progress
-	clients  *load.Owned  // calls in progress, by client and ASPSP
+	waits    *bulkhead.FairShare         // by ASPSP
+	own      *bulkhead.FairSharePerOwner // by client and ASPSP
+	calls    *bulkhead.PerKey            // of an ASPSP, in progress
+	clients  *bulkhead.FairSharePerOwner // calls in progress, by client and ASPSP
 }
 
 type bank struct {
-	Bank
+	ASPSP
 	checker providers.Checker // nil where the provider demands nothing more
 	breaker *breaker.Breaker
 }
@@ -94,37 +94,37 @@ type bank struct {
 func New(c Config) *Gateway {
 	g := &Gateway{
 		Config: c, banks: map[string]*bank{}, drained: make(chan struct{}), settling: make(chan struct{}, maxSettling),
-		waits: load.NewShares(c.Waiting, 1), own: load.NewOwned(c.PerClient, 4), calls: load.NewKeyed(c.PerASPSP),
-		clients: load.NewOwned(c.PerClient, 4),
+		waits: bulkhead.NewFairShare(c.MaxWaiting, 1), own: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4), calls: bulkhead.NewPerKey(c.MaxCallsPerASPSP),
+		clients: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4),
 	}
-	for _, b := range c.Banks {
-		checker, _ := b.Reader.(providers.Checker)
+	for _, b := range c.ASPSPs {
+		checker, _ := b.Adapter.(providers.Checker)
 		changed := func(s breaker.State) { c.Observer.Breaker(b.ID, s) }
-		g.banks[b.ID] = &bank{Bank: b, checker: checker, breaker: breaker.New(b.ASPSP.Breaker, b.Timeout, c.Now, changed)}
+		g.banks[b.ID] = &bank{ASPSP: b, checker: checker, breaker: breaker.New(b.ASPSP.Breaker, b.Timeout, c.Now, changed)}
 	}
 	return g
 }
 
 // ASPSPs are the configured ASPSPs, in the order of the configuration.
-func (g *Gateway) ASPSPs() []ASPSP {
-	all := make([]ASPSP, len(g.Banks))
-	for i, b := range g.Banks {
+func (g *Gateway) ASPSPs() []ASPSPInfo {
+	all := make([]ASPSPInfo, len(g.Config.ASPSPs))
+	for i, b := range g.Config.ASPSPs {
 		all[i], _ = g.ASPSP(b.ID)
 	}
 	return all
 }
 
 // ASPSP is one configured ASPSP, by its id in lower case.
-func (g *Gateway) ASPSP(id string) (ASPSP, bool) {
+func (g *Gateway) ASPSP(id string) (ASPSPInfo, bool) {
 	b, ok := g.banks[id]
 	if !ok {
-		return ASPSP{}, false
+		return ASPSPInfo{}, false
 	}
-	return ASPSP{ID: b.ID, Name: b.Name, Provider: b.Provider, Unattended: b.Unattended, Breaker: b.breaker.State()}, true
+	return ASPSPInfo{ID: b.ID, Name: b.Name, Provider: b.Provider, Unattended: b.Unattended, Breaker: b.breaker.State()}, true
 }
 
 // Check names what the query's provider would miss in it, beyond what every provider needs.
-func (g *Gateway) Check(q canonical.Query) []canonical.Fault {
+func (g *Gateway) Check(q canonical.Query) []canonical.FieldError {
 	if b, ok := g.banks[q.ASPSP]; ok && b.checker != nil {
 		return b.checker.Check(q)
 	}
@@ -133,11 +133,11 @@ func (g *Gateway) Check(q canonical.Query) []canonical.Fault {
 
 // UnattendedAccess reads where the unit of counting stands to which the query's unattended calls belong:
 // account's balances, or the account list for "". It costs nothing.
-func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.State, error) {
+func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error) {
 	if _, ok := g.banks[q.ASPSP]; !ok {
-		return unattended.State{}, unknown()
+		return unattended.Usage{}, unknown()
 	}
-	return g.Counter.State(ctx, unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: account})
+	return g.Counter.Usage(ctx, unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: account})
 }
 
 // Forget deletes what is cached for the client under the query's consent. It releases no slots. If Redis does not confirm
@@ -186,21 +186,21 @@ func (g *Gateway) guard(ctx context.Context, b *bank, client string, q canonical
 	err := b.breaker.Do(q.Consent, func() (err error) {
 		defer func() {
 			if r := recover(); r != nil {
-				rescue.Log(ctx, g.Logger, r, slog.String("provider", b.Provider))
-				err = canonical.Fail(canonical.InternalError, "")
+				recovery.Log(ctx, g.Logger, r, slog.String("provider", b.Provider))
+				err = canonical.NewError(canonical.InternalError, "")
 			}
 		}()
 		return read()
 	})
 	if err != nil && !errors.As(err, &failure) {
-		return canonical.Fail(canonical.InternalError, "")
+		return canonical.NewError(canonical.InternalError, "")
 	}
 	return failure
 }
 
 // limit reads the usage of a unit for a response; nil if it cannot be read in time.
-func (g *Gateway) limit(ctx context.Context, redis allowance, q canonical.Query, account string) *unattended.State {
-	state, err := spend(context.WithoutCancel(ctx), &redis, func(ctx context.Context) (unattended.State, error) {
+func (g *Gateway) limit(ctx context.Context, redis allowance, q canonical.Query, account string) *unattended.Usage {
+	state, err := spend(context.WithoutCancel(ctx), &redis, func(ctx context.Context) (unattended.Usage, error) {
 		return g.UnattendedAccess(ctx, q, account)
 	})
 	if err != nil {
@@ -210,11 +210,11 @@ func (g *Gateway) limit(ctx context.Context, redis allowance, q canonical.Query,
 }
 
 func keyOf(client string, q canonical.Query) cache.Key {
-	return cache.Key{Client: client, ASPSP: q.ASPSP, Consent: canonical.FoldID(q.Consent)}
+	return cache.Key{Client: client, ASPSP: q.ASPSP, Consent: canonical.NormalizeID(q.Consent)}
 }
 
 func unknown() *canonical.Error {
-	return canonical.Fail(canonical.ASPSPUnknown, "")
+	return canonical.NewError(canonical.ASPSPUnknown, "")
 }
 
 // asError keeps a nil failure a nil error.

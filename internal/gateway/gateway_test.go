@@ -19,10 +19,10 @@ import (
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
-	"ais-gateway/internal/relay"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
@@ -35,7 +35,7 @@ const (
 // asks are what makes a call, whatever is kept.
 var asks = map[string]func(*gateway.Gateway, canonical.Query) error{
 	"list": func(g *gateway.Gateway, q canonical.Query) error {
-		_, err := g.Accounts(context.Background(), client, q, gateway.Wants{NoCache: true})
+		_, err := g.Accounts(context.Background(), client, q, gateway.CacheControl{NoCache: true})
 		return err
 	},
 	"balances": func(g *gateway.Gateway, q canonical.Query) error {
@@ -51,7 +51,7 @@ func TestListIsFetchedThenKept(t *testing.T) {
 	for i, tt := range []struct {
 		name      string
 		after     time.Duration
-		wants     gateway.Wants
+		wants     gateway.CacheControl
 		attended  bool
 		cache     gateway.CacheStatus
 		source    gateway.Source
@@ -59,15 +59,15 @@ func TestListIsFetchedThenKept(t *testing.T) {
 		result    gateway.CacheResult
 		remaining int
 	}{
-		{"first", 0, gateway.Wants{}, false, gateway.CacheStatus{Forward: "miss", Stored: true}, "provider", 1, "miss", 3},
-		{"again", minute, gateway.Wants{}, false, gateway.CacheStatus{Hit: true, TTL: 9 * minute}, "cache", 1, "hit", 3},
-		{"demanded", 0, gateway.Wants{NoCache: true}, false, gateway.CacheStatus{Forward: "request", Stored: true}, "provider", 2, "bypass", 2},
-		{"attended", minute, gateway.Wants{}, true, gateway.CacheStatus{Hit: true, TTL: 9 * minute}, "cache", 2, "hit", -1},
-		{"younger than asked", 0, gateway.Wants{MaxAge: ptr(2 * minute)}, false, gateway.CacheStatus{Hit: true, TTL: minute}, "cache", 2, "hit", 2},
-		{"older than asked", 0, gateway.Wants{MaxAge: ptr(minute)}, false, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 3, "miss", 1},
-		{"not older than nothing", 0, gateway.Wants{MaxAge: ptr(time.Duration(0))}, true, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 4, "miss", -1},
-		{"max-age never loosens", fresh, gateway.Wants{MaxAge: ptr(time.Hour)}, true, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 5, "miss", -1},
-		{"no longer fresh", fresh, gateway.Wants{}, false, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 6, "miss", 0},
+		{"first", 0, gateway.CacheControl{}, false, gateway.CacheStatus{Forward: "miss", Stored: true}, "provider", 1, "miss", 3},
+		{"again", minute, gateway.CacheControl{}, false, gateway.CacheStatus{Hit: true, TTL: 9 * minute}, "cache", 1, "hit", 3},
+		{"demanded", 0, gateway.CacheControl{NoCache: true}, false, gateway.CacheStatus{Forward: "request", Stored: true}, "provider", 2, "bypass", 2},
+		{"attended", minute, gateway.CacheControl{}, true, gateway.CacheStatus{Hit: true, TTL: 9 * minute}, "cache", 2, "hit", -1},
+		{"younger than asked", 0, gateway.CacheControl{MaxAge: ptr(2 * minute)}, false, gateway.CacheStatus{Hit: true, TTL: minute}, "cache", 2, "hit", 2},
+		{"older than asked", 0, gateway.CacheControl{MaxAge: ptr(minute)}, false, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 3, "miss", 1},
+		{"not older than nothing", 0, gateway.CacheControl{MaxAge: ptr(time.Duration(0))}, true, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 4, "miss", -1},
+		{"max-age never loosens", fresh, gateway.CacheControl{MaxAge: ptr(time.Hour)}, true, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 5, "miss", -1},
+		{"no longer fresh", fresh, gateway.CacheControl{}, false, gateway.CacheStatus{Forward: "stale", Stored: true}, "provider", 6, "miss", 0},
 	} {
 		if tt.after > 0 {
 			w.later(q, tt.after)
@@ -90,14 +90,14 @@ func TestListIsFetchedThenKept(t *testing.T) {
 		if got := w.observed.last(); got != tt.result {
 			t.Errorf("%d %s: observed %s, want %s", i, tt.name, got, tt.result)
 		}
-		if remaining := left(list.Limit); remaining != tt.remaining {
+		if remaining := left(list.Usage); remaining != tt.remaining {
 			t.Errorf("%d %s: %d remaining, want %d", i, tt.name, remaining, tt.remaining)
 		}
 	}
 }
 
 // left is what remains, -1 where nobody says.
-func left(s *unattended.State) int {
+func left(s *unattended.Usage) int {
 	if s == nil {
 		return -1
 	}
@@ -107,12 +107,12 @@ func left(s *unattended.State) int {
 func TestOnlyIfCached(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	g, q, wants := w.gateway(), alone(), gateway.Wants{OnlyIfCached: true}
+	g, q, wants := w.gateway(), alone(), gateway.CacheControl{OnlyIfCached: true}
 	list, err := g.Accounts(t.Context(), client, q, wants)
-	if kind(err) != canonical.NotCached || left(list.Limit) != 4 {
-		t.Errorf("nothing kept: %v, %d remaining", err, left(list.Limit))
+	if kind(err) != canonical.NotCached || left(list.Usage) != 4 {
+		t.Errorf("nothing kept: %v, %d remaining", err, left(list.Usage))
 	}
-	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, q, gateway.CacheControl{})
 	if list := mustList(t, g, q, wants); list.Freshness.Stale {
 		t.Error("fresh is stale")
 	}
@@ -121,7 +121,7 @@ func TestOnlyIfCached(t *testing.T) {
 	if !list.Freshness.Stale || list.Freshness.StaleReason != "" || list.Cache.TTL.Round(minute) != -minute {
 		t.Errorf("%+v, %+v", list.Freshness, list.Cache)
 	}
-	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true, NoCache: true}); kind(err) != canonical.NotCached || !strings.Contains(err.Error(), "exclude each other") {
+	if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true, NoCache: true}); kind(err) != canonical.NotCached || !strings.Contains(err.Error(), "exclude each other") {
 		t.Errorf("what cannot be had: %v", err)
 	}
 	if n := len(w.ledger.Calls()); n != 1 {
@@ -151,13 +151,13 @@ func TestStale(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			g, q := w.gateway(), attended(alone())
-			mustList(t, g, q, gateway.Wants{})
+			mustList(t, g, q, gateway.CacheControl{})
 			w.later(q, fresh+minute)
 			w.front.with(tt.spoil)
-			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != tt.kind {
+			if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{NoCache: true}); kind(err) != tt.kind {
 				t.Errorf("no-cache demands a call: %v, want %s", err, tt.kind)
 			}
-			list, err := g.Accounts(t.Context(), client, q, gateway.Wants{})
+			list, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{})
 			if tt.reason == gateway.NotStale {
 				if kind(err) != tt.kind {
 					t.Errorf("got %v, want %s", err, tt.kind)
@@ -170,7 +170,7 @@ func TestStale(t *testing.T) {
 					t.Errorf("%+v, observed %s", list.Cache, w.observed.last())
 				}
 			}
-			_, err = g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true})
+			_, err = g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true})
 			if (err == nil) != tt.kept {
 				t.Errorf("afterwards: %v, want kept %t", err, tt.kept)
 			}
@@ -182,15 +182,15 @@ func TestStaleByLimitUntilItIsTooOld(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
-	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, q, gateway.CacheControl{})
 	useUp(t, g, q)
 	w.later(q, fresh+minute)
-	list := mustList(t, g, q, gateway.Wants{})
-	if list.Freshness.StaleReason != gateway.StaleByLimit || left(list.Limit) != 0 {
-		t.Errorf("%+v, %d remaining", list.Freshness, left(list.Limit))
+	list := mustList(t, g, q, gateway.CacheControl{})
+	if list.Freshness.StaleReason != gateway.StaleByLimit || left(list.Usage) != 0 {
+		t.Errorf("%+v, %d remaining", list.Freshness, left(list.Usage))
 	}
 	w.later(q, w.bank.Accounts.KeepFor)
-	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.UnattendedLimit {
+	if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{}); kind(err) != canonical.UnattendedLimit {
 		t.Errorf("older than it may be kept: %v", err)
 	}
 }
@@ -201,16 +201,16 @@ func TestStaleWithoutCounter(t *testing.T) {
 	counting := redistest.Start(t)
 	w.countAt = counting.Addr
 	g, q := w.gateway(), alone()
-	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, q, gateway.CacheControl{})
 	counting.Stop()
-	if list := mustList(t, g, q, gateway.Wants{}); left(list.Limit) != -1 || !list.Cache.Hit {
+	if list := mustList(t, g, q, gateway.CacheControl{}); left(list.Usage) != -1 || !list.Cache.Hit {
 		t.Errorf("a hit without the counter: %+v", list)
 	}
 	w.later(q, fresh+minute)
-	if list := mustList(t, g, q, gateway.Wants{}); list.Freshness.StaleReason != gateway.StaleWithoutCounter {
+	if list := mustList(t, g, q, gateway.CacheControl{}); list.Freshness.StaleReason != gateway.StaleWithoutCounter {
 		t.Errorf("%+v", list.Freshness)
 	}
-	if _, err := g.Accounts(t.Context(), client, under(q, alone().Consent), gateway.Wants{}); kind(err) != canonical.CounterUnavailable {
+	if _, err := g.Accounts(t.Context(), client, under(q, alone().Consent), gateway.CacheControl{}); kind(err) != canonical.CounterUnavailable {
 		t.Errorf("nothing kept: %v", err)
 	}
 	if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); kind(err) != canonical.CounterUnavailable {
@@ -231,25 +231,25 @@ func TestWithoutRedis(t *testing.T) {
 		t.Run(map[bool]string{false: "stopped", true: "silent"}[silent], func(t *testing.T) {
 			server := redistest.Start(t)
 			bubble(t, func(t *testing.T, w *world) {
-				w.allowance = gateway.RedisAllowance
+				w.allowance = gateway.RedisBudget
 				w.cacheAt, w.countAt = server.Addr, server.Addr
 				redis := w.slow(0)
 				g, q := w.gateway(), alone()
-				mustList(t, g, q, gateway.Wants{})
+				mustList(t, g, q, gateway.CacheControl{})
 				if silent {
 					redis.silent.Store(true)
 				} else {
 					server.Stop()
 				}
 				began := time.Now()
-				list := mustList(t, g, attended(q), gateway.Wants{})
-				if took := time.Since(began); took > gateway.RedisAllowance {
+				list := mustList(t, g, attended(q), gateway.CacheControl{})
+				if took := time.Since(began); took > gateway.RedisBudget {
 					t.Errorf("attended: took %v", took)
 				}
 				if list.Cache.Stored || list.Cache.Hit || w.observed.last() != gateway.CacheError {
 					t.Errorf("%+v, observed %s", list.Cache, w.observed.last())
 				}
-				if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.CounterUnavailable {
+				if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{}); kind(err) != canonical.CounterUnavailable {
 					t.Errorf("unattended: %v", err)
 				}
 				if _, err := g.UnattendedAccess(t.Context(), q, ""); kind(err) != canonical.CounterUnavailable {
@@ -279,8 +279,8 @@ func TestDeletionIsTriedAgain(t *testing.T) {
 					t.Fatal(err)
 				}
 				one, q := w.gateway(), alone()
-				g := w.gatewayOf(one.Banks[0].Reader, one.Counter, lists)
-				mustList(t, g, q, gateway.Wants{})
+				g := w.gatewayOf(one.Config.ASPSPs[0].Adapter, one.Counter, lists)
+				mustList(t, g, q, gateway.CacheControl{})
 				deletions.tried.Store(0)
 				deletions.first.Store(first)
 				began := time.Now()
@@ -290,7 +290,7 @@ func TestDeletionIsTriedAgain(t *testing.T) {
 				if took := time.Since(began); want != "" && took < 2*time.Second {
 					t.Errorf("given up after %v", took)
 				}
-				if _, err := one.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); (kind(err) == canonical.NotCached) != (want == "") {
+				if _, err := one.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); (kind(err) == canonical.NotCached) != (want == "") {
 					t.Errorf("%d deletions fail, then %v", first, err)
 				}
 			})
@@ -305,13 +305,13 @@ func TestSlowRedis(t *testing.T) {
 		delay := time.Duration(ms) * time.Millisecond
 		t.Run(delay.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
-				w.allowance = gateway.RedisAllowance
+				w.allowance = gateway.RedisBudget
 				w.slow(delay)
 				g := w.gateway()
 				for i := range 4 { // the first opens connections
 					began := time.Now()
-					mustList(t, g, attended(alone()), gateway.Wants{})
-					if took := time.Since(began); took > gateway.RedisAllowance {
+					mustList(t, g, attended(alone()), gateway.CacheControl{})
+					if took := time.Since(began); took > gateway.RedisBudget {
 						t.Errorf("request %d took %v", i+1, took)
 					}
 				}
@@ -325,13 +325,13 @@ func TestSlowRedisServesHits(t *testing.T) {
 	t.Parallel()
 	for _, ms := range []int{60, 80} {
 		bubble(t, func(t *testing.T, w *world) {
-			w.allowance = gateway.RedisAllowance
+			w.allowance = gateway.RedisBudget
 			q := attended(alone())
-			mustList(t, w.gateway(), q, gateway.Wants{})
+			mustList(t, w.gateway(), q, gateway.CacheControl{})
 			w.slow(time.Duration(ms) * time.Millisecond)
 			g, hits := w.gateway(), 0
 			for range 10 {
-				if mustList(t, g, q, gateway.Wants{}).Cache.Hit {
+				if mustList(t, g, q, gateway.CacheControl{}).Cache.Hit {
 					hits++
 				}
 				time.Sleep(50 * time.Millisecond)
@@ -348,27 +348,27 @@ func TestCountedListIsKept(t *testing.T) {
 	t.Parallel()
 	for _, ms := range []int{60, 150, 400} {
 		bubble(t, func(t *testing.T, w *world) {
-			w.allowance = gateway.RedisAllowance
+			w.allowance = gateway.RedisBudget
 			fast, q := w.gateway(), alone()
 			w.slowCache(time.Duration(ms) * time.Millisecond)
 			slow := w.gateway()
 			_, _ = slow.UnattendedAccess(t.Context(), q, "")
 			for range 2 { // open connections
-				_, _ = slow.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true})
+				_, _ = slow.Accounts(t.Context(), client, alone(), gateway.CacheControl{OnlyIfCached: true})
 			}
 			time.Sleep(minute)
 			w.jump(time.Hour) // the clock of a gateway says nothing of a list's age
-			mustList(t, slow, q, gateway.Wants{})
+			mustList(t, slow, q, gateway.CacheControl{})
 			if err := slow.Drain(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			list := mustList(t, fast, q, gateway.Wants{})
+			list := mustList(t, fast, q, gateway.CacheControl{})
 			now := w.open(w.cacheAt).Cache.Time(t.Context()).Val()
 			if !list.Cache.Hit || now.Sub(list.Freshness.FetchedAt).Abs() > 10*minute {
 				t.Errorf("%d ms: %+v, %+v", ms, list.Cache, list.Freshness)
 			}
 			w.later(q, minute) // the bubble's clock may be ahead of Redis's
-			if list := mustList(t, fast, q, gateway.Wants{NoCache: true}); !list.Cache.Stored {
+			if list := mustList(t, fast, q, gateway.CacheControl{NoCache: true}); !list.Cache.Stored {
 				t.Errorf("%d ms: a lease is left behind: %+v", ms, list.Cache)
 			}
 		})
@@ -380,7 +380,7 @@ func TestSharedCallIsPaidOnce(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		const call = 300 * time.Millisecond
-		w.allowance = gateway.RedisAllowance
+		w.allowance = gateway.RedisBudget
 		redis := w.slow(0)
 		w.before = func(context.Context) {
 			redis.silent.Store(true)
@@ -392,10 +392,10 @@ func TestSharedCallIsPaidOnce(t *testing.T) {
 		for range 3 {
 			wg.Go(func() {
 				began := time.Now()
-				if _, err := g.Accounts(context.Background(), client, q, gateway.Wants{}); kind(err) != canonical.ProviderUnavailable {
+				if _, err := g.Accounts(context.Background(), client, q, gateway.CacheControl{}); kind(err) != canonical.ProviderUnavailable {
 					t.Error(err)
 				}
-				if took := time.Since(began); took < call || took > call+gateway.RedisAllowance {
+				if took := time.Since(began); took < call || took > call+gateway.RedisBudget {
 					t.Errorf("took %v, of which the call %v", took, call)
 				}
 			})
@@ -414,17 +414,17 @@ func TestNoCacheIsNeverAnsweredFromTheCache(t *testing.T) {
 	t.Run("older than it may be kept", func(t *testing.T) {
 		w := newWorld(t)
 		q := attended(alone())
-		mustList(t, w.gateway(), q, gateway.Wants{})
+		mustList(t, w.gateway(), q, gateway.CacheControl{})
 		w.later(q, 2*time.Hour)
 		w.bank.Accounts.KeepFor = time.Hour
-		if list := mustList(t, w.gateway(), q, gateway.Wants{NoCache: true}); len(w.ledger.Calls()) != 2 || list.Freshness.Age > minute {
+		if list := mustList(t, w.gateway(), q, gateway.CacheControl{NoCache: true}); len(w.ledger.Calls()) != 2 || list.Freshness.Age > minute {
 			t.Errorf("%d calls, %+v", len(w.ledger.Calls()), list.Freshness)
 		}
 	})
 	t.Run("while another is content", func(t *testing.T) {
 		bubble(t, func(t *testing.T, w *world) {
 			g, q := w.gateway(), attended(alone())
-			mustList(t, g, q, gateway.Wants{})
+			mustList(t, g, q, gateway.CacheControl{})
 			w.later(q, 5*minute)
 			lists, err := cache.New(w.open(w.cacheAt).Cache, [][]byte{w.key})
 			if err != nil {
@@ -437,9 +437,9 @@ func TestNoCacheIsNeverAnsweredFromTheCache(t *testing.T) {
 			}
 			go func() {
 				time.Sleep(200 * time.Millisecond)
-				_, _ = lists.Finish(context.Background(), lease, cache.Result{Ended: lease.At(time.Now())})
+				_, _ = lists.Finish(context.Background(), lease, cache.CallResult{Ended: lease.RedisTime(time.Now())})
 			}()
-			list := mustList(t, g, q, gateway.Wants{NoCache: true})
+			list := mustList(t, g, q, gateway.CacheControl{NoCache: true})
 			if len(w.ledger.Calls()) != 2 || list.Freshness.Age > minute {
 				t.Errorf("%d calls, %+v", len(w.ledger.Calls()), list.Freshness)
 			}
@@ -463,19 +463,19 @@ func TestDefiniteNoForgetsAtLast(t *testing.T) { // not in parallel: it counts g
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
-			w.allowance = gateway.RedisAllowance
+			w.allowance = gateway.RedisBudget
 			redis := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 			w.cacheAt = redis.Addr
 			g, q := w.gateway(), attended(alone())
-			mustList(t, g, q, gateway.Wants{})
+			mustList(t, g, q, gateway.CacheControl{})
 			w.front.with(rejects)
 			tt.breaks(redis)
-			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != canonical.ConsentInvalid {
+			if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{NoCache: true}); kind(err) != canonical.ConsentInvalid {
 				t.Fatal(err)
 			}
 			before := runtime.NumGoroutine()
 			for range 100 { // however often it is asked for
-				_, _ = g.Accounts(t.Context(), client, q, gateway.Wants{})
+				_, _ = g.Accounts(t.Context(), client, q, gateway.CacheControl{})
 			}
 			time.Sleep(tt.away)
 			if grown := runtime.NumGoroutine() - before; grown > 60 {
@@ -485,7 +485,7 @@ func TestDefiniteNoForgetsAtLast(t *testing.T) { // not in parallel: it counts g
 			// It is never answered again, and goes without another no.
 			rdb := w.open(redis.Addr).Cache
 			for deadline := time.Now().Add(minute); ; {
-				if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+				if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
 					t.Fatalf("the list is answered: %v", err)
 				}
 				if all, err := rdb.Keys(t.Context(), "*:list").Result(); err == nil && len(all) == 0 {
@@ -495,7 +495,7 @@ func TestDefiniteNoForgetsAtLast(t *testing.T) { // not in parallel: it counts g
 					t.Fatal("the list outlived the consent")
 				}
 			}
-			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.ConsentInvalid {
+			if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{}); kind(err) != canonical.ConsentInvalid {
 				t.Errorf("as soon as Redis is back: %v", err)
 			}
 		})
@@ -508,7 +508,7 @@ func TestLateLeaseIsGivenBack(t *testing.T) {
 	for name, ask := range asks {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
-				w.allowance = gateway.RedisAllowance
+				w.allowance = gateway.RedisBudget
 				other, q := w.gateway(), alone()
 				redis := w.slowCache(0)
 				g := w.gateway()
@@ -539,14 +539,14 @@ func TestHitIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		const delay = 150 * time.Millisecond
-		mustList(t, w.gateway(), alone(), gateway.Wants{}) // makes Redis know the scripts
+		mustList(t, w.gateway(), alone(), gateway.CacheControl{}) // makes Redis know the scripts
 		w.slow(delay)
 		g, q := w.gateway(), alone()
-		mustList(t, g, q, gateway.Wants{})
+		mustList(t, g, q, gateway.CacheControl{})
 		began := time.Now()
-		list := mustList(t, g, q, gateway.Wants{})
-		if took := time.Since(began); took != delay || !list.Cache.Hit || left(list.Limit) != 3 {
-			t.Errorf("took %v, %+v, %d remaining", took, list.Cache, left(list.Limit))
+		list := mustList(t, g, q, gateway.CacheControl{})
+		if took := time.Since(began); took != delay || !list.Cache.Hit || left(list.Usage) != 3 {
+			t.Errorf("took %v, %+v, %d remaining", took, list.Cache, left(list.Usage))
 		}
 	})
 }
@@ -558,7 +558,7 @@ func TestFailureOfBeforeIsNotShared(t *testing.T) {
 	redis := redistest.Start(t)
 	w.cacheAt, w.countAt = redis.Addr, redis.Addr
 	other, q := w.gateway(), alone()
-	w.allowance, w.patient = gateway.RedisAllowance, false
+	w.allowance, w.patient = gateway.RedisBudget, false
 	g := w.gateway()
 	for _, g := range []*gateway.Gateway{g, other} { // opens connections
 		_, _ = g.Balances(t.Context(), client, q, mypossim.GoodAccount)
@@ -578,11 +578,11 @@ func TestFailureOfBeforeIsNotShared(t *testing.T) {
 func TestResultOfBeforeIsNotShared(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.allowance = gateway.RedisAllowance
+	w.allowance = gateway.RedisBudget
 	steps := w.slowCache(0)
 	other, q := w.gateway(), alone()
 	w.cacheIs = nil
-	way := relay.New(t).Way(w.cacheAt)
+	way := crashproxy.New(t).Way(w.cacheAt)
 	w.cacheAt = way.Addr
 	slow := w.gateway()
 	var calls atomic.Int32
@@ -615,21 +615,21 @@ func TestResultOfBeforeIsNotShared(t *testing.T) {
 func TestSlowRedisIsToldLater(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
-		w.allowance = gateway.RedisAllowance
+		w.allowance = gateway.RedisBudget
 		fast := w.gateway()
 		w.slowCache(45 * time.Millisecond)
 		g, q := w.gateway(), alone()
-		_, _ = g.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true}) // opens a connection
-		mustList(t, g, q, gateway.Wants{})
+		_, _ = g.Accounts(t.Context(), client, alone(), gateway.CacheControl{OnlyIfCached: true}) // opens a connection
+		mustList(t, g, q, gateway.CacheControl{})
 		if err := g.Drain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if list := mustList(t, fast, q, gateway.Wants{}); !list.Cache.Hit {
+		if list := mustList(t, fast, q, gateway.CacheControl{}); !list.Cache.Hit {
 			t.Errorf("the list was not kept: %+v", list.Cache)
 		}
 		w.later(q, minute) // the bubble's clock may be ahead of Redis's
 		began := time.Now()
-		list := mustList(t, fast, q, gateway.Wants{NoCache: true})
+		list := mustList(t, fast, q, gateway.CacheControl{NoCache: true})
 		if took := time.Since(began); took > 0 || !list.Cache.Stored { // it would wait for a lease
 			t.Errorf("took %v, %+v", took, list.Cache)
 		}
@@ -642,11 +642,11 @@ func TestDefiniteNoForgetsInSpiteOfRedis(t *testing.T) {
 	for name, ask := range asks {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.allowance = gateway.RedisAllowance
+			w.allowance = gateway.RedisBudget
 			redis := redistest.Start(t)
 			w.cacheAt = redis.Addr
 			g, q := w.gateway(), attended(alone())
-			mustList(t, g, q, gateway.Wants{})
+			mustList(t, g, q, gateway.CacheControl{})
 			w.front.with(rejects)
 			redis.Pause()
 			if err := ask(g, q); kind(err) != canonical.ConsentInvalid {
@@ -656,7 +656,7 @@ func TestDefiniteNoForgetsInSpiteOfRedis(t *testing.T) {
 			if err := g.Drain(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+			if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
 				t.Errorf("the list outlived the consent: %v", err)
 			}
 		})
@@ -668,7 +668,7 @@ func TestDrainWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	bubble(t, func(t *testing.T, w *world) {
-		w.allowance = gateway.RedisAllowance
+		w.allowance = gateway.RedisBudget
 		w.cacheAt = server.Addr
 		w.front.with(func(rw http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Psu-Ip-Address") != "" {
@@ -677,7 +677,7 @@ func TestDrainWithoutRedis(t *testing.T) {
 			rejects(rw, r)
 		})
 		g, q := w.gateway(), attended(alone())
-		if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != canonical.ConsentInvalid {
+		if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{NoCache: true}); kind(err) != canonical.ConsentInvalid {
 			t.Fatal(err)
 		}
 		began := time.Now()
@@ -695,7 +695,7 @@ func TestForgottenIsNotAnsweredStale(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), attended(alone())
-	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, q, gateway.CacheControl{})
 	w.later(q, fresh+minute)
 	w.front.with(func(rw http.ResponseWriter, _ *http.Request) {
 		if err := g.Forget(context.Background(), client, q); err != nil {
@@ -703,7 +703,7 @@ func TestForgottenIsNotAnsweredStale(t *testing.T) {
 		}
 		rw.WriteHeader(http.StatusServiceUnavailable)
 	})
-	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.ProviderUnavailable {
+	if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{}); kind(err) != canonical.ProviderUnavailable {
 		t.Errorf("got %v", err)
 	}
 }
@@ -713,8 +713,8 @@ func TestOneConsentInTwoSpellings(t *testing.T) {
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
 	capitals := under(q, strings.ToUpper(q.Consent))
-	mustList(t, g, q, gateway.Wants{})
-	if list := mustList(t, g, capitals, gateway.Wants{}); !list.Cache.Hit {
+	mustList(t, g, q, gateway.CacheControl{})
+	if list := mustList(t, g, capitals, gateway.CacheControl{}); !list.Cache.Hit {
 		t.Errorf("%+v", list.Cache)
 	}
 	useUp(t, g, q)
@@ -724,7 +724,7 @@ func TestOneConsentInTwoSpellings(t *testing.T) {
 	if err := g.Forget(t.Context(), client, capitals); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+	if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
 		t.Errorf("forgotten under capitals: %v", err)
 	}
 	if n := len(w.ledger.Breaches()); n != 0 {
@@ -738,7 +738,7 @@ func TestCallerWhoHasGoneCostsNothing(t *testing.T) {
 	g, q := w.gateway(), alone()
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, list := g.Accounts(gone, client, q, gateway.Wants{})
+	_, list := g.Accounts(gone, client, q, gateway.CacheControl{})
 	_, sheet := g.Balances(gone, client, q, mypossim.GoodAccount)
 	if kind(list) != canonical.Canceled || kind(sheet) != canonical.Canceled {
 		t.Errorf("%v, %v", list, sheet)
@@ -765,7 +765,7 @@ func TestCallersWhoLeave(t *testing.T) {
 				defer cancel()
 				q := alone()
 				if i%2 == 0 {
-					_, _ = g.Accounts(ctx, client, q, gateway.Wants{})
+					_, _ = g.Accounts(ctx, client, q, gateway.CacheControl{})
 				} else {
 					_, _ = g.Balances(ctx, client, q, mypossim.GoodAccount)
 				}
@@ -789,9 +789,9 @@ func TestNoCacheIsNotDeceivedByClocks(t *testing.T) {
 	w := newWorld(t)
 	g, q := w.gateway(), attended(alone())
 	w.jump(5 * minute)
-	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, q, gateway.CacheControl{})
 	w.jump(-5 * minute)
-	list := mustList(t, g, q, gateway.Wants{NoCache: true})
+	list := mustList(t, g, q, gateway.CacheControl{NoCache: true})
 	if n := len(w.ledger.Calls()); n != 2 || list.Cache.Collapsed {
 		t.Errorf("%d calls, %+v", n, list.Cache)
 	}
@@ -805,7 +805,7 @@ func TestLeaseOutlivesASlowCall(t *testing.T) {
 	first, q := w.gateway(), alone()
 	began := time.Now()
 	var wg sync.WaitGroup
-	wg.Go(func() { mustList(t, first, q, gateway.Wants{}) })
+	wg.Go(func() { mustList(t, first, q, gateway.CacheControl{}) })
 	<-arrived
 	leases := w.leases(q)
 	rdb := w.open(w.cacheAt).Cache
@@ -827,15 +827,15 @@ func TestEqualRequestsMakeOneCall(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		gateways int
-		wants    gateway.Wants
+		wants    gateway.CacheControl
 		attended bool
 	}{
-		{"one gateway, unattended", 1, gateway.Wants{}, false},
-		{"one gateway, attended", 1, gateway.Wants{}, true},
-		{"three gateways, unattended", 3, gateway.Wants{}, false},
-		{"three gateways, attended", 3, gateway.Wants{}, true},
-		{"three gateways, no-cache", 3, gateway.Wants{NoCache: true}, false},
-		{"three gateways, max-age=0", 3, gateway.Wants{MaxAge: ptr(time.Duration(0))}, false},
+		{"one gateway, unattended", 1, gateway.CacheControl{}, false},
+		{"one gateway, attended", 1, gateway.CacheControl{}, true},
+		{"three gateways, unattended", 3, gateway.CacheControl{}, false},
+		{"three gateways, attended", 3, gateway.CacheControl{}, true},
+		{"three gateways, no-cache", 3, gateway.CacheControl{NoCache: true}, false},
+		{"three gateways, max-age=0", 3, gateway.CacheControl{MaxAge: ptr(time.Duration(0))}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
@@ -886,7 +886,7 @@ func TestEqualRequestsWithoutRedis(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 10 {
 			wg.Go(func() {
-				if _, err := g.Accounts(context.Background(), client, list, gateway.Wants{}); err != nil {
+				if _, err := g.Accounts(context.Background(), client, list, gateway.CacheControl{}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -913,7 +913,7 @@ func TestThoseWhoShareACallShareItsFailure(t *testing.T) {
 			g := w.gateway()
 			for range 10 {
 				wg.Go(func() {
-					if _, err := g.Accounts(context.Background(), client, q, gateway.Wants{}); kind(err) != canonical.ConsentExpired {
+					if _, err := g.Accounts(context.Background(), client, q, gateway.CacheControl{}); kind(err) != canonical.ConsentExpired {
 						t.Error(err)
 					}
 				})
@@ -949,7 +949,7 @@ func TestDifferentRequestsMakeTheirOwnCalls(t *testing.T) {
 			{second, "payments", attended(other), canonical.ConsentExpired},
 		} {
 			wg.Go(func() {
-				list, err := ask.g.Accounts(context.Background(), ask.client, ask.q, gateway.Wants{})
+				list, err := ask.g.Accounts(context.Background(), ask.client, ask.q, gateway.CacheControl{})
 				if kind(err) != ask.want || list.Cache.Collapsed {
 					t.Errorf("%s: %v, %+v", ask.client, err, list.Cache)
 				}
@@ -966,8 +966,8 @@ func TestOneClientNeverGetsWhatAnotherFetched(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
-	mustList(t, g, q, gateway.Wants{})
-	if _, err := g.Accounts(t.Context(), "other", q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+	mustList(t, g, q, gateway.CacheControl{})
+	if _, err := g.Accounts(t.Context(), "other", q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
 		t.Errorf("got %v", err)
 	}
 }
@@ -981,14 +981,14 @@ func TestCallIsFinishedAlthoughItsCallerLeft(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		g, q := w.gateway(), alone()
-		if _, err := g.Accounts(ctx, client, q, gateway.Wants{}); kind(err) != canonical.Canceled {
+		if _, err := g.Accounts(ctx, client, q, gateway.CacheControl{}); kind(err) != canonical.Canceled {
 			t.Fatal(err)
 		}
 		if err := g.Drain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if list := mustList(t, g, q, gateway.Wants{OnlyIfCached: true}); left(list.Limit) != 3 {
-			t.Errorf("%d remaining", left(list.Limit))
+		if list := mustList(t, g, q, gateway.CacheControl{OnlyIfCached: true}); left(list.Usage) != 3 {
+			t.Errorf("%d remaining", left(list.Usage))
 		}
 	})
 }
@@ -998,7 +998,7 @@ func TestDrainEndsWithItsContext(t *testing.T) {
 	w := newWorld(t)
 	g := w.gateway()
 	arrived, open := w.front.held()
-	go func() { _, _ = g.Accounts(context.Background(), client, alone(), gateway.Wants{}) }()
+	go func() { _, _ = g.Accounts(context.Background(), client, alone(), gateway.CacheControl{}) }()
 	<-arrived
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -1034,7 +1034,7 @@ func TestLeaseOfADeadGateway(t *testing.T) {
 		const dead = 3 * time.Second
 		time.AfterFunc(dead, func() { rdb.Del(context.Background(), w.leases(q)...) })
 		began := time.Now()
-		list := mustList(t, g, q, gateway.Wants{})
+		list := mustList(t, g, q, gateway.CacheControl{})
 		if took := time.Since(began); took < dead || took > dead+100*time.Millisecond || !list.Cache.Stored {
 			t.Errorf("took %v, %+v", took, list.Cache)
 		}
@@ -1045,16 +1045,16 @@ func TestForget(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
-	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, q, gateway.CacheControl{})
 	if err := g.Forget(t.Context(), client, q); err != nil {
 		t.Fatal(err)
 	}
-	list, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true})
-	if kind(err) != canonical.NotCached || left(list.Limit) != 3 {
-		t.Errorf("%v, %d remaining: nothing is given back", err, left(list.Limit))
+	list, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true})
+	if kind(err) != canonical.NotCached || left(list.Usage) != 3 {
+		t.Errorf("%v, %d remaining: nothing is given back", err, left(list.Usage))
 	}
 	arrived, open := w.front.held()
-	go func() { _, _ = g.Accounts(context.Background(), client, q, gateway.Wants{}) }()
+	go func() { _, _ = g.Accounts(context.Background(), client, q, gateway.CacheControl{}) }()
 	<-arrived
 	if err := g.Forget(t.Context(), client, q); err != nil {
 		t.Fatal(err)
@@ -1063,7 +1063,7 @@ func TestForget(t *testing.T) {
 	if err := g.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+	if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
 		t.Errorf("a call under way brought back what was forgotten: %v", err)
 	}
 }
@@ -1072,12 +1072,12 @@ func TestDefiniteNoToBalancesForgetsTheList(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
-	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, q, gateway.CacheControl{})
 	w.front.with(rejects)
 	if _, err := g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount); kind(err) != canonical.ConsentInvalid {
 		t.Fatal(err)
 	}
-	if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+	if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
 		t.Errorf("the list outlived the consent: %v", err)
 	}
 }
@@ -1091,7 +1091,7 @@ func TestBalances(t *testing.T) {
 		for range 10 {
 			wg.Go(func() {
 				sheet, err := g.Balances(context.Background(), client, q, mypossim.GoodAccount)
-				if err != nil || len(sheet.Balances) < 2 || left(sheet.Limit) != 3 || sheet.Freshness.Source != gateway.FromProvider {
+				if err != nil || len(sheet.Balances) < 2 || left(sheet.Usage) != 3 || sheet.Freshness.Source != gateway.FromProvider {
 					t.Errorf("%v, %+v", err, sheet)
 				}
 			})
@@ -1101,13 +1101,13 @@ func TestBalances(t *testing.T) {
 			t.Errorf("ten unattended at once made %d calls", n)
 		}
 		sheet, err := g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount)
-		if err != nil || sheet.Limit != nil || len(w.ledger.Calls()) != 2 {
-			t.Errorf("attended: %v, %+v", err, sheet.Limit)
+		if err != nil || sheet.Usage != nil || len(w.ledger.Calls()) != 2 {
+			t.Errorf("attended: %v, %+v", err, sheet.Usage)
 		}
 		useUp(t, g, q)
 		sheet, err = g.Balances(t.Context(), client, q, mypossim.GoodAccount)
-		if kind(err) != canonical.UnattendedLimit || left(sheet.Limit) != 0 || len(w.ledger.Breaches()) != 0 {
-			t.Errorf("%v, %d remaining, %d breaches", err, left(sheet.Limit), len(w.ledger.Breaches()))
+		if kind(err) != canonical.UnattendedLimit || left(sheet.Usage) != 0 || len(w.ledger.Breaches()) != 0 {
+			t.Errorf("%v, %d remaining, %d breaches", err, left(sheet.Usage), len(w.ledger.Breaches()))
 		}
 	})
 }
@@ -1138,7 +1138,7 @@ func TestBalancesAreSharedAcrossGateways(t *testing.T) {
 							if kind(err) != tt.want {
 								t.Error(err)
 							}
-							if err == nil && (left(sheet.Limit) != 3 || len(sheet.Balances) < 2 || sheet.Freshness.Source != gateway.FromProvider || sheet.Freshness.Age > minute) {
+							if err == nil && (left(sheet.Usage) != 3 || len(sheet.Balances) < 2 || sheet.Freshness.Source != gateway.FromProvider || sheet.Freshness.Age > minute) {
 								t.Errorf("%+v", sheet)
 							}
 						})
@@ -1200,21 +1200,21 @@ func TestClockOfAGatewayJumps(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, other, q := w.gateway(), w.gateway(), alone()
-	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, q, gateway.CacheControl{})
 	for _, jump := range []time.Duration{24 * time.Hour, -48 * time.Hour} {
 		w.jump(jump)
 		for _, g := range []*gateway.Gateway{g, other} {
-			if list := mustList(t, g, q, gateway.Wants{}); !list.Cache.Hit || list.Freshness.Age > minute || left(list.Limit) != 3 {
-				t.Errorf("after %v: %+v, %+v, %d remaining", jump, list.Cache, list.Freshness, left(list.Limit))
+			if list := mustList(t, g, q, gateway.CacheControl{}); !list.Cache.Hit || list.Freshness.Age > minute || left(list.Usage) != 3 {
+				t.Errorf("after %v: %+v, %+v, %d remaining", jump, list.Cache, list.Freshness, left(list.Usage))
 			}
 		}
-		list := mustList(t, g, attended(alone()), gateway.Wants{})
+		list := mustList(t, g, attended(alone()), gateway.CacheControl{})
 		if ago := time.Since(list.Freshness.FetchedAt).Abs(); ago > minute {
 			t.Errorf("after %v: fetched %v ago", jump, ago)
 		}
 	}
 	w.later(q, fresh+minute)
-	mustList(t, other, q, gateway.Wants{})
+	mustList(t, other, q, gateway.CacheControl{})
 	useUp(t, g, q)
 	if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); kind(err) != canonical.UnattendedLimit {
 		t.Errorf("after a day by its own clock: %v", err)
@@ -1236,8 +1236,8 @@ func TestBreaker(t *testing.T) {
 		}
 	}
 	sheet, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount)
-	if kind(err) != canonical.ProviderUnavailable || left(sheet.Limit) != 4 || w.front.count() != 3 {
-		t.Errorf("%v, %d remaining, %d arrived", err, left(sheet.Limit), w.front.count())
+	if kind(err) != canonical.ProviderUnavailable || left(sheet.Usage) != 4 || w.front.count() != 3 {
+		t.Errorf("%v, %d remaining, %d arrived", err, left(sheet.Usage), w.front.count())
 	}
 	if a, ok := g.ASPSP(aspsp); !ok || a.Breaker != breaker.Open || len(w.observed.states) != 1 {
 		t.Errorf("%+v, observed %v", a, w.observed.states)
@@ -1258,7 +1258,7 @@ func TestBreakerIsNotOfOneConsent(t *testing.T) {
 			w := newWorld(t)
 			w.bank.Breaker = config.ASPSPDefaults().Breaker
 			g, odd := w.gateway(), alone()
-			mustList(t, g, alone(), gateway.Wants{})
+			mustList(t, g, alone(), gateway.CacheControl{})
 			w.front.with(func(rw http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("Consent-ID") == odd.Consent {
 					spoil(rw, r)
@@ -1274,7 +1274,7 @@ func TestBreakerIsNotOfOneConsent(t *testing.T) {
 			if n := w.front.count(); n != 10 {
 				t.Errorf("%d calls arrived", n)
 			}
-			mustList(t, g, alone(), gateway.Wants{})
+			mustList(t, g, alone(), gateway.CacheControl{})
 			if a, _ := g.ASPSP(aspsp); a.Breaker != breaker.Closed {
 				t.Errorf("the breaker is %s", a.Breaker)
 			}
@@ -1286,7 +1286,7 @@ func TestDirectory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g := w.gateway()
-	want := []gateway.ASPSP{{
+	want := []gateway.ASPSPInfo{{
 		ID: aspsp, Name: "A bank", Provider: "mypos", Breaker: breaker.Closed,
 		Unattended: config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
 	}}
@@ -1296,7 +1296,7 @@ func TestDirectory(t *testing.T) {
 	q := alone()
 	q.ASPSP = "nobody"
 	_, known := g.ASPSP(q.ASPSP)
-	_, list := g.Accounts(t.Context(), client, q, gateway.Wants{})
+	_, list := g.Accounts(t.Context(), client, q, gateway.CacheControl{})
 	_, sheet := g.Balances(t.Context(), client, q, "a")
 	_, access := g.UnattendedAccess(t.Context(), q, "")
 	for _, err := range []error{list, sheet, access, g.Forget(t.Context(), client, q)} {
@@ -1332,7 +1332,7 @@ func TestPanicOfAnAdapter(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := w.gatewayOf(panicking{}, counter, lists)
-	if _, err := g.Accounts(t.Context(), client, alone(), gateway.Wants{}); kind(err) != canonical.InternalError {
+	if _, err := g.Accounts(t.Context(), client, alone(), gateway.CacheControl{}); kind(err) != canonical.InternalError {
 		t.Errorf("accounts: %v", err)
 	}
 	if _, err := g.Balances(t.Context(), client, attended(alone()), "a"); kind(err) != canonical.InternalError {

@@ -83,8 +83,8 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	g := w.gateway()
 	s := w.open(server.Addr)
 	policies := map[string]config.Unattended{aspsp: w.bank.Unattended}
-	units := unattended.NewUnits(s.Counter, policies).Within(patience)
-	counter := unattended.New(s.Counter, policies).Within(patience).Tell(units)
+	units := unattended.NewUnitStats(s.Counter, policies).Within(patience)
+	counter := unattended.New(s.Counter, policies).Within(patience).WithUnitStats(units)
 
 	hash, seen, bounds := regexp.MustCompile(`\{[^}]*\}`), map[string]bool{}, lives(w.bank, w.timeout)
 	look := func() {
@@ -110,7 +110,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = g.UnattendedAccess(t.Context(), invented, "")
-		_, _ = g.Accounts(t.Context(), client, invented, gateway.Wants{OnlyIfCached: true})
+		_, _ = g.Accounts(t.Context(), client, invented, gateway.CacheControl{OnlyIfCached: true})
 	}
 	if n := s.Counter.DBSize(t.Context()).Val(); n != 0 {
 		t.Errorf("an invented consent leaves %d keys", n)
@@ -136,8 +136,8 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 	look()
 	w.front.with(func(rw http.ResponseWriter, r *http.Request) { look(); w.front.sim.ServeHTTP(rw, r) })
-	mustList(t, g, q, gateway.Wants{})
-	mustList(t, g, attended(q), gateway.Wants{NoCache: true})
+	mustList(t, g, q, gateway.CacheControl{})
+	mustList(t, g, attended(q), gateway.CacheControl{NoCache: true})
 	_, _ = g.Balances(t.Context(), client, q, mypossim.GoodAccount)
 	_, _ = g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount)
 	_, _ = g.Balances(t.Context(), client, q, mypossim.GoodAccount) // refused
@@ -149,13 +149,13 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := counter.Close(t.Context(), call, 0); err != nil {
+		if _, err := counter.Block(t.Context(), call, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	units.Flush(t.Context())
 	look()
-	_, _ = unattended.New(s.Counter, policies).AwaitReplicas(1).State(t.Context(), unattended.Call{ASPSP: aspsp, Consent: q.Consent})
+	_, _ = unattended.New(s.Counter, policies).WithReplicas(1).Usage(t.Context(), unattended.Call{ASPSP: aspsp, Consent: q.Consent})
 	seen["ais:1:unattended:{…}:looked"] = true // which may have expired before it is seen
 	look()
 	if err := g.Forget(t.Context(), client, q); err != nil {

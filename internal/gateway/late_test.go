@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
-	"ais-gateway/internal/relay"
 	"ais-gateway/internal/store"
 )
 
@@ -27,19 +27,19 @@ func TestLateLeaseBringsNothingBack(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			w := newWorld(t)
 			fast, q, direct := w.gateway(), alone(), w.open(w.cacheAt).Cache
-			w.allowance = gateway.RedisAllowance
+			w.allowance = gateway.RedisBudget
 			leases := func() []string {
 				return direct.Keys(t.Context(), store.Prefix("accounts", client, aspsp, q.Consent)+"lease:*").Val()
 			}
-			way := relay.New(t).Way(w.cacheAt)
+			way := crashproxy.New(t).Way(w.cacheAt)
 			w.cacheAt = way.Addr
 			slow := w.gateway()
-			_, _ = slow.Accounts(t.Context(), client, alone(), gateway.Wants{OnlyIfCached: true}) // opens a connection
+			_, _ = slow.Accounts(t.Context(), client, alone(), gateway.CacheControl{OnlyIfCached: true}) // opens a connection
 			release := way.Hold()
 			called, answer := make(chan struct{}), make(chan struct{})
 			w.front.with(func(rw http.ResponseWriter, r *http.Request) { close(called); <-answer; w.front.sim.ServeHTTP(rw, r) })
 			var asked sync.WaitGroup
-			asked.Go(func() { mustList(t, slow, attended(q), gateway.Wants{}) }) // does not wait for the lease
+			asked.Go(func() { mustList(t, slow, attended(q), gateway.CacheControl{}) }) // does not wait for the lease
 			<-called
 			if how == "erasure" {
 				if err := fast.Forget(t.Context(), client, q); err != nil {
@@ -59,7 +59,7 @@ func TestLateLeaseBringsNothingBack(t *testing.T) {
 			close(answer)
 			asked.Wait()
 			_ = slow.Drain(context.Background())
-			if _, err := fast.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+			if _, err := fast.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
 				t.Errorf("the list is back: %v", err)
 			}
 		})
@@ -70,13 +70,13 @@ func TestLateLeaseBringsNothingBack(t *testing.T) {
 func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
-		w.allowance = gateway.RedisAllowance
+		w.allowance = gateway.RedisBudget
 		redis := w.slow(0)
 		w.dawdle(700 * time.Millisecond)
 		gateways, q := []*gateway.Gateway{w.gateway(), w.gateway(), w.gateway()}, alone()
 		var asked sync.WaitGroup
 		for _, g := range gateways {
-			asked.Go(func() { _, _ = g.Accounts(context.Background(), client, q, gateway.Wants{}) })
+			asked.Go(func() { _, _ = g.Accounts(context.Background(), client, q, gateway.CacheControl{}) })
 		}
 		time.Sleep(200 * time.Millisecond)
 		redis.silent.Store(true)
@@ -107,12 +107,12 @@ func TestLimitAfterAFailedCall(t *testing.T) {
 	})
 	go func() {
 		<-called
-		mustList(t, g, attended(q), gateway.Wants{})
+		mustList(t, g, attended(q), gateway.CacheControl{})
 		close(kept)
 	}()
-	list := mustList(t, g, q, gateway.Wants{})
-	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || left(list.Limit) != s.Remaining || !list.Cache.Hit {
-		t.Errorf("told %d of %+v, %v", left(list.Limit), s, err)
+	list := mustList(t, g, q, gateway.CacheControl{})
+	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || left(list.Usage) != s.Remaining || !list.Cache.Hit {
+		t.Errorf("told %d of %+v, %v", left(list.Usage), s, err)
 	}
 }
 
@@ -120,11 +120,11 @@ func TestLimitAfterAFailedCall(t *testing.T) {
 func TestManyNosWhileRedisIsAway(t *testing.T) { // not in parallel: it counts goroutines
 	const nos = 200
 	w := newWorld(t)
-	w.allowance = gateway.RedisAllowance
+	w.allowance = gateway.RedisBudget
 	redis := redistest.Start(t)
 	w.cacheAt = redis.Addr
 	g, q := w.gateway(), attended(alone())
-	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, q, gateway.CacheControl{})
 	before := runtime.NumGoroutine()
 	redis.Stop()
 	w.front.with(rejects)

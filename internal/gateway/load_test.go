@@ -39,7 +39,7 @@ func TestBulkhead(t *testing.T) {
 	w.bank.Breaker.ConsecutiveFailures = 1
 	g := w.gateway()
 	kept := alone()
-	mustList(t, g, kept, gateway.Wants{})
+	mustList(t, g, kept, gateway.CacheControl{})
 	arrived, open := w.front.held()
 	held := make(chan error, 1)
 	go func() {
@@ -49,12 +49,15 @@ func TestBulkhead(t *testing.T) {
 	<-arrived
 	q := alone()
 	for name, ask := range map[string]func() error{
-		"list":              func() error { _, err := g.Accounts(t.Context(), client, q, gateway.Wants{}); return err },
-		"attended list":     func() error { _, err := g.Accounts(t.Context(), client, attended(q), gateway.Wants{}); return err },
+		"list": func() error { _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{}); return err },
+		"attended list": func() error {
+			_, err := g.Accounts(t.Context(), client, attended(q), gateway.CacheControl{})
+			return err
+		},
 		"balances":          func() error { _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); return err },
 		"attended balances": func() error { _, err := g.Balances(t.Context(), client, attended(q), mypossim.GoodAccount); return err },
 		"a new list of kept": func() error {
-			_, err := g.Accounts(t.Context(), client, kept, gateway.Wants{NoCache: true})
+			_, err := g.Accounts(t.Context(), client, kept, gateway.CacheControl{NoCache: true})
 			return err
 		},
 	} {
@@ -62,9 +65,9 @@ func TestBulkhead(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	list := mustList(t, g, kept, gateway.Wants{MaxAge: new(time.Duration)})
-	if !list.Freshness.Stale || list.Freshness.StaleReason != gateway.StaleWithoutProvider || list.Limit == nil || list.Limit.Used != 1 {
-		t.Errorf("what is kept: %+v, %+v", list.Freshness, list.Limit)
+	list := mustList(t, g, kept, gateway.CacheControl{MaxAge: new(time.Duration)})
+	if !list.Freshness.Stale || list.Freshness.StaleReason != gateway.StaleWithoutProvider || list.Usage == nil || list.Usage.Used != 1 {
+		t.Errorf("what is kept: %+v, %+v", list.Freshness, list.Usage)
 	}
 	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || s.Used != 0 {
 		t.Errorf("%d calls are counted, %v", s.Used, err)
@@ -79,7 +82,7 @@ func TestBulkhead(t *testing.T) {
 	if err := <-held; err != nil {
 		t.Errorf("who had the place: %v", err)
 	}
-	mustList(t, g, q, gateway.Wants{})
+	mustList(t, g, q, gateway.CacheControl{})
 }
 
 // A place is taken as long as the call is under way: an attended one ends with its caller, a counted one does not.
@@ -160,7 +163,7 @@ func TestOverloadIsNotShared(t *testing.T) {
 		q := attended(alone())
 		refused := make(chan error, 1)
 		go func() {
-			_, err := full.Accounts(t.Context(), client, q, gateway.Wants{})
+			_, err := full.Accounts(t.Context(), client, q, gateway.CacheControl{})
 			refused <- err
 		}()
 		leases := store.Prefix("accounts", client, aspsp, q.Consent) + "lease:*"
@@ -170,7 +173,7 @@ func TestOverloadIsNotShared(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if _, err := fast.Accounts(t.Context(), client, q, gateway.Wants{}); err != nil {
+		if _, err := fast.Accounts(t.Context(), client, q, gateway.CacheControl{}); err != nil {
 			t.Errorf("the one with places: %v", err)
 		}
 		if err := <-refused; err != nil && kind(err) != canonical.Overloaded {
@@ -230,8 +233,8 @@ func TestWaitedIsReported(t *testing.T) {
 		read func() error
 		want int
 	}{
-		{"a list that is not cached", func() error { _, err := g.Accounts(t.Context(), client, list, gateway.Wants{}); return err }, 1},
-		{"a cached list", func() error { _, err := g.Accounts(t.Context(), client, list, gateway.Wants{}); return err }, 0},
+		{"a list that is not cached", func() error { _, err := g.Accounts(t.Context(), client, list, gateway.CacheControl{}); return err }, 1},
+		{"a cached list", func() error { _, err := g.Accounts(t.Context(), client, list, gateway.CacheControl{}); return err }, 0},
 		{"unattended balances", func() error { _, err := g.Balances(t.Context(), client, alone(), mypossim.GoodAccount); return err }, 1},
 		{"attended balances", func() error {
 			_, err := g.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount)

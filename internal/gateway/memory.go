@@ -23,7 +23,7 @@ type providerRead struct {
 
 // do makes the read, unless what is remembered forbids it. It returns the usage after the counter's last step that was made
 // for it, nil if there was none.
-func (r *providerRead) do(ctx context.Context, redis *allowance, read func(ctx context.Context) error) (*unattended.State, *canonical.Error) {
+func (r *providerRead) do(ctx context.Context, redis *allowance, read func(ctx context.Context) error) (*unattended.Usage, *canonical.Error) {
 	var known cache.Memory
 	if !r.q.Attended() {
 		// Without Redis the call could not be made anyway.
@@ -44,7 +44,7 @@ func (r *providerRead) do(ctx context.Context, redis *allowance, read func(ctx c
 }
 
 // tracked is the usage after the last step; nil if it is not known.
-func tracked(t *unattended.Tracker) *unattended.State {
+func tracked(t *unattended.Tracker) *unattended.Usage {
 	if usage, known := t.Usage(); known {
 		return &usage
 	}
@@ -56,9 +56,9 @@ func (r *providerRead) recall(ctx context.Context) (cache.Memory, error) {
 }
 
 // forbidden is the failure of an unattended read that is not begun; nil if it may be.
-func (r *providerRead) forbidden(ctx context.Context, known cache.Memory) (*unattended.State, *canonical.Error) {
+func (r *providerRead) forbidden(ctx context.Context, known cache.Memory) (*unattended.Usage, *canonical.Error) {
 	if known.Refused != "" {
-		return nil, canonical.Fail(known.Refused, "the bank refused it without the user within the last hour")
+		return nil, canonical.NewError(known.Refused, "the bank refused it without the user within the last hour")
 	}
 	if r.account != "" || known.Pages <= 1 {
 		return nil, nil
@@ -86,7 +86,7 @@ func (r *providerRead) counted() unattended.Call {
 // unfit is the failure of a list whose pages need more slots than are left. wait is how long it takes until there are
 // enough; if the limit is lower than that, waiting does not help, and only an attended request can read the list.
 func unfit(need canonical.SlotNeed, limit int, wait time.Duration) *canonical.Error {
-	failure := canonical.Fail(canonical.UnattendedLimit, "the list has more pages than calls are left")
+	failure := canonical.NewError(canonical.UnattendedLimit, "the list has more pages than calls are left")
 	failure.Slots, failure.RetryAfter = &need, max(wait, time.Second)
 	if need.Needed > limit {
 		failure.Detail, failure.RetryAfter = "the list has more pages than the limit allows calls: only a call with the user can read it", 0

@@ -48,7 +48,7 @@ func scriptedWorld(t *testing.T) (*countingBank, func() *gateway.Gateway) {
 
 // readList and readBalances read past every cached list.
 func readList(g *gateway.Gateway, client string, q canonical.Query) error {
-	_, err := g.Accounts(context.Background(), client, q, gateway.Wants{NoCache: true})
+	_, err := g.Accounts(context.Background(), client, q, gateway.CacheControl{NoCache: true})
 	return err
 }
 
@@ -253,13 +253,13 @@ func TestRememberedRefusalDeletesNothing(t *testing.T) {
 	bank.scripted = listing()
 	another := q
 	another.Token = "another"
-	mustList(t, g, another, gateway.Wants{}) // without the user, so that the refusal stays
+	mustList(t, g, another, gateway.CacheControl{}) // without the user, so that the refusal stays
 	for name, read := range map[string]func(*gateway.Gateway, string, canonical.Query) error{"list": readList, "balances": readBalances("a")} {
 		if err := read(g, client, q); kind(err) != canonical.ConsentInvalid || origin(err) != canonical.OriginGateway {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if list := mustList(t, g, q, gateway.Wants{}); !list.Cache.Hit {
+	if list := mustList(t, g, q, gateway.CacheControl{}); !list.Cache.Hit {
 		t.Errorf("%+v", list.Cache)
 	}
 }
@@ -311,7 +311,7 @@ func TestListThatCannotFit(t *testing.T) {
 			w.paged(12) // 5 pages
 			g, other, q := w.gateway(), w.gateway(), under(alone(), mypossim.ManyConsent)
 			for i, at := range []*gateway.Gateway{g, g, other} {
-				list, err := at.Accounts(t.Context(), client, q, gateway.Wants{})
+				list, err := at.Accounts(t.Context(), client, q, gateway.CacheControl{})
 				failure := failed(t, err)
 				if failure.Kind != canonical.UnattendedLimit || failure.Origin != canonical.OriginGateway || failure.RetryAfter != 0 {
 					t.Errorf("attempt %d: %+v", i, failure)
@@ -319,8 +319,8 @@ func TestListThatCannotFit(t *testing.T) {
 				if diff := cmp.Diff(&canonical.SlotNeed{Needed: 5, Remaining: 3}, failure.Slots); diff != "" {
 					t.Errorf("attempt %d: %s", i, diff)
 				}
-				if left(list.Limit) != 3 {
-					t.Errorf("attempt %d: usage %+v", i, list.Limit)
+				if left(list.Usage) != 3 {
+					t.Errorf("attempt %d: usage %+v", i, list.Usage)
 				}
 			}
 			if n := len(w.ledger.Calls()); n != 1 {
@@ -329,11 +329,11 @@ func TestListThatCannotFit(t *testing.T) {
 			if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); kind(err) == canonical.UnattendedLimit {
 				t.Errorf("balances, which are one call: %v", err)
 			}
-			mustList(t, g, attended(q), gateway.Wants{})
+			mustList(t, g, attended(q), gateway.CacheControl{})
 			if n := len(w.ledger.Calls()); n != 1+1+5 {
 				t.Errorf("%d calls in all", n)
 			}
-			stale := mustList(t, other, q, gateway.Wants{MaxAge: new(time.Duration)})
+			stale := mustList(t, other, q, gateway.CacheControl{MaxAge: new(time.Duration)})
 			if stale.Freshness.StaleReason != gateway.StaleByLimit {
 				t.Errorf("what is cached: %+v", stale.Freshness)
 			}
@@ -353,7 +353,7 @@ func TestListThatDoesNotFitNow(t *testing.T) {
 			g, q := w.gateway(), alone()
 			calls := 3
 			if present {
-				mustList(t, g, attended(q), gateway.Wants{})
+				mustList(t, g, attended(q), gateway.CacheControl{})
 				for range 2 {
 					calls++
 					if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); err != nil {
@@ -361,13 +361,13 @@ func TestListThatDoesNotFitNow(t *testing.T) {
 					}
 				}
 			} else {
-				mustList(t, g, q, gateway.Wants{})
+				mustList(t, g, q, gateway.CacheControl{})
 			}
 			before, err := g.UnattendedAccess(t.Context(), q, "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = g.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true})
+			_, err = g.Accounts(t.Context(), client, q, gateway.CacheControl{NoCache: true})
 			failure := failed(t, err)
 			if diff := cmp.Diff(&canonical.SlotNeed{Needed: 3, Remaining: before.Remaining}, failure.Slots); diff != "" {
 				t.Error(diff)
@@ -392,8 +392,8 @@ func TestPagesAreForgotten(t *testing.T) {
 			single := w.gateway()
 			w.paged(1)
 			g, q := w.gateway(), alone()
-			mustList(t, g, q, gateway.Wants{})
-			if _, err := single.Accounts(t.Context(), client, q, gateway.Wants{NoCache: true}); kind(err) != canonical.UnattendedLimit {
+			mustList(t, g, q, gateway.CacheControl{})
+			if _, err := single.Accounts(t.Context(), client, q, gateway.CacheControl{NoCache: true}); kind(err) != canonical.UnattendedLimit {
 				t.Fatalf("before: %v", err)
 			}
 			if how == "a deletion" {
@@ -401,9 +401,9 @@ func TestPagesAreForgotten(t *testing.T) {
 					t.Fatal(err)
 				}
 			} else {
-				mustList(t, single, attended(q), gateway.Wants{NoCache: true})
+				mustList(t, single, attended(q), gateway.CacheControl{NoCache: true})
 			}
-			mustList(t, single, q, gateway.Wants{NoCache: true})
+			mustList(t, single, q, gateway.CacheControl{NoCache: true})
 		})
 	}
 }
@@ -444,8 +444,8 @@ func TestUsageComesFromTheSteps(t *testing.T) {
 				} else if err != nil {
 					t.Error(err)
 				}
-				if sheet.Limit == nil || sheet.Limit.Used == 0 {
-					t.Errorf("usage %+v", sheet.Limit)
+				if sheet.Usage == nil || sheet.Usage.Used == 0 {
+					t.Errorf("usage %+v", sheet.Usage)
 				}
 			})
 		}

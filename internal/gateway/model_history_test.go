@@ -15,10 +15,10 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
-	"ais-gateway/internal/relay"
 	"ais-gateway/internal/unattended"
 )
 
@@ -73,7 +73,7 @@ type read struct {
 	at       *instance
 	consent  string
 	account  string // "" for the list
-	wants    gateway.Wants
+	wants    gateway.CacheControl
 	attended bool
 	token    canonical.Secret
 	after    time.Duration // until it is asked
@@ -376,7 +376,7 @@ func (h *history) kill() {
 	h.w.run.count("redis: killed")
 	h.w.redis.Stop()
 	for _, g := range h.gateways {
-		for _, way := range []*relay.Way{g.count, g.cache} {
+		for _, way := range []*crashproxy.Proxy{g.count, g.cache} {
 			way.Refuse()
 			way.Cut()
 		}
@@ -569,7 +569,7 @@ func (h *history) end(g *instance, a act) {
 		return
 	}
 	last := g.process.Last()
-	names := map[*relay.Way]string{g.count: "the counter", g.cache: "the cache", g.bank: "the bank"}
+	names := map[*crashproxy.Proxy]string{g.count: "the counter", g.cache: "the cache", g.bank: "the bank"}
 	step := "asked " + names[last.Way]
 	if last.Back {
 		step = names[last.Way] + " answered"
@@ -643,7 +643,7 @@ func (h *history) ask(r read) outcome {
 	o := outcome{from: time.Now()}
 	var err error
 	if r.account == "" {
-		var list gateway.AccountList
+		var list gateway.AccountsResult
 		list, err = r.at.Accounts(ctx, client, h.query(r), r.wants)
 		o.cached = list.Cache.Hit || list.Cache.Collapsed
 		o.blind = list.Freshness.StaleReason == gateway.StaleWithoutCounter

@@ -175,12 +175,12 @@ func (h *history) judgeUsed(t *rapid.T, unit string, call unattended.Call, calls
 func slowest(timeout time.Duration) time.Duration { return timeout + scaled(20) }
 
 // state reads where a unit stands, past all that goes wrong. Without Redis it is nowhere.
-func (h *history) state(t *rapid.T, c *unattended.Counter, call unattended.Call) unattended.State {
+func (h *history) state(t *rapid.T, c *unattended.Counter, call unattended.Call) unattended.Usage {
 	if h.down {
-		return unattended.State{}
+		return unattended.Usage{}
 	}
 	for try := 1; ; try++ {
-		state, err := c.State(context.Background(), call)
+		state, err := c.Usage(context.Background(), call)
 		if err == nil {
 			return state
 		}

@@ -26,17 +26,17 @@ import (
 	"pgregory.net/rapid"
 
 	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/gateway"
-	"ais-gateway/internal/load"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mypos"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/providers/upstream"
-	"ais-gateway/internal/relay"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
@@ -183,8 +183,8 @@ func (b *moody) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // clock of its own.
 type instance struct {
 	*gateway.Gateway
-	process            *relay.Process
-	count, cache, bank *relay.Way
+	process            *crashproxy.Process
+	count, cache, bank *crashproxy.Proxy
 	ahead              atomic.Int64 // by how much its clock is ahead of the real one
 	leapt              atomic.Int64 // by how much it has leapt since the read began that is under way
 	closed             map[string]time.Time
@@ -231,7 +231,7 @@ func (w *worker) connect(addr string, wait time.Duration) *redis.Client {
 
 // instance starts a gateway of a history.
 func (h *history) instance(t *rapid.T) *instance {
-	p := relay.New(t)
+	p := crashproxy.New(t)
 	i := &instance{process: p, count: p.Way(h.w.redis.Addr), cache: p.Way(h.w.redis.Addr), bank: p.Way(h.w.server), closed: map[string]time.Time{}}
 	counts, keeps := h.w.connect(i.count.Addr, time.Second), h.w.connect(i.cache.Addr, time.Second)
 	t.Cleanup(func() { counts.Close(); keeps.Close() })
@@ -247,8 +247,8 @@ func (h *history) instance(t *rapid.T) *instance {
 		t.Fatal(err)
 	}
 	i.Gateway = gateway.New(gateway.Config{
-		Banks: []gateway.Bank{{ASPSP: h.bank, Reader: reader, Timeout: h.timeout}}, Cache: lists, Counter: counter,
-		Allowance: time.Duration(*scale) * gateway.RedisAllowance, Now: i.now, Logger: slog.New(slog.DiscardHandler), Observer: h.w.run,
+		ASPSPs: []gateway.ASPSP{{ASPSP: h.bank, Adapter: reader, Timeout: h.timeout}}, Cache: lists, Counter: counter,
+		RedisBudget: time.Duration(*scale) * gateway.RedisBudget, Now: i.now, Logger: slog.New(slog.DiscardHandler), Observer: h.w.run,
 	})
 	return i
 }
@@ -309,7 +309,7 @@ func (r *run) Breaker(string, breaker.State) { r.count("breaker") }
 func (r *run) Waited(context.Context, time.Duration) {}
 
 // Refused implements gateway.Observer.
-func (r *run) Refused(context.Context, string, load.Refusal) { r.count("refused") }
+func (r *run) Refused(context.Context, string, bulkhead.Refusal) { r.count("refused") }
 
 // Call implements upstream.Observer.
 func (r *run) Call(ctx context.Context, _ upstream.Call) (context.Context, func(int, canonical.Kind)) {

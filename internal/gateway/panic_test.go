@@ -95,7 +95,7 @@ func TestPanicsInTheBackground(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := gateway.New(gateway.Config{
-		Banks: []gateway.Bank{{ASPSP: w.bank, Reader: reader, Timeout: timeout}}, Cache: lists, Counter: counter, Allowance: w.allowance, Slack: w.slack(),
+		ASPSPs: []gateway.ASPSP{{ASPSP: w.bank, Adapter: reader, Timeout: timeout}}, Cache: lists, Counter: counter, RedisBudget: w.allowance, Slack: w.slack(),
 		Logger: logger, Observer: &w.observed, Now: func() time.Time {
 			if clock.Load() {
 				panic("Zerlinde Kanarienvogel")
@@ -124,7 +124,7 @@ func TestPanicsInTheBackground(t *testing.T) {
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), 2*minute)
 			defer cancel()
-			_, _ = g.Accounts(ctx, client, tt.query, gateway.Wants{NoCache: true})
+			_, _ = g.Accounts(ctx, client, tt.query, gateway.CacheControl{NoCache: true})
 			func() {
 				defer func() { _ = recover() }() // where the request's own goroutine panics, the API catches it
 				_, _ = g.Balances(ctx, client, tt.query, mypossim.GoodAccount)
@@ -141,7 +141,7 @@ func TestPanicsInTheBackground(t *testing.T) {
 		})
 	}
 	soon(t, "requests are answered again", func() bool {
-		_, err := g.Accounts(t.Context(), client, attended(alone()), gateway.Wants{NoCache: true})
+		_, err := g.Accounts(t.Context(), client, attended(alone()), gateway.CacheControl{NoCache: true})
 		return err == nil
 	})
 }

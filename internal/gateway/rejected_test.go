@@ -61,11 +61,11 @@ func TestRejectedTokenDeletesNothing(t *testing.T) {
 	} {
 		for how, read := range map[string]func(g *gateway.Gateway, q canonical.Query) error{
 			"attended list": func(g *gateway.Gateway, q canonical.Query) error {
-				_, err := g.Accounts(t.Context(), client, attended(q), gateway.Wants{MaxAge: new(time.Duration)})
+				_, err := g.Accounts(t.Context(), client, attended(q), gateway.CacheControl{MaxAge: new(time.Duration)})
 				return err
 			},
 			"list": func(g *gateway.Gateway, q canonical.Query) error {
-				_, err := g.Accounts(t.Context(), client, q, gateway.Wants{MaxAge: new(time.Duration)})
+				_, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{MaxAge: new(time.Duration)})
 				return err
 			},
 			"attended balances": func(g *gateway.Gateway, q canonical.Query) error {
@@ -82,13 +82,13 @@ func TestRejectedTokenDeletesNothing(t *testing.T) {
 				bank := listing()
 				g := w.gatewayOf(bank, w.gateway().Counter, w.gateway().Config.Cache)
 				q := alone()
-				mustList(t, g, attended(q), gateway.Wants{})
+				mustList(t, g, attended(q), gateway.CacheControl{})
 				bank.refuse(tt.failure)
 				q.Token = "another"
 				if err := read(g, q); kind(err) != tt.failure.Kind {
 					t.Fatalf("got %v", err)
 				}
-				_, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true})
+				_, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true})
 				if deleted := kind(err) == canonical.NotCached; deleted != tt.deletes || err != nil && !deleted {
 					t.Errorf("afterwards: %v", err)
 				}

@@ -22,11 +22,11 @@ type relay[T any] struct {
 	// acquire asks for the lease, and in the same step reads what will do without a call; nil for nothing.
 	acquire func(ctx context.Context, ttl time.Duration) (cache.Lease, *T, error)
 	// call makes the call. It returns the usage after the counter's last step; nil if there was none.
-	call   func(ctx context.Context, redis *allowance) (T, *unattended.State, *canonical.Error)
-	ended  func()                 // is called when the call has ended
-	result func(T) cache.Result   // what is left of a call that went well
-	dated  func(T, time.Time) T   // what was fetched, with its time
-	told   func(cache.Outcome) *T // what others are told of it; nil for nothing that will do
+	call   func(ctx context.Context, redis *allowance) (T, *unattended.Usage, *canonical.Error)
+	ended  func()                       // is called when the call has ended
+	result func(T) cache.CallResult     // what is left of a call that went well
+	dated  func(T, time.Time) T         // what was fetched, with its time
+	told   func(cache.LeaderOutcome) *T // what others are told of it; nil for nothing that will do
 }
 
 // errNotYet says that a lease was not found of which it is not known whether Redis gave it: it may yet do so, and
@@ -38,7 +38,7 @@ type obtained[T any] struct {
 	value     T
 	stored    bool              // what was fetched stands in Redis for others
 	collapsed bool              // it was another gateway's call
-	usage     *unattended.State // after the counter's last step for it, also of a call that failed; nil if there was none
+	usage     *unattended.Usage // after the counter's last step for it, also of a call that failed; nil if there was none
 }
 
 // asked is what became of asking for a lease.
@@ -127,21 +127,21 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 	at := time.Now() //nolint:forbidigo // as above
 	r.ended()
 	got := obtained[T]{value: r.dated(value, g.Now().UTC()), usage: usage}
-	if lease := mine.now(); lease.Known() {
-		got.value = r.dated(value, lease.At(at))
+	if lease := mine.now(); lease.Granted() {
+		got.value = r.dated(value, lease.RedisTime(at))
 	}
 	forget := failure != nil && consentRejected(failure)
-	end := finish(ctx, g, redis, mine, func(lease cache.Lease) cache.Result {
-		out := cache.Result{Failure: failure, Forget: forget}
-		if lease.Known() {
+	end := finish(ctx, g, redis, mine, func(lease cache.Lease) cache.CallResult {
+		out := cache.CallResult{Failure: failure, Forget: forget}
+		if lease.Granted() {
 			if failure == nil {
-				out = r.result(r.dated(value, lease.At(at)))
+				out = r.result(r.dated(value, lease.RedisTime(at)))
 			}
-			out.Began, out.Usage = lease.At(began), usage
+			out.Began, out.Usage = lease.RedisTime(began), usage
 		}
 		// That this gateway had no place for the call is no word on what another one can do.
-		if lease.Known() && (failure == nil || failure.Kind != canonical.Overloaded) {
-			out.Ended = lease.At(at)
+		if lease.Granted() && (failure == nil || failure.Kind != canonical.Overloaded) {
+			out.Ended = lease.RedisTime(at)
 		}
 		return out
 	})
@@ -153,20 +153,20 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 }
 
 // release is the result of no call.
-func release(cache.Lease) cache.Result { return cache.Result{} }
+func release(cache.Lease) cache.CallResult { return cache.CallResult{} }
 
 // finish gives a lease back with its result, once it is known, and waits for that within the allowance.
-func finish[T any](ctx context.Context, g *Gateway, redis *allowance, mine *turn[T], result func(cache.Lease) cache.Result) cache.End {
-	ends := make(chan cache.End, 1)
+func finish[T any](ctx context.Context, g *Gateway, redis *allowance, mine *turn[T], result func(cache.Lease) cache.CallResult) cache.PublishResult {
+	ends := make(chan cache.PublishResult, 1)
 	done := g.settle(ctx, redis, func(ctx context.Context) error {
 		lease, err := mine.known(ctx)
 		if err != nil {
 			return err
 		}
-		var end cache.End
-		if lease.Asked() && (lease.Held || !lease.Known()) { // else Redis has given us nothing, and will not
+		var end cache.PublishResult
+		if lease.Pending() && (lease.Held || !lease.Granted()) { // else Redis has given us nothing, and will not
 			end, err = g.Config.Cache.Finish(ctx, lease, result(lease))
-			if err == nil && !end.Held && !lease.Known() {
+			if err == nil && !end.Held && !lease.Granted() {
 				err = errNotYet
 			}
 		}
@@ -176,7 +176,7 @@ func finish[T any](ctx context.Context, g *Gateway, redis *allowance, mine *turn
 		return err
 	})
 	if !done {
-		return cache.End{}
+		return cache.PublishResult{}
 	}
 	return <-ends
 }
@@ -192,16 +192,16 @@ func (r relay[T]) allowed(g *Gateway, redis *allowance) *allowance {
 // outcome waits for the end of another gateway's call. ok is false if there is no outcome to be had from it. Looking
 // for it costs nothing of the allowance; but a look that fails ends it, for a counted call only once Redis has been silent for
 // longer than it may.
-func (r relay[T]) outcome(ctx context.Context, g *Gateway, redis *allowance, lease cache.Lease) (out cache.Outcome, ok bool) {
+func (r relay[T]) outcome(ctx context.Context, g *Gateway, redis *allowance, lease cache.Lease) (out cache.LeaderOutcome, ok bool) {
 	heard := time.Now() //nolint:forbidigo // what is measured is how long a real wait took
 	for wait := pollFirst; ; wait = min(2*wait, pollLast) {
 		select {
 		case <-ctx.Done():
-			return cache.Outcome{}, false
+			return cache.LeaderOutcome{}, false
 		case <-time.After(wait):
 		}
 		look := *r.allowed(g, redis) // a copy: a look that succeeds holds nobody up
-		out, err := spend(ctx, &look, func(ctx context.Context) (cache.Outcome, error) { return g.Config.Cache.Outcome(ctx, lease) })
+		out, err := spend(ctx, &look, func(ctx context.Context) (cache.LeaderOutcome, error) { return g.Config.Cache.Outcome(ctx, lease) })
 		switch {
 		case err == nil && !out.Held:
 			return out, out.Done
@@ -209,7 +209,7 @@ func (r relay[T]) outcome(ctx context.Context, g *Gateway, redis *allowance, lea
 			heard = time.Now() //nolint:forbidigo // as above
 		case !r.counted || time.Since(heard) > sharePatience+g.Slack: //nolint:forbidigo // as above
 			redis.broken = true
-			return cache.Outcome{}, false
+			return cache.LeaderOutcome{}, false
 		}
 	}
 }

@@ -21,11 +21,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
-	"ais-gateway/internal/load"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mypos"
@@ -152,7 +152,7 @@ func (o *observer) Breaker(_ string, s breaker.State) {
 	o.states = append(o.states, s)
 }
 
-func (o *observer) Refused(_ context.Context, aspsp string, by load.Refusal) {
+func (o *observer) Refused(_ context.Context, aspsp string, by bulkhead.Refusal) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.refused = append(o.refused, string(by)+" "+aspsp)
@@ -221,8 +221,8 @@ func (w *world) slack() time.Duration {
 
 func (w *world) gatewayOf(reader providers.Provider, counter *unattended.Counter, lists *cache.Cache) *gateway.Gateway {
 	return gateway.New(gateway.Config{
-		Banks: []gateway.Bank{{ASPSP: w.bank, Reader: reader, Timeout: w.timeout}}, Cache: lists, Counter: counter, Allowance: w.allowance, Slack: w.slack(),
-		Now: w.now, Logger: slog.New(slog.DiscardHandler), Observer: &w.observed, Waiting: w.waiting, PerASPSP: w.perASPSP, PerClient: w.perClient,
+		ASPSPs: []gateway.ASPSP{{ASPSP: w.bank, Adapter: reader, Timeout: w.timeout}}, Cache: lists, Counter: counter, RedisBudget: w.allowance, Slack: w.slack(),
+		Now: w.now, Logger: slog.New(slog.DiscardHandler), Observer: &w.observed, MaxWaiting: w.waiting, MaxCallsPerASPSP: w.perASPSP, MaxPerClient: w.perClient,
 	})
 }
 
@@ -272,14 +272,14 @@ func (w *world) later(q canonical.Query, d time.Duration) {
 		w.t.Fatalf("nothing is kept: %v", err)
 	}
 	kept.FetchedAt = kept.FetchedAt.Add(-d)
-	if err := lists.Forget(w.t.Context(), k); err != nil { // a newer one would stay
+	if err := lists.Invalidate(w.t.Context(), k); err != nil { // a newer one would stay
 		w.t.Fatal(err)
 	}
 	lease, _, err := lists.AcquireList(w.t.Context(), k, "test", time.Minute)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if end, err := lists.Finish(w.t.Context(), lease, cache.Result{Entry: kept, KeepFor: w.bank.Accounts.KeepFor}); err != nil || !end.Stands {
+	if end, err := lists.Finish(w.t.Context(), lease, cache.CallResult{Entry: kept, KeepFor: w.bank.Accounts.KeepFor}); err != nil || !end.Stands {
 		w.t.Fatalf("%+v, %v", end, err)
 	}
 }
@@ -300,7 +300,7 @@ func under(q canonical.Query, consent string) canonical.Query {
 	return q
 }
 
-func mustList(t *testing.T, g *gateway.Gateway, q canonical.Query, w gateway.Wants) gateway.AccountList {
+func mustList(t *testing.T, g *gateway.Gateway, q canonical.Query, w gateway.CacheControl) gateway.AccountsResult {
 	t.Helper()
 	list, err := g.Accounts(t.Context(), client, q, w)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"ais-gateway/internal/cache"
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
 )
 
 // What must be done in Redis is done although nobody waits for it any more.
@@ -87,7 +87,7 @@ func (g *Gateway) background(do func()) {
 	g.running.Add(1)
 	go func() {
 		defer g.running.Done()
-		defer rescue.Catch(context.Background(), g.Logger)
+		defer recovery.Recover(context.Background(), g.Logger)
 		do()
 	}()
 }
@@ -118,7 +118,7 @@ const (
 
 // tell tells Redis of one no.
 func (g *Gateway) tell(ctx context.Context, k cache.Key, no int) error {
-	err := within(ctx, settleTimeout+g.Slack, func(ctx context.Context) error { return g.Config.Cache.Forget(ctx, k) })
+	err := within(ctx, settleTimeout+g.Slack, func(ctx context.Context) error { return g.Config.Cache.Invalidate(ctx, k) })
 	if err == nil {
 		g.forgets.end(k, no)
 	}

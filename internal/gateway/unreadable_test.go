@@ -24,13 +24,13 @@ func TestGatewaysWithDifferentKeys(t *testing.T) {
 	later := w.gateway() // for which the list is no longer fresh
 	w.bank.Accounts.FreshFor = freshFor
 
-	mustList(t, a, q, gateway.Wants{})
+	mustList(t, a, q, gateway.CacheControl{})
 	calls := len(w.ledger.Calls())
 	for range 5 {
-		if _, err := b.Accounts(t.Context(), client, q, gateway.Wants{}); kind(err) != canonical.InternalError {
+		if _, err := b.Accounts(t.Context(), client, q, gateway.CacheControl{}); kind(err) != canonical.InternalError {
 			t.Errorf("the gateway without the key: %v", err)
 		}
-		if list := mustList(t, a, q, gateway.Wants{}); !list.Cache.Hit {
+		if list := mustList(t, a, q, gateway.CacheControl{}); !list.Cache.Hit {
 			t.Errorf("the gateway with the key: %+v", list.Cache)
 		}
 	}
@@ -40,19 +40,19 @@ func TestGatewaysWithDifferentKeys(t *testing.T) {
 	if n := slices.Index(w.observed.results, gateway.CacheUnreadable); n < 0 {
 		t.Errorf("not counted: %v", w.observed.results)
 	}
-	if _, err := b.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); !notKnown(err) {
+	if _, err := b.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); !notKnown(err) {
 		t.Errorf("only if cached: %v", err)
 	}
-	if list := mustList(t, b, attended(q), gateway.Wants{}); list.Cache.Hit || list.Cache.Stored {
+	if list := mustList(t, b, attended(q), gateway.CacheControl{}); list.Cache.Hit || list.Cache.Stored {
 		t.Errorf("with the user: %+v", list.Cache)
 	}
-	if list := mustList(t, a, q, gateway.Wants{}); !list.Cache.Hit {
+	if list := mustList(t, a, q, gateway.CacheControl{}); !list.Cache.Hit {
 		t.Errorf("overwritten: %+v", list.Cache)
 	}
-	if list := mustList(t, b, q, gateway.Wants{NoCache: true}); list.Cache.Stored {
+	if list := mustList(t, b, q, gateway.CacheControl{NoCache: true}); list.Cache.Stored {
 		t.Errorf("a caller who wants a call: %+v", list.Cache)
 	}
-	if list := mustList(t, later, q, gateway.Wants{}); !list.Cache.Stored {
+	if list := mustList(t, later, q, gateway.CacheControl{}); !list.Cache.Stored {
 		t.Errorf("once the list is no longer fresh: %+v", list.Cache)
 	}
 }
@@ -70,13 +70,13 @@ func TestOnlyIfCachedWithoutRedis(t *testing.T) {
 	w.cacheAt = redis.Addr
 	g := w.gateway()
 	for _, q := range []canonical.Query{alone(), attended(alone())} {
-		if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); kind(err) != canonical.NotCached || notKnown(err) {
+		if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached || notKnown(err) {
 			t.Errorf("nothing is cached: %v", err)
 		}
 	}
 	redis.Stop()
 	for _, q := range []canonical.Query{alone(), attended(alone())} {
-		if _, err := g.Accounts(t.Context(), client, q, gateway.Wants{OnlyIfCached: true}); !notKnown(err) {
+		if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); !notKnown(err) {
 			t.Errorf("Redis is away: %v", err)
 		}
 	}

@@ -27,11 +27,11 @@ type Provider interface {
 // token of the user's. The gateway asks it before anything is sent, counted or looked up.
 type Checker interface {
 	// Check names everything that the provider would miss in the query; nil if nothing.
-	Check(q canonical.Query) []canonical.Fault
+	Check(q canonical.Query) []canonical.FieldError
 }
 
 // A Certified is a Provider that has certificates, to be known by or beside the key that it signs with.
-type Certified interface {
+type CertificateHolder interface {
 	// NotAfter is when the first of them, leaf or chain, is valid no longer; zero where there are none.
 	NotAfter() time.Time
 }
@@ -58,7 +58,7 @@ type ClientConfig struct {
 	// Routes are the templates of all paths that are read. Telemetry tells no other.
 	Routes []string
 	// Refusal says what an answer means whose status is not 200. Never nil.
-	Refusal func(q canonical.Query, r Request, a Answer) *canonical.Error
+	ClassifyError func(q canonical.Query, r Request, a Answer) *canonical.Error
 }
 
 // A Client makes the calls of one adapter. Each unattended call takes a slot of the ASPSP's limit before it

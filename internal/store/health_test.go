@@ -40,7 +40,7 @@ func TestHealthOfAUser(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, err := store.Open(config.Redis{
-			Mode: config.Standalone, Addresses: []string{server.Addr}, Username: username, PasswordFile: config.FileOf([]byte(password)),
+			Mode: config.Standalone, Addresses: []string{server.Addr}, Username: username, PasswordFile: config.InMemoryFile([]byte(password)),
 		})
 		if err != nil {
 			t.Fatal(err)

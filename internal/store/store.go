@@ -98,7 +98,7 @@ func client(c config.Redis, timeout time.Duration, observers []Observer) redis.U
 // Unmade reports whether a command of a single server's client that failed was surely not carried out, and will not be:
 // Redis refused it as a whole, or there was no connection to send it on. Any other may have been, or still be on its
 // way. A cluster's client tries again by itself, and so its errors say nothing.
-func Unmade(rdb redis.UniversalClient, err error) bool {
+func NotExecuted(rdb redis.UniversalClient, err error) bool {
 	if _, ok := rdb.(*redis.ClusterClient); ok {
 		return false
 	}

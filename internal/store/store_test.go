@@ -64,9 +64,9 @@ func TestModes(t *testing.T) {
 	})
 	t.Run("password", func(t *testing.T) {
 		server := redistest.Start(t, "--requirepass", "open sesame")
-		c := config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, PasswordFile: config.FileOf([]byte("open sesame\n"))}
+		c := config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, PasswordFile: config.InMemoryFile([]byte("open sesame\n"))}
 		works(t, c)
-		c.PasswordFile = config.FileOf([]byte("open barley"))
+		c.PasswordFile = config.InMemoryFile([]byte("open barley"))
 		s, err := store.OpenWithin(c, redistest.Patience)
 		if err != nil {
 			t.Fatal(err)

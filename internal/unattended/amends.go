@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
 )
 
 // What Redis could not be told when it had to be, it is told later.
@@ -34,12 +34,12 @@ func (c *Counter) undo(s Slot) {
 	}
 	go func() {
 		defer func() { <-c.undoing }()
-		defer rescue.Catch(context.Background(), slog.Default())
+		defer recovery.Recover(context.Background(), slog.Default())
 		for try := range undoTries {
 			if try > 0 {
 				time.Sleep(undoPause << (try - 1))
 			}
-			if found, _, err := s.release(context.Background()); err == nil && found {
+			if found, _, err := s.remove(context.Background()); err == nil && found {
 				c.units.note(s.unit)
 				return
 			}
@@ -117,7 +117,7 @@ func (c *Counter) say(ctx context.Context, u unit) error {
 
 // tell goes on trying to tell Redis of a closure until it is over: other gateways must know of it too.
 func (c *Counter) tell(ctx context.Context, u unit) {
-	defer rescue.Catch(ctx, slog.Default())
+	defer recovery.Recover(ctx, slog.Default())
 	for pause := undoPause; ; pause = min(2*pause, tellPause) {
 		time.Sleep(pause)
 		if c.say(ctx, u) == nil && c.unsaid.done(u.closed()) {

@@ -29,7 +29,7 @@ func BenchmarkState(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		if state, err := c.State(b.Context(), call); err != nil || state.Remaining != 0 {
+		if state, err := c.Usage(b.Context(), call); err != nil || state.Remaining != 0 {
 			b.Fatal(state, err)
 		}
 	}

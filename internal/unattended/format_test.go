@@ -33,7 +33,7 @@ func TestUnreadableCountFailsClosed(t *testing.T) {
 				if err := take(t, c, call); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
 					t.Errorf("take: %v", err)
 				}
-				if _, err := c.State(t.Context(), call); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
+				if _, err := c.Usage(t.Context(), call); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
 					t.Errorf("state: %v", err)
 				}
 			})

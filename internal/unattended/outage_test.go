@@ -54,7 +54,7 @@ func TestRedisThatCannotCount(t *testing.T) {
 			mustTake(t, c, known, 2)
 			say(tt.breaks)
 			for _, call := range []unattended.Call{known, unknown} {
-				if _, err := c.State(t.Context(), call); kind(err) != canonical.CounterUnavailable {
+				if _, err := c.Usage(t.Context(), call); kind(err) != canonical.CounterUnavailable {
 					t.Errorf("a look: %v", err)
 				}
 				if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
@@ -62,7 +62,7 @@ func TestRedisThatCannotCount(t *testing.T) {
 				}
 			}
 			say(tt.end)
-			if s, err := c.State(t.Context(), known); err != nil || s.Used != 2 {
+			if s, err := c.Usage(t.Context(), known); err != nil || s.Used != 2 {
 				t.Errorf("afterwards: %+v, %v", s, err)
 			}
 			mustTake(t, c, known, 2)
@@ -110,12 +110,12 @@ func TestGivenBackLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Stop()
-	if slot.GiveBack(t.Context()) == nil {
+	if slot.Release(t.Context()) == nil {
 		t.Fatal("given back to a Redis that is gone")
 	}
 	server.Restart()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		if s, err := c.State(t.Context(), call); err == nil && s.Used == 0 {
+		if s, err := c.Usage(t.Context(), call); err == nil && s.Used == 0 {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -157,7 +157,7 @@ func TestALookAgreesWithTheNextCall(t *testing.T) {
 				for range rapid.IntRange(1, 12).Draw(t, "steps") {
 					switch rapid.IntRange(0, 5).Draw(t, "step") {
 					case 0:
-						state, err := c.State(t.Context(), call)
+						state, err := c.Usage(t.Context(), call)
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -170,11 +170,11 @@ func TestALookAgreesWithTheNextCall(t *testing.T) {
 						policy.ClosedUntil = policy.ClosedUntil.Add(-pause)
 						c = with()
 					case 1:
-						if _, err := c.Close(t.Context(), call, 0); err != nil {
+						if _, err := c.Block(t.Context(), call, 0); err != nil {
 							t.Fatal(err)
 						}
 					case 2:
-						if slot, err := c.Take(t.Context(), call, timeout); err == nil && slot.GiveBack(t.Context()) != nil {
+						if slot, err := c.Take(t.Context(), call, timeout); err == nil && slot.Release(t.Context()) != nil {
 							t.Fatal("not given back")
 						}
 					default:
@@ -193,12 +193,12 @@ func minutes(t *rapid.T, label string, from, to int) time.Duration {
 // agree looks, takes a slot, looks again, and compares.
 func agree(t *rapid.T, c *unattended.Counter, call unattended.Call, timeout time.Duration) {
 	began := time.Now()
-	before, err := c.State(t.Context(), call)
+	before, err := c.Usage(t.Context(), call)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = c.Take(t.Context(), call, timeout)
-	after, stateErr := c.State(t.Context(), call)
+	after, stateErr := c.Usage(t.Context(), call)
 	if stateErr != nil {
 		t.Fatal(stateErr)
 	}

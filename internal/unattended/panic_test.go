@@ -62,7 +62,7 @@ func TestPanicsInTheBackground(t *testing.T) {
 	call := unattended.Call{ASPSP: "a", Consent: "Zerlinde Kanarienvogel"}
 	for name, do := range map[string]func(*unattended.Counter) error{
 		"undoing": func(c *unattended.Counter) error { _, err := c.Take(t.Context(), call, time.Second); return err },
-		"telling": func(c *unattended.Counter) error { _, err := c.Close(t.Context(), call, time.Minute); return err },
+		"telling": func(c *unattended.Counter) error { _, err := c.Block(t.Context(), call, time.Minute); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			was, out := slog.Default(), &lines{}

@@ -24,7 +24,7 @@ func TestNoPermission(t *testing.T) {
 			if err := server.Do("ACL", "SETUSER", "default", "-"+command).Err(); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.State(t.Context(), known); kind(err) != canonical.CounterUnavailable {
+			if _, err := c.Usage(t.Context(), known); kind(err) != canonical.CounterUnavailable {
 				t.Errorf("usage: %v", err)
 			}
 			for range 2 {
@@ -38,7 +38,7 @@ func TestNoPermission(t *testing.T) {
 			if err := server.Do("ACL", "SETUSER", "default", "+"+command).Err(); err != nil {
 				t.Fatal(err)
 			}
-			if s, err := c.State(t.Context(), unknown); err != nil || s.Used != 0 {
+			if s, err := c.Usage(t.Context(), unknown); err != nil || s.Used != 0 {
 				t.Errorf("afterwards: %+v, %v", s, err)
 			}
 			if command != "eval" {

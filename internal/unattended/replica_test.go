@@ -44,17 +44,17 @@ func TestWaitsForReplicas(t *testing.T) {
 	primary, replica := redistest.Start(t, "--repl-diskless-sync-delay", "0"), redistest.Start(t)
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{primary.Addr}})
 	policy := daily(4, config.UnitConsent)
-	c, plain := counter(rdb, policy).AwaitReplicas(1), counter(rdb, policy)
+	c, plain := counter(rdb, policy).WithReplicas(1), counter(rdb, policy)
 	call := list()
 	unavailable := func(when string) {
 		t.Helper()
-		if _, err := c.State(t.Context(), call); kind(err) != canonical.CounterUnavailable {
+		if _, err := c.Usage(t.Context(), call); kind(err) != canonical.CounterUnavailable {
 			t.Errorf("%s, a look: %v", when, err)
 		}
 		if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
 			t.Errorf("%s, a call: %v", when, err)
 		}
-		if _, err := c.Close(t.Context(), list(), time.Minute); kind(err) != canonical.CounterUnavailable {
+		if _, err := c.Block(t.Context(), list(), time.Minute); kind(err) != canonical.CounterUnavailable {
 			t.Errorf("%s, a closure: %v", when, err)
 		}
 	}
@@ -73,7 +73,7 @@ func TestWaitsForReplicas(t *testing.T) {
 	if keys := there.Keys(t.Context(), "*:slots").Val(); len(keys) != 1 || there.ZCard(t.Context(), keys[0]).Val() != 2 {
 		t.Errorf("the replica has %q", keys)
 	}
-	soon(t, "a closure has reached the replica", func() bool { _, err := c.Close(t.Context(), list(), time.Minute); return err == nil })
+	soon(t, "a closure has reached the replica", func() bool { _, err := c.Block(t.Context(), list(), time.Minute); return err == nil })
 	soon(t, "the replica has said that it has all", func() bool {
 		var all, has int
 		for line := range strings.Lines(primary.Do("INFO", "replication").String()) {
@@ -95,7 +95,7 @@ func TestWaitsForReplicas(t *testing.T) {
 func used(t *testing.T, c *unattended.Counter, call unattended.Call, want int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		s, err := c.State(t.Context(), call)
+		s, err := c.Usage(t.Context(), call)
 		if err == nil && s.Used == want {
 			return
 		}
@@ -109,7 +109,7 @@ func used(t *testing.T, c *unattended.Counter, call unattended.Call, want int) {
 // to do they may be late, and then there must be no call. plain is a counter that waits for none.
 func surely(t *testing.T, c, plain *unattended.Counter, call unattended.Call) error {
 	t.Helper()
-	before, err := plain.State(t.Context(), call)
+	before, err := plain.Usage(t.Context(), call)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func TestWaitsForReplicasInACluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
 	cfg, policy := config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs}, daily(4, config.UnitConsent)
-	c, plain := counter(open(t, cfg), policy).AwaitReplicas(1), counter(open(t, cfg), policy)
+	c, plain := counter(open(t, cfg), policy).WithReplicas(1), counter(open(t, cfg), policy)
 	if err := take(t, c, list()); kind(err) != canonical.CounterUnavailable {
 		t.Errorf("without replicas: %v", err)
 	}
@@ -155,7 +155,7 @@ func TestWaitsForReplicasInACluster(t *testing.T) {
 	}
 	taken := time.Now()
 	for ; ; time.Sleep(50 * time.Millisecond) {
-		if s, err := plain.State(t.Context(), call); err == nil {
+		if s, err := plain.Usage(t.Context(), call); err == nil {
 			if s.Used != 3 {
 				t.Errorf("%d slots after the failover, want 3", s.Used)
 			}

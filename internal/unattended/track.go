@@ -8,7 +8,7 @@ import (
 // A Tracker has the usage after the last step that was made under its context. It is safe for concurrent use.
 type Tracker struct {
 	mu    sync.Mutex
-	state State
+	state Usage
 	known bool
 }
 
@@ -23,14 +23,14 @@ func Track(ctx context.Context) (context.Context, *Tracker) {
 
 // Usage returns the usage after the last take, release or block. known is false if there was none, or if Redis did not
 // confirm the last block: the usage must be read then.
-func (t *Tracker) Usage() (s State, known bool) {
+func (t *Tracker) Usage() (s Usage, known bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.state, t.known
 }
 
 // track leaves a state in the context's tracker, if it has one.
-func track(ctx context.Context, s State, known bool) {
+func track(ctx context.Context, s Usage, known bool) {
 	if t, ok := ctx.Value(trackerKey{}).(*Tracker); ok {
 		t.mu.Lock()
 		defer t.mu.Unlock()

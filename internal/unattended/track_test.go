@@ -24,7 +24,7 @@ func TestTrack(t *testing.T) {
 			agrees := func(when string, used, remaining int) {
 				t.Helper()
 				got, known := tracker.Usage()
-				want, err := c.State(t.Context(), call)
+				want, err := c.Usage(t.Context(), call)
 				if err != nil || !known || want.Used != used || want.Remaining != remaining {
 					t.Errorf("%s: %+v, %t, %v", when, want, known, err)
 				}
@@ -47,7 +47,7 @@ func TestTrack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := slot.GiveBack(ctx); err != nil {
+			if err := slot.Release(ctx); err != nil {
 				t.Fatal(err)
 			}
 			agrees("released", 1, 2)
@@ -55,12 +55,12 @@ func TestTrack(t *testing.T) {
 			_, err = c.Take(ctx, call, time.Second)
 			refused(t, err)
 			agrees("refused", 3, 0)
-			if _, err := c.Close(ctx, call, time.Hour); err != nil {
+			if _, err := c.Block(ctx, call, time.Hour); err != nil {
 				t.Fatal(err)
 			}
 			agrees("blocked", 3, 0)
 			call = list()
-			if left, err := c.Close(ctx, call, time.Hour); err != nil || left != time.Hour {
+			if left, err := c.Block(ctx, call, time.Hour); err != nil || left != time.Hour {
 				t.Fatal(left, err)
 			}
 			agrees("blocked and unused", 0, 0)
@@ -78,7 +78,7 @@ func TestTrackOfAnUnconfirmedBlock(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Stop()
-	if _, err := c.Close(ctx, call, time.Hour); err == nil {
+	if _, err := c.Block(ctx, call, time.Hour); err == nil {
 		t.Fatal("blocked by a Redis that is gone")
 	}
 	if s, known := tracker.Usage(); known {

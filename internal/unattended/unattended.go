@@ -45,7 +45,7 @@ type Counter struct {
 	policies map[string]config.Unattended
 	unsaid   closures
 	undoing  chan struct{} // holds a token for each undo that is under way
-	units    *Units        // nil where nobody is told
+	units    *UnitStats    // nil where nobody is told
 }
 
 // New makes a counter of the ASPSPs in policies, by id. The client should not retry commands by itself
@@ -56,7 +56,7 @@ func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Coun
 
 // AwaitReplicas lets a slot count as taken only when n replicas of Redis have it; fewer are CounterUnavailable. It is
 // called before the counter is used.
-func (c *Counter) AwaitReplicas(n int) *Counter {
+func (c *Counter) WithReplicas(n int) *Counter {
 	c.replicas = n
 	return c
 }
@@ -76,7 +76,7 @@ type Call struct {
 }
 
 // State says where a unit of counting stands.
-type State struct {
+type Usage struct {
 	Limit     int
 	Used      int // calls in the window
 	Remaining int // what the next calls would get; 0 while the unit is closed, whatever was used
@@ -101,7 +101,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 	slot := Slot{counter: c, unit: c.unit(call), id: uuid.NewString()}
 	ok, state, err := c.step(ctx, slot.unit, slot.id, timeout)
 	if err != nil {
-		if !store.Unmade(c.rdb, err) {
+		if !store.NotExecuted(c.rdb, err) {
 			c.undo(slot) // Redis may have taken the step all the same, or take it later
 		}
 		return Slot{}, unavailable(err)
@@ -112,31 +112,31 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 		c.units.note(slot.unit)
 	}
 	if !ok {
-		return Slot{}, Exhausted(state)
+		return Slot{}, LimitError(state)
 	}
 	return slot, nil
 }
 
 // Exhausted is the refusal that follows from a state with nothing remaining.
-func Exhausted(s State) *canonical.Error {
-	refusal := canonical.Fail(canonical.UnattendedLimit, "the unattended calls that the ASPSP allows are used up")
+func LimitError(s Usage) *canonical.Error {
+	refusal := canonical.NewError(canonical.UnattendedLimit, "the unattended calls that the ASPSP allows are used up")
 	refusal.RetryAfter = s.Wait
 	return refusal
 }
 
 // State reads where the call's unit stands, and costs nothing. It fails with CounterUnavailable.
-func (c *Counter) State(ctx context.Context, call Call) (State, error) {
+func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
 	_, state, err := c.step(ctx, c.unit(call), "", 0)
 	if err != nil {
-		return State{}, unavailable(err)
+		return Usage{}, unavailable(err)
 	}
 	return state, nil
 }
 
 // GiveBack releases the slot of a call that surely was not sent. Where it fails it is tried again in the background, for
 // some 13 s and as long as the process lives.
-func (s Slot) GiveBack(ctx context.Context) error {
-	_, state, err := s.release(ctx)
+func (s Slot) Release(ctx context.Context) error {
+	_, state, err := s.remove(ctx)
 	if err != nil {
 		s.counter.undo(s)
 		return err
@@ -149,7 +149,7 @@ func (s Slot) GiveBack(ctx context.Context) error {
 
 // release removes a slot, and reports whether it was there. No replica is waited for: one that does not have this step
 // counts a slot too many.
-func (s Slot) release(ctx context.Context) (found bool, _ State, _ error) {
+func (s Slot) remove(ctx context.Context) (found bool, _ Usage, _ error) {
 	c := s.counter
 	ctx, cancel := c.detached(ctx)
 	defer cancel()
@@ -161,8 +161,8 @@ func (s Slot) release(ctx context.Context) (found bool, _ State, _ error) {
 // and at most one window, or for a whole window where wait is 0. It returns how long no call will be let through, which
 // is longer where the unit was closed for longer before, and where no slot opens as soon. Where Redis cannot be told, it
 // fails with CounterUnavailable; this gateway then keeps to the ASPSP's word by itself, and goes on trying.
-func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (time.Duration, error) {
-	wait = c.Clamp(call.ASPSP, wait)
+func (c *Counter) Block(ctx context.Context, call Call, wait time.Duration) (time.Duration, error) {
+	wait = c.ClampRetryAfter(call.ASPSP, wait)
 	if wait == 0 {
 		return 0, nil
 	}
@@ -178,12 +178,12 @@ func (c *Counter) Close(ctx context.Context, call Call, wait time.Duration) (tim
 	return state.Wait, nil
 }
 
-func (c *Counter) close(ctx context.Context, u unit, wait time.Duration) (State, error) {
+func (c *Counter) close(ctx context.Context, u unit, wait time.Duration) (Usage, error) {
 	ctx, cancel := c.detached(ctx)
 	defer cancel()
 	said, err := c.run(ctx, closeScript, u.keys(), append(c.policy(u), wait.Microseconds())...)
 	if err != nil {
-		return State{}, err
+		return Usage{}, err
 	}
 	c.units.note(u)
 	_, state, err := c.read(u, said)
@@ -192,7 +192,7 @@ func (c *Counter) close(ctx context.Context, u unit, wait time.Duration) (State,
 
 // Clamp is how long an ASPSP's own refusal holds when it asks for a wait: between one second and one window,
 // and one window where it asks for none. With a limit of 0 there is nothing to wait for.
-func (c *Counter) Clamp(aspsp string, wait time.Duration) time.Duration {
+func (c *Counter) ClampRetryAfter(aspsp string, wait time.Duration) time.Duration {
 	switch policy := c.policies[aspsp]; {
 	case policy.Limit == 0:
 		return 0
@@ -204,22 +204,22 @@ func (c *Counter) Clamp(aspsp string, wait time.Duration) time.Duration {
 }
 
 // step takes a slot under an id if one is left; without an id it only reads the usage.
-func (c *Counter) step(ctx context.Context, u unit, id string, timeout time.Duration) (taken bool, _ State, _ error) {
+func (c *Counter) step(ctx context.Context, u unit, id string, timeout time.Duration) (taken bool, _ Usage, _ error) {
 	policy, known := c.policies[u.aspsp]
 	if !known {
-		return false, State{}, canonical.Fail(canonical.InternalError, "an ASPSP without a policy was to be called")
+		return false, Usage{}, canonical.NewError(canonical.InternalError, "an ASPSP without a policy was to be called")
 	}
 	if policy.Limit == 0 {
-		return false, State{Window: policy.Window, Unit: policy.Unit}, nil
+		return false, Usage{Window: policy.Window, Unit: policy.Unit}, nil
 	}
 	ctx, cancel := c.detached(ctx)
 	defer cancel()
 	if err := c.say(ctx, u); err != nil {
-		return false, State{}, err
+		return false, Usage{}, err
 	}
 	said, err := c.run(ctx, takeScript, u.keys(), append(c.policy(u), timeout.Microseconds(), id, c.replicas > 0)...)
 	if err != nil {
-		return false, State{}, err
+		return false, Usage{}, err
 	}
 	return c.read(u, said)
 }
@@ -235,22 +235,22 @@ func (c *Counter) policy(u unit) []any {
 }
 
 // read reads what a script returned: whether it did what it is for, and the unit's usage after it.
-func (c *Counter) read(u unit, said *redis.Cmd) (done bool, _ State, _ error) {
+func (c *Counter) read(u unit, said *redis.Cmd) (done bool, _ Usage, _ error) {
 	if said.Err() != nil {
-		return false, State{}, said.Err()
+		return false, Usage{}, said.Err()
 	}
 	r, err := said.Int64Slice()
 	if err != nil || len(r) != 5 {
-		return false, State{}, errUnreadable
+		return false, Usage{}, errUnreadable
 	}
 	return r[0] == 1, c.usage(u, r), nil
 }
 
 // usage is a unit's usage as a script returned it: done, used, open, when Remaining grows, now.
-func (c *Counter) usage(u unit, r []int64) State {
+func (c *Counter) usage(u unit, r []int64) Usage {
 	policy := c.policies[u.aspsp]
 	used, isOpen, next, now := int(r[1]), r[2] == 1, r[3], r[4]
-	state := State{Limit: policy.Limit, Used: used, Window: policy.Window, Unit: policy.Unit}
+	state := Usage{Limit: policy.Limit, Used: used, Window: policy.Window, Unit: policy.Unit}
 	if isOpen {
 		state.Remaining = max(policy.Limit-used, 0)
 	}
@@ -308,5 +308,5 @@ func unavailable(err error) *canonical.Error {
 	if errors.As(err, &ours) {
 		return ours
 	}
-	return canonical.Fail(canonical.CounterUnavailable, "the counter of unattended calls cannot be reached")
+	return canonical.NewError(canonical.CounterUnavailable, "the counter of unattended calls cannot be reached")
 }

@@ -18,8 +18,8 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/redistest"
-	"ais-gateway/internal/relay"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
@@ -98,7 +98,7 @@ func TestState(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, call := counter(rdb, daily(4, config.UnitConsent)), list()
 			for used := range 5 {
-				got, err := c.State(t.Context(), call)
+				got, err := c.Usage(t.Context(), call)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -106,7 +106,7 @@ func TestState(t *testing.T) {
 					t.Errorf("used %d: wait %v, next at %v", used, got.Wait, got.NextAt)
 				}
 				got.Wait, got.NextAt = 0, time.Time{}
-				want := unattended.State{Limit: 4, Used: used, Remaining: 4 - used, Window: 24 * time.Hour, Unit: config.UnitConsent}
+				want := unattended.Usage{Limit: 4, Used: used, Remaining: 4 - used, Window: 24 * time.Hour, Unit: config.UnitConsent}
 				if diff := cmp.Diff(want, got); diff != "" {
 					t.Error(diff)
 				}
@@ -121,7 +121,7 @@ func TestState(t *testing.T) {
 // pass makes what Redis keeps of a consent's unit older, as time would.
 func pass(t testing.TB, rdb redis.UniversalClient, call unattended.Call, d time.Duration) {
 	t.Helper()
-	prefix := store.Prefix("unattended", call.ASPSP, canonical.FoldID(call.Consent))
+	prefix := store.Prefix("unattended", call.ASPSP, canonical.NormalizeID(call.Consent))
 	age(t, rdb, prefix+"slots", d)
 	age(t, rdb, prefix+"closed", d)
 }
@@ -217,7 +217,7 @@ func TestLimitZeroIsNever(t *testing.T) {
 	if wait := refused(t, take(t, c, call)); wait != 0 {
 		t.Errorf("wait %v, want none: it never opens", wait)
 	}
-	s, err := c.State(t.Context(), call)
+	s, err := c.Usage(t.Context(), call)
 	if err != nil || s.Remaining != 0 || s.Wait != 0 {
 		t.Errorf("state %+v, %v", s, err)
 	}
@@ -242,7 +242,7 @@ func TestChangedPolicyHoldsAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			refused(t, take(t, with(5, time.Hour), call))
-			s, err := with(2, time.Hour).State(t.Context(), call)
+			s, err := with(2, time.Hour).Usage(t.Context(), call)
 			if err != nil || s.Used != 5 || s.Remaining != 0 {
 				t.Errorf("limit lowered below what was used: %+v, %v", s, err)
 			}
@@ -283,11 +283,11 @@ func TestGiveBack(t *testing.T) {
 			}
 			gone, cancel := context.WithCancel(t.Context())
 			cancel()
-			if err := slot.GiveBack(gone); err != nil { // the one who asked may have gone away
+			if err := slot.Release(gone); err != nil { // the one who asked may have gone away
 				t.Fatal(err)
 			}
 			mustTake(t, c, call, 1)
-			if err := slot.GiveBack(t.Context()); err != nil { // twice changes nothing
+			if err := slot.Release(t.Context()); err != nil { // twice changes nothing
 				t.Fatal(err)
 			}
 			refused(t, take(t, c, call))
@@ -310,7 +310,7 @@ func TestClose(t *testing.T) {
 			t.Run(name+" "+tt.name, func(t *testing.T) {
 				c, call := counter(rdb, daily(4, config.UnitConsent)), list()
 				mustTake(t, c, call, 1)
-				if left, err := c.Close(t.Context(), call, tt.asked); err != nil || left != tt.got {
+				if left, err := c.Block(t.Context(), call, tt.asked); err != nil || left != tt.got {
 					t.Fatalf("closed for %v, %v, want %v", left, err, tt.got)
 				}
 				if tt.got == time.Second {
@@ -319,7 +319,7 @@ func TestClose(t *testing.T) {
 				if wait := refused(t, take(t, c, call)); wait > tt.got || wait < tt.got-time.Minute {
 					t.Errorf("wait %v, want just under %v", wait, tt.got)
 				}
-				s, err := c.State(t.Context(), call)
+				s, err := c.Usage(t.Context(), call)
 				if err != nil || s.Used != 1 || s.Remaining != 0 || s.NextAt.IsZero() {
 					t.Errorf("state %+v, %v", s, err)
 				}
@@ -335,7 +335,7 @@ func TestCloseOfAUsedUpUnit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, call := counter(rdb, daily(2, config.UnitConsent)), list()
 			mustTake(t, c, call, 2)
-			left, err := c.Close(t.Context(), call, time.Minute)
+			left, err := c.Block(t.Context(), call, time.Minute)
 			if wait := refused(t, take(t, c, call)); err != nil || left < 23*time.Hour || (left-wait).Abs() > time.Minute {
 				t.Errorf("closed for %v, %v, and refused for %v", left, err, wait)
 			}
@@ -348,15 +348,15 @@ func TestClosureEndsAndIsNotShortened(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, call := counter(rdb, config.Unattended{Limit: 4, Window: time.Hour, Unit: config.UnitConsent}), list()
-			if _, err := c.Close(t.Context(), call, time.Second); err != nil {
+			if _, err := c.Block(t.Context(), call, time.Second); err != nil {
 				t.Fatal(err)
 			}
 			pass(t, rdb, call, 2*time.Second)
 			mustTake(t, c, call, 1)
-			if _, err := c.Close(t.Context(), call, 30*time.Minute); err != nil {
+			if _, err := c.Block(t.Context(), call, 30*time.Minute); err != nil {
 				t.Fatal(err)
 			}
-			left, err := c.Close(t.Context(), call, time.Second)
+			left, err := c.Block(t.Context(), call, time.Second)
 			if err != nil || left < 29*time.Minute {
 				t.Errorf("the second refusal shortened the closure to %v, %v", left, err)
 			}
@@ -371,7 +371,7 @@ func TestBlockOutlivesItsValue(t *testing.T) {
 		for _, wait := range []time.Duration{time.Minute, time.Hour, 0} {
 			t.Run(fmt.Sprint(name, " ", wait), func(t *testing.T) {
 				c, call := counter(rdb, daily(4, config.UnitConsent)), list()
-				if _, err := c.Close(t.Context(), call, wait); err != nil {
+				if _, err := c.Block(t.Context(), call, wait); err != nil {
 					t.Fatal(err)
 				}
 				key := store.Prefix("unattended", aspsp, call.Consent) + "closed"
@@ -413,7 +413,7 @@ func TestStepSentTwiceCountsOnce(t *testing.T) {
 			if hook.sent.Load() < 4 {
 				t.Fatalf("only %d steps were sent: nothing was sent twice", hook.sent.Load())
 			}
-			s, err := c.State(t.Context(), call)
+			s, err := c.Usage(t.Context(), call)
 			if err != nil || s.Used != 2 {
 				t.Errorf("used %d, %v", s.Used, err)
 			}
@@ -447,7 +447,7 @@ func TestEveryKeyExpiresAndHidesTheConsent(t *testing.T) {
 	c := counter(rdb, daily(4, config.UnitResource))
 	call := unattended.Call{ASPSP: aspsp, Consent: "GFiTpF3:EBy5xGqQMatk", Account: "aa:q648383844dhhfHhTV"}
 	mustTake(t, c, call, 3)
-	if _, err := c.Close(t.Context(), call, 0); err != nil {
+	if _, err := c.Block(t.Context(), call, 0); err != nil {
 		t.Fatal(err)
 	}
 	keys, err := rdb.Keys(t.Context(), "*").Result()
@@ -531,7 +531,7 @@ func TestFailsClosed(t *testing.T) {
 			if err := take(t, hasty, call); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
 				t.Errorf("take: %v", err)
 			}
-			if _, err := hasty.State(t.Context(), call); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
+			if _, err := hasty.Usage(t.Context(), call); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
 				t.Errorf("state: %v", err)
 			}
 			tt.mend()
@@ -554,7 +554,7 @@ func TestClosureOutlivesAnOutage(t *testing.T) {
 	var failure *canonical.Error
 	for _, wait := range []time.Duration{time.Hour, time.Second} {
 		for _, call := range []unattended.Call{at, told} {
-			if _, err := mine.Close(t.Context(), call, wait); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
+			if _, err := mine.Block(t.Context(), call, wait); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
 				t.Fatal(err)
 			}
 		}
@@ -568,7 +568,7 @@ func TestClosureOutlivesAnOutage(t *testing.T) {
 	}
 	closed(mine, at) // at once, where it is known
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		if s, err := other.State(t.Context(), told); err == nil && s.Remaining == 0 {
+		if s, err := other.Usage(t.Context(), told); err == nil && s.Remaining == 0 {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -590,7 +590,7 @@ func TestLifeIsNotShortened(t *testing.T) {
 				}
 			}
 			pass(t, rdb, call, 4*time.Hour)
-			if s, err := c.State(t.Context(), call); err != nil || s.Used != 1 {
+			if s, err := c.Usage(t.Context(), call); err != nil || s.Used != 1 {
 				t.Errorf("%+v, %v, want the one that may yet leave", s, err)
 			}
 		})
@@ -601,7 +601,7 @@ func TestLifeIsNotShortened(t *testing.T) {
 func TestLateStepIsUndone(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	way := relay.New(t).Way(server.Addr)
+	way := crashproxy.New(t).Way(server.Addr)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer rdb.Close()
 	slow, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{way.Addr}}), list()
@@ -734,11 +734,11 @@ func TestFarTimes(t *testing.T) {
 		}
 	}
 	short := counter(rdb, config.Unattended{Limit: 1, Window: time.Nanosecond, Unit: config.UnitConsent})
-	if _, err := short.Close(t.Context(), list(), 0); err != nil {
+	if _, err := short.Block(t.Context(), list(), 0); err != nil {
 		t.Errorf("the shortest window cannot be closed: %v", err)
 	}
 	never := counter(rdb, daily(0, config.UnitConsent))
-	if wait := never.Clamp(aspsp, time.Hour); wait != 0 {
+	if wait := never.ClampRetryAfter(aspsp, time.Hour); wait != 0 {
 		t.Errorf("with a limit of 0 there is nothing to wait for: %v", wait)
 	}
 }
@@ -756,7 +756,7 @@ func TestSlotIsOneRoundTrip(t *testing.T) {
 			rdb.AddHook(sent)
 			mustTake(t, counter(rdb, daily(1000, config.UnitConsent)), list(), 1) // Redis has the script from then on
 			before := sent.n.Load()
-			err := take(t, counter(rdb, daily(1000, config.UnitConsent)).AwaitReplicas(replicas), list())
+			err := take(t, counter(rdb, daily(1000, config.UnitConsent)).WithReplicas(replicas), list())
 			if n := sent.n.Load() - before; err == nil && n != 1 {
 				t.Errorf("%d replicas: %d round trips", replicas, n)
 			}
@@ -806,8 +806,8 @@ func TestStepsAreBounded(t *testing.T) {
 		c, call := unattended.New(rdb, map[string]config.Unattended{aspsp: daily(4, config.UnitConsent)}), list()
 		for name, step := range map[string]func() error{
 			"take":  func() error { return take(t, c, call) },
-			"state": func() error { _, err := c.State(t.Context(), call); return err },
-			"close": func() error { _, err := c.Close(t.Context(), list(), time.Minute); return err },
+			"state": func() error { _, err := c.Usage(t.Context(), call); return err },
+			"close": func() error { _, err := c.Block(t.Context(), list(), time.Minute); return err },
 		} {
 			began := time.Now()
 			if err := step(); kind(err) != canonical.CounterUnavailable || time.Since(began) != time.Second {

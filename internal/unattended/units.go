@@ -13,15 +13,15 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ais-gateway/internal/config"
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
 	"ais-gateway/internal/store"
 )
 
 // The states of units that are told of. Closed does not depend on the count: a unit may be closed and used up.
 const (
-	UnitsUsedUp = "used_up" // no call is left by our count
-	UnitsLast   = "last"    // one is
-	UnitsClosed = "closed"  // the ASPSP said that none is
+	UnitUsedUp  = "used_up" // no call is left by our count
+	UnitLast    = "last"    // one is
+	UnitBlocked = "closed"  // the ASPSP said that none is
 )
 
 const (
@@ -50,7 +50,7 @@ var (
 // Units are those units of all gateways that have one call left, none, or were closed. They stand in Redis, for telemetry
 // alone: nothing depends on them, and no call waits for them. What cannot be told is tried again as long as the process lives.
 // They are safe for concurrent use.
-type Units struct {
+type UnitStats struct {
 	rdb      redis.UniversalClient
 	policies map[string]config.Unattended
 	within   time.Duration // of telling of a batch
@@ -68,8 +68,8 @@ type Units struct {
 }
 
 // NewUnits makes them for the ASPSPs in policies, by id. The client is better not the counter's own.
-func NewUnits(rdb redis.UniversalClient, policies map[string]config.Unattended) *Units {
-	return &Units{
+func NewUnitStats(rdb redis.UniversalClient, policies map[string]config.Unattended) *UnitStats {
+	return &UnitStats{
 		rdb: rdb, policies: policies, within: stepTimeout, counting: countTimeout,
 		due: map[unit]time.Time{}, wake: make(chan struct{}, 1),
 	}
@@ -77,19 +77,19 @@ func NewUnits(rdb redis.UniversalClient, policies map[string]config.Unattended) 
 
 // Within bounds what is done in Redis at once by d: tests are patient with a busy machine. It is called before the units are
 // used.
-func (u *Units) Within(d time.Duration) *Units {
+func (u *UnitStats) Within(d time.Duration) *UnitStats {
 	u.within, u.counting = d, d
 	return u
 }
 
 // Tell has the counter tell of its units. It is called before the counter is used.
-func (c *Counter) Tell(u *Units) *Counter {
+func (c *Counter) WithUnitStats(u *UnitStats) *Counter {
 	c.units = u
 	return c
 }
 
 // note has a unit told of soon. It never waits, and is nothing for no Units and where no call is allowed.
-func (u *Units) note(x unit) {
+func (u *UnitStats) note(x unit) {
 	if u == nil || u.policies[x.aspsp].Limit == 0 {
 		return
 	}
@@ -101,7 +101,7 @@ func (u *Units) note(x unit) {
 }
 
 // wait has units wait to be told of, if there is room. One that waits already waits no longer for that.
-func (u *Units) wait(since time.Time, units ...unit) {
+func (u *UnitStats) wait(since time.Time, units ...unit) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, x := range units {
@@ -112,7 +112,7 @@ func (u *Units) wait(since time.Time, units ...unit) {
 }
 
 // Run tells of units until ctx ends.
-func (u *Units) Run(ctx context.Context) {
+func (u *UnitStats) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -134,13 +134,13 @@ func (u *Units) Run(ctx context.Context) {
 }
 
 // Flush tells at once of all units that wait, of those too that Run was just telling of, until Redis says nothing for a second.
-func (u *Units) Flush(ctx context.Context) {
+func (u *UnitStats) Flush(ctx context.Context) {
 	u.flush(ctx, time.Now()) //nolint:forbidigo // as in note
 }
 
 // flush tells of the units that have waited since before a time. Those that cannot be told of wait on, and it is false.
-func (u *Units) flush(ctx context.Context, before time.Time) (all bool) {
-	defer rescue.Catch(ctx, slog.Default())
+func (u *UnitStats) flush(ctx context.Context, before time.Time) (all bool) {
+	defer recovery.Recover(ctx, slog.Default())
 	u.telling.Lock()
 	defer u.telling.Unlock()
 	var left []unit
@@ -155,14 +155,14 @@ func (u *Units) flush(ctx context.Context, before time.Time) (all bool) {
 	return len(left) == 0
 }
 
-func (u *Units) waiting() bool {
+func (u *UnitStats) waiting() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return len(u.due) > 0
 }
 
 // some takes a batch of the units that have waited since before a time.
-func (u *Units) some(before time.Time) (units []unit) {
+func (u *UnitStats) some(before time.Time) (units []unit) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for x, since := range u.due {
@@ -183,7 +183,7 @@ type standing struct{ usedUp, last, closed float64 }
 
 // tell reads how the units stand and writes it down, until what it reads is what it has written: another gateway may have
 // written in between what it had read before. It returns those units of which that is not sure.
-func (u *Units) tell(ctx context.Context, units []unit) (untold []unit) {
+func (u *UnitStats) tell(ctx context.Context, units []unit) (untold []unit) {
 	ctx, cancel := context.WithTimeout(ctx, u.within)
 	defer cancel()
 	written := map[unit]standing{}
@@ -209,7 +209,7 @@ func (u *Units) tell(ctx context.Context, units []unit) (untold []unit) {
 }
 
 // look reads how the units stand; those of which Redis does not say are left out.
-func (u *Units) look(ctx context.Context, units []unit) map[unit]standing {
+func (u *UnitStats) look(ctx context.Context, units []unit) map[unit]standing {
 	pipe := u.rdb.Pipeline()
 	slots, closures := make([]*redis.ZSliceCmd, len(units)), make([]*redis.StringCmd, len(units))
 	for i, x := range units {
@@ -227,11 +227,11 @@ func (u *Units) look(ctx context.Context, units []unit) map[unit]standing {
 	return stand
 }
 
-func (u *Units) write(ctx context.Context, units []unit, stand map[unit]standing) error {
+func (u *UnitStats) write(ctx context.Context, units []unit, stand map[unit]standing) error {
 	pipe, aspsps := u.rdb.Pipeline(), map[string]bool{}
 	for _, x := range units {
 		s := stand[x]
-		for state, end := range map[string]float64{UnitsUsedUp: s.usedUp, UnitsLast: s.last, UnitsClosed: s.closed} {
+		for state, end := range map[string]float64{UnitUsedUp: s.usedUp, UnitLast: s.last, UnitBlocked: s.closed} {
 			key := u.key(x.aspsp, state)
 			if end > 0 {
 				pipe.ZAdd(ctx, key, redis.Z{Score: end, Member: x.member()})
@@ -254,7 +254,7 @@ func (u *Units) write(ctx context.Context, units []unit, stand map[unit]standing
 
 // standing is how a unit stands. newest are those of its slots that count: the last but as many as the limit has, and before
 // it the one that makes room for two. A unit that is used up is the last one's next, and so stands in both.
-func (u *Units) standing(aspsp string, newest []redis.Z, closed string) (s standing) {
+func (u *UnitStats) standing(aspsp string, newest []redis.Z, closed string) (s standing) {
 	policy := u.policies[aspsp]
 	window := float64(policy.Window.Microseconds())
 	s.closed, _ = strconv.ParseFloat(closed, 64)
@@ -270,7 +270,7 @@ func (u *Units) standing(aspsp string, newest []redis.Z, closed string) (s stand
 
 // Count is how many units of each ASPSP are in each state, by the ASPSP's id. Redis is asked every 5 s at most, and has
 // 200 ms: what it said, or did not, holds so long. ASPSPs that it says nothing of are not in it, nor those that allow no call.
-func (u *Units) Count(ctx context.Context) map[string]map[string]int64 {
+func (u *UnitStats) Count(ctx context.Context) map[string]map[string]int64 {
 	u.reading.Lock()
 	defer u.reading.Unlock()
 	now := time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
@@ -281,7 +281,7 @@ func (u *Units) Count(ctx context.Context) map[string]map[string]int64 {
 	return u.counts
 }
 
-func (u *Units) ask(ctx context.Context) map[string]map[string]int64 {
+func (u *UnitStats) ask(ctx context.Context) map[string]map[string]int64 {
 	ctx, cancel := context.WithTimeout(ctx, u.counting)
 	defer cancel()
 	for _, run := range []eval{unitsScript.EvalSha, unitsScript.Eval} {
@@ -306,20 +306,20 @@ func counted(said map[string]*redis.Cmd) map[string]map[string]int64 {
 		if err != nil || len(n) != 3 {
 			continue
 		}
-		counts[id] = map[string]int64{UnitsUsedUp: n[0], UnitsLast: max(n[1]-n[0], 0), UnitsClosed: n[2]}
+		counts[id] = map[string]int64{UnitUsedUp: n[0], UnitLast: max(n[1]-n[0], 0), UnitBlocked: n[2]}
 	}
 	return counts
 }
 
 // key is the name of the set of an ASPSP's units in a state. Under another policy other units have other ends, and so
 // another set.
-func (u *Units) key(aspsp, state string) string {
+func (u *UnitStats) key(aspsp, state string) string {
 	p := u.policies[aspsp]
 	return store.Prefix("units", aspsp, strconv.Itoa(p.Limit), p.Window.String(), string(p.Unit)) + state
 }
 
-func (u *Units) keys(aspsp string) []string {
-	return []string{u.key(aspsp, UnitsUsedUp), u.key(aspsp, UnitsLast), u.key(aspsp, UnitsClosed)}
+func (u *UnitStats) keys(aspsp string) []string {
+	return []string{u.key(aspsp, UnitUsedUp), u.key(aspsp, UnitLast), u.key(aspsp, UnitBlocked)}
 }
 
 // member is the unit's hash, as it stands in the names of its keys, as far as it is needed.

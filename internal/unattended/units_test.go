@@ -35,23 +35,23 @@ func fleetOn(t *testing.T, c config.Redis, p config.Unattended) fleet {
 // A member is one gateway.
 type member struct {
 	*unattended.Counter
-	units *unattended.Units
+	units *unattended.UnitStats
 }
 
 // join starts a gateway; the function ends it.
 func (f fleet) join() (member, func()) {
-	u := unattended.NewUnits(f.rdb, f.policies).Within(redistest.Patience)
+	u := unattended.NewUnitStats(f.rdb, f.policies).Within(redistest.Patience)
 	ctx, end := context.WithCancel(f.t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); u.Run(ctx) }()
 	stop := func() { end(); <-ended }
 	f.t.Cleanup(stop)
-	return member{unattended.New(f.rdb, f.policies).Within(redistest.Patience).Tell(u), u}, stop
+	return member{unattended.New(f.rdb, f.policies).Within(redistest.Patience).WithUnitStats(u), u}, stop
 }
 
 // counts is what a gateway that has just started says.
 func (f fleet) counts() map[string]map[string]int64 {
-	return unattended.NewUnits(f.rdb, f.policies).Within(redistest.Patience).Count(f.t.Context())
+	return unattended.NewUnitStats(f.rdb, f.policies).Within(redistest.Patience).Count(f.t.Context())
 }
 
 // becomes waits until the fleet's numbers are these.
@@ -99,14 +99,14 @@ func TestUnitsAreTheFleets(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.becomes("with two units", 1, 1, 0)
-		if err := slot.GiveBack(t.Context()); err != nil {
+		if err := slot.Release(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		f.becomes("after a slot was given back", 1, 0, 0)
-		if _, err := a.Close(t.Context(), third, time.Hour); err != nil {
+		if _, err := a.Block(t.Context(), third, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := b.Close(t.Context(), first, 0); err != nil {
+		if _, err := b.Block(t.Context(), first, 0); err != nil {
 			t.Fatal(err)
 		}
 		f.becomes("with one closed, and one closed and used up", 1, 0, 2)
@@ -150,7 +150,7 @@ func TestUnitsPass(t *testing.T) {
 	f.becomes("once the first has left", 0, 1, 0)
 	pass(window / 2)
 	f.becomes("once both have", 0, 0, 0)
-	if _, err := a.Close(t.Context(), closed, 10*time.Minute); err != nil {
+	if _, err := a.Block(t.Context(), closed, 10*time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	f.becomes("while it is closed", 0, 0, 1)
@@ -172,7 +172,7 @@ func TestUnitsByLimit(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.becomes("of one call", 1, 0, 0)
-	if err := slot.GiveBack(t.Context()); err != nil {
+	if err := slot.Release(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	f.becomes("given back", 0, 0, 0)
@@ -193,7 +193,7 @@ func TestUnitsByLimit(t *testing.T) {
 	f.policies = map[string]config.Unattended{aspsp: daily(0, config.UnitConsent)}
 	none, _ := f.join()
 	refused(t, take(t, none.Counter, call))
-	if _, err := none.Close(t.Context(), call, 0); err != nil {
+	if _, err := none.Block(t.Context(), call, 0); err != nil {
 		t.Fatal(err)
 	}
 	none.units.Flush(t.Context())
@@ -218,9 +218,9 @@ func TestUnitsHoldNobodyUp(t *testing.T) {
 		<-release // whatever the time that it has
 		return nil
 	}))
-	u := unattended.NewUnits(rdb, policies).Within(redistest.Patience)
+	u := unattended.NewUnitStats(rdb, policies).Within(redistest.Patience)
 	go u.Run(t.Context())
-	c := unattended.New(open(t, standalone(t)), policies).Within(redistest.Patience).Tell(u)
+	c := unattended.New(open(t, standalone(t)), policies).Within(redistest.Patience).WithUnitStats(u)
 	mustTake(t, c, list(), 1)
 	<-begun
 	for range 30 {
@@ -228,7 +228,7 @@ func TestUnitsHoldNobodyUp(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := slot.GiveBack(t.Context()); err != nil {
+		if err := slot.Release(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -241,7 +241,7 @@ func TestUnitsHoldNoScrapeUp(t *testing.T) {
 		rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:0"})
 		defer rdb.Close()
 		rdb.AddHook(silence{})
-		u := unattended.NewUnits(rdb, map[string]config.Unattended{aspsp: daily(1, config.UnitConsent)})
+		u := unattended.NewUnitStats(rdb, map[string]config.Unattended{aspsp: daily(1, config.UnitConsent)})
 		for _, want := range []time.Duration{200 * time.Millisecond, 0} {
 			began := time.Now()
 			if got := u.Count(t.Context()); len(got) > 0 {
@@ -284,7 +284,7 @@ func TestUnitsAreHashed(t *testing.T) {
 func TestManyUnits(t *testing.T) {
 	server := redistest.Start(t)
 	f := fleetOn(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, daily(4, config.UnitConsent))
-	u := unattended.NewUnits(f.rdb, f.policies).Within(redistest.Patience)
+	u := unattended.NewUnitStats(f.rdb, f.policies).Within(redistest.Patience)
 	heap := func() int64 {
 		runtime.GC()
 		var m runtime.MemStats
@@ -299,7 +299,7 @@ func TestManyUnits(t *testing.T) {
 	}
 	before := heap()
 	for range 1_000_000 {
-		unattended.Note(u, unattended.Call{ASPSP: aspsp, Consent: canonical.FoldID(uuid.NewString())})
+		unattended.Note(u, unattended.Call{ASPSP: aspsp, Consent: canonical.NormalizeID(uuid.NewString())})
 	}
 	if grown := heap() - before; grown > 8<<20 {
 		t.Errorf("a million units that cannot be told cost %d bytes", grown)

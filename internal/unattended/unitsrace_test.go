@@ -38,8 +38,8 @@ func (w watch) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 func (f fleet) watched(c config.Redis, w watch) member {
 	telling := open(f.t, c)
 	telling.AddHook(w)
-	u := unattended.NewUnits(telling, f.policies).Within(redistest.Patience)
-	return member{unattended.New(f.rdb, f.policies).Within(redistest.Patience).Tell(u), u}
+	u := unattended.NewUnitStats(telling, f.policies).Within(redistest.Patience)
+	return member{unattended.New(f.rdb, f.policies).Within(redistest.Patience).WithUnitStats(u), u}
 }
 
 func writes(cmds []redis.Cmder) bool {
@@ -147,7 +147,7 @@ func TestUnitsSettle(t *testing.T) {
 				}
 			}
 		}))
-		u := unattended.NewUnits(rdb, map[string]config.Unattended{aspsp: daily(1, config.UnitConsent)})
+		u := unattended.NewUnitStats(rdb, map[string]config.Unattended{aspsp: daily(1, config.UnitConsent)})
 		go u.Run(t.Context())
 		for range units {
 			call := list()

@@ -18,8 +18,8 @@ var plants = []plant{
 	{"internal/canonical/x.go", own + "config", []string{"canonical"}},
 	{"internal/canonical/x_test.go", "github.com/google/go-cmp/cmp", nil},
 
-	{"internal/load/x.go", "sync/atomic", nil},
-	{"internal/load/x.go", own + "canonical", []string{"load"}},
+	{"internal/bulkhead/x.go", "sync/atomic", nil},
+	{"internal/bulkhead/x.go", own + "canonical", []string{"load"}},
 
 	{"internal/providers/x.go", own + "canonical", nil},
 	{"internal/providers/x.go", own + "config", []string{"providers"}},
@@ -73,7 +73,7 @@ var plants = []plant{
 
 	{"internal/audit/x.go", own + "canonical", nil},
 	{"internal/audit/x.go", own + "config", []string{"audit"}},
-	{"internal/rescue/x.go", own + "telemetry", []string{"audit"}},
+	{"internal/recovery/x.go", own + "telemetry", []string{"audit"}},
 	{"cmd/gateway/x.go", own + "audit", nil},
 	{"internal/api/x.go", own + "audit", []string{"audit-only-in-cmd"}},
 	{"internal/telemetry/x.go", own + "audit", []string{"audit-only-in-cmd"}},
@@ -104,10 +104,10 @@ var plants = []plant{
 	{"internal/gateway/x.go", breaker, []string{"gobreaker"}},
 	{"cmd/gateway/x.go", breaker, []string{"gobreaker"}},
 
-	{"internal/callers/x.go", "github.com/coreos/go-oidc/v3/oidc", nil},
+	{"internal/auth/x.go", "github.com/coreos/go-oidc/v3/oidc", nil},
 	{"internal/api/x.go", "github.com/coreos/go-oidc/v3/oidc", []string{"oidc"}},
 	{"internal/gateway/x.go", "github.com/go-jose/go-jose/v4", []string{"oidc"}},
-	{"internal/callers/x.go", "github.com/lestrrat-go/jwx/v3/jwt", []string{"test-support"}},
+	{"internal/auth/x.go", "github.com/lestrrat-go/jwx/v3/jwt", []string{"test-support"}},
 	{"cmd/gateway/x_test.go", "github.com/lestrrat-go/jwx/v3/jwt", nil},
 
 	{"internal/unattended/x_test.go", own + "redistest", nil},

@@ -1,6 +1,6 @@
 package main
 
-// gatewayFaults are those of internal/gateway, internal/breaker and internal/load.
+// gatewayFaults are those of internal/gateway, internal/breaker and internal/bulkhead.
 var gatewayFaults = []fault{
 	{
 		name: "gateway-stale-after-revocation",
@@ -357,31 +357,31 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, deta
 	},
 	{
 		name: "load-bound-off",
-		file: "internal/load/load.go",
+		file: "internal/bulkhead/load.go",
 		old:  `if b.most > 0 && b.in >= b.most {`, new: `if false {`,
-		packages: []string{"./internal/load"},
+		packages: []string{"./internal/bulkhead"},
 		run:      "^TestBound$",
 	},
 	{
 		name: "load-keys-unbounded",
-		file: "internal/load/load.go",
+		file: "internal/bulkhead/load.go",
 		old:  `if k.most > 0 && k.in[key] >= k.most {`, new: `if false {`,
-		packages: []string{"./internal/load"},
+		packages: []string{"./internal/bulkhead"},
 		run:      "^TestKeyed$",
 	},
 	{
 		name: "load-one-takes-all",
-		file: "internal/load/load.go",
+		file: "internal/bulkhead/load.go",
 		old:  `s.of[key] >= s.times*(s.most-s.in)`, new: `s.in >= s.most`,
-		packages: []string{"./internal/load"},
+		packages: []string{"./internal/bulkhead"},
 		run:      "^TestShares$",
 	},
 	{
 		name: "load-idle-keys-kept",
-		file: "internal/load/load.go",
+		file: "internal/bulkhead/load.go",
 		old: `		delete(in, key)
 `, new: ``,
-		packages: []string{"./internal/load"},
+		packages: []string{"./internal/bulkhead"},
 		run:      "^TestNothingStays$",
 	},
 	{

@@ -196,9 +196,9 @@ var programFaults = []fault{
 	},
 	{
 		name: "sub-in-the-log",
-		file: "internal/callers/issuer.go",
+		file: "internal/auth/issuer.go",
 		old:  `	case said.claim != "sub" && programName(said.name):`, new: `	case programName(said.name):`,
-		packages: []string{"./internal/callers"},
+		packages: []string{"./internal/auth"},
 	},
 	{
 		name: "well-known-keys-accepted",

@@ -1,6 +1,6 @@
 package main
 
-// storeFaults are those of internal/store, internal/renew and what tests run Redis with.
+// storeFaults are those of internal/store, internal/secretwatch and what tests run Redis with.
 var storeFaults = []fault{
 	{
 		name: "counter-consent-in-clear",
@@ -96,33 +96,33 @@ var storeFaults = []fault{
 	},
 	{
 		name: "renew-half-written",
-		file: "internal/renew/renew.go",
+		file: "internal/secretwatch/renew.go",
 		old:  `if p.seen != p.tried && p.seen == before {`, new: `if p.seen != p.tried && before == before {`,
-		packages: []string{"./internal/renew"},
+		packages: []string{"./internal/secretwatch"},
 	},
 	{
 		name: "renew-logged-at-every-look",
-		file: "internal/renew/renew.go",
+		file: "internal/secretwatch/renew.go",
 		old:  "	p.tried = p.seen\n", new: "",
-		packages: []string{"./internal/renew"},
+		packages: []string{"./internal/secretwatch"},
 	},
 	{
 		name: "renew-changed-while-read",
-		file: "internal/renew/renew.go",
+		file: "internal/secretwatch/renew.go",
 		old:  `if standing(p.Files) != p.seen {`, new: `if false {`,
-		packages: []string{"./internal/renew"},
+		packages: []string{"./internal/secretwatch"},
 	},
 	{
 		name: "renew-panic-ends-the-gateway",
-		file: "internal/renew/renew.go",
+		file: "internal/secretwatch/renew.go",
 		old:  `if r := recover(); r != nil {`, new: `if r := any(nil); r != nil {`,
-		packages: []string{"./internal/renew"},
+		packages: []string{"./internal/secretwatch"},
 	},
 	{
 		name: "renew-broken-not-told",
-		file: "internal/renew/renew.go",
+		file: "internal/secretwatch/renew.go",
 		old:  `p.stale.Store(err != nil)`, new: `p.stale.Store(false)`,
-		packages: []string{"./internal/renew"},
+		packages: []string{"./internal/secretwatch"},
 	},
 	{
 		name: "store-scripts-after-a-restart",

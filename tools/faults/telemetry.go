@@ -1,6 +1,6 @@
 package main
 
-// telemetryFaults are those of internal/telemetry, internal/audit and internal/rescue.
+// telemetryFaults are those of internal/telemetry, internal/audit and internal/recovery.
 var telemetryFaults = []fault{
 	{
 		name: "telemetry-label-of-the-consent",
@@ -356,7 +356,7 @@ var telemetryFaults = []fault{
 	},
 	{
 		name: "rescue-shows-what",
-		file: "internal/rescue/rescue.go",
+		file: "internal/recovery/rescue.go",
 		old: `	if fault, ok := value.(runtime.Error); ok {
 		what = fault.Error()
 	}`, new: `	if fault, ok := value.(runtime.Error); ok {
@@ -364,7 +364,7 @@ var telemetryFaults = []fault{
 	} else if text, ok := value.(string); ok {
 		what = text
 	}`,
-		packages: []string{"./internal/rescue"},
+		packages: []string{"./internal/recovery"},
 	},
 	{
 		name: "telemetry-counters-not-at-0",

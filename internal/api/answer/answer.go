@@ -69,7 +69,7 @@ type (
 )
 
 // ASPSPs is the answer with all configured ASPSPs.
-func ASPSPs(list []gateway.ASPSP) any {
+func ASPSPs(list []gateway.ASPSPInfo) any {
 	answer := aspsps{ASPSPs: make([]aspsp, len(list))}
 	for i, a := range list {
 		answer.ASPSPs[i] = ofASPSP(a)
@@ -78,9 +78,9 @@ func ASPSPs(list []gateway.ASPSP) any {
 }
 
 // ASPSP is the answer with one of them.
-func ASPSP(a gateway.ASPSP) any { return ofASPSP(a) }
+func ASPSP(a gateway.ASPSPInfo) any { return ofASPSP(a) }
 
-func ofASPSP(a gateway.ASPSP) aspsp {
+func ofASPSP(a gateway.ASPSPInfo) aspsp {
 	return aspsp{
 		ID: a.ID, Name: a.Name, Provider: a.Provider,
 		Unattended: policy{a.Unattended.Limit, roundUp(a.Unattended.Window), string(a.Unattended.Unit)},
@@ -89,12 +89,12 @@ func ofASPSP(a gateway.ASPSP) aspsp {
 }
 
 // Accounts is the answer with an account list.
-func Accounts(a gateway.ASPSP, list gateway.AccountList) any {
+func Accounts(a gateway.ASPSPInfo, list gateway.AccountsResult) any {
 	return accounts{ASPSP: a.ID, Provider: a.Provider, Accounts: list.Accounts, Freshness: ofFreshness(list.Freshness)}
 }
 
 // Balances is the answer with the balances of one account.
-func Balances(a gateway.ASPSP, accountID string, sheet gateway.BalanceSheet) any {
+func Balances(a gateway.ASPSPInfo, accountID string, sheet gateway.BalancesResult) any {
 	return balances{
 		ASPSP: a.ID, Provider: a.Provider, AccountID: accountID, Account: ofNamed(sheet.AccountBalances),
 		Balances: append([]canonical.Balance{}, sheet.Balances...), Freshness: ofFreshness(sheet.Freshness),
@@ -102,7 +102,7 @@ func Balances(a gateway.ASPSP, accountID string, sheet gateway.BalanceSheet) any
 }
 
 // Access is the answer on where a unit of counting stands.
-func Access(s unattended.State) any {
+func Access(s unattended.Usage) any {
 	answer := access{
 		Limit: s.Limit, Used: s.Used, Remaining: s.Remaining, Unit: string(s.Unit), Window: roundUp(s.Window),
 	}
@@ -111,7 +111,7 @@ func Access(s unattended.State) any {
 }
 
 // nextSlot is when the next slot is free, in whole seconds; zero if one is free now, or if none ever is.
-func nextSlot(s unattended.State) time.Time {
+func nextSlot(s unattended.Usage) time.Time {
 	if s.Remaining > 0 || s.NextAt.IsZero() {
 		return time.Time{}
 	}

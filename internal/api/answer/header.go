@@ -10,7 +10,7 @@ import (
 )
 
 // CacheStatus is the header Cache-Status (RFC 9211) of an account list.
-func CacheStatus(list gateway.AccountList) string {
+func CacheStatus(list gateway.AccountsResult) string {
 	s, status := list.Cache, "ais-gateway"
 	switch {
 	case s.Hit:
@@ -32,7 +32,7 @@ func CacheStatus(list gateway.AccountList) string {
 }
 
 // CacheOutcome is the same in a word, for logs and metrics: hit, stale, collapsed, bypass or miss.
-func CacheOutcome(list gateway.AccountList) string {
+func CacheOutcome(list gateway.AccountsResult) string {
 	switch s := list.Cache; {
 	case s.Hit && list.Freshness.Stale:
 		return "stale"
@@ -47,7 +47,7 @@ func CacheOutcome(list gateway.AccountList) string {
 }
 
 // Refused reports whether the list is an old one, because no slot of the unattended limit was to be had.
-func Refused(list gateway.AccountList) bool {
+func Refused(list gateway.AccountsResult) bool {
 	reason := list.Freshness.StaleReason
 	return reason == gateway.StaleByLimit || reason == gateway.StaleWithoutCounter
 }
@@ -62,9 +62,9 @@ func Age(f gateway.Freshness) string {
 
 // RateLimit is the headers RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10) of an unattended
 // request to an ASPSP with policy p. A state that could not be read, nil, leaves nothing to count on.
-func RateLimit(p config.Unattended, s *unattended.State) (policy, limit string) {
+func RateLimit(p config.Unattended, s *unattended.Usage) (policy, limit string) {
 	if s == nil {
-		s = &unattended.State{Limit: p.Limit, Window: p.Window}
+		s = &unattended.Usage{Limit: p.Limit, Window: p.Window}
 	}
 	policy = `"unattended";q=` + strconv.Itoa(s.Limit) + ";w=" + strconv.FormatInt(roundUp(s.Window), 10)
 	limit = `"unattended";r=` + strconv.Itoa(s.Remaining)

@@ -194,7 +194,7 @@ type Subject struct {
 	Access  bool              // the request reads the usage of the unattended limit
 	Account bool              // the request names an account
 	Policy  config.Unattended // of the ASPSP
-	Usage   *unattended.State // of the unit; nil if it was not read
+	Usage   *unattended.Usage // of the unit; nil if it was not read
 	Now     func() time.Time
 }
 

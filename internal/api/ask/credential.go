@@ -9,7 +9,7 @@ import (
 
 // Credential is the key or token that a request gives, "" for none, whether it is of the scheme Bearer, and what is
 // wrong with the headers that may hold it.
-func Credential(h http.Header) (text canonical.Secret, ofBearer bool, _ []canonical.Fault) {
+func Credential(h http.Header) (text canonical.Secret, ofBearer bool, _ []canonical.FieldError) {
 	keys, bearers := h.Values("X-API-Key"), h.Values("Authorization")
 	key, token, isBearer := "", "", false
 	if len(keys) > 0 {
@@ -18,7 +18,7 @@ func Credential(h http.Header) (text canonical.Secret, ofBearer bool, _ []canoni
 	if len(bearers) > 0 {
 		token, isBearer = bearer(bearers[0])
 	}
-	var faults []canonical.Fault
+	var faults []canonical.FieldError
 	switch {
 	case len(bearers) > 1:
 		faults = append(faults, inHeader("Authorization", sentTwice))

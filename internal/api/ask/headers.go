@@ -36,8 +36,8 @@ const (
 
 func tooLong(limit int) string { return "must not exceed " + strconv.Itoa(limit) + " characters" }
 
-func inHeader(name, detail string) canonical.Fault {
-	return canonical.Fault{In: "header", Name: name, Detail: detail}
+func inHeader(name, detail string) canonical.FieldError {
+	return canonical.FieldError{In: "header", Name: name, Detail: detail}
 }
 
 // A reading is what a request's headers say.
@@ -47,7 +47,7 @@ type reading struct {
 	query    canonical.Query
 	psu      canonical.PSU
 	merchant canonical.Merchant
-	wants    gateway.Wants
+	wants    gateway.CacheControl
 }
 
 // A field is a header that callers may give: its bound in characters, and the function that takes its value over
@@ -76,9 +76,9 @@ var fields = []field{
 // Headers reads all headers and names every fault. consent says that Consent-ID is required, allowPrivateIP that
 // a PSU's address may be one that no user on the internet has. A header that is given counts as given even where
 // its value is at fault: what is ill-formed is not absent.
-func Headers(h http.Header, consent, allowPrivateIP bool) (canonical.Query, gateway.Wants, []canonical.Fault) {
+func Headers(h http.Header, consent, allowPrivateIP bool) (canonical.Query, gateway.CacheControl, []canonical.FieldError) {
 	r := &reading{allowPrivateIP: allowPrivateIP}
-	var faults []canonical.Fault
+	var faults []canonical.FieldError
 	for _, f := range fields {
 		value, given, detail := single(h, f.name, f.max)
 		if given && detail == "" {
@@ -139,14 +139,14 @@ func illText(s string, limit int) string {
 }
 
 // RequestID is the caller's own id as it was written; one of ours where there is none or a faulty one.
-func RequestID(h http.Header) (string, []canonical.Fault) {
+func RequestID(h http.Header) (string, []canonical.FieldError) {
 	value, given, detail := single(h, "X-Request-ID", maxText)
 	if given && detail == "" && !isUUID(value) {
 		detail = notUUID
 	}
 	switch {
 	case detail != "":
-		return uuid.NewString(), []canonical.Fault{inHeader("X-Request-ID", detail)}
+		return uuid.NewString(), []canonical.FieldError{inHeader("X-Request-ID", detail)}
 	case !given:
 		return uuid.NewString(), nil
 	}

@@ -11,17 +11,17 @@ import (
 )
 
 // ASPSP reads the path's segment aspspId, as it was sent. The id is in lower case, and "" where it is none.
-func ASPSP(segment string) (string, []canonical.Fault) {
+func ASPSP(segment string) (string, []canonical.FieldError) {
 	id, err := url.PathUnescape(segment)
 	if err != nil || !isUUID(id) {
-		return "", []canonical.Fault{{In: "path", Name: "aspspId", Detail: notUUID}}
+		return "", []canonical.FieldError{{In: "path", Name: "aspspId", Detail: notUUID}}
 	}
 	return strings.ToLower(id), nil
 }
 
 // Account reads the path's segment accountId, as it was sent. It is unescaped once, and stands for nothing but
 // itself.
-func Account(segment string) (string, []canonical.Fault) {
+func Account(segment string) (string, []canonical.FieldError) {
 	id, err := url.PathUnescape(segment)
 	if err != nil {
 		return "", accountFault("path", "is not valid percent-encoding")
@@ -30,16 +30,16 @@ func Account(segment string) (string, []canonical.Fault) {
 }
 
 // AccountQuery reads accountId in a query, as it was sent; "" where the query does not have it.
-func AccountQuery(raw string) (string, []canonical.Fault) {
+func AccountQuery(raw string) (string, []canonical.FieldError) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
 		return "", accountFault("query", "is not valid percent-encoding")
 	}
 	ids := query["accountId"]
 	delete(query, "accountId")
-	var faults []canonical.Fault
+	var faults []canonical.FieldError
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		faults = append(faults, canonical.Fault{In: "query", Name: parameter(name), Detail: "is not a parameter of this call"})
+		faults = append(faults, canonical.FieldError{In: "query", Name: parameter(name), Detail: "is not a parameter of this call"})
 	}
 	switch len(ids) {
 	case 0:
@@ -69,11 +69,11 @@ func parameter(name string) string {
 	return name
 }
 
-func accountFault(in, detail string) []canonical.Fault {
+func accountFault(in, detail string) []canonical.FieldError {
 	if detail == "" {
 		return nil
 	}
-	return []canonical.Fault{{In: in, Name: "accountId", Detail: detail}}
+	return []canonical.FieldError{{In: in, Name: "accountId", Detail: detail}}
 }
 
 // illAccount says why a text can be no account's identifier, "" if it can. What a path may be cleaned of would

@@ -16,7 +16,7 @@ import (
 // Decode fills into, a pointer to a struct, by its yaml tags, and goes on after each fault. What the part does not
 // say stays as it is. It takes no value for another type than it has in YAML: a number is no text, nor the other
 // way round. path is where the part stands, for the faults; spared are keys that are somebody else's.
-func (p Part) Decode(into any, path string, spared ...string) Result {
+func (p Mapping) Decode(into any, path string, spared ...string) Result {
 	var r Result
 	if p.node != nil {
 		r.mapping(p.node, reflect.ValueOf(into).Elem(), path, spared)
@@ -48,7 +48,7 @@ type Defaulter interface{ SetDefaults() }
 type OneOrMore interface{ OneOrMore() }
 
 // Opener is a struct that leaves the keys which it does not have to somebody else.
-type Opener interface{ OtherKeys() }
+type AllowsUnknownKeys interface{ OtherKeys() }
 
 func (r *Result) refuse(path, detail string) {
 	if r.bad == nil {
@@ -102,7 +102,7 @@ func (r *Result) mapping(node ast.Node, into reflect.Value, path string, spared 
 		return
 	}
 	names := Tags(into.Type())
-	_, open := into.Addr().Interface().(Opener)
+	_, open := into.Addr().Interface().(AllowsUnknownKeys)
 	for _, v := range mapping.Values {
 		if v.Key.IsMergeKey() {
 			continue

@@ -215,19 +215,19 @@ func (d *Document) column(f Fault) int {
 }
 
 // A Part is one mapping of a document. The zero Part is an empty one.
-type Part struct{ node *ast.MappingNode }
+type Mapping struct{ node *ast.MappingNode }
 
 // Part is the mapping to which the keys lead from the document's root, empty where there is none.
-func (d *Document) Part(keys ...string) Part {
+func (d *Document) Part(keys ...string) Mapping {
 	if d == nil {
-		return Part{}
+		return Mapping{}
 	}
 	node := d.root
 	for _, k := range keys {
 		node = find(node, k)
 	}
 	mapping, _ := node.(*ast.MappingNode)
-	return Part{mapping}
+	return Mapping{mapping}
 }
 
 // find is the value of a key of a mapping, nil where there is none.

@@ -23,7 +23,7 @@ func FuzzWrite(f *testing.F) {
 		}
 		var b bytes.Buffer
 		was := text{Text: s, List: []string{s, s}}
-		err := strict.Write(&b, []strict.Member{{Key: s, Value: strict.Members(was)}, {Key: s + "x", Value: []any{strict.Members(was)}}})
+		err := strict.Write(&b, []strict.KeyValue{{Key: s, Value: strict.KeyValues(was)}, {Key: s + "x", Value: []any{strict.KeyValues(was)}}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -244,7 +244,7 @@ nested:
 		t.Fatal(faults)
 	}
 	var b strings.Builder
-	all := append(doc.Part().Members("count"), strict.Member{Key: "own", Value: strict.Members(settings{
+	all := append(doc.Part().Members("count"), strict.KeyValue{Key: "own", Value: strict.KeyValues(settings{
 		Text: "true", Int: 0, Pause: time.Hour, At: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), List: []string{"", "a:b"},
 	})})
 	if err := strict.Write(&b, all); err != nil {

@@ -16,13 +16,13 @@ import (
 )
 
 // A Member is a key with its value: a string, which is a scalar as it is written, a []any or a []Member of such.
-type Member struct {
+type KeyValue struct {
 	Key   string
 	Value any
 }
 
 // Write writes a mapping as YAML.
-func Write(w io.Writer, all []Member) error {
+func Write(w io.Writer, all []KeyValue) error {
 	var b strings.Builder
 	render(&b, all, 0)
 	_, err := io.WriteString(w, b.String())
@@ -30,30 +30,30 @@ func Write(w io.Writer, all []Member) error {
 }
 
 // Members are a struct's fields in their order, without those that have no value. Of a map there is only its place.
-func Members(structure any) []Member { return members(reflect.ValueOf(structure)) }
+func KeyValues(structure any) []KeyValue { return members(reflect.ValueOf(structure)) }
 
 // Members are a part's keys and values as they stand in the file, but for the keys left out.
-func (p Part) Members(without ...string) []Member {
+func (p Mapping) Members(without ...string) []KeyValue {
 	if p.node == nil {
 		return nil
 	}
-	all := []Member{}
+	all := []KeyValue{}
 	for _, v := range p.node.Values {
 		if !slices.Contains(without, key(v)) {
-			all = append(all, Member{key(v), source(v.Value)})
+			all = append(all, KeyValue{key(v), source(v.Value)})
 		}
 	}
 	return all
 }
 
-func members(v reflect.Value) []Member {
-	var all []Member
+func members(v reflect.Value) []KeyValue {
+	var all []KeyValue
 	for i, name := range Tags(v.Type()) {
 		if name == "" {
 			continue
 		}
 		if value := effective(v.Field(i)); value != nil {
-			all = append(all, Member{name, value})
+			all = append(all, KeyValue{name, value})
 		}
 	}
 	return all
@@ -98,7 +98,7 @@ func effective(v reflect.Value) any {
 		}
 	case reflect.Map:
 		if v.Len() > 0 {
-			return []Member{}
+			return []KeyValue{}
 		}
 	case reflect.String:
 		if v.String() != "" {
@@ -120,7 +120,7 @@ func effective(v reflect.Value) any {
 func source(node ast.Node) any {
 	switch n := node.(type) {
 	case *ast.MappingNode:
-		return Part{n}.Members()
+		return Mapping{n}.Members()
 	case *ast.SequenceNode:
 		all := []any{}
 		for _, v := range n.Values {
@@ -180,7 +180,7 @@ func scalar(s string) string {
 func render(b *strings.Builder, value any, indent int) {
 	space := strings.Repeat(" ", indent)
 	switch v := value.(type) {
-	case []Member:
+	case []KeyValue:
 		for _, m := range v {
 			b.WriteString(space + scalar(m.Key) + ":")
 			if s, ok := inline(m.Value); ok {
@@ -218,7 +218,7 @@ func inline(value any) (string, bool) {
 			scalars[i] = s
 		}
 		return "[" + strings.Join(scalars, ", ") + "]", true
-	case []Member:
+	case []KeyValue:
 		return "{}", len(v) == 0
 	}
 	return "", false

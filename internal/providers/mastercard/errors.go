@@ -258,7 +258,7 @@ func foreign(body []byte, sent string) bool {
 		return false
 	}
 	var id upstream.Text
-	return json.Unmarshal(w.Echo.RequestID, &id) != nil || !upstream.SameRequest(string(id), sent)
+	return json.Unmarshal(w.Echo.RequestID, &id) != nil || !upstream.SameRequestID(string(id), sent)
 }
 
 // readErrors reads OBC's envelope {"Errors":{"Error":[…]}}, in whatever case and however much of it is there: one

@@ -51,9 +51,9 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 		return nil, err
 	}
 	client := env.Client(providers.ClientConfig{
-		Sign: signer(cfg.ConsumerKey, key), Routes: []string{routeAccounts, routeBalances}, Refusal: refusal,
+		Sign: signer(cfg.ConsumerKey, key), Routes: []string{routeAccounts, routeBalances}, ClassifyError: refusal,
 	})
-	return &provider{base: env.BaseURL, timeout: env.Timeout, client: client, ends: upstream.FirstEnd(cfg.certificates())}, nil
+	return &provider{base: env.BaseURL, timeout: env.Timeout, client: client, ends: upstream.EarliestExpiry(cfg.certificates())}, nil
 }
 
 // check returns the signing key, and the faults of the whole: those already known and those found here. A key

@@ -215,9 +215,9 @@ func TestOpenReadsKeys(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			cfg := Config{ConsumerKey: consumerKey, SigningKeyFile: config.FileOf(test.key)}
+			cfg := Config{ConsumerKey: consumerKey, SigningKeyFile: config.InMemoryFile(test.key)}
 			if test.password != nil {
-				cfg.SigningKeyPasswordFile = config.FileOf(test.password)
+				cfg.SigningKeyPasswordFile = config.InMemoryFile(test.password)
 			}
 			key, faults := cfg.check(nil)
 			if err := faults.Err(); err != nil {
@@ -254,29 +254,29 @@ func TestOpenNamesFaults(t *testing.T) {
 		{name: "consumer key with a quote", cfg: Config{ConsumerKey: `a"b!c`}, want: []string{keyConsumer, keyFile}},
 		{name: "consumer key with a new line", cfg: Config{ConsumerKey: "a!b\n"}, want: []string{keyConsumer, keyFile}},
 		{name: "known already", cfg: Config{ConsumerKey: "a!b"}, known: broken, want: []string{"providers.mastercard." + keyFile}},
-		{name: "rubbish", cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf([]byte(secret))}, want: []string{keyFile}},
+		{name: "rubbish", cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile([]byte(secret))}, want: []string{keyFile}},
 		{
 			name: "wrong password", want: []string{keyPassword},
-			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(p12(t, pkcs12.Modern, "right")), SigningKeyPasswordFile: config.FileOf([]byte(secret))},
+			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(p12(t, pkcs12.Modern, "right")), SigningKeyPasswordFile: config.InMemoryFile([]byte(secret))},
 		},
-		{name: "no password", want: []string{keyPassword}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(p12(t, pkcs12.Modern, "right"))}},
-		{name: "short key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("PRIVATE KEY", pkcs8(t, rsaKey(1024))))}},
-		{name: "elliptic key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("PRIVATE KEY", pkcs8(t, ec)))}},
-		{name: "elliptic key, SEC 1", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("EC PRIVATE KEY", ecDER))}},
+		{name: "no password", want: []string{keyPassword}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(p12(t, pkcs12.Modern, "right"))}},
+		{name: "short key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("PRIVATE KEY", pkcs8(t, rsaKey(1024))))}},
+		{name: "elliptic key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("PRIVATE KEY", pkcs8(t, ec)))}},
+		{name: "elliptic key, SEC 1", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("EC PRIVATE KEY", ecDER))}},
 		{
 			name: "encrypted PKCS#8", want: []string{keyFile}, says: "must not be encrypted PKCS#8",
-			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("ENCRYPTED PRIVATE KEY", []byte{1})), SigningKeyPasswordFile: config.FileOf([]byte(secret))},
+			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("ENCRYPTED PRIVATE KEY", []byte{1})), SigningKeyPasswordFile: config.InMemoryFile([]byte(secret))},
 		},
 		{
 			name: "encrypted PEM, no password", want: []string{keyPassword}, says: "is required because signingKeyFile is encrypted",
-			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(sealed(t, "right", x509.PEMCipherAES256))},
+			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(sealed(t, "right", x509.PEMCipherAES256))},
 		},
 		{
 			name: "encrypted PEM, broken", want: []string{keyFile},
-			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pem.EncodeToMemory(legacy)), SigningKeyPasswordFile: config.FileOf([]byte(secret))},
+			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pem.EncodeToMemory(legacy)), SigningKeyPasswordFile: config.InMemoryFile([]byte(secret))},
 		},
-		{name: "broken key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("PRIVATE KEY", []byte{1}))}},
-		{name: "certificate alone", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(pemOf("CERTIFICATE", certificate(t).Raw))}},
+		{name: "broken key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("PRIVATE KEY", []byte{1}))}},
+		{name: "certificate alone", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("CERTIFICATE", certificate(t).Raw))}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -306,9 +306,9 @@ func TestOpenNamesFaults(t *testing.T) {
 // TestNoPasswordOpensAnother tries more wrong passwords than the padding of RFC 1421 can tell: one in 256 looks right.
 func TestNoPasswordOpensAnother(t *testing.T) {
 	t.Parallel()
-	cfg := Config{ConsumerKey: "a!b", SigningKeyFile: config.FileOf(sealed(t, "right", x509.PEMCipherAES256))}
+	cfg := Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(sealed(t, "right", x509.PEMCipherAES256))}
 	for n := range 2000 {
-		cfg.SigningKeyPasswordFile = config.FileOf(fmt.Appendf(nil, "wrong %d", n))
+		cfg.SigningKeyPasswordFile = config.InMemoryFile(fmt.Appendf(nil, "wrong %d", n))
 		key, faults := cfg.check(nil)
 		if key != nil || len(faults) != 1 || faults[0].Path != keyPassword {
 			t.Fatalf("password %d: %v", n, faults)

@@ -24,7 +24,7 @@ func signer(consumerKey string, key *rsa.PrivateKey) func(*http.Request, []byte)
 	return func(r *http.Request, body []byte) error {
 		value, err := oauth.GetAuthorizationHeader(r.URL, r.Method, body, consumerKey, key)
 		if err != nil {
-			return canonical.Fail(canonical.InternalError, "the request to the provider cannot be signed")
+			return canonical.NewError(canonical.InternalError, "the request to the provider cannot be signed")
 		}
 		r.Header.Set(oauth.AuthorizationHeaderName, value)
 		return nil

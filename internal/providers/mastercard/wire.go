@@ -112,7 +112,7 @@ func requestBody(q canonical.Query, accountID string) ([]byte, error) {
 	}
 	body, err := json.Marshal(wireRequest{Info: info, AccountID: accountID})
 	if err != nil {
-		return nil, canonical.Fail(canonical.InternalError, "the request to the provider cannot be written")
+		return nil, canonical.NewError(canonical.InternalError, "the request to the provider cannot be written")
 	}
 	return body, nil
 }
@@ -176,7 +176,7 @@ func belongs(echo *wireEcho, content bool, errs json.RawMessage, requestID strin
 		return canonical.InvalidResponse("the answer is a success and an error at once")
 	case echo == nil && !content:
 		return canonical.InvalidResponse("the answer is none of this endpoint")
-	case echo != nil && !upstream.SameRequest(string(echo.RequestID), requestID):
+	case echo != nil && !upstream.SameRequestID(string(echo.RequestID), requestID):
 		return canonical.InvalidResponse("the answer belongs to another request")
 	}
 	return nil
@@ -190,7 +190,7 @@ func (w *wireAccount) account() (canonical.Account, error) {
 	number := canonical.Identification{Scheme: schemeOf(string(w.SchemeName)), Value: string(w.AccountNumber)}
 	card := canonical.IsCardWord(string(w.AccountType)) || number.Scheme == canonical.SchemePAN
 	switch {
-	case !upstream.Addressable(id):
+	case !upstream.ValidAccountID(id):
 		return canonical.Account{}, canonical.InvalidResponse("a resourceId is missing, too long or cannot be addressed")
 	case card && canonical.IsCardID(id):
 		return canonical.Account{}, canonical.InvalidResponse("a resourceId is a full card number")

@@ -528,7 +528,7 @@ func FuzzAccounts(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for _, a := range accounts {
-			if seen[a.ID] || !upstream.Addressable(a.ID) || a.Currency != "" && !canonical.ValidCurrency(a.Currency) || len(a.Type) != 4 {
+			if seen[a.ID] || !upstream.ValidAccountID(a.ID) || a.Currency != "" && !canonical.ValidCurrency(a.Currency) || len(a.Type) != 4 {
 				t.Fatalf("%+v was accepted", a)
 			}
 			if (a.Identification.Scheme == "") != (a.Identification.Value == "") {

@@ -30,7 +30,7 @@ func (p *paper) Read(_ context.Context, q canonical.Query, r providers.Request) 
 	p.calls++
 	a := providers.Answer{Status: p.status, Header: http.Header{}, Body: p.body, SlotsLeft: math.MaxInt}
 	if p.status != http.StatusOK {
-		return providers.Answer{}, p.Refusal(q, r, a)
+		return providers.Answer{}, p.ClassifyError(q, r, a)
 	}
 	return a, nil
 }
@@ -77,7 +77,7 @@ func FuzzAccounts(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for _, a := range got {
-			if !upstream.Addressable(a.ID) || seen[a.ID] {
+			if !upstream.ValidAccountID(a.ID) || seen[a.ID] {
 				t.Errorf("id %q is unusable or twice", a.ID)
 			}
 			seen[a.ID] = true

@@ -43,34 +43,34 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	}
 	key := cfg.apiKey(&faults)
 	base := env.BaseURL
-	certificate := cfg.certificate(base != nil && base.Scheme == "https" && !config.Loopback(base.Hostname()), &faults)
+	certificate := cfg.certificate(base != nil && base.Scheme == "https" && !config.IsLoopback(base.Hostname()), &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
 	var ends time.Time
 	if certificate != nil {
-		ends = upstream.FirstEnd(certificate.Certificate)
+		ends = upstream.EarliestExpiry(certificate.Certificate)
 	}
 	return &adapter{
 		ends:    ends,
 		base:    base,
 		timeout: env.Timeout,
 		apiKey:  key,
-		client:  env.Client(providers.ClientConfig{Certificate: certificate, Routes: []string{routeAccounts, routeBalances}, Refusal: refusal}),
+		client:  env.Client(providers.ClientConfig{Certificate: certificate, Routes: []string{routeAccounts, routeBalances}, ClassifyError: refusal}),
 	}, nil
 }
 
 // Check demands what myPOS makes mandatory on every call: a UUID as consent, and the user's access token.
-func (a *adapter) Check(q canonical.Query) []canonical.Fault {
-	var faults []canonical.Fault
+func (a *adapter) Check(q canonical.Query) []canonical.FieldError {
+	var faults []canonical.FieldError
 	if len(q.Consent) != 36 || uuid.Validate(q.Consent) != nil {
-		faults = append(faults, canonical.Fault{In: "header", Name: "Consent-ID", Detail: "must be a UUID for this ASPSP"})
+		faults = append(faults, canonical.FieldError{In: "header", Name: "Consent-ID", Detail: "must be a UUID for this ASPSP"})
 	}
 	switch token := q.Token.Reveal(); {
 	case token == "":
-		faults = append(faults, canonical.Fault{In: "header", Name: "Provider-Authorization", Detail: "is required for this ASPSP"})
+		faults = append(faults, canonical.FieldError{In: "header", Name: "Provider-Authorization", Detail: "is required for this ASPSP"})
 	case !printable(token):
-		faults = append(faults, canonical.Fault{In: "header", Name: "Provider-Authorization", Detail: "contains characters that are not allowed in a token"})
+		faults = append(faults, canonical.FieldError{In: "header", Name: "Provider-Authorization", Detail: "contains characters that are not allowed in a token"})
 	}
 	return faults
 }
@@ -111,8 +111,8 @@ func (a *adapter) Accounts(ctx context.Context, q canonical.Query) ([]canonical.
 // Balances reads the balances of one account.
 func (a *adapter) Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error) {
 	faults := a.Check(q)
-	if !upstream.Addressable(accountID) {
-		faults = append(faults, canonical.Fault{In: "path", Name: "accountId", Detail: "cannot be an account's identifier"})
+	if !upstream.ValidAccountID(accountID) {
+		faults = append(faults, canonical.FieldError{In: "path", Name: "accountId", Detail: "cannot be an account's identifier"})
 	}
 	if faults != nil {
 		return canonical.AccountBalances{}, formatError(faults...)
@@ -148,7 +148,7 @@ func (a *adapter) read(ctx context.Context, q canonical.Query, r providers.Reque
 // stray is the error of an answer, of any status, that names another request; a missing or empty header names none.
 func stray(q canonical.Query, a providers.Answer) *canonical.Error {
 	for _, echo := range a.Header.Values("X-Request-ID") {
-		if !upstream.SameRequest(echo, q.RequestID) {
+		if !upstream.SameRequestID(echo, q.RequestID) {
 			failure := canonical.InvalidResponse("the answer belongs to another request")
 			failure.Upstream = canonical.NewUpstreamError(a.Status, "", "")
 			return failure
@@ -181,7 +181,7 @@ func (a *adapter) header(q canonical.Query) http.Header {
 	return h
 }
 
-func formatError(faults ...canonical.Fault) *canonical.Error {
+func formatError(faults ...canonical.FieldError) *canonical.Error {
 	return &canonical.Error{Kind: canonical.FormatError, Origin: canonical.OriginGateway, Faults: faults}
 }
 

@@ -60,7 +60,7 @@ func alone() canonical.Query {
 }
 
 func testSettings(into any) error {
-	*into.(*Config) = Config{APIKeyFile: config.FileOf([]byte("  " + testKey + "\n"))}
+	*into.(*Config) = Config{APIKeyFile: config.InMemoryFile([]byte("  " + testKey + "\n"))}
 	return nil
 }
 
@@ -387,7 +387,7 @@ func TestFaultyQueriesAreNotSent(t *testing.T) {
 	}
 }
 
-func faultNames(faults []canonical.Fault) []string {
+func faultNames(faults []canonical.FieldError) []string {
 	var names []string
 	for _, f := range faults {
 		names = append(names, f.In+" "+f.Name)

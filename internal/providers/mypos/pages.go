@@ -150,7 +150,7 @@ func (l *listing) fits(left int) *canonical.Error {
 	if others <= left {
 		return nil
 	}
-	failure := canonical.Fail(canonical.UnattendedLimit, "the list has more pages than calls are left")
+	failure := canonical.NewError(canonical.UnattendedLimit, "the list has more pages than calls are left")
 	failure.Slots = &canonical.SlotNeed{Needed: l.read + others, Remaining: left}
 	return failure
 }

@@ -76,7 +76,7 @@ func block(kind string, der []byte) []byte {
 
 func (p pair) settings(into any) error {
 	*into.(*Config) = Config{
-		APIKeyFile: config.FileOf([]byte(testKey)), ClientCertificateFile: config.FileOf(p.chain), ClientKeyFile: config.FileOf(p.key),
+		APIKeyFile: config.InMemoryFile([]byte(testKey)), ClientCertificateFile: config.InMemoryFile(p.chain), ClientKeyFile: config.InMemoryFile(p.key),
 	}
 	return nil
 }

@@ -94,7 +94,7 @@ func (w *wireAccount) account() (canonical.Account, error) {
 	id, currency := string(w.AccountNumber), w.Currency.Stated()
 	card := canonical.IsCardWord(string(w.CashAccountType))
 	switch {
-	case !upstream.Addressable(id):
+	case !upstream.ValidAccountID(id):
 		return canonical.Account{}, canonical.InvalidResponse("an account has no number that it can be asked for by")
 	case card && canonical.IsCardID(id):
 		return canonical.Account{}, canonical.InvalidResponse("an account's number is a full card number")

@@ -43,7 +43,7 @@ func valid(t *testing.T, all []canonical.Account) {
 			t.Errorf("type %q, currency %q", a.Type, a.Currency)
 		}
 		if i := a.Identification; (i.Scheme == "") != (i.Value == "") ||
-			i.Scheme == canonical.SchemeIBAN && canonical.Identify(canonical.SchemeIBAN, i.Value) != i {
+			i.Scheme == canonical.SchemeIBAN && canonical.NewIdentification(canonical.SchemeIBAN, i.Value) != i {
 			t.Errorf("identification of scheme %q", i.Scheme)
 		}
 	}

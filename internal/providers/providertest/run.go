@@ -177,7 +177,7 @@ func (r *rig) attended() canonical.Query {
 
 func (r *rig) used(t *testing.T, q canonical.Query) int {
 	t.Helper()
-	s, err := r.counter.State(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
+	s, err := r.counter.Usage(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 	if err != nil {
 		t.Fatal(err)
 	}

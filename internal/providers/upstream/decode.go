@@ -84,7 +84,7 @@ const maxID = 256
 
 // Addressable reports whether an account's identifier, as a provider gave it, can be asked for again as the same
 // text: in a body, as a segment of the provider's path, and in the gateway's own.
-func Addressable(id string) bool {
+func ValidAccountID(id string) bool {
 	n := utf8.RuneCountInString(id)
 	return n >= 1 && n <= maxID && id != "." && id != ".." && utf8.ValidString(id) &&
 		!strings.ContainsFunc(id, unicode.IsControl)
@@ -92,6 +92,6 @@ func Addressable(id string) bool {
 
 // SameRequest reports that an echoed request id is the one that was sent. UUIDs are compared without regard to case
 // (RFC 9562, section 4). An empty echo is accepted, as a missing one is.
-func SameRequest(echo, sent string) bool {
+func SameRequestID(echo, sent string) bool {
 	return strings.TrimSpace(echo) == "" || strings.EqualFold(echo, sent)
 }

@@ -115,7 +115,7 @@ func TestAddressable(t *testing.T) {
 		"": false, ".": false, "..": false, "a\nb": false, "a\u0085": false, "a\x00": false, "\xff": false,
 		strings.Repeat("a", 257): false,
 	} {
-		if upstream.Addressable(id) != want {
+		if upstream.ValidAccountID(id) != want {
 			t.Errorf("%q: %t", id, !want)
 		}
 	}
@@ -124,7 +124,7 @@ func TestAddressable(t *testing.T) {
 func TestSameRequest(t *testing.T) {
 	t.Parallel()
 	const id = "a552babc-7081-44e7-9361-61eb17e0bfd9"
-	if !upstream.SameRequest("", id) || !upstream.SameRequest(strings.ToUpper(id), id) || upstream.SameRequest("b"+id[1:], id) {
+	if !upstream.SameRequestID("", id) || !upstream.SameRequestID(strings.ToUpper(id), id) || upstream.SameRequestID("b"+id[1:], id) {
 		t.Error("an echo is the same id in any case, or empty")
 	}
 }

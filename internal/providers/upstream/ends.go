@@ -6,7 +6,7 @@ import (
 )
 
 // FirstEnd is when the first of a chain's certificates, in DER, is valid no longer; zero where there are none.
-func FirstEnd(chain [][]byte) time.Time {
+func EarliestExpiry(chain [][]byte) time.Time {
 	var first time.Time
 	for _, der := range chain {
 		c, err := x509.ParseCertificate(der)

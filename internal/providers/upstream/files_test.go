@@ -66,7 +66,7 @@ func TestNoFileIsLeft(t *testing.T) {
 		Timeout: timeout, Counter: r.counter, Observer: r,
 		OutOfFiles: func(_ context.Context, aspsp string) { told = append(told, aspsp) },
 	})
-	client := wire.Client(providers.ClientConfig{Refusal: refusal})
+	client := wire.Client(providers.ClientConfig{ClassifyError: refusal})
 	q := alone()
 	if used := r.used(t, q); used != 0 { // and the connection to Redis stays open
 		t.Fatal(used)

@@ -56,7 +56,7 @@ func (r *rig) with(roots *x509.CertPool, sign func(*http.Request, []byte) error)
 func (r *rig) within(timeout time.Duration, roots *x509.CertPool, sign func(*http.Request, []byte) error) *rig {
 	other := &rig{counter: r.counter}
 	wire := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: other, Roots: roots}).Exhaust()
-	other.Client = wire.Client(providers.ClientConfig{Sign: sign, Refusal: refusal})
+	other.Client = wire.Client(providers.ClientConfig{Sign: sign, ClassifyError: refusal})
 	return other
 }
 

@@ -245,7 +245,7 @@ func TestRetryBudget(t *testing.T) {
 	closed := refusing(t)
 	observer := new(events)
 	w := upstream.New(upstream.Config{Timeout: timeout, Observer: observer})
-	one, other := w.Client(providers.ClientConfig{Refusal: refusal}), w.Client(providers.ClientConfig{Refusal: refusal})
+	one, other := w.Client(providers.ClientConfig{ClassifyError: refusal}), w.Client(providers.ClientConfig{ClassifyError: refusal})
 	for i := range 100 {
 		c := one
 		if i%2 == 1 {
@@ -269,7 +269,7 @@ func TestRetryWithinTheTime(t *testing.T) {
 	observer := new(events)
 	// Shorter than the shortest pause, and than a busy machine takes to be refused: then nothing was sent at all.
 	w := upstream.New(upstream.Config{Timeout: 15 * time.Millisecond, Observer: observer})
-	if _, err := w.Client(providers.ClientConfig{Refusal: refusal}).Read(t.Context(), attended(), post(t, closed)); kind(err) == "" {
+	if _, err := w.Client(providers.ClientConfig{ClassifyError: refusal}).Read(t.Context(), attended(), post(t, closed)); kind(err) == "" {
 		t.Error("answered")
 	}
 	if slices.Contains(observer.resends(), 1) {

@@ -149,7 +149,7 @@ func viaWithin(t *testing.T, timeout time.Duration, p *tunnel, roots *x509.CertP
 		Provider: "test", Timeout: timeout, Counter: r.counter, Observer: r, Roots: roots, Now: now,
 		Proxy: func(*url.URL) (*url.URL, error) { return p.url, nil },
 	})
-	r.Client = wire.Client(providers.ClientConfig{Refusal: refusal})
+	r.Client = wire.Client(providers.ClientConfig{ClassifyError: refusal})
 	return r
 }
 

@@ -71,25 +71,25 @@ const (
 )
 
 // A Wire is the way to one provider.
-type Wire struct {
+type Transport struct {
 	cfg    Config
 	budget *budget
 	kept   []*http.Transport // those that keep connections
 }
 
 // New makes a wire. It connects to nothing yet.
-func New(cfg Config) *Wire {
+func New(cfg Config) *Transport {
 	if cfg.Observer == nil {
 		cfg.Observer = unobserved{}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Wire{cfg: cfg, budget: newBudget()}
+	return &Transport{cfg: cfg, budget: newBudget()}
 }
 
 // Client makes an adapter's client.
-func (w *Wire) Client(c providers.ClientConfig) providers.Client {
+func (w *Transport) Client(c providers.ClientConfig) providers.Client {
 	if w.cfg.Routes != nil {
 		w.cfg.Routes(c.Routes...)
 	}
@@ -103,7 +103,7 @@ func (w *Wire) Client(c providers.ClientConfig) providers.Client {
 
 // CloseIdle closes the connections that no call is on. It is for a wire that begins no new calls: what is under way ends as
 // it would. It must not run beside Client.
-func (w *Wire) CloseIdle() {
+func (w *Transport) CloseIdle() {
 	for _, t := range w.kept {
 		t.CloseIdleConnections()
 	}
@@ -152,7 +152,7 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 		return providers.Answer{}, failure
 	}
 	if failure = c.sign(req, r); failure == nil && replayable(req) {
-		failure = canonical.Fail(canonical.InternalError, "the request to the provider could be sent twice")
+		failure = canonical.NewError(canonical.InternalError, "the request to the provider could be sent twice")
 	}
 	if failure != nil {
 		c.release(ctx, q, slot)
@@ -171,7 +171,7 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 
 // release gives a slot back even if the read's own time has run out; where that fails, the call stays counted.
 func (c *client) release(ctx context.Context, q canonical.Query, slot unattended.Slot) {
-	if slot.GiveBack(context.WithoutCancel(ctx)) == nil {
+	if slot.Release(context.WithoutCancel(ctx)) == nil {
 		c.wire.Observer.Slot(ctx, q.ASPSP, SlotGivenBack)
 	}
 }
@@ -206,7 +206,7 @@ func (c *client) exchange(ctx context.Context, t http.RoundTripper, req *http.Re
 
 func (c *client) take(ctx context.Context, q canonical.Query, r providers.Request) (unattended.Slot, *canonical.Error) {
 	if c.wire.Counter == nil {
-		return unattended.Slot{}, canonical.Fail(canonical.CounterUnavailable, "there is no counter of unattended calls")
+		return unattended.Slot{}, canonical.NewError(canonical.CounterUnavailable, "there is no counter of unattended calls")
 	}
 	slot, err := c.wire.Counter.Take(ctx, counted(q, r), c.wire.Timeout)
 	failure := asError(err)
@@ -224,7 +224,7 @@ func (c *client) take(ctx context.Context, q canonical.Query, r providers.Reques
 // refusal is what an answer means that is no success. An ASPSP's word that the limit is used up closes the
 // unit. Said of an attended call it closes nothing, and callers get no wait but the ASPSP's own.
 func (c *client) refusal(ctx context.Context, q canonical.Query, r providers.Request, a providers.Answer) *canonical.Error {
-	failure := c.Refusal(q, r, a)
+	failure := c.ClassifyError(q, r, a)
 	wait := retryAfter(a.Header, c.wire.Now())
 	switch failure.Kind { //nolint:exhaustive // of all others it says nothing when to try again
 	case canonical.ProviderThrottled, canonical.ProviderError, canonical.ProviderTimeout:
@@ -238,9 +238,9 @@ func (c *client) refusal(ctx context.Context, q canonical.Query, r providers.Req
 		if failure.Attended || c.wire.Counter == nil {
 			break
 		}
-		failure.RetryAfter = c.wire.Counter.Clamp(q.ASPSP, wait)
+		failure.RetryAfter = c.wire.Counter.ClampRetryAfter(q.ASPSP, wait)
 		// The closure is written even if the read's own time has run out.
-		if left, err := c.wire.Counter.Close(context.WithoutCancel(ctx), counted(q, r), failure.RetryAfter); err == nil {
+		if left, err := c.wire.Counter.Block(context.WithoutCancel(ctx), counted(q, r), failure.RetryAfter); err == nil {
 			failure.RetryAfter = left
 		}
 		c.wire.Observer.Slot(ctx, q.ASPSP, SlotClosed)
@@ -259,7 +259,7 @@ func (c *client) request(ctx context.Context, r providers.Request, body io.Reade
 	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL.String(), body)
 	if err != nil {
-		return nil, canonical.Fail(canonical.InternalError, "the request to the provider cannot be built")
+		return nil, canonical.NewError(canonical.InternalError, "the request to the provider cannot be built")
 	}
 	req.URL = r.URL
 	req.ContentLength = int64(len(r.Body))
@@ -272,7 +272,7 @@ func (c *client) request(ctx context.Context, r providers.Request, body io.Reade
 // not cost.
 func (c *client) sign(req *http.Request, r providers.Request) *canonical.Error {
 	if c.Sign != nil && c.Sign(req, r.Body) != nil {
-		return canonical.Fail(canonical.InternalError, "the request to the provider cannot be signed")
+		return canonical.NewError(canonical.InternalError, "the request to the provider cannot be signed")
 	}
 	return nil
 }
@@ -344,7 +344,7 @@ func broken(ctx context.Context, connected bool, err error) *canonical.Error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return ended(ctx)
 	case !connected && OutOfFiles(err):
-		failure := canonical.Fail(canonical.Overloaded, "the gateway has no file descriptor left for a call")
+		failure := canonical.NewError(canonical.Overloaded, "the gateway has no file descriptor left for a call")
 		failure.RetryAfter = time.Second
 		return failure
 	case !connected:
@@ -373,7 +373,7 @@ func OutOfFiles(err error) bool {
 // ended says which way a context ended.
 func ended(ctx context.Context) *canonical.Error {
 	if errors.Is(ctx.Err(), context.Canceled) {
-		return canonical.Fail(canonical.Canceled, "")
+		return canonical.NewError(canonical.Canceled, "")
 	}
 	return &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no answer in time"}
 }
@@ -404,7 +404,7 @@ func asError(err error) *canonical.Error {
 	if errors.As(err, &failure) {
 		return failure
 	}
-	return canonical.Fail(canonical.InternalError, "")
+	return canonical.NewError(canonical.InternalError, "")
 }
 
 type unobserved struct{}

@@ -84,7 +84,7 @@ func newRigWithin(t *testing.T, timeout time.Duration, roots *x509.CertPool, sig
 		aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
 	}).Within(redistest.Patience)}
 	wire := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: r, Roots: roots})
-	r.Client = wire.Client(providers.ClientConfig{Sign: sign, Refusal: refusal})
+	r.Client = wire.Client(providers.ClientConfig{Sign: sign, ClassifyError: refusal})
 	return r
 }
 
@@ -95,7 +95,7 @@ func refusal(_ canonical.Query, _ providers.Request, a providers.Answer) *canoni
 
 func (r *rig) used(t *testing.T, q canonical.Query) int {
 	t.Helper()
-	s, err := r.counter.State(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
+	s, err := r.counter.Usage(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
 		t.Errorf("an attended call was counted: %d", r.used(t, q))
 	}
 	// The call may leave up to its timeout after it was counted, and is counted for that much longer.
-	s4, err := r.counter.State(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
+	s4, err := r.counter.Usage(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 	if err != nil || s4.Wait <= 24*time.Hour || s4.Wait > 24*time.Hour+timeout {
 		t.Errorf("the next slot opens in %v, %v", s4.Wait, err)
 	}
@@ -180,7 +180,7 @@ func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
 func TestNoCounterNoCall(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a call arrived that nobody counted") })
-	c := upstream.New(upstream.Config{Timeout: timeout}).Client(providers.ClientConfig{Refusal: refusal})
+	c := upstream.New(upstream.Config{Timeout: timeout}).Client(providers.ClientConfig{ClassifyError: refusal})
 	if _, err := c.Read(t.Context(), alone(), post(t, s.URL)); kind(err) != canonical.CounterUnavailable {
 		t.Errorf("got %v", err)
 	}
@@ -422,7 +422,7 @@ func TestRefusals(t *testing.T) {
 				if failure.Attended != (q.Attended() && tt.kind == canonical.UnattendedLimit) {
 					t.Errorf("attended %t: the error says %t", q.Attended(), failure.Attended)
 				}
-				s, err := r.counter.State(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
+				s, err := r.counter.Usage(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -477,7 +477,7 @@ func TestRetryAfterAsDate(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, "PROVIDER_UNAVAILABLE")
 		})
-		c := upstream.New(upstream.Config{Timeout: timeout, Now: func() time.Time { return tt.ours }}).Client(providers.ClientConfig{Refusal: refusal})
+		c := upstream.New(upstream.Config{Timeout: timeout, Now: func() time.Time { return tt.ours }}).Client(providers.ClientConfig{ClassifyError: refusal})
 		_, err := c.Read(t.Context(), attended(), post(t, s.URL))
 		var failure *canonical.Error
 		if !errors.As(err, &failure) || failure.RetryAfter != 90*time.Second {
@@ -571,7 +571,7 @@ func TestNothingLeavesTooLate(t *testing.T) {
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the call left after its time") })
 	r, q := newRig(t, nil, nil), alone()
 	late := upstream.New(upstream.Config{Timeout: timeout, Counter: r.counter, Now: func() time.Time { return time.Now().Add(timeout) }})
-	_, err := late.Client(providers.ClientConfig{Refusal: refusal}).Read(t.Context(), q, post(t, s.URL))
+	_, err := late.Client(providers.ClientConfig{ClassifyError: refusal}).Read(t.Context(), q, post(t, s.URL))
 	if kind(err) != canonical.ProviderTimeout || r.used(t, q) != 1 {
 		t.Errorf("got %v, %d counted", err, r.used(t, q))
 	}
@@ -630,19 +630,19 @@ func TestClosureOutlivesTheRead(t *testing.T) {
 		if _, err := counter.Take(t.Context(), other, has); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := counter.Close(t.Context(), other, 0); err != nil {
+		if _, err := counter.Block(t.Context(), other, 0); err != nil {
 			t.Fatal(err)
 		}
 		slow.Counter.AddHook(late{step})
 		began := time.Now()
 		wire := upstream.New(upstream.Config{Timeout: has, Counter: counter})
-		if _, err := wire.Client(providers.ClientConfig{Refusal: refusal}).Read(t.Context(), q, post(t, s.URL)); kind(err) != canonical.UnattendedLimit {
+		if _, err := wire.Client(providers.ClientConfig{ClassifyError: refusal}).Read(t.Context(), q, post(t, s.URL)); kind(err) != canonical.UnattendedLimit {
 			t.Fatal(err)
 		}
 		if took := time.Since(began); took <= has {
 			t.Errorf("the read's time did not run out: %v", took)
 		}
-		if state, err := counter.State(t.Context(), call); err != nil || state.Remaining != 0 {
+		if state, err := counter.Usage(t.Context(), call); err != nil || state.Remaining != 0 {
 			t.Errorf("%+v, %v", state, err)
 		}
 	})

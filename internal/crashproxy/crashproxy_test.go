@@ -1,4 +1,4 @@
-package relay_test
+package crashproxy_test
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"ais-gateway/internal/relay"
+	"ais-gateway/internal/crashproxy"
 )
 
 // within bounds every wait of these tests.
@@ -52,7 +52,7 @@ func echo(t *testing.T) (address string, received func() string) {
 	return l.Addr().String(), func() string { mu.Lock(); defer mu.Unlock(); return all.String() }
 }
 
-func dial(t *testing.T, w *relay.Way) net.Conn {
+func dial(t *testing.T, w *crashproxy.Proxy) net.Conn {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", w.Addr, within)
 	if err != nil {
@@ -82,7 +82,7 @@ func mustSay(t *testing.T, conn net.Conn, text string) {
 	}
 }
 
-func refused(w *relay.Way) bool {
+func refused(w *crashproxy.Proxy) bool {
 	conn, err := net.DialTimeout("tcp", w.Addr, within)
 	if err == nil {
 		conn.Close()
@@ -110,7 +110,7 @@ func TestCrashAfter(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			first, receivedFirst := echo(t)
 			second, receivedSecond := echo(t)
-			p := relay.New(t)
+			p := crashproxy.New(t)
 			a, b := p.Way(first), p.Way(second)
 			one, two, idle := dial(t, a), dial(t, b), dial(t, b)
 			mustSay(t, idle, "x")
@@ -135,7 +135,7 @@ func TestCrashAfter(t *testing.T) {
 			if !refused(a) || !refused(b) {
 				t.Error("a dead process takes connections")
 			}
-			if last := p.Last(); last.Way != map[bool]*relay.Way{true: a, false: b}[tt.after <= 2] || last.Back != (tt.after%2 == 0) {
+			if last := p.Last(); last.Way != map[bool]*crashproxy.Proxy{true: a, false: b}[tt.after <= 2] || last.Back != (tt.after%2 == 0) {
 				t.Errorf("the last step was %+v", last)
 			}
 			if got := received(); got != tt.received {
@@ -153,7 +153,7 @@ func TestServerSeesTheCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p := relay.New(t)
+	p := crashproxy.New(t)
 	dial(t, p.Way(l.Addr().String()))
 	conn, err := l.Accept()
 	if err != nil {
@@ -172,7 +172,7 @@ func TestServerSeesTheCrash(t *testing.T) {
 func TestAfter(t *testing.T) {
 	t.Parallel()
 	address, received := echo(t)
-	p := relay.New(t)
+	p := crashproxy.New(t)
 	w := p.Way(address)
 	conn := dial(t, w)
 	p.After(1, func() { t.Error("taken back, and called") })
@@ -201,7 +201,7 @@ func TestAfter(t *testing.T) {
 func TestRefuseAndCut(t *testing.T) {
 	t.Parallel()
 	address, _ := echo(t)
-	p := relay.New(t)
+	p := crashproxy.New(t)
 	w, other := p.Way(address), p.Way(address)
 	conn, apart := dial(t, w), dial(t, other)
 	mustSay(t, conn, "a")
@@ -239,7 +239,7 @@ func TestDelay(t *testing.T) {
 	t.Parallel()
 	const late = 60 * time.Millisecond
 	address, received := echo(t)
-	w := relay.New(t).Way(address)
+	w := crashproxy.New(t).Way(address)
 	conn := dial(t, w)
 	w.Delay(late)
 	began := time.Now()
@@ -269,7 +269,7 @@ func TestDelay(t *testing.T) {
 func TestHold(t *testing.T) {
 	t.Parallel()
 	address, received := echo(t)
-	w := relay.New(t).Way(address)
+	w := crashproxy.New(t).Way(address)
 	conn, lost, idle := dial(t, w), dial(t, w), dial(t, w)
 	release := w.Hold()
 	for _, sent := range []struct {
@@ -308,7 +308,7 @@ func TestHold(t *testing.T) {
 func TestHoldEndsWithTheProcess(t *testing.T) {
 	t.Parallel()
 	address, received := echo(t)
-	p := relay.New(t)
+	p := crashproxy.New(t)
 	w := p.Way(address)
 	conn := dial(t, w)
 	w.Hold()
@@ -333,7 +333,7 @@ func TestEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := relay.New(t)
+	p := crashproxy.New(t)
 	w := p.Way(l.Addr().String())
 	conn := dial(t, w)
 	server, err := l.Accept()

@@ -1,4 +1,4 @@
-package callers
+package auth
 
 import (
 	"crypto/sha256"
@@ -16,7 +16,7 @@ type key struct {
 }
 
 // SetKeys puts these API keys in the place of all that there were. Requests that are under way keep their client.
-func (c *Callers) SetKeys(all []config.APIKey) {
+func (c *Authenticator) SetKeys(all []config.APIKey) {
 	keys := make([]key, len(all))
 	for i, k := range all {
 		keys[i].client = Client{ID: k.Name, Name: k.Name, By: "api_key", Scopes: k.Scopes, limit: k.RateLimit}

@@ -1,8 +1,8 @@
-// Package rescue catches panics and says in the log where they came from, and never with what: that may hold
+// Package recovery catches panics and says in the log where they came from, and never with what: that may hold
 // anything of a request or a provider's answer. Where nobody catches a panic, the runtime writes what it was to
 // standard error, and ends the process with every request in it. internal/api and internal/gateway call it around
 // what answers requests, they, internal/unattended and cmd around what goes on in goroutines of its own.
-package rescue
+package recovery
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 )
 
 // Catch logs a panic of the function that defers it, and lets that function return.
-func Catch(ctx context.Context, log *slog.Logger) {
+func Recover(ctx context.Context, log *slog.Logger) {
 	if value := recover(); value != nil {
 		Log(ctx, log, value)
 	}

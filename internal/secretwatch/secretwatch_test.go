@@ -1,4 +1,4 @@
-package renew_test
+package secretwatch_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"ais-gateway/internal/config"
-	"ais-gateway/internal/renew"
+	"ais-gateway/internal/secretwatch"
 )
 
 const secret = "CANARY-SECRET"
@@ -20,7 +20,7 @@ const secret = "CANARY-SECRET"
 type rig struct {
 	t       *testing.T
 	path    string
-	watcher *renew.Watcher
+	watcher *secretwatch.Watcher
 	log     bytes.Buffer
 	using   string // what was last taken over
 	tried   int
@@ -39,12 +39,12 @@ func file(t *testing.T, path string) config.File {
 }
 
 // started is a rig whose file holds "1". A content with "bad" in it cannot be taken over.
-func started(t *testing.T, more ...renew.Part) *rig {
+func started(t *testing.T, more ...secretwatch.Secret) *rig {
 	t.Helper()
 	r := &rig{t: t, path: filepath.Join(t.TempDir(), "key"), using: "1", before: func() {}, after: func() {}}
 	r.write("1")
 	own := file(t, r.path)
-	first := renew.Part{Name: "first", Files: []config.File{own}, Renew: func() error {
+	first := secretwatch.Secret{Name: "first", Files: []config.File{own}, Renew: func() error {
 		r.tried++
 		r.before()
 		now, err := own.Again()
@@ -67,7 +67,7 @@ func started(t *testing.T, more ...renew.Part) *rig {
 			r.told = append(r.told, renewed)
 		}
 	}
-	r.watcher = renew.New(slog.New(slog.NewJSONHandler(&r.log, nil)), told, append([]renew.Part{first}, more...))
+	r.watcher = secretwatch.New(slog.New(slog.NewJSONHandler(&r.log, nil)), told, append([]secretwatch.Secret{first}, more...))
 	return r
 }
 
@@ -223,8 +223,8 @@ func TestPartsAreApart(t *testing.T) {
 	}
 	renewed := 0
 	r := started(t,
-		renew.Part{Name: "broken", Files: []config.File{file(t, path)}, Renew: func() error { return errors.New("is broken") }},
-		renew.Part{Name: "second", Files: []config.File{file(t, path)}, Renew: func() error { renewed++; return nil }})
+		secretwatch.Secret{Name: "broken", Files: []config.File{file(t, path)}, Renew: func() error { return errors.New("is broken") }},
+		secretwatch.Secret{Name: "second", Files: []config.File{file(t, path)}, Renew: func() error { renewed++; return nil }})
 	if err := os.WriteFile(path, []byte("2"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -246,8 +246,8 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	renewed := make(chan struct{})
-	w := renew.New(slog.New(slog.DiscardHandler), func(context.Context, string, bool) { close(renewed) },
-		[]renew.Part{{Name: "p", Files: []config.File{file(t, path)}, Renew: func() error { return nil }}})
+	w := secretwatch.New(slog.New(slog.DiscardHandler), func(context.Context, string, bool) { close(renewed) },
+		[]secretwatch.Secret{{Name: "p", Files: []config.File{file(t, path)}, Renew: func() error { return nil }}})
 	ended := make(chan struct{})
 	go func() { w.Run(ctx); close(ended) }()
 	if err := os.WriteFile(path, []byte("2"), 0o600); err != nil {

@@ -1,4 +1,4 @@
-package callers_test
+package auth_test
 
 import (
 	"context"
@@ -25,7 +25,7 @@ import (
 	"github.com/lestrrat-go/jwx/v3/jwk"
 	"github.com/lestrrat-go/jwx/v3/jws"
 
-	"ais-gateway/internal/callers"
+	"ais-gateway/internal/auth"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/issuertest"
@@ -71,7 +71,7 @@ func (r *record) String() string {
 
 // A rig is callers with one issuer, and a client with an API key that has the name of the issuer's client.
 type rig struct {
-	*callers.Callers
+	*auth.Authenticator
 	*clock
 	*issuertest.Issuer
 	log *record
@@ -96,16 +96,16 @@ func newRig(t testing.TB, change ...func(*config.Clients)) *rig {
 	for _, ch := range change {
 		ch(&c)
 	}
-	r.Callers = callers.New(callers.Config{Clients: c, Now: r.Now, Logger: slog.New(slog.NewJSONHandler(r.log, nil)), Pseudonym: pseudonym})
+	r.Authenticator = auth.New(auth.Config{Clients: c, Now: r.Now, Logger: slog.New(slog.NewJSONHandler(r.log, nil)), Pseudonym: pseudonym})
 	if _, hurried := t.(hurried); !hurried {
-		callers.Patient(r.Callers)
+		auth.Patient(r.Authenticator)
 	}
 	return r
 }
 
 // ask authenticates a token that stands as Bearer.
-func (r *rig) ask(token string) (callers.Client, error) {
-	return r.Authenticate(context.Background(), callers.Credential{Text: canonical.Secret(token), Bearer: true})
+func (r *rig) ask(token string) (auth.Client, error) {
+	return r.Authenticate(context.Background(), auth.Credential{Text: canonical.Secret(token), Bearer: true})
 }
 
 func kind(err error) canonical.Kind {
@@ -119,7 +119,7 @@ func kind(err error) canonical.Kind {
 	return canonical.Kind(err.Error())
 }
 
-func (r *rig) accepts(t testing.TB, token string) callers.Client {
+func (r *rig) accepts(t testing.TB, token string) auth.Client {
 	t.Helper()
 	c, err := r.ask(token)
 	if err != nil {
@@ -342,7 +342,7 @@ func TestForgeries(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { r.refuses(t, forged, canonical.Unauthenticated) })
 	}
-	if c, err := r.Authenticate(t.Context(), callers.Credential{Text: canonical.Secret(token)}); err == nil {
+	if c, err := r.Authenticate(t.Context(), auth.Credential{Text: canonical.Secret(token)}); err == nil {
 		t.Errorf("a token is a key: %+v", c)
 	}
 	if key, err := r.ask(apiKey); err != nil || key.ID == good.ID {
@@ -407,7 +407,7 @@ func TestNoTwoAreOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := []callers.Client{
+	all := []auth.Client{
 		key, r.accepts(t, r.Token(nil)), r.accepts(t, other.Token(nil)),
 		r.accepts(t, r.Token(map[string]any{"azp": nil, "sub": issuertest.App})),
 		r.accepts(t, r.Token(map[string]any{"azp": nil, "client_id": issuertest.App})),

@@ -1,4 +1,4 @@
-package callers
+package auth
 
 import (
 	"bytes"
@@ -54,7 +54,7 @@ func teller(log *slog.Logger) func(error) {
 func (i *issuer) authenticate(ctx context.Context, token string, payload []byte, said claims) (Client, error) {
 	// Before the signature, so that for what is refused anyway no issuer is asked.
 	if detail := i.objection(said); detail != "" {
-		return Client{}, canonical.Fail(canonical.Unauthenticated, detail)
+		return Client{}, canonical.NewError(canonical.Unauthenticated, detail)
 	}
 	patient, cancel := context.WithTimeout(ctx, i.patience)
 	defer cancel()
@@ -73,7 +73,7 @@ func (i *issuer) authenticate(ctx context.Context, token string, payload []byte,
 			Detail: "the token cannot be verified, because its issuer's keys cannot be read at the moment",
 		}
 	}
-	return Client{}, canonical.Fail(canonical.Unauthenticated, "the token is not signed by its issuer as it should be")
+	return Client{}, canonical.NewError(canonical.Unauthenticated, "the token is not signed by its issuer as it should be")
 }
 
 // objection is what is wrong with the token's claims; "" for nothing.
@@ -96,7 +96,7 @@ func (i *issuer) objection(said claims) string {
 // client of that name.
 func (i *issuer) client(said claims) Client {
 	c := Client{
-		ID:   config.IssuedPrefix + strconv.Quote(i.Issuer) + said.claim + strconv.Quote(said.name),
+		ID:   config.OIDCClientPrefix + strconv.Quote(i.Issuer) + said.claim + strconv.Quote(said.name),
 		Name: i.shown(said), By: said.claim, Issuer: i.place, Scopes: said.scopes,
 	}
 	for _, g := range i.Grants {

@@ -1,4 +1,4 @@
-package callers
+package auth
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 	jose "github.com/go-jose/go-jose/v4"
 
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
 )
 
 const (
@@ -136,7 +136,7 @@ func (s *keySet) renew(now time.Time, done chan struct{}) {
 func (s *keySet) guarded(ctx context.Context) (keys []jose.JSONWebKey, err error) {
 	defer func() {
 		if value := recover(); value != nil {
-			rescue.Log(ctx, slog.Default(), value)
+			recovery.Log(ctx, slog.Default(), value)
 			err = errNoKeys
 		}
 	}()

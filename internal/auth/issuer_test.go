@@ -1,4 +1,4 @@
-package callers_test
+package auth_test
 
 import (
 	"bytes"
@@ -23,7 +23,7 @@ import (
 
 	"github.com/lestrrat-go/jwx/v3/jwa"
 
-	"ais-gateway/internal/callers"
+	"ais-gateway/internal/auth"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/issuertest"
@@ -200,7 +200,7 @@ func TestPatience(t *testing.T) {
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := r.Authenticate(gone, callers.Credential{Text: canonical.Secret(r.Token(nil)), Bearer: true})
+	_, err := r.Authenticate(gone, auth.Credential{Text: canonical.Secret(r.Token(nil)), Bearer: true})
 	if err != context.Canceled { //nolint:errorlint // exactly this
 		t.Errorf("a caller who went is told %v", err)
 	}
@@ -220,7 +220,7 @@ func TestPatience(t *testing.T) {
 func TestKnownKeyDoesNotWait(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	callers.Endless(r.Callers)
+	auth.Endless(r.Authenticator)
 	r.accepts(t, r.Token(nil))
 	r.Front(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	r.turn(maxAge)
@@ -445,7 +445,7 @@ func TestTheGatewayShowsItself(t *testing.T) {
 	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	set := func(c *config.Clients) {
-		c.OIDC[0].Issuer, c.OIDC[0].TokenFile, c.OIDC[0].CAFile = server.URL, tokenFile, config.FileOf(ca)
+		c.OIDC[0].Issuer, c.OIDC[0].TokenFile, c.OIDC[0].CAFile = server.URL, tokenFile, config.InMemoryFile(ca)
 	}
 	r = newRig(t, set)
 	token := func() string {
@@ -523,7 +523,7 @@ func TestFewWaitForKeys(t *testing.T) {
 	t.Parallel()
 	const asking, wait = 200, 64
 	r := newRig(t)
-	callers.Endless(r.Callers)
+	auth.Endless(r.Authenticator)
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	r.Front(func(_ http.ResponseWriter, req *http.Request) {
@@ -532,7 +532,7 @@ func TestFewWaitForKeys(t *testing.T) {
 		case <-req.Context().Done():
 		}
 	})
-	token := callers.Credential{Text: canonical.Secret(r.Token(nil)), Bearer: true}
+	token := auth.Credential{Text: canonical.Secret(r.Token(nil)), Bearer: true}
 	ctx, cancel := context.WithCancel(t.Context())
 	answered := make(chan error, asking)
 	for range asking {

@@ -1,7 +1,7 @@
-// Package callers knows who may call the gateway: clients with an API key, and clients with a token (JWT) of an
+// Package auth knows who may call the gateway: clients with an API key, and clients with a token (JWT) of an
 // OpenID Connect issuer; and how often each of them may. internal/api asks it about every request; cmd makes it,
 // lets it read the issuers' keys, and gives it new API keys.
-package callers
+package auth
 
 import (
 	"context"
@@ -27,7 +27,7 @@ type Config struct {
 }
 
 // Callers are all who may call. Their methods are safe for concurrent use.
-type Callers struct {
+type Authenticator struct {
 	keys    atomic.Pointer[[]key]
 	issuers map[string]*issuer // by their name in tokens
 	limit   *config.RateLimit  // of each client that has none of its own; nil for none
@@ -35,8 +35,8 @@ type Callers struct {
 }
 
 // New makes the callers, and asks no issuer for anything yet.
-func New(c Config) *Callers {
-	all := &Callers{issuers: map[string]*issuer{}, limit: c.Clients.RateLimit, buckets: newBuckets(c.Now)}
+func New(c Config) *Authenticator {
+	all := &Authenticator{issuers: map[string]*issuer{}, limit: c.Clients.RateLimit, buckets: newBuckets(c.Now)}
 	all.SetKeys(c.Clients.APIKeys)
 	for n, o := range c.Clients.OIDC {
 		place := fmt.Sprintf("clients.oidc[%d]", n)
@@ -47,7 +47,7 @@ func New(c Config) *Callers {
 
 // Run reads the issuers' keys at once, and again every few minutes, until ctx ends. Without it they are read when a
 // request needs them.
-func (c *Callers) Run(ctx context.Context) {
+func (c *Authenticator) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, i := range c.issuers {
 		running.Go(func() { i.keys.run(ctx) })
@@ -76,7 +76,7 @@ func (c Client) May(scope string) bool { return scope == "" || slices.Contains(c
 
 // Authenticate says whose credential it is. Its errors are Unauthenticated where it is nobody's, Overloaded where
 // that cannot be found out now, and ctx's own. It takes 2 s at most.
-func (c *Callers) Authenticate(ctx context.Context, shown Credential) (Client, error) {
+func (c *Authenticator) Authenticate(ctx context.Context, shown Credential) (Client, error) {
 	text := shown.Text.Reveal()
 	if shown.Bearer {
 		if payload, said, ok := peek(text); ok {
@@ -88,11 +88,11 @@ func (c *Callers) Authenticate(ctx context.Context, shown Credential) (Client, e
 	if k, ok := match(*c.keys.Load(), text); ok {
 		return k.client, nil
 	}
-	return Client{}, canonical.Fail(canonical.Unauthenticated, "")
+	return Client{}, canonical.NewError(canonical.Unauthenticated, "")
 }
 
 // Admit counts a request of an authenticated client. Its error is RateLimited, with when to try again.
-func (c *Callers) Admit(client Client) error {
+func (c *Authenticator) AllowRate(client Client) error {
 	limit := client.limit
 	if limit == nil {
 		limit = c.limit

@@ -1,4 +1,4 @@
-package callers_test
+package auth_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"ais-gateway/internal/callers"
+	"ais-gateway/internal/auth"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 )
@@ -20,8 +20,8 @@ func sum(key string) string {
 	return hex.EncodeToString(s[:])
 }
 
-func keyed(keys ...config.APIKey) *callers.Callers {
-	return callers.New(callers.Config{Clients: config.Clients{APIKeys: keys}, Now: time.Now})
+func keyed(keys ...config.APIKey) *auth.Authenticator {
+	return auth.New(auth.Config{Clients: config.Clients{APIKeys: keys}, Now: time.Now})
 }
 
 func TestKeys(t *testing.T) {
@@ -35,7 +35,7 @@ func TestKeys(t *testing.T) {
 		"one": "first", "two": "second", "old": "rotating", "new": "rotating", "oldnew": "", "": "", "on": "", "One": "", "one ": "", sum("one"): "", "a.b.c": "",
 	} {
 		for _, bearer := range []bool{false, true} {
-			c, err := all.Authenticate(t.Context(), callers.Credential{Text: canonical.Secret(shown), Bearer: bearer})
+			c, err := all.Authenticate(t.Context(), auth.Credential{Text: canonical.Secret(shown), Bearer: bearer})
 			if c.Name != want || c.ID != want || (err == nil) != (want != "") {
 				t.Errorf("%q is %+v, %v", shown, c, err)
 			}
@@ -59,8 +59,8 @@ func TestKeysAreSwapped(t *testing.T) {
 		}
 	}
 	all := keyed(generation(0)...)
-	ask := func(key string) (callers.Client, error) {
-		return all.Authenticate(context.Background(), callers.Credential{Text: canonical.Secret(key)})
+	ask := func(key string) (auth.Client, error) {
+		return all.Authenticate(context.Background(), auth.Credential{Text: canonical.Secret(key)})
 	}
 	stop := make(chan struct{})
 	var asking sync.WaitGroup

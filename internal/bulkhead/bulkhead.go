@@ -1,6 +1,6 @@
-// Package load bounds what is under way at once. Nobody queues: who finds no place is refused at once. internal/api
+// Package bulkhead bounds what is under way at once. Nobody queues: who finds no place is refused at once. internal/api
 // bounds requests by it, internal/gateway the calls to each ASPSP and those who wait for them.
-package load
+package bulkhead
 
 import "sync"
 
@@ -17,16 +17,16 @@ const (
 )
 
 // A Bound lets so many in at once. It is safe for concurrent use, as are all of this package.
-type Bound struct {
+type Semaphore struct {
 	mu       sync.Mutex
 	most, in int
 }
 
 // NewBound makes a bound; below 1 it is none.
-func NewBound(most int) *Bound { return &Bound{most: most} }
+func NewSemaphore(most int) *Semaphore { return &Semaphore{most: most} }
 
 // Enter takes a place, if there is one. Whoever got one gives it back with Leave.
-func (b *Bound) Enter() bool {
+func (b *Semaphore) TryAcquire() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.most > 0 && b.in >= b.most {
@@ -37,24 +37,24 @@ func (b *Bound) Enter() bool {
 }
 
 // Leave gives a place back.
-func (b *Bound) Leave() {
+func (b *Semaphore) Release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.in--
 }
 
 // A Keyed is a bound for each key. It knows nothing of keys under which nothing is under way.
-type Keyed struct {
+type PerKey struct {
 	mu   sync.Mutex
 	most int
 	in   map[string]int
 }
 
 // NewKeyed makes the bounds; below 1 there are none.
-func NewKeyed(most int) *Keyed { return &Keyed{most: most, in: map[string]int{}} }
+func NewPerKey(most int) *PerKey { return &PerKey{most: most, in: map[string]int{}} }
 
 // Enter takes a place under the key, if there is one. Whoever got one gives it back with Leave.
-func (k *Keyed) Enter(key string) bool {
+func (k *PerKey) TryAcquire(key string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.most > 0 && k.in[key] >= k.most {
@@ -65,7 +65,7 @@ func (k *Keyed) Enter(key string) bool {
 }
 
 // Leave gives a place under the key back.
-func (k *Keyed) Leave(key string) {
+func (k *PerKey) Release(key string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	drop(k.in, key)
@@ -74,19 +74,19 @@ func (k *Keyed) Leave(key string) {
 // Shares lets so many in at once, whatever their key, and of one key never more than some times what stays free: with 1
 // one key takes half of all places, two a third each; with 4 one takes four fifths, two four ninths. Some are always
 // left for the next.
-type Shares struct {
+type FairShare struct {
 	mu              sync.Mutex
 	most, times, in int
 	of              map[string]int
 }
 
 // NewShares makes them of so many places; below 1 there is no bound.
-func NewShares(most, times int) *Shares {
-	return &Shares{most: most, times: times, of: map[string]int{}}
+func NewFairShare(most, times int) *FairShare {
+	return &FairShare{most: most, times: times, of: map[string]int{}}
 }
 
 // Enter takes a place for the key, if there is one. Whoever got one gives it back with Leave.
-func (s *Shares) Enter(key string) bool {
+func (s *FairShare) TryAcquire(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.most > 0 && s.of[key] >= s.times*(s.most-s.in) {
@@ -98,7 +98,7 @@ func (s *Shares) Enter(key string) bool {
 }
 
 // Leave gives a place of the key back.
-func (s *Shares) Leave(key string) {
+func (s *FairShare) Release(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.in--
@@ -106,26 +106,26 @@ func (s *Shares) Leave(key string) {
 }
 
 // Owned are Shares for each owner. They know nothing of owners who have no place.
-type Owned struct {
+type FairSharePerOwner struct {
 	mu          sync.Mutex
 	most, times int
-	of          map[string]*Shares
+	of          map[string]*FairShare
 }
 
 // NewOwned makes them, of so many places for each; below 1 there is no bound.
-func NewOwned(most, times int) *Owned {
-	return &Owned{most: most, times: times, of: map[string]*Shares{}}
+func NewFairSharePerOwner(most, times int) *FairSharePerOwner {
+	return &FairSharePerOwner{most: most, times: times, of: map[string]*FairShare{}}
 }
 
 // Enter takes one of the owner's places for the key, if there is one. Whoever got one gives it back with Leave.
-func (o *Owned) Enter(owner, key string) bool {
+func (o *FairSharePerOwner) TryAcquire(owner, key string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.of[owner]
 	if s == nil {
-		s = NewShares(o.most, o.times)
+		s = NewFairShare(o.most, o.times)
 	}
-	entered := s.Enter(key)
+	entered := s.TryAcquire(key)
 	if entered {
 		o.of[owner] = s
 	}
@@ -133,11 +133,11 @@ func (o *Owned) Enter(owner, key string) bool {
 }
 
 // Leave gives one of the owner's places back.
-func (o *Owned) Leave(owner, key string) {
+func (o *FairSharePerOwner) Release(owner, key string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s := o.of[owner]
-	if s.Leave(key); s.in == 0 {
+	if s.Release(key); s.in == 0 {
 		delete(o.of, owner)
 	}
 }

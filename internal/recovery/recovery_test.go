@@ -1,4 +1,4 @@
-package rescue_test
+package recovery_test
 
 import (
 	"bytes"
@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"ais-gateway/internal/rescue"
+	"ais-gateway/internal/recovery"
 )
 
 const canary = "DE89370400440532013000"
@@ -35,7 +35,7 @@ func TestCatch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			func() {
-				defer rescue.Catch(t.Context(), slog.New(slog.NewJSONHandler(&out, nil)))
+				defer recovery.Recover(t.Context(), slog.New(slog.NewJSONHandler(&out, nil)))
 				tt.do()
 			}()
 			if strings.Contains(out.String(), canary) {

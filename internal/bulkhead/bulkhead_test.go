@@ -1,4 +1,4 @@
-package load
+package bulkhead
 
 import (
 	"sync"
@@ -15,36 +15,36 @@ func fill(enter func() bool) (n int) {
 
 func TestBound(t *testing.T) {
 	for _, tt := range []struct{ most, fits int }{{1, 1}, {5, 5}, {0, 100}, {-1, 100}} {
-		b := NewBound(tt.most)
-		if n := fill(b.Enter); n != tt.fits {
+		b := NewSemaphore(tt.most)
+		if n := fill(b.TryAcquire); n != tt.fits {
 			t.Errorf("%d: %d entered, want %d", tt.most, n, tt.fits)
 		}
-		b.Leave()
-		b.Leave()
-		if n := fill(b.Enter); tt.fits < 100 && n != min(2, tt.fits+1) {
+		b.Release()
+		b.Release()
+		if n := fill(b.TryAcquire); tt.fits < 100 && n != min(2, tt.fits+1) {
 			t.Errorf("%d: %d entered after two had left", tt.most, n)
 		}
 	}
 }
 
 func TestKeyed(t *testing.T) {
-	k := NewKeyed(3)
-	under := func(key string) func() bool { return func() bool { return k.Enter(key) } }
+	k := NewPerKey(3)
+	under := func(key string) func() bool { return func() bool { return k.TryAcquire(key) } }
 	if a, b := fill(under("a")), fill(under("b")); a != 3 || b != 3 {
 		t.Errorf("%d and %d entered, want 3 each", a, b)
 	}
-	k.Leave("a")
+	k.Release("a")
 	if a, b := fill(under("a")), fill(under("b")); a != 1 || b != 0 {
 		t.Errorf("%d and %d entered, want 1 and none", a, b)
 	}
-	if free := NewKeyed(0); fill(func() bool { return free.Enter("a") }) != 100 {
+	if free := NewPerKey(0); fill(func() bool { return free.TryAcquire("a") }) != 100 {
 		t.Error("no bound bounds")
 	}
 }
 
 func TestShares(t *testing.T) {
-	s := NewShares(12, 1)
-	under := func(key string) func() bool { return func() bool { return s.Enter(key) } }
+	s := NewFairShare(12, 1)
+	under := func(key string) func() bool { return func() bool { return s.TryAcquire(key) } }
 	for _, tt := range []struct {
 		key  string
 		fits int
@@ -54,14 +54,14 @@ func TestShares(t *testing.T) {
 		}
 	}
 	for range 6 {
-		s.Leave("a")
+		s.Release("a")
 	}
 	if n := fill(under("e")); n != 3 {
 		t.Errorf("%d entered where 6 had left, want 3", n)
 	}
 	for most, fits := range map[int]int{1: 1, 2: 1, 3: 2, 1000: 100, 0: 100} {
-		alone := NewShares(most, 1)
-		if n := fill(func() bool { return alone.Enter("a") }); n != fits {
+		alone := NewFairShare(most, 1)
+		if n := fill(func() bool { return alone.TryAcquire("a") }); n != fits {
 			t.Errorf("%d: %d entered, want %d", most, n, fits)
 		}
 	}
@@ -69,20 +69,20 @@ func TestShares(t *testing.T) {
 
 // What is idle leaves nothing behind, and nobody who is refused costs another his place.
 func TestNothingStays(t *testing.T) {
-	b, k, s := NewBound(4), NewKeyed(4), NewShares(8, 1)
+	b, k, s := NewSemaphore(4), NewPerKey(4), NewFairShare(8, 1)
 	var all sync.WaitGroup
 	for i := range 64 {
 		all.Go(func() {
 			key := string(rune('a' + i%8))
 			for range 200 {
-				if b.Enter() {
-					b.Leave()
+				if b.TryAcquire() {
+					b.Release()
 				}
-				if k.Enter(key) {
-					k.Leave(key)
+				if k.TryAcquire(key) {
+					k.Release(key)
 				}
-				if s.Enter(key) {
-					s.Leave(key)
+				if s.TryAcquire(key) {
+					s.Release(key)
 				}
 			}
 		})
@@ -94,8 +94,8 @@ func TestNothingStays(t *testing.T) {
 }
 
 func TestOwned(t *testing.T) {
-	o := NewOwned(10, 4)
-	of := func(owner, key string) func() bool { return func() bool { return o.Enter(owner, key) } }
+	o := NewFairSharePerOwner(10, 4)
+	of := func(owner, key string) func() bool { return func() bool { return o.TryAcquire(owner, key) } }
 	if n := fill(of("a", "slow")); n != 8 {
 		t.Errorf("one key takes %d of 10 places, want 8", n)
 	}
@@ -103,11 +103,11 @@ func TestOwned(t *testing.T) {
 		t.Errorf("%d places for another key, and %d for another owner, want 2 and 8", other, more)
 	}
 	for range 8 {
-		o.Leave("a", "slow")
-		o.Leave("b", "slow")
+		o.Release("a", "slow")
+		o.Release("b", "slow")
 	}
-	o.Leave("a", "other")
-	o.Leave("a", "other")
+	o.Release("a", "other")
+	o.Release("a", "other")
 	if len(o.of) != 0 {
 		t.Errorf("%d owners without a place are known", len(o.of))
 	}

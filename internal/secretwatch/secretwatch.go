@@ -1,7 +1,7 @@
-// Package renew keeps in use what stands in the files of secrets: it looks at them all the time, and has what has changed
+// Package secretwatch keeps in use what stands in the files of secrets: it looks at them all the time, and has what has changed
 // taken over, part by part. cmd says what the parts are. It does not rely on being told of changes: a look every second sees
 // the files whatever replaces them, an editor or the symbolic links by which Kubernetes swaps a whole directory.
-package renew
+package secretwatch
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 const every = time.Second
 
 // A Part is what is renewed as a whole, or not at all.
-type Part struct {
+type Secret struct {
 	Name  string
 	Files []config.File // as they are in use
 	// Renew takes over what stands in the files. With an error, which never holds any of it, nothing has changed.
@@ -37,17 +37,17 @@ type Watcher struct {
 }
 
 type part struct {
-	Part
+	Secret
 	tried, seen digest      // what was last taken over, or could not be; what the last look found
 	stale       atomic.Bool // what was tried last could not be taken over
 }
 
 // New makes a watcher of parts whose files are in use as they stand there. told is told of each renewal that was tried.
-func New(log *slog.Logger, told func(ctx context.Context, part string, renewed bool), parts []Part) *Watcher {
+func New(log *slog.Logger, told func(ctx context.Context, part string, renewed bool), parts []Secret) *Watcher {
 	w := &Watcher{log: log, told: told, now: make(chan struct{}, 1)}
 	for _, p := range parts {
 		used := sum(p.Files, func(f config.File) (config.File, error) { return f, nil })
-		w.parts = append(w.parts, &part{Part: p, tried: used, seen: used})
+		w.parts = append(w.parts, &part{Secret: p, tried: used, seen: used})
 	}
 	return w
 }

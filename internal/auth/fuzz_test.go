@@ -1,4 +1,4 @@
-package callers_test
+package auth_test
 
 import (
 	"crypto/ecdsa"

@@ -1,8 +1,8 @@
-// Package relay stands between a process and the servers that it calls, on loopback, so that a test decides what
+// Package crashproxy stands between a process and the servers that it calls, on loopback, so that a test decides what
 // the outside world sees of the process: that it dies between two of its steps, that a connection of its is refused,
 // cut or slow. What passes is passed on unchanged, chunk by chunk. Only tests import it: the model test of
 // internal/gateway, where one Process stands for one gateway, and those about a slow Redis.
-package relay
+package crashproxy
 
 import (
 	"net"
@@ -21,7 +21,7 @@ type Process struct {
 	t     TB
 	turn  sync.Mutex // whoever holds it passes one chunk on
 	mu    sync.Mutex // of what follows
-	ways  []*Way
+	ways  []*Proxy
 	dead  bool
 	last  Step
 	left  int // chunks until do is called
@@ -32,7 +32,7 @@ type Process struct {
 
 // A Step is the passing of one chunk.
 type Step struct {
-	Way  *Way
+	Way  *Proxy
 	Back bool // from the server to the process
 }
 
@@ -50,9 +50,9 @@ func New(t TB) *Process {
 }
 
 // Way opens a way that leads to target, host:port.
-func (p *Process) Way(target string) *Way {
+func (p *Process) Way(target string) *Proxy {
 	p.t.Helper()
-	w := &Way{process: p, target: target, pairs: map[*pair]bool{}}
+	w := &Proxy{process: p, target: target, pairs: map[*pair]bool{}}
 	if err := w.reserve(); err != nil {
 		p.t.Fatal(err)
 	}

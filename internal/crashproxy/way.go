@@ -1,4 +1,4 @@
-package relay
+package crashproxy
 
 import (
 	"context"
@@ -19,7 +19,7 @@ const (
 )
 
 // A Way leads from an address of its own to a server. Its methods are safe for concurrent use.
-type Way struct {
+type Proxy struct {
 	Addr string // host:port, where the process finds the server
 
 	process  *Process
@@ -44,7 +44,7 @@ var hosts = [][4]byte{{127, 0, 0, 2}, {127, 0, 0, 1}}
 
 // reserve takes a port and keeps it by a socket that is bound and does not listen: connections to it are refused,
 // nobody else gets it, and a listener may share it.
-func (w *Way) reserve() (err error) {
+func (w *Proxy) reserve() (err error) {
 	for _, host := range hosts {
 		if w.reserved, w.Addr, err = bound(host); err == nil {
 			return nil
@@ -76,10 +76,10 @@ func bound(host [4]byte) (fd int, address string, err error) {
 	return 0, "", errors.Join(err, syscall.Close(fd))
 }
 
-func (w *Way) release() { _ = syscall.Close(w.reserved) }
+func (w *Proxy) release() { _ = syscall.Close(w.reserved) }
 
 // Open takes connections, as a new way does; after a crash it does nothing.
-func (w *Way) Open() {
+func (w *Proxy) Open() {
 	w.process.t.Helper()
 	w.gate.Lock()
 	defer w.gate.Unlock()
@@ -99,7 +99,7 @@ func (w *Way) Open() {
 }
 
 // Refuse lets new connections be refused until Open. Those that stand are not touched.
-func (w *Way) Refuse() {
+func (w *Proxy) Refuse() {
 	w.gate.Lock()
 	defer w.gate.Unlock()
 	if w.listener == nil {
@@ -120,7 +120,7 @@ func stopListening(l *net.TCPListener) {
 }
 
 // Cut resets all connections that stand. The server still gets what was passed on before.
-func (w *Way) Cut() {
+func (w *Proxy) Cut() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for p := range w.pairs {
@@ -129,7 +129,7 @@ func (w *Way) Cut() {
 }
 
 // Delay holds what the process sends from now on back for d. What is under way when its connection is reset is lost.
-func (w *Way) Delay(d time.Duration) {
+func (w *Proxy) Delay(d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.late = d
@@ -137,7 +137,7 @@ func (w *Way) Delay(d time.Duration) {
 
 // Hold holds what the process sends from now on back until release is called. What is held when its connection is
 // reset is lost.
-func (w *Way) Hold() (release func()) {
+func (w *Proxy) Hold() (release func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	held := make(chan struct{})
@@ -153,14 +153,14 @@ func (w *Way) Hold() (release func()) {
 }
 
 // Holding is on how many connections data is held back at the moment.
-func (w *Way) Holding() int {
+func (w *Proxy) Holding() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.holding
 }
 
 // Accepted is how many connections were made.
-func (w *Way) Accepted() int {
+func (w *Proxy) Accepted() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.accepted
@@ -168,7 +168,7 @@ func (w *Way) Accepted() int {
 
 // hold returns the channel that is closed when a chunk that has just arrived may pass, nil if it may at once. Where
 // there is a channel, passed is called afterwards.
-func (w *Way) hold() <-chan struct{} {
+func (w *Proxy) hold() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	released := w.held
@@ -184,13 +184,13 @@ func (w *Way) hold() <-chan struct{} {
 	return released
 }
 
-func (w *Way) passed() {
+func (w *Proxy) passed() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.holding--
 }
 
-func (w *Way) accept(l net.Listener) {
+func (w *Proxy) accept(l net.Listener) {
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -206,7 +206,7 @@ func (w *Way) accept(l net.Listener) {
 
 // serve joins a connection with one to the target until both are at their end. Where there is no target, the
 // connection is reset.
-func (w *Way) serve(near *net.TCPConn) {
+func (w *Proxy) serve(near *net.TCPConn) {
 	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(context.Background(), "tcp4", w.target)
 	if err != nil {
 		reset(near)
@@ -228,7 +228,7 @@ func (w *Way) serve(near *net.TCPConn) {
 }
 
 // add is false if the process died while the connection was made.
-func (w *Way) add(p *pair) bool {
+func (w *Proxy) add(p *pair) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.pairs[p] = true
@@ -237,7 +237,7 @@ func (w *Way) add(p *pair) bool {
 
 // A pair is a connection of the process and the one that continues it.
 type pair struct {
-	way       *Way
+	way       *Proxy
 	near, far *net.TCPConn
 }
 

@@ -1,4 +1,4 @@
-package callers
+package auth
 
 import (
 	"context"
@@ -127,7 +127,7 @@ func (s *source) discover(ctx context.Context) (string, error) {
 	u, err := url.Parse(said.JWKSURL)
 	// An issuer on a loopback address may have its keys there, without TLS.
 	if err != nil || u.Hostname() == "" || u.Scheme != "https" &&
-		(u.Scheme != "http" || !config.Loopback(u.Hostname()) || !strings.HasPrefix(s.Issuer, "http:")) {
+		(u.Scheme != "http" || !config.IsLoopback(u.Hostname()) || !strings.HasPrefix(s.Issuer, "http:")) {
 		return "", errDiscovery
 	}
 	return said.JWKSURL, nil

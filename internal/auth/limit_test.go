@@ -1,4 +1,4 @@
-package callers_test
+package auth_test
 
 import (
 	"errors"
@@ -8,17 +8,17 @@ import (
 	"testing"
 	"time"
 
-	"ais-gateway/internal/callers"
+	"ais-gateway/internal/auth"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/issuertest"
 )
 
 // admitted is how many of n requests at once are admitted, and how long the first that is not should wait.
-func admitted(t *testing.T, all *callers.Callers, c callers.Client, n int) (in int, wait time.Duration) {
+func admitted(t *testing.T, all *auth.Authenticator, c auth.Client, n int) (in int, wait time.Duration) {
 	t.Helper()
 	for range n {
-		err := all.Admit(c)
+		err := all.AllowRate(c)
 		var e *canonical.Error
 		switch {
 		case err == nil:
@@ -41,35 +41,35 @@ func TestLimit(t *testing.T) {
 	key, own := r.accepts(t, apiKey), r.accepts(t, "own")
 	app, fast := r.accepts(t, r.Token(nil)), r.accepts(t, r.Token(map[string]any{"azp": "fast"}))
 	for _, tt := range []struct {
-		client callers.Client
+		client auth.Client
 		burst  int
 		wait   time.Duration
 	}{{key, 5, time.Second / 2}, {own, 1, 10 * time.Second}, {app, 5, time.Second / 2}, {fast, 50, 10 * time.Millisecond}} {
-		if in, wait := admitted(t, r.Callers, tt.client, 60); in != tt.burst || wait != tt.wait {
+		if in, wait := admitted(t, r.Authenticator, tt.client, 60); in != tt.burst || wait != tt.wait {
 			t.Errorf("%s: %d were admitted, then %v", tt.client.ID, in, wait)
 		}
-		if in, wait := admitted(t, r.Callers, tt.client, 60); in != 0 || wait != tt.wait {
+		if in, wait := admitted(t, r.Authenticator, tt.client, 60); in != 0 || wait != tt.wait {
 			t.Errorf("%s: %d more were admitted, then %v: whoever is refused loses time", tt.client.ID, in, wait)
 		}
 	}
 	r.turn(time.Second)
 	for _, tt := range []struct {
-		client callers.Client
+		client auth.Client
 		in     int
 	}{{key, 2}, {own, 0}, {app, 2}, {fast, 50}} {
-		if in, _ := admitted(t, r.Callers, tt.client, 60); in != tt.in {
+		if in, _ := admitted(t, r.Authenticator, tt.client, 60); in != tt.in {
 			t.Errorf("%s: a second later %d were admitted, want %d", tt.client.ID, in, tt.in)
 		}
 	}
 	r.turn(time.Hour)
-	if in, _ := admitted(t, r.Callers, key, 60); in != 5 {
+	if in, _ := admitted(t, r.Authenticator, key, 60); in != 5 {
 		t.Errorf("after an hour %d were admitted", in)
 	}
 }
 
 func TestNoLimit(t *testing.T) {
 	r := newRig(t)
-	if in, _ := admitted(t, r.Callers, r.accepts(t, apiKey), 10_000); in != 10_000 {
+	if in, _ := admitted(t, r.Authenticator, r.accepts(t, apiKey), 10_000); in != 10_000 {
 		t.Errorf("%d were admitted", in)
 	}
 }
@@ -77,23 +77,23 @@ func TestNoLimit(t *testing.T) {
 // TestLimitIsChanged gives a key another limit while its bucket is empty.
 func TestLimitIsChanged(t *testing.T) {
 	r := newRig(t)
-	change := func(limit *config.RateLimit) callers.Client {
+	change := func(limit *config.RateLimit) auth.Client {
 		r.SetKeys([]config.APIKey{{Name: "a", SHA256: config.Hashes{sum("a")}, RateLimit: limit}})
 		return r.accepts(t, "a")
 	}
 	slow := change(&config.RateLimit{PerSecond: 1, Burst: 3})
-	if in, _ := admitted(t, r.Callers, slow, 10); in != 3 {
+	if in, _ := admitted(t, r.Authenticator, slow, 10); in != 3 {
 		t.Errorf("%d were admitted", in)
 	}
 	fast := change(&config.RateLimit{PerSecond: 20, Burst: 10})
-	if in, _ := admitted(t, r.Callers, fast, 20); in != 0 {
+	if in, _ := admitted(t, r.Authenticator, fast, 20); in != 0 {
 		t.Errorf("%d were admitted for nothing but a new limit", in)
 	}
 	r.turn(time.Second)
-	if in, wait := admitted(t, r.Callers, fast, 20); in != 10 || wait != 50*time.Millisecond {
+	if in, wait := admitted(t, r.Authenticator, fast, 20); in != 10 || wait != 50*time.Millisecond {
 		t.Errorf("%d were admitted with the new limit, then %v", in, wait)
 	}
-	if in, _ := admitted(t, r.Callers, change(nil), 20); in != 20 {
+	if in, _ := admitted(t, r.Authenticator, change(nil), 20); in != 20 {
 		t.Errorf("%d were admitted without a limit", in)
 	}
 }
@@ -107,7 +107,7 @@ func TestLimitAtOnce(t *testing.T) {
 	for range 20 {
 		asking.Go(func() {
 			for range 50 {
-				if r.Admit(c) == nil {
+				if r.AllowRate(c) == nil {
 					in.Add(1)
 				}
 			}
@@ -124,22 +124,22 @@ func TestLimitAtOnce(t *testing.T) {
 func TestIdleClientsAreForgotten(t *testing.T) {
 	r := newRig(t, func(c *config.Clients) { c.RateLimit = &config.RateLimit{PerSecond: 1, Burst: 120} })
 	busy := r.accepts(t, apiKey)
-	if in, _ := admitted(t, r.Callers, busy, 200); in != 120 {
+	if in, _ := admitted(t, r.Authenticator, busy, 200); in != 120 {
 		t.Fatalf("%d were admitted", in)
 	}
 	for n := range 1000 {
-		if err := r.Admit(callers.Client{ID: fmt.Sprint(issuertest.App, n)}); err != nil {
+		if err := r.AllowRate(auth.Client{ID: fmt.Sprint(issuertest.App, n)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := callers.Buckets(r.Callers); n != 1001 {
+	if n := auth.Buckets(r.Authenticator); n != 1001 {
 		t.Errorf("%d buckets", n)
 	}
 	r.turn(time.Minute)
-	if in, _ := admitted(t, r.Callers, busy, 200); in != 60 {
+	if in, _ := admitted(t, r.Authenticator, busy, 200); in != 60 {
 		t.Errorf("a busy client was forgotten: %d were admitted", in)
 	}
-	if n := callers.Buckets(r.Callers); n != 1 {
+	if n := auth.Buckets(r.Authenticator); n != 1 {
 		t.Errorf("%d buckets", n)
 	}
 }
