@@ -54,7 +54,7 @@ export COLLECTOR
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build quick test check verify summary unit race fleets model lint drift fmt arch fuzz probe soak bench \
+.PHONY: help run demo build quick test check verify summary unit race fleets model lint drift fmt fuzz probe soak bench \
         measure sizing stress tools faults sample cover vuln licences reproducible redis compiler clean image chart built \
         prometheus collector dashboards alerts program
 
@@ -80,7 +80,7 @@ image: ## builds bin/ais-gateway-image.tar, an OCI image for PLATFORMS (linux/am
 		-archive '$(abspath $(IMAGE)).tar' -sbom '$(abspath $(IMAGE)).sbom.json' \
 		$(foreach p,$(PLATFORMS),'$(abspath $(IMAGE)).d/$(p)/gateway')
 
-quick: ## vets all code and runs the tests that need no Redis; in seconds
+quick: ## vets all code, checks imports and runs the tests that need no Redis; in seconds
 	$(GO) vet -tags $(TAGS) ./...
 	$(GO) test -tags $(TAGS) -p 4 $(QUICK)
 
@@ -88,7 +88,7 @@ test: redis ## linters, the demo and unit tests; installs redis-server if it is 
 	@GO='$(GO)' MAKE='$(MAKE)' tools/steps test lint drift demo unit
 
 verify: redis prometheus compiler ## all other checks: race detector, coverage, fleets, chart, collector, image, tools, planted faults
-	@GO='$(GO)' MAKE='$(MAKE)' tools/steps verify 'built&' race fleets model arch tools chart probe sample
+	@GO='$(GO)' MAKE='$(MAKE)' tools/steps verify 'built&' race fleets model tools chart probe sample
 
 check: ## test, then verify, with one summary at the end; continuous integration runs it
 	@rm -rf bin/results; status=0; for t in test verify summary; do $(MAKE) --no-print-directory $$t || status=1; done; exit $$status
@@ -141,9 +141,6 @@ fmt: $(LINT) ## formats the code and sorts its imports
 	cd tools && $(LINT) fmt --config ../.golangci.yml ./...
 	cd tools/image && $(LINT) fmt --config ../../.golangci.yml ./...
 	cd tools/chart && $(LINT) fmt --config ../../.golangci.yml ./...
-
-arch: $(LINT) ## plants forbidden imports and checks that the linter reports each
-	$(GO) -C tools run ./arch -lint $(LINT)
 
 fuzz: redis ## runs every fuzz target for FUZZTIME (10m)
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -n 1 dirname | sort -u | while read -r dir; do \

@@ -2,7 +2,7 @@ package main
 
 import (
 	"io"
-	"log" //nolint:depguard // to silence it
+	"log" // to silence it
 )
 
 // mute keeps what the standard library writes by itself from being written: net/http quotes there what a provider sent

@@ -7,7 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"log" //nolint:depguard // what it prints is what is tested
+	"log" // what it prints is what is tested
 	"log/slog"
 	"maps"
 	"path/filepath"

@@ -10,7 +10,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log" //nolint:depguard // only to take over what the standard library prints
+	"log" // only to take over what the standard library prints
 	"log/slog"
 	"net/http"
 	"sync"

@@ -1,0 +1,176 @@
+package imports
+
+// A rule lists the packages that the Go files of a directory may import, beyond the standard library. The packages of this
+// module are named from its root. "*" matches one path element, and "/..." a package with all packages below it.
+type rule struct {
+	dir     string   // from the module's root; an exact name precedes a pattern
+	code    []string // what all files may import
+	test    []string // what tests may import as well, beyond test support and anyTest
+	support bool     // test support: only tests and other test support import it, and it may import what they may
+}
+
+const (
+	uuid       = "github.com/google/uuid"
+	redis      = "github.com/redis/go-redis/v9/..."
+	pkcs12     = "software.sslmate.com/src/go-pkcs12"
+	oauth1     = "github.com/mastercard/oauth1-signer-go"
+	yaml       = "github.com/goccy/go-yaml/..."
+	adapters   = "internal/providers/*"
+	simulators = "internal/providers/*/*"
+)
+
+// anyTest lists what every test may import.
+var anyTest = []string{
+	"testing/...", "net/http/httptest", "github.com/google/go-cmp/...", "pgregory.net/rapid", uuid, redis,
+	"github.com/lestrrat-go/jwx/v3/...", "github.com/getkin/kin-openapi/...",
+}
+
+// restricted lists the packages of the standard library that need to be listed like all others.
+var restricted = []string{"testing/...", "net/http/httptest", "log", "math/rand"}
+
+var rules = []rule{
+	{dir: "api"},
+	{
+		dir: "cmd/gateway",
+		code: []string{
+			"api", "internal/api", "internal/audit", "internal/breaker", "internal/cache", "internal/auth",
+			"internal/canonical", "internal/config", "internal/gateway", "internal/bulkhead", "internal/output",
+			"internal/providers", adapters, "internal/secretwatch", "internal/recovery", "internal/sandbox", "internal/store",
+			"internal/telemetry", "internal/unattended", "golang.org/x/net/...",
+			"log", // to silence what net/http prints
+		},
+		test: []string{simulators},
+	},
+	{dir: "deploy", code: []string{yaml}, test: []string{"internal/canonical", "internal/sandbox", adapters, simulators}},
+
+	{
+		dir: "internal/api",
+		code: []string{
+			"internal/api/...", "internal/auth", "internal/canonical", "internal/config", "internal/gateway", "internal/bulkhead",
+			"internal/recovery", "internal/unattended", "github.com/gin-gonic/gin/...",
+		},
+		test: []string{"api", "internal/breaker", "internal/cache", "internal/providers", adapters, simulators},
+	},
+	{dir: "internal/api/answer", code: []string{"internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
+	{dir: "internal/api/ask", code: []string{"internal/canonical", "internal/gateway", uuid}},
+	{dir: "internal/audit", code: []string{"internal/canonical", "internal/output"}},
+	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
+	{
+		dir:  "internal/cache",
+		code: []string{"internal/canonical", "internal/store", "internal/unattended", uuid, redis},
+		test: []string{"internal/config"},
+	},
+	{
+		dir: "internal/auth",
+		code: []string{
+			"internal/canonical", "internal/config", "internal/recovery",
+			"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4", "golang.org/x/time/rate",
+		},
+	},
+	{
+		dir: "internal/canonical", code: []string{uuid},
+		test: []string{yaml, "github.com/bojanz/currency", "github.com/jacoelho/banking/iban"},
+	},
+	{dir: "internal/config", code: []string{"internal/config/strict", uuid}},
+	{dir: "internal/config/strict", code: []string{yaml}},
+	{
+		dir: "internal/gateway",
+		code: []string{
+			"internal/breaker", "internal/cache", "internal/canonical", "internal/config", "internal/bulkhead", "internal/providers",
+			"internal/recovery", "internal/unattended", "golang.org/x/sync/singleflight",
+		},
+		test: []string{"internal/store", adapters, simulators},
+	},
+	{dir: "internal/imports"},
+	{dir: "internal/bulkhead"},
+	{dir: "internal/output"},
+	{dir: "internal/secretwatch", code: []string{"internal/config"}},
+	{dir: "internal/recovery"},
+	{dir: "internal/sandbox", code: []string{"internal/providers/aspspsim", simulators, uuid}},
+	{dir: "internal/store", code: []string{"internal/config", redis, "github.com/alicebob/miniredis/v2"}},
+	{
+		dir: "internal/telemetry",
+		code: []string{
+			"internal/telemetry/otelenv", "github.com/go-logr/logr", "github.com/prometheus/client_golang/prometheus/...",
+			"go.opentelemetry.io/...",
+			"log", // to take over what the standard library prints
+		},
+		test: []string{"github.com/prometheus/client_model/go", "github.com/prometheus/common/..."},
+	},
+	{dir: "internal/telemetry/otelenv", code: []string{"golang.org/x/net/http/httpguts"}},
+	{
+		dir: "internal/unattended",
+		code: []string{
+			"internal/canonical", "internal/config", "internal/recovery", "internal/store", uuid, redis, "golang.org/x/text/...",
+		},
+	},
+
+	// Every adapter and every simulator, also one that is added later.
+	{dir: "internal/providers", code: []string{"internal/canonical"}},
+	{
+		dir: adapters,
+		code: []string{
+			"internal/canonical", "internal/config", "internal/providers", "internal/providers/upstream",
+			"internal/providers/aspspsim", uuid, oauth1, pkcs12,
+		},
+		test: []string{"./...", "internal/unattended", yaml},
+	},
+	{dir: simulators, code: []string{"internal/providers/aspspsim", uuid}, test: []string{oauth1}},
+	{dir: "internal/providers/aspspsim"},
+	{
+		dir:  "internal/providers/upstream",
+		code: []string{"internal/canonical", "internal/providers", "internal/unattended"},
+		test: []string{"internal/config", "golang.org/x/net/..."},
+	},
+
+	{
+		dir: "internal/providers/providertest", support: true,
+		code: []string{
+			"internal/canonical", "internal/config", "internal/providers", "internal/providers/aspspsim",
+			"internal/providers/upstream", "internal/unattended",
+		},
+	},
+	{dir: "internal/gatewaytest", support: true, code: []string{"internal/sandbox"}},
+	{dir: "internal/issuertest", support: true},
+	{dir: "internal/prometheustest", support: true},
+	{dir: "internal/redistest", support: true, code: []string{"internal/config", "internal/store"}},
+	{dir: "internal/crashproxy", support: true},
+	{dir: "internal/servertest", support: true},
+
+	{dir: "test/deploy", test: []string{"deploy", "internal/canonical", "internal/sandbox", adapters, simulators}},
+	{
+		dir: "test/gateway",
+		test: []string{
+			"internal/config", "internal/sandbox", "internal/store", "internal/unattended", adapters, simulators, pkcs12,
+			"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog", "github.com/prometheus/common/...",
+		},
+	},
+}
+
+// reasons say why an import is not allowed where no rule lists it. The first that matches is reported.
+var reasons = []struct{ imported, why string }{
+	{"internal/api/...", "only cmd imports the API"},
+	{"internal/sandbox", "only cmd and tests import the sandbox"},
+	{"internal/gateway", "only the API and cmd import the gateway"},
+	{"internal/audit", "the API reports what to record, and only cmd writes it"},
+	{"internal/providers/upstream", "only adapters and cmd use it"},
+	{"internal/providers/*/...", "only cmd imports adapters; an adapter imports no other adapter and no simulator"},
+	{"go.opentelemetry.io/...", "only internal/telemetry uses OpenTelemetry"},
+	{"github.com/gin-gonic/...", "only internal/api uses gin"},
+	{"github.com/gin-contrib/...", "only internal/api uses gin"},
+	{"github.com/redis/...", "only the counter, the cache and the store use go-redis"},
+	{"github.com/alicebob/miniredis/...", "only internal/store uses miniredis; tests use a real Redis, see internal/redistest"},
+	{"github.com/sony/gobreaker/...", "only internal/breaker uses gobreaker"},
+	{"github.com/coreos/go-oidc/...", "only internal/auth verifies tokens"},
+	{"github.com/go-jose/...", "only internal/auth verifies tokens"},
+	{"github.com/lestrrat-go/jwx/...", "only tests import it: they sign with another library than the gateway verifies with"},
+	{"github.com/getkin/kin-openapi/...", "only tests import it: its errors quote what they read"},
+	{"github.com/shopspring/decimal", "amounts are canonical.Amount"},
+	{"github.com/bojanz/currency", "amounts are canonical.Amount"},
+	{"pgregory.net/rapid", "only tests import it"},
+	{"github.com/google/go-cmp/...", "only tests import it"},
+	{"testing/...", "only tests import it"},
+	{"net/http/httptest", "only tests import it"},
+	{"log", "log/slog is used"},
+	{"math/rand", "math/rand/v2 is used: every package can seed the source of math/rand"},
+}
