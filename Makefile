@@ -55,7 +55,7 @@ export COLLECTOR
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run demo build quick test check verify summary unit race fleets model lint drift fmt fuzz probe soak bench \
-        measure sizing stress tools faults sample cover vuln licences reproducible redis compiler clean image chart built \
+        measure sizing stress tools faults sample cover coverage vuln licences reproducible redis compiler clean image chart built \
         prometheus collector dashboards alerts program
 
 help: ## lists the targets
@@ -111,7 +111,7 @@ unit: redis program $(GOTESTSUM) ## the unit tests alone
 
 race: redis program compiler $(GOTESTSUM) ## the unit tests with the race detector, and the minimum of coverage
 	@export CGO_ENABLED=1; $(call gotest,race) -race $(TESTFLAGS) -coverprofile=bin/cover.out $(UNIT)
-	@$(GO) -C tools run ./cover -quiet -min $(MINCOVER) ../bin/cover.out $(COVERED)
+	@$(MAKE) --no-print-directory coverage
 
 fleets: redis prometheus program compiler $(GOTESTSUM) $(COLLECTOR) ## tests with fleets of gateways, failovers, Prometheus and a collector, with the race detector
 	@export CGO_ENABLED=1; $(call gotest,fleets) -race $(TESTFLAGS) $(FLEETS)
@@ -187,10 +187,45 @@ stress: redis ## runs `make test` RUNS (10) times with LOOPS (4) busy loops besi
 cover: redis ## shows the coverage of the most important packages by their own tests; fails under 85 %
 	@mkdir -p bin
 	$(GO) test -tags $(TAGS) -coverprofile=bin/cover.out $(addprefix ./,$(COVERED))
-	@$(GO) -C tools run ./cover -min $(MINCOVER) ../bin/cover.out $(COVERED)
+	@$(MAKE) --no-print-directory coverage
 
+# A line of a profile is "file:from,to statements count". Shares are rounded down, so that none below the minimum looks like it.
+PROFILE := bin/cover.out
+coverage: # compares a profile with the minimum of coverage; each package must be covered by its own tests alone
+	@awk -F '[: ]' -v min='$(MINCOVER)' -v dirs='$(COVERED)' ' \
+		/^mode:/ { next } \
+		NF != 4 { print "not a line of a profile: " $$0; failed = 1; dirs = ""; exit } \
+		{ sub("^ais-gateway/", "", $$1); sub("/[^/]*$$", "", $$1); all[$$1] += $$3; if ($$4 > 0) covered[$$1] += $$3 } \
+		END { \
+			n = split(dirs, dir, " "); \
+			for (i = 1; i <= n; i++) { \
+				d = dir[i]; \
+				if (!all[d]) { print d ": not in the profile"; failed = 1; continue } \
+				printf "%5.1f %%  %s\n", int(covered[d] * 1000 / all[d]) / 10, d; \
+				if (covered[d] * 100 < min * all[d]) { print d ": its own tests cover less than " min " %"; failed = 1 } \
+			} \
+			exit failed \
+		}' '$(PROFILE)'
+
+# What govulncheck scans: a module, and what to scan there.
+SCANS = '. -tags $(TAGS) ./cmd/gateway' '. -tags $(TAGS),measure -test ./...' 'tools ./... tool' 'tools/image -test ./...'
+
+# govulncheck takes every directory for a database, and finds nothing in one that is empty. Therefore the indexes are
+# checked first.
 vuln: ## reports known vulnerabilities (govulncheck); needs VULNDB=directory or URL of a database
-	@$(GO) -C tools run ./vuln -root '$(CURDIR)' -db '$(VULNDB)'
+	@db='$(VULNDB)'; case "$$db" in \
+	http://* | https://*) ;; \
+	*) dir="$${db#file://}"; index="$$dir/index"; \
+		if ! { [ -n "$$dir" ] && grep -q '"modified": *"[0-9]' "$$index/db.json" && grep -q '^ *\[' "$$index/modules.json"; }; then \
+			echo "vuln: no database of vulnerabilities in '$$dir': use VULNDB=directory or URL of one in the form of Go's own:"; \
+			echo "index/db.json, index/modules.json and ID/GO-*.json, behind a URL each with .gz"; exit 1; \
+		fi; \
+		db="file://$$(cd "$$dir" && pwd)"; cat "$$index/db.json" ;; \
+	esac; \
+	status=0; for scan in $(SCANS); do \
+		echo; echo "$$scan:"; set -- $$scan; module="$$1"; shift; \
+		$(GO) -C tools tool govulncheck -C '$(CURDIR)'"/$$module" -db "$$db" "$$@" || status=1; \
+	done; exit $$status
 
 licences: ## updates docs/licences.md after a change of go.mod; fails if a licence is not allowed
 	@$(GO) -C tools run ./licences
@@ -202,10 +237,17 @@ alerts: prometheus ## checks the alert rules, and tests when they fire (promtool
 	promtool check rules --lint-fatal deploy/helm/ais-gateway/files/rules.yaml
 	promtool test rules deploy/prometheus/rules_test.yaml deploy/prometheus/days_test.yaml deploy/prometheus/weeks_test.yaml
 
+# The two builds differ in place, caches, time zone and language.
 reproducible: ## builds twice in different places and compares the results; takes minutes
 	$(GO) mod verify
 	$(GO) -C tools mod verify
-	@$(GO) -C tools run ./reproducible -version '$(VERSION)'
+	@set -e; dir="$$(mktemp -d)"; trap 'rm -rf "$$dir"' EXIT; one="$$dir/a" other="$$dir/elsewhere/and deeper"; \
+		for copy in "$$one" "$$other"; do mkdir -p "$$copy"; tar -cf - --exclude ./.git --exclude ./bin . | tar -xf - -C "$$copy"; done; \
+		export MAKEFLAGS= MAKELEVEL=; \
+		TZ=UTC LC_ALL=C $(MAKE) -C "$$one" build VERSION='$(VERSION)'; \
+		$(if $(SHARECACHE),,mkdir "$$dir/cache"; export GOCACHE="$$dir/cache";) \
+		TZ=Asia/Kathmandu LC_ALL=C.UTF-8 TMPDIR="$$dir" $(MAKE) -C "$$other" build VERSION='$(VERSION)'; \
+		cmp "$$one/bin/gateway" "$$other/bin/gateway"; echo "both builds of $(VERSION) are the same"
 
 chart: redis program $(HELM) $(KUBESCORE) $(GOTESTSUM) ## the tests of the Helm chart, with Helm, kube-score and the types of Kubernetes
 	@tools/need curl
