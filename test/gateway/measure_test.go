@@ -26,7 +26,7 @@ import (
 )
 
 // TestMeasure measures what the limit costs and what a crash of Redis makes it forget, and prints it as a table for
-// the README. `make measure` runs it; nothing else builds it.
+// docs/unattended-limit.md. `make measure` runs it; nothing else builds it.
 func TestMeasure(t *testing.T) {
 	fmt.Print("| what | measured |\n|---|---|\n")
 	row := func(what, format string, measured ...any) {

@@ -46,7 +46,7 @@ var service = board{
 		{"Errors", []panel{
 			{
 				title: "Errors by code", unit: "reqps",
-				about:   "Problems a second by their code. Each code, and what to do, stands in the README under Problems.",
+				about:   "Problems a second by their code. Each code, and what to do, is in docs/api.md under Problems.",
 				queries: []query{{expr: `sum by (error_type) (rate(` + serverCount + `,error_type!=""}[$__rate_interval]))`, legend: "{{error_type}}"}},
 			},
 			{
