@@ -128,8 +128,25 @@ func run(t *testing.T, cmd *exec.Cmd, stdout *os.File, env ...string) *Program {
 	t.Cleanup(func() {
 		_ = p.Process.Kill()
 		<-p.exited
+		p.keepLog()
 	})
 	return p
+}
+
+// keepLog writes what the process has written to a file in the directory that the variable GATEWAY_LOGS names. Without it,
+// a test that failed logs the last lines. What the test has taken with Take is missing.
+func (p *Program) keepLog() {
+	dir, log := os.Getenv("GATEWAY_LOGS"), p.Stdout.String()+p.Stderr.String()
+	switch {
+	case dir != "":
+		name := fmt.Sprintf("%s-%d.log", strings.ReplaceAll(p.T.Name(), "/", "-"), p.Process.Pid)
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(log), 0o600); err != nil {
+			p.T.Errorf("GATEWAY_LOGS: %v", err)
+		}
+	case p.T.Failed():
+		lines := strings.Split(strings.TrimSpace(log), "\n")
+		p.T.Logf("the last lines of %s (all of them: GATEWAY_LOGS=DIR):\n%s", filepath.Base(p.Path), strings.Join(lines[max(0, len(lines)-30):], "\n"))
+	}
 }
 
 // Serve runs the service with a configuration, and waits until it listens.
