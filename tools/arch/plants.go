@@ -13,6 +13,7 @@ const (
 // plants are the imports that must be reported, and beside each rule some that must not.
 var plants = []plant{
 	{"internal/canonical/x.go", "github.com/google/uuid", nil},
+	{"internal/canonical/x.go", "golang.org/x/text/unicode/norm", nil},
 	{"internal/canonical/x.go", "encoding/json", nil},
 	{"internal/canonical/x.go", "golang.org/x/sync/singleflight", []string{"canonical"}},
 	{"internal/canonical/x.go", own + "config", []string{"canonical"}},
