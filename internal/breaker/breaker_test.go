@@ -365,6 +365,13 @@ func TestConsentsNeeded(t *testing.T) {
 				_ = b.Do(consent, ill)
 			}
 		}, breaker.Closed},
+		{"one fails in three spellings", func(b *watched) {
+			_ = b.Do("d", fine)
+			for _, consent := range []string{"abc", "Abc", "a\u200bb\uff43", "a bc"} {
+				_ = b.Do(consent, ill)
+			}
+		}, breaker.Closed},
+		{"another spelling succeeded", func(b *watched) { _ = b.Do("A", fine); _ = b.Do("a", ill) }, breaker.Open},
 		{"a connection failure", func(b *watched) { _ = b.Do("b", fine); _ = b.Do("a", down) }, breaker.Open},
 		{"a timeout", func(b *watched) { _ = b.Do("b", fine); _ = b.Do("a", late) }, breaker.Open},
 	}

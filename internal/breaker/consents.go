@@ -38,7 +38,7 @@ func newConsents(interval time.Duration) *consents {
 }
 
 func (c *consents) id(consent string) consentID {
-	return consentID(maphash.String(c.seed, canonical.NormalizeID(consent)))
+	return consentID(maphash.String(c.seed, canonical.CountedID(consent)))
 }
 
 // fails records a failure with a response, and reports whether it counts: once per consent and interval, or always if

@@ -68,7 +68,7 @@ var rules = []rule{
 		},
 	},
 	{
-		dir: "internal/canonical", code: []string{uuid},
+		dir: "internal/canonical", code: []string{uuid, "golang.org/x/text/..."},
 		test: []string{yaml, "github.com/bojanz/currency", "github.com/jacoelho/banking/iban"},
 	},
 	{dir: "internal/config", code: []string{"internal/config/strict", uuid}},

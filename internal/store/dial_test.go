@@ -18,7 +18,7 @@ import (
 )
 
 // proxied opens a store on a listener, whose connections are handled as given.
-func proxied(t *testing.T, handle func(net.Conn)) *store.Store {
+func proxied(t *testing.T, handle func(net.Conn), password config.File) *store.Store {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -34,7 +34,9 @@ func proxied(t *testing.T, handle func(net.Conn)) *store.Store {
 			go handle(conn)
 		}
 	}()
-	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{l.Addr().String()}})
+	s, err := store.OpenWithin(config.Redis{
+		Mode: config.Standalone, Addresses: []string{l.Addr().String()}, PasswordFile: password,
+	}, redistest.Patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,31 +44,138 @@ func proxied(t *testing.T, handle func(net.Conn)) *store.Store {
 	return s
 }
 
-// TestAcceptAndClose counts the connections to a proxy that ends each at once: they are spaced, whatever is requested.
+// TestAcceptAndClose counts the connections to a listener that ends each at once, whatever it sends before: they are spaced,
+// whatever is requested.
 func TestAcceptAndClose(t *testing.T) {
 	t.Parallel()
+	// answers replies to the commands on a connection, one after the other, and then closes it.
+	answers := func(replies ...string) func(net.Conn) {
+		return func(conn net.Conn) {
+			defer conn.Close()
+			buffer := make([]byte, 64<<10)
+			for _, reply := range replies {
+				if _, err := conn.Read(buffer); err != nil {
+					return
+				}
+				if _, err := io.WriteString(conn, reply); err != nil {
+					return
+				}
+			}
+		}
+	}
+	sends := func(text string) func(net.Conn) {
+		return func(conn net.Conn) { _, _ = io.WriteString(conn, text); conn.Close() }
+	}
+	const late = "a Redis that is full, late" // it surely carries out nothing
+	const hello = "%1\r\n+proto\r\n:3\r\n"
+	for name, handle := range map[string]func(net.Conn){
+		"nothing":                        func(conn net.Conn) { conn.Close() },
+		"one byte":                       sends("+"),
+		"a Redis that is full":           sends("-ERR max number of clients reached\r\n"),
+		late:                             answers("-ERR max number of clients reached\r\n"),
+		"another protocol":               answers("HTTP/1.0 400 Bad Request\r\n\r\n"),
+		"an error for HELLO":             answers("-ERR unknown command 'hello'\r\n"),
+		"an error for HELLO, then ends":  answers("-ERR unknown command 'hello'\r\n", ""),
+		"an answer to HELLO, then ends":  answers(hello, ""),
+		"an answer to HELLO, and a byte": answers(hello, "$"),
+		"an answer to HELLO, and errors": answers(hello, "-ERR no upstream host\r\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var connections atomic.Int64
+			s := proxied(t, func(conn net.Conn) { connections.Add(1); handle(conn) }, config.File{})
+			isSpaced(t, s, &connections, func(err error) bool { return name != late || store.NotExecuted(s.Counter, err) })
+		})
+	}
+}
+
+// isSpaced sends commands, all of which fail as wanted, and counts the connections for them.
+func isSpaced(t *testing.T, s *store.Store, connections *atomic.Int64, wanted func(error) bool) {
+	t.Helper()
 	began := time.Now()
-	var connections atomic.Int64
-	s := proxied(t, func(conn net.Conn) { connections.Add(1); conn.Close() })
 	const commands = 300
 	for range commands / 10 {
 		var all sync.WaitGroup
 		for range 10 {
 			all.Go(func() {
-				if s.Counter.Get(t.Context(), "k").Err() == nil {
-					t.Error("a value from nobody")
+				if err := s.Counter.Get(t.Context(), "k").Err(); err == nil || errors.Is(err, redis.Nil) || !wanted(err) {
+					t.Errorf("the command ends with %v", err)
 				}
 			})
 		}
 		all.Wait()
 	}
-	// Of both clients: those in a row that end before connecting is spaced, those that are opened meanwhile, one each 100 ms.
+	// Of both clients: those that end before connecting is spaced, those that each end makes as old, one each 100 ms.
+	n := connections.Load()
 	most := 2 * (2*64 + int64(time.Since(began)/(100*time.Millisecond)) + 1)
-	if n := connections.Load(); n > most || n >= 2*commands {
+	if n > most {
 		t.Errorf("%d connections for %d commands in %v, want at most %d", n, commands, time.Since(began), most)
 	} else {
 		t.Logf("%d connections for %d commands in %v", n, commands, time.Since(began))
 	}
+}
+
+// TestWrongPasswordIsSpaced counts the connections that a Redis refuses for their password: the cause stays visible while they
+// are spaced.
+func TestWrongPasswordIsSpaced(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--requirepass", "open sesame")
+	var connections atomic.Int64
+	s := proxiedTo(t, server.Addr, &connections, config.FileOf([]byte("open barley")))
+	isSpaced(t, s, &connections, func(err error) bool {
+		return redis.HasErrorPrefix(err, "WRONGPASS") && store.NotExecuted(s.Counter, err)
+	})
+	if got := s.Health(t.Context()).State; got != store.AuthFailed {
+		t.Errorf("Redis is %s", got)
+	}
+}
+
+// TestFullRedis holds that a Redis without room for clients is not stormed, that connections to it stay in use, and that it is
+// used again once it has room.
+func TestFullRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	old, err := store.OpenWithin(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, redistest.Patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(old.Close)
+	held := old.Counter.(*redis.Client).Conn()
+	t.Cleanup(func() { held.Close() })
+	if err := held.ConfigSet(t.Context(), "maxclients", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	var connections atomic.Int64
+	s := proxiedTo(t, server.Addr, &connections, config.File{})
+	isSpaced(t, s, &connections, func(err error) bool { return !errors.As(err, new(redis.Error)) })
+	if got := s.Health(t.Context()).State; got != store.Unreachable {
+		t.Errorf("a full Redis is %s", got)
+	}
+	if err := held.ConfigSet(t.Context(), "maxclients", "1000").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); s.Health(t.Context()).State != store.Usable; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a Redis that has room again is not used")
+		}
+	}
+}
+
+// proxiedTo opens a store on a proxy before a server, which counts its connections.
+func proxiedTo(t *testing.T, addr string, connections *atomic.Int64, password config.File) *store.Store {
+	t.Helper()
+	return proxied(t, func(conn net.Conn) {
+		connections.Add(1)
+		defer conn.Close()
+		to, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer to.Close()
+		go func() { _, _ = io.Copy(to, conn); to.Close() }()
+		_, _ = io.Copy(conn, to)
+	}, password)
 }
 
 // TestOneMoreTry counts how often a command is sent whose connections end before its response.
@@ -99,7 +208,7 @@ func TestOneMoreTry(t *testing.T) {
 				return
 			}
 		}
-	})
+	}, config.File{})
 	script := redis.NewScript("return redis.call('INCR', KEYS[1])")
 	if err := script.Run(t.Context(), s.Counter, []string{"n"}).Err(); err != nil {
 		t.Fatal(err)

@@ -104,7 +104,7 @@ func NotExecuted(rdb redis.UniversalClient, err error) bool {
 	}
 	var lost *net.OpError
 	switch {
-	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted):
+	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errFull):
 		return true
 	case errors.As(err, &lost):
 		return lost.Op == "dial"

@@ -298,7 +298,7 @@ func TestLostCollector(t *testing.T) {
 		t.Fatal(err)
 	}
 	work(t, tel)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := tel.Shutdown(ctx); err == nil || strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("shutdown says %v", err)

@@ -2,6 +2,3 @@ package unattended
 
 // Note has a call's unit told of, as Take does.
 func Note(u *UnitStats, call Call) { u.note(New(nil, u.policies).unit(call)) }
-
-// Fold is the form of an id under which it is counted.
-var Fold = fold

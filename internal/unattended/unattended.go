@@ -276,9 +276,9 @@ func (c *Counter) unit(call Call) unit {
 	switch c.policies[call.ASPSP].Unit {
 	case config.UnitASPSP:
 	case config.UnitConsent:
-		owner = append(owner, fold(call.Consent))
+		owner = append(owner, canonical.CountedID(call.Consent))
 	case config.UnitResource:
-		owner = append(owner, fold(call.Consent), "account", fold(call.Account))
+		owner = append(owner, canonical.CountedID(call.Consent), "account", canonical.CountedID(call.Account))
 	}
 	return unit{aspsp: call.ASPSP, prefix: store.Prefix("unattended", owner...)}
 }

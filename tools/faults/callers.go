@@ -10,10 +10,17 @@ var callersFaults = []fault{
 	},
 	{
 		name: "api-private-address-accepted",
-		file: "internal/api/ask/headers.go",
-		old: `	netip.MustParsePrefix("10.0.0.0/8"),
+		file: "internal/api/ask/public.go",
+		old: `	"10.0.0.0/8",
 `, new: ``,
 		packages: []string{"./internal/api"},
+	},
+	{
+		name: "api-private-address-in-6to4-accepted",
+		file: "internal/api/ask/public.go",
+		old:  `public(netip.AddrFrom4([4]byte(b[2:6])))`, new: `true`,
+		packages: []string{"./internal/api"},
+		run:      "^TestAddresses$",
 	},
 	{
 		name: "api-invisible-consent-accepted",

@@ -65,7 +65,7 @@ var counterFaults = []fault{
 	{
 		name: "counter-unit-resource-merged",
 		file: "internal/unattended/unattended.go",
-		old:  `owner = append(owner, fold(call.Consent), "account", fold(call.Account))`, new: `owner = append(owner, fold(call.Consent))`,
+		old:  `owner = append(owner, canonical.CountedID(call.Consent), "account", canonical.CountedID(call.Account))`, new: `owner = append(owner, canonical.CountedID(call.Consent))`,
 		packages: []string{"./internal/unattended"},
 	},
 	{
@@ -209,10 +209,10 @@ var counterFaults = []fault{
 	},
 	{
 		name: "counter-invisible-characters-counted-apart",
-		file: "internal/unattended/fold.go",
+		file: "internal/canonical/counted.go",
 		old:  `strings.Map(visible, foldCase(norm.NFKC.String(id)))`, new: `foldCase(norm.NFKC.String(id))`,
-		packages: []string{"./internal/unattended"},
-		run:      "^TestFold$",
+		packages: []string{"./internal/canonical"},
+		run:      "^TestCountedID$",
 	},
 	{
 		name: "counter-block-key-ends-with-its-value",

@@ -207,6 +207,13 @@ func (g *Gateway) overloaded(ctx context.Context, b *bank, by load.Refusal, deta
 		packages: []string{"./internal/breaker"},
 	},
 	{
+		name: "breaker-spellings-are-consents",
+		file: "internal/breaker/consents.go",
+		old:  `canonical.CountedID(consent)`, new: `canonical.FoldID(consent)`,
+		packages: []string{"./internal/breaker"},
+		run:      "^TestConsentsNeeded$",
+	},
+	{
 		name: "breaker-remembers-every-consent",
 		file: "internal/breaker/consents.go",
 		old:  `!counted && len(c.failed) < maxConsents {`, new: `!counted {`,

@@ -38,6 +38,20 @@ var storeFaults = []fault{
 		run:      "^TestAcceptAndClose$",
 	},
 	{
+		name: "store-error-reply-proves",
+		file: "internal/store/dial.go",
+		old:  `if !w.proven && w.asked && !w.refused && `, new: `if !w.proven && `,
+		packages: []string{"./internal/store"},
+		run:      "^TestAcceptAndClose$",
+	},
+	{
+		name: "store-full-redis-reads-on",
+		file: "internal/store/dial.go",
+		old:  `if !w.asked && bytes.HasPrefix`, new: `if false && bytes.HasPrefix`,
+		packages: []string{"./internal/store"},
+		run:      "^TestAcceptAndClose$",
+	},
+	{
 		name: "store-old-connections-used",
 		file: "internal/store/dial.go",
 		old:  `if w.of.old(w.age) {`, new: `if false {`,

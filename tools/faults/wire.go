@@ -417,7 +417,7 @@ var wireFaults = []fault{
 	{
 		name: "wire-wording-unbounded",
 		file: "internal/providers/upstream/wording.go",
-		old:  `	w.left -= len(end)`, new: ``,
+		old:  `	w.left -= len(text)`, new: `	w.left -= len(end)`,
 		packages: []string{"./internal/providers/upstream"},
 		run:      "^TestWordingIsBounded$",
 	},

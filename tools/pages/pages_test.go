@@ -76,7 +76,7 @@ func TestWeaknesses(t *testing.T) {
 		t.Error(fault)
 	}
 	for name, planted := range map[string]string{
-		"another name":    strings.Replace(page, "| `TestFold`,", "| `TestFolded`,", 1),
+		"another name":    strings.Replace(page, "| `TestCountedID`,", "| `TestCounted`,", 1),
 		"another package": strings.Replace(page, "| `TestPromtool` | `test/deploy`", "| `TestPromtool` | `test/gateway`", 1),
 		"a package more":  strings.Replace(page, "| `TestPromtool` | `test/deploy`", "| `TestPromtool` | `test/deploy`, `api`", 1),
 		"no test":         strings.Replace(page, "| `TestPromtool` |", "| |", 1),

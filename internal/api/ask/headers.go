@@ -194,31 +194,10 @@ func (r *reading) address(v string) string {
 		return "must be an IPv4 or IPv6 address"
 	}
 	r.psu.IP = ip.Unmap()
-	if !r.allowPrivateIP && slices.ContainsFunc(noUsers, func(p netip.Prefix) bool { return p.Contains(r.psu.IP) }) {
+	if !r.allowPrivateIP && !public(r.psu.IP) {
 		return "must be the user's own IP address (not loopback, private, link-local, shared, reserved or multicast)"
 	}
 	return ""
-}
-
-// noUsers are the addresses that no user on the internet has. Documentation addresses (RFC 5737, RFC 3849) are not among
-// them: callers test with them.
-var noUsers = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),
-	netip.MustParsePrefix("10.0.0.0/8"),
-	netip.MustParsePrefix("100.64.0.0/10"), // shared (RFC 6598)
-	netip.MustParsePrefix("127.0.0.0/8"),
-	netip.MustParsePrefix("169.254.0.0/16"),
-	netip.MustParsePrefix("172.16.0.0/12"),
-	netip.MustParsePrefix("192.168.0.0/16"),
-	netip.MustParsePrefix("198.18.0.0/15"), // benchmarks (RFC 2544)
-	netip.MustParsePrefix("224.0.0.0/4"),
-	netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("::/128"),
-	netip.MustParsePrefix("::1/128"),
-	netip.MustParsePrefix("fc00::/7"),
-	netip.MustParsePrefix("fe80::/10"),
-	netip.MustParsePrefix("fec0::/10"), // site-local (RFC 3879)
-	netip.MustParsePrefix("ff00::/8"),
 }
 
 func (r *reading) port(v string) string {

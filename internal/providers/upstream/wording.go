@@ -49,7 +49,10 @@ func (w *Wording) Own(text string) bool { return w.OwnEnd(text, text) }
 // OwnEnd reports whether the end of a text belongs to a text of the request that the whole text ends in: the id x:y in
 // /accounts/x:y, whose end is y.
 func (w *Wording) OwnEnd(text, end string) bool {
-	words, least := split(text), len(split(end))
+	if len(end) > maxWording {
+		return false
+	}
+	words, least := split(text[max(0, len(text)-maxWording):]), len(split(end))
 	return slices.ContainsFunc(w.own, func(o Words) bool {
 		from := len(words) - len(o)
 		return len(o) >= least && from >= 0 && slices.Equal(words[from:], o)
@@ -68,15 +71,16 @@ func (w *Wording) Words(texts ...string) Words {
 	return words
 }
 
-// End are the words of the end of a text, as Words has them. What the request contained is looked for in the whole text:
-// an id may begin before the end.
+// End are the words of the end of a text, as Words has them. What the request contained is looked for before the end, too:
+// an id may begin there. That counts as read.
 func (w *Wording) End(text, end string) Words {
 	if w.left == 0 {
 		return Words{bar}
 	}
 	over := max(0, len(end)-w.left)
 	text, end = text[:len(text)-over], end[:len(end)-over]
-	w.left -= len(end)
+	text = text[max(0, len(text)-w.left):]
+	w.left -= len(text)
 	words := split(text)
 	return append(w.foreign(words, len(words)-len(split(end))), bar)
 }

@@ -115,6 +115,21 @@ func TestWordingIsBounded(t *testing.T) {
 	if got := w.Words("access exceeded"); len(got) != 1 {
 		t.Errorf("then %q is read", got)
 	}
+	for name, head := range map[string]string{
+		"URN": "urn:" + strings.Repeat("a:", 200_000), "path": strings.Repeat("/a", 200_000) + "/", "URL": "https://x/" + strings.Repeat("a/", 200_000),
+	} {
+		w := upstream.NewWording(alone(), providers.Request{Account: "x:y"})
+		text := head + "x:y:ok"
+		if got := w.End(text, "y:ok"); strings.Join(got, " ") != "| ok |" {
+			t.Errorf("the end of a long %s is %q", name, got)
+		}
+		if got := w.Words("access exceeded"); len(got) != 1 {
+			t.Errorf("after a long %s %q is read", name, got)
+		}
+		if text = head + "x:y"; !w.OwnEnd(text, "y") || w.OwnEnd(text, text) || w.OwnEnd(head, "a") {
+			t.Errorf("a long %s: the id at its end is not seen, or another is", name)
+		}
+	}
 }
 
 func TestPhrases(t *testing.T) {

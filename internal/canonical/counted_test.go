@@ -1,4 +1,4 @@
-package unattended_test
+package canonical_test
 
 import (
 	"strings"
@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"ais-gateway/internal/unattended"
+	"ais-gateway/internal/canonical"
 )
 
 // spellings are other spellings of an id.
@@ -33,7 +33,7 @@ func wide(id string) string {
 	}, id)
 }
 
-func TestFold(t *testing.T) {
+func TestCountedID(t *testing.T) {
 	t.Parallel()
 	const id = "4f1e2d3c-0000-4000-8000-00000000000a"
 	bare := strings.ReplaceAll(id, "-", "")
@@ -44,21 +44,21 @@ func TestFold(t *testing.T) {
 	}
 	for _, form := range forms {
 		for _, other := range append(spellings(form), form) {
-			if got := unattended.Fold(other); got != id {
+			if got := canonical.CountedID(other); got != id {
 				t.Errorf("%+q is counted as %+q", other, got)
 			}
 		}
 	}
 	for _, opaque := range []string{"GFiTpF3:EBy5xGqQMatk", "Ärger-ﬁne²", "straße", "ΟΔΟΣ", "urn:uuid:4f1e", "e\u0301a"} {
 		for _, other := range spellings(opaque) {
-			if unattended.Fold(other) != unattended.Fold(opaque) {
+			if canonical.CountedID(other) != canonical.CountedID(opaque) {
 				t.Errorf("%+q and %+q are counted apart", opaque, other)
 			}
 		}
 	}
 	seen := map[string]string{}
 	for _, apart := range []string{"a", "b", "ab", "a-b", "a:b", "a/b", "ä", "1", "urn", "urn:uuid:", id, id[:35] + "b", id + id, "{" + id[1:] + "}"} {
-		got := unattended.Fold(apart)
+		got := canonical.CountedID(apart)
 		if other, ok := seen[got]; ok {
 			t.Errorf("%q and %q are counted together", apart, other)
 		}
@@ -66,7 +66,7 @@ func TestFold(t *testing.T) {
 	}
 }
 
-func FuzzFold(f *testing.F) {
+func FuzzCountedID(f *testing.F) {
 	for _, seed := range []string{
 		"", "GFiTpF3:EBy5xGqQMatk", "{4F1E2D3C-0000-4000-8000-00000000000A}", "e\u200d\u0301", "\u1e9e\u0130\u0131\u017f\u03c2", "\ufdfa",
 		"\xff", "\u0345\u0390", "\u1100\u115f\u1161",
@@ -74,15 +74,15 @@ func FuzzFold(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, id string) {
-		got := unattended.Fold(id)
-		if again := unattended.Fold(got); again != got {
+		got := canonical.CountedID(id)
+		if again := canonical.CountedID(got); again != got {
 			t.Errorf("%+q becomes %+q, and that %+q", id, got, again)
 		}
 		if !utf8.ValidString(id) {
 			return
 		}
 		for _, other := range []string{norm.NFC.String(id), norm.NFD.String(id), norm.NFKC.String(id), "\u00a0" + id + "\u200b"} {
-			if unattended.Fold(other) != got {
+			if canonical.CountedID(other) != got {
 				t.Errorf("%+q is counted apart from %+q", other, id)
 			}
 		}

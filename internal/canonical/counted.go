@@ -1,4 +1,4 @@
-package unattended
+package canonical
 
 import (
 	"encoding/hex"
@@ -14,10 +14,10 @@ import (
 // kept apart from its base makes a second round necessary.
 const foldRounds = 8
 
-// fold returns the form of an id under which it is counted. Spellings that a bank might take for the same id have one form:
+// CountedID returns the form of an id under which it is counted. FoldID, in contrast, keeps apart all that a bank might. Spellings that a bank might take for the same id have one form:
 // NFKC, without case, white space and invisible characters, and every form of a UUID. Two ids that a bank tells apart may
 // have one form, too: they share a counter, so that the limit is stricter, never looser.
-func fold(id string) string {
+func CountedID(id string) string {
 	for range foldRounds {
 		next := norm.NFKC.String(strings.Map(visible, foldCase(norm.NFKC.String(id))))
 		if next == id {
