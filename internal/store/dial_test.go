@@ -121,7 +121,7 @@ func TestWrongPasswordIsSpaced(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--requirepass", "open sesame")
 	var connections atomic.Int64
-	s := proxiedTo(t, server.Addr, &connections, config.FileOf([]byte("open barley")))
+	s := proxiedTo(t, server.Addr, &connections, config.InMemoryFile([]byte("open barley")))
 	isSpaced(t, s, &connections, func(err error) bool {
 		return redis.HasErrorPrefix(err, "WRONGPASS") && store.NotExecuted(s.Counter, err)
 	})
