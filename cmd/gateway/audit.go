@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,11 +8,9 @@ import (
 	"os"
 	"time"
 
-	"ais-gateway/internal/api"
 	"ais-gateway/internal/audit"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/output"
-	"ais-gateway/internal/telemetry"
 )
 
 // auditPurpose tells the key of consents' hashes from whatever else may once be derived from the cache's key.
@@ -40,6 +37,7 @@ func (p *program) openAudit(c *config.Config) error {
 	}
 	p.audit = audit.Open(audit.Config{
 		Sink: sink, Key: key, Refuse: c.Audit.WhenFull == config.AuditRefuse, Now: time.Now, Logger: p.log,
+		TraceIDs: p.telemetry.IDs,
 	})
 	p.warnings.add(p.auditWarnings)
 	p.telemetry.ObserveLog(func() int64 { return p.logLines.State().Lost })
@@ -111,21 +109,4 @@ func (p *program) auditWarnings() []string {
 		return []string{"audit records cannot be written and are lost"}
 	}
 	return nil
-}
-
-// audits makes audit records of requests.
-type audits struct {
-	log       *audit.Log
-	telemetry *telemetry.Telemetry
-}
-
-func (a audits) Reserve() bool { return a.log.Reserve() }
-
-func (a audits) Audit(ctx context.Context, e api.AuditEvent) {
-	traceID, spanID := a.telemetry.IDs(ctx)
-	a.log.Write(audit.Record{
-		Time: e.At, RequestID: e.RequestID, TraceID: traceID, SpanID: spanID, Client: e.Client, ClientBy: e.ClientBy, Issuer: e.Issuer,
-		Method: e.Method, Route: e.Route, ASPSP: e.ASPSP, Provider: e.Provider, Attended: e.Attended, Status: e.Status,
-		Code: e.Code, Cause: e.Cause, Cache: e.Cache, Slots: e.Slots, Duration: e.Duration, Asked: e.Asked, Consent: e.Consent, Reserved: e.Reserved,
-	})
 }

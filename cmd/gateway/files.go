@@ -31,7 +31,7 @@ type files struct {
 
 // out is told of each call that could not be made, with its ASPSP, and of each connection that could not be accepted.
 func (f *files) out(ctx context.Context, aspsp string) {
-	f.telemetry.Refused(ctx, aspsp, string(overload.Files))
+	f.telemetry.Refused(ctx, aspsp, overload.Files)
 	f.mu.Lock()
 	now := f.now()
 	if !f.last.IsZero() && now.Sub(f.last) < filesEvery {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"net/http"
 	"time"
 
-	"ais-gateway/internal/api"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 )
@@ -30,9 +28,4 @@ func (p *program) ends() map[string]time.Time {
 	}
 	add(partTLS, p.secure.notAfter())
 	return all
-}
-
-// served reports whether a request is one that ais.unattended.reads counts.
-func served(o api.RequestOutcome) bool {
-	return o.Reads && o.Attended != nil && !*o.Attended && o.Status >= http.StatusOK && o.Status < http.StatusMultipleChoices
 }

@@ -19,6 +19,7 @@ import (
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/audit"
 	"ais-gateway/internal/auth"
+	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
@@ -120,7 +121,7 @@ func assemble(ctx context.Context, c *config.Config, logs io.Writer) (_ *program
 	idle := newIdlers(mostConnections(c.Server.Limits.InFlight) / 2)
 	handler := api.New(api.Config{
 		Gateway: p.gateway, Callers: p.callers, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
-		Logger: p.log, RecordedLogger: p.recorded, Observer: requests{p.telemetry}, Auditor: audits{p.audit, p.telemetry}, Contract: contract.Contract,
+		Logger: p.log, RecordedLogger: p.recorded, Observer: p.telemetry, Auditor: p.audit, Contract: contract.Contract,
 		InFlight: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient, Authenticated: idle.authenticated,
 	})
 	p.tellClosed(ctx, c.Unattended)
@@ -177,7 +178,7 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 	counter := unattended.New(p.store.Counter, policies).WithReplicas(c.Redis.WaitReplicas).WithUnitStats(p.units)
 	p.secrets.lists = lists
 	p.secrets.connect = func(u upstream.Config) *upstream.Transport {
-		u.Counter, u.Observer, u.Now = counter, calls{p.telemetry}, time.Now
+		u.Counter, u.Observer, u.Now = counter, p.telemetry, time.Now
 		u.Routes, u.OutOfFiles = p.telemetry.Know, p.files.out
 		return upstream.New(u)
 	}
@@ -194,7 +195,7 @@ func (p *program) assembleGateway(c *config.Config) (*gateway.Gateway, error) {
 		p.patience = max(p.patience, 2*timeout+answerMargin)
 	}
 	return gateway.New(gateway.Config{
-		ASPSPs: banks, Cache: lists, Counter: counter, RedisBudget: gateway.RedisBudget, Now: time.Now, Logger: p.log, Observer: outcomes{p.telemetry},
+		ASPSPs: banks, Cache: lists, Counter: counter, RedisBudget: gateway.RedisBudget, Now: time.Now, Logger: p.log, Observer: p.telemetry,
 		MaxWaiting: c.Server.Limits.InFlight, MaxPerClient: c.Server.Limits.PerClient, MaxCallsPerASPSP: c.Server.Limits.PerASPSP,
 	}), nil
 }
@@ -261,10 +262,10 @@ func (p *program) background(ctx context.Context, run func(context.Context)) {
 func (p *program) apiAddress() string   { return p.listen[0].Addr().String() }
 func (p *program) adminAddress() string { return p.listen[1].Addr().String() }
 
-func (p *program) breakers() map[string]string {
-	states := map[string]string{}
+func (p *program) breakers() map[string]breaker.State {
+	states := map[string]breaker.State{}
 	for _, a := range p.gateway.ASPSPs() {
-		states[a.ID] = string(a.Breaker)
+		states[a.ID] = a.Breaker
 	}
 	return states
 }

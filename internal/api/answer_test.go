@@ -227,8 +227,8 @@ func TestCacheHeaders(t *testing.T) {
 				t.Errorf("Age is %q, want %q", h, tt.age)
 			}
 			told, refused := o.outcome(t), tt.freshness.StaleReason == "unattended_limit" || tt.freshness.StaleReason == "counter_unavailable"
-			if told.Cache != tt.outcome || told.Refused != refused {
-				t.Errorf("the observer was told %q, refused %t, want %q, %t", told.Cache, told.Refused, tt.outcome, refused)
+			if told.Cache != tt.outcome || told.StaleByLimit != refused {
+				t.Errorf("the observer was told %q, refused %t, want %q, %t", told.Cache, told.StaleByLimit, tt.outcome, refused)
 			}
 		})
 	}

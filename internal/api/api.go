@@ -15,6 +15,7 @@ import (
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/event"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/unattended"
 )
@@ -58,29 +59,11 @@ var _ Callers = (*auth.Authenticator)(nil)
 // An Observer is told of every request, for traces and metrics. The context that it returns is the one of all
 // that is done for the request; its function is called once, when the request has been answered.
 type Observer interface {
-	Request(ctx context.Context, method string, header http.Header) (context.Context, func(RequestOutcome))
+	Request(ctx context.Context, method string, header http.Header) (context.Context, func(event.Request))
 	// Refused is told of a request that found no place under a bound. The id is the one that was asked for, if any.
 	Refused(ctx context.Context, aspsp string, by bulkhead.Refusal)
 	// TraceID is the id of the request's trace; "" if it is not traced.
 	TraceID(ctx context.Context) string
-}
-
-// An Outcome is what became of a request. It holds nothing that the caller wrote but the method.
-type RequestOutcome struct {
-	Route    string // the path's template, as in the contract; "" where there is no such route or method
-	Method   string // as it came
-	Status   int    // 0 where nothing was answered
-	Code     string // of the problem; "" for a success
-	ASPSP    string // the id of a configured one, else ""
-	Provider string
-	Client   string // the caller's name as a log may have it; "" before it is known
-	Cache    string // hit, stale, miss, bypass or collapsed; "" where no account list was answered
-	Attended *bool  // nil where it does not matter or was not found out
-	Reads    bool   // accounts or balances are asked for, which a provider has
-	Slots    int    // of the unattended limit that were taken for it, and not given back
-	Refused  bool   // an old list was answered, because a slot was refused or could not be counted
-	Duration time.Duration
-	Waited   time.Duration // the part of Duration in which the request waited for a provider
 }
 
 // Config is what the API is made of.
@@ -131,8 +114,8 @@ func newServer(c Config) *server {
 
 type unobserved struct{}
 
-func (unobserved) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(RequestOutcome)) {
-	return ctx, func(RequestOutcome) {}
+func (unobserved) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(event.Request)) {
+	return ctx, func(event.Request) {}
 }
 
 func (unobserved) Refused(context.Context, string, bulkhead.Refusal) {}

@@ -11,14 +11,15 @@ import (
 
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
 )
 
 // An auditor keeps entries, and whether they came with the observer's context.
-type auditor chan api.AuditEvent
+type auditor chan event.Request
 
 func (auditor) Reserve() bool { return true }
 
-func (a auditor) Audit(ctx context.Context, e api.AuditEvent) {
+func (a auditor) Write(ctx context.Context, e event.Request) {
 	if ctx.Value(marked{}) == nil {
 		e.RequestID = "in another context"
 	}
@@ -34,37 +35,40 @@ func TestAuditEntries(t *testing.T) {
 		name, method, target string
 		headers              []header
 		err                  error
-		want                 *api.AuditEvent // nil for none
+		want                 *event.Request // nil for none
 	}{
 		{
 			name: "answered", target: accountsOf, headers: []header{apiKey, consent, attended},
-			want: &api.AuditEvent{Asked: bank, Consent: given, RequestOutcome: api.RequestOutcome{
+			want: &event.Request{
+				RequestedASPSP: bank, Consent: given,
 				Route: accountsRoute, Status: 200, ASPSP: bank, Provider: "mastercard", Client: "all", Cache: "miss", Attended: &yes,
-			}},
+			},
 		},
 		{
 			name: "refused", target: accountsOf, headers: []header{apiKey, consent}, err: canonical.NewError(canonical.UnattendedLimit, ""),
-			want: &api.AuditEvent{Asked: bank, Consent: given, RequestOutcome: api.RequestOutcome{
+			want: &event.Request{
+				RequestedASPSP: bank, Consent: given,
 				Route: accountsRoute, Status: 429, Code: "UNATTENDED_LIMIT", ASPSP: bank, Provider: "mastercard", Client: "all", Attended: &no,
-			}},
+			},
 		},
 		{
 			name: "not let in", target: accountsOf, headers: []header{consent},
-			want: &api.AuditEvent{Asked: bank, Consent: given, RequestOutcome: api.RequestOutcome{Route: accountsRoute, Status: 401, Code: "UNAUTHENTICATED"}},
+			want: &event.Request{RequestedASPSP: bank, Consent: given, Route: accountsRoute, Status: 401, Code: "UNAUTHENTICATED"},
 		},
 		{
 			name: "without a consent that is one", target: accountsOf, headers: []header{apiKey, long},
-			want: &api.AuditEvent{Asked: bank, RequestOutcome: api.RequestOutcome{
-				Route: accountsRoute, Status: 400, Code: "FORMAT_ERROR", ASPSP: bank, Provider: "mastercard", Client: "all",
-			}},
+			want: &event.Request{
+				RequestedASPSP: bank,
+				Route:          accountsRoute, Status: 400, Code: "FORMAT_ERROR", ASPSP: bank, Provider: "mastercard", Client: "all",
+			},
 		},
 		{
 			name: "a stranger", target: "/v1/aspsps/" + stranger + "/accounts", headers: []header{apiKey, consent},
-			want: &api.AuditEvent{Asked: stranger, Consent: given, RequestOutcome: api.RequestOutcome{Route: accountsRoute, Status: 404, Code: "ASPSP_UNKNOWN", Client: "all"}},
+			want: &event.Request{RequestedASPSP: stranger, Consent: given, Route: accountsRoute, Status: 404, Code: "ASPSP_UNKNOWN", Client: "all"},
 		},
 		{
 			name: "no route", method: "MARIA", target: "/v1/maria", headers: []header{apiKey, consent},
-			want: &api.AuditEvent{RequestOutcome: api.RequestOutcome{Method: "OTHER", Status: 404, Code: "NOT_FOUND"}},
+			want: &event.Request{Method: "OTHER", Status: 404, Code: "NOT_FOUND"},
 		},
 		{name: "not under /v1", target: "/openapi.yaml"},
 		{name: "nowhere", target: "/v10/x"},
@@ -92,12 +96,12 @@ func TestAuditEntries(t *testing.T) {
 				return
 			}
 			want := *tt.want
-			want.Reads = want.Attended != nil
+			want.Read = want.Attended != nil
 			if want.Client != "" {
-				want.ClientBy = "api_key"
+				want.IdentifiedBy = "api_key"
 			}
-			want.Reserved = want.Route != ""
-			want.At, want.Duration, want.RequestID = began, time.Second, theirID
+			want.AuditReserved = want.Route != ""
+			want.Start, want.Duration, want.RequestID = began, time.Second, theirID
 			if want.Method == "" {
 				want.Method = http.MethodGet
 			}

@@ -17,6 +17,7 @@ import (
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/event"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/unattended"
 )
@@ -246,7 +247,7 @@ func TestGoneCallerGetsNoResponse(t *testing.T) {
 	f.err = canonical.NewError(canonical.Canceled, "")
 	gone := make(chan struct{})
 	f.during = func(ctx context.Context) { close(gone); <-ctx.Done() }
-	o := &observer{got: make(chan api.RequestOutcome, 1)}
+	o := &observer{got: make(chan event.Request, 1)}
 	s := open(t, f, func(c *api.Config) { c.Observer = o })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	if err != nil {
@@ -293,8 +294,8 @@ func TestMisframed(t *testing.T) {
 
 type misframing struct{ *observer }
 
-func (m *misframing) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(api.RequestOutcome)) {
-	return api.Misframed(ctx, canonical.FieldError{In: "header", Name: "Transfer-Encoding", Detail: "is odd"}), func(api.RequestOutcome) {}
+func (m *misframing) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(event.Request)) {
+	return api.Misframed(ctx, canonical.FieldError{In: "header", Name: "Transfer-Encoding", Detail: "is odd"}), func(event.Request) {}
 }
 
 // TestAuthenticatedIsToldOfTheKnown tells who is known, and of nobody else.

@@ -17,7 +17,7 @@ func (s *server) bounded(h handler) handler {
 			return s.overloaded(c.Request.Context(), x, bulkhead.InFlight, "too many requests are in progress in total")
 		}
 		defer s.all.Release()
-		if x.room = s.Auditor.Reserve(); !x.room {
+		if x.AuditReserved = s.Auditor.Reserve(); !x.AuditReserved {
 			x.unkept = true
 			return s.overloaded(c.Request.Context(), x, bulkhead.Audit, "the audit record of the request cannot be kept at the moment")
 		}
@@ -26,6 +26,6 @@ func (s *server) bounded(h handler) handler {
 }
 
 func (s *server) overloaded(ctx context.Context, x *exchange, by bulkhead.Refusal, detail string) error {
-	s.Observer.Refused(ctx, x.aspsp, by)
+	s.Observer.Refused(ctx, x.RequestedASPSP, by)
 	return canonical.NewError(canonical.Overloaded, detail)
 }

@@ -9,6 +9,7 @@ import (
 
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
 )
 
 // While every place is taken, each call under /v1 is refused before anything of it is read; while a client's are, each of
@@ -97,6 +98,6 @@ func TestPlacesAreGivenBack(t *testing.T) {
 // refusals is an observer of refusals alone.
 type refusals struct{ *observer }
 
-func (refusals) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(api.RequestOutcome)) {
-	return ctx, func(api.RequestOutcome) {}
+func (refusals) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(event.Request)) {
+	return ctx, func(event.Request) {}
 }

@@ -10,10 +10,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
 )
 
 // lines are the log, one line a request, waited for where the answer came first.
@@ -41,8 +43,8 @@ func (s *site) lines(t *testing.T) []map[string]any {
 // An observer remembers the one request that it was told of.
 type observer struct {
 	once    sync.Once
-	got     chan api.RequestOutcome
-	last    api.RequestOutcome
+	got     chan event.Request
+	last    event.Request
 	method  string
 	traced  string
 	refused []string
@@ -50,10 +52,10 @@ type observer struct {
 
 type marked struct{}
 
-func (o *observer) Request(ctx context.Context, method string, h http.Header) (context.Context, func(api.RequestOutcome)) {
-	o.once.Do(func() { o.got = make(chan api.RequestOutcome, 1) })
+func (o *observer) Request(ctx context.Context, method string, h http.Header) (context.Context, func(event.Request)) {
+	o.once.Do(func() { o.got = make(chan event.Request, 1) })
 	o.method, o.traced = method, h.Get("Traceparent")
-	return context.WithValue(ctx, marked{}, true), func(r api.RequestOutcome) { o.got <- r }
+	return context.WithValue(ctx, marked{}, true), func(r event.Request) { o.got <- r }
 }
 
 func (o *observer) Refused(_ context.Context, aspsp string, by bulkhead.Refusal) {
@@ -70,7 +72,7 @@ func (o *observer) TraceID(ctx context.Context) string {
 	return traceID
 }
 
-func (o *observer) outcome(t *testing.T) api.RequestOutcome {
+func (o *observer) outcome(t *testing.T) event.Request {
 	t.Helper()
 	if o.last.Method == "" {
 		select {
@@ -126,10 +128,10 @@ func TestOneLineOfLog(t *testing.T) {
 		{
 			name: "of three slots one given back", target: accountsOf, headers: []header{apiKey, consent}, attended: &no,
 			during: func(ctx context.Context) {
-				api.CountSlot(ctx, 3)
-				api.CountSlot(context.WithoutCancel(ctx), -1)
-				api.CountWait(ctx, time.Second)
-				api.CountWait(context.WithoutCancel(ctx), 200*time.Millisecond)
+				event.AddSlots(ctx, 3)
+				event.AddSlots(context.WithoutCancel(ctx), -1)
+				event.AddWait(ctx, time.Second)
+				event.AddWait(context.WithoutCancel(ctx), 200*time.Millisecond)
 			},
 			waited: 1200 * time.Millisecond,
 			want: map[string]any{
@@ -198,13 +200,14 @@ func TestOneLineOfLog(t *testing.T) {
 			if diff := cmp.Diff(logged, lines[0]); diff != "" {
 				t.Error(diff)
 			}
-			outcome := api.RequestOutcome{
-				Route: want["route"].(string), Method: method, Status: got.status, Code: got.problem().Code,
+			wanted := event.Request{
+				Route: want["route"].(string), Method: want["method"].(string), Status: got.status, Code: got.problem().Code,
 				ASPSP: want["aspsp_id"].(string), Provider: want["provider"].(string), Client: want["client"].(string),
 				Cache: want["cache"].(string), Attended: tt.attended, Duration: 1500 * time.Millisecond,
-				Waited: tt.waited, Slots: tt.slots, Reads: tt.attended != nil && !strings.HasSuffix(tt.target, "/unattended-access"),
+				Waited: tt.waited, Slots: tt.slots, Read: tt.attended != nil && !strings.HasSuffix(tt.target, "/unattended-access"),
 			}
-			if diff := cmp.Diff(outcome, o.outcome(t)); diff != "" {
+			forTheRecord := cmpopts.IgnoreFields(event.Request{}, "Start", "RequestID", "Cause", "IdentifiedBy", "RequestedASPSP", "Consent", "AuditReserved")
+			if diff := cmp.Diff(wanted, o.outcome(t), forTheRecord); diff != "" {
 				t.Error(diff)
 			}
 			if o.method != method || o.traced != "t" {

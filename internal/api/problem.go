@@ -39,7 +39,7 @@ func (s *server) problem(c *gin.Context, x *exchange, err error) {
 // subject is the request as its problem describes it.
 func (x *exchange) subject(traceID string, now func() time.Time) answer.Subject {
 	return answer.Subject{
-		RequestID: x.requestID, TraceID: traceID, ASPSP: x.aspsp, Provider: x.Provider,
+		RequestID: x.RequestID, TraceID: traceID, ASPSP: x.RequestedASPSP, Provider: x.Provider,
 		Scope: x.needs.scope, Access: x.needs.counted && !x.needs.asks, Account: x.account != "",
 		Policy: x.policy, Usage: x.usage, Now: now,
 	}
@@ -69,15 +69,15 @@ func (x *exchange) failure(ctx context.Context, err error) *canonical.Error {
 	case gone && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
 		return canonical.NewError(canonical.Canceled, "")
 	default:
-		x.cause = fmt.Sprintf("%T", err) // its text may hold anything
+		x.Cause = fmt.Sprintf("%T", err) // its text may hold anything
 		return canonical.NewError(canonical.InternalError, "")
 	}
 	switch {
-	case x.cause != "":
+	case x.Cause != "":
 	case e.Kind == canonical.InternalError:
-		x.cause = e.Error()
+		x.Cause = e.Error()
 	default:
-		x.cause = e.Detail
+		x.Cause = e.Detail
 	}
 	return e
 }

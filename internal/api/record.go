@@ -6,14 +6,13 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
 	"ais-gateway/internal/api/ask"
-	"ais-gateway/internal/auth"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/event"
 	"ais-gateway/internal/recovery"
 	"ais-gateway/internal/unattended"
 )
@@ -22,21 +21,14 @@ const exchangeKey = "exchange"
 
 // An exchange is one request and its answer, as far as problems and the log tell of them.
 type exchange struct {
-	RequestOutcome
-	requestID string                 // the caller's as it was written, or ours
-	faults    []canonical.FieldError // of X-Request-ID
-	aspsp     string                 // the id that was asked for, once it is known to be one
-	cause     string                 // of a problem; fit for the log, and not for callers
-	client    auth.Client            // who calls; zero before it is known
-	room      bool                   // for the audit record, which was reserved
-	unkept    bool                   // no audit record is kept, because there was no room for one
-	consent   string                 // the consent's id, for the audit record alone
-	used      usage
-	shown     bool // credentials were sent
-	needs     call
-	account   string            // whose balances are meant; "" for none
-	policy    config.Unattended // of the ASPSP
-	usage     *unattended.Usage // of the unit; nil if it was not read
+	event.Request
+	faults  []canonical.FieldError // of X-Request-ID
+	unkept  bool                   // no audit record is kept, because there was no room for one
+	shown   bool                   // credentials were sent
+	needs   call
+	account string            // whose balances are meant; "" for none
+	policy  config.Unattended // of the ASPSP
+	usage   *unattended.Usage // of the unit; nil if it was not read
 }
 
 // A handler answers a request, or returns why it cannot.
@@ -45,22 +37,22 @@ type handler func(c *gin.Context, x *exchange) error
 // record stands around every request, whatever its route: it sets what every answer carries, and tells the
 // observer and the log what became of it.
 func (s *server) record(c *gin.Context) {
-	start := s.Now()
-	x := &exchange{RequestOutcome: RequestOutcome{Route: template(c.FullPath()), Method: c.Request.Method}}
-	x.requestID, x.faults = ask.RequestID(c.Request.Header)
+	x := &exchange{Request: event.Request{Start: s.Now(), Route: template(c.FullPath()), Method: verb(c.Request.Method)}}
+	x.RequestID, x.faults = ask.RequestID(c.Request.Header)
 	ctx, done := s.Observer.Request(c.Request.Context(), c.Request.Method, c.Request.Header)
-	c.Request = c.Request.WithContext(withUsage(ctx, &x.used))
+	c.Request = c.Request.WithContext(event.WithTotals(ctx))
 	c.Set(exchangeKey, x)
-	c.Header("X-Request-ID", x.requestID)
+	c.Header("X-Request-ID", x.RequestID)
 	c.Header("Cache-Control", "no-store")
 	c.Header("X-Content-Type-Options", "nosniff")
 	defer func() { // deferred, so that an aborted request is told of too
 		if c.Writer.Written() {
 			x.Status = c.Writer.Status()
 		}
-		x.Duration, x.Waited, x.Slots = s.Now().Sub(start), time.Duration(x.used.waited.Load()), int(x.used.slots.Load())
-		s.tell(c, x, start)
-		done(x.RequestOutcome)
+		x.Duration = s.Now().Sub(x.Start)
+		x.Slots, x.Waited = event.Totals(c.Request.Context())
+		s.tell(c, x)
+		done(x.Request)
 	}()
 	if fault, misframed := c.Request.Context().Value(misframedKey{}).(canonical.FieldError); misframed {
 		c.Header("Connection", "close")
@@ -102,9 +94,9 @@ func (s *server) guarded(c *gin.Context, x *exchange, h handler) (err error) {
 		case http.ErrAbortHandler:
 			panic(p)
 		}
-		recovery.Log(c.Request.Context(), s.Logger, p, slog.String("request_id", x.requestID))
+		recovery.Log(c.Request.Context(), s.Logger, p, slog.String("request_id", x.RequestID))
 		err = canonical.NewError(canonical.InternalError, "")
-		x.cause = "panic"
+		x.Cause = "panic"
 	}()
 	return h(c, x)
 }
@@ -114,47 +106,13 @@ func recorded(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/v1/
 
 // tell keeps the audit record of a request under /v1, and logs every request. Where the record is the log line, too, the
 // logger of recorded requests does not write a second one.
-func (s *server) tell(c *gin.Context, x *exchange, start time.Time) {
-	e := AuditEvent{
-		RequestOutcome: x.RequestOutcome, At: start, RequestID: x.requestID, Asked: x.aspsp, Consent: x.consent,
-		ClientBy: x.client.By, Issuer: x.client.Issuer, Reserved: x.room, Cause: x.cause,
-	}
-	e.Method = verb(e.Method)
+func (s *server) tell(c *gin.Context, x *exchange) {
 	logger := s.Logger
 	if recorded(c.Request) && !x.unkept {
-		s.Auditor.Audit(c.Request.Context(), e)
+		s.Auditor.Write(c.Request.Context(), x.Request)
 		logger = s.RecordedLogger
 	}
-	level := slog.LevelInfo
-	if e.Code == string(canonical.InternalError) {
-		level = slog.LevelError
-	}
-	logger.LogAttrs(c.Request.Context(), level, "request", e.attrs()...)
-}
-
-// attrs are what the log says of a request. Nothing in it was written by the caller but the method and the request's id,
-// which is a UUID; a method that is none is not repeated. What is unknown is left out.
-func (e AuditEvent) attrs() []slog.Attr {
-	attrs := slices.DeleteFunc([]slog.Attr{
-		slog.String("method", e.Method),
-		slog.String("route", e.Route),
-		slog.Int("status", e.Status),
-		slog.String("code", e.Code),
-		slog.String("cause", e.Cause),
-		slog.String("client", e.Client),
-		slog.String("identified_by", e.ClientBy),
-		slog.String("issuer", e.Issuer),
-		slog.String("aspsp_id", e.ASPSP),
-		slog.String("provider", e.Provider),
-		slog.String("cache", e.Cache),
-		slog.Int("slots", e.Slots),
-		slog.Int64("duration_ms", e.Duration.Milliseconds()),
-		slog.String("request_id", e.RequestID),
-	}, func(a slog.Attr) bool { return a.Value.Equal(slog.StringValue("")) })
-	if e.Attended != nil {
-		attrs = append(attrs, slog.Bool("attended", *e.Attended))
-	}
-	return attrs
+	logger.LogAttrs(c.Request.Context(), x.Level(), "request", x.Attrs()...)
 }
 
 // verb is a method that everybody knows, or OTHER.

@@ -46,7 +46,7 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 			return err
 		}
 		s.Authenticated(c.Request.Context())
-		r.client, x.Client, x.client = who.ID, who.Name, who
+		r.client, x.Client, x.IdentifiedBy, x.Issuer = who.ID, who.Name, who.By, who.Issuer
 		if err := s.Callers.AllowRate(who); err != nil {
 			return err
 		}
@@ -56,7 +56,7 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 		defer s.each.Release(r.client)
 		found := true
 		if _, asked := c.Params.Get("aspspId"); asked {
-			if r.aspsp, found = s.Gateway.ASPSP(x.aspsp); found {
+			if r.aspsp, found = s.Gateway.ASPSP(x.RequestedASPSP); found {
 				x.ASPSP, x.Provider, x.policy = r.aspsp.ID, r.aspsp.Provider, r.aspsp.Unattended
 			}
 		}
@@ -74,7 +74,7 @@ func (s *server) call(k call, answer func(*gin.Context, *request) error) gin.Han
 		}
 		if k.counted {
 			attended := r.query.Attended()
-			x.Attended, x.Reads = &attended, k.asks
+			x.Attended, x.Read = &attended, k.asks
 		}
 		return answer(c, r)
 	}))
@@ -85,7 +85,7 @@ func (s *server) read(c *gin.Context, x *exchange, k call) (*request, []canonica
 	r := &request{exchange: x}
 	var ofPath, ofQuery []canonical.FieldError
 	if segment, asked := c.Params.Get("aspspId"); asked {
-		x.aspsp, ofPath = ask.ASPSP(segment)
+		x.RequestedASPSP, ofPath = ask.ASPSP(segment)
 	}
 	if segment, asked := c.Params.Get("accountId"); asked {
 		var faults []canonical.FieldError
@@ -97,8 +97,8 @@ func (s *server) read(c *gin.Context, x *exchange, k call) (*request, []canonica
 	}
 	query, wants, ofHeaders := ask.Headers(c.Request.Header, k.consent, s.AllowPrivateIP)
 	r.query, r.wants = query, wants
-	r.query.ASPSP, r.query.RequestID = x.aspsp, x.requestID
-	x.consent = query.Consent
+	r.query.ASPSP, r.query.RequestID = x.RequestedASPSP, x.RequestID
+	x.Consent = canonical.Secret(query.Consent)
 	return r, slices.Concat(x.faults, ofPath, ofQuery, ofHeaders)
 }
 

@@ -30,7 +30,7 @@ func (s *server) accounts(c *gin.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	r.Cache, r.Refused = answer.CacheOutcome(list), answer.Refused(list)
+	r.Cache, r.StaleByLimit = answer.CacheOutcome(list), answer.Refused(list)
 	c.Header("Cache-Status", answer.CacheStatus(list))
 	if age := answer.Age(list.Freshness); age != "" {
 		c.Header("Age", age)

@@ -6,17 +6,18 @@
 package audit
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"io"
 	"log/slog"
 	"sync"
 	"time"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
 	"ais-gateway/internal/output"
 )
 
@@ -28,63 +29,14 @@ type Config struct {
 	Sink   io.WriteCloser // nil to keep no records; with a method Ready() error, it is called at the start
 	Key    []byte         // of the hashes of consents and clients, 32 bytes
 	Refuse bool           // a request whose record has no room must not be served
-	Now    func() time.Time
-	Logger *slog.Logger
-}
-
-// A Record is one request. It holds nothing that the caller wrote but the request's id and the consent.
-type Record struct {
-	Time      time.Time     // when the request came
-	RequestID string        // a UUID
-	TraceID   string        // 32 hexadecimal digits, or ""
-	SpanID    string        // 16 hexadecimal digits, or ""
-	Client    string        // the client's name as a log may have it; "" for nobody known
-	ClientBy  string        // how the client was identified: api_key, or the claim of a token; "" for nobody known
-	Issuer    string        // the place of its token's issuer in the configuration; "" for an API key
-	Method    string        // one of the known methods, or OTHER
-	Route     string        // the path's template; "" for none
-	ASPSP     string        // the id of a configured one, else ""
-	Provider  string        // its provider's name
-	Attended  *bool         // nil where it does not matter or was not found out
-	Status    int           // 0 where nothing was answered
-	Code      string        // of the problem; "" for a success
-	Cause     string        // of a problem, fit for the log; "" for none
-	Cache     string        // what came of the cache
-	Slots     int           // of the unattended limit that were taken for it
-	Duration  time.Duration // to the end of the answer
-	Reserved  bool          // there is room for it, as Reserve has reported
-	Asked     string        // the ASPSP's id that was asked for, which the consent belongs to; only its hash is kept
-	Consent   string        // the consent's id; only its hash is kept
+	// TraceIDs returns the ids of the trace and span of a request's context, in hexadecimal, or "". Optional.
+	TraceIDs func(context.Context) (traceID, spanID string)
+	Now      func() time.Time
+	Logger   *slog.Logger
 }
 
 // MaxLine bounds a record as it is written, in bytes, unless a client's or provider's name is very long.
 const MaxLine = 2 << 10
-
-// line is a record as it is written: a log line with the members that only records have. What is unknown is left out.
-type line struct {
-	Time        time.Time `json:"time"`
-	Level       string    `json:"level"`
-	Message     string    `json:"msg"`
-	Record      string    `json:"record"`
-	Method      string    `json:"method,omitempty"`
-	Route       string    `json:"route,omitempty"`
-	Status      int       `json:"status"`
-	Code        string    `json:"code,omitempty"`
-	Cause       string    `json:"cause,omitempty"`
-	Client      string    `json:"client,omitempty"`
-	ClientBy    string    `json:"identified_by,omitempty"`
-	Issuer      string    `json:"issuer,omitempty"`
-	ASPSP       string    `json:"aspsp_id,omitempty"`
-	Provider    string    `json:"provider,omitempty"`
-	ConsentHash string    `json:"consent_hash,omitempty"`
-	Attended    *bool     `json:"attended,omitempty"`
-	Cache       string    `json:"cache,omitempty"`
-	Slots       int       `json:"slots"`
-	DurationMS  int64     `json:"duration_ms"`
-	RequestID   string    `json:"request_id,omitempty"`
-	TraceID     string    `json:"trace_id,omitempty"`
-	SpanID      string    `json:"span_id,omitempty"`
-}
 
 // State is how the keeping of records stands.
 type State struct {
@@ -119,50 +71,53 @@ func Open(c Config) *Log {
 	return l
 }
 
-// A room is a sink that can keep room for a record that will come.
-type room interface {
+// A reserver is a sink that can reserve space for a record that will be written later.
+type reserver interface {
 	Reserve(size int) bool
 	Reserved(size int) io.Writer
 }
 
 // Reserve reports whether a request may be served: with Refuse, only if its record will have room, which Write then uses.
 func (l *Log) Reserve() bool {
-	r, ok := l.Sink.(room)
+	r, ok := l.Sink.(reserver)
 	return !l.Refuse || !ok || r.Reserve(MaxLine)
 }
 
-// Write keeps a record. A record that cannot be written is lost, and counted.
-func (l *Log) Write(r Record) {
+// Write writes the audit record of r. A record that cannot be written is lost and counted in State.
+func (l *Log) Write(ctx context.Context, r event.Request) {
 	if l.Sink == nil {
 		return
 	}
 	var sink io.Writer = l.Sink
-	if keeps, ok := sink.(room); ok && l.Refuse && r.Reserved {
-		sink = keeps.Reserved(MaxLine)
+	if s, ok := sink.(reserver); ok && l.Refuse && r.AuditReserved {
+		sink = s.Reserved(MaxLine)
 	}
-	text, err := json.Marshal(l.line(r))
+	record := l.record(ctx, r)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err == nil {
-		_, err = sink.Write(append(text, '\n'))
-	}
+	err := slog.NewJSONHandler(sink, nil).Handle(ctx, record)
 	if l.failing = err != nil; l.failing {
 		l.fail(err, 1)
 	}
 }
 
-func (l *Log) line(r Record) line {
-	level := slog.LevelInfo
-	if r.Code == string(canonical.InternalError) {
-		level = slog.LevelError
+// record returns the log line of r with the members that only audit records have.
+func (l *Log) record(ctx context.Context, r event.Request) slog.Record {
+	var traceID, spanID string
+	if l.TraceIDs != nil {
+		traceID, spanID = l.TraceIDs(ctx)
 	}
-	return line{
-		Time: r.Time.UTC(), Level: level.String(), Message: "request", Record: "audit", Method: r.Method, Route: r.Route,
-		Status: r.Status, Code: r.Code, Cause: r.Cause, Client: r.Client, ClientBy: r.ClientBy, Issuer: r.Issuer,
-		ASPSP: r.ASPSP, Provider: r.Provider, ConsentHash: l.consentHash(r.Asked, r.Consent), Attended: r.Attended,
-		Cache: r.Cache, Slots: r.Slots, DurationMS: r.Duration.Milliseconds(),
-		RequestID: r.RequestID, TraceID: r.TraceID, SpanID: r.SpanID,
+	record := slog.NewRecord(r.Start.UTC(), r.Level(), "request", 0)
+	record.AddAttrs(slog.Attr{Key: "record", Value: slog.StringValue("audit")})
+	record.AddAttrs(r.Attrs()...)
+	for _, member := range [][2]string{
+		{"consent_hash", l.consentHash(r.RequestedASPSP, r.Consent.Reveal())}, {"trace_id", traceID}, {"span_id", spanID},
+	} {
+		if member[1] != "" {
+			record.AddAttrs(slog.String(member[0], member[1]))
+		}
 	}
+	return record
 }
 
 // Lost notes that n records which the sink had taken are lost, or, with 0, that it cannot write them now.

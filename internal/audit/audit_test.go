@@ -18,6 +18,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/audit"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
 	"ais-gateway/internal/output"
 )
 
@@ -55,17 +57,21 @@ func TestRecord(t *testing.T) {
 	var out bytes.Buffer
 	no := false
 	l := open(audit.Stream(&out), 7)
-	l.Write(audit.Record{
-		Time: time.Date(2026, 11, 20, 12, 0, 0, 5, time.FixedZone("", 3600)), RequestID: "r", TraceID: "t", SpanID: "s", Client: "c",
-		ClientBy: "azp", Issuer: "clients.oidc[0]", Method: "GET", Route: "/v1", ASPSP: bank, Provider: "p", Attended: &no, Status: 429,
-		Code: "X", Cache: "miss", Slots: 2, Duration: 1500 * time.Millisecond, Asked: bank, Consent: consent,
+	l.TraceIDs = func(context.Context) (string, string) { return "t", "s" }
+	start := time.Date(2026, 11, 20, 12, 0, 0, 5, time.FixedZone("", 3600))
+	l.Write(t.Context(), event.Request{
+		Start: start, RequestID: "r", Client: "c", IdentifiedBy: "azp", Issuer: "clients.oidc[0]", Method: "GET", Route: "/v1",
+		ASPSP: bank, Provider: "p", Attended: &no, Status: 429, Code: "X", Cache: "miss", Slots: 2, Duration: 1500 * time.Millisecond,
+		RequestedASPSP: bank, Consent: consent,
 	})
-	l.Write(audit.Record{Code: "INTERNAL_ERROR", Cause: "panic"})
+	l.TraceIDs = nil
+	l.Write(t.Context(), event.Request{Start: start, Code: "INTERNAL_ERROR", Cause: "panic"})
 	want := `{"time":"2026-11-20T11:00:00.000000005Z","level":"INFO","msg":"request","record":"audit","method":"GET","route":"/v1",` +
 		`"status":429,"code":"X","client":"c","identified_by":"azp","issuer":"clients.oidc[0]","aspsp_id":"` + bank + `","provider":"p",` +
-		`"consent_hash":"e7c22a5f21a591d1ef31714b44a43a2e","attended":false,"cache":"miss","slots":2,"duration_ms":1500,` +
-		`"request_id":"r","trace_id":"t","span_id":"s"}` + "\n" +
-		`{"time":"0001-01-01T00:00:00Z","level":"ERROR","msg":"request","record":"audit","status":0,"code":"INTERNAL_ERROR","cause":"panic","slots":0,"duration_ms":0}` + "\n"
+		`"cache":"miss","slots":2,"duration_ms":1500,"request_id":"r","attended":false,` +
+		`"consent_hash":"e7c22a5f21a591d1ef31714b44a43a2e","trace_id":"t","span_id":"s"}` + "\n" +
+		`{"time":"2026-11-20T11:00:00.000000005Z","level":"ERROR","msg":"request","record":"audit","status":0,"code":"INTERNAL_ERROR","cause":"panic",` +
+		`"slots":0,"duration_ms":0}` + "\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
@@ -81,7 +87,7 @@ func TestRecord(t *testing.T) {
 func hash(t *testing.T, key byte, aspsp, consent string) string {
 	t.Helper()
 	var out bytes.Buffer
-	open(audit.Stream(&out), key).Write(audit.Record{Asked: aspsp, Consent: consent})
+	open(audit.Stream(&out), key).Write(t.Context(), event.Request{RequestedASPSP: aspsp, Consent: canonical.Secret(consent)})
 	var record struct {
 		Hash string `json:"consent_hash"`
 	}
@@ -122,7 +128,7 @@ func TestConsentHash(t *testing.T) {
 
 func TestOff(t *testing.T) {
 	l := open(nil, 7)
-	l.Write(audit.Record{})
+	l.Write(t.Context(), event.Request{})
 	if l.State() != (audit.State{}) || l.Close() != nil {
 		t.Errorf("%+v", l.State())
 	}
@@ -138,28 +144,28 @@ func TestFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := open(audit.File(name), 7)
-	l.Write(audit.Record{RequestID: "1"})
+	l.Write(t.Context(), event.Request{Start: time.Unix(1, 0), RequestID: "1"})
 	if err := os.Rename(name, name+".1"); err != nil {
 		t.Fatal(err)
 	}
-	l.Write(audit.Record{RequestID: "2"})
-	l.Write(audit.Record{RequestID: "3"})
+	l.Write(t.Context(), event.Request{Start: time.Unix(1, 0), RequestID: "2"})
+	l.Write(t.Context(), event.Request{RequestID: "3"})
 	// whoever moves it away may make the new one
 	if err := errors.Join(os.Rename(name, name+".2"), os.WriteFile(name, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	l.Write(audit.Record{RequestID: "4"})
+	l.Write(t.Context(), event.Request{RequestID: "4"})
 	if got := lines(t, name); len(got) != 1 || !strings.Contains(got[0], `"request_id":"4"`) {
 		t.Errorf("the new file holds %q", got)
 	}
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
 	}
-	l.Write(audit.Record{RequestID: "5"})
+	l.Write(t.Context(), event.Request{RequestID: "5"})
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
-	l.Write(audit.Record{RequestID: "6"})
+	l.Write(t.Context(), event.Request{RequestID: "6"})
 	for file, want := range map[string][]string{name + ".1": {"before", "1"}, name + ".2": {"2", "3"}, name: {"5", "6"}} {
 		got := lines(t, file)
 		if len(got) != len(want) {
@@ -207,14 +213,14 @@ func TestFailingSink(t *testing.T) {
 				t.Errorf("at the start: %+v %s", l.State(), &l.complaints)
 			}
 			for range 3 {
-				l.Write(audit.Record{})
+				l.Write(t.Context(), event.Request{})
 				l.now = l.now.Add(10 * time.Second)
 			}
 			if l.State() != (audit.State{Enabled: true, Failing: true, Failures: 3}) {
 				t.Errorf("after three records: %+v", l.State())
 			}
 			l.now = l.now.Add(time.Minute)
-			l.Write(audit.Record{})
+			l.Write(t.Context(), event.Request{})
 			said := strings.Split(strings.TrimSpace(l.complaints.String()), "\n")
 			silenced := map[bool]string{true: `"silenced":3}`, false: `"silenced":2}`}[tt.early]
 			if len(said) != 2 || !strings.Contains(said[1], silenced) {
@@ -231,15 +237,13 @@ func TestFailingSink(t *testing.T) {
 			if err := tt.mend(); err != nil {
 				t.Fatal(err)
 			}
-			l.Write(audit.Record{})
+			l.Write(t.Context(), event.Request{})
 			if l.State() != (audit.State{Enabled: true, Failures: 4}) || len(lines(t, tt.path)) != 1 {
 				t.Errorf("mended: %+v", l.State())
 			}
 		})
 	}
 }
-
-// What a full disk has left of one record spoils no other.
 
 // What a full disk has left of one record spoils no other.
 func TestTornLine(t *testing.T) {
@@ -255,12 +259,12 @@ func TestTornLine(t *testing.T) {
 		}
 	}
 	limit(syscall.Rlimit{Cur: 100, Max: whole.Max})
-	l.Write(audit.Record{RequestID: "1"})
+	l.Write(t.Context(), event.Request{Start: time.Unix(1, 0), RequestID: "1"})
 	limit(whole)
 	if s := l.State(); !s.Failing || s.Failures != 1 {
 		t.Errorf("%+v", s)
 	}
-	l.Write(audit.Record{RequestID: "2"})
+	l.Write(t.Context(), event.Request{Start: time.Unix(1, 0), RequestID: "2"})
 	got := lines(t, name)
 	if len(got) != 2 || len(got[0]) != 100 || !strings.HasPrefix(got[1], `{"time":`) {
 		t.Errorf("%q", got)
@@ -272,7 +276,7 @@ func TestManyAtOnce(t *testing.T) {
 	l := open(audit.File(name), 7)
 	var all sync.WaitGroup
 	for range 50 {
-		all.Go(func() { l.Write(audit.Record{RequestID: strings.Repeat("x", 2000)}) })
+		all.Go(func() { l.Write(t.Context(), event.Request{RequestID: strings.Repeat("x", 2000)}) })
 	}
 	all.Wait()
 	got := lines(t, name)
@@ -325,7 +329,7 @@ func TestFullQueue(t *testing.T) {
 		if !l.Reserve() {
 			t.Fatal("a request is refused")
 		}
-		l.Write(audit.Record{RequestID: strings.Repeat("x", 1000)})
+		l.Write(t.Context(), event.Request{RequestID: strings.Repeat("x", 1000)})
 	}
 	s := l.State()
 	if !s.Failing || s.Failures < 90 || s.Failures >= 100 {
@@ -345,10 +349,10 @@ func TestRefuse(t *testing.T) {
 		}
 	}
 	for range 2 {
-		l.Write(audit.Record{RequestID: strings.Repeat("x", 1000), Reserved: true})
+		l.Write(t.Context(), event.Request{RequestID: strings.Repeat("x", 1000), AuditReserved: true})
 	}
 	for l.Reserve() { // records are shorter than their room
-		l.Write(audit.Record{RequestID: strings.Repeat("x", 1000), Reserved: true})
+		l.Write(t.Context(), event.Request{RequestID: strings.Repeat("x", 1000), AuditReserved: true})
 	}
 	opened()
 	if s := l.State(); s.Failures != 0 || s.Failing {

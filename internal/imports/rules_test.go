@@ -46,14 +46,14 @@ var rules = []rule{
 	{
 		dir: "internal/api",
 		code: []string{
-			"internal/api/...", "internal/auth", "internal/canonical", "internal/config", "internal/gateway", "internal/bulkhead",
-			"internal/recovery", "internal/unattended", "github.com/gin-gonic/gin/...",
+			"internal/api/...", "internal/auth", "internal/canonical", "internal/config", "internal/event", "internal/gateway",
+			"internal/bulkhead", "internal/recovery", "internal/unattended", "github.com/gin-gonic/gin/...",
 		},
 		test: []string{"api", "internal/breaker", "internal/cache", "internal/providers", adapters, simulators},
 	},
 	{dir: "internal/api/answer", code: []string{"internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
 	{dir: "internal/api/ask", code: []string{"internal/canonical", "internal/gateway", uuid}},
-	{dir: "internal/audit", code: []string{"internal/canonical", "internal/output"}},
+	{dir: "internal/audit", code: []string{"internal/canonical", "internal/event", "internal/output"}},
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{
 		dir:  "internal/cache",
@@ -73,6 +73,7 @@ var rules = []rule{
 	},
 	{dir: "internal/config", code: []string{"internal/config/strict", uuid}},
 	{dir: "internal/config/strict", code: []string{yaml}},
+	{dir: "internal/event", code: []string{"internal/canonical"}},
 	{
 		dir: "internal/gateway",
 		code: []string{
@@ -91,7 +92,8 @@ var rules = []rule{
 	{
 		dir: "internal/telemetry",
 		code: []string{
-			"internal/telemetry/otelenv", "github.com/go-logr/logr", "github.com/prometheus/client_golang/prometheus/...",
+			"internal/breaker", "internal/bulkhead", "internal/canonical", "internal/event", "internal/gateway",
+			"internal/providers/upstream", "internal/telemetry/otelenv", "github.com/go-logr/logr", "github.com/prometheus/client_golang/prometheus/...",
 			"go.opentelemetry.io/...",
 			"log", // to take over what the standard library prints
 		},

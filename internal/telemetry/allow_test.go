@@ -24,6 +24,9 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	"go.opentelemetry.io/otel/trace"
+
+	"ais-gateway/internal/event"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // Types of values that must not be logged, whatever they would print.
@@ -193,8 +196,8 @@ func TestMetricsLetNothingElseThrough(t *testing.T) {
 	planted := metric.WithAttributes(attribute.String("iban", canary), attribute.String("result", "hit"))
 	tel.inst.cache.Add(ctx, 1, planted)
 	tel.inst.serverDuration.Record(ctx, 1, planted)
-	end(RequestInfo{Route: "/accounts/" + canary, Status: 200})
-	_, called := tel.Call(ctx, Call{Method: "GET", Route: "/accounts/" + canary})
+	end(event.Request{Route: "/accounts/" + canary, Status: 200})
+	_, called := tel.Call(ctx, upstream.Call{Method: "GET", Route: "/accounts/" + canary})
 	called(200, "")
 	var all metricdata.ResourceMetrics
 	if err := reader.Collect(t.Context(), &all); err != nil {

@@ -16,6 +16,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/event"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // kept is an in-memory exporter whose spans outlive its shutdown.
@@ -85,15 +89,15 @@ func work(t *testing.T, tel *Telemetry) {
 	tel.Reload(ctx, "cache", "failed")
 	tel.ObserveStale(func() map[string]bool { return map[string]bool{"cache": true} })
 	tel.Refused(ctx, bank, "aspsp")
-	tel.Read(ctx, bank, 1, false)
+	tel.countRead(ctx, event.Request{ASPSP: bank, Read: true, Attended: &no, Status: 200, Slots: 1})
 	tel.Redis(RedisState{Usable: true})
 	tel.Command(ctx, "EVALSHA", "noscript", time.Millisecond)
 	tel.ObserveCertificates(func() map[string]time.Time { return map[string]time.Time{"cache": time.Unix(1_800_000_000, 0)} })
 	tel.ObserveUnits(func(context.Context) map[string]map[string]int64 {
 		return map[string]map[string]int64{bank: {"used_up": 1}}
 	})
-	tel.ObserveBreakers(func() map[string]string { return map[string]string{bank: "open"} })
-	end(RequestInfo{
+	tel.ObserveBreakers(func() map[string]breaker.State { return map[string]breaker.State{bank: "open"} })
+	end(event.Request{
 		Route: "/v1/aspsps/{aspspId}/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
 		Client: canary, Attended: &yes, Cache: "miss", Duration: 20 * time.Millisecond,
 	})
@@ -117,9 +121,9 @@ func hostile() http.Header {
 	}
 }
 
-var providerCall = Call{
+var providerCall = upstream.Call{
 	Provider: "mypos", ASPSP: bank, Method: "GET", Route: "/v1/accounts/{accountNumber}/balances",
-	ServerAddress: "mp-psd2-api.mypos.com", ServerPort: 443, Attended: true,
+	Host: "mp-psd2-api.mypos.com:443", Attended: true,
 }
 
 func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+
+	"ais-gateway/internal/event"
 )
 
 const slotKey = attribute.Key("slot")
@@ -27,17 +29,20 @@ type RedisState struct {
 	Usable, Evicts bool
 }
 
-// Read counts an unattended read of the ASPSP's accounts or balances that was answered with success, by whether slots of
-// its limit were taken for it, or one was refused, so that the answer is an old list.
-func (t *Telemetry) Read(ctx context.Context, aspsp string, slots int, refused bool) {
-	use := slotUses[1]
-	switch {
-	case slots > 0:
-		use = slotUses[0]
-	case refused:
-		use = slotUses[2]
+// countRead counts a successful unattended read of the ASPSP's accounts or balances: slot is taken if it took slots,
+// refused if a slot was refused and a stale list was returned, and none otherwise.
+func (t *Telemetry) countRead(ctx context.Context, r event.Request) {
+	if !r.UnattendedRead() {
+		return
 	}
-	t.count(ctx, t.inst.reads, aspsp, slotKey.String(use))
+	use := "none"
+	switch {
+	case r.Slots > 0:
+		use = "taken"
+	case r.StaleByLimit:
+		use = "refused"
+	}
+	t.count(ctx, t.inst.reads, r.ASPSP, slotKey.String(use))
 }
 
 // ObserveUnits sets where each scrape and export reads how many units of counting have no call left, one, or were closed:

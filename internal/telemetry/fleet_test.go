@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
+
+	"ais-gateway/internal/event"
 )
 
 // zeros are the labels of a family's counters that stand at 0.
@@ -75,13 +77,16 @@ func TestFleet(t *testing.T) {
 		return map[string]time.Time{"cache": time.Unix(1_800_000_000, 5), canary: time.Unix(1, 0)}
 	})
 	tel.Redis(RedisState{State: "no_permission", Usable: false, Evicts: true})
-	tel.Read(t.Context(), bank, 0, false)
-	tel.Read(t.Context(), bank, 2, false)
-	tel.Read(t.Context(), bank, 1, true) // the bank itself refused what was counted
-	for range 4 {
-		tel.Read(t.Context(), bank, 0, true)
+	read := func(slots int, stale bool) {
+		tel.countRead(t.Context(), event.Request{ASPSP: bank, Read: true, Attended: &no, Status: 200, Slots: slots, StaleByLimit: stale})
 	}
-	tel.Read(t.Context(), bank, -1, false) // given back more than was taken: it is said nowhere that a slot is left counted
+	read(0, false)
+	read(2, false)
+	read(1, true) // the bank itself refused what was counted
+	for range 4 {
+		read(0, true)
+	}
+	read(-1, false) // given back more than was taken: it is said nowhere that a slot is left counted
 	families := scrape(t, tel)
 	for name, want := range map[string]map[string]float64{
 		"ais_unattended_units": {

@@ -15,6 +15,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/trace"
+
+	"ais-gateway/internal/event"
 )
 
 // records keeps log records as text.
@@ -45,7 +47,7 @@ func TestLogRecordsShowWhatTheLineShows(t *testing.T) {
 	tel.Logger().With("client", "c").ErrorContext(ctx, "went wrong", "warnings", []string{"a", "b"}, "attended", true, "status", 7)
 	tel.Logger().DebugContext(ctx, "not asked for")
 	id := trace.SpanContextFromContext(ctx).TraceID().String()
-	end(RequestInfo{Status: 200})
+	end(event.Request{Status: 200})
 	if err := tel.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -4,10 +4,17 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/httpconv"
+
+	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/bulkhead"
+	"ais-gateway/internal/event"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // The gateway's own attributes.
@@ -105,29 +112,41 @@ func (t *Telemetry) instruments(m metric.Meter) error {
 }
 
 // Cache counts one account list asked of the cache; result is hit, miss, stale, collapsed, bypass or error.
-func (t *Telemetry) Cache(ctx context.Context, aspsp, result string) {
-	t.count(ctx, t.inst.cache, aspsp, resultKey.String(oneOf(cacheResults, result)))
+func (t *Telemetry) Cache(ctx context.Context, aspsp string, result gateway.CacheResult) {
+	t.count(ctx, t.inst.cache, aspsp, resultKey.String(oneOf(cacheResults, string(result))))
 }
 
 // Slot counts one event of an ASPSP's unattended limit: taken, refused, given_back, closed or unavailable.
-func (t *Telemetry) Slot(ctx context.Context, aspsp, event string) {
-	t.count(ctx, t.inst.slots, aspsp, eventKey.String(oneOf(slotEvents, event)))
+func (t *Telemetry) Slot(ctx context.Context, aspsp string, e upstream.SlotEvent) {
+	t.count(ctx, t.inst.slots, aspsp, eventKey.String(oneOf(slotEvents, string(e))))
+	switch e {
+	case upstream.SlotTaken:
+		event.AddSlots(ctx, 1)
+	case upstream.SlotGivenBack:
+		event.AddSlots(ctx, -1)
+	case upstream.SlotRefused, upstream.SlotClosed, upstream.SlotUnavailable:
+	}
 }
 
+// Waited adds d to the time that the request of ctx has waited for a provider.
+func (t *Telemetry) Waited(ctx context.Context, d time.Duration) { event.AddWait(ctx, d) }
+
 // Breaker counts a change of an ASPSP's circuit breaker to state: closed, half_open or open.
-func (t *Telemetry) Breaker(aspsp, state string) {
-	t.count(context.Background(), t.inst.transitions, aspsp, stateKey.String(oneOf(breakerStates, state)))
+func (t *Telemetry) Breaker(aspsp string, state breaker.State) {
+	t.count(context.Background(), t.inst.transitions, aspsp, stateKey.String(oneOf(breakerStates, string(state))))
 }
 
 // Refused counts a request or call for which a bound had no place left: in_flight, client, aspsp, files, or audit, where its
 // audit record had no room.
-func (t *Telemetry) Refused(ctx context.Context, aspsp, bound string) {
-	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(refusals, bound)))
+func (t *Telemetry) Refused(ctx context.Context, aspsp string, by bulkhead.Refusal) {
+	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(refusals, string(by))))
 }
 
 // ObserveBreakers sets where each scrape and export reads the state of every ASPSP's circuit breaker, by the
 // ASPSP's id: closed, half_open or open.
-func (t *Telemetry) ObserveBreakers(states func() map[string]string) { t.breakers.Store(&states) }
+func (t *Telemetry) ObserveBreakers(states func() map[string]breaker.State) {
+	t.breakers.Store(&states)
+}
 
 func (t *Telemetry) observeBreakers(_ context.Context, o metric.Int64Observer) error {
 	states := t.breakers.Load()
@@ -135,7 +154,7 @@ func (t *Telemetry) observeBreakers(_ context.Context, o metric.Int64Observer) e
 		return nil
 	}
 	for id, state := range (*states)() {
-		if n := slices.Index(breakerStates, state); n >= 0 && t.aspsps[id] {
+		if n := slices.Index(breakerStates, string(state)); n >= 0 && t.aspsps[id] {
 			o.Observe(int64(n), metric.WithAttributes(aspspKey.String(id)))
 		}
 	}

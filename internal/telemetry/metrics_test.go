@@ -15,6 +15,12 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/bulkhead"
+	"ais-gateway/internal/event"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // table reads the rows of the table whose first column has the given head.
@@ -64,7 +70,7 @@ func everything(t *testing.T, exp exporters) *Telemetry {
 	ctx, end := tel.Request(t.Context(), "GET", nil)
 	_, called := tel.Call(ctx, providerCall)
 	called(400, "PROVIDER_ERROR")
-	end(RequestInfo{Route: "/r", Status: 502, Code: "PROVIDER_ERROR", ASPSP: bank, Duration: 40 * time.Millisecond})
+	end(event.Request{Route: "/r", Status: 502, Code: "PROVIDER_ERROR", ASPSP: bank, Duration: 40 * time.Millisecond})
 	return tel
 }
 
@@ -132,7 +138,7 @@ func TestSpanAttributesAreAsDocumented(t *testing.T) {
 	again.Resend = 1
 	_, called := tel.Call(ctx, again)
 	called(400, "PROVIDER_ERROR")
-	end(RequestInfo{
+	end(event.Request{
 		Route: "/r", Method: "GET", Status: 502, Code: "PROVIDER_ERROR", ASPSP: bank, Provider: "mypos", Client: "c",
 		Attended: &no, Cache: "error",
 	})
@@ -193,23 +199,23 @@ func TestCounters(t *testing.T) {
 	tel, _, _ := inMemory(t, exporters{})
 	ctx := t.Context()
 	for _, result := range []string{"hit", "hit", "miss", "hitt"} {
-		tel.Cache(ctx, bank, result)
+		tel.Cache(ctx, bank, gateway.CacheResult(result))
 	}
 	tel.Cache(ctx, unknown, "hit")
 	for _, event := range []string{"taken", "given_back", "taken", "x"} {
-		tel.Slot(ctx, bank, event)
+		tel.Slot(ctx, bank, upstream.SlotEvent(event))
 	}
 	for _, bound := range []string{"aspsp", "aspsp", "client", "x"} {
-		tel.Refused(ctx, bank, bound)
+		tel.Refused(ctx, bank, bulkhead.Refusal(bound))
 	}
 	tel.Refused(ctx, unknown, "in_flight")
 	tel.Breaker(bank, "open")
 	tel.Breaker(bank, "half_open")
-	state := "half_open"
+	state := breaker.HalfOpen
 	if got := scrape(t, tel)["ais_breaker_state"]; got != nil {
 		t.Errorf("a state before there are breakers: %v", got)
 	}
-	tel.ObserveBreakers(func() map[string]string { return map[string]string{bank: state, unknown: "open"} })
+	tel.ObserveBreakers(func() map[string]breaker.State { return map[string]breaker.State{bank: state, unknown: "open"} })
 	families := scrape(t, tel)
 	for name, want := range map[string]map[string]float64{
 		"ais_cache_results_total": {
@@ -234,7 +240,7 @@ func TestCounters(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	for s, want := range map[string]float64{"closed": 0, "open": 2} {
+	for s, want := range map[breaker.State]float64{"closed": 0, "open": 2} {
 		state = s
 		if got := series(scrape(t, tel)["ais_breaker_state"])["ais_aspsp_id="+bank]; got != want {
 			t.Errorf("state %s is %v, want %v", s, got, want)
@@ -267,7 +273,7 @@ func TestDurations(t *testing.T) {
 	if got := series(scrape(t, tel)["http_server_active_requests"])["http_request_method=GET"]; got != 1 {
 		t.Errorf("%v active requests, want 1", got)
 	}
-	end(RequestInfo{Route: "/r", Status: 200, Duration: 30 * time.Millisecond, Waited: 20 * time.Millisecond})
+	end(event.Request{Route: "/r", Status: 200, Duration: 30 * time.Millisecond, Waited: 20 * time.Millisecond})
 	families := scrape(t, tel)
 	if got := series(families["http_server_active_requests"])["http_request_method=GET"]; got != 0 {
 		t.Errorf("%v active requests, want 0", got)

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"slices"
 	"strconv"
@@ -14,6 +15,10 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // methods are those that semantic conventions v1.43.0 know.
@@ -28,31 +33,16 @@ const gone = 499
 // anyMethod stands in a span's name for a method that is not known.
 const anyMethod = "HTTP"
 
-// RequestInfo is a request of a caller, once it has been answered.
-type RequestInfo struct {
-	Route    string        // the path's template; "" where no route was found
-	Method   string        // as it came
-	Status   int           // 0 where nothing was answered
-	Code     string        // of the problem; "" for a success
-	ASPSP    string        // its id, "" where none was named
-	Provider string        // its name, "" where unknown
-	Client   string        // the caller's name, for observers that log; never exported
-	Attended *bool         // nil where it does not matter or was not found out
-	Cache    string        // what came of the cache, as Cache counts it; "" where it was not asked
-	Duration time.Duration // from the request's arrival to the end of the answer
-	Waited   time.Duration // the part of Duration in which it waited for a provider
-}
-
 // Request notes that a caller's request has come and continues the caller's trace, if the header has one. The
 // context is for all that is done for the request; the function is to be called once, when it is answered.
 func (t *Telemetry) Request(ctx context.Context, method string, header http.Header,
-) (context.Context, func(RequestInfo)) {
+) (context.Context, func(event.Request)) {
 	ctx = t.propagator.Extract(ctx, propagation.HeaderCarrier(header))
 	known, verb := named(method)
 	ctx, span := t.tracer.Start(ctx, verb, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(known))
 	active := metric.WithAttributeSet(attribute.NewSet(known))
 	t.inst.serverActive.Add(ctx, 1, active)
-	return ctx, func(r RequestInfo) {
+	return ctx, func(r event.Request) {
 		t.inst.serverActive.Add(ctx, -1, active)
 		attrs := append(t.aspsp(r.ASPSP), known)
 		var route []attribute.KeyValue
@@ -74,30 +64,23 @@ func (t *Telemetry) Request(ctx context.Context, method string, header http.Head
 			span.SetStatus(codes.Error, "")
 		}
 		span.End()
+		t.countRead(ctx, r)
 	}
-}
-
-// Call is a call to a provider, before it is made.
-type Call struct {
-	Provider      string // its name
-	ASPSP         string // its id
-	Method        string
-	Route         string // the path's template: it names no account
-	ServerAddress string // the host of the provider's base URL
-	ServerPort    int    // its port
-	Attended      bool
-	Resend        int // how often the same call was sent before
 }
 
 // Call notes that a provider is called. The function is to be called once, when the answer has been read or is
 // given up: status is the answer's, 0 for none, and kind the kind of failure, "" for a success.
-func (t *Telemetry) Call(ctx context.Context, c Call) (context.Context, func(status int, kind string)) {
+func (t *Telemetry) Call(ctx context.Context, c upstream.Call) (context.Context, func(status int, kind canonical.Kind)) {
 	known, verb := named(c.Method)
 	attrs := append(t.aspsp(c.ASPSP), known)
 	attrs = append(attrs, given(providerKey, c.Provider)...)
-	attrs = append(attrs, given(semconv.ServerAddressKey, c.ServerAddress)...)
-	if c.ServerPort > 0 {
-		attrs = append(attrs, semconv.ServerPort(c.ServerPort))
+	host, port, err := net.SplitHostPort(c.Host)
+	if err != nil {
+		host = c.Host
+	}
+	attrs = append(attrs, given(semconv.ServerAddressKey, host)...)
+	if n, err := strconv.Atoi(port); err == nil {
+		attrs = append(attrs, semconv.ServerPort(n))
 	}
 	name := verb
 	if t.knows(c.Route) {
@@ -110,8 +93,8 @@ func (t *Telemetry) Call(ctx context.Context, c Call) (context.Context, func(sta
 	if c.Resend > 0 {
 		span.SetAttributes(semconv.HTTPRequestResendCount(c.Resend))
 	}
-	return ctx, func(status int, kind string) {
-		end := outcome(status, kind, http.StatusBadRequest)
+	return ctx, func(status int, kind canonical.Kind) {
+		end := outcome(status, string(kind), http.StatusBadRequest)
 		t.inst.clientDuration.Record(ctx, time.Since(start).Seconds(),
 			metric.WithAttributes(slices.Concat(attrs, end)...))
 		span.SetAttributes(end...)

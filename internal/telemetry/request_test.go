@@ -11,6 +11,11 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
+
+	"ais-gateway/internal/breaker"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
+	"ais-gateway/internal/providers/upstream"
 )
 
 // told is a span as far as it says anything.
@@ -53,12 +58,12 @@ var yes, no = true, false
 var serverSpans = []struct {
 	name   string
 	method string
-	info   RequestInfo
+	info   event.Request
 	want   told
 }{
 	{
 		name: "success", method: "GET",
-		info: RequestInfo{
+		info: event.Request{
 			Route: "/v1/aspsps/{aspspId}/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
 			Client: canary, Attended: &yes, Cache: "hit",
 		},
@@ -70,7 +75,7 @@ var serverSpans = []struct {
 	},
 	{
 		name: "refused", method: "GET",
-		info: RequestInfo{Route: "/r", Method: "GET", Status: 429, Code: "UNATTENDED_LIMIT", ASPSP: bank, Attended: &no},
+		info: event.Request{Route: "/r", Method: "GET", Status: 429, Code: "UNATTENDED_LIMIT", ASPSP: bank, Attended: &no},
 		want: told{Name: "GET /r", Attrs: map[string]any{
 			"http.request.method": "GET", "http.route": "/r", "http.response.status_code": int64(429),
 			"error.type": "UNATTENDED_LIMIT", "ais.aspsp.id": bank, "ais.attended": false,
@@ -78,39 +83,39 @@ var serverSpans = []struct {
 	},
 	{
 		name: "failed", method: "POST",
-		info: RequestInfo{Route: "/r", Status: 502, Code: "PROVIDER_ERROR"},
+		info: event.Request{Route: "/r", Status: 502, Code: "PROVIDER_ERROR"},
 		want: told{Name: "POST /r", Status: codes.Error, Attrs: map[string]any{
 			"http.request.method": "POST", "http.route": "/r", "http.response.status_code": int64(502),
 			"error.type": "PROVIDER_ERROR",
 		}},
 	},
 	{
-		name: "failed without a code", method: "GET", info: RequestInfo{Route: "/r", Status: 500},
+		name: "failed without a code", method: "GET", info: event.Request{Route: "/r", Status: 500},
 		want: told{Name: "GET /r", Status: codes.Error, Attrs: map[string]any{
 			"http.request.method": "GET", "http.route": "/r", "http.response.status_code": int64(500), "error.type": "500",
 		}},
 	},
 	{
-		name: "the caller was gone", method: "GET", info: RequestInfo{Route: "/r", Status: 499, Code: "CANCELED"},
+		name: "the caller was gone", method: "GET", info: event.Request{Route: "/r", Status: 499, Code: "CANCELED"},
 		want: told{Name: "GET /r", Attrs: map[string]any{
 			"http.request.method": "GET", "http.route": "/r", "http.response.status_code": int64(499), "error.type": "CANCELED",
 		}},
 	},
 	{
-		name: "nothing answered", method: "GET", info: RequestInfo{Route: "/r"},
+		name: "nothing answered", method: "GET", info: event.Request{Route: "/r"},
 		want: told{Name: "GET /r", Status: codes.Error, Attrs: map[string]any{
 			"http.request.method": "GET", "http.route": "/r", "error.type": "_OTHER",
 		}},
 	},
 	{
 		name: "unknown method, route and ASPSP", method: canary,
-		info: RequestInfo{Method: canary, Status: 404, Code: "NOT_FOUND", ASPSP: unknown},
+		info: event.Request{Method: canary, Status: 404, Code: "NOT_FOUND", ASPSP: unknown},
 		want: told{Name: "HTTP", Attrs: map[string]any{
 			"http.request.method": "_OTHER", "http.response.status_code": int64(404), "error.type": "NOT_FOUND",
 		}},
 	},
 	{
-		name: "method in lower case", method: "get", info: RequestInfo{Route: "/r", Status: 405},
+		name: "method in lower case", method: "get", info: event.Request{Route: "/r", Status: 405},
 		want: told{Name: "HTTP /r", Attrs: map[string]any{
 			"http.request.method": "_OTHER", "http.route": "/r", "http.response.status_code": int64(405),
 		}},
@@ -149,7 +154,7 @@ func TestClientSpan(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		status int
-		kind   string
+		kind   canonical.Kind
 		want   map[string]any
 		code   codes.Code
 	}{
@@ -256,7 +261,7 @@ func TestTraceID(t *testing.T) {
 			ctx, end := tel.Request(t.Context(), "GET", c.header)
 			tel.Logger().InfoContext(ctx, "done")
 			got := tel.TraceID(ctx)
-			end(RequestInfo{Status: 404})
+			end(event.Request{Status: 404})
 			if (got != "") != c.want || c.want && c.header != nil && got != id {
 				t.Errorf("trace %q, want one: %v", got, c.want)
 			}
@@ -288,7 +293,7 @@ func TestNoTraceWithoutACaller(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, end := tel.Request(t.Context(), "GET", c.header)
-			end(RequestInfo{Status: 200})
+			end(event.Request{Status: 200})
 			if s := only(t, tel, spans); s.Parent.IsValid() || !s.SpanContext.IsValid() {
 				t.Errorf("span %v below %v, want a trace of its own", s.SpanContext, s.Parent)
 			}
@@ -305,10 +310,10 @@ func TestNothingOfTheCallersIsTold(t *testing.T) {
 	tel.Cache(ctx, canary, canary)
 	tel.Slot(ctx, canary, canary)
 	tel.Breaker(canary, canary)
-	tel.ObserveBreakers(func() map[string]string { return map[string]string{canary: "open", bank: canary} })
-	_, called := tel.Call(ctx, Call{Method: canary, ASPSP: canary})
+	tel.ObserveBreakers(func() map[string]breaker.State { return map[string]breaker.State{canary: "open", bank: canary} })
+	_, called := tel.Call(ctx, upstream.Call{Method: canary, ASPSP: canary})
 	called(200, "")
-	end(RequestInfo{Method: canary, ASPSP: canary, Client: canary, Status: 404, Code: "NOT_FOUND"})
+	end(event.Request{Method: canary, ASPSP: canary, Client: canary, Status: 404, Code: "NOT_FOUND"})
 	metrics := scrapeText(t, tel, "application/openmetrics-text") + scrapeText(t, tel, "")
 	if err := tel.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)

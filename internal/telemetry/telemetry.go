@@ -34,6 +34,8 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
+
+	"ais-gateway/internal/breaker"
 )
 
 // scope names this instrumentation in what is exported.
@@ -62,7 +64,7 @@ type Telemetry struct {
 	tracer     trace.Tracer
 	aspsps     map[string]bool
 	inst       instruments
-	breakers   atomic.Pointer[func() map[string]string]
+	breakers   atomic.Pointer[func() map[string]breaker.State]
 	secrets    []string
 	stale      atomic.Pointer[func() map[string]bool]
 	audit      atomic.Pointer[func() (bool, int64)]

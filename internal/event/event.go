@@ -1,0 +1,119 @@
+// Package event describes API requests. One Request feeds the log line, the audit record and the metrics and spans of a
+// request: internal/api fills it, internal/audit and internal/telemetry read it.
+package event
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"ais-gateway/internal/canonical"
+)
+
+// Request describes one API request. Apart from RequestID and Consent it holds nothing that the caller wrote.
+type Request struct {
+	Start    time.Time     // when the request arrived
+	Duration time.Duration // from Start to the end of the response
+	Waited   time.Duration // the part of Duration spent waiting for a provider
+
+	Method    string // a known HTTP method, or OTHER
+	Route     string // the path template of the contract; "" if no route matched
+	RequestID string // a UUID: the caller's X-Request-ID or a new one
+	Status    int    // 0 if no response was sent
+	Code      string // the code of the problem; "" for a success
+	Cause     string // why the problem occurred, in words that may be logged; "" for a success
+
+	Client       string // the client's name in a form that may be logged; "" before authentication
+	IdentifiedBy string // how the client was identified: api_key, or a claim of its token; "" before authentication
+	Issuer       string // the configuration path of the token's issuer; "" for an API key
+
+	ASPSP          string           // the id of a configured ASPSP; "" otherwise
+	Provider       string           // the name of the ASPSP's provider
+	RequestedASPSP string           // the ASPSP id in the path, configured or not; "" if it is no UUID
+	Consent        canonical.Secret // the consent id. Only its hash may be stored
+
+	Attended      *bool  // nil if the route does not distinguish, or before the headers were read
+	Read          bool   // the request reads accounts or balances
+	Cache         string // hit, stale, miss, bypass or collapsed; "" if no account list was returned
+	Slots         int    // slots of the unattended limit taken for this request, less those released
+	StaleByLimit  bool   // a stale list was returned because no slot was available or the counter was unavailable
+	AuditReserved bool   // space for the audit record was reserved
+}
+
+// Level returns the level of the request's log line: ERROR for an internal error, INFO otherwise.
+func (r Request) Level() slog.Level {
+	if r.Code == string(canonical.InternalError) {
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// Attrs returns the attributes of the log line, which the audit record has too. Empty texts are left out.
+func (r Request) Attrs() []slog.Attr {
+	attrs := slices.DeleteFunc([]slog.Attr{
+		slog.String("method", r.Method),
+		slog.String("route", r.Route),
+		slog.Int("status", r.Status),
+		slog.String("code", r.Code),
+		slog.String("cause", r.Cause),
+		slog.String("client", r.Client),
+		slog.String("identified_by", r.IdentifiedBy),
+		slog.String("issuer", r.Issuer),
+		slog.String("aspsp_id", r.ASPSP),
+		slog.String("provider", r.Provider),
+		slog.String("cache", r.Cache),
+		slog.Int("slots", r.Slots),
+		slog.Int64("duration_ms", r.Duration.Milliseconds()),
+		slog.String("request_id", r.RequestID),
+	}, func(a slog.Attr) bool { return a.Value.Equal(slog.StringValue("")) })
+	if r.Attended != nil {
+		attrs = append(attrs, slog.Bool("attended", *r.Attended))
+	}
+	return attrs
+}
+
+// UnattendedRead reports whether the request is an unattended read of accounts or balances that succeeded.
+func (r Request) UnattendedRead() bool {
+	succeeded := r.Status >= http.StatusOK && r.Status < http.StatusMultipleChoices
+	return r.Read && r.Attended != nil && !*r.Attended && succeeded
+}
+
+// totals counts what one request has used so far. Calls made for the request may add to it concurrently.
+type totals struct {
+	slots  atomic.Int64
+	waited atomic.Int64 // nanoseconds
+}
+
+type totalsKey struct{}
+
+// WithTotals returns a context in which AddSlots and AddWait count for one request.
+func WithTotals(ctx context.Context) context.Context {
+	return context.WithValue(ctx, totalsKey{}, &totals{})
+}
+
+// AddSlots adds n slots to the request of ctx; n is negative for released slots. If requests share a call, its slots count
+// for the request that makes the call. Without WithTotals it does nothing.
+func AddSlots(ctx context.Context, n int) {
+	if t, ok := ctx.Value(totalsKey{}).(*totals); ok {
+		t.slots.Add(int64(n))
+	}
+}
+
+// AddWait adds d to the time that the request of ctx has waited for a provider, in its own call or a shared one. Without
+// WithTotals it does nothing.
+func AddWait(ctx context.Context, d time.Duration) {
+	if t, ok := ctx.Value(totalsKey{}).(*totals); ok {
+		t.waited.Add(int64(d))
+	}
+}
+
+// Totals returns the slots and the waiting time that were added to the request of ctx.
+func Totals(ctx context.Context) (slots int, waited time.Duration) {
+	if t, ok := ctx.Value(totalsKey{}).(*totals); ok {
+		return int(t.slots.Load()), time.Duration(t.waited.Load())
+	}
+	return 0, 0
+}
