@@ -224,7 +224,7 @@ func (a *ask) mayAnswer(kept *cache.Entry) bool {
 }
 
 // doomed reports whether the list must go, and Redis has not been told yet.
-func (a *ask) doomed() bool { return a.g.forgets.pending(keyOf(a.client, a.q)) }
+func (a *ask) doomed() bool { return a.g.writes.invalidations.Pending(keyOf(a.client, a.q)) }
 
 // lane is equal for asks that may share a call across gateways, as their flight's name is within one.
 func (a *ask) lane() string {

@@ -99,6 +99,27 @@ func await[T any](ctx context.Context, a *allowance, step begun[T]) (T, error) {
 	return e.value, e.err
 }
 
+// waitFor waits for an error within what is left of the budget.
+func (a *allowance) waitFor(ctx context.Context, result <-chan error) error {
+	if a.broken || a.left <= 0 {
+		return errSpent
+	}
+	began := time.Now() //nolint:forbidigo // what is measured is how long a real wait took
+	timer := time.NewTimer(a.left)
+	defer timer.Stop()
+	var err error
+	select {
+	case err = <-result:
+	case <-timer.C:
+		err = errSpent
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	a.left -= time.Since(began)               //nolint:forbidigo // as above
+	a.broken = err != nil && ctx.Err() == nil // a caller who leaves says nothing about Redis
+	return err
+}
+
 // least is what is left of two allowances, where one waited for what the other spent.
 func (a allowance) least(b allowance) allowance {
 	return allowance{left: min(a.left, b.left), slack: a.slack, broken: a.broken || b.broken}

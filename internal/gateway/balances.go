@@ -63,7 +63,7 @@ func (r *reading) alone(ctx context.Context) (BalancesResult, *canonical.Error) 
 		return sheetOf(read), nil
 	}
 	if consentRejected(failure) {
-		r.g.forgetSurely(ctx, &redis, keyOf(r.client, r.q))
+		r.g.invalidateEventually(ctx, &redis, keyOf(r.client, r.q))
 	}
 	return BalancesResult{}, failure
 }

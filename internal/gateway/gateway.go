@@ -67,21 +67,20 @@ const (
 	CacheUnreadable CacheResult = "unreadable" // a fresh list is cached under a key that this gateway does not have
 )
 
+// erasePause is the pause between two attempts of a deletion that a caller waits for.
+const erasePause = 100 * time.Millisecond
+
 // A Gateway answers queries. It is safe for concurrent use.
 type Gateway struct {
 	Config
 	banks   map[string]*bank
 	flights singleflight.Group
 	running sync.WaitGroup
-	drained chan struct{} // closed once Drain is called
-	drain   sync.Once
-	// settling holds a token for each step that is tried again in the background.
-	settling chan struct{}
-	forgets  forgets
-	waits    *bulkhead.FairShare         // by ASPSP
-	own      *bulkhead.FairSharePerOwner // by client and ASPSP
-	calls    *bulkhead.PerKey            // of an ASPSP, in progress
-	clients  *bulkhead.FairSharePerOwner // calls in progress, by client and ASPSP
+	writes  *writes
+	waits   *bulkhead.FairShare         // by ASPSP
+	own     *bulkhead.FairSharePerOwner // by client and ASPSP
+	calls   *bulkhead.PerKey            // of an ASPSP, in progress
+	clients *bulkhead.FairSharePerOwner // calls in progress, by client and ASPSP
 }
 
 type bank struct {
@@ -93,7 +92,7 @@ type bank struct {
 // New makes a gateway. Every member of the configuration is needed.
 func New(c Config) *Gateway {
 	g := &Gateway{
-		Config: c, banks: map[string]*bank{}, drained: make(chan struct{}), settling: make(chan struct{}, maxSettling),
+		Config: c, banks: map[string]*bank{}, writes: newWrites(c.Slack, c.Logger),
 		waits: bulkhead.NewFairShare(c.MaxWaiting, 1), own: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4), calls: bulkhead.NewPerKey(c.MaxCallsPerASPSP),
 		clients: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4),
 	}
@@ -156,20 +155,20 @@ func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) 
 			return &canonical.Error{
 				Kind: canonical.DeletionUnconfirmed, Origin: canonical.OriginGateway, RetryAfter: time.Second,
 			}
-		case <-time.After(settlePause):
+		case <-time.After(erasePause):
 		}
 	}
 	return nil
 }
 
-// Drain waits until every call that is under way has ended, whoever asked for it, or ctx has.
+// Drain waits until every call in progress has ended, and makes the last attempt of each pending Redis write. It returns
+// ctx's error if ctx ends first.
 func (g *Gateway) Drain(ctx context.Context) error {
-	g.drain.Do(func() { close(g.drained) })
 	done := make(chan struct{})
 	go func() { g.running.Wait(); close(done) }()
 	select {
 	case <-done:
-		return nil
+		return errors.Join(g.writes.drain(ctx), g.Counter.Drain(ctx))
 	case <-ctx.Done():
 		return ctx.Err()
 	}

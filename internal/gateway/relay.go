@@ -146,7 +146,7 @@ func lead[T any](ctx context.Context, g *Gateway, redis *allowance, r relay[T], 
 		return out
 	})
 	if forget && !end.Stands {
-		g.forgetSurely(ctx, redis, r.key)
+		g.invalidateEventually(ctx, redis, r.key)
 	}
 	got.stored = end.Stands && failure == nil
 	return got, failure

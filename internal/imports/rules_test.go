@@ -78,7 +78,7 @@ var rules = []rule{
 		dir: "internal/gateway",
 		code: []string{
 			"internal/breaker", "internal/cache", "internal/canonical", "internal/config", "internal/bulkhead", "internal/providers",
-			"internal/recovery", "internal/unattended", "golang.org/x/sync/singleflight",
+			"internal/recovery", "internal/retryqueue", "internal/unattended", uuid, "golang.org/x/sync/singleflight",
 		},
 		test: []string{"internal/store", adapters, simulators},
 	},
@@ -87,6 +87,7 @@ var rules = []rule{
 	{dir: "internal/output"},
 	{dir: "internal/secretwatch", code: []string{"internal/config"}},
 	{dir: "internal/recovery"},
+	{dir: "internal/retryqueue", code: []string{"internal/recovery"}},
 	{dir: "internal/sandbox", code: []string{"internal/providers/aspspsim", simulators, uuid}},
 	{dir: "internal/store", code: []string{"internal/config", redis, "github.com/alicebob/miniredis/v2"}},
 	{
@@ -103,7 +104,7 @@ var rules = []rule{
 	{
 		dir: "internal/unattended",
 		code: []string{
-			"internal/canonical", "internal/config", "internal/recovery", "internal/store", uuid, redis, "golang.org/x/text/...",
+			"internal/canonical", "internal/config", "internal/recovery", "internal/retryqueue", "internal/store", uuid, redis,
 		},
 	},
 

@@ -23,7 +23,7 @@ func (c *Counter) Fits(ctx context.Context, call Call, needed int) (Usage, time.
 	}
 	ctx, cancel := c.detached(ctx)
 	defer cancel()
-	if err := c.say(ctx, u); err != nil {
+	if err := c.storeBlock(ctx, u); err != nil {
 		return Usage{}, 0, unavailable(err)
 	}
 	r, err := fitsScript.Run(ctx, c.rdb, u.keys(), append(c.policy(u), needed)...).Int64Slice()

@@ -82,7 +82,7 @@ func TestPanicsInTheBackground(t *testing.T) {
 					t.Fatal("nothing is logged")
 				}
 			}
-			if got := out.String(); strings.Contains(got, "Kanarienvogel") || !strings.Contains(got, "amends.go") {
+			if got := out.String(); strings.Contains(got, "Kanarienvogel") || !strings.Contains(got, "pending.go") {
 				t.Errorf("logged %s", got)
 			}
 		})

@@ -29,12 +29,12 @@ var (
 	takeSource string
 	//go:embed release.lua
 	releaseSource string
-	//go:embed close.lua
-	closeSource string
+	//go:embed block.lua
+	blockSource string
 
 	takeScript    = redis.NewScript(usageSource + takeSource)
 	releaseScript = redis.NewScript(usageSource + releaseSource)
-	closeScript   = redis.NewScript(usageSource + closeSource)
+	blockScript   = redis.NewScript(usageSource + blockSource)
 )
 
 // A Counter counts unattended calls under each ASPSP's policy. It is safe for concurrent use.
@@ -43,15 +43,14 @@ type Counter struct {
 	replicas int           // that must have a step before it counts as made
 	within   time.Duration // of one step
 	policies map[string]config.Unattended
-	unsaid   closures
-	undoing  chan struct{} // holds a token for each undo that is under way
-	units    *UnitStats    // nil where nobody is told
+	pending  *pending
+	units    *UnitStats // nil where nobody is told
 }
 
 // New makes a counter of the ASPSPs in policies, by id. The client should not retry commands by itself
 // (MaxRetries: -1): whoever waits for a step has little time.
 func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Counter {
-	return &Counter{rdb: rdb, policies: policies, within: stepTimeout, undoing: make(chan struct{}, maxUndoing)}
+	return &Counter{rdb: rdb, policies: policies, within: stepTimeout, pending: newPending(stepTimeout)}
 }
 
 // AwaitReplicas lets a slot count as taken only when n replicas of Redis have it; fewer are CounterUnavailable. It is
@@ -64,7 +63,7 @@ func (c *Counter) WithReplicas(n int) *Counter {
 // Within bounds each step in Redis by d instead of one second: tests are patient with a busy machine. It is called before the
 // counter is used.
 func (c *Counter) Within(d time.Duration) *Counter {
-	c.within = d
+	c.within, c.pending = d, newPending(d)
 	return c
 }
 
@@ -102,7 +101,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 	ok, state, err := c.step(ctx, slot.unit, slot.id, timeout)
 	if err != nil {
 		if !store.NotExecuted(c.rdb, err) {
-			c.undo(slot) // Redis may have taken the step all the same, or take it later
+			c.releaseLater(slot) // Redis may have taken the step all the same, or take it later
 		}
 		return Slot{}, unavailable(err)
 	}
@@ -138,10 +137,10 @@ func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
 func (s Slot) Release(ctx context.Context) error {
 	_, state, err := s.remove(ctx)
 	if err != nil {
-		s.counter.undo(s)
+		s.counter.releaseLater(s)
 		return err
 	}
-	_, blocked := s.counter.unsaid.of(s.unit.closed())
+	_, blocked := s.counter.pending.blocked(s.unit.blockKey())
 	track(ctx, state, blocked == 0) // of a block that Redis does not know, its usage says nothing
 	s.counter.units.note(s.unit)
 	return nil
@@ -167,21 +166,19 @@ func (c *Counter) Block(ctx context.Context, call Call, wait time.Duration) (tim
 		return 0, nil
 	}
 	unit := c.unit(call)
-	state, err := c.close(ctx, unit, wait)
+	state, err := c.block(ctx, unit, wait)
 	track(ctx, state, err == nil)
 	if err != nil {
-		if c.unsaid.keep(unit.closed(), wait) {
-			go c.tell(context.WithoutCancel(ctx), unit)
-		}
+		c.blockLater(unit, wait)
 		return wait, unavailable(err)
 	}
 	return state.Wait, nil
 }
 
-func (c *Counter) close(ctx context.Context, u unit, wait time.Duration) (Usage, error) {
+func (c *Counter) block(ctx context.Context, u unit, wait time.Duration) (Usage, error) {
 	ctx, cancel := c.detached(ctx)
 	defer cancel()
-	said, err := c.run(ctx, closeScript, u.keys(), append(c.policy(u), wait.Microseconds())...)
+	said, err := c.run(ctx, blockScript, u.keys(), append(c.policy(u), wait.Microseconds())...)
 	if err != nil {
 		return Usage{}, err
 	}
@@ -214,7 +211,7 @@ func (c *Counter) step(ctx context.Context, u unit, id string, timeout time.Dura
 	}
 	ctx, cancel := c.detached(ctx)
 	defer cancel()
-	if err := c.say(ctx, u); err != nil {
+	if err := c.storeBlock(ctx, u); err != nil {
 		return false, Usage{}, err
 	}
 	said, err := c.run(ctx, takeScript, u.keys(), append(c.policy(u), timeout.Microseconds(), id, c.replicas > 0)...)
@@ -265,11 +262,11 @@ func (c *Counter) usage(u unit, r []int64) Usage {
 type unit struct{ aspsp, prefix string }
 
 // slots and closed are the names of a unit's slots and of its closure, which one step reads together.
-func (u unit) slots() string  { return u.prefix + "slots" }
-func (u unit) closed() string { return u.prefix + "closed" }
+func (u unit) slots() string    { return u.prefix + "slots" }
+func (u unit) blockKey() string { return u.prefix + "closed" }
 
 // keys returns the names of all keys that a script may touch.
-func (u unit) keys() []string { return []string{u.slots(), u.closed(), u.prefix + "looked"} }
+func (u unit) keys() []string { return []string{u.slots(), u.blockKey(), u.prefix + "looked"} }
 
 func (c *Counter) unit(call Call) unit {
 	owner := []string{call.ASPSP}

@@ -215,7 +215,7 @@ func (u *UnitStats) look(ctx context.Context, units []unit) map[unit]standing {
 	for i, x := range units {
 		limit := int64(u.policies[x.aspsp].Limit)
 		slots[i] = pipe.ZRevRangeWithScores(ctx, x.slots(), max(limit-2, 0), limit-1)
-		closures[i] = pipe.Get(ctx, x.closed())
+		closures[i] = pipe.Get(ctx, x.blockKey())
 	}
 	_, _ = pipe.Exec(ctx)
 	stand := map[unit]standing{}

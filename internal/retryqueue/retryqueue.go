@@ -1,0 +1,270 @@
+// Package retryqueue runs Redis writes that must still happen after the response was sent, and retries those that fail.
+// The gateway and the counter of unattended calls use it.
+package retryqueue
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"ais-gateway/internal/recovery"
+)
+
+const (
+	// maxWorkers is how many writes of a queue run at the same time.
+	maxWorkers = 16
+	// firstPause is the pause after the first failure; each further one doubles it.
+	firstPause = 100 * time.Millisecond
+)
+
+var (
+	// ErrFull is returned if the queue has its maximum number of writes.
+	ErrFull = errors.New("the queue of pending writes is full")
+	// errPanic is the result of a write that panicked.
+	errPanic = errors.New("a write panicked")
+)
+
+// A Write makes a change in Redis and may run more than once. It returns nil once the change is confirmed or no longer
+// needed.
+type Write func(context.Context) error
+
+// Config says how a queue retries. All writes of a queue are retried in the same way.
+type Config struct {
+	Max      int           // pending writes; more are refused
+	Timeout  time.Duration // of one attempt
+	MaxPause time.Duration // between two attempts
+	GiveUp   time.Duration // after the first attempt; 0 for never
+	// Lost, if it is set, is called for each write that is dropped before it succeeded, because of GiveUp or Drain.
+	Lost func()
+}
+
+// A Queue holds writes by key, each until it has succeeded or the queue gives it up. It is safe for concurrent use, and
+// needs no goroutine while it is empty.
+type Queue[K comparable] struct {
+	config Config
+
+	mu       sync.Mutex
+	pending  map[K]*entry
+	due      entries // those that do not run
+	workers  int
+	waiting  bool          // a worker waits until the next entry is due
+	wake     chan struct{} // makes it look again
+	draining bool
+	empty    sync.Cond // signals a change of len(pending)
+}
+
+type entry struct {
+	key      any
+	write    Write
+	result   chan error // gets the error of the next attempt; buffered
+	next     time.Time  // when it is due
+	pause    time.Duration
+	giveUp   time.Time // zero for never
+	replaced bool      // a newer write came while this one ran
+	index    int       // in the heap; -1 while it runs
+}
+
+// New returns an empty queue.
+func New[K comparable](c Config) *Queue[K] {
+	q := &Queue[K]{config: c, pending: map[K]*entry{}, wake: make(chan struct{}, 1)}
+	q.empty.L = &q.mu
+	return q
+}
+
+// Add queues a write under a key, to run without delay in a goroutine of the queue. It replaces a pending write of the
+// same key. The returned channel gets the error of the first attempt, ErrFull if the queue is full; after that error it is
+// not retried. It never blocks.
+func (q *Queue[K]) Add(key K, write Write) <-chan error {
+	result := make(chan error, 1)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e := q.pending[key]
+	switch {
+	case e != nil && e.index < 0: // it runs
+		e.replaced = true
+	case e != nil:
+		heap.Remove(&q.due, e.index)
+	case len(q.pending) >= q.config.Max:
+		result <- ErrFull
+		return result
+	default:
+		e = &entry{key: key}
+		q.pending[key] = e
+	}
+	if e.result != nil {
+		e.result <- context.Canceled // the caller waits for a write that was replaced
+	}
+	e.write, e.result, e.pause, e.giveUp, e.next = write, result, firstPause, time.Time{}, now()
+	if q.config.GiveUp > 0 {
+		e.giveUp = e.next.Add(q.config.GiveUp)
+	}
+	if !e.replaced {
+		heap.Push(&q.due, e)
+		q.startWorker()
+	}
+	return result
+}
+
+// Pending reports whether a write of the key has not succeeded yet.
+func (q *Queue[K]) Pending(key K) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.pending[key] != nil
+}
+
+// Len returns how many writes have not succeeded yet.
+func (q *Queue[K]) Len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.pending)
+}
+
+// Drain makes one more attempt of each pending write, drops those that fail, and returns when the queue is empty or ctx
+// ends. Writes that are added later get one attempt as well.
+func (q *Queue[K]) Drain(ctx context.Context) error {
+	q.mu.Lock()
+	q.draining = true
+	for range min(len(q.due), maxWorkers) {
+		q.startWorker()
+	}
+	q.mu.Unlock()
+	stop := context.AfterFunc(ctx, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.empty.Broadcast()
+	})
+	defer stop()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.pending) > 0 && ctx.Err() == nil {
+		q.empty.Wait()
+	}
+	return ctx.Err()
+}
+
+// startWorker has an entry looked at that is due. The caller holds the lock.
+func (q *Queue[K]) startWorker() {
+	if q.waiting {
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+		return
+	}
+	if q.workers < maxWorkers {
+		q.workers++
+		go q.work()
+	}
+}
+
+// work runs entries until there is nothing to do. One worker at most waits for an entry that is not due yet.
+func (q *Queue[K]) work() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer func() { q.workers-- }()
+	for len(q.due) > 0 {
+		e := q.due[0]
+		if wait := e.next.Sub(now()); wait > 0 && !q.draining {
+			if q.waiting {
+				return
+			}
+			q.wait(wait)
+			continue
+		}
+		heap.Pop(&q.due)
+		if len(q.due) > 0 {
+			q.startWorker()
+		}
+		q.run(e)
+	}
+}
+
+// wait waits for a time, or until it is woken. The caller holds the lock, which is free meanwhile.
+func (q *Queue[K]) wait(d time.Duration) {
+	q.waiting = true
+	q.mu.Unlock()
+	timer := time.NewTimer(d)
+	select {
+	case <-timer.C:
+	case <-q.wake:
+	}
+	timer.Stop()
+	q.mu.Lock()
+	q.waiting = false
+}
+
+// run makes an attempt, and queues the entry again if it failed or a newer write came. The caller holds the lock, which is
+// free during the attempt.
+func (q *Queue[K]) run(e *entry) {
+	write, result := e.write, e.result
+	e.result = nil
+	q.mu.Unlock()
+	err := attempt(write, q.config.Timeout)
+	if result != nil {
+		result <- err
+	}
+	q.mu.Lock()
+	defer q.empty.Broadcast()
+	switch {
+	case e.replaced:
+		e.replaced = false
+		heap.Push(&q.due, e)
+		return
+	case err == nil:
+		delete(q.pending, e.key.(K))
+		return
+	}
+	e.next = now().Add(e.pause)
+	if q.draining || !e.giveUp.IsZero() && e.next.After(e.giveUp) {
+		delete(q.pending, e.key.(K))
+		if q.config.Lost != nil {
+			q.config.Lost()
+		}
+		return
+	}
+	e.pause = min(2*e.pause, q.config.MaxPause)
+	heap.Push(&q.due, e)
+}
+
+// attempt runs a write. A panic is an error, so that it does not end the process.
+func attempt(write Write, timeout time.Duration) (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	err = errPanic
+	defer recovery.Recover(ctx, slog.Default())
+	err = write(ctx)
+	return err
+}
+
+// now is the process's monotonic time.
+func now() time.Time { return time.Now() } //nolint:forbidigo // pauses between attempts are measured, not dates
+
+// entries is a heap by the time at which each is due.
+type entries []*entry
+
+func (e entries) Len() int           { return len(e) }
+func (e entries) Less(i, j int) bool { return e[i].next.Before(e[j].next) }
+
+func (e entries) Swap(i, j int) {
+	e[i], e[j] = e[j], e[i]
+	e[i].index, e[j].index = i, j
+}
+
+// Push is called by container/heap.
+func (e *entries) Push(x any) {
+	added := x.(*entry)
+	added.index = len(*e)
+	*e = append(*e, added)
+}
+
+// Pop is called by container/heap.
+func (e *entries) Pop() any {
+	last := (*e)[len(*e)-1]
+	last.index = -1
+	(*e)[len(*e)-1] = nil
+	*e = (*e)[:len(*e)-1]
+	return last
+}

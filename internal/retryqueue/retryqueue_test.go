@@ -1,0 +1,235 @@
+package retryqueue_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/retryqueue"
+)
+
+var errDown = errors.New("down")
+
+// record is a write that fails so often, and notes when it ran, since began.
+type record struct {
+	mu    sync.Mutex
+	began time.Time
+	fails int
+	at    []time.Duration
+}
+
+func failing(n int) *record { return &record{began: time.Now(), fails: n} }
+
+func (r *record) write(context.Context) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.at = append(r.at, time.Since(r.began))
+	if len(r.at) <= r.fails {
+		return errDown
+	}
+	return nil
+}
+
+func (r *record) times() []time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]time.Duration{}, r.at...)
+}
+
+func open(change func(*retryqueue.Config)) *retryqueue.Queue[string] {
+	c := retryqueue.Config{Max: 100, Timeout: time.Second, MaxPause: time.Second}
+	if change != nil {
+		change(&c)
+	}
+	return retryqueue.New[string](c)
+}
+
+func millis(all ...int) []time.Duration {
+	times := make([]time.Duration, len(all))
+	for i, ms := range all {
+		times[i] = time.Duration(ms) * time.Millisecond
+	}
+	return times
+}
+
+// TestRetries holds that a write runs without delay, and again after pauses that double up to the longest one.
+func TestRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, r := open(nil), failing(6)
+		if err := <-q.Add("a", r.write); !errors.Is(err, errDown) {
+			t.Errorf("the first attempt: %v", err)
+		}
+		if !q.Pending("a") || q.Pending("b") || q.Len() != 1 {
+			t.Errorf("pending: a %t, b %t, %d writes", q.Pending("a"), q.Pending("b"), q.Len())
+		}
+		time.Sleep(time.Minute)
+		if diff := cmp.Diff(millis(0, 100, 300, 700, 1500, 2500, 3500), r.times()); diff != "" || q.Pending("a") {
+			t.Errorf("pending %t\n%s", q.Pending("a"), diff)
+		}
+		if err := <-q.Add("a", r.write); err != nil {
+			t.Errorf("a write that succeeds: %v", err)
+		}
+	})
+}
+
+// TestGivesUp holds that a write is dropped after its time, and reported.
+func TestGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lost atomic.Int64
+		q := open(func(c *retryqueue.Config) { c.GiveUp, c.Lost = time.Second, func() { lost.Add(1) } })
+		r := failing(1000)
+		q.Add("a", r.write)
+		time.Sleep(time.Minute)
+		if diff := cmp.Diff(millis(0, 100, 300, 700), r.times()); diff != "" || q.Len() != 0 || lost.Load() != 1 {
+			t.Errorf("%d pending, %d lost\n%s", q.Len(), lost.Load(), diff)
+		}
+	})
+}
+
+// TestNewestWins holds that a newer write of a key takes the place of a pending one, one that runs included.
+func TestNewestWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, old, young := open(nil), failing(1000), failing(0)
+		<-q.Add("a", old.write)
+		if err := <-q.Add("a", young.write); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if len(old.times()) != 1 || len(young.times()) != 1 || q.Len() != 0 {
+			t.Errorf("the old one ran %d times, the new one %d times, %d are pending", len(old.times()), len(young.times()), q.Len())
+		}
+		gate := make(chan struct{})
+		running := q.Add("b", func(context.Context) error { <-gate; return nil })
+		synctest.Wait()
+		next := failing(1)
+		second := q.Add("b", next.write)
+		replaced := q.Add("b", next.write)
+		close(gate)
+		if first, err := <-running, <-replaced; first != nil || !errors.Is(err, errDown) {
+			t.Errorf("%v, %v", first, err)
+		}
+		if err := <-second; !errors.Is(err, context.Canceled) {
+			t.Errorf("the replaced write: %v", err)
+		}
+		time.Sleep(time.Minute)
+		if len(next.times()) != 2 || q.Len() != 0 {
+			t.Errorf("%v, %d pending", next.times(), q.Len())
+		}
+	})
+}
+
+// TestBounds holds that a queue takes no more writes than it may, and runs no more than sixteen at the same time.
+func TestBounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, gate := open(nil), make(chan struct{})
+		var running, most atomic.Int64
+		var results []<-chan error
+		for i := range 100 {
+			results = append(results, q.Add(fmt.Sprint(i), func(context.Context) error {
+				most.Store(max(most.Load(), running.Add(1)))
+				<-gate
+				running.Add(-1)
+				return nil
+			}))
+		}
+		if err := <-q.Add("one more", failing(0).write); !errors.Is(err, retryqueue.ErrFull) || q.Pending("one more") {
+			t.Errorf("one more: %v", err)
+		}
+		synctest.Wait()
+		if n := running.Load(); n != 16 {
+			t.Errorf("%d run", n)
+		}
+		close(gate)
+		for _, result := range results {
+			if err := <-result; err != nil {
+				t.Error(err)
+			}
+		}
+		synctest.Wait()
+		if most.Load() != 16 || q.Len() != 0 {
+			t.Errorf("%d ran at the same time, %d are pending", most.Load(), q.Len())
+		}
+	})
+}
+
+// TestOneFailureDelaysNoOther holds that a write that fails has pauses of its own.
+func TestOneFailureDelaysNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, stuck := open(nil), failing(1000)
+		for range 20 {
+			q.Add("stuck", stuck.write)
+			time.Sleep(10 * time.Second)
+			r := failing(1)
+			q.Add("a", r.write)
+			time.Sleep(150 * time.Millisecond)
+			if diff := cmp.Diff(millis(0, 100), r.times()); diff != "" {
+				t.Fatal(diff)
+			}
+		}
+		_ = q.Drain(t.Context())
+	})
+}
+
+// TestDrain holds that each pending write gets one more attempt, without its pause, and that those that fail are dropped.
+func TestDrain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lost atomic.Int64
+		q := open(func(c *retryqueue.Config) { c.MaxPause, c.Lost = time.Hour, func() { lost.Add(1) } })
+		good, bad := failing(12), failing(1000)
+		q.Add("good", good.write)
+		q.Add("bad", bad.write)
+		time.Sleep(5 * time.Minute)
+		before := len(good.times())
+		if before != 12 {
+			t.Fatalf("%d attempts before", before)
+		}
+		if err := q.Drain(t.Context()); err != nil || q.Len() != 0 || lost.Load() != 1 || len(good.times()) != 13 || len(bad.times()) != 13 {
+			t.Errorf("%v, %d pending, %d lost, %d and %d attempts", err, q.Len(), lost.Load(), len(good.times()), len(bad.times()))
+		}
+		late := failing(1000)
+		if err := <-q.Add("late", late.write); !errors.Is(err, errDown) {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if len(late.times()) != 1 || q.Len() != 0 || lost.Load() != 2 {
+			t.Errorf("after the drain: %d attempts, %d pending", len(late.times()), q.Len())
+		}
+		gate := make(chan struct{})
+		q.Add("hangs", func(context.Context) error { <-gate; return nil })
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := q.Drain(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a write that hangs: %v", err)
+		}
+		close(gate)
+	})
+}
+
+// TestTimeoutAndPanic holds that an attempt has its timeout, and that one that panics is retried.
+func TestTimeoutAndPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, ran := open(nil), 0
+		if err := <-q.Add("slow", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		done := make(chan struct{})
+		if err := <-q.Add("panics", func(context.Context) error {
+			if ran++; ran == 1 {
+				panic("a secret")
+			}
+			close(done)
+			return nil
+		}); err == nil {
+			t.Error("a panic is a success")
+		}
+		<-done
+		_ = q.Drain(t.Context())
+	})
+}
