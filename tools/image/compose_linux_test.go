@@ -71,9 +71,7 @@ func asked(t *testing.T, address, what string) string {
 
 // The gateway's container, from the image's layers, with the arguments, the variables and the /tmp that compose.yaml gives
 // it, but for the addresses: it counts in the Redis of compose.yaml, and sends its spans, and nothing else, to the collector.
-func TestComposeGatewayRuns(t *testing.T) { everyWay(t, runsAsComposed) }
-
-func runsAsComposed(t *testing.T, w way) {
+func TestComposeGatewayRuns(t *testing.T) {
 	services := composed(t).Services
 	gateway := services["gateway"]
 	counter := redis(t, services["redis"].Command)
@@ -97,7 +95,7 @@ func runsAsComposed(t *testing.T, w way) {
 		t.Fatalf("as %s with %q", gateway.User, gateway.Tmpfs)
 	}
 	root := unpacked(t)
-	p := jail{Root: root, Tmp: true, Args: args, Env: env}.start(t, w)
+	p := container{Root: root, Tmp: true, Args: args, Env: env}.start(t)
 	api, admin := p.listening(t)
 	p.await(t, "Redis is known", func() bool {
 		_, body := get(t, admin+"/readyz")

@@ -1,51 +1,92 @@
 package main
 
 import (
-	"archive/tar"
 	"bytes"
-	"encoding/json"
-	"errors"
-	"io/fs"
-	"maps"
+	"compress/gzip"
+	"crypto/sha256"
+	"debug/buildinfo"
+	"debug/elf"
+	"encoding/pem"
+	"fmt"
+	"io"
 	"os"
-	"path/filepath"
-	"regexp"
-	"slices"
 	"strconv"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
 const (
 	title       = "ais-gateway"
 	description = "One REST API for the account information of many banks (PSD2, AIS)"
+
+	entrypoint = "/usr/local/bin/gateway"            // as in deploy/Dockerfile
+	rootsFile  = "etc/ssl/certs/ca-certificates.crt" // where Go looks for authorities on Linux
+	uid        = 65532                               // a number: Kubernetes does not accept a name as not root
+	passwd     = "root:x:0:0:root:/:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/:/sbin/nologin\n"
+	group      = "root:x:0:\nnonroot:x:65532:\n"
 )
 
-// notInTags is what may stand in a version and not in a tag.
-var notInTags = regexp.MustCompile(`[^A-Za-z0-9_.-]`)
+// A program is a binary of the gateway, with what Go recorded in it about its build.
+type program struct {
+	path string
+	info *buildinfo.BuildInfo
+	set  map[string]string // the settings of the build
+}
 
-func (o order) tag() string { return notInTags.ReplaceAllString(o.version, "-") }
+// open reads a binary. It returns an error for one that `make build` does not make, and for one that needs more than the
+// image contains.
+func open(path string) (program, error) {
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		return program{}, err
+	}
+	p := program{path: path, info: info, set: map[string]string{}}
+	for _, s := range info.Settings {
+		p.set[s.Key] = s.Value
+	}
+	for _, must := range [][2]string{{"GOOS", "linux"}, {"CGO_ENABLED", "0"}, {"-trimpath", "true"}} {
+		if p.set[must[0]] != must[1] {
+			return program{}, fmt.Errorf("%s was built with %s=%s, and not %s", path, must[0], p.set[must[0]], must[1])
+		}
+	}
+	file, err := elf.Open(path)
+	if err != nil {
+		return program{}, fmt.Errorf("%s: %w", path, err)
+	}
+	defer file.Close()
+	for _, part := range file.Progs {
+		if part.Type == elf.PT_INTERP {
+			return program{}, fmt.Errorf("%s is linked dynamically", path)
+		}
+	}
+	return p, nil
+}
 
-// image is the program with what it needs around it, for its platform.
+// image returns the image of a program: a layer with what a static binary needs of a system and nothing that can be run,
+// which is the same for every platform and version, and a layer with the binary.
 func (o order) image(p program) (v1.Image, error) {
-	below, err := base()
+	binary, err := os.ReadFile(p.path)
 	if err != nil {
 		return nil, err
 	}
-	above, err := top(p)
-	if err != nil {
-		return nil, err
-	}
-	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	created := v1.Time{Time: o.created}
-	img, err = mutate.Append(img,
-		mutate.Addendum{Layer: below, History: v1.History{CreatedBy: "make image: authorities, users, /tmp", Created: created}},
-		mutate.Addendum{Layer: above, History: v1.History{CreatedBy: "make image: " + entrypoint, Created: created}})
+	below, err := layer("make image: authorities, users, /tmp", created,
+		entry{"etc/", 0o755, nil}, entry{"etc/group", 0o644, []byte(group)}, entry{"etc/passwd", 0o644, []byte(passwd)},
+		entry{"etc/ssl/", 0o755, nil}, entry{"etc/ssl/certs/", 0o755, nil}, entry{rootsFile, 0o644, roots()}, entry{"tmp/", 0o1777, nil})
+	if err != nil {
+		return nil, err
+	}
+	above, err := layer("make image: "+entrypoint, created,
+		entry{"usr/", 0o755, nil}, entry{"usr/local/", 0o755, nil}, entry{"usr/local/bin/", 0o755, nil}, entry{entrypoint[1:], 0o755, binary})
+	if err != nil {
+		return nil, err
+	}
+	img, err := mutate.Append(mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON), below, above)
 	if err != nil {
 		return nil, err
 	}
@@ -58,9 +99,9 @@ func (o order) image(p program) (v1.Image, error) {
 	if file.Architecture == "arm64" {
 		file.Variant = "v8"
 	}
-	who := strconv.Itoa(uid)
+	user := strconv.Itoa(uid)
 	file.Config = v1.Config{
-		User: who + ":" + who, Entrypoint: []string{entrypoint}, WorkingDir: "/",
+		User: user + ":" + user, Entrypoint: []string{entrypoint}, WorkingDir: "/",
 		Env:          []string{"PATH=/usr/local/bin"},
 		ExposedPorts: map[string]struct{}{"8080/tcp": {}, "9090/tcp": {}},
 		Labels: map[string]string{
@@ -74,134 +115,26 @@ func (o order) image(p program) (v1.Image, error) {
 	return mutate.ConfigFile(img, file)
 }
 
-// write makes the archive: an OCI layout, as skopeo, podman and containerd read it, with the one file besides from
-// which `docker load` reads the first image. It returns the digest of what the layout's index names.
-func (o order) write(images []v1.Image) (v1.Hash, error) {
-	dir, err := os.MkdirTemp("", "ais-gateway-image")
+func layer(by string, created v1.Time, entries ...entry) (mutate.Addendum, error) {
+	content, err := pack(entries...)
 	if err != nil {
-		return v1.Hash{}, err
+		return mutate.Addendum{}, err
 	}
-	defer os.RemoveAll(dir)
-	at, err := layout.Write(dir, empty.Index)
-	if err != nil {
-		return v1.Hash{}, err
-	}
-	digest, err := appendAll(at, images, layout.WithAnnotations(map[string]string{
-		"org.opencontainers.image.ref.name": o.tag(),
-		"io.containerd.image.name":          "docker.io/library/" + title + ":" + o.tag(),
-	}))
-	if err != nil {
-		return v1.Hash{}, err
-	}
-	if err := o.forDocker(at, images[0]); err != nil {
-		return v1.Hash{}, err
-	}
-	return digest, pack(dir, o.archive)
+	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+		tarball.WithMediaType(types.OCILayer), tarball.WithCompressionLevel(gzip.DefaultCompression), tarball.WithCompressedCaching)
+	return mutate.Addendum{Layer: l, History: v1.History{CreatedBy: by, Created: created}}, err
 }
 
-// appendAll puts one image into the layout as it is, and several as an index of theirs.
-func appendAll(at layout.Path, images []v1.Image, named layout.Option) (v1.Hash, error) {
-	var index v1.ImageIndex = empty.Index
-	for _, img := range images {
-		file, err := img.ConfigFile()
-		if err != nil {
-			return v1.Hash{}, err
-		}
-		if len(images) == 1 {
-			if err := at.AppendImage(img, named, layout.WithPlatform(*file.Platform())); err != nil {
-				return v1.Hash{}, err
-			}
-			return img.Digest()
-		}
-		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: img, Descriptor: v1.Descriptor{Platform: file.Platform()}})
-	}
-	if err := at.AppendIndex(index, named); err != nil {
-		return v1.Hash{}, err
-	}
-	return index.Digest()
-}
-
-// forDocker writes manifest.json, in the form of `docker save`.
-func (o order) forDocker(at layout.Path, img v1.Image) error {
-	manifest, err := img.Manifest()
-	if err != nil {
-		return err
-	}
-	blob := func(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
-	d := tarball.Descriptor{Config: blob(manifest.Config.Digest), RepoTags: []string{title + ":" + o.tag()}}
-	for _, l := range manifest.Layers {
-		d.Layers = append(d.Layers, blob(l.Digest))
-	}
-	text, err := json.Marshal(tarball.Manifest{d})
-	if err != nil {
-		return err
-	}
-	return at.WriteFile("manifest.json", text, 0o644)
-}
-
-// pack makes one file of a directory, its entries in order and without times.
-func pack(dir, archive string) error {
-	files := map[string]bool{}
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && !entry.IsDir() {
-			files[path] = true
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
+// roots returns the authorities that Mozilla trusts, from Go's module and not from the machine that builds. Those that
+// Mozilla trusts up to a date are left out, because a file of certificates cannot contain that condition.
+func roots() []byte {
 	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return err
+	for root := range bundle.Roots() {
+		if root.Constraint != nil {
+			continue
 		}
-		name, err := filepath.Rel(dir, path)
-		if err != nil {
-			return err
-		}
-		if err := add(w, filepath.ToSlash(name), 0o644, int64(len(content)), bytes.NewReader(content)); err != nil {
-			return err
-		}
+		fmt.Fprintf(&b, "# SHA-256 %x\n", sha256.Sum256(root.Certificate))
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate})
 	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	return replace(archive, b.Bytes())
-}
-
-// replace writes a file that is there whole or not at all.
-func replace(path string, content []byte) error {
-	next := path + ".new"
-	if err := os.WriteFile(next, content, 0o644); err != nil {
-		return errors.Join(err, os.Remove(next))
-	}
-	return os.Rename(next, path)
-}
-
-// size is how many bytes an image's layers have, as they are sent and as they are unpacked.
-func size(img v1.Image) (packed, unpacked int64, err error) {
-	layers, err := img.Layers()
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, l := range layers {
-		n, err := l.Size()
-		if err != nil {
-			return 0, 0, err
-		}
-		packed += n
-		content, err := l.Uncompressed()
-		if err != nil {
-			return 0, 0, err
-		}
-		n, err = discard(content)
-		if err != nil {
-			return 0, 0, err
-		}
-		unpacked += n
-	}
-	return packed, unpacked, nil
+	return b.Bytes()
 }

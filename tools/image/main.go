@@ -1,6 +1,6 @@
-// Image puts the gateway's binary into an OCI image, without a daemon and without a registry, and writes the list of
-// what is in it beside it. `make image` calls it; Docker builds the same from deploy/Dockerfile, and the tests hold both
-// against each other, start what is in the archive, and run what deploy/compose.yaml says.
+// Image writes an OCI image with the gateway's binary, without a daemon and without a registry, and beside it the list of
+// what the image contains (SBOM). `make image` calls it. Docker builds the same from deploy/Dockerfile; the tests compare
+// both, run the binary from the unpacked layers, and run what deploy/compose.yaml says.
 package main
 
 import (
@@ -12,12 +12,13 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
 
-// An order is what is to be made of which binaries.
+// An order says what to make of which binaries.
 type order struct {
 	version, revision string
-	created           time.Time // what the image says; nothing in it is as of now, so that it is the same each time
+	created           time.Time // written into the image, so that the image is the same whenever it is made
 	binaries          []string  // one for each platform
 	archive, sbom     string    // the files to write
 }
@@ -25,8 +26,8 @@ type order struct {
 func main() {
 	var o order
 	flag.StringVar(&o.version, "version", "dev", "the image's `version`, and its tag")
-	flag.StringVar(&o.revision, "revision", "", "the `commit` it is made of")
-	created := flag.Int64("created", 0, "when it was made, in `seconds` since 1970")
+	flag.StringVar(&o.revision, "revision", "", "the `commit` of the binaries")
+	created := flag.Int64("created", 0, "the image's time of creation, in `seconds` since 1970")
 	flag.StringVar(&o.archive, "archive", "image.tar", "the `file` for the image")
 	flag.StringVar(&o.sbom, "sbom", "image.sbom.json", "the `file` for the list of what is in it")
 	flag.Parse()
@@ -37,7 +38,7 @@ func main() {
 	}
 }
 
-// run makes the image and its list, and says what came out.
+// run writes the image and its list, and prints sizes and the digest.
 func run(o order, out io.Writer) error {
 	if len(o.binaries) == 0 {
 		return errors.New("no binary is named")
@@ -53,22 +54,32 @@ func run(o order, out io.Writer) error {
 		if err != nil {
 			return err
 		}
+		packed, unpacked, err := size(img)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s/%s: %d bytes in its layers, %d packed\n", p.set["GOOS"], p.set["GOARCH"], unpacked, packed)
 		images, programs = append(images, img), append(programs, p)
 	}
 	digest, err := o.write(images)
 	if err != nil {
 		return err
 	}
-	if err := o.list(programs, digest); err != nil {
-		return err
-	}
-	for i, img := range images {
-		packed, unpacked, err := size(img)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "%s: %d bytes in its layers, %d packed\n", programs[i].platform(), unpacked, packed)
-	}
 	fmt.Fprintf(out, "%s %s, %s\n", o.archive, digest, o.sbom)
-	return nil
+	return o.list(programs, digest)
+}
+
+// size returns the bytes of an image's layers, compressed and as files.
+func size(img v1.Image) (packed, unpacked int64, err error) {
+	manifest, err := img.Manifest()
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, l := range manifest.Layers {
+		packed += l.Size
+	}
+	content := mutate.Extract(img)
+	defer content.Close()
+	unpacked, err = io.Copy(io.Discard, content)
+	return packed, unpacked, err
 }

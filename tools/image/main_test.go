@@ -26,7 +26,6 @@ const tested, testedTag = "1.2.3-test+x", "1.2.3-test-x"
 var scratch string
 
 func TestMain(m *testing.M) {
-	confine() // does not return in a process that is to become the gateway
 	dir, err := os.MkdirTemp("", "image-test")
 	if err != nil {
 		panic(err)

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"cmp"
-	"io"
 	"maps"
 	"runtime/debug"
 	"slices"
@@ -13,12 +12,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// rootsModule is where the authorities come from.
+// rootsModule is the module of the authorities.
 const rootsModule = "golang.org/x/crypto/x509roots/fallback"
 
-// list writes the list of what is in the image (SBOM), in CycloneDX: every module of every binary by what Go wrote into
-// it, Go's own library, and where the authorities come from. It has no time and no serial number, so that it is the same
-// each time.
+// list writes the SBOM, in CycloneDX: the modules that Go recorded in each binary, the standard library, and the module of
+// the authorities. It has no time and no serial number, so that it is the same whenever it is made.
 func (o order) list(programs []program, digest v1.Hash) error {
 	found := map[string]cdx.Component{}
 	put := func(kind cdx.ComponentType, name, version, sum string) {
@@ -58,7 +56,8 @@ func (o order) list(programs []program, digest v1.Hash) error {
 	return replace(o.sbom, b.Bytes())
 }
 
-// component is a Go module as package URLs name it. sum is the one of go.sum, whose form CycloneDX has no name for.
+// component returns a Go module, with the package URL as reference. CycloneDX has no name for the form of sum, which is
+// that of go.sum.
 func component(kind cdx.ComponentType, name, version, sum string) cdx.Component {
 	c := cdx.Component{Type: kind, Name: name, Version: version, PackageURL: "pkg:golang/" + name + "@" + strings.ReplaceAll(version, "+", "%2B")}
 	c.BOMRef = c.PackageURL
@@ -66,9 +65,4 @@ func component(kind cdx.ComponentType, name, version, sum string) cdx.Component 
 		c.Properties = &[]cdx.Property{{Name: "go:sum", Value: sum}}
 	}
 	return c
-}
-
-func discard(content io.ReadCloser) (int64, error) {
-	defer content.Close()
-	return io.Copy(io.Discard, content)
 }
