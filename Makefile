@@ -227,8 +227,9 @@ vuln: ## reports known vulnerabilities (govulncheck); needs VULNDB=directory or 
 		$(GO) -C tools tool govulncheck -C '$(CURDIR)'"/$$module" -db "$$db" "$$@" || status=1; \
 	done; exit $$status
 
-licences: ## updates docs/licences.md after a change of go.mod; fails if a licence is not allowed
-	@$(GO) -C tools run ./licences
+licences: ## writes bin/licences.md, the licences of all dependencies; fails if a licence is not allowed
+	@mkdir -p bin
+	@$(GO) -C tools run ./licences -page '$(CURDIR)/bin/licences.md'
 
 dashboards: ## updates the Grafana dashboards in deploy/grafana from tools/dashboards
 	@$(GO) -C tools run ./dashboards

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// permissive licences ask for their text and the names in it to be handed on, and for no more. docs/licences.md says
+// permissive licences ask for their text and the names in it to be handed on, and for no more. page.go says
 // why the others are allowed where they are.
 var permissive = []string{
 	"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "ISC", "MIT", "MIT-0", "Unlicense", "Zlib",

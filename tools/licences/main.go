@@ -1,6 +1,5 @@
-// Licences lists the licences of everything that is built here, and holds that each may be used as it is: in the
-// binary, in the tests, or in the tools alone. `make licences` writes docs/licences.md; the tests, which
-// `make verify` runs, check that the page says what go.mod has.
+// Licences lists the licences of all dependencies, and checks that each is allowed where it is used: in the binary, in the
+// tests, or in the tools alone. `make licences` writes the list to bin/licences.md; `make verify` runs the check as a test.
 package main
 
 import (
@@ -11,15 +10,12 @@ import (
 	"path/filepath"
 )
 
-// Page is where the list stands, from the project's root.
-const page = "docs/licences.md"
-
-// A platform is what modules are listed for: some are needed on one alone.
+// A platform is one that the binary is built for: some modules are needed on one platform only.
 type platform struct{ os, arch string }
 
 var platforms = []platform{{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "arm64"}}
 
-// A part is something that modules are built into.
+// A part is something that is built from modules.
 type part struct {
 	title, about string
 	dir          string     // of its module, from the project's root
@@ -27,7 +23,7 @@ type part struct {
 	allowed      []string   // licences, as SPDX names them
 }
 
-// parts come in this order. A module is judged for each that needs it, and listed in the first one.
+// parts are in the order of the page. A module is checked for each part that needs it, and listed in the first.
 var parts = []part{
 	{
 		title: "The binary",
@@ -63,19 +59,19 @@ var parts = []part{
 
 func main() {
 	root := flag.String("root", "..", "the project's `directory`")
+	page := flag.String("page", "licences.md", "the `file` to write")
 	flag.Parse()
 	text, err := write(*root, parts)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "licences:", err)
-		os.Exit(1)
+	if err == nil {
+		err = os.WriteFile(*page, []byte(text), 0o644)
 	}
-	if err := os.WriteFile(filepath.Join(*root, page), []byte(text), 0o644); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "licences:", err)
 		os.Exit(1)
 	}
 }
 
-// write is the page, or an error that names every module that may not be used as it is.
+// write returns the page. Its error names every module whose licence is not allowed where the module is used.
 func write(root string, parts []part) (string, error) {
 	seen := map[string]bool{}
 	var sections []section

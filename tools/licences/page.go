@@ -21,7 +21,7 @@ type row struct {
 const head = `# Licences
 
 What the gateway is built from, and under which licences. ` + "`make licences`" + ` writes this page from go.mod, those of tools and the
-licence files of the modules; ` + "`make verify`" + ` fails where it is not up to date, where a text is not known, and where a licence
+licence files of the modules; it fails, as does ` + "`make verify`" + `, where a text is not known, and where a licence
 is not allowed. A module is listed once, in the first part that needs it. Where several licences stand, files of the module
 have each of them, and each must be allowed; GooglePatentsFile is no licence but the grant of patents that Google puts
 beside BSD-3-Clause.
