@@ -106,6 +106,7 @@ var rules = []rule{
 		code: []string{
 			"internal/canonical", "internal/config", "internal/recovery", "internal/retryqueue", "internal/store", uuid, redis,
 		},
+		test: []string{"golang.org/x/text/unicode/norm"},
 	},
 
 	// Every adapter and every simulator, also one that is added later.
