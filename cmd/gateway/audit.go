@@ -13,61 +13,56 @@ import (
 	"ais-gateway/internal/output"
 )
 
-// auditPurpose tells the key of consents' hashes from whatever else may once be derived from the cache's key.
+// auditPurpose is the HKDF info string of the key that hashes consent ids.
 const auditPurpose = "ais-gateway audit records, consents, version 1"
 
-// openAudit opens the sink of audit records. With output stdout they go where the log goes, and are the log lines of their
-// requests, too.
-func (p *program) openAudit(c *config.Config) error {
+// openAudit opens the output of audit records. With output stdout they go where the log goes, and are the log lines of their
+// requests as well.
+func (a *app) openAudit(c *config.Config) error {
 	key, err := auditKey(c)
 	if err != nil {
 		return err
 	}
-	p.recorded = p.log
+	a.requestLog = a.log
 	var sink io.WriteCloser
 	switch c.Audit.Output {
 	case config.AuditStdout:
-		sink = &recordSink{Writer: p.recordWriter(p.lines)}
-		p.recorded = p.telemetry.Exported()
+		sink = &recordSink{Writer: a.recordWriter(a.logQueue)}
+		a.requestLog = a.telemetry.Exported()
 	case config.AuditStderr:
-		sink = p.recordSink(c, audit.Stream(os.Stderr))
+		sink = a.newRecordSink(c, audit.Stream(os.Stderr))
 	case config.AuditFile:
-		sink = p.recordSink(c, audit.File(c.Audit.File))
+		sink = a.newRecordSink(c, audit.File(c.Audit.File))
 	case config.AuditOff:
 	}
-	p.audit = audit.Open(audit.Config{
-		Sink: sink, Key: key, Refuse: c.Audit.WhenFull == config.AuditRefuse, Now: time.Now, Logger: p.log,
-		TraceIDs: p.telemetry.IDs,
+	a.audit = audit.Open(audit.Config{
+		Sink: sink, Key: key, Refuse: c.Audit.WhenFull == config.AuditRefuse, Now: time.Now, Logger: a.log,
+		TraceIDs: a.telemetry.IDs,
 	})
-	p.warnings.add(p.auditWarnings)
-	p.telemetry.ObserveLog(func() int64 { return p.logLines.State().Lost })
-	p.telemetry.ObserveAudit(func() (enabled bool, failures int64) {
-		s := p.audit.State()
-		return s.Enabled, s.Failures
-	})
+	a.warnings.add(a.auditWarnings)
 	return nil
 }
 
-// recordWriter is where a queue takes records.
-func (p *program) recordWriter(q *output.Queue) *output.Writer {
+// recordWriter returns the writer of audit records into a queue.
+func (a *app) recordWriter(q *output.Queue) *output.Writer {
 	return q.Writer(
-		func(err error, n int64) { p.audit.Lost(err, n) },
-		func(lost int64) { p.audit.Recovered(lost) })
+		func(err error, n int64) { a.audit.Lost(err, n) },
+		func(lost int64) { a.audit.Recovered(lost) })
 }
 
-// A recordSink is a queue of records alone, or the records' part of the log's.
+// recordSink writes audit records into a queue of their own or into that of the log.
 type recordSink struct {
 	*output.Writer
-	own *output.Queue // nil for the log's
+	own *output.Queue // nil if the queue is that of the log
 	to  io.WriteCloser
 }
 
-func (p *program) recordSink(c *config.Config, to io.WriteCloser) *recordSink {
+func (a *app) newRecordSink(c *config.Config, to io.WriteCloser) *recordSink {
 	own := newQueue(c, to)
-	return &recordSink{p.recordWriter(own), own, to}
+	return &recordSink{a.recordWriter(own), own, to}
 }
 
-// Ready reports at the start whether records can be written.
+// Ready returns an error if records cannot be written.
 func (s *recordSink) Ready() error {
 	if r, ok := s.to.(interface{ Ready() error }); ok {
 		return r.Ready()
@@ -75,19 +70,19 @@ func (s *recordSink) Ready() error {
 	return nil
 }
 
-// Close writes what waits, as far as that is possible.
+// Close writes what waits within outputTimeout, and closes the output.
 func (s *recordSink) Close() error {
 	if s.own == nil {
 		return nil
 	}
-	if err := flushed(s.own); err != nil {
+	if err := closeQueue(s.own); err != nil {
 		return err // and the file is still in use
 	}
 	return s.to.Close()
 }
 
-// auditKey is the key of consents' hashes: one of its own, else one that follows from the cache's first key. Without
-// any, a consent has one hash for as long as the process lives.
+// auditKey returns the key of consent hashes: the configured one, or one that is derived from the cache's first key, or a random
+// one, with which the hash of a consent is the same only as long as the process lives.
 func auditKey(c *config.Config) ([]byte, error) {
 	if key := c.Audit.Key(); key != nil {
 		return key, nil
@@ -100,9 +95,9 @@ func auditKey(c *config.Config) ([]byte, error) {
 	return key, err
 }
 
-// auditWarnings are what is wrong with audit records, for whoever runs the gateway.
-func (p *program) auditWarnings() []string {
-	switch s := p.audit.State(); {
+// auditWarnings returns the operator's warnings about audit records.
+func (a *app) auditWarnings() []string {
+	switch s := a.audit.State(); {
 	case !s.Enabled:
 		return []string{"audit records are off"}
 	case s.Failing:

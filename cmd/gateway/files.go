@@ -4,89 +4,79 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"syscall"
 	"time"
 
-	overload "ais-gateway/internal/bulkhead"
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/server"
 	"ais-gateway/internal/telemetry"
 )
 
-// filesEvery is how often the log says that no file can be opened; the metric counts each time.
-const filesEvery = 10 * time.Second
+// openFilesInterval is the minimum time between two log lines about a lack of open files. The metric counts each case.
+const openFilesInterval = 10 * time.Second
 
-// files reports that the process, or the machine, has as many files open as it may: a socket is one of them.
-type files struct {
+// openFiles reports that the limit of open files of the process or the machine is reached: each socket is one.
+type openFiles struct {
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
 	now       func() time.Time
 
-	mu       sync.Mutex
-	last     time.Time
-	silenced int
+	mu         sync.Mutex
+	lastLogged time.Time
+	suppressed int
 }
 
-// out is told of each call that could not be made, with its ASPSP, and of each connection that could not be accepted.
-func (f *files) out(ctx context.Context, aspsp string) {
-	f.telemetry.Refused(ctx, aspsp, overload.Files)
+// report counts and logs that a call to an ASPSP, or with aspsp "" the connection of a caller, got no file.
+func (f *openFiles) report(ctx context.Context, aspsp string) {
+	f.telemetry.Refused(ctx, aspsp, bulkhead.Files)
 	f.mu.Lock()
 	now := f.now()
-	if !f.last.IsZero() && now.Sub(f.last) < filesEvery {
-		f.silenced++
+	if !f.lastLogged.IsZero() && now.Sub(f.lastLogged) < openFilesInterval {
+		f.suppressed++
 		f.mu.Unlock()
 		return
 	}
-	silenced := f.silenced
-	f.last, f.silenced = now, 0
+	suppressed := f.suppressed
+	f.lastLogged, f.suppressed = now, 0
 	f.mu.Unlock()
-	f.log.ErrorContext(ctx, "too many open files", "silenced", silenced)
+	f.log.ErrorContext(ctx, "too many open files", "silenced", suppressed)
 }
 
-// watched is a listener whose files are watched.
-func (f *files) watched(l net.Listener) net.Listener { return &watchedListener{l, f} }
-
-type watchedListener struct {
-	net.Listener
-	files *files
-}
-
-// Accept implements net.Listener. net/http waits and tries again after such an error.
-func (l *watchedListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
+// onAcceptError reports the error of an accept if its cause is a lack of open files.
+func (f *openFiles) onAcceptError(err error) {
 	if upstream.OutOfFiles(err) {
-		l.files.out(context.Background(), "")
+		f.report(context.Background(), "")
 	}
-	return conn, err
 }
 
-// spareFiles are for Redis, the log, telemetry, secrets that are read, and the admin address.
+// spareFiles are for Redis, the log, telemetry, secret files and the admin address.
 const spareFiles = 200
 
-// filesNeeded is how many files may be open at once: callers' connections, one call for each request in progress, and the
-// connections to providers that are kept.
+// filesNeeded returns how many files can be open at the same time: connections of callers, one call for each request in flight,
+// and idle connections to providers.
 func filesNeeded(c *config.Config) uint64 {
 	inFlight := max(c.Server.Limits.InFlight, 0)
-	return uint64(mostConnections(inFlight) + inFlight + upstream.MostKept*len(c.Providers) + spareFiles)
+	return uint64(server.MaxConns(inFlight) + inFlight + upstream.MostKept*len(c.Providers) + spareFiles)
 }
 
-// filesWarning says that a limit of open files does not fit the configuration, "" if it does.
-func filesWarning(c *config.Config, most uint64) string {
-	if needed := filesNeeded(c); most < needed {
-		return fmt.Sprintf("may need %d open files, but the process may open only %d: raise its limit (RLIMIT_NOFILE) or lower inFlight", needed, most)
+// fileLimitWarning returns a warning if the limit of open files is too low for the configuration, and "" otherwise.
+func fileLimitWarning(c *config.Config, limit uint64) string {
+	if needed := filesNeeded(c); limit < needed {
+		return fmt.Sprintf("may need %d open files, but the process may open only %d: raise its limit (RLIMIT_NOFILE) or lower inFlight", needed, limit)
 	}
 	return ""
 }
 
-// warnOfFiles adds a warning to the configuration if the process may open fewer files than it can need.
-func warnOfFiles(c *config.Config) {
+// warnOfFileLimit adds a warning to the configuration if the process may open fewer files than it can need.
+func warnOfFileLimit(c *config.Config) {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
-		return // nothing is known
+		return // the limit is unknown
 	}
-	if text := filesWarning(c, limit.Cur); text != "" {
+	if text := fileLimitWarning(c, limit.Cur); text != "" {
 		c.Warn("server.limits.inFlight", text)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"ais-gateway/internal/config"
 )
 
-func TestFilesWarning(t *testing.T) {
+func TestFileLimitWarning(t *testing.T) {
 	c := &config.Config{
 		Server:    config.Server{Limits: config.Limits{InFlight: 1000}},
 		Providers: map[string]config.Provider{"mastercard": {}, "mypos": {}},
@@ -16,14 +16,14 @@ func TestFilesWarning(t *testing.T) {
 	if got := filesNeeded(c); got != needed {
 		t.Errorf("%d files are needed, want %d", got, needed)
 	}
-	if got := filesWarning(c, needed); got != "" {
+	if got := fileLimitWarning(c, needed); got != "" {
 		t.Errorf("as many as are needed: %q", got)
 	}
-	if got := filesWarning(c, 1024); !strings.Contains(got, "5392") || !strings.Contains(got, "1024") || !strings.Contains(got, "RLIMIT_NOFILE") {
+	if got := fileLimitWarning(c, 1024); !strings.Contains(got, "5392") || !strings.Contains(got, "1024") || !strings.Contains(got, "RLIMIT_NOFILE") {
 		t.Errorf("got %q", got)
 	}
 	c.Server.Limits.InFlight = 100
-	if got := filesWarning(c, 1024); got != "" {
+	if got := fileLimitWarning(c, 1024); got != "" {
 		t.Errorf("with less at once: %q", got)
 	}
 }

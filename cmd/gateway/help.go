@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A command is what the gateway can do.
+// command describes one command of the command line.
 type command struct {
 	name, short string
 	usage       string // of the flags
@@ -43,7 +43,7 @@ var commands = []command{
 
 const documentation = "Documentation: README.md in the source repository\n"
 
-// find returns the command with a name.
+// find returns the command with a name, and whether there is one.
 func find(name string) (command, bool) {
 	for _, c := range commands {
 		if c.name == name {
@@ -53,7 +53,7 @@ func find(name string) (command, bool) {
 	return command{}, false
 }
 
-// overview is the help of the program: its commands.
+// overview returns the help of the program: its commands.
 func overview() string {
 	var b strings.Builder
 	b.WriteString("Usage: gateway COMMAND [flags]\n\nCommands:\n")
@@ -64,7 +64,7 @@ func overview() string {
 	return b.String()
 }
 
-// help is the help of a command.
+// help returns the help of a command.
 func (c command) help() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Usage: gateway %s%s\n\n%s%s.\n", c.name, c.usage, strings.ToUpper(c.short[:1]), c.short[1:])
@@ -75,8 +75,7 @@ func (c command) help() string {
 	return b.String()
 }
 
-// A commandLine reads the flags of one command. Help that was requested goes to standard output, an error with the help to
-// standard error.
+// commandLine parses the flags of one command. It writes requested help to stdout, and errors with the help to stderr.
 type commandLine struct {
 	*flag.FlagSet
 	command        command
@@ -89,7 +88,8 @@ func newCommandLine(c command, stdout, stderr io.Writer) *commandLine {
 	return &commandLine{flags, c, stdout, stderr}
 }
 
-// parse reads the arguments after the command.
+// parse parses the arguments after the command. It returns flag.ErrHelp if help was requested, and errUsage for invalid
+// arguments.
 func (l *commandLine) parse(args []string) error {
 	switch err := l.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -103,13 +103,13 @@ func (l *commandLine) parse(args []string) error {
 	return nil
 }
 
-// refuse writes what is wrong with the command line, and the help.
+// refuse writes what is wrong with the command line, with the help, and returns errUsage.
 func (l *commandLine) refuse(detail string) error {
 	fmt.Fprintf(l.stderr, "%s\n\n%s", detail, l.command.help())
 	return errUsage
 }
 
-// flagError is an error of package flag with flags spelled as in the help.
+// flagError returns an error of package flag in the words of the help.
 func flagError(err error) string {
 	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
 		return fmt.Sprintf("unknown flag %q", "--"+name)

@@ -1,4 +1,4 @@
-// Command gateway answers account information of many banks over one REST API. See README.md.
+// Command gateway serves account information of many banks over one REST API. See README.md.
 package main
 
 import (
@@ -13,16 +13,16 @@ import (
 	"syscall"
 )
 
-// version is set when a release is built.
+// version is set by the linker in builds of the Makefile.
 var version = ""
 
-// errUsage is a command line that cannot be followed.
+// errUsage means that the command line is invalid; standard error already says why.
 var errUsage = errors.New("usage")
 
 func main() {
-	mute()
+	silenceStdlog()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the program at once, as if nobody listened.
+	// A second signal ends the process immediately.
 	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -38,7 +38,7 @@ func main() {
 	}
 }
 
-// run is the program but for its exit.
+// run executes a command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, "a command is required\n\n", overview())
@@ -89,6 +89,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return serve(ctx, *file, stdout)
 }
 
+// buildVersion returns the version of the build, or "(devel)" if it is unknown.
 func buildVersion() string {
 	if version != "" {
 		return version

@@ -80,19 +80,19 @@ func inProcess(t *testing.T, do func(q canonical.Query, account string)) (api st
 	}
 	logs = &said{}
 	ctx, end := context.WithCancel(context.Background())
-	p, err := assemble(ctx, c, logs)
+	a, err := newApp(ctx, c, logs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- p.run(ctx) }()
+	go func() { ended <- a.run(ctx) }()
 	t.Cleanup(func() {
 		end()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
-	return "http://" + p.apiAddress() + "/v1/aspsps/" + sandbox.MyPOS, logs
+	return "http://" + a.server.Addr().String() + "/v1/aspsps/" + sandbox.MyPOS, logs
 }
 
 // ask asks for an account's balances or, without one, for the list.

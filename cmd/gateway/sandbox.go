@@ -10,7 +10,7 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// sandboxFlags reads what may follow `gateway sandbox`.
+// sandboxFlags parses the arguments of `gateway sandbox`.
 func sandboxFlags(flags *commandLine, args []string) (o sandbox.Options, demo bool, err error) {
 	flags.BoolVar(&demo, "demo", false, "")
 	flags.StringVar(&o.Address, "address", "127.0.0.1:0", "")
@@ -29,8 +29,8 @@ func sandboxFlags(flags *commandLine, args []string) (o sandbox.Options, demo bo
 	return o, demo, nil
 }
 
-// runSandbox runs the gateway with simulators of both providers and nothing to set up. With demo it leads a tour
-// and ends; else it says what can be called and runs until ctx ends.
+// runSandbox runs the gateway with simulators of both providers, without any setup. With demo it runs a tour of all calls and
+// returns; without, it prints a guide and runs until ctx ends.
 func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stderr io.Writer) error {
 	ignoreSignals()
 	world, err := sandbox.Start(ctx, o)
@@ -44,20 +44,20 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 	}
 	logs := stderr
 	if demo {
-		logs = io.Discard // the tour is for a reader
+		logs = io.Discard // they would interrupt the tour
 	}
-	p, err := assemble(ctx, c, logs)
+	a, err := newApp(ctx, c, logs)
 	if err != nil {
 		return err
 	}
-	api := "http://" + reachable(p.apiAddress())
+	api := "http://" + reachable(a.server.Addr().String())
 	if !demo {
-		world.Guide(stdout, api, "http://"+reachable(p.adminAddress()))
-		return p.run(ctx)
+		world.Guide(stdout, api, "http://"+reachable(a.server.AdminAddr().String()))
+		return a.run(ctx)
 	}
 	touring, end := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- p.run(touring) }()
+	go func() { ended <- a.run(touring) }()
 	fmt.Fprintln(stdout, "A tour of the AIS Gateway: two simulated providers, four banks and an embedded Redis in one process.")
 	err = world.Tour(touring, stdout, api)
 	end()
@@ -67,8 +67,8 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 	return err
 }
 
-// reachable is where an address that is listened on can be called from this machine: every address of it is no
-// destination.
+// reachable returns the address under which this machine can call a listener: an unspecified address, such as 0.0.0.0, is
+// replaced by the loopback address.
 func reachable(address string) string {
 	at, err := netip.ParseAddrPort(address)
 	if err != nil || !at.Addr().IsUnspecified() {

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"strconv"
@@ -8,21 +8,21 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// A framing follows the requests on one connection, as they arrive, and finds those whose end two readers can see in
-// different places. net/http reads such a request in its own way, and removes the header that shows the doubt. It stops at
-// the first such request and at the first body in chunks: the connection is closed after either.
+// framing parses the heads of the requests on one connection as their bytes arrive, and finds requests that two HTTP
+// implementations could end at different bytes (request smuggling). net/http accepts such requests and removes the header that
+// shows it. framing stops at the first such request and at the first chunked body: the connection is closed after either.
 type framing struct {
 	mu     sync.Mutex
-	judged int                   // requests that were judged
+	served int                   // requests for which next was called
 	heads  int                   // heads that were read completely
-	last   int                   // the number of the request after which nothing more is followed; valid if done
-	fault  *canonical.FieldError // of that request; nil if only the connection must end
+	last   int                   // number of the last request on the connection; valid if done
+	fault  *canonical.FieldError // of the last request; nil if only the connection must be closed
 	done   bool
 	body   uint64 // bytes that remain of the body before the next head
 	head   head
 }
 
-// A head is the part of a request's head that was read so far.
+// head is the part of a request's head that was read so far.
 type head struct {
 	line   []byte // the current line, up to maxLine bytes
 	length int    // of the current line
@@ -30,15 +30,16 @@ type head struct {
 	tail   [len(http10)]byte
 	lines  int
 
-	old              bool // HTTP/1.0
-	lengths, codings int  // how many headers Content-Length and Transfer-Encoding there are
-	size             uint64
-	unsized          bool // Content-Length is no number
-	fault            *canonical.FieldError
+	isHTTP10      bool
+	lengths       int // number of Content-Length headers
+	codings       int // number of Transfer-Encoding headers
+	contentLength uint64
+	badLength     bool // Content-Length is not a number
+	fault         *canonical.FieldError
 }
 
 const (
-	// maxLine is how much of a line is looked at: a header's name, and a length.
+	// maxLine is the part of a line that is kept: enough for a header's name and a length.
 	maxLine = 64
 	http10  = "HTTP/1.0"
 )
@@ -47,18 +48,19 @@ func headerFault(name, detail string) *canonical.FieldError {
 	return &canonical.FieldError{In: "header", Name: name, Detail: detail}
 }
 
-// judge returns what is wrong with the next request, and whether the connection must be closed after it.
-func (f *framing) judge() (fault *canonical.FieldError, last bool) {
+// next is called once for each request, in order. It returns what is wrong with the request's framing, nil if nothing is, and
+// whether the connection must be closed after the request.
+func (f *framing) next() (fault *canonical.FieldError, last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.judged++
-	if f.done && f.judged == f.last {
+	f.served++
+	if f.done && f.served == f.last {
 		return f.fault, true
 	}
 	return nil, false
 }
 
-// follow looks at bytes that have arrived.
+// follow parses bytes that have arrived.
 func (f *framing) follow(p []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -70,14 +72,14 @@ func (f *framing) follow(p []byte) {
 			continue
 		}
 		if f.head.read(p[0]) {
-			f.end()
+			f.endHead()
 		}
 		p = p[1:]
 	}
 }
 
-// end judges the head that was just read.
-func (f *framing) end() {
+// endHead checks the head that was just read.
+func (f *framing) endHead() {
 	h := &f.head
 	f.heads++
 	fault := h.fault
@@ -87,17 +89,17 @@ func (f *framing) end() {
 		fault = headerFault("Transfer-Encoding", "must not be sent together with Content-Length")
 	case h.lengths > 1:
 		fault = headerFault("Content-Length", "must be sent only once")
-	case h.codings > 0 && h.old:
+	case h.codings > 0 && h.isHTTP10:
 		fault = headerFault("Transfer-Encoding", "must not be sent with HTTP/1.0")
 	}
-	if fault != nil || h.codings > 0 || h.unsized {
+	if fault != nil || h.codings > 0 || h.badLength {
 		f.done, f.last, f.fault = true, f.heads, fault
 	}
-	f.body = h.size
+	f.body = h.contentLength
 	f.head = head{line: h.line[:0]}
 }
 
-// read takes one byte, and reports whether the head ends with it.
+// read parses one byte, and reports whether the head ends with it.
 func (h *head) read(b byte) bool {
 	if b != '\n' {
 		if len(h.line) < maxLine {
@@ -114,10 +116,10 @@ func (h *head) read(b byte) bool {
 		h.length--
 		h.line = h.line[:min(len(h.line), h.length)]
 	} else {
-		h.note(headerFault("line ending", "must be CRLF"))
+		h.setFault(headerFault("line ending", "must be CRLF"))
 	}
 	ends := h.lines > 0 && h.length == 0
-	if !ends && (h.lines > 0 || h.length > 0) { // an empty line before the request is none of it
+	if !ends && (h.lines > 0 || h.length > 0) { // empty lines before a request are ignored
 		h.endLine()
 	}
 	h.line, h.length, h.cr = h.line[:0], 0, false
@@ -127,11 +129,11 @@ func (h *head) read(b byte) bool {
 func (h *head) endLine() {
 	h.lines++
 	if h.lines == 1 {
-		h.old = string(h.tail[:]) == http10
+		h.isHTTP10 = string(h.tail[:]) == http10
 		return
 	}
 	if h.line[0] == ' ' || h.line[0] == '\t' {
-		h.note(headerFault("line folding", "is not supported (RFC 9112, section 5.2)"))
+		h.setFault(headerFault("line folding", "is not supported (RFC 9112, section 5.2)"))
 		return
 	}
 	name, value, _ := strings.Cut(string(h.line), ":")
@@ -141,13 +143,13 @@ func (h *head) endLine() {
 	case "content-length":
 		h.lengths++
 		var err error
-		h.size, err = strconv.ParseUint(strings.Trim(value, " \t"), 10, 63)
-		h.unsized = err != nil || h.length > maxLine
+		h.contentLength, err = strconv.ParseUint(strings.Trim(value, " \t"), 10, 63)
+		h.badLength = err != nil || h.length > maxLine
 	}
 }
 
-// note keeps the first fault.
-func (h *head) note(fault *canonical.FieldError) {
+// setFault keeps the first fault.
+func (h *head) setFault(fault *canonical.FieldError) {
 	if h.fault == nil {
 		h.fault = fault
 	}

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"fmt"
@@ -44,7 +44,7 @@ func TestFraming(t *testing.T) {
 				}
 				var got []string
 				for range strings.Fields(strings.ReplaceAll(tt.want, "line ", "line-")) {
-					switch fault, last := f.judge(); {
+					switch fault, last := f.next(); {
 					case fault != nil:
 						got = append(got, fault.Name)
 					case last:

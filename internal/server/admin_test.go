@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"net/http"
@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-func TestAddressed(t *testing.T) {
+func TestIsAddress(t *testing.T) {
 	for host, want := range map[string]bool{
 		"localhost": true, "LOCALHOST:9090": true, "127.0.0.1:9090": true, "127.0.0.1": true, "[::1]:9090": true, "[::1]": true, "10.0.0.1": true,
 		"": false, "evil.example": false, "evil.example:9090": false, "localhost.evil.example": false, "127.0.0.1.nip.io:9090": false, "localhost.": false,
 	} {
-		if got := addressed(host); got != want {
+		if got := isAddress(host); got != want {
 			t.Errorf("%q: %v", host, got)
 		}
 	}
@@ -29,11 +29,11 @@ func (h held) Write(p []byte) (int, error) {
 	return h.ResponseRecorder.Write(p)
 }
 
-// TestScrapesAreBounded lets so many requests collect the metrics at a time and no more. Who does not read what was
+// TestLimitScrapes lets so many requests collect the metrics at a time and no more. Who does not read what was
 // collected takes no place.
-func TestScrapesAreBounded(t *testing.T) {
+func TestLimitScrapes(t *testing.T) {
 	under, proceed := make(chan struct{}), make(chan struct{})
-	h := bounded(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	h := limitScrapes(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		under <- struct{}{}
 		<-proceed
 		w.Header().Set("Content-Type", "text/plain")
@@ -41,7 +41,7 @@ func TestScrapesAreBounded(t *testing.T) {
 	}))
 	scrape := func() *http.Request { return httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody) }
 	begun, let, ended := make(chan struct{}), make(chan struct{}), make(chan held)
-	for range mostScrapes {
+	for range maxScrapes {
 		go func() {
 			w := held{httptest.NewRecorder(), begun, let}
 			h.ServeHTTP(w, scrape())
@@ -55,7 +55,7 @@ func TestScrapesAreBounded(t *testing.T) {
 		t.Errorf("one more: %d %v", refused.Code, refused.Header())
 	}
 	close(proceed)
-	for range mostScrapes {
+	for range maxScrapes {
 		<-begun
 	}
 	next := make(chan int)
@@ -69,7 +69,7 @@ func TestScrapesAreBounded(t *testing.T) {
 		t.Errorf("beside those who do not read: %d", code)
 	}
 	close(let)
-	for range mostScrapes {
+	for range maxScrapes {
 		if w := <-ended; w.Code != http.StatusOK || w.Body.String() != "metrics" || w.Header().Get("Content-Type") != "text/plain" {
 			t.Errorf("%d %v %q", w.Code, w.Header(), w.Body)
 		}
