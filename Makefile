@@ -134,7 +134,7 @@ lint: $(LINT) $(DEADCODE) ## linters, formatting and dead code
 
 drift: ## checks that the documentation and the planted faults name only what is in the code
 	@$(GO) -C tools test -count 1 ./pages
-	@$(GO) -C tools test -count 1 -run '^TestTable$$' ./faults
+	@$(GO) -C tools test -count 1 -run '^TestPatches$$' ./faults
 
 fmt: $(LINT) ## formats the code and sorts its imports
 	$(LINT) fmt ./...
@@ -175,10 +175,10 @@ measure: redis ## measures the speed of the gateway and of slots, and what crash
 sizing: redis ## measures what each kind of request costs a gateway; takes a minute
 	@cd test/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestSizing$$'
 
-faults: redis prometheus $(COLLECTOR) ## plants faults in the code, one at a time; the tests must catch each. ONLY=name,name plants some
+faults: redis prometheus $(COLLECTOR) ## plants the faults of faults/, one at a time; the tests must catch each. ONLY=name,name plants some
 	@$(GO) -C tools run ./faults -only '$(ONLY)'
 
-sample: redis prometheus $(COLLECTOR) ## plants ten of the most important faults
+sample: redis prometheus $(COLLECTOR) ## plants ten of the faults
 	@$(GO) -C tools run ./faults -sample
 
 stress: redis ## runs `make test` RUNS (10) times with LOOPS (4) busy loops beside it, and reports each run

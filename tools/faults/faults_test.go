@@ -1,22 +1,22 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
 
-// module writes a small module whose test sees the sign of what it tests, and nothing else.
-func module(t *testing.T) string {
+// writeModule writes a small module whose test checks Sum and nothing else, and returns its directory.
+func writeModule(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	files := map[string]string{
 		"go.mod":          "module sample\n\ngo 1.26.0\n",
-		"sum/sum.go":      "package sum\n\nfunc Sum(a, b int) int { return a + b }\n\nfunc Unseen() int { return 1 }\n",
+		"sum/sum.go":      "package sum\n\nfunc Sum(a, b int) int {\n\treturn a + b\n}\n\nfunc Untested() int {\n\treturn 1\n}\n",
 		"sum/sum_test.go": "package sum\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif Sum(1, 2) != 3 {\n\t\tt.Fatal()\n\t}\n}\n\nfunc TestNothing(*testing.T) {}\n",
-		"cmd/main.go":     "package main\n\nimport \"sample/sum\"\n\nfunc main() { print(sum.Unseen()) }\n",
+		"cmd/main.go":     "package main\n\nimport \"sample/sum\"\n\nfunc main() { print(sum.Untested()) }\n",
 		"cmd/cmd_test.go": "package main\n\nimport (\n\t\"os/exec\"\n\t\"testing\"\n)\n\nfunc TestBuilt(t *testing.T) {\n\tout, err := exec.Command(\"go\", \"run\", \".\").CombinedOutput()\n\tif err != nil || string(out) != \"1\" {\n\t\tt.Fatal(string(out), err)\n\t}\n}\n",
 		"bad/bad_test.go": "package bad\n\nimport \"testing\"\n\nfunc TestBad(t *testing.T) { t.Fatal() }\n",
 	}
@@ -32,123 +32,133 @@ func module(t *testing.T) string {
 	return dir
 }
 
-func planted(name, from, to string) fault {
-	return fault{name: name, file: "sum/sum.go", old: from, new: to, packages: []string{"./sum"}}
-}
-
-func TestPlant(t *testing.T) {
-	root := module(t)
-	elsewhere := planted("missed by the tests named", "a + b", "a - b")
-	elsewhere.run = "TestNothing"
-	nowhere := planted("no test", "a + b", "a - b")
-	nowhere.run = "TestAbsent"
-	panics := planted("panics", "a + b", "a + b/(a-1)")
-	lost := planted("no such file", "a", "b")
-	lost.file = "sum/absent.go"
-	built := planted("in what a test builds", "return 1", "return 2")
-	built.packages = []string{"./cmd"}
-	astray := planted("no such package", "a + b", "a - b")
-	astray.packages = []string{"./absent"}
-	tests := []struct {
-		fault  fault
-		caught bool
-		err    string
-	}{
-		{fault: planted("caught", "a + b", "a - b"), caught: true},
-		{fault: panics, caught: true},
-		{fault: built, caught: true},
-		{fault: planted("missed", "return 1", "return 2")},
-		{fault: elsewhere},
-		{fault: nowhere, err: "no test ran"},
-		{fault: planted("does not compile", "a + b", "a + nothing"), err: "does not compile"},
-		{fault: planted("text not there", "a * b", "a - b"), err: "0 times"},
-		{fault: planted("text there twice", "int", "int8"), err: "3 times"},
-		{fault: planted("changes nothing", "a + b", "a + b"), err: "changes nothing"},
-		{fault: lost, err: "no such file"},
-		{fault: astray, err: "absent"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.fault.name, func(t *testing.T) {
-			v := plant(t.Context(), root, tt.fault)
-			if v.caught != tt.caught || (v.err != nil) != (tt.err != "") {
-				t.Fatalf("got %+v", v)
-			}
-			by := "TestSum"
-			if tt.fault.name == built.name {
-				by = "TestBuilt"
-			}
-			if v.caught && v.by != by {
-				t.Errorf("caught by %s, want %s", v.by, by)
-			}
-			if v.err != nil && !strings.Contains(v.err.Error(), tt.err) {
-				t.Errorf("got %q, want %q in it", v.err, tt.err)
-			}
-		})
-	}
-	if text, err := os.ReadFile(filepath.Join(root, "sum/sum.go")); err != nil || !strings.Contains(string(text), "a + b") {
-		t.Errorf("the file itself was changed: %s, %v", text, err)
+// replaceLine returns a fault that replaces one line of sum.go. The numbers in its hunk are wrong.
+func replaceLine(name, from, to string) fault {
+	return fault{
+		name: name, packages: []string{"./sum"}, run: ".", files: []string{"sum/sum.go"},
+		diff: "--- a/sum/sum.go\n+++ b/sum/sum.go\n@@ -2,9 +2,9 @@\n-\treturn " + from + "\n+\treturn " + to + "\n }\n",
 	}
 }
 
 func TestRun(t *testing.T) {
-	root := module(t)
-	caught, missed := planted("caught", "a + b", "a - b"), planted("missed", "return 1", "return 2")
-	broken := planted("broken", "a + b", "a +")
-	sick := caught
-	sick.packages = []string{"./bad"}
+	root := writeModule(t)
+	with := func(f fault, packages, run string) fault {
+		f.packages, f.run = []string{packages}, run
+		return f
+	}
+	lost := replaceLine("lost", "a + b", "a - b")
+	lost.files = []string{"sum/absent.go"}
 	tests := []struct {
-		name   string
-		faults []fault
-		only   string
-		passed bool
-		ok     bool
-		last   string
+		fault fault
+		want  string
 	}{
-		{name: "all caught", faults: []fault{caught}, ok: true, last: "1 passed, 0 failed"},
-		{name: "one missed", faults: []fault{caught, missed}, last: "1 passed, 1 failed"},
-		{name: "one broken", faults: []fault{caught, broken}, last: "1 passed, 1 failed"},
-		{name: "by name", faults: []fault{caught, missed}, only: "caught", ok: true, last: "1 passed, 0 failed"},
-		{name: "by a name that is none", faults: []fault{caught}, only: "absent", last: `no fault is called "absent"`},
-		{name: "a name twice", faults: []fault{caught, caught}, last: `two faults are called "caught"`},
-		{name: "tests that fail anyway", faults: []fault{sick}, last: "TestBad fails without any fault"},
-		{name: "tests that passed before are not run again", faults: []fault{sick}, passed: true, ok: true, last: "1 passed, 0 failed"},
+		{replaceLine("caught", "a + b", "a - b"), `caught .* caught, by TestSum`},
+		{replaceLine("panics", "a + b", "a + b/(a-1)"), `caught .* panics, by TestSum`},
+		{with(replaceLine("built", "1", "2"), "./cmd", "."), `caught .* built, by TestBuilt`},
+		{replaceLine("missed", "1", "2"), `NOT caught .* missed`},
+		{with(replaceLine("elsewhere", "a + b", "a - b"), "./sum", "TestNothing"), `NOT caught .* elsewhere`},
+		{with(replaceLine("no-test", "a + b", "a - b"), "./sum", "TestAbsent"), `ERROR .* no-test: no test ran`},
+		{with(replaceLine("no-package", "a + b", "a - b"), "./absent", "."), `ERROR .* no-package: .*absent`},
+		{replaceLine("broken", "a + b", "a + nothing"), `ERROR .* broken: the code does not compile`},
+		{replaceLine("outdated", "a * b", "a - b"), `does not apply .* outdated`},
+		{lost, `does not apply .* lost`},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(tt.fault.name, func(t *testing.T) {
 			var out strings.Builder
-			ok := run(t.Context(), &out, root, tt.faults, tt.only, tt.passed)
-			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-			if last := lines[len(lines)-1]; ok != tt.ok || last != tt.last {
-				t.Errorf("got %v, %q, want %v, %q; all of it:\n%s", ok, last, tt.ok, tt.last, out.String())
+			err := run(t.Context(), &out, root, []fault{tt.fault})
+			if !regexp.MustCompile("^"+tt.want).MatchString(out.String()) || (err == nil) != strings.HasPrefix(out.String(), "caught") {
+				t.Errorf("got %v and %q, want %q", err, out.String(), tt.want)
 			}
 		})
 	}
-}
-
-func TestRunInterrupted(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	var out strings.Builder
-	if run(ctx, &out, module(t), []fault{planted("caught", "a + b", "a - b")}, "", false) {
-		t.Errorf("an interrupted run is a success: %s", out.String())
+	if text, err := os.ReadFile(filepath.Join(root, "sum/sum.go")); err != nil || !strings.Contains(string(text), "a + b") {
+		t.Errorf("the file of the tree was changed: %s, %v", text, err)
 	}
-}
-
-// TestTable holds that every fault of the table can be planted: a table that rots is found at once, without
-// the time that planting takes.
-func TestTable(t *testing.T) {
-	if _, err := choose(table, ""); err != nil {
+	if err := healthy(t.Context(), root, []fault{replaceLine("a", "", ""), replaceLine("b", "", "")}); err != nil {
 		t.Error(err)
 	}
-	if _, err := choose(table, strings.Join(sample, ",")); err != nil || len(sample) != 10 {
-		t.Errorf("the sample has %d faults: %v", len(sample), err)
+	if err := healthy(t.Context(), root, []fault{{packages: []string{"./bad"}, run: "."}}); err == nil {
+		t.Error("a test that fails without a fault is accepted")
 	}
-	for _, f := range table {
-		if len(f.packages) == 0 {
-			t.Errorf("%s: no packages", f.name)
+}
+
+func TestParse(t *testing.T) {
+	const header = "promise: p\npackages: ./a ./b\nrun: ^TestA$\nargs: -n=1\n"
+	const diff = "--- a/a.go\n+++ b/a.go\n"
+	f, err := parse(header + "\n" + diff)
+	if err != nil || f.promise != "p" || len(f.packages) != 2 || f.run != "^TestA$" || f.args[0] != "-n=1" || f.files[0] != "a.go" || f.sample {
+		t.Errorf("got %+v, %v", f, err)
+	}
+	for _, text := range []string{"", header + diff, header + "\n", header + "color: red\n\n" + diff, "promise: p\n\n" + diff} {
+		if _, err := parse(text); err == nil {
+			t.Errorf("%q is accepted", text)
 		}
-		if _, err := mutate("../..", t.TempDir(), f); err != nil {
+	}
+}
+
+func TestChoose(t *testing.T) {
+	all := []fault{{name: "a"}, {name: "b", sample: true}, {name: "c"}}
+	for _, tt := range []struct {
+		only   string
+		sample bool
+		want   int
+	}{{"", false, 3}, {"", true, 1}, {"a, c", false, 2}, {"a,d", false, 0}} {
+		got, err := choose(all, tt.only, tt.sample)
+		if len(got) != tt.want || (err != nil) != (tt.want == 0) {
+			t.Errorf("choose(%q, %v) = %v, %v", tt.only, tt.sample, got, err)
+		}
+	}
+}
+
+// TestPatches checks that every fault applies to the code, and that its packages and tests exist.
+func TestPatches(t *testing.T) {
+	const root = "../.."
+	faults, err := load(filepath.Join(root, "faults"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample, promises := 0, map[string]string{}
+	for _, f := range faults {
+		if f.sample {
+			sample++
+		}
+		if other := promises[f.promise]; other != "" {
+			t.Errorf("%s and %s break the same promise", other, f.name)
+		}
+		promises[f.promise] = f.name
+		if _, err := apply(t.Context(), root, t.TempDir(), f); err != nil {
 			t.Errorf("%s: %v", f.name, err)
 		}
+		for _, dir := range f.packages {
+			for test := range strings.SplitSeq(f.run, "|") {
+				test, _, _ = strings.Cut(strings.TrimPrefix(test, "^"), "$")
+				if !hasTest(t, filepath.Join(root, dir), test) {
+					t.Errorf("%s: %s has no %s", f.name, dir, test)
+				}
+			}
+		}
 	}
+	if sample != 10 {
+		t.Errorf("the sample has %d faults, want 10", sample)
+	}
+}
+
+// hasTest reports whether a test file of dir declares the test.
+func hasTest(t *testing.T, dir, test string) bool {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "\nfunc "+test+"(") {
+			return true
+		}
+	}
+	return false
 }

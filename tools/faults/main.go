@@ -1,106 +1,91 @@
-// Faults plants faults in the gateway's code, one at a time, and holds that the tests catch each of them:
-// tests that pass whatever the code does are worth nothing. `make faults` calls it. The faults stand in
-// the tables. No file of the tree is changed: the compiler is given an overlay.
+// Faults plants the faults of the directory faults in the code, one at a time, and reports whether the tests that each
+// fault names fail. `make faults` runs it. No file of the tree is changed: go test gets the patched files as an overlay.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"time"
 )
 
-// A fault is one change that makes the code wrong.
-type fault struct {
-	name     string
-	file     string   // from the module's root, with slashes
-	old, new string   // old stands in file exactly once
-	packages []string // whose tests must catch it, as go test takes them
-	run      string   // the tests that must catch it, as -run takes them; empty for all of the packages'
-	race     bool     // that only the race detector sees
-	args     []string // for the tests' own flags
-}
-
-// A verdict is what became of a planted fault.
-type verdict struct {
-	caught bool
-	by     string // the first test that failed
-	err    error  // the table is wrong, or the tests cannot be run: nothing is known
-}
-
 func main() {
-	root := flag.String("root", "..", "the module's `directory`")
-	only := flag.String("only", "", "plant these alone: `names`, with commas between")
-	few := flag.Bool("sample", false, "plant the sample alone, whose tests have passed without any fault before")
+	root := flag.String("root", "..", "`directory` of the module")
+	only := flag.String("only", "", "plant only the faults with these `names`, separated by commas")
+	sample := flag.Bool("sample", false, "plant only the sample, and do not run the tests without a fault first")
 	flag.Parse()
-	if *few {
-		*only = strings.Join(sample, ",")
-	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if !run(ctx, os.Stdout, *root, table, *only, *few) {
+	faults, err := load(filepath.Join(*root, "faults"))
+	if err == nil {
+		faults, err = choose(faults, *only, *sample)
+	}
+	if err == nil && !*sample {
+		err = healthy(ctx, *root, faults)
+	}
+	if err == nil {
+		err = run(ctx, os.Stdout, *root, faults)
+	}
+	if err != nil {
+		fmt.Println(err)
 		os.Exit(1)
 	}
 }
 
-// run plants the faults, reports on each, and is false unless all were caught. Unless the tests have passed before, it
-// runs them first without any fault.
-func run(ctx context.Context, out io.Writer, root string, faults []fault, only string, passed bool) bool {
-	faults, err := choose(faults, only)
-	if err == nil && !passed {
-		err = healthy(ctx, root, faults)
-	}
-	if err != nil {
-		fmt.Fprintln(out, err)
-		return false
-	}
-	caught, failed := 0, 0
-	for _, f := range faults {
-		began := time.Now()
-		v := plant(ctx, root, f)
-		took := time.Since(began).Round(100 * time.Millisecond)
-		switch {
-		case ctx.Err() != nil:
-			fmt.Fprintln(out, "interrupted")
-			return false
-		case v.err != nil:
-			failed++
-			fmt.Fprintf(out, "ERROR   %6v  %s: %v\n", took, f.name, v.err)
-		case !v.caught:
-			failed++
-			fmt.Fprintf(out, "MISSED  %6v  %s (%s)\n", took, f.name, f.file)
-		default:
-			caught++
-			fmt.Fprintf(out, "caught  %6v  %s, by %s\n", took, f.name, v.by)
+// choose returns the faults that are named in only, or those of the sample, or all.
+func choose(faults []fault, only string, sample bool) ([]fault, error) {
+	names := map[string]bool{}
+	for name := range strings.SplitSeq(only, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names[name] = true
 		}
-	}
-	fmt.Fprintf(out, "%d passed, %d failed\n", caught, failed)
-	return failed == 0
-}
-
-// choose is the faults that are named, or all of them; no two may share a name.
-func choose(faults []fault, only string) ([]fault, error) {
-	byName := map[string]fault{}
-	for _, f := range faults {
-		if _, twice := byName[f.name]; twice {
-			return nil, fmt.Errorf("two faults are called %q", f.name)
-		}
-		byName[f.name] = f
-	}
-	if only == "" {
-		return faults, nil
 	}
 	var chosen []fault
-	for name := range strings.SplitSeq(only, ",") {
-		f, ok := byName[strings.TrimSpace(name)]
-		if !ok {
-			return nil, fmt.Errorf("no fault is called %q", name)
+	for _, f := range faults {
+		if names[f.name] || only == "" && (f.sample || !sample) {
+			chosen = append(chosen, f)
+			delete(names, f.name)
 		}
-		chosen = append(chosen, f)
+	}
+	for name := range names {
+		return nil, fmt.Errorf("there is no faults/%s.patch", name)
 	}
 	return chosen, nil
+}
+
+// run plants each fault, reports its result, and returns an error unless all were caught.
+func run(ctx context.Context, out io.Writer, root string, faults []fault) error {
+	failed := 0
+	for _, f := range faults {
+		start := time.Now()
+		by, err := plant(ctx, root, f)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		took := time.Since(start).Round(100 * time.Millisecond)
+		switch {
+		case errors.Is(err, errNotApplied):
+			failed++
+			fmt.Fprintf(out, "does not apply  %6v  %s: %v\n", took, f.name, err)
+		case err != nil:
+			failed++
+			fmt.Fprintf(out, "ERROR           %6v  %s: %v\n", took, f.name, err)
+		case by == "":
+			failed++
+			fmt.Fprintf(out, "NOT caught      %6v  %s (%s)\n", took, f.name, f.promise)
+		default:
+			fmt.Fprintf(out, "caught          %6v  %s, by %s\n", took, f.name, by)
+		}
+	}
+	fmt.Fprintf(out, "%d of %d faults caught\n", len(faults)-failed, len(faults))
+	if failed > 0 {
+		return fmt.Errorf("%d faults were not caught", failed)
+	}
+	return nil
 }
