@@ -8,7 +8,7 @@ import (
 	"ais-gateway/internal/redistest"
 )
 
-// One slot taken, each under a consent of its own, on a Redis on the same machine.
+// BenchmarkTake takes slots of different consents, with Redis on the same machine.
 func BenchmarkTake(b *testing.B) {
 	s := redistest.OpenAt(b, redistest.Shared(b))
 	c := counter(s.Counter, daily(4, config.UnitConsent))
@@ -19,8 +19,8 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-// Where a unit stands whose four slots are taken.
-func BenchmarkState(b *testing.B) {
+// BenchmarkUsage reads the usage of a unit whose four slots are taken.
+func BenchmarkUsage(b *testing.B) {
 	s := redistest.OpenAt(b, redistest.Shared(b))
 	c, call := counter(s.Counter, daily(4, config.UnitConsent)), list()
 	for range 4 {
@@ -29,8 +29,8 @@ func BenchmarkState(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		if state, err := c.Usage(b.Context(), call); err != nil || state.Remaining != 0 {
-			b.Fatal(state, err)
+		if u, err := c.Usage(b.Context(), call); err != nil || u.Remaining != 0 {
+			b.Fatal(u, err)
 		}
 	}
 }

@@ -14,34 +14,35 @@ var (
 	fitsScript = redis.NewScript(usageSource + fitsSource)
 )
 
-// Fits returns the usage of the call's unit, and how long it takes until so many slots are free: 0 if they are free now,
-// and if they never can be because the limit is lower. It takes no slot. It fails with CounterUnavailable.
+// Fits returns the usage of the call's unit, and the time until this many slots are free. The time is 0 if they are free now,
+// and also if they exceed the limit and so never can be. It takes no slot. It returns CounterUnavailable if Redis cannot be
+// read.
 func (c *Counter) Fits(ctx context.Context, call Call, needed int) (Usage, time.Duration, error) {
-	policy, u := c.policies[call.ASPSP], c.unit(call)
+	policy, key := c.policies[call.ASPSP], c.key(call)
 	if policy.Limit == 0 {
 		return Usage{Window: policy.Window, Unit: policy.Unit}, 0, nil
 	}
-	ctx, cancel := c.detached(ctx)
+	ctx, cancel := c.stepContext(ctx)
 	defer cancel()
-	if err := c.storeBlock(ctx, u); err != nil {
+	if err := c.storeBlock(ctx, key); err != nil {
 		return Usage{}, 0, unavailable(err)
 	}
-	r, err := fitsScript.Run(ctx, c.rdb, u.keys(), append(c.policy(u), needed)...).Int64Slice()
+	r, err := fitsScript.Run(ctx, c.rdb, key.all(), append(c.policyArgs(key), needed)...).Int64Slice()
 	if err == nil && len(r) != 6 {
-		err = errUnreadable
+		err = errReply
 	}
 	if err != nil {
 		return Usage{}, 0, unavailable(err)
 	}
-	return c.usage(u, r), micros(max(r[5]-r[4], 0)), nil
+	return c.usage(key, r), fromMicros(max(r[5]-r[4], 0)), nil
 }
 
-// At returns the usage at a later time by Redis's clock, as far as the earlier one tells.
-func (s *Usage) At(now time.Time) *Usage {
-	if s == nil || s.NextAt.IsZero() {
-		return s
+// At returns the usage at a later time by Redis's clock. Only Wait differs. It returns nil for a nil usage.
+func (u *Usage) At(now time.Time) *Usage {
+	if u == nil || u.NextAt.IsZero() {
+		return u
 	}
-	later := *s
-	later.Wait = max(s.NextAt.Sub(now), 0)
+	later := *u
+	later.Wait = max(u.NextAt.Sub(now), 0)
 	return &later
 }

@@ -1,5 +1,4 @@
--- Returns the usage, and until when fewer slots are free than a read needs (0: they are free, or never can be). ARGV: how
--- many it needs.
+-- Returns the usage, and when enough slots are free (0: they are, or they exceed the limit). ARGV: how many are needed.
 local needed = tonumber(ARGV[4])
 local used, blocked_until = read()
 local leaving, until_free = used + needed - limit, 0

@@ -27,13 +27,13 @@ func kind(err error) canonical.Kind {
 	return ""
 }
 
-// Whatever keeps Redis from counting, no call is let through, a look says so before the call does, and nothing need be
-// started again once it is over.
+// TestRedisThatCannotCount: while Redis cannot write, no call is allowed, and reading the usage fails as well. Afterwards
+// both work again without a restart.
 func TestRedisThatCannotCount(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name        string
-		breaks, end []any
+		name            string
+		breaks, repairs []any
 	}{
 		{"out of memory", []any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
 		{"a read-only replica", []any{"REPLICAOF", "127.0.0.1", "1"}, []any{"REPLICAOF", "NO", "ONE"}},
@@ -44,24 +44,24 @@ func TestRedisThatCannotCount(t *testing.T) {
 			server := redistest.Start(t)
 			rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
 			defer rdb.Close()
-			say := func(words []any) {
-				if err := rdb.Do(t.Context(), words...).Err(); err != nil {
+			do := func(command []any) {
+				if err := rdb.Do(t.Context(), command...).Err(); err != nil {
 					t.Fatal(err)
 				}
 			}
 			c := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(4, config.UnitConsent))
 			known, unknown := list(), list()
 			mustTake(t, c, known, 2)
-			say(tt.breaks)
+			do(tt.breaks)
 			for _, call := range []unattended.Call{known, unknown} {
 				if _, err := c.Usage(t.Context(), call); kind(err) != canonical.CounterUnavailable {
-					t.Errorf("a look: %v", err)
+					t.Errorf("usage: %v", err)
 				}
 				if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
-					t.Errorf("a call: %v", err)
+					t.Errorf("take: %v", err)
 				}
 			}
-			say(tt.end)
+			do(tt.repairs)
 			if s, err := c.Usage(t.Context(), known); err != nil || s.Used != 2 {
 				t.Errorf("afterwards: %+v, %v", s, err)
 			}
@@ -72,8 +72,8 @@ func TestRedisThatCannotCount(t *testing.T) {
 	}
 }
 
-// Redis forgets scripts when it is told to, and when it starts anew.
-func TestScriptsAreForgotten(t *testing.T) {
+// TestLostScriptsAreReloaded: Redis loses its scripts with SCRIPT FLUSH and with a restart.
+func TestLostScriptsAreReloaded(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
@@ -96,12 +96,12 @@ func TestScriptsAreForgotten(t *testing.T) {
 	}
 	all.Wait()
 	if taken != 1 {
-		t.Errorf("%d calls were let through, want 1", taken)
+		t.Errorf("%d calls were allowed, want 1", taken)
 	}
 }
 
-// A slot that could not be given back at once is given back when Redis answers again.
-func TestGivenBackLater(t *testing.T) {
+// TestReleaseIsRetried: a release that fails is repeated when Redis responds again.
+func TestReleaseIsRetried(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	c, call := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(1, config.UnitConsent)), list()
@@ -111,7 +111,7 @@ func TestGivenBackLater(t *testing.T) {
 	}
 	server.Stop()
 	if slot.Release(t.Context()) == nil {
-		t.Fatal("given back to a Redis that is gone")
+		t.Fatal("released in a stopped Redis")
 	}
 	server.Restart()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
@@ -125,8 +125,8 @@ func TestGivenBackLater(t *testing.T) {
 	mustTake(t, c, call, 1)
 }
 
-// What a look says, the next call gets: in whatever state the unit is.
-func TestALookAgreesWithTheNextCall(t *testing.T) {
+// TestUsageAgreesWithTheNextTake: in any state of a unit, the next take gets what the usage says.
+func TestUsageAgreesWithTheNextTake(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(outer *testing.T) {
@@ -136,7 +136,7 @@ func TestALookAgreesWithTheNextCall(t *testing.T) {
 					Limit: rapid.IntRange(0, 4).Draw(t, "limit"), Window: window,
 					Unit: rapid.SampledFrom([]config.Unit{config.UnitASPSP, config.UnitConsent, config.UnitResource}).Draw(t, "unit"),
 				}
-				if rapid.Bool().Draw(t, "closed by the operator") {
+				if rapid.Bool().Draw(t, "blocked by the operator") {
 					policy.ClosedUntil = time.Now().Add(minutes(t, "for", -30, 60))
 				}
 				call := list()
@@ -157,13 +157,13 @@ func TestALookAgreesWithTheNextCall(t *testing.T) {
 				for range rapid.IntRange(1, 12).Draw(t, "steps") {
 					switch rapid.IntRange(0, 5).Draw(t, "step") {
 					case 0:
-						state, err := c.Usage(t.Context(), call)
+						usage, err := c.Usage(t.Context(), call)
 						if err != nil {
 							t.Fatal(err)
 						}
 						pause := minutes(t, "pause", 1, 40)
 						if rapid.Bool().Draw(t, "until it opens") {
-							pause = state.Wait
+							pause = usage.Wait
 						}
 						age(outer, rdb, prefix+"slots", pause)
 						age(outer, rdb, prefix+"closed", pause)
@@ -175,7 +175,7 @@ func TestALookAgreesWithTheNextCall(t *testing.T) {
 						}
 					case 2:
 						if slot, err := c.Take(t.Context(), call, timeout); err == nil && slot.Release(t.Context()) != nil {
-							t.Fatal("not given back")
+							t.Fatal("not released")
 						}
 					default:
 						agree(t, c, call, timeout)
@@ -190,7 +190,7 @@ func minutes(t *rapid.T, label string, from, to int) time.Duration {
 	return time.Duration(rapid.IntRange(from, to).Draw(t, label)) * time.Minute
 }
 
-// agree looks, takes a slot, looks again, and compares.
+// agree reads the usage, takes a slot, reads the usage again, and compares.
 func agree(t *rapid.T, c *unattended.Counter, call unattended.Call, timeout time.Duration) {
 	began := time.Now()
 	before, err := c.Usage(t.Context(), call)
@@ -198,17 +198,17 @@ func agree(t *rapid.T, c *unattended.Counter, call unattended.Call, timeout time
 		t.Fatal(err)
 	}
 	_, err = c.Take(t.Context(), call, timeout)
-	after, stateErr := c.Usage(t.Context(), call)
-	if stateErr != nil {
-		t.Fatal(stateErr)
+	after, usageErr := c.Usage(t.Context(), call)
+	if usageErr != nil {
+		t.Fatal(usageErr)
 	}
 	if before.Wait > 0 && before.Wait < time.Since(began)+time.Millisecond {
-		return // what was said may have been over by then
+		return // the usage may have changed before the take
 	}
 	switch kind(err) {
 	case "":
 		if before.Remaining == 0 || after.Remaining > before.Remaining {
-			t.Fatalf("let through with %+v, then %+v", before, after)
+			t.Fatalf("allowed with %+v, then %+v", before, after)
 		}
 	case canonical.UnattendedLimit:
 		var failure *canonical.Error

@@ -19,7 +19,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// A saboteur lets a few commands fail, and panics at the next, with what must not be seen.
+// A saboteur makes a few commands fail, and panics at the next one with a text that must not be logged.
 type saboteur struct{ fails atomic.Int64 }
 
 func (s *saboteur) DialHook(next redis.DialHook) redis.DialHook {
@@ -39,7 +39,7 @@ func (s *saboteur) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	return next
 }
 
-// lines is a log that is written by many.
+// lines is a log for concurrent writers.
 type lines struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -57,12 +57,12 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// A panic where Redis is told later is logged without what it was with, and does not end the process.
+// TestPanicsInTheBackground: a panic in a retried write is logged without its value and does not end the process.
 func TestPanicsInTheBackground(t *testing.T) {
 	call := unattended.Call{ASPSP: "a", Consent: "Zerlinde Kanarienvogel"}
 	for name, do := range map[string]func(*unattended.Counter) error{
-		"undoing": func(c *unattended.Counter) error { _, err := c.Take(t.Context(), call, time.Second); return err },
-		"telling": func(c *unattended.Counter) error { _, err := c.Block(t.Context(), call, time.Minute); return err },
+		"release": func(c *unattended.Counter) error { _, err := c.Take(t.Context(), call, time.Second); return err },
+		"block":   func(c *unattended.Counter) error { _, err := c.Block(t.Context(), call, time.Minute); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			was, out := slog.Default(), &lines{}
@@ -75,11 +75,11 @@ func TestPanicsInTheBackground(t *testing.T) {
 			rdb.AddHook(hook)
 			c := unattended.New(rdb, map[string]config.Unattended{"a": {Limit: 4, Window: time.Hour, Unit: config.UnitConsent}}).Within(redistest.Patience)
 			if do(c) == nil {
-				t.Error("the step did not fail")
+				t.Error("the step has not failed")
 			}
 			for deadline := time.Now().Add(patience); !strings.Contains(out.String(), `"msg":"panic"`); time.Sleep(10 * time.Millisecond) {
 				if time.Now().After(deadline) {
-					t.Fatal("nothing is logged")
+					t.Fatal("no panic is logged")
 				}
 			}
 			if got := out.String(); strings.Contains(got, "Kanarienvogel") || !strings.Contains(got, "pending.go") {

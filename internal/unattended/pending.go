@@ -11,28 +11,28 @@ import (
 )
 
 const (
-	// maxReleases is how many slots may wait for their removal. More than that stay counted.
+	// maxReleases is the maximum number of pending releases. Slots beyond it stay counted.
 	maxReleases = 1024
-	// releaseFor and releasePause are how long the removal of a slot is retried, and the longest pause between two attempts.
+	// releaseFor is how long a release is retried, and releasePause the longest pause between two attempts.
 	releaseFor   = 13 * time.Second
 	releasePause = 6400 * time.Millisecond
-	// maxBlocks is how many blocks may wait for Redis. A block needs a call that was counted just before Redis was lost, so
-	// that there are fewer.
+	// maxBlocks is the maximum number of pending blocks. It is not reached in practice, because a block needs a call that was
+	// counted just before Redis was lost.
 	maxBlocks = 16_384
 	// blockPause is the longest pause between two attempts to store a block.
 	blockPause = time.Second
 )
 
-// errNoSlot means that a slot to remove is not there. The step that takes it may still be on its way to Redis.
+// errNoSlot means that the slot to release does not exist. The step that takes it may still reach Redis.
 var errNoSlot = errors.New("the slot is not there")
 
-// pending are Redis writes that failed and are retried in the background.
+// pending holds the Redis writes that failed and are retried in the background.
 type pending struct {
 	releases *retryqueue.Queue[string] // by slot id
 	blocks   *retryqueue.Queue[string] // by the block's key
 
 	mu    sync.Mutex
-	until map[string]time.Time // by the block's key: blocks that Redis has not confirmed
+	until map[string]time.Time // when the blocks that Redis has not confirmed end, by the block's key
 }
 
 func newPending(timeout time.Duration) *pending {
@@ -45,13 +45,13 @@ func newPending(timeout time.Duration) *pending {
 	}
 }
 
-// Drain makes the last attempt of each pending release and block. It returns ctx's error if ctx ends first.
+// Drain makes one last attempt of each pending release and block. It returns ctx's error if ctx ends first.
 func (c *Counter) Drain(ctx context.Context) error {
 	return errors.Join(c.pending.releases.Drain(ctx), c.pending.blocks.Drain(ctx))
 }
 
-// releaseLater removes the slot of a call that was not made: Redis did not confirm the removal, or it did not respond to the
-// take and may still execute it. The removal is retried until the slot was there, or for 13 s.
+// releaseLater releases the slot of a call that was not made, after Redis has not confirmed the release, or has not responded
+// to the take and may still execute it. It retries until a slot was removed, or for 13 s.
 func (c *Counter) releaseLater(s Slot) {
 	c.pending.releases.Add(s.id, func(ctx context.Context) error {
 		found, _, err := s.remove(ctx)
@@ -59,43 +59,43 @@ func (c *Counter) releaseLater(s Slot) {
 			err = errNoSlot
 		}
 		if err == nil {
-			c.units.note(s.unit)
+			c.units.note(s.key)
 		}
 		return err
 	})
 }
 
-// blockLater stores a block that Redis did not confirm. Until it is stored or over, this gateway enforces it.
-func (c *Counter) blockLater(u unit, wait time.Duration) {
-	c.pending.remember(u.blockKey(), wait)
-	c.pending.blocks.Add(u.blockKey(), func(ctx context.Context) error { return c.storeBlock(ctx, u) })
+// blockLater retries to store a block that Redis did not confirm. This gateway enforces it until it is stored or over.
+func (c *Counter) blockLater(key counterKey, wait time.Duration) {
+	c.pending.remember(key.block(), wait)
+	c.pending.blocks.Add(key.block(), func(ctx context.Context) error { return c.storeBlock(ctx, key) })
 }
 
-// storeBlock stores the unit's pending block, if it has one. It fails if Redis does not confirm it.
-func (c *Counter) storeBlock(ctx context.Context, u unit) error {
-	until, left := c.pending.blocked(u.blockKey())
+// storeBlock stores the unit's pending block, if it has one. It returns an error if Redis does not confirm it.
+func (c *Counter) storeBlock(ctx context.Context, key counterKey) error {
+	until, left := c.pending.blocked(key.block())
 	if left <= 0 {
 		return nil
 	}
-	if _, err := c.block(ctx, u, left); err != nil {
+	if _, err := c.block(ctx, key, left); err != nil {
 		return err
 	}
-	c.pending.confirmed(u.blockKey(), until)
+	c.pending.confirmed(key.block(), until)
 	return nil
 }
 
-// remember keeps a block for so long. One that lasts longer stays.
+// remember adds a block that ends after wait, unless the key has one that lasts longer. It drops blocks that are over.
 func (p *pending) remember(key string, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now := time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
+	now := time.Now() //nolint:forbidigo // monotonic time of this process, as for a timer
 	maps.DeleteFunc(p.until, func(_ string, until time.Time) bool { return !until.After(now) })
 	if until := now.Add(wait); until.After(p.until[key]) {
 		p.until[key] = until
 	}
 }
 
-// blocked returns until when the key is blocked by a block that Redis has not confirmed, and for how long; 0 if it is not.
+// blocked returns when the key's unconfirmed block ends, and the time until then. The time is 0 if there is none.
 func (p *pending) blocked(key string) (until time.Time, left time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -103,7 +103,7 @@ func (p *pending) blocked(key string) (until time.Time, left time.Duration) {
 	return until, max(time.Until(until), 0) //nolint:forbidigo // as above
 }
 
-// confirmed removes a block that Redis has stored, unless it was made longer since.
+// confirmed removes a block that Redis has stored, unless it has been extended since.
 func (p *pending) confirmed(key string, until time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

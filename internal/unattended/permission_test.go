@@ -8,8 +8,8 @@ import (
 	"ais-gateway/internal/redistest"
 )
 
-// TestNoPermission takes away each command that a take needs: reading the usage fails as the take does, and nothing is
-// changed, so that no slot is left that nobody knows of or that never expires.
+// TestNoPermission: without permission for any command that a take needs, the take and reading the usage fail, and nothing
+// is changed, so that no slot is left uncounted or without an expiry.
 func TestNoPermission(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{
@@ -18,7 +18,7 @@ func TestNoPermission(t *testing.T) {
 		t.Run(command, func(t *testing.T) {
 			server := redistest.Start(t)
 			c, known, unknown := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(4, config.UnitConsent)), list(), list()
-			if command != "eval" { // which only a script that Redis does not know yet needs
+			if command != "eval" { // only the first run of a script needs EVAL
 				mustTake(t, c, known, 2)
 			}
 			if err := server.Do("ACL", "SETUSER", "default", "-"+command).Err(); err != nil {

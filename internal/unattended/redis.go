@@ -3,38 +3,51 @@ package unattended
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// replicaTimeout is how long replicas have to say that they have a step; Redis counts it in milliseconds.
+// replicaTimeout is how long WAIT waits for replicas. Redis measures it in milliseconds.
 const replicaTimeout = 500 * time.Millisecond
 
 var (
-	errUnreadable = errors.New("redis answered what the script does not")
-	errReplicas   = errors.New("too few replicas have the step")
+	errReply    = errors.New("redis sent an unexpected reply to a script")
+	errReplicas = errors.New("too few replicas have confirmed the step")
 )
 
-// run makes one step in Redis, in one round trip. Where replicas are waited for, it fails unless enough of them
-// have all that Redis did before.
-func (c *Counter) run(ctx context.Context, script *redis.Script, keys []string, args ...any) (*redis.Cmd, error) {
-	if c.replicas == 0 {
-		said := script.Run(ctx, c.rdb, keys, args...)
-		return said, said.Err()
+// stepContext returns the context of one step. It ends with the counter's timeout or the caller's deadline, but not when the
+// caller's context is canceled.
+func (c *Counter) stepContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	step, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
+	if deadline, ok := ctx.Deadline(); ok {
+		bounded, stop := context.WithDeadline(step, deadline)
+		return bounded, func() { stop(); cancel() }
 	}
-	said, err := c.replicated(ctx, script.EvalSha, keys, args)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		said, err = c.replicated(ctx, script.Eval, keys, args)
-	}
-	return said, err
+	return step, cancel
 }
 
-type eval func(ctx context.Context, to redis.Scripter, keys []string, args ...any) *redis.Cmd
+// runScript runs a script in one round trip. With replicas it fails unless enough of them have confirmed all writes up to
+// this one.
+func (c *Counter) runScript(ctx context.Context, script *redis.Script, keys []string, args ...any) (*redis.Cmd, error) {
+	if c.replicas == 0 {
+		reply := script.Run(ctx, c.rdb, keys, args...)
+		return reply, reply.Err()
+	}
+	reply, err := c.runReplicated(ctx, script.EvalSha, keys, args)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		reply, err = c.runReplicated(ctx, script.Eval, keys, args)
+	}
+	return reply, err
+}
 
-// replicated sends a step and WAIT on one connection, to the key's primary: WAIT speaks for the writes of its own
-// connection, and a cluster's client would send it anywhere.
-func (c *Counter) replicated(ctx context.Context, run eval, keys []string, args []any) (*redis.Cmd, error) {
+// A scriptRunner is redis.Script's Eval or EvalSha.
+type scriptRunner func(ctx context.Context, client redis.Scripter, keys []string, args ...any) *redis.Cmd
+
+// runReplicated sends a script and WAIT in one pipeline to the primary of the keys. WAIT covers only the writes of its own
+// connection, and a cluster client would send it to any node.
+func (c *Counter) runReplicated(ctx context.Context, run scriptRunner, keys []string, args []any) (*redis.Cmd, error) {
 	primary := c.rdb.(redis.Cmdable)
 	if cluster, ok := c.rdb.(*redis.ClusterClient); ok {
 		node, err := cluster.MasterForKey(ctx, keys[0])
@@ -44,17 +57,25 @@ func (c *Counter) replicated(ctx context.Context, run eval, keys []string, args 
 		primary = node
 	}
 	pipe := primary.Pipeline()
-	said := run(ctx, pipe, keys, args...)
-	have := redis.NewIntCmd(ctx, "wait", c.replicas, replicaTimeout.Milliseconds())
-	_ = pipe.Process(ctx, have)
+	reply := run(ctx, pipe, keys, args...)
+	confirmed := redis.NewIntCmd(ctx, "wait", c.replicas, replicaTimeout.Milliseconds())
+	_ = pipe.Process(ctx, confirmed)
 	_, err := pipe.Exec(ctx)
 	switch {
-	case said.Err() != nil:
-		return nil, said.Err()
+	case reply.Err() != nil:
+		return nil, reply.Err()
 	case err != nil:
 		return nil, err
-	case have.Val() < int64(c.replicas):
+	case confirmed.Val() < int64(c.replicas):
 		return nil, errReplicas
 	}
-	return said, nil
+	return reply, nil
+}
+
+// fromMicros returns n microseconds, or the longest duration if n is greater.
+func fromMicros(n int64) time.Duration {
+	if n > math.MaxInt64/int64(time.Microsecond) {
+		return math.MaxInt64
+	}
+	return time.Duration(n) * time.Microsecond
 }

@@ -1,2 +1,2 @@
--- Releases a slot. ARGV: its id. Done is 1 if it was there.
+-- Releases a slot. ARGV: its id. Done is 1 if the slot existed.
 return usage(redis.call('ZREM', KEYS[1], ARGV[4]))

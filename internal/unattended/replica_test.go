@@ -16,7 +16,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// follow makes a server a replica of another, and waits until it has all that the other has.
+// follow makes a server a replica of another, and waits until it is in sync.
 func follow(t *testing.T, replica, primary *redistest.Server) {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: replica.Addr})
@@ -33,12 +33,12 @@ func follow(t *testing.T, replica, primary *redistest.Server) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the replica does not follow")
+			t.Fatal("the replica is not in sync")
 		}
 	}
 }
 
-// With waitReplicas a slot is taken once the replicas have it, and no call is made where they have not.
+// TestWaitsForReplicas: with replicas required, a slot is taken only if they confirm it. Otherwise no call is made.
 func TestWaitsForReplicas(t *testing.T) {
 	t.Parallel()
 	primary, replica := redistest.Start(t, "--repl-diskless-sync-delay", "0"), redistest.Start(t)
@@ -49,18 +49,18 @@ func TestWaitsForReplicas(t *testing.T) {
 	unavailable := func(when string) {
 		t.Helper()
 		if _, err := c.Usage(t.Context(), call); kind(err) != canonical.CounterUnavailable {
-			t.Errorf("%s, a look: %v", when, err)
+			t.Errorf("%s, usage: %v", when, err)
 		}
 		if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
-			t.Errorf("%s, a call: %v", when, err)
+			t.Errorf("%s, take: %v", when, err)
 		}
 		if _, err := c.Block(t.Context(), list(), time.Minute); kind(err) != canonical.CounterUnavailable {
-			t.Errorf("%s, a closure: %v", when, err)
+			t.Errorf("%s, block: %v", when, err)
 		}
 	}
 	unavailable("without a replica")
 	used(t, plain, call, 0)
-	mustTake(t, plain, call, 1) // who does not wait, does not care
+	mustTake(t, plain, call, 1) // a counter that does not require replicas
 
 	follow(t, replica, primary)
 	if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
@@ -73,8 +73,8 @@ func TestWaitsForReplicas(t *testing.T) {
 	if keys := there.Keys(t.Context(), "*:slots").Val(); len(keys) != 1 || there.ZCard(t.Context(), keys[0]).Val() != 2 {
 		t.Errorf("the replica has %q", keys)
 	}
-	soon(t, "a closure has reached the replica", func() bool { _, err := c.Block(t.Context(), list(), time.Minute); return err == nil })
-	soon(t, "the replica has said that it has all", func() bool {
+	soon(t, "a block has reached the replica", func() bool { _, err := c.Block(t.Context(), list(), time.Minute); return err == nil })
+	soon(t, "the replica has confirmed all writes", func() bool {
 		var all, has int
 		for line := range strings.Lines(primary.Do("INFO", "replication").String()) {
 			_, _ = fmt.Sscanf(line, "master_repl_offset:%d", &all)
@@ -87,11 +87,11 @@ func TestWaitsForReplicas(t *testing.T) {
 	replica.Pause()
 	unavailable("while the replica is connected and frozen")
 	replica.Stop()
-	unavailable("after the replica's end")
-	used(t, plain, call, 2) // what was not called was given back
+	unavailable("after the replica has stopped")
+	used(t, plain, call, 2) // the slots of failed takes are released
 }
 
-// used waits until so many slots of a unit are taken: some are given back in the background.
+// used waits until this many slots of a unit are taken. Some are released in the background.
 func used(t *testing.T, c *unattended.Counter, call unattended.Call, want int) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
@@ -105,8 +105,8 @@ func used(t *testing.T, c *unattended.Counter, call unattended.Call, want int) {
 	}
 }
 
-// surely takes a slot, again and again while too few replicas say in time that they have it: on a machine with too much
-// to do they may be late, and then there must be no call. plain is a counter that waits for none.
+// surely takes a slot and repeats that while too few replicas confirm it, because they may be slow on a busy machine. plain
+// is a counter that does not require replicas.
 func surely(t *testing.T, c, plain *unattended.Counter, call unattended.Call) error {
 	t.Helper()
 	before, err := plain.Usage(t.Context(), call)
@@ -122,7 +122,8 @@ func surely(t *testing.T, c, plain *unattended.Counter, call unattended.Call) er
 	}
 }
 
-// In a cluster, WAIT goes to the primary of the key and to no other, and a replica that takes over has every slot.
+// TestWaitsForReplicasInACluster: in a cluster, WAIT is sent to the key's primary, and a replica that is promoted has every
+// slot.
 func TestWaitsForReplicasInACluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
@@ -132,7 +133,7 @@ func TestWaitsForReplicasInACluster(t *testing.T) {
 		t.Errorf("without replicas: %v", err)
 	}
 	cluster.Replicate()
-	for range 30 { // on every node
+	for range 30 { // to reach every node
 		call := list()
 		for i := range 4 {
 			if err := surely(t, c, plain, call); err != nil {
@@ -151,7 +152,7 @@ func TestWaitsForReplicasInACluster(t *testing.T) {
 	primary := cluster.NodeOf(key)
 	primary.Stop()
 	if err := take(t, c, call); kind(err) != canonical.CounterUnavailable {
-		t.Errorf("while nobody has the key: %v", err)
+		t.Errorf("without a primary: %v", err)
 	}
 	taken := time.Now()
 	for ; ; time.Sleep(50 * time.Millisecond) {
@@ -171,7 +172,7 @@ func TestWaitsForReplicasInACluster(t *testing.T) {
 	primary.Restart()
 	cluster.Await()
 	if err := surely(t, c, plain, call); err != nil {
-		t.Fatalf("no call is let through although all is well again: %v", err)
+		t.Fatalf("after the recovery: %v", err)
 	}
 	refused(t, surely(t, c, plain, call))
 }

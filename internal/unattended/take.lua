@@ -1,23 +1,23 @@
--- Takes a slot, or only reads the usage if no id is given. ARGV: timeout of the call, id or "", whether replicas are
--- waited for. Done is 1 if the slot is taken.
+-- Takes a slot, or only reads the usage if the id is empty. ARGV: timeout of the call, slot id, '1' if replicas must confirm
+-- the step. Done is 1 if the slot is taken.
 local timeout, id = tonumber(ARGV[4]), ARGV[5]
 
--- Every command of the script comes once before the first change: where one is refused (a replica, no memory, no disk, no
--- permission) nothing is changed, and reading the usage fails whenever taking a slot would.
+-- Every command runs once before the first change. If Redis refuses one (a replica, no memory, no disk, no permission),
+-- nothing is changed, and reading the usage fails whenever taking a slot would.
 redis.call('ZADD', KEYS[1], 'XX', 0, '-')
 redis.call('PTTL', KEYS[1])
 redis.call('PEXPIRE', KEYS[3], 1000)
 redis.call('ZRANGEBYSCORE', KEYS[1], since, '+inf', 'LIMIT', 0, 0)
-local taken = redis.call('ZSCORE', KEYS[1], id) -- the step is sent again if its response was lost: it counts once
+local taken = redis.call('ZSCORE', KEYS[1], id) -- a step that is resent counts once
 local used, blocked_until = read()
--- Slots stay for two windows, so that a window may grow and still count earlier calls.
+-- Slots are kept for two windows, so that a longer window still counts earlier calls.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - 2 * window))
 if ARGV[6] == '1' then redis.call('SET', KEYS[3], '', 'PX', 1000) end
 
 if not taken and id ~= '' and blocked_until <= now and used < limit then
   redis.call('ZADD', KEYS[1], text(now + timeout), id)
   local life = math.ceil((2 * window + timeout) / 1000)
-  if redis.call('PTTL', KEYS[1]) < life then -- slots of calls with a longer timeout may have to stay longer
+  if redis.call('PTTL', KEYS[1]) < life then -- a slot with a longer timeout may need more
     redis.call('PEXPIRE', KEYS[1], text(life))
   end
   taken = true

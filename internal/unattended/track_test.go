@@ -12,7 +12,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// TestTrack holds that each step leaves the usage that a read after it would have returned.
+// TestTrack: each step stores the usage that a read after it returns.
 func TestTrack(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
@@ -20,7 +20,7 @@ func TestTrack(t *testing.T) {
 			c, call := counter(rdb, daily(3, config.UnitConsent)), list()
 			plain, tracker := unattended.Track(t.Context())
 			ctx, end := context.WithCancel(context.WithoutCancel(plain))
-			end() // who has gone away is told as well
+			end() // also for a caller that has disconnected
 			agrees := func(when string, used, remaining int) {
 				t.Helper()
 				got, known := tracker.Usage()
@@ -68,7 +68,7 @@ func TestTrack(t *testing.T) {
 	}
 }
 
-// Of a block that Redis does not know, no usage is tracked.
+// TestTrackOfAnUnconfirmedBlock: no usage is tracked if Redis has not confirmed a block.
 func TestTrackOfAnUnconfirmedBlock(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -79,7 +79,7 @@ func TestTrackOfAnUnconfirmedBlock(t *testing.T) {
 	}
 	server.Stop()
 	if _, err := c.Block(ctx, call, time.Hour); err == nil {
-		t.Fatal("blocked by a Redis that is gone")
+		t.Fatal("confirmed by a stopped Redis")
 	}
 	if s, known := tracker.Usage(); known {
 		t.Errorf("tracked %+v", s)

@@ -1,14 +1,17 @@
-// Package unattended counts the calls that are made without the user present, in Redis and for all gateways
-// together, and refuses one before an ASPSP's limit is exceeded. Whatever goes wrong, it fails closed: a call
-// that could not be counted is not made. internal/providers/upstream takes slots from it, at the wire;
-// internal/gateway reads how many are left.
+// Package unattended limits unattended calls: calls to an ASPSP that are made without the user present.
+//
+// It guarantees that, within any window, all gateways together make at most as many calls per unit as the ASPSP's policy
+// allows, regardless of crashes, retries and races, as long as Redis keeps its data. Each call takes a slot in Redis before
+// it is sent, in one atomic step on Redis's clock. A slot is released only if its call was certainly not sent. The counter
+// fails closed: if Redis cannot be read or written, a step fails with CounterUnavailable, and the call must not be made.
+//
+// internal/providers/upstream takes and releases slots and blocks units. internal/gateway reads the usage.
 package unattended
 
 import (
 	"context"
 	_ "embed"
 	"errors"
-	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,7 +22,7 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// stepTimeout is how long one step in Redis may take before the counter counts as unreachable. Within sets another bound.
+// stepTimeout is the default timeout of one step in Redis.
 const stepTimeout = time.Second
 
 var (
@@ -40,190 +43,190 @@ var (
 // A Counter counts unattended calls under each ASPSP's policy. It is safe for concurrent use.
 type Counter struct {
 	rdb      redis.UniversalClient
-	replicas int           // that must have a step before it counts as made
-	within   time.Duration // of one step
+	replicas int           // that must confirm a step
+	timeout  time.Duration // of one step
 	policies map[string]config.Unattended
 	pending  *pending
-	units    *UnitStats // nil where nobody is told
+	units    *UnitStats // nil if no statistics are kept
 }
 
-// New makes a counter of the ASPSPs in policies, by id. The client should not retry commands by itself
-// (MaxRetries: -1): whoever waits for a step has little time.
+// New returns a counter for the ASPSPs in policies, by id. The client should not retry commands (MaxRetries: -1), because
+// callers wait for each step.
 func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Counter {
-	return &Counter{rdb: rdb, policies: policies, within: stepTimeout, pending: newPending(stepTimeout)}
+	return &Counter{rdb: rdb, policies: policies, timeout: stepTimeout, pending: newPending(stepTimeout)}
 }
 
-// AwaitReplicas lets a slot count as taken only when n replicas of Redis have it; fewer are CounterUnavailable. It is
-// called before the counter is used.
+// WithReplicas makes steps fail with CounterUnavailable unless n replicas of Redis confirm them. It must be called before
+// the counter is used.
 func (c *Counter) WithReplicas(n int) *Counter {
 	c.replicas = n
 	return c
 }
 
-// Within bounds each step in Redis by d instead of one second: tests are patient with a busy machine. It is called before the
-// counter is used.
+// Within sets the timeout of one step in Redis, which is one second by default. Tests use it to allow for a busy machine. It
+// must be called before the counter is used.
 func (c *Counter) Within(d time.Duration) *Counter {
-	c.within, c.pending = d, newPending(d)
+	c.timeout, c.pending = d, newPending(d)
 	return c
 }
 
-// A Call is an unattended call as far as counting goes.
+// A Call identifies what an unattended call reads, and so the unit that counts it.
 type Call struct {
 	ASPSP   string
 	Consent string
 	Account string // whose balances are read; "" for the account list
 }
 
-// State says where a unit of counting stands.
+// Usage is how much of its limit a unit has used.
 type Usage struct {
 	Limit     int
 	Used      int // calls in the window
-	Remaining int // what the next calls would get; 0 while the unit is closed, whatever was used
+	Remaining int // calls that are still allowed; 0 while the unit is blocked
 	Window    time.Duration
 	Unit      config.Unit
-	Wait      time.Duration // until Remaining grows; 0 if nothing is used, and always with a limit of 0
-	NextAt    time.Time     // now plus Wait on Redis's clock, zero without Wait
+	Wait      time.Duration // until Remaining increases; 0 if nothing is used or the limit is 0
+	NextAt    time.Time     // now by Redis's clock plus Wait; zero if Wait is 0
 }
 
 // A Slot is one counted call.
 type Slot struct {
-	Left    int // slots of the unit that were left when it was taken
+	Left    int // slots of the unit that were left after this one was taken
 	counter *Counter
-	unit    unit
+	key     counterKey
 	id      string
 }
 
-// Take counts a call before it is made. The call may leave up to timeout from now, never later. It fails with
-// UnattendedLimit and the wait until a slot opens, or with CounterUnavailable; in both cases the call must not
-// be made. The context's end does not stop a step that was begun.
+// Take takes a slot for a call, which must be sent within timeout or not at all. It returns UnattendedLimit with the time
+// until the next slot if the limit is used up or the unit is blocked, and CounterUnavailable if Redis does not confirm the
+// slot in time; in both cases the call must not be made. Canceling ctx does not interrupt a step that has started.
 func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (Slot, error) {
-	slot := Slot{counter: c, unit: c.unit(call), id: uuid.NewString()}
-	ok, state, err := c.step(ctx, slot.unit, slot.id, timeout)
+	slot := Slot{counter: c, key: c.key(call), id: uuid.NewString()}
+	taken, usage, err := c.step(ctx, slot.key, slot.id, timeout)
 	if err != nil {
 		if !store.NotExecuted(c.rdb, err) {
-			c.releaseLater(slot) // Redis may have taken the step all the same, or take it later
+			c.releaseLater(slot) // Redis may have taken the slot, or may still take it
 		}
 		return Slot{}, unavailable(err)
 	}
-	track(ctx, state, true)
-	slot.Left = state.Remaining
-	if state.Remaining <= 1 {
-		c.units.note(slot.unit)
+	track(ctx, usage, true)
+	slot.Left = usage.Remaining
+	if usage.Remaining <= 1 {
+		c.units.note(slot.key)
 	}
-	if !ok {
-		return Slot{}, LimitError(state)
+	if !taken {
+		return Slot{}, LimitError(usage)
 	}
 	return slot, nil
 }
 
-// Exhausted is the refusal that follows from a state with nothing remaining.
-func LimitError(s Usage) *canonical.Error {
+// LimitError returns the refusal of a call whose unit has no slot left.
+func LimitError(u Usage) *canonical.Error {
 	refusal := canonical.NewError(canonical.UnattendedLimit, "the unattended calls that the ASPSP allows are used up")
-	refusal.RetryAfter = s.Wait
+	refusal.RetryAfter = u.Wait
 	return refusal
 }
 
-// State reads where the call's unit stands, and costs nothing. It fails with CounterUnavailable.
+// Usage returns the usage of the call's unit. It takes no slot. It returns CounterUnavailable whenever Take would.
 func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
-	_, state, err := c.step(ctx, c.unit(call), "", 0)
+	_, usage, err := c.step(ctx, c.key(call), "", 0)
 	if err != nil {
 		return Usage{}, unavailable(err)
 	}
-	return state, nil
+	return usage, nil
 }
 
-// GiveBack releases the slot of a call that surely was not sent. Where it fails it is tried again in the background, for
-// some 13 s and as long as the process lives.
+// Release releases the slot of a call that was certainly not sent. If Redis does not confirm it, Release returns the error
+// and retries in the background for about 13 s.
 func (s Slot) Release(ctx context.Context) error {
-	_, state, err := s.remove(ctx)
+	_, usage, err := s.remove(ctx)
 	if err != nil {
 		s.counter.releaseLater(s)
 		return err
 	}
-	_, blocked := s.counter.pending.blocked(s.unit.blockKey())
-	track(ctx, state, blocked == 0) // of a block that Redis does not know, its usage says nothing
-	s.counter.units.note(s.unit)
+	_, blocked := s.counter.pending.blocked(s.key.block())
+	track(ctx, usage, blocked == 0) // the usage does not include a block that Redis has not confirmed
+	s.counter.units.note(s.key)
 	return nil
 }
 
-// release removes a slot, and reports whether it was there. No replica is waited for: one that does not have this step
-// counts a slot too many.
+// remove removes a slot and reports whether it was there. It does not wait for replicas: one that misses this step counts
+// one slot too many, never one too few.
 func (s Slot) remove(ctx context.Context) (found bool, _ Usage, _ error) {
 	c := s.counter
-	ctx, cancel := c.detached(ctx)
+	ctx, cancel := c.stepContext(ctx)
 	defer cancel()
-	args := append(c.policy(s.unit), s.id)
-	return c.read(s.unit, releaseScript.Run(ctx, c.rdb, s.unit.keys(), args...))
+	args := append(c.policyArgs(s.key), s.id)
+	return c.parseReply(s.key, releaseScript.Run(ctx, c.rdb, s.key.all(), args...))
 }
 
-// Close closes the call's unit because the ASPSP said that its limit is used up: for wait, at least one second
-// and at most one window, or for a whole window where wait is 0. It returns how long no call will be let through, which
-// is longer where the unit was closed for longer before, and where no slot opens as soon. Where Redis cannot be told, it
-// fails with CounterUnavailable; this gateway then keeps to the ASPSP's word by itself, and goes on trying.
+// Block refuses further unattended calls of the call's unit, because the ASPSP reported that its limit is used up. wait is
+// clamped by ClampRetryAfter. Block returns the time until a call is allowed, which is longer than wait if an earlier block
+// lasts longer or no slot is left. If Redis does not confirm the block, Block returns CounterUnavailable; this gateway then
+// enforces the block itself and keeps trying to store it.
 func (c *Counter) Block(ctx context.Context, call Call, wait time.Duration) (time.Duration, error) {
 	wait = c.ClampRetryAfter(call.ASPSP, wait)
 	if wait == 0 {
 		return 0, nil
 	}
-	unit := c.unit(call)
-	state, err := c.block(ctx, unit, wait)
-	track(ctx, state, err == nil)
+	key := c.key(call)
+	usage, err := c.block(ctx, key, wait)
+	track(ctx, usage, err == nil)
 	if err != nil {
-		c.blockLater(unit, wait)
+		c.blockLater(key, wait)
 		return wait, unavailable(err)
 	}
-	return state.Wait, nil
+	return usage.Wait, nil
 }
 
-func (c *Counter) block(ctx context.Context, u unit, wait time.Duration) (Usage, error) {
-	ctx, cancel := c.detached(ctx)
+func (c *Counter) block(ctx context.Context, key counterKey, wait time.Duration) (Usage, error) {
+	ctx, cancel := c.stepContext(ctx)
 	defer cancel()
-	said, err := c.run(ctx, blockScript, u.keys(), append(c.policy(u), wait.Microseconds())...)
+	reply, err := c.runScript(ctx, blockScript, key.all(), append(c.policyArgs(key), wait.Microseconds())...)
 	if err != nil {
 		return Usage{}, err
 	}
-	c.units.note(u)
-	_, state, err := c.read(u, said)
-	return state, err
+	c.units.note(key)
+	_, usage, err := c.parseReply(key, reply)
+	return usage, err
 }
 
-// Clamp is how long an ASPSP's own refusal holds when it asks for a wait: between one second and one window,
-// and one window where it asks for none. With a limit of 0 there is nothing to wait for.
-func (c *Counter) ClampRetryAfter(aspsp string, wait time.Duration) time.Duration {
+// ClampRetryAfter returns how long a refusal by the ASPSP blocks a unit: its Retry-After, but at least one second and at most
+// one window; one window if it has none. It returns 0 if the limit is 0, because no call is allowed anyway.
+func (c *Counter) ClampRetryAfter(aspsp string, retryAfter time.Duration) time.Duration {
 	switch policy := c.policies[aspsp]; {
 	case policy.Limit == 0:
 		return 0
-	case wait <= 0:
+	case retryAfter <= 0:
 		return policy.Window
 	default:
-		return min(max(wait, time.Second), policy.Window)
+		return min(max(retryAfter, time.Second), policy.Window)
 	}
 }
 
-// step takes a slot under an id if one is left; without an id it only reads the usage.
-func (c *Counter) step(ctx context.Context, u unit, id string, timeout time.Duration) (taken bool, _ Usage, _ error) {
-	policy, known := c.policies[u.aspsp]
+// step takes a slot with this id if one is left. With an empty id it only reads the usage.
+func (c *Counter) step(ctx context.Context, key counterKey, id string, timeout time.Duration) (taken bool, _ Usage, _ error) {
+	policy, known := c.policies[key.aspsp]
 	if !known {
 		return false, Usage{}, canonical.NewError(canonical.InternalError, "an ASPSP without a policy was to be called")
 	}
 	if policy.Limit == 0 {
 		return false, Usage{Window: policy.Window, Unit: policy.Unit}, nil
 	}
-	ctx, cancel := c.detached(ctx)
+	ctx, cancel := c.stepContext(ctx)
 	defer cancel()
-	if err := c.storeBlock(ctx, u); err != nil {
+	if err := c.storeBlock(ctx, key); err != nil {
 		return false, Usage{}, err
 	}
-	said, err := c.run(ctx, takeScript, u.keys(), append(c.policy(u), timeout.Microseconds(), id, c.replicas > 0)...)
+	reply, err := c.runScript(ctx, takeScript, key.all(), append(c.policyArgs(key), timeout.Microseconds(), id, c.replicas > 0)...)
 	if err != nil {
 		return false, Usage{}, err
 	}
-	return c.read(u, said)
+	return c.parseReply(key, reply)
 }
 
-// policy returns a unit's policy as the scripts take it.
-func (c *Counter) policy(u unit) []any {
-	policy := c.policies[u.aspsp]
+// policyArgs returns the arguments that every script begins with.
+func (c *Counter) policyArgs(key counterKey) []any {
+	policy := c.policies[key.aspsp]
 	var closedUntil int64
 	if !policy.ClosedUntil.IsZero() {
 		closedUntil = policy.ClosedUntil.UnixMicro()
@@ -231,79 +234,38 @@ func (c *Counter) policy(u unit) []any {
 	return []any{policy.Limit, policy.Window.Microseconds(), closedUntil}
 }
 
-// read reads what a script returned: whether it did what it is for, and the unit's usage after it.
-func (c *Counter) read(u unit, said *redis.Cmd) (done bool, _ Usage, _ error) {
-	if said.Err() != nil {
-		return false, Usage{}, said.Err()
+// parseReply parses a script's reply: whether the script made its change, and the usage after it.
+func (c *Counter) parseReply(key counterKey, reply *redis.Cmd) (done bool, _ Usage, _ error) {
+	if reply.Err() != nil {
+		return false, Usage{}, reply.Err()
 	}
-	r, err := said.Int64Slice()
+	r, err := reply.Int64Slice()
 	if err != nil || len(r) != 5 {
-		return false, Usage{}, errUnreadable
+		return false, Usage{}, errReply
 	}
-	return r[0] == 1, c.usage(u, r), nil
+	return r[0] == 1, c.usage(key, r), nil
 }
 
-// usage is a unit's usage as a script returned it: done, used, open, when Remaining grows, now.
-func (c *Counter) usage(u unit, r []int64) Usage {
-	policy := c.policies[u.aspsp]
-	used, isOpen, next, now := int(r[1]), r[2] == 1, r[3], r[4]
-	state := Usage{Limit: policy.Limit, Used: used, Window: policy.Window, Unit: policy.Unit}
-	if isOpen {
-		state.Remaining = max(policy.Limit-used, 0)
+// usage converts the first values of a script's reply: done, used, open, when Remaining increases, now.
+func (c *Counter) usage(key counterKey, r []int64) Usage {
+	policy := c.policies[key.aspsp]
+	used, open, next, now := int(r[1]), r[2] == 1, r[3], r[4]
+	usage := Usage{Limit: policy.Limit, Used: used, Window: policy.Window, Unit: policy.Unit}
+	if open {
+		usage.Remaining = max(policy.Limit-used, 0)
 	}
 	if next > now {
-		state.Wait = micros(next - now)
-		state.NextAt = time.UnixMicro(next).UTC()
+		usage.Wait = fromMicros(next - now)
+		usage.NextAt = time.UnixMicro(next).UTC()
 	}
-	return state
+	return usage
 }
 
-// A unit is what calls are counted by, as the beginning of its keys' names.
-type unit struct{ aspsp, prefix string }
-
-// slots and closed are the names of a unit's slots and of its closure, which one step reads together.
-func (u unit) slots() string    { return u.prefix + "slots" }
-func (u unit) blockKey() string { return u.prefix + "closed" }
-
-// keys returns the names of all keys that a script may touch.
-func (u unit) keys() []string { return []string{u.slots(), u.blockKey(), u.prefix + "looked"} }
-
-func (c *Counter) unit(call Call) unit {
-	owner := []string{call.ASPSP}
-	switch c.policies[call.ASPSP].Unit {
-	case config.UnitASPSP:
-	case config.UnitConsent:
-		owner = append(owner, canonical.CountedID(call.Consent))
-	case config.UnitResource:
-		owner = append(owner, canonical.CountedID(call.Consent), "account", canonical.CountedID(call.Account))
-	}
-	return unit{aspsp: call.ASPSP, prefix: store.Prefix("unattended", owner...)}
-}
-
-// detached is a context of the step's own: it outlives the caller's, and is bounded by the counter's own bound and by the
-// caller's deadline.
-func (c *Counter) detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.within)
-	if deadline, ok := ctx.Deadline(); ok {
-		bounded, stop := context.WithDeadline(own, deadline)
-		return bounded, func() { stop(); cancel() }
-	}
-	return own, cancel
-}
-
-// micros is n microseconds, or the longest duration there is.
-func micros(n int64) time.Duration {
-	if n > math.MaxInt64/int64(time.Microsecond) {
-		return math.MaxInt64
-	}
-	return time.Duration(n) * time.Microsecond
-}
-
-// unavailable is what a failed step means to callers. What Redis or the network said is not passed on.
+// unavailable converts the error of a failed step. It drops the texts of Redis and the network.
 func unavailable(err error) *canonical.Error {
-	var ours *canonical.Error
-	if errors.As(err, &ours) {
-		return ours
+	var typed *canonical.Error
+	if errors.As(err, &typed) {
+		return typed
 	}
 	return canonical.NewError(canonical.CounterUnavailable, "the counter of unattended calls cannot be reached")
 }

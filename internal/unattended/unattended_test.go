@@ -27,7 +27,7 @@ import (
 
 const aspsp = "4f1e2d3c-0000-4000-8000-000000000001"
 
-// redises are a real Redis and the embedded one: the counter must do the same on both.
+// redises returns clients of a real and of the embedded Redis. The counter must behave the same on both.
 func redises(t *testing.T) map[string]redis.UniversalClient {
 	t.Helper()
 	return map[string]redis.UniversalClient{
@@ -45,7 +45,7 @@ func counter(rdb redis.UniversalClient, p config.Unattended) *unattended.Counter
 	return unattended.New(rdb, map[string]config.Unattended{aspsp: p}).Within(redistest.Patience)
 }
 
-// list is a call for the account list of a consent that no other test has.
+// list returns a call for the account list of a new consent.
 func list() unattended.Call { return unattended.Call{ASPSP: aspsp, Consent: uuid.NewString()} }
 
 func daily(limit int, unit config.Unit) config.Unattended {
@@ -67,7 +67,7 @@ func mustTake(t *testing.T, c *unattended.Counter, call unattended.Call, n int) 
 	}
 }
 
-// refused fails the test unless err says that the limit is used up; it returns how long to wait.
+// refused fails the test unless err is a refusal by the gateway because the limit is used up. It returns the time to wait.
 func refused(t *testing.T, err error) time.Duration {
 	t.Helper()
 	var failure *canonical.Error
@@ -84,7 +84,7 @@ func TestFifthCallIsRefused(t *testing.T) {
 			c, call := counter(rdb, daily(4, config.UnitConsent)), list()
 			mustTake(t, c, call, 4)
 			wait := refused(t, take(t, c, call))
-			// The oldest call may have left up to 10 s after its slot was taken.
+			// The first call may be sent up to 10 s after its slot was taken.
 			if want := 24*time.Hour + 10*time.Second; wait > want || wait < want-time.Minute {
 				t.Errorf("wait %v, want just under %v", wait, want)
 			}
@@ -93,7 +93,7 @@ func TestFifthCallIsRefused(t *testing.T) {
 	}
 }
 
-func TestState(t *testing.T) {
+func TestUsage(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestState(t *testing.T) {
 	}
 }
 
-// pass makes what Redis keeps of a consent's unit older, as time would.
+// pass makes the keys of a consent's unit older, as if time had passed.
 func pass(t testing.TB, rdb redis.UniversalClient, call unattended.Call, d time.Duration) {
 	t.Helper()
 	prefix := store.Prefix("unattended", call.ASPSP, canonical.NormalizeID(call.Consent))
@@ -127,7 +127,7 @@ func pass(t testing.TB, rdb redis.UniversalClient, call unattended.Call, d time.
 	age(t, rdb, prefix+"closed", d)
 }
 
-// age makes a key older that holds moments, in microseconds, as the scores of a set or as its value.
+// age makes a key older whose scores or value are times in microseconds.
 func age(t testing.TB, rdb redis.UniversalClient, key string, d time.Duration) {
 	t.Helper()
 	ctx := context.Background()
@@ -151,7 +151,7 @@ func age(t testing.TB, rdb redis.UniversalClient, key string, d time.Duration) {
 	}
 }
 
-// The window rolls: what was called at 23:59 still counts at 00:01.
+// TestWindowRolls: a call at 23:59 still counts at 00:01.
 func TestWindowRolls(t *testing.T) {
 	t.Parallel()
 	const window, timeout = time.Hour, time.Millisecond
@@ -174,7 +174,7 @@ func TestWindowRolls(t *testing.T) {
 			refused(t, takeNow())
 			pass(t, rdb, call, time.Minute)
 			if err := takeNow(); err != nil {
-				t.Errorf("after the wait that was told: %v", err)
+				t.Errorf("after the returned wait: %v", err)
 			}
 			refused(t, takeNow())
 		})
@@ -213,18 +213,18 @@ func TestUnits(t *testing.T) {
 
 func TestLimitZeroIsNever(t *testing.T) {
 	t.Parallel()
-	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:0"}}) // nobody there: it need not be asked
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:0"}}) // no server listens there: a limit of 0 needs no Redis
 	c, call := counter(rdb, daily(0, config.UnitConsent)), list()
 	if wait := refused(t, take(t, c, call)); wait != 0 {
 		t.Errorf("wait %v, want none: it never opens", wait)
 	}
 	s, err := c.Usage(t.Context(), call)
 	if err != nil || s.Remaining != 0 || s.Wait != 0 {
-		t.Errorf("state %+v, %v", s, err)
+		t.Errorf("usage %+v, %v", s, err)
 	}
 }
 
-func TestChangedPolicyHoldsAtOnce(t *testing.T) {
+func TestChangedPolicyAppliesImmediately(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -245,10 +245,10 @@ func TestChangedPolicyHoldsAtOnce(t *testing.T) {
 			refused(t, take(t, with(5, time.Hour), call))
 			s, err := with(2, time.Hour).Usage(t.Context(), call)
 			if err != nil || s.Used != 5 || s.Remaining != 0 {
-				t.Errorf("limit lowered below what was used: %+v, %v", s, err)
+				t.Errorf("limit lowered below the used calls: %+v, %v", s, err)
 			}
 			pass(t, rdb, call, time.Minute)
-			// Calls that take no time leave a window of a second; those above may have left up to half an hour later.
+			// The calls above may be sent up to half an hour after they were counted, so even a window of a second still counts them.
 			refused(t, take(t, with(1, time.Second), call))
 			refused(t, take(t, with(5, 48*time.Hour), call))
 		})
@@ -273,7 +273,7 @@ func TestGrowingWindowStillCounts(t *testing.T) {
 	}
 }
 
-func TestGiveBack(t *testing.T) {
+func TestRelease(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -284,11 +284,11 @@ func TestGiveBack(t *testing.T) {
 			}
 			gone, cancel := context.WithCancel(t.Context())
 			cancel()
-			if err := slot.Release(gone); err != nil { // the one who asked may have gone away
+			if err := slot.Release(gone); err != nil { // the caller may have disconnected
 				t.Fatal(err)
 			}
 			mustTake(t, c, call, 1)
-			if err := slot.Release(t.Context()); err != nil { // twice changes nothing
+			if err := slot.Release(t.Context()); err != nil { // a second release changes nothing
 				t.Fatal(err)
 			}
 			refused(t, take(t, c, call))
@@ -296,41 +296,41 @@ func TestGiveBack(t *testing.T) {
 	}
 }
 
-func TestClose(t *testing.T) {
+func TestBlock(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		for _, tt := range []struct {
-			name       string
-			asked, got time.Duration
+			name             string
+			retryAfter, want time.Duration
 		}{
-			{"for as long as the ASPSP says", time.Hour, time.Hour},
-			{"for a window where it does not say", 0, 24 * time.Hour},
+			{"for the Retry-After of the ASPSP", time.Hour, time.Hour},
+			{"for a window without a Retry-After", 0, 24 * time.Hour},
 			{"for a window at most", 100 * time.Hour, 24 * time.Hour},
 			{"for a second at least", time.Millisecond, time.Second},
 		} {
 			t.Run(name+" "+tt.name, func(t *testing.T) {
 				c, call := counter(rdb, daily(4, config.UnitConsent)), list()
 				mustTake(t, c, call, 1)
-				if left, err := c.Block(t.Context(), call, tt.asked); err != nil || left != tt.got {
-					t.Fatalf("closed for %v, %v, want %v", left, err, tt.got)
+				if left, err := c.Block(t.Context(), call, tt.retryAfter); err != nil || left != tt.want {
+					t.Fatalf("blocked for %v, %v, want %v", left, err, tt.want)
 				}
-				if tt.got == time.Second {
+				if tt.want == time.Second {
 					return // it may be over before the next call
 				}
-				if wait := refused(t, take(t, c, call)); wait > tt.got || wait < tt.got-time.Minute {
-					t.Errorf("wait %v, want just under %v", wait, tt.got)
+				if wait := refused(t, take(t, c, call)); wait > tt.want || wait < tt.want-time.Minute {
+					t.Errorf("wait %v, want just under %v", wait, tt.want)
 				}
 				s, err := c.Usage(t.Context(), call)
 				if err != nil || s.Used != 1 || s.Remaining != 0 || s.NextAt.IsZero() {
-					t.Errorf("state %+v, %v", s, err)
+					t.Errorf("usage %+v, %v", s, err)
 				}
 			})
 		}
 	}
 }
 
-// Where no slot is left either, the end of a short closure opens nothing.
-func TestCloseOfAUsedUpUnit(t *testing.T) {
+// TestBlockOfAUsedUpUnit: if no slot is left, the end of a short block allows no call.
+func TestBlockOfAUsedUpUnit(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -338,13 +338,13 @@ func TestCloseOfAUsedUpUnit(t *testing.T) {
 			mustTake(t, c, call, 2)
 			left, err := c.Block(t.Context(), call, time.Minute)
 			if wait := refused(t, take(t, c, call)); err != nil || left < 23*time.Hour || (left-wait).Abs() > time.Minute {
-				t.Errorf("closed for %v, %v, and refused for %v", left, err, wait)
+				t.Errorf("blocked for %v, %v, and refused for %v", left, err, wait)
 			}
 		})
 	}
 }
 
-func TestClosureEndsAndIsNotShortened(t *testing.T) {
+func TestBlockEndsAndIsNotShortened(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -359,13 +359,13 @@ func TestClosureEndsAndIsNotShortened(t *testing.T) {
 			}
 			left, err := c.Block(t.Context(), call, time.Second)
 			if err != nil || left < 29*time.Minute {
-				t.Errorf("the second refusal shortened the closure to %v, %v", left, err)
+				t.Errorf("the second refusal shortened the block to %v, %v", left, err)
 			}
 		})
 	}
 }
 
-// The time in a block's value decides, never the end of its key.
+// TestBlockOutlivesItsValue: the time in a block's value decides, never the expiry of its key.
 func TestBlockOutlivesItsValue(t *testing.T) {
 	script := redis.NewScript(`local ttl = redis.call('PTTL', KEYS[1])
 		local now = redis.call('TIME')
@@ -378,13 +378,13 @@ func TestBlockOutlivesItsValue(t *testing.T) {
 					t.Fatal(err)
 				}
 				key := store.Prefix("unattended", aspsp, call.Consent) + "closed"
-				got, err := script.Run(t.Context(), rdb, []string{key}).Int64Slice() // micro- and milliseconds
+				got, err := script.Run(t.Context(), rdb, []string{key}).Int64Slice() // until when (µs), now (s, µs), TTL (ms)
 				if err != nil {
 					t.Fatal(err)
 				}
 				left := time.Duration(got[0]-got[1]*1_000_000-got[2]) * time.Microsecond
 				if after := time.Duration(got[3])*time.Millisecond - left; after < 990*time.Millisecond || after > time.Minute {
-					t.Errorf("the key outlives its value by %v, want a second at least", after)
+					t.Errorf("the key outlives its value by %v, want at least a second", after)
 				}
 			})
 		}
@@ -403,7 +403,7 @@ func TestClosedUntil(t *testing.T) {
 	mustTake(t, counter(rdb, policy), list(), 1)
 }
 
-// A step whose answer was lost may be sent again by the client library: it counts once.
+// TestStepSentTwiceCountsOnce: the client library may resend a step whose response was lost. It counts once.
 func TestStepSentTwiceCountsOnce(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
@@ -414,7 +414,7 @@ func TestStepSentTwiceCountsOnce(t *testing.T) {
 			mustTake(t, c, call, 2)
 			refused(t, take(t, c, call))
 			if hook.sent.Load() < 4 {
-				t.Fatalf("only %d steps were sent: nothing was sent twice", hook.sent.Load())
+				t.Fatalf("only %d scripts were sent: none was sent twice", hook.sent.Load())
 			}
 			s, err := c.Usage(t.Context(), call)
 			if err != nil || s.Used != 2 {
@@ -424,7 +424,7 @@ func TestStepSentTwiceCountsOnce(t *testing.T) {
 	}
 }
 
-// twice sends every script's run a second time, and drops the first answer.
+// twice sends every script twice and drops the first response.
 type twice struct{ sent atomic.Int64 }
 
 func (h *twice) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -455,11 +455,11 @@ func TestEveryKeyExpiresAndHidesTheConsent(t *testing.T) {
 	}
 	keys, err := rdb.Keys(t.Context(), "*").Result()
 	if err != nil || len(keys) != 2 {
-		t.Fatalf("keys %q, %v, want slots and closure", keys, err)
+		t.Fatalf("keys %q, %v, want slots and block", keys, err)
 	}
 	for _, key := range keys {
 		if strings.Contains(key, "GFiTpF3") || strings.Contains(key, "q648383844") || strings.Contains(key, aspsp) {
-			t.Errorf("key %q tells whose it is", key)
+			t.Errorf("key %q contains an id", key)
 		}
 		ttl, err := rdb.PTTL(t.Context(), key).Result()
 		if err != nil || ttl <= 0 || ttl > 48*time.Hour+10*time.Second {
@@ -468,7 +468,7 @@ func TestEveryKeyExpiresAndHidesTheConsent(t *testing.T) {
 	}
 }
 
-// Whatever ids hold, no two units share a counter.
+// TestNoTwoUnitsShareAKey: no characters in ids make two units share a counter.
 func TestNoTwoUnitsShareAKey(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
@@ -496,7 +496,7 @@ func TestManyCallersGetFourTogether(t *testing.T) {
 	for range 20 {
 		call, taken := list(), atomic.Int64{}
 		var all sync.WaitGroup
-		for range 3 { // as three gateways, each with connections of its own
+		for range 3 { // three gateways, each with its own connections
 			c := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{addr}}), daily(4, config.UnitConsent))
 			for range 20 {
 				all.Go(func() {
@@ -508,7 +508,7 @@ func TestManyCallersGetFourTogether(t *testing.T) {
 		}
 		all.Wait()
 		if taken.Load() != 4 {
-			t.Fatalf("%d calls were let through, want 4", taken.Load())
+			t.Fatalf("%d calls were allowed, want 4", taken.Load())
 		}
 	}
 }
@@ -520,13 +520,13 @@ func TestFailsClosed(t *testing.T) {
 	c, hasty := counter(rdb, daily(4, config.UnitConsent)), counter(rdb, daily(4, config.UnitConsent)).Within(time.Second)
 	mustTake(t, c, call, 1)
 	for _, tt := range []struct {
-		name      string
-		breaks    func()
-		mend      func()
-		forgotten bool
+		name     string
+		breaks   func()
+		repairs  func()
+		losesAll bool
 	}{
-		{name: "paused", breaks: server.Pause, mend: server.Resume},
-		{name: "stopped", breaks: server.Stop, mend: server.Restart, forgotten: true},
+		{name: "paused", breaks: server.Pause, repairs: server.Resume},
+		{name: "stopped", breaks: server.Stop, repairs: server.Restart, losesAll: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.breaks()
@@ -535,54 +535,54 @@ func TestFailsClosed(t *testing.T) {
 				t.Errorf("take: %v", err)
 			}
 			if _, err := hasty.Usage(t.Context(), call); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
-				t.Errorf("state: %v", err)
+				t.Errorf("usage: %v", err)
 			}
-			tt.mend()
-			if tt.forgotten { // this server keeps nothing on disk
+			tt.repairs()
+			if tt.losesAll { // this server does not persist its data
 				mustTake(t, c, call, 1)
 			}
 		})
 	}
 }
 
-// What the ASPSP said holds although Redis could not be told, and Redis is told as soon as it can be, for all gateways.
-// Of two such words the longer one holds.
-func TestClosureOutlivesAnOutage(t *testing.T) {
+// TestBlockOutlivesAnOutage: a block that Redis does not confirm is enforced by its gateway, and by all gateways as soon as
+// Redis responds. The longer one of two blocks applies.
+func TestBlockOutlivesAnOutage(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	mine := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(4, config.UnitConsent))
 	other := counter(open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), daily(4, config.UnitConsent))
-	at, told := list(), list()
+	next, retried := list(), list()
 	server.Stop()
 	var failure *canonical.Error
 	for _, wait := range []time.Duration{time.Hour, time.Second} {
-		for _, call := range []unattended.Call{at, told} {
+		for _, call := range []unattended.Call{next, retried} {
 			if _, err := mine.Block(t.Context(), call, wait); !errors.As(err, &failure) || failure.Kind != canonical.CounterUnavailable {
 				t.Fatal(err)
 			}
 		}
 	}
 	server.Restart()
-	closed := func(c *unattended.Counter, call unattended.Call) {
+	blocked := func(c *unattended.Counter, call unattended.Call) {
 		t.Helper()
 		if wait := refused(t, take(t, c, call)); wait > time.Hour || wait < time.Hour-time.Minute {
 			t.Errorf("wait %v, want an hour", wait)
 		}
 	}
-	closed(mine, at) // at once, where it is known
+	blocked(mine, next) // without delay on this gateway
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		if s, err := other.Usage(t.Context(), told); err == nil && s.Remaining == 0 {
+		if s, err := other.Usage(t.Context(), retried); err == nil && s.Remaining == 0 {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("the other gateway is never told")
+			t.Fatal("the other gateway never blocks")
 		}
 	}
-	closed(other, told)
+	blocked(other, retried)
 }
 
-// Calls with less time do not shorten the life of those with more.
-func TestLifeIsNotShortened(t *testing.T) {
+// TestExpiryIsNotShortened: a call with a short timeout does not shorten the life of a slot with a longer one.
+func TestExpiryIsNotShortened(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -594,14 +594,14 @@ func TestLifeIsNotShortened(t *testing.T) {
 			}
 			pass(t, rdb, call, 4*time.Hour)
 			if s, err := c.Usage(t.Context(), call); err != nil || s.Used != 1 {
-				t.Errorf("%+v, %v, want the one that may yet leave", s, err)
+				t.Errorf("%+v, %v, want the slot whose call may still be sent", s, err)
 			}
 		})
 	}
 }
 
-// A step that Redis took too late for its answer to be of use leaves no slot behind.
-func TestLateStepIsUndone(t *testing.T) {
+// TestLateTakeIsReleased: a take that Redis executes after the timeout leaves no slot.
+func TestLateTakeIsReleased(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	way := crashproxy.New(t).Way(server.Addr)
@@ -613,15 +613,15 @@ func TestLateStepIsUndone(t *testing.T) {
 	before := scriptsRun(t, rdb)
 	release := way.Hold()
 	if err := take(t, hasty, call); err == nil {
-		t.Fatal("taken from a Redis that does not answer")
+		t.Fatal("taken from a Redis that does not respond")
 	}
 	release()
-	soon(t, "Redis has taken the step", func() bool { return scriptsRun(t, rdb) > before })
+	soon(t, "Redis has executed the take", func() bool { return scriptsRun(t, rdb) > before })
 	slots := store.Prefix("unattended", aspsp, call.Consent) + "slots"
-	soon(t, "the step is undone", func() bool { return rdb.ZCard(t.Context(), slots).Val() == 1 })
+	soon(t, "the slot is released", func() bool { return rdb.ZCard(t.Context(), slots).Val() == 1 })
 }
 
-// scriptsRun is how many scripts Redis has run by their hash.
+// scriptsRun returns how many EVALSHA commands Redis has executed.
 func scriptsRun(t *testing.T, rdb *redis.Client) (n int) {
 	t.Helper()
 	info, err := rdb.Info(t.Context(), "commandstats").Result()
@@ -633,20 +633,20 @@ func scriptsRun(t *testing.T, rdb *redis.Client) (n int) {
 	return n
 }
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for a condition.
 const patience = time.Minute
 
-// soon waits until something holds.
-func soon(t *testing.T, what string, holds func() bool) {
+// soon waits until a condition is true.
+func soon(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
+			t.Fatalf("timeout: not true that %s", what)
 		}
 	}
 }
 
-// TestOneConsentInManySpellings holds that no spelling of a consent's or an account's id has a counter of its own.
+// TestOneConsentInManySpellings: all spellings of a consent id or account id share one counter.
 func TestOneConsentInManySpellings(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
@@ -684,8 +684,8 @@ func TestWaitAfterALoweredLimit(t *testing.T) {
 	}
 }
 
-// A unit that is busy for ever does not grow for ever.
-func TestOldEntriesGo(t *testing.T) {
+// TestExpiredSlotsAreRemoved: a unit that is always in use does not grow without bound.
+func TestExpiredSlotsAreRemoved(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -699,13 +699,13 @@ func TestOldEntriesGo(t *testing.T) {
 			}
 			key := store.Prefix("unattended", aspsp, call.Consent) + "slots"
 			if n, err := rdb.ZCard(t.Context(), key).Result(); err != nil || n > 30 || n < 1 {
-				t.Errorf("%d entries, %v", n, err)
+				t.Errorf("%d slots, %v", n, err)
 			}
 		})
 	}
 }
 
-// A consent that is used up every day holds the slots of two windows.
+// TestMemory: a consent that is used up every day has the slots of two windows in Redis.
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
@@ -738,26 +738,26 @@ func TestFarTimes(t *testing.T) {
 	}
 	short := counter(rdb, config.Unattended{Limit: 1, Window: time.Nanosecond, Unit: config.UnitConsent})
 	if _, err := short.Block(t.Context(), list(), 0); err != nil {
-		t.Errorf("the shortest window cannot be closed: %v", err)
+		t.Errorf("a block of the shortest window: %v", err)
 	}
 	never := counter(rdb, daily(0, config.UnitConsent))
 	if wait := never.ClampRetryAfter(aspsp, time.Hour); wait != 0 {
-		t.Errorf("with a limit of 0 there is nothing to wait for: %v", wait)
+		t.Errorf("with a limit of 0: wait %v, want 0", wait)
 	}
 }
 
-// To take a slot costs one round trip, with replicas to wait for too.
+// TestSlotIsOneRoundTrip: a take is one round trip, also if it waits for replicas.
 func TestSlotIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	primary, replica := redistest.Start(t, "--repl-diskless-sync-delay", "0"), redistest.Start(t)
 	follow(t, replica, primary)
 	for _, replicas := range []int{0, 1} {
 		for deadline := time.Now().Add(patience); ; {
-			// Each try has a client of its own: the slot of a take that failed is removed in the background.
+			// Each attempt has its own client, because the slot of a failed take is released in the background.
 			rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{primary.Addr}})
 			sent := &trips{}
 			rdb.AddHook(sent)
-			mustTake(t, counter(rdb, daily(1000, config.UnitConsent)), list(), 1) // Redis has the script from then on
+			mustTake(t, counter(rdb, daily(1000, config.UnitConsent)), list(), 1) // loads the script
 			before := sent.n.Load()
 			err := take(t, counter(rdb, daily(1000, config.UnitConsent)).WithReplicas(replicas), list())
 			if n := sent.n.Load() - before; err == nil && n != 1 {
@@ -766,14 +766,14 @@ func TestSlotIsOneRoundTrip(t *testing.T) {
 			if err == nil {
 				break
 			}
-			if kind(err) != canonical.CounterUnavailable || time.Now().After(deadline) { // on a busy machine a replica may be late
+			if kind(err) != canonical.CounterUnavailable || time.Now().After(deadline) { // a replica may be slow on a busy machine
 				t.Fatal(err)
 			}
 		}
 	}
 }
 
-// trips counts what is sent to Redis in one go.
+// trips counts round trips to Redis.
 type trips struct{ n atomic.Int64 }
 
 func (h *trips) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -792,14 +792,14 @@ func (h *trips) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proces
 	}
 }
 
-// count leaves out what sets up a connection, and what is undone in the background of a step that failed before.
+// count ignores commands that set up a connection.
 func (h *trips) count(cmd redis.Cmder) {
-	if name := cmd.Name(); name != "hello" && name != "client" && name != "zrem" {
+	if name := cmd.Name(); name != "hello" && name != "client" {
 		h.n.Add(1)
 	}
 }
 
-// A Redis that says nothing costs a second at most, each time.
+// TestStepsAreBounded: if Redis does not respond, each step fails after one second.
 func TestStepsAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -809,19 +809,19 @@ func TestStepsAreBounded(t *testing.T) {
 		c, call := unattended.New(rdb, map[string]config.Unattended{aspsp: daily(4, config.UnitConsent)}), list()
 		for name, step := range map[string]func() error{
 			"take":  func() error { return take(t, c, call) },
-			"state": func() error { _, err := c.Usage(t.Context(), call); return err },
-			"close": func() error { _, err := c.Block(t.Context(), list(), time.Minute); return err },
+			"usage": func() error { _, err := c.Usage(t.Context(), call); return err },
+			"block": func() error { _, err := c.Block(t.Context(), list(), time.Minute); return err },
 		} {
 			began := time.Now()
 			if err := step(); kind(err) != canonical.CounterUnavailable || time.Since(began) != time.Second {
 				t.Errorf("%s: %v after %v", name, err, time.Since(began))
 			}
 		}
-		time.Sleep(5 * time.Minute) // until what is tried again has ended
+		time.Sleep(5 * time.Minute) // until the retries have ended
 	})
 }
 
-// silence answers nothing.
+// silence is a Redis that never responds.
 type silence struct{}
 
 func (silence) DialHook(next redis.DialHook) redis.DialHook { return next }

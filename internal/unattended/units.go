@@ -57,7 +57,7 @@ type UnitStats struct {
 	counting time.Duration // of reading the numbers
 
 	mu   sync.Mutex
-	due  map[unit]time.Time // since when each waits to be told of
+	due  map[counterKey]time.Time // since when each waits to be told of
 	wake chan struct{}
 
 	telling sync.Mutex // held while units are told of, and until those that could not be wait again
@@ -71,7 +71,7 @@ type UnitStats struct {
 func NewUnitStats(rdb redis.UniversalClient, policies map[string]config.Unattended) *UnitStats {
 	return &UnitStats{
 		rdb: rdb, policies: policies, within: stepTimeout, counting: countTimeout,
-		due: map[unit]time.Time{}, wake: make(chan struct{}, 1),
+		due: map[counterKey]time.Time{}, wake: make(chan struct{}, 1),
 	}
 }
 
@@ -89,7 +89,7 @@ func (c *Counter) WithUnitStats(u *UnitStats) *Counter {
 }
 
 // note has a unit told of soon. It never waits, and is nothing for no Units and where no call is allowed.
-func (u *UnitStats) note(x unit) {
+func (u *UnitStats) note(x counterKey) {
 	if u == nil || u.policies[x.aspsp].Limit == 0 {
 		return
 	}
@@ -101,7 +101,7 @@ func (u *UnitStats) note(x unit) {
 }
 
 // wait has units wait to be told of, if there is room. One that waits already waits no longer for that.
-func (u *UnitStats) wait(since time.Time, units ...unit) {
+func (u *UnitStats) wait(since time.Time, units ...counterKey) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, x := range units {
@@ -143,7 +143,7 @@ func (u *UnitStats) flush(ctx context.Context, before time.Time) (all bool) {
 	defer recovery.Recover(ctx, slog.Default())
 	u.telling.Lock()
 	defer u.telling.Unlock()
-	var left []unit
+	var left []counterKey
 	for units := u.some(before); len(units) > 0; units = u.some(before) {
 		untold := u.tell(ctx, units)
 		left = append(left, untold...)
@@ -162,7 +162,7 @@ func (u *UnitStats) waiting() bool {
 }
 
 // some takes a batch of the units that have waited since before a time.
-func (u *UnitStats) some(before time.Time) (units []unit) {
+func (u *UnitStats) some(before time.Time) (units []counterKey) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for x, since := range u.due {
@@ -183,10 +183,10 @@ type standing struct{ usedUp, last, closed float64 }
 
 // tell reads how the units stand and writes it down, until what it reads is what it has written: another gateway may have
 // written in between what it had read before. It returns those units of which that is not sure.
-func (u *UnitStats) tell(ctx context.Context, units []unit) (untold []unit) {
+func (u *UnitStats) tell(ctx context.Context, units []counterKey) (untold []counterKey) {
 	ctx, cancel := context.WithTimeout(ctx, u.within)
 	defer cancel()
-	written := map[unit]standing{}
+	written := map[counterKey]standing{}
 	for len(units) > 0 {
 		stand := u.look(ctx, units)
 		for _, x := range units {
@@ -209,16 +209,16 @@ func (u *UnitStats) tell(ctx context.Context, units []unit) (untold []unit) {
 }
 
 // look reads how the units stand; those of which Redis does not say are left out.
-func (u *UnitStats) look(ctx context.Context, units []unit) map[unit]standing {
+func (u *UnitStats) look(ctx context.Context, units []counterKey) map[counterKey]standing {
 	pipe := u.rdb.Pipeline()
 	slots, closures := make([]*redis.ZSliceCmd, len(units)), make([]*redis.StringCmd, len(units))
 	for i, x := range units {
 		limit := int64(u.policies[x.aspsp].Limit)
 		slots[i] = pipe.ZRevRangeWithScores(ctx, x.slots(), max(limit-2, 0), limit-1)
-		closures[i] = pipe.Get(ctx, x.blockKey())
+		closures[i] = pipe.Get(ctx, x.block())
 	}
 	_, _ = pipe.Exec(ctx)
-	stand := map[unit]standing{}
+	stand := map[counterKey]standing{}
 	for i, x := range units {
 		if err := closures[i].Err(); slots[i].Err() == nil && (err == nil || errors.Is(err, redis.Nil)) {
 			stand[x] = u.standing(x.aspsp, slots[i].Val(), closures[i].Val())
@@ -227,7 +227,7 @@ func (u *UnitStats) look(ctx context.Context, units []unit) map[unit]standing {
 	return stand
 }
 
-func (u *UnitStats) write(ctx context.Context, units []unit, stand map[unit]standing) error {
+func (u *UnitStats) write(ctx context.Context, units []counterKey, stand map[counterKey]standing) error {
 	pipe, aspsps := u.rdb.Pipeline(), map[string]bool{}
 	for _, x := range units {
 		s := stand[x]
@@ -284,7 +284,7 @@ func (u *UnitStats) Count(ctx context.Context) map[string]map[string]int64 {
 func (u *UnitStats) ask(ctx context.Context) map[string]map[string]int64 {
 	ctx, cancel := context.WithTimeout(ctx, u.counting)
 	defer cancel()
-	for _, run := range []eval{unitsScript.EvalSha, unitsScript.Eval} {
+	for _, run := range []scriptRunner{unitsScript.EvalSha, unitsScript.Eval} {
 		pipe, said := u.rdb.Pipeline(), map[string]*redis.Cmd{}
 		for id, policy := range u.policies {
 			if policy.Limit > 0 {
@@ -323,7 +323,7 @@ func (u *UnitStats) keys(aspsp string) []string {
 }
 
 // member is the unit's hash, as it stands in the names of its keys, as far as it is needed.
-func (x unit) member() string {
+func (x counterKey) member() string {
 	_, hash, _ := strings.Cut(x.prefix, "{")
 	return hash[:memberSize]
 }

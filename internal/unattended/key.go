@@ -1,0 +1,31 @@
+package unattended
+
+import (
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/store"
+)
+
+// A counterKey identifies a unit by the common prefix of its Redis keys.
+type counterKey struct{ aspsp, prefix string }
+
+func (c *Counter) key(call Call) counterKey {
+	owner := []string{call.ASPSP}
+	switch c.policies[call.ASPSP].Unit {
+	case config.UnitASPSP:
+	case config.UnitConsent:
+		owner = append(owner, canonical.CountedID(call.Consent))
+	case config.UnitResource:
+		owner = append(owner, canonical.CountedID(call.Consent), "account", canonical.CountedID(call.Account))
+	}
+	return counterKey{aspsp: call.ASPSP, prefix: store.Prefix("unattended", owner...)}
+}
+
+// slots returns the name of the sorted set of the unit's slots.
+func (k counterKey) slots() string { return k.prefix + "slots" }
+
+// block returns the name of the key of the unit's block.
+func (k counterKey) block() string { return k.prefix + "closed" }
+
+// all returns the names of all keys that a script may use, in the order that usage.lua describes.
+func (k counterKey) all() []string { return []string{k.slots(), k.block(), k.prefix + "looked"} }
