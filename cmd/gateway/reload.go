@@ -65,7 +65,7 @@ func (a *app) reloadableSecrets(c *config.Config) []secretwatch.Secret {
 // reloadPart reads the part of the configuration at path with its secret files as they are now, and calls apply if it has no
 // faults. It returns the faults of that part only.
 func reloadPart(c *config.Config, path string, apply func(now *config.Config) error) error {
-	now, err := c.Again()
+	now, err := c.Reload()
 	var faults config.Faults
 	if errors.As(err, &faults) {
 		faults = config.FaultsUnder(faults, path)
@@ -102,7 +102,7 @@ func (a *app) reloadClients(c *config.Config) error {
 		return config.Faults{{Path: "clients.apiKeys", Detail: "must not be empty (clients.oidc takes effect after a restart)"}}
 	}
 	a.secrets.setKeys(now.Clients.APIKeys)
-	if !c.SameButKeys(now) {
+	if !c.EqualExceptAPIKeys(now) {
 		a.log.Warn("configuration changed: API keys were reloaded, the rest needs a restart")
 	}
 	return nil

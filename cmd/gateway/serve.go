@@ -81,7 +81,7 @@ func (a *app) reloadOnHangup() (stop func()) {
 	signal.Notify(hangups, syscall.SIGHUP)
 	go func() {
 		for range hangups {
-			a.watcher.Now()
+			a.watcher.ReloadNow()
 		}
 	}()
 	return func() {

@@ -1,6 +1,6 @@
-// Package auth knows who may call the gateway: clients with an API key, and clients with a token (JWT) of an
-// OpenID Connect issuer; and how often each of them may. internal/api asks it about every request; cmd makes it,
-// lets it read the issuers' keys, and gives it new API keys.
+// Package auth authenticates clients by API key or by a token (JWT) of an OpenID Connect issuer, and applies their rate
+// limits. internal/api calls it for every request. cmd creates it, runs the refresh of the issuers' keys, and replaces
+// API keys after a reload.
 package auth
 
 import (
@@ -16,37 +16,36 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// Config is what Callers are made of. The configuration must have been checked.
+// Config is the input of New. Clients must come from a configuration without faults.
 type Config struct {
 	Clients config.Clients
 	Now     func() time.Time
-	Logger  *slog.Logger // is told when an issuer's keys can no longer be read, and when they can again
-	// Pseudonym is a keyed hash of an issuer, a claim and its value: the log's name for clients that could be people. Without
-	// it they have none.
+	Logger  *slog.Logger // for failures to fetch an issuer's keys, and for the recovery
+	// Pseudonym returns a keyed hash of an issuer, a claim and its value. It replaces client names in the log that could
+	// identify a person. If it is nil, "hidden" is logged.
 	Pseudonym func(parts ...string) string
 }
 
-// Callers are all who may call. Their methods are safe for concurrent use.
+// Authenticator authenticates clients. It is safe for concurrent use.
 type Authenticator struct {
-	keys    atomic.Pointer[[]key]
-	issuers map[string]*issuer // by their name in tokens
-	limit   *config.RateLimit  // of each client that has none of its own; nil for none
-	buckets *buckets
+	keys         atomic.Pointer[[]key]
+	issuers      map[string]*issuer // by the claim iss
+	defaultLimit *config.RateLimit  // for clients without their own; nil for no limit
+	limiters     *rateLimiters
 }
 
-// New makes the callers, and asks no issuer for anything yet.
+// New returns an Authenticator. It sends no requests to issuers.
 func New(c Config) *Authenticator {
-	all := &Authenticator{issuers: map[string]*issuer{}, limit: c.Clients.RateLimit, buckets: newBuckets(c.Now)}
-	all.SetKeys(c.Clients.APIKeys)
+	a := &Authenticator{issuers: map[string]*issuer{}, defaultLimit: c.Clients.RateLimit, limiters: newRateLimiters(c.Now)}
+	a.SetKeys(c.Clients.APIKeys)
 	for n, o := range c.Clients.OIDC {
-		place := fmt.Sprintf("clients.oidc[%d]", n)
-		all.issuers[o.Issuer] = newIssuer(o, place, c)
+		a.issuers[o.Issuer] = newIssuer(o, fmt.Sprintf("clients.oidc[%d]", n), c)
 	}
-	return all
+	return a
 }
 
-// Run reads the issuers' keys at once, and again every few minutes, until ctx ends. Without it they are read when a
-// request needs them.
+// Run fetches the issuers' keys immediately and then every few minutes, until ctx ends. Without Run they are fetched
+// when a request needs them.
 func (c *Authenticator) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, i := range c.issuers {
@@ -55,52 +54,53 @@ func (c *Authenticator) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// A Credential is what a request shows to say who calls.
+// Credential is the credential of a request.
 type Credential struct {
-	Text   canonical.Secret // an API key or a token; "" for none
-	Bearer bool             // of the scheme Bearer, where alone a token may stand
+	Text   canonical.Secret // an API key or a token; "" if the request has none
+	Bearer bool             // sent with the scheme Bearer, the only one that accepts tokens
 }
 
-// A Client is who calls. Two are the same if and only if their IDs are.
+// Client is an authenticated client. Two are the same client if and only if their IDs are equal.
 type Client struct {
-	ID     string   // for whatever must be kept apart; never told
-	Name   string   // for the log; clients of two issuers may share one
+	ID     string   // the unit of isolation; never logged
+	Name   string   // for the log; clients of two issuers may have the same name
 	By     string   // how it was identified: api_key, or the claim of its token: azp, client_id or sub
-	Issuer string   // the place of its token's issuer in the configuration, as in clients.oidc[0]; "" for an API key
+	Issuer string   // the configuration path of its token's issuer, for example clients.oidc[0]; "" for an API key
 	Scopes []string // config.ScopeAccounts, config.ScopeBalances
 	limit  *config.RateLimit
 }
 
-// May reports whether the client has the scope; "" is everybody's.
+// May reports whether the client has the scope. Every client has the scope "".
 func (c Client) May(scope string) bool { return scope == "" || slices.Contains(c.Scopes, scope) }
 
-// Authenticate says whose credential it is. Its errors are Unauthenticated where it is nobody's, Overloaded where
-// that cannot be found out now, and ctx's own. It takes 2 s at most.
-func (c *Authenticator) Authenticate(ctx context.Context, shown Credential) (Client, error) {
-	text := shown.Text.Reveal()
-	if shown.Bearer {
-		if payload, said, ok := peek(text); ok {
-			if i, known := c.issuers[said.issuer]; known {
-				return i.authenticate(ctx, text, payload, said)
+// Authenticate returns the client of a credential. Its error is Unauthenticated for an invalid credential, Overloaded
+// if the issuer's keys are not available, or ctx's error. It takes at most 2 s.
+func (c *Authenticator) Authenticate(ctx context.Context, credential Credential) (Client, error) {
+	text := credential.Text.Reveal()
+	if credential.Bearer {
+		if payload, unverified, ok := parseUnverified(text); ok {
+			if i, known := c.issuers[unverified.issuer]; known {
+				return i.authenticate(ctx, text, payload, unverified)
 			}
 		}
 	}
-	if k, ok := match(*c.keys.Load(), text); ok {
+	if k, ok := matchKey(*c.keys.Load(), text); ok {
 		return k.client, nil
 	}
 	return Client{}, canonical.NewError(canonical.Unauthenticated, "")
 }
 
-// Admit counts a request of an authenticated client. Its error is RateLimited, with when to try again.
+// AllowRate counts a request of an authenticated client against its rate limit. Its error is RateLimited with a
+// RetryAfter.
 func (c *Authenticator) AllowRate(client Client) error {
 	limit := client.limit
 	if limit == nil {
-		limit = c.limit
+		limit = c.defaultLimit
 	}
 	if limit == nil {
 		return nil
 	}
-	if wait := c.buckets.take(client.ID, *limit); wait > 0 {
+	if wait := c.limiters.take(client.ID, *limit); wait > 0 {
 		return &canonical.Error{Kind: canonical.RateLimited, Origin: canonical.OriginGateway, RetryAfter: wait}
 	}
 	return nil

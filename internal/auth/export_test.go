@@ -2,23 +2,23 @@ package auth
 
 import "time"
 
-// Patient lets requests wait as long as a slow machine may need.
-func Patient(c *Authenticator) {
+// WithLongTimeouts sets timeouts that are long enough for a slow machine.
+func WithLongTimeouts(c *Authenticator) {
 	for _, i := range c.issuers {
-		i.patience, i.keys.timeout = time.Minute, time.Minute
+		i.waitTimeout, i.keys.timeout = time.Minute, time.Minute
 	}
 }
 
-// Endless lets requests and readings wait for longer than any test takes, so that a wait that should not be is seen.
-func Endless(c *Authenticator) {
+// WithoutTimeouts sets timeouts that are longer than any test, so that an unexpected wait blocks the test.
+func WithoutTimeouts(c *Authenticator) {
 	for _, i := range c.issuers {
-		i.patience, i.keys.timeout = time.Hour, time.Hour
+		i.waitTimeout, i.keys.timeout = time.Hour, time.Hour
 	}
 }
 
-// Buckets is how many token buckets there are.
-func Buckets(c *Authenticator) int {
-	c.buckets.mu.Lock()
-	defer c.buckets.mu.Unlock()
-	return len(c.buckets.all)
+// LimiterCount returns the number of token buckets.
+func LimiterCount(c *Authenticator) int {
+	c.limiters.mu.Lock()
+	defer c.limiters.mu.Unlock()
+	return len(c.limiters.byClient)
 }

@@ -15,38 +15,38 @@ import (
 	"ais-gateway/internal/issuertest"
 )
 
-// fuzzIssuer is in the seeds, and so cannot have a port. fuzzKey is the key of their signatures, for tests alone.
+// fuzzIssuer is part of the seeds and therefore has no port. fuzzKey is the test key that signed them.
 const (
 	fuzzIssuer = "https://issuer.example"
 	fuzzKey    = "a key of 32 bytes, for tests only"
 )
 
-// Whatever is shown as a token, nothing panics, and what is accepted was signed with the issuer's key, as another
-// library sees it. And whatever the issuer signs, what is accepted is meant for the gateway, now.
+// No token panics. A token that is accepted has a signature that another library verifies with the issuer's key. A
+// payload that the issuer signs is accepted only if it is valid for the gateway at this time.
 func FuzzToken(f *testing.F) {
 	raw, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), []byte(fuzzKey)[:32])
 	if err != nil {
 		f.Fatal(err)
 	}
-	r := newRig(f, func(c *config.Clients) {
+	r := newFixture(f, func(c *config.Clients) {
 		c.OIDC[0].Issuer, c.OIDC[0].JWKSURL = fuzzIssuer, c.OIDC[0].Issuer+"/keys"
 	})
 	r.AddRaw(jwa.ES256(), raw)
-	r.Withdraw() // a token without kid needs the only key of its algorithm
+	r.Withdraw() // a token without a kid needs a single key of its algorithm
 	signer := issuertest.As(f, r.Signer(), "fuzz", jwa.ES256())
 	good := issuertest.Encode(f, r.Claims(map[string]any{"iss": fuzzIssuer, "scope": config.ScopeAccounts}))
-	key := issuertest.As(f, r.Signer(), "", jwa.ES256()) // the key's id is another at each start
+	key := issuertest.As(f, r.Signer(), "", jwa.ES256()) // the key's id is different at each start
 	token := issuertest.Sign(f, key, good)
 	r.accepts(f, token)
 	f.Add(token, good)
 	f.Add(issuertest.Sign(f, signer, good), []byte(`{"iss":"`+fuzzIssuer+`","iss":"x"}`))
 	f.Fuzz(func(t *testing.T, token string, payload []byte) {
-		if _, err := r.ask(token); err == nil {
+		if _, err := r.authenticate(token); err == nil {
 			if _, err := jws.Verify([]byte(token), jws.WithKey(jwa.ES256(), &raw.PublicKey)); err != nil && token != apiKey {
 				t.Errorf("accepted %q, which the issuer did not sign", token)
 			}
 		}
-		c, err := r.ask(issuertest.Sign(t, key, payload))
+		c, err := r.authenticate(issuertest.Sign(t, key, payload))
 		if err != nil {
 			if kind(err) != canonical.Unauthenticated {
 				t.Errorf("%q: %v", payload, err)

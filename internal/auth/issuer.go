@@ -21,28 +21,28 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// An issuer makes tokens.
+// issuer authenticates the tokens of one configured issuer.
 type issuer struct {
 	config.OIDC
-	place     string // in the configuration
-	keys      *keySet
-	now       func() time.Time
-	patience  time.Duration // how long a request waits for keys
-	pseudonym func(parts ...string) string
+	configPath  string // for example clients.oidc[0]
+	keys        *keySet
+	clock       func() time.Time
+	waitTimeout time.Duration // maximum time that a request waits for keys
+	pseudonym   func(parts ...string) string
 }
 
-func newIssuer(o config.OIDC, place string, c Config) *issuer {
-	keys := &keySet{fetch: newSource(o).keys, now: c.Now, told: teller(c.Logger.With("issuer", place)), timeout: readTimeout}
-	return &issuer{o, place, keys, c.Now, patience, c.Pseudonym}
+func newIssuer(o config.OIDC, path string, c Config) *issuer {
+	keys := &keySet{fetch: newKeySource(o).fetchKeys, now: c.Now, told: logTransitions(c.Logger.With("issuer", path)), timeout: fetchTimeout}
+	return &issuer{o, path, keys, c.Now, waitTimeout, c.Pseudonym}
 }
 
-// teller logs when an issuer's keys can no longer be read, and when they can again.
-func teller(log *slog.Logger) func(error) {
+// logTransitions returns a function that logs the first of consecutive failures, and the first success after them.
+func logTransitions(log *slog.Logger) func(error) {
 	failed := false
 	return func(err error) {
 		switch {
 		case err != nil && !failed:
-			log.Warn("cannot fetch issuer keys", "cause", cause(err))
+			log.Warn("cannot fetch issuer keys", "cause", failureCause(err))
 		case err == nil && failed:
 			log.Info("issuer keys available again")
 		}
@@ -50,59 +50,59 @@ func teller(log *slog.Logger) func(error) {
 	}
 }
 
-// authenticate says whose token it is. payload is what the token claims to hold, and said what that says.
-func (i *issuer) authenticate(ctx context.Context, token string, payload []byte, said claims) (Client, error) {
-	// Before the signature, so that for what is refused anyway no issuer is asked.
-	if detail := i.objection(said); detail != "" {
+// authenticate returns the client of a token. payload and unverified are the result of parseUnverified.
+func (i *issuer) authenticate(ctx context.Context, token string, payload []byte, unverified claims) (Client, error) {
+	// The claims are checked before the signature, so that a token that is refused anyway causes no request for keys.
+	if detail := i.validateClaims(unverified); detail != "" {
 		return Client{}, canonical.NewError(canonical.Unauthenticated, detail)
 	}
-	patient, cancel := context.WithTimeout(ctx, i.patience)
+	waitCtx, cancel := context.WithTimeout(ctx, i.waitTimeout)
 	defer cancel()
-	signed := &signature{keys: i.keys, algorithms: i.Algorithms}
+	signed := &tokenVerifier{keys: i.keys, algorithms: i.Algorithms}
 	_, err := oidc.NewVerifier(i.Issuer, signed, &oidc.Config{
-		SupportedSigningAlgs: i.Algorithms, SkipClientIDCheck: true, SkipExpiryCheck: true, // objection has looked at both
-	}).Verify(patient, token)
+		SupportedSigningAlgs: i.Algorithms, SkipClientIDCheck: true, SkipExpiryCheck: true, // validateClaims has checked both
+	}).Verify(waitCtx, token)
 	switch {
 	case err == nil && bytes.Equal(signed.payload, payload):
-		return i.client(said), nil
+		return i.client(unverified), nil
 	case ctx.Err() != nil:
 		return Client{}, ctx.Err()
 	case errors.Is(signed.err, errNoKeys):
 		return Client{}, &canonical.Error{
-			Kind: canonical.Overloaded, Origin: canonical.OriginGateway, RetryAfter: pause,
+			Kind: canonical.Overloaded, Origin: canonical.OriginGateway, RetryAfter: minRefreshInterval,
 			Detail: "the token cannot be verified, because its issuer's keys cannot be read at the moment",
 		}
 	}
 	return Client{}, canonical.NewError(canonical.Unauthenticated, "the token is not signed by its issuer as it should be")
 }
 
-// objection is what is wrong with the token's claims; "" for nothing.
-func (i *issuer) objection(said claims) string {
-	now := i.now()
+// validateClaims returns why the claims are not accepted, "" if they are.
+func (i *issuer) validateClaims(c claims) string {
+	now := i.clock()
 	switch {
-	case said.issuer != i.Issuer || said.name == "":
+	case c.issuer != i.Issuer || c.name == "":
 		return "the token does not name its issuer and its client"
-	case !slices.ContainsFunc(said.audiences, func(a string) bool { return slices.Contains(i.Audiences, a) }):
+	case !slices.ContainsFunc(c.audiences, func(a string) bool { return slices.Contains(i.Audiences, a) }):
 		return "the token is meant for another audience"
-	case said.expires.IsZero() || !now.Before(said.expires.Add(i.ClockSkew)):
+	case c.expires.IsZero() || !now.Before(c.expires.Add(i.ClockSkew)):
 		return "the token has expired, or does not say when it does"
-	case now.Add(i.ClockSkew).Before(said.notBefore) || now.Add(i.ClockSkew).Before(said.issued):
+	case now.Add(i.ClockSkew).Before(c.notBefore) || now.Add(i.ClockSkew).Before(c.issued):
 		return "the token is not yet in force"
 	}
 	return ""
 }
 
-// client is whom the token names. The claim is part of who it is: a user who chose his name himself is not the
-// client of that name.
-func (i *issuer) client(said claims) Client {
+// client returns the client that verified claims name. The ID contains the name of the claim, because a user may choose
+// a sub that equals the name of another client.
+func (i *issuer) client(verified claims) Client {
 	c := Client{
-		ID:   config.OIDCClientPrefix + strconv.Quote(i.Issuer) + said.claim + strconv.Quote(said.name),
-		Name: i.shown(said), By: said.claim, Issuer: i.place, Scopes: said.scopes,
+		ID:   config.OIDCClientPrefix + strconv.Quote(i.Issuer) + verified.claim + strconv.Quote(verified.name),
+		Name: i.logName(verified), By: verified.claim, Issuer: i.configPath, Scopes: verified.scopes,
 	}
 	for _, g := range i.Grants {
-		if g.Client == said.name {
+		if g.Client == verified.name {
 			c.limit = g.RateLimit
-			if !said.scoped {
+			if !verified.scoped {
 				c.Scopes = g.Scopes
 			}
 		}
@@ -110,29 +110,30 @@ func (i *issuer) client(said claims) Client {
 	return c
 }
 
-// shown is the client's name as the log may have it. A sub can be a person, and a name that is long, or has other
-// characters than names of programs have, could be a person's name or address: a keyed hash replaces both.
-func (i *issuer) shown(said claims) string {
+// logName returns the client's name for the log. A sub may identify a person, as may a name that is not a program name:
+// a keyed hash replaces these.
+func (i *issuer) logName(c claims) string {
 	switch {
-	case said.claim != "sub" && programName(said.name):
-		return said.name
+	case c.claim != "sub" && isProgramName(c.name):
+		return c.name
 	case i.pseudonym == nil:
 		return "hidden"
 	}
-	return i.pseudonym(i.Issuer, said.claim, said.name)
+	return i.pseudonym(i.Issuer, c.claim, c.name)
 }
 
-// A signature is that of one token, for go-oidc to verify. go-oidc's own set of keys would read them anew for each
-// token that it cannot verify. Its error texts hold what issuers and callers wrote, and are not passed on.
-type signature struct {
+// tokenVerifier verifies the signature of one token; it implements oidc.KeySet. The key set of go-oidc is not used,
+// because it fetches keys again for each token that it cannot verify. Error texts of go-oidc and go-jose contain input
+// of issuers and callers, and are not passed on.
+type tokenVerifier struct {
 	keys       *keySet
 	algorithms []string
-	payload    []byte // what was signed
-	err        error  // errNoKeys; go-oidc passes no error on
+	payload    []byte // the verified payload
+	err        error  // errNoKeys, because go-oidc does not wrap errors
 }
 
-// VerifySignature is the payload of a token that a key of the issuer's has signed.
-func (s *signature) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+// VerifySignature returns the payload of a token that is signed with a key of the issuer.
+func (s *tokenVerifier) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	allowed := make([]jose.SignatureAlgorithm, len(s.algorithms))
 	for i, a := range s.algorithms {
 		allowed[i] = jose.SignatureAlgorithm(a)
@@ -150,46 +151,44 @@ func (s *signature) VerifySignature(ctx context.Context, token string) ([]byte, 
 		return err == nil
 	}
 	found, err := s.keys.find(ctx, func(all []jose.JSONWebKey) []jose.JSONWebKey {
-		fit := candidates(all, header.KeyID, header.Algorithm)
-		// Without a kid, only the signature shows that the issuer has replaced its key.
-		if header.KeyID == "" && !slices.ContainsFunc(fit, verifies) {
+		matching := candidates(all, header.KeyID, header.Algorithm)
+		// Without a kid, a signature that does not verify is the only sign of a replaced key.
+		if header.KeyID == "" && !slices.ContainsFunc(matching, verifies) {
 			return nil
 		}
-		return fit
+		return matching
 	})
 	if err != nil {
 		s.err = err
 		return nil, err
 	}
 	if !slices.ContainsFunc(found, verifies) {
-		return nil, errors.New("callers: no key has signed it")
+		return nil, errors.New("auth: no key verifies the signature")
 	}
 	return s.payload, nil
 }
 
-// mostTried is how many keys a signature is verified with. Each takes CPU time before the caller is authenticated.
-const mostTried = 2
+// maxCandidates is the maximum number of keys that are tried for a signature, because each takes CPU time before the
+// client is authenticated.
+const maxCandidates = 2
 
-// candidates are the keys that a token may be signed with: those of its kid and algorithm. A token without a kid has one
-// only if the issuer has exactly one key of the algorithm.
+// candidates returns the keys with the token's kid and algorithm. It returns nil if there are too many, and for a token
+// without a kid unless exactly one key has the algorithm.
 func candidates(all []jose.JSONWebKey, kid, algorithm string) []jose.JSONWebKey {
-	var fit []jose.JSONWebKey
+	var matching []jose.JSONWebKey
 	for _, k := range all {
-		if (kid == "" || k.KeyID == kid) && signsWith(k, algorithm) {
-			fit = append(fit, k)
+		if (kid == "" || k.KeyID == kid) && matchesAlgorithm(k, algorithm) {
+			matching = append(matching, k)
 		}
 	}
-	switch {
-	case kid == "" && len(fit) != 1:
-		return nil
-	case len(fit) > mostTried:
+	if kid == "" && len(matching) != 1 || len(matching) > maxCandidates {
 		return nil
 	}
-	return fit
+	return matching
 }
 
-// signsWith reports whether a key is one of the algorithm (RFC 7518, section 3.1; RFC 8037, section 3.1).
-func signsWith(k jose.JSONWebKey, algorithm string) bool {
+// matchesAlgorithm reports whether a key can be used with the algorithm (RFC 7518, section 3.1; RFC 8037, section 3.1).
+func matchesAlgorithm(k jose.JSONWebKey, algorithm string) bool {
 	if k.Algorithm != "" {
 		return k.Algorithm == algorithm
 	}
@@ -197,11 +196,11 @@ func signsWith(k jose.JSONWebKey, algorithm string) bool {
 	case *rsa.PublicKey:
 		return strings.HasPrefix(algorithm, "RS") || strings.HasPrefix(algorithm, "PS")
 	case *ecdsa.PublicKey:
-		return curves[algorithm] == public.Curve
+		return curveOf[algorithm] == public.Curve
 	case ed25519.PublicKey:
 		return algorithm == "EdDSA"
 	}
 	return false
 }
 
-var curves = map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()}
+var curveOf = map[string]elliptic.Curve{"ES256": elliptic.P256(), "ES384": elliptic.P384(), "ES512": elliptic.P521()}

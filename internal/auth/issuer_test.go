@@ -30,43 +30,43 @@ import (
 )
 
 const (
-	pause  = 3 * time.Second // between two readings
-	maxAge = 10 * time.Minute
+	minRefreshInterval = 3 * time.Second // between two fetches of keys
+	maxAge             = 10 * time.Minute
 )
 
-// eventually is for what happens behind a request.
-func eventually(t *testing.T, what string, holds func() bool) {
+// eventually waits until condition returns true, for effects that follow a request in the background.
+func eventually(t *testing.T, description string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("in vain waited until %s", what)
+			t.Fatalf("timeout waiting until %s", description)
 		}
 	}
 }
 
 func TestKeysRotate(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	old := r.Token(map[string]any{"exp": r.Now().Add(24 * time.Hour).Unix()})
 	r.accepts(t, old)
 	r.Add(jwa.ES256())
 	young := r.Token(map[string]any{"exp": r.Now().Add(24 * time.Hour).Unix()})
-	r.refuses(t, young, canonical.Unauthenticated) // the keys were read just now
-	r.turn(pause)
+	r.refuses(t, young, canonical.Unauthenticated) // the keys were fetched just now
+	r.advance(minRefreshInterval)
 	r.accepts(t, young)
 	r.accepts(t, old)
 	if n := r.Asked(); n != 2 {
-		t.Errorf("the keys were asked for %d times", n)
+		t.Errorf("the keys were fetched %d times", n)
 	}
 	r.Withdraw()
-	r.turn(maxAge - time.Second)
+	r.advance(maxAge - time.Second)
 	r.accepts(t, young)
-	r.turn(time.Second)
+	r.advance(time.Second)
 	r.refuses(t, old, canonical.Unauthenticated)
 	r.accepts(t, young)
 }
 
-func TestKeysWithoutNames(t *testing.T) {
-	r := newRig(t)
+func TestKeysWithoutID(t *testing.T) {
+	r := newFixture(t)
 	unnamed := func() string {
 		k := issuertest.As(t, r.Signer(), "", jwa.ES256())
 		return issuertest.Sign(t, k, issuertest.Encode(t, r.Claims(nil)))
@@ -75,50 +75,52 @@ func TestKeysWithoutNames(t *testing.T) {
 	r.Add(jwa.ES256())
 	r.Withdraw()
 	r.refuses(t, unnamed(), canonical.Unauthenticated)
-	r.turn(pause)
+	r.advance(minRefreshInterval)
 	r.accepts(t, unnamed())
 }
 
-// TestIssuerDown begins with an issuer that is away. It comes, goes again, and its keys are known from then on.
+// TestIssuerDown starts with an unreachable issuer, which then becomes reachable and unreachable again. Its keys stay
+// known.
 func TestIssuerDown(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.Down()
 	r.refuses(t, r.Token(nil), canonical.Overloaded)
 	r.refuses(t, r.Token(map[string]any{"aud": "elsewhere"}), canonical.Unauthenticated)
 	r.accepts(t, apiKey)
 	r.Front(nil)
 	r.refuses(t, r.Token(nil), canonical.Overloaded) // it was tried just now
-	r.turn(pause)
+	r.advance(minRefreshInterval)
 	r.accepts(t, r.Token(nil))
 
 	r.Down()
 	for range 5 {
-		r.turn(maxAge)
+		r.advance(maxAge)
 		r.accepts(t, r.Token(nil))
 	}
 	r.Add(jwa.ES256())
 	r.refuses(t, r.Token(nil), canonical.Overloaded)
 	r.Front(nil)
-	r.turn(pause)
+	r.advance(minRefreshInterval)
 	eventually(t, "the new key is known", func() bool {
-		r.turn(pause)
-		_, err := r.ask(r.Token(nil))
+		r.advance(minRefreshInterval)
+		_, err := r.authenticate(r.Token(nil))
 		return err == nil
 	})
 	for _, msg := range []string{`"msg":"cannot fetch issuer keys","issuer":"clients.oidc[0]","cause":"unreachable"`, `"msg":"issuer keys available again"`} {
 		if n := strings.Count(r.log.String(), msg); n != 2 {
-			t.Errorf("%s stands %d times in\n%s", msg, n, r.log)
+			t.Errorf("%s occurs %d times in\n%s", msg, n, r.log)
 		}
 	}
 }
 
-// TestForgedKeys sends tokens with made-up keys: the issuer is asked once in a pause, and nobody else is kept out.
+// TestForgedKeys sends tokens with unknown key ids: keys are fetched once per minimum interval, and valid tokens are
+// still accepted.
 func TestForgedKeys(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	good := r.Token(nil)
 	r.accepts(t, good)
 	for round := range 3 {
-		r.turn(pause)
+		r.advance(minRefreshInterval)
 		var asking sync.WaitGroup
 		for caller := range 10 {
 			asking.Go(func() {
@@ -131,20 +133,20 @@ func TestForgedKeys(t *testing.T) {
 		}
 		asking.Wait()
 		if n := r.Asked(); n != 2+round {
-			t.Errorf("after %d rounds the keys were asked for %d times", round+1, n)
+			t.Errorf("after %d rounds the keys were fetched %d times", round+1, n)
 		}
 	}
-	// signatures that do not hold ask for nothing at all
-	r.turn(pause)
+	// an invalid signature of a known key causes no fetch
+	r.advance(minRefreshInterval)
 	r.refuses(t, good[:len(good)-6]+"AAAAAA", canonical.Unauthenticated)
 	if n := r.Asked(); n != 4 {
-		t.Errorf("for a signature that does not hold the keys were asked for: %d", n)
+		t.Errorf("an invalid signature caused a fetch: %d", n)
 	}
 }
 
-// TestOneReading lets many wait for the first reading at once.
-func TestOneReading(t *testing.T) {
-	r := newRig(t)
+// TestKeysAreFetchedOnce has many requests wait for the first fetch.
+func TestKeysAreFetchedOnce(t *testing.T) {
+	r := newFixture(t)
 	arrived, release := make(chan struct{}, 100), make(chan struct{})
 	r.Front(func(w http.ResponseWriter, req *http.Request) {
 		arrived <- struct{}{}
@@ -155,7 +157,7 @@ func TestOneReading(t *testing.T) {
 	var accepted atomic.Int64
 	for range 50 {
 		asking.Go(func() {
-			if _, err := r.ask(r.Token(nil)); err == nil {
+			if _, err := r.authenticate(r.Token(nil)); err == nil {
 				accepted.Add(1)
 			}
 		})
@@ -164,15 +166,15 @@ func TestOneReading(t *testing.T) {
 	close(release)
 	asking.Wait()
 	if r.Asked() != 1 {
-		t.Errorf("the keys were asked for %d times", r.Asked())
+		t.Errorf("the keys were fetched %d times", r.Asked())
 	}
-	if accepted.Load() == 0 { // a slow machine may have let some wait too long
+	if accepted.Load() == 0 { // on a slow machine some may have timed out
 		t.Error("nobody was let in")
 	}
 }
 
-// serve answers as the issuer does, for a front that only delays or changes the rest.
-func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
+// serve responds like the issuer, for a front that delays or changes only some responses.
+func (r *fixture) serve(w http.ResponseWriter, req *http.Request) {
 	if strings.HasPrefix(req.URL.Path, "/.well-known/") {
 		issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": r.URL + "/keys"})
 		return
@@ -180,10 +182,10 @@ func (r *rig) serve(w http.ResponseWriter, req *http.Request) {
 	issuertest.Answer(w, r.Keys())
 }
 
-// TestPatience holds that an issuer which never answers costs a request no more than some two seconds.
-func TestPatience(t *testing.T) {
+// TestRequestTimeout checks that a request does not wait longer than its timeout for an issuer that does not respond.
+func TestRequestTimeout(t *testing.T) {
 	t.Parallel()
-	r := newRig(hurried{t})
+	r := newFixture(shortTimeouts{t})
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	silent := func(_ http.ResponseWriter, req *http.Request) {
@@ -202,88 +204,88 @@ func TestPatience(t *testing.T) {
 	cancel()
 	_, err := r.Authenticate(gone, auth.Credential{Text: canonical.Secret(r.Token(nil)), Bearer: true})
 	if err != context.Canceled { //nolint:errorlint // exactly this
-		t.Errorf("a caller who went is told %v", err)
+		t.Errorf("a canceled request returned %v", err)
 	}
 	eventually(t, "the reading is given up, and the next one succeeds", func() bool {
 		r.Front(nil)
-		r.turn(pause)
-		_, err := r.ask(r.Token(nil))
+		r.advance(minRefreshInterval)
+		_, err := r.authenticate(r.Token(nil))
 		return err == nil
 	})
 	r.Front(silent)
-	r.turn(maxAge)
-	r.accepts(t, r.Token(nil)) // waits, and goes on with what it has
+	r.advance(maxAge)
+	r.accepts(t, r.Token(nil)) // waits, and then uses the keys that are known
 	eventually(t, "that reading is given up", func() bool { return strings.Count(r.log.String(), "cannot fetch issuer keys") == 2 })
 }
 
-// TestKnownKeyDoesNotWait holds that a request with a known key does not wait for an issuer whose last reading failed.
+// TestKnownKeyDoesNotWait checks that a request with a known key does not wait if the last fetch failed.
 func TestKnownKeyDoesNotWait(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	auth.Endless(r.Authenticator)
+	r := newFixture(t)
+	auth.WithoutTimeouts(r.Authenticator)
 	r.accepts(t, r.Token(nil))
 	r.Front(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
-	r.turn(maxAge)
+	r.advance(maxAge)
 	r.accepts(t, r.Token(nil))
 	release, asked := make(chan struct{}), make(chan struct{}, 100)
 	t.Cleanup(func() { close(release) })
 	r.Front(func(http.ResponseWriter, *http.Request) { asked <- struct{}{}; <-release })
 	for range 20 {
-		r.turn(pause)
-		r.accepts(t, r.Token(nil)) // or the test never ends
+		r.advance(minRefreshInterval)
+		r.accepts(t, r.Token(nil)) // if it waits, the test does not end
 	}
 	<-asked
 }
 
-// TestIssuersThatMisbehave spoils one thing at a time. None is believed, and the next good answer is.
-func TestIssuersThatMisbehave(t *testing.T) {
+// TestInvalidIssuerResponses changes one response at a time. None is accepted, and the next valid one is.
+func TestInvalidIssuerResponses(t *testing.T) {
 	const discovery, keys = "/.well-known/openid-configuration", "/keys"
 	elsewhere := issuertest.Start(t, newClock().Now)
 	tests := []struct {
 		name, path string
-		spoil      func(r *rig, w http.ResponseWriter)
+		spoil      func(r *fixture, w http.ResponseWriter)
 		cause      string
 	}{
-		{"another issuer's document", discovery, func(r *rig, w http.ResponseWriter) {
+		{"another issuer's document", discovery, func(r *fixture, w http.ResponseWriter) {
 			issuertest.Answer(w, map[string]any{"issuer": elsewhere.URL, "jwks_uri": r.URL + keys})
 		}, "issuer_mismatch"},
-		{"a slash more", discovery, func(r *rig, w http.ResponseWriter) {
+		{"a slash more", discovery, func(r *fixture, w http.ResponseWriter) {
 			issuertest.Answer(w, map[string]any{"issuer": r.URL + "/", "jwks_uri": r.URL + keys})
 		}, "issuer_mismatch"},
-		{"no keys' address", discovery, func(r *rig, w http.ResponseWriter) {
+		{"no keys' address", discovery, func(r *fixture, w http.ResponseWriter) {
 			issuertest.Answer(w, map[string]any{"issuer": r.URL})
 		}, "discovery_refused"},
-		{"keys without TLS", discovery, func(r *rig, w http.ResponseWriter) {
+		{"keys without TLS", discovery, func(r *fixture, w http.ResponseWriter) {
 			issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": "http://keys.example/keys"})
 		}, "discovery_refused"},
-		{"keys in a file", discovery, func(r *rig, w http.ResponseWriter) {
+		{"keys in a file", discovery, func(r *fixture, w http.ResponseWriter) {
 			issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": "file:///etc/keys"})
 		}, "discovery_refused"},
-		{"an ill-formed document", discovery, func(_ *rig, w http.ResponseWriter) { fmt.Fprint(w, "{") }, "discovery_refused"},
+		{"an ill-formed document", discovery, func(_ *fixture, w http.ResponseWriter) { fmt.Fprint(w, "{") }, "discovery_refused"},
 		{"a huge document", discovery, huge, "discovery_refused"},
-		{"a document elsewhere", discovery, func(_ *rig, w http.ResponseWriter) {
+		{"a document elsewhere", discovery, func(_ *fixture, w http.ResponseWriter) {
 			w.Header().Set("Location", elsewhere.URL+discovery)
 			w.WriteHeader(http.StatusFound)
 		}, "discovery_refused"},
-		{"keys elsewhere", keys, func(_ *rig, w http.ResponseWriter) {
+		{"keys elsewhere", keys, func(_ *fixture, w http.ResponseWriter) {
 			w.Header().Set("Location", elsewhere.URL+keys)
 			w.WriteHeader(http.StatusTemporaryRedirect)
 		}, "keys_refused"},
-		{"an error", keys, func(r *rig, w http.ResponseWriter) {
+		{"an error", keys, func(r *fixture, w http.ResponseWriter) {
 			w.WriteHeader(http.StatusInternalServerError)
 			issuertest.Answer(w, r.Keys())
 		}, "keys_refused"},
-		{"ill-formed keys", keys, func(_ *rig, w http.ResponseWriter) { fmt.Fprint(w, `{"keys":[`) }, "keys_ill_formed"},
-		{"no keys", keys, func(_ *rig, w http.ResponseWriter) { fmt.Fprint(w, `{}`) }, "keys_ill_formed"},
+		{"ill-formed keys", keys, func(_ *fixture, w http.ResponseWriter) { fmt.Fprint(w, `{"keys":[`) }, "keys_ill_formed"},
+		{"no keys", keys, func(_ *fixture, w http.ResponseWriter) { fmt.Fprint(w, `{}`) }, "keys_ill_formed"},
 		{"huge keys", keys, huge, "keys_ill_formed"},
-		{"too many keys", keys, func(r *rig, w http.ResponseWriter) {
+		{"too many keys", keys, func(r *fixture, w http.ResponseWriter) {
 			set := r.Keys()
 			for len(set["keys"]) <= 64 {
 				set["keys"] = append(set["keys"], set["keys"][0])
 			}
 			issuertest.Answer(w, set)
 		}, "keys_ill_formed"},
-		{"half an answer", keys, func(_ *rig, w http.ResponseWriter) {
+		{"half an answer", keys, func(_ *fixture, w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "1000")
 			fmt.Fprint(w, `{"keys":[`)
 			panic(http.ErrAbortHandler)
@@ -291,7 +293,7 @@ func TestIssuersThatMisbehave(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRig(t)
+			r := newFixture(t)
 			r.Front(func(w http.ResponseWriter, req *http.Request) {
 				if req.URL.Path == tt.path {
 					tt.spoil(r, w)
@@ -301,19 +303,19 @@ func TestIssuersThatMisbehave(t *testing.T) {
 			})
 			r.refuses(t, r.Token(nil), canonical.Overloaded)
 			if elsewhere.Asked() != 0 {
-				t.Error("another server was asked")
+				t.Error("another server received a request")
 			}
 			if want := `"cause":"` + tt.cause + `"`; !strings.Contains(r.log.String(), want) {
 				t.Errorf("no %s in %s", want, r.log)
 			}
 			r.Front(nil)
-			r.turn(pause)
+			r.advance(minRefreshInterval)
 			r.accepts(t, r.Token(nil))
 		})
 	}
 }
 
-func huge(_ *rig, w http.ResponseWriter) {
+func huge(_ *fixture, w http.ResponseWriter) {
 	fmt.Fprint(w, `{"keys":[],"issuer":"`)
 	line := bytes.Repeat([]byte("x"), 64<<10)
 	for range 17 {
@@ -324,9 +326,9 @@ func huge(_ *rig, w http.ResponseWriter) {
 	fmt.Fprint(w, `"}`)
 }
 
-// TestKeysOfNoUse gives keys that must not verify, beside a good one.
-func TestKeysOfNoUse(t *testing.T) {
-	r := newRig(t)
+// TestUnusableKeys adds unusable keys to a valid one.
+func TestUnusableKeys(t *testing.T) {
+	r := newFixture(t)
 	secret := []byte(strings.Repeat("s", 64))
 	octets := issuertest.As(t, asKey(t, secret), "octets", jwa.HS256())
 	r.Front(func(w http.ResponseWriter, req *http.Request) {
@@ -348,19 +350,19 @@ func TestKeysOfNoUse(t *testing.T) {
 	r.refuses(t, issuertest.Sign(t, octets, issuertest.Encode(t, r.Claims(nil))), canonical.Unauthenticated)
 }
 
-// TestKeysForEncryption marks the one key as not meant for signatures.
+// TestKeysForEncryption marks the only key as one for encryption.
 func TestKeysForEncryption(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	if err := r.Signer().Set("use", "enc"); err != nil {
 		t.Fatal(err)
 	}
 	r.refuses(t, r.Token(nil), canonical.Unauthenticated)
 }
 
-// TestSizeOfKeys signs with an RSA key that can be broken, and with one that is long enough.
+// TestSizeOfKeys signs with an RSA key that is too small, and with one that is not.
 func TestSizeOfKeys(t *testing.T) {
 	for bits, accepted := range map[int]bool{1024: false, 2048: true} {
-		r := newRig(t)
+		r := newFixture(t)
 		key, err := rsa.GenerateKey(rand.Reader, bits)
 		if err != nil {
 			t.Fatal(err)
@@ -379,45 +381,45 @@ func TestSizeOfKeys(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.ask(signed + "." + b64(signature)); (err == nil) != accepted {
+		if _, err := r.authenticate(signed + "." + b64(signature)); (err == nil) != accepted {
 			t.Errorf("a key of %d bits: %v", bits, err)
 		}
 	}
 }
 
-// TestWithoutDiscovery reads the keys where the configuration says.
+// TestWithoutDiscovery fetches the keys from the configured jwksURL.
 func TestWithoutDiscovery(t *testing.T) {
-	r := newRig(t, func(c *config.Clients) { c.OIDC[0].JWKSURL = c.OIDC[0].Issuer + "/keys" })
+	r := newFixture(t, func(c *config.Clients) { c.OIDC[0].JWKSURL = c.OIDC[0].Issuer + "/keys" })
 	r.Front(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path != "/keys" {
-			t.Errorf("%s was asked for", req.URL.Path)
+			t.Errorf("%s was requested", req.URL.Path)
 		}
 		r.serve(w, req)
 	})
 	r.accepts(t, r.Token(nil))
 }
 
-// TestIssuerNeverThroughProxy sets a proxy that would take everything.
+// TestIssuerNeverThroughProxy sets a proxy in the environment.
 func TestIssuerNeverThroughProxy(t *testing.T) {
-	// Where the environment names a proxy, Go leaves loopback addresses out; so the transport's own setting is what is
-	// looked at, by the name of a host that only a proxy could know.
-	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the proxy was asked") }))
+	// Go never uses a proxy of the environment for loopback addresses, so that the issuer needs a host name, which only
+	// the proxy could resolve.
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the proxy received a request") }))
 	defer proxy.Close()
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"} {
 		t.Setenv(name, proxy.URL)
 	}
-	r := newRig(hurried{t}, func(c *config.Clients) { c.OIDC[0].Issuer = "http://issuer.invalid" })
+	r := newFixture(shortTimeouts{t}, func(c *config.Clients) { c.OIDC[0].Issuer = "http://issuer.invalid" })
 	r.refuses(t, r.Token(map[string]any{"iss": "http://issuer.invalid"}), canonical.Overloaded)
 }
 
-// TestTheGatewayShowsItself is a Kubernetes API server, which gives its keys to none but those with a token, and
-// whose certificate a CA of its own has signed.
-func TestTheGatewayShowsItself(t *testing.T) {
+// TestTokenFile uses an issuer like a Kubernetes API server, which requires a token for its keys and has a certificate
+// of its own CA.
+func TestTokenFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	var wanted atomic.Pointer[string]
 	rotate := func(token string) {
 		wanted.Store(&token)
-		// as the kubelet does: a new file takes the old one's place
+		// like the kubelet, which replaces the file by a new one
 		if err := os.WriteFile(file+".new", []byte(token+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -426,7 +428,7 @@ func TestTheGatewayShowsItself(t *testing.T) {
 		}
 	}
 	rotate("first")
-	var r *rig
+	var r *fixture
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Header.Get("Authorization") != "Bearer "+*wanted.Load() {
 			w.WriteHeader(http.StatusUnauthorized)
@@ -447,36 +449,36 @@ func TestTheGatewayShowsItself(t *testing.T) {
 	set := func(c *config.Clients) {
 		c.OIDC[0].Issuer, c.OIDC[0].TokenFile, c.OIDC[0].CAFile = server.URL, tokenFile, config.InMemoryFile(ca)
 	}
-	r = newRig(t, set)
+	r = newFixture(t, set)
 	token := func() string {
 		return r.Token(map[string]any{"iss": server.URL, "azp": nil, "sub": "system:serviceaccount:ns:name"})
 	}
 	r.accepts(t, token())
 	rotate("second")
 	r.Add(jwa.ES256())
-	r.turn(pause)
+	r.advance(minRefreshInterval)
 	r.accepts(t, token())
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
 	r.Add(jwa.ES256())
-	r.turn(pause)
+	r.advance(minRefreshInterval)
 	r.refuses(t, token(), canonical.Overloaded)
 	if !strings.Contains(r.log.String(), `"cause":"token_file"`) {
 		t.Errorf("logged: %s", r.log)
 	}
 	rotate("third")
-	r.turn(pause)
+	r.advance(minRefreshInterval)
 	r.accepts(t, token())
 
 	keys := r
-	r = newRig(t, set, func(c *config.Clients) { c.OIDC[0].CAFile = config.File{} })
+	r = newFixture(t, set, func(c *config.Clients) { c.OIDC[0].CAFile = config.File{} })
 	r.Issuer = keys.Issuer
-	r.refuses(t, token(), canonical.Overloaded) // the system's CAs do not know it
+	r.refuses(t, token(), canonical.Overloaded) // the system does not trust its CA
 }
 
-// TestTheGatewaysTokenStays holds that it is shown to no server but those that the configuration names.
-func TestTheGatewaysTokenStays(t *testing.T) {
+// TestTokenFileOnlyForConfiguredHosts checks that the token is sent only to servers in the configuration.
+func TestTokenFileOnlyForConfiguredHosts(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("canary"), 0o600); err != nil {
 		t.Fatal(err)
@@ -488,7 +490,7 @@ func TestTheGatewaysTokenStays(t *testing.T) {
 		}
 	}))
 	defer other.Close()
-	r := newRig(t, func(c *config.Clients) {
+	r := newFixture(t, func(c *config.Clients) {
 		if err := c.OIDC[0].TokenFile.UnmarshalText([]byte(file)); err != nil {
 			t.Fatal(err)
 		}
@@ -498,32 +500,32 @@ func TestTheGatewaysTokenStays(t *testing.T) {
 	})
 	r.refuses(t, r.Token(nil), canonical.Overloaded)
 	if shown.Load() != 0 {
-		t.Error("it was shown to another server")
+		t.Error("the token was sent to another server")
 	}
 }
 
-// TestRun reads keys without any request, and again soon after the issuer has come.
+// TestRun fetches keys without any request, and retries soon after a failure.
 func TestRun(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newFixture(t)
 	r.Down()
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
 	eventually(t, "the issuer has been tried", func() bool { return r.Tried() > 0 })
 	r.Front(nil)
-	r.turn(pause)
+	r.advance(minRefreshInterval)
 	eventually(t, "the keys are read", func() bool { return r.Asked() > 0 })
 	cancel()
 	running.Wait()
 }
 
-// TestFewWaitForKeys holds that tokens which cannot be judged, of whomever, do not keep many requests waiting.
-func TestFewWaitForKeys(t *testing.T) {
+// TestWaitingRequestsAreLimited checks how many requests wait for keys; the others are refused immediately.
+func TestWaitingRequestsAreLimited(t *testing.T) {
 	t.Parallel()
 	const asking, wait = 200, 64
-	r := newRig(t)
-	auth.Endless(r.Authenticator)
+	r := newFixture(t)
+	auth.WithoutTimeouts(r.Authenticator)
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	r.Front(func(_ http.ResponseWriter, req *http.Request) {
@@ -541,7 +543,7 @@ func TestFewWaitForKeys(t *testing.T) {
 			answered <- err
 		}()
 	}
-	for range asking - wait { // without waiting, or the test never ends
+	for range asking - wait { // if these wait, the test does not end
 		if err := <-answered; kind(err) != canonical.Overloaded {
 			t.Errorf("got %v", err)
 		}
@@ -549,7 +551,7 @@ func TestFewWaitForKeys(t *testing.T) {
 	cancel()
 	for range wait {
 		if err := <-answered; !errors.Is(err, context.Canceled) {
-			t.Errorf("one who waits is told %v", err)
+			t.Errorf("a waiting request returned %v", err)
 		}
 	}
 }

@@ -14,13 +14,13 @@ import (
 
 const (
 	// pause is the least time between two readings of an issuer's keys, whatever callers send.
-	pause = 3 * time.Second
+	minRefreshInterval = 3 * time.Second
 	// readTimeout bounds one reading, discovery included.
-	readTimeout = 5 * time.Second
+	fetchTimeout = 5 * time.Second
 	// patience is how long a request waits for it.
-	patience = 2 * time.Second
+	waitTimeout = 2 * time.Second
 	// mostWaiting is how many requests may wait at once: whoever makes up tokens must not take the places of others.
-	mostWaiting = 64
+	maxWaiting = 64
 	// refreshEvery is how often run reads keys that are known; longestPause is the longest between two failures.
 	refreshEvery, longestPause = 5 * time.Minute, time.Minute
 	// maxAge is how old keys may grow before a request has them read, if nobody else has.
@@ -72,7 +72,7 @@ func (s *keySet) find(ctx context.Context, fit func(all []jose.JSONWebKey) []jos
 func (s *keySet) queue() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.waiting >= mostWaiting {
+	if s.waiting >= maxWaiting {
 		return false
 	}
 	s.waiting++
@@ -110,7 +110,7 @@ func (s *keySet) begin() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	if s.reading == nil && (s.tried.IsZero() || now.Sub(s.tried) >= pause) {
+	if s.reading == nil && (s.tried.IsZero() || now.Sub(s.tried) >= minRefreshInterval) {
 		s.reading, s.tried = make(chan struct{}), now
 		go s.renew(now, s.reading)
 	}
@@ -145,7 +145,7 @@ func (s *keySet) guarded(ctx context.Context) (keys []jose.JSONWebKey, err error
 
 // run reads the keys again and again until ctx ends: soon after a failure, and later and later.
 func (s *keySet) run(ctx context.Context) {
-	wait := pause
+	wait := minRefreshInterval
 	for {
 		if done := s.begin(); done != nil {
 			select {
@@ -158,7 +158,7 @@ func (s *keySet) run(ctx context.Context) {
 		if s.look().failing {
 			next, wait = wait, min(2*wait, longestPause)
 		} else {
-			wait = pause
+			wait = minRefreshInterval
 		}
 		timer := time.NewTimer(next)
 		select {

@@ -12,26 +12,27 @@ import (
 )
 
 const (
-	// maxToken bounds a token, in bytes; what is longer is taken for none.
+	// maxToken is the maximum size of a token in bytes; a longer credential is not parsed as a token.
 	maxToken = 8 << 10
-	// maxName is how long a client's name may be to be logged as it is.
+	// maxName is the maximum length of a client's name that is logged unchanged.
 	maxName = 128
-	// maxDate is the latest date that a token may have, in seconds: beyond it, sums with it could overflow.
+	// maxDate is the latest accepted date, in seconds since 1970: later ones could overflow in calculations.
 	maxDate = 1 << 40
 )
 
-// claims are what a token says (RFC 7519, section 4.1; RFC 8693, section 4.2).
+// claims are the claims of a token that the gateway uses (RFC 7519, section 4.1; RFC 8693, section 4.2).
 type claims struct {
 	issuer                     string
 	audiences                  []string
-	expires, notBefore, issued time.Time // zero where they are missing
-	name, claim                string    // of the client, and the claim in which it stands
-	scopes                     []string  // those that the gateway knows
-	scoped                     bool      // whether there is any claim about scopes
+	expires, notBefore, issued time.Time // zero if missing
+	name, claim                string    // the client's name and the claim that contains it
+	scopes                     []string  // the known scopes
+	scoped                     bool      // the token has a claim with scopes
 }
 
-// peek reads a token that has the form of a signed JWT (RFC 7515, section 7.1), and believes nothing of it.
-func peek(token string) (payload []byte, said claims, ok bool) {
+// parseUnverified parses a token in the form of a signed JWT (RFC 7515, section 7.1) without verifying it. ok is false
+// if it does not have this form.
+func parseUnverified(token string) (payload []byte, unverified claims, ok bool) {
 	parts := strings.Split(token, ".")
 	if len(token) > maxToken || len(parts) != 3 {
 		return nil, claims{}, false
@@ -40,27 +41,27 @@ func peek(token string) (payload []byte, said claims, ok bool) {
 	if err != nil {
 		return nil, claims{}, false
 	}
-	said, ok = readClaims(payload)
-	return payload, said, ok
+	unverified, ok = parseClaims(payload)
+	return payload, unverified, ok
 }
 
-// readClaims is false where a claim has not the type that it must have, or is there twice.
-func readClaims(payload []byte) (claims, bool) {
-	all, ok := members(payload)
+// parseClaims returns the claims, and false if a claim has the wrong type or occurs twice.
+func parseClaims(payload []byte) (claims, bool) {
+	all, ok := parseObject(payload)
 	if !ok {
 		return claims{}, false
 	}
 	var c claims
-	good := all.text("iss", &c.issuer) && all.texts("aud", &c.audiences) &&
-		all.date("exp", &c.expires) && all.date("nbf", &c.notBefore) && all.date("iat", &c.issued)
+	good := all.readString("iss", &c.issuer) && all.readStrings("aud", &c.audiences) &&
+		all.readTime("exp", &c.expires) && all.readTime("nbf", &c.notBefore) && all.readTime("iat", &c.issued)
 	for _, claim := range []string{"azp", "client_id", "sub"} {
 		if c.name == "" {
-			good = good && all.text(claim, &c.name)
+			good = good && all.readString(claim, &c.name)
 			c.claim = claim
 		}
 	}
 	var scope, scp []string
-	good = good && all.texts("scope", &scope) && all.texts("scp", &scp)
+	good = good && all.readStrings("scope", &scope) && all.readStrings("scp", &scp)
 	_, one := all["scope"]
 	_, other := all["scp"]
 	c.scoped = one || other
@@ -74,16 +75,17 @@ func readClaims(payload []byte) (claims, bool) {
 	return c, good
 }
 
-// An object is a JSON object's members. Their names differ by case, other than for encoding/json's structs.
-type object map[string]json.RawMessage
+// jsonObject has the members of a JSON object. Unlike with structs of encoding/json, their names are case-sensitive.
+type jsonObject map[string]json.RawMessage
 
-// members reads one JSON object whose members are all different: of two, two readers could believe one each.
-func members(text []byte) (object, bool) {
+// parseObject parses a JSON object. It returns false if a name occurs twice, because other software could use the other
+// value.
+func parseObject(text []byte) (jsonObject, bool) {
 	in := json.NewDecoder(bytes.NewReader(text))
 	if first, err := in.Token(); err != nil || first != json.Delim('{') || !json.Valid(text) {
 		return nil, false
 	}
-	all := object{}
+	all := jsonObject{}
 	for in.More() {
 		name, err := in.Token()
 		if err != nil {
@@ -93,7 +95,7 @@ func members(text []byte) (object, bool) {
 		if err := in.Decode(&value); err != nil {
 			return nil, false
 		}
-		if _, twice := all[name.(string)]; twice {
+		if _, found := all[name.(string)]; found {
 			return nil, false
 		}
 		all[name.(string)] = value
@@ -101,14 +103,14 @@ func members(text []byte) (object, bool) {
 	return all, true
 }
 
-// text reads a string, if it is there.
-func (o object) text(name string, into *string) bool {
+// readString reads a member into a string. It returns true if the member is missing, false if it has another type.
+func (o jsonObject) readString(name string, into *string) bool {
 	value, there := o[name]
 	return !there || value[0] == '"' && json.Unmarshal(value, into) == nil
 }
 
-// texts reads a string, or a list of them, if it is there.
-func (o object) texts(name string, into *[]string) bool {
+// readStrings is readString for a string or a list of strings.
+func (o jsonObject) readStrings(name string, into *[]string) bool {
 	value, there := o[name]
 	switch {
 	case !there:
@@ -130,8 +132,8 @@ func (o object) texts(name string, into *[]string) bool {
 	return true
 }
 
-// date reads a number of seconds, if it is there (RFC 7519, section 2, NumericDate).
-func (o object) date(name string, into *time.Time) bool {
+// readTime is readString for a number of seconds since 1970 (RFC 7519, section 2, NumericDate).
+func (o jsonObject) readTime(name string, into *time.Time) bool {
 	value, there := o[name]
 	if !there {
 		return true
@@ -144,8 +146,8 @@ func (o object) date(name string, into *time.Time) bool {
 	return true
 }
 
-// programName reports whether a name looks like that of a program.
-func programName(name string) bool {
+// isProgramName reports whether a name has only the length and characters of program names.
+func isProgramName(name string) bool {
 	unfit := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._:/-", r)
 	}

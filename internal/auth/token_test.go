@@ -31,7 +31,7 @@ import (
 	"ais-gateway/internal/issuertest"
 )
 
-// A clock is turned by hand.
+// clock is a clock for tests.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -45,46 +45,46 @@ func (c *clock) Now() time.Time {
 	return c.now
 }
 
-func (c *clock) turn(d time.Duration) {
+func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
 }
 
-// A record is what was logged so far.
-type record struct {
+// logBuffer collects the log.
+type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (r *record) Write(p []byte) (int, error) {
+func (r *logBuffer) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.text.Write(p)
 }
 
-func (r *record) String() string {
+func (r *logBuffer) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.text.String()
 }
 
-// A rig is callers with one issuer, and a client with an API key that has the name of the issuer's client.
-type rig struct {
+// fixture is an Authenticator with one issuer, and with an API key whose name is that of the issuer's client.
+type fixture struct {
 	*auth.Authenticator
 	*clock
 	*issuertest.Issuer
-	log *record
+	log *logBuffer
 }
 
 const apiKey = "the-key"
 
-// hurried is a test of how long things may take.
-type hurried struct{ testing.TB }
+// shortTimeouts marks a test that needs the timeouts of production.
+type shortTimeouts struct{ testing.TB }
 
-func newRig(t testing.TB, change ...func(*config.Clients)) *rig {
+func newFixture(t testing.TB, change ...func(*config.Clients)) *fixture {
 	t.Helper()
-	r := &rig{clock: newClock(), log: &record{}}
+	r := &fixture{clock: newClock(), log: &logBuffer{}}
 	r.Issuer = issuertest.Start(t, r.Now)
 	o := config.OIDC{}
 	o.SetDefaults()
@@ -97,14 +97,14 @@ func newRig(t testing.TB, change ...func(*config.Clients)) *rig {
 		ch(&c)
 	}
 	r.Authenticator = auth.New(auth.Config{Clients: c, Now: r.Now, Logger: slog.New(slog.NewJSONHandler(r.log, nil)), Pseudonym: pseudonym})
-	if _, hurried := t.(hurried); !hurried {
-		auth.Patient(r.Authenticator)
+	if _, short := t.(shortTimeouts); !short {
+		auth.WithLongTimeouts(r.Authenticator)
 	}
 	return r
 }
 
-// ask authenticates a token that stands as Bearer.
-func (r *rig) ask(token string) (auth.Client, error) {
+// authenticate authenticates a Bearer token.
+func (r *fixture) authenticate(token string) (auth.Client, error) {
 	return r.Authenticate(context.Background(), auth.Credential{Text: canonical.Secret(token), Bearer: true})
 }
 
@@ -119,18 +119,18 @@ func kind(err error) canonical.Kind {
 	return canonical.Kind(err.Error())
 }
 
-func (r *rig) accepts(t testing.TB, token string) auth.Client {
+func (r *fixture) accepts(t testing.TB, token string) auth.Client {
 	t.Helper()
-	c, err := r.ask(token)
+	c, err := r.authenticate(token)
 	if err != nil {
 		t.Fatalf("refused: %v", err)
 	}
 	return c
 }
 
-func (r *rig) refuses(t testing.TB, token string, want canonical.Kind) {
+func (r *fixture) refuses(t testing.TB, token string, want canonical.Kind) {
 	t.Helper()
-	c, err := r.ask(token)
+	c, err := r.authenticate(token)
 	if kind(err) != want || c.ID != "" || c.Name != "" || c.Scopes != nil {
 		t.Fatalf("answered %+v, %v; want %s", c, err, want)
 	}
@@ -140,7 +140,7 @@ func (r *rig) refuses(t testing.TB, token string, want canonical.Kind) {
 }
 
 func TestClaims(t *testing.T) {
-	const at = 1795168800 // the clock's time
+	const at = 1795168800 // the time of the clock
 	type claims = map[string]any
 	tests := []struct {
 		name    string
@@ -188,7 +188,7 @@ func TestClaims(t *testing.T) {
 		{"another case", claims{"aud": nil, "AUD": issuertest.Audience}, true},
 		{"expiry in another case", claims{"exp": nil, "Exp": at + 100}, true},
 	}
-	r := newRig(t)
+	r := newFixture(t)
 	if r.Now().Unix() != at {
 		t.Fatal("the clock is another")
 	}
@@ -207,12 +207,12 @@ func TestClaims(t *testing.T) {
 	twice := `{"iss":"` + r.URL + `","aud":"elsewhere","aud":"` + issuertest.Audience + `","azp":"a","exp":9999999999}`
 	r.refuses(t, issuertest.Sign(t, r.Signer(), []byte(twice)), canonical.Unauthenticated)
 	if n := r.Asked(); n != 1 {
-		t.Errorf("the keys were asked for %d times", n)
+		t.Errorf("the keys were fetched %d times", n)
 	}
 }
 
 func TestSkewIsConfigured(t *testing.T) {
-	r := newRig(t, func(c *config.Clients) { c.OIDC[0].ClockSkew = 0 })
+	r := newFixture(t, func(c *config.Clients) { c.OIDC[0].ClockSkew = 0 })
 	for claim, edge := range map[string]int{"exp": 0, "nbf": 1, "iat": 1} {
 		r.refuses(t, r.Token(map[string]any{claim: r.Now().Unix() + int64(edge)}), canonical.Unauthenticated)
 	}
@@ -228,7 +228,7 @@ func once(key *any) func(testing.TB, jwa.SignatureAlgorithm) any {
 	}
 }
 
-// TestSignatures signs by every algorithm, and in every way that must not do.
+// TestSignatures signs with every algorithm, and with wrong keys and algorithms.
 func TestSignatures(t *testing.T) {
 	rsaKey, rsaStranger := once(new(any)), once(new(any))
 	for _, name := range config.Algorithms() {
@@ -236,9 +236,9 @@ func TestSignatures(t *testing.T) {
 			alg, _ := jwa.LookupSignatureAlgorithm(name)
 			key, another := issuertest.Key, issuertest.Key
 			if strings.HasSuffix(name[:2], "S") && name[0] != 'E' {
-				key, another = rsaKey, rsaStranger // making one takes long
+				key, another = rsaKey, rsaStranger // generating one takes long
 			}
-			allowed := newRig(t, func(c *config.Clients) { c.OIDC[0].Algorithms = []string{name} })
+			allowed := newFixture(t, func(c *config.Clients) { c.OIDC[0].Algorithms = []string{name} })
 			kid := allowed.AddRaw(alg, key(t, alg))
 			good := allowed.Token(nil)
 			allowed.accepts(t, good)
@@ -250,15 +250,15 @@ func TestSignatures(t *testing.T) {
 			if name == other {
 				other = "ES256"
 			}
-			forbidden := newRig(t, func(c *config.Clients) { c.OIDC[0].Algorithms = []string{other} })
+			forbidden := newFixture(t, func(c *config.Clients) { c.OIDC[0].Algorithms = []string{other} })
 			forbidden.AddRaw(alg, key(t, alg))
 			forbidden.refuses(t, forbidden.Token(nil), canonical.Unauthenticated)
 			if n := forbidden.Asked(); n != 0 {
-				t.Errorf("the keys were asked for %d times for an algorithm that is not allowed", n)
+				t.Errorf("the keys were fetched %d times for an algorithm that is not allowed", n)
 			}
 		})
 	}
-	byDefault := newRig(t)
+	byDefault := newFixture(t)
 	byDefault.Add(jwa.EdDSA())
 	byDefault.refuses(t, byDefault.Token(nil), canonical.Unauthenticated)
 }
@@ -273,7 +273,7 @@ func asKey(t testing.TB, raw any) jwk.Key {
 }
 
 func TestForgeries(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	r.Add(jwa.RS256())
 	payload := issuertest.Encode(t, r.Claims(nil))
 	kid, _ := r.Signer().KeyID()
@@ -345,14 +345,14 @@ func TestForgeries(t *testing.T) {
 	if c, err := r.Authenticate(t.Context(), auth.Credential{Text: canonical.Secret(token)}); err == nil {
 		t.Errorf("a token is a key: %+v", c)
 	}
-	if key, err := r.ask(apiKey); err != nil || key.ID == good.ID {
+	if key, err := r.authenticate(apiKey); err != nil || key.ID == good.ID {
 		t.Errorf("as Bearer the API key is %+v, %v", key, err)
 	}
 }
 
 func TestNames(t *testing.T) {
 	type claims = map[string]any
-	r := newRig(t)
+	r := newFixture(t)
 	tests := []struct {
 		name   string
 		claims claims
@@ -393,17 +393,17 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestNoTwoAreOne holds that neither a name, nor quotes in it, nor the claim in which it stands makes one client
-// another.
-func TestNoTwoAreOne(t *testing.T) {
+// TestClientIDsAreDistinct checks that the IDs of two clients differ, even if their names contain quotes or are in
+// different claims.
+func TestClientIDsAreDistinct(t *testing.T) {
 	var other *issuertest.Issuer
-	r := newRig(t, func(c *config.Clients) {
+	r := newFixture(t, func(c *config.Clients) {
 		other = issuertest.Start(t, newClock().Now)
 		o := c.OIDC[0]
 		o.Issuer = other.URL
 		c.OIDC = append(c.OIDC, o)
 	})
-	key, err := r.ask(apiKey)
+	key, err := r.authenticate(apiKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -455,7 +455,7 @@ func TestScopes(t *testing.T) {
 		{"granted to another case", claims{"azp": "Granted"}, nil},
 		{"a rate alone is granted", claims{"azp": "fast", "scope": accounts}, []string{accounts}},
 	}
-	r := newRig(t, func(c *config.Clients) {
+	r := newFixture(t, func(c *config.Clients) {
 		c.OIDC[0].Grants = []config.Grant{
 			{Client: "granted", Scopes: []string{accounts, balances}},
 			{Client: "fast", RateLimit: &config.RateLimit{PerSecond: 1, Burst: 1}},
@@ -474,52 +474,52 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-// TestErrorsSayNothing looks for what a caller and an issuer wrote in whatever is told.
-func TestErrorsSayNothing(t *testing.T) {
-	r := newRig(t)
+// TestErrorsQuoteNoToken searches the errors and the log for input of callers and of the issuer.
+func TestErrorsQuoteNoToken(t *testing.T) {
+	r := newFixture(t)
 	r.Front(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = io.WriteString(w, "canary-of-the-issuer")
 	})
-	var told strings.Builder
+	var output strings.Builder
 	for _, claims := range []map[string]any{
 		nil, {"aud": "canary-aud"}, {"azp": "canary-azp", "exp": 1}, {"nbf": 1 << 39}, {"azp": nil}, {"scope": 5},
 	} {
 		token := r.Token(claims)
-		_, err := r.ask(token)
+		_, err := r.authenticate(token)
 		if err == nil {
 			t.Fatal("accepted")
 		}
-		told.WriteString(err.Error())
-		if strings.Contains(told.String(), token[10:30]) {
-			t.Error("the token is told")
+		output.WriteString(err.Error())
+		if strings.Contains(output.String(), token[10:30]) {
+			t.Error("an error contains the token")
 		}
 	}
-	told.WriteString(r.log.String())
-	if !strings.Contains(told.String(), `"cause":"discovery_refused"`) || !strings.Contains(told.String(), `"issuer":"clients.oidc[0]"`) {
-		t.Errorf("told: %s", told.String())
+	output.WriteString(r.log.String())
+	if !strings.Contains(output.String(), `"cause":"discovery_refused"`) || !strings.Contains(output.String(), `"issuer":"clients.oidc[0]"`) {
+		t.Errorf("output: %s", output.String())
 	}
 	for _, secret := range []string{"canary", r.URL, "127.0.0.1", issuertest.App} {
-		if strings.Contains(told.String(), secret) {
-			t.Errorf("%q is told: %s", secret, told.String())
+		if strings.Contains(output.String(), secret) {
+			t.Errorf("%q is in the output: %s", secret, output.String())
 		}
 	}
 }
 
-// A token without kid is accepted only if its issuer has exactly one key of the algorithm: a signature is never verified
-// with one key after the other before the caller is known.
+// A token without a kid is accepted only if its issuer has exactly one key of the algorithm, because many keys must not
+// be tried for a client that is not authenticated yet.
 func TestTokensWithoutKeyID(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	nameless := func(alg jwa.SignatureAlgorithm) string {
 		return issuertest.Sign(t, issuertest.As(t, r.Signer(), "", alg), issuertest.Encode(t, r.Claims(nil)))
 	}
 	r.accepts(t, nameless(jwa.ES256()))
 	r.Add(jwa.ES384())
-	r.turn(pause)
-	r.accepts(t, nameless(jwa.ES384())) // the key of another algorithm does not matter
+	r.advance(minRefreshInterval)
+	r.accepts(t, nameless(jwa.ES384())) // the key has another algorithm
 
 	for _, keys := range []int{2, 64} {
-		many := newRig(t)
+		many := newFixture(t)
 		for range keys - 1 {
 			many.Add(jwa.ES256())
 		}
@@ -529,10 +529,10 @@ func TestTokensWithoutKeyID(t *testing.T) {
 	}
 }
 
-// Keys that share a kid are few, or none of them counts.
-func TestKeysOfOneKeyID(t *testing.T) {
+// Keys with the same kid are used only if there are few of them.
+func TestKeysWithOneID(t *testing.T) {
 	for shared, want := range map[int]canonical.Kind{2: "", 3: canonical.Unauthenticated} {
-		r := newRig(t)
+		r := newFixture(t)
 		var all []jwk.Key
 		for range shared {
 			k, err := issuertest.As(t, asKey(t, issuertest.Key(t, jwa.ES256())), "shared", jwa.ES256()).PublicKey()
@@ -554,13 +554,13 @@ func TestKeysOfOneKeyID(t *testing.T) {
 			}
 			r.serve(w, req)
 		})
-		if _, err := r.ask(issuertest.Sign(t, signer, issuertest.Encode(t, r.Claims(nil)))); kind(err) != want {
+		if _, err := r.authenticate(issuertest.Sign(t, signer, issuertest.Encode(t, r.Claims(nil)))); kind(err) != want {
 			t.Errorf("%d keys: %v", shared, err)
 		}
 	}
 }
 
-// pseudonym stands for a keyed hash.
+// pseudonym replaces a keyed hash.
 func pseudonym(parts ...string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
 	return hex.EncodeToString(sum[:16])

@@ -15,7 +15,7 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// State is what a breaker does with calls.
+// State is the state of a breaker.
 type State string
 
 // The states of a breaker.
@@ -25,37 +25,37 @@ const (
 	HalfOpen State = "half_open" // one trial call is made at a time
 )
 
-// A Breaker watches the calls to one ASPSP. It is safe for concurrent use.
+// Breaker is the circuit breaker of one ASPSP. It is safe for concurrent use.
 type Breaker struct {
 	config  config.Breaker
 	timeout time.Duration // of a call
 	inner   *gobreaker.TwoStepCircuitBreaker[struct{}]
-	opened  atomic.Pointer[time.Time] // with its monotonic part, so that a change of the clock does not matter
+	opened  atomic.Pointer[time.Time] // with its monotonic reading, so that a change of the clock has no effect
 	now     func() time.Time
 
-	mu       sync.Mutex
-	consents *consents
-	judged   verdict   // of the call whose end is being counted
-	judgedOf consentID // the consent of that call
+	mu          sync.Mutex
+	consents    *consents
+	lastVerdict verdict   // of the call whose end is being counted
+	lastConsent consentID // the consent of that call
 	// unanswered are the connection failures and timeouts among gobreaker's failures: in all, and in a row.
 	unanswered, unansweredRow uint32
 	suspect                   suspect
 }
 
-// A suspect is the consent whose trial call failed, while it is not known whether the ASPSP fails or only this consent.
+// suspect is the consent of a failed trial call, while it is unknown whether the ASPSP fails or only this consent.
 type suspect struct {
 	id    consentID
 	until time.Time // no further trial is made for it before; zero for no suspect
 }
 
-// New makes a closed breaker of calls that take up to timeout. changed is called with each new state, in order, and must
-// not call the breaker.
-func New(c config.Breaker, timeout time.Duration, now func() time.Time, changed func(State)) *Breaker {
+// New returns a closed breaker for calls with the given timeout. onChange is called with each new state, in order; it
+// must not call the breaker.
+func New(c config.Breaker, timeout time.Duration, now func() time.Time, onChange func(State)) *Breaker {
 	b := &Breaker{config: c, timeout: timeout, now: now, consents: newConsents(c.Interval)}
 	b.inner = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Interval:     c.Interval,
 		Timeout:      c.OpenFor,
-		ReadyToTrip:  b.trips,
+		ReadyToTrip:  b.readyToTrip,
 		IsSuccessful: func(err error) bool { return err == nil },
 		IsExcluded:   func(err error) bool { return errors.Is(err, errExcluded) },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
@@ -63,33 +63,34 @@ func New(c config.Breaker, timeout time.Duration, now func() time.Time, changed 
 				at := now()
 				b.opened.Store(&at)
 			}
-			changed(named(to))
+			onChange(fromGobreaker(to))
 		},
 	})
 	return b
 }
 
-// Do makes a call under a consent, or refuses it with ProviderUnavailable and the time until the next trial.
+// Do makes a call for a consent and returns its error. While the breaker is open it makes no call, and returns
+// ProviderUnavailable with the time until the next trial in RetryAfter.
 func (b *Breaker) Do(consent string, call func() error) error {
 	id := b.consents.id(consent)
-	end, trial, refusal := b.begin(id)
+	end, trial, refusal := b.admit(id)
 	if refusal != nil {
 		return refusal
 	}
 	if trial {
-		// A trial that does not end in time makes room for the next one.
+		// A trial that exceeds its timeout is recorded as failed, so that the next trial can start.
 		defer time.AfterFunc(b.timeout, func() { end(timedOut) }).Stop()
 	}
-	judged := silent // if the call panics
+	judged := inconclusive // if the call panics
 	defer func() { end(judged) }()
 	err := call()
 	judged = judge(err)
 	return err
 }
 
-// begin lets a call through, or refuses it. end takes the verdict on it; the first one counts. trial says that the call
-// decides whether the breaker closes.
-func (b *Breaker) begin(id consentID) (end func(verdict), trial bool, refusal error) {
+// admit allows a call or returns an error. end records the verdict on the call; only the first one counts. trial reports
+// whether the call decides if the breaker closes.
+func (b *Breaker) admit(id consentID) (end func(verdict), trial bool, refusal error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	done, err := b.inner.Allow()
@@ -102,7 +103,7 @@ func (b *Breaker) begin(id consentID) (end func(verdict), trial bool, refusal er
 		return nil, false, b.refusal(wait)
 	}
 	var once sync.Once
-	return func(v verdict) { once.Do(func() { b.end(id, trial, v, done) }) }, trial, nil
+	return func(v verdict) { once.Do(func() { b.record(id, trial, v, done) }) }, trial, nil
 }
 
 func (b *Breaker) refusal(wait time.Duration) error {
@@ -111,31 +112,31 @@ func (b *Breaker) refusal(wait time.Duration) error {
 	return refusal
 }
 
-// What gobreaker counts.
+// The errors that are passed to gobreaker.
 var (
 	errFailed   = errors.New("the ASPSP failed")
 	errExcluded = errors.New("the outcome says nothing about the ASPSP")
 )
 
-// end counts a call's outcome.
-func (b *Breaker) end(id consentID, trial bool, v verdict, done func(error)) {
+// record counts the outcome of a call.
+func (b *Breaker) record(id consentID, trial bool, v verdict, done func(error)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
 	outcome := errFailed
 	switch v {
 	case succeeded:
-		b.consents.succeeds(id, now)
+		b.consents.recordSuccess(id, now)
 		outcome = nil
 	case refused:
 		outcome = nil
-	case silent:
+	case inconclusive:
 		outcome = errExcluded
 	case responded, timedOut:
 		b.consents.endSuccess(id)
-		counts := v == timedOut || b.consents.fails(id, now)
+		counts := v == timedOut || b.consents.recordFailure(id, now)
 		if trial {
-			// It may be this one consent that fails: the next trial decides, for another one if it comes first.
+			// Maybe only this consent fails: the next trial decides, preferably one of another consent.
 			counts = !b.suspect.until.IsZero()
 			b.suspect = suspect{id: id, until: now.Add(b.config.OpenFor)}
 		}
@@ -145,39 +146,39 @@ func (b *Breaker) end(id consentID, trial bool, v verdict, done func(error)) {
 	case unconnected:
 		b.consents.endSuccess(id)
 	}
-	b.judged, b.judgedOf = v, id
+	b.lastVerdict, b.lastConsent = v, id
 	done(outcome)
 	if b.inner.State() != gobreaker.StateHalfOpen {
 		b.suspect = suspect{}
 	}
 }
 
-// trips reports whether the breaker opens after one more failure. Connection failures and timeouts open it by
-// themselves; failures with a response, and both together, only if enough consents fail.
-func (b *Breaker) trips(n gobreaker.Counts) bool {
+// readyToTrip reports whether the breaker opens after a failure. Connection failures and timeouts alone can open it;
+// failures with a response, and both together, only if enough consents fail.
+func (b *Breaker) readyToTrip(n gobreaker.Counts) bool {
 	if n.TotalFailures == 1 {
 		b.unanswered = 0
 	}
 	if n.ConsecutiveFailures == 1 {
 		b.unansweredRow = 0
 	}
-	if b.judged != responded {
+	if b.lastVerdict != responded {
 		b.unanswered++
 		b.unansweredRow++
 	}
-	// Not n.Requests: it includes calls in progress, and those whose outcome says nothing.
+	// Not n.Requests: it includes calls in progress, and inconclusive ones.
 	judged := n.TotalSuccesses + n.TotalFailures
 	enough := func(total, row uint32) bool {
 		return row >= b.config.ConsecutiveFailures ||
 			judged >= b.config.MinimumCalls && float64(total) >= b.config.FailureRatio*float64(judged)
 	}
-	return enough(b.unanswered, b.unansweredRow) || enough(n.TotalFailures, n.ConsecutiveFailures) && b.consents.suffice(b.judgedOf, b.now())
+	return enough(b.unanswered, b.unansweredRow) || enough(n.TotalFailures, n.ConsecutiveFailures) && b.consents.enoughFailed(b.lastConsent, b.now())
 }
 
-// State is what the breaker does at this moment.
-func (b *Breaker) State() State { return named(b.inner.State()) }
+// State returns the current state.
+func (b *Breaker) State() State { return fromGobreaker(b.inner.State()) }
 
-func named(s gobreaker.State) State {
+func fromGobreaker(s gobreaker.State) State {
 	switch s {
 	case gobreaker.StateClosed:
 		return Closed
@@ -189,16 +190,16 @@ func named(s gobreaker.State) State {
 	return Closed
 }
 
-// A verdict is what a call's outcome says about the ASPSP.
+// verdict classifies the outcome of a call by what it shows about the ASPSP.
 type verdict int
 
 const (
-	succeeded   verdict = iota
-	refused             // it responded, and refused one consent, account or client
-	responded           // it failed, and said so in a response
-	unconnected         // the connection could not be made or broke
-	timedOut            // it did not respond in time
-	silent              // the outcome says nothing about it
+	succeeded    verdict = iota
+	refused              // a response refused one consent, account or client
+	responded            // a response reported a failure
+	unconnected          // the connection could not be made or was lost
+	timedOut             // no response within the timeout
+	inconclusive         // the outcome shows nothing about the ASPSP
 )
 
 func judge(err error) verdict {
@@ -207,7 +208,7 @@ func judge(err error) verdict {
 	case err == nil:
 		return succeeded
 	case !errors.As(err, &failure):
-		return silent
+		return inconclusive
 	}
 	switch failure.Kind {
 	case canonical.ProviderUnavailable:
@@ -223,24 +224,24 @@ func judge(err error) verdict {
 		if u := failure.Upstream; u != nil && u.HTTPStatus >= 400 && u.HTTPStatus < 500 {
 			return refused
 		}
-		return byResponse(failure, silent) // the data of a 200 cannot be accepted
+		return byResponse(failure, inconclusive) // the data of a 200 cannot be accepted
 	case canonical.ConsentExpired, canonical.ConsentInvalid, canonical.AccountUnknown, canonical.ProviderRejected, canonical.ProviderThrottled:
 		return refused
 	case canonical.UnattendedLimit:
 		if failure.Origin == canonical.OriginASPSP {
 			return refused
 		}
-		return silent
+		return inconclusive
 	case canonical.FormatError, canonical.Unauthenticated, canonical.Forbidden, canonical.ASPSPUnknown, canonical.NotFound,
 		canonical.MethodNotAllowed, canonical.InternalError, canonical.CounterUnavailable, canonical.Overloaded,
 		canonical.DeletionUnconfirmed, canonical.NotCached, canonical.Canceled, canonical.RateLimited:
-		return silent
+		return inconclusive
 	}
-	return silent
+	return inconclusive
 }
 
-// byResponse judges a failure as one with a response, whatever its status: providers also report failures with 400 and
-// 408. Without a response, or with one of success, it is without.
+// byResponse returns responded for a failure with a response of any status, because providers also report failures with
+// 400 and 408. It returns without if there was no response or its status is 200.
 func byResponse(failure *canonical.Error, without verdict) verdict {
 	if u := failure.Upstream; u == nil || u.HTTPStatus == 0 || u.HTTPStatus == http.StatusOK {
 		return without
@@ -248,7 +249,7 @@ func byResponse(failure *canonical.Error, without verdict) verdict {
 	return responded
 }
 
-// refusesOne reports whether the status of an error without a known cause is a refusal of one consent, account or client.
+// refusesOne reports whether the status of an error with unknown cause refuses one consent, account or client.
 func refusesOne(failure *canonical.Error) bool {
 	if failure.Upstream == nil {
 		return false

@@ -17,12 +17,12 @@ var settings = config.Breaker{ConsecutiveFailures: 3, FailureRatio: 0.5, Minimum
 
 const timeout = 10 * time.Second
 
-// failing is a call that ends in kind, without a response.
+// failing returns a call that fails with kind, without a response.
 func failing(k canonical.Kind) func() error {
 	return func() error { return &canonical.Error{Kind: k, Origin: canonical.OriginProvider} }
 }
 
-// responding is a call that ends in kind, with a response of this status.
+// responding returns a call that fails with kind, with a response of this status.
 func responding(k canonical.Kind, status int) func() error {
 	return func() error {
 		return &canonical.Error{Kind: k, Origin: canonical.OriginProvider, Upstream: &canonical.UpstreamError{HTTPStatus: status}}
@@ -37,22 +37,22 @@ var (
 	ill  = responding(canonical.ProviderError, 500)
 )
 
-// A watched breaker is one whose changes of state are recorded.
-type watched struct {
+// recordedBreaker is a Breaker whose state changes are recorded.
+type recordedBreaker struct {
 	*breaker.Breaker
 	changes []breaker.State
 }
 
-func watch(c config.Breaker) *watched {
-	w := &watched{}
+func newRecorded(c config.Breaker) *recordedBreaker {
+	w := &recordedBreaker{}
 	w.Breaker = breaker.New(c, timeout, time.Now, func(s breaker.State) { w.changes = append(w.changes, s) })
 	return w
 }
 
-// opened is a breaker that has just opened.
-func opened(t *testing.T) *watched {
+// opened returns a breaker that has just opened.
+func opened(t *testing.T) *recordedBreaker {
 	t.Helper()
-	w := watch(settings)
+	w := newRecorded(settings)
 	for range 3 {
 		_ = w.Do("a", down)
 	}
@@ -62,7 +62,7 @@ func opened(t *testing.T) *watched {
 	return w
 }
 
-// refused is the breaker's refusal of a call, nil if it makes the call.
+// refused returns the error with which the breaker refuses a call, nil if it makes the call.
 func refused(b *breaker.Breaker, consent string) *canonical.Error {
 	called := false
 	err := b.Do(consent, func() error { called = true; return canonical.NewError(canonical.Canceled, "") })
@@ -73,7 +73,7 @@ func refused(b *breaker.Breaker, consent string) *canonical.Error {
 	return refusal
 }
 
-func TestOpensTriesAndCloses(t *testing.T) {
+func TestOpenHalfOpenClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := opened(t)
 		time.Sleep(10 * time.Second)
@@ -115,7 +115,7 @@ func TestOneTrialAtATime(t *testing.T) {
 	})
 }
 
-// A trial that does not end keeps others out no longer than a call's timeout, and what it ends in later does not count.
+// A trial that does not end blocks other trials no longer than the timeout, and its later outcome does not count.
 func TestTrialHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := opened(t)
@@ -147,7 +147,7 @@ func TestTrialHangs(t *testing.T) {
 	})
 }
 
-// A trial that times out or fails with a response may show the fault of one consent: the next trial decides.
+// A trial that times out or fails with a response may show a failure of one consent only: the next trial decides.
 func TestTrialOfOneConsentFails(t *testing.T) {
 	for name, trial := range map[string]func() error{"late": late, "ill": ill, "504": responding(canonical.ProviderTimeout, 504)} {
 		t.Run(name, func(t *testing.T) {
@@ -168,7 +168,7 @@ func TestTrialOfOneConsentFails(t *testing.T) {
 				if b.State() != breaker.HalfOpen {
 					t.Fatalf("%s", b.State())
 				}
-				_ = b.Do("a", trial) // nobody else came
+				_ = b.Do("a", trial) // without a call of another consent
 				if b.State() != breaker.Open {
 					t.Errorf("%s after the second trial of one consent", b.State())
 				}
@@ -179,7 +179,7 @@ func TestTrialOfOneConsentFails(t *testing.T) {
 
 func TestOpensByRatio(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := watch(settings)
+		b := newRecorded(settings)
 		for i := range 9 {
 			if i%2 == 0 {
 				_ = b.Do("a", down)
@@ -197,10 +197,10 @@ func TestOpensByRatio(t *testing.T) {
 	})
 }
 
-// Outcomes that say nothing about the ASPSP make no difference to the ratio, however many there are.
+// Any number of inconclusive outcomes does not change the ratio.
 func TestRatioIsOfJudgedCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := watch(settings)
+		b := newRecorded(settings)
 		for i := range 10 {
 			for range 50 {
 				_ = b.Do("a", failing(canonical.CounterUnavailable))
@@ -228,11 +228,11 @@ func TestRatioIsOfJudgedCalls(t *testing.T) {
 	})
 }
 
-func TestOldCallsAreForgotten(t *testing.T) {
+func TestCountsExpire(t *testing.T) {
 	for name, call := range map[string]func() error{"down": down, "ill": ill} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := watch(settings)
+				b := newRecorded(settings)
 				for i := range 4 {
 					_ = b.Do(fmt.Sprint(i), call)
 					time.Sleep(time.Minute + time.Second)
@@ -248,7 +248,7 @@ func TestOldCallsAreForgotten(t *testing.T) {
 // A failure with a response counts once per consent and interval while another consent succeeds.
 func TestOneConsentFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := watch(settings)
+		b := newRecorded(settings)
 		_ = b.Do("good", fine)
 		for range 50 {
 			_ = b.Do("odd", ill)
@@ -265,7 +265,7 @@ func TestOneConsentFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		patient := settings
 		patient.ConsecutiveFailures = 5
-		b := watch(patient)
+		b := newRecorded(patient)
 		_ = b.Do("good", fine)
 		for range 50 {
 			for _, consent := range []string{"odd", "odd-2", "odd-3"} {
@@ -283,13 +283,13 @@ func TestOneConsentFails(t *testing.T) {
 	})
 }
 
-// A consent whose last outcome is a success shows that the ASPSP works, whether it failed before or not; one that has failed
-// since shows nothing.
+// A consent whose last outcome is a success shows that the ASPSP works, even if it failed before; one that has failed
+// since does not.
 func TestLastOutcomeOfAnotherConsent(t *testing.T) {
 	for _, failure := range []func() error{ill, late, down} {
 		for _, recovers := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {
-				b := watch(settings)
+				b := newRecorded(settings)
 				_ = b.Do("other", fine)
 				_ = b.Do("other", failure)
 				if recovers {
@@ -308,10 +308,10 @@ func TestLastOutcomeOfAnotherConsent(t *testing.T) {
 	}
 }
 
-// A failure with a response counts as it is while no other consent succeeds.
+// Each failure with a response counts while no other consent succeeds.
 func TestTheOnlyConsentFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := watch(settings)
+		b := newRecorded(settings)
 		_ = b.Do("other", fine)
 		time.Sleep(settings.Interval)
 		_ = b.Do("only", fine)
@@ -328,57 +328,57 @@ func TestTheOnlyConsentFails(t *testing.T) {
 	})
 }
 
-// Three consents must fail, unless no other one has succeeded within the interval.
+// Three consents must fail if another one has succeeded within the interval.
 func TestConsentsNeeded(t *testing.T) {
 	one := settings
 	one.ConsecutiveFailures = 1
 	tests := []struct {
 		name string
-		run  func(b *watched)
+		run  func(b *recordedBreaker)
 		want breaker.State
 	}{
-		{"nobody succeeded", func(b *watched) { _ = b.Do("a", ill) }, breaker.Open},
-		{"the failing one succeeded", func(b *watched) { _ = b.Do("a", fine); _ = b.Do("a", ill) }, breaker.Open},
-		{"another succeeded", func(b *watched) { _ = b.Do("b", fine); _ = b.Do("a", ill) }, breaker.Closed},
-		{"another was refused", func(b *watched) { _ = b.Do("b", failing(canonical.ConsentInvalid)); _ = b.Do("a", ill) }, breaker.Open},
-		{"another succeeded long ago", func(b *watched) {
+		{"nobody succeeded", func(b *recordedBreaker) { _ = b.Do("a", ill) }, breaker.Open},
+		{"the failing one succeeded", func(b *recordedBreaker) { _ = b.Do("a", fine); _ = b.Do("a", ill) }, breaker.Open},
+		{"another succeeded", func(b *recordedBreaker) { _ = b.Do("b", fine); _ = b.Do("a", ill) }, breaker.Closed},
+		{"another was refused", func(b *recordedBreaker) { _ = b.Do("b", failing(canonical.ConsentInvalid)); _ = b.Do("a", ill) }, breaker.Open},
+		{"another succeeded long ago", func(b *recordedBreaker) {
 			_ = b.Do("b", fine)
 			time.Sleep(time.Minute)
 			_ = b.Do("a", ill)
 		}, breaker.Open},
-		{"the failing ones succeeded last", func(b *watched) {
+		{"the failing ones succeeded last", func(b *recordedBreaker) {
 			for _, consent := range []string{"c", "b", "a", "b", "a", "b"} {
 				_ = b.Do(consent, fine)
 			}
 			_ = b.Do("a", ill)
 			_ = b.Do("b", ill)
 		}, breaker.Closed},
-		{"three fail", func(b *watched) {
+		{"three fail", func(b *recordedBreaker) {
 			_ = b.Do("d", fine)
 			for _, consent := range []string{"a", "b", "c"} {
 				_ = b.Do(consent, ill)
 			}
 		}, breaker.Open},
-		{"three fail, of which two are one", func(b *watched) {
+		{"three fail, of which two are one", func(b *recordedBreaker) {
 			_ = b.Do("d", fine)
 			for _, consent := range []string{"a", "3C7816EE-3D51-4BF5-8CED-ECE2AF35D431", "3c7816ee-3d51-4bf5-8ced-ece2af35d431"} {
 				_ = b.Do(consent, ill)
 			}
 		}, breaker.Closed},
-		{"one fails in three spellings", func(b *watched) {
+		{"one fails in three spellings", func(b *recordedBreaker) {
 			_ = b.Do("d", fine)
 			for _, consent := range []string{"abc", "Abc", "a\u200bb\uff43", "a bc"} {
 				_ = b.Do(consent, ill)
 			}
 		}, breaker.Closed},
-		{"another spelling succeeded", func(b *watched) { _ = b.Do("A", fine); _ = b.Do("a", ill) }, breaker.Open},
-		{"a connection failure", func(b *watched) { _ = b.Do("b", fine); _ = b.Do("a", down) }, breaker.Open},
-		{"a timeout", func(b *watched) { _ = b.Do("b", fine); _ = b.Do("a", late) }, breaker.Open},
+		{"another spelling succeeded", func(b *recordedBreaker) { _ = b.Do("A", fine); _ = b.Do("a", ill) }, breaker.Open},
+		{"a connection failure", func(b *recordedBreaker) { _ = b.Do("b", fine); _ = b.Do("a", down) }, breaker.Open},
+		{"a timeout", func(b *recordedBreaker) { _ = b.Do("b", fine); _ = b.Do("a", late) }, breaker.Open},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := watch(one)
+				b := newRecorded(one)
 				tt.run(b)
 				if b.State() != tt.want {
 					t.Errorf("%s, want %s", b.State(), tt.want)
@@ -388,10 +388,10 @@ func TestConsentsNeeded(t *testing.T) {
 	}
 }
 
-// Failures with a response do not stand in for connection failures.
+// Failures with a response do not count as connection failures.
 func TestMixedFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := watch(settings)
+		b := newRecorded(settings)
 		_ = b.Do("good", fine)
 		_ = b.Do("a", ill)
 		_ = b.Do("a", late)
@@ -406,12 +406,12 @@ func TestMixedFailures(t *testing.T) {
 	})
 }
 
-// The memory for consents is bounded, whatever callers send.
+// The number of stored consents is limited.
 func TestManyConsents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		patient := settings
 		patient.ConsecutiveFailures, patient.MinimumCalls = 100_000, 100_000
-		b := watch(patient)
+		b := newRecorded(patient)
 		for i := range 10_000 {
 			_ = b.Do(fmt.Sprint(i), ill)
 		}
@@ -426,8 +426,8 @@ func TestManyConsents(t *testing.T) {
 	})
 }
 
-// Which outcomes open the breaker: those of five calls, each under a consent of its own.
-func TestWhatCounts(t *testing.T) {
+// Which outcomes open the breaker, after five calls of different consents.
+func TestCountedOutcomes(t *testing.T) {
 	type outcome struct {
 		kind   canonical.Kind
 		status int // 0: no response
@@ -449,7 +449,7 @@ func TestWhatCounts(t *testing.T) {
 	}
 	for o, want := range opens {
 		t.Run(fmt.Sprint(o.kind, o.status), func(t *testing.T) {
-			b := watch(settings)
+			b := newRecorded(settings)
 			call := failing(o.kind)
 			if o.status != 0 {
 				call = responding(o.kind, o.status)
@@ -463,7 +463,7 @@ func TestWhatCounts(t *testing.T) {
 		})
 	}
 	t.Run("refusals in between do not make failures consecutive or not", func(t *testing.T) {
-		b := watch(settings)
+		b := newRecorded(settings)
 		for range 3 {
 			_ = b.Do("a", late)
 			_ = b.Do("a", func() error { return canonical.NewError(canonical.UnattendedLimit, "") })
@@ -474,7 +474,7 @@ func TestWhatCounts(t *testing.T) {
 	})
 }
 
-// A failure that a provider reports with a status of 4xx is no sign of life, and counts once per consent.
+// A failure that a provider reports with a 4xx status is not a success, and counts once per consent.
 func TestFailuresWith4xx(t *testing.T) {
 	for name, failure := range map[string]func() error{
 		"error":       responding(canonical.ProviderError, 400),
@@ -483,7 +483,7 @@ func TestFailuresWith4xx(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := watch(settings)
+				b := newRecorded(settings)
 				_ = b.Do("a", late)
 				_ = b.Do("a", late)
 				_ = b.Do("b", failure)
@@ -502,7 +502,7 @@ func TestFailuresWith4xx(t *testing.T) {
 				}
 			})
 			synctest.Test(t, func(t *testing.T) {
-				b := watch(settings)
+				b := newRecorded(settings)
 				_ = b.Do("good", fine)
 				for range 50 {
 					_ = b.Do("a", failure)
@@ -520,7 +520,7 @@ func TestFailuresWith4xx(t *testing.T) {
 	}
 }
 
-// A clock that is set back a day says nothing of when the next trial is.
+// Setting the clock back by a day does not delay the next trial.
 func TestClockIsSetBack(t *testing.T) {
 	now := time.Now().Round(0)
 	b := breaker.New(settings, timeout, func() time.Time { return now }, func(breaker.State) {})
@@ -533,7 +533,7 @@ func TestClockIsSetBack(t *testing.T) {
 	}
 }
 
-// A call that panics says nothing, and leaves room for the next trial.
+// A call that panics is inconclusive, and the next trial can start.
 func TestTrialPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := opened(t)

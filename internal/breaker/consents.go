@@ -9,24 +9,24 @@ import (
 )
 
 const (
-	// consentsNeeded is how many consents must fail with a response before the ASPSP is taken to fail.
+	// consentsNeeded is the number of consents that must fail with a response to show a failure of the ASPSP.
 	consentsNeeded = 3
-	// maxConsents bounds the consents that are remembered: 4,096 take some 200 KiB.
+	// maxConsents is the maximum number of failed consents that are stored: 4,096 take about 200 KiB.
 	maxConsents = 4096
-	// maxSucceeded bounds the consents that are remembered for their success.
+	// maxSucceeded is the maximum number of successful consents that are stored.
 	maxSucceeded = 16
 )
 
-// A consentID stands for a consent: a hash under a seed of this process.
+// consentID is a hash of a consent with a seed of this process.
 type consentID uint64
 
-// consents remembers which consents failed and which succeeded within an interval. It holds hashes only.
+// consents stores which consents failed and which succeeded within an interval, only as hashes.
 type consents struct {
 	interval time.Duration
 	seed     maphash.Seed
-	failed   map[consentID]time.Time // when a failure with a response was counted last
-	// succeeded are the consents whose last outcome is a success, the latest first: more than the failing ones that are not
-	// enough, so that another consent is among them if one succeeded.
+	failed   map[consentID]time.Time // time of the last counted failure with a response
+	// succeeded are the consents whose last outcome is a success, the latest first. Their maximum is above
+	// consentsNeeded, so that they contain one that has not failed, if there is any.
 	succeeded [maxSucceeded]struct {
 		id consentID
 		at time.Time
@@ -41,10 +41,10 @@ func (c *consents) id(consent string) consentID {
 	return consentID(maphash.String(c.seed, canonical.CountedID(consent)))
 }
 
-// fails records a failure with a response, and reports whether it counts: once per consent and interval, or always if
-// othersSucceed does not hold. It is not recorded if too many consents fail to be remembered.
-func (c *consents) fails(id consentID, now time.Time) bool {
-	c.forget(now)
+// recordFailure records a failure with a response, and reports whether it counts: once per consent and interval, or
+// always if othersSucceed is false. Beyond maxConsents it records nothing.
+func (c *consents) recordFailure(id consentID, now time.Time) bool {
+	c.expire(now)
 	_, counted := c.failed[id]
 	if !counted && len(c.failed) < maxConsents {
 		c.failed[id] = now
@@ -53,12 +53,12 @@ func (c *consents) fails(id consentID, now time.Time) bool {
 	return !c.othersSucceed(id, now)
 }
 
-// forget drops the failures of longer ago than an interval.
-func (c *consents) forget(now time.Time) {
+// expire drops failures that are older than an interval.
+func (c *consents) expire(now time.Time) {
 	maps.DeleteFunc(c.failed, func(_ consentID, at time.Time) bool { return now.Sub(at) >= c.interval })
 }
 
-// endSuccess records that a consent's last outcome is no success any more.
+// endSuccess records that a consent's last outcome is no longer a success.
 func (c *consents) endSuccess(id consentID) {
 	for i, s := range c.succeeded {
 		if s.id == id && !s.at.IsZero() {
@@ -70,7 +70,7 @@ func (c *consents) endSuccess(id consentID) {
 }
 
 // succeeds records a success.
-func (c *consents) succeeds(id consentID, now time.Time) {
+func (c *consents) recordSuccess(id consentID, now time.Time) {
 	last := len(c.succeeded) - 1
 	for i := range last {
 		if c.succeeded[i].id == id {
@@ -81,15 +81,15 @@ func (c *consents) succeeds(id consentID, now time.Time) {
 	c.succeeded[0].id, c.succeeded[0].at = id, now
 }
 
-// suffice reports whether the failing consents show that the ASPSP fails after a failure of id: there are enough of them,
-// or othersSucceed does not hold.
-func (c *consents) suffice(id consentID, now time.Time) bool {
-	c.forget(now)
+// enoughFailed reports, after a failure of id, whether the failed consents show a failure of the ASPSP: there are enough
+// of them, or othersSucceed is false.
+func (c *consents) enoughFailed(id consentID, now time.Time) bool {
+	c.expire(now)
 	return len(c.failed) >= consentsNeeded || !c.othersSucceed(id, now)
 }
 
-// othersSucceed reports whether the last outcome within the interval of a consent other than id is a success. If
-// maxSucceeded consents succeed and then fail, it may not see another one.
+// othersSucceed reports whether the last outcome of a consent other than id is a success within the interval. It may
+// return false wrongly after maxSucceeded later consents succeeded and then failed.
 func (c *consents) othersSucceed(id consentID, now time.Time) bool {
 	for _, s := range c.succeeded {
 		if s.id != id && !s.at.IsZero() && now.Sub(s.at) < c.interval {

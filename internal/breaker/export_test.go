@@ -1,6 +1,6 @@
 package breaker
 
-// Consents is how many consents the breaker remembers.
+// Consents returns the number of failed consents that are stored.
 func (b *Breaker) Consents() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,150 +1,151 @@
-// Package bulkhead bounds what is under way at once. Nobody queues: who finds no place is refused at once. internal/api
-// bounds requests by it, internal/gateway the calls to each ASPSP and those who wait for them.
+// Package bulkhead limits how many requests and calls are in progress. Nothing is queued: TryAcquire returns false when
+// the limit is reached. internal/api limits requests with it, internal/gateway the calls to each ASPSP and the requests
+// that wait for them.
 package bulkhead
 
 import "sync"
 
-// A Refusal says which bound had no place left.
+// Refusal names the limit that refused a request. It is a label value of metrics.
 type Refusal string
 
-// The bounds that refuse.
+// The limits that can refuse a request.
 const (
-	InFlight Refusal = "in_flight" // all requests together
-	Client   Refusal = "client"    // those of one client
-	Audit    Refusal = "audit"     // records that wait to be written
-	ASPSP    Refusal = "aspsp"     // the calls to one ASPSP, or the requests that wait for it
-	Files    Refusal = "files"     // the files that the operating system lets the process open
+	InFlight Refusal = "in_flight" // requests of all clients
+	Client   Refusal = "client"    // requests of one client
+	Audit    Refusal = "audit"     // audit records that wait to be written
+	ASPSP    Refusal = "aspsp"     // calls to one ASPSP, or requests that wait for it
+	Files    Refusal = "files"     // open files of the process
 )
 
-// A Bound lets so many in at once. It is safe for concurrent use, as are all of this package.
+// Semaphore limits the total. Like all types of this package it is safe for concurrent use.
 type Semaphore struct {
-	mu       sync.Mutex
-	most, in int
+	mu     sync.Mutex
+	max, n int
 }
 
-// NewBound makes a bound; below 1 it is none.
-func NewSemaphore(most int) *Semaphore { return &Semaphore{most: most} }
+// NewSemaphore returns a Semaphore that allows up to limit; a limit below 1 means no limit.
+func NewSemaphore(limit int) *Semaphore { return &Semaphore{max: limit} }
 
-// Enter takes a place, if there is one. Whoever got one gives it back with Leave.
+// TryAcquire reports whether it was below the limit, and counts one more. The caller must then call Release.
 func (b *Semaphore) TryAcquire() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.most > 0 && b.in >= b.most {
+	if b.max > 0 && b.n >= b.max {
 		return false
 	}
-	b.in++
+	b.n++
 	return true
 }
 
-// Leave gives a place back.
+// Release undoes one TryAcquire that returned true.
 func (b *Semaphore) Release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.in--
+	b.n--
 }
 
-// A Keyed is a bound for each key. It knows nothing of keys under which nothing is under way.
+// PerKey applies the same limit to each key. It stores only keys that are in use.
 type PerKey struct {
-	mu   sync.Mutex
-	most int
-	in   map[string]int
+	mu    sync.Mutex
+	max   int
+	byKey map[string]int
 }
 
-// NewKeyed makes the bounds; below 1 there are none.
-func NewPerKey(most int) *PerKey { return &PerKey{most: most, in: map[string]int{}} }
+// NewPerKey returns a PerKey that allows up to limit for each key; a limit below 1 means no limit.
+func NewPerKey(limit int) *PerKey { return &PerKey{max: limit, byKey: map[string]int{}} }
 
-// Enter takes a place under the key, if there is one. Whoever got one gives it back with Leave.
+// TryAcquire reports whether the key was below the limit, and counts one more. The caller must then call Release.
 func (k *PerKey) TryAcquire(key string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.most > 0 && k.in[key] >= k.most {
+	if k.max > 0 && k.byKey[key] >= k.max {
 		return false
 	}
-	k.in[key]++
+	k.byKey[key]++
 	return true
 }
 
-// Leave gives a place under the key back.
+// Release undoes one TryAcquire of the key that returned true.
 func (k *PerKey) Release(key string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	drop(k.in, key)
+	decrement(k.byKey, key)
 }
 
-// Shares lets so many in at once, whatever their key, and of one key never more than some times what stays free: with 1
-// one key takes half of all places, two a third each; with 4 one takes four fifths, two four ninths. Some are always
-// left for the next.
+// FairShare limits the total, and each key to ratio times the number that stays free. With ratio 1 a single key gets
+// half of the total and two keys a third each; with ratio 4 a single key gets four fifths, and two get four ninths
+// each. Some of the total therefore always remains for another key.
 type FairShare struct {
-	mu              sync.Mutex
-	most, times, in int
-	of              map[string]int
+	mu            sync.Mutex
+	max, ratio, n int
+	byKey         map[string]int
 }
 
-// NewShares makes them of so many places; below 1 there is no bound.
-func NewFairShare(most, times int) *FairShare {
-	return &FairShare{most: most, times: times, of: map[string]int{}}
+// NewFairShare returns a FairShare of limit in total; a limit below 1 means no limit.
+func NewFairShare(limit, ratio int) *FairShare {
+	return &FairShare{max: limit, ratio: ratio, byKey: map[string]int{}}
 }
 
-// Enter takes a place for the key, if there is one. Whoever got one gives it back with Leave.
+// TryAcquire reports whether the key was below its share, and counts one more. The caller must then call Release.
 func (s *FairShare) TryAcquire(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.most > 0 && s.of[key] >= s.times*(s.most-s.in) {
+	if s.max > 0 && s.byKey[key] >= s.ratio*(s.max-s.n) {
 		return false
 	}
-	s.in++
-	s.of[key]++
+	s.n++
+	s.byKey[key]++
 	return true
 }
 
-// Leave gives a place of the key back.
+// Release undoes one TryAcquire of the key that returned true.
 func (s *FairShare) Release(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.in--
-	drop(s.of, key)
+	s.n--
+	decrement(s.byKey, key)
 }
 
-// Owned are Shares for each owner. They know nothing of owners who have no place.
+// FairSharePerOwner has one FairShare for each owner. It stores only owners that are in use.
 type FairSharePerOwner struct {
-	mu          sync.Mutex
-	most, times int
-	of          map[string]*FairShare
+	mu         sync.Mutex
+	max, ratio int
+	byOwner    map[string]*FairShare
 }
 
-// NewOwned makes them, of so many places for each; below 1 there is no bound.
-func NewFairSharePerOwner(most, times int) *FairSharePerOwner {
-	return &FairSharePerOwner{most: most, times: times, of: map[string]*FairShare{}}
+// NewFairSharePerOwner returns a FairSharePerOwner of limit in total for each owner; a limit below 1 means no limit.
+func NewFairSharePerOwner(limit, ratio int) *FairSharePerOwner {
+	return &FairSharePerOwner{max: limit, ratio: ratio, byOwner: map[string]*FairShare{}}
 }
 
-// Enter takes one of the owner's places for the key, if there is one. Whoever got one gives it back with Leave.
+// TryAcquire is FairShare.TryAcquire of the owner's FairShare.
 func (o *FairSharePerOwner) TryAcquire(owner, key string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := o.of[owner]
+	s := o.byOwner[owner]
 	if s == nil {
-		s = NewFairShare(o.most, o.times)
+		s = NewFairShare(o.max, o.ratio)
 	}
-	entered := s.TryAcquire(key)
-	if entered {
-		o.of[owner] = s
+	acquired := s.TryAcquire(key)
+	if acquired {
+		o.byOwner[owner] = s
 	}
-	return entered
+	return acquired
 }
 
-// Leave gives one of the owner's places back.
+// Release undoes one TryAcquire of the owner and key that returned true.
 func (o *FairSharePerOwner) Release(owner, key string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s := o.of[owner]
-	if s.Release(key); s.in == 0 {
-		delete(o.of, owner)
+	s := o.byOwner[owner]
+	if s.Release(key); s.n == 0 {
+		delete(o.byOwner, owner)
 	}
 }
 
-// drop takes one away, and the key with the last.
-func drop(in map[string]int, key string) {
-	if in[key]--; in[key] == 0 {
-		delete(in, key)
+// decrement counts one less for the key, and deletes it at 0.
+func decrement(counts map[string]int, key string) {
+	if counts[key]--; counts[key] == 0 {
+		delete(counts, key)
 	}
 }

@@ -5,29 +5,29 @@ import (
 	"testing"
 )
 
-// fill enters until it is refused, and says how often it was not.
-func fill(enter func() bool) (n int) {
-	for n < 100 && enter() {
+// fill acquires until it is refused, at most 100 times, and returns how often it succeeded.
+func fill(acquire func() bool) (n int) {
+	for n < 100 && acquire() {
 		n++
 	}
 	return n
 }
 
-func TestBound(t *testing.T) {
-	for _, tt := range []struct{ most, fits int }{{1, 1}, {5, 5}, {0, 100}, {-1, 100}} {
-		b := NewSemaphore(tt.most)
+func TestSemaphore(t *testing.T) {
+	for _, tt := range []struct{ limit, fits int }{{1, 1}, {5, 5}, {0, 100}, {-1, 100}} {
+		b := NewSemaphore(tt.limit)
 		if n := fill(b.TryAcquire); n != tt.fits {
-			t.Errorf("%d: %d entered, want %d", tt.most, n, tt.fits)
+			t.Errorf("limit %d: %d acquired, want %d", tt.limit, n, tt.fits)
 		}
 		b.Release()
 		b.Release()
 		if n := fill(b.TryAcquire); tt.fits < 100 && n != min(2, tt.fits+1) {
-			t.Errorf("%d: %d entered after two had left", tt.most, n)
+			t.Errorf("limit %d: %d acquired after two releases", tt.limit, n)
 		}
 	}
 }
 
-func TestKeyed(t *testing.T) {
+func TestPerKey(t *testing.T) {
 	k := NewPerKey(3)
 	under := func(key string) func() bool { return func() bool { return k.TryAcquire(key) } }
 	if a, b := fill(under("a")), fill(under("b")); a != 3 || b != 3 {
@@ -38,11 +38,11 @@ func TestKeyed(t *testing.T) {
 		t.Errorf("%d and %d entered, want 1 and none", a, b)
 	}
 	if free := NewPerKey(0); fill(func() bool { return free.TryAcquire("a") }) != 100 {
-		t.Error("no bound bounds")
+		t.Error("a limit of 0 limits")
 	}
 }
 
-func TestShares(t *testing.T) {
+func TestFairShare(t *testing.T) {
 	s := NewFairShare(12, 1)
 	under := func(key string) func() bool { return func() bool { return s.TryAcquire(key) } }
 	for _, tt := range []struct {
@@ -59,16 +59,16 @@ func TestShares(t *testing.T) {
 	if n := fill(under("e")); n != 3 {
 		t.Errorf("%d entered where 6 had left, want 3", n)
 	}
-	for most, fits := range map[int]int{1: 1, 2: 1, 3: 2, 1000: 100, 0: 100} {
-		alone := NewFairShare(most, 1)
+	for limit, fits := range map[int]int{1: 1, 2: 1, 3: 2, 1000: 100, 0: 100} {
+		alone := NewFairShare(limit, 1)
 		if n := fill(func() bool { return alone.TryAcquire("a") }); n != fits {
-			t.Errorf("%d: %d entered, want %d", most, n, fits)
+			t.Errorf("limit %d: %d acquired, want %d", limit, n, fits)
 		}
 	}
 }
 
-// What is idle leaves nothing behind, and nobody who is refused costs another his place.
-func TestNothingStays(t *testing.T) {
+// After all releases the counts are 0 and the maps are empty: a refused TryAcquire counts nothing.
+func TestIdleStateIsDropped(t *testing.T) {
 	b, k, s := NewSemaphore(4), NewPerKey(4), NewFairShare(8, 1)
 	var all sync.WaitGroup
 	for i := range 64 {
@@ -88,19 +88,19 @@ func TestNothingStays(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if b.in != 0 || len(k.in) != 0 || s.in != 0 || len(s.of) != 0 {
-		t.Errorf("%d, %v, %d and %v stayed", b.in, k.in, s.in, s.of)
+	if b.n != 0 || len(k.byKey) != 0 || s.n != 0 || len(s.byKey) != 0 {
+		t.Errorf("%d, %v, %d and %v remain", b.n, k.byKey, s.n, s.byKey)
 	}
 }
 
-func TestOwned(t *testing.T) {
+func TestFairSharePerOwner(t *testing.T) {
 	o := NewFairSharePerOwner(10, 4)
 	of := func(owner, key string) func() bool { return func() bool { return o.TryAcquire(owner, key) } }
 	if n := fill(of("a", "slow")); n != 8 {
-		t.Errorf("one key takes %d of 10 places, want 8", n)
+		t.Errorf("one key got %d of 10, want 8", n)
 	}
 	if other, more := fill(of("a", "other")), fill(of("b", "slow")); other != 2 || more != 8 {
-		t.Errorf("%d places for another key, and %d for another owner, want 2 and 8", other, more)
+		t.Errorf("another key got %d and another owner %d, want 2 and 8", other, more)
 	}
 	for range 8 {
 		o.Release("a", "slow")
@@ -108,7 +108,7 @@ func TestOwned(t *testing.T) {
 	}
 	o.Release("a", "other")
 	o.Release("a", "other")
-	if len(o.of) != 0 {
-		t.Errorf("%d owners without a place are known", len(o.of))
+	if len(o.byOwner) != 0 {
+		t.Errorf("%d idle owners are stored", len(o.byOwner))
 	}
 }

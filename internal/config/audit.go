@@ -43,9 +43,9 @@ func (a Audit) keys() ([][]byte, []string) { return Cache{EncryptionKeyFile: a.K
 func (c *checker) audit(a Audit) {
 	switch a.Output {
 	case AuditStdout, AuditStderr, AuditOff:
-		c.holds("audit.file", a.File == "", "only with output: file")
+		c.require("audit.file", a.File == "", "only with output: file")
 	case AuditFile:
-		c.given("audit.file", a.File != "")
+		c.requireSet("audit.file", a.File != "")
 	default:
 		c.fault("audit.output", "must be stdout, stderr, file or off")
 	}

@@ -36,7 +36,7 @@ func (c *checker) fault(path, detail string) {
 func (c *checker) refused(path string) bool { return c.read.Refused(path) || c.file.Untold(path) }
 
 // given reports whether a key has a value that it must have, and notes a fault if not.
-func (c *checker) given(path string, given bool) bool {
+func (c *checker) requireSet(path string, given bool) bool {
 	switch {
 	case given:
 	case c.file.Has(path):
@@ -48,7 +48,7 @@ func (c *checker) given(path string, given bool) bool {
 }
 
 // holds notes a fault unless what must hold does.
-func (c *checker) holds(path string, holds bool, detail string) {
+func (c *checker) require(path string, holds bool, detail string) {
 	if !holds {
 		c.fault(path, detail)
 	}
@@ -58,20 +58,20 @@ func (c *checker) config(all *Config) {
 	c.server(all.Server)
 	mode := c.redisMode(all.Redis.Mode)
 	c.redis(all.Redis, mode)
-	c.clients(all.Clients, all.simulated())
-	if c.given("providers", len(all.Providers) > 0) {
+	c.clients(all.Clients, all.onlyLoopback())
+	if c.requireSet("providers", len(all.Providers) > 0) {
 		for _, name := range slices.Sorted(maps.Keys(all.Providers)) {
 			c.provider(name, all.Providers[name])
 		}
 	}
-	if c.given("aspsps", len(all.ASPSPs) > 0) {
+	if c.requireSet("aspsps", len(all.ASPSPs) > 0) {
 		seen := firsts{}
 		for i, a := range all.ASPSPs {
 			path := strict.Entry("aspsps", i)
 			c.aspsp(path, a)
 			c.unique(seen, path+".id", a.ID)
-			if _, ok := all.Providers[a.Provider]; c.given(path+".provider", a.Provider != "") {
-				c.holds(path+".provider", ok || c.refused(strict.Child("providers", a.Provider)), "must be the name of a provider under providers")
+			if _, ok := all.Providers[a.Provider]; c.requireSet(path+".provider", a.Provider != "") {
+				c.require(path+".provider", ok || c.refused(strict.Child("providers", a.Provider)), "must be the name of a provider under providers")
 			}
 		}
 	}
@@ -89,21 +89,21 @@ func (c *checker) unique(seen firsts, path, value string) {
 	if !found {
 		seen[value] = path
 	}
-	c.holds(path, value == "" || !found, "duplicate of "+first)
+	c.require(path, value == "" || !found, "duplicate of "+first)
 }
 
 func (c *checker) server(s Server) {
 	host, port := c.address("server.address", s.Address, true)
 	admin, adminPort := c.address("server.adminAddress", s.AdminAddress, true)
-	overlap := host == admin || wildcard(host) || wildcard(admin)
-	c.holds("server.adminAddress", port != adminPort || port <= 0 || !overlap, "must not be the same address and port as server.address")
-	c.holds("server.drainFor", s.DrainFor >= 0, "must be 0s or more")
+	overlap := host == admin || isWildcard(host) || isWildcard(admin)
+	c.require("server.adminAddress", port != adminPort || port <= 0 || !overlap, "must not be the same address and port as server.address")
+	c.require("server.drainFor", s.DrainFor >= 0, "must be 0s or more")
 	c.serverTLS(s.TLS)
 	c.limits(s.Limits)
 }
 
 // wildcard reports whether who listens on the host listens on every address.
-func wildcard(host string) bool {
+func isWildcard(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "" || err == nil && ip.IsUnspecified()
 }
@@ -111,7 +111,7 @@ func wildcard(host string) bool {
 // address checks a host:port, and gives its parts; the port is -1 where it is none. Who listens may leave the
 // host empty and have port 0.
 func (c *checker) address(path, address string, listens bool) (host string, port int) {
-	if !c.given(path, address != "") {
+	if !c.requireSet(path, address != "") {
 		return "", -1
 	}
 	host, digits, err := net.SplitHostPort(address)
@@ -135,12 +135,12 @@ func (c *checker) address(path, address string, listens bool) (host string, port
 
 func (c *checker) provider(name string, p Provider) {
 	path := strict.Child("providers", name)
-	c.holds(path, name != "", "name must not be empty")
-	if c.given(path+".baseURL", p.BaseURL != "") {
+	c.require(path, name != "", "name must not be empty")
+	if c.requireSet(path+".baseURL", p.BaseURL != "") {
 		c.baseURL(path+".baseURL", p.BaseURL)
 	}
 	c.positive(path+".timeout", p.Timeout)
-	c.way(path, p)
+	c.transport(path, p)
 }
 
 // baseURL checks where a provider is. What may stand before the host could be a password, and so is not repeated.
@@ -150,13 +150,13 @@ func (c *checker) baseURL(path, base string) {
 		c.fault(path, "must be an absolute https URL")
 		return
 	}
-	c.holds(path, u.Scheme == "https" || IsLoopback(u.Hostname()), "must be https (http only for loopback addresses)")
-	c.holds(path, u.User == nil, "must not contain a user or password")
-	c.holds(path, u.RawQuery == "" && !u.ForceQuery, "must not contain a query")
-	c.holds(path, !strings.Contains(base, "#"), "must not contain a fragment")
+	c.require(path, u.Scheme == "https" || IsLoopback(u.Hostname()), "must be https (http only for loopback addresses)")
+	c.require(path, u.User == nil, "must not contain a user or password")
+	c.require(path, u.RawQuery == "" && !u.ForceQuery, "must not contain a query")
+	c.require(path, !strings.Contains(base, "#"), "must not contain a fragment")
 	if port := u.Port(); port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
-		c.holds(path, err == nil && n > 0, "port must be a number from 1 to 65535")
+		c.require(path, err == nil && n > 0, "port must be a number from 1 to 65535")
 	}
 }
 
@@ -168,17 +168,17 @@ func IsLoopback(host string) bool {
 }
 
 func (c *checker) positive(path string, d time.Duration) {
-	c.holds(path, d > 0, "must be greater than 0s")
+	c.require(path, d > 0, "must be greater than 0s")
 }
 
 func (c *checker) aspsp(path string, a ASPSP) {
-	if c.given(path+".id", a.ID != "") {
+	if c.requireSet(path+".id", a.ID != "") {
 		_, err := uuid.Parse(a.ID)
-		c.holds(path+".id", err == nil && len(a.ID) == 36, "must be a UUID (36 characters)")
+		c.require(path+".id", err == nil && len(a.ID) == 36, "must be a UUID (36 characters)")
 	}
-	c.given(path+".name", strings.TrimSpace(a.Name) != "")
+	c.requireSet(path+".name", strings.TrimSpace(a.Name) != "")
 
-	c.holds(path+".unattended.limit", a.Unattended.Limit >= 0, "must be 0 or more")
+	c.require(path+".unattended.limit", a.Unattended.Limit >= 0, "must be 0 or more")
 	c.positive(path+".unattended.window", a.Unattended.Window)
 	switch a.Unattended.Unit {
 	case UnitASPSP, UnitConsent, UnitResource:
@@ -189,9 +189,9 @@ func (c *checker) aspsp(path string, a ASPSP) {
 	c.positive(path+".accounts.freshFor", a.Accounts.FreshFor)
 	c.positive(path+".accounts.keepFor", a.Accounts.KeepFor)
 
-	c.holds(path+".breaker.consecutiveFailures", a.Breaker.ConsecutiveFailures >= 1, "must be 1 or more")
-	c.holds(path+".breaker.failureRatio", a.Breaker.FailureRatio > 0 && a.Breaker.FailureRatio <= 1, "must be greater than 0 and at most 1")
-	c.holds(path+".breaker.minimumCalls", a.Breaker.MinimumCalls >= 1, "must be 1 or more")
+	c.require(path+".breaker.consecutiveFailures", a.Breaker.ConsecutiveFailures >= 1, "must be 1 or more")
+	c.require(path+".breaker.failureRatio", a.Breaker.FailureRatio > 0 && a.Breaker.FailureRatio <= 1, "must be greater than 0 and at most 1")
+	c.require(path+".breaker.minimumCalls", a.Breaker.MinimumCalls >= 1, "must be 1 or more")
 	c.positive(path+".breaker.interval", a.Breaker.Interval)
 	c.positive(path+".breaker.openFor", a.Breaker.OpenFor)
 }
@@ -200,7 +200,7 @@ func (c *checker) cache(cache Cache, mode RedisMode) {
 	const path = "cache.encryptionKeyFile"
 	if !cache.EncryptionKeyFile.Given() {
 		if mode != Embedded && mode != "" {
-			c.given(path, false)
+			c.requireSet(path, false)
 		}
 		return
 	}

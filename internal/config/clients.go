@@ -81,7 +81,7 @@ func (o *OIDC) SetDefaults() {
 	*o = OIDC{Algorithms: all[:len(all)-1], ClockSkew: time.Minute}
 }
 
-func (c *Clients) settle() {
+func (c *Clients) normalize() {
 	for i := range c.APIKeys {
 		for j, hash := range c.APIKeys[i].SHA256 {
 			c.APIKeys[i].SHA256[j] = strings.ToLower(hash)
@@ -91,19 +91,19 @@ func (c *Clients) settle() {
 
 // clients checks who may call. simulated says that there are only simulators to call.
 func (c *checker) clients(all Clients, simulated bool) {
-	if len(all.OIDC) == 0 && !c.refused("clients.oidc") && !c.given("clients.apiKeys", len(all.APIKeys) > 0) {
+	if len(all.OIDC) == 0 && !c.refused("clients.oidc") && !c.requireSet("clients.apiKeys", len(all.APIKeys) > 0) {
 		return
 	}
 	c.rateLimit("clients.rateLimit", all.RateLimit)
 	names, sums := firsts{}, firsts{}
 	for i, k := range all.APIKeys {
 		path := strict.Entry("clients.apiKeys", i)
-		if c.given(path+".name", strings.TrimSpace(k.Name) != "") {
+		if c.requireSet(path+".name", strings.TrimSpace(k.Name) != "") {
 			c.unique(names, path+".name", k.Name)
-			c.holds(path+".name", !strings.HasPrefix(k.Name, OIDCClientPrefix), "must not begin with "+OIDCClientPrefix)
+			c.require(path+".name", !strings.HasPrefix(k.Name, OIDCClientPrefix), "must not begin with "+OIDCClientPrefix)
 		}
 		c.hashes(path+".sha256", k.SHA256, sums, simulated)
-		if c.given(path+".scopes", len(k.Scopes) > 0) {
+		if c.requireSet(path+".scopes", len(k.Scopes) > 0) {
 			c.scopes(path+".scopes", k.Scopes)
 		}
 		c.rateLimit(path+".rateLimit", k.RateLimit)
@@ -118,20 +118,20 @@ func (c *checker) clients(all Clients, simulated bool) {
 
 // hashes checks those of one client. seen are those of the clients before it.
 func (c *checker) hashes(path string, all Hashes, seen firsts, simulated bool) {
-	if !c.given(path, len(all) > 0) {
+	if !c.requireSet(path, len(all) > 0) {
 		return
 	}
-	c.holds(path, len(all) <= maxHashes, "must not have more than 8 hashes")
+	c.require(path, len(all) <= maxHashes, "must not have more than 8 hashes")
 	for i, hash := range all {
 		at := path
 		if entry := strict.Entry(path, i); c.file.Has(entry) {
 			at = entry
 		}
-		if c.given(at, hash != "") {
+		if c.requireSet(at, hash != "") {
 			sum, err := hex.DecodeString(hash)
-			c.holds(at, err == nil && len(sum) == 32, "must be 64 hex digits")
+			c.require(at, err == nil && len(sum) == 32, "must be 64 hex digits")
 			c.unique(seen, at, hash)
-			c.knownKey(at, hash, simulated)
+			c.unguessable(at, hash, simulated)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (c *checker) scopes(path string, all []string) {
 	seen := firsts{}
 	for i, s := range all {
 		at := strict.Entry(path, i)
-		c.holds(at, s == ScopeAccounts || s == ScopeBalances, "must be "+ScopeAccounts+" or "+ScopeBalances)
+		c.require(at, s == ScopeAccounts || s == ScopeBalances, "must be "+ScopeAccounts+" or "+ScopeBalances)
 		c.unique(seen, at, s)
 	}
 }
@@ -150,46 +150,46 @@ func (c *checker) rateLimit(path string, r *RateLimit) {
 	if r == nil || c.refused(path) {
 		return
 	}
-	if c.given(path+".perSecond", c.file.Has(path+".perSecond")) {
-		c.holds(path+".perSecond", r.PerSecond > 0 && r.PerSecond <= most, "must be greater than 0 and at most 1000000")
+	if c.requireSet(path+".perSecond", c.file.Has(path+".perSecond")) {
+		c.require(path+".perSecond", r.PerSecond > 0 && r.PerSecond <= most, "must be greater than 0 and at most 1000000")
 	}
-	if c.given(path+".burst", c.file.Has(path+".burst")) {
-		c.holds(path+".burst", r.Burst >= 1 && r.Burst <= most, "must be from 1 to 1000000")
+	if c.requireSet(path+".burst", c.file.Has(path+".burst")) {
+		c.require(path+".burst", r.Burst >= 1 && r.Burst <= most, "must be from 1 to 1000000")
 	}
 }
 
 func (c *checker) oidc(path string, o OIDC) {
-	if c.given(path+".issuer", o.Issuer != "") {
+	if c.requireSet(path+".issuer", o.Issuer != "") {
 		c.baseURL(path+".issuer", o.Issuer)
 	}
-	if c.given(path+".audiences", len(o.Audiences) > 0) {
+	if c.requireSet(path+".audiences", len(o.Audiences) > 0) {
 		c.texts(path+".audiences", o.Audiences)
 	}
-	if c.given(path+".algorithms", len(o.Algorithms) > 0) {
+	if c.requireSet(path+".algorithms", len(o.Algorithms) > 0) {
 		seen := firsts{}
 		for i, a := range o.Algorithms {
 			at := strict.Entry(path+".algorithms", i)
-			c.holds(at, slices.Contains(Algorithms(), a), "must be one of "+strings.Join(Algorithms(), ", "))
+			c.require(at, slices.Contains(Algorithms(), a), "must be one of "+strings.Join(Algorithms(), ", "))
 			c.unique(seen, at, a)
 		}
 	}
-	c.holds(path+".clockSkew", o.ClockSkew >= 0 && o.ClockSkew <= maxSkew, "must be from 0s to 5m")
+	c.require(path+".clockSkew", o.ClockSkew >= 0 && o.ClockSkew <= maxSkew, "must be from 0s to 5m")
 	if o.JWKSURL != "" {
 		base, query, _ := strings.Cut(o.JWKSURL, "?")
 		c.baseURL(path+".jwksURL", base)
-		c.holds(path+".jwksURL", !strings.Contains(query, "#"), "must not contain a fragment")
+		c.require(path+".jwksURL", !strings.Contains(query, "#"), "must not contain a fragment")
 	}
-	c.holds(path+".caFile", !o.CAFile.Given() || x509.NewCertPool().AppendCertsFromPEM(o.CAFile.Content()),
+	c.require(path+".caFile", !o.CAFile.Given() || x509.NewCertPool().AppendCertsFromPEM(o.CAFile.Content()),
 		"file must contain a PEM certificate")
-	c.holds(path+".tokenFile", !o.TokenFile.Given() || strings.TrimSpace(o.TokenFile.Line()) != "", "file contains no token")
+	c.require(path+".tokenFile", !o.TokenFile.Given() || strings.TrimSpace(o.TokenFile.Line()) != "", "file contains no token")
 	seen := firsts{}
 	for i, g := range o.Grants {
 		at := strict.Entry(path+".grants", i)
-		if c.given(at+".client", strings.TrimSpace(g.Client) != "") {
+		if c.requireSet(at+".client", strings.TrimSpace(g.Client) != "") {
 			c.unique(seen, at+".client", g.Client)
 		}
 		if g.RateLimit == nil {
-			c.given(at+".scopes", len(g.Scopes) > 0)
+			c.requireSet(at+".scopes", len(g.Scopes) > 0)
 		}
 		c.scopes(at+".scopes", g.Scopes)
 		c.rateLimit(at+".rateLimit", g.RateLimit)
@@ -201,7 +201,7 @@ func (c *checker) texts(path string, all []string) {
 	seen := firsts{}
 	for i, s := range all {
 		at := strict.Entry(path, i)
-		c.holds(at, strings.TrimSpace(s) != "", "is empty")
+		c.require(at, strings.TrimSpace(s) != "", "is empty")
 		c.unique(seen, at, s)
 	}
 }

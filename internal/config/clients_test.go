@@ -152,8 +152,8 @@ clients.oidc[3].tokenFile: file does not exist (relative paths start at the work
 	}
 }
 
-// TestSomebodyMayCall holds that a file without any client has a fault, and that either kind will do.
-func TestSomebodyMayCall(t *testing.T) {
+// TestClientIsRequired holds that a file without any client has a fault, and that either kind will do.
+func TestClientIsRequired(t *testing.T) {
 	t.Parallel()
 	for clients, want := range map[string]string{
 		"  oidc: []\n":                "clients.apiKeys",

@@ -194,7 +194,7 @@ psu: {allowPrivateIP: true}
 }
 
 // Any positive duration is taken, in any relation to others, and none can overflow what is reckoned with it.
-func TestAnyDurationIsTaken(t *testing.T) {
+func TestAnyDurationIsAccepted(t *testing.T) {
 	t.Parallel()
 	const century = 876_000 * time.Hour
 	for given, want := range map[string]time.Duration{

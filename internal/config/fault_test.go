@@ -171,7 +171,7 @@ func TestOneFault(t *testing.T) {
 }
 
 // The faults of one change must not make others: who reads them would look for what is not there.
-func TestNoFaultOutOfAnother(t *testing.T) {
+func TestFaultsDoNotCascade(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, old, new string }{
 		{"clients", "clients:\n", "clients: 1\nx1:\n"},
@@ -270,7 +270,7 @@ tracing: {}
 }
 
 // What is refused of YAML itself hides nothing of the rest, and what it leaves open is no fault besides.
-func TestRefusedYAMLHidesNoFault(t *testing.T) {
+func TestUnsupportedYAMLHidesNoFault(t *testing.T) {
 	t.Parallel()
 	const text = `%YAML 1.1
 ---

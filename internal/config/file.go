@@ -35,11 +35,11 @@ func (f *File) UnmarshalText(path []byte) error {
 	if len(content) == 0 {
 		return errors.New("file is empty")
 	}
-	*f = fileOf(string(path), content, mode)
+	*f = newFile(string(path), content, mode)
 	return nil
 }
 
-func fileOf(path string, content []byte, mode fs.FileMode) File {
+func newFile(path string, content []byte, mode fs.FileMode) File {
 	return File{path: path, content: func() []byte { return content }, writable: mode&writableByOthers != 0}
 }
 

@@ -11,7 +11,7 @@ func limitDefaults() Limits { return Limits{InFlight: 1000, PerClient: 250, PerA
 
 func (c *checker) limits(l Limits) {
 	const path, detail = "server.limits", "must be 1 or more"
-	c.holds(path+".inFlight", l.InFlight >= 1, detail)
-	c.holds(path+".perClient", l.PerClient >= 1, detail)
-	c.holds(path+".perASPSP", l.PerASPSP >= 1, detail)
+	c.require(path+".inFlight", l.InFlight >= 1, detail)
+	c.require(path+".perClient", l.PerClient >= 1, detail)
+	c.require(path+".perASPSP", l.PerASPSP >= 1, detail)
 }

@@ -20,5 +20,5 @@ func (l LogLevel) Slog() slog.Level { return levels[l] }
 
 func (c *checker) log(l Log) {
 	_, known := levels[l.Level]
-	c.holds("log.level", known, "must be debug, info, warn or error")
+	c.require("log.level", known, "must be debug, info, warn or error")
 }

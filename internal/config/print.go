@@ -16,14 +16,14 @@ func (c *Config) Print(w io.Writer) error {
 	all := strict.KeyValues(*c)
 	for i, m := range all {
 		if m.Key == "providers" {
-			all[i].Value = c.parts()
+			all[i].Value = c.providerKeyValues()
 		}
 	}
 	return strict.Write(w, all)
 }
 
 // parts are the providers by name, each with its common keys and then its own.
-func (c *Config) parts() []strict.KeyValue {
+func (c *Config) providerKeyValues() []strict.KeyValue {
 	var all []strict.KeyValue
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
 		own := c.file.Part("providers", name).Members(commonKeys()...)

@@ -18,7 +18,7 @@ func Load(path string) (*Config, error) {
 	}
 	c, err := Read(text)
 	if c != nil {
-		c.source = fileOf(path, text, mode)
+		c.source = newFile(path, text, mode)
 	}
 	return c, err
 }
@@ -40,28 +40,28 @@ func decode(file *strict.Document, faults Faults) (*Config, error) {
 	c := Defaults()
 	c.file = file
 	read := file.Part().Decode(&c, "")
-	c.settle()
+	c.normalize()
 	check := checker{file: file, read: read}
 	check.config(&c)
-	faults = slices.Concat(faults, c.located(read.Faults), c.located(check.faults))
+	faults = slices.Concat(faults, c.withLines(read.Faults), c.withLines(check.faults))
 	c.Sort(faults)
 	return &c, faults.Err()
 }
 
 // longest is the duration that longer ones are taken for, 100 years: nobody could tell them apart, and a sum of two
 // still fits time.Duration, and Redis's count of milliseconds.
-const longest = 876_000 * time.Hour
+const maxDuration = 876_000 * time.Hour
 
 // settle puts what may be written in several ways into one, bounds durations by longest, and takes back the default
 // that holds for one mode of Redis alone.
-func (c *Config) settle() {
+func (c *Config) normalize() {
 	if c.Redis.Mode != Standalone && !c.file.Has("redis.addresses") || len(c.Redis.Addresses) == 0 {
 		c.Redis.Addresses = nil
 	}
-	c.Server.DrainFor = min(c.Server.DrainFor, longest)
-	c.Clients.settle()
+	c.Server.DrainFor = min(c.Server.DrainFor, maxDuration)
+	c.Clients.normalize()
 	for name, p := range c.Providers {
-		p.Timeout = min(p.Timeout, longest)
+		p.Timeout = min(p.Timeout, maxDuration)
 		c.Providers[name] = p
 	}
 	for i := range c.ASPSPs {
@@ -70,7 +70,7 @@ func (c *Config) settle() {
 		for _, d := range []*time.Duration{
 			&a.Unattended.Window, &a.Accounts.FreshFor, &a.Accounts.KeepFor, &a.Breaker.Interval, &a.Breaker.OpenFor,
 		} {
-			*d = min(*d, longest)
+			*d = min(*d, maxDuration)
 		}
 	}
 }
@@ -86,7 +86,7 @@ func (c *Config) Decoder(provider string) func(into any) error {
 			return errors.New("settings must be decoded into a pointer to a struct")
 		}
 		err := c.file.Part("providers", provider).Decode(into, "", commonKeys()...).Faults.Err()
-		c.warnOfWritable(into, strict.Child("providers", provider))
+		c.warnIfWritable(into, strict.Child("providers", provider))
 		return err
 	}
 }
@@ -112,7 +112,7 @@ func (c *Config) Locate(prefix string, err error) Faults {
 			absolute[i].Path = prefix + "." + f.Path
 		}
 	}
-	absolute = slices.DeleteFunc(c.located(absolute), func(f Fault) bool { return c.file.Untold(f.Path) })
+	absolute = slices.DeleteFunc(c.withLines(absolute), func(f Fault) bool { return c.file.Untold(f.Path) })
 	c.Sort(absolute)
 	return absolute
 }
@@ -125,7 +125,7 @@ func (c *Config) UnknownProviders(known []string) Faults {
 			faults.Add(strict.Child("providers", name), "unknown provider; known providers: "+strings.Join(known, ", "))
 		}
 	}
-	faults = c.located(faults)
+	faults = c.withLines(faults)
 	slices.SortFunc(faults, func(a, b Fault) int { return strings.Compare(a.Path, b.Path) })
 	c.Sort(faults)
 	return faults
@@ -152,7 +152,7 @@ func (c *Config) SecondASPSPs(oneASPSP func(provider string) bool) Faults {
 }
 
 // located gives those faults their lines that have none yet. Without a file there are no lines.
-func (c *Config) located(faults Faults) Faults {
+func (c *Config) withLines(faults Faults) Faults {
 	for i, f := range faults {
 		if f.Line == 0 && c.file != nil {
 			faults[i].Line = c.file.Line(f.Path)

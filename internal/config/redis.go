@@ -71,30 +71,30 @@ func (c *checker) redisMode(mode RedisMode) RedisMode {
 }
 
 func (c *checker) redis(r Redis, mode RedisMode) {
-	c.holds("redis.passwordFile", !r.PasswordFile.Given() || r.PasswordFile.Line() != "", "file contains no password")
+	c.require("redis.passwordFile", !r.PasswordFile.Given() || r.PasswordFile.Line() != "", "file contains no password")
 	seen := firsts{}
 	for i, a := range r.Addresses {
 		c.address(strict.Entry("redis.addresses", i), a, false)
 		c.unique(seen, strict.Entry("redis.addresses", i), a)
 	}
 	c.tls(r.TLS)
-	c.holds("redis.waitReplicas", r.WaitReplicas >= 0, "must be 0 or more")
+	c.require("redis.waitReplicas", r.WaitReplicas >= 0, "must be 0 or more")
 	switch mode {
 	case "":
 		return
 	case Embedded:
 		const detail = "not allowed with mode: embedded"
 		// Addresses are passed over, so that a file can be tried out by its mode alone.
-		c.holds("redis.username", r.Username == "", detail)
-		c.holds("redis.passwordFile", !r.PasswordFile.Given(), detail)
-		c.holds("redis.tls.enabled", !r.TLS.Enabled, detail)
-		c.holds("redis.waitReplicas", r.WaitReplicas <= 0, detail)
+		c.require("redis.username", r.Username == "", detail)
+		c.require("redis.passwordFile", !r.PasswordFile.Given(), detail)
+		c.require("redis.tls.enabled", !r.TLS.Enabled, detail)
+		c.require("redis.waitReplicas", r.WaitReplicas <= 0, detail)
 	case Standalone, Sentinel, Cluster:
-		if c.given("redis.addresses", len(r.Addresses) > 0) {
-			c.holds("redis.addresses", mode != Standalone || len(r.Addresses) == 1, "must be exactly one address with mode: standalone")
+		if c.requireSet("redis.addresses", len(r.Addresses) > 0) {
+			c.require("redis.addresses", mode != Standalone || len(r.Addresses) == 1, "must be exactly one address with mode: standalone")
 		}
 		if r.Username != "" {
-			c.given("redis.passwordFile", r.PasswordFile.Given())
+			c.requireSet("redis.passwordFile", r.PasswordFile.Given())
 		}
 	}
 	c.sentinel(r, mode)
@@ -104,33 +104,33 @@ func (c *checker) redis(r Redis, mode RedisMode) {
 func (c *checker) sentinel(r Redis, mode RedisMode) {
 	if mode != Sentinel {
 		const detail = "only with mode: sentinel"
-		c.holds("redis.masterName", r.MasterName == "", detail)
-		c.holds("redis.sentinelUsername", r.SentinelUsername == "", detail)
-		c.holds("redis.sentinelPasswordFile", !r.SentinelPasswordFile.Given(), detail)
+		c.require("redis.masterName", r.MasterName == "", detail)
+		c.require("redis.sentinelUsername", r.SentinelUsername == "", detail)
+		c.require("redis.sentinelPasswordFile", !r.SentinelPasswordFile.Given(), detail)
 		return
 	}
-	c.given("redis.masterName", r.MasterName != "")
+	c.requireSet("redis.masterName", r.MasterName != "")
 	if r.SentinelUsername != "" {
-		c.given("redis.sentinelPasswordFile", r.SentinelPasswordFile.Given())
+		c.requireSet("redis.sentinelPasswordFile", r.SentinelPasswordFile.Given())
 	}
-	c.holds("redis.sentinelPasswordFile", !r.SentinelPasswordFile.Given() || r.SentinelPasswordFile.Line() != "", "file contains no password")
+	c.require("redis.sentinelPasswordFile", !r.SentinelPasswordFile.Given() || r.SentinelPasswordFile.Line() != "", "file contains no password")
 }
 
 func (c *checker) tls(t TLS) {
 	if !t.Enabled {
 		const detail = "only with redis.tls.enabled: true"
-		c.holds("redis.tls.caFile", !t.CAFile.Given(), detail)
-		c.holds("redis.tls.certificateFile", !t.CertificateFile.Given(), detail)
-		c.holds("redis.tls.keyFile", !t.KeyFile.Given(), detail)
-		c.holds("redis.tls.serverName", t.ServerName == "", detail)
+		c.require("redis.tls.caFile", !t.CAFile.Given(), detail)
+		c.require("redis.tls.certificateFile", !t.CertificateFile.Given(), detail)
+		c.require("redis.tls.keyFile", !t.KeyFile.Given(), detail)
+		c.require("redis.tls.serverName", t.ServerName == "", detail)
 		return
 	}
-	c.holds("redis.tls.caFile", !t.CAFile.Given() || x509.NewCertPool().AppendCertsFromPEM(t.CAFile.Content()), "file must contain a PEM certificate")
+	c.require("redis.tls.caFile", !t.CAFile.Given() || x509.NewCertPool().AppendCertsFromPEM(t.CAFile.Content()), "file must contain a PEM certificate")
 	if !t.CertificateFile.Given() && !t.KeyFile.Given() {
 		return
 	}
-	if c.given("redis.tls.certificateFile", t.CertificateFile.Given()) && c.given("redis.tls.keyFile", t.KeyFile.Given()) {
+	if c.requireSet("redis.tls.certificateFile", t.CertificateFile.Given()) && c.requireSet("redis.tls.keyFile", t.KeyFile.Given()) {
 		_, err := tls.X509KeyPair(t.CertificateFile.Content(), t.KeyFile.Content())
-		c.holds("redis.tls.keyFile", err == nil, "must be the private key of redis.tls.certificateFile (both in PEM)")
+		c.require("redis.tls.keyFile", err == nil, "must be the private key of redis.tls.certificateFile (both in PEM)")
 	}
 }

@@ -26,7 +26,7 @@ func (t ServerTLS) Server() *tls.Config {
 		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"http/1.1"}, SessionTicketsDisabled: true,
 	}
 	if t.ClientCAFile.Given() {
-		c.ClientCAs, _ = authorities(t.ClientCAFile.Content())
+		c.ClientCAs, _ = parseAuthorities(t.ClientCAFile.Content())
 		c.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	return c
@@ -37,19 +37,19 @@ func (c *checker) serverTLS(t ServerTLS) {
 	if !t.CertificateFile.Given() && !t.KeyFile.Given() && !t.ClientCAFile.Given() {
 		return
 	}
-	if c.given(certificate, t.CertificateFile.Given()) && c.given(key, t.KeyFile.Given()) {
+	if c.requireSet(certificate, t.CertificateFile.Given()) && c.requireSet(key, t.KeyFile.Given()) {
 		_, err := tls.X509KeyPair(t.CertificateFile.Content(), t.KeyFile.Content())
-		c.holds(key, err == nil, "must be the private key of "+certificate+" (both in PEM)")
+		c.require(key, err == nil, "must be the private key of "+certificate+" (both in PEM)")
 	}
 	if t.ClientCAFile.Given() {
-		_, all := authorities(t.ClientCAFile.Content())
-		c.holds(authority, all, "file must contain only PEM certificates")
+		_, all := parseAuthorities(t.ClientCAFile.Content())
+		c.require(authority, all, "file must contain only PEM certificates")
 	}
 }
 
 // authorities reads PEM certificates, and reports whether they are all that a PEM reader would look for: of a list that
 // is cut short, nobody may be left out in silence.
-func authorities(text []byte) (*x509.CertPool, bool) {
+func parseAuthorities(text []byte) (*x509.CertPool, bool) {
 	pool, n := x509.NewCertPool(), 0
 	for rest := text; ; n++ {
 		var block *pem.Block

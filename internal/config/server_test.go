@@ -42,7 +42,7 @@ func pair(t *testing.T) (certificate, key string) {
 }
 
 // laid writes files, and is the directory that they are in.
-func laid(t *testing.T, files map[string]string) string {
+func writeFiles(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {
@@ -57,7 +57,7 @@ func TestServerTLS(t *testing.T) {
 	t.Parallel()
 	certificate, key := pair(t)
 	_, stranger := pair(t)
-	dir := laid(t, map[string]string{
+	dir := writeFiles(t, map[string]string{
 		"cert": certificate, "key": key, "other": stranger, "cas": "# two\n" + certificate + "\n" + certificate,
 		"cut": certificate + certificate[:len(certificate)/2], "mixed": certificate + key, "none": canary,
 		"bad": certificate + strings.Replace(certificate, "\nMI", "\nAA", 1),

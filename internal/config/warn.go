@@ -21,7 +21,7 @@ const (
 func (c *Config) Warn(path, detail string) {
 	var one Faults
 	one.Add(path, detail)
-	c.warnings = append(c.warnings, c.located(one)...)
+	c.warnings = append(c.warnings, c.withLines(one)...)
 }
 
 // Warnings returns the risky values of the configuration, and what Warn added, in the order of the file. They prevent
@@ -49,7 +49,7 @@ type warner struct {
 }
 
 func (w *warner) add(path, detail string) {
-	w.found = append(w.found, w.config.located(Faults{{Path: path, Detail: detail}})...)
+	w.found = append(w.found, w.config.withLines(Faults{{Path: path, Detail: detail}})...)
 }
 
 func (w *warner) server(s Server) {
@@ -61,7 +61,7 @@ func (w *warner) server(s Server) {
 
 // redis warns about counts that end with the process, where real ASPSPs are called.
 func (w *warner) redis() {
-	if w.config.Redis.Mode == Embedded && !w.config.simulated() {
+	if w.config.Redis.Mode == Embedded && !w.config.onlyLoopback() {
 		w.add("redis.mode", "an embedded Redis loses counted calls when the process ends and is not shared between gateways")
 	}
 }
@@ -75,31 +75,31 @@ func (w *warner) unattended(path string, u Unattended) {
 	}
 }
 
-const writable = "file can be written by every local user: remove this permission (chmod o-w)"
+const writableDetail = "file can be written by every local user: remove this permission (chmod o-w)"
 
 // files warns about files that every local user could replace the content of.
 func (w *warner) files() {
-	eachFile(reflect.ValueOf(w.config), "", func(path string, f File) {
+	walkFiles(reflect.ValueOf(w.config), "", func(path string, f File) {
 		if f.writable {
-			w.add(path, writable)
+			w.add(path, writableDetail)
 		}
 	})
 	if source := w.config.source; source.writable {
-		w.found.Add(source.path, writable)
+		w.found.Add(source.path, writableDetail)
 	}
 }
 
 // warnOfWritable is the same for an adapter's part of the file, which stands at path.
-func (c *Config) warnOfWritable(part any, path string) {
-	eachFile(reflect.ValueOf(part), path, func(path string, f File) {
+func (c *Config) warnIfWritable(part any, path string) {
+	walkFiles(reflect.ValueOf(part), path, func(path string, f File) {
 		if f.writable {
-			c.Warn(path, writable)
+			c.Warn(path, writableDetail)
 		}
 	})
 }
 
 // simulated reports whether every provider is on this machine, where only simulators are.
-func (c *Config) simulated() bool {
+func (c *Config) onlyLoopback() bool {
 	for _, p := range c.Providers {
 		if u, err := url.Parse(p.BaseURL); err != nil || !IsLoopback(u.Hostname()) {
 			return false

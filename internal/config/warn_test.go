@@ -71,7 +71,7 @@ func TestWarn(t *testing.T) {
 func TestWritableFiles(t *testing.T) {
 	t.Parallel()
 	certificate, key := pair(t)
-	dir := laid(t, map[string]string{"tls.crt": certificate, "tls.key": key, "password": "Kanarienvogel", "cache": keyLine(1), "gateway.yaml": ""})
+	dir := writeFiles(t, map[string]string{"tls.crt": certificate, "tls.key": key, "password": "Kanarienvogel", "cache": keyLine(1), "gateway.yaml": ""})
 	text := "server:\n  tls:\n    certificateFile: " + dir + "/tls.crt\n    keyFile: " + dir + "/tls.key\n" +
 		strings.NewReplacer("mode: embedded", "mode: standalone, passwordFile: "+dir+"/password", "http://localhost:9000", "http://localhost:9000\n    caFile: "+dir+"/tls.crt\n    secretFile: "+dir+"/password").Replace(minimal) +
 		"cache: {encryptionKeyFile: " + dir + "/cache}\n"
@@ -118,7 +118,7 @@ func TestWritableFiles(t *testing.T) {
 func TestTLSNeedsNoWarning(t *testing.T) {
 	t.Parallel()
 	certificate, key := pair(t)
-	dir := laid(t, map[string]string{"tls.crt": certificate, "tls.key": key})
+	dir := writeFiles(t, map[string]string{"tls.crt": certificate, "tls.key": key})
 	c := mustRead(t, "server: {address: ':8443', tls: {certificateFile: "+dir+"/tls.crt, keyFile: "+dir+"/tls.key}}\n"+minimal)
 	if got := c.Warnings(); len(got) > 0 {
 		t.Errorf("warnings:\n%v", got)

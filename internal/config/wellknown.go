@@ -27,30 +27,30 @@ const wellKnownKeys = `
 `
 
 // knownSums are the hashes of wellKnownKeys, as hexadecimal digits in lower case.
-var knownSums = sync.OnceValue(func() map[string]bool {
+var wellKnownHashes = sync.OnceValue(func() map[string]bool {
 	sums := map[string]bool{}
 	for _, key := range append(strings.Fields(wellKnownKeys), "", " ") {
 		for _, spelling := range []string{key, strings.ToUpper(key)} {
 			for _, end := range []string{"", "\n", "\r\n"} {
-				sums[sumOf(spelling+end)] = true
+				sums[sha256Hex(spelling+end)] = true
 			}
 		}
 	}
 	return sums
 })
 
-func sumOf(key string) string {
+func sha256Hex(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:])
 }
 
 // knownKey checks that a hash is not that of a key which anybody would try. The sandbox's is accepted where there are only
 // simulators to call.
-func (c *checker) knownKey(path, sum string, simulated bool) {
+func (c *checker) unguessable(path, sum string, simulated bool) {
 	switch {
-	case sum == sumOf(""):
+	case sum == sha256Hex(""):
 		c.fault(path, "must not be the hash of an empty key")
-	case knownSums()[sum], sum == sumOf(sandboxKey) && !simulated:
+	case wellKnownHashes()[sum], sum == sha256Hex(sandboxKey) && !simulated:
 		c.fault(path, "must not be the hash of a well-known key (generate a random key)")
 	}
 }

@@ -1,7 +1,7 @@
-// Package recovery catches panics and says in the log where they came from, and never with what: that may hold
-// anything of a request or a provider's answer. Where nobody catches a panic, the runtime writes what it was to
-// standard error, and ends the process with every request in it. internal/api and internal/gateway call it around
-// what answers requests, they, internal/unattended and cmd around what goes on in goroutines of its own.
+// Package recovery logs recovered panics without their values, which could contain data of a request or of a
+// provider's response. Without recovery, the runtime writes the value to standard error and ends the process with all
+// its requests. internal/api and internal/gateway use it around request handling; they, internal/unattended and cmd use
+// it in goroutines that they start.
 package recovery
 
 import (
@@ -11,21 +11,21 @@ import (
 	"runtime/debug"
 )
 
-// Catch logs a panic of the function that defers it, and lets that function return.
+// Recover logs a panic of the function that defers it. That function then returns normally.
 func Recover(ctx context.Context, log *slog.Logger) {
 	if value := recover(); value != nil {
 		Log(ctx, log, value)
 	}
 }
 
-// Log logs a panic that was recovered, with its stack and more attributes. It is called by the deferred function, so
-// that the stack still shows where the panic was.
+// Log logs a recovered panic with its stack and additional attributes. It must be called by the deferred function
+// itself, so that the stack still contains the place of the panic.
 func Log(ctx context.Context, log *slog.Logger, value any, more ...slog.Attr) {
-	// The runtime's own errors name types, lengths and addresses; a stack has words in hexadecimal.
-	what := "a value that is not shown"
-	if fault, ok := value.(runtime.Error); ok {
-		what = fault.Error()
+	// Runtime errors contain only types, lengths and addresses, and a stack shows arguments only as hexadecimal words.
+	text := "a value that is not shown"
+	if err, ok := value.(runtime.Error); ok {
+		text = err.Error()
 	}
-	attrs := append([]slog.Attr{slog.String("panic", what), slog.String("stack", string(debug.Stack()))}, more...)
+	attrs := append([]slog.Attr{slog.String("panic", text), slog.String("stack", string(debug.Stack()))}, more...)
 	log.LogAttrs(ctx, slog.LevelError, "panic", attrs...)
 }

@@ -9,7 +9,8 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 )
 
-// Guide writes calls that are ready to paste, and the consents that trigger each error. api and admin are the gateway's base URLs.
+// Guide writes commands to copy and paste, and the consents that trigger each error. api and admin are the base URLs of
+// the gateway.
 func (s *Sandbox) Guide(w io.Writer, api, admin string) {
 	fmt.Fprintf(w, "AIS Gateway sandbox\n\n  API    %s\n  admin  %s\n  key    %s\n\n", api, admin, Key)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

@@ -1,6 +1,6 @@
-// Package sandbox joins the simulators of both providers into a world that a gateway can be run in with nothing
-// set up: it serves them on loopback ports, writes the configuration that reaches them, says what can be called,
-// and leads a tour through it. cmd runs it for `gateway sandbox`, and tests run the gateway in it.
+// Package sandbox runs the simulators of both providers, so that a gateway can be tried without any setup: it serves
+// them on loopback ports, writes a configuration for them, prints a guide, and makes a tour of example requests. cmd
+// uses it for `gateway sandbox`, and tests run the gateway with it.
 package sandbox
 
 import (
@@ -27,34 +27,35 @@ import (
 )
 
 const (
-	// Key is the API key with which a sandbox's gateway is called. It opens nothing but made-up data.
+	// Key is the API key of the sandbox's gateway. It gives access to simulated data only.
 	Key = "sandbox-key"
-	// MyPOS is the id of the ASPSP behind the simulator of myPOS.
+	// MyPOS is the id of the ASPSP that the simulator of myPOS represents.
 	MyPOS = "4f1e2d3c-0000-4000-8000-000000000101"
 
 	consumerKey = "sandbox-consumer!sandbox-project"
 	myposKey    = "sandbox-mypos-key"
 )
 
-// A Sandbox is the world around a gateway: two providers, four ASPSPs, and the files that the gateway needs.
+// Sandbox is the environment of a gateway: two simulated providers with four ASPSPs, and the files that the gateway
+// needs.
 type Sandbox struct {
 	ConfigFile string           // for `gateway serve`
-	Ledger     *aspspsim.Ledger // what reached the ASPSPs
+	Ledger     *aspspsim.Ledger // the calls that the ASPSPs received
 
 	dir     string
 	servers []*http.Server
 }
 
-// Options change what Start makes.
+// Options are the options of Start.
 type Options struct {
 	Address      string // of the API
-	AdminAddress string // of probes and metrics; "" for any free port of loopback
-	Redis        string // the configuration's part "redis" as YAML; "" for {mode: embedded}
-	// Front stands before each simulator, if set, and may spoil what it does.
+	AdminAddress string // of probes and metrics; "" for a free loopback port
+	Redis        string // the section redis of the configuration as YAML; "" for {mode: embedded}
+	// Front wraps the handler of each simulator, for example to inject failures. It may be nil.
 	Front func(provider string, simulator http.Handler) http.Handler
 }
 
-// Start serves the simulators on free loopback ports and writes the configuration file. Stop ends it.
+// Start serves the simulators on free loopback ports and writes the configuration file. The caller must call Stop.
 func Start(ctx context.Context, o Options) (_ *Sandbox, err error) {
 	s := &Sandbox{Ledger: aspspsim.NewLedger(time.Now)}
 	defer func() {
@@ -80,10 +81,10 @@ func Start(ctx context.Context, o Options) (_ *Sandbox, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.write(o, signingKey, obc, mypos)
+	return s, s.writeFiles(o, signingKey, obc, mypos)
 }
 
-// Stop ends the simulators and removes the files.
+// Stop stops the simulators and removes the files.
 func (s *Sandbox) Stop() {
 	for _, server := range s.servers {
 		_ = server.Close()
@@ -93,7 +94,7 @@ func (s *Sandbox) Stop() {
 	}
 }
 
-// serve answers on a free loopback port, and returns where.
+// serve serves a simulator on a free loopback port and returns its base URL.
 func (s *Sandbox) serve(ctx context.Context, o Options, provider string, simulator http.Handler) (base string, err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -108,8 +109,8 @@ func (s *Sandbox) serve(ctx context.Context, o Options, provider string, simulat
 	return "http://" + listener.Addr().String(), nil
 }
 
-// write lays down the configuration and the secrets that it names.
-func (s *Sandbox) write(o Options, signingKey *rsa.PrivateKey, obc, mypos string) error {
+// writeFiles writes the configuration and its secret files.
+func (s *Sandbox) writeFiles(o Options, signingKey *rsa.PrivateKey, obc, mypos string) error {
 	der, err := x509.MarshalPKCS8PrivateKey(signingKey)
 	if err != nil {
 		return err
@@ -129,10 +130,10 @@ func (s *Sandbox) write(o Options, signingKey *rsa.PrivateKey, obc, mypos string
 	}
 	s.ConfigFile = filepath.Join(s.dir, "gateway.yaml")
 	return errors.Join(
-		s.file("signing-key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
-		s.file("mypos-key", []byte(myposKey)),
-		s.file("cache-key", []byte(base64.StdEncoding.EncodeToString(cacheKey))),
-		s.file("gateway.yaml", []byte(strings.NewReplacer(
+		s.writeFile("signing-key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		s.writeFile("mypos-key", []byte(myposKey)),
+		s.writeFile("cache-key", []byte(base64.StdEncoding.EncodeToString(cacheKey))),
+		s.writeFile("gateway.yaml", []byte(strings.NewReplacer(
 			"$ADDRESS", o.Address, "$ADMIN", admin, "$REDIS", redis, "$KEYHASH", hex.EncodeToString(key[:]), "$DIR", s.dir,
 			"$OBC", obc, "$MYPOS", mypos, "$CONSUMER", consumerKey, "$WOOD", mastercardsim.WoodBank,
 			"$STONE", mastercardsim.StoneBank, "$RIVER", mastercardsim.RiverBank, "$POS", MyPOS,
@@ -157,7 +158,7 @@ aspsps:
 cache: {encryptionKeyFile: "$DIR/cache-key"}
 `
 
-func (s *Sandbox) file(name string, content []byte) error {
+func (s *Sandbox) writeFile(name string, content []byte) error {
 	if err := os.WriteFile(filepath.Join(s.dir, name), content, 0o600); err != nil {
 		return fmt.Errorf("writing the sandbox's %s: %w", name, err)
 	}

@@ -19,11 +19,11 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 )
 
-// psu is a user's address, out of the range for documentation (RFC 5737).
+// psu is a user's address, from a range reserved for documentation (RFC 5737).
 const psu = "203.0.113.7"
 
-// Tour calls the gateway at api over real HTTP, and writes the requests and the responses. It fails at the first step whose
-// response is not the expected one.
+// Tour sends example requests to the gateway at the base URL api, and writes the requests and responses. It returns an
+// error at the first unexpected response.
 func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 	t := &tour{
 		Writer: w, api: api, ledger: s.Ledger.Calls, client: &http.Client{Timeout: 10 * time.Second},
@@ -37,7 +37,7 @@ func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 		{"Two banks' accounts, of two providers, in one shape", t.accounts},
 		{"Balances: exact, with sign, and with the bank's own word beside the ISO 20022 code", t.balances},
 		{"The list again: from the cache, without a call to the bank", t.cacheHit},
-		{"Four calls without the user present, and the fifth is stopped before it leaves", t.fifth},
+		{"Four calls without the user present, and the fifth is stopped before it leaves", t.fifthCall},
 		{"With the user present the bank may always be asked", t.attended},
 		{"A consent that has run out: whose fault it is, and what to do", t.consentError},
 	} {
@@ -58,11 +58,11 @@ type tour struct {
 	wood, mypos access
 }
 
-// access is a consent at an ASPSP, with the user's token where the provider needs one.
+// access is a consent at an ASPSP, with the user's token if the provider requires one.
 type access struct{ aspsp, consent, token string }
 
-// An answer is what the gateway said, in the API's own words.
-type answer struct {
+// response is a response of the gateway. Its body has the fields of all responses that the tour uses.
+type response struct {
 	status int
 	header http.Header
 	body   struct {
@@ -76,11 +76,11 @@ type answer struct {
 	}
 }
 
-func (t *tour) get(ctx context.Context, a access, path string, header ...string) (answer, error) {
+func (t *tour) get(ctx context.Context, a access, path string, header ...string) (response, error) {
 	target := t.api + "/v1/aspsps/" + a.aspsp + path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	req.Header.Set("X-API-Key", Key)
 	req.Header.Set("Consent-ID", a.consent)
@@ -92,28 +92,28 @@ func (t *tour) get(ctx context.Context, a access, path string, header ...string)
 	}
 	resp, err := t.client.Do(req)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	defer resp.Body.Close()
-	got := answer{status: resp.StatusCode, header: resp.Header}
+	got := response{status: resp.StatusCode, header: resp.Header}
 	if err := json.NewDecoder(resp.Body).Decode(&got.body); err != nil {
-		return answer{}, fmt.Errorf("GET %s: %w", path, err)
+		return response{}, fmt.Errorf("GET %s: %w", path, err)
 	}
 	fmt.Fprintf(t, "   GET /v1/aspsps/…%s%s\n", a.aspsp[len(a.aspsp)-4:], path)
 	for i := 0; i+1 < len(header); i += 2 {
 		fmt.Fprintf(t, "   %s: %s\n", header[i], header[i+1])
 	}
-	fmt.Fprintf(t, "   %d%s\n", got.status, told(got.header))
+	fmt.Fprintf(t, "   %d%s\n", got.status, statusHeaders(got.header))
 	return got, nil
 }
 
-// problem writes what an error response says.
-func (t *tour) problem(a answer) {
+// printProblem writes the fields of an error response.
+func (t *tour) printProblem(a response) {
 	fmt.Fprintf(t, "   code %s, origin %s, action %s\n   detail: %s\n", a.body.Code, a.body.Origin, a.body.Action, a.body.Detail)
 }
 
-// told are the headers that say what became of a request.
-func told(h http.Header) string {
+// statusHeaders formats the response headers about the cache and the limit.
+func statusHeaders(h http.Header) string {
 	var b strings.Builder
 	for _, name := range []string{"Cache-Status", "RateLimit", "Retry-After"} {
 		if value := h.Get(name); value != "" {
@@ -123,7 +123,7 @@ func told(h http.Header) string {
 	return b.String()
 }
 
-// accounts shows the lists of both banks side by side.
+// accounts shows account lists of two ASPSPs in one table.
 func (t *tour) accounts(ctx context.Context) error {
 	table := tabwriter.NewWriter(t, 0, 0, 2, ' ', 0)
 	var rows []string
@@ -155,7 +155,7 @@ func (t *tour) accounts(ctx context.Context) error {
 	return table.Flush()
 }
 
-// balances shows the balances of an account of each bank, a debit among them.
+// balances shows the balances of an account of each ASPSP, including a debit balance.
 func (t *tour) balances(ctx context.Context) error {
 	debits := 0
 	for _, one := range []struct {
@@ -188,7 +188,7 @@ func (t *tour) balances(ctx context.Context) error {
 	return nil
 }
 
-// cacheHit shows that a list which was just fetched costs no call.
+// cacheHit shows that a recently fetched list needs no call.
 func (t *tour) cacheHit(ctx context.Context) error {
 	before := len(t.ledger())
 	got, err := t.get(ctx, t.wood, "/accounts")
@@ -205,10 +205,10 @@ func (t *tour) cacheHit(ctx context.Context) error {
 	return nil
 }
 
-// fifth shows the limit, counted by the bank too.
-func (t *tour) fifth(ctx context.Context) error {
+// fifthCall shows the unattended limit, and that the ASPSP received four calls.
+func (t *tour) fifthCall(ctx context.Context) error {
 	fresh := access{mastercardsim.WoodBank, mastercardsim.FreshConsent + uuid.NewString(), ""}
-	var last answer
+	var last response
 	for i := range 5 {
 		got, err := t.get(ctx, fresh, "/accounts/"+mastercardsim.Account+"/balances")
 		if err != nil {
@@ -228,7 +228,7 @@ func (t *tour) fifth(ctx context.Context) error {
 			reached++
 		}
 	}
-	t.problem(last)
+	t.printProblem(last)
 	fmt.Fprintf(t, "   calls that reached the bank: %d\n", reached)
 	if reached != 4 {
 		return fmt.Errorf("%d calls reached the bank", reached)
@@ -237,7 +237,7 @@ func (t *tour) fifth(ctx context.Context) error {
 	return nil
 }
 
-// attended shows that a user who is there is never held up by the limit.
+// attended shows that the limit does not apply to attended requests.
 func (t *tour) attended(ctx context.Context) error {
 	got, err := t.get(ctx, t.wood, "/accounts/"+mastercardsim.Account+"/balances", "PSU-IP-Address", psu)
 	if err != nil {
@@ -249,13 +249,13 @@ func (t *tour) attended(ctx context.Context) error {
 	return nil
 }
 
-// consentError shows a problem that only the user can mend.
+// consentError shows an error that requires action of the user.
 func (t *tour) consentError(ctx context.Context) error {
 	got, err := t.get(ctx, access{mastercardsim.WoodBank, mastercardsim.ConsentExpired, ""}, "/accounts", "PSU-IP-Address", psu)
 	if err != nil {
 		return err
 	}
-	t.problem(got)
+	t.printProblem(got)
 	if got.status != http.StatusForbidden || got.body.Code != "CONSENT_EXPIRED" || got.body.Origin != "provider" || got.body.Action != "renew_consent" {
 		return fmt.Errorf("status %d, code %s, origin %s, action %s", got.status, got.body.Code, got.body.Origin, got.body.Action)
 	}

@@ -1,6 +1,6 @@
-// Package secretwatch keeps in use what stands in the files of secrets: it looks at them all the time, and has what has changed
-// taken over, part by part. cmd says what the parts are. It does not rely on being told of changes: a look every second sees
-// the files whatever replaces them, an editor or the symbolic links by which Kubernetes swaps a whole directory.
+// Package secretwatch reloads secrets when their files change. It polls the files every second, which works however
+// they are replaced: by an editor, or by the symbolic links with which Kubernetes swaps a whole directory. cmd defines
+// the secrets.
 package secretwatch
 
 import (
@@ -16,125 +16,126 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// every is how often the files are looked at. What stands there is taken over when two looks have found the same: a file
-// may be half written at one of them, and of a certificate and its key one may be there before the other.
-const every = time.Second
+// pollInterval is the time between two checks. A change is applied when two consecutive checks read the same content:
+// at one check a file may be half written, or a certificate may have arrived without its key.
+const pollInterval = time.Second
 
-// A Part is what is renewed as a whole, or not at all.
+// Secret is a group of files that is reloaded as a whole or not at all.
 type Secret struct {
 	Name  string
 	Files []config.File // as they are in use
-	// Renew takes over what stands in the files. With an error, which never holds any of it, nothing has changed.
+	// Renew applies the current content of the files. If it returns an error, the previous content must stay in use. The
+	// error must not contain any content of the files.
 	Renew func() error
 }
 
-// A Watcher looks at the files of parts. Its methods other than Look are safe for concurrent use.
+// Watcher reloads secrets. All methods except Check are safe for concurrent use.
 type Watcher struct {
-	log   *slog.Logger
-	told  func(ctx context.Context, part string, renewed bool)
-	parts []*part
-	now   chan struct{} // asks Run for a look at once
+	log     *slog.Logger
+	onRenew func(ctx context.Context, secret string, renewed bool)
+	secrets []*secretState
+	reload  chan struct{} // requests a reload from Run
 }
 
-type part struct {
+type secretState struct {
 	Secret
-	tried, seen digest      // what was last taken over, or could not be; what the last look found
-	stale       atomic.Bool // what was tried last could not be taken over
+	lastTried, lastSeen digest      // the content that Renew was last called for, and that of the last check
+	stale               atomic.Bool // the last Renew failed
 }
 
-// New makes a watcher of parts whose files are in use as they stand there. told is told of each renewal that was tried.
-func New(log *slog.Logger, told func(ctx context.Context, part string, renewed bool), parts []Secret) *Watcher {
-	w := &Watcher{log: log, told: told, now: make(chan struct{}, 1)}
-	for _, p := range parts {
-		used := sum(p.Files, func(f config.File) (config.File, error) { return f, nil })
-		w.parts = append(w.parts, &part{Secret: p, tried: used, seen: used})
+// New returns a Watcher of secrets whose files are in use with their given content. onRenew is called after each Renew.
+func New(log *slog.Logger, onRenew func(ctx context.Context, secret string, renewed bool), secrets []Secret) *Watcher {
+	w := &Watcher{log: log, onRenew: onRenew, reload: make(chan struct{}, 1)}
+	for _, s := range secrets {
+		used := digestOf(s.Files, func(f config.File) (config.File, error) { return f, nil })
+		w.secrets = append(w.secrets, &secretState{Secret: s, lastTried: used, lastSeen: used})
 	}
 	return w
 }
 
-// Run looks at the files every second, until ctx ends.
+// Run checks the files every second until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			w.Look(ctx)
-		case <-w.now:
+			w.Check(ctx)
+		case <-w.reload:
 			w.log.InfoContext(ctx, "reloading secrets")
-			w.again(ctx)
+			w.reloadAll(ctx)
 		}
 	}
 }
 
-// Now has Run read all files at once, and take over what has changed without a second look: who calls it says that the files
-// are complete. What could not be used before is tried again.
-func (w *Watcher) Now() {
+// ReloadNow makes Run apply all changes immediately, without a second check: the caller knows that the files are
+// complete. Secrets whose last Renew failed are tried again.
+func (w *Watcher) ReloadNow() {
 	select {
-	case w.now <- struct{}{}:
-	default: // Run will
+	case w.reload <- struct{}{}:
+	default: // a reload is already requested
 	}
 }
 
-func (w *Watcher) again(ctx context.Context) {
-	for _, p := range w.parts {
-		p.seen = standing(p.Files)
-		if p.seen != p.tried || p.stale.Load() {
-			w.renew(ctx, p)
+func (w *Watcher) reloadAll(ctx context.Context) {
+	for _, s := range w.secrets {
+		s.lastSeen = digestNow(s.Files)
+		if s.lastSeen != s.lastTried || s.stale.Load() {
+			w.renew(ctx, s)
 		}
 	}
 }
 
-// Look looks at all files once, and renews what has changed and has stood there since the look before.
-func (w *Watcher) Look(ctx context.Context) {
-	for _, p := range w.parts {
-		before := p.seen
-		p.seen = standing(p.Files)
-		if p.seen != p.tried && p.seen == before {
-			w.renew(ctx, p)
+// Check reads all files once. It renews the secrets whose content has changed and is the same as at the previous check.
+func (w *Watcher) Check(ctx context.Context) {
+	for _, s := range w.secrets {
+		before := s.lastSeen
+		s.lastSeen = digestNow(s.Files)
+		if s.lastSeen != s.lastTried && s.lastSeen == before {
+			w.renew(ctx, s)
 		}
 	}
 }
 
-// Stale says of every part, by its name, whether what stands in its files cannot be used, so that older secrets are.
+// Stale returns for each secret, by name, whether its current files cannot be used, so that an older secret is in use.
 func (w *Watcher) Stale() map[string]bool {
-	all := make(map[string]bool, len(w.parts))
-	for _, p := range w.parts {
-		all[p.Name] = p.stale.Load()
+	all := make(map[string]bool, len(w.secrets))
+	for _, s := range w.secrets {
+		all[s.Name] = s.stale.Load()
 	}
 	return all
 }
 
-func (w *Watcher) renew(ctx context.Context, p *part) {
-	err := w.try(ctx, p)
-	p.tried = p.seen
-	if standing(p.Files) != p.seen {
-		p.tried = digest{} // which of both was read is not known: the next look that finds two alike tells
+func (w *Watcher) renew(ctx context.Context, s *secretState) {
+	err := w.tryRenew(ctx, s)
+	s.lastTried = s.lastSeen
+	if digestNow(s.Files) != s.lastSeen {
+		s.lastTried = digest{} // Renew may have read either content, so that the next two equal checks renew again
 	}
-	p.stale.Store(err != nil)
-	w.told(ctx, p.Name, err == nil)
+	s.stale.Store(err != nil)
+	w.onRenew(ctx, s.Name, err == nil)
 	if err != nil {
-		w.log.ErrorContext(ctx, "secret reload failed, still using the previous secret", "part", p.Name, "faults", texts(err))
+		w.log.ErrorContext(ctx, "secret reload failed, still using the previous secret", "part", s.Name, "faults", faultTexts(err))
 		return
 	}
-	w.log.InfoContext(ctx, "secrets reloaded", "part", p.Name)
+	w.log.InfoContext(ctx, "secrets reloaded", "part", s.Name)
 }
 
-// try renews a part. A key that a parser panics on must not end a gateway that has a good one.
-func (w *Watcher) try(ctx context.Context, p *part) (err error) {
+// tryRenew calls Renew. A panic in a parser becomes an error, because the previous secret can stay in use.
+func (w *Watcher) tryRenew(ctx context.Context, s *secretState) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			w.log.ErrorContext(ctx, "secret reload panicked", "part", p.Name, "panic", fmt.Sprintf("a %T", r), "stack", string(debug.Stack()))
+			w.log.ErrorContext(ctx, "secret reload panicked", "part", s.Name, "panic", fmt.Sprintf("a %T", r), "stack", string(debug.Stack()))
 			err = errors.New("files cannot be read")
 		}
 	}()
-	return p.Renew()
+	return s.Renew()
 }
 
-// texts are an error's faults as they are logged.
-func texts(err error) []string {
+// faultTexts returns the lines under which an error is logged.
+func faultTexts(err error) []string {
 	var faults config.Faults
 	if !errors.As(err, &faults) {
 		return []string{err.Error()}
@@ -142,22 +143,23 @@ func texts(err error) []string {
 	return faults.Texts()
 }
 
-// A digest tells contents of files from others.
+// digest identifies the content of a secret's files.
 type digest [sha256.Size]byte
 
-// standing is what stands in the files now.
-func standing(files []config.File) digest { return sum(files, config.File.Again) }
+// digestNow returns the digest of the files' current content.
+func digestNow(files []config.File) digest { return digestOf(files, config.File.Reload) }
 
-// sum is the digest of files. One that cannot be read counts with the reason.
-func sum(files []config.File, read func(config.File) (config.File, error)) digest {
+// digestOf returns the digest of the files as read returns them. For a file that cannot be read, the digest covers the
+// error.
+func digestOf(files []config.File, read func(config.File) (config.File, error)) digest {
 	var all []byte
 	for _, f := range files {
-		now, err := read(f)
-		one := sha256.Sum256(now.Content())
+		current, err := read(f)
+		sum := sha256.Sum256(current.Content())
 		if err != nil {
-			one = sha256.Sum256([]byte("unreadable: " + err.Error()))
+			sum = sha256.Sum256([]byte("unreadable: " + err.Error()))
 		}
-		all = append(all, one[:]...)
+		all = append(all, sum[:]...)
 	}
 	return sha256.Sum256(all)
 }

@@ -16,17 +16,17 @@ import (
 
 const secret = "CANARY-SECRET"
 
-// A rig is a watcher of one part with one file, and what became of its renewals.
-type rig struct {
+// fixture has a Watcher of one secret with one file, and records its renewals.
+type fixture struct {
 	t       *testing.T
 	path    string
 	watcher *secretwatch.Watcher
 	log     bytes.Buffer
-	using   string // what was last taken over
+	using   string // the content that was last renewed
 	tried   int
-	told    []bool
-	before  func() // is done before a renewal reads its file
-	after   func() // is done after that
+	results []bool
+	before  func() // called before Renew reads the file
+	after   func() // called after that
 }
 
 func file(t *testing.T, path string) config.File {
@@ -38,16 +38,16 @@ func file(t *testing.T, path string) config.File {
 	return f
 }
 
-// started is a rig whose file holds "1". A content with "bad" in it cannot be taken over.
-func started(t *testing.T, more ...secretwatch.Secret) *rig {
+// newFixture returns a fixture whose file contains "1". Renew fails for content with "bad" in it.
+func newFixture(t *testing.T, more ...secretwatch.Secret) *fixture {
 	t.Helper()
-	r := &rig{t: t, path: filepath.Join(t.TempDir(), "key"), using: "1", before: func() {}, after: func() {}}
+	r := &fixture{t: t, path: filepath.Join(t.TempDir(), "key"), using: "1", before: func() {}, after: func() {}}
 	r.write("1")
 	own := file(t, r.path)
 	first := secretwatch.Secret{Name: "first", Files: []config.File{own}, Renew: func() error {
 		r.tried++
 		r.before()
-		now, err := own.Again()
+		now, err := own.Reload()
 		r.after()
 		r.before, r.after = func() {}, func() {}
 		switch text := string(now.Content()); {
@@ -64,83 +64,83 @@ func started(t *testing.T, more ...secretwatch.Secret) *rig {
 	}}
 	told := func(_ context.Context, part string, renewed bool) {
 		if part == "first" {
-			r.told = append(r.told, renewed)
+			r.results = append(r.results, renewed)
 		}
 	}
 	r.watcher = secretwatch.New(slog.New(slog.NewJSONHandler(&r.log, nil)), told, append([]secretwatch.Secret{first}, more...))
 	return r
 }
 
-func (r *rig) write(text string) {
+func (r *fixture) write(text string) {
 	r.t.Helper()
 	if err := os.WriteFile(r.path, []byte(text), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 }
 
-func (r *rig) look(times int) {
+func (r *fixture) check(times int) {
 	for range times {
-		r.watcher.Look(r.t.Context())
+		r.watcher.Check(r.t.Context())
 	}
 }
 
-// holds checks what is in use, how often a renewal was tried, and whether the part is stale.
-func (r *rig) holds(using string, tried int, stale bool) {
+// holds checks the content in use, the number of renewals, and whether the secret is stale.
+func (r *fixture) holds(using string, tried int, stale bool) {
 	r.t.Helper()
-	if r.using != using || r.tried != tried || len(r.told) != tried || r.watcher.Stale()["first"] != stale {
+	if r.using != using || r.tried != tried || len(r.results) != tried || r.watcher.Stale()["first"] != stale {
 		r.t.Errorf("in use is %q after %d renewals, %v, stale %v; want %q after %d, stale %v",
-			r.using, r.tried, r.told, r.watcher.Stale()["first"], using, tried, stale)
+			r.using, r.tried, r.results, r.watcher.Stale()["first"], using, tried, stale)
 	}
 }
 
-func TestWhatStandsIsTakenOverOnce(t *testing.T) {
-	r := started(t)
-	r.look(3)
+func TestChangedFileIsReloadedOnce(t *testing.T) {
+	r := newFixture(t)
+	r.check(3)
 	r.holds("1", 0, false)
 	r.write("2")
-	r.look(1)
-	r.holds("1", 0, false) // it could be half written
-	r.look(5)
+	r.check(1)
+	r.holds("1", 0, false) // the file could be half written
+	r.check(5)
 	r.holds("2", 1, false)
-	if !r.told[0] || !strings.Contains(r.log.String(), `"secrets reloaded","part":"first"`) {
-		t.Errorf("told %v\n%s", r.told, r.log.String())
+	if !r.results[0] || !strings.Contains(r.log.String(), `"secrets reloaded","part":"first"`) {
+		t.Errorf("told %v\n%s", r.results, r.log.String())
 	}
 }
 
-func TestWhatIsBeingWrittenIsLeftAlone(t *testing.T) {
-	r := started(t)
+func TestPartialWritesAreIgnored(t *testing.T) {
+	r := newFixture(t)
 	for _, text := range []string{"2 bad", "2 bad half", "2 bad half of it"} {
 		r.write(text)
-		r.look(1)
+		r.check(1)
 	}
 	r.write("2")
-	r.look(1)
-	if err := os.Remove(r.path); err != nil { // between two names
+	r.check(1)
+	if err := os.Remove(r.path); err != nil { // as between two renames
 		t.Fatal(err)
 	}
-	r.look(1)
+	r.check(1)
 	r.write("2")
-	r.look(1)
+	r.check(1)
 	r.holds("1", 0, false)
-	r.look(1)
+	r.check(1)
 	r.holds("2", 1, false)
 	if strings.Contains(r.log.String(), "ERROR") {
 		t.Errorf("%s", r.log.String())
 	}
 }
 
-func TestBrokenStaysOutAndIsLoggedOnce(t *testing.T) {
-	r := started(t)
+func TestInvalidFileIsLoggedOnce(t *testing.T) {
+	r := newFixture(t)
 	r.write("bad " + secret)
-	r.look(6)
+	r.check(6)
 	r.holds("1", 1, true)
 	if err := os.Remove(r.path); err != nil {
 		t.Fatal(err)
 	}
-	r.look(6)
+	r.check(6)
 	r.holds("1", 2, true)
 	r.write("panic " + secret)
-	r.look(6)
+	r.check(6)
 	r.holds("1", 3, true)
 	log := r.log.String()
 	if n := strings.Count(log, `"secret reload failed, still using the previous secret"`); n != 3 {
@@ -152,36 +152,37 @@ func TestBrokenStaysOutAndIsLoggedOnce(t *testing.T) {
 		}
 	}
 	if strings.Contains(log, secret) {
-		t.Errorf("what stands in the file is logged\n%s", log)
+		t.Errorf("the content of the file is logged\n%s", log)
 	}
-	r.write("1") // as it was
-	r.look(2)
+	r.write("1") // as at first
+	r.check(2)
 	r.holds("1", 4, false)
 }
 
-// What changed while it was read may have been read before or after: it is read again, even if it is then as it was.
-func TestChangedWhileItWasRead(t *testing.T) {
-	r := started(t)
+// If the file changes while Renew reads it, Renew may have read either content, and is called again even if the file
+// then has its earlier content.
+func TestFileChangesDuringReload(t *testing.T) {
+	r := newFixture(t)
 	r.write("2")
 	r.after = func() { r.write("3") }
-	r.look(2)
+	r.check(2)
 	r.holds("2", 1, false)
-	r.look(2)
+	r.check(2)
 	r.holds("3", 2, false)
 	r.write("4")
 	r.before = func() { r.write("5") }
-	r.look(2)
+	r.check(2)
 	r.holds("5", 3, false)
 	r.write("4")
-	r.look(2)
+	r.check(2)
 	r.holds("4", 4, false)
-	r.look(3)
+	r.check(3)
 	r.holds("4", 4, false)
 }
 
-// Kubernetes swaps a whole directory by a symbolic link that it renames: the file's own link stays as it was.
-func TestLinksAreFollowed(t *testing.T) {
-	r := started(t)
+// Kubernetes swaps a whole directory by renaming a symbolic link. The link of the file itself does not change.
+func TestSymlinkSwap(t *testing.T) {
+	r := newFixture(t)
 	volume := t.TempDir()
 	link := func(old, name string) {
 		t.Helper()
@@ -205,30 +206,30 @@ func TestLinksAreFollowed(t *testing.T) {
 	if err := os.Symlink(filepath.Join(volume, "key"), r.path); err != nil {
 		t.Fatal(err)
 	}
-	r.look(2)
+	r.check(2)
 	r.holds("..2026_01", 1, false)
 	link("..2026_02", "..data_tmp")
 	if err := os.Rename(filepath.Join(volume, "..data_tmp"), filepath.Join(volume, "..data")); err != nil {
 		t.Fatal(err)
 	}
-	r.look(2)
+	r.check(2)
 	r.holds("..2026_02", 2, false)
 }
 
-// A part that cannot be renewed is no reason for another not to be.
-func TestPartsAreApart(t *testing.T) {
+// A secret that cannot be renewed does not stop the renewal of another one.
+func TestSecretsAreIndependent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "other")
 	if err := os.WriteFile(path, []byte("1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	renewed := 0
-	r := started(t,
+	r := newFixture(t,
 		secretwatch.Secret{Name: "broken", Files: []config.File{file(t, path)}, Renew: func() error { return errors.New("is broken") }},
 		secretwatch.Secret{Name: "second", Files: []config.File{file(t, path)}, Renew: func() error { renewed++; return nil }})
 	if err := os.WriteFile(path, []byte("2"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r.look(3)
+	r.check(3)
 	r.holds("1", 0, false)
 	if stale := r.watcher.Stale(); renewed != 1 || !stale["broken"] || stale["second"] || len(stale) != 3 {
 		t.Errorf("renewed %d times, stale %v", renewed, stale)
@@ -238,7 +239,7 @@ func TestPartsAreApart(t *testing.T) {
 	}
 }
 
-// Run looks by itself, and ends.
+// Run checks periodically, and returns when its context ends.
 func TestRun(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	path := filepath.Join(t.TempDir(), "key")

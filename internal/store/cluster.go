@@ -7,28 +7,28 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func clusterClient(o *redis.ClusterOptions, observers []Observer) *redis.ClusterClient {
-	// Else it asks for the list of commands first, again and again where it may not have it.
+func newClusterClient(o *redis.ClusterOptions, observers []Observer) *redis.ClusterClient {
+	// Otherwise the client first requests the list of commands, repeatedly if it has no permission for that.
 	o.DisableRoutingPolicies = true
 	cluster := redis.NewClusterClient(o)
 	cluster.OnNewNode(func(node *redis.Client) {
-		for _, by := range observers { // of each node, since some commands are sent to one by name
-			node.AddHook(observed{by})
+		for _, by := range observers { // on each node, because some commands are sent to a specific node
+			node.AddHook(metricsHook{by})
 		}
-		node.AddHook(reloads{cluster})
+		node.AddHook(reloadOnNodeFailure{cluster})
 		node.AddHook(&connections{})
-		node.AddHook(again{})
+		node.AddHook(retryDeadConn{})
 	})
 	return cluster
 }
 
-// reloads has a cluster's client ask anew who has which keys when a node fails. By itself it does so every ten seconds
-// or when a node sends it elsewhere, which a node that is gone does not.
-type reloads struct{ cluster *redis.ClusterClient }
+// reloadOnNodeFailure makes the cluster client reload the slot table when a node fails. By default it reloads every ten
+// seconds and on MOVED, which a failed node does not send.
+type reloadOnNodeFailure struct{ cluster *redis.ClusterClient }
 
-func (r reloads) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (r reloadOnNodeFailure) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (r reloads) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (r reloadOnNodeFailure) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
 		r.after(ctx, err)
@@ -36,7 +36,7 @@ func (r reloads) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (r reloads) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (r reloadOnNodeFailure) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
 		r.after(ctx, err)
@@ -44,10 +44,10 @@ func (r reloads) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proce
 	}
 }
 
-func (r reloads) after(ctx context.Context, err error) {
-	var said redis.Error
+func (r reloadOnNodeFailure) after(ctx context.Context, err error) {
+	var reply redis.Error
 	_, moved := redis.IsMovedError(err)
-	if err != nil && (!errors.As(err, &said) || moved || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err)) {
+	if err != nil && (!errors.As(err, &reply) || moved || redis.IsReadOnlyError(err) || redis.IsClusterDownError(err)) {
 		r.cluster.ReloadState(ctx)
 	}
 }

@@ -16,41 +16,42 @@ import (
 )
 
 const (
-	// maxUnproven is how many connections in a row may end unproven before connecting is spaced: more than are opened in the
-	// background.
+	// maxUnproven is the number of consecutive unproven connections after which new ones are delayed. It is above the
+	// number that are opened in the background.
 	maxUnproven = 2 * readyConns
-	// dialPause is the time from one attempt to the next one then.
+	// dialPause is the minimum time between two attempts while they are delayed.
 	dialPause = 100 * time.Millisecond
-	// proof is how long a connection with a reply must have lived to be no sign of a Redis that ends connections at once.
-	proof = time.Second
+	// minLifetime is the time after which a connection with a reply does not count as closed immediately.
+	minLifetime = time.Second
 )
 
 var (
-	// errSpaced says that a connection was not attempted, since those before ended at once. Nothing was sent.
-	errSpaced = errors.New("redis closes connections immediately: waiting before the next attempt")
-	// errFull says that Redis has as many clients as its maxclients allows. No command was carried out.
+	// errDelayed means that no connection was attempted, because the previous ones were closed immediately.
+	errDelayed = errors.New("redis closes connections immediately: waiting before the next attempt")
+	// errFull means that Redis has reached its maxclients. No command was executed.
 	errFull = errors.New("redis has reached its maxclients")
 )
 
-// fullReply is the beginning of the reply of a Redis that accepts no more clients. It sends the reply before any command.
+// fullReply starts the error with which Redis refuses a connection above its maxclients. Redis sends it before it
+// receives any command.
 const fullReply = "-ERR max number of clients"
 
-// replies are what the replies of Redis that are no errors begin with.
-const replies = "+:$*_,#(=%~>"
+// replyTypes are the first bytes of all replies of Redis except errors.
+const replyTypes = "+:$*_,#(=%~>"
 
-// connections watches the connections of one client, or of one node of a cluster. Redis, or a proxy before it, may accept
-// connections and end them at once: connecting is then spaced. And once one connection that worked is found dead, those that
-// are as old are not used again, since most likely all are: after a restart of Redis, say.
+// connections tracks the connections of one client, or of one node of a cluster. It has two purposes. If Redis or a proxy
+// accepts connections and closes them immediately, new ones are delayed. If a connection that worked is lost, older
+// connections are not used again, because they are probably lost too, for example after a restart of Redis.
 type connections struct {
-	mu       sync.Mutex
-	age      int       // of the connections that are opened now
-	unproven int       // connections that ended unproven since the last one was proven
-	refusal  refusal   // of the last connection that ended unproven
-	dialed   time.Time // the last attempt
+	mu         sync.Mutex
+	generation int       // of connections that are opened now
+	unproven   int       // connections that ended unproven since the last proven one
+	refusal    refusal   // of the last connection that ended unproven
+	dialed     time.Time // the last attempt
 }
 
-// A refusal is the code of the error reply after which the gateway closed a connection, such as WRONGPASS; "" for none.
-// It is an error of Redis.
+// refusal is the code of the error reply after which the client closed a connection, for example WRONGPASS; "" if there
+// was none. It implements redis.Error.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
@@ -66,7 +67,7 @@ func (c *connections) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 func (c *connections) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		now := time.Now()
-		age, err := c.mayDial(now)
+		generation, err := c.startDial(now)
 		if err != nil {
 			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 		}
@@ -74,197 +75,198 @@ func (c *connections) DialHook(next redis.DialHook) redis.DialHook {
 		if err != nil {
 			return nil, err
 		}
-		w := &watched{Conn: conn, of: c, age: age, opened: now}
+		t := &trackedConn{Conn: conn, all: c, generation: generation, opened: now}
 		if raw, ok := conn.(syscall.Conn); ok {
-			return &watchedTCP{watched: w, raw: raw}, nil
+			return &checkableConn{trackedConn: t, raw: raw}, nil
 		}
-		w.worked = true
-		return &watchedTCP{watched: w, raw: unchecked{}}, nil
+		t.worked = true
+		return &checkableConn{trackedConn: t, raw: noCheck{}}, nil
 	}
 }
 
-// mayDial returns the age of a connection that is opened now, or the error of one that must not be opened yet: the last
-// refusal, so that the cause stays visible.
-func (c *connections) mayDial(now time.Time) (age int, err error) {
+// startDial returns the generation of a connection that is opened now. If it must not be opened yet, the error is the
+// last refusal, so that the cause stays visible, or errDelayed.
+func (c *connections) startDial(now time.Time) (generation int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.unproven >= maxUnproven && now.Sub(c.dialed) < dialPause {
 		if c.refusal != "" {
 			return 0, c.refusal
 		}
-		return 0, errSpaced
+		return 0, errDelayed
 	}
 	c.dialed = now
-	return c.age, nil
+	return c.generation, nil
 }
 
-// proved notes that a connection was proven.
-func (c *connections) proved() {
+// connProven records that a connection was proven.
+func (c *connections) connProven() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unproven = 0
 }
 
-// failed notes that a connection ended unproven.
-func (c *connections) failed(r refusal) {
+// endedUnproven records that a connection ended unproven.
+func (c *connections) endedUnproven(r refusal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unproven++
 	c.refusal = r
 }
 
-// aged notes that a connection of an age that had worked was found dead.
-func (c *connections) aged(age int) {
+// lost records that a connection of a generation that had worked was lost.
+func (c *connections) lost(generation int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if age == c.age {
-		c.age++
+	if generation == c.generation {
+		c.generation++
 	}
 }
 
-// old reports whether a connection is as old as one that was found dead.
-func (c *connections) old(age int) bool {
+// outdated reports whether a connection of the generation, or of a later one, was lost.
+func (c *connections) outdated(generation int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return age < c.age
+	return generation < c.generation
 }
 
-// watched is a connection whose end is noted. It is proven by a complete reply to a command beyond the handshake that is no
-// error. An error reply to the handshake proves nothing: an old Redis refuses HELLO, and so does what is no Redis.
-type watched struct {
+// trackedConn records the end of a connection. The connection is proven by a complete reply that is not an error, to a
+// command after the handshake. An error reply to the handshake proves nothing: an old Redis refuses HELLO, as does a
+// server that is not Redis.
+type trackedConn struct {
 	net.Conn
-	of     *connections
-	age    int
-	opened time.Time
+	all        *connections
+	generation int
+	opened     time.Time
 
-	mu      sync.Mutex
-	asked   bool    // a command beyond the handshake was written
-	unread  bool    // nothing of the reply to the last command was read
-	refused bool    // the reply to the last command is an error, or none of Redis's protocol
-	refusal refusal // the code of the error
-	worked  bool    // Redis replied to something, or there was a TLS handshake
-	full    bool    // Redis sent that
-	proven  bool
-	gone    bool // its end is noted
+	mu       sync.Mutex
+	used     bool    // a command after the handshake was written
+	unread   bool    // the reply to the last command has not arrived
+	refused  bool    // the reply to the last command is an error, or not a reply of Redis's protocol
+	refusal  refusal // the code of the error
+	worked   bool    // Redis sent any reply, or there was a TLS handshake
+	full     bool    // Redis sent fullReply
+	proven   bool
+	recorded bool // its end is recorded
 }
 
-func (w *watched) Read(p []byte) (int, error) {
+func (w *trackedConn) Read(p []byte) (int, error) {
 	if w.isFull() {
 		return 0, errFull
 	}
 	n, err := w.Conn.Read(p)
-	if n > 0 && w.read(p[:n]) {
+	if n > 0 && w.received(p[:n]) {
 		return 0, errFull
 	}
-	w.end(err)
+	w.recordEnd(err)
 	return n, err
 }
 
-func (w *watched) Write(p []byte) (int, error) {
+func (w *trackedConn) Write(p []byte) (int, error) {
 	w.mu.Lock()
-	w.asked = w.asked || !isHandshake(p)
+	w.used = w.used || !isHandshake(p)
 	w.unread, w.refused, w.refusal = true, false, ""
 	w.mu.Unlock()
 	n, err := w.Conn.Write(p)
-	w.end(err)
+	w.recordEnd(err)
 	return n, err
 }
 
-func (w *watched) Close() error {
+func (w *trackedConn) Close() error {
 	w.mu.Lock()
-	ours := w.asked && (w.unread || w.refusal != "") // the client closes it: a reply came too late, or is a refusal
-	unproven := !w.gone && !ours && !w.established()
-	w.gone = true
+	byClient := w.used && (w.unread || w.refusal != "") // after a timeout or a refusal
+	unproven := !w.recorded && !byClient && !w.established()
+	w.recorded = true
 	r := w.refusal
 	w.mu.Unlock()
 	if unproven {
-		w.of.failed(r)
+		w.all.endedUnproven(r)
 	}
 	return w.Conn.Close()
 }
 
-// isFull reports whether Redis said that it accepts no more clients. The client reads on after such an error.
-func (w *watched) isFull() bool {
+// isFull reports whether Redis sent fullReply. The client continues to read after that error.
+func (w *trackedConn) isFull() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.full
 }
 
-// read notes a part of a reply, and reports whether Redis accepts no more clients.
-func (w *watched) read(p []byte) (isFull bool) {
+// received records a part of a reply, and reports whether it is fullReply.
+func (w *trackedConn) received(p []byte) (isFull bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.asked && bytes.HasPrefix(p, []byte(fullReply)) {
+	if !w.used && bytes.HasPrefix(p, []byte(fullReply)) {
 		w.full = true
 		return true
 	}
 	w.worked = true
 	if w.unread {
-		w.unread, w.refused = false, !strings.ContainsRune(replies, rune(p[0]))
+		w.unread, w.refused = false, !strings.ContainsRune(replyTypes, rune(p[0]))
 		code, _, _ := bytes.Cut(p[1:], []byte(" "))
-		if p[0] == '-' && slices.Contains(refusals, string(code)) {
+		if p[0] == '-' && slices.Contains(refusalPrefixes, string(code)) {
 			w.refusal = refusal(code)
 		}
 	}
-	if !w.proven && w.asked && !w.refused && bytes.HasSuffix(p, []byte("\r\n")) {
+	if !w.proven && w.used && !w.refused && bytes.HasSuffix(p, []byte("\r\n")) {
 		w.proven = true
-		w.of.proved()
+		w.all.connProven()
 	}
 	return false
 }
 
-// established reports whether a connection is proven, or worked and has lived long enough.
-func (w *watched) established() bool {
-	return w.proven || w.worked && time.Since(w.opened) >= proof
+// established reports whether the connection is proven, or worked for at least minLifetime.
+func (w *trackedConn) established() bool {
+	return w.proven || w.worked && time.Since(w.opened) >= minLifetime
 }
 
-// end notes the end of a connection that the other side ended.
-func (w *watched) end(err error) {
-	if !dead(err) || errors.Is(err, net.ErrClosed) {
+// recordEnd records the end of the connection if err shows that the other side closed it.
+func (w *trackedConn) recordEnd(err error) {
+	if !isConnLost(err) || errors.Is(err, net.ErrClosed) {
 		return
 	}
 	w.mu.Lock()
-	first, worked, established := !w.gone, w.worked, w.established()
-	w.gone = true
+	first, worked, established := !w.recorded, w.worked, w.established()
+	w.recorded = true
 	w.mu.Unlock()
 	if !first {
 		return
 	}
 	if worked {
-		w.of.aged(w.age)
+		w.all.lost(w.generation)
 	}
 	if !established {
-		w.of.failed("")
+		w.all.endedUnproven("")
 	}
 }
 
-// isHandshake reports whether the client writes a command of the setting up of a connection.
+// isHandshake reports whether p starts with a command with which the client sets up a connection.
 func isHandshake(p []byte) bool {
 	parts := bytes.SplitN(p, []byte("\r\n"), 4) // *2 $5 hello ...
 	return len(parts) > 3 && (bytes.EqualFold(parts[2], []byte("hello")) || bytes.EqualFold(parts[2], []byte("auth")))
 }
 
-// watchedTCP lets go-redis look at a connection before it uses it, as it does at any other.
-type watchedTCP struct {
-	*watched
+// checkableConn lets go-redis check a connection before it is used.
+type checkableConn struct {
+	*trackedConn
 	raw syscall.Conn
 }
 
 // SyscallConn implements syscall.Conn. It fails for connections that must not be used again.
-func (w *watchedTCP) SyscallConn() (syscall.RawConn, error) {
-	if w.of.old(w.age) {
+func (w *checkableConn) SyscallConn() (syscall.RawConn, error) {
+	if w.all.outdated(w.generation) {
 		w.mu.Lock()
-		w.gone = true // the end of another connection is why the client closes this one
+		w.recorded = true // the client closes it because another connection was lost
 		w.mu.Unlock()
 		return nil, io.EOF
 	}
 	return w.raw.SyscallConn()
 }
 
-// unchecked stands for what cannot be looked at without reading: a TLS connection.
-type unchecked struct{}
+// noCheck is used for TLS connections, which cannot be checked without reading.
+type noCheck struct{}
 
-func (unchecked) SyscallConn() (syscall.RawConn, error) { return unchecked{}, nil }
-func (unchecked) Control(func(uintptr)) error           { return nil }
-func (unchecked) Read(func(uintptr) bool) error         { return nil }
-func (unchecked) Write(func(uintptr) bool) error        { return nil }
+func (noCheck) SyscallConn() (syscall.RawConn, error) { return noCheck{}, nil }
+func (noCheck) Control(func(uintptr)) error           { return nil }
+func (noCheck) Read(func(uintptr) bool) error         { return nil }
+func (noCheck) Write(func(uintptr) bool) error        { return nil }

@@ -17,7 +17,7 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// proxied opens a store on a listener, whose connections are handled as given.
+// proxied opens a Store on a listener whose connections are passed to handle.
 func proxied(t *testing.T, handle func(net.Conn), password config.File) *store.Store {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -44,11 +44,11 @@ func proxied(t *testing.T, handle func(net.Conn), password config.File) *store.S
 	return s
 }
 
-// TestAcceptAndClose counts the connections to a listener that ends each at once, whatever it sends before: they are spaced,
-// whatever is requested.
+// TestAcceptAndClose counts the connections to a listener that closes each one immediately, with or without a reply: new
+// ones are delayed, however many commands are sent.
 func TestAcceptAndClose(t *testing.T) {
 	t.Parallel()
-	// answers replies to the commands on a connection, one after the other, and then closes it.
+	// answers sends one reply to each command on a connection, and then closes it.
 	answers := func(replies ...string) func(net.Conn) {
 		return func(conn net.Conn) {
 			defer conn.Close()
@@ -66,7 +66,7 @@ func TestAcceptAndClose(t *testing.T) {
 	sends := func(text string) func(net.Conn) {
 		return func(conn net.Conn) { _, _ = io.WriteString(conn, text); conn.Close() }
 	}
-	const late = "a Redis that is full, late" // it surely carries out nothing
+	const late = "a Redis that is full, late" // it executes no command
 	const hello = "%1\r\n+proto\r\n:3\r\n"
 	for name, handle := range map[string]func(net.Conn){
 		"nothing":                        func(conn net.Conn) { conn.Close() },
@@ -89,7 +89,7 @@ func TestAcceptAndClose(t *testing.T) {
 	}
 }
 
-// isSpaced sends commands, all of which fail as wanted, and counts the connections for them.
+// isSpaced sends commands that must all fail, and counts the connections that are opened for them.
 func isSpaced(t *testing.T, s *store.Store, connections *atomic.Int64, wanted func(error) bool) {
 	t.Helper()
 	began := time.Now()
@@ -105,7 +105,8 @@ func isSpaced(t *testing.T, s *store.Store, connections *atomic.Int64, wanted fu
 		}
 		all.Wait()
 	}
-	// Of both clients: those that end before connecting is spaced, those that each end makes as old, one each 100 ms.
+	// For both clients: the connections that end before new ones are delayed, those that each end makes outdated, and one
+	// each 100 ms.
 	n := connections.Load()
 	most := 2 * (2*64 + int64(time.Since(began)/(100*time.Millisecond)) + 1)
 	if n > most {
@@ -115,8 +116,8 @@ func isSpaced(t *testing.T, s *store.Store, connections *atomic.Int64, wanted fu
 	}
 }
 
-// TestWrongPasswordIsSpaced counts the connections that a Redis refuses for their password: the cause stays visible while they
-// are spaced.
+// TestWrongPasswordIsSpaced counts the connections that Redis refuses because of their password. The cause stays visible
+// while new ones are delayed.
 func TestWrongPasswordIsSpaced(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--requirepass", "open sesame")
@@ -130,8 +131,8 @@ func TestWrongPasswordIsSpaced(t *testing.T) {
 	}
 }
 
-// TestFullRedis holds that a Redis without room for clients is not stormed, that connections to it stay in use, and that it is
-// used again once it has room.
+// TestFullRedis checks a Redis that has reached its maxclients: new connections are delayed, existing ones stay in use, and
+// new ones are opened when it accepts clients again.
 func TestFullRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -161,7 +162,7 @@ func TestFullRedis(t *testing.T) {
 	}
 }
 
-// proxiedTo opens a store on a proxy before a server, which counts its connections.
+// proxiedTo opens a Store on a proxy for a server, which counts its connections.
 func proxiedTo(t *testing.T, addr string, connections *atomic.Int64, password config.File) *store.Store {
 	t.Helper()
 	return proxied(t, func(conn net.Conn) {
@@ -178,8 +179,8 @@ func proxiedTo(t *testing.T, addr string, connections *atomic.Int64, password co
 	}, password)
 }
 
-// TestOneMoreTry counts how often a command is sent whose connections end before its response.
-func TestOneMoreTry(t *testing.T) {
+// TestRetryOnDeadConnection counts how often a command is sent if its connections end before the response.
+func TestRetryOnDeadConnection(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	var sent, ends atomic.Int64
@@ -225,7 +226,7 @@ func TestOneMoreTry(t *testing.T) {
 		}
 	}
 	ends.Store(0)
-	for range 20 { // and nothing is left that stands in the way
+	for range 20 { // later commands are not affected
 		if err := script.Run(t.Context(), s.Counter, []string{"n"}).Err(); err != nil {
 			t.Error(err)
 		}

@@ -2,8 +2,8 @@ package store
 
 import "github.com/alicebob/miniredis/v2"
 
-// embedded is a Redis in the process. It forgets everything when the process ends, and no other process shares
-// it: it is for trying out and for one gateway alone. Each command costs it time in proportion to the number of keys.
+// embedded is a Redis server in this process, for trials with a single gateway. Its data is lost when the process ends
+// and is not shared with other processes. Each command takes time proportional to the number of keys.
 type embedded struct{ *miniredis.Miniredis }
 
 func startEmbedded() (*embedded, error) {
@@ -11,7 +11,7 @@ func startEmbedded() (*embedded, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.ClockTTL(true) // each key ages from the moment it is set; without it, no key expires
+	m.ClockTTL(true) // a key's TTL starts when it is set; without this, keys never expire
 	return &embedded{m}, nil
 }
 

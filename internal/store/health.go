@@ -12,49 +12,49 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Health is what Redis says of itself, as far as the gateway depends on it.
+// Health is the result of a health check of Redis.
 type Health struct {
 	State  State
-	Policy string // its maxmemory-policy; "" where it does not say
+	Policy string // the maxmemory-policy; "" if Redis does not report it
 }
 
-// State says whether Redis can be used.
+// State is whether Redis can be used, or why not.
 type State string
 
-// The states of Redis. In all but the first, unattended calls cannot be counted and so are not made.
+// The states of Redis. In all states except Usable, unattended calls cannot be counted and are not made.
 const (
 	Usable       State = "ok"
 	Unreachable  State = "unreachable"
 	AuthFailed   State = "auth_failed"      // wrong or missing credentials
-	NoPermission State = "no_permission"    // the user may not run a command that the gateway needs, or on its keys
-	ReadOnly     State = "read_only"        // a replica
-	OutOfMemory  State = "out_of_memory"    // used memory is above maxmemory, and nothing may be evicted
-	FewReplicas  State = "too_few_replicas" // than redis.waitReplicas wants
-	NoWrites     State = "refuses_writes"   // for another reason, such as a disk that is full
+	NoPermission State = "no_permission"    // the user lacks permission for a command or for the gateway's keys
+	ReadOnly     State = "read_only"        // the server is a replica
+	OutOfMemory  State = "out_of_memory"    // used memory is above maxmemory, and keys may not be evicted
+	FewReplicas  State = "too_few_replicas" // fewer replicas are connected than redis.waitReplicas
+	NoWrites     State = "refuses_writes"   // writes fail for another reason, for example a full disk
 )
 
-// States returns all states, the worst last: of several nodes, the worst counts.
+// States returns all states in order of severity, the worst last. Health reports the worst state of several nodes.
 func States() []State {
 	return []State{Usable, FewReplicas, NoWrites, OutOfMemory, ReadOnly, NoPermission, AuthFailed, Unreachable}
 }
 
-// NoEviction is the one policy under which Redis forgets no slot.
+// NoEviction is the only policy under which Redis never drops a slot.
 const NoEviction = "noeviction"
 
-// Evicts reports whether Redis may drop keys to make room, slots among them. Each of its other policies can: all of
-// the gateway's keys expire, and so are volatile too.
+// Evicts reports whether Redis may drop keys, including slots, to free memory. All policies except NoEviction can,
+// because all keys of the gateway have an expiry.
 func (h Health) Evicts() bool { return h.Policy != "" && h.Policy != NoEviction }
 
-// Health asks Redis for its state and its policy, each primary of a cluster, and changes nothing there. Of several it is
-// the worst.
+// Health checks Redis, each primary of a cluster, without changing data. It returns the worst state of all primaries,
+// and a policy that evicts if any primary has one.
 func (s *Store) Health(ctx context.Context) Health {
-	if s.own != nil {
+	if s.embedded != nil {
 		return Health{stateOf(s.Counter.Ping(ctx).Err()), NoEviction}
 	}
 	var mu sync.Mutex
 	worst := Health{State: Usable}
-	look := func(ctx context.Context, node *redis.Client) error {
-		h := s.node(ctx, node)
+	check := func(ctx context.Context, node *redis.Client) error {
+		h := s.nodeHealth(ctx, node)
 		mu.Lock()
 		defer mu.Unlock()
 		if slices.Index(States(), h.State) > slices.Index(States(), worst.State) {
@@ -68,12 +68,12 @@ func (s *Store) Health(ctx context.Context) Health {
 	var err error
 	switch rdb := s.Counter.(type) {
 	case *redis.ClusterClient:
-		err = rdb.ForEachMaster(ctx, look)
-		if err == nil { // a primary that nobody knows of any more is not among them
+		err = rdb.ForEachMaster(ctx, check)
+		if err == nil { // ForEachMaster leaves out primaries that are no longer in the slot table
 			err = rdb.ZAddXX(ctx, Prefix("health"), redis.Z{Member: "-"}).Err()
 		}
 	case *redis.Client:
-		err = look(ctx, rdb)
+		err = check(ctx, rdb)
 	}
 	if worst.State == Usable {
 		worst.State = stateOf(err)
@@ -81,26 +81,26 @@ func (s *Store) Health(ctx context.Context) Health {
 	return worst
 }
 
-// node is the health of one primary.
-func (s *Store) node(ctx context.Context, node *redis.Client) Health {
+// nodeHealth checks one primary.
+func (s *Store) nodeHealth(ctx context.Context, node *redis.Client) Health {
 	h := Health{State: stateOf(s.probe(ctx, node))}
-	info, err := node.Info(ctx, "memory").Result() // which managed services allow where they forbid CONFIG
-	h.Policy = field(info, "maxmemory_policy")
+	info, err := node.Info(ctx, "memory").Result() // managed services allow INFO even if they forbid CONFIG
+	h.Policy = infoField(info, "maxmemory_policy")
 	if h.State == Usable && s.replicas > 0 && err == nil {
 		info, err = node.Info(ctx, "replication").Result()
-		if n, _ := strconv.Atoi(field(info, "connected_slaves")); err == nil && n < s.replicas {
+		if n, _ := strconv.Atoi(infoField(info, "connected_slaves")); err == nil && n < s.replicas {
 			h.State = FewReplicas
 		}
 	}
-	var said redis.Error
-	if h.State == Usable && err != nil && !errors.As(err, &said) { // one that may not be asked says nothing
+	var reply redis.Error
+	if h.State == Usable && err != nil && !errors.As(err, &reply) { // without permission for INFO, only the policy is unknown
 		h.State = Unreachable
 	}
 	return h
 }
 
-// field is a line of what INFO says.
-func field(info, name string) string {
+// infoField returns the value of a field of INFO's reply, "" if it is missing.
+func infoField(info, name string) string {
 	for line := range strings.Lines(info) {
 		if value, ok := strings.CutPrefix(line, name+":"); ok {
 			return strings.TrimSpace(value)
@@ -109,9 +109,10 @@ func field(info, name string) string {
 	return ""
 }
 
-// probe runs every command that the gateway needs, without effect: on a key that is never there.
+// probe runs every command that the gateway needs on a key that never exists, so that nothing changes. It returns the
+// first error.
 func (s *Store) probe(ctx context.Context, node *redis.Client) error {
-	key, err := ownKey(ctx, node)
+	key, err := findLocalKey(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -148,9 +149,9 @@ func (s *Store) probe(ctx context.Context, node *redis.Client) error {
 	return err
 }
 
-// ownKey returns the name of a key that a node has: a node of a cluster has some keys only. To find it, it sends a command
-// that writes and finds nothing to change.
-func ownKey(ctx context.Context, node *redis.Client) (key string, err error) {
+// findLocalKey returns the name of a key that the node serves, because a node of a cluster serves only some keys. It
+// tries names with a write that changes nothing, and returns the error of the last one.
+func findLocalKey(ctx context.Context, node *redis.Client) (key string, err error) {
 	for i := range 1000 {
 		key = Prefix("health", strconv.Itoa(i)) + "probe"
 		err = node.ZAddXX(ctx, key, redis.Z{Member: "-"}).Err()
@@ -164,7 +165,7 @@ func ownKey(ctx context.Context, node *redis.Client) (key string, err error) {
 }
 
 func stateOf(err error) State {
-	var said redis.Error
+	var reply redis.Error
 	switch {
 	case err == nil:
 		return Usable
@@ -176,7 +177,7 @@ func stateOf(err error) State {
 		return NoPermission
 	case redis.HasErrorPrefix(err, "NOAUTH"), redis.HasErrorPrefix(err, "WRONGPASS"):
 		return AuthFailed
-	case redis.IsClusterDownError(err), redis.IsLoadingError(err), redis.IsMasterDownError(err), !errors.As(err, &said):
+	case redis.IsClusterDownError(err), redis.IsLoadingError(err), redis.IsMasterDownError(err), !errors.As(err, &reply):
 		return Unreachable
 	}
 	return NoWrites

@@ -12,7 +12,7 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// permissions are the commands that docs/operations.md grants to the gateways' user.
+// permissions returns the permissions that docs/operations.md grants to the gateway's user.
 func permissions(t *testing.T) []string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/operations.md")
@@ -26,8 +26,8 @@ func permissions(t *testing.T) []string {
 	return strings.Fields(string(line[1]))
 }
 
-// TestHealthOfAUser holds that the documented permissions are all that is needed, and that each of them is.
-func TestHealthOfAUser(t *testing.T) {
+// TestHealthPermissions checks that the documented permissions are sufficient and that each of them is required.
+func TestHealthPermissions(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	health := func(username, password string, rules ...string) store.State {
@@ -52,7 +52,7 @@ func TestHealthOfAUser(t *testing.T) {
 	if got := health("ais", "open sesame", all...); got != store.Usable {
 		t.Errorf("with all permissions: %s", got)
 	}
-	// Redis grants AUTH to everybody, WAIT is for redis.waitReplicas, and without INFO only warnings are missing.
+	// AUTH and HELLO need no permission, WAIT is only for redis.waitReplicas, and without INFO only warnings are missing.
 	optional := []string{"+auth", "+hello", "+wait", "+info"}
 	for i, missing := range all {
 		got := health("ais", "open sesame", slices.Delete(slices.Clone(all), i, i+1)...)

@@ -10,38 +10,38 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// An Observer is told of every command.
+// Observer receives the result of every command.
 type Observer interface {
-	// Command is one command, by its name in capitals, or several that were sent together (PIPELINE). fault is the kind of
-	// its failure, "" for none: a value that is not there is none. took is until its answer was read, with all tries.
-	Command(ctx context.Context, name, fault string, took time.Duration)
+	// Command reports a command, by its name in upper case, or a pipeline (PIPELINE). kind is the kind of its error, ""
+	// for success; a missing value is a success. took includes all retries.
+	Command(ctx context.Context, name, kind string, took time.Duration)
 }
 
-// observed tells of the commands of one client.
-type observed struct{ by Observer }
+// metricsHook reports the commands of one client to an Observer.
+type metricsHook struct{ by Observer }
 
-func (observed) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (metricsHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (o observed) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (o metricsHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		start := time.Now()
 		err := next(ctx, cmd)
-		o.by.Command(ctx, strings.ToUpper(cmd.Name()), fault(err), time.Since(start))
+		o.by.Command(ctx, strings.ToUpper(cmd.Name()), errorKind(err), time.Since(start))
 		return err
 	}
 }
 
-func (o observed) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (o metricsHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		start := time.Now()
 		err := next(ctx, cmds)
-		o.by.Command(ctx, "PIPELINE", fault(err), time.Since(start))
+		o.by.Command(ctx, "PIPELINE", errorKind(err), time.Since(start))
 		return err
 	}
 }
 
-// faults are how Redis's own errors begin, and what is told of them.
-var faults = []struct{ prefix, fault string }{
+// errorKinds maps prefixes of Redis's error replies to their kinds.
+var errorKinds = []struct{ prefix, kind string }{
 	{"READONLY", "readonly"},
 	{"OOM", "oom"},
 	{"NOREPLICAS", "noreplicas"},
@@ -53,28 +53,29 @@ var faults = []struct{ prefix, fault string }{
 	{"CLUSTERDOWN", "cluster_down"},
 	{"MASTERDOWN", "cluster_down"},
 	{"NOPERM", "noperm"},
-	{"ERR The user executing the script", "noperm"}, // how Redis 7.0 says it of a command in a script
+	{"ERR The user executing the script", "noperm"}, // Redis 7.0, for a command in a script
 	{"NOAUTH", "noauth"},
 	{"WRONGPASS", "noauth"},
 }
 
-// fault is the kind of a failure, of a closed list: what Redis or the network said is not passed on.
-func fault(err error) string {
-	var said redis.Error
-	var slow net.Error
+// errorKind returns the kind of an error from a closed list, because texts of Redis and of the network must not become
+// label values. It returns "" for success and for a missing value.
+func errorKind(err error) string {
+	var reply redis.Error
+	var netErr net.Error
 	switch {
 	case err == nil, errors.Is(err, redis.Nil):
 		return ""
 	case errors.Is(err, context.Canceled):
 		return "canceled"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout), errors.As(err, &slow) && slow.Timeout():
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout), errors.As(err, &netErr) && netErr.Timeout():
 		return "timeout"
-	case !errors.As(err, &said):
+	case !errors.As(err, &reply):
 		return "unreachable"
 	}
-	for _, f := range faults {
+	for _, f := range errorKinds {
 		if redis.HasErrorPrefix(err, f.prefix) {
-			return f.fault
+			return f.kind
 		}
 	}
 	return "other"

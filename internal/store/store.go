@@ -1,5 +1,5 @@
-// Package store is Redis as the gateway uses it: the clients, how long they wait, and how keys are named. The
-// counter and the cache stand on it, cmd opens it.
+// Package store provides the Redis clients of the gateway, their timeouts, health checks and key names. The counter and
+// the cache use it; cmd opens it.
 package store
 
 import (
@@ -16,51 +16,50 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// Timeout bounds the setting up of one connection, for which a request may give up waiting earlier, and commands whose
-// context has no earlier end.
+// Timeout is the maximum duration of connecting, and of a command whose context has no earlier deadline.
 const Timeout = time.Second
 
-// A Store is a connection to Redis for each of its uses, so that neither waits for the other's.
+// Store has a separate client for each use of Redis, so that the counter does not wait for the cache's connections.
 type Store struct {
-	Counter  redis.UniversalClient // of unattended calls
-	Cache    redis.UniversalClient // of account lists
-	own      *embedded             // nil unless the Redis is one in the process
-	replicas int                   // that each primary must have
+	Counter  redis.UniversalClient // for unattended calls
+	Cache    redis.UniversalClient // for account lists
+	embedded *embedded             // nil except in mode embedded
+	replicas int                   // required for each primary
 }
 
-// Open makes the clients for the configured form of Redis, and does not wait for their connections. In mode
-// embedded it starts a Redis of its own in the process. Observers are told of every command.
+// Open returns the clients for the configured mode, without waiting for their connections. In mode embedded it starts
+// a Redis server in the process. The observers receive the result of every command.
 func Open(c config.Redis, observers ...Observer) (*Store, error) {
 	return OpenWithin(c, Timeout, observers...)
 }
 
-// OpenWithin is Open with another Timeout: tests are patient with a busy machine.
+// OpenWithin is Open with another Timeout. Tests use it with a longer one for busy machines.
 func OpenWithin(c config.Redis, timeout time.Duration, observers ...Observer) (*Store, error) {
-	redis.SetLogger(silent{})
+	redis.SetLogger(discardLogger{})
 	s := &Store{replicas: c.WaitReplicas}
 	if c.Mode == config.Embedded {
 		own, err := startEmbedded()
 		if err != nil {
 			return nil, fmt.Errorf("starting the embedded Redis: %w", err)
 		}
-		c.Addresses, s.own = []string{own.Addr()}, own
+		c.Addresses, s.embedded = []string{own.Addr()}, own
 	}
-	s.Counter, s.Cache = client(c, timeout, observers), client(c, timeout, observers)
+	s.Counter, s.Cache = newClient(c, timeout, observers), newClient(c, timeout, observers)
 	return s, nil
 }
 
-// Close ends all connections, and an embedded Redis with all that it holds.
+// Close closes all connections, and stops an embedded Redis, which loses its data.
 func (s *Store) Close() {
 	_ = s.Counter.Close()
 	_ = s.Cache.Close()
-	if s.own != nil {
-		s.own.stop()
+	if s.embedded != nil {
+		s.embedded.stop()
 	}
 }
 
-func client(c config.Redis, timeout time.Duration, observers []Observer) redis.UniversalClient {
+func newClient(c config.Redis, timeout time.Duration, observers []Observer) redis.UniversalClient {
 	options := &redis.UniversalOptions{
-		Addrs:                 slices.Clone(c.Addresses), // a cluster's client appends to it
+		Addrs:                 slices.Clone(c.Addresses), // the cluster client appends to it
 		MasterName:            c.MasterName,
 		IsClusterMode:         c.Mode == config.Cluster,
 		Username:              c.Username,
@@ -68,7 +67,7 @@ func client(c config.Redis, timeout time.Duration, observers []Observer) redis.U
 		SentinelUsername:      c.SentinelUsername,
 		SentinelPassword:      c.SentinelPasswordFile.Line(),
 		TLSConfig:             c.TLS.Client(),
-		MaxRetries:            -1, // whoever is short of time decides whether to try again
+		MaxRetries:            -1, // the callers decide about retries, because they know their deadline
 		DialTimeout:           timeout,
 		DialerRetries:         1,
 		ReadTimeout:           timeout,
@@ -84,48 +83,48 @@ func client(c config.Redis, timeout time.Duration, observers []Observer) redis.U
 		},
 	}
 	if c.Mode == config.Cluster {
-		return clusterClient(options.Cluster(), observers)
+		return newClusterClient(options.Cluster(), observers)
 	}
 	rdb := redis.NewUniversalClient(options)
 	for _, o := range observers {
-		rdb.AddHook(observed{o})
+		rdb.AddHook(metricsHook{o})
 	}
 	rdb.AddHook(&connections{})
-	rdb.AddHook(again{})
+	rdb.AddHook(retryDeadConn{})
 	return rdb
 }
 
-// Unmade reports whether a command of a single server's client that failed was surely not carried out, and will not be:
-// Redis refused it as a whole, or there was no connection to send it on. Any other may have been, or still be on its
-// way. A cluster's client tries again by itself, and so its errors say nothing.
+// NotExecuted reports whether a failed command was certainly not executed and will not be: Redis refused it as a whole,
+// or it could not be sent because no connection was available. It returns false for a cluster client, which retries
+// commands itself, so that its error does not describe every attempt.
 func NotExecuted(rdb redis.UniversalClient, err error) bool {
 	if _, ok := rdb.(*redis.ClusterClient); ok {
 		return false
 	}
-	var lost *net.OpError
+	var netErr *net.OpError
 	switch {
 	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errFull):
 		return true
-	case errors.As(err, &lost):
-		return lost.Op == "dial"
+	case errors.As(err, &netErr):
+		return netErr.Op == "dial"
 	}
-	return slices.ContainsFunc(refusals, func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) })
+	return slices.ContainsFunc(refusalPrefixes, func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) })
 }
 
-// refusals are how Redis begins to say that it carries out nothing of a command, or of a script that begins with one
-// that writes.
-var refusals = []string{"READONLY", "OOM", "NOREPLICAS", "MISCONF", "NOSCRIPT", "LOADING", "NOAUTH", "WRONGPASS", "NOPERM"}
+// refusalPrefixes start the error replies with which Redis refuses a whole command, or a script whose first command is
+// a write.
+var refusalPrefixes = []string{"READONLY", "OOM", "NOREPLICAS", "MISCONF", "NOSCRIPT", "LOADING", "NOAUTH", "WRONGPASS", "NOPERM"}
 
-// readyConns are kept open in the background, for each use and node: a request that had to wait for the setting up
-// of a connection besides would often have no time left for what it came for.
+// readyConns is the number of idle connections that are kept open for each use and node. A request that has to wait
+// for a new connection would often exceed its time limit for Redis.
 const readyConns = 4
 
-// poolSize is how many requests may be in Redis at once, for each use and node. A step takes well under a
-// millisecond there.
+// poolSize is the maximum number of concurrent commands for each use and node. A command takes well under a
+// millisecond.
 const poolSize = 64
 
-// silent drops what the client library would write to standard error, addresses included: every failure comes back
-// to the one who asked, and is told there.
-type silent struct{}
+// discardLogger drops log lines of the client library, which would write addresses to standard error. All errors are
+// also returned to the callers, which log them.
+type discardLogger struct{}
 
-func (silent) Printf(context.Context, string, ...any) {}
+func (discardLogger) Printf(context.Context, string, ...any) {}

@@ -32,7 +32,7 @@ func TestPrefix(t *testing.T) {
 	}
 }
 
-// works opens Redis as configured and uses it as counter and cache do.
+// works opens Redis and runs commands like those of the counter and the cache.
 func works(t *testing.T, c config.Redis) {
 	t.Helper()
 	s, err := store.OpenWithin(c, redistest.Patience)
@@ -85,7 +85,7 @@ func TestModes(t *testing.T) {
 	})
 }
 
-// fileOf is a file as the configuration has it.
+// fileOf returns the File with which a configuration names path.
 func fileOf(t *testing.T, path string) config.File {
 	t.Helper()
 	var f config.File
@@ -103,10 +103,10 @@ func TestTLS(t *testing.T) {
 	}
 	works(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, TLS: good})
 	for name, change := range map[string]func(*config.TLS){
-		"no TLS":                      func(c *config.TLS) { c.Enabled = false },
-		"a server of nobody known":    func(c *config.TLS) { c.CAFile = config.File{} },
-		"a server of another name":    func(c *config.TLS) { c.ServerName = "redis.example" },
-		"no certificate of one's own": func(c *config.TLS) { c.CertificateFile, c.KeyFile = config.File{}, config.File{} },
+		"no TLS":                           func(c *config.TLS) { c.Enabled = false },
+		"an unknown certificate authority": func(c *config.TLS) { c.CAFile = config.File{} },
+		"another server name":              func(c *config.TLS) { c.ServerName = "redis.example" },
+		"no client certificate":            func(c *config.TLS) { c.CertificateFile, c.KeyFile = config.File{}, config.File{} },
 	} {
 		tls := good
 		change(&tls)
@@ -121,8 +121,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// After a restart every idle connection is dead, which shows over TLS only when it is used.
-func TestDeadConnectionsCostNothing(t *testing.T) {
+// After a restart all idle connections are dead. Over TLS this is detected only when one is used.
+func TestIdleConnectionsAfterRestart(t *testing.T) {
 	t.Parallel()
 	server, files := redistest.StartTLS(t)
 	tls := config.TLS{Enabled: true, CAFile: fileOf(t, files.CA), CertificateFile: fileOf(t, files.Certificate), KeyFile: fileOf(t, files.Key)}
@@ -157,7 +157,7 @@ func TestDeadConnectionsCostNothing(t *testing.T) {
 	}
 }
 
-// Each primary of a cluster is asked, and so is the number of replicas where it matters.
+// Each primary of a cluster is checked, and its number of replicas if redis.waitReplicas is set.
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
@@ -197,8 +197,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestEmbeddedExpires compares what a key has aged with the time that has really passed: a key never ages faster, and
-// at its end it expires.
+// TestEmbeddedExpires checks that the TTL of a key never decreases faster than real time, and that a key expires.
 func TestEmbeddedExpires(t *testing.T) {
 	t.Parallel()
 	s, err := store.OpenWithin(config.Redis{Mode: config.Embedded}, redistest.Patience)
@@ -225,7 +224,7 @@ func TestEmbeddedExpires(t *testing.T) {
 	}
 	for deadline := time.Now().Add(30 * time.Second); s.Counter.Exists(t.Context(), "short").Val() != 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("a key outlives its time")
+			t.Fatal("a key does not expire")
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // Again reads the same text once more, and the files that it names as they stand now. What the text says does not change by
 // that, whatever its file holds meanwhile. Config and error are as Read's.
-func (c *Config) Again() (*Config, error) {
+func (c *Config) Reload() (*Config, error) {
 	again, err := decode(c.file, nil)
 	again.source = c.source
 	return again, err
@@ -20,13 +20,13 @@ func (c *Config) Again() (*Config, error) {
 func (c *Config) Source() File { return c.source }
 
 // SameButKeys reports whether the texts of two configurations say the same but for clients.apiKeys.
-func (c *Config) SameButKeys(other *Config) bool {
+func (c *Config) EqualExceptAPIKeys(other *Config) bool {
 	return reflect.DeepEqual(c.file.Part().Members("clients"), other.file.Part().Members("clients")) &&
 		reflect.DeepEqual(c.file.Part("clients").Members("apiKeys"), other.file.Part("clients").Members("apiKeys"))
 }
 
 // Again reads the file anew.
-func (f File) Again() (File, error) {
+func (f File) Reload() (File, error) {
 	var again File
 	err := again.UnmarshalText([]byte(f.path))
 	return again, err
@@ -47,24 +47,24 @@ func WithoutSecretFiles(all Faults) Faults {
 // Files are the files that a part of a configuration names: a struct, with the structs, pointers, slices and maps in it.
 func Files(part any) []File {
 	var all []File
-	eachFile(reflect.ValueOf(part), "", func(_ string, f File) { all = append(all, f) })
+	walkFiles(reflect.ValueOf(part), "", func(_ string, f File) { all = append(all, f) })
 	return all
 }
 
 // eachFile calls do for each file that a part of a configuration names, with the path of its key. The part stands at path.
-func eachFile(v reflect.Value, path string, do func(path string, f File)) {
+func walkFiles(v reflect.Value, path string, do func(path string, f File)) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		if !v.IsNil() {
-			eachFile(v.Elem(), path, do)
+			walkFiles(v.Elem(), path, do)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			eachFile(v.Index(i), strict.Entry(path, i), do)
+			walkFiles(v.Index(i), strict.Entry(path, i), do)
 		}
 	case reflect.Map:
 		for _, key := range v.MapKeys() {
-			eachFile(v.MapIndex(key), strict.Child(path, key.String()), do)
+			walkFiles(v.MapIndex(key), strict.Child(path, key.String()), do)
 		}
 	case reflect.Struct:
 		if f, ok := reflect.TypeAssert[File](v); ok {
@@ -75,7 +75,7 @@ func eachFile(v reflect.Value, path string, do func(path string, f File)) {
 		}
 		for i, name := range strict.Tags(v.Type()) {
 			if v.Type().Field(i).IsExported() {
-				eachFile(v.Field(i), strict.Child(path, name), do)
+				walkFiles(v.Field(i), strict.Child(path, name), do)
 			}
 		}
 	}

@@ -12,8 +12,8 @@ const (
 )
 
 // way checks how a provider is reached.
-func (c *checker) way(path string, p Provider) {
-	c.holds(path+".caFile", !p.CAFile.Given() || p.Roots() != nil, "file must contain a PEM certificate")
+func (c *checker) transport(path string, p Provider) {
+	c.require(path+".caFile", !p.CAFile.Given() || p.Roots() != nil, "file must contain a PEM certificate")
 	switch p.Proxy {
 	case NoProxy, EnvironmentProxy:
 	default:

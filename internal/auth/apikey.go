@@ -9,13 +9,13 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// A key is an API key, as far as it is known.
+// key is a client's API key, or several while keys rotate.
 type key struct {
 	client  Client
 	digests [][]byte // SHA-256 in lower-case hex
 }
 
-// SetKeys puts these API keys in the place of all that there were. Requests that are under way keep their client.
+// SetKeys replaces all API keys. Requests in progress keep their client.
 func (c *Authenticator) SetKeys(all []config.APIKey) {
 	keys := make([]key, len(all))
 	for i, k := range all {
@@ -27,9 +27,9 @@ func (c *Authenticator) SetKeys(all []config.APIKey) {
 	c.keys.Store(&keys)
 }
 
-// match finds whose key it is. Every digest of every client is compared, and all of it, so that the time taken says
-// nothing about any.
-func match(keys []key, text string) (key, bool) {
+// matchKey returns the key that text is. It always compares all digests of all clients in constant time, so that the
+// duration reveals nothing about them.
+func matchKey(keys []key, text string) (key, bool) {
 	sum := sha256.Sum256([]byte(text))
 	digest := []byte(hex.EncodeToString(sum[:]))
 	found := -1

@@ -49,9 +49,9 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestKeysAreSwapped replaces the keys again and again while they are asked for: whoever asks meets the old ones or
-// the new ones, and a key that is in both always.
-func TestKeysAreSwapped(t *testing.T) {
+// TestConcurrentSetKeys replaces the keys during requests: a request sees the old keys or the new ones, so that a key
+// in both is always accepted.
+func TestConcurrentSetKeys(t *testing.T) {
 	generation := func(n int) []config.APIKey {
 		return []config.APIKey{
 			{Name: fmt.Sprint("of-", n), SHA256: config.Hashes{sum(fmt.Sprint("key-", n))}},

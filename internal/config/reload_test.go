@@ -14,7 +14,7 @@ import (
 // loaded is a configuration whose cache key stands in a file beside its own.
 func loaded(t *testing.T) (c *config.Config, dir string) {
 	t.Helper()
-	dir = laid(t, map[string]string{"cache": keyLine(1)})
+	dir = writeFiles(t, map[string]string{"cache": keyLine(1)})
 	put(t, dir, "gateway.yaml", minimal+"cache: {encryptionKeyFile: "+dir+"/cache}\n")
 	c, err := config.Load(filepath.Join(dir, "gateway.yaml"))
 	if err != nil {
@@ -25,19 +25,19 @@ func loaded(t *testing.T) (c *config.Config, dir string) {
 
 func put(t *testing.T, dir, name, content string) {
 	t.Helper()
-	rename := laid(t, map[string]string{name: content})
+	rename := writeFiles(t, map[string]string{name: content})
 	if err := os.Rename(filepath.Join(rename, name), filepath.Join(dir, name)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // The text is the one from the start, the files are those of now.
-func TestAgain(t *testing.T) {
+func TestReload(t *testing.T) {
 	t.Parallel()
 	c, dir := loaded(t)
 	put(t, dir, "gateway.yaml", "server: {address: ':1'}")
 	put(t, dir, "cache", keyLine(2)+"\n"+keyLine(1))
-	again, err := c.Again()
+	again, err := c.Reload()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestAgain(t *testing.T) {
 		t.Errorf("ASPSPs (-was +is):\n%s\nsource %s", diff, again.Source())
 	}
 	put(t, dir, "cache", "short")
-	if _, err = again.Again(); err == nil || err.Error() != "cache.encryptionKeyFile (line 12): line 1 must be 32 bytes in base64" {
+	if _, err = again.Reload(); err == nil || err.Error() != "cache.encryptionKeyFile (line 12): line 1 must be 32 bytes in base64" {
 		t.Errorf("error is %v", err)
 	}
 }
@@ -63,7 +63,7 @@ func TestSource(t *testing.T) {
 		t.Errorf("source is %s", c.Source())
 	}
 	put(t, dir, "gateway.yaml", "# new")
-	now, err := c.Source().Again()
+	now, err := c.Source().Reload()
 	if err != nil || string(now.Content()) != "# new" || string(c.Source().Content()) == "# new" {
 		t.Errorf("%q, %v", now.Content(), err)
 	}
@@ -72,7 +72,7 @@ func TestSource(t *testing.T) {
 	}
 }
 
-func TestSameButKeys(t *testing.T) {
+func TestEqualExceptAPIKeys(t *testing.T) {
 	t.Parallel()
 	was := mustRead(t, minimal)
 	for _, tt := range []struct {
@@ -88,13 +88,13 @@ func TestSameButKeys(t *testing.T) {
 		{"a whole part", "redis:", "psu: {allowPrivateIP: true}\nredis:", false},
 	} {
 		is := mustRead(t, strings.Replace(minimal, tt.old, tt.new, 1))
-		if got := was.SameButKeys(is); got != tt.same {
+		if got := was.EqualExceptAPIKeys(is); got != tt.same {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}
 }
 
-func TestChosenFaults(t *testing.T) {
+func TestFilteredFaults(t *testing.T) {
 	t.Parallel()
 	all := config.Faults{{Path: "a"}, {Path: "a.b"}, {Path: "ab"}, {Path: "a[0]"}, {Path: ""}, {Path: "c.keyFile"}, {Path: "a.keyFile"}}
 	paths := func(faults config.Faults) string {

@@ -14,7 +14,7 @@ import (
 	"ais-gateway/internal/issuertest"
 )
 
-// admitted is how many of n requests at once are admitted, and how long the first that is not should wait.
+// admitted returns how many of n requests are allowed at one time, and the wait time of the first that is not.
 func admitted(t *testing.T, all *auth.Authenticator, c auth.Client, n int) (in int, wait time.Duration) {
 	t.Helper()
 	for range n {
@@ -33,7 +33,7 @@ func admitted(t *testing.T, all *auth.Authenticator, c auth.Client, n int) (in i
 }
 
 func TestLimit(t *testing.T) {
-	r := newRig(t, func(c *config.Clients) {
+	r := newFixture(t, func(c *config.Clients) {
 		c.RateLimit = &config.RateLimit{PerSecond: 2, Burst: 5}
 		c.APIKeys = append(c.APIKeys, config.APIKey{Name: "own", SHA256: config.Hashes{sum("own")}, RateLimit: &config.RateLimit{PerSecond: 0.1, Burst: 1}})
 		c.OIDC[0].Grants = []config.Grant{{Client: "fast", RateLimit: &config.RateLimit{PerSecond: 100, Burst: 50}}}
@@ -49,10 +49,10 @@ func TestLimit(t *testing.T) {
 			t.Errorf("%s: %d were admitted, then %v", tt.client.ID, in, wait)
 		}
 		if in, wait := admitted(t, r.Authenticator, tt.client, 60); in != 0 || wait != tt.wait {
-			t.Errorf("%s: %d more were admitted, then %v: whoever is refused loses time", tt.client.ID, in, wait)
+			t.Errorf("%s: %d more were admitted, then %v: a refused request changed the wait time", tt.client.ID, in, wait)
 		}
 	}
-	r.turn(time.Second)
+	r.advance(time.Second)
 	for _, tt := range []struct {
 		client auth.Client
 		in     int
@@ -61,22 +61,22 @@ func TestLimit(t *testing.T) {
 			t.Errorf("%s: a second later %d were admitted, want %d", tt.client.ID, in, tt.in)
 		}
 	}
-	r.turn(time.Hour)
+	r.advance(time.Hour)
 	if in, _ := admitted(t, r.Authenticator, key, 60); in != 5 {
 		t.Errorf("after an hour %d were admitted", in)
 	}
 }
 
 func TestNoLimit(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	if in, _ := admitted(t, r.Authenticator, r.accepts(t, apiKey), 10_000); in != 10_000 {
 		t.Errorf("%d were admitted", in)
 	}
 }
 
-// TestLimitIsChanged gives a key another limit while its bucket is empty.
+// TestLimitIsChanged changes a key's limit while its bucket is empty.
 func TestLimitIsChanged(t *testing.T) {
-	r := newRig(t)
+	r := newFixture(t)
 	change := func(limit *config.RateLimit) auth.Client {
 		r.SetKeys([]config.APIKey{{Name: "a", SHA256: config.Hashes{sum("a")}, RateLimit: limit}})
 		return r.accepts(t, "a")
@@ -89,7 +89,7 @@ func TestLimitIsChanged(t *testing.T) {
 	if in, _ := admitted(t, r.Authenticator, fast, 20); in != 0 {
 		t.Errorf("%d were admitted for nothing but a new limit", in)
 	}
-	r.turn(time.Second)
+	r.advance(time.Second)
 	if in, wait := admitted(t, r.Authenticator, fast, 20); in != 10 || wait != 50*time.Millisecond {
 		t.Errorf("%d were admitted with the new limit, then %v", in, wait)
 	}
@@ -98,9 +98,9 @@ func TestLimitIsChanged(t *testing.T) {
 	}
 }
 
-// TestLimitAtOnce asks from many sides at the same moment.
-func TestLimitAtOnce(t *testing.T) {
-	r := newRig(t, func(c *config.Clients) { c.RateLimit = &config.RateLimit{PerSecond: 1, Burst: 100} })
+// TestConcurrentLimit sends concurrent requests.
+func TestConcurrentLimit(t *testing.T) {
+	r := newFixture(t, func(c *config.Clients) { c.RateLimit = &config.RateLimit{PerSecond: 1, Burst: 100} })
 	c := r.accepts(t, apiKey)
 	var asking sync.WaitGroup
 	var in atomic.Int64
@@ -119,10 +119,10 @@ func TestLimitAtOnce(t *testing.T) {
 	}
 }
 
-// TestIdleClientsAreForgotten asks for very many clients once: what is kept of them goes when their buckets are full
+// TestIdleLimitersAreDropped sends one request each for many clients: their buckets are dropped when they are full
 // again, and not before.
-func TestIdleClientsAreForgotten(t *testing.T) {
-	r := newRig(t, func(c *config.Clients) { c.RateLimit = &config.RateLimit{PerSecond: 1, Burst: 120} })
+func TestIdleLimitersAreDropped(t *testing.T) {
+	r := newFixture(t, func(c *config.Clients) { c.RateLimit = &config.RateLimit{PerSecond: 1, Burst: 120} })
 	busy := r.accepts(t, apiKey)
 	if in, _ := admitted(t, r.Authenticator, busy, 200); in != 120 {
 		t.Fatalf("%d were admitted", in)
@@ -132,14 +132,14 @@ func TestIdleClientsAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n := auth.Buckets(r.Authenticator); n != 1001 {
+	if n := auth.LimiterCount(r.Authenticator); n != 1001 {
 		t.Errorf("%d buckets", n)
 	}
-	r.turn(time.Minute)
+	r.advance(time.Minute)
 	if in, _ := admitted(t, r.Authenticator, busy, 200); in != 60 {
 		t.Errorf("a busy client was forgotten: %d were admitted", in)
 	}
-	if n := auth.Buckets(r.Authenticator); n != 1 {
+	if n := auth.LimiterCount(r.Authenticator); n != 1 {
 		t.Errorf("%d buckets", n)
 	}
 }

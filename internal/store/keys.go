@@ -1,0 +1,25 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+)
+
+// version is the format version of the keys and values. Programs with different versions do not see each other's keys,
+// and therefore not each other's slots. A change of version needs a migration: see docs/design.md, "Formats".
+const version = "1"
+
+// Prefix returns the prefix of the names of all keys of a kind that belong to owner: the format version, the kind, and
+// a hash of owner, from which no consent, client or account can be derived. Different lists have different hashes, even
+// if their strings concatenate to the same text. All keys with the same prefix are on one node of a cluster.
+func Prefix(kind string, owner ...string) string {
+	hash := sha256.New()
+	for _, part := range owner {
+		var length [8]byte
+		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+		hash.Write(length[:])
+		hash.Write([]byte(part))
+	}
+	return "ais:" + version + ":" + kind + ":{" + base64.RawURLEncoding.EncodeToString(hash.Sum(nil)) + "}:"
+}

@@ -1,0 +1,62 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"syscall"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// retryDeadConn sends a command once more if its connection was lost. After a restart of Redis all idle connections are
+// dead, and the client detects this before it sends only without TLS. The retry uses a new connection (see
+// connections); if that one is lost too, the command fails. All commands of the gateway may be executed twice: they are
+// idempotent or carry an id.
+type retryDeadConn struct{}
+
+func (retryDeadConn) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (retryDeadConn) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if !isConnLost(err) || ctx.Err() != nil {
+			return err
+		}
+		second := next(ctx, cmd)
+		if isFailure(second) {
+			cmd.SetErr(err) // the first error decides, because the first attempt may have been executed
+			return err
+		}
+		return second
+	}
+}
+
+func (retryDeadConn) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		err := next(ctx, cmds)
+		if !isConnLost(err) || ctx.Err() != nil {
+			return err
+		}
+		second := next(ctx, cmds)
+		if isFailure(second) {
+			cmds[0].SetErr(err)
+			return err
+		}
+		return second
+	}
+}
+
+// isFailure reports whether a retried command failed. A missing value is not a failure, nor is an unknown script, which
+// the caller then sends with EVAL.
+func isFailure(err error) bool { return err != nil && !errors.Is(err, redis.Nil) && !isNoScript(err) }
+
+// isNoScript reports whether Redis does not know the script of an EVALSHA, as after a restart.
+func isNoScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
+
+// isConnLost reports whether the error is a lost connection, and not a timeout.
+func isConnLost(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
