@@ -107,7 +107,7 @@ func put(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
 	if err != nil || !lease.Held {
 		t.Fatalf("lease %+v, %v", lease, err)
 	}
-	end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
+	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 	if err != nil || !end.Held {
 		t.Fatalf("%+v, %v", end, err)
 	}
@@ -169,7 +169,7 @@ func TestAge(t *testing.T) {
 			}
 			e := entry()
 			e.FetchedAt = lease.RedisTime(time.Now().Add(-time.Hour))
-			if _, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour}); err != nil {
+			if _, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 			const clocks = time.Second // what two clocks of one machine may differ by meanwhile
@@ -225,7 +225,7 @@ func TestExpires(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: 100 * time.Millisecond}); err != nil {
+			if _, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: 100 * time.Millisecond}); err != nil {
 				t.Fatal(err)
 			}
 			soon(t, "the list is gone", func() bool { return mustGet(t, c, k) == nil })
@@ -378,7 +378,7 @@ func TestLeaseEndsWithItsHolder(t *testing.T) {
 				next, _, err = c.AcquireList(t.Context(), k, attended, ttl)
 				return err == nil && next.Held
 			})
-			if end, err := c.Finish(t.Context(), dead, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
+			if end, err := c.Publish(t.Context(), dead, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 				t.Errorf("the one whose lease ran out still ends it: %+v, %v", end, err)
 			}
 			if mustGet(t, c, k) != nil {
@@ -407,7 +407,7 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 			{"a list", cache.CallResult{Entry: entry(), KeepFor: time.Hour}, cache.LeaderOutcome{Done: true, Entry: entry()}, true},
 			{"a failure", cache.CallResult{Failure: failure}, cache.LeaderOutcome{Done: true, Failure: failure, Entry: entry()}, true},
 			{"balances", cache.CallResult{Balances: sheet()}, cache.LeaderOutcome{Done: true, Balances: sheet(), Entry: entry()}, true},
-			{"a definite no", cache.CallResult{Failure: failure, Forget: true}, cache.LeaderOutcome{Done: true, Failure: failure}, false},
+			{"a definite no", cache.CallResult{Failure: failure, Invalidate: true}, cache.LeaderOutcome{Done: true, Failure: failure}, false},
 		} {
 			t.Run(name+" "+tt.name, func(t *testing.T) {
 				c, k := newCache(t, rdb, newKey(t)), newOwner()
@@ -428,7 +428,7 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if end, err := c.Finish(t.Context(), lease, tt.result); err != nil || !end.Held {
+				if end, err := c.Publish(t.Context(), lease, tt.result); err != nil || !end.Held {
 					t.Fatal(end, err)
 				}
 				got, err := c.Outcome(t.Context(), waiting)
@@ -469,7 +469,7 @@ func TestForgetsWithoutMemory(t *testing.T) {
 	if mustGet(t, c, k) != nil {
 		t.Error("a forgotten list is still there")
 	}
-	if end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
+	if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 		t.Errorf("a call that was under way brings it back: %+v, %v", end, err)
 	}
 }
@@ -500,7 +500,7 @@ func TestForeignEntries(t *testing.T) {
 				if o, outErr := c.Outcome(t.Context(), waiting); err != nil || outErr != nil || !o.Held || o.Entry != nil {
 					t.Errorf("%+v, %v, %v", o, err, outErr)
 				}
-				if end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || !end.Stands {
+				if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || !end.Stored {
 					t.Errorf("%+v, %v", end, err)
 				}
 				if mustGet(t, c, k) == nil {
@@ -536,8 +536,8 @@ func TestLostLeaseKeepsTheList(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
-		if err != nil || end.Held || end.Stands == forgotten || (mustGet(t, c, k) == nil) != forgotten {
+		end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
+		if err != nil || end.Held || end.Stored == forgotten || (mustGet(t, c, k) == nil) != forgotten {
 			t.Errorf("forgotten %t: %+v, %v", forgotten, end, err)
 		}
 	}
@@ -551,8 +551,8 @@ func TestLostLeaseKeepsTheList(t *testing.T) {
 	lose(t, rdb, k)
 	newer.FetchedAt = newer.FetchedAt.Add(time.Hour)
 	put(t, c, k, newer)
-	end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
-	if err != nil || end.Stands || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
+	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
+	if err != nil || end.Stored || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
 		t.Errorf("an older list takes the place of a newer one: %+v, %v", end, err)
 	}
 }
@@ -569,7 +569,7 @@ func TestForgottenStaysForgotten(t *testing.T) {
 	if err := c.Invalidate(t.Context(), k); err != nil {
 		t.Fatal(err)
 	}
-	if end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
+	if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 		t.Errorf("%+v, %v", end, err)
 	}
 	if mustGet(t, c, k) != nil {
@@ -594,11 +594,11 @@ func TestDefiniteNoStopsOtherLanes(t *testing.T) {
 			if err != nil || !quick.Held {
 				t.Fatal(quick, err)
 			}
-			no := cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Forget: true}
-			if end, err := c.Finish(t.Context(), quick, no); err != nil || !end.Held {
+			no := cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}
+			if end, err := c.Publish(t.Context(), quick, no); err != nil || !end.Held {
 				t.Fatal(end, err)
 			}
-			if end, err := c.Finish(t.Context(), slow, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stands {
+			if end, err := c.Publish(t.Context(), slow, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 				t.Errorf("%+v, %v", end, err)
 			}
 			if mustGet(t, c, k) != nil {
@@ -624,7 +624,7 @@ func TestRedisGoneIsAnError(t *testing.T) {
 	if _, err := c.Outcome(t.Context(), cache.Lease{}); err == nil {
 		t.Error("outcome: no error")
 	}
-	if _, err := c.Finish(t.Context(), cache.Lease{}, cache.CallResult{}); err == nil {
+	if _, err := c.Publish(t.Context(), cache.Lease{}, cache.CallResult{}); err == nil {
 		t.Error("finish: no error")
 	}
 	if c.Invalidate(t.Context(), k) == nil {
@@ -653,8 +653,8 @@ func TestNewerListStays(t *testing.T) {
 				t.Fatal(err)
 			}
 			put(t, c, k, newer)
-			end, err := c.Finish(t.Context(), late, cache.CallResult{Entry: older, KeepFor: time.Hour})
-			if err != nil || !end.Held || end.Stands || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
+			end, err := c.Publish(t.Context(), late, cache.CallResult{Entry: older, KeepFor: time.Hour})
+			if err != nil || !end.Held || end.Stored || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
 				t.Errorf("%+v, %v, kept of %v", end, err, mustGet(t, c, k).FetchedAt)
 			}
 		})

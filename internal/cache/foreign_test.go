@@ -41,8 +41,8 @@ func TestUnknownKeyIsReported(t *testing.T) {
 		next := entry()
 		next.FetchedAt = next.FetchedAt.Add(time.Second)
 		put(t, a, k, entry())
-		end, err := b.Finish(t.Context(), lease, cache.CallResult{Entry: next, KeepFor: time.Hour, FreshFor: freshFor})
-		if err != nil || end.Stands != stands {
+		end, err := b.Publish(t.Context(), lease, cache.CallResult{Entry: next, KeepFor: time.Hour, FreshFor: freshFor})
+		if err != nil || end.Stored != stands {
 			t.Errorf("fresh for %v: %+v, %v", freshFor, end, err)
 		}
 		if err := a.Invalidate(t.Context(), k); err != nil {

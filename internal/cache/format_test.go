@@ -71,8 +71,8 @@ func TestSchemas(t *testing.T) {
 		store(2, tt.key, "[]")
 		next := entry()
 		next.FetchedAt = time.Now()
-		end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: next, KeepFor: time.Hour, FreshFor: tt.freshFor})
-		if err != nil || end.Stands != tt.stands {
+		end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: next, KeepFor: time.Hour, FreshFor: tt.freshFor})
+		if err != nil || end.Stored != tt.stands {
 			t.Errorf("fresh for %v: %+v, %v", tt.freshFor, end, err)
 		}
 	}
@@ -92,7 +92,7 @@ func TestLaterNoteIsNone(t *testing.T) {
 	if err != nil || waiting.Held {
 		t.Fatal(waiting, err)
 	}
-	if end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: waiting.RedisTime(time.Now())}); err != nil || !end.Stands {
+	if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: waiting.RedisTime(time.Now())}); err != nil || !end.Stored {
 		t.Fatal(end, err)
 	}
 	notes, err := rdb.Keys(t.Context(), store.Prefix("accounts", k.Client, k.ASPSP, k.Consent)+"note:*").Result()

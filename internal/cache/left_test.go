@@ -73,7 +73,7 @@ func TestWhatIsLeft(t *testing.T) {
 			}
 			finish := func(lease cache.Lease, r cache.CallResult) {
 				t.Helper()
-				if _, err := c.Finish(t.Context(), lease, r); err != nil {
+				if _, err := c.Publish(t.Context(), lease, r); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -96,7 +96,7 @@ func TestWhatIsLeft(t *testing.T) {
 			forget()
 			left("of a deleted list", "note")
 			lease = acquire()
-			finish(lease, cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Forget: true})
+			finish(lease, cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true})
 			left("of a rejected consent", "note")
 		})
 	}
@@ -122,8 +122,8 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	if _, _, err := c.AcquireList(t.Context(), newOwner(), attended, ttl); err == nil {
 		t.Error("a lease is given")
 	}
-	end, err := c.Finish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
-	if err != nil || end.Stands || mustGet(t, c, k) != nil {
+	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
+	if err != nil || end.Stored || mustGet(t, c, k) != nil {
 		t.Errorf("a list is stored: %+v, %v", end, err)
 	}
 	if err := c.Invalidate(t.Context(), other); err != nil || mustGet(t, c, other) != nil {
@@ -139,10 +139,10 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	memory("1")
-	end, err = c.Finish(t.Context(), lease, cache.CallResult{
-		Failure: canonical.NewError(canonical.ConsentInvalid, ""), Forget: true, Ended: lease.RedisTime(time.Now()),
+	end, err = c.Publish(t.Context(), lease, cache.CallResult{
+		Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true, Ended: lease.RedisTime(time.Now()),
 	})
-	if err != nil || !end.Stands || mustGet(t, c, other) != nil {
+	if err != nil || !end.Stored || mustGet(t, c, other) != nil {
 		t.Errorf("a rejected consent's list stays: %+v, %v", end, err)
 	}
 	if keys := rdb.Keys(t.Context(), "*lease*").Val(); len(keys) != 0 {

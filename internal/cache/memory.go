@@ -29,19 +29,19 @@ const (
 
 	subjectSize = 43 // bytes of a subject
 	codeSize    = 16 // bytes of a code with its padding
-	refusalSize = subjectSize + codeSize + dateSize
+	refusalSize = subjectSize + codeSize + timeSize
 )
 
-// A Memory is what earlier reads of a client say about a read of the same consent.
+// A Memory is the outcome of a client's earlier reads under the same consent.
 type Memory struct {
-	Refused canonical.Kind // why the bank refused it without the user within the last hour; "" if it did not
-	Pages   int            // calls that the account list took, if more than one; 0 if unknown
+	Refused canonical.Kind // why the ASPSP refused an unattended read within the last hour; "" if it did not
+	Pages   int            // calls that the account list needs, if more than one; 0 if unknown
 }
 
-// Recall returns what is remembered for a read of the account list, or of an account's balances. consent and account are
-// the subjects of their refusals: hashes of 43 characters that include the user's token. For the account list they are equal.
+// Recall returns the memory for a read of the account list or of an account's balances. consent and account are the subjects
+// of their refusals: hashes of 43 characters that include the user's token. For the account list they are equal.
 func (c *Cache) Recall(ctx context.Context, k Key, consent, account string) (Memory, error) {
-	now, values, err := c.look(ctx, k.prefix()+"refused", k.prefix()+"pages")
+	now, values, err := c.mgetWithTime(ctx, k.prefix()+"refused", k.prefix()+"pages")
 	if err != nil {
 		return Memory{}, err
 	}
@@ -50,12 +50,12 @@ func (c *Cache) Recall(ctx context.Context, k Key, consent, account string) (Mem
 	return m, nil
 }
 
-// refusal returns the newest kind in the text for one of the subjects; "" if there is none. An account that is unknown says
-// nothing about the consent's other accounts.
+// refusal returns the newest kind in the text for one of the subjects; "" if there is none. An unknown account does not
+// affect the consent's other accounts.
 func refusal(text string, now time.Time, consent, account string) canonical.Kind {
 	for ; len(text) >= refusalSize; text = text[refusalSize:] {
 		kind := canonical.Kind(strings.TrimRight(text[subjectSize:subjectSize+codeSize], " "))
-		micros, err := strconv.ParseInt(text[refusalSize-dateSize:refusalSize], 10, 64)
+		micros, err := strconv.ParseInt(text[refusalSize-timeSize:refusalSize], 10, 64)
 		if age := now.Sub(time.UnixMicro(micros)); err != nil || age >= RefusedFor || age < -maxClockSkew {
 			continue
 		}
@@ -67,7 +67,7 @@ func refusal(text string, now time.Time, consent, account string) canonical.Kind
 	return ""
 }
 
-// RememberRefusal remembers for an hour that the bank refused a subject.
+// RememberRefusal remembers for an hour that the ASPSP refused a subject.
 func (c *Cache) RememberRefusal(ctx context.Context, k Key, subject string, kind canonical.Kind) error {
 	if len(subject) != subjectSize || len(kind) > codeSize {
 		return fmt.Errorf("a refusal of %d and %d bytes cannot be remembered", len(subject), len(kind))
@@ -77,12 +77,12 @@ func (c *Cache) RememberRefusal(ctx context.Context, k Key, subject string, kind
 		(maxRefusals-1)*refusalSize).Err()
 }
 
-// ForgetRefusals deletes the refusals of the consent and of its accounts.
-func (c *Cache) ForgetRefusals(ctx context.Context, k Key) error {
+// DeleteRefusals deletes the refusals of the consent and of its accounts.
+func (c *Cache) DeleteRefusals(ctx context.Context, k Key) error {
 	return c.rdb.Del(ctx, k.prefix()+"refused").Err()
 }
 
-// RememberPages remembers how many calls the account list takes. One, or less, deletes what was remembered.
+// RememberPages remembers how many calls the account list needs. One or less deletes the number.
 func (c *Cache) RememberPages(ctx context.Context, k Key, pages int) error {
 	if pages <= 1 {
 		return c.rdb.Del(ctx, k.prefix()+"pages").Err()

@@ -49,7 +49,7 @@ func TestRefusalsAreRemembered(t *testing.T) {
 			recalled(k, consent, account, canonical.ConsentExpired) // the newest
 			recalled(k, subject("another token"), subject("another token"), "")
 			recalled(newOwner(), consent, consent, "")
-			if err := c.ForgetRefusals(t.Context(), k); err != nil {
+			if err := c.DeleteRefusals(t.Context(), k); err != nil {
 				t.Fatal(err)
 			}
 			recalled(k, consent, account, "")

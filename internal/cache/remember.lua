@@ -1,5 +1,5 @@
--- Remembers a refusal: the newest first, as many as fit. KEYS: the refusals of a consent. ARGV: the refusal without its
--- time, for how long it is remembered (ms), how many bytes of older ones stay.
+-- Stores a refusal, the newest first. KEYS: the refusals of a consent. ARGV: the refusal without its time, TTL (ms), how many
+-- bytes of older refusals stay.
 local older = redis.call('GET', KEYS[1]) or ''
 local clock = redis.call('TIME')
 local refusal = ARGV[1] .. clock[1] .. string.format('%06d', clock[2])

@@ -15,7 +15,7 @@ import (
 // be opened.
 const keyIDSize = 4
 
-// A sealer encrypts with AES-256-GCM (NIST SP 800-38D) under random nonces.
+// A sealer encrypts with AES-256-GCM (NIST SP 800-38D) and random nonces.
 type sealer struct{ keys []sealKey }
 
 type sealKey struct {
@@ -56,11 +56,11 @@ func (s sealer) seal(schema byte, name string, text []byte) ([]byte, error) {
 	return key.aead.Seal(append(head, nonce...), nonce, text, additional(schema, name)), nil
 }
 
-// additional is the data that is authenticated with a value.
+// additional returns the data that is authenticated with a value.
 func additional(schema byte, name string) []byte { return append([]byte{schema}, name...) }
 
-// foreign reports whether a value is sealed under a key that is not among the sealer's.
-func (s sealer) foreign(value []byte) bool {
+// underUnknownKey reports whether a value is sealed under a key that the sealer does not have.
+func (s sealer) underUnknownKey(value []byte) bool {
 	id, ok := keyID(value)
 	return ok && !slices.ContainsFunc(s.keys, func(key sealKey) bool { return bytes.Equal(key.id[:], id) })
 }

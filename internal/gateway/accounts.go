@@ -10,125 +10,129 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// Accounts answers the accounts that the query's consent covers, for a client, by the client's wants.
+// Accounts returns the accounts that the query's consent covers: the cached list if it is fresh enough for the cache
+// control, else a list from the provider, else the cached list with the reason why it is stale. The error is a
+// *canonical.Error. The usage is set in both cases.
 func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, w CacheControl) (AccountsResult, error) {
-	b, ok := g.banks[q.ASPSP]
+	b, ok := g.aspsps[q.ASPSP]
 	if !ok {
-		return AccountsResult{}, unknown()
+		return AccountsResult{}, unknownASPSP()
 	}
-	a := &ask{g: g, bank: b, client: client, q: q, wants: w, redis: g.allowance()}
-	beside := a.limitBeside(ctx)
-	list, failure := a.answer(ctx)
-	g.Observer.Cache(ctx, b.ID, a.result(list))
+	a := &accountsRequest{g: g, aspsp: b, client: client, q: q, control: w, budget: g.newBudget()}
+	usage := a.prefetchUsage(ctx)
+	list, failure := a.serve(ctx)
+	g.Observer.Cache(ctx, b.ID, a.cacheResult(list))
 	if !q.Attended() {
-		list.Usage = a.limit(ctx, beside, failure)
+		list.Usage = a.responseUsage(ctx, usage, failure)
 	}
 	return list, asError(failure)
 }
 
-// An ask is one request for an account list on its way.
-type ask struct {
-	g      *Gateway
-	bank   *bank
-	client string
-	q      canonical.Query
-	wants  CacheControl
-	looked time.Time // when it first looked at what is kept, by Redis's clock; zero if Redis did not say
-	redis  allowance
-	// unreadable says that a list is cached which would do without a call, if this gateway had its key. It is not fetched
-	// for an unattended request: with a key of its own, each gateway would spend slots on what another one has.
-	unreadable bool
-	unknown    bool              // it is not known whether a list is cached: Redis did not say, or the list is unreadable
-	usage      *unattended.Usage // after the counter's last step for it, or for the request whose call it shared
-	shared     bool              // it got a list of another request's call whose usage it does not know
+// accountsRequest is one request for an account list.
+type accountsRequest struct {
+	g          *Gateway
+	aspsp      *aspsp
+	client     string
+	q          canonical.Query
+	control    CacheControl
+	lookupTime time.Time // of the first lookup, by Redis's clock; zero if Redis did not respond
+	budget     latencyBudget
+	// unreadable means that a fresh list is cached under a key that this gateway does not have. It is not fetched for an
+	// unattended request: each gateway would use slots for a list that another one has.
+	unreadable   bool
+	unknown      bool              // whether a list is cached is unknown: Redis did not respond, or the list is unreadable
+	usage        *unattended.Usage // from the counter's last step for this request, or for the request whose call it shared
+	usageUnknown bool              // the list is from another request's call, without its usage
 }
 
-// limit returns the usage for the response; nil if the counter cannot be read. It is read again only if a call was made
-// since it was read beside the cache.
-func (a *ask) limit(ctx context.Context, beside <-chan *unattended.Usage, failure *canonical.Error) *unattended.Usage {
+// responseUsage returns the usage for the response; nil if the counter cannot be read. The prefetched usage is used unless a
+// call was made since.
+func (a *accountsRequest) responseUsage(ctx context.Context, prefetched <-chan *unattended.Usage, failure *canonical.Error) *unattended.Usage {
 	switch {
 	case failure != nil && failure.Kind == canonical.CounterUnavailable:
 		return nil
 	case a.usage != nil:
 		return a.usage
-	case a.shared:
-		return a.g.limit(ctx, allowance{left: a.redis.left, slack: a.redis.slack}, a.q, "")
+	case a.usageUnknown:
+		return a.g.readUsage(ctx, latencyBudget{left: a.budget.left, slack: a.budget.slack}, a.q, "")
 	}
-	return <-beside
+	return <-prefetched
 }
 
-// limitBeside reads the usage while the cache is looked at, so that a hit costs one round trip.
-func (a *ask) limitBeside(ctx context.Context) <-chan *unattended.Usage {
-	beside := make(chan *unattended.Usage, 1)
+// prefetchUsage reads the usage at the same time as the cache, so that a cache hit takes one round trip.
+func (a *accountsRequest) prefetchUsage(ctx context.Context) <-chan *unattended.Usage {
+	usage := make(chan *unattended.Usage, 1)
 	if !a.q.Attended() {
 		go func() {
-			defer close(beside)
+			defer close(usage)
 			defer recovery.Recover(ctx, a.g.Logger)
-			beside <- a.g.limit(ctx, a.g.allowance(), a.q, "")
+			usage <- a.g.readUsage(ctx, a.g.newBudget(), a.q, "")
 		}()
 	}
-	return beside
+	return usage
 }
 
-func (a *ask) answer(ctx context.Context) (AccountsResult, *canonical.Error) {
-	kept := a.lookup(ctx, nil)
-	looked := time.Now() //nolint:forbidigo // what is measured is how much older the list grows
+// serve returns the cached list or one from the provider, in the order of the contract: cache, call, stale list.
+func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical.Error) {
+	cached := a.lookupCached(ctx, nil)
+	looked := time.Now() //nolint:forbidigo // measures how much older the list becomes
 	switch {
-	case a.wants.OnlyIfCached && a.wants.NoCache:
+	case a.control.OnlyIfCached && a.control.NoCache:
 		return AccountsResult{}, canonical.NewError(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
-	case a.wants.OnlyIfCached && kept == nil && a.unknown:
+	case a.control.OnlyIfCached && cached == nil && a.unknown:
 		return AccountsResult{}, canonical.NewError(canonical.NotCached, "No cached account list is available. Repeat without `only-if-cached`")
-	case a.wants.OnlyIfCached && kept == nil:
+	case a.control.OnlyIfCached && cached == nil:
 		return AccountsResult{}, canonical.NewError(canonical.NotCached, "")
-	case a.wants.OnlyIfCached, kept != nil && !a.wants.NoCache && kept.Age < a.lifetime():
-		return a.fromCache(kept, NotStale), nil
+	case a.control.OnlyIfCached, cached != nil && !a.control.NoCache && cached.Age < a.maxAge():
+		return a.fromCache(cached, NotStale), nil
 	}
-	if a.unreadable && !a.q.Attended() && !a.wants.NoCache {
+	if a.unreadable && !a.q.Attended() && !a.control.NoCache {
 		return AccountsResult{}, canonical.NewError(canonical.InternalError, "the cached list is encrypted under a key that this gateway does not have")
 	}
-	fetched, failure, led := a.share(ctx)
-	a.redis = a.redis.least(fetched.redis) // whoever shares a call has waited for what it spent
+	fetched, failure, led := a.fetchShared(ctx)
+	a.budget = a.budget.smaller(fetched.budget) // a request that shares a call has waited for Redis as long as its leader
 	if failure == nil {
-		return a.fromProvider(fetched, kept, led), nil
+		return a.fromProvider(fetched, cached, led), nil
 	}
 	reason := staleReason(failure.Kind)
-	if reason == NotStale || a.wants.NoCache {
+	if reason == NotStale || a.control.NoCache {
 		return AccountsResult{}, failure
 	}
-	// Looked up again: meanwhile the provider may have said no to another request, or the user to the client.
-	if kept = a.lookup(ctx, older(kept, time.Since(looked))); kept == nil { //nolint:forbidigo // as above
+	// Look up again: another request may have invalidated the list since.
+	if cached = a.lookupCached(ctx, agedBy(cached, time.Since(looked))); cached == nil { //nolint:forbidigo // as above
 		return AccountsResult{}, failure
 	}
-	return a.fromCache(kept, reason), nil
+	return a.fromCache(cached, reason), nil
 }
 
-// lookup is what is kept and may still be answered, or otherwise if Redis does not say.
-func (a *ask) lookup(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
+// lookupCached returns the cached list if it may be served; nil if there is none. If Redis does not respond, it returns
+// otherwise.
+func (a *accountsRequest) lookupCached(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
 	type found struct {
 		entry *cache.Entry
 		now   time.Time
 	}
-	doomed := a.doomed() // what is read now may be told to Redis before it is looked at
-	got, err := spend(ctx, &a.redis, func(ctx context.Context) (f found, err error) {
-		f.entry, f.now, err = a.g.Config.Cache.Get(ctx, keyOf(a.client, a.q))
+	pending := a.invalidationPending() // before the read: the invalidation may be confirmed between read and check
+	got, err := runWithin(ctx, &a.budget, func(ctx context.Context) (f found, err error) {
+		f.entry, f.now, err = a.g.Config.Cache.Get(ctx, cacheKey(a.client, a.q))
 		return f, err
 	})
 	a.unknown = err != nil || got.entry != nil && got.entry.Unreadable
 	switch {
 	case err != nil:
 		got.entry = otherwise
-	case a.looked.IsZero():
-		a.looked = got.now
+	case a.lookupTime.IsZero():
+		a.lookupTime = got.now
 	}
-	if got.entry == nil || doomed || !a.mayAnswer(got.entry) {
-		a.unreadable = got.entry != nil && got.entry.Unreadable && !doomed && got.entry.Age < a.lifetime()
+	if got.entry == nil || pending || !a.servable(got.entry) {
+		a.unreadable = got.entry != nil && got.entry.Unreadable && !pending && got.entry.Age < a.maxAge()
 		return nil
 	}
 	return got.entry
 }
 
-// older is the entry after a time.
-func older(e *cache.Entry, by time.Duration) *cache.Entry {
+// agedBy returns the entry as it is after a time; nil for nil.
+func agedBy(e *cache.Entry, by time.Duration) *cache.Entry {
 	if e == nil {
 		return nil
 	}
@@ -137,66 +141,67 @@ func older(e *cache.Entry, by time.Duration) *cache.Entry {
 	return &aged
 }
 
-// fetched is a list that was obtained, and what is left of the allowance of the ask that led its call.
-type fetched struct {
-	obtained[cache.Entry]
-	redis allowance
+// fetchedList is a list from the provider, with the remaining Redis budget of the request that led its call.
+type fetchedList struct {
+	sharedResult[cache.Entry]
+	budget latencyBudget
 }
 
-// share gets the list by a flight, if there is a place to wait for it.
-func (a *ask) share(ctx context.Context) (fetched, *canonical.Error, bool) {
-	allowed := a.redis // the flight may outlive this ask
-	leave, failure := a.g.wait(ctx, a.bank, a.client)
+// fetchShared returns a list that this request or an identical one fetches on this gateway. The last result reports
+// whether this request led. It fails with Overloaded if too many requests wait.
+func (a *accountsRequest) fetchShared(ctx context.Context) (fetchedList, *canonical.Error, bool) {
+	allowed := a.budget // the call may outlive this request
+	leave, failure := a.g.admitWaiter(ctx, a.aspsp, a.client)
 	if failure != nil {
-		return fetched{redis: allowed}, failure, false
+		return fetchedList{budget: allowed}, failure, false
 	}
 	defer leave()
-	got, failure, led := fly(ctx, a.g, a.bank, a.flight(), func(ctx context.Context) (fetched, *canonical.Error) {
-		return a.fetch(ctx, allowed)
+	got, failure, led := doOnce(ctx, a.g, a.aspsp, a.flightKey(), func(ctx context.Context) (fetchedList, *canonical.Error) {
+		return a.fetchCoalesced(ctx, allowed)
 	})
-	a.usage, a.shared = got.usage, failure == nil && got.usage == nil
+	a.usage, a.usageUnknown = got.usage, failure == nil && got.usage == nil
 	return got, failure, led
 }
 
-// flight is the name under which equal asks share a call. One that demands a call does not share with one that
-// would be content with what another has just stored.
-func (a *ask) flight() string {
+// flightKey is equal for requests that share a call on this gateway. A request that requires a call does not share with one
+// that accepts a list which was just stored.
+func (a *accountsRequest) flightKey() string {
 	more := "any"
-	if a.wants.NoCache {
+	if a.control.NoCache {
 		more = "anew"
 	}
-	return flightName("accounts", a.client, a.q, more)
+	return flightKey("accounts", a.client, a.q, more)
 }
 
-// fetch gets the list by the one call that all gateways make for equal asks at once: its own, or another's.
-func (a *ask) fetch(ctx context.Context, redis allowance) (fetched, *canonical.Error) {
-	got, failure := obtain(ctx, a.g, &redis, relay[cache.Entry]{
-		bank: a.bank, key: keyOf(a.client, a.q), lane: a.lane(), counted: !a.q.Attended(),
-		acquire: a.acquire, call: a.call, ended: func() {},
+// fetchCoalesced returns a list by the one call that all gateways make for identical requests.
+func (a *accountsRequest) fetchCoalesced(ctx context.Context, redis latencyBudget) (fetchedList, *canonical.Error) {
+	got, failure := doShared(ctx, a.g, &redis, sharedCall[cache.Entry]{
+		aspsp: a.aspsp, key: cacheKey(a.client, a.q), shareKey: a.shareKey(), counted: !a.q.Attended(),
+		acquire: a.acquireLease, call: a.callProvider, onEnd: func() {},
 		result: func(e cache.Entry) cache.CallResult {
-			return cache.CallResult{Entry: &e, KeepFor: a.bank.Accounts.KeepFor, FreshFor: a.bank.Accounts.FreshFor}
+			return cache.CallResult{Entry: &e, KeepFor: a.aspsp.Accounts.KeepFor, FreshFor: a.aspsp.Accounts.FreshFor}
 		},
-		dated: func(e cache.Entry, at time.Time) cache.Entry { e.FetchedAt = at; return e },
-		told:  func(o cache.LeaderOutcome) *cache.Entry { return a.content(o.Entry) },
+		withTime:    func(e cache.Entry, at time.Time) cache.Entry { e.FetchedAt = at; return e },
+		fromOutcome: func(o cache.LeaderOutcome) *cache.Entry { return a.satisfying(o.Entry) },
 	})
-	return fetched{got, redis}, failure
+	return fetchedList{got, redis}, failure
 }
 
-// acquire asks for the lease, and reads the list if it will do without a call.
-func (a *ask) acquire(ctx context.Context, ttl time.Duration) (cache.Lease, *cache.Entry, error) {
-	doomed := a.doomed()
-	lease, kept, err := a.g.Config.Cache.AcquireList(ctx, keyOf(a.client, a.q), a.lane(), ttl)
-	if doomed {
-		kept = nil
+// acquireLease acquires the lease and, in the same step, returns the cached list if it satisfies the request.
+func (a *accountsRequest) acquireLease(ctx context.Context, ttl time.Duration) (cache.Lease, *cache.Entry, error) {
+	pending := a.invalidationPending()
+	lease, cached, err := a.g.Config.Cache.AcquireList(ctx, cacheKey(a.client, a.q), a.shareKey(), ttl)
+	if pending {
+		cached = nil
 	}
-	return lease, a.content(kept), err
+	return lease, a.satisfying(cached), err
 }
 
-// call reads the list from the provider.
-func (a *ask) call(ctx context.Context, redis *allowance) (entry cache.Entry, usage *unattended.Usage, failure *canonical.Error) {
-	one := providerRead{g: a.g, bank: a.bank, client: a.client, q: a.q}
-	usage, failure = one.do(ctx, redis, func(ctx context.Context) error {
-		list, err := a.bank.Adapter.Accounts(ctx, a.q)
+// callProvider reads the list from the provider. It returns the usage after the counter's last step; nil if there was none.
+func (a *accountsRequest) callProvider(ctx context.Context, redis *latencyBudget) (entry cache.Entry, usage *unattended.Usage, failure *canonical.Error) {
+	one := providerRead{g: a.g, aspsp: a.aspsp, client: a.client, q: a.q}
+	usage, failure = one.run(ctx, redis, func(ctx context.Context) error {
+		list, err := a.aspsp.Adapter.Accounts(ctx, a.q)
 		if err == nil {
 			entry.Accounts, err = canonical.EncodeAccounts(list)
 		}
@@ -205,62 +210,64 @@ func (a *ask) call(ctx context.Context, redis *allowance) (entry cache.Entry, us
 	return entry, usage, failure
 }
 
-// content is a list that is kept, or that another call has brought, if it is what the ask wants; else nil. Whatever the
-// ask demands, it is content with a list whose call has ended since it first looked.
-func (a *ask) content(kept *cache.Entry) *cache.Entry {
-	if kept == nil || !a.mayAnswer(kept) {
+// satisfying returns the list if it satisfies the request's cache control, else nil. A list whose call ended after this
+// request's first lookup satisfies it, even with no-cache.
+func (a *accountsRequest) satisfying(cached *cache.Entry) *cache.Entry {
+	if cached == nil || !a.servable(cached) {
 		return nil
 	}
-	anew := !a.looked.IsZero() && !kept.FetchedAt.Before(a.looked)
-	if anew || !a.wants.NoCache && kept.Age < a.lifetime() {
-		return kept
+	fetchedSince := !a.lookupTime.IsZero() && !cached.FetchedAt.Before(a.lookupTime)
+	if fetchedSince || !a.control.NoCache && cached.Age < a.maxAge() {
+		return cached
 	}
 	return nil
 }
 
-// mayAnswer reports whether a list may be answered at all: it is not too old, and the provider has not said no since.
-func (a *ask) mayAnswer(kept *cache.Entry) bool {
-	return kept.Age < a.bank.Accounts.KeepFor && !kept.Unreadable && !a.doomed()
+// servable reports whether a list may be served: it can be read, is younger than keepFor, and was not invalidated.
+func (a *accountsRequest) servable(cached *cache.Entry) bool {
+	return cached.Age < a.aspsp.Accounts.KeepFor && !cached.Unreadable && !a.invalidationPending()
 }
 
-// doomed reports whether the list must go, and Redis has not been told yet.
-func (a *ask) doomed() bool { return a.g.writes.invalidations.Pending(keyOf(a.client, a.q)) }
+// invalidationPending reports whether the list was invalidated and Redis has not confirmed it yet.
+func (a *accountsRequest) invalidationPending() bool {
+	return a.g.writes.invalidations.Pending(cacheKey(a.client, a.q))
+}
 
-// lane is equal for asks that may share a call across gateways, as their flight's name is within one.
-func (a *ask) lane() string {
+// shareKey is equal for requests that may share a call across gateways.
+func (a *accountsRequest) shareKey() string {
 	kind := "unattended"
 	if a.q.Attended() {
 		kind = "attended"
 	}
-	return kind + ":" + laneHash(a.q, "")
+	return kind + ":" + shareKeyHash(a.q, "")
 }
 
-// lifetime is how old a list may be that is answered without a call.
-func (a *ask) lifetime() time.Duration {
-	if a.wants.MaxAge != nil {
-		return min(*a.wants.MaxAge, a.bank.Accounts.FreshFor)
+// maxAge returns the age below which a list is served without a call.
+func (a *accountsRequest) maxAge() time.Duration {
+	if a.control.MaxAge != nil {
+		return min(*a.control.MaxAge, a.aspsp.Accounts.FreshFor)
 	}
-	return a.bank.Accounts.FreshFor
+	return a.aspsp.Accounts.FreshFor
 }
 
-func (a *ask) fromCache(kept *cache.Entry, reason StaleReason) AccountsResult {
-	stale := kept.Age >= a.lifetime()
+func (a *accountsRequest) fromCache(cached *cache.Entry, reason StaleReason) AccountsResult {
+	stale := cached.Age >= a.maxAge()
 	if !stale {
 		reason = NotStale
 	}
 	return AccountsResult{
-		Accounts:  kept.Accounts,
-		Freshness: Freshness{Source: FromCache, FetchedAt: kept.FetchedAt, Age: kept.Age, Stale: stale, StaleReason: reason},
-		Cache:     CacheStatus{Hit: true, TTL: a.lifetime() - kept.Age},
+		Accounts:  cached.Accounts,
+		Freshness: Freshness{Source: FromCache, FetchedAt: cached.FetchedAt, Age: cached.Age, Stale: stale, StaleReason: reason},
+		Cache:     CacheStatus{Hit: true, TTL: a.maxAge() - cached.Age},
 	}
 }
 
-func (a *ask) fromProvider(f fetched, kept *cache.Entry, led bool) AccountsResult {
+func (a *accountsRequest) fromProvider(f fetchedList, cached *cache.Entry, led bool) AccountsResult {
 	forward := ForwardMiss
 	switch {
-	case a.wants.NoCache:
+	case a.control.NoCache:
 		forward = ForwardRequest
-	case kept != nil:
+	case cached != nil:
 		forward = ForwardStale
 	}
 	collapsed := f.collapsed || !led
@@ -271,8 +278,8 @@ func (a *ask) fromProvider(f fetched, kept *cache.Entry, led bool) AccountsResul
 	}
 }
 
-// result is what the cache had to do with the answer, for telemetry.
-func (a *ask) result(list AccountsResult) CacheResult {
+// cacheResult returns how the cache was used for the response, for telemetry.
+func (a *accountsRequest) cacheResult(list AccountsResult) CacheResult {
 	switch {
 	case list.Freshness.Stale:
 		return CacheStale
@@ -282,9 +289,9 @@ func (a *ask) result(list AccountsResult) CacheResult {
 		return CacheCollapsed
 	case a.unreadable:
 		return CacheUnreadable
-	case a.wants.NoCache:
+	case a.control.NoCache:
 		return CacheBypass
-	case a.redis.broken:
+	case a.budget.broken:
 		return CacheError
 	}
 	return CacheMiss

@@ -1,5 +1,5 @@
-// Package gateway answers queries: it knows how fresh an answer must be, makes one call for many equal requests,
-// and answers what is kept when no call can be made. internal/api calls it; it calls the providers.
+// Package gateway serves queries: it applies the rules of freshness, shares one provider call between identical requests,
+// and serves stale lists if no call can be made. internal/api calls it; it calls the adapters.
 package gateway
 
 import (
@@ -21,90 +21,90 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// A Bank is one configured ASPSP and how it is read.
+// An ASPSP is one configured ASPSP with its adapter.
 type ASPSP struct {
 	config.ASPSP
 	Adapter providers.Provider
-	Timeout time.Duration // of one upstream read, as its provider has it
+	Timeout time.Duration // of one read, as configured for the provider
 }
 
-// Config is what a gateway is made of.
+// Config configures a Gateway. Every member is needed, except as noted.
 type Config struct {
 	ASPSPs           []ASPSP
 	Cache            *cache.Cache
 	Counter          *unattended.Counter
-	RedisBudget      time.Duration // RedisAllowance
-	Slack            time.Duration // is added to every other bound on a step in Redis: 0 but in tests, which are patient with a busy machine
+	RedisBudget      time.Duration // how long a request waits for Redis in all, if its response is possible without it
+	Slack            time.Duration // is added to every other timeout of a step in Redis: 0, except in tests on a busy machine
 	Now              func() time.Time
 	Logger           *slog.Logger
 	Observer         Observer
-	MaxWaiting       int // requests that may wait for ASPSPs at once; below 1 for no bound
-	MaxPerClient     int // of one client; likewise
-	MaxCallsPerASPSP int // calls that may be under way to one ASPSP, likewise
+	MaxWaiting       int // concurrent requests that wait for ASPSPs; below 1 for no limit
+	MaxPerClient     int // of them of one client, and its concurrent calls; below 1 for no limit
+	MaxCallsPerASPSP int // concurrent calls to one ASPSP; below 1 for no limit
 }
 
-// An Observer is told what becomes of requests, never of their content.
+// An Observer is notified of the outcome of requests, without their content.
 type Observer interface {
 	Cache(ctx context.Context, aspsp string, r CacheResult)
 	Breaker(aspsp string, s breaker.State)
 	// Waited reports how long a request waited for an ASPSP, by its own call or by a shared one.
 	Waited(ctx context.Context, d time.Duration)
-	// Refused is told of a request or call to an ASPSP that found no place under a bound.
+	// Refused reports a request or a call to an ASPSP that exceeded a concurrency limit.
 	Refused(ctx context.Context, aspsp string, by bulkhead.Refusal)
 }
 
-// CacheResult is what the cache had to do with an answer.
+// CacheResult is how the cache was used for a response.
 type CacheResult string
 
-// What the cache may have to do with an answer.
+// The uses of the cache.
 const (
-	CacheHit        CacheResult = "hit"        // answered, fresh
-	CacheStale      CacheResult = "stale"      // answered, because no call could be made
-	CacheMiss       CacheResult = "miss"       // nothing fresh was kept
-	CacheBypass     CacheResult = "bypass"     // the caller demanded a call
+	CacheHit        CacheResult = "hit"        // a fresh list was served
+	CacheStale      CacheResult = "stale"      // a stale list was served, because no call could be made
+	CacheMiss       CacheResult = "miss"       // no fresh list was cached
+	CacheBypass     CacheResult = "bypass"     // the request required a call
 	CacheCollapsed  CacheResult = "collapsed"  // another request's call was shared
-	CacheError      CacheResult = "error"      // Redis did not answer in time
+	CacheError      CacheResult = "error"      // Redis did not respond in time
 	CacheUnreadable CacheResult = "unreadable" // a fresh list is cached under a key that this gateway does not have
 )
 
 // erasePause is the pause between two attempts of a deletion that a caller waits for.
 const erasePause = 100 * time.Millisecond
 
-// A Gateway answers queries. It is safe for concurrent use.
+// A Gateway serves queries. It is safe for concurrent use.
 type Gateway struct {
 	Config
-	banks   map[string]*bank
-	flights singleflight.Group
-	running sync.WaitGroup
-	writes  *writes
-	waits   *bulkhead.FairShare         // by ASPSP
-	own     *bulkhead.FairSharePerOwner // by client and ASPSP
-	calls   *bulkhead.PerKey            // of an ASPSP, in progress
-	clients *bulkhead.FairSharePerOwner // calls in progress, by client and ASPSP
+	aspsps        map[string]*aspsp
+	flights       singleflight.Group
+	running       sync.WaitGroup
+	writes        *writes
+	aspspWaiters  *bulkhead.FairShare         // waiting requests by ASPSP
+	clientWaiters *bulkhead.FairSharePerOwner // waiting requests by client and ASPSP
+	aspspCalls    *bulkhead.PerKey            // calls in progress by ASPSP
+	clientCalls   *bulkhead.FairSharePerOwner // calls in progress by client and ASPSP
 }
 
-type bank struct {
+type aspsp struct {
 	ASPSP
-	checker providers.Checker // nil where the provider demands nothing more
+	checker providers.Checker // nil if the adapter has no further requirements
 	breaker *breaker.Breaker
 }
 
-// New makes a gateway. Every member of the configuration is needed.
+// New returns a Gateway.
 func New(c Config) *Gateway {
 	g := &Gateway{
-		Config: c, banks: map[string]*bank{}, writes: newWrites(c.Slack, c.Logger),
-		waits: bulkhead.NewFairShare(c.MaxWaiting, 1), own: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4), calls: bulkhead.NewPerKey(c.MaxCallsPerASPSP),
-		clients: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4),
+		Config: c, aspsps: map[string]*aspsp{}, writes: newWrites(c.Slack, c.Logger),
+		aspspWaiters: bulkhead.NewFairShare(c.MaxWaiting, 1), clientWaiters: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4), aspspCalls: bulkhead.NewPerKey(c.MaxCallsPerASPSP),
+		clientCalls: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4),
 	}
 	for _, b := range c.ASPSPs {
 		checker, _ := b.Adapter.(providers.Checker)
 		changed := func(s breaker.State) { c.Observer.Breaker(b.ID, s) }
-		g.banks[b.ID] = &bank{ASPSP: b, checker: checker, breaker: breaker.New(b.ASPSP.Breaker, b.Timeout, c.Now, changed)}
+		g.aspsps[b.ID] = &aspsp{ASPSP: b, checker: checker, breaker: breaker.New(b.ASPSP.Breaker, b.Timeout, c.Now, changed)}
 	}
 	return g
 }
 
-// ASPSPs are the configured ASPSPs, in the order of the configuration.
+// ASPSPs returns the configured ASPSPs in the order of the configuration.
 func (g *Gateway) ASPSPs() []ASPSPInfo {
 	all := make([]ASPSPInfo, len(g.Config.ASPSPs))
 	for i, b := range g.Config.ASPSPs {
@@ -113,28 +113,28 @@ func (g *Gateway) ASPSPs() []ASPSPInfo {
 	return all
 }
 
-// ASPSP is one configured ASPSP, by its id in lower case.
+// ASPSP returns a configured ASPSP by its id in lower case; false if there is none.
 func (g *Gateway) ASPSP(id string) (ASPSPInfo, bool) {
-	b, ok := g.banks[id]
+	b, ok := g.aspsps[id]
 	if !ok {
 		return ASPSPInfo{}, false
 	}
 	return ASPSPInfo{ID: b.ID, Name: b.Name, Provider: b.Provider, Unattended: b.Unattended, Breaker: b.breaker.State()}, true
 }
 
-// Check names what the query's provider would miss in it, beyond what every provider needs.
+// Check returns what the query lacks for its provider, beyond what every provider needs.
 func (g *Gateway) Check(q canonical.Query) []canonical.FieldError {
-	if b, ok := g.banks[q.ASPSP]; ok && b.checker != nil {
+	if b, ok := g.aspsps[q.ASPSP]; ok && b.checker != nil {
 		return b.checker.Check(q)
 	}
 	return nil
 }
 
-// UnattendedAccess reads where the unit of counting stands to which the query's unattended calls belong:
-// account's balances, or the account list for "". It costs nothing.
+// UnattendedAccess returns the usage of the unit that counts the query's unattended calls: of the account's balances, or of
+// the account list for "". It takes no slot. It fails with CounterUnavailable.
 func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error) {
-	if _, ok := g.banks[q.ASPSP]; !ok {
-		return unattended.Usage{}, unknown()
+	if _, ok := g.aspsps[q.ASPSP]; !ok {
+		return unattended.Usage{}, unknownASPSP()
 	}
 	return g.Counter.Usage(ctx, unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: account})
 }
@@ -142,13 +142,13 @@ func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, accou
 // Forget deletes what is cached for the client under the query's consent. It releases no slots. If Redis does not confirm
 // the deletion within two seconds, it fails with DeletionUnconfirmed.
 func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) error {
-	if _, ok := g.banks[q.ASPSP]; !ok {
-		return unknown()
+	if _, ok := g.aspsps[q.ASPSP]; !ok {
+		return unknownASPSP()
 	}
-	ctx, cancel := context.WithTimeout(ctx, forgetTimeout+g.Slack)
+	ctx, cancel := context.WithTimeout(ctx, eraseTimeout+g.Slack)
 	defer cancel()
-	lists, key := g.Config.Cache, keyOf(client, q)
-	// A command fails before that time is over, for example in a failover. A deletion may be made twice.
+	lists, key := g.Config.Cache, cacheKey(client, q)
+	// A command may fail earlier, for example in a failover. Repeating a deletion is safe.
 	for lists.Erase(ctx, key) != nil {
 		select {
 		case <-ctx.Done():
@@ -174,10 +174,10 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	}
 }
 
-// guard makes one read of a query for a client under the bank's breaker, within the limits of calls per ASPSP and per client. A panic
-// in an adapter becomes an InternalError, so that one response does not end the process.
-func (g *Gateway) guard(ctx context.Context, b *bank, client string, q canonical.Query, read func() error) *canonical.Error {
-	leave, failure := g.enter(ctx, b, client)
+// callProvider makes one read through the ASPSP's breaker and the concurrency limits. A panic in an adapter becomes
+// InternalError, so that one response does not end the process.
+func (g *Gateway) callProvider(ctx context.Context, b *aspsp, client string, q canonical.Query, read func() error) *canonical.Error {
+	leave, failure := g.admitCall(ctx, b, client)
 	if failure != nil {
 		return failure
 	}
@@ -197,9 +197,9 @@ func (g *Gateway) guard(ctx context.Context, b *bank, client string, q canonical
 	return failure
 }
 
-// limit reads the usage of a unit for a response; nil if it cannot be read in time.
-func (g *Gateway) limit(ctx context.Context, redis allowance, q canonical.Query, account string) *unattended.Usage {
-	state, err := spend(context.WithoutCancel(ctx), &redis, func(ctx context.Context) (unattended.Usage, error) {
+// readUsage returns the usage of a unit for a response; nil if it cannot be read in time.
+func (g *Gateway) readUsage(ctx context.Context, redis latencyBudget, q canonical.Query, account string) *unattended.Usage {
+	state, err := runWithin(context.WithoutCancel(ctx), &redis, func(ctx context.Context) (unattended.Usage, error) {
 		return g.UnattendedAccess(ctx, q, account)
 	})
 	if err != nil {
@@ -208,15 +208,15 @@ func (g *Gateway) limit(ctx context.Context, redis allowance, q canonical.Query,
 	return &state
 }
 
-func keyOf(client string, q canonical.Query) cache.Key {
+func cacheKey(client string, q canonical.Query) cache.Key {
 	return cache.Key{Client: client, ASPSP: q.ASPSP, Consent: canonical.NormalizeID(q.Consent)}
 }
 
-func unknown() *canonical.Error {
+func unknownASPSP() *canonical.Error {
 	return canonical.NewError(canonical.ASPSPUnknown, "")
 }
 
-// asError keeps a nil failure a nil error.
+// asError returns a nil error for a nil failure.
 func asError(failure *canonical.Error) error {
 	if failure == nil {
 		return nil

@@ -437,7 +437,7 @@ func TestNoCacheIsNeverAnsweredFromTheCache(t *testing.T) {
 			}
 			go func() {
 				time.Sleep(200 * time.Millisecond)
-				_, _ = lists.Finish(context.Background(), lease, cache.CallResult{Ended: lease.RedisTime(time.Now())})
+				_, _ = lists.Publish(context.Background(), lease, cache.CallResult{Ended: lease.RedisTime(time.Now())})
 			}()
 			list := mustList(t, g, q, gateway.CacheControl{NoCache: true})
 			if len(w.ledger.Calls()) != 2 || list.Freshness.Age > minute {

@@ -279,7 +279,7 @@ func (w *world) later(q canonical.Query, d time.Duration) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if end, err := lists.Finish(w.t.Context(), lease, cache.CallResult{Entry: kept, KeepFor: w.bank.Accounts.KeepFor}); err != nil || !end.Stands {
+	if end, err := lists.Publish(w.t.Context(), lease, cache.CallResult{Entry: kept, KeepFor: w.bank.Accounts.KeepFor}); err != nil || !end.Stored {
 		w.t.Fatalf("%+v, %v", end, err)
 	}
 }

@@ -97,7 +97,7 @@ func (q *Queue[K]) Add(key K, write Write) <-chan error {
 	if e.result != nil {
 		e.result <- context.Canceled // the caller waits for a write that was replaced
 	}
-	e.write, e.result, e.pause, e.giveUp, e.next = write, result, firstPause, time.Time{}, now()
+	e.write, e.result, e.pause, e.giveUp, e.next = write, result, firstPause, time.Time{}, time.Now()
 	if q.config.GiveUp > 0 {
 		e.giveUp = e.next.Add(q.config.GiveUp)
 	}
@@ -167,7 +167,7 @@ func (q *Queue[K]) work() {
 	defer func() { q.workers-- }()
 	for len(q.due) > 0 {
 		e := q.due[0]
-		if wait := e.next.Sub(now()); wait > 0 && !q.draining {
+		if wait := e.next.Sub(time.Now()); wait > 0 && !q.draining {
 			if q.waiting {
 				return
 			}
@@ -217,7 +217,7 @@ func (q *Queue[K]) run(e *entry) {
 		delete(q.pending, e.key.(K))
 		return
 	}
-	e.next = now().Add(e.pause)
+	e.next = time.Now().Add(e.pause)
 	if q.draining || !e.giveUp.IsZero() && e.next.After(e.giveUp) {
 		delete(q.pending, e.key.(K))
 		if q.config.Lost != nil {
@@ -233,14 +233,17 @@ func (q *Queue[K]) run(e *entry) {
 func attempt(write Write, timeout time.Duration) (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	err = errPanic
+	returned := false
+	defer func() {
+		if !returned {
+			err = errPanic
+		}
+	}()
 	defer recovery.Recover(ctx, slog.Default())
 	err = write(ctx)
+	returned = true
 	return err
 }
-
-// now is the process's monotonic time.
-func now() time.Time { return time.Now() } //nolint:forbidigo // pauses between attempts are measured, not dates
 
 // entries is a heap by the time at which each is due.
 type entries []*entry

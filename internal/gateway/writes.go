@@ -63,13 +63,13 @@ func (w *writes) drain(ctx context.Context) error {
 
 // settle makes a write that must happen, and waits for its first attempt within the budget. It returns whether that
 // succeeded. Otherwise the write is retried in the background.
-func (g *Gateway) settle(ctx context.Context, a *allowance, write retryqueue.Write) (done bool) {
+func (g *Gateway) writeEventually(ctx context.Context, a *latencyBudget, write retryqueue.Write) (done bool) {
 	return a.waitFor(context.WithoutCancel(ctx), g.writes.results.Add(uuid.NewString(), write)) == nil
 }
 
 // invalidateEventually deletes a cached list whose consent the provider has rejected, and waits for that within the budget.
 // This gateway does not serve the list until Redis confirms the deletion, which is retried.
-func (g *Gateway) invalidateEventually(ctx context.Context, a *allowance, k cache.Key) {
+func (g *Gateway) invalidateEventually(ctx context.Context, a *latencyBudget, k cache.Key) {
 	first := g.writes.invalidations.Add(k, func(ctx context.Context) error { return g.Config.Cache.Invalidate(ctx, k) })
 	_ = a.waitFor(context.WithoutCancel(ctx), first)
 	switch pending := g.writes.invalidations.Len(); {

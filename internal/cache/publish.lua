@@ -1,8 +1,8 @@
--- Returns a lease with its result, unless another has it or the list was deleted since. KEYS: lease, list, note, calls.
--- ARGV: holder, the list or "", how long it is kept (ms), whether the stored list must go, the note or "", how long it
--- is kept (ms), whether the lease was given later than the call began, the ids of the gateway's keys, for how long a
--- list under another key or of a later schema stays (µs), the gateway's schema.
--- Returns nil if the result goes nowhere; else 1 if the lease was there, and 2 more if the result is what is stored now.
+-- Stores a call's result and releases its lease, unless another holder has it or the list was invalidated. KEYS: lease, list,
+-- outcome record, calls. ARGV: holder, the list or "", its TTL (ms), whether the stored list must be deleted, the record or
+-- "", its TTL (ms), whether the lease was granted after the call began, the ids of the gateway's keys, for how long a list
+-- under another key or of a later schema is not overwritten (µs), the gateway's schema.
+-- Returns nil if the result is not used; else 1 if the lease was held, plus 2 if the result is stored.
 local there = redis.call('MGET', KEYS[1], KEYS[2])
 local holder, kept = there[1], there[2] or ''
 if holder and holder ~= ARGV[1] then
@@ -13,13 +13,13 @@ local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local list, deletes, note, late = ARGV[2], ARGV[4] == '1', ARGV[5], ARGV[7] == '1'
 
--- What is stored comes before what is deleted: once a script has changed something, Redis lets it go on without memory.
+-- Writes come before deletions: after its first change, Redis lets a script continue without memory.
 local function store(key, value, life)
   local done = redis.pcall('SET', key, value, 'PX', math.max(tonumber(life), 1))
   return not done.err
 end
--- Returns whether a list is stored that is encrypted under another key or of a later schema, and for its gateways still
--- fresh. Two gateways would overwrite each other's lists in turn, each time for a call.
+-- Returns whether the stored list is encrypted under another key or of a later schema, and is still fresh for the gateways
+-- that can read it. Otherwise two gateways would overwrite each other's lists, with a call each time.
 local function belongs_to_others(age)
   if #kept < 21 or age >= tonumber(ARGV[9]) then
     return false
@@ -36,15 +36,15 @@ local function belongs_to_others(age)
 end
 local stored = list == '' or deletes
 if list ~= '' and kept == list then
-  stored, registered = true, true -- the step is sent again because its response was lost
+  stored, registered = true, true -- the step was sent again because its response was lost
 elseif list ~= '' and registered and not late then
-  -- Calls of other lanes, and whoever had the lease after it had ended, may have stored a newer list, which stays. One
-  -- from the future is none, as for readers.
+  -- Calls with another share key, and holders of an expired lease, may have stored a newer list, which stays. A list whose
+  -- time is in the future does not count, as for readers.
   local other = tonumber(string.sub(kept, 1, 16)) or -1
   local newer = other > tonumber(string.sub(list, 1, 16)) and other <= now + 60000000
   stored = not newer and not belongs_to_others(now - other) and store(KEYS[2], list, ARGV[3])
 end
--- A call that is not registered any more was in progress when the list was deleted.
+-- A call that is no longer registered was in progress when the list was invalidated.
 local counts = registered or deletes
 if counts and holder and note ~= '' then
   store(KEYS[3], note, ARGV[6])

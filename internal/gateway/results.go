@@ -10,7 +10,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// An ASPSP is what callers may know of a configured bank.
+// An ASPSPInfo describes a configured ASPSP to callers.
 type ASPSPInfo struct {
 	ID         string
 	Name       string
@@ -19,50 +19,50 @@ type ASPSPInfo struct {
 	Breaker    breaker.State
 }
 
-// Wants is what a caller demands of an account list's freshness. The zero Wants takes what there is.
+// CacheControl is a request's cache control. The zero value accepts a list that is younger than freshFor.
 type CacheControl struct {
-	NoCache      bool           // only a list that was fetched for this request
-	OnlyIfCached bool           // no call, whatever is kept
-	MaxAge       *time.Duration // tightens the ASPSP's freshFor
+	NoCache      bool           // requires a call
+	OnlyIfCached bool           // excludes a call
+	MaxAge       *time.Duration // shortens the ASPSP's freshFor; nil for no change
 }
 
-// An AccountList is the answer to Accounts. On failure only Limit is set.
+// An AccountsResult is the result of Accounts. On failure only Usage is set.
 type AccountsResult struct {
 	Accounts  json.RawMessage // the array as the API sends it; nil on failure
 	Freshness Freshness
 	Cache     CacheStatus
-	Usage     *unattended.Usage // the unit's usage after the response; nil if attended, or if the counter could not be read
+	Usage     *unattended.Usage // after the request; nil if it is attended, or if the counter could not be read
 }
 
-// A BalanceSheet is the answer to Balances. On failure only Limit is set.
+// A BalancesResult is the result of Balances. On failure only Usage is set.
 type BalancesResult struct {
 	canonical.AccountBalances
 	Freshness Freshness
-	Usage     *unattended.Usage // as in AccountList
+	Usage     *unattended.Usage // as in AccountsResult
 }
 
-// Freshness says how old an answer is.
+// Freshness describes how old a response is.
 type Freshness struct {
 	Source      Source
 	FetchedAt   time.Time
-	Age         time.Duration // at the moment of answering
-	Stale       bool          // older than it should be
-	StaleReason StaleReason   // why it could not be fetched anew; "" where the caller forbade it
+	Age         time.Duration // when it was read
+	Stale       bool          // older than the request accepts
+	StaleReason StaleReason   // why it was not fetched again; "" if the request excluded a call
 }
 
-// Source is where an answer comes from.
+// Source is the origin of a response.
 type Source string
 
-// The sources of answers.
+// The sources of responses.
 const (
 	FromProvider Source = "provider"
 	FromCache    Source = "cache"
 )
 
-// StaleReason is why an old list is answered.
+// StaleReason is why a stale list is served.
 type StaleReason string
 
-// The reasons for answering an old list.
+// The reasons for serving a stale list.
 const (
 	NotStale             StaleReason = ""
 	StaleByLimit         StaleReason = "unattended_limit"
@@ -70,27 +70,27 @@ const (
 	StaleWithoutProvider StaleReason = "provider_unavailable"
 )
 
-// CacheStatus says what the cache had to do with an answer, in the terms of RFC 9211.
+// CacheStatus describes how the cache was used for a response, in the terms of RFC 9211.
 type CacheStatus struct {
 	Hit       bool
-	TTL       time.Duration // of a hit: how long it stays fresh, negative if it no longer is
-	Forward   Forward       // of what is no hit: why the provider was asked
+	TTL       time.Duration // of a hit: the remaining freshness, negative if it is stale
+	Forward   Forward       // without a hit: why the provider was called
 	Stored    bool
 	Collapsed bool // shared another request's call
 }
 
-// Forward is why the cache did not answer.
+// Forward is why the provider was called.
 type Forward string
 
-// The reasons for asking the provider (RFC 9211, section 2.2).
+// The reasons for a call (RFC 9211, section 2.2).
 const (
 	ForwardMiss    Forward = "miss"
-	ForwardRequest Forward = "request" // the caller demanded it
+	ForwardRequest Forward = "request" // the request required it
 	ForwardStale   Forward = "stale"
 )
 
-// staleReason says whether, after a failure, an old list may be answered in its place, and how that is called.
-// A provider's definite no, and whatever is the caller's fault, may not be covered up.
+// staleReason returns the reason for serving a stale list instead of a failure; NotStale if the failure must be returned:
+// rejections by the provider, and errors of the request.
 func staleReason(k canonical.Kind) StaleReason {
 	switch k {
 	case canonical.UnattendedLimit:
@@ -109,9 +109,9 @@ func staleReason(k canonical.Kind) StaleReason {
 	return NotStale
 }
 
-// consentRejected reports whether the provider has rejected the consent itself, so that the cached list is deleted. A
-// rejected token says nothing about the consent, since a caller can make one up, and a refusal that is only remembered
-// nothing about the list that is cached now.
+// consentRejected reports whether the provider has rejected the consent itself, so that the cached list must be deleted. A
+// rejected token does not count, because a caller can invent one, and neither does a remembered refusal, because the list
+// may be newer.
 func consentRejected(e *canonical.Error) bool {
 	rejected := e.Kind == canonical.ConsentExpired || e.Kind == canonical.ConsentInvalid
 	return rejected && !e.TokenRejected && e.Origin != canonical.OriginGateway
