@@ -36,7 +36,7 @@ func writeModule(t *testing.T) string {
 func replaceLine(name, from, to string) fault {
 	return fault{
 		name: name, packages: []string{"./sum"}, run: ".", files: []string{"sum/sum.go"},
-		diff: "--- a/sum/sum.go\n+++ b/sum/sum.go\n@@ -2,9 +2,9 @@\n-\treturn " + from + "\n+\treturn " + to + "\n }\n",
+		diff: "--- a/sum/sum.go\n+++ b/sum/sum.go\n@@ -6,9 +6,9 @@\n-\treturn " + from + "\n+\treturn " + to + "\n",
 	}
 }
 

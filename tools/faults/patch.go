@@ -105,8 +105,8 @@ func apply(ctx context.Context, root, dir string, f fault) (string, error) {
 		}
 		replace[original] = changed
 	}
-	// The numbers in the hunks' headers need not be right, so that patches can be edited by hand.
-	cmd := exec.CommandContext(ctx, "git", "apply", "--recount", "--whitespace=nowarn", "-")
+	// Hunks need no context, and the numbers in their headers need not be right, so that patches can be edited by hand.
+	cmd := exec.CommandContext(ctx, "git", "apply", "--recount", "--unidiff-zero", "--whitespace=nowarn", "-")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))
 	cmd.Stdin = strings.NewReader(f.diff)
