@@ -2,5 +2,5 @@ package api
 
 import "github.com/gin-gonic/gin"
 
-// Routes are those that the handler of c serves.
+// Routes returns the routes of the handler that New returns for c.
 func Routes(c Config) gin.RoutesInfo { return newServer(c).engine().Routes() }

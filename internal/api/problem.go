@@ -10,58 +10,59 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"ais-gateway/internal/api/answer"
+	"ais-gateway/internal/api/render"
 	"ais-gateway/internal/canonical"
 )
 
-// problem writes what went wrong. A caller who has gone, or has closed its side of the connection, gets no response.
-func (s *server) problem(c *gin.Context, x *exchange, err error) {
-	e := x.failure(c.Request.Context(), err)
-	x.Code = string(e.Kind)
+// problem writes the problem for err. If the caller has closed the connection, or its side of it, no response is sent.
+func (s *server) problem(c *gin.Context, st *requestState, err error) {
+	e := st.canonicalError(c.Request.Context(), err)
+	st.Code = string(e.Kind)
 	if e.Kind == canonical.Canceled {
-		x.Status = answer.StatusGone
+		st.Status = render.StatusCanceled
 		panic(http.ErrAbortHandler)
 	}
-	p := answer.Failure(e, x.subject(s.Observer.TraceID(c.Request.Context()), s.Now))
+	p := render.NewProblem(e, st.problemContext(s.Observer.TraceID(c.Request.Context()), s.Now))
 	if p.RetryAfter > 0 {
 		c.Header("Retry-After", strconv.FormatInt(p.RetryAfter, 10))
 	}
-	if challenge := x.challenge(e.Kind); challenge != "" {
+	if challenge := st.challenge(e.Kind); challenge != "" {
 		c.Header("WWW-Authenticate", challenge)
 	}
-	body, err := answer.Encode(p)
+	body, err := render.JSON(p)
 	if err != nil { // strings, numbers and booleans always encode
 		panic("api: a problem does not encode")
 	}
 	write(c, p.Status, "application/problem+json", body)
 }
 
-// subject is the request as its problem describes it.
-func (x *exchange) subject(traceID string, now func() time.Time) answer.Subject {
-	return answer.Subject{
-		RequestID: x.RequestID, TraceID: traceID, ASPSP: x.RequestedASPSP, Provider: x.Provider,
-		Scope: x.needs.scope, Access: x.needs.counted && !x.needs.asks, Account: x.account != "",
-		Policy: x.policy, Usage: x.usage, Now: now,
+// problemContext returns what a problem shows of the request.
+func (st *requestState) problemContext(traceID string, now func() time.Time) render.ProblemContext {
+	return render.ProblemContext{
+		RequestID: st.RequestID, TraceID: traceID, ASPSP: st.RequestedASPSP, Provider: st.Provider,
+		Scope: st.endpoint.scope, ReadsUsage: st.endpoint.limited && !st.endpoint.read, HasAccount: st.account != "",
+		Policy: st.policy, Usage: st.usage, Now: now,
 	}
 }
 
-// challenge is WWW-Authenticate (RFC 6750, section 3). Without credentials of the scheme it has no error code.
-func (x *exchange) challenge(k canonical.Kind) string {
+// challenge returns WWW-Authenticate (RFC 6750, section 3), or "" if k has none. It has an error code only if credentials
+// were sent.
+func (st *requestState) challenge(k canonical.Kind) string {
 	const realm = `Bearer realm="ais-gateway"`
 	switch {
-	case k == canonical.Unauthenticated && x.shown:
+	case k == canonical.Unauthenticated && st.credentialSent:
 		return realm + `, error="invalid_token"`
 	case k == canonical.Unauthenticated:
 		return realm
 	case k == canonical.Forbidden:
-		return realm + `, error="insufficient_scope", scope="` + x.needs.scope + `"`
+		return realm + `, error="insufficient_scope", scope="` + st.endpoint.scope + `"`
 	}
 	return ""
 }
 
-// failure is the canonical error in err. An error of another make is a fault of the gateway, unless the caller
-// has gone; a caller who has not gone is never told so.
-func (x *exchange) failure(ctx context.Context, err error) *canonical.Error {
+// canonicalError returns the canonical error in err, and sets the event's cause. Any other error is InternalError, or
+// Canceled if the caller has gone. If the caller has not gone, the result is never Canceled.
+func (st *requestState) canonicalError(ctx context.Context, err error) *canonical.Error {
 	gone := ctx.Err() != nil
 	var e *canonical.Error
 	switch {
@@ -69,15 +70,15 @@ func (x *exchange) failure(ctx context.Context, err error) *canonical.Error {
 	case gone && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
 		return canonical.NewError(canonical.Canceled, "")
 	default:
-		x.Cause = fmt.Sprintf("%T", err) // its text may hold anything
+		st.Cause = fmt.Sprintf("%T", err) // only the type, because the text may contain anything
 		return canonical.NewError(canonical.InternalError, "")
 	}
 	switch {
-	case x.Cause != "":
+	case st.Cause != "":
 	case e.Kind == canonical.InternalError:
-		x.Cause = e.Error()
+		st.Cause = e.Error()
 	default:
-		x.Cause = e.Detail
+		st.Cause = e.Detail
 	}
 	return e
 }

@@ -2,96 +2,79 @@ package api
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
-	"ais-gateway/internal/api/answer"
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/unattended"
+	"ais-gateway/internal/config"
 )
 
-func (s *server) contract(c *gin.Context, x *exchange) error {
-	if x.faults != nil {
-		return formatError(x.faults)
+// rawPathHandler makes gin route by the path as the caller wrote it. URL.RawPath is empty if the path is its own default
+// encoding (%25, %20); gin would then use the decoded path, and %2541 would become A.
+type rawPathHandler struct{ next http.Handler }
+
+func (h rawPathHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.RawPath == "" {
+		url := *r.URL
+		url.RawPath = r.URL.EscapedPath()
+		r = r.WithContext(r.Context()) // a copy, because a handler must not modify the request
+		r.URL = &url
 	}
-	write(c, http.StatusOK, "application/yaml", s.Contract)
-	return nil
+	h.next.ServeHTTP(w, r)
 }
 
-func (s *server) aspsps(c *gin.Context, _ *request) error {
-	return send(c, answer.ASPSPs(s.Gateway.ASPSPs()))
+// engine returns gin with all routes. Handlers return errors to handle; they do not use c.Error.
+func (s *server) engine() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	e := gin.New()
+	e.UseRawPath, e.UnescapePathValues = true, false
+	e.RedirectTrailingSlash, e.RedirectFixedPath = false, false
+	e.HandleMethodNotAllowed = true
+	e.Use(s.instrument)
+	e.NoRoute(s.handle(fail(canonical.NotFound)))
+	e.NoMethod(s.handle(fail(canonical.MethodNotAllowed)))
+	s.routes(e)
+	return e
 }
 
-func (s *server) aspsp(c *gin.Context, r *request) error { return send(c, answer.ASPSP(r.aspsp)) }
-
-func (s *server) accounts(c *gin.Context, r *request) error {
-	list, err := s.Gateway.Accounts(c.Request.Context(), r.client, r.query, r.wants)
-	rateLimit(c, r, list.Usage)
-	if err != nil {
-		return err
-	}
-	r.Cache, r.StaleByLimit = answer.CacheOutcome(list), answer.Refused(list)
-	c.Header("Cache-Status", answer.CacheStatus(list))
-	if age := answer.Age(list.Freshness); age != "" {
-		c.Header("Age", age)
-	}
-	return send(c, answer.Accounts(r.aspsp, list))
+func (s *server) routes(e *gin.Engine) {
+	getAndHead(e, "/openapi.yaml", s.handle(s.contract))
+	getAndHead(e, "/v1/aspsps", s.endpoint(endpoint{}, s.aspsps))
+	getAndHead(e, "/v1/aspsps/:aspspId", s.endpoint(endpoint{}, s.aspsp))
+	e.GET("/v1/aspsps/:aspspId/accounts",
+		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true, read: true, limited: true}, s.accounts))
+	e.GET("/v1/aspsps/:aspspId/accounts/:accountId/balances",
+		s.endpoint(endpoint{scope: config.ScopeBalances, consent: true, read: true, limited: true}, s.balances))
+	getAndHead(e, "/v1/aspsps/:aspspId/unattended-access",
+		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true, limited: true, accountQuery: true}, s.unattendedAccess))
+	e.DELETE("/v1/aspsps/:aspspId/cached-data",
+		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true}, s.deleteCachedData))
 }
 
-func (s *server) balances(c *gin.Context, r *request) error {
-	sheet, err := s.Gateway.Balances(c.Request.Context(), r.client, r.query, r.account)
-	rateLimit(c, r, sheet.Usage)
-	if err != nil {
-		return err
-	}
-	return send(c, answer.Balances(r.aspsp, r.account, sheet))
+// getAndHead adds a route for GET and HEAD. Routes that read accounts or balances have no HEAD, because it would take a
+// slot.
+func getAndHead(e *gin.Engine, path string, h gin.HandlerFunc) {
+	e.GET(path, h)
+	e.HEAD(path, h)
 }
 
-func (s *server) unattendedAccess(c *gin.Context, r *request) error {
-	state, err := s.Gateway.UnattendedAccess(c.Request.Context(), r.query, r.account)
-	var readable *unattended.Usage
-	if err == nil {
-		readable = &state
+// Templates returns the path templates of all routes in the form of the contract.
+func Templates() []string {
+	var all []string
+	for _, r := range newServer(Config{}).engine().Routes() {
+		all = append(all, template(r.Path))
 	}
-	rateLimit(c, r, readable)
-	if err != nil {
-		return err
-	}
-	return send(c, answer.Access(state))
+	return all
 }
 
-func (s *server) forget(c *gin.Context, r *request) error {
-	if err := s.Gateway.Forget(c.Request.Context(), r.client, r.query); err != nil {
-		return err
+// template converts gin's path template to the form of the contract: :aspspId becomes {aspspId}.
+func template(path string) string {
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if name, ok := strings.CutPrefix(s, ":"); ok {
+			segments[i] = "{" + name + "}"
+		}
 	}
-	c.Status(http.StatusNoContent)
-	c.Writer.WriteHeaderNow()
-	return nil
-}
-
-// rateLimit tells an unattended request where its unit stands; nil where that could not be read.
-func rateLimit(c *gin.Context, r *request, state *unattended.Usage) {
-	r.usage = state
-	if r.query.Attended() {
-		return
-	}
-	policy, limit := answer.RateLimit(r.aspsp.Unattended, state)
-	c.Header("RateLimit-Policy", policy)
-	c.Header("RateLimit", limit)
-}
-
-// send writes an answer of 200. It is encoded before its first byte leaves.
-func send(c *gin.Context, v any) error {
-	body, err := answer.Encode(v)
-	if err != nil {
-		return canonical.NewError(canonical.InternalError, "the answer cannot be written as JSON")
-	}
-	write(c, http.StatusOK, "application/json", body)
-	return nil
-}
-
-func write(c *gin.Context, status int, contentType string, body []byte) {
-	c.Header("Content-Type", contentType)
-	c.Status(status)
-	_, _ = c.Writer.Write(body) // fails only where the caller has gone, and then nobody is left to tell
+	return strings.Join(segments, "/")
 }

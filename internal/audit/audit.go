@@ -1,8 +1,8 @@
-// Package audit keeps a record of every request, one JSON line each: which client requested what of which ASPSP, when, and
-// with which outcome, and the consent as a keyed hash. The key finds the records of a known consent; no consent can be read
-// out of a record. On standard output a record is the request's log line, too. cmd opens it and hands it to internal/api.
+// Package audit writes one JSON line for every request: the client, the ASPSP, the outcome, and a keyed hash of the consent.
+// The holder of the key finds the records of a known consent, but a record does not show the consent id. On standard
+// output the record is the log line of the request too.
 //
-// Records cannot be lost in silence: a sink that is switched off or fails is in State, and a failure in the log.
+// Lost records are always reported: State shows that records are off or cannot be written, and the log has each failure.
 package audit
 
 import (
@@ -21,42 +21,42 @@ import (
 	"ais-gateway/internal/output"
 )
 
-// complainEvery is how often it is logged at most that records are lost.
-const complainEvery = time.Minute
+// logEvery is the minimum time between two log lines about lost records.
+const logEvery = time.Minute
 
-// Config is what a log of audit records is made of.
+// Config configures a Log.
 type Config struct {
-	Sink   io.WriteCloser // nil to keep no records; with a method Ready() error, it is called at the start
-	Key    []byte         // of the hashes of consents and clients, 32 bytes
-	Refuse bool           // a request whose record has no room must not be served
+	Sink   io.WriteCloser // nil for no records. Open calls its method Ready() error, if it has one
+	Key    []byte         // the HMAC key for consents and clients, 32 bytes
+	Refuse bool           // refuse a request if there is no space for its record
 	// TraceIDs returns the ids of the trace and span of a request's context, in hexadecimal, or "". Optional.
 	TraceIDs func(context.Context) (traceID, spanID string)
 	Now      func() time.Time
 	Logger   *slog.Logger
 }
 
-// MaxLine bounds a record as it is written, in bytes, unless a client's or provider's name is very long.
+// MaxLine is the space in bytes that is reserved for a record. Only a very long client or provider name makes a record longer.
 const MaxLine = 2 << 10
 
-// State is how the keeping of records stands.
+// State is the current state of a Log.
 type State struct {
 	Enabled  bool
 	Failing  bool  // the last record was lost
-	Failures int64 // records that were lost since the start
+	Failures int64 // records lost since the start
 }
 
 // A Log writes audit records. It is safe for concurrent use.
 type Log struct {
 	Config
 
-	mu       sync.Mutex
-	failing  bool
-	failures int64
-	told     time.Time // when it was last logged that records are lost
-	untold   int64     // records that were lost since
+	mu         sync.Mutex
+	failing    bool
+	failures   int64
+	lastLogged time.Time // when lost records were last logged
+	suppressed int64     // records lost since then
 }
 
-// Open makes a log of audit records, and complains at once about a sink that cannot be written or that there is none.
+// Open returns a Log. It logs immediately if there is no sink, or if the sink is not ready.
 func Open(c Config) *Log {
 	l := &Log{Config: c}
 	if c.Sink == nil {
@@ -77,7 +77,8 @@ type reserver interface {
 	Reserved(size int) io.Writer
 }
 
-// Reserve reports whether a request may be served: with Refuse, only if its record will have room, which Write then uses.
+// Reserve reports whether a request may be served. With Config.Refuse it reserves space for the record, which Write uses,
+// and returns false if there is no space.
 func (l *Log) Reserve() bool {
 	r, ok := l.Sink.(reserver)
 	return !l.Refuse || !ok || r.Reserve(MaxLine)
@@ -120,28 +121,28 @@ func (l *Log) record(ctx context.Context, r event.Request) slog.Record {
 	return record
 }
 
-// Lost notes that n records which the sink had taken are lost, or, with 0, that it cannot write them now.
+// Lost reports that n records that the sink had accepted are lost. With n = 0 they are not lost, but cannot be written now.
 func (l *Log) Lost(err error, n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fail(err, n)
 }
 
-// Recovered logs that records are written again after some were lost.
+// Recovered logs that records are written again, after lost records.
 func (l *Log) Recovered(lost int64) { l.Logger.Warn("audit records written again", "lost", lost) }
 
-// State is how it stands now.
+// State returns the current state.
 func (l *Log) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := State{Enabled: l.Sink != nil, Failing: l.failing, Failures: l.failures}
-	if q, ok := l.Sink.(interface{ State() output.State }); ok { // which has taken records that cannot be written
+	if q, ok := l.Sink.(interface{ State() output.State }); ok { // the queue has accepted records that it cannot write
 		s.Failing = s.Failing || q.State().Failing
 	}
 	return s
 }
 
-// Close ends the sink.
+// Close closes the sink.
 func (l *Log) Close() error {
 	if l.Sink == nil {
 		return nil
@@ -151,21 +152,21 @@ func (l *Log) Close() error {
 	return l.Sink.Close()
 }
 
-// fail counts lost records, and logs it at most once a minute. The sink's own words may hold its path.
+// fail counts lost records and logs at most once a minute. It logs no text of the error, because that may contain a path.
 func (l *Log) fail(err error, lost int64) {
 	l.failing = true
 	l.failures += lost
 	now := l.Now()
-	if !l.told.IsZero() && now.Sub(l.told) < complainEvery {
-		l.untold += lost
+	if !l.lastLogged.IsZero() && now.Sub(l.lastLogged) < logEvery {
+		l.suppressed += lost
 		return
 	}
-	l.Logger.Error("audit records cannot be written", "cause", Cause(err), "silenced", l.untold)
-	l.told, l.untold = now, 0
+	l.Logger.Error("audit records cannot be written", "cause", Cause(err), "silenced", l.suppressed)
+	l.lastLogged, l.suppressed = now, 0
 }
 
-// consentHash returns the pseudonym of an ASPSP's id and a consent's; "" unless there are both. Spellings of a consent that a
-// bank takes for one have one hash.
+// consentHash returns the pseudonym of an ASPSP id and a consent id, or "" if either is "". Consent ids that differ only in
+// the case of a UUID have the same hash.
 func (l *Log) consentHash(aspsp, consent string) string {
 	if aspsp == "" || consent == "" {
 		return ""
@@ -173,7 +174,7 @@ func (l *Log) consentHash(aspsp, consent string) string {
 	return l.Pseudonym(aspsp, canonical.NormalizeID(consent))
 }
 
-// Pseudonym returns the HMAC-SHA-256 of parts, each with its length before it, the first 128 bits in hexadecimal.
+// Pseudonym returns the first 128 bits of the HMAC-SHA-256 of parts in hexadecimal. Each part is preceded by its length.
 func (l *Log) Pseudonym(parts ...string) string {
 	mac := hmac.New(sha256.New, l.Key)
 	for _, part := range parts {

@@ -28,18 +28,18 @@ const (
 	consent = "3c7816ee-3d51-4bf5-8ced-ece2af35d431"
 )
 
-// A kept log is one whose records and complaints can be read.
-type kept struct {
+// fixture is a Log with its log lines and a clock.
+type fixture struct {
 	*audit.Log
-	complaints bytes.Buffer
-	now        time.Time
+	logged bytes.Buffer
+	now    time.Time
 }
 
-func open(sink io.WriteCloser, key byte) *kept {
-	k := &kept{now: time.Unix(0, 0)}
+func open(sink io.WriteCloser, key byte) *fixture {
+	k := &fixture{now: time.Unix(0, 0)}
 	k.Log = audit.Open(audit.Config{
 		Sink: sink, Key: bytes.Repeat([]byte{key}, 32), Now: func() time.Time { return k.now },
-		Logger: slog.New(slog.NewJSONHandler(&k.complaints, nil)),
+		Logger: slog.New(slog.NewJSONHandler(&k.logged, nil)),
 	})
 	return k
 }
@@ -75,15 +75,15 @@ func TestRecord(t *testing.T) {
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Errorf("records (-want +got):\n%s", diff)
 	}
-	if l.State() != (audit.State{Enabled: true}) || l.complaints.Len() > 0 {
-		t.Errorf("%+v %s", l.State(), &l.complaints)
+	if l.State() != (audit.State{Enabled: true}) || l.logged.Len() > 0 {
+		t.Errorf("%+v %s", l.State(), &l.logged)
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)
 	}
 }
 
-// hash is how a consent is written under a key.
+// hash returns the consent_hash of a record.
 func hash(t *testing.T, key byte, aspsp, consent string) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -132,12 +132,12 @@ func TestOff(t *testing.T) {
 	if l.State() != (audit.State{}) || l.Close() != nil {
 		t.Errorf("%+v", l.State())
 	}
-	if got := l.complaints.String(); !strings.Contains(got, `"level":"WARN","msg":"audit records are off"`) {
-		t.Errorf("it is off in silence: %s", got)
+	if got := l.logged.String(); !strings.Contains(got, `"level":"WARN","msg":"audit records are off"`) {
+		t.Errorf("nothing was logged: %s", got)
 	}
 }
 
-// Records are appended, for the owner's eyes alone, and go on in a new file when the old one was moved away or removed.
+// The file has mode 0600, is appended to, and is created again after it was moved or removed.
 func TestFile(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.log")
 	if err := os.WriteFile(name, []byte("before\n"), 0o600); err != nil {
@@ -150,7 +150,7 @@ func TestFile(t *testing.T) {
 	}
 	l.Write(t.Context(), event.Request{Start: time.Unix(1, 0), RequestID: "2"})
 	l.Write(t.Context(), event.Request{RequestID: "3"})
-	// whoever moves it away may make the new one
+	// a program that rotates files may create the new one
 	if err := errors.Join(os.Rename(name, name+".2"), os.WriteFile(name, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -180,37 +180,37 @@ func TestFile(t *testing.T) {
 	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	if l.State() != (audit.State{Enabled: true}) || l.complaints.Len() > 0 {
-		t.Errorf("%+v %s", l.State(), &l.complaints)
+	if l.State() != (audit.State{Enabled: true}) || l.logged.Len() > 0 {
+		t.Errorf("%+v %s", l.State(), &l.logged)
 	}
 }
 
-// Whatever is wrong with a sink, it is said at once and once a minute, counted, and over when it is over.
+// A failing sink is logged immediately and then once a minute, is counted, and recovers.
 func TestFailingSink(t *testing.T) {
 	dir := t.TempDir()
 	pipe, place := filepath.Join(dir, "pipe"), filepath.Join(dir, "later", "audit.log")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	reader, err := os.OpenFile(pipe, os.O_RDONLY|syscall.O_NONBLOCK, 0) // so that a write would not wait
+	reader, err := os.OpenFile(pipe, os.O_RDONLY|syscall.O_NONBLOCK, 0) // so that a write would not block
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer reader.Close()
 	for name, tt := range map[string]struct {
 		path, cause string
-		early       bool // it is seen at the start
-		mend        func() error
+		early       bool // the failure shows at the start
+		repair      func() error
 	}{
 		"disk full":    {path: "/dev/full", cause: "disk_full"},
-		"no directory": {path: place, cause: "no_such_directory", early: true, mend: func() error { return os.Mkdir(filepath.Dir(place), 0o700) }},
+		"no directory": {path: place, cause: "no_such_directory", early: true, repair: func() error { return os.Mkdir(filepath.Dir(place), 0o700) }},
 		"a pipe":       {path: pipe, cause: "no_file", early: true},
 		"a directory":  {path: dir, cause: "no_file", early: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := open(audit.File(tt.path), 7)
-			if l.State().Failing != tt.early || (l.complaints.Len() > 0) != tt.early {
-				t.Errorf("at the start: %+v %s", l.State(), &l.complaints)
+			if l.State().Failing != tt.early || (l.logged.Len() > 0) != tt.early {
+				t.Errorf("at the start: %+v %s", l.State(), &l.logged)
 			}
 			for range 3 {
 				l.Write(t.Context(), event.Request{})
@@ -221,36 +221,36 @@ func TestFailingSink(t *testing.T) {
 			}
 			l.now = l.now.Add(time.Minute)
 			l.Write(t.Context(), event.Request{})
-			said := strings.Split(strings.TrimSpace(l.complaints.String()), "\n")
+			loggedLines := strings.Split(strings.TrimSpace(l.logged.String()), "\n")
 			silenced := map[bool]string{true: `"silenced":3}`, false: `"silenced":2}`}[tt.early]
-			if len(said) != 2 || !strings.Contains(said[1], silenced) {
-				t.Errorf("%d complaints in a minute, want 2, the second with %s: %q", len(said), silenced, said)
+			if len(loggedLines) != 2 || !strings.Contains(loggedLines[1], silenced) {
+				t.Errorf("%d log lines in a minute, want 2, the second with %s: %q", len(loggedLines), silenced, loggedLines)
 			}
-			for _, s := range said {
+			for _, s := range loggedLines {
 				if !strings.Contains(s, `"level":"ERROR"`) || !strings.Contains(s, `"cause":"`+tt.cause+`"`) || strings.Contains(s, tt.path) {
-					t.Errorf("said %s", s)
+					t.Errorf("logged %s", s)
 				}
 			}
-			if tt.mend == nil {
+			if tt.repair == nil {
 				return
 			}
-			if err := tt.mend(); err != nil {
+			if err := tt.repair(); err != nil {
 				t.Fatal(err)
 			}
 			l.Write(t.Context(), event.Request{})
 			if l.State() != (audit.State{Enabled: true, Failures: 4}) || len(lines(t, tt.path)) != 1 {
-				t.Errorf("mended: %+v", l.State())
+				t.Errorf("repaired: %+v", l.State())
 			}
 		})
 	}
 }
 
-// What a full disk has left of one record spoils no other.
-func TestTornLine(t *testing.T) {
+// A partial record on a full disk does not spoil the next record.
+func TestPartialLine(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.log")
 	l := open(audit.File(name), 7)
-	var whole syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &whole); err != nil {
+	var unlimited syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &unlimited); err != nil {
 		t.Fatal(err)
 	}
 	limit := func(to syscall.Rlimit) {
@@ -258,9 +258,9 @@ func TestTornLine(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	limit(syscall.Rlimit{Cur: 100, Max: whole.Max})
+	limit(syscall.Rlimit{Cur: 100, Max: unlimited.Max})
 	l.Write(t.Context(), event.Request{Start: time.Unix(1, 0), RequestID: "1"})
-	limit(whole)
+	limit(unlimited)
 	if s := l.State(); !s.Failing || s.Failures != 1 {
 		t.Errorf("%+v", s)
 	}
@@ -290,20 +290,20 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// A queue is a sink of records that wait.
+// queue is a sink that writes to an output.Queue.
 type queue struct{ *output.Writer }
 
 func (queue) Close() error { return nil }
 
-// blocked is a queue whose output takes nothing until it is opened.
-func blocked(t *testing.T, refuse bool) (l *kept, opened func()) {
+// blocked returns a Log whose queue cannot write until opened is called.
+func blocked(t *testing.T, refuse bool) (l *fixture, opened func()) {
 	t.Helper()
 	gate := make(chan struct{})
 	q := output.New(output.Config{To: gated(gate), Room: 2*audit.MaxLine + 100})
-	l = &kept{now: time.Unix(0, 0)}
+	l = &fixture{now: time.Unix(0, 0)}
 	l.Log = audit.Open(audit.Config{
 		Sink: queue{q.Writer(nil, nil)}, Key: bytes.Repeat([]byte{7}, 32), Refuse: refuse, Now: func() time.Time { return l.now },
-		Logger: slog.New(slog.NewJSONHandler(&l.complaints, nil)),
+		Logger: slog.New(slog.NewJSONHandler(&l.logged, nil)),
 	})
 	opened = sync.OnceFunc(func() {
 		close(gate)
@@ -322,7 +322,7 @@ func (g gated) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Records that have no room are lost and counted, and nothing waits for them.
+// Without space in the queue records are lost and counted, and Write does not wait.
 func TestFullQueue(t *testing.T) {
 	l, _ := blocked(t, false)
 	for range 100 {
@@ -335,12 +335,12 @@ func TestFullQueue(t *testing.T) {
 	if !s.Failing || s.Failures < 90 || s.Failures >= 100 {
 		t.Errorf("%+v", s)
 	}
-	if got := l.complaints.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"cause":"queue_full"`) {
+	if got := l.logged.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"cause":"queue_full"`) {
 		t.Errorf("%s", got)
 	}
 }
 
-// With Refuse as many requests are let in as have room for their records, and none is lost.
+// With Refuse, requests are accepted only while there is space for their records, and no record is lost.
 func TestRefuse(t *testing.T) {
 	l, opened := blocked(t, true)
 	for i, want := range []bool{true, true, false} {
@@ -351,7 +351,7 @@ func TestRefuse(t *testing.T) {
 	for range 2 {
 		l.Write(t.Context(), event.Request{RequestID: strings.Repeat("x", 1000), AuditReserved: true})
 	}
-	for l.Reserve() { // records are shorter than their room
+	for l.Reserve() { // a record is shorter than the reserved space
 		l.Write(t.Context(), event.Request{RequestID: strings.Repeat("x", 1000), AuditReserved: true})
 	}
 	opened()
@@ -360,13 +360,13 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// Losses that a queue reports are counted and logged like others.
+// Losses that a queue reports are counted and logged too.
 func TestLostLater(t *testing.T) {
 	l := open(audit.Stream(io.Discard), 7)
 	l.Lost(syscall.EPIPE, 3)
 	l.Recovered(3)
-	if s := l.State(); s.Failures != 3 || !s.Failing || !strings.Contains(l.complaints.String(), `"cause":"no_reader"`) ||
-		!strings.Contains(l.complaints.String(), `"msg":"audit records written again","lost":3`) {
-		t.Errorf("%+v %s", s, &l.complaints)
+	if s := l.State(); s.Failures != 3 || !s.Failing || !strings.Contains(l.logged.String(), `"cause":"no_reader"`) ||
+		!strings.Contains(l.logged.String(), `"msg":"audit records written again","lost":3`) {
+		t.Errorf("%+v %s", s, &l.logged)
 	}
 }

@@ -10,54 +10,54 @@ import (
 	"ais-gateway/internal/output"
 )
 
-// Stream is the sink of a writer that is open already, as standard output is, and stays open.
+// Stream returns a sink that writes to w, for example standard output. Close does not close w.
 func Stream(w io.Writer) io.WriteCloser { return stream{w} }
 
 type stream struct{ io.Writer }
 
 func (stream) Close() error { return nil }
 
-// File is the sink of a file, which is made if need be (0600) and always appended to. When it was moved away or removed,
-// the next record goes into a new one of its name.
+// File returns a sink that appends to a file, and creates it with mode 0600. If the file is moved or removed, the next
+// record creates a new one.
 func File(path string) io.WriteCloser { return &file{path: path} }
 
-// A file serves one goroutine at a time.
+// file appends lines to a file. It is not safe for concurrent use.
 type file struct {
-	path string
-	open *os.File // nil before it is opened
-	torn bool     // its last line has no end
+	path        string
+	open        *os.File // nil before it is opened
+	partialLine bool     // the last write failed in the middle of a line
 }
 
-// errNoFile says that what stands in the file's place is none: to write to a pipe could take for ever.
+// errNoFile means that the path is not a regular file. A write to a pipe could block forever.
 var errNoFile = errors.New("not a writable file")
 
-// Write appends one line. What a write that broke off has left is ended first, so that it spoils no other line.
+// Write appends one line. After a partial line it first ends that line, so that the new line is valid.
 func (f *file) Write(line []byte) (int, error) {
 	if err := f.Ready(); err != nil {
 		return 0, err
 	}
-	if f.torn {
+	if f.partialLine {
 		line = append([]byte{'\n'}, line...)
 	}
 	n, err := f.open.Write(line)
 	if n > 0 {
-		f.torn = line[n-1] != '\n'
+		f.partialLine = line[n-1] != '\n'
 	}
 	return n, err
 }
 
-// Ready sees to it that the file which has the path now is open.
+// Ready opens the file, or opens it again if another file has its path now.
 func (f *file) Ready() error {
-	there, err := os.Stat(f.path)
+	info, err := os.Stat(f.path)
 	switch {
 	case err == nil && f.open != nil:
-		if mine, err := f.open.Stat(); err == nil && os.SameFile(mine, there) {
+		if current, err := f.open.Stat(); err == nil && os.SameFile(current, info) {
 			return nil
 		}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	if err == nil && !there.Mode().IsRegular() && there.Mode()&fs.ModeCharDevice == 0 {
+	if err == nil && !info.Mode().IsRegular() && info.Mode()&fs.ModeCharDevice == 0 {
 		return errNoFile
 	}
 	_ = f.Close()
@@ -65,11 +65,11 @@ func (f *file) Ready() error {
 	if err != nil {
 		return err
 	}
-	f.open, f.torn = opened, false
+	f.open, f.partialLine = opened, false
 	return nil
 }
 
-// Close closes the file; a later Write opens it again.
+// Close closes the file. A later Write opens it again.
 func (f *file) Close() error {
 	if f.open == nil {
 		return nil
@@ -79,7 +79,7 @@ func (f *file) Close() error {
 	return err
 }
 
-// Cause is why a line could not be written, from a closed set.
+// Cause returns why a line could not be written, as a word from a closed list.
 func Cause(err error) string {
 	switch {
 	case errors.Is(err, output.ErrFull):

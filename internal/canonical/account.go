@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// An Account is one payment account that a consent covers. An empty member is one that the provider did not
-// give; nothing is invented. Its JSON is the JSON of the API.
+// Account is one payment account that a consent covers. Fields that the provider did not give are empty. Its JSON is the
+// JSON of the API.
 type Account struct {
 	ID                   string           `json:"accountId"`                      // the provider's identifier, unique in its list; 1 to 256 characters
 	Identification       Identification   `json:"identification,omitzero"`        // the number by which the account is known
 	OtherIdentifications []Identification `json:"otherIdentifications,omitempty"` // its other numbers, in the order of IdentifyAll
 	Currency             string           `json:"currency,omitempty"`             // ISO 4217 alphabetic code
-	Type                 AccountType      `json:"type"`                           // ISO 20022; AccountTypeOther if the provider's word is none
+	Type                 AccountType      `json:"type"`                           // ISO 20022; AccountTypeOther if the provider's word is no ISO code
 	ProviderType         string           `json:"providerType,omitempty"`         // the provider's own word for Type
 	Status               string           `json:"status,omitempty"`               // enabled, deleted, blocked, or the provider's word in lower case
 	HolderType           string           `json:"holderType,omitempty"`           // personal, business, or the provider's word in lower case
@@ -25,7 +25,7 @@ type Account struct {
 	Relations            []string         `json:"relations,omitempty"` // between the user and the account, in the provider's words
 }
 
-// MarshalJSON returns the account as the API sends it, with a member iban if it is identified by one.
+// MarshalJSON returns the JSON of the API. It has the member iban if the account is identified by an IBAN.
 func (a Account) MarshalJSON() ([]byte, error) {
 	type account Account
 	return encode(struct {
@@ -35,7 +35,7 @@ func (a Account) MarshalJSON() ([]byte, error) {
 	}{a.ID, a.Identification.IBAN(), account(a)})
 }
 
-// EncodeAccounts returns the JSON array of an account list as the API sends it.
+// EncodeAccounts returns the JSON array of an account list in the form of the API.
 func EncodeAccounts(list []Account) (json.RawMessage, error) {
 	if list == nil {
 		list = []Account{}
@@ -43,24 +43,24 @@ func EncodeAccounts(list []Account) (json.RawMessage, error) {
 	return encode(list)
 }
 
-// AccountBalances are the balances of one account, with its identification in the same response.
+// AccountBalances holds the balances of one account, and the identification that came with them.
 type AccountBalances struct {
 	Identification Identification `json:"identification,omitzero"` // zero if the provider gave none
 	Name           string         `json:"name,omitempty"`
-	Balances       []Balance      `json:"balances"` // in the provider's order; the same type may come more than once
+	Balances       []Balance      `json:"balances"` // in the provider's order; a type may occur more than once
 }
 
-// A Balance is one balance of an account. Its JSON is the JSON of the API.
+// Balance is one balance of an account. Its JSON is the JSON of the API.
 type Balance struct {
-	Type             BalanceType `json:"type"`                   // ISO 20022; BalanceTypeOther if the provider's word is none
+	Type             BalanceType `json:"type"`                   // ISO 20022; BalanceTypeOther if the provider's word is no ISO code
 	ProviderType     string      `json:"providerType,omitempty"` // the provider's own word for Type
 	Amount           Amount      `json:"amount"`
-	ReferenceTime    time.Time   `json:"referenceDateTime"`          // zero, in JSON null, if the provider gave no time that can be read
+	ReferenceTime    time.Time   `json:"referenceDateTime"`          // zero (in JSON null) if the provider gave no readable time
 	ReferenceDate    string      `json:"referenceDate,omitempty"`    // YYYY-MM-DD, if the provider gave a date without a time
-	ProviderDateTime string      `json:"providerDateTime,omitempty"` // the provider's text, if it can be read as neither
+	ProviderDateTime string      `json:"providerDateTime,omitempty"` // the provider's text, if it is not readable as time or date
 }
 
-// MarshalJSON returns the balance as the API sends it: with its credit/debit indicator, and its time in UTC.
+// MarshalJSON returns the JSON of the API, with the credit/debit indicator and the time in UTC.
 func (b Balance) MarshalJSON() ([]byte, error) {
 	var at *time.Time
 	if !b.ReferenceTime.IsZero() {
@@ -78,7 +78,7 @@ func (b Balance) MarshalJSON() ([]byte, error) {
 	}{b.Type, b.ProviderType, b.Amount, b.Amount.Indicator(), at, b.ReferenceDate, b.ProviderDateTime})
 }
 
-// encode returns JSON without the escapes for HTML, which no caller needs.
+// encode returns JSON without escapes for HTML.
 func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -90,14 +90,14 @@ func encode(v any) ([]byte, error) {
 // AccountType is an ISO 20022 ExternalCashAccountType1Code.
 type AccountType string
 
-// AccountTypeOther stands where the provider gave no type or a word that is no ISO code.
+// AccountTypeOther is the type of an account for which the provider gave no type, or no ISO code.
 const AccountTypeOther AccountType = "OTHR"
 
-// accountTypes is the list of Mastercard's page "Get List of Accounts", member accountType.
+// accountTypes lists the codes from Mastercard's page "Get List of Accounts", member accountType.
 const accountTypes = " CACC CASH CHAR CISH COMM CPAC LLSV LOAN MGLD MOMA NREX ODFT ONDP OTHR SACC SLRY SVGS TAXE TRAN TRAS CARD "
 
-// ParseAccountType reads an ISO 20022 account type without regard to case or outer white space. A word that
-// is none is AccountTypeOther.
+// ParseAccountType parses an ISO 20022 account type. Case and outer white space do not matter. For any other word it returns
+// AccountTypeOther.
 func ParseAccountType(word string) AccountType {
 	if code, ok := isoCode(word, accountTypes); ok {
 		return AccountType(code)
@@ -105,11 +105,11 @@ func ParseAccountType(word string) AccountType {
 	return AccountTypeOther
 }
 
-// cardWords are the words for a card in the languages of banks, in lower case.
+// cardWords lists words for a card in several languages, in lower case.
 var cardWords = []string{"card", "carte", "karte", "carta", "karta", "tarjeta", "kaart"}
 
-// IsCardWord reports whether a provider's word for a type means an account of a card: CARD, CreditCard, charge card,
-// Kartennummer.
+// IsCardWord reports whether a provider's word for an account type means a card account, for example CARD, CreditCard, charge
+// card or Kartennummer.
 func IsCardWord(word string) bool {
 	word = strings.ToLower(word)
 	return slices.ContainsFunc(cardWords, func(card string) bool { return strings.Contains(word, card) })
@@ -118,7 +118,7 @@ func IsCardWord(word string) bool {
 // BalanceType is an ISO 20022 ExternalBalanceType1Code, or BalanceTypeOther.
 type BalanceType string
 
-// The ten codes of ISO 20022 ExternalBalanceType1Code, and the one for what is none of them.
+// The ten codes of ISO 20022 ExternalBalanceType1Code, and BalanceTypeOther.
 const (
 	ClosingAvailable       BalanceType = "CLAV"
 	ClosingBooked          BalanceType = "CLBD"
@@ -134,9 +134,9 @@ const (
 	balanceTypes                       = " CLAV CLBD FWAV INFO ITAV ITBD OPAV OPBD PRCD XPCD "
 )
 
-// ParseBalanceType finds the ISO 20022 balance type of a provider's word: one of the ten codes, or a row of
-// the provider's own table, whose keys are in lower case. Case and outer white space do not matter. A word
-// that is neither is BalanceTypeOther: it is never guessed.
+// ParseBalanceType returns the ISO 20022 balance type of a provider's word: one of the ten codes, or a row of table, whose
+// keys are in lower case. Case and outer white space do not matter. For any other word it returns BalanceTypeOther; it never
+// guesses.
 func ParseBalanceType(word string, table map[string]BalanceType) BalanceType {
 	if code, ok := isoCode(word, balanceTypes); ok {
 		return BalanceType(code)
@@ -147,6 +147,7 @@ func ParseBalanceType(word string, table map[string]BalanceType) BalanceType {
 	return BalanceTypeOther
 }
 
+// isoCode returns word as a code, and whether the list has it.
 func isoCode(word, list string) (string, bool) {
 	code := strings.ToUpper(strings.TrimSpace(word))
 	return code, len(code) == 4 && strings.Contains(list, " "+code+" ")

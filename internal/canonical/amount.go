@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// Bounds of an amount. The exact decimal value of a binary float close to zero has some 60 fraction digits. A number
-// beyond these bounds is refused before any digit is written out.
+// Limits of an amount. The exact decimal value of a binary float close to zero has about 60 fraction digits. Numbers beyond
+// the limits are refused before their digits are expanded.
 const (
 	maxNumberText     = 256 // bytes
-	maxExponent       = 128 // either way
+	maxExponent       = 128 // positive or negative
 	maxIntegerDigits  = 18
 	maxFractionDigits = 64
 )
 
-// What may be wrong with an amount. None of these errors holds any of the provider's text.
+// Errors of amounts. Their texts contain no text of the provider.
 var (
 	ErrAmountForm      = errors.New("amount is not a decimal number")
 	ErrAmountRange     = errors.New("amount has too many digits")
@@ -24,26 +24,26 @@ var (
 	ErrAmountIndicator = errors.New("sign and credit/debit indicator contradict each other")
 )
 
-// Indicator says on which side of the account a balance stands, in the words of ISO 20022.
+// Indicator is an ISO 20022 credit/debit indicator.
 type Indicator string
 
-// The two sides. Zero is a credit.
+// The two indicators. Zero is a credit.
 const (
 	Credit Indicator = "CRDT"
 	Debit  Indicator = "DBIT"
 )
 
-// An Amount is an exact decimal number of units of a currency, negative for a debit. It is made by
-// ParseAmount or ParseIndicatedAmount alone, holds every digit that the provider sent, and is never rounded.
+// Amount is an exact decimal amount of a currency, negative for a debit. ParseAmount and ParseIndicatedAmount create it. It
+// keeps every digit that the provider sent and is never rounded.
 type Amount struct {
 	negative    bool
-	whole, frac string // decimal digits; whole has no leading zero but the one of "0"
+	whole, frac string // decimal digits; whole has no leading zeros, except for "0"
 	currency    string
 }
 
-// ParseAmount reads a signed decimal number and an ISO 4217 currency. The number is written as JSON writes numbers
-// (RFC 8259, section 6), or without the zero before its point. It has up to 18 integer and 64 fraction digits. Its
-// errors are those of this package.
+// ParseAmount parses a signed decimal number and an ISO 4217 currency. The number has the syntax of JSON numbers (RFC 8259,
+// section 6), or no digit before its point. It can have 18 integer and 64 fraction digits. The errors are ErrAmountForm,
+// ErrAmountRange and ErrAmountCurrency.
 func ParseAmount(number, currency string) (Amount, error) {
 	if !ValidCurrency(currency) {
 		return Amount{}, ErrAmountCurrency
@@ -63,8 +63,8 @@ func ParseAmount(number, currency string) (Amount, error) {
 	return a, nil
 }
 
-// PlainNumber is a JSON number in plain digits, without an exponent and without a fraction of zeros: exactly the
-// number, as a text. Its errors are ErrAmountForm and ErrAmountRange.
+// PlainNumber returns a JSON number in plain digits, without an exponent and without a fraction of zeros. The value is
+// unchanged. The errors are ErrAmountForm and ErrAmountRange.
 func PlainNumber(number string) (string, error) {
 	negative, whole, frac, err := parseDecimal(number)
 	if err != nil {
@@ -79,7 +79,7 @@ func PlainNumber(number string) (string, error) {
 	return whole, nil
 }
 
-// parseDecimal cuts a number into its sign and its digits before and after the point, without leading zeros.
+// parseDecimal splits a number into its sign and the digits before and after the point, without leading zeros.
 func parseDecimal(number string) (negative bool, whole, frac string, err error) {
 	if len(number) > maxNumberText {
 		return false, "", "", ErrAmountRange
@@ -100,9 +100,9 @@ func parseDecimal(number string) (negative bool, whole, frac string, err error) 
 	return negative, whole, frac, nil
 }
 
-// ParseIndicatedAmount reads a decimal number whose sign stands in an indicator beside it. A negative number
-// with Debit is taken as the debit it is, with Credit it is ErrAmountIndicator; zero is a credit whatever the
-// indicator says.
+// ParseIndicatedAmount parses a decimal number whose sign is given by an indicator. A negative number with Debit is a debit.
+// A negative number with Credit, or an unknown indicator, returns ErrAmountIndicator. Zero is always a credit. The other
+// errors are those of ParseAmount.
 func ParseIndicatedAmount(number, currency string, indicator Indicator) (Amount, error) {
 	a, err := ParseAmount(number, currency)
 	switch {
@@ -115,9 +115,9 @@ func ParseIndicatedAmount(number, currency string, indicator Indicator) (Amount,
 	return a, nil
 }
 
-// Value is the amount as a decimal string: exact, with at least the currency's ISO 4217 minor units, and more
-// digits only where they are not zero. For a currency that the standard's list does not hold, the digits are
-// those that the provider sent.
+// Value returns the exact amount as a decimal string. It has at least the digits of the currency's ISO 4217 minor unit, and
+// further digits only if they are not all zero. For a currency that ISO 4217 does not list, it has the digits that the
+// provider sent.
 func (a Amount) Value() string {
 	frac := a.frac
 	if minor, known := minorUnits(a.currency); known {
@@ -140,7 +140,7 @@ func (a Amount) Value() string {
 	return b.String()
 }
 
-// Currency is the amount's ISO 4217 alphabetic code.
+// Currency returns the ISO 4217 alphabetic code.
 func (a Amount) Currency() string { return a.currency }
 
 // amountJSON is the JSON form of an Amount.
@@ -149,10 +149,10 @@ type amountJSON struct {
 	Currency string `json:"currency"`
 }
 
-// MarshalJSON returns the amount as the API sends it: Value and Currency.
+// MarshalJSON returns the JSON of the API, with Value and Currency.
 func (a Amount) MarshalJSON() ([]byte, error) { return json.Marshal(amountJSON{a.Value(), a.currency}) }
 
-// UnmarshalJSON reads what MarshalJSON wrote. Its errors are those of ParseAmount and of encoding/json.
+// UnmarshalJSON parses the output of MarshalJSON. Its errors are those of ParseAmount and of encoding/json.
 func (a *Amount) UnmarshalJSON(text []byte) error {
 	var read amountJSON
 	if err := json.Unmarshal(text, &read); err != nil {
@@ -165,7 +165,7 @@ func (a *Amount) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// Indicator is Debit for a negative amount, else Credit.
+// Indicator returns Debit for a negative amount, and Credit otherwise.
 func (a Amount) Indicator() Indicator {
 	if a.negative {
 		return Debit
@@ -173,11 +173,11 @@ func (a Amount) Indicator() Indicator {
 	return Credit
 }
 
-// IsZero reports whether the amount is nought.
+// IsZero reports whether the amount is 0.
 func (a Amount) IsZero() bool { return strings.Trim(a.whole+a.frac, "0") == "" }
 
-// splitExponent cuts a number into its mantissa and its power of ten. An exponent beyond the bound is refused
-// by its text, so that 1e999999999 costs nothing.
+// splitExponent splits a number into its mantissa and its power of ten. It refuses an exponent beyond maxExponent, so that
+// 1e999999999 is cheap.
 func splitExponent(number string) (mantissa string, exponent int, err error) {
 	at := strings.IndexAny(number, "eE")
 	if at < 0 {
@@ -200,7 +200,7 @@ func splitExponent(number string) (mantissa string, exponent int, err error) {
 	return number[:at], exponent, nil
 }
 
-// shift moves the point by a power of ten, and drops leading zeros.
+// shift moves the point by a power of ten and removes leading zeros.
 func shift(whole, frac string, exponent int) (string, string) {
 	if exponent > 0 {
 		frac += strings.Repeat("0", max(0, exponent-len(frac)))
@@ -218,6 +218,7 @@ func shift(whole, frac string, exponent int) (string, string) {
 	return whole, frac
 }
 
+// isDigits reports whether s is a non-empty text of decimal digits.
 func isDigits(s string) bool {
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {

@@ -1,4 +1,4 @@
-// Package canonical is the gateway's vocabulary: accounts, balances, exact amounts, queries and the closed
-// set of error kinds. Every room speaks it; it knows no provider, no transport and no storage, and it
-// imports the standard library and google/uuid alone.
+// Package canonical defines the gateway's model: accounts, balances, exact amounts, queries and the closed set of error
+// kinds. It is independent of providers, transport and storage; all other packages use it. The JSON of accounts and balances
+// is the JSON of the API.
 package canonical

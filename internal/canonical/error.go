@@ -5,58 +5,55 @@ import (
 	"time"
 )
 
-// Kind is what went wrong, by its cause. The set is closed; each kind's text is the code that callers see,
-// and the label that metrics carry.
+// Kind is the cause of an error. The set is closed. The text of a kind is the code that callers get, and a label of metrics.
 type Kind string
 
-// The kinds of failure. What follows from each stands where it is acted upon, in switches that a linter keeps
-// exhaustive: HTTP status and action in internal/api, breaker accounting in internal/breaker, the stale rule
-// in internal/gateway.
+// The kinds of error. Their consequences are defined in switches that a linter checks for completeness: HTTP status and
+// action in internal/api, breaker accounting in internal/breaker, the stale rule in internal/gateway.
 const (
-	FormatError             Kind = "FORMAT_ERROR"              // the caller's request is ill-formed
+	FormatError             Kind = "FORMAT_ERROR"              // the caller's request is malformed
 	Unauthenticated         Kind = "UNAUTHENTICATED"           // no or wrong caller credentials
-	Forbidden               Kind = "FORBIDDEN"                 // the caller lacks the scope
+	Forbidden               Kind = "FORBIDDEN"                 // the client lacks the scope
 	ConsentExpired          Kind = "CONSENT_EXPIRED"           // consent or its token has expired, or a new SCA is required
 	ConsentInvalid          Kind = "CONSENT_INVALID"           // consent or its token is unknown, invalid or revoked
-	ASPSPUnknown            Kind = "ASPSP_UNKNOWN"             // no such ASPSP configured
-	NotFound                Kind = "NOT_FOUND"                 // no such route
+	ASPSPUnknown            Kind = "ASPSP_UNKNOWN"             // the ASPSP is not configured
+	NotFound                Kind = "NOT_FOUND"                 // no route has this path
 	AccountUnknown          Kind = "ACCOUNT_UNKNOWN"           // the account is invalid or unlinked from the consent
-	MethodNotAllowed        Kind = "METHOD_NOT_ALLOWED"        // no such method on this route
-	RateLimited             Kind = "RATE_LIMITED"              // the caller asks more often than the gateway lets it
-	UnattendedLimit         Kind = "UNATTENDED_LIMIT"          // no unattended call left, by our count or by the ASPSP's
+	MethodNotAllowed        Kind = "METHOD_NOT_ALLOWED"        // the route has no such method
+	RateLimited             Kind = "RATE_LIMITED"              // the client exceeded its rate limit
+	UnattendedLimit         Kind = "UNATTENDED_LIMIT"          // no unattended call left, by the gateway's count or the ASPSP's
 	ProviderThrottled       Kind = "PROVIDER_THROTTLED"        // the provider's own rate limit
-	InternalError           Kind = "INTERNAL_ERROR"            // a fault of the gateway
-	ProviderRejected        Kind = "PROVIDER_REJECTED"         // the provider refused our credentials or what we built
-	ProviderInvalidResponse Kind = "PROVIDER_INVALID_RESPONSE" // unreadable, incomplete, contradicting or somebody else's answer
+	InternalError           Kind = "INTERNAL_ERROR"            // a defect of the gateway
+	ProviderRejected        Kind = "PROVIDER_REJECTED"         // the provider refused the gateway's credentials or its request
+	ProviderInvalidResponse Kind = "PROVIDER_INVALID_RESPONSE" // a response that is unreadable, incomplete, contradictory or of another request
 	ProviderError           Kind = "PROVIDER_ERROR"            // any other error of provider or ASPSP
 	ProviderUnavailable     Kind = "PROVIDER_UNAVAILABLE"      // not reachable, 503, or breaker open
-	ProviderTimeout         Kind = "PROVIDER_TIMEOUT"          // no answer in time
+	ProviderTimeout         Kind = "PROVIDER_TIMEOUT"          // no response in time
 	CounterUnavailable      Kind = "COUNTER_UNAVAILABLE"       // the unattended counter cannot be read or written
-	Overloaded              Kind = "OVERLOADED"                // too much at once
+	Overloaded              Kind = "OVERLOADED"                // a concurrency limit is reached
 	DeletionUnconfirmed     Kind = "DELETION_UNCONFIRMED"      // Redis did not confirm a deletion; cached data may still exist
-	NotCached               Kind = "NOT_CACHED"                // only-if-cached, and nothing kept
-	Canceled                Kind = "CANCELED"                  // the caller went away; nobody sees this one but the log
+	NotCached               Kind = "NOT_CACHED"                // only-if-cached, and no cached list
+	Canceled                Kind = "CANCELED"                  // the caller closed the connection; only in logs and metrics
 )
 
-// Origin is who said no.
+// Origin is the system that refused or failed.
 type Origin string
 
-// Who can say no.
+// The origins.
 const (
 	OriginGateway  Origin = "gateway"
 	OriginProvider Origin = "provider"
 	OriginASPSP    Origin = "aspsp"
 )
 
-// An Error is a failure with its cause. It never holds upstream text, a URL or anything personal, so that its
-// text may be logged.
+// Error is an error with its cause. It contains no upstream text, no URL and no personal data, so that it may be logged.
 type Error struct {
 	Kind       Kind
 	Origin     Origin
-	RetryAfter time.Duration  // when to try again; 0 says nothing about it
-	Faults     []FieldError   // what is wrong with the request, all of it; FormatError only
-	Detail     string         // a constant sentence of ours that says more than the kind; may be empty
-	Upstream   *UpstreamError // what the provider answered, if it did
+	RetryAfter time.Duration  // when to retry; 0 if unknown
+	Faults     []FieldError   // all faults of the request; only with FormatError
+	Detail     string         // a constant text that explains the kind; may be empty
+	Upstream   *UpstreamError // the response of the provider, if there was one
 
 	// TokenRejected: the provider rejected the user's token, not the consent. Only with ConsentExpired and
 	// ConsentInvalid. Such an error deletes no cached list.
@@ -64,15 +61,14 @@ type Error struct {
 	// Attended: the ASPSP refused an attended call because of its limit, so that the user's presence does not help.
 	// Only with UnattendedLimit.
 	Attended bool
-	// Slots is how many slots a read needs and how many are left, where a read was stopped because it cannot
-	// fit; nil otherwise. Only with UnattendedLimit.
+	// Slots is set if a read was stopped because it needs more slots than are left. Only with UnattendedLimit.
 	Slots *SlotNeed
 }
 
 // SlotNeed compares the slots that a read needs, all its pages together, with the slots that are left.
 type SlotNeed struct{ Needed, Remaining int }
 
-// Error is the kind, who said it, and our own sentence on it.
+// Error returns kind, origin and detail.
 func (e *Error) Error() string {
 	text := string(e.Kind) + " from " + string(e.Origin)
 	if e.Detail != "" {
@@ -81,28 +77,28 @@ func (e *Error) Error() string {
 	return text
 }
 
-// A Fault names one thing that is wrong with a request.
+// FieldError is one fault of a request.
 type FieldError struct {
-	In     string // header, path or query
-	Name   string
-	Detail string // a constant sentence; it never repeats the value
+	In     string `json:"in"` // header, path or query
+	Name   string `json:"name"`
+	Detail string `json:"detail"` // a constant text; never the value
 }
 
-// UpstreamError is what may be shown of a provider's error: never its free text.
+// UpstreamError is the part of a provider's error that callers may see. It contains no free text.
 type UpstreamError struct {
-	HTTPStatus int
-	Source     string // the provider's word for who failed
-	ReasonCode string // the provider's code
+	HTTPStatus int    `json:"httpStatus"`
+	Source     string `json:"source,omitempty"`     // the provider's word for the system that failed
+	ReasonCode string `json:"reasonCode,omitempty"` // the provider's code
 }
 
-// NewUpstreamError keeps of a provider's error what has the form of a code. A source or reason that has not,
-// and so might be a name, a number or a sentence, is dropped.
+// NewUpstreamError returns an UpstreamError. A source or reason that does not have the form of a code is dropped, because it
+// might contain a name, an account number or free text.
 func NewUpstreamError(status int, source, reason string) *UpstreamError {
 	return &UpstreamError{HTTPStatus: status, Source: code(source), ReasonCode: code(reason)}
 }
 
-// code is s without outer white space if it is a word of letters, points, dashes and underscores with no more
-// than four digits (no account number is that short), at most 64 bytes; else "".
+// code returns s without outer white space if it is a code: letters, points, dashes, underscores and at most four digits (an
+// account number has more), up to 64 bytes. Otherwise it returns "".
 func code(s string) string {
 	s = strings.TrimSpace(s)
 	digits := 0
@@ -121,17 +117,17 @@ func code(s string) string {
 	return s
 }
 
-// Fail is an error of the gateway itself, with a constant sentence on why.
+// NewError returns an error of the gateway with a constant detail.
 func NewError(k Kind, detail string) *Error {
 	return &Error{Kind: k, Origin: OriginGateway, Detail: detail}
 }
 
-// InvalidResponse is an answer that cannot be used, with a constant sentence on why.
+// InvalidResponse returns the error for an unusable response of a provider, with a constant detail.
 func InvalidResponse(detail string) *Error {
 	return &Error{Kind: ProviderInvalidResponse, Origin: OriginProvider, Detail: detail}
 }
 
-// Kinds are all kinds, in the order in which they are declared.
+// Kinds returns all kinds in the order of their declaration.
 func Kinds() []Kind {
 	return []Kind{
 		FormatError, Unauthenticated, Forbidden, ConsentExpired, ConsentInvalid, ASPSPUnknown, NotFound, AccountUnknown,

@@ -6,25 +6,25 @@ import (
 	"unicode"
 )
 
-// Scheme says what kind of number identifies an account.
+// Scheme is the kind of number that identifies an account.
 type Scheme string
 
-// The schemes of identification that the gateway knows.
+// The schemes that the gateway knows.
 const (
 	SchemeIBAN     Scheme = "IBAN"                     // ISO 13616, check digits verified
-	SchemeBBAN     Scheme = "BBAN"                     // a national number, and what claims to be an IBAN but fails its check
-	SchemeSortCode Scheme = "SORT_CODE_ACCOUNT_NUMBER" // UK: six digits of sort code, eight of account number
-	SchemePAN      Scheme = "PAN"                      // a card's number, held masked
+	SchemeBBAN     Scheme = "BBAN"                     // a national number, or an IBAN whose check digits are wrong
+	SchemeSortCode Scheme = "SORT_CODE_ACCOUNT_NUMBER" // UK: six digits sort code, eight digits account number
+	SchemePAN      Scheme = "PAN"                      // a card number, always masked
 	SchemeProvider Scheme = "PROVIDER"                 // the provider's own number
 )
 
-// Identification is the number by which an account is known, and the scheme that the number belongs to.
+// Identification is the number of an account, and its scheme.
 type Identification struct {
 	Scheme Scheme `json:"scheme"`
 	Value  string `json:"value"`
 }
 
-// IBAN is the value if it is an IBAN whose check digits hold, else "".
+// IBAN returns the value if it is a valid IBAN, and "" otherwise.
 func (i Identification) IBAN() string {
 	if i.Scheme == SchemeIBAN {
 		return i.Value
@@ -32,9 +32,9 @@ func (i Identification) IBAN() string {
 	return ""
 }
 
-// Identify makes an identification out of a scheme and a value as a provider gave them. What claims to be an
-// IBAN and fails its check digits is a BBAN with the text as it came; an IBAN is put into its electronic form
-// (ISO 13616: upper case, no spaces). A PAN is masked. An empty value identifies nothing.
+// NewIdentification returns the identification for a scheme and a value from a provider. A valid IBAN gets its electronic
+// form (ISO 13616: upper case, no spaces). An IBAN with wrong check digits becomes a BBAN with unchanged text. A PAN is
+// masked. For an empty value the result is zero.
 func NewIdentification(s Scheme, value string) Identification {
 	value = strings.TrimSpace(value)
 	switch {
@@ -53,13 +53,13 @@ func NewIdentification(s Scheme, value string) Identification {
 	}
 }
 
-// schemeOrder is the order of several numbers of one account.
+// schemeOrder is the order of the numbers of one account.
 var schemeOrder = []Scheme{SchemeIBAN, SchemeSortCode, SchemeBBAN, SchemePAN, SchemeProvider}
 
-// IdentifyAll makes identifications of all numbers of one account, each with the scheme and the value that the provider
-// gave: the first by which the account is known, and the others, each once, in the order IBAN, sort code, BBAN, PAN,
-// PROVIDER. The account is a card's if card is true or a number has scheme PAN: any number of it that can be a card's
-// is a masked PAN, whatever its scheme.
+// IdentifyAll returns the identifications for all numbers of one account, without duplicates, in the order IBAN, sort code,
+// BBAN, PAN, PROVIDER: the first one, and the others. numbers have the schemes and values that the provider gave. If card is
+// true or a number has scheme PAN, the account is a card account: each of its numbers that can be a card number becomes a
+// masked PAN.
 func IdentifyAll(card bool, numbers ...Identification) (first Identification, others []Identification) {
 	card = card || slices.ContainsFunc(numbers, func(n Identification) bool { return n.Scheme == SchemePAN })
 	var all []Identification
@@ -84,22 +84,22 @@ func IdentifyAll(card bool, numbers ...Identification) (first Identification, ot
 	return all[0], others
 }
 
-// Digits of a card's number: ISO/IEC 7812-1 allows 8 to 19, and no card in use has fewer than 12.
+// Lengths of card numbers in digits: ISO/IEC 7812-1 allows 8 to 19, and cards in use have at least 12.
 const (
 	minCardNumber = 8
 	minCardInUse  = 12
 	maxCardNumber = 19
 )
 
-// IsCardID reports whether an account's id is a full card number. Such an id cannot be masked: the account could not be
-// addressed by it any more.
+// IsCardID reports whether an account id is a full card number. Masking it is not possible, because the account would no
+// longer be addressable.
 func IsCardID(id string) bool { return isCardNumber(id, minCardInUse) }
 
-// isCardNumber reports whether a value has the digits of a card's number, at least so many, and the right check digit
-// (ISO/IEC 7812-1, annex B: the Luhn formula).
-func isCardNumber(value string, least int) bool {
+// isCardNumber reports whether value is a card number with at least minDigits digits and a valid check digit (ISO/IEC 7812-1,
+// annex B: the Luhn formula).
+func isCardNumber(value string, minDigits int) bool {
 	digits := withoutSeparators(value)
-	if len(digits) < least || len(digits) > maxCardNumber {
+	if len(digits) < minDigits || len(digits) > maxCardNumber {
 		return false
 	}
 	sum := 0
@@ -116,7 +116,7 @@ func isCardNumber(value string, least int) bool {
 	return sum%10 == 0
 }
 
-// withoutSeparators is a number without the spaces, dashes and points between its groups.
+// withoutSeparators returns value without the spaces, dashes and points between groups of digits.
 func withoutSeparators(value string) []rune {
 	return []rune(strings.Map(func(c rune) rune {
 		if unicode.IsSpace(c) || unicode.In(c, unicode.Pd, unicode.Cf) || c == '.' {
@@ -126,8 +126,7 @@ func withoutSeparators(value string) []rune {
 	}, value))
 }
 
-// validIBAN checks form and check digits by ISO 13616 and ISO 7064 MOD 97-10. Genuine check digits run from
-// 02 to 98.
+// validIBAN checks the form and the check digits by ISO 13616 and ISO 7064 MOD 97-10. Check digits are from 02 to 98.
 func validIBAN(s string) bool {
 	if len(s) < 15 || len(s) > 34 {
 		return false
@@ -152,8 +151,8 @@ func validIBAN(s string) bool {
 	return rest == 1
 }
 
-// maskPAN shows the first six and the last four characters of a card number (PCI DSS 3.4.1). Of a number too
-// short to hide at least three in between, only the last four are shown, and of one up to four nothing.
+// maskPAN masks all but the first six and the last four characters of a card number (PCI DSS 3.4.1). If fewer than three
+// characters would be masked, it shows only the last four; of up to four characters it masks all.
 func maskPAN(value string) string {
 	pan := withoutSeparators(value)
 	first, last := 6, 4

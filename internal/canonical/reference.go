@@ -7,17 +7,17 @@ import (
 	"unicode"
 )
 
-// maxProviderDateTime is how many characters are kept of a text that cannot be read as a date or time.
+// maxProviderDateTime is the maximum length, in characters, of ProviderDateTime.
 const maxProviderDateTime = 64
 
-// referenceForm is RFC 3339 in either case, the zone also without its colon or its minutes. time.Parse alone accepts
-// more than that.
+// referenceForm matches RFC 3339 in upper case; the zone may lack its colon or its minutes. It is needed because time.Parse
+// accepts more.
 var referenceForm = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3])(:?[0-5]\d)?)$`)
 
-// ParseReference reads a provider's text about when a balance holds: a time with its zone, in UTC; or a date without a
-// time, as YYYY-MM-DD. A text that is neither is returned as unread, shortened to 64 printable characters: a time
-// without a zone would have to be guessed. Times that no caller can read are unread, too: those up to the first moment
-// of year 1, which is a placeholder for no time, and those after year 9999.
+// ParseReference parses a provider's text for the reference time of a balance. It returns a time with a zone in UTC as at, or
+// a date without a time in the form YYYY-MM-DD as date. Any other text, for example a time without a zone, is returned as
+// unread, shortened to 64 printable characters. Times up to the first moment of year 1, which are placeholders, and after
+// year 9999 are unread too.
 func ParseReference(text string) (at time.Time, date, unread string) {
 	text = strings.TrimSpace(text)
 	if t, err := time.Parse(time.DateOnly, text); err == nil && t.Year() >= 1 {
@@ -34,11 +34,11 @@ func ParseReference(text string) (at time.Time, date, unread string) {
 	return time.Time{}, "", printable(text, maxProviderDateTime)
 }
 
-// printable is the text without characters that cannot be printed, shortened to so many characters.
-func printable(text string, most int) string {
-	kept := make([]rune, 0, most)
+// printable returns text without unprintable characters, shortened to limit characters.
+func printable(text string, limit int) string {
+	kept := make([]rune, 0, limit)
 	for _, c := range text {
-		if len(kept) == most {
+		if len(kept) == limit {
 			break
 		}
 		if unicode.IsPrint(c) {

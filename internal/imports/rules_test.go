@@ -51,8 +51,8 @@ var rules = []rule{
 		},
 		test: []string{"api", "internal/breaker", "internal/cache", "internal/providers", adapters, simulators},
 	},
-	{dir: "internal/api/answer", code: []string{"internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
-	{dir: "internal/api/ask", code: []string{"internal/canonical", "internal/gateway", uuid}},
+	{dir: "internal/api/render", code: []string{"internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
+	{dir: "internal/api/parse", code: []string{"internal/canonical", "internal/gateway", uuid}},
 	{dir: "internal/audit", code: []string{"internal/canonical", "internal/event", "internal/output"}},
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{

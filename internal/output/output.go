@@ -1,7 +1,6 @@
-// Package output writes lines to standard output, standard error or a file without ever making who writes wait: a reader that
-// does not read, or a disk that hangs, must not hold up a request, a probe or the end of the process. Lines wait in a queue
-// of bounded size for the one goroutine that writes them. What does not fit is dropped and counted. cmd opens the queues, and
-// telemetry and audit write into them.
+// Package output writes lines to standard output, standard error or a file without blocking the writer. A slow reader or a
+// hanging disk must not delay a request, a probe or the end of the process. A queue of limited size holds the lines until
+// its goroutine writes them. A line that does not fit is dropped and counted.
 package output
 
 import (
@@ -14,95 +13,96 @@ import (
 )
 
 const (
-	// spare is the capacity in bytes up to which the buffers of a batch are kept for the next one.
-	spare = 64 << 10
-	// retryEvery is the pause before a batch that could not be written is tried again, in queues that keep it.
+	// maxReused is the capacity in bytes up to which a batch's buffers are reused.
+	maxReused = 64 << 10
+	// retryEvery is the pause before a failed write is retried, with Config.Keep.
 	retryEvery = time.Second
 )
 
 var (
-	// ErrFull says that a line was dropped because the queue had no room.
+	// ErrFull means that a line was dropped because the queue was full.
 	ErrFull = errors.New("the queue is full")
-	// ErrClosed says that a line came after the end of the queue.
+	// ErrClosed means that a line was dropped because the queue was closed.
 	ErrClosed = errors.New("the queue is closed")
 )
 
-// Config is what a queue is made of.
+// Config configures a Queue.
 type Config struct {
 	To   io.Writer
-	Room int  // bytes of lines that may wait
-	Keep bool // lines that cannot be written are kept and tried again each second; else they are lost
+	Room int  // capacity in bytes
+	Keep bool // retry failed writes every second; otherwise their lines are lost
 }
 
-// A Queue writes the lines of its writers one after the other, in the order in which they came.
+// Queue writes the lines of its writers in order.
 type Queue struct {
 	Config
 	wake chan struct{}
 	end  chan struct{} // closed by Close
-	done chan struct{} // closed when nothing is written any more
+	done chan struct{} // closed when run returns
 
 	mu       sync.Mutex
 	next     batch
-	used     int // bytes that wait or are being written
-	reserved int // bytes for lines that will come
+	used     int // bytes waiting or being written
+	reserved int // bytes reserved for later lines
 	closed   bool
 }
 
-// A batch is text that is written at once.
+// batch is the text of one write.
 type batch struct {
 	text  []byte
 	lines []line
 }
 
-// A line is one of a batch: its end in the text, and who wrote it.
+// line is one line of a batch.
 type line struct {
-	end int
-	of  *Writer
+	end    int // offset in the text
+	writer *Writer
 }
 
-// New starts a queue. Close ends it.
+// New returns a Queue and starts its goroutine, which Close ends.
 func New(c Config) *Queue {
 	q := &Queue{Config: c, wake: make(chan struct{}, 1), end: make(chan struct{}), done: make(chan struct{})}
 	go q.run()
 	return q
 }
 
-// A Writer is one of those who write into a queue, with its own count of what it lost. It is safe for concurrent use.
+// Writer writes lines into a queue and counts its own lost lines. It is safe for concurrent use.
 type Writer struct {
-	queue *Queue
-	lost  func(err error, lines int64)
-	back  func(lost int64)
+	queue     *Queue
+	lost      func(err error, lines int64)
+	recovered func(lost int64)
 
 	mu      sync.Mutex
 	total   int64 // lines lost since the start
-	gap     int64 // lines lost since the last one that was written
+	gap     int64 // lines lost since the last written line
 	failing bool
 }
 
-// Writer returns a new writer. lost is called for lines that could not be written although Write had taken them, or, with 0,
-// when a queue that keeps them cannot write; back when a line was written again after lines were lost, with their number.
-// Either may be nil. They may write into the queue.
-func (q *Queue) Writer(lost func(err error, lines int64), back func(lost int64)) *Writer {
-	return &Writer{queue: q, lost: lost, back: back}
+// Writer returns a new writer. lost is called with the number of accepted lines that could not be written, or with 0 if a
+// queue with Keep cannot write them now. recovered is called when a line is written after lost lines, with their number.
+// Both are optional, and may write into the queue.
+func (q *Queue) Writer(lost func(err error, lines int64), recovered func(lost int64)) *Writer {
+	return &Writer{queue: q, lost: lost, recovered: recovered}
 }
 
-// State is how it stands with a writer's lines.
+// State is the current state of a writer.
 type State struct {
-	Lost    int64 // since the start
+	Lost    int64 // lines lost since the start
 	Failing bool  // the last line was lost, or cannot be written now
 }
 
-// State returns how it stands now.
+// State returns the current state.
 func (w *Writer) State() State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return State{Lost: w.total, Failing: w.failing}
 }
 
-// Write takes one line, and returns at once. Its error, ErrFull or ErrClosed, says that the line is lost.
+// Write adds one line to the queue and does not block. With ErrFull or ErrClosed the line is lost.
 func (w *Writer) Write(text []byte) (int, error) { return w.write(text, 0) }
 
-// Reserve keeps room for one line of up to size bytes, and reports whether there is any. Reserved returns the room.
+// Reserve reserves space for one line of up to size bytes. It returns false if there is no space. Each successful Reserve
+// must be followed by one line written with Reserved.
 func (w *Writer) Reserve(size int) bool {
 	q := w.queue
 	q.mu.Lock()
@@ -114,7 +114,7 @@ func (w *Writer) Reserve(size int) bool {
 	return true
 }
 
-// Reserved returns a writer of one line for which Reserve has kept room of that size. The line is taken even if it is longer.
+// Reserved returns a writer for one line for which size bytes are reserved. A longer line is accepted too.
 func (w *Writer) Reserved(size int) io.Writer { return reserved{w, size} }
 
 type reserved struct {
@@ -124,23 +124,23 @@ type reserved struct {
 
 func (r reserved) Write(text []byte) (int, error) { return r.write(text, r.size) }
 
-func (w *Writer) write(text []byte, room int) (int, error) {
-	if err := w.queue.take(w, text, room); err != nil {
+func (w *Writer) write(text []byte, reserved int) (int, error) {
+	if err := w.queue.add(w, text, reserved); err != nil {
 		w.lose(1)
 		return 0, err
 	}
 	return len(text), nil
 }
 
-// take puts a line into the next batch.
-func (q *Queue) take(w *Writer, text []byte, room int) error {
+// add adds a line to the next batch, for which reserved bytes are reserved.
+func (q *Queue) add(w *Writer, text []byte, reserved int) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.reserved -= room
+	q.reserved -= reserved
 	switch {
 	case q.closed:
 		return ErrClosed
-	case room == 0 && q.used+q.reserved+len(text) > q.Room:
+	case reserved == 0 && q.used+q.reserved+len(text) > q.Room:
 		return ErrFull
 	}
 	q.next.text = append(q.next.text, text...)
@@ -153,6 +153,7 @@ func (q *Queue) take(w *Writer, text []byte, room int) error {
 	return nil
 }
 
+// run writes batches until the queue is closed and empty.
 func (q *Queue) run() {
 	defer close(q.done)
 	var now batch
@@ -178,16 +179,16 @@ func (q *Queue) run() {
 	}
 }
 
-// emptied is the batch's memory for the next one, unless it is large.
+// emptied returns an empty batch with the memory of b, unless that is large.
 func (b batch) emptied() batch {
-	if cap(b.text) > spare {
+	if cap(b.text) > maxReused {
 		return batch{}
 	}
 	clear(b.lines[:cap(b.lines)])
 	return batch{b.text[:0], b.lines[:0]}
 }
 
-// write writes a batch, and counts what of it is lost.
+// write writes a batch and reports its lost lines.
 func (q *Queue) write(b batch) {
 	from, rest := 0, b.lines
 	for len(rest) > 0 {
@@ -205,7 +206,7 @@ func (q *Queue) write(b batch) {
 		q.mu.Unlock()
 		each(rest[:written], func(w *Writer, _ int64) { w.wrote() })
 		rest = rest[written:]
-		if err != nil && len(rest) > 0 && !q.again(rest, err) {
+		if err != nil && len(rest) > 0 && !q.waitForRetry(rest, err) {
 			q.mu.Lock()
 			q.used -= len(b.text) - from
 			q.mu.Unlock()
@@ -214,31 +215,33 @@ func (q *Queue) write(b batch) {
 	}
 }
 
-// again reports whether lines that could not be written are to be tried once more, after a pause; if not, they are lost.
-func (q *Queue) again(rest []line, err error) bool {
+// waitForRetry waits before a retry of lines that could not be written. It returns false if they are lost: without Keep, or
+// if the queue is closed.
+func (q *Queue) waitForRetry(rest []line, err error) bool {
 	if q.Keep {
-		each(rest, func(w *Writer, _ int64) { w.fails(err, 0) })
+		each(rest, func(w *Writer, _ int64) { w.fail(err, 0) })
 		select {
 		case <-time.After(retryEvery):
 			return true
 		case <-q.end:
 		}
 	}
-	each(rest, func(w *Writer, n int64) { w.fails(err, n) })
+	each(rest, func(w *Writer, n int64) { w.fail(err, n) })
 	return false
 }
 
-// each calls do for every writer of the lines, with the number of its lines.
+// each calls do for every writer of lines, with the number of its lines.
 func each(lines []line, do func(w *Writer, n int64)) {
 	counts := map[*Writer]int64{}
 	for _, l := range lines {
-		counts[l.of]++
+		counts[l.writer]++
 	}
 	for w, n := range counts {
 		do(w, n)
 	}
 }
 
+// lose counts n lost lines; with 0 the writer is failing without a loss.
 func (w *Writer) lose(n int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -247,24 +250,26 @@ func (w *Writer) lose(n int64) {
 	w.gap += n
 }
 
-func (w *Writer) fails(err error, n int64) {
+// fail counts n lost lines and reports them.
+func (w *Writer) fail(err error, n int64) {
 	w.lose(n)
 	if w.lost != nil {
 		w.lost(err, n)
 	}
 }
 
+// wrote records that a line was written.
 func (w *Writer) wrote() {
 	w.mu.Lock()
 	gap := w.gap
 	w.failing, w.gap = false, 0
 	w.mu.Unlock()
-	if gap > 0 && w.back != nil {
-		w.back(gap)
+	if gap > 0 && w.recovered != nil {
+		w.recovered(gap)
 	}
 }
 
-// Close writes what waits, for as long as ctx allows, and takes no more. Its error says how many lines are lost.
+// Close accepts no more lines and writes the waiting ones until ctx is done. Its error has the number of lost bytes.
 func (q *Queue) Close(ctx context.Context) error {
 	q.mu.Lock()
 	if !q.closed {

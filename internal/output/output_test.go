@@ -13,13 +13,13 @@ import (
 	"ais-gateway/internal/output"
 )
 
-// A destination writes only while its gate is open.
+// destination is an io.Writer that blocks while its gate is closed.
 type destination struct {
 	gate chan struct{}
 	mu   sync.Mutex
 	text bytes.Buffer
 	err  error
-	most int // bytes that a write takes before it fails
+	most int // bytes that a write accepts before it fails
 }
 
 func newDestination() *destination { return &destination{gate: make(chan struct{})} }
@@ -75,7 +75,7 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// What does not fit is dropped and counted for its writer, and the writers go on when there is room again.
+// A line that does not fit is dropped and counted for its writer. Later lines are written when there is space again.
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDestination()
@@ -84,7 +84,7 @@ func TestFull(t *testing.T) {
 		a := q.Writer(nil, func(lost int64) { back = append(back, lost) })
 		b := q.Writer(nil, nil)
 		write(t, a, "12345")
-		synctest.Wait() // the first line is being written: its bytes still count
+		synctest.Wait() // the first line is being written, and its bytes still count
 		write(t, a, "12345")
 		for range 3 {
 			if _, err := a.Write([]byte("x\n")); !errors.Is(err, output.ErrFull) {
@@ -139,7 +139,7 @@ func TestReserve(t *testing.T) {
 	})
 }
 
-// A write that fails loses the lines that it did not end, each for its writer.
+// A failed write loses the lines that it did not complete, each for its writer.
 func TestFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d, broken := newDestination(), errors.New("broken")
@@ -160,7 +160,7 @@ func TestFailure(t *testing.T) {
 		d.fail(broken, 8)
 		close(d.gate)
 		synctest.Wait()
-		// The first line is written whole in spite of the error, as is b's first.
+		// The first line is complete in spite of the error, and so is b's first.
 		if a.State() != (output.State{Lost: 2, Failing: true}) || b.State() != (output.State{Lost: 1, Failing: true}) || lost != 2 || others != 1 {
 			t.Errorf("%+v %+v, told of %d and %d", a.State(), b.State(), lost, others)
 		}
@@ -176,7 +176,7 @@ func TestFailure(t *testing.T) {
 	})
 }
 
-// A queue that keeps its lines loses none while the destination fails, and fills up.
+// With Keep no line is lost while the destination fails, and the queue fills up.
 func TestKeep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDestination()
@@ -207,7 +207,7 @@ func TestKeep(t *testing.T) {
 	})
 }
 
-// The end waits for a destination that hangs no longer than it may, and loses nothing of one that works.
+// Close waits for a hanging destination until its context ends, and loses no line of a working one.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDestination()

@@ -1,13 +1,13 @@
-package ask
+package parse
 
 import (
 	"net/netip"
 	"slices"
 )
 
-// special are the address blocks that IANA's registries of special-purpose addresses do not mark as globally reachable,
-// and those of multicast. Documentation addresses (RFC 5737, RFC 3849, RFC 9637) are not among them: callers test with them.
-// An IPv6 address outside of 2000::/3 needs no block here.
+// special lists the address blocks that IANA's registries of special-purpose addresses do not mark as globally reachable,
+// and multicast. Documentation addresses (RFC 5737, RFC 3849, RFC 9637) are missing on purpose: callers use them in tests.
+// IPv6 addresses outside 2000::/3 need no block here.
 var special = prefixes(
 	"0.0.0.0/8",
 	"10.0.0.0/8",
@@ -23,7 +23,7 @@ var special = prefixes(
 	"2001::/23", // protocol assignments (RFC 2928)
 )
 
-// reachable are the parts of special that are globally reachable.
+// reachable lists the globally reachable parts of special.
 var reachable = prefixes(
 	"192.0.0.9/32", "192.0.0.10/32", // PCP and TURN anycast (RFC 7723, RFC 8155)
 	"2001:1::1/128", "2001:1::2/128", "2001:1::3/128", // PCP, TURN and DNS-SD anycast (RFC 7723, RFC 8155, RFC 9665)
@@ -40,8 +40,8 @@ var (
 	teredo = netip.MustParsePrefix("2001::/32")    // RFC 4380
 )
 
-// public reports whether a user on the internet can have an address. The IPv4 address within one of NAT64, 6to4 or Teredo
-// decides about it.
+// public reports whether ip can be the address of a user on the internet. For NAT64, 6to4 and Teredo it checks the embedded
+// IPv4 address.
 func public(ip netip.Addr) bool {
 	if ip.Is6() {
 		b := ip.As16()
@@ -50,7 +50,7 @@ func public(ip netip.Addr) bool {
 			return public(netip.AddrFrom4([4]byte(b[12:])))
 		case sixTo4.Contains(ip):
 			return public(netip.AddrFrom4([4]byte(b[2:6])))
-		case teredo.Contains(ip): // with each bit inverted
+		case teredo.Contains(ip): // stored with all bits inverted
 			return public(netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]}))
 		case !global.Contains(ip):
 			return false
@@ -60,6 +60,7 @@ func public(ip netip.Addr) bool {
 	return !slices.ContainsFunc(special, in) || slices.ContainsFunc(reachable, in)
 }
 
+// prefixes parses address blocks; it panics if one is invalid.
 func prefixes(texts ...string) []netip.Prefix {
 	list := make([]netip.Prefix, len(texts))
 	for i, text := range texts {

@@ -1,4 +1,4 @@
-package answer
+package render
 
 import (
 	"net/http"
@@ -10,7 +10,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// What a caller can do about a problem.
+// Values of action: what the caller should do.
 const (
 	fixRequest      = "fix_request"
 	authenticate    = "authenticate"
@@ -21,23 +21,23 @@ const (
 	contactSupport  = "contact_support"
 )
 
-// A verdict is the problem of one kind of failure.
-type verdict struct {
+// problemSpec describes the problem of one kind.
+type problemSpec struct {
 	status int
 	action string
 	title  string
-	detail string // unless the situation has a sentence of its own
+	detail string // the default; see actionAndDetail
 	wait   wait
 }
 
-// A wait is what Retry-After says of a kind.
+// wait describes the Retry-After of one kind.
 type wait struct {
-	named    bool          // as long as the failure says, if it does
-	fallback time.Duration // if it does not; 0 for no header
+	fromError bool          // Error.RetryAfter, if it is set
+	fallback  time.Duration // otherwise; 0 for no header
 }
 
-// verdicts is the one table from kinds to problems. A test holds it complete.
-var verdicts = map[canonical.Kind]verdict{
+// problems has the problem of every kind. A test checks that it is complete.
+var problems = map[canonical.Kind]problemSpec{
 	canonical.FormatError: {
 		status: http.StatusBadRequest, action: fixRequest, title: "Invalid request",
 		detail: "`errors` lists every invalid or missing header and parameter. Nothing was sent to the bank, and " +
@@ -83,17 +83,17 @@ var verdicts = map[canonical.Kind]verdict{
 		status: http.StatusTooManyRequests, action: retryLater, title: "Too many requests",
 		detail: "Your client exceeded its request rate. Wait for `Retry-After`. Nothing was sent to the bank, and " +
 			"nothing was counted.",
-		wait: wait{named: true, fallback: time.Second},
+		wait: wait{fromError: true, fallback: time.Second},
 	},
 	canonical.UnattendedLimit: {
 		status: http.StatusTooManyRequests, action: retryAttended, title: "Unattended limit reached",
 		detail: "No unattended call is left. " + whilePresent,
-		wait:   wait{named: true},
+		wait:   wait{fromError: true},
 	},
 	canonical.ProviderThrottled: {
 		status: http.StatusTooManyRequests, action: retryLater, title: "Provider rate limit",
 		detail: "The provider limits how often the gateway may call it. Retry later, after `Retry-After` if present.",
-		wait:   wait{named: true},
+		wait:   wait{fromError: true},
 	},
 	canonical.InternalError: {
 		status: http.StatusInternalServerError, action: contactSupport, title: "Internal error",
@@ -112,12 +112,12 @@ var verdicts = map[canonical.Kind]verdict{
 	canonical.ProviderError: {
 		status: http.StatusBadGateway, action: retryLater, title: "Provider error",
 		detail: "The provider or the bank failed. Retry later.",
-		wait:   wait{named: true},
+		wait:   wait{fromError: true},
 	},
 	canonical.ProviderUnavailable: {
 		status: http.StatusServiceUnavailable, action: retryLater, title: "Provider unavailable",
 		detail: "The provider or the bank is not responding. Retry after `Retry-After`.",
-		wait:   wait{named: true, fallback: 30 * time.Second},
+		wait:   wait{fromError: true, fallback: 30 * time.Second},
 	},
 	canonical.CounterUnavailable: {
 		status: http.StatusServiceUnavailable, action: retryAttended, title: "Unattended calls unavailable",
@@ -128,7 +128,7 @@ var verdicts = map[canonical.Kind]verdict{
 	canonical.Overloaded: {
 		status: http.StatusServiceUnavailable, action: retryLater, title: "Overloaded",
 		detail: "Too many requests in progress (in total, for your client, or for this ASPSP). Retry after `Retry-After`.",
-		wait:   wait{named: true, fallback: time.Second},
+		wait:   wait{fromError: true, fallback: time.Second},
 	},
 	canonical.DeletionUnconfirmed: {
 		status: http.StatusServiceUnavailable, action: retryLater, title: "Deletion not confirmed",
@@ -142,15 +142,15 @@ var verdicts = map[canonical.Kind]verdict{
 	canonical.ProviderTimeout: {
 		status: http.StatusGatewayTimeout, action: retryLater, title: "Provider timeout",
 		detail: "The provider or the bank did not respond in time. Retry later.",
-		wait:   wait{named: true},
+		wait:   wait{fromError: true},
 	},
-	canonical.Canceled: {status: StatusGone},
+	canonical.Canceled: {status: StatusCanceled},
 }
 
-// StatusGone is what the log and the metrics show of a request whose caller went away. It is never sent.
-const StatusGone = 499
+// StatusCanceled is the status that log and metrics show if the caller closed the connection. It is never sent.
+const StatusCanceled = 499
 
-// A Problem is what a caller is told of a failure (RFC 9457), ready for JSON.
+// Problem is the JSON of an error response (RFC 9457).
 type Problem struct {
 	Type      string `json:"type"`
 	Title     string `json:"title"`
@@ -163,68 +163,49 @@ type Problem struct {
 
 	RetryAfter int64 `json:"retryAfterSeconds,omitempty"`
 
-	RequestID string    `json:"requestId"`
-	TraceID   string    `json:"traceId,omitempty"`
-	ASPSP     string    `json:"aspspId,omitempty"`
-	Provider  string    `json:"provider,omitempty"`
-	Needed    *int      `json:"needed,omitempty"`    // slots that a read needs, where they do not fit
-	Remaining *int      `json:"remaining,omitempty"` // slots that are left then
-	Errors    []fault   `json:"errors,omitempty"`
-	Upstream  *upstream `json:"providerError,omitempty"`
+	RequestID string                   `json:"requestId"`
+	TraceID   string                   `json:"traceId,omitempty"`
+	ASPSP     string                   `json:"aspspId,omitempty"`
+	Provider  string                   `json:"provider,omitempty"`
+	Needed    *int                     `json:"needed,omitempty"`    // slots that the read needs, if they do not fit
+	Remaining *int                     `json:"remaining,omitempty"` // slots that are left in that case
+	Errors    []canonical.FieldError   `json:"errors,omitempty"`
+	Upstream  *canonical.UpstreamError `json:"providerError,omitempty"`
 }
 
-type (
-	fault struct {
-		In     string `json:"in"`
-		Name   string `json:"name"`
-		Detail string `json:"detail"`
-	}
-	upstream struct {
-		HTTPStatus int    `json:"httpStatus"`
-		Source     string `json:"source,omitempty"`
-		ReasonCode string `json:"reasonCode,omitempty"`
-	}
-)
-
-// A Subject is the request that failed, as far as it is known.
-type Subject struct {
+// ProblemContext is what is known of the request that failed.
+type ProblemContext struct {
 	RequestID, TraceID, ASPSP, Provider string
 
-	Scope   string            // that the call requires
-	Access  bool              // the request reads the usage of the unattended limit
-	Account bool              // the request names an account
-	Policy  config.Unattended // of the ASPSP
-	Usage   *unattended.Usage // of the unit; nil if it was not read
-	Now     func() time.Time
+	Scope      string            // the scope that the endpoint requires
+	ReadsUsage bool              // the request reads the usage of the unattended limit
+	HasAccount bool              // the request has an account id
+	Policy     config.Unattended // of the ASPSP
+	Usage      *unattended.Usage // of the unit; nil if it was not read
+	Now        func() time.Time
 }
 
-// Failure returns the problem of e. For Canceled, which is never sent, only its status is of use.
-func Failure(e *canonical.Error, of Subject) Problem {
-	v := verdicts[e.Kind]
-	action, detail := situation(e, of)
+// NewProblem returns the problem of e. The kind Canceled has only a status.
+func NewProblem(e *canonical.Error, pc ProblemContext) Problem {
+	spec := problems[e.Kind]
+	action, detail := actionAndDetail(e, pc)
 	p := Problem{
 		Type:  "/problems/" + strings.ReplaceAll(strings.ToLower(string(e.Kind)), "_", "-"),
-		Title: v.title, Status: v.status, Detail: detail, Code: string(e.Kind), Origin: string(e.Origin),
+		Title: spec.title, Status: spec.status, Detail: detail, Code: string(e.Kind), Origin: string(e.Origin),
 		Retryable: action == retryAttended || action == retryLater, Action: action, RetryAfter: retryAfter(e),
-		RequestID: of.RequestID, TraceID: of.TraceID, ASPSP: of.ASPSP, Provider: of.Provider,
+		RequestID: pc.RequestID, TraceID: pc.TraceID, ASPSP: pc.ASPSP, Provider: pc.Provider, Errors: e.Faults, Upstream: e.Upstream,
 	}
 	if s := e.Slots; s != nil {
 		p.Needed, p.Remaining = &s.Needed, &s.Remaining
 	}
-	for _, f := range e.Faults {
-		p.Errors = append(p.Errors, fault(f))
-	}
-	if u := e.Upstream; u != nil {
-		p.Upstream = &upstream{u.HTTPStatus, u.Source, u.ReasonCode}
-	}
 	return p
 }
 
-// retryAfter is Retry-After (RFC 9110, section 10.2.3) in whole seconds, rounded up; 0 for no such header.
+// retryAfter returns Retry-After (RFC 9110, section 10.2.3) in whole seconds, rounded up, or 0 for no header.
 func retryAfter(e *canonical.Error) int64 {
-	w := verdicts[e.Kind].wait
+	w := problems[e.Kind].wait
 	d := w.fallback
-	if w.named && e.RetryAfter > 0 {
+	if w.fromError && e.RetryAfter > 0 {
 		d = e.RetryAfter
 	}
 	return roundUp(d)

@@ -1,4 +1,4 @@
-package answer
+package render
 
 import (
 	"strconv"
@@ -9,7 +9,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// CacheStatus is the header Cache-Status (RFC 9211) of an account list.
+// CacheStatus returns the header Cache-Status (RFC 9211) of an account list.
 func CacheStatus(list gateway.AccountsResult) string {
 	s, status := list.Cache, "ais-gateway"
 	switch {
@@ -31,8 +31,8 @@ func CacheStatus(list gateway.AccountsResult) string {
 	return status + "; fwd=" + string(s.Forward)
 }
 
-// CacheOutcome is the same in a word, for logs and metrics: hit, stale, collapsed, bypass or miss.
-func CacheOutcome(list gateway.AccountsResult) string {
+// CacheResult returns the same as one word, for logs and metrics: hit, stale, collapsed, bypass or miss.
+func CacheResult(list gateway.AccountsResult) string {
 	switch s := list.Cache; {
 	case s.Hit && list.Freshness.Stale:
 		return "stale"
@@ -46,13 +46,13 @@ func CacheOutcome(list gateway.AccountsResult) string {
 	return "miss"
 }
 
-// Refused reports whether the list is an old one, because no slot of the unattended limit was to be had.
-func Refused(list gateway.AccountsResult) bool {
+// StaleByLimit reports whether a stale list was returned because no slot of the unattended limit could be taken.
+func StaleByLimit(list gateway.AccountsResult) bool {
 	reason := list.Freshness.StaleReason
 	return reason == gateway.StaleByLimit || reason == gateway.StaleWithoutCounter
 }
 
-// Age is the header Age (RFC 9111, section 5.1), "" for an answer that does not come from the cache.
+// Age returns the header Age (RFC 9111, section 5.1), or "" if the list is not from the cache.
 func Age(f gateway.Freshness) string {
 	if f.Source != gateway.FromCache {
 		return ""
@@ -60,8 +60,8 @@ func Age(f gateway.Freshness) string {
 	return strconv.FormatInt(wholeAge(f), 10)
 }
 
-// RateLimit is the headers RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10) of an unattended
-// request to an ASPSP with policy p. A state that could not be read, nil, leaves nothing to count on.
+// RateLimit returns the headers RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10) of an unattended
+// request to an ASPSP with policy p. If the usage could not be read (nil), no call remains.
 func RateLimit(p config.Unattended, s *unattended.Usage) (policy, limit string) {
 	if s == nil {
 		s = &unattended.Usage{Limit: p.Limit, Window: p.Window}
@@ -74,9 +74,10 @@ func RateLimit(p config.Unattended, s *unattended.Usage) (policy, limit string) 
 	return policy, limit
 }
 
+// wholeAge returns the age in whole seconds, rounded down and never negative.
 func wholeAge(f gateway.Freshness) int64 { return max(int64(f.Age/time.Second), 0) }
 
-// roundUp is a duration in whole seconds, never too few.
+// roundUp returns d in whole seconds, rounded up.
 func roundUp(d time.Duration) int64 {
 	s := int64(d / time.Second)
 	if d%time.Second > 0 {

@@ -249,7 +249,7 @@ func TestPanics(t *testing.T) {
 			if len(lines) != 2 || lines[0]["msg"] != "panic" || lines[0]["level"] != "ERROR" || lines[1]["cause"] != "panic" {
 				t.Fatalf("logged %v", lines)
 			}
-			if stack, _ := lines[0]["stack"].(string); !strings.Contains(stack, "log_test.go") {
+			if stack, _ := lines[0]["stack"].(string); !strings.Contains(stack, "instrument_test.go") {
 				t.Error("the stack does not show where")
 			}
 			if strings.Contains(s.log.String()+got.body, "Maria") {

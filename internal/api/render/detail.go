@@ -1,4 +1,4 @@
-package answer
+package render
 
 import (
 	"strconv"
@@ -9,31 +9,31 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// whilePresent is what a caller can do in place of an unattended call.
+// whilePresent is the alternative to an unattended call.
 const whilePresent = "Call only while the user is present, with `PSU-IP-Address`."
 
-// situation returns the action and the sentences of a problem: those of its kind, unless more is known.
-func situation(e *canonical.Error, of Subject) (action, detail string) {
-	v := verdicts[e.Kind]
-	action, detail = v.action, v.detail
+// actionAndDetail returns the action and the detail of a problem: those of its kind, unless more is known of the request.
+func actionAndDetail(e *canonical.Error, pc ProblemContext) (action, detail string) {
+	spec := problems[e.Kind]
+	action, detail = spec.action, spec.detail
 	switch e.Kind {
 	case canonical.Forbidden:
-		if of.Scope != "" {
-			detail = "This call requires the scope `" + of.Scope + "`. Ask the operator of the gateway to grant it."
+		if pc.Scope != "" {
+			detail = "This call requires the scope `" + pc.Scope + "`. Ask the operator of the gateway to grant it."
 		}
 	case canonical.AccountUnknown:
-		if !of.Account {
+		if !pc.HasAccount {
 			detail = "An account of this consent is no longer available. Read the account list again; if that fails, " +
 				"ask the user for a new consent."
 		}
 	case canonical.UnattendedLimit:
-		return limitReached(e, of)
+		return limitReached(e, pc)
 	case canonical.ProviderUnavailable:
 		if e.Origin == canonical.OriginGateway {
 			detail = "Recent calls to this bank failed, so the gateway has paused them (circuit breaker). Retry after `Retry-After`."
 		}
 	case canonical.CounterUnavailable:
-		if of.Access {
+		if pc.ReadsUsage {
 			return retryLater, "The usage cannot be read at the moment. Retry after `Retry-After`."
 		}
 	case canonical.Overloaded:
@@ -52,11 +52,12 @@ func situation(e *canonical.Error, of Subject) (action, detail string) {
 	return action, detail
 }
 
-// limitReached returns what UnattendedLimit means: who refused, by which numbers, and when the next call may be made.
-func limitReached(e *canonical.Error, of Subject) (action, detail string) {
+// limitReached returns action and detail of UnattendedLimit: who refused the call, the limit, and the time of the next
+// call.
+func limitReached(e *canonical.Error, pc ProblemContext) (action, detail string) {
 	next := whilePresent
 	if e.RetryAfter > 0 {
-		next = whenFree(e, of) + " Until then call only while the user is present, with `PSU-IP-Address`."
+		next = whenFree(e, pc) + " Until then call only while the user is present, with `PSU-IP-Address`."
 	}
 	switch {
 	case e.Attended:
@@ -64,37 +65,37 @@ func limitReached(e *canonical.Error, of Subject) (action, detail string) {
 			"Retry later, after `Retry-After` if present. Unattended calls are not affected."
 	case e.Origin != canonical.OriginGateway:
 		detail = "The bank refused an unattended call because its own limit is used up."
-	case of.Policy.Limit == 0:
+	case pc.Policy.Limit == 0:
 		return retryAttended, "This bank is never called without the user. " + whilePresent
 	case e.Slots != nil:
 		detail = "This read needs " + strconv.Itoa(e.Slots.Needed) + " unattended calls, and " + strconv.Itoa(e.Slots.Remaining) +
-			" of " + strconv.Itoa(of.Policy.Limit) + " are left for this " + unit(of.Policy.Unit) + "."
-	case of.Usage != nil && of.Usage.Used < of.Policy.Limit:
-		detail = "Unattended calls are blocked for this " + unit(of.Policy.Unit) + "."
+			" of " + strconv.Itoa(pc.Policy.Limit) + " are left for this " + unitName(pc.Policy.Unit) + "."
+	case pc.Usage != nil && pc.Usage.Used < pc.Policy.Limit:
+		detail = "Unattended calls are blocked for this " + unitName(pc.Policy.Unit) + "."
 	default:
-		detail = "All " + strconv.Itoa(of.Policy.Limit) + " unattended calls of the last " + span(of.Policy.Window) +
-			" are used for this " + unit(of.Policy.Unit) + "."
+		detail = "All " + strconv.Itoa(pc.Policy.Limit) + " unattended calls of the last " + durationWords(pc.Policy.Window) +
+			" are used for this " + unitName(pc.Policy.Unit) + "."
 	}
 	return retryAttended, detail + " " + next
 }
 
-// whenFree says when waiting is over. The next slot's time is the one that unattended-access shows, if the usage is known:
-// the gateway's clock may differ from Redis's.
-func whenFree(e *canonical.Error, of Subject) string {
-	at := wholeSecond(of.Now().Add(e.RetryAfter))
+// whenFree returns the sentence on when the next call can be made. If the usage is known, the time is the one that
+// unattended-access shows: the gateway's clock may differ from Redis's.
+func whenFree(e *canonical.Error, pc ProblemContext) string {
+	at := wholeSecond(pc.Now().Add(e.RetryAfter))
 	if e.Slots != nil {
-		return "Enough calls are free at " + stamp(at) + "."
+		return "Enough calls are free at " + formatTime(at) + "."
 	}
-	if of.Usage != nil {
-		if known := nextSlot(*of.Usage); !known.IsZero() {
+	if pc.Usage != nil {
+		if known := nextSlot(*pc.Usage); !known.IsZero() {
 			at = known
 		}
 	}
-	return "Next one at " + stamp(at) + "."
+	return "Next one at " + formatTime(at) + "."
 }
 
-// unit names what has one counter.
-func unit(u config.Unit) string {
+// unitName returns the words for a unit of the limit.
+func unitName(u config.Unit) string {
 	switch u {
 	case config.UnitResource:
 		return "account list or account"
@@ -105,14 +106,14 @@ func unit(u config.Unit) string {
 	return "consent"
 }
 
-// span is a duration in words: 24 hours, 90 minutes.
-func span(d time.Duration) string {
+// durationWords returns a duration in words: 24 hours, 90 minutes. For 1 it returns the unit alone: hour.
+func durationWords(d time.Duration) string {
 	for _, u := range []struct {
-		of   time.Duration
+		size time.Duration
 		name string
 	}{{time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
-		switch n := int64(d / u.of); {
-		case d%u.of != 0 || n == 0:
+		switch n := int64(d / u.size); {
+		case d%u.size != 0 || n == 0:
 		case n == 1:
 			return u.name
 		default:

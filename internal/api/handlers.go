@@ -1,0 +1,94 @@
+package api
+
+import (
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"ais-gateway/internal/api/render"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/unattended"
+)
+
+func (s *server) contract(c *gin.Context, st *requestState) error {
+	if st.faults != nil {
+		return formatError(st.faults)
+	}
+	write(c, http.StatusOK, "application/yaml", s.Contract)
+	return nil
+}
+
+func (s *server) aspsps(c *gin.Context, _ *request) error {
+	return writeJSON(c, render.ASPSPs(s.Gateway.ASPSPs()))
+}
+
+func (s *server) aspsp(c *gin.Context, r *request) error { return writeJSON(c, render.ASPSP(r.aspsp)) }
+
+func (s *server) accounts(c *gin.Context, r *request) error {
+	list, err := s.Gateway.Accounts(c.Request.Context(), r.client, r.query, r.cacheControl)
+	setRateLimit(c, r, list.Usage)
+	if err != nil {
+		return err
+	}
+	r.Cache, r.StaleByLimit = render.CacheResult(list), render.StaleByLimit(list)
+	c.Header("Cache-Status", render.CacheStatus(list))
+	if age := render.Age(list.Freshness); age != "" {
+		c.Header("Age", age)
+	}
+	return writeJSON(c, render.Accounts(r.aspsp, list))
+}
+
+func (s *server) balances(c *gin.Context, r *request) error {
+	result, err := s.Gateway.Balances(c.Request.Context(), r.client, r.query, r.account)
+	setRateLimit(c, r, result.Usage)
+	if err != nil {
+		return err
+	}
+	return writeJSON(c, render.Balances(r.aspsp, r.account, result))
+}
+
+func (s *server) unattendedAccess(c *gin.Context, r *request) error {
+	usage, err := s.Gateway.UnattendedAccess(c.Request.Context(), r.query, r.account)
+	if err != nil {
+		setRateLimit(c, r, nil)
+		return err
+	}
+	setRateLimit(c, r, &usage)
+	return writeJSON(c, render.Usage(usage))
+}
+
+func (s *server) deleteCachedData(c *gin.Context, r *request) error {
+	if err := s.Gateway.Forget(c.Request.Context(), r.client, r.query); err != nil {
+		return err
+	}
+	c.Status(http.StatusNoContent)
+	c.Writer.WriteHeaderNow()
+	return nil
+}
+
+// setRateLimit sets the RateLimit headers of an unattended request. usage is nil if it could not be read.
+func setRateLimit(c *gin.Context, r *request, usage *unattended.Usage) {
+	r.usage = usage
+	if r.query.Attended() {
+		return
+	}
+	policy, limit := render.RateLimit(r.aspsp.Unattended, usage)
+	c.Header("RateLimit-Policy", policy)
+	c.Header("RateLimit", limit)
+}
+
+// writeJSON writes a response with status 200. v is encoded completely before the first byte is sent.
+func writeJSON(c *gin.Context, v any) error {
+	body, err := render.JSON(v)
+	if err != nil {
+		return canonical.NewError(canonical.InternalError, "the answer cannot be written as JSON")
+	}
+	write(c, http.StatusOK, "application/json", body)
+	return nil
+}
+
+func write(c *gin.Context, status int, contentType string, body []byte) {
+	c.Header("Content-Type", contentType)
+	c.Status(status)
+	_, _ = c.Writer.Write(body) // fails only if the caller has closed the connection
+}

@@ -1,0 +1,128 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"ais-gateway/internal/api/parse"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/event"
+	"ais-gateway/internal/recovery"
+	"ais-gateway/internal/unattended"
+)
+
+// stateKey is the gin key of a request's *requestState.
+const stateKey = "state"
+
+// requestState is what is known of a request so far: its event, and what its problem needs.
+type requestState struct {
+	event.Request
+	endpoint       endpoint
+	faults         []canonical.FieldError // of X-Request-ID
+	unrecorded     bool                   // there was no space for the audit record
+	credentialSent bool
+	account        string            // the account id in the path or query; "" if none
+	policy         config.Unattended // of the ASPSP
+	usage          *unattended.Usage // of the unit; nil if it was not read
+}
+
+// handler writes the response to a request, or returns an error that becomes a problem.
+type handler func(c *gin.Context, st *requestState) error
+
+// instrument is the outermost middleware. It sets the headers of every response, and writes log line, audit record and
+// telemetry at the end of the request.
+func (s *server) instrument(c *gin.Context) {
+	st := &requestState{Request: event.Request{Start: s.Now(), Route: template(c.FullPath()), Method: methodLabel(c.Request.Method)}}
+	st.RequestID, st.faults = parse.RequestID(c.Request.Header)
+	ctx, done := s.Observer.Request(c.Request.Context(), c.Request.Method, c.Request.Header)
+	c.Request = c.Request.WithContext(event.WithTotals(ctx))
+	c.Set(stateKey, st)
+	c.Header("X-Request-ID", st.RequestID)
+	c.Header("Cache-Control", "no-store")
+	c.Header("X-Content-Type-Options", "nosniff")
+	defer func() { // deferred, so that aborted requests are observed too
+		if c.Writer.Written() {
+			st.Status = c.Writer.Status()
+		}
+		st.Duration = s.Now().Sub(st.Start)
+		st.Slots, st.Waited = event.Totals(c.Request.Context())
+		s.log(c, st)
+		done(st.Request)
+	}()
+	if fault, misframed := c.Request.Context().Value(misframedKey{}).(canonical.FieldError); misframed {
+		c.Header("Connection", "close")
+		s.problem(c, st, formatError([]canonical.FieldError{fault}))
+		c.Abort()
+		return
+	}
+	c.Next()
+}
+
+// misframedKey is the context key of the fault that Misframed sets.
+type misframedKey struct{}
+
+// Misframed returns the context of a request whose end is ambiguous, for example because it has both Content-Length and
+// Transfer-Encoding. The API refuses the request with fault and closes the connection.
+func Misframed(ctx context.Context, fault canonical.FieldError) context.Context {
+	return context.WithValue(ctx, misframedKey{}, fault)
+}
+
+// handle calls h, and writes a problem for the error that it returns or for its panic.
+func (s *server) handle(h handler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		st := c.MustGet(stateKey).(*requestState)
+		if err := s.recoverPanic(c, st, h); err != nil {
+			if c.Writer.Written() {
+				panic(http.ErrAbortHandler) // a partial response must not look complete
+			}
+			s.problem(c, st, err)
+		}
+	}
+}
+
+// recoverPanic calls h, and returns InternalError if it panics.
+func (s *server) recoverPanic(c *gin.Context, st *requestState, h handler) (err error) {
+	defer func() {
+		p := recover()
+		switch p {
+		case nil:
+			return
+		case http.ErrAbortHandler:
+			panic(p)
+		}
+		recovery.Log(c.Request.Context(), s.Logger, p, slog.String("request_id", st.RequestID))
+		err = canonical.NewError(canonical.InternalError, "")
+		st.Cause = "panic"
+	}()
+	return h(c, st)
+}
+
+// log writes the audit record of a request under /v1, and the log line of every request. RecordedLogger writes no line if
+// the audit record is the log line.
+func (s *server) log(c *gin.Context, st *requestState) {
+	logger := s.Logger
+	if strings.HasPrefix(c.Request.URL.Path, "/v1/") && !st.unrecorded {
+		s.Auditor.Write(c.Request.Context(), st.Request)
+		logger = s.RecordedLogger
+	}
+	logger.LogAttrs(c.Request.Context(), st.Level(), "request", st.Attrs()...)
+}
+
+// methodLabel returns a known HTTP method as it is, and OTHER for any other text.
+func methodLabel(method string) string {
+	if slices.Contains(methods, method) {
+		return method
+	}
+	return "OTHER"
+}
+
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+	http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
+}
