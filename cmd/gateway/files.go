@@ -59,7 +59,7 @@ const spareFiles = 200
 // and idle connections to providers.
 func filesNeeded(c *config.Config) uint64 {
 	inFlight := max(c.Server.Limits.InFlight, 0)
-	return uint64(server.MaxConns(inFlight) + inFlight + upstream.MostKept*len(c.Providers) + spareFiles)
+	return uint64(server.MaxConns(inFlight) + inFlight + upstream.MaxIdleConns*len(c.Providers) + spareFiles)
 }
 
 // fileLimitWarning returns a warning if the limit of open files is too low for the configuration, and "" otherwise.

@@ -10,7 +10,6 @@ import (
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/secretwatch"
 )
 
@@ -144,7 +143,7 @@ func (a *app) certificateExpiry() map[string]time.Time {
 		}
 	}
 	for _, c := range a.server.Certificates() {
-		add(tlsSecrets, upstream.EarliestExpiry(c.Certificate))
+		add(tlsSecrets, providers.EarliestExpiry(c.Certificate))
 	}
 	return all
 }

@@ -285,7 +285,7 @@ func TestMemoryFailsOpen(t *testing.T) {
 
 // paged lets the bank answer lists in pages of so many accounts.
 func (w *world) paged(size int) {
-	server := httptest.NewServer(mypossim.New(mypossim.Config{APIKey: "key", Ledger: w.ledger, ASPSP: aspsp, PageSize: size}))
+	server := httptest.NewServer(mypossim.New(mypossim.Config{APIKey: "key", Log: w.ledger, ASPSP: aspsp, PageSize: size}))
 	w.t.Cleanup(server.Close)
 	w.base = server.URL
 }

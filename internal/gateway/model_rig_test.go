@@ -70,7 +70,7 @@ func (m mood) answers() bool { return m == good || m == pages }
 
 // A moody bank is the simulator, with a mood. Whatever the mood, the simulator records what arrived.
 type moody struct {
-	ledger       *aspspsim.Ledger
+	ledger       *aspspsim.CallLog
 	plain, paged http.Handler
 	tooLate      time.Duration
 
@@ -97,10 +97,10 @@ func actOf(requestID string) int {
 
 // newMoody makes a bank that leaves it to others to judge: by itself it refuses nothing.
 func newMoody(aspsp string, window, timeout time.Duration) *moody {
-	ledger := aspspsim.NewLedger(time.Now)
+	ledger := aspspsim.NewCallLog(time.Now)
 	ledger.SetPolicy(aspsp, aspspsim.Policy{Limit: 1 << 30, Window: window, Unit: aspspsim.PerConsent})
 	sim := func(size int) http.Handler {
-		return mypossim.New(mypossim.Config{APIKey: "key", Ledger: ledger, ASPSP: aspsp, PageSize: size})
+		return mypossim.New(mypossim.Config{APIKey: "key", Log: ledger, ASPSP: aspsp, PageSize: size})
 	}
 	return &moody{ledger: ledger, plain: sim(0), paged: sim(1), tooLate: slowest(timeout), mood: good}
 }

@@ -45,7 +45,7 @@ const (
 // A world is one bank behind a real simulator, one or two Redis, and gateways.
 type world struct {
 	t        *testing.T
-	ledger   *aspspsim.Ledger
+	ledger   *aspspsim.CallLog
 	front    *front
 	server   *httptest.Server
 	base     string
@@ -167,13 +167,13 @@ func (o *observer) last() gateway.CacheResult {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		t: t, ledger: aspspsim.NewLedger(time.Now), cacheAt: redistest.Shared(t), countAt: redistest.Shared(t),
+		t: t, ledger: aspspsim.NewCallLog(time.Now), cacheAt: redistest.Shared(t), countAt: redistest.Shared(t),
 		key: make([]byte, 32), bank: config.ASPSPDefaults(), allowance: patience, timeout: timeout, patient: true,
 	}
 	w.bank.ID, w.bank.Name, w.bank.Provider = aspsp, "A bank", "mypos"
 	w.bank.Breaker.ConsecutiveFailures = 1000
 	w.bank.Breaker.MinimumCalls = 1000
-	w.front = &front{sim: mypossim.New(mypossim.Config{APIKey: "key", Ledger: w.ledger, ASPSP: aspsp})}
+	w.front = &front{sim: mypossim.New(mypossim.Config{APIKey: "key", Log: w.ledger, ASPSP: aspsp})}
 	w.server = httptest.NewServer(w.front)
 	t.Cleanup(w.server.Close)
 	w.base = w.server.URL

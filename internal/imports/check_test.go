@@ -136,8 +136,8 @@ func TestRules(t *testing.T) {
 		{"internal/providers/mastercard/mastercardsim/x.go", "internal/providers/aspspsim", "internal/providers/mypos/mypossim"},
 		{
 			file:    "internal/providers/mastercard/x.go",
-			allowed: "internal/providers internal/config internal/providers/upstream",
-			refused: "internal/providers/mypos internal/providers/mastercard/mastercardsim",
+			allowed: "internal/providers internal/config internal/providers/adapter",
+			refused: "internal/providers/mypos internal/providers/mastercard/mastercardsim internal/providers/upstream",
 		},
 		{
 			file:    "internal/providers/mastercard/x_test.go",

@@ -115,17 +115,18 @@ var rules = []rule{
 	{
 		dir: adapters,
 		code: []string{
-			"internal/canonical", "internal/config", "internal/providers", "internal/providers/upstream",
-			"internal/providers/aspspsim", uuid, oauth1, pkcs12,
+			"internal/canonical", "internal/config", "internal/providers", "internal/providers/adapter",
+			uuid, oauth1, pkcs12,
 		},
-		test: []string{"./...", "internal/unattended", yaml},
+		test: []string{"./...", "internal/providers/aspspsim", "internal/providers/upstream", "internal/unattended", yaml},
 	},
+	{dir: "internal/providers/adapter", code: []string{"internal/canonical", "internal/config", "internal/providers"}},
 	{dir: simulators, code: []string{"internal/providers/aspspsim", uuid}, test: []string{oauth1}},
 	{dir: "internal/providers/aspspsim"},
 	{
 		dir:  "internal/providers/upstream",
 		code: []string{"internal/canonical", "internal/providers", "internal/unattended"},
-		test: []string{"internal/config", "golang.org/x/net/..."},
+		test: []string{"internal/config", "internal/providers/adapter", "golang.org/x/net/..."},
 	},
 
 	{
@@ -158,7 +159,7 @@ var reasons = []struct{ imported, why string }{
 	{"internal/sandbox", "only cmd and tests import the sandbox"},
 	{"internal/gateway", "only the API and cmd import the gateway"},
 	{"internal/audit", "the API reports what to record, and only cmd writes it"},
-	{"internal/providers/upstream", "only adapters and cmd use it"},
+	{"internal/providers/upstream", "only cmd makes transports; an adapter uses providers.Client"},
 	{"internal/providers/*/...", "only cmd imports adapters; an adapter imports no other adapter and no simulator"},
 	{"go.opentelemetry.io/...", "only internal/telemetry uses OpenTelemetry"},
 	{"github.com/gin-gonic/...", "only internal/api uses gin"},

@@ -1,6 +1,5 @@
-// Package providers is the seam between the gateway and those who deliver account information: the Provider
-// interface, and what an adapter is lent to implement it. It holds nothing that runs. Adapters stand in
-// folders below it, one each; internal/gateway calls them.
+// Package providers defines the interface between the gateway and its adapters: Provider, which every adapter implements
+// and internal/gateway calls, and Env, which an adapter gets to do so. Each adapter is a package below this one.
 package providers
 
 import (
@@ -13,79 +12,80 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// A Provider reads account information from one upstream. Its methods are safe for concurrent use, return
-// a *canonical.Error for every failure, and return complete results (all pages, every record valid) or none.
+// A Provider reads account information from one upstream system. Its methods are safe for concurrent use, return
+// a *canonical.Error for every failure, and never return a partial result: every page is read and every record is valid.
 type Provider interface {
-	// Accounts reads the accounts that the query's consent covers, in the provider's order.
+	// Accounts returns the accounts that the query's consent covers, in the provider's order.
 	Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error)
-	// Balances reads all balances of one account, and how the account is identified. accountID is an
-	// Account.ID as Accounts gave it, any text of 1 to 256 characters.
+	// Balances returns all balances of one account, and the account's identification. accountID is an Account.ID that
+	// Accounts returned: any text of 1 to 256 characters.
 	Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error)
 }
 
-// A Checker is a Provider that demands more of a query than every other: a consent id of some form, say, or a
-// token of the user's. The gateway asks it before anything is sent, counted or looked up.
+// A Checker is a Provider that requires more of a query than other providers, for example a consent id of a certain form
+// or the user's token. The gateway calls Check before anything is sent, counted or looked up.
 type Checker interface {
-	// Check names everything that the provider would miss in the query; nil if nothing.
+	// Check returns everything that is missing or invalid in the query for this provider; nil if the query is valid.
 	Check(q canonical.Query) []canonical.FieldError
 }
 
-// A Certified is a Provider that has certificates, to be known by or beside the key that it signs with.
+// A CertificateHolder is a Provider that uses certificates: as TLS client, or together with a signing key.
 type CertificateHolder interface {
-	// NotAfter is when the first of them, leaf or chain, is valid no longer; zero where there are none.
+	// NotAfter returns the earliest expiry of these certificates and their chains; the zero time if there are none.
 	NotAfter() time.Time
 }
 
-// Open makes an adapter from its part of the configuration. decode fills the adapter's own config type and
-// rejects unknown keys. Open checks the whole of it, reports every fault at once as config.Faults with paths
-// relative to the provider, and does no I/O.
+// Open creates an adapter from its part of the configuration. decode fills the adapter's own config type and rejects
+// unknown keys. Open validates all of it and returns every fault together, as config.Faults with paths relative to the
+// provider. It does no I/O.
 type Open func(decode func(into any) error, env Env) (Provider, error)
 
-// Env is what an adapter is lent: its place, its time, and the only way to the network.
+// Env is the environment of an adapter: its base URL, its timeout, and its only access to the network.
 type Env struct {
-	BaseURL *url.URL      // where the provider is; its path may or may not end in a slash
-	Timeout time.Duration // of one upstream read as a whole, all its pages together
+	BaseURL *url.URL      // of the provider; its path may or may not end in a slash
+	Timeout time.Duration // of one read, all its pages together
 	Client  func(ClientConfig) Client
 }
 
-// ClientConfig is what an adapter says about its calls.
+// ClientConfig configures the client of an adapter.
 type ClientConfig struct {
 	// Certificate identifies the gateway to the provider (TLS); nil for none.
 	Certificate *tls.Certificate
-	// Sign adds what proves the sender, on the request as it will be sent; nil for nothing. It is called for each
-	// sending, after an unattended call has taken its slot.
+	// Sign adds the signature to a request that is complete otherwise; nil if requests are not signed. It is called
+	// each time a request is sent, after an unattended call has taken its slot.
 	Sign func(r *http.Request, body []byte) error
-	// Routes are the templates of all paths that are read. Telemetry tells no other.
+	// Routes lists the templates of all paths that are called. Telemetry exports no other.
 	Routes []string
-	// Refusal says what an answer means whose status is not 200. Never nil.
-	ClassifyError func(q canonical.Query, r Request, a Answer) *canonical.Error
+	// ClassifyError returns the error that a response with a status other than 200 means. Required.
+	ClassifyError func(q canonical.Query, r Request, a Response) *canonical.Error
 }
 
-// A Client makes the calls of one adapter. Each unattended call takes a slot of the ASPSP's limit before it
-// leaves; there is no other way out.
+// A Client makes the calls of one adapter. Each unattended call takes a slot of the ASPSP's limit before it is sent. An
+// adapter has no other access to the network.
 type Client interface {
-	// Read makes one call and returns its answer, whose status is 200. Every other outcome is a *canonical.Error.
-	Read(ctx context.Context, q canonical.Query, r Request) (Answer, error)
+	// Read makes one call and returns its response, whose status is 200. Every other outcome is a *canonical.Error.
+	Read(ctx context.Context, q canonical.Query, r Request) (Response, error)
 }
 
 // A Request is one call to the provider.
 type Request struct {
 	Method  string
-	URL     *url.URL    // Path and RawPath set so that EscapedPath is what is to be sent
-	Route   string      // the path as a template, for telemetry: it names no account
-	Header  http.Header // exactly what is to be sent; nothing is added but what HTTP itself needs
+	URL     *url.URL    // EscapedPath is sent as it is: Path and RawPath must be set for it
+	Route   string      // the path as a template, for telemetry: without account ids
+	Header  http.Header // sent as it is; only what HTTP itself needs is added
 	Body    []byte      // nil for none
-	Account string      // whose balances are read; "" for the account list
+	Account string      // the id of the account whose balances are read; "" for the account list
 }
 
-// An Answer is the provider's, its body read to the end, decoded and bounded.
-type Answer struct {
+// A Response is the provider's response. Its body is read to the end, decompressed, and bounded in size.
+type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
-	// Unreadable: this is a refusal whose body could not be read, because it broke off, is too large, or is encoded in
-	// another way than gzip. Body is nil. The status decides then, and nothing is assumed of consent, token or account.
+	// Unreadable reports that this is an error response whose body could not be read, because it is incomplete, too large,
+	// or has a content coding other than gzip. Body is nil. The status alone decides then, and it never means that the
+	// consent, the token or the account is at fault.
 	Unreadable bool
-	// SlotsLeft is how many slots of the unit were left when the call had taken its own; math.MaxInt for an attended call.
+	// SlotsLeft is the number of slots that remained in the unit after the call took its own; math.MaxInt for an attended call.
 	SlotsLeft int
 }

@@ -39,8 +39,8 @@ const (
 // Sandbox is the environment of a gateway: two simulated providers with four ASPSPs, and the files that the gateway
 // needs.
 type Sandbox struct {
-	ConfigFile string           // for `gateway serve`
-	Ledger     *aspspsim.Ledger // the calls that the ASPSPs received
+	ConfigFile string            // for `gateway serve`
+	Ledger     *aspspsim.CallLog // the calls that the ASPSPs received
 
 	dir     string
 	servers []*http.Server
@@ -57,7 +57,7 @@ type Options struct {
 
 // Start serves the simulators on free loopback ports and writes the configuration file. The caller must call Stop.
 func Start(ctx context.Context, o Options) (_ *Sandbox, err error) {
-	s := &Sandbox{Ledger: aspspsim.NewLedger(time.Now)}
+	s := &Sandbox{Ledger: aspspsim.NewCallLog(time.Now)}
 	defer func() {
 		if err != nil {
 			s.Stop()
@@ -72,12 +72,12 @@ func Start(ctx context.Context, o Options) (_ *Sandbox, err error) {
 	}
 	s.Ledger.SetPolicy(mastercardsim.StoneBank, aspspsim.Policy{Limit: 4, Window: 24 * time.Hour, Unit: aspspsim.PerResource})
 	obc, err := s.serve(ctx, o, "mastercard", mastercardsim.New(mastercardsim.Config{
-		ConsumerKey: consumerKey, PublicKey: &signingKey.PublicKey, Ledger: s.Ledger,
+		ConsumerKey: consumerKey, PublicKey: &signingKey.PublicKey, Log: s.Ledger,
 	}))
 	if err != nil {
 		return nil, err
 	}
-	mypos, err := s.serve(ctx, o, "mypos", mypossim.New(mypossim.Config{APIKey: myposKey, Ledger: s.Ledger, ASPSP: MyPOS}))
+	mypos, err := s.serve(ctx, o, "mypos", mypossim.New(mypossim.Config{APIKey: myposKey, Log: s.Ledger, ASPSP: MyPOS}))
 	if err != nil {
 		return nil, err
 	}

@@ -122,9 +122,9 @@ func (t *Telemetry) Slot(ctx context.Context, aspsp string, e upstream.SlotEvent
 	switch e {
 	case upstream.SlotTaken:
 		event.AddSlots(ctx, 1)
-	case upstream.SlotGivenBack:
+	case upstream.SlotReleased:
 		event.AddSlots(ctx, -1)
-	case upstream.SlotRefused, upstream.SlotClosed, upstream.SlotUnavailable:
+	case upstream.SlotRefused, upstream.SlotBlocked, upstream.SlotUnavailable:
 	}
 }
 

@@ -54,7 +54,7 @@ func (c consent) path(what int) string {
 }
 
 // reached is how many unattended calls came to the bank, by consent.
-func reached(l *aspspsim.Ledger) map[string]int {
+func reached(l *aspspsim.CallLog) map[string]int {
 	calls := map[string]int{}
 	for _, c := range l.Calls() {
 		if !c.Attended {
@@ -282,7 +282,7 @@ func (l *load) exhausted(of consent) bool {
 
 // settle ends the load, uses up what is left, and tells how many calls reached the bank, how many of them beyond a
 // consent's four, and how many of the four were never made.
-func (l *load) settle(t *testing.T, ledger *aspspsim.Ledger) (calls, over, lost int) {
+func (l *load) settle(t *testing.T, ledger *aspspsim.CallLog) (calls, over, lost int) {
 	t.Helper()
 	l.stop()
 	l.exhaust(t)

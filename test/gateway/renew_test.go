@@ -42,7 +42,7 @@ func signing(t *testing.T) (string, http.Handler) {
 		t.Fatal(err)
 	}
 	sim := mastercardsim.New(mastercardsim.Config{
-		ConsumerKey: "sandbox-consumer!sandbox-project", PublicKey: &key.PublicKey, Ledger: aspspsim.NewLedger(time.Now),
+		ConsumerKey: "sandbox-consumer!sandbox-project", PublicKey: &key.PublicKey, Log: aspspsim.NewCallLog(time.Now),
 	})
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), sim
 }
@@ -72,7 +72,7 @@ func TestSecretsAreRenewedWhileRequestsGoOn(t *testing.T) {
 	pemKey, obc := signing(t)
 	fronts := map[string]*either{
 		"mastercard": {second: obc},
-		"mypos":      {second: mypossim.New(mypossim.Config{APIKey: nextKey, Ledger: aspspsim.NewLedger(time.Now), ASPSP: sandbox.MyPOS})},
+		"mypos":      {second: mypossim.New(mypossim.Config{APIKey: nextKey, Log: aspspsim.NewCallLog(time.Now), ASPSP: sandbox.MyPOS})},
 	}
 	w := world(t, sandbox.Options{Front: func(provider string, sim http.Handler) http.Handler {
 		fronts[provider].first = sim
@@ -345,7 +345,7 @@ func demanding(t *testing.T, ca *authority) *tlsBank {
 	t.Helper()
 	b := &tlsBank{open: map[net.Conn]string{}}
 	sim := mypossim.New(mypossim.Config{
-		APIKey: "sandbox-mypos-key", Ledger: aspspsim.NewLedger(time.Now), ASPSP: sandbox.MyPOS, RequireClientCertificate: true,
+		APIKey: "sandbox-mypos-key", Log: aspspsim.NewCallLog(time.Now), ASPSP: sandbox.MyPOS, RequireClientCertificate: true,
 	})
 	b.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name := r.TLS.PeerCertificates[0].Subject.CommonName

@@ -14,16 +14,16 @@ import (
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	providertest.Run(t, subject(t))
+	providertest.Run(t, harness(t))
 }
 
-func subject(t *testing.T) providertest.Subject {
+func harness(t *testing.T) providertest.Harness {
 	t.Helper()
-	return providertest.Subject{
+	return providertest.Harness{
 		Open:     Open,
 		Settings: goodSettings(t),
-		Simulator: func(l *aspspsim.Ledger) http.Handler {
-			return mastercardsim.New(mastercardsim.Config{ConsumerKey: consumerKey, PublicKey: &signingKey().PublicKey, Ledger: l})
+		Simulator: func(l *aspspsim.CallLog) http.Handler {
+			return mastercardsim.New(mastercardsim.Config{ConsumerKey: consumerKey, PublicKey: &signingKey().PublicKey, Log: l})
 		},
 		Query:           query(func(q *canonical.Query) { q.Consent = mastercardsim.ConsentHostile }),
 		Account:         mastercardsim.Account,
@@ -42,28 +42,28 @@ func subject(t *testing.T) providertest.Subject {
 			canonical.ProviderTimeout:     mastercardsim.ConsentTimeout,
 		},
 		AccountsMutations: map[string]providertest.Mutation{
-			"null record":          replaced(t, `"accounts":[`, `"accounts":[null,`),
-			"missing id or amount": replaced(t, `"resourceId":"account1",`, ``),
-			"foreign request":      replaced(t, `"xRequestId":"`, `"xRequestId":"0`),
-			"wrong type of list":   replaced(t, `"accounts":[`, `"accounts":{"a":1},"was":[`),
-			"duplicate member":     replaced(t, `"currency":"USD"`, `"currency":"USD","Currency":"EUR"`),
-			"duplicate account":    replaced(t, `"resourceId":"`+mastercardsim.Account+`"`, `"resourceId":"account1"`),
-			"id that is a path":    replaced(t, `"resourceId":"account1"`, `"resourceId":".."`),
-			"error in a success":   replaced(t, `{"originalRequestInfo"`, `{"Errors":{"Error":[{"ReasonCode":"PROVIDER_ERROR"}]},"originalRequestInfo"`),
+			"null record":          replace(t, `"accounts":[`, `"accounts":[null,`),
+			"missing id or amount": replace(t, `"resourceId":"account1",`, ``),
+			"foreign request":      replace(t, `"xRequestId":"`, `"xRequestId":"0`),
+			"wrong type of list":   replace(t, `"accounts":[`, `"accounts":{"a":1},"was":[`),
+			"duplicate member":     replace(t, `"currency":"USD"`, `"currency":"USD","Currency":"EUR"`),
+			"duplicate account":    replace(t, `"resourceId":"`+mastercardsim.Account+`"`, `"resourceId":"account1"`),
+			"id that is a path":    replace(t, `"resourceId":"account1"`, `"resourceId":".."`),
+			"error in a success":   replace(t, `{"originalRequestInfo"`, `{"Errors":{"Error":[{"ReasonCode":"PROVIDER_ERROR"}]},"originalRequestInfo"`),
 		},
 		BalancesMutations: map[string]providertest.Mutation{
-			"null record":          replaced(t, `"balances":[`, `"balances":[null,`),
-			"missing id or amount": replaced(t, `,"amount":102.56`, ``),
-			"foreign request":      replaced(t, `"xRequestId":"`, `"xRequestId":"0`),
-			"wrong type of list":   replaced(t, `"balances":[`, `"balances":"none","was":[`),
-			"duplicate member":     replaced(t, `"amount":102.56`, `"amount":102.56,"amount":1`),
-			"foreign account":      replaced(t, `"resourceId":"`, `"resourceId":"x`),
-			"amount no number":     replaced(t, `"amount":102.56`, `"amount":"many"`),
-			"huge exponent":        replaced(t, `"amount":102.56`, `"amount":1e999999999`),
-			"bad currency":         replaced(t, `"currency":"GBP"`, `"currency":"pound"`),
-			"missing indicator":    replaced(t, `"creditDebitIndicator":"CREDIT",`, ``),
+			"null record":          replace(t, `"balances":[`, `"balances":[null,`),
+			"missing id or amount": replace(t, `,"amount":102.56`, ``),
+			"foreign request":      replace(t, `"xRequestId":"`, `"xRequestId":"0`),
+			"wrong type of list":   replace(t, `"balances":[`, `"balances":"none","was":[`),
+			"duplicate member":     replace(t, `"amount":102.56`, `"amount":102.56,"amount":1`),
+			"foreign account":      replace(t, `"resourceId":"`, `"resourceId":"x`),
+			"amount no number":     replace(t, `"amount":102.56`, `"amount":"many"`),
+			"huge exponent":        replace(t, `"amount":102.56`, `"amount":1e999999999`),
+			"bad currency":         replace(t, `"currency":"GBP"`, `"currency":"pound"`),
+			"missing indicator":    replace(t, `"creditDebitIndicator":"CREDIT",`, ``),
 		},
-		Signed: providertest.Example{Body: signed, Want: []string{
+		Example: providertest.Example{Body: signed, Want: []string{
 			"ITAV 102.56 GBP CRDT", "ITAV -20.00 GBP DBIT", "CLBD 0.00 GBP CRDT", "OTHR -5.00 GBP DBIT", "ITBD 12345678901234.99 GBP CRDT",
 			"XPCD -4.20 PLN DBIT", "INFO -4.205 PLN DBIT", "PRCD 100 JPY CRDT",
 		}},
@@ -80,9 +80,9 @@ const signed = `{"originalRequestInfo":{"xRequestId":"{requestId}"},"account":{"
 {"balanceAmount":{"currency":"PLN","amount":4.205},"balanceType":"Information","creditDebitIndicator":"Debit"},
 {"balanceAmount":{"currency":"JPY","amount":1e2},"balanceType":"PreviouslyClosedBooked","creditDebitIndicator":"Credit"}]}}`
 
-// replaced changes the first place where an answer says a thing. It must be there: a mutation that changes
-// nothing tests nothing.
-func replaced(t *testing.T, old, with string) providertest.Mutation {
+// replace returns a Mutation that replaces the first occurrence of a text. It panics if there is none, because the mutation would
+// change nothing.
+func replace(t *testing.T, old, with string) providertest.Mutation {
 	t.Helper()
 	return func(_ http.Header, body []byte) []byte {
 		if !strings.Contains(string(body), old) {

@@ -8,51 +8,50 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
-// wireError is one error of OBC's envelope. A member that is missing, or is no string, is "".
+// wireError is one error of OBC's envelope. A member that is missing or not a string is "".
 type wireError struct {
-	Source      lenient `json:"Source"`
-	ReasonCode  lenient `json:"ReasonCode"`
-	Description lenient `json:"Description"`
+	Source      lenientString `json:"Source"`
+	ReasonCode  lenientString `json:"ReasonCode"`
+	Description lenientString `json:"Description"`
 }
 
-type lenient string
+type lenientString string
 
-// Bounds of what is read of an error.
+// Limits of what is read of an error response.
 const (
-	maxSaid   = 2048 // bytes of one member
-	maxErrors = 100  // in one answer
+	maxErrorText = 2048 // bytes of one member
+	maxErrors    = 100  // in one response
 )
 
-// UnmarshalJSON takes a string's beginning, and anything else for "": an error is worth reading although one member is
-// odd.
-func (l *lenient) UnmarshalJSON(raw []byte) error {
+// UnmarshalJSON accepts the beginning of a string, and any other value as "": one odd member must not make an error unreadable.
+func (l *lenientString) UnmarshalJSON(raw []byte) error {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
-		*l = lenient(strings.Clone(s[:min(len(s), maxSaid)]))
+		*l = lenientString(strings.Clone(s[:min(len(s), maxErrorText)]))
 	}
 	return nil
 }
 
-// A cause is a row of the wording table: what an error must say to mean a kind.
-type cause struct {
-	reason  string   // the ReasonCode, or its beginning if it ends in "_"; "" for any that has no row of its own
-	says    []string // phrases in lower case, all of which must stand in the error; none for whatever it says
-	address bool     // it means this only if the error of an unattended call names the user's address
-	kind    canonical.Kind
+// An errorRule maps errors to a kind.
+type errorRule struct {
+	reason      string   // the ReasonCode, or its prefix if it ends in "_"; "" for a code without a rule
+	containsAll []string // phrases in lower case that the error must contain; may be empty
+	address     bool     // the rule applies only to unattended calls, to errors that mention the user's IP address
+	kind        canonical.Kind
 }
 
-// causes are read from the top; the first row that fits is the error's cause. What fits none is left to the
-// HTTP status. Sources: the feature specific error codes of OBC's pages, and Berlin Group's codes, of which OBC
-// names some directly since its release 1.64.
-var causes = []cause{
-	// OBC's own check of what the gateway built: the address is missing in an attended call.
-	{reason: "FORMAT_ERROR", says: []string{"when is live psu request"}, kind: canonical.ProviderRejected},
+// errorRules are applied in order; the first match decides. An error without a match is classified by its HTTP status.
+// Sources: the feature specific error codes in OBC's documentation, and the Berlin Group codes, of which OBC has returned some
+// directly since its release 1.64.
+var errorRules = []errorRule{
+	// OBC's validation of the gateway's request: the address is missing in an attended call.
+	{reason: "FORMAT_ERROR", containsAll: []string{"when is live psu request"}, kind: canonical.ProviderRejected},
 	{reason: "FORMAT_ERROR", address: true, kind: canonical.UnattendedLimit},
 	{reason: "FORMAT_ERROR", kind: canonical.ProviderRejected},
-	{reason: "INVALID_TOKEN", says: []string{"expired"}, kind: canonical.ConsentExpired},
+	{reason: "INVALID_TOKEN", containsAll: []string{"expired"}, kind: canonical.ConsentExpired},
 	{reason: "INVALID_TOKEN", kind: canonical.ConsentInvalid},
 	{reason: "AUTHENTICATION_FAILED", kind: canonical.ProviderRejected},
 
@@ -67,70 +66,70 @@ var causes = []cause{
 	{reason: "CERTIFICATE_", kind: canonical.ProviderRejected},
 	{reason: "SERVICE_UNAVAILABLE", kind: canonical.ProviderUnavailable},
 
-	// PROVIDER_ERROR and what is unknown, by the words.
-	{says: []string{"sca", "required"}, kind: canonical.ConsentExpired},
-	{says: []string{"sca", "expired"}, kind: canonical.ConsentExpired},
-	{says: []string{"strong customer authentication", "required"}, kind: canonical.ConsentExpired},
-	{says: []string{"strong customer authentication", "needed"}, kind: canonical.ConsentExpired},
-	{says: []string{"strong customer authentication", "expired"}, kind: canonical.ConsentExpired},
-	{says: []string{"consent", "expired"}, kind: canonical.ConsentExpired},
-	{says: []string{"token", "expired"}, kind: canonical.ConsentExpired},
-	{says: []string{"access has expired"}, kind: canonical.ConsentExpired},
-	{says: []string{"access is expired"}, kind: canonical.ConsentExpired},
-	{says: []string{"access expired"}, kind: canonical.ConsentExpired},
-	{says: []string{"reauthenticate"}, kind: canonical.ConsentExpired},
-	{says: []string{"account is invalid"}, kind: canonical.AccountUnknown},
-	{says: []string{"account", "unlinked"}, kind: canonical.AccountUnknown},
-	{says: []string{"account not found"}, kind: canonical.AccountUnknown},
-	{says: []string{"account was not found"}, kind: canonical.AccountUnknown},
-	{says: []string{"account could not be found"}, kind: canonical.AccountUnknown},
-	{says: []string{"account does not exist"}, kind: canonical.AccountUnknown},
-	{says: []string{"account unknown"}, kind: canonical.AccountUnknown},
-	{says: []string{"account is unknown"}, kind: canonical.AccountUnknown},
-	{says: []string{"unknown account"}, kind: canonical.AccountUnknown},
-	{says: []string{"no such account"}, kind: canonical.AccountUnknown},
-	{says: []string{"resource unknown"}, kind: canonical.AccountUnknown},
-	{says: []string{"resource not found"}, kind: canonical.AccountUnknown},
-	{says: []string{"consent", "revoked"}, kind: canonical.ConsentInvalid},
-	{says: []string{"consent is invalid"}, kind: canonical.ConsentInvalid},
-	{says: []string{"consent id", "invalid"}, kind: canonical.ConsentInvalid},
-	{says: []string{"consent invalid"}, kind: canonical.ConsentInvalid},
-	{says: []string{"consent unknown"}, kind: canonical.ConsentInvalid},
-	{says: []string{"consent not found"}, kind: canonical.ConsentInvalid},
-	{says: []string{"invalid consent"}, kind: canonical.ConsentInvalid},
-	{says: []string{"token", "revoked"}, kind: canonical.ConsentInvalid},
-	{says: []string{"token invalid"}, kind: canonical.ConsentInvalid},
-	{says: []string{"token is invalid"}, kind: canonical.ConsentInvalid},
-	{says: []string{"token unknown"}, kind: canonical.ConsentInvalid},
-	{says: []string{"access", "revoked"}, kind: canonical.ConsentInvalid},
-	{says: []string{"unattended", "limit"}, kind: canonical.UnattendedLimit},
-	{says: []string{"unattended", "exceeded"}, kind: canonical.UnattendedLimit},
-	{says: []string{"access exceeded"}, kind: canonical.UnattendedLimit},
+	// PROVIDER_ERROR and unknown codes, by their wording.
+	{containsAll: []string{"sca", "required"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"sca", "expired"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"strong customer authentication", "required"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"strong customer authentication", "needed"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"strong customer authentication", "expired"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"consent", "expired"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"token", "expired"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"access has expired"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"access is expired"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"access expired"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"reauthenticate"}, kind: canonical.ConsentExpired},
+	{containsAll: []string{"account is invalid"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"account", "unlinked"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"account not found"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"account was not found"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"account could not be found"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"account does not exist"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"account unknown"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"account is unknown"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"unknown account"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"no such account"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"resource unknown"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"resource not found"}, kind: canonical.AccountUnknown},
+	{containsAll: []string{"consent", "revoked"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"consent is invalid"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"consent id", "invalid"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"consent invalid"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"consent unknown"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"consent not found"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"invalid consent"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"token", "revoked"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"token invalid"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"token is invalid"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"token unknown"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"access", "revoked"}, kind: canonical.ConsentInvalid},
+	{containsAll: []string{"unattended", "limit"}, kind: canonical.UnattendedLimit},
+	{containsAll: []string{"unattended", "exceeded"}, kind: canonical.UnattendedLimit},
+	{containsAll: []string{"access exceeded"}, kind: canonical.UnattendedLimit},
 	{address: true, kind: canonical.UnattendedLimit},
 }
 
-// phrases are those of all causes.
-var phrases = func() upstream.Phrases {
+// phrases are the phrases of all rules.
+var phrases = func() adapter.Phrases {
 	var all [][]string
-	for _, c := range causes {
-		all = append(all, c.says)
+	for _, c := range errorRules {
+		all = append(all, c.containsAll)
 	}
-	return upstream.NewPhrases(all...)
+	return adapter.NewPhrases(all...)
 }()
 
-// telling are the kinds of causes, the most telling first: of several errors in one answer it is the answer's.
-var telling = []canonical.Kind{
+// kindPriority lists the kinds of errorRules, the most specific first. It decides between several errors in one response.
+var kindPriority = []canonical.Kind{
 	canonical.ConsentExpired, canonical.ConsentInvalid, canonical.AccountUnknown,
 	canonical.UnattendedLimit, canonical.ProviderRejected, canonical.ProviderUnavailable,
 }
 
-// gateway is the Source of errors that come from the API gateway in front of OBC, which knows no bank.
-const gateway = "gateway"
+// sourceGateway is the Source of errors of the API gateway in front of OBC, which has no connection to a bank.
+const sourceGateway = "gateway"
 
-// refusal says what an answer means whose status is not 200: by its cause where it names one, else by status.
-func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canonical.Error {
-	if foreign(a.Body, q.RequestID) {
-		failure := canonical.InvalidResponse("the answer belongs to another request")
+// classifyError returns the error of a response with a status other than 200: by errorRules, otherwise by its status.
+func classifyError(q canonical.Query, r providers.Request, a providers.Response) *canonical.Error {
+	if wrongRequestID(a.Body, q.RequestID) {
+		failure := canonical.InvalidResponse("the response belongs to another request")
 		failure.Upstream = canonical.NewUpstreamError(a.Status, "", "")
 		return failure
 	}
@@ -139,23 +138,23 @@ func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canoni
 	if len(errs) > 0 {
 		decisive = errs[0]
 	}
-	best := len(telling)
+	best := len(kindPriority)
 	var kind canonical.Kind
-	wording := upstream.NewWording(q, r)
+	wording := adapter.NewWording(q, r)
 	for _, e := range errs {
-		found := heard(e, wording).cause(a.Status, q.Attended())
-		if rank := slices.Index(telling, found); rank >= 0 && rank < best {
+		found := parseError(e, wording).kind(a.Status, q.Attended())
+		if rank := slices.Index(kindPriority, found); rank >= 0 && rank < best {
 			best, kind, decisive = rank, found, e
 		}
 	}
 	switch {
 	case a.Unreadable:
-		kind = upstream.ByStatus(a.Status)
-	case kind == "", kind == canonical.ProviderUnavailable && saysMore(a.Status):
-		kind = kindOf(a.Status, decisive)
+		kind = adapter.KindByStatus(a.Status)
+	case kind == "", kind == canonical.ProviderUnavailable && statusIsSpecific(a.Status):
+		kind = kindOfStatus(a.Status, decisive)
 	}
 	origin := canonical.OriginProvider
-	if kind == canonical.UnattendedLimit || fold(string(decisive.Source)) == "aspsp" {
+	if kind == canonical.UnattendedLimit || normalize(string(decisive.Source)) == "aspsp" {
 		origin = canonical.OriginASPSP
 	}
 	return &canonical.Error{
@@ -164,77 +163,77 @@ func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canoni
 	}
 }
 
-// A said is what one error says.
-type said struct {
-	reason  string // folded
-	gateway bool   // the API gateway says it
-	address bool   // it names the user's address
-	words   upstream.Words
-	found   map[string]bool // phrases
+// parsedError is one error of a response, prepared for matching.
+type parsedError struct {
+	reason          string // normalized
+	fromGateway     bool   // it comes from the API gateway in front of OBC
+	mentionsAddress bool   // it mentions the user's IP address
+	words           adapter.Words
+	found           map[string]bool // the phrases it contains
 }
 
-// heard reads one error. What the request contained says nothing in it.
-func heard(e wireError, wording *upstream.Wording) said {
-	s := said{reason: fold(string(e.ReasonCode)), gateway: e.fromGateway()}
-	if wording.Own(s.reason) {
+// parseError prepares one error for matching. Texts of the request are ignored.
+func parseError(e wireError, wording *adapter.Wording) parsedError {
+	s := parsedError{reason: normalize(string(e.ReasonCode)), fromGateway: e.fromGateway()}
+	if wording.IsRequestText(s.reason) {
 		s.reason = ""
 	}
 	s.words = wording.Words(string(e.ReasonCode), string(e.Description))
-	s.found = phrases.In(s.words)
-	s.address = !s.gateway && upstream.NamesAddress(s.words)
+	s.found = phrases.Find(s.words)
+	s.mentionsAddress = !s.fromGateway && adapter.MentionsPSUAddress(s.words)
 	return s
 }
 
-// cause is the kind that an error names, "" for none.
-func (s said) cause(status int, attended bool) canonical.Kind {
-	for _, c := range causes {
+// kind returns the kind of the error by its code and wording; "" if they are unknown.
+func (s parsedError) kind(status int, attended bool) canonical.Kind {
+	for _, c := range errorRules {
 		if c.matches(s, attended) {
 			return c.kind
 		}
 	}
-	if !s.gateway && s.saysLimit(status) {
+	if !s.fromGateway && s.mentionsAccessLimit(status) {
 		return canonical.UnattendedLimit
 	}
 	return ""
 }
 
-// saysLimit reports whether a bank's own wording means its limit of unattended calls.
-func (s said) saysLimit(status int) bool {
+// mentionsAccessLimit reports whether a bank's wording means its limit of unattended calls.
+func (s parsedError) mentionsAccessLimit(status int) bool {
 	if status != http.StatusTooManyRequests {
-		return upstream.SaysAccessesAreSpent(s.words)
+		return adapter.ReportsAccessLimit(s.words)
 	}
-	limit := upstream.LimitOf429(s.words)
-	return limit != upstream.NoLimit && limit != upstream.RateLimit
+	limit := adapter.LimitFrom429(s.words)
+	return limit != adapter.NoLimit && limit != adapter.RateLimit
 }
 
-// matches reports whether an error fits a row. What the API gateway says in words is about the gateway's own
-// tokens and limits, whose words are the same.
-func (c cause) matches(s said, attended bool) bool {
-	own := fold(c.reason)
+// matches reports whether the rule applies to an error. Rules without a code do not apply to errors of the API gateway, whose
+// wording is about its own tokens and limits.
+func (c errorRule) matches(s parsedError, attended bool) bool {
+	own := normalize(c.reason)
 	fits := own == s.reason || strings.HasSuffix(own, "_") && strings.HasPrefix(s.reason, own)
 	if own == "" {
-		fits = !s.gateway
+		fits = !s.fromGateway
 	}
-	return fits && !(c.address && (attended || !s.address)) && !slices.ContainsFunc(c.says, func(phrase string) bool { return !s.found[phrase] })
+	return fits && !(c.address && (attended || !s.mentionsAddress)) && !slices.ContainsFunc(c.containsAll, func(phrase string) bool { return !s.found[phrase] })
 }
 
-func (e wireError) fromGateway() bool { return fold(string(e.Source)) == gateway }
+func (e wireError) fromGateway() bool { return normalize(string(e.Source)) == sourceGateway }
 
-// saysMore reports whether a status tells more than a code for "out of order".
-func saysMore(status int) bool {
+// statusIsSpecific reports whether a status is more specific than a code for an unavailable service.
+func statusIsSpecific(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusGatewayTimeout
 }
 
-// kindOf is what an answer means that names no cause. e is its first error, zero if none can be read.
-func kindOf(status int, e wireError) canonical.Kind {
-	source, reason := fold(string(e.Source)), fold(string(e.ReasonCode))
-	byStatus := upstream.ByStatus(status)
+// kindOfStatus returns the kind of a response to which no rule applies. e is its first error, zero if it has none.
+func kindOfStatus(status int, e wireError) canonical.Kind {
+	source, reason := normalize(string(e.Source)), normalize(string(e.ReasonCode))
+	byStatus := adapter.KindByStatus(status)
 	switch {
 	case byStatus != canonical.ProviderRejected:
 		return byStatus
 	case source == "aspsp":
 		return canonical.ProviderError
-	case source == gateway:
+	case source == sourceGateway:
 		return canonical.ProviderRejected
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		if source != "" && reason == "provider_error" {
@@ -246,28 +245,29 @@ func kindOf(status int, e wireError) canonical.Kind {
 	return canonical.ProviderRejected
 }
 
-// foreign reports whether an error's body holds the id of another request than the one sent, so that nothing of it
-// counts. A body without one is accepted, and so is one that cannot be read, of which nothing counts anyway.
-func foreign(body []byte, sent string) bool {
+// wrongRequestID reports whether a body contains the id of another request. It is false for a body without a request id, and
+// for one that cannot be read, which is classified by its status.
+func wrongRequestID(body []byte, sent string) bool {
 	var w struct {
 		Echo struct {
 			RequestID json.RawMessage `json:"xRequestId"`
 		} `json:"originalRequestInfo"`
 	}
-	if upstream.Decode(body, &w) != nil || w.Echo.RequestID == nil {
+	if adapter.Decode(body, &w) != nil || w.Echo.RequestID == nil {
 		return false
 	}
-	var id upstream.Text
-	return json.Unmarshal(w.Echo.RequestID, &id) != nil || !upstream.SameRequestID(string(id), sent)
+	var id adapter.Text
+	return json.Unmarshal(w.Echo.RequestID, &id) != nil || !adapter.SameRequestID(string(id), sent)
 }
 
-// readErrors reads OBC's envelope {"Errors":{"Error":[…]}}, in whatever case and however much of it is there: one
-// error in place of the list, the list without its wrapping, one error alone. What cannot be read is no error.
+// readErrors returns the errors of OBC's envelope {"Errors":{"Error":[…]}}. Member names may have any case, and parts of the
+// envelope may be missing: it accepts a single error in place of the list, a list without the envelope, and a single error.
+// Anything else is skipped.
 func readErrors(body []byte) []wireError {
 	var envelope struct {
 		Errors json.RawMessage `json:"Errors"`
 	}
-	if upstream.Decode(body, &envelope) != nil {
+	if adapter.Decode(body, &envelope) != nil {
 		return nil
 	}
 	list := json.RawMessage(body)
@@ -283,7 +283,7 @@ func readErrors(body []byte) []wireError {
 	var many []wireError
 	if json.Unmarshal(list, &many) != nil && many == nil {
 		var one wireError
-		_ = json.Unmarshal(list, &one) // what is no object stays zero, and is dropped with the rest
+		_ = json.Unmarshal(list, &one) // a value other than an object stays zero, and is dropped below
 		many = append(many, one)
 	}
 	many = slices.DeleteFunc(many, func(e wireError) bool { return e == wireError{} })

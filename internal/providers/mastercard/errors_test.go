@@ -10,16 +10,16 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
 func refuse(status int, body string, change func(*canonical.Query)) *canonical.Error {
-	return refusal(query(change), providers.Request{}, providers.Answer{Status: status, Body: []byte(body)})
+	return classifyError(query(change), providers.Request{}, providers.Response{Status: status, Body: []byte(body)})
 }
 
 func envelope(errs string) string { return `{"Errors":{"Error":[` + errs + `]}}` }
 
-// wordings holds at least one error for each row of causes. row is the row's reason, or its phrases.
+// wordings contains at least one error for each rule. row is the rule's reason, or its phrases.
 var wordings = []struct {
 	row                 string
 	reason, description string
@@ -92,9 +92,9 @@ var wordings = []struct {
 	{"address", "PROVIDER_ERROR", "psuipaddress is missing", canonical.UnattendedLimit},
 }
 
-// name is how wordings name a row.
-func (c cause) name() string {
-	says := strings.Join(c.says, ",")
+// name returns the name of a rule in wordings.
+func (c errorRule) name() string {
+	says := strings.Join(c.containsAll, ",")
 	if c.address {
 		says = "address"
 	}
@@ -106,7 +106,7 @@ func TestEveryWordingAtAnyStatus(t *testing.T) {
 	for _, w := range wordings {
 		one := fmt.Sprintf(`{"ReasonCode":%q,"Description":%q}`, w.reason, w.description)
 		for _, status := range []int{400, 401, 403, 404, 429, 500, 503, 504} {
-			// The caller sends no token to OBC: whatever token it names is the consent's.
+			// Callers send no token to OBC: a token in an error is that of the consent.
 			want := w.kind
 			if other, says := map[int]canonical.Kind{429: canonical.ProviderThrottled, 504: canonical.ProviderTimeout}[status]; says && want == canonical.ProviderUnavailable {
 				want = other // the status says more than a code for "out of order"
@@ -118,7 +118,7 @@ func TestEveryWordingAtAnyStatus(t *testing.T) {
 	}
 }
 
-// A refusal that names the user's address requires it only if the call was without the user.
+// An error that mentions the user's IP address means the limit only for an unattended call.
 func TestMissingAddress(t *testing.T) {
 	t.Parallel()
 	const (
@@ -141,21 +141,21 @@ func TestMissingAddress(t *testing.T) {
 	}
 }
 
-// TestRowsAreNeeded shows of each row that its wording is told by that row, not by one before it.
+// TestRowsAreNeeded checks that each rule is needed: without it, another kind results.
 func TestRowsAreNeeded(t *testing.T) {
 	t.Parallel()
 	tested := map[string]bool{}
 	for _, w := range wordings {
-		e := wireError{ReasonCode: lenient(w.reason), Description: lenient(w.description)}
-		said := heard(e, upstream.NewWording(query(nil), providers.Request{}))
-		first := slices.IndexFunc(causes, func(c cause) bool { return c.matches(said, false) })
-		if first < 0 || causes[first].name() != w.row {
+		e := wireError{ReasonCode: lenientString(w.reason), Description: lenientString(w.description)}
+		said := parseError(e, adapter.NewWording(query(nil), providers.Request{}))
+		first := slices.IndexFunc(errorRules, func(c errorRule) bool { return c.matches(said, false) })
+		if first < 0 || errorRules[first].name() != w.row {
 			t.Errorf("%q %q fits row %d first, want %q", w.reason, w.description, first, w.row)
 			continue
 		}
 		tested[w.row] = true
 	}
-	for _, c := range causes {
+	for _, c := range errorRules {
 		if !tested[c.name()] {
 			t.Errorf("row %q is not tested", c.name())
 		}
@@ -272,8 +272,8 @@ func TestStatusesWithoutACause(t *testing.T) {
 	}
 }
 
-// TestLimitsInABanksOwnWords has wordings that OBC passes on from banks. At 429 a quota is enough, at every other status
-// it must be one of accesses.
+// TestLimitsInABanksOwnWords checks wordings of banks that OBC passes on. With status 429 a quota is enough, with any other status
+// it must be a quota of accesses.
 func TestLimitsInABanksOwnWords(t *testing.T) {
 	t.Parallel()
 	for _, w := range []struct {
@@ -314,7 +314,7 @@ func TestLimitsInABanksOwnWords(t *testing.T) {
 	}
 }
 
-// TestA404IsNotTheAccounts: no path of OBC holds an account. What answers 404 stands before OBC.
+// TestA404IsNotTheAccounts checks that a 404 is not ACCOUNT_UNKNOWN: no path of OBC contains an account, so it comes from a proxy.
 func TestA404IsNotTheAccounts(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]canonical.Kind{
@@ -329,7 +329,7 @@ func TestA404IsNotTheAccounts(t *testing.T) {
 		envelope(`{"Source":"Gateway","ReasonCode":"X","Description":"no such account"}`): canonical.ProviderRejected,
 	} {
 		for _, account := range []string{"", "a"} {
-			got := refusal(query(nil), providers.Request{Account: account}, providers.Answer{Status: 404, Body: []byte(body)})
+			got := classifyError(query(nil), providers.Request{Account: account}, providers.Response{Status: 404, Body: []byte(body)})
 			if got.Kind != want || got.Origin != canonical.OriginProvider || got.Upstream.HTTPStatus != 404 {
 				t.Errorf("404 %q on account %q is %v, want %s", body, account, got, want)
 			}
@@ -347,7 +347,7 @@ func TestErrorsOfAnotherRequestDoNotCount(t *testing.T) {
 		`{"XREQUESTID":"x"}`, `{"xRequestId":7}`, `{"xRequestId":true}`, `{"xRequestId":["x"]}`,
 	} {
 		for _, status := range []int{201, 302, 400, 401, 404, 429, 500, 503, 504} {
-			want := canonical.InvalidResponse("the answer belongs to another request")
+			want := canonical.InvalidResponse("the response belongs to another request")
 			want.Upstream = &canonical.UpstreamError{HTTPStatus: status}
 			if diff := cmp.Diff(want, refuse(status, answer(echo), nil)); diff != "" {
 				t.Errorf("%d %s (-want +got):\n%s", status, echo, diff)
@@ -389,14 +389,14 @@ func FuzzRefusal(f *testing.F) {
 	f.Add(429, []byte(`{"code":429,"description":"Maximum access quota is reached!"}`))
 	f.Add(400, []byte(`{"originalRequestInfo":{"xRequestId":"x"},"Errors":{"Error":[{"ReasonCode":"ACCESS_EXCEEDED"}]}}`))
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		got := refusal(query(nil), providers.Request{}, providers.Answer{Status: status, Body: body})
+		got := classifyError(query(nil), providers.Request{}, providers.Response{Status: status, Body: body})
 		if got.Kind == "" || got.Origin == "" || got.Upstream == nil || got.Detail != "" && got.Kind != canonical.ProviderInvalidResponse {
 			t.Fatalf("%+v", got)
 		}
 	})
 }
 
-// Of an error no more is read than errors have: its words are looked through for each row.
+// The part of an error response that is read is limited.
 func TestEndlessErrorsAreNotReadToTheEnd(t *testing.T) {
 	t.Parallel()
 	const telling = `{"ReasonCode":"PROVIDER_ERROR","Description":"%sthe consent has expired"}`
@@ -415,7 +415,7 @@ func TestEndlessErrorsAreNotReadToTheEnd(t *testing.T) {
 	}
 }
 
-// TestOwnTextSaysNothing has a bank repeat what a request contained.
+// TestOwnTextSaysNothing checks errors that repeat texts of the request.
 func TestOwnTextSaysNothing(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{
@@ -430,11 +430,11 @@ func TestOwnTextSaysNothing(t *testing.T) {
 			"consent":  func(q *canonical.Query, _ *providers.Request) { q.Consent = id },
 		} {
 			q, r := query(nil), providers.Request{Account: "a"}
-			if refusal(q, r, providers.Answer{Status: 400, Body: []byte(body)}).Kind == canonical.ProviderError {
+			if classifyError(q, r, providers.Response{Status: 400, Body: []byte(body)}).Kind == canonical.ProviderError {
 				t.Errorf("%q is no wording, and tests nothing", id)
 			}
 			put(&q, &r)
-			if got := refusal(q, r, providers.Answer{Status: 400, Body: []byte(body)}); got.Kind != canonical.ProviderError {
+			if got := classifyError(q, r, providers.Response{Status: 400, Body: []byte(body)}); got.Kind != canonical.ProviderError {
 				t.Errorf("%q as %s is %s", id, name, got.Kind)
 			}
 		}

@@ -1,6 +1,5 @@
-// Package mastercard reads account information through Mastercard Open Banking Connect (OBC). cmd/gateway and
-// internal/sandbox open it, each from its table of providers. MAPPING.md says what becomes of every member of
-// the wire, and why.
+// Package mastercard implements the adapter for Mastercard Open Banking Connect (OBC). MAPPING.md documents how each member of
+// its API is mapped, and why.
 package mastercard
 
 import (
@@ -16,30 +15,30 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
-// Config is what only this provider has in the configuration.
+// Config contains the configuration keys of this provider.
 type Config struct {
-	ConsumerKey            string      `yaml:"consumerKey"`            // as the developer portal shows it
-	SigningKeyFile         config.File `yaml:"signingKeyFile"`         // PKCS#12 or PEM, told apart by content
-	SigningKeyPasswordFile config.File `yaml:"signingKeyPasswordFile"` // of a PKCS#12 or an encrypted PEM
+	ConsumerKey            string      `yaml:"consumerKey"`            // from the developer portal
+	SigningKeyFile         config.File `yaml:"signingKeyFile"`         // PKCS#12 or PEM, detected by content
+	SigningKeyPasswordFile config.File `yaml:"signingKeyPasswordFile"` // for PKCS#12 or an encrypted PEM
 }
 
-// The keys of Config, as faults name them.
+// The keys of Config in faults.
 const (
 	keyConsumer = "consumerKey"
 	keyFile     = "signingKeyFile"
 	keyPassword = "signingKeyPasswordFile"
 )
 
-// The paths that are read: OBC has no account in any.
+// The paths of the API. They contain no account ids.
 const (
 	routeAccounts = "/accounts"
 	routeBalances = "/accounts/account/balances"
 )
 
-// Open makes the adapter; it implements providers.Open. Its errors are config.Faults, or what decode returned.
+// Open creates the adapter. It implements providers.Open. Its errors are config.Faults or the error of decode.
 func Open(decode func(into any) error, env providers.Env) (providers.Provider, error) {
 	var cfg Config
 	var faults config.Faults
@@ -51,13 +50,13 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 		return nil, err
 	}
 	client := env.Client(providers.ClientConfig{
-		Sign: signer(cfg.ConsumerKey, key), Routes: []string{routeAccounts, routeBalances}, ClassifyError: refusal,
+		Sign: signer(cfg.ConsumerKey, key), Routes: []string{routeAccounts, routeBalances}, ClassifyError: classifyError,
 	})
-	return &provider{base: env.BaseURL, timeout: env.Timeout, client: client, ends: upstream.EarliestExpiry(cfg.certificates())}, nil
+	return &provider{base: env.BaseURL, timeout: env.Timeout, client: client, certExpiry: providers.EarliestExpiry(cfg.certificates())}, nil
 }
 
-// check returns the signing key, and the faults of the whole: those already known and those found here. A key
-// of the file that has a fault already gets no second one, which would only follow from the first.
+// check validates the configuration. It returns the signing key, and all faults: the known ones and those found here. A
+// configuration key with a known fault gets no second one, which would only be a consequence of the first.
 func (c Config) check(known config.Faults) (*rsa.PrivateKey, config.Faults) {
 	faults := slices.Clone(known)
 	add := func(path, detail string) {
@@ -84,10 +83,10 @@ func (c Config) check(known config.Faults) (*rsa.PrivateKey, config.Faults) {
 }
 
 type provider struct {
-	base    *url.URL
-	timeout time.Duration
-	client  providers.Client
-	ends    time.Time // the certificates beside the signing key
+	base       *url.URL
+	timeout    time.Duration
+	client     providers.Client
+	certExpiry time.Time // of the certificates in the signing key's file
 }
 
 // Accounts implements providers.Provider.
@@ -108,17 +107,17 @@ func (p *provider) Balances(ctx context.Context, q canonical.Query, accountID st
 	return readBalances(answer.Body, q.RequestID, accountID)
 }
 
-// read makes the one call of a read: OBC has no pages.
-func (p *provider) read(ctx context.Context, q canonical.Query, accountID, route string) (providers.Answer, error) {
+// read makes the only call of a read. OBC has no pages.
+func (p *provider) read(ctx context.Context, q canonical.Query, accountID, route string) (providers.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
 	body, err := requestBody(q, accountID)
 	if err != nil {
-		return providers.Answer{}, err
+		return providers.Response{}, err
 	}
 	return p.client.Read(ctx, q, providers.Request{
 		Method:  http.MethodPost,
-		URL:     upstream.URL(p.base, strings.Split(route[1:], "/")...),
+		URL:     adapter.URL(p.base, strings.Split(route[1:], "/")...),
 		Route:   route,
 		Header:  http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}},
 		Body:    body,

@@ -71,8 +71,8 @@ func pkcs8(t *testing.T, key any) []byte {
 	return der
 }
 
-// sealed is the signing key as PEM in the encryption of RFC 1421, which old versions of openssl write.
-func sealed(t *testing.T, password string, alg x509.PEMCipher) []byte {
+// encryptedPEM returns the signing key as PEM encrypted by RFC 1421, which old versions of openssl write.
+func encryptedPEM(t *testing.T, password string, alg x509.PEMCipher) []byte {
 	t.Helper()
 	der := x509.MarshalPKCS1PrivateKey(signingKey())
 	block, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", der, []byte(password), alg) //nolint:staticcheck // what is read must be written
@@ -105,7 +105,7 @@ func certificate(t *testing.T) *x509.Certificate {
 	return cert
 }
 
-// settings decodes a config as the file's reader does, out of YAML and secret files.
+// settings returns a decode function that reads YAML and secret files like the configuration.
 func settings(t *testing.T, lines string, files map[string][]byte) func(any) error {
 	t.Helper()
 	dir := t.TempDir()
@@ -126,8 +126,8 @@ func goodSettings(t *testing.T) func(any) error {
 	})
 }
 
-// wire lends an adapter what cmd lends it, with a counter that stops nothing.
-func wire(t *testing.T, base string) providers.Env {
+// newEnv returns an environment like that of cmd, with a counter that has a high limit.
+func newEnv(t *testing.T, base string) providers.Env {
 	t.Helper()
 	st := redistest.OpenAt(t, redistest.Shared(t))
 	policies := map[string]config.Unattended{}
@@ -145,25 +145,25 @@ func wire(t *testing.T, base string) providers.Env {
 
 func open(t *testing.T, base string) providers.Provider {
 	t.Helper()
-	p, err := Open(goodSettings(t), wire(t, base))
+	p, err := Open(goodSettings(t), newEnv(t, base))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-// simulated is the adapter over HTTP to a simulator, mounted below a prefix, which admits everything.
-func simulated(t *testing.T) (providers.Provider, *aspspsim.Ledger) {
+// openOnSimulator opens the adapter on a simulator with a high limit, mounted at a prefix.
+func openOnSimulator(t *testing.T) (providers.Provider, *aspspsim.CallLog) {
 	t.Helper()
-	ledger := aspspsim.NewLedger(time.Now)
+	callLog := aspspsim.NewCallLog(time.Now)
 	for id := range mastercardsim.Names {
-		ledger.SetPolicy(id, aspspsim.Policy{Limit: 1000, Window: time.Hour, Unit: aspspsim.PerConsent})
+		callLog.SetPolicy(id, aspspsim.Policy{Limit: 1000, Window: time.Hour, Unit: aspspsim.PerConsent})
 	}
 	server := httptest.NewServer(mastercardsim.New(mastercardsim.Config{
-		ConsumerKey: consumerKey, PublicKey: &signingKey().PublicKey, Ledger: ledger,
+		ConsumerKey: consumerKey, PublicKey: &signingKey().PublicKey, Log: callLog,
 	}))
 	t.Cleanup(server.Close)
-	return open(t, server.URL+"/openbanking/connect/api/"), ledger
+	return open(t, server.URL+"/openbanking/connect/api/"), callLog
 }
 
 func query(change func(*canonical.Query)) canonical.Query {
@@ -205,10 +205,10 @@ func TestOpenReadsKeys(t *testing.T) {
 		{name: "PKCS#12 with AES and PBMAC1", key: p12(t, pkcs12.Modern2026, "p"), password: []byte("p\n")},
 		{name: "PKCS#12 with 3DES", key: p12(t, pkcs12.LegacyDES, "pässwort"), password: []byte("pässwort\r\n")},
 		{name: "PKCS#12 with RC2", key: p12(t, pkcs12.LegacyRC2, "p "), password: []byte("p \n")},
-		{name: "PEM with AES-256", key: sealed(t, "keystore password", x509.PEMCipherAES256), password: []byte("keystore password")},
-		{name: "PEM with AES-128", key: sealed(t, "p ", x509.PEMCipherAES128), password: []byte("p \n")},
+		{name: "PEM with AES-256", key: encryptedPEM(t, "keystore password", x509.PEMCipherAES256), password: []byte("keystore password")},
+		{name: "PEM with AES-128", key: encryptedPEM(t, "p ", x509.PEMCipherAES128), password: []byte("p \n")},
 		{name: "PEM with 3DES, certificate first", password: []byte("pässwort\r\n"), key: slices.Concat(
-			pemOf("CERTIFICATE", certificate(t).Raw), sealed(t, "pässwort", x509.PEMCipher3DES))},
+			pemOf("CERTIFICATE", certificate(t).Raw), encryptedPEM(t, "pässwort", x509.PEMCipher3DES))},
 		{name: "PEM that is not encrypted, and a password", key: pkcs1, password: []byte("p")},
 		{name: "PKCS#12 without a password", key: p12(t, pkcs12.Passwordless, "")},
 	}
@@ -269,7 +269,7 @@ func TestOpenNamesFaults(t *testing.T) {
 		},
 		{
 			name: "encrypted PEM, no password", want: []string{keyPassword}, says: "is required because signingKeyFile is encrypted",
-			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(sealed(t, "right", x509.PEMCipherAES256))},
+			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(encryptedPEM(t, "right", x509.PEMCipherAES256))},
 		},
 		{
 			name: "encrypted PEM, broken", want: []string{keyFile},
@@ -303,10 +303,10 @@ func TestOpenNamesFaults(t *testing.T) {
 	}
 }
 
-// TestNoPasswordOpensAnother tries more wrong passwords than the padding of RFC 1421 can tell: one in 256 looks right.
+// TestNoPasswordOpensAnother tries many wrong passwords, because the padding of RFC 1421 looks right for one in 256.
 func TestNoPasswordOpensAnother(t *testing.T) {
 	t.Parallel()
-	cfg := Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(sealed(t, "right", x509.PEMCipherAES256))}
+	cfg := Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(encryptedPEM(t, "right", x509.PEMCipherAES256))}
 	for n := range 2000 {
 		cfg.SigningKeyPasswordFile = config.InMemoryFile(fmt.Appendf(nil, "wrong %d", n))
 		key, faults := cfg.check(nil)
@@ -400,7 +400,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestSimulatorLetsTheAdapterIn(t *testing.T) {
 	t.Parallel()
-	p, ledger := simulated(t)
+	p, callLog := openOnSimulator(t)
 	for id, name := range mastercardsim.Names {
 		for _, change := range []func(*canonical.Query){nil, attended} {
 			q := query(change)
@@ -420,14 +420,14 @@ func TestSimulatorLetsTheAdapterIn(t *testing.T) {
 			}
 		}
 	}
-	if n := len(ledger.Calls()); n != 2*3*3 {
+	if n := len(callLog.Calls()); n != 2*3*3 {
 		t.Errorf("the ASPSPs saw %d calls, want 18", n)
 	}
 }
 
 func TestRefusalsOfTheSimulator(t *testing.T) {
 	t.Parallel()
-	p, _ := simulated(t)
+	p, _ := openOnSimulator(t)
 	tests := []struct {
 		consent string
 		kind    canonical.Kind
@@ -480,7 +480,7 @@ func TestReadIsBoundedAndCanBeGivenUp(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-release }))
 	defer server.Close()
 	defer close(release)
-	env := wire(t, server.URL)
+	env := newEnv(t, server.URL)
 	env.Timeout = 2 * time.Second // less than the wire's own
 	p, err := Open(goodSettings(t), env)
 	if err != nil {
@@ -496,18 +496,18 @@ func TestReadIsBoundedAndCanBeGivenUp(t *testing.T) {
 	}
 }
 
-// told keeps what an adapter says of its calls beside what is sent, which the counter and telemetry go by.
-type told []providers.Request
+// recordingClient records the requests of an adapter, with the fields for the counter and telemetry.
+type recordingClient []providers.Request
 
-func (c *told) Read(_ context.Context, _ canonical.Query, r providers.Request) (providers.Answer, error) {
+func (c *recordingClient) Read(_ context.Context, _ canonical.Query, r providers.Request) (providers.Response, error) {
 	*c = append(*c, r)
-	return providers.Answer{Status: http.StatusOK, Body: []byte(`{"originalRequestInfo":{}}`)}, nil
+	return providers.Response{Status: http.StatusOK, Body: []byte(`{"originalRequestInfo":{}}`)}, nil
 }
 
 func TestWhatCounterAndTelemetryAreTold(t *testing.T) {
 	t.Parallel()
-	var calls told
-	env := wire(t, "https://sandbox.example/openbanking/connect/api/")
+	var calls recordingClient
+	env := newEnv(t, "https://sandbox.example/openbanking/connect/api/")
 	env.Client = func(providers.ClientConfig) providers.Client { return &calls }
 	p, err := Open(goodSettings(t), env)
 	if err != nil {

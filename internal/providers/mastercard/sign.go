@@ -16,10 +16,10 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// minKeyBits is the smallest RSA modulus taken (NIST SP 800-131A); the developer portal makes keys of 2048.
+// minKeyBits is the minimum size of the RSA key (NIST SP 800-131A). The developer portal creates keys of 2048 bits.
 const minKeyBits = 2048
 
-// signer signs requests with OAuth 1.0a, RSA-SHA256 and a body hash, in the variant that Mastercard verifies.
+// signer returns a function that signs requests with OAuth 1.0a, RSA-SHA256 and a body hash, in Mastercard's variant.
 func signer(consumerKey string, key *rsa.PrivateKey) func(*http.Request, []byte) error {
 	return func(r *http.Request, body []byte) error {
 		value, err := oauth.GetAuthorizationHeader(r.URL, r.Method, body, consumerKey, key)
@@ -31,8 +31,8 @@ func signer(consumerKey string, key *rsa.PrivateKey) func(*http.Request, []byte)
 	}
 }
 
-// headerSafe reports whether a consumer key can stand between quotes in the Authorization header, where
-// Mastercard takes it as it is.
+// headerSafe reports whether a consumer key can be put in quotes into the Authorization header without escaping, as Mastercard
+// requires.
 func headerSafe(key string) bool {
 	for _, c := range key {
 		if c <= ' ' || c > '~' || strings.ContainsRune(`",\&=`, c) {
@@ -42,7 +42,7 @@ func headerSafe(key string) bool {
 	return true
 }
 
-// signingKey reads the key out of its file, or names the key of the configuration that is at fault.
+// signingKey returns the key in the signing key's file, or the fault of the configuration.
 func (c Config) signingKey() (*rsa.PrivateKey, *config.Fault) {
 	content := c.SigningKeyFile.Content()
 	read := c.fromPKCS12
@@ -76,26 +76,26 @@ func (c Config) fromPKCS12(content []byte) (any, *config.Fault) {
 	return nil, passwordWrong
 }
 
-// Faults of a key's file that more than one form of it has.
+// Faults of key files of several formats.
 var (
 	passwordMissing = &config.Fault{Path: keyPassword, Detail: "is required because signingKeyFile is encrypted"}
 	passwordWrong   = &config.Fault{Path: keyPassword, Detail: "must be the password of signingKeyFile"}
-	unreadableKey   = &config.Fault{Path: keyFile, Detail: "must be a valid private key"}
+	invalidKey      = &config.Fault{Path: keyFile, Detail: "must be a valid private key"}
 )
 
-// password is what stands in its file but for the line's end that editors add.
+// password returns the content of the password file without a final line break.
 func (c Config) password() string {
 	return strings.TrimSuffix(strings.TrimSuffix(string(c.SigningKeyPasswordFile.Content()), "\n"), "\r")
 }
 
-// pemKeys read the private keys that a PEM may hold, by its label.
+// pemKeys contains the parser of each kind of private key in PEM, by its label.
 var pemKeys = map[string]func(der []byte) (any, error){
 	"RSA PRIVATE KEY": func(der []byte) (any, error) { return x509.ParsePKCS1PrivateKey(der) },
 	"PRIVATE KEY":     x509.ParsePKCS8PrivateKey,
 	"EC PRIVATE KEY":  func(der []byte) (any, error) { return x509.ParseECPrivateKey(der) },
 }
 
-// fromPEM reads the first private key of the file, which may hold certificates besides.
+// fromPEM returns the first private key of a PEM file, which may also contain certificates.
 func (c Config) fromPEM(content []byte) (any, *config.Fault) {
 	for block, rest := pem.Decode(content); block != nil; block, rest = pem.Decode(rest) {
 		parse, known := pemKeys[block.Type]
@@ -104,20 +104,20 @@ func (c Config) fromPEM(content []byte) (any, *config.Fault) {
 			return nil, &config.Fault{Path: keyFile, Detail: "must not be encrypted PKCS#8 in PEM (use PKCS#12 or an unencrypted PEM)"}
 		case !known:
 			continue
-		case encrypted(block):
+		case isEncrypted(block):
 			return c.fromEncryptedPEM(block, parse)
 		}
 		key, err := parse(block.Bytes)
 		if err != nil {
-			return nil, unreadableKey
+			return nil, invalidKey
 		}
 		return key, nil
 	}
 	return nil, &config.Fault{Path: keyFile, Detail: "PEM file contains no private key"}
 }
 
-// encrypted reports whether a block says of itself that it is encrypted (RFC 1421, section 4.6.1.1).
-func encrypted(block *pem.Block) bool {
+// isEncrypted reports whether the headers of a block mark it as encrypted (RFC 1421, section 4.6.1.1).
+func isEncrypted(block *pem.Block) bool {
 	return block.Headers["DEK-Info"] != "" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")
 }
 
@@ -125,16 +125,16 @@ func (c Config) fromEncryptedPEM(block *pem.Block, parse func(der []byte) (any, 
 	if !c.SigningKeyPasswordFile.Given() {
 		return nil, passwordMissing
 	}
-	der, err := x509.DecryptPEMBlock(block, []byte(c.password())) //nolint:staticcheck // deprecated as weak, yet openssl writes it
+	der, err := x509.DecryptPEMBlock(block, []byte(c.password())) //nolint:staticcheck // deprecated as weak, but openssl writes it
 	switch {
 	case errors.Is(err, x509.IncorrectPasswordError):
 		return nil, passwordWrong
 	case err != nil:
-		return nil, unreadableKey
+		return nil, invalidKey
 	}
 	key, err := parse(der)
 	if err != nil {
-		// The padding does not tell every wrong password: one in 256 gets as far as this.
+		// The padding does not reveal every wrong password: about one in 256 is detected only here.
 		return nil, passwordWrong
 	}
 	return key, nil

@@ -6,10 +6,10 @@ import (
 	"strings"
 
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
-// What is sent. OBC refuses members that its pages do not list, and nulls.
+// Requests. OBC refuses undocumented members and nulls.
 type (
 	wireRequest struct {
 		Info      wireInfo `json:"requestInfo"`
@@ -31,75 +31,75 @@ type (
 	}
 )
 
-// What is read.
+// Responses.
 type (
 	wireEcho struct {
-		RequestID upstream.Text `json:"xRequestId"`
+		RequestID adapter.Text `json:"xRequestId"`
 	}
 	wireAccounts struct {
-		Echo     upstream.Part[wireEcho] `json:"originalRequestInfo"`
-		Accounts given[[]*wireAccount]   `json:"accounts"`
-		Errors   json.RawMessage         `json:"Errors"`
+		Echo     adapter.Optional[wireEcho] `json:"originalRequestInfo"`
+		Accounts present[[]*wireAccount]    `json:"accounts"`
+		Errors   json.RawMessage            `json:"Errors"`
 	}
 	wireAccount struct {
-		ResourceID    upstream.Text                 `json:"resourceId"`
-		Currency      upstream.Text                 `json:"currency"`
-		HolderType    upstream.Text                 `json:"accountHolderType"`
-		HolderName    upstream.Text                 `json:"holderName"`
-		AccountType   upstream.Text                 `json:"accountType"`
-		NameClient    upstream.Text                 `json:"nameClient"`
-		Name          upstream.Text                 `json:"name"`
-		AccountNumber upstream.Text                 `json:"accountNumber"`
-		SchemeName    upstream.Text                 `json:"schemeName"`
-		Relations     upstream.Part[[]wireRelation] `json:"accountPsuRelations"`
+		ResourceID    adapter.Text                     `json:"resourceId"`
+		Currency      adapter.Text                     `json:"currency"`
+		HolderType    adapter.Text                     `json:"accountHolderType"`
+		HolderName    adapter.Text                     `json:"holderName"`
+		AccountType   adapter.Text                     `json:"accountType"`
+		NameClient    adapter.Text                     `json:"nameClient"`
+		Name          adapter.Text                     `json:"name"`
+		AccountNumber adapter.Text                     `json:"accountNumber"`
+		SchemeName    adapter.Text                     `json:"schemeName"`
+		Relations     adapter.Optional[[]wireRelation] `json:"accountPsuRelations"`
 	}
 	wireRelation struct {
-		Type upstream.Text `json:"typeOfRelation"`
+		Type adapter.Text `json:"typeOfRelation"`
 	}
 	wireBalances struct {
-		Echo    upstream.Part[wireEcho] `json:"originalRequestInfo"`
-		Account given[wireHoldings]     `json:"account"`
-		Errors  json.RawMessage         `json:"Errors"`
+		Echo    adapter.Optional[wireEcho]   `json:"originalRequestInfo"`
+		Account present[wireAccountBalances] `json:"account"`
+		Errors  json.RawMessage              `json:"Errors"`
 	}
-	wireHoldings struct {
-		ResourceID upstream.Text         `json:"resourceId"`
-		Name       upstream.Text         `json:"name"`
-		Balances   given[[]*wireBalance] `json:"balances"`
+	wireAccountBalances struct {
+		ResourceID adapter.Text            `json:"resourceId"`
+		Name       adapter.Text            `json:"name"`
+		Balances   present[[]*wireBalance] `json:"balances"`
 	}
 	wireBalance struct {
 		Amount struct {
-			Currency upstream.Text   `json:"currency"`
-			Amount   upstream.Number `json:"amount"`
+			Currency adapter.Text   `json:"currency"`
+			Amount   adapter.Number `json:"amount"`
 		} `json:"balanceAmount"`
-		Type      upstream.Text   `json:"balanceType"`
-		Indicator upstream.Text   `json:"creditDebitIndicator"`
+		Type      adapter.Text    `json:"balanceType"`
+		Indicator adapter.Text    `json:"creditDebitIndicator"`
 		DateTime  json.RawMessage `json:"dateTime"`
 	}
 )
 
-// given is content that may be missing, because the pages list it as optional: there is none. null in its place is no
-// content that they list, and does not pass for an empty list.
-type given[T any] struct{ Value *T }
+// present is documented as optional content. If it is missing there is none. null is not documented, and is an error, so that
+// it is not taken for an empty list.
+type present[T any] struct{ Value *T }
 
 var errNull = errors.New("content is null")
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (g *given[T]) UnmarshalJSON(raw []byte) error {
+func (g *present[T]) UnmarshalJSON(raw []byte) error {
 	if string(raw) == "null" {
 		return errNull
 	}
 	return json.Unmarshal(raw, &g.Value)
 }
 
-// list is the content of a list, empty if it is missing.
-func list[T any](g given[[]T]) []T {
+// itemsOf returns the items of a list, none if it is missing.
+func itemsOf[T any](g present[[]T]) []T {
 	if g.Value == nil {
 		return nil
 	}
 	return *g.Value
 }
 
-// requestBody is the body of a read: of the account list, or of the balances of the account named.
+// requestBody returns the body of a request: for the account list, or for the balances of accountID if it is not "".
 func requestBody(q canonical.Query, accountID string) ([]byte, error) {
 	info := wireInfo{
 		RequestID: q.RequestID, Consent: q.Consent, ASPSP: q.ASPSP, Live: q.Attended(), Customer: q.Customer,
@@ -117,17 +117,17 @@ func requestBody(q canonical.Query, accountID string) ([]byte, error) {
 	return body, nil
 }
 
-// readAccounts reads an answer to POST /accounts, all of it or nothing.
+// readAccounts returns the accounts of a response of POST /accounts.
 func readAccounts(body []byte, requestID string) ([]canonical.Account, error) {
 	var w wireAccounts
-	if err := upstream.Decode(body, &w); err != nil {
+	if err := adapter.Decode(body, &w); err != nil {
 		return nil, err
 	}
-	if err := belongs(w.Echo.Value, w.Accounts.Value != nil, w.Errors, requestID); err != nil {
+	if err := checkEcho(w.Echo.Value, w.Accounts.Value != nil, w.Errors, requestID); err != nil {
 		return nil, err
 	}
-	accounts := upstream.Accounts{List: []canonical.Account{}}
-	for _, wa := range list(w.Accounts) {
+	accounts := adapter.AccountList{Accounts: []canonical.Account{}}
+	for _, wa := range itemsOf(w.Accounts) {
 		account, err := wa.account()
 		if err != nil {
 			return nil, err
@@ -136,29 +136,29 @@ func readAccounts(body []byte, requestID string) ([]canonical.Account, error) {
 			return nil, err
 		}
 	}
-	return accounts.List, nil
+	return accounts.Accounts, nil
 }
 
-// readBalances reads an answer to POST /accounts/account/balances, all of it or nothing.
+// readBalances returns the balances of a response of POST /accounts/account/balances.
 func readBalances(body []byte, requestID, accountID string) (canonical.AccountBalances, error) {
 	var none canonical.AccountBalances
 	var w wireBalances
-	if err := upstream.Decode(body, &w); err != nil {
+	if err := adapter.Decode(body, &w); err != nil {
 		return none, err
 	}
-	if err := belongs(w.Echo.Value, w.Account.Value != nil, w.Errors, requestID); err != nil {
+	if err := checkEcho(w.Echo.Value, w.Account.Value != nil, w.Errors, requestID); err != nil {
 		return none, err
 	}
 	found := canonical.AccountBalances{Balances: []canonical.Balance{}}
-	holdings := w.Account.Value
-	if holdings == nil {
+	account := w.Account.Value
+	if account == nil {
 		return found, nil
 	}
-	if id := holdings.ResourceID; id != "" && string(id) != accountID {
-		return none, canonical.InvalidResponse("the answer is about another account")
+	if id := account.ResourceID; id != "" && string(id) != accountID {
+		return none, canonical.InvalidResponse("the response is about another account")
 	}
-	found.Name = holdings.Name.Stated()
-	for _, wb := range list(holdings.Balances) {
+	found.Name = account.Name.NonBlank()
+	for _, wb := range itemsOf(account.Balances) {
 		balance, err := wb.balance()
 		if err != nil {
 			return none, err
@@ -168,16 +168,16 @@ func readBalances(body []byte, requestID, accountID string) (canonical.AccountBa
 	return found, nil
 }
 
-// belongs refuses a response that is none of the endpoint, reports an error, or responds to another request. An empty
-// list of errors reports none.
-func belongs(echo *wireEcho, content bool, errs json.RawMessage, requestID string) error {
+// checkEcho returns ProviderInvalidResponse for a response that is not of the endpoint, contains an error, or belongs to
+// another request. An empty list of errors is ignored.
+func checkEcho(echo *wireEcho, content bool, errs json.RawMessage, requestID string) error {
 	switch {
-	case !upstream.Empty(errs):
-		return canonical.InvalidResponse("the answer is a success and an error at once")
+	case !adapter.IsEmpty(errs):
+		return canonical.InvalidResponse("the response is both a success and an error")
 	case echo == nil && !content:
-		return canonical.InvalidResponse("the answer is none of this endpoint")
-	case echo != nil && !upstream.SameRequestID(string(echo.RequestID), requestID):
-		return canonical.InvalidResponse("the answer belongs to another request")
+		return canonical.InvalidResponse("the response is not of this endpoint")
+	case echo != nil && !adapter.SameRequestID(string(echo.RequestID), requestID):
+		return canonical.InvalidResponse("the response belongs to another request")
 	}
 	return nil
 }
@@ -186,12 +186,12 @@ func (w *wireAccount) account() (canonical.Account, error) {
 	if w == nil {
 		return canonical.Account{}, canonical.InvalidResponse("an account is null")
 	}
-	id, currency := string(w.ResourceID), w.Currency.Stated()
+	id, currency := string(w.ResourceID), w.Currency.NonBlank()
 	number := canonical.Identification{Scheme: schemeOf(string(w.SchemeName)), Value: string(w.AccountNumber)}
 	card := canonical.IsCardWord(string(w.AccountType)) || number.Scheme == canonical.SchemePAN
 	switch {
-	case !upstream.ValidAccountID(id):
-		return canonical.Account{}, canonical.InvalidResponse("a resourceId is missing, too long or cannot be addressed")
+	case !adapter.ValidAccountID(id):
+		return canonical.Account{}, canonical.InvalidResponse("a resourceId is missing, too long or not addressable")
 	case card && canonical.IsCardID(id):
 		return canonical.Account{}, canonical.InvalidResponse("a resourceId is a full card number")
 	case currency != "" && !canonical.ValidCurrency(currency):
@@ -204,15 +204,15 @@ func (w *wireAccount) account() (canonical.Account, error) {
 		OtherIdentifications: others,
 		Currency:             currency,
 		Type:                 canonical.ParseAccountType(string(w.AccountType)),
-		ProviderType:         w.AccountType.Stated(),
-		HolderType:           fold(string(w.HolderType)),
-		HolderName:           w.HolderName.Stated(),
-		Name:                 w.Name.Stated(),
-		Nickname:             w.NameClient.Stated(),
+		ProviderType:         w.AccountType.NonBlank(),
+		HolderType:           normalize(string(w.HolderType)),
+		HolderName:           w.HolderName.NonBlank(),
+		Name:                 w.Name.NonBlank(),
+		Nickname:             w.NameClient.NonBlank(),
 	}
 	if relations := w.Relations.Value; relations != nil {
 		for _, r := range *relations {
-			if relation := r.Type.Stated(); relation != "" {
+			if relation := r.Type.NonBlank(); relation != "" {
 				a.Relations = append(a.Relations, relation)
 			}
 		}
@@ -224,7 +224,7 @@ func (w *wireBalance) balance() (canonical.Balance, error) {
 	if w == nil {
 		return canonical.Balance{}, canonical.InvalidResponse("a balance is null")
 	}
-	indicator, ok := indicators[fold(string(w.Indicator))]
+	indicator, ok := indicators[normalize(string(w.Indicator))]
 	if !ok {
 		return canonical.Balance{}, canonical.InvalidResponse("a balance has no readable creditDebitIndicator")
 	}
@@ -234,20 +234,20 @@ func (w *wireBalance) balance() (canonical.Balance, error) {
 	}
 	b := canonical.Balance{
 		Type:         canonical.ParseBalanceType(string(w.Type), balanceWords),
-		ProviderType: w.Type.Stated(), Amount: amount,
+		ProviderType: w.Type.NonBlank(), Amount: amount,
 	}
 	b.ReferenceTime, b.ReferenceDate, b.ProviderDateTime = canonical.ParseReference(dateTimeText(w.DateTime))
 	return b, nil
 }
 
-// dateTimeText is a dateTime as it was written. One of another JSON type than a text is not worth a balance.
+// dateTimeText returns a dateTime as received. Another JSON type than a string does not invalidate the balance.
 func dateTimeText(raw json.RawMessage) string {
-	var text upstream.Text
+	var text adapter.Text
 	if len(raw) > 0 && json.Unmarshal(raw, &text) != nil {
 		return string(raw)
 	}
-	return text.Stated()
+	return text.NonBlank()
 }
 
-// fold is a word as the tables have it.
-func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+// normalize returns a word in the form of the tables: in lower case, without outer white space.
+func normalize(s string) string { return strings.ToLower(strings.TrimSpace(s)) }

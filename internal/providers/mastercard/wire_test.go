@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
 func file(t testing.TB, name string) []byte {
@@ -157,13 +157,13 @@ func TestAccountsThatAreRefused(t *testing.T) {
 	}
 }
 
-// one is an answer with one balance, whose members may be replaced.
+// one returns a response with one balance, whose members may be replaced.
 func one(change ...string) []byte {
 	balance := `{"balanceAmount":{"currency":"GBP","amount":1},"balanceType":"CLBD","creditDebitIndicator":"Credit","dateTime":"2019-03-21T10:33:13Z"}`
 	return []byte(`{"account":{"resourceId":"x","balances":[` + strings.NewReplacer(change...).Replace(balance) + `]}}`)
 }
 
-// TestEmptyEchoIsAMissingOne has OBC name the request, or the account, by nothing.
+// TestEmptyEchoIsAMissingOne checks that empty ids of the request and the account are accepted.
 func TestEmptyEchoIsAMissingOne(t *testing.T) {
 	t.Parallel()
 	for _, nothing := range []string{`""`, `" "`, `null`, `[]`, `{}`} {
@@ -251,7 +251,7 @@ func TestAmounts(t *testing.T) {
 	}
 }
 
-// A dateTime never costs its balance.
+// An invalid dateTime does not invalidate its balance.
 func TestTimes(t *testing.T) {
 	t.Parallel()
 	type shown struct{ Time, Date, Text string }
@@ -290,7 +290,7 @@ func TestTimes(t *testing.T) {
 	}
 }
 
-// A part that is empty, or that is not read, does not cost the data beside it.
+// An empty or ignored part does not invalidate the rest of the response.
 func TestHarmlessParts(t *testing.T) {
 	t.Parallel()
 	for _, errors := range []string{
@@ -334,7 +334,7 @@ func TestMostAccounts(t *testing.T) {
 	}
 }
 
-// A number in place of a text is its digits.
+// A number instead of a string is read as its digits.
 func TestNumbersForTexts(t *testing.T) {
 	t.Parallel()
 	body := `{"accounts":[{"resourceId":7,"accountNumber":9007199254740993,"schemeName":"BBAN","name":1.50,"accountType":5},
@@ -358,7 +358,7 @@ func TestNumbersForTexts(t *testing.T) {
 	}
 }
 
-// An account that is listed twice with equal content is one account.
+// An account that is listed twice with equal content is returned once.
 func TestAccountListedTwice(t *testing.T) {
 	t.Parallel()
 	const account = `{"resourceId":"a","currency":"EUR","accountNumber":"7","accountPsuRelations":[{"typeOfRelation":"Owner"}]`
@@ -380,7 +380,7 @@ func TestAccountListedTwice(t *testing.T) {
 	}
 }
 
-// A text of white space is one that OBC does not have.
+// A text of white space is a missing value.
 func TestBlankTextsAreLeftOut(t *testing.T) {
 	t.Parallel()
 	for _, blank := range []string{" ", "\\t\\n", "\u00a0"} {
@@ -499,7 +499,7 @@ func TestSchemes(t *testing.T) {
 		if diff := cmp.Diff(test.want, got[0].Identification); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", test.scheme, diff)
 		}
-		rows[fold(test.scheme)] = true
+		rows[normalize(test.scheme)] = true
 	}
 	for _, scheme := range []string{"", "IBAN", "BBAN", "SortCodeAccountNumber", "Wallet"} {
 		for _, kind := range []string{"CARD", "card", "CreditCard", "Charge Card"} {
@@ -528,7 +528,7 @@ func FuzzAccounts(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for _, a := range accounts {
-			if seen[a.ID] || !upstream.ValidAccountID(a.ID) || a.Currency != "" && !canonical.ValidCurrency(a.Currency) || len(a.Type) != 4 {
+			if seen[a.ID] || !adapter.ValidAccountID(a.ID) || a.Currency != "" && !canonical.ValidCurrency(a.Currency) || len(a.Type) != 4 {
 				t.Fatalf("%+v was accepted", a)
 			}
 			if (a.Identification.Scheme == "") != (a.Identification.Value == "") {

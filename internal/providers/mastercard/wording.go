@@ -5,11 +5,10 @@ import (
 	"unicode"
 
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
-// schemes are the names of numbering schemes, in lower case, that the page "Get List of Accounts" lists for
-// schemeName.
+// schemes maps the values of schemeName, in lower case, that the page "Get List of Accounts" documents.
 var schemes = map[string]canonical.Scheme{
 	"iban":                  canonical.SchemeIBAN,
 	"bban":                  canonical.SchemeBBAN,
@@ -17,9 +16,9 @@ var schemes = map[string]canonical.Scheme{
 	"sortcodeaccountnumber": canonical.SchemeSortCode,
 }
 
-// schemeOf finds the scheme of a name, without regard to case, separators and the prefix of a standard: OBC passes on
-// each standard's own names (UK.OBIE.IBAN, maskedPan, CPAN). Every name of a card's number is PAN. A name that is
-// unknown is the provider's own scheme.
+// schemeOf returns the scheme of a name. It ignores case, separators and the prefix of a standard, because OBC passes on the
+// names of each standard (UK.OBIE.IBAN, maskedPan, CPAN). Every name of a card number is SchemePAN. An unknown name is
+// SchemeProvider.
 func schemeOf(name string) canonical.Scheme {
 	words := strings.FieldsFunc(strings.ToLower(name), func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
 	for i := range words {
@@ -27,7 +26,7 @@ func schemeOf(name string) canonical.Scheme {
 			return scheme
 		}
 	}
-	cased := upstream.SplitWords(name) // a name in capitals and small letters has words of its own
+	cased := adapter.SplitWords(name) // a name in mixed case is also split at its capitals
 	for _, word := range append(cased, words...) {
 		if strings.HasPrefix(word, "pan") || strings.HasSuffix(word, "pan") || canonical.IsCardWord(word) {
 			return canonical.SchemePAN
@@ -42,8 +41,8 @@ func schemeOf(name string) canonical.Scheme {
 	return canonical.SchemeProvider
 }
 
-// indicators are the words of creditDebitIndicator, in lower case: the page writes Credit, the sandbox CREDIT,
-// ISO 20022 CRDT.
+// indicators maps the values of creditDebitIndicator, in lower case: Credit in the documentation, CREDIT in the sandbox, CRDT
+// in ISO 20022.
 var indicators = map[string]canonical.Indicator{
 	"credit": canonical.Credit,
 	"crdt":   canonical.Credit,
@@ -51,18 +50,18 @@ var indicators = map[string]canonical.Indicator{
 	"dbit":   canonical.Debit,
 }
 
-// balanceWords are the words of balanceType, in lower case, that are no ISO 20022 code but mean one. OBC passes
-// on each standard's own. Words that mean none of the ten codes (nonInvoiced, ClosingCleared, InterimCleared,
-// OpeningCleared, VALU, OTHR) have no row.
+// balanceWords maps values of balanceType, in lower case, to the ISO 20022 code that they mean. OBC passes on the words of each
+// standard. Words that mean none of the ten codes (nonInvoiced, ClosingCleared, InterimCleared, OpeningCleared, VALU, OTHR)
+// are not listed.
 var balanceWords = map[string]canonical.BalanceType{
-	// Berlin Group NextGenPSD2 and UK OBIE (CMA9), whose words differ in case alone.
+	// Berlin Group NextGenPSD2 and UK OBIE (CMA9), which differ only in case.
 	"closingbooked":    canonical.ClosingBooked,
 	"openingbooked":    canonical.OpeningBooked,
 	"interimbooked":    canonical.InterimBooked,
 	"interimavailable": canonical.InterimAvailable,
 	"forwardavailable": canonical.ForwardAvailable,
 	"expected":         canonical.ExpectedBalance,
-	// UK OBIE (CMA9) alone.
+	// UK OBIE (CMA9) only.
 	"previouslyclosedbooked": canonical.PreviouslyClosedBooked,
 	"closingavailable":       canonical.ClosingAvailable,
 	"openingavailable":       canonical.OpeningAvailable,

@@ -11,16 +11,16 @@ import (
 	"ais-gateway/internal/providers/providertest"
 )
 
-func TestContract(t *testing.T) { providertest.Run(t, subject()) }
+func TestContract(t *testing.T) { providertest.Run(t, harness()) }
 
-func subject() providertest.Subject {
-	q := alone()
+func harness() providertest.Harness {
+	q := unattendedQuery()
 	q.Consent = mypossim.HostileConsent
-	return providertest.Subject{
+	return providertest.Harness{
 		Open:     Open,
 		Settings: testSettings,
-		Simulator: func(l *aspspsim.Ledger) http.Handler {
-			return mypossim.New(mypossim.Config{APIKey: testKey, Ledger: l, ASPSP: testASPSP})
+		Simulator: func(l *aspspsim.CallLog) http.Handler {
+			return mypossim.New(mypossim.Config{APIKey: testKey, Log: l, ASPSP: testASPSP})
 		},
 		Query:           q,
 		Account:         mypossim.GoodAccount,
@@ -39,35 +39,35 @@ func subject() providertest.Subject {
 			canonical.ProviderTimeout:     mypossim.Consent504,
 		},
 		AccountsMutations: map[string]providertest.Mutation{
-			"null record":              replaced(`"accounts":[`, `"accounts":[null,`),
-			"missing id or amount":     replaced(`"accountNumber":"50044620073",`, ``),
-			"foreign request":          foreign,
-			"wrong type of list":       replaced(`"accounts":[`, `"accounts":"","x":[`),
-			"duplicate member":         replaced(`"accounts":[`, `"accounts":[],"accounts":[`),
-			"id that names no segment": replaced(`"accountNumber":"50044620073"`, `"accountNumber":".."`),
-			"same id twice":            replaced(`"accountNumber":"50044620081"`, `"accountNumber":"50044620073"`),
-			"bad currency":             replaced(`"currency":"PLN"`, `"currency":"zł"`),
-			"list missing":             replaced(`"accounts":[`, `"records":[`),
-			"total larger":             replaced(`"total":11`, `"total":12`),
-			"total smaller":            replaced(`"total":11`, `"total":10`),
-			"pagination unreadable":    replaced(`"total":11`, `"total":"eleven"`),
-			"pagination empty":         replaced(`"pagination":{`, `"pagination":{},"x":{`),
-			"another page":             replaced(`"page":1`, `"page":2`),
+			"null record":              replace(`"accounts":[`, `"accounts":[null,`),
+			"missing id or amount":     replace(`"accountNumber":"50044620073",`, ``),
+			"foreign request":          withOtherRequestID,
+			"wrong type of list":       replace(`"accounts":[`, `"accounts":"","x":[`),
+			"duplicate member":         replace(`"accounts":[`, `"accounts":[],"accounts":[`),
+			"id that names no segment": replace(`"accountNumber":"50044620073"`, `"accountNumber":".."`),
+			"same id twice":            replace(`"accountNumber":"50044620081"`, `"accountNumber":"50044620073"`),
+			"bad currency":             replace(`"currency":"PLN"`, `"currency":"zł"`),
+			"list missing":             replace(`"accounts":[`, `"records":[`),
+			"total larger":             replace(`"total":11`, `"total":12`),
+			"total smaller":            replace(`"total":11`, `"total":10`),
+			"pagination unreadable":    replace(`"total":11`, `"total":"eleven"`),
+			"pagination empty":         replace(`"pagination":{`, `"pagination":{},"x":{`),
+			"another page":             replace(`"page":1`, `"page":2`),
 		},
 		BalancesMutations: map[string]providertest.Mutation{
-			"null record":          replaced(`"balances":[`, `"balances":[null,`),
-			"missing id or amount": replaced(`"amount":4.200,`, ``),
-			"foreign request":      foreign,
-			"wrong type of list":   replaced(`"balances":[`, `"balances":{},"x":[`),
-			"duplicate member":     replaced(`"amount":4.200`, `"amount":4.200,"amount":4.200`),
-			"foreign account":      replaced(`"accountNumber":"50044620073"`, `"accountNumber":"50044620081"`),
-			"amount no number":     replaced(`4.200`, `"4,20"`),
-			"huge exponent":        replaced(`4.200`, `4e999999999`),
-			"bad currency":         replaced(`"currency":"PLN"`, `"currency":"pln"`),
-			"list missing":         replaced(`"balances":[`, `"records":[`),
-			"null amount":          replaced(`4.200`, `null`),
+			"null record":          replace(`"balances":[`, `"balances":[null,`),
+			"missing id or amount": replace(`"amount":4.200,`, ``),
+			"foreign request":      withOtherRequestID,
+			"wrong type of list":   replace(`"balances":[`, `"balances":{},"x":[`),
+			"duplicate member":     replace(`"amount":4.200`, `"amount":4.200,"amount":4.200`),
+			"foreign account":      replace(`"accountNumber":"50044620073"`, `"accountNumber":"50044620081"`),
+			"amount no number":     replace(`4.200`, `"4,20"`),
+			"huge exponent":        replace(`4.200`, `4e999999999`),
+			"bad currency":         replace(`"currency":"PLN"`, `"currency":"pln"`),
+			"list missing":         replace(`"balances":[`, `"records":[`),
+			"null amount":          replace(`4.200`, `null`),
 		},
-		Signed: providertest.Example{
+		Example: providertest.Example{
 			Body: `{"account":{"accountNumber":"50044620073"},"balances":[` +
 				`{"amount":4.200,"currency":"PLN","balanceType":"available"},` +
 				`{"amount":-4.205,"currency":"PLN","balanceType":"interimBooked"},` +
@@ -78,8 +78,8 @@ func subject() providertest.Subject {
 	}
 }
 
-// replaced changes the first occurrence of a text, which must be there.
-func replaced(old, by string) providertest.Mutation {
+// replace returns a Mutation that replaces the first occurrence of a text. It panics if there is none.
+func replace(old, by string) providertest.Mutation {
 	return func(_ http.Header, body []byte) []byte {
 		changed := bytes.Replace(body, []byte(old), []byte(by), 1)
 		if bytes.Equal(changed, body) {
@@ -89,7 +89,7 @@ func replaced(old, by string) providertest.Mutation {
 	}
 }
 
-func foreign(h http.Header, body []byte) []byte {
+func withOtherRequestID(h http.Header, body []byte) []byte {
 	h.Set("X-Request-ID", "99391c7e-ad88-49ec-a2ad-99ddcb1f7721")
 	return body
 }

@@ -14,30 +14,30 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
-// paper answers every call with the same body, and passes refusals to the adapter as the wire does. Fuzzing
-// over sockets would be a thousand times slower; everything else goes over HTTP.
-type paper struct {
+// cannedClient returns the same response to every call, and classifies errors like the transport. Fuzzing over sockets would be
+// a thousand times slower; all other tests use HTTP.
+type cannedClient struct {
 	providers.ClientConfig
 	status int
 	body   []byte
 	calls  int
 }
 
-func (p *paper) Read(_ context.Context, q canonical.Query, r providers.Request) (providers.Answer, error) {
+func (p *cannedClient) Read(_ context.Context, q canonical.Query, r providers.Request) (providers.Response, error) {
 	p.calls++
-	a := providers.Answer{Status: p.status, Header: http.Header{}, Body: p.body, SlotsLeft: math.MaxInt}
+	a := providers.Response{Status: p.status, Header: http.Header{}, Body: p.body, SlotsLeft: math.MaxInt}
 	if p.status != http.StatusOK {
-		return providers.Answer{}, p.ClassifyError(q, r, a)
+		return providers.Response{}, p.ClassifyError(q, r, a)
 	}
 	return a, nil
 }
 
-func onPaper(t *testing.T, status int, body []byte) (providers.Provider, *paper) {
+func openCanned(t *testing.T, status int, body []byte) (providers.Provider, *cannedClient) {
 	t.Helper()
-	sheet := &paper{status: status, body: body}
+	sheet := &cannedClient{status: status, body: body}
 	p, err := Open(testSettings, providers.Env{
 		BaseURL: &url.URL{Scheme: "http", Host: "127.0.0.1"}, Timeout: time.Minute,
 		Client: func(c providers.ClientConfig) providers.Client { sheet.ClientConfig = c; return sheet },
@@ -66,7 +66,7 @@ func seed(f *testing.F, pattern string) {
 func FuzzAccounts(f *testing.F) {
 	seed(f, "accounts*.json")
 	f.Fuzz(func(t *testing.T, body []byte) {
-		p, sheet := onPaper(t, http.StatusOK, body)
+		p, sheet := openCanned(t, http.StatusOK, body)
 		got, err := p.Accounts(t.Context(), testQuery())
 		if sheet.calls > maxPages {
 			t.Errorf("%d calls", sheet.calls)
@@ -77,7 +77,7 @@ func FuzzAccounts(f *testing.F) {
 		}
 		seen := map[string]bool{}
 		for _, a := range got {
-			if !upstream.ValidAccountID(a.ID) || seen[a.ID] {
+			if !adapter.ValidAccountID(a.ID) || seen[a.ID] {
 				t.Errorf("id %q is unusable or twice", a.ID)
 			}
 			seen[a.ID] = true
@@ -94,7 +94,7 @@ func FuzzAccounts(f *testing.F) {
 func FuzzBalances(f *testing.F) {
 	seed(f, "balances*.json")
 	f.Fuzz(func(t *testing.T, body []byte) {
-		p, _ := onPaper(t, http.StatusOK, body)
+		p, _ := openCanned(t, http.StatusOK, body)
 		got, err := p.Balances(t.Context(), testQuery(), "50044620073")
 		if err != nil {
 			failed(t, err, got.Balances != nil)
@@ -124,7 +124,7 @@ func FuzzRefusal(f *testing.F) {
 		if status == http.StatusOK || status < 100 || status > 999 {
 			return
 		}
-		p, _ := onPaper(t, status, body)
+		p, _ := openCanned(t, status, body)
 		_, err := p.Accounts(t.Context(), testQuery())
 		failed(t, err, false)
 		var failure *canonical.Error

@@ -16,7 +16,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
 // The calls as templates, for telemetry: real paths hold account numbers.
@@ -25,12 +25,12 @@ const (
 	routeBalances = "/v1/accounts/{accountNumber}/balances"
 )
 
-type adapter struct {
-	base    *url.URL
-	timeout time.Duration
-	apiKey  canonical.Secret
-	client  providers.Client
-	ends    time.Time // the client certificate
+type provider struct {
+	base       *url.URL
+	timeout    time.Duration
+	apiKey     canonical.Secret
+	client     providers.Client
+	certExpiry time.Time // the client certificate
 }
 
 // Open makes the adapter. apiKeyFile is always required, the certificate and its key where the provider is
@@ -49,19 +49,19 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	}
 	var ends time.Time
 	if certificate != nil {
-		ends = upstream.EarliestExpiry(certificate.Certificate)
+		ends = providers.EarliestExpiry(certificate.Certificate)
 	}
-	return &adapter{
-		ends:    ends,
-		base:    base,
-		timeout: env.Timeout,
-		apiKey:  key,
-		client:  env.Client(providers.ClientConfig{Certificate: certificate, Routes: []string{routeAccounts, routeBalances}, ClassifyError: refusal}),
+	return &provider{
+		certExpiry: ends,
+		base:       base,
+		timeout:    env.Timeout,
+		apiKey:     key,
+		client:     env.Client(providers.ClientConfig{Certificate: certificate, Routes: []string{routeAccounts, routeBalances}, ClassifyError: classifyError}),
 	}, nil
 }
 
 // Check demands what myPOS makes mandatory on every call: a UUID as consent, and the user's access token.
-func (a *adapter) Check(q canonical.Query) []canonical.FieldError {
+func (a *provider) Check(q canonical.Query) []canonical.FieldError {
 	var faults []canonical.FieldError
 	if len(q.Consent) != 36 || uuid.Validate(q.Consent) != nil {
 		faults = append(faults, canonical.FieldError{In: "header", Name: "Consent-ID", Detail: "must be a UUID for this ASPSP"})
@@ -76,42 +76,42 @@ func (a *adapter) Check(q canonical.Query) []canonical.FieldError {
 }
 
 // NotAfter implements providers.Certified, for the client certificate and its chain.
-func (a *adapter) NotAfter() time.Time { return a.ends }
+func (a *provider) NotAfter() time.Time { return a.certExpiry }
 
 // Accounts reads the account list, all its pages.
-func (a *adapter) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
+func (a *provider) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
 	if faults := a.Check(q); faults != nil {
 		return nil, formatError(faults...)
 	}
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	r := providers.Request{Method: http.MethodGet, Route: routeAccounts}
-	list := newListing()
+	list := newAccountPager()
 	for {
-		r.URL, r.Header = upstream.URL(a.base, "v1", "accounts"), a.header(q)
+		r.URL, r.Header = adapter.URL(a.base, "v1", "accounts"), a.header(q)
 		r.URL.RawQuery = list.query()
 		var w wireAccounts
-		page, err := a.read(ctx, q, r, &w)
+		page, err := a.readOnce(ctx, q, r, &w)
 		if err != nil {
 			return nil, err
 		}
-		done, err := list.add(w, len(page.Body))
+		done, err := list.addPage(w, len(page.Body))
 		if err != nil {
 			return nil, err
 		}
 		if done {
-			return list.accounts.List, nil
+			return list.list.Accounts, nil
 		}
-		if failure := list.fits(page.SlotsLeft); failure != nil {
+		if failure := list.checkSlots(page.SlotsLeft); failure != nil {
 			return nil, failure
 		}
 	}
 }
 
 // Balances reads the balances of one account.
-func (a *adapter) Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error) {
+func (a *provider) Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error) {
 	faults := a.Check(q)
-	if !upstream.ValidAccountID(accountID) {
+	if !adapter.ValidAccountID(accountID) {
 		faults = append(faults, canonical.FieldError{In: "path", Name: "accountId", Detail: "cannot be an account's identifier"})
 	}
 	if faults != nil {
@@ -120,9 +120,9 @@ func (a *adapter) Balances(ctx context.Context, q canonical.Query, accountID str
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
 	var w wireBalances
-	_, err := a.read(ctx, q, providers.Request{
+	_, err := a.readOnce(ctx, q, providers.Request{
 		Method:  http.MethodGet,
-		URL:     upstream.URL(a.base, "v1", "accounts", accountID, "balances"),
+		URL:     adapter.URL(a.base, "v1", "accounts", accountID, "balances"),
 		Route:   routeBalances,
 		Header:  a.header(q),
 		Account: accountID,
@@ -134,21 +134,21 @@ func (a *adapter) Balances(ctx context.Context, q canonical.Query, accountID str
 }
 
 // read makes one call, and takes its answer only if it belongs to it.
-func (a *adapter) read(ctx context.Context, q canonical.Query, r providers.Request, into any) (providers.Answer, error) {
+func (a *provider) readOnce(ctx context.Context, q canonical.Query, r providers.Request, into any) (providers.Response, error) {
 	answer, err := a.client.Read(ctx, q, r)
 	if err != nil {
-		return providers.Answer{}, err
+		return providers.Response{}, err
 	}
-	if failure := stray(q, answer); failure != nil {
-		return providers.Answer{}, failure
+	if failure := wrongRequestID(q, answer); failure != nil {
+		return providers.Response{}, failure
 	}
-	return answer, upstream.Decode(answer.Body, into)
+	return answer, adapter.Decode(answer.Body, into)
 }
 
 // stray is the error of an answer, of any status, that names another request; a missing or empty header names none.
-func stray(q canonical.Query, a providers.Answer) *canonical.Error {
+func wrongRequestID(q canonical.Query, a providers.Response) *canonical.Error {
 	for _, echo := range a.Header.Values("X-Request-ID") {
-		if !upstream.SameRequestID(echo, q.RequestID) {
+		if !adapter.SameRequestID(echo, q.RequestID) {
 			failure := canonical.InvalidResponse("the answer belongs to another request")
 			failure.Upstream = canonical.NewUpstreamError(a.Status, "", "")
 			return failure
@@ -158,7 +158,7 @@ func stray(q canonical.Query, a providers.Answer) *canonical.Error {
 }
 
 // header is what the page "Read Account Balance" lists, and nothing else.
-func (a *adapter) header(q canonical.Query) http.Header {
+func (a *provider) header(q canonical.Query) http.Header {
 	h := http.Header{}
 	h.Set("Accept", "application/json")
 	h.Set("X-Request-ID", q.RequestID)

@@ -41,9 +41,9 @@ const (
 	testRequestID = "A552babc-7081-44e7-9361-61eb17e0bfd9" // a capital letter: it must arrive unchanged
 )
 
-// testQuery is attended: it needs no counter.
+// testQuery returns an attended query, which needs no counter.
 func testQuery() canonical.Query {
-	q := alone()
+	q := unattendedQuery()
 	q.PSU = &canonical.PSU{
 		IP: netip.MustParseAddr("203.0.113.7"), Port: 50123, UserAgent: "Mozilla/5.0",
 		DeviceID: "99435c7e-ad88-49ec-a2ad-99ddcb1f5555", GeoLocation: "GEO:52.506931;13.144558",
@@ -51,8 +51,8 @@ func testQuery() canonical.Query {
 	return q
 }
 
-// alone is the same query without the user.
-func alone() canonical.Query {
+// unattendedQuery returns the same query without the user.
+func unattendedQuery() canonical.Query {
 	return canonical.Query{
 		ASPSP: testASPSP, Consent: mypossim.GoodConsent, Token: mypossim.GoodToken, RequestID: testRequestID,
 		Customer: "customer-1", Merchant: &canonical.Merchant{ID: "m-1", Name: "Shop"},
@@ -64,7 +64,7 @@ func testSettings(into any) error {
 	return nil
 }
 
-// counter counts generously in a Redis of its own.
+// counter returns a counter with a high limit, on a separate Redis.
 func counter(t *testing.T) *unattended.Counter {
 	t.Helper()
 	st := redistest.OpenAt(t, redistest.Start(t).Addr)
@@ -87,7 +87,7 @@ func open(t *testing.T, base string, timeout time.Duration, decode func(any) err
 	return p
 }
 
-// serve opens the adapter on a server of the test's own. Without a counter it takes attended queries alone.
+// serve opens the adapter on a test server. Without a counter it accepts attended queries only.
 func serve(t *testing.T, h http.Handler, c *unattended.Counter) providers.Provider {
 	t.Helper()
 	server := httptest.NewServer(h)
@@ -95,24 +95,24 @@ func serve(t *testing.T, h http.Handler, c *unattended.Counter) providers.Provid
 	return open(t, server.URL, 30*time.Second, testSettings, upstream.Config{Counter: c})
 }
 
-// simulator is one whose ASPSP lets the user's absence pass a thousand times.
-func simulator(change func(*mypossim.Config)) (*mypossim.Sim, *aspspsim.Ledger) {
-	ledger := aspspsim.NewLedger(time.Now)
-	ledger.SetPolicy(testASPSP, aspspsim.Policy{Limit: 1000, Window: 24 * time.Hour, Unit: aspspsim.PerResource})
-	cfg := mypossim.Config{APIKey: testKey, Ledger: ledger, ASPSP: testASPSP}
+// simulator returns a simulator whose ASPSP has a high limit.
+func simulator(change func(*mypossim.Config)) (*mypossim.Sim, *aspspsim.CallLog) {
+	callLog := aspspsim.NewCallLog(time.Now)
+	callLog.SetPolicy(testASPSP, aspspsim.Policy{Limit: 1000, Window: 24 * time.Hour, Unit: aspspsim.PerResource})
+	cfg := mypossim.Config{APIKey: testKey, Log: callLog, ASPSP: testASPSP}
 	if change != nil {
 		change(&cfg)
 	}
-	return mypossim.New(cfg), ledger
+	return mypossim.New(cfg), callLog
 }
 
-func simulate(t *testing.T, change func(*mypossim.Config)) (providers.Provider, *aspspsim.Ledger) {
+func simulate(t *testing.T, change func(*mypossim.Config)) (providers.Provider, *aspspsim.CallLog) {
 	t.Helper()
-	sim, ledger := simulator(change)
-	return serve(t, sim, nil), ledger
+	sim, callLog := simulator(change)
+	return serve(t, sim, nil), callLog
 }
 
-// answers is a server that gives one body to every call.
+// answers returns a handler that sends the same body to every call.
 func answers(body string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
 }
@@ -156,7 +156,7 @@ func TestAccounts(t *testing.T) {
 	}
 }
 
-// number is the provider's own number of an account, as one of its other numbers.
+// number returns the provider's own account number as an additional identification.
 func number(value string) []canonical.Identification {
 	return []canonical.Identification{{Scheme: canonical.SchemeProvider, Value: value}}
 }
@@ -232,7 +232,7 @@ func TestBalanceTypes(t *testing.T) {
 	}
 }
 
-// TestRequests compares what is sent, byte for byte, with files.
+// TestRequests compares requests with golden files.
 func TestRequests(t *testing.T) {
 	withoutExtras := testQuery()
 	withoutExtras.PSU = &canonical.PSU{IP: netip.MustParseAddr("2001:db8::7"), UserAgent: "Mozilla/5.0"}
@@ -241,10 +241,10 @@ func TestRequests(t *testing.T) {
 		query    canonical.Query
 		balances bool
 	}{
-		{name: "accounts_unattended", query: alone()},
+		{name: "accounts_unattended", query: unattendedQuery()},
 		{name: "accounts_attended", query: testQuery()},
 		{name: "accounts_attended_address_only", query: withoutExtras},
-		{name: "balances_unattended", query: alone(), balances: true},
+		{name: "balances_unattended", query: unattendedQuery(), balances: true},
 		{name: "balances_attended", query: testQuery(), balances: true},
 	}
 	slots := counter(t)
@@ -310,7 +310,7 @@ func TestBaseURLMayEndInSlash(t *testing.T) {
 }
 
 func TestHostileAccountsStayOneSegment(t *testing.T) {
-	p, ledger := simulate(t, nil)
+	p, callLog := simulate(t, nil)
 	q := testQuery()
 	q.Consent = mypossim.HostileConsent
 	list, err := p.Accounts(t.Context(), q)
@@ -329,7 +329,7 @@ func TestHostileAccountsStayOneSegment(t *testing.T) {
 		if err != nil || len(got.Balances) != 2 {
 			t.Errorf("%q: %v, %v", id, got, err)
 		}
-		calls := ledger.Calls()
+		calls := callLog.Calls()
 		if arrived := calls[len(calls)-1].Account; arrived != id {
 			t.Errorf("%q arrives as %q", id, arrived)
 		}
@@ -564,7 +564,7 @@ func TestOddButValidBalances(t *testing.T) {
 	}
 }
 
-// TestSuccessAndErrorAtOnce has answers with data report an error beside it.
+// TestSuccessAndErrorAtOnce checks that a response with data and an error is rejected.
 func TestSuccessAndErrorAtOnce(t *testing.T) {
 	for messages, contradicts := range map[string]bool{
 		`"tppMessages":[{"category":"ERROR","code":"CONSENT_EXPIRED"}]`:                        true,
@@ -599,7 +599,7 @@ func TestSuccessAndErrorAtOnce(t *testing.T) {
 	}
 }
 
-// TestCardNumberOfBalances holds that a card's number is masked although the response does not say that it is one.
+// TestCardNumberOfBalances checks that a card number is masked although the response does not mark it as one.
 func TestCardNumberOfBalances(t *testing.T) {
 	body := `{"account":{"accountNumber":"1","iban":"5413 3300 0000 0019"},"balances":[]}`
 	got, err := serve(t, answers(body), nil).Balances(t.Context(), testQuery(), "1")
@@ -645,7 +645,7 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestTimeoutBoundsAllPagesTogether has a provider that answers every page in time, and never all of them.
+// TestTimeoutBoundsAllPagesTogether checks that a read times out although each of its pages arrives in time.
 func TestTimeoutBoundsAllPagesTogether(t *testing.T) {
 	var pages atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -9,7 +9,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
 // codes are Berlin Group's message codes, by their cause.
@@ -34,7 +34,7 @@ const certificateCodes = "CERTIFICATE_"
 
 // telling are the causes that a code or wording can name, the most telling first: the consent's fate before
 // the account's, and a cause before the mere fact that something failed.
-var telling = []canonical.Kind{
+var kindPriority = []canonical.Kind{
 	canonical.ConsentExpired,
 	canonical.ConsentInvalid,
 	canonical.AccountUnknown,
@@ -57,56 +57,56 @@ var (
 		"host", "virtual host", "no static resource", "application not found", "service not found", "api",
 	}
 
-	phrases = upstream.NewPhrases(accountWords, routeWords)
+	phrases = adapter.NewPhrases(accountWords, routeWords)
 )
 
 // Bounds of what is read of an error.
 const (
-	maxSaid   = 2048   // bytes of a code
-	maxTexts  = 200    // strings
-	maxTokens = 20_000 // of JSON
+	maxErrorText = 2048   // bytes of a code
+	maxTexts     = 200    // strings
+	maxTokens    = 20_000 // of JSON
 )
 
 // A reading is what the body of a refusal says.
-type reading struct {
-	codes []string // texts that may be codes, in capitals
-	code  string   // of the first error, as it is written
-	words upstream.Words
-	bare  bool // there is not one word
-	api   bool // its form is that of the provider's API
+type errorBody struct {
+	codes   []string // texts that may be codes, in capitals
+	code    string   // of the first error, as it is written
+	words   adapter.Words
+	empty   bool // there is not one word
+	fromAPI bool // its form is that of the provider's API
 }
 
 // read reads a body in every form in which an error is looked for: Berlin Group's tppMessages, a problem (RFC 9457)
 // with Berlin Group's code and additionalErrors, code with description as Bulgarian banks send it, and any other JSON or
 // text. What the request contained says nothing, nor does a page for people.
-func read(q canonical.Query, r providers.Request, body []byte) reading {
+func parseErrorBody(q canonical.Query, r providers.Request, body []byte) errorBody {
 	var w wireError
-	wording := upstream.NewWording(q, r)
-	if upstream.Decode(body, &w) != nil {
-		if upstream.IsPage(body) {
-			return reading{}
+	wording := adapter.NewWording(q, r)
+	if adapter.Decode(body, &w) != nil {
+		if adapter.IsMarkup(body) {
+			return errorBody{}
 		}
-		return reading{words: wording.Words(string(body)), bare: len(bytes.TrimSpace(body)) == 0}
+		return errorBody{words: wording.Words(string(body)), empty: len(bytes.TrimSpace(body)) == 0}
 	}
-	said := reading{code: w.firstCode(), api: w.ofTheAPI()}
-	texts := textsOf(body)
+	said := errorBody{code: w.firstCode(), fromAPI: w.fromAPI()}
+	texts := stringsOf(body)
 	for _, text := range texts {
-		end := upstream.LastSegment(text)
+		end := adapter.LastSegment(text)
 		code := strings.ToUpper(strings.TrimSpace(end))
-		if _, known := kindOf(code); known && !wording.OwnEnd(text, end) {
+		if _, known := kindOfCode(code); known && !wording.EndsInRequestText(text, end) {
 			said.codes = append(said.codes, code)
 		}
 		// The status' reason phrase, which problems repeat as their title, says no more than the status.
 		if end != http.StatusText(http.StatusTooManyRequests) {
-			said.words = append(said.words, wording.End(text, end)...)
+			said.words = append(said.words, wording.EndWords(text, end)...)
 		}
 	}
-	said.bare = len(texts) == 0
+	said.empty = len(texts) == 0
 	return said
 }
 
 // kindOf is the cause that a code names, in capitals.
-func kindOf(code string) (kind canonical.Kind, known bool) {
+func kindOfCode(code string) (kind canonical.Kind, known bool) {
 	if strings.HasPrefix(code, certificateCodes) && !strings.Contains(code, " ") {
 		return canonical.ProviderRejected, true
 	}
@@ -116,7 +116,7 @@ func kindOf(code string) (kind canonical.Kind, known bool) {
 
 // textsOf are the strings of a valid JSON document, in its order. Messages that are warnings (Berlin Group, category)
 // are left out.
-func textsOf(body []byte) []string {
+func stringsOf(body []byte) []string {
 	var (
 		texts []string
 		open  []container
@@ -129,20 +129,20 @@ func textsOf(body []byte) []string {
 		}
 		switch token {
 		case json.Delim('{'), json.Delim('['):
-			open = append(open, container{from: len(texts), isObject: token == json.Delim('{')})
+			open = append(open, container{firstText: len(texts), isObject: token == json.Delim('{')})
 			continue
 		case json.Delim('}'), json.Delim(']'):
 			if last := open[len(open)-1]; last.warning {
-				texts = texts[:last.from]
+				texts = texts[:last.firstText]
 			}
 			open = open[:len(open)-1]
 			if len(open) > 0 {
-				open[len(open)-1].named = false
+				open[len(open)-1].hasName = false
 			}
 			continue
 		}
 		text, _ := token.(string)
-		if len(open) > 0 && open[len(open)-1].takes(text) {
+		if len(open) > 0 && open[len(open)-1].consume(text) {
 			continue
 		}
 		if strings.TrimSpace(text) != "" {
@@ -154,20 +154,20 @@ func textsOf(body []byte) []string {
 
 // A container is a list or an object of a document that is being read.
 type container struct {
-	from     int // its first text
-	isObject bool
-	name     string // of the member whose value comes next
-	named    bool
-	warning  bool
+	firstText int // its first text
+	isObject  bool
+	name      string // of the member whose value comes next
+	hasName   bool
+	warning   bool
 }
 
 // takes reports whether a text that stands in a container is the name of a member, or says what the container is.
-func (c *container) takes(text string) bool {
-	if c.isObject && !c.named {
-		c.name, c.named = text, true
+func (c *container) consume(text string) bool {
+	if c.isObject && !c.hasName {
+		c.name, c.hasName = text, true
 		return true
 	}
-	c.named = false
+	c.hasName = false
 	if strings.EqualFold(c.name, "category") {
 		c.warning = c.warning || strings.EqualFold(strings.TrimSpace(text), "WARNING")
 		return true
@@ -183,22 +183,22 @@ type wireError struct {
 }
 
 type wireMessage struct {
-	Category word `json:"category"`
-	Code     word `json:"code"`
-	Text     word `json:"text"`
+	Category lenientString `json:"category"`
+	Code     lenientString `json:"code"`
+	Text     lenientString `json:"text"`
 }
 
 func (m wireMessage) isWarning() bool { return strings.EqualFold(string(m.Category), "WARNING") }
 
 // A word is a JSON string's beginning; whatever else stands in its place says nothing.
-type word string
+type lenientString string
 
 // UnmarshalJSON never fails.
-func (w *word) UnmarshalJSON(raw []byte) error {
+func (w *lenientString) UnmarshalJSON(raw []byte) error {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
 		s = strings.TrimSpace(s)
-		*w = word(strings.Clone(s[:min(len(s), maxSaid)]))
+		*w = lenientString(strings.Clone(s[:min(len(s), maxErrorText)]))
 	}
 	return nil
 }
@@ -218,21 +218,21 @@ func (w wireError) firstCode() string {
 }
 
 // ofTheAPI reports whether an error has a form that only the provider's API has, not what stands before it.
-func (w wireError) ofTheAPI() bool {
+func (w wireError) fromAPI() bool {
 	w.wireMessage = wireMessage{}
 	return len(w.messages()) > 0
 }
 
 // refusal says what an answer means whose status is not 200. The status decides, unless a code or a wording of
 // the body names the cause. An answer to another request means nothing.
-func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canonical.Error {
-	if failure := stray(q, a); failure != nil {
+func classifyError(q canonical.Query, r providers.Request, a providers.Response) *canonical.Error {
+	if failure := wrongRequestID(q, a); failure != nil {
 		return failure
 	}
-	kind, code, token := upstream.ByStatus(a.Status), "", false
+	kind, code, token := adapter.KindByStatus(a.Status), "", false
 	if a.Status >= http.StatusBadRequest && !a.Unreadable {
-		said := read(q, r, a.Body)
-		kind, code = said.cause(a.Status, q.Attended(), r.Account != "")
+		said := parseErrorBody(q, r, a.Body)
+		kind, code = said.kind(a.Status, q.Attended(), r.Account != "")
 		token = !slices.ContainsFunc(said.codes, func(code string) bool { return strings.HasPrefix(code, "CONSENT_") })
 	}
 	e := &canonical.Error{Kind: kind, Origin: canonical.OriginProvider, Upstream: canonical.NewUpstreamError(a.Status, "", code)}
@@ -248,51 +248,51 @@ func refusal(q canonical.Query, r providers.Request, a providers.Answer) *canoni
 }
 
 // cause is what a refusal means, and the code that says so. The status decides where nothing else does.
-func (s reading) cause(status int, attended, ofAccount bool) (kind canonical.Kind, code string) {
+func (s errorBody) kind(status int, attended, ofAccount bool) (kind canonical.Kind, code string) {
 	kind, code = s.codeKind()
-	if s.saysLimit(status, attended) && before(canonical.UnattendedLimit, kind) {
+	if s.mentionsAccessLimit(status, attended) && moreSpecific(canonical.UnattendedLimit, kind) {
 		kind = canonical.UnattendedLimit
 	}
 	generic := kind == canonical.ProviderError || kind == canonical.ProviderUnavailable
-	if kind == "" || generic && saysMore(status) {
+	if kind == "" || generic && statusIsSpecific(status) {
 		kind = s.statusKind(status, ofAccount)
 	}
 	return kind, code
 }
 
 // statusKind is the cause as far as the status tells it, and the form of the body.
-func (s reading) statusKind(status int, ofAccount bool) canonical.Kind {
+func (s errorBody) statusKind(status int, ofAccount bool) canonical.Kind {
 	switch {
 	case status == http.StatusUnauthorized:
 		return canonical.ConsentInvalid
-	case status == http.StatusNotFound && ofAccount && s.isOfAccount():
+	case status == http.StatusNotFound && ofAccount && s.isAboutAccount():
 		return canonical.AccountUnknown
 	}
-	return upstream.ByStatus(status)
+	return adapter.KindByStatus(status)
 }
 
 // isOfAccount reports whether a 404 is an answer of the provider's API about the account in the path. A page, or the
 // words of a router, say that the way to the API is wrong.
-func (s reading) isOfAccount() bool {
-	found := phrases.In(s.words)
+func (s errorBody) isAboutAccount() bool {
+	found := phrases.Find(s.words)
 	switch {
-	case s.bare, upstream.AnyOf(accountWords, found):
+	case s.empty, adapter.ContainsAny(accountWords, found):
 		return true
 	}
-	return s.api && !upstream.AnyOf(routeWords, found)
+	return s.fromAPI && !adapter.ContainsAny(routeWords, found)
 }
 
 // saysMore reports whether a status tells more than a code for "something failed".
-func saysMore(status int) bool {
+func statusIsSpecific(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
 // codeKind is the most telling cause that a code names, with that code; "" and the first code where none is
 // known.
-func (s reading) codeKind() (kind canonical.Kind, code string) {
+func (s errorBody) codeKind() (kind canonical.Kind, code string) {
 	code = s.code
 	for _, c := range s.codes {
-		if k, _ := kindOf(c); before(k, kind) {
+		if k, _ := kindOfCode(c); moreSpecific(k, kind) {
 			kind, code = k, c
 		}
 	}
@@ -300,19 +300,19 @@ func (s reading) codeKind() (kind canonical.Kind, code string) {
 }
 
 // before reports whether a tells more than b, which may be "".
-func before(a, b canonical.Kind) bool {
-	at := slices.Index(telling, b)
-	return at < 0 || slices.Index(telling, a) < at
+func moreSpecific(a, b canonical.Kind) bool {
+	at := slices.Index(kindPriority, b)
+	return at < 0 || slices.Index(kindPriority, a) < at
 }
 
 // saysLimit reports whether the wording says that no more can be read without the user.
-func (s reading) saysLimit(status int, attended bool) bool {
+func (s errorBody) mentionsAccessLimit(status int, attended bool) bool {
 	switch status {
 	case http.StatusTooManyRequests:
-		limit := upstream.LimitOf429(s.words)
-		return limit != upstream.NoLimit && limit != upstream.RateLimit
+		limit := adapter.LimitFrom429(s.words)
+		return limit != adapter.NoLimit && limit != adapter.RateLimit
 	case http.StatusBadRequest:
-		return !attended && upstream.NamesAddress(s.words)
+		return !attended && adapter.MentionsPSUAddress(s.words)
 	}
 	return false
 }

@@ -34,7 +34,7 @@ func TestRefusals(t *testing.T) {
 		want     canonical.Kind
 		code     string
 	}{
-		// The status alone.
+		// Only the status.
 		{name: "200-and-something", status: 204, want: canonical.ProviderInvalidResponse},
 		{name: "201 names a code", status: 201, body: tpp("CONSENT_EXPIRED"), want: canonical.ProviderInvalidResponse},
 		{name: "302", status: 302, body: html, want: canonical.ProviderInvalidResponse},
@@ -55,7 +55,7 @@ func TestRefusals(t *testing.T) {
 		{name: "504", status: 504, body: html, want: canonical.ProviderTimeout},
 		{name: "599", status: 599, want: canonical.ProviderError},
 
-		// Codes, at the status that they come with and at others.
+		// Codes, with their usual status and with others.
 		{name: "consent expired", status: 401, body: tpp("CONSENT_EXPIRED"), want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
 		{name: "consent expired at 400", status: 400, body: tpp("CONSENT_EXPIRED"), want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
 		{name: "consent expired at 429", status: 429, body: tpp("CONSENT_EXPIRED"), want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
@@ -88,7 +88,7 @@ func TestRefusals(t *testing.T) {
 		{name: "unknown code", status: 401, body: tpp("PSU_CREDENTIALS_INVALID"), want: canonical.ConsentInvalid, code: "PSU_CREDENTIALS_INVALID"},
 		{name: "code that is a sentence", status: 400, body: tpp("Ivan Petrov"), want: canonical.ProviderRejected},
 
-		// Several: the most telling, wherever it stands.
+		// Several codes: the most specific decides.
 		{name: "expired before all", status: 400, body: tpp("INTERNAL_SERVER_ERROR", "FORMAT_ERROR", "ACCESS_EXCEEDED", "RESOURCE_UNKNOWN", "CONSENT_INVALID", "CONSENT_EXPIRED"), want: canonical.ConsentExpired, code: "CONSENT_EXPIRED"},
 		{name: "invalid before the account", status: 400, body: tpp("RESOURCE_UNKNOWN", "CONSENT_INVALID", "ACCESS_EXCEEDED"), want: canonical.ConsentInvalid, code: "CONSENT_INVALID"},
 		{name: "account before the limit", status: 429, body: tpp("ACCESS_EXCEEDED", "RESOURCE_UNKNOWN"), want: canonical.AccountUnknown, code: "RESOURCE_UNKNOWN"},
@@ -123,14 +123,14 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			q, r := alone(), providers.Request{Account: "1"}
+			q, r := unattendedQuery(), providers.Request{Account: "1"}
 			if tt.attended {
 				q = testQuery()
 			}
 			if tt.list {
 				r.Account = ""
 			}
-			got := refusal(q, r, providers.Answer{Status: tt.status, Body: []byte(tt.body)})
+			got := classifyError(q, r, providers.Response{Status: tt.status, Body: []byte(tt.body)})
 			origin := canonical.OriginProvider
 			if tt.want == canonical.UnattendedLimit {
 				origin = canonical.OriginASPSP
@@ -148,9 +148,9 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestForeignRefusals gives refusals that name another request: nothing that they say counts.
+// TestForeignRefusals checks that error responses to another request are ignored.
 func TestForeignRefusals(t *testing.T) {
-	answers := map[string]providers.Answer{
+	answers := map[string]providers.Response{
 		"redirection":      {Status: 302},
 		"no content":       {Status: 204},
 		"consent expired":  {Status: 401, Body: []byte(tpp("CONSENT_EXPIRED"))},
@@ -176,7 +176,7 @@ func TestForeignRefusals(t *testing.T) {
 		"two":           {[]string{testRequestID, uuid.NewString()}, true},
 	}
 	for name, a := range answers {
-		own := refusal(alone(), providers.Request{Account: "1"}, a)
+		own := classifyError(unattendedQuery(), providers.Request{Account: "1"}, a)
 		for how, tt := range echoes {
 			want := own
 			if tt.foreign {
@@ -186,15 +186,15 @@ func TestForeignRefusals(t *testing.T) {
 				}
 			}
 			a.Header = http.Header{"X-Request-Id": tt.echo}
-			if diff := cmp.Diff(want, refusal(alone(), providers.Request{Account: "1"}, a)); diff != "" {
+			if diff := cmp.Diff(want, classifyError(unattendedQuery(), providers.Request{Account: "1"}, a)); diff != "" {
 				t.Errorf("%s, echo %s (-want +got):\n%s", name, how, diff)
 			}
 		}
 	}
 }
 
-// TestForeignLimitClosesNothing reads without the user, after an answer to another request has said that no more
-// can be read so.
+// TestForeignLimitClosesNothing checks that an unattended read is possible after a response to another request reported the
+// limit.
 func TestForeignLimitClosesNothing(t *testing.T) {
 	for name, tt := range map[string]struct {
 		echo string
@@ -216,7 +216,7 @@ func TestForeignLimitClosesNothing(t *testing.T) {
 				fmt.Fprint(w, tpp("ACCESS_EXCEEDED"))
 			}), counter(t))
 			for i, want := range tt.want {
-				_, err := p.Accounts(t.Context(), alone())
+				_, err := p.Accounts(t.Context(), unattendedQuery())
 				if want != "" {
 					wantKind(t, err, want)
 				} else if err != nil {
@@ -295,14 +295,14 @@ func TestQuotaWording(t *testing.T) {
 			"problem":     `{"title":"Too Many Requests","detail":"` + strings.ReplaceAll(tt.text, "\n", " ") + `"}`,
 			"other JSON":  `{"error":"` + strings.ReplaceAll(tt.text, "\n", " ") + `"}`,
 		} {
-			got := refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusTooManyRequests, Body: []byte(body)})
+			got := classifyError(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(body)})
 			if got.Kind != tt.want {
 				t.Errorf("%q as %s is %s, want %s", tt.text, form, got.Kind, tt.want)
 			}
 		}
 	}
 	for _, page := range []string{"<html><body><p>Maximum access quota is reached!</p></body></html>", "\n<?xml version='1.0'?><e>access exceeded</e>"} {
-		got := refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusTooManyRequests, Body: []byte(page)})
+		got := classifyError(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(page)})
 		if got.Kind != canonical.ProviderThrottled {
 			t.Errorf("the page %q is %s", page, got.Kind)
 		}
@@ -323,14 +323,14 @@ func TestAddressWording(t *testing.T) {
 		"PSU-Device-ID is mandatory":             canonical.ProviderRejected,
 		"The description of the user is missing": canonical.ProviderRejected,
 	} {
-		got := refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusBadRequest, Body: []byte(text)})
+		got := classifyError(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusBadRequest, Body: []byte(text)})
 		if got.Kind != want {
 			t.Errorf("%q is %s, want %s", text, got.Kind, want)
 		}
 	}
 }
 
-// TestRefusalsOfTheSimulator reads every refusal over the wire, both ways.
+// TestRefusalsOfTheSimulator reads every error of the simulator over HTTP, for lists and balances.
 func TestRefusalsOfTheSimulator(t *testing.T) {
 	tests := []struct {
 		consent  string
@@ -359,7 +359,7 @@ func TestRefusalsOfTheSimulator(t *testing.T) {
 	p := serve(t, sim, counter(t))
 	for _, tt := range tests {
 		t.Run(tt.consent, func(t *testing.T) {
-			q := alone()
+			q := unattendedQuery()
 			q.Consent = tt.consent
 			began := time.Now()
 			_, err := p.Balances(t.Context(), q, mypossim.GoodAccount)
@@ -398,7 +398,7 @@ func TestTokensAndKey(t *testing.T) {
 	}
 }
 
-// Of an error no more is read than errors have.
+// The part of an error response that is read is limited.
 func TestEndlessRefusalsAreNotReadToTheEnd(t *testing.T) {
 	const quota = "Maximum access quota is reached!"
 	text := func(before int) string {
@@ -412,14 +412,14 @@ func TestEndlessRefusalsAreNotReadToTheEnd(t *testing.T) {
 		list(199): canonical.UnattendedLimit, list(200): canonical.ProviderThrottled,
 		strings.Repeat("x", 16_000) + quota: canonical.UnattendedLimit, strings.Repeat("x", 16_400) + quota: canonical.ProviderThrottled,
 	} {
-		got := refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusTooManyRequests, Body: []byte(body)})
+		got := classifyError(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(body)})
 		if got.Kind != want {
 			t.Errorf("%.60s… of %d bytes is %s, want %s", body, len(body), got.Kind, want)
 		}
 	}
 }
 
-// TestTokenAndConsentAreToldApart shows which rejections are of the user's token: any caller can make up a token.
+// TestTokenAndConsentAreToldApart checks which errors reject only the token. Any caller can invent a token.
 func TestTokenAndConsentAreToldApart(t *testing.T) {
 	for _, tt := range []struct {
 		status int
@@ -444,14 +444,14 @@ func TestTokenAndConsentAreToldApart(t *testing.T) {
 		{429, tpp("ACCESS_EXCEEDED"), canonical.UnattendedLimit, false},
 		{500, "", canonical.ProviderError, false},
 	} {
-		got := refusal(alone(), providers.Request{Account: "1"}, providers.Answer{Status: tt.status, Body: []byte(tt.body)})
+		got := classifyError(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: tt.status, Body: []byte(tt.body)})
 		if got.Kind != tt.want || got.TokenRejected != tt.token {
 			t.Errorf("%d %s is %s, token rejected %t; want %s, %t", tt.status, tt.body, got.Kind, got.TokenRejected, tt.want, tt.token)
 		}
 	}
 }
 
-// TestLostRoutes has what stands before a provider's API say that it does not know the path. It is not the account's fault.
+// TestLostRoutes checks that a 404 of a proxy in front of the provider's API does not mean an unknown account.
 func TestLostRoutes(t *testing.T) {
 	for body, want := range map[string]canonical.Kind{
 		"": canonical.AccountUnknown, " \r\n": canonical.AccountUnknown, "{}": canonical.AccountUnknown, `{"status":404}`: canonical.AccountUnknown,
@@ -478,25 +478,25 @@ func TestLostRoutes(t *testing.T) {
 		`{"httpCode":"404","moreInformation":"No resources match requested URI"}`:            canonical.ProviderRejected,
 		`{"tppMessages":[{"category":"ERROR","code":"NOT_FOUND","text":"route not found"}]}`: canonical.ProviderRejected,
 	} {
-		got := refusal(alone(), providers.Request{Account: "1"}, providers.Answer{Status: http.StatusNotFound, Body: []byte(body)})
+		got := classifyError(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: http.StatusNotFound, Body: []byte(body)})
 		if got.Kind != want || got.TokenRejected {
 			t.Errorf("%s is %s, want %s", body, got.Kind, want)
 		}
 		if want != canonical.AccountUnknown {
 			continue
 		}
-		got = refusal(alone(), providers.Request{}, providers.Answer{Status: http.StatusNotFound, Body: []byte(body)})
+		got = classifyError(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusNotFound, Body: []byte(body)})
 		if wantList := canonical.ProviderRejected; got.Kind != wantList && !strings.Contains(strings.ToUpper(body), "RESOURCE_UNKNOWN") {
 			t.Errorf("%s of the list is %s", body, got.Kind)
 		}
 	}
 }
 
-// TestStatusesOfAMoment are about what may be over with the next call.
+// TestStatusesOfAMoment checks the temporary statuses.
 func TestStatusesOfAMoment(t *testing.T) {
 	for _, status := range []int{408, 409, 421, 423, 424, 425, 499} {
 		for _, body := range []string{"", "<html>", `{"message":"x"}`} {
-			got := refusal(alone(), providers.Request{Account: "1"}, providers.Answer{Status: status, Body: []byte(body)})
+			got := classifyError(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: status, Body: []byte(body)})
 			if got.Kind != canonical.ProviderError {
 				t.Errorf("%d %s is %s", status, body, got.Kind)
 			}
@@ -504,7 +504,7 @@ func TestStatusesOfAMoment(t *testing.T) {
 	}
 }
 
-// TestLimitOrRateLimit reads whole bodies, as they were seen at other providers.
+// TestLimitOrRateLimit reads bodies in the form of other providers.
 func TestLimitOrRateLimit(t *testing.T) {
 	for body, want := range map[string]canonical.Kind{
 		`{"title":"Too Many Requests","detail":"The API Request Quota is exhausted; retry after 21 seconds"}`:                                              canonical.ProviderThrottled,
@@ -528,14 +528,14 @@ func TestLimitOrRateLimit(t *testing.T) {
 		`{"tppMessages":[{"category":"WARNING","text":"rate limit"},{"text":"access limit"}]}`:       canonical.UnattendedLimit,
 		`{"tppMessages":[{"category":"WARNING","code":"ACCESS_EXCEEDED"}],"message":"rate limited"}`: canonical.ProviderThrottled,
 	} {
-		got := refusal(alone(), providers.Request{Account: "1"}, providers.Answer{Status: http.StatusTooManyRequests, Body: []byte(body)})
+		got := classifyError(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(body)})
 		if got.Kind != want {
 			t.Errorf("%s is %s, want %s", body, got.Kind, want)
 		}
 	}
 }
 
-// TestOwnTextSaysNothing has a bank repeat the account's id in its error.
+// TestOwnTextSaysNothing checks errors that repeat the account's id.
 func TestOwnTextSaysNothing(t *testing.T) {
 	for id, refused := range map[string]struct {
 		status int
@@ -547,7 +547,7 @@ func TestOwnTextSaysNothing(t *testing.T) {
 		"PSU-IP-Address":  {400, `{"tppMessages":[{"code":"FORMAT_ERROR","text":"PSU-IP-Address is no account"}]}`, canonical.ProviderRejected},
 		"CONSENT_EXPIRED": {401, `{"code":"X","resource":"CONSENT_EXPIRED"}`, canonical.ConsentInvalid},
 
-		// Ids with separators, of which a path's end is a part.
+		// Ids with separators, of which the end of a path is a part.
 		"x:CONSENT_INVALID":       {404, `{"instance":"/v1/accounts/x:CONSENT_INVALID"}`, canonical.ProviderRejected},
 		"x/CONSENT_INVALID":       {404, `{"instance":"/v1/accounts/x/CONSENT_INVALID/"}`, canonical.ProviderRejected},
 		"x#CONSENT_INVALID":       {404, `{"instance":"https://bank.example/v1/accounts/x#CONSENT_INVALID"}`, canonical.ProviderRejected},
@@ -561,11 +561,11 @@ func TestOwnTextSaysNothing(t *testing.T) {
 		"access#limit":            {429, `{"instance":"/v1/accounts/access#limit"}`, canonical.ProviderThrottled},
 		"x:PSU-IP-Address":        {400, `{"instance":"/v1/accounts/x:PSU-IP-Address"}`, canonical.ProviderRejected},
 		"x:account%20not%20found": {404, `{"instance":"/v1/accounts/x:account%20not%20found","title":"no route"}`, canonical.ProviderRejected},
-		// What the bank says itself counts, although an id ends in the same.
+		// The bank's own text counts, even if an id ends in the same text.
 		"a:CONSENT_INVALID": {404, `{"code":"CONSENT_INVALID"}`, canonical.ConsentInvalid},
 		"b:ACCESS_EXCEEDED": {500, `{"type":"https://bank.example/errors/ACCESS_EXCEEDED"}`, canonical.UnattendedLimit},
 	} {
-		got := refusal(alone(), providers.Request{Account: id}, providers.Answer{Status: refused.status, Body: []byte(refused.body)})
+		got := classifyError(unattendedQuery(), providers.Request{Account: id}, providers.Response{Status: refused.status, Body: []byte(refused.body)})
 		if got.Kind != refused.want || got.Kind == canonical.ConsentInvalid && refused.status == 401 && !got.TokenRejected {
 			t.Errorf("%q: %s is %s, token rejected %t, want %s", id, refused.body, got.Kind, got.TokenRejected, refused.want)
 		}

@@ -22,11 +22,11 @@ func (c Config) apiKey(faults *config.Faults) canonical.Secret {
 	key := strings.TrimSpace(string(c.APIKeyFile.Content()))
 	switch {
 	case !c.APIKeyFile.Given():
-		note(faults, "apiKeyFile", "is missing")
+		addOnce(faults, "apiKeyFile", "is missing")
 	case key == "":
-		note(faults, "apiKeyFile", "file contains no key")
+		addOnce(faults, "apiKeyFile", "file contains no key")
 	case !printable(key):
-		note(faults, "apiKeyFile", "file must contain a single line of printable ASCII characters")
+		addOnce(faults, "apiKeyFile", "file must contain a single line of printable ASCII characters")
 	}
 	return canonical.Secret(key)
 }
@@ -44,18 +44,18 @@ func (c Config) certificate(required bool, faults *config.Faults) *tls.Certifica
 	usable := true
 	refuse := func(path, detail string) {
 		usable = false
-		note(faults, path, detail)
+		addOnce(faults, path, detail)
 	}
 	switch {
 	case !chain.Given():
 		refuse("clientCertificateFile", missing)
-	case !holds(chain.Content(), isCertificate):
+	case !containsBlock(chain.Content(), isCertificate):
 		refuse("clientCertificateFile", "file must contain a PEM certificate")
 	}
 	switch {
 	case !key.Given():
 		refuse("clientKeyFile", missing)
-	case !holds(key.Content(), isPrivateKey):
+	case !containsBlock(key.Content(), isPrivateKey):
 		refuse("clientKeyFile", "file must contain an unencrypted private key in PEM")
 	}
 	if !usable {
@@ -63,21 +63,21 @@ func (c Config) certificate(required bool, faults *config.Faults) *tls.Certifica
 	}
 	pair, err := tls.X509KeyPair(chain.Content(), key.Content())
 	if err != nil {
-		note(faults, "clientKeyFile", "must be the private key of clientCertificateFile")
+		addOnce(faults, "clientKeyFile", "must be the private key of clientCertificateFile")
 		return nil
 	}
 	return &pair
 }
 
 // note adds a fault of a key of which none is known yet: a file that could not be read is not missing besides.
-func note(faults *config.Faults, path, detail string) {
+func addOnce(faults *config.Faults, path, detail string) {
 	if !slices.ContainsFunc(*faults, func(f config.Fault) bool { return f.Path == path }) {
 		faults.Add(path, detail)
 	}
 }
 
 // holds reports whether one block at least of a PEM text is wanted.
-func holds(text []byte, wanted func(*pem.Block) bool) bool {
+func containsBlock(text []byte, wanted func(*pem.Block) bool) bool {
 	for {
 		var block *pem.Block
 		block, text = pem.Decode(text)

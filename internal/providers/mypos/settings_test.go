@@ -28,7 +28,7 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// A pair is a client certificate that its own authority issued.
+// pair is a client certificate with its key and CA.
 type pair struct {
 	chain, key []byte // PEM; the chain ends in the authority
 	authority  *x509.CertPool
@@ -84,7 +84,7 @@ func (p pair) settings(into any) error {
 func TestClientCertificate(t *testing.T) {
 	client := issue(t)
 	sim := mypossim.New(mypossim.Config{
-		APIKey: testKey, Ledger: aspspsim.NewLedger(time.Now), ASPSP: testASPSP, RequireClientCertificate: true,
+		APIKey: testKey, Log: aspspsim.NewCallLog(time.Now), ASPSP: testASPSP, RequireClientCertificate: true,
 	})
 	server := httptest.NewUnstartedServer(sim)
 	server.EnableHTTP2 = true
@@ -95,7 +95,7 @@ func TestClientCertificate(t *testing.T) {
 	roots.AddCert(server.Certificate())
 
 	p := open(t, server.URL, 5*time.Second, client.settings, upstream.Config{Counter: counter(t), Roots: roots})
-	for name, q := range map[string]canonical.Query{"attended": testQuery(), "unattended": alone()} {
+	for name, q := range map[string]canonical.Query{"attended": testQuery(), "unattended": unattendedQuery()} {
 		if got, err := p.Accounts(t.Context(), q); err != nil || len(got) != 3 {
 			t.Errorf("%s: %d accounts, %v", name, len(got), err)
 		}
@@ -106,7 +106,7 @@ func TestClientCertificate(t *testing.T) {
 	}
 }
 
-// TestFaults reads settings as the configuration does, from files.
+// TestFaults reads settings from files, as the configuration does.
 func TestFaults(t *testing.T) {
 	good, other := issue(t), issue(t)
 	const secret = "Rosebud-4711"
@@ -178,7 +178,7 @@ func TestFaults(t *testing.T) {
 			if tt.more != "" {
 				text.WriteString("    " + tt.more + "\n")
 			}
-			// The rest of the file is missing, which is not asked here.
+			// The rest of the configuration file is missing, which is not tested here.
 			whole, _ := config.Read([]byte(text.String()))
 			base, err := url.Parse(tt.base)
 			if err != nil {
@@ -214,7 +214,7 @@ func TestDecodeErrorIsPassedOn(t *testing.T) {
 	}
 }
 
-// TestNoBaseURL has what else is wrong said all the same.
+// TestNoBaseURL checks that other faults are reported without a base URL.
 func TestNoBaseURL(t *testing.T) {
 	_, err := Open(func(any) error { return nil }, providers.Env{})
 	if want := (config.Faults{{Path: "apiKeyFile", Detail: "is missing"}}); !cmp.Equal(err, error(want)) {
@@ -223,9 +223,9 @@ func TestNoBaseURL(t *testing.T) {
 }
 
 func TestSecretsAreNotPrinted(t *testing.T) {
-	// Port 0: nobody can listen there.
+	// No server can listen on port 0.
 	p := open(t, "http://127.0.0.1:0", 30*time.Second, testSettings, upstream.Config{})
-	if key := p.(*adapter).apiKey; key.Reveal() != testKey || strings.Contains(key.String(), testKey) {
+	if key := p.(*provider).apiKey; key.Reveal() != testKey || strings.Contains(key.String(), testKey) {
 		t.Errorf("key is %s", key)
 	}
 	_, err := p.Accounts(t.Context(), testQuery())

@@ -6,11 +6,11 @@ import (
 	"strings"
 
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
-// balanceTypes are the provider's words for a balance, in lower case: its own, and Berlin Group's, on whose
-// standard its API is based.
+// balanceTypes maps the provider's balance types, in lower case: its own, and those of the Berlin Group standard, on which its
+// API is based.
 var balanceTypes = map[string]canonical.BalanceType{
 	"available":        canonical.InterimAvailable,
 	"closingbooked":    canonical.ClosingBooked,
@@ -28,25 +28,25 @@ type wireAccounts struct {
 	wireMessages
 }
 
-// wireMessages are what a success must not have, apart from warnings.
+// wireMessages are members that a success may only have with warnings.
 type wireMessages struct {
 	TPPMessages      json.RawMessage `json:"tppMessages"`
 	AdditionalErrors json.RawMessage `json:"additionalErrors"`
 }
 
-// errAtOnce is the error of a success that reports an error, if it does.
-func (w wireMessages) errAtOnce() error {
+// errorInSuccess returns ProviderInvalidResponse if a success contains an error message.
+func (w wireMessages) errorInSuccess() error {
 	for _, raw := range []json.RawMessage{w.TPPMessages, w.AdditionalErrors} {
 		if reportsError(raw) {
-			return canonical.InvalidResponse("the answer is a success and an error at once")
+			return canonical.InvalidResponse("the response is both a success and an error")
 		}
 	}
 	return nil
 }
 
-// reportsError reports whether messages, or one alone, hold more than warnings.
+// reportsError reports whether a list of messages, or one message, contains more than warnings.
 func reportsError(raw json.RawMessage) bool {
-	if upstream.Empty(raw) {
+	if adapter.IsEmpty(raw) {
 		return false
 	}
 	var all []json.RawMessage
@@ -55,47 +55,47 @@ func reportsError(raw json.RawMessage) bool {
 	}
 	return slices.ContainsFunc(all, func(raw json.RawMessage) bool {
 		var m wireMessage
-		_ = json.Unmarshal(raw, &m) // what is no object is no warning
-		return !upstream.Empty(raw) && !m.isWarning()
+		_ = json.Unmarshal(raw, &m) // anything but an object is not a warning
+		return !adapter.IsEmpty(raw) && !m.isWarning()
 	})
 }
 
 type wireAccount struct {
-	AccountNumber   upstream.Text `json:"accountNumber"`
-	IBAN            upstream.Text `json:"iban"`
-	Currency        upstream.Text `json:"currency"`
-	Status          upstream.Text `json:"status"`
-	Name            upstream.Text `json:"name"`
-	CashAccountType upstream.Text `json:"cashAccountType"`
+	AccountNumber   adapter.Text `json:"accountNumber"`
+	IBAN            adapter.Text `json:"iban"`
+	Currency        adapter.Text `json:"currency"`
+	Status          adapter.Text `json:"status"`
+	Name            adapter.Text `json:"name"`
+	CashAccountType adapter.Text `json:"cashAccountType"`
 }
 
-// wireBalances is the answer of GET /v1/accounts/{accountNumber}/balances.
+// wireBalances is the response of GET /v1/accounts/{accountNumber}/balances.
 type wireBalances struct {
-	Account  upstream.Part[wireIdentifier] `json:"account"`
-	Balances *[]*wireBalance               `json:"balances"`
+	Account  adapter.Optional[wireIdentifier] `json:"account"`
+	Balances *[]*wireBalance                  `json:"balances"`
 	wireMessages
 }
 
 type wireIdentifier struct {
-	AccountNumber upstream.Text `json:"accountNumber"`
-	IBAN          upstream.Text `json:"iban"`
+	AccountNumber adapter.Text `json:"accountNumber"`
+	IBAN          adapter.Text `json:"iban"`
 }
 
 type wireBalance struct {
-	Amount      upstream.Number `json:"amount"` // signed
-	Currency    upstream.Text   `json:"currency"`
-	BalanceType upstream.Text   `json:"balanceType"`
+	Amount      adapter.Number `json:"amount"` // signed
+	Currency    adapter.Text   `json:"currency"`
+	BalanceType adapter.Text   `json:"balanceType"`
 }
 
 func (w *wireAccount) account() (canonical.Account, error) {
 	if w == nil {
 		return canonical.Account{}, canonical.InvalidResponse("an account is null")
 	}
-	id, currency := string(w.AccountNumber), w.Currency.Stated()
+	id, currency := string(w.AccountNumber), w.Currency.NonBlank()
 	card := canonical.IsCardWord(string(w.CashAccountType))
 	switch {
-	case !upstream.ValidAccountID(id):
-		return canonical.Account{}, canonical.InvalidResponse("an account has no number that it can be asked for by")
+	case !adapter.ValidAccountID(id):
+		return canonical.Account{}, canonical.InvalidResponse("an account's number is missing, too long or not addressable")
 	case card && canonical.IsCardID(id):
 		return canonical.Account{}, canonical.InvalidResponse("an account's number is a full card number")
 	case currency != "" && !canonical.ValidCurrency(currency):
@@ -108,22 +108,22 @@ func (w *wireAccount) account() (canonical.Account, error) {
 		OtherIdentifications: others,
 		Currency:             currency,
 		Type:                 canonical.ParseAccountType(string(w.CashAccountType)),
-		ProviderType:         w.CashAccountType.Stated(),
+		ProviderType:         w.CashAccountType.NonBlank(),
 		Status:               strings.ToLower(strings.TrimSpace(string(w.Status))),
-		Name:                 w.Name.Stated(),
+		Name:                 w.Name.NonBlank(),
 	}, nil
 }
 
-// identify makes identifications of the two numbers that an account may have.
-func identify(card bool, iban, number upstream.Text) (first canonical.Identification, others []canonical.Identification) {
+// identify returns the identifications of an account by its IBAN and its number, each of which may be "".
+func identify(card bool, iban, number adapter.Text) (first canonical.Identification, others []canonical.Identification) {
 	return canonical.IdentifyAll(card,
 		canonical.Identification{Scheme: canonical.SchemeIBAN, Value: string(iban)},
 		canonical.Identification{Scheme: canonical.SchemeProvider, Value: string(number)})
 }
 
-// balances is what the response says of the account that was requested.
+// balances returns the balances of the requested account.
 func (w wireBalances) balances(requested string) (canonical.AccountBalances, error) {
-	if err := w.errAtOnce(); err != nil {
+	if err := w.errorInSuccess(); err != nil {
 		return canonical.AccountBalances{}, err
 	}
 	if w.Balances == nil {
@@ -133,9 +133,9 @@ func (w wireBalances) balances(requested string) (canonical.AccountBalances, err
 	if account := w.Account.Value; account != nil {
 		number := account.AccountNumber
 		if number != "" && string(number) != requested {
-			return canonical.AccountBalances{}, canonical.InvalidResponse("the answer is about another account")
+			return canonical.AccountBalances{}, canonical.InvalidResponse("the response is about another account")
 		}
-		// The response does not say whether the account is a card's.
+		// The response does not show whether the account is a card account.
 		result.Identification, _ = identify(canonical.IsCardID(string(account.IBAN)), account.IBAN, number)
 	}
 	for _, b := range *w.Balances {
@@ -148,7 +148,7 @@ func (w wireBalances) balances(requested string) (canonical.AccountBalances, err
 		}
 		result.Balances = append(result.Balances, canonical.Balance{
 			Type:         canonical.ParseBalanceType(string(b.BalanceType), balanceTypes),
-			ProviderType: b.BalanceType.Stated(),
+			ProviderType: b.BalanceType.NonBlank(),
 			Amount:       amount,
 		})
 	}

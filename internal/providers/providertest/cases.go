@@ -18,20 +18,20 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-func testAccounts(t *testing.T, s Subject) {
-	r := newRig(t, s)
+func testAccounts(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	all, err := r.Accounts(t.Context(), r.attended())
 	if err != nil || len(all) < 2 {
 		t.Fatalf("%d accounts, %v", len(all), err)
 	}
-	valid(t, all)
+	checkAccounts(t, all)
 	if !slices.ContainsFunc(all, func(a canonical.Account) bool { return a.ID == s.Account }) {
-		t.Error("the subject's account is not among them")
+		t.Error("the harness's account is missing")
 	}
 }
 
-// valid checks what holds of every list of accounts.
-func valid(t *testing.T, all []canonical.Account) {
+// checkAccounts checks what every account list must fulfil.
+func checkAccounts(t *testing.T, all []canonical.Account) {
 	t.Helper()
 	ids := map[string]bool{}
 	for _, a := range all {
@@ -49,8 +49,8 @@ func valid(t *testing.T, all []canonical.Account) {
 	}
 }
 
-func testBalances(t *testing.T, s Subject) {
-	r := newRig(t, s)
+func testBalances(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	got, err := r.Balances(t.Context(), r.attended(), s.Account)
 	if err != nil || len(got.Balances) < 2 {
 		t.Fatalf("%d balances, %v", len(got.Balances), err)
@@ -72,11 +72,11 @@ func testBalances(t *testing.T, s Subject) {
 	}
 }
 
-func testExample(t *testing.T, s Subject) {
-	r := newRig(t, s)
+func testExample(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	q := r.attended()
-	r.front.mutated(func(http.Header, []byte) []byte {
-		return []byte(strings.ReplaceAll(s.Signed.Body, "{requestId}", q.RequestID))
+	r.proxy.mutate(func(http.Header, []byte) []byte {
+		return []byte(strings.ReplaceAll(s.Example.Body, "{requestId}", q.RequestID))
 	})
 	sheet, err := r.Balances(t.Context(), q, s.Account)
 	if err != nil {
@@ -86,49 +86,49 @@ func testExample(t *testing.T, s Subject) {
 	for _, b := range sheet.Balances {
 		got = append(got, fmt.Sprintf("%s %s %s %s", b.Type, b.Amount.Value(), b.Amount.Currency(), b.Amount.Indicator()))
 	}
-	if diff := cmp.Diff(s.Signed.Want, got); diff != "" {
+	if diff := cmp.Diff(s.Example.Want, got); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// A list is complete or none, and each of its pages that nobody attends is a call of its own.
-func testPages(t *testing.T, s Subject) {
-	r := newRig(t, s)
+// testPages checks that the list is complete or fails, and that each page is one counted call.
+func testPages(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	q := r.attended()
 	q.Consent = s.ManyAccounts
 	all, err := r.Accounts(t.Context(), q)
 	if err != nil || len(all) != s.ManyCount {
 		t.Fatalf("%d accounts, %v, want %d", len(all), err, s.ManyCount)
 	}
-	valid(t, all)
-	pages := len(r.ledger.Calls())
+	checkAccounts(t, all)
+	pages := len(r.log.Calls())
 	q.PSU = nil
 	all, err = r.Accounts(t.Context(), q)
 	if err != nil || len(all) != s.ManyCount {
 		t.Fatalf("unattended: %d accounts, %v", len(all), err)
 	}
-	if used := r.used(t, q); used != pages || len(r.ledger.Calls()) != 2*pages {
+	if used := r.used(t, q); used != pages || len(r.log.Calls()) != 2*pages {
 		t.Errorf("%d pages, %d counted", pages, used)
 	}
 	all, err = r.Accounts(t.Context(), q)
 	if left := 4 - pages; left < pages {
-		failed(t, canonical.UnattendedLimit, q, len(all), err)
-		if got := len(r.ledger.Calls()); got != 2*pages+left {
+		checkFailure(t, canonical.UnattendedLimit, q, len(all), err)
+		if got := len(r.log.Calls()); got != 2*pages+left {
 			t.Errorf("%d calls reached the ASPSP, want %d", got, 2*pages+left)
 		}
 	}
 }
 
-func testCounting(t *testing.T, s Subject) {
-	r := newRig(t, s)
-	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-		before, used := len(r.ledger.Calls()), r.used(t, s.Query)
-		for _, q := range []canonical.Query{r.alone(), r.attended()} {
+func testCounting(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
+	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+		before, used := len(r.log.Calls()), r.used(t, s.Query)
+		for _, q := range []canonical.Query{r.unattended(), r.attended()} {
 			if _, err := read(q); err != nil {
 				t.Fatal(err)
 			}
 		}
-		calls := r.ledger.Calls()[before:]
+		calls := r.log.Calls()[before:]
 		if len(calls) != 2 || calls[0].Attended || !calls[1].Attended {
 			t.Errorf("the ASPSP saw %+v, want one unattended and one attended call", calls)
 		}
@@ -138,42 +138,42 @@ func testCounting(t *testing.T, s Subject) {
 	})
 }
 
-func testLimit(t *testing.T, s Subject) {
-	r := newRig(t, s)
+func testLimit(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	for i := range 4 {
 		var err error
 		if i%2 == 0 {
-			_, err = r.Accounts(t.Context(), r.alone())
+			_, err = r.Accounts(t.Context(), r.unattended())
 		} else {
-			_, err = r.Balances(t.Context(), r.alone(), s.Account)
+			_, err = r.Balances(t.Context(), r.unattended(), s.Account)
 		}
 		if err != nil {
 			t.Fatalf("call %d: %v", i+1, err)
 		}
 	}
-	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-		size, err := read(r.alone())
-		if f := failed(t, canonical.UnattendedLimit, s.Query, size, err); f.Origin != canonical.OriginGateway || f.RetryAfter <= 0 {
+	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+		size, err := read(r.unattended())
+		if f := checkFailure(t, canonical.UnattendedLimit, s.Query, size, err); f.Origin != canonical.OriginGateway || f.RetryAfter <= 0 {
 			t.Errorf("origin %s, retry after %v", f.Origin, f.RetryAfter)
 		}
 		if _, err := read(r.attended()); err != nil {
 			t.Errorf("attended: %v", err)
 		}
 	})
-	if calls := r.ledger.Calls(); len(calls) != 6 || len(r.ledger.Breaches()) != 0 {
-		t.Errorf("%d calls reached the ASPSP, %d too many", len(calls), len(r.ledger.Breaches()))
+	if calls := r.log.Calls(); len(calls) != 6 || len(r.log.Breaches()) != 0 {
+		t.Errorf("%d calls reached the ASPSP, %d too many", len(calls), len(r.log.Breaches()))
 	}
 }
 
-func testRefusals(t *testing.T, s Subject) {
-	r := newRig(t, s)
+func testRefusals(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	for kind, consent := range s.Refusals {
 		t.Run(string(kind), func(t *testing.T) {
-			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 				q := r.attended()
 				q.Consent = consent
 				size, err := read(q)
-				f := failed(t, kind, q, size, err)
+				f := checkFailure(t, kind, q, size, err)
 				if f.Upstream == nil || f.Upstream.HTTPStatus == 0 || f.Origin == canonical.OriginGateway {
 					t.Errorf("origin %s, upstream %+v", f.Origin, f.Upstream)
 				}
@@ -182,10 +182,9 @@ func testRefusals(t *testing.T, s Subject) {
 	}
 }
 
-// The ASPSP's word that the limit is used up stands above the gateway's count, unless it was said of an attended
-// call.
-func testClosure(t *testing.T, s Subject) {
-	r := newRig(t, s)
+// testBlock checks that the unit is blocked when the ASPSP reports that its limit is used up, unless the call was attended.
+func testBlock(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	q := r.attended()
 	q.Consent = s.Refusals[canonical.UnattendedLimit]
 	for _, tt := range []struct {
@@ -196,7 +195,7 @@ func testClosure(t *testing.T, s Subject) {
 			q.PSU = nil
 		}
 		all, err := r.Accounts(t.Context(), q)
-		f := failed(t, canonical.UnattendedLimit, q, len(all), err)
+		f := checkFailure(t, canonical.UnattendedLimit, q, len(all), err)
 		if f.Origin != tt.origin || f.Attended != tt.attended || (f.RetryAfter > 0) != tt.waits {
 			t.Errorf("attended %t: origin %s, want %s; retry after %v", tt.attended, f.Origin, tt.origin, f.RetryAfter)
 		}
@@ -206,66 +205,68 @@ func testClosure(t *testing.T, s Subject) {
 	}
 }
 
-func testHostileAccounts(t *testing.T, s Subject) {
-	r := newRig(t, s)
+func testHostileAccounts(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	for _, id := range s.HostileAccounts {
 		got, err := r.Balances(t.Context(), r.attended(), id)
 		if err != nil || len(got.Balances) == 0 {
 			t.Errorf("%q: %d balances, %v", id, len(got.Balances), err)
 			continue
 		}
-		calls := r.ledger.Calls()
+		calls := r.log.Calls()
 		if last := calls[len(calls)-1]; last.Account != id {
 			t.Errorf("%q reached the provider as %q", id, last.Account)
 		}
 	}
 }
 
-func testMutations(t *testing.T, s Subject) {
-	r := newRig(t, s)
+func testMutations(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	for name, m := range s.AccountsMutations {
 		t.Run("accounts "+name, func(t *testing.T) {
-			r.front.mutated(m)
+			r.proxy.mutate(m)
 			q := r.attended()
 			all, err := r.Accounts(t.Context(), q)
-			failed(t, canonical.ProviderInvalidResponse, q, len(all), err)
+			checkFailure(t, canonical.ProviderInvalidResponse, q, len(all), err)
 		})
 	}
 	for name, m := range s.BalancesMutations {
 		t.Run("balances "+name, func(t *testing.T) {
-			r.front.mutated(m)
+			r.proxy.mutate(m)
 			q := r.attended()
 			got, err := r.Balances(t.Context(), q, s.Account)
-			failed(t, canonical.ProviderInvalidResponse, q, len(got.Balances), err)
+			checkFailure(t, canonical.ProviderInvalidResponse, q, len(got.Balances), err)
 		})
 	}
 }
 
-// unreadable are changes of a good answer after which nobody may read it.
-var unreadable = map[string]Mutation{
+// unreadableBodies make a valid response invalid.
+var unreadableBodies = map[string]Mutation{
 	"cut off":       func(_ http.Header, b []byte) []byte { return b[:len(b)/2] },
 	"two documents": func(_ http.Header, b []byte) []byte { return append(b, b...) },
 	"not UTF-8":     func(_ http.Header, b []byte) []byte { return append(b[:len(b)-1], ",\"x\":\"\xff\"}"...) },
 	"too large":     func(_ http.Header, b []byte) []byte { return append(b, strings.Repeat(" ", 5<<20)...) },
-	"brotli":        coded("br"),
-	"deflate":       coded("deflate"),
-	"zstd":          coded("zstd"),
+	"brotli":        withContentCoding("br"),
+	"deflate":       withContentCoding("deflate"),
+	"zstd":          withContentCoding("zstd"),
 	"gzip twice": func(h http.Header, b []byte) []byte {
-		b = compressed(h, compressed(h, b))
+		b = gzipped(h, gzipped(h, b))
 		h.Set("Content-Encoding", "gzip, gzip")
 		return b
 	},
-	"no gzip":       coded("gzip"),
-	"gzip cut off":  func(h http.Header, b []byte) []byte { b = compressed(h, b); return b[:len(b)-9] },
-	"gzip and more": func(h http.Header, b []byte) []byte { return append(compressed(h, b), "more"...) },
+	"no gzip":       withContentCoding("gzip"),
+	"gzip cut off":  func(h http.Header, b []byte) []byte { b = gzipped(h, b); return b[:len(b)-9] },
+	"gzip and more": func(h http.Header, b []byte) []byte { return append(gzipped(h, b), "more"...) },
 	"a gzip bomb": func(h http.Header, b []byte) []byte {
-		return compressed(h, append(b, strings.Repeat(" ", 8<<20)...))
+		return gzipped(h, append(b, strings.Repeat(" ", 8<<20)...))
 	},
 	"trailing text": func(_ http.Header, b []byte) []byte { return append(b, "x"...) },
 	"too deep": func(_ http.Header, b []byte) []byte {
-		return within(b, strings.Repeat("[", 40)+strings.Repeat("]", 40))
+		return withUnknownMember(b, strings.Repeat("[", 40)+strings.Repeat("]", 40))
 	},
-	"too many":      func(_ http.Header, b []byte) []byte { return within(b, "["+strings.Repeat("0,", 10_000)+"0]") },
+	"too many": func(_ http.Header, b []byte) []byte {
+		return withUnknownMember(b, "["+strings.Repeat("0,", 10_000)+"0]")
+	},
 	"a mark before": func(_ http.Header, b []byte) []byte { return append([]byte("\ufeff"), b...) },
 	"another charset": func(h http.Header, b []byte) []byte {
 		h.Set("Content-Type", "application/json; charset=windows-1251")
@@ -273,8 +274,8 @@ var unreadable = map[string]Mutation{
 	},
 }
 
-func testBrokenAnswers(t *testing.T, s Subject) {
-	r := newRig(t, s)
+func testBrokenAnswers(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	for name, answer := range map[string]struct {
 		status int
 		body   string
@@ -293,8 +294,8 @@ func testBrokenAnswers(t *testing.T, s Subject) {
 		"429 without a word": {429, "", canonical.ProviderThrottled},
 	} {
 		t.Run(name, func(t *testing.T) {
-			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-				r.front.with(func(w http.ResponseWriter, _ *http.Request) {
+			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+				r.proxy.handleWith(func(w http.ResponseWriter, _ *http.Request) {
 					if answer.status == 302 {
 						w.Header().Set("Location", "/elsewhere")
 					}
@@ -305,38 +306,38 @@ func testBrokenAnswers(t *testing.T, s Subject) {
 				})
 				q := r.attended()
 				size, err := read(q)
-				failed(t, answer.want, q, size, err)
-				if r.front.count() != 1 {
-					t.Errorf("%d requests arrived", r.front.count())
+				checkFailure(t, answer.want, q, size, err)
+				if r.proxy.count() != 1 {
+					t.Errorf("%d requests arrived", r.proxy.count())
 				}
 			})
 		})
 	}
-	for name, m := range unreadable {
+	for name, m := range unreadableBodies {
 		t.Run(name, func(t *testing.T) {
-			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-				r.front.mutated(m)
+			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+				r.proxy.mutate(m)
 				q := r.attended()
 				size, err := read(q)
-				failed(t, canonical.ProviderInvalidResponse, q, size, err)
+				checkFailure(t, canonical.ProviderInvalidResponse, q, size, err)
 			})
 		})
 	}
 }
 
-// A refusal whose body cannot be read is sorted by its status, which blames neither consent nor token nor account: the
-// answer is the same to whoever asks, and no list goes for it.
-func testUnreadableRefusals(t *testing.T, s Subject) {
-	r := newRig(t, s)
+// testUnreadableRefusals checks that an error response with an unreadable body is classified by its status, and never as an
+// error of the consent, the token or the account, which would delete lists.
+func testUnreadableRefusals(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	q := r.attended()
 	q.Consent = s.Refusals[canonical.ConsentExpired]
 	for name, spoil := range map[string]Mutation{
-		"brotli":       coded("br"),
-		"gzip cut off": func(h http.Header, b []byte) []byte { b = compressed(h, b); return b[:len(b)-9] },
-		"no gzip":      coded("gzip"),
+		"brotli":       withContentCoding("br"),
+		"gzip cut off": func(h http.Header, b []byte) []byte { b = gzipped(h, b); return b[:len(b)-9] },
+		"no gzip":      withContentCoding("gzip"),
 		"too large":    func(_ http.Header, b []byte) []byte { return append(b, strings.Repeat(" ", 1<<20)...) },
 		"gzip bomb": func(h http.Header, b []byte) []byte {
-			return compressed(h, append(b, strings.Repeat(" ", 1<<20)...))
+			return gzipped(h, append(b, strings.Repeat(" ", 1<<20)...))
 		},
 		"UTF-16": func(_ http.Header, b []byte) []byte {
 			return []byte("\xff\xfe" + strings.Join(strings.Split(string(b), ""), "\x00") + "\x00")
@@ -349,8 +350,8 @@ func testUnreadableRefusals(t *testing.T, s Subject) {
 			500: canonical.ProviderError, 503: canonical.ProviderUnavailable, 504: canonical.ProviderTimeout,
 		} {
 			t.Run(fmt.Sprint(name, " ", status), func(t *testing.T) {
-				both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-					r.front.answered(func(h http.Header, code *int, body []byte) []byte {
+				forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+					r.proxy.rewrite(func(h http.Header, code *int, body []byte) []byte {
 						*code = status
 						h.Set("Retry-After", "7")
 						if spoil == nil {
@@ -360,7 +361,7 @@ func testUnreadableRefusals(t *testing.T, s Subject) {
 						return spoil(h, body)
 					})
 					size, err := read(q)
-					f := failed(t, want, q, size, err)
+					f := checkFailure(t, want, q, size, err)
 					if f.TokenRejected || f.Upstream == nil || f.Upstream.HTTPStatus != status {
 						t.Errorf("token rejected %t, upstream %+v", f.TokenRejected, f.Upstream)
 					}
@@ -373,44 +374,44 @@ func testUnreadableRefusals(t *testing.T, s Subject) {
 	}
 }
 
-// A refusal that is compressed says what it says.
-func testCompressedRefusals(t *testing.T, s Subject) {
-	r := newRig(t, s)
+// testCompressedRefusals checks that compressed error responses are read.
+func testCompressedRefusals(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	for kind, consent := range s.Refusals {
 		for _, coding := range []string{"gzip", "x-gzip"} {
 			t.Run(fmt.Sprint(kind, " ", coding), func(t *testing.T) {
-				r.front.mutated(func(h http.Header, b []byte) []byte {
-					b = compressed(h, b)
+				r.proxy.mutate(func(h http.Header, b []byte) []byte {
+					b = gzipped(h, b)
 					h.Set("Content-Encoding", coding)
 					return b
 				})
 				q := r.attended()
 				q.Consent = consent
 				all, err := r.Accounts(t.Context(), q)
-				failed(t, kind, q, len(all), err)
+				checkFailure(t, kind, q, len(all), err)
 			})
 		}
 	}
 }
 
-// within is a good answer with one member more, which nobody reads.
-func within(body []byte, value string) []byte {
+// withUnknownMember adds a member to a valid response that adapters ignore.
+func withUnknownMember(body []byte, value string) []byte {
 	return append([]byte(`{"unread":`+value+","), body[1:]...)
 }
 
-// harmless are values of a member that is not read.
-var harmless = map[string]string{
+// harmlessValues are values of an ignored member.
+var harmlessValues = map[string]string{
 	"half a character": `"\ud83d"`, "an object": `{"a":[{"b":null}]}`, "a long name": `{"` + strings.Repeat("x", 1000) + `":1}`,
 	"a number": `1e999`, "nothing": `null`,
 }
 
-// A part that is not read does not fail a response.
-func testHarmlessParts(t *testing.T, s Subject) {
-	r := newRig(t, s)
-	for name, value := range harmless {
+// testHarmlessParts checks that ignored parts do not invalidate a response.
+func testHarmlessParts(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
+	for name, value := range harmlessValues {
 		t.Run(name, func(t *testing.T) {
-			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-				r.front.mutated(func(_ http.Header, b []byte) []byte { return within(b, value) })
+			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+				r.proxy.mutate(func(_ http.Header, b []byte) []byte { return withUnknownMember(b, value) })
 				if size, err := read(r.attended()); err != nil || size == 0 {
 					t.Errorf("%d records, %v", size, err)
 				}
@@ -419,9 +420,9 @@ func testHarmlessParts(t *testing.T, s Subject) {
 	}
 }
 
-// What is written carelessly but can be read in one way alone is read.
-func testCareless(t *testing.T, s Subject) {
-	r := newRig(t, s)
+// testCareless checks that unusual but unambiguous responses are accepted.
+func testCareless(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	for name, header := range map[string][2]string{
 		"JSON as text":           {"Content-Type", "text/plain"},
 		"JSON as a page":         {"Content-Type", "text/html; charset=UTF-8"},
@@ -435,11 +436,11 @@ func testCareless(t *testing.T, s Subject) {
 		"gzip and nothing":       {"Content-Encoding", "identity, gzip"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-				r.front.mutated(func(h http.Header, body []byte) []byte {
+			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+				r.proxy.mutate(func(h http.Header, body []byte) []byte {
 					body = append([]byte("\r\n\t "), body...)
 					if strings.Contains(strings.ToLower(header[1]), "gzip") {
-						body = compressed(h, body)
+						body = gzipped(h, body)
 					}
 					h.Set(header[0], header[1])
 					return body
@@ -452,15 +453,15 @@ func testCareless(t *testing.T, s Subject) {
 	}
 }
 
-// coded names a content coding that the body does not have: whether it has it, nobody can know who does not read it.
-func coded(name string) Mutation {
+// withContentCoding sets a content coding that the body does not have.
+func withContentCoding(name string) Mutation {
 	return func(h http.Header, body []byte) []byte {
 		h.Set("Content-Encoding", name)
 		return body
 	}
 }
 
-func compressed(h http.Header, body []byte) []byte {
+func gzipped(h http.Header, body []byte) []byte {
 	h.Set("Content-Encoding", "gzip")
 	var b strings.Builder
 	z := gzip.NewWriter(&b)
@@ -469,55 +470,55 @@ func compressed(h http.Header, body []byte) []byte {
 	return []byte(b.String())
 }
 
-// The timeout bounds a read as a whole, all its pages together.
-func testSlow(t *testing.T, s Subject) {
-	r := newRigWithin(t, s, hasty)
-	r.front.with(sleepy(r.front.next, timeout))
-	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+// testSlow checks that the timeout applies to a read as a whole, all its pages together.
+func testSlow(t *testing.T, s Harness) {
+	r := newEnvironmentWithTimeout(t, s, shortTimeout)
+	r.proxy.handleWith(delayed(r.proxy.next, timeout))
+	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 		q := r.attended()
 		size, err := read(q)
-		failed(t, canonical.ProviderTimeout, q, size, err)
+		checkFailure(t, canonical.ProviderTimeout, q, size, err)
 	})
-	r.front.with(sleepy(r.front.next, hasty*2/3))
+	r.proxy.handleWith(delayed(r.proxy.next, shortTimeout*2/3))
 	q := r.attended()
 	q.Consent = s.ManyAccounts
 	all, err := r.Accounts(t.Context(), q)
-	if r.front.count() > 1 {
-		failed(t, canonical.ProviderTimeout, q, len(all), err)
+	if r.proxy.count() > 1 {
+		checkFailure(t, canonical.ProviderTimeout, q, len(all), err)
 	}
 }
 
-// A call that is lost on the way is told, counted and not made again.
-func testLost(t *testing.T, s Subject) {
-	r := newRig(t, s)
-	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-		r.front.with(hangUp)
-		q, used := r.alone(), r.used(t, s.Query)
+// testLost checks that a lost unattended call is reported, stays counted, and is not repeated.
+func testLost(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
+	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+		r.proxy.handleWith(hangUp)
+		q, used := r.unattended(), r.used(t, s.Query)
 		size, err := read(q)
-		failed(t, canonical.ProviderError, q, size, err)
-		if r.front.count() != 1 || r.used(t, q) != used+1 {
-			t.Errorf("%d arrived, %d counted, want 1 and 1", r.front.count(), r.used(t, q)-used)
+		checkFailure(t, canonical.ProviderError, q, size, err)
+		if r.proxy.count() != 1 || r.used(t, q) != used+1 {
+			t.Errorf("%d arrived, %d counted, want 1 and 1", r.proxy.count(), r.used(t, q)-used)
 		}
 	})
 }
 
-func testUnreachable(t *testing.T, s Subject) {
-	r := newRig(t, s)
+func testUnreachable(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	r.open(t, gone.URL)
-	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-		q := r.alone()
+	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+		q := r.unattended()
 		size, err := read(q)
-		failed(t, canonical.ProviderUnavailable, q, size, err)
+		checkFailure(t, canonical.ProviderUnavailable, q, size, err)
 		if used := r.used(t, q); used != 0 {
 			t.Errorf("%d calls that never left were counted", used)
 		}
 	})
 }
 
-func testConcurrency(t *testing.T, s Subject) {
-	r := newRig(t, s)
+func testConcurrency(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
 	want, err := r.Accounts(t.Context(), r.attended())
 	if err != nil {
 		t.Fatal(err)
@@ -540,9 +541,9 @@ func testConcurrency(t *testing.T, s Subject) {
 	wg.Wait()
 }
 
-func testRequestID(t *testing.T, s Subject) {
-	r := newRig(t, s)
-	both(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+func testRequestID(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
+	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 		q := r.attended()
 		q.RequestID = strings.ToUpper(uuid.NewString())
 		if _, err := read(q); err != nil {

@@ -26,48 +26,48 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// timeout is what the suite's adapters have for one read, on a busy machine too, and hasty where it is to run out.
+// timeout is the timeout of one read, long enough for a busy machine; shortTimeout is for reads that time out.
 const (
-	timeout = 30 * time.Second
-	hasty   = 1500 * time.Millisecond
+	timeout      = 30 * time.Second
+	shortTimeout = 1500 * time.Millisecond
 )
 
-// Run holds an adapter to the contract of providers.Provider: over real HTTP, with the wire and the counter that
-// the gateway has, on a real Redis.
-func Run(t *testing.T, s Subject) {
-	complete(t, s)
-	for name, test := range map[string]func(*testing.T, Subject){
-		"accounts":                  testAccounts,
-		"balances":                  testBalances,
-		"signs and types":           testExample,
-		"all pages":                 testPages,
-		"counting":                  testCounting,
-		"fifth unattended call":     testLimit,
-		"refusals":                  testRefusals,
-		"unreadable refusals":       testUnreadableRefusals,
-		"compressed refusals":       testCompressedRefusals,
-		"limit told by the ASPSP":   testClosure,
-		"hostile account ids":       testHostileAccounts,
-		"mutated answers":           testMutations,
-		"broken answers":            testBrokenAnswers,
-		"careless answers":          testCareless,
-		"harmless parts":            testHarmlessParts,
-		"slow answers":              testSlow,
-		"lost connection":           testLost,
-		"nobody there":              testUnreachable,
-		"many at once":              testConcurrency,
-		"request id goes unchanged": testRequestID,
+// Run tests an adapter against the contract of providers.Provider: over real HTTP, with the gateway's transport and counter,
+// and with a real Redis.
+func Run(t *testing.T, s Harness) {
+	checkComplete(t, s)
+	for name, test := range map[string]func(*testing.T, Harness){
+		"accounts":                    testAccounts,
+		"balances":                    testBalances,
+		"signs and types":             testExample,
+		"all pages":                   testPages,
+		"counting":                    testCounting,
+		"fifth unattended call":       testLimit,
+		"refusals":                    testRefusals,
+		"unreadable refusals":         testUnreadableRefusals,
+		"compressed refusals":         testCompressedRefusals,
+		"limit reported by the ASPSP": testBlock,
+		"hostile account ids":         testHostileAccounts,
+		"mutated answers":             testMutations,
+		"broken answers":              testBrokenAnswers,
+		"tolerated responses":         testCareless,
+		"harmless parts":              testHarmlessParts,
+		"slow answers":                testSlow,
+		"lost connection":             testLost,
+		"unreachable":                 testUnreachable,
+		"concurrent reads":            testConcurrency,
+		"request id is unchanged":     testRequestID,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, s) })
 	}
 }
 
-// complete fails where a Subject leaves something out.
-func complete(t *testing.T, s Subject) {
+// checkComplete fails the test if the Harness is incomplete.
+func checkComplete(t *testing.T, s Harness) {
 	t.Helper()
 	if s.Open == nil || s.Settings == nil || s.Simulator == nil || s.Query.Consent == "" || s.Query.Attended() ||
-		s.Account == "" || s.ManyAccounts == "" || s.ManyCount < 60 || s.Signed.Body == "" || len(s.Signed.Want) == 0 {
-		t.Fatal("the subject is not filled")
+		s.Account == "" || s.ManyAccounts == "" || s.ManyCount < 60 || s.Example.Body == "" || len(s.Example.Want) == 0 {
+		t.Fatal("the harness has empty fields")
 	}
 	for _, id := range []string{"../../admin", "a%2Fb", "a/b", "a+b/c", "%", "?x=1#y", "ключ:1"} {
 		if !slices.Contains(s.HostileAccounts, id) {
@@ -95,87 +95,87 @@ func complete(t *testing.T, s Subject) {
 	}
 }
 
-// A rig is an adapter joined to its simulator. Every answer passes through front, where it can be spoiled.
-type rig struct {
+// environment is an adapter connected to its simulator, through a proxy that can change responses.
+type environment struct {
 	providers.Provider
-	ledger  *aspspsim.Ledger
+	log     *aspspsim.CallLog
 	counter *unattended.Counter
-	front   *front
-	subject Subject
+	proxy   *faultProxy
+	harness Harness
 	timeout time.Duration // of one read
 }
 
-type front struct {
-	mu      sync.Mutex
-	next    http.Handler
-	spoil   http.Handler // in place of next, if set
-	arrived int
+type faultProxy struct {
+	mu       sync.Mutex
+	next     http.Handler
+	override http.Handler // replaces next if set
+	arrived  int
 }
 
-func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *faultProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.arrived++
 	h := f.next
-	if f.spoil != nil {
-		h = f.spoil
+	if f.override != nil {
+		h = f.override
 	}
 	f.mu.Unlock()
 	h.ServeHTTP(w, r)
 }
 
-// count is how many requests arrived since the last with.
-func (f *front) count() int {
+// count returns the number of requests since the last handleWith.
+func (f *faultProxy) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.arrived
 }
 
-func newRig(t *testing.T, s Subject) *rig {
+func newEnvironment(t *testing.T, s Harness) *environment {
 	t.Helper()
-	return newRigWithin(t, s, timeout)
+	return newEnvironmentWithTimeout(t, s, timeout)
 }
 
-func newRigWithin(t *testing.T, s Subject, timeout time.Duration) *rig {
+func newEnvironmentWithTimeout(t *testing.T, s Harness, timeout time.Duration) *environment {
 	t.Helper()
-	r := &rig{ledger: aspspsim.NewLedger(time.Now), subject: s, timeout: timeout}
-	r.front = &front{next: s.Simulator(r.ledger)}
-	server := httptest.NewServer(r.front)
+	r := &environment{log: aspspsim.NewCallLog(time.Now), harness: s, timeout: timeout}
+	r.proxy = &faultProxy{next: s.Simulator(r.log)}
+	server := httptest.NewServer(r.proxy)
 	t.Cleanup(server.Close)
 	r.open(t, server.URL)
 	return r
 }
 
-func (r *rig) open(t *testing.T, base string) {
+func (r *environment) open(t *testing.T, base string) {
 	t.Helper()
 	st := redistest.OpenAt(t, redistest.Start(t).Addr)
 	r.counter = unattended.New(st.Counter, map[string]config.Unattended{
-		r.subject.Query.ASPSP: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
+		r.harness.Query.ASPSP: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
 	}).Within(redistest.Patience)
 	u, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	wire := upstream.New(upstream.Config{Provider: "subject", Timeout: r.timeout, Counter: r.counter})
-	r.Provider, err = r.subject.Open(r.subject.Settings, providers.Env{BaseURL: u, Timeout: r.timeout, Client: wire.Client})
+	transport := upstream.New(upstream.Config{Provider: "test", Timeout: r.timeout, Counter: r.counter})
+	r.Provider, err = r.harness.Open(r.harness.Settings, providers.Env{BaseURL: u, Timeout: r.timeout, Client: transport.Client})
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// alone is the subject's query, unattended, under a request id of its own.
-func (r *rig) alone() canonical.Query {
-	q := r.subject.Query
+// unattended returns the harness's query with a new request id.
+func (r *environment) unattended() canonical.Query {
+	q := r.harness.Query
 	q.RequestID = uuid.NewString()
 	return q
 }
 
-func (r *rig) attended() canonical.Query {
-	q := r.alone()
+func (r *environment) attended() canonical.Query {
+	q := r.unattended()
 	q.PSU = &canonical.PSU{IP: netip.MustParseAddr("203.0.113.7"), Port: 4711, UserAgent: "Browser/1"}
 	return q
 }
 
-func (r *rig) used(t *testing.T, q canonical.Query) int {
+func (r *environment) used(t *testing.T, q canonical.Query) int {
 	t.Helper()
 	s, err := r.counter.Usage(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 	if err != nil {
@@ -184,8 +184,8 @@ func (r *rig) used(t *testing.T, q canonical.Query) int {
 	return s.Used
 }
 
-// both runs a test for the list and for balances.
-func both(t *testing.T, r *rig, test func(t *testing.T, read func(canonical.Query) (size int, err error))) {
+// forBoth runs a test for the account list and for balances.
+func forBoth(t *testing.T, r *environment, test func(t *testing.T, read func(canonical.Query) (size int, err error))) {
 	t.Helper()
 	t.Run("accounts", func(t *testing.T) {
 		test(t, func(q canonical.Query) (int, error) {
@@ -195,7 +195,7 @@ func both(t *testing.T, r *rig, test func(t *testing.T, read func(canonical.Quer
 	})
 	t.Run("balances", func(t *testing.T) {
 		test(t, func(q canonical.Query) (int, error) {
-			b, err := r.Balances(t.Context(), q, r.subject.Account)
+			b, err := r.Balances(t.Context(), q, r.harness.Account)
 			if err != nil && (b.Identification != canonical.Identification{} || b.Name != "") {
 				t.Error("a failure comes with a part of the answer")
 			}
@@ -204,8 +204,8 @@ func both(t *testing.T, r *rig, test func(t *testing.T, read func(canonical.Quer
 	})
 }
 
-// failed checks that a read brought a failure of the kind, nothing else, and nothing of the query in its text.
-func failed(t *testing.T, want canonical.Kind, q canonical.Query, size int, err error) *canonical.Error {
+// checkFailure checks that a read returned an error of the kind and no data, and that the error contains no secret of the query.
+func checkFailure(t *testing.T, want canonical.Kind, q canonical.Query, size int, err error) *canonical.Error {
 	t.Helper()
 	var failure *canonical.Error
 	if !errors.As(err, &failure) || failure.Kind != want {
@@ -217,29 +217,29 @@ func failed(t *testing.T, want canonical.Kind, q canonical.Query, size int, err 
 	}
 	for _, secret := range []string{q.Consent, q.Token.Reveal()} {
 		if secret != "" && strings.Contains(err.Error(), secret) {
-			t.Errorf("the error tells the query's secrets: %v", err)
+			t.Errorf("the error contains a secret of the query: %v", err)
 		}
 	}
 	return failure
 }
 
-func (f *front) with(spoil http.HandlerFunc) {
+func (f *faultProxy) handleWith(spoil http.HandlerFunc) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.spoil, f.arrived = spoil, 0
+	f.override, f.arrived = spoil, 0
 }
 
-// mutated answers what the simulator does, changed.
-func (f *front) mutated(m Mutation) {
-	f.answered(func(h http.Header, _ *int, body []byte) []byte {
+// mutate applies m to the simulator's responses.
+func (f *faultProxy) mutate(m Mutation) {
+	f.rewrite(func(h http.Header, _ *int, body []byte) []byte {
 		h.Del("Content-Length")
 		return m(h, body)
 	})
 }
 
-// answered answers what the simulator does, its status changed as well.
-func (f *front) answered(change func(h http.Header, status *int, body []byte) []byte) {
-	f.with(func(w http.ResponseWriter, r *http.Request) {
+// rewrite changes the simulator's responses and their status.
+func (f *faultProxy) rewrite(change func(h http.Header, status *int, body []byte) []byte) {
+	f.handleWith(func(w http.ResponseWriter, r *http.Request) {
 		rec := httptest.NewRecorder()
 		f.next.ServeHTTP(rec, r)
 		body := change(rec.Header(), &rec.Code, rec.Body.Bytes())
@@ -258,10 +258,10 @@ func hangUp(w http.ResponseWriter, r *http.Request) {
 	conn.Close()
 }
 
-// sleepy answers after a time, if the client is still there.
-func sleepy(next http.Handler, d time.Duration) http.HandlerFunc {
+// delayed returns a handler that responds after d, unless the client disconnects.
+func delayed(next http.Handler, d time.Duration) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body) // only then is it seen that the client has gone
+		body, _ := io.ReadAll(r.Body) // only then is a disconnect detected
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		select {
 		case <-time.After(d):

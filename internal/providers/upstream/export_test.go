@@ -2,14 +2,13 @@ package upstream
 
 import "math"
 
-// RetryAfter is retryAfter.
+// RetryAfter exports retryAfter.
 var RetryAfter = retryAfter
 
-// Exhaust takes from a wire all that it may send calls again with, now and later, so that what is sent again net/http
-// sends by itself.
-func (w *Transport) Exhaust() *Transport {
+// ExhaustResendBudget prevents the Transport from sending calls again, so that only net/http does.
+func (w *Transport) ExhaustResendBudget() *Transport {
 	w.budget.mu.Lock()
 	defer w.budget.mu.Unlock()
-	w.budget.left = math.MinInt
+	w.budget.credit = math.MinInt
 	return w
 }

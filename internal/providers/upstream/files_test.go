@@ -18,7 +18,7 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// exhaust opens files until the process may open no more, and returns how to end that.
+// exhaust opens files until the process cannot open more. end closes them.
 func exhaust(t *testing.T) (end func()) {
 	t.Helper()
 	var before syscall.Rlimit
@@ -57,22 +57,22 @@ func exhaust(t *testing.T) (end func()) {
 	}
 }
 
-// TestNoFileIsLeft: that the gateway can open no socket is its own limit. It costs no slot, and is not sent again.
+// Without file descriptors a call fails as Overloaded. It takes no slot and is not sent again.
 func TestNoFileIsLeft(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
-	r := newRig(t, nil, nil)
+	r := newFixture(t, nil, nil)
 	var told []string
-	wire := upstream.New(upstream.Config{
+	transport := upstream.New(upstream.Config{
 		Timeout: timeout, Counter: r.counter, Observer: r,
 		OutOfFiles: func(_ context.Context, aspsp string) { told = append(told, aspsp) },
 	})
-	client := wire.Client(providers.ClientConfig{ClassifyError: refusal})
-	q := alone()
+	client := transport.Client(providers.ClientConfig{ClassifyError: classify})
+	q := unattendedQuery()
 	if used := r.used(t, q); used != 0 { // and the connection to Redis stays open
 		t.Fatal(used)
 	}
 	end := exhaust(t)
-	for _, q := range []canonical.Query{q, attended()} {
+	for _, q := range []canonical.Query{q, attendedQuery()} {
 		_, err := client.Read(t.Context(), q, post(t, s.URL))
 		var failure *canonical.Error
 		if !errors.As(err, &failure) || failure.Kind != canonical.Overloaded || failure.Origin != canonical.OriginGateway || failure.RetryAfter <= 0 {
@@ -83,7 +83,7 @@ func TestNoFileIsLeft(t *testing.T) {
 	if diff := cmp.Diff([]string{aspsp, aspsp}, told); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]upstream.SlotEvent{upstream.SlotTaken, upstream.SlotGivenBack}, r.slots); diff != "" || r.used(t, q) != 0 {
+	if diff := cmp.Diff([]upstream.SlotEvent{upstream.SlotTaken, upstream.SlotReleased}, r.slots); diff != "" || r.used(t, q) != 0 {
 		t.Errorf("%d counted, %s", r.used(t, q), diff)
 	}
 	if _, err := client.Read(t.Context(), q, post(t, s.URL)); err != nil || len(told) != 2 {

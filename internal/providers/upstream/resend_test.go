@@ -32,15 +32,15 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// These tests hold that an unattended call arrives once, whatever the bank's connections do. Most of them show first
-// what net/http does by itself: the control, which sends the same call again.
+// These tests check that an unattended call arrives once, for all behaviours of the bank's connections. Most of them have a
+// control that shows that net/http alone sends the same call again.
 
 const (
 	fine  = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 	wrong = "Content-Length: 14\r\n\r\nPROVIDER_ERROR"
 )
 
-// calls are the shapes that a call may have.
+// calls are the possible methods and bodies of a call.
 var calls = []struct{ name, method, body string }{
 	{"GET", http.MethodGet, ""},
 	{"GET with a body", http.MethodGet, `{"a":1}`},
@@ -48,19 +48,19 @@ var calls = []struct{ name, method, body string }{
 	{"POST without a body", http.MethodPost, ""},
 }
 
-// with is a rig on the same counter, which leaves it to net/http to send calls again.
-func (r *rig) with(roots *x509.CertPool, sign func(*http.Request, []byte) error) *rig {
+// with returns a fixture with the same counter in which only net/http sends calls again.
+func (r *fixture) with(roots *x509.CertPool, sign func(*http.Request, []byte) error) *fixture {
 	return r.within(timeout, roots, sign)
 }
 
-func (r *rig) within(timeout time.Duration, roots *x509.CertPool, sign func(*http.Request, []byte) error) *rig {
-	other := &rig{counter: r.counter}
-	wire := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: other, Roots: roots}).Exhaust()
-	other.Client = wire.Client(providers.ClientConfig{Sign: sign, ClassifyError: refusal})
+func (r *fixture) within(timeout time.Duration, roots *x509.CertPool, sign func(*http.Request, []byte) error) *fixture {
+	other := &fixture{counter: r.counter}
+	transport := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: other, Roots: roots}).ExhaustResendBudget()
+	other.Client = transport.Client(providers.ClientConfig{Sign: sign, ClassifyError: classify})
 	return other
 }
 
-// byItself makes a call so many times with net/http alone, which may send it again.
+// byItself makes a call several times with net/http alone, which may send it again.
 func byItself(t *testing.T, b *bank, sign func(*http.Request, []byte) error, times int, method, body string) {
 	t.Helper()
 	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: b.roots}}
@@ -95,7 +95,7 @@ func call(t *testing.T, base, method, body string) providers.Request {
 	return r
 }
 
-// A bank is a server on bare connections. It counts what arrives: a request from its first byte on.
+// bank is a server on bare connections. It counts requests from their first byte.
 type bank struct {
 	url    string
 	roots  *x509.CertPool
@@ -108,7 +108,7 @@ type bank struct {
 	taken   int // connections
 }
 
-// A script is what a bank does. What is missing it does as banks do.
+// script defines what a bank does. A nil member means the usual behaviour.
 type script struct {
 	secure    bool
 	protocols []string                                          // by ALPN
@@ -171,7 +171,7 @@ func openBank(t *testing.T, s script) *bank {
 	return b
 }
 
-// certified is a server's certificate for 127.0.0.1 and *.example.com, and who vouches for it.
+// certified returns a server configuration with a certificate for 127.0.0.1 and *.example.com, and its CA.
 func certified() (*tls.Config, *x509.CertPool) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
@@ -278,14 +278,14 @@ func (b *bank) arrive(a arrival) (nth int) {
 	return len(b.arrived)
 }
 
-// seen is what arrived, and over how many connections it could have.
+// seen returns the requests that arrived, and the number of accepted connections.
 func (b *bank) seen() (arrived []arrival, taken int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.arrived), b.taken
 }
 
-// settle waits until no connection stands any more: no unattended call leaves one behind.
+// settle waits until all connections are closed. No unattended call leaves one open.
 func (b *bank) settle(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(timeout); ; time.Sleep(5 * time.Millisecond) {
@@ -302,9 +302,9 @@ func (b *bank) settle(t *testing.T) {
 	}
 }
 
-// once fails the test unless n unattended calls arrived once each, on connections of their own, as HTTP/1.1 that
-// asks for no second sending, and stay counted.
-func (b *bank) once(t *testing.T, r *rig, q canonical.Query, n int, body string) {
+// once fails the test unless n unattended calls arrived once each, on separate connections, as HTTP/1.1 without a header that
+// allows sending again, and stay counted.
+func (b *bank) once(t *testing.T, r *fixture, q canonical.Query, n int, body string) {
 	t.Helper()
 	b.settle(t)
 	b.mu.Lock()
@@ -325,11 +325,11 @@ func (b *bank) once(t *testing.T, r *rig, q canonical.Query, n int, body string)
 	if slices.Contains(b.offered, "h2") {
 		t.Errorf("%q was offered by ALPN", b.offered)
 	}
-	counted(t, r, q, n)
+	checkCounted(t, r, q, n)
 }
 
-// counted fails the test unless n slots were taken, and none given back.
-func counted(t *testing.T, r *rig, q canonical.Query, n int) {
+// checkCounted fails the test unless n slots were taken and none was released.
+func checkCounted(t *testing.T, r *fixture, q canonical.Query, n int) {
 	t.Helper()
 	if used := r.used(t, q); used != n {
 		t.Errorf("%d calls are counted, want %d", used, n)
@@ -339,10 +339,10 @@ func counted(t *testing.T, r *rig, q canonical.Query, n int) {
 	}
 }
 
-// halfClose says that nothing more will come, and reads on.
+// halfClose closes the connection for writing only.
 func halfClose(conn net.Conn) { _ = conn.(interface{ CloseWrite() error }).CloseWrite() }
 
-// reset drops a connection with what is on its way.
+// reset closes a connection with a TCP reset.
 func reset(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
@@ -351,11 +351,11 @@ func reset(conn net.Conn) {
 	conn.Close()
 }
 
-// Over HTTP/2 net/http sends a call again that the server says it has not handled: a POST too. An unattended call is
-// not sent over HTTP/2.
+// Over HTTP/2 net/http sends a call again if the server reports that it has not handled it, even a POST. Unattended calls do not
+// use HTTP/2.
 func TestHTTP2DoesNotSendAgain(t *testing.T) {
 	t.Parallel()
-	shared := newRig(t, nil, nil)
+	shared := newFixture(t, nil, nil)
 	for _, tt := range []struct {
 		name   string
 		victim int
@@ -395,7 +395,7 @@ func TestHTTP2DoesNotSendAgain(t *testing.T) {
 				}
 
 				b := openBank(t, s)
-				r, q := shared.with(b.roots, nil), attended()
+				r, q := shared.with(b.roots, nil), attendedQuery()
 				for range tt.victim {
 					_, _ = r.Read(t.Context(), q, call(t, b.url, c.method, c.body))
 				}
@@ -404,7 +404,7 @@ func TestHTTP2DoesNotSendAgain(t *testing.T) {
 				}
 
 				b = openBank(t, s)
-				r, q = shared.with(b.roots, nil), alone()
+				r, q = shared.with(b.roots, nil), unattendedQuery()
 				for range tt.victim {
 					if _, err := r.Read(t.Context(), q, call(t, b.url, c.method, c.body)); err != nil {
 						t.Error(err)
@@ -416,11 +416,11 @@ func TestHTTP2DoesNotSendAgain(t *testing.T) {
 	}
 }
 
-// Where a used connection dies, net/http sends a GET again, and whatever has an Idempotency-Key. An unattended call
-// never meets a used connection.
+// When a reused connection is lost, net/http sends a GET again, and any call with an Idempotency-Key. An unattended call never
+// uses a reused connection.
 func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
 	t.Parallel()
-	shared := newRig(t, nil, nil)
+	shared := newFixture(t, nil, nil)
 	keyed := func(r *http.Request, _ []byte) error {
 		r.Header["Idempotency-Key"], r.Header["X-Idempotency-Key"] = []string{"1"}, []string{"1"}
 		return nil
@@ -467,7 +467,7 @@ func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
 					}
 
 					b := openBank(t, s)
-					r, q := shared.with(b.roots, c.sign), attended()
+					r, q := shared.with(b.roots, c.sign), attendedQuery()
 					for range 2 {
 						_, _ = r.Read(t.Context(), q, call(t, b.url, c.method, c.body))
 					}
@@ -476,7 +476,7 @@ func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
 					}
 
 					b = openBank(t, s)
-					r, q = shared.with(b.roots, c.sign), alone()
+					r, q = shared.with(b.roots, c.sign), unattendedQuery()
 					if c.sign != nil { // an adapter that would have it sent again sends nothing
 						_, err := r.Read(t.Context(), q, call(t, b.url, c.method, c.body))
 						if got, _ := b.seen(); kind(err) != canonical.InternalError || len(got) != 0 || r.used(t, q) != 0 {
@@ -497,11 +497,10 @@ func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
 	}
 }
 
-// A server that shuts an idle connection decides so without a look at what is just coming. net/http's client sends a
-// GET again, which had arrived.
+// A server may close an idle connection while a request arrives. net/http's client then sends a GET again that had arrived.
 func TestIdleConnectionClosesAsTheCallLeaves(t *testing.T) {
 	t.Parallel()
-	shared := newRig(t, nil, nil)
+	shared := newFixture(t, nil, nil)
 	leaving := make(chan bool)
 	control := openBank(t, script{reply: func(nth int, conn net.Conn, read func()) bool {
 		read()
@@ -548,9 +547,9 @@ func TestIdleConnectionClosesAsTheCallLeaves(t *testing.T) {
 	} {
 		for _, c := range calls {
 			t.Run(tt.name+"/"+c.name, func(t *testing.T) {
-				// The call's own, fresh connection ends as the call leaves, or before: it arrives once or not at all.
+				// The new connection is closed while the call is sent or before: the call arrives once or not at all.
 				b := openBank(t, script{secure: true, early: tt.early, reply: func(_ int, _ net.Conn, read func()) bool { read(); return true }})
-				r, q := shared.with(b.roots, nil), alone()
+				r, q := shared.with(b.roots, nil), unattendedQuery()
 				for range 3 {
 					if _, err := r.Read(t.Context(), q, call(t, b.url, c.method, c.body)); kind(err) != canonical.ProviderError {
 						t.Error(err)
@@ -560,13 +559,13 @@ func TestIdleConnectionClosesAsTheCallLeaves(t *testing.T) {
 				if got, taken := b.seen(); taken != 3 || len(got) > 3 {
 					t.Errorf("%+v arrived over %d connections", got, taken)
 				}
-				counted(t, r, q, 3)
+				checkCounted(t, r, q, 3)
 			})
 		}
 	}
 }
 
-// watched tells of each write that was made.
+// watched is a connection that reports each write.
 type watched struct {
 	net.Conn
 	wrote func()
@@ -578,10 +577,10 @@ func (w *watched) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// No answer, and no piece of one, makes a second sending.
+// No response, complete or partial, makes a call be sent again.
 func TestNoAnswerSendsAgain(t *testing.T) {
 	t.Parallel()
-	shared := newRig(t, nil, nil)
+	shared := newFixture(t, nil, nil)
 	elsewhere := "Location: /elsewhere\r\nConnection: close\r\n" + wrong
 	for _, tt := range []struct {
 		name, answer string
@@ -649,7 +648,7 @@ func TestNoAnswerSendsAgain(t *testing.T) {
 				}
 
 				b := openBank(t, s)
-				r, q := shared.with(nil, nil), alone()
+				r, q := shared.with(nil, nil), unattendedQuery()
 				if _, err := r.Read(t.Context(), q, call(t, b.url, c.method, c.body)); kind(err) != tt.kind {
 					t.Errorf("got %v, want %s", err, tt.kind)
 				}
@@ -659,18 +658,18 @@ func TestNoAnswerSendsAgain(t *testing.T) {
 	}
 }
 
-// Nothing of a call tells net/http that it may be sent again, or how.
+// Nothing in a call allows net/http to send it again.
 func TestNothingAllowsASecondSending(t *testing.T) {
 	t.Parallel()
-	shared := newRig(t, nil, nil)
+	shared := newFixture(t, nil, nil)
 	b := openBank(t, script{})
 	for _, c := range calls {
 		var body bool
 		r := shared.with(nil, func(req *http.Request, _ []byte) error { body = req.GetBody != nil; return nil })
-		if _, err := r.Read(t.Context(), attended(), call(t, b.url, c.method, c.body)); err != nil || body != (c.body != "") {
+		if _, err := r.Read(t.Context(), attendedQuery(), call(t, b.url, c.method, c.body)); err != nil || body != (c.body != "") {
 			t.Errorf("control, %s: GetBody is set: %t, %v", c.name, body, err)
 		}
-		if _, err := r.Read(t.Context(), alone(), call(t, b.url, c.method, c.body)); err != nil || body {
+		if _, err := r.Read(t.Context(), unattendedQuery(), call(t, b.url, c.method, c.body)); err != nil || body {
 			t.Errorf("%s: GetBody is set: %t, %v", c.name, body, err)
 		}
 	}
@@ -687,10 +686,10 @@ func TestNothingAllowsASecondSending(t *testing.T) {
 	}
 }
 
-// What ends before a connection stands is given back, and the bank has got nothing of it.
+// The slot of a call that fails before it has a connection is released, and nothing of the call arrived.
 func TestGivenBackBeforeAConnectionStands(t *testing.T) {
 	t.Parallel()
-	shared := newRig(t, nil, nil)
+	shared := newFixture(t, nil, nil)
 	vouched := func(b *bank) *x509.CertPool { return b.roots }
 	for _, tt := range []struct {
 		name   string
@@ -715,7 +714,7 @@ func TestGivenBackBeforeAConnectionStands(t *testing.T) {
 			return false
 		}}},
 		{name: "handshake too late", roots: vouched, late: true},
-		{name: "handshake too late for the read", roots: vouched, late: true, within: hasty},
+		{name: "handshake too late for the read", roots: vouched, late: true, within: shortTimeout},
 		{name: "handshake too late, and nobody waits", roots: vouched, late: true, leave: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -734,10 +733,10 @@ func TestGivenBackBeforeAConnectionStands(t *testing.T) {
 					<-over
 					return true
 				}
-				has = hasty
+				has = shortTimeout
 			}
 			b := openBank(t, tt.s)
-			r, q := shared.within(has, tt.roots(b), nil), alone()
+			r, q := shared.within(has, tt.roots(b), nil), unattendedQuery()
 			if tt.host != "" {
 				b.url = strings.Replace(b.url, "127.0.0.1", tt.host, 1)
 			}
@@ -745,7 +744,7 @@ func TestGivenBackBeforeAConnectionStands(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 			close(over)
-			givenBack(t, r, q)
+			checkReleased(t, r, q)
 			b.settle(t)
 			if got, taken := b.seen(); len(got) != 0 || taken != 1 {
 				t.Errorf("%+v arrived over %d connections", got, taken)
@@ -754,21 +753,21 @@ func TestGivenBackBeforeAConnectionStands(t *testing.T) {
 	}
 }
 
-// givenBack fails the test unless one slot was taken and given back.
-func givenBack(t *testing.T, r *rig, q canonical.Query) {
+// checkReleased fails the test unless one slot was taken and released.
+func checkReleased(t *testing.T, r *fixture, q canonical.Query) {
 	t.Helper()
 	if used := r.used(t, q); used != 0 {
 		t.Errorf("%d calls are counted", used)
 	}
-	if diff := cmp.Diff([]upstream.SlotEvent{upstream.SlotTaken, upstream.SlotGivenBack}, r.slots); diff != "" {
+	if diff := cmp.Diff([]upstream.SlotEvent{upstream.SlotTaken, upstream.SlotReleased}, r.slots); diff != "" {
 		t.Error(diff)
 	}
 }
 
-// Once a connection stands the call is counted, whether the bank has read anything of it or not.
+// Once a call has a connection it stays counted, whether the bank has read any of it or not.
 func TestCountedOnceAConnectionStands(t *testing.T) {
 	t.Parallel()
-	shared := newRig(t, nil, nil)
+	shared := newFixture(t, nil, nil)
 	over := make(chan struct{})
 	t.Cleanup(func() { close(over) })
 	unread := func(net.Conn) { <-over }
@@ -800,10 +799,10 @@ func TestCountedOnceAConnectionStands(t *testing.T) {
 			case tt.leave:
 				tt.s.hello = func(net.Conn) bool { cancel(); return true }
 			case tt.kind == canonical.ProviderTimeout:
-				has = hasty
+				has = shortTimeout
 			}
 			b := openBank(t, tt.s)
-			r, q := shared.within(has, b.roots, nil), alone()
+			r, q := shared.within(has, b.roots, nil), unattendedQuery()
 			req := post(t, b.url)
 			if tt.size > 0 {
 				req.Body = make([]byte, tt.size)
@@ -814,7 +813,7 @@ func TestCountedOnceAConnectionStands(t *testing.T) {
 			if tt.leave && ctx.Err() == nil {
 				t.Error("the caller is still there")
 			}
-			counted(t, r, q, 1)
+			checkCounted(t, r, q, 1)
 			if got, taken := b.seen(); len(got) > 1 || taken != 1 || tt.kind == "" && len(got) != 1 {
 				t.Errorf("%+v arrived over %d connections", got, taken)
 			}
@@ -822,7 +821,7 @@ func TestCountedOnceAConnectionStands(t *testing.T) {
 	}
 }
 
-// reached waits until something was sent to a connection, and leaves it unread.
+// reached waits until data has arrived at a connection, and does not read it.
 func reached(conn net.Conn) {
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
@@ -834,11 +833,11 @@ func reached(conn net.Conn) {
 	})
 }
 
-// A name with several addresses gets one call: the next address is for a connection that could not be had, not for
-// one that was lost.
+// A host name with several addresses gets one call: the next address is used if no connection could be made, not if one was
+// lost.
 func TestNameWithSeveralAddresses(t *testing.T) {
 	t.Parallel()
-	shared := newRig(t, nil, nil)
+	shared := newFixture(t, nil, nil)
 	b := refusesAt(t, net.IPv4(127, 0, 0, 2))
 	lost := openBank(t, script{reply: func(_ int, _ net.Conn, read func()) bool { read(); return false }})
 	closed := refusing(t)
@@ -874,9 +873,9 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 			}})
 			has := timeout
 			if tt.host == "mute" {
-				has = hasty
+				has = shortTimeout
 			}
-			r, q := shared.within(has, nil, nil), alone()
+			r, q := shared.within(has, nil, nil), unattendedQuery()
 			if _, err := r.Read(ctx, q, post(t, base)); kind(err) != tt.kind {
 				t.Errorf("got %v, want %s", err, tt.kind)
 			}
@@ -886,10 +885,10 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 				t.Error(diff)
 			}
 			if tt.bank == nil {
-				givenBack(t, r, q)
+				checkReleased(t, r, q)
 				return
 			}
-			counted(t, r, q, 1)
+			checkCounted(t, r, q, 1)
 			tt.bank.settle(t)
 			if got, _ := tt.bank.seen(); len(got) != len(before)+1 {
 				t.Errorf("%d calls arrived", len(got)-len(before))
@@ -898,7 +897,7 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 	}
 }
 
-// refusing returns the base URL of an address that refuses connections: a connection has its port, so that no program can
+// refusing returns the base URL of an address that refuses connections. A connection occupies its port, so that no program can
 // listen on it.
 func refusing(t *testing.T) string {
 	t.Helper()
@@ -912,8 +911,8 @@ func refusing(t *testing.T) string {
 	return "http://" + conn.LocalAddr().String()
 }
 
-// refusesAt opens a bank whose port refuses connections at another address: the port is taken there by a connection, so
-// that no other program can listen on it.
+// refusesAt opens a bank whose port refuses connections at another address. A connection occupies the port there, so that no
+// other program can listen on it.
 func refusesAt(t *testing.T, other net.IP) *bank {
 	t.Helper()
 	anywhere := httptest.NewServer(nil)
@@ -934,7 +933,7 @@ func refusesAt(t *testing.T, other net.IP) *bank {
 	return nil
 }
 
-// names are those that the name server of the tests knows. One without a list is never answered.
+// names are the host names of the tests' name server. It never responds for a name without addresses.
 var names = func() map[string][]dnsmessage.ResourceBody {
 	one, two := &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}, &dnsmessage.AResource{A: [4]byte{127, 0, 0, 2}}
 	return map[string][]dnsmessage.ResourceBody{
@@ -946,8 +945,7 @@ var names = func() map[string][]dnsmessage.ResourceBody {
 	}
 }()
 
-// TestMain lets the tests ask a name server of their own. It stands before the first dial: the resolver is the
-// process's.
+// TestMain sets a name server for the tests. It must do so before the first dial, because the resolver is global.
 func TestMain(m *testing.M) {
 	l, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

@@ -9,69 +9,69 @@ import (
 	"sync"
 )
 
-// A connection that is used again must hold nothing of the answer before: net/http would now and then take what a
-// provider sent too much for the answer to the next request, which may be another client's. It looks for such bytes
-// when a connection has become idle, but gives it out before it has looked.
+// Surplus bytes that a provider sends after a response could be read as the response to the next request on the connection,
+// possibly of another client. net/http checks idle connections for such bytes, but may hand out a connection before it has
+// checked.
 
-// kept makes connections that can be used again safely: settled knows them.
-func kept(dial dialer) dialer {
+// reusable returns a dial function whose connections can be reused safely, with waitUntilIdle.
+func reusable(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		k := &keptConn{Conn: conn}
-		k.turned.L = &k.mu
+		k := &reusableConn{Conn: conn}
+		k.cond.L = &k.mu
 		return k, nil
 	}
 }
 
-type keptConn struct {
+type reusableConn struct {
 	net.Conn
-	mu      sync.Mutex
-	turned  sync.Cond
-	reading bool // somebody waits for the next byte, so that all before it were taken
-	closed  bool
-	quiet   bool // nothing may come: it was given out, and nothing has been written yet
-	sent    bool // something has been written since it was given out
+	mu           sync.Mutex
+	cond         sync.Cond
+	reading      bool // a Read is waiting for the next byte: all earlier bytes have been read
+	closed       bool
+	expectNoData bool // the connection was handed out, and nothing has been written since
+	bytesSent    bool // something has been written since the connection was handed out
 }
 
-var errTooEarly = errors.New("an answer before its request")
+var errUnexpectedData = errors.New("upstream: a response before its request")
 
-func (k *keptConn) Read(b []byte) (int, error) {
-	k.set(func() { k.reading = true })
+func (k *reusableConn) Read(b []byte) (int, error) {
+	k.update(func() { k.reading = true })
 	n, err := k.Conn.Read(b)
 	early := false
-	k.set(func() { k.reading, early = false, k.quiet && n > 0 })
+	k.update(func() { k.reading, early = false, k.expectNoData && n > 0 })
 	if early {
-		return 0, errTooEarly
+		return 0, errUnexpectedData
 	}
 	return n, err
 }
 
-func (k *keptConn) Write(b []byte) (int, error) {
-	k.set(func() { k.quiet = false })
+func (k *reusableConn) Write(b []byte) (int, error) {
+	k.update(func() { k.expectNoData = false })
 	n, err := k.Conn.Write(b)
-	k.set(func() { k.sent = k.sent || n > 0 })
+	k.update(func() { k.bytesSent = k.bytesSent || n > 0 })
 	return n, err
 }
 
-func (k *keptConn) Close() error {
-	k.set(func() { k.closed = true })
+func (k *reusableConn) Close() error {
+	k.update(func() { k.closed = true })
 	return k.Conn.Close()
 }
 
-func (k *keptConn) set(change func()) {
+func (k *reusableConn) update(change func()) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	change()
-	k.turned.Broadcast()
+	k.cond.Broadcast()
 }
 
-// settled waits, before a request is written on a used connection, until net/http has looked for what came too much,
-// and has closed it if there was something: the request then goes over another one. It is the connection, or nil for
-// HTTP/2, which names each answer's request.
-func settled(ctx context.Context, got httptrace.GotConnInfo) *keptConn {
+// waitUntilIdle waits, before a request is written to a reused connection, until net/http has checked it for surplus bytes.
+// If there were any, net/http has closed it and uses another connection. waitUntilIdle returns the connection, or nil for
+// HTTP/2, where each response belongs to a stream. It returns early if ctx ends.
+func waitUntilIdle(ctx context.Context, got httptrace.GotConnInfo) *reusableConn {
 	conn := got.Conn
 	if secure, ok := conn.(*tls.Conn); ok {
 		if secure.ConnectionState().NegotiatedProtocol == "h2" {
@@ -79,25 +79,25 @@ func settled(ctx context.Context, got httptrace.GotConnInfo) *keptConn {
 		}
 		conn = secure.NetConn()
 	}
-	k, ok := conn.(*keptConn)
+	k, ok := conn.(*reusableConn)
 	if !ok {
 		return nil
 	}
-	k.set(func() { k.sent = false })
+	k.update(func() { k.bytesSent = false })
 	if !got.Reused {
 		return k
 	}
-	defer context.AfterFunc(ctx, func() { k.set(func() {}) })()
+	defer context.AfterFunc(ctx, func() { k.update(func() {}) })()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for !k.reading && !k.closed && ctx.Err() == nil {
-		k.turned.Wait()
+		k.cond.Wait()
 	}
-	k.quiet = true
+	k.expectNoData = true
 	return k
 }
 
-func (k *keptConn) hasSent() (sent bool) {
-	k.set(func() { sent = k.sent })
+func (k *reusableConn) hasSentBytes() (sent bool) {
+	k.update(func() { sent = k.bytesSent })
 	return sent
 }

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// What a provider sends too much is nobody's answer: each call gets the answer to itself, though connections are used
-// again. Without a look at them before, some in a hundred calls got another's.
+// Surplus bytes of a provider are never read as a response: each call gets its own response, although connections are reused.
+// Without waitUntilIdle, some in a hundred calls get the response to another one.
 func TestNobodyGetsAnothersAnswer(t *testing.T) {
 	t.Parallel()
 	const callers = 32
@@ -27,7 +27,7 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 				one := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 				_, _ = io.WriteString(conn, one+one)
 			})
-			r := newRig(t, roots, nil)
+			r := newFixture(t, roots, nil)
 			var foreign, lost atomic.Int64
 			var done sync.WaitGroup
 			for caller := range callers {
@@ -35,7 +35,7 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 					for i := range calls {
 						req := post(t, base)
 						req.Body = fmt.Appendf(nil, "%d-%d", caller, i)
-						switch answer, err := r.Client.Read(t.Context(), attended(), req); {
+						switch answer, err := r.Client.Read(t.Context(), attendedQuery(), req); {
 						case err != nil:
 							lost.Add(1)
 						case string(answer.Body) != string(req.Body):
@@ -52,7 +52,7 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 	}
 }
 
-// Connections that hold nothing too much are used again.
+// Connections without surplus bytes are reused.
 func TestConnectionsAreUsedAgain(t *testing.T) {
 	t.Parallel()
 	for _, secure := range []bool{false, true} {
@@ -61,9 +61,9 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 			conns.Store(conn, true)
 			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 		})
-		r := newRig(t, roots, nil)
+		r := newFixture(t, roots, nil)
 		for range 50 {
-			if _, err := r.Read(t.Context(), attended(), post(t, base)); err != nil {
+			if _, err := r.Read(t.Context(), attendedQuery(), post(t, base)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -75,8 +75,8 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
-// An answer that comes late is nobody's either: not between two calls, and not when the next has its connection and is about to
-// be written there, which is when net/http would take it.
+// A late surplus response is not read as a response: not between two calls, and not after the next call got its connection and
+// before it is written, which is when net/http would accept it.
 func TestLateSurplus(t *testing.T) {
 	t.Parallel()
 	for _, leaving := range []bool{false, true} {
@@ -99,7 +99,7 @@ func TestLateSurplus(t *testing.T) {
 					t.Error("the connection goes on")
 				}
 			}
-			r := newRig(t, nil, nil)
+			r := newFixture(t, nil, nil)
 			for i := range 10 {
 				ctx := t.Context()
 				if late := sync.OnceFunc(surplus); leaving && i > 0 { // a header's field is written to net/http's buffer first
@@ -107,7 +107,7 @@ func TestLateSurplus(t *testing.T) {
 				}
 				req := post(t, base)
 				req.Body = fmt.Append(nil, i)
-				if answer, err := r.Read(ctx, attended(), req); err != nil || string(answer.Body) != string(req.Body) {
+				if answer, err := r.Read(ctx, attendedQuery(), req); err != nil || string(answer.Body) != string(req.Body) {
 					t.Fatalf("call %d: %q, %v", i, answer.Body, err)
 				}
 				if !leaving {
@@ -118,7 +118,7 @@ func TestLateSurplus(t *testing.T) {
 	}
 }
 
-// answering serves HTTP/1.1 by hand: answer writes to the connection what a request's body brings about.
+// answering serves HTTP/1.1 on bare connections: answer writes the response to a request's body.
 func answering(t *testing.T, secure bool, answer func(conn net.Conn, body string)) (base string, roots *x509.CertPool) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

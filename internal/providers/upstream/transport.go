@@ -11,46 +11,46 @@ import (
 )
 
 const (
-	maxHeader = 64 << 10 // bytes of an answer's header
+	maxHeader = 64 << 10 // bytes of a response's header
 
-	// MostKept is how many connections to a provider are kept while no call is on them.
-	MostKept = 64
+	// MaxIdleConns is the maximum number of idle connections to a provider.
+	MaxIdleConns = 64
 
-	// After how long without a frame an HTTP/2 connection is asked whether it lives, and how long it has to say so.
-	pingAfter, pingWithin = 5 * time.Second, 3 * time.Second
+	// An HTTP/2 connection is pinged after this time without a frame, and closed without a response within the timeout.
+	pingInterval, pingTimeout = 5 * time.Second, 3 * time.Second
 )
 
-// attendedTransport keeps connections and speaks HTTP/2 where the provider does.
+// attendedTransport returns a transport that reuses connections, and uses HTTP/2 if the provider supports it.
 func attendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
-	t := transport(cfg, c)
-	t.DialContext = kept(t.DialContext)
+	t := newHTTPTransport(cfg, c)
+	t.DialContext = reusable(t.DialContext)
 	t.ForceAttemptHTTP2 = true
-	// A connection that died in silence is found out, and not given to every call until the kernel notices.
-	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWithin}
-	t.MaxIdleConnsPerHost = MostKept
+	// Pings detect a dead connection, which would otherwise be used for every call until the kernel notices.
+	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingInterval, PingTimeout: pingTimeout}
+	t.MaxIdleConnsPerHost = MaxIdleConns
 	t.IdleConnTimeout = 90 * time.Second
 	return t
 }
 
-// unattendedTransport never sends a request twice: HTTP/1.1 only, and a new connection for each call, so that
-// there is no reused one whose death would make net/http try again.
+// unattendedTransport returns a transport that never sends a request twice. It uses HTTP/1.1 only and a new connection for
+// each call, because net/http sends a request again if a reused connection breaks.
 func unattendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
-	t := transport(cfg, c)
-	t.DialContext = punctually(t.DialContext, cfg.Now)
+	t := newHTTPTransport(cfg, c)
+	t.DialContext = withSendDeadline(t.DialContext, cfg.Now)
 	t.DisableKeepAlives = true
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
 	return t
 }
 
-func transport(cfg Config, c providers.ClientConfig) *http.Transport {
+func newHTTPTransport(cfg Config, c providers.ClientConfig) *http.Transport {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Roots}
 	if c.Certificate != nil {
 		conf.Certificates = []tls.Certificate{*c.Certificate}
 	}
 	return &http.Transport{
-		Proxy:                  proxied(cfg.Proxy),
-		ProxyConnectHeader:     http.Header{"User-Agent": {""}}, // net/http would name itself
+		Proxy:                  proxyFunc(cfg.Proxy),
+		ProxyConnectHeader:     http.Header{"User-Agent": {""}}, // otherwise net/http adds its own
 		DialContext:            (&net.Dialer{Timeout: cfg.Timeout}).DialContext,
 		TLSClientConfig:        conf,
 		TLSHandshakeTimeout:    cfg.Timeout,
@@ -59,9 +59,10 @@ func transport(cfg Config, c providers.ClientConfig) *http.Transport {
 	}
 }
 
-// proxied asks for the proxy of a request by its URL alone. A proxy sees who is asked: there is none unless it is
-// configured. A tunnel that it refuses is no connection: nothing has been sent to the provider.
-func proxied(of func(*url.URL) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+// proxyFunc returns the proxy function of an HTTP transport; nil for no proxy. A proxy learns which provider is called, so
+// that none is used unless it is configured. If the proxy refuses a tunnel, the call has no connection, and nothing was sent
+// to the provider.
+func proxyFunc(of func(*url.URL) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
 	if of == nil {
 		return nil
 	}

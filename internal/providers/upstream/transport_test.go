@@ -20,8 +20,8 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// tlsBank answers over TLS as it is set up, and says how many requests have come. Its certificate is for 127.0.0.1 and
-// for names below example.com.
+// tlsBank starts a TLS server, whose configuration set may change, and counts the requests. Its certificate is valid for
+// 127.0.0.1 and *.example.com.
 func tlsBank(t *testing.T, set func(*tls.Config)) (s *httptest.Server, roots *x509.CertPool, arrived *atomic.Int32) {
 	t.Helper()
 	arrived = new(atomic.Int32)
@@ -41,7 +41,7 @@ func tlsBank(t *testing.T, set func(*tls.Config)) (s *httptest.Server, roots *x5
 	return s, roots, arrived
 }
 
-// A provider that speaks no TLS 1.2, or shows another's certificate, is not called; the slot is given back.
+// A provider without TLS 1.2 or with an invalid certificate is not called, and the slot is released.
 func TestProviderMustShowItself(t *testing.T) {
 	t.Parallel()
 	old := func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }
@@ -69,8 +69,8 @@ func TestProviderMustShowItself(t *testing.T) {
 			if tt.host != "" {
 				base = strings.Replace(base, "127.0.0.1", tt.host, 1)
 			}
-			r, q := newRig(t, roots, nil), alone()
-			for _, q := range []canonical.Query{q, attended()} {
+			r, q := newFixture(t, roots, nil), unattendedQuery()
+			for _, q := range []canonical.Query{q, attendedQuery()} {
 				if _, err := r.Read(t.Context(), q, post(t, base)); kind(err) == canonical.ProviderUnavailable != tt.wrong || (err != nil) != tt.wrong {
 					t.Errorf("attended %t: got %v", q.Attended(), err)
 				}
@@ -79,13 +79,13 @@ func TestProviderMustShowItself(t *testing.T) {
 				t.Errorf("%d calls arrived", n)
 			}
 			if tt.wrong {
-				givenBack(t, r, q)
+				checkReleased(t, r, q)
 			}
 		})
 	}
 }
 
-// A tunnel is a proxy, and what it has been asked.
+// tunnel is a proxy that records its CONNECT requests.
 type tunnel struct {
 	url *url.URL
 
@@ -93,7 +93,7 @@ type tunnel struct {
 	asked []*http.Request
 }
 
-// openTunnel runs a proxy that leads to address, whatever it is asked for, unless in stead of that it does something else.
+// openTunnel starts a proxy that connects every tunnel to address, or calls instead if it is not nil.
 func openTunnel(t *testing.T, address string, instead func(conn net.Conn)) *tunnel {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -136,35 +136,35 @@ func openTunnel(t *testing.T, address string, instead func(conn net.Conn)) *tunn
 	return p
 }
 
-// via is a rig whose calls go through a proxy.
-func via(t *testing.T, p *tunnel, roots *x509.CertPool, now func() time.Time) *rig {
+// via returns a fixture whose calls go through a proxy.
+func via(t *testing.T, p *tunnel, roots *x509.CertPool, now func() time.Time) *fixture {
 	t.Helper()
 	return viaWithin(t, timeout, p, roots, now)
 }
 
-func viaWithin(t *testing.T, timeout time.Duration, p *tunnel, roots *x509.CertPool, now func() time.Time) *rig {
+func viaWithin(t *testing.T, timeout time.Duration, p *tunnel, roots *x509.CertPool, now func() time.Time) *fixture {
 	t.Helper()
-	r := newRig(t, nil, nil)
-	wire := upstream.New(upstream.Config{
+	r := newFixture(t, nil, nil)
+	transport := upstream.New(upstream.Config{
 		Provider: "test", Timeout: timeout, Counter: r.counter, Observer: r, Roots: roots, Now: now,
 		Proxy: func(*url.URL) (*url.URL, error) { return p.url, nil },
 	})
-	r.Client = wire.Client(providers.ClientConfig{ClassifyError: refusal})
+	r.Client = transport.Client(providers.ClientConfig{ClassifyError: classify})
 	return r
 }
 
 const named = "https://bank.example.com" // which only the proxy knows
 
-// Through a proxy a call goes as it does without one, end to end: it sees whom is called, and nothing else.
+// Calls through a proxy are encrypted end to end: the proxy learns only the address of the provider.
 func TestProxy(t *testing.T) {
 	t.Parallel()
 	s, roots, arrived := tlsBank(t, nil)
 	p := openTunnel(t, s.Listener.Addr().String(), nil)
-	r, q := via(t, p, roots, nil), alone()
+	r, q := via(t, p, roots, nil), unattendedQuery()
 	for _, tt := range []struct {
 		q    canonical.Query
 		want string
-	}{{attended(), "HTTP/2.0"}, {q, "HTTP/1.1"}, {q, "HTTP/1.1"}} {
+	}{{attendedQuery(), "HTTP/2.0"}, {q, "HTTP/1.1"}, {q, "HTTP/1.1"}} {
 		if answer, err := r.Read(t.Context(), tt.q, post(t, named)); err != nil || string(answer.Body) != tt.want {
 			t.Errorf("attended %t: %q, %v", tt.q.Attended(), answer.Body, err)
 		}
@@ -184,7 +184,7 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// While the proxy gives no tunnel to a provider that shows itself, nothing is sent: the slot is given back.
+// Without a tunnel to a provider with a valid certificate nothing is sent, and the slot is released.
 func TestProxyWithoutTunnel(t *testing.T) {
 	t.Parallel()
 	say := func(text string) func(net.Conn) { return func(c net.Conn) { _, _ = io.WriteString(c, text) } }
@@ -213,15 +213,15 @@ func TestProxyWithoutTunnel(t *testing.T) {
 			}
 			has := timeout
 			if tt.name == "silent" {
-				has = hasty
+				has = shortTimeout
 			}
-			r, q := viaWithin(t, has, p, x509.NewCertPool(), nil), alone()
-			for _, q := range []canonical.Query{q, attended()} {
+			r, q := viaWithin(t, has, p, x509.NewCertPool(), nil), unattendedQuery()
+			for _, q := range []canonical.Query{q, attendedQuery()} {
 				if _, err := r.Read(t.Context(), q, post(t, named)); kind(err) != canonical.ProviderUnavailable {
 					t.Errorf("attended %t: got %v", q.Attended(), err)
 				}
 			}
-			givenBack(t, r, q)
+			checkReleased(t, r, q)
 			if n := arrived.Load(); n != 0 {
 				t.Errorf("%d calls arrived", n)
 			}
@@ -229,7 +229,7 @@ func TestProxyWithoutTunnel(t *testing.T) {
 	}
 }
 
-// Once the tunnel stands and the provider has shown itself, the call is counted, whatever becomes of it.
+// Once the TLS connection through the tunnel is established, the call stays counted in every case.
 func TestCountedThroughAProxy(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -240,14 +240,14 @@ func TestCountedThroughAProxy(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
 	p := openTunnel(t, s.Listener.Addr().String(), nil)
-	r, q := via(t, p, roots, nil), alone()
+	r, q := via(t, p, roots, nil), unattendedQuery()
 	if _, err := r.Read(t.Context(), q, post(t, named)); kind(err) != canonical.ProviderError {
 		t.Errorf("got %v", err)
 	}
-	counted(t, r, q, 1)
+	checkCounted(t, r, q, 1)
 }
 
-// Nothing leaves too late through a proxy either: not the asking for a tunnel, and not the call through it.
+// Nothing is sent after the deadline through a proxy either: neither the CONNECT request nor the call.
 func TestNothingLeavesTooLateThroughAProxy(t *testing.T) {
 	t.Parallel()
 	var late atomic.Bool
@@ -257,23 +257,23 @@ func TestNothingLeavesTooLateThroughAProxy(t *testing.T) {
 		}
 		return time.Now()
 	}
-	// In TLS 1.2 the bank has the last word of the handshake: the clock has jumped before the call can leave.
+	// In TLS 1.2 the server ends the handshake, so that the clock has jumped before the call can be sent.
 	s, roots, arrived := tlsBank(t, func(c *tls.Config) {
 		c.MaxVersion = tls.VersionTLS12
 		c.VerifyConnection = func(tls.ConnectionState) error { late.Store(true); return nil }
 	})
 	p := openTunnel(t, s.Listener.Addr().String(), nil)
-	r, q := via(t, p, roots, now), alone()
+	r, q := via(t, p, roots, now), unattendedQuery()
 	if _, err := r.Read(t.Context(), q, post(t, named)); kind(err) != canonical.ProviderTimeout {
 		t.Errorf("got %v", err)
 	}
-	counted(t, r, q, 1)
+	checkCounted(t, r, q, 1)
 
-	r, q = via(t, p, roots, now), alone()
+	r, q = via(t, p, roots, now), unattendedQuery()
 	if _, err := r.Read(t.Context(), q, post(t, named)); kind(err) != canonical.ProviderUnavailable {
 		t.Errorf("got %v", err)
 	}
-	givenBack(t, r, q)
+	checkReleased(t, r, q)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.asked) != 1 || arrived.Load() != 0 {

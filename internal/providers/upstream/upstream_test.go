@@ -29,6 +29,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/adapter"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/unattended"
@@ -36,13 +37,13 @@ import (
 
 const (
 	aspsp = "4f1e2d3c-0000-4000-8000-000000000001"
-	// timeout is what a call has, on a busy machine too, and hasty what one has whose time is to run out.
-	timeout = 30 * time.Second
-	hasty   = 2 * time.Second
+	// timeout is the timeout of a call, long enough for a busy machine; shortTimeout is for calls that time out.
+	timeout      = 30 * time.Second
+	shortTimeout = 2 * time.Second
 )
 
-// A rig is a client, the counter that it takes slots from, and what was observed of it.
-type rig struct {
+// fixture is a client with its counter and the events that its observer received.
+type fixture struct {
 	providers.Client
 	counter *unattended.Counter
 	events
@@ -72,28 +73,28 @@ func (e *events) Slot(_ context.Context, _ string, s upstream.SlotEvent) {
 	e.slots = append(e.slots, s)
 }
 
-func newRig(t *testing.T, roots *x509.CertPool, sign func(*http.Request, []byte) error) *rig {
+func newFixture(t *testing.T, roots *x509.CertPool, sign func(*http.Request, []byte) error) *fixture {
 	t.Helper()
-	return newRigWithin(t, timeout, roots, sign)
+	return newFixtureWithTimeout(t, timeout, roots, sign)
 }
 
-func newRigWithin(t *testing.T, timeout time.Duration, roots *x509.CertPool, sign func(*http.Request, []byte) error) *rig {
+func newFixtureWithTimeout(t *testing.T, timeout time.Duration, roots *x509.CertPool, sign func(*http.Request, []byte) error) *fixture {
 	t.Helper()
 	s := redistest.OpenAt(t, redistest.Shared(t))
-	r := &rig{counter: unattended.New(s.Counter, map[string]config.Unattended{
+	r := &fixture{counter: unattended.New(s.Counter, map[string]config.Unattended{
 		aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
 	}).Within(redistest.Patience)}
-	wire := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: r, Roots: roots})
-	r.Client = wire.Client(providers.ClientConfig{Sign: sign, ClassifyError: refusal})
+	transport := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: r, Roots: roots})
+	r.Client = transport.Client(providers.ClientConfig{Sign: sign, ClassifyError: classify})
 	return r
 }
 
-// refusal reads the kind out of the answer's body.
-func refusal(_ canonical.Query, _ providers.Request, a providers.Answer) *canonical.Error {
+// classify returns the kind in the response's body.
+func classify(_ canonical.Query, _ providers.Request, a providers.Response) *canonical.Error {
 	return &canonical.Error{Kind: canonical.Kind(a.Body), Origin: canonical.OriginASPSP}
 }
 
-func (r *rig) used(t *testing.T, q canonical.Query) int {
+func (r *fixture) used(t *testing.T, q canonical.Query) int {
 	t.Helper()
 	s, err := r.counter.Usage(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 	if err != nil {
@@ -102,12 +103,12 @@ func (r *rig) used(t *testing.T, q canonical.Query) int {
 	return s.Used
 }
 
-func alone() canonical.Query {
+func unattendedQuery() canonical.Query {
 	return canonical.Query{ASPSP: aspsp, Consent: uuid.NewString(), RequestID: uuid.NewString()}
 }
 
-func attended() canonical.Query {
-	q := alone()
+func attendedQuery() canonical.Query {
+	q := unattendedQuery()
 	q.PSU = &canonical.PSU{IP: netip.MustParseAddr("203.0.113.7")}
 	return q
 }
@@ -119,7 +120,7 @@ func post(t *testing.T, base string) providers.Request {
 		t.Fatal(err)
 	}
 	return providers.Request{
-		Method: http.MethodPost, URL: upstream.URL(u, "accounts"), Route: "/accounts",
+		Method: http.MethodPost, URL: adapter.URL(u, "accounts"), Route: "/accounts",
 		Header: http.Header{"Accept": {"application/json"}}, Body: []byte(`{"a":1}`),
 	}
 }
@@ -143,7 +144,7 @@ func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
 	t.Parallel()
 	arrived := 0
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { arrived++; _, _ = io.WriteString(w, "{}") })
-	r, q := newRig(t, nil, nil), alone()
+	r, q := newFixture(t, nil, nil), unattendedQuery()
 	for i := range 4 {
 		if _, err := r.Read(t.Context(), q, post(t, s.URL)); err != nil {
 			t.Fatalf("call %d: %v", i+1, err)
@@ -155,7 +156,7 @@ func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
 	if arrived != 4 {
 		t.Errorf("%d calls arrived", arrived)
 	}
-	a := attended()
+	a := attendedQuery()
 	a.Consent = q.Consent
 	if _, err := r.Read(t.Context(), a, post(t, s.URL)); err != nil || arrived != 5 {
 		t.Errorf("attended: %v", err)
@@ -163,7 +164,7 @@ func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
 	if r.used(t, q) != 4 {
 		t.Errorf("an attended call was counted: %d", r.used(t, q))
 	}
-	// The call may leave up to its timeout after it was counted, and is counted for that much longer.
+	// The call may be sent until its timeout after it was counted, so that its slot lasts that much longer.
 	s4, err := r.counter.Usage(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 	if err != nil || s4.Wait <= 24*time.Hour || s4.Wait > 24*time.Hour+timeout {
 		t.Errorf("the next slot opens in %v, %v", s4.Wait, err)
@@ -180,13 +181,13 @@ func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
 func TestNoCounterNoCall(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a call arrived that nobody counted") })
-	c := upstream.New(upstream.Config{Timeout: timeout}).Client(providers.ClientConfig{ClassifyError: refusal})
-	if _, err := c.Read(t.Context(), alone(), post(t, s.URL)); kind(err) != canonical.CounterUnavailable {
+	c := upstream.New(upstream.Config{Timeout: timeout}).Client(providers.ClientConfig{ClassifyError: classify})
+	if _, err := c.Read(t.Context(), unattendedQuery(), post(t, s.URL)); kind(err) != canonical.CounterUnavailable {
 		t.Errorf("got %v", err)
 	}
 }
 
-// What surely was not sent is given back; everything else stays counted.
+// The slot of a call that was certainly not sent is released; any other call stays counted.
 func TestWhatIsGivenBack(t *testing.T) {
 	t.Parallel()
 	reset := serve(t, func(w http.ResponseWriter, _ *http.Request) { hijack(w).Close() })
@@ -213,14 +214,14 @@ func TestWhatIsGivenBack(t *testing.T) {
 		{"no such name", "http://nobody.invalid", canonical.ProviderUnavailable, 0, timeout},
 		{"TLS handshake fails", untrusted.URL, canonical.ProviderUnavailable, 0, timeout},
 		{"TLS where none is spoken", strings.Replace(angry.URL, "http", "https", 1), canonical.ProviderUnavailable, 0, timeout},
-		{"TLS never answers", "https://" + deaf(t), canonical.ProviderUnavailable, 0, hasty},
+		{"TLS never answers", "https://" + silentServer(t), canonical.ProviderUnavailable, 0, shortTimeout},
 		{"reset after sending", reset.URL, canonical.ProviderError, 1, timeout},
-		{"no answer in time", silent.URL, canonical.ProviderTimeout, 1, hasty},
+		{"no answer in time", silent.URL, canonical.ProviderTimeout, 1, shortTimeout},
 		{"error answer", angry.URL, canonical.ProviderError, 1, timeout},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r, q := newRigWithin(t, tt.has, nil, nil), alone()
+			r, q := newFixtureWithTimeout(t, tt.has, nil, nil), unattendedQuery()
 			_, err := r.Read(t.Context(), q, post(t, tt.base))
 			if kind(err) != tt.kind {
 				t.Errorf("got %v, want %s", err, tt.kind)
@@ -232,8 +233,8 @@ func TestWhatIsGivenBack(t *testing.T) {
 	}
 }
 
-// deaf is the address of somebody who takes connections and says nothing.
-func deaf(t *testing.T) string {
+// silentServer returns the address of a server that accepts connections and sends nothing.
+func silentServer(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -251,8 +252,8 @@ func hijack(w http.ResponseWriter) net.Conn {
 	return conn
 }
 
-// An unattended call that is lost is not sent again, by nobody: not after a connection that dies before its
-// answer, and not on a connection that was used before.
+// A lost unattended call is not sent again: neither by the client nor by net/http, after a connection that is lost before its
+// response.
 func TestUnattendedIsNeverSentTwice(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
@@ -267,7 +268,7 @@ func TestUnattendedIsNeverSentTwice(t *testing.T) {
 				}
 				_, _ = io.WriteString(w, "{}")
 			})
-			r, q := newRig(t, nil, nil), alone()
+			r, q := newFixture(t, nil, nil), unattendedQuery()
 			req := post(t, s.URL)
 			req.Method = method
 			if method == http.MethodGet {
@@ -307,13 +308,13 @@ func TestExactlyTheHeadersAsked(t *testing.T) {
 			conn.Close()
 		}
 	}()
-	r := newRig(t, nil, func(req *http.Request, body []byte) error {
+	r := newFixture(t, nil, func(req *http.Request, body []byte) error {
 		req.Header.Set("Authorization", "signed "+string(body))
 		return nil
 	})
-	for _, q := range []canonical.Query{alone(), attended()} {
+	for _, q := range []canonical.Query{unattendedQuery(), attendedQuery()} {
 		req := post(t, "http://"+l.Addr().String())
-		req.URL = upstream.URL(req.URL, "../../admin", "a%2Fb", "a+b/c?#")
+		req.URL = adapter.URL(req.URL, "../../admin", "a%2Fb", "a+b/c?#")
 		if _, err := r.Read(t.Context(), q, req); err != nil {
 			t.Fatal(err)
 		}
@@ -331,7 +332,7 @@ func TestExactlyTheHeadersAsked(t *testing.T) {
 	}
 }
 
-// What is counted is also finished, though whoever asked went away.
+// A counted call is completed although its caller has left.
 func TestCallOutlivesItsCaller(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -347,7 +348,7 @@ func TestCallOutlivesItsCaller(t *testing.T) {
 			finished <- err == nil
 		}
 	})
-	r, q := newRig(t, nil, nil), alone()
+	r, q := newFixture(t, nil, nil), unattendedQuery()
 	if _, err := r.Read(ctx, q, post(t, s.URL)); err != nil || !<-finished {
 		t.Errorf("the call ended with its caller: %v", err)
 	}
@@ -364,7 +365,7 @@ func TestAttendedEndsWithItsCaller(t *testing.T) {
 		cancel()
 		<-req.Context().Done()
 	})
-	if _, err := newRig(t, nil, nil).Read(ctx, attended(), post(t, s.URL)); kind(err) != canonical.Canceled {
+	if _, err := newFixture(t, nil, nil).Read(ctx, attendedQuery(), post(t, s.URL)); kind(err) != canonical.Canceled {
 		t.Errorf("got %v", err)
 	}
 }
@@ -405,8 +406,8 @@ func TestRefusals(t *testing.T) {
 				w.WriteHeader(http.StatusTeapot)
 				_, _ = io.WriteString(w, string(tt.kind))
 			})
-			r := newRig(t, nil, nil)
-			for _, q := range []canonical.Query{alone(), attended()} {
+			r := newFixture(t, nil, nil)
+			for _, q := range []canonical.Query{unattendedQuery(), attendedQuery()} {
 				_, err := r.Read(t.Context(), q, post(t, s.URL))
 				var failure *canonical.Error
 				if !errors.As(err, &failure) || failure.Kind != tt.kind {
@@ -434,7 +435,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// What cannot be a wait is none: callers would come back in a year.
+// An implausible wait is ignored.
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }
@@ -454,7 +455,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// A date is measured by the provider's clock, and by ours only where it does not tell the time.
+// A date is compared with the response's Date header, and with the gateway's clock only without one.
 func TestRetryAfterAsDate(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
@@ -477,8 +478,8 @@ func TestRetryAfterAsDate(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = io.WriteString(w, "PROVIDER_UNAVAILABLE")
 		})
-		c := upstream.New(upstream.Config{Timeout: timeout, Now: func() time.Time { return tt.ours }}).Client(providers.ClientConfig{ClassifyError: refusal})
-		_, err := c.Read(t.Context(), attended(), post(t, s.URL))
+		c := upstream.New(upstream.Config{Timeout: timeout, Now: func() time.Time { return tt.ours }}).Client(providers.ClientConfig{ClassifyError: classify})
+		_, err := c.Read(t.Context(), attendedQuery(), post(t, s.URL))
 		var failure *canonical.Error
 		if !errors.As(err, &failure) || failure.RetryAfter != 90*time.Second {
 			t.Errorf("%s: got %+v", tt.name, failure)
@@ -547,12 +548,12 @@ func TestBadAnswers(t *testing.T) {
 				_, _ = io.Copy(io.Discard, r.Body) // what is left unread would make the connection end in a reset
 				tt.answer(w, r)
 			})
-			for _, q := range []canonical.Query{attended(), alone()} {
+			for _, q := range []canonical.Query{attendedQuery(), unattendedQuery()} {
 				has := timeout
 				if tt.kind == canonical.ProviderTimeout {
-					has = hasty
+					has = shortTimeout
 				}
-				r := newRigWithin(t, has, nil, nil)
+				r := newFixtureWithTimeout(t, has, nil, nil)
 				answer, err := r.Read(t.Context(), q, post(t, s.URL))
 				if kind(err) != tt.kind || answer.Body != nil {
 					t.Errorf("attended %t: got %v, want %s", q.Attended(), err, tt.kind)
@@ -565,19 +566,19 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// A process that was stopped between counting and sending sends nothing when it wakes up too late.
+// A process that was stopped between counting and sending sends nothing if it continues after the deadline.
 func TestNothingLeavesTooLate(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the call left after its time") })
-	r, q := newRig(t, nil, nil), alone()
+	r, q := newFixture(t, nil, nil), unattendedQuery()
 	late := upstream.New(upstream.Config{Timeout: timeout, Counter: r.counter, Now: func() time.Time { return time.Now().Add(timeout) }})
-	_, err := late.Client(providers.ClientConfig{ClassifyError: refusal}).Read(t.Context(), q, post(t, s.URL))
+	_, err := late.Client(providers.ClientConfig{ClassifyError: classify}).Read(t.Context(), q, post(t, s.URL))
 	if kind(err) != canonical.ProviderTimeout || r.used(t, q) != 1 {
 		t.Errorf("got %v, %d counted", err, r.used(t, q))
 	}
 }
 
-// What the kernel has not sent when a call is given up, it does not send any more.
+// Data that the kernel has not sent when a call times out is discarded.
 func TestNothingArrivesLater(t *testing.T) {
 	t.Parallel()
 	small := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
@@ -600,7 +601,7 @@ func TestNothingArrivesLater(t *testing.T) {
 	}()
 	req := post(t, "http://"+l.Addr().String())
 	req.Body = bytes.Repeat([]byte("x"), 64<<10)
-	_, err = newRigWithin(t, hasty, nil, nil).Read(t.Context(), alone(), req)
+	_, err = newFixtureWithTimeout(t, shortTimeout, nil, nil).Read(t.Context(), unattendedQuery(), req)
 	close(over)
 	if kind(err) != canonical.ProviderTimeout {
 		t.Fatal(err)
@@ -610,7 +611,7 @@ func TestNothingArrivesLater(t *testing.T) {
 	}
 }
 
-// The ASPSP's word is written down though the read's own time runs out meanwhile.
+// A unit is blocked although the read times out meanwhile.
 func TestClosureOutlivesTheRead(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -619,12 +620,12 @@ func TestClosureOutlivesTheRead(t *testing.T) {
 		_, _ = io.WriteString(w, "UNATTENDED_LIMIT")
 	})
 	address := redistest.Shared(t)
-	// In the bubble no time passes but in the steps in Redis.
+	// In the synctest bubble, time passes only during Redis commands.
 	synctest.Test(t, func(t *testing.T) {
 		const step, has = 900 * time.Millisecond, 1500 * time.Millisecond
 		slow := redistest.OpenAt(t, address)
 		counter := unattended.New(slow.Counter, map[string]config.Unattended{aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}})
-		q := alone()
+		q := unattendedQuery()
 		call := unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent}
 		other := unattended.Call{ASPSP: aspsp, Consent: uuid.NewString()} // Redis has the scripts from then on
 		if _, err := counter.Take(t.Context(), other, has); err != nil {
@@ -635,8 +636,8 @@ func TestClosureOutlivesTheRead(t *testing.T) {
 		}
 		slow.Counter.AddHook(late{step})
 		began := time.Now()
-		wire := upstream.New(upstream.Config{Timeout: has, Counter: counter})
-		if _, err := wire.Client(providers.ClientConfig{ClassifyError: refusal}).Read(t.Context(), q, post(t, s.URL)); kind(err) != canonical.UnattendedLimit {
+		transport := upstream.New(upstream.Config{Timeout: has, Counter: counter})
+		if _, err := transport.Client(providers.ClientConfig{ClassifyError: classify}).Read(t.Context(), q, post(t, s.URL)); kind(err) != canonical.UnattendedLimit {
 			t.Fatal(err)
 		}
 		if took := time.Since(began); took <= has {
@@ -648,7 +649,7 @@ func TestClosureOutlivesTheRead(t *testing.T) {
 	})
 }
 
-// late makes each command of a Redis late.
+// late delays each Redis command.
 type late struct{ by time.Duration }
 
 func (late) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -664,7 +665,7 @@ func (l late) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	return next
 }
 
-// A connection that died in silence does not take every attended call down with it.
+// A dead HTTP/2 connection is detected, so that later attended calls succeed.
 func TestDeadHTTP2Connection(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
@@ -676,22 +677,22 @@ func TestDeadHTTP2Connection(t *testing.T) {
 	var mu sync.Mutex
 	var dead bool
 	address := through(t, s.Listener.Addr().String(), func() bool { mu.Lock(); defer mu.Unlock(); return dead })
-	r := newRigWithin(t, hasty, roots, nil)
-	if _, err := r.Read(t.Context(), attended(), post(t, "https://"+address)); err != nil {
+	r := newFixtureWithTimeout(t, shortTimeout, roots, nil)
+	if _, err := r.Read(t.Context(), attendedQuery(), post(t, "https://"+address)); err != nil {
 		t.Fatal(err)
 	}
 	mu.Lock()
 	dead = true
 	mu.Unlock()
 	for range 8 { // two seconds each
-		if _, err := r.Read(t.Context(), attended(), post(t, "https://"+address)); err == nil {
+		if _, err := r.Read(t.Context(), attendedQuery(), post(t, "https://"+address)); err == nil {
 			return
 		}
 	}
 	t.Error("no call got through although a new connection would have")
 }
 
-// through passes connections on to address; once dead says so, those that stand fall silent, and new ones do not.
+// through forwards connections to address. When dead returns true, existing connections stop forwarding; new ones do not.
 func through(t *testing.T, address string, dead func() bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -736,24 +737,24 @@ func through(t *testing.T, address string, dead func() bool) string {
 func TestSigningFailureCostsNothing(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("sent unsigned") })
-	r, q := newRig(t, nil, func(*http.Request, []byte) error { return errors.New("no key") }), alone()
+	r, q := newFixture(t, nil, func(*http.Request, []byte) error { return errors.New("no key") }), unattendedQuery()
 	if _, err := r.Read(t.Context(), q, post(t, s.URL)); kind(err) != canonical.InternalError || r.used(t, q) != 0 {
 		t.Errorf("got %v, %d counted", err, r.used(t, q))
 	}
 }
 
-// A signature costs more than everything else of a refusal by our own count: it is made once a slot was taken.
+// A call that the counter refuses is not signed, because a signature is expensive.
 func TestNothingIsSignedInVain(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
 	signed := 0
-	r := newRig(t, nil, func(req *http.Request, body []byte) error {
+	r := newFixture(t, nil, func(req *http.Request, body []byte) error {
 		signed++
 		if string(body) != `{"a":1}` || req.Header.Get("Accept") == "" {
 			t.Errorf("%q is signed, with %v", body, req.Header)
 		}
 		return nil
 	})
-	q := alone()
+	q := unattendedQuery()
 	for i := range 6 {
 		want := canonical.Kind("")
 		if i >= 4 {
@@ -778,11 +779,11 @@ func TestTrustedTLS(t *testing.T) {
 	defer s.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	r := newRig(t, roots, nil)
+	r := newFixture(t, roots, nil)
 	for _, tt := range []struct {
 		q    canonical.Query
 		want string
-	}{{attended(), "HTTP/2.0"}, {alone(), "HTTP/1.1"}} {
+	}{{attendedQuery(), "HTTP/2.0"}, {unattendedQuery(), "HTTP/1.1"}} {
 		answer, err := r.Read(t.Context(), tt.q, post(t, s.URL))
 		if err != nil || string(answer.Body) != tt.want {
 			t.Errorf("attended %t: %q, %v, want %s", tt.q.Attended(), answer.Body, err, tt.want)

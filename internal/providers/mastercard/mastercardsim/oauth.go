@@ -15,18 +15,17 @@ import (
 )
 
 const (
-	maxSkew   = 5 * time.Minute // between a signature's time and ours
-	maxNonces = 100_000         // remembered at most
+	maxSkew   = 5 * time.Minute // between a signature's timestamp and the current time
+	maxNonces = 100_000         // maximum number of stored nonces
 )
 
-// signed are the parameters of a signature, all of them, in the order of the base string.
+// signed lists all parameters of a signature in the order of the base string.
 var signed = []string{
 	"oauth_body_hash", "oauth_consumer_key", "oauth_nonce", "oauth_signature_method", "oauth_timestamp", "oauth_version",
 }
 
-// authenticate verifies OAuth 1.0a (RFC 5849) with the body hash extension, in Mastercard's variant: the base
-// string takes the parameters as they stand in the header, not percent-encoded one by one. It says what is
-// wrong, "" for nothing.
+// authenticate verifies OAuth 1.0a (RFC 5849) with the body hash extension, in Mastercard's variant: the base string contains
+// the parameters as they are in the header, not percent-encoded one by one. It returns what is wrong, or "".
 func (s *Sim) authenticate(r *http.Request, body []byte) string {
 	params, ok := parseAuthorization(r.Header.Values("Authorization"))
 	if !ok {
@@ -65,7 +64,7 @@ func (s *Sim) authenticate(r *http.Request, body []byte) string {
 	return ""
 }
 
-// parseAuthorization reads the one header with exactly the signed parameters and the signature, once each.
+// parseAuthorization parses the Authorization header. It must contain each signed parameter and the signature exactly once.
 func parseAuthorization(values []string) (map[string]string, bool) {
 	if len(values) != 1 {
 		return nil, false
@@ -88,8 +87,8 @@ func parseAuthorization(values []string) (map[string]string, bool) {
 	return params, len(params) == len(signed)+1
 }
 
-// baseString is what was signed. No call has a query: the parameters are the header's alone, and the signature of
-// a call with a query does not match.
+// baseString returns the signed text. It contains only the parameters of the header, so that the signature of a call with a
+// URL query does not match.
 func baseString(r *http.Request, params map[string]string) string {
 	scheme := "http"
 	if r.TLS != nil {
@@ -105,14 +104,14 @@ func baseString(r *http.Request, params map[string]string) string {
 	return r.Method + "&" + percent(scheme+"://"+host+path) + "&" + percent(strings.Join(pairs, "&"))
 }
 
-// percent encodes all but RFC 3986's unreserved characters.
+// percent encodes all characters except the unreserved ones of RFC 3986.
 func percent(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
-// nonces remembers what was used as long as a signature may be old, and no more than maxNonces.
+// nonces stores used nonces for as long as a signature is valid, at most maxNonces.
 type nonces struct {
 	mu   sync.Mutex
 	seen map[string]bool
-	used []nonce // in the order of their use
+	used []nonce // in order of use
 }
 
 type nonce struct {
@@ -120,7 +119,7 @@ type nonce struct {
 	at    time.Time
 }
 
-// add reports whether a nonce is new, and remembers it.
+// add stores a nonce and reports whether it is new.
 func (n *nonces) add(value string, now time.Time) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

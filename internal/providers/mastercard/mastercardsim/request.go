@@ -15,22 +15,22 @@ import (
 	"unicode/utf8"
 )
 
-// request is what a well-formed call asks.
+// request contains the parameters of a valid call.
 type request struct {
 	id, consent, aspsp, account string
 	live, balances              bool
 }
 
-// fault is what is wrong with one element of a call.
-type fault struct{ path, says string }
+// fault is an error in one element of a call.
+type fault struct{ path, detail string }
 
-// headers are those that a call may have, beside what HTTP keeps out of the header.
+// headers are the allowed headers.
 var headers = []string{"Accept", "Authorization", "Connection", "Content-Length", "Content-Type"}
 
 var (
 	uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$`)
 
-	// ipForm is the pattern of psuIPAddress as the pages have it.
+	// ipForm is the documented pattern of psuIPAddress.
 	ipForm = regexp.MustCompile(`(^(([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])\.){3}([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5])$)|` +
 		`(^(([0-9a-fA-F]{1,4}:){7,7}[0-9a-fA-F]{1,4}|([0-9a-fA-F]{1,4}:){1,7}:|([0-9a-fA-F]{1,4}:){1,6}:[0-9a-fA-F]{1,4}|` +
 		`([0-9a-fA-F]{1,4}:){1,5}(:[0-9a-fA-F]{1,4}){1,2}|([0-9a-fA-F]{1,4}:){1,4}(:[0-9a-fA-F]{1,4}){1,3}|` +
@@ -41,7 +41,7 @@ var (
 		`([0-9a-fA-F]{1,4}:){1,4}:((25[0-5]|(2[0-4]|1{0,1}[0-9]){0,1}[0-9])\.){3,3}(25[0-5]|(2[0-4]|1{0,1}[0-9]){0,1}[0-9]))$)`)
 )
 
-// field is a member that a page lists: a value of some form, or an object with members of its own.
+// field is a documented member: a value with a check, or an object with members.
 type field struct {
 	name     string
 	required bool
@@ -84,7 +84,7 @@ func isJSON(contentType string) bool {
 	return err == nil && kind == "application/json" && (charset == "" || charset == "utf-8")
 }
 
-// readRequest reads a call, or says all that is wrong with it.
+// readRequest parses a call. It returns all faults of it.
 func readRequest(r *http.Request, body []byte, balances bool) (request, []fault) {
 	var faults []fault
 	for _, name := range slices.Sorted(maps.Keys(r.Header)) {
@@ -121,7 +121,7 @@ func readRequest(r *http.Request, body []byte, balances bool) (request, []fault)
 	return req, faults
 }
 
-// check compares an object with the members that it may and must have.
+// check adds the faults of an object with the given fields.
 func check(faults []fault, path string, object map[string]any, fields []field) []fault {
 	for _, name := range slices.Sorted(maps.Keys(object)) {
 		if !slices.ContainsFunc(fields, func(f field) bool { return f.name == name }) {
@@ -144,9 +144,9 @@ func check(faults []fault, path string, object map[string]any, fields []field) [
 	return faults
 }
 
-var errNotStrict = errors.New("no JSON object with each member once")
+var errNotStrict = errors.New("not a JSON object with unique members")
 
-// parse reads one JSON object. A member that stands twice is an error; null stays nil, which is no valid value.
+// parse parses one JSON object. A repeated member is an error. null becomes nil, which no field accepts.
 func parse(body []byte) (map[string]any, error) {
 	if !utf8.Valid(body) {
 		return nil, errNotStrict
@@ -190,7 +190,7 @@ func parseValue(tokens *json.Decoder) (any, error) {
 		_, err = tokens.Token()
 		return object, err
 	case json.Delim('['):
-		return nil, errNotStrict // no page lists an array in a request
+		return nil, errNotStrict // no request contains an array
 	}
 	return token, nil
 }

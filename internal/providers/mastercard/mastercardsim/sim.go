@@ -1,7 +1,6 @@
-// Package mastercardsim is Mastercard Open Banking Connect as a caller sees it: the two calls for account
-// information, the check of signatures, and the strictness about what is sent. internal/sandbox serves it, and
-// the adapter's tests call it. What OBC's pages leave open is as strict here as it can be, so that nothing
-// leaves the gateway unseen that the pages do not list.
+// Package mastercardsim is a simulator of Mastercard Open Banking Connect (OBC): the two calls for account information, with
+// verification of signatures. It rejects every request that contains anything undocumented. The adapter's tests and
+// internal/sandbox use it.
 package mastercardsim
 
 import (
@@ -17,30 +16,30 @@ import (
 	"ais-gateway/internal/providers/aspspsim"
 )
 
-// maxBody bounds a request's body in bytes.
+// maxBody is the maximum size of a request body in bytes.
 const maxBody = 64 << 10
 
-// The paths, below whatever prefix the simulator is mounted at.
+// The paths, below any prefix at which the simulator is mounted.
 const (
 	accountsPath = "/accounts"
 	balancesPath = "/accounts/account/balances"
 )
 
-// Config says who may call a simulator, and where its ASPSPs keep their record. All but Now is required.
+// Config configures a simulator. Every field except Now is required.
 type Config struct {
 	ConsumerKey string
-	PublicKey   *rsa.PublicKey // of the consumer's signing key
-	Ledger      *aspspsim.Ledger
-	Now         func() time.Time // for the age of signatures, whose maker reads the real clock; nil for time.Now
+	PublicKey   *rsa.PublicKey // of the signing key
+	Log         *aspspsim.CallLog
+	Now         func() time.Time // for the age of signatures, which are made with the real clock; default time.Now
 }
 
-// A Sim is the simulator. It is an http.Handler, safe for concurrent use, to be mounted at any prefix.
+// A Sim is the simulator. It is an http.Handler that can be mounted at any prefix, and safe for concurrent use.
 type Sim struct {
 	cfg    Config
 	nonces nonces
 }
 
-// New makes a simulator.
+// New returns a simulator.
 func New(cfg Config) *Sim {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -48,26 +47,26 @@ func New(cfg Config) *Sim {
 	return &Sim{cfg: cfg, nonces: nonces{seen: map[string]bool{}}}
 }
 
-// ServeHTTP answers one call.
+// ServeHTTP handles one call.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := s.answer(w, r)
+	a := s.respond(w, r)
 	w.Header().Set("Correlation-Id", uuid.NewString())
 	w.Header().Set("Content-Type", "application/json")
 	for name, value := range a.header {
 		w.Header().Set(name, value)
 	}
 	w.WriteHeader(a.status)
-	_, _ = io.WriteString(w, a.body) // a caller who went away needs no answer
+	_, _ = io.WriteString(w, a.body) // the client may have disconnected
 }
 
-// reply is an answer of the simulator.
-type reply struct {
+// response is a response of the simulator.
+type response struct {
 	status int
 	header map[string]string
 	body   string
 }
 
-func (s *Sim) answer(w http.ResponseWriter, r *http.Request) reply {
+func (s *Sim) respond(w http.ResponseWriter, r *http.Request) response {
 	balances := strings.HasSuffix(r.URL.Path, balancesPath)
 	switch {
 	case !balances && !strings.HasSuffix(r.URL.Path, accountsPath):
@@ -92,13 +91,13 @@ func (s *Sim) answer(w http.ResponseWriter, r *http.Request) reply {
 	return s.admit(req)
 }
 
-// admit asks the ASPSP, which keeps its own count, and answers if it lets the call in.
-func (s *Sim) admit(req request) reply {
+// admit records the call in the ASPSP's call log, which applies its limit, and returns the response.
+func (s *Sim) admit(req request) response {
 	bank, ok := banks[strings.ToLower(req.aspsp)]
 	if !ok {
 		return formatError([]fault{{"/requestInfo/aspspId", "Unknown aspspId"}})
 	}
-	admitted, _ := s.cfg.Ledger.Admit(aspspsim.Call{
+	admitted, _ := s.cfg.Log.Admit(aspspsim.Call{
 		ASPSP: strings.ToLower(req.aspsp), Consent: req.consent, Account: req.account, Attended: req.live,
 	})
 	if !admitted {
@@ -112,25 +111,25 @@ func (s *Sim) admit(req request) reply {
 		return tokenInvalid
 	}
 	if !req.balances {
-		return success(accountsAnswer{Original: echo{req.id}, Accounts: accounts})
+		return success(accountsResponse{Original: echo{req.id}, Accounts: accounts})
 	}
 	for _, a := range accounts {
 		if a.ResourceID == req.account {
-			return success(balancesAnswer{Original: echo{req.id}, Account: holdings{a.ResourceID, a.Name, a.balances}})
+			return success(balancesResponse{Original: echo{req.id}, Account: accountBalances{a.ResourceID, a.Name, a.balances}})
 		}
 	}
 	return accountUnlinked
 }
 
-func (a reply) with(name, value string) reply {
+func (a response) with(name, value string) response {
 	a.header = map[string]string{name: value}
 	return a
 }
 
-func success(answer any) reply {
+func success(answer any) response {
 	body, err := json.Marshal(answer)
 	if err != nil {
-		panic(err) // the data of this package is no JSON: no test passes
+		panic(err) // the data of this package can always be encoded
 	}
-	return reply{status: http.StatusOK, body: string(body)}
+	return response{status: http.StatusOK, body: string(body)}
 }

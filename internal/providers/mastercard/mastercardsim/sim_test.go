@@ -39,19 +39,19 @@ var key = sync.OnceValue(func() *rsa.PrivateKey {
 })
 
 type caller struct {
-	t      *testing.T
-	url    string
-	client *http.Client
-	ledger *aspspsim.Ledger
+	t       *testing.T
+	url     string
+	client  *http.Client
+	callLog *aspspsim.CallLog
 }
 
-// serve mounts a simulator below a prefix.
+// serve mounts a simulator at a prefix.
 func serve(t *testing.T, secure bool, now func() time.Time) caller {
 	t.Helper()
-	ledger := aspspsim.NewLedger(time.Now)
+	callLog := aspspsim.NewCallLog(time.Now)
 	mux := http.NewServeMux()
 	mux.Handle("/connect/api/", http.StripPrefix("/connect/api", New(Config{
-		ConsumerKey: consumerKey, PublicKey: &key().PublicKey, Ledger: ledger, Now: now,
+		ConsumerKey: consumerKey, PublicKey: &key().PublicKey, Log: callLog, Now: now,
 	})))
 	server := httptest.NewUnstartedServer(mux)
 	if secure {
@@ -62,7 +62,7 @@ func serve(t *testing.T, secure bool, now func() time.Time) caller {
 	t.Cleanup(server.Close)
 	client := server.Client()
 	client.Transport.(*http.Transport).DisableCompression = true
-	return caller{t, server.URL + "/connect/api", client, ledger}
+	return caller{t, server.URL + "/connect/api", client, callLog}
 }
 
 func (c caller) request(path, body string) *http.Request {
@@ -196,7 +196,7 @@ func TestTheASPSPCountsForItself(t *testing.T) {
 	if status, _ := c.post("/accounts", info(FreshConsent+"one", `,"isLivePsuRequest":true,"psuIPAddress":"203.0.113.7"`)); status != 200 {
 		t.Errorf("the user in person: %d", status)
 	}
-	if n := len(c.ledger.Breaches()); n != 1 {
+	if n := len(c.callLog.Breaches()); n != 1 {
 		t.Errorf("%d breaches on record, want 1", n)
 	}
 }
@@ -241,7 +241,7 @@ func TestOnlyWhatThePagesListIsTaken(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() {
-		for _, call := range c.ledger.Calls() {
+		for _, call := range c.callLog.Calls() {
 			t.Errorf("an ill-formed call reached the ASPSP: %+v", call)
 		}
 	})
@@ -258,12 +258,12 @@ func TestHeadersThatLeakAreSeen(t *testing.T) {
 			t.Errorf("%s: %d %s", name, status, got)
 		}
 	}
-	if n := len(c.ledger.Calls()); n != 0 {
+	if n := len(c.callLog.Calls()); n != 0 {
 		t.Errorf("%d calls reached the ASPSP", n)
 	}
 }
 
-// strict signs by RFC 5849 to the letter, which percent-encodes each parameter before the base string is made.
+// strict signs exactly by RFC 5849, which percent-encodes each parameter before the base string is built.
 func strict(r *http.Request, body string, encode func(string) string) string {
 	sum := sha256.Sum256([]byte(body))
 	params := map[string]string{

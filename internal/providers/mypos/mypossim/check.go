@@ -13,7 +13,7 @@ import (
 	"github.com/google/uuid"
 )
 
-// mandatory and optional are the headers that the page "Read Account Balance" lists, with their form.
+// mandatory and optional contain the headers that the page "Read Account Balance" documents, and a check of their values.
 var (
 	mandatory = map[string]func(string) bool{
 		"X-Request-Id":  isUUID,
@@ -27,32 +27,32 @@ var (
 		"Psu-Device-Id":    isUUID,
 		"Psu-Geo-Location": isText,
 	}
-	// ofHTTP are those that HTTP itself needs.
-	ofHTTP = []string{"Accept", "Accept-Encoding", "Connection", "Content-Length", "Host"}
+	// httpHeaders are the headers that HTTP itself needs.
+	httpHeaders = []string{"Accept", "Accept-Encoding", "Connection", "Content-Length", "Host"}
 )
 
-// check is the answer to a call that is not let in, nil for one that is.
-func (s *Sim) check(r *http.Request, account string) *answer {
-	var refused answer
+// check returns the error response to an invalid call; nil for a valid one.
+func (s *Sim) check(r *http.Request, account string) *response {
+	var refused response
 	switch {
 	case s.cfg.RequireClientCertificate && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0):
 		refused = message(http.StatusUnauthorized, "CERTIFICATE_MISSING", "A client certificate is mandatory.")
-	case faultyHeader(r.Header) != "":
-		refused = message(http.StatusBadRequest, "FORMAT_ERROR", "Header "+faultyHeader(r.Header)+" is missing, repeated, ill-formed or not allowed.")
-	case !wellAsked(r.URL.RawQuery, account):
+	case invalidHeader(r.Header) != "":
+		refused = message(http.StatusBadRequest, "FORMAT_ERROR", "Header "+invalidHeader(r.Header)+" is missing, repeated, ill-formed or not allowed.")
+	case !validQuery(r.URL.RawQuery, account):
 		refused = message(http.StatusBadRequest, "FORMAT_ERROR", "The query is ill-formed or not allowed.")
 	case r.ContentLength != 0:
 		refused = message(http.StatusBadRequest, "FORMAT_ERROR", "No request body is allowed.")
 	case subtle.ConstantTimeCompare([]byte(r.Header.Get("API-Key")), []byte(s.cfg.APIKey)) != 1:
-		refused = answer{status: http.StatusForbidden, contentType: "application/json", body: `{"code":403,"description":"Invalid API key"}`}
+		refused = response{status: http.StatusForbidden, contentType: "application/json", body: `{"code":403,"description":"Invalid API key"}`}
 	default:
 		return nil
 	}
 	return &refused
 }
 
-// faultyHeader is the first header, in alphabetical order, that is not as it must be; "" if all are.
-func faultyHeader(h http.Header) string {
+// invalidHeader returns the first invalid header in alphabetical order; "" if all are valid.
+func invalidHeader(h http.Header) string {
 	var faulty []string
 	for name, well := range mandatory {
 		if values := h[name]; len(values) != 1 || !well(values[0]) {
@@ -63,7 +63,7 @@ func faultyHeader(h http.Header) string {
 		well, listed := optional[name]
 		_, must := mandatory[name]
 		switch {
-		case must || slices.Contains(ofHTTP, name):
+		case must || slices.Contains(httpHeaders, name):
 		case !listed || len(values) != 1 || !well(values[0]):
 			faulty = append(faulty, name)
 		}
@@ -74,8 +74,8 @@ func faultyHeader(h http.Header) string {
 	return slices.Min(faulty)
 }
 
-// wellAsked reports whether a query holds nothing but what the list, and only the list, takes.
-func wellAsked(raw, account string) bool {
+// validQuery reports whether a URL query is valid. Only the account list accepts parameters.
+func validQuery(raw, account string) bool {
 	query, err := url.ParseQuery(raw)
 	if err != nil || account != "" && raw != "" {
 		return false
@@ -114,7 +114,7 @@ func isPort(s string) bool {
 	return err == nil && n > 0
 }
 
-// echoRequestID gives a request's id back if it is one.
+// echoRequestID sets the response's X-Request-ID to that of the request, if it is a UUID.
 func echoRequestID(w http.ResponseWriter, r *http.Request) {
 	if id := r.Header.Get("X-Request-ID"); isUUID(id) {
 		w.Header().Set("X-Request-ID", id)

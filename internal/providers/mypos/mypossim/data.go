@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Consents that answer with accounts. Every other UUID that has no constant here is a consent of its own that
-// answers like GoodConsent. All of these answer balances of the accounts of HostileConsent, too.
+// Consents with accounts. Every UUID without a constant here is a separate consent with the accounts of GoodConsent. All of
+// them can also read the balances of the accounts of HostileConsent.
 const (
-	GoodConsent    = "3c7816ee-3d51-4bf5-8ced-ece2af35d431" // the page's own example, and two accounts more
+	GoodConsent    = "3c7816ee-3d51-4bf5-8ced-ece2af35d431" // the example of the documentation, and two more accounts
 	ManyConsent    = "00000000-0000-4000-8000-000000000060" // ManyCount accounts
 	HostileConsent = "00000000-0000-4000-8000-0000000000aa" // GoodConsent's accounts, and those of HostileAccounts
 )
 
-// Consents that are refused on every call, each named by status and cause.
+// Consents for which every call fails, named by status and cause.
 const (
 	Consent401ConsentExpired = "00000000-0000-4000-8000-000000401001"
 	Consent401ConsentInvalid = "00000000-0000-4000-8000-000000401002"
@@ -27,7 +27,7 @@ const (
 	Consent429Exceeded       = "00000000-0000-4000-8000-000000429001" // ACCESS_EXCEEDED, Retry-After an hour
 	Consent429Quota          = "00000000-0000-4000-8000-000000429002" // the wording of Bulgarian banks, no Retry-After
 	Consent429Throttled      = "00000000-0000-4000-8000-000000429003" // too many requests per second, Retry-After 7 s
-	Consent400NeedsAddress   = "00000000-0000-4000-8000-000000400001" // says that PSU-IP-Address is needed
+	Consent400NeedsAddress   = "00000000-0000-4000-8000-000000400001" // PSU-IP-Address is required
 	Consent400Format         = "00000000-0000-4000-8000-000000400002" // FORMAT_ERROR
 	Consent500               = "00000000-0000-4000-8000-000000500001"
 	Consent503               = "00000000-0000-4000-8000-000000503001" // Retry-After two minutes, as a date
@@ -35,18 +35,18 @@ const (
 	Consent400Several        = "00000000-0000-4000-8000-000000400003" // FORMAT_ERROR, SERVICE_BLOCKED, CONSENT_EXPIRED
 )
 
-// The accounts that callers may want to know.
+// Accounts for tests.
 const (
-	GoodAccount = "50044620073" // of GoodConsent; its first balance is the page's 4.200 PLN, its second a debit
+	GoodAccount = "50044620073" // of GoodConsent; its first balance is the documentation's 4.200 PLN, its second a debit
 	ManyCount   = 60
 )
 
-// HostileAccounts are account numbers that break whoever builds paths carelessly.
+// HostileAccounts are account numbers that break paths which are built without escaping.
 var HostileAccounts = []string{"../../admin", "a%2Fb", "a/b", "a+b/c", "%", "?x=1#y", "ключ:1", "a\ufffd"}
 
 const html = "text/html; charset=utf-8"
 
-var refusals = map[string]answer{
+var refusals = map[string]response{
 	Consent401ConsentExpired: message(http.StatusUnauthorized, "CONSENT_EXPIRED", "The consent was created by this TPP but has expired and needs to be renewed."),
 	Consent401ConsentInvalid: message(http.StatusUnauthorized, "CONSENT_INVALID", "The consent is not valid for the addressed service."),
 	Consent401Bare:           {status: http.StatusUnauthorized, contentType: html, body: "<html><body><h1>401 Authorization Required</h1></body></html>"},
@@ -54,12 +54,12 @@ var refusals = map[string]answer{
 	Consent403ConsentUnknown: message(http.StatusForbidden, "CONSENT_UNKNOWN", "The Consent-ID cannot be matched by the ASPSP."),
 	Consent404Unknown:        message(http.StatusNotFound, "RESOURCE_UNKNOWN", "The addressed resource is unknown relative to the TPP."),
 	Consent404Bare:           {status: http.StatusNotFound},
-	Consent429Exceeded:       late(message(http.StatusTooManyRequests, "ACCESS_EXCEEDED", "The access on the account has been exceeding the consented multiplicity per day."), time.Hour),
+	Consent429Exceeded:       withRetryAfter(message(http.StatusTooManyRequests, "ACCESS_EXCEEDED", "The access on the account has been exceeding the consented multiplicity per day."), time.Hour),
 	Consent429Quota: {
 		status: http.StatusTooManyRequests, contentType: "application/json",
 		body: `{"code":429,"description":"Maximum access quota is reached!"}`,
 	},
-	Consent429Throttled: late(answer{
+	Consent429Throttled: withRetryAfter(response{
 		status: http.StatusTooManyRequests, contentType: "application/json",
 		body: `{"code":429,"description":"Too many requests per second"}`,
 	}, 7*time.Second),
@@ -77,12 +77,12 @@ var refusals = map[string]answer{
 		[2]string{"CONSENT_EXPIRED", "The consent has expired."}),
 }
 
-func late(a answer, wait time.Duration) answer {
+func withRetryAfter(a response, wait time.Duration) response {
 	a.retryAfter = wait
 	return a
 }
 
-// An account as the wire has it, with its balances.
+// account is the JSON form of an account, with its balances.
 type account struct {
 	AccountNumber   string `json:"accountNumber"`
 	Status          string `json:"status"`
@@ -93,7 +93,7 @@ type account struct {
 	balances        []balance
 }
 
-// identifier is what an answer with balances says of the account.
+// identifier returns the account member of a balances response.
 func (a account) identifier() map[string]string {
 	if a.IBAN == "" {
 		return map[string]string{"accountNumber": a.AccountNumber}
@@ -101,7 +101,7 @@ func (a account) identifier() map[string]string {
 	return map[string]string{"accountNumber": a.AccountNumber, "iban": a.IBAN}
 }
 
-// A balance keeps its amount as it is written.
+// balance is the JSON form of a balance. The amount keeps its digits.
 type balance struct {
 	Amount      json.Number `json:"amount"`
 	Currency    string      `json:"currency"`
@@ -135,8 +135,8 @@ var good = []account{
 
 var many, hostile = manyAccounts(), hostileAccounts()
 
-// listed are the accounts of a consent's list.
-func listed(consent string) []account {
+// accountsOf returns the account list of a consent.
+func accountsOf(consent string) []account {
 	switch consent {
 	case ManyConsent:
 		return many
@@ -149,7 +149,7 @@ func listed(consent string) []account {
 func manyAccounts() []account {
 	list := make([]account, ManyCount)
 	for i := range list {
-		list[i] = plain(fmt.Sprintf("500500%05d", i+1))
+		list[i] = plainAccount(fmt.Sprintf("500500%05d", i+1))
 	}
 	return list
 }
@@ -157,12 +157,12 @@ func manyAccounts() []account {
 func hostileAccounts() []account {
 	list := make([]account, len(HostileAccounts))
 	for i, number := range HostileAccounts {
-		list[i] = plain(number)
+		list[i] = plainAccount(number)
 	}
 	return list
 }
 
-func plain(number string) account {
+func plainAccount(number string) account {
 	return account{
 		AccountNumber: number, Status: "enabled", Currency: "EUR", Name: "Account " + number, CashAccountType: "E-Money",
 		balances: []balance{{"10.000", "EUR", "available"}, {"-2.500", "EUR", "interimBooked"}},

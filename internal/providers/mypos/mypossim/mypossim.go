@@ -1,6 +1,6 @@
-// Package mypossim is a simulator of the PSD2 API of myPOS: strict about every request, so that whatever the
-// gateway sends too much is seen, and made of what the provider's pages say. What a consent answers goes by its
-// id: see the constants. The adapter's tests and internal/sandbox run it.
+// Package mypossim is a simulator of the PSD2 API of myPOS, built from the provider's documentation. It rejects every request
+// that contains anything undocumented. The response depends on the consent id, see the constants. The adapter's tests and
+// internal/sandbox use it.
 package mypossim
 
 import (
@@ -15,27 +15,27 @@ import (
 	"ais-gateway/internal/providers/aspspsim"
 )
 
-// Config says how a simulator behaves.
+// Config configures a simulator.
 type Config struct {
-	APIKey                   string           // the only one that is let in
-	Ledger                   *aspspsim.Ledger // the ASPSP's record; required
-	ASPSP                    string           // under which id it is kept
-	Now                      func() time.Time // for dates in answers; nil for time.Now
-	RequireClientCertificate bool             // refuse whoever shows none in the TLS handshake
-	PageSize                 int              // accounts on a page that is asked for without a size; 20 if 0
-	Spelling                 Spelling         // of pagination's members
+	APIKey                   string            // the only valid key
+	Log                      *aspspsim.CallLog // the call log of the ASPSP; required
+	ASPSP                    string            // the ASPSP's id in the call log
+	Now                      func() time.Time  // for dates in responses; default time.Now
+	RequireClientCertificate bool              // reject calls without a TLS client certificate
+	PageSize                 int               // accounts per page if the request has no size; default 20
+	Spelling                 Spelling          // of the members of pagination
 }
 
-// Spelling is how the members of pagination are named, which myPOS does not publish.
+// Spelling is the spelling of the members of pagination, which myPOS does not document.
 type Spelling int
 
-// Two ways to name them.
+// The spellings.
 const (
 	SnakeCase Spelling = iota // page_size, page, total
 	CamelCase                 // pageSize, currentPage, totalCount
 )
 
-// Access tokens. Whatever begins with TokenPrefix is good; every other one is unknown.
+// Access tokens. A token with TokenPrefix is valid. Any other token is unknown, except ExpiredToken.
 const (
 	TokenPrefix  = "sandbox-"
 	GoodToken    = "sandbox-oqeeWzoYfqkf1RsfyaB3hyNiLvY7GNAV6Kta7sGa9X" // #nosec G101 -- made up
@@ -50,7 +50,7 @@ const (
 // A Sim is the simulator. It is safe for concurrent use.
 type Sim struct{ cfg Config }
 
-// New makes a simulator.
+// New returns a simulator.
 func New(cfg Config) *Sim {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -61,7 +61,7 @@ func New(cfg Config) *Sim {
 	return &Sim{cfg}
 }
 
-// ServeHTTP answers one call.
+// ServeHTTP handles one call.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	echoRequestID(w, r)
 	account, known := route(r.URL)
@@ -79,7 +79,7 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	consent := strings.ToLower(r.Header.Get("Consent-ID"))
-	ok, wait := s.cfg.Ledger.Admit(aspspsim.Call{
+	ok, wait := s.cfg.Log.Admit(aspspsim.Call{
 		ASPSP: s.cfg.ASPSP, Consent: consent, Account: account, Attended: r.Header.Get("PSU-IP-Address") != "",
 	})
 	if !ok {
@@ -88,11 +88,11 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.send(w, a)
 		return
 	}
-	s.send(w, s.answer(r, consent, account))
+	s.send(w, s.respond(r, consent, account))
 }
 
-// answer is what an admitted call gets.
-func (s *Sim) answer(r *http.Request, consent, account string) answer {
+// respond returns the response to a valid call within the limit.
+func (s *Sim) respond(r *http.Request, consent, account string) response {
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
 	case token == ExpiredToken:
@@ -104,9 +104,9 @@ func (s *Sim) answer(r *http.Request, consent, account string) answer {
 		return refusal
 	}
 	if account == "" {
-		return s.page(listed(consent), r.URL.Query())
+		return s.page(accountsOf(consent), r.URL.Query())
 	}
-	for _, a := range slices.Concat(listed(consent), hostile) {
+	for _, a := range slices.Concat(accountsOf(consent), hostile) {
 		if a.AccountNumber == account {
 			return asJSON(map[string]any{
 				"account":  a.identifier(),
@@ -117,8 +117,8 @@ func (s *Sim) answer(r *http.Request, consent, account string) answer {
 	return message(http.StatusNotFound, "RESOURCE_UNKNOWN", "The addressed resource is unknown relative to the TPP.")
 }
 
-// page is the part of a list that a query asks for, whose form check has looked at.
-func (s *Sim) page(all []account, query url.Values) answer {
+// page returns the requested page of a list. check has validated the query.
+func (s *Sim) page(all []account, query url.Values) response {
 	size, number := s.cfg.PageSize, 1
 	if query.Has("size") {
 		size, _ = strconv.Atoi(query.Get("size"))
@@ -137,8 +137,8 @@ func (s *Sim) page(all []account, query url.Values) answer {
 	})
 }
 
-// route is the account that a path names, "" for the list; false for a path that is none of the API's. A
-// segment is decoded once.
+// route returns the account number in a path, "" for the account list, and whether the path exists. The segment is unescaped
+// once.
 func route(u *url.URL) (account string, known bool) {
 	segments := strings.Split(u.EscapedPath(), "/")
 	if len(segments) < 3 || segments[0] != "" || segments[1] != "v1" || segments[2] != "accounts" {
@@ -154,8 +154,8 @@ func route(u *url.URL) (account string, known bool) {
 	return account, err == nil && account != ""
 }
 
-// An answer is one that is the same whoever asks.
-type answer struct {
+// response is a response that does not depend on the request.
+type response struct {
 	status      int
 	contentType string
 	body        string
@@ -163,7 +163,7 @@ type answer struct {
 	asDate      bool          // Retry-After as an HTTP date
 }
 
-func (s *Sim) send(w http.ResponseWriter, a answer) {
+func (s *Sim) send(w http.ResponseWriter, a response) {
 	if a.contentType != "" {
 		w.Header().Set("Content-Type", a.contentType)
 	}
@@ -175,23 +175,23 @@ func (s *Sim) send(w http.ResponseWriter, a answer) {
 		w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
 	}
 	w.WriteHeader(a.status)
-	_, _ = w.Write([]byte(a.body)) // whoever went away misses it
+	_, _ = w.Write([]byte(a.body)) // the client may have disconnected
 }
 
-func asJSON(body any) answer {
+func asJSON(body any) response {
 	text, err := json.Marshal(body)
 	if err != nil {
-		return answer{status: http.StatusInternalServerError}
+		return response{status: http.StatusInternalServerError}
 	}
-	return answer{status: http.StatusOK, contentType: "application/json", body: string(text)}
+	return response{status: http.StatusOK, contentType: "application/json", body: string(text)}
 }
 
-// message is an error in Berlin Group's form.
-func message(status int, code, text string) answer {
+// message returns an error response in the Berlin Group format.
+func message(status int, code, text string) response {
 	return messages(status, [2]string{code, text})
 }
 
-func messages(status int, pairs ...[2]string) answer {
+func messages(status int, pairs ...[2]string) response {
 	list := make([]map[string]string, len(pairs))
 	for i, p := range pairs {
 		list[i] = map[string]string{"category": "ERROR", "code": p[0], "text": p[1]}

@@ -24,16 +24,16 @@ const (
 
 var testNow = time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 
-func start(t *testing.T, change func(*Config)) (base string, ledger *aspspsim.Ledger) {
+func start(t *testing.T, change func(*Config)) (base string, callLog *aspspsim.CallLog) {
 	t.Helper()
 	now := func() time.Time { return testNow }
-	cfg := Config{APIKey: testKey, Ledger: aspspsim.NewLedger(now), ASPSP: testASPSP, Now: now}
+	cfg := Config{APIKey: testKey, Log: aspspsim.NewCallLog(now), ASPSP: testASPSP, Now: now}
 	if change != nil {
 		change(&cfg)
 	}
 	server := httptest.NewServer(New(cfg))
 	t.Cleanup(server.Close)
-	return server.URL, cfg.Ledger
+	return server.URL, cfg.Log
 }
 
 func request(t *testing.T, url, consent string) *http.Request {
@@ -49,13 +49,13 @@ func request(t *testing.T, url, consent string) *http.Request {
 	return r
 }
 
-type got struct {
+type result struct {
 	status int
 	header http.Header
 	body   string
 }
 
-func do(t *testing.T, c *http.Client, r *http.Request) got {
+func do(t *testing.T, c *http.Client, r *http.Request) result {
 	t.Helper()
 	resp, err := c.Do(r)
 	if err != nil {
@@ -66,11 +66,11 @@ func do(t *testing.T, c *http.Client, r *http.Request) got {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return got{resp.StatusCode, resp.Header, string(body)}
+	return result{resp.StatusCode, resp.Header, string(body)}
 }
 
 func TestAnswers(t *testing.T) {
-	base, ledger := start(t, nil)
+	base, callLog := start(t, nil)
 	list := do(t, http.DefaultClient, request(t, base+"/v1/accounts?withBalance=true", GoodConsent))
 	if list.status != 200 || !strings.Contains(list.body, `"pagination":{"page":1,"page_size":20,"total":3}`) {
 		t.Errorf("list: %+v", list)
@@ -89,7 +89,7 @@ func TestAnswers(t *testing.T) {
 	if r := do(t, http.DefaultClient, request(t, base+"/v1/accounts/1/balances", GoodConsent)); r.status != 404 || !strings.Contains(r.body, "RESOURCE_UNKNOWN") {
 		t.Errorf("unknown account: %+v", r)
 	}
-	calls := ledger.Calls()
+	calls := callLog.Calls()
 	if len(calls) != 4 || calls[0].Account != "" || calls[0].Attended || calls[1].Account != "50044620073" || !calls[1].Attended || calls[0].ASPSP != testASPSP {
 		t.Errorf("record: %+v", calls)
 	}
@@ -111,7 +111,7 @@ func TestPagesOfTheSimulator(t *testing.T) {
 	}
 }
 
-// TestStrictness sends what must not be sent: each time one thing.
+// TestStrictness checks invalid requests, each with one fault.
 func TestStrictness(t *testing.T) {
 	const list, balances = "/v1/accounts", "/v1/accounts/50044620073/balances"
 	set := func(name string, values ...string) func(*http.Request) {
@@ -180,7 +180,7 @@ func TestStrictness(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			base, ledger := start(t, nil)
+			base, callLog := start(t, nil)
 			r := request(t, base+tt.path, GoodConsent)
 			if tt.change != nil {
 				tt.change(r)
@@ -189,8 +189,8 @@ func TestStrictness(t *testing.T) {
 			if g.status != tt.want {
 				t.Errorf("%d %s, want %d", g.status, g.body, tt.want)
 			}
-			if refused := tt.want >= 400 && tt.want != 401; refused != (len(ledger.Calls()) == 0) {
-				t.Errorf("record: %+v", ledger.Calls())
+			if refused := tt.want >= 400 && tt.want != 401; refused != (len(callLog.Calls()) == 0) {
+				t.Errorf("record: %+v", callLog.Calls())
 			}
 			if tt.want == 400 && !strings.Contains(g.body, "FORMAT_ERROR") {
 				t.Errorf("answers %s", g.body)
@@ -200,7 +200,7 @@ func TestStrictness(t *testing.T) {
 }
 
 func TestLimit(t *testing.T) {
-	base, ledger := start(t, nil)
+	base, callLog := start(t, nil)
 	consent := uuid.NewString()
 	for i := range 6 {
 		g := do(t, http.DefaultClient, request(t, base+"/v1/accounts", consent))
@@ -220,7 +220,7 @@ func TestLimit(t *testing.T) {
 	if g := do(t, http.DefaultClient, r); g.status != http.StatusOK {
 		t.Errorf("attended: %d", g.status)
 	}
-	if n := len(ledger.Breaches()); n != 2 {
+	if n := len(callLog.Breaches()); n != 2 {
 		t.Errorf("%d breaches, want 2", n)
 	}
 }
@@ -231,7 +231,7 @@ func TestRefusals(t *testing.T) {
 	}
 	for consent, want := range refusals {
 		t.Run(consent, func(t *testing.T) {
-			base, ledger := start(t, nil)
+			base, callLog := start(t, nil)
 			for _, path := range []string{"/v1/accounts", "/v1/accounts/50044620073/balances"} {
 				g := do(t, http.DefaultClient, request(t, base+path, strings.ToUpper(consent)))
 				if diff := cmp.Diff(fmt.Sprint(want.status, want.body), fmt.Sprint(g.status, g.body)); diff != "" {
@@ -241,7 +241,7 @@ func TestRefusals(t *testing.T) {
 					t.Errorf("Retry-After is %q, want %q", g.header.Get("Retry-After"), retry[consent])
 				}
 			}
-			if n := len(ledger.Calls()); n != 2 {
+			if n := len(callLog.Calls()); n != 2 {
 				t.Errorf("%d calls recorded", n)
 			}
 		})
@@ -249,7 +249,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestCertificateIsDemanded(t *testing.T) {
-	sim := New(Config{APIKey: testKey, Ledger: aspspsim.NewLedger(time.Now), ASPSP: testASPSP, RequireClientCertificate: true})
+	sim := New(Config{APIKey: testKey, Log: aspspsim.NewCallLog(time.Now), ASPSP: testASPSP, RequireClientCertificate: true})
 	server := httptest.NewUnstartedServer(sim)
 	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12}
 	server.StartTLS()

@@ -7,10 +7,10 @@ import (
 	"ais-gateway/internal/providers/aspspsim"
 )
 
-// The bank counts as the law says: what it refuses, the gateway must never have sent.
-func TestLedger(t *testing.T) {
+// TestCallLog counts by the legal limit, and by others.
+func TestCallLog(t *testing.T) {
 	now := time.Date(2026, 11, 20, 23, 59, 0, 0, time.UTC)
-	l := aspspsim.NewLedger(func() time.Time { return now })
+	l := aspspsim.NewCallLog(func() time.Time { return now })
 	l.SetPolicy("per resource", aspspsim.Policy{Limit: 1, Window: time.Hour, Unit: aspspsim.PerResource})
 	l.SetPolicy("whole", aspspsim.Policy{Limit: 1, Window: time.Hour, Unit: aspspsim.PerASPSP})
 	l.SetPolicy("never", aspspsim.Policy{Limit: 0, Window: time.Hour})

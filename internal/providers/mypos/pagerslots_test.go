@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// Pages that follow are counted from what the pages read say of themselves: at least as many as are certain, so that no
-// list is given up that would have fitted.
-func TestPagesThatFollow(t *testing.T) {
+// TestRemainingPages checks the minimum number of remaining pages, so that no list is rejected whose pages would fit into the
+// slots.
+func TestRemainingPages(t *testing.T) {
 	for _, tt := range []struct {
 		name, pagination string
 		held, read       int // accounts on each page, and pages read
@@ -23,7 +23,7 @@ func TestPagesThatFollow(t *testing.T) {
 		{"size alone", `{"page": 1, "size": 10}`, 10, 1, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l := newListing()
+			l := newAccountPager()
 			for page := range tt.read {
 				var w wireAccounts
 				text := strings.ReplaceAll(tt.pagination, `"page": 1`, `"page": `+string(rune('1'+page)))
@@ -35,17 +35,17 @@ func TestPagesThatFollow(t *testing.T) {
 				if err := json.Unmarshal([]byte(`{"accounts": [`+strings.Join(accounts, ",")+`], "pagination": `+text+`}`), &w); err != nil {
 					t.Fatal(err)
 				}
-				if done, err := l.add(w, 1); done || err != nil {
+				if done, err := l.addPage(w, 1); done || err != nil {
 					t.Fatalf("done %t, %v", done, err)
 				}
 			}
-			if n := l.others(); n != tt.others {
+			if n := l.remainingPages(); n != tt.others {
 				t.Errorf("%d more pages, want %d", n, tt.others)
 			}
-			if failure := l.fits(tt.others); failure != nil {
+			if failure := l.checkSlots(tt.others); failure != nil {
 				t.Errorf("as many slots as pages: %v", failure)
 			}
-			failure := l.fits(tt.others - 1)
+			failure := l.checkSlots(tt.others - 1)
 			if failure == nil || failure.Slots.Needed != tt.read+tt.others || failure.Slots.Remaining != tt.others-1 {
 				t.Errorf("one slot too few: %+v", failure)
 			}

@@ -8,10 +8,10 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// NotAfter implements providers.Certified, for the certificates that stand beside the signing key.
-func (p *provider) NotAfter() time.Time { return p.ends }
+// NotAfter implements providers.CertificateHolder, for the certificates in the signing key's file.
+func (p *provider) NotAfter() time.Time { return p.certExpiry }
 
-// certificates are those in the signing key's file, in DER. It is for a file from which the key was read.
+// certificates returns the certificates in the signing key's file, in DER. The file must be valid.
 func (c Config) certificates() (chain [][]byte) {
 	content := c.SigningKeyFile.Content()
 	if !bytes.Contains(content, []byte("-----BEGIN ")) {

@@ -1,4 +1,4 @@
-package upstream
+package adapter
 
 import (
 	"bytes"
@@ -9,20 +9,20 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-var errMember = errors.New("a member has the wrong JSON type")
+var errJSONType = errors.New("a member has the wrong JSON type")
 
-// Text is a member that is a text. A JSON number in its place is read as its digits, without a loss by a binary float.
-// null and an empty list or object are no text.
+// Text is a JSON member that is a string. A number is accepted as its digits, without conversion to a binary float. null,
+// an empty list and an empty object are read as "".
 type Text string
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (t *Text) UnmarshalJSON(raw []byte) error {
 	switch {
-	case emptyValue(raw):
+	case isEmptyJSON(raw):
 		*t = ""
 	case raw[0] == '"':
-		if halfCharacter(raw) {
-			return errMember
+		if hasLoneSurrogate(raw) {
+			return errJSONType
 		}
 		return json.Unmarshal(raw, (*string)(t))
 	case raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9':
@@ -30,22 +30,21 @@ func (t *Text) UnmarshalJSON(raw []byte) error {
 		*t = Text(digits)
 		return err
 	default:
-		return errMember
+		return errJSONType
 	}
 	return nil
 }
 
-// Stated is the text as received, or "" if it has nothing but white space: a provider writes " " for a value that it does
-// not have.
-func (t Text) Stated() string {
+// NonBlank returns the text as received, or "" if it is only white space, which some providers send for a missing value.
+func (t Text) NonBlank() string {
 	if strings.TrimSpace(string(t)) == "" {
 		return ""
 	}
 	return string(t)
 }
 
-// Number is a member that is a number, with the digits as received. A text in its place is read as a number by whoever
-// parses it. null is no number.
+// Number is a JSON member that is a number, with its digits as received. A string is accepted; the caller parses it. null is
+// read as "".
 type Number string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -62,24 +61,24 @@ func (n *Number) UnmarshalJSON(raw []byte) error {
 		*n = Number(raw)
 		return nil
 	}
-	return errMember
+	return errJSONType
 }
 
-// Part is a part of a response that may be missing. An empty value of another JSON type in its place (providers write
-// an empty object as [] or "", for example) is a part that is missing.
-type Part[T any] struct{ Value *T }
+// Optional is a part of a response that may be missing. Value is then nil. An empty value of another JSON type counts as
+// missing, because some providers send [] or "" for an empty object.
+type Optional[T any] struct{ Value *T }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (p *Part[T]) UnmarshalJSON(raw []byte) error {
+func (p *Optional[T]) UnmarshalJSON(raw []byte) error {
 	err := json.Unmarshal(raw, &p.Value)
-	if err != nil && emptyValue(raw) {
+	if err != nil && isEmptyJSON(raw) {
 		p.Value, err = nil, nil
 	}
 	return err
 }
 
-// emptyValue reports whether a JSON value is null or an empty text, list or object.
-func emptyValue(raw []byte) bool {
+// isEmptyJSON reports whether a JSON value is null or an empty string, list or object.
+func isEmptyJSON(raw []byte) bool {
 	switch raw[0] {
 	case 'n':
 		return true
@@ -91,27 +90,27 @@ func emptyValue(raw []byte) bool {
 	return false
 }
 
-// Empty reports whether a JSON value says nothing: null, false, 0, a text of white space, or lists and objects of
-// nothing else. No value at all says nothing, too.
-func Empty(raw json.RawMessage) bool {
+// IsEmpty reports whether a JSON value is missing or has no content: null, false, 0, a string of white space, or a list or
+// an object of only such values.
+func IsEmpty(raw json.RawMessage) bool {
 	var value any
-	return len(raw) == 0 || json.Unmarshal(raw, &value) == nil && saysNothing(value)
+	return len(raw) == 0 || json.Unmarshal(raw, &value) == nil && isEmptyValue(value)
 }
 
-func saysNothing(value any) bool {
+func isEmptyValue(value any) bool {
 	switch v := value.(type) {
 	case string:
 		return strings.TrimSpace(v) == ""
 	case []any:
 		for _, item := range v {
-			if !saysNothing(item) {
+			if !isEmptyValue(item) {
 				return false
 			}
 		}
 		return true
 	case map[string]any:
 		for _, member := range v {
-			if !saysNothing(member) {
+			if !isEmptyValue(member) {
 				return false
 			}
 		}

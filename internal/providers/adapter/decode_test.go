@@ -1,4 +1,4 @@
-package upstream_test
+package adapter_test
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/providers/adapter"
 )
 
 func TestDecode(t *testing.T) {
@@ -61,9 +61,9 @@ func TestDecode(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var into struct {
 				N string
-				T upstream.Text
+				T adapter.Text
 			}
-			err := upstream.Decode([]byte(tt.body), &into)
+			err := adapter.Decode([]byte(tt.body), &into)
 			if (err == nil) != tt.ok || err != nil && kind(err) != canonical.ProviderInvalidResponse {
 				t.Errorf("got %v", err)
 			}
@@ -71,7 +71,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// members are n members of an object, with a comma behind each.
+// members returns n members of an object, each followed by a comma.
 func members(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -97,7 +97,7 @@ func TestURL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := upstream.URL(base, tt.segments...)
+		got := adapter.URL(base, tt.segments...)
 		if got.String() != tt.want {
 			t.Errorf("%q + %q = %q, want %q", tt.base, tt.segments, got, tt.want)
 		}
@@ -108,23 +108,23 @@ func TestURL(t *testing.T) {
 	}
 }
 
-func TestAddressable(t *testing.T) {
+func TestValidAccountID(t *testing.T) {
 	t.Parallel()
 	for id, want := range map[string]bool{
 		"a": true, "ключ:1": true, "a b": true, "%2F/?#": true, "...": true, "a\ufffd": true, strings.Repeat("я", 256): true,
 		"": false, ".": false, "..": false, "a\nb": false, "a\u0085": false, "a\x00": false, "\xff": false,
 		strings.Repeat("a", 257): false,
 	} {
-		if upstream.ValidAccountID(id) != want {
+		if adapter.ValidAccountID(id) != want {
 			t.Errorf("%q: %t", id, !want)
 		}
 	}
 }
 
-func TestSameRequest(t *testing.T) {
+func TestSameRequestID(t *testing.T) {
 	t.Parallel()
 	const id = "a552babc-7081-44e7-9361-61eb17e0bfd9"
-	if !upstream.SameRequestID("", id) || !upstream.SameRequestID(strings.ToUpper(id), id) || upstream.SameRequestID("b"+id[1:], id) {
+	if !adapter.SameRequestID("", id) || !adapter.SameRequestID(strings.ToUpper(id), id) || adapter.SameRequestID("b"+id[1:], id) {
 		t.Error("an echo is the same id in any case, or empty")
 	}
 }

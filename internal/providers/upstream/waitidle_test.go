@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// What arrives on a used connection before its next request is written is no answer to it.
+// Data that arrives on a reused connection before its next request is written is not a response to it.
 func TestNothingComesBeforeItsRequest(t *testing.T) {
 	t.Parallel()
 	for _, early := range []bool{true, false} {
 		ours, theirs := net.Pipe()
-		dial := kept(func(context.Context, string, string) (net.Conn, error) { return ours, nil })
+		dial := reusable(func(context.Context, string, string) (net.Conn, error) { return ours, nil })
 		conn, err := dial(t.Context(), "tcp", "")
 		if err != nil {
 			t.Fatal(err)
@@ -23,7 +23,7 @@ func TestNothingComesBeforeItsRequest(t *testing.T) {
 			_, err := conn.Read(make([]byte, 1))
 			got <- err
 		}()
-		settled(t.Context(), httptrace.GotConnInfo{Conn: conn, Reused: true})
+		waitUntilIdle(t.Context(), httptrace.GotConnInfo{Conn: conn, Reused: true})
 		if !early {
 			go func() { _, _ = theirs.Read(make([]byte, 1)) }()
 			if _, err := conn.Write([]byte("x")); err != nil {
@@ -39,11 +39,11 @@ func TestNothingComesBeforeItsRequest(t *testing.T) {
 	}
 }
 
-// Whoever gives up waits no longer for a connection that nobody reads from.
-func TestSettlingEnds(t *testing.T) {
+// waitUntilIdle returns when its context ends.
+func TestWaitUntilIdleEnds(t *testing.T) {
 	t.Parallel()
 	ours, _ := net.Pipe()
-	conn, err := kept(func(context.Context, string, string) (net.Conn, error) { return ours, nil })(t.Context(), "tcp", "")
+	conn, err := reusable(func(context.Context, string, string) (net.Conn, error) { return ours, nil })(t.Context(), "tcp", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestSettlingEnds(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan bool)
 		go func() {
-			settled(ctx, httptrace.GotConnInfo{Conn: conn, Reused: true})
+			waitUntilIdle(ctx, httptrace.GotConnInfo{Conn: conn, Reused: true})
 			close(ended)
 		}()
 		end(cancel)

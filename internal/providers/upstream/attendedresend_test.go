@@ -20,7 +20,7 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// first strikes the first request, and answers all others.
+// first applies strike to the first request and responds to all others.
 func first(strike func(conn net.Conn, read func())) script {
 	return script{reply: func(nth int, conn net.Conn, read func()) bool {
 		if nth == 1 {
@@ -38,7 +38,7 @@ func secure(s script) script {
 	return s
 }
 
-// breaks are the ways in which a call ends without one byte of an answer.
+// breaks are the ways in which a connection is lost before the first byte of a response.
 func breaks() map[string]script {
 	return map[string]script{
 		"closed":                     first(func(_ net.Conn, read func()) { read() }),
@@ -50,7 +50,7 @@ func breaks() map[string]script {
 	}
 }
 
-// once ends the first connection before its TLS handshake.
+// once closes the first connection before its TLS handshake.
 func once() func(net.Conn) bool {
 	struck := false
 	return func(conn net.Conn) bool {
@@ -63,7 +63,7 @@ func once() func(net.Conn) bool {
 	}
 }
 
-// resends are how often each observed sending had been sent before.
+// resends returns Call.Resend of each observed call.
 func (e *events) resends() []int {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -74,21 +74,21 @@ func (e *events) resends() []int {
 	return all
 }
 
-// An attended call whose connection breaks before its answer is sent once more: signed anew, under the same id.
+// An attended call whose connection is lost before a response is sent once more, with a new signature and the same request id.
 func TestAttendedIsSentOnceMore(t *testing.T) {
 	t.Parallel()
 	for name, s := range breaks() {
 		t.Run(name, func(t *testing.T) {
 			b := openBank(t, s)
 			signed := 0
-			r := newRig(t, b.roots, func(req *http.Request, _ []byte) error {
+			r := newFixture(t, b.roots, func(req *http.Request, _ []byte) error {
 				signed++
 				req.Header.Set("Authorization", strconv.Itoa(signed))
 				return nil
 			})
 			req := post(t, b.url)
 			req.Header.Set("X-Request-Id", "same")
-			if _, err := r.Read(t.Context(), attended(), req); err != nil {
+			if _, err := r.Read(t.Context(), attendedQuery(), req); err != nil {
 				t.Errorf("got %v", err)
 			}
 			if diff := cmp.Diff([]int{0, 1}, r.resends()); diff != "" {
@@ -103,7 +103,7 @@ func TestAttendedIsSentOnceMore(t *testing.T) {
 	}
 }
 
-// So is one for which no connection could be made, whatever was in the way.
+// An attended call without a connection is sent once more, for any cause.
 func TestAttendedIsSentOnceMoreWithoutAConnection(t *testing.T) {
 	t.Parallel()
 	closed := refusing(t)
@@ -111,8 +111,8 @@ func TestAttendedIsSentOnceMoreWithoutAConnection(t *testing.T) {
 		"refused": "127.0.0.1", "all addresses refuse": "second.example.com", "the name has no address": "none.example.com",
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, nil, nil)
-			_, err := r.Read(t.Context(), attended(), post(t, strings.Replace(closed, "127.0.0.1", host, 1)))
+			r := newFixture(t, nil, nil)
+			_, err := r.Read(t.Context(), attendedQuery(), post(t, strings.Replace(closed, "127.0.0.1", host, 1)))
 			if kind(err) != canonical.ProviderUnavailable {
 				t.Errorf("got %v", err)
 			}
@@ -123,13 +123,13 @@ func TestAttendedIsSentOnceMoreWithoutAConnection(t *testing.T) {
 	}
 }
 
-// An unattended call is not, whatever the budget.
+// An unattended call is never sent again.
 func TestUnattendedIsNotSentOnceMore(t *testing.T) {
 	t.Parallel()
 	for name, s := range breaks() {
 		t.Run(name, func(t *testing.T) {
 			b := openBank(t, s)
-			r, q := newRig(t, b.roots, nil), alone()
+			r, q := newFixture(t, b.roots, nil), unattendedQuery()
 			if _, err := r.Read(t.Context(), q, post(t, b.url)); err == nil {
 				t.Error("it was answered")
 			}
@@ -143,7 +143,7 @@ func TestUnattendedIsNotSentOnceMore(t *testing.T) {
 	}
 }
 
-// Nothing is sent again that was answered in whatever way, that ran out of time, or whose provider is not the right one.
+// A call is not sent again after a response, after a timeout, or if the provider has an invalid certificate.
 func TestWhatIsNotSentOnceMore(t *testing.T) {
 	t.Parallel()
 	after := func(text string) script {
@@ -168,10 +168,10 @@ func TestWhatIsNotSentOnceMore(t *testing.T) {
 			t.Parallel()
 			b, has := openBank(t, tt.script), timeout
 			if tt.kind == canonical.ProviderTimeout {
-				has = hasty
+				has = shortTimeout
 			}
-			r := newRigWithin(t, has, tt.roots, nil)
-			if _, err := r.Read(t.Context(), attended(), post(t, b.url)); kind(err) != tt.kind {
+			r := newFixtureWithTimeout(t, has, tt.roots, nil)
+			if _, err := r.Read(t.Context(), attendedQuery(), post(t, b.url)); kind(err) != tt.kind {
 				t.Errorf("got %v, want %s", err, tt.kind)
 			}
 			if diff := cmp.Diff([]int{0}, r.resends()); diff != "" {
@@ -181,7 +181,7 @@ func TestWhatIsNotSentOnceMore(t *testing.T) {
 	}
 }
 
-// What net/http has sent again by itself is not sent a third time.
+// A call that net/http has sent again is not sent a third time.
 func TestNotSentAThirdTime(t *testing.T) {
 	t.Parallel()
 	b := openBank(t, script{reply: func(nth int, conn net.Conn, read func()) bool {
@@ -191,7 +191,7 @@ func TestNotSentAThirdTime(t *testing.T) {
 		}
 		return nth == 1
 	}})
-	r, q := newRig(t, nil, nil), attended()
+	r, q := newFixture(t, nil, nil), attendedQuery()
 	get := call(t, b.url, http.MethodGet, "")
 	if _, err := r.Read(t.Context(), q, get); err != nil {
 		t.Fatal(err)
@@ -204,7 +204,7 @@ func TestNotSentAThirdTime(t *testing.T) {
 	}
 }
 
-// However many used connections break one after the other, a call is sent twice and no more.
+// A call is sent at most twice, even if several reused connections break one after the other.
 func TestNotSentForEachConnectionThatBreaks(t *testing.T) {
 	t.Parallel()
 	const kept = 10
@@ -220,7 +220,7 @@ func TestNotSentForEachConnectionThatBreaks(t *testing.T) {
 		_, _ = io.WriteString(conn, fine)
 		return true
 	}})
-	r, q := newRig(t, nil, nil), attended()
+	r, q := newFixture(t, nil, nil), attendedQuery()
 	get := call(t, b.url, http.MethodGet, "")
 	var done sync.WaitGroup
 	for range kept {
@@ -239,22 +239,22 @@ func TestNotSentForEachConnectionThatBreaks(t *testing.T) {
 	}
 }
 
-// One call in ten may be sent again, and one at the start; unattended calls earn nothing.
+// One in ten attended calls may be sent again, and one at the start. Unattended calls add no credit.
 func TestRetryBudget(t *testing.T) {
 	t.Parallel()
 	closed := refusing(t)
 	observer := new(events)
 	w := upstream.New(upstream.Config{Timeout: timeout, Observer: observer})
-	one, other := w.Client(providers.ClientConfig{ClassifyError: refusal}), w.Client(providers.ClientConfig{ClassifyError: refusal})
+	one, other := w.Client(providers.ClientConfig{ClassifyError: classify}), w.Client(providers.ClientConfig{ClassifyError: classify})
 	for i := range 100 {
 		c := one
 		if i%2 == 1 {
 			c = other // a provider has one budget, whatever its clients
 		}
-		if _, err := c.Read(t.Context(), attended(), post(t, closed)); kind(err) != canonical.ProviderUnavailable {
+		if _, err := c.Read(t.Context(), attendedQuery(), post(t, closed)); kind(err) != canonical.ProviderUnavailable {
 			t.Fatal(err)
 		}
-		_, _ = c.Read(t.Context(), alone(), post(t, closed))
+		_, _ = c.Read(t.Context(), unattendedQuery(), post(t, closed))
 	}
 	again := len(slices.DeleteFunc(observer.resends(), func(n int) bool { return n == 0 }))
 	if again != 11 {
@@ -262,14 +262,14 @@ func TestRetryBudget(t *testing.T) {
 	}
 }
 
-// The second sending is within the time of the one call, and of the caller.
+// The second attempt is within the timeout of the call and within the caller's context.
 func TestRetryWithinTheTime(t *testing.T) {
 	t.Parallel()
 	closed := refusing(t)
 	observer := new(events)
-	// Shorter than the shortest pause, and than a busy machine takes to be refused: then nothing was sent at all.
+	// Shorter than the minimum delay. On a busy machine the first attempt may not be refused in time: then nothing was sent.
 	w := upstream.New(upstream.Config{Timeout: 15 * time.Millisecond, Observer: observer})
-	if _, err := w.Client(providers.ClientConfig{ClassifyError: refusal}).Read(t.Context(), attended(), post(t, closed)); kind(err) == "" {
+	if _, err := w.Client(providers.ClientConfig{ClassifyError: classify}).Read(t.Context(), attendedQuery(), post(t, closed)); kind(err) == "" {
 		t.Error("answered")
 	}
 	if slices.Contains(observer.resends(), 1) {
@@ -278,8 +278,8 @@ func TestRetryWithinTheTime(t *testing.T) {
 
 	ctx, leave := context.WithCancel(t.Context())
 	b := openBank(t, first(func(_ net.Conn, read func()) { read(); leave() }))
-	r := newRig(t, nil, nil)
-	if _, err := r.Read(ctx, attended(), post(t, b.url)); kind(err) != canonical.Canceled {
+	r := newFixture(t, nil, nil)
+	if _, err := r.Read(ctx, attendedQuery(), post(t, b.url)); kind(err) != canonical.Canceled {
 		t.Errorf("got %v", err)
 	}
 	if slices.Contains(r.resends(), 1) {

@@ -1,4 +1,4 @@
-package upstream
+package adapter
 
 import (
 	"net/http"
@@ -6,27 +6,27 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// statuses are those that say more than their class. The 4xx among them are about a moment, not about what was sent.
-var statuses = map[int]canonical.Kind{
+// kindByStatus contains the statuses that mean more than their class. The 4xx among them are temporary.
+var kindByStatus = map[int]canonical.Kind{
 	http.StatusRequestTimeout:     canonical.ProviderError,
 	http.StatusConflict:           canonical.ProviderError,
 	http.StatusMisdirectedRequest: canonical.ProviderError,
 	http.StatusLocked:             canonical.ProviderError,
 	http.StatusFailedDependency:   canonical.ProviderError,
 	http.StatusTooEarly:           canonical.ProviderError,
-	statusClosedRequest:           canonical.ProviderError,
+	statusClientClosedRequest:     canonical.ProviderError,
 	http.StatusTooManyRequests:    canonical.ProviderThrottled,
 	http.StatusServiceUnavailable: canonical.ProviderUnavailable,
 	http.StatusGatewayTimeout:     canonical.ProviderTimeout,
 }
 
-// statusClosedRequest is what proxies answer on behalf of a server that they gave up.
-const statusClosedRequest = 499
+// statusClientClosedRequest is sent by proxies that gave up waiting for a server.
+const statusClientClosedRequest = 499
 
-// ByStatus is what a response means as far as its status tells. It never blames the user: not the consent, not the
-// token, not the account.
-func ByStatus(status int) canonical.Kind {
-	if kind, ok := statuses[status]; ok {
+// KindByStatus returns the kind of an error response by its status alone. It never returns a kind that means that the
+// consent, the token or the account is at fault.
+func KindByStatus(status int) canonical.Kind {
+	if kind, ok := kindByStatus[status]; ok {
 		return kind
 	}
 	switch {

@@ -1,11 +1,12 @@
-package upstream
+package providers
 
 import (
 	"crypto/x509"
 	"time"
 )
 
-// FirstEnd is when the first of a chain's certificates, in DER, is valid no longer; zero where there are none.
+// EarliestExpiry returns the earliest expiry of the certificates of a chain, which are in DER; the zero time if there are
+// none. Certificates that cannot be parsed are skipped.
 func EarliestExpiry(chain [][]byte) time.Time {
 	var first time.Time
 	for _, der := range chain {
