@@ -44,7 +44,7 @@ var asks = map[string]func(*gateway.Gateway, canonical.Query) error{
 	},
 }
 
-func TestListIsFetchedThenKept(t *testing.T) {
+func TestListIsFetchedThenCached(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
@@ -409,7 +409,7 @@ func TestSharedCallIsPaidOnce(t *testing.T) {
 }
 
 // A call is demanded: what was kept before will not do, however old, and whoever else is content with it.
-func TestNoCacheIsNeverAnsweredFromTheCache(t *testing.T) {
+func TestNoCacheRequiresACall(t *testing.T) {
 	t.Parallel()
 	t.Run("older than it may be kept", func(t *testing.T) {
 		w := newWorld(t)
@@ -448,7 +448,7 @@ func TestNoCacheIsNeverAnsweredFromTheCache(t *testing.T) {
 }
 
 // A definite no forgets the list although Redis has no memory left, and after an outage of any length.
-func TestDefiniteNoForgetsAtLast(t *testing.T) { // not in parallel: it counts goroutines
+func TestRejectionInvalidatesEventually(t *testing.T) { // not in parallel: it counts goroutines
 	for _, tt := range []struct {
 		name          string
 		breaks, mends func(*redistest.Server)
@@ -503,7 +503,7 @@ func TestDefiniteNoForgetsAtLast(t *testing.T) { // not in parallel: it counts g
 }
 
 // A lease that a Redis gives after everybody has given up is given back: the next ones do not wait for its end.
-func TestLateLeaseIsGivenBack(t *testing.T) {
+func TestLateLeaseIsReleased(t *testing.T) {
 	t.Parallel()
 	for name, ask := range asks {
 		t.Run(name, func(t *testing.T) {
@@ -612,7 +612,7 @@ func TestResultOfBeforeIsNotShared(t *testing.T) {
 }
 
 // What a slow Redis could not be told in time it is told later: the list is kept, and no lease is left behind.
-func TestSlowRedisIsToldLater(t *testing.T) {
+func TestSlowRedisGetsTheResultLater(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.allowance = gateway.RedisBudget
@@ -637,7 +637,7 @@ func TestSlowRedisIsToldLater(t *testing.T) {
 }
 
 // A definite no forgets the list, even if Redis is away for a moment just then.
-func TestDefiniteNoForgetsInSpiteOfRedis(t *testing.T) {
+func TestRejectionInvalidatesDespiteAnOutage(t *testing.T) {
 	t.Parallel()
 	for name, ask := range asks {
 		t.Run(name, func(t *testing.T) {
@@ -691,7 +691,7 @@ func TestDrainWithoutRedis(t *testing.T) {
 }
 
 // The list that was looked up before a call failed may have been forgotten since.
-func TestForgottenIsNotAnsweredStale(t *testing.T) {
+func TestInvalidatedListIsNotServedStale(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), attended(alone())
@@ -732,7 +732,7 @@ func TestOneConsentInTwoSpellings(t *testing.T) {
 	}
 }
 
-func TestCallerWhoHasGoneCostsNothing(t *testing.T) {
+func TestCallerWhoLeftCostsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
@@ -903,7 +903,7 @@ func TestEqualRequestsWithoutRedis(t *testing.T) {
 	})
 }
 
-func TestThoseWhoShareACallShareItsFailure(t *testing.T) {
+func TestFollowersShareTheFailure(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *world) {
 		w.dawdle(300 * time.Millisecond)
@@ -1041,7 +1041,7 @@ func TestLeaseOfADeadGateway(t *testing.T) {
 	})
 }
 
-func TestForget(t *testing.T) {
+func TestErasure(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()
@@ -1068,7 +1068,7 @@ func TestForget(t *testing.T) {
 	}
 }
 
-func TestDefiniteNoToBalancesForgetsTheList(t *testing.T) {
+func TestRejectedBalancesInvalidateTheList(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	g, q := w.gateway(), alone()

@@ -117,7 +117,7 @@ func TestLimitAfterAFailedCall(t *testing.T) {
 }
 
 // However many lists must go while Redis is away, one goroutine waits to tell it; and in the end it is told of all.
-func TestManyNosWhileRedisIsAway(t *testing.T) { // not in parallel: it counts goroutines
+func TestManyRejectionsDuringAnOutage(t *testing.T) { // not in parallel: it counts goroutines
 	const nos = 200
 	w := newWorld(t)
 	w.allowance = gateway.RedisBudget

@@ -86,7 +86,7 @@ func TestBulkhead(t *testing.T) {
 }
 
 // A place is taken as long as the call is under way: an attended one ends with its caller, a counted one does not.
-func TestPlaceLastsAsLongAsItsCall(t *testing.T) {
+func TestCallCountsUntilItEnds(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name string
@@ -128,7 +128,7 @@ func TestPlaceLastsAsLongAsItsCall(t *testing.T) {
 }
 
 // An adapter that panics gives its places back.
-func TestPlacesAfterAPanic(t *testing.T) {
+func TestLimitsAfterAPanic(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.perASPSP, w.waiting = 1, 1
@@ -187,7 +187,7 @@ func TestOverloadIsNotShared(t *testing.T) {
 }
 
 // A bank that hangs does not take all the places of a client: some are left for what it asks of others.
-func TestSlowBankLeavesAClientPlaces(t *testing.T) {
+func TestSlowASPSPLeavesCapacity(t *testing.T) {
 	t.Parallel()
 	const most, taken = 5, 4
 	w := newWorld(t)

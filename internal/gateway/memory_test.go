@@ -384,7 +384,7 @@ func TestListThatDoesNotFitNow(t *testing.T) {
 }
 
 // The number of pages follows the bank, as far as it is seen; a deletion of cached data forgets it.
-func TestPagesAreForgotten(t *testing.T) {
+func TestPagesAreUpdated(t *testing.T) {
 	for _, how := range []string{"an attended list", "a deletion"} {
 		t.Run(how, func(t *testing.T) {
 			w := newWorld(t)
