@@ -58,7 +58,7 @@ func newApp(ctx context.Context, c *config.Config, logs io.Writer) (_ *app, err 
 		}
 	}()
 	if a.telemetry, err = telemetry.Start(ctx, telemetry.Options{
-		Version: buildVersion(), LogOutput: a.logWriter, LogLevel: c.Log.Level.Slog(), ASPSPs: aspspIDs(c), Secrets: secretNames(c), Bounds: concurrencyLimits(c),
+		Version: buildVersion(), LogOutput: a.logWriter, LogLevel: c.Log.Level.Slog(), ASPSPs: aspspIDs(c), Secrets: secretNames(c), Limits: concurrencyLimits(c),
 	}); err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (a *app) newGateway(c *config.Config) (*gateway.Gateway, error) {
 	a.secrets.lists = lists
 	a.secrets.newTransport = func(u upstream.Config) *upstream.Transport {
 		u.Counter, u.Observer, u.Now = counter, a.telemetry, time.Now
-		u.Routes, u.OutOfFiles = a.telemetry.Know, a.openFiles.report
+		u.Routes, u.OutOfFiles = a.telemetry.AllowTemplates, a.openFiles.report
 		return upstream.New(u)
 	}
 	opened, faults := openAdapters(c, a.secrets.newTransport)
@@ -161,7 +161,7 @@ func (a *app) observe() {
 		s := a.audit.State()
 		return s.Enabled, s.Failures
 	})
-	a.telemetry.Know(api.Templates()...)
+	a.telemetry.AllowTemplates(api.Templates()...)
 }
 
 // breakers returns the breaker's state by ASPSP.

@@ -169,10 +169,10 @@ func TestSpansLetNothingElseThrough(t *testing.T) {
 		t.Fatalf("%d spans", len(got))
 	}
 	for i, s := range got {
-		want := told{Name: names[i].want, Kind: trace.SpanKindInternal, Status: codes.Error, Attrs: map[string]any{
+		want := spanContent{Name: names[i].want, Kind: trace.SpanKindInternal, Status: codes.Error, Attrs: map[string]any{
 			"ais.cache": "hit", "url.template": "/r", "http.response.status_code": int64(200),
 		}}
-		if diff := cmp.Diff(want, tell(s)); diff != "" {
+		if diff := cmp.Diff(want, contentOf(s)); diff != "" {
 			t.Errorf("span %q (-want +got):\n%s", names[i].name, diff)
 		}
 		if len(s.Events)+len(s.Links)+s.SpanContext.TraceState().Len()+s.Parent.TraceState().Len() > 0 || s.Status.Description != "" {
@@ -183,7 +183,7 @@ func TestSpansLetNothingElseThrough(t *testing.T) {
 		}
 	}
 	// Of each span three attributes, two events, a link and a description; and seven names.
-	if n := tel.lost.spans.Load(); n != 10*7+7 {
+	if n := tel.dropped.spans.Load(); n != 10*7+7 {
 		t.Errorf("%d are counted", n)
 	}
 }

@@ -17,60 +17,62 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// losses counts the attributes that were dropped.
-type losses struct{ logs, spans atomic.Int64 }
+// dropCounters counts dropped attributes.
+type dropCounters struct{ logs, spans atomic.Int64 }
 
-// allowed lets through what logKeys name, in the form of plain values. It stands before everything that writes log
-// lines or sends them.
-type allowed struct {
-	next    slog.Handler
-	lost    *losses
-	dropped int64 // of what With was given
-	grouped bool  // in a group every key has another name
+// allowlistHandler passes on only attributes with a key in logKeys and a scalar value. It precedes all handlers that write or
+// export log lines.
+type allowlistHandler struct {
+	next        slog.Handler
+	dropped     *dropCounters
+	withDropped int64 // number of attributes dropped in WithAttrs
+	grouped     bool  // in a group all attributes are dropped, because their keys get a prefix
 }
 
-func (h allowed) Enabled(ctx context.Context, l slog.Level) bool { return h.next.Enabled(ctx, l) }
+func (h allowlistHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	return h.next.Enabled(ctx, l)
+}
 
-func (h allowed) Handle(ctx context.Context, r slog.Record) error {
+func (h allowlistHandler) Handle(ctx context.Context, r slog.Record) error {
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
-	dropped := h.dropped
+	dropped := h.withDropped
 	r.Attrs(func(a slog.Attr) bool {
-		kept, n := h.sift(a)
+		kept, n := h.filter(a)
 		out.AddAttrs(kept...)
 		dropped += n
 		return true
 	})
 	if dropped > 0 {
-		h.lost.logs.Add(dropped)
+		h.dropped.logs.Add(dropped)
 		out.AddAttrs(slog.Int64("dropped", dropped))
 	}
 	return h.next.Handle(ctx, out)
 }
 
-func (h allowed) WithAttrs(attrs []slog.Attr) slog.Handler {
-	kept, dropped := h.sift(attrs...)
-	h.dropped += dropped
+func (h allowlistHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	kept, dropped := h.filter(attrs...)
+	h.withDropped += dropped
 	if len(kept) > 0 {
 		h.next = h.next.WithAttrs(kept)
 	}
 	return h
 }
 
-func (h allowed) WithGroup(name string) slog.Handler {
+func (h allowlistHandler) WithGroup(name string) slog.Handler {
 	h.grouped = h.grouped || name != ""
 	return h
 }
 
-// sift is what may be logged of attributes, and how many may not. A group without a name is its members; one with a
-// name is a structure, and is dropped as a whole.
-func (h allowed) sift(attrs ...slog.Attr) (kept []slog.Attr, dropped int64) {
+// filter returns the allowed attributes, and the number of dropped ones. A group without a name is replaced by its members; a
+// group with a name is dropped.
+func (h allowlistHandler) filter(attrs ...slog.Attr) (kept []slog.Attr, dropped int64) {
 	for _, a := range attrs {
 		switch {
-		case a.Equal(slog.Attr{}): // which slog leaves out by itself
+		case a.Equal(slog.Attr{}): // slog ignores it
 		case a.Key == "" && a.Value.Kind() == slog.KindGroup:
-			members, n := h.sift(a.Value.Group()...)
+			members, n := h.filter(a.Value.Group()...)
 			kept, dropped = append(kept, members...), dropped+n
-		case !h.grouped && logKeys[a.Key] != "" && plain(a.Value):
+		case !h.grouped && logKeys[a.Key] != "" && isScalar(a.Value):
 			kept = append(kept, a)
 		default:
 			dropped++
@@ -79,78 +81,80 @@ func (h allowed) sift(attrs ...slog.Attr) (kept []slog.Attr, dropped int64) {
 	return kept, dropped
 }
 
-// plain reports whether a value shows all that it is: errors and structures hold what nobody has looked at, and
-// whatever writes itself may write anything.
-func plain(v slog.Value) bool {
+// isScalar reports whether v is a scalar or a list of strings. Errors, structures and values that format themselves may
+// contain anything.
+func isScalar(v slog.Value) bool {
 	switch v.Kind() {
 	case slog.KindBool, slog.KindDuration, slog.KindFloat64, slog.KindInt64, slog.KindString, slog.KindTime, slog.KindUint64:
 		return true
 	case slog.KindAny:
-		_, sentences := v.Any().([]string)
-		return sentences
+		_, isList := v.Any().([]string)
+		return isList
 	case slog.KindGroup, slog.KindLogValuer:
 	}
 	return false
 }
 
-// hushed takes what the standard library prints by itself: net/http quotes what a provider sends unasked, and names
-// addresses of callers. That it printed is said, and nothing of what.
-type hushed struct{ log *slog.Logger }
+// suppressedOutput replaces output of the standard library by a log line without its text: net/http prints unexpected bytes
+// of providers, and addresses of callers.
+type suppressedOutput struct{ log *slog.Logger }
 
-func (h hushed) Write(text []byte) (int, error) {
-	h.log.Warn("library output suppressed")
+func (o suppressedOutput) Write(text []byte) (int, error) {
+	o.log.Warn("library output suppressed")
 	return len(text), nil
 }
 
-// Know makes templates of paths fit to be told. Any other is left out: an account may stand in it.
-func (t *Telemetry) Know(templates ...string) {
+// AllowTemplates allows path templates in spans and metrics. Other paths are dropped, because they may contain an account id.
+func (t *Telemetry) AllowTemplates(templates ...string) {
 	for _, template := range templates {
 		t.templates.Store(template, true)
 	}
 }
 
-func (t *Telemetry) knows(template string) bool {
-	_, known := t.templates.Load(template)
-	return known
+func (t *Telemetry) allowed(template string) bool {
+	_, ok := t.templates.Load(template)
+	return ok
 }
 
-// sifted exports spans as far as they may be told.
-type sifted struct {
+// filteringExporter exports spans with allowed attributes only.
+type filteringExporter struct {
 	sdktrace.SpanExporter
 	t *Telemetry
 }
 
-func (s sifted) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+func (e filteringExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	out := make([]sdktrace.ReadOnlySpan, len(spans))
 	for i, span := range spans {
-		out[i] = s.t.sift(span)
+		out[i] = e.t.filterSpan(span)
 	}
-	return s.SpanExporter.ExportSpans(ctx, out)
+	return e.SpanExporter.ExportSpans(ctx, out)
 }
 
-// tellable is a span without events, links, a status's description, and the caller's trace state, which are free text.
-type tellable struct {
+// filteredSpan is a span without events, links, status description and trace state, which are free text.
+type filteredSpan struct {
 	sdktrace.ReadOnlySpan
 	name  string
 	attrs []attribute.KeyValue
 }
 
-func (s tellable) Name() string                     { return s.name }
-func (s tellable) Attributes() []attribute.KeyValue { return s.attrs }
-func (tellable) Events() []sdktrace.Event           { return nil }
-func (tellable) Links() []sdktrace.Link             { return nil }
-func (s tellable) Status() sdktrace.Status {
+func (s filteredSpan) Name() string                     { return s.name }
+func (s filteredSpan) Attributes() []attribute.KeyValue { return s.attrs }
+func (filteredSpan) Events() []sdktrace.Event           { return nil }
+func (filteredSpan) Links() []sdktrace.Link             { return nil }
+func (s filteredSpan) Status() sdktrace.Status {
 	return sdktrace.Status{Code: s.ReadOnlySpan.Status().Code}
 }
-func (s tellable) SpanContext() trace.SpanContext { return stateless(s.ReadOnlySpan.SpanContext()) }
-func (s tellable) Parent() trace.SpanContext      { return stateless(s.ReadOnlySpan.Parent()) }
+func (s filteredSpan) SpanContext() trace.SpanContext { return stateless(s.ReadOnlySpan.SpanContext()) }
+func (s filteredSpan) Parent() trace.SpanContext      { return stateless(s.ReadOnlySpan.Parent()) }
 
+// stateless returns s without trace state.
 func stateless(s trace.SpanContext) trace.SpanContext { return s.WithTraceState(trace.TraceState{}) }
 
-func (t *Telemetry) sift(span sdktrace.ReadOnlySpan) tellable {
-	out := tellable{ReadOnlySpan: span, name: t.nameable(span.Name())}
+// filterSpan returns span with allowed attributes, and counts what it drops.
+func (t *Telemetry) filterSpan(span sdktrace.ReadOnlySpan) filteredSpan {
+	out := filteredSpan{ReadOnlySpan: span, name: t.spanName(span.Name())}
 	for _, a := range span.Attributes() {
-		if spanKeys[a.Key] != "" && scalar(a.Value) && (!isTemplate(a.Key) || t.knows(a.Value.AsString())) {
+		if spanKeys[a.Key] != "" && isScalarAttribute(a.Value) && (!isTemplate(a.Key) || t.allowed(a.Value.AsString())) {
 			out.attrs = append(out.attrs, a)
 		}
 	}
@@ -161,18 +165,18 @@ func (t *Telemetry) sift(span sdktrace.ReadOnlySpan) tellable {
 	if span.Status().Description != "" {
 		dropped++
 	}
-	t.lost.spans.Add(int64(dropped))
+	t.dropped.spans.Add(int64(dropped))
 	return out
 }
 
-// nameable is a span's name as far as it may be told: a method, and behind it a known template.
-func (t *Telemetry) nameable(name string) string {
-	verb, template, routed := strings.Cut(name, " ")
-	if verb != anyMethod && !slices.Contains(methods, verb) {
+// spanName returns the allowed part of a span's name: a known method, and an allowed template.
+func (t *Telemetry) spanName(name string) string {
+	method, template, routed := strings.Cut(name, " ")
+	if method != anyMethod && !slices.Contains(methods, method) {
 		return anyMethod
 	}
-	if routed && !t.knows(template) {
-		return verb
+	if routed && !t.allowed(template) {
+		return method
 	}
 	return name
 }
@@ -181,7 +185,7 @@ func isTemplate(k attribute.Key) bool {
 	return k == semconv.HTTPRouteKey || k == semconv.URLTemplateKey
 }
 
-func scalar(v attribute.Value) bool {
+func isScalarAttribute(v attribute.Value) bool {
 	switch v.Type() { //nolint:exhaustive // every other type holds several values
 	case attribute.BOOL, attribute.INT64, attribute.FLOAT64, attribute.STRING:
 		return true
@@ -189,23 +193,24 @@ func scalar(v attribute.Value) bool {
 	return false
 }
 
-// labelled lets a metric of whatever instrument have the labels in labelKeys alone.
-func labelled(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+// allowLabels is a view that keeps only labels in labelKeys, for every instrument.
+func allowLabels(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
 	return sdkmetric.Stream{
 		Name: i.Name, Description: i.Description, Unit: i.Unit,
 		AttributeFilter:                   attribute.NewAllowKeysFilter(slices.Collect(maps.Keys(labelKeys))...),
-		ExemplarReservoirProviderSelector: bareExemplars,
+		ExemplarReservoirProviderSelector: withoutDroppedAttrs,
 	}, true
 }
 
-// bareExemplars keeps examples without what the filter took away, which would be told beside them.
-func bareExemplars(a sdkmetric.Aggregation) exemplar.ReservoirProvider {
+// withoutDroppedAttrs returns reservoirs whose exemplars lack the attributes that the view filtered. By default exemplars
+// would have them.
+func withoutDroppedAttrs(a sdkmetric.Aggregation) exemplar.ReservoirProvider {
 	next := sdkmetric.DefaultExemplarReservoirProviderSelector(a)
-	return func(attrs attribute.Set) exemplar.Reservoir { return bare{next(attrs)} }
+	return func(attrs attribute.Set) exemplar.Reservoir { return bareReservoir{next(attrs)} }
 }
 
-type bare struct{ exemplar.Reservoir }
+type bareReservoir struct{ exemplar.Reservoir }
 
-func (b bare) Offer(ctx context.Context, at time.Time, v exemplar.Value, _ []attribute.KeyValue) {
+func (b bareReservoir) Offer(ctx context.Context, at time.Time, v exemplar.Value, _ []attribute.KeyValue) {
 	b.Reservoir.Offer(ctx, at, v, nil)
 }

@@ -24,10 +24,10 @@ const (
 	canary  = "canary-7f3a"
 )
 
-// templates are the paths that may be told.
+// templates lists the allowed path templates.
 var templates = []string{"/r", "/v1/aspsps/{aspspId}/accounts", providerCall.Route}
 
-// silence takes every OTEL_* variable of the machine away.
+// silence clears the OTEL_* variables of the environment.
 func silence(t *testing.T) {
 	t.Helper()
 	for _, v := range os.Environ() {
@@ -37,7 +37,7 @@ func silence(t *testing.T) {
 	}
 }
 
-// output is a LogOutput that may be read while it is written.
+// output is a LogOutput that is safe to read concurrently.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -56,10 +56,10 @@ func (o *output) String() string {
 }
 
 func options(w io.Writer) Options {
-	return Options{Version: "1.2.3", LogOutput: w, LogLevel: slog.LevelInfo, ASPSPs: []string{bank}, Secrets: []string{"cache", "clients"}, Bounds: map[string]int{"in_flight": 1000, "client": 250, "aspsp": 100}}
+	return Options{Version: "1.2.3", LogOutput: w, LogLevel: slog.LevelInfo, ASPSPs: []string{bank}, Secrets: []string{"cache", "clients"}, Limits: map[string]int{"in_flight": 1000, "client": 250, "aspsp": 100}}
 }
 
-// inMemory is telemetry whose spans stay here.
+// inMemory returns Telemetry that keeps its spans in memory.
 func inMemory(t *testing.T, exp exporters) (*Telemetry, *tracetest.InMemoryExporter, *output) {
 	t.Helper()
 	silence(t)
@@ -69,11 +69,11 @@ func inMemory(t *testing.T, exp exporters) (*Telemetry, *tracetest.InMemoryExpor
 	if err != nil {
 		t.Fatal(err)
 	}
-	tel.Know(templates...)
+	tel.AllowTemplates(templates...)
 	return tel, spans, out
 }
 
-// scrape reads the metrics as Prometheus does.
+// scrape returns the metrics in the form that Prometheus reads.
 func scrape(t *testing.T, tel *Telemetry) map[string]*dto.MetricFamily {
 	t.Helper()
 	parser := expfmt.NewTextParser(model.LegacyValidation)
@@ -105,7 +105,7 @@ func scrapeText(t *testing.T, tel *Telemetry, accept string) string {
 	return string(body)
 }
 
-// labels are the names of all labels that a family's series have.
+// labels returns the names of the labels of a family's series.
 func labels(f *dto.MetricFamily) map[string]bool {
 	names := map[string]bool{}
 	for _, m := range f.GetMetric() {

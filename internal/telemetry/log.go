@@ -17,9 +17,9 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// localLog writes JSON lines and nothing else.
-func localLog(o Options) allowed {
-	return allowed{next: traced{slog.NewJSONHandler(o.LogOutput, &slog.HandlerOptions{Level: o.LogLevel})}, lost: &losses{}}
+// localLog returns the handler that writes JSON lines.
+func localLog(o Options) allowlistHandler {
+	return allowlistHandler{next: traced{slog.NewJSONHandler(o.LogOutput, &slog.HandlerOptions{Level: o.LogLevel})}, dropped: &dropCounters{}}
 }
 
 // traced adds the context's trace_id and span_id to each line.
@@ -37,13 +37,13 @@ func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Hand
 
 func (h traced) WithGroup(name string) slog.Handler { return traced{h.Handler.WithGroup(name)} }
 
-// bridge makes log records of what is logged.
+// bridge returns the handler that exports log records.
 func bridge(o Options, p *sdklog.LoggerProvider) slog.Handler {
 	return bridged{o.LogLevel, otelslog.NewHandler(scope, otelslog.WithLoggerProvider(p),
 		otelslog.WithVersion(o.Version), otelslog.WithSchemaURL(semconv.SchemaURL))}
 }
 
-// bridged shows what the JSON line shows, from the same level on.
+// bridged exports the same attributes and levels as the JSON line.
 type bridged struct {
 	level slog.Level
 	slog.Handler
@@ -56,22 +56,22 @@ func (h bridged) Enabled(ctx context.Context, l slog.Level) bool {
 func (h bridged) Handle(ctx context.Context, r slog.Record) error {
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
-		out.AddAttrs(shown(a)...)
+		out.AddAttrs(asText(a)...)
 		return true
 	})
 	return h.Handler.Handle(ctx, out)
 }
 
 func (h bridged) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return bridged{h.level, h.Handler.WithAttrs(shown(attrs...))}
+	return bridged{h.level, h.Handler.WithAttrs(asText(attrs...))}
 }
 
 func (h bridged) WithGroup(name string) slog.Handler {
 	return bridged{h.level, h.Handler.WithGroup(name)}
 }
 
-// shown are the attributes with the text that slog's JSON handler writes of a list.
-func shown(attrs ...slog.Attr) []slog.Attr {
+// asText returns the attributes with lists replaced by the text that slog's JSON handler writes.
+func asText(attrs ...slog.Attr) []slog.Attr {
 	out := slices.Clone(attrs)
 	for i, a := range attrs {
 		if a.Value.Kind() != slog.KindAny {
@@ -86,36 +86,36 @@ func shown(attrs ...slog.Attr) []slog.Attr {
 	return out
 }
 
-// quiet is how long nothing is said about export after a line about it.
-const quiet = time.Minute
+// errorInterval is the minimum time between two log lines about export errors.
+const errorInterval = time.Minute
 
-// faults logs what goes wrong in OpenTelemetry itself. Neither errors nor settings are quoted: they hold
-// endpoints and headers, credentials included, and what a collector answered.
-type faults struct {
+// errorHandler logs errors of OpenTelemetry. It logs no text of errors and settings, because that may contain endpoints and
+// headers with credentials, or responses of a collector.
+type errorHandler struct {
 	log *slog.Logger
 	now func() time.Time
 
-	mu     sync.Mutex
-	last   time.Time
-	silent int64 // errors since last that were not logged
+	mu         sync.Mutex
+	lastLogged time.Time
+	suppressed int64 // errors since then
 }
 
-func newFaults(log *slog.Logger) *faults { return &faults{log: log, now: time.Now} }
+func newErrorHandler(log *slog.Logger) *errorHandler { return &errorHandler{log: log, now: time.Now} }
 
-// Handle logs an error of exporting, at most one line a minute.
-func (f *faults) Handle(err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now := f.now()
-	if !f.last.IsZero() && now.Sub(f.last) < quiet {
-		f.silent++
+// Handle logs an export error, at most once a minute.
+func (h *errorHandler) Handle(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	if !h.lastLogged.IsZero() && now.Sub(h.lastLogged) < errorInterval {
+		h.suppressed++
 		return
 	}
-	f.log.Warn("telemetry error", "cause", cause(err), "silenced", f.silent)
-	f.last, f.silent = now, 0
+	h.log.Warn("telemetry error", "cause", cause(err), "silenced", h.suppressed)
+	h.lastLogged, h.suppressed = now, 0
 }
 
-// cause is what kind of error it is, from a closed set.
+// cause returns the kind of err, from a closed list.
 func cause(err error) string {
 	var dns *net.DNSError
 	var op *net.OpError
@@ -134,18 +134,18 @@ func cause(err error) string {
 	}
 }
 
-// logger takes what OpenTelemetry would print to stderr: settings that it cannot read.
-func (f *faults) logger() logr.Logger { return logr.New(settings{f.log}) }
+// logger returns the logger for invalid settings, which OpenTelemetry would print to stderr.
+func (h *errorHandler) logger() logr.Logger { return logr.New(settingsLog{h.log}) }
 
-type settings struct{ log *slog.Logger }
+type settingsLog struct{ log *slog.Logger }
 
-func (settings) Init(logr.RuntimeInfo)            {}
-func (settings) Enabled(int) bool                 { return false }
-func (settings) Info(int, string, ...any)         {}
-func (s settings) WithValues(...any) logr.LogSink { return s }
-func (s settings) WithName(string) logr.LogSink   { return s }
+func (settingsLog) Init(logr.RuntimeInfo)            {}
+func (settingsLog) Enabled(int) bool                 { return false }
+func (settingsLog) Info(int, string, ...any)         {}
+func (s settingsLog) WithValues(...any) logr.LogSink { return s }
+func (s settingsLog) WithName(string) logr.LogSink   { return s }
 
-// Error logs which setting was not understood. what is a constant of OpenTelemetry's.
-func (s settings) Error(_ error, what string, _ ...any) {
+// Error logs the name of an invalid setting. what is a constant of OpenTelemetry.
+func (s settingsLog) Error(_ error, what string, _ ...any) {
 	s.log.Warn("invalid telemetry setting", "setting", what)
 }

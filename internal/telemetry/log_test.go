@@ -19,7 +19,7 @@ import (
 	"ais-gateway/internal/event"
 )
 
-// records keeps log records as text.
+// records is a log exporter that keeps attributes as text.
 type records struct{ got []map[string]any }
 
 func (r *records) Export(_ context.Context, all []sdklog.Record) error {
@@ -75,9 +75,9 @@ func TestLinesOutsideOfATraceHaveNoIDs(t *testing.T) {
 	}
 }
 
-func TestFaultsAreLoggedOnceAMinute(t *testing.T) {
+func TestErrorsAreLoggedOnceAMinute(t *testing.T) {
 	now, out := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), &output{}
-	f := newFaults(slog.New(localLog(options(out))))
+	f := newErrorHandler(slog.New(localLog(options(out))))
 	f.now = func() time.Time { return now }
 	for _, step := range []struct {
 		after  time.Duration

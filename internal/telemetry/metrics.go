@@ -2,12 +2,13 @@ package telemetry
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/semconv/v1.43.0/dbconv"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/httpconv"
 
 	"ais-gateway/internal/breaker"
@@ -29,94 +30,133 @@ const (
 	partKey     = attribute.Key("part")
 	outcomeKey  = attribute.Key("outcome")
 	reasonKey   = attribute.Key("reason")
+	slotKey     = attribute.Key("slot")
+	signalKey   = attribute.Key("signal")
 )
 
-// other stands for a value that is in no list, so that no text of a caller becomes a label.
+// other replaces a value that is in no list, so that no text of a caller becomes a label.
 const other = "_OTHER"
 
-// What the gateway's own labels may say. The place of a breaker's state is its number in ais.breaker.state.
+// Values of labels.
 var (
-	cacheResults  = []string{"hit", "miss", "stale", "collapsed", "bypass", "error", "unreadable"}
-	slotEvents    = []string{"taken", "refused", "given_back", "closed", "unavailable"}
-	breakerStates = []string{"closed", "half_open", "open"}
-	bounds        = []string{"in_flight", "client", "aspsp", "files"}
-	refusals      = append([]string{"audit"}, bounds...)
+	cacheResults = []string{"hit", "miss", "stale", "collapsed", "bypass", "error", "unreadable"}
+	slotEvents   = []string{"taken", "refused", "given_back", "closed", "unavailable"}
+	slotUses     = []string{"taken", "none", "refused"}
+	limits       = []string{"in_flight", "client", "aspsp", "files"}
+	refusals     = append([]string{"audit"}, limits...)
+	reloads      = []string{"ok", "failed"}
+	// commands are those that the gateway sends to Redis; commandErrors are the kinds of their errors.
+	commands = []string{
+		"CLUSTER", "DEL", "EVAL", "EVALSHA", "GET", "HELLO", "INFO", "PING", "PIPELINE", "SET", "ZADD", "ZREM",
+	}
+	commandErrors = []string{
+		"canceled", "cluster_down", "loading", "moved", "noauth", "noperm", "noreplicas", "noscript", "oom", "other", "readonly", "timeout", "unreachable",
+	}
 )
 
-// ownBuckets are the upper bounds of ais.gateway.duration, in seconds. Alerts and boards use 0.25.
-var ownBuckets = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5}
+// Upper bounds of histogram buckets in seconds. Alerts and dashboards use 0.25 of ais.gateway.duration. Commands to Redis
+// take some tenths of a millisecond, up to their timeout of a second.
+var (
+	ownBuckets     = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5}
+	commandBuckets = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1}
+)
 
 type instruments struct {
 	serverDuration  metric.Float64Histogram
 	ownDuration     metric.Float64Histogram
 	serverActive    metric.Int64UpDownCounter
 	clientDuration  metric.Float64Histogram
+	commandDuration metric.Float64Histogram
 	cache           metric.Int64Counter
 	slots           metric.Int64Counter
 	transitions     metric.Int64Counter
-	renewals        metric.Int64Counter
+	reloads         metric.Int64Counter
 	refusals        metric.Int64Counter
 	reads           metric.Int64Counter
-	commandDuration metric.Float64Histogram
 }
 
-// instruments makes all of them. The HTTP ones come from semantic conventions v1.43.0 with their buckets.
-func (t *Telemetry) instruments(m metric.Meter) error {
-	server, err := httpconv.NewServerRequestDuration(m)
+// instruments creates all instruments except those of the Observe methods. Instruments for HTTP and Redis are those of the
+// semantic conventions v1.43.0.
+func (t *Telemetry) instruments() error {
+	server, err := httpconv.NewServerRequestDuration(t.meter)
 	if err != nil {
 		return err
 	}
-	active, err := httpconv.NewServerActiveRequests(m)
+	active, err := httpconv.NewServerActiveRequests(t.meter)
 	if err != nil {
 		return err
 	}
-	client, err := httpconv.NewClientRequestDuration(m)
+	client, err := httpconv.NewClientRequestDuration(t.meter)
 	if err != nil {
 		return err
 	}
-	own, err := m.Float64Histogram("ais.gateway.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(ownBuckets...),
+	command, err := dbconv.NewClientOperationDuration(t.meter, metric.WithExplicitBucketBoundaries(commandBuckets...))
+	if err != nil {
+		return err
+	}
+	own, err := t.meter.Float64Histogram("ais.gateway.duration", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(ownBuckets...),
 		metric.WithDescription("Duration of requests without the time in which they waited for a provider."))
 	if err != nil {
 		return err
 	}
-	t.inst = instruments{serverDuration: server.Inst(), ownDuration: own, serverActive: active.Inst(), clientDuration: client.Inst()}
+	t.inst = instruments{
+		serverDuration: server.Inst(), ownDuration: own, serverActive: active.Inst(), clientDuration: client.Inst(), commandDuration: command.Inst(),
+	}
 	for _, c := range []struct {
-		into                    *metric.Int64Counter
+		counter                 *metric.Int64Counter
 		name, unit, description string
 	}{
 		{&t.inst.cache, "ais.cache.results", "{request}", "Account lists asked of the cache, by what came of it."},
 		{&t.inst.slots, "ais.unattended.slots", "{call}", "Slots for unattended calls, by what happened to them."},
 		{&t.inst.reads, "ais.unattended.reads", "{request}", "Unattended reads that were answered with success, by whether slots were taken for them, or refused."},
-		{&t.inst.renewals, "ais.secrets.reloads", "{reload}", "Secrets whose files have changed, by whether they could be used."},
+		{&t.inst.reloads, "ais.secrets.reloads", "{reload}", "Secrets whose files have changed, by whether they could be used."},
 		{&t.inst.transitions, "ais.breaker.transitions", "{transition}", "Changes of circuit breakers, by the new state."},
 		{&t.inst.refusals, "ais.overload.refusals", "{request}", "Requests and calls that were refused because too much was under way, by the bound."},
 	} {
-		if *c.into, err = m.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.description)); err != nil {
+		if *c.counter, err = t.meter.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.description)); err != nil {
 			return err
 		}
 	}
-	if err := t.observeSecrets(m); err != nil {
-		return err
-	}
-	_, err = m.Int64ObservableGauge("ais.breaker.state", metric.WithUnit("{state}"),
-		metric.WithDescription("State of the circuit breaker: 0 closed, 1 half open, 2 open."),
-		metric.WithInt64Callback(t.observeBreakers))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(t.commands(m), t.fleet(m), t.privacy(m)); err != nil {
-		return err
-	}
-	t.zero()
+	t.gauges()
+	t.initCounters()
 	return nil
 }
 
-// Cache counts one account list asked of the cache; result is hit, miss, stale, collapsed, bypass or error.
+// initCounters sets all counters whose labels come from closed lists to 0, so that Prometheus sees the first event as an
+// increase. A counter for which this would use more than half of maxSeries is left out.
+func (t *Telemetry) initCounters() {
+	ctx := context.Background()
+	perASPSP := func(c metric.Int64Counter, key attribute.Key, values []string) {
+		if len(t.aspsps)*len(values) > maxSeries/2 {
+			return
+		}
+		for id := range t.aspsps {
+			for _, v := range values {
+				c.Add(ctx, 0, metric.WithAttributes(aspspKey.String(id), key.String(v)))
+			}
+		}
+	}
+	perASPSP(t.inst.cache, resultKey, cacheResults)
+	perASPSP(t.inst.slots, eventKey, slotEvents)
+	perASPSP(t.inst.reads, slotKey, slotUses)
+	perASPSP(t.inst.transitions, stateKey, breakerStates)
+	perASPSP(t.inst.refusals, reasonKey, limits)
+	for _, limit := range []string{"in_flight", "client", "files", "audit"} { // of requests without an ASPSP
+		t.inst.refusals.Add(ctx, 0, metric.WithAttributes(reasonKey.String(limit)))
+	}
+	for _, part := range t.secrets {
+		for _, outcome := range reloads {
+			t.inst.reloads.Add(ctx, 0, metric.WithAttributes(partKey.String(part), outcomeKey.String(outcome)))
+		}
+	}
+}
+
+// Cache counts a lookup of an account list in the cache.
 func (t *Telemetry) Cache(ctx context.Context, aspsp string, result gateway.CacheResult) {
 	t.count(ctx, t.inst.cache, aspsp, resultKey.String(oneOf(cacheResults, string(result))))
 }
 
-// Slot counts one event of an ASPSP's unattended limit: taken, refused, given_back, closed or unavailable.
+// Slot counts an event of an ASPSP's unattended limit. Taken and released slots are also added to the request of ctx.
 func (t *Telemetry) Slot(ctx context.Context, aspsp string, e upstream.SlotEvent) {
 	t.count(ctx, t.inst.slots, aspsp, eventKey.String(oneOf(slotEvents, string(e))))
 	switch e {
@@ -131,41 +171,53 @@ func (t *Telemetry) Slot(ctx context.Context, aspsp string, e upstream.SlotEvent
 // Waited adds d to the time that the request of ctx has waited for a provider.
 func (t *Telemetry) Waited(ctx context.Context, d time.Duration) { event.AddWait(ctx, d) }
 
-// Breaker counts a change of an ASPSP's circuit breaker to state: closed, half_open or open.
+// Breaker counts a change of an ASPSP's circuit breaker to state.
 func (t *Telemetry) Breaker(aspsp string, state breaker.State) {
 	t.count(context.Background(), t.inst.transitions, aspsp, stateKey.String(oneOf(breakerStates, string(state))))
 }
 
-// Refused counts a request or call for which a bound had no place left: in_flight, client, aspsp, files, or audit, where its
-// audit record had no room.
+// Refused counts a request or call that a limit refused.
 func (t *Telemetry) Refused(ctx context.Context, aspsp string, by bulkhead.Refusal) {
 	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(refusals, string(by))))
 }
 
-// ObserveBreakers sets where each scrape and export reads the state of every ASPSP's circuit breaker, by the
-// ASPSP's id: closed, half_open or open.
-func (t *Telemetry) ObserveBreakers(states func() map[string]breaker.State) {
-	t.breakers.Store(&states)
+// Reload counts a reload of one part's secrets; outcome is ok or failed.
+func (t *Telemetry) Reload(ctx context.Context, part, outcome string) {
+	t.inst.reloads.Add(ctx, 1, metric.WithAttributes(
+		partKey.String(oneOf(t.secrets, part)), outcomeKey.String(oneOf(reloads, outcome))))
 }
 
-func (t *Telemetry) observeBreakers(_ context.Context, o metric.Int64Observer) error {
-	states := t.breakers.Load()
-	if states == nil {
-		return nil
+// Command records one command to Redis, or a pipeline (PIPELINE): its name, the kind of its error or "", and its duration
+// with all retries.
+func (t *Telemetry) Command(ctx context.Context, name, errorKind string, took time.Duration) {
+	attrs := []attribute.KeyValue{semconv.DBSystemNameRedis, semconv.DBOperationName(oneOf(commands, name))}
+	if errorKind != "" {
+		attrs = append(attrs, semconv.ErrorTypeKey.String(oneOf(commandErrors, errorKind)))
 	}
-	for id, state := range (*states)() {
-		if n := slices.Index(breakerStates, string(state)); n >= 0 && t.aspsps[id] {
-			o.Observe(int64(n), metric.WithAttributes(aspspKey.String(id)))
-		}
+	t.inst.commandDuration.Record(ctx, took.Seconds(), metric.WithAttributes(attrs...))
+}
+
+// countRead counts a successful unattended read: slot is taken if it took slots, refused if a slot was refused and a stale
+// list was returned, and none otherwise.
+func (t *Telemetry) countRead(ctx context.Context, r event.Request) {
+	if !r.UnattendedRead() {
+		return
 	}
-	return nil
+	use := "none"
+	switch {
+	case r.Slots > 0:
+		use = "taken"
+	case r.StaleByLimit:
+		use = "refused"
+	}
+	t.count(ctx, t.inst.reads, r.ASPSP, slotKey.String(use))
 }
 
-func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, aspsp string, what attribute.KeyValue) {
-	c.Add(ctx, 1, metric.WithAttributes(append(t.aspsp(aspsp), what)...))
+func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, aspsp string, label attribute.KeyValue) {
+	c.Add(ctx, 1, metric.WithAttributes(append(t.aspsp(aspsp), label)...))
 }
 
-// aspsp is the attribute that names a configured ASPSP; no attribute for any other.
+// aspsp returns the attribute of a configured ASPSP, and no attribute for any other id.
 func (t *Telemetry) aspsp(id string) []attribute.KeyValue {
 	if !t.aspsps[id] {
 		return nil
@@ -173,6 +225,7 @@ func (t *Telemetry) aspsp(id string) []attribute.KeyValue {
 	return []attribute.KeyValue{aspspKey.String(id)}
 }
 
+// oneOf returns s if known has it, and other if not.
 func oneOf(known []string, s string) string {
 	if slices.Contains(known, s) {
 		return s

@@ -23,7 +23,7 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// table reads the rows of the table whose first column has the given head.
+// table returns the rows of the table in docs/telemetry.md whose first column has the given head.
 func table(t *testing.T, head string) [][]string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/telemetry.md")
@@ -48,7 +48,7 @@ func table(t *testing.T, head string) [][]string {
 	return rows
 }
 
-// quoted are the words of a cell that stand in backquotes, sorted.
+// quoted returns the backquoted words of a cell, sorted.
 func quoted(cell string) []string {
 	var words []string
 	for i, part := range strings.Split(cell, "`") {
@@ -60,7 +60,7 @@ func quoted(cell string) []string {
 	return words
 }
 
-// everything makes a series of every metric with every label.
+// everything returns Telemetry that has recorded a series of every metric with every label.
 func everything(t *testing.T, exp exporters) *Telemetry {
 	t.Helper()
 	old := debug.SetMemoryLimit(math.MaxInt64 - 1)
@@ -177,7 +177,7 @@ func TestLabelValuesAreAsDocumented(t *testing.T) {
 	}
 }
 
-// series are a family's values by its labels, without counters at 0.
+// series returns a family's values by labels, without counters at 0.
 func series(f *dto.MetricFamily) map[string]float64 {
 	got := map[string]float64{}
 	for _, m := range f.GetMetric() {
@@ -188,7 +188,7 @@ func series(f *dto.MetricFamily) map[string]float64 {
 		slices.Sort(l)
 		n := m.GetCounter().GetValue() + m.GetGauge().GetValue() +
 			float64(m.GetHistogram().GetSampleCount())
-		if n != 0 || m.GetCounter() == nil { // counters of what never was are looked at by themselves
+		if n != 0 || m.GetCounter() == nil { // TestCountersBeginAtZero checks counters at 0
 			got[strings.Join(l, " ")] = n
 		}
 	}
@@ -248,7 +248,7 @@ func TestCounters(t *testing.T) {
 	}
 }
 
-// OpenTelemetry's own bound of 2000 series would merge the banks beyond it into one.
+// OpenTelemetry's default limit of 2000 series would merge all further ASPSPs into one series.
 func TestManyBanks(t *testing.T) {
 	silence(t)
 	o := options(io.Discard)

@@ -21,35 +21,35 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// methods are those that semantic conventions v1.43.0 know.
+// methods lists the methods of the semantic conventions v1.43.0.
 var methods = []string{
 	http.MethodConnect, http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodOptions,
 	http.MethodPatch, http.MethodPost, http.MethodPut, "QUERY", http.MethodTrace,
 }
 
-// gone is the status of a request whose caller has left: IANA knows none for it.
-const gone = 499
+// statusCanceled is the status of a request whose caller closed the connection. It is not registered with IANA.
+const statusCanceled = 499
 
-// anyMethod stands in a span's name for a method that is not known.
+// anyMethod replaces an unknown method in the name of a span.
 const anyMethod = "HTTP"
 
-// Request notes that a caller's request has come and continues the caller's trace, if the header has one. The
-// context is for all that is done for the request; the function is to be called once, when it is answered.
+// Request starts the span of a caller's request, which continues the caller's trace if header has one. It returns the context
+// to be used for the request, and a function that must be called once, at the end of the request.
 func (t *Telemetry) Request(ctx context.Context, method string, header http.Header,
 ) (context.Context, func(event.Request)) {
 	ctx = t.propagator.Extract(ctx, propagation.HeaderCarrier(header))
-	known, verb := named(method)
-	ctx, span := t.tracer.Start(ctx, verb, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(known))
+	known, name := methodAttr(method)
+	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(known))
 	active := metric.WithAttributeSet(attribute.NewSet(known))
 	t.inst.serverActive.Add(ctx, 1, active)
 	return ctx, func(r event.Request) {
 		t.inst.serverActive.Add(ctx, -1, active)
 		attrs := append(t.aspsp(r.ASPSP), known)
 		var route []attribute.KeyValue
-		if t.knows(r.Route) {
+		if t.allowed(r.Route) {
 			route = append(route, semconv.HTTPRoute(r.Route))
 			attrs = append(attrs, route...)
-			span.SetName(verb + " " + r.Route)
+			span.SetName(name + " " + r.Route)
 		}
 		attrs = append(attrs, outcome(r.Status, r.Code, http.StatusInternalServerError)...)
 		if r.Attended != nil {
@@ -58,8 +58,8 @@ func (t *Telemetry) Request(ctx context.Context, method string, header http.Head
 		t.inst.ownDuration.Record(ctx, max(r.Duration-r.Waited, 0).Seconds(), metric.WithAttributes(route...))
 		t.inst.serverDuration.Record(ctx, r.Duration.Seconds(), metric.WithAttributes(attrs...))
 		span.SetAttributes(attrs...)
-		span.SetAttributes(given(providerKey, r.Provider)...)
-		span.SetAttributes(given(cacheKey, r.Cache)...)
+		span.SetAttributes(optional(providerKey, r.Provider)...)
+		span.SetAttributes(optional(cacheKey, r.Cache)...)
 		if r.Status == 0 || r.Status >= http.StatusInternalServerError {
 			span.SetStatus(codes.Error, "")
 		}
@@ -68,22 +68,21 @@ func (t *Telemetry) Request(ctx context.Context, method string, header http.Head
 	}
 }
 
-// Call notes that a provider is called. The function is to be called once, when the answer has been read or is
-// given up: status is the answer's, 0 for none, and kind the kind of failure, "" for a success.
+// Call starts the span of a call to a provider. It returns the context of the call, and a function that must be called once,
+// at its end. status is 0 if there was no response; kind is the kind of error, or "".
 func (t *Telemetry) Call(ctx context.Context, c upstream.Call) (context.Context, func(status int, kind canonical.Kind)) {
-	known, verb := named(c.Method)
+	known, name := methodAttr(c.Method)
 	attrs := append(t.aspsp(c.ASPSP), known)
-	attrs = append(attrs, given(providerKey, c.Provider)...)
+	attrs = append(attrs, optional(providerKey, c.Provider)...)
 	host, port, err := net.SplitHostPort(c.Host)
 	if err != nil {
 		host = c.Host
 	}
-	attrs = append(attrs, given(semconv.ServerAddressKey, host)...)
+	attrs = append(attrs, optional(semconv.ServerAddressKey, host)...)
 	if n, err := strconv.Atoi(port); err == nil {
 		attrs = append(attrs, semconv.ServerPort(n))
 	}
-	name := verb
-	if t.knows(c.Route) {
+	if t.allowed(c.Route) {
 		attrs = append(attrs, semconv.URLTemplate(c.Route))
 		name += " " + c.Route
 	}
@@ -105,19 +104,19 @@ func (t *Telemetry) Call(ctx context.Context, c upstream.Call) (context.Context,
 	}
 }
 
-// named is the method as an attribute, and as it stands in a span's name (semantic conventions, HTTP spans).
-func named(method string) (attribute.KeyValue, string) {
+// methodAttr returns the attribute of a method, and the method for the name of a span (semantic conventions, HTTP spans).
+func methodAttr(method string) (attribute.KeyValue, string) {
 	if slices.Contains(methods, method) {
 		return semconv.HTTPRequestMethodKey.String(method), method
 	}
 	return semconv.HTTPRequestMethodOther, anyMethod
 }
 
-// outcome is how a request or call ended. A status from failure on without a cause is its own cause. One that nobody knows is
-// left out: a provider may answer a new one at each call.
+// outcome returns the attributes status and error type. Without a cause, a status of at least failure is the error type. A
+// status that is not registered is left out, because a provider could return a new one in each response.
 func outcome(status int, cause string, failure int) []attribute.KeyValue {
 	var attrs []attribute.KeyValue
-	known := status == gone || http.StatusText(status) != ""
+	known := status == statusCanceled || http.StatusText(status) != ""
 	if known {
 		attrs = append(attrs, semconv.HTTPResponseStatusCode(status))
 	}
@@ -128,18 +127,18 @@ func outcome(status int, cause string, failure int) []attribute.KeyValue {
 	case status >= failure:
 		cause = strconv.Itoa(status)
 	}
-	return append(attrs, given(semconv.ErrorTypeKey, cause)...)
+	return append(attrs, optional(semconv.ErrorTypeKey, cause)...)
 }
 
-// given is the attribute if there is a value for it.
-func given(key attribute.Key, value string) []attribute.KeyValue {
+// optional returns the attribute, or no attribute if value is "".
+func optional(key attribute.Key, value string) []attribute.KeyValue {
 	if value == "" {
 		return nil
 	}
 	return []attribute.KeyValue{key.String(value)}
 }
 
-// IDs are those of the trace and the span that a request's context belongs to, 32 and 16 hexadecimal digits; "" if to none.
+// IDs returns the ids of the trace and span of ctx, as 32 and 16 hexadecimal digits, or "".
 func (t *Telemetry) IDs(ctx context.Context) (traceID, spanID string) {
 	if s := trace.SpanContextFromContext(ctx); s.IsValid() {
 		return s.TraceID().String(), s.SpanID().String()
@@ -147,8 +146,8 @@ func (t *Telemetry) IDs(ctx context.Context) (traceID, spanID string) {
 	return "", ""
 }
 
-// TraceID is the id of the trace of a request's context; "" if the trace is recorded nowhere: it must be sampled, and exported
-// by this gateway or sampled by the caller.
+// TraceID returns the id of the trace of ctx, or "" if the trace is not recorded: it must be sampled, and either exported by
+// this gateway or sampled by the caller.
 func (t *Telemetry) TraceID(ctx context.Context) string {
 	s := trace.SpanContextFromContext(ctx)
 	if !s.IsSampled() {

@@ -18,23 +18,23 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// told is a span as far as it says anything.
-type told struct {
+// spanContent is the part of a span that tests compare.
+type spanContent struct {
 	Name   string
 	Kind   trace.SpanKind
 	Status codes.Code
 	Attrs  map[string]any
 }
 
-func tell(s tracetest.SpanStub) told {
+func contentOf(s tracetest.SpanStub) spanContent {
 	attrs := map[string]any{}
 	for _, a := range s.Attributes {
 		attrs[string(a.Key)] = a.Value.AsInterface()
 	}
-	return told{Name: s.Name, Kind: s.SpanKind, Status: s.Status.Code, Attrs: attrs}
+	return spanContent{Name: s.Name, Kind: s.SpanKind, Status: s.Status.Code, Attrs: attrs}
 }
 
-// only is the one span that was made, and nothing besides its attributes.
+// only returns the single span, and checks that it has only attributes.
 func only(t *testing.T, tel *Telemetry, spans *tracetest.InMemoryExporter) tracetest.SpanStub {
 	t.Helper()
 	if err := tel.Shutdown(t.Context()); err != nil {
@@ -59,7 +59,7 @@ var serverSpans = []struct {
 	name   string
 	method string
 	info   event.Request
-	want   told
+	want   spanContent
 }{
 	{
 		name: "success", method: "GET",
@@ -67,7 +67,7 @@ var serverSpans = []struct {
 			Route: "/v1/aspsps/{aspspId}/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
 			Client: canary, Attended: &yes, Cache: "hit",
 		},
-		want: told{Name: "GET /v1/aspsps/{aspspId}/accounts", Attrs: map[string]any{
+		want: spanContent{Name: "GET /v1/aspsps/{aspspId}/accounts", Attrs: map[string]any{
 			"http.request.method": "GET", "http.route": "/v1/aspsps/{aspspId}/accounts",
 			"http.response.status_code": int64(200), "ais.aspsp.id": bank, "ais.provider": "mypos",
 			"ais.attended": true, "ais.cache": "hit",
@@ -76,7 +76,7 @@ var serverSpans = []struct {
 	{
 		name: "refused", method: "GET",
 		info: event.Request{Route: "/r", Method: "GET", Status: 429, Code: "UNATTENDED_LIMIT", ASPSP: bank, Attended: &no},
-		want: told{Name: "GET /r", Attrs: map[string]any{
+		want: spanContent{Name: "GET /r", Attrs: map[string]any{
 			"http.request.method": "GET", "http.route": "/r", "http.response.status_code": int64(429),
 			"error.type": "UNATTENDED_LIMIT", "ais.aspsp.id": bank, "ais.attended": false,
 		}},
@@ -84,39 +84,39 @@ var serverSpans = []struct {
 	{
 		name: "failed", method: "POST",
 		info: event.Request{Route: "/r", Status: 502, Code: "PROVIDER_ERROR"},
-		want: told{Name: "POST /r", Status: codes.Error, Attrs: map[string]any{
+		want: spanContent{Name: "POST /r", Status: codes.Error, Attrs: map[string]any{
 			"http.request.method": "POST", "http.route": "/r", "http.response.status_code": int64(502),
 			"error.type": "PROVIDER_ERROR",
 		}},
 	},
 	{
 		name: "failed without a code", method: "GET", info: event.Request{Route: "/r", Status: 500},
-		want: told{Name: "GET /r", Status: codes.Error, Attrs: map[string]any{
+		want: spanContent{Name: "GET /r", Status: codes.Error, Attrs: map[string]any{
 			"http.request.method": "GET", "http.route": "/r", "http.response.status_code": int64(500), "error.type": "500",
 		}},
 	},
 	{
 		name: "the caller was gone", method: "GET", info: event.Request{Route: "/r", Status: 499, Code: "CANCELED"},
-		want: told{Name: "GET /r", Attrs: map[string]any{
+		want: spanContent{Name: "GET /r", Attrs: map[string]any{
 			"http.request.method": "GET", "http.route": "/r", "http.response.status_code": int64(499), "error.type": "CANCELED",
 		}},
 	},
 	{
 		name: "nothing answered", method: "GET", info: event.Request{Route: "/r"},
-		want: told{Name: "GET /r", Status: codes.Error, Attrs: map[string]any{
+		want: spanContent{Name: "GET /r", Status: codes.Error, Attrs: map[string]any{
 			"http.request.method": "GET", "http.route": "/r", "error.type": "_OTHER",
 		}},
 	},
 	{
 		name: "unknown method, route and ASPSP", method: canary,
 		info: event.Request{Method: canary, Status: 404, Code: "NOT_FOUND", ASPSP: unknown},
-		want: told{Name: "HTTP", Attrs: map[string]any{
+		want: spanContent{Name: "HTTP", Attrs: map[string]any{
 			"http.request.method": "_OTHER", "http.response.status_code": int64(404), "error.type": "NOT_FOUND",
 		}},
 	},
 	{
 		name: "method in lower case", method: "get", info: event.Request{Route: "/r", Status: 405},
-		want: told{Name: "HTTP /r", Attrs: map[string]any{
+		want: spanContent{Name: "HTTP /r", Attrs: map[string]any{
 			"http.request.method": "_OTHER", "http.route": "/r", "http.response.status_code": int64(405),
 		}},
 	},
@@ -129,7 +129,7 @@ func TestServerSpan(t *testing.T) {
 			_, end := tel.Request(t.Context(), c.method, hostile())
 			end(c.info)
 			c.want.Kind = trace.SpanKindServer
-			if diff := cmp.Diff(c.want, tell(only(t, tel, spans))); diff != "" {
+			if diff := cmp.Diff(c.want, contentOf(only(t, tel, spans))); diff != "" {
 				t.Errorf("span (-want +got):\n%s", diff)
 			}
 		})
@@ -168,10 +168,10 @@ func TestClientSpan(t *testing.T) {
 			want: with(map[string]any{"http.response.status_code": int64(400), "error.type": "400"}),
 		},
 		{
-			name: "a status that nobody knows", status: 799, kind: "PROVIDER_ERROR", code: codes.Error,
+			name: "an unregistered status", status: 799, kind: "PROVIDER_ERROR", code: codes.Error,
 			want: with(map[string]any{"error.type": "PROVIDER_ERROR"}),
 		},
-		{name: "such a status alone", status: 599, code: codes.Error, want: with(map[string]any{"error.type": "_OTHER"})},
+		{name: "an unregistered status without a kind", status: 599, code: codes.Error, want: with(map[string]any{"error.type": "_OTHER"})},
 		{name: "no failure by its number", status: 299, code: codes.Error, want: with(map[string]any{"error.type": "_OTHER"})},
 		{name: "timeout", kind: "PROVIDER_TIMEOUT", code: codes.Error, want: with(map[string]any{"error.type": "PROVIDER_TIMEOUT"})},
 	} {
@@ -179,10 +179,10 @@ func TestClientSpan(t *testing.T) {
 			tel, spans, _ := inMemory(t, exporters{})
 			_, end := tel.Call(t.Context(), providerCall)
 			end(c.status, c.kind)
-			want := told{
+			want := spanContent{
 				Name: "GET /v1/accounts/{accountNumber}/balances", Kind: trace.SpanKindClient, Status: c.code, Attrs: c.want,
 			}
-			if diff := cmp.Diff(want, tell(only(t, tel, spans))); diff != "" {
+			if diff := cmp.Diff(want, contentOf(only(t, tel, spans))); diff != "" {
 				t.Errorf("span (-want +got):\n%s", diff)
 			}
 		})
@@ -223,7 +223,7 @@ func TestTraceContinues(t *testing.T) {
 	}
 }
 
-// TestTraceID: a problem names a trace only if the trace is recorded. Log lines name it in any case.
+// TestTraceID checks that TraceID is "" unless the trace is recorded. Log lines always have the trace id.
 func TestTraceID(t *testing.T) {
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	sampled := http.Header{"Traceparent": {parent}}
@@ -301,7 +301,7 @@ func TestNoTraceWithoutACaller(t *testing.T) {
 	}
 }
 
-// Whatever stands in a header, and whatever a caller makes up for a method, a route or an ASPSP, stays out.
+// Values from headers, and unknown methods, routes and ASPSPs, must not appear in telemetry.
 func TestNothingOfTheCallersIsTold(t *testing.T) {
 	tel, spans, out := inMemory(t, exporters{})
 	work(t, tel)

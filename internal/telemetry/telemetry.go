@@ -1,9 +1,8 @@
-// Package telemetry is what the gateway tells about itself: traces, metrics and log lines. It is the only room
-// beside cmd that knows OpenTelemetry, which the standard OTEL_* variables set up. cmd and internal/sandbox
-// start it and hand its methods to the rooms that declare an observer; no other room imports it.
+// Package telemetry records traces, metrics and log lines with OpenTelemetry, which the standard OTEL_* variables configure.
+// Telemetry implements the Observer interfaces of the other packages; only cmd imports it.
 //
-// What it tells is decided here, attribute by attribute: no path, no query, no address of a caller, no account,
-// consent or token has a way out through it. allow.go lists what may be told; filter.go drops the rest.
+// Only attributes on the allow list in allow.go are recorded; filter.go drops all others. So no path, query, address, account,
+// consent or token gets into telemetry.
 package telemetry
 
 import (
@@ -15,7 +14,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -34,25 +32,23 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
-
-	"ais-gateway/internal/breaker"
 )
 
-// scope names this instrumentation in what is exported.
+// scope is the instrumentation scope of all exported data.
 const scope = "ais-gateway/internal/telemetry"
 
-// maxSeries bounds the series of one instrument. Every label has a closed set of values, so that only a very
-// long list of ASPSPs comes near; what is beyond is counted under otel.metric.overflow.
+// maxSeries is the maximum number of series of one instrument. Labels have closed sets of values, so only a very long list of
+// ASPSPs reaches it; further series are counted under otel.metric.overflow.
 const maxSeries = 20_000
 
-// Options say what cannot stand in OTEL_* variables.
+// Options has the settings that are not OTEL_* variables.
 type Options struct {
 	Version   string         // of the gateway; service.version
-	LogOutput io.Writer      // where log lines go, one JSON object each; required
-	LogLevel  slog.Level     // below which nothing is logged
-	ASPSPs    []string       // the configured ids, in lower case; any other is left out of spans and metrics
-	Secrets   []string       // the parts of the configuration whose secrets are renewed; any other is _OTHER
-	Bounds    map[string]int // how much may be under way at once: in_flight, client, aspsp
+	LogOutput io.Writer      // for log lines, one JSON object each; required
+	LogLevel  slog.Level     // the minimum level
+	ASPSPs    []string       // the configured ids in lower case; spans and metrics have no other
+	Secrets   []string       // the parts of the configuration whose secrets are reloaded; any other is _OTHER
+	Limits    map[string]int // the concurrency limits: in_flight, client, aspsp
 }
 
 // Telemetry is the running telemetry of one gateway. Its methods are safe for concurrent use.
@@ -62,32 +58,27 @@ type Telemetry struct {
 	metrics    http.Handler
 	propagator propagation.TextMapPropagator
 	tracer     trace.Tracer
+	meter      metric.Meter
 	aspsps     map[string]bool
 	inst       instruments
-	breakers   atomic.Pointer[func() map[string]breaker.State]
 	secrets    []string
-	stale      atomic.Pointer[func() map[string]bool]
-	audit      atomic.Pointer[func() (bool, int64)]
-	unlogged   atomic.Pointer[func() int64]
-	units      atomic.Pointer[func(context.Context) map[string]map[string]int64]
-	ends       atomic.Pointer[func() map[string]time.Time]
 	redis      atomic.Pointer[RedisState]
-	bounds     map[string]int
-	templates  sync.Map // the paths' templates that may be told
-	lost       *losses
+	limits     map[string]int
+	templates  sync.Map // the allowed path templates
+	dropped    *dropCounters
 	closers    []func(context.Context) error
 
 	exportsSpans bool
 }
 
-// Start reads the OTEL_* variables and starts what they ask for. Its error names the variables with which the gateway
-// must not start, never their values; others that cannot be used are logged and left out. It also takes over the process's OpenTelemetry error handler and logger, its default
-// slog.Logger, and what the standard library prints.
+// Start starts telemetry as the OTEL_* variables configure it. It returns an error that names the invalid variables with
+// which the gateway must not start, without their values; other invalid variables are logged and ignored. Start also sets
+// the process's OpenTelemetry error handler and logger, its default slog.Logger, and the output of package log.
 func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	local := localLog(o)
-	f := newFaults(slog.New(local))
-	otel.SetErrorHandler(f)
-	otel.SetLogger(f.logger())
+	h := newErrorHandler(slog.New(local))
+	otel.SetErrorHandler(h)
+	otel.SetLogger(h.logger())
 	if err := checkEnvironment(slog.New(local)); err != nil {
 		return nil, err
 	}
@@ -100,38 +91,38 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 		return nil, err
 	}
 	slog.SetDefault(t.log)
-	log.SetOutput(hushed{t.log}) // which SetDefault has given the logger, text and all
+	log.SetOutput(suppressedOutput{t.log}) // SetDefault has directed it to the logger, with its text
 	return t, nil
 }
 
-// Shutdown sends what is waiting and stops, for as long as ctx allows. Its error says only that something was
-// lost; why has been logged.
+// Shutdown exports the waiting data and stops telemetry, until ctx is done. Its error means that data was lost; the cause has
+// been logged.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	var errs []error
 	for _, c := range t.closers {
 		errs = append(errs, c(ctx))
 	}
 	if err := errors.Join(errs...); err != nil {
-		// Its text may hold an endpoint with credentials, or what a collector answered.
+		// The text is not returned: it may contain an endpoint with credentials, or a collector's response.
 		otel.Handle(err)
 		return errors.New("telemetry: not everything could be exported before the end")
 	}
 	return nil
 }
 
-// Logger is the gateway's log: JSON lines with the trace_id and span_id of the context that is logged with,
-// and the same as log records where OTEL_* asks for logs.
+// Logger returns the gateway's logger. It writes JSON lines with the trace_id and span_id of the context, and exports them as
+// log records if OTEL_* configures that.
 func (t *Telemetry) Logger() *slog.Logger { return t.log }
 
-// Exported is the part of the log that OTEL_* has sent elsewhere, for lines that are written in another way: it writes none.
+// Exported returns a logger that only exports log records, for lines that are written elsewhere.
 func (t *Telemetry) Exported() *slog.Logger { return t.exported }
 
-// MetricsHandler answers with all metrics in the Prometheus text format, or as OpenMetrics with exemplars where
-// the scraper asks for that. It is served whatever OTEL_* says, on the admin address only.
+// MetricsHandler returns the handler of /metrics. It serves the Prometheus text format, or OpenMetrics with exemplars if the
+// request accepts that. It is independent of OTEL_*, except that it has only process metrics if telemetry is disabled.
 func (t *Telemetry) MetricsHandler() http.Handler { return t.metrics }
 
-func build(ctx context.Context, o Options, exp exporters, local allowed) (*Telemetry, error) {
-	res, err := describe(ctx, o.Version)
+func build(ctx context.Context, o Options, exp exporters, local allowlistHandler) (*Telemetry, error) {
+	res, err := newResource(ctx, o.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -140,12 +131,12 @@ func build(ctx context.Context, o Options, exp exporters, local allowed) (*Telem
 	t := &Telemetry{
 		log:        slog.New(local),
 		exported:   slog.New(slog.DiscardHandler),
-		lost:       local.lost,
+		dropped:    local.dropped,
 		metrics:    promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
 		propagator: autoprop.NewTextMapPropagator(),
 		aspsps:     make(map[string]bool, len(o.ASPSPs)),
 		secrets:    o.Secrets,
-		bounds:     o.Bounds,
+		limits:     o.Limits,
 
 		exportsSpans: exp.spans != nil,
 	}
@@ -154,25 +145,26 @@ func build(ctx context.Context, o Options, exp exporters, local allowed) (*Telem
 	}
 	if exp.disabled {
 		t.tracer = nooptrace.NewTracerProvider().Tracer(scope)
-		return t, t.instruments(noopmetric.NewMeterProvider().Meter(scope))
+		t.meter = noopmetric.NewMeterProvider().Meter(scope)
+		return t, t.instruments()
 	}
 	version := trace.WithInstrumentationVersion(o.Version)
 	t.tracer = t.traces(exp.spans, res).Tracer(scope, version, trace.WithSchemaURL(semconv.SchemaURL))
 	if exp.logs != nil {
 		sent := t.bridge(o, exp.logs, res)
-		t.log = slog.New(allowed{next: slog.NewMultiHandler(local.next, sent), lost: local.lost})
-		t.exported = slog.New(allowed{next: sent, lost: local.lost})
+		t.log = slog.New(allowlistHandler{next: slog.NewMultiHandler(local.next, sent), dropped: local.dropped})
+		t.exported = slog.New(allowlistHandler{next: sent, dropped: local.dropped})
 	}
 	meters, err := t.meters(registry, exp.reader, res)
 	if err != nil {
 		return nil, err
 	}
-	return t, t.instruments(meters.Meter(scope, metric.WithInstrumentationVersion(o.Version),
-		metric.WithSchemaURL(semconv.SchemaURL)))
+	t.meter = meters.Meter(scope, metric.WithInstrumentationVersion(o.Version), metric.WithSchemaURL(semconv.SchemaURL))
+	return t, t.instruments()
 }
 
-// describe is the resource: what all gateways of one service share, and what the operator adds.
-func describe(ctx context.Context, version string) (*resource.Resource, error) {
+// newResource returns the resource: the attributes of the service, and those that the operator adds.
+func newResource(ctx context.Context, version string) (*resource.Resource, error) {
 	res, err := resource.New(ctx,
 		resource.WithSchemaURL(semconv.SchemaURL),
 		resource.WithTelemetrySDK(),
@@ -184,18 +176,18 @@ func describe(ctx context.Context, version string) (*resource.Resource, error) {
 	return res, nil
 }
 
-// traces makes spans. Without an exporter they still give log lines and exemplars their ids.
+// traces returns the provider of spans. Without an exporter, spans still provide the ids of log lines and exemplars.
 func (t *Telemetry) traces(exp sdktrace.SpanExporter, res *resource.Resource) *sdktrace.TracerProvider {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(res)}
 	if exp != nil {
-		opts = append(opts, sdktrace.WithBatcher(sifted{exp, t}))
+		opts = append(opts, sdktrace.WithBatcher(filteringExporter{exp, t}))
 	}
 	p := sdktrace.NewTracerProvider(opts...)
 	t.closers = append(t.closers, p.Shutdown)
 	return p
 }
 
-// meters makes metrics that the registry serves, and that reader exports where there is one.
+// meters returns the provider of metrics, which registry serves and reader (if not nil) exports.
 func (t *Telemetry) meters(registry prometheus.Registerer, reader sdkmetric.Reader, res *resource.Resource,
 ) (*sdkmetric.MeterProvider, error) {
 	scraped, err := promexporter.New(promexporter.WithRegisterer(registry), promexporter.WithoutScopeInfo())
@@ -204,7 +196,7 @@ func (t *Telemetry) meters(registry prometheus.Registerer, reader sdkmetric.Read
 	}
 	opts := []sdkmetric.Option{
 		sdkmetric.WithResource(res), sdkmetric.WithReader(scraped), sdkmetric.WithCardinalityLimit(maxSeries),
-		sdkmetric.WithView(labelled),
+		sdkmetric.WithView(allowLabels),
 	}
 	if reader != nil {
 		opts = append(opts, sdkmetric.WithReader(reader))
@@ -214,7 +206,7 @@ func (t *Telemetry) meters(registry prometheus.Registerer, reader sdkmetric.Read
 	return p, runtime.Start(runtime.WithMeterProvider(p))
 }
 
-// bridge hands log lines to a logs exporter.
+// bridge returns a handler that exports log lines with exp.
 func (t *Telemetry) bridge(o Options, exp sdklog.Exporter, res *resource.Resource) slog.Handler {
 	p := sdklog.NewLoggerProvider(sdklog.WithResource(res), sdklog.WithProcessor(sdklog.NewBatchProcessor(exp)))
 	t.closers = append(t.closers, p.Shutdown)

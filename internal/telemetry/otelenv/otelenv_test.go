@@ -278,7 +278,7 @@ func TestPage(t *testing.T) {
 	oneSignal := regexp.MustCompile(`^OTEL_EXPORTER_OTLP_(TRACES|METRICS|LOGS)_`)
 	got, want := map[string]string{}, map[string]string{}
 	for name, v := range table {
-		if general := oneSignal.ReplaceAllString(name, "OTEL_EXPORTER_OTLP_"); table[general].judge == nil || general == name {
+		if general := oneSignal.ReplaceAllString(name, "OTEL_EXPORTER_OTLP_"); table[general].check == nil || general == name {
 			want[name] = v.must + " | " + stops[v.stops]
 		}
 	}

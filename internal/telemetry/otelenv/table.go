@@ -2,22 +2,22 @@ package otelenv
 
 import "maps"
 
-// A variable is how one OTEL_* variable is judged.
+// variable describes the check of one OTEL_* variable.
 type variable struct {
-	// judge returns the value as OpenTelemetry's libraries read it, and whether it can be used. Of a value that cannot
-	// be used it returns the part that can, or nothing.
-	judge func(name, value string) (string, bool)
+	// check returns the value in the spelling that OpenTelemetry's libraries read, and whether the value is valid. For an
+	// invalid value it returns the valid part or "".
+	check func(name, value string) (string, bool)
 	must  string // what a value must be
-	// stops is for variables that decide whether data leaves, how much of it, where to, as whose, and how it is protected:
-	// their default could be the opposite of what is meant.
+	// stops prevents the start. It is set for variables that decide whether data is exported, how much, where to, under which
+	// name and with which protection, because their default could be the opposite of what the operator wants.
 	stops bool
 }
 
-// table has a row for each variable that OpenTelemetry's libraries read in the gateway. docs/telemetry.md repeats it,
-// and a test compares the two.
+// table has a row for every variable that OpenTelemetry's libraries read in the gateway. docs/telemetry.md lists the same
+// variables; a test compares both.
 var table = merged(
 	map[string]variable{
-		Disabled:                       {truth, "must be true or false", true},
+		Disabled:                       {boolean, "must be true or false", true},
 		"OTEL_SERVICE_NAME":            {text, "must be UTF-8 without control characters", true},
 		"OTEL_RESOURCE_ATTRIBUTES":     {attributes, "must be key=value, with commas between, values percent-encoded", true},
 		"OTEL_TRACES_EXPORTER":         {oneOf("otlp", "console", "none"), "must be otlp, console or none", true},
@@ -38,7 +38,7 @@ var table = merged(
 	},
 	perSignal("ENDPOINT", variable{endpoint, "must be an http or https URL of a host, without user, query or fragment", true}),
 	perSignal("PROTOCOL", variable{oneOf("grpc", "http/protobuf"), "must be grpc or http/protobuf", true}),
-	perSignal("INSECURE", variable{truth, "must be true or false", true}),
+	perSignal("INSECURE", variable{boolean, "must be true or false", true}),
 	perSignal("HEADERS", variable{headers, "must be name=value, with commas between, values percent-encoded", true}),
 	perSignal("CERTIFICATE", variable{certificates, "must be a file of PEM certificates", true}),
 	perSignal("CLIENT_CERTIFICATE", variable{clientCertificate, "must be a PEM file that fits the key in CLIENT_KEY", true}),
@@ -61,7 +61,7 @@ const mustMillis = "must be a whole number of milliseconds, without a unit"
 
 const (
 	maxMillis = 9_000_000_000_000 // more overflows time.Duration
-	maxQueue  = 1_000_000         // the libraries allocate as much at once
+	maxQueue  = 1_000_000         // the libraries allocate a queue of this size at the start
 	maxLimit  = 1<<31 - 1
 )
 
@@ -71,12 +71,13 @@ var samplers = []string{
 
 var propagators = []string{"tracecontext", "baggage", "b3", "b3multi", "jaeger", "xray", "ottrace", "none"}
 
-// perSignal is the rows of an OTEL_EXPORTER_OTLP_ variable: for all signals, and for one.
+// perSignal returns the rows of an OTEL_EXPORTER_OTLP_ variable: for all signals, and for each signal.
 func perSignal(suffix string, v variable) map[string]variable {
 	const prefix = "OTEL_EXPORTER_OTLP_"
 	return each(v, prefix+suffix, prefix+"TRACES_"+suffix, prefix+"METRICS_"+suffix, prefix+"LOGS_"+suffix)
 }
 
+// each returns a row for each name.
 func each(v variable, names ...string) map[string]variable {
 	rows := make(map[string]variable, len(names))
 	for _, name := range names {

@@ -15,7 +15,7 @@ import (
 	"ais-gateway/internal/telemetry/otelenv"
 )
 
-// exporters are where the signals go; a nil one goes nowhere.
+// exporters holds the exporter of each signal; nil for a signal that is not exported.
 type exporters struct {
 	disabled bool
 	spans    sdktrace.SpanExporter
@@ -23,25 +23,25 @@ type exporters struct {
 	logs     sdklog.Exporter
 }
 
-// fromEnvironment makes the exporters that the OTEL_* variables ask for, and no other: autoexport by itself
-// takes silence for OTLP to localhost.
+// fromEnvironment returns the exporters that the OTEL_* variables configure. Without this check autoexport would export to
+// localhost by default.
 func fromEnvironment(ctx context.Context) (exporters, error) {
 	var e exporters
 	var err error
 	if os.Getenv(otelenv.Disabled) == "true" {
 		return exporters{disabled: true}, nil
 	}
-	if asked("TRACES") {
+	if exportEnabled("TRACES") {
 		if e.spans, err = autoexport.NewSpanExporter(ctx); err != nil {
 			return exporters{}, unusable("TRACES")
 		}
 	}
-	if asked("METRICS") {
+	if exportEnabled("METRICS") {
 		if e.reader, err = autoexport.NewMetricReader(ctx); err != nil {
 			return exporters{}, unusable("METRICS")
 		}
 	}
-	if asked("LOGS") {
+	if exportEnabled("LOGS") {
 		if e.logs, err = autoexport.NewLogExporter(ctx); err != nil {
 			return exporters{}, unusable("LOGS")
 		}
@@ -49,8 +49,8 @@ func fromEnvironment(ctx context.Context) (exporters, error) {
 	return e, nil
 }
 
-// checkEnvironment logs each OTEL_* variable that cannot be used, or returns an error that names those with which the
-// gateway must not start. Where telemetry is disabled only its own variable stops the start: nothing leaves.
+// checkEnvironment logs invalid OTEL_* variables, and returns an error that names those with which the gateway must not
+// start. If telemetry is disabled, nothing is exported, and no variable prevents the start.
 func checkEnvironment(log *slog.Logger) error {
 	faults := otelenv.Apply()
 	disabled := os.Getenv(otelenv.Disabled) == "true"
@@ -71,9 +71,9 @@ func checkEnvironment(log *slog.Logger) error {
 	return nil
 }
 
-// asked reports whether the environment asks for a signal to be exported. The signal's own exporter variable
-// stands above any endpoint.
-func asked(signal string) bool {
+// exportEnabled reports whether the environment enables the export of a signal. The signal's exporter variable takes
+// precedence over endpoints.
+func exportEnabled(signal string) bool {
 	switch exporter := os.Getenv("OTEL_" + signal + "_EXPORTER"); exporter {
 	case "":
 		return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" ||
@@ -81,12 +81,13 @@ func asked(signal string) bool {
 	case "none":
 		return false
 	default:
-		// Prometheus text is served on the admin address already; autoexport would open a port of its own.
+		// The admin address serves Prometheus metrics already; autoexport would open another port.
 		return signal != "METRICS" || exporter != "prometheus"
 	}
 }
 
-// unusable does not wrap autoexport's error: that may name files and endpoints with credentials in them.
+// unusable returns an error for a signal. It does not wrap autoexport's error, which may contain file names and endpoints with
+// credentials.
 func unusable(signal string) error {
 	return errors.New("telemetry: OTEL_" + signal + "_EXPORTER or an OTEL_EXPORTER_OTLP_… variable " +
 		"has a value that is not supported")

@@ -13,7 +13,7 @@ import (
 	"ais-gateway/internal/event"
 )
 
-// zeros are the labels of a family's counters that stand at 0.
+// zeros returns the labels of a family's counters that are 0.
 func zeros(f *dto.MetricFamily) []string {
 	var all []string
 	for _, m := range f.GetMetric() {
@@ -29,7 +29,7 @@ func zeros(f *dto.MetricFamily) []string {
 	return all
 }
 
-// The first event of a counter that was not there before is none for Prometheus's increase.
+// Prometheus's increase does not count the first event of a new series, so counters must start at 0.
 func TestCountersBeginAtZero(t *testing.T) {
 	tel, _, _ := inMemory(t, exporters{})
 	tel.ObserveAudit(func() (bool, int64) { return true, 0 })
@@ -46,7 +46,7 @@ func TestCountersBeginAtZero(t *testing.T) {
 		"ais_unattended_slots_total":    each("event", slotEvents),
 		"ais_unattended_reads_total":    each("slot", slotUses),
 		"ais_breaker_transitions_total": each("state", breakerStates),
-		"ais_overload_refusals_total":   append(each("reason", bounds), "reason=in_flight", "reason=client", "reason=files", "reason=audit"),
+		"ais_overload_refusals_total":   append(each("reason", limits), "reason=in_flight", "reason=client", "reason=files", "reason=audit"),
 		"ais_secrets_reloads_total": {
 			"outcome=ok part=cache", "outcome=failed part=cache", "outcome=ok part=clients", "outcome=failed part=clients",
 		},
@@ -61,12 +61,12 @@ func TestCountersBeginAtZero(t *testing.T) {
 	}
 }
 
-func TestFleet(t *testing.T) {
+func TestGauges(t *testing.T) {
 	tel, _, _ := inMemory(t, exporters{})
 	names := []string{"ais_unattended_units", "ais_certificate_not_after_seconds", "ais_redis_usable", "ais_redis_evicts", "ais_redis_state"}
 	for _, name := range names {
 		if got := scrape(t, tel)[name]; got != nil {
-			t.Errorf("%s is told before it is known: %v", name, got)
+			t.Errorf("%s has a value before it is known: %v", name, got)
 		}
 	}
 	units := map[string]map[string]int64{
@@ -82,11 +82,11 @@ func TestFleet(t *testing.T) {
 	}
 	read(0, false)
 	read(2, false)
-	read(1, true) // the bank itself refused what was counted
+	read(1, true) // the ASPSP refused a counted call
 	for range 4 {
 		read(0, true)
 	}
-	read(-1, false) // given back more than was taken: it is said nowhere that a slot is left counted
+	read(-1, false) // more slots released than taken: counted as none
 	families := scrape(t, tel)
 	for name, want := range map[string]map[string]float64{
 		"ais_unattended_units": {
@@ -106,9 +106,9 @@ func TestFleet(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	units = nil // Redis is away: an old number would be wrong
+	units = nil // Redis is unavailable: an old value would be wrong
 	if got := scrape(t, tel)["ais_unattended_units"]; got != nil {
-		t.Errorf("units are told that nobody knows: %v", got)
+		t.Errorf("unknown units have a value: %v", got)
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// truth accepts the spellings that people use for true and false.
-func truth(_, value string) (string, bool) {
+// boolean accepts common spellings of true and false.
+func boolean(_, value string) (string, bool) {
 	switch strings.ToLower(value) {
 	case "true", "1", "yes", "on", "t", "y":
 		return "true", true
@@ -25,7 +25,7 @@ func truth(_, value string) (string, bool) {
 	return "", false
 }
 
-// oneOf accepts words of a list, in any case.
+// oneOf returns a check that accepts one of the words, in any case.
 func oneOf(words ...string) func(name, value string) (string, bool) {
 	return func(_, value string) (string, bool) {
 		word := strings.ToLower(value)
@@ -36,7 +36,7 @@ func oneOf(words ...string) func(name, value string) (string, bool) {
 	}
 }
 
-// listOf accepts words of a list with commas between, and keeps those that are known.
+// listOf returns a check that accepts a comma-separated list of the words.
 func listOf(words ...string) func(name, value string) (string, bool) {
 	return func(_, value string) (string, bool) {
 		var known []string
@@ -50,11 +50,11 @@ func listOf(words ...string) func(name, value string) (string, bool) {
 	}
 }
 
-// number accepts whole numbers within bounds.
-func number(least, most int64) func(name, value string) (string, bool) {
+// number returns a check that accepts whole numbers from lowest to highest.
+func number(lowest, highest int64) func(name, value string) (string, bool) {
 	return func(_, value string) (string, bool) {
 		n, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || n < least || n > most {
+		if err != nil || n < lowest || n > highest {
 			return "", false
 		}
 		return strconv.FormatInt(n, 10), true
@@ -63,7 +63,7 @@ func number(least, most int64) func(name, value string) (string, bool) {
 
 func ratio(_, value string) (string, bool) {
 	r, err := strconv.ParseFloat(value, 64)
-	if err != nil || !(r >= 0 && r <= 1) { // NaN is neither
+	if err != nil || !(r >= 0 && r <= 1) { // false for NaN
 		return "", false
 	}
 	return value, true
@@ -76,7 +76,7 @@ func text(_, value string) (string, bool) {
 	return value, true
 }
 
-// attributes accepts OTEL_RESOURCE_ATTRIBUTES: keys and percent-encoded values.
+// attributes accepts keys with percent-encoded values.
 func attributes(_, value string) (string, bool) {
 	for pair := range strings.SplitSeq(value, ",") {
 		key, encoded, found := strings.Cut(pair, "=")
@@ -88,7 +88,7 @@ func attributes(_, value string) (string, bool) {
 	return value, true
 }
 
-// headers accepts names and percent-encoded values of HTTP headers.
+// headers accepts names of HTTP headers with percent-encoded values.
 func headers(_, value string) (string, bool) {
 	for pair := range strings.SplitSeq(value, ",") {
 		name, encoded, found := strings.Cut(pair, "=")
@@ -100,7 +100,7 @@ func headers(_, value string) (string, bool) {
 	return value, true
 }
 
-// endpoint accepts the URL of a collector. What the libraries would leave out, such as a password, is a fault.
+// endpoint accepts the URL of a collector. Parts that the libraries would ignore, such as a password, are refused.
 func endpoint(_, value string) (string, bool) {
 	u, err := url.Parse(value)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -117,7 +117,7 @@ func endpoint(_, value string) (string, bool) {
 	return value, true
 }
 
-// certificates accepts a file that has certificates to trust.
+// certificates accepts a file with PEM certificates.
 func certificates(_, value string) (string, bool) {
 	content, err := os.ReadFile(value) //nolint:gosec // the file that the operator names
 	if err != nil || !x509.NewCertPool().AppendCertsFromPEM(content) {
@@ -126,7 +126,7 @@ func certificates(_, value string) (string, bool) {
 	return value, true
 }
 
-// clientCertificate accepts a file with the certificate of the key that CLIENT_KEY names.
+// clientCertificate accepts a file with the certificate for the key in CLIENT_KEY.
 func clientCertificate(name, value string) (string, bool) {
 	key := strings.TrimSpace(os.Getenv(strings.TrimSuffix(name, "CERTIFICATE") + "KEY"))
 	if key == "" {
@@ -138,7 +138,7 @@ func clientCertificate(name, value string) (string, bool) {
 	return value, true
 }
 
-// clientKey accepts any file that has a certificate beside it, whose own check reads both.
+// clientKey accepts any value if CLIENT_CERTIFICATE is set; clientCertificate reads both files.
 func clientKey(name, value string) (string, bool) {
 	if strings.TrimSpace(os.Getenv(strings.TrimSuffix(name, "KEY")+"CERTIFICATE")) == "" {
 		return "", false
