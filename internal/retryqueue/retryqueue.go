@@ -46,14 +46,15 @@ type Config struct {
 type Queue[K comparable] struct {
 	config Config
 
-	mu       sync.Mutex
-	pending  map[K]*entry
-	due      entries // those that do not run
-	workers  int
-	waiting  bool          // a worker waits until the next entry is due
-	wake     chan struct{} // makes it look again
-	draining bool
-	empty    sync.Cond // signals a change of len(pending)
+	mu         sync.Mutex
+	pending    map[K]*entry
+	due        entries // those that do not run
+	workers    int
+	waiting    bool          // a worker waits until the next entry is due
+	waitsUntil time.Time     // when it looks again
+	wake       chan struct{} // makes it look again
+	draining   bool
+	empty      sync.Cond // signals a change of len(pending)
 }
 
 type entry struct {
@@ -167,12 +168,15 @@ func (q *Queue[K]) work() {
 	defer func() { q.workers-- }()
 	for len(q.due) > 0 {
 		e := q.due[0]
-		if wait := e.next.Sub(time.Now()); wait > 0 && !q.draining {
-			if q.waiting {
-				return
+		if e.next.After(time.Now()) && !q.draining {
+			if !q.waiting {
+				q.wait(e.next)
+				continue
 			}
-			q.wait(wait)
-			continue
+			if e.next.Before(q.waitsUntil) {
+				q.startWorker()
+			}
+			return
 		}
 		heap.Pop(&q.due)
 		if len(q.due) > 0 {
@@ -182,11 +186,11 @@ func (q *Queue[K]) work() {
 	}
 }
 
-// wait waits for a time, or until it is woken. The caller holds the lock, which is free meanwhile.
-func (q *Queue[K]) wait(d time.Duration) {
-	q.waiting = true
+// wait waits until a time, or until it is woken. The caller holds the lock, which is free during the wait.
+func (q *Queue[K]) wait(until time.Time) {
+	q.waiting, q.waitsUntil = true, until
 	q.mu.Unlock()
-	timer := time.NewTimer(d)
+	timer := time.NewTimer(time.Until(until))
 	select {
 	case <-timer.C:
 	case <-q.wake:
