@@ -24,8 +24,8 @@ COVERED  := internal/canonical internal/providers/mastercard internal/providers/
 TESTFLAGS := -tags $(TAGS) -count 1 -p 4 -parallel 8 -timeout 40m
 
 # `make test` runs the tests of all packages but these, which need Prometheus or fleets of gateways; `make verify` runs them.
-FLEETS := ./test/... ./internal/prometheustest
-UNIT    = $(shell $(GO) list ./... | grep -v -e '^ais-gateway/test/' -e '^ais-gateway/internal/prometheustest$$')
+FLEETS := ./test/gateway ./test/deploy ./internal/prometheustest
+UNIT    = $(shell $(GO) list ./... | grep -v -e '^ais-gateway/test/gateway$$' -e '^ais-gateway/test/deploy$$' -e '^ais-gateway/internal/prometheustest$$')
 # `make quick` runs the tests of the packages that need no Redis.
 QUICK   = $(shell $(GO) list -f '{{.ImportPath}} {{.Name}} {{.TestImports}} {{.XTestImports}}' ./internal/... | \
             grep -v -e internal/redistest -e internal/prometheustest | cut -d ' ' -f 1)

@@ -315,7 +315,7 @@ func (r trial) String() string {
 // each unattended call that was sent is counted once; and no word of the provider comes out.
 func TestBadAnswers(t *testing.T) {
 	t.Parallel()
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	bomb() // takes its time
 	var trials []trial
 	for _, provider := range []string{"mastercard", "mypos"} {
@@ -332,13 +332,12 @@ func TestBadAnswers(t *testing.T) {
 		}
 	}
 	logs := new(gatewaytest.Output)
-	api, stop, err := gateway.Run(t.Context(), configured(t, w, func(text string) string { return against(text, trials) }), logs)
+	api, stop, err := gateway.Run(t.Context(), gatewaytest.EditConfig(t, w, func(text string) string { return against(text, trials) }), logs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stopped := sync.OnceFunc(stop)
 	t.Cleanup(stopped)
-	p := &process{&gatewaytest.Program{T: t, API: api}}
 	hands := make(chan struct{}, 8) // of the quick ones at once
 	var done sync.WaitGroup
 	for _, r := range trials {
@@ -347,7 +346,7 @@ func TestBadAnswers(t *testing.T) {
 				hands <- struct{}{}
 				defer func() { <-hands }()
 			}
-			p.try(t, r)
+			r.try(t, api)
 		})
 	}
 	done.Wait()
@@ -376,14 +375,14 @@ func towards(text string, s *badServer, timeout time.Duration) string {
 }
 
 // try makes the call of a trial, and looks at everything that may be seen of it.
-func (p *process) try(t *testing.T, r trial) {
+func (r trial) try(t *testing.T, api string) {
 	header := []string{"Consent-ID", r.consent, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
-	asked, aspsp := header, p.API+"/v1/aspsps/"+r.aspsp
+	asked, aspsp := header, api+"/v1/aspsps/"+r.aspsp
 	target := aspsp + "/accounts"
 	if r.attended {
 		asked, target = append(header, "PSU-IP-Address", "203.0.113.7"), target+"/"+accountOf(r.server.provider)+"/balances"
 	}
-	resp, body := call(t, http.MethodGet, target, asked...)
+	resp, body := gatewaytest.Call(t, http.MethodGet, target, asked...)
 	var got struct {
 		Code, Origin  string
 		ProviderError *struct{ HTTPStatus int }
@@ -412,24 +411,24 @@ func (p *process) try(t *testing.T, r trial) {
 	if e := got.ProviderError; r.code == fine || r.alive || r.code == invalid && (e == nil || e.HTTPStatus == http.StatusOK) {
 		state = "closed"
 	}
-	if _, body := call(t, http.MethodGet, aspsp); !strings.Contains(body, `"state":"`+state+`"`) {
+	if _, body := gatewaytest.Call(t, http.MethodGet, aspsp); !strings.Contains(body, `"state":"`+state+`"`) {
 		t.Errorf("%v: %s, want the breaker %s", r, body, state)
 	}
 	if r.attended {
 		return
 	}
-	if _, body := call(t, http.MethodGet, aspsp+"/unattended-access", header...); !strings.Contains(body, `"used":1,"remaining":3`) {
+	if _, body := gatewaytest.Call(t, http.MethodGet, aspsp+"/unattended-access", header...); !strings.Contains(body, `"used":1,"remaining":3`) {
 		t.Errorf("%v: %s", r, body)
 	}
-	kept := p.keeps(t, r, r.consent)
+	kept := r.keeps(t, api, r.consent)
 	for range 10 { // on a busy machine Redis may be too late to store a list: the next consent has another try
 		if kept || r.code != fine {
 			break
 		}
 		again := uuid.NewString()
 		r.server.on(again, r.answer)
-		call(t, http.MethodGet, target, "Consent-ID", again, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
-		kept = p.keeps(t, r, again)
+		gatewaytest.Call(t, http.MethodGet, target, "Consent-ID", again, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+		kept = r.keeps(t, api, again)
 	}
 	if kept != (r.code == fine) {
 		t.Errorf("%v: kept is %t", r, kept)
@@ -437,9 +436,9 @@ func (p *process) try(t *testing.T, r trial) {
 }
 
 // keeps reports whether there is a cached list of the trial's ASPSP under a consent.
-func (p *process) keeps(t *testing.T, r trial, consent string) bool {
+func (r trial) keeps(t *testing.T, api, consent string) bool {
 	t.Helper()
-	resp, _ := call(t, http.MethodGet, p.API+"/v1/aspsps/"+r.aspsp+"/accounts", "Cache-Control", "only-if-cached",
+	resp, _ := gatewaytest.Call(t, http.MethodGet, api+"/v1/aspsps/"+r.aspsp+"/accounts", "Cache-Control", "only-if-cached",
 		"Consent-ID", consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
 	return resp.StatusCode == http.StatusOK
 }

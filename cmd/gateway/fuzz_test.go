@@ -30,6 +30,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
+const wood = "/v1/aspsps/" + mastercardsim.WoodBank
+
 // inProcess runs the service in the test's own process, where its coverage is seen, between bad servers or, without
 // any, between simulators. Its breakers stay closed.
 func inProcess(f *testing.F, servers ...*badServer) (api string, logs *gatewaytest.Output) {

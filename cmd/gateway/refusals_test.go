@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 
+	gateway "ais-gateway/cmd/gateway"
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/sandbox"
 )
@@ -148,15 +151,15 @@ var refusedReads = []refused{
 // calls afterwards.
 func TestRefusalsOfProviders(t *testing.T) {
 	t.Parallel()
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	servers := map[string]*badServer{"mastercard": openBadServer(t, "mastercard"), "mypos": openBadServer(t, "mypos")}
 	banks := map[string]string{"mastercard": mastercardsim.WoodBank, "mypos": sandbox.MyPOS}
-	p := serve(t, configured(t, w, func(text string) string {
+	api := runService(t, gatewaytest.EditConfig(t, w, func(text string) string {
 		return towards(towards(text, servers["mastercard"], time.Minute), servers["mypos"], time.Minute)
 	}))
 	for _, r := range refusedReads {
 		t.Run(r.provider+" "+r.name, func(t *testing.T) {
-			consent, bank := uuid.NewString(), p.API+"/v1/aspsps/"+banks[r.provider]
+			consent, bank := uuid.NewString(), api+"/v1/aspsps/"+banks[r.provider]
 			servers[r.provider].on(consent, func(conn *line, a question) {
 				says(r.status, "X-Request-ID: "+a.requestID+"\r\n"+r.header, constant(r.body))(conn, a)
 			})
@@ -169,7 +172,7 @@ func TestRefusalsOfProviders(t *testing.T) {
 			if r.attended {
 				asked = append(asked, "PSU-IP-Address", "203.0.113.7")
 			}
-			resp, body := call(t, http.MethodGet, bank+"/accounts/"+url.PathEscape(account)+"/balances", asked...)
+			resp, body := gatewaytest.Call(t, http.MethodGet, bank+"/accounts/"+url.PathEscape(account)+"/balances", asked...)
 			var got struct{ Code, Action, Origin string }
 			if err := json.Unmarshal([]byte(body), &got); err != nil || got.Code != r.code || got.Action != r.action || got.Origin != r.origin {
 				t.Errorf("answered %d %s", resp.StatusCode, body)
@@ -177,7 +180,7 @@ func TestRefusalsOfProviders(t *testing.T) {
 			if wait := resp.Header.Get("Retry-After"); !sameWait(wait, r.retryAfter) {
 				t.Errorf("Retry-After is %q, want %q", wait, r.retryAfter)
 			}
-			_, body = call(t, http.MethodGet, bank+"/unattended-access", header...)
+			_, body = gatewaytest.Call(t, http.MethodGet, bank+"/unattended-access", header...)
 			var left struct{ Remaining int }
 			if err := json.Unmarshal([]byte(body), &left); err != nil || left.Remaining != r.remaining {
 				t.Errorf("left: %s, want %d", body, r.remaining)
@@ -189,15 +192,26 @@ func TestRefusalsOfProviders(t *testing.T) {
 // TestCompressedBalances: a provider may compress what it was not asked to compress.
 func TestCompressedBalances(t *testing.T) {
 	t.Parallel()
-	w, server, consent := world(t, sandbox.Options{}), openBadServer(t, "mypos"), uuid.NewString()
-	p := serve(t, configured(t, w, func(text string) string { return towards(text, server, time.Minute) }))
+	w, server, consent := gatewaytest.NewSandbox(t, sandbox.Options{}), openBadServer(t, "mypos"), uuid.NewString()
+	api := runService(t, gatewaytest.EditConfig(t, w, func(text string) string { return towards(text, server, time.Minute) }))
 	server.on(consent, says("200 OK", "Content-Type: application/json\r\n"+zipHeader, constant(zipped(
 		`{"account":{"accountNumber":"50044620073"},"balances":[{"amount":7.5,"currency":"PLN","balanceType":"available"}]}`))))
-	resp, body := call(t, http.MethodGet, p.API+"/v1/aspsps/"+sandbox.MyPOS+"/accounts/50044620073/balances",
+	resp, body := gatewaytest.Call(t, http.MethodGet, api+"/v1/aspsps/"+sandbox.MyPOS+"/accounts/50044620073/balances",
 		"Consent-ID", consent, "Provider-Authorization", "Bearer x", "PSU-IP-Address", "203.0.113.7")
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"amount":{"value":"7.50","currency":"PLN"}`) {
 		t.Errorf("answered %d %s", resp.StatusCode, body)
 	}
+}
+
+// runService runs the service in this process until the test ends, and returns the base URL of its API.
+func runService(t *testing.T, config string) (api string) {
+	t.Helper()
+	api, stop, err := gateway.Run(t.Context(), config, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	return api
 }
 
 // sameWait compares two Retry-After: one that is longer than a minute may have become shorter meanwhile.

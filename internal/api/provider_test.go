@@ -67,7 +67,7 @@ func throughProvider(t *testing.T, provider, body string) *site {
 	}
 	aspsp := config.ASPSPDefaults()
 	aspsp.ID, aspsp.Name, aspsp.Provider = bank, "Wood & Bank", provider
-	counter := unattended.New(st.Counter, map[string]config.Unattended{bank: aspsp.Unattended}).Within(redistest.Patience)
+	counter := unattended.New(st.Counter, map[string]config.Unattended{bank: aspsp.Unattended}).Within(redistest.CommandTimeout)
 	base, err := url.Parse(server.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func throughProvider(t *testing.T, provider, body string) *site {
 	wire := upstream.New(upstream.Config{Provider: provider, Timeout: timeout, Counter: counter})
 	reader := adapter(t, provider, providers.Env{BaseURL: base, Timeout: timeout, Client: wire.Client})
 	g := gateway.New(gateway.Config{
-		ASPSPs: []gateway.ASPSP{{ASPSP: aspsp, Adapter: reader, Timeout: timeout}}, Cache: lists, Counter: counter, RedisBudget: redistest.Patience, Slack: redistest.Patience,
+		ASPSPs: []gateway.ASPSP{{ASPSP: aspsp, Adapter: reader, Timeout: timeout}}, Cache: lists, Counter: counter, RedisBudget: redistest.CommandTimeout, Slack: redistest.CommandTimeout,
 		Now: time.Now, Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},
 	})
 	return open(t, good(), func(c *api.Config) { c.Gateway = g })

@@ -54,10 +54,10 @@ func TestKeysRotate(t *testing.T) {
 	r.advance(minRefreshInterval)
 	r.accepts(t, young)
 	r.accepts(t, old)
-	if n := r.Asked(); n != 2 {
+	if n := r.KeyRequests(); n != 2 {
 		t.Errorf("the keys were fetched %d times", n)
 	}
-	r.Withdraw()
+	r.RemoveOldKeys()
 	r.advance(maxAge - time.Second)
 	r.accepts(t, young)
 	r.advance(time.Second)
@@ -68,12 +68,12 @@ func TestKeysRotate(t *testing.T) {
 func TestKeysWithoutID(t *testing.T) {
 	r := newFixture(t)
 	unnamed := func() string {
-		k := issuertest.As(t, r.Signer(), "", jwa.ES256())
-		return issuertest.Sign(t, k, issuertest.Encode(t, r.Claims(nil)))
+		k := issuertest.CopyKey(t, r.Signer(), "", jwa.ES256())
+		return issuertest.Sign(t, k, issuertest.Marshal(t, r.Claims(nil)))
 	}
 	r.accepts(t, unnamed())
 	r.Add(jwa.ES256())
-	r.Withdraw()
+	r.RemoveOldKeys()
 	r.refuses(t, unnamed(), canonical.Unauthenticated)
 	r.advance(minRefreshInterval)
 	r.accepts(t, unnamed())
@@ -87,7 +87,7 @@ func TestIssuerDown(t *testing.T) {
 	r.refuses(t, r.Token(nil), canonical.Overloaded)
 	r.refuses(t, r.Token(map[string]any{"aud": "elsewhere"}), canonical.Unauthenticated)
 	r.accepts(t, apiKey)
-	r.Front(nil)
+	r.Handle(nil)
 	r.refuses(t, r.Token(nil), canonical.Overloaded) // it was tried just now
 	r.advance(minRefreshInterval)
 	r.accepts(t, r.Token(nil))
@@ -99,7 +99,7 @@ func TestIssuerDown(t *testing.T) {
 	}
 	r.Add(jwa.ES256())
 	r.refuses(t, r.Token(nil), canonical.Overloaded)
-	r.Front(nil)
+	r.Handle(nil)
 	r.advance(minRefreshInterval)
 	eventually(t, "the new key is known", func() bool {
 		r.advance(minRefreshInterval)
@@ -125,21 +125,21 @@ func TestForgedKeys(t *testing.T) {
 		for caller := range 10 {
 			asking.Go(func() {
 				for n := range 10 {
-					k := issuertest.As(t, r.Signer(), fmt.Sprint("forged-", round, caller, n), jwa.ES256())
-					r.refuses(t, issuertest.Sign(t, k, issuertest.Encode(t, r.Claims(nil))), canonical.Unauthenticated)
+					k := issuertest.CopyKey(t, r.Signer(), fmt.Sprint("forged-", round, caller, n), jwa.ES256())
+					r.refuses(t, issuertest.Sign(t, k, issuertest.Marshal(t, r.Claims(nil))), canonical.Unauthenticated)
 					r.accepts(t, good)
 				}
 			})
 		}
 		asking.Wait()
-		if n := r.Asked(); n != 2+round {
+		if n := r.KeyRequests(); n != 2+round {
 			t.Errorf("after %d rounds the keys were fetched %d times", round+1, n)
 		}
 	}
 	// an invalid signature of a known key causes no fetch
 	r.advance(minRefreshInterval)
 	r.refuses(t, good[:len(good)-6]+"AAAAAA", canonical.Unauthenticated)
-	if n := r.Asked(); n != 4 {
+	if n := r.KeyRequests(); n != 4 {
 		t.Errorf("an invalid signature caused a fetch: %d", n)
 	}
 }
@@ -148,7 +148,7 @@ func TestForgedKeys(t *testing.T) {
 func TestKeysAreFetchedOnce(t *testing.T) {
 	r := newFixture(t)
 	arrived, release := make(chan struct{}, 100), make(chan struct{})
-	r.Front(func(w http.ResponseWriter, req *http.Request) {
+	r.Handle(func(w http.ResponseWriter, req *http.Request) {
 		arrived <- struct{}{}
 		<-release
 		r.serve(w, req)
@@ -165,8 +165,8 @@ func TestKeysAreFetchedOnce(t *testing.T) {
 	<-arrived
 	close(release)
 	asking.Wait()
-	if r.Asked() != 1 {
-		t.Errorf("the keys were fetched %d times", r.Asked())
+	if r.KeyRequests() != 1 {
+		t.Errorf("the keys were fetched %d times", r.KeyRequests())
 	}
 	if accepted.Load() == 0 { // on a slow machine some may have timed out
 		t.Error("nobody was let in")
@@ -176,10 +176,10 @@ func TestKeysAreFetchedOnce(t *testing.T) {
 // serve responds like the issuer, for a front that delays or changes only some responses.
 func (r *fixture) serve(w http.ResponseWriter, req *http.Request) {
 	if strings.HasPrefix(req.URL.Path, "/.well-known/") {
-		issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": r.URL + "/keys"})
+		issuertest.WriteJSON(w, map[string]any{"issuer": r.URL, "jwks_uri": r.URL + "/keys"})
 		return
 	}
-	issuertest.Answer(w, r.Keys())
+	issuertest.WriteJSON(w, r.Keys())
 }
 
 // TestRequestTimeout checks that a request does not wait longer than its timeout for an issuer that does not respond.
@@ -194,7 +194,7 @@ func TestRequestTimeout(t *testing.T) {
 		case <-req.Context().Done():
 		}
 	}
-	r.Front(silent)
+	r.Handle(silent)
 	began := time.Now()
 	r.refuses(t, r.Token(nil), canonical.Overloaded)
 	if took := time.Since(began); took < time.Second {
@@ -207,12 +207,12 @@ func TestRequestTimeout(t *testing.T) {
 		t.Errorf("a canceled request returned %v", err)
 	}
 	eventually(t, "the reading is given up, and the next one succeeds", func() bool {
-		r.Front(nil)
+		r.Handle(nil)
 		r.advance(minRefreshInterval)
 		_, err := r.authenticate(r.Token(nil))
 		return err == nil
 	})
-	r.Front(silent)
+	r.Handle(silent)
 	r.advance(maxAge)
 	r.accepts(t, r.Token(nil)) // waits, and then uses the keys that are known
 	eventually(t, "that reading is given up", func() bool { return strings.Count(r.log.String(), "cannot fetch issuer keys") == 2 })
@@ -224,12 +224,12 @@ func TestKnownKeyDoesNotWait(t *testing.T) {
 	r := newFixture(t)
 	auth.WithoutTimeouts(r.Authenticator)
 	r.accepts(t, r.Token(nil))
-	r.Front(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
+	r.Handle(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	r.advance(maxAge)
 	r.accepts(t, r.Token(nil))
 	release, asked := make(chan struct{}), make(chan struct{}, 100)
 	t.Cleanup(func() { close(release) })
-	r.Front(func(http.ResponseWriter, *http.Request) { asked <- struct{}{}; <-release })
+	r.Handle(func(http.ResponseWriter, *http.Request) { asked <- struct{}{}; <-release })
 	for range 20 {
 		r.advance(minRefreshInterval)
 		r.accepts(t, r.Token(nil)) // if it waits, the test does not end
@@ -247,19 +247,19 @@ func TestInvalidIssuerResponses(t *testing.T) {
 		cause      string
 	}{
 		{"another issuer's document", discovery, func(r *fixture, w http.ResponseWriter) {
-			issuertest.Answer(w, map[string]any{"issuer": elsewhere.URL, "jwks_uri": r.URL + keys})
+			issuertest.WriteJSON(w, map[string]any{"issuer": elsewhere.URL, "jwks_uri": r.URL + keys})
 		}, "issuer_mismatch"},
 		{"a slash more", discovery, func(r *fixture, w http.ResponseWriter) {
-			issuertest.Answer(w, map[string]any{"issuer": r.URL + "/", "jwks_uri": r.URL + keys})
+			issuertest.WriteJSON(w, map[string]any{"issuer": r.URL + "/", "jwks_uri": r.URL + keys})
 		}, "issuer_mismatch"},
 		{"no keys' address", discovery, func(r *fixture, w http.ResponseWriter) {
-			issuertest.Answer(w, map[string]any{"issuer": r.URL})
+			issuertest.WriteJSON(w, map[string]any{"issuer": r.URL})
 		}, "discovery_refused"},
 		{"keys without TLS", discovery, func(r *fixture, w http.ResponseWriter) {
-			issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": "http://keys.example/keys"})
+			issuertest.WriteJSON(w, map[string]any{"issuer": r.URL, "jwks_uri": "http://keys.example/keys"})
 		}, "discovery_refused"},
 		{"keys in a file", discovery, func(r *fixture, w http.ResponseWriter) {
-			issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": "file:///etc/keys"})
+			issuertest.WriteJSON(w, map[string]any{"issuer": r.URL, "jwks_uri": "file:///etc/keys"})
 		}, "discovery_refused"},
 		{"an ill-formed document", discovery, func(_ *fixture, w http.ResponseWriter) { fmt.Fprint(w, "{") }, "discovery_refused"},
 		{"a huge document", discovery, huge, "discovery_refused"},
@@ -273,7 +273,7 @@ func TestInvalidIssuerResponses(t *testing.T) {
 		}, "keys_refused"},
 		{"an error", keys, func(r *fixture, w http.ResponseWriter) {
 			w.WriteHeader(http.StatusInternalServerError)
-			issuertest.Answer(w, r.Keys())
+			issuertest.WriteJSON(w, r.Keys())
 		}, "keys_refused"},
 		{"ill-formed keys", keys, func(_ *fixture, w http.ResponseWriter) { fmt.Fprint(w, `{"keys":[`) }, "keys_ill_formed"},
 		{"no keys", keys, func(_ *fixture, w http.ResponseWriter) { fmt.Fprint(w, `{}`) }, "keys_ill_formed"},
@@ -283,7 +283,7 @@ func TestInvalidIssuerResponses(t *testing.T) {
 			for len(set["keys"]) <= 64 {
 				set["keys"] = append(set["keys"], set["keys"][0])
 			}
-			issuertest.Answer(w, set)
+			issuertest.WriteJSON(w, set)
 		}, "keys_ill_formed"},
 		{"half an answer", keys, func(_ *fixture, w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "1000")
@@ -294,7 +294,7 @@ func TestInvalidIssuerResponses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newFixture(t)
-			r.Front(func(w http.ResponseWriter, req *http.Request) {
+			r.Handle(func(w http.ResponseWriter, req *http.Request) {
 				if req.URL.Path == tt.path {
 					tt.spoil(r, w)
 					return
@@ -302,13 +302,13 @@ func TestInvalidIssuerResponses(t *testing.T) {
 				r.serve(w, req)
 			})
 			r.refuses(t, r.Token(nil), canonical.Overloaded)
-			if elsewhere.Asked() != 0 {
+			if elsewhere.KeyRequests() != 0 {
 				t.Error("another server received a request")
 			}
 			if want := `"cause":"` + tt.cause + `"`; !strings.Contains(r.log.String(), want) {
 				t.Errorf("no %s in %s", want, r.log)
 			}
-			r.Front(nil)
+			r.Handle(nil)
 			r.advance(minRefreshInterval)
 			r.accepts(t, r.Token(nil))
 		})
@@ -330,8 +330,8 @@ func huge(_ *fixture, w http.ResponseWriter) {
 func TestUnusableKeys(t *testing.T) {
 	r := newFixture(t)
 	secret := []byte(strings.Repeat("s", 64))
-	octets := issuertest.As(t, asKey(t, secret), "octets", jwa.HS256())
-	r.Front(func(w http.ResponseWriter, req *http.Request) {
+	octets := issuertest.CopyKey(t, asKey(t, secret), "octets", jwa.HS256())
+	r.Handle(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path != "/keys" {
 			r.serve(w, req)
 			return
@@ -344,10 +344,10 @@ func TestUnusableKeys(t *testing.T) {
 			map[string]any{"kty": "unheard-of"},
 			r.Keys()["keys"][0],
 		}}
-		issuertest.Answer(w, set)
+		issuertest.WriteJSON(w, set)
 	})
 	r.accepts(t, r.Token(nil))
-	r.refuses(t, issuertest.Sign(t, octets, issuertest.Encode(t, r.Claims(nil))), canonical.Unauthenticated)
+	r.refuses(t, issuertest.Sign(t, octets, issuertest.Marshal(t, r.Claims(nil))), canonical.Unauthenticated)
 }
 
 // TestKeysForEncryption marks the only key as one for encryption.
@@ -368,14 +368,14 @@ func TestSizeOfKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		b64 := base64.RawURLEncoding.EncodeToString
-		r.Front(func(w http.ResponseWriter, req *http.Request) {
+		r.Handle(func(w http.ResponseWriter, req *http.Request) {
 			if req.URL.Path != "/keys" {
 				r.serve(w, req)
 				return
 			}
 			fmt.Fprintf(w, `{"keys":[{"kty":"RSA","n":%q,"e":"AQAB","kid":"k"}]}`, b64(key.N.Bytes()))
 		})
-		signed := b64([]byte(`{"alg":"RS256","kid":"k"}`)) + "." + b64(issuertest.Encode(t, r.Claims(nil)))
+		signed := b64([]byte(`{"alg":"RS256","kid":"k"}`)) + "." + b64(issuertest.Marshal(t, r.Claims(nil)))
 		digest := sha256.Sum256([]byte(signed))
 		signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
 		if err != nil {
@@ -390,7 +390,7 @@ func TestSizeOfKeys(t *testing.T) {
 // TestWithoutDiscovery fetches the keys from the configured jwksURL.
 func TestWithoutDiscovery(t *testing.T) {
 	r := newFixture(t, func(c *config.Clients) { c.OIDC[0].JWKSURL = c.OIDC[0].Issuer + "/keys" })
-	r.Front(func(w http.ResponseWriter, req *http.Request) {
+	r.Handle(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path != "/keys" {
 			t.Errorf("%s was requested", req.URL.Path)
 		}
@@ -435,10 +435,10 @@ func TestTokenFile(t *testing.T) {
 			return
 		}
 		if req.URL.Path == "/keys" {
-			issuertest.Answer(w, r.Keys())
+			issuertest.WriteJSON(w, r.Keys())
 			return
 		}
-		issuertest.Answer(w, map[string]any{"issuer": "https://" + req.Host, "jwks_uri": "https://" + req.Host + "/keys"})
+		issuertest.WriteJSON(w, map[string]any{"issuer": "https://" + req.Host, "jwks_uri": "https://" + req.Host + "/keys"})
 	}))
 	defer server.Close()
 	var tokenFile config.File
@@ -495,8 +495,8 @@ func TestTokenFileOnlyForConfiguredHosts(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	r.Front(func(w http.ResponseWriter, _ *http.Request) {
-		issuertest.Answer(w, map[string]any{"issuer": r.URL, "jwks_uri": other.URL + "/keys"})
+	r.Handle(func(w http.ResponseWriter, _ *http.Request) {
+		issuertest.WriteJSON(w, map[string]any{"issuer": r.URL, "jwks_uri": other.URL + "/keys"})
 	})
 	r.refuses(t, r.Token(nil), canonical.Overloaded)
 	if shown.Load() != 0 {
@@ -512,10 +512,10 @@ func TestRun(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
-	eventually(t, "the issuer has been tried", func() bool { return r.Tried() > 0 })
-	r.Front(nil)
+	eventually(t, "the issuer has been tried", func() bool { return r.Requests() > 0 })
+	r.Handle(nil)
 	r.advance(minRefreshInterval)
-	eventually(t, "the keys are read", func() bool { return r.Asked() > 0 })
+	eventually(t, "the keys are read", func() bool { return r.KeyRequests() > 0 })
 	cancel()
 	running.Wait()
 }
@@ -528,7 +528,7 @@ func TestWaitingRequestsAreLimited(t *testing.T) {
 	auth.WithoutTimeouts(r.Authenticator)
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
-	r.Front(func(_ http.ResponseWriter, req *http.Request) {
+	r.Handle(func(_ http.ResponseWriter, req *http.Request) {
 		select {
 		case <-release:
 		case <-req.Context().Done():

@@ -206,7 +206,7 @@ func TestClaims(t *testing.T) {
 	}
 	twice := `{"iss":"` + r.URL + `","aud":"elsewhere","aud":"` + issuertest.Audience + `","azp":"a","exp":9999999999}`
 	r.refuses(t, issuertest.Sign(t, r.Signer(), []byte(twice)), canonical.Unauthenticated)
-	if n := r.Asked(); n != 1 {
+	if n := r.KeyRequests(); n != 1 {
 		t.Errorf("the keys were fetched %d times", n)
 	}
 }
@@ -243,8 +243,8 @@ func TestSignatures(t *testing.T) {
 			good := allowed.Token(nil)
 			allowed.accepts(t, good)
 			allowed.refuses(t, good[:len(good)-8]+"AAAAAAAA", canonical.Unauthenticated)
-			stranger := issuertest.As(t, asKey(t, another(t, alg)), kid, alg)
-			allowed.refuses(t, issuertest.Sign(t, stranger, issuertest.Encode(t, allowed.Claims(nil))), canonical.Unauthenticated)
+			stranger := issuertest.CopyKey(t, asKey(t, another(t, alg)), kid, alg)
+			allowed.refuses(t, issuertest.Sign(t, stranger, issuertest.Marshal(t, allowed.Claims(nil))), canonical.Unauthenticated)
 
 			other := "RS256"
 			if name == other {
@@ -253,7 +253,7 @@ func TestSignatures(t *testing.T) {
 			forbidden := newFixture(t, func(c *config.Clients) { c.OIDC[0].Algorithms = []string{other} })
 			forbidden.AddRaw(alg, key(t, alg))
 			forbidden.refuses(t, forbidden.Token(nil), canonical.Unauthenticated)
-			if n := forbidden.Asked(); n != 0 {
+			if n := forbidden.KeyRequests(); n != 0 {
 				t.Errorf("the keys were fetched %d times for an algorithm that is not allowed", n)
 			}
 		})
@@ -275,7 +275,7 @@ func asKey(t testing.TB, raw any) jwk.Key {
 func TestForgeries(t *testing.T) {
 	r := newFixture(t)
 	r.Add(jwa.RS256())
-	payload := issuertest.Encode(t, r.Claims(nil))
+	payload := issuertest.Marshal(t, r.Claims(nil))
 	kid, _ := r.Signer().KeyID()
 	var private rsa.PrivateKey
 	if err := jwk.Export(r.Signer(), &private); err != nil {
@@ -328,7 +328,7 @@ func TestForgeries(t *testing.T) {
 		"HS256 with its modulus":               hmac(private.N.Bytes()),
 		"a key of its own":                     string(itsOwn),
 		"another header":                       b64([]byte(`{"alg":"RS512","kid":"`+kid+`"}`)) + "." + parts[1] + "." + parts[2],
-		"another payload":                      parts[0] + "." + b64(issuertest.Encode(t, r.Claims(map[string]any{"azp": "admin"}))) + "." + parts[2],
+		"another payload":                      parts[0] + "." + b64(issuertest.Marshal(t, r.Claims(map[string]any{"azp": "admin"}))) + "." + parts[2],
 		"critical extension":                   hand(`{"alg":"RS256","kid":"`+kid+`","crit":["x"],"x":1}`, []byte("x")),
 		"ill-formed header":                    "e30" + "." + parts[1] + "." + parts[2],
 		"padded":                               parts[0] + "=." + parts[1] + "." + parts[2],
@@ -338,7 +338,7 @@ func TestForgeries(t *testing.T) {
 		"JSON form":                            `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`,
 		"an API key as a token":                apiKey + "." + parts[1] + "." + parts[2],
 		"encrypted, by its form":               token + "." + parts[1] + "." + parts[2],
-		"signed by an algorithm not the key's": issuertest.Sign(t, issuertest.As(t, r.Signer(), kid, jwa.PS256()), payload),
+		"signed by an algorithm not the key's": issuertest.Sign(t, issuertest.CopyKey(t, r.Signer(), kid, jwa.PS256()), payload),
 	} {
 		t.Run(name, func(t *testing.T) { r.refuses(t, forged, canonical.Unauthenticated) })
 	}
@@ -477,7 +477,7 @@ func TestScopes(t *testing.T) {
 // TestErrorsQuoteNoToken searches the errors and the log for input of callers and of the issuer.
 func TestErrorsQuoteNoToken(t *testing.T) {
 	r := newFixture(t)
-	r.Front(func(w http.ResponseWriter, _ *http.Request) {
+	r.Handle(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTeapot)
 		_, _ = io.WriteString(w, "canary-of-the-issuer")
 	})
@@ -511,7 +511,7 @@ func TestErrorsQuoteNoToken(t *testing.T) {
 func TestTokensWithoutKeyID(t *testing.T) {
 	r := newFixture(t)
 	nameless := func(alg jwa.SignatureAlgorithm) string {
-		return issuertest.Sign(t, issuertest.As(t, r.Signer(), "", alg), issuertest.Encode(t, r.Claims(nil)))
+		return issuertest.Sign(t, issuertest.CopyKey(t, r.Signer(), "", alg), issuertest.Marshal(t, r.Claims(nil)))
 	}
 	r.accepts(t, nameless(jwa.ES256()))
 	r.Add(jwa.ES384())
@@ -523,7 +523,7 @@ func TestTokensWithoutKeyID(t *testing.T) {
 		for range keys - 1 {
 			many.Add(jwa.ES256())
 		}
-		token := issuertest.Sign(t, issuertest.As(t, many.Signer(), "", jwa.ES256()), issuertest.Encode(t, many.Claims(nil)))
+		token := issuertest.Sign(t, issuertest.CopyKey(t, many.Signer(), "", jwa.ES256()), issuertest.Marshal(t, many.Claims(nil)))
 		many.refuses(t, token, canonical.Unauthenticated)
 		many.accepts(t, many.Token(nil))
 	}
@@ -535,26 +535,26 @@ func TestKeysWithOneID(t *testing.T) {
 		r := newFixture(t)
 		var all []jwk.Key
 		for range shared {
-			k, err := issuertest.As(t, asKey(t, issuertest.Key(t, jwa.ES256())), "shared", jwa.ES256()).PublicKey()
+			k, err := issuertest.CopyKey(t, asKey(t, issuertest.Key(t, jwa.ES256())), "shared", jwa.ES256()).PublicKey()
 			if err != nil {
 				t.Fatal(err)
 			}
 			all = append(all, k)
 		}
-		signer := issuertest.As(t, r.Signer(), "shared", jwa.ES256())
+		signer := issuertest.CopyKey(t, r.Signer(), "shared", jwa.ES256())
 		last, err := signer.PublicKey()
 		if err != nil {
 			t.Fatal(err)
 		}
 		all[shared-1] = last
-		r.Front(func(w http.ResponseWriter, req *http.Request) {
+		r.Handle(func(w http.ResponseWriter, req *http.Request) {
 			if strings.HasSuffix(req.URL.Path, "/keys") {
-				issuertest.Answer(w, map[string]any{"keys": all})
+				issuertest.WriteJSON(w, map[string]any{"keys": all})
 				return
 			}
 			r.serve(w, req)
 		})
-		if _, err := r.authenticate(issuertest.Sign(t, signer, issuertest.Encode(t, r.Claims(nil)))); kind(err) != want {
+		if _, err := r.authenticate(issuertest.Sign(t, signer, issuertest.Marshal(t, r.Claims(nil)))); kind(err) != want {
 			t.Errorf("%d keys: %v", shared, err)
 		}
 	}

@@ -1,7 +1,6 @@
-// Package crashproxy stands between a process and the servers that it calls, on loopback, so that a test decides what
-// the outside world sees of the process: that it dies between two of its steps, that a connection of its is refused,
-// cut or slow. What passes is passed on unchanged, chunk by chunk. Only tests import it: the model test of
-// internal/gateway, where one Process stands for one gateway, and those about a slow Redis.
+// Package crashproxy forwards the TCP connections of a process under test to its servers, and simulates a crash of the process
+// between two network steps, and refused, reset or delayed connections. Data is forwarded unchanged, chunk by chunk. Only tests
+// import it: the model test of internal/gateway, where each Process is a gateway, and tests with a slow Redis.
 package crashproxy
 
 import (
@@ -9,127 +8,126 @@ import (
 	"sync"
 )
 
-// TB is what a relay needs of a test: testing.TB has it, and so has *rapid.T.
+// TB is the part of testing.TB that this package needs. *rapid.T implements it, too.
 type TB interface {
 	Helper()
 	Fatal(args ...any)
 	Cleanup(f func())
 }
 
-// A Process is all ways on which one process goes out. Its methods are safe for concurrent use.
+// Process is the network of one process: the proxies for all its connections. Its methods are safe for concurrent use.
 type Process struct {
-	t     TB
-	turn  sync.Mutex // whoever holds it passes one chunk on
-	mu    sync.Mutex // of what follows
-	ways  []*Proxy
-	dead  bool
-	last  Step
-	left  int // chunks until do is called
-	do    func()
-	tasks sync.WaitGroup
-	ended chan struct{} // closed by the crash
+	t         TB
+	passing   sync.Mutex // held while a chunk is forwarded
+	mu        sync.Mutex // guards the fields below
+	proxies   []*Proxy
+	crashed   bool
+	lastStep  Step
+	remaining int // chunks until do is called
+	do        func()
+	tasks     sync.WaitGroup
+	crashDone chan struct{} // closed by Crash
 }
 
-// A Step is the passing of one chunk.
+// Step is the forwarding of one chunk.
 type Step struct {
-	Way  *Proxy
-	Back bool // from the server to the process
+	Proxy      *Proxy
+	FromServer bool // from the server to the process
 }
 
-// New makes a process without ways. Everything of it ends with the test.
+// New returns a Process without proxies. It and its proxies are closed when the test ends.
 func New(t TB) *Process {
-	p := &Process{t: t, ended: make(chan struct{})}
+	p := &Process{t: t, crashDone: make(chan struct{})}
 	t.Cleanup(func() {
 		p.Crash()
 		p.tasks.Wait()
-		for _, w := range p.ways {
-			w.release()
+		for _, px := range p.proxies {
+			px.release()
 		}
 	})
 	return p
 }
 
-// Way opens a way that leads to target, host:port.
-func (p *Process) Way(target string) *Proxy {
+// NewProxy opens a proxy to a target, host:port. It fails the test if it cannot listen.
+func (p *Process) NewProxy(target string) *Proxy {
 	p.t.Helper()
-	w := &Proxy{process: p, target: target, pairs: map[*pair]bool{}}
-	if err := w.reserve(); err != nil {
+	px := &Proxy{process: p, target: target, pairs: map[*pair]bool{}}
+	if err := px.reserve(); err != nil {
 		p.t.Fatal(err)
 	}
 	p.mu.Lock()
-	p.ways = append(p.ways, w)
+	p.proxies = append(p.proxies, px)
 	p.mu.Unlock()
-	w.Open()
-	return w
+	px.Open()
+	return px
 }
 
-// Crash ends the process as the world sees it: all of its connections end at once, nothing is passed on any more, in
-// neither direction, and new connections are refused. Servers still get what was passed on before.
+// Crash simulates the end of the process: all its connections are closed, nothing is forwarded any more in either direction, and new
+// connections are refused. Servers still receive what was forwarded before.
 func (p *Process) Crash() {
 	p.mu.Lock()
-	if !p.dead {
-		close(p.ended)
+	if !p.crashed {
+		close(p.crashDone)
 	}
-	p.dead, p.do = true, nil
-	ways := p.ways
+	p.crashed, p.do = true, nil
+	ways := p.proxies
 	p.mu.Unlock()
-	for _, w := range ways {
-		w.Refuse()
-		w.Cut()
+	for _, px := range ways {
+		px.Refuse()
+		px.Cut()
 	}
 }
 
-// CrashAfter lets the process crash once n more chunks, 1 or more, have been passed on, over all ways together and in
-// either direction: what it would have done next it never does.
+// CrashAfter calls Crash after n more chunks, at least 1, over all proxies and in both directions.
 func (p *Process) CrashAfter(n int) { p.After(n, p.Crash) }
 
-// After calls do once n more chunks, 1 or more, have been passed on; none is passed on meanwhile. It takes the place
-// of what After and CrashAfter were told before, and is not called from one of their do. With a nil do nothing is called.
+// After calls do after n more chunks, at least 1. No chunk is forwarded while do runs. A call of After or CrashAfter replaces earlier
+// ones; with nil it only removes them. It must not be called by do.
 func (p *Process) After(n int, do func()) {
-	p.turn.Lock() // a chunk that has arrived is also counted
-	defer p.turn.Unlock()
+	p.passing.Lock() // the chunk that is being forwarded does not count
+	defer p.passing.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.left, p.do = n, do
+	p.remaining, p.do = n, do
 }
 
-// Crashed reports whether the process is dead.
+// Crashed reports whether Crash was called.
 func (p *Process) Crashed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.dead
+	return p.crashed
 }
 
-// Last is the last step that was made, the zero Step if there was none.
-func (p *Process) Last() Step {
+// LastStep returns the last step, or the zero Step if there was none.
+func (p *Process) LastStep() Step {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.last
+	return p.lastStep
 }
 
-// pass sends a chunk on, if the process lives, and then does what After was told. Its turn lasts until that is done.
+// pass forwards a chunk and then calls the function of After if it is due. It returns net.ErrClosed after a crash.
 func (p *Process) pass(to *net.TCPConn, chunk []byte, s Step) error {
-	p.turn.Lock()
-	defer p.turn.Unlock()
+	p.passing.Lock()
+	defer p.passing.Unlock()
 	if p.Crashed() {
 		return net.ErrClosed
 	}
 	if _, err := to.Write(chunk); err != nil {
 		return err
 	}
-	if do := p.count(s); do != nil {
+	if do := p.record(s); do != nil {
 		do()
 	}
 	return nil
 }
 
-// count notes a step, and is what is to be done after it.
-func (p *Process) count(s Step) func() {
+// record records a step, and returns the function of After if it is due, or nil.
+func (p *Process) record(s Step) func() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.last = s
-	p.left--
-	if p.do == nil || p.left > 0 {
+	p.lastStep = s
+	p.remaining--
+	if p.do == nil || p.remaining > 0 {
 		return nil
 	}
 	do := p.do

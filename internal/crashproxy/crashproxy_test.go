@@ -111,7 +111,7 @@ func TestCrashAfter(t *testing.T) {
 			first, receivedFirst := echo(t)
 			second, receivedSecond := echo(t)
 			p := crashproxy.New(t)
-			a, b := p.Way(first), p.Way(second)
+			a, b := p.NewProxy(first), p.NewProxy(second)
 			one, two, idle := dial(t, a), dial(t, b), dial(t, b)
 			mustSay(t, idle, "x")
 			p.CrashAfter(tt.after)
@@ -135,7 +135,7 @@ func TestCrashAfter(t *testing.T) {
 			if !refused(a) || !refused(b) {
 				t.Error("a dead process takes connections")
 			}
-			if last := p.Last(); last.Way != map[bool]*crashproxy.Proxy{true: a, false: b}[tt.after <= 2] || last.Back != (tt.after%2 == 0) {
+			if last := p.LastStep(); last.Proxy != map[bool]*crashproxy.Proxy{true: a, false: b}[tt.after <= 2] || last.FromServer != (tt.after%2 == 0) {
 				t.Errorf("the last step was %+v", last)
 			}
 			if got := received(); got != tt.received {
@@ -154,7 +154,7 @@ func TestServerSeesTheCrash(t *testing.T) {
 	}
 	defer l.Close()
 	p := crashproxy.New(t)
-	dial(t, p.Way(l.Addr().String()))
+	dial(t, p.NewProxy(l.Addr().String()))
 	conn, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestAfter(t *testing.T) {
 	t.Parallel()
 	address, received := echo(t)
 	p := crashproxy.New(t)
-	w := p.Way(address)
+	w := p.NewProxy(address)
 	conn := dial(t, w)
 	p.After(1, func() { t.Error("taken back, and called") })
 	p.After(1, nil)
@@ -202,7 +202,7 @@ func TestRefuseAndCut(t *testing.T) {
 	t.Parallel()
 	address, _ := echo(t)
 	p := crashproxy.New(t)
-	w, other := p.Way(address), p.Way(address)
+	w, other := p.NewProxy(address), p.NewProxy(address)
 	conn, apart := dial(t, w), dial(t, other)
 	mustSay(t, conn, "a")
 	mustSay(t, apart, "a")
@@ -239,7 +239,7 @@ func TestDelay(t *testing.T) {
 	t.Parallel()
 	const late = 60 * time.Millisecond
 	address, received := echo(t)
-	w := crashproxy.New(t).Way(address)
+	w := crashproxy.New(t).NewProxy(address)
 	conn := dial(t, w)
 	w.Delay(late)
 	began := time.Now()
@@ -269,7 +269,7 @@ func TestDelay(t *testing.T) {
 func TestHold(t *testing.T) {
 	t.Parallel()
 	address, received := echo(t)
-	w := crashproxy.New(t).Way(address)
+	w := crashproxy.New(t).NewProxy(address)
 	conn, lost, idle := dial(t, w), dial(t, w), dial(t, w)
 	release := w.Hold()
 	for _, sent := range []struct {
@@ -309,7 +309,7 @@ func TestHoldEndsWithTheProcess(t *testing.T) {
 	t.Parallel()
 	address, received := echo(t)
 	p := crashproxy.New(t)
-	w := p.Way(address)
+	w := p.NewProxy(address)
 	conn := dial(t, w)
 	w.Hold()
 	if _, err := io.WriteString(conn, "lost"); err != nil {
@@ -334,7 +334,7 @@ func TestEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := crashproxy.New(t)
-	w := p.Way(l.Addr().String())
+	w := p.NewProxy(l.Addr().String())
 	conn := dial(t, w)
 	server, err := l.Accept()
 	if err != nil {

@@ -582,7 +582,7 @@ func TestResultOfBeforeIsNotShared(t *testing.T) {
 	steps := w.slowCache(0)
 	other, q := w.gateway(), alone()
 	w.cacheIs = nil
-	way := crashproxy.New(t).Way(w.cacheAt)
+	way := crashproxy.New(t).NewProxy(w.cacheAt)
 	w.cacheAt = way.Addr
 	slow := w.gateway()
 	var calls atomic.Int32

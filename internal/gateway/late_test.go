@@ -31,7 +31,7 @@ func TestLateLeaseBringsNothingBack(t *testing.T) {
 			leases := func() []string {
 				return direct.Keys(t.Context(), store.Prefix("accounts", client, aspsp, q.Consent)+"lease:*").Val()
 			}
-			way := crashproxy.New(t).Way(w.cacheAt)
+			way := crashproxy.New(t).NewProxy(w.cacheAt)
 			w.cacheAt = way.Addr
 			slow := w.gateway()
 			_, _ = slow.Accounts(t.Context(), client, alone(), gateway.CacheControl{OnlyIfCached: true}) // opens a connection

@@ -568,13 +568,13 @@ func (h *history) end(g *instance, a act) {
 		h.w.run.count("crash: at rest")
 		return
 	}
-	last := g.process.Last()
+	last := g.process.LastStep()
 	names := map[*crashproxy.Proxy]string{g.count: "the counter", g.cache: "the cache", g.bank: "the bank"}
-	step := "asked " + names[last.Way]
-	if last.Back {
-		step = names[last.Way] + " answered"
+	step := "asked " + names[last.Proxy]
+	if last.FromServer {
+		step = names[last.Proxy] + " answered"
 	}
-	if last.Way == g.count && len(h.moody.ledger.Calls()) > a.first {
+	if last.Proxy == g.count && len(h.moody.ledger.Calls()) > a.first {
 		step += ", after the bank"
 	}
 	h.note("it crashed: %s", step)

@@ -232,7 +232,7 @@ func (w *worker) connect(addr string, wait time.Duration) *redis.Client {
 // instance starts a gateway of a history.
 func (h *history) instance(t *rapid.T) *instance {
 	p := crashproxy.New(t)
-	i := &instance{process: p, count: p.Way(h.w.redis.Addr), cache: p.Way(h.w.redis.Addr), bank: p.Way(h.w.server), closed: map[string]time.Time{}}
+	i := &instance{process: p, count: p.NewProxy(h.w.redis.Addr), cache: p.NewProxy(h.w.redis.Addr), bank: p.NewProxy(h.w.server), closed: map[string]time.Time{}}
 	counts, keeps := h.w.connect(i.count.Addr, time.Second), h.w.connect(i.cache.Addr, time.Second)
 	t.Cleanup(func() { counts.Close(); keeps.Close() })
 	counter := unattended.New(counts, map[string]config.Unattended{h.bank.ID: h.bank.Unattended})

@@ -1,8 +1,9 @@
-// Package gatewaytest runs the program itself for tests: real processes of gateways, on a sandbox's providers and a
-// real Redis. Tests of cmd/gateway and deploy import it.
+// Package gatewaytest runs gateways as processes for tests, with the simulators of a sandbox and a real Redis. Tests of test/e2e,
+// test/gateway and test/deploy use it.
 package gatewaytest
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -10,30 +11,29 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"ais-gateway/internal/servertest"
 )
 
 const (
-	// within is how long a test waits for what must come.
-	within = 2 * time.Minute
-	// endsWithin is how long a process may take to end by itself.
-	endsWithin = 2 * time.Minute
+	// waitTimeout is how long a test waits for a condition.
+	waitTimeout = 2 * time.Minute
+	// exitTimeout is how long a process may take to exit.
+	exitTimeout = 2 * time.Minute
 )
 
-// binary is the program, built once for all tests of a package, or of all packages by make.
+// binary is the gateway's binary, built once for all tests of a package, or by make for all packages.
 var binary string
 
-// Main builds the program, runs the tests and removes it. TestMain calls it, and exits with what it returns. If the
-// variable GATEWAY names the program, as in `make test`, Main does not build it.
+// Main builds the gateway's binary, runs the tests and removes it. TestMain calls it, and exits with the code that it returns. If
+// the variable GATEWAY names a binary, as in `make test`, Main builds none.
 func Main(m *testing.M) int {
-	if slices.Contains(os.Args, "-test.fuzzworker") {
-		return m.Run() // which needs none
-	}
 	if binary = os.Getenv("GATEWAY"); binary != "" {
 		return m.Run()
 	}
@@ -52,23 +52,23 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// Binary is the program's file.
+// Binary returns the path of the gateway's binary.
 func Binary() string { return binary }
 
-// Output is what a process has written so far.
+// Output is what a process has written so far. It is safe for concurrent use.
 type Output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-// Write takes what the process writes.
+// Write implements io.Writer.
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.Write(p)
 }
 
-// Take returns what the process has written, and forgets it.
+// Take returns the output and empties it.
 func (o *Output) Take() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,99 +76,78 @@ func (o *Output) Take() string {
 	return o.text.String()
 }
 
+// String returns the output.
 func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.String()
 }
 
-// A Program is a gateway that runs. Its methods fail the test that started it.
-type Program struct {
-	*exec.Cmd
+// Process is a running gateway. Its methods fail the test that started it.
+type Process struct {
+	*servertest.Process
 	T              *testing.T
 	Stdout, Stderr Output
-	API, Admin     string // where it listens, as http://HOST:PORT
-
-	exited chan struct{} // closed when it has
+	API, Admin     string // base URLs of the API and the admin server, set by Listening
 }
 
-// Start runs the program with arguments, and variables besides those of the test, until the test ends.
-func Start(t *testing.T, env []string, args ...string) *Program {
+// Start runs the gateway with arguments until the test ends. env is added to the test's own environment.
+func Start(t *testing.T, env []string, args ...string) *Process {
 	t.Helper()
 	return Run(t, exec.Command(binary, args...), env...)
 }
 
-// Run runs a command as Start does.
-func Run(t *testing.T, cmd *exec.Cmd, env ...string) *Program {
+// Run is Start for a command with another binary. If the command's Stdout is set, Process.Stdout stays empty.
+func Run(t *testing.T, cmd *exec.Cmd, env ...string) *Process {
 	t.Helper()
-	return run(t, cmd, nil, env...)
-}
-
-// RunTo runs a command as Run does, with a file for its standard output.
-func RunTo(t *testing.T, cmd *exec.Cmd, stdout *os.File, env ...string) *Program {
-	t.Helper()
-	return run(t, cmd, stdout, env...)
-}
-
-func run(t *testing.T, cmd *exec.Cmd, stdout *os.File, env ...string) *Program {
-	t.Helper()
-	sources()
-	p := &Program{Cmd: cmd, T: t, exited: make(chan struct{})}
-	p.Cmd.Stdout, p.Cmd.Stderr, p.Env = &p.Stdout, &p.Stderr, append(os.Environ(), env...)
-	if stdout != nil {
-		p.Cmd.Stdout = stdout
+	statSources()
+	p := &Process{T: t}
+	cmd.Stderr, cmd.Env = &p.Stderr, append(os.Environ(), env...)
+	if cmd.Stdout == nil {
+		cmd.Stdout = &p.Stdout
 	}
-	if err := p.Cmd.Start(); err != nil {
+	var err error
+	if p.Process, err = servertest.Run(cmd, ""); err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		defer close(p.exited)
-		_ = p.Wait() // ProcessState says how
-	}()
 	t.Cleanup(func() {
-		_ = p.Process.Kill()
-		<-p.exited
-		p.keepLog()
+		p.Kill()
+		p.keepLog(filepath.Base(cmd.Path))
 	})
 	return p
 }
 
-// keepLog writes what the process has written to a file in the directory that the variable GATEWAY_LOGS names. Without it,
-// a test that failed logs the last lines. What the test has taken with Take is missing.
-func (p *Program) keepLog() {
+// keepLog writes the output of the process to a file in the directory that the variable GATEWAY_LOGS names. Without it, keepLog
+// logs the last lines if the test failed. Output that the test has taken with Take is missing.
+func (p *Process) keepLog(program string) {
 	dir, log := os.Getenv("GATEWAY_LOGS"), p.Stdout.String()+p.Stderr.String()
 	switch {
 	case dir != "":
-		name := fmt.Sprintf("%s-%d.log", strings.ReplaceAll(p.T.Name(), "/", "-"), p.Process.Pid)
+		name := fmt.Sprintf("%s-%d.log", strings.ReplaceAll(p.T.Name(), "/", "-"), p.Pid())
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(log), 0o600); err != nil {
 			p.T.Errorf("GATEWAY_LOGS: %v", err)
 		}
 	case p.T.Failed():
 		lines := strings.Split(strings.TrimSpace(log), "\n")
-		p.T.Logf("the last lines of %s (all of them: GATEWAY_LOGS=DIR):\n%s", filepath.Base(p.Path), strings.Join(lines[max(0, len(lines)-30):], "\n"))
+		p.T.Logf("the last lines of %s (all of them: GATEWAY_LOGS=DIR):\n%s", program, strings.Join(lines[max(0, len(lines)-30):], "\n"))
 	}
 }
 
-// Serve runs the service with a configuration, and waits until it listens.
-func Serve(t *testing.T, config string, env ...string) *Program {
+// Serve runs `gateway serve` with a configuration file until the test ends, and waits until the gateway listens.
+func Serve(t *testing.T, config string, env ...string) *Process {
 	t.Helper()
 	return Start(t, env, "serve", "--config", config).Listening()
 }
 
-// Listening waits until the gateway listens, and reads from its log where.
-func (p *Program) Listening() *Program {
+// Listening waits until the gateway listens, sets API and Admin, and returns p.
+func (p *Process) Listening() *Process {
 	p.T.Helper()
 	Eventually(p.T, "the gateway listens", func() bool {
 		if p.Exited() && !strings.Contains(p.Stdout.String(), `"msg":"serving"`) {
-			p.T.Fatalf("the gateway ended before it listened\n%s%s", p.Stdout.String(), p.Stderr.String())
+			p.T.Fatalf("the gateway exited before it listened\n%s%s", p.Stdout.String(), p.Stderr.String())
 		}
 		for line := range strings.Lines(p.Stdout.String()) {
-			var l struct {
-				Msg, Address string
-				Admin        string `json:"admin_address"`
-			}
-			if json.Unmarshal([]byte(line), &l) == nil && l.Msg == "serving" {
-				p.API, p.Admin = "http://"+l.Address, "http://"+l.Admin
+			if p.SetAddresses(line) {
 				return true
 			}
 		}
@@ -177,49 +156,91 @@ func (p *Program) Listening() *Program {
 	return p
 }
 
-// Ended waits for the process to end by itself and returns its exit code.
-func (p *Program) Ended() int {
+// SetAddresses sets API and Admin from a log line, and reports whether the line has them.
+func (p *Process) SetAddresses(line string) bool {
+	var l struct {
+		Msg, Address string
+		Admin        string `json:"admin_address"`
+	}
+	if json.Unmarshal([]byte(line), &l) != nil || l.Msg != "serving" {
+		return false
+	}
+	p.API, p.Admin = "http://"+l.Address, "http://"+l.Admin
+	return true
+}
+
+// Wait waits until the process exits by itself and returns its exit code. It fails the test after two minutes.
+func (p *Process) Wait() int {
 	p.T.Helper()
 	select {
-	case <-p.exited:
-		return p.ProcessState.ExitCode()
-	case <-time.After(endsWithin):
-		p.T.Fatalf("the process does not end\n%s%s", p.Stdout.String(), p.Stderr.String())
+	case <-p.Process.Exited():
+		return p.ExitCode()
+	case <-time.After(exitTimeout):
+		p.T.Fatalf("the process does not exit\n%s%s", p.Stdout.String(), p.Stderr.String())
 		return 0
 	}
 }
 
-// Exited reports whether the process has ended.
-func (p *Program) Exited() bool {
+// Exited reports whether the process has exited.
+func (p *Process) Exited() bool {
 	select {
-	case <-p.exited:
+	case <-p.Process.Exited():
 		return true
 	default:
 		return false
 	}
 }
 
-// Terminate asks the process to end (SIGTERM), as Kubernetes does.
-func (p *Program) Terminate() {
+// Terminate sends SIGTERM to the process, as Kubernetes does.
+func (p *Process) Terminate() {
 	p.T.Helper()
-	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.Signal(syscall.SIGTERM); err != nil {
 		p.T.Fatal(err)
 	}
 }
 
-// Eventually waits until something holds, and fails the test where it does not for a long time.
+// Kill ends the process without a warning (SIGKILL) and waits until it has exited.
+func (p *Process) Kill() {
+	p.T.Helper()
+	if err := p.Process.Kill(); err != nil {
+		p.T.Error(err)
+	}
+}
+
+// Eventually waits until a condition holds, and fails the test after two minutes. what describes the condition.
 func Eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(within); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("in vain waited until %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }
 
-// sources looks at all files that the program is built of. The go command keeps results of tests until a file changes that
-// they looked at, and does not know by itself that they run the program.
-var sources = sync.OnceFunc(func() {
+// ResidentMB returns the resident memory of a process in MB, as Linux counts it.
+func ResidentMB(t *testing.T, pid int) int {
+	t.Helper()
+	f, err := os.Open("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
+			kb, err := strconv.Atoi(strings.TrimSuffix(strings.TrimSpace(rest), " kB"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return kb / 1024
+		}
+	}
+	t.Fatal("the status of the process has no VmRSS")
+	return 0
+}
+
+// statSources looks at all files from which the gateway is built. The go command caches test results until a file changes that the
+// tests looked at, and does not know that they run the gateway.
+var statSources = sync.OnceFunc(func() {
 	mod, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {
 		return

@@ -99,7 +99,8 @@ func TestRules(t *testing.T) {
 		},
 		{"cmd/gateway/x_test.go", "github.com/lestrrat-go/jwx/v3/jwt", ""},
 		{"deploy/x.go", "", "internal/sandbox"},
-		{"deploy/x_test.go", "internal/prometheustest internal/gatewaytest internal/sandbox", "go.opentelemetry.io/otel/trace"},
+		{"deploy/x_test.go", "internal/canonical", "internal/sandbox go.opentelemetry.io/otel/trace"},
+		{"test/e2e/x_test.go", "internal/gatewaytest internal/sandbox", "internal/api"},
 		{
 			file:    "internal/api/x.go",
 			allowed: "internal/gateway github.com/gin-gonic/gin log/slog math/rand/v2",

@@ -41,7 +41,7 @@ var rules = []rule{
 		},
 		test: []string{simulators},
 	},
-	{dir: "deploy", code: []string{yaml}, test: []string{"internal/canonical", "internal/sandbox", adapters, simulators}},
+	{dir: "deploy", code: []string{yaml}, test: []string{"internal/canonical"}},
 
 	{
 		dir: "internal/api",
@@ -143,6 +143,7 @@ var rules = []rule{
 	{dir: "internal/crashproxy", support: true},
 	{dir: "internal/servertest", support: true},
 
+	{dir: "test/e2e", test: []string{"internal/sandbox", simulators}},
 	{dir: "test/deploy", test: []string{"deploy", "internal/canonical", "internal/sandbox", adapters, simulators}},
 	{
 		dir: "test/gateway",

@@ -1,6 +1,5 @@
-// Package issuertest runs OpenID Connect issuers over loopback HTTP for tests: with discovery, keys that can be
-// replaced, and every way of being away or wrong. It signs with another library than the gateway verifies with. Only
-// tests import it.
+// Package issuertest runs OpenID Connect issuers over loopback HTTP for tests. They have discovery and replaceable keys, and can be
+// unavailable or wrong. Tokens are signed with another library than the gateway verifies with. Only tests import it.
 package issuertest
 
 import (
@@ -24,41 +23,41 @@ import (
 )
 
 const (
-	// Audience is for whom tokens are meant unless a test says otherwise.
+	// Audience is the default audience of tokens.
 	Audience = "ais-gateway"
-	// App is the client that they name.
+	// App is the default authorized party (azp) of tokens.
 	App = "app"
 )
 
-// An Issuer answers on a loopback port until its test ends. Its methods are safe for concurrent use.
+// Issuer is an issuer on a loopback port. Its methods are safe for concurrent use.
 type Issuer struct {
 	URL string
 
-	t     testing.TB
-	now   func() time.Time
-	tried atomic.Int64
-	asked atomic.Int64
-	front atomic.Pointer[http.HandlerFunc]
+	t           testing.TB
+	now         func() time.Time
+	requests    atomic.Int64
+	keyRequests atomic.Int64
+	handler     atomic.Pointer[http.HandlerFunc]
 
 	mu   sync.Mutex
 	keys []jwk.Key // private, with kid and alg; the last one signs
 }
 
-// Start runs an issuer with one key for ES256. now is the clock of its tokens.
+// Start runs an issuer with one ES256 key until the test ends. now is the clock of its tokens.
 func Start(t testing.TB, now func() time.Time) *Issuer {
 	t.Helper()
 	i := &Issuer{t: t, now: now}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		Answer(w, map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys"})
+		WriteJSON(w, map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys"})
 	})
-	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) { Answer(w, i.Keys()) })
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) { WriteJSON(w, i.Keys()) })
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		i.tried.Add(1)
+		i.requests.Add(1)
 		if r.URL.Path == "/keys" {
-			i.asked.Add(1)
+			i.keyRequests.Add(1)
 		}
-		if front := i.front.Load(); front != nil {
+		if front := i.handler.Load(); front != nil {
 			(*front)(w, r)
 			return
 		}
@@ -70,59 +69,59 @@ func Start(t testing.TB, now func() time.Time) *Issuer {
 	return i
 }
 
-// Answer writes a document.
-func Answer(w http.ResponseWriter, document any) {
+// WriteJSON responds with a document.
+func WriteJSON(w http.ResponseWriter, document any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(document) // whoever went away needs none
+	_ = json.NewEncoder(w).Encode(document) // fails only if the client has left
 }
 
-// Front answers in the issuer's place; nil lets it answer again.
-func (i *Issuer) Front(h http.HandlerFunc) {
+// Handle makes h respond to all requests to the issuer. With nil, the issuer responds again.
+func (i *Issuer) Handle(h http.HandlerFunc) {
 	if h == nil {
-		i.front.Store(nil)
+		i.handler.Store(nil)
 		return
 	}
-	i.front.Store(&h)
+	i.handler.Store(&h)
 }
 
-// Down cuts every connection off without a word, until Front(nil).
+// Down closes every connection without a response, until Handle(nil).
 func (i *Issuer) Down() {
-	i.Front(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	i.Handle(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 }
 
-// Asked is how often the keys were asked for.
-func (i *Issuer) Asked() int { return int(i.asked.Load()) }
+// KeyRequests returns the number of requests for the keys.
+func (i *Issuer) KeyRequests() int { return int(i.keyRequests.Load()) }
 
-// Tried is how often anything was asked of it, answered or not.
-func (i *Issuer) Tried() int { return int(i.tried.Load()) }
+// Requests returns the number of all requests, with or without a response.
+func (i *Issuer) Requests() int { return int(i.requests.Load()) }
 
-// Add adds a key, which signs from now on, and returns its id.
+// Add adds a new key, which signs from now on, and returns its id.
 func (i *Issuer) Add(alg jwa.SignatureAlgorithm) (kid string) {
 	i.t.Helper()
 	return i.AddRaw(alg, Key(i.t, alg))
 }
 
-// AddRaw adds this key.
+// AddRaw is Add for a given private key.
 func (i *Issuer) AddRaw(alg jwa.SignatureAlgorithm, raw any) (kid string) {
 	i.t.Helper()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	kid = strconv.Itoa(int(named.Add(1)))
-	i.keys = append(i.keys, must(i.t, raw, kid, alg))
+	kid = strconv.Itoa(int(lastKeyID.Add(1)))
+	i.keys = append(i.keys, importKey(i.t, raw, kid, alg))
 	return kid
 }
 
-// named counts keys, so that no two have one id.
-var named atomic.Int64
+// lastKeyID makes key ids unique.
+var lastKeyID atomic.Int64
 
-// Withdraw takes all keys back but the last.
-func (i *Issuer) Withdraw() {
+// RemoveOldKeys removes all keys but the last.
+func (i *Issuer) RemoveOldKeys() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.keys = i.keys[len(i.keys)-1:]
 }
 
-// Keys are its public keys as it shows them.
+// Keys returns the issuer's key set: the public keys.
 func (i *Issuer) Keys() map[string][]jwk.Key {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -137,14 +136,14 @@ func (i *Issuer) Keys() map[string][]jwk.Key {
 	return map[string][]jwk.Key{"keys": public}
 }
 
-// Signer is the private key that signs now.
+// Signer returns the private key that signs now.
 func (i *Issuer) Signer() jwk.Key {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.keys[len(i.keys)-1]
 }
 
-// Claims are those of a good token, changed: a nil takes one away.
+// Claims returns the claims of a valid token with changes: nil removes a claim.
 func (i *Issuer) Claims(changed map[string]any) map[string]any {
 	now := i.now().Unix()
 	all := map[string]any{"iss": i.URL, "aud": Audience, "azp": App, "iat": now, "exp": now + 300}
@@ -156,14 +155,14 @@ func (i *Issuer) Claims(changed map[string]any) map[string]any {
 	return all
 }
 
-// Token is a good token with these claims changed.
+// Token returns a valid token with changed claims: nil removes a claim.
 func (i *Issuer) Token(changed map[string]any) string {
 	i.t.Helper()
-	return Sign(i.t, i.Signer(), Encode(i.t, i.Claims(changed)))
+	return Sign(i.t, i.Signer(), Marshal(i.t, i.Claims(changed)))
 }
 
-// Encode is a payload.
-func Encode(t testing.TB, claims any) []byte {
+// Marshal returns claims as JSON.
+func Marshal(t testing.TB, claims any) []byte {
 	t.Helper()
 	payload, err := json.Marshal(claims)
 	if err != nil {
@@ -172,7 +171,7 @@ func Encode(t testing.TB, claims any) []byte {
 	return payload
 }
 
-// Sign signs a payload with a key, by the algorithm and under the id that it has.
+// Sign returns a token with a payload, signed with a key. The token's header has the key's algorithm and id.
 func Sign(t testing.TB, k jwk.Key, payload []byte) string {
 	t.Helper()
 	alg, _ := k.Algorithm()
@@ -183,17 +182,18 @@ func Sign(t testing.TB, k jwk.Key, payload []byte) string {
 	return string(token)
 }
 
-// As is the key under another id, "" for none, and with another algorithm.
-func As(t testing.TB, k jwk.Key, kid string, alg jwa.SignatureAlgorithm) jwk.Key {
+// CopyKey returns a key with another id, "" for none, and another algorithm.
+func CopyKey(t testing.TB, k jwk.Key, kid string, alg jwa.SignatureAlgorithm) jwk.Key {
 	t.Helper()
 	var raw any
 	if err := jwk.Export(k, &raw); err != nil {
 		t.Fatal(err)
 	}
-	return must(t, raw, kid, alg)
+	return importKey(t, raw, kid, alg)
 }
 
-func must(t testing.TB, raw any, kid string, alg jwa.SignatureAlgorithm) jwk.Key {
+// importKey returns a private key with an id, "" for none, and an algorithm.
+func importKey(t testing.TB, raw any, kid string, alg jwa.SignatureAlgorithm) jwk.Key {
 	t.Helper()
 	k, err := jwk.Import(raw)
 	if err == nil && kid != "" {
@@ -208,7 +208,7 @@ func must(t testing.TB, raw any, kid string, alg jwa.SignatureAlgorithm) jwk.Key
 	return k
 }
 
-// Key makes a private key for an algorithm.
+// Key returns a new private key for an algorithm.
 func Key(t testing.TB, alg jwa.SignatureAlgorithm) any {
 	t.Helper()
 	var key any

@@ -1,6 +1,6 @@
-// Package prometheustest runs a real Prometheus for tests, which scrapes gateways and keeps rules as an operator's
-// does. What dashboards and alerts ask is asked there. Only tests import it. Where prometheus is missing these tests
-// fail; they are never skipped.
+// Package prometheustest runs a real Prometheus for tests, which scrapes gateways and evaluates rules as an operator's Prometheus does.
+// Tests run the queries of dashboards and alerts there. Only tests import it. Without prometheus these tests fail; they are never
+// skipped.
 package prometheustest
 
 import (
@@ -21,17 +21,17 @@ import (
 )
 
 const (
-	// Job is the label job of all that is scraped.
+	// Job is the label job of all targets.
 	Job = "ais-gateway"
-	// Interval is how often targets are scraped and rules judged.
+	// Interval is the time between scrapes, and between evaluations of the rules.
 	Interval = 500 * time.Millisecond
 
-	within   = time.Minute // for what must come
-	askEvery = 50 * time.Millisecond
+	waitTimeout  = time.Minute // for every condition
+	pollInterval = 50 * time.Millisecond
 )
 
-// A Server is a Prometheus on a loopback port of its own. Its methods fail the test that started it, and are for that
-// test's goroutine alone.
+// Server is a Prometheus on a loopback port of its own. Its methods fail the test that started it, and must be called by that test's
+// goroutine.
 type Server struct {
 	URL string // http://host:port
 
@@ -40,8 +40,8 @@ type Server struct {
 	server *servertest.Server
 }
 
-// Start runs a Prometheus with files of rules (paths) that scrapes targets: host:port, or http://host:port. It returns
-// once all of them are up. It is ended with the test.
+// Start runs a Prometheus with rule files (paths) until the test ends. It scrapes the targets, host:port or http://host:port. Start
+// waits until all of them are up.
 func Start(t testing.TB, rules []string, targets ...string) *Server {
 	t.Helper()
 	path, err := exec.LookPath("prometheus")
@@ -52,7 +52,7 @@ func Start(t testing.TB, rules []string, targets ...string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, client: http.Client{Timeout: within}}
+	s := &Server{t: t, client: http.Client{Timeout: waitTimeout}}
 	s.server = servertest.Start(t, func(dir string) ([]string, func() error) {
 		addr, err := servertest.FreeAddr()
 		if err != nil {
@@ -82,7 +82,7 @@ func Start(t testing.TB, rules []string, targets ...string) *Server {
 	return s
 }
 
-// configure is the configuration, as JSON, which is YAML too.
+// configure returns the configuration as JSON, which is also YAML. It returns an error if a rule file does not exist.
 func configure(rules, targets []string) ([]byte, error) {
 	files := make([]string, len(rules))
 	for i, file := range rules {
@@ -90,7 +90,7 @@ func configure(rules, targets []string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(path); err != nil { // Prometheus starts without it
+		if _, err := os.Stat(path); err != nil { // Prometheus would start without it
 			return nil, err
 		}
 		files[i] = path
@@ -122,10 +122,11 @@ func (s *Server) ready() error {
 	return nil
 }
 
-// ask calls the API, https://prometheus.io/docs/prometheus/latest/querying/api/, and decodes its data.
-func (s *Server) ask(path string, form url.Values, into any) error {
+// get calls a method of the API, https://prometheus.io/docs/prometheus/latest/querying/api/,
+// and decodes its data. It returns an error if Prometheus reports one.
+func (s *Server) get(path string, form url.Values, into any) error {
 	resp, err := s.client.PostForm(s.URL+"/api/v1/"+path, form)
-	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed { // some are for GET alone
+	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed { // some methods are for GET only
 		_ = resp.Body.Close()
 		resp, err = s.client.Get(s.URL + "/api/v1/" + path + "?" + form.Encode())
 	}
@@ -146,26 +147,28 @@ func (s *Server) ask(path string, form url.Values, into any) error {
 	return json.Unmarshal(answer.Data, into)
 }
 
-func (s *Server) mustAsk(path string, form url.Values, into any) {
+func (s *Server) mustGet(path string, form url.Values, into any) {
 	s.t.Helper()
-	if err := s.ask(path, form, into); err != nil {
+	if err := s.get(path, form, into); err != nil {
 		s.t.Fatalf("prometheus: %s %s: %v", path, form.Encode(), err)
 	}
 }
 
-// stamp is a time as Prometheus writes it: seconds since 1970, with a fraction.
-func stamp(t time.Time) string { return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64) }
+// formatTime returns a time as Prometheus writes it: seconds since 1970, with a fraction.
+func formatTime(t time.Time) string {
+	return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64)
+}
 
-// eventually asks again and again until holds is nil, and fails the test with what it said last after 30 s.
+// eventually calls holds until it returns nil. After a minute it fails the test with the last error.
 func (s *Server) eventually(what string, holds func() error) {
 	s.t.Helper()
-	for deadline := time.Now().Add(within); ; time.Sleep(askEvery) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(pollInterval) {
 		err := holds()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.t.Fatalf("prometheus: in vain waited until %s: %v", what, err)
+			s.t.Fatalf("prometheus: timed out waiting until %s: %v", what, err)
 		}
 	}
 }

@@ -49,7 +49,7 @@ func TestPrometheus(t *testing.T) {
 	p := Start(t, []string{file}, target.URL)
 
 	before := scrapes.Load()
-	p.Scraped()
+	p.AwaitScrape()
 	got := p.Query("calls_total")
 	if len(got) != 1 || got[0].Labels["to"] != "a" || got[0].Labels["job"] != Job || got[0].Labels["__name__"] != "calls_total" ||
 		got[0].Point.Value <= float64(before) || got[0].Point.Time.Before(began) {

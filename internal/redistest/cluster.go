@@ -13,28 +13,29 @@ import (
 )
 
 const (
-	// slots of every cluster: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/.
+	// slots is the number of slots of every cluster:
+	// https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/.
 	slots = 16384
 	nodes = 3
-	// nodeTimeout in ms: a node that is silent for longer has failed in the eyes of the others.
+	// nodeTimeout is in ms: the other nodes regard a node as failed that does not respond for longer.
 	nodeTimeout = "1000"
-	// clusterWithin is long enough for a node to find its cluster again, for which it takes 2 s at least.
-	clusterWithin = 2 * time.Minute
+	// clusterTimeout is for a node to join its cluster again, which takes at least 2 s.
+	clusterTimeout = 2 * time.Minute
 )
 
-// A Cluster is three primaries that share the slots, without replicas until Replicate. A node that is down for more
-// than 1 s makes the others answer CLUSTERDOWN, as Redis does by default, unless a replica takes over.
+// Cluster is three primaries that share the slots. They have no replicas until Replicate is called. If a node is down for more than
+// 1 s and no replica takes over, the others respond with CLUSTERDOWN, which is Redis's default.
 type Cluster struct {
-	Addrs    []string  // of the nodes, host:port
-	Nodes    []*Server // in the order of their slots
-	Replicas []*Server // of Nodes, in their order
+	Addrs    []string  // addresses of Nodes, host:port
+	Nodes    []*Server // the primaries, in the order of their slots
+	Replicas []*Server // one of each node, in the same order
 
 	t        testing.TB
 	settings []string
 }
 
-// StartCluster runs the nodes like Start, and waits until each serves all slots: Redis takes 2 s for that. args are
-// settings of every node.
+// StartCluster runs a cluster until the test ends, and waits until its nodes agree on all slots, which takes 2 s. args are settings
+// of every node, as redis-server takes them.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, settings: append([]string{
@@ -45,9 +46,9 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 		c.Nodes, c.Addrs = append(c.Nodes, node), append(c.Addrs, node.Addr)
 	}
 	for i, node := range c.Nodes {
-		first, last := share(i)
+		first, last := slotRange(i)
 		c.must(node.Do("CLUSTER", "ADDSLOTSRANGE", first, last))
-		c.must(node.Do("CLUSTER", "SET-CONFIG-EPOCH", i+1)) // of their own, so that they need not settle whose is whose
+		c.must(node.Do("CLUSTER", "SET-CONFIG-EPOCH", i+1)) // different ones, so that the nodes need not resolve a conflict
 	}
 	for _, node := range c.Nodes {
 		for _, other := range c.Nodes {
@@ -58,8 +59,8 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 	return c
 }
 
-// Replicate gives each node a replica, and returns once they have all that the nodes have: each then takes over, some
-// 2 s after its node is down.
+// Replicate adds a replica of each node, and waits until the replicas have all data. A replica takes over about 2 s after its node
+// went down.
 func (c *Cluster) Replicate() {
 	c.t.Helper()
 	for _, node := range c.Nodes {
@@ -69,28 +70,28 @@ func (c *Cluster) Replicate() {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		// It is refused until the replica has heard of the node, and begins anew each time that it is not.
+		// Redis refuses the command until the replica knows the node; each accepted one starts the replication again.
 		joins := func() error { return replica.Do("CLUSTER", "REPLICATE", id).Err() }
 		follows := func() error {
 			if info := replica.Do("INFO", "replication").String(); !strings.Contains(info, "master_link_status:up") {
-				return errors.New("the replica does not follow:\n" + info)
+				return errors.New("the replica is not connected to its primary:\n" + info)
 			}
 			return nil
 		}
 		for _, step := range []func() error{joins, follows} {
-			if err := await(clusterWithin, step); err != nil {
+			if err := await(clusterTimeout, step); err != nil {
 				c.t.Fatal(err)
 			}
 		}
 		c.Replicas = append(c.Replicas, replica)
 	}
-	if err := await(clusterWithin, c.known); err != nil {
+	if err := await(clusterTimeout, c.nodesKnown); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-// known is nil once every node knows whose replicas there are: only those who do vote for one.
-func (c *Cluster) known() error {
+// nodesKnown returns an error until every node knows all nodes and replicas: only then can it vote for a new primary.
+func (c *Cluster) nodesKnown() error {
 	for _, node := range append(c.Nodes[:nodes:nodes], c.Replicas...) {
 		list := node.Do("CLUSTER", "NODES").String()
 		if strings.Count(list, "slave ") != nodes || strings.Count(list, " connected") != 2*nodes || strings.Contains(list, "fail") {
@@ -114,41 +115,40 @@ func (c *Cluster) meet(node, other *Server) {
 	c.must(node.Do("CLUSTER", "MEET", host, port))
 }
 
-func (c *Cluster) must(answer *redis.Cmd) {
+func (c *Cluster) must(result *redis.Cmd) {
 	c.t.Helper()
-	if err := answer.Err(); err != nil {
+	if err := result.Err(); err != nil {
 		c.t.Fatalf("redis-server: %v", err)
 	}
 }
 
-// Await returns once all nodes run and say that the cluster is in order. After the restart of a node that takes 2 s
-// or more.
+// Await waits until all nodes run and report that the cluster is healthy. After the restart of a node this takes 2 s or more.
 func (c *Cluster) Await() {
 	c.t.Helper()
-	if err := await(clusterWithin, c.ready); err != nil {
+	if err := await(clusterTimeout, c.ready); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
 func (c *Cluster) ready() error {
 	for _, node := range c.Nodes {
-		client := redis.NewClient(node.options(askWithin))
+		client := redis.NewClient(node.options(pingTimeout))
 		info, err := client.ClusterInfo(context.Background()).Result()
 		_ = client.Close()
 		if err != nil {
 			return err
 		}
 		if !strings.Contains(info, "cluster_state:ok") || !strings.Contains(info, fmt.Sprintf("cluster_slots_ok:%d", slots)) {
-			return errors.New("the cluster is not in order:\n" + info)
+			return errors.New("the cluster is not healthy:\n" + info)
 		}
 	}
 	return nil
 }
 
-// NodeOf is the node that had the slot of a key when the cluster began, whether it runs or not.
+// NodeOf returns the node that had the slot of a key when the cluster was started, whether it runs or not.
 func (c *Cluster) NodeOf(key string) *Server {
 	for i, node := range c.Nodes {
-		if _, last := share(i); slot(key) <= last {
+		if _, last := slotRange(i); slot(key) <= last {
 			return node
 		}
 	}
@@ -156,10 +156,10 @@ func (c *Cluster) NodeOf(key string) *Server {
 	return nil
 }
 
-// share is the first and the last slot of a node.
-func share(node int) (first, last int) { return node * slots / nodes, (node+1)*slots/nodes - 1 }
+// slotRange returns the first and the last slot of a node.
+func slotRange(node int) (first, last int) { return node * slots / nodes, (node+1)*slots/nodes - 1 }
 
-// slot is the CRC-16 (XMODEM) of the key, or of what stands in its first braces unless that is nothing.
+// slot returns the slot of a key: the CRC-16 (XMODEM) of the key or, if it has one, of its hash tag, the text in its first braces.
 func slot(key string) int {
 	if _, after, found := strings.Cut(key, "{"); found {
 		if tag, _, found := strings.Cut(after, "}"); found && tag != "" {

@@ -39,7 +39,7 @@ func TestCluster(t *testing.T) {
 	lost, other := c.Nodes[1], c.Nodes[2]
 	lost.Stop()
 	began := time.Now()
-	err := await(clusterWithin, func() error {
+	err := await(clusterTimeout, func() error {
 		if err := other.Do("GET", keys[other]).Err(); !redis.HasErrorPrefix(err, "CLUSTERDOWN") {
 			return fmt.Errorf("got %w, want CLUSTERDOWN", err)
 		}
@@ -76,7 +76,7 @@ func TestSlot(t *testing.T) {
 }
 
 func TestBusPort(t *testing.T) {
-	if busIsFree(65536) {
+	if isFree(65536) {
 		t.Error("there is no such port")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,7 +84,7 @@ func TestBusPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if busIsFree(l.Addr().(*net.TCPAddr).Port) {
+	if isFree(l.Addr().(*net.TCPAddr).Port) {
 		t.Error("somebody listens there")
 	}
 	for range 50 {
@@ -108,7 +108,7 @@ func TestClusterFailsOver(t *testing.T) {
 		t.Fatal(info)
 	}
 	node.Stop()
-	for deadline := time.Now().Add(clusterWithin); !strings.Contains(replica.Do("INFO", "replication").String(), "role:master"); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(clusterTimeout); !strings.Contains(replica.Do("INFO", "replication").String(), "role:master"); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the replica does not take over")
 		}

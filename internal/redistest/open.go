@@ -8,14 +8,14 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// Patience is how long a step in Redis may take in a test that is not about that time: a busy machine must not look like a
-// Redis that is away.
-const Patience = time.Minute
+// CommandTimeout is the timeout of Redis commands in tests that are not about that timeout: a slow machine must not look like a Redis
+// that is unreachable.
+const CommandTimeout = time.Minute
 
-// Open opens a Redis as the program does, but with Patience. It is closed when the test ends.
+// Open opens a Redis as the gateway does, but with CommandTimeout, until the test ends.
 func Open(t testing.TB, c config.Redis) *store.Store {
 	t.Helper()
-	s, err := store.OpenWithin(c, Patience)
+	s, err := store.OpenWithin(c, CommandTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +23,7 @@ func Open(t testing.TB, c config.Redis) *store.Store {
 	return s
 }
 
-// OpenAt is Open for a server at an address.
+// OpenAt is Open for a single server, host:port.
 func OpenAt(t testing.TB, address string) *store.Store {
 	t.Helper()
 	return Open(t, config.Redis{Mode: config.Standalone, Addresses: []string{address}})

@@ -1,6 +1,6 @@
-// Package redistest runs real Redis servers for tests, in every form that the gateway's operators run them: alone,
-// with TLS, behind sentinels, in a cluster. What Redis must guarantee is tested on Redis. Only tests import it.
-// Where redis-server is missing these tests fail; they are never skipped.
+// Package redistest runs real Redis servers for tests, in every form that operators run them: alone, with TLS, with sentinels, as a
+// cluster. What the gateway needs of Redis is tested on Redis. Only tests and other test support import it. Without redis-server
+// these tests fail; they are never skipped.
 package redistest
 
 import (
@@ -14,23 +14,25 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"ais-gateway/internal/servertest"
 )
 
-// doWithin bounds one command of a test; it may be one that makes the server sleep.
-const doWithin = time.Minute
+// commandTimeout limits one command of a test. A command can make the server sleep.
+const commandTimeout = time.Minute
 
-// A Server is a redis-server on a loopback port of its own. Its methods fail the test that started it, and are
-// for that test's goroutine alone; Do is for any.
+// Server is a redis-server on a loopback port of its own. Its methods fail the test that started it and, except Do, must be called
+// by that test's goroutine.
 type Server struct {
 	Addr string // host:port
 
-	t     testing.TB
-	setup setup
-	run   *process // nil while stopped
+	t       testing.TB
+	setup   setup
+	process *servertest.Process // nil while stopped
 }
 
-// Start runs a redis-server in a directory of its own and waits until it answers. args are settings as
-// redis-server takes them ("--appendonly", "yes"). The server is stopped when the test ends.
+// Start runs a redis-server in a directory of its own until the test ends, and waits until it responds. args are settings as
+// redis-server takes them ("--appendonly", "yes").
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, setup{dir: t.TempDir(), args: args})
@@ -38,55 +40,60 @@ func Start(t testing.TB, args ...string) *Server {
 
 func start(t testing.TB, s setup) *Server {
 	t.Helper()
-	addr, run, err := launchAnywhere(s)
+	addr, process, err := launchAnywhere(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &Server{Addr: addr, t: t, setup: s, run: run}
+	server := &Server{Addr: addr, t: t, setup: s, process: process}
 	t.Cleanup(server.Stop)
-	server.tell()
+	server.started()
 	return server
 }
 
-// Stop ends the server at once, as a crash does (SIGKILL), and leaves its directory as it is. A server that is
-// stopped stays so.
+// Stop ends the server and its children (SIGKILL), as a crash does, and keeps its directory. It does nothing if the server is
+// stopped.
 func (s *Server) Stop() {
-	if s.run != nil {
-		s.run.kill()
-		s.run = nil
+	s.t.Helper()
+	if s.process == nil {
+		return
 	}
+	if err := s.process.Kill(); err != nil {
+		s.t.Error(err)
+	}
+	s.process = nil
 }
 
-// Restart stops the server, if it runs, starts it again on the same port and directory, and waits until it has
-// loaded its data and answers.
+// Restart stops the server if it runs, starts it again on the same port and directory, and waits until it has loaded its data and
+// responds.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
-	run, err := launch(s.setup, s.Addr)
+	process, err := launch(s.setup, s.Addr)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.run = run
-	s.tell()
+	s.process = process
+	s.started()
 }
 
-func (s *Server) tell() {
+// started runs the command that the server needs after each start.
+func (s *Server) started() {
 	s.t.Helper()
-	if s.setup.told == nil {
+	if s.setup.onStarted == nil {
 		return
 	}
-	if err := s.Do(s.setup.told...).Err(); err != nil {
+	if err := s.Do(s.setup.onStarted...).Err(); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// Pause freezes the server (SIGSTOP): it takes connections and answers nothing.
+// Pause stops the server's execution (SIGSTOP): its port accepts connections, and nothing responds.
 func (s *Server) Pause() {
 	s.t.Helper()
 	s.signal(syscall.SIGSTOP)
 }
 
-// Resume lets a paused server go on (SIGCONT).
+// Resume continues a paused server (SIGCONT).
 func (s *Server) Resume() {
 	s.t.Helper()
 	s.signal(syscall.SIGCONT)
@@ -94,50 +101,50 @@ func (s *Server) Resume() {
 
 func (s *Server) signal(sig syscall.Signal) {
 	s.t.Helper()
-	if s.run == nil {
+	if s.process == nil {
 		s.t.Fatal("redis-server is stopped")
 	}
-	if err := s.run.server.Process.Signal(sig); err != nil {
+	if err := s.process.Signal(sig); err != nil {
 		s.t.Fatalf("redis-server: %v", err)
 	}
 }
 
-// Dir is where the server keeps its data; its append-only file is below appendonlydir. To be changed only while the
-// server is stopped.
+// Dir returns the directory of the server's data; its append-only file is below appendonlydir. Change files only while the server
+// is stopped.
 func (s *Server) Dir() string { return s.setup.dir }
 
-// Do runs one command on a connection of its own and returns the answer, which holds Redis's own errors (redis.Nil
-// among them). No answer within a minute, or none at all, fails the test.
+// Do runs one command on a connection of its own and returns the result, whose error can be one of Redis, such as redis.Nil. If
+// there is no response within a minute, Do fails the test.
 func (s *Server) Do(args ...any) *redis.Cmd {
 	s.t.Helper()
-	client := redis.NewClient(s.options(doWithin))
+	client := redis.NewClient(s.options(commandTimeout))
 	defer client.Close()
-	answer := client.Do(context.Background(), args...)
+	result := client.Do(context.Background(), args...)
 	var own redis.Error
-	if err := answer.Err(); err != nil && !errors.As(err, &own) {
+	if err := result.Err(); err != nil && !errors.As(err, &own) {
 		s.t.Fatalf("redis-server: %v: %v", args, err)
 	}
-	return answer
+	return result
 }
 
-// options are those of a client that asks once and waits for no longer than within.
-func (s *Server) options(within time.Duration) *redis.Options {
+// options returns those of a client that tries once and gives up after the timeout.
+func (s *Server) options(timeout time.Duration) *redis.Options {
 	return &redis.Options{
 		Addr:                     s.Addr,
-		TLSConfig:                s.setup.secure,
+		TLSConfig:                s.setup.tls,
 		MaxRetries:               -1,
 		DialerRetries:            1,
-		DialTimeout:              within,
-		ReadTimeout:              within,
-		WriteTimeout:             within,
+		DialTimeout:              timeout,
+		ReadTimeout:              timeout,
+		WriteTimeout:             timeout,
 		PoolSize:                 1,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 }
 
-// Shared is the host:port of one server for the whole test binary. It is started by the first test that asks,
-// and its guard ends it with the binary. Tests keep to keys of their own there, and never flush it.
+// Shared returns the address, host:port, of one server for the whole test binary. The first call starts it, and it ends with the
+// binary. Tests must use keys of their own there, and must not flush it.
 func Shared(t testing.TB) string {
 	t.Helper()
 	s, err := shared()
@@ -147,12 +154,12 @@ func Shared(t testing.TB) string {
 	return s.Addr
 }
 
-// shared holds on to its server: were the pipe to the guard collected, the guard would act.
+// shared keeps a reference to its server: if the pipe to the guard were collected, the guard would kill the server.
 var shared = sync.OnceValues(func() (*Server, error) {
 	dir, err := os.MkdirTemp("", "redistest")
 	if err != nil {
 		return nil, err
 	}
-	addr, run, err := launchAnywhere(setup{dir: dir})
-	return &Server{Addr: addr, run: run}, err
+	addr, process, err := launchAnywhere(setup{dir: dir})
+	return &Server{Addr: addr, process: process}, err
 })

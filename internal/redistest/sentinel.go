@@ -15,38 +15,39 @@ import (
 )
 
 const (
-	masterName    = "ais"
-	replicas      = 2
-	watchers      = 3
-	quorum        = 2
-	settledWithin = 2 * time.Minute // a failover that did not come about is tried again after 2 s
+	masterName   = "ais"
+	replicas     = 2
+	sentinels    = 3
+	quorum       = 2
+	failoverWait = 2 * time.Minute // a failover that did not succeed is tried again after 2 s
 )
 
-// Times of the sentinels, in ms.
+// Settings of the sentinels, in ms.
 const (
-	downAfter       = 2000 // of a busy machine less would be taken for lost
+	downAfter       = 2000 // with less, a server on a slow machine would be regarded as down
 	failoverTimeout = 1000
 )
 
-// haste makes sentinels do every 100 or 200 ms what they do every 1 to 10 s elsewhere. The times are in ms.
-var haste = []any{
+// fastSentinel is the command that makes a sentinel do every 100 or 200 ms what it does every 1 to 10 s by default. The times are in
+// ms.
+var fastSentinel = []any{
 	"SENTINEL", "DEBUG", "info-period", 100, "ping-period", 200, "ask-period", 100, "publish-period", 100,
 	"tilt-period", 1000, "min-link-reconnect-period", 1000,
 }
 
-// Sentinels are three sentinels over one primary and two replicas. They take the primary for lost once it has been
-// silent for 2 s; two of them are enough for that, and for the failover.
+// Sentinels is a primary with two replicas and three sentinels. The sentinels regard the primary as down after 2 s without a
+// response; two of them can decide that and start the failover.
 type Sentinels struct {
-	Addrs      []string  // of the sentinels, host:port
-	MasterName string    // as the sentinels know the primary
-	Watchers   []*Server // the sentinels themselves
+	Addrs      []string  // addresses of the sentinels, host:port
+	MasterName string    // the primary's name in the sentinels' configuration
+	Watchers   []*Server // the sentinels
 
 	t    testing.TB
 	data []*Server
 }
 
-// StartSentinel runs them like Start, and waits until a failover would succeed: the replicas hold what the primary
-// holds, the sentinels know them and one another. args are settings of the primary and the replicas.
+// StartSentinel runs the servers until the test ends, and waits until a failover can succeed: the replicas have the primary's data,
+// and the sentinels know the replicas and each other. args are settings of the primary and the replicas.
 func StartSentinel(t testing.TB, args ...string) *Sentinels {
 	t.Helper()
 	s := &Sentinels{MasterName: masterName, t: t}
@@ -66,15 +67,15 @@ sentinel down-after-milliseconds %[1]s %[5]d
 sentinel failover-timeout %[1]s %[6]d
 sentinel parallel-syncs %[1]s %[7]d
 `, masterName, host, port, quorum, downAfter, failoverTimeout, replicas)
-	for range watchers {
-		watcher := startConfigured(t, config, setup{args: []string{"--sentinel"}, told: haste})
+	for range sentinels {
+		watcher := startConfigured(t, config, setup{args: []string{"--sentinel"}, onStarted: fastSentinel})
 		s.Watchers, s.Addrs = append(s.Watchers, watcher), append(s.Addrs, watcher.Addr)
 	}
 	s.AwaitReplicas()
 	return s
 }
 
-// startConfigured runs a server with a configuration file, in which it notes what it was told to be.
+// startConfigured runs a server with a configuration file, in which the server keeps its role.
 func startConfigured(t testing.TB, text string, s setup) *Server {
 	t.Helper()
 	s.dir = t.TempDir()
@@ -85,19 +86,19 @@ func startConfigured(t testing.TB, text string, s setup) *Server {
 	return start(t, s)
 }
 
-func (s *Sentinels) must(answer *redis.Cmd) {
+func (s *Sentinels) must(result *redis.Cmd) {
 	s.t.Helper()
-	if err := answer.Err(); err != nil {
+	if err := result.Err(); err != nil {
 		s.t.Fatalf("redis-server: %v", err)
 	}
 }
 
-// Primary is the server that the running sentinels name. While they disagree, it waits.
+// Primary returns the server that all running sentinels name as the primary. It waits while they disagree.
 func (s *Sentinels) Primary() *Server {
 	s.t.Helper()
 	var primary *Server
-	err := await(settledWithin, func() (err error) {
-		primary, err = s.named()
+	err := await(failoverWait, func() (err error) {
+		primary, err = s.agreedPrimary()
 		return err
 	})
 	if err != nil {
@@ -106,7 +107,7 @@ func (s *Sentinels) Primary() *Server {
 	return primary
 }
 
-// Replicas are the servers other than the primary, whether they run or not.
+// Replicas returns the servers other than the primary, whether they run or not.
 func (s *Sentinels) Replicas() []*Server {
 	s.t.Helper()
 	primary := s.Primary()
@@ -119,20 +120,20 @@ func (s *Sentinels) Replicas() []*Server {
 	return others
 }
 
-// AwaitPrimary returns the new primary once a failover is over: all running sentinels name another than old, and it
-// accepts writes. It may be called before the failover begins.
+// AwaitPrimary waits for the end of a failover and returns the new primary: all running sentinels name another server than old, and
+// it accepts writes. It may be called before the failover begins.
 func (s *Sentinels) AwaitPrimary(old *Server) *Server {
 	s.t.Helper()
-	primary, err := s.awaitPrimary(old, settledWithin)
+	primary, err := s.awaitPrimary(old, failoverWait)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return primary
 }
 
-func (s *Sentinels) awaitPrimary(old *Server, within time.Duration) (primary *Server, err error) {
-	err = await(within, func() error {
-		named, err := s.named()
+func (s *Sentinels) awaitPrimary(old *Server, timeout time.Duration) (primary *Server, err error) {
+	err = await(timeout, func() error {
+		named, err := s.agreedPrimary()
 		if err != nil {
 			return err
 		}
@@ -140,58 +141,60 @@ func (s *Sentinels) awaitPrimary(old *Server, within time.Duration) (primary *Se
 			return errors.New("the sentinels still name " + old.Addr)
 		}
 		primary = named
-		client := redis.NewClient(named.options(askWithin))
+		client := redis.NewClient(named.options(pingTimeout))
 		defer client.Close()
 		return client.Del(context.Background(), "redistest: a write that changes nothing").Err()
 	})
 	return primary, err
 }
 
-// AwaitReplicas returns once every data server that runs, but for the primary, follows it and has all that it had,
-// and the sentinels know so: the next failover can begin. After the restart of a former primary it is a replica.
+// AwaitReplicas waits until the next failover can begin: every running server other than the primary is its replica and has all its
+// data, and the sentinels know that. A former primary becomes a replica after its restart.
 func (s *Sentinels) AwaitReplicas() {
 	s.t.Helper()
-	if err := await(settledWithin, s.settled); err != nil {
+	if err := await(failoverWait, s.ready); err != nil {
 		s.t.Fatal(err)
 	}
 }
 
-// named is the primary by the word of all sentinels that run.
-func (s *Sentinels) named() (*Server, error) {
-	var word string
+// agreedPrimary returns the server that all running sentinels name as the primary, or an error if they disagree.
+func (s *Sentinels) agreedPrimary() (*Server, error) {
+	var agreed string
 	for _, watcher := range running(s.Watchers) {
-		client := redis.NewSentinelClient(watcher.options(askWithin))
+		client := redis.NewSentinelClient(watcher.options(pingTimeout))
 		named, err := client.GetMasterAddrByName(context.Background(), masterName).Result()
 		_ = client.Close()
 		if err != nil {
 			return nil, err
 		}
 		addr := net.JoinHostPort(named[0], named[1])
-		if word != "" && addr != word {
-			return nil, fmt.Errorf("one sentinel names %s, another %s", word, addr)
+		if agreed != "" && addr != agreed {
+			return nil, fmt.Errorf("one sentinel names %s, another %s", agreed, addr)
 		}
-		word = addr
+		agreed = addr
 	}
 	for _, server := range s.data {
-		if server.Addr == word {
+		if server.Addr == agreed {
 			return server, nil
 		}
 	}
-	return nil, fmt.Errorf("the sentinels name %q", word)
+	return nil, fmt.Errorf("the sentinels name %q", agreed)
 }
 
+// running returns the servers that are not stopped.
 func running(servers []*Server) []*Server {
 	var run []*Server
 	for _, server := range servers {
-		if server.run != nil {
+		if server.process != nil {
 			run = append(run, server)
 		}
 	}
 	return run
 }
 
-func (s *Sentinels) settled() error {
-	primary, err := s.named()
+// ready returns an error until the next failover can begin.
+func (s *Sentinels) ready() error {
+	primary, err := s.agreedPrimary()
 	if err != nil {
 		return err
 	}
@@ -202,21 +205,21 @@ func (s *Sentinels) settled() error {
 		}
 	}
 	for _, follower := range followers {
-		if err := follows(follower, primary); err != nil {
+		if err := checkReplica(follower, primary); err != nil {
 			return err
 		}
 	}
 	for _, watcher := range running(s.Watchers) {
-		if err := s.sees(watcher, followers); err != nil {
+		if err := s.checkSentinel(watcher, followers); err != nil {
 			return err
 		}
 	}
-	return feeds(primary, len(followers))
+	return checkPrimary(primary, len(followers))
 }
 
-// follows reports why a server does not follow the primary yet.
-func follows(server, primary *Server) error {
-	client := redis.NewClient(server.options(askWithin))
+// checkReplica returns an error until a server is a connected replica of the primary.
+func checkReplica(server, primary *Server) error {
+	client := redis.NewClient(server.options(pingTimeout))
 	defer client.Close()
 	info := client.InfoMap(context.Background(), "replication")
 	if err := info.Err(); err != nil {
@@ -224,29 +227,29 @@ func follows(server, primary *Server) error {
 	}
 	of := net.JoinHostPort(info.Item("Replication", "master_host"), info.Item("Replication", "master_port"))
 	if of != primary.Addr || info.Item("Replication", "master_link_status") != "up" {
-		return fmt.Errorf("%s does not follow %s yet: %v", server.Addr, primary.Addr, info.Val())
+		return fmt.Errorf("%s is not a replica of %s yet: %v", server.Addr, primary.Addr, info.Val())
 	}
 	return nil
 }
 
-// feeds reports whether a primary has that many replicas with all that it had.
-func feeds(primary *Server, followers int) error {
-	client := redis.NewClient(primary.options(askWithin))
+// checkPrimary returns an error until a primary has that many replicas with all its data.
+func checkPrimary(primary *Server, followers int) error {
+	client := redis.NewClient(primary.options(pingTimeout))
 	defer client.Close()
 	info, err := client.Info(context.Background(), "replication").Result()
 	if err != nil {
 		return err
 	}
 	if !strings.Contains(info, "role:master") || strings.Count(info, "state=online") != followers {
-		return fmt.Errorf("%s does not feed %d replicas yet:\n%s", primary.Addr, followers, info)
+		return fmt.Errorf("%s does not have %d replicas yet:\n%s", primary.Addr, followers, info)
 	}
 	return nil
 }
 
-// sees reports what a sentinel does not know yet.
-func (s *Sentinels) sees(watcher *Server, followers []*Server) error {
+// checkSentinel returns an error until a sentinel knows the other sentinels and the followers.
+func (s *Sentinels) checkSentinel(watcher *Server, followers []*Server) error {
 	ctx := context.Background()
-	client := redis.NewSentinelClient(watcher.options(askWithin))
+	client := redis.NewSentinelClient(watcher.options(pingTimeout))
 	defer client.Close()
 	primary, err := client.Master(ctx, masterName).Result()
 	if err != nil {

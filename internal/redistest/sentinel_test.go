@@ -32,7 +32,7 @@ func TestSentinel(t *testing.T) {
 	if got := len(s.Replicas()); got != replicas || slices.Contains(s.Replicas(), first) {
 		t.Fatalf("got %d replicas, the primary perhaps among them", got)
 	}
-	if len(s.Addrs) != watchers || len(s.Watchers) != watchers {
+	if len(s.Addrs) != sentinels || len(s.Watchers) != sentinels {
 		t.Fatalf("got %d sentinels on %v", len(s.Watchers), s.Addrs)
 	}
 	for _, watcher := range s.Watchers {
@@ -128,13 +128,13 @@ func TestSentinelWaits(t *testing.T) {
 		t.Error("another than the primary is named")
 	}
 	replica, other := s.Replicas()[0], s.Replicas()[1]
-	if follows(replica, s.Primary()) != nil || follows(replica, other) == nil {
+	if checkReplica(replica, s.Primary()) != nil || checkReplica(replica, other) == nil {
 		t.Error("it is not seen whom a replica follows")
 	}
-	if feeds(s.Primary(), replicas) != nil || feeds(s.Primary(), replicas+1) == nil {
+	if checkPrimary(s.Primary(), replicas) != nil || checkPrimary(s.Primary(), replicas+1) == nil {
 		t.Error("it is not seen how many replicas a primary has")
 	}
-	if watcher := s.Watchers[0]; s.sees(watcher, s.Replicas()) != nil || s.sees(watcher, []*Server{s.Primary()}) == nil {
+	if watcher := s.Watchers[0]; s.checkSentinel(watcher, s.Replicas()) != nil || s.checkSentinel(watcher, []*Server{s.Primary()}) == nil {
 		t.Error("it is not seen which replicas a sentinel knows")
 	}
 	replica.Stop()
@@ -145,7 +145,7 @@ func TestSentinelWaits(t *testing.T) {
 	}
 	s.AwaitReplicas()
 	says(t, replica, "OK", "REPLICAOF", "NO", "ONE")
-	if s.settled() == nil {
+	if s.ready() == nil {
 		t.Error("a server that follows nobody is taken for a replica")
 	}
 	s.AwaitReplicas()
@@ -153,7 +153,7 @@ func TestSentinelWaits(t *testing.T) {
 		t.Error("it was not made a replica again")
 	}
 	s.Primary().Pause()
-	if s.settled() == nil {
+	if s.ready() == nil {
 		t.Error("a primary that answers nothing is taken to feed its replicas")
 	}
 }

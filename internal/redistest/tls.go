@@ -16,19 +16,19 @@ import (
 	"time"
 )
 
-// TLSFiles are the paths of the PEM files that a client of a server with TLS needs.
+// TLSFiles has the paths of the PEM files that a client of a server with TLS needs.
 type TLSFiles struct {
-	CA          string // who vouches for the server, and for no one else
-	Certificate string // the client's own
-	Key         string // that of the client's certificate, in PKCS #8
+	CA          string // the CA certificate of the server
+	Certificate string // the client certificate
+	Key         string // the private key of the client certificate, in PKCS #8
 }
 
-// StartTLS runs a redis-server like Start, but one that speaks TLS alone, with a certificate for 127.0.0.1. It
-// wants a certificate from its clients, unless args say otherwise ("--tls-auth-clients", "optional").
+// StartTLS is Start for a server that serves TLS only, with a certificate for 127.0.0.1. It requires a client certificate, unless
+// args change that ("--tls-auth-clients", "optional").
 func StartTLS(t testing.TB, args ...string) (*Server, TLSFiles) {
 	t.Helper()
 	dir := t.TempDir()
-	files, secure, err := certify(dir)
+	files, client, err := writeCertificates(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,11 +36,12 @@ func StartTLS(t testing.TB, args ...string) (*Server, TLSFiles) {
 		"--tls-ca-cert-file", files.CA, "--tls-cert-file", filepath.Join(dir, "server.crt"),
 		"--tls-key-file", filepath.Join(dir, "server.key"), "--tls-auth-clients", "yes",
 	}
-	return start(t, setup{dir: dir, secure: secure, args: append(settings, args...)}), files
+	return start(t, setup{dir: dir, tls: client, args: append(settings, args...)}), files
 }
 
-// certify writes the certificates of an authority, of a server and of a client, and returns what the client needs.
-func certify(dir string) (TLSFiles, *tls.Config, error) {
+// writeCertificates writes the certificates of a CA, a server and a client, and returns the files and the TLS configuration of the
+// client.
+func writeCertificates(dir string) (TLSFiles, *tls.Config, error) {
 	files := TLSFiles{
 		CA:          filepath.Join(dir, "ca.crt"),
 		Certificate: filepath.Join(dir, "client.crt"),
@@ -82,8 +83,8 @@ func certify(dir string) (TLSFiles, *tls.Config, error) {
 			return files, nil, err
 		}
 	}
-	secure, err := files.load()
-	return files, secure, err
+	config, err := files.load()
+	return files, config, err
 }
 
 func (f TLSFiles) load() (*tls.Config, error) {
@@ -100,13 +101,14 @@ func (f TLSFiles) load() (*tls.Config, error) {
 	return &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12}, nil
 }
 
+// issued is a certificate with its private key.
 type issued struct {
 	parsed           *x509.Certificate
 	private          *ecdsa.PrivateKey
 	certificate, key *pem.Block
 }
 
-// issue makes a certificate for a new key. Without an issuer it vouches for itself.
+// issue makes a certificate with a new key, signed by an issuer or, without one, by its own key.
 func issue(template *x509.Certificate, by *issued) (*issued, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

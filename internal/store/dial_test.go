@@ -36,7 +36,7 @@ func proxied(t *testing.T, handle func(net.Conn), password config.File) *store.S
 	}()
 	s, err := store.OpenWithin(config.Redis{
 		Mode: config.Standalone, Addresses: []string{l.Addr().String()}, PasswordFile: password,
-	}, redistest.Patience)
+	}, redistest.CommandTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func TestWrongPasswordIsSpaced(t *testing.T) {
 func TestFullRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	old, err := store.OpenWithin(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, redistest.Patience)
+	old, err := store.OpenWithin(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, redistest.CommandTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func TestHealthPermissions(t *testing.T) {
 	if err := server.Do("CONFIG", "SET", "requirepass", "open sesame").Err(); err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.OpenWithin(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, redistest.Patience)
+	s, err := store.OpenWithin(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, redistest.CommandTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func TestPrefix(t *testing.T) {
 // works opens Redis and runs commands like those of the counter and the cache.
 func works(t *testing.T, c config.Redis) {
 	t.Helper()
-	s, err := store.OpenWithin(c, redistest.Patience)
+	s, err := store.OpenWithin(c, redistest.CommandTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestModes(t *testing.T) {
 		c := config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, PasswordFile: config.InMemoryFile([]byte("open sesame\n"))}
 		works(t, c)
 		c.PasswordFile = config.InMemoryFile([]byte("open barley"))
-		s, err := store.OpenWithin(c, redistest.Patience)
+		s, err := store.OpenWithin(c, redistest.CommandTimeout)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,7 +110,7 @@ func TestTLS(t *testing.T) {
 	} {
 		tls := good
 		change(&tls)
-		s, err := store.OpenWithin(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, TLS: tls}, redistest.Patience)
+		s, err := store.OpenWithin(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, TLS: tls}, redistest.CommandTimeout)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestIdleConnectionsAfterRestart(t *testing.T) {
 	t.Parallel()
 	server, files := redistest.StartTLS(t)
 	tls := config.TLS{Enabled: true, CAFile: fileOf(t, files.CA), CertificateFile: fileOf(t, files.Certificate), KeyFile: fileOf(t, files.Key)}
-	s, err := store.OpenWithin(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, TLS: tls}, redistest.Patience)
+	s, err := store.OpenWithin(config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}, TLS: tls}, redistest.CommandTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +161,7 @@ func TestIdleConnectionsAfterRestart(t *testing.T) {
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)
-	s, err := store.OpenWithin(config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs}, redistest.Patience)
+	s, err := store.OpenWithin(config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs}, redistest.CommandTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestHealth(t *testing.T) {
 		node.Do("CONFIG", "SET", "maxmemory-policy", "noeviction")
 	}
 	is(s, "at last", well)
-	waiting, err := store.OpenWithin(config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs, WaitReplicas: 1}, redistest.Patience)
+	waiting, err := store.OpenWithin(config.Redis{Mode: config.Cluster, Addresses: cluster.Addrs, WaitReplicas: 1}, redistest.CommandTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +200,7 @@ func TestHealth(t *testing.T) {
 // TestEmbeddedExpires checks that the TTL of a key never decreases faster than real time, and that a key expires.
 func TestEmbeddedExpires(t *testing.T) {
 	t.Parallel()
-	s, err := store.OpenWithin(config.Redis{Mode: config.Embedded}, redistest.Patience)
+	s, err := store.OpenWithin(config.Redis{Mode: config.Embedded}, redistest.CommandTimeout)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -151,7 +151,7 @@ func TestUsageAgreesWithTheNextTake(t *testing.T) {
 				}
 				prefix := store.Prefix("unattended", owner...)
 				with := func() *unattended.Counter {
-					return unattended.New(rdb, map[string]config.Unattended{call.ASPSP: policy}).Within(redistest.Patience)
+					return unattended.New(rdb, map[string]config.Unattended{call.ASPSP: policy}).Within(redistest.CommandTimeout)
 				}
 				c := with()
 				for range rapid.IntRange(1, 12).Draw(t, "steps") {

@@ -73,7 +73,7 @@ func TestPanicsInTheBackground(t *testing.T) {
 			hook := &saboteur{}
 			hook.fails.Store(1)
 			rdb.AddHook(hook)
-			c := unattended.New(rdb, map[string]config.Unattended{"a": {Limit: 4, Window: time.Hour, Unit: config.UnitConsent}}).Within(redistest.Patience)
+			c := unattended.New(rdb, map[string]config.Unattended{"a": {Limit: 4, Window: time.Hour, Unit: config.UnitConsent}}).Within(redistest.CommandTimeout)
 			if do(c) == nil {
 				t.Error("the step has not failed")
 			}

@@ -42,7 +42,7 @@ func open(t *testing.T, c config.Redis) redis.UniversalClient {
 }
 
 func counter(rdb redis.UniversalClient, p config.Unattended) *unattended.Counter {
-	return unattended.New(rdb, map[string]config.Unattended{aspsp: p}).Within(redistest.Patience)
+	return unattended.New(rdb, map[string]config.Unattended{aspsp: p}).Within(redistest.CommandTimeout)
 }
 
 // list returns a call for the account list of a new consent.
@@ -604,7 +604,7 @@ func TestExpiryIsNotShortened(t *testing.T) {
 func TestLateTakeIsReleased(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	way := crashproxy.New(t).Way(server.Addr)
+	way := crashproxy.New(t).NewProxy(server.Addr)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer rdb.Close()
 	slow, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{way.Addr}}), list()

@@ -40,18 +40,18 @@ type member struct {
 
 // join starts a gateway; the function ends it.
 func (f fleet) join() (member, func()) {
-	u := unattended.NewUnitStats(f.rdb, f.policies).Within(redistest.Patience)
+	u := unattended.NewUnitStats(f.rdb, f.policies).Within(redistest.CommandTimeout)
 	ctx, end := context.WithCancel(f.t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); u.Run(ctx) }()
 	stop := func() { end(); <-ended }
 	f.t.Cleanup(stop)
-	return member{unattended.New(f.rdb, f.policies).Within(redistest.Patience).WithUnitStats(u), u}, stop
+	return member{unattended.New(f.rdb, f.policies).Within(redistest.CommandTimeout).WithUnitStats(u), u}, stop
 }
 
 // counts is what a gateway that has just started says.
 func (f fleet) counts() map[string]map[string]int64 {
-	return unattended.NewUnitStats(f.rdb, f.policies).Within(redistest.Patience).Count(f.t.Context())
+	return unattended.NewUnitStats(f.rdb, f.policies).Within(redistest.CommandTimeout).Count(f.t.Context())
 }
 
 // becomes waits until the fleet's numbers are these.
@@ -218,9 +218,9 @@ func TestUnitsHoldNobodyUp(t *testing.T) {
 		<-release // whatever the time that it has
 		return nil
 	}))
-	u := unattended.NewUnitStats(rdb, policies).Within(redistest.Patience)
+	u := unattended.NewUnitStats(rdb, policies).Within(redistest.CommandTimeout)
 	go u.Run(t.Context())
-	c := unattended.New(open(t, standalone(t)), policies).Within(redistest.Patience).WithUnitStats(u)
+	c := unattended.New(open(t, standalone(t)), policies).Within(redistest.CommandTimeout).WithUnitStats(u)
 	mustTake(t, c, list(), 1)
 	<-begun
 	for range 30 {
@@ -284,7 +284,7 @@ func TestUnitsAreHashed(t *testing.T) {
 func TestManyUnits(t *testing.T) {
 	server := redistest.Start(t)
 	f := fleetOn(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, daily(4, config.UnitConsent))
-	u := unattended.NewUnitStats(f.rdb, f.policies).Within(redistest.Patience)
+	u := unattended.NewUnitStats(f.rdb, f.policies).Within(redistest.CommandTimeout)
 	heap := func() int64 {
 		runtime.GC()
 		var m runtime.MemStats

@@ -38,8 +38,8 @@ func (w watch) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 func (f fleet) watched(c config.Redis, w watch) member {
 	telling := open(f.t, c)
 	telling.AddHook(w)
-	u := unattended.NewUnitStats(telling, f.policies).Within(redistest.Patience)
-	return member{unattended.New(f.rdb, f.policies).Within(redistest.Patience).WithUnitStats(u), u}
+	u := unattended.NewUnitStats(telling, f.policies).Within(redistest.CommandTimeout)
+	return member{unattended.New(f.rdb, f.policies).Within(redistest.CommandTimeout).WithUnitStats(u), u}
 }
 
 func writes(cmds []redis.Cmder) bool {

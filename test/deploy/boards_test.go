@@ -41,7 +41,7 @@ func boardsOf(t *testing.T) []deploy.Board {
 type boardWorld struct {
 	*testing.T
 	redis      *redistest.Server
-	gateways   []*gatewaytest.Program
+	gateways   []*gatewaytest.Process
 	prometheus *prometheustest.Server
 }
 
@@ -53,7 +53,7 @@ func TestBoardsHaveData(t *testing.T) {
 	defer end()
 	for _, round := range []string{"a", "b"} { // what happens for the first time begins a series, and the second is its growth
 		w.befall(round)
-		w.prometheus.Scraped()
+		w.prometheus.AwaitScrape()
 	}
 	w.prometheus.Await("min(ais_redis_usable) == 1")
 
@@ -71,16 +71,16 @@ func TestBoardsHaveData(t *testing.T) {
 
 func newBoardWorld(t *testing.T) *boardWorld {
 	w := &boardWorld{T: t, redis: redistest.Start(t)}
-	world := gatewaytest.WorldOn(t, w.redis, sandbox.Options{})
+	world := gatewaytest.NewSandboxOn(t, w.redis, sandbox.Options{})
 	certificate, key := selfSigned(t)
-	config := gatewaytest.Reconfigured(t, world,
+	config := gatewaytest.ReplaceInConfig(t, world,
 		"name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, breaker: {openFor: 500ms}}",
 		"mypos: {", "mypos: {clientCertificateFile: '"+certificate+"', clientKeyFile: '"+key+"', ")
 	for range 2 {
 		w.gateways = append(w.gateways, gatewaytest.Serve(t, config, "GOMEMLIMIT=1GiB"))
 	}
 	w.prometheus = prometheustest.Start(t, []string{"../../deploy/helm/ais-gateway/files/rules.yaml"}, w.gateways[0].Admin, w.gateways[1].Admin)
-	w.prometheus.Scraped()
+	w.prometheus.AwaitScrape()
 	return w
 }
 

@@ -29,7 +29,7 @@ func closedUntil(until time.Time) string {
 func TestClosedUntil(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := gatewaytest.WorldOn(t, server, sandbox.Options{})
+	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	w.Ledger.SetPolicy(mastercardsim.WoodBank, aspspsim.Policy{Limit: 100, Window: time.Hour, Unit: aspspsim.PerConsent})
 	first := gatewaytest.Serve(t, w.ConfigFile)
 	consent := mastercardsim.FreshConsent + uuid.NewString()
@@ -37,13 +37,13 @@ func TestClosedUntil(t *testing.T) {
 		askFor(t, first, mastercardsim.WoodBank, consent, fmt.Sprintf("/accounts/none-%d/balances", i))
 	}
 	first.Terminate()
-	first.Ended()
+	first.Wait()
 	if err := server.Do("FLUSHALL").Err(); err != nil {
 		t.Fatal(err)
 	}
 	for margin := 5 * time.Second; ; margin *= 2 {
 		until := time.Now().Add(margin).UTC().Truncate(time.Millisecond)
-		g := gatewaytest.Serve(t, gatewaytest.Reconfigured(t, w, "cache: {", closedUntil(until),
+		g := gatewaytest.Serve(t, gatewaytest.ReplaceInConfig(t, w, "cache: {", closedUntil(until),
 			"name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, unattended: {limit: 0}}",
 			"name: myPOS, provider: mypos}", "name: myPOS, provider: mypos, unattended: {closedUntil: "+until.Add(time.Hour).Format(time.RFC3339Nano)+"}}"))
 		faults := saysClosed(t, g, consent, until)
@@ -67,7 +67,7 @@ func TestClosedUntil(t *testing.T) {
 }
 
 // saysClosed looks at a closed gateway from everywhere, and tells what is not as it must be.
-func saysClosed(t *testing.T, g *gatewaytest.Program, consent string, until time.Time) (faults []string) {
+func saysClosed(t *testing.T, g *gatewaytest.Process, consent string, until time.Time) (faults []string) {
 	t.Helper()
 	expect := func(what string, holds bool, said ...any) {
 		if !holds {
@@ -130,14 +130,14 @@ func TestRedisLost(t *testing.T) {
 func redisLost(t *testing.T, window time.Duration, closed bool) bool {
 	t.Helper()
 	server := redistest.Start(t, "--save", "")
-	w := gatewaytest.WorldOn(t, server, sandbox.Options{})
+	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	w.Ledger.SetPolicy(mastercardsim.WoodBank, aspspsim.Policy{Limit: 4, Window: window, Unit: aspspsim.PerConsent})
 	changes := []string{
 		"name: Wood Bank, provider: mastercard}", "name: Wood Bank, provider: mastercard, unattended: {window: " + window.String() + "}}",
 		"mastercard: {", "mastercard: {timeout: " + lostTimeout.String() + ", ",
 	}
 	l := &lostLoad{t: t, row: uuid.NewString()}
-	l.start(gatewaytest.Reconfigured(t, w, changes...))
+	l.start(gatewaytest.ReplaceInConfig(t, w, changes...))
 	began := time.Now()
 	l.askAll()
 	calls, want := len(w.Ledger.Calls()), 4*lostConsents
@@ -156,8 +156,8 @@ func redisLost(t *testing.T, window time.Duration, closed bool) bool {
 	if closed {
 		changes = append(changes, "cache: {", closedUntil(time.Now().Add(window+lostTimeout)))
 	}
-	l.start(gatewaytest.Reconfigured(t, w, changes...)) // which needs no Redis
-	server.Restart()                                    // empty
+	l.start(gatewaytest.ReplaceInConfig(t, w, changes...)) // which needs no Redis
+	server.Restart()                                       // empty
 	answered := l.askAll()
 	if closed && !answered {
 		gatewaytest.Eventually(t, "calls are made again", l.askAll)
@@ -178,7 +178,7 @@ const (
 type lostLoad struct {
 	t        *testing.T
 	row      string
-	gateways []*gatewaytest.Program
+	gateways []*gatewaytest.Process
 }
 
 func (l *lostLoad) start(config string) {
@@ -191,7 +191,7 @@ func (l *lostLoad) start(config string) {
 func (l *lostLoad) end() {
 	for _, g := range l.gateways {
 		g.Terminate()
-		if code := g.Ended(); code != 0 {
+		if code := g.Wait(); code != 0 {
 			l.t.Errorf("exit %d", code)
 		}
 	}
@@ -208,7 +208,7 @@ func (l *lostLoad) askAll() (answered bool) {
 	return answered
 }
 
-func askFor(t *testing.T, g *gatewaytest.Program, aspsp, consent, path string, header ...string) (*http.Response, string) {
+func askFor(t *testing.T, g *gatewaytest.Process, aspsp, consent, path string, header ...string) (*http.Response, string) {
 	t.Helper()
 	header = append(header, "Consent-ID", consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
 	return gatewaytest.Call(t, http.MethodGet, g.API+"/v1/aspsps/"+aspsp+path, header...)

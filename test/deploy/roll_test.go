@@ -25,10 +25,10 @@ const (
 // no call is beyond the limit, and each consent has its four.
 func TestRoll(t *testing.T) {
 	t.Parallel()
-	w := gatewaytest.World(t, sandbox.Options{})
-	config := gatewaytest.Reconfigured(t, w, "drainFor: 0s", "drainFor: "+rollDrain.String())
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	config := gatewaytest.ReplaceInConfig(t, w, "drainFor: 0s", "drainFor: "+rollDrain.String())
 	b := startBalancer(t)
-	var old []*gatewaytest.Program
+	var old []*gatewaytest.Process
 	for range 3 {
 		old = append(old, rollOut(t, b, config))
 	}
@@ -41,7 +41,7 @@ func TestRoll(t *testing.T) {
 		g.Terminate()
 		time.Sleep(rollLag)
 		b.remove(g.API)
-		if code := g.Ended(); code != 0 {
+		if code := g.Wait(); code != 0 {
 			t.Errorf("exit %d\n%s%s", code, g.Stdout.String(), g.Stderr.String())
 		}
 		if took := time.Since(ending); took < rollDrain {
@@ -78,11 +78,11 @@ func TestRoll(t *testing.T) {
 // nothing proves nothing.
 func TestRollSeesWhatFails(t *testing.T) {
 	t.Parallel()
-	w := gatewaytest.World(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	b := startBalancer(t)
 	stays, killed, hasty := rollOut(t, b, w.ConfigFile), rollOut(t, b, w.ConfigFile), rollOut(t, b, w.ConfigFile)
 	load := startRollLoad(t, b.address)
-	for _, end := range []func(){func() { _ = killed.Process.Kill() }, hasty.Terminate} {
+	for _, end := range []func(){killed.Kill, hasty.Terminate} {
 		load.fails()
 		end()
 		gatewaytest.Eventually(t, "the load sees a failure", func() bool { return load.fails() > 0 })
@@ -97,7 +97,7 @@ func TestRollSeesWhatFails(t *testing.T) {
 }
 
 // rollOut starts a gateway, and has it sent connections once it is ready.
-func rollOut(t *testing.T, b *balancer, config string) *gatewaytest.Program {
+func rollOut(t *testing.T, b *balancer, config string) *gatewaytest.Process {
 	t.Helper()
 	g := gatewaytest.Serve(t, config)
 	gatewaytest.Eventually(t, "it is ready", func() bool {
@@ -113,7 +113,7 @@ type lastSeen struct{ draining, scraped bool }
 
 // watchAdmin goes on asking as kubelet and scraper do, each time on a connection of its own, and tells what the last
 // answers were when there are no more.
-func watchAdmin(g *gatewaytest.Program) <-chan lastSeen {
+func watchAdmin(g *gatewaytest.Process) <-chan lastSeen {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
 	status := func(path string) int {
 		resp, err := client.Get(g.Admin + path)
@@ -145,7 +145,7 @@ func watchAdmin(g *gatewaytest.Program) <-chan lastSeen {
 func TestDraining(t *testing.T) {
 	t.Parallel()
 	arrived, early, late := make(chan struct{}, 2), make(chan struct{}), make(chan struct{})
-	w := gatewaytest.World(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			arrived <- struct{}{}
 			goOn := early
@@ -159,7 +159,7 @@ func TestDraining(t *testing.T) {
 			next.ServeHTTP(rw, r)
 		})
 	}})
-	g := gatewaytest.Serve(t, gatewaytest.Reconfigured(t, w, "drainFor: 0s", "drainFor: "+rollDrain.String(), "mypos: {", "mypos: {timeout: 5m, "))
+	g := gatewaytest.Serve(t, gatewaytest.ReplaceInConfig(t, w, "drainFor: 0s", "drainFor: "+rollDrain.String(), "mypos: {", "mypos: {timeout: 5m, "))
 	address := strings.TrimPrefix(g.API, "http://")
 	kept := &rollCaller{address: address, keeps: true}
 	defer kept.leave()
@@ -208,7 +208,7 @@ func TestDraining(t *testing.T) {
 	if got := <-second; got != "200 true <nil>" {
 		t.Errorf("what was under way: %s", got)
 	}
-	if code := g.Ended(); code != 0 || !strings.Contains(g.Stdout.String(), `"msg":"stopped"`) {
+	if code := g.Wait(); code != 0 || !strings.Contains(g.Stdout.String(), `"msg":"stopped"`) {
 		t.Errorf("exit %d\n%s", code, g.Stdout.String())
 	}
 }

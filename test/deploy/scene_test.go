@@ -48,7 +48,7 @@ type scene struct {
 	*testing.T
 	redis      *redistest.Server
 	world      *sandbox.Sandbox
-	gateways   []*gatewaytest.Program // an ordinary one, one with tight bounds, one with TLS
+	gateways   []*gatewaytest.Process // an ordinary one, one with tight bounds, one with TLS
 	collector  *collector
 	prometheus *prometheustest.Server
 	client     *http.Client
@@ -80,7 +80,7 @@ var traceHeaders = []string{
 func staged(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{T: t, redis: redistest.Start(t), leaked: map[string][]string{}, arrived: make(chan struct{}, 10)}
-	s.world = gatewaytest.WorldOn(t, s.redis, sandbox.Options{Front: s.front})
+	s.world = gatewaytest.NewSandboxOn(t, s.redis, sandbox.Options{Front: s.front})
 	s.collector = collecting(t)
 	certificate, key := s.certified()
 	calm := func(text string) string { // for the script to reach every bank to its end; River Bank's breaker opens
@@ -98,7 +98,7 @@ func staged(t *testing.T) *scene {
 		"OTEL_BLRP_SCHEDULE_DELAY=200", "GOMEMLIMIT=1GiB",
 	}
 	serve := func(change func(text string) string, env ...string) {
-		config := gatewaytest.Configured(t, s.world, func(text string) string { return change(calm(text)) })
+		config := gatewaytest.EditConfig(t, s.world, func(text string) string { return change(calm(text)) })
 		s.gateways = append(s.gateways, gatewaytest.Serve(t, config, env...))
 	}
 	serve(func(text string) string { return text }, env...)

@@ -180,17 +180,17 @@ func (e *everyStatus) front(provider string, simulator http.Handler) http.Handle
 // answers whatever it likes.
 func TestSeriesDoNotGrow(t *testing.T) {
 	var statuses everyStatus
-	w := gatewaytest.World(t, sandbox.Options{Front: statuses.front})
-	g := gatewaytest.Serve(t, gatewaytest.Reconfigured(t, w, `name: River Bank, provider: mastercard}`,
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: statuses.front})
+	g := gatewaytest.Serve(t, gatewaytest.ReplaceInConfig(t, w, `name: River Bank, provider: mastercard}`,
 		`name: River Bank, provider: mastercard, breaker: {consecutiveFailures: 100000, minimumCalls: 100000}}`))
 	p := prometheustest.Start(t, nil, g.Admin)
 	all := fmt.Sprintf(`count({__name__=~".+", job=%q})`, prometheustest.Job)
 
 	pour(t, g.API, 0, seriesWarm)
-	p.Scraped()
+	p.AwaitScrape()
 	warm, warmLines := int(p.Value(all)), linesOf(t, g.Admin)
 	answered := pour(t, g.API, seriesWarm, seriesAll)
-	p.Scraped()
+	p.AwaitScrape()
 	grown, grownLines := int(p.Value(all)), linesOf(t, g.Admin)
 	t.Logf("%d series after %d requests, %d after %d; answered with %v", warm, seriesWarm, grown, seriesAll, answered)
 	if warm < 200 || grown > warm+seriesMore || grownLines > warmLines+seriesMore {

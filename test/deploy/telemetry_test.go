@@ -32,7 +32,7 @@ func sceneKinds() []string {
 func TestTelemetryArrives(t *testing.T) {
 	s := staged(t)
 	s.play()
-	s.prometheus.Scraped()
+	s.prometheus.AwaitScrape()
 	t.Run("metrics in Prometheus", s.holdScraped)
 	t.Run("metrics at the collector", s.holdExported)
 	t.Run("exemplars", s.holdExemplars)
@@ -397,7 +397,7 @@ func TestCollectorIsAway(t *testing.T) {
 	serves(2)
 	g := s.gateways[0]
 	g.Terminate()
-	g.Ended()
+	g.Wait()
 	if n := strings.Count(g.Stdout.String(), `"level":"ERROR"`); n > 0 {
 		t.Errorf("%d errors are logged:\n%s", n, g.Stdout.String())
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/sandbox"
 )
@@ -69,7 +70,7 @@ func TestMemoryOfBadAnswers(t *testing.T) {
 				fmt.Fprintf(&list, record[provider]+",", i)
 			}
 			var now atomic.Pointer[largeAnswer]
-			w := world(t, sandbox.Options{Front: func(string, http.Handler) http.Handler {
+			w := gatewaytest.NewSandbox(t, sandbox.Options{Front: func(string, http.Handler) http.Handler {
 				return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 					_, _ = io.Copy(io.Discard, r.Body)
 					now.Load().write(rw)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/lestrrat-go/jwx/v3/jwa"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/issuertest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/sandbox"
@@ -107,8 +108,8 @@ func soon(t *testing.T, what string, holds func() bool) {
 // Each client fetches, keeps and forgets for itself, on whatever gateway; the consent's count alone is everybody's.
 func TestClientsAreApart(t *testing.T) {
 	issuers := []*issuertest.Issuer{issuertest.Start(t, time.Now), issuertest.Start(t, time.Now)}
-	w := world(t, sandbox.Options{})
-	config := configured(t, w, func(text string) string { return clientsOf(text, "", issuers...) })
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	config := gatewaytest.EditConfig(t, w, func(text string) string { return clientsOf(text, "", issuers...) })
 	gateways := []*process{serve(t, config), serve(t, config)}
 	consent := mastercardsim.FreshConsent + uuid.NewString()
 	all := everyone(issuers...)
@@ -164,7 +165,7 @@ func TestClientsShareNoCall(t *testing.T) {
 		t.Run(path[1:9], func(t *testing.T) {
 			issuers := []*issuertest.Issuer{issuertest.Start(t, time.Now), issuertest.Start(t, time.Now)}
 			var slow atomic.Bool
-			w := world(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
+			w := gatewaytest.NewSandbox(t, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
 				return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 					if slow.Load() {
 						time.Sleep(time.Second)
@@ -172,7 +173,7 @@ func TestClientsShareNoCall(t *testing.T) {
 					next.ServeHTTP(rw, r)
 				})
 			}})
-			config := configured(t, w, func(text string) string { return clientsOf(text, "", issuers...) })
+			config := gatewaytest.EditConfig(t, w, func(text string) string { return clientsOf(text, "", issuers...) })
 			gateways := []*process{serve(t, config), serve(t, config)}
 			all := everyone(issuers...)
 			known(t, gateways, all)
@@ -209,8 +210,8 @@ func TestTokens(t *testing.T) {
 	t.Parallel()
 	issuer := issuertest.Start(t, time.Now)
 	issuer.Down()
-	w := world(t, sandbox.Options{})
-	p := serve(t, configured(t, w, func(text string) string { return clientsOf(text, "", issuer) }))
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	p := serve(t, gatewaytest.EditConfig(t, w, func(text string) string { return clientsOf(text, "", issuer) }))
 	consent := mastercardsim.FreshConsent + uuid.NewString()
 	ask := func(c caller, path string) (*http.Response, string) {
 		return c.call(t, http.MethodGet, p.API+wood+path, "Consent-ID", consent, "PSU-IP-Address", "203.0.113.7")
@@ -233,7 +234,7 @@ func TestTokens(t *testing.T) {
 	if resp := expect(withToken("no.such.token"), "/accounts", 401, "UNAUTHENTICATED"); resp.Header.Get("WWW-Authenticate") == "" {
 		t.Error("no word of how to authenticate")
 	}
-	issuer.Front(nil)
+	issuer.Handle(nil)
 	old := withToken(fullToken(issuer))
 	soon(t, "the issuer is known", answered(old))
 	expect(old, balances, 200, "")
@@ -254,7 +255,7 @@ func TestTokens(t *testing.T) {
 	expect(caller{"X-API-Key", strings.TrimPrefix(young.credential, "Bearer ")}, "/accounts", 401, "UNAUTHENTICATED")
 
 	p.Terminate()
-	if code := p.Ended(); code != 0 {
+	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d\n%s", code, p.Stderr.String())
 	}
 	log := p.Stdout.String()
@@ -276,8 +277,8 @@ func TestTokens(t *testing.T) {
 // Beyond its limit a client is answered RATE_LIMITED, and nobody else is; nothing is sent, and nothing counted.
 func TestRateLimit(t *testing.T) {
 	issuer := issuertest.Start(t, time.Now)
-	w := world(t, sandbox.Options{})
-	p := serve(t, configured(t, w, func(text string) string {
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	p := serve(t, gatewaytest.EditConfig(t, w, func(text string) string {
 		return clientsOf(text, "rateLimit: {perSecond: 0.001, burst: 3}", issuer)
 	}))
 	consent := mastercardsim.FreshConsent + uuid.NewString()

@@ -291,7 +291,7 @@ func (f *flock) wrongly(consent string) {
 	f.say("GET / HTTP/1.1\r\nHost: a\r\nX-A: " + strings.Repeat(canaryRequest, 4000) + "\r\n\r\n")
 	f.say("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: " + canaryRequest + "\r\n\r\n")
 	for _, path := range []string{"/readyz?a=" + canaryRequest, "/" + canaryRequest, "/debug/pprof/goroutine?debug=2"} {
-		resp, body := call(f.t, http.MethodGet, f.p.Admin+path)
+		resp, body := gatewaytest.Call(f.t, http.MethodGet, f.p.Admin+path)
 		fmt.Fprintln(&f.problems, resp.Status, resp.Header, body)
 	}
 }
@@ -355,7 +355,7 @@ func secretFiles(t *testing.T, w *sandbox.Sandbox, canaries map[string]string) (
 	}
 	canaries["signing key"] = strings.Split(string(pem), "\n")[5]
 	const patient = ", breaker: {consecutiveFailures: 100000, minimumCalls: 100000}}"
-	return configured(t, w, func(text string) string {
+	return gatewaytest.EditConfig(t, w, func(text string) string {
 		text = strings.Replace(text, "name: Wood Bank, provider: mastercard}", "name: Wood Bank, provider: mastercard"+patient, 1)
 		text = strings.Replace(text, "name: myPOS, provider: mypos}", "name: myPOS, provider: mypos"+patient, 1)
 		return text + "audit: {output: file, file: '" + auditFile + "', keyFile: '" + filepath.Join(dir, "audit-key") + "'}\n"
@@ -375,7 +375,7 @@ func TestCanaries(t *testing.T) {
 	server := redistest.Start(t, "--requirepass", canaries["password of Redis"])
 	passwordFile := filepath.Join(t.TempDir(), "password")
 	write(t, passwordFile, canaries["password of Redis"])
-	w := worldOf(t, sandbox.Options{Front: birds.front, Redis: fmt.Sprintf("{addresses: ['%s'], passwordFile: '%s'}", server.Addr, passwordFile)})
+	w := gatewaytest.NewSandboxWith(t, sandbox.Options{Front: birds.front, Redis: fmt.Sprintf("{addresses: ['%s'], passwordFile: '%s'}", server.Addr, passwordFile)})
 	config, auditFile := secretFiles(t, w, canaries)
 	otlp, sent := collector(t)
 	p := serve(t, config,
@@ -391,15 +391,15 @@ func TestCanaries(t *testing.T) {
 	for i, consent := range consents {
 		canaries[fmt.Sprintf("consent %d", i)] = consent
 	}
-	_, plain := call(t, http.MethodGet, p.Admin+"/metrics")
-	_, exemplars := call(t, http.MethodGet, p.Admin+"/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
-	_, ready := call(t, http.MethodGet, p.Admin+"/readyz")
-	eventually(t, "Go has said that a provider sent what nobody asked for", func() bool {
+	_, plain := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
+	_, exemplars := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
+	_, ready := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz")
+	gatewaytest.Eventually(t, "Go has said that a provider sent what nobody asked for", func() bool {
 		return strings.Contains(p.Stdout.String()+p.Stderr.String(), "library output suppressed") || strings.Contains(p.Stderr.String(), "Unsolicited")
 	})
 	dump := everythingOf(t, &redis.Options{Addr: server.Addr, Password: canaries["password of Redis"]})
 	p.Terminate()
-	p.Ended()
+	p.Wait()
 	audited, err := os.ReadFile(auditFile)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/sandbox"
 )
 
@@ -71,7 +72,7 @@ func (k *kept) ended() error {
 // response after which its connection ends says so.
 func TestIdleConnectionsOfClientsStay(t *testing.T) {
 	const most = (4 + 64) / 2
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, withLimits(t, w, "{inFlight: 1}"))
 	http.DefaultClient.CloseIdleConnections()
 	strangers := make([]*kept, most)
@@ -118,9 +119,9 @@ func TestRequestsWithTwoEnds(t *testing.T) {
 	ca := founded(t, "ca")
 	certificate, key := ca.issue("api")
 	secrets := mounted(t, map[string]string{"tls.crt": certificate, "tls.key": key})
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	plain := serve(t, w.ConfigFile)
-	secure := serve(t, reconfigured(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, "))
+	secure := serve(t, gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, "))
 	const smuggled = "GET /v1/aspsps HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: " + sandbox.Key + "\r\n\r\n"
 	requests := map[string]string{
 		"both":                "HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -173,7 +174,7 @@ func TestRequestsWithTwoEnds(t *testing.T) {
 
 // The admin address on this machine responds to this machine's own names, and to no web page that gives itself its address.
 func TestAdminRefusesOtherHosts(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	for host, want := range map[string]int{"localhost:9090": 200, "127.0.0.1": 200, "[::1]:1": 200, "evil.example": 421, "evil.example:9090": 421} {
 		for _, path := range []string{"/livez", "/readyz", "/metrics"} {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/sandbox"
 )
@@ -15,7 +16,7 @@ func (l *load) back(t *testing.T) {
 	others := freshConsents()
 	for i := range l.gateways {
 		of := others.at(i)
-		eventually(t, "unattended calls are made again", func() bool {
+		gatewaytest.Eventually(t, "unattended calls are made again", func() bool {
 			answer, err := l.ask(l.gateways[i].Load().(string), of, of.path(1))
 			return err == nil && answer == given
 		})
@@ -28,7 +29,7 @@ func TestRedisKilled(t *testing.T) {
 	t.Parallel()
 	const kills = 4
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	w := worldOn(t, server, sandbox.Options{})
+	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	config := impatient(t, w, 5*time.Second)
 	l := startLoad(t, []*process{serve(t, config), serve(t, config), serve(t, config)})
 	for range kills {

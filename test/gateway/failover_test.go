@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/redistest"
@@ -22,7 +23,7 @@ const behind = 20
 func failOver(t *testing.T, times, waitReplicas int, cut bool) (calls, over int) {
 	t.Helper()
 	redis := redistest.StartSentinel(t, durable...)
-	w := worldOf(t, sandbox.Options{Redis: fmt.Sprintf("{mode: sentinel, addresses: %s, masterName: %s, waitReplicas: %d}",
+	w := gatewaytest.NewSandboxWith(t, sandbox.Options{Redis: fmt.Sprintf("{mode: sentinel, addresses: %s, masterName: %s, waitReplicas: %d}",
 		list(redis.Addrs), redis.MasterName, waitReplicas)})
 	for _, bank := range []string{mastercardsim.WoodBank, sandbox.MyPOS} {
 		w.Ledger.SetPolicy(bank, aspspsim.Policy{Limit: math.MaxInt, Window: 24 * time.Hour, Unit: aspspsim.PerConsent})

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/sandbox"
@@ -115,7 +116,7 @@ func TestEveryFormOfRedis(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := open(t)
-			w := worldOf(t, sandbox.Options{Redis: f.redis})
+			w := gatewaytest.NewSandboxWith(t, sandbox.Options{Redis: f.redis})
 			gateways := []*process{serve(t, w.ConfigFile), serve(t, w.ConfigFile)}
 			worksTogether(t, w, gateways)
 			for name, breaks := range f.breaks {
@@ -132,10 +133,10 @@ func worksTogether(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 	t.Helper()
 	var consent string
 	// The first requests set connections up, which may take longer than the cache may cost.
-	eventually(t, "lists are kept for the other gateway", func() bool {
+	gatewaytest.Eventually(t, "lists are kept for the other gateway", func() bool {
 		consent = mastercardsim.FreshConsent + uuid.NewString()
 		status := func(g *process) string {
-			resp, _ := call(t, http.MethodGet, g.API+wood+"/accounts", "Consent-ID", consent)
+			resp, _ := gatewaytest.Call(t, http.MethodGet, g.API+wood+"/accounts", "Consent-ID", consent)
 			return resp.Header.Get("Cache-Status")
 		}
 		return strings.HasSuffix(status(gateways[0]), "fwd=miss; stored") && strings.Contains(status(gateways[1]), "hit; ttl=")
@@ -143,7 +144,7 @@ func worksTogether(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 	// A gateway that asks while the other still tells Redis of its call's end shares that call.
 	var answers []int
 	for i, refused := 0, 0; i < 60 && refused < 2; i++ {
-		resp, _ := call(t, http.MethodGet, gateways[i%2].API+wood+balances, "Consent-ID", consent)
+		resp, _ := gatewaytest.Call(t, http.MethodGet, gateways[i%2].API+wood+balances, "Consent-ID", consent)
 		if resp.StatusCode == http.StatusServiceUnavailable {
 			continue // Redis answers late on a busy machine
 		}
@@ -155,10 +156,10 @@ func worksTogether(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 	if n := len(answers); n < 5 || !slices.Equal(answers[n-3:], []int{200, 429, 429}) || reached(w.Ledger)[consent] != 4 {
 		t.Errorf("%d calls reached the bank, answered %v", reached(w.Ledger)[consent], answers)
 	}
-	if resp, body := call(t, http.MethodDelete, gateways[0].API+wood+"/cached-data", "Consent-ID", consent); resp.StatusCode != 204 {
+	if resp, body := gatewaytest.Call(t, http.MethodDelete, gateways[0].API+wood+"/cached-data", "Consent-ID", consent); resp.StatusCode != 204 {
 		t.Errorf("erasure: %d %s", resp.StatusCode, body)
 	}
-	resp, body := call(t, http.MethodGet, gateways[1].API+wood+"/accounts", "Consent-ID", consent, "Cache-Control", "only-if-cached")
+	resp, body := gatewaytest.Call(t, http.MethodGet, gateways[1].API+wood+"/accounts", "Consent-ID", consent, "Cache-Control", "only-if-cached")
 	if resp.StatusCode != 504 {
 		t.Errorf("after the erasure: %d %s", resp.StatusCode, body)
 	}
@@ -168,13 +169,13 @@ func worksTogether(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 func survives(t *testing.T, w *sandbox.Sandbox, gateways []*process, breaks func(string) func()) {
 	used := mastercardsim.FreshConsent + uuid.NewString()
 	ask := func(i int, consent string, header ...string) (int, string) {
-		resp, body := call(t, http.MethodGet, gateways[i%2].API+wood+balances, append(header, "Consent-ID", consent)...)
+		resp, body := gatewaytest.Call(t, http.MethodGet, gateways[i%2].API+wood+balances, append(header, "Consent-ID", consent)...)
 		return resp.StatusCode, body
 	}
 	counted := func(i, want int) {
 		t.Helper()
 		var body string
-		eventually(t, fmt.Sprintf("call %d is answered %d", i, want), func() bool {
+		gatewaytest.Eventually(t, fmt.Sprintf("call %d is answered %d", i, want), func() bool {
 			var status int
 			if status, body = ask(i, used); status == 503 && strings.Contains(body, "COUNTER_UNAVAILABLE") {
 				return false // Redis answers late on a busy machine
@@ -196,7 +197,7 @@ func survives(t *testing.T, w *sandbox.Sandbox, gateways []*process, breaks func
 			if status, body := ask(i, used, "PSU-IP-Address", "203.0.113.7"); status != 200 {
 				t.Errorf("attended: %d %s", status, body)
 			}
-			resp, body := call(t, http.MethodGet, gateways[i%2].API+wood+"/accounts", "Consent-ID", used, "PSU-IP-Address", "203.0.113.7")
+			resp, body := gatewaytest.Call(t, http.MethodGet, gateways[i%2].API+wood+"/accounts", "Consent-ID", used, "PSU-IP-Address", "203.0.113.7")
 			if resp.StatusCode != 200 {
 				t.Errorf("attended list: %d %s", resp.StatusCode, body)
 			}
@@ -205,10 +206,10 @@ func survives(t *testing.T, w *sandbox.Sandbox, gateways []*process, breaks func
 	mend()
 	for i := range gateways {
 		fresh := mastercardsim.FreshConsent + uuid.NewString()
-		eventually(t, "it counts again", func() bool { status, _ := ask(i, fresh); return status == 200 })
+		gatewaytest.Eventually(t, "it counts again", func() bool { status, _ := ask(i, fresh); return status == 200 })
 	}
-	eventually(t, "what was not called is given back", func() bool {
-		_, body := call(t, http.MethodGet, gateways[0].API+wood+"/unattended-access", "Consent-ID", used)
+	gatewaytest.Eventually(t, "what was not called is given back", func() bool {
+		_, body := gatewaytest.Call(t, http.MethodGet, gateways[0].API+wood+"/unattended-access", "Consent-ID", used)
 		return strings.Contains(body, `"used":3`)
 	})
 	counted(0, 200)
@@ -222,15 +223,15 @@ func survives(t *testing.T, w *sandbox.Sandbox, gateways []*process, breaks func
 func TestWaitReplicas(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := worldOf(t, sandbox.Options{Redis: "{addresses: ['" + server.Addr + "'], waitReplicas: 1}"})
+	w := gatewaytest.NewSandboxWith(t, sandbox.Options{Redis: "{addresses: ['" + server.Addr + "'], waitReplicas: 1}"})
 	p := serve(t, w.ConfigFile)
 	for path, want := range map[string]int{balances: 503, "/unattended-access": 503, "/accounts": 503} {
-		resp, body := call(t, http.MethodGet, p.API+wood+path, "Consent-ID", mastercardsim.Consent)
+		resp, body := gatewaytest.Call(t, http.MethodGet, p.API+wood+path, "Consent-ID", mastercardsim.Consent)
 		if resp.StatusCode != want || !strings.Contains(body, "COUNTER_UNAVAILABLE") {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
 	}
-	resp, body := call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7")
+	resp, body := gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7")
 	if resp.StatusCode != 200 {
 		t.Errorf("attended: %d %s", resp.StatusCode, body)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/common/model"
 	"software.sslmate.com/src/go-pkcs12"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/sandbox"
@@ -29,7 +30,7 @@ import (
 // metric is a series as a gateway's /metrics has it, by its name and labels in their order; -1 where there is none.
 func (p *process) series(t *testing.T, series string) float64 {
 	t.Helper()
-	_, text := call(t, http.MethodGet, p.Admin+"/metrics")
+	_, text := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	for line := range strings.Lines(text) {
 		if rest, ok := strings.CutPrefix(line, series+" "); ok {
 			n, err := strconv.ParseFloat(strings.TrimSpace(rest), 64)
@@ -57,7 +58,7 @@ func unitsOf(state string) string {
 func TestFleetIsTold(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	w := worldOn(t, server, sandbox.Options{})
+	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	a, b := serve(t, w.ConfigFile), serve(t, w.ConfigFile)
 	a.becomes(t, "ais_redis_usable", 1)
 	a.becomes(t, "ais_redis_evicts", 0)
@@ -69,7 +70,7 @@ func TestFleetIsTold(t *testing.T) {
 	}
 	read := func(p *process, consent string, want int, header ...string) {
 		t.Helper()
-		resp, body := call(t, http.MethodGet, p.API+wood+"/accounts", append(header, "Consent-ID", consent)...)
+		resp, body := gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", append(header, "Consent-ID", consent)...)
 		if resp.StatusCode != want {
 			t.Fatalf("%d %s", resp.StatusCode, body)
 		}
@@ -100,7 +101,7 @@ func TestFleetIsTold(t *testing.T) {
 	}
 	read(a, second, http.StatusOK, "Cache-Control", "no-cache")
 	a.Terminate() // with that one perhaps not yet told
-	if code := a.Ended(); code != 0 {
+	if code := a.Wait(); code != 0 {
 		t.Fatalf("exit %d", code)
 	}
 	c := serve(t, w.ConfigFile)
@@ -122,7 +123,7 @@ func TestFleetIsTold(t *testing.T) {
 // commandsAreNamed fails the test where the gateway sent a command that its list does not have, or did not tell of silence.
 func commandsAreNamed(t *testing.T, p *process) {
 	t.Helper()
-	_, text := call(t, http.MethodGet, p.Admin+"/metrics")
+	_, text := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	parser := expfmt.NewTextParser(model.LegacyValidation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {
@@ -205,7 +206,7 @@ func TestCertificatesEnds(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	day := func(n int) time.Time { return now.Add(time.Duration(n) * 24 * time.Hour).Truncate(time.Second) }
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	plain := serve(t, w.ConfigFile)
 	for _, part := range []string{"mastercard", "mypos", "server_tls"} {
 		if n := plain.series(t, `ais_certificate_not_after_seconds{part="`+part+`"}`); n != -1 {

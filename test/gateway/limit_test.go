@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
@@ -107,7 +108,7 @@ const (
 // repetitions without one exception.
 func TestNeverAFifth(t *testing.T) {
 	const repetitions, callers, each = 50, 200, 10
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	var gateways []string
 	for range 3 {
 		gateways = append(gateways, serve(t, w.ConfigFile).API)
@@ -228,7 +229,7 @@ func (l *load) count(answers ...string) int {
 func (l *load) awaits(t *testing.T, more int, answers ...string) {
 	t.Helper()
 	before := l.count(answers...)
-	eventually(t, fmt.Sprintf("%d more requests are answered %q", more, answers), func() bool { return l.count(answers...) >= before+more })
+	gatewaytest.Eventually(t, fmt.Sprintf("%d more requests are answered %q", more, answers), func() bool { return l.count(answers...) >= before+more })
 }
 
 // only holds that nothing else was answered.
@@ -297,25 +298,16 @@ func (l *load) settle(t *testing.T, ledger *aspspsim.CallLog) (calls, over, lost
 // impatient is a world's configuration with providers that have less time, and so leases that end sooner.
 func impatient(t *testing.T, w *sandbox.Sandbox, timeout time.Duration) string {
 	t.Helper()
-	return configured(t, w, func(text string) string {
+	return gatewaytest.EditConfig(t, w, func(text string) string {
 		return strings.ReplaceAll(text, "{baseURL: ", "{timeout: "+timeout.String()+", baseURL: ")
 	})
-}
-
-// kill ends a process as nothing can be prepared for.
-func (p *process) kill() {
-	p.T.Helper()
-	if err := p.Process.Kill(); err != nil {
-		p.T.Fatal(err)
-	}
-	p.Ended()
 }
 
 // One gateway after the other is killed under load and started again. No consent gets a fifth call, what is lost of
 // the four was under way at a kill, and the others go on.
 func TestGatewaysKilled(t *testing.T) {
 	t.Parallel()
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	config := impatient(t, w, 5*time.Second)
 	gateways := []*process{serve(t, config), serve(t, config), serve(t, config)}
 	l := startLoad(t, gateways)
@@ -323,7 +315,7 @@ func TestGatewaysKilled(t *testing.T) {
 	for ; kills < 12 || l.count("lost") == 0; kills++ {
 		l.awaits(t, 5, given, unlinked)
 		victim := kills % 3
-		gateways[victim].kill()
+		gateways[victim].Kill()
 		l.gateways[victim].Store("")
 		l.awaits(t, 1, given, unlinked) // by the others
 		gateways[victim] = serve(t, config)
@@ -346,7 +338,7 @@ func TestLeaseOfTheDead(t *testing.T) {
 	t.Parallel()
 	const timeout, lease = 5 * time.Second, 7 * time.Second
 	arrived, hold := make(chan struct{}, 2), make(chan struct{})
-	w := world(t, sandbox.Options{Front: func(_ string, bank http.Handler) http.Handler {
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: func(_ string, bank http.Handler) http.Handler {
 		var calls atomic.Int64
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			if calls.Add(1) == 1 {
@@ -371,8 +363,8 @@ func TestLeaseOfTheDead(t *testing.T) {
 		answer, _ := crowd.ask(alive.API, of, "/accounts")
 		waiting <- answer
 	}()
-	eventually(t, "the other gateway has the request", func() bool { return active(t, alive) == 1 })
-	dead.kill()
+	gatewaytest.Eventually(t, "the other gateway has the request", func() bool { return active(t, alive) == 1 })
+	dead.Kill()
 	if err := <-gone; err == nil {
 		t.Error("a killed gateway has answered")
 	}

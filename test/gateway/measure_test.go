@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/redistest"
@@ -69,7 +70,7 @@ func TestMeasure(t *testing.T) {
 // withoutRedis measures attended requests while Redis is paused.
 func withoutRedis(t *testing.T) (least, most time.Duration) {
 	server := redistest.Start(t)
-	p := serve(t, worldOn(t, server, sandbox.Options{}).ConfigFile)
+	p := serve(t, gatewaytest.NewSandboxOn(t, server, sandbox.Options{}).ConfigFile)
 	least = time.Hour
 	server.Pause()
 	defer server.Resume()
@@ -97,7 +98,7 @@ type loss struct {
 // forgotten; a bank that refuses a fifth call closes the consent for all gateways.
 func crash(t *testing.T, crashes int, fsync string, kill func(*redistest.Server, *tail) error) loss {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", fsync)
-	w := worldOn(t, server, sandbox.Options{})
+	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	for _, bank := range []string{mastercardsim.WoodBank, sandbox.MyPOS} {
 		w.Ledger.SetPolicy(bank, aspspsim.Policy{Limit: math.MaxInt, Window: 24 * time.Hour, Unit: aspspsim.PerConsent})
 	}
@@ -202,7 +203,7 @@ func aCounter(t *testing.T, args []string) (*unattended.Counter, *redis.Client) 
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
 	t.Cleanup(func() { _ = rdb.Close() })
 	policy := config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}
-	return unattended.New(s.Counter, map[string]config.Unattended{mastercardsim.WoodBank: policy}).Within(redistest.Patience), rdb
+	return unattended.New(s.Counter, map[string]config.Unattended{mastercardsim.WoodBank: policy}).Within(redistest.CommandTimeout), rdb
 }
 
 // take takes n slots, four of each consent, by as many as there are hands, and returns how long it took.

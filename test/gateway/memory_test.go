@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
@@ -26,7 +27,7 @@ import (
 // metric is the value of a gateway's metric that has no labels.
 func (p *process) metric(name string) int {
 	p.T.Helper()
-	_, text := call(p.T, http.MethodGet, p.Admin+"/metrics")
+	_, text := gatewaytest.Call(p.T, http.MethodGet, p.Admin+"/metrics")
 	_, value, found := strings.Cut(text, "\n"+name+" ")
 	value, _, _ = strings.Cut(value, "\n")
 	n, err := strconv.ParseFloat(value, 64)
@@ -78,7 +79,7 @@ func askOn(conn *bufio.ReadWriter, of consent, path string) (int, error) {
 // each consent.
 func TestManyConsents(t *testing.T) {
 	const callers, warm, lists, all, tolerated = 64, 3_000, 20_000, 50_000, 2
-	w := world(t, sandbox.Options{Front: func(_ string, bank http.Handler) http.Handler {
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: func(_ string, bank http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			r.Header.Set("PSU-IP-Address", "203.0.113.7") // the bank need not count, which would take it long
 			bank.ServeHTTP(rw, r)
@@ -133,7 +134,7 @@ func TestManyConsents(t *testing.T) {
 // What a consent that is used up takes in Redis: four slots, and a closure where the bank has refused a call.
 func TestMemoryOfTheCounter(t *testing.T) {
 	server := redistest.Start(t)
-	w := worldOn(t, server, sandbox.Options{})
+	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	p, crowd, of := serve(t, w.ConfigFile), newCrowd(t, 1), freshConsents().at(0)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer rdb.Close()

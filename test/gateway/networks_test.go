@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
@@ -103,7 +104,7 @@ func badNetworks(t *testing.T) *networks {
 	t.Helper()
 	server := redistest.Start(t)
 	n := &networks{redis: networkTo(t, "redis", server.Addr), providers: map[string]*network{}}
-	n.Sandbox = worldOf(t, sandbox.Options{Redis: "{addresses: ['" + n.redis.Listen + "']}", Front: padded})
+	n.Sandbox = gatewaytest.NewSandboxWith(t, sandbox.Options{Redis: "{addresses: ['" + n.redis.Listen + "']}", Front: padded})
 	text, err := os.ReadFile(n.ConfigFile)
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +118,7 @@ func badNetworks(t *testing.T) *networks {
 	// A breaker that opens would hide what comes after it.
 	changes = append(changes, "name: Wood Bank,", "name: Wood Bank, breaker: {consecutiveFailures: 1000, minimumCalls: 1000},",
 		"name: myPOS,", "name: myPOS, breaker: {consecutiveFailures: 1000, minimumCalls: 1000},")
-	n.process = serve(t, reconfigured(t, n.Sandbox, changes...))
+	n.process = serve(t, gatewaytest.ReplaceInConfig(t, n.Sandbox, changes...))
 	return n
 }
 
@@ -157,7 +158,7 @@ func (n *networks) ask(s subject, path, consent string, attended bool, header ..
 // askCounted asks without the user, once more while Redis answers too late on a busy machine.
 func (n *networks) askCounted(t *testing.T, s subject, path, consent string) (outcome string) {
 	t.Helper()
-	eventually(t, "the call is counted", func() bool {
+	gatewaytest.Eventually(t, "the call is counted", func() bool {
 		outcome = n.ask(s, path, consent, false)
 		return outcome != "COUNTER_UNAVAILABLE"
 	})
@@ -240,11 +241,11 @@ func (n *networks) worse(t *testing.T, s subject, tt badWay) {
 	asking.Wait()
 	heal()
 	used := -1
-	eventually(t, "the calls that were sent are counted, and no others", func() bool { used = n.used(t, s, consent); return used <= tt.used })
+	gatewaytest.Eventually(t, "the calls that were sent are counted, and no others", func() bool { used = n.used(t, s, consent); return used <= tt.used })
 	if used != tt.used {
 		t.Errorf("%d calls are counted, want %d", used, tt.used)
 	}
-	eventually(t, "all is as before", func() bool { return n.ask(s, s.balances(), s.consent(), true) == "200" })
+	gatewaytest.Eventually(t, "all is as before", func() bool { return n.ask(s, s.balances(), s.consent(), true) == "200" })
 	for i := range 5 - tt.used {
 		want := map[bool]string{true: "200", false: "UNATTENDED_LIMIT"}[i < 4-tt.used]
 		if got := n.askCounted(t, s, s.balances(), consent); got != want {
@@ -266,13 +267,13 @@ func (n *networks) ends(t *testing.T, s subject, path, consent string, attended 
 // restart lets a way that was stopped lead on, at the address where it was.
 func (n *networks) restart(t *testing.T, way *network) {
 	t.Helper()
-	eventually(t, "the way is open again", func() bool { return way.Start() == nil })
+	gatewaytest.Eventually(t, "the way is open again", func() bool { return way.Start() == nil })
 }
 
 // used is how many calls are counted under a consent.
 func (n *networks) used(t *testing.T, s subject, consent string) (used int) {
 	t.Helper()
-	eventually(t, "the counter answers", func() bool {
+	gatewaytest.Eventually(t, "the counter answers", func() bool {
 		a := ask(n.API+"/v1/aspsps/"+s.aspsp+"/unattended-access", "Consent-ID", consent)
 		_, rest, ok := strings.Cut(a.body, `"used":`)
 		if !ok {
@@ -356,7 +357,7 @@ func TestBadNetworksToRedis(t *testing.T) {
 			asking.Wait()
 			heal()
 			for _, s := range subjects {
-				eventually(t, "it counts again", func() bool { return n.ask(s, s.balances(), s.consent(), false) == "200" })
+				gatewaytest.Eventually(t, "it counts again", func() bool { return n.ask(s, s.balances(), s.consent(), false) == "200" })
 				for range 6 {
 					n.ask(s, s.balances(), consents[s.provider], false)
 				}

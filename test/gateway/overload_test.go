@@ -19,6 +19,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/sandbox"
@@ -76,7 +77,7 @@ func withLimits(t *testing.T, w *sandbox.Sandbox, limits string, oldnew ...strin
 	}
 	sum := sha256.Sum256([]byte("other"))
 	second := "    - {name: other, sha256: " + hex.EncodeToString(sum[:]) + ", scopes: [\"accounts:read\"]}\n"
-	return reconfigured(t, w, append(oldnew,
+	return gatewaytest.ReplaceInConfig(t, w, append(oldnew,
 		`adminAddress: "127.0.0.1:0"}`, `adminAddress: "127.0.0.1:0", limits: `+limits+`}`, "providers:\n", second+"providers:\n")...)
 }
 
@@ -149,10 +150,10 @@ func awaitArrivals(t *testing.T, h *heldBank, n int) {
 func TestSlowBank(t *testing.T) {
 	const places = 3
 	bank := newHeldBank()
-	w := world(t, sandbox.Options{Front: bank.front})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: bank.front})
 	p := serve(t, withLimits(t, w, fmt.Sprintf("{perASPSP: %d}", places)))
 	kept := fresh()
-	eventually(t, "a list is kept", func() bool {
+	gatewaytest.Eventually(t, "a list is kept", func() bool {
 		return strings.Contains(ask(p.API+wood+"/accounts", present(kept)...).header.Get("Cache-Status"), "hit")
 	})
 	open := bank.shut(t)
@@ -193,7 +194,7 @@ func TestSlowBank(t *testing.T) {
 			t.Errorf("%s: %v", name, a)
 		}
 	}
-	_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
+	_, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	if want := `ais_overload_refusals_total{ais_aspsp_id="` + mastercardsim.WoodBank + `",reason="aspsp"`; !strings.Contains(metrics, want) {
 		t.Errorf("no %s in the metrics", want)
 	}
@@ -212,12 +213,12 @@ func TestSlowBank(t *testing.T) {
 func TestSlowBankDoesNotTakeEveryPlace(t *testing.T) {
 	const all, callers = 12, 20
 	bank := newHeldBank()
-	w := world(t, sandbox.Options{Front: bank.front})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: bank.front})
 	p := serve(t, withLimits(t, w, fmt.Sprintf("{inFlight: %d}", all)))
 	open, consent := bank.shut(t), fresh()
 	held := asking(all/2, func(int) answered { return ask(p.API+wood+"/accounts", under(consent)...) })
 	awaitArrivals(t, bank, 1)
-	eventually(t, "half of the places are taken", func() bool { return active(t, p) >= all/2 })
+	gatewaytest.Eventually(t, "half of the places are taken", func() bool { return active(t, p) >= all/2 })
 	for range callers {
 		for _, header := range [][]string{under(consent), present(consent)} {
 			if a := ask(p.API+wood+"/accounts", header...); !a.refused() {
@@ -242,7 +243,7 @@ func TestSlowBankDoesNotTakeEveryPlace(t *testing.T) {
 // active is how many requests are under way, as the metrics tell.
 func active(t *testing.T, p *process) int {
 	t.Helper()
-	_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
+	_, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	for line := range strings.Lines(metrics) {
 		if rest, ok := strings.CutPrefix(line, `http_server_active_requests{http_request_method="GET"} `); ok {
 			var n int
@@ -258,7 +259,7 @@ func active(t *testing.T, p *process) int {
 // One client does not take the places of another.
 func TestClientDoesNotTakeEveryPlace(t *testing.T) {
 	bank := newHeldBank()
-	w := world(t, sandbox.Options{Front: bank.front})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: bank.front})
 	p := serve(t, withLimits(t, w, "{perClient: 2}"))
 	open := bank.shut(t)
 	held := asking(2, func(int) answered { return ask(p.API+wood+balances, present(fresh())...) })
@@ -274,7 +275,7 @@ func TestClientDoesNotTakeEveryPlace(t *testing.T) {
 	if a := ask(p.API+"/v1/aspsps", "X-API-Key", "nobody"); a.status != 401 {
 		t.Errorf("nobody: %v", a)
 	}
-	if _, metrics := call(t, http.MethodGet, p.Admin+"/metrics"); !strings.Contains(metrics, `ais_overload_refusals_total{reason="client"`) {
+	if _, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics"); !strings.Contains(metrics, `ais_overload_refusals_total{reason="client"`) {
 		t.Error("the refusals are not counted")
 	}
 	open()
@@ -343,11 +344,11 @@ func unread(t *testing.T, p *process, path string, header ...string) net.Conn {
 func TestCallersWhoDoNotRead(t *testing.T) {
 	t.Parallel()
 	const all = 4
-	w := world(t, sandbox.Options{Front: many})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: many})
 	p := serve(t, withLimits(t, w, fmt.Sprintf("{inFlight: %d}", all), `consumerKey:`, `timeout: 30s, consumerKey:`, `mypos: {`, `mypos: {timeout: 30s, `))
 	consent := fresh()
 	var size int
-	eventually(t, "the list is kept", func() bool {
+	gatewaytest.Eventually(t, "the list is kept", func() bool {
 		a := ask(p.API+wood+"/accounts", present(consent)...)
 		size = len(a.body)
 		return strings.Contains(a.header.Get("Cache-Status"), "hit")
@@ -357,7 +358,7 @@ func TestCallersWhoDoNotRead(t *testing.T) {
 		conns = append(conns, unread(t, p, wood+"/accounts", present(consent)...))
 	}
 	settled := 0
-	eventually(t, "every place is taken, and stays so", func() bool {
+	gatewaytest.Eventually(t, "every place is taken, and stays so", func() bool {
 		settled++
 		if n := active(t, p); n != all {
 			settled = 0
@@ -376,12 +377,12 @@ func TestCallersWhoDoNotRead(t *testing.T) {
 	if a := ask(p.API + "/openapi.yaml"); a.status != 200 {
 		t.Errorf("the contract: %v", a)
 	}
-	if _, metrics := call(t, http.MethodGet, p.Admin+"/metrics"); !strings.Contains(metrics, `ais_overload_refusals_total{reason="in_flight"`) {
+	if _, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics"); !strings.Contains(metrics, `ais_overload_refusals_total{reason="in_flight"`) {
 		t.Error("the refusals are not counted")
 	}
 	conns[0].Close()
-	eventually(t, "a place is free", func() bool { return ask(p.API+"/v1/aspsps").status == 200 })
-	eventually(t, "callers who do not read are cut off", func() bool { return active(t, p) == 0 })
+	gatewaytest.Eventually(t, "a place is free", func() bool { return ask(p.API+"/v1/aspsps").status == 200 })
+	gatewaytest.Eventually(t, "callers who do not read are cut off", func() bool { return active(t, p) == 0 })
 	_ = conns[1].SetDeadline(time.Now().Add(2 * time.Minute))
 	if rest, _ := io.ReadAll(conns[1]); len(rest) >= unreads*size {
 		t.Errorf("all answers of %d bytes each were there to be read", size)
@@ -391,7 +392,7 @@ func TestCallersWhoDoNotRead(t *testing.T) {
 // Callers who send a body that no call has, and do not end it, are cut off on every route.
 func TestCallersWhoNeverEnd(t *testing.T) {
 	t.Parallel()
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	began := time.Now()
 	ends := make(chan string)
@@ -424,13 +425,13 @@ func TestCallersWhoNeverEnd(t *testing.T) {
 			t.Error(end)
 		}
 	}
-	eventually(t, "none of them is under way", func() bool { return active(t, p) == 0 })
+	gatewaytest.Eventually(t, "none of them is under way", func() bool { return active(t, p) == 0 })
 }
 
 // Connections without an end do not take the files that calls to banks need: beyond a number, one waits for another.
 func TestConnectionsAreBounded(t *testing.T) {
 	const most = 4 + 64
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, withLimits(t, w, "{inFlight: 1}"))
 	http.DefaultClient.CloseIdleConnections()
 	for {
@@ -469,7 +470,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 // Callers who keep connections open on which they ask nothing more do not take those of others.
 func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 	const most = 4 + 64
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, withLimits(t, w, "{inFlight: 1}"))
 	http.DefaultClient.CloseIdleConnections()
 	for range 2 * most {

@@ -55,7 +55,7 @@ func connector(t *testing.T, address string) (url string, asked func() []string)
 func TestProxyAndCA(t *testing.T) {
 	const host = "bank.example.com" // which only the proxy knows
 	var secure *httptest.Server     // the same bank over TLS, with a certificate for names below example.com
-	w := world(t, sandbox.Options{Front: func(provider string, bank http.Handler) http.Handler {
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: func(provider string, bank http.Handler) http.Handler {
 		if provider == "mastercard" {
 			secure = httptest.NewTLSServer(bank)
 		}
@@ -78,7 +78,7 @@ func TestProxyAndCA(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			proxy, asked := connector(t, secure.Listener.Addr().String())
-			file := configured(t, w, func(text string) string {
+			file := gatewaytest.EditConfig(t, w, func(text string) string {
 				// The sandbox's key is refused where providers are not on this machine.
 				text = strings.Replace(text, hashed(sandbox.Key), hashed(ownKey), 1)
 				return regexp.MustCompile(`mastercard: \{baseURL: "[^"]*"`).ReplaceAllString(text, "mastercard: {"+tt.keys+`baseURL: "https://`+host+`"`)
@@ -107,8 +107,8 @@ func TestProxyAndCA(t *testing.T) {
 
 // A proxy that cannot be used is a fault, and no reason to call without one. Its URL, which may hold a password, is not told.
 func TestProxyThatCannotBeUsed(t *testing.T) {
-	w := world(t, sandbox.Options{})
-	file := reconfigured(t, w, "mypos: {", "mypos: {proxy: environment, ")
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	file := gatewaytest.ReplaceInConfig(t, w, "mypos: {", "mypos: {proxy: environment, ")
 	for proxy, fault := range map[string]bool{
 		"": false, "http://u:CANARY@127.0.0.1:1": false, "127.0.0.1:1": false,
 		"https://u:CANARY@127.0.0.1:1": true, "socks5://CANARY:1": true, "http://CANARY:%zz": true,

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
@@ -74,7 +75,7 @@ func TestSecretsAreRenewedWhileRequestsGoOn(t *testing.T) {
 		"mastercard": {second: obc},
 		"mypos":      {second: mypossim.New(mypossim.Config{APIKey: nextKey, Log: aspspsim.NewCallLog(time.Now), ASPSP: sandbox.MyPOS})},
 	}
-	w := world(t, sandbox.Options{Front: func(provider string, sim http.Handler) http.Handler {
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: func(provider string, sim http.Handler) http.Handler {
 		fronts[provider].first = sim
 		return fronts[provider]
 	}})
@@ -82,13 +83,13 @@ func TestSecretsAreRenewedWhileRequestsGoOn(t *testing.T) {
 	p := serve(t, file)
 	stop := steadily(t, http.DefaultClient, attended(t, p)...)
 	kept := func(p *process, consent string) int {
-		resp, _ := call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", consent, "Cache-Control", "only-if-cached")
+		resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", consent, "Cache-Control", "only-if-cached")
 		return resp.StatusCode
 	}
 	before, after := mastercardsim.FreshConsent+"before", mastercardsim.FreshConsent+"after"
 	fetch := func(consent string) {
 		t.Helper()
-		if resp, body := call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", consent); resp.StatusCode != http.StatusOK {
+		if resp, body := gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", consent); resp.StatusCode != http.StatusOK {
 			t.Fatalf("%d %s", resp.StatusCode, body)
 		}
 	}
@@ -119,7 +120,7 @@ func TestSecretsAreRenewedWhileRequestsGoOn(t *testing.T) {
 	if status := kept(p, before); status != http.StatusGatewayTimeout {
 		t.Errorf("the old key still opens: %d", status)
 	}
-	_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
+	_, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	for _, want := range []string{
 		`ais_secrets_reloads_total{outcome="ok",part="mastercard"} 1`, `ais_secrets_reloads_total{outcome="ok",part="cache"} 2`,
 		`ais_secrets_stale{part="mypos"} 0`, `ais_secrets_stale{part="clients"} 0`,
@@ -135,7 +136,7 @@ func TestSecretsAreRenewedWhileRequestsGoOn(t *testing.T) {
 func TestBrokenSecretsStayOut(t *testing.T) {
 	t.Parallel()
 	const canary = "CANARY-CONTENT"
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	ca := founded(t, "ca")
 	certificate, key := ca.issue("api")
 	file, secrets := onVolume(t, w, map[string]string{"tls.crt": certificate, "tls.key": key})
@@ -195,11 +196,11 @@ func TestBrokenSecretsStayOut(t *testing.T) {
 			if line := p.lines(stale, b.part)[was[b.part]]; !strings.Contains(line, `"level":"ERROR"`) || !strings.Contains(line, b.says) {
 				t.Errorf("%d, %s: %s", i, b.part, line)
 			}
-			_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
+			_, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 			if !strings.Contains(metrics, `ais_secrets_stale{part="`+b.part+`"} 1`) || !strings.Contains(metrics, `ais_secrets_reloads_total{outcome="failed",part="`+b.part+`"} `) {
 				t.Errorf("%d, %s: not in the metrics", i, b.part)
 			}
-			resp, ready := call(t, http.MethodGet, p.Admin+"/readyz")
+			resp, ready := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz")
 			if resp.StatusCode != http.StatusOK || !strings.Contains(ready, `"status":"ready"`) || !strings.Contains(ready, `"secrets of `+b.part+` could not be reloaded`) {
 				t.Errorf("%d, %s: %d %s", i, b.part, resp.StatusCode, ready)
 			}
@@ -227,8 +228,8 @@ func TestBrokenSecretsStayOut(t *testing.T) {
 		for _, b := range tt.want {
 			p.awaits(renewed, b.part, mended[b.part]+1)
 		}
-		_, ready := call(t, http.MethodGet, p.Admin+"/readyz")
-		_, metrics := call(t, http.MethodGet, p.Admin+"/metrics")
+		_, ready := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz")
+		_, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 		if strings.Contains(ready, "secrets") || strings.Contains(metrics, "ais_secrets_stale{part=\"mypos\"} 1") {
 			t.Errorf("%d: mended, and still %s", i, ready)
 		}
@@ -241,8 +242,8 @@ func TestBrokenSecretsStayOut(t *testing.T) {
 // API keys come and go with the configuration's file; whatever else is changed there waits for the next start.
 func TestAPIKeysAreRenewed(t *testing.T) {
 	t.Parallel()
-	w := world(t, sandbox.Options{})
-	file := configured(t, w, func(text string) string { return text + "# mine\n" })
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	file := gatewaytest.EditConfig(t, w, func(text string) string { return text + "# mine\n" })
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -295,8 +296,8 @@ func TestAPIKeysAreRenewed(t *testing.T) {
 // A file that names issuers in the place of all API keys is not taken while no issuer is in use: nobody could call.
 func TestKeysAreNotAllTakenAway(t *testing.T) {
 	t.Parallel()
-	w := world(t, sandbox.Options{})
-	file := configured(t, w, func(text string) string { return text + "# mine\n" })
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	file := gatewaytest.EditConfig(t, w, func(text string) string { return text + "# mine\n" })
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -305,7 +306,7 @@ func TestKeysAreNotAllTakenAway(t *testing.T) {
 	head, rest, _ := strings.Cut(string(text), "  apiKeys:\n")
 	_, rest, _ = strings.Cut(rest, "\n")
 	replaced(t, file, head+"  oidc: [{issuer: 'https://issuer.example.com', audiences: [ais-gateway]}]\n"+rest)
-	eventually(t, "the change is refused", func() bool {
+	gatewaytest.Eventually(t, "the change is refused", func() bool {
 		return len(p.lines("secret reload failed, still using the previous secret", "clients")) == 1
 	})
 	if status, body := do(http.DefaultClient, request(t, p.API+wood, "X-API-Key", sandbox.Key)); status != http.StatusOK {
@@ -391,8 +392,8 @@ func TestClientCertificateIsRenewed(t *testing.T) {
 	certificateFile, keyFile := filepath.Join(dir, "qwac.pem"), filepath.Join(dir, "qwac.key")
 	write(t, certificateFile, first)
 	write(t, keyFile, firstKey)
-	w := world(t, sandbox.Options{})
-	file := configured(t, w, func(text string) string {
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	file := gatewaytest.EditConfig(t, w, func(text string) string {
 		head, rest, _ := strings.Cut(text, "  mypos: {baseURL: \"")
 		_, rest, _ = strings.Cut(rest, `"`)
 		return head + "  mypos: {baseURL: \"" + bank.URL + `", clientCertificateFile: "` + certificateFile + `", clientKeyFile: "` + keyFile + `"` + rest
@@ -421,7 +422,7 @@ func TestClientCertificateIsRenewed(t *testing.T) {
 	bank.mu.Unlock()
 	stop()
 	patiently(t, "the connections with the old certificate are closed", func() bool { return bank.connections("first") == 0 })
-	resp, body := call(t, http.MethodGet, p.API+pos+"/accounts/"+mypossim.GoodAccount+"/balances", "Consent-ID", mypossim.GoodConsent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+	resp, body := gatewaytest.Call(t, http.MethodGet, p.API+pos+"/accounts/"+mypossim.GoodAccount+"/balances", "Consent-ID", mypossim.GoodConsent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
 	if name, _ := bank.last(); resp.StatusCode != http.StatusOK || name != "second" {
 		t.Errorf("unattended: %d with %s: %s", resp.StatusCode, name, body)
 	}

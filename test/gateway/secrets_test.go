@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/sandbox"
 )
 
@@ -106,7 +107,7 @@ func onVolume(t *testing.T, w *sandbox.Sandbox, more map[string]string, oldnew .
 		files[name] = content
 	}
 	v := mounted(t, files)
-	return reconfigured(t, w, append([]string{
+	return gatewaytest.ReplaceInConfig(t, w, append([]string{
 		filepath.Dir(w.ConfigFile) + "/signing-key.pem", v.path("signing-key.pem"),
 		filepath.Dir(w.ConfigFile) + "/mypos-key", v.path("mypos-key"),
 		filepath.Dir(w.ConfigFile) + "/cache-key", v.path("cache-key"),
@@ -166,7 +167,7 @@ func steadily(t *testing.T, client *http.Client, requests ...*http.Request) (sto
 	}
 	goesOn := func() {
 		most := n.Load() + 5
-		eventually(t, "requests go on", func() bool { return n.Load() >= most || t.Failed() })
+		gatewaytest.Eventually(t, "requests go on", func() bool { return n.Load() >= most || t.Failed() })
 	}
 	goesOn()
 	t.Cleanup(func() { end(); running.Wait() })

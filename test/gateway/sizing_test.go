@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/sandbox"
@@ -32,7 +33,7 @@ const (
 // `make sizing` runs it; nothing else builds it.
 func TestSizing(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
-	w := worldOn(t, server, sandbox.Options{})
+	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	crowd := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: sizingCallers}, Timeout: time.Minute}
 	fresh := freshConsents()
@@ -60,7 +61,7 @@ func TestSizing(t *testing.T) {
 			}
 		}
 		sizingAsk(t, crowd, p.API, kind.of(), kind.what, kind.header) // what is kept stands, connections too
-		took, ours, redis := sizingCost(t, p.Process.Pid, server, func() []time.Duration {
+		took, ours, redis := sizingCost(t, p.Pid(), server, func() []time.Duration {
 			return sizingCrowd(t, crowd, p.API, kind.of, kind.what, kind.header, kind.want)
 		})
 		each := func(cpu time.Duration) time.Duration {
@@ -69,7 +70,7 @@ func TestSizing(t *testing.T) {
 		fmt.Printf("| %s | %.0f | %v, %v | %v | %v |\n", kind.name, float64(len(took))/sizingFor.Seconds(),
 			took[len(took)/2].Round(10*time.Microsecond), took[len(took)*99/100].Round(10*time.Microsecond), each(ours), each(redis))
 	}
-	fmt.Printf("\n%d MB resident afterwards.\n", residentMB(t, p.Process.Pid))
+	fmt.Printf("\n%d MB resident afterwards.\n", gatewaytest.ResidentMB(t, p.Pid()))
 }
 
 // sizingCrowd is how long each request took, shortest first.

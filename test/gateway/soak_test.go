@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/sandbox"
@@ -108,7 +109,7 @@ func TestSoak(t *testing.T) {
 		time.Sleep(20 * time.Second) // the gateway looks at its goroutines every 15 s
 	}
 	// What is kept open towards the banks stays for a while: 64 connections each at most.
-	eventually(t, "all that was begun has ended", func() bool {
+	gatewaytest.Eventually(t, "all that was begun has ended", func() bool {
 		now := s.sample()
 		return now.goroutines < idle.goroutines+300 && now.files < idle.files+150
 	})
@@ -117,8 +118,8 @@ func TestSoak(t *testing.T) {
 // soaked is a gateway, and a world of its own.
 func soaked(t *testing.T) (*sandbox.Sandbox, *process) {
 	t.Helper()
-	w := world(t, sandbox.Options{Front: soakFront})
-	return w, serve(t, reconfigured(t, w,
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: soakFront})
+	return w, serve(t, gatewaytest.ReplaceInConfig(t, w,
 		`adminAddress: "127.0.0.1:0"}`, fmt.Sprintf(`adminAddress: "127.0.0.1:0", limits: {perASPSP: %d}}`, soakCalls),
 		`signing-key.pem"}`, `signing-key.pem", timeout: 1s}`))
 }
@@ -212,11 +213,11 @@ func (c *soakConn) Close() error {
 }
 
 func (s *soak) sample() vitals {
-	files, err := os.ReadDir("/proc/" + strconv.Itoa(s.p.Process.Pid) + "/fd")
+	files, err := os.ReadDir("/proc/" + strconv.Itoa(s.p.Pid()) + "/fd")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return vitals{s.p.metric("go_goroutine_count"), len(files), residentMB(s.t, s.p.Process.Pid), int(s.callers.Load())}
+	return vitals{s.p.metric("go_goroutine_count"), len(files), gatewaytest.ResidentMB(s.t, s.p.Pid()), int(s.callers.Load())}
 }
 
 // served is how many attended requests a second are served to as many callers as the good banks take at once.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/sandbox"
 )
@@ -40,8 +41,8 @@ func TestMutualTLS(t *testing.T) {
 	ca, callers, later, strangers := founded(t, "ca"), founded(t, "callers"), founded(t, "later"), founded(t, "strangers")
 	certificate, key := ca.issue("first")
 	secrets := mounted(t, map[string]string{"tls.crt": certificate, "tls.key": key, "ca.crt": callers.pem})
-	w := world(t, sandbox.Options{})
-	file := reconfigured(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	file := gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+
 		"', keyFile: '"+secrets.path("tls.key")+"', clientCAFile: '"+secrets.path("ca.crt")+"'}, ")
 	p := serve(t, file)
 	address := strings.TrimPrefix(p.API, "http://")
@@ -69,7 +70,7 @@ func TestMutualTLS(t *testing.T) {
 		t.Fatalf("%v %v", resp, err)
 	}
 	resp.Body.Close()
-	if resp, body := call(t, http.MethodGet, p.Admin+"/readyz"); resp.StatusCode != http.StatusOK {
+	if resp, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz"); resp.StatusCode != http.StatusOK {
 		t.Errorf("admin: %d %s", resp.StatusCode, body)
 	}
 	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{caller}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
@@ -147,13 +148,13 @@ func TestSlowCallersOverTLS(t *testing.T) {
 	ca := founded(t, "ca")
 	certificate, key := ca.issue("api")
 	secrets := mounted(t, map[string]string{"tls.crt": certificate, "tls.key": key})
-	w := world(t, sandbox.Options{})
-	p := serve(t, reconfigured(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, "))
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	p := serve(t, gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, "))
 	address := strings.TrimPrefix(p.API, "http://")
 	if status, body := do(calling(ca), request(t, "https://"+address+"/v1/aspsps")); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
-	if resp, _ := call(t, http.MethodGet, p.API+"/v1/aspsps"); resp.StatusCode != http.StatusBadRequest {
+	if resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps"); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("plain HTTP is answered %d", resp.StatusCode)
 	}
 	headers := tls.Client(dial(t, address), &tls.Config{RootCAs: ca.pool(), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12})
@@ -180,12 +181,12 @@ func TestTLSFaultsAreTold(t *testing.T) {
 	certificate, _ := ca.issue("api")
 	_, other := ca.issue("api")
 	secrets := mounted(t, map[string]string{"tls.crt": certificate, "tls.key": other})
-	w := world(t, sandbox.Options{})
-	file := reconfigured(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"', clientCAFile: '"+secrets.path("tls.key")+"'}, ")
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	file := gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"', clientCAFile: '"+secrets.path("tls.key")+"'}, ")
 	for _, command := range []string{"check", "serve"} {
 		p := start(t, nil, command, "--config", file)
 		out := ""
-		if code := p.Ended(); code == 1 {
+		if code := p.Wait(); code == 1 {
 			out = p.Stdout.String() + p.Stderr.String()
 		}
 		for _, want := range []string{"server.tls.keyFile (line 2): ", "server.tls.clientCAFile (line 2): "} {

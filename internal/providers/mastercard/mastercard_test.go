@@ -139,7 +139,7 @@ func newEnv(t *testing.T, base string) providers.Env {
 		t.Fatal(err)
 	}
 	const timeout = 30 * time.Second
-	w := upstream.New(upstream.Config{Provider: "mastercard", Timeout: timeout, Counter: unattended.New(st.Counter, policies).Within(redistest.Patience)})
+	w := upstream.New(upstream.Config{Provider: "mastercard", Timeout: timeout, Counter: unattended.New(st.Counter, policies).Within(redistest.CommandTimeout)})
 	return providers.Env{BaseURL: u, Timeout: timeout, Client: w.Client}
 }
 

@@ -70,7 +70,7 @@ func counter(t *testing.T) *unattended.Counter {
 	st := redistest.OpenAt(t, redistest.Start(t).Addr)
 	return unattended.New(st.Counter, map[string]config.Unattended{
 		testASPSP: {Limit: 1000, Window: 24 * time.Hour, Unit: config.UnitResource},
-	}).Within(redistest.Patience)
+	}).Within(redistest.CommandTimeout)
 }
 
 func open(t *testing.T, base string, timeout time.Duration, decode func(any) error, wire upstream.Config) providers.Provider {

@@ -150,7 +150,7 @@ func (r *environment) open(t *testing.T, base string) {
 	st := redistest.OpenAt(t, redistest.Start(t).Addr)
 	r.counter = unattended.New(st.Counter, map[string]config.Unattended{
 		r.harness.Query.ASPSP: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
-	}).Within(redistest.Patience)
+	}).Within(redistest.CommandTimeout)
 	u, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)

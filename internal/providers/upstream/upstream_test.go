@@ -83,7 +83,7 @@ func newFixtureWithTimeout(t *testing.T, timeout time.Duration, roots *x509.Cert
 	s := redistest.OpenAt(t, redistest.Shared(t))
 	r := &fixture{counter: unattended.New(s.Counter, map[string]config.Unattended{
 		aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
-	}).Within(redistest.Patience)}
+	}).Within(redistest.CommandTimeout)}
 	transport := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: r, Roots: roots})
 	r.Client = transport.Client(providers.ClientConfig{Sign: sign, ClassifyError: classify})
 	return r

@@ -1,4 +1,4 @@
-package main_test
+package e2e_test
 
 import (
 	"crypto/hkdf"
@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/sandbox"
@@ -46,9 +47,9 @@ func records(text string, holds func(record) bool) []record {
 }
 
 // requestOf waits for what the log and the audit record say of one request.
-func requestOf(t *testing.T, p *process, id string) (line, audited record) {
+func requestOf(t *testing.T, p *gatewaytest.Process, id string) (line, audited record) {
 	t.Helper()
-	eventually(t, "the request is told of", func() bool {
+	gatewaytest.Eventually(t, "the request is told of", func() bool {
 		lines := records(p.Stdout.String(), func(r record) bool { return r.Msg == "request" && r.RequestID == id })
 		audit := records(p.Stdout.String(), func(r record) bool { return r.Record == "audit" && r.RequestID == id })
 		if len(lines) > 0 && len(audit) > 0 {
@@ -61,16 +62,16 @@ func requestOf(t *testing.T, p *process, id string) (line, audited record) {
 
 // Log and audit record say how many slots a request took: one for each page, none for what was not called or not sent.
 func TestSlotsAreTold(t *testing.T) {
-	w := world(t, sandbox.Options{})
-	p := serve(t, w.ConfigFile)
-	unsent := serve(t, configured(t, w, func(text string) string {
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	p := gatewaytest.Serve(t, w.ConfigFile)
+	unsent := gatewaytest.Serve(t, gatewaytest.EditConfig(t, w, func(text string) string {
 		return regexp.MustCompile(`(mypos: \{baseURL: )"[^"]*"`).ReplaceAllString(text, `$1"http://127.0.0.1:1"`)
 	}))
 	pos, fresh := "/v1/aspsps/"+sandbox.MyPOS, uuid.NewString()
-	slots := func(p *process, status int, path string, header ...string) int {
+	slots := func(p *gatewaytest.Process, status int, path string, header ...string) int {
 		t.Helper()
 		id := uuid.NewString()
-		resp, body := call(t, http.MethodGet, p.API+path, append(header, "X-Request-ID", id, "Provider-Authorization", "Bearer "+mypossim.GoodToken)...)
+		resp, body := gatewaytest.Call(t, http.MethodGet, p.API+path, append(header, "X-Request-ID", id, "Provider-Authorization", "Bearer "+mypossim.GoodToken)...)
 		if resp.StatusCode != status {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
@@ -82,7 +83,7 @@ func TestSlotsAreTold(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name    string
-		process *process
+		process *gatewaytest.Process
 		status  int
 		path    string
 		header  []string
@@ -141,26 +142,26 @@ func hashOf(t *testing.T, cacheKey, aspsp, consent string) string {
 
 // Without a key of their own, records of two gateways with one cache key have one hash for a consent.
 func TestAuditKeyFollowsFromTheCaches(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	key, err := os.ReadFile(filepath.Join(filepath.Dir(w.ConfigFile), "cache-key"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := hashOf(t, string(key), mastercardsim.WoodBank, mastercardsim.Consent)
 	for range 2 {
-		p, id := serve(t, w.ConfigFile), uuid.NewString()
-		call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
+		p, id := gatewaytest.Serve(t, w.ConfigFile), uuid.NewString()
+		gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
 		if _, audited := requestOf(t, p, id); audited.ConsentHash != want {
 			t.Errorf("the consent's hash is %q, want %q", audited.ConsentHash, want)
 		}
 	}
-	without := configured(t, w, func(text string) string {
+	without := gatewaytest.EditConfig(t, w, func(text string) string {
 		return regexp.MustCompile(`(?m)^(redis|cache): .*$`).ReplaceAllString(text, "") + "redis: {mode: embedded}\n"
 	})
 	seen := map[string]bool{want: true}
 	for range 2 {
-		p, id := serve(t, without), uuid.NewString()
-		call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
+		p, id := gatewaytest.Serve(t, without), uuid.NewString()
+		gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
 		_, audited := requestOf(t, p, id)
 		if len(audited.ConsentHash) != 32 || seen[audited.ConsentHash] {
 			t.Errorf("without any key the consent's hash is %q", audited.ConsentHash)
@@ -172,23 +173,23 @@ func TestAuditKeyFollowsFromTheCaches(t *testing.T) {
 // Audit records go where the configuration says, and whatever keeps them from being written is said in the log, in
 // /readyz and by metrics, and stops no request.
 func TestAuditSinks(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	dir := t.TempDir()
 	file := filepath.Join(dir, "audit.log")
-	inFile := func(p *process) string {
+	inFile := func(p *gatewaytest.Process) string {
 		text, _ := os.ReadFile(file)
 		return string(text)
 	}
-	nowhere := func(*process) string { return "" }
+	nowhere := func(*gatewaytest.Process) string { return "" }
 	for _, tt := range []struct {
 		name, audit string
-		sink        func(*process) string
+		sink        func(*gatewaytest.Process) string
 		warning     string
 		metrics     []string
 		log         string // a line, its beginning after the time
 	}{
-		{"by default", "", func(p *process) string { return p.Stdout.String() }, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
-		{"standard error", "{output: stderr}", func(p *process) string { return p.Stderr.String() }, "", []string{"ais_audit_enabled 1"}, ""},
+		{"by default", "", func(p *gatewaytest.Process) string { return p.Stdout.String() }, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
+		{"standard error", "{output: stderr}", func(p *gatewaytest.Process) string { return p.Stderr.String() }, "", []string{"ais_audit_enabled 1"}, ""},
 		{"file", "{output: file, file: '" + file + "'}", inFile, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
 		{"off", "{output: off}", nowhere, "audit records are off", []string{"ais_audit_enabled 0"}, `"level":"WARN","msg":"audit records are off"`},
 		{
@@ -205,20 +206,20 @@ func TestAuditSinks(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			config := w.ConfigFile
 			if tt.audit != "" {
-				config = configured(t, w, func(text string) string { return text + "audit: " + tt.audit + "\n" })
+				config = gatewaytest.EditConfig(t, w, func(text string) string { return text + "audit: " + tt.audit + "\n" })
 			}
-			p := serve(t, config)
+			p := gatewaytest.Serve(t, config)
 			for i, want := range []int{200, 404, 401} {
 				header := [][]string{nil, nil, {"X-API-Key", "x"}}[i]
 				path := []string{"/v1/aspsps", "/v1/nowhere", wood}[i]
-				if resp, body := call(t, http.MethodGet, p.API+path, header...); resp.StatusCode != want {
+				if resp, body := gatewaytest.Call(t, http.MethodGet, p.API+path, header...); resp.StatusCode != want {
 					t.Errorf("%d %s", resp.StatusCode, body)
 				}
 			}
-			call(t, http.MethodGet, p.API+"/openapi.yaml") // which is no request for anybody's data
+			gatewaytest.Call(t, http.MethodGet, p.API+"/openapi.yaml") // which is no request for anybody's data
 			var body string
-			eventually(t, "it is told", func() bool {
-				_, body = call(t, http.MethodGet, p.Admin+"/metrics")
+			gatewaytest.Eventually(t, "it is told", func() bool {
+				_, body = gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 				for _, want := range tt.metrics {
 					if !strings.Contains(body, "\n"+want+"\n") {
 						return false
@@ -226,12 +227,12 @@ func TestAuditSinks(t *testing.T) {
 				}
 				return true
 			})
-			resp, ready := call(t, http.MethodGet, p.Admin+"/readyz")
+			resp, ready := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz")
 			if resp.StatusCode != http.StatusOK || strings.Contains(ready, "audit") != (tt.warning != "") || !strings.Contains(ready, tt.warning) {
 				t.Errorf("%d %s", resp.StatusCode, ready)
 			}
 			p.Terminate()
-			if code := p.Ended(); code != 0 {
+			if code := p.Wait(); code != 0 {
 				t.Errorf("exit %d", code)
 			}
 			if n := strings.Count(p.Stdout.String(), `"msg":"audit`); n != strings.Count(p.Stdout.String(), tt.log) && tt.log != "" || !strings.Contains(p.Stdout.String(), tt.log) || tt.log == "" && n > 0 || n > 1 {

@@ -1,4 +1,4 @@
-package main_test
+package e2e_test
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/sandbox"
 )
@@ -42,15 +43,15 @@ func nextFile(t *testing.T, pid int) uint64 {
 // A gateway that can open no more files says so, refuses what needs one as its own overload, and goes on when it can
 // open some again.
 func TestFilesUsedUp(t *testing.T) {
-	w := world(t, sandbox.Options{})
-	p := serve(t, w.ConfigFile)
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	p := gatewaytest.Serve(t, w.ConfigFile)
 	read := func() (int, string) {
-		resp, body := call(t, http.MethodGet, p.API+"/v1/aspsps/"+mastercardsim.WoodBank+"/accounts",
+		resp, body := gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps/"+mastercardsim.WoodBank+"/accounts",
 			"Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7", "Cache-Control", "no-cache")
 		return resp.StatusCode, body
 	}
 	counted := func(labels string) int {
-		_, body := call(t, http.MethodGet, p.Admin+"/metrics")
+		_, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 		for line := range strings.Lines(body) {
 			if n, found := strings.CutPrefix(line, "ais_overload_refusals_total{"+labels+"} "); found {
 				count, err := strconv.Atoi(strings.TrimSpace(n))
@@ -63,14 +64,14 @@ func TestFilesUsedUp(t *testing.T) {
 		return -1
 	}
 	// The connections of both ports stay open, and are used again. The one to the bank is not there yet.
-	call(t, http.MethodGet, p.API+"/v1/aspsps")
+	gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps")
 	const ofCalls, ofCallers = `ais_aspsp_id="` + mastercardsim.WoodBank + `",reason="files"`, `reason="files"`
 	if counted(ofCalls) != 0 || counted(ofCallers) != 0 {
 		t.Fatalf("%d and %d at first", counted(ofCalls), counted(ofCallers))
 	}
 	var body string
-	eventually(t, "a call finds no file", func() bool {
-		limitFiles(t, p.Process.Pid, nextFile(t, p.Process.Pid))
+	gatewaytest.Eventually(t, "a call finds no file", func() bool {
+		limitFiles(t, p.Pid(), nextFile(t, p.Pid()))
 		var status int
 		status, body = read()
 		return status == http.StatusServiceUnavailable
@@ -83,15 +84,15 @@ func TestFilesUsedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	eventually(t, "a caller's connection finds no file", func() bool { return counted(ofCallers) > 0 })
+	gatewaytest.Eventually(t, "a caller's connection finds no file", func() bool { return counted(ofCallers) > 0 })
 	if counted(ofCalls) < 1 {
 		t.Error("the call is not counted")
 	}
-	limitFiles(t, p.Process.Pid, 1<<20)
+	limitFiles(t, p.Pid(), 1<<20)
 	if status, body := read(); status != http.StatusOK {
 		t.Errorf("afterwards: %d %s", status, body)
 	}
-	eventually(t, "the log says so", func() bool {
+	gatewaytest.Eventually(t, "the log says so", func() bool {
 		return len(records(p.Stdout.String(), func(r record) bool { return r.Msg == "too many open files" })) > 0
 	})
 	others := records(p.Stdout.String(), func(r record) bool { return strings.Contains(r.Msg, "connection failed") })

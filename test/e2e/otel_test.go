@@ -1,4 +1,4 @@
-package main_test
+package e2e_test
 
 import (
 	"encoding/json"
@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/sandbox"
 )
 
@@ -35,7 +36,7 @@ func naming(t *testing.T, log, name string) []string {
 
 // Each variable whose default may hold is named in one line, and the gateway serves.
 func TestUnusableTelemetrySettings(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	settings := []setting{
 		{"OTEL_BSP_SCHEDULE_DELAY", "5s"},
 		{"OTEL_BSP_EXPORT_TIMEOUT", "30sec"},
@@ -61,9 +62,9 @@ func TestUnusableTelemetrySettings(t *testing.T) {
 	for _, s := range settings {
 		env = append(env, s.String())
 	}
-	p := serve(t, w.ConfigFile, env...)
+	p := gatewaytest.Serve(t, w.ConfigFile, env...)
 	p.Terminate()
-	p.Ended()
+	p.Wait()
 	log := p.Stdout.String()
 	for _, s := range settings {
 		if lines := naming(t, log, s.name); len(lines) != 1 || strings.Contains(lines[0], `:"`+s.value) || strings.Contains(lines[0], s.value+`"`) {
@@ -77,7 +78,7 @@ func TestUnusableTelemetrySettings(t *testing.T) {
 
 // What decides whether data leaves, and where to, stops the start.
 func TestTelemetrySettingsThatStopTheStart(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	settings := []setting{
 		{"OTEL_SDK_DISABLED", "maybe"},
 		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "canary-host:4318"},
@@ -95,8 +96,8 @@ func TestTelemetrySettingsThatStopTheStart(t *testing.T) {
 	for _, s := range settings {
 		all = append(all, s.String())
 	}
-	p := start(t, all, "serve", "--config", w.ConfigFile)
-	code, log := p.Ended(), p.Stdout.String()
+	p := gatewaytest.Start(t, all, "serve", "--config", w.ConfigFile)
+	code, log := p.Wait(), p.Stdout.String()
 	if code != 1 || strings.Contains(log, "serving") || p.Stderr.String() != "" {
 		t.Errorf("ended with %d:\n%s%s", code, log, p.Stderr.String())
 	}
@@ -106,9 +107,9 @@ func TestTelemetrySettingsThatStopTheStart(t *testing.T) {
 		}
 	}
 	// Where nothing leaves, the others are only named.
-	p = serve(t, w.ConfigFile, append(all, "OTEL_SDK_DISABLED=true")...)
+	p = gatewaytest.Serve(t, w.ConfigFile, append(all, "OTEL_SDK_DISABLED=true")...)
 	p.Terminate()
-	p.Ended()
+	p.Wait()
 	for _, s := range settings[1:] {
 		if lines := naming(t, p.Stdout.String(), s.name); len(lines) != 1 || !strings.Contains(lines[0], "invalid telemetry setting") {
 			t.Errorf("disabled, %s: lines %v, want one", s, lines)
@@ -118,7 +119,7 @@ func TestTelemetrySettingsThatStopTheStart(t *testing.T) {
 
 // Who switches telemetry off, in whatever spelling, sends nothing.
 func TestTelemetrySwitchedOff(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	for _, tt := range []struct {
 		value string
 		sends bool
@@ -127,9 +128,9 @@ func TestTelemetrySwitchedOff(t *testing.T) {
 			var calls atomic.Int64
 			collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { calls.Add(1) }))
 			defer collector.Close()
-			p := serve(t, w.ConfigFile, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_SDK_DISABLED="+tt.value)
+			p := gatewaytest.Serve(t, w.ConfigFile, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL, "OTEL_SDK_DISABLED="+tt.value)
 			p.Terminate()
-			p.Ended()
+			p.Wait()
 			if sent := calls.Load() > 0; sent != tt.sends {
 				t.Errorf("sent: %v, want %v", sent, tt.sends)
 			}

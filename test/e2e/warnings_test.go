@@ -1,4 +1,4 @@
-package main_test
+package e2e_test
 
 import (
 	"encoding/json"
@@ -15,8 +15,8 @@ import (
 
 // An operator learns of a risky value before the start, at the start and while the gateway serves.
 func TestRiskyValuesAreReported(t *testing.T) {
-	w := world(t, sandbox.Options{})
-	file := reconfigured(t, w, "name: Wood Bank,", "name: Wood Bank, unattended: {limit: 400, window: 24m},")
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	file := gatewaytest.ReplaceInConfig(t, w, "name: Wood Bank,", "name: Wood Bank, unattended: {limit: 400, window: 24m},")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -37,8 +37,8 @@ func TestRiskyValuesAreReported(t *testing.T) {
 	if err := check.Run(); err != nil || stderr.String() != "warning: "+strings.Join(want, "\nwarning: ")+"\n" || strings.Contains(stdout.String(), "warning") {
 		t.Errorf("check: %v\n%s", err, stderr.String())
 	}
-	p := serve(t, file)
-	_, body := call(t, http.MethodGet, p.Admin+"/readyz")
+	p := gatewaytest.Serve(t, file)
+	_, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz")
 	var ready struct{ Warnings []string }
 	if err := json.Unmarshal([]byte(body), &ready); err != nil || !slices.Equal(ready.Warnings, want) {
 		t.Errorf("readyz: %s", body)

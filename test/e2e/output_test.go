@@ -1,4 +1,4 @@
-package main_test
+package e2e_test
 
 import (
 	"bufio"
@@ -7,9 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/uuid"
@@ -21,7 +19,7 @@ import (
 
 // piped is a gateway whose standard output is a pipe, read up to the line that says where it listens.
 type piped struct {
-	*process
+	*gatewaytest.Process
 	out  *bufio.Reader
 	pipe *os.File
 }
@@ -34,19 +32,15 @@ func servePiped(t *testing.T, config string) *piped {
 	}
 	t.Cleanup(func() { _ = read.Close() })
 	cmd := exec.Command(gatewaytest.Binary(), "serve", "--config", config)
-	p := &piped{&process{gatewaytest.RunTo(t, cmd, write)}, bufio.NewReader(read), read}
+	cmd.Stdout = write
+	p := &piped{gatewaytest.Run(t, cmd), bufio.NewReader(read), read}
 	_ = write.Close()
 	for {
 		line, err := p.out.ReadString('\n')
 		if err != nil {
 			t.Fatal(err)
 		}
-		var l struct {
-			Msg, Address string
-			Admin        string `json:"admin_address"`
-		}
-		if json.Unmarshal([]byte(line), &l) == nil && l.Msg == "serving" {
-			p.API, p.Admin = "http://"+l.Address, "http://"+l.Admin
+		if p.SetAddresses(line) {
 			return p
 		}
 	}
@@ -55,7 +49,7 @@ func servePiped(t *testing.T, config string) *piped {
 // withLongName is a configuration whose client has a name of 30 KB, so that few requests fill a queue of log lines.
 func withLongName(t *testing.T, w *sandbox.Sandbox, more string) string {
 	t.Helper()
-	return configured(t, w, func(text string) string {
+	return gatewaytest.EditConfig(t, w, func(text string) string {
 		return strings.Replace(text, "{name: sandbox,", "{name: "+strings.Repeat("n", 30_000)+",", 1) + more
 	})
 }
@@ -65,38 +59,38 @@ const enough = 300
 
 // What reads the log may stop reading: requests, probes and the end go on without it, and what is lost is counted.
 func TestOutputThatIsNotRead(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := servePiped(t, withLongName(t, w, ""))
 	for i := range enough {
-		if resp, body := call(t, http.MethodGet, p.API+"/v1/aspsps"); resp.StatusCode != http.StatusOK {
+		if resp, body := gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps"); resp.StatusCode != http.StatusOK {
 			t.Fatalf("request %d: %d %s", i, resp.StatusCode, body)
 		}
 	}
-	resp, body := call(t, http.MethodGet, p.Admin+"/readyz")
+	resp, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz")
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, "log lines cannot be written") && !strings.Contains(body, "audit records cannot be written") {
 		t.Errorf("readyz: %d %s", resp.StatusCode, body)
 	}
-	_, body = call(t, http.MethodGet, p.Admin+"/metrics")
+	_, body = gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	if !strings.Contains(body, "\nais_audit_failures_total ") || strings.Contains(body, "\nais_audit_failures_total 0\n") {
 		t.Error("no record is counted as lost")
 	}
 	p.Terminate()
-	if code := p.Ended(); code != 0 {
+	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
 }
 
 // When the log is read again, it goes on, and says what is missing.
 func TestOutputThatIsReadLate(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := servePiped(t, withLongName(t, w, ""))
 	for range enough {
-		call(t, http.MethodGet, p.API+"/v1/aspsps")
+		gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps")
 	}
 	kept, told := 0, false
 	go func() { // ends with what the gateway writes
 		for range 10 {
-			call(t, http.MethodGet, p.API+"/v1/aspsps")
+			gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps")
 		}
 		p.Terminate()
 	}()
@@ -116,18 +110,18 @@ func TestOutputThatIsReadLate(t *testing.T) {
 	if !told || kept == 0 || kept >= enough+10 {
 		t.Errorf("%d records, told of the gap: %t", kept, told)
 	}
-	if code := p.Ended(); code != 0 {
+	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
 }
 
 // With whenFull: refuse no request is served whose record could be lost, and each that is served has one.
 func TestRefuseWithoutAudit(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := servePiped(t, withLongName(t, w, "audit: {whenFull: refuse}\n"))
 	served, refused := 0, 0
 	for range enough {
-		switch resp, body := call(t, http.MethodGet, p.API+"/v1/aspsps"); {
+		switch resp, body := gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps"); {
 		case resp.StatusCode == http.StatusOK:
 			served++
 		case resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(body, "OVERLOADED"):
@@ -139,7 +133,7 @@ func TestRefuseWithoutAudit(t *testing.T) {
 	if served == 0 || refused == 0 {
 		t.Fatalf("%d served, %d refused", served, refused)
 	}
-	_, body := call(t, http.MethodGet, p.Admin+"/metrics")
+	_, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	if !strings.Contains(body, "\nais_audit_failures_total 0\n") || strings.Contains(body, "ais_overload_refusals_total{reason=\"audit\"} 0\n") {
 		t.Error("the metrics do not tell refusals from losses")
 	}
@@ -161,20 +155,20 @@ func TestRefuseWithoutAudit(t *testing.T) {
 
 // Whoever reads the log may end: the gateway does not end with it.
 func TestOutputThatIsClosed(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := servePiped(t, w.ConfigFile)
 	if err := p.pipe.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the loss is reported", func() bool {
-		if resp, body := call(t, http.MethodGet, p.API+"/v1/aspsps"); resp.StatusCode != http.StatusOK {
+	gatewaytest.Eventually(t, "the loss is reported", func() bool {
+		if resp, body := gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps"); resp.StatusCode != http.StatusOK {
 			t.Fatalf("%d %s", resp.StatusCode, body)
 		}
-		_, body := call(t, http.MethodGet, p.Admin+"/readyz")
+		_, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz")
 		return strings.Contains(body, "cannot be written")
 	})
 	p.Terminate()
-	if code := p.Ended(); code != 0 {
+	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
 }
@@ -182,23 +176,23 @@ func TestOutputThatIsClosed(t *testing.T) {
 // A request has one line where audit records go to the log, and two where they go elsewhere; the record is kept whatever
 // the log's level is.
 func TestLinesOfARequest(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := filepath.Join(t.TempDir(), "audit.log")
 	for _, tt := range []struct {
 		name, config     string
 		lines, requested int // of standard output: with the request's id, and those of msg request
-		recorded         func(p *process) string
+		recorded         func(p *gatewaytest.Process) string
 	}{
-		{"in the log", "audit: {output: stdout}\n", 1, 2, func(p *process) string { return p.Stdout.String() }},
-		{"in a file", "audit: {output: file, file: '" + file + "'}\n", 1, 2, func(*process) string { text, _ := os.ReadFile(file); return string(text) }},
-		{"on standard error", "audit: {output: stderr}\n", 1, 2, func(p *process) string { return p.Stderr.String() }},
+		{"in the log", "audit: {output: stdout}\n", 1, 2, func(p *gatewaytest.Process) string { return p.Stdout.String() }},
+		{"in a file", "audit: {output: file, file: '" + file + "'}\n", 1, 2, func(*gatewaytest.Process) string { text, _ := os.ReadFile(file); return string(text) }},
+		{"on standard error", "audit: {output: stderr}\n", 1, 2, func(p *gatewaytest.Process) string { return p.Stderr.String() }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, id := serve(t, configured(t, w, func(text string) string { return text + tt.config })), uuid.NewString()
-			call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
-			call(t, http.MethodGet, p.API+"/nowhere")
+			p, id := gatewaytest.Serve(t, gatewaytest.EditConfig(t, w, func(text string) string { return text + tt.config })), uuid.NewString()
+			gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
+			gatewaytest.Call(t, http.MethodGet, p.API+"/nowhere")
 			p.Terminate()
-			p.Ended()
+			p.Wait()
 			if n := strings.Count(p.Stdout.String(), id); n != tt.lines {
 				t.Errorf("%d lines of the request, want %d", n, tt.lines)
 			}
@@ -216,58 +210,5 @@ func TestLinesOfARequest(t *testing.T) {
 				t.Error("the consent's hash is in the log of a gateway whose records are elsewhere, or in none")
 			}
 		})
-	}
-}
-
-// A hang-up, and what other programs take for the wish to open their log anew, end nothing. The hang-up reads secrets again.
-func TestSignalsThatEndNothing(t *testing.T) {
-	config, arrived, release := slowWorld(t)
-	p := serve(t, config)
-	answered := make(chan int)
-	go func() {
-		resp, _ := call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
-		answered <- resp.StatusCode
-	}()
-	<-arrived
-	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} {
-		if err := p.Process.Signal(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	eventually(t, "secrets are read again", func() bool { return strings.Contains(p.Stdout.String(), `"msg":"reloading secrets"`) })
-	release()
-	if status := <-answered; status != http.StatusOK {
-		t.Errorf("the counted call is answered %d", status)
-	}
-	if p.Exited() {
-		t.Error("the process has ended")
-	}
-	box := start(t, nil, "sandbox")
-	eventually(t, "the guide stands", func() bool { return strings.Contains(box.Stdout.String(), "Ctrl-C") })
-	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} {
-		if err := box.Process.Signal(s); err != nil {
-			t.Fatal("the sandbox has ended:", err)
-		}
-	}
-	box.Terminate()
-	if code := box.Ended(); code != 0 {
-		t.Errorf("exit %d of the sandbox\n%s", code, box.Stderr.String())
-	}
-}
-
-// Profiles are on the admin address where they are asked for, and nowhere else.
-func TestProfiling(t *testing.T) {
-	w := world(t, sandbox.Options{})
-	for _, on := range []bool{false, true} {
-		p := serve(t, reconfigured(t, w, "server: {", "server: {profiling: "+strconv.FormatBool(on)+", "))
-		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
-			resp, _ := call(t, http.MethodGet, p.Admin+path)
-			if (resp.StatusCode == http.StatusOK) != on {
-				t.Errorf("profiling %t: %s is answered %d", on, path, resp.StatusCode)
-			}
-			if resp, _ := call(t, http.MethodGet, p.API+path); resp.StatusCode != http.StatusNotFound {
-				t.Errorf("profiling %t: the API answers %s with %d", on, path, resp.StatusCode)
-			}
-		}
 	}
 }

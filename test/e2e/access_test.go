@@ -1,4 +1,4 @@
-package main_test
+package e2e_test
 
 import (
 	"encoding/json"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/sandbox"
@@ -39,14 +40,14 @@ func headerOf(t *testing.T, h http.Header) standing {
 // What the headers and unattended-access say, the next call gets: for every unit, on another gateway too, whoever
 // closed it, and whether anything is ever allowed.
 func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	tomorrow := time.Now().Add(20 * time.Hour).UTC()
-	config := reconfigured(t, w,
+	config := gatewaytest.ReplaceInConfig(t, w,
 		"name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, unattended: {limit: 0}}",
 		"name: Stone Bank, provider: mastercard, unattended: {unit: resource}}", "name: Stone Bank, provider: mastercard, unattended: {unit: resource, limit: 2}}",
 		"name: myPOS, provider: mypos}", "name: myPOS, provider: mypos, unattended: {closedUntil: "+tomorrow.Format(time.RFC3339)+"}}",
 	)
-	first, second := serve(t, config), serve(t, config)
+	first, second := gatewaytest.Serve(t, config), gatewaytest.Serve(t, config)
 	for _, tt := range []struct {
 		name, aspsp, consent, account string
 		answered                      int // calls that are let through
@@ -62,8 +63,8 @@ func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := "/v1/aspsps/" + tt.aspsp
 			header := []string{"Consent-ID", tt.consent, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
-			access := func(p *process) standing {
-				resp, body := call(t, http.MethodGet, p.API+path+"/unattended-access?accountId="+tt.account, header...)
+			access := func(p *gatewaytest.Process) standing {
+				resp, body := gatewaytest.Call(t, http.MethodGet, p.API+path+"/unattended-access?accountId="+tt.account, header...)
 				var said struct {
 					Limit, Used, Remaining int
 					NextSlotAt             *time.Time
@@ -85,7 +86,7 @@ func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
 				if other := access(other); other.left != before.left {
 					t.Errorf("call %d: one gateway says %+v, another %+v", i, before, other)
 				}
-				resp, body := call(t, http.MethodGet, one.API+path+"/accounts/"+tt.account+"/balances", header...)
+				resp, body := gatewaytest.Call(t, http.MethodGet, one.API+path+"/accounts/"+tt.account+"/balances", header...)
 				through := i < tt.answered
 				switch {
 				case through != (before.left > 0):

@@ -1,4 +1,4 @@
-package deploy_test
+package e2e_test
 
 import (
 	"bytes"
@@ -43,7 +43,7 @@ const (
 // never grow too old, and a key that is known. under holds up calls under the consents of which one is to be under way.
 func formatWorld(t *testing.T, server *redistest.Server, under func()) (w *sandbox.Sandbox, config string) {
 	t.Helper()
-	w = gatewaytest.WorldOn(t, server, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
+	w = gatewaytest.NewSandboxOn(t, server, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
@@ -56,7 +56,7 @@ func formatWorld(t *testing.T, server *redistest.Server, under func()) (w *sandb
 			next.ServeHTTP(rw, r)
 		})
 	}})
-	config = gatewaytest.Configured(t, w, func(text string) string {
+	config = gatewaytest.EditConfig(t, w, func(text string) string {
 		text = strings.Replace(text, " drainFor: 0s,", "", 1) // which older programs do not know
 		text = strings.Replace(text, "name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, unattended: {unit: aspsp}}", 1)
 		return strings.ReplaceAll(text, "provider: mastercard", "accounts: {keepFor: 876000h}, provider: mastercard")
@@ -67,7 +67,7 @@ func formatWorld(t *testing.T, server *redistest.Server, under func()) (w *sandb
 	return w, config
 }
 
-func formatAsk(t *testing.T, g *gatewaytest.Program, aspsp, consent, method, path string, header ...string) (*http.Response, string) {
+func formatAsk(t *testing.T, g *gatewaytest.Process, aspsp, consent, method, path string, header ...string) (*http.Response, string) {
 	t.Helper()
 	header = append(header, "Consent-ID", consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
 	return gatewaytest.Call(t, method, g.API+"/v1/aspsps/"+aspsp+path, header...)
@@ -124,7 +124,7 @@ func TestFormat(t *testing.T) {
 	if *formatBinary != "" {
 		program = *formatBinary
 	}
-	entries, file := recordFormat(t, program), filepath.Join("testdata", "redis", *formatFile)
+	entries, file := recordFormat(t, program), filepath.Join("../../deploy/testdata/redis", *formatFile)
 	if *writeFormat {
 		entries.write(t, file)
 	}
@@ -137,7 +137,7 @@ func TestFormat(t *testing.T) {
 // What gateways of other versions have left in Redis, today's takes for what it is: slots count, closures hold, lists that it can
 // read are answered and others are none, leases are waited for.
 func TestReadsEveryFormat(t *testing.T) {
-	files, err := filepath.Glob(filepath.Join("testdata", "redis", "*.txt"))
+	files, err := filepath.Glob(filepath.Join("../../deploy/testdata/redis", "*.txt"))
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
 	}
@@ -162,7 +162,7 @@ func TestReadsEveryFormat(t *testing.T) {
 }
 
 // countsFormat holds that slots and closures are known, and that no call is made beyond them.
-func countsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Program) {
+func countsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
 	t.Helper()
 	for _, tt := range []struct {
 		name, aspsp, consent string
@@ -192,7 +192,7 @@ func countsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Program) {
 }
 
 // readsFormat holds that a cached list is served, and that an attended request replaces it.
-func readsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Program) {
+func readsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
 	t.Helper()
 	resp, body := formatAsk(t, g, mastercardsim.WoodBank, formatFour, http.MethodGet, "/accounts")
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"staleReason":"unattended_limit"`) {
@@ -215,7 +215,7 @@ func readsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Program) {
 }
 
 // awaitsFormat holds that nobody calls while another gateway has the lease.
-func awaitsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Program, began time.Time) {
+func awaitsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process, began time.Time) {
 	t.Helper()
 	for _, path := range []string{"/accounts", "/accounts/" + mastercardsim.Account + "/balances"} {
 		if resp, body := formatAsk(t, g, mastercardsim.WoodBank, formatBusy, http.MethodGet, path); resp.StatusCode != http.StatusOK {

@@ -1,4 +1,4 @@
-package main_test
+package e2e_test
 
 import (
 	"fmt"
@@ -12,14 +12,14 @@ import (
 
 // Two entries of one bank would be counted apart. A provider that reaches several banks may have several.
 func TestOneBankAllowsOneEntry(t *testing.T) {
-	w := world(t, sandbox.Options{})
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	const entry = "name: myPOS, provider: mypos}"
-	file := reconfigured(t, w, entry, entry+"\n  - {id: 4f1e2d3c-0000-4000-8000-000000000901, name: Second, provider: mypos}"+
+	file := gatewaytest.ReplaceInConfig(t, w, entry, entry+"\n  - {id: 4f1e2d3c-0000-4000-8000-000000000901, name: Second, provider: mypos}"+
 		"\n  - {id: 4f1e2d3c-0000-4000-8000-000000000902, name: Third, provider: mypos}")
 	const detail = "this provider is one bank and allows one entry; it already has aspsps[3]"
 	for _, command := range []string{"check", "serve"} {
-		p := start(t, nil, command, "--config", file)
-		if code := p.Ended(); code != 1 {
+		p := gatewaytest.Start(t, nil, command, "--config", file)
+		if code := p.Wait(); code != 1 {
 			t.Fatalf("%s ends with %d", command, code)
 		}
 		said := p.Stdout.String() + p.Stderr.String()

@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// Labels are those of a series; __name__ is its name.
+// Labels are the labels of a series by name. Label __name__ is the name of the metric.
 type Labels map[string]string
 
-// A Point is a value at a time.
+// Point is a value at a time.
 type Point struct {
 	Time  time.Time
 	Value float64
 }
 
-// UnmarshalJSON reads [seconds, "value"].
+// UnmarshalJSON parses [seconds, "value"].
 func (p *Point) UnmarshalJSON(text []byte) error {
 	var seconds float64
 	var value string
@@ -30,13 +30,13 @@ func (p *Point) UnmarshalJSON(text []byte) error {
 	return err
 }
 
-// A Sample is a series and its value now.
+// Sample is a series with its current value.
 type Sample struct {
 	Labels Labels `json:"metric"`
 	Point  Point  `json:"value"`
 }
 
-// Query is what an expression is worth now. That of a scalar is one sample without labels.
+// Query returns the current samples of an expression. A scalar is one sample without labels.
 func (s *Server) Query(expr string) []Sample {
 	s.t.Helper()
 	samples, err := s.TryQuery(expr)
@@ -46,13 +46,13 @@ func (s *Server) Query(expr string) []Sample {
 	return samples
 }
 
-// TryQuery is Query for an expression that Prometheus may refuse.
+// TryQuery is Query, but returns an error if Prometheus refuses the expression.
 func (s *Server) TryQuery(expr string) ([]Sample, error) {
 	var data struct {
 		ResultType string
 		Result     json.RawMessage
 	}
-	if err := s.ask("query", url.Values{"query": {expr}}, &data); err != nil {
+	if err := s.get("query", url.Values{"query": {expr}}, &data); err != nil {
 		return nil, err
 	}
 	if data.ResultType == "scalar" {
@@ -63,7 +63,7 @@ func (s *Server) TryQuery(expr string) ([]Sample, error) {
 	return samples, json.Unmarshal(data.Result, &samples)
 }
 
-// Value is that of an expression with one sample; any other number fails the test.
+// Value returns the value of an expression with exactly one sample. Any other number fails the test.
 func (s *Server) Value(expr string) float64 {
 	s.t.Helper()
 	samples := s.Query(expr)
@@ -73,7 +73,7 @@ func (s *Server) Value(expr string) float64 {
 	return samples[0].Point.Value
 }
 
-// Await waits until an expression has samples, and returns them. It fails the test after 30 s.
+// Await waits until an expression has samples, and returns them. It fails the test after a minute.
 func (s *Server) Await(expr string) []Sample {
 	s.t.Helper()
 	var samples []Sample
@@ -86,30 +86,30 @@ func (s *Server) Await(expr string) []Sample {
 	return samples
 }
 
-// A Series is what an expression was worth over a time.
+// Series is a series with its values over a period.
 type Series struct {
 	Labels Labels  `json:"metric"`
 	Points []Point `json:"values"`
 }
 
-// Range is what an expression was worth between two times, at steps.
+// Range returns the values of an expression between two times, at intervals of step.
 func (s *Server) Range(expr string, from, to time.Time, step time.Duration) []Series {
 	s.t.Helper()
 	var data struct{ Result []Series }
-	s.mustAsk("query_range", url.Values{
-		"query": {expr}, "start": {stamp(from)}, "end": {stamp(to)}, "step": {fmt.Sprintf("%dms", step.Milliseconds())},
+	s.mustGet("query_range", url.Values{
+		"query": {expr}, "start": {formatTime(from)}, "end": {formatTime(to)}, "step": {fmt.Sprintf("%dms", step.Milliseconds())},
 	}, &data)
 	return data.Result
 }
 
-// An Exemplar is one observation that a series was given for an example.
+// Exemplar is one observation of a series, with the trace that it belongs to.
 type Exemplar struct {
 	Series Labels
 	Labels Labels // trace_id and span_id
 	Value  float64
 }
 
-// Exemplars are those kept for the series of an expression in the last hour.
+// Exemplars returns the exemplars of the series of an expression from the last hour.
 func (s *Server) Exemplars(expr string) []Exemplar {
 	s.t.Helper()
 	var data []struct {
@@ -120,8 +120,8 @@ func (s *Server) Exemplars(expr string) []Exemplar {
 		}
 	}
 	now := time.Now()
-	s.mustAsk("query_exemplars", url.Values{
-		"query": {expr}, "start": {stamp(now.Add(-time.Hour))}, "end": {stamp(now.Add(time.Minute))},
+	s.mustGet("query_exemplars", url.Values{
+		"query": {expr}, "start": {formatTime(now.Add(-time.Hour))}, "end": {formatTime(now.Add(time.Minute))},
 	}, &data)
 	var all []Exemplar
 	for _, series := range data {
@@ -136,7 +136,7 @@ func (s *Server) Exemplars(expr string) []Exemplar {
 	return all
 }
 
-// A Rule is one of the files' rules, alerting or recording.
+// Rule is a rule of the rule files, with its state.
 type Rule struct {
 	Group     string `json:"-"`
 	Name      string
@@ -144,27 +144,27 @@ type Rule struct {
 	Type      string // alerting or recording
 	Health    string // ok, err or unknown
 	LastError string
-	State     string // of an alert: inactive, pending or firing
+	State     string // of an alerting rule: inactive, pending or firing
 }
 
-// Rules are those of the files, each judged at least once.
+// Rules returns all rules. It waits until each was evaluated at least once.
 func (s *Server) Rules() []Rule {
 	s.t.Helper()
 	var rules []Rule
-	s.eventually("all rules are judged", func() error {
+	s.eventually("all rules are evaluated", func() error {
 		var data struct {
 			Groups []struct {
 				Name  string
 				Rules []Rule
 			}
 		}
-		s.mustAsk("rules", nil, &data)
+		s.mustGet("rules", nil, &data)
 		rules = rules[:0]
 		for _, group := range data.Groups {
 			for _, rule := range group.Rules {
 				rule.Group = group.Name
 				if rule.Health == "unknown" {
-					return fmt.Errorf("%s is not", rule.Name)
+					return fmt.Errorf("%s is not evaluated yet", rule.Name)
 				}
 				rules = append(rules, rule)
 			}
@@ -174,21 +174,21 @@ func (s *Server) Rules() []Rule {
 	return rules
 }
 
-// An Alert is one that is pending or fires.
+// Alert is an alert that is pending or firing.
 type Alert struct {
 	Labels, Annotations Labels
 	State               string // pending or firing
 }
 
-// Alerts are those that are pending or fire now.
+// Alerts returns the alerts that are pending or firing now.
 func (s *Server) Alerts() []Alert {
 	s.t.Helper()
 	var data struct{ Alerts []Alert }
-	s.mustAsk("alerts", nil, &data)
+	s.mustGet("alerts", nil, &data)
 	return data.Alerts
 }
 
-// A Target is what is scraped.
+// Target is a scraped endpoint.
 type Target struct {
 	URL       string `json:"scrapeUrl"`
 	Labels    Labels
@@ -197,18 +197,18 @@ type Target struct {
 	Scraped   time.Time `json:"lastScrape"` // when the last scrape began
 }
 
-// Targets are all that are scraped.
+// Targets returns all scraped endpoints.
 func (s *Server) Targets() []Target {
 	s.t.Helper()
 	var data struct{ ActiveTargets []Target }
-	s.mustAsk("targets", url.Values{"state": {"active"}}, &data)
+	s.mustGet("targets", url.Values{"state": {"active"}}, &data)
 	return data.ActiveTargets
 }
 
-// Scraped returns once every target has been asked, and its answer been kept, since it was called.
-func (s *Server) Scraped() {
+// AwaitScrape waits until every target has been scraped after the call, and the samples are stored.
+func (s *Server) AwaitScrape() {
 	s.t.Helper()
-	for range 2 { // the second begins once the first has been kept
+	for range 2 { // the second scrape begins when the first has been stored
 		since := time.Now()
 		s.eventually("all targets are scraped again", func() error {
 			for _, target := range s.Targets() {
@@ -221,13 +221,13 @@ func (s *Server) Scraped() {
 	}
 }
 
-// Metadata is what a target says of a metric.
+// Metadata is the description of a metric by a target.
 type Metadata struct{ Type, Help, Unit string }
 
-// Metadata is what targets say of their metrics, by name. A counter's name is without _total, as OpenMetrics has it.
+// Metadata returns the targets' descriptions of their metrics by name. As in OpenMetrics, the name of a counter has no suffix _total.
 func (s *Server) Metadata() map[string][]Metadata {
 	s.t.Helper()
 	var data map[string][]Metadata
-	s.mustAsk("metadata", nil, &data)
+	s.mustGet("metadata", nil, &data)
 	return data
 }

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Every folder of an adapter has its line in the table.
+func TestEveryAdapterIsInTheTable(t *testing.T) {
+	packages, err := filepath.Glob("../../internal/providers/*/*.go")
+	if err != nil || len(packages) == 0 {
+		t.Fatal(packages, err)
+	}
+	var found []string
+	for _, file := range packages {
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, decl := range parsed.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "Open" {
+				found = append(found, filepath.Base(filepath.Dir(file)))
+			}
+		}
+	}
+	table, err := os.ReadFile("adapters.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(found)
+	if !slices.Contains(found, "mastercard") || !slices.Contains(found, "mypos") {
+		t.Fatalf("adapters found: %v", found)
+	}
+	for _, name := range found {
+		if !strings.Contains(string(table), `"`+name+`":`) || !strings.Contains(string(table), "open: "+name+".Open") {
+			t.Errorf("adapter %s has no line in adapters.go", name)
+		}
+	}
+}

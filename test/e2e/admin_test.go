@@ -1,0 +1,135 @@
+package e2e_test
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/gatewaytest"
+	"ais-gateway/internal/providers/mastercard/mastercardsim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/sandbox"
+)
+
+func TestAdmin(t *testing.T) {
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	p := gatewaytest.Serve(t, w.ConfigFile)
+	for range 5 {
+		gatewaytest.Call(t, http.MethodGet, p.API+wood+balances, "Consent-ID", mastercardsim.Consent)
+	}
+	gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7")
+	if resp, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/livez"); resp.StatusCode != 200 || !strings.Contains(body, "live") {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	resp, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
+	if resp.StatusCode != 200 {
+		t.Fatalf("%d", resp.StatusCode)
+	}
+	for _, want := range []string{
+		`ais_unattended_slots_total{ais_aspsp_id="` + mastercardsim.WoodBank + `",event="taken"`,
+		`event="refused"`, `ais_cache_results_total{`, `ais_breaker_state{`,
+		`http_route="/v1/aspsps/{aspspId}/accounts/{accountId}/balances"`, `http_server_request_duration_seconds_bucket`,
+		`url_template="/accounts/account/balances"`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
+	for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+		if resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+path); resp.StatusCode != http.StatusNotFound {
+			t.Errorf("callers reach %s: %d", path, resp.StatusCode)
+		}
+	}
+}
+
+// Whatever is wrong with Redis, a gateway stays ready, says what it is, and logs when that changes.
+func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer rdb.Close()
+	say := func(words ...any) {
+		if err := rdb.Do(context.Background(), words...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
+	p := gatewaytest.Serve(t, w.ConfigFile)
+	for _, tt := range []struct {
+		name  string
+		do    func()
+		state string
+		says  []string
+		not   string
+	}{
+		{"evicting", func() {}, "ok", []string{`"maxmemoryPolicy":"allkeys-lru"`, "set noeviction"}, "refused"},
+		{"evicting what expires", func() { say("CONFIG", "SET", "maxmemory-policy", "volatile-ttl") }, "ok", []string{`"maxmemoryPolicy":"volatile-ttl"`, "set noeviction"}, "refused"},
+		{"well", func() { say("CONFIG", "SET", "maxmemory-policy", "noeviction") }, "ok", []string{`"maxmemoryPolicy":"noeviction"`}, "warnings"},
+		{"out of memory", func() { say("CONFIG", "SET", "maxmemory", "1") }, "out_of_memory", []string{"unattended calls are refused"}, "may evict"},
+		{"a replica", func() { say("CONFIG", "SET", "maxmemory", "0"); say("REPLICAOF", "127.0.0.1", "1") }, "read_only", []string{"refused"}, "may evict"},
+		{"without replicas", func() { say("REPLICAOF", "NO", "ONE"); say("CONFIG", "SET", "min-replicas-to-write", "1") }, "refuses_writes", []string{"refused"}, "may evict"},
+		{"well again", func() { say("CONFIG", "SET", "min-replicas-to-write", "0") }, "ok", nil, "warnings"},
+		{"without a permission", func() { say("ACL", "SETUSER", "default", "-zscore") }, "no_permission", []string{"refused"}, "may evict"},
+		{"with it again", func() { say("ACL", "SETUSER", "default", "+zscore") }, "ok", nil, "warnings"},
+		{"paused", server.Pause, "unreachable", []string{"refused"}, "may evict"},
+		{"resumed", server.Resume, "ok", nil, "warnings"},
+		{"gone", server.Stop, "unreachable", []string{"refused"}, "may evict"},
+	} {
+		tt.do()
+		var body string
+		gatewaytest.Eventually(t, tt.name+": the state is seen", func() bool {
+			var resp *http.Response
+			if resp, body = gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz"); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"status":"ready"`) {
+				t.Fatalf("%s: %d %s", tt.name, resp.StatusCode, body)
+			}
+			return strings.Contains(body, `"redis":"`+tt.state+`"`)
+		})
+		for _, want := range tt.says {
+			if !strings.Contains(body, want) {
+				t.Errorf("%s: no %s in %s", tt.name, want, body)
+			}
+		}
+		if strings.Contains(body, tt.not) {
+			t.Errorf("%s: %s", tt.name, body)
+		}
+		resp, body := gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "PSU-IP-Address", "203.0.113.7", "Cache-Control", "no-cache")
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: attended: %d %s", tt.name, resp.StatusCode, body)
+		}
+		unattended := func() bool {
+			resp, body = gatewaytest.Call(t, http.MethodGet, p.API+wood+balances, "Consent-ID", mastercardsim.FreshConsent+uuid.NewString())
+			return resp.StatusCode == http.StatusOK
+		}
+		if tt.state == "ok" {
+			gatewaytest.Eventually(t, tt.name+": unattended calls are made", unattended)
+		} else if unattended() || !strings.Contains(body, "COUNTER_UNAVAILABLE") {
+			t.Errorf("%s: unattended: %d %s", tt.name, resp.StatusCode, body)
+		}
+	}
+	gatewaytest.Eventually(t, "the log says what was wrong", func() bool {
+		out := p.Stdout.String()
+		return strings.Contains(out, `"maxmemory_policy":"allkeys-lru","warnings":["redis may evict`) && strings.Contains(out, `"state":"unreachable"`)
+	})
+}
+
+// Profiles are on the admin address where they are asked for, and nowhere else.
+func TestProfiling(t *testing.T) {
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	for _, on := range []bool{false, true} {
+		p := gatewaytest.Serve(t, gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {profiling: "+strconv.FormatBool(on)+", "))
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
+			resp, _ := gatewaytest.Call(t, http.MethodGet, p.Admin+path)
+			if (resp.StatusCode == http.StatusOK) != on {
+				t.Errorf("profiling %t: %s is answered %d", on, path, resp.StatusCode)
+			}
+			if resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+path); resp.StatusCode != http.StatusNotFound {
+				t.Errorf("profiling %t: the API answers %s with %d", on, path, resp.StatusCode)
+			}
+		}
+	}
+}
