@@ -14,7 +14,7 @@ import (
 	"ais-gateway/internal/event"
 )
 
-// An auditor keeps entries, and whether they came with the observer's context.
+// auditor keeps records. The request id of a record shows whether the observer's context is missing.
 type auditor chan event.Request
 
 func (auditor) Reserve() bool { return true }
@@ -86,7 +86,7 @@ func TestAuditEntries(t *testing.T) {
 				method = tt.method
 			}
 			s.do(t, method, tt.target, append(tt.headers, header{"X-Request-ID", theirID})...)
-			o.outcome(t) // which is the last thing done for a request
+			o.outcome(t) // the observer is called last
 			if tt.want == nil {
 				select {
 				case e := <-kept:
@@ -138,13 +138,13 @@ func TestTemplates(t *testing.T) {
 	}
 }
 
-// A full auditor has no room.
+// full is an auditor without space.
 type full struct{ auditor }
 
 func (full) Reserve() bool { return false }
 
-// Without room for its audit record a request is refused before anything is done for it, and has no record. What is not
-// recorded is served.
+// TestNoRoomForTheRecord checks that a request without space for its audit record is refused before all other work, and that
+// requests that are not recorded are served.
 func TestNoRoomForTheRecord(t *testing.T) {
 	for target, want := range map[string]int{accountsOf: http.StatusServiceUnavailable, "/v1/nowhere": http.StatusNotFound, "/openapi.yaml": http.StatusOK} {
 		f, o := good(), &observer{}

@@ -13,7 +13,7 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// routesUnderV1 are one good request for each call that needs credentials.
+// routesUnderV1 has one valid request for each endpoint that needs credentials.
 var routesUnderV1 = []struct{ method, target string }{
 	{http.MethodGet, "/v1/aspsps"},
 	{http.MethodGet, "/v1/aspsps/" + bank},
@@ -23,7 +23,7 @@ var routesUnderV1 = []struct{ method, target string }{
 	{http.MethodDelete, cachedOf},
 }
 
-// headersOf are those that the call takes.
+// headersOf returns the headers that the endpoint of target accepts.
 func headersOf(target string, all ...header) []header {
 	if target != "/v1/aspsps" && target != "/v1/aspsps/"+bank {
 		all = append(all, consent)
@@ -31,8 +31,8 @@ func headersOf(target string, all ...header) []header {
 	return all
 }
 
-// TestRateLimitStandsBeforeAll asks once too often, in every way: whatever is wrong with the request besides, and
-// whether it could be answered at all. Who is not known has no limit, and takes nobody's.
+// TestRateLimitStandsBeforeAll exceeds the rate limit with valid and invalid requests: all get RATE_LIMITED. Unauthenticated
+// requests have no limit and do not count for any client.
 func TestRateLimitStandsBeforeAll(t *testing.T) {
 	limited := func(c *api.Config) {
 		c.Callers = auth.New(auth.Config{Now: func() time.Time { return time.Unix(0, 0) }, Clients: config.Clients{
@@ -86,7 +86,7 @@ func TestRateLimitStandsBeforeAll(t *testing.T) {
 	}
 }
 
-// known lets everybody in as it is told, and remembers what was shown.
+// known accepts every credential, or returns an error, and records the credentials.
 type known struct {
 	client auth.Client
 	err    error
@@ -100,7 +100,7 @@ func (k *known) Authenticate(_ context.Context, shown auth.Credential) (auth.Cli
 
 func (k *known) AllowRate(auth.Client) error { return nil }
 
-// TestWhoCannotBeJudged is told so by every call, and is not to blame.
+// TestWhoCannotBeJudged checks the problem of every endpoint if the client cannot be authenticated now.
 func TestWhoCannotBeJudged(t *testing.T) {
 	unsure := &canonical.Error{Kind: canonical.Overloaded, Origin: canonical.OriginGateway, RetryAfter: 3 * time.Second, Detail: "it is so"}
 	for _, route := range routesUnderV1 {
@@ -115,7 +115,7 @@ func TestWhoCannotBeJudged(t *testing.T) {
 	}
 }
 
-// TestClientIsItsID asks as a client whose name is another's: the gateway hears the id, and the log the name.
+// TestClientIsItsID checks that the gateway gets the client's id, and the log its name.
 func TestClientIsItsID(t *testing.T) {
 	who := &known{client: auth.Client{ID: `oidc:"x"`, Name: "shown", Scopes: []string{config.ScopeAccounts, config.ScopeBalances}}}
 	s := open(t, good(), func(c *api.Config) { c.Callers = who })
@@ -134,7 +134,7 @@ func TestClientIsItsID(t *testing.T) {
 	}
 }
 
-// TestWhatIsShown tells tokens' one place from keys' two.
+// TestWhatIsShown checks which credential is taken from X-API-Key and Authorization.
 func TestWhatIsShown(t *testing.T) {
 	for _, tt := range []struct {
 		header header

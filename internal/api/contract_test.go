@@ -28,7 +28,7 @@ func digest(key string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// TestRoutesAreTheContract compares gin's routes with the document's, both ways.
+// TestRoutesAreTheContract compares gin's routes with the contract.
 func TestRoutesAreTheContract(t *testing.T) {
 	var served, described []string
 	for _, r := range api.Routes(settings(good(), io.Discard)) {
@@ -67,7 +67,7 @@ func TestProblemCodesAreTheContract(t *testing.T) {
 	}
 }
 
-// kinds are all kinds of failure, read from the source that declares them, so that none can be forgotten.
+// kinds returns all kinds of error from the source that declares them, so that the list is complete.
 func kinds(t *testing.T) []canonical.Kind {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../canonical/error.go", nil, 0)
@@ -95,7 +95,7 @@ func kinds(t *testing.T) []canonical.Kind {
 	return all
 }
 
-// TestHeadersOfTheContract gives each header that the document describes twice: it must be one that is read.
+// TestHeadersOfTheContract sends each header of the contract twice: the API must read the header.
 func TestHeadersOfTheContract(t *testing.T) {
 	s := open(t, good())
 	for _, name := range headerNames(t) {
@@ -131,7 +131,7 @@ func TestContractIsServed(t *testing.T) {
 	}
 }
 
-// TestCheckerBites shows that the check of the other tests finds what is not in the contract.
+// TestCheckerBites checks that the contract check of the other tests finds deviations.
 func TestCheckerBites(t *testing.T) {
 	s := open(t, good())
 	answer := s.do(t, http.MethodGet, "/v1/aspsps", apiKey)
@@ -154,7 +154,7 @@ func TestCheckerBites(t *testing.T) {
 	}
 }
 
-// TestCheckerClosesOpenWords shows that the check finds a code of another status, and a reason that is none.
+// TestCheckerClosesOpenWords checks that the contract check finds a code of another status, and an unknown reason.
 func TestCheckerClosesOpenWords(t *testing.T) {
 	s := open(t, good())
 	sent := http.Header{}
@@ -176,7 +176,7 @@ func TestCheckerClosesOpenWords(t *testing.T) {
 	}
 }
 
-// TestSchemasAreOpen holds what lets the contract grow: members may come, and words in the open lists, but the fixed words
+// TestSchemasAreOpen checks that the contract can grow: new members and new words of open lists are allowed, and fixed words
 // stay.
 func TestSchemasAreOpen(t *testing.T) {
 	text := string(contract.Contract)

@@ -61,7 +61,7 @@ func TestWhoCalls(t *testing.T) {
 			[]string{"header Authorization", "header PSU-IP-Address", "header X-API-Key"},
 		},
 	}
-	// bare are those that sent no credentials of a known scheme.
+	// bare lists requests without credentials of a known scheme.
 	bare := map[string]bool{"nothing": true, "an empty key": true, "another scheme": true, "no scheme": true, "a scheme alone": true}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,7 +112,7 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-// TestOrder goes through what may be wrong, from the last thing that is looked at to the first.
+// TestOrder checks the order of all checks, from the last to the first.
 func TestOrder(t *testing.T) {
 	unknown := "/v1/aspsps/" + stranger + "/accounts"
 	ill := header{"PSU-Device-ID", "x"}
@@ -146,7 +146,7 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestProvidersDemands merges what the provider would miss with what everybody would.
+// TestProvidersDemands checks that the missing fields of the provider are added to the other faults.
 func TestProvidersDemands(t *testing.T) {
 	missing := []canonical.FieldError{
 		{In: "header", Name: "Consent-ID", Detail: "must be a UUID for this ASPSP"},
@@ -602,8 +602,8 @@ func TestIllPathsAndQueries(t *testing.T) {
 	}
 }
 
-// TestNothingComesOut plants a value in every place where a caller may write, good or bad, and looks for it
-// wherever the gateway writes.
+// TestNothingComesOut sends a canary in every field of a request, valid or not, and checks that responses and log do not
+// contain it.
 func TestNothingComesOut(t *testing.T) {
 	const canary = "Maria-17"
 	targets := []string{
@@ -656,8 +656,8 @@ func FuzzPathSegment(f *testing.F) {
 	})
 }
 
-// refusable says by api.md alone whether an accountId may be refused: rune by rune, so that it shares nothing
-// with the code under test.
+// refusable reports whether the contract refuses an accountId. It checks each rune, so that it shares no code with the
+// implementation.
 func refusable(id string) bool {
 	length := 0
 	for i, c := range id {

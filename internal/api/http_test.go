@@ -22,7 +22,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// TestHead asks for the headers of what costs nothing: they are those of GET, and no body comes.
+// TestHead checks that HEAD has the headers of GET and no body.
 func TestHead(t *testing.T) {
 	for _, target := range []string{"/openapi.yaml", "/v1/aspsps", "/v1/aspsps/" + bank, accessOf} {
 		s := open(t, good())
@@ -66,7 +66,7 @@ func TestPragma(t *testing.T) {
 	}
 }
 
-// TestUnattendedLimitInWords reads what a caller is told when no unattended call is left.
+// TestUnattendedLimitInWords checks the texts of problems for the unattended limit.
 func TestUnattendedLimitInWords(t *testing.T) {
 	const present = " Call only while the user is present, with `PSU-IP-Address`."
 	now := time.Date(2026, 11, 29, 18, 24, 18, 300_000_000, time.UTC)
@@ -164,7 +164,7 @@ func TestUnattendedLimitInWords(t *testing.T) {
 	}
 }
 
-// TestSituations reads the sentences that differ within one code.
+// TestSituations checks the details that differ within one code.
 func TestSituations(t *testing.T) {
 	gatewayError := func(k canonical.Kind, detail string) error { return canonical.NewError(k, detail) }
 	tests := []struct {
@@ -210,7 +210,7 @@ func TestTraceID(t *testing.T) {
 	}
 }
 
-// TestNothingTellsWhetherAKeyExists refuses every kind of wrong credential in the same words.
+// TestNothingTellsWhetherAKeyExists checks that all wrong credentials get the same response.
 func TestNothingTellsWhetherAKeyExists(t *testing.T) {
 	s := open(t, good())
 	refused := func(h header) string {
@@ -240,8 +240,8 @@ func TestNothingTellsWhetherAKeyExists(t *testing.T) {
 	}
 }
 
-// TestGoneCallerGetsNoResponse closes one side of the connection, as a caller who has gone does: nothing that only the log
-// knows is sent.
+// TestGoneCallerGetsNoResponse closes one side of the connection, as a caller does that leaves, and checks that no response
+// is sent.
 func TestGoneCallerGetsNoResponse(t *testing.T) {
 	f := good()
 	f.err = canonical.NewError(canonical.Canceled, "")
@@ -268,7 +268,7 @@ func TestGoneCallerGetsNoResponse(t *testing.T) {
 	}
 }
 
-// TestMisframed refuses a request whose end is in doubt, before anything else of it is looked at.
+// TestMisframed checks that a request with an ambiguous end is refused before all other checks.
 func TestMisframed(t *testing.T) {
 	s := open(t, good(), func(c *api.Config) { c.Observer = &misframing{&observer{}} })
 	for _, target := range []string{"/nowhere", "/v1/aspsps", accountsOf} {
@@ -298,7 +298,7 @@ func (m *misframing) Request(ctx context.Context, _ string, _ http.Header) (cont
 	return api.Misframed(ctx, canonical.FieldError{In: "header", Name: "Transfer-Encoding", Detail: "is odd"}), func(event.Request) {}
 }
 
-// TestAuthenticatedIsToldOfTheKnown tells who is known, and of nobody else.
+// TestAuthenticatedIsToldOfTheKnown checks that Config.Authenticated is called for authenticated requests only.
 func TestAuthenticatedIsToldOfTheKnown(t *testing.T) {
 	known := 0
 	s := open(t, good(), func(c *api.Config) { c.Authenticated = func(context.Context) { known++ } })

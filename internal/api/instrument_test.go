@@ -18,7 +18,7 @@ import (
 	"ais-gateway/internal/event"
 )
 
-// lines are the log, one line a request, waited for where the answer came first.
+// lines returns the lines of the log. It waits for the line of the request, which is written after the response.
 func (s *site) lines(t *testing.T) []map[string]any {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
@@ -40,7 +40,7 @@ func (s *site) lines(t *testing.T) []map[string]any {
 	return lines
 }
 
-// An observer remembers the one request that it was told of.
+// observer records one request.
 type observer struct {
 	once    sync.Once
 	got     chan event.Request
@@ -62,7 +62,7 @@ func (o *observer) Refused(_ context.Context, aspsp string, by bulkhead.Refusal)
 	o.refused = append(o.refused, string(by)+" "+aspsp)
 }
 
-// traceID is of every trace that an observer knows.
+// traceID is the trace id of every observed request.
 const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 func (o *observer) TraceID(ctx context.Context) string {
@@ -78,7 +78,7 @@ func (o *observer) outcome(t *testing.T) event.Request {
 		select {
 		case o.last = <-o.got:
 		case <-time.After(time.Minute):
-			t.Fatal("the observer was not told")
+			t.Fatal("the request was not observed")
 		}
 	}
 	return o.last
@@ -190,7 +190,7 @@ func TestOneLineOfLog(t *testing.T) {
 			delete(lines[0], "time")
 			logged := map[string]any{}
 			for key, value := range want {
-				if value != "" { // what is unknown is left out
+				if value != "" { // empty texts are left out
 					logged[key] = value
 				}
 			}
@@ -211,7 +211,7 @@ func TestOneLineOfLog(t *testing.T) {
 				t.Error(diff)
 			}
 			if o.method != method || o.traced != "t" {
-				t.Errorf("the observer was told of %q, %q", o.method, o.traced)
+				t.Errorf("the observer got %q, %q", o.method, o.traced)
 			}
 		})
 	}

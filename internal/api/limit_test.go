@@ -12,8 +12,8 @@ import (
 	"ais-gateway/internal/event"
 )
 
-// While every place is taken, each call under /v1 is refused before anything of it is read; while a client's are, each of
-// its calls, and nobody else's.
+// TestOverload checks that at the limit of all requests every call under /v1 is refused before it is parsed, and at the limit
+// of one client only the calls of that client.
 func TestOverload(t *testing.T) {
 	calls := []struct{ method, target, aspsp string }{
 		{"GET", "/v1/aspsps", ""},
@@ -69,7 +69,7 @@ func TestOverload(t *testing.T) {
 	}
 }
 
-// A place is given back whatever becomes of the request.
+// TestPlacesAreGivenBack checks that every outcome of a request releases its place.
 func TestPlacesAreGivenBack(t *testing.T) {
 	f := good()
 	s := open(t, f, func(c *api.Config) { c.InFlight, c.PerClient = 1, 1 })
@@ -95,7 +95,7 @@ func TestPlacesAreGivenBack(t *testing.T) {
 	}
 }
 
-// refusals is an observer of refusals alone.
+// refusals is an observer that records only refusals.
 type refusals struct{ *observer }
 
 func (refusals) Request(ctx context.Context, _ string, _ http.Header) (context.Context, func(event.Request)) {

@@ -20,7 +20,7 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// told is api.md's table.
+// told is the table of problems in the contract.
 var told = map[canonical.Kind]struct {
 	status int
 	action string
@@ -49,10 +49,10 @@ var told = map[canonical.Kind]struct {
 	canonical.ProviderTimeout:         {504, "retry_later"},
 }
 
-// elsewhere are kinds that no call of the gateway returns, and whose answers other tests see.
+// elsewhere lists kinds that the gateway does not return; other tests check their responses.
 var elsewhere = map[canonical.Kind]bool{canonical.NotFound: true, canonical.MethodNotAllowed: true}
 
-// waits are Retry-After of a failure that says 8001 ms: of the kinds that the table of api.md names, and no others.
+// waits has the Retry-After of an error with RetryAfter 8001 ms, for the kinds that have the header.
 var waits = map[canonical.Kind]string{
 	canonical.UnattendedLimit: "9", canonical.ProviderThrottled: "9", canonical.ProviderError: "9", canonical.ProviderTimeout: "9",
 	canonical.ProviderUnavailable: "9", canonical.RateLimited: "9", canonical.Overloaded: "9",
@@ -125,7 +125,7 @@ func TestProblemOfEveryKind(t *testing.T) {
 	}
 }
 
-// TestAttendedLimit: the user's presence does not help where the bank refused an attended call.
+// TestAttendedLimit checks the action if the bank refused an attended call: the user's presence does not help.
 func TestAttendedLimit(t *testing.T) {
 	for wait, want := range map[time.Duration]string{0: "", time.Minute: "60"} {
 		s := open(t, good())
@@ -151,7 +151,7 @@ func TestProblemIsBare(t *testing.T) {
 	}
 }
 
-// TestExclusiveDirectives: that nothing is cached would be wrong where a list may be.
+// TestExclusiveDirectives checks no-cache with only-if-cached: the detail must not claim that no list is cached.
 func TestExclusiveDirectives(t *testing.T) {
 	s := open(t, good())
 	s.gateway.err = canonical.NewError(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
@@ -195,8 +195,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestUnforeseenErrors shows that what is no canonical error is a fault of the gateway, and that its text stays
-// inside. A caller who is still there is never told that he has gone.
+// TestUnforeseenErrors checks that an error that is not canonical becomes INTERNAL_ERROR without its text, and that Canceled is
+// reported only if the caller has gone.
 func TestUnforeseenErrors(t *testing.T) {
 	for _, err := range []error{
 		errors.New("IBAN of Maria"), fmt.Errorf("Maria: %w", context.Canceled), canonical.NewError(canonical.Canceled, ""),
@@ -266,7 +266,7 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 	}
 }
 
-// TestTargetsWithoutPath sends what net/http hands on although it has no path.
+// TestTargetsWithoutPath sends targets without a path, which net/http passes on.
 func TestTargetsWithoutPath(t *testing.T) {
 	server := httptest.NewUnstartedServer(api.New(settings(good(), io.Discard)))
 	server.Config.DisableGeneralOptionsHandler = true // else net/http answers OPTIONS * by itself

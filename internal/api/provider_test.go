@@ -35,7 +35,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// unobserved is a gateway's observer that observes nothing.
+// unobserved is a gateway.Observer that does nothing.
 type unobserved struct{}
 
 func (unobserved) Cache(context.Context, string, gateway.CacheResult) {}
@@ -43,8 +43,8 @@ func (unobserved) Breaker(string, breaker.State)                      {}
 func (unobserved) Waited(context.Context, time.Duration)              {}
 func (unobserved) Refused(context.Context, string, bulkhead.Refusal)  {}
 
-// throughProvider is the API over the real gateway and the real adapter of a provider that responds with body, in which
-// {requestId} is the request's id.
+// throughProvider returns the API with the real gateway and the real adapter of a provider that responds with body.
+// {requestId} in body is replaced by the request id.
 func throughProvider(t *testing.T, provider, body string) *site {
 	t.Helper()
 	provider = cmp.Or(provider, "mastercard")
@@ -109,7 +109,7 @@ func adapter(t *testing.T, provider string, env providers.Env) providers.Provide
 	return reader
 }
 
-// member is a member of a response, as compact JSON.
+// member returns a member of a response as compact JSON.
 func member(t *testing.T, body, name string) string {
 	t.Helper()
 	var all map[string]json.RawMessage
@@ -129,7 +129,7 @@ const (
 	firstShown = `[{"type":"ITAV","providerType":"WORD","amount":{"value":"102.56","currency":"GBP"},"creditDebitIndicator":"CRDT","referenceDateTime":null},`
 )
 
-// What providers write carelessly, or write beside good data, costs no account and no balance.
+// TestProviderResponses checks that careless but usable responses lose no account and no balance.
 func TestProviderResponses(t *testing.T) {
 	balances := func(amount, side, at string) string {
 		return strings.NewReplacer("AMOUNT", amount, "SIDE", side, "TIME", at).Replace(mastercardOne)
@@ -203,7 +203,7 @@ func TestProviderResponses(t *testing.T) {
 	}
 }
 
-// What contradicts itself is refused as a whole, and nothing of it comes out or is logged.
+// TestProviderResponsesThatAreRefused checks that contradictory responses are refused, and not returned or logged.
 func TestProviderResponsesThatAreRefused(t *testing.T) {
 	const pan = "5413330000000019"
 	for name, body := range map[string]string{
@@ -230,7 +230,7 @@ func TestProviderResponsesThatAreRefused(t *testing.T) {
 	})
 }
 
-// get is a request that the user is waiting for, under a consent of its own.
+// get sends an attended request with a new consent.
 func (s *site) get(t *testing.T, target string) reply {
 	t.Helper()
 	return s.do(t, http.MethodGet, target, apiKey, header{"Consent-ID", uuid.NewString()}, header{"Provider-Authorization", "Bearer token"}, header{"PSU-IP-Address", "203.0.113.7"})

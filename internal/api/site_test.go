@@ -39,7 +39,7 @@ const (
 	noScope  = "key-of-none"
 )
 
-// A fake answers as it is told and remembers what it was asked.
+// fake is a Gateway that returns fixed results and records its calls.
 type fake struct {
 	list    gateway.AccountsResult
 	sheet   gateway.BalancesResult
@@ -102,7 +102,7 @@ func (f *fake) Forget(ctx context.Context, client string, q canonical.Query) err
 	return f.err
 }
 
-// A site is the API being served, and its contract.
+// site is a server of the API, with its contract.
 type site struct {
 	gateway  *fake
 	url      string
@@ -127,7 +127,7 @@ func (b *buffer) String() string {
 	return b.b.String()
 }
 
-// good is a fake whose every answer is a success.
+// good returns a fake that succeeds.
 func good() *fake {
 	fetched := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	return &fake{
@@ -195,7 +195,7 @@ var document = func() func(testing.TB) *openapi3.T {
 	}
 }()
 
-// closed closes a schema and all that it consists of: clients accept unknown members and words, tests do not.
+// closed closes a schema and its parts: tests must not accept unknown members and words, as clients do.
 func closed(ref *openapi3.SchemaRef) {
 	if ref == nil || ref.Ref != "" && ref.Value.AdditionalProperties.Has != nil {
 		return
@@ -216,7 +216,7 @@ func closed(ref *openapi3.SchemaRef) {
 	}
 }
 
-// closeResponses closes what responses have beside the schemas: their codes, and the reasons in Cache-Status.
+// closeResponses closes the other open parts of responses: codes, and the reasons in Cache-Status.
 func closeResponses(document *openapi3.T) {
 	responses := slices.Collect(maps.Values(document.Components.Responses))
 	for _, item := range document.Paths.Map() {
@@ -237,27 +237,27 @@ func closeResponses(document *openapi3.T) {
 	status.Pattern = strings.Replace(status.Pattern, openReason, "detail=("+strings.Join(reasons, "|")+")", 1)
 }
 
-// openReason is the part of Cache-Status's pattern that lets new reasons in.
+// openReason is the part of Cache-Status's pattern that allows new reasons.
 const openReason = "detail=[a-z_]+"
 
-// A header is sent as it stands, in order.
+// header is sent unchanged and in order.
 type header struct{ name, value string }
 
-// apiKey and consent are what an accepted request needs.
+// apiKey and consent are the headers that a valid request needs.
 var (
 	apiKey   = header{"X-API-Key", allScope}
 	consent  = header{"Consent-ID", "GFiTpF3:EBy5xGqQMatk"}
 	attended = header{"PSU-IP-Address", "192.0.2.17"}
 )
 
-// A reply is what came back, whole.
+// reply is a complete response.
 type reply struct {
 	status int
 	header http.Header
 	body   string
 }
 
-// do sends a request with exactly this target and these headers, and holds the exchange against the contract.
+// do sends a request with exactly this target and these headers, and checks request and response against the contract.
 func (s *site) do(t testing.TB, method, target string, headers ...header) reply {
 	t.Helper()
 	r, err := http.NewRequest(method, s.url, http.NoBody)
@@ -289,7 +289,7 @@ func (s *site) do(t testing.TB, method, target string, headers ...header) reply 
 	return got
 }
 
-// check is everything in which an exchange is not as the contract describes it.
+// check returns the deviations of a request and its response from the contract.
 func (s *site) check(method, target string, sent http.Header, got reply) []error {
 	var faults []error
 	if got.header.Get("X-Request-ID") == "" || got.header.Get("Cache-Control") != "no-store" ||
@@ -333,7 +333,7 @@ func (s *site) check(method, target string, sent http.Header, got reply) []error
 	return faults
 }
 
-// checkUnrouted holds what the contract describes under no path against its schema of problems.
+// checkUnrouted checks a response that the contract describes under no path against its schema of problems.
 func (s *site) checkUnrouted(got reply) []error {
 	if got.body == "" { // of HEAD
 		return nil
@@ -355,7 +355,7 @@ func (s *site) checkUnrouted(got reply) []error {
 	return nil
 }
 
-// route finds the operation of a target as it was sent, and its parameters, each unescaped once.
+// route returns the operation of a target, and its path parameters, each unescaped once.
 func (s *site) route(method, target string) (*routers.Route, map[string]string) {
 	path, _, _ := strings.Cut(target, "?")
 	segments := strings.Split(path, "/")
@@ -385,10 +385,10 @@ func (s *site) route(method, target string) (*routers.Route, map[string]string) 
 	return nil, nil
 }
 
-// safePaths are those whose GET costs nothing, so that HEAD is answered too.
+// safePaths lists the paths that have HEAD.
 var safePaths = []string{"/openapi.yaml", "/v1/aspsps", "/v1/aspsps/{aspspId}", "/v1/aspsps/{aspspId}/unattended-access"}
 
-// A problem is what tests read of one.
+// problem has the members of a problem that tests read.
 type problem struct {
 	Type, Title, Detail, Code, Origin, Action, RequestID, TraceID, ASPSPID, Provider string
 
@@ -406,12 +406,12 @@ type problem struct {
 func (r reply) problem() problem {
 	var p problem
 	if r.header.Get("Content-Type") == "application/problem+json" {
-		_ = json.Unmarshal([]byte(r.body), &p) // the contract's check tells of what is no JSON
+		_ = json.Unmarshal([]byte(r.body), &p) // the contract check reports invalid JSON
 	}
 	return p
 }
 
-// named are the faults of a problem as "in name", in order.
+// named returns the faults of a problem as "in name", in order.
 func (p problem) named() []string {
 	var names []string
 	for _, e := range p.Errors {

@@ -9,8 +9,8 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// A read that was stopped because it does not fit tells how many calls it needs and how many are left; without a wait
-// there is no Retry-After.
+// TestNeededAndRemaining checks that the problem of a read that does not fit has the needed and the remaining calls, and no
+// Retry-After if waiting does not help.
 func TestNeededAndRemaining(t *testing.T) {
 	for _, tt := range []struct {
 		name       string

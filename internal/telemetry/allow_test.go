@@ -7,7 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"log" // what it prints is what is tested
+	"log" // its output is tested
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -29,7 +29,7 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// Types of values that must not be logged, whatever they would print.
+// Types of values that must not be logged.
 type (
 	holder struct{ Name, secret string }
 	talker string
@@ -40,7 +40,7 @@ func (t talker) String() string                { return string(t) }
 func (v valuer) LogValue() slog.Value          { return slog.StringValue(string(v)) }
 func (h *holder) MarshalJSON() ([]byte, error) { return json.Marshal(h.secret) }
 
-// logged is what one line says, on standard output and as an exported record.
+// logged returns one log line, as written and as an exported record.
 func logged(t *testing.T, say func(*slog.Logger)) (line, record map[string]any, all string) {
 	t.Helper()
 	exp := &records{}
@@ -129,7 +129,7 @@ func TestLogLetsNothingElseThrough(t *testing.T) {
 	}
 }
 
-// Whatever a span is given, by whatever code, only what is listed is exported.
+// Only listed attributes of spans are exported.
 func TestSpansLetNothingElseThrough(t *testing.T) {
 	tel, spans, _ := inMemory(t, exporters{})
 	state, err := trace.ParseTraceState("vendor=" + canary)
@@ -182,13 +182,13 @@ func TestSpansLetNothingElseThrough(t *testing.T) {
 			t.Errorf("span %q lost its place", names[i].name)
 		}
 	}
-	// Of each span three attributes, two events, a link and a description; and seven names.
+	// Of each span three attributes, two events, a link and a description are dropped, and seven names.
 	if n := tel.dropped.spans.Load(); n != 10*7+7 {
 		t.Errorf("%d are counted", n)
 	}
 }
 
-// Whatever a metric is given, it has no label that is not listed, in its exemplars neither.
+// Metrics and their exemplars have only listed labels.
 func TestMetricsLetNothingElseThrough(t *testing.T) {
 	reader := sdkmetric.NewManualReader()
 	tel, _, _ := inMemory(t, exporters{reader: reader})
@@ -221,8 +221,8 @@ func TestMetricsLetNothingElseThrough(t *testing.T) {
 	}
 }
 
-// What Go's libraries print by themselves, net/http a provider's bytes among it, is not shown; what is logged by slog's
-// default is as every line.
+// Output of Go's libraries, for example net/http's with bytes of a provider, is suppressed. Lines of slog's default logger
+// are written like all others.
 func TestLibrariesAreHushed(t *testing.T) {
 	silence(t)
 	logger, writer, flags := slog.Default(), log.Writer(), log.Flags()
@@ -279,7 +279,7 @@ func texts(keys []attribute.Key) []string {
 	return out
 }
 
-// Every key with which the gateway's code logs is in the list, and every key of the list is used.
+// Every key that the code logs is in the list, and every key of the list is used.
 func TestKeysOfTheCode(t *testing.T) {
 	used := map[string]bool{}
 	for _, root := range []string{"../../internal", "../../cmd"} {
@@ -315,7 +315,7 @@ func TestKeysOfTheCode(t *testing.T) {
 	}
 }
 
-// keysOf are the keys that a call logs with: of slog.String and its like, and of Info and its like on what is called a log.
+// keysOf returns the keys that a call logs: in slog.String and similar functions, and in Info and similar methods of loggers.
 func keysOf(call *ast.CallExpr) []string {
 	method, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -354,7 +354,7 @@ func keysOf(call *ast.CallExpr) []string {
 	return literals(call, first, step)
 }
 
-// literals are the texts that stand as arguments at first and every step behind; none where first is negative.
+// literals returns the string literals among the arguments at first, first+step and so on; none if first is negative.
 func literals(call *ast.CallExpr, first, step int) []string {
 	var keys []string
 	for i := first; first >= 0 && i < len(call.Args); i += step {

@@ -22,14 +22,14 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// kept is an in-memory exporter whose spans outlive its shutdown.
+// kept is an in-memory exporter that keeps its spans after Shutdown.
 type kept struct{ *tracetest.InMemoryExporter }
 
 func (kept) Shutdown(context.Context) error { return nil }
 
 var _ trace.SpanExporter = kept{}
 
-// collector is an OTLP receiver over HTTP that keeps what it is sent.
+// collector is an OTLP receiver over HTTP that keeps the requests.
 type collector struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -56,7 +56,7 @@ func newCollector(t *testing.T) *collector {
 	return c
 }
 
-// signals are the paths that were posted to.
+// signals returns the paths that received requests.
 func (c *collector) signals() map[string]bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -183,8 +183,8 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 	}
 }
 
-// Nothing is called at OTLP's default ports, and nothing listens at the one of OpenTelemetry's own Prometheus
-// server. Where these are taken on a machine, that there are no exporters must do.
+// By default nothing connects to OTLP's default ports, and nothing listens on the port of OpenTelemetry's Prometheus server.
+// If another program uses these ports, the test checks only that there are no exporters.
 func TestSilenceMakesNoConnection(t *testing.T) {
 	silence(t)
 	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")
@@ -227,7 +227,7 @@ func TestSilenceMakesNoConnection(t *testing.T) {
 	}
 }
 
-// free reports whether nobody listens at address.
+// free reports whether no process listens on address.
 func free(address string) bool {
 	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 	return err == nil && l.Close() == nil
@@ -290,7 +290,7 @@ func TestResource(t *testing.T) {
 	}
 }
 
-// A collector that is gone costs one log line, without its address, and an error at the end.
+// If the collector is unreachable, there is one log line without its address, and Shutdown returns an error.
 func TestLostCollector(t *testing.T) {
 	silence(t)
 	receiver, out := newCollector(t), &output{}

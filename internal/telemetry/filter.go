@@ -144,6 +144,7 @@ func (filteredSpan) Links() []sdktrace.Link             { return nil }
 func (s filteredSpan) Status() sdktrace.Status {
 	return sdktrace.Status{Code: s.ReadOnlySpan.Status().Code}
 }
+
 func (s filteredSpan) SpanContext() trace.SpanContext { return stateless(s.ReadOnlySpan.SpanContext()) }
 func (s filteredSpan) Parent() trace.SpanContext      { return stateless(s.ReadOnlySpan.Parent()) }
 

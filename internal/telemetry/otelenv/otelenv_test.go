@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// unset takes every OTEL_* variable of the machine away, and those of the table when the test ends.
+// unset clears the OTEL_* variables of the environment, and clears those of the table again when the test ends.
 func unset(t *testing.T) {
 	t.Helper()
 	for _, entry := range os.Environ() {
@@ -32,7 +32,7 @@ func unset(t *testing.T) {
 	}
 }
 
-// pair writes a certificate and its key.
+// pair writes files with a certificate and its key.
 func pair(t *testing.T) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -58,16 +58,16 @@ func pair(t *testing.T) (certificate, key string) {
 	return certificate, key
 }
 
-// A row says how values of some variables are judged.
+// row has valid and invalid values of some variables.
 type row struct {
 	names []string
-	good  map[string]string // as written, and as the libraries get it
+	good  map[string]string // the value, and the value that the libraries get
 	bad   []string
 }
 
 func otlp(suffix string) []string { return slices.Sorted(maps.Keys(perSignal(suffix, variable{}))) }
 
-// same are values that the libraries get as they are written.
+// same returns values that the libraries get unchanged.
 func same(values ...string) map[string]string {
 	m := map[string]string{}
 	for _, v := range values {
@@ -194,7 +194,7 @@ func judged(t *testing.T, name, written, read string, fault bool) {
 	}
 }
 
-// Of a list of propagators those that are known are kept.
+// Of a list of propagators the known ones are used.
 func TestKnownPropagatorsAreKept(t *testing.T) {
 	unset(t)
 	t.Setenv("OTEL_PROPAGATORS", "b3,w3c, Jaeger")
@@ -207,7 +207,7 @@ func TestUnused(t *testing.T) {
 	unset(t)
 	for _, name := range []string{
 		"OTEL_SDK_DISABLE", "OTEL_LOG_LEVEL", "OTEL_EXPORTER_PROMETHEUS_PORTS", // misspelled or not supported
-		"OTEL_BSP_SCHEDULE_DELAY", "OTEL_GO_X_OBSERVABILITY", "OTEL_RESOURCE_ATTRIBUTES_POD_NAME", // in use, or not meant for us
+		"OTEL_BSP_SCHEDULE_DELAY", "OTEL_GO_X_OBSERVABILITY", "OTEL_RESOURCE_ATTRIBUTES_POD_NAME", // in use, or not for the gateway
 		"OTEL_COLLECTOR_SERVICE_HOST", "OTEL_COLLECTOR_SERVICE_PORT_OTLP", "OTEL_COLLECTOR_PORT", "OTEL_COLLECTOR_PORT_4317_TCP_ADDR",
 		"OTEL_sécret", "otel_sdk_disabled",
 	} {
@@ -224,7 +224,7 @@ var (
 	forSignal = regexp.MustCompile(`With(?:URL|CertPool|Bool|Headers|EnvCompression|EnvProtocol|Duration|EnvTemporalityPreference|EnvAggPreference)\(\s*"([A-Z_]+)"`)
 )
 
-// The table has what the libraries read, so that a later version of theirs brings no variable that is passed over.
+// The table has every variable that the libraries read, also after an update of the libraries.
 func TestTableHasWhatLibrariesRead(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}} {{.Dir}}", "ais-gateway/internal/telemetry").Output()
 	if err != nil {
@@ -268,7 +268,7 @@ func TestTableHasWhatLibrariesRead(t *testing.T) {
 	}
 }
 
-// The page has the same table.
+// docs/telemetry.md has the same table.
 func TestPage(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/telemetry.md")
 	if err != nil {
