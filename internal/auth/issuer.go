@@ -32,7 +32,7 @@ type issuer struct {
 }
 
 func newIssuer(o config.OIDC, path string, c Config) *issuer {
-	keys := &keySet{fetch: newKeySource(o).fetchKeys, now: c.Now, told: logTransitions(c.Logger.With("issuer", path)), timeout: fetchTimeout}
+	keys := newKeySet(newKeySource(o).fetchKeys, c.Now, logTransitions(c.Logger.With("issuer", path)))
 	return &issuer{o, path, keys, c.Now, waitTimeout, c.Pseudonym}
 }
 

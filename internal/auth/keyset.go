@@ -8,132 +8,136 @@ import (
 	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
+	"golang.org/x/sync/singleflight"
 
 	"ais-gateway/internal/recovery"
 )
 
 const (
-	// pause is the least time between two readings of an issuer's keys, whatever callers send.
+	// minRefreshInterval is the minimum time between two fetches of an issuer's keys, however many requests need them.
 	minRefreshInterval = 3 * time.Second
-	// readTimeout bounds one reading, discovery included.
+	// fetchTimeout is the maximum duration of one fetch, including discovery.
 	fetchTimeout = 5 * time.Second
-	// patience is how long a request waits for it.
+	// waitTimeout is the maximum time that a request waits for a fetch.
 	waitTimeout = 2 * time.Second
-	// mostWaiting is how many requests may wait at once: whoever makes up tokens must not take the places of others.
+	// maxWaiting is the maximum number of requests that wait for a fetch, because forged tokens must not use up the
+	// concurrency limit of all requests.
 	maxWaiting = 64
-	// refreshEvery is how often run reads keys that are known; longestPause is the longest between two failures.
+	// refreshEvery is the time between two fetches by run, and longestPause the maximum time between two that fail.
 	refreshEvery, longestPause = 5 * time.Minute, time.Minute
-	// maxAge is how old keys may grow before a request has them read, if nobody else has.
+	// maxAge is the age at which a request causes a fetch although it has a key.
 	maxAge = 10 * time.Minute
 )
 
-// errNoKeys is that an issuer's keys cannot be had at the moment.
-var errNoKeys = errors.New("callers: no keys")
+// errNoKeys means that the issuer's keys cannot be fetched at the moment.
+var errNoKeys = errors.New("auth: no keys")
 
-// A keySet is an issuer's keys. It goes on with those that it has while no others can be read.
+// keySet has the keys of one issuer. While a fetch fails, the previous keys stay in use.
 type keySet struct {
 	fetch   func(context.Context) ([]jose.JSONWebKey, error)
 	now     func() time.Time
-	told    func(error)   // how a reading went; called by one at a time
-	timeout time.Duration // of one reading
+	onFetch func(error)   // called with the result of each fetch, not concurrently
+	timeout time.Duration // of one fetch
 
-	mu          sync.Mutex
-	keys        []jose.JSONWebKey // never changed, only replaced
-	read, tried time.Time         // when the keys were read, and when that was begun last
-	failing     bool              // whether the last reading failed
-	waiting     int               // requests that wait for a reading
-	reading     chan struct{}     // is closed when the one that is under way has ended; nil for none
+	fetches singleflight.Group
+	waiting chan struct{} // one entry for each waiting request
+
+	mu             sync.Mutex
+	keys           []jose.JSONWebKey // replaced, never changed
+	fetched, tried time.Time         // the start of the last successful fetch, and of the last fetch
+	failing        bool              // whether the last fetch failed
 }
 
-// find returns the keys that fit, which are chosen from all. If none does, or all are old, they are read anew, unless they
-// just were. errNoKeys says that none fits and none can be read.
-func (s *keySet) find(ctx context.Context, fit func(all []jose.JSONWebKey) []jose.JSONWebKey) ([]jose.JSONWebKey, error) {
-	known := s.look()
-	found := fit(known.keys)
-	if len(found) > 0 && !known.old {
+func newKeySet(fetch func(context.Context) ([]jose.JSONWebKey, error), now func() time.Time, onFetch func(error)) *keySet {
+	return &keySet{fetch: fetch, now: now, onFetch: onFetch, timeout: fetchTimeout, waiting: make(chan struct{}, maxWaiting)}
+}
+
+// find returns the keys that filter selects. If it selects none, or the keys are old, they are fetched first, unless they
+// were within minRefreshInterval. It returns errNoKeys if filter selects none and the last fetch failed.
+func (s *keySet) find(ctx context.Context, filter func(all []jose.JSONWebKey) []jose.JSONWebKey) ([]jose.JSONWebKey, error) {
+	keys, old, failing := s.current()
+	found := filter(keys)
+	if len(found) > 0 && !old {
 		return found, nil
 	}
-	// Whoever has a key that fits does not wait for an issuer that fails.
-	if done := s.begin(); done != nil && (len(found) == 0 || !known.failing) {
-		if !s.queue() {
-			return enough(found, true)
-		}
-		defer s.leave()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return enough(found, true)
-		}
+	done := s.refresh()
+	// A request that has a key does not wait for an issuer that fails.
+	if (len(found) == 0 || !failing) && !s.wait(ctx, done) {
+		return keysOrUnavailable(found, true)
 	}
-	known = s.look()
-	return enough(fit(known.keys), known.failing)
+	keys, _, failing = s.current()
+	return keysOrUnavailable(filter(keys), failing)
 }
 
-func (s *keySet) queue() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.waiting >= maxWaiting {
+// wait waits until done, and reports whether it was. It returns false if ctx ends, or immediately if too many requests
+// are waiting.
+func (s *keySet) wait(ctx context.Context, done <-chan singleflight.Result) bool {
+	select {
+	case s.waiting <- struct{}{}:
+		defer func() { <-s.waiting }()
+	default:
 		return false
 	}
-	s.waiting++
-	return true
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
-func (s *keySet) leave() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.waiting--
-}
-
-func enough(found []jose.JSONWebKey, failing bool) ([]jose.JSONWebKey, error) {
+func keysOrUnavailable(found []jose.JSONWebKey, failing bool) ([]jose.JSONWebKey, error) {
 	if len(found) == 0 && failing {
 		return nil, errNoKeys
 	}
 	return found, nil
 }
 
-// A look is what a keySet has at one moment.
-type look struct {
-	keys         []jose.JSONWebKey
-	old, failing bool
-}
-
-func (s *keySet) look() look {
+// current returns the known keys, whether they are old, and whether the last fetch failed.
+func (s *keySet) current() (keys []jose.JSONWebKey, old, failing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return look{s.keys, s.now().Sub(s.read) >= maxAge, s.failing}
+	return s.keys, s.now().Sub(s.fetched) >= maxAge, s.failing
 }
 
-// begin has the keys read, or joins who does. What it returns is closed when they have been; nil if they were just
-// before, so that tokens with made-up keys cannot have the issuer asked again and again.
-func (s *keySet) begin() <-chan struct{} {
+// refresh starts a fetch or joins the one in progress. The channel receives a value when it has ended, or immediately if
+// the last fetch started within minRefreshInterval.
+func (s *keySet) refresh() <-chan singleflight.Result {
+	return s.fetches.DoChan("", func() (any, error) {
+		if now, ok := s.mayFetch(); ok {
+			s.update(now)
+		}
+		return struct{}{}, nil
+	})
+}
+
+// mayFetch reports whether minRefreshInterval has passed since the last fetch, and records the start of a new one.
+func (s *keySet) mayFetch() (now time.Time, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	if s.reading == nil && (s.tried.IsZero() || now.Sub(s.tried) >= minRefreshInterval) {
-		s.reading, s.tried = make(chan struct{}), now
-		go s.renew(now, s.reading)
+	now = s.now()
+	if !s.tried.IsZero() && now.Sub(s.tried) < minRefreshInterval {
+		return now, false
 	}
-	return s.reading
+	s.tried = now
+	return now, true
 }
 
-// renew reads the keys for all who wait, on nobody's context.
-func (s *keySet) renew(now time.Time, done chan struct{}) {
+// update fetches the keys, independently of the context of any request.
+func (s *keySet) update(now time.Time) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
-	keys, err := s.guarded(ctx)
-	s.told(err)
+	keys, err := s.fetchRecovered(ctx)
+	s.onFetch(err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failing = err != nil; !s.failing {
-		s.keys, s.read = keys, now
+		s.keys, s.fetched = keys, now
 	}
-	s.reading = nil
-	close(done)
 }
 
-// guarded is fetch: a document of the issuer's on which a library panics is one that cannot be read.
-func (s *keySet) guarded(ctx context.Context) (keys []jose.JSONWebKey, err error) {
+// fetchRecovered calls fetch. A panic of a library on the issuer's document becomes errNoKeys.
+func (s *keySet) fetchRecovered(ctx context.Context) (keys []jose.JSONWebKey, err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			recovery.Log(ctx, slog.Default(), value)
@@ -143,22 +147,20 @@ func (s *keySet) guarded(ctx context.Context) (keys []jose.JSONWebKey, err error
 	return s.fetch(ctx)
 }
 
-// run reads the keys again and again until ctx ends: soon after a failure, and later and later.
+// run fetches the keys periodically until ctx ends. After a failure it retries sooner, with increasing pauses.
 func (s *keySet) run(ctx context.Context) {
-	wait := minRefreshInterval
+	pause := minRefreshInterval
 	for {
-		if done := s.begin(); done != nil {
-			select {
-			case <-done:
-			case <-ctx.Done():
-				return
-			}
+		select {
+		case <-s.refresh():
+		case <-ctx.Done():
+			return
 		}
 		next := refreshEvery
-		if s.look().failing {
-			next, wait = wait, min(2*wait, longestPause)
+		if _, _, failing := s.current(); failing {
+			next, pause = pause, min(2*pause, longestPause)
 		} else {
-			wait = minRefreshInterval
+			pause = minRefreshInterval
 		}
 		timer := time.NewTimer(next)
 		select {
