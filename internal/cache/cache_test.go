@@ -37,7 +37,7 @@ func newKey(t *testing.T) []byte {
 	return key
 }
 
-// redises are a real Redis and the embedded one: the cache must do the same on both.
+// redises returns clients of a real Redis and of the embedded one. The cache must behave equally on both.
 func redises(t *testing.T) map[string]redis.UniversalClient {
 	t.Helper()
 	return map[string]redis.UniversalClient{
@@ -60,11 +60,11 @@ func newCache(t *testing.T, rdb redis.UniversalClient, keys ...[]byte) *cache.Ca
 	return c
 }
 
-func newOwner() cache.Key {
+func newCacheKey() cache.Key {
 	return cache.Key{Client: "payments", ASPSP: "4f1e2d3c-0000-4000-8000-000000000001", Consent: uuid.NewString()}
 }
 
-// entry is a list whose JSON is stored to the byte.
+// entry returns a list. Its JSON is stored as it is, byte by byte.
 func entry() *cache.Entry {
 	return &cache.Entry{
 		Accounts: json.RawMessage(`[{"accountId":"aa:q648383844dhhfHhTV","iban":"BG57INTF40015004462007",` +
@@ -73,7 +73,7 @@ func entry() *cache.Entry {
 	}
 }
 
-func sheet() *cache.Balances {
+func balances() *cache.Balances {
 	amount, err := canonical.ParseAmount("-47.100", "GBP")
 	if err != nil {
 		panic(err)
@@ -94,14 +94,14 @@ func sheet() *cache.Balances {
 	}
 }
 
-// ageless compares what was fetched, and not how old it is.
-var ageless = cmp.Options{
+// ignoreAge compares everything but the age.
+var ignoreAge = cmp.Options{
 	cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Age" }, cmp.Ignore()),
 	cmp.Comparer(func(a, b canonical.Amount) bool { return a.Value() == b.Value() && a.Currency() == b.Currency() }),
 }
 
-// put stores an entry as a call does that was made under a lease.
-func put(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
+// storeList stores an entry as a call with a lease does.
+func storeList(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
 	t.Helper()
 	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 	if err != nil || !lease.Held {
@@ -125,44 +125,44 @@ func mustGet(t *testing.T, c *cache.Cache, k cache.Key) *cache.Entry {
 	return e
 }
 
-// soon waits until something holds.
-func soon(t *testing.T, what string, holds func() bool) {
+// eventually waits up to a minute until holds returns true.
+func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain until %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }
 
-func TestKeepsWhatWasFetched(t *testing.T) {
+func TestListIsStored(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			if e := mustGet(t, c, k); e != nil {
-				t.Fatalf("found %v before anything was kept", e)
+				t.Fatalf("found %v in an empty cache", e)
 			}
-			put(t, c, k, entry())
-			if diff := cmp.Diff(entry(), mustGet(t, c, k), ageless); diff != "" {
+			storeList(t, c, k, entry())
+			if diff := cmp.Diff(entry(), mustGet(t, c, k), ignoreAge); diff != "" {
 				t.Error(diff)
 			}
 			if err := c.Invalidate(t.Context(), k); err != nil {
 				t.Fatal(err)
 			}
 			if e := mustGet(t, c, k); e != nil {
-				t.Error("a forgotten list is still there")
+				t.Error("a deleted list is still there")
 			}
 		})
 	}
 }
 
-// How old a list is, Redis's clock says, to whichever gateway asks.
+// TestAge: the age of a list comes from Redis's clock.
 func TestAge(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k, began := newCache(t, rdb, newKey(t)), newOwner(), time.Now()
+			c, k, began := newCache(t, rdb, newKey(t)), newCacheKey(), time.Now()
 			lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 			if err != nil {
 				t.Fatal(err)
@@ -172,39 +172,39 @@ func TestAge(t *testing.T) {
 			if _, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour}); err != nil {
 				t.Fatal(err)
 			}
-			const clocks = time.Second // what two clocks of one machine may differ by meanwhile
+			const clocks = time.Second // the largest difference between two readings of the machine's clock
 			if age := mustGet(t, c, k).Age; age < time.Hour-clocks || age > time.Hour+time.Since(began)+clocks {
 				t.Errorf("%v old after %v, want an hour more", age, time.Since(began))
 			}
-			_, kept, err := c.AcquireList(t.Context(), k, attended, ttl)
-			if age := kept.Age; err != nil || age < time.Hour-clocks || age > time.Hour+time.Since(began)+clocks {
+			_, cached, err := c.AcquireList(t.Context(), k, attended, ttl)
+			if age := cached.Age; err != nil || age < time.Hour-clocks || age > time.Hour+time.Since(began)+clocks {
 				t.Errorf("%v old after %v, %v", age, time.Since(began), err)
 			}
 		})
 	}
 }
 
-// Nobody knows how old a list is that says it is from the future.
+// TestListsFromTheFuture: a list whose time is more than the allowed clock skew ahead is not served, because its age is unknown.
 func TestListsFromTheFuture(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
 	c := newCache(t, rdb, newKey(t))
-	for ahead, kept := range map[time.Duration]bool{2 * time.Second: true, 2 * time.Minute: false, 24 * time.Hour: false} {
-		k, e := newOwner(), entry()
+	for ahead, served := range map[time.Duration]bool{2 * time.Second: true, 2 * time.Minute: false, 24 * time.Hour: false} {
+		k, e := newCacheKey(), entry()
 		e.FetchedAt = time.Now().Add(ahead)
-		put(t, c, k, e)
+		storeList(t, c, k, e)
 		got := mustGet(t, c, k)
-		if (got != nil) != kept || got != nil && got.Age != 0 {
+		if (got != nil) != served || got != nil && got.Age != 0 {
 			t.Errorf("%v ahead: %+v", ahead, got)
 		}
 	}
 }
 
-func TestEachClientsOwn(t *testing.T) {
+func TestListBelongsToOneKey(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
-	c, k := newCache(t, rdb, newKey(t)), newOwner()
-	put(t, c, k, entry())
+	c, k := newCache(t, rdb, newKey(t)), newCacheKey()
+	storeList(t, c, k, entry())
 	for name, other := range map[string]cache.Key{
 		"client":  {Client: "other", ASPSP: k.ASPSP, Consent: k.Consent},
 		"ASPSP":   {Client: k.Client, ASPSP: "other", Consent: k.Consent},
@@ -216,11 +216,11 @@ func TestEachClientsOwn(t *testing.T) {
 	}
 }
 
-func TestExpires(t *testing.T) {
+func TestListExpires(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 			if err != nil {
 				t.Fatal(err)
@@ -228,7 +228,7 @@ func TestExpires(t *testing.T) {
 			if _, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: 100 * time.Millisecond}); err != nil {
 				t.Fatal(err)
 			}
-			soon(t, "the list is gone", func() bool { return mustGet(t, c, k) == nil })
+			eventually(t, "the list is gone", func() bool { return mustGet(t, c, k) == nil })
 		})
 	}
 }
@@ -237,12 +237,12 @@ func TestNothingInClearInRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
-	c, k := newCache(t, rdb, newKey(t)), newOwner()
+	c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 	k.Consent = "GFiTpF3:EBy5xGqQMatk"
-	put(t, c, k, entry())
+	storeList(t, c, k, entry())
 	keys, err := rdb.Keys(t.Context(), "*").Result()
 	if err != nil || len(keys) != 2 {
-		t.Fatalf("keys %q, %v, want the list and the note", keys, err)
+		t.Fatalf("keys %q, %v, want the list and the outcome", keys, err)
 	}
 	for _, key := range keys {
 		value, err := rdb.Get(t.Context(), key).Result()
@@ -251,7 +251,7 @@ func TestNothingInClearInRedis(t *testing.T) {
 		}
 		for _, secret := range []string{"GFiTpF3", "BG57INTF", "John", "q648383844", "payments", "EUR", "4f1e2d3c"} {
 			if strings.Contains(key+value, secret) {
-				t.Errorf("%q stands in clear under %q", secret, key)
+				t.Errorf("%q is in clear in %q", secret, key)
 			}
 		}
 		if left, err := rdb.PTTL(t.Context(), key).Result(); err != nil || left <= 0 {
@@ -263,27 +263,27 @@ func TestNothingInClearInRedis(t *testing.T) {
 func TestKeysRotate(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
-	old, young, k := newKey(t), newKey(t), newOwner()
-	put(t, newCache(t, rdb, old), k, entry())
+	old, young, k := newKey(t), newKey(t), newCacheKey()
+	storeList(t, newCache(t, rdb, old), k, entry())
 	if mustGet(t, newCache(t, rdb, young, old), k) == nil {
 		t.Error("a rotation emptied the cache")
 	}
 	if mustGet(t, newCache(t, rdb, young), k) != nil {
 		t.Error("read without its key")
 	}
-	put(t, newCache(t, rdb, young, old), k, entry())
+	storeList(t, newCache(t, rdb, young, old), k, entry())
 	if mustGet(t, newCache(t, rdb, young), k) == nil {
 		t.Error("not encrypted under the first key")
 	}
 }
 
-// What is not to be read is a miss: damaged, of another format, swapped from another name.
+// TestUnreadableIsAMiss: a value that is damaged, of another format, or copied from another key is a miss.
 func TestUnreadableIsAMiss(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
-	c, k, other := newCache(t, rdb, newKey(t)), newOwner(), newOwner()
-	put(t, c, k, entry())
-	put(t, c, other, &cache.Entry{Accounts: json.RawMessage("[]"), FetchedAt: time.Now()})
+	c, k, other := newCache(t, rdb, newKey(t)), newCacheKey(), newCacheKey()
+	storeList(t, c, k, entry())
+	storeList(t, c, other, &cache.Entry{Accounts: json.RawMessage("[]"), FetchedAt: time.Now()})
 	name, otherName := listName(t, k), listName(t, other)
 	good, err := rdb.Get(t.Context(), name).Bytes()
 	if err != nil {
@@ -296,7 +296,7 @@ func TestUnreadableIsAMiss(t *testing.T) {
 	flipped := bytes.Clone(good)
 	flipped[len(flipped)-1] ^= 1
 	newer := bytes.Clone(good)
-	newer[16]++ // behind the list's time
+	newer[16]++ // the version, after the list's time
 	for label, value := range map[string][]byte{
 		"empty": {}, "garbage": []byte("garbage"), "cut off": good[:20], "flipped bit": flipped, "other format": newer,
 		"another's": foreign, "header alone": good[:5],
@@ -321,26 +321,26 @@ func listName(t *testing.T, k cache.Key) string {
 func TestNoncesDiffer(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
-	c, k, seen := newCache(t, rdb, newKey(t)), newOwner(), map[string]bool{}
+	c, k, seen := newCache(t, rdb, newKey(t)), newCacheKey(), map[string]bool{}
 	for range 100 {
-		put(t, c, k, entry())
+		storeList(t, c, k, entry())
 		value, err := rdb.Get(t.Context(), listName(t, k)).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
 		if nonce := value[16+5 : 16+17]; seen[nonce] {
-			t.Fatal("a nonce came twice")
+			t.Fatal("a nonce was used twice")
 		} else {
 			seen[nonce] = true
 		}
 	}
 }
 
-func TestLeaseIsOnes(t *testing.T) {
+func TestLeaseHasOneHolder(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k, held := newCache(t, rdb, newKey(t)), newOwner(), atomic.Int64{}
+			c, k, held := newCache(t, rdb, newKey(t)), newCacheKey(), atomic.Int64{}
 			var wg sync.WaitGroup
 			for range 50 {
 				wg.Go(func() {
@@ -355,34 +355,34 @@ func TestLeaseIsOnes(t *testing.T) {
 			}
 			wg.Wait()
 			if held.Load() != 1 {
-				t.Errorf("%d hold the lease", held.Load())
+				t.Errorf("%d requests hold the lease", held.Load())
 			}
 			if lease, _, err := c.AcquireList(t.Context(), k, attended, ttl); err != nil || !lease.Held {
-				t.Errorf("the other lane: %+v, %v", lease, err)
+				t.Errorf("the lease of another key: %+v, %v", lease, err)
 			}
 		})
 	}
 }
 
-func TestLeaseEndsWithItsHolder(t *testing.T) {
+func TestLeaseExpires(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			dead, _, err := c.AcquireList(t.Context(), k, attended, 100*time.Millisecond)
 			if err != nil || !dead.Held {
 				t.Fatal(dead, err)
 			}
 			var next cache.Lease
-			soon(t, "the lease does not outlive its holder", func() bool {
+			eventually(t, "the lease expires", func() bool {
 				next, _, err = c.AcquireList(t.Context(), k, attended, ttl)
 				return err == nil && next.Held
 			})
 			if end, err := c.Publish(t.Context(), dead, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
-				t.Errorf("the one whose lease ran out still ends it: %+v, %v", end, err)
+				t.Errorf("the holder of an expired lease publishes: %+v, %v", end, err)
 			}
 			if mustGet(t, c, k) != nil {
-				t.Error("the one whose lease ran out still stores")
+				t.Error("the holder of an expired lease stores its list")
 			}
 			if o, err := c.Outcome(t.Context(), next); err != nil || !o.Held || o.Done {
 				t.Errorf("the next holder's lease is gone: %+v, %v", o, err)
@@ -391,7 +391,7 @@ func TestLeaseEndsWithItsHolder(t *testing.T) {
 	}
 }
 
-func TestThoseWhoWaitAreTold(t *testing.T) {
+func TestFollowersGetTheOutcome(t *testing.T) {
 	t.Parallel()
 	failure := &canonical.Error{
 		Kind: canonical.UnattendedLimit, Origin: canonical.OriginASPSP, RetryAfter: time.Hour,
@@ -402,26 +402,26 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 			name   string
 			result cache.CallResult
 			want   cache.LeaderOutcome
-			kept   bool
+			cached bool
 		}{
 			{"a list", cache.CallResult{Entry: entry(), KeepFor: time.Hour}, cache.LeaderOutcome{Done: true, Entry: entry()}, true},
 			{"a failure", cache.CallResult{Failure: failure}, cache.LeaderOutcome{Done: true, Failure: failure, Entry: entry()}, true},
-			{"balances", cache.CallResult{Balances: sheet()}, cache.LeaderOutcome{Done: true, Balances: sheet(), Entry: entry()}, true},
-			{"a definite no", cache.CallResult{Failure: failure, Invalidate: true}, cache.LeaderOutcome{Done: true, Failure: failure}, false},
+			{"balances", cache.CallResult{Balances: balances()}, cache.LeaderOutcome{Done: true, Balances: balances(), Entry: entry()}, true},
+			{"a rejection", cache.CallResult{Failure: failure, Invalidate: true}, cache.LeaderOutcome{Done: true, Failure: failure}, false},
 		} {
 			t.Run(name+" "+tt.name, func(t *testing.T) {
-				c, k := newCache(t, rdb, newKey(t)), newOwner()
-				put(t, c, k, entry())
+				c, k := newCache(t, rdb, newKey(t)), newCacheKey()
+				storeList(t, c, k, entry())
 				lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
 				if err != nil {
 					t.Fatal(err)
 				}
-				waiting, kept, err := c.AcquireList(t.Context(), k, unattended, ttl)
-				if err != nil || waiting.Held || kept == nil {
-					t.Fatalf("%+v, %v, %v", waiting, kept, err)
+				waiting, cached, err := c.AcquireList(t.Context(), k, unattended, ttl)
+				if err != nil || waiting.Held || cached == nil {
+					t.Fatalf("%+v, %v, %v", waiting, cached, err)
 				}
 				if o, err := c.Outcome(t.Context(), waiting); err != nil || !o.Held || o.Done {
-					t.Errorf("while it is under way: %+v, %v", o, err)
+					t.Errorf("during the call: %+v, %v", o, err)
 				}
 				tt.result.Ended = waiting.RedisTime(time.Now())
 				late, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
@@ -435,27 +435,27 @@ func TestThoseWhoWaitAreTold(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(tt.want, got, ageless); diff != "" {
+				if diff := cmp.Diff(tt.want, got, ignoreAge); diff != "" {
 					t.Error(diff)
 				}
 				if o, err := c.Outcome(t.Context(), late); err != nil || o.Done || o.Held {
-					t.Errorf("one who asked after the call's end was told: %+v, %v", o, err)
+					t.Errorf("a request after the end of the call got its outcome: %+v, %v", o, err)
 				}
-				if (mustGet(t, c, k) != nil) != tt.kept {
-					t.Errorf("kept is not %t", tt.kept)
+				if (mustGet(t, c, k) != nil) != tt.cached {
+					t.Errorf("cached is not %t", tt.cached)
 				}
 			})
 		}
 	}
 }
 
-// A list can be forgotten although Redis has no memory left for anything.
-func TestForgetsWithoutMemory(t *testing.T) {
+// TestDeletesWithoutMemory: a list can be deleted although Redis has no memory left.
+func TestDeletesWithoutMemory(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
-	c, k := newCache(t, rdb, newKey(t)), newOwner()
-	put(t, c, k, entry())
+	c, k := newCache(t, rdb, newKey(t)), newCacheKey()
+	storeList(t, c, k, entry())
 	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 	if err != nil {
 		t.Fatal(err)
@@ -467,14 +467,14 @@ func TestForgetsWithoutMemory(t *testing.T) {
 		t.Error(err)
 	}
 	if mustGet(t, c, k) != nil {
-		t.Error("a forgotten list is still there")
+		t.Error("a deleted list is still there")
 	}
 	if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
-		t.Errorf("a call that was under way brings it back: %+v, %v", end, err)
+		t.Errorf("a call in progress stores its list: %+v, %v", end, err)
 	}
 }
 
-// Whatever stands where a list should, it is a miss, and the next list takes its place.
+// TestForeignEntries: an unknown value under the key of a list is a miss, and the next list replaces it.
 func TestForeignEntries(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
@@ -485,16 +485,16 @@ func TestForeignEntries(t *testing.T) {
 			"nothing": func(key string) error { return rdb.Set(t.Context(), key, "", time.Hour).Err() },
 		} {
 			t.Run(name+" "+kind, func(t *testing.T) {
-				c, k := newCache(t, rdb, newKey(t)), newOwner()
+				c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 				if err := put(store.Prefix("accounts", k.Client, k.ASPSP, k.Consent) + "list"); err != nil {
 					t.Fatal(err)
 				}
 				if mustGet(t, c, k) != nil {
-					t.Error("it is answered")
+					t.Error("it is served")
 				}
-				lease, kept, err := c.AcquireList(t.Context(), k, attended, ttl)
-				if err != nil || !lease.Held || kept != nil {
-					t.Fatalf("%+v, %v, %v", lease, kept, err)
+				lease, cached, err := c.AcquireList(t.Context(), k, attended, ttl)
+				if err != nil || !lease.Held || cached != nil {
+					t.Fatalf("%+v, %v, %v", lease, cached, err)
 				}
 				waiting, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 				if o, outErr := c.Outcome(t.Context(), waiting); err != nil || outErr != nil || !o.Held || o.Entry != nil {
@@ -504,15 +504,15 @@ func TestForeignEntries(t *testing.T) {
 					t.Errorf("%+v, %v", end, err)
 				}
 				if mustGet(t, c, k) == nil {
-					t.Error("the next list does not take its place")
+					t.Error("the next list does not replace it")
 				}
 			})
 		}
 	}
 }
 
-// lose removes the lease of a list, as a Redis does that fails over or ends.
-func lose(t *testing.T, rdb redis.UniversalClient, k cache.Key) {
+// loseLease deletes the lease of a list, as a failover of Redis may.
+func loseLease(t *testing.T, rdb redis.UniversalClient, k cache.Key) {
 	t.Helper()
 	leases := rdb.Keys(t.Context(), store.Prefix("accounts", k.Client, k.ASPSP, k.Consent)+"lease:*").Val()
 	if n, err := rdb.Del(t.Context(), leases...).Result(); err != nil || n != 1 {
@@ -520,48 +520,49 @@ func lose(t *testing.T, rdb redis.UniversalClient, k cache.Key) {
 	}
 }
 
-// A lease that was lost during the call, with a Redis that failed over say, does not lose the list.
-func TestLostLeaseKeepsTheList(t *testing.T) {
+// TestListIsStoredWithoutItsLease: a list is stored even if its lease was lost during the call, unless the list was deleted or a newer
+// one has been stored.
+func TestListIsStoredWithoutItsLease(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
-	for _, forgotten := range []bool{false, true} {
-		c, k := newCache(t, rdb, newKey(t)), newOwner()
+	for _, deleted := range []bool{false, true} {
+		c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 		lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 		if err != nil {
 			t.Fatal(err)
 		}
-		lose(t, rdb, k)
-		if forgotten {
+		loseLease(t, rdb, k)
+		if deleted {
 			if err := c.Invalidate(t.Context(), k); err != nil {
 				t.Fatal(err)
 			}
 		}
 		end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
-		if err != nil || end.Held || end.Stored == forgotten || (mustGet(t, c, k) == nil) != forgotten {
-			t.Errorf("forgotten %t: %+v, %v", forgotten, end, err)
+		if err != nil || end.Held || end.Stored == deleted || (mustGet(t, c, k) == nil) != deleted {
+			t.Errorf("deleted %t: %+v, %v", deleted, end, err)
 		}
 	}
-	// What others have fetched since is newer.
-	c, k, newer := newCache(t, rdb, newKey(t)), newOwner(), entry()
-	put(t, c, k, entry())
+	// A newer list stays.
+	c, k, newer := newCache(t, rdb, newKey(t)), newCacheKey(), entry()
+	storeList(t, c, k, entry())
 	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lose(t, rdb, k)
+	loseLease(t, rdb, k)
 	newer.FetchedAt = newer.FetchedAt.Add(time.Hour)
-	put(t, c, k, newer)
+	storeList(t, c, k, newer)
 	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
 	if err != nil || end.Stored || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
-		t.Errorf("an older list takes the place of a newer one: %+v, %v", end, err)
+		t.Errorf("an older list replaces a newer one: %+v, %v", end, err)
 	}
 }
 
-// A list that was forgotten while a call was under way is not brought back by it.
-func TestForgottenStaysForgotten(t *testing.T) {
+// TestDeletedListStaysDeleted: a call does not store its list if the list was deleted during the call.
+func TestDeletedListStaysDeleted(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
-	c, k := newCache(t, rdb, newKey(t)), newOwner()
+	c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 	lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
 	if err != nil {
 		t.Fatal(err)
@@ -573,19 +574,19 @@ func TestForgottenStaysForgotten(t *testing.T) {
 		t.Errorf("%+v, %v", end, err)
 	}
 	if mustGet(t, c, k) != nil {
-		t.Error("the call under way brought the list back")
+		t.Error("the call in progress stored its list")
 	}
 	if o, err := c.Outcome(t.Context(), lease); err != nil || o.Held || o.Done {
-		t.Errorf("those who wait are told %+v, %v, want their own turn", o, err)
+		t.Errorf("followers get %+v, %v, want no outcome", o, err)
 	}
 }
 
-// A definite no that one call gets also stops those of other lanes from bringing the list back.
-func TestDefiniteNoStopsOtherLanes(t *testing.T) {
+// TestRejectionStopsOtherCalls: a call that began before a rejection does not store its list, even under another lease key.
+func TestRejectionStopsOtherCalls(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			slow, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 			if err != nil {
 				t.Fatal(err)
@@ -594,27 +595,27 @@ func TestDefiniteNoStopsOtherLanes(t *testing.T) {
 			if err != nil || !quick.Held {
 				t.Fatal(quick, err)
 			}
-			no := cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}
-			if end, err := c.Publish(t.Context(), quick, no); err != nil || !end.Held {
+			rejection := cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}
+			if end, err := c.Publish(t.Context(), quick, rejection); err != nil || !end.Held {
 				t.Fatal(end, err)
 			}
 			if end, err := c.Publish(t.Context(), slow, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 				t.Errorf("%+v, %v", end, err)
 			}
 			if mustGet(t, c, k) != nil {
-				t.Error("an older call brought the list back")
+				t.Error("an older call stored its list")
 			}
-			put(t, c, k, entry()) // a call that begins later may
+			storeList(t, c, k, entry()) // a call that begins later may store
 			if mustGet(t, c, k) == nil {
-				t.Error("nothing is kept any more")
+				t.Error("a later list is not stored")
 			}
 		})
 	}
 }
 
-func TestRedisGoneIsAnError(t *testing.T) {
+func TestRedisDownIsAnError(t *testing.T) {
 	t.Parallel()
-	c, k := newCache(t, open(t, config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:0"}}), newKey(t)), newOwner()
+	c, k := newCache(t, open(t, config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:0"}}), newKey(t)), newCacheKey()
 	if _, _, err := c.Get(t.Context(), k); err == nil {
 		t.Error("get: no error")
 	}
@@ -625,10 +626,10 @@ func TestRedisGoneIsAnError(t *testing.T) {
 		t.Error("outcome: no error")
 	}
 	if _, err := c.Publish(t.Context(), cache.Lease{}, cache.CallResult{}); err == nil {
-		t.Error("finish: no error")
+		t.Error("publish: no error")
 	}
 	if c.Invalidate(t.Context(), k) == nil {
-		t.Error("forget: no error")
+		t.Error("invalidate: no error")
 	}
 }
 
@@ -641,21 +642,21 @@ func TestKeysAreChecked(t *testing.T) {
 	}
 }
 
-// Of two lists that calls of different lanes have brought, the newer is kept, whichever is finished last.
+// TestNewerListStays: of two lists of different calls the newer is cached, whichever is published last.
 func TestNewerListStays(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k, older, newer := newCache(t, rdb, newKey(t)), newOwner(), entry(), entry()
+			c, k, older, newer := newCache(t, rdb, newKey(t)), newCacheKey(), entry(), entry()
 			newer.FetchedAt = newer.FetchedAt.Add(time.Millisecond)
 			late, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
 			if err != nil {
 				t.Fatal(err)
 			}
-			put(t, c, k, newer)
+			storeList(t, c, k, newer)
 			end, err := c.Publish(t.Context(), late, cache.CallResult{Entry: older, KeepFor: time.Hour})
 			if err != nil || !end.Held || end.Stored || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
-				t.Errorf("%+v, %v, kept of %v", end, err, mustGet(t, c, k).FetchedAt)
+				t.Errorf("%+v, %v, cached at %v", end, err, mustGet(t, c, k).FetchedAt)
 			}
 		})
 	}

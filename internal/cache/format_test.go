@@ -14,7 +14,7 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// sealed is a value as docs/design.md describes it, under "Formats".
+// sealed returns an encrypted value as docs/design.md describes it under "Formats".
 func sealed(t *testing.T, key []byte, schema byte, name, text string) string {
 	t.Helper()
 	block, err := aes.NewCipher(key)
@@ -30,12 +30,12 @@ func sealed(t *testing.T, key []byte, schema byte, name, text string) string {
 	return string(aead.Seal(append(head, nonce...), nonce, []byte(text), append([]byte{schema}, name...)))
 }
 
-// TestSchemas holds that a list of an earlier schema is encoded again, and that one of a later schema is a miss which is
-// not overwritten while the gateway that stored it serves it without a call.
+// TestSchemas: a list of an earlier schema is encoded again. A list of a later schema is a miss, and is not overwritten while
+// newer gateways serve it as fresh.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
-	key, k := newKey(t), newOwner()
+	key, k := newKey(t), newCacheKey()
 	c, name := newCache(t, rdb, key), listName(t, k)
 	date := fmt.Sprintf("%016d", time.Now().Add(-time.Minute).UnixMicro())
 	store := func(schema byte, key []byte, accounts string) {
@@ -62,7 +62,7 @@ func TestSchemas(t *testing.T) {
 	for _, tt := range []struct {
 		key      []byte
 		freshFor time.Duration
-		stands   bool
+		replaced bool
 	}{{key, time.Hour, false}, {newKey(t), time.Hour, false}, {key, time.Second, true}} {
 		lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
 		if err != nil {
@@ -72,17 +72,17 @@ func TestSchemas(t *testing.T) {
 		next := entry()
 		next.FetchedAt = time.Now()
 		end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: next, KeepFor: time.Hour, FreshFor: tt.freshFor})
-		if err != nil || end.Stored != tt.stands {
+		if err != nil || end.Stored != tt.replaced {
 			t.Errorf("fresh for %v: %+v, %v", tt.freshFor, end, err)
 		}
 	}
 }
 
-// TestLaterNoteIsNone holds that a note of a later schema is none.
-func TestLaterNoteIsNone(t *testing.T) {
+// TestLaterOutcomeIsIgnored: an outcome of a later schema is ignored.
+func TestLaterOutcomeIsIgnored(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
-	key, k := newKey(t), newOwner()
+	key, k := newKey(t), newCacheKey()
 	c := newCache(t, rdb, key)
 	lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
 	if err != nil {

@@ -9,30 +9,30 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 )
 
-// A call counts for its client until it ends: a client that leaves at once has no more calls in progress than one that
-// stays, and another client none fewer.
+// TestAbandonedCallsCountForTheirClient: a call counts for its client until it ends, so canceled requests give the client
+// no more calls in progress, and do not use up those of another client.
 func TestAbandonedCallsCountForTheirClient(t *testing.T) {
 	t.Parallel()
 	const most, requests = 5, 30
 	for name, read := range map[string]func(ctx context.Context, g *gateway.Gateway, client string) error{
 		"list": func(ctx context.Context, g *gateway.Gateway, client string) error {
-			_, err := g.Accounts(ctx, client, alone(), gateway.CacheControl{})
+			_, err := g.Accounts(ctx, client, newQuery(), gateway.CacheControl{})
 			return err
 		},
 		"attended list": func(ctx context.Context, g *gateway.Gateway, client string) error {
-			_, err := g.Accounts(ctx, client, attended(alone()), gateway.CacheControl{})
+			_, err := g.Accounts(ctx, client, attended(newQuery()), gateway.CacheControl{})
 			return err
 		},
 		"balances": func(ctx context.Context, g *gateway.Gateway, client string) error {
-			_, err := g.Balances(ctx, client, alone(), mypossim.GoodAccount)
+			_, err := g.Balances(ctx, client, newQuery(), mypossim.GoodAccount)
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.perClient, w.timeout = most, patience
+			w := newFixture(t)
+			w.maxPerClient, w.timeout = most, longTimeout
 			g := w.gateway()
-			arrived, open := w.front.held()
+			arrived, open := w.interceptor.hold()
 			calls := 0
 			for range requests {
 				ctx, leave := context.WithCancel(t.Context())
@@ -43,7 +43,7 @@ func TestAbandonedCallsCountForTheirClient(t *testing.T) {
 					calls++
 					leave()
 					if err := <-ended; kind(err) != canonical.Canceled {
-						t.Errorf("the one who left: %v", err)
+						t.Errorf("the canceled request: %v", err)
 					}
 				case err := <-ended:
 					leave()

@@ -14,67 +14,67 @@ import (
 	"ais-gateway/internal/providers"
 )
 
-// bubble runs a test whose clock moves only while everything waits for it. Redis and the bank are real and outside the
-// bubble: to the gateways they answer in no time, however busy the machine is. A weather makes Redis slow, and what a
-// world does before a call makes the bank slow. What the bank's front does is outside the bubble too.
-func bubble(t *testing.T, test func(t *testing.T, w *world)) {
+// bubble runs a test in a synctest bubble. Redis and the simulator are real and outside the bubble: in the bubble's time
+// they respond immediately, however busy the machine is. A delayHook makes Redis slow, and beforeCall makes the ASPSP slow.
+// Handlers of the interceptor run outside the bubble.
+func bubble(t *testing.T, test func(t *testing.T, w *fixture)) {
 	t.Helper()
-	w := newWorld(t)
-	w.server.Config.SetKeepAlivesEnabled(false) // the clock stands still as long as a connection is read from
+	w := newFixture(t)
+	w.server.Config.SetKeepAlivesEnabled(false) // time does not advance while a goroutine reads from a connection
 	synctest.Test(t, func(t *testing.T) {
-		w.t, w.patient = t, false // no time passes but where it is the subject
-		w.slow(0)
-		t.Cleanup(func() { time.Sleep(minute) }) // until the clients of Redis, which are closed by then, have ended
-		defer time.Sleep(minute)                 // until what goes on in the background has ended
+		w.t, w.longTimeouts = t, false // a real Redis takes no time in the bubble
+		w.slowRedis(0)
+		t.Cleanup(func() { time.Sleep(minute) }) // the goroutines of closed Redis clients end
+		defer time.Sleep(minute)                 // background work of the gateways ends
 		test(t, w)
 	})
 }
 
-// dawdle lets the calls of the gateways that are made afterwards take a time.
-func (w *world) dawdle(d time.Duration) {
-	w.before = func(context.Context) { time.Sleep(d) }
+// delayCalls makes each call of gateways that are created afterwards take d longer.
+func (w *fixture) delayCalls(d time.Duration) {
+	w.beforeCall = func(context.Context) { time.Sleep(d) }
 }
 
-// A prefaced provider does something before each call.
-type prefaced struct {
+// A callHook runs before ahead of each call of a provider.
+type callHook struct {
 	providers.Provider
 	before func(context.Context)
 }
 
-func (p prefaced) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
+func (p callHook) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
 	p.before(ctx)
 	return p.Provider.Accounts(ctx, q)
 }
 
-func (p prefaced) Balances(ctx context.Context, q canonical.Query, account string) (canonical.AccountBalances, error) {
+func (p callHook) Balances(ctx context.Context, q canonical.Query, account string) (canonical.AccountBalances, error) {
 	p.before(ctx)
 	return p.Provider.Balances(ctx, q, account)
 }
 
-// A weather is how Redis is for some gateways: by how much each command is late, and whether it says nothing at all.
-// Redis carries out a command that is late although nobody waits for it any more.
-type weather struct {
-	late   atomic.Int64
-	silent atomic.Bool
-	steps  atomic.Int64 // that it has carried out while somebody waited
+// A delayHook delays each command to Redis, or blocks it while silent is set. A delayed command is executed even if its
+// caller has given up.
+type delayHook struct {
+	delay     atomic.Int64
+	silent    atomic.Bool
+	completed atomic.Int64 // commands whose caller got the result
 }
 
-// slow makes Redis slow for the gateways that are made afterwards.
-func (w *world) slow(by time.Duration) *weather {
+// slowRedis delays both Redis clients of gateways that are created afterwards.
+func (w *fixture) slowRedis(by time.Duration) *delayHook {
 	redis := w.slowCache(by)
-	w.counterIs = redis
+	w.counterHook = redis
 	return redis
 }
 
-// slowCache makes the Redis slow that keeps lists.
-func (w *world) slowCache(by time.Duration) *weather {
-	w.cacheIs = &weather{}
-	w.cacheIs.late.Store(int64(by))
-	return w.cacheIs
+// slowCache delays the Redis client of the cache, for gateways that are created afterwards.
+func (w *fixture) slowCache(by time.Duration) *delayHook {
+	w.cacheHook = &delayHook{}
+	w.cacheHook.delay.Store(int64(by))
+	return w.cacheHook
 }
 
-func (w *weather) delay(ctx context.Context) error {
-	timer := time.NewTimer(time.Duration(w.late.Load()))
+func (w *delayHook) wait(ctx context.Context) error {
+	timer := time.NewTimer(time.Duration(w.delay.Load()))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -91,14 +91,14 @@ func (w *weather) delay(ctx context.Context) error {
 	return nil
 }
 
-// DialHook makes nothing late: what sets up a connection is, as a command.
-func (w *weather) DialHook(next redis.DialHook) redis.DialHook { return next }
+// DialHook adds no delay: the commands that set up a connection are delayed already.
+func (w *delayHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (w *weather) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (w *delayHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		sent := time.Now()
-		due := sent.Add(time.Duration(w.late.Load()))
-		if err := w.delay(ctx); err != nil {
+		due := sent.Add(time.Duration(w.delay.Load()))
+		if err := w.wait(ctx); err != nil {
 			cmd.SetErr(err)
 			if !w.silent.Load() {
 				go func() {
@@ -108,14 +108,14 @@ func (w *weather) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			}
 			return err
 		}
-		defer w.steps.Add(1)
-		return next(context.WithoutCancel(ctx), cmd) // what Redis really takes is not judged
+		defer w.completed.Add(1)
+		return next(context.WithoutCancel(ctx), cmd) // the deadline is in the bubble's time, so the real Redis must not see it
 	}
 }
 
-func (w *weather) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (w *delayHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if err := w.delay(ctx); err != nil {
+		if err := w.wait(ctx); err != nil {
 			for _, cmd := range cmds {
 				cmd.SetErr(err)
 			}
@@ -125,18 +125,18 @@ func (w *weather) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
-// A refusedDeletion lets the first commands that delete fail, after a second each.
-type refusedDeletion struct{ first, tried atomic.Int64 }
+// failingDeletes makes the first DEL commands fail, each after one second.
+type failingDeletes struct{ failures, attempts atomic.Int64 }
 
-func (*refusedDeletion) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (*failingDeletes) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (*refusedDeletion) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (*failingDeletes) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
 
-func (r *refusedDeletion) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (r *failingDeletes) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() != "del" || r.tried.Add(1) > r.first.Load() {
+		if cmd.Name() != "del" || r.attempts.Add(1) > r.failures.Load() {
 			return next(ctx, cmd)
 		}
 		time.Sleep(time.Second)

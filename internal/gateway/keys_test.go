@@ -20,7 +20,7 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// documentedKeys are the keys of docs/operations.md, without hashes and what follows them.
+// documentedKeys returns the keys in docs/operations.md, without hashes and without what follows the kind of key.
 func documentedKeys(t *testing.T) []string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/operations.md")
@@ -48,8 +48,8 @@ func documentedKeys(t *testing.T) []string {
 	return all
 }
 
-// lives is how long each key may be kept at most, and how much memory it may take, as docs/operations.md says.
-func lives(b config.ASPSP, timeout time.Duration) map[string]struct {
+// keyBounds returns the longest lifetime and the largest size of each key, as documented in docs/operations.md.
+func keyBounds(b config.ASPSP, timeout time.Duration) map[string]struct {
 	life  time.Duration
 	bytes int64
 } {
@@ -76,17 +76,17 @@ func lives(b config.ASPSP, timeout time.Duration) map[string]struct {
 
 // TestEveryKeyIsDocumented makes all kinds of requests, and compares what they leave in Redis with docs/operations.md.
 func TestEveryKeyIsDocumented(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	server := redistest.Start(t)
-	w.cacheAt, w.countAt = server.Addr, server.Addr
-	w.bank.Unattended.Limit = 2
+	w.cacheAddr, w.counterAddr = server.Addr, server.Addr
+	w.aspsp.Unattended.Limit = 2
 	g := w.gateway()
 	s := w.open(server.Addr)
-	policies := map[string]config.Unattended{aspsp: w.bank.Unattended}
-	units := unattended.NewUnitStats(s.Counter, policies).Within(patience)
-	counter := unattended.New(s.Counter, policies).Within(patience).WithUnitStats(units)
+	policies := map[string]config.Unattended{aspspID: w.aspsp.Unattended}
+	units := unattended.NewUnitStats(s.Counter, policies).Within(longTimeout)
+	counter := unattended.New(s.Counter, policies).Within(longTimeout).WithUnitStats(units)
 
-	hash, seen, bounds := regexp.MustCompile(`\{[^}]*\}`), map[string]bool{}, lives(w.bank, w.timeout)
+	hash, seen, bounds := regexp.MustCompile(`\{[^}]*\}`), map[string]bool{}, keyBounds(w.aspsp, w.timeout)
 	look := func() {
 		t.Helper()
 		for keys := s.Counter.Scan(t.Context(), 0, "*", 0).Iterator(); keys.Next(t.Context()); {
@@ -96,7 +96,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			key = strings.Join(strings.SplitN(key, ":", 6)[:min(5, strings.Count(key, ":")+1)], ":")
 			seen[key] = true
 			bound, known := bounds[key]
-			if left == -2 { // gone meanwhile
+			if left == -2 { // deleted since the scan
 				continue
 			}
 			if !known || left <= 0 || left > bound.life || bytes > bound.bytes {
@@ -104,7 +104,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			}
 		}
 	}
-	q, invented := alone(), alone()
+	q, invented := newQuery(), newQuery()
 	for range 3 {
 		if err := g.Forget(t.Context(), client, invented); err != nil {
 			t.Fatal(err)
@@ -115,27 +115,27 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	if n := s.Counter.DBSize(t.Context()).Val(); n != 0 {
 		t.Errorf("an invented consent leaves %d keys", n)
 	}
-	w.front.with(status(http.StatusUnauthorized))
+	w.interceptor.handle(status(http.StatusUnauthorized))
 	for range 40 {
-		_, _ = g.Balances(t.Context(), client, attended(alone()), mypossim.GoodAccount)
+		_, _ = g.Balances(t.Context(), client, attended(newQuery()), mypossim.GoodAccount)
 	}
 	if n := s.Counter.DBSize(t.Context()).Val(); n != 0 {
 		t.Errorf("attended requests with invented consents leave %d keys", n)
 	}
 	_, _ = g.Balances(t.Context(), client, invented, mypossim.GoodAccount)
-	k := cache.Key{Client: client, ASPSP: aspsp, Consent: invented.Consent}
-	for i := range 40 { // more refusals than are remembered
+	k := cache.Key{Client: client, ASPSP: aspspID, Consent: invented.Consent}
+	for i := range 40 { // more than the number of refusals that are remembered
 		if err := g.Config.Cache.RememberRefusal(t.Context(), k, fmt.Sprintf("%043d", i), canonical.ConsentInvalid); err != nil {
 			t.Fatal(err)
 		}
 	}
 	look()
-	k.Consent = alone().Consent
+	k.Consent = newQuery().Consent
 	if err := g.Config.Cache.RememberPages(t.Context(), k, 200); err != nil {
 		t.Fatal(err)
 	}
 	look()
-	w.front.with(func(rw http.ResponseWriter, r *http.Request) { look(); w.front.sim.ServeHTTP(rw, r) })
+	w.interceptor.handle(func(rw http.ResponseWriter, r *http.Request) { look(); w.interceptor.sim.ServeHTTP(rw, r) })
 	mustList(t, g, q, gateway.CacheControl{})
 	mustList(t, g, attended(q), gateway.CacheControl{NoCache: true})
 	_, _ = g.Balances(t.Context(), client, q, mypossim.GoodAccount)
@@ -143,7 +143,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	_, _ = g.Balances(t.Context(), client, q, mypossim.GoodAccount) // refused
 	look()
 	for _, n := range []int{1, 2} { // units with one call left, and with none
-		call := unattended.Call{ASPSP: aspsp, Consent: alone().Consent}
+		call := unattended.Call{ASPSP: aspspID, Consent: newQuery().Consent}
 		for range n {
 			if _, err := counter.Take(t.Context(), call, w.timeout); err != nil {
 				t.Fatal(err)
@@ -155,8 +155,8 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 	units.Flush(t.Context())
 	look()
-	_, _ = unattended.New(s.Counter, policies).WithReplicas(1).Usage(t.Context(), unattended.Call{ASPSP: aspsp, Consent: q.Consent})
-	seen["ais:1:unattended:{…}:looked"] = true // which may have expired before it is seen
+	_, _ = unattended.New(s.Counter, policies).WithReplicas(1).Usage(t.Context(), unattended.Call{ASPSP: aspspID, Consent: q.Consent})
+	seen["ais:1:unattended:{…}:looked"] = true // it may expire before the scan
 	look()
 	if err := g.Forget(t.Context(), client, q); err != nil {
 		t.Fatal(err)

@@ -21,34 +21,34 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 200, "how many histories the model test makes; `make model` says 2000")
-	scale     = flag.Int("scale", 2, "how many times as long all times of the model test are, for a busy machine")
-	soak      = flag.Duration("soak", 0, "for how long the model test makes histories, instead of a number of them")
+	histories = flag.Int("histories", 200, "number of histories; `make model` uses 2000")
+	scale     = flag.Int("scale", 2, "factor for all times of the model test, for a busy machine")
+	soak      = flag.Duration("soak", 0, "duration of the model test, instead of a number of histories")
 )
 
 const (
-	// Histories mostly wait, so that many are under way at once, each with a Redis and a bank of its own.
+	// workers is the number of concurrent histories, each with its own Redis and ASPSP. Histories mostly wait.
 	workers = 20
-	// batch is how many histories a worker makes between two looks at how many there are.
+	// batch is how many histories a worker runs before it checks whether there are enough.
 	batch = 5
-	// steps is how many actions a history has on average, and shrink how long a failing one is made shorter for.
+	// steps is the average number of actions in a history, shrink how long rapid shortens a failing one.
 	steps, shrink = "10", "20s"
-	// From how many histories on everything that can happen must have happened.
-	enough = 1000
+	// coverageFrom is the number of histories from which every event must have happened at least once.
+	coverageFrom = 1000
 )
 
-// TestModel makes random histories of gateways, Redis and a bank that fail in every way, and holds after every step
-// that the bank's own record shows no window with too many unattended calls, and that no slot was lost for nothing.
+// TestModel runs random histories in which gateways, Redis and the ASPSP fail. After every step it checks that the ASPSP's call log
+// has no window with too many unattended calls, and that no slot is taken without a reason.
 func TestModel(t *testing.T) {
-	r := &run{seen: map[string]int{}}
+	r := &modelRun{seen: map[string]int{}}
 	set(t, "rapid.checks", fmt.Sprint(batch))
 	set(t, "rapid.steps", steps)
 	set(t, "rapid.shrinktime", shrink)
-	set(t, "rapid.nofailfile", "true") // what fails depends on time too
+	set(t, "rapid.nofailfile", "true") // failures also depend on timing
 	r.stalls.watch(t)
 	began := time.Now()
-	// Where there is a file system in memory Redis writes to it: it outlives a Redis that is killed, and so many of
-	// them would wait for the disk most of the time.
+	// Redis writes to a file system in memory if there is one, because many servers would mostly wait for the disk. It survives
+	// the end of a Redis process.
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
 		t.Setenv("TMPDIR", "/dev/shm")
 	}
@@ -67,11 +67,11 @@ func TestModel(t *testing.T) {
 		w := &worker{T: t, run: r, name: fmt.Sprintf("%s/%d", t.Name(), n), settings: adapterSettings(t)}
 		w.redis = redistest.Start(w, "--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-min-size", "1mb")
 		w.direct = w.connect(w.redis.Addr, minute)
-		bank := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.bank.Load().ServeHTTP(rw, r) }))
-		w.server = bank.Listener.Addr().String()
-		t.Cleanup(func() { w.direct.Close(); bank.Close() })
+		server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.aspsp.Load().ServeHTTP(rw, r) }))
+		w.server = server.Listener.Addr().String()
+		t.Cleanup(func() { w.direct.Close(); server.Close() })
 		all.Go(func() {
-			defer w.end()
+			defer w.logTraces()
 			for next() {
 				rapid.Check(w, w.history)
 			}
@@ -92,15 +92,15 @@ func TestModel(t *testing.T) {
 	if n := r.times("histories"); n < least {
 		t.Errorf("%d histories, want %d", n, least)
 	}
-	if r.times("histories") >= enough {
+	if r.times("histories") >= coverageFrom {
 		r.covered(t)
 	}
 }
 
-// scaled is a time of the model test.
+// scaled returns a duration of ms milliseconds, multiplied by the flag scale.
 func scaled(ms int) time.Duration { return time.Duration(*scale*ms) * time.Millisecond }
 
-// set gives a flag a value for the time of the test, unless it was given one.
+// set sets a flag for the duration of the test, unless it was set on the command line.
 func set(t *testing.T, name, value string) {
 	t.Helper()
 	given := false
@@ -115,21 +115,21 @@ func set(t *testing.T, name, value string) {
 	t.Cleanup(func() { _ = flag.Set(name, before) })
 }
 
-// covered fails the test if something never happened that can.
-func (r *run) covered(t *testing.T) {
+// covered fails the test if one of the expected events never happened.
+func (r *modelRun) covered(t *testing.T) {
 	t.Helper()
 	must := []string{
 		"slot: taken", "slot: refused", "slot: given_back", "slot: closed", "slot: unavailable",
 		"cache: hit", "cache: stale", "cache: miss", "cache: bypass", "cache: collapsed", "cache: error",
-		"crash: asked the cache", "crash: the cache answered", "crash: asked the counter", "crash: the counter answered",
-		"crash: asked the bank", "crash: the bank answered", "crash: asked the counter, after the bank",
-		"crash: the counter answered, after the bank", "redis: killed", "redis: killed between two steps",
-		"counter: cut off between two steps", "counter: too slow", "clock: leapt", "clock: leapt during a read",
-		"scripts flushed", "pauses", "just after a slot opened", "access: agreed on some", "access: agreed on none",
-		"closures", "closed without the counter", "slots given back later", "attended without Redis", "caller left", "refused without Redis",
+		"crash: sent to the cache", "crash: response of the cache", "crash: sent to the counter", "crash: response of the counter",
+		"crash: sent to the ASPSP", "crash: response of the ASPSP", "crash: sent to the counter, after the ASPSP",
+		"crash: response of the counter, after the ASPSP", "redis: killed", "redis: killed between two steps",
+		"counter: cut off between two steps", "counter: too slow", "clock: jumped", "clock: jumped during a read",
+		"scripts flushed", "pauses", "next slot became available", "access: agreed, calls remain", "access: agreed, no call remains",
+		"blocks", "blocked without the counter", "slots released later", "attended without Redis", "canceled by the caller", "refused without Redis",
 	}
-	for _, m := range moods {
-		must = append(must, "bank "+string(m))
+	for _, m := range behaviors {
+		must = append(must, "ASPSP "+string(m))
 	}
 	for _, k := range []canonical.Kind{
 		canonical.UnattendedLimit, canonical.ProviderTimeout, canonical.ProviderError, canonical.ProviderUnavailable,
@@ -142,29 +142,29 @@ func (r *run) covered(t *testing.T) {
 			t.Errorf("never happened: %s", name)
 		}
 	}
-	if kept, back := r.times("slots kept for nothing"), r.times("slots given back later"); kept > back {
-		t.Errorf("of the slots whose step had no answer %d were given back and %d were not", back, kept)
+	if stayed, released := r.times("slots not released"), r.times("slots released later"); stayed > released {
+		t.Errorf("of the slots whose take had no response %d were released and %d were not", released, stayed)
 	}
-	if n, of := r.times("failures for nothing"), r.times("reads"); n > of/100 {
-		t.Errorf("%d of %d reads failed for nothing", n, of)
+	if n, of := r.times("failures without a reason"), r.times("reads"); n > of/100 {
+		t.Errorf("%d of %d reads failed without a reason", n, of)
 	}
 }
 
-// A worker makes one history after another. To rapid it is a test of its own, on a goroutine of its own.
+// A worker runs one history after another on its own goroutine. It is a rapid.TB of its own.
 type worker struct {
 	*testing.T
-	run      *run
+	run      *modelRun
 	name     string
 	redis    *redistest.Server
-	direct   *redis.Client // to Redis, past all relays
+	direct   *redis.Client // to Redis without a proxy
 	settings func(into any) error
-	server   string                // of the bank, one for all histories: their ports would be others'
-	bank     atomic.Pointer[moody] // of the history
-	bad      atomic.Bool
-	traces   []string // of failures: the first and the last
+	server   string                        // address of the ASPSP, the same in all histories, so that no port is reused by another
+	aspsp    atomic.Pointer[scriptedASPSP] // of the current history
+	failed   atomic.Bool
+	traces   []string // of the first and the last failure
 }
 
-// Logf leaves out that a batch was well.
+// Logf drops rapid's message about a successful batch.
 func (w *worker) Logf(format string, args ...any) {
 	if !strings.HasPrefix(format, "[rapid] OK") {
 		w.T.Helper()
@@ -172,32 +172,32 @@ func (w *worker) Logf(format string, args ...any) {
 	}
 }
 
-// Name is the worker's own.
+// Name returns the worker's name.
 func (w *worker) Name() string { return w.name }
 
-// Failed is of the worker alone.
-func (w *worker) Failed() bool { return w.bad.Load() }
+// Failed reports whether this worker has failed.
+func (w *worker) Failed() bool { return w.failed.Load() }
 
 // Fail marks the worker and the test.
-func (w *worker) Fail() { w.bad.Store(true); w.run.failed.Store(true); w.T.Fail() }
+func (w *worker) Fail() { w.failed.Store(true); w.run.failed.Store(true); w.T.Fail() }
 
-// FailNow ends the worker's goroutine.
+// FailNow fails the worker and ends its goroutine.
 func (w *worker) FailNow() { w.Fail(); runtime.Goexit() }
 
-// Errorf, Error, Fatalf and Fatal are as testing has them.
+// Errorf works as in testing.
 func (w *worker) Errorf(format string, args ...any) { w.Helper(); w.Logf(format, args...); w.Fail() }
 
-// Error is as testing has it.
+// Error works as in testing.
 func (w *worker) Error(args ...any) { w.Helper(); w.Log(args...); w.Fail() }
 
-// Fatalf is as testing has it.
+// Fatalf works as in testing.
 func (w *worker) Fatalf(format string, args ...any) { w.Helper(); w.Logf(format, args...); w.FailNow() }
 
-// Fatal is as testing has it.
+// Fatal works as in testing.
 func (w *worker) Fatal(args ...any) { w.Helper(); w.Log(args...); w.FailNow() }
 
-// end tells of the first failing history and of the shortest.
-func (w *worker) end() {
+// logTraces logs the traces of the first failing history and of the shortest.
+func (w *worker) logTraces() {
 	for i, trace := range w.traces {
 		w.Logf("failing history %d:\n%s", i+1, trace)
 	}

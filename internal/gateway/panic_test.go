@@ -24,14 +24,14 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// A saboteur panics where the gateway takes a step in Redis, with what must not be seen.
-type saboteur struct{ on atomic.Bool }
+// A panicHook makes commands to Redis panic while it is on. The value of the panic must not be logged.
+type panicHook struct{ on atomic.Bool }
 
-func (s *saboteur) DialHook(next redis.DialHook) redis.DialHook {
+func (s *panicHook) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
 }
 
-func (s *saboteur) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (s *panicHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if s.on.Load() {
 			panic("Zerlinde Kanarienvogel")
@@ -40,7 +40,7 @@ func (s *saboteur) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (s *saboteur) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (s *panicHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		if s.on.Load() {
 			panic("Zerlinde Kanarienvogel")
@@ -49,53 +49,54 @@ func (s *saboteur) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	}
 }
 
-// lines is a log that is written by many.
-type lines struct {
+// A logBuffer is a buffer for concurrent writes.
+type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *lines) String() string {
+func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// A panic in whatever goroutine of the gateway's is logged without what it was with; the process lives, and requests end.
+// TestPanicsInTheBackground: a panic in any goroutine of the gateway is logged without its value, the process continues, and
+// requests return.
 func TestPanicsInTheBackground(t *testing.T) {
-	const timeout = 3 * time.Second // the lease that is left behind lasts somewhat longer
+	const timeout = 3 * time.Second // an abandoned lease lasts slightly longer
 	was := slog.Default()
 	t.Cleanup(func() { slog.SetDefault(was) })
-	out := &lines{}
+	out := &logBuffer{}
 	logger := slog.New(slog.NewJSONHandler(out, nil))
 	slog.SetDefault(logger)
-	w := newWorld(t)
-	w.patient = false // a Redis that only fails costs as much as one that is away
-	opened, inCache, inCounter, clock := w.open(w.cacheAt), &saboteur{}, &saboteur{}, &atomic.Bool{}
+	w := newFixture(t)
+	w.longTimeouts = false // a failing Redis uses the whole timeout
+	opened, inCache, inCounter, clock := w.open(w.cacheAddr), &panicHook{}, &panicHook{}, &atomic.Bool{}
 	opened.Cache.AddHook(inCache)
 	opened.Counter.AddHook(inCounter)
 	lists, err := cache.New(opened.Cache, [][]byte{w.key})
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := url.Parse(w.base)
+	base, err := url.Parse(w.baseURL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	counter := w.counter(opened.Counter)
-	wire := upstream.New(upstream.Config{Provider: "mypos", Timeout: timeout, Counter: counter})
-	reader, err := mypos.Open(w.settings, providers.Env{BaseURL: base, Timeout: timeout, Client: wire.Client})
+	transport := upstream.New(upstream.Config{Provider: "mypos", Timeout: timeout, Counter: counter})
+	adapter, err := mypos.Open(w.settings, providers.Env{BaseURL: base, Timeout: timeout, Client: transport.Client})
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := gateway.New(gateway.Config{
-		ASPSPs: []gateway.ASPSP{{ASPSP: w.bank, Adapter: reader, Timeout: timeout}}, Cache: lists, Counter: counter, RedisBudget: w.allowance, Slack: w.slack(),
+		ASPSPs: []gateway.ASPSP{{ASPSP: w.aspsp, Adapter: adapter, Timeout: timeout}}, Cache: lists, Counter: counter, RedisBudget: w.redisBudget, Slack: w.redisSlack(),
 		Logger: logger, Observer: &w.observed, Now: func() time.Time {
 			if clock.Load() {
 				panic("Zerlinde Kanarienvogel")
@@ -107,32 +108,32 @@ func TestPanicsInTheBackground(t *testing.T) {
 		name  string
 		fault *atomic.Bool
 		query canonical.Query
-		late  bool // only from the call on
+		late  bool // only after the call has been sent
 	}{
-		{"in a step of the cache", &inCache.on, alone(), false},
-		{"in a step of the cache, the user being there", &inCache.on, attended(alone()), false},
-		{"in a step of the counter", &inCounter.on, alone(), false},
-		{"in a flight", clock, alone(), false},
-		{"in the step that ends a call", &inCache.on, alone(), true},
+		{"in a step of the cache", &inCache.on, newQuery(), false},
+		{"in a step of the cache, attended", &inCache.on, attended(newQuery()), false},
+		{"in a step of the counter", &inCounter.on, newQuery(), false},
+		{"in a shared call", clock, newQuery(), false},
+		{"in the step after a call", &inCache.on, newQuery(), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := len(out.String())
 			tt.fault.Store(!tt.late)
-			w.front.with(func(rw http.ResponseWriter, r *http.Request) {
+			w.interceptor.handle(func(rw http.ResponseWriter, r *http.Request) {
 				tt.fault.Store(true)
-				w.front.sim.ServeHTTP(rw, r)
+				w.interceptor.sim.ServeHTTP(rw, r)
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), 2*minute)
 			defer cancel()
 			_, _ = g.Accounts(ctx, client, tt.query, gateway.CacheControl{NoCache: true})
 			func() {
-				defer func() { _ = recover() }() // where the request's own goroutine panics, the API catches it
+				defer func() { _ = recover() }() // the API recovers panics of the request's goroutine
 				_, _ = g.Balances(ctx, client, tt.query, mypossim.GoodAccount)
 			}()
 			tt.fault.Store(false)
-			w.front.with(nil)
+			w.interceptor.handle(nil)
 			if ctx.Err() != nil {
-				t.Error("a request does not end")
+				t.Error("a request does not return")
 			}
 			logged := out.String()[before:]
 			if !strings.Contains(logged, `"level":"ERROR","msg":"panic"`) || strings.Contains(logged, "Kanarienvogel") {
@@ -140,8 +141,8 @@ func TestPanicsInTheBackground(t *testing.T) {
 			}
 		})
 	}
-	soon(t, "requests are answered again", func() bool {
-		_, err := g.Accounts(t.Context(), client, attended(alone()), gateway.CacheControl{NoCache: true})
+	eventually(t, "requests succeed again", func() bool {
+		_, err := g.Accounts(t.Context(), client, attended(newQuery()), gateway.CacheControl{NoCache: true})
 		return err == nil
 	})
 }

@@ -9,7 +9,7 @@ import (
 	"ais-gateway/internal/gateway"
 )
 
-// scripted is a provider that does what a test says.
+// scripted is a provider whose methods are set by the test.
 type scripted struct {
 	accounts func(ctx context.Context, q canonical.Query) ([]canonical.Account, error)
 	balances func(ctx context.Context, q canonical.Query, account string) (canonical.AccountBalances, error)
@@ -23,8 +23,8 @@ func (s *scripted) Balances(ctx context.Context, q canonical.Query, account stri
 	return s.balances(ctx, q, account)
 }
 
-// listing is a provider that has two accounts and no balances.
-func listing() *scripted {
+// twoAccounts returns a provider with two accounts and no balances.
+func twoAccounts() *scripted {
 	return &scripted{
 		accounts: func(context.Context, canonical.Query) ([]canonical.Account, error) {
 			return []canonical.Account{{ID: "a", Type: "CACC"}, {ID: "b", Type: "CACC"}}, nil
@@ -35,16 +35,16 @@ func listing() *scripted {
 	}
 }
 
-// refuse lets the provider answer every read with a failure.
-func (s *scripted) refuse(failure canonical.Error) {
+// failWith makes every read return failure.
+func (s *scripted) failWith(failure canonical.Error) {
 	s.accounts = func(context.Context, canonical.Query) ([]canonical.Account, error) { return nil, &failure }
 	s.balances = func(context.Context, canonical.Query, string) (canonical.AccountBalances, error) {
 		return canonical.AccountBalances{}, &failure
 	}
 }
 
-// A rejected consent deletes the cached list; a rejected token, which a caller may have made up, returns its error and
-// deletes nothing, and neither does any other failure.
+// TestRejectedTokenDeletesNothing: only a rejected consent deletes the cached list. A rejected token returns its error and
+// deletes nothing, because a caller could have invented the token.
 func TestRejectedTokenDeletesNothing(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -78,12 +78,12 @@ func TestRejectedTokenDeletesNothing(t *testing.T) {
 			},
 		} {
 			t.Run(tt.name+", "+how, func(t *testing.T) {
-				w := newWorld(t)
-				bank := listing()
-				g := w.gatewayOf(bank, w.gateway().Counter, w.gateway().Config.Cache)
-				q := alone()
+				w := newFixture(t)
+				provider := twoAccounts()
+				g := w.gatewayOf(provider, w.gateway().Counter, w.gateway().Config.Cache)
+				q := newQuery()
 				mustList(t, g, attended(q), gateway.CacheControl{})
-				bank.refuse(tt.failure)
+				provider.failWith(tt.failure)
 				q.Token = "another"
 				if err := read(g, q); kind(err) != tt.failure.Kind {
 					t.Fatalf("got %v", err)

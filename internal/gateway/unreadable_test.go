@@ -12,20 +12,20 @@ import (
 	"ais-gateway/internal/redistest"
 )
 
-// TestGatewaysWithDifferentKeys holds that two gateways with different keys do not spend a consent's slots on each other's
-// lists: a fresh list is neither fetched again without the user nor overwritten.
+// TestGatewaysWithDifferentKeys: a fresh list that was encrypted under another key is neither fetched again by an unattended
+// request nor overwritten, so gateways with different keys do not use up the slots of a consent.
 func TestGatewaysWithDifferentKeys(t *testing.T) {
-	w := newWorld(t)
-	a, q := w.gateway(), alone()
+	w := newFixture(t)
+	a, q := w.gateway(), newQuery()
 	w.key = bytes.Repeat([]byte{7}, 32)
 	b := w.gateway()
-	freshFor := w.bank.Accounts.FreshFor
-	w.bank.Accounts.FreshFor = time.Nanosecond
-	later := w.gateway() // for which the list is no longer fresh
-	w.bank.Accounts.FreshFor = freshFor
+	freshFor := w.aspsp.Accounts.FreshFor
+	w.aspsp.Accounts.FreshFor = time.Nanosecond
+	later := w.gateway() // with a shorter FreshFor, so that the list is stale
+	w.aspsp.Accounts.FreshFor = freshFor
 
 	mustList(t, a, q, gateway.CacheControl{})
-	calls := len(w.ledger.Calls())
+	calls := len(w.callLog.Calls())
 	for range 5 {
 		if _, err := b.Accounts(t.Context(), client, q, gateway.CacheControl{}); kind(err) != canonical.InternalError {
 			t.Errorf("the gateway without the key: %v", err)
@@ -34,50 +34,50 @@ func TestGatewaysWithDifferentKeys(t *testing.T) {
 			t.Errorf("the gateway with the key: %+v", list.Cache)
 		}
 	}
-	if n := len(w.ledger.Calls()) - calls; n != 0 {
+	if n := len(w.callLog.Calls()) - calls; n != 0 {
 		t.Errorf("%d calls for lists that are cached", n)
 	}
 	if n := slices.Index(w.observed.results, gateway.CacheUnreadable); n < 0 {
 		t.Errorf("not counted: %v", w.observed.results)
 	}
-	if _, err := b.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); !notKnown(err) {
+	if _, err := b.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); !listUnavailable(err) {
 		t.Errorf("only if cached: %v", err)
 	}
 	if list := mustList(t, b, attended(q), gateway.CacheControl{}); list.Cache.Hit || list.Cache.Stored {
-		t.Errorf("with the user: %+v", list.Cache)
+		t.Errorf("attended: %+v", list.Cache)
 	}
 	if list := mustList(t, a, q, gateway.CacheControl{}); !list.Cache.Hit {
 		t.Errorf("overwritten: %+v", list.Cache)
 	}
 	if list := mustList(t, b, q, gateway.CacheControl{NoCache: true}); list.Cache.Stored {
-		t.Errorf("a caller who wants a call: %+v", list.Cache)
+		t.Errorf("no-cache: %+v", list.Cache)
 	}
 	if list := mustList(t, later, q, gateway.CacheControl{}); !list.Cache.Stored {
-		t.Errorf("once the list is no longer fresh: %+v", list.Cache)
+		t.Errorf("a stale list: %+v", list.Cache)
 	}
 }
 
-// notKnown reports whether an error says that no list is available, not that none is cached.
-func notKnown(err error) bool {
+// listUnavailable reports whether err is NOT_CACHED because no readable list is available, and not because no list is cached.
+func listUnavailable(err error) bool {
 	return kind(err) == canonical.NotCached && strings.Contains(err.Error(), "No cached account list is available")
 }
 
-// TestOnlyIfCachedWithoutRedis: whether a list is cached is not known where Redis does not answer.
+// TestOnlyIfCachedWithoutRedis: while Redis does not respond, the error does not claim that no list is cached.
 func TestOnlyIfCachedWithoutRedis(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	w := newFixture(t)
 	redis := redistest.Start(t)
-	w.cacheAt = redis.Addr
+	w.cacheAddr = redis.Addr
 	g := w.gateway()
-	for _, q := range []canonical.Query{alone(), attended(alone())} {
-		if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached || notKnown(err) {
+	for _, q := range []canonical.Query{newQuery(), attended(newQuery())} {
+		if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached || listUnavailable(err) {
 			t.Errorf("nothing is cached: %v", err)
 		}
 	}
 	redis.Stop()
-	for _, q := range []canonical.Query{alone(), attended(alone())} {
-		if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); !notKnown(err) {
-			t.Errorf("Redis is away: %v", err)
+	for _, q := range []canonical.Query{newQuery(), attended(newQuery())} {
+		if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); !listUnavailable(err) {
+			t.Errorf("Redis is down: %v", err)
 		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"ais-gateway/internal/redistest"
 )
 
-// kinds returns what keys there are, without their hashes and holders.
-func kinds(t *testing.T, rdb redis.UniversalClient) string {
+// keyKinds returns the kinds of all keys, without hashes and holders.
+func keyKinds(t *testing.T, rdb redis.UniversalClient) string {
 	t.Helper()
 	keys, err := rdb.Keys(t.Context(), "*").Result()
 	if err != nil {
@@ -41,23 +41,23 @@ func kinds(t *testing.T, rdb redis.UniversalClient) string {
 	return strings.Join(found, " ")
 }
 
-// TestWhatIsLeft holds what each step leaves in Redis: nothing of a consent for which no call is in progress and no list is
-// stored, however often its deletion is requested.
-func TestWhatIsLeft(t *testing.T) {
+// TestKeysLeftInRedis checks which keys each step leaves in Redis. A consent without a call in progress and without a list leaves
+// none, however often its deletion is requested.
+func TestKeysLeftInRedis(t *testing.T) {
 	for name, c := range map[string]config.Redis{
 		"redis-server": {Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}},
 		"embedded":     {Mode: config.Embedded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rdb := open(t, c)
-			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			left := func(when, want string) {
 				t.Helper()
-				if got := kinds(t, rdb); got != want {
+				if got := keyKinds(t, rdb); got != want {
 					t.Errorf("%s: %q is left, want %q", when, got, want)
 				}
 			}
-			forget := func() {
+			invalidate := func() {
 				t.Helper()
 				if err := c.Invalidate(t.Context(), k); err != nil {
 					t.Fatal(err)
@@ -71,38 +71,38 @@ func TestWhatIsLeft(t *testing.T) {
 				}
 				return lease
 			}
-			finish := func(lease cache.Lease, r cache.CallResult) {
+			publish := func(lease cache.Lease, r cache.CallResult) {
 				t.Helper()
 				if _, err := c.Publish(t.Context(), lease, r); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for range 3 {
-				forget()
+				invalidate()
 			}
 			mustGet(t, c, k)
-			left("of a deletion of nothing", "")
+			left("after a deletion without a list", "")
 			lease := acquire()
-			left("of a call in progress", "calls lease")
-			finish(lease, cache.CallResult{})
-			left("of a call that was not made", "")
+			left("during a call", "calls lease")
+			publish(lease, cache.CallResult{})
+			left("after a call that was not made", "")
 			lease = acquire()
-			forget()
-			left("of a deletion during a call", "lease")
-			finish(lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
+			invalidate()
+			left("after a deletion during a call", "lease")
+			publish(lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 			left("after that call", "")
-			put(t, c, k, entry())
-			left("of a list", "list note")
-			forget()
-			left("of a deleted list", "note")
+			storeList(t, c, k, entry())
+			left("after a list was stored", "list note")
+			invalidate()
+			left("after the list was deleted", "note")
 			lease = acquire()
-			finish(lease, cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true})
-			left("of a rejected consent", "note")
+			publish(lease, cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true})
+			left("after the consent was rejected", "note")
 		})
 	}
 }
 
-// TestNothingIsWrittenWithoutMemory holds that Redis does not grow past its maxmemory, and that whatever must go still goes.
+// TestNothingIsWrittenWithoutMemory: no step writes above Redis's maxmemory, and lists can still be deleted.
 func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
@@ -112,15 +112,15 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c, k, other := newCache(t, rdb, newKey(t)), newOwner(), newOwner()
-	put(t, c, other, entry())
+	c, k, other := newCache(t, rdb, newKey(t)), newCacheKey(), newCacheKey()
+	storeList(t, c, other, entry())
 	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory("1")
-	if _, _, err := c.AcquireList(t.Context(), newOwner(), attended, ttl); err == nil {
-		t.Error("a lease is given")
+	if _, _, err := c.AcquireList(t.Context(), newCacheKey(), attended, ttl); err == nil {
+		t.Error("a lease is granted")
 	}
 	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 	if err != nil || end.Stored || mustGet(t, c, k) != nil {
@@ -129,11 +129,11 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	if err := c.Invalidate(t.Context(), other); err != nil || mustGet(t, c, other) != nil {
 		t.Errorf("a list cannot be deleted: %v", err)
 	}
-	if got := kinds(t, rdb); got != "note" { // of the first list's call
+	if got := keyKinds(t, rdb); got != "note" { // of the first list's call
 		t.Errorf("%q is left", got)
 	}
 	memory("0")
-	put(t, c, other, entry())
+	storeList(t, c, other, entry())
 	lease, _, err = c.AcquireList(t.Context(), other, unattended, ttl)
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +143,7 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 		Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true, Ended: lease.RedisTime(time.Now()),
 	})
 	if err != nil || !end.Stored || mustGet(t, c, other) != nil {
-		t.Errorf("a rejected consent's list stays: %+v, %v", end, err)
+		t.Errorf("the list of a rejected consent stays: %+v, %v", end, err)
 	}
 	if keys := rdb.Keys(t.Context(), "*lease*").Val(); len(keys) != 0 {
 		t.Errorf("leases are left: %q", keys)

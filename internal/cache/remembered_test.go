@@ -10,21 +10,21 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// subject returns a subject of a refusal: 43 characters, as a hash has.
+// subject returns a subject of a refusal, with the 43 characters of an encoded hash.
 func subject(name string) string { return name + strings.Repeat("-", 43-len(name)) }
 
-// refusedName returns the key of the refusals of a consent.
+// refusedName returns the key under which the refusals of a consent are stored.
 func refusedName(t *testing.T, k cache.Key) string {
 	t.Helper()
 	return strings.TrimSuffix(listName(t, k), "list") + "refused"
 }
 
-// TestRefusalsAreRemembered: a refusal of the consent holds for its accounts, one of an account for nothing else, and one under
-// another token for neither. They are the client's own, and go together.
+// TestRefusalsAreRemembered: a refusal of a consent applies to its accounts, and a refusal of an account only to that account.
+// Other tokens and clients have their own refusals. All refusals of a consent are deleted together.
 func TestRefusalsAreRemembered(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			consent, account, other := subject("consent"), subject("account"), subject("other account")
 			recalled := func(k cache.Key, consent, account string, want canonical.Kind) {
 				t.Helper()
@@ -48,7 +48,7 @@ func TestRefusalsAreRemembered(t *testing.T) {
 			recalled(k, consent, consent, canonical.ConsentExpired)
 			recalled(k, consent, account, canonical.ConsentExpired) // the newest
 			recalled(k, subject("another token"), subject("another token"), "")
-			recalled(newOwner(), consent, consent, "")
+			recalled(newCacheKey(), consent, consent, "")
 			if err := c.DeleteRefusals(t.Context(), k); err != nil {
 				t.Fatal(err)
 			}
@@ -57,11 +57,11 @@ func TestRefusalsAreRemembered(t *testing.T) {
 	}
 }
 
-// TestRefusalsAreBounded: of one consent 32 refusals are remembered, the newest, and their key expires with the newest.
+// TestRefusalsAreBounded: the newest 32 refusals of a consent are remembered, and their key expires with the newest.
 func TestRefusalsAreBounded(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			account := func(i int) string { return subject(fmt.Sprint("account ", i)) }
 			for i := range 40 {
 				if err := c.RememberRefusal(t.Context(), k, account(i), canonical.AccountUnknown); err != nil {
@@ -78,17 +78,17 @@ func TestRefusalsAreBounded(t *testing.T) {
 				t.Errorf("the key expires in %v", left)
 			}
 			if err := c.RememberRefusal(t.Context(), k, "short", canonical.AccountUnknown); err == nil {
-				t.Error("a subject that is no hash is remembered")
+				t.Error("a subject that is not a hash is remembered")
 			}
 		})
 	}
 }
 
-// TestOldRefusalsAreForgotten: the moment of a refusal decides, and not the life of its key. One from the future says nothing.
-func TestOldRefusalsAreForgotten(t *testing.T) {
+// TestOldRefusalsExpire: a refusal expires by its own time, not with its key. A refusal from the future is ignored.
+func TestOldRefusalsExpire(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			consent := subject("consent")
 			if err := c.RememberRefusal(t.Context(), k, consent, canonical.ConsentInvalid); err != nil {
 				t.Fatal(err)
@@ -112,11 +112,11 @@ func TestOldRefusalsAreForgotten(t *testing.T) {
 	}
 }
 
-// TestPagesAreRemembered: more than one page is remembered, one deletes what was.
+// TestPagesAreRemembered: a number of pages above one is remembered; one page deletes it.
 func TestPagesAreRemembered(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			for _, tt := range []struct{ pages, want int }{{3, 3}, {5, 5}, {1, 0}, {0, 0}} {
 				if err := c.RememberPages(t.Context(), k, tt.pages); err != nil {
 					t.Fatal(err)
@@ -129,11 +129,11 @@ func TestPagesAreRemembered(t *testing.T) {
 	}
 }
 
-// TestLeaseOfACall: one of two that want to make the same call gets the lease, and both know by whose clock.
+// TestLeaseOfACall: one of two identical requests gets the lease, and both get Redis's time.
 func TestLeaseOfACall(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k := newCache(t, rdb, newKey(t)), newOwner()
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			for i, held := range []bool{true, false} {
 				lease, err := c.Acquire(t.Context(), k, "balances:"+subject("account"), ttl)
 				if err != nil || lease.Held != held || !lease.Pending() || !lease.Granted() {

@@ -21,37 +21,38 @@ import (
 	"ais-gateway/internal/redistest"
 )
 
-// A counting bank counts the reads of a scripted provider that it is asked for.
-type countingBank struct {
+// A countingProvider is a scripted provider that counts its reads.
+type countingProvider struct {
 	*scripted
 	reads atomic.Int64
 }
 
-func (b *countingBank) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
+func (b *countingProvider) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
 	b.reads.Add(1)
 	return b.accounts(ctx, q)
 }
 
-func (b *countingBank) Balances(ctx context.Context, q canonical.Query, account string) (canonical.AccountBalances, error) {
+func (b *countingProvider) Balances(ctx context.Context, q canonical.Query, account string) (canonical.AccountBalances, error) {
 	b.reads.Add(1)
 	return b.balances(ctx, q, account)
 }
 
-// scriptedWorld is gateways on one Redis before a scripted provider.
-func scriptedWorld(t *testing.T) (*countingBank, func() *gateway.Gateway) {
-	w, bank := newWorld(t), &countingBank{scripted: listing()}
-	return bank, func() *gateway.Gateway {
+// newScripted returns a scripted provider, and a function that returns a new gateway for it. All gateways share one Redis.
+func newScripted(t *testing.T) (*countingProvider, func() *gateway.Gateway) {
+	w, provider := newFixture(t), &countingProvider{scripted: twoAccounts()}
+	return provider, func() *gateway.Gateway {
 		one := w.gateway()
-		return w.gatewayOf(bank, one.Counter, one.Config.Cache)
+		return w.gatewayOf(provider, one.Counter, one.Config.Cache)
 	}
 }
 
-// readList and readBalances read past every cached list.
+// readList reads the account list of q, never from the cache.
 func readList(g *gateway.Gateway, client string, q canonical.Query) error {
 	_, err := g.Accounts(context.Background(), client, q, gateway.CacheControl{NoCache: true})
 	return err
 }
 
+// readBalances returns a function that reads the balances of an account.
 func readBalances(account string) func(g *gateway.Gateway, client string, q canonical.Query) error {
 	return func(g *gateway.Gateway, client string, q canonical.Query) error {
 		_, err := g.Balances(context.Background(), client, q, account)
@@ -67,8 +68,8 @@ func origin(err error) canonical.Origin {
 	return ""
 }
 
-// A consent that the bank has refused is not called again without the user, by that client and with that token, on any
-// gateway; until an attended read succeeds.
+// TestRefusedIsNotCalledAgain: after the ASPSP has refused a consent, no gateway makes an unattended call with it for the same
+// client and token until an attended read succeeds.
 func TestRefusedIsNotCalledAgain(t *testing.T) {
 	reads := map[string]func(*gateway.Gateway, string, canonical.Query) error{"list": readList, "balances": readBalances("a")}
 	for _, failure := range []canonical.Error{
@@ -76,12 +77,12 @@ func TestRefusedIsNotCalledAgain(t *testing.T) {
 		{Kind: canonical.ConsentExpired, Origin: canonical.OriginProvider},
 		{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP, TokenRejected: true},
 	} {
-		for first, learn := range reads {
+		for first, firstRead := range reads {
 			t.Run(fmt.Sprintf("%s, token rejected %t, by %s", failure.Kind, failure.TokenRejected, first), func(t *testing.T) {
-				bank, gateways := scriptedWorld(t)
-				g, other, q := gateways(), gateways(), alone()
-				bank.refuse(failure)
-				if err := learn(g, client, q); kind(err) != failure.Kind || origin(err) != failure.Origin {
+				provider, gateways := newScripted(t)
+				g, other, q := gateways(), gateways(), newQuery()
+				provider.failWith(failure)
+				if err := firstRead(g, client, q); kind(err) != failure.Kind || origin(err) != failure.Origin {
 					t.Fatal(err)
 				}
 				for name, read := range reads {
@@ -91,24 +92,24 @@ func TestRefusedIsNotCalledAgain(t *testing.T) {
 						}
 					}
 				}
-				if n := bank.reads.Load(); n != 1 {
-					t.Fatalf("the bank was called %d times", n)
+				if n := provider.reads.Load(); n != 1 {
+					t.Fatalf("the provider was called %d times", n)
 				}
 				another := q
 				another.Token = "another"
 				for name, call := range map[string]func() error{
 					"another client":  func() error { return readList(g, "another client", q) },
-					"another consent": func() error { return readList(g, client, under(q, alone().Consent)) },
+					"another consent": func() error { return readList(g, client, withConsent(q, newQuery().Consent)) },
 					"another token":   func() error { return readList(g, client, another) },
 					"attended":        func() error { return readList(g, client, attended(q)) },
 				} {
-					before := bank.reads.Load()
-					if err := call(); kind(err) != failure.Kind || bank.reads.Load() != before+1 {
-						t.Errorf("%s: %v, %d calls", name, err, bank.reads.Load()-before)
+					before := provider.reads.Load()
+					if err := call(); kind(err) != failure.Kind || provider.reads.Load() != before+1 {
+						t.Errorf("%s: %v, %d calls", name, err, provider.reads.Load()-before)
 					}
 				}
-				bank.scripted = listing()
-				if err := learn(other, client, attended(another)); err != nil {
+				provider.scripted = twoAccounts()
+				if err := firstRead(other, client, attended(another)); err != nil {
 					t.Fatal(err)
 				}
 				if err := readList(g, client, q); err != nil {
@@ -119,11 +120,11 @@ func TestRefusedIsNotCalledAgain(t *testing.T) {
 	}
 }
 
-// DELETE cached-data also deletes a remembered refusal: the next request calls the bank.
-func TestErasureDeletesRefusals(t *testing.T) {
-	bank, gateways := scriptedWorld(t)
-	g, q := gateways(), alone()
-	bank.refuse(canonical.Error{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP})
+// TestDeletionDeletesRefusals: DELETE cached-data also deletes a remembered refusal, so the next request makes a call.
+func TestDeletionDeletesRefusals(t *testing.T) {
+	provider, gateways := newScripted(t)
+	g, q := gateways(), newQuery()
+	provider.failWith(canonical.Error{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP})
 	for i, origins := range []canonical.Origin{canonical.OriginASPSP, canonical.OriginGateway} {
 		if err := readList(g, client, q); origin(err) != origins {
 			t.Fatalf("request %d: %v", i, err)
@@ -133,34 +134,34 @@ func TestErasureDeletesRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := readList(g, client, q); origin(err) != canonical.OriginASPSP {
-		t.Errorf("after the erasure: %v", err)
+		t.Errorf("after the deletion: %v", err)
 	}
 }
 
-// A refusal of an attended call, which takes no slot, is not remembered: requests with invented consents and accounts fill no
-// Redis. What stays is the outcome note of a list, for seconds.
-func TestRefusalWithTheUserLeavesNothing(t *testing.T) {
-	w, bank := newWorld(t), &countingBank{scripted: listing()}
-	w.cacheAt = redistest.Start(t).Addr
-	s := w.open(w.cacheAt)
+// TestAttendedRefusalLeavesNothing: a refused attended call leaves nothing in Redis but the outcome of a list call, for
+// seconds. Otherwise requests with invented consents, which take no slots, could fill Redis.
+func TestAttendedRefusalLeavesNothing(t *testing.T) {
+	w, provider := newFixture(t), &countingProvider{scripted: twoAccounts()}
+	w.cacheAddr = redistest.Start(t).Addr
+	s := w.open(w.cacheAddr)
 	one := w.gateway()
-	g := w.gatewayOf(bank, one.Counter, one.Config.Cache)
+	g := w.gatewayOf(provider, one.Counter, one.Config.Cache)
 	for _, failure := range []canonical.Error{
 		{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP},
 		{Kind: canonical.ConsentExpired, Origin: canonical.OriginProvider},
 		{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP, TokenRejected: true},
 		{Kind: canonical.AccountUnknown, Origin: canonical.OriginASPSP},
 	} {
-		bank.refuse(failure)
+		provider.failWith(failure)
 		for i := range 10 {
-			if err := readBalances(fmt.Sprint("a", i))(g, client, attended(alone())); kind(err) != failure.Kind {
+			if err := readBalances(fmt.Sprint("a", i))(g, client, attended(newQuery())); kind(err) != failure.Kind {
 				t.Fatal(err)
 			}
 		}
 		if keys := s.Cache.Keys(t.Context(), "*").Val(); len(keys) != 0 {
 			t.Errorf("%s of balances leaves %d keys, such as %s", failure.Kind, len(keys), keys[0])
 		}
-		q := alone()
+		q := newQuery()
 		if err := readList(g, client, attended(q)); kind(err) != failure.Kind {
 			t.Fatal(err)
 		}
@@ -172,9 +173,9 @@ func TestRefusalWithTheUserLeavesNothing(t *testing.T) {
 		if err := s.Cache.FlushAll(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
-		bank.scripted = listing()
+		provider.scripted = twoAccounts()
 		if err := readList(g, client, q); err != nil {
-			t.Errorf("without the user after %s with it: %v", failure.Kind, err)
+			t.Errorf("unattended after %s of an attended call: %v", failure.Kind, err)
 		}
 		if err := s.Cache.FlushAll(t.Context()).Err(); err != nil {
 			t.Fatal(err)
@@ -182,26 +183,26 @@ func TestRefusalWithTheUserLeavesNothing(t *testing.T) {
 	}
 }
 
-// An account that the bank does not know says nothing about another account, or about the list.
+// TestUnknownAccountIsNotCalledAgain: a refused account does not affect other accounts or the list.
 func TestUnknownAccountIsNotCalledAgain(t *testing.T) {
-	bank, gateways := scriptedWorld(t)
-	g, q := gateways(), alone()
+	provider, gateways := newScripted(t)
+	g, q := gateways(), newQuery()
 	unknown := canonical.Error{Kind: canonical.AccountUnknown, Origin: canonical.OriginASPSP}
-	bank.refuse(unknown)
+	provider.failWith(unknown)
 	for range 3 {
 		if err := readBalances("a")(g, client, q); kind(err) != canonical.AccountUnknown {
 			t.Fatal(err)
 		}
 	}
-	if err := readBalances("b")(g, client, q); kind(err) != canonical.AccountUnknown || bank.reads.Load() != 2 {
-		t.Fatalf("%v, %d calls for two accounts", err, bank.reads.Load())
+	if err := readBalances("b")(g, client, q); kind(err) != canonical.AccountUnknown || provider.reads.Load() != 2 {
+		t.Fatalf("%v, %d calls for two accounts", err, provider.reads.Load())
 	}
-	bank.scripted = listing()
+	provider.scripted = twoAccounts()
 	if err := readList(g, client, q); err != nil {
 		t.Errorf("the list: %v", err)
 	}
 	if err := readBalances("a")(g, client, q); origin(err) != canonical.OriginGateway {
-		t.Errorf("an unattended list ends it: %v", err)
+		t.Errorf("an unattended list deletes the refusal: %v", err)
 	}
 	if err := readList(g, client, attended(q)); err != nil {
 		t.Fatal(err)
@@ -209,51 +210,52 @@ func TestUnknownAccountIsNotCalledAgain(t *testing.T) {
 	if err := readBalances("a")(g, client, q); err != nil {
 		t.Errorf("after an attended list: %v", err)
 	}
-	// A list that names an unknown account is remembered for the list alone.
-	bank.refuse(unknown)
+	// ACCOUNT_UNKNOWN for a list is remembered for the list only.
+	provider.failWith(unknown)
 	for range 2 {
 		if err := readList(g, client, q); kind(err) != canonical.AccountUnknown {
 			t.Fatal(err)
 		}
 	}
-	before := bank.reads.Load()
-	if err := readBalances("b")(g, client, q); kind(err) != canonical.AccountUnknown || bank.reads.Load() != before+1 {
-		t.Errorf("balances after a refused list: %v, %d calls", err, bank.reads.Load()-before)
+	before := provider.reads.Load()
+	if err := readBalances("b")(g, client, q); kind(err) != canonical.AccountUnknown || provider.reads.Load() != before+1 {
+		t.Errorf("balances after a refused list: %v, %d calls", err, provider.reads.Load()-before)
 	}
 }
 
-// Only refusals are remembered.
+// TestOtherFailuresAreNotRemembered: only refusals are remembered.
 func TestOtherFailuresAreNotRemembered(t *testing.T) {
 	for _, k := range []canonical.Kind{
 		canonical.ProviderError, canonical.ProviderTimeout, canonical.ProviderUnavailable, canonical.ProviderThrottled,
 		canonical.ProviderInvalidResponse, canonical.ProviderRejected,
 	} {
-		bank, gateways := scriptedWorld(t)
-		g, q := gateways(), alone()
-		bank.refuse(canonical.Error{Kind: k, Origin: canonical.OriginASPSP})
+		provider, gateways := newScripted(t)
+		g, q := gateways(), newQuery()
+		provider.failWith(canonical.Error{Kind: k, Origin: canonical.OriginASPSP})
 		for range 2 {
 			if err := readList(g, client, q); kind(err) != k {
 				t.Error(k, err)
 			}
 		}
-		if n := bank.reads.Load(); n != 2 {
+		if n := provider.reads.Load(); n != 2 {
 			t.Errorf("%s: %d calls", k, n)
 		}
 	}
 }
 
-// A cached list is served whatever was refused meanwhile to a token, and a refusal that is only remembered deletes nothing.
+// TestRememberedRefusalDeletesNothing: a remembered refusal of a token neither deletes the cached list nor stops it from being
+// served.
 func TestRememberedRefusalDeletesNothing(t *testing.T) {
-	bank, gateways := scriptedWorld(t)
-	g, q := gateways(), alone()
-	bank.refuse(canonical.Error{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP, TokenRejected: true})
+	provider, gateways := newScripted(t)
+	g, q := gateways(), newQuery()
+	provider.failWith(canonical.Error{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP, TokenRejected: true})
 	if err := readBalances("a")(g, client, q); kind(err) != canonical.ConsentInvalid {
 		t.Fatal(err)
 	}
-	bank.scripted = listing()
+	provider.scripted = twoAccounts()
 	another := q
 	another.Token = "another"
-	mustList(t, g, another, gateway.CacheControl{}) // without the user, so that the refusal stays
+	mustList(t, g, another, gateway.CacheControl{}) // unattended, so that the refusal stays
 	for name, read := range map[string]func(*gateway.Gateway, string, canonical.Query) error{"list": readList, "balances": readBalances("a")} {
 		if err := read(g, client, q); kind(err) != canonical.ConsentInvalid || origin(err) != canonical.OriginGateway {
 			t.Errorf("%s: %v", name, err)
@@ -264,33 +266,34 @@ func TestRememberedRefusalDeletesNothing(t *testing.T) {
 	}
 }
 
-// Without the Redis of the memory, reads go on.
-func TestMemoryFailsOpen(t *testing.T) {
-	w, bank := newWorld(t), &countingBank{scripted: listing()}
+// TestRememberedRefusalsFailOpen: calls are made while the Redis that remembers refusals is down.
+func TestRememberedRefusalsFailOpen(t *testing.T) {
+	w, provider := newFixture(t), &countingProvider{scripted: twoAccounts()}
 	redis := redistest.Start(t)
-	w.cacheAt = redis.Addr
+	w.cacheAddr = redis.Addr
 	one := w.gateway()
-	g, q := w.gatewayOf(bank, one.Counter, one.Config.Cache), alone()
-	bank.refuse(canonical.Error{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP})
+	g, q := w.gatewayOf(provider, one.Counter, one.Config.Cache), newQuery()
+	provider.failWith(canonical.Error{Kind: canonical.ConsentInvalid, Origin: canonical.OriginASPSP})
 	for range 2 {
 		if err := readBalances("a")(g, client, q); kind(err) != canonical.ConsentInvalid {
 			t.Fatal(err)
 		}
 	}
 	redis.Stop()
-	if err := readBalances("a")(g, client, q); kind(err) != canonical.ConsentInvalid || bank.reads.Load() != 2 {
-		t.Errorf("%v, %d calls", err, bank.reads.Load())
+	if err := readBalances("a")(g, client, q); kind(err) != canonical.ConsentInvalid || provider.reads.Load() != 2 {
+		t.Errorf("%v, %d calls", err, provider.reads.Load())
 	}
 }
 
-// paged lets the bank answer lists in pages of so many accounts.
-func (w *world) paged(size int) {
-	server := httptest.NewServer(mypossim.New(mypossim.Config{APIKey: "key", Log: w.ledger, ASPSP: aspsp, PageSize: size}))
+// servePages makes the simulator return lists in pages of size accounts.
+func (w *fixture) servePages(size int) {
+	server := httptest.NewServer(mypossim.New(mypossim.Config{APIKey: "key", Log: w.callLog, ASPSP: aspspID, PageSize: size}))
 	w.t.Cleanup(server.Close)
-	w.base = server.URL
+	w.baseURL = server.URL
 }
 
-func failed(t *testing.T, err error) *canonical.Error {
+// asError returns err as a *canonical.Error, or fails the test.
+func asError(t *testing.T, err error) *canonical.Error {
 	t.Helper()
 	var failure *canonical.Error
 	if !errors.As(err, &failure) {
@@ -299,58 +302,59 @@ func failed(t *testing.T, err error) *canonical.Error {
 	return failure
 }
 
-// A list whose pages cannot fit costs one slot to find that out, and none afterwards, on any gateway and whatever the unit.
-// With the user present it is read.
+// TestListThatCannotFit: a list that needs more slots than the limit takes one slot the first time and none afterwards, on any
+// gateway and for every unit. An attended request reads it.
 func TestListThatCannotFit(t *testing.T) {
 	for _, unit := range []config.Unit{config.UnitConsent, config.UnitResource, config.UnitASPSP} {
 		t.Run(string(unit), func(t *testing.T) {
-			w := newWorld(t)
-			w.bank.Unattended.Unit = unit
-			w.countAt, w.cacheAt = redistest.Start(t).Addr, redistest.Start(t).Addr
-			w.ledger.SetPolicy(aspsp, aspspsim.Policy{Limit: 100, Window: time.Hour, Unit: aspspsim.PerASPSP})
-			w.paged(12) // 5 pages
-			g, other, q := w.gateway(), w.gateway(), under(alone(), mypossim.ManyConsent)
+			w := newFixture(t)
+			w.aspsp.Unattended.Unit = unit
+			w.counterAddr, w.cacheAddr = redistest.Start(t).Addr, redistest.Start(t).Addr
+			w.callLog.SetPolicy(aspspID, aspspsim.Policy{Limit: 100, Window: time.Hour, Unit: aspspsim.PerASPSP})
+			w.servePages(12) // 5 pages
+			g, other, q := w.gateway(), w.gateway(), withConsent(newQuery(), mypossim.ManyConsent)
 			for i, at := range []*gateway.Gateway{g, g, other} {
 				list, err := at.Accounts(t.Context(), client, q, gateway.CacheControl{})
-				failure := failed(t, err)
+				failure := asError(t, err)
 				if failure.Kind != canonical.UnattendedLimit || failure.Origin != canonical.OriginGateway || failure.RetryAfter != 0 {
 					t.Errorf("attempt %d: %+v", i, failure)
 				}
 				if diff := cmp.Diff(&canonical.SlotNeed{Needed: 5, Remaining: 3}, failure.Slots); diff != "" {
 					t.Errorf("attempt %d: %s", i, diff)
 				}
-				if left(list.Usage) != 3 {
+				if remaining(list.Usage) != 3 {
 					t.Errorf("attempt %d: usage %+v", i, list.Usage)
 				}
 			}
-			if n := len(w.ledger.Calls()); n != 1 {
+			if n := len(w.callLog.Calls()); n != 1 {
 				t.Errorf("%d calls", n)
 			}
 			if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); kind(err) == canonical.UnattendedLimit {
-				t.Errorf("balances, which are one call: %v", err)
+				t.Errorf("balances need one slot: %v", err)
 			}
 			mustList(t, g, attended(q), gateway.CacheControl{})
-			if n := len(w.ledger.Calls()); n != 1+1+5 {
+			if n := len(w.callLog.Calls()); n != 1+1+5 {
 				t.Errorf("%d calls in all", n)
 			}
 			stale := mustList(t, other, q, gateway.CacheControl{MaxAge: new(time.Duration)})
 			if stale.Freshness.StaleReason != gateway.StaleByLimit {
-				t.Errorf("what is cached: %+v", stale.Freshness)
+				t.Errorf("the cached list: %+v", stale.Freshness)
 			}
-			if n := len(w.ledger.Calls()); n != 1+1+5 {
+			if n := len(w.callLog.Calls()); n != 1+1+5 {
 				t.Errorf("%d calls in all", n)
 			}
 		})
 	}
 }
 
-// A list whose pages do not fit now tells when they will, and how many there are; what was read with success is known too.
+// TestListThatDoesNotFitNow: if too few slots remain for the pages of a list, the error contains the number of pages and when
+// enough slots will be available. The number is known from any earlier successful read.
 func TestListThatDoesNotFitNow(t *testing.T) {
 	for _, present := range []bool{true, false} {
 		t.Run(fmt.Sprintf("first read attended %t", present), func(t *testing.T) {
-			w := newWorld(t)
-			w.paged(1) // 3 pages
-			g, q := w.gateway(), alone()
+			w := newFixture(t)
+			w.servePages(1) // 3 pages
+			g, q := w.gateway(), newQuery()
 			calls := 3
 			if present {
 				mustList(t, g, attended(q), gateway.CacheControl{})
@@ -368,30 +372,31 @@ func TestListThatDoesNotFitNow(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err = g.Accounts(t.Context(), client, q, gateway.CacheControl{NoCache: true})
-			failure := failed(t, err)
+			failure := asError(t, err)
 			if diff := cmp.Diff(&canonical.SlotNeed{Needed: 3, Remaining: before.Remaining}, failure.Slots); diff != "" {
 				t.Error(diff)
 			}
-			// The slot that must leave is not the oldest.
+			// More than one slot must become available, so the wait is not that of the oldest slot.
 			if failure.Kind != canonical.UnattendedLimit || failure.RetryAfter <= before.Wait-time.Minute || failure.RetryAfter > before.Window+w.timeout {
 				t.Errorf("%+v, the next slot in %v", failure, before.Wait)
 			}
-			if n := len(w.ledger.Calls()); n != calls {
+			if n := len(w.callLog.Calls()); n != calls {
 				t.Errorf("%d calls, want %d", n, calls)
 			}
 		})
 	}
 }
 
-// The number of pages follows the bank, as far as it is seen; a deletion of cached data forgets it.
+// TestPagesAreUpdated: the remembered number of pages is replaced by that of an attended read, and deleted by DELETE
+// cached-data.
 func TestPagesAreUpdated(t *testing.T) {
 	for _, how := range []string{"an attended list", "a deletion"} {
 		t.Run(how, func(t *testing.T) {
-			w := newWorld(t)
-			w.ledger.SetPolicy(aspsp, aspspsim.Policy{Limit: 100, Window: time.Hour, Unit: aspspsim.PerConsent})
+			w := newFixture(t)
+			w.callLog.SetPolicy(aspspID, aspspsim.Policy{Limit: 100, Window: time.Hour, Unit: aspspsim.PerConsent})
 			single := w.gateway()
-			w.paged(1)
-			g, q := w.gateway(), alone()
+			w.servePages(1)
+			g, q := w.gateway(), newQuery()
 			mustList(t, g, q, gateway.CacheControl{})
 			if _, err := single.Accounts(t.Context(), client, q, gateway.CacheControl{NoCache: true}); kind(err) != canonical.UnattendedLimit {
 				t.Fatalf("before: %v", err)
@@ -408,15 +413,15 @@ func TestPagesAreUpdated(t *testing.T) {
 	}
 }
 
-// The usage in a response comes from the step that its call took, for those too who share the call on another gateway:
-// nothing is read besides.
-func TestUsageComesFromTheSteps(t *testing.T) {
-	w := newWorld(t)
+// TestUsageComesFromTheTake: the usage in a response comes from the take of its call, also if another gateway made the call.
+// No further script is run.
+func TestUsageComesFromTheTake(t *testing.T) {
+	w := newFixture(t)
 	redis := redistest.Start(t)
-	w.countAt = redis.Addr
-	w.ledger.SetPolicy(aspsp, aspspsim.Policy{Limit: 1000, Window: time.Hour, Unit: aspspsim.PerASPSP})
+	w.counterAddr = redis.Addr
+	w.callLog.SetPolicy(aspspID, aspspsim.Policy{Limit: 1000, Window: time.Hour, Unit: aspspsim.PerASPSP})
 	gateways := []*gateway.Gateway{w.gateway(), w.gateway(), w.gateway()}
-	if _, err := gateways[0].Balances(t.Context(), client, alone(), mypossim.GoodAccount); err != nil { // loads the script
+	if _, err := gateways[0].Balances(t.Context(), client, newQuery(), mypossim.GoodAccount); err != nil { // loads the script
 		t.Fatal(err)
 	}
 	rdb := w.open(redis.Addr).Counter
@@ -431,27 +436,27 @@ func TestUsageComesFromTheSteps(t *testing.T) {
 		}
 		return n
 	}
-	before, bank := steps(), len(w.ledger.Calls())
-	q := alone()
+	before, callsBefore := steps(), len(w.callLog.Calls())
+	q := newQuery()
 	var all sync.WaitGroup
 	var refused atomic.Int64
 	for _, g := range gateways {
 		for range 10 {
 			all.Go(func() {
-				sheet, err := g.Balances(context.Background(), client, q, mypossim.GoodAccount)
-				if kind(err) == canonical.UnattendedLimit { // came when others had used up the limit
+				result, err := g.Balances(context.Background(), client, q, mypossim.GoodAccount)
+				if kind(err) == canonical.UnattendedLimit { // others had used up the limit before
 					refused.Add(1)
 				} else if err != nil {
 					t.Error(err)
 				}
-				if sheet.Usage == nil || sheet.Usage.Used == 0 {
-					t.Errorf("usage %+v", sheet.Usage)
+				if result.Usage == nil || result.Usage.Used == 0 {
+					t.Errorf("usage %+v", result.Usage)
 				}
 			})
 		}
 	}
 	all.Wait()
-	calls := len(w.ledger.Calls()) - bank
+	calls := len(w.callLog.Calls()) - callsBefore
 	if n := steps() - before; n < calls || n > calls+int(refused.Load()) {
 		t.Errorf("%d steps for %d calls and %d refusals", n, calls, refused.Load())
 	}

@@ -1,0 +1,167 @@
+package gateway_test
+
+import (
+	"context"
+	"net/http"
+	"regexp"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/crashproxy"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
+)
+
+// TestLateLeaseStoresNothing: a list is deleted, or its consent rejected, while its call is in progress. The call does not
+// store the list, even if Redis grants its lease only afterwards.
+func TestLateLeaseStoresNothing(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"deletion", "rejection"} {
+		t.Run(how, func(t *testing.T) {
+			w := newFixture(t)
+			fast, q, direct := w.gateway(), newQuery(), w.open(w.cacheAddr).Cache
+			w.redisBudget = gateway.RedisBudget
+			leases := func() []string {
+				return direct.Keys(t.Context(), store.Prefix("accounts", client, aspspID, q.Consent)+"lease:*").Val()
+			}
+			proxy := crashproxy.New(t).NewProxy(w.cacheAddr)
+			w.cacheAddr = proxy.Addr
+			slow := w.gateway()
+			_, _ = slow.Accounts(t.Context(), client, newQuery(), gateway.CacheControl{OnlyIfCached: true}) // opens a connection
+			release := proxy.Hold()
+			called, respond := make(chan struct{}), make(chan struct{})
+			w.interceptor.handle(func(rw http.ResponseWriter, r *http.Request) {
+				close(called)
+				<-respond
+				w.interceptor.sim.ServeHTTP(rw, r)
+			})
+			var requests sync.WaitGroup
+			requests.Go(func() { mustList(t, slow, attended(q), gateway.CacheControl{}) }) // does not wait for the lease
+			<-called
+			if how == "deletion" {
+				if err := fast.Forget(t.Context(), client, q); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				w.interceptor.handle(rejectConsent)
+				if _, err := fast.Balances(t.Context(), client, attended(q), mypossim.GoodAccount); kind(err) != canonical.ConsentInvalid {
+					t.Fatal(err)
+				}
+			}
+			if n := len(leases()); n != 0 {
+				t.Errorf("%d leases are granted already", n)
+			}
+			release()
+			eventually(t, "the lease is granted", func() bool { return len(leases()) == 1 })
+			close(respond)
+			requests.Wait()
+			_ = slow.Drain(context.Background())
+			if _, err := fast.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+				t.Errorf("the list is back: %v", err)
+			}
+		})
+	}
+}
+
+// TestPauseOfRedisSpendsOneSlot: gateways that wait for the counted call of another gateway keep waiting while Redis pauses.
+func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *fixture) {
+		w.redisBudget = gateway.RedisBudget
+		redis := w.slowRedis(0)
+		w.delayCalls(700 * time.Millisecond)
+		gateways, q := []*gateway.Gateway{w.gateway(), w.gateway(), w.gateway()}, newQuery()
+		var requests sync.WaitGroup
+		for _, g := range gateways {
+			requests.Go(func() { _, _ = g.Accounts(context.Background(), client, q, gateway.CacheControl{}) })
+		}
+		time.Sleep(200 * time.Millisecond)
+		redis.silent.Store(true)
+		time.Sleep(200 * time.Millisecond)
+		redis.silent.Store(false)
+		requests.Wait()
+		if n := len(w.callLog.Calls()); n != 1 {
+			t.Errorf("%d counted calls for one list", n)
+		}
+	})
+}
+
+// TestLimitAfterAFailedCall: the usage in a response includes the call that failed, even if a list that was cached in the
+// meantime is served.
+func TestLimitAfterAFailedCall(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	g, q := w.gateway(), newQuery()
+	var calls atomic.Int32
+	called, cached := make(chan struct{}), make(chan struct{})
+	w.interceptor.handle(func(rw http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) == 1 {
+			close(called)
+			<-cached
+			rw.WriteHeader(http.StatusInternalServerError)
+			return
+		}
+		w.interceptor.sim.ServeHTTP(rw, r)
+	})
+	go func() {
+		<-called
+		mustList(t, g, attended(q), gateway.CacheControl{})
+		close(cached)
+	}()
+	list := mustList(t, g, q, gateway.CacheControl{})
+	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || remaining(list.Usage) != s.Remaining || !list.Cache.Hit {
+		t.Errorf("%d remaining, want those of %+v, %v", remaining(list.Usage), s, err)
+	}
+}
+
+// TestManyRejectionsDuringAnOutage: one goroutine retries all invalidations while Redis is down, and Redis gets all of them when it
+// is back.
+func TestManyRejectionsDuringAnOutage(t *testing.T) { // not in parallel: it counts goroutines
+	const rejections = 200
+	w := newFixture(t)
+	w.redisBudget = gateway.RedisBudget
+	redis := redistest.Start(t)
+	w.cacheAddr = redis.Addr
+	g, q := w.gateway(), attended(newQuery())
+	mustList(t, g, q, gateway.CacheControl{})
+	before := runtime.NumGoroutine()
+	redis.Stop()
+	w.interceptor.handle(rejectConsent)
+	for i := range rejections {
+		other := q
+		if i > 0 {
+			other = attended(newQuery())
+		}
+		if _, err := g.Balances(t.Context(), client, other, mypossim.GoodAccount); kind(err) != canonical.ConsentInvalid {
+			t.Fatal(strconv.Itoa(i), err)
+		}
+	}
+	eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() < before+rejections/4 })
+	redis.Restart()
+	rdb := w.open(redis.Addr).Cache
+	deletions := regexp.MustCompile(`cmdstat_del:calls=(\d+)`)
+	eventually(t, "all invalidations have reached Redis", func() bool {
+		found := deletions.FindStringSubmatch(rdb.Info(t.Context(), "commandstats").Val())
+		return found != nil && found[1] == strconv.Itoa(rejections)
+	})
+	if err := g.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// eventually waits up to a minute until holds returns true.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(minute); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("timed out waiting until %s", what)
+		}
+	}
+}
