@@ -39,7 +39,7 @@ func serve(ctx context.Context, file string, stdout io.Writer) error {
 func (a *app) run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx)) // requests are served after ctx has ended, too
 	defer stopBackground()
-	for _, task := range []func(context.Context){a.redis.run, a.watcher.Run, a.auth.Run, a.unitStats.Run} {
+	for _, task := range []func(context.Context){a.redis.run, a.watcher.Run, a.auth.Run} {
 		go func() {
 			defer recovery.Recover(background, a.log) // a panic ends this task only
 			task(background)
@@ -51,7 +51,6 @@ func (a *app) run(ctx context.Context) error {
 	defer cancel()
 	err = errors.Join(err, a.server.ShutdownAPI(shutdown), a.gateway.Drain(shutdown), a.server.ShutdownAdmin(shutdown))
 	stopBackground()
-	a.unitStats.Flush(shutdown)
 	a.store.Close()
 	err = errors.Join(err, a.audit.Close())
 	if err != nil {

@@ -153,7 +153,9 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	units.Flush(t.Context())
+	if err := counter.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	look()
 	_, _ = unattended.New(s.Counter, policies).WithReplicas(1).Usage(t.Context(), unattended.Call{ASPSP: aspspID, Consent: q.Consent})
 	seen["ais:1:unattended:{…}:looked"] = true // it may expire before the scan

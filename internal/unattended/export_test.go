@@ -1,4 +1,6 @@
 package unattended
 
-// Note has a call's unit told of, as Take does.
-func Note(u *UnitStats, call Call) { u.note(New(nil, u.policies).key(call)) }
+// AddUpdate updates the unit of a call, as a take does.
+func AddUpdate(u *UnitStats, call Call) {
+	u.update((&Counter{policies: u.policies}).key(call), stateEnds{1, 1}, false)
+}

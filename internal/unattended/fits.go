@@ -27,14 +27,15 @@ func (c *Counter) Fits(ctx context.Context, call Call, needed int) (Usage, time.
 	if err := c.storeBlock(ctx, key); err != nil {
 		return Usage{}, 0, unavailable(err)
 	}
-	r, err := fitsScript.Run(ctx, c.rdb, key.all(), append(c.policyArgs(key), needed)...).Int64Slice()
-	if err == nil && len(r) != 6 {
+	values, err := fitsScript.Run(ctx, c.rdb, key.all(), append(c.policyArgs(key), needed)...).Int64Slice()
+	if err == nil && len(values) != replySize+1 {
 		err = errReply
 	}
 	if err != nil {
 		return Usage{}, 0, unavailable(err)
 	}
-	return c.usage(key, r), fromMicros(max(r[5]-r[4], 0)), nil
+	now, free := values[4], values[replySize]
+	return c.result(key, values).usage, fromMicros(max(free-now, 0)), nil
 }
 
 // At returns the usage at a later time by Redis's clock. Only Wait differs. It returns nil for a nil usage.

@@ -45,21 +45,21 @@ func newPending(timeout time.Duration) *pending {
 	}
 }
 
-// Drain makes one last attempt of each pending release and block. It returns ctx's error if ctx ends first.
+// Drain makes one last attempt of each pending release and block, and of the updates of the unit statistics. It returns ctx's
+// error if ctx ends before all releases and blocks are done.
 func (c *Counter) Drain(ctx context.Context) error {
-	return errors.Join(c.pending.releases.Drain(ctx), c.pending.blocks.Drain(ctx))
+	err := errors.Join(c.pending.releases.Drain(ctx), c.pending.blocks.Drain(ctx))
+	c.units.drain(ctx)
+	return err
 }
 
 // releaseLater releases the slot of a call that was not made, after Redis has not confirmed the release, or has not responded
 // to the take and may still execute it. It retries until a slot was removed, or for 13 s.
 func (c *Counter) releaseLater(s Slot) {
 	c.pending.releases.Add(s.id, func(ctx context.Context) error {
-		found, _, err := s.remove(ctx)
-		if err == nil && !found {
+		r, err := s.remove(ctx)
+		if err == nil && !r.done {
 			err = errNoSlot
-		}
-		if err == nil {
-			c.units.note(s.key)
 		}
 		return err
 	})

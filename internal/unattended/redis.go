@@ -12,6 +12,9 @@ import (
 // replicaTimeout is how long WAIT waits for replicas. Redis measures it in milliseconds.
 const replicaTimeout = 500 * time.Millisecond
 
+// replySize is how many values usage.lua returns.
+const replySize = 8
+
 var (
 	errReply    = errors.New("redis sent an unexpected reply to a script")
 	errReplicas = errors.New("too few replicas have confirmed the step")

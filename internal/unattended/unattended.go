@@ -101,21 +101,19 @@ type Slot struct {
 // slot in time; in both cases the call must not be made. Canceling ctx does not interrupt a step that has started.
 func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (Slot, error) {
 	slot := Slot{counter: c, key: c.key(call), id: uuid.NewString()}
-	taken, usage, err := c.step(ctx, slot.key, slot.id, timeout)
+	r, err := c.step(ctx, slot.key, slot.id, timeout)
 	if err != nil {
 		if !store.NotExecuted(c.rdb, err) {
 			c.releaseLater(slot) // Redis may have taken the slot, or may still take it
 		}
 		return Slot{}, unavailable(err)
 	}
-	track(ctx, usage, true)
-	slot.Left = usage.Remaining
-	if usage.Remaining <= 1 {
-		c.units.note(slot.key)
+	track(ctx, r.usage, true)
+	c.units.update(slot.key, r.ends, false)
+	if !r.done {
+		return Slot{}, LimitError(r.usage)
 	}
-	if !taken {
-		return Slot{}, LimitError(usage)
-	}
+	slot.Left = r.usage.Remaining
 	return slot, nil
 }
 
@@ -128,35 +126,38 @@ func LimitError(u Usage) *canonical.Error {
 
 // Usage returns the usage of the call's unit. It takes no slot. It returns CounterUnavailable whenever Take would.
 func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
-	_, usage, err := c.step(ctx, c.key(call), "", 0)
+	r, err := c.step(ctx, c.key(call), "", 0)
 	if err != nil {
 		return Usage{}, unavailable(err)
 	}
-	return usage, nil
+	return r.usage, nil
 }
 
 // Release releases the slot of a call that was certainly not sent. If Redis does not confirm it, Release returns the error
 // and retries in the background for about 13 s.
 func (s Slot) Release(ctx context.Context) error {
-	_, usage, err := s.remove(ctx)
+	r, err := s.remove(ctx)
 	if err != nil {
 		s.counter.releaseLater(s)
 		return err
 	}
 	_, blocked := s.counter.pending.blocked(s.key.block())
-	track(ctx, usage, blocked == 0) // the usage does not include a block that Redis has not confirmed
-	s.counter.units.note(s.key)
+	track(ctx, r.usage, blocked == 0) // the usage does not include a block that Redis has not confirmed
 	return nil
 }
 
-// remove removes a slot and reports whether it was there. It does not wait for replicas: one that misses this step counts
-// one slot too many, never one too few.
-func (s Slot) remove(ctx context.Context) (found bool, _ Usage, _ error) {
+// remove removes a slot, if it exists. It does not wait for replicas: one that misses this step counts one slot too many,
+// never one too few.
+func (s Slot) remove(ctx context.Context) (result, error) {
 	c := s.counter
 	ctx, cancel := c.stepContext(ctx)
 	defer cancel()
 	args := append(c.policyArgs(s.key), s.id)
-	return c.parseReply(s.key, releaseScript.Run(ctx, c.rdb, s.key.all(), args...))
+	r, err := c.parseReply(s.key, releaseScript.Run(ctx, c.rdb, s.key.all(), args...))
+	if err == nil {
+		c.units.update(s.key, r.ends, true)
+	}
+	return r, err
 }
 
 // Block refuses further unattended calls of the call's unit, because the ASPSP reported that its limit is used up. wait is
@@ -185,9 +186,9 @@ func (c *Counter) block(ctx context.Context, key counterKey, wait time.Duration)
 	if err != nil {
 		return Usage{}, err
 	}
-	c.units.note(key)
-	_, usage, err := c.parseReply(key, reply)
-	return usage, err
+	r, err := c.parseReply(key, reply)
+	c.units.update(key, r.ends, false)
+	return r.usage, err
 }
 
 // ClampRetryAfter returns how long a refusal by the ASPSP blocks a unit: its Retry-After, but at least one second and at most
@@ -204,22 +205,22 @@ func (c *Counter) ClampRetryAfter(aspsp string, retryAfter time.Duration) time.D
 }
 
 // step takes a slot with this id if one is left. With an empty id it only reads the usage.
-func (c *Counter) step(ctx context.Context, key counterKey, id string, timeout time.Duration) (taken bool, _ Usage, _ error) {
+func (c *Counter) step(ctx context.Context, key counterKey, id string, timeout time.Duration) (result, error) {
 	policy, known := c.policies[key.aspsp]
 	if !known {
-		return false, Usage{}, canonical.NewError(canonical.InternalError, "an ASPSP without a policy was to be called")
+		return result{}, canonical.NewError(canonical.InternalError, "an ASPSP without a policy was to be called")
 	}
 	if policy.Limit == 0 {
-		return false, Usage{Window: policy.Window, Unit: policy.Unit}, nil
+		return result{usage: Usage{Window: policy.Window, Unit: policy.Unit}}, nil
 	}
 	ctx, cancel := c.stepContext(ctx)
 	defer cancel()
 	if err := c.storeBlock(ctx, key); err != nil {
-		return false, Usage{}, err
+		return result{}, err
 	}
 	reply, err := c.runScript(ctx, takeScript, key.all(), append(c.policyArgs(key), timeout.Microseconds(), id, c.replicas > 0)...)
 	if err != nil {
-		return false, Usage{}, err
+		return result{}, err
 	}
 	return c.parseReply(key, reply)
 }
@@ -234,22 +235,30 @@ func (c *Counter) policyArgs(key counterKey) []any {
 	return []any{policy.Limit, policy.Window.Microseconds(), closedUntil}
 }
 
-// parseReply parses a script's reply: whether the script made its change, and the usage after it.
-func (c *Counter) parseReply(key counterKey, reply *redis.Cmd) (done bool, _ Usage, _ error) {
-	if reply.Err() != nil {
-		return false, Usage{}, reply.Err()
-	}
-	r, err := reply.Int64Slice()
-	if err != nil || len(r) != 5 {
-		return false, Usage{}, errReply
-	}
-	return r[0] == 1, c.usage(key, r), nil
+// A result is what usage.lua returns.
+type result struct {
+	done  bool // whether the script made its change
+	usage Usage
+	ends  stateEnds
 }
 
-// usage converts the first values of a script's reply: done, used, open, when Remaining increases, now.
-func (c *Counter) usage(key counterKey, r []int64) Usage {
+// parseReply returns the result in a script's reply.
+func (c *Counter) parseReply(key counterKey, reply *redis.Cmd) (result, error) {
+	if reply.Err() != nil {
+		return result{}, reply.Err()
+	}
+	values, err := reply.Int64Slice()
+	if err != nil || len(values) != replySize {
+		return result{}, errReply
+	}
+	return c.result(key, values), nil
+}
+
+// result converts the values of usage.lua: done, used, open, when Remaining increases, now, and when the unit leaves each
+// state.
+func (c *Counter) result(key counterKey, values []int64) result {
 	policy := c.policies[key.aspsp]
-	used, open, next, now := int(r[1]), r[2] == 1, r[3], r[4]
+	used, open, next, now := int(values[1]), values[2] == 1, values[3], values[4]
 	usage := Usage{Limit: policy.Limit, Used: used, Window: policy.Window, Unit: policy.Unit}
 	if open {
 		usage.Remaining = max(policy.Limit-used, 0)
@@ -258,7 +267,7 @@ func (c *Counter) usage(key counterKey, r []int64) Usage {
 		usage.Wait = fromMicros(next - now)
 		usage.NextAt = time.UnixMicro(next).UTC()
 	}
-	return usage
+	return result{done: values[0] == 1, usage: usage, ends: stateEnds(values[5:replySize])}
 }
 
 // unavailable converts the error of a failed step. It drops the texts of Redis and the network.
