@@ -80,7 +80,7 @@ func openAdapter(c *config.Config, name string, connect newTransport) (adapter, 
 		one.files = append(one.files, config.Files(into)...)
 		return err
 	}
-	if one.Provider, err = adapters[name].open(decode, providers.Env{BaseURL: base, Timeout: common.Timeout, Client: one.transport.Client}); err != nil {
+	if one.Provider, err = adapters[name].open(decode, providers.Env{BaseURL: base, Client: one.transport.Client}); err != nil {
 		return adapter{}, c.Locate("providers."+name, err)
 	}
 	return one, nil

@@ -74,7 +74,7 @@ func throughProvider(t *testing.T, provider, body string) *site {
 	}
 	const timeout = time.Minute
 	wire := upstream.New(upstream.Config{Provider: provider, Timeout: timeout, Counter: counter})
-	reader := adapter(t, provider, providers.Env{BaseURL: base, Timeout: timeout, Client: wire.Client})
+	reader := adapter(t, provider, providers.Env{BaseURL: base, Client: wire.Client})
 	g := gateway.New(gateway.Config{
 		ASPSPs: []gateway.ASPSP{{ASPSP: aspsp, Adapter: reader, Timeout: timeout}}, Cache: lists, Counter: counter, RedisBudget: redistest.CommandTimeout, Slack: redistest.CommandTimeout,
 		Now: time.Now, Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},

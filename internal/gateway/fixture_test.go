@@ -194,7 +194,7 @@ func (w *fixture) gateway() *gateway.Gateway {
 		w.t.Fatal(err)
 	}
 	transport := upstream.New(upstream.Config{Provider: "mypos", Timeout: w.timeout, Counter: counter})
-	adapter, err := mypos.Open(w.settings, providers.Env{BaseURL: base, Timeout: w.timeout, Client: transport.Client})
+	adapter, err := mypos.Open(w.settings, providers.Env{BaseURL: base, Client: transport.Client})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -242,7 +242,7 @@ func (h *history) instance(t *rapid.T) *instance {
 	}
 	transport := upstream.New(upstream.Config{Provider: "mypos", Timeout: h.timeout, Counter: counter, Observer: h.w.run, Now: i.deadlineNow})
 	base := &url.URL{Scheme: "http", Host: i.aspspProxy.Addr}
-	adapter, err := mypos.Open(h.w.settings, providers.Env{BaseURL: base, Timeout: h.timeout, Client: transport.Client})
+	adapter, err := mypos.Open(h.w.settings, providers.Env{BaseURL: base, Client: transport.Client})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func TestPanicsInTheBackground(t *testing.T) {
 	}
 	counter := w.counter(opened.Counter)
 	transport := upstream.New(upstream.Config{Provider: "mypos", Timeout: timeout, Counter: counter})
-	adapter, err := mypos.Open(w.settings, providers.Env{BaseURL: base, Timeout: timeout, Client: transport.Client})
+	adapter, err := mypos.Open(w.settings, providers.Env{BaseURL: base, Client: transport.Client})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -116,11 +116,15 @@ var rules = []rule{
 		dir: adapters,
 		code: []string{
 			"internal/canonical", "internal/config", "internal/providers", "internal/providers/adapter",
-			uuid, oauth1, pkcs12,
+			"internal/providers/berlingroup/dialect", oauth1, pkcs12,
 		},
 		test: []string{"./...", "internal/providers/aspspsim", "internal/providers/upstream", "internal/unattended", yaml},
 	},
-	{dir: "internal/providers/adapter", code: []string{"internal/canonical", "internal/config", "internal/providers"}},
+	{
+		dir:  "internal/providers/berlingroup/dialect",
+		code: []string{"internal/canonical", "internal/config", "internal/providers", "internal/providers/adapter", uuid},
+	},
+	{dir: "internal/providers/adapter", code: []string{"internal/canonical", "internal/providers"}, test: []string{uuid}},
 	{dir: simulators, code: []string{"internal/providers/aspspsim", uuid}, test: []string{oauth1}},
 	{dir: "internal/providers/aspspsim"},
 	{

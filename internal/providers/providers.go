@@ -40,10 +40,9 @@ type CertificateHolder interface {
 // provider. It does no I/O.
 type Open func(decode func(into any) error, env Env) (Provider, error)
 
-// Env is the environment of an adapter: its base URL, its timeout, and its only access to the network.
+// Env is the environment of an adapter: its base URL and its only access to the network.
 type Env struct {
-	BaseURL *url.URL      // of the provider; its path may or may not end in a slash
-	Timeout time.Duration // of one read, all its pages together
+	BaseURL *url.URL // of the provider; its path may or may not end in a slash
 	Client  func(ClientConfig) Client
 }
 
@@ -63,11 +62,12 @@ type ClientConfig struct {
 // A Client makes the calls of one adapter. Each unattended call takes a slot of the ASPSP's limit before it is sent. An
 // adapter has no other access to the network.
 type Client interface {
-	// Read makes one call and returns its response, whose status is 200. Every other outcome is a *canonical.Error.
+	// Read makes the calls of one read: r, and then one for each URL that r.Next returns. It returns the last response, whose
+	// status is 200. Every other outcome is a *canonical.Error. The provider's timeout bounds all calls together.
 	Read(ctx context.Context, q canonical.Query, r Request) (Response, error)
 }
 
-// A Request is one call to the provider.
+// A Request is the first call of a read, and the only one if Next is nil.
 type Request struct {
 	Method  string
 	URL     *url.URL    // EscapedPath is sent as it is: Path and RawPath must be set for it
@@ -75,6 +75,9 @@ type Request struct {
 	Header  http.Header // sent as it is; only what HTTP itself needs is added
 	Body    []byte      // nil for none
 	Account string      // the id of the account whose balances are read; "" for the account list
+	// Next is called with each response whose status is 200. It returns the URL of the next page, which is otherwise requested
+	// like r; nil after the last page. An error ends the read.
+	Next func(page Response) (*url.URL, error)
 }
 
 // A Response is the provider's response. Its body is read to the end, decompressed, and bounded in size.

@@ -165,8 +165,18 @@ func TestSchemaKnowsTheWords(t *testing.T) {
 	config := schema(t)
 	said := faults(t, config.chosen())
 	compared := 0
+	var providers, want []any
 	config.walk("", func(path string, n *node) {
-		if n.Enum == nil || path == "aspsps[0].provider" { // a key of providers
+		if path == "providers" {
+			for _, name := range slices.Sorted(maps.Keys(n.Properties)) {
+				want = append(want, name)
+			}
+		}
+		if n.Enum == nil {
+			return
+		}
+		if path == "aspsps[0].provider" { // the gateway accepts each configured provider
+			providers = n.Enum
 			return
 		}
 		compared++
@@ -182,6 +192,9 @@ func TestSchemaKnowsTheWords(t *testing.T) {
 			t.Errorf("%s: the schema knows %v, the gateway %v", path, got, words)
 		}
 	})
+	if !slices.Equal(providers, want) {
+		t.Errorf("aspsps[0].provider: the schema knows %v, its providers are %v", providers, want)
+	}
 	if compared < 7 {
 		t.Errorf("only %d were compared", compared)
 	}

@@ -2,7 +2,6 @@ package adapter_test
 
 import (
 	"errors"
-	"net/netip"
 
 	"github.com/google/uuid"
 
@@ -11,12 +10,6 @@ import (
 
 func unattendedQuery() canonical.Query {
 	return canonical.Query{ASPSP: uuid.NewString(), Consent: uuid.NewString(), RequestID: uuid.NewString()}
-}
-
-func attendedQuery() canonical.Query {
-	q := unattendedQuery()
-	q.PSU = &canonical.PSU{IP: netip.MustParseAddr("203.0.113.7")}
-	return q
 }
 
 func kind(err error) canonical.Kind {

@@ -13,27 +13,13 @@ import (
 
 // wireError is one error of OBC's envelope. A member that is missing or not a string is "".
 type wireError struct {
-	Source      lenientString `json:"Source"`
-	ReasonCode  lenientString `json:"ReasonCode"`
-	Description lenientString `json:"Description"`
+	Source      adapter.LenientString `json:"Source"`
+	ReasonCode  adapter.LenientString `json:"ReasonCode"`
+	Description adapter.LenientString `json:"Description"`
 }
 
-type lenientString string
-
-// Limits of what is read of an error response.
-const (
-	maxErrorText = 2048 // bytes of one member
-	maxErrors    = 100  // in one response
-)
-
-// UnmarshalJSON accepts the beginning of a string, and any other value as "": one odd member must not make an error unreadable.
-func (l *lenientString) UnmarshalJSON(raw []byte) error {
-	var s string
-	if json.Unmarshal(raw, &s) == nil {
-		*l = lenientString(strings.Clone(s[:min(len(s), maxErrorText)]))
-	}
-	return nil
-}
+// maxErrors is the maximum number of errors that are read of one response.
+const maxErrors = 100
 
 // An errorRule maps errors to a kind.
 type errorRule struct {
@@ -117,34 +103,25 @@ var phrases = func() adapter.Phrases {
 	return adapter.NewPhrases(all...)
 }()
 
-// kindPriority lists the kinds of errorRules, the most specific first. It decides between several errors in one response.
-var kindPriority = []canonical.Kind{
-	canonical.ConsentExpired, canonical.ConsentInvalid, canonical.AccountUnknown,
-	canonical.UnattendedLimit, canonical.ProviderRejected, canonical.ProviderUnavailable,
-}
-
 // sourceGateway is the Source of errors of the API gateway in front of OBC, which has no connection to a bank.
 const sourceGateway = "gateway"
 
 // classifyError returns the error of a response with a status other than 200: by errorRules, otherwise by its status.
 func classifyError(q canonical.Query, r providers.Request, a providers.Response) *canonical.Error {
 	if wrongRequestID(a.Body, q.RequestID) {
-		failure := canonical.InvalidResponse("the response belongs to another request")
-		failure.Upstream = canonical.NewUpstreamError(a.Status, "", "")
-		return failure
+		return adapter.WrongRequest(a.Status)
 	}
 	errs := readErrors(a.Body)
 	var decisive wireError
 	if len(errs) > 0 {
 		decisive = errs[0]
 	}
-	best := len(kindPriority)
 	var kind canonical.Kind
 	wording := adapter.NewWording(q, r)
 	for _, e := range errs {
 		found := parseError(e, wording).kind(a.Status, q.Attended())
-		if rank := slices.Index(kindPriority, found); rank >= 0 && rank < best {
-			best, kind, decisive = rank, found, e
+		if adapter.MoreSpecific(found, kind) {
+			kind, decisive = found, e
 		}
 	}
 	switch {

@@ -146,7 +146,7 @@ func TestRowsAreNeeded(t *testing.T) {
 	t.Parallel()
 	tested := map[string]bool{}
 	for _, w := range wordings {
-		e := wireError{ReasonCode: lenientString(w.reason), Description: lenientString(w.description)}
+		e := wireError{ReasonCode: adapter.LenientString(w.reason), Description: adapter.LenientString(w.description)}
 		said := parseError(e, adapter.NewWording(query(nil), providers.Request{}))
 		first := slices.IndexFunc(errorRules, func(c errorRule) bool { return c.matches(said, false) })
 		if first < 0 || errorRules[first].name() != w.row {

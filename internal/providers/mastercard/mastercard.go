@@ -52,7 +52,7 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	client := env.Client(providers.ClientConfig{
 		Sign: signer(cfg.ConsumerKey, key), Routes: []string{routeAccounts, routeBalances}, ClassifyError: classifyError,
 	})
-	return &provider{base: env.BaseURL, timeout: env.Timeout, client: client, certExpiry: providers.EarliestExpiry(cfg.certificates())}, nil
+	return &provider{base: env.BaseURL, client: client, certExpiry: providers.EarliestExpiry(cfg.certificates())}, nil
 }
 
 // check validates the configuration. It returns the signing key, and all faults: the known ones and those found here. A
@@ -84,7 +84,6 @@ func (c Config) check(known config.Faults) (*rsa.PrivateKey, config.Faults) {
 
 type provider struct {
 	base       *url.URL
-	timeout    time.Duration
 	client     providers.Client
 	certExpiry time.Time // of the certificates in the signing key's file
 }
@@ -109,8 +108,6 @@ func (p *provider) Balances(ctx context.Context, q canonical.Query, accountID st
 
 // read makes the only call of a read. OBC has no pages.
 func (p *provider) read(ctx context.Context, q canonical.Query, accountID, route string) (providers.Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
 	body, err := requestBody(q, accountID)
 	if err != nil {
 		return providers.Response{}, err

@@ -129,6 +129,11 @@ func goodSettings(t *testing.T) func(any) error {
 // newEnv returns an environment like that of cmd, with a counter that has a high limit.
 func newEnv(t *testing.T, base string) providers.Env {
 	t.Helper()
+	return newEnvWithTimeout(t, base, 30*time.Second)
+}
+
+func newEnvWithTimeout(t *testing.T, base string, timeout time.Duration) providers.Env {
+	t.Helper()
 	st := redistest.OpenAt(t, redistest.Shared(t))
 	policies := map[string]config.Unattended{}
 	for id := range mastercardsim.Names {
@@ -138,9 +143,8 @@ func newEnv(t *testing.T, base string) providers.Env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const timeout = 30 * time.Second
 	w := upstream.New(upstream.Config{Provider: "mastercard", Timeout: timeout, Counter: unattended.New(st.Counter, policies).Within(redistest.CommandTimeout)})
-	return providers.Env{BaseURL: u, Timeout: timeout, Client: w.Client}
+	return providers.Env{BaseURL: u, Client: w.Client}
 }
 
 func open(t *testing.T, base string) providers.Provider {
@@ -480,9 +484,7 @@ func TestReadIsBoundedAndCanBeGivenUp(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-release }))
 	defer server.Close()
 	defer close(release)
-	env := newEnv(t, server.URL)
-	env.Timeout = 2 * time.Second // less than the wire's own
-	p, err := Open(goodSettings(t), env)
+	p, err := Open(goodSettings(t), newEnvWithTimeout(t, server.URL, 2*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -128,11 +128,11 @@ func readAccounts(body []byte, requestID string) ([]canonical.Account, error) {
 	}
 	accounts := adapter.AccountList{Accounts: []canonical.Account{}}
 	for _, wa := range itemsOf(w.Accounts) {
-		account, err := wa.account()
-		if err != nil {
-			return nil, err
+		if wa == nil {
+			return nil, canonical.InvalidResponse("an account is null")
 		}
-		if _, _, err := accounts.Add(account, string(wa.AccountNumber)); err != nil {
+		account, card := wa.account()
+		if _, _, err := accounts.Add(account, string(wa.AccountNumber), card); err != nil {
 			return nil, err
 		}
 	}
@@ -182,27 +182,16 @@ func checkEcho(echo *wireEcho, content bool, errs json.RawMessage, requestID str
 	return nil
 }
 
-func (w *wireAccount) account() (canonical.Account, error) {
-	if w == nil {
-		return canonical.Account{}, canonical.InvalidResponse("an account is null")
-	}
-	id, currency := string(w.ResourceID), w.Currency.NonBlank()
+// account returns the account, and whether it is a card account.
+func (w *wireAccount) account() (_ canonical.Account, card bool) {
 	number := canonical.Identification{Scheme: schemeOf(string(w.SchemeName)), Value: string(w.AccountNumber)}
-	card := canonical.IsCardWord(string(w.AccountType)) || number.Scheme == canonical.SchemePAN
-	switch {
-	case !adapter.ValidAccountID(id):
-		return canonical.Account{}, canonical.InvalidResponse("a resourceId is missing, too long or not addressable")
-	case card && canonical.IsCardID(id):
-		return canonical.Account{}, canonical.InvalidResponse("a resourceId is a full card number")
-	case currency != "" && !canonical.ValidCurrency(currency):
-		return canonical.Account{}, canonical.InvalidResponse("an account's currency is not three capital letters")
-	}
+	card = canonical.IsCardWord(string(w.AccountType)) || number.Scheme == canonical.SchemePAN
 	first, others := canonical.IdentifyAll(card, number)
 	a := canonical.Account{
-		ID:                   id,
+		ID:                   string(w.ResourceID),
 		Identification:       first,
 		OtherIdentifications: others,
-		Currency:             currency,
+		Currency:             w.Currency.NonBlank(),
 		Type:                 canonical.ParseAccountType(string(w.AccountType)),
 		ProviderType:         w.AccountType.NonBlank(),
 		HolderType:           normalize(string(w.HolderType)),
@@ -217,7 +206,7 @@ func (w *wireAccount) account() (canonical.Account, error) {
 			}
 		}
 	}
-	return a, nil
+	return a, card
 }
 
 func (w *wireBalance) balance() (canonical.Balance, error) {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"ais-gateway/internal/canonical"
@@ -27,20 +26,27 @@ type cannedClient struct {
 }
 
 func (p *cannedClient) Read(_ context.Context, q canonical.Query, r providers.Request) (providers.Response, error) {
-	p.calls++
-	a := providers.Response{Status: p.status, Header: http.Header{}, Body: p.body, SlotsLeft: math.MaxInt}
-	if p.status != http.StatusOK {
-		return providers.Response{}, p.ClassifyError(q, r, a)
+	for {
+		p.calls++
+		resp := providers.Response{Status: p.status, Header: http.Header{}, Body: p.body, SlotsLeft: math.MaxInt}
+		if p.status != http.StatusOK {
+			return providers.Response{}, p.ClassifyError(q, r, resp)
+		}
+		if r.Next == nil {
+			return resp, nil
+		}
+		if next, err := r.Next(resp); next == nil {
+			return resp, err
+		}
 	}
-	return a, nil
 }
 
 func openCanned(t *testing.T, status int, body []byte) (providers.Provider, *cannedClient) {
 	t.Helper()
 	sheet := &cannedClient{status: status, body: body}
 	p, err := Open(testSettings, providers.Env{
-		BaseURL: &url.URL{Scheme: "http", Host: "127.0.0.1"}, Timeout: time.Minute,
-		Client: func(c providers.ClientConfig) providers.Client { sheet.ClientConfig = c; return sheet },
+		BaseURL: &url.URL{Scheme: "http", Host: "127.0.0.1"},
+		Client:  func(c providers.ClientConfig) providers.Client { sheet.ClientConfig = c; return sheet },
 	})
 	if err != nil {
 		t.Fatal(err)

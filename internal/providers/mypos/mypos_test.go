@@ -80,7 +80,7 @@ func open(t *testing.T, base string, timeout time.Duration, decode func(any) err
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Open(decode, providers.Env{BaseURL: u, Timeout: timeout, Client: upstream.New(wire).Client})
+	p, err := Open(decode, providers.Env{BaseURL: u, Client: upstream.New(wire).Client})
 	if err != nil {
 		t.Fatal(err)
 	}

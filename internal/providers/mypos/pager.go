@@ -79,7 +79,7 @@ func (l *accountPager) addPage(w wireAccounts, bytes int) (done bool, err error)
 	if l.bytes += bytes; l.bytes > maxBytes {
 		return false, canonical.InvalidResponse("the list of accounts is too large")
 	}
-	if err := w.errorInSuccess(); err != nil {
+	if err := w.ErrorInSuccess(); err != nil {
 		return false, err
 	}
 	if w.Accounts == nil {
@@ -121,11 +121,11 @@ func (l *accountPager) addPage(w wireAccounts, bytes int) (done bool, err error)
 func (l *accountPager) addAccounts(page []*wireAccount) error {
 	before := len(l.list.Accounts)
 	for _, wire := range page {
-		account, err := wire.account()
-		if err != nil {
-			return err
+		if wire == nil {
+			return canonical.InvalidResponse("an account is null")
 		}
-		index, added, err := l.list.Add(account, string(wire.IBAN))
+		account, card := wire.account()
+		index, added, err := l.list.Add(account, string(wire.IBAN), card)
 		switch {
 		case err != nil:
 			return err

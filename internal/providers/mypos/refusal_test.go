@@ -130,7 +130,7 @@ func TestRefusals(t *testing.T) {
 			if tt.list {
 				r.Account = ""
 			}
-			got := classifyError(q, r, providers.Response{Status: tt.status, Body: []byte(tt.body)})
+			got := classifier.Classify(q, r, providers.Response{Status: tt.status, Body: []byte(tt.body)})
 			origin := canonical.OriginProvider
 			if tt.want == canonical.UnattendedLimit {
 				origin = canonical.OriginASPSP
@@ -176,17 +176,17 @@ func TestForeignRefusals(t *testing.T) {
 		"two":           {[]string{testRequestID, uuid.NewString()}, true},
 	}
 	for name, a := range answers {
-		own := classifyError(unattendedQuery(), providers.Request{Account: "1"}, a)
+		own := classifier.Classify(unattendedQuery(), providers.Request{Account: "1"}, a)
 		for how, tt := range echoes {
 			want := own
 			if tt.foreign {
 				want = &canonical.Error{
 					Kind: canonical.ProviderInvalidResponse, Origin: canonical.OriginProvider,
-					Detail: "the answer belongs to another request", Upstream: &canonical.UpstreamError{HTTPStatus: a.Status},
+					Detail: "the response belongs to another request", Upstream: &canonical.UpstreamError{HTTPStatus: a.Status},
 				}
 			}
 			a.Header = http.Header{"X-Request-Id": tt.echo}
-			if diff := cmp.Diff(want, classifyError(unattendedQuery(), providers.Request{Account: "1"}, a)); diff != "" {
+			if diff := cmp.Diff(want, classifier.Classify(unattendedQuery(), providers.Request{Account: "1"}, a)); diff != "" {
 				t.Errorf("%s, echo %s (-want +got):\n%s", name, how, diff)
 			}
 		}
@@ -295,14 +295,14 @@ func TestQuotaWording(t *testing.T) {
 			"problem":     `{"title":"Too Many Requests","detail":"` + strings.ReplaceAll(tt.text, "\n", " ") + `"}`,
 			"other JSON":  `{"error":"` + strings.ReplaceAll(tt.text, "\n", " ") + `"}`,
 		} {
-			got := classifyError(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(body)})
+			got := classifier.Classify(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(body)})
 			if got.Kind != tt.want {
 				t.Errorf("%q as %s is %s, want %s", tt.text, form, got.Kind, tt.want)
 			}
 		}
 	}
 	for _, page := range []string{"<html><body><p>Maximum access quota is reached!</p></body></html>", "\n<?xml version='1.0'?><e>access exceeded</e>"} {
-		got := classifyError(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(page)})
+		got := classifier.Classify(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(page)})
 		if got.Kind != canonical.ProviderThrottled {
 			t.Errorf("the page %q is %s", page, got.Kind)
 		}
@@ -323,7 +323,7 @@ func TestAddressWording(t *testing.T) {
 		"PSU-Device-ID is mandatory":             canonical.ProviderRejected,
 		"The description of the user is missing": canonical.ProviderRejected,
 	} {
-		got := classifyError(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusBadRequest, Body: []byte(text)})
+		got := classifier.Classify(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusBadRequest, Body: []byte(text)})
 		if got.Kind != want {
 			t.Errorf("%q is %s, want %s", text, got.Kind, want)
 		}
@@ -412,7 +412,7 @@ func TestEndlessRefusalsAreNotReadToTheEnd(t *testing.T) {
 		list(199): canonical.UnattendedLimit, list(200): canonical.ProviderThrottled,
 		strings.Repeat("x", 16_000) + quota: canonical.UnattendedLimit, strings.Repeat("x", 16_400) + quota: canonical.ProviderThrottled,
 	} {
-		got := classifyError(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(body)})
+		got := classifier.Classify(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(body)})
 		if got.Kind != want {
 			t.Errorf("%.60s… of %d bytes is %s, want %s", body, len(body), got.Kind, want)
 		}
@@ -444,7 +444,7 @@ func TestTokenAndConsentAreToldApart(t *testing.T) {
 		{429, tpp("ACCESS_EXCEEDED"), canonical.UnattendedLimit, false},
 		{500, "", canonical.ProviderError, false},
 	} {
-		got := classifyError(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: tt.status, Body: []byte(tt.body)})
+		got := classifier.Classify(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: tt.status, Body: []byte(tt.body)})
 		if got.Kind != tt.want || got.TokenRejected != tt.token {
 			t.Errorf("%d %s is %s, token rejected %t; want %s, %t", tt.status, tt.body, got.Kind, got.TokenRejected, tt.want, tt.token)
 		}
@@ -478,14 +478,14 @@ func TestLostRoutes(t *testing.T) {
 		`{"httpCode":"404","moreInformation":"No resources match requested URI"}`:            canonical.ProviderRejected,
 		`{"tppMessages":[{"category":"ERROR","code":"NOT_FOUND","text":"route not found"}]}`: canonical.ProviderRejected,
 	} {
-		got := classifyError(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: http.StatusNotFound, Body: []byte(body)})
+		got := classifier.Classify(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: http.StatusNotFound, Body: []byte(body)})
 		if got.Kind != want || got.TokenRejected {
 			t.Errorf("%s is %s, want %s", body, got.Kind, want)
 		}
 		if want != canonical.AccountUnknown {
 			continue
 		}
-		got = classifyError(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusNotFound, Body: []byte(body)})
+		got = classifier.Classify(unattendedQuery(), providers.Request{}, providers.Response{Status: http.StatusNotFound, Body: []byte(body)})
 		if wantList := canonical.ProviderRejected; got.Kind != wantList && !strings.Contains(strings.ToUpper(body), "RESOURCE_UNKNOWN") {
 			t.Errorf("%s of the list is %s", body, got.Kind)
 		}
@@ -496,7 +496,7 @@ func TestLostRoutes(t *testing.T) {
 func TestStatusesOfAMoment(t *testing.T) {
 	for _, status := range []int{408, 409, 421, 423, 424, 425, 499} {
 		for _, body := range []string{"", "<html>", `{"message":"x"}`} {
-			got := classifyError(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: status, Body: []byte(body)})
+			got := classifier.Classify(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: status, Body: []byte(body)})
 			if got.Kind != canonical.ProviderError {
 				t.Errorf("%d %s is %s", status, body, got.Kind)
 			}
@@ -528,7 +528,7 @@ func TestLimitOrRateLimit(t *testing.T) {
 		`{"tppMessages":[{"category":"WARNING","text":"rate limit"},{"text":"access limit"}]}`:       canonical.UnattendedLimit,
 		`{"tppMessages":[{"category":"WARNING","code":"ACCESS_EXCEEDED"}],"message":"rate limited"}`: canonical.ProviderThrottled,
 	} {
-		got := classifyError(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(body)})
+		got := classifier.Classify(unattendedQuery(), providers.Request{Account: "1"}, providers.Response{Status: http.StatusTooManyRequests, Body: []byte(body)})
 		if got.Kind != want {
 			t.Errorf("%s is %s, want %s", body, got.Kind, want)
 		}
@@ -565,7 +565,7 @@ func TestOwnTextSaysNothing(t *testing.T) {
 		"a:CONSENT_INVALID": {404, `{"code":"CONSENT_INVALID"}`, canonical.ConsentInvalid},
 		"b:ACCESS_EXCEEDED": {500, `{"type":"https://bank.example/errors/ACCESS_EXCEEDED"}`, canonical.UnattendedLimit},
 	} {
-		got := classifyError(unattendedQuery(), providers.Request{Account: id}, providers.Response{Status: refused.status, Body: []byte(refused.body)})
+		got := classifier.Classify(unattendedQuery(), providers.Request{Account: id}, providers.Response{Status: refused.status, Body: []byte(refused.body)})
 		if got.Kind != refused.want || got.Kind == canonical.ConsentInvalid && refused.status == 401 && !got.TokenRejected {
 			t.Errorf("%q: %s is %s, token rejected %t, want %s", id, refused.body, got.Kind, got.TokenRejected, refused.want)
 		}

@@ -185,7 +185,7 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			wire := upstream.New(upstream.Config{Provider: "mypos", Timeout: 30 * time.Second})
-			p, err := Open(whole.Decoder("mypos"), providers.Env{BaseURL: base, Timeout: 30 * time.Second, Client: wire.Client})
+			p, err := Open(whole.Decoder("mypos"), providers.Env{BaseURL: base, Client: wire.Client})
 			var faults config.Faults
 			if err != nil && !errors.As(err, &faults) {
 				t.Fatalf("error is no Faults: %v", err)

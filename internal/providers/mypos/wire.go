@@ -2,62 +2,27 @@ package mypos
 
 import (
 	"encoding/json"
-	"slices"
+	"maps"
 	"strings"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/berlingroup/dialect"
 )
 
-// balanceTypes maps the provider's balance types, in lower case: its own, and those of the Berlin Group standard, on which its
-// API is based.
-var balanceTypes = map[string]canonical.BalanceType{
-	"available":        canonical.InterimAvailable,
-	"closingbooked":    canonical.ClosingBooked,
-	"openingbooked":    canonical.OpeningBooked,
-	"interimbooked":    canonical.InterimBooked,
-	"interimavailable": canonical.InterimAvailable,
-	"forwardavailable": canonical.ForwardAvailable,
-	"expected":         canonical.ExpectedBalance,
-}
+// balanceTypes maps the provider's balance types, in lower case: those of Berlin Group, on whose standard its API is based, and
+// its own.
+var balanceTypes = func() map[string]canonical.BalanceType {
+	types := maps.Clone(dialect.BalanceTypes)
+	types["available"] = canonical.InterimAvailable
+	return types
+}()
 
 // wireAccounts is one page of GET /v1/accounts.
 type wireAccounts struct {
 	Accounts   *[]*wireAccount            `json:"accounts"`
 	Pagination map[string]json.RawMessage `json:"pagination"`
-	wireMessages
-}
-
-// wireMessages are members that a success may only have with warnings.
-type wireMessages struct {
-	TPPMessages      json.RawMessage `json:"tppMessages"`
-	AdditionalErrors json.RawMessage `json:"additionalErrors"`
-}
-
-// errorInSuccess returns ProviderInvalidResponse if a success contains an error message.
-func (w wireMessages) errorInSuccess() error {
-	for _, raw := range []json.RawMessage{w.TPPMessages, w.AdditionalErrors} {
-		if reportsError(raw) {
-			return canonical.InvalidResponse("the response is both a success and an error")
-		}
-	}
-	return nil
-}
-
-// reportsError reports whether a list of messages, or one message, contains more than warnings.
-func reportsError(raw json.RawMessage) bool {
-	if adapter.IsEmpty(raw) {
-		return false
-	}
-	var all []json.RawMessage
-	if json.Unmarshal(raw, &all) != nil {
-		all = []json.RawMessage{raw}
-	}
-	return slices.ContainsFunc(all, func(raw json.RawMessage) bool {
-		var m wireMessage
-		_ = json.Unmarshal(raw, &m) // anything but an object is not a warning
-		return !adapter.IsEmpty(raw) && !m.isWarning()
-	})
+	dialect.Messages
 }
 
 type wireAccount struct {
@@ -73,7 +38,7 @@ type wireAccount struct {
 type wireBalances struct {
 	Account  adapter.Optional[wireIdentifier] `json:"account"`
 	Balances *[]*wireBalance                  `json:"balances"`
-	wireMessages
+	dialect.Messages
 }
 
 type wireIdentifier struct {
@@ -87,31 +52,20 @@ type wireBalance struct {
 	BalanceType adapter.Text   `json:"balanceType"`
 }
 
-func (w *wireAccount) account() (canonical.Account, error) {
-	if w == nil {
-		return canonical.Account{}, canonical.InvalidResponse("an account is null")
-	}
-	id, currency := string(w.AccountNumber), w.Currency.NonBlank()
-	card := canonical.IsCardWord(string(w.CashAccountType))
-	switch {
-	case !adapter.ValidAccountID(id):
-		return canonical.Account{}, canonical.InvalidResponse("an account's number is missing, too long or not addressable")
-	case card && canonical.IsCardID(id):
-		return canonical.Account{}, canonical.InvalidResponse("an account's number is a full card number")
-	case currency != "" && !canonical.ValidCurrency(currency):
-		return canonical.Account{}, canonical.InvalidResponse("an account's currency is not three capital letters")
-	}
+// account returns the account, and whether it is a card account.
+func (w *wireAccount) account() (_ canonical.Account, card bool) {
+	card = canonical.IsCardWord(string(w.CashAccountType))
 	first, others := identify(card, w.IBAN, w.AccountNumber)
 	return canonical.Account{
-		ID:                   id,
+		ID:                   string(w.AccountNumber),
 		Identification:       first,
 		OtherIdentifications: others,
-		Currency:             currency,
+		Currency:             w.Currency.NonBlank(),
 		Type:                 canonical.ParseAccountType(string(w.CashAccountType)),
 		ProviderType:         w.CashAccountType.NonBlank(),
 		Status:               strings.ToLower(strings.TrimSpace(string(w.Status))),
 		Name:                 w.Name.NonBlank(),
-	}, nil
+	}, card
 }
 
 // identify returns the identifications of an account by its IBAN and its number, each of which may be "".
@@ -123,7 +77,7 @@ func identify(card bool, iban, number adapter.Text) (first canonical.Identificat
 
 // balances returns the balances of the requested account.
 func (w wireBalances) balances(requested string) (canonical.AccountBalances, error) {
-	if err := w.errorInSuccess(); err != nil {
+	if err := w.ErrorInSuccess(); err != nil {
 		return canonical.AccountBalances{}, err
 	}
 	if w.Balances == nil {

@@ -156,7 +156,7 @@ func (r *environment) open(t *testing.T, base string) {
 		t.Fatal(err)
 	}
 	transport := upstream.New(upstream.Config{Provider: "test", Timeout: r.timeout, Counter: r.counter})
-	r.Provider, err = r.harness.Open(r.harness.Settings, providers.Env{BaseURL: u, Timeout: r.timeout, Client: transport.Client})
+	r.Provider, err = r.harness.Open(r.harness.Settings, providers.Env{BaseURL: u, Client: transport.Client})
 	if err != nil {
 		t.Fatal(err)
 	}

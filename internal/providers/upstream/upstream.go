@@ -117,10 +117,31 @@ type client struct {
 	attended, unattended http.RoundTripper
 }
 
-// Read implements providers.Client.
+// Read implements providers.Client. It is the only place that applies the timeout of a read.
 func (c *client) Read(ctx context.Context, q canonical.Query, r providers.Request) (providers.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	for {
+		page, failure := c.call(ctx, q, r)
+		if failure != nil {
+			return providers.Response{}, failure
+		}
+		if r.Next == nil {
+			return page, nil
+		}
+		next, err := r.Next(page)
+		if err != nil {
+			return providers.Response{}, err
+		}
+		if next == nil {
+			return page, nil
+		}
+		r.URL = next
+	}
+}
+
+// call makes one call of a read.
+func (c *client) call(ctx context.Context, q canonical.Query, r providers.Request) (providers.Response, *canonical.Error) {
 	if ctx.Err() != nil {
 		return providers.Response{}, contextError(ctx)
 	}
@@ -128,15 +149,15 @@ func (c *client) Read(ctx context.Context, q canonical.Query, r providers.Reques
 	if q.Attended() {
 		send = c.sendAttended
 	}
-	answer, failure := send(ctx, q, r)
+	resp, failure := send(ctx, q, r)
 	if failure != nil {
 		return providers.Response{}, failure
 	}
 	if q.Attended() {
-		answer.SlotsLeft = math.MaxInt
+		resp.SlotsLeft = math.MaxInt
 	}
 	providers.CallSucceeded(ctx)
-	return answer, nil
+	return resp, nil
 }
 
 // sendUnattended takes a slot and then sends the call. Once the slot is taken the call no longer depends on the caller's

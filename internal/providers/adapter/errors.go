@@ -1,0 +1,57 @@
+package adapter
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"ais-gateway/internal/canonical"
+)
+
+// maxErrorText is the maximum length in bytes of a LenientString.
+const maxErrorText = 2048
+
+// LenientString is a string in an error response: the beginning of a JSON string, without outer white space. Any other JSON
+// value is read as "", because one odd member must not make an error unreadable.
+type LenientString string
+
+// UnmarshalJSON implements json.Unmarshaler. It never fails.
+func (l *LenientString) UnmarshalJSON(raw []byte) error {
+	var s string
+	if json.Unmarshal(raw, &s) == nil {
+		s = strings.TrimSpace(s)
+		*l = LenientString(strings.Clone(s[:min(len(s), maxErrorText)]))
+	}
+	return nil
+}
+
+// kindPriority lists the kinds that the code or the wording of an error can mean, the most specific first: the consent before
+// the account, and a cause before the fact that something failed.
+var kindPriority = []canonical.Kind{
+	canonical.ConsentExpired,
+	canonical.ConsentInvalid,
+	canonical.AccountUnknown,
+	canonical.UnattendedLimit,
+	canonical.ProviderRejected,
+	canonical.ProviderUnavailable,
+	canonical.ProviderError,
+}
+
+// MoreSpecific reports whether kind a is more specific than kind b, which may be "". It decides between several errors in one
+// response.
+func MoreSpecific(a, b canonical.Kind) bool {
+	rankA, rankB := slices.Index(kindPriority, a), slices.Index(kindPriority, b)
+	return rankA >= 0 && (rankB < 0 || rankA < rankB)
+}
+
+// FormatError returns the error for a query with faults.
+func FormatError(faults ...canonical.FieldError) *canonical.Error {
+	return &canonical.Error{Kind: canonical.FormatError, Origin: canonical.OriginGateway, Faults: faults}
+}
+
+// WrongRequest returns the error for a response, of the given status, to another request.
+func WrongRequest(status int) *canonical.Error {
+	failure := canonical.InvalidResponse("the response belongs to another request")
+	failure.Upstream = canonical.NewUpstreamError(status, "", "")
+	return failure
+}

@@ -1,0 +1,109 @@
+package dialect
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/adapter"
+)
+
+// A Classifier classifies the error responses of one provider. Its fields are what differs between providers.
+type Classifier struct {
+	// Statuses contains the kinds of statuses for which the provider differs from adapter.KindByStatus. They apply to
+	// responses whose body contains no known code or wording.
+	Statuses map[int]canonical.Kind
+	// AccountNotFound means that a 404 for an account is AccountUnknown if its body comes from the provider's API. Without it,
+	// only a code can mean that.
+	AccountNotFound bool
+}
+
+// Classify implements providers.ClientConfig.ClassifyError. The status decides, unless the body contains a known code or
+// wording. A response to another request is ProviderInvalidResponse.
+func (c Classifier) Classify(q canonical.Query, r providers.Request, resp providers.Response) *canonical.Error {
+	if failure := CheckRequestID(q, resp); failure != nil {
+		return failure
+	}
+	kind, code, token := adapter.KindByStatus(resp.Status), "", false
+	if resp.Status >= http.StatusBadRequest && !resp.Unreadable {
+		body := parseErrorBody(q, r, resp.Body)
+		kind, code = c.kind(body, resp.Status, q.Attended(), r.Account != "")
+		token = !slices.ContainsFunc(body.codes, func(code string) bool { return strings.HasPrefix(code, "CONSENT_") })
+	}
+	e := &canonical.Error{Kind: kind, Origin: canonical.OriginProvider, Upstream: canonical.NewUpstreamError(resp.Status, "", code)}
+	switch kind { //nolint:exhaustive // no other kind has more details
+	case canonical.UnattendedLimit:
+		e.Origin = canonical.OriginASPSP
+	case canonical.ConsentExpired, canonical.ConsentInvalid:
+		// Without a code for the consent, only the user's token was rejected: by TOKEN_…, or by 401, which is about the
+		// Authorization header.
+		e.TokenRejected = token
+	}
+	return e
+}
+
+// kind returns the kind of an error response, and the code that decided it or the first code.
+func (c Classifier) kind(b errorBody, status int, attended, ofAccount bool) (kind canonical.Kind, code string) {
+	kind, code = b.codeKind()
+	if b.mentionsAccessLimit(status, attended) && adapter.MoreSpecific(canonical.UnattendedLimit, kind) {
+		kind = canonical.UnattendedLimit
+	}
+	generic := kind == canonical.ProviderError || kind == canonical.ProviderUnavailable
+	if kind == "" || generic && statusIsSpecific(status) {
+		kind = c.statusKind(b, status, ofAccount)
+	}
+	return kind, code
+}
+
+// statusKind returns the kind of an error response by its status and the form of its body.
+func (c Classifier) statusKind(b errorBody, status int, ofAccount bool) canonical.Kind {
+	if c.AccountNotFound && status == http.StatusNotFound && ofAccount && b.isAboutAccount() {
+		return canonical.AccountUnknown
+	}
+	if kind, ok := c.Statuses[status]; ok {
+		return kind
+	}
+	return adapter.KindByStatus(status)
+}
+
+// isAboutAccount reports whether a 404 comes from the provider's API and is about the account in the path. HTML, or the words of
+// a router, mean that the route to the API is wrong.
+func (b errorBody) isAboutAccount() bool {
+	found := phrases.Find(b.words)
+	switch {
+	case b.empty, adapter.ContainsAny(accountWords, found):
+		return true
+	}
+	return b.fromAPI && !adapter.ContainsAny(routeWords, found)
+}
+
+// statusIsSpecific reports whether a status is more specific than a code for a general failure.
+func statusIsSpecific(status int) bool {
+	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
+}
+
+// codeKind returns the most specific kind of the body's codes, with its code; "" and the first code if no code is known.
+func (b errorBody) codeKind() (kind canonical.Kind, code string) {
+	code = b.code
+	for _, c := range b.codes {
+		if k, _ := kindOfCode(c); adapter.MoreSpecific(k, kind) {
+			kind, code = k, c
+		}
+	}
+	return kind, code
+}
+
+// mentionsAccessLimit reports whether the wording means that the unattended limit is used up, or that calls need the user's IP
+// address.
+func (b errorBody) mentionsAccessLimit(status int, attended bool) bool {
+	switch status {
+	case http.StatusTooManyRequests:
+		limit := adapter.LimitFrom429(b.words)
+		return limit != adapter.NoLimit && limit != adapter.RateLimit
+	case http.StatusBadRequest:
+		return !attended && adapter.MentionsPSUAddress(b.words)
+	}
+	return false
+}

@@ -1,0 +1,180 @@
+package dialect_test
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/berlingroup/dialect"
+)
+
+func unattendedQuery() canonical.Query {
+	return canonical.Query{ASPSP: uuid.NewString(), Consent: uuid.NewString(), RequestID: uuid.NewString(), Token: "token"}
+}
+
+func attendedQuery() canonical.Query {
+	q := unattendedQuery()
+	q.PSU = &canonical.PSU{IP: netip.MustParseAddr("203.0.113.7")}
+	return q
+}
+
+func TestCheck(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*canonical.Query)
+		want   []string
+	}{
+		"valid":           {func(*canonical.Query) {}, nil},
+		"no token":        {func(q *canonical.Query) { q.Token = "" }, []string{"Provider-Authorization"}},
+		"token with line": {func(q *canonical.Query) { q.Token = "a\nb" }, []string{"Provider-Authorization"}},
+		"no UUID":         {func(q *canonical.Query) { q.Consent = "consent" }, []string{"Consent-ID"}},
+		"UUID in braces":  {func(q *canonical.Query) { q.Consent = "{" + q.Consent + "}" }, []string{"Consent-ID"}},
+		"both":            {func(q *canonical.Query) { q.Consent, q.Token = "", "" }, []string{"Consent-ID", "Provider-Authorization"}},
+	} {
+		q := unattendedQuery()
+		tt.change(&q)
+		var got []string
+		for _, f := range dialect.Check(q) {
+			got = append(got, f.Name)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if failure := dialect.CheckAccount(q, ".."); failure == nil || failure.Kind != canonical.FormatError || len(failure.Faults) != len(tt.want)+1 {
+			t.Errorf("%s: with an invalid account id: %v", name, failure)
+		}
+	}
+	if failure := dialect.CheckAccount(unattendedQuery(), "account"); failure != nil {
+		t.Error(failure)
+	}
+}
+
+func TestHeader(t *testing.T) {
+	q := unattendedQuery()
+	want := http.Header{
+		"Accept": {"application/json"}, "X-Request-Id": {q.RequestID}, "Consent-Id": {q.Consent}, "Authorization": {"Bearer token"},
+	}
+	if diff := cmp.Diff(want, dialect.Header(q)); diff != "" {
+		t.Errorf("unattended: %s", diff)
+	}
+	q.PSU = &canonical.PSU{IP: netip.MustParseAddr("2001:db8::1"), UserAgent: "Browser/1"}
+	want["Psu-Ip-Address"] = []string{"2001:db8::1"}
+	if diff := cmp.Diff(want, dialect.Header(q)); diff != "" {
+		t.Errorf("attended: %s", diff)
+	}
+	q.PSU.Port, q.PSU.DeviceID, q.PSU.GeoLocation = 4711, "device", "GEO:1;2"
+	want["Psu-Ip-Port"], want["Psu-Device-Id"], want["Psu-Geo-Location"] = []string{"4711"}, []string{"device"}, []string{"GEO:1;2"}
+	if diff := cmp.Diff(want, dialect.Header(q)); diff != "" {
+		t.Errorf("with details: %s", diff)
+	}
+}
+
+// TestClassify checks the parameters of a Classifier. The tests of the adapters check codes and wordings.
+func TestClassify(t *testing.T) {
+	own := dialect.Classifier{Statuses: map[int]canonical.Kind{401: canonical.ConsentInvalid}, AccountNotFound: true}
+	for _, tt := range []struct {
+		name         string
+		status       int
+		body         string
+		plain, other canonical.Kind // of the zero Classifier, and of own
+		rejected     bool           // own means that only the token was rejected
+	}{
+		{"code", 401, `{"tppMessages":[{"category":"ERROR","code":"CONSENT_EXPIRED"}]}`, canonical.ConsentExpired, canonical.ConsentExpired, false},
+		{"token", 401, `{"tppMessages":[{"category":"ERROR","code":"TOKEN_EXPIRED"}]}`, canonical.ConsentExpired, canonical.ConsentExpired, true},
+		{"problem", 400, `{"type":"about:blank","code":"CONSENT_INVALID"}`, canonical.ConsentInvalid, canonical.ConsentInvalid, false},
+		{"warning", 400, `{"tppMessages":[{"category":"WARNING","code":"CONSENT_EXPIRED"}]}`, canonical.ProviderRejected, canonical.ProviderRejected, false},
+		{"certificate", 401, `{"code":"CERTIFICATE_REVOKED"}`, canonical.ProviderRejected, canonical.ProviderRejected, false},
+		{"401", 401, "", canonical.ProviderRejected, canonical.ConsentInvalid, true},
+		{"404", 404, "", canonical.ProviderRejected, canonical.AccountUnknown, false},
+		{"404 with code", 404, `{"code":"RESOURCE_UNKNOWN"}`, canonical.AccountUnknown, canonical.AccountUnknown, false},
+		{"404 of a router", 404, "404 page not found", canonical.ProviderRejected, canonical.ProviderRejected, false},
+		{"limit", 429, `{"code":429,"description":"Maximum access quota is reached!"}`, canonical.UnattendedLimit, canonical.UnattendedLimit, false},
+		{"rate", 429, `{"description":"Too many requests per second"}`, canonical.ProviderThrottled, canonical.ProviderThrottled, false},
+		{"503", 503, `{"code":"INTERNAL_SERVER_ERROR"}`, canonical.ProviderUnavailable, canonical.ProviderUnavailable, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := providers.Request{Account: "account"}
+			resp := providers.Response{Status: tt.status, Header: http.Header{}, Body: []byte(tt.body)}
+			if f := (dialect.Classifier{}).Classify(attendedQuery(), r, resp); f.Kind != tt.plain {
+				t.Errorf("zero Classifier: %s, want %s", f.Kind, tt.plain)
+			}
+			f := own.Classify(attendedQuery(), r, resp)
+			if f.Kind != tt.other || f.TokenRejected != tt.rejected || f.Upstream.HTTPStatus != tt.status {
+				t.Errorf("%s, token rejected %t, want %s, %t", f.Kind, f.TokenRejected, tt.other, tt.rejected)
+			}
+			if aspsp := f.Origin == canonical.OriginASPSP; aspsp != (f.Kind == canonical.UnattendedLimit) {
+				t.Errorf("origin %s", f.Origin)
+			}
+			resp.Header.Set("X-Request-ID", uuid.NewString())
+			if f := own.Classify(attendedQuery(), r, resp); f.Kind != canonical.ProviderInvalidResponse {
+				t.Errorf("of another request: %s", f.Kind)
+			}
+		})
+	}
+}
+
+func TestMissingAddress(t *testing.T) {
+	resp := providers.Response{Status: 400, Header: http.Header{}, Body: []byte(`{"code":"FORMAT_ERROR","text":"PSU-IP-Address is required"}`)}
+	var c dialect.Classifier
+	if f := c.Classify(unattendedQuery(), providers.Request{}, resp); f.Kind != canonical.UnattendedLimit {
+		t.Errorf("unattended: %s", f.Kind)
+	}
+	if f := c.Classify(attendedQuery(), providers.Request{}, resp); f.Kind != canonical.ProviderRejected {
+		t.Errorf("attended: %s", f.Kind)
+	}
+}
+
+func TestErrorInSuccess(t *testing.T) {
+	for raw, ok := range map[string]bool{
+		"": true, "null": true, "[]": true, "[{}]": true, `{"category":"WARNING","text":"x"}`: true, `[{"category":"warning"}]`: true,
+		`[{"category":"ERROR"}]`: false, `[{"category":"WARNING"},{"code":"X"}]`: false, `"text"`: false, `{"code":"X"}`: false,
+	} {
+		for _, m := range []dialect.Messages{{TPPMessages: []byte(raw)}, {AdditionalErrors: []byte(raw)}} {
+			if err := m.ErrorInSuccess(); (err == nil) != ok {
+				t.Errorf("%s: %v", raw, err)
+			}
+		}
+	}
+}
+
+func TestSettings(t *testing.T) {
+	https, loopback := &url.URL{Scheme: "https", Host: "bank.example"}, &url.URL{Scheme: "https", Host: "127.0.0.1"}
+	for name, tt := range map[string]struct {
+		chain, key config.File
+		base       *url.URL
+		want       []string
+	}{
+		"not required":       {base: loopback},
+		"no base URL":        {},
+		"required":           {base: https, want: []string{"clientCertificateFile", "clientKeyFile"}},
+		"key missing":        {base: loopback, chain: config.InMemoryFile([]byte("x")), want: []string{"clientCertificateFile", "clientKeyFile"}},
+		"no PEM":             {base: https, chain: config.InMemoryFile([]byte("x")), key: config.InMemoryFile([]byte("y")), want: []string{"clientCertificateFile", "clientKeyFile"}},
+		"certificate missed": {base: loopback, key: config.InMemoryFile([]byte("y")), want: []string{"clientCertificateFile", "clientKeyFile"}},
+	} {
+		var faults config.Faults
+		if c := dialect.ClientCertificate(tt.chain, tt.key, tt.base, &faults); c != nil {
+			t.Errorf("%s: a certificate", name)
+		}
+		var got []string
+		for _, f := range faults {
+			got = append(got, f.Path)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	for content, ok := range map[string]bool{" key\n": true, "": false, "two\nlines": false, "ключ": false} {
+		var faults config.Faults
+		key := dialect.HeaderKey(config.InMemoryFile([]byte(content)), "apiKeyFile", &faults)
+		if (len(faults) == 0) != ok || ok && key.Reveal() != strings.TrimSpace(content) {
+			t.Errorf("%q: %v", content, faults)
+		}
+	}
+}
