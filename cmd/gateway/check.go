@@ -36,7 +36,7 @@ func load(file string) (*config.Config, error) {
 	}
 	var faults config.Faults
 	if err != nil {
-		faults = err.(config.Faults) //nolint:errorlint // Load returns nothing else with a Config
+		faults = err.(config.Faults) //nolint:errorlint // with a Config, Load returns only Faults
 	}
 	_, more := openAdapters(c, func(upstream.Config) *upstream.Transport { return upstream.New(upstream.Config{}) })
 	faults = append(faults, c.UnknownProviders(slices.Sorted(maps.Keys(adapters)))...)

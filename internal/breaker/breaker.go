@@ -1,4 +1,4 @@
-// Package breaker stops calls to an ASPSP that keeps failing, so that callers get a response at once and the ASPSP can
+// Package breaker stops calls to an ASPSP that keeps failing, so that callers get a response immediately and the ASPSP can
 // recover. Each gateway has its own breakers, one for each ASPSP. internal/gateway uses them.
 package breaker
 
@@ -153,8 +153,8 @@ func (b *Breaker) record(id consentID, trial bool, v verdict, done func(error)) 
 	}
 }
 
-// readyToTrip reports whether the breaker opens after a failure. Connection failures and timeouts alone can open it;
-// failures with a response, and both together, only if enough consents fail.
+// readyToTrip reports whether the breaker opens after a failure. Connection failures and timeouts can open it under one
+// consent. If there are failures with a response among them, enough consents must fail.
 func (b *Breaker) readyToTrip(n gobreaker.Counts) bool {
 	if n.TotalFailures == 1 {
 		b.unanswered = 0

@@ -123,13 +123,13 @@ func (c *Cache) Erase(ctx context.Context, k Key) error {
 
 // A Lease is the right to make a shared call, or names the gateway that has it.
 type Lease struct {
-	Held      bool // by this request; else by another
+	Held      bool // false if another request holds it
 	key       Key
 	shareKey  string
 	holder    string
 	readsList bool      // the call is for a list
 	grantedAt time.Time // by Redis's clock; zero if Redis did not respond
-	localAt   time.Time // the same moment by the process's clock
+	localAt   time.Time // the same time by the process's clock
 }
 
 // Pending reports whether Redis may have granted the lease.
@@ -195,7 +195,7 @@ type Balances struct {
 // A LeaderOutcome is the outcome of a shared call, for the requests that wait for it.
 type LeaderOutcome struct {
 	Held     bool              // the call is in progress
-	Done     bool              // the call has ended; neither Held nor Done: its holder died
+	Done     bool              // the call has ended. If Held and Done are false, its leader died
 	Failure  *canonical.Error  // nil if the call went well
 	Entry    *Entry            // the cached list; nil after a failure, and if it was invalidated
 	Balances *Balances         // nil after a failure, and for a list

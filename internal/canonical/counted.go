@@ -14,9 +14,10 @@ import (
 // kept apart from its base makes a second round necessary.
 const foldRounds = 8
 
-// CountedID returns the form of an id under which it is counted. FoldID, in contrast, keeps apart all that a bank might. Spellings that a bank might take for the same id have one form:
-// NFKC, without case, white space and invisible characters, and every form of a UUID. Two ids that a bank tells apart may
-// have one form, too: they share a counter, so that the limit is stricter, never looser.
+// CountedID returns the form of an id under which it is counted. All spellings that an ASPSP might treat as the same id have
+// one form: NFKC, without case, white space and invisible characters, and one form for UUIDs. Two ids that an ASPSP
+// distinguishes may have the same form: they share a counter, so that the limit is stricter, never looser. NormalizeID, in
+// contrast, maps only spellings of one UUID to the same form.
 func CountedID(id string) string {
 	for range foldRounds {
 		next := norm.NFKC.String(strings.Map(visible, foldCase(norm.NFKC.String(id))))
@@ -33,7 +34,7 @@ func foldCase(id string) string {
 	return cases.Fold().String(strings.ToUpper(strings.ToLower(id)))
 }
 
-// brailleBlank is the one character that is neither white space nor ignorable by Unicode's properties, and invisible.
+// brailleBlank is invisible although Unicode's properties do not list it as white space or as ignorable.
 const brailleBlank = '\u2800'
 
 // visible returns a character, or -1 if it is not visible.

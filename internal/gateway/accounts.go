@@ -11,8 +11,8 @@ import (
 )
 
 // Accounts returns the accounts that the query's consent covers: the cached list if it is fresh enough for the cache
-// control, else a list from the provider, else the cached list with the reason why it is stale. The error is a
-// *canonical.Error. The usage is set in both cases.
+// control, otherwise a list from the provider. If that fails, it may return a stale list with the reason. The error is a
+// *canonical.Error. The usage is set with and without an error.
 func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, w CacheControl) (AccountsResult, error) {
 	b, ok := g.aspsps[q.ASPSP]
 	if !ok {
@@ -210,7 +210,7 @@ func (a *accountsRequest) callProvider(ctx context.Context, redis *latencyBudget
 	return entry, usage, failure
 }
 
-// satisfying returns the list if it satisfies the request's cache control, else nil. A list whose call ended after this
+// satisfying returns the list if it satisfies the request's cache control, and nil otherwise. A list whose call ended after this
 // request's first lookup satisfies it, even with no-cache.
 func (a *accountsRequest) satisfying(cached *cache.Entry) *cache.Entry {
 	if cached == nil || !a.servable(cached) {

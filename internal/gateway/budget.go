@@ -98,7 +98,7 @@ func waitForStep[T any](ctx context.Context, a *latencyBudget, step pendingStep[
 		e.err = ctx.Err()
 	}
 	a.left -= time.Since(began)                 //nolint:forbidigo // as above
-	a.broken = e.err != nil && ctx.Err() == nil // a caller who left says nothing about Redis
+	a.broken = e.err != nil && ctx.Err() == nil // if the caller left, Redis is not the cause
 	return e.value, e.err
 }
 
@@ -107,7 +107,7 @@ func (a *latencyBudget) waitFor(ctx context.Context, result <-chan error) error 
 	if a.broken || a.left <= 0 {
 		return errBudgetSpent
 	}
-	began := time.Now() //nolint:forbidigo // what is measured is how long a real wait took
+	began := time.Now() //nolint:forbidigo // measures a real wait
 	timer := time.NewTimer(a.left)
 	defer timer.Stop()
 	var err error
@@ -119,7 +119,7 @@ func (a *latencyBudget) waitFor(ctx context.Context, result <-chan error) error 
 		err = ctx.Err()
 	}
 	a.left -= time.Since(began)               //nolint:forbidigo // as above
-	a.broken = err != nil && ctx.Err() == nil // a caller who leaves says nothing about Redis
+	a.broken = err != nil && ctx.Err() == nil // if the caller left, Redis is not the cause
 	return err
 }
 

@@ -122,7 +122,7 @@ func (g *Gateway) ASPSP(id string) (ASPSPInfo, bool) {
 	return ASPSPInfo{ID: b.ID, Name: b.Name, Provider: b.Provider, Unattended: b.Unattended, Breaker: b.breaker.State()}, true
 }
 
-// Check returns what the query lacks for its provider, beyond what every provider needs.
+// Check returns the faults of a query under the additional rules of its provider.
 func (g *Gateway) Check(q canonical.Query) []canonical.FieldError {
 	if b, ok := g.aspsps[q.ASPSP]; ok && b.checker != nil {
 		return b.checker.Check(q)
@@ -139,7 +139,7 @@ func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, accou
 	return g.Counter.Usage(ctx, unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: account})
 }
 
-// Forget deletes what is cached for the client under the query's consent. It releases no slots. If Redis does not confirm
+// Forget deletes all cached data of the client for the query's consent. It releases no slots. If Redis does not confirm
 // the deletion within two seconds, it fails with DeletionUnconfirmed.
 func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) error {
 	if _, ok := g.aspsps[q.ASPSP]; !ok {

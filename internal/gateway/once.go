@@ -59,7 +59,7 @@ func flightKey(what, client string, q canonical.Query, more string) string {
 }
 
 // shareKeyHash returns a hash of the user's token and an account for the names of Redis keys. It includes the consent, which
-// Redis does not have: the hash of an account number alone could be found by trying all numbers.
+// is not in Redis: without it, an account number could be found by hashing all numbers.
 func shareKeyHash(q canonical.Query, account string) string {
 	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", canonical.NormalizeID(q.Consent), q.Token.Reveal(), account))
 	return base64.RawURLEncoding.EncodeToString(hash[:])

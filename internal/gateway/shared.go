@@ -19,12 +19,12 @@ type sharedCall[T any] struct {
 	// counted reports whether the call takes a slot. Such a call may wait longer for Redis: it cannot be made without Redis,
 	// and a call that another gateway already makes would waste a slot.
 	counted bool
-	// acquire acquires the lease and, in the same step, reads what satisfies the request without a call; nil if nothing does.
+	// acquire acquires the lease. In the same step it reads a cached value that satisfies the request; nil if there is none.
 	acquire func(ctx context.Context, ttl time.Duration) (cache.Lease, *T, error)
 	// call makes the call. It returns the usage after the counter's last step, nil if there was none.
 	call        func(ctx context.Context, redis *latencyBudget) (T, *unattended.Usage, *canonical.Error)
 	onEnd       func()                       // called when the call has ended
-	result      func(T) cache.CallResult     // what is stored of a successful call
+	result      func(T) cache.CallResult     // the part of a successful call that is stored
 	withTime    func(T, time.Time) T         // the value with its fetch time
 	fromOutcome func(cache.LeaderOutcome) *T // the leader's value; nil if it does not satisfy the request
 }
@@ -166,7 +166,7 @@ func publish[T any](ctx context.Context, g *Gateway, redis *latencyBudget, mine 
 			return err
 		}
 		var end cache.PublishResult
-		if lease.Pending() && (lease.Held || !lease.Granted()) { // else this request has no lease and will not get one
+		if lease.Pending() && (lease.Held || !lease.Granted()) { // otherwise this request has no lease and will not get one
 			end, err = g.Config.Cache.Publish(ctx, lease, result(lease))
 			if err == nil && !end.Held && !lease.Granted() {
 				err = errLeaseUnknown

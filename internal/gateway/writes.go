@@ -15,7 +15,7 @@ import (
 const (
 	// writeTimeout is the timeout of one attempt of a Redis write in the background.
 	writeTimeout = 2 * time.Second
-	// giveUpAfter is how long a result is kept for Redis while it cannot be stored.
+	// giveUpAfter is how long storing a result is retried.
 	giveUpAfter = 13 * time.Second
 	// maxPause is the longest pause between two attempts to store a result.
 	maxPause = 6400 * time.Millisecond

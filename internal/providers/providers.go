@@ -86,8 +86,8 @@ type Response struct {
 	Header http.Header
 	Body   []byte
 	// Unreadable reports that this is an error response whose body could not be read, because it is incomplete, too large,
-	// or has a content coding other than gzip. Body is nil. The status alone decides then, and it never means that the
-	// consent, the token or the account is at fault.
+	// or has a content coding other than gzip. Body is nil. Then only the status is classified, and never as an error of
+	// consent, token or account.
 	Unreadable bool
 	// SlotsLeft is the number of slots that remained in the unit after the call took its own; math.MaxInt for an attended call.
 	SlotsLeft int

@@ -25,7 +25,7 @@ const (
 	pollInterval  = 10 * time.Millisecond // between two checks of a condition
 )
 
-// setup is what a server keeps when it is restarted.
+// setup is the part of a server that stays the same when it is restarted.
 type setup struct {
 	dir       string      // of its data and its log
 	config    string      // the path of the configuration file that it rewrites; empty for none

@@ -1,5 +1,5 @@
-// Package redistest runs real Redis servers for tests, in every form that operators run them: alone, with TLS, with sentinels, as a
-// cluster. What the gateway needs of Redis is tested on Redis. Only tests and other test support import it. Without redis-server
+// Package redistest runs real Redis servers for tests, in every form that operators run them: one server, with TLS, with sentinels, as a
+// cluster. Tests of what the gateway needs from Redis use it. Only tests and other test support import it. Without redis-server
 // these tests fail; they are never skipped.
 package redistest
 

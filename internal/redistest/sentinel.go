@@ -28,7 +28,7 @@ const (
 	failoverTimeout = 1000
 )
 
-// fastSentinel is the command that makes a sentinel do every 100 or 200 ms what it does every 1 to 10 s by default. The times are in
+// fastSentinel is the command that sets the intervals of a sentinel to 100 or 200 ms; the defaults are 1 to 10 s. The times are in
 // ms.
 var fastSentinel = []any{
 	"SENTINEL", "DEBUG", "info-period", 100, "ping-period", 200, "ask-period", 100, "publish-period", 100,

@@ -128,7 +128,7 @@ type readiness struct {
 }
 
 // ready responds 503 while the gateway drains, and 200 otherwise. A gateway without Redis is ready, because it still serves
-// attended requests; if it were taken out of service, it would serve none.
+// attended requests.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	h := s.cfg.Health(r.Context())
 	body, code := readiness{Status: "ready", Redis: h.Redis, Policy: h.Policy, Warnings: h.Warnings}, http.StatusOK

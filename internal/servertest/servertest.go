@@ -104,8 +104,8 @@ func (s *Server) Stop() {
 	_ = os.RemoveAll(s.Dir)
 }
 
-// FreeAddr chooses ports below those that systems give to connections and to listeners on port 0. So none of these can take the
-// port of a server that is not started yet or is restarted.
+// FreeAddr chooses ports below those that systems assign to connections and to listeners on port 0, so that these cannot take
+// the port of a server that is not started yet or is restarted.
 const (
 	firstPort = 10_000
 	lastPort  = 21_999

@@ -34,8 +34,8 @@ func receive(ctx context.Context, resp *http.Response) (a providers.Response, fa
 	return a, failure
 }
 
-// decodeBody returns the text of a body. The body of an error response need not be UTF-8, because error codes are ASCII and
-// nothing else of it is shown.
+// decodeBody returns the text of a body. The body of an error response need not be UTF-8, because only error
+// codes are passed on, which are ASCII.
 func decodeBody(h http.Header, raw []byte, refused bool) ([]byte, *canonical.Error) {
 	body, failure := decompress(h, raw)
 	if failure != nil {
