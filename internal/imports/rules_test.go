@@ -64,7 +64,8 @@ var rules = []rule{
 		dir: "internal/auth",
 		code: []string{
 			"internal/canonical", "internal/config", "internal/recovery",
-			"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4", "golang.org/x/time/rate",
+			"github.com/coreos/go-oidc/v3/oidc", "github.com/go-jose/go-jose/v4", "golang.org/x/sync/singleflight",
+			"golang.org/x/time/rate",
 		},
 	},
 	{
@@ -72,7 +73,7 @@ var rules = []rule{
 		test: []string{yaml, "github.com/bojanz/currency", "github.com/jacoelho/banking/iban"},
 	},
 	{dir: "internal/config", code: []string{"internal/config/strict", uuid}},
-	{dir: "internal/config/strict", code: []string{yaml}},
+	{dir: "internal/config/strict", code: []string{"go.yaml.in/yaml/v4/..."}, test: []string{yaml}},
 	{dir: "internal/event", code: []string{"internal/canonical"}},
 	{
 		dir: "internal/gateway",
