@@ -49,7 +49,8 @@ func (a *app) run(ctx context.Context) error {
 	err := a.server.Serve(ctx)
 	shutdown, cancel := context.WithTimeout(context.Background(), a.writeTimeout-flushTimeout-2*outputTimeout)
 	defer cancel()
-	err = errors.Join(err, a.server.ShutdownAPI(shutdown), a.gateway.Drain(shutdown), a.server.ShutdownAdmin(shutdown))
+	err = errors.Join(err, a.server.ShutdownAPI(shutdown), a.gateway.Drain(shutdown),
+		a.gateway.Counter.Drain(shutdown), a.server.ShutdownAdmin(shutdown))
 	stopBackground()
 	a.store.Close()
 	err = errors.Join(err, a.audit.Close())

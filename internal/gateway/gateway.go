@@ -168,7 +168,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	go func() { g.running.Wait(); close(done) }()
 	select {
 	case <-done:
-		return errors.Join(g.writes.drain(ctx), g.Counter.Drain(ctx))
+		return g.writes.drain(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
