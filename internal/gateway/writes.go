@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +25,8 @@ const (
 	maxWrites = 1024
 	// invalidatePause is the longest pause between two attempts of an invalidation.
 	invalidatePause = time.Second
+	// lastWrites is how long a gateway that drains waits for the last attempts.
+	lastWrites = 3 * time.Second
 	// maxInvalidations is how many invalidations may wait for Redis: some 5 MB.
 	maxInvalidations = 16_384
 )
@@ -48,20 +52,21 @@ func newWrites(slack time.Duration, log *slog.Logger) *writes {
 		}),
 		invalidations: retryqueue.New[cache.Key](retryqueue.Config{
 			Max: maxInvalidations, Timeout: writeTimeout + slack, MaxPause: invalidatePause,
-			Lost: func() { log.Warn(msgUnconfirmed) },
+			Lost: sync.OnceFunc(func() { log.Warn(msgUnconfirmed) }),
 		}),
 	}
 }
 
-// drain makes the last attempt of each write.
+// drain makes the last attempt of each write, for three seconds at most.
 func (w *writes) drain(ctx context.Context) error {
-	if err := w.results.Drain(ctx); err != nil {
-		return err
-	}
-	return w.invalidations.Drain(ctx)
+	ctx, cancel := context.WithTimeout(ctx, lastWrites)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- w.results.Drain(ctx) }()
+	return errors.Join(w.invalidations.Drain(ctx), <-done)
 }
 
-// settle makes a write that must happen, and waits for its first attempt within the budget. It returns whether that
+// writeEventually makes a write that must happen, and waits for its first attempt within the budget. It returns whether that
 // succeeded. Otherwise the write is retried in the background.
 func (g *Gateway) writeEventually(ctx context.Context, a *latencyBudget, write retryqueue.Write) (done bool) {
 	return a.waitFor(context.WithoutCancel(ctx), g.writes.results.Add(uuid.NewString(), write)) == nil

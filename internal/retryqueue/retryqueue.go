@@ -14,18 +14,14 @@ import (
 )
 
 const (
-	// maxWorkers is how many writes of a queue run at the same time.
+	// maxWorkers is how many writes of a queue are retried at the same time.
 	maxWorkers = 16
 	// firstPause is the pause after the first failure; each further one doubles it.
 	firstPause = 100 * time.Millisecond
 )
 
-var (
-	// ErrFull is returned if the queue has its maximum number of writes.
-	ErrFull = errors.New("the queue of pending writes is full")
-	// errPanic is the result of a write that panicked.
-	errPanic = errors.New("a write panicked")
-)
+// errPanic is the result of a write that panicked.
+var errPanic = errors.New("a write panicked")
 
 // A Write makes a change in Redis and may run more than once. It returns nil once the change is confirmed or no longer
 // needed.
@@ -33,7 +29,7 @@ type Write func(context.Context) error
 
 // Config says how a queue retries. All writes of a queue are retried in the same way.
 type Config struct {
-	Max      int           // pending writes; more are refused
+	Max      int           // pending writes; more are attempted once
 	Timeout  time.Duration // of one attempt
 	MaxPause time.Duration // between two attempts
 	GiveUp   time.Duration // after the first attempt; 0 for never
@@ -60,8 +56,8 @@ type Queue[K comparable] struct {
 type entry struct {
 	key      any
 	write    Write
-	result   chan error // gets the error of the next attempt; buffered
-	next     time.Time  // when it is due
+	results  []chan error // get the error of the next attempt; buffered
+	next     time.Time    // when it is due
 	pause    time.Duration
 	giveUp   time.Time // zero for never
 	replaced bool      // a newer write came while this one ran
@@ -75,38 +71,44 @@ func New[K comparable](c Config) *Queue[K] {
 	return q
 }
 
-// Add queues a write under a key, to run without delay in a goroutine of the queue. It replaces a pending write of the
-// same key. The returned channel gets the error of the first attempt, ErrFull if the queue is full; after that error it is
-// not retried. It never blocks.
+// Add runs a write in a goroutine of its own, and retries it under its key if it fails. It replaces a pending write of the same
+// key. The returned channel gets the error of the first attempt. If the queue is full, there is no other attempt. Add never
+// blocks.
 func (q *Queue[K]) Add(key K, write Write) <-chan error {
 	result := make(chan error, 1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := q.pending[key]
 	switch {
-	case e != nil && e.index < 0: // it runs
-		e.replaced = true
-	case e != nil:
+	case e != nil && e.index >= 0:
 		heap.Remove(&q.due, e.index)
-	case len(q.pending) >= q.config.Max:
-		result <- ErrFull
+	case e == nil && len(q.pending) >= q.config.Max:
+		go func() { result <- attempt(write, q.config.Timeout) }()
 		return result
-	default:
-		e = &entry{key: key}
+	case e == nil:
+		e = &entry{key: key, index: -1}
 		q.pending[key] = e
+	default: // it runs
+		e.replaced = true
 	}
-	if e.result != nil {
-		e.result <- context.Canceled // the caller waits for a write that was replaced
-	}
-	e.write, e.result, e.pause, e.giveUp, e.next = write, result, firstPause, time.Time{}, time.Now()
+	e.write, e.results, e.pause, e.giveUp = write, append(e.results, result), firstPause, time.Time{}
 	if q.config.GiveUp > 0 {
-		e.giveUp = e.next.Add(q.config.GiveUp)
+		e.giveUp = time.Now().Add(q.config.GiveUp)
 	}
 	if !e.replaced {
-		heap.Push(&q.due, e)
-		q.startWorker()
+		go q.first(e)
 	}
 	return result
+}
+
+// first makes the first attempt of an entry.
+func (q *Queue[K]) first(e *entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.run(e)
+	if len(q.due) > 0 {
+		q.startWorker()
+	}
 }
 
 // Pending reports whether a write of the key has not succeeded yet.
@@ -203,34 +205,42 @@ func (q *Queue[K]) wait(until time.Time) {
 // run makes an attempt, and queues the entry again if it failed or a newer write came. The caller holds the lock, which is
 // free during the attempt.
 func (q *Queue[K]) run(e *entry) {
-	write, result := e.write, e.result
-	e.result = nil
+	write, results := e.write, e.results
+	e.results = nil
 	q.mu.Unlock()
 	err := attempt(write, q.config.Timeout)
-	if result != nil {
+	for _, result := range results {
 		result <- err
 	}
 	q.mu.Lock()
 	defer q.empty.Broadcast()
+	now := time.Now()
 	switch {
 	case e.replaced:
-		e.replaced = false
+		e.replaced, e.next = false, now
 		heap.Push(&q.due, e)
 		return
 	case err == nil:
 		delete(q.pending, e.key.(K))
 		return
 	}
-	e.next = time.Now().Add(e.pause)
+	e.next = now.Add(e.pause)
 	if q.draining || !e.giveUp.IsZero() && e.next.After(e.giveUp) {
 		delete(q.pending, e.key.(K))
-		if q.config.Lost != nil {
-			q.config.Lost()
-		}
+		q.lost()
 		return
 	}
 	e.pause = min(2*e.pause, q.config.MaxPause)
 	heap.Push(&q.due, e)
+}
+
+// lost reports a write that was dropped. The caller holds the lock, which is free during the report.
+func (q *Queue[K]) lost() {
+	if q.config.Lost != nil {
+		q.mu.Unlock()
+		defer q.mu.Lock()
+		q.config.Lost()
+	}
 }
 
 // attempt runs a write. A panic is an error, so that it does not end the process.

@@ -115,7 +115,7 @@ func TestNewestWins(t *testing.T) {
 		if first, err := <-running, <-replaced; first != nil || !errors.Is(err, errDown) {
 			t.Errorf("%v, %v", first, err)
 		}
-		if err := <-second; !errors.Is(err, context.Canceled) {
+		if err := <-second; !errors.Is(err, errDown) { // that of the write which replaced it
 			t.Errorf("the replaced write: %v", err)
 		}
 		time.Sleep(time.Minute)
@@ -125,36 +125,48 @@ func TestNewestWins(t *testing.T) {
 	})
 }
 
-// TestBounds holds that a queue takes no more writes than it may, and runs no more than sixteen at the same time.
-func TestBounds(t *testing.T) {
+// TestLimits holds that first attempts do not wait for other writes, that no more than sixteen retries run at the same time,
+// and that a write which finds the queue full is attempted once.
+func TestLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, gate := open(nil), make(chan struct{})
-		var running, most atomic.Int64
-		var results []<-chan error
+		var first, retries, most atomic.Int64
 		for i := range 100 {
-			results = append(results, q.Add(fmt.Sprint(i), func(context.Context) error {
-				most.Store(max(most.Load(), running.Add(1)))
+			again := false
+			q.Add(fmt.Sprint(i), func(context.Context) error {
+				if !again {
+					again = true
+					first.Add(1)
+					return errDown
+				}
+				most.Store(max(most.Load(), retries.Add(1)))
 				<-gate
-				running.Add(-1)
+				retries.Add(-1)
 				return nil
-			}))
-		}
-		if err := <-q.Add("one more", failing(0).write); !errors.Is(err, retryqueue.ErrFull) || q.Pending("one more") {
-			t.Errorf("one more: %v", err)
+			})
 		}
 		synctest.Wait()
-		if n := running.Load(); n != 16 {
-			t.Errorf("%d run", n)
+		if n := first.Load(); n != 100 || q.Len() != 100 {
+			t.Errorf("%d first attempts, %d pending", n, q.Len())
 		}
-		close(gate)
-		for _, result := range results {
-			if err := <-result; err != nil {
-				t.Error(err)
+		for _, fails := range []int{0, 1000} {
+			r := failing(fails)
+			if err := <-q.Add("one more", r.write); (err != nil) != (fails > 0) || q.Pending("one more") {
+				t.Errorf("one more, which fails %d times: %v", fails, err)
+			}
+			time.Sleep(time.Minute)
+			if n := len(r.times()); n != 1 {
+				t.Errorf("%d attempts of a write that found the queue full", n)
 			}
 		}
+		if n := retries.Load(); n != 16 {
+			t.Errorf("%d retries run", n)
+		}
+		started := failing(0)
+		close(gate)
 		synctest.Wait()
-		if most.Load() != 16 || q.Len() != 0 {
-			t.Errorf("%d ran at the same time, %d are pending", most.Load(), q.Len())
+		if err := <-q.Add("later", started.write); err != nil || most.Load() != 16 || q.Len() != 0 {
+			t.Errorf("%v, %d retries ran at the same time, %d are pending", err, most.Load(), q.Len())
 		}
 	})
 }

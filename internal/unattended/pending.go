@@ -48,7 +48,9 @@ func newPending(timeout time.Duration) *pending {
 // Drain makes one last attempt of each pending release and block, and of the updates of the unit statistics. It returns ctx's
 // error if ctx ends before all releases and blocks are done.
 func (c *Counter) Drain(ctx context.Context) error {
-	err := errors.Join(c.pending.releases.Drain(ctx), c.pending.blocks.Drain(ctx))
+	releases := make(chan error, 1)
+	go func() { releases <- c.pending.releases.Drain(ctx) }()
+	err := errors.Join(c.pending.blocks.Drain(ctx), <-releases)
 	c.units.drain(ctx)
 	return err
 }

@@ -67,9 +67,7 @@ func (c *Counter) runReplicated(ctx context.Context, run scriptRunner, keys []st
 	switch {
 	case reply.Err() != nil:
 		return nil, reply.Err()
-	case err != nil:
-		return nil, err
-	case confirmed.Val() < int64(c.replicas):
+	case err != nil, confirmed.Val() < int64(c.replicas): // the step was made, whatever the error of WAIT is
 		return nil, errReplicas
 	}
 	return reply, nil
