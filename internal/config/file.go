@@ -9,21 +9,21 @@ import (
 	"strings"
 )
 
-// maxFile is the maximum size of every file that is read here, in bytes. Keys and certificates are much smaller.
+// maxFile bounds every file that is read here, in bytes. Keys and certificates are far smaller.
 const maxFile = 1 << 20
 
 // writableByOthers is the permission of every local user to write to a file.
 const writableByOthers fs.FileMode = 0o002
 
-// File is a secret file. The configuration contains its path; the content is read together with the configuration, so
-// that checks need no I/O. It is formatted as its path.
+// A File is a secret that stands in a file of its own. In the configuration it is the file's path; its content
+// is read when the configuration is, so that whoever checks it needs no I/O. It prints as its path.
 type File struct {
 	path     string
-	content  func() []byte // a function, so that fmt does not print the content of a File in an unexported field
+	content  func() []byte // a function, so that a File in a private field prints without it
 	writable bool          // every local user can write to it
 }
 
-// UnmarshalText sets the path and reads the file. Its errors never contain content of the file.
+// UnmarshalText takes the path and reads the file. Its errors say what is wrong, and never what is in it.
 func (f *File) UnmarshalText(path []byte) error {
 	if len(path) == 0 {
 		return errors.New("must not be empty")
@@ -43,13 +43,13 @@ func newFile(path string, content []byte, mode fs.FileMode) File {
 	return File{path: path, content: func() []byte { return content }, writable: mode&writableByOthers != 0}
 }
 
-// Given reports whether the configuration sets the file.
+// Given reports whether the configuration names the file.
 func (f File) Given() bool { return f.path != "" }
 
-// Path returns the path as it is in the configuration.
+// Path is the file's name as the configuration has it.
 func (f File) Path() string { return f.path }
 
-// Content returns the content of the file when the configuration was read.
+// Content is what stood in the file when the configuration was read.
 func (f File) Content() []byte {
 	if f.content == nil {
 		return nil
@@ -57,7 +57,7 @@ func (f File) Content() []byte {
 	return f.content()
 }
 
-// Line returns the content without a line break at its end, for a password or key of one line.
+// Line is the content without the line break at its end, as a password or a key of one line is meant.
 func (f File) Line() string {
 	line, ended := strings.CutSuffix(string(f.Content()), "\n")
 	if ended {
@@ -66,22 +66,21 @@ func (f File) Line() string {
 	return line
 }
 
-// String returns the path.
+// String is the path.
 func (f File) String() string { return f.path }
 
-// Format writes the path for every verb.
+// Format writes the path, whatever the verb.
 func (f File) Format(s fmt.State, _ rune) { fmt.Fprint(s, f.path) }
 
-// MarshalText returns the path.
+// MarshalText is the path.
 func (f File) MarshalText() ([]byte, error) { return []byte(f.path), nil }
 
-// InMemoryFile returns a File that is not on disk, for tests and generated keys.
+// FileOf makes a File that stands nowhere, for programs that make their own keys.
 func InMemoryFile(content []byte) File {
 	return File{path: "(memory)", content: func() []byte { return content }}
 }
 
-// readFile returns the content and mode of a regular file of at most maxFile bytes. Pipes and devices are refused, because
-// reading them may not end.
+// readFile reads a regular file of at most maxFile bytes, with its mode. A pipe or a device is refused: it could have no end.
 func readFile(path string) ([]byte, fs.FileMode, error) {
 	info, err := os.Stat(path)
 	switch {

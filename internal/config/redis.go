@@ -7,10 +7,10 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// RedisMode is the deployment mode of Redis.
+// RedisMode is the form in which Redis is run.
 type RedisMode string
 
-// The modes of Redis. Embedded is a Redis server in the process, for trials with a single gateway.
+// The forms of Redis. Embedded is a Redis of one's own in the process: for trying out, and for one gateway alone.
 const (
 	Embedded   RedisMode = "embedded"
 	Standalone RedisMode = "standalone"
@@ -18,31 +18,30 @@ const (
 	Cluster    RedisMode = "cluster"
 )
 
-// Redis configures the connection to Redis.
+// Redis says where Redis is, and how it is spoken to.
 type Redis struct {
 	Mode                 RedisMode `yaml:"mode"`
-	Addresses            []string  `yaml:"addresses"` // host:port; in mode sentinel those of the sentinels
+	Addresses            []string  `yaml:"addresses"` // host:port; of the sentinels in mode sentinel
 	MasterName           string    `yaml:"masterName"`
 	Username             string    `yaml:"username"`
-	PasswordFile         File      `yaml:"passwordFile"` // one line, see File.Line
+	PasswordFile         File      `yaml:"passwordFile"` // its one line, File.Line
 	SentinelUsername     string    `yaml:"sentinelUsername"`
-	SentinelPasswordFile File      `yaml:"sentinelPasswordFile"` // of the sentinels, if they require one
+	SentinelPasswordFile File      `yaml:"sentinelPasswordFile"` // of the sentinels themselves, if they ask for one
 	TLS                  TLS       `yaml:"tls"`
-	// WaitReplicas is the number of replicas that must have stored a slot before its call is made (WAIT); 0 for none.
+	// WaitReplicas is how many replicas must have a slot before its call is made (WAIT); 0 is none.
 	WaitReplicas int `yaml:"waitReplicas"`
 }
 
-// TLS configures TLS to Redis and to the sentinels.
+// TLS says how Redis, and the sentinels before it, are reached over TLS.
 type TLS struct {
 	Enabled         bool   `yaml:"enabled"`
-	CAFile          File   `yaml:"caFile"`          // PEM; trusted for the server; the system's CAs if not set
-	CertificateFile File   `yaml:"certificateFile"` // PEM; the client certificate, if the server requires one
+	CAFile          File   `yaml:"caFile"`          // PEM; who may vouch for the server; none: the system's
+	CertificateFile File   `yaml:"certificateFile"` // PEM; the gateway's own, for a server that asks for one
 	KeyFile         File   `yaml:"keyFile"`         // PEM; of the certificate
-	ServerName      string `yaml:"serverName"`      // in the server's certificate; the host of its address if not set
+	ServerName      string `yaml:"serverName"`      // in the server's certificate; none: the host of its address
 }
 
-// Client returns the TLS configuration of a client, nil if TLS is disabled. It is valid only for a configuration without
-// faults.
+// Client is what a client needs to speak TLS, nil if it is not to. It is complete only for a file without faults.
 func (t TLS) Client() *tls.Config {
 	if !t.Enabled {
 		return nil
@@ -58,7 +57,7 @@ func (t TLS) Client() *tls.Config {
 	return c
 }
 
-// redisMode returns the mode for further checks, "" if it is invalid.
+// redisMode is the mode that the rest is judged by, "" where the file's is none.
 func (c *checker) redisMode(mode RedisMode) RedisMode {
 	if c.refused("redis.mode") {
 		return ""
@@ -85,7 +84,7 @@ func (c *checker) redis(r Redis, mode RedisMode) {
 		return
 	case Embedded:
 		const detail = "not allowed with mode: embedded"
-		// Addresses are allowed and ignored, so that a file can be tried by changing only its mode.
+		// Addresses are passed over, so that a file can be tried out by its mode alone.
 		c.require("redis.username", r.Username == "", detail)
 		c.require("redis.passwordFile", !r.PasswordFile.Given(), detail)
 		c.require("redis.tls.enabled", !r.TLS.Enabled, detail)
@@ -101,7 +100,7 @@ func (c *checker) redis(r Redis, mode RedisMode) {
 	c.sentinel(r, mode)
 }
 
-// sentinel checks the settings for mode sentinel.
+// sentinel checks what belongs to mode sentinel.
 func (c *checker) sentinel(r Redis, mode RedisMode) {
 	if mode != Sentinel {
 		const detail = "only with mode: sentinel"

@@ -2,14 +2,13 @@ package config
 
 import "time"
 
-// GlobalUnattended is the policy for unattended calls to all ASPSPs.
+// AllUnattended is what holds for calls without the user to whatever ASPSP.
 type GlobalUnattended struct {
-	// ClosedUntil is the time before which no unattended calls are made, for example because Redis lost its slots. Zero
-	// for no restriction.
+	// ClosedUntil is before when none is made: what was counted is not known, say, since Redis lost it. Zero for no such time.
 	ClosedUntil time.Time `yaml:"closedUntil"`
 }
 
-// Policies returns the effective policies of the ASPSPs by id, with the later of the global ClosedUntil and their own.
+// Policies are the ASPSPs' policies by id, as they take effect: of two times until which an ASPSP is closed, the later holds.
 func (c *Config) Policies() map[string]Unattended {
 	all := map[string]Unattended{}
 	for _, a := range c.ASPSPs {

@@ -4,71 +4,67 @@ import (
 	"encoding"
 	"fmt"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v4"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 )
 
-const (
-	mappingDetail = "must be a mapping (key: value)"
-	stringDetail  = "must be a string (quote it if it looks like a number or a boolean)"
-)
-
-// Decode fills into, a pointer to a struct, by its yaml tags, and continues after each fault. Fields without a key in the
-// mapping keep their value. Values are not converted between YAML types: a number is not accepted as a string, nor a
-// string as a number. path is the path of the mapping; ignored are keys that are not decoded and not refused.
-func (m Mapping) Decode(into any, path string, ignored ...string) Result {
+// Decode fills into, a pointer to a struct, by its yaml tags, and goes on after each fault. What the part does not
+// say stays as it is. It takes no value for another type than it has in YAML: a number is no text, nor the other
+// way round. path is where the part stands, for the faults; spared are keys that are somebody else's.
+func (p Mapping) Decode(into any, path string, spared ...string) Result {
 	var r Result
-	if m.node != nil {
-		r.structure(m.node, reflect.ValueOf(into).Elem(), path, ignored)
+	if p.node != nil {
+		r.mapping(p.node, reflect.ValueOf(into).Elem(), path, spared)
 	}
 	return r
 }
 
-// Result is the result of Decode.
+// A Result is what a Part could not be decoded by.
 type Result struct {
 	Faults Faults
 
-	refused map[string]bool // the paths whose value was not accepted
+	bad map[string]bool // the paths whose value could not be taken
 }
 
-// Refused reports whether the value at path, or at a parent of it, was not accepted, so that it needs no further check.
+// Refused reports whether the value at path, or one above it, could not be taken, and so needs no further check.
 func (r *Result) Refused(path string) bool {
-	for ; path != ""; path = parentPath(path) {
-		if r.refused[path] {
+	for ; path != ""; path = above(path) {
+		if r.bad[path] {
 			return true
 		}
 	}
 	return false
 }
 
-// Defaulter is a type of list entries or map values that has defaults.
+// Defaulter is a type of list entries or map values that is filled before the file is asked.
 type Defaulter interface{ SetDefaults() }
 
 // OneOrMore is a slice type whose only entry may be written without a list.
 type OneOrMore interface{ OneOrMore() }
 
-// OpenMapping is a struct that ignores unknown keys.
-type OpenMapping interface{ AllowsUnknownKeys() }
+// Opener is a struct that leaves the keys which it does not have to somebody else.
+type AllowsUnknownKeys interface{ OtherKeys() }
 
 func (r *Result) refuse(path, detail string) {
-	if r.refused == nil {
-		r.refused = map[string]bool{}
+	if r.bad == nil {
+		r.bad = map[string]bool{}
 	}
-	r.refused[path] = true
+	r.bad[path] = true
 	r.Faults.Add(path, detail)
 }
 
-// decode decodes a node into a settable value.
-func (r *Result) decode(node *yaml.Node, into reflect.Value, path string) {
-	switch {
-	case node.Kind == yaml.AliasNode || isMerge(node):
-		return // already a fault, and BehindAlias
-	case isNull(node):
+// decode fills into, which must be settable. What the file does not say stays as it is.
+func (r *Result) decode(node ast.Node, into reflect.Value, path string) {
+	switch node.(type) {
+	case *ast.AliasNode, *ast.MergeKeyNode:
+		return // a fault already, and Untold
+	}
+	if _, null := node.(*ast.NullNode); node == nil || null {
 		r.refuse(path, "must have a value")
 		return
 	}
@@ -85,7 +81,7 @@ func (r *Result) decode(node *yaml.Node, into reflect.Value, path string) {
 	}
 	switch into.Kind() {
 	case reflect.Struct:
-		r.structure(node, into, path, nil)
+		r.mapping(node, into, path, nil)
 	case reflect.Map:
 		r.table(node, into, path)
 	case reflect.Slice:
@@ -98,91 +94,98 @@ func (r *Result) decode(node *yaml.Node, into reflect.Value, path string) {
 	}
 }
 
-// structure decodes a mapping into a struct by its yaml tags.
-func (r *Result) structure(node *yaml.Node, into reflect.Value, path string, ignored []string) {
-	if node.Kind != yaml.MappingNode {
-		r.refuse(path, mappingDetail)
+// mapping fills a struct by its yaml tags. spared are keys that are somebody else's.
+func (r *Result) mapping(node ast.Node, into reflect.Value, path string, spared []string) {
+	mapping, ok := node.(*ast.MappingNode)
+	if !ok {
+		r.refuse(path, "must be a mapping (key: value)")
 		return
 	}
 	names := Tags(into.Type())
-	_, open := into.Addr().Interface().(OpenMapping)
-	for key, value := range keys(node) {
-		at := Child(path, key)
-		switch i := slices.Index(names, key); {
-		case i >= 0 && key != "":
-			r.decode(value, into.Field(i), at)
-		case !open && !slices.Contains(ignored, key):
-			r.Faults.Add(at, "unknown key; known keys: "+strings.Join(knownKeys(names, ignored), ", "))
+	_, open := into.Addr().Interface().(AllowsUnknownKeys)
+	for _, v := range mapping.Values {
+		if v.Key.IsMergeKey() {
+			continue
+		}
+		name := key(v)
+		at := Child(path, name)
+		switch i := slices.Index(names, name); {
+		case i >= 0 && name != "":
+			r.decode(v.Value, into.Field(i), at)
+		case !open && !slices.Contains(spared, name):
+			r.Faults.Add(at, "unknown key; known keys: "+strings.Join(known(names, spared), ", "))
 		}
 	}
 }
 
-// table decodes a mapping into a map with string keys.
-func (r *Result) table(node *yaml.Node, into reflect.Value, path string) {
-	if node.Kind != yaml.MappingNode {
-		r.refuse(path, mappingDetail)
+// table fills a map with texts for keys.
+func (r *Result) table(node ast.Node, into reflect.Value, path string) {
+	mapping, ok := node.(*ast.MappingNode)
+	if !ok {
+		r.refuse(path, "must be a mapping (key: value)")
 		return
 	}
 	into.Set(reflect.MakeMap(into.Type()))
-	for key, value := range keys(node) {
-		element := newWithDefaults(into.Type().Elem())
-		r.decode(value, element, Child(path, key))
-		into.SetMapIndex(reflect.ValueOf(key).Convert(into.Type().Key()), element)
+	for _, v := range mapping.Values {
+		if v.Key.IsMergeKey() {
+			continue
+		}
+		element := fresh(into.Type().Elem())
+		r.decode(v.Value, element, Child(path, key(v)))
+		into.SetMapIndex(reflect.ValueOf(key(v)).Convert(into.Type().Key()), element)
 	}
 }
 
-// list decodes a list into a slice. An entry that is not accepted keeps its index.
-func (r *Result) list(node *yaml.Node, into reflect.Value, path string) {
-	if node.Kind != yaml.SequenceNode {
-		if _, ok := into.Interface().(OneOrMore); !ok {
-			r.refuse(path, "must be a list")
-			return
-		}
-		into.Set(reflect.MakeSlice(into.Type(), 1, 1))
-		r.decode(node, into.Index(0), path)
+// list fills a slice. A bad entry keeps its place.
+func (r *Result) list(node ast.Node, into reflect.Value, path string) {
+	sequence, ok := node.(*ast.SequenceNode)
+	if _, one := into.Interface().(OneOrMore); one && !ok {
+		all := reflect.MakeSlice(into.Type(), 1, 1)
+		r.decode(node, all.Index(0), path)
+		into.Set(all)
 		return
 	}
-	all := reflect.MakeSlice(into.Type(), 0, len(node.Content))
-	for i, entry := range node.Content {
-		element := newWithDefaults(into.Type().Elem())
-		r.decode(entry, element, Entry(path, i))
+	if !ok {
+		r.refuse(path, "must be a list")
+		return
+	}
+	all := reflect.MakeSlice(into.Type(), 0, len(sequence.Values))
+	for i, v := range sequence.Values {
+		element := fresh(into.Type().Elem())
+		r.decode(v, element, Entry(path, i))
 		all = reflect.Append(all, element)
 	}
 	into.Set(all)
 }
 
-func (r *Result) scalar(node *yaml.Node, into reflect.Value, path string) {
-	bits := 0
-	if into.CanInt() || into.CanUint() || into.CanFloat() {
-		bits = into.Type().Bits()
-	}
-	switch {
-	case into.Kind() == reflect.String:
+func (r *Result) scalar(node ast.Node, into reflect.Value, path string) {
+	switch into.Kind() {
+	case reflect.String:
 		if s, ok := text(node); ok {
 			into.SetString(s)
 			return
 		}
-		r.refuse(path, stringDetail)
-	case into.Kind() == reflect.Bool:
-		if node.Tag == "!!bool" {
-			into.SetBool(strings.EqualFold(node.Value, "true"))
+		r.refuse(path, "must be a string (quote it if it looks like a number or a boolean)")
+	case reflect.Bool:
+		if b, ok := node.(*ast.BoolNode); ok {
+			into.SetBool(b.Value)
 			return
 		}
 		r.refuse(path, "must be true or false")
-	case into.CanInt():
-		if n, err := strconv.ParseInt(number(node, false), 10, bits); err == nil {
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		if n, err := strconv.ParseInt(number(node, false), 10, into.Type().Bits()); err == nil {
 			into.SetInt(n)
 			return
 		}
 		r.refuse(path, "must be a whole number")
-	case into.CanUint():
-		if n, err := strconv.ParseUint(number(node, false), 10, bits); err == nil {
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		if n, err := strconv.ParseUint(number(node, false), 10, into.Type().Bits()); err == nil {
 			into.SetUint(n)
 			return
 		}
-		r.refuse(path, fmt.Sprintf("must be a whole number from 0 to %d", uint64(1)<<bits-1))
-	case into.CanFloat():
-		if n, err := strconv.ParseFloat(number(node, true), bits); err == nil {
+		r.refuse(path, fmt.Sprintf("must be a whole number from 0 to %d", uint64(1)<<into.Type().Bits()-1))
+	case reflect.Float32, reflect.Float64:
+		if n, err := strconv.ParseFloat(number(node, true), into.Type().Bits()); err == nil {
 			into.SetFloat(n)
 			return
 		}
@@ -192,7 +195,7 @@ func (r *Result) scalar(node *yaml.Node, into reflect.Value, path string) {
 	}
 }
 
-func (r *Result) duration(node *yaml.Node, into *time.Duration, path string) {
+func (r *Result) duration(node ast.Node, into *time.Duration, path string) {
 	s, _ := text(node)
 	parsed, err := time.ParseDuration(s)
 	if err != nil {
@@ -202,12 +205,12 @@ func (r *Result) duration(node *yaml.Node, into *time.Duration, path string) {
 	*into = parsed
 }
 
-func (r *Result) time(node *yaml.Node, into *time.Time, path string) {
+func (r *Result) time(node ast.Node, into *time.Time, path string) {
 	s, _ := text(node)
 	var parsed time.Time
 	err := parsed.UnmarshalText([]byte(s))
 	parsed = parsed.UTC()
-	// RFC 3339 cannot express years outside of this range, which the conversion to UTC can produce.
+	// Beyond these years the time in UTC has no such form any more.
 	if err != nil || parsed.Year() < 0 || parsed.Year() > 9999 {
 		r.refuse(path, "must be a time such as 2026-11-20T10:00:00Z (RFC 3339)")
 		return
@@ -215,10 +218,10 @@ func (r *Result) time(node *yaml.Node, into *time.Time, path string) {
 	*into = parsed
 }
 
-func (r *Result) unmarshal(node *yaml.Node, into encoding.TextUnmarshaler, path string) {
+func (r *Result) unmarshal(node ast.Node, into encoding.TextUnmarshaler, path string) {
 	s, ok := text(node)
 	if !ok {
-		r.refuse(path, stringDetail)
+		r.refuse(path, "must be a string (quote it if it looks like a number or a boolean)")
 		return
 	}
 	if err := into.UnmarshalText([]byte(s)); err != nil {
@@ -226,37 +229,30 @@ func (r *Result) unmarshal(node *yaml.Node, into encoding.TextUnmarshaler, path 
 	}
 }
 
-// keys iterates over the keys and values of a mapping, without merge keys and keys that are not scalars.
-func keys(mapping *yaml.Node) func(func(key string, value *yaml.Node) bool) {
-	return func(yield func(string, *yaml.Node) bool) {
-		for key, value := range pairs(mapping) {
-			if isKey(key) && !yield(key.Value, value) {
-				return
-			}
-		}
+// text is a scalar that YAML takes for a text.
+func text(node ast.Node) (string, bool) {
+	switch n := node.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.LiteralNode:
+		return n.Value.Value, true
 	}
+	return "", false
 }
 
-// text returns a scalar's value if it is a string. Dates are strings too.
-func text(node *yaml.Node) (string, bool) {
-	isText := node.Kind == yaml.ScalarNode && (node.Tag == "!!str" || node.Tag == "!!timestamp")
-	return node.Value, isText
-}
-
-var wholeNumber = regexp.MustCompile(`^[-+]?(0|[1-9][0-9]*)$`)
-
-// number returns the text of a decimal number, "" for anything else. Numbers such as 010 are refused, because YAML 1.1 and
-// 1.2 read them differently.
-func number(node *yaml.Node, fraction bool) string {
-	isNumber := node.Kind == yaml.ScalarNode && (node.Tag == "!!int" || node.Tag == "!!float")
-	if isNumber && (wholeNumber.MatchString(node.Value) || fraction && node.Tag == "!!float") {
-		return node.Value
+// number is a decimal number's text, "" for anything else. Octal and its kin are none: 010 is read in two ways.
+func number(node ast.Node, fraction bool) string {
+	t := node.GetToken()
+	_, whole := node.(*ast.IntegerNode)
+	_, broken := node.(*ast.FloatNode)
+	if whole && t.Type == token.IntegerType || broken && fraction {
+		return t.Value
 	}
 	return ""
 }
 
-// newWithDefaults returns a settable value of a type, with its defaults.
-func newWithDefaults(t reflect.Type) reflect.Value {
+// fresh is a settable value of a type, with its defaults.
+func fresh(t reflect.Type) reflect.Value {
 	v := reflect.New(t)
 	if d, ok := v.Interface().(Defaulter); ok {
 		d.SetDefaults()
@@ -264,7 +260,7 @@ func newWithDefaults(t reflect.Type) reflect.Value {
 	return v.Elem()
 }
 
-// Tags returns the keys of a struct's fields in their order, "" for a field without a yaml tag.
+// Tags are the keys of a struct's fields, in their order; "" for a field that is not in the file.
 func Tags(t reflect.Type) []string {
 	names := make([]string, t.NumField())
 	for i := range names {
@@ -275,9 +271,9 @@ func Tags(t reflect.Type) []string {
 	return names
 }
 
-// knownKeys returns the keys that a mapping may have, sorted.
-func knownKeys(names, ignored []string) []string {
-	all := slices.Concat(ignored, names)
+// known are the keys that may stand in a mapping.
+func known(names, spared []string) []string {
+	all := slices.Concat(spared, names)
 	slices.Sort(all)
 	return slices.DeleteFunc(slices.Compact(all), func(s string) bool { return s == "" })
 }

@@ -1,5 +1,5 @@
-// Package strict decodes YAML into Go values and encodes it again. It refuses everything that the Go types do not have,
-// returns all faults together with path and line, and never quotes a value. Only internal/config uses it.
+// Package strict reads YAML into Go values and writes it again. It takes nothing that it does not know, names
+// every fault at once with path and line, and repeats no value in a fault. internal/config is its one caller.
 package strict
 
 import (
@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// Fault is one error in a file.
+// A Fault is one thing that is wrong with a file.
 type Fault struct {
-	Path   string // of the key, for example aspsps[0].unattended.limit, or relative to a part of the file; "" for the whole
-	Line   int    // in the file, from 1; 0 if unknown
-	Detail string // the problem, to be read after the path; never contains the value of a secret
+	Path   string // of the key in the file, as in aspsps[0].unattended.limit; relative for a part of the file; "" for the whole
+	Line   int    // in the file, from 1; 0 where unknown
+	Detail string // what is wrong, to be read after the path; never the value of a secret
 }
 
-// Faults are all errors of a file, in the order of the file.
+// Faults are all the things that are wrong, in the order of the file.
 type Faults []Fault
 
-// Error returns the faults, one per line.
+// Error lists the faults, one a line.
 func (f Faults) Error() string { return strings.Join(f.Texts(), "\n") }
 
-// Texts returns each fault as a line.
+// Texts are the faults as lines.
 func (f Faults) Texts() []string {
 	lines := make([]string, len(f))
 	for i, fault := range f {
@@ -31,7 +31,7 @@ func (f Faults) Texts() []string {
 	return lines
 }
 
-// Err returns the faults as an error, nil if there are none.
+// Err is the faults as an error, nil if there is none.
 func (f Faults) Err() error {
 	if len(f) == 0 {
 		return nil
@@ -39,15 +39,15 @@ func (f Faults) Err() error {
 	return f
 }
 
-// Add adds a fault of the key at path.
+// Add notes a fault of the key at path.
 func (f *Faults) Add(path, detail string) { *f = append(*f, Fault{Path: path, Detail: detail}) }
 
-// Sort sorts the faults by line. Faults of the same line keep their order.
+// Sort puts the faults into the order of the file. Those of one line stay in the order in which they were found.
 func (f Faults) Sort() {
 	slices.SortStableFunc(f, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
 }
 
-// String returns the fault as "path (line n): detail", without what is unknown.
+// String is the fault as "path (line n): detail", less what is unknown.
 func (f Fault) String() string {
 	switch {
 	case f.Path != "" && f.Line > 0:

@@ -12,16 +12,16 @@ import (
 	"time"
 	"unicode"
 
-	"go.yaml.in/yaml/v4"
+	"github.com/goccy/go-yaml/ast"
 )
 
-// KeyValue is a key with its encoded value: a string (a scalar as it is written), or a []any or []KeyValue of these.
+// A Member is a key with its value: a string, which is a scalar as it is written, a []any or a []Member of such.
 type KeyValue struct {
 	Key   string
 	Value any
 }
 
-// Write writes a mapping as YAML, in block style except for lists of scalars.
+// Write writes a mapping as YAML.
 func Write(w io.Writer, all []KeyValue) error {
 	var b strings.Builder
 	render(&b, all, 0)
@@ -29,43 +29,41 @@ func Write(w io.Writer, all []KeyValue) error {
 	return err
 }
 
-// KeyValues returns a struct's fields in their order, without empty ones. A map that is not empty is returned as an empty
-// mapping.
-func KeyValues(structure any) []KeyValue { return structFields(reflect.ValueOf(structure)) }
+// Members are a struct's fields in their order, without those that have no value. Of a map there is only its place.
+func KeyValues(structure any) []KeyValue { return members(reflect.ValueOf(structure)) }
 
-// KeyValues returns the keys and values of the mapping as they are in the file, without the given keys.
-func (m Mapping) KeyValues(without ...string) []KeyValue {
-	if m.node == nil {
+// Members are a part's keys and values as they stand in the file, but for the keys left out.
+func (p Mapping) Members(without ...string) []KeyValue {
+	if p.node == nil {
 		return nil
 	}
 	all := []KeyValue{}
-	for key, value := range keys(m.node) {
-		if !slices.Contains(without, key) {
-			all = append(all, KeyValue{key, encodeNode(value)})
+	for _, v := range p.node.Values {
+		if !slices.Contains(without, key(v)) {
+			all = append(all, KeyValue{key(v), source(v.Value)})
 		}
 	}
 	return all
 }
 
-func structFields(v reflect.Value) []KeyValue {
+func members(v reflect.Value) []KeyValue {
 	var all []KeyValue
 	for i, name := range Tags(v.Type()) {
 		if name == "" {
 			continue
 		}
-		if value := encodeValue(v.Field(i)); value != nil {
+		if value := effective(v.Field(i)); value != nil {
 			all = append(all, KeyValue{name, value})
 		}
 	}
 	return all
 }
 
-// encodeValue encodes a Go value. It returns nil for an empty string, time, list or mapping, which is equivalent to a
-// missing key.
-func encodeValue(v reflect.Value) any {
+// effective is a Go value as it is written; nil for an empty text, time, list or mapping, which is the same as none.
+func effective(v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case time.Duration:
-		return shortDuration(x)
+		return short(x)
 	case time.Time:
 		if x.IsZero() {
 			return nil
@@ -80,13 +78,13 @@ func encodeValue(v reflect.Value) any {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		if all := structFields(v); len(all) > 0 {
+		if all := members(v); len(all) > 0 {
 			return all
 		}
 	case reflect.Slice:
 		var all []any
 		for i := range v.Len() {
-			e := encodeValue(v.Index(i))
+			e := effective(v.Index(i))
 			if e == nil {
 				e = `""`
 			}
@@ -108,7 +106,7 @@ func encodeValue(v reflect.Value) any {
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return encodeValue(v.Elem())
+			return effective(v.Elem())
 		}
 	case reflect.Float64:
 		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
@@ -118,29 +116,29 @@ func encodeValue(v reflect.Value) any {
 	return nil
 }
 
-// encodeNode encodes a value of the file.
-func encodeNode(node *yaml.Node) any {
-	if node.Kind == yaml.MappingNode {
-		return Mapping{node}.KeyValues()
-	}
-	if node.Kind == yaml.SequenceNode {
+// source is a part of the file's tree as it is written.
+func source(node ast.Node) any {
+	switch n := node.(type) {
+	case *ast.MappingNode:
+		return Mapping{n}.Members()
+	case *ast.SequenceNode:
 		all := []any{}
-		for _, v := range node.Content {
-			all = append(all, encodeNode(v))
+		for _, v := range n.Values {
+			all = append(all, source(v))
 		}
 		return all
 	}
 	if s, ok := text(node); ok {
 		return scalar(s)
 	}
-	if isNull(node) {
+	if _, null := node.(*ast.NullNode); node == nil || null {
 		return "null"
 	}
-	return node.Value
+	return node.GetToken().Value
 }
 
-// shortDuration formats a duration without zeros at its end: 24h, not 24h0m0s.
-func shortDuration(d time.Duration) string {
+// short is a duration without the zeros at its end: 24h, not 24h0m0s.
+func short(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
@@ -156,7 +154,7 @@ var (
 	notText = regexp.MustCompile(`(?i)^(true|false|null|yes|no|on|off|y|n)$`)
 )
 
-// scalar encodes a string: plain if no YAML parser can read it as another type, otherwise in double quotes.
+// scalar is a text as it is written: plain where no reader can take it for something else, else in quotes.
 func scalar(s string) string {
 	if plain.MatchString(s) && !notText.MatchString(s) {
 		return s
@@ -178,7 +176,7 @@ func scalar(s string) string {
 	return b.String()
 }
 
-// render writes a value in block style, with each line indented.
+// render writes a value as a block of its own, each line behind indent spaces.
 func render(b *strings.Builder, value any, indent int) {
 	space := strings.Repeat(" ", indent)
 	switch v := value.(type) {
@@ -205,7 +203,7 @@ func render(b *strings.Builder, value any, indent int) {
 	}
 }
 
-// inline encodes a value on the line of its key if it is a scalar, a list of scalars or empty.
+// inline is a value that is written in one line behind its key: a scalar, a list of scalars, anything empty.
 func inline(value any) (string, bool) {
 	switch v := value.(type) {
 	case string:
