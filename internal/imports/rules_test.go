@@ -73,7 +73,7 @@ var rules = []rule{
 		test: []string{yaml, "github.com/bojanz/currency", "github.com/jacoelho/banking/iban"},
 	},
 	{dir: "internal/config", code: []string{"internal/config/strict", uuid}},
-	{dir: "internal/config/strict", code: []string{"go.yaml.in/yaml/v4/..."}, test: []string{yaml}},
+	{dir: "internal/config/strict", code: []string{yaml}},
 	{dir: "internal/event", code: []string{"internal/canonical"}},
 	{
 		dir: "internal/gateway",
