@@ -92,10 +92,10 @@ func (c *Counter) WithUnitStats(u *UnitStats) *Counter {
 	return c
 }
 
-// update stores when the unit leaves each state, in the background. It does nothing without statistics, and for a unit that
-// is in no state unless a slot was released.
+// update stores when the unit leaves each state, in the background. It does nothing without statistics, for a unit that is in
+// no state unless a slot was released, and if too many updates are pending.
 func (u *UnitStats) update(key counterKey, ends stateEnds, released bool) {
-	if u == nil || ends == (stateEnds{}) && !released {
+	if u == nil || ends == (stateEnds{}) && !released || u.updates.Len() >= maxUpdates {
 		return
 	}
 	u.updates.Add(unitUpdate{key, ends, released}, func(ctx context.Context) error {
