@@ -445,7 +445,7 @@ func TestMemoryOfUnitStats(t *testing.T) {
 	for range 1_000_000 {
 		unattended.AddUpdate(u, list())
 	}
-	if grown := heap() - before; grown > 8<<20 {
+	if grown := heap() - before; grown > 16<<20 { // each has a goroutine during its first attempt
 		t.Errorf("a million pending updates need %d bytes", grown)
 	}
 	runtime.KeepAlive(u)
