@@ -1,34 +1,34 @@
 package config
 
-// AuditOutput is where audit records go.
+// AuditOutput is the destination of audit records.
 type AuditOutput string
 
-// The places for audit records. AuditStdout is where the log goes too.
+// The destinations of audit records. AuditStdout is shared with the log.
 const (
 	AuditStdout AuditOutput = "stdout"
 	AuditStderr AuditOutput = "stderr"
 	AuditFile   AuditOutput = "file"
-	AuditOff    AuditOutput = "off" // which is told in the log, in /readyz and by a metric
+	AuditOff    AuditOutput = "off" // reported in the log, in /readyz and by a metric
 )
 
-// AuditFull is what happens to a request whose audit record has no room.
+// AuditFull is the behaviour for a request whose audit record cannot be queued.
 type AuditFull string
 
-// What may happen where records wait because nothing reads them, or they cannot be written.
+// The behaviours while records cannot be written.
 const (
 	AuditDrop   AuditFull = "drop"   // the request is served, and its record is lost
 	AuditRefuse AuditFull = "refuse" // the request is refused
 )
 
-// Audit says where audit records go, and the key that consents are hashed with in them.
+// Audit is the destination of audit records, and the key for the hashes of consents in them.
 type Audit struct {
 	Output   AuditOutput `yaml:"output"`
-	File     string      `yaml:"file"` // for AuditFile: appended to, made if need be
+	File     string      `yaml:"file"` // for AuditFile: appended to, created if missing
 	WhenFull AuditFull   `yaml:"whenFull"`
-	KeyFile  File        `yaml:"keyFile"` // base64 of 32 bytes; none to derive the key from the cache's
+	KeyFile  File        `yaml:"keyFile"` // base64 of 32 bytes; if not set, the key is derived from the cache's
 }
 
-// Key is the key for consents' hashes, 32 bytes; nil if no file is given.
+// Key returns the 32-byte key for the hashes of consents, nil if no file is set.
 func (a Audit) Key() []byte {
 	keys, _ := a.keys()
 	if len(keys) == 0 {
@@ -37,7 +37,7 @@ func (a Audit) Key() []byte {
 	return keys[0]
 }
 
-// keys reads the key file as the cache's is read, of which the first line counts.
+// keys reads the key file in the format of the cache's key file. Only the first key is used.
 func (a Audit) keys() ([][]byte, []string) { return Cache{EncryptionKeyFile: a.KeyFile}.keys() }
 
 func (c *checker) audit(a Audit) {

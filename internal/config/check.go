@@ -18,38 +18,38 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// A checker looks for what is wrong with values that have the right type. Its details never repeat a value.
+// checker collects the faults of values that have the right type. Details never contain a value.
 type checker struct {
 	file   *strict.Document
 	read   strict.Result
 	faults Faults
 }
 
-// fault notes a fault of the key at path, unless its value, or that of a key above it, was already refused.
+// fault adds a fault of the key at path, unless its value or that of a parent was already refused.
 func (c *checker) fault(path, detail string) {
 	if !c.refused(path) {
 		c.faults.Add(path, detail)
 	}
 }
 
-// refused reports whether the value at path, or one above it, is a fault already.
-func (c *checker) refused(path string) bool { return c.read.Refused(path) || c.file.Untold(path) }
+// refused reports whether the value at path or at a parent already has a fault.
+func (c *checker) refused(path string) bool { return c.read.Refused(path) || c.file.BehindAlias(path) }
 
-// given reports whether a key has a value that it must have, and notes a fault if not.
-func (c *checker) requireSet(path string, given bool) bool {
+// requireSet adds a fault for a required key unless isSet, and returns isSet.
+func (c *checker) requireSet(path string, isSet bool) bool {
 	switch {
-	case given:
+	case isSet:
 	case c.file.Has(path):
 		c.fault(path, "is empty")
 	default:
 		c.fault(path, "is missing")
 	}
-	return given
+	return isSet
 }
 
-// holds notes a fault unless what must hold does.
-func (c *checker) require(path string, holds bool, detail string) {
-	if !holds {
+// require adds a fault unless condition holds.
+func (c *checker) require(path string, condition bool, detail string) {
+	if !condition {
 		c.fault(path, detail)
 	}
 }
@@ -80,10 +80,10 @@ func (c *checker) config(all *Config) {
 	c.log(all.Log)
 }
 
-// firsts are the paths at which values were found first.
+// firsts maps each value to the path where it was found first.
 type firsts map[string]string
 
-// unique notes a fault if a value that is not empty was found at another path before.
+// unique adds a fault if a value that is not empty was found at another path before.
 func (c *checker) unique(seen firsts, path, value string) {
 	first, found := seen[value]
 	if !found {
@@ -102,14 +102,14 @@ func (c *checker) server(s Server) {
 	c.limits(s.Limits)
 }
 
-// wildcard reports whether who listens on the host listens on every address.
+// isWildcard reports whether a listener on the host listens on all addresses.
 func isWildcard(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "" || err == nil && ip.IsUnspecified()
 }
 
-// address checks a host:port, and gives its parts; the port is -1 where it is none. Who listens may leave the
-// host empty and have port 0.
+// address checks a host:port and returns its parts, with port -1 if it is invalid. An address to listen on may have an
+// empty host and port 0.
 func (c *checker) address(path, address string, listens bool) (host string, port int) {
 	if !c.requireSet(path, address != "") {
 		return "", -1
@@ -143,7 +143,7 @@ func (c *checker) provider(name string, p Provider) {
 	c.transport(path, p)
 }
 
-// baseURL checks where a provider is. What may stand before the host could be a password, and so is not repeated.
+// baseURL checks the base URL of a provider.
 func (c *checker) baseURL(path, base string) {
 	u, err := url.Parse(base)
 	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
@@ -160,7 +160,7 @@ func (c *checker) baseURL(path, base string) {
 	}
 }
 
-// Loopback reports whether a base URL's host is the machine itself, where plain http and a missing client
+// IsLoopback reports whether the host of a base URL is a loopback address, for which plain http and a missing client
 // certificate are accepted.
 func IsLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
@@ -210,15 +210,15 @@ func (c *checker) cache(cache Cache, mode RedisMode) {
 	}
 }
 
-// Keys are the keys for account lists, 32 bytes each: the first encrypts, all decrypt. None if no file is given.
+// Keys returns the 32-byte keys for account lists: the first encrypts, all decrypt. It returns nil if no file is set.
 func (c Cache) Keys() [][]byte {
 	keys, _ := c.keys()
 	return keys
 }
 
-// keys reads one key a line, and names the lines of the key file that hold none.
+// keys returns the keys of the file, which has one per line, and a detail for each invalid line.
 func (c Cache) keys() (keys [][]byte, details []string) {
-	lines := map[string]int{} // of each key
+	lines := map[string]int{} // the line of each key
 	for i, l := range bytes.Split(c.EncryptionKeyFile.Content(), []byte("\n")) {
 		l = bytes.TrimSpace(l)
 		if len(l) == 0 {

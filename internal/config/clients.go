@@ -10,72 +10,73 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// Clients are those who may call, by a key of theirs or by a token of an issuer, and how often.
+// Clients are the clients that may call the API, with API keys or with tokens of issuers, and their rate limits.
 type Clients struct {
 	APIKeys   []APIKey   `yaml:"apiKeys"`
 	OIDC      []OIDC     `yaml:"oidc"`
-	RateLimit *RateLimit `yaml:"rateLimit"` // of each client by itself; nil for none
+	RateLimit *RateLimit `yaml:"rateLimit"` // default, applied to each client separately; nil for no limit
 }
 
-// The scopes that a client may have.
+// The scopes of clients.
 const (
 	ScopeAccounts = "accounts:read"
 	ScopeBalances = "balances:read"
 )
 
-// IssuedPrefix is what the identity of a client with a token begins with, and the name of no API key.
+// OIDCClientPrefix starts the ID of every client with a token; names of API keys must not start with it.
 const OIDCClientPrefix = "oidc:"
 
 // APIKey is a client that calls with a key.
 type APIKey struct {
 	Name      string     `yaml:"name"`
-	SHA256    Hashes     `yaml:"sha256"`    // of the key, or of each key while keys rotate; the keys themselves are nowhere
+	SHA256    Hashes     `yaml:"sha256"`    // of the key, or of each key while keys rotate
 	Scopes    []string   `yaml:"scopes"`    // ScopeAccounts, ScopeBalances
-	RateLimit *RateLimit `yaml:"rateLimit"` // in the place of that of all clients; nil for the same
+	RateLimit *RateLimit `yaml:"rateLimit"` // nil for the default
 }
 
-// Hashes are SHA-256 hashes, each 64 hex digits in lower case. In the file they are one text or a list.
+// Hashes are SHA-256 hashes as 64 lower-case hex digits. In the file they are one string or a list.
 type Hashes []string
 
 // OneOrMore implements strict.OneOrMore.
 func (Hashes) OneOrMore() {}
 
-// maxHashes is how many keys one client may have at a time.
+// maxHashes is the maximum number of keys of one client.
 const maxHashes = 8
 
-// OIDC is an issuer of tokens (JWTs) with which clients call.
+// OIDC is an issuer of tokens (JWTs).
 type OIDC struct {
 	Issuer     string        `yaml:"issuer"`     // exactly as in the tokens; https, or http on a loopback address
-	Audiences  []string      `yaml:"audiences"`  // a token must be meant for one of them
+	Audiences  []string      `yaml:"audiences"`  // a token must have one of them
 	Algorithms []string      `yaml:"algorithms"` // of signatures (RFC 7518, section 3.1; RFC 8037)
-	ClockSkew  time.Duration `yaml:"clockSkew"`  // by which the issuer's clock may differ, up to 5m
-	JWKSURL    string        `yaml:"jwksURL"`    // where the issuer's keys are; "" to ask its discovery document
-	CAFile     File          `yaml:"caFile"`     // PEM; who may vouch for the issuer's server; none: the system's
-	TokenFile  File          `yaml:"tokenFile"`  // what the gateway shows as Bearer when it reads the issuer's keys; its content is replaced now and then
+	ClockSkew  time.Duration `yaml:"clockSkew"`  // maximum difference of the issuer's clock, up to 5m
+	JWKSURL    string        `yaml:"jwksURL"`    // of the issuer's keys; "" to use its discovery document
+	CAFile     File          `yaml:"caFile"`     // PEM; trusted for the issuer's server; the system's CAs if not set
+	TokenFile  File          `yaml:"tokenFile"`  // the gateway's Bearer token for fetching the issuer's keys; read again for each request
 	Grants     []Grant       `yaml:"grants"`
 }
 
-// A Grant is what a client of an issuer has that its tokens do not say.
+// Grant has scopes and a rate limit for one client of an issuer.
 type Grant struct {
 	Client    string     `yaml:"client"`    // its name: azp, else client_id, else sub
-	Scopes    []string   `yaml:"scopes"`    // where a token has neither scope nor scp
-	RateLimit *RateLimit `yaml:"rateLimit"` // in the place of that of all clients; nil for the same
+	Scopes    []string   `yaml:"scopes"`    // for tokens without the claims scope and scp
+	RateLimit *RateLimit `yaml:"rateLimit"` // nil for the default
 }
 
 // RateLimit is a token bucket.
 type RateLimit struct {
-	PerSecond float64 `yaml:"perSecond"` // requests, in the long run; above 0
-	Burst     int     `yaml:"burst"`     // requests at once, from 1
+	PerSecond float64 `yaml:"perSecond"` // average number of requests, above 0
+	Burst     int     `yaml:"burst"`     // maximum number of requests at one time, from 1
 }
 
-// Algorithms are those that an OIDC may allow: the issuer alone can sign with them. EdDSA must be asked for.
+// Algorithms returns the signature algorithms that an OIDC may allow, all of them asymmetric. EdDSA, the last one, is not
+// a default.
 func Algorithms() []string {
 	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 }
 
 const maxSkew = 5 * time.Minute
 
-// SetDefaults fills the issuer with what holds where the file says nothing.
+// SetDefaults sets the defaults of an issuer.
 func (o *OIDC) SetDefaults() {
 	all := Algorithms()
 	*o = OIDC{Algorithms: all[:len(all)-1], ClockSkew: time.Minute}
@@ -89,7 +90,7 @@ func (c *Clients) normalize() {
 	}
 }
 
-// clients checks who may call. simulated says that there are only simulators to call.
+// clients checks the clients. simulated reports whether all providers are simulators.
 func (c *checker) clients(all Clients, simulated bool) {
 	if len(all.OIDC) == 0 && !c.refused("clients.oidc") && !c.requireSet("clients.apiKeys", len(all.APIKeys) > 0) {
 		return
@@ -116,7 +117,7 @@ func (c *checker) clients(all Clients, simulated bool) {
 	}
 }
 
-// hashes checks those of one client. seen are those of the clients before it.
+// hashes checks the hashes of one client. seen are those of the previous clients.
 func (c *checker) hashes(path string, all Hashes, seen firsts, simulated bool) {
 	if !c.requireSet(path, len(all) > 0) {
 		return
@@ -196,7 +197,7 @@ func (c *checker) oidc(path string, o OIDC) {
 	}
 }
 
-// texts checks a list whose entries may be anything but empty or the same.
+// texts checks that the entries of a list are not empty and differ.
 func (c *checker) texts(path string, all []string) {
 	seen := firsts{}
 	for i, s := range all {

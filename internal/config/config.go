@@ -1,6 +1,5 @@
-// Package config is the configuration file: its types with their defaults, its strict reading, and its check,
-// which reports every fault at once. cmd reads it; adapters read their own part of it through the decode
-// function that they are given, and use File and Faults from here.
+// Package config defines the configuration file: its types, defaults and checks. All faults are reported together, with
+// path and line. cmd loads it; adapters decode their own keys with the function from Decoder, and use File and Faults.
 package config
 
 import (
@@ -22,28 +21,28 @@ type Config struct {
 	Log        Log                 `yaml:"log"`
 	PSU        PSU                 `yaml:"psu"`
 
-	file   *strict.Document // what it was read from; nil for a Config made by hand
-	source File             // where that stood; none for a text
+	file   *strict.Document // nil for a Config that was not read
+	source File             // the zero File for a Config that was read from a text
 
 	warnings Faults // what Warn added
 }
 
-// Defaults is the configuration of an empty file: what holds where the file says nothing. The defaults of what
-// stands in lists and maps are ProviderDefaults and ASPSPDefaults.
+// Defaults returns the configuration of an empty file. The defaults of entries in lists and maps are ProviderDefaults and
+// ASPSPDefaults.
 func Defaults() Config {
 	return Config{
 		Server: Server{Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090", DrainFor: 5 * time.Second, Limits: limitDefaults()},
-		Redis:  Redis{Mode: Standalone, Addresses: []string{"127.0.0.1:6379"}}, // these addresses hold for Standalone only
+		Redis:  Redis{Mode: Standalone, Addresses: []string{"127.0.0.1:6379"}}, // the default addresses are for Standalone only
 		Audit:  Audit{Output: AuditStdout, WhenFull: AuditDrop},
 		Log:    Log{Level: "info"},
 	}
 }
 
-// ProviderDefaults is a provider of which the file says nothing.
+// ProviderDefaults returns the defaults of a provider.
 func ProviderDefaults() Provider { return Provider{Timeout: 10 * time.Second, Proxy: NoProxy} }
 
-// ASPSPDefaults is an ASPSP of which the file says nothing: the strictest reading of Regulation (EU) 2018/389,
-// article 36(5)(b), that lets a bank have more than one customer, and lists kept for 90 days.
+// ASPSPDefaults returns the defaults of an ASPSP: the limit of Regulation (EU) 2018/389, article 36(5)(b), per consent,
+// and lists that are kept for 90 days.
 func ASPSPDefaults() ASPSP {
 	return ASPSP{
 		Unattended: Unattended{Limit: 4, Window: 24 * time.Hour, Unit: UnitConsent},
@@ -58,17 +57,17 @@ func ASPSPDefaults() ASPSP {
 // SetDefaults fills the provider with ProviderDefaults.
 func (p *Provider) SetDefaults() { *p = ProviderDefaults() }
 
-// OtherKeys says that a provider has keys which its adapter reads.
-func (*Provider) OtherKeys() {}
+// AllowsUnknownKeys implements strict.OpenMapping: the adapter decodes the other keys.
+func (*Provider) AllowsUnknownKeys() {}
 
 // SetDefaults fills the ASPSP with ASPSPDefaults.
 func (a *ASPSP) SetDefaults() { *a = ASPSPDefaults() }
 
-// Server says where the gateway listens.
+// Server configures the HTTP servers of the gateway.
 type Server struct {
 	Address      string `yaml:"address"`      // the API, host:port
 	AdminAddress string `yaml:"adminAddress"` // /livez, /readyz and /metrics, host:port; never exposed to callers
-	// DrainFor is how long requests are still taken once the gateway was told to end; 0 or more.
+	// DrainFor is how long requests are still accepted after SIGTERM; 0 or more.
 	DrainFor time.Duration `yaml:"drainFor"`
 	TLS      ServerTLS     `yaml:"tls"`
 	Limits   Limits        `yaml:"limits"`
@@ -76,15 +75,15 @@ type Server struct {
 	Profiling bool `yaml:"profiling"`
 }
 
-// Provider is what every provider has; what else it has, its adapter decodes.
+// Provider has the settings that all providers have. The adapter decodes its other keys.
 type Provider struct {
 	BaseURL string        `yaml:"baseURL"` // https, or http on a loopback address
 	Timeout time.Duration `yaml:"timeout"` // of one upstream read as a whole
-	CAFile  File          `yaml:"caFile"`  // PEM; who may vouch for the provider; none: the system's
+	CAFile  File          `yaml:"caFile"`  // PEM; trusted for the provider's server; the system's CAs if not set
 	Proxy   Proxy         `yaml:"proxy"`
 }
 
-// ASPSP is one bank.
+// ASPSP is one entry of aspsps.
 type ASPSP struct {
 	ID         string     `yaml:"id"` // a UUID in lower case
 	Name       string     `yaml:"name"`
@@ -94,45 +93,45 @@ type ASPSP struct {
 	Breaker    Breaker    `yaml:"breaker"`
 }
 
-// Unit is what has one counter of unattended calls.
+// Unit is the unit that has one counter of unattended calls.
 type Unit string
 
 // The units of counting.
 const (
 	UnitConsent  Unit = "consent"  // ASPSP and consent
-	UnitResource Unit = "resource" // ASPSP, consent and what is read
+	UnitResource Unit = "resource" // ASPSP, consent and resource
 	UnitASPSP    Unit = "aspsp"    // the ASPSP, all consents together
 )
 
-// Unattended is an ASPSP's policy for calls without the user.
+// Unattended is an ASPSP's policy for unattended calls.
 type Unattended struct {
-	Limit       int           `yaml:"limit"`  // from 0, which is never
+	Limit       int           `yaml:"limit"`  // 0 or more; 0 allows none
 	Window      time.Duration `yaml:"window"` // rolling
 	Unit        Unit          `yaml:"unit"`
-	ClosedUntil time.Time     `yaml:"closedUntil"` // no unattended call before; zero for no such time
+	ClosedUntil time.Time     `yaml:"closedUntil"` // no unattended calls before this time; zero for no restriction
 }
 
-// Accounts says how long an ASPSP's account lists live.
+// Accounts is the policy for an ASPSP's cached account lists.
 type Accounts struct {
-	FreshFor time.Duration `yaml:"freshFor"` // answered without a call
-	KeepFor  time.Duration `yaml:"keepFor"`  // answered when no call can be made
+	FreshFor time.Duration `yaml:"freshFor"` // served without a call
+	KeepFor  time.Duration `yaml:"keepFor"`  // served when no call can be made
 }
 
-// Breaker says when an ASPSP is no longer called.
+// Breaker configures the circuit breaker of an ASPSP.
 type Breaker struct {
 	ConsecutiveFailures uint32        `yaml:"consecutiveFailures"` // a failure with a response counts once per consent and Interval
 	FailureRatio        float64       `yaml:"failureRatio"`        // above 0, up to 1
-	MinimumCalls        uint32        `yaml:"minimumCalls"`        // before FailureRatio is looked at
-	Interval            time.Duration `yaml:"interval"`            // after which the counts of a closed breaker start anew
-	OpenFor             time.Duration `yaml:"openFor"`             // before a trial call is let through
+	MinimumCalls        uint32        `yaml:"minimumCalls"`        // before FailureRatio is used
+	Interval            time.Duration `yaml:"interval"`            // after which the counts of a closed breaker are reset
+	OpenFor             time.Duration `yaml:"openFor"`             // before a trial call is allowed
 }
 
-// Cache says how account lists are kept.
+// Cache configures the encryption of cached account lists.
 type Cache struct {
 	EncryptionKeyFile File `yaml:"encryptionKeyFile"` // base64 of 32 bytes a line; the first encrypts, all decrypt
 }
 
-// PSU says what is taken for a user's address.
+// PSU configures the accepted addresses of users.
 type PSU struct {
-	AllowPrivateIP bool `yaml:"allowPrivateIP"` // for tests: takes addresses that no user on the internet has
+	AllowPrivateIP bool `yaml:"allowPrivateIP"` // for tests: accepts private and reserved addresses
 }

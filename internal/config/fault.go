@@ -2,8 +2,8 @@ package config
 
 import "ais-gateway/internal/config/strict"
 
-// A Fault is one thing that is wrong with the configuration.
+// Fault is one error in the configuration.
 type Fault = strict.Fault
 
-// Faults are all the things that are wrong, in the order of the file.
+// Faults are all errors in the configuration, in the order of the file.
 type Faults = strict.Faults

@@ -9,21 +9,21 @@ import (
 	"strings"
 )
 
-// maxFile bounds every file that is read here, in bytes. Keys and certificates are far smaller.
+// maxFile is the maximum size of every file that is read here, in bytes. Keys and certificates are much smaller.
 const maxFile = 1 << 20
 
 // writableByOthers is the permission of every local user to write to a file.
 const writableByOthers fs.FileMode = 0o002
 
-// A File is a secret that stands in a file of its own. In the configuration it is the file's path; its content
-// is read when the configuration is, so that whoever checks it needs no I/O. It prints as its path.
+// File is a secret file. The configuration contains its path; the content is read together with the configuration, so
+// that checks need no I/O. It is formatted as its path.
 type File struct {
 	path     string
-	content  func() []byte // a function, so that a File in a private field prints without it
+	content  func() []byte // a function, so that fmt does not print the content of a File in an unexported field
 	writable bool          // every local user can write to it
 }
 
-// UnmarshalText takes the path and reads the file. Its errors say what is wrong, and never what is in it.
+// UnmarshalText sets the path and reads the file. Its errors never contain content of the file.
 func (f *File) UnmarshalText(path []byte) error {
 	if len(path) == 0 {
 		return errors.New("must not be empty")
@@ -43,13 +43,13 @@ func newFile(path string, content []byte, mode fs.FileMode) File {
 	return File{path: path, content: func() []byte { return content }, writable: mode&writableByOthers != 0}
 }
 
-// Given reports whether the configuration names the file.
+// Given reports whether the configuration sets the file.
 func (f File) Given() bool { return f.path != "" }
 
-// Path is the file's name as the configuration has it.
+// Path returns the path as it is in the configuration.
 func (f File) Path() string { return f.path }
 
-// Content is what stood in the file when the configuration was read.
+// Content returns the content of the file when the configuration was read.
 func (f File) Content() []byte {
 	if f.content == nil {
 		return nil
@@ -57,7 +57,7 @@ func (f File) Content() []byte {
 	return f.content()
 }
 
-// Line is the content without the line break at its end, as a password or a key of one line is meant.
+// Line returns the content without a line break at its end, for a password or key of one line.
 func (f File) Line() string {
 	line, ended := strings.CutSuffix(string(f.Content()), "\n")
 	if ended {
@@ -66,21 +66,22 @@ func (f File) Line() string {
 	return line
 }
 
-// String is the path.
+// String returns the path.
 func (f File) String() string { return f.path }
 
-// Format writes the path, whatever the verb.
+// Format writes the path for every verb.
 func (f File) Format(s fmt.State, _ rune) { fmt.Fprint(s, f.path) }
 
-// MarshalText is the path.
+// MarshalText returns the path.
 func (f File) MarshalText() ([]byte, error) { return []byte(f.path), nil }
 
-// FileOf makes a File that stands nowhere, for programs that make their own keys.
+// InMemoryFile returns a File that is not on disk, for tests and generated keys.
 func InMemoryFile(content []byte) File {
 	return File{path: "(memory)", content: func() []byte { return content }}
 }
 
-// readFile reads a regular file of at most maxFile bytes, with its mode. A pipe or a device is refused: it could have no end.
+// readFile returns the content and mode of a regular file of at most maxFile bytes. Pipes and devices are refused, because
+// reading them may not end.
 func readFile(path string) ([]byte, fs.FileMode, error) {
 	info, err := os.Stat(path)
 	switch {

@@ -1,6 +1,6 @@
 package config
 
-// Limits bound what one gateway has under way at once; what is beyond is refused with OVERLOADED.
+// Limits are the concurrency limits of one gateway; requests above them are refused with OVERLOADED.
 type Limits struct {
 	InFlight  int `yaml:"inFlight"`  // requests, in all
 	PerClient int `yaml:"perClient"` // requests of one client

@@ -9,9 +9,9 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// Print writes the configuration in effect as YAML that Read reads as the same: every default filled in, secrets
-// as the paths of their files, and of each provider also what its adapter reads, as it stands in the file. The
-// configuration must have been read and checked without fault, by its adapters too.
+// Print writes the effective configuration as YAML that Read accepts: with all defaults, with secrets as the paths of
+// their files, and with the keys of adapters as they are in the file. The configuration must have no faults, including
+// those of the adapters.
 func (c *Config) Print(w io.Writer) error {
 	all := strict.KeyValues(*c)
 	for i, m := range all {
@@ -22,15 +22,15 @@ func (c *Config) Print(w io.Writer) error {
 	return strict.Write(w, all)
 }
 
-// parts are the providers by name, each with its common keys and then its own.
+// providerKeyValues returns the providers by name, each with its common keys followed by the adapter's.
 func (c *Config) providerKeyValues() []strict.KeyValue {
 	var all []strict.KeyValue
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
-		own := c.file.Part("providers", name).Members(commonKeys()...)
+		own := c.file.Mapping("providers", name).KeyValues(commonKeys()...)
 		all = append(all, strict.KeyValue{Key: name, Value: append(strict.KeyValues(c.Providers[name]), own...)})
 	}
 	return all
 }
 
-// commonKeys are the keys that every provider has.
+// commonKeys returns the keys of Provider.
 func commonKeys() []string { return strict.Tags(reflect.TypeFor[Provider]()) }

@@ -10,7 +10,7 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// Load reads the configuration's file. Its errors are Faults, and its Config is Read's.
+// Load reads the configuration from a file. Its error is Faults; Config and error are otherwise those of Read.
 func Load(path string) (*Config, error) {
 	text, mode, err := readFile(path)
 	if err != nil {
@@ -23,9 +23,9 @@ func Load(path string) (*Config, error) {
 	return c, err
 }
 
-// Read reads and checks a configuration, and the files that it names. Its error is Faults: all that is wrong with
-// the common keys, in the order of the file. Where the text is YAML, the Config is there in spite of faults, so
-// that adapters can name theirs besides; it must not be run.
+// Read decodes and checks a configuration and the files that it names. Its error is Faults: all faults except those of the
+// adapters' keys, in the order of the file. If the text is valid YAML, the Config is returned together with faults, so that
+// adapters can add theirs; it must not be used otherwise.
 func Read(text []byte) (*Config, error) {
 	file, faults := strict.Parse(text)
 	if file == nil {
@@ -35,11 +35,11 @@ func Read(text []byte) (*Config, error) {
 	return decode(file, faults)
 }
 
-// decode fills a Config from a document, whose own faults are known.
+// decode decodes and checks a document. faults are those of the document itself.
 func decode(file *strict.Document, faults Faults) (*Config, error) {
 	c := Defaults()
 	c.file = file
-	read := file.Part().Decode(&c, "")
+	read := file.Mapping().Decode(&c, "")
 	c.normalize()
 	check := checker{file: file, read: read}
 	check.config(&c)
@@ -48,12 +48,12 @@ func decode(file *strict.Document, faults Faults) (*Config, error) {
 	return &c, faults.Err()
 }
 
-// longest is the duration that longer ones are taken for, 100 years: nobody could tell them apart, and a sum of two
-// still fits time.Duration, and Redis's count of milliseconds.
+// maxDuration is 100 years. Longer durations are reduced to it, so that the sum of two neither overflows time.Duration nor
+// Redis's milliseconds.
 const maxDuration = 876_000 * time.Hour
 
-// settle puts what may be written in several ways into one, bounds durations by longest, and takes back the default
-// that holds for one mode of Redis alone.
+// normalize converts values to their canonical form, limits durations to maxDuration, and removes the default addresses
+// of Redis in modes other than standalone.
 func (c *Config) normalize() {
 	if c.Redis.Mode != Standalone && !c.file.Has("redis.addresses") || len(c.Redis.Addresses) == 0 {
 		c.Redis.Addresses = nil
@@ -75,24 +75,24 @@ func (c *Config) normalize() {
 	}
 }
 
-// Decoder gives what an adapter decodes its part of the file with. into is a pointer to a struct with yaml tags;
-// what the file does not say stays as it is there. It refuses keys that are neither the struct's nor Provider's,
-// and ill-typed values, all at once, as Faults with paths relative to the provider. A provider that the file
-// does not have has no keys.
+// Decoder returns the function with which an adapter decodes its keys. into is a pointer to a struct with yaml tags;
+// fields without a key keep their value. The error is Faults with paths relative to the provider: keys that are not in the
+// struct and not in Provider, and values of a wrong type. For a provider that is not in the file, nothing is decoded.
 func (c *Config) Decoder(provider string) func(into any) error {
 	return func(into any) error {
 		v := reflect.ValueOf(into)
 		if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
 			return errors.New("settings must be decoded into a pointer to a struct")
 		}
-		err := c.file.Part("providers", provider).Decode(into, "", commonKeys()...).Faults.Err()
+		err := c.file.Mapping("providers", provider).Decode(into, "", commonKeys()...).Faults.Err()
 		c.warnIfWritable(into, strict.Child("providers", provider))
 		return err
 	}
 }
 
-// Locate makes an adapter's faults, with paths relative to prefix ("providers.<name>"), into faults of the file,
-// with their lines, but for those that follow from an alias or a merge key. An error that is no Faults becomes one fault of the whole prefix; nil becomes nil.
+// Locate converts an adapter's faults, whose paths are relative to prefix ("providers.<name>"), to faults of the file with
+// lines. It drops those behind an alias or a merge key. An error that is not Faults becomes one fault at prefix, nil
+// becomes nil.
 func (c *Config) Locate(prefix string, err error) Faults {
 	var faults Faults
 	switch {
@@ -112,12 +112,12 @@ func (c *Config) Locate(prefix string, err error) Faults {
 			absolute[i].Path = prefix + "." + f.Path
 		}
 	}
-	absolute = slices.DeleteFunc(c.withLines(absolute), func(f Fault) bool { return c.file.Untold(f.Path) })
+	absolute = slices.DeleteFunc(c.withLines(absolute), func(f Fault) bool { return c.file.BehindAlias(f.Path) })
 	c.Sort(absolute)
 	return absolute
 }
 
-// UnknownProviders names the configured providers that are none of the known ones, as faults of the file.
+// UnknownProviders returns a fault for each configured provider that is not known.
 func (c *Config) UnknownProviders(known []string) Faults {
 	var faults Faults
 	for name := range c.Providers {
@@ -131,11 +131,11 @@ func (c *Config) UnknownProviders(known []string) Faults {
 	return faults
 }
 
-// Sort puts faults into the order of the file.
+// Sort sorts faults in the order of the file.
 func (c *Config) Sort(faults Faults) { c.file.Sort(faults) }
 
-// SecondASPSPs names the aspsps entries after the first of a provider that is one bank, as faults of the file: such a
-// bank counts unattended calls in one place, and two entries would be counted apart.
+// SecondASPSPs returns a fault for each aspsps entry after the first of a provider that is one ASPSP: the ASPSP counts all
+// unattended calls together, but two entries would be counted separately.
 func (c *Config) SecondASPSPs(oneASPSP func(provider string) bool) Faults {
 	var faults Faults
 	first := map[string]int{}
@@ -151,7 +151,7 @@ func (c *Config) SecondASPSPs(oneASPSP func(provider string) bool) Faults {
 	return c.Locate("aspsps", faults.Err())
 }
 
-// located gives those faults their lines that have none yet. Without a file there are no lines.
+// withLines sets the lines of faults that have none, and returns the faults. Without a file there are no lines.
 func (c *Config) withLines(faults Faults) Faults {
 	for i, f := range faults {
 		if f.Line == 0 && c.file != nil {

@@ -7,10 +7,10 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// RedisMode is the form in which Redis is run.
+// RedisMode is the deployment mode of Redis.
 type RedisMode string
 
-// The forms of Redis. Embedded is a Redis of one's own in the process: for trying out, and for one gateway alone.
+// The modes of Redis. Embedded is a Redis server in the process, for trials with a single gateway.
 const (
 	Embedded   RedisMode = "embedded"
 	Standalone RedisMode = "standalone"
@@ -18,30 +18,31 @@ const (
 	Cluster    RedisMode = "cluster"
 )
 
-// Redis says where Redis is, and how it is spoken to.
+// Redis configures the connection to Redis.
 type Redis struct {
 	Mode                 RedisMode `yaml:"mode"`
-	Addresses            []string  `yaml:"addresses"` // host:port; of the sentinels in mode sentinel
+	Addresses            []string  `yaml:"addresses"` // host:port; in mode sentinel those of the sentinels
 	MasterName           string    `yaml:"masterName"`
 	Username             string    `yaml:"username"`
-	PasswordFile         File      `yaml:"passwordFile"` // its one line, File.Line
+	PasswordFile         File      `yaml:"passwordFile"` // one line, see File.Line
 	SentinelUsername     string    `yaml:"sentinelUsername"`
-	SentinelPasswordFile File      `yaml:"sentinelPasswordFile"` // of the sentinels themselves, if they ask for one
+	SentinelPasswordFile File      `yaml:"sentinelPasswordFile"` // of the sentinels, if they require one
 	TLS                  TLS       `yaml:"tls"`
-	// WaitReplicas is how many replicas must have a slot before its call is made (WAIT); 0 is none.
+	// WaitReplicas is the number of replicas that must have stored a slot before its call is made (WAIT); 0 for none.
 	WaitReplicas int `yaml:"waitReplicas"`
 }
 
-// TLS says how Redis, and the sentinels before it, are reached over TLS.
+// TLS configures TLS to Redis and to the sentinels.
 type TLS struct {
 	Enabled         bool   `yaml:"enabled"`
-	CAFile          File   `yaml:"caFile"`          // PEM; who may vouch for the server; none: the system's
-	CertificateFile File   `yaml:"certificateFile"` // PEM; the gateway's own, for a server that asks for one
+	CAFile          File   `yaml:"caFile"`          // PEM; trusted for the server; the system's CAs if not set
+	CertificateFile File   `yaml:"certificateFile"` // PEM; the client certificate, if the server requires one
 	KeyFile         File   `yaml:"keyFile"`         // PEM; of the certificate
-	ServerName      string `yaml:"serverName"`      // in the server's certificate; none: the host of its address
+	ServerName      string `yaml:"serverName"`      // in the server's certificate; the host of its address if not set
 }
 
-// Client is what a client needs to speak TLS, nil if it is not to. It is complete only for a file without faults.
+// Client returns the TLS configuration of a client, nil if TLS is disabled. It is valid only for a configuration without
+// faults.
 func (t TLS) Client() *tls.Config {
 	if !t.Enabled {
 		return nil
@@ -57,7 +58,7 @@ func (t TLS) Client() *tls.Config {
 	return c
 }
 
-// redisMode is the mode that the rest is judged by, "" where the file's is none.
+// redisMode returns the mode for further checks, "" if it is invalid.
 func (c *checker) redisMode(mode RedisMode) RedisMode {
 	if c.refused("redis.mode") {
 		return ""
@@ -84,7 +85,7 @@ func (c *checker) redis(r Redis, mode RedisMode) {
 		return
 	case Embedded:
 		const detail = "not allowed with mode: embedded"
-		// Addresses are passed over, so that a file can be tried out by its mode alone.
+		// Addresses are allowed and ignored, so that a file can be tried by changing only its mode.
 		c.require("redis.username", r.Username == "", detail)
 		c.require("redis.passwordFile", !r.PasswordFile.Given(), detail)
 		c.require("redis.tls.enabled", !r.TLS.Enabled, detail)
@@ -100,7 +101,7 @@ func (c *checker) redis(r Redis, mode RedisMode) {
 	c.sentinel(r, mode)
 }
 
-// sentinel checks what belongs to mode sentinel.
+// sentinel checks the settings for mode sentinel.
 func (c *checker) sentinel(r Redis, mode RedisMode) {
 	if mode != Sentinel {
 		const detail = "only with mode: sentinel"

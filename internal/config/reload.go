@@ -8,50 +8,52 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// Again reads the same text once more, and the files that it names as they stand now. What the text says does not change by
-// that, whatever its file holds meanwhile. Config and error are as Read's.
+// Reload decodes the same text again with the current content of the files that it names. The current content of the
+// configuration file itself is not read. Config and error are those of Read.
 func (c *Config) Reload() (*Config, error) {
 	again, err := decode(c.file, nil)
 	again.source = c.source
 	return again, err
 }
 
-// Source is the file that the configuration was loaded from, with the text that stood in it; none for a text.
+// Source returns the file that the configuration was loaded from, with its content at that time. It is the zero File for
+// a configuration from a text.
 func (c *Config) Source() File { return c.source }
 
-// SameButKeys reports whether the texts of two configurations say the same but for clients.apiKeys.
+// EqualExceptAPIKeys reports whether the texts of two configurations are equal apart from clients.apiKeys.
 func (c *Config) EqualExceptAPIKeys(other *Config) bool {
-	return reflect.DeepEqual(c.file.Part().Members("clients"), other.file.Part().Members("clients")) &&
-		reflect.DeepEqual(c.file.Part("clients").Members("apiKeys"), other.file.Part("clients").Members("apiKeys"))
+	return reflect.DeepEqual(c.file.Mapping().KeyValues("clients"), other.file.Mapping().KeyValues("clients")) &&
+		reflect.DeepEqual(c.file.Mapping("clients").KeyValues("apiKeys"), other.file.Mapping("clients").KeyValues("apiKeys"))
 }
 
-// Again reads the file anew.
+// Reload returns the file with its current content.
 func (f File) Reload() (File, error) {
 	var again File
 	err := again.UnmarshalText([]byte(f.path))
 	return again, err
 }
 
-// Below are the faults of what stands at path or below it.
+// FaultsUnder returns the faults at path or below it.
 func FaultsUnder(all Faults, path string) Faults {
 	return slices.DeleteFunc(slices.Clone(all), func(f Fault) bool {
 		return f.Path != path && !strings.HasPrefix(f.Path, path+".") && !strings.HasPrefix(f.Path, path+"[")
 	})
 }
 
-// OfText are the faults that are none of a secret's file, whose keys all end in File.
+// WithoutSecretFiles returns the faults without those of secret files, whose keys all end in File.
 func WithoutSecretFiles(all Faults) Faults {
 	return slices.DeleteFunc(slices.Clone(all), func(f Fault) bool { return strings.HasSuffix(f.Path, "File") })
 }
 
-// Files are the files that a part of a configuration names: a struct, with the structs, pointers, slices and maps in it.
+// Files returns the files that a part of a configuration names: a struct, including nested structs, pointers, slices and
+// maps.
 func Files(part any) []File {
 	var all []File
 	walkFiles(reflect.ValueOf(part), "", func(_ string, f File) { all = append(all, f) })
 	return all
 }
 
-// eachFile calls do for each file that a part of a configuration names, with the path of its key. The part stands at path.
+// walkFiles calls do for each file in a part of a configuration, with the path of its key. path is the path of the part.
 func walkFiles(v reflect.Value, path string, do func(path string, f File)) {
 	switch v.Kind() {
 	case reflect.Pointer:

@@ -7,16 +7,17 @@ import (
 	"encoding/pem"
 )
 
-// ServerTLS says how callers reach the API over TLS; nothing given is plain HTTP.
+// ServerTLS configures TLS of the API; if no file is set, the API uses plain HTTP.
 type ServerTLS struct {
 	CertificateFile File `yaml:"certificateFile"` // PEM: the server's certificate and its chain
 	KeyFile         File `yaml:"keyFile"`         // PEM: its private key
-	// ClientCAFile is PEM: who vouches for callers. With it a caller without a certificate is not let in.
+	// ClientCAFile is PEM: trusted for client certificates, which are required if it is set.
 	ClientCAFile File `yaml:"clientCAFile"`
 }
 
-// Server is what the API's listener needs to speak TLS, nil if it is not to. It is complete only for a file without
-// faults. It offers HTTP/1.1 alone, and no session can be resumed: each connection is judged by the files of its day.
+// Server returns the TLS configuration of the API's listener, nil for plain HTTP. It is valid only for a configuration
+// without faults. It offers only HTTP/1.1, and no session resumption, so that each connection is verified with the current
+// files.
 func (t ServerTLS) Server() *tls.Config {
 	pair, err := tls.X509KeyPair(t.CertificateFile.Content(), t.KeyFile.Content())
 	if err != nil {
@@ -47,8 +48,8 @@ func (c *checker) serverTLS(t ServerTLS) {
 	}
 }
 
-// authorities reads PEM certificates, and reports whether they are all that a PEM reader would look for: of a list that
-// is cut short, nobody may be left out in silence.
+// parseAuthorities returns the certificates of a PEM text, and whether the text contains only valid certificates: a
+// truncated list must not be accepted.
 func parseAuthorities(text []byte) (*x509.CertPool, bool) {
 	pool, n := x509.NewCertPool(), 0
 	for rest := text; ; n++ {

@@ -2,16 +2,16 @@ package config
 
 import "crypto/x509"
 
-// Proxy says whether a provider is called through a proxy.
+// Proxy is whether a provider is called through a proxy.
 type Proxy string
 
-// Where the way to a provider leads.
+// The ways of calling a provider.
 const (
-	NoProxy          Proxy = "none"        // straight there, whatever the environment says
-	EnvironmentProxy Proxy = "environment" // as HTTPS_PROXY and NO_PROXY say at the start
+	NoProxy          Proxy = "none"        // directly, even if the environment has a proxy
+	EnvironmentProxy Proxy = "environment" // as in HTTPS_PROXY and NO_PROXY at the start
 )
 
-// way checks how a provider is reached.
+// transport checks the CA file and the proxy of a provider.
 func (c *checker) transport(path string, p Provider) {
 	c.require(path+".caFile", !p.CAFile.Given() || p.Roots() != nil, "file must contain a PEM certificate")
 	switch p.Proxy {
@@ -21,7 +21,7 @@ func (c *checker) transport(path string, p Provider) {
 	}
 }
 
-// Roots are who may vouch for the provider; nil for those whom the system trusts, and where the file holds nobody.
+// Roots returns the CAs that are trusted for the provider, nil for the system's or if the file contains none.
 func (p Provider) Roots() *x509.CertPool {
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(p.CAFile.Content()) {

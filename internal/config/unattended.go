@@ -2,13 +2,14 @@ package config
 
 import "time"
 
-// AllUnattended is what holds for calls without the user to whatever ASPSP.
+// GlobalUnattended is the policy for unattended calls to all ASPSPs.
 type GlobalUnattended struct {
-	// ClosedUntil is before when none is made: what was counted is not known, say, since Redis lost it. Zero for no such time.
+	// ClosedUntil is the time before which no unattended calls are made, for example because Redis lost its slots. Zero
+	// for no restriction.
 	ClosedUntil time.Time `yaml:"closedUntil"`
 }
 
-// Policies are the ASPSPs' policies by id, as they take effect: of two times until which an ASPSP is closed, the later holds.
+// Policies returns the effective policies of the ASPSPs by id, with the later of the global ClosedUntil and their own.
 func (c *Config) Policies() map[string]Unattended {
 	all := map[string]Unattended{}
 	for _, a := range c.ASPSPs {

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// legalLimit is how many unattended calls Regulation (EU) 2018/389, article 36(5)(b), allows without the ASPSP's
-	// agreement, and legalWindow the period that it allows them in.
+	// legalLimit is the number of unattended calls within legalWindow that Regulation (EU) 2018/389, article 36(5)(b),
+	// allows without the ASPSP's agreement.
 	legalLimit  = 4
 	legalWindow = 24 * time.Hour
 )
@@ -24,8 +24,8 @@ func (c *Config) Warn(path, detail string) {
 	c.warnings = append(c.warnings, c.withLines(one)...)
 }
 
-// Warnings returns the risky values of the configuration, and what Warn added, in the order of the file. They prevent
-// neither a start nor a reload.
+// Warnings returns the risky values of the configuration and the warnings added by Warn, in the order of the file. A start
+// or reload succeeds in spite of warnings.
 func (c *Config) Warnings() Faults {
 	w := warner{config: c}
 	w.server(c.Server)
@@ -42,7 +42,7 @@ func (c *Config) Warnings() Faults {
 	return slices.Compact(all) // an adapter may be opened more than once
 }
 
-// A warner collects warnings.
+// warner collects warnings.
 type warner struct {
 	config *Config
 	found  Faults
@@ -59,7 +59,7 @@ func (w *warner) server(s Server) {
 	}
 }
 
-// redis warns about counts that end with the process, where real ASPSPs are called.
+// redis warns about slots that are lost with the process while real ASPSPs are called.
 func (w *warner) redis() {
 	if w.config.Redis.Mode == Embedded && !w.config.onlyLoopback() {
 		w.add("redis.mode", "an embedded Redis loses counted calls when the process ends and is not shared between gateways")
@@ -77,7 +77,7 @@ func (w *warner) unattended(path string, u Unattended) {
 
 const writableDetail = "file can be written by every local user: remove this permission (chmod o-w)"
 
-// files warns about files that every local user could replace the content of.
+// files warns about files that every local user can write to.
 func (w *warner) files() {
 	walkFiles(reflect.ValueOf(w.config), "", func(path string, f File) {
 		if f.writable {
@@ -89,7 +89,7 @@ func (w *warner) files() {
 	}
 }
 
-// warnOfWritable is the same for an adapter's part of the file, which stands at path.
+// warnIfWritable adds the warnings of warner.files for the settings of an adapter at path.
 func (c *Config) warnIfWritable(part any, path string) {
 	walkFiles(reflect.ValueOf(part), path, func(path string, f File) {
 		if f.writable {
@@ -98,7 +98,7 @@ func (c *Config) warnIfWritable(part any, path string) {
 	})
 }
 
-// simulated reports whether every provider is on this machine, where only simulators are.
+// onlyLoopback reports whether all providers are on loopback addresses, and therefore simulators.
 func (c *Config) onlyLoopback() bool {
 	for _, p := range c.Providers {
 		if u, err := url.Parse(p.BaseURL); err != nil || !IsLoopback(u.Hostname()) {

@@ -10,8 +10,8 @@ import (
 // sandboxKey is the API key of every sandbox.
 const sandboxKey = "sandbox-key"
 
-// wellKnownKeys are API keys that anybody would try: words of documentation, examples and habit. Each counts in lower case,
-// in capitals and with a line break at its end, which `echo` adds.
+// wellKnownKeys are easily guessed API keys from documentation and examples. They are also refused in upper case and with
+// a line break at the end, which `echo` adds.
 const wellKnownKeys = `
 	0 00000000 1 111111 123 1234 12345 123456 1234567 12345678 123456789 1234567890 666666 987654321
 	a aa aaa abc abc123 abcd abcd1234 access access-key access_key accesskey admin admin123 administrator
@@ -26,7 +26,7 @@ const wellKnownKeys = `
 	<key> <api-key> <your-api-key> $key $api_key ${key} ${api_key}
 `
 
-// knownSums are the hashes of wellKnownKeys, as hexadecimal digits in lower case.
+// wellKnownHashes returns the SHA-256 hashes of wellKnownKeys in lower-case hex.
 var wellKnownHashes = sync.OnceValue(func() map[string]bool {
 	sums := map[string]bool{}
 	for _, key := range append(strings.Fields(wellKnownKeys), "", " ") {
@@ -44,8 +44,8 @@ func sha256Hex(key string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// knownKey checks that a hash is not that of a key which anybody would try. The sandbox's is accepted where there are only
-// simulators to call.
+// unguessable checks that a hash is not that of a well-known key. The sandbox's key is accepted if all providers are
+// simulators.
 func (c *checker) unguessable(path, sum string, simulated bool) {
 	switch {
 	case sum == sha256Hex(""):

@@ -47,7 +47,7 @@ type Defaulter interface{ SetDefaults() }
 // OneOrMore is a slice type whose only entry may be written without a list.
 type OneOrMore interface{ OneOrMore() }
 
-// Opener is a struct that leaves the keys which it does not have to somebody else.
+// AllowsUnknownKeys is implemented by a struct whose unknown keys are read by another package.
 type AllowsUnknownKeys interface{ OtherKeys() }
 
 func (r *Result) refuse(path, detail string) {
@@ -62,7 +62,7 @@ func (r *Result) refuse(path, detail string) {
 func (r *Result) decode(node ast.Node, into reflect.Value, path string) {
 	switch node.(type) {
 	case *ast.AliasNode, *ast.MergeKeyNode:
-		return // a fault already, and Untold
+		return // a fault already, and BehindAlias
 	}
 	if _, null := node.(*ast.NullNode); node == nil || null {
 		r.refuse(path, "must have a value")

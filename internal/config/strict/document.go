@@ -157,9 +157,9 @@ func (d *Document) index(node ast.Node, path string, depth int, faults *Faults) 
 	}
 }
 
-// Untold reports whether what the file says at path stands behind an alias or a merge key, which are faults
+// BehindAlias reports whether what the file says at path stands behind an alias or a merge key, which are faults
 // themselves: whatever else is wrong there would only follow from them.
-func (d *Document) Untold(path string) bool {
+func (d *Document) BehindAlias(path string) bool {
 	if d != nil && d.merged[path] {
 		return true
 	}
@@ -214,11 +214,11 @@ func (d *Document) column(f Fault) int {
 	return 0
 }
 
-// A Part is one mapping of a document. The zero Part is an empty one.
+// A Mapping is one mapping of a document. The zero Mapping is empty.
 type Mapping struct{ node *ast.MappingNode }
 
-// Part is the mapping to which the keys lead from the document's root, empty where there is none.
-func (d *Document) Part(keys ...string) Mapping {
+// Mapping is the mapping to which the keys lead from the document's root, empty where there is none.
+func (d *Document) Mapping(keys ...string) Mapping {
 	if d == nil {
 		return Mapping{}
 	}

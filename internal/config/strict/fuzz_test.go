@@ -32,7 +32,7 @@ func FuzzWrite(f *testing.F) {
 			t.Fatalf("%v in\n%s", faults, b.String())
 		}
 		var is text
-		if r := doc.Part(s).Decode(&is, ""); r.Faults != nil || is.Text != s || len(is.List) != 2 || is.List[1] != s {
+		if r := doc.Mapping(s).Decode(&is, ""); r.Faults != nil || is.Text != s || len(is.List) != 2 || is.List[1] != s {
 			t.Errorf("%v, read as %q from\n%s", r.Faults, is, b.String())
 		}
 	})

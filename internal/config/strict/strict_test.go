@@ -116,7 +116,7 @@ func TestDecode(t *testing.T) {
 		t.Fatal(faults)
 	}
 	var got settings
-	if r := doc.Part().Decode(&got, ""); r.Faults != nil {
+	if r := doc.Mapping().Decode(&got, ""); r.Faults != nil {
 		t.Fatal(r.Faults)
 	}
 	small := int8(127)
@@ -176,7 +176,7 @@ func TestDecodeRefuses(t *testing.T) {
 			if faults != nil {
 				t.Fatal(faults)
 			}
-			r := doc.Part().Decode(new(settings), "")
+			r := doc.Mapping().Decode(new(settings), "")
 			if diff := cmp.Diff(tt.want, r.Faults.Error()); diff != "" {
 				t.Errorf("faults (-want +got):\n%s", diff)
 			}
@@ -204,7 +204,7 @@ func TestColonsInFlow(t *testing.T) {
 				continue
 			}
 			var got settings
-			if r := doc.Part().Decode(&got, ""); r.Faults != nil {
+			if r := doc.Mapping().Decode(&got, ""); r.Faults != nil {
 				t.Errorf("%s: %v", text, r.Faults)
 			}
 			if diff := cmp.Diff(tt.want, got.List); diff != "" {
@@ -244,7 +244,7 @@ nested:
 		t.Fatal(faults)
 	}
 	var b strings.Builder
-	all := append(doc.Part().Members("count"), strict.KeyValue{Key: "own", Value: strict.KeyValues(settings{
+	all := append(doc.Mapping().KeyValues("count"), strict.KeyValue{Key: "own", Value: strict.KeyValues(settings{
 		Text: "true", Int: 0, Pause: time.Hour, At: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), List: []string{"", "a:b"},
 	})})
 	if err := strict.Write(&b, all); err != nil {
@@ -265,7 +265,7 @@ nested:
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
 	var missing *strict.Document
-	if missing.Has("a") || missing.Part("a").Members() != nil || !doc.Has("nested[0][1].b") || doc.Has("a") {
+	if missing.Has("a") || missing.Mapping("a").KeyValues() != nil || !doc.Has("nested[0][1].b") || doc.Has("a") {
 		t.Error("a part is there that is not, or the other way round")
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// A Member is a key with its value: a string, which is a scalar as it is written, a []any or a []Member of such.
+// A KeyValue is a key with its value: a string, which is a scalar as it is written, a []any or a []KeyValue of these.
 type KeyValue struct {
 	Key   string
 	Value any
@@ -29,11 +29,11 @@ func Write(w io.Writer, all []KeyValue) error {
 	return err
 }
 
-// Members are a struct's fields in their order, without those that have no value. Of a map there is only its place.
+// KeyValues are a struct's fields in their order, without those that have no value. Of a map there is only its place.
 func KeyValues(structure any) []KeyValue { return members(reflect.ValueOf(structure)) }
 
-// Members are a part's keys and values as they stand in the file, but for the keys left out.
-func (p Mapping) Members(without ...string) []KeyValue {
+// KeyValues are a part's keys and values as they stand in the file, but for the keys left out.
+func (p Mapping) KeyValues(without ...string) []KeyValue {
 	if p.node == nil {
 		return nil
 	}
@@ -120,7 +120,7 @@ func effective(v reflect.Value) any {
 func source(node ast.Node) any {
 	switch n := node.(type) {
 	case *ast.MappingNode:
-		return Mapping{n}.Members()
+		return Mapping{n}.KeyValues()
 	case *ast.SequenceNode:
 		all := []any{}
 		for _, v := range n.Values {
