@@ -48,7 +48,7 @@ type Defaulter interface{ SetDefaults() }
 type OneOrMore interface{ OneOrMore() }
 
 // AllowsUnknownKeys is implemented by a struct whose unknown keys are read by another package.
-type AllowsUnknownKeys interface{ OtherKeys() }
+type AllowsUnknownKeys interface{ AllowsUnknownKeys() }
 
 func (r *Result) refuse(path, detail string) {
 	if r.bad == nil {
