@@ -67,7 +67,7 @@ func (c *Counter) runReplicated(ctx context.Context, run scriptRunner, keys []st
 	switch {
 	case reply.Err() != nil:
 		return nil, reply.Err()
-	case err != nil, confirmed.Val() < int64(c.replicas): // the step was made, whatever the error of WAIT is
+	case err != nil, confirmed.Val() < int64(c.replicas): // the step was made, even if WAIT failed
 		return nil, errReplicas
 	}
 	return reply, nil

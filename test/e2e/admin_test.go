@@ -47,7 +47,7 @@ func TestAdmin(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with Redis, a gateway stays ready, says what it is, and logs when that changes.
+// A gateway stays ready with every state of Redis, reports the state, and logs its changes.
 func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
@@ -117,7 +117,7 @@ func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
 	})
 }
 
-// Profiles are on the admin address where they are asked for, and nowhere else.
+// Profiles are served only on the admin address, and only if they are enabled.
 func TestProfiling(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	for _, on := range []bool{false, true} {

@@ -63,7 +63,7 @@ func TestTermination(t *testing.T) {
 	}
 }
 
-// A call that nobody waits for any more, but that was counted, is finished and kept before the process ends.
+// A counted call whose callers have left is finished, and its result is stored, before the process ends.
 func TestTerminationFinishesWhatWasCounted(t *testing.T) {
 	t.Parallel()
 	config, arrived, release := slowWorld(t)

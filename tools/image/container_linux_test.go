@@ -121,7 +121,7 @@ func (p *process) code(t *testing.T) int {
 	}
 }
 
-// stop asks the process to end, as a kubelet does.
+// stop sends SIGTERM to the process, as a kubelet does.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {

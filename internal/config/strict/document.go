@@ -157,7 +157,7 @@ func (d *Document) index(node ast.Node, path string, depth int, faults *Faults) 
 	}
 }
 
-// BehindAlias reports whether what the file says at path stands behind an alias or a merge key, which are faults
+// BehindAlias reports whether the value at path is behind an alias or a merge key, which are faults
 // themselves: whatever else is wrong there would only follow from them.
 func (d *Document) BehindAlias(path string) bool {
 	if d != nil && d.merged[path] {
