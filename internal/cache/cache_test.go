@@ -73,7 +73,7 @@ func entry() *cache.Entry {
 	}
 }
 
-func balances() *cache.Balances {
+func balances() *cache.Entry {
 	amount, err := canonical.ParseAmount("-47.100", "GBP")
 	if err != nil {
 		panic(err)
@@ -82,8 +82,8 @@ func balances() *cache.Balances {
 	if err != nil {
 		panic(err)
 	}
-	return &cache.Balances{
-		AccountBalances: canonical.AccountBalances{
+	return &cache.Entry{
+		Balances: &canonical.AccountBalances{
 			Name: "Main account",
 			Balances: []canonical.Balance{
 				{Type: canonical.ClosingBooked, ProviderType: "closingBooked", Amount: amount, ReferenceDate: "2026-01-14"},
@@ -94,20 +94,26 @@ func balances() *cache.Balances {
 	}
 }
 
-// ignoreAge compares everything but the age.
+// ignoreAge compares everything but ages and the ends of calls.
 var ignoreAge = cmp.Options{
-	cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Age" }, cmp.Ignore()),
+	cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Age" || p.Last().String() == ".Ended" }, cmp.Ignore()),
 	cmp.Comparer(func(a, b canonical.Amount) bool { return a.Value() == b.Value() && a.Currency() == b.Currency() }),
+}
+
+// acquire acquires the lease for a list, and returns the cached list.
+func acquire(ctx context.Context, c *cache.Cache, k cache.Key, shareKey string, ttl time.Duration) (cache.Lease, *cache.Entry, error) {
+	found, err := c.Acquire(ctx, cache.NewLease(cache.Call{Key: k, ShareKey: shareKey}), cache.Lookup{List: true, TTL: ttl})
+	return found.Lease, found.Entry, err
 }
 
 // storeList stores an entry as a call with a lease does.
 func storeList(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
 	t.Helper()
-	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+	lease, _, err := acquire(t.Context(), c, k, attended, ttl)
 	if err != nil || !lease.Held {
 		t.Fatalf("lease %+v, %v", lease, err)
 	}
-	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
+	end, err := c.Publish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 	if err != nil || !end.Held {
 		t.Fatalf("%+v, %v", end, err)
 	}
@@ -163,20 +169,20 @@ func TestAge(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k, began := newCache(t, rdb, newKey(t)), newCacheKey(), time.Now()
-			lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+			lease, _, err := acquire(t.Context(), c, k, attended, ttl)
 			if err != nil {
 				t.Fatal(err)
 			}
 			e := entry()
 			e.FetchedAt = lease.RedisTime(time.Now().Add(-time.Hour))
-			if _, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour}); err != nil {
+			if _, err := c.Publish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 			const clocks = time.Second // the largest difference between two readings of the machine's clock
 			if age := mustGet(t, c, k).Age; age < time.Hour-clocks || age > time.Hour+time.Since(began)+clocks {
 				t.Errorf("%v old after %v, want an hour more", age, time.Since(began))
 			}
-			_, cached, err := c.AcquireList(t.Context(), k, attended, ttl)
+			_, cached, err := acquire(t.Context(), c, k, attended, ttl)
 			if age := cached.Age; err != nil || age < time.Hour-clocks || age > time.Hour+time.Since(began)+clocks {
 				t.Errorf("%v old after %v, %v", age, time.Since(began), err)
 			}
@@ -221,11 +227,11 @@ func TestListExpires(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
-			lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+			lease, _, err := acquire(t.Context(), c, k, attended, ttl)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: 100 * time.Millisecond}); err != nil {
+			if _, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: 100 * time.Millisecond}); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, "the list is gone", func() bool { return mustGet(t, c, k) == nil })
@@ -344,7 +350,7 @@ func TestLeaseHasOneHolder(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 50 {
 				wg.Go(func() {
-					lease, _, err := c.AcquireList(context.Background(), k, unattended, ttl)
+					lease, _, err := acquire(context.Background(), c, k, unattended, ttl)
 					if err != nil {
 						t.Error(err)
 					}
@@ -357,7 +363,7 @@ func TestLeaseHasOneHolder(t *testing.T) {
 			if held.Load() != 1 {
 				t.Errorf("%d requests hold the lease", held.Load())
 			}
-			if lease, _, err := c.AcquireList(t.Context(), k, attended, ttl); err != nil || !lease.Held {
+			if lease, _, err := acquire(t.Context(), c, k, attended, ttl); err != nil || !lease.Held {
 				t.Errorf("the lease of another key: %+v, %v", lease, err)
 			}
 		})
@@ -369,16 +375,16 @@ func TestLeaseExpires(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
-			dead, _, err := c.AcquireList(t.Context(), k, attended, 100*time.Millisecond)
+			dead, _, err := acquire(t.Context(), c, k, attended, 100*time.Millisecond)
 			if err != nil || !dead.Held {
 				t.Fatal(dead, err)
 			}
 			var next cache.Lease
 			eventually(t, "the lease expires", func() bool {
-				next, _, err = c.AcquireList(t.Context(), k, attended, ttl)
+				next, _, err = acquire(t.Context(), c, k, attended, ttl)
 				return err == nil && next.Held
 			})
-			if end, err := c.Publish(t.Context(), dead, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
+			if end, err := c.Publish(t.Context(), dead, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 				t.Errorf("the holder of an expired lease publishes: %+v, %v", end, err)
 			}
 			if mustGet(t, c, k) != nil {
@@ -400,23 +406,23 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 	for name, rdb := range redises(t) {
 		for _, tt := range []struct {
 			name   string
-			result cache.CallResult
-			want   cache.LeaderOutcome
+			result cache.Result
+			want   cache.Outcome
 			cached bool
 		}{
-			{"a list", cache.CallResult{Entry: entry(), KeepFor: time.Hour}, cache.LeaderOutcome{Done: true, Entry: entry()}, true},
-			{"a failure", cache.CallResult{Failure: failure}, cache.LeaderOutcome{Done: true, Failure: failure, Entry: entry()}, true},
-			{"balances", cache.CallResult{Balances: balances()}, cache.LeaderOutcome{Done: true, Balances: balances(), Entry: entry()}, true},
-			{"a rejection", cache.CallResult{Failure: failure, Invalidate: true}, cache.LeaderOutcome{Done: true, Failure: failure}, false},
+			{"a list", cache.Result{Entry: entry(), KeepFor: time.Hour}, cache.Outcome{Done: true, Entry: entry()}, true},
+			{"a failure", cache.Result{Failure: failure}, cache.Outcome{Done: true, Failure: failure, Entry: entry()}, true},
+			{"balances", cache.Result{Entry: balances()}, cache.Outcome{Done: true, Entry: balances()}, true},
+			{"a rejection", cache.Result{Failure: failure, Invalidate: true}, cache.Outcome{Done: true, Failure: failure}, false},
 		} {
 			t.Run(name+" "+tt.name, func(t *testing.T) {
 				c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 				storeList(t, c, k, entry())
-				lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+				lease, _, err := acquire(t.Context(), c, k, unattended, ttl)
 				if err != nil {
 					t.Fatal(err)
 				}
-				waiting, cached, err := c.AcquireList(t.Context(), k, unattended, ttl)
+				waiting, cached, err := acquire(t.Context(), c, k, unattended, ttl)
 				if err != nil || waiting.Held || cached == nil {
 					t.Fatalf("%+v, %v, %v", waiting, cached, err)
 				}
@@ -424,7 +430,7 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 					t.Errorf("during the call: %+v, %v", o, err)
 				}
 				tt.result.Ended = waiting.RedisTime(time.Now())
-				late, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+				late, _, err := acquire(t.Context(), c, k, unattended, ttl)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -435,11 +441,11 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(tt.want, got, ignoreAge); diff != "" {
-					t.Error(diff)
+				if diff := cmp.Diff(tt.want, got, ignoreAge); diff != "" || got.EndedBefore(waiting) {
+					t.Error(diff, got.Ended)
 				}
-				if o, err := c.Outcome(t.Context(), late); err != nil || o.Done || o.Held {
-					t.Errorf("a request after the end of the call got its outcome: %+v, %v", o, err)
+				if !got.EndedBefore(late) {
+					t.Errorf("a request after the end of the call would get its outcome: %+v", got)
 				}
 				if (mustGet(t, c, k) != nil) != tt.cached {
 					t.Errorf("cached is not %t", tt.cached)
@@ -456,7 +462,7 @@ func TestDeletesWithoutMemory(t *testing.T) {
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
 	c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 	storeList(t, c, k, entry())
-	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+	lease, _, err := acquire(t.Context(), c, k, attended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -469,7 +475,7 @@ func TestDeletesWithoutMemory(t *testing.T) {
 	if mustGet(t, c, k) != nil {
 		t.Error("a deleted list is still there")
 	}
-	if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
+	if end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 		t.Errorf("a call in progress stores its list: %+v, %v", end, err)
 	}
 }
@@ -492,15 +498,15 @@ func TestForeignEntries(t *testing.T) {
 				if mustGet(t, c, k) != nil {
 					t.Error("it is served")
 				}
-				lease, cached, err := c.AcquireList(t.Context(), k, attended, ttl)
+				lease, cached, err := acquire(t.Context(), c, k, attended, ttl)
 				if err != nil || !lease.Held || cached != nil {
 					t.Fatalf("%+v, %v, %v", lease, cached, err)
 				}
-				waiting, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+				waiting, _, err := acquire(t.Context(), c, k, attended, ttl)
 				if o, outErr := c.Outcome(t.Context(), waiting); err != nil || outErr != nil || !o.Held || o.Entry != nil {
 					t.Errorf("%+v, %v, %v", o, err, outErr)
 				}
-				if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || !end.Stored {
+				if end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || !end.Stored {
 					t.Errorf("%+v, %v", end, err)
 				}
 				if mustGet(t, c, k) == nil {
@@ -527,7 +533,7 @@ func TestListIsStoredWithoutItsLease(t *testing.T) {
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
 	for _, deleted := range []bool{false, true} {
 		c, k := newCache(t, rdb, newKey(t)), newCacheKey()
-		lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+		lease, _, err := acquire(t.Context(), c, k, attended, ttl)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -537,7 +543,7 @@ func TestListIsStoredWithoutItsLease(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
+		end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour})
 		if err != nil || end.Held || end.Stored == deleted || (mustGet(t, c, k) == nil) != deleted {
 			t.Errorf("deleted %t: %+v, %v", deleted, end, err)
 		}
@@ -545,14 +551,14 @@ func TestListIsStoredWithoutItsLease(t *testing.T) {
 	// A newer list stays.
 	c, k, newer := newCache(t, rdb, newKey(t)), newCacheKey(), entry()
 	storeList(t, c, k, entry())
-	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+	lease, _, err := acquire(t.Context(), c, k, attended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
 	loseLease(t, rdb, k)
 	newer.FetchedAt = newer.FetchedAt.Add(time.Hour)
 	storeList(t, c, k, newer)
-	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
+	end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour})
 	if err != nil || end.Stored || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
 		t.Errorf("an older list replaces a newer one: %+v, %v", end, err)
 	}
@@ -563,14 +569,14 @@ func TestDeletedListStaysDeleted(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
 	c, k := newCache(t, rdb, newKey(t)), newCacheKey()
-	lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+	lease, _, err := acquire(t.Context(), c, k, unattended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Invalidate(t.Context(), k); err != nil {
 		t.Fatal(err)
 	}
-	if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
+	if end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 		t.Errorf("%+v, %v", end, err)
 	}
 	if mustGet(t, c, k) != nil {
@@ -587,19 +593,19 @@ func TestRejectionStopsOtherCalls(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
-			slow, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+			slow, _, err := acquire(t.Context(), c, k, attended, ttl)
 			if err != nil {
 				t.Fatal(err)
 			}
-			quick, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+			quick, _, err := acquire(t.Context(), c, k, unattended, ttl)
 			if err != nil || !quick.Held {
 				t.Fatal(quick, err)
 			}
-			rejection := cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}
+			rejection := cache.Result{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}
 			if end, err := c.Publish(t.Context(), quick, rejection); err != nil || !end.Held {
 				t.Fatal(end, err)
 			}
-			if end, err := c.Publish(t.Context(), slow, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
+			if end, err := c.Publish(t.Context(), slow, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 				t.Errorf("%+v, %v", end, err)
 			}
 			if mustGet(t, c, k) != nil {
@@ -619,13 +625,13 @@ func TestRedisDownIsAnError(t *testing.T) {
 	if _, _, err := c.Get(t.Context(), k); err == nil {
 		t.Error("get: no error")
 	}
-	if _, _, err := c.AcquireList(t.Context(), k, attended, ttl); err == nil {
+	if _, _, err := acquire(t.Context(), c, k, attended, ttl); err == nil {
 		t.Error("acquire: no error")
 	}
 	if _, err := c.Outcome(t.Context(), cache.Lease{}); err == nil {
 		t.Error("outcome: no error")
 	}
-	if _, err := c.Publish(t.Context(), cache.Lease{}, cache.CallResult{}); err == nil {
+	if _, err := c.Publish(t.Context(), cache.Lease{}, cache.Result{}); err == nil {
 		t.Error("publish: no error")
 	}
 	if c.Invalidate(t.Context(), k) == nil {
@@ -649,12 +655,12 @@ func TestNewerListStays(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, k, older, newer := newCache(t, rdb, newKey(t)), newCacheKey(), entry(), entry()
 			newer.FetchedAt = newer.FetchedAt.Add(time.Millisecond)
-			late, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+			late, _, err := acquire(t.Context(), c, k, unattended, ttl)
 			if err != nil {
 				t.Fatal(err)
 			}
 			storeList(t, c, k, newer)
-			end, err := c.Publish(t.Context(), late, cache.CallResult{Entry: older, KeepFor: time.Hour})
+			end, err := c.Publish(t.Context(), late, cache.Result{Entry: older, KeepFor: time.Hour})
 			if err != nil || !end.Held || end.Stored || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
 				t.Errorf("%+v, %v, cached at %v", end, err, mustGet(t, c, k).FetchedAt)
 			}

@@ -64,14 +64,14 @@ func TestSchemas(t *testing.T) {
 		freshFor time.Duration
 		replaced bool
 	}{{key, time.Hour, false}, {newKey(t), time.Hour, false}, {key, time.Second, true}} {
-		lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+		lease, _, err := acquire(t.Context(), c, k, unattended, ttl)
 		if err != nil {
 			t.Fatal(err)
 		}
 		store(2, tt.key, "[]")
 		next := entry()
 		next.FetchedAt = time.Now()
-		end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: next, KeepFor: time.Hour, FreshFor: tt.freshFor})
+		end, err := c.Publish(t.Context(), lease, cache.Result{Entry: next, KeepFor: time.Hour, FreshFor: tt.freshFor})
 		if err != nil || end.Stored != tt.replaced {
 			t.Errorf("fresh for %v: %+v, %v", tt.freshFor, end, err)
 		}
@@ -84,15 +84,15 @@ func TestLaterOutcomeIsIgnored(t *testing.T) {
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
 	key, k := newKey(t), newCacheKey()
 	c := newCache(t, rdb, key)
-	lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+	lease, _, err := acquire(t.Context(), c, k, unattended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
-	waiting, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+	waiting, _, err := acquire(t.Context(), c, k, unattended, ttl)
 	if err != nil || waiting.Held {
 		t.Fatal(waiting, err)
 	}
-	if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: waiting.RedisTime(time.Now())}); err != nil || !end.Stored {
+	if end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour, Ended: waiting.RedisTime(time.Now())}); err != nil || !end.Stored {
 		t.Fatal(end, err)
 	}
 	notes, err := rdb.Keys(t.Context(), store.Prefix("accounts", k.Client, k.ASPSP, k.Consent)+"note:*").Result()

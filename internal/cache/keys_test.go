@@ -63,15 +63,15 @@ func TestKeysLeftInRedis(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			acquire := func() cache.Lease {
+			lead := func() cache.Lease {
 				t.Helper()
-				lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+				lease, _, err := acquire(t.Context(), c, k, attended, ttl)
 				if err != nil || !lease.Held {
 					t.Fatal(lease, err)
 				}
 				return lease
 			}
-			publish := func(lease cache.Lease, r cache.CallResult) {
+			publish := func(lease cache.Lease, r cache.Result) {
 				t.Helper()
 				if _, err := c.Publish(t.Context(), lease, r); err != nil {
 					t.Fatal(err)
@@ -82,21 +82,21 @@ func TestKeysLeftInRedis(t *testing.T) {
 			}
 			mustGet(t, c, k)
 			left("after a deletion without a list", "")
-			lease := acquire()
+			lease := lead()
 			left("during a call", "calls lease")
-			publish(lease, cache.CallResult{})
+			publish(lease, cache.Result{})
 			left("after a call that was not made", "")
-			lease = acquire()
+			lease = lead()
 			invalidate()
 			left("after a deletion during a call", "lease")
-			publish(lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
+			publish(lease, cache.Result{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 			left("after that call", "")
 			storeList(t, c, k, entry())
 			left("after a list was stored", "list note")
 			invalidate()
 			left("after the list was deleted", "note")
-			lease = acquire()
-			publish(lease, cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true})
+			lease = lead()
+			publish(lease, cache.Result{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true})
 			left("after the consent was rejected", "note")
 		})
 	}
@@ -114,15 +114,18 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	}
 	c, k, other := newCache(t, rdb, newKey(t)), newCacheKey(), newCacheKey()
 	storeList(t, c, other, entry())
-	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+	lease, _, err := acquire(t.Context(), c, k, attended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory("1")
-	if _, _, err := c.AcquireList(t.Context(), newCacheKey(), attended, ttl); err == nil {
-		t.Error("a lease is granted")
+	for call, cached := range map[cache.Key]bool{newCacheKey(): false, other: true} {
+		found, err := c.Acquire(t.Context(), cache.NewLease(cache.Call{Key: call, ShareKey: attended}), cache.Lookup{List: true, TTL: ttl})
+		if err != nil || !found.Refused || found.Lease.Holder != "" || (found.Entry != nil) != cached {
+			t.Errorf("cached %t: %+v, %v, want no lease, and the list", cached, found, err)
+		}
 	}
-	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
+	end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 	if err != nil || end.Stored || mustGet(t, c, k) != nil {
 		t.Errorf("a list is stored: %+v, %v", end, err)
 	}
@@ -134,12 +137,12 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	}
 	memory("0")
 	storeList(t, c, other, entry())
-	lease, _, err = c.AcquireList(t.Context(), other, unattended, ttl)
+	lease, _, err = acquire(t.Context(), c, other, unattended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory("1")
-	end, err = c.Publish(t.Context(), lease, cache.CallResult{
+	end, err = c.Publish(t.Context(), lease, cache.Result{
 		Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true, Ended: lease.RedisTime(time.Now()),
 	})
 	if err != nil || !end.Stored || mustGet(t, c, other) != nil {

@@ -34,14 +34,14 @@ func TestUnknownKeyIsReported(t *testing.T) {
 	}
 	// The list stays while it is fresh. A stale one is replaced.
 	for freshFor, replaced := range map[time.Duration]bool{1 << 62: false, time.Second: true} {
-		lease, _, err := b.AcquireList(t.Context(), k, unattended, ttl)
+		lease, _, err := acquire(t.Context(), b, k, unattended, ttl)
 		if err != nil {
 			t.Fatal(err)
 		}
 		next := entry()
 		next.FetchedAt = next.FetchedAt.Add(time.Second)
 		storeList(t, a, k, entry())
-		end, err := b.Publish(t.Context(), lease, cache.CallResult{Entry: next, KeepFor: time.Hour, FreshFor: freshFor})
+		end, err := b.Publish(t.Context(), lease, cache.Result{Entry: next, KeepFor: time.Hour, FreshFor: freshFor})
 		if err != nil || end.Stored != replaced {
 			t.Errorf("fresh for %v: %+v, %v", freshFor, end, err)
 		}

@@ -9,15 +9,15 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/coalesce"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/recovery"
+	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
@@ -67,16 +67,25 @@ const (
 	CacheUnreadable CacheResult = "unreadable" // a fresh list is cached under a key that this gateway does not have
 )
 
-// erasePause is the pause between two attempts of a deletion that a caller waits for.
-const erasePause = 100 * time.Millisecond
+const (
+	// RedisBudget is how long a request waits for Redis in all, if its response is possible without it.
+	RedisBudget = 100 * time.Millisecond
+	// stepTimeout is the timeout of a step that continues although its request no longer waits for it.
+	stepTimeout = time.Second
+	// eraseTimeout is how long the request for a deletion waits for Redis, and erasePause the pause between two attempts.
+	eraseTimeout = 2 * time.Second
+	erasePause   = 100 * time.Millisecond
+	// lastWrites is how long a gateway that drains waits for the last attempts of pending writes.
+	lastWrites = 3 * time.Second
+)
 
 // A Gateway serves queries. It is safe for concurrent use.
 type Gateway struct {
 	Config
 	aspsps        map[string]*aspsp
-	flights       singleflight.Group
-	running       sync.WaitGroup
-	writes        *writes
+	steps         *store.Steps
+	calls         *coalesce.Group
+	running       sync.WaitGroup              // attended balances, which share no call
 	aspspWaiters  *bulkhead.FairShare         // waiting requests by ASPSP
 	clientWaiters *bulkhead.FairSharePerOwner // waiting requests by client and ASPSP
 	aspspCalls    *bulkhead.PerKey            // calls in progress by ASPSP
@@ -91,8 +100,10 @@ type aspsp struct {
 
 // New returns a Gateway.
 func New(c Config) *Gateway {
+	steps := store.NewSteps(stepTimeout + c.Slack)
 	g := &Gateway{
-		Config: c, aspsps: map[string]*aspsp{}, writes: newWrites(c.Slack, c.Logger),
+		Config: c, aspsps: map[string]*aspsp{}, steps: steps,
+		calls:        coalesce.New(coalesce.Config{Cache: c.Cache, Steps: steps, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
 		aspspWaiters: bulkhead.NewFairShare(c.MaxWaiting, 1), clientWaiters: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4), aspspCalls: bulkhead.NewPerKey(c.MaxCallsPerASPSP),
 		clientCalls: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4),
 	}
@@ -161,17 +172,21 @@ func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) 
 	return nil
 }
 
-// Drain waits until every call in progress has ended, and makes the last attempt of each pending Redis write. It returns
-// ctx's error if ctx ends first.
+// Drain waits until every call in progress has ended, and then at most three seconds for the last attempt of each pending Redis
+// write. It returns ctx's error if ctx ends first.
 func (g *Gateway) Drain(ctx context.Context) error {
 	done := make(chan struct{})
-	go func() { g.running.Wait(); close(done) }()
+	go func() { g.running.Wait(); g.calls.Wait(); close(done) }()
 	select {
 	case <-done:
-		return g.writes.drain(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	ctx, cancel := context.WithTimeout(ctx, lastWrites)
+	defer cancel()
+	results := make(chan error, 1)
+	go func() { results <- g.calls.Drain(ctx) }()
+	return errors.Join(g.Config.Cache.Drain(ctx), <-results)
 }
 
 // callProvider makes one read through the ASPSP's breaker and the concurrency limits. A panic in an adapter becomes
@@ -197,15 +212,45 @@ func (g *Gateway) callProvider(ctx context.Context, b *aspsp, client string, q c
 	return failure
 }
 
-// readUsage returns the usage of a unit for a response; nil if it cannot be read in time.
-func (g *Gateway) readUsage(ctx context.Context, redis latencyBudget, q canonical.Query, account string) *unattended.Usage {
-	state, err := runWithin(context.WithoutCancel(ctx), &redis, func(ctx context.Context) (unattended.Usage, error) {
+// readUsage returns the usage of a unit for a response; nil if it cannot be read within the budget.
+func (g *Gateway) readUsage(ctx context.Context, budget store.Budget, q canonical.Query, account string) *unattended.Usage {
+	usage, err := store.Do(context.WithoutCancel(ctx), g.steps, &budget, func(ctx context.Context) (unattended.Usage, error) {
 		return g.UnattendedAccess(ctx, q, account)
 	})
 	if err != nil {
 		return nil
 	}
-	return &state
+	return &usage
+}
+
+// prefetchedUsage is a usage that is read while the request does something else.
+type prefetchedUsage struct {
+	usage unattended.Usage
+	done  <-chan error // nil if it is not read
+	until time.Time    // when the budget for reading it ends
+}
+
+// prefetchUsage starts to read the usage of the account list's unit, so that a cache hit takes one round trip.
+func (g *Gateway) prefetchUsage(ctx context.Context, q canonical.Query) *prefetchedUsage {
+	p := &prefetchedUsage{until: time.Now().Add(g.RedisBudget)} //nolint:forbidigo // measures a real wait
+	if q.Attended() {
+		return p
+	}
+	budget := store.NewBudget(g.RedisBudget)
+	p.done, _ = g.steps.Start(ctx, &budget, func(ctx context.Context) (err error) {
+		p.usage, err = g.UnattendedAccess(ctx, q, "")
+		return err
+	})
+	return p
+}
+
+// wait returns the usage; nil if it cannot be read within the budget.
+func (p *prefetchedUsage) wait(ctx context.Context) *unattended.Usage {
+	left := store.NewBudget(max(time.Until(p.until), time.Millisecond)) //nolint:forbidigo // as above
+	if p.done == nil || left.Wait(context.WithoutCancel(ctx), p.done) != nil {
+		return nil
+	}
+	return &p.usage
 }
 
 func cacheKey(client string, q canonical.Query) cache.Key {

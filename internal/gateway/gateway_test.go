@@ -433,13 +433,13 @@ func TestNoCacheRequiresACall(t *testing.T) {
 				t.Fatal(err)
 			}
 			key := cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}
-			lease, _, err := lists.AcquireList(t.Context(), key, strings.Replace(shareKey(q), "unattended", "attended", 1), minute)
+			lease, _, err := acquire(t.Context(), lists, key, strings.Replace(shareKey(q), "unattended", "attended", 1), minute)
 			if err != nil || !lease.Held {
 				t.Fatal(lease, err)
 			}
 			go func() {
 				time.Sleep(200 * time.Millisecond)
-				_, _ = lists.Publish(context.Background(), lease, cache.CallResult{Ended: lease.RedisTime(time.Now())})
+				_, _ = lists.Publish(context.Background(), lease, cache.Result{Ended: lease.RedisTime(time.Now())})
 			}()
 			list := mustList(t, g, q, gateway.CacheControl{NoCache: true})
 			if len(w.callLog.Calls()) != 2 || list.Freshness.Age > minute {
@@ -1031,7 +1031,7 @@ func TestLeaseOfADeadGateway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lease, _, err := lists.AcquireList(t.Context(), cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}, shareKey(q), time.Hour)
+		lease, _, err := acquire(t.Context(), lists, cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}, shareKey(q), time.Hour)
 		if err != nil || !lease.Held {
 			t.Fatal(lease, err)
 		}

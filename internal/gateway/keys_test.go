@@ -125,15 +125,11 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	_, _ = g.Balances(t.Context(), client, invented, mypossim.GoodAccount)
 	k := cache.Key{Client: client, ASPSP: aspspID, Consent: invented.Consent}
 	for i := range 40 { // more than the number of refusals that are remembered
-		if err := g.Config.Cache.RememberRefusal(t.Context(), k, fmt.Sprintf("%043d", i), canonical.ConsentInvalid); err != nil {
-			t.Fatal(err)
-		}
+		learn(t, g.Config.Cache, k, cache.Learned{Refused: fmt.Sprintf("%043d", i), Kind: canonical.ConsentInvalid})
 	}
 	look()
 	k.Consent = newQuery().Consent
-	if err := g.Config.Cache.RememberPages(t.Context(), k, 200); err != nil {
-		t.Fatal(err)
-	}
+	learn(t, g.Config.Cache, k, cache.Learned{Pages: 200})
 	look()
 	w.interceptor.handle(func(rw http.ResponseWriter, r *http.Request) { look(); w.interceptor.sim.ServeHTTP(rw, r) })
 	mustList(t, g, q, gateway.CacheControl{})

@@ -69,7 +69,7 @@ func origin(err error) canonical.Origin {
 }
 
 // TestRefusedIsNotCalledAgain: after the ASPSP has refused a consent, no gateway makes an unattended call with it for the same
-// client and token until an attended read succeeds.
+// client and token until an attended list succeeds.
 func TestRefusedIsNotCalledAgain(t *testing.T) {
 	reads := map[string]func(*gateway.Gateway, string, canonical.Query) error{"list": readList, "balances": readBalances("a")}
 	for _, failure := range []canonical.Error{
@@ -109,11 +109,11 @@ func TestRefusedIsNotCalledAgain(t *testing.T) {
 					}
 				}
 				provider.scripted = twoAccounts()
-				if err := firstRead(other, client, attended(another)); err != nil {
+				if err := readList(other, client, attended(another)); err != nil {
 					t.Fatal(err)
 				}
 				if err := readList(g, client, q); err != nil {
-					t.Errorf("after an attended success: %v", err)
+					t.Errorf("after an attended list: %v", err)
 				}
 			})
 		}

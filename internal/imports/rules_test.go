@@ -57,8 +57,15 @@ var rules = []rule{
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{
 		dir:  "internal/cache",
-		code: []string{"internal/canonical", "internal/store", "internal/unattended", uuid, redis},
+		code: []string{"internal/canonical", "internal/retryqueue", "internal/store", "internal/unattended", uuid, redis},
 		test: []string{"internal/config"},
+	},
+	{
+		dir: "internal/coalesce",
+		code: []string{
+			"internal/cache", "internal/canonical", "internal/recovery", "internal/retryqueue", "internal/store", uuid,
+		},
+		test: []string{"internal/config", redis},
 	},
 	{
 		dir: "internal/auth",
@@ -79,9 +86,9 @@ var rules = []rule{
 		dir: "internal/gateway",
 		code: []string{
 			"internal/breaker", "internal/cache", "internal/canonical", "internal/config", "internal/bulkhead", "internal/providers",
-			"internal/recovery", "internal/retryqueue", "internal/unattended", uuid, "golang.org/x/sync/singleflight",
+			"internal/coalesce", "internal/recovery", "internal/store", "internal/unattended",
 		},
-		test: []string{"internal/store", adapters, simulators},
+		test: []string{adapters, simulators, uuid},
 	},
 	{dir: "internal/imports"},
 	{dir: "internal/bulkhead"},
@@ -91,7 +98,7 @@ var rules = []rule{
 	{dir: "internal/retryqueue", code: []string{"internal/recovery"}},
 	{dir: "internal/sandbox", code: []string{"internal/providers/aspspsim", simulators, uuid}},
 	{dir: "internal/server", code: []string{"internal/canonical", "golang.org/x/net/netutil"}},
-	{dir: "internal/store", code: []string{"internal/config", redis, "github.com/alicebob/miniredis/v2"}},
+	{dir: "internal/store", code: []string{"internal/config", "internal/recovery", redis, "github.com/alicebob/miniredis/v2"}},
 	{
 		dir: "internal/telemetry",
 		code: []string{

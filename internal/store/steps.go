@@ -1,0 +1,169 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"ais-gateway/internal/recovery"
+)
+
+const (
+	// maxWorkers is the maximum number of steps of all requests at the same time: as many as both clients have connections.
+	maxWorkers = 2 * poolSize
+	// workerIdle is how long a worker without a step is kept.
+	workerIdle = 10 * time.Second
+)
+
+var (
+	// ErrNoTime means that a step was not started, because its request may not wait for Redis any more, or because all workers
+	// were busy for as long as it may.
+	ErrNoTime = errors.New("no time is left to wait for redis")
+	// ErrTimeout means that a step took longer than its request may wait. The step continues.
+	ErrTimeout = errors.New("redis did not respond in the time that the request may wait")
+
+	errPanicked = errors.New("a step in redis panicked")
+)
+
+// Steps runs steps in Redis for requests that wait for them only as long as their budgets allow. A step that takes longer
+// continues up to the timeout of all steps: the client closes the connection of a command that is interrupted, and a
+// connection that is being opened would be lost. Its goroutines are reused. It is safe for concurrent use.
+type Steps struct {
+	timeout time.Duration
+	jobs    chan func()
+	workers chan struct{} // one element for each worker
+}
+
+// NewSteps returns Steps with a timeout for each step.
+func NewSteps(timeout time.Duration) *Steps {
+	return &Steps{timeout: timeout, jobs: make(chan func()), workers: make(chan struct{}, maxWorkers)}
+}
+
+// A Budget is how long one request may still wait for Redis, in all its steps together. It is not safe for concurrent use.
+type Budget struct {
+	left   time.Duration
+	failed bool
+}
+
+// NewBudget returns a budget.
+func NewBudget(d time.Duration) Budget { return Budget{left: d} }
+
+// Left returns how long the request may still wait; 0 after a step that failed.
+func (b *Budget) Left() time.Duration {
+	if b.failed {
+		return 0
+	}
+	return max(b.left, 0)
+}
+
+// Failed reports whether a step failed or took too long.
+func (b *Budget) Failed() bool { return b.failed }
+
+// Fail ends the budget, because Redis is slow or down: the request continues without it.
+func (b *Budget) Fail() { b.failed = true }
+
+// Wait waits for the error of a step within the budget. An error ends the budget, unless ctx has ended.
+func (b *Budget) Wait(ctx context.Context, step <-chan error) error {
+	if b.Left() == 0 {
+		return ErrNoTime
+	}
+	began := time.Now()
+	timer := time.NewTimer(b.left)
+	defer timer.Stop()
+	var err error
+	select {
+	case err = <-step:
+	case <-timer.C:
+		err = ErrTimeout
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	b.left -= time.Since(began)
+	b.failed = err != nil
+	return err
+}
+
+// Do runs a step and waits for it within the budget. It fails with ErrNoTime if the step was not started, with ErrTimeout or
+// ctx's error if it continues, and with the step's error.
+func Do[T any](ctx context.Context, s *Steps, b *Budget, step func(context.Context) (T, error)) (T, error) {
+	var value, none T
+	done, err := s.Start(ctx, b, func(ctx context.Context) (err error) {
+		value, err = step(ctx)
+		return err
+	})
+	if err == nil {
+		err = b.Wait(ctx, done)
+	}
+	if err != nil {
+		return none, err // the step may still write value
+	}
+	return value, nil
+}
+
+// Start runs a step whose error is sent on the returned channel. It fails with ErrNoTime or ctx's error if no worker was free
+// within the budget.
+func (s *Steps) Start(ctx context.Context, b *Budget, step func(context.Context) error) (<-chan error, error) {
+	if b.Left() == 0 {
+		return nil, ErrNoTime
+	}
+	done := make(chan error, 1)
+	job := func() { done <- s.run(ctx, step) }
+	select {
+	case s.jobs <- job: // a worker is idle
+		return done, nil
+	default:
+	}
+	select {
+	case s.workers <- struct{}{}:
+		go s.work(job)
+		return done, nil
+	default:
+	}
+	return done, s.startLater(ctx, b, job)
+}
+
+// startLater starts a job when a worker is free.
+func (s *Steps) startLater(ctx context.Context, b *Budget, job func()) error {
+	began := time.Now()
+	timer := time.NewTimer(b.left)
+	defer timer.Stop()
+	defer func() { b.left -= time.Since(began) }()
+	select {
+	case s.jobs <- job:
+		return nil
+	case s.workers <- struct{}{}:
+		go s.work(job)
+		return nil
+	case <-timer.C:
+		b.failed = true
+		return ErrNoTime
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// work runs a job, and then others until there was none for a while.
+func (s *Steps) work(job func()) {
+	defer func() { <-s.workers }()
+	idle := time.NewTimer(workerIdle)
+	defer idle.Stop()
+	for {
+		job()
+		idle.Reset(workerIdle)
+		select {
+		case job = <-s.jobs:
+		case <-idle.C:
+			return
+		}
+	}
+}
+
+// run runs a step, which ctx does not interrupt.
+func (s *Steps) run(ctx context.Context, step func(context.Context) error) (err error) {
+	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
+	defer cancel()
+	err = errPanicked
+	defer recovery.Recover(own, slog.Default())
+	return step(own)
+}
