@@ -58,7 +58,7 @@ func (s *server) unattendedAccess(c *gin.Context, r *request) error {
 }
 
 func (s *server) deleteCachedData(c *gin.Context, r *request) error {
-	if err := s.Gateway.Forget(c.Request.Context(), r.client, r.query); err != nil {
+	if err := s.Gateway.DeleteCachedData(c.Request.Context(), r.client, r.query); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)

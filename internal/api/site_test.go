@@ -97,7 +97,7 @@ func (f *fake) UnattendedAccess(ctx context.Context, q canonical.Query, account 
 	return f.state, f.err
 }
 
-func (f *fake) Forget(ctx context.Context, client string, q canonical.Query) error {
+func (f *fake) DeleteCachedData(ctx context.Context, client string, q canonical.Query) error {
 	f.note(ctx, asked{"forget", client, "", q, gateway.CacheControl{}})
 	return f.err
 }

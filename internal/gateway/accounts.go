@@ -182,7 +182,7 @@ func (a *accountsRequest) maxAge() time.Duration {
 
 // responseUsage returns the usage for the response; nil if the counter cannot be read. The prefetched usage is used unless a
 // call was made since.
-func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *prefetchedUsage, failure *canonical.Error) *unattended.Usage {
+func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *store.Pending[unattended.Usage], failure *canonical.Error) *unattended.Usage {
 	switch called := a.shared.Entry != nil && !a.shared.Hit; {
 	case failure != nil && failure.Kind == canonical.CounterUnavailable:
 		return nil
@@ -191,7 +191,11 @@ func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *prefetc
 	case called: // by another gateway, which did not publish the usage
 		return a.g.readUsage(ctx, a.budget, a.q, "")
 	}
-	return prefetched.wait(ctx)
+	usage, err := prefetched.Wait(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil
+	}
+	return &usage
 }
 
 func (a *accountsRequest) fromCache(cached *cache.Entry, reason StaleReason) AccountsResult {

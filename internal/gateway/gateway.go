@@ -150,9 +150,9 @@ func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, accou
 	return g.Counter.Usage(ctx, unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: account})
 }
 
-// Forget deletes all cached data of the client for the query's consent. It releases no slots. If Redis does not confirm
+// DeleteCachedData deletes all cached data of the client for the query's consent. It releases no slots. If Redis does not confirm
 // the deletion within two seconds, it fails with DeletionUnconfirmed.
-func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) error {
+func (g *Gateway) DeleteCachedData(ctx context.Context, client string, q canonical.Query) error {
 	if _, ok := g.aspsps[q.ASPSP]; !ok {
 		return unknownASPSP()
 	}
@@ -223,34 +223,15 @@ func (g *Gateway) readUsage(ctx context.Context, budget store.Budget, q canonica
 	return &usage
 }
 
-// prefetchedUsage is a usage that is read while the request does something else.
-type prefetchedUsage struct {
-	usage unattended.Usage
-	done  <-chan error // nil if it is not read
-	until time.Time    // when the budget for reading it ends
-}
-
-// prefetchUsage starts to read the usage of the account list's unit, so that a cache hit takes one round trip.
-func (g *Gateway) prefetchUsage(ctx context.Context, q canonical.Query) *prefetchedUsage {
-	p := &prefetchedUsage{until: time.Now().Add(g.RedisBudget)} //nolint:forbidigo // measures a real wait
+// prefetchUsage starts to read the usage of an account list's unit, so that a cache hit takes one round trip; nil if the request is
+// attended.
+func (g *Gateway) prefetchUsage(ctx context.Context, q canonical.Query) *store.Pending[unattended.Usage] {
 	if q.Attended() {
-		return p
-	}
-	budget := store.NewBudget(g.RedisBudget)
-	p.done, _ = g.steps.Start(ctx, &budget, func(ctx context.Context) (err error) {
-		p.usage, err = g.UnattendedAccess(ctx, q, "")
-		return err
-	})
-	return p
-}
-
-// wait returns the usage; nil if it cannot be read within the budget.
-func (p *prefetchedUsage) wait(ctx context.Context) *unattended.Usage {
-	left := store.NewBudget(max(time.Until(p.until), time.Millisecond)) //nolint:forbidigo // as above
-	if p.done == nil || left.Wait(context.WithoutCancel(ctx), p.done) != nil {
 		return nil
 	}
-	return &p.usage
+	return store.Begin(ctx, g.steps, store.NewBudget(g.RedisBudget), func(ctx context.Context) (unattended.Usage, error) {
+		return g.UnattendedAccess(ctx, q, "")
+	})
 }
 
 func cacheKey(client string, q canonical.Query) cache.Key {

@@ -255,7 +255,7 @@ func TestWithoutRedis(t *testing.T) {
 				if _, err := g.UnattendedAccess(t.Context(), q, ""); kind(err) != canonical.CounterUnavailable {
 					t.Errorf("unattended-access: %v", err)
 				}
-				if err := g.Forget(t.Context(), client, q); kind(err) != canonical.DeletionUnconfirmed {
+				if err := g.DeleteCachedData(t.Context(), client, q); kind(err) != canonical.DeletionUnconfirmed {
 					t.Errorf("deletion: %v", err)
 				}
 				if n := len(w.callLog.Calls()); n != 2 {
@@ -284,7 +284,7 @@ func TestDeletionIsRetried(t *testing.T) {
 				deletions.attempts.Store(0)
 				deletions.failures.Store(first)
 				began := time.Now()
-				if err := g.Forget(t.Context(), client, q); kind(err) != want {
+				if err := g.DeleteCachedData(t.Context(), client, q); kind(err) != want {
 					t.Errorf("%d deletions fail: %v", first, err)
 				}
 				if took := time.Since(began); want != "" && took < 2*time.Second {
@@ -702,7 +702,7 @@ func TestInvalidatedListIsNotServedStale(t *testing.T) {
 	mustList(t, g, q, gateway.CacheControl{})
 	w.ageList(q, fresh+minute)
 	w.interceptor.handle(func(rw http.ResponseWriter, _ *http.Request) {
-		if err := g.Forget(context.Background(), client, q); err != nil {
+		if err := g.DeleteCachedData(context.Background(), client, q); err != nil {
 			t.Error(err)
 		}
 		rw.WriteHeader(http.StatusServiceUnavailable)
@@ -725,7 +725,7 @@ func TestOneConsentInTwoSpellings(t *testing.T) {
 	if _, err := g.Balances(t.Context(), client, capitals, mypossim.GoodAccount); kind(err) != canonical.UnattendedLimit {
 		t.Errorf("a fifth call in capitals: %v", err)
 	}
-	if err := g.Forget(t.Context(), client, capitals); err != nil {
+	if err := g.DeleteCachedData(t.Context(), client, capitals); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
@@ -1050,7 +1050,7 @@ func TestErasure(t *testing.T) {
 	w := newFixture(t)
 	g, q := w.gateway(), newQuery()
 	mustList(t, g, q, gateway.CacheControl{})
-	if err := g.Forget(t.Context(), client, q); err != nil {
+	if err := g.DeleteCachedData(t.Context(), client, q); err != nil {
 		t.Fatal(err)
 	}
 	list, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true})
@@ -1060,7 +1060,7 @@ func TestErasure(t *testing.T) {
 	arrived, open := w.interceptor.hold()
 	go func() { _, _ = g.Accounts(context.Background(), client, q, gateway.CacheControl{}) }()
 	<-arrived
-	if err := g.Forget(t.Context(), client, q); err != nil {
+	if err := g.DeleteCachedData(t.Context(), client, q); err != nil {
 		t.Fatal(err)
 	}
 	open()
@@ -1303,7 +1303,7 @@ func TestDirectory(t *testing.T) {
 	_, list := g.Accounts(t.Context(), client, q, gateway.CacheControl{})
 	_, result := g.Balances(t.Context(), client, q, "a")
 	_, access := g.UnattendedAccess(t.Context(), q, "")
-	for _, err := range []error{list, result, access, g.Forget(t.Context(), client, q)} {
+	for _, err := range []error{list, result, access, g.DeleteCachedData(t.Context(), client, q)} {
 		if known || kind(err) != canonical.ASPSPUnknown {
 			t.Errorf("got %v", err)
 		}

@@ -106,7 +106,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 	q, invented := newQuery(), newQuery()
 	for range 3 {
-		if err := g.Forget(t.Context(), client, invented); err != nil {
+		if err := g.DeleteCachedData(t.Context(), client, invented); err != nil {
 			t.Fatal(err)
 		}
 		_, _ = g.UnattendedAccess(t.Context(), invented, "")
@@ -156,7 +156,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	_, _ = unattended.New(s.Counter, policies).WithReplicas(1).Usage(t.Context(), unattended.Call{ASPSP: aspspID, Consent: q.Consent})
 	seen["ais:1:unattended:{…}:looked"] = true // it may expire before the scan
 	look()
-	if err := g.Forget(t.Context(), client, q); err != nil {
+	if err := g.DeleteCachedData(t.Context(), client, q); err != nil {
 		t.Fatal(err)
 	}
 	look()

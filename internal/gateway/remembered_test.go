@@ -130,7 +130,7 @@ func TestDeletionDeletesRefusals(t *testing.T) {
 			t.Fatalf("request %d: %v", i, err)
 		}
 	}
-	if err := g.Forget(t.Context(), client, q); err != nil {
+	if err := g.DeleteCachedData(t.Context(), client, q); err != nil {
 		t.Fatal(err)
 	}
 	if err := readList(g, client, q); origin(err) != canonical.OriginASPSP {
@@ -402,7 +402,7 @@ func TestPagesAreUpdated(t *testing.T) {
 				t.Fatalf("before: %v", err)
 			}
 			if how == "a deletion" {
-				if err := single.Forget(t.Context(), client, q); err != nil {
+				if err := single.DeleteCachedData(t.Context(), client, q); err != nil {
 					t.Fatal(err)
 				}
 			} else {

@@ -46,7 +46,7 @@ func TestLateLeaseStoresNothing(t *testing.T) {
 			requests.Go(func() { mustList(t, slow, attended(q), gateway.CacheControl{}) }) // does not wait for the lease
 			<-called
 			if how == "deletion" {
-				if err := fast.Forget(t.Context(), client, q); err != nil {
+				if err := fast.DeleteCachedData(t.Context(), client, q); err != nil {
 					t.Fatal(err)
 				}
 			} else {

@@ -88,7 +88,7 @@ func (b *Budget) Wait(ctx context.Context, step <-chan error) error {
 // ctx's error if it continues, and with the step's error.
 func Do[T any](ctx context.Context, s *Steps, b *Budget, step func(context.Context) (T, error)) (T, error) {
 	var value, none T
-	done, err := s.Start(ctx, b, func(ctx context.Context) (err error) {
+	done, err := s.start(ctx, b, func(ctx context.Context) (err error) {
 		value, err = step(ctx)
 		return err
 	})
@@ -101,9 +101,40 @@ func Do[T any](ctx context.Context, s *Steps, b *Budget, step func(context.Conte
 	return value, nil
 }
 
-// Start runs a step whose error is sent on the returned channel. It fails with ErrNoTime or ctx's error if no worker was free
+// A Pending is a step that runs while its request does something else.
+type Pending[T any] struct {
+	value T
+	done  <-chan error
+	err   error     // why it was not started
+	until time.Time // when its budget ends
+}
+
+// Begin starts a step for which a request waits later, until the budget has passed since Begin.
+func Begin[T any](ctx context.Context, s *Steps, b Budget, step func(context.Context) (T, error)) *Pending[T] {
+	p := &Pending[T]{until: time.Now().Add(b.Left())}
+	p.done, p.err = s.start(ctx, &b, func(ctx context.Context) (err error) {
+		p.value, err = step(ctx)
+		return err
+	})
+	return p
+}
+
+// Wait waits for the step. Its errors are those of Do.
+func (p *Pending[T]) Wait(ctx context.Context) (T, error) {
+	var none T
+	if p.err != nil {
+		return none, p.err
+	}
+	left := NewBudget(max(time.Until(p.until), time.Millisecond)) // so that a result that is there already is returned
+	if err := left.Wait(ctx, p.done); err != nil {
+		return none, err // the step may still write value
+	}
+	return p.value, nil
+}
+
+// start runs a step whose error is sent on the returned channel. It fails with ErrNoTime or ctx's error if no worker was free
 // within the budget.
-func (s *Steps) Start(ctx context.Context, b *Budget, step func(context.Context) error) (<-chan error, error) {
+func (s *Steps) start(ctx context.Context, b *Budget, step func(context.Context) error) (<-chan error, error) {
 	if b.Left() == 0 {
 		return nil, ErrNoTime
 	}
