@@ -38,7 +38,7 @@ func TestEveryAdapterIsInTheTable(t *testing.T) {
 		t.Fatalf("adapters found: %v", found)
 	}
 	for _, name := range found {
-		if !strings.Contains(string(table), `"`+name+`":`) || !strings.Contains(string(table), "open: "+name+".Open") {
+		if !strings.Contains(string(table), `"`+name+`":`) || !strings.Contains(string(table), "Open: "+name+".Open") {
 			t.Errorf("adapter %s has no line in adapters.go", name)
 		}
 	}

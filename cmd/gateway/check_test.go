@@ -41,7 +41,7 @@ aspsps:
 			if err := os.WriteFile(file, []byte(strings.Replace(text, "BASE", tt.provider, 1)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := load(file)
+			_, err := table.Load(file)
 			var faults config.Faults
 			if !errors.As(err, &faults) {
 				t.Fatalf("error is %v, want Faults", err)

@@ -11,16 +11,22 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"ais-gateway/internal/telemetry"
 )
 
 // version is set by the linker in builds of the Makefile.
 var version = ""
 
-// errUsage means that the command line is invalid; standard error already says why.
-var errUsage = errors.New("usage")
+var (
+	// errUsage means that the command line is invalid. The reason has been written to standard error.
+	errUsage = errors.New("usage")
+	// errLogged means that the command failed. The error has been logged.
+	errLogged = errors.New("logged")
+)
 
 func main() {
-	silenceStdlog()
+	telemetry.SilenceStandardLog()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process immediately.
 	context.AfterFunc(ctx, stop)
@@ -38,7 +44,8 @@ func main() {
 	}
 }
 
-// run executes a command line.
+// run executes a command line. It returns flag.ErrHelp after the help of a command, errUsage, errLogged, or an error that is not
+// reported yet.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(args) == 0 {
 		fmt.Fprint(stderr, "a command is required\n\n", overview())

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/adapters"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/sandbox"
@@ -61,20 +62,20 @@ func (j jack) Balances(_ context.Context, q canonical.Query, account string) (ca
 // inProcess runs the program in this process with another provider in the place of myPOS.
 func inProcess(t *testing.T, do func(q canonical.Query, account string)) (api string, logs *said) {
 	t.Helper()
-	was := adapters["mypos"]
-	adapters["mypos"] = adapterEntry{open: func(decode func(any) error, env providers.Env) (providers.Provider, error) {
-		if _, err := was.open(decode, env); err != nil {
+	was := table["mypos"]
+	table["mypos"] = adapters.Entry{Open: func(decode func(any) error, env providers.Env) (providers.Provider, error) {
+		if _, err := was.Open(decode, env); err != nil {
 			return nil, err
 		}
 		return jack{do}, nil
 	}}
-	t.Cleanup(func() { adapters["mypos"] = was })
+	t.Cleanup(func() { table["mypos"] = was })
 	world, err := sandbox.Start(t.Context(), sandbox.Options{Address: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(world.Stop)
-	c, err := load(world.ConfigFile)
+	c, err := table.Load(world.ConfigFile)
 	if err != nil {
 		t.Fatal(err)
 	}

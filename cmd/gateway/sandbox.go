@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 
 	"ais-gateway/internal/sandbox"
 )
 
-// sandboxFlags parses the arguments of `gateway sandbox`.
+// sandboxFlags parses the arguments of `gateway sandbox`. It returns the errors of commandLine.parse.
 func sandboxFlags(flags *commandLine, args []string) (o sandbox.Options, demo bool, err error) {
 	flags.BoolVar(&demo, "demo", false, "")
 	flags.StringVar(&o.Address, "address", "127.0.0.1:0", "")
@@ -30,7 +29,7 @@ func sandboxFlags(flags *commandLine, args []string) (o sandbox.Options, demo bo
 }
 
 // runSandbox runs the gateway with simulators of both providers, without any setup. With demo it runs a tour of all calls and
-// returns; without, it prints a guide and runs until ctx ends.
+// returns the error of the first step that fails; without, it prints a guide and runs until ctx ends.
 func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stderr io.Writer) error {
 	ignoreSignals()
 	world, err := sandbox.Start(ctx, o)
@@ -38,7 +37,7 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 		return err
 	}
 	defer world.Stop()
-	c, err := load(world.ConfigFile)
+	c, err := table.Load(world.ConfigFile)
 	if err != nil {
 		return err
 	}
@@ -50,9 +49,9 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 	if err != nil {
 		return err
 	}
-	api := "http://" + reachable(a.server.Addr().String())
+	api := sandbox.BaseURL(a.server.Addr())
 	if !demo {
-		world.Guide(stdout, api, "http://"+reachable(a.server.AdminAddr().String()))
+		world.Guide(stdout, api, sandbox.BaseURL(a.server.AdminAddr()))
 		return a.run(ctx)
 	}
 	touring, end := context.WithCancel(ctx)
@@ -65,14 +64,4 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 		err = stopped
 	}
 	return err
-}
-
-// reachable returns the address under which this machine can call a listener: an unspecified address, such as 0.0.0.0, is
-// replaced by the loopback address.
-func reachable(address string) string {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil || !at.Addr().IsUnspecified() {
-		return address
-	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/output"
 	"ais-gateway/internal/recovery"
 )
 
@@ -19,10 +22,11 @@ const (
 	flushTimeout = 5 * time.Second
 )
 
-// serve runs the service until ctx ends and the requests in progress have ended. Its errors are logged; it returns errLogged.
+// serve runs the service until ctx ends and the requests in progress have ended. It logs its errors, and returns errLogged after an
+// error.
 func serve(ctx context.Context, file string, stdout io.Writer) error {
 	ignoreSignals()
-	c, err := load(file)
+	c, err := table.Load(file)
 	if err != nil {
 		return logFailure(stdout, err)
 	}
@@ -35,11 +39,12 @@ func serve(ctx context.Context, file string, stdout io.Writer) error {
 }
 
 // run serves until ctx ends, then drains: it reports that it will stop, later accepts no new requests, and waits for the
-// requests in progress and for counted calls whose callers have left.
+// requests in progress and for counted calls whose callers have left. It returns errLogged if a server failed, or if something
+// was not completed in time.
 func (a *app) run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx)) // requests are served after ctx has ended, too
 	defer stopBackground()
-	for _, task := range []func(context.Context){a.redis.run, a.watcher.Run, a.auth.Run} {
+	for _, task := range []func(context.Context){a.health.Run, a.secrets.Run, a.auth.Run} {
 		go func() {
 			defer recovery.Recover(background, a.log) // a panic ends this task only
 			task(background)
@@ -47,7 +52,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	a.log.InfoContext(ctx, "serving", "version", buildVersion(), "address", a.server.Addr().String(), "admin_address", a.server.AdminAddr().String())
 	err := a.server.Serve(ctx)
-	shutdown, cancel := context.WithTimeout(context.Background(), a.writeTimeout-flushTimeout-2*outputTimeout)
+	shutdown, cancel := context.WithTimeout(context.Background(), a.writeTimeout-flushTimeout-2*output.CloseTimeout)
 	defer cancel()
 	err = errors.Join(err, a.server.ShutdownAPI(shutdown), a.gateway.Drain(shutdown),
 		a.gateway.Counter.Drain(shutdown), a.server.ShutdownAdmin(shutdown))
@@ -65,7 +70,7 @@ func (a *app) run(ctx context.Context) error {
 	if a.telemetry.Shutdown(flush) != nil {
 		a.log.Warn("telemetry was lost") // not an error of the service
 	}
-	_ = closeQueue(a.logQueue) // nor is an output that is not read
+	_ = a.logQueue.Close() // nor is an output that is not read
 	return err
 }
 
@@ -81,11 +86,25 @@ func (a *app) reloadOnHangup() (stop func()) {
 	signal.Notify(hangups, syscall.SIGHUP)
 	go func() {
 		for range hangups {
-			a.watcher.ReloadNow()
+			a.secrets.ReloadNow()
 		}
 	}()
 	return func() {
 		signal.Ignore(syscall.SIGHUP)
 		close(hangups)
 	}
+}
+
+// logFailure logs in one JSON line why the gateway did not start, and returns errLogged.
+func logFailure(to io.Writer, err error) error {
+	q := output.New(output.Config{To: to, Room: outputRoom})
+	log := slog.New(slog.NewJSONHandler(q.Writer(nil, nil), nil))
+	var faults config.Faults
+	if errors.As(err, &faults) {
+		log.Error("start failed", "faults", faults.Texts())
+	} else {
+		log.Error("start failed", "cause", err.Error())
+	}
+	_ = q.Close()
+	return errLogged
 }

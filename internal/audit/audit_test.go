@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -290,11 +291,6 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// queue is a sink that writes to an output.Queue.
-type queue struct{ *output.Writer }
-
-func (queue) Close() error { return nil }
-
 // blocked returns a Log whose queue cannot write until opened is called.
 func blocked(t *testing.T, refuse bool) (l *fixture, opened func()) {
 	t.Helper()
@@ -302,12 +298,12 @@ func blocked(t *testing.T, refuse bool) (l *fixture, opened func()) {
 	q := output.New(output.Config{To: gated(gate), Room: 2*audit.MaxLine + 100})
 	l = &fixture{now: time.Unix(0, 0)}
 	l.Log = audit.Open(audit.Config{
-		Sink: queue{q.Writer(nil, nil)}, Key: bytes.Repeat([]byte{7}, 32), Refuse: refuse, Now: func() time.Time { return l.now },
+		Queue: q, Key: bytes.Repeat([]byte{7}, 32), Refuse: refuse, Now: func() time.Time { return l.now },
 		Logger: slog.New(slog.NewJSONHandler(&l.logged, nil)),
 	})
 	opened = sync.OnceFunc(func() {
 		close(gate)
-		if err := q.Close(context.Background()); err != nil {
+		if err := q.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -360,13 +356,61 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// Losses that a queue reports are counted and logged too.
+// noReader is an output without a reader until it is connected.
+type noReader struct{ connected bool }
+
+func (r *noReader) Write(p []byte) (int, error) {
+	if !r.connected {
+		return 0, syscall.EPIPE
+	}
+	return len(p), nil
+}
+
+// Records that a queue has accepted and cannot write are counted and logged too.
 func TestLostLater(t *testing.T) {
-	l := open(audit.Stream(io.Discard), 7)
-	l.Lost(syscall.EPIPE, 3)
-	l.Recovered(3)
-	if s := l.State(); s.Failures != 3 || !s.Failing || !strings.Contains(l.logged.String(), `"cause":"no_reader"`) ||
-		!strings.Contains(l.logged.String(), `"msg":"audit records written again","lost":3`) {
-		t.Errorf("%+v %s", s, &l.logged)
+	synctest.Test(t, func(t *testing.T) {
+		to := &noReader{}
+		q := output.New(output.Config{To: to, Room: audit.MaxLine})
+		var logged bytes.Buffer
+		l := audit.Open(audit.Config{
+			Queue: q, Key: bytes.Repeat([]byte{7}, 32), Now: time.Now, Logger: slog.New(slog.NewJSONHandler(&logged, nil)),
+		})
+		for range 3 {
+			l.Write(t.Context(), event.Request{})
+			synctest.Wait()
+		}
+		if s := l.State(); s != (audit.State{Enabled: true, Failing: true, Failures: 3}) ||
+			strings.Count(logged.String(), `"cause":"no_reader","silenced":0`) != 1 {
+			t.Errorf("%+v %s", s, &logged)
+		}
+		to.connected = true
+		l.Write(t.Context(), event.Request{})
+		synctest.Wait()
+		if s := l.State(); s.Failing || !strings.Contains(logged.String(), `"msg":"audit records written again","lost":3`) {
+			t.Errorf("%+v %s", s, &logged)
+		}
+		if err := errors.Join(l.Close(), q.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestKey(t *testing.T) {
+	own, cacheKey := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
+	key := func(configured []byte, cacheKeys ...[]byte) string {
+		k, err := audit.Key(configured, cacheKeys)
+		if err != nil || len(k) != 32 {
+			t.Fatalf("%x, %v", k, err)
+		}
+		return string(k)
+	}
+	if key(own, cacheKey) != string(own) {
+		t.Error("the configured key is not used")
+	}
+	if derived := key(nil, cacheKey, own); derived != key(nil, cacheKey) || derived == string(cacheKey) {
+		t.Errorf("the key derived from the cache's is %x", derived)
+	}
+	if first := key(nil); first == key(nil) {
+		t.Error("the random key is not random")
 	}
 }

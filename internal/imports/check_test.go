@@ -95,8 +95,14 @@ func TestRules(t *testing.T) {
 		{
 			file:    "cmd/gateway/x.go",
 			allowed: "internal/providers/mastercard internal/gateway internal/api internal/audit",
-			refused: "github.com/sony/gobreaker/v2 go.opentelemetry.io/otel",
+			refused: "github.com/sony/gobreaker/v2 go.opentelemetry.io/otel log internal/breaker",
 		},
+		{
+			file:    "internal/adapters/x.go",
+			allowed: "internal/config internal/providers internal/providers/upstream",
+			refused: "internal/gateway internal/providers/mypos internal/secretwatch internal/telemetry",
+		},
+		{"internal/health/x.go", "internal/audit internal/secretwatch", "internal/adapters internal/telemetry github.com/redis/go-redis/v9"},
 		{"cmd/gateway/x_test.go", "github.com/lestrrat-go/jwx/v3/jwt", ""},
 		{"deploy/x.go", "", "internal/sandbox"},
 		{"deploy/x_test.go", "internal/canonical", "internal/sandbox go.opentelemetry.io/otel/trace"},

@@ -33,16 +33,23 @@ var rules = []rule{
 	{
 		dir: "cmd/gateway",
 		code: []string{
-			"api", "internal/api", "internal/audit", "internal/breaker", "internal/cache", "internal/auth",
-			"internal/canonical", "internal/config", "internal/gateway", "internal/bulkhead", "internal/output",
-			"internal/providers", adapters, "internal/secretwatch", "internal/recovery", "internal/sandbox", "internal/server",
-			"internal/store", "internal/telemetry", "internal/unattended", "golang.org/x/net/http/httpproxy",
-			"log", // to silence what net/http prints
+			"api", "internal/adapters", "internal/api", "internal/audit", "internal/auth", "internal/cache", "internal/canonical",
+			"internal/config", "internal/gateway", "internal/health", "internal/output", "internal/providers", adapters,
+			"internal/recovery", "internal/sandbox", "internal/secretwatch", "internal/server", "internal/store",
+			"internal/telemetry", "internal/unattended",
 		},
 		test: []string{simulators},
 	},
 	{dir: "deploy", code: []string{yaml}, test: []string{"internal/canonical"}},
 
+	{
+		dir: "internal/adapters",
+		code: []string{
+			"internal/canonical", "internal/config", "internal/providers", "internal/providers/upstream",
+			"golang.org/x/net/http/httpproxy",
+		},
+		test: []string{adapters},
+	},
 	{
 		dir: "internal/api",
 		code: []string{
@@ -90,6 +97,13 @@ var rules = []rule{
 		},
 		test: []string{adapters, simulators, uuid},
 	},
+	{
+		dir: "internal/health",
+		code: []string{
+			"internal/audit", "internal/cache", "internal/config", "internal/output", "internal/providers/upstream",
+			"internal/secretwatch", "internal/server", "internal/store",
+		},
+	},
 	{dir: "internal/imports"},
 	{dir: "internal/bulkhead"},
 	{dir: "internal/output"},
@@ -103,7 +117,8 @@ var rules = []rule{
 		dir: "internal/telemetry",
 		code: []string{
 			"internal/breaker", "internal/bulkhead", "internal/canonical", "internal/event", "internal/gateway",
-			"internal/providers/upstream", "internal/telemetry/otelenv", "github.com/go-logr/logr", "github.com/prometheus/client_golang/prometheus/...",
+			"internal/output", "internal/providers/upstream", "internal/store", "internal/telemetry/otelenv",
+			"github.com/go-logr/logr", "github.com/prometheus/client_golang/prometheus/...",
 			"go.opentelemetry.io/...",
 			"log", // to take over what the standard library prints
 		},
@@ -170,9 +185,11 @@ var rules = []rule{
 var reasons = []struct{ imported, why string }{
 	{"internal/api/...", "only cmd imports the API"},
 	{"internal/sandbox", "only cmd and tests import the sandbox"},
+	{"internal/adapters", "only cmd opens adapters"},
+	{"internal/health", "only cmd has all the parts that are checked"},
 	{"internal/gateway", "only the API and cmd import the gateway"},
-	{"internal/audit", "the API reports what to record, and only cmd writes it"},
-	{"internal/providers/upstream", "only cmd makes transports; an adapter uses providers.Client"},
+	{"internal/audit", "the API reports what to record; only cmd opens the output of records"},
+	{"internal/providers/upstream", "only cmd and internal/adapters make transports; an adapter uses providers.Client"},
 	{"internal/providers/*/...", "only cmd imports adapters; an adapter imports no other adapter and no simulator"},
 	{"go.opentelemetry.io/...", "only internal/telemetry uses OpenTelemetry"},
 	{"github.com/gin-gonic/...", "only internal/api uses gin"},

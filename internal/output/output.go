@@ -4,7 +4,6 @@
 package output
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,8 @@ const (
 	maxReused = 64 << 10
 	// retryEvery is the pause before a failed write is retried, with Config.Keep.
 	retryEvery = time.Second
+	// CloseTimeout is the time that Close takes at most.
+	CloseTimeout = time.Second
 )
 
 var (
@@ -269,8 +270,9 @@ func (w *Writer) wrote() {
 	}
 }
 
-// Close accepts no more lines and writes the waiting ones until ctx is done. Its error has the number of lost bytes.
-func (q *Queue) Close(ctx context.Context) error {
+// Close accepts no more lines and writes the waiting ones. It returns after CloseTimeout with an error that has the number of lost
+// bytes if they are not written by then.
+func (q *Queue) Close() error {
 	q.mu.Lock()
 	if !q.closed {
 		q.closed = true
@@ -280,7 +282,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	select {
 	case <-q.done:
 		return nil
-	case <-ctx.Done():
+	case <-time.After(CloseTimeout):
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		return fmt.Errorf("%d bytes of output could not be written before the end", q.used)

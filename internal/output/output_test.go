@@ -2,7 +2,6 @@ package output_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -66,7 +65,7 @@ func TestOrder(t *testing.T) {
 		write(t, a, "one")
 		write(t, b, "two")
 		write(t, a, "three")
-		if err := q.Close(t.Context()); err != nil || d.String() != "one\ntwo\nthree\n" {
+		if err := q.Close(); err != nil || d.String() != "one\ntwo\nthree\n" {
 			t.Errorf("%v, %q", err, d)
 		}
 		if _, err := a.Write([]byte("late\n")); !errors.Is(err, output.ErrClosed) || a.State().Lost != 1 {
@@ -101,7 +100,7 @@ func TestFull(t *testing.T) {
 		if got := a.State(); got != (output.State{Lost: 3}) || len(back) != 1 || back[0] != 3 {
 			t.Errorf("%+v, %v", got, back)
 		}
-		if err := q.Close(t.Context()); err != nil || d.String() != "12345\n12345\nagain\n" {
+		if err := q.Close(); err != nil || d.String() != "12345\n12345\nagain\n" {
 			t.Errorf("%v, %q", err, d)
 		}
 	})
@@ -133,7 +132,7 @@ func TestReserve(t *testing.T) {
 		if _, err := w.Reserved(20).Write([]byte(strings.Repeat("y", 30) + "\n")); err != nil {
 			t.Errorf("a line longer than its room: %v", err)
 		}
-		if err := q.Close(t.Context()); err != nil || len(d.String()) != 51 {
+		if err := q.Close(); err != nil || len(d.String()) != 51 {
 			t.Errorf("%v, %q", err, d)
 		}
 	})
@@ -170,7 +169,7 @@ func TestFailure(t *testing.T) {
 		if a.State() != (output.State{Lost: 2}) {
 			t.Errorf("%+v", a.State())
 		}
-		if err := q.Close(t.Context()); err != nil {
+		if err := q.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -201,23 +200,41 @@ func TestKeep(t *testing.T) {
 		if got := w.State(); got != (output.State{}) || d.String() != "12345\n12345\n" {
 			t.Errorf("%+v, %q", got, d)
 		}
-		if err := q.Close(t.Context()); err != nil {
+		if err := q.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// Close waits for a hanging destination until its context ends, and loses no line of a working one.
+// Close waits for a hanging destination for CloseTimeout, and returns the number of lost bytes.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDestination()
 		q := output.New(output.Config{To: d, Room: 100})
 		write(t, q.Writer(nil, nil), "one", "two")
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		if err := q.Close(ctx); err == nil || !strings.Contains(err.Error(), "8 bytes") {
-			t.Errorf("%v", err)
+		start := time.Now()
+		if err := q.Close(); err == nil || !strings.Contains(err.Error(), "8 bytes") || time.Since(start) != output.CloseTimeout {
+			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		close(d.gate) // so that the goroutine ends
 	})
+}
+
+// A Throttle allows one line per interval, with the number of events since the last line.
+func TestThrottle(t *testing.T) {
+	now := time.Unix(0, 0)
+	throttle := output.Throttle{Every: time.Minute, Now: func() time.Time { return now }}
+	for i, tt := range []struct {
+		after      time.Duration
+		n          int64
+		suppressed int64
+		ok         bool
+	}{
+		{0, 1, 0, true}, {time.Second, 2, 0, false}, {58 * time.Second, 3, 0, false}, {time.Second, 1, 5, true}, {time.Minute, 1, 0, true},
+	} {
+		now = now.Add(tt.after)
+		if suppressed, ok := throttle.Allow(tt.n); suppressed != tt.suppressed || ok != tt.ok {
+			t.Errorf("event %d: %d, %t", i, suppressed, ok)
+		}
+	}
 }

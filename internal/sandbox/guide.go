@@ -3,11 +3,23 @@ package sandbox
 import (
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"text/tabwriter"
 
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 )
+
+// BaseURL returns the URL under which this machine can call a listener. An unspecified address, such as 0.0.0.0, is replaced by
+// the loopback address.
+func BaseURL(listener net.Addr) string {
+	at, err := netip.ParseAddrPort(listener.String())
+	if err != nil || !at.Addr().IsUnspecified() {
+		return "http://" + listener.String()
+	}
+	return "http://" + netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
+}
 
 // Guide writes commands to copy and paste, and the consents that trigger each error. api and admin are the base URLs of
 // the gateway.

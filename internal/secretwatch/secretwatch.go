@@ -43,10 +43,14 @@ type secretState struct {
 	stale               atomic.Bool // the last Renew failed
 }
 
-// New returns a Watcher of secrets whose files are in use with their given content. onRenew is called after each Renew.
+// New returns a Watcher of secrets whose files are in use with their given content. Secrets without files are left out. onRenew is
+// called after each Renew.
 func New(log *slog.Logger, onRenew func(ctx context.Context, secret string, renewed bool), secrets []Secret) *Watcher {
 	w := &Watcher{log: log, onRenew: onRenew, reload: make(chan struct{}, 1)}
 	for _, s := range secrets {
+		if len(s.Files) == 0 {
+			continue
+		}
 		used := digestOf(s.Files, func(f config.File) (config.File, error) { return f, nil })
 		w.secrets = append(w.secrets, &secretState{Secret: s, lastTried: used, lastSeen: used})
 	}

@@ -231,7 +231,7 @@ func TestLibrariesAreHushed(t *testing.T) {
 		log.SetOutput(writer)
 		log.SetFlags(flags)
 	})
-	out := &output{}
+	out := &logOutput{}
 	tel, err := Start(t.Context(), options(out))
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,9 @@ import (
 
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/event"
+	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/store"
 )
 
 // kept is an in-memory exporter that keeps its spans after Shutdown.
@@ -86,17 +88,17 @@ func work(t *testing.T, tel *Telemetry) {
 	tel.Cache(ctx, bank, "miss")
 	tel.Slot(ctx, bank, "taken")
 	tel.Breaker(bank, "open")
-	tel.Reload(ctx, "cache", "failed")
+	tel.Reload(ctx, "cache", false)
 	tel.ObserveStale(func() map[string]bool { return map[string]bool{"cache": true} })
 	tel.Refused(ctx, bank, "aspsp")
 	tel.countRead(ctx, event.Request{ASPSP: bank, Read: true, Attended: &no, Status: 200, Slots: 1})
-	tel.Redis(RedisState{Usable: true})
+	tel.Redis(store.Health{State: store.Usable})
 	tel.Command(ctx, "EVALSHA", "noscript", time.Millisecond)
 	tel.ObserveCertificates(func() map[string]time.Time { return map[string]time.Time{"cache": time.Unix(1_800_000_000, 0)} })
 	tel.ObserveUnits(func(context.Context) map[string]map[string]int64 {
 		return map[string]map[string]int64{bank: {"used_up": 1}}
 	})
-	tel.ObserveBreakers(func() map[string]breaker.State { return map[string]breaker.State{bank: "open"} })
+	tel.ObserveBreakers(func() []gateway.ASPSPInfo { return []gateway.ASPSPInfo{{ID: bank, Breaker: breaker.Open}} })
 	end(event.Request{
 		Route: "/v1/aspsps/{aspspId}/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
 		Client: canary, Attended: &yes, Cache: "miss", Duration: 20 * time.Millisecond,
@@ -151,7 +153,7 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			silence(t)
-			receiver, out := newCollector(t), &output{}
+			receiver, out := newCollector(t), &logOutput{}
 			for name, value := range c.env {
 				t.Setenv(name, strings.Replace(value, "URL", receiver.URL, 1))
 			}
@@ -293,7 +295,7 @@ func TestResource(t *testing.T) {
 // If the collector is unreachable, there is one log line without its address, and Shutdown returns an error.
 func TestLostCollector(t *testing.T) {
 	silence(t)
-	receiver, out := newCollector(t), &output{}
+	receiver, out := newCollector(t), &logOutput{}
 	receiver.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.URL)
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", canary)

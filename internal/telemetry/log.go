@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -15,6 +14,8 @@ import (
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"ais-gateway/internal/output"
 )
 
 // localLog returns the handler that writes JSON lines.
@@ -92,27 +93,19 @@ const errorInterval = time.Minute
 // errorHandler logs errors of OpenTelemetry. It logs no text of errors and settings, because that may contain endpoints and
 // headers with credentials, or responses of a collector.
 type errorHandler struct {
-	log *slog.Logger
-	now func() time.Time
-
-	mu         sync.Mutex
-	lastLogged time.Time
-	suppressed int64 // errors since then
+	log      *slog.Logger
+	throttle output.Throttle
 }
 
-func newErrorHandler(log *slog.Logger) *errorHandler { return &errorHandler{log: log, now: time.Now} }
+func newErrorHandler(log *slog.Logger) *errorHandler {
+	return &errorHandler{log: log, throttle: output.Throttle{Every: errorInterval, Now: time.Now}}
+}
 
 // Handle logs an export error, at most once a minute.
 func (h *errorHandler) Handle(err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	now := h.now()
-	if !h.lastLogged.IsZero() && now.Sub(h.lastLogged) < errorInterval {
-		h.suppressed++
-		return
+	if suppressed, ok := h.throttle.Allow(1); ok {
+		h.log.Warn("telemetry error", "cause", cause(err), "silenced", suppressed)
 	}
-	h.log.Warn("telemetry error", "cause", cause(err), "silenced", h.suppressed)
-	h.lastLogged, h.suppressed = now, 0
 }
 
 // cause returns the kind of err, from a closed list.

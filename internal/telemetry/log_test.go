@@ -76,9 +76,9 @@ func TestLinesOutsideOfATraceHaveNoIDs(t *testing.T) {
 }
 
 func TestErrorsAreLoggedOnceAMinute(t *testing.T) {
-	now, out := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), &output{}
+	now, out := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), &logOutput{}
 	f := newErrorHandler(slog.New(localLog(options(out))))
-	f.now = func() time.Time { return now }
+	f.throttle.Now = func() time.Time { return now }
 	for _, step := range []struct {
 		after  time.Duration
 		err    error

@@ -181,10 +181,22 @@ func (t *Telemetry) Refused(ctx context.Context, aspsp string, by bulkhead.Refus
 	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(refusals, string(by))))
 }
 
-// Reload counts a reload of one part's secrets; outcome is ok or failed.
-func (t *Telemetry) Reload(ctx context.Context, part, outcome string) {
-	t.inst.reloads.Add(ctx, 1, metric.WithAttributes(
-		partKey.String(oneOf(t.secrets, part)), outcomeKey.String(oneOf(reloads, outcome))))
+// OutOfFiles counts and logs that a call to an ASPSP, or with aspsp "" the connection of a caller, got no file descriptor. It
+// counts all of them, and logs at most one line in filesInterval.
+func (t *Telemetry) OutOfFiles(ctx context.Context, aspsp string) {
+	t.Refused(ctx, aspsp, bulkhead.Files)
+	if suppressed, ok := t.outOfFiles.Allow(1); ok {
+		t.log.ErrorContext(ctx, "too many open files", "silenced", suppressed)
+	}
+}
+
+// Reload counts a reload of one part's secrets.
+func (t *Telemetry) Reload(ctx context.Context, part string, ok bool) {
+	outcome := "failed"
+	if ok {
+		outcome = "ok"
+	}
+	t.inst.reloads.Add(ctx, 1, metric.WithAttributes(partKey.String(oneOf(t.secrets, part)), outcomeKey.String(outcome)))
 }
 
 // Command records one command to Redis, or a pipeline (PIPELINE): its name, the kind of its error or "", and its duration

@@ -15,6 +15,7 @@ import (
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/event"
+	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
 )
 
@@ -250,7 +251,7 @@ func TestTraceID(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			silence(t)
 			t.Setenv("OTEL_TRACES_SAMPLER", c.sampler)
-			exp, out := exporters{disabled: c.disabled}, &output{}
+			exp, out := exporters{disabled: c.disabled}, &logOutput{}
 			if c.exports {
 				exp.spans = kept{&tracetest.InMemoryExporter{}}
 			}
@@ -287,7 +288,7 @@ func TestNoTraceWithoutACaller(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			silence(t)
 			t.Setenv("OTEL_PROPAGATORS", c.propagators)
-			spans, out := &tracetest.InMemoryExporter{}, &output{}
+			spans, out := &tracetest.InMemoryExporter{}, &logOutput{}
 			tel, err := build(t.Context(), options(out), exporters{spans: kept{spans}}, localLog(options(out)))
 			if err != nil {
 				t.Fatal(err)
@@ -310,7 +311,9 @@ func TestNothingOfTheCallersIsTold(t *testing.T) {
 	tel.Cache(ctx, canary, canary)
 	tel.Slot(ctx, canary, canary)
 	tel.Breaker(canary, canary)
-	tel.ObserveBreakers(func() map[string]breaker.State { return map[string]breaker.State{canary: "open", bank: canary} })
+	tel.ObserveBreakers(func() []gateway.ASPSPInfo {
+		return []gateway.ASPSPInfo{{ID: canary, Breaker: breaker.Open}, {ID: bank, Breaker: canary}}
+	})
 	_, called := tel.Call(ctx, upstream.Call{Method: canary, ASPSP: canary})
 	called(200, "")
 	end(event.Request{Method: canary, ASPSP: canary, Client: canary, Status: 404, Code: "NOT_FOUND"})

@@ -9,11 +9,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log" // only to take over what the standard library prints
+	"log" // only to replace what the standard library prints
 	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -32,6 +33,9 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
+
+	"ais-gateway/internal/output"
+	"ais-gateway/internal/store"
 )
 
 // scope is the instrumentation scope of all exported data.
@@ -40,6 +44,9 @@ const scope = "ais-gateway/internal/telemetry"
 // maxSeries is the maximum number of series of one instrument. Labels have closed sets of values, so only a very long list of
 // ASPSPs reaches it; further series are counted under otel.metric.overflow.
 const maxSeries = 20_000
+
+// filesInterval is the minimum time between two log lines about a lack of file descriptors.
+const filesInterval = 10 * time.Second
 
 // Options has the settings that are not OTEL_* variables.
 type Options struct {
@@ -62,7 +69,8 @@ type Telemetry struct {
 	aspsps     map[string]bool
 	inst       instruments
 	secrets    []string
-	redis      atomic.Pointer[RedisState]
+	redis      atomic.Pointer[store.Health]
+	outOfFiles output.Throttle
 	limits     map[string]int
 	templates  sync.Map // the allowed path templates
 	dropped    *dropCounters
@@ -70,6 +78,10 @@ type Telemetry struct {
 
 	exportsSpans bool
 }
+
+// SilenceStandardLog discards what the standard library logs until Start replaces it by a line without its text: net/http quotes
+// there unexpected data of providers, including accounts and names.
+func SilenceStandardLog() { log.SetOutput(io.Discard) }
 
 // Start starts telemetry as the OTEL_* variables configure it. It returns an error that names the invalid variables with
 // which the gateway must not start, without their values; other invalid variables are logged and ignored. Start also sets
@@ -137,6 +149,7 @@ func build(ctx context.Context, o Options, exp exporters, local allowlistHandler
 		aspsps:     make(map[string]bool, len(o.ASPSPs)),
 		secrets:    o.Secrets,
 		limits:     o.Limits,
+		outOfFiles: output.Throttle{Every: filesInterval, Now: time.Now},
 
 		exportsSpans: exp.spans != nil,
 	}

@@ -1,4 +1,4 @@
-package main
+package health
 
 import (
 	"strings"
@@ -17,13 +17,13 @@ func TestFileLimitWarning(t *testing.T) {
 		t.Errorf("%d files are needed, want %d", got, needed)
 	}
 	if got := fileLimitWarning(c, needed); got != "" {
-		t.Errorf("as many as are needed: %q", got)
+		t.Errorf("a limit of as many files as are needed: %q", got)
 	}
 	if got := fileLimitWarning(c, 1024); !strings.Contains(got, "5392") || !strings.Contains(got, "1024") || !strings.Contains(got, "RLIMIT_NOFILE") {
 		t.Errorf("got %q", got)
 	}
 	c.Server.Limits.InFlight = 100
 	if got := fileLimitWarning(c, 1024); got != "" {
-		t.Errorf("with less at once: %q", got)
+		t.Errorf("with fewer requests in flight: %q", got)
 	}
 }
