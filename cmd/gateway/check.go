@@ -1,23 +1,30 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"io"
+
+	"ais-gateway/internal/commandline"
 )
 
-// check returns every fault of a configuration file as an error. For a file without faults it writes warnings to stderr and,
-// with show, the configuration with its defaults to stdout.
-func check(file string, show bool, stdout, stderr io.Writer) error {
+// checkCommand returns every fault of a configuration file as an error. For a file without faults it writes warnings to stderr
+// and, with --print, the configuration with its defaults to stdout.
+func checkCommand(_ context.Context, l *commandline.Line) error {
+	show := l.Bool("print", false, "")
+	file, err := parseConfig(l)
+	if err != nil {
+		return err
+	}
 	c, err := table.Load(file)
 	if err != nil {
 		return err
 	}
 	for _, w := range c.Warnings() {
-		fmt.Fprintln(stderr, "warning:", w)
+		fmt.Fprintln(l.Stderr, "warning:", w)
 	}
-	if show {
-		return c.Print(stdout)
+	if *show {
+		return c.Print(l.Stdout)
 	}
-	fmt.Fprintf(stdout, "%s: ok\n", file)
+	fmt.Fprintf(l.Stdout, "%s: ok\n", file)
 	return nil
 }

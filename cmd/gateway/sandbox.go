@@ -6,26 +6,29 @@ import (
 	"io"
 	"net"
 
+	"ais-gateway/internal/commandline"
 	"ais-gateway/internal/sandbox"
 )
 
-// sandboxFlags parses the arguments of `gateway sandbox`. It returns the errors of commandLine.parse.
-func sandboxFlags(flags *commandLine, args []string) (o sandbox.Options, demo bool, err error) {
-	flags.BoolVar(&demo, "demo", false, "")
-	flags.StringVar(&o.Address, "address", "127.0.0.1:0", "")
-	flags.StringVar(&o.AdminAddress, "admin-address", "127.0.0.1:0", "")
-	redis := flags.String("redis", "", "")
-	if err := flags.parse(args); err != nil || *redis == "" {
-		return o, demo, err
+// sandboxCommand runs `gateway sandbox`.
+func sandboxCommand(ctx context.Context, l *commandline.Line) error {
+	o := sandbox.Options{}
+	l.StringVar(&o.Address, "address", "127.0.0.1:0", "")
+	l.StringVar(&o.AdminAddress, "admin-address", "127.0.0.1:0", "")
+	demo, redis := l.Bool("demo", false, ""), l.String("redis", "", "")
+	if err := l.Parse(); err != nil {
+		return err
 	}
-	if demo { // the tour needs a Redis without counted calls
-		return o, demo, flags.refuse("--redis cannot be used with --demo")
+	if *redis != "" {
+		if *demo { // the tour needs a Redis without counted calls
+			return l.Refuse("--redis cannot be used with --demo")
+		}
+		if host, port, err := net.SplitHostPort(*redis); err != nil || host == "" || port == "" {
+			return l.Refuse("--redis must be HOST:PORT")
+		}
+		o.Redis = fmt.Sprintf("{mode: standalone, addresses: [%q]}", *redis)
 	}
-	if host, port, err := net.SplitHostPort(*redis); err != nil || host == "" || port == "" {
-		return o, demo, flags.refuse("--redis must be HOST:PORT")
-	}
-	o.Redis = fmt.Sprintf("{mode: standalone, addresses: [%q]}", *redis)
-	return o, demo, nil
+	return runSandbox(ctx, o, *demo, l.Stdout, l.Stderr)
 }
 
 // runSandbox runs the gateway with simulators of both providers, without any setup. With demo it runs a tour of all calls and

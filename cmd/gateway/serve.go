@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"ais-gateway/internal/commandline"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/output"
 	"ais-gateway/internal/recovery"
@@ -22,17 +23,21 @@ const (
 	flushTimeout = 5 * time.Second
 )
 
-// serve runs the service until ctx ends and the requests in progress have ended. It logs its errors, and returns errLogged after an
-// error.
-func serve(ctx context.Context, file string, stdout io.Writer) error {
+// serveCommand runs the service until ctx ends and the requests in progress have ended. It logs its errors, and returns errLogged
+// after an error.
+func serveCommand(ctx context.Context, l *commandline.Line) error {
+	file, err := parseConfig(l)
+	if err != nil {
+		return err
+	}
 	ignoreSignals()
 	c, err := table.Load(file)
 	if err != nil {
-		return logFailure(stdout, err)
+		return logFailure(l.Stdout, err)
 	}
-	a, err := newApp(ctx, c, stdout)
+	a, err := newApp(ctx, c, l.Stdout)
 	if err != nil {
-		return logFailure(stdout, err)
+		return logFailure(l.Stdout, err)
 	}
 	defer a.reloadOnHangup()()
 	return a.run(ctx)

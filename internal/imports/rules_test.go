@@ -34,7 +34,7 @@ var rules = []rule{
 		dir: "cmd/gateway",
 		code: []string{
 			"api", "internal/adapters", "internal/api", "internal/audit", "internal/auth", "internal/cache", "internal/canonical",
-			"internal/config", "internal/gateway", "internal/health", "internal/output", "internal/providers", adapters,
+			"internal/commandline", "internal/config", "internal/gateway", "internal/health", "internal/output", "internal/providers", adapters,
 			"internal/recovery", "internal/sandbox", "internal/secretwatch", "internal/server", "internal/store",
 			"internal/telemetry", "internal/unattended",
 		},
@@ -86,6 +86,7 @@ var rules = []rule{
 		dir: "internal/canonical", code: []string{uuid, "golang.org/x/text/..."},
 		test: []string{yaml, "github.com/bojanz/currency", "github.com/jacoelho/banking/iban"},
 	},
+	{dir: "internal/commandline"},
 	{dir: "internal/config", code: []string{"internal/config/strict", uuid}},
 	{dir: "internal/config/strict", code: []string{yaml}},
 	{dir: "internal/event", code: []string{"internal/canonical"}},

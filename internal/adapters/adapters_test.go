@@ -1,4 +1,4 @@
-package main
+package adapters_test
 
 import (
 	"errors"
@@ -9,11 +9,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ais-gateway/internal/adapters"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers/mypos"
 )
 
-// A fault of what all providers have must not hide those of an adapter's own keys.
-func TestLoadTellsAllFaults(t *testing.T) {
+var table = adapters.Table{"mypos": {Open: mypos.Open, OneASPSP: true}}
+
+// A fault in the keys that all providers have must not hide the faults of an adapter's own keys.
+func TestLoadReturnsAllFaults(t *testing.T) {
 	t.Parallel()
 	const text = `redis: {mode: embedded}
 clients:
