@@ -315,16 +315,21 @@ func collector(t *testing.T) (url string, sent func() map[string]string) {
 	}
 }
 
-// monitored is all that Redis is told from now on.
+// monitored returns the commands that Redis executes from now on. password is that of Redis, "" for none.
 func monitored(t *testing.T, address, password string) *gatewaytest.Output {
+	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_, _ = fmt.Fprintf(conn, "AUTH %q\r\nMONITOR\r\n", password)
+	commands := []string{"MONITOR"}
+	if password != "" {
+		commands = []string{fmt.Sprintf("AUTH %q", password), "MONITOR"}
+	}
 	lines := bufio.NewReader(conn)
-	for range 2 {
+	for _, command := range commands {
+		_, _ = fmt.Fprintf(conn, "%s\r\n", command)
 		if ok, err := lines.ReadString('\n'); err != nil || ok != "+OK\r\n" {
 			t.Fatal(ok, err)
 		}
