@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"encoding/json"
 	"flag"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -73,7 +74,7 @@ func buildEarlier(t *testing.T) string {
 	const root = "../.."
 	run := func(dir, name string, args ...string) string {
 		cmd := exec.Command(name, args...)
-		cmd.Dir = dir
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("the test builds an earlier gateway from the git history, which an archive of the source code and a shallow clone "+
@@ -98,7 +99,8 @@ func buildEarlier(t *testing.T) string {
 	source, binary := filepath.Join(dir, "source.tar"), filepath.Join(dir, "bin", "gateway")
 	git("archive", "--format=tar", "--output="+source, commit)
 	run(dir, "tar", "-xf", source)
-	run(dir, "go", "build", "-tags", "nomsgpack", "-buildvcs=false", "-o", binary, "./cmd/gateway")
+	// With -trimpath, the go command caches the result although the directory is new. An image is built in the same way.
+	run(dir, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "nomsgpack", "-o", binary, "./cmd/gateway")
 	return binary
 }
 
