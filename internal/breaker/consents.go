@@ -69,7 +69,7 @@ func (c *consents) endSuccess(id consentID) {
 	}
 }
 
-// succeeds records a success.
+// recordSuccess records a success.
 func (c *consents) recordSuccess(id consentID, now time.Time) {
 	last := len(c.succeeded) - 1
 	for i := range last {

@@ -3,7 +3,7 @@
 -- KEYS: lease, calls (calls in progress, each with the latest time at which its result may be stored, in ms), refusals, pages,
 -- and the list if there is one. ARGV: holder, TTL (ms), for how long the result may be stored (ms from now), the age below which
 -- a list satisfies the request (µs), the ids of the gateway's keys, the gateway's schema.
--- Returns the holder, '' for none or '-' if Redis cannot store the lease; the time (µs), the list, the refusals and the pages.
+-- Returns the holder, '' for none or '-' if Redis has no memory for the lease; the time (µs), the list, the refusals and the pages.
 -- A key of another type counts as missing.
 local there = redis.call('MGET', unpack(KEYS))
 local list = there[5] or ''
@@ -28,11 +28,11 @@ local function satisfies()
 end
 
 -- Grants the lease. Its first two commands change nothing, and fail if the others would: after its first change, Redis lets a
--- script continue without memory.
+-- script continue without memory. Other errors than that end the script: after READONLY the client closes its connection.
 local function grant()
   for _, reply in ipairs({redis.pcall('ZADD', KEYS[2], 'XX', 0, '-'), redis.pcall('PEXPIRE', KEYS[1], 1)}) do
     if type(reply) == 'table' and reply.err then
-      return '-'
+      return string.find(reply.err, 'OOM', 1, true) and '-' or reply
     end
   end
   local at, life = math.floor(now / 1000), tonumber(ARGV[3])
@@ -47,9 +47,12 @@ local function grant()
 end
 
 local holder = there[1] or ''
-if satisfies() then
+if holder ~= ARGV[1] and satisfies() then -- it is the holder if the step was sent again because its response was lost
   holder = ''
 elseif holder == '' then
   holder = grant()
+  if type(holder) == 'table' then
+    return holder
+  end
 end
 return {holder, clock[1] .. string.format('%06d', clock[2]), list, there[3] or '', there[4] or ''}

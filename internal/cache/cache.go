@@ -105,8 +105,8 @@ const (
 	// number is decoded and encoded again. One of a higher number, which a newer gateway stored, is a miss and is not
 	// overwritten while it is fresh.
 	listSchema = 1
-	// recordSchema is the number of the form of outcome records.
-	recordSchema = 1
+	// outcomeSchema is the number of the form of outcomes.
+	outcomeSchema = 1
 )
 
 // timePrefix returns the time of a list in µs, in digits, so that scripts can compare lists that they cannot decrypt.

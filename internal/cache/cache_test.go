@@ -102,7 +102,7 @@ var ignoreAge = cmp.Options{
 
 // acquire acquires the lease for a list, and returns the cached list.
 func acquire(ctx context.Context, c *cache.Cache, k cache.Key, shareKey string, ttl time.Duration) (cache.Lease, *cache.Entry, error) {
-	found, err := c.Acquire(ctx, cache.NewLease(cache.Call{Key: k, ShareKey: shareKey}), cache.Lookup{List: true, TTL: ttl})
+	found, err := c.Acquire(ctx, cache.NewLease(cache.CallID{Key: k, ShareKey: shareKey}), cache.Lookup{List: true, TTL: ttl})
 	return found.Lease, found.Entry, err
 }
 
@@ -113,7 +113,7 @@ func storeList(t *testing.T, c *cache.Cache, k cache.Key, e *cache.Entry) {
 	if err != nil || !lease.Held {
 		t.Fatalf("lease %+v, %v", lease, err)
 	}
-	end, err := c.Publish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
+	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 	if err != nil || !end.Held {
 		t.Fatalf("%+v, %v", end, err)
 	}
@@ -175,7 +175,7 @@ func TestAge(t *testing.T) {
 			}
 			e := entry()
 			e.FetchedAt = lease.RedisTime(time.Now().Add(-time.Hour))
-			if _, err := c.Publish(t.Context(), lease, cache.Result{Entry: e, KeepFor: time.Hour}); err != nil {
+			if _, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: e, KeepFor: time.Hour}); err != nil {
 				t.Fatal(err)
 			}
 			const clocks = time.Second // the largest difference between two readings of the machine's clock
@@ -231,7 +231,7 @@ func TestListExpires(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: 100 * time.Millisecond}); err != nil {
+			if _, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: 100 * time.Millisecond}); err != nil {
 				t.Fatal(err)
 			}
 			eventually(t, "the list is gone", func() bool { return mustGet(t, c, k) == nil })
@@ -384,7 +384,7 @@ func TestLeaseExpires(t *testing.T) {
 				next, _, err = acquire(t.Context(), c, k, attended, ttl)
 				return err == nil && next.Held
 			})
-			if end, err := c.Publish(t.Context(), dead, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
+			if end, err := c.Publish(t.Context(), dead, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 				t.Errorf("the holder of an expired lease publishes: %+v, %v", end, err)
 			}
 			if mustGet(t, c, k) != nil {
@@ -406,14 +406,14 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 	for name, rdb := range redises(t) {
 		for _, tt := range []struct {
 			name   string
-			result cache.Result
-			want   cache.Outcome
+			result cache.CallResult
+			want   cache.LeaderOutcome
 			cached bool
 		}{
-			{"a list", cache.Result{Entry: entry(), KeepFor: time.Hour}, cache.Outcome{Done: true, Entry: entry()}, true},
-			{"a failure", cache.Result{Failure: failure}, cache.Outcome{Done: true, Failure: failure, Entry: entry()}, true},
-			{"balances", cache.Result{Entry: balances()}, cache.Outcome{Done: true, Entry: balances()}, true},
-			{"a rejection", cache.Result{Failure: failure, Invalidate: true}, cache.Outcome{Done: true, Failure: failure}, false},
+			{"a list", cache.CallResult{Entry: entry(), KeepFor: time.Hour}, cache.LeaderOutcome{Done: true, Entry: entry()}, true},
+			{"a failure", cache.CallResult{Failure: failure}, cache.LeaderOutcome{Done: true, Failure: failure, Entry: entry()}, true},
+			{"balances", cache.CallResult{Entry: balances()}, cache.LeaderOutcome{Done: true, Entry: balances()}, true},
+			{"a rejection", cache.CallResult{Failure: failure, Invalidate: true}, cache.LeaderOutcome{Done: true, Failure: failure}, false},
 		} {
 			t.Run(name+" "+tt.name, func(t *testing.T) {
 				c, k := newCache(t, rdb, newKey(t)), newCacheKey()
@@ -475,7 +475,7 @@ func TestDeletesWithoutMemory(t *testing.T) {
 	if mustGet(t, c, k) != nil {
 		t.Error("a deleted list is still there")
 	}
-	if end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
+	if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 		t.Errorf("a call in progress stores its list: %+v, %v", end, err)
 	}
 }
@@ -506,7 +506,7 @@ func TestForeignEntries(t *testing.T) {
 				if o, outErr := c.Outcome(t.Context(), waiting); err != nil || outErr != nil || !o.Held || o.Entry != nil {
 					t.Errorf("%+v, %v, %v", o, err, outErr)
 				}
-				if end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || !end.Stored {
+				if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || !end.Stored {
 					t.Errorf("%+v, %v", end, err)
 				}
 				if mustGet(t, c, k) == nil {
@@ -543,7 +543,7 @@ func TestListIsStoredWithoutItsLease(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour})
+		end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
 		if err != nil || end.Held || end.Stored == deleted || (mustGet(t, c, k) == nil) != deleted {
 			t.Errorf("deleted %t: %+v, %v", deleted, end, err)
 		}
@@ -558,7 +558,7 @@ func TestListIsStoredWithoutItsLease(t *testing.T) {
 	loseLease(t, rdb, k)
 	newer.FetchedAt = newer.FetchedAt.Add(time.Hour)
 	storeList(t, c, k, newer)
-	end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour})
+	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour})
 	if err != nil || end.Stored || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
 		t.Errorf("an older list replaces a newer one: %+v, %v", end, err)
 	}
@@ -576,7 +576,7 @@ func TestDeletedListStaysDeleted(t *testing.T) {
 	if err := c.Invalidate(t.Context(), k); err != nil {
 		t.Fatal(err)
 	}
-	if end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
+	if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 		t.Errorf("%+v, %v", end, err)
 	}
 	if mustGet(t, c, k) != nil {
@@ -601,11 +601,11 @@ func TestRejectionStopsOtherCalls(t *testing.T) {
 			if err != nil || !quick.Held {
 				t.Fatal(quick, err)
 			}
-			rejection := cache.Result{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}
+			rejection := cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}
 			if end, err := c.Publish(t.Context(), quick, rejection); err != nil || !end.Held {
 				t.Fatal(end, err)
 			}
-			if end, err := c.Publish(t.Context(), slow, cache.Result{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
+			if end, err := c.Publish(t.Context(), slow, cache.CallResult{Entry: entry(), KeepFor: time.Hour}); err != nil || end.Stored {
 				t.Errorf("%+v, %v", end, err)
 			}
 			if mustGet(t, c, k) != nil {
@@ -631,7 +631,7 @@ func TestRedisDownIsAnError(t *testing.T) {
 	if _, err := c.Outcome(t.Context(), cache.Lease{}); err == nil {
 		t.Error("outcome: no error")
 	}
-	if _, err := c.Publish(t.Context(), cache.Lease{}, cache.Result{}); err == nil {
+	if _, err := c.Publish(t.Context(), cache.Lease{}, cache.CallResult{}); err == nil {
 		t.Error("publish: no error")
 	}
 	if c.Invalidate(t.Context(), k) == nil {
@@ -660,7 +660,7 @@ func TestNewerListStays(t *testing.T) {
 				t.Fatal(err)
 			}
 			storeList(t, c, k, newer)
-			end, err := c.Publish(t.Context(), late, cache.Result{Entry: older, KeepFor: time.Hour})
+			end, err := c.Publish(t.Context(), late, cache.CallResult{Entry: older, KeepFor: time.Hour})
 			if err != nil || !end.Held || end.Stored || !mustGet(t, c, k).FetchedAt.Equal(newer.FetchedAt) {
 				t.Errorf("%+v, %v, cached at %v", end, err, mustGet(t, c, k).FetchedAt)
 			}

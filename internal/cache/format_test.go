@@ -71,7 +71,7 @@ func TestSchemas(t *testing.T) {
 		store(2, tt.key, "[]")
 		next := entry()
 		next.FetchedAt = time.Now()
-		end, err := c.Publish(t.Context(), lease, cache.Result{Entry: next, KeepFor: time.Hour, FreshFor: tt.freshFor})
+		end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: next, KeepFor: time.Hour, FreshFor: tt.freshFor})
 		if err != nil || end.Stored != tt.replaced {
 			t.Errorf("fresh for %v: %+v, %v", tt.freshFor, end, err)
 		}
@@ -92,7 +92,7 @@ func TestLaterOutcomeIsIgnored(t *testing.T) {
 	if err != nil || waiting.Held {
 		t.Fatal(waiting, err)
 	}
-	if end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour, Ended: waiting.RedisTime(time.Now())}); err != nil || !end.Stored {
+	if end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: waiting.RedisTime(time.Now())}); err != nil || !end.Stored {
 		t.Fatal(end, err)
 	}
 	notes, err := rdb.Keys(t.Context(), store.Prefix("accounts", k.Client, k.ASPSP, k.Consent)+"note:*").Result()

@@ -44,7 +44,7 @@ func (i invalidations) add(k Key, write retryqueue.Write) <-chan error {
 	switch n := i.queue.Len(); {
 	case n >= maxInvalidations && !i.full.Swap(true):
 		slog.Warn(msgTooMany)
-	case n == 0:
+	case n < maxInvalidations/2:
 		i.full.Store(false)
 	}
 	return first
@@ -58,9 +58,24 @@ func (c *Cache) Invalidate(ctx context.Context, k Key) error {
 }
 
 // InvalidateEventually invalidates the list in the background, and retries until Redis confirms it. Until then this cache does
-// not return the list. The channel gets the error of the first attempt.
-func (c *Cache) InvalidateEventually(k Key) <-chan error {
-	return c.invalidations.add(k, func(ctx context.Context) error { return c.Invalidate(ctx, k) })
+// not return the list. The channel gets the error of the first attempt. If unless is not nil, the first attempt waits for it, and
+// does nothing if it gets nil: another step has invalidated the list then.
+func (c *Cache) InvalidateEventually(k Key, unless <-chan error) <-chan error {
+	return c.invalidations.add(k, func(ctx context.Context) error {
+		if unless != nil {
+			first := unless
+			unless = nil
+			select {
+			case err := <-first:
+				if err == nil {
+					return nil
+				}
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return c.Invalidate(ctx, k)
+	})
 }
 
 // InvalidationPending reports whether the list was invalidated and Redis has not confirmed it yet.

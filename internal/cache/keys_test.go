@@ -71,7 +71,7 @@ func TestKeysLeftInRedis(t *testing.T) {
 				}
 				return lease
 			}
-			publish := func(lease cache.Lease, r cache.Result) {
+			publish := func(lease cache.Lease, r cache.CallResult) {
 				t.Helper()
 				if _, err := c.Publish(t.Context(), lease, r); err != nil {
 					t.Fatal(err)
@@ -84,19 +84,19 @@ func TestKeysLeftInRedis(t *testing.T) {
 			left("after a deletion without a list", "")
 			lease := lead()
 			left("during a call", "calls lease")
-			publish(lease, cache.Result{})
+			publish(lease, cache.CallResult{})
 			left("after a call that was not made", "")
 			lease = lead()
 			invalidate()
 			left("after a deletion during a call", "lease")
-			publish(lease, cache.Result{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
+			publish(lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 			left("after that call", "")
 			storeList(t, c, k, entry())
 			left("after a list was stored", "list note")
 			invalidate()
 			left("after the list was deleted", "note")
 			lease = lead()
-			publish(lease, cache.Result{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true})
+			publish(lease, cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true})
 			left("after the consent was rejected", "note")
 		})
 	}
@@ -120,12 +120,12 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	}
 	memory("1")
 	for call, cached := range map[cache.Key]bool{newCacheKey(): false, other: true} {
-		found, err := c.Acquire(t.Context(), cache.NewLease(cache.Call{Key: call, ShareKey: attended}), cache.Lookup{List: true, TTL: ttl})
-		if err != nil || !found.Refused || found.Lease.Holder != "" || (found.Entry != nil) != cached {
+		found, err := c.Acquire(t.Context(), cache.NewLease(cache.CallID{Key: call, ShareKey: attended}), cache.Lookup{List: true, TTL: ttl})
+		if err != nil || !found.NoLease || found.Lease.Holder != "" || (found.Entry != nil) != cached {
 			t.Errorf("cached %t: %+v, %v, want no lease, and the list", cached, found, err)
 		}
 	}
-	end, err := c.Publish(t.Context(), lease, cache.Result{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
+	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 	if err != nil || end.Stored || mustGet(t, c, k) != nil {
 		t.Errorf("a list is stored: %+v, %v", end, err)
 	}
@@ -142,7 +142,7 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	memory("1")
-	end, err = c.Publish(t.Context(), lease, cache.Result{
+	end, err = c.Publish(t.Context(), lease, cache.CallResult{
 		Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true, Ended: lease.RedisTime(time.Now()),
 	})
 	if err != nil || !end.Stored || mustGet(t, c, other) != nil {

@@ -35,15 +35,15 @@ const (
 	noLease = "-"
 )
 
-// A Call identifies a provider call. Identical requests have equal Calls, and share one call.
-type Call struct {
+// A CallID identifies a provider call. Identical requests have equal ids, and share one call.
+type CallID struct {
 	Key
 	ShareKey string // differs between requests that must not share a call
 }
 
 // A Lease is the right to make a shared call, or names the holder that has it.
 type Lease struct {
-	Call
+	CallID
 	Holder    string // "" for no lease
 	Held      bool   // false if another request holds it, and until Redis has confirmed it
 	list      bool   // the call reads a list
@@ -52,7 +52,7 @@ type Lease struct {
 }
 
 // NewLease returns a lease to be acquired.
-func NewLease(c Call) Lease { return Lease{Call: c, Holder: uuid.NewString()} }
+func NewLease(id CallID) Lease { return Lease{CallID: id, Holder: uuid.NewString()} }
 
 // Confirmed reports whether Redis has confirmed who holds the lease.
 func (l Lease) Confirmed() bool { return !l.grantedAt.IsZero() }
@@ -66,20 +66,23 @@ type Lookup struct {
 	TTL  time.Duration // of the lease. A holder that dies loses it then
 	// MaxAge is the age below which a readable list satisfies the request, so that no lease is acquired; 0 for none.
 	MaxAge time.Duration
-	// Consent and Account are the subjects of refusals that exclude the call: hashes of 43 characters that include the user's
-	// token. For the account list they are equal.
-	Consent, Account string
+	// The subjects of refusals that exclude the call: hashes of 43 characters that include the user's token. Those of the consent
+	// and of what is read are equal for the account list.
+	ConsentSubject, ReadSubject string
 }
 
 // Found is the reply to a Lookup.
 type Found struct {
-	Lease  Lease     // without a holder if a list satisfies the request, and if it is refused
+	Lease  Lease     // without a holder if a list satisfies the request, and with NoLease
 	Entry  *Entry    // the cached list; nil if there is none, if it cannot be decoded, or if its invalidation is pending
 	Memory Memory    // of earlier calls
 	Now    time.Time // by Redis's clock
-	// Refused means that Redis cannot store a lease, for example because it has no memory left or is a replica.
-	Refused bool
+	// NoLease means that Redis has no memory for a lease.
+	NoLease bool
 }
+
+// Answered reports whether Redis has responded to the lookup.
+func (f Found) Answered() bool { return !f.Now.IsZero() }
 
 // Acquire returns what a request needs to know before its call, and acquires its lease, in one round trip. It acquires no
 // lease if another request holds it, or if a list satisfies the request. After an error, the lease may still be granted, and
@@ -115,9 +118,9 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 	switch got[0] {
 	case "":
 	case noLease:
-		found.Refused = true
+		found.NoLease = true
 	default:
-		found.Lease = Lease{Call: l.Call, Holder: got[0], Held: got[0] == l.Holder, list: want.List, grantedAt: found.Now}
+		found.Lease = Lease{CallID: l.CallID, Holder: got[0], Held: got[0] == l.Holder, list: want.List, grantedAt: found.Now}
 		found.Lease.localAt = time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
 	}
 	return found, nil
@@ -128,8 +131,8 @@ func (c *Cache) MayBeGranted(err error) bool {
 	return !errors.Is(err, store.ErrNoTime) && !store.NotExecuted(c.rdb, err)
 }
 
-// An Outcome is how a shared call ended, for the requests that wait for it.
-type Outcome struct {
+// A LeaderOutcome is how a shared call ended, for the requests that wait for it.
+type LeaderOutcome struct {
 	Held    bool              // the call is in progress
 	Done    bool              // the call has ended. If Held and Done are false, its holder died
 	Ended   time.Time         // of the call, by Redis's clock; only if Done
@@ -139,10 +142,10 @@ type Outcome struct {
 }
 
 // EndedBefore reports whether the call ended before a request found the lease held. Such a request needs another call.
-func (o Outcome) EndedBefore(l Lease) bool { return o.Ended.Before(l.grantedAt) }
+func (o LeaderOutcome) EndedBefore(l Lease) bool { return o.Ended.Before(l.grantedAt) }
 
-// A Result is the result of a shared call.
-type Result struct {
+// A CallResult is the result of a shared call.
+type CallResult struct {
 	Entry    *Entry            // nil after a failure
 	KeepFor  time.Duration     // how long a list is stored
 	FreshFor time.Duration     // how long a list under an unknown key is not overwritten
@@ -168,55 +171,44 @@ type storedBalances struct {
 	FetchedAt time.Time
 }
 
-// Published is the reply to Publish.
-type Published struct {
+// A PublishResult is the reply to Publish.
+type PublishResult struct {
 	Held bool // the lease was still held, so that waiting requests get the result
-	// Stored means that the list is in Redis, or needs not be. It is not if another gateway has the lease, if a newer list is
-	// stored, if Redis has no memory for it, or if the list may have been invalidated since the call began.
+	// Stored means that the list is in Redis, or that it was invalidated if the result requires that. It is false if another
+	// gateway has the lease, if a newer list is stored, if Redis has no memory for it, or if the list was invalidated since the
+	// call began.
 	Stored bool
 }
 
-// Publish stores the result and releases the lease, in one round trip. The zero Result only releases the lease.
-func (c *Cache) Publish(ctx context.Context, l Lease, r Result) (Published, error) {
+// Publish stores the result and releases the lease, in one round trip. The zero CallResult only releases the lease.
+func (c *Cache) Publish(ctx context.Context, l Lease, r CallResult) (PublishResult, error) {
 	p := l.prefix()
-	list, recordKey := p+"list", p+"note:"+l.Holder
-	var entry, record []byte
+	list, outcomeKey := p+"list", p+"note:"+l.Holder
+	var entry, outcome []byte
 	var err error
 	if r.Entry != nil && r.Entry.Accounts != nil {
 		if entry, err = c.encodeEntry(list, r.Entry); err != nil {
-			return Published{}, err
+			return PublishResult{}, err
 		}
 	}
 	if !r.Ended.IsZero() {
-		if record, err = c.sealer.Load().seal(recordSchema, recordKey, marshal(r.outcome())); err != nil {
-			return Published{}, err
+		if outcome, err = c.sealer.Load().seal(outcomeSchema, outcomeKey, marshal(r.outcome())); err != nil {
+			return PublishResult{}, err
 		}
 	}
-	keys := []string{p + "lease:" + l.ShareKey, list, recordKey, p + "calls", p + "refused", p + "pages"}
+	keys := []string{p + "lease:" + l.ShareKey, list, outcomeKey, p + "calls", p + "refused", p + "pages"}
 	args := append([]any{
-		l.Holder, entry, r.KeepFor.Milliseconds(), r.Invalidate, record, outcomeTTL.Milliseconds(),
+		l.Holder, entry, r.KeepFor.Milliseconds(), r.Invalidate, outcome, outcomeTTL.Milliseconds(),
 		c.sealer.Load().ids(), r.FreshFor.Microseconds(), listSchema,
-	}, r.Learned.args()...)
+	}, r.Learned.args(r.Ended)...)
 	was, err := publishScript.Run(ctx, c.rdb, keys, args...).Int()
 	if errors.Is(err, redis.Nil) {
-		return Published{}, nil
+		return PublishResult{}, nil
 	}
-	return Published{Held: was&1 != 0, Stored: was&2 != 0}, err
+	return PublishResult{Held: was&1 != 0, Stored: was&2 != 0}, err
 }
 
-// PublishEventually publishes the rejection of a consent, or at least invalidates the list. It is otherwise as
-// InvalidateEventually.published gets the reply of the attempt that succeeds.
-func (c *Cache) PublishEventually(l Lease, r Result) <-chan error {
-	return c.invalidations.add(l.Key, func(ctx context.Context) error {
-		done, err := c.Publish(ctx, l, r)
-		if err == nil && !done.Stored {
-			err = c.Invalidate(ctx, l.Key)
-		}
-		return err
-	})
-}
-
-func (r Result) outcome() storedOutcome {
+func (r CallResult) outcome() storedOutcome {
 	out := storedOutcome{Failure: r.Failure, Ended: r.Ended, Usage: r.Usage}
 	if r.Entry != nil && r.Entry.Balances != nil {
 		out.Balances = &storedBalances{*r.Entry.Balances, r.Entry.FetchedAt}
@@ -225,25 +217,25 @@ func (r Result) outcome() storedOutcome {
 }
 
 // Outcome returns the state of a call whose lease another request holds.
-func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
+func (c *Cache) Outcome(ctx context.Context, l Lease) (LeaderOutcome, error) {
 	pending := c.invalidations.pending(l.Key)
 	p := l.prefix()
-	recordKey, list := p+"note:"+l.Holder, p+"list"
-	names := []string{recordKey, p + "lease:" + l.ShareKey}
+	outcomeKey, list := p+"note:"+l.Holder, p+"list"
+	names := []string{outcomeKey, p + "lease:" + l.ShareKey}
 	if l.list {
 		names = append(names, list)
 	}
 	now, values, err := c.mgetWithTime(ctx, names...)
 	if err != nil {
-		return Outcome{}, err
+		return LeaderOutcome{}, err
 	}
-	out := Outcome{Held: values[1] == l.Holder}
-	var record storedOutcome
-	if out.Done = c.decodeRecord(recordKey, values[0], &record); !out.Done {
+	out := LeaderOutcome{Held: values[1] == l.Holder}
+	var stored storedOutcome
+	if out.Done = c.decodeOutcome(outcomeKey, values[0], &stored); !out.Done {
 		return out, nil
 	}
-	out.Failure, out.Ended, out.Usage = record.Failure, record.Ended, record.Usage.At(now)
-	switch b := record.Balances; {
+	out.Failure, out.Ended, out.Usage = stored.Failure, stored.Ended, stored.Usage.At(now)
+	switch b := stored.Balances; {
 	case b != nil:
 		out.Entry = &Entry{Balances: &b.AccountBalances, FetchedAt: b.FetchedAt, Age: max(now.Sub(b.FetchedAt), 0)}
 	case l.list && !pending && !c.invalidations.pending(l.Key):
@@ -252,13 +244,13 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (Outcome, error) {
 	return out, nil
 }
 
-// decodeRecord decrypts and decodes an outcome record.
-func (c *Cache) decodeRecord(name, value string, into *storedOutcome) bool {
+// decodeOutcome decrypts and decodes an outcome.
+func (c *Cache) decodeOutcome(name, value string, into *storedOutcome) bool {
 	seal := c.sealer.Load()
 	if seal.underUnknownKey([]byte(value)) {
 		c.unknown.report()
 		return false
 	}
 	schema, text, ok := seal.open(name, []byte(value))
-	return ok && schema == recordSchema && json.Unmarshal(text, into) == nil
+	return ok && schema == outcomeSchema && json.Unmarshal(text, into) == nil
 }

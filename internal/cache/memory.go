@@ -24,12 +24,12 @@ const (
 
 // A Memory is what a client's earlier calls under the same consent have shown.
 type Memory struct {
-	Refused canonical.Kind // why the ASPSP refused an unattended read within the last hour; "" if it did not
-	Pages   int            // calls that the account list needs, if more than one; 0 if unknown
+	RefusedWith canonical.Kind // why the ASPSP refused an unattended read within the last hour; "" if it did not
+	Pages       int            // calls that the account list needs, if more than one; 0 if unknown
 }
 
 func decodeMemory(refusals, pages string, now time.Time, want Lookup) Memory {
-	m := Memory{Refused: refusal(refusals, now, want.Consent, want.Account)}
+	m := Memory{RefusedWith: refusal(refusals, now, want.ConsentSubject, want.ReadSubject)}
 	m.Pages, _ = strconv.Atoi(pages)
 	return m
 }
@@ -53,20 +53,20 @@ func refusal(text string, now time.Time, consent, account string) canonical.Kind
 
 // Learned is what a call has shown about later ones. The zero value changes nothing.
 type Learned struct {
-	// Refused is the subject that the ASPSP has refused with Kind, which is remembered for an hour; "" for none.
-	Refused string
-	Kind    canonical.Kind
+	// Subject is what the ASPSP has refused RefusedWith, which is remembered for an hour; "" for nothing.
+	Subject     string
+	RefusedWith canonical.Kind
 	// Accepted means that the user has read the list, so that all refusals of the consent and of its accounts are deleted.
 	Accepted bool
 	// Pages is how many calls the list needs; below 0 if that is unknown now, 0 for no change.
 	Pages int
 }
 
-// args returns the arguments of publish.lua.
-func (l Learned) args() []any {
+// args returns the last arguments of publish.lua. ended is the end of the call.
+func (l Learned) args(ended time.Time) []any {
 	entry, pages := "", ""
-	if len(l.Refused) == subjectSize && len(l.Kind) <= codeSize {
-		entry = fmt.Sprintf("%s%-*s", l.Refused, codeSize, l.Kind)
+	if len(l.Subject) == subjectSize && len(l.RefusedWith) <= codeSize && !ended.IsZero() {
+		entry = fmt.Sprintf("%s%-*s%0*d", l.Subject, codeSize, l.RefusedWith, timeSize, ended.UnixMicro())
 	}
 	switch {
 	case l.Pages > 1:

@@ -1,8 +1,8 @@
 -- Stores a call's result and releases its lease, unless another holder has it or the list was invalidated. KEYS: lease, list,
 -- outcome record, calls, refusals, pages. ARGV: holder; the list or "", its TTL (ms); whether the stored list must be deleted;
 -- the record or "", its TTL (ms); the ids of the gateway's keys; for how long a list under another key or of a later schema is
--- not overwritten (µs); the gateway's schema; whether the refusals are deleted, or a refusal without its time or "", the TTL of
--- refusals (ms), how many bytes of older ones stay; the pages, "0" to delete them or "", their TTL (ms).
+-- not overwritten (µs); the gateway's schema; whether the refusals are deleted; a refusal or "", the TTL of refusals (ms), how
+-- many bytes of older ones stay; the pages, "0" to delete them or "", their TTL (ms).
 -- Returns nil if the result is not used; else 1 if the lease was held, plus 2 if the result is stored.
 local there = redis.call('MGET', KEYS[1], KEYS[2])
 local holder, kept = there[1], there[2] or ''
@@ -51,10 +51,9 @@ if counts and holder and note ~= '' then
   store(KEYS[3], note, ARGV[6])
 end
 local forget, refusal, pages = ARGV[10] == '1', ARGV[11], ARGV[14]
-if counts and refusal ~= '' then -- the newest first
+if registered and refusal ~= '' then -- the newest first
   local older = redis.call('MGET', KEYS[5])[1] or ''
-  local date = clock[1] .. string.format('%06d', clock[2])
-  store(KEYS[5], refusal .. date .. string.sub(older, 1, tonumber(ARGV[13])), ARGV[12])
+  store(KEYS[5], refusal .. string.sub(older, 1, tonumber(ARGV[13])), ARGV[12])
 end
 if counts and pages ~= '' and pages ~= '0' then
   store(KEYS[6], pages, ARGV[15])

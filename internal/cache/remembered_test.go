@@ -6,8 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/redistest"
 )
 
 // subject returns a subject of a refusal, with the 43 characters of an encoded hash.
@@ -26,7 +30,7 @@ func learn(t *testing.T, c *cache.Cache, k cache.Key, l cache.Learned) {
 	if err != nil || !lease.Held {
 		t.Fatal(lease, err)
 	}
-	if done, err := c.Publish(t.Context(), lease, cache.Result{Learned: l}); err != nil || !done.Held {
+	if done, err := c.Publish(t.Context(), lease, cache.CallResult{Learned: l, Ended: lease.RedisTime(time.Now())}); err != nil || !done.Held {
 		t.Fatal(done, err)
 	}
 }
@@ -34,8 +38,8 @@ func learn(t *testing.T, c *cache.Cache, k cache.Key, l cache.Learned) {
 // recall returns what a request for an account, or for the list if both subjects are equal, learns from earlier calls.
 func recall(t *testing.T, c *cache.Cache, k cache.Key, consent, account string) cache.Memory {
 	t.Helper()
-	lease := cache.NewLease(cache.Call{Key: k, ShareKey: "recall"})
-	found, err := c.Acquire(t.Context(), lease, cache.Lookup{TTL: ttl, Consent: consent, Account: account})
+	lease := cache.NewLease(cache.CallID{Key: k, ShareKey: "recall"})
+	found, err := c.Acquire(t.Context(), lease, cache.Lookup{TTL: ttl, ConsentSubject: consent, ReadSubject: account})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,13 +55,13 @@ func TestRefusalsAreRemembered(t *testing.T) {
 			consent, account, other := subject("consent"), subject("account"), subject("other account")
 			recalled := func(k cache.Key, consent, account string, want canonical.Kind) {
 				t.Helper()
-				if got := recall(t, c, k, consent, account); got.Refused != want {
-					t.Errorf("refused with %q, want %q", got.Refused, want)
+				if got := recall(t, c, k, consent, account); got.RefusedWith != want {
+					t.Errorf("refused with %q, want %q", got.RefusedWith, want)
 				}
 			}
 			remember := func(subject string, kind canonical.Kind) {
 				t.Helper()
-				learn(t, c, k, cache.Learned{Refused: subject, Kind: kind})
+				learn(t, c, k, cache.Learned{Subject: subject, RefusedWith: kind})
 			}
 			recalled(k, consent, consent, "")
 			remember(account, canonical.AccountUnknown)
@@ -82,10 +86,10 @@ func TestRefusalsAreBounded(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			account := func(i int) string { return subject(fmt.Sprint("account ", i)) }
 			for i := range 40 {
-				learn(t, c, k, cache.Learned{Refused: account(i), Kind: canonical.AccountUnknown})
+				learn(t, c, k, cache.Learned{Subject: account(i), RefusedWith: canonical.AccountUnknown})
 			}
 			for i := range 40 {
-				if known := recall(t, c, k, subject("consent"), account(i)).Refused != ""; known != (i >= 8) {
+				if known := recall(t, c, k, subject("consent"), account(i)).RefusedWith != ""; known != (i >= 8) {
 					t.Errorf("account %d: remembered %t", i, known)
 				}
 			}
@@ -93,7 +97,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 				t.Errorf("the key expires in %v", left)
 			}
 			before := rdb.Get(t.Context(), refusedName(t, k)).Val()
-			learn(t, c, k, cache.Learned{Refused: "short", Kind: canonical.AccountUnknown})
+			learn(t, c, k, cache.Learned{Subject: "short", RefusedWith: canonical.AccountUnknown})
 			if rdb.Get(t.Context(), refusedName(t, k)).Val() != before {
 				t.Error("a subject that is not a hash is remembered")
 			}
@@ -107,7 +111,7 @@ func TestOldRefusalsExpire(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			consent := subject("consent")
-			learn(t, c, k, cache.Learned{Refused: consent, Kind: canonical.ConsentInvalid})
+			learn(t, c, k, cache.Learned{Subject: consent, RefusedWith: canonical.ConsentInvalid})
 			key := refusedName(t, k)
 			text := rdb.Get(t.Context(), key).Val()
 			for age, want := range map[time.Duration]canonical.Kind{
@@ -115,13 +119,13 @@ func TestOldRefusalsExpire(t *testing.T) {
 			} {
 				moved := text[:len(text)-16] + fmt.Sprintf("%016d", time.Now().Add(-age).UnixMicro())
 				rdb.Set(t.Context(), key, moved, time.Hour)
-				if got := recall(t, c, k, consent, consent); got.Refused != want {
-					t.Errorf("%v old: %q, want %q", age, got.Refused, want)
+				if got := recall(t, c, k, consent, consent); got.RefusedWith != want {
+					t.Errorf("%v old: %q, want %q", age, got.RefusedWith, want)
 				}
 			}
 			rdb.Set(t.Context(), key, "nonsense", time.Hour)
-			if got := recall(t, c, k, consent, consent); got.Refused != "" {
-				t.Errorf("nonsense: %q", got.Refused)
+			if got := recall(t, c, k, consent, consent); got.RefusedWith != "" {
+				t.Errorf("nonsense: %q", got.RefusedWith)
 			}
 		})
 	}
@@ -146,7 +150,7 @@ func TestPagesAreRemembered(t *testing.T) {
 func TestLeaseOfACall(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, call := newCache(t, rdb, newKey(t)), cache.Call{Key: newCacheKey(), ShareKey: "balances:" + subject("account")}
+			c, call := newCache(t, rdb, newKey(t)), cache.CallID{Key: newCacheKey(), ShareKey: "balances:" + subject("account")}
 			for i, held := range []bool{true, false} {
 				found, err := c.Acquire(t.Context(), cache.NewLease(call), cache.Lookup{TTL: ttl})
 				if err != nil || found.Lease.Held != held || !found.Lease.Confirmed() || found.Now.IsZero() || found.Entry != nil {
@@ -180,7 +184,7 @@ func TestNoLeaseForAHit(t *testing.T) {
 				{"no limit", c, 0, false},
 				{"another key", other, 2 * time.Hour, false},
 			} {
-				lease := cache.NewLease(cache.Call{Key: k, ShareKey: tt.name})
+				lease := cache.NewLease(cache.CallID{Key: k, ShareKey: tt.name})
 				found, err := tt.c.Acquire(t.Context(), lease, cache.Lookup{List: true, TTL: ttl, MaxAge: tt.maxAge})
 				if err != nil || found.Entry == nil || found.Lease.Held == tt.hit || found.Lease.Confirmed() == tt.hit {
 					t.Errorf("%s: %+v, %v", tt.name, found, err)
@@ -190,9 +194,81 @@ func TestNoLeaseForAHit(t *testing.T) {
 			fetched.FetchedAt = time.Now().Add(2 * time.Minute)
 			storeList(t, c, key2, fetched)
 			for _, k := range []cache.Key{key2, newCacheKey()} {
-				found, err := c.Acquire(t.Context(), cache.NewLease(cache.Call{Key: k, ShareKey: "call"}), cache.Lookup{List: true, TTL: ttl, MaxAge: ttl})
+				found, err := c.Acquire(t.Context(), cache.NewLease(cache.CallID{Key: k, ShareKey: "call"}), cache.Lookup{List: true, TTL: ttl, MaxAge: ttl})
 				if err != nil || found.Entry != nil || !found.Lease.Held {
 					t.Errorf("%+v, %v", found, err)
+				}
+			}
+		})
+	}
+}
+
+// TestReadOnlyRedis: on a replica, cached lists are returned, and Acquire fails with the error after which the client closes its
+// connection.
+func TestReadOnlyRedis(t *testing.T) {
+	server := redistest.Start(t)
+	c, k := newCache(t, open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), newKey(t)), newCacheKey()
+	fetched := entry()
+	fetched.FetchedAt = time.Now()
+	storeList(t, c, k, fetched)
+	if err := server.Do("REPLICAOF", "127.0.0.1", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for maxAge, readOnly := range map[time.Duration]bool{time.Hour: false, 0: true} {
+		lease := cache.NewLease(cache.CallID{Key: k, ShareKey: attended})
+		found, err := c.Acquire(t.Context(), lease, cache.Lookup{List: true, TTL: ttl, MaxAge: maxAge})
+		if redis.HasErrorPrefix(err, "READONLY") != readOnly || (found.Entry == nil) != readOnly {
+			t.Errorf("max age %v: %+v, %v", maxAge, found, err)
+		}
+	}
+}
+
+// TestAcquireIsRepeated: a step that is sent again, because its response was lost, returns the lease that it got before.
+func TestAcquireIsRepeated(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
+			lease, want := cache.NewLease(cache.CallID{Key: k, ShareKey: unattended}), cache.Lookup{List: true, TTL: ttl, MaxAge: time.Hour}
+			for range 2 {
+				if found, err := c.Acquire(t.Context(), lease, want); err != nil || !found.Lease.Held {
+					t.Fatal(found, err)
+				}
+				fetched := entry() // another call has stored a fresh list
+				fetched.FetchedAt = time.Now()
+				storeList(t, c, k, fetched)
+			}
+		})
+	}
+}
+
+// TestRefusalOfAnInvalidatedCall: a refusal has the time of its call, and is not remembered if the consent's data were deleted
+// since.
+func TestRefusalOfAnInvalidatedCall(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c := newCache(t, rdb, newKey(t))
+			for deleted, want := range map[bool]canonical.Kind{false: canonical.ConsentInvalid, true: ""} {
+				k := newCacheKey()
+				lease, _, err := acquire(t.Context(), c, k, unattended, ttl)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if deleted {
+					if err := c.Invalidate(t.Context(), k); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ended := time.Now().Add(-30 * time.Minute)
+				refusal := cache.Learned{Subject: subject("consent"), RefusedWith: canonical.ConsentInvalid}
+				result := cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true, Learned: refusal, Ended: ended}
+				if _, err := c.Publish(t.Context(), lease, result); err != nil {
+					t.Fatal(err)
+				}
+				if got := recall(t, c, k, subject("consent"), subject("consent")); got.RefusedWith != want {
+					t.Errorf("deleted %t: refused with %q", deleted, got.RefusedWith)
+				}
+				if text := rdb.Get(t.Context(), refusedName(t, k)).Val(); !deleted && !strings.HasSuffix(text, fmt.Sprintf("%016d", ended.UnixMicro())) {
+					t.Errorf("stored %q", text)
 				}
 			}
 		})

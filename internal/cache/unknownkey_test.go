@@ -41,7 +41,7 @@ func TestUnknownKeyIsReported(t *testing.T) {
 		next := entry()
 		next.FetchedAt = next.FetchedAt.Add(time.Second)
 		storeList(t, a, k, entry())
-		end, err := b.Publish(t.Context(), lease, cache.Result{Entry: next, KeepFor: time.Hour, FreshFor: freshFor})
+		end, err := b.Publish(t.Context(), lease, cache.CallResult{Entry: next, KeepFor: time.Hour, FreshFor: freshFor})
 		if err != nil || end.Stored != replaced {
 			t.Errorf("fresh for %v: %+v, %v", freshFor, end, err)
 		}

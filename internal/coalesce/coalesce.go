@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,11 +21,11 @@ import (
 )
 
 const (
-	// countedTimeout is how long a request whose call is counted waits for one step. Its call cannot be made without Redis, and a
-	// call that another gateway makes already would waste a slot.
-	countedTimeout = 500 * time.Millisecond
-	// leaseSlack is how much longer than the call a lease lasts.
-	leaseSlack = 2 * time.Second
+	// countedStepTimeout is how long a request whose call is counted waits for one step. Its call cannot be made without Redis,
+	// and a call that another gateway makes already would waste a slot.
+	countedStepTimeout = 500 * time.Millisecond
+	// leaseMargin is how much longer than the call a lease lasts.
+	leaseMargin = 2 * time.Second
 	// Pauses between two reads of the state of another gateway's call.
 	pollFirst, pollLast = 10 * time.Millisecond, 40 * time.Millisecond
 
@@ -37,9 +38,13 @@ const (
 	maxWrites = 1024
 )
 
-// errLeaseUnknown means that Redis has not executed the command for the lease yet. It may still grant it, which would block other
-// requests until the lease expires.
-var errLeaseUnknown = errors.New("the lease may still be granted")
+var (
+	// errLeaseUnknown means that Redis has not executed the command for the lease yet. It may still grant it, which would block
+	// other requests until the lease expires.
+	errLeaseUnknown = errors.New("the lease may still be granted")
+	// errNotPublished means that the result was not used, because another request holds the lease.
+	errNotPublished = errors.New("another request holds the lease")
+)
 
 // A Group lets identical requests share calls. It is safe for concurrent use.
 type Group struct {
@@ -50,10 +55,10 @@ type Group struct {
 	log    *slog.Logger
 	writes *retryqueue.Queue[string] // results and releases, by a random key
 
-	running sync.WaitGroup // calls in progress
-	mu      sync.Mutex
-	calls   map[cache.Call]*call // in progress on this gateway
-	waits   map[string]*wait     // for calls of other gateways, by holder
+	inProgress sync.WaitGroup // calls on this gateway
+	mu         sync.Mutex
+	calls      map[cache.CallID]*call // in progress on this gateway
+	waits      map[string]*wait       // for calls that are not among them, by the holder of their lease
 }
 
 // Config configures a Group. Every member is needed, except Slack.
@@ -69,30 +74,31 @@ type Config struct {
 func New(c Config) *Group {
 	return &Group{
 		cache: c.Cache, steps: c.Steps, slack: c.Slack, now: c.Now, log: c.Logger,
-		calls: map[cache.Call]*call{}, waits: map[string]*wait{},
+		calls: map[cache.CallID]*call{}, waits: map[string]*wait{},
 		writes: retryqueue.New[string](retryqueue.Config{
 			Max: maxWrites, Timeout: writeTimeout + c.Slack, MaxPause: maxPause, GiveUp: giveUpAfter,
 		}),
 	}
 }
 
-// A Request is one request that may share a call. Its methods except Call are called by Do, on its goroutine.
+// A Request is one request that may share a call. Do calls its methods on its own goroutine, except Call.
 type Request interface {
-	// Lookup returns what the request needs to know before the call. Do sets the TTL of the lease.
-	Lookup() cache.Lookup
-	// Found reports whether the reply to Lookup satisfies the request without a call.
-	Found(cache.Found) bool
-	// Admit lets the request wait for a call. leave is called when it no longer waits. If it fails, so does the request.
+	// Wants returns what the request needs to know before the call. Do sets the TTL of the lease.
+	Wants() cache.Lookup
+	// Record stores the reply of a lookup; the zero Found if Redis did not respond. It reports whether the list that was found
+	// satisfies the request, or fails if the request must neither call nor wait.
+	Record(cache.Found) (satisfied bool, failure *canonical.Error)
+	// Admit lets the request wait for a call. leave is called when it no longer waits.
 	Admit(ctx context.Context) (leave func(), failure *canonical.Error)
 	// Call makes the call. Its context is not canceled when the request ends.
-	Call(ctx context.Context) cache.Result
+	Call(ctx context.Context) cache.CallResult
 	// Satisfies reports whether a list satisfies the request that another gateway's call has stored.
 	Satisfies(list *cache.Entry) bool
 }
 
 // Options are how a request shares a call.
 type Options struct {
-	Call    cache.Call    // equal for requests that share
+	Call    cache.CallID  // equal for requests that share
 	Timeout time.Duration // of the call
 	Counted bool          // the call takes a slot
 	// Budget is how long the request waits for Redis, except for the steps before a counted call: those have 500 ms each.
@@ -101,30 +107,34 @@ type Options struct {
 
 // Shared is the result of a shared call, or the list that made it unnecessary.
 type Shared struct {
-	cache.Result
-	Hit    bool // there was no call: the list that was found satisfies the request
+	cache.CallResult
+	Hit    bool // there was no call: the list of the first lookup satisfies the request
 	Led    bool // it is the request's own call
 	Stored bool // the list of its own call is in Redis
 }
 
 // Do returns what satisfies the request: the list that was found, the result of its own call, or the result of an identical
 // request's call that ended after this request's lookup. If another gateway's call ends without a usable result, Do tries
-// again to acquire the lease. A call is always completed, even if its requests have left. Do returns the failure of Admit or of
-// the call, Canceled if ctx ends, and ProviderTimeout if no call ends in time.
+// again to acquire the lease. A call is always completed, even if its requests have left. Do returns the failures of Record,
+// Admit and the call, Canceled if ctx ends, and ProviderTimeout if no call ends in time.
 func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonical.Error) {
 	waiting, cancel := context.WithTimeout(ctx, g.maxWait(o))
 	defer cancel()
 	leave := func() {}
 	defer func() { leave() }()
-	for admitted, anew := false, false; waiting.Err() == nil; {
-		found := g.lookUp(waiting, o, r, anew)
-		unusable := found.Lease.Holder == "" && !found.Refused && !found.Now.IsZero()
+	for admitted, forceLease := false, false; waiting.Err() == nil; {
+		found := g.lookUpAndAcquire(waiting, o, r, forceLease)
+		satisfied, failure := r.Record(found)
+		hitLost := found.Answered() && found.Lease.Holder == "" && !found.NoLease && !satisfied
 		switch {
-		case r.Found(found):
+		case failure != nil:
 			g.release(found.Lease)
-			return Shared{Hit: true, Result: cache.Result{Entry: found.Entry}}, nil
-		case unusable: // Redis gave no lease for a list that cannot be decrypted
-			anew = true
+			return Shared{}, failure
+		case satisfied:
+			g.release(found.Lease)
+			return Shared{Hit: !admitted, CallResult: cache.CallResult{Entry: found.Entry}}, nil
+		case hitLost: // Redis gave no lease, but the list cannot be decrypted or its invalidation is pending
+			forceLease = true
 			continue
 		case waiting.Err() != nil:
 			g.release(found.Lease)
@@ -149,26 +159,36 @@ func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonica
 }
 
 // maxWait is how long a request waits: for another gateway's call, and then for its own.
-func (g *Group) maxWait(o Options) time.Duration { return 2*o.Timeout + leaseSlack + g.slack }
+func (g *Group) maxWait(o Options) time.Duration { return 2*o.Timeout + leaseMargin + g.slack }
 
-// lookUp makes the request's lookup and tries to acquire its lease. Without a reply in time, it returns the zero Found.
-func (g *Group) lookUp(ctx context.Context, o Options, r Request, anew bool) cache.Found {
-	lease, want := cache.NewLease(o.Call), r.Lookup()
-	want.TTL = o.Timeout + leaseSlack
-	if anew {
+// lookUpAndAcquire makes the request's lookup and tries to acquire its lease. Without a reply in time, it returns the zero Found. A
+// lease that Redis grants later is released.
+func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, r Request, forceLease bool) cache.Found {
+	lease, want := cache.NewLease(o.Call), r.Wants()
+	want.TTL = o.Timeout + leaseMargin
+	if forceLease {
 		want.MaxAge = 0
 	}
 	budget := o.Budget
 	if o.Counted {
 		budget = g.countedBudget()
 	}
+	var got cache.Found
+	var over atomic.Bool // the step has ended, or its request has stopped waiting
 	found, err := store.Do(ctx, g.steps, budget, func(ctx context.Context) (cache.Found, error) {
-		return g.cache.Acquire(ctx, lease, want)
+		found, err := g.cache.Acquire(ctx, lease, want)
+		if err != nil && g.cache.MayBeGranted(err) {
+			g.release(lease)
+		}
+		if got = found; over.Swap(true) {
+			g.release(found.Lease)
+		}
+		return found, err
 	})
-	if err != nil && g.cache.MayBeGranted(err) {
-		g.release(lease)
+	if err != nil && over.Swap(true) {
+		g.release(got.Lease)
 	}
-	if found.Refused || err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil {
 		o.Budget.Fail()
 	}
 	return found
@@ -176,7 +196,7 @@ func (g *Group) lookUp(ctx context.Context, o Options, r Request, anew bool) cac
 
 // countedBudget returns the budget of one step before a counted call.
 func (g *Group) countedBudget() *store.Budget {
-	b := store.NewBudget(countedTimeout + g.slack)
+	b := store.NewBudget(countedStepTimeout + g.slack)
 	return &b
 }
 
@@ -185,33 +205,25 @@ func (g *Group) share(ctx context.Context, o Options, r Request, lease cache.Lea
 	g.mu.Lock()
 	c := g.calls[o.Call]
 	switch {
-	case lease.Held, lease.Holder == "" && c == nil:
-		c = &call{holder: lease.Holder, done: make(chan struct{})}
-		g.calls[o.Call] = c
-		g.running.Add(1)
+	case c != nil: // also if its lease has expired, or was not granted in time
 		g.mu.Unlock()
-		go g.lead(context.WithoutCancel(ctx), o, r, lease, c)
-		return c.own(ctx, o)
-	case c != nil && (lease.Holder == "" || lease.Holder == c.holder):
-		g.mu.Unlock()
+		g.release(lease)
 		if !isDone(ctx, c.done) {
 			return Shared{}, false
 		}
-		return Shared{Result: c.result}, true
+		return Shared{CallResult: c.result}, true
+	case lease.Held, lease.Holder == "":
+		c = &call{done: make(chan struct{})}
+		g.calls[o.Call] = c
+		g.inProgress.Add(1)
+		g.mu.Unlock()
+		go g.lead(context.WithoutCancel(ctx), o, r, lease, c)
+		return c.awaitOwn(ctx, o)
 	}
-	left := o.Budget.Left()
-	if o.Counted {
-		left = countedTimeout + g.slack
-	}
-	w := g.waits[lease.Holder]
-	if w == nil {
-		w = &wait{left: left, done: make(chan struct{})}
-		g.waits[lease.Holder] = w
-		go g.poll(context.WithoutCancel(ctx), o, lease, w)
-	}
-	w.left = min(w.left, left)
+	w := g.joinWait(ctx, o, lease)
 	g.mu.Unlock()
 	if !isDone(ctx, w.done) {
+		g.leaveWait(w)
 		return Shared{}, false
 	}
 	return w.usable(o, r, lease)
@@ -229,21 +241,20 @@ func isDone(ctx context.Context, done <-chan struct{}) bool {
 
 // call is a call in progress on this gateway.
 type call struct {
-	holder string // of its lease; "" without a lease
-	done   chan struct{}
+	done chan struct{}
 	// The following are set when done is closed.
-	result    cache.Result
+	result    cache.CallResult
 	published <-chan error // gets the error of the first attempt to publish the result; nil if nothing is published
 	stored    bool         // set before published gets nil
 }
 
-// own returns the result of a call to the request that leads it. By then it is published, if Redis responds within the budget.
-// Balances are published after the response: only requests that wait already get them.
-func (c *call) own(ctx context.Context, o Options) (Shared, bool) {
+// awaitOwn returns the result of a call to the request that leads it. By then it is published, if Redis responds within the budget.
+// Only balances are published after the response, because no later request reads them.
+func (c *call) awaitOwn(ctx context.Context, o Options) (Shared, bool) {
 	if !isDone(ctx, c.done) {
 		return Shared{}, false
 	}
-	s := Shared{Result: c.result, Led: true}
+	s := Shared{CallResult: c.result, Led: true}
 	if c.published == nil || s.Entry != nil && s.Entry.Balances != nil {
 		return s, true
 	}
@@ -252,34 +263,53 @@ func (c *call) own(ctx context.Context, o Options) (Shared, bool) {
 	return s, true
 }
 
-// lead makes a call and publishes its result under the lease. Publishing is repeated in the background until it succeeds.
+// lead makes a call and publishes its result under the lease. Publishing is repeated in the background until it succeeds, for 13 s;
+// invalidating the list of a rejected consent until it succeeds.
 func (g *Group) lead(ctx context.Context, o Options, r Request, lease cache.Lease, c *call) {
-	defer g.running.Done()
+	defer g.inProgress.Done()
 	c.result = g.run(ctx, o, r, lease)
-	g.mu.Lock()
-	if g.calls[o.Call] == c {
-		delete(g.calls, o.Call)
+	g.endCall(o.Call, c)
+	var invalidated <-chan error
+	if lease.Held {
+		c.published, invalidated = g.publish(lease, c)
 	}
-	g.mu.Unlock()
-	switch {
-	case c.result.Invalidate && lease.Held:
-		c.published = g.cache.PublishEventually(lease, c.result)
-	case c.result.Invalidate:
-		c.published = g.cache.InvalidateEventually(o.Call.Key)
-	case lease.Held:
-		c.published = g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
-			done, err := g.cache.Publish(ctx, lease, c.result)
-			if err == nil {
-				c.stored = done.Stored
-			}
-			return err
-		})
+	if c.result.Invalidate {
+		c.published = g.cache.InvalidateEventually(o.Call.Key, invalidated)
 	}
 	close(c.done)
 }
 
+// endCall lets later requests make a call of their own.
+func (g *Group) endCall(id cache.CallID, c *call) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.calls[id] == c {
+		delete(g.calls, id)
+	}
+}
+
+// publish publishes a call's result. first gets the error of the first attempt, and used also an error if the result was not used.
+func (g *Group) publish(lease cache.Lease, c *call) (first, used <-chan error) {
+	results := make(chan error, 1)
+	first = g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
+		done, err := g.cache.Publish(ctx, lease, c.result)
+		result := err
+		if err == nil {
+			if c.stored = done.Stored; !done.Stored {
+				result = errNotPublished
+			}
+		}
+		select {
+		case results <- result:
+		default: // not the first attempt
+		}
+		return err
+	})
+	return first, results
+}
+
 // run makes a call. If it panics, the result is an InternalError that no other gateway gets.
-func (g *Group) run(ctx context.Context, o Options, r Request, lease cache.Lease) (result cache.Result) {
+func (g *Group) run(ctx context.Context, o Options, r Request, lease cache.Lease) (result cache.CallResult) {
 	result.Failure = canonical.NewError(canonical.InternalError, "")
 	defer recovery.Recover(ctx, g.log)
 	own, cancel := context.WithTimeout(ctx, g.maxWait(o))
@@ -301,13 +331,14 @@ func (g *Group) run(ctx context.Context, o Options, r Request, lease cache.Lease
 	return made
 }
 
-// release releases a lease, in the background. If Redis has not confirmed the lease, the release is repeated until it was found.
+// release releases a lease in the background, if it is held or if Redis may still grant it. In that case the release is repeated
+// until the lease was found, for 13 s.
 func (g *Group) release(l cache.Lease) {
 	if l.Holder == "" || l.Confirmed() && !l.Held {
 		return
 	}
 	g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
-		done, err := g.cache.Publish(ctx, l, cache.Result{})
+		done, err := g.cache.Publish(ctx, l, cache.CallResult{})
 		if err == nil && !done.Held && !l.Confirmed() {
 			return errLeaseUnknown
 		}
@@ -315,12 +346,41 @@ func (g *Group) release(l cache.Lease) {
 	})
 }
 
-// wait is the wait of all requests on this gateway for a call of another gateway.
+// wait is the wait of all requests on this gateway for a call that another gateway makes.
 type wait struct {
-	left    time.Duration // how long it waits for one step in Redis; guarded by Group.mu
-	done    chan struct{}
-	outcome cache.Outcome // set when done is closed
-	silent  bool          // Redis stopped responding; set when done is closed
+	requests int           // that wait; guarded by Group.mu
+	left     time.Duration // how long it waits for one step in Redis; guarded by Group.mu
+	stop     context.CancelFunc
+	done     chan struct{}
+	outcome  cache.LeaderOutcome // set when done is closed
+	silent   bool                // Redis stopped responding; set when done is closed
+}
+
+// joinWait returns the wait for the holder of a lease. The caller holds the lock.
+func (g *Group) joinWait(ctx context.Context, o Options, lease cache.Lease) *wait {
+	left := o.Budget.Left()
+	if o.Counted {
+		left = countedStepTimeout + g.slack
+	}
+	w := g.waits[lease.Holder]
+	if w == nil {
+		polling, stop := context.WithTimeout(context.WithoutCancel(ctx), g.maxWait(o))
+		w = &wait{left: left, stop: stop, done: make(chan struct{})}
+		g.waits[lease.Holder] = w
+		go g.poll(polling, o, lease, w)
+	}
+	w.requests++
+	w.left = min(w.left, left)
+	return w
+}
+
+// leaveWait ends a wait for which no request waits any more.
+func (g *Group) leaveWait(w *wait) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if w.requests--; w.requests == 0 {
+		w.stop()
+	}
 }
 
 // usable returns the outcome if the request can use it: the call ended after the request found its lease held.
@@ -331,24 +391,23 @@ func (w *wait) usable(o Options, r Request, lease cache.Lease) (Shared, bool) {
 		o.Budget.Fail()
 	case !out.Done || out.EndedBefore(lease): // or its gateway died
 	case out.Failure != nil:
-		return Shared{Result: cache.Result{Failure: out.Failure, Usage: out.Usage}}, true
+		return Shared{CallResult: cache.CallResult{Failure: out.Failure, Usage: out.Usage}}, true
 	case out.Entry != nil && (out.Entry.Balances != nil || r.Satisfies(out.Entry)):
-		return Shared{Result: cache.Result{Entry: out.Entry, Usage: out.Usage}}, true
+		return Shared{CallResult: cache.CallResult{Entry: out.Entry, Usage: out.Usage}}, true
 	}
 	return Shared{}, false
 }
 
 // poll reads the state of another gateway's call until it ends, or until Redis stops responding: at the first failed read, for a
-// counted call after countedTimeout. Reads that succeed cost no budget.
+// counted call after countedStepTimeout. Reads that succeed cost no budget.
 func (g *Group) poll(ctx context.Context, o Options, lease cache.Lease, w *wait) {
 	defer func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		delete(g.waits, lease.Holder)
+		w.stop()
 		close(w.done)
 	}()
-	ctx, cancel := context.WithTimeout(ctx, g.maxWait(o))
-	defer cancel()
 	responded := time.Now() //nolint:forbidigo // measures a real wait
 	for pause := pollFirst; ; pause = min(2*pause, pollLast) {
 		select {
@@ -359,14 +418,14 @@ func (g *Group) poll(ctx context.Context, o Options, lease cache.Lease, w *wait)
 		g.mu.Lock()
 		budget := store.NewBudget(w.left)
 		g.mu.Unlock()
-		out, err := store.Do(ctx, g.steps, &budget, func(ctx context.Context) (cache.Outcome, error) { return g.cache.Outcome(ctx, lease) })
+		out, err := store.Do(ctx, g.steps, &budget, func(ctx context.Context) (cache.LeaderOutcome, error) { return g.cache.Outcome(ctx, lease) })
 		switch {
 		case err == nil && !out.Held:
 			w.outcome = out
 			return
 		case err == nil:
 			responded = time.Now() //nolint:forbidigo // as above
-		case !o.Counted || time.Since(responded) > countedTimeout+g.slack: //nolint:forbidigo // as above
+		case !o.Counted || time.Since(responded) > countedStepTimeout+g.slack: //nolint:forbidigo // as above
 			w.silent = true
 			return
 		}
@@ -374,7 +433,7 @@ func (g *Group) poll(ctx context.Context, o Options, lease cache.Lease, w *wait)
 }
 
 // Wait waits until every call in progress has ended.
-func (g *Group) Wait() { g.running.Wait() }
+func (g *Group) Wait() { g.inProgress.Wait() }
 
 // Drain makes the last attempt of each pending write. It returns ctx's error if ctx ends first.
 func (g *Group) Drain(ctx context.Context) error { return g.writes.Drain(ctx) }

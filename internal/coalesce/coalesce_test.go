@@ -20,6 +20,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/coalesce"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/store"
 )
@@ -70,41 +71,44 @@ func (g *gateways) group(t *testing.T) *coalesce.Group {
 }
 
 // leases returns the keys of all leases of a call.
-func (g *gateways) leases(t *testing.T, c cache.Call) []string {
+func (g *gateways) leases(t *testing.T, c cache.CallID) []string {
 	t.Helper()
 	return g.rdb.Keys(t.Context(), store.Prefix("accounts", c.Client, c.ASPSP, c.Consent)+"lease:*").Val()
 }
 
-func newCall() cache.Call {
-	return cache.Call{Key: cache.Key{Client: "payments", ASPSP: "bank", Consent: uuid.NewString()}, ShareKey: "attended:user"}
+func newCall() cache.CallID {
+	return cache.CallID{Key: cache.Key{Client: "payments", ASPSP: "bank", Consent: uuid.NewString()}, ShareKey: "attended:user"}
 }
 
 // request is a request for a list. Its call waits until release is closed, if that is set.
 type request struct {
-	maxAge  time.Duration
-	counted bool
-	result  func() cache.Result
-	refusal *canonical.Error // of Admit
-	release chan struct{}
+	maxAge   time.Duration
+	counted  bool
+	result   func() cache.CallResult
+	refusal  *canonical.Error // of Admit
+	excluded *canonical.Error // of Record
+	release  chan struct{}
 
 	since                 atomic.Int64 // the first lookup, in µs of Redis's clock
 	admitted, left, calls atomic.Int64
 }
 
 func newRequest() *request {
-	return &request{result: func() cache.Result { return list("[]") }}
+	return &request{result: func() cache.CallResult { return list("[]") }}
 }
 
-func list(accounts string) cache.Result {
-	return cache.Result{Entry: &cache.Entry{Accounts: json.RawMessage(accounts)}, KeepFor: time.Hour, FreshFor: time.Hour}
+func list(accounts string) cache.CallResult {
+	return cache.CallResult{Entry: &cache.Entry{Accounts: json.RawMessage(accounts)}, KeepFor: time.Hour, FreshFor: time.Hour}
 }
 
-func (r *request) Lookup() cache.Lookup { return cache.Lookup{List: true, MaxAge: r.maxAge} }
+func (r *request) Wants() cache.Lookup { return cache.Lookup{List: true, MaxAge: r.maxAge} }
 
-func (r *request) Found(f cache.Found) bool {
+func (r *request) Record(f cache.Found) (bool, *canonical.Error) {
 	satisfied := f.Entry != nil && f.Entry.Age < r.maxAge
-	r.since.CompareAndSwap(0, f.Now.UnixMicro())
-	return satisfied
+	if f.Answered() {
+		r.since.CompareAndSwap(0, f.Now.UnixMicro())
+	}
+	return satisfied, r.excluded
 }
 
 func (r *request) Satisfies(e *cache.Entry) bool {
@@ -119,7 +123,7 @@ func (r *request) Admit(context.Context) (func(), *canonical.Error) {
 	return func() { r.left.Add(1) }, nil
 }
 
-func (r *request) Call(context.Context) cache.Result {
+func (r *request) Call(context.Context) cache.CallResult {
 	r.calls.Add(1)
 	if r.release != nil {
 		<-r.release
@@ -128,12 +132,12 @@ func (r *request) Call(context.Context) cache.Result {
 }
 
 // do runs a request with a long budget.
-func do(ctx context.Context, g *coalesce.Group, c cache.Call, r *request) (coalesce.Shared, *canonical.Error) {
+func do(ctx context.Context, g *coalesce.Group, c cache.CallID, r *request) (coalesce.Shared, *canonical.Error) {
 	budget := store.NewBudget(minute)
 	return g.Do(ctx, coalesce.Options{Call: c, Timeout: minute, Counted: r.counted, Budget: &budget}, r)
 }
 
-func mustDo(t *testing.T, g *coalesce.Group, c cache.Call, r *request) coalesce.Shared {
+func mustDo(t *testing.T, g *coalesce.Group, c cache.CallID, r *request) coalesce.Shared {
 	t.Helper()
 	shared, failure := do(t.Context(), g, c, r)
 	if failure != nil {
@@ -174,14 +178,14 @@ func TestLedCallIsStored(t *testing.T) {
 func TestIdenticalRequestsShareOneCall(t *testing.T) {
 	t.Parallel()
 	failure := canonical.NewError(canonical.ProviderError, "")
-	for name, result := range map[string]cache.Result{
+	for name, result := range map[string]cache.CallResult{
 		"a list":   list(`["a"]`),
 		"balances": {Entry: &cache.Entry{Balances: &canonical.AccountBalances{Name: "a"}}},
 		"failure":  {Failure: failure},
 	} {
 		t.Run(name, func(t *testing.T) {
 			gateways, c, r := newGateways(t, redistest.Shared(t)), newCall(), newRequest()
-			r.result, r.release = func() cache.Result {
+			r.result, r.release = func() cache.CallResult {
 				made := result
 				if made.Entry != nil {
 					entry := *made.Entry
@@ -235,7 +239,7 @@ func TestOtherCallsAreNotShared(t *testing.T) {
 	client, consent, shareKey := c, c, c
 	client.Client, consent.Consent, shareKey.ShareKey = "credit", uuid.NewString(), "unattended:user"
 	var all sync.WaitGroup
-	for _, c := range []cache.Call{c, client, consent, shareKey} {
+	for _, c := range []cache.CallID{c, client, consent, shareKey} {
 		all.Go(func() { mustDo(t, g, c, r) })
 	}
 	eventually(t, "each has made its call", func() bool { return r.calls.Load() == 4 })
@@ -248,7 +252,9 @@ func TestOverloadIsNotShared(t *testing.T) {
 	t.Parallel()
 	gateways, c, full, free := newGateways(t, redistest.Shared(t)), newCall(), newRequest(), newRequest()
 	full.release = make(chan struct{})
-	full.result = func() cache.Result { return cache.Result{Failure: canonical.NewError(canonical.Overloaded, "")} }
+	full.result = func() cache.CallResult {
+		return cache.CallResult{Failure: canonical.NewError(canonical.Overloaded, "")}
+	}
 	var all sync.WaitGroup
 	all.Go(func() {
 		if _, failure := do(context.Background(), gateways.group(t), c, full); failure == nil || failure.Kind != canonical.Overloaded {
@@ -270,7 +276,9 @@ func TestOverloadIsNotShared(t *testing.T) {
 func TestResultOfAnEndedCall(t *testing.T) {
 	t.Parallel()
 	gateways, c, r := newGateways(t, redistest.Shared(t)), newCall(), newRequest()
-	r.result = func() cache.Result { return cache.Result{Failure: canonical.NewError(canonical.ProviderError, "")} }
+	r.result = func() cache.CallResult {
+		return cache.CallResult{Failure: canonical.NewError(canonical.ProviderError, "")}
+	}
 	for range 3 {
 		for _, g := range []*coalesce.Group{gateways.group(t), gateways.group(t)} {
 			if shared, failure := do(t.Context(), g, c, r); failure == nil || !shared.Led {
@@ -360,16 +368,66 @@ func TestRefusedRequestReleasesItsLease(t *testing.T) {
 	eventually(t, "the lease is released", func() bool { return len(gateways.leases(t, c)) == 0 })
 }
 
+// TestExcludedRequest: a request that must neither call nor wait leaves no lease, also when it finds that out while it waits.
+func TestExcludedRequest(t *testing.T) {
+	t.Parallel()
+	gateways, c, r := newGateways(t, redistest.Shared(t)), newCall(), newRequest()
+	g := gateways.group(t)
+	r.excluded = canonical.NewError(canonical.InternalError, "")
+	if _, failure := do(t.Context(), g, c, r); failure != r.excluded || r.calls.Load() != 0 || r.admitted.Load() != 0 {
+		t.Errorf("%v, %d calls", failure, r.calls.Load())
+	}
+	eventually(t, "the lease is released", func() bool { return len(gateways.leases(t, c)) == 0 })
+}
+
+// TestLateLease: a request that no longer waits for its lease makes its call without it, and others on its gateway join that
+// call, although Redis grants them a lease.
+func TestLateLease(t *testing.T) {
+	t.Parallel()
+	proxy := crashproxy.New(t).NewProxy(redistest.Shared(t))
+	direct, gateways, c, r := newGateways(t, redistest.Shared(t)), newGateways(t, proxy.Addr), newCall(), newRequest()
+	g := gateways.group(t)
+	mustDo(t, g, newCall(), newRequest()) // opens a connection and loads the scripts
+	r.release = make(chan struct{})
+	resume := proxy.Hold()
+	var all sync.WaitGroup
+	all.Go(func() {
+		budget := store.NewBudget(50 * time.Millisecond)
+		shared, failure := g.Do(context.Background(), coalesce.Options{Call: c, Timeout: minute, Budget: &budget}, r)
+		if failure != nil || !shared.Led || shared.Stored {
+			t.Errorf("%+v, %v", shared, failure)
+		}
+	})
+	eventually(t, "the call has begun", func() bool { return r.calls.Load() == 1 })
+	resume()
+	eventually(t, "the late lease is released", func() bool {
+		registered := direct.rdb.Exists(t.Context(), store.Prefix("accounts", c.Client, c.ASPSP, c.Consent)+"calls").Val()
+		return registered == 0 && len(direct.leases(t, c)) == 0
+	})
+	all.Go(func() {
+		if shared := mustDo(t, g, c, r); shared.Led {
+			t.Errorf("%+v", shared)
+		}
+	})
+	eventually(t, "the second request waits", func() bool { return r.admitted.Load() == 2 })
+	eventually(t, "its lease is released", func() bool { return len(direct.leases(t, c)) == 0 })
+	close(r.release)
+	all.Wait()
+	if r.calls.Load() != 1 {
+		t.Errorf("%d calls", r.calls.Load())
+	}
+}
+
 // TestPanic: a call that panics fails its request, and the next one can call at once.
 func TestPanic(t *testing.T) {
 	t.Parallel()
 	gateways, c, r := newGateways(t, redistest.Shared(t)), newCall(), newRequest()
 	g := gateways.group(t)
-	r.result = func() cache.Result { panic("Zerlinde") }
+	r.result = func() cache.CallResult { panic("Zerlinde") }
 	if _, failure := do(t.Context(), g, c, r); failure == nil || failure.Kind != canonical.InternalError {
 		t.Errorf("failure %v", failure)
 	}
-	r.result = func() cache.Result { return list("[]") }
+	r.result = func() cache.CallResult { return list("[]") }
 	if shared := mustDo(t, gateways.group(t), c, r); !shared.Led {
 		t.Errorf("%+v", shared)
 	}
@@ -438,8 +496,8 @@ func TestRejectionInvalidates(t *testing.T) {
 			}
 			g := coalesce.New(coalesce.Config{Cache: lists, Steps: store.NewSteps(minute), Now: time.Now, Logger: slog.Default()})
 			mustDo(t, g, c, r)
-			r.result = func() cache.Result {
-				return cache.Result{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}
+			r.result = func() cache.CallResult {
+				return cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}
 			}
 			if down {
 				server.Stop()

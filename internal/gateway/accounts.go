@@ -19,7 +19,7 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 	if !ok {
 		return AccountsResult{}, unknownASPSP()
 	}
-	a := &accountsRequest{read: read{g: g, aspsp: b, client: client, q: q}, control: w, budget: store.NewBudget(g.RedisBudget)}
+	a := &accountsRequest{providerRead: providerRead{g: g, aspsp: b, client: client, q: q}, control: w, budget: store.NewBudget(g.RedisBudget)}
 	prefetched := g.prefetchUsage(ctx, q)
 	result, failure := a.serve(ctx)
 	g.Observer.Cache(ctx, b.ID, a.cacheResult(result))
@@ -31,7 +31,7 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 
 // accountsRequest is one request for an account list. It is a coalesce.Request.
 type accountsRequest struct {
-	read
+	providerRead
 	control    CacheControl
 	budget     store.Budget
 	cached     *cache.Entry // the list that was found; nil if there is none that may be served
@@ -41,6 +41,7 @@ type accountsRequest struct {
 	// unattended request: each gateway would use slots for a list that another one has.
 	unreadable bool
 	unknown    bool // whether a list is cached is unknown: Redis did not respond, or the list is unreadable
+	noLease    bool // Redis has no memory for a lease, or for a list
 	shared     coalesce.Shared
 }
 
@@ -62,7 +63,7 @@ func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical
 		return AccountsResult{}, failure
 	}
 	// Look up again: another request may have invalidated the list since.
-	if a.lookUpAgain(ctx); a.cached == nil {
+	if a.readList(ctx); a.cached == nil {
 		return AccountsResult{}, failure
 	}
 	return a.fromCache(a.cached, reason), nil
@@ -73,7 +74,7 @@ func (a *accountsRequest) serveCached(ctx context.Context) (AccountsResult, *can
 	if a.control.NoCache {
 		return AccountsResult{}, canonical.NewError(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
 	}
-	switch a.lookUpAgain(ctx); {
+	switch a.readList(ctx); {
 	case a.cached != nil:
 		return a.fromCache(a.cached, NotStale), nil
 	case a.unknown:
@@ -82,8 +83,8 @@ func (a *accountsRequest) serveCached(ctx context.Context) (AccountsResult, *can
 	return AccountsResult{}, canonical.NewError(canonical.NotCached, "")
 }
 
-// lookUpAgain looks up the list without acquiring a lease. If Redis does not respond, the list that was found before stays.
-func (a *accountsRequest) lookUpAgain(ctx context.Context) {
+// readList looks up the list without acquiring a lease. If Redis does not respond, the list that was found before stays.
+func (a *accountsRequest) readList(ctx context.Context) {
 	entry, err := store.Do(ctx, a.g.steps, &a.budget, func(ctx context.Context) (*cache.Entry, error) {
 		entry, _, err := a.g.Config.Cache.Get(ctx, a.key())
 		return entry, err
@@ -112,9 +113,9 @@ func (a *accountsRequest) useEntry(entry *cache.Entry) {
 	}
 }
 
-// Lookup returns what the request needs to know before a call.
-func (a *accountsRequest) Lookup() cache.Lookup {
-	want := a.lookup()
+// Wants returns what the request needs to know before a call.
+func (a *accountsRequest) Wants() cache.Lookup {
+	want := a.subjects()
 	want.List = true
 	if !a.control.NoCache {
 		want.MaxAge = a.maxAge()
@@ -122,19 +123,22 @@ func (a *accountsRequest) Lookup() cache.Lookup {
 	return want
 }
 
-// Found records the reply to the lookup, and reports whether the cached list satisfies the request.
-func (a *accountsRequest) Found(found cache.Found) bool {
-	if found.Now.IsZero() { // Redis did not respond
+// Record stores the reply of the lookup. It reports whether the cached list satisfies the request.
+func (a *accountsRequest) Record(found cache.Found) (satisfied bool, failure *canonical.Error) {
+	if !found.Answered() {
 		a.unknown = true
-		return false
+		return false, nil
 	}
 	a.useEntry(found.Entry)
-	a.memory = found.Memory
-	satisfied := a.Satisfies(a.cached)
+	a.memory, a.noLease = found.Memory, found.NoLease
+	satisfied = a.Satisfies(a.cached)
 	if a.lookupTime.IsZero() {
 		a.lookupTime = found.Now
 	}
-	return satisfied
+	if a.unreadable && !a.q.Attended() && !a.control.NoCache {
+		failure = canonical.NewError(canonical.InternalError, "the cached list is encrypted under a key that this gateway does not have")
+	}
+	return satisfied, failure
 }
 
 // Satisfies reports whether a list satisfies the request's cache control. A list whose call ended after this request's first
@@ -147,16 +151,8 @@ func (a *accountsRequest) Satisfies(list *cache.Entry) bool {
 	return fetchedSince || !a.control.NoCache && list.Age < a.maxAge()
 }
 
-// Admit lets the request wait for a call.
-func (a *accountsRequest) Admit(ctx context.Context) (func(), *canonical.Error) {
-	if a.unreadable && !a.q.Attended() && !a.control.NoCache {
-		return nil, canonical.NewError(canonical.InternalError, "the cached list is encrypted under a key that this gateway does not have")
-	}
-	return a.g.admitWaiter(ctx, a.aspsp, a.client)
-}
-
 // Call reads the list from the provider.
-func (a *accountsRequest) Call(ctx context.Context) cache.Result {
+func (a *accountsRequest) Call(ctx context.Context) cache.CallResult {
 	var list []byte
 	result := a.call(ctx, func(ctx context.Context) error {
 		accounts, err := a.aspsp.Adapter.Accounts(ctx, a.q)
@@ -183,12 +179,12 @@ func (a *accountsRequest) maxAge() time.Duration {
 // responseUsage returns the usage for the response; nil if the counter cannot be read. The prefetched usage is used unless a
 // call was made since.
 func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *store.Pending[unattended.Usage], failure *canonical.Error) *unattended.Usage {
-	switch called := a.shared.Entry != nil && !a.shared.Hit; {
+	switch called := !a.shared.Hit && (a.shared.Entry != nil || a.shared.Failure != nil); {
 	case failure != nil && failure.Kind == canonical.CounterUnavailable:
 		return nil
 	case a.shared.Usage != nil:
 		return a.shared.Usage
-	case called: // by another gateway, which did not publish the usage
+	case called: // but the usage after the call is not known
 		return a.g.readUsage(ctx, a.budget, a.q, "")
 	}
 	usage, err := prefetched.Wait(context.WithoutCancel(ctx))
@@ -239,7 +235,7 @@ func (a *accountsRequest) cacheResult(list AccountsResult) CacheResult {
 		return CacheUnreadable
 	case a.control.NoCache:
 		return CacheBypass
-	case a.budget.Failed():
+	case a.budget.Failed(), a.noLease:
 		return CacheError
 	}
 	return CacheMiss

@@ -15,7 +15,7 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 	if !ok {
 		return BalancesResult{}, unknownASPSP()
 	}
-	r := &balancesRequest{read{g: g, aspsp: b, client: client, q: q, account: account}}
+	r := &balancesRequest{providerRead{g: g, aspsp: b, client: client, q: q, account: account}}
 	if q.Attended() {
 		result, failure := r.serveAttended(ctx)
 		return result, asError(failure)
@@ -37,7 +37,7 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 }
 
 // balancesRequest is one request for the balances of an account. It is a coalesce.Request.
-type balancesRequest struct{ read }
+type balancesRequest struct{ providerRead }
 
 // serveAttended reads the balances for this request only. It uses Redis only if the provider rejects the consent.
 func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *canonical.Error) {
@@ -51,7 +51,7 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 	result := r.Call(ctx)
 	if result.Invalidate {
 		budget := store.NewBudget(r.g.RedisBudget)
-		_ = budget.Wait(context.WithoutCancel(ctx), r.g.Config.Cache.InvalidateEventually(r.key()))
+		_ = budget.Wait(context.WithoutCancel(ctx), r.g.Config.Cache.InvalidateEventually(r.key(), nil))
 	}
 	if result.Failure != nil {
 		return BalancesResult{}, result.Failure
@@ -60,25 +60,22 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 	return newBalancesResult(result.Entry), nil
 }
 
-// Lookup returns what the request needs to know before a call.
-func (r *balancesRequest) Lookup() cache.Lookup { return r.lookup() }
+// Wants returns what the request needs to know before a call.
+func (r *balancesRequest) Wants() cache.Lookup { return r.subjects() }
 
-// Found records the reply to the lookup. Balances are not cached, so that nothing satisfies the request without a call.
-func (r *balancesRequest) Found(found cache.Found) bool {
-	r.memory = found.Memory
-	return false
+// Record stores the reply of the lookup. Balances are not cached, so that nothing satisfies the request without a call.
+func (r *balancesRequest) Record(found cache.Found) (bool, *canonical.Error) {
+	if found.Answered() {
+		r.memory = found.Memory
+	}
+	return false, nil
 }
 
 // Satisfies returns false, because no list satisfies the request.
 func (r *balancesRequest) Satisfies(*cache.Entry) bool { return false }
 
-// Admit lets the request wait for a call.
-func (r *balancesRequest) Admit(ctx context.Context) (func(), *canonical.Error) {
-	return r.g.admitWaiter(ctx, r.aspsp, r.client)
-}
-
 // Call reads the balances from the provider.
-func (r *balancesRequest) Call(ctx context.Context) cache.Result {
+func (r *balancesRequest) Call(ctx context.Context) cache.CallResult {
 	var balances canonical.AccountBalances
 	result := r.call(ctx, func(ctx context.Context) (err error) {
 		balances, err = r.aspsp.Adapter.Balances(ctx, r.q, r.account)

@@ -262,7 +262,7 @@ func (w *fixture) shiftClock(d time.Duration) { w.clockOffset.Add(int64(d)) }
 
 // acquire acquires the lease for a list.
 func acquire(ctx context.Context, c *cache.Cache, k cache.Key, shareKey string, ttl time.Duration) (cache.Lease, *cache.Entry, error) {
-	found, err := c.Acquire(ctx, cache.NewLease(cache.Call{Key: k, ShareKey: shareKey}), cache.Lookup{List: true, TTL: ttl})
+	found, err := c.Acquire(ctx, cache.NewLease(cache.CallID{Key: k, ShareKey: shareKey}), cache.Lookup{List: true, TTL: ttl})
 	return found.Lease, found.Entry, err
 }
 
@@ -273,7 +273,7 @@ func learn(t *testing.T, c *cache.Cache, k cache.Key, l cache.Learned) {
 	if err != nil || !lease.Held {
 		t.Fatal(lease, err)
 	}
-	if _, err := c.Publish(t.Context(), lease, cache.Result{Learned: l}); err != nil {
+	if _, err := c.Publish(t.Context(), lease, cache.CallResult{Learned: l, Ended: lease.RedisTime(time.Now())}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -298,7 +298,7 @@ func (w *fixture) ageList(q canonical.Query, d time.Duration) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if end, err := lists.Publish(w.t.Context(), lease, cache.Result{Entry: list, KeepFor: w.aspsp.Accounts.KeepFor}); err != nil || !end.Stored {
+	if end, err := lists.Publish(w.t.Context(), lease, cache.CallResult{Entry: list, KeepFor: w.aspsp.Accounts.KeepFor}); err != nil || !end.Stored {
 		w.t.Fatalf("%+v, %v", end, err)
 	}
 }

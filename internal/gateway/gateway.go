@@ -229,7 +229,7 @@ func (g *Gateway) prefetchUsage(ctx context.Context, q canonical.Query) *store.P
 	if q.Attended() {
 		return nil
 	}
-	return store.Begin(ctx, g.steps, store.NewBudget(g.RedisBudget), func(ctx context.Context) (unattended.Usage, error) {
+	return store.Begin(ctx, g.steps, g.RedisBudget, func(ctx context.Context) (unattended.Usage, error) {
 		return g.UnattendedAccess(ctx, q, "")
 	})
 }

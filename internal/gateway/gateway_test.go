@@ -439,7 +439,7 @@ func TestNoCacheRequiresACall(t *testing.T) {
 			}
 			go func() {
 				time.Sleep(200 * time.Millisecond)
-				_, _ = lists.Publish(context.Background(), lease, cache.Result{Ended: lease.RedisTime(time.Now())})
+				_, _ = lists.Publish(context.Background(), lease, cache.CallResult{Ended: lease.RedisTime(time.Now())})
 			}()
 			list := mustList(t, g, q, gateway.CacheControl{NoCache: true})
 			if len(w.callLog.Calls()) != 2 || list.Freshness.Age > minute {

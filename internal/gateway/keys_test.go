@@ -125,7 +125,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	_, _ = g.Balances(t.Context(), client, invented, mypossim.GoodAccount)
 	k := cache.Key{Client: client, ASPSP: aspspID, Consent: invented.Consent}
 	for i := range 40 { // more than the number of refusals that are remembered
-		learn(t, g.Config.Cache, k, cache.Learned{Refused: fmt.Sprintf("%043d", i), Kind: canonical.ConsentInvalid})
+		learn(t, g.Config.Cache, k, cache.Learned{Subject: fmt.Sprintf("%043d", i), RefusedWith: canonical.ConsentInvalid})
 	}
 	look()
 	k.Consent = newQuery().Consent

@@ -15,10 +15,10 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// read is one read of a provider for a client. What earlier reads have shown is remembered in Redis: an unattended read that the
+// providerRead is one read of a provider for a client. What earlier reads have shown is remembered in Redis: an unattended read that the
 // ASPSP has refused within the last hour, or whose pages exceed the remaining slots, is not started. Without Redis nothing is
 // remembered, and the read is started.
-type read struct {
+type providerRead struct {
 	g       *Gateway
 	aspsp   *aspsp
 	client  string
@@ -28,11 +28,11 @@ type read struct {
 }
 
 // key identifies the cached data of the read's client and consent.
-func (r *read) key() cache.Key { return cacheKey(r.client, r.q) }
+func (r *providerRead) key() cache.Key { return cacheKey(r.client, r.q) }
 
 // options returns how the read shares a call with identical ones: of the same client, ASPSP, consent, user token and account, both
 // attended or both unattended.
-func (r *read) options(budget *store.Budget) coalesce.Options {
+func (r *providerRead) options(budget *store.Budget) coalesce.Options {
 	kind := "unattended"
 	switch {
 	case r.account != "":
@@ -40,24 +40,29 @@ func (r *read) options(budget *store.Budget) coalesce.Options {
 	case r.q.Attended():
 		kind = "attended"
 	}
-	call := cache.Call{Key: r.key(), ShareKey: kind + ":" + subject(r.q, r.account)}
+	call := cache.CallID{Key: r.key(), ShareKey: kind + ":" + subject(r.q, r.account)}
 	return coalesce.Options{Call: call, Timeout: r.aspsp.Timeout, Counted: !r.q.Attended(), Budget: budget}
 }
 
-// lookup returns the lookup for the refusals of the read.
-func (r *read) lookup() cache.Lookup {
-	return cache.Lookup{Consent: subject(r.q, ""), Account: subject(r.q, r.account)}
+// subjects returns a lookup with the subjects of refusals that exclude the read.
+func (r *providerRead) subjects() cache.Lookup {
+	return cache.Lookup{ConsentSubject: subject(r.q, ""), ReadSubject: subject(r.q, r.account)}
+}
+
+// Admit lets the request wait for a call. It fails with Overloaded.
+func (r *providerRead) Admit(ctx context.Context) (leave func(), failure *canonical.Error) {
+	return r.g.admitWaiter(ctx, r.aspsp, r.client)
 }
 
 // call makes the read, unless what is remembered excludes it. The result has no entry.
-func (r *read) call(ctx context.Context, read func(ctx context.Context) error) cache.Result {
-	if result, refused := r.refused(ctx); refused {
+func (r *providerRead) call(ctx context.Context, fetch func(ctx context.Context) error) cache.CallResult {
+	if result, excluded := r.excluded(ctx); excluded {
 		return result
 	}
 	ctx, tracker := unattended.Track(ctx)
 	ctx, calls := providers.CountCalls(ctx)
-	failure := r.g.callProvider(ctx, r.aspsp, r.client, r.q, func() error { return read(ctx) })
-	result := cache.Result{Failure: failure, Invalidate: failure != nil && consentRejected(failure)}
+	failure := r.g.callProvider(ctx, r.aspsp, r.client, r.q, func() error { return fetch(ctx) })
+	result := cache.CallResult{Failure: failure, Invalidate: failure != nil && consentRejected(failure)}
 	if usage, known := tracker.Usage(); known {
 		result.Usage = &usage
 	}
@@ -68,27 +73,27 @@ func (r *read) call(ctx context.Context, read func(ctx context.Context) error) c
 	return result
 }
 
-// refused returns the result of an unattended read that must not be started.
-func (r *read) refused(ctx context.Context) (result cache.Result, refused bool) {
+// excluded returns the result of an unattended read that must not be started.
+func (r *providerRead) excluded(ctx context.Context) (result cache.CallResult, excluded bool) {
 	switch {
 	case r.q.Attended():
-		return cache.Result{}, false
-	case r.memory.Refused != "":
-		return cache.Result{Failure: canonical.NewError(r.memory.Refused, "the bank refused it without the user within the last hour")}, true
+		return cache.CallResult{}, false
+	case r.memory.RefusedWith != "":
+		return cache.CallResult{Failure: canonical.NewError(r.memory.RefusedWith, "the bank refused it without the user within the last hour")}, true
 	case r.account != "" || r.memory.Pages <= 1:
-		return cache.Result{}, false
+		return cache.CallResult{}, false
 	}
 	pages := r.memory.Pages
 	usage, wait, err := r.g.Counter.Fits(ctx, r.counterCall(), pages)
 	if fits := err != nil || usage.Remaining >= pages; fits { // if the counter does not respond, the take decides
-		return cache.Result{}, false
+		return cache.CallResult{}, false
 	}
 	failure := notEnoughSlots(canonical.SlotNeed{Needed: pages, Remaining: usage.Remaining}, usage.Limit, wait)
-	return cache.Result{Failure: failure, Usage: &usage}, true
+	return cache.CallResult{Failure: failure, Usage: &usage}, true
 }
 
 // pagesDoNotFit returns the failure of a list that was not read completely because its pages exceed the remaining slots.
-func (r *read) pagesDoNotFit(ctx context.Context, failure *canonical.Error) *canonical.Error {
+func (r *providerRead) pagesDoNotFit(ctx context.Context, failure *canonical.Error) *canonical.Error {
 	usage, wait, err := r.g.Counter.Fits(context.WithoutCancel(ctx), r.counterCall(), failure.Slots.Needed)
 	if err != nil {
 		return failure
@@ -96,7 +101,7 @@ func (r *read) pagesDoNotFit(ctx context.Context, failure *canonical.Error) *can
 	return notEnoughSlots(*failure.Slots, usage.Limit, wait)
 }
 
-func (r *read) counterCall() unattended.Call {
+func (r *providerRead) counterCall() unattended.Call {
 	return unattended.Call{ASPSP: r.q.ASPSP, Consent: r.q.Consent, Account: r.account}
 }
 
@@ -112,7 +117,7 @@ func notEnoughSlots(need canonical.SlotNeed, limit int, wait time.Duration) *can
 }
 
 // learned returns what the outcome of a read shows about later ones.
-func (r *read) learned(failure *canonical.Error, calls int) cache.Learned {
+func (r *providerRead) learned(failure *canonical.Error, calls int) cache.Learned {
 	list := r.account == ""
 	switch {
 	case failure == nil && list && calls > 0 && max(calls, 1) != max(r.memory.Pages, 1):
@@ -129,9 +134,9 @@ func (r *read) learned(failure *canonical.Error, calls int) cache.Learned {
 		learned.Pages = -1
 	}
 	if !r.q.Attended() { // attended calls take no slot: the number of refusals of invented consents would have no limit
-		learned.Refused, learned.Kind = subject(r.q, ""), failure.Kind
+		learned.Subject, learned.RefusedWith = subject(r.q, ""), failure.Kind
 		if failure.Kind == canonical.AccountUnknown {
-			learned.Refused = subject(r.q, r.account)
+			learned.Subject = subject(r.q, r.account)
 		}
 	}
 	return learned

@@ -1,5 +1,5 @@
 // Package retryqueue runs Redis writes that must still happen after the response was sent, and retries those that fail.
-// The gateway and the counter of unattended calls use it.
+// internal/coalesce, internal/cache and internal/unattended use it.
 package retryqueue
 
 import (

@@ -9,16 +9,11 @@ import (
 	"ais-gateway/internal/recovery"
 )
 
-const (
-	// maxWorkers is the maximum number of steps of all requests at the same time: as many as both clients have connections.
-	maxWorkers = 2 * poolSize
-	// workerIdle is how long a worker without a step is kept.
-	workerIdle = 10 * time.Second
-)
+// workerIdle is how long a worker without a step is kept.
+const workerIdle = 10 * time.Second
 
 var (
-	// ErrNoTime means that a step was not started, because its request may not wait for Redis any more, or because all workers
-	// were busy for as long as it may.
+	// ErrNoTime means that a step was not started, because its request may not wait for Redis any more.
 	ErrNoTime = errors.New("no time is left to wait for redis")
 	// ErrTimeout means that a step took longer than its request may wait. The step continues.
 	ErrTimeout = errors.New("redis did not respond in the time that the request may wait")
@@ -28,17 +23,16 @@ var (
 
 // Steps runs steps in Redis for requests that wait for them only as long as their budgets allow. A step that takes longer
 // continues up to the timeout of all steps: the client closes the connection of a command that is interrupted, and a
-// connection that is being opened would be lost. Its goroutines are reused. It is safe for concurrent use.
+// connection that is being opened would be lost. Steps run on workers, which are reused. Their number is limited by that of the
+// requests only, so that one node of a cluster that does not respond does not delay the steps of the others. Steps is safe for
+// concurrent use.
 type Steps struct {
 	timeout time.Duration
 	jobs    chan func()
-	workers chan struct{} // one element for each worker
 }
 
 // NewSteps returns Steps with a timeout for each step.
-func NewSteps(timeout time.Duration) *Steps {
-	return &Steps{timeout: timeout, jobs: make(chan func()), workers: make(chan struct{}, maxWorkers)}
-}
+func NewSteps(timeout time.Duration) *Steps { return &Steps{timeout: timeout, jobs: make(chan func())} }
 
 // A Budget is how long one request may still wait for Redis, in all its steps together. It is not safe for concurrent use.
 type Budget struct {
@@ -84,18 +78,18 @@ func (b *Budget) Wait(ctx context.Context, step <-chan error) error {
 	return err
 }
 
-// Do runs a step and waits for it within the budget. It fails with ErrNoTime if the step was not started, with ErrTimeout or
-// ctx's error if it continues, and with the step's error.
+// Do runs a step and waits for it within the budget. It returns ErrNoTime if the step was not started, ErrTimeout or ctx's error
+// if it continues, and otherwise the step's error.
 func Do[T any](ctx context.Context, s *Steps, b *Budget, step func(context.Context) (T, error)) (T, error) {
 	var value, none T
-	done, err := s.start(ctx, b, func(ctx context.Context) (err error) {
+	if b.Left() == 0 {
+		return none, ErrNoTime
+	}
+	done := s.start(ctx, func(ctx context.Context) (err error) {
 		value, err = step(ctx)
 		return err
 	})
-	if err == nil {
-		err = b.Wait(ctx, done)
-	}
-	if err != nil {
+	if err := b.Wait(ctx, done); err != nil {
 		return none, err // the step may still write value
 	}
 	return value, nil
@@ -105,78 +99,43 @@ func Do[T any](ctx context.Context, s *Steps, b *Budget, step func(context.Conte
 type Pending[T any] struct {
 	value T
 	done  <-chan error
-	err   error     // why it was not started
 	until time.Time // when its budget ends
 }
 
-// Begin starts a step for which a request waits later, until the budget has passed since Begin.
-func Begin[T any](ctx context.Context, s *Steps, b Budget, step func(context.Context) (T, error)) *Pending[T] {
-	p := &Pending[T]{until: time.Now().Add(b.Left())}
-	p.done, p.err = s.start(ctx, &b, func(ctx context.Context) (err error) {
+// Begin starts a step for which a request waits later, at most until d after Begin.
+func Begin[T any](ctx context.Context, s *Steps, d time.Duration, step func(context.Context) (T, error)) *Pending[T] {
+	p := &Pending[T]{until: time.Now().Add(d)}
+	p.done = s.start(ctx, func(ctx context.Context) (err error) {
 		p.value, err = step(ctx)
 		return err
 	})
 	return p
 }
 
-// Wait waits for the step. Its errors are those of Do.
+// Wait waits for the step. It returns ErrTimeout or ctx's error if the step continues, and otherwise the step's error.
 func (p *Pending[T]) Wait(ctx context.Context) (T, error) {
-	var none T
-	if p.err != nil {
-		return none, p.err
-	}
 	left := NewBudget(max(time.Until(p.until), time.Millisecond)) // so that a result that is there already is returned
 	if err := left.Wait(ctx, p.done); err != nil {
-		return none, err // the step may still write value
+		var none T
+		return none, err // the step may still write p.value
 	}
 	return p.value, nil
 }
 
-// start runs a step whose error is sent on the returned channel. It fails with ErrNoTime or ctx's error if no worker was free
-// within the budget.
-func (s *Steps) start(ctx context.Context, b *Budget, step func(context.Context) error) (<-chan error, error) {
-	if b.Left() == 0 {
-		return nil, ErrNoTime
-	}
+// start runs a step on an idle worker, or on a new one. Its error is sent on the returned channel.
+func (s *Steps) start(ctx context.Context, step func(context.Context) error) <-chan error {
 	done := make(chan error, 1)
 	job := func() { done <- s.run(ctx, step) }
 	select {
-	case s.jobs <- job: // a worker is idle
-		return done, nil
-	default:
-	}
-	select {
-	case s.workers <- struct{}{}:
-		go s.work(job)
-		return done, nil
-	default:
-	}
-	return done, s.startLater(ctx, b, job)
-}
-
-// startLater starts a job when a worker is free.
-func (s *Steps) startLater(ctx context.Context, b *Budget, job func()) error {
-	began := time.Now()
-	timer := time.NewTimer(b.left)
-	defer timer.Stop()
-	defer func() { b.left -= time.Since(began) }()
-	select {
 	case s.jobs <- job:
-		return nil
-	case s.workers <- struct{}{}:
+	default:
 		go s.work(job)
-		return nil
-	case <-timer.C:
-		b.failed = true
-		return ErrNoTime
-	case <-ctx.Done():
-		return ctx.Err()
 	}
+	return done
 }
 
 // work runs a job, and then others until there was none for a while.
 func (s *Steps) work(job func()) {
-	defer func() { <-s.workers }()
 	idle := time.NewTimer(workerIdle)
 	defer idle.Stop()
 	for {

@@ -31,7 +31,7 @@ const (
 
 func (c *client) sendAttended(ctx context.Context, q canonical.Query, r providers.Request) (providers.Response, *canonical.Error) {
 	c.budget.earn()
-	answer, att, failure := c.sendOnce(ctx, c.attended, q, r, 0)
+	answer, att, failure := c.sendOnce(ctx, c.reusing, q, r, 0)
 	if failure == nil || !att.connectionLost() || !c.budget.spend() {
 		return answer, failure
 	}
@@ -46,7 +46,7 @@ func (c *client) sendAttended(ctx context.Context, q canonical.Query, r provider
 		return answer, failure
 	}
 	// On a new connection: net/http might send it a third time if a reused connection breaks.
-	answer, _, failure = c.sendOnce(ctx, c.unattended, q, r, 1)
+	answer, _, failure = c.sendOnce(ctx, c.oneShot, q, r, 1)
 	return answer, failure
 }
 

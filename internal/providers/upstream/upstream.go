@@ -98,7 +98,7 @@ func (w *Transport) Client(c providers.ClientConfig) providers.Client {
 	w.keepAlive = append(w.keepAlive, attended)
 	return &client{
 		ClientConfig: c, cfg: w.cfg, budget: w.budget,
-		attended: attended, unattended: unattendedTransport(w.cfg, c),
+		reusing: attended, oneShot: unattendedTransport(w.cfg, c),
 	}
 }
 
@@ -112,9 +112,10 @@ func (w *Transport) CloseIdle() {
 
 type client struct {
 	providers.ClientConfig
-	cfg                  Config
-	budget               *resendBudget // the Transport's; for sending attended calls again
-	attended, unattended http.RoundTripper
+	cfg     Config
+	budget  *resendBudget     // the Transport's; for sending attended calls again
+	reusing http.RoundTripper // for attended calls
+	oneShot http.RoundTripper // for unattended calls, and to send an attended call again: one connection for each
 }
 
 // Read implements providers.Client. It is the only place that applies the timeout of a read.
@@ -183,7 +184,7 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 	own, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	own = context.WithValue(own, sendDeadlineKey{}, deadline)
-	answer, att, failure := c.doObserved(own, c.unattended, req, q, r, 0)
+	answer, att, failure := c.doObserved(own, c.oneShot, req, q, r, 0)
 	answer.SlotsLeft = slot.Left
 	if !att.connected() {
 		c.release(ctx, q, slot)
