@@ -39,7 +39,7 @@ func TestSideBySide(t *testing.T) {
 	}
 	t.Run("at the same time", func(t *testing.T) {
 		w := gatewaytest.NewSandbox(t, sandbox.Options{})
-		calls := exactlyFour(t, w.Ledger, start(t, w.ConfigFile), 20)
+		calls := assertFourCalls(t, w.Ledger, start(t, w.ConfigFile), 20)
 		if slices.Contains(calls, 0) {
 			t.Errorf("a gateway made no call: %v", calls)
 		}
@@ -47,22 +47,22 @@ func TestSideBySide(t *testing.T) {
 	t.Run("under load", func(t *testing.T) {
 		w := gatewaytest.NewSandbox(t, sandbox.Options{})
 		l := startLoad(t, start(t, w.ConfigFile))
-		l.awaits(t, 1000, given, unlinked)
-		_, over, lost := l.settle(t, w.Ledger)
+		l.waitForOutcomes(t, 1000, ok, accountUnknown)
+		_, over, lost := l.finish(t, w.Ledger)
 		if refused := len(w.Ledger.Breaches()); over > 0 || refused > 0 {
 			t.Errorf("%d calls beyond four reached the bank, which refused %d", over, refused)
 		}
-		l.only(t, given, unlinked, limited, uncounted)
-		if n := l.count(uncounted); lost > n {
+		l.assertOnly(t, ok, accountUnknown, limitReached, counterUnavailable)
+		if n := l.count(counterUnavailable); lost > n {
 			t.Errorf("%d of the four calls were never made, and %d requests were not counted", lost, n)
 		}
-		t.Logf("%d consents, %v; calls never made: %d", l.used(), l.answered, lost)
+		t.Logf("%d consents, %v; calls never made: %d", l.usedConsents(), l.outcomes, lost)
 	})
 	t.Run("shared", func(t *testing.T) {
-		server, bank := redistest.Start(t), newHeldBank()
+		server, bank := redistest.Start(t), newBlockingASPSP()
 		w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{Front: bank.front})
 		gateways := start(t, w.ConfigFile)
-		s := sideBySide{Sandbox: w, bank: bank, commands: monitored(t, server.Addr, "")}
+		s := sideBySide{Sandbox: w, bank: bank, commands: monitorRedis(t, server.Addr, "")}
 		t.Run("by the earlier version", func(t *testing.T) { s.testShared(t, gateways[0], gateways[1]) })
 		t.Run("by this version", func(t *testing.T) { s.testShared(t, gateways[1], gateways[0]) })
 	})
@@ -107,7 +107,7 @@ func buildEarlier(t *testing.T) string {
 // sideBySide is what gateways of two versions share.
 type sideBySide struct {
 	*sandbox.Sandbox
-	bank     *heldBank
+	bank     *blockingASPSP
 	commands *gatewaytest.Output // that Redis executes
 }
 
@@ -115,13 +115,23 @@ type sideBySide struct {
 func (s sideBySide) testShared(t *testing.T, first, second *process) {
 	unknown := "/accounts/none/balances"
 	for name, attempt := range map[string]func(*testing.T) bool{
-		"cached list, unattended":   func(t *testing.T) bool { return s.reuses(t, first, second, "/accounts", under(fresh())) },
-		"cached list, attended":     func(t *testing.T) bool { return s.reuses(t, first, second, "/accounts", present(fresh())) },
-		"refusal":                   func(t *testing.T) bool { return s.reuses(t, first, second, unknown, under(fresh())) },
-		"call, list, unattended":    func(t *testing.T) bool { return s.waits(t, first, second, "/accounts", under(fresh())) },
-		"call, list, attended":      func(t *testing.T) bool { return s.waits(t, first, second, "/accounts", present(fresh())) },
-		"call, balances":            func(t *testing.T) bool { return s.waits(t, first, second, balances, under(fresh())) },
-		"call, failure of the bank": func(t *testing.T) bool { return s.waits(t, first, second, unknown, under(fresh())) },
+		"cached list, unattended": func(t *testing.T) bool {
+			return s.reuses(t, first, second, "/accounts", unattendedHeaders(freshConsent()))
+		},
+		"cached list, attended": func(t *testing.T) bool {
+			return s.reuses(t, first, second, "/accounts", attendedHeaders(freshConsent()))
+		},
+		"refusal": func(t *testing.T) bool { return s.reuses(t, first, second, unknown, unattendedHeaders(freshConsent())) },
+		"call, list, unattended": func(t *testing.T) bool {
+			return s.waits(t, first, second, "/accounts", unattendedHeaders(freshConsent()))
+		},
+		"call, list, attended": func(t *testing.T) bool {
+			return s.waits(t, first, second, "/accounts", attendedHeaders(freshConsent()))
+		},
+		"call, balances": func(t *testing.T) bool {
+			return s.waits(t, first, second, balancesPath, unattendedHeaders(freshConsent()))
+		},
+		"call, failure of the bank": func(t *testing.T) bool { return s.waits(t, first, second, unknown, unattendedHeaders(freshConsent())) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			// A gateway for which Redis responds too late makes a call itself. So an attempt may fail on a busy machine. If a
@@ -143,7 +153,7 @@ func (s sideBySide) testShared(t *testing.T, first, second *process) {
 // reuses makes a request to one gateway, then the same to another one, and reports whether there was one call.
 func (s sideBySide) reuses(t *testing.T, first, second *process, path string, header []string) bool {
 	t.Helper()
-	one, other := ask(first.API+wood+path, header...), ask(second.API+wood+path, header...)
+	one, other := get(first.API+woodPath+path, header...), get(second.API+woodPath+path, header...)
 	requireSame(t, path, one, other)
 	hit := one.status != 200 || strings.HasPrefix(other.header.Get("Cache-Status"), "ais-gateway; hit")
 	return s.calls(header) == 1 && hit
@@ -153,12 +163,12 @@ func (s sideBySide) reuses(t *testing.T, first, second *process, path string, he
 // or makes its own, and reports whether there was one call.
 func (s sideBySide) waits(t *testing.T, first, second *process, path string, header []string) bool {
 	t.Helper()
-	open, began := s.bank.shut(t), time.Now()
-	one := asking(1, func(int) answered { return ask(first.API+wood+path, header...) })
-	awaitArrivals(t, s.bank, 1)
+	open, began := s.bank.block(t), time.Now()
+	one := concurrently(1, func(int) response { return get(first.API+woodPath+path, header...) })
+	waitForCalls(t, s.bank, 1)
 	// The end of the call by Redis's clock may be early by as long as the lease took.
 	uncertainty := time.Since(began)
-	other := asking(1, func(int) answered { return ask(second.API+wood+path, header...) })
+	other := concurrently(1, func(int) response { return get(second.API+woodPath+path, header...) })
 	outcome := store.Prefix("accounts", "sandbox", mastercardsim.WoodBank, canonical.NormalizeID(header[1])) + "note:"
 	gatewaytest.Eventually(t, "the second gateway waits or calls", func() bool {
 		return len(s.bank.arrived) > 0 || strings.Contains(s.commands.String(), outcome)
@@ -185,9 +195,9 @@ func (s sideBySide) calls(header []string) int {
 }
 
 // requireSame requires that two gateways send the same data, or the same problem.
-func requireSame(t *testing.T, path string, one, other answered) {
+func requireSame(t *testing.T, path string, one, other response) {
 	t.Helper()
-	content := func(a answered) string {
+	content := func(a response) string {
 		var body struct {
 			Accounts, Balances json.RawMessage
 			Code               string

@@ -29,8 +29,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A volume is a directory of secrets as the kubelet mounts it (kubernetes/pkg/volume/util/atomic_writer.go): each file is a
-// link through ..data to a directory that is named after the time.
+// volume is a directory of secrets as the kubelet mounts it (kubernetes/pkg/volume/util/atomic_writer.go): each file is a link through
+// ..data to a directory that is named after the time.
 type volume struct {
 	t     *testing.T
 	dir   string
@@ -38,7 +38,8 @@ type volume struct {
 	n     int
 }
 
-func mounted(t *testing.T, files map[string]string) *volume {
+// newVolume returns a volume with files.
+func newVolume(t *testing.T, files map[string]string) *volume {
 	t.Helper()
 	v := &volume{t: t, dir: t.TempDir(), files: map[string]string{}}
 	v.swap(files)
@@ -48,8 +49,10 @@ func mounted(t *testing.T, files map[string]string) *volume {
 	return v
 }
 
+// path returns the path of a file.
 func (v *volume) path(name string) string { return filepath.Join(v.dir, name) }
 
+// must fails the test if there is an error.
 func (v *volume) must(err error) {
 	v.t.Helper()
 	if err != nil {
@@ -57,7 +60,7 @@ func (v *volume) must(err error) {
 	}
 }
 
-// swap changes files all at once, by the renaming of one link, and removes the old ones.
+// swap replaces or adds files in one step, by renaming a link, and removes the old ones.
 func (v *volume) swap(files map[string]string) {
 	v.t.Helper()
 	for name, content := range files {
@@ -68,7 +71,7 @@ func (v *volume) swap(files map[string]string) {
 	now := fmt.Sprintf("..2026_11_20_10_00_00.%09d", v.n)
 	v.must(os.Mkdir(v.path(now), 0o700))
 	for name, content := range v.files {
-		write(v.t, filepath.Join(v.path(now), name), content)
+		writeFile(v.t, filepath.Join(v.path(now), name), content)
 	}
 	v.must(os.Symlink(now, v.path("..data_tmp")))
 	v.must(os.Rename(v.path("..data_tmp"), v.path("..data")))
@@ -77,17 +80,17 @@ func (v *volume) swap(files map[string]string) {
 	}
 }
 
-// replaced changes one file as an editor does, by renaming another.
-func replaced(t *testing.T, path, content string) {
+// replaceFile replaces a file as an editor does: it writes another file and renames it.
+func replaceFile(t *testing.T, path, content string) {
 	t.Helper()
-	write(t, path+"~", content)
+	writeFile(t, path+"~", content)
 	if err := os.Rename(path+"~", path); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// contents is what stands in a file of the sandbox's.
-func contents(t *testing.T, w *sandbox.Sandbox, name string) string {
+// sandboxFile returns the contents of a file of the sandbox.
+func sandboxFile(t *testing.T, w *sandbox.Sandbox, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(w.ConfigFile), name))
 	if err != nil {
@@ -96,17 +99,18 @@ func contents(t *testing.T, w *sandbox.Sandbox, name string) string {
 	return string(text)
 }
 
-// onVolume is the world's configuration with its secrets on a volume, which has more files besides.
-func onVolume(t *testing.T, w *sandbox.Sandbox, more map[string]string, oldnew ...string) (string, *volume) {
+// withSecretVolume returns a configuration whose secrets are on a volume, and the volume. more are further files on it, oldnew further
+// replacements in the configuration.
+func withSecretVolume(t *testing.T, w *sandbox.Sandbox, more map[string]string, oldnew ...string) (string, *volume) {
 	t.Helper()
 	files := map[string]string{}
 	for _, name := range []string{"signing-key.pem", "mypos-key", "cache-key"} {
-		files[name] = contents(t, w, name)
+		files[name] = sandboxFile(t, w, name)
 	}
 	for name, content := range more {
 		files[name] = content
 	}
-	v := mounted(t, files)
+	v := newVolume(t, files)
 	return gatewaytest.ReplaceInConfig(t, w, append([]string{
 		filepath.Dir(w.ConfigFile) + "/signing-key.pem", v.path("signing-key.pem"),
 		filepath.Dir(w.ConfigFile) + "/mypos-key", v.path("mypos-key"),
@@ -114,23 +118,24 @@ func onVolume(t *testing.T, w *sandbox.Sandbox, more map[string]string, oldnew .
 	}, oldnew...)...), v
 }
 
-// patiently waits for what takes a look or two of the gateway's, however busy the machine is.
-func patiently(t *testing.T, what string, holds func() bool) {
+// waitFor waits until a condition holds that the gateway meets after it has read files or keys again. It fails the test after three
+// minutes.
+func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("in vain waited until %s", what)
+			t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }
 
 const (
-	renewed = "secrets reloaded"
-	stale   = "secret reload failed, still using the previous secret"
+	reloadedMsg     = "secrets reloaded"
+	reloadFailedMsg = "secret reload failed, still using the previous secret"
 )
 
-// lines are those of the log with a message, about a part of the secrets ("" for any line).
-func (p *process) lines(msg, part string) []string {
+// logLines returns the log lines with a message and a part of the secrets, "" for lines without one.
+func (p *process) logLines(msg, part string) []string {
 	var all []string
 	for line := range strings.Lines(p.Stdout.String()) {
 		var l struct{ Msg, Part string }
@@ -141,15 +146,15 @@ func (p *process) lines(msg, part string) []string {
 	return all
 }
 
-// awaits waits for the nth line of the log with a message about a part.
-func (p *process) awaits(msg, part string, n int) {
+// waitForLog waits until the log has n lines with a message and a part.
+func (p *process) waitForLog(msg, part string, n int) {
 	p.T.Helper()
-	patiently(p.T, fmt.Sprintf("%q was logged %d times of %s", msg, n, part), func() bool { return len(p.lines(msg, part)) >= n })
+	waitFor(p.T, fmt.Sprintf("%q is logged %d times for %s", msg, n, part), func() bool { return len(p.logLines(msg, part)) >= n })
 }
 
-// steadily makes calls one after the other, each of a kind at once, until stopped; every one must be answered 200. It
-// returns once some were answered, and stop waits for some more.
-func steadily(t *testing.T, client *http.Client, requests ...*http.Request) (stop func()) {
+// sendSteadily sends each request repeatedly, all of them concurrently, until stop is called. Each response must have status 200. It
+// returns after the first responses, and stop waits for some more.
+func sendSteadily(t *testing.T, client *http.Client, requests ...*http.Request) (stop func()) {
 	t.Helper()
 	ctx, end := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -165,16 +170,16 @@ func steadily(t *testing.T, client *http.Client, requests ...*http.Request) (sto
 			}
 		})
 	}
-	goesOn := func() {
-		most := n.Load() + 5
-		gatewaytest.Eventually(t, "requests go on", func() bool { return n.Load() >= most || t.Failed() })
+	waitForMore := func() {
+		want := n.Load() + 5
+		gatewaytest.Eventually(t, "more requests have responses", func() bool { return n.Load() >= want || t.Failed() })
 	}
-	goesOn()
+	waitForMore()
 	t.Cleanup(func() { end(); running.Wait() })
-	return func() { goesOn(); end(); running.Wait() }
+	return func() { waitForMore(); end(); running.Wait() }
 }
 
-// ask makes a request once more, and returns status and body; 0 where there is no answer.
+// do sends a copy of a request. It returns the status and the body, or 0 and the error if there is no response.
 func do(client *http.Client, r *http.Request) (int, string) {
 	resp, err := client.Do(r.Clone(context.Background()))
 	if err != nil {
@@ -188,8 +193,8 @@ func do(client *http.Client, r *http.Request) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// request is a caller's, with the sandbox's key and for a user who asks.
-func request(t *testing.T, url string, header ...string) *http.Request {
+// newRequest returns an attended request with the sandbox's key that bypasses the cache. header alternates names and values.
+func newRequest(t *testing.T, url string, header ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
 	if err != nil {
@@ -202,36 +207,37 @@ func request(t *testing.T, url string, header ...string) *http.Request {
 	return r
 }
 
-// either answers as the first of two simulators does, or where that refuses as the second, whose successes it counts.
-type either struct {
-	first, second http.Handler
-	seconds, all  atomic.Int64
+// fallbackSimulator responds like the first simulator if that succeeds, otherwise like the second. It counts the calls, and the
+// successes of the second simulator.
+type fallbackSimulator struct {
+	first, second   http.Handler
+	secondOK, total atomic.Int64
 }
 
-func (e *either) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (e *fallbackSimulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	send := func(to http.Handler) *httptest.ResponseRecorder {
 		again := r.Clone(r.Context())
 		again.Body = io.NopCloser(bytes.NewReader(body))
-		answer := httptest.NewRecorder()
-		to.ServeHTTP(answer, again)
-		return answer
+		recorder := httptest.NewRecorder()
+		to.ServeHTTP(recorder, again)
+		return recorder
 	}
-	answer := send(e.first)
-	e.all.Add(1)
-	if answer.Code != http.StatusOK {
-		if answer = send(e.second); answer.Code == http.StatusOK {
-			e.seconds.Add(1)
+	recorder := send(e.first)
+	e.total.Add(1)
+	if recorder.Code != http.StatusOK {
+		if recorder = send(e.second); recorder.Code == http.StatusOK {
+			e.secondOK.Add(1)
 		}
 	}
-	for name, values := range answer.Header() {
+	for name, values := range recorder.Header() {
 		w.Header()[name] = values
 	}
-	w.WriteHeader(answer.Code)
-	_, _ = w.Write(answer.Body.Bytes())
+	w.WriteHeader(recorder.Code)
+	_, _ = w.Write(recorder.Body.Bytes())
 }
 
-// An authority vouches for certificates.
+// authority is a CA.
 type authority struct {
 	t           *testing.T
 	certificate *x509.Certificate
@@ -239,7 +245,8 @@ type authority struct {
 	pem         string
 }
 
-func founded(t *testing.T, name string) *authority {
+// newAuthority returns an authority with a new key.
+func newAuthority(t *testing.T, name string) *authority {
 	t.Helper()
 	a := &authority{t: t}
 	template := &x509.Certificate{
@@ -249,7 +256,7 @@ func founded(t *testing.T, name string) *authority {
 	return a
 }
 
-// sign makes a certificate for a new key; the authority's own before there is one.
+// sign creates a certificate with a new key. The first one is the authority's own.
 func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey, string) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -275,7 +282,7 @@ func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.
 	return certificate, key, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
-// issue makes a certificate for 127.0.0.1 and for clients, and its key, both as PEM.
+// issue creates a certificate for 127.0.0.1 and for clients. It returns it and its key as PEM.
 func (a *authority) issue(name string) (certificate, key string) {
 	a.t.Helper()
 	_, private, certificate := a.sign(&x509.Certificate{
@@ -289,7 +296,7 @@ func (a *authority) issue(name string) (certificate, key string) {
 	return certificate, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// pair is issue, for crypto/tls.
+// pair is issue for crypto/tls.
 func (a *authority) pair(name string) tls.Certificate {
 	a.t.Helper()
 	certificate, key := a.issue(name)
@@ -300,6 +307,7 @@ func (a *authority) pair(name string) tls.Certificate {
 	return pair
 }
 
+// pool returns a pool with the authority's certificate.
 func (a *authority) pool() *x509.CertPool {
 	pool := x509.NewCertPool()
 	pool.AddCert(a.certificate)

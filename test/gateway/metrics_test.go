@@ -27,7 +27,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// metric is a series as a gateway's /metrics has it, by its name and labels in their order; -1 where there is none.
+// series returns the value of a series in the gateway's /metrics, or -1 if there is none. series is the name with the labels, in
+// the order of /metrics.
 func (p *process) series(t *testing.T, series string) float64 {
 	t.Helper()
 	_, text := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
@@ -43,34 +44,35 @@ func (p *process) series(t *testing.T, series string) float64 {
 	return -1
 }
 
-// becomes waits until a series is so.
-func (p *process) becomes(t *testing.T, series string, want float64) {
+// waitForSeries waits until a series has a value.
+func (p *process) waitForSeries(t *testing.T, series string, want float64) {
 	t.Helper()
-	patiently(t, series+" is "+strconv.FormatFloat(want, 'f', -1, 64), func() bool { return p.series(t, series) == want })
+	waitFor(t, series+" is "+strconv.FormatFloat(want, 'f', -1, 64), func() bool { return p.series(t, series) == want })
 }
 
-func unitsOf(state string) string {
+// unitsSeries returns the name of the series that counts units of Wood Bank in a state.
+func unitsSeries(state string) string {
 	return `ais_unattended_units{ais_aspsp_id="` + mastercardsim.WoodBank + `",state="` + state + `"}`
 }
 
-// All gateways say the same of units, whichever made the calls, and one that is started anew too. While Redis says nothing,
-// nothing is said.
-func TestFleetIsTold(t *testing.T) {
+// TestFleetMetrics: all gateways export the same counts of units, independent of which gateway made the calls, and so does a gateway
+// that starts later. While Redis does not respond, the series are absent.
+func TestFleetMetrics(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	a, b := serve(t, w.ConfigFile), serve(t, w.ConfigFile)
-	a.becomes(t, "ais_redis_usable", 1)
-	a.becomes(t, "ais_redis_evicts", 0)
+	a.waitForSeries(t, "ais_redis_usable", 1)
+	a.waitForSeries(t, "ais_redis_evicts", 0)
 	reads := func(p *process, slot string) float64 {
 		return p.series(t, `ais_unattended_reads_total{ais_aspsp_id="`+mastercardsim.WoodBank+`",slot="`+slot+`"}`)
 	}
 	if reads(a, "taken") != 0 || reads(a, "none") != 0 || reads(a, "refused") != 0 {
-		t.Error("reads do not begin at 0")
+		t.Error("the counters of reads do not start at 0")
 	}
 	read := func(p *process, consent string, want int, header ...string) {
 		t.Helper()
-		resp, body := gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", append(header, "Consent-ID", consent)...)
+		resp, body := gatewaytest.Call(t, http.MethodGet, p.API+woodPath+"/accounts", append(header, "Consent-ID", consent)...)
 		if resp.StatusCode != want {
 			t.Fatalf("%d %s", resp.StatusCode, body)
 		}
@@ -87,9 +89,9 @@ func TestFleetIsTold(t *testing.T) {
 	time.Sleep(1100 * time.Millisecond) // a list that is a second old
 	read(a, first, http.StatusOK, "Cache-Control", "max-age=1")
 	for _, p := range []*process{a, b} {
-		p.becomes(t, unitsOf("used_up"), 1)
-		p.becomes(t, unitsOf("last"), 1)
-		p.becomes(t, unitsOf("closed"), 0)
+		p.waitForSeries(t, unitsSeries("used_up"), 1)
+		p.waitForSeries(t, unitsSeries("last"), 1)
+		p.waitForSeries(t, unitsSeries("closed"), 0)
 	}
 	for _, tt := range []struct {
 		p                    *process
@@ -100,28 +102,28 @@ func TestFleetIsTold(t *testing.T) {
 		}
 	}
 	read(a, second, http.StatusOK, "Cache-Control", "no-cache")
-	a.Terminate() // with that one perhaps not yet told
+	a.Terminate() // perhaps before its metrics include that read
 	if code := a.Wait(); code != 0 {
 		t.Fatalf("exit %d", code)
 	}
 	c := serve(t, w.ConfigFile)
 	for _, p := range []*process{b, c} {
-		p.becomes(t, unitsOf("used_up"), 2)
-		p.becomes(t, unitsOf("last"), 0)
+		p.waitForSeries(t, unitsSeries("used_up"), 2)
+		p.waitForSeries(t, unitsSeries("last"), 0)
 	}
 	server.Do("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-	b.becomes(t, "ais_redis_evicts", 1)
+	b.waitForSeries(t, "ais_redis_evicts", 1)
 	server.Pause()
-	b.becomes(t, "ais_redis_usable", 0)
-	b.becomes(t, unitsOf("used_up"), -1)
+	b.waitForSeries(t, "ais_redis_usable", 0)
+	b.waitForSeries(t, unitsSeries("used_up"), -1)
 	server.Resume()
-	b.becomes(t, "ais_redis_usable", 1)
-	b.becomes(t, unitsOf("used_up"), 2)
-	commandsAreNamed(t, b)
+	b.waitForSeries(t, "ais_redis_usable", 1)
+	b.waitForSeries(t, unitsSeries("used_up"), 2)
+	assertRedisMetrics(t, b)
 }
 
-// commandsAreNamed fails the test where the gateway sent a command that its list does not have, or did not tell of silence.
-func commandsAreNamed(t *testing.T, p *process) {
+// assertRedisMetrics checks that the metrics of Redis commands name each command and have the timeout, without the value _OTHER.
+func assertRedisMetrics(t *testing.T, p *process) {
 	t.Helper()
 	_, text := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	parser := expfmt.NewTextParser(model.LegacyValidation)
@@ -137,18 +139,18 @@ func commandsAreNamed(t *testing.T, p *process) {
 	}
 	for _, want := range []string{"db_system_name=redis", "db_operation_name=EVALSHA", "db_operation_name=PIPELINE", "error_type=timeout"} {
 		if !seen[want] {
-			t.Errorf("%s is not told: %v", want, seen)
+			t.Errorf("the metrics do not have %s: %v", want, seen)
 		}
 	}
-	for _, never := range []string{"db_operation_name=_OTHER", "error_type=_OTHER"} {
-		if seen[never] {
-			t.Errorf("%s is told", never)
+	for _, unwanted := range []string{"db_operation_name=_OTHER", "error_type=_OTHER"} {
+		if seen[unwanted] {
+			t.Errorf("the metrics have %s", unwanted)
 		}
 	}
 }
 
-// ending is a certificate that its authority stands behind, both valid until then, and its key, as PEM.
-func ending(t *testing.T, leaf, authority time.Time) (chain, key string) {
+// newChain returns a certificate and that of its authority, which expire at the given times, and the certificate's key, as PEM.
+func newChain(t *testing.T, leaf, authority time.Time) (chain, key string) {
 	t.Helper()
 	pairs := make([]*ecdsa.PrivateKey, 2)
 	templates := make([]*x509.Certificate, 2)
@@ -176,8 +178,8 @@ func ending(t *testing.T, leaf, authority time.Time) (chain, key string) {
 	return chain, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// container is a signing key with its certificate and an authority's, as PKCS#12.
-func container(t *testing.T, own, authority time.Time) string {
+// newPKCS12 returns a signing key with a certificate and that of an authority, which expire at the given times, as PKCS#12.
+func newPKCS12(t *testing.T, own, authority time.Time) string {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -201,8 +203,8 @@ func container(t *testing.T, own, authority time.Time) string {
 	return string(content)
 }
 
-// The end that comes first is told, of every certificate that is in use, and after a renewal the new one's.
-func TestCertificatesEnds(t *testing.T) {
+// TestCertificateExpiryMetric: the metric has the earliest expiry of each chain in use, and after a reload that of the new chain.
+func TestCertificateExpiryMetric(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	day := func(n int) time.Time { return now.Add(time.Duration(n) * 24 * time.Hour).Truncate(time.Second) }
@@ -210,45 +212,46 @@ func TestCertificatesEnds(t *testing.T) {
 	plain := serve(t, w.ConfigFile)
 	for _, part := range []string{"mastercard", "mypos", "server_tls"} {
 		if n := plain.series(t, `ais_certificate_not_after_seconds{part="`+part+`"}`); n != -1 {
-			t.Errorf("%s has no certificate, which ends at %v", part, n)
+			t.Errorf("%s has no certificate, but the metric is %v", part, n)
 		}
 	}
-	server, serverKey := ending(t, day(40), day(20))
-	client, clientKey := ending(t, day(10), day(50))
-	file, secrets := onVolume(t, w, map[string]string{
-		"tls.crt": server, "tls.key": serverKey, "qwac.crt": client, "qwac.key": clientKey, "signing-key.pem": container(t, day(60), day(30)),
+	server, serverKey := newChain(t, day(40), day(20))
+	client, clientKey := newChain(t, day(10), day(50))
+	file, secrets := withSecretVolume(t, w, map[string]string{
+		"tls.crt": server, "tls.key": serverKey, "qwac.crt": client, "qwac.key": clientKey, "signing-key.pem": newPKCS12(t, day(60), day(30)),
 	})
-	text := contentsOf(t, file)
+	text := readFile(t, file)
 	text = strings.Replace(text, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, ", 1)
 	text = strings.Replace(text, "mypos: {", "mypos: {clientCertificateFile: '"+secrets.path("qwac.crt")+"', clientKeyFile: '"+secrets.path("qwac.key")+"', ", 1)
 	file = filepath.Join(t.TempDir(), "gateway.yaml")
-	write(t, file, text)
+	writeFile(t, file, text)
 	p := serve(t, file)
-	ends := func(part string, end time.Time) {
+	waitForExpiry := func(part string, end time.Time) {
 		t.Helper()
-		p.becomes(t, `ais_certificate_not_after_seconds{part="`+part+`"}`, float64(end.Unix()))
+		p.waitForSeries(t, `ais_certificate_not_after_seconds{part="`+part+`"}`, float64(end.Unix()))
 	}
-	ends("server_tls", day(20))
-	ends("mypos", day(10))
-	ends("mastercard", day(30))
-	server, serverKey = ending(t, day(70), day(80))
-	client, clientKey = ending(t, day(100), day(90))
+	waitForExpiry("server_tls", day(20))
+	waitForExpiry("mypos", day(10))
+	waitForExpiry("mastercard", day(30))
+	server, serverKey = newChain(t, day(70), day(80))
+	client, clientKey = newChain(t, day(100), day(90))
 	secrets.swap(map[string]string{
-		"tls.crt": server, "tls.key": serverKey, "qwac.crt": client, "qwac.key": clientKey, "signing-key.pem": container(t, day(110), day(120)),
+		"tls.crt": server, "tls.key": serverKey, "qwac.crt": client, "qwac.key": clientKey, "signing-key.pem": newPKCS12(t, day(110), day(120)),
 	})
-	ends("server_tls", day(70))
-	ends("mypos", day(90))
-	ends("mastercard", day(110))
-	pemKey, _ := signing(t)
-	first, _ := ending(t, day(130), day(140))
+	waitForExpiry("server_tls", day(70))
+	waitForExpiry("mypos", day(90))
+	waitForExpiry("mastercard", day(110))
+	pemKey, _ := newSigningKey(t)
+	first, _ := newChain(t, day(130), day(140))
 	secrets.swap(map[string]string{"signing-key.pem": first + pemKey, "tls.crt": "broken"})
-	ends("mastercard", day(130))
-	ends("server_tls", day(70)) // which stays in use
+	waitForExpiry("mastercard", day(130))
+	waitForExpiry("server_tls", day(70)) // because the new certificate is invalid
 	secrets.swap(map[string]string{"signing-key.pem": pemKey})
-	p.becomes(t, `ais_certificate_not_after_seconds{part="mastercard"}`, -1)
+	p.waitForSeries(t, `ais_certificate_not_after_seconds{part="mastercard"}`, -1)
 }
 
-func contentsOf(t *testing.T, file string) string {
+// readFile returns the contents of a file.
+func readFile(t *testing.T, file string) string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
