@@ -68,6 +68,7 @@ const up, down = "upstream", "downstream"
 // These return faults: latency with or without jitter, a reset, a bandwidth of 1 KB/s, lost data, and an end after n bytes.
 
 func latency(ms int) toxic { return jitter(ms, 0) }
+
 func jitter(ms, by int) toxic {
 	return toxic{"latency", down, fmt.Sprintf(`"latency": %d, "jitter": %d`, ms, by), 1}
 }
