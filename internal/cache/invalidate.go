@@ -16,6 +16,8 @@ const (
 	// invalidateTimeout is the timeout of one attempt, and invalidatePause the longest pause between two.
 	invalidateTimeout = 2 * time.Second
 	invalidatePause   = time.Second
+	// invalidateSpacing is the time between two attempts while Redis is down, so that many invalidations do not load it.
+	invalidateSpacing = 10 * time.Millisecond
 )
 
 // Log messages for invalidations that may have been lost.
@@ -32,7 +34,7 @@ type invalidations struct {
 
 func newInvalidations() invalidations {
 	return invalidations{full: &atomic.Bool{}, queue: retryqueue.New[Key](retryqueue.Config{
-		Max: maxInvalidations, Timeout: invalidateTimeout, MaxPause: invalidatePause,
+		Max: maxInvalidations, Timeout: invalidateTimeout, MaxPause: invalidatePause, Spacing: invalidateSpacing,
 		Lost: sync.OnceFunc(func() { slog.Warn(msgUnconfirmed) }),
 	})}
 }

@@ -1,4 +1,7 @@
 // Package retryqueue runs Redis writes that must still happen after the response was sent, and retries those that fail.
+//
+// The first attempt of each write has its own goroutine, because it should not wait for writes that fail. Retries share up to
+// sixteen workers. A worker ends when no write is due, except for one that waits for the next.
 // internal/coalesce, internal/cache and internal/unattended use it.
 package retryqueue
 
@@ -33,6 +36,9 @@ type Config struct {
 	Timeout  time.Duration // of one attempt
 	MaxPause time.Duration // between two attempts
 	GiveUp   time.Duration // after the first attempt; 0 for never
+	// Spacing is the time between the starts of two retries of different writes, while the latest attempt has failed. It limits
+	// the load when many writes wait for a Redis that is down. When an attempt succeeds, all due writes are retried.
+	Spacing time.Duration
 	// Lost, if it is set, is called for each write that is dropped before it succeeded, because of GiveUp or Drain.
 	Lost func()
 }
@@ -44,20 +50,22 @@ type Queue[K comparable] struct {
 
 	mu         sync.Mutex
 	pending    map[K]*entry
-	due        entries // those that do not run
+	due        entries // those that do not run, by the time of their next attempt
 	workers    int
 	waiting    bool          // a worker waits until the next entry is due
-	waitsUntil time.Time     // when it looks again
-	wake       chan struct{} // makes it look again
+	waitsUntil time.Time     // when that worker continues
+	wake       chan struct{} // makes it continue earlier
+	probe      time.Time     // no retry starts earlier; zero if the latest attempt has succeeded
 	draining   bool
 	empty      sync.Cond // signals a change of len(pending)
 }
 
+// An entry is one pending write. The queue's lock guards its fields.
 type entry struct {
 	key      any
 	write    Write
 	results  []chan error // get the error of the next attempt; buffered
-	next     time.Time    // when it is due
+	next     time.Time    // of the next attempt
 	pause    time.Duration
 	giveUp   time.Time // zero for never
 	replaced bool      // a newer write came while this one ran
@@ -71,11 +79,22 @@ func New[K comparable](c Config) *Queue[K] {
 	return q
 }
 
-// Add runs a write in a goroutine of its own, and retries it under its key if it fails. It replaces a pending write of the same
-// key. The returned channel gets the error of the first attempt. If the queue is full, there is no other attempt. Add never
+// Add runs a write in a new goroutine, and retries it under its key if it fails. It replaces a pending write of the same key.
+// The returned channel receives the error of the first attempt. If the queue is full, there is no other attempt. Add never
 // blocks.
 func (q *Queue[K]) Add(key K, write Write) <-chan error {
 	result := make(chan error, 1)
+	q.add(key, 0, write, result)
+	return result
+}
+
+// AddAfter is like Add, but makes the first attempt after delay. If the queue is full or draining, there is no delay.
+func (q *Queue[K]) AddAfter(delay time.Duration, key K, write Write) {
+	q.add(key, delay, write, make(chan error, 1))
+}
+
+// add makes the write the only pending one of its key. result receives the error of the first attempt if there is no delay.
+func (q *Queue[K]) add(key K, delay time.Duration, write Write, result chan error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := q.pending[key]
@@ -84,24 +103,31 @@ func (q *Queue[K]) Add(key K, write Write) <-chan error {
 		heap.Remove(&q.due, e.index)
 	case e == nil && len(q.pending) >= q.config.Max:
 		go func() { result <- attempt(write, q.config.Timeout) }()
-		return result
+		return
 	case e == nil:
 		e = &entry{key: key, index: -1}
 		q.pending[key] = e
-	default: // it runs
+	default: // it runs, and run queues the new write afterwards
 		e.replaced = true
 	}
-	e.write, e.results, e.pause, e.giveUp = write, append(e.results, result), firstPause, time.Time{}
+	e.write, e.pause, e.next, e.giveUp = write, firstPause, time.Now().Add(delay), time.Time{}
 	if q.config.GiveUp > 0 {
-		e.giveUp = time.Now().Add(q.config.GiveUp)
+		e.giveUp = e.next.Add(q.config.GiveUp)
 	}
-	if !e.replaced {
+	if delay == 0 {
+		e.results = append(e.results, result)
+	}
+	switch {
+	case e.replaced:
+	case delay > 0:
+		heap.Push(&q.due, e)
+		q.startWorker()
+	default:
 		go q.first(e)
 	}
-	return result
 }
 
-// first makes the first attempt of an entry.
+// first makes the first attempt of an entry. A worker retries it if that fails.
 func (q *Queue[K]) first(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -148,7 +174,7 @@ func (q *Queue[K]) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// startWorker has an entry looked at that is due. The caller holds the lock.
+// startWorker wakes the waiting worker, or starts one unless there are enough. The caller holds the lock.
 func (q *Queue[K]) startWorker() {
 	if q.waiting {
 		select {
@@ -163,24 +189,31 @@ func (q *Queue[K]) startWorker() {
 	}
 }
 
-// work runs entries until there is nothing to do. One worker at most waits for an entry that is not due yet.
+// work runs due entries. At most one worker waits for an entry that is not due yet; the others end.
 func (q *Queue[K]) work() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	defer func() { q.workers-- }()
 	for len(q.due) > 0 {
-		e := q.due[0]
-		if e.next.After(time.Now()) && !q.draining {
+		e, now := q.due[0], time.Now()
+		next := e.next
+		if q.probe.After(next) {
+			next = q.probe
+		}
+		if next.After(now) && !q.draining {
 			if !q.waiting {
-				q.wait(e.next)
+				q.wait(next)
 				continue
 			}
-			if e.next.Before(q.waitsUntil) {
+			if next.Before(q.waitsUntil) {
 				q.startWorker()
 			}
 			return
 		}
 		heap.Pop(&q.due)
+		if !q.probe.IsZero() { // attempts fail, so no other worker starts one yet
+			q.probe = now.Add(q.config.Spacing)
+		}
 		if len(q.due) > 0 {
 			q.startWorker()
 		}
@@ -215,9 +248,13 @@ func (q *Queue[K]) run(e *entry) {
 	q.mu.Lock()
 	defer q.empty.Broadcast()
 	now := time.Now()
+	q.probe = time.Time{}
+	if err != nil {
+		q.probe = now.Add(q.config.Spacing)
+	}
 	switch {
 	case e.replaced:
-		e.replaced, e.next = false, now
+		e.replaced = false
 		heap.Push(&q.due, e)
 		return
 	case err == nil:

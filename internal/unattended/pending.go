@@ -19,8 +19,10 @@ const (
 	// maxBlocks is the maximum number of pending blocks. It is not reached in practice, because a block needs a call that was
 	// counted just before Redis was lost.
 	maxBlocks = 16_384
-	// blockPause is the longest pause between two attempts to store a block.
-	blockPause = time.Second
+	// blockPause is the longest pause between two attempts to store a block, and blockSpacing the time between the attempts of
+	// two blocks while Redis is down.
+	blockPause   = time.Second
+	blockSpacing = 10 * time.Millisecond
 )
 
 // errNoSlot means that the slot to release does not exist. The step that takes it may still reach Redis.
@@ -40,12 +42,14 @@ func newPending(timeout time.Duration) *pending {
 		releases: retryqueue.New[string](retryqueue.Config{
 			Max: maxReleases, Timeout: timeout, MaxPause: releasePause, GiveUp: releaseFor,
 		}),
-		blocks: retryqueue.New[string](retryqueue.Config{Max: maxBlocks, Timeout: timeout, MaxPause: blockPause}),
-		until:  map[string]time.Time{},
+		blocks: retryqueue.New[string](retryqueue.Config{
+			Max: maxBlocks, Timeout: timeout, MaxPause: blockPause, Spacing: blockSpacing,
+		}),
+		until: map[string]time.Time{},
 	}
 }
 
-// Drain makes one last attempt of each pending release and block, and of the updates of the unit statistics. It returns ctx's
+// Drain makes one last attempt of each pending release and block, and writes the waiting updates of the unit statistics. It returns ctx's
 // error if ctx ends before all releases and blocks are done.
 func (c *Counter) Drain(ctx context.Context) error {
 	releases := make(chan error, 1)

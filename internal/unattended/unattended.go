@@ -109,7 +109,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 		return Slot{}, unavailable(err)
 	}
 	track(ctx, r.usage, true)
-	c.units.update(slot.key, r.ends, false)
+	c.units.update(slot.key, r.unit)
 	if !r.done {
 		return Slot{}, LimitError(r.usage)
 	}
@@ -155,7 +155,8 @@ func (s Slot) remove(ctx context.Context) (result, error) {
 	args := append(c.policyArgs(s.key), s.id)
 	r, err := c.parseReply(s.key, releaseScript.Run(ctx, c.rdb, s.key.all(), args...))
 	if err == nil {
-		c.units.update(s.key, r.ends, true)
+		r.unit.released = true
+		c.units.update(s.key, r.unit)
 	}
 	return r, err
 }
@@ -187,7 +188,7 @@ func (c *Counter) block(ctx context.Context, key counterKey, wait time.Duration)
 		return Usage{}, err
 	}
 	r, err := c.parseReply(key, reply)
-	c.units.update(key, r.ends, false)
+	c.units.update(key, r.unit)
 	return r.usage, err
 }
 
@@ -239,7 +240,7 @@ func (c *Counter) policyArgs(key counterKey) []any {
 type result struct {
 	done  bool // whether the script made its change
 	usage Usage
-	ends  stateEnds
+	unit  unitUpdate
 }
 
 // parseReply returns the result in a script's reply.
@@ -267,7 +268,7 @@ func (c *Counter) result(key counterKey, values []int64) result {
 		usage.Wait = fromMicros(next - now)
 		usage.NextAt = time.UnixMicro(next).UTC()
 	}
-	return result{done: values[0] == 1, usage: usage, ends: stateEnds(values[5:replySize])}
+	return result{done: values[0] == 1, usage: usage, unit: unitUpdate{at: now, ends: stateEnds(values[5:replySize])}}
 }
 
 // unavailable converts the error of a failed step. It drops the texts of Redis and the network.

@@ -622,7 +622,7 @@ func TestLateTakeIsReleased(t *testing.T) {
 }
 
 // scriptsRun returns how many EVALSHA commands Redis has executed.
-func scriptsRun(t *testing.T, rdb *redis.Client) (n int) {
+func scriptsRun(t *testing.T, rdb redis.UniversalClient) (n int) {
 	t.Helper()
 	info, err := rdb.Info(t.Context(), "commandstats").Result()
 	if err != nil {
