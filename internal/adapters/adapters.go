@@ -30,8 +30,8 @@ type Table map[string]Entry
 // Connect makes the transport of a provider.
 type Connect func(upstream.Config) *upstream.Transport
 
-// Load reads a configuration file and checks all of it, including the adapters' sections. It opens no connection. The error is
-// config.Faults with every fault, or says why the file cannot be read.
+// Load reads a configuration file and checks all of it, including the adapters' sections. It opens no connection. It returns
+// config.Faults with every fault, or the error of reading the file.
 func (t Table) Load(file string) (*config.Config, error) {
 	c, err := config.Load(file)
 	if c == nil {
@@ -56,8 +56,8 @@ type Set struct {
 	all     map[string]*swappable
 }
 
-// Open opens the adapters of all configured providers. It returns the faults of their configuration, all together, and
-// ignores providers that the table does not have.
+// Open opens the adapters of all configured providers. It returns all faults of their configuration, and then the
+// Set must not be used. Providers that the table does not have are ignored.
 func (t Table) Open(c *config.Config, connect Connect) (*Set, config.Faults) {
 	s, faults := &Set{table: t, connect: connect, all: map[string]*swappable{}}, config.Faults{}
 	for name := range c.Providers {

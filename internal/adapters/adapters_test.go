@@ -25,7 +25,7 @@ clients:
     - {name: a, sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc, scopes: [accounts:read]}
 providers:
   mypos: BASE
-  nobody: {baseURL: "https://h"}
+  other: {baseURL: "https://h"}
 aspsps:
   - {id: 4f1e2d3c-0000-4000-8000-000000000001, name: A, provider: mypos}
 `
@@ -54,7 +54,7 @@ aspsps:
 			for _, fault := range faults {
 				got = append(got, strings.TrimSuffix(fault.String(), ": "+fault.Detail))
 			}
-			if diff := cmp.Diff(append(tt.want, "providers.nobody (line 7)"), got); diff != "" {
+			if diff := cmp.Diff(append(tt.want, "providers.other (line 7)"), got); diff != "" {
 				t.Errorf("faults (-want +got):\n%s\n%v", diff, err)
 			}
 		})

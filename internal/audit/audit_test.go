@@ -120,9 +120,9 @@ func TestConsentHash(t *testing.T) {
 		}
 		seen[other] = name
 	}
-	for _, none := range []string{hash(t, 7, "", consent), hash(t, 7, bank, "")} {
-		if none != "" {
-			t.Errorf("half of what is hashed has the hash %s", none)
+	for _, got := range []string{hash(t, 7, "", consent), hash(t, 7, bank, "")} {
+		if got != "" {
+			t.Errorf("without ASPSP or consent the hash is %s", got)
 		}
 	}
 }
@@ -157,7 +157,7 @@ func TestFile(t *testing.T) {
 	}
 	l.Write(t.Context(), event.Request{RequestID: "4"})
 	if got := lines(t, name); len(got) != 1 || !strings.Contains(got[0], `"request_id":"4"`) {
-		t.Errorf("the new file holds %q", got)
+		t.Errorf("the new file contains %q", got)
 	}
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
@@ -170,7 +170,7 @@ func TestFile(t *testing.T) {
 	for file, want := range map[string][]string{name + ".1": {"before", "1"}, name + ".2": {"2", "3"}, name: {"5", "6"}} {
 		got := lines(t, file)
 		if len(got) != len(want) {
-			t.Fatalf("%s holds %q", file, got)
+			t.Fatalf("%s contains %q", file, got)
 		}
 		for i, id := range want {
 			if id != "before" && !strings.Contains(got[i], `"request_id":"`+id+`"`) {

@@ -18,7 +18,7 @@ func TestRun(t *testing.T) {
 	}{
 		{"greet --name Ann", "hello Ann\n", "", nil},
 		{"greet", "", "--name is required\n\nUsage: prog greet [flags]\n\nSay hello.\n\nFlags:\n  --name NAME\n\nExample:\n  prog greet\n\nSee x\n", commandline.ErrUsage},
-		{"greet --name nobody", "", "", failed},
+		{"greet --name fail", "", "", failed},
 		{"greet --name", "", "--name requires a value\n\nUsage: prog greet", commandline.ErrUsage},
 		{"greet --nam Ann", "", "unknown flag \"--nam\"\n\nUsage: prog greet", commandline.ErrUsage},
 		{"greet --name Ann Bob", "", "unexpected argument \"Bob\"\n\nUsage: prog greet", commandline.ErrUsage},
@@ -36,7 +36,7 @@ func TestRun(t *testing.T) {
 			switch *name {
 			case "":
 				return l.Refuse("--name is required")
-			case "nobody":
+			case "fail":
 				return failed
 			}
 			_, err := l.Stdout.Write([]byte("hello " + *name + "\n"))

@@ -161,7 +161,7 @@ func TestFailure(t *testing.T) {
 		synctest.Wait()
 		// The first line is complete in spite of the error, and so is b's first.
 		if a.State() != (output.State{Lost: 2, Failing: true}) || b.State() != (output.State{Lost: 1, Failing: true}) || lost != 2 || others != 1 {
-			t.Errorf("%+v %+v, told of %d and %d", a.State(), b.State(), lost, others)
+			t.Errorf("%+v %+v, reported %d and %d", a.State(), b.State(), lost, others)
 		}
 		d.fail(nil, 0)
 		write(t, a, "mended")
@@ -182,17 +182,17 @@ func TestKeep(t *testing.T) {
 		close(d.gate)
 		d.fail(errors.New("disk full"), 0)
 		q := output.New(output.Config{To: d, Room: 12, Keep: true})
-		told := 0
+		reported := 0
 		w := q.Writer(func(_ error, n int64) {
-			if told++; n != 0 {
+			if reported++; n != 0 {
 				t.Errorf("%d lines lost", n)
 			}
 		}, nil)
 		write(t, w, "12345", "12345")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := w.State(); got != (output.State{Failing: true}) || told == 0 || w.Reserve(1) {
-			t.Errorf("%+v, told %d times", got, told)
+		if got := w.State(); got != (output.State{Failing: true}) || reported == 0 || w.Reserve(1) {
+			t.Errorf("%+v, reported %d times", got, reported)
 		}
 		d.fail(nil, 0)
 		time.Sleep(2 * time.Second)

@@ -12,7 +12,7 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// conn is the connection of a caller. It has what net/http does not give to handlers.
+// conn is the connection of a caller, with the state that net/http does not pass to handlers.
 type conn struct {
 	net.Conn
 	framing framing

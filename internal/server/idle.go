@@ -18,7 +18,7 @@ type idleLimiter struct {
 	anonymous     *list.List // of idle *conn, the oldest first: the others
 }
 
-// idleState is what an idleLimiter knows of a connection.
+// idleState is the state of a connection in its idleLimiter.
 type idleState struct {
 	authenticated bool       // a client was authenticated on the connection
 	reserved      bool       // counted in idleLimiter.reserved
@@ -63,7 +63,7 @@ func (l *idleLimiter) makeRoom() bool {
 	}
 	c := oldest.Value.(*conn)
 	l.remove(c)
-	go c.Close() // with TLS, Close writes, and a caller who does not read must not delay others
+	go c.Close() // with TLS, Close writes, and a caller that does not read must not delay others
 	return true
 }
 

@@ -146,7 +146,7 @@ func (s *Server) Close() error { return errors.Join(s.api.listener.Close(), s.ad
 // must only be called if Config.TLS was set.
 func (s *Server) ReloadTLS(c *tls.Config) { s.tls.current.Store(c) }
 
-// Certificates returns the API's certificates in use; none for plain HTTP.
+// Certificates returns the API's certificates in use; nil for plain HTTP.
 func (s *Server) Certificates() []tls.Certificate {
 	if s.tls == nil {
 		return nil

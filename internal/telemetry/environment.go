@@ -15,7 +15,7 @@ import (
 	"ais-gateway/internal/telemetry/otelenv"
 )
 
-// exporters holds the exporter of each signal; nil for a signal that is not exported.
+// exporters has the exporter of each signal; nil for a signal that is not exported.
 type exporters struct {
 	disabled bool
 	spans    sdktrace.SpanExporter

@@ -128,7 +128,7 @@ var providerCall = upstream.Call{
 	Host: "mp-psd2-api.mypos.com:443", Attended: true,
 }
 
-func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
+func TestSignalsAreExportedIfConfigured(t *testing.T) {
 	const spans, metrics, logs = "/v1/traces", "/v1/metrics", "/v1/logs"
 	own := func(signal string) map[string]string {
 		return map[string]string{"OTEL_EXPORTER_OTLP_" + signal + "_ENDPOINT": "URL/v1/" + strings.ToLower(signal)}
@@ -138,7 +138,7 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 		env  map[string]string
 		want []string
 	}{
-		{name: "nothing said"},
+		{name: "nothing configured"},
 		{name: "protocol alone", env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}},
 		{name: "general endpoint", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "URL"}, want: []string{spans, metrics, logs}},
 		{name: "traces endpoint", env: own("TRACES"), want: []string{spans}},
@@ -176,7 +176,7 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 				t.Errorf("log: %s", out)
 			}
 			if want["/v1/traces"] && !strings.Contains(receiver.text(), "/v1/aspsps/{aspspId}/accounts") {
-				t.Error("what was sent cannot be read: nothing can be said about it")
+				t.Error("an exported request cannot be read")
 			}
 			if strings.Contains(receiver.text()+out.String(), canary) {
 				t.Error("a header's value was sent or logged")
@@ -187,7 +187,7 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 
 // By default nothing connects to OTLP's default ports, and nothing listens on the port of OpenTelemetry's Prometheus server.
 // If another program uses these ports, the test checks only that there are no exporters.
-func TestSilenceMakesNoConnection(t *testing.T) {
+func TestNoConnectionsByDefault(t *testing.T) {
 	silence(t)
 	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")
 	if exp, err := fromEnvironment(t.Context()); err != nil || exp != (exporters{}) {
@@ -235,7 +235,7 @@ func free(address string) bool {
 	return err == nil && l.Close() == nil
 }
 
-func TestStartNamesWhatItCannotFollow(t *testing.T) {
+func TestStartNamesInvalidVariables(t *testing.T) {
 	for _, c := range []struct{ name, variable, value, want string }{
 		{"exporter", "OTEL_TRACES_EXPORTER", canary, "OTEL_TRACES_EXPORTER"},
 		{"two exporters", "OTEL_METRICS_EXPORTER", "otlp,prometheus", "OTEL_METRICS_EXPORTER"},
@@ -307,7 +307,7 @@ func TestLostCollector(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := tel.Shutdown(ctx); err == nil || strings.Contains(err.Error(), "127.0.0.1") {
-		t.Errorf("shutdown says %v", err)
+		t.Errorf("shutdown returns %v", err)
 	}
 	if n := strings.Count(out.String(), `"msg":"telemetry error"`); n != 1 {
 		t.Errorf("%d lines about it, want 1:\n%s", n, out)

@@ -113,7 +113,7 @@ func (t *Telemetry) ObserveUnits(read func(context.Context) map[string]map[strin
 }
 
 // ObserveCertificates adds the gauge of certificate expiry. notAfter returns when the first certificate in use expires, by
-// part of the secrets; the zero time if a part has none.
+// part of the secrets; the zero time if a part has no certificate.
 func (t *Telemetry) ObserveCertificates(notAfter func() map[string]time.Time) {
 	t.gauge("ais.certificate.not_after", "s", "When the first certificate in use ends, as Unix time.",
 		func(_ context.Context, observe observation) {

@@ -46,7 +46,7 @@ func only(t *testing.T, tel *Telemetry, spans *tracetest.InMemoryExporter) trace
 		t.Fatalf("%d spans, want 1", len(got))
 	}
 	if s := got[0]; len(s.Events) != 0 || len(s.Links) != 0 || s.Status.Description != "" {
-		t.Errorf("span holds events, links or a description: %+v", s)
+		t.Errorf("span has events, links or a description: %+v", s)
 	}
 	if name, _ := got[0].Resource.Set().Value("service.name"); name.AsString() != "ais-gateway" {
 		t.Errorf("span of service %q", name.AsString())
@@ -296,14 +296,14 @@ func TestNoTraceWithoutACaller(t *testing.T) {
 			_, end := tel.Request(t.Context(), "GET", c.header)
 			end(event.Request{Status: 200})
 			if s := only(t, tel, spans); s.Parent.IsValid() || !s.SpanContext.IsValid() {
-				t.Errorf("span %v below %v, want a trace of its own", s.SpanContext, s.Parent)
+				t.Errorf("span %v below %v, want a new trace", s.SpanContext, s.Parent)
 			}
 		})
 	}
 }
 
 // Values from headers, and unknown methods, routes and ASPSPs, must not appear in telemetry.
-func TestNothingOfTheCallersIsTold(t *testing.T) {
+func TestCallerDataStaysOut(t *testing.T) {
 	tel, spans, out := inMemory(t, exporters{})
 	work(t, tel)
 	ctx, end := tel.Request(t.Context(), canary, hostile())

@@ -225,7 +225,7 @@ var (
 )
 
 // The table has every variable that the libraries read, also after an update of the libraries.
-func TestTableHasWhatLibrariesRead(t *testing.T) {
+func TestTableIsComplete(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}} {{.Dir}}", "ais-gateway/internal/telemetry").Output()
 	if err != nil {
 		t.Fatal(err)
