@@ -1,4 +1,12 @@
 // Command gateway serves account information of many banks over one REST API. See README.md.
+//
+//   - gateway serve runs the service,
+//   - gateway sandbox runs it with simulated providers,
+//   - gateway check validates a configuration file,
+//   - gateway version prints the version.
+//
+// This package has the commands, the table of providers (adapters.go), and the wiring of the packages below internal (wire.go).
+// The exit code is 0 for success and requested help, 2 for an invalid command line, and 1 for every other error.
 package main
 
 import (
@@ -71,7 +79,8 @@ func program(stdout, stderr io.Writer) commandline.Program {
 	}
 }
 
-// parseConfig parses the flags of a command that requires --config, and returns its value. It returns the errors of Line.Parse.
+// parseConfig parses the flags of a command that requires --config, and returns its value. It returns the errors of Line.Parse, and
+// commandline.ErrUsage without --config.
 func parseConfig(l *commandline.Line) (file string, err error) {
 	l.StringVar(&file, "config", "", "")
 	if err := l.Parse(); err != nil {
@@ -83,6 +92,7 @@ func parseConfig(l *commandline.Line) (file string, err error) {
 	return file, nil
 }
 
+// versionCommand prints the version.
 func versionCommand(_ context.Context, l *commandline.Line) error {
 	if err := l.Parse(); err != nil {
 		return err

@@ -10,7 +10,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// sandboxCommand runs `gateway sandbox`.
+// sandboxCommand starts the sandbox with the options of the command line. It returns the errors of Line.Parse and runSandbox, and
+// commandline.ErrUsage for an invalid --redis.
 func sandboxCommand(ctx context.Context, l *commandline.Line) error {
 	o := sandbox.Options{}
 	l.StringVar(&o.Address, "address", "127.0.0.1:0", "")

@@ -46,6 +46,10 @@ func serveCommand(ctx context.Context, l *commandline.Line) error {
 // run serves until ctx ends, then drains: it reports that it will stop, later accepts no new requests, and waits for the
 // requests in progress and for counted calls whose callers have left. It returns errLogged if a server failed, or if something
 // was not completed in time.
+//
+// The order of the end matters. The API closes first, so that no new call begins. The gateway then finishes counted calls and stores
+// their results, and the counter writes what Redis must still receive, so Redis stays open until both are done. The admin server
+// closes after them, so that /readyz reports the drain. Records and log lines are written last.
 func (a *app) run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx)) // requests are served after ctx has ended, too
 	defer stopBackground()
@@ -57,6 +61,7 @@ func (a *app) run(ctx context.Context) error {
 	}
 	a.log.InfoContext(ctx, "serving", "version", buildVersion(), "address", a.server.Addr().String(), "admin_address", a.server.AdminAddr().String())
 	err := a.server.Serve(ctx)
+	// This leaves time for the last writes and exports, which have their own timeouts.
 	shutdown, cancel := context.WithTimeout(context.Background(), a.writeTimeout-flushTimeout-2*output.CloseTimeout)
 	defer cancel()
 	err = errors.Join(err, a.server.ShutdownAPI(shutdown), a.gateway.Drain(shutdown),
@@ -85,7 +90,7 @@ func ignoreSignals() {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
 }
 
-// reloadOnHangup reads the secret files at each SIGHUP, in addition to every second, until stop is called.
+// reloadOnHangup reads the secret files at each SIGHUP, in addition to every second, until stop is called. Then SIGHUP is ignored.
 func (a *app) reloadOnHangup() (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -100,7 +105,8 @@ func (a *app) reloadOnHangup() (stop func()) {
 	}
 }
 
-// logFailure logs in one JSON line why the gateway did not start, and returns errLogged.
+// logFailure logs in one JSON line why the gateway did not start, with every fault of the configuration, and returns errLogged. It
+// has its own logger, because the configured one is not open.
 func logFailure(to io.Writer, err error) error {
 	q := output.New(output.Config{To: to, Room: outputRoom})
 	log := slog.New(slog.NewJSONHandler(q.Writer(nil, nil), nil))

@@ -35,7 +35,7 @@ import (
 // request in progress.
 const outputRoom = 4 << 20
 
-// app is the gateway with all its parts, its ports open.
+// app is a gateway with all its parts and open ports. Parts do not know each other beyond their interfaces: app connects them.
 type app struct {
 	log        *slog.Logger
 	logQueue   *output.Queue
@@ -46,12 +46,12 @@ type app struct {
 	store      *store.Store
 	cache      *cache.Cache
 	adapters   *adapters.Set
-	unitStats  *unattended.UnitStats
+	unitStats  *unattended.UnitStats // of the unattended limit, for a gauge
 	gateway    *gateway.Gateway
 	auth       *auth.Authenticator
 	server     *server.Server
-	secrets    *secretwatch.Watcher
-	health     *health.Monitor
+	secrets    *secretwatch.Watcher // reloads secrets
+	health     *health.Monitor      // for /readyz
 
 	writeTimeout time.Duration // maximum duration of a request up to the end of its response
 }
@@ -60,7 +60,7 @@ type app struct {
 // if the configuration has faults, or the error of the part that cannot be opened.
 func newApp(ctx context.Context, c *config.Config, logs io.Writer) (_ *app, err error) {
 	a := &app{writeTimeout: responseMargin, logQueue: newQueue(c, logs)}
-	defer func() {
+	defer func() { // writes the lines that say why the start failed
 		if err != nil {
 			_ = a.logQueue.Close()
 		}
@@ -94,7 +94,7 @@ func newApp(ctx context.Context, c *config.Config, logs io.Writer) (_ *app, err 
 	if a.server, err = server.Listen(ctx, a.serverConfig(c)); err != nil {
 		return nil, err
 	}
-	a.observe()
+	a.observe() // last, because its callbacks use all parts
 	return a, nil
 }
 
@@ -105,6 +105,7 @@ func newQueue(c *config.Config, to io.Writer) *output.Queue {
 	})
 }
 
+// telemetryOptions returns the closed lists from which labels of metrics come, and the output of log lines.
 func telemetryOptions(c *config.Config, logs io.Writer) telemetry.Options {
 	ids := make([]string, len(c.ASPSPs))
 	for i, aspsp := range c.ASPSPs {
@@ -118,7 +119,7 @@ func telemetryOptions(c *config.Config, logs io.Writer) telemetry.Options {
 }
 
 // openAudit opens the output of audit records. With output stdout they go where the log goes, and are the log lines of their
-// requests as well.
+// requests as well: then requestLog only exports these lines. It returns the error of making a key.
 func (a *app) openAudit(c *config.Config) error {
 	key, err := audit.Key(c.Audit.Key(), c.Cache.Keys())
 	if err != nil {
@@ -146,7 +147,9 @@ func (a *app) openAudit(c *config.Config) error {
 	return nil
 }
 
-// openGateway makes the gateway, its cache, counter and adapters.
+// openGateway makes the gateway, its cache, counter and adapters. Every call to a provider goes through a transport that takes a slot
+// of the counter and reports to telemetry. It sets writeTimeout to the longest request that the configured timeouts allow. It
+// returns config.Faults if an adapter cannot be opened.
 func (a *app) openGateway(c *config.Config) (err error) {
 	keys := c.Cache.Keys()
 	if len(keys) == 0 { // an embedded Redis ends with the process, so its key can, too
@@ -184,7 +187,8 @@ func (a *app) openGateway(c *config.Config) (err error) {
 	return nil
 }
 
-// reloadable returns the secrets with the functions that put their current content into use.
+// reloadable returns the secrets with the functions that put their current content into use: the secrets of each provider, the cache's
+// keys, the API's TLS files, and the API keys.
 func (a *app) reloadable(c *config.Config) []secretwatch.Secret {
 	var all []secretwatch.Secret
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
@@ -201,6 +205,7 @@ func (a *app) reloadable(c *config.Config) []secretwatch.Secret {
 		secretwatch.Clients(c, a.log, a.auth.SetKeys))
 }
 
+// serverConfig returns the configuration of the two servers: the API with its observers, and the admin endpoints.
 func (a *app) serverConfig(c *config.Config) server.Config {
 	handler := api.New(api.Config{
 		Gateway: a.gateway, Callers: a.auth, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,

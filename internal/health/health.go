@@ -26,6 +26,7 @@ const (
 
 // A Monitor checks the parts of a gateway. All fields are required.
 type Monitor struct {
+	// Store is checked for each call of Health, and by Run.
 	Store         *store.Store
 	LogLines      *output.Writer
 	Audit         *audit.Log
@@ -68,12 +69,14 @@ func (m *Monitor) Run(ctx context.Context) {
 	}
 }
 
+// checkRedis returns the state of Redis; it is Unreachable if Redis does not respond within redisTimeout.
 func (m *Monitor) checkRedis(ctx context.Context) store.Health {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	return m.Store.Health(ctx)
 }
 
+// logRedis logs a state of Redis with its warnings: as a warning unless Redis can be used and keeps all keys.
 func (m *Monitor) logRedis(ctx context.Context, h store.Health) {
 	attrs := []slog.Attr{slog.String("state", string(h.State))}
 	if h.Policy != "" {

@@ -66,6 +66,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// handshake performs the TLS handshake. A client that speaks plain HTTP gets a response in plain HTTP.
 func (c *conn) handshake() error {
 	_ = c.tls.SetWriteDeadline(time.Now().Add(headerTimeout))
 	err := c.tls.HandshakeContext(context.Background())
@@ -83,6 +84,7 @@ func (c *conn) handshake() error {
 // connKey is the context key of a request's *conn.
 type connKey struct{}
 
+// withConn returns the context of the requests on a connection; it implements http.Server.ConnContext.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }

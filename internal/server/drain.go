@@ -48,6 +48,7 @@ func (w drainWriter) Write(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w drainWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// setConnection closes the connection after the response while the gateway drains, or if too many connections are idle.
 func (w drainWriter) setConnection() {
 	full := func() bool { return w.conn != nil && !w.conn.idle.reserve(w.conn) }
 	if w.server.draining.Load() || w.Header().Get("Connection") != "close" && full() {

@@ -44,6 +44,7 @@ const (
 	http10  = "HTTP/1.0"
 )
 
+// headerFault returns a fault of a header.
 func headerFault(name, detail string) *canonical.FieldError {
 	return &canonical.FieldError{In: "header", Name: name, Detail: detail}
 }

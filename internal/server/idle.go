@@ -26,6 +26,7 @@ type idleState struct {
 	element       *list.Element
 }
 
+// newIdleLimiter returns a limiter that keeps at most limit connections idle.
 func newIdleLimiter(limit int) *idleLimiter {
 	return &idleLimiter{max: limit, authenticated: list.New(), anonymous: list.New()}
 }
@@ -95,11 +96,13 @@ func (l *idleLimiter) connState(nc net.Conn, s http.ConnState) {
 	c.idleState.element = c.idleState.list.PushBack(c)
 }
 
+// release frees the place that reserve has reserved.
 func (l *idleLimiter) release(c *conn) {
 	c.idleState.reserved = false
 	l.reserved--
 }
 
+// remove takes a connection out of the list of idle ones.
 func (l *idleLimiter) remove(c *conn) {
 	if c.idleState.list != nil {
 		c.idleState.list.Remove(c.idleState.element)

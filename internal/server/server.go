@@ -81,6 +81,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// listen opens a TCP port. Its error names the address.
 func listen(ctx context.Context, address string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -93,6 +94,8 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 // clients with idle or slow connections could use up the open files that calls to providers need.
 func MaxConns(inFlight int) int { return connsPerRequest*inFlight + spareConns }
 
+// newEndpoint returns an HTTP server for a listener. refuse responds to requests whose end is ambiguous; at most maxIdle connections are
+// kept idle.
 func (s *Server) newEndpoint(l net.Listener, h http.Handler, refuse refuseFunc, maxIdle int, tls *tlsReloader) *endpoint {
 	idle := newIdleLimiter(maxIdle)
 	server := &http.Server{

@@ -14,6 +14,7 @@ type tlsReloader struct {
 	config  *tls.Config // of every connection: takes the current configuration at the handshake
 }
 
+// newTLSReloader returns nil if first is nil.
 func newTLSReloader(first *tls.Config) *tlsReloader {
 	if first == nil {
 		return nil

@@ -17,14 +17,14 @@ import (
 
 // exporters has the exporter of each signal; nil for a signal that is not exported.
 type exporters struct {
-	disabled bool
+	disabled bool // nothing is recorded
 	spans    sdktrace.SpanExporter
 	reader   sdkmetric.Reader
 	logs     sdklog.Exporter
 }
 
 // fromEnvironment returns the exporters that the OTEL_* variables configure. Without this check autoexport would export to
-// localhost by default.
+// localhost by default. It returns an error that names the variable if an exporter cannot be made from its value.
 func fromEnvironment(ctx context.Context) (exporters, error) {
 	var e exporters
 	var err error

@@ -29,10 +29,12 @@ type allowlistHandler struct {
 	grouped     bool  // in a group all attributes are dropped, because their keys get a prefix
 }
 
+// Enabled implements slog.Handler.
 func (h allowlistHandler) Enabled(ctx context.Context, l slog.Level) bool {
 	return h.next.Enabled(ctx, l)
 }
 
+// Handle passes on the line with the allowed attributes, and with the number of dropped ones if there are any.
 func (h allowlistHandler) Handle(ctx context.Context, r slog.Record) error {
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	dropped := h.withDropped
@@ -49,6 +51,7 @@ func (h allowlistHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.next.Handle(ctx, out)
 }
 
+// WithAttrs returns a handler that adds the allowed attributes to each line, and counts the others as dropped in each line.
 func (h allowlistHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	kept, dropped := h.filter(attrs...)
 	h.withDropped += dropped
@@ -58,6 +61,7 @@ func (h allowlistHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h
 }
 
+// WithGroup returns a handler that drops all later attributes, unless name is "".
 func (h allowlistHandler) WithGroup(name string) slog.Handler {
 	h.grouped = h.grouped || name != ""
 	return h
@@ -99,6 +103,7 @@ func isScalar(v slog.Value) bool {
 // of providers, and addresses of callers.
 type suppressedOutput struct{ log *slog.Logger }
 
+// Write logs that output was suppressed, and never fails.
 func (o suppressedOutput) Write(text []byte) (int, error) {
 	o.log.Warn("library output suppressed")
 	return len(text), nil
@@ -111,6 +116,7 @@ func (t *Telemetry) AllowTemplates(templates ...string) {
 	}
 }
 
+// allowed reports whether AllowTemplates was called with template.
 func (t *Telemetry) allowed(template string) bool {
 	_, ok := t.templates.Load(template)
 	return ok
@@ -122,6 +128,7 @@ type filteringExporter struct {
 	t *Telemetry
 }
 
+// ExportSpans implements sdktrace.SpanExporter.
 func (e filteringExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	out := make([]sdktrace.ReadOnlySpan, len(spans))
 	for i, span := range spans {
@@ -182,10 +189,12 @@ func (t *Telemetry) spanName(name string) string {
 	return name
 }
 
+// isTemplate reports whether the values of an attribute are path templates, which must be allowed.
 func isTemplate(k attribute.Key) bool {
 	return k == semconv.HTTPRouteKey || k == semconv.URLTemplateKey
 }
 
+// isScalarAttribute reports whether v is a single value. Lists are dropped.
 func isScalarAttribute(v attribute.Value) bool {
 	switch v.Type() { //nolint:exhaustive // every other type holds several values
 	case attribute.BOOL, attribute.INT64, attribute.FLOAT64, attribute.STRING:
@@ -210,8 +219,10 @@ func withoutDroppedAttrs(a sdkmetric.Aggregation) exemplar.ReservoirProvider {
 	return func(attrs attribute.Set) exemplar.Reservoir { return bareReservoir{next(attrs)} }
 }
 
+// bareReservoir keeps exemplars without attributes.
 type bareReservoir struct{ exemplar.Reservoir }
 
+// Offer implements exemplar.Reservoir.
 func (b bareReservoir) Offer(ctx context.Context, at time.Time, v exemplar.Value, _ []attribute.KeyValue) {
 	b.Reservoir.Offer(ctx, at, v, nil)
 }

@@ -19,7 +19,7 @@ var (
 	unitStates    = []string{"used_up", "last", "closed"}
 )
 
-// Redis sets the current state of Redis.
+// Redis sets the state of Redis that the gauges of Redis show. They have no value before the first call.
 func (t *Telemetry) Redis(h store.Health) { t.redis.Store(&h) }
 
 // An observation records one value with its attributes.
@@ -42,6 +42,7 @@ func (t *Telemetry) counter(name, unit, description string, read func(context.Co
 	}
 }
 
+// callback returns the option that calls read at every scrape and export.
 func callback(read func(context.Context, observation)) metric.Int64ObservableOption {
 	return metric.WithInt64Callback(func(ctx context.Context, o metric.Int64Observer) error {
 		read(ctx, func(n int64, attrs ...attribute.KeyValue) { o.Observe(n, metric.WithAttributes(attrs...)) })
@@ -152,12 +153,13 @@ func (t *Telemetry) ObserveAudit(state func() (enabled bool, failures int64)) {
 		})
 }
 
-// ObserveLog adds the counter of lost log lines.
+// ObserveLog adds the counter of lost log lines. lost returns their number since the start.
 func (t *Telemetry) ObserveLog(lost func() int64) {
 	t.counter("ais.log.lost", "{line}", "Log lines that could not be written, because the output was not read or failed.",
 		func(_ context.Context, observe observation) { observe(lost()) })
 }
 
+// boolToInt returns 1 for true and 0 for false.
 func boolToInt(b bool) int64 {
 	if b {
 		return 1

@@ -61,6 +61,7 @@ var (
 	commandBuckets = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1}
 )
 
+// instruments has the instruments to which the methods of Telemetry record values.
 type instruments struct {
 	serverDuration  metric.Float64Histogram
 	ownDuration     metric.Float64Histogram
@@ -76,7 +77,7 @@ type instruments struct {
 }
 
 // instruments creates all instruments except those of the Observe methods. Instruments for HTTP and Redis are those of the
-// semantic conventions v1.43.0.
+// semantic conventions v1.43.0. It returns the error of an instrument that cannot be created.
 func (t *Telemetry) instruments() error {
 	server, err := httpconv.NewServerRequestDuration(t.meter)
 	if err != nil {
@@ -176,7 +177,7 @@ func (t *Telemetry) Breaker(aspsp string, state breaker.State) {
 	t.count(context.Background(), t.inst.transitions, aspsp, stateKey.String(oneOf(breakerStates, string(state))))
 }
 
-// Refused counts a request or call that a limit refused.
+// Refused counts a request or call that a limit refused. aspsp is "" for a request that was refused before its ASPSP was known.
 func (t *Telemetry) Refused(ctx context.Context, aspsp string, by bulkhead.Refusal) {
 	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(refusals, string(by))))
 }
@@ -190,7 +191,7 @@ func (t *Telemetry) OutOfFiles(ctx context.Context, aspsp string) {
 	}
 }
 
-// Reload counts a reload of one part's secrets.
+// Reload counts a reload of one part's secrets. ok is false if the new files have faults and the previous secrets stay in use.
 func (t *Telemetry) Reload(ctx context.Context, part string, ok bool) {
 	outcome := "failed"
 	if ok {
@@ -225,6 +226,7 @@ func (t *Telemetry) countRead(ctx context.Context, r event.Request) {
 	t.count(ctx, t.inst.reads, r.ASPSP, slotKey.String(use))
 }
 
+// count adds 1 to a counter with a label, and with the id of a configured ASPSP.
 func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, aspsp string, label attribute.KeyValue) {
 	c.Add(ctx, 1, metric.WithAttributes(append(t.aspsp(aspsp), label)...))
 }

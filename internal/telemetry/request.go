@@ -34,7 +34,8 @@ const statusCanceled = 499
 const anyMethod = "HTTP"
 
 // Request starts the span of a caller's request, which continues the caller's trace if header has one. It returns the context
-// to be used for the request, and a function that must be called once, at the end of the request.
+// to be used for the request, and a function that must be called once, at the end of the request. That function ends the span and
+// records the metrics. Paths that are not allowed templates, and ids of ASPSPs that are not configured, are left out.
 func (t *Telemetry) Request(ctx context.Context, method string, header http.Header,
 ) (context.Context, func(event.Request)) {
 	ctx = t.propagator.Extract(ctx, propagation.HeaderCarrier(header))
@@ -69,7 +70,7 @@ func (t *Telemetry) Request(ctx context.Context, method string, header http.Head
 }
 
 // Call starts the span of a call to a provider. It returns the context of the call, and a function that must be called once,
-// at its end. status is 0 if there was no response; kind is the kind of error, or "".
+// at its end, which records the duration. status is 0 if there was no response; kind is the kind of error, or "".
 func (t *Telemetry) Call(ctx context.Context, c upstream.Call) (context.Context, func(status int, kind canonical.Kind)) {
 	known, name := methodAttr(c.Method)
 	attrs := append(t.aspsp(c.ASPSP), known)

@@ -133,6 +133,8 @@ func (t *Telemetry) Exported() *slog.Logger { return t.exported }
 // request accepts that. It is independent of OTEL_*, except that it has only process metrics if telemetry is disabled.
 func (t *Telemetry) MetricsHandler() http.Handler { return t.metrics }
 
+// build makes the providers of all signals, and the instruments. Disabled telemetry records nothing, and /metrics then has only process
+// metrics.
 func build(ctx context.Context, o Options, exp exporters, local allowlistHandler) (*Telemetry, error) {
 	res, err := newResource(ctx, o.Version)
 	if err != nil {
@@ -176,7 +178,8 @@ func build(ctx context.Context, o Options, exp exporters, local allowlistHandler
 	return t, t.instruments()
 }
 
-// newResource returns the resource: the attributes of the service, and those that the operator adds.
+// newResource returns the resource: the attributes of the service, and those that the operator adds. It returns an error if
+// OTEL_RESOURCE_ATTRIBUTES is invalid.
 func newResource(ctx context.Context, version string) (*resource.Resource, error) {
 	res, err := resource.New(ctx,
 		resource.WithSchemaURL(semconv.SchemaURL),

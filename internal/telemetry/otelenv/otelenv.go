@@ -45,6 +45,7 @@ func Apply() []Fault {
 }
 
 var (
+	// printable matches names that may be logged.
 	printable = regexp.MustCompile(`^OTEL_[A-Z0-9_]{1,80}$`)
 	// foreign matches variables that operators do not set, or not for the gateway: experiments of OpenTelemetry, addresses of
 	// Kubernetes services, and parts of OTEL_RESOURCE_ATTRIBUTES.

@@ -57,18 +57,21 @@ var table = merged(
 		"OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
 )
 
+// mustMillis is the Detail of an invalid duration.
 const mustMillis = "must be a whole number of milliseconds, without a unit"
 
 const (
 	maxMillis = 9_000_000_000_000 // more overflows time.Duration
 	maxQueue  = 1_000_000         // the libraries allocate a queue of this size at the start
-	maxLimit  = 1<<31 - 1
+	maxLimit  = 1<<31 - 1         // the libraries read an int
 )
 
+// samplers are the values of OTEL_TRACES_SAMPLER.
 var samplers = []string{
 	"always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
 }
 
+// propagators are the possible parts of OTEL_PROPAGATORS.
 var propagators = []string{"tracecontext", "baggage", "b3", "b3multi", "jaeger", "xray", "ottrace", "none"}
 
 // perSignal returns the rows of an OTEL_EXPORTER_OTLP_ variable: for all signals, and for each signal.
@@ -86,6 +89,7 @@ func each(v variable, names ...string) map[string]variable {
 	return rows
 }
 
+// merged returns the rows of all parts.
 func merged(parts ...map[string]variable) map[string]variable {
 	all := map[string]variable{}
 	for _, part := range parts {
