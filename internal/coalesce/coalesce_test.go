@@ -279,8 +279,9 @@ func TestResultOfAnEndedCall(t *testing.T) {
 	r.result = func() cache.CallResult {
 		return cache.CallResult{Failure: canonical.NewError(canonical.ProviderError, "")}
 	}
+	groups := []*coalesce.Group{gateways.group(t), gateways.group(t)}
 	for range 3 {
-		for _, g := range []*coalesce.Group{gateways.group(t), gateways.group(t)} {
+		for _, g := range groups {
 			if shared, failure := do(t.Context(), g, c, r); failure == nil || !shared.Led {
 				t.Errorf("%+v, %v", shared, failure)
 			}
