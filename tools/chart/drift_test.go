@@ -200,7 +200,7 @@ func TestSchemaKnowsTheWords(t *testing.T) {
 	}
 }
 
-// TestSchemaTakesWhatIsPassed holds that mappings in which anything may stand are those of Kubernetes's own types, and no others.
+// TestSchemaTakesWhatIsPassed: mappings in which anything may stand are those of Kubernetes's own types, and no others.
 func TestSchemaTakesWhatIsPassed(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chart, "values.schema.json"))
 	must(t, err)
@@ -236,7 +236,7 @@ func TestSchemaTakesWhatIsPassed(t *testing.T) {
 	look("", whole)
 }
 
-// TestGracePeriod holds that the chart gives a gateway the time that it can need to stop.
+// TestGracePeriod: the chart gives a gateway the time that it can need to stop.
 func TestGracePeriod(t *testing.T) {
 	read := func(file string) []byte {
 		text, err := os.ReadFile("../../cmd/gateway/" + file)
@@ -277,7 +277,7 @@ func TestGracePeriod(t *testing.T) {
 	}
 }
 
-// TestValuesSayAll holds that every value that the schema knows stands in values.yaml, where users read.
+// TestValuesSayAll: every value that the schema knows stands in values.yaml, where users read.
 func TestValuesSayAll(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
 	must(t, err)

@@ -145,8 +145,8 @@ func idle(t *testing.T, all []runtime.Object) *server {
 	return s
 }
 
-// TestRedis holds that the chart's Redis is what the limit needs: run by its own script, on a real server, it takes no call
-// without the password, whatever stands in this, forgets nothing that it has confirmed when it is killed, and evicts nothing.
+// TestRedis: the chart's Redis is what the limit needs: run by its own script, on a real server, it takes no call without the
+// password, whatever stands in this, forgets nothing that it has confirmed when it is killed, and evicts nothing.
 func TestRedis(t *testing.T) {
 	all := objects(t, "small")
 	s := redis(t, all)

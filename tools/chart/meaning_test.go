@@ -90,7 +90,7 @@ func TestPodsAreRestricted(t *testing.T) {
 	everySet(t, restricted)
 }
 
-// TestToken holds that a token is in the pod for those who ask for it alone, and then one of its own, with an end.
+// TestToken: a token is in the pod for those who ask for it alone, and then one of its own, with an end.
 func TestToken(t *testing.T) {
 	for _, name := range sets {
 		tokens := 0
@@ -209,7 +209,7 @@ func TestRollout(t *testing.T) {
 	}
 }
 
-// TestRestarts holds that the pods change with what is read at the start, and not with what is taken over while they run.
+// TestRestarts: the pods change with what is read at the start, and not with what is taken over while they run.
 func TestRestarts(t *testing.T) {
 	pod := func(name string, changes ...string) (string, string) {
 		all := objects(t, name, changes...)
@@ -292,7 +292,8 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestRules holds that the PrometheusRule is the file of rules, whole, with the URL of the runbooks, and that a chart without the file is refused.
+// TestRules: the PrometheusRule is the file of rules, whole, with the URL of the runbooks, and that a chart without the file is
+// refused.
 func TestRules(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chart, "files/rules.yaml"))
 	must(t, err)
@@ -314,7 +315,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestEveryTemplate holds that no template is left out of the examples.
+// TestEveryTemplate: no template is left out of the examples.
 func TestEveryTemplate(t *testing.T) {
 	var all strings.Builder
 	for _, name := range sets {

@@ -125,7 +125,7 @@ func (m mount) check(t *testing.T) (string, error) {
 	return string(out), err
 }
 
-// TestConfiguration holds that the gateway is given what the values say, and beside it only what the chart sets.
+// TestConfiguration: the gateway is given what the values say, and beside it only what the chart sets.
 func TestConfiguration(t *testing.T) {
 	for _, name := range sets {
 		text, err := os.ReadFile(filepath.Join(values, name+".yaml"))

@@ -69,8 +69,9 @@ func asked(t *testing.T, address, what string) string {
 	return strings.TrimSpace(line)
 }
 
-// The gateway's container, from the image's layers, with the arguments, the variables and the /tmp that compose.yaml gives
-// it, but for the addresses: it counts in the Redis of compose.yaml, and sends its spans, and nothing else, to the collector.
+// TestComposeGatewayRuns: the gateway's container, from the image's layers, with the arguments, the variables and the /tmp that
+// compose.yaml gives it, but for the addresses: it counts in the Redis of compose.yaml, and sends its spans, and nothing else, to
+// the collector.
 func TestComposeGatewayRuns(t *testing.T) {
 	services := composed(t).Services
 	gateway := services["gateway"]

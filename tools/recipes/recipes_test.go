@@ -88,8 +88,8 @@ ais-gateway/a/b/x.go:3.1,4.2 1501 0
 // small is the smallest package of the gateway with a dependency: to scan everything takes a minute.
 const small = "'. -tags nomsgpack ./internal/canonical'"
 
-// TestVuln tests that govulncheck scans this code with the database that is given. The databases are invented; the function
-// is one that internal/canonical calls, in the version of go.mod.
+// TestVuln: govulncheck scans this code with the database that is given. The databases are invented; the function is one that
+// internal/canonical calls, in the version of go.mod.
 func TestVuln(t *testing.T) {
 	tests := []struct {
 		name, db string
@@ -129,7 +129,7 @@ func TestVulnByURL(t *testing.T) {
 	expect(t, out, err, true, "absent", "calls uuid.Validate")
 }
 
-// TestVulnNeedsADatabase tests that nothing is scanned with what is no database: govulncheck would find nothing.
+// TestVulnNeedsADatabase: nothing is scanned with what is no database: govulncheck would find nothing.
 func TestVulnNeedsADatabase(t *testing.T) {
 	dir := t.TempDir()
 	const dated = `{"modified":"2026-01-01T00:00:00Z"}`
@@ -183,7 +183,7 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
-// TestBuild tests that `make build` builds so that `make reproducible` succeeds, which takes minutes.
+// TestBuild: `make build` builds so that `make reproducible` succeeds, which takes minutes.
 func TestBuild(t *testing.T) {
 	out, err := run(t, root, "-n", "build", "VERSION=v1.2.3")
 	expect(t, out, err, false, "CGO_ENABLED=0 ", " -trimpath ", "main.version=v1.2.3")
