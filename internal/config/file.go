@@ -99,9 +99,6 @@ func readFile(path string) ([]byte, fs.FileMode, error) {
 		return nil, 0, errors.New("file cannot be read")
 	}
 	defer file.Close()
-	if info, err = file.Stat(); err != nil {
-		return nil, 0, errors.New("file cannot be read")
-	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	switch {
 	case err != nil:

@@ -14,22 +14,17 @@ import (
 // those of the adapters.
 func (c *Config) Print(w io.Writer) error {
 	all := strict.KeyValues(*c)
+	var providers []strict.KeyValue // each with its common keys, then the adapter's
+	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
+		own := c.file.Mapping("providers", name).KeyValues(commonKeys()...)
+		providers = append(providers, strict.KeyValue{Key: name, Value: append(strict.KeyValues(c.Providers[name]), own...)})
+	}
 	for i, m := range all {
 		if m.Key == "providers" {
-			all[i].Value = c.providerKeyValues()
+			all[i].Value = providers
 		}
 	}
 	return strict.Write(w, all)
-}
-
-// providerKeyValues returns the providers by name, each with its common keys followed by the adapter's.
-func (c *Config) providerKeyValues() []strict.KeyValue {
-	var all []strict.KeyValue
-	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
-		own := c.file.Mapping("providers", name).KeyValues(commonKeys()...)
-		all = append(all, strict.KeyValue{Key: name, Value: append(strict.KeyValues(c.Providers[name]), own...)})
-	}
-	return all
 }
 
 // commonKeys returns the keys of Provider.

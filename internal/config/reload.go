@@ -4,8 +4,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-
-	"ais-gateway/internal/config/strict"
 )
 
 // Reload decodes the same text again with the current content of the files that it names. The current content of the
@@ -49,36 +47,16 @@ func WithoutSecretFiles(all Faults) Faults {
 // maps.
 func Files(part any) []File {
 	var all []File
-	walkFiles(reflect.ValueOf(part), "", func(_ string, f File) { all = append(all, f) })
+	eachFile(part, "", func(_ string, f File) { all = append(all, f) })
 	return all
 }
 
-// walkFiles calls do for each file in a part of a configuration, with the path of its key. path is the path of the part.
-func walkFiles(v reflect.Value, path string, do func(path string, f File)) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if !v.IsNil() {
-			walkFiles(v.Elem(), path, do)
+// eachFile calls do for each file in a part of a configuration, with the path of its key. path is the path of the part.
+func eachFile(part any, path string, do func(path string, f File)) {
+	walk(reflect.ValueOf(part), path, "", "", func(path, _ string, v reflect.Value, below func()) {
+		if f, ok := reflect.TypeAssert[File](v); ok && f.Given() {
+			do(path, f)
 		}
-	case reflect.Slice:
-		for i := range v.Len() {
-			walkFiles(v.Index(i), strict.Entry(path, i), do)
-		}
-	case reflect.Map:
-		for _, key := range v.MapKeys() {
-			walkFiles(v.MapIndex(key), strict.Child(path, key.String()), do)
-		}
-	case reflect.Struct:
-		if f, ok := reflect.TypeAssert[File](v); ok {
-			if f.Given() {
-				do(path, f)
-			}
-			return
-		}
-		for i, name := range strict.Tags(v.Type()) {
-			if v.Type().Field(i).IsExported() {
-				walkFiles(v.Field(i), strict.Child(path, name), do)
-			}
-		}
-	}
+		below()
+	})
 }

@@ -10,12 +10,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
 )
 
-// A KeyValue is a key with its value: a string, which is a scalar as it is written, a []any or a []KeyValue of these.
+// KeyValue is a key with its value: a string that is a scalar in YAML, a []any or a []KeyValue of such values.
 type KeyValue struct {
 	Key   string
 	Value any
@@ -24,89 +23,71 @@ type KeyValue struct {
 // Write writes a mapping as YAML.
 func Write(w io.Writer, all []KeyValue) error {
 	var b strings.Builder
-	render(&b, all, 0)
+	write(&b, all, "")
 	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// KeyValues are a struct's fields in their order, without those that have no value. Of a map there is only its place.
-func KeyValues(structure any) []KeyValue { return members(reflect.ValueOf(structure)) }
+// KeyValues returns a struct's fields in their order, without those that have no value. A map's value is an empty mapping.
+func KeyValues(structure any) []KeyValue { return fieldValues(reflect.ValueOf(structure)) }
 
-// KeyValues are a part's keys and values as they stand in the file, but for the keys left out.
-func (p Mapping) KeyValues(without ...string) []KeyValue {
-	if p.node == nil {
+// KeyValues returns the keys and values of the mapping as they are in the file, except the keys in without.
+func (m Mapping) KeyValues(without ...string) []KeyValue {
+	if m.node == nil {
 		return nil
 	}
 	all := []KeyValue{}
-	for _, v := range p.node.Values {
-		if !slices.Contains(without, key(v)) {
-			all = append(all, KeyValue{key(v), source(v.Value)})
+	for name, v := range pairs(m.node) {
+		if !slices.Contains(without, name) {
+			all = append(all, KeyValue{name, nodeValue(v.Value)})
 		}
 	}
 	return all
 }
 
-func members(v reflect.Value) []KeyValue {
+func fieldValues(v reflect.Value) []KeyValue {
 	var all []KeyValue
 	for i, name := range Tags(v.Type()) {
 		if name == "" {
 			continue
 		}
-		if value := effective(v.Field(i)); value != nil {
+		if value := encodeValue(v.Field(i)); value != nil {
 			all = append(all, KeyValue{name, value})
 		}
 	}
 	return all
 }
 
-// effective is a Go value as it is written; nil for an empty text, time, list or mapping, which is the same as none.
-func effective(v reflect.Value) any {
+// encodeValue returns the value of a KeyValue for a Go value. It is nil for an empty string, time, list or mapping, which
+// are the same as a missing key.
+func encodeValue(v reflect.Value) any {
 	switch x := v.Interface().(type) {
 	case time.Duration:
-		return short(x)
-	case time.Time:
-		if x.IsZero() {
-			return nil
+		return shortDuration(x)
+	case encoding.TextMarshaler: // a time too
+		if s, err := x.MarshalText(); err == nil && !v.IsZero() {
+			return scalarText(string(s))
 		}
-		return scalar(x.Format(time.RFC3339Nano))
-	case encoding.TextMarshaler:
-		s, err := x.MarshalText()
-		if err != nil || len(s) == 0 {
-			return nil
-		}
-		return scalar(string(s))
+		return nil
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		if all := members(v); len(all) > 0 {
+		if all := fieldValues(v); len(all) > 0 {
 			return all
 		}
 	case reflect.Slice:
-		var all []any
-		for i := range v.Len() {
-			e := effective(v.Index(i))
-			if e == nil {
-				e = `""`
-			}
-			all = append(all, e)
-		}
-		if _, one := v.Interface().(OneOrMore); one && len(all) == 1 {
-			return all[0]
-		}
-		if len(all) > 0 {
-			return all
-		}
+		return encodeList(v)
 	case reflect.Map:
 		if v.Len() > 0 {
 			return []KeyValue{}
 		}
 	case reflect.String:
-		if v.String() != "" {
-			return scalar(v.String())
+		if v.Len() > 0 {
+			return scalarText(v.String())
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return effective(v.Elem())
+			return encodeValue(v.Elem())
 		}
 	case reflect.Float64:
 		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
@@ -116,29 +97,48 @@ func effective(v reflect.Value) any {
 	return nil
 }
 
-// source is a part of the file's tree as it is written.
-func source(node ast.Node) any {
+func encodeList(v reflect.Value) any {
+	var all []any
+	for i := range v.Len() {
+		entry := encodeValue(v.Index(i))
+		if entry == nil {
+			entry = `""`
+		}
+		all = append(all, entry)
+	}
+	_, one := v.Interface().(OneOrMore)
+	switch {
+	case len(all) == 0:
+		return nil
+	case one && len(all) == 1:
+		return all[0]
+	}
+	return all
+}
+
+// nodeValue returns the value of a KeyValue for a node of the file.
+func nodeValue(node ast.Node) any {
+	if s, ok := text(node); ok {
+		return scalarText(s)
+	}
 	switch n := node.(type) {
 	case *ast.MappingNode:
 		return Mapping{n}.KeyValues()
 	case *ast.SequenceNode:
 		all := []any{}
 		for _, v := range n.Values {
-			all = append(all, source(v))
+			all = append(all, nodeValue(v))
 		}
 		return all
 	}
-	if s, ok := text(node); ok {
-		return scalar(s)
-	}
-	if _, null := node.(*ast.NullNode); node == nil || null {
+	if isNull(node) {
 		return "null"
 	}
 	return node.GetToken().Value
 }
 
-// short is a duration without the zeros at its end: 24h, not 24h0m0s.
-func short(d time.Duration) string {
+// shortDuration returns a duration without zeros at its end: 24h instead of 24h0m0s.
+func shortDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
@@ -154,41 +154,25 @@ var (
 	notText = regexp.MustCompile(`(?i)^(true|false|null|yes|no|on|off|y|n)$`)
 )
 
-// scalar is a text as it is written: plain where no reader can take it for something else, else in quotes.
-func scalar(s string) string {
+// scalarText returns a string as a scalar: plain if every reader takes it for a string, otherwise in quotes.
+func scalarText(s string) string {
 	if plain.MatchString(s) && !notText.MatchString(s) {
 		return s
 	}
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			fmt.Fprintf(&b, `\U%08X`, r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
+	return strconv.Quote(s) // its escapes are those of YAML
 }
 
-// render writes a value as a block of its own, each line behind indent spaces.
-func render(b *strings.Builder, value any, indent int) {
-	space := strings.Repeat(" ", indent)
+// write writes a value in block style. space is its indentation.
+func write(b *strings.Builder, value any, space string) {
 	switch v := value.(type) {
 	case []KeyValue:
 		for _, m := range v {
-			b.WriteString(space + scalar(m.Key) + ":")
 			if s, ok := inline(m.Value); ok {
-				b.WriteString(" " + s + "\n")
+				b.WriteString(space + scalarText(m.Key) + ": " + s + "\n")
 				continue
 			}
-			b.WriteByte('\n')
-			render(b, m.Value, indent+2)
+			b.WriteString(space + scalarText(m.Key) + ":\n")
+			write(b, m.Value, space+"  ")
 		}
 	case []any:
 		for _, e := range v {
@@ -197,13 +181,13 @@ func render(b *strings.Builder, value any, indent int) {
 				continue
 			}
 			var block strings.Builder
-			render(&block, e, indent+2)
-			b.WriteString(space + "- " + block.String()[indent+2:])
+			write(&block, e, space+"  ")
+			b.WriteString(space + "- " + strings.TrimPrefix(block.String(), space+"  "))
 		}
 	}
 }
 
-// inline is a value that is written in one line behind its key: a scalar, a list of scalars, anything empty.
+// inline returns a value that fits behind its key: a scalar, a list of scalars, or an empty list or mapping.
 func inline(value any) (string, bool) {
 	switch v := value.(type) {
 	case string:
