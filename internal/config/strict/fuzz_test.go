@@ -8,7 +8,7 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// Whatever text stands in a value, a list or a key, it is read as it was before it was written.
+// Every string in a value, a list or a key is read as it was written.
 func FuzzWrite(f *testing.F) {
 	for _, s := range []string{"a", "yes", "true", "null", "1", "-", "a: b", "#", "\ufeff", "tab\t\u2028 😀 \x00\r\n", "'\"\\", "a:", "*a", "127.0.0.1:80"} {
 		f.Add(s)
