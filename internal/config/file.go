@@ -77,7 +77,7 @@ func (f File) MarshalText() ([]byte, error) { return []byte(f.path), nil }
 
 // InMemoryFile returns a File that is not on disk, for tests and generated keys.
 func InMemoryFile(content []byte) File {
-	return File{path: "(memory)", content: func() []byte { return content }}
+	return newFile("(memory)", content, 0)
 }
 
 // readFile returns the content and mode of a regular file of at most maxFile bytes. Pipes and devices are refused, because

@@ -13,18 +13,13 @@ import (
 // their files, and with the keys of adapters as they are in the file. The configuration must have no faults, including
 // those of the adapters.
 func (c *Config) Print(w io.Writer) error {
-	all := strict.KeyValues(*c)
-	var providers []strict.KeyValue // each with its common keys, then the adapter's
+	var providers strict.Mapping // each with its common keys, then the adapter's
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
-		own := c.file.Mapping("providers", name).KeyValues(commonKeys()...)
-		providers = append(providers, strict.KeyValue{Key: name, Value: append(strict.KeyValues(c.Providers[name]), own...)})
+		own := c.file.Mapping("providers", name).Without(commonKeys()...)
+		providers = providers.With(name, strict.Encode(c.Providers[name]).Concat(own))
 	}
-	for i, m := range all {
-		if m.Key == "providers" {
-			all[i].Value = providers
-		}
-	}
-	return strict.Write(w, all)
+	_, err := io.WriteString(w, strict.Encode(*c).With("providers", providers).String())
+	return err
 }
 
 // commonKeys returns the keys of Provider.

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"ais-gateway/internal/config/strict"
 )
 
 // Reload decodes the same text again with the current content of the files that it names. The current content of the
@@ -20,8 +22,10 @@ func (c *Config) Source() File { return c.source }
 
 // EqualExceptAPIKeys reports whether the texts of two configurations are equal apart from clients.apiKeys.
 func (c *Config) EqualExceptAPIKeys(other *Config) bool {
-	return reflect.DeepEqual(c.file.Mapping().KeyValues("clients"), other.file.Mapping().KeyValues("clients")) &&
-		reflect.DeepEqual(c.file.Mapping("clients").KeyValues("apiKeys"), other.file.Mapping("clients").KeyValues("apiKeys"))
+	text := func(file *strict.Document) [2]string {
+		return [2]string{file.Mapping().Without("clients").String(), file.Mapping("clients").Without("apiKeys").String()}
+	}
+	return text(c.file) == text(other.file)
 }
 
 // Reload returns the file with its current content.

@@ -8,9 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/token"
 )
 
 // maxDuration is 100 years. Longer durations are reduced to it, so that the sum of two neither overflows time.Duration nor
@@ -54,66 +51,63 @@ type AllowsUnknownKeys interface{ AllowsUnknownKeys() }
 // number. path is the path of the mapping, for the faults. Keys in ignored are not decoded, and are no faults.
 func (m Mapping) Decode(into any, path string, ignored ...string) Result {
 	r := Result{refused: map[string]bool{}}
-	if m.node != nil {
-		r.fields(m.node, reflect.ValueOf(into).Elem(), path, ignored)
-	}
+	r.fields(m.members, reflect.ValueOf(into).Elem(), path, ignored)
 	return r
 }
 
 // decode decodes a node into a settable value, and adds a fault if the node has another type.
-func (r *Result) decode(node ast.Node, into reflect.Value, path string) {
-	if isAlias(node) {
+func (r *Result) decode(n *node, into reflect.Value, path string) {
+	if n.kind == alias {
 		return // a fault of Parse, and BehindAlias
 	}
-	if detail := r.value(node, into, path); detail != "" {
+	if detail := r.value(n, into, path); detail != "" {
 		r.refused[path] = true
 		r.Faults.Add(path, detail)
 	}
 }
 
 // value decodes a node and returns the detail of its fault, "" if it has none. It adds the faults of values in the node.
-func (r *Result) value(node ast.Node, into reflect.Value, path string) (detail string) {
-	if isNull(node) {
+func (r *Result) value(n *node, into reflect.Value, path string) (detail string) {
+	if n.kind == null {
 		return "must have a value"
 	}
 	if into.Kind() == reflect.Pointer {
 		into.Set(reflect.New(into.Type().Elem()))
-		return r.value(node, into.Elem(), path)
+		return r.value(n, into.Elem(), path)
 	}
-	if detail, ok := fromText(node, into); ok {
+	if detail, ok := fromText(n, into); ok {
 		return detail
 	}
-	mapping, isMapping := node.(*ast.MappingNode)
 	switch kind := into.Kind(); {
 	case kind == reflect.Slice:
-		return r.list(node, into, path)
+		return r.list(n, into, path)
 	case kind != reflect.Struct && kind != reflect.Map:
-		return scalar(node, into)
-	case !isMapping:
+		return scalar(n, into)
+	case n.kind != mapping:
 		return notMapping
 	case kind == reflect.Struct:
-		r.fields(mapping, into, path, nil)
+		r.fields(n.members, into, path, nil)
 		return ""
 	}
 	into.Set(reflect.MakeMap(into.Type()))
-	for name, v := range pairs(mapping) {
+	for _, m := range n.members {
 		element := newWithDefaults(into.Type().Elem())
-		r.decode(v.Value, element, Child(path, name))
-		into.SetMapIndex(reflect.ValueOf(name).Convert(into.Type().Key()), element)
+		r.decode(m.value, element, Child(path, m.name))
+		into.SetMapIndex(reflect.ValueOf(m.name).Convert(into.Type().Key()), element)
 	}
 	return ""
 }
 
 // fields decodes a mapping into a struct by its yaml tags.
-func (r *Result) fields(mapping *ast.MappingNode, into reflect.Value, path string, ignored []string) {
+func (r *Result) fields(members []member, into reflect.Value, path string, ignored []string) {
 	names := Tags(into.Type())
 	_, open := into.Addr().Interface().(AllowsUnknownKeys)
-	for name, v := range pairs(mapping) {
-		at := Child(path, name)
-		switch i := slices.Index(names, name); {
-		case i >= 0 && name != "":
-			r.decode(v.Value, into.Field(i), at)
-		case !open && !slices.Contains(ignored, name):
+	for _, m := range members {
+		at := Child(path, m.name)
+		switch i := slices.Index(names, m.name); {
+		case i >= 0 && m.name != "":
+			r.decode(m.value, into.Field(i), at)
+		case !open && !slices.Contains(ignored, m.name):
 			known := slices.Sorted(slices.Values(slices.Concat(ignored, names)))
 			known = slices.DeleteFunc(slices.Compact(known), func(s string) bool { return s == "" })
 			r.Faults.Add(at, "unknown key; known keys: "+strings.Join(known, ", "))
@@ -122,19 +116,18 @@ func (r *Result) fields(mapping *ast.MappingNode, into reflect.Value, path strin
 }
 
 // list decodes a list. An entry with a fault keeps its index.
-func (r *Result) list(node ast.Node, into reflect.Value, path string) (detail string) {
-	sequence, ok := node.(*ast.SequenceNode)
-	if !ok {
+func (r *Result) list(n *node, into reflect.Value, path string) (detail string) {
+	if n.kind != list {
 		if _, one := into.Interface().(OneOrMore); !one {
 			return "must be a list"
 		}
 		into.Set(reflect.MakeSlice(into.Type(), 1, 1))
-		return r.value(node, into.Index(0), path)
+		return r.value(n, into.Index(0), path)
 	}
-	all := reflect.MakeSlice(into.Type(), 0, len(sequence.Values))
-	for i, v := range sequence.Values {
+	all := reflect.MakeSlice(into.Type(), 0, len(n.entries))
+	for i, entry := range n.entries {
 		element := newWithDefaults(into.Type().Elem())
-		r.decode(v, element, Entry(path, i))
+		r.decode(entry, element, Entry(path, i))
 		all = reflect.Append(all, element)
 	}
 	into.Set(all)
@@ -142,29 +135,28 @@ func (r *Result) list(node ast.Node, into reflect.Value, path string) (detail st
 }
 
 // fromText decodes a duration, a time or a TextUnmarshaler. ok is false for other types.
-func fromText(node ast.Node, into reflect.Value) (detail string, ok bool) {
-	s, isText := text(node)
+func fromText(n *node, into reflect.Value) (detail string, ok bool) {
 	switch v := into.Addr().Interface().(type) {
 	case *time.Duration:
-		parsed, err := time.ParseDuration(s)
-		if err != nil {
+		parsed, err := time.ParseDuration(n.text)
+		if err != nil || n.kind != text {
 			return "must be a duration such as 30s, 10m or 24h", true
 		}
 		*v = min(parsed, maxDuration)
 	case *time.Time:
 		var parsed time.Time
-		err := parsed.UnmarshalText([]byte(s))
+		err := parsed.UnmarshalText([]byte(n.text))
 		parsed = parsed.UTC()
 		// In UTC the year may be beyond what RFC 3339 can express.
-		if err != nil || parsed.Year() < 0 || parsed.Year() > 9999 {
+		if err != nil || n.kind != text || parsed.Year() < 0 || parsed.Year() > 9999 {
 			return "must be a time such as 2026-11-20T10:00:00Z (RFC 3339)", true
 		}
 		*v = parsed
 	case encoding.TextUnmarshaler:
-		if !isText {
+		if n.kind != text {
 			return notString, true
 		}
-		if err := v.UnmarshalText([]byte(s)); err != nil {
+		if err := v.UnmarshalText([]byte(n.text)); err != nil {
 			return err.Error(), true
 		}
 	default:
@@ -174,73 +166,44 @@ func fromText(node ast.Node, into reflect.Value) (detail string, ok bool) {
 }
 
 // scalar decodes a string, a boolean or a number.
-func scalar(node ast.Node, into reflect.Value) (detail string) {
+func scalar(n *node, into reflect.Value) (detail string) {
+	t := into.Type()
 	switch {
 	case into.Kind() == reflect.String:
-		s, ok := text(node)
-		if !ok {
+		if n.kind != text {
 			return notString
 		}
-		into.SetString(s)
+		into.SetString(n.text)
 	case into.Kind() == reflect.Bool:
-		b, ok := node.(*ast.BoolNode)
-		if !ok {
+		if n.kind != boolean {
 			return "must be true or false"
 		}
-		into.SetBool(b.Value)
+		into.SetBool(strings.EqualFold(n.text, "true"))
 	case into.CanInt():
-		n, err := strconv.ParseInt(number(node, false), 10, into.Type().Bits())
-		if err != nil {
+		i, err := strconv.ParseInt(n.text, 10, t.Bits())
+		if n.kind != integer || err != nil {
 			return "must be a whole number"
 		}
-		into.SetInt(n)
+		into.SetInt(i)
 	case into.CanUint():
-		n, err := strconv.ParseUint(number(node, false), 10, into.Type().Bits())
-		if err != nil {
-			return fmt.Sprintf("must be a whole number from 0 to %d", uint64(1)<<into.Type().Bits()-1)
+		i, err := strconv.ParseUint(n.text, 10, t.Bits())
+		if n.kind != integer || err != nil {
+			return fmt.Sprintf("must be a whole number from 0 to %d", uint64(1)<<t.Bits()-1)
 		}
-		into.SetUint(n)
+		into.SetUint(i)
 	case into.CanFloat():
-		n, err := strconv.ParseFloat(number(node, true), into.Type().Bits())
-		if err != nil {
+		f, err := strconv.ParseFloat(n.text, t.Bits())
+		if n.kind != integer && n.kind != float || err != nil {
 			return "must be a number"
 		}
-		into.SetFloat(n)
+		into.SetFloat(f)
 	default:
 		return "has a type that is not supported"
 	}
 	return ""
 }
 
-// text returns the value of a node that is a string in YAML.
-func text(node ast.Node) (string, bool) {
-	switch n := node.(type) {
-	case *ast.StringNode:
-		return n.Value, true
-	case *ast.LiteralNode:
-		return n.Value.Value, true
-	}
-	return "", false
-}
-
-// number returns the text of a decimal number, "" for every other node. Other bases are refused: 010 is 8 for some readers
-// and 10 for others.
-func number(node ast.Node, fraction bool) string {
-	t := node.GetToken()
-	_, isInteger := node.(*ast.IntegerNode)
-	_, isFloat := node.(*ast.FloatNode)
-	if isInteger && t.Type == token.IntegerType || isFloat && fraction {
-		return t.Value
-	}
-	return ""
-}
-
-func isNull(node ast.Node) bool {
-	_, null := node.(*ast.NullNode)
-	return node == nil || null
-}
-
-// newWithDefaults returns a settable value of a type, with its defaults.
+// newWithDefaults returns a settable value of a type, with the defaults of its Defaulter.
 func newWithDefaults(t reflect.Type) reflect.Value {
 	v := reflect.New(t)
 	if d, ok := v.Interface().(Defaulter); ok {

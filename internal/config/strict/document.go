@@ -3,13 +3,11 @@ package strict
 import (
 	"cmp"
 	"errors"
-	"iter"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 )
@@ -20,15 +18,13 @@ const maxSize = 1 << 20
 // Document is a parsed file with the position of each key and list entry. A nil Document is an empty file without
 // positions.
 type Document struct {
-	root      *ast.MappingNode // nil for an empty file
+	root      *node // nil for an empty file
 	positions map[string]position
+	faults    Faults // of Parse
 
 	aliases map[string]bool // the paths whose value is an alias
 	merged  map[string]bool // the paths of mappings with a merge key
 }
-
-// position is a position in the file, from 1.
-type position struct{ line, column int }
 
 // Parse parses a text as one YAML document of plain mappings, lists and scalars. The faults are everything else in the
 // text, and keys that are defined twice. Anchors and tags are skipped, and aliases and merge keys are not followed, so that
@@ -42,7 +38,12 @@ func Parse(text []byte) (*Document, Faults) {
 	}
 	// The library counts lines incorrectly in a text with carriage returns.
 	unix := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(string(text), "\ufeff"))
-	tokens, faults, safe := checkTokens(lexer.Tokenize(unix))
+	all := lexer.Tokenize(unix)
+	faults, safe := refuseTokens(all)
+	tokens := fixColons(all)
+	if line := tooManyKeys(tokens); line > 0 {
+		return nil, append(faults, Fault{Line: line, Detail: crowded})
+	}
 	if !safe {
 		return nil, faults
 	}
@@ -54,21 +55,19 @@ func Parse(text []byte) (*Document, Faults) {
 		}
 		return nil, faults
 	}
-	doc := &Document{positions: map[string]position{}, aliases: map[string]bool{}, merged: map[string]bool{}}
-	var body ast.Node
+	doc := &Document{positions: map[string]position{}, aliases: map[string]bool{}, merged: map[string]bool{}, faults: faults}
 	for i, d := range file.Docs {
-		if i == 0 {
-			body = stripTags(d.Body)
-		} else if d.Body != nil {
-			faults = append(faults, Fault{Line: positionOf(d.Body).line, Detail: "must be a single YAML document"})
+		if i > 0 && d.Body != nil {
+			doc.faults = append(doc.faults, Fault{Line: positionOf(d.Body).line, Detail: "must be a single YAML document"})
 		}
 	}
-	doc.index(body, "", 0, &faults)
-	var ok bool
-	if doc.root, ok = body.(*ast.MappingNode); body != nil && !ok {
-		return nil, append(faults, Fault{Line: positionOf(body).line, Detail: notMapping})
+	if len(file.Docs) == 0 || withoutTags(file.Docs[0].Body) == nil {
+		return doc, doc.faults
 	}
-	return doc, faults
+	if doc.root = doc.add(file.Docs[0].Body, "", 0); doc.root.kind != mapping {
+		return nil, append(doc.faults, Fault{Line: doc.root.at.line, Detail: notMapping})
+	}
+	return doc, doc.faults
 }
 
 // syntaxFault returns the fault of a text that is not YAML. It contains an error of the library only if that does not quote
@@ -112,68 +111,27 @@ var syntaxReasons = map[string]string{
 	"found character '\t' that cannot start any token":                   "must be indented with spaces, not with tabs",
 }
 
-// index stores the position of everything in node, and adds a fault for each key that is defined twice.
-func (d *Document) index(node ast.Node, path string, depth int, faults *Faults) {
-	if depth > maxDepth {
-		*faults = append(*faults, Fault{Path: path, Line: d.Line(path), Detail: tooDeep})
-		return
-	}
-	if isAlias(node) {
-		d.aliases[path] = true
-	}
-	switch n := node.(type) {
-	case *ast.MappingNode:
-		if slices.ContainsFunc(n.Values, func(v *ast.MappingValueNode) bool { return v.Key.IsMergeKey() }) {
-			d.merged[path] = true
-		}
-		seen := map[string]bool{}
-		for name, v := range pairs(n) {
-			at := Child(path, name)
-			d.positions[at] = positionOf(v.Key)
-			if seen[name] {
-				*faults = append(*faults, Fault{Path: at, Line: d.Line(at), Detail: "is defined twice"})
-			}
-			seen[name] = true
-			d.index(v.Value, at, depth+1, faults)
-		}
-	case *ast.SequenceNode:
-		for i, v := range n.Values {
-			at := Entry(path, i)
-			d.positions[at] = positionOf(v)
-			d.index(v, at, depth+1, faults)
-		}
-	}
-}
-
 // BehindAlias reports whether the value at path comes from an alias or a merge key. These are not followed, so faults there
 // may only be their consequence.
 func (d *Document) BehindAlias(path string) bool {
-	if d == nil {
-		return false
-	}
-	behind := d.merged[path]
-	for ; path != "" && !behind; path = parentPath(path) {
+	behind := d != nil && d.merged[path]
+	for ; d != nil && path != "" && !behind; path = parentPath(path) {
 		behind = d.aliases[path] || d.merged[parentPath(path)] && !d.Has(path)
 	}
 	return behind
 }
 
 // Has reports whether the file has a key or list entry at path.
-func (d *Document) Has(path string) bool {
-	if d == nil {
-		return false
-	}
-	_, ok := d.positions[path]
-	return ok
-}
+func (d *Document) Has(path string) bool { return d != nil && d.positions[path].line > 0 }
 
 // Line returns the line of path; if path is missing, that of the nearest mapping or list that would contain it.
 func (d *Document) Line(path string) int { return d.position(path).line }
 
+// position returns the position of path, or of the nearest mapping or list that would contain it.
 func (d *Document) position(path string) position {
 	for ; d != nil && path != ""; path = parentPath(path) {
-		if p, ok := d.positions[path]; ok {
-			return p
+		if d.Has(path) {
+			return d.positions[path]
 		}
 	}
 	return position{line: 1}
@@ -192,52 +150,18 @@ func (d *Document) Sort(faults Faults) {
 	})
 }
 
-// Mapping is one mapping of a document. The zero Mapping is empty.
-type Mapping struct{ node *ast.MappingNode }
-
 // Mapping returns the mapping to which the keys lead from the root of the document, an empty one if there is none.
 func (d *Document) Mapping(keys ...string) Mapping {
-	if d == nil {
-		return Mapping{}
+	var m Mapping
+	if d != nil && d.root != nil {
+		m.members = d.root.members
 	}
-	node := d.root
 	for _, key := range keys {
-		var next ast.Node
-		for name, v := range pairs(node) {
-			if name == key {
-				next = v.Value
-				break
-			}
+		i := slices.IndexFunc(m.members, func(one member) bool { return one.name == key })
+		if i < 0 {
+			return Mapping{}
 		}
-		node, _ = next.(*ast.MappingNode)
+		m.members = m.members[i].value.members
 	}
-	return Mapping{node}
-}
-
-// pairs iterates over the keys of a mapping, without merge keys. A nil mapping has none.
-func pairs(mapping *ast.MappingNode) iter.Seq2[string, *ast.MappingValueNode] {
-	return func(yield func(string, *ast.MappingValueNode) bool) {
-		for i := 0; mapping != nil && i < len(mapping.Values); i++ {
-			v := mapping.Values[i]
-			if !v.Key.IsMergeKey() && !yield(v.Key.GetToken().Value, v) {
-				return
-			}
-		}
-	}
-}
-
-func isAlias(node ast.Node) bool {
-	switch node.(type) {
-	case *ast.AliasNode, *ast.MergeKeyNode:
-		return true
-	}
-	return false
-}
-
-func positionOf(node ast.Node) position {
-	if node == nil || node.GetToken() == nil || node.GetToken().Position == nil {
-		return position{line: 1}
-	}
-	at := node.GetToken().Position
-	return position{at.Line, at.Column}
+	return m
 }

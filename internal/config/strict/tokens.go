@@ -1,10 +1,8 @@
 package strict
 
 import (
-	"fmt"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
 )
 
@@ -19,6 +17,7 @@ const (
 
 const (
 	tooDeep    = "must not nest deeper than 32 levels"
+	crowded    = "must not have more than 5000 keys in one mapping"
 	hasAliases = "must not use anchors, aliases or merge keys (quote a string that begins with & or *)"
 )
 
@@ -33,17 +32,8 @@ var refusedTokens = map[token.Type]string{
 	token.MappingKeyType: "must not use keys marked with ? (quote a string that begins with ?)",
 }
 
-// checkTokens returns the tokens for the parser and the faults of tokens that are refused. safe is false if parsing the
-// tokens could take too much time or memory.
-func checkTokens(all token.Tokens) (tokens token.Tokens, faults Faults, safe bool) {
-	faults, safe = refuseTokens(all)
-	tokens = fixColons(all)
-	if line := tooManyKeys(tokens); line > 0 {
-		return nil, append(faults, Fault{Line: line, Detail: fmt.Sprintf("must not have more than %d keys in one mapping", maxKeys)}), false
-	}
-	return tokens, faults, safe
-}
-
+// refuseTokens returns the faults of tokens that are refused. safe is false if parsing the tokens could take too much time
+// or memory.
 func refuseTokens(tokens token.Tokens) (faults Faults, safe bool) {
 	flow, entries, entriesLine := 0, 0, 0 // entries are those of a block list that begin in one line, each in the other
 	for _, t := range tokens {
@@ -105,7 +95,8 @@ func joins(t, colon *token.Token) bool {
 	return t.Position.Column+utf8.RuneCountInString(t.Value) == colon.Position.Column || colon.Position.Column+1 == t.Position.Column
 }
 
-// tooManyKeys returns the line of the first key that a mapping has beyond maxKeys, 0 if there is none.
+// tooManyKeys returns the line of the first key that a mapping has beyond maxKeys, 0 if there is none. It follows the nesting
+// of the text by columns in block style, and by brackets in flow style, since there is no tree before the parser has run.
 func tooManyKeys(tokens token.Tokens) int {
 	type mapping struct{ column, keys int } // column is 0 in brackets
 	var open []mapping                      // from the outermost to the current one
@@ -137,31 +128,4 @@ func tooManyKeys(tokens token.Tokens) int {
 		}
 	}
 	return 0
-}
-
-// stripTags removes anchors, tags, marks of keys, and keys that are not scalars from the tree.
-func stripTags(node ast.Node) ast.Node {
-	switch n := node.(type) {
-	case *ast.AnchorNode:
-		return stripTags(n.Value)
-	case *ast.TagNode:
-		return stripTags(n.Value)
-	case *ast.MappingKeyNode:
-		return stripTags(n.Value)
-	case *ast.MappingNode:
-		kept := n.Values[:0]
-		for _, v := range n.Values {
-			name, ok := stripTags(v.Key).(ast.MapKeyNode)
-			if _, alias := name.(*ast.AliasNode); ok && !alias {
-				v.Key, v.Value = name, stripTags(v.Value)
-				kept = append(kept, v)
-			}
-		}
-		n.Values = kept
-	case *ast.SequenceNode:
-		for i, v := range n.Values {
-			n.Values[i] = stripTags(v)
-		}
-	}
-	return node
 }

@@ -3,138 +3,119 @@ package strict
 import (
 	"encoding"
 	"fmt"
-	"io"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/goccy/go-yaml/ast"
 )
 
-// KeyValue is a key with its value: a string that is a scalar in YAML, a []any or a []KeyValue of such values.
-type KeyValue struct {
-	Key   string
-	Value any
+// Mapping is a mapping of a document, or of the fields of a struct. The zero Mapping is empty.
+type Mapping struct{ members []member }
+
+// Encode returns the fields of a struct in their order, without those that have no value. The value of a map is an empty
+// mapping.
+func Encode(structure any) Mapping { return Mapping{encodeFields(reflect.ValueOf(structure))} }
+
+// With returns the mapping with another value of a key, which it adds if it is missing.
+func (m Mapping) With(key string, value Mapping) Mapping {
+	one := member{key, &node{kind: mapping, members: value.members}}
+	i := slices.IndexFunc(m.members, func(other member) bool { return other.name == key })
+	if i < 0 {
+		return Mapping{append(slices.Clip(m.members), one)}
+	}
+	return Mapping{slices.Concat(m.members[:i], []member{one}, m.members[i+1:])}
 }
 
-// Write writes a mapping as YAML.
-func Write(w io.Writer, all []KeyValue) error {
+// Without returns the mapping without some keys.
+func (m Mapping) Without(keys ...string) Mapping {
+	return Mapping{slices.DeleteFunc(slices.Clone(m.members), func(one member) bool { return slices.Contains(keys, one.name) })}
+}
+
+// Concat returns the keys of the mapping, followed by those of other.
+func (m Mapping) Concat(other Mapping) Mapping {
+	return Mapping{slices.Concat(m.members, other.members)}
+}
+
+// String returns the mapping as YAML.
+func (m Mapping) String() string {
 	var b strings.Builder
-	write(&b, all, "")
-	_, err := io.WriteString(w, b.String())
-	return err
+	write(&b, &node{kind: mapping, members: m.members}, "")
+	return b.String()
 }
 
-// KeyValues returns a struct's fields in their order, without those that have no value. A map's value is an empty mapping.
-func KeyValues(structure any) []KeyValue { return fieldValues(reflect.ValueOf(structure)) }
-
-// KeyValues returns the keys and values of the mapping as they are in the file, except the keys in without.
-func (m Mapping) KeyValues(without ...string) []KeyValue {
-	if m.node == nil {
-		return nil
-	}
-	all := []KeyValue{}
-	for name, v := range pairs(m.node) {
-		if !slices.Contains(without, name) {
-			all = append(all, KeyValue{name, nodeValue(v.Value)})
-		}
-	}
-	return all
-}
-
-func fieldValues(v reflect.Value) []KeyValue {
-	var all []KeyValue
+// encodeFields returns the keys of a struct's fields with their values.
+func encodeFields(v reflect.Value) []member {
+	var all []member
 	for i, name := range Tags(v.Type()) {
 		if name == "" {
 			continue
 		}
-		if value := encodeValue(v.Field(i)); value != nil {
-			all = append(all, KeyValue{name, value})
+		if value := encode(v.Field(i)); value != nil {
+			all = append(all, member{name, value})
 		}
 	}
 	return all
 }
 
-// encodeValue returns the value of a KeyValue for a Go value. It is nil for an empty string, time, list or mapping, which
-// are the same as a missing key.
-func encodeValue(v reflect.Value) any {
+// encode returns the node of a Go value. It is nil for an empty string, time, list or mapping, which are the same as a
+// missing key.
+func encode(v reflect.Value) *node {
 	switch x := v.Interface().(type) {
 	case time.Duration:
-		return shortDuration(x)
+		return &node{text: shortDuration(x)}
 	case encoding.TextMarshaler: // a time too
 		if s, err := x.MarshalText(); err == nil && !v.IsZero() {
-			return scalarText(string(s))
+			return &node{kind: text, text: string(s)}
 		}
 		return nil
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		if all := fieldValues(v); len(all) > 0 {
-			return all
+		if all := encodeFields(v); len(all) > 0 {
+			return &node{kind: mapping, members: all}
 		}
 	case reflect.Slice:
 		return encodeList(v)
 	case reflect.Map:
 		if v.Len() > 0 {
-			return []KeyValue{}
+			return &node{kind: mapping}
 		}
 	case reflect.String:
 		if v.Len() > 0 {
-			return scalarText(v.String())
+			return &node{kind: text, text: v.String()}
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return encodeValue(v.Elem())
+			return encode(v.Elem())
 		}
 	case reflect.Float64:
-		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
+		return &node{text: strconv.FormatFloat(v.Float(), 'f', -1, 64)}
 	case reflect.Bool, reflect.Int, reflect.Uint32:
-		return fmt.Sprint(v.Interface())
+		return &node{text: fmt.Sprint(v.Interface())}
 	}
 	return nil
 }
 
-func encodeList(v reflect.Value) any {
-	var all []any
+// encodeList returns the node of a slice, nil if it is empty. Empty entries are kept, so that the others keep their index.
+func encodeList(v reflect.Value) *node {
+	n := &node{kind: list}
 	for i := range v.Len() {
-		entry := encodeValue(v.Index(i))
+		entry := encode(v.Index(i))
 		if entry == nil {
-			entry = `""`
+			entry = &node{kind: text}
 		}
-		all = append(all, entry)
+		n.entries = append(n.entries, entry)
 	}
 	_, one := v.Interface().(OneOrMore)
 	switch {
-	case len(all) == 0:
+	case len(n.entries) == 0:
 		return nil
-	case one && len(all) == 1:
-		return all[0]
+	case one && len(n.entries) == 1:
+		return n.entries[0]
 	}
-	return all
-}
-
-// nodeValue returns the value of a KeyValue for a node of the file.
-func nodeValue(node ast.Node) any {
-	if s, ok := text(node); ok {
-		return scalarText(s)
-	}
-	switch n := node.(type) {
-	case *ast.MappingNode:
-		return Mapping{n}.KeyValues()
-	case *ast.SequenceNode:
-		all := []any{}
-		for _, v := range n.Values {
-			all = append(all, nodeValue(v))
-		}
-		return all
-	}
-	if isNull(node) {
-		return "null"
-	}
-	return node.GetToken().Value
+	return n
 }
 
 // shortDuration returns a duration without zeros at its end: 24h instead of 24h0m0s.
@@ -154,56 +135,52 @@ var (
 	notText = regexp.MustCompile(`(?i)^(true|false|null|yes|no|on|off|y|n)$`)
 )
 
-// scalarText returns a string as a scalar: plain if every reader takes it for a string, otherwise in quotes.
-func scalarText(s string) string {
+// quoted returns a string in quotes, or without if every reader takes it for a string.
+func quoted(s string) string {
 	if plain.MatchString(s) && !notText.MatchString(s) {
 		return s
 	}
 	return strconv.Quote(s) // its escapes are those of YAML
 }
 
-// write writes a value in block style. space is its indentation.
-func write(b *strings.Builder, value any, space string) {
-	switch v := value.(type) {
-	case []KeyValue:
-		for _, m := range v {
-			if s, ok := inline(m.Value); ok {
-				b.WriteString(space + scalarText(m.Key) + ": " + s + "\n")
-				continue
-			}
-			b.WriteString(space + scalarText(m.Key) + ":\n")
-			write(b, m.Value, space+"  ")
+// write writes a mapping or list in block style. space is its indentation.
+func write(b *strings.Builder, n *node, space string) {
+	for _, m := range n.members {
+		b.WriteString(space + quoted(m.name) + ":")
+		if s, ok := inline(m.value); ok {
+			b.WriteString(" " + s + "\n")
+			continue
 		}
-	case []any:
-		for _, e := range v {
-			if s, ok := inline(e); ok {
-				b.WriteString(space + "- " + s + "\n")
-				continue
-			}
+		b.WriteByte('\n')
+		write(b, m.value, space+"  ")
+	}
+	for _, entry := range n.entries {
+		s, ok := inline(entry)
+		if !ok {
 			var block strings.Builder
-			write(&block, e, space+"  ")
-			b.WriteString(space + "- " + strings.TrimPrefix(block.String(), space+"  "))
+			write(&block, entry, space+"  ")
+			s = strings.TrimSpace(block.String())
 		}
+		b.WriteString(space + "- " + s + "\n")
 	}
 }
 
 // inline returns a value that fits behind its key: a scalar, a list of scalars, or an empty list or mapping.
-func inline(value any) (string, bool) {
-	switch v := value.(type) {
-	case string:
-		return v, true
-	case []any:
-		scalars := make([]string, len(v))
-		for i, e := range v {
-			s, ok := e.(string)
-			if !ok {
+func inline(n *node) (string, bool) {
+	switch {
+	case n.kind == mapping:
+		return "{}", len(n.members) == 0
+	case n.kind == text:
+		return quoted(n.text), true
+	case n.kind == list:
+		scalars := make([]string, len(n.entries))
+		for i, entry := range n.entries {
+			if entry.kind == list || entry.kind == mapping {
 				return "", false
 			}
-			scalars[i] = s
+			scalars[i], _ = inline(entry)
 		}
 		return "[" + strings.Join(scalars, ", ") + "]", true
-	case []KeyValue:
-		return "{}", len(v) == 0
 	}
-	return "", false
+	return n.text, true
 }
