@@ -341,7 +341,7 @@ func TestRefuse(t *testing.T) {
 	l, opened := blocked(t, true)
 	for i, want := range []bool{true, true, false} {
 		if got := l.Reserve(); got != want {
-			t.Errorf("request %d has room: %t", i+1, got)
+			t.Fatalf("request %d has room: %t", i+1, got)
 		}
 	}
 	for range 2 {
