@@ -6,8 +6,8 @@ import (
 	"ais-gateway/internal/providers/mypos"
 )
 
-// table has all providers. To add a provider, add a folder below internal/providers and a line here. The name is the provider's
-// key in the configuration.
+// table has all providers. To add a provider, add a folder below internal/providers and a line
+// here. The name is the provider's key in the configuration.
 var table = adapters.Table{
 	"mastercard": {Open: mastercard.Open},
 	"mypos":      {Open: mypos.Open, OneASPSP: true},

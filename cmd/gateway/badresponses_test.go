@@ -54,7 +54,8 @@ func raw(text string) responder {
 	}
 }
 
-// reply returns a responder that writes a complete response: the rest of the status line, header lines and a body for the request.
+// reply returns a responder that writes a complete response: the rest of the status line, header
+// lines and a body for the request.
 func reply(status, header string, body func(q providerRequest) string) responder {
 	return func(conn *badConn, q providerRequest) {
 		text := body(q)
@@ -73,14 +74,16 @@ func successWithHeader(header string) responder {
 	return reply("200 OK", header+"\r\n", providerRequest.good)
 }
 
-// framed returns a responder that writes status 200, the header lines head, and body without a Content-Length.
+// framed returns a responder that writes status 200, the header lines head, and body without a
+// Content-Length.
 func framed(head string, body func(q providerRequest) string) responder {
 	return func(conn *badConn, q providerRequest) {
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\n%s\r\n\r\n%s", head, body(q))
 	}
 }
 
-// endless returns a responder that writes begin, and then text after each pause until the connection is closed.
+// endless returns a responder that writes begin, and then text after each pause until the
+// connection is closed.
 func endless(begin, text string, pause time.Duration) responder {
 	return func(conn *badConn, _ providerRequest) {
 		_, err := io.WriteString(conn, begin)
@@ -134,7 +137,8 @@ func zipped(s string) string {
 
 const page = "<html><body>" + canary + "</body></html>"
 
-// badBodies are successful responses with a wrong body or content type, and valid ones that look similar.
+// badBodies are successful responses with a wrong body or content type, and valid ones that look
+// similar.
 var badBodies = []badResponse{
 	{name: "good", respond: success(providerRequest.good), code: noProblem},
 	{name: "empty", respond: success(constant("")), code: invalid},
@@ -205,7 +209,8 @@ var badBodies = []badResponse{
 	{name: "no coding", respond: successWithHeader("Content-Encoding: identity"), code: noProblem},
 }
 
-// badMessages are not valid HTTP, or end too early, too late or never, with valid ones that look similar.
+// badMessages are not valid HTTP, or end too early, too late or never, with valid ones that look
+// similar.
 var badMessages = []badResponse{
 	{name: "length too large", respond: func(conn *badConn, q providerRequest) {
 		_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", 1<<20, q.good())
@@ -300,7 +305,8 @@ var badRefusals = func() []badResponse {
 	return all
 }()
 
-// foreignRefusal returns a responder that writes the refusal of another request, because its limit is used up.
+// foreignRefusal returns a responder that writes the refusal of another request, because its limit
+// is used up.
 func foreignRefusal(status, header string) responder {
 	other := uuid.NewString()
 	return reply(status, header+"X-Request-ID: "+other+"\r\n", constant(`{"originalRequestInfo":{"xRequestId":"`+other+
@@ -319,8 +325,9 @@ func (r trial) String() string {
 	return fmt.Sprintf("%s: %s, attended %t", r.server.provider, r.name, r.attended)
 }
 
-// TestBadResponses checks that for every bad response the caller gets the right problem in time, the breaker counts failures,
-// nothing is cached, each unattended call that was sent is counted once, and no text of the provider is returned or logged.
+// TestBadResponses checks that for every bad response the caller gets the right problem in time,
+// the breaker counts failures, nothing is cached, each unattended call that was sent is counted
+// once, and no text of the provider is returned or logged.
 func TestBadResponses(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -364,7 +371,8 @@ func TestBadResponses(t *testing.T) {
 	}
 }
 
-// configFor returns a configuration with the ASPSPs of the trials, whose breakers open at the first failure.
+// configFor returns a configuration with the ASPSPs of the trials, whose breakers open at the first
+// failure.
 func configFor(text string, trials []trial) string {
 	var aspsps strings.Builder
 	for _, r := range trials {
@@ -382,7 +390,8 @@ func withBaseURL(text string, s *badServer, timeout time.Duration) string {
 	return base.ReplaceAllString(text, fmt.Sprintf(`%s: {timeout: %v, baseURL: %q`, s.provider, timeout, s.base))
 }
 
-// run makes the call of a trial, and checks the response, the number of calls, the breaker, the counter and the cache.
+// run makes the call of a trial, and checks the response, the number of calls, the breaker, the
+// counter and the cache.
 func (r trial) run(t *testing.T, api string) {
 	header := []string{"Consent-ID", r.consent, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
 	call, aspsp := header, api+"/v1/aspsps/"+r.aspsp
@@ -415,7 +424,8 @@ func (r trial) run(t *testing.T, api string) {
 		t.Errorf("%v: %d calls arrived", r, n)
 	}
 	state := "open"
-	// Invalid data with status 200 does not count as a failure of the ASPSP; every other invalid response does.
+	// Invalid data with status 200 does not count as a failure of the ASPSP; every other invalid
+	// response does.
 	if e := got.ProviderError; r.code == noProblem || r.breakerStaysClosed || r.code == invalid && (e == nil || e.HTTPStatus == http.StatusOK) {
 		state = "closed"
 	}

@@ -27,13 +27,15 @@ type providerRequest struct {
 // A responder writes the response to a request.
 type responder func(conn *badConn, q providerRequest)
 
-// A badConn is a connection to a badServer. It is closed after the first response that is not complete.
+// A badConn is a connection to a badServer. It is closed after the first response that is not
+// complete.
 type badConn struct {
 	*net.TCPConn
 	complete bool
 }
 
-// A badServer is a provider that responds to the requests of each consent as a test wants, with any bytes.
+// A badServer is a provider that responds to the requests of each consent as a test wants, with any
+// bytes.
 type badServer struct {
 	provider, base string
 
@@ -117,7 +119,8 @@ func accountOf(provider string) string {
 	return map[string]string{"mastercard": mastercardsim.Account, "mypos": mypossim.GoodAccount}[provider]
 }
 
-// body returns the body of a valid response. If bodies of the provider have the request id, it is requestID.
+// body returns the body of a valid response. If bodies of the provider have the request id, it is
+// requestID.
 func (q providerRequest) body(requestID string) string {
 	switch {
 	case q.provider == "mypos" && q.account == "":

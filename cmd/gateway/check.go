@@ -7,8 +7,8 @@ import (
 	"ais-gateway/internal/commandline"
 )
 
-// checkCommand returns every fault of a configuration file as an error. For a file without faults it writes warnings to stderr
-// and, with --print, the configuration with its defaults to stdout.
+// checkCommand returns every fault of a configuration file as an error. For a file without faults
+// it writes warnings to stderr and, with --print, the configuration with its defaults to stdout.
 func checkCommand(_ context.Context, l *commandline.Line) error {
 	show := l.Bool("print", false, "")
 	file, err := parseConfig(l)

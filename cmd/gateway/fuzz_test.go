@@ -32,8 +32,8 @@ import (
 
 const wood = "/v1/aspsps/" + mastercardsim.WoodBank
 
-// inProcess runs the service in the test's process, so that coverage guides the fuzzing. It uses the given bad servers, or
-// simulators for other providers. Its breakers stay closed.
+// inProcess runs the service in the test's process, so that coverage guides the fuzzing. It uses
+// the given bad servers, or simulators for other providers. Its breakers stay closed.
 func inProcess(f *testing.F, servers ...*badServer) (api string, logs *gatewaytest.Output) {
 	f.Helper()
 	w, err := sandbox.Start(context.Background(), sandbox.Options{
@@ -66,8 +66,9 @@ func inProcess(f *testing.F, servers ...*badServer) (api string, logs *gatewayte
 	return api, logs
 }
 
-// FuzzResponse checks for random bytes from a provider that the caller gets a response of the contract in time, that nothing
-// panics, and that no text of the provider is in a problem or in the log.
+// FuzzResponse checks for random bytes from a provider that the caller gets a response of the
+// contract in time, that nothing panics, and that no text of the provider is in a problem or in the
+// log.
 func FuzzResponse(f *testing.F) {
 	banks := map[bool]*badServer{false: openBadServer(f, "mastercard"), true: openBadServer(f, "mypos")}
 	api, logs := inProcess(f, banks[false], banks[true])
@@ -119,7 +120,8 @@ func FuzzResponse(f *testing.F) {
 	})
 }
 
-// checkLog fails the test if the log has text of providers or callers, or an error. It empties the log.
+// checkLog fails the test if the log has text of providers or callers, or an error. It empties the
+// log.
 func checkLog(t *testing.T, o *gatewaytest.Output) {
 	t.Helper()
 	if text := o.Take(); strings.Contains(text, canary) || strings.Contains(text, `"level":"ERROR"`) {
@@ -127,8 +129,8 @@ func checkLog(t *testing.T, o *gatewaytest.Output) {
 	}
 }
 
-// responseValidator returns a function that returns an error if a response is not as in the contract. Extensible enums of the
-// contract are treated as closed.
+// responseValidator returns a function that returns an error if a response is not as in the
+// contract. Extensible enums of the contract are treated as closed.
 func responseValidator(f *testing.F) func(route string, req *http.Request, resp *http.Response, body []byte) error {
 	f.Helper()
 	document, err := openapi3.NewLoader().LoadFromData(bytes.ReplaceAll(contract.Contract, []byte("x-extensible-enum:"), []byte("enum:")))
@@ -169,8 +171,8 @@ func seedResponses() []string {
 	}
 }
 
-// FuzzRequest checks for random bytes from a caller that the service responds with a known status or closes the connection in
-// time, and that responses and log do not contain the caller's text.
+// FuzzRequest checks for random bytes from a caller that the service responds with a known status
+// or closes the connection in time, and that responses and log do not contain the caller's text.
 func FuzzRequest(f *testing.F) {
 	api, logs := inProcess(f)
 	head := "Host: x\r\nX-API-Key: " + sandbox.Key + "\r\n"

@@ -5,8 +5,9 @@
 //   - gateway check validates a configuration file,
 //   - gateway version prints the version.
 //
-// This package has the commands, the table of providers (adapters.go), and the wiring of the packages below internal (wire.go).
-// The exit code is 0 for success and requested help, 2 for an invalid command line, and 1 for every other error.
+// This package has the commands, the table of providers (adapters.go), and the wiring of the
+// packages below internal (wire.go). The exit code is 0 for success and requested help, 2 for an
+// invalid command line, and 1 for every other error.
 package main
 
 import (
@@ -79,8 +80,8 @@ func program(stdout, stderr io.Writer) commandline.Program {
 	}
 }
 
-// parseConfig parses the flags of a command that requires --config, and returns its value. It returns the errors of Line.Parse, and
-// commandline.ErrUsage without --config.
+// parseConfig parses the flags of a command that requires --config, and returns its value. It
+// returns the errors of Line.Parse, and commandline.ErrUsage without --config.
 func parseConfig(l *commandline.Line) (file string, err error) {
 	l.StringVar(&file, "config", "", "")
 	if err := l.Parse(); err != nil {

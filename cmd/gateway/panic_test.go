@@ -133,8 +133,8 @@ func canariesIn(text string) (found []string) {
 	return found
 }
 
-// A panic ends its request with INTERNAL_ERROR and a log line with the stack. Its value is not returned or logged, and the process
-// continues.
+// A panic ends its request with INTERNAL_ERROR and a log line with the stack. Its value is not
+// returned or logged, and the process continues.
 func TestPanicValuesStayOut(t *testing.T) {
 	var with any
 	api, logs := runWithProvider(t, func(q canonical.Query, account string) {

@@ -18,7 +18,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A refusal is the response with which a provider refuses a read of balances, and the problem that the caller gets.
+// A refusal is the response with which a provider refuses a read of balances, and the problem that
+// the caller gets.
 type refusal struct {
 	name, provider string
 	attended       bool
@@ -147,7 +148,8 @@ var refusals = []refusal{
 	},
 }
 
-// TestRefusalsOfProviders checks the problem for each refusal, and the number of unattended calls that are left.
+// TestRefusalsOfProviders checks the problem for each refusal, and the number of unattended calls
+// that are left.
 func TestRefusalsOfProviders(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -202,7 +204,8 @@ func TestCompressedBalances(t *testing.T) {
 	}
 }
 
-// runService runs the service in this process until the test ends, and returns the base URL of its API.
+// runService runs the service in this process until the test ends, and returns the base URL of its
+// API.
 func runService(t *testing.T, config string) (api string) {
 	t.Helper()
 	api, stop, err := gateway.Run(t.Context(), config, io.Discard)
@@ -213,7 +216,8 @@ func runService(t *testing.T, config string) (api string) {
 	return api
 }
 
-// sameWait reports whether Retry-After is as wanted. A value above a minute may be up to a minute shorter.
+// sameWait reports whether Retry-After is as wanted. A value above a minute may be up to a minute
+// shorter.
 func sameWait(got, want string) bool {
 	n, err := strconv.Atoi(want)
 	if err != nil || n <= 60 {

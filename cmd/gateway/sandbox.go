@@ -10,8 +10,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// sandboxCommand starts the sandbox with the options of the command line. It returns the errors of Line.Parse and runSandbox, and
-// commandline.ErrUsage for an invalid --redis.
+// sandboxCommand starts the sandbox with the options of the command line. It returns the errors of
+// Line.Parse and runSandbox, and commandline.ErrUsage for an invalid --redis.
 func sandboxCommand(ctx context.Context, l *commandline.Line) error {
 	o := sandbox.Options{}
 	l.StringVar(&o.Address, "address", "127.0.0.1:0", "")
@@ -32,8 +32,9 @@ func sandboxCommand(ctx context.Context, l *commandline.Line) error {
 	return runSandbox(ctx, o, *demo, l.Stdout, l.Stderr)
 }
 
-// runSandbox runs the gateway with simulators of both providers, without any setup. With demo it runs a tour of all calls and
-// returns the error of the first step that fails; without, it prints a guide and runs until ctx ends.
+// runSandbox runs the gateway with simulators of both providers, without any setup. With demo it
+// runs a tour of all calls and returns the error of the first step that fails; without, it prints a
+// guide and runs until ctx ends.
 func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stderr io.Writer) error {
 	ignoreSignals()
 	world, err := sandbox.Start(ctx, o)

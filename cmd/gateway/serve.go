@@ -19,12 +19,13 @@ import (
 const (
 	// responseMargin is what a response may take in addition to the calls to providers.
 	responseMargin = 10 * time.Second
-	// flushTimeout limits the last export of telemetry when the process ends. It is part of responseMargin.
+	// flushTimeout limits the last export of telemetry when the process ends. It is part of
+	// responseMargin.
 	flushTimeout = 5 * time.Second
 )
 
-// serveCommand runs the service until ctx ends and the requests in progress have ended. It logs its errors, and returns errLogged
-// after an error.
+// serveCommand runs the service until ctx ends and the requests in progress have ended. It logs its
+// errors, and returns errLogged after an error.
 func serveCommand(ctx context.Context, l *commandline.Line) error {
 	file, err := parseConfig(l)
 	if err != nil {
@@ -43,13 +44,14 @@ func serveCommand(ctx context.Context, l *commandline.Line) error {
 	return a.run(ctx)
 }
 
-// run serves until ctx ends, then drains: it reports that it will stop, later accepts no new requests, and waits for the
-// requests in progress and for counted calls whose callers have left. It returns errLogged if a server failed, or if something
-// was not completed in time.
+// run serves until ctx ends, then drains: it reports that it will stop, later accepts no new
+// requests, and waits for the requests in progress and for counted calls whose callers have left.
+// It returns errLogged if a server failed, or if something was not completed in time.
 //
-// The order of the end matters. The API closes first, so that no new call begins. The gateway then finishes counted calls and stores
-// their results, and the counter writes what Redis must still receive, so Redis stays open until both are done. The admin server
-// closes after them, so that /readyz reports the drain. Records and log lines are written last.
+// The order of the end matters. The API closes first, so that no new call begins. The gateway then
+// finishes counted calls and stores their results, and the counter writes what Redis must still
+// receive, so Redis stays open until both are done. The admin server closes after them, so that
+// /readyz reports the drain. Records and log lines are written last.
 func (a *app) run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx)) // requests are served after ctx has ended, too
 	defer stopBackground()
@@ -84,13 +86,14 @@ func (a *app) run(ctx context.Context) error {
 	return err
 }
 
-// ignoreSignals ignores signals that would end the process although they do not mean that: the reader of the log is gone
-// (SIGPIPE), or log files are to be reopened, as other programs do.
+// ignoreSignals ignores signals that would end the process although they do not mean that: the
+// reader of the log is gone (SIGPIPE), or log files are to be reopened, as other programs do.
 func ignoreSignals() {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
 }
 
-// reloadOnHangup reads the secret files at each SIGHUP, in addition to every second, until stop is called. Then SIGHUP is ignored.
+// reloadOnHangup reads the secret files at each SIGHUP, in addition to every second, until stop is
+// called. Then SIGHUP is ignored.
 func (a *app) reloadOnHangup() (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
@@ -105,8 +108,9 @@ func (a *app) reloadOnHangup() (stop func()) {
 	}
 }
 
-// logFailure logs in one JSON line why the gateway did not start, with every fault of the configuration, and returns errLogged. It
-// has its own logger, because the configured one is not open.
+// logFailure logs in one JSON line why the gateway did not start, with every fault of the
+// configuration, and returns errLogged. It has its own logger, because the configured one is not
+// open.
 func logFailure(to io.Writer, err error) error {
 	q := output.New(output.Config{To: to, Room: outputRoom})
 	log := slog.New(slog.NewJSONHandler(q.Writer(nil, nil), nil))

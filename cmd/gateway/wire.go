@@ -31,11 +31,12 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// outputRoom is the number of bytes of log lines and records that may wait to be written, in addition to a record for each
-// request in progress.
+// outputRoom is the number of bytes of log lines and records that may wait to be written, in
+// addition to a record for each request in progress.
 const outputRoom = 4 << 20
 
-// app is a gateway with all its parts and open ports. Parts do not know each other beyond their interfaces: app connects them.
+// app is a gateway with all its parts and open ports. Parts do not know each other beyond their
+// interfaces: app connects them.
 type app struct {
 	log        *slog.Logger
 	logQueue   *output.Queue
@@ -56,8 +57,9 @@ type app struct {
 	writeTimeout time.Duration // maximum duration of a request up to the end of its response
 }
 
-// newApp makes the parts of a gateway in the order in which they need each other, and opens its ports. It returns config.Faults
-// if the configuration has faults, or the error of the part that cannot be opened.
+// newApp makes the parts of a gateway in the order in which they need each other, and opens its
+// ports. It returns config.Faults if the configuration has faults, or the error of the part that
+// cannot be opened.
 func newApp(ctx context.Context, c *config.Config, logs io.Writer) (_ *app, err error) {
 	a := &app{writeTimeout: responseMargin, logQueue: newQueue(c, logs)}
 	defer func() { // writes the lines that say why the start failed
@@ -98,14 +100,16 @@ func newApp(ctx context.Context, c *config.Config, logs io.Writer) (_ *app, err 
 	return a, nil
 }
 
-// newQueue returns a queue of log lines or records. What waits in it is lost if the process is killed.
+// newQueue returns a queue of log lines or records. What waits in it is lost if the process is
+// killed.
 func newQueue(c *config.Config, to io.Writer) *output.Queue {
 	return output.New(output.Config{
 		To: to, Room: outputRoom + c.Server.Limits.InFlight*audit.MaxLine, Keep: c.Audit.WhenFull == config.AuditRefuse,
 	})
 }
 
-// telemetryOptions returns the closed lists from which labels of metrics come, and the output of log lines.
+// telemetryOptions returns the closed lists from which labels of metrics come, and the output of
+// log lines.
 func telemetryOptions(c *config.Config, logs io.Writer) telemetry.Options {
 	ids := make([]string, len(c.ASPSPs))
 	for i, aspsp := range c.ASPSPs {
@@ -118,8 +122,9 @@ func telemetryOptions(c *config.Config, logs io.Writer) telemetry.Options {
 	}
 }
 
-// openAudit opens the output of audit records. With output stdout they go where the log goes, and are the log lines of their
-// requests as well: then requestLog only exports these lines. It returns the error of making a key.
+// openAudit opens the output of audit records. With output stdout they go where the log goes, and
+// are the log lines of their requests as well: then requestLog only exports these lines. It returns
+// the error of making a key.
 func (a *app) openAudit(c *config.Config) error {
 	key, err := audit.Key(c.Audit.Key(), c.Cache.Keys())
 	if err != nil {
@@ -147,9 +152,10 @@ func (a *app) openAudit(c *config.Config) error {
 	return nil
 }
 
-// openGateway makes the gateway, its cache, counter and adapters. Every call to a provider goes through a transport that takes a slot
-// of the counter and reports to telemetry. It sets writeTimeout to the longest request that the configured timeouts allow. It
-// returns config.Faults if an adapter cannot be opened.
+// openGateway makes the gateway, its cache, counter and adapters. Every call to a provider goes
+// through a transport that takes a slot of the counter and reports to telemetry. It sets
+// writeTimeout to the longest request that the configured timeouts allow. It returns config.Faults
+// if an adapter cannot be opened.
 func (a *app) openGateway(c *config.Config) (err error) {
 	keys := c.Cache.Keys()
 	if len(keys) == 0 { // an embedded Redis ends with the process, so its key can, too
@@ -187,8 +193,8 @@ func (a *app) openGateway(c *config.Config) (err error) {
 	return nil
 }
 
-// reloadable returns the secrets with the functions that put their current content into use: the secrets of each provider, the cache's
-// keys, the API's TLS files, and the API keys.
+// reloadable returns the secrets with the functions that put their current content into use: the
+// secrets of each provider, the cache's keys, the API's TLS files, and the API keys.
 func (a *app) reloadable(c *config.Config) []secretwatch.Secret {
 	var all []secretwatch.Secret
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
@@ -205,7 +211,8 @@ func (a *app) reloadable(c *config.Config) []secretwatch.Secret {
 		secretwatch.Clients(c, a.log, a.auth.SetKeys))
 }
 
-// serverConfig returns the configuration of the two servers: the API with its observers, and the admin endpoints.
+// serverConfig returns the configuration of the two servers: the API with its observers, and the
+// admin endpoints.
 func (a *app) serverConfig(c *config.Config) server.Config {
 	handler := api.New(api.Config{
 		Gateway: a.gateway, Callers: a.auth, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,

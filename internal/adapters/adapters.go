@@ -1,5 +1,6 @@
-// Package adapters opens the adapters of the configured providers, gives them their transports and proxies, and replaces an
-// adapter when its secrets change. cmd has the table of all providers and makes the transports.
+// Package adapters opens the adapters of the configured providers, gives them their transports and
+// proxies, and replaces an adapter when its secrets change. cmd has the table of all providers and
+// makes the transports.
 package adapters
 
 import (
@@ -19,8 +20,8 @@ import (
 // An Entry describes a provider of the table.
 type Entry struct {
 	Open providers.Open
-	// OneASPSP means that the provider is one ASPSP, which counts unattended calls in one place: the configuration
-	// may have one aspsps entry with it.
+	// OneASPSP means that the provider is one ASPSP, which counts unattended calls in one place:
+	// the configuration may have one aspsps entry with it.
 	OneASPSP bool
 }
 
@@ -30,8 +31,8 @@ type Table map[string]Entry
 // Connect makes the transport of a provider.
 type Connect func(upstream.Config) *upstream.Transport
 
-// Load reads a configuration file and checks all of it, including the adapters' sections. It opens no connection. It returns
-// config.Faults with every fault, or the error of reading the file.
+// Load reads a configuration file and checks all of it, including the adapters' sections. It opens
+// no connection. It returns config.Faults with every fault, or the error of reading the file.
 func (t Table) Load(file string) (*config.Config, error) {
 	c, err := config.Load(file)
 	if c == nil {
@@ -56,8 +57,9 @@ type Set struct {
 	all     map[string]*swappable
 }
 
-// Open opens the adapters of all configured providers. It returns all faults of their configuration, and then the
-// Set must not be used. Providers that the table does not have are ignored.
+// Open opens the adapters of all configured providers. It returns all faults of their
+// configuration, and then the Set must not be used. Providers that the table does not have are
+// ignored.
 func (t Table) Open(c *config.Config, connect Connect) (*Set, config.Faults) {
 	s, faults := &Set{table: t, connect: connect, all: map[string]*swappable{}}, config.Faults{}
 	for name := range c.Providers {
@@ -75,11 +77,13 @@ func (t Table) Open(c *config.Config, connect Connect) (*Set, config.Faults) {
 // Provider returns a provider whose calls use its current adapter. name must be configured.
 func (s *Set) Provider(name string) providers.Provider { return s.all[name] }
 
-// Files returns the secret files with which the adapter of a provider was opened. name must be configured.
+// Files returns the secret files with which the adapter of a provider was opened. name must be
+// configured.
 func (s *Set) Files(name string) []config.File { return s.all[name].current.Load().files }
 
-// Reload opens the adapter of a provider with the current configuration and replaces the previous one. Calls in progress end
-// with the adapter with which they began. If it returns config.Faults, the previous adapter stays in use.
+// Reload opens the adapter of a provider with the current configuration and replaces the previous
+// one. Calls in progress end with the adapter with which they began. If it returns config.Faults,
+// the previous adapter stays in use.
 func (s *Set) Reload(name string, now *config.Config) error {
 	next, faults := s.open(now, name)
 	if len(faults) > 0 {
@@ -90,7 +94,8 @@ func (s *Set) Reload(name string, now *config.Config) error {
 	return nil
 }
 
-// NotAfter returns by provider when the first certificate of its adapter expires; the zero time if it has no certificate.
+// NotAfter returns by provider when the first certificate of its adapter expires; the zero time if
+// it has no certificate.
 func (s *Set) NotAfter() map[string]time.Time {
 	all := map[string]time.Time{}
 	for name, p := range s.all {

@@ -8,9 +8,10 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// proxyOf returns the function that chooses the proxy of a call to a provider from the environment, or nil if the
-// configuration does not want one. Only proxies with an http URL are accepted: the gateway opens a tunnel through the proxy,
-// which does not see the content. For any other URL it returns config.Faults.
+// proxyOf returns the function that chooses the proxy of a call to a provider from the environment,
+// or nil if the configuration does not want one. Only proxies with an http URL are accepted: the
+// gateway opens a tunnel through the proxy, which does not see the content. For any other URL it
+// returns config.Faults.
 func proxyOf(p config.Provider) (func(*url.URL) (*url.URL, error), error) {
 	if p.Proxy != config.EnvironmentProxy {
 		return nil, nil

@@ -7,7 +7,8 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// TestProxy checks that a proxy is used only if the configuration wants it, and that only one with an http URL is accepted.
+// TestProxy checks that a proxy is used only if the configuration wants it, and that only one with
+// an http URL is accepted.
 func TestProxy(t *testing.T) {
 	call := &url.URL{Scheme: "https", Host: "bank.example"}
 	for _, tt := range []struct {

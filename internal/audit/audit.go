@@ -1,8 +1,10 @@
-// Package audit writes one JSON line for every request: the client, the ASPSP, the outcome, and a keyed hash of the consent.
-// The holder of the key finds the records of a known consent, but a record does not show the consent id. On standard
-// output the record is the log line of the request too.
+// Package audit writes one JSON line for every request: the client, the ASPSP, the outcome, and a
+// keyed hash of the consent. The holder of the key finds the records of a known consent, but a
+// record does not show the consent id. On standard output the record is the log line of the request
+// too.
 //
-// Lost records are always reported: State shows that records are off or cannot be written, and the log has each failure.
+// Lost records are always reported: State shows that records are off or cannot be written, and the
+// log has each failure.
 package audit
 
 import (
@@ -26,20 +28,23 @@ const logEvery = time.Minute
 
 // Config configures a Log.
 type Config struct {
-	// Sink receives the records, and Queue holds them until Sink or another output has accepted them. Without Queue, Write writes
-	// to Sink. With Queue and without Sink, Queue belongs to the caller. There are no records if both are nil. Open calls Sink's
-	// method Ready() error, if it has one.
+	// Sink receives the records, and Queue holds them until Sink or another output has accepted
+	// them. Without Queue, Write writes to Sink. With Queue and without Sink, Queue belongs to the
+	// caller. There are no records if both are nil. Open calls Sink's method Ready() error, if it
+	// has one.
 	Sink   io.WriteCloser
 	Queue  *output.Queue
 	Key    []byte // the HMAC key for consents and clients, 32 bytes; see Key
 	Refuse bool   // with Queue: refuse a request if there is no space for its record
-	// TraceIDs returns the ids of the trace and span of a request's context, in hexadecimal, or "". Optional.
+	// TraceIDs returns the ids of the trace and span of a request's context, in hexadecimal, or "".
+	// Optional.
 	TraceIDs func(context.Context) (traceID, spanID string)
 	Now      func() time.Time
 	Logger   *slog.Logger
 }
 
-// MaxLine is the space in bytes that is reserved for a record. Only a very long client or provider name makes a record longer.
+// MaxLine is the space in bytes that is reserved for a record. Only a very long client or provider
+// name makes a record longer.
 const MaxLine = 2 << 10
 
 // State is the current state of a Log.
@@ -80,8 +85,8 @@ func Open(c Config) *Log {
 
 func (l *Log) enabled() bool { return l.Sink != nil || l.queued != nil }
 
-// Reserve reports whether a request may be served. With Config.Refuse it reserves space for the record, which Write uses,
-// and returns false if there is no space.
+// Reserve reports whether a request may be served. With Config.Refuse it reserves space for the
+// record, which Write uses, and returns false if there is no space.
 func (l *Log) Reserve() bool {
 	return !l.Refuse || l.queued == nil || l.queued.Reserve(MaxLine)
 }
@@ -125,7 +130,8 @@ func (l *Log) record(ctx context.Context, r event.Request) slog.Record {
 	return record
 }
 
-// lost counts n records that the queue had accepted. With n = 0 they are not lost, but cannot be written now.
+// lost counts n records that the queue had accepted. With n = 0 they are not lost, but cannot be
+// written now.
 func (l *Log) lost(err error, n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -143,8 +149,8 @@ func (l *Log) State() State {
 	return s
 }
 
-// Close writes the waiting records and closes Sink. It returns the error of Queue.Close, and then leaves Sink open, or that of
-// closing Sink. A Queue without Sink stays open.
+// Close writes the waiting records and closes Sink. It returns the error of Queue.Close, and then
+// leaves Sink open, or that of closing Sink. A Queue without Sink stays open.
 func (l *Log) Close() error {
 	if l.Sink == nil {
 		return nil
@@ -159,7 +165,8 @@ func (l *Log) Close() error {
 	return l.Sink.Close()
 }
 
-// fail counts lost records and logs at most once a minute. It logs no text of the error, because that may contain a path.
+// fail counts lost records and logs at most once a minute. It logs no text of the error, because
+// that may contain a path.
 func (l *Log) fail(err error, lost int64) {
 	l.failing = true
 	l.failures += lost
@@ -168,8 +175,8 @@ func (l *Log) fail(err error, lost int64) {
 	}
 }
 
-// consentHash returns the pseudonym of an ASPSP id and a consent id, or "" if either is "". Consent ids that differ only in
-// the case of a UUID have the same hash.
+// consentHash returns the pseudonym of an ASPSP id and a consent id, or "" if either is "". Consent
+// ids that differ only in the case of a UUID have the same hash.
 func (l *Log) consentHash(aspsp, consent string) string {
 	if aspsp == "" || consent == "" {
 		return ""
@@ -177,7 +184,8 @@ func (l *Log) consentHash(aspsp, consent string) string {
 	return l.Pseudonym(aspsp, canonical.NormalizeID(consent))
 }
 
-// Pseudonym returns the first 128 bits of the HMAC-SHA-256 of parts in hexadecimal. Each part is preceded by its length.
+// Pseudonym returns the first 128 bits of the HMAC-SHA-256 of parts in hexadecimal. Each part is
+// preceded by its length.
 func (l *Log) Pseudonym(parts ...string) string {
 	mac := hmac.New(sha256.New, l.Key)
 	for _, part := range parts {

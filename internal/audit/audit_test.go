@@ -336,7 +336,8 @@ func TestFullQueue(t *testing.T) {
 	}
 }
 
-// With Refuse, requests are accepted only while there is space for their records, and no record is lost.
+// With Refuse, requests are accepted only while there is space for their records, and no record is
+// lost.
 func TestRefuse(t *testing.T) {
 	l, opened := blocked(t, true)
 	for i, want := range []bool{true, true, false} {

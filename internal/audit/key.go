@@ -9,8 +9,9 @@ import (
 // keyPurpose is the HKDF info string of a derived key.
 const keyPurpose = "ais-gateway audit records, consents, version 1"
 
-// Key returns configured if it is not nil. Otherwise it derives a key from the first of the cache's keys. Without these it returns
-// a random key, with which the hash of a consent is the same only as long as the process lives.
+// Key returns configured if it is not nil. Otherwise it derives a key from the first of the cache's
+// keys. Without these it returns a random key, with which the hash of a consent is the same only as
+// long as the process lives.
 func Key(configured []byte, cacheKeys [][]byte) ([]byte, error) {
 	if configured != nil {
 		return configured, nil

@@ -1,6 +1,7 @@
-// Package cache stores account lists in Redis, encrypted and per client, with the leases and outcomes by which gateways share
-// one call. Ages use Redis's clock, because the gateways' clocks may differ. It fails open: after an error, a request continues
-// without it. internal/gateway and internal/coalesce call it.
+// Package cache stores account lists in Redis, encrypted and per client, with the leases and
+// outcomes by which gateways share one call. Ages use Redis's clock, because the gateways' clocks
+// may differ. It fails open: after an error, a request continues without it. internal/gateway and
+// internal/coalesce call it.
 package cache
 
 import (
@@ -27,7 +28,8 @@ var (
 	errScriptReply = errors.New("unexpected response of a script")
 )
 
-// maxClockSkew is how far in the future a list's time may be: Redis's clock may jump back in a failover.
+// maxClockSkew is how far in the future a list's time may be: Redis's clock may jump back in a
+// failover.
 const maxClockSkew = time.Minute
 
 // A Cache stores account lists. It is safe for concurrent use.
@@ -38,7 +40,8 @@ type Cache struct {
 	invalidations invalidations
 }
 
-// New returns a cache that encrypts with the first key and decrypts with all. It fails if a key does not have 32 bytes.
+// New returns a cache that encrypts with the first key and decrypts with all. It fails if a key
+// does not have 32 bytes.
 func New(rdb redis.UniversalClient, keys [][]byte) (*Cache, error) {
 	c := &Cache{rdb: rdb, invalidations: newInvalidations()}
 	return c, c.SetKeys(keys)
@@ -58,18 +61,20 @@ type Key struct{ Client, ASPSP, Consent string }
 
 func (k Key) prefix() string { return store.Prefix("accounts", k.Client, k.ASPSP, k.Consent) }
 
-// An Entry is what a call has read: an account list, or the balances of an account. Only lists are cached.
+// An Entry is what a call has read: an account list, or the balances of an account. Only lists are
+// cached.
 type Entry struct {
 	Accounts  json.RawMessage            // as canonical.EncodeAccounts returns it; nil for balances
 	Balances  *canonical.AccountBalances // nil for a list
 	FetchedAt time.Time                  // by Redis's clock, see Lease.RedisTime
 	Age       time.Duration              // by Redis's clock when it was read
-	// Unreadable means that the list is encrypted under a key that the cache does not have. Accounts is nil then.
+	// Unreadable means that the list is encrypted under a key that the cache does not have.
+	// Accounts is nil then.
 	Unreadable bool
 }
 
-// Get returns the cached list and the time by Redis's clock. The entry is nil if there is none, if it cannot be decoded, or if
-// its invalidation is pending.
+// Get returns the cached list and the time by Redis's clock. The entry is nil if there is none, if
+// it cannot be decoded, or if its invalidation is pending.
 func (c *Cache) Get(ctx context.Context, k Key) (*Entry, time.Time, error) {
 	pending := c.invalidations.pending(k) // before the read: it may be confirmed between the read and the next check
 	name := k.prefix() + "list"
@@ -80,7 +85,8 @@ func (c *Cache) Get(ctx context.Context, k Key) (*Entry, time.Time, error) {
 	return c.decodeEntry(name, values[0], now), now, nil
 }
 
-// mgetWithTime returns values, "" for missing ones, and the time by Redis's clock, in one round trip.
+// mgetWithTime returns values, "" for missing ones, and the time by Redis's clock, in one round
+// trip.
 func (c *Cache) mgetWithTime(ctx context.Context, names ...string) (now time.Time, values []string, err error) {
 	read, err := readScript.Run(ctx, c.rdb, names).Slice()
 	if err != nil {
@@ -97,19 +103,21 @@ func (c *Cache) mgetWithTime(ctx context.Context, names ...string) (now time.Tim
 	return time.UnixMicro(micros).UTC(), values, nil
 }
 
-// A stored list is its time, then time and accounts, sealed. The first byte of a sealed value is the number of its schema.
+// A stored list is its time, then time and accounts, sealed. The first byte of a sealed value is
+// the number of its schema.
 const (
 	// timeSize is the length of a time prefix.
 	timeSize = 16
-	// listSchema is the number of the JSON form of cached accounts. It increases if the API's form changes. A list of a lower
-	// number is decoded and encoded again. One of a higher number, which a newer gateway stored, is a miss and is not
-	// overwritten while it is fresh.
+	// listSchema is the number of the JSON form of cached accounts. It increases if the API's form
+	// changes. A list of a lower number is decoded and encoded again. One of a higher number, which
+	// a newer gateway stored, is a miss and is not overwritten while it is fresh.
 	listSchema = 1
 	// outcomeSchema is the number of the form of outcomes.
 	outcomeSchema = 1
 )
 
-// timePrefix returns the time of a list in µs, in digits, so that scripts can compare lists that they cannot decrypt.
+// timePrefix returns the time of a list in µs, in digits, so that scripts can compare lists that
+// they cannot decrypt.
 func timePrefix(e *Entry) string { return fmt.Sprintf("%0*d", timeSize, e.FetchedAt.UnixMicro()) }
 
 // encodeEntry returns a list as it is stored under a name.
@@ -119,7 +127,8 @@ func (c *Cache) encodeEntry(name string, e *Entry) ([]byte, error) {
 	return append([]byte(prefix), sealed...), err
 }
 
-// decodeEntry returns a list with its age; nil if it cannot be decoded, or if its time is in the future.
+// decodeEntry returns a list with its age; nil if it cannot be decoded, or if its time is in the
+// future.
 func (c *Cache) decodeEntry(name, value string, now time.Time) *Entry {
 	date, sealed := value[:min(len(value), timeSize)], []byte(value[min(len(value), timeSize):])
 	micros, err := strconv.ParseInt(date, 10, 64)
@@ -146,7 +155,8 @@ func (c *Cache) decodeEntry(name, value string, now time.Time) *Entry {
 	return &e
 }
 
-// reencode returns accounts of an earlier schema in the current form; nil if they cannot be decoded.
+// reencode returns accounts of an earlier schema in the current form; nil if they cannot be
+// decoded.
 func reencode(stored []byte) json.RawMessage {
 	var list []canonical.Account
 	if json.Unmarshal(stored, &list) != nil {

@@ -37,7 +37,8 @@ func newKey(t *testing.T) []byte {
 	return key
 }
 
-// redises returns clients of a real Redis and of the embedded one. The cache must behave equally on both.
+// redises returns clients of a real Redis and of the embedded one. The cache must behave equally on
+// both.
 func redises(t *testing.T) map[string]redis.UniversalClient {
 	t.Helper()
 	return map[string]redis.UniversalClient{
@@ -190,7 +191,8 @@ func TestAge(t *testing.T) {
 	}
 }
 
-// TestListsFromTheFuture: a list whose time is more than the allowed clock skew ahead is not served, because its age is unknown.
+// TestListsFromTheFuture: a list whose time is more than the allowed clock skew ahead is not
+// served, because its age is unknown.
 func TestListsFromTheFuture(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
@@ -283,7 +285,8 @@ func TestKeysRotate(t *testing.T) {
 	}
 }
 
-// TestUnreadableIsAMiss: a value that is damaged, of another format, or copied from another key is a miss.
+// TestUnreadableIsAMiss: a value that is damaged, of another format, or copied from another key is
+// a miss.
 func TestUnreadableIsAMiss(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
@@ -480,7 +483,8 @@ func TestDeletesWithoutMemory(t *testing.T) {
 	}
 }
 
-// TestForeignEntries: an unknown value under the key of a list is a miss, and the next list replaces it.
+// TestForeignEntries: an unknown value under the key of a list is a miss, and the next list
+// replaces it.
 func TestForeignEntries(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
@@ -526,8 +530,8 @@ func loseLease(t *testing.T, rdb redis.UniversalClient, k cache.Key) {
 	}
 }
 
-// TestListIsStoredWithoutItsLease: a list is stored even if its lease was lost during the call, unless the list was deleted or a newer
-// one has been stored.
+// TestListIsStoredWithoutItsLease: a list is stored even if its lease was lost during the call,
+// unless the list was deleted or a newer one has been stored.
 func TestListIsStoredWithoutItsLease(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
@@ -564,7 +568,8 @@ func TestListIsStoredWithoutItsLease(t *testing.T) {
 	}
 }
 
-// TestDeletedListStaysDeleted: a call does not store its list if the list was deleted during the call.
+// TestDeletedListStaysDeleted: a call does not store its list if the list was deleted during the
+// call.
 func TestDeletedListStaysDeleted(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Embedded})
@@ -587,7 +592,8 @@ func TestDeletedListStaysDeleted(t *testing.T) {
 	}
 }
 
-// TestRejectionStopsOtherCalls: a call that began before a rejection does not store its list, even under another lease key.
+// TestRejectionStopsOtherCalls: a call that began before a rejection does not store its list, even
+// under another lease key.
 func TestRejectionStopsOtherCalls(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
@@ -648,7 +654,8 @@ func TestKeysAreChecked(t *testing.T) {
 	}
 }
 
-// TestNewerListStays: of two lists of different calls the newer is cached, whichever is published last.
+// TestNewerListStays: of two lists of different calls the newer is cached, whichever is published
+// last.
 func TestNewerListStays(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {

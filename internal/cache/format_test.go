@@ -30,8 +30,8 @@ func sealed(t *testing.T, key []byte, schema byte, name, text string) string {
 	return string(aead.Seal(append(head, nonce...), nonce, []byte(text), append([]byte{schema}, name...)))
 }
 
-// TestSchemas: a list of an earlier schema is encoded again. A list of a later schema is a miss, and is not overwritten while
-// newer gateways serve it as fresh.
+// TestSchemas: a list of an earlier schema is encoded again. A list of a later schema is a miss,
+// and is not overwritten while newer gateways serve it as fresh.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})

@@ -41,8 +41,8 @@ func keyKinds(t *testing.T, rdb redis.UniversalClient) string {
 	return strings.Join(found, " ")
 }
 
-// TestKeysLeftInRedis checks which keys each step leaves in Redis. A consent without a call in progress and without a list leaves
-// none, however often its deletion is requested.
+// TestKeysLeftInRedis checks which keys each step leaves in Redis. A consent without a call in
+// progress and without a list leaves none, however often its deletion is requested.
 func TestKeysLeftInRedis(t *testing.T) {
 	for name, c := range map[string]config.Redis{
 		"redis-server": {Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}},
@@ -102,7 +102,8 @@ func TestKeysLeftInRedis(t *testing.T) {
 	}
 }
 
-// TestNothingIsWrittenWithoutMemory: no step writes above Redis's maxmemory, and lists can still be deleted.
+// TestNothingIsWrittenWithoutMemory: no step writes above Redis's maxmemory, and lists can still be
+// deleted.
 func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})

@@ -27,7 +27,8 @@ var (
 )
 
 const (
-	// outcomeTTL is how long the outcome of a shared call is stored for the requests that wait for it.
+	// outcomeTTL is how long the outcome of a shared call is stored for the requests that wait for
+	// it.
 	outcomeTTL = 10 * time.Second
 	// resultTTL is how long after the end of its lease the result of a call may still be stored.
 	resultTTL = 30 * time.Second
@@ -64,10 +65,11 @@ func (l Lease) RedisTime(moment time.Time) time.Time { return l.grantedAt.Add(mo
 type Lookup struct {
 	List bool          // the call reads the account list
 	TTL  time.Duration // of the lease. A holder that dies loses it then
-	// MaxAge is the age below which a readable list satisfies the request, so that no lease is acquired; 0 for none.
+	// MaxAge is the age below which a readable list satisfies the request, so that no lease is
+	// acquired; 0 for none.
 	MaxAge time.Duration
-	// The subjects of refusals that exclude the call: hashes of 43 characters that include the user's token. Those of the consent
-	// and of what is read are equal for the account list.
+	// The subjects of refusals that exclude the call: hashes of 43 characters that include the
+	// user's token. Those of the consent and of what is read are equal for the account list.
 	ConsentSubject, ReadSubject string
 }
 
@@ -84,9 +86,9 @@ type Found struct {
 // Answered reports whether Redis has responded to the lookup.
 func (f Found) Answered() bool { return !f.Now.IsZero() }
 
-// Acquire returns what a request needs to know before its call, and acquires its lease, in one round trip. It acquires no
-// lease if another request holds it, or if a list satisfies the request. After an error, the lease may still be granted, and
-// must be released, see MayBeGranted.
+// Acquire returns what a request needs to know before its call, and acquires its lease, in one
+// round trip. It acquires no lease if another request holds it, or if a list satisfies the request.
+// After an error, the lease may still be granted, and must be released, see MayBeGranted.
 func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error) {
 	pending := c.invalidations.pending(l.Key)
 	p := l.prefix()
@@ -141,7 +143,8 @@ type LeaderOutcome struct {
 	Usage   *unattended.Usage // after the call's last step of the counter; nil if there was none
 }
 
-// EndedBefore reports whether the call ended before a request found the lease held. Such a request needs another call.
+// EndedBefore reports whether the call ended before a request found the lease held. Such a request
+// needs another call.
 func (o LeaderOutcome) EndedBefore(l Lease) bool { return o.Ended.Before(l.grantedAt) }
 
 // A CallResult is the result of a shared call.
@@ -151,7 +154,8 @@ type CallResult struct {
 	FreshFor time.Duration     // how long a list under an unknown key is not overwritten
 	Failure  *canonical.Error  // nil if the call succeeded
 	Usage    *unattended.Usage // after the call's last step of the counter; nil if there was none
-	// Invalidate means that the failure is a rejection of the consent, so that the cached list must be deleted.
+	// Invalidate means that the failure is a rejection of the consent, so that the cached list must
+	// be deleted.
 	Invalidate bool
 	Learned    Learned   // for later calls
 	Ended      time.Time // by Redis's clock; zero if the result must not be shared
@@ -174,13 +178,14 @@ type storedBalances struct {
 // A PublishResult is the reply to Publish.
 type PublishResult struct {
 	Held bool // the lease was still held, so that waiting requests get the result
-	// Stored means that the list is in Redis, or that it was invalidated if the result requires that. It is false if another
-	// gateway has the lease, if a newer list is stored, if Redis has no memory for it, or if the list was invalidated since the
-	// call began.
+	// Stored means that the list is in Redis, or that it was invalidated if the result requires
+	// that. It is false if another gateway has the lease, if a newer list is stored, if Redis has
+	// no memory for it, or if the list was invalidated since the call began.
 	Stored bool
 }
 
-// Publish stores the result and releases the lease, in one round trip. The zero CallResult only releases the lease.
+// Publish stores the result and releases the lease, in one round trip. The zero CallResult only
+// releases the lease.
 func (c *Cache) Publish(ctx context.Context, l Lease, r CallResult) (PublishResult, error) {
 	p := l.prefix()
 	list, outcomeKey := p+"list", p+"note:"+l.Holder

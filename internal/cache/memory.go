@@ -34,8 +34,8 @@ func decodeMemory(refusals, pages string, now time.Time, want Lookup) Memory {
 	return m
 }
 
-// refusal returns the newest kind in the text for one of the subjects; "" if there is none. An unknown account does not
-// affect the consent's other accounts.
+// refusal returns the newest kind in the text for one of the subjects; "" if there is none. An
+// unknown account does not affect the consent's other accounts.
 func refusal(text string, now time.Time, consent, account string) canonical.Kind {
 	for ; len(text) >= refusalSize; text = text[refusalSize:] {
 		kind := canonical.Kind(strings.TrimRight(text[subjectSize:subjectSize+codeSize], " "))
@@ -53,10 +53,12 @@ func refusal(text string, now time.Time, consent, account string) canonical.Kind
 
 // Learned is what a call has shown about later ones. The zero value changes nothing.
 type Learned struct {
-	// Subject is what the ASPSP has refused RefusedWith, which is remembered for an hour; "" for nothing.
+	// Subject is what the ASPSP has refused RefusedWith, which is remembered for an hour; "" for
+	// nothing.
 	Subject     string
 	RefusedWith canonical.Kind
-	// Accepted means that the user has read the list, so that all refusals of the consent and of its accounts are deleted.
+	// Accepted means that the user has read the list, so that all refusals of the consent and of
+	// its accounts are deleted.
 	Accepted bool
 	// Pages is how many calls the list needs; below 0 if that is unknown now, 0 for no change.
 	Pages int

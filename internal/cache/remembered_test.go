@@ -35,7 +35,8 @@ func learn(t *testing.T, c *cache.Cache, k cache.Key, l cache.Learned) {
 	}
 }
 
-// recall returns what a request for an account, or for the list if both subjects are equal, learns from earlier calls.
+// recall returns what a request for an account, or for the list if both subjects are equal, learns
+// from earlier calls.
 func recall(t *testing.T, c *cache.Cache, k cache.Key, consent, account string) cache.Memory {
 	t.Helper()
 	lease := cache.NewLease(cache.CallID{Key: k, ShareKey: "recall"})
@@ -46,8 +47,9 @@ func recall(t *testing.T, c *cache.Cache, k cache.Key, consent, account string) 
 	return found.Memory
 }
 
-// TestRefusalsAreRemembered: a refusal of a consent applies to its accounts, and a refusal of an account only to that account.
-// Other tokens and clients have their own refusals. All refusals of a consent are deleted together.
+// TestRefusalsAreRemembered: a refusal of a consent applies to its accounts, and a refusal of an
+// account only to that account. Other tokens and clients have their own refusals. All refusals of a
+// consent are deleted together.
 func TestRefusalsAreRemembered(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +81,8 @@ func TestRefusalsAreRemembered(t *testing.T) {
 	}
 }
 
-// TestRefusalsAreBounded: the newest 32 refusals of a consent are remembered, and their key expires with the newest.
+// TestRefusalsAreBounded: the newest 32 refusals of a consent are remembered, and their key expires
+// with the newest.
 func TestRefusalsAreBounded(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -105,7 +108,8 @@ func TestRefusalsAreBounded(t *testing.T) {
 	}
 }
 
-// TestOldRefusalsExpire: a refusal expires by its own time, not with its key. A refusal from the future is ignored.
+// TestOldRefusalsExpire: a refusal expires by its own time, not with its key. A refusal from the
+// future is ignored.
 func TestOldRefusalsExpire(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +135,8 @@ func TestOldRefusalsExpire(t *testing.T) {
 	}
 }
 
-// TestPagesAreRemembered: a number of pages above one is remembered; one page or an unknown number deletes it.
+// TestPagesAreRemembered: a number of pages above one is remembered; one page or an unknown number
+// deletes it.
 func TestPagesAreRemembered(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -164,7 +169,8 @@ func TestLeaseOfACall(t *testing.T) {
 	}
 }
 
-// TestNoLeaseForAHit: a list that is younger than the request's limit is returned without a lease, if the gateway can decrypt it.
+// TestNoLeaseForAHit: a list that is younger than the request's limit is returned without a lease,
+// if the gateway can decrypt it.
 func TestNoLeaseForAHit(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -203,8 +209,8 @@ func TestNoLeaseForAHit(t *testing.T) {
 	}
 }
 
-// TestReadOnlyRedis: on a replica, cached lists are returned, and Acquire fails with the error after which the client closes its
-// connection.
+// TestReadOnlyRedis: on a replica, cached lists are returned, and Acquire fails with the error
+// after which the client closes its connection.
 func TestReadOnlyRedis(t *testing.T) {
 	server := redistest.Start(t)
 	c, k := newCache(t, open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), newKey(t)), newCacheKey()
@@ -223,7 +229,8 @@ func TestReadOnlyRedis(t *testing.T) {
 	}
 }
 
-// TestAcquireIsRepeated: a step that is sent again, because its response was lost, returns the lease that it got before.
+// TestAcquireIsRepeated: a step that is sent again, because its response was lost, returns the
+// lease that it got before.
 func TestAcquireIsRepeated(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -241,8 +248,8 @@ func TestAcquireIsRepeated(t *testing.T) {
 	}
 }
 
-// TestRefusalOfAnInvalidatedCall: a refusal has the time of its call, and is not remembered if the consent's data were deleted
-// since.
+// TestRefusalOfAnInvalidatedCall: a refusal has the time of its call, and is not remembered if the
+// consent's data were deleted since.
 func TestRefusalOfAnInvalidatedCall(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// TestUnknownKeyIsReported: a value that is encrypted under an unknown key is reported and logged once. The test replaces the
-// default logger, so it is not parallel.
+// TestUnknownKeyIsReported: a value that is encrypted under an unknown key is reported and logged
+// once. The test replaces the default logger, so it is not parallel.
 func TestUnknownKeyIsReported(t *testing.T) {
 	was, out := slog.Default(), &bytes.Buffer{}
 	t.Cleanup(func() { slog.SetDefault(was) })

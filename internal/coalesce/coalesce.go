@@ -1,6 +1,7 @@
-// Package coalesce lets identical requests share one provider call, on one gateway and across gateways. The request that holds
-// the call's lease in Redis leads: it makes the call and publishes the result. The others wait for it. If Redis does not
-// respond, requests share calls on their own gateway only. internal/gateway uses it.
+// Package coalesce lets identical requests share one provider call, on one gateway and across
+// gateways. The request that holds the call's lease in Redis leads: it makes the call and publishes
+// the result. The others wait for it. If Redis does not respond, requests share calls on their own
+// gateway only. internal/gateway uses it.
 package coalesce
 
 import (
@@ -21,16 +22,17 @@ import (
 )
 
 const (
-	// countedStepTimeout is how long a request whose call is counted waits for one step. Its call cannot be made without Redis,
-	// and a call that another gateway makes already would waste a slot.
+	// countedStepTimeout is how long a request whose call is counted waits for one step. Its call
+	// cannot be made without Redis, and a call that another gateway makes already would waste a
+	// slot.
 	countedStepTimeout = 500 * time.Millisecond
 	// leaseMargin is how much longer than the call a lease lasts.
 	leaseMargin = 2 * time.Second
 	// Pauses between two reads of the state of another gateway's call.
 	pollFirst, pollLast = 10 * time.Millisecond, 40 * time.Millisecond
 
-	// writeTimeout is the timeout of one attempt to publish, maxPause the longest pause between two, and giveUpAfter how long
-	// they are repeated.
+	// writeTimeout is the timeout of one attempt to publish, maxPause the longest pause between
+	// two, and giveUpAfter how long they are repeated.
 	writeTimeout = 2 * time.Second
 	maxPause     = 6400 * time.Millisecond
 	giveUpAfter  = 13 * time.Second
@@ -39,8 +41,8 @@ const (
 )
 
 var (
-	// errLeaseUnknown means that Redis has not executed the command for the lease yet. It may still grant it, which would block
-	// other requests until the lease expires.
+	// errLeaseUnknown means that Redis has not executed the command for the lease yet. It may still
+	// grant it, which would block other requests until the lease expires.
 	errLeaseUnknown = errors.New("the lease may still be granted")
 	// errNotPublished means that the result was not used, because another request holds the lease.
 	errNotPublished = errors.New("another request holds the lease")
@@ -81,18 +83,21 @@ func New(c Config) *Group {
 	}
 }
 
-// A Request is one request that may share a call. Do calls its methods on its own goroutine, except Call.
+// A Request is one request that may share a call. Do calls its methods on its own goroutine, except
+// Call.
 type Request interface {
 	// Wants returns what the request needs to know before the call. Do sets the TTL of the lease.
 	Wants() cache.Lookup
-	// Record stores the reply of a lookup; the zero Found if Redis did not respond. It reports whether the list that was found
-	// satisfies the request, or fails if the request must neither call nor wait.
+	// Record stores the reply of a lookup; the zero Found if Redis did not respond. It reports
+	// whether the list that was found satisfies the request, or fails if the request must neither
+	// call nor wait.
 	Record(cache.Found) (satisfied bool, failure *canonical.Error)
 	// Admit lets the request wait for a call. leave is called when it no longer waits.
 	Admit(ctx context.Context) (leave func(), failure *canonical.Error)
 	// Call makes the call. Its context is not canceled when the request ends.
 	Call(ctx context.Context) cache.CallResult
-	// Satisfies reports whether a list satisfies the request that another gateway's call has stored.
+	// Satisfies reports whether a list satisfies the request that another gateway's call has
+	// stored.
 	Satisfies(list *cache.Entry) bool
 }
 
@@ -101,7 +106,8 @@ type Options struct {
 	Call    cache.CallID  // equal for requests that share
 	Timeout time.Duration // of the call
 	Counted bool          // the call takes a slot
-	// Budget is how long the request waits for Redis, except for the steps before a counted call: those have 500 ms each.
+	// Budget is how long the request waits for Redis, except for the steps before a counted call:
+	// those have 500 ms each.
 	Budget *store.Budget
 }
 
@@ -113,10 +119,11 @@ type Shared struct {
 	Stored bool // the list of its own call is in Redis
 }
 
-// Do returns what satisfies the request: the list that was found, the result of its own call, or the result of an identical
-// request's call that ended after this request's lookup. If another gateway's call ends without a usable result, Do tries
-// again to acquire the lease. A call is always completed, even if its requests have left. Do returns the failures of Record,
-// Admit and the call, Canceled if ctx ends, and ProviderTimeout if no call ends in time.
+// Do returns what satisfies the request: the list that was found, the result of its own call, or
+// the result of an identical request's call that ended after this request's lookup. If another
+// gateway's call ends without a usable result, Do tries again to acquire the lease. A call is
+// always completed, even if its requests have left. Do returns the failures of Record, Admit and
+// the call, Canceled if ctx ends, and ProviderTimeout if no call ends in time.
 func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonical.Error) {
 	waiting, cancel := context.WithTimeout(ctx, g.maxWait(o))
 	defer cancel()
@@ -161,8 +168,8 @@ func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonica
 // maxWait is how long a request waits: for another gateway's call, and then for its own.
 func (g *Group) maxWait(o Options) time.Duration { return 2*o.Timeout + leaseMargin + g.slack }
 
-// lookUpAndAcquire makes the request's lookup and tries to acquire its lease. Without a reply in time, it returns the zero Found. A
-// lease that Redis grants later is released.
+// lookUpAndAcquire makes the request's lookup and tries to acquire its lease. Without a reply in
+// time, it returns the zero Found. A lease that Redis grants later is released.
 func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, r Request, forceLease bool) cache.Found {
 	lease, want := cache.NewLease(o.Call), r.Wants()
 	want.TTL = o.Timeout + leaseMargin
@@ -200,7 +207,8 @@ func (g *Group) countedBudget() *store.Budget {
 	return &b
 }
 
-// share makes the request's call or waits for another one. ok is false if ctx ended or if there is no usable result.
+// share makes the request's call or waits for another one. ok is false if ctx ended or if there is
+// no usable result.
 func (g *Group) share(ctx context.Context, o Options, r Request, lease cache.Lease) (shared Shared, ok bool) {
 	g.mu.Lock()
 	c := g.calls[o.Call]
@@ -248,8 +256,9 @@ type call struct {
 	stored    bool         // set before published gets nil
 }
 
-// awaitOwn returns the result of a call to the request that leads it. By then it is published, if Redis responds within the budget.
-// Only balances are published after the response, because no later request reads them.
+// awaitOwn returns the result of a call to the request that leads it. By then it is published, if
+// Redis responds within the budget. Only balances are published after the response, because no
+// later request reads them.
 func (c *call) awaitOwn(ctx context.Context, o Options) (Shared, bool) {
 	if !isDone(ctx, c.done) {
 		return Shared{}, false
@@ -263,8 +272,9 @@ func (c *call) awaitOwn(ctx context.Context, o Options) (Shared, bool) {
 	return s, true
 }
 
-// lead makes a call and publishes its result under the lease. Publishing is repeated in the background until it succeeds, for 13 s;
-// invalidating the list of a rejected consent until it succeeds.
+// lead makes a call and publishes its result under the lease. Publishing is repeated in the
+// background until it succeeds, for 13 s; invalidating the list of a rejected consent until it
+// succeeds.
 func (g *Group) lead(ctx context.Context, o Options, r Request, lease cache.Lease, c *call) {
 	defer g.inProgress.Done()
 	c.result = g.run(ctx, o, r, lease)
@@ -288,7 +298,8 @@ func (g *Group) endCall(id cache.CallID, c *call) {
 	}
 }
 
-// publish publishes a call's result. first gets the error of the first attempt, and used also an error if the result was not used.
+// publish publishes a call's result. first gets the error of the first attempt, and used also an
+// error if the result was not used.
 func (g *Group) publish(lease cache.Lease, c *call) (first, used <-chan error) {
 	results := make(chan error, 1)
 	first = g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
@@ -331,8 +342,8 @@ func (g *Group) run(ctx context.Context, o Options, r Request, lease cache.Lease
 	return made
 }
 
-// release releases a lease in the background, if it is held or if Redis may still grant it. In that case the release is repeated
-// until the lease was found, for 13 s.
+// release releases a lease in the background, if it is held or if Redis may still grant it. In that
+// case the release is repeated until the lease was found, for 13 s.
 func (g *Group) release(l cache.Lease) {
 	if l.Holder == "" || l.Confirmed() && !l.Held {
 		return
@@ -383,7 +394,8 @@ func (g *Group) leaveWait(w *wait) {
 	}
 }
 
-// usable returns the outcome if the request can use it: the call ended after the request found its lease held.
+// usable returns the outcome if the request can use it: the call ended after the request found its
+// lease held.
 func (w *wait) usable(o Options, r Request, lease cache.Lease) (Shared, bool) {
 	out := w.outcome
 	switch {
@@ -398,8 +410,9 @@ func (w *wait) usable(o Options, r Request, lease cache.Lease) (Shared, bool) {
 	return Shared{}, false
 }
 
-// poll reads the state of another gateway's call until it ends, or until Redis stops responding: at the first failed read, for a
-// counted call after countedStepTimeout. Reads that succeed cost no budget.
+// poll reads the state of another gateway's call until it ends, or until Redis stops responding: at
+// the first failed read, for a counted call after countedStepTimeout. Reads that succeed cost no
+// budget.
 func (g *Group) poll(ctx context.Context, o Options, lease cache.Lease, w *wait) {
 	defer func() {
 		g.mu.Lock()

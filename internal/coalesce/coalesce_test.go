@@ -174,7 +174,8 @@ func TestLedCallIsStored(t *testing.T) {
 	}
 }
 
-// TestIdenticalRequestsShareOneCall: of identical requests on several gateways one calls, and all get its result or failure.
+// TestIdenticalRequestsShareOneCall: of identical requests on several gateways one calls, and all
+// get its result or failure.
 func TestIdenticalRequestsShareOneCall(t *testing.T) {
 	t.Parallel()
 	failure := canonical.NewError(canonical.ProviderError, "")
@@ -247,7 +248,8 @@ func TestOtherCallsAreNotShared(t *testing.T) {
 	all.Wait()
 }
 
-// TestOverloadIsNotShared: another gateway may have capacity for a call that this one could not make.
+// TestOverloadIsNotShared: another gateway may have capacity for a call that this one could not
+// make.
 func TestOverloadIsNotShared(t *testing.T) {
 	t.Parallel()
 	gateways, c, full, free := newGateways(t, redistest.Shared(t)), newCall(), newRequest(), newRequest()
@@ -272,7 +274,8 @@ func TestOverloadIsNotShared(t *testing.T) {
 	all.Wait()
 }
 
-// TestResultOfAnEndedCall: a request that begins after the end of a call makes its own, although the first one's result is there.
+// TestResultOfAnEndedCall: a request that begins after the end of a call makes its own, although
+// the first one's result is there.
 func TestResultOfAnEndedCall(t *testing.T) {
 	t.Parallel()
 	gateways, c, r := newGateways(t, redistest.Shared(t)), newCall(), newRequest()
@@ -314,7 +317,8 @@ func TestDeadHolder(t *testing.T) {
 	all.Wait()
 }
 
-// TestCallIsCompleted: a call is completed and published although its request has left, and Wait waits for it.
+// TestCallIsCompleted: a call is completed and published although its request has left, and Wait
+// waits for it.
 func TestCallIsCompleted(t *testing.T) {
 	t.Parallel()
 	gateways, c, r := newGateways(t, redistest.Shared(t)), newCall(), newRequest()
@@ -339,7 +343,8 @@ func TestCallIsCompleted(t *testing.T) {
 	}
 }
 
-// TestNoCallForARequestThatLeft: a request whose context has ended makes no call and leaves no lease.
+// TestNoCallForARequestThatLeft: a request whose context has ended makes no call and leaves no
+// lease.
 func TestNoCallForARequestThatLeft(t *testing.T) {
 	t.Parallel()
 	gateways, c, r := newGateways(t, redistest.Shared(t)), newCall(), newRequest()
@@ -369,7 +374,8 @@ func TestRefusedRequestReleasesItsLease(t *testing.T) {
 	eventually(t, "the lease is released", func() bool { return len(gateways.leases(t, c)) == 0 })
 }
 
-// TestExcludedRequest: a request that must neither call nor wait leaves no lease, also when it finds that out while it waits.
+// TestExcludedRequest: a request that must neither call nor wait leaves no lease, also when it
+// finds that out while it waits.
 func TestExcludedRequest(t *testing.T) {
 	t.Parallel()
 	gateways, c, r := newGateways(t, redistest.Shared(t)), newCall(), newRequest()
@@ -381,8 +387,8 @@ func TestExcludedRequest(t *testing.T) {
 	eventually(t, "the lease is released", func() bool { return len(gateways.leases(t, c)) == 0 })
 }
 
-// TestLateLease: a request that no longer waits for its lease makes its call without it, and others on its gateway join that
-// call, although Redis grants them a lease.
+// TestLateLease: a request that no longer waits for its lease makes its call without it, and others
+// on its gateway join that call, although Redis grants them a lease.
 func TestLateLease(t *testing.T) {
 	t.Parallel()
 	proxy := crashproxy.New(t).NewProxy(redistest.Shared(t))
@@ -437,7 +443,8 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// TestWithoutRedis: without Redis, identical requests share one call on their gateway, and their budgets end.
+// TestWithoutRedis: without Redis, identical requests share one call on their gateway, and their
+// budgets end.
 func TestWithoutRedis(t *testing.T) {
 	t.Parallel()
 	for _, counted := range []bool{false, true} {
@@ -468,7 +475,8 @@ func TestWithoutRedis(t *testing.T) {
 	}
 }
 
-// TestListThatCannotBeDecrypted: a damaged list is fetched again, although Redis takes it for a fresh one.
+// TestListThatCannotBeDecrypted: a damaged list is fetched again, although Redis takes it for a
+// fresh one.
 func TestListThatCannotBeDecrypted(t *testing.T) {
 	t.Parallel()
 	gateways, c, r := newGateways(t, redistest.Shared(t)), newCall(), newRequest()
@@ -484,7 +492,8 @@ func TestListThatCannotBeDecrypted(t *testing.T) {
 	}
 }
 
-// TestRejectionInvalidates: the rejection of a consent deletes the list, with and without Redis at the time.
+// TestRejectionInvalidates: the rejection of a consent deletes the list, with and without Redis at
+// the time.
 func TestRejectionInvalidates(t *testing.T) {
 	t.Parallel()
 	for _, down := range []bool{false, true} {

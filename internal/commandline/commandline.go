@@ -1,4 +1,5 @@
-// Package commandline parses command lines of the form PROGRAM COMMAND [flags], runs the command, and writes the help.
+// Package commandline parses command lines of the form PROGRAM COMMAND [flags], runs the command,
+// and writes the help.
 package commandline
 
 import (
@@ -11,7 +12,8 @@ import (
 	"strings"
 )
 
-// ErrUsage means that the command line is invalid. The reason and the help have been written to standard error.
+// ErrUsage means that the command line is invalid. The reason and the help have been written to
+// standard error.
 var ErrUsage = errors.New("usage")
 
 // A Program is a set of commands.
@@ -33,8 +35,9 @@ type Command struct {
 	Run func(ctx context.Context, l *Line) error
 }
 
-// Run runs the command that args start with and returns its error. It returns nil after the requested help, which it writes to
-// standard output, and ErrUsage for an unknown or missing command.
+// Run runs the command that args start with and returns its error. It returns nil after the
+// requested help, which it writes to standard output, and ErrUsage for an unknown or missing
+// command.
 func (p Program) Run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		fmt.Fprint(p.Stderr, "a command is required\n\n", p.help())
@@ -83,8 +86,8 @@ type Line struct {
 	args    []string
 }
 
-// Parse parses the flags. It returns flag.ErrHelp after writing the requested help to standard output, and ErrUsage for invalid
-// arguments.
+// Parse parses the flags. It returns flag.ErrHelp after writing the requested help to standard
+// output, and ErrUsage for invalid arguments.
 func (l *Line) Parse() error {
 	switch err := l.FlagSet.Parse(l.args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -98,7 +101,8 @@ func (l *Line) Parse() error {
 	return nil
 }
 
-// Refuse writes what is wrong with the command line, and the help, to standard error. It returns ErrUsage.
+// Refuse writes what is wrong with the command line, and the help, to standard error. It returns
+// ErrUsage.
 func (l *Line) Refuse(detail string) error {
 	fmt.Fprintf(l.Stderr, "%s\n\n%s", detail, l.help())
 	return ErrUsage

@@ -28,8 +28,8 @@ type Audit struct {
 	KeyFile  File        `yaml:"keyFile" check:"keys"` // base64 of 32 bytes; if not set, the key is derived from the cache's
 }
 
-// Key returns the 32-byte key for the hashes of consents, nil if no file is set. A key file has the format of the cache's,
-// but only its first key is used.
+// Key returns the 32-byte key for the hashes of consents, nil if no file is set. A key file has the
+// format of the cache's, but only its first key is used.
 func (a Audit) Key() []byte {
 	keys, _ := a.KeyFile.keys()
 	if len(keys) == 0 {

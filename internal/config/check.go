@@ -8,8 +8,9 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// Rules for one value are in the tag check of its field, and rules for each entry of a list in the tag each. A tag has
-// rules separated by commas, which are checked in this order, each of the form name or name=argument:
+// Rules for one value are in the tag check of its field, and rules for each entry of a list in the
+// tag each. A tag has rules separated by commas, which are checked in this order, each of the form
+// name or name=argument:
 //
 //	required            the value is set, and otherwise has no further faults; a number is set if the file has its key
 //	required=text       as required, and the value is not only spaces
@@ -18,7 +19,8 @@ import (
 //	from=1, from=1..9   the number or duration is in this range, including its ends
 //	above=0, above=0..9 as from, without the lower end
 //
-// The others are in checker.rule. Rules between fields are in the method check of the struct that contains them.
+// The others are in checker.rule. Rules between fields are in the method check of the struct that
+// contains them.
 
 // section is a struct with rules between its fields. check is called after the rules of its fields.
 type section interface {
@@ -121,9 +123,9 @@ func (c *checker) unique(group, path, value string) {
 	c.require(path, value == "" || !found, "duplicate of "+first)
 }
 
-// walk calls visit for v and, when visit calls its last argument, for each value below v: fields, entries of lists and
-// values of maps in the order of their keys, each with its path and the rules for it. Nil pointers are skipped. check and
-// each are the tags of v.
+// walk calls visit for v and, when visit calls its last argument, for each value below v: fields,
+// entries of lists and values of maps in the order of their keys, each with its path and the rules
+// for it. Nil pointers are skipped. check and each are the tags of v.
 func walk(v reflect.Value, path, check, each string, visit func(path, rules string, v reflect.Value, below func())) {
 	if v.Kind() == reflect.Pointer {
 		if !v.IsNil() {

@@ -7,7 +7,8 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// Clients are the clients that may call the API, with API keys or with tokens of issuers, and their rate limits.
+// Clients are the clients that may call the API, with API keys or with tokens of issuers, and their
+// rate limits.
 type Clients struct {
 	APIKeys   []APIKey   `yaml:"apiKeys"`
 	OIDC      []OIDC     `yaml:"oidc"`
@@ -20,7 +21,8 @@ const (
 	ScopeBalances = "balances:read"
 )
 
-// OIDCClientPrefix starts the ID of every client with a token; names of API keys must not start with it.
+// OIDCClientPrefix starts the ID of every client with a token; names of API keys must not start
+// with it.
 const OIDCClientPrefix = "oidc:"
 
 // APIKey is a client that calls with a key.
@@ -65,8 +67,8 @@ type RateLimit struct {
 	Burst     int     `yaml:"burst" check:"required,from=1..1000000"`      // maximum number of requests at one time
 }
 
-// Algorithms returns the signature algorithms that an OIDC may allow, all of them asymmetric. EdDSA, the last one, is not
-// a default.
+// Algorithms returns the signature algorithms that an OIDC may allow, all of them asymmetric.
+// EdDSA, the last one, is not a default.
 func Algorithms() []string {
 	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 }

@@ -1,5 +1,6 @@
-// Package config defines the configuration file: its types, defaults and checks. All faults are reported together, with
-// path and line. cmd loads it; adapters decode their own keys with the function from Decoder, and use File and Faults.
+// Package config defines the configuration file: its types, defaults and checks. All faults are
+// reported together, with path and line. cmd loads it; adapters decode their own keys with the
+// function from Decoder, and use File and Faults.
 package config
 
 import (
@@ -29,8 +30,8 @@ type Config struct {
 	warnings Faults // what Warn added
 }
 
-// Defaults returns the configuration of an empty file. The defaults of entries in lists and maps are ProviderDefaults and
-// ASPSPDefaults.
+// Defaults returns the configuration of an empty file. The defaults of entries in lists and maps
+// are ProviderDefaults and ASPSPDefaults.
 func Defaults() Config {
 	return Config{
 		Server: Server{
@@ -46,8 +47,8 @@ func Defaults() Config {
 // ProviderDefaults returns the defaults of a provider.
 func ProviderDefaults() Provider { return Provider{Timeout: 10 * time.Second, Proxy: NoProxy} }
 
-// ASPSPDefaults returns the defaults of an ASPSP: the limit of Regulation (EU) 2018/389, article 36(5)(b), per consent,
-// and lists that are kept for 90 days.
+// ASPSPDefaults returns the defaults of an ASPSP: the limit of Regulation (EU) 2018/389, article
+// 36(5)(b), per consent, and lists that are kept for 90 days.
 func ASPSPDefaults() ASPSP {
 	return ASPSP{
 		Unattended: Unattended{Limit: 4, Window: 24 * time.Hour, Unit: UnitConsent},
@@ -85,7 +86,8 @@ const (
 	EnvironmentProxy Proxy = "environment" // as in HTTPS_PROXY and NO_PROXY at the start
 )
 
-// Roots returns the CAs that are trusted for the provider, nil for the system's or if the file contains none.
+// Roots returns the CAs that are trusted for the provider, nil for the system's or if the file
+// contains none.
 func (p Provider) Roots() *x509.CertPool { return p.CAFile.pool() }
 
 // ASPSP is one entry of aspsps.
@@ -136,7 +138,8 @@ type Cache struct {
 	EncryptionKeyFile File `yaml:"encryptionKeyFile" check:"keys"` // base64 of 32 bytes a line; the first encrypts, all decrypt
 }
 
-// Keys returns the 32-byte keys for account lists: the first encrypts, all decrypt. It returns nil if no file is set.
+// Keys returns the 32-byte keys for account lists: the first encrypts, all decrypt. It returns nil
+// if no file is set.
 func (c Cache) Keys() [][]byte {
 	keys, _ := c.EncryptionKeyFile.keys()
 	return keys

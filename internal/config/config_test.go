@@ -73,7 +73,8 @@ func keyLine(fill byte) string {
 	return base64.StdEncoding.EncodeToString(slices.Repeat([]byte{fill}, 32))
 }
 
-// onDisk writes the files of secrets to a temporary directory, and returns the text with their paths.
+// onDisk writes the files of secrets to a temporary directory, and returns the text with their
+// paths.
 func onDisk(t *testing.T, text string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -193,7 +194,8 @@ psu: {allowPrivateIP: true}
 	}
 }
 
-// Every positive duration is accepted, regardless of what the others are. Those above 100 years are reduced to it.
+// Every positive duration is accepted, regardless of what the others are. Those above 100 years are
+// reduced to it.
 func TestAnyDurationIsAccepted(t *testing.T) {
 	t.Parallel()
 	const century = 876_000 * time.Hour

@@ -7,8 +7,8 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// For every text, Read does not panic, its faults are in lines of the text, and a configuration without faults is printed so
-// that reading it returns the same.
+// For every text, Read does not panic, its faults are in lines of the text, and a configuration
+// without faults is printed so that reading it returns the same.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(example))

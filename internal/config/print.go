@@ -9,9 +9,9 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// Print writes the effective configuration as YAML that Read accepts: with all defaults, with secrets as the paths of
-// their files, and with the keys of adapters as they are in the file. The configuration must have no faults, including
-// those of the adapters.
+// Print writes the effective configuration as YAML that Read accepts: with all defaults, with
+// secrets as the paths of their files, and with the keys of adapters as they are in the file. The
+// configuration must have no faults, including those of the adapters.
 func (c *Config) Print(w io.Writer) error {
 	var providers strict.Mapping // each with its common keys, then the adapter's
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {

@@ -16,7 +16,8 @@ type Fault = strict.Fault
 // Faults are all errors in the configuration, in the order of the file.
 type Faults = strict.Faults
 
-// Load reads the configuration from a file. Its error is Faults; Config and error are otherwise those of Read.
+// Load reads the configuration from a file. Its error is Faults; Config and error are otherwise
+// those of Read.
 func Load(path string) (*Config, error) {
 	text, mode, err := readFile(path)
 	if err != nil {
@@ -29,9 +30,10 @@ func Load(path string) (*Config, error) {
 	return c, err
 }
 
-// Read decodes and checks a configuration and the files that it names. Its error is Faults: all faults except those of the
-// adapters' keys, in the order of the file. If the text is valid YAML, the Config is returned together with faults, so that
-// adapters can add theirs; it must not be used otherwise.
+// Read decodes and checks a configuration and the files that it names. Its error is Faults: all
+// faults except those of the adapters' keys, in the order of the file. If the text is valid YAML,
+// the Config is returned together with faults, so that adapters can add theirs; it must not be used
+// otherwise.
 func Read(text []byte) (*Config, error) {
 	file, faults := strict.Parse(text)
 	if file == nil {
@@ -52,8 +54,8 @@ func decode(file *strict.Document, faults Faults) (*Config, error) {
 	return &c, faults.Err()
 }
 
-// normalize converts values to their canonical form, and removes the default addresses of Redis in modes other than
-// standalone.
+// normalize converts values to their canonical form, and removes the default addresses of Redis in
+// modes other than standalone.
 func (c *Config) normalize() {
 	if c.Redis.Mode != Standalone && !c.file.Has("redis.addresses") || len(c.Redis.Addresses) == 0 {
 		c.Redis.Addresses = nil
@@ -68,9 +70,10 @@ func (c *Config) normalize() {
 	}
 }
 
-// Decoder returns the function with which an adapter decodes its keys. into is a pointer to a struct with yaml tags;
-// fields without a key keep their value. The error is Faults with paths relative to the provider: keys that are not in the
-// struct and not in Provider, and values of a wrong type. For a provider that is not in the file, nothing is decoded.
+// Decoder returns the function with which an adapter decodes its keys. into is a pointer to a
+// struct with yaml tags; fields without a key keep their value. The error is Faults with paths
+// relative to the provider: keys that are not in the struct and not in Provider, and values of a
+// wrong type. For a provider that is not in the file, nothing is decoded.
 func (c *Config) Decoder(provider string) func(into any) error {
 	return func(into any) error {
 		v := reflect.ValueOf(into)
@@ -83,9 +86,9 @@ func (c *Config) Decoder(provider string) func(into any) error {
 	}
 }
 
-// Locate converts an adapter's faults, whose paths are relative to prefix ("providers.<name>"), to faults of the file with
-// lines. It drops those behind an alias or a merge key. An error that is not Faults becomes one fault at prefix, nil
-// becomes nil.
+// Locate converts an adapter's faults, whose paths are relative to prefix ("providers.<name>"), to
+// faults of the file with lines. It drops those behind an alias or a merge key. An error that is
+// not Faults becomes one fault at prefix, nil becomes nil.
 func (c *Config) Locate(prefix string, err error) Faults {
 	var faults Faults
 	switch {
@@ -122,8 +125,9 @@ func (c *Config) UnknownProviders(known []string) Faults {
 // Sort sorts faults in the order of the file.
 func (c *Config) Sort(faults Faults) { c.file.Sort(faults) }
 
-// SecondASPSPs returns a fault for each aspsps entry after the first of a provider that is one ASPSP: the ASPSP counts all
-// unattended calls together, but two entries would be counted separately.
+// SecondASPSPs returns a fault for each aspsps entry after the first of a provider that is one
+// ASPSP: the ASPSP counts all unattended calls together, but two entries would be counted
+// separately.
 func (c *Config) SecondASPSPs(oneASPSP func(provider string) bool) Faults {
 	var faults Faults
 	for i, a := range c.ASPSPs {
@@ -135,7 +139,8 @@ func (c *Config) SecondASPSPs(oneASPSP func(provider string) bool) Faults {
 	return c.Locate("aspsps", faults.Err())
 }
 
-// withLines sets the lines of faults that have none, and returns the faults. Without a file there are no lines.
+// withLines sets the lines of faults that have none, and returns the faults. Without a file there
+// are no lines.
 func (c *Config) withLines(faults Faults) Faults {
 	for i, f := range faults {
 		if f.Line == 0 && c.file != nil {

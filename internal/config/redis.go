@@ -23,7 +23,8 @@ type Redis struct {
 	SentinelUsername     string    `yaml:"sentinelUsername"`
 	SentinelPasswordFile File      `yaml:"sentinelPasswordFile"` // of the sentinels, if they require one
 	TLS                  TLS       `yaml:"tls"`
-	// WaitReplicas is the number of replicas that must have stored a slot before its call is made (WAIT); 0 for none.
+	// WaitReplicas is the number of replicas that must have stored a slot before its call is made
+	// (WAIT); 0 for none.
 	WaitReplicas int `yaml:"waitReplicas" check:"from=0"`
 }
 
@@ -36,8 +37,8 @@ type TLS struct {
 	ServerName      string `yaml:"serverName"`      // in the server's certificate; the host of its address if not set
 }
 
-// Client returns the TLS configuration of a client, nil if TLS is disabled. It is valid only for a configuration without
-// faults.
+// Client returns the TLS configuration of a client, nil if TLS is disabled. It is valid only for a
+// configuration without faults.
 func (t TLS) Client() *tls.Config {
 	if !t.Enabled {
 		return nil

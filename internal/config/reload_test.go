@@ -11,7 +11,8 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// loaded returns a configuration that was loaded from a file in dir, with its cache key in another file of dir.
+// loaded returns a configuration that was loaded from a file in dir, with its cache key in another
+// file of dir.
 func loaded(t *testing.T) (c *config.Config, dir string) {
 	t.Helper()
 	dir = writeFiles(t, map[string]string{"cache": keyLine(1)})

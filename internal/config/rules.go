@@ -80,7 +80,8 @@ func listOf(path string) string {
 	return path[:strings.LastIndexByte(path, '[')] + path[strings.LastIndexByte(path, ']'):]
 }
 
-// bounds checks a number or duration. The argument is its lower bound, or both bounds separated by "..".
+// bounds checks a number or duration. The argument is its lower bound, or both bounds separated by
+// "..".
 func (c *checker) bounds(path string, above bool, argument string, v reflect.Value) {
 	low, high, both := strings.Cut(argument, "..")
 	value, detail := v.Convert(reflect.TypeFor[float64]()).Float(), "must be "+low+" or more"
@@ -105,8 +106,8 @@ func bound(text string) float64 {
 	return n
 }
 
-// splitAddress returns the parts of host:port, or the detail of its fault. An address to listen on may have an empty host
-// and port 0.
+// splitAddress returns the parts of host:port, or the detail of its fault. An address to listen on
+// may have an empty host and port 0.
 func splitAddress(address string, listens bool) (host string, port int, detail string) {
 	host, digits, err := net.SplitHostPort(address)
 	n, portErr := strconv.ParseUint(digits, 10, 16)
@@ -142,8 +143,8 @@ func (c *checker) url(path, base string) {
 	}
 }
 
-// IsLoopback reports whether the host of a base URL is a loopback address, for which plain http and a missing client
-// certificate are accepted.
+// IsLoopback reports whether the host of a base URL is a loopback address, for which plain http and
+// a missing client certificate are accepted.
 func IsLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback() && ip.Zone() == ""
@@ -163,7 +164,8 @@ func (f File) pool() *x509.CertPool {
 	return pool
 }
 
-// keyPair requires certificateFile and keyFile below path, and that the key is that of the certificate.
+// keyPair requires certificateFile and keyFile below path, and that the key is that of the
+// certificate.
 func (c *checker) keyPair(path string, certificate, key File) {
 	if c.requireSet(path+".certificateFile", certificate.Given()) && c.requireSet(path+".keyFile", key.Given()) {
 		_, err := tls.X509KeyPair(certificate.Content(), key.Content())
@@ -171,7 +173,8 @@ func (c *checker) keyPair(path string, certificate, key File) {
 	}
 }
 
-// keys returns the 32-byte keys of the file, which has one per line in base64, and a detail for each invalid line.
+// keys returns the 32-byte keys of the file, which has one per line in base64, and a detail for
+// each invalid line.
 func (f File) keys() (keys [][]byte, details []string) {
 	lines := map[string]int{} // the line of each key
 	for i, l := range bytes.Split(f.Content(), []byte("\n")) {

@@ -21,7 +21,8 @@ type Server struct {
 	Profiling bool `yaml:"profiling"`
 }
 
-// Limits are the concurrency limits of one gateway; requests above them are refused with OVERLOADED.
+// Limits are the concurrency limits of one gateway; requests above them are refused with
+// OVERLOADED.
 type Limits struct {
 	InFlight  int `yaml:"inFlight" check:"from=1"`  // requests, in all
 	PerClient int `yaml:"perClient" check:"from=1"` // requests of one client
@@ -36,9 +37,9 @@ type ServerTLS struct {
 	ClientCAFile File `yaml:"clientCAFile"`
 }
 
-// Server returns the TLS configuration of the API's listener, nil for plain HTTP. It is valid only for a configuration
-// without faults. It offers only HTTP/1.1, and no session resumption, so that each connection is verified with the current
-// files.
+// Server returns the TLS configuration of the API's listener, nil for plain HTTP. It is valid only
+// for a configuration without faults. It offers only HTTP/1.1, and no session resumption, so that
+// each connection is verified with the current files.
 func (t ServerTLS) Server() *tls.Config {
 	pair, err := tls.X509KeyPair(t.CertificateFile.Content(), t.KeyFile.Content())
 	if err != nil {
@@ -81,8 +82,8 @@ func (t ServerTLS) check(c *checker, path string) {
 	}
 }
 
-// parseAuthorities returns the certificates of a PEM text, and whether the text contains only valid certificates: a
-// truncated list must not be accepted.
+// parseAuthorities returns the certificates of a PEM text, and whether the text contains only valid
+// certificates: a truncated list must not be accepted.
 func parseAuthorities(text []byte) (*x509.CertPool, bool) {
 	pool, n := x509.NewCertPool(), 0
 	for rest := text; ; n++ {

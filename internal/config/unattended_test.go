@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// The later closedUntil applies: the global one or that of the ASPSP. A time in the past is not a fault.
+// The later closedUntil applies: the global one or that of the ASPSP. A time in the past is not a
+// fault.
 func TestPolicies(t *testing.T) {
 	t.Parallel()
 	early, late := "2026-11-20T10:00:00Z", "2026-11-21T10:00:00+02:00"

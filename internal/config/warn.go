@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// legalLimit is the number of unattended calls within legalWindow that Regulation (EU) 2018/389, article 36(5)(b),
-	// allows without the ASPSP's agreement.
+	// legalLimit is the number of unattended calls within legalWindow that Regulation (EU)
+	// 2018/389, article 36(5)(b), allows without the ASPSP's agreement.
 	legalLimit  = 4
 	legalWindow = 24 * time.Hour
 )
@@ -21,8 +21,8 @@ const writableDetail = "file can be written by every local user: remove this per
 // Warn adds a warning about the value at path. It is not safe for concurrent use.
 func (c *Config) Warn(path, detail string) { c.warnings.Add(path, detail) }
 
-// Warnings returns the risky values of the configuration and the warnings added by Warn, in the order of the file. A start
-// or reload succeeds in spite of warnings.
+// Warnings returns the risky values of the configuration and the warnings added by Warn, in the
+// order of the file. A start or reload succeeds in spite of warnings.
 func (c *Config) Warnings() Faults {
 	var all Faults
 	host, _, err := net.SplitHostPort(c.Server.Address)
@@ -52,7 +52,8 @@ func (c *Config) Warnings() Faults {
 	return slices.Compact(all) // an adapter may be opened more than once
 }
 
-// writableFiles returns a warning for each file in the part at path that every local user can write to.
+// writableFiles returns a warning for each file in the part at path that every local user can write
+// to.
 func writableFiles(part any, path string) (all Faults) {
 	eachFile(part, path, func(path string, f File) {
 		if f.writable {

@@ -15,7 +15,8 @@ import (
 
 const aspspLine = "    provider: p\n"
 
-// Values that are allowed but risky are warnings: keeping the legal limit is the responsibility of the operator.
+// Values that are allowed but risky are warnings: keeping the legal limit is the responsibility of
+// the operator.
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -66,8 +67,8 @@ func TestWarn(t *testing.T) {
 	}
 }
 
-// Each file that every local user can write to is reported by its key, including files of adapters and the configuration
-// file. Its content is not reported.
+// Each file that every local user can write to is reported by its key, including files of adapters
+// and the configuration file. Its content is not reported.
 func TestWritableFiles(t *testing.T) {
 	t.Parallel()
 	certificate, key := pair(t)

@@ -11,8 +11,8 @@ import (
 // sandboxKey is the API key of every sandbox.
 const sandboxKey = "sandbox-key"
 
-// wellKnownKeys are easily guessed API keys from documentation and examples, separated by spaces. They are also refused in
-// upper case and with a line break at the end, which `echo` adds.
+// wellKnownKeys are easily guessed API keys from documentation and examples, separated by spaces.
+// They are also refused in upper case and with a line break at the end, which `echo` adds.
 //
 //go:embed wellknown.txt
 var wellKnownKeys string
@@ -35,8 +35,8 @@ func sha256Hex(key string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// unguessable checks that a hash is not that of a well-known key. The sandbox's key is accepted if all providers are
-// simulators.
+// unguessable checks that a hash is not that of a well-known key. The sandbox's key is accepted if
+// all providers are simulators.
 func (c *checker) unguessable(path, sum string) {
 	switch {
 	case sum == sha256Hex(""):

@@ -11,9 +11,10 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// Accounts returns the accounts that the query's consent covers: the cached list if it is fresh enough for the cache
-// control, otherwise a list from the provider. If that fails, it may return a stale list with the reason. The error is a
-// *canonical.Error. The usage is set with and without an error.
+// Accounts returns the accounts that the query's consent covers: the cached list if it is fresh
+// enough for the cache control, otherwise a list from the provider. If that fails, it may return a
+// stale list with the reason. The error is a *canonical.Error. The usage is set with and without an
+// error.
 func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, w CacheControl) (AccountsResult, error) {
 	b, ok := g.aspsps[q.ASPSP]
 	if !ok {
@@ -37,15 +38,17 @@ type accountsRequest struct {
 	cached     *cache.Entry // the list that was found; nil if there is none that may be served
 	readAt     time.Time    // when it was found
 	lookupTime time.Time    // of the first lookup, by Redis's clock; zero if Redis did not respond
-	// unreadable means that a fresh list is cached under a key that this gateway does not have. It is not fetched for an
-	// unattended request: each gateway would use slots for a list that another one has.
+	// unreadable means that a fresh list is cached under a key that this gateway does not have. It
+	// is not fetched for an unattended request: each gateway would use slots for a list that
+	// another one has.
 	unreadable bool
 	unknown    bool // whether a list is cached is unknown: Redis did not respond, or the list is unreadable
 	noLease    bool // Redis has no memory for a lease, or for a list
 	shared     coalesce.Shared
 }
 
-// serve returns the cached list or one from the provider, in the order of the contract: cache, call, stale list.
+// serve returns the cached list or one from the provider, in the order of the contract: cache,
+// call, stale list.
 func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical.Error) {
 	if a.control.OnlyIfCached {
 		return a.serveCached(ctx)
@@ -83,7 +86,8 @@ func (a *accountsRequest) serveCached(ctx context.Context) (AccountsResult, *can
 	return AccountsResult{}, canonical.NewError(canonical.NotCached, "")
 }
 
-// readList looks up the list without acquiring a lease. If Redis does not respond, the list that was found before stays.
+// readList looks up the list without acquiring a lease. If Redis does not respond, the list that
+// was found before stays.
 func (a *accountsRequest) readList(ctx context.Context) {
 	entry, err := store.Do(ctx, a.g.steps, &a.budget, func(ctx context.Context) (*cache.Entry, error) {
 		entry, _, err := a.g.Config.Cache.Get(ctx, a.key())
@@ -141,8 +145,8 @@ func (a *accountsRequest) Record(found cache.Found) (satisfied bool, failure *ca
 	return satisfied, failure
 }
 
-// Satisfies reports whether a list satisfies the request's cache control. A list whose call ended after this request's first
-// lookup satisfies it, even with no-cache.
+// Satisfies reports whether a list satisfies the request's cache control. A list whose call ended
+// after this request's first lookup satisfies it, even with no-cache.
 func (a *accountsRequest) Satisfies(list *cache.Entry) bool {
 	if list == nil || list.Unreadable || list.Age >= a.aspsp.Accounts.KeepFor {
 		return false
@@ -176,8 +180,8 @@ func (a *accountsRequest) maxAge() time.Duration {
 	return a.aspsp.Accounts.FreshFor
 }
 
-// responseUsage returns the usage for the response; nil if the counter cannot be read. The prefetched usage is used unless a
-// call was made since.
+// responseUsage returns the usage for the response; nil if the counter cannot be read. The
+// prefetched usage is used unless a call was made since.
 func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *store.Pending[unattended.Usage], failure *canonical.Error) *unattended.Usage {
 	switch called := !a.shared.Hit && (a.shared.Entry != nil || a.shared.Failure != nil); {
 	case failure != nil && failure.Kind == canonical.CounterUnavailable:

@@ -8,8 +8,9 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// Balances returns all balances of one account, always from the provider. Identical concurrent unattended requests share one
-// call across gateways. The error is a *canonical.Error. The usage is set in both cases.
+// Balances returns all balances of one account, always from the provider. Identical concurrent
+// unattended requests share one call across gateways. The error is a *canonical.Error. The usage is
+// set in both cases.
 func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query, account string) (BalancesResult, error) {
 	b, ok := g.aspsps[q.ASPSP]
 	if !ok {
@@ -39,7 +40,8 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 // balancesRequest is one request for the balances of an account. It is a coalesce.Request.
 type balancesRequest struct{ providerRead }
 
-// serveAttended reads the balances for this request only. It uses Redis only if the provider rejects the consent.
+// serveAttended reads the balances for this request only. It uses Redis only if the provider
+// rejects the consent.
 func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *canonical.Error) {
 	leave, failure := r.Admit(ctx)
 	if failure != nil {
@@ -63,7 +65,8 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 // Wants returns what the request needs to know before a call.
 func (r *balancesRequest) Wants() cache.Lookup { return r.subjects() }
 
-// Record stores the reply of the lookup. Balances are not cached, so that nothing satisfies the request without a call.
+// Record stores the reply of the lookup. Balances are not cached, so that nothing satisfies the
+// request without a call.
 func (r *balancesRequest) Record(found cache.Found) (bool, *canonical.Error) {
 	if found.Answered() {
 		r.memory = found.Memory

@@ -42,7 +42,8 @@ const (
 	timeout = longTimeout
 )
 
-// A fixture is one ASPSP behind a simulator, one or two Redis servers, and the gateways in front of them.
+// A fixture is one ASPSP behind a simulator, one or two Redis servers, and the gateways in front of
+// them.
 type fixture struct {
 	t           *testing.T
 	callLog     *aspspsim.CallLog
@@ -55,11 +56,12 @@ type fixture struct {
 	key         []byte
 	clockOffset atomic.Int64 // added to the real clock by now
 	observed    observer
-	// redisBudget is long by default, so that a busy machine does not look like a slow Redis. Tests of the budget set
-	// gateway.RedisBudget.
+	// redisBudget is long by default, so that a busy machine does not look like a slow Redis. Tests
+	// of the budget set gateway.RedisBudget.
 	redisBudget time.Duration
 	timeout     time.Duration
-	// longTimeouts makes the other timeouts of Redis steps long too. Tests with a real clock need it.
+	// longTimeouts makes the other timeouts of Redis steps long too. Tests with a real clock need
+	// it.
 	longTimeouts bool
 	// Concurrency limits; 0 for no limit.
 	maxWaiting, maxPerASPSP, maxPerClient int
@@ -68,7 +70,8 @@ type fixture struct {
 	beforeCall             func(ctx context.Context) // called before each call unless nil
 }
 
-// An interceptor passes requests to the simulator, or to a handler that a test sets. It counts them.
+// An interceptor passes requests to the simulator, or to a handler that a test sets. It counts
+// them.
 type interceptor struct {
 	mu       sync.Mutex
 	override http.HandlerFunc
@@ -112,7 +115,8 @@ func status(code int) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// rejectConsent responds that the consent is invalid. A 401 without this body rejects the token only.
+// rejectConsent responds that the consent is invalid. A 401 without this body rejects the token
+// only.
 func rejectConsent(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusUnauthorized)
 	_, _ = io.WriteString(w, `{"tppMessages":[{"category":"ERROR","code":"CONSENT_INVALID"}]}`)
@@ -181,7 +185,8 @@ func newFixture(t *testing.T) *fixture {
 	return w
 }
 
-// gateway returns a gateway with its own Redis clients, cache, counter and transport, as another process would have.
+// gateway returns a gateway with its own Redis clients, cache, counter and transport, as another
+// process would have.
 func (w *fixture) gateway() *gateway.Gateway {
 	w.t.Helper()
 	counter := w.counter(w.open(w.counterAddr).Counter)

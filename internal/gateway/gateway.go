@@ -1,5 +1,6 @@
-// Package gateway serves queries: it applies the rules of freshness, shares one provider call between identical requests,
-// and serves stale lists if no call can be made. internal/api calls it; it calls the adapters.
+// Package gateway serves queries: it applies the rules of freshness, shares one provider call
+// between identical requests, and serves stale lists if no call can be made. internal/api calls it;
+// it calls the adapters.
 package gateway
 
 import (
@@ -68,11 +69,14 @@ const (
 )
 
 const (
-	// RedisBudget is how long a request waits for Redis in all, if its response is possible without it.
+	// RedisBudget is how long a request waits for Redis in all, if its response is possible without
+	// it.
 	RedisBudget = 100 * time.Millisecond
-	// stepTimeout is the timeout of a step that continues although its request no longer waits for it.
+	// stepTimeout is the timeout of a step that continues although its request no longer waits for
+	// it.
 	stepTimeout = time.Second
-	// eraseTimeout is how long the request for a deletion waits for Redis, and erasePause the pause between two attempts.
+	// eraseTimeout is how long the request for a deletion waits for Redis, and erasePause the pause
+	// between two attempts.
 	eraseTimeout = 2 * time.Second
 	erasePause   = 100 * time.Millisecond
 	// lastWrites is how long a gateway that drains waits for the last attempts of pending writes.
@@ -141,8 +145,9 @@ func (g *Gateway) Check(q canonical.Query) []canonical.FieldError {
 	return nil
 }
 
-// UnattendedAccess returns the usage of the unit that counts the query's unattended calls: of the account's balances, or of
-// the account list for "". It takes no slot. It fails with CounterUnavailable.
+// UnattendedAccess returns the usage of the unit that counts the query's unattended calls: of the
+// account's balances, or of the account list for "". It takes no slot. It fails with
+// CounterUnavailable.
 func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error) {
 	if _, ok := g.aspsps[q.ASPSP]; !ok {
 		return unattended.Usage{}, unknownASPSP()
@@ -150,8 +155,9 @@ func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, accou
 	return g.Counter.Usage(ctx, unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: account})
 }
 
-// DeleteCachedData deletes all cached data of the client for the query's consent. It releases no slots. If Redis does not confirm
-// the deletion within two seconds, it fails with DeletionUnconfirmed.
+// DeleteCachedData deletes all cached data of the client for the query's consent. It releases no
+// slots. If Redis does not confirm the deletion within two seconds, it fails with
+// DeletionUnconfirmed.
 func (g *Gateway) DeleteCachedData(ctx context.Context, client string, q canonical.Query) error {
 	if _, ok := g.aspsps[q.ASPSP]; !ok {
 		return unknownASPSP()
@@ -172,8 +178,8 @@ func (g *Gateway) DeleteCachedData(ctx context.Context, client string, q canonic
 	return nil
 }
 
-// Drain waits until every call in progress has ended, and then at most three seconds for the last attempt of each pending Redis
-// write. It returns ctx's error if ctx ends first.
+// Drain waits until every call in progress has ended, and then at most three seconds for the last
+// attempt of each pending Redis write. It returns ctx's error if ctx ends first.
 func (g *Gateway) Drain(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() { g.running.Wait(); g.calls.Wait(); close(done) }()
@@ -189,8 +195,8 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	return errors.Join(g.Config.Cache.Drain(ctx), <-results)
 }
 
-// callProvider makes one read through the ASPSP's breaker and the concurrency limits. A panic in an adapter becomes
-// InternalError, so that one response does not end the process.
+// callProvider makes one read through the ASPSP's breaker and the concurrency limits. A panic in an
+// adapter becomes InternalError, so that one response does not end the process.
 func (g *Gateway) callProvider(ctx context.Context, b *aspsp, client string, q canonical.Query, read func() error) *canonical.Error {
 	leave, failure := g.admitCall(ctx, b, client)
 	if failure != nil {
@@ -223,8 +229,8 @@ func (g *Gateway) readUsage(ctx context.Context, budget store.Budget, q canonica
 	return &usage
 }
 
-// prefetchUsage starts to read the usage of an account list's unit, so that a cache hit takes one round trip; nil if the request is
-// attended.
+// prefetchUsage starts to read the usage of an account list's unit, so that a cache hit takes one
+// round trip; nil if the request is attended.
 func (g *Gateway) prefetchUsage(ctx context.Context, q canonical.Query) *store.Pending[unattended.Usage] {
 	if q.Attended() {
 		return nil

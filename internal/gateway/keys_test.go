@@ -20,7 +20,8 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// documentedKeys returns the keys in docs/operations.md, without hashes and without what follows the kind of key.
+// documentedKeys returns the keys in docs/operations.md, without hashes and without what follows
+// the kind of key.
 func documentedKeys(t *testing.T) []string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/operations.md")
@@ -48,7 +49,8 @@ func documentedKeys(t *testing.T) []string {
 	return all
 }
 
-// keyBounds returns the longest lifetime and the largest size of each key, as documented in docs/operations.md.
+// keyBounds returns the longest lifetime and the largest size of each key, as documented in
+// docs/operations.md.
 func keyBounds(b config.ASPSP, timeout time.Duration) map[string]struct {
 	life  time.Duration
 	bytes int64
@@ -74,7 +76,8 @@ func keyBounds(b config.ASPSP, timeout time.Duration) map[string]struct {
 	}
 }
 
-// TestEveryKeyIsDocumented makes all kinds of requests, and compares what they leave in Redis with docs/operations.md.
+// TestEveryKeyIsDocumented makes all kinds of requests, and compares what they leave in Redis with
+// docs/operations.md.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	w := newFixture(t)
 	server := redistest.Start(t)

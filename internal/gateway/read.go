@@ -15,9 +15,10 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// providerRead is one read of a provider for a client. What earlier reads have shown is remembered in Redis: an unattended read that the
-// ASPSP has refused within the last hour, or whose pages exceed the remaining slots, is not started. Without Redis nothing is
-// remembered, and the read is started.
+// providerRead is one read of a provider for a client. What earlier reads have shown is remembered
+// in Redis: an unattended read that the ASPSP has refused within the last hour, or whose pages
+// exceed the remaining slots, is not started. Without Redis nothing is remembered, and the read is
+// started.
 type providerRead struct {
 	g       *Gateway
 	aspsp   *aspsp
@@ -30,8 +31,8 @@ type providerRead struct {
 // key identifies the cached data of the read's client and consent.
 func (r *providerRead) key() cache.Key { return cacheKey(r.client, r.q) }
 
-// options returns how the read shares a call with identical ones: of the same client, ASPSP, consent, user token and account, both
-// attended or both unattended.
+// options returns how the read shares a call with identical ones: of the same client, ASPSP,
+// consent, user token and account, both attended or both unattended.
 func (r *providerRead) options(budget *store.Budget) coalesce.Options {
 	kind := "unattended"
 	switch {
@@ -92,7 +93,8 @@ func (r *providerRead) excluded(ctx context.Context) (result cache.CallResult, e
 	return cache.CallResult{Failure: failure, Usage: &usage}, true
 }
 
-// pagesDoNotFit returns the failure of a list that was not read completely because its pages exceed the remaining slots.
+// pagesDoNotFit returns the failure of a list that was not read completely because its pages exceed
+// the remaining slots.
 func (r *providerRead) pagesDoNotFit(ctx context.Context, failure *canonical.Error) *canonical.Error {
 	usage, wait, err := r.g.Counter.Fits(context.WithoutCancel(ctx), r.counterCall(), failure.Slots.Needed)
 	if err != nil {
@@ -105,8 +107,9 @@ func (r *providerRead) counterCall() unattended.Call {
 	return unattended.Call{ASPSP: r.q.ASPSP, Consent: r.q.Consent, Account: r.account}
 }
 
-// notEnoughSlots returns the failure of a list whose pages need more slots than are left. wait is the time until enough are
-// free. If the limit is lower than the number of pages, only an attended request can read the list.
+// notEnoughSlots returns the failure of a list whose pages need more slots than are left. wait is
+// the time until enough are free. If the limit is lower than the number of pages, only an attended
+// request can read the list.
 func notEnoughSlots(need canonical.SlotNeed, limit int, wait time.Duration) *canonical.Error {
 	failure := canonical.NewError(canonical.UnattendedLimit, "the list has more pages than calls are left")
 	failure.Slots, failure.RetryAfter = &need, max(wait, time.Second)
@@ -142,14 +145,15 @@ func (r *providerRead) learned(failure *canonical.Error, calls int) cache.Learne
 	return learned
 }
 
-// isRefusal reports whether the ASPSP refused the consent or the account, so that the next unattended call would be refused
-// too.
+// isRefusal reports whether the ASPSP refused the consent or the account, so that the next
+// unattended call would be refused too.
 func isRefusal(k canonical.Kind) bool {
 	return k == canonical.ConsentExpired || k == canonical.ConsentInvalid || k == canonical.AccountUnknown
 }
 
-// subject returns a hash of the user's token and an account, for names and values in Redis. It includes the consent, which is not
-// in Redis: without it, an account number could be found by hashing all numbers.
+// subject returns a hash of the user's token and an account, for names and values in Redis. It
+// includes the consent, which is not in Redis: without it, an account number could be found by
+// hashing all numbers.
 func subject(q canonical.Query, account string) string {
 	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", canonical.NormalizeID(q.Consent), q.Token.Reveal(), account))
 	return base64.RawURLEncoding.EncodeToString(hash[:])

@@ -10,8 +10,8 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 )
 
-// TestRoundTrips: a request takes as many round trips to Redis as the table says, one after the other before its response, and
-// no commands more than it says in all.
+// TestRoundTrips: a request takes as many round trips to Redis as the table says, one after the
+// other before its response, and no commands more than it says in all.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	list := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
@@ -70,8 +70,9 @@ func TestRoundTrips(t *testing.T) {
 	}
 }
 
-// TestGoroutines: an unattended list that is not cached starts at most three goroutines in the gateway: that of the call, and
-// that of publishing its result. Steps in Redis run on workers that are kept.
+// TestGoroutines: an unattended list that is not cached starts at most three goroutines in the
+// gateway: that of the call, and that of publishing its result. Steps in Redis run on workers that
+// are kept.
 func TestGoroutines(t *testing.T) { // not in parallel: it counts the goroutines of the process
 	const name = "/sched/goroutines-created:goroutines"
 	created := func() uint64 {

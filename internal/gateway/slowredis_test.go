@@ -19,8 +19,9 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// TestLateLeaseStoresNothing: a list is deleted, or its consent rejected, while its call is in progress. The call does not
-// store the list, even if Redis grants its lease only afterwards: a lease that is late is released.
+// TestLateLeaseStoresNothing: a list is deleted, or its consent rejected, while its call is in
+// progress. The call does not store the list, even if Redis grants its lease only afterwards: a
+// lease that is late is released.
 func TestLateLeaseStoresNothing(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"deletion", "rejection"} {
@@ -73,7 +74,8 @@ func TestLateLeaseStoresNothing(t *testing.T) {
 	}
 }
 
-// TestPauseOfRedisSpendsOneSlot: gateways that wait for the counted call of another gateway keep waiting while Redis pauses.
+// TestPauseOfRedisSpendsOneSlot: gateways that wait for the counted call of another gateway keep
+// waiting while Redis pauses.
 func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
@@ -96,8 +98,8 @@ func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
 	})
 }
 
-// TestLimitAfterAFailedCall: the usage in a response includes the call that failed, even if a list that was cached in the
-// meantime is served.
+// TestLimitAfterAFailedCall: the usage in a response includes the call that failed, even if a list
+// that was cached in the meantime is served.
 func TestLimitAfterAFailedCall(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -124,8 +126,8 @@ func TestLimitAfterAFailedCall(t *testing.T) {
 	}
 }
 
-// TestManyRejectionsDuringAnOutage: one goroutine retries all invalidations while Redis is down, and Redis gets all of them when it
-// is back.
+// TestManyRejectionsDuringAnOutage: one goroutine retries all invalidations while Redis is down,
+// and Redis gets all of them when it is back.
 func TestManyRejectionsDuringAnOutage(t *testing.T) { // not in parallel: it counts goroutines
 	const rejections = 200
 	w := newFixture(t)

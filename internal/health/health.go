@@ -1,5 +1,6 @@
-// Package health checks whether a gateway can do its work, for /readyz, the log and the metrics: the state of Redis, and
-// warnings for the operator about its configuration, secrets, log and audit records.
+// Package health checks whether a gateway can do its work, for /readyz, the log and the metrics:
+// the state of Redis, and warnings for the operator about its configuration, secrets, log and audit
+// records.
 package health
 
 import (
@@ -69,14 +70,16 @@ func (m *Monitor) Run(ctx context.Context) {
 	}
 }
 
-// checkRedis returns the state of Redis; it is Unreachable if Redis does not respond within redisTimeout.
+// checkRedis returns the state of Redis; it is Unreachable if Redis does not respond within
+// redisTimeout.
 func (m *Monitor) checkRedis(ctx context.Context) store.Health {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	return m.Store.Health(ctx)
 }
 
-// logRedis logs a state of Redis with its warnings: as a warning unless Redis can be used and keeps all keys.
+// logRedis logs a state of Redis with its warnings: as a warning unless Redis can be used and keeps
+// all keys.
 func (m *Monitor) logRedis(ctx context.Context, h store.Health) {
 	attrs := []slog.Attr{slog.String("state", string(h.State))}
 	if h.Policy != "" {
@@ -107,8 +110,8 @@ func redisWarnings(h store.Health) []string {
 	return all
 }
 
-// warnings returns the current warnings about everything but Redis, one sentence each, without personal data. It does not
-// block, because every probe calls it.
+// warnings returns the current warnings about everything but Redis, one sentence each, without
+// personal data. It does not block, because every probe calls it.
 func (m *Monitor) warnings() []string {
 	var all []string
 	if m.LogLines.State().Failing {

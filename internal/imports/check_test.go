@@ -55,7 +55,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestFaults tests that files on disk are read, whatever their build tags, and those of other modules are not.
+// TestFaults tests that files on disk are read, whatever their build tags, and those of other
+// modules are not.
 func TestFaults(t *testing.T) {
 	root := t.TempDir()
 	for name, text := range map[string]string{
@@ -89,7 +90,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestRules tests the rules with imports that they must not allow, and beside each with imports that they must.
+// TestRules tests the rules with imports that they must not allow, and beside each with imports
+// that they must.
 func TestRules(t *testing.T) {
 	tests := []struct{ file, allowed, refused string }{
 		{

@@ -1,7 +1,8 @@
 package imports
 
-// A rule lists the packages that the Go files of a directory may import, beyond the standard library. The packages of this
-// module are named from its root. "*" matches one path element, and "/..." a package with all packages below it.
+// A rule lists the packages that the Go files of a directory may import, beyond the standard
+// library. The packages of this module are named from its root. "*" matches one path element, and
+// "/..." a package with all packages below it.
 type rule struct {
 	dir     string   // from the module's root; an exact name precedes a pattern
 	code    []string // what all files may import
@@ -182,7 +183,8 @@ var rules = []rule{
 	},
 }
 
-// reasons say why an import is not allowed where no rule lists it. The first that matches is reported.
+// reasons say why an import is not allowed where no rule lists it. The first that matches is
+// reported.
 var reasons = []struct{ imported, why string }{
 	{"internal/api/...", "only cmd imports the API"},
 	{"internal/sandbox", "only cmd and tests import the sandbox"},

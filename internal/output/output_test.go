@@ -74,7 +74,8 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// A line that does not fit is dropped and counted for its writer. Later lines are written when there is space again.
+// A line that does not fit is dropped and counted for its writer. Later lines are written when
+// there is space again.
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDestination()

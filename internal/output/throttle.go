@@ -15,8 +15,8 @@ type Throttle struct {
 	suppressed int64
 }
 
-// Allow reports whether n events may be logged now. If so, it returns how many events were not logged since the last line;
-// otherwise it adds n to that number.
+// Allow reports whether n events may be logged now. If so, it returns how many events were not
+// logged since the last line; otherwise it adds n to that number.
 func (t *Throttle) Allow(n int64) (suppressed int64, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -1,8 +1,9 @@
-// Package retryqueue runs Redis writes that must still happen after the response was sent, and retries those that fail.
+// Package retryqueue runs Redis writes that must still happen after the response was sent, and
+// retries those that fail.
 //
-// The first attempt of each write has its own goroutine, because it should not wait for writes that fail. Retries share up to
-// sixteen workers. A worker ends when no write is due, except for one that waits for the next.
-// internal/coalesce, internal/cache and internal/unattended use it.
+// The first attempt of each write has its own goroutine, because it should not wait for writes that
+// fail. Retries share up to sixteen workers. A worker ends when no write is due, except for one
+// that waits for the next. internal/coalesce, internal/cache and internal/unattended use it.
 package retryqueue
 
 import (
@@ -26,8 +27,8 @@ const (
 // errPanic is the result of a write that panicked.
 var errPanic = errors.New("a write panicked")
 
-// A Write makes a change in Redis and may run more than once. It returns nil once the change is confirmed or no longer
-// needed.
+// A Write makes a change in Redis and may run more than once. It returns nil once the change is
+// confirmed or no longer needed.
 type Write func(context.Context) error
 
 // Config says how a queue retries. All writes of a queue are retried in the same way.
@@ -36,15 +37,17 @@ type Config struct {
 	Timeout  time.Duration // of one attempt
 	MaxPause time.Duration // between two attempts
 	GiveUp   time.Duration // after the first attempt; 0 for never
-	// Spacing is the time between the starts of two retries of different writes, while the latest attempt has failed. It limits
-	// the load when many writes wait for a Redis that is down. When an attempt succeeds, all due writes are retried.
+	// Spacing is the time between the starts of two retries of different writes, while the latest
+	// attempt has failed. It limits the load when many writes wait for a Redis that is down. When
+	// an attempt succeeds, all due writes are retried.
 	Spacing time.Duration
-	// Lost, if it is set, is called for each write that is dropped before it succeeded, because of GiveUp or Drain.
+	// Lost, if it is set, is called for each write that is dropped before it succeeded, because of
+	// GiveUp or Drain.
 	Lost func()
 }
 
-// A Queue holds writes by key, each until it has succeeded or the queue gives it up. It is safe for concurrent use, and
-// needs no goroutine while it is empty.
+// A Queue holds writes by key, each until it has succeeded or the queue gives it up. It is safe for
+// concurrent use, and needs no goroutine while it is empty.
 type Queue[K comparable] struct {
 	config Config
 
@@ -79,21 +82,23 @@ func New[K comparable](c Config) *Queue[K] {
 	return q
 }
 
-// Add runs a write in a new goroutine, and retries it under its key if it fails. It replaces a pending write of the same key.
-// The returned channel receives the error of the first attempt. If the queue is full, there is no other attempt. Add never
-// blocks.
+// Add runs a write in a new goroutine, and retries it under its key if it fails. It replaces a
+// pending write of the same key. The returned channel receives the error of the first attempt. If
+// the queue is full, there is no other attempt. Add never blocks.
 func (q *Queue[K]) Add(key K, write Write) <-chan error {
 	result := make(chan error, 1)
 	q.add(key, 0, write, result)
 	return result
 }
 
-// AddAfter is like Add, but makes the first attempt after delay. If the queue is full or draining, there is no delay.
+// AddAfter is like Add, but makes the first attempt after delay. If the queue is full or draining,
+// there is no delay.
 func (q *Queue[K]) AddAfter(delay time.Duration, key K, write Write) {
 	q.add(key, delay, write, make(chan error, 1))
 }
 
-// add makes the write the only pending one of its key. result receives the error of the first attempt if there is no delay.
+// add makes the write the only pending one of its key. result receives the error of the first
+// attempt if there is no delay.
 func (q *Queue[K]) add(key K, delay time.Duration, write Write, result chan error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -151,8 +156,8 @@ func (q *Queue[K]) Len() int {
 	return len(q.pending)
 }
 
-// Drain makes one more attempt of each pending write, drops those that fail, and returns when the queue is empty or ctx
-// ends. Writes that are added later get one attempt as well.
+// Drain makes one more attempt of each pending write, drops those that fail, and returns when the
+// queue is empty or ctx ends. Writes that are added later get one attempt as well.
 func (q *Queue[K]) Drain(ctx context.Context) error {
 	q.mu.Lock()
 	q.draining = true
@@ -174,7 +179,8 @@ func (q *Queue[K]) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// startWorker wakes the waiting worker, or starts one unless there are enough. The caller holds the lock.
+// startWorker wakes the waiting worker, or starts one unless there are enough. The caller holds the
+// lock.
 func (q *Queue[K]) startWorker() {
 	if q.waiting {
 		select {
@@ -221,7 +227,8 @@ func (q *Queue[K]) work() {
 	}
 }
 
-// wait waits until a time, or until it is woken. The caller holds the lock, which is free during the wait.
+// wait waits until a time, or until it is woken. The caller holds the lock, which is free during
+// the wait.
 func (q *Queue[K]) wait(until time.Time) {
 	q.waiting, q.waitsUntil = true, until
 	q.mu.Unlock()
@@ -235,8 +242,8 @@ func (q *Queue[K]) wait(until time.Time) {
 	q.waiting = false
 }
 
-// run makes an attempt, and queues the entry again if it failed or a newer write came. The caller holds the lock, which is
-// free during the attempt.
+// run makes an attempt, and queues the entry again if it failed or a newer write came. The caller
+// holds the lock, which is free during the attempt.
 func (q *Queue[K]) run(e *entry) {
 	write, results := e.write, e.results
 	e.results = nil
@@ -271,7 +278,8 @@ func (q *Queue[K]) run(e *entry) {
 	heap.Push(&q.due, e)
 }
 
-// lost reports a write that was dropped. The caller holds the lock, which is free during the report.
+// lost reports a write that was dropped. The caller holds the lock, which is free during the
+// report.
 func (q *Queue[K]) lost() {
 	if q.config.Lost != nil {
 		q.mu.Unlock()

@@ -59,7 +59,8 @@ func millis(all ...int) []time.Duration {
 	return times
 }
 
-// TestRetries: the first attempt has no delay, and the pauses between the others double up to the longest one.
+// TestRetries: the first attempt has no delay, and the pauses between the others double up to the
+// longest one.
 func TestRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, r := open(nil), failing(6)
@@ -125,8 +126,8 @@ func TestNewestWins(t *testing.T) {
 	})
 }
 
-// TestLimits: first attempts do not wait for other writes, at most sixteen retries run at the same time, and a write that finds
-// the queue full is attempted once.
+// TestLimits: first attempts do not wait for other writes, at most sixteen retries run at the same
+// time, and a write that finds the queue full is attempted once.
 func TestLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, gate := open(nil), make(chan struct{})
@@ -189,7 +190,8 @@ func TestOneFailureDelaysNoOther(t *testing.T) {
 	})
 }
 
-// TestAddAfter: the first attempt is made after the delay, which a newer write restarts and which Drain ends.
+// TestAddAfter: the first attempt is made after the delay, which a newer write restarts and which
+// Drain ends.
 func TestAddAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, r, replaced := open(nil), failing(1), failing(0)
@@ -224,7 +226,8 @@ func TestAddAfter(t *testing.T) {
 	})
 }
 
-// TestSpacing: while attempts fail, the retries of many writes are spaced out. After one has succeeded, they are not.
+// TestSpacing: while attempts fail, the retries of many writes are spaced out. After one has
+// succeeded, they are not.
 func TestSpacing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const writes, spacing = 1000, 10 * time.Millisecond
@@ -263,7 +266,8 @@ func TestSpacing(t *testing.T) {
 	})
 }
 
-// TestDrain: each pending write gets one more attempt without a pause, and is dropped if that fails.
+// TestDrain: each pending write gets one more attempt without a pause, and is dropped if that
+// fails.
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lost atomic.Int64

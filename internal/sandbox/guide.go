@@ -11,8 +11,8 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 )
 
-// BaseURL returns the URL under which this machine can call a listener. An unspecified address, such as 0.0.0.0, is replaced by
-// the loopback address.
+// BaseURL returns the URL under which this machine can call a listener. An unspecified address,
+// such as 0.0.0.0, is replaced by the loopback address.
 func BaseURL(listener net.Addr) string {
 	at, err := netip.ParseAddrPort(listener.String())
 	if err != nil || !at.Addr().IsUnspecified() {
@@ -21,8 +21,8 @@ func BaseURL(listener net.Addr) string {
 	return "http://" + netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
 }
 
-// Guide writes commands to copy and paste, and the consents that trigger each error. api and admin are the base URLs of
-// the gateway.
+// Guide writes commands to copy and paste, and the consents that trigger each error. api and admin
+// are the base URLs of the gateway.
 func (s *Sandbox) Guide(w io.Writer, api, admin string) {
 	fmt.Fprintf(w, "AIS Gateway sandbox\n\n  API    %s\n  admin  %s\n  key    %s\n\n", api, admin, Key)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

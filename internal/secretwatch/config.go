@@ -21,8 +21,9 @@ func Names(c *config.Config) []string {
 	return append(slices.Sorted(maps.Keys(c.Providers)), CacheKeys, APIKeys, ServerTLS)
 }
 
-// Part returns the secret of the part of a configuration at path, which names files. Its Renew reads the files and calls apply
-// with the result, or returns config.Faults if that part has faults. Settings that are not in secret files are those of c.
+// Part returns the secret of the part of a configuration at path, which names files. Its Renew
+// reads the files and calls apply with the result, or returns config.Faults if that part has
+// faults. Settings that are not in secret files are those of c.
 func Part(name string, c *config.Config, path string, files []config.File, apply func(now *config.Config) error) Secret {
 	return Secret{Name: name, Files: files, Renew: func() error {
 		now, err := c.Reload()
@@ -37,10 +38,10 @@ func Part(name string, c *config.Config, path string, files []config.File, apply
 	}}
 }
 
-// Clients returns the secret of the API keys, which are in the configuration file. Its Renew reads the file and calls setKeys
-// with the API keys; log has a warning if other settings have changed, which need a restart. If the file has faults, Renew
-// returns them and the keys stay as they are. It ignores faults of secret files, so that a client that was removed loses
-// access in any case.
+// Clients returns the secret of the API keys, which are in the configuration file. Its Renew reads
+// the file and calls setKeys with the API keys; log has a warning if other settings have changed,
+// which need a restart. If the file has faults, Renew returns them and the keys stay as they are.
+// It ignores faults of secret files, so that a client that was removed loses access in any case.
 func Clients(c *config.Config, log *slog.Logger, setKeys func([]config.APIKey)) Secret {
 	s := Secret{Name: APIKeys, Renew: func() error {
 		now, err := config.Load(c.Source().Path())

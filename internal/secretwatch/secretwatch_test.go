@@ -159,8 +159,8 @@ func TestInvalidFileIsLoggedOnce(t *testing.T) {
 	r.expect("1", 4, false)
 }
 
-// If the file changes while Renew reads it, Renew may have read either content, and is called again even if the file
-// then has its earlier content.
+// If the file changes while Renew reads it, Renew may have read either content, and is called again
+// even if the file then has its earlier content.
 func TestFileChangesDuringReload(t *testing.T) {
 	r := newFixture(t)
 	r.write("2")
@@ -180,7 +180,8 @@ func TestFileChangesDuringReload(t *testing.T) {
 	r.expect("4", 4, false)
 }
 
-// Kubernetes swaps a whole directory by renaming a symbolic link. The link of the file itself does not change.
+// Kubernetes swaps a whole directory by renaming a symbolic link. The link of the file itself does
+// not change.
 func TestSymlinkSwap(t *testing.T) {
 	r := newFixture(t)
 	volume := t.TempDir()

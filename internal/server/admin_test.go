@@ -29,7 +29,8 @@ func (h heldResponse) Write(p []byte) (int, error) {
 	return h.ResponseRecorder.Write(p)
 }
 
-// At most maxScrapes requests collect the metrics at the same time. Clients that do not read their response do not count.
+// At most maxScrapes requests collect the metrics at the same time. Clients that do not read their
+// response do not count.
 func TestLimitScrapes(t *testing.T) {
 	collecting, proceed := make(chan struct{}), make(chan struct{})
 	h := limitScrapes(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// idleLimiter limits the number of idle connections. If there are too many, the oldest one on which no client was
-// authenticated is closed, so that callers without credentials cannot displace clients.
+// idleLimiter limits the number of idle connections. If there are too many, the oldest one on which
+// no client was authenticated is closed, so that callers without credentials cannot displace
+// clients.
 type idleLimiter struct {
 	mu            sync.Mutex
 	max           int
@@ -31,8 +32,8 @@ func newIdleLimiter(limit int) *idleLimiter {
 	return &idleLimiter{max: limit, authenticated: list.New(), anonymous: list.New()}
 }
 
-// MarkAuthenticated records that a client was authenticated on the connection of a request with context ctx. Such idle
-// connections are not closed to make room for others.
+// MarkAuthenticated records that a client was authenticated on the connection of a request with
+// context ctx. Such idle connections are not closed to make room for others.
 func MarkAuthenticated(ctx context.Context) {
 	if c := connOf(ctx); c != nil {
 		c.idle.mu.Lock()
@@ -41,7 +42,8 @@ func MarkAuthenticated(ctx context.Context) {
 	}
 }
 
-// reserve reports whether the connection can be kept after the response that begins now, and reserves its place.
+// reserve reports whether the connection can be kept after the response that begins now, and
+// reserves its place.
 func (l *idleLimiter) reserve(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,8 +54,8 @@ func (l *idleLimiter) reserve(c *conn) bool {
 	return c.idleState.reserved
 }
 
-// makeRoom reports whether one more connection can be kept. If the limit is reached, it closes the oldest idle connection
-// without authentication.
+// makeRoom reports whether one more connection can be kept. If the limit is reached, it closes the
+// oldest idle connection without authentication.
 func (l *idleLimiter) makeRoom() bool {
 	if l.reserved+l.authenticated.Len()+l.anonymous.Len() < l.max {
 		return true

@@ -13,7 +13,8 @@ import (
 const workerIdle = 10 * time.Second
 
 var (
-	// ErrNoTime means that a step was not started, because its request may not wait for Redis any more.
+	// ErrNoTime means that a step was not started, because its request may not wait for Redis any
+	// more.
 	ErrNoTime = errors.New("no time is left to wait for redis")
 	// ErrTimeout means that a step took longer than its request may wait. The step continues.
 	ErrTimeout = errors.New("redis did not respond in the time that the request may wait")
@@ -21,10 +22,11 @@ var (
 	errPanicked = errors.New("a step in redis panicked")
 )
 
-// Steps runs steps in Redis for requests that wait for them only as long as their budgets allow. A step that takes longer
-// continues up to the timeout of all steps: the client closes the connection of a command that is interrupted, and a
-// connection that is being opened would be lost. Steps run on workers, which are reused. Their number is limited by that of the
-// requests only, so that one node of a cluster that does not respond does not delay the steps of the others. Steps is safe for
+// Steps runs steps in Redis for requests that wait for them only as long as their budgets allow. A
+// step that takes longer continues up to the timeout of all steps: the client closes the connection
+// of a command that is interrupted, and a connection that is being opened would be lost. Steps run
+// on workers, which are reused. Their number is limited by that of the requests only, so that one
+// node of a cluster that does not respond does not delay the steps of the others. Steps is safe for
 // concurrent use.
 type Steps struct {
 	timeout time.Duration
@@ -34,7 +36,8 @@ type Steps struct {
 // NewSteps returns Steps with a timeout for each step.
 func NewSteps(timeout time.Duration) *Steps { return &Steps{timeout: timeout, jobs: make(chan func())} }
 
-// A Budget is how long one request may still wait for Redis, in all its steps together. It is not safe for concurrent use.
+// A Budget is how long one request may still wait for Redis, in all its steps together. It is not
+// safe for concurrent use.
 type Budget struct {
 	left   time.Duration
 	failed bool
@@ -57,7 +60,8 @@ func (b *Budget) Failed() bool { return b.failed }
 // Fail ends the budget, because Redis is slow or down: the request continues without it.
 func (b *Budget) Fail() { b.failed = true }
 
-// Wait waits for the error of a step within the budget. An error ends the budget, unless ctx has ended.
+// Wait waits for the error of a step within the budget. An error ends the budget, unless ctx has
+// ended.
 func (b *Budget) Wait(ctx context.Context, step <-chan error) error {
 	if b.Left() == 0 {
 		return ErrNoTime
@@ -78,8 +82,8 @@ func (b *Budget) Wait(ctx context.Context, step <-chan error) error {
 	return err
 }
 
-// Do runs a step and waits for it within the budget. It returns ErrNoTime if the step was not started, ErrTimeout or ctx's error
-// if it continues, and otherwise the step's error.
+// Do runs a step and waits for it within the budget. It returns ErrNoTime if the step was not
+// started, ErrTimeout or ctx's error if it continues, and otherwise the step's error.
 func Do[T any](ctx context.Context, s *Steps, b *Budget, step func(context.Context) (T, error)) (T, error) {
 	var value, none T
 	if b.Left() == 0 {
@@ -112,7 +116,8 @@ func Begin[T any](ctx context.Context, s *Steps, d time.Duration, step func(cont
 	return p
 }
 
-// Wait waits for the step. It returns ErrTimeout or ctx's error if the step continues, and otherwise the step's error.
+// Wait waits for the step. It returns ErrTimeout or ctx's error if the step continues, and
+// otherwise the step's error.
 func (p *Pending[T]) Wait(ctx context.Context) (T, error) {
 	left := NewBudget(max(time.Until(p.until), time.Millisecond)) // so that a result that is there already is returned
 	if err := left.Wait(ctx, p.done); err != nil {

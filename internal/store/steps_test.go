@@ -13,7 +13,8 @@ import (
 
 var errDown = errors.New("down")
 
-// bubble runs a test of steps in a synctest bubble, in which time passes only while everything waits.
+// bubble runs a test of steps in a synctest bubble, in which time passes only while everything
+// waits.
 func bubble(t *testing.T, test func(t *testing.T, s *store.Steps)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -30,7 +31,8 @@ func takes(d time.Duration) func(context.Context) (string, error) {
 	}
 }
 
-// TestBudget: the steps of a request together take its budget. After one that fails or takes longer, no step is started.
+// TestBudget: the steps of a request together take its budget. After one that fails or takes
+// longer, no step is started.
 func TestBudget(t *testing.T) {
 	bubble(t, func(t *testing.T, s *store.Steps) {
 		b := store.NewBudget(100 * time.Millisecond)
@@ -64,8 +66,8 @@ func TestBudget(t *testing.T) {
 	})
 }
 
-// TestStepContinues: a step continues after its request has stopped waiting or has left, up to the timeout of steps. That the
-// request left does not end its budget.
+// TestStepContinues: a step continues after its request has stopped waiting or has left, up to the
+// timeout of steps. That the request left does not end its budget.
 func TestStepContinues(t *testing.T) {
 	bubble(t, func(t *testing.T, s *store.Steps) {
 		ended := make(chan time.Duration, 2)
@@ -93,7 +95,8 @@ func TestStepContinues(t *testing.T) {
 	})
 }
 
-// TestPending: a step that was begun runs beside other steps, and its budget counts from its beginning.
+// TestPending: a step that was begun runs beside other steps, and its budget counts from its
+// beginning.
 func TestPending(t *testing.T) {
 	bubble(t, func(t *testing.T, s *store.Steps) {
 		began := time.Now()
@@ -114,7 +117,8 @@ func TestPending(t *testing.T) {
 	})
 }
 
-// TestSlowStepsDelayNoOthers: however many steps wait for a server that does not respond, others run at the same time.
+// TestSlowStepsDelayNoOthers: however many steps wait for a server that does not respond, others
+// run at the same time.
 func TestSlowStepsDelayNoOthers(t *testing.T) {
 	bubble(t, func(t *testing.T, s *store.Steps) {
 		var all sync.WaitGroup

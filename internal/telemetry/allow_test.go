@@ -182,7 +182,8 @@ func TestSpanAllowlist(t *testing.T) {
 			t.Errorf("span %q lost its place", names[i].name)
 		}
 	}
-	// Of each span three attributes, two events, a link and a description are dropped, and seven names.
+	// Of each span three attributes, two events, a link and a description are dropped, and seven
+	// names.
 	if n := tel.dropped.spans.Load(); n != 10*7+7 {
 		t.Errorf("%d are counted", n)
 	}
@@ -221,8 +222,8 @@ func TestMetricAllowlist(t *testing.T) {
 	}
 }
 
-// Output of Go's libraries, for example net/http's with bytes of a provider, is suppressed. Lines of slog's default logger
-// are written like all others.
+// Output of Go's libraries, for example net/http's with bytes of a provider, is suppressed. Lines
+// of slog's default logger are written like all others.
 func TestLibraryOutputIsSuppressed(t *testing.T) {
 	silence(t)
 	logger, writer, flags := slog.Default(), log.Writer(), log.Flags()
@@ -315,7 +316,8 @@ func TestKeysOfTheCode(t *testing.T) {
 	}
 }
 
-// keysOf returns the keys that a call logs: in slog.String and similar functions, and in Info and similar methods of loggers.
+// keysOf returns the keys that a call logs: in slog.String and similar functions, and in Info and
+// similar methods of loggers.
 func keysOf(call *ast.CallExpr) []string {
 	method, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -354,7 +356,8 @@ func keysOf(call *ast.CallExpr) []string {
 	return literals(call, first, step)
 }
 
-// literals returns the string literals among the arguments at first, first+step and so on; nil if first is negative.
+// literals returns the string literals among the arguments at first, first+step and so on; nil if
+// first is negative.
 func literals(call *ast.CallExpr, first, step int) []string {
 	var keys []string
 	for i := first; first >= 0 && i < len(call.Args); i += step {

@@ -185,8 +185,9 @@ func TestSignalsAreExportedIfConfigured(t *testing.T) {
 	}
 }
 
-// By default nothing connects to OTLP's default ports, and nothing listens on the port of OpenTelemetry's Prometheus server.
-// If another program uses these ports, the test checks only that there are no exporters.
+// By default nothing connects to OTLP's default ports, and nothing listens on the port of
+// OpenTelemetry's Prometheus server. If another program uses these ports, the test checks only that
+// there are no exporters.
 func TestNoConnectionsByDefault(t *testing.T) {
 	silence(t)
 	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")
@@ -292,7 +293,8 @@ func TestResource(t *testing.T) {
 	}
 }
 
-// If the collector is unreachable, there is one log line without its address, and Shutdown returns an error.
+// If the collector is unreachable, there is one log line without its address, and Shutdown returns
+// an error.
 func TestLostCollector(t *testing.T) {
 	silence(t)
 	receiver, out := newCollector(t), &logOutput{}

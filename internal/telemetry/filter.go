@@ -20,8 +20,8 @@ import (
 // dropCounters counts dropped attributes.
 type dropCounters struct{ logs, spans atomic.Int64 }
 
-// allowlistHandler passes on only attributes with a key in logKeys and a scalar value. It precedes all handlers that write or
-// export log lines.
+// allowlistHandler passes on only attributes with a key in logKeys and a scalar value. It precedes
+// all handlers that write or export log lines.
 type allowlistHandler struct {
 	next        slog.Handler
 	dropped     *dropCounters
@@ -34,7 +34,8 @@ func (h allowlistHandler) Enabled(ctx context.Context, l slog.Level) bool {
 	return h.next.Enabled(ctx, l)
 }
 
-// Handle passes on the line with the allowed attributes, and with the number of dropped ones if there are any.
+// Handle passes on the line with the allowed attributes, and with the number of dropped ones if
+// there are any.
 func (h allowlistHandler) Handle(ctx context.Context, r slog.Record) error {
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	dropped := h.withDropped
@@ -51,7 +52,8 @@ func (h allowlistHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.next.Handle(ctx, out)
 }
 
-// WithAttrs returns a handler that adds the allowed attributes to each line, and counts the others as dropped in each line.
+// WithAttrs returns a handler that adds the allowed attributes to each line, and counts the others
+// as dropped in each line.
 func (h allowlistHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	kept, dropped := h.filter(attrs...)
 	h.withDropped += dropped
@@ -67,8 +69,8 @@ func (h allowlistHandler) WithGroup(name string) slog.Handler {
 	return h
 }
 
-// filter returns the allowed attributes, and the number of dropped ones. A group without a name is replaced by its members; a
-// group with a name is dropped.
+// filter returns the allowed attributes, and the number of dropped ones. A group without a name is
+// replaced by its members; a group with a name is dropped.
 func (h allowlistHandler) filter(attrs ...slog.Attr) (kept []slog.Attr, dropped int64) {
 	for _, a := range attrs {
 		switch {
@@ -85,8 +87,8 @@ func (h allowlistHandler) filter(attrs ...slog.Attr) (kept []slog.Attr, dropped 
 	return kept, dropped
 }
 
-// isScalar reports whether v is a scalar or a list of strings. Errors, structures and values that format themselves may
-// contain anything.
+// isScalar reports whether v is a scalar or a list of strings. Errors, structures and values that
+// format themselves may contain anything.
 func isScalar(v slog.Value) bool {
 	switch v.Kind() {
 	case slog.KindBool, slog.KindDuration, slog.KindFloat64, slog.KindInt64, slog.KindString, slog.KindTime, slog.KindUint64:
@@ -99,8 +101,8 @@ func isScalar(v slog.Value) bool {
 	return false
 }
 
-// suppressedOutput replaces output of the standard library by a log line without its text: net/http prints unexpected bytes
-// of providers, and addresses of callers.
+// suppressedOutput replaces output of the standard library by a log line without its text: net/http
+// prints unexpected bytes of providers, and addresses of callers.
 type suppressedOutput struct{ log *slog.Logger }
 
 // Write logs that output was suppressed, and never fails.
@@ -109,7 +111,8 @@ func (o suppressedOutput) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
-// AllowTemplates allows path templates in spans and metrics. Other paths are dropped, because they may contain an account id.
+// AllowTemplates allows path templates in spans and metrics. Other paths are dropped, because they
+// may contain an account id.
 func (t *Telemetry) AllowTemplates(templates ...string) {
 	for _, template := range templates {
 		t.templates.Store(template, true)
@@ -137,7 +140,8 @@ func (e filteringExporter) ExportSpans(ctx context.Context, spans []sdktrace.Rea
 	return e.SpanExporter.ExportSpans(ctx, out)
 }
 
-// filteredSpan is a span without events, links, status description and trace state, which are free text.
+// filteredSpan is a span without events, links, status description and trace state, which are free
+// text.
 type filteredSpan struct {
 	sdktrace.ReadOnlySpan
 	name  string
@@ -212,8 +216,8 @@ func allowLabels(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
 	}, true
 }
 
-// withoutDroppedAttrs returns reservoirs whose exemplars lack the attributes that the view filtered. By default exemplars
-// would have them.
+// withoutDroppedAttrs returns reservoirs whose exemplars lack the attributes that the view
+// filtered. By default exemplars would have them.
 func withoutDroppedAttrs(a sdkmetric.Aggregation) exemplar.ReservoirProvider {
 	next := sdkmetric.DefaultExemplarReservoirProviderSelector(a)
 	return func(attrs attribute.Set) exemplar.Reservoir { return bareReservoir{next(attrs)} }

@@ -19,14 +19,15 @@ var (
 	unitStates    = []string{"used_up", "last", "closed"}
 )
 
-// Redis sets the state of Redis that the gauges of Redis show. They have no value before the first call.
+// Redis sets the state of Redis that the gauges of Redis show. They have no value before the first
+// call.
 func (t *Telemetry) Redis(h store.Health) { t.redis.Store(&h) }
 
 // An observation records one value with its attributes.
 type observation func(n int64, attrs ...attribute.KeyValue)
 
-// gauge adds a gauge whose values read returns at every scrape and export. Values for unknown ASPSPs, parts and states must
-// not be recorded, because labels come from closed lists.
+// gauge adds a gauge whose values read returns at every scrape and export. Values for unknown
+// ASPSPs, parts and states must not be recorded, because labels come from closed lists.
 func (t *Telemetry) gauge(name, unit, description string, read func(context.Context, observation)) {
 	_, err := t.meter.Int64ObservableGauge(name, metric.WithUnit(unit), metric.WithDescription(description), callback(read))
 	if err != nil {
@@ -86,7 +87,8 @@ func (t *Telemetry) redisGauge(name, description string, read func(store.Health,
 	})
 }
 
-// ObserveBreakers adds the gauge of circuit breakers. aspsps returns the state of the breaker of each ASPSP.
+// ObserveBreakers adds the gauge of circuit breakers. aspsps returns the state of the breaker of
+// each ASPSP.
 func (t *Telemetry) ObserveBreakers(aspsps func() []gateway.ASPSPInfo) {
 	t.gauge("ais.breaker.state", "{state}", "State of the circuit breaker: 0 closed, 1 half open, 2 open.",
 		func(_ context.Context, observe observation) {
@@ -98,8 +100,9 @@ func (t *Telemetry) ObserveBreakers(aspsps func() []gateway.ASPSPInfo) {
 		})
 }
 
-// ObserveUnits adds the gauge of units of the unattended limit. read returns how many units have no call left (used_up), one
-// call left (last), or are blocked (closed), by ASPSP id and state. It leaves out what it cannot read.
+// ObserveUnits adds the gauge of units of the unattended limit. read returns how many units have no
+// call left (used_up), one call left (last), or are blocked (closed), by ASPSP id and state. It
+// leaves out what it cannot read.
 func (t *Telemetry) ObserveUnits(read func(context.Context) map[string]map[string]int64) {
 	t.gauge("ais.unattended.units", "{unit}", "Units of counting with no unattended call left, with one, or closed by the ASPSP, of all gateways together.",
 		func(ctx context.Context, observe observation) {
@@ -113,8 +116,8 @@ func (t *Telemetry) ObserveUnits(read func(context.Context) map[string]map[strin
 		})
 }
 
-// ObserveCertificates adds the gauge of certificate expiry. notAfter returns when the first certificate in use expires, by
-// part of the secrets; the zero time if a part has no certificate.
+// ObserveCertificates adds the gauge of certificate expiry. notAfter returns when the first
+// certificate in use expires, by part of the secrets; the zero time if a part has no certificate.
 func (t *Telemetry) ObserveCertificates(notAfter func() map[string]time.Time) {
 	t.gauge("ais.certificate.not_after", "s", "When the first certificate in use ends, as Unix time.",
 		func(_ context.Context, observe observation) {
@@ -126,8 +129,8 @@ func (t *Telemetry) ObserveCertificates(notAfter func() map[string]time.Time) {
 		})
 }
 
-// ObserveStale adds the gauge of stale secrets. stale returns for every part whether its secrets in use are older than its
-// files, which are invalid.
+// ObserveStale adds the gauge of stale secrets. stale returns for every part whether its secrets in
+// use are older than its files, which are invalid.
 func (t *Telemetry) ObserveStale(stale func() map[string]bool) {
 	t.gauge("ais.secrets.stale", "{part}", "Whether the secrets in use are older than their files, which cannot be used: 1 if so.",
 		func(_ context.Context, observe observation) {
@@ -139,7 +142,8 @@ func (t *Telemetry) ObserveStale(stale func() map[string]bool) {
 		})
 }
 
-// ObserveAudit adds the metrics of audit records. state returns whether records are written, and how many were lost.
+// ObserveAudit adds the metrics of audit records. state returns whether records are written, and
+// how many were lost.
 func (t *Telemetry) ObserveAudit(state func() (enabled bool, failures int64)) {
 	t.gauge("ais.audit.enabled", "{sink}", "Whether audit records are written: 0 no, 1 yes.",
 		func(_ context.Context, observe observation) {

@@ -30,7 +30,8 @@ func zeros(f *dto.MetricFamily) []string {
 	return all
 }
 
-// Prometheus's increase does not count the first event of a new series, so counters must start at 0.
+// Prometheus's increase does not count the first event of a new series, so counters must start at
+// 0.
 func TestCountersBeginAtZero(t *testing.T) {
 	tel, _, _ := inMemory(t, exporters{})
 	tel.ObserveAudit(func() (bool, int64) { return true, 0 })

@@ -78,8 +78,8 @@ func (h bridged) WithGroup(name string) slog.Handler {
 	return bridged{h.level, h.Handler.WithGroup(name)}
 }
 
-// asText returns the attributes with lists replaced by the text that slog's JSON handler writes, because an exported attribute is a
-// scalar.
+// asText returns the attributes with lists replaced by the text that slog's JSON handler writes,
+// because an exported attribute is a scalar.
 func asText(attrs ...slog.Attr) []slog.Attr {
 	out := slices.Clone(attrs)
 	for i, a := range attrs {
@@ -98,8 +98,8 @@ func asText(attrs ...slog.Attr) []slog.Attr {
 // errorInterval is the minimum time between two log lines about export errors.
 const errorInterval = time.Minute
 
-// errorHandler logs errors of OpenTelemetry. It logs no text of errors and settings, because that may contain endpoints and
-// headers with credentials, or responses of a collector.
+// errorHandler logs errors of OpenTelemetry. It logs no text of errors and settings, because that
+// may contain endpoints and headers with credentials, or responses of a collector.
 type errorHandler struct {
 	log      *slog.Logger
 	throttle output.Throttle

@@ -224,7 +224,8 @@ func TestTraceContinues(t *testing.T) {
 	}
 }
 
-// TestTraceID checks that TraceID is "" unless the trace is recorded. Log lines always have the trace id.
+// TestTraceID checks that TraceID is "" unless the trace is recorded. Log lines always have the
+// trace id.
 func TestTraceID(t *testing.T) {
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	sampled := http.Header{"Traceparent": {parent}}

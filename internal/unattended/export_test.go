@@ -7,8 +7,9 @@ func AddUpdate(u *UnitStats, call Call) {
 	u.update((&Counter{policies: u.policies}).key(call), unitUpdate{ends: stateEnds{1, 1}})
 }
 
-// AddStep updates the unit of a call after a step at a time by Redis's clock. Afterwards the unit has no call left until end,
-// or is in no state if end is zero. released says that the step released a slot.
+// AddStep updates the unit of a call after a step at a time by Redis's clock. Afterwards the unit
+// has no call left until end, or is in no state if end is zero. released says that the step
+// released a slot.
 func AddStep(u *UnitStats, call Call, at, end time.Time, released bool) {
 	update := unitUpdate{at: at.UnixMicro(), released: released}
 	if !end.IsZero() {

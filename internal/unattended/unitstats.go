@@ -25,14 +25,16 @@ const (
 )
 
 const (
-	// maxUpdates is the maximum number of units with a waiting update. Updates of further units are dropped.
+	// maxUpdates is the maximum number of units with a waiting update. Updates of further units are
+	// dropped.
 	maxUpdates = 4096
-	// exchangeEvery is how long updates wait to be written together, and how long the counts are reused.
+	// exchangeEvery is how long updates wait to be written together, and how long the counts are
+	// reused.
 	exchangeEvery = 5 * time.Second
 	// countTimeout is the timeout of reading the counts.
 	countTimeout = 200 * time.Millisecond
-	// maxPerScript is how many units one script updates, and how many expired ones it removes from a set. More would block
-	// Redis for too long.
+	// maxPerScript is how many units one script updates, and how many expired ones it removes from
+	// a set. More would block Redis for too long.
 	maxPerScript = 256
 	// memberSize is how many characters of a unit's hash are stored: 132 bits.
 	memberSize = 22
@@ -44,9 +46,10 @@ var (
 	unitStatsScript = redis.NewScript(unitStatsSource)
 )
 
-// UnitStats counts, for metrics only, the units of all gateways with one call left, with no call left, and those that are
-// blocked. Redis stores until when each unit is in each state. Steps of the counter only leave updates in memory, which are
-// written together every few seconds. It is safe for concurrent use.
+// UnitStats counts, for metrics only, the units of all gateways with one call left, with no call
+// left, and those that are blocked. Redis stores until when each unit is in each state. Steps of
+// the counter only leave updates in memory, which are written together every few seconds. It is
+// safe for concurrent use.
 type UnitStats struct {
 	rdb          redis.UniversalClient
 	policies     map[string]config.Unattended
@@ -63,8 +66,8 @@ type UnitStats struct {
 	counts     map[string]map[string]int64
 }
 
-// stateEnds are the times at which a unit leaves each state, in the order of the constants, in microseconds by Redis's clock;
-// 0 if it is not in the state.
+// stateEnds are the times at which a unit leaves each state, in the order of the constants, in
+// microseconds by Redis's clock; 0 if it is not in the state.
 type stateEnds [3]int64
 
 // A unitUpdate is the state of a unit after a step of the counter.
@@ -74,8 +77,8 @@ type unitUpdate struct {
 	released bool // the ends may be earlier than those in Redis, because a slot was released
 }
 
-// NewUnitStats returns statistics for the ASPSPs in policies, by id. The client should not be the counter's, so that updates
-// do not delay calls.
+// NewUnitStats returns statistics for the ASPSPs in policies, by id. The client should not be the
+// counter's, so that updates do not delay calls.
 func NewUnitStats(rdb redis.UniversalClient, policies map[string]config.Unattended) *UnitStats {
 	u := &UnitStats{
 		rdb: rdb, policies: policies, every: exchangeEvery,
@@ -86,23 +89,23 @@ func NewUnitStats(rdb redis.UniversalClient, policies map[string]config.Unattend
 	return u
 }
 
-// Within sets the timeouts of writing updates and of reading the counts. Tests use it to allow for a busy machine. It must be
-// called before the statistics are used.
+// Within sets the timeouts of writing updates and of reading the counts. Tests use it to allow for
+// a busy machine. It must be called before the statistics are used.
 func (u *UnitStats) Within(d time.Duration) *UnitStats {
 	u.timeout, u.countTimeout = d, d
 	u.writes = retryqueue.New[struct{}](retryqueue.Config{Max: 1, Timeout: d, MaxPause: exchangeEvery})
 	return u
 }
 
-// WithUnitStats makes the counter update u after each step that changes a unit's state. It must be called before the counter
-// is used.
+// WithUnitStats makes the counter update u after each step that changes a unit's state. It must be
+// called before the counter is used.
 func (c *Counter) WithUnitStats(u *UnitStats) *Counter {
 	c.units = u
 	return c
 }
 
-// update leaves a unit's state for the next exchange. It does nothing without statistics, for a unit that is in no state unless
-// a slot was released, and for one more unit than may wait.
+// update leaves a unit's state for the next exchange. It does nothing without statistics, for a
+// unit that is in no state unless a slot was released, and for one more unit than may wait.
 func (u *UnitStats) update(key counterKey, update unitUpdate) {
 	if u == nil || update.ends == (stateEnds{}) && !update.released {
 		return
@@ -115,7 +118,8 @@ func (u *UnitStats) update(key counterKey, update unitUpdate) {
 	u.put(key, update)
 }
 
-// put adds an update to those that wait. The state after the latest step wins. The caller holds the lock.
+// put adds an update to those that wait. The state after the latest step wins. The caller holds the
+// lock.
 func (u *UnitStats) put(key counterKey, update unitUpdate) {
 	old, waits := u.waiting[key]
 	if !waits && len(u.waiting) >= maxUpdates {
@@ -138,7 +142,8 @@ func (u *UnitStats) putBack(updates map[counterKey]unitUpdate, units []counterKe
 	}
 }
 
-// write writes the waiting updates. It returns an error if Redis has not confirmed them all, and the queue then runs it again.
+// write writes the waiting updates. It returns an error if Redis has not confirmed them all, and
+// the queue then runs it again.
 func (u *UnitStats) write(ctx context.Context) error {
 	if err := u.begin(ctx); err != nil {
 		return err
@@ -148,7 +153,8 @@ func (u *UnitStats) write(ctx context.Context) error {
 	return err
 }
 
-// drain writes the waiting updates, for at most a second. What is lost then affects the metrics only.
+// drain writes the waiting updates, for at most a second. What is lost then affects the metrics
+// only.
 func (u *UnitStats) drain(ctx context.Context) {
 	if u == nil {
 		return
@@ -158,9 +164,10 @@ func (u *UnitStats) drain(ctx context.Context) {
 	_ = u.writes.Drain(ctx)
 }
 
-// Count returns how many units are in each state, by ASPSP and state. It reads Redis at most every 5 s and with a timeout of
-// 200 ms, writes the waiting updates in the same round trip, and returns the same counts in between. ASPSPs whose counts cannot
-// be read and those with a limit of 0 are left out.
+// Count returns how many units are in each state, by ASPSP and state. It reads Redis at most every
+// 5 s and with a timeout of 200 ms, writes the waiting updates in the same round trip, and returns
+// the same counts in between. ASPSPs whose counts cannot be read and those with a limit of 0 are
+// left out.
 func (u *UnitStats) Count(ctx context.Context) map[string]map[string]int64 {
 	ctx, cancel := context.WithTimeout(ctx, u.countTimeout)
 	defer cancel()
@@ -176,7 +183,8 @@ func (u *UnitStats) Count(ctx context.Context) map[string]map[string]int64 {
 	return u.counts
 }
 
-// begin waits until no other exchange runs, so that they do not overtake each other. It returns ctx's error if ctx ends first.
+// begin waits until no other exchange runs, so that they do not overtake each other. It returns
+// ctx's error if ctx ends first.
 func (u *UnitStats) begin(ctx context.Context) error {
 	select {
 	case u.exchanging <- struct{}{}:
@@ -188,8 +196,9 @@ func (u *UnitStats) begin(ctx context.Context) error {
 
 func (u *UnitStats) end() { <-u.exchanging }
 
-// exchange writes the waiting updates and returns the counts after that, in one round trip. Without all, only ASPSPs with an
-// update are read. Updates that Redis does not confirm wait again; exchange then returns an error with the other counts.
+// exchange writes the waiting updates and returns the counts after that, in one round trip. Without
+// all, only ASPSPs with an update are read. Updates that Redis does not confirm wait again;
+// exchange then returns an error with the other counts.
 func (u *UnitStats) exchange(ctx context.Context, all bool) (map[string]map[string]int64, error) {
 	u.mu.Lock()
 	updates := u.waiting
@@ -222,7 +231,8 @@ type unitCall struct {
 	reply *redis.Cmd
 }
 
-// calls returns the calls that write updates and, if all is set, read the counts of the other ASPSPs.
+// calls returns the calls that write updates and, if all is set, read the counts of the other
+// ASPSPs.
 func (u *UnitStats) calls(updates map[counterKey]unitUpdate, all bool) []*unitCall {
 	units := map[string][]counterKey{}
 	for key := range updates {
@@ -247,8 +257,8 @@ func (u *UnitStats) calls(updates map[counterKey]unitUpdate, all bool) []*unitCa
 	return calls
 }
 
-// send makes the calls in one pipeline, and again with its source those that found no script in Redis. Each call's reply has
-// its error.
+// send makes the calls in one pipeline, and again with its source those that found no script in
+// Redis. Each call's reply has its error.
 func (u *UnitStats) send(ctx context.Context, calls []*unitCall) {
 	for _, run := range []scriptRunner{unitStatsScript.EvalSha, unitStatsScript.Eval} {
 		pipe := u.rdb.Pipeline()
@@ -265,8 +275,8 @@ func (u *UnitStats) send(ctx context.Context, calls []*unitCall) {
 	}
 }
 
-// keys returns the names of the sets of an ASPSP's units, one per state. Each policy has its own sets, because units leave
-// their states at other times under another policy.
+// keys returns the names of the sets of an ASPSP's units, one per state. Each policy has its own
+// sets, because units leave their states at other times under another policy.
 func (u *UnitStats) keys(aspsp string) []string {
 	p := u.policies[aspsp]
 	prefix := store.Prefix("units", aspsp, strconv.Itoa(p.Limit), p.Window.String(), string(p.Unit))

@@ -40,8 +40,8 @@ func standalone(t *testing.T) config.Redis {
 	return config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}}
 }
 
-// gateway returns the counter of one gateway, which writes updates without a long delay. The hooks see the commands of its
-// statistics.
+// gateway returns the counter of one gateway, which writes updates without a long delay. The hooks
+// see the commands of its statistics.
 func (f fleet) gateway(hooks ...redis.Hook) *unattended.Counter {
 	f.t.Helper()
 	return f.counter(f.stats(hooks...).ExchangeEvery(10 * time.Millisecond))
@@ -85,7 +85,8 @@ func (f fleet) becomes(when string, usedUp, last, blocked int64) {
 	f.t.Fatalf("%s (-want +got):\n%s", when, diff)
 }
 
-// exchanges is a hook that runs before the statistics send a pipeline. An error that it returns is the pipeline's result.
+// exchanges is a hook that runs before the statistics send a pipeline. An error that it returns is
+// the pipeline's result.
 type exchanges func() error
 
 func (exchanges) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -106,8 +107,8 @@ func (e exchanges) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	}
 }
 
-// hold returns a hook that stops the first exchange, a channel that is closed when that happens, and a function that lets it
-// continue, or fail with an error.
+// hold returns a hook that stops the first exchange, a channel that is closed when that happens,
+// and a function that lets it continue, or fail with an error.
 func hold() (hook exchanges, held <-chan struct{}, release func(error)) {
 	stopped, released := make(chan struct{}), make(chan error, 1)
 	var first sync.Once
@@ -117,7 +118,8 @@ func hold() (hook exchanges, held <-chan struct{}, release func(error)) {
 	}, stopped, func(err error) { released <- err }
 }
 
-// TestUnitStatsOfAllGateways: the counts cover the calls of all gateways, and are the same on a gateway that has just started.
+// TestUnitStatsOfAllGateways: the counts cover the calls of all gateways, and are the same on a
+// gateway that has just started.
 func TestUnitStatsOfAllGateways(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(t *testing.T) config.Redis{
@@ -162,8 +164,8 @@ func TestUnitStatsOfAllGateways(t *testing.T) {
 	}
 }
 
-// TestUnitStatsExpire: a unit that is used up has one call left after its oldest slot has left the window, and two after the
-// next one.
+// TestUnitStatsExpire: a unit that is used up has one call left after its oldest slot has left the
+// window, and two after the next one.
 func TestUnitStatsExpire(t *testing.T) {
 	t.Parallel()
 	const window = time.Hour
@@ -243,8 +245,8 @@ func TestUnitStatsByLimit(t *testing.T) {
 	}
 }
 
-// TestUnitStatsCostNoRoundTrip: takes near the limit, refusals, releases and blocks run one script each. All their updates
-// together run one more.
+// TestUnitStatsCostNoRoundTrip: takes near the limit, refusals, releases and blocks run one script
+// each. All their updates together run one more.
 func TestUnitStatsCostNoRoundTrip(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, standalone(t), daily(4, config.UnitConsent))
@@ -301,8 +303,8 @@ func TestUnitStatsCostNoRoundTrip(t *testing.T) {
 	}
 }
 
-// TestUnitStatsAreWrittenTogether: a gateway exchanges updates and counts with Redis at most every 5 s, and only while updates
-// wait or counts are read.
+// TestUnitStatsAreWrittenTogether: a gateway exchanges updates and counts with Redis at most every
+// 5 s, and only while updates wait or counts are read.
 func TestUnitStatsAreWrittenTogether(t *testing.T) {
 	t.Parallel()
 	r := standalone(t)
@@ -356,8 +358,8 @@ func TestUnitStatsAreWrittenTogether(t *testing.T) {
 	})
 }
 
-// TestUnitStatsKeepTheNewestState: of the steps of a unit on one gateway the latest by Redis's clock decides, in whatever order
-// they return, and whether or not a write in between fails.
+// TestUnitStatsKeepTheNewestState: of the steps of a unit on one gateway the latest by Redis's
+// clock decides, in whatever order they return, and whether or not a write in between fails.
 func TestUnitStatsKeepTheNewestState(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, standalone(t), daily(1, config.UnitConsent))
@@ -451,8 +453,8 @@ func TestUnitStatsDoNotDelayCalls(t *testing.T) {
 	}
 }
 
-// TestUnitStatsDoNotDelayScrapes: if Redis does not respond, a scrape waits for 200 ms, also while updates are written, and the
-// next one does not wait.
+// TestUnitStatsDoNotDelayScrapes: if Redis does not respond, a scrape waits for 200 ms, also while
+// updates are written, and the next one does not wait.
 func TestUnitStatsDoNotDelayScrapes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -481,7 +483,8 @@ func TestUnitStatsDoNotDelayScrapes(t *testing.T) {
 	})
 }
 
-// TestUnitStatsAreWrittenAtTheEnd: Drain waits for the updates that are being written, and writes those that wait.
+// TestUnitStatsAreWrittenAtTheEnd: Drain waits for the updates that are being written, and writes
+// those that wait.
 func TestUnitStatsAreWrittenAtTheEnd(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, standalone(t), daily(1, config.UnitConsent))
@@ -538,7 +541,8 @@ func TestUnitStatsAreRetried(t *testing.T) {
 	f.becomes("after the retry", 1, 0, 0)
 }
 
-// TestUnitStatsInAnyOrder: the update of an earlier call that is written after that of a later call changes nothing.
+// TestUnitStatsInAnyOrder: the update of an earlier call that is written after that of a later call
+// changes nothing.
 func TestUnitStatsInAnyOrder(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, standalone(t), daily(2, config.UnitConsent))

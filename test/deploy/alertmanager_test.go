@@ -37,7 +37,8 @@ func (a alert) String() string {
 	return strings.Join(strings.Fields(fmt.Sprint(a["alertname"], " ", a["severity"], " ", a["window"], " ", a["ais_aspsp_id"], " ", a["namespace"])), " ")
 }
 
-// startAlertmanager runs the Alertmanager that is installed, with the shipped configuration, and returns its address.
+// startAlertmanager runs the Alertmanager that is installed, with the shipped configuration, and
+// returns its address.
 func startAlertmanager(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("prometheus-alertmanager") // Debian's name
@@ -121,7 +122,8 @@ func notInhibited(t *testing.T, url string) []string {
 	return active
 }
 
-// TestOneCausePagesOnce: a real Alertmanager with the shipped inhibit_rules leaves one alert of those that one cause fires.
+// TestOneCausePagesOnce: a real Alertmanager with the shipped inhibit_rules leaves one alert of
+// those that one cause fires.
 func TestOneCausePagesOnce(t *testing.T) {
 	t.Parallel()
 	asp := func(id, severity string, more ...string) alert {
@@ -199,7 +201,8 @@ func TestOneCausePagesOnce(t *testing.T) {
 	}
 }
 
-// TestInhibitionsNameAlerts: each alert that inhibit_rules name exists, so that a rule cannot become useless when an alert is renamed.
+// TestInhibitionsNameAlerts: each alert that inhibit_rules name exists, so that a rule cannot
+// become useless when an alert is renamed.
 func TestInhibitionsNameAlerts(t *testing.T) {
 	alerts, _, err := deploy.Rules()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// balancer forwards TCP connections to gateways in turn. Like that of Kubernetes it does not see requests, and a connection stays with
-// its gateway.
+// balancer forwards TCP connections to gateways in turn. Like that of Kubernetes it does not see
+// requests, and a connection stays with its gateway.
 type balancer struct {
 	address string // host:port
 
@@ -66,8 +66,8 @@ func (b *balancer) pick() string {
 	return b.gateways[b.next%len(b.gateways)]
 }
 
-// pass copies bytes in both directions until both sides have closed. If the gateway accepts no connection, pass does not try another
-// one, so that the caller sees the failure.
+// pass copies bytes in both directions until both sides have closed. If the gateway accepts no
+// connection, pass does not try another one, so that the caller sees the failure.
 func (b *balancer) pass(caller net.Conn) {
 	defer caller.Close()
 	gateway, err := net.Dial("tcp", b.pick())

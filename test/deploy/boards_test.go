@@ -38,7 +38,8 @@ func loadDashboards(t *testing.T) []deploy.Board {
 	return boards
 }
 
-// dashboardFixture is gateways under load, and a Prometheus that scrapes them and evaluates the rules.
+// dashboardFixture is gateways under load, and a Prometheus that scrapes them and evaluates the
+// rules.
 type dashboardFixture struct {
 	*testing.T
 	redis      *redistest.Server
@@ -46,8 +47,8 @@ type dashboardFixture struct {
 	prometheus *prometheustest.Server
 }
 
-// TestDashboardsHaveData: a real Prometheus scrapes gateways under load. Each query of each panel, with its variables replaced as by
-// Grafana, returns data, and each rule can be evaluated.
+// TestDashboardsHaveData: a real Prometheus scrapes gateways under load. Each query of each panel,
+// with its variables replaced as by Grafana, returns data, and each rule can be evaluated.
 func TestDashboardsHaveData(t *testing.T) {
 	w := newDashboardFixture(t)
 	end := w.startLoad()
@@ -159,7 +160,8 @@ func (w *dashboardFixture) triggerEvents(round string) {
 	for range 3 { // one call is left
 		w.get(0, balances(mastercardsim.WoodBank), mastercardsim.FreshConsent+"one-left-"+round)
 	}
-	// The bank reports its limit and refuses a consent. It fails until the breaker opens, and then recovers.
+	// The bank reports its limit and refuses a consent. It fails until the breaker opens, and then
+	// recovers.
 	w.get(0, map[string]string{"a": mastercardsim.WoodBank, "b": mastercardsim.StoneBank}[round]+"/accounts", mastercardsim.ConsentExhausted)
 	w.get(0, mastercardsim.WoodBank+"/accounts", mastercardsim.ConsentExpired, attended, address)
 	for range 6 {
@@ -181,7 +183,8 @@ func (w *dashboardFixture) triggerEvents(round string) {
 	})
 }
 
-// variableReplacer returns a replacer of Grafana's variables: by all their values, and by intervals for 15 minutes.
+// variableReplacer returns a replacer of Grafana's variables: by all their values, and by intervals
+// for 15 minutes.
 func (w *dashboardFixture) variableReplacer(b deploy.Board) *strings.Replacer {
 	w.Helper()
 	oldnew := []string{"$__rate_interval", "5m", "$__range", "15m"}
@@ -209,7 +212,8 @@ func (w *dashboardFixture) variableReplacer(b deploy.Board) *strings.Replacer {
 	return strings.NewReplacer(oldnew...)
 }
 
-// assertQuery checks that a query returns data, over the last seconds if it is a range query, and exemplars if it shows them.
+// assertQuery checks that a query returns data, over the last seconds if it is a range query, and
+// exemplars if it shows them.
 func (w *dashboardFixture) assertQuery(name, expr string, q deploy.Query) {
 	w.Helper()
 	if strings.Contains(expr, "$") {
@@ -218,7 +222,8 @@ func (w *dashboardFixture) assertQuery(name, expr string, q deploy.Query) {
 	}
 	var samples []prometheustest.Sample
 	var err error
-	// On a busy machine a gateway may not export series for seconds, because Redis responds too late.
+	// On a busy machine a gateway may not export series for seconds, because Redis responds too
+	// late.
 	data := holdsWithinMinute(func() bool {
 		samples, err = w.prometheus.TryQuery(expr)
 		return err != nil || slices.ContainsFunc(samples, func(s prometheustest.Sample) bool { return !math.IsNaN(s.Point.Value) && !math.IsInf(s.Point.Value, 0) })
@@ -308,7 +313,8 @@ func holdsWithinMinute(holds func() bool) bool {
 	return true
 }
 
-// assertRules checks that all rules can be evaluated, that recording rules have data, and that a limit reported by a bank fires an alert.
+// assertRules checks that all rules can be evaluated, that recording rules have data, and that a
+// limit reported by a bank fires an alert.
 func (w *dashboardFixture) assertRules() {
 	w.Helper()
 	for _, r := range w.prometheus.Rules() {

@@ -19,13 +19,14 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// withClosedUntil returns the setting that blocks all ASPSPs until a time, followed by the start of the next section.
+// withClosedUntil returns the setting that blocks all ASPSPs until a time, followed by the start of
+// the next section.
 func withClosedUntil(until time.Time) string {
 	return "unattended: {closedUntil: " + until.UTC().Format(time.RFC3339Nano) + "}\n" + "cache: {"
 }
 
-// TestClosedUntil: with closedUntil and an empty Redis, a gateway makes no unattended call until that time, and reports this. Afterwards
-// it makes calls again without a restart.
+// TestClosedUntil: with closedUntil and an empty Redis, a gateway makes no unattended call until
+// that time, and reports this. Afterwards it makes calls again without a restart.
 func TestClosedUntil(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -66,7 +67,8 @@ func TestClosedUntil(t *testing.T) {
 	}
 }
 
-// checkClosed sends requests to a gateway with closedUntil, and returns what is wrong with the responses and the log.
+// checkClosed sends requests to a gateway with closedUntil, and returns what is wrong with the
+// responses and the log.
 func checkClosed(t *testing.T, g *gatewaytest.Process, consent string, until time.Time) (faults []string) {
 	t.Helper()
 	expect := func(what string, holds bool, got ...any) {
@@ -106,8 +108,9 @@ func checkClosed(t *testing.T, g *gatewaytest.Process, consent string, until tim
 	return faults
 }
 
-// TestRedisLost: Redis loses all data between calls of three gateways. If they are restarted with closedUntil at the end of a window
-// and a timeout, no call is beyond the bank's limit. Without it, calls are.
+// TestRedisLost: Redis loses all data between calls of three gateways. If they are restarted with
+// closedUntil at the end of a window and a timeout, no call is beyond the bank's limit. Without it,
+// calls are.
 func TestRedisLost(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -126,7 +129,8 @@ func TestRedisLost(t *testing.T) {
 	}
 }
 
-// testRedisLost lets Redis lose its data. It returns false if the machine was too slow for the window.
+// testRedisLost lets Redis lose its data. It returns false if the machine was too slow for the
+// window.
 func testRedisLost(t *testing.T, window time.Duration, closed bool) bool {
 	t.Helper()
 	server := redistest.Start(t, "--save", "")

@@ -20,7 +20,8 @@ import (
 	"ais-gateway/internal/servertest"
 )
 
-// OTLP in JSON, as the collector forwards it: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding.
+// OTLP in JSON, as the collector forwards it:
+// https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding.
 type (
 	otlpAttribute struct {
 		Key   string
@@ -103,7 +104,8 @@ type collector struct {
 	faults    []string
 }
 
-// buildCollector returns the path of the collector: the one that `make` has built and COLLECTOR names, or one that it builds.
+// buildCollector returns the path of the collector: the one that `make` has built and COLLECTOR
+// names, or one that it builds.
 var buildCollector = sync.OnceValues(func() (string, error) {
 	if file := os.Getenv("COLLECTOR"); file != "" {
 		if _, err := os.Stat(file); err == nil {
@@ -244,7 +246,8 @@ func (c *collector) locked(read func()) {
 	read()
 }
 
-// TestCollectorMatchesItsBuilderFile: the collector consists of exactly the components that builder.yaml lists.
+// TestCollectorMatchesItsBuilderFile: the collector consists of exactly the components that
+// builder.yaml lists.
 func TestCollectorMatchesItsBuilderFile(t *testing.T) {
 	const dir = "../../tools/collector/"
 	read := func(name string) string {
@@ -275,7 +278,8 @@ func TestCollectorMatchesItsBuilderFile(t *testing.T) {
 	}
 }
 
-// TestComposeCollectorConfig: the collector accepts the configuration in deploy/compose, and refuses an invalid one.
+// TestComposeCollectorConfig: the collector accepts the configuration in deploy/compose, and
+// refuses an invalid one.
 func TestComposeCollectorConfig(t *testing.T) {
 	const file = "../../deploy/compose/collector.yaml"
 	if said, err := exec.Command(collectorFile(t), "validate", "--config", file).CombinedOutput(); err != nil {

@@ -14,15 +14,16 @@ import (
 )
 
 const (
-	// rollDrain is server.drainFor, and rollLag is the delay until the balancer removes a terminating gateway. rollDrain is much longer,
-	// so that the balancer is in time on a busy machine.
+	// rollDrain is server.drainFor, and rollLag is the delay until the balancer removes a
+	// terminating gateway. rollDrain is much longer, so that the balancer is in time on a busy
+	// machine.
 	rollDrain, rollLag = 12 * time.Second, time.Second
 	// rollPause is how long there is load before, between and after the replacements.
 	rollPause = 500 * time.Millisecond
 )
 
-// TestRoll: three gateways are replaced one after the other under load, as Kubernetes does it. No request fails, no call is beyond the
-// limit, and each consent gets its four calls.
+// TestRoll: three gateways are replaced one after the other under load, as Kubernetes does it. No
+// request fails, no call is beyond the limit, and each consent gets its four calls.
 func TestRoll(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -74,7 +75,8 @@ func TestRoll(t *testing.T) {
 	}
 }
 
-// TestRollDetectsFailures: the load of TestRoll detects a gateway that is killed, and one that exits while it still gets connections.
+// TestRollDetectsFailures: the load of TestRoll detects a gateway that is killed, and one that
+// exits while it still gets connections.
 func TestRollDetectsFailures(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -107,11 +109,12 @@ func startReady(t *testing.T, b *balancer, config string) *gatewaytest.Process {
 	return g
 }
 
-// adminStatus is the state of the admin server: whether /readyz reports draining, and whether /metrics responds.
+// adminStatus is the state of the admin server: whether /readyz reports draining, and whether
+// /metrics responds.
 type adminStatus struct{ draining, scraped bool }
 
-// watchAdmin requests /readyz and /metrics repeatedly, each time on a new connection as kubelet and Prometheus do. When the gateway does
-// not respond any more, it sends the last status.
+// watchAdmin requests /readyz and /metrics repeatedly, each time on a new connection as kubelet and
+// Prometheus do. When the gateway does not respond any more, it sends the last status.
 func watchAdmin(g *gatewaytest.Process) <-chan adminStatus {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
 	status := func(path string) int {
@@ -138,8 +141,9 @@ func watchAdmin(g *gatewaytest.Process) <-chan adminStatus {
 	return seen
 }
 
-// TestDraining: a draining gateway keeps idle connections open and closes each with its next response, also for requests that came
-// before. After it has stopped listening, requests in progress are completed, and the admin server still responds.
+// TestDraining: a draining gateway keeps idle connections open and closes each with its next
+// response, also for requests that came before. After it has stopped listening, requests in
+// progress are completed, and the admin server still responds.
 func TestDraining(t *testing.T) {
 	t.Parallel()
 	arrived, early, late := make(chan struct{}, 2), make(chan struct{}), make(chan struct{})

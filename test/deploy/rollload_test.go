@@ -57,7 +57,8 @@ func (c rollConsent) account() string {
 
 const rollLimited = "429 UNATTENDED_LIMIT"
 
-// rollUnattended are the allowed outcomes of unattended requests: success, an unknown account, or the limit.
+// rollUnattended are the allowed outcomes of unattended requests: success, an unknown account, or
+// the limit.
 var rollUnattended = []string{"200", "404 ACCOUNT_UNKNOWN", rollLimited}
 
 // rollResponse is a response to a rollRequest.
@@ -71,8 +72,8 @@ func (a rollResponse) outcome() string {
 	return strings.TrimSpace(strconv.Itoa(a.status) + " " + a.code)
 }
 
-// rollCaller sends requests on a TCP connection. Unlike http.Client it does not send a request again, and does not check a connection
-// before it uses it.
+// rollCaller sends requests on a TCP connection. Unlike http.Client it does not send a request
+// again, and does not check a connection before it uses it.
 type rollCaller struct {
 	address   string
 	keepAlive bool // reuse the connection until a response closes it
@@ -136,8 +137,8 @@ func (c *rollCaller) do(a rollRequest) (answer rollResponse, err error) {
 	return answer, err
 }
 
-// rollLoad sends requests under many consents until it is stopped: from callers that reuse connections with long or short pauses, and
-// from callers that open a connection for each request.
+// rollLoad sends requests under many consents until it is stopped: from callers that reuse
+// connections with long or short pauses, and from callers that open a connection for each request.
 type rollLoad struct {
 	address          string
 	seed             uuid.UUID    // for the ids of unused consents

@@ -43,7 +43,8 @@ const (
 	hangs        = "0000b0b0-0000-4000-8000-000000000004" // no response until the caller has left
 )
 
-// scene is three gateways that serve a script of requests, and export telemetry to a Prometheus and a collector.
+// scene is three gateways that serve a script of requests, and export telemetry to a Prometheus and
+// a collector.
 type scene struct {
 	*testing.T
 	redis      *redistest.Server
@@ -118,7 +119,8 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
-// writeCertificate writes a certificate of the API and its key to files. The scene's client trusts it.
+// writeCertificate writes a certificate of the API and its key to files. The scene's client trusts
+// it.
 func (s *scene) writeCertificate() (certificateFile, keyFile string) {
 	s.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -152,7 +154,8 @@ func (s *scene) writeCertificate() (certificateFile, keyFile string) {
 	return filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 }
 
-// front wraps a provider's simulator. It records propagated trace headers and causes the failures of the special consents.
+// front wraps a provider's simulator. It records propagated trace headers and causes the failures
+// of the special consents.
 func (s *scene) front(_ string, bank http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		consent := r.Header.Get("Consent-ID")
@@ -238,7 +241,8 @@ func randomHex(t *testing.T, n int) string {
 
 const userAddress = "203.0.113.7" // a user's address
 
-// run runs the script: each route, and each outcome that providers, Redis, limits, secrets and callers can cause.
+// run runs the script: each route, and each outcome that providers, Redis, limits, secrets and
+// callers can cause.
 func (s *scene) run() {
 	s.Helper()
 	s.runConsents()
@@ -257,7 +261,8 @@ func (s *scene) run() {
 	}
 }
 
-// runConsents requests accounts and balances with each consent that selects a response of a simulator.
+// runConsents requests accounts and balances with each consent that selects a response of a
+// simulator.
 func (s *scene) runConsents() {
 	atBanks := []string{
 		mastercardsim.Consent, mastercardsim.ConsentMany, mastercardsim.ConsentHostile, mastercardsim.ConsentExpired,

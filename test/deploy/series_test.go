@@ -27,12 +27,14 @@ import (
 const (
 	seriesWarmUp   = 1200   // requests after which nearly all series exist
 	seriesRequests = 10_000 // requests, each with new values, for example of consent and account
-	// seriesTolerance is how many series may be added later: an outcome that the machine's load causes has about 20. Each kind of request
-	// is sent 900 times, so a label with a value of the request would add at least 900.
+	// seriesTolerance is how many series may be added later: an outcome that the machine's load
+	// causes has about 20. Each kind of request is sent 900 times, so a label with a value of the
+	// request would add at least 900.
 	seriesTolerance = 200
 )
 
-// hostileText returns a text that breaks labels, lines or templates that do not escape it, different for each i.
+// hostileText returns a text that breaks labels, lines or templates that do not escape it,
+// different for each i.
 func hostileText(i int) string {
 	wild := []string{
 		`",le="0.1`, `{accountId}`, `..`, `%2e%2e`, "\u202e", `\`, `"`, `}`, `ключ`, `<script>`, `' OR 1=1`, `$(id)`, strings.Repeat("a", 900), "#", "?x=", "a/b",
@@ -91,7 +93,8 @@ func seriesRequest(ctx context.Context, api string, i int) (*http.Request, error
 
 func hostileHeader(i int) string { return hex.EncodeToString([]byte(hostileText(i))) }
 
-// sendSeriesRequests sends the requests with index from to to-1, eight at a time, and returns the number of responses by status.
+// sendSeriesRequests sends the requests with index from to to-1, eight at a time, and returns the
+// number of responses by status.
 func sendSeriesRequests(t *testing.T, api string, from, to int) map[int]int {
 	t.Helper()
 	var next atomic.Int64
@@ -142,7 +145,8 @@ func countSeries(t *testing.T, admin string) int {
 	return n
 }
 
-// statusCycle lets River Bank respond to account requests with each possible status in turn, registered ones first.
+// statusCycle lets River Bank respond to account requests with each possible status in turn,
+// registered ones first.
 type statusCycle struct{ responses atomic.Int64 }
 
 func (e *statusCycle) front(provider string, simulator http.Handler) http.Handler {
@@ -175,8 +179,8 @@ func (e *statusCycle) front(provider string, simulator http.Handler) http.Handle
 	})
 }
 
-// TestSeriesDoNotGrow: ten thousand consents, accounts, ASPSPs, paths and methods add no series, and neither do the statuses of a bank
-// that responds with arbitrary ones.
+// TestSeriesDoNotGrow: ten thousand consents, accounts, ASPSPs, paths and methods add no series,
+// and neither do the statuses of a bank that responds with arbitrary ones.
 func TestSeriesDoNotGrow(t *testing.T) {
 	var statuses statusCycle
 	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: statuses.front})
@@ -201,7 +205,8 @@ func TestSeriesDoNotGrow(t *testing.T) {
 	if n := statuses.responses.Load(); n < 900 {
 		t.Errorf("the bank sent %d statuses, want at least 900", n)
 	}
-	// Each label has only allowed values, so that ASPSPs times outcomes bound the number of series of each metric.
+	// Each label has only allowed values, so that ASPSPs times outcomes bound the number of series
+	// of each metric.
 	for name, judge := range labelChecks(t) {
 		for _, sample := range p.Query(fmt.Sprintf(`group by (%[1]s) ({%[1]s!="", job=%q})`, name, prometheustest.Job)) {
 			if !judge(sample.Labels[name]) {

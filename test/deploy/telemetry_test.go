@@ -16,7 +16,8 @@ import (
 	"ais-gateway/internal/prometheustest"
 )
 
-// sceneKinds returns the problems that the scene causes: all except INTERNAL_ERROR, and CANCELED, which has no response.
+// sceneKinds returns the problems that the scene causes: all except INTERNAL_ERROR, and CANCELED,
+// which has no response.
 func sceneKinds() []string {
 	var kinds []string
 	for _, k := range canonical.Kinds() {
@@ -27,7 +28,8 @@ func sceneKinds() []string {
 	return kinds
 }
 
-// TestTelemetryArrives: a real Prometheus and a real collector receive exactly the telemetry that docs/telemetry.md lists.
+// TestTelemetryArrives: a real Prometheus and a real collector receive exactly the telemetry that
+// docs/telemetry.md lists.
 func TestTelemetryArrives(t *testing.T) {
 	s := newScene(t)
 	s.run()
@@ -52,7 +54,8 @@ func TestTelemetryArrives(t *testing.T) {
 	})
 }
 
-// testScraped checks names, types, labels and values in Prometheus, and that each metric is on the page.
+// testScraped checks names, types, labels and values in Prometheus, and that each metric is on the
+// page.
 func (s *scene) testScraped(t *testing.T) {
 	judge, named := labelChecks(t), map[string]bool{}
 	for _, m := range documentedMetrics(t) {
@@ -191,7 +194,8 @@ func (s *scene) testExemplars(t *testing.T) {
 	}
 }
 
-// testTraces checks that each trace has the caller's span, below it one server span of the gateway, and below that its calls.
+// testTraces checks that each trace has the caller's span, below it one server span of the gateway,
+// and below that its calls.
 func (s *scene) testTraces(t *testing.T) {
 	traces := s.traces()
 	waitFor(t, "all spans are sent", func() error {
@@ -313,7 +317,8 @@ func assertNoFreeText(t *testing.T, span otlpSpan) {
 	}
 }
 
-// testLogs checks that the log line of each request, its audit record and its record at the collector have the trace id.
+// testLogs checks that the log line of each request, its audit record and its record at the
+// collector have the trace id.
 func (s *scene) testLogs(t *testing.T) {
 	traces := s.traces()
 	type line struct {
@@ -378,7 +383,8 @@ func (s *scene) testResource(t *testing.T) {
 	})
 }
 
-// TestCollectorUnavailable: a collector that hangs or has exited affects no request, and does not delay the exit.
+// TestCollectorUnavailable: a collector that hangs or has exited affects no request, and does not
+// delay the exit.
 func TestCollectorUnavailable(t *testing.T) {
 	s := newScene(t)
 	if err := s.collector.Pause(); err != nil {

@@ -20,8 +20,8 @@ import (
 
 var rateLimit = regexp.MustCompile(`^"unattended";r=(\d+)(?:;t=(\d+))?$`)
 
-// remaining is the content of a RateLimit header: the calls that a unit has left, and the seconds until it has more; -1 if the
-// header does not say.
+// remaining is the content of a RateLimit header: the calls that a unit has left, and the seconds
+// until it has more; -1 if the header does not say.
 type remaining struct{ left, seconds int }
 
 func headerOf(t *testing.T, h http.Header) remaining {
@@ -38,8 +38,8 @@ func headerOf(t *testing.T, h http.Header) remaining {
 	return s
 }
 
-// The next call behaves as the RateLimit header and unattended-access say, on both gateways: for every unit, for a limit of 0, and
-// for units that the operator or the ASPSP has closed.
+// The next call behaves as the RateLimit header and unattended-access say, on both gateways: for
+// every unit, for a limit of 0, and for units that the operator or the ASPSP has closed.
 func TestRemainingCallsAreAsReported(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	tomorrow := time.Now().Add(20 * time.Hour).UTC()
@@ -115,7 +115,8 @@ func TestRemainingCallsAreAsReported(t *testing.T) {
 	}
 }
 
-// near reports whether two numbers of seconds are equal, or b is smaller by up to two minutes because it was read later.
+// near reports whether two numbers of seconds are equal, or b is smaller by up to two minutes
+// because it was read later.
 func near(a, b string) bool {
 	x, errA := strconv.Atoi(a)
 	y, errB := strconv.Atoi(b)

@@ -60,7 +60,8 @@ func requestOf(t *testing.T, p *gatewaytest.Process, id string) (line, audited r
 	return line, audited
 }
 
-// Log line and audit record have the slots that a request took: one for each page, and 0 if no call was made or sent.
+// Log line and audit record have the slots that a request took: one for each page, and 0 if no call
+// was made or sent.
 func TestSlotsAreLogged(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := gatewaytest.Serve(t, w.ConfigFile)
@@ -121,7 +122,8 @@ func TestSlotsAreLogged(t *testing.T) {
 	}
 }
 
-// hashOf returns the hash of a consent in records whose key is derived from the cache's. It does not use the gateway's code.
+// hashOf returns the hash of a consent in records whose key is derived from the cache's. It does
+// not use the gateway's code.
 func hashOf(t *testing.T, cacheKey, aspsp, consent string) string {
 	t.Helper()
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(cacheKey))
@@ -140,7 +142,8 @@ func hashOf(t *testing.T, cacheKey, aspsp, consent string) string {
 	return hex.EncodeToString(mac.Sum(nil))[:32]
 }
 
-// Without an audit key, gateways with the same cache key write the same hash of a consent. Without both, the key is random.
+// Without an audit key, gateways with the same cache key write the same hash of a consent. Without
+// both, the key is random.
 func TestAuditKeyIsDerivedFromTheCacheKey(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	key, err := os.ReadFile(filepath.Join(filepath.Dir(w.ConfigFile), "cache-key"))
@@ -170,8 +173,8 @@ func TestAuditKeyIsDerivedFromTheCacheKey(t *testing.T) {
 	}
 }
 
-// Audit records are written to the configured output. If they cannot be written, the log, /readyz and metrics report it, and requests
-// are served.
+// Audit records are written to the configured output. If they cannot be written, the log, /readyz
+// and metrics report it, and requests are served.
 func TestAuditSinks(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	dir := t.TempDir()

@@ -86,8 +86,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// Requested help is on standard output, with exit code 0. Invalid command lines have the reason and the help on standard error, with
-// exit code 2.
+// Requested help is on standard output, with exit code 0. Invalid command lines have the reason and
+// the help on standard error, with exit code 2.
 func TestCommandLine(t *testing.T) {
 	const (
 		overview = "Usage: gateway COMMAND"

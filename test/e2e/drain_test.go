@@ -14,7 +14,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// serveSlowBanks starts simulators that send to arrived when a call arrives, and respond after release. It returns the configuration.
+// serveSlowBanks starts simulators that send to arrived when a call arrives, and respond after
+// release. It returns the configuration.
 func serveSlowBanks(t *testing.T) (config string, arrived <-chan struct{}, release func()) {
 	came, held := make(chan struct{}, 1), make(chan struct{})
 	release = sync.OnceFunc(func() { close(held) })
@@ -63,7 +64,8 @@ func TestTermination(t *testing.T) {
 	}
 }
 
-// A counted call whose callers have left is finished, and its result is stored, before the process ends.
+// A counted call whose callers have left is finished, and its result is stored, before the process
+// ends.
 func TestTerminationFinishesCountedCalls(t *testing.T) {
 	t.Parallel()
 	config, arrived, release := serveSlowBanks(t)
@@ -99,7 +101,8 @@ func TestTerminationFinishesCountedCalls(t *testing.T) {
 	}
 }
 
-// SIGHUP, SIGUSR1, SIGUSR2 and SIGPIPE do not end the service or the sandbox. SIGHUP makes the service reload secrets.
+// SIGHUP, SIGUSR1, SIGUSR2 and SIGPIPE do not end the service or the sandbox. SIGHUP makes the
+// service reload secrets.
 func TestIgnoredSignals(t *testing.T) {
 	config, arrived, release := serveSlowBanks(t)
 	p := gatewaytest.Serve(t, config)

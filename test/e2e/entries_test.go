@@ -10,7 +10,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A provider that is one ASPSP may have one aspsps entry, because two entries would be counted separately. Others may have several.
+// A provider that is one ASPSP may have one aspsps entry, because two entries would be counted
+// separately. Others may have several.
 func TestOneASPSPAllowsOneEntry(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	const entry = "name: myPOS, provider: mypos}"

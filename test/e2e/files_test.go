@@ -30,7 +30,8 @@ func limitFiles(t *testing.T, pid int, most uint64) {
 	}
 }
 
-// nextFile returns the number that the next open file of a process gets. With this limit the process can open no more.
+// nextFile returns the number that the next open file of a process gets. With this limit the
+// process can open no more.
 func nextFile(t *testing.T, pid int) uint64 {
 	t.Helper()
 	for n := uint64(0); ; n++ {
@@ -40,7 +41,8 @@ func nextFile(t *testing.T, pid int) uint64 {
 	}
 }
 
-// A gateway that cannot open files logs and counts that, refuses calls with OVERLOADED, and works again when it can open files.
+// A gateway that cannot open files logs and counts that, refuses calls with OVERLOADED, and works
+// again when it can open files.
 func TestOutOfFiles(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := gatewaytest.Serve(t, w.ConfigFile)
@@ -62,7 +64,8 @@ func TestOutOfFiles(t *testing.T) {
 		}
 		return -1
 	}
-	// This opens connections to both ports, which are used again below. There is no connection to the bank yet.
+	// This opens connections to both ports, which are used again below. There is no connection to
+	// the bank yet.
 	gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps")
 	const calls, callers = `ais_aspsp_id="` + mastercardsim.WoodBank + `",reason="files"`, `reason="files"`
 	if counted(calls) != 0 || counted(callers) != 0 {

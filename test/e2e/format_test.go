@@ -39,8 +39,9 @@ const (
 	formatOnce   = mastercardsim.FreshConsent + "format-once"   // one call, at ASPSPs with other units
 )
 
-// formatWorld starts a sandbox with the settings that the recorded entries depend on: an ASPSP that counts all consents together,
-// lists that do not expire, and a known cache key. inProgress is called for calls with formatBusy and formatToken, and may block.
+// formatWorld starts a sandbox with the settings that the recorded entries depend on: an ASPSP that
+// counts all consents together, lists that do not expire, and a known cache key. inProgress is
+// called for calls with formatBusy and formatToken, and may block.
 func formatWorld(t *testing.T, server *redistest.Server, inProgress func()) (w *sandbox.Sandbox, config string) {
 	t.Helper()
 	w = gatewaytest.NewSandboxOn(t, server, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
@@ -117,7 +118,8 @@ func recordFormat(t *testing.T, program string) formatEntries {
 	return entries
 }
 
-// The gateway of this tree writes the recorded keys and values: gateways of other versions must be able to read them.
+// The gateway of this tree writes the recorded keys and values: gateways of other versions must be
+// able to read them.
 func TestFormat(t *testing.T) {
 	program := gatewaytest.Binary()
 	if *formatBinary != "" {
@@ -133,8 +135,8 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// The gateway of this tree uses the entries of other versions: it counts their slots, keeps units closed, serves lists that it can
-// read, treats other lists as missing, and waits for leases.
+// The gateway of this tree uses the entries of other versions: it counts their slots, keeps units
+// closed, serves lists that it can read, treats other lists as missing, and waits for leases.
 func TestReadsEveryFormat(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("../../deploy/testdata/redis", "*.txt"))
 	if err != nil || len(files) == 0 {
@@ -160,7 +162,8 @@ func TestReadsEveryFormat(t *testing.T) {
 	}
 }
 
-// checkCounting checks that slots and closed units are counted, and that no call is made above the limit.
+// checkCounting checks that slots and closed units are counted, and that no call is made above the
+// limit.
 func checkCounting(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
 	t.Helper()
 	for _, tt := range []struct {
@@ -239,7 +242,8 @@ func checkLeases(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process, began
 	}
 }
 
-// write writes the entries to a new file. It fails if the file exists: gateways that wrote its entries may still be in use.
+// write writes the entries to a new file. It fails if the file exists: gateways that wrote its
+// entries may still be in use.
 func (e formatEntries) write(t *testing.T, file string) {
 	t.Helper()
 	var b bytes.Buffer

@@ -17,11 +17,12 @@ import (
 	"ais-gateway/internal/redistest"
 )
 
-// formatEntries are the entries of Redis by key: one for each member of a sorted set, and one for a text.
+// formatEntries are the entries of Redis by key: one for each member of a sorted set, and one for a
+// text.
 type formatEntries map[string][]formatEntry
 
-// A formatEntry is a line of a file: its kind, key, remaining lifetime (ms), text, and a time in µs after the recording. The time
-// is the score of a slot, or the text of the key that closes a unit.
+// A formatEntry is a line of a file: its kind, key, remaining lifetime (ms), text, and a time in µs
+// after the recording. The time is the score of a slot, or the text of the key that closes a unit.
 type formatEntry struct {
 	kind string // slot, until or text
 	left time.Duration
@@ -131,8 +132,8 @@ var (
 	formatWait   = regexp.MustCompile(`"Wait":\d+`)
 )
 
-// plain returns the entries as texts that are the same in each recording: random ids and times are replaced by fixed words, and
-// sealed values are decrypted.
+// plain returns the entries as texts that are the same in each recording: random ids and times are
+// replaced by fixed words, and sealed values are decrypted.
 func (e formatEntries) plain(t *testing.T) []string {
 	t.Helper()
 	var lines []string
@@ -182,7 +183,8 @@ func formatPlain(t *testing.T, name, text string) string {
 	return text
 }
 
-// formatLongAgo is the time of recorded lists, 2025-01-01T00:00:00Z in µs: it is in the past when they are read.
+// formatLongAgo is the time of recorded lists, 2025-01-01T00:00:00Z in µs: it is in the past when
+// they are read.
 const formatLongAgo = "1735689600000000"
 
 // redated returns a list with formatLongAgo as its time, and other entries unchanged.
@@ -219,8 +221,8 @@ func formatSeal() cipher.AEAD {
 // formatData returns the additional data with which a value of schema 1 is authenticated.
 func formatData(name string) []byte { return []byte("\x01" + name) }
 
-// formatOpen decrypts a value of schema 1: the schema's byte, 4 bytes of the key's id, a nonce of 12 bytes, and the ciphertext. It
-// returns false for another schema or key.
+// formatOpen decrypts a value of schema 1: the schema's byte, 4 bytes of the key's id, a nonce of
+// 12 bytes, and the ciphertext. It returns false for another schema or key.
 func formatOpen(name, value string) (string, bool) {
 	if len(value) < 17 || value[0] != 1 {
 		return "", false

@@ -17,7 +17,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// piped is a gateway whose standard output is a pipe. The pipe has been read up to the line with the addresses.
+// piped is a gateway whose standard output is a pipe. The pipe has been read up to the line with
+// the addresses.
 type piped struct {
 	*gatewaytest.Process
 	out  *bufio.Reader
@@ -46,7 +47,8 @@ func servePiped(t *testing.T, config string) *piped {
 	}
 }
 
-// withLongName returns a configuration whose client has a name of 30 KB, so that few requests fill the queue of log lines.
+// withLongName returns a configuration whose client has a name of 30 KB, so that few requests fill
+// the queue of log lines.
 func withLongName(t *testing.T, w *sandbox.Sandbox, more string) string {
 	t.Helper()
 	return gatewaytest.EditConfig(t, w, func(text string) string {
@@ -54,11 +56,12 @@ func withLongName(t *testing.T, w *sandbox.Sandbox, more string) string {
 	})
 }
 
-// overflow is a number of requests of that client that fills the pipe and the queue, which has 4 MiB and 2 KiB for each of 1000
-// requests in flight.
+// overflow is a number of requests of that client that fills the pipe and the queue, which has 4
+// MiB and 2 KiB for each of 1000 requests in flight.
 const overflow = 300
 
-// If the log is not read, requests and probes are served, the process ends as usual, and lost lines are counted.
+// If the log is not read, requests and probes are served, the process ends as usual, and lost lines
+// are counted.
 func TestOutputNotRead(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := servePiped(t, withLongName(t, w, ""))
@@ -116,7 +119,8 @@ func TestOutputReadLate(t *testing.T) {
 	}
 }
 
-// With whenFull: refuse, every request that is served has a record, and requests without space for a record are refused.
+// With whenFull: refuse, every request that is served has a record, and requests without space for
+// a record are refused.
 func TestRefuseWithoutAudit(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := servePiped(t, withLongName(t, w, "audit: {whenFull: refuse}\n"))
@@ -174,8 +178,8 @@ func TestOutputClosed(t *testing.T) {
 	}
 }
 
-// A request has one log line: its audit record if these go to standard output, and a line without the hash of the consent if they
-// go elsewhere.
+// A request has one log line: its audit record if these go to standard output, and a line without
+// the hash of the consent if they go elsewhere.
 func TestLinesOfARequest(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := filepath.Join(t.TempDir(), "audit.log")

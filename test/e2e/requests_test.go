@@ -45,7 +45,8 @@ func TestBreakerIsReported(t *testing.T) {
 	}
 }
 
-// Connections of callers that are slow, or send a header that is too large, are closed. Their addresses and bytes are not logged.
+// Connections of callers that are slow, or send a header that is too large, are closed. Their
+// addresses and bytes are not logged.
 func TestSlowAndOversizedCallers(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})

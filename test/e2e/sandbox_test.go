@@ -118,8 +118,8 @@ func TestSandbox(t *testing.T) {
 
 var guided = regexp.MustCompile(`(?m)^  (API|admin) +(http://\S+)$`)
 
-// The sandbox as deploy/compose.yaml runs it: with given addresses and a given Redis. The URLs in its guide can be called although
-// it listens on an unspecified address.
+// The sandbox as deploy/compose.yaml runs it: with given addresses and a given Redis. The URLs in
+// its guide can be called although it listens on an unspecified address.
 func TestSandboxFlags(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
 	p := gatewaytest.Start(t, nil, "sandbox", "--address", "0.0.0.0:0", "--admin-address", "0.0.0.0:0", "--redis", server.Addr)

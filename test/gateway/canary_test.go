@@ -30,8 +30,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// Canaries in providers' responses, instead of the simulators' values. The amounts have many digits, so that they do not occur by
-// chance.
+// Canaries in providers' responses, instead of the simulators' values. The amounts have many
+// digits, so that they do not occur by chance.
 const (
 	canaryIBAN    = "DE08701500007734512896"
 	canaryBBAN    = "77345128961234"
@@ -91,7 +91,8 @@ var responders = map[string]func(w http.ResponseWriter, r *http.Request, next ht
 	},
 }
 
-// errorResponse returns a responder that sends a status, with canaries wherever a response can have text.
+// errorResponse returns a responder that sends a status, with canaries wherever a response can have
+// text.
 func errorResponse(status int, contentType string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		h := w.Header()
@@ -107,8 +108,8 @@ func errorResponse(status int, contentType string) func(http.ResponseWriter, *ht
 	}
 }
 
-// rewriteResponse sends the simulator's response with canaries instead of its names, numbers and amounts. more is sent after the
-// response on the same connection.
+// rewriteResponse sends the simulator's response with canaries instead of its names, numbers and
+// amounts. more is sent after the response on the same connection.
 func rewriteResponse(w http.ResponseWriter, r *http.Request, next http.Handler, more string) {
 	recorder := httptest.NewRecorder()
 	next.ServeHTTP(recorder, r)
@@ -131,7 +132,8 @@ func writeRaw(w http.ResponseWriter, response string) {
 	time.AfterFunc(100*time.Millisecond, func() { _ = conn.Close() })
 }
 
-// canaryProviders selects the responder for a call by its consent, and records what reaches the providers.
+// canaryProviders selects the responder for a call by its consent, and records what reaches the
+// providers.
 type canaryProviders struct {
 	mu        sync.Mutex
 	responder map[string]string // by consent
@@ -158,7 +160,8 @@ func (a *canaryProviders) front(_ string, next http.Handler) http.Handler {
 	})
 }
 
-// hostileHeaders returns headers with a canary in each value that can have one. It alternates names and values.
+// hostileHeaders returns headers with a canary in each value that can have one. It alternates names
+// and values.
 func hostileHeaders(token string) []string {
 	return []string{
 		"Provider-Authorization", "Bearer " + token, "PSU-User-Agent", canaryRequest, "PSU-Geo-Location", "GEO:48.1;" + canaryRequest,
@@ -180,7 +183,8 @@ type canaryClient struct {
 	statuses  map[int]int
 }
 
-// send sends a request and records the response. header alternates names and values; an empty value removes a header.
+// send sends a request and records the response. header alternates names and values; an empty value
+// removes a header.
 func (f *canaryClient) send(method, path string, body io.Reader, header ...string) {
 	f.t.Helper()
 	req, err := http.NewRequest(method, f.p.API, body)
@@ -226,8 +230,8 @@ func (f *canaryClient) sendRaw(text string) {
 	f.problems.Write(response)
 }
 
-// sendToAllResponders requests lists and balances of both providers, attended and unattended, with each responder. It returns the
-// consents that it used.
+// sendToAllResponders requests lists and balances of both providers, attended and unattended, with
+// each responder. It returns the consents that it used.
 func (f *canaryClient) sendToAllResponders(a *canaryProviders) (consents []string) {
 	for _, name := range slices.Sorted(maps.Keys(responders)) {
 		for _, user := range []bool{true, false} {
@@ -298,7 +302,8 @@ func (f *canaryClient) sendInvalid(consent string) {
 	}
 }
 
-// startCollector starts an OTLP receiver. It returns its URL and a function that returns what it has received, by path.
+// startCollector starts an OTLP receiver. It returns its URL and a function that returns what it
+// has received, by path.
 func startCollector(t *testing.T) (url string, sent func() map[string]string) {
 	var mu sync.Mutex
 	bodies := map[string]string{}
@@ -317,7 +322,8 @@ func startCollector(t *testing.T) (url string, sent func() map[string]string) {
 	}
 }
 
-// monitorRedis returns the commands that Redis executes from now on. password is that of Redis, "" for none.
+// monitorRedis returns the commands that Redis executes from now on. password is that of Redis, ""
+// for none.
 func monitorRedis(t *testing.T, address, password string) *gatewaytest.Output {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -341,8 +347,8 @@ func monitorRedis(t *testing.T, address, password string) *gatewaytest.Output {
 	return executed
 }
 
-// withCanarySecrets returns a configuration with secrets that are canaries, and with audit records in a file. It adds the secrets
-// to canaries.
+// withCanarySecrets returns a configuration with secrets that are canaries, and with audit records
+// in a file. It adds the secrets to canaries.
 func withCanarySecrets(t *testing.T, w *sandbox.Sandbox, canaries map[string]string) (config, auditFile string) {
 	dir := t.TempDir()
 	auditFile = filepath.Join(dir, "audit.log")
@@ -370,8 +376,8 @@ func withCanarySecrets(t *testing.T, w *sandbox.Sandbox, canaries map[string]str
 	}), auditFile
 }
 
-// TestCanaries: personal data and secrets from requests, providers' responses and the configuration reach no output except the
-// response to the request.
+// TestCanaries: personal data and secrets from requests, providers' responses and the configuration
+// reach no output except the response to the request.
 func TestCanaries(t *testing.T) {
 	canaries := map[string]string{
 		"IBAN": canaryIBAN, "account number": canaryBBAN, "name": canaryName, "holder": canaryHolder, "balance": canaryBalance,
@@ -425,7 +431,8 @@ func TestCanaries(t *testing.T) {
 	assertAudited(t, string(audited), p.Stdout.String(), consents)
 }
 
-// assertPlanted checks that the canaries were in requests and responses, and that each searched place had content.
+// assertPlanted checks that the canaries were in requests and responses, and that each searched
+// place had content.
 func (f *canaryClient) assertPlanted(providers *canaryProviders, places, canaries map[string]string) {
 	f.t.Helper()
 	for _, name := range []string{"IBAN", "account number", "name", "balance", "provider's text"} {
@@ -457,8 +464,8 @@ func (f *canaryClient) assertPlanted(providers *canaryProviders, places, canarie
 	}
 }
 
-// assertAudited checks that each log line of a request under /v1 has an audit record with the same values, and that each consent has
-// the same hash in all records.
+// assertAudited checks that each log line of a request under /v1 has an audit record with the same
+// values, and that each consent has the same hash in all records.
 func assertAudited(t *testing.T, audited, log string, consents []string) {
 	t.Helper()
 	byRequest, hashes := map[string]map[string]any{}, map[string]int{}

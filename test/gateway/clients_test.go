@@ -30,7 +30,8 @@ type apiClient struct{ header, credential string }
 func keyClient(key string) apiClient     { return apiClient{"X-API-Key", key} }
 func tokenClient(token string) apiClient { return apiClient{"Authorization", "Bearer " + token} }
 
-// get sends a request with the client's credential, and returns the response and its body. header alternates names and values.
+// get sends a request with the client's credential, and returns the response and its body. header
+// alternates names and values.
 func (c apiClient) get(t *testing.T, method, url string, header ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, url, nil)
@@ -54,8 +55,8 @@ func (c apiClient) get(t *testing.T, method, url string, header ...string) (*htt
 	return resp, string(body)
 }
 
-// withClients returns a configuration in which the section clients has two API keys, the issuers, and the settings in more. The
-// issuers' client has the same name as the first API key.
+// withClients returns a configuration in which the section clients has two API keys, the issuers,
+// and the settings in more. The issuers' client has the same name as the first API key.
 func withClients(text string, more string, issuers ...*issuertest.Issuer) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "clients:\n  %s\n  apiKeys:\n", more)
@@ -98,7 +99,8 @@ func waitForClients(t *testing.T, gateways []*process, all []apiClient) {
 	}
 }
 
-// TestClientsAreIsolated: clients do not share cached lists or deletions, on any gateway. They share only the counter of the consent.
+// TestClientsAreIsolated: clients do not share cached lists or deletions, on any gateway. They
+// share only the counter of the consent.
 func TestClientsAreIsolated(t *testing.T) {
 	issuers := []*issuertest.Issuer{issuertest.Start(t, time.Now), issuertest.Start(t, time.Now)}
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -151,9 +153,11 @@ func TestClientsAreIsolated(t *testing.T) {
 	}
 }
 
-// TestClientsDoNotShareCalls: identical concurrent requests of several clients to a slow bank make one call for each client.
+// TestClientsDoNotShareCalls: identical concurrent requests of several clients to a slow bank make
+// one call for each client.
 func TestClientsDoNotShareCalls(t *testing.T) {
-	// Only lists are cached, so only a list may be requested several times: on a slow machine, a late request makes no call.
+	// Only lists are cached, so only a list may be requested several times: on a slow machine, a
+	// late request makes no call.
 	for path, each := range map[string]int{"/accounts": 3, balancesPath: 1} {
 		t.Run(path[1:9], func(t *testing.T) {
 			issuers := []*issuertest.Issuer{issuertest.Start(t, time.Now), issuertest.Start(t, time.Now)}
@@ -189,7 +193,8 @@ func TestClientsDoNotShareCalls(t *testing.T) {
 				})
 			}
 			requests.Wait()
-			// The identical requests of one client share a call. If clients shared calls, too, there would be fewer.
+			// The identical requests of one client share a call. If clients shared calls, too,
+			// there would be fewer.
 			if n := len(w.Ledger.Calls()) - before; n != len(all) {
 				t.Errorf("%d calls for %d clients", n, len(all))
 			}
@@ -197,8 +202,9 @@ func TestClientsDoNotShareCalls(t *testing.T) {
 	}
 }
 
-// TestTokens: a gateway that starts while the issuer is down accepts API keys immediately, and tokens as soon as it has fetched the
-// issuer's keys. It continues when the issuer goes down again, and fetches new keys. Scopes come from the token or from a grant.
+// TestTokens: a gateway that starts while the issuer is down accepts API keys immediately, and
+// tokens as soon as it has fetched the issuer's keys. It continues when the issuer goes down again,
+// and fetches new keys. Scopes come from the token or from a grant.
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	issuer := issuertest.Start(t, time.Now)
@@ -267,7 +273,8 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// TestRateLimit: a request beyond the client's rate limit gets RATE_LIMITED and makes no call. Other clients are not affected.
+// TestRateLimit: a request beyond the client's rate limit gets RATE_LIMITED and makes no call.
+// Other clients are not affected.
 func TestRateLimit(t *testing.T) {
 	issuer := issuertest.Start(t, time.Now)
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})

@@ -35,7 +35,8 @@ func dialPersistent(t *testing.T, url string) *persistentConn {
 	return &persistentConn{conn, bufio.NewReader(conn)}
 }
 
-// get sends a request. It returns the status, and whether the response announces that the connection closes.
+// get sends a request. It returns the status, and whether the response announces that the
+// connection closes.
 func (k *persistentConn) get(path string, headers ...string) (status int, closes bool, err error) {
 	text := "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + strings.Join(append(headers, "\r\n"), "\r\n")
 	if len(headers) == 0 {
@@ -47,7 +48,8 @@ func (k *persistentConn) get(path string, headers ...string) (status int, closes
 	return k.readResponse()
 }
 
-// readResponse reads a response. It returns the status, and whether the response announces that the connection closes.
+// readResponse reads a response. It returns the status, and whether the response announces that the
+// connection closes.
 func (k *persistentConn) readResponse() (status int, closes bool, err error) {
 	resp, err := http.ReadResponse(k.responses, nil)
 	if err != nil {
@@ -57,7 +59,8 @@ func (k *persistentConn) readResponse() (status int, closes bool, err error) {
 	return resp.StatusCode, resp.Close, err
 }
 
-// waitForClose waits until the gateway closes the connection. It returns an error if the gateway sends anything before that.
+// waitForClose waits until the gateway closes the connection. It returns an error if the gateway
+// sends anything before that.
 func (k *persistentConn) waitForClose() error {
 	rest, err := io.ReadAll(k.responses)
 	if len(rest) > 0 {
@@ -69,8 +72,9 @@ func (k *persistentConn) waitForClose() error {
 	return err
 }
 
-// TestIdleClientConnectionsAreKept: if there are too many connections, the gateway closes the longest idle one without credentials.
-// It does not close those of clients. A response after which the connection closes has `Connection: close`.
+// TestIdleClientConnectionsAreKept: if there are too many connections, the gateway closes the
+// longest idle one without credentials. It does not close those of clients. A response after which
+// the connection closes has `Connection: close`.
 func TestIdleClientConnectionsAreKept(t *testing.T) {
 	const maxConns = (4 + 64) / 2
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -114,8 +118,8 @@ func TestIdleClientConnectionsAreKept(t *testing.T) {
 	}
 }
 
-// TestAmbiguousRequestEnds: a request whose end is ambiguous gets 400, and the bytes after it are not read as a request. This holds
-// on both ports, with and without TLS.
+// TestAmbiguousRequestEnds: a request whose end is ambiguous gets 400, and the bytes after it are
+// not read as a request. This holds on both ports, with and without TLS.
 func TestAmbiguousRequestEnds(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	certificate, key := ca.issue("api")
@@ -173,8 +177,8 @@ func TestAmbiguousRequestEnds(t *testing.T) {
 	}
 }
 
-// TestAdminRefusesOtherHosts: on loopback, the admin address accepts only `localhost` and IP addresses as Host, so that no web page
-// can reach it by DNS rebinding.
+// TestAdminRefusesOtherHosts: on loopback, the admin address accepts only `localhost` and IP
+// addresses as Host, so that no web page can reach it by DNS rebinding.
 func TestAdminRefusesOtherHosts(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)

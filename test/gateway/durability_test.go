@@ -23,8 +23,8 @@ func (l *load) waitForRecovery(t *testing.T) {
 	}
 }
 
-// TestRedisKilled: Redis with `appendfsync always` is killed repeatedly under load. No consent gets a fifth call, and the gateways
-// recover without a restart.
+// TestRedisKilled: Redis with `appendfsync always` is killed repeatedly under load. No consent gets
+// a fifth call, and the gateways recover without a restart.
 func TestRedisKilled(t *testing.T) {
 	t.Parallel()
 	const kills = 4
@@ -40,7 +40,8 @@ func TestRedisKilled(t *testing.T) {
 		l.waitForRecovery(t)
 	}
 	_, over, lost := l.finish(t, w.Ledger)
-	// Slots that were taken without a response from Redis are released in the background. Then they can be used.
+	// Slots that were taken without a response from Redis are released in the background. Then they
+	// can be used.
 	for end := time.Now().Add(30 * time.Second); lost > 0 && time.Now().Before(end); time.Sleep(time.Second) {
 		_, over, lost = l.finish(t, w.Ledger)
 	}
@@ -48,7 +49,8 @@ func TestRedisKilled(t *testing.T) {
 		t.Errorf("%d calls beyond four reached the bank, which refused %d", over, refused)
 	}
 	l.assertOnly(t, ok, accountUnknown, limitReached, counterUnavailable)
-	// A slot that cannot be released within about 13 s stays counted, which is safe. On a busy machine this happens to a few.
+	// A slot that cannot be released within about 13 s stays counted, which is safe. On a busy
+	// machine this happens to a few.
 	if n := l.count(counterUnavailable); lost*100 > n {
 		t.Errorf("%d of the four calls were never made; %d requests could not be counted", lost, n)
 	}

@@ -4,7 +4,8 @@ package gateway_test
 
 import "testing"
 
-// measureFailovers measures how many calls beyond four are made because a failover lost slots. It calls row for each result.
+// measureFailovers measures how many calls beyond four are made because a failover lost slots. It
+// calls row for each result.
 func measureFailovers(t *testing.T, row func(what, format string, measured ...any)) {
 	for _, c := range []struct {
 		name         string

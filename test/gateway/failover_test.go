@@ -13,13 +13,14 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// unreplicated is the number of responses while the primary is disconnected from its replicas. It is small, so that the sentinels
-// do not consider the replicas as down.
+// unreplicated is the number of responses while the primary is disconnected from its replicas. It
+// is small, so that the sentinels do not consider the replicas as down.
 const unreplicated = 20
 
-// failOver stops the primary under load, as often as failovers says, and each time waits until a replica has taken over. If disconnect
-// is set, the primary is disconnected from its replicas shortly before. The bank refuses no call, so that each lost slot becomes an
-// extra call. failOver returns the number of calls, and how many of them were beyond four.
+// failOver stops the primary under load, as often as failovers says, and each time waits until a
+// replica has taken over. If disconnect is set, the primary is disconnected from its replicas
+// shortly before. The bank refuses no call, so that each lost slot becomes an extra call. failOver
+// returns the number of calls, and how many of them were beyond four.
 func failOver(t *testing.T, failovers, waitReplicas int, disconnect bool) (calls, over int) {
 	t.Helper()
 	redis := redistest.StartSentinel(t, durableArgs...)
@@ -40,7 +41,8 @@ func failOver(t *testing.T, failovers, waitReplicas int, disconnect bool) (calls
 			if err := old.Do("CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
 				t.Fatal(err)
 			}
-			// The replicas do not get the slots that the primary takes now. With waitReplicas it takes no slots.
+			// The replicas do not get the slots that the primary takes now. With waitReplicas it
+			// takes no slots.
 			l.waitForOutcomes(t, unreplicated, ok, accountUnknown, counterUnavailable)
 		}
 		old.Stop()
@@ -59,8 +61,8 @@ func failOver(t *testing.T, failovers, waitReplicas int, disconnect bool) (calls
 	return calls, over
 }
 
-// TestFailoverLosesNoSlot: with waitReplicas, a failover loses no slot even if the replicas were disconnected before, because no
-// unattended call was made in that time.
+// TestFailoverLosesNoSlot: with waitReplicas, a failover loses no slot even if the replicas were
+// disconnected before, because no unattended call was made in that time.
 func TestFailoverLosesNoSlot(t *testing.T) {
 	t.Parallel()
 	// Without waitReplicas slots must be lost. Otherwise the test proves nothing.

@@ -29,8 +29,9 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// volume is a directory of secrets as the kubelet mounts it (kubernetes/pkg/volume/util/atomic_writer.go): each file is a link through
-// ..data to a directory that is named after the time.
+// volume is a directory of secrets as the kubelet mounts it
+// (kubernetes/pkg/volume/util/atomic_writer.go): each file is a link through ..data to a directory
+// that is named after the time.
 type volume struct {
 	t     *testing.T
 	dir   string
@@ -99,8 +100,8 @@ func sandboxFile(t *testing.T, w *sandbox.Sandbox, name string) string {
 	return string(text)
 }
 
-// withSecretVolume returns a configuration whose secrets are on a volume, and the volume. more are further files on it, oldnew further
-// replacements in the configuration.
+// withSecretVolume returns a configuration whose secrets are on a volume, and the volume. more are
+// further files on it, oldnew further replacements in the configuration.
 func withSecretVolume(t *testing.T, w *sandbox.Sandbox, more map[string]string, oldnew ...string) (string, *volume) {
 	t.Helper()
 	files := map[string]string{}
@@ -118,8 +119,8 @@ func withSecretVolume(t *testing.T, w *sandbox.Sandbox, more map[string]string, 
 	}, oldnew...)...), v
 }
 
-// waitFor waits until a condition holds that the gateway meets after it has read files or keys again. It fails the test after three
-// minutes.
+// waitFor waits until a condition holds that the gateway meets after it has read files or keys
+// again. It fails the test after three minutes.
 func waitFor(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
@@ -134,7 +135,8 @@ const (
 	reloadFailedMsg = "secret reload failed, still using the previous secret"
 )
 
-// logLines returns the log lines with a message and a part of the secrets, "" for lines without one.
+// logLines returns the log lines with a message and a part of the secrets, "" for lines without
+// one.
 func (p *process) logLines(msg, part string) []string {
 	var all []string
 	for line := range strings.Lines(p.Stdout.String()) {
@@ -152,8 +154,9 @@ func (p *process) waitForLog(msg, part string, n int) {
 	waitFor(p.T, fmt.Sprintf("%q is logged %d times for %s", msg, n, part), func() bool { return len(p.logLines(msg, part)) >= n })
 }
 
-// sendSteadily sends each request repeatedly, all of them concurrently, until stop is called. Each response must have status 200. It
-// returns after the first responses, and stop waits for some more.
+// sendSteadily sends each request repeatedly, all of them concurrently, until stop is called. Each
+// response must have status 200. It returns after the first responses, and stop waits for some
+// more.
 func sendSteadily(t *testing.T, client *http.Client, requests ...*http.Request) (stop func()) {
 	t.Helper()
 	ctx, end := context.WithCancel(context.Background())
@@ -179,7 +182,8 @@ func sendSteadily(t *testing.T, client *http.Client, requests ...*http.Request) 
 	return func() { waitForMore(); end(); running.Wait() }
 }
 
-// do sends a copy of a request. It returns the status and the body, or 0 and the error if there is no response.
+// do sends a copy of a request. It returns the status and the body, or 0 and the error if there is
+// no response.
 func do(client *http.Client, r *http.Request) (int, string) {
 	resp, err := client.Do(r.Clone(context.Background()))
 	if err != nil {
@@ -193,7 +197,8 @@ func do(client *http.Client, r *http.Request) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// newRequest returns an attended request with the sandbox's key that bypasses the cache. header alternates names and values.
+// newRequest returns an attended request with the sandbox's key that bypasses the cache. header
+// alternates names and values.
 func newRequest(t *testing.T, url string, header ...string) *http.Request {
 	t.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
@@ -207,8 +212,8 @@ func newRequest(t *testing.T, url string, header ...string) *http.Request {
 	return r
 }
 
-// fallbackSimulator responds like the first simulator if that succeeds, otherwise like the second. It counts the calls, and the
-// successes of the second simulator.
+// fallbackSimulator responds like the first simulator if that succeeds, otherwise like the second.
+// It counts the calls, and the successes of the second simulator.
 type fallbackSimulator struct {
 	first, second   http.Handler
 	secondOK, total atomic.Int64

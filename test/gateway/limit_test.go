@@ -40,8 +40,9 @@ func (c consents) at(i int) consent {
 	return consent{sandbox.MyPOS, id}
 }
 
-// path returns the path of a request under the consent. Each value of what is a separate call, which the bank counts: 0 is the
-// account list, 1 the balances of an account, other values the balances of an unknown account.
+// path returns the path of a request under the consent. Each value of what is a separate call,
+// which the bank counts: 0 is the account list, 1 the balances of an account, other values the
+// balances of an unknown account.
 func (c consent) path(what int) string {
 	switch account := mastercardsim.Account; {
 	case what == 0:
@@ -106,16 +107,17 @@ const (
 	counterUnavailable               = "503 COUNTER_UNAVAILABLE"
 )
 
-// TestNoFifthCall: three gateways get 200 concurrent requests under ten consents. Exactly four calls for each consent reach the bank,
-// in each of 50 repetitions.
+// TestNoFifthCall: three gateways get 200 concurrent requests under ten consents. Exactly four
+// calls for each consent reach the bank, in each of 50 repetitions.
 func TestNoFifthCall(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	assertFourCalls(t, w.Ledger, []*process{serve(t, w.ConfigFile), serve(t, w.ConfigFile), serve(t, w.ConfigFile)}, 50)
 }
 
-// assertFourCalls sends 200 concurrent requests under ten new consents to gateways, and checks that four calls for each consent reach
-// the bank, in each repetition. A repetition in which Redis responds late does not count. It returns how many requests got the result
-// of a call from each gateway.
+// assertFourCalls sends 200 concurrent requests under ten new consents to gateways, and checks that
+// four calls for each consent reach the bank, in each repetition. A repetition in which Redis
+// responds late does not count. It returns how many requests got the result of a call from each
+// gateway.
 func assertFourCalls(t *testing.T, ledger *aspspsim.CallLog, gateways []*process, repetitions int) (made []int) {
 	t.Helper()
 	const callers, each = 200, 10
@@ -167,8 +169,8 @@ func assertFourCalls(t *testing.T, ledger *aspspsim.CallLog, gateways []*process
 	return made
 }
 
-// load sends requests under many consents to gateways until it is stopped. Each consent gets about ten requests in a short time, which
-// is more than its four calls.
+// load sends requests under many consents to gateways until it is stopped. Each consent gets about
+// ten requests in a short time, which is more than its four calls.
 type load struct {
 	*loadClient
 	consents
@@ -263,7 +265,8 @@ func (l *load) assertOnly(t *testing.T, outcomes ...string) {
 // usedConsents returns how many consents the load has used.
 func (l *load) usedConsents() int { return int(l.requests.Load())/requestsPerConsent + consentsInUse }
 
-// exhaust sends requests to all gateways until each consent that the load has used gets UNATTENDED_LIMIT.
+// exhaust sends requests to all gateways until each consent that the load has used gets
+// UNATTENDED_LIMIT.
 func (l *load) exhaust(t *testing.T) {
 	t.Helper()
 	var left atomic.Int64
@@ -284,7 +287,8 @@ func (l *load) exhaust(t *testing.T) {
 	}
 }
 
-// exhaustConsent sends requests under a consent until it gets UNATTENDED_LIMIT. It returns false if that takes too long.
+// exhaustConsent sends requests under a consent until it gets UNATTENDED_LIMIT. It returns false if
+// that takes too long.
 func (l *load) exhaustConsent(c consent) bool {
 	for try, end := 0, time.Now().Add(2*time.Minute); time.Now().Before(end); try++ {
 		outcome, err := l.get(l.gateways[try%len(l.gateways)].Load().(string), c, c.path(requestsPerConsent+try))
@@ -298,8 +302,8 @@ func (l *load) exhaustConsent(c consent) bool {
 	return false
 }
 
-// finish stops the load and exhausts each consent. It returns how many calls reached the bank, how many of them were beyond the four
-// of a consent, and how many of the four were never made.
+// finish stops the load and exhausts each consent. It returns how many calls reached the bank, how
+// many of them were beyond the four of a consent, and how many of the four were never made.
 func (l *load) finish(t *testing.T, ledger *aspspsim.CallLog) (calls, over, lost int) {
 	t.Helper()
 	l.stop()
@@ -312,7 +316,8 @@ func (l *load) finish(t *testing.T, ledger *aspspsim.CallLog) (calls, over, lost
 	return calls, over, lost
 }
 
-// withProviderTimeout returns a configuration with another timeout of the providers, and so with other leases.
+// withProviderTimeout returns a configuration with another timeout of the providers, and so with
+// other leases.
 func withProviderTimeout(t *testing.T, w *sandbox.Sandbox, timeout time.Duration) string {
 	t.Helper()
 	return gatewaytest.EditConfig(t, w, func(text string) string {
@@ -320,8 +325,9 @@ func withProviderTimeout(t *testing.T, w *sandbox.Sandbox, timeout time.Duration
 	})
 }
 
-// TestGatewaysKilled: gateways are killed and restarted one after the other under load. No consent gets a fifth call, only calls that
-// were in progress at a kill are lost, and the other gateways continue.
+// TestGatewaysKilled: gateways are killed and restarted one after the other under load. No consent
+// gets a fifth call, only calls that were in progress at a kill are lost, and the other gateways
+// continue.
 func TestGatewaysKilled(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -349,8 +355,8 @@ func TestGatewaysKilled(t *testing.T) {
 	t.Logf("%d kills, %d consents, %v; calls never made: %d", kills, l.usedConsents(), l.outcomes, lost)
 }
 
-// TestLeaseOfKilledGateway: a gateway is killed during a call. A request that waits for that call on another gateway makes its own call
-// when the lease of the killed gateway has expired.
+// TestLeaseOfKilledGateway: a gateway is killed during a call. A request that waits for that call
+// on another gateway makes its own call when the lease of the killed gateway has expired.
 func TestLeaseOfKilledGateway(t *testing.T) {
 	t.Parallel()
 	const timeout, lease = 5 * time.Second, 7 * time.Second

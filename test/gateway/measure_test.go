@@ -26,8 +26,8 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// TestMeasure measures the cost of the limit and the slots that a crash of Redis loses, and prints a table for
-// docs/unattended-limit.md. Only `make measure` builds and runs it.
+// TestMeasure measures the cost of the limit and the slots that a crash of Redis loses, and prints
+// a table for docs/unattended-limit.md. Only `make measure` builds and runs it.
 func TestMeasure(t *testing.T) {
 	fmt.Print("| what | measured |\n|---|---|\n")
 	row := func(what, format string, measured ...any) {
@@ -67,7 +67,8 @@ func TestMeasure(t *testing.T) {
 	row("Redis's memory for a million used-up consents", "%d MB, %d bytes each", bytes>>20, bytes/units)
 }
 
-// measureWithoutRedis returns the shortest and the longest duration of attended requests while Redis is paused.
+// measureWithoutRedis returns the shortest and the longest duration of attended requests while
+// Redis is paused.
 func measureWithoutRedis(t *testing.T) (least, most time.Duration) {
 	server := redistest.Start(t)
 	p := serve(t, gatewaytest.NewSandboxOn(t, server, sandbox.Options{}).ConfigFile)
@@ -94,8 +95,9 @@ type crashResult struct {
 	shortestRecovery, longestRecovery time.Duration // until unattended calls were made again
 }
 
-// measureCrashes lets Redis crash several times under load. The bank refuses no call, so that each lost slot becomes an extra call. A
-// bank that refuses the fifth call would block the consent for all gateways.
+// measureCrashes lets Redis crash several times under load. The bank refuses no call, so that each
+// lost slot becomes an extra call. A bank that refuses the fifth call would block the consent for
+// all gateways.
 func measureCrashes(t *testing.T, crashes int, fsync string, kill func(*redistest.Server, *aofWatcher) error) crashResult {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", fsync)
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
@@ -136,7 +138,8 @@ func stopRedis(s *redistest.Server, watched *aofWatcher) error {
 	return nil
 }
 
-// stopAndTruncate ends Redis and removes from its append-only file what was written within the last second.
+// stopAndTruncate ends Redis and removes from its append-only file what was written within the last
+// second.
 func stopAndTruncate(s *redistest.Server, watched *aofWatcher) error {
 	s.Stop()
 	size := watched.stop()
@@ -198,7 +201,8 @@ func (w *aofWatcher) stop() int64 {
 	return size
 }
 
-// newCounter returns a counter with a limit of four per consent on a new Redis, and a client of that Redis.
+// newCounter returns a counter with a limit of four per consent on a new Redis, and a client of
+// that Redis.
 func newCounter(t *testing.T, args []string) (*unattended.Counter, *redis.Client) {
 	server := redistest.Start(t, args...)
 	s := redistest.OpenAt(t, server.Addr)
@@ -208,7 +212,8 @@ func newCounter(t *testing.T, args []string) (*unattended.Counter, *redis.Client
 	return unattended.New(s.Counter, map[string]config.Unattended{mastercardsim.WoodBank: policy}).Within(redistest.CommandTimeout), rdb
 }
 
-// takeSlots takes n slots, four of each consent, with a number of concurrent workers, and returns the duration.
+// takeSlots takes n slots, four of each consent, with a number of concurrent workers, and returns
+// the duration.
 func takeSlots(t *testing.T, c *unattended.Counter, workers int, n int64) time.Duration {
 	ids := newConsents()
 	var taken atomic.Int64
@@ -229,7 +234,8 @@ func takeSlots(t *testing.T, c *unattended.Counter, workers int, n int64) time.D
 	return time.Since(began)
 }
 
-// measureSlots returns the duration of taking one slot after the other, and how many slots 64 concurrent workers take per second.
+// measureSlots returns the duration of taking one slot after the other, and how many slots 64
+// concurrent workers take per second.
 func measureSlots(t *testing.T, args []string) (one time.Duration, perSecond int) {
 	c, _ := newCounter(t, args)
 	takeSlots(t, c, 64, 1000)
@@ -238,7 +244,8 @@ func measureSlots(t *testing.T, args []string) (one time.Duration, perSecond int
 	return one, int(many / takeSlots(t, c, 64, many).Seconds())
 }
 
-// measureMemory returns by how many bytes Redis grows when the four slots of a number of consents are taken.
+// measureMemory returns by how many bytes Redis grows when the four slots of a number of consents
+// are taken.
 func measureMemory(t *testing.T, units int64) int64 {
 	c, rdb := newCounter(t, nil)
 	used := func() int64 {

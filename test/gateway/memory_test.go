@@ -37,10 +37,12 @@ func (p *process) metric(name string) int {
 	return int(n)
 }
 
-// gcLiveHeap matches a line that GODEBUG=gctrace=1 prints. Its group is the live heap in MB after the collection.
+// gcLiveHeap matches a line that GODEBUG=gctrace=1 prints. Its group is the live heap in MB after
+// the collection.
 var gcLiveHeap = regexp.MustCompile(`(?m)^gc \d+ .* \d+->\d+->(\d+) MB`)
 
-// liveHeapMB returns the smallest live heap of the gateway's last ten garbage collections, because requests in progress hold memory.
+// liveHeapMB returns the smallest live heap of the gateway's last ten garbage collections, because
+// requests in progress hold memory.
 func (p *process) liveHeapMB() int {
 	p.T.Helper()
 	all := gcLiveHeap.FindAllStringSubmatch(p.Stderr.String(), -1)
@@ -58,7 +60,8 @@ func (p *process) liveHeapMB() int {
 	return least
 }
 
-// requestOn sends a request on a connection and returns the status. It needs less memory and time than an http.Client.
+// requestOn sends a request on a connection and returns the status. It needs less memory and time
+// than an http.Client.
 func requestOn(conn *bufio.ReadWriter, of consent, path string) (int, error) {
 	fmt.Fprintf(conn, "GET /v1/aspsps/%s%s HTTP/1.1\r\nHost: localhost\r\nX-API-Key: %s\r\nConsent-ID: %s\r\nProvider-Authorization: Bearer %s\r\n\r\n",
 		of.aspsp, path, sandbox.Key, of.id, mypossim.GoodToken)
@@ -74,8 +77,9 @@ func requestOn(conn *bufio.ReadWriter, of consent, path string) (int, error) {
 	return resp.StatusCode, err
 }
 
-// TestManyConsents: a gateway keeps nothing in memory for a consent after its requests, not even for 50,000 consents. It reads the
-// list of the first 20,000, and the usage of the others. The tolerance detects 180 bytes per list, or 70 per consent.
+// TestManyConsents: a gateway keeps nothing in memory for a consent after its requests, not even
+// for 50,000 consents. It reads the list of the first 20,000, and the usage of the others. The
+// tolerance detects 180 bytes per list, or 70 per consent.
 func TestManyConsents(t *testing.T) {
 	const callers, warm, lists, all, tolerated = 64, 3_000, 20_000, 50_000, 2
 	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: func(_ string, bank http.Handler) http.Handler {
@@ -130,7 +134,8 @@ func TestManyConsents(t *testing.T) {
 	}
 }
 
-// TestCounterMemory: a used-up consent that the bank has blocked takes less than 1 KB in Redis, and its keys expire.
+// TestCounterMemory: a used-up consent that the bank has blocked takes less than 1 KB in Redis, and
+// its keys expire.
 func TestCounterMemory(t *testing.T) {
 	server := redistest.Start(t)
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})

@@ -27,8 +27,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// series returns the value of a series in the gateway's /metrics, or -1 if there is none. series is the name with the labels, in
-// the order of /metrics.
+// series returns the value of a series in the gateway's /metrics, or -1 if there is none. series is
+// the name with the labels, in the order of /metrics.
 func (p *process) series(t *testing.T, series string) float64 {
 	t.Helper()
 	_, text := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
@@ -55,8 +55,9 @@ func unitsSeries(state string) string {
 	return `ais_unattended_units{ais_aspsp_id="` + mastercardsim.WoodBank + `",state="` + state + `"}`
 }
 
-// TestFleetMetrics: all gateways export the same counts of units, independent of which gateway made the calls, and so does a gateway
-// that starts later. While Redis does not respond, the series are absent.
+// TestFleetMetrics: all gateways export the same counts of units, independent of which gateway made
+// the calls, and so does a gateway that starts later. While Redis does not respond, the series are
+// absent.
 func TestFleetMetrics(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -122,7 +123,8 @@ func TestFleetMetrics(t *testing.T) {
 	assertRedisMetrics(t, b)
 }
 
-// assertRedisMetrics checks that the metrics of Redis commands name each command and have the timeout, without the value _OTHER.
+// assertRedisMetrics checks that the metrics of Redis commands name each command and have the
+// timeout, without the value _OTHER.
 func assertRedisMetrics(t *testing.T, p *process) {
 	t.Helper()
 	_, text := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
@@ -149,7 +151,8 @@ func assertRedisMetrics(t *testing.T, p *process) {
 	}
 }
 
-// newChain returns a certificate and that of its authority, which expire at the given times, and the certificate's key, as PEM.
+// newChain returns a certificate and that of its authority, which expire at the given times, and
+// the certificate's key, as PEM.
 func newChain(t *testing.T, leaf, authority time.Time) (chain, key string) {
 	t.Helper()
 	pairs := make([]*ecdsa.PrivateKey, 2)
@@ -178,7 +181,8 @@ func newChain(t *testing.T, leaf, authority time.Time) (chain, key string) {
 	return chain, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// newPKCS12 returns a signing key with a certificate and that of an authority, which expire at the given times, as PKCS#12.
+// newPKCS12 returns a signing key with a certificate and that of an authority, which expire at the
+// given times, as PKCS#12.
 func newPKCS12(t *testing.T, own, authority time.Time) string {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -203,7 +207,8 @@ func newPKCS12(t *testing.T, own, authority time.Time) string {
 	return string(content)
 }
 
-// TestCertificateExpiryMetric: the metric has the earliest expiry of each chain in use, and after a reload that of the new chain.
+// TestCertificateExpiryMetric: the metric has the earliest expiry of each chain in use, and after a
+// reload that of the new chain.
 func TestCertificateExpiryMetric(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

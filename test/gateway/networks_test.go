@@ -43,8 +43,9 @@ func newNetwork(t *testing.T, name, address string) *network {
 	return &network{p, t}
 }
 
-// toxic is a network fault, as toxiproxy defines it: type, stream, attributes, and for which share of the connections. 1 is all of
-// them. 0 is none, but a reset_peer toxic then still applies when a connection closes.
+// toxic is a network fault, as toxiproxy defines it: type, stream, attributes, and for which share
+// of the connections. 1 is all of them. 0 is none, but a reset_peer toxic then still applies when a
+// connection closes.
 type toxic struct {
 	kind, stream, attributes string
 	toxicity                 int
@@ -65,7 +66,8 @@ func (n *network) inject(all ...toxic) (remove func()) {
 // Directions: down is from the provider or Redis, up is to it.
 const up, down = "upstream", "downstream"
 
-// These return faults: latency with or without jitter, a reset, a bandwidth of 1 KB/s, lost data, and an end after n bytes.
+// These return faults: latency with or without jitter, a reset, a bandwidth of 1 KB/s, lost data,
+// and an end after n bytes.
 
 func latency(ms int) toxic { return jitter(ms, 0) }
 
@@ -90,8 +92,8 @@ type networkFixture struct {
 	providers map[string]*network
 }
 
-// providerTimeout is long enough for a busy machine, and shorter than the five seconds after which the simulators close a connection
-// without a request.
+// providerTimeout is long enough for a busy machine, and shorter than the five seconds after which
+// the simulators close a connection without a request.
 const providerTimeout = 4 * time.Second
 
 // padResponses makes each response longer than what 1 KB/s transfers within the timeout.
@@ -161,7 +163,8 @@ func (n *networkFixture) get(s target, path, consent string, attended bool, head
 	return code[1]
 }
 
-// getCounted sends an unattended request, again while Redis responds too late on a busy machine. It returns the outcome.
+// getCounted sends an unattended request, again while Redis responds too late on a busy machine. It
+// returns the outcome.
 func (n *networkFixture) getCounted(t *testing.T, s target, path, consent string) (outcome string) {
 	t.Helper()
 	gatewaytest.Eventually(t, "the call is counted", func() bool {
@@ -174,12 +177,13 @@ func (n *networkFixture) getCounted(t *testing.T, s target, path, consent string
 // Offsets of a response. Its header has about 200 bytes, and no body is shorter.
 const inHead, inBody = 60, 300
 
-// brokenHead lists the outcomes of a call whose response breaks within the header. It depends on what was read before.
+// brokenHead lists the outcomes of a call whose response breaks within the header. It depends on
+// what was read before.
 const brokenHead = "PROVIDER_ERROR PROVIDER_INVALID_RESPONSE"
 
-// TestBadNetworksToProviders: with each fault of the network to a provider, a request gets its response or the documented problem
-// within the timeout. An unattended call is made at most once, and counted unless it certainly was not sent. After the fault, requests
-// succeed again.
+// TestBadNetworksToProviders: with each fault of the network to a provider, a request gets its
+// response or the documented problem within the timeout. An unattended call is made at most once,
+// and counted unless it certainly was not sent. After the fault, requests succeed again.
 func TestBadNetworksToProviders(t *testing.T) {
 	t.Parallel()
 	n := newNetworkFixture(t)
@@ -197,7 +201,8 @@ func TestBadNetworksToProviders(t *testing.T) {
 		{name: "1 KB/s to the provider", toxics: []toxic{narrow(up)}, attended: "200 PROVIDER_TIMEOUT", unattended: "200 PROVIDER_TIMEOUT", used: 1}, // some requests are small enough
 		{name: "1 KB/s from the provider", toxics: []toxic{narrow(down)}, attended: "PROVIDER_TIMEOUT", unattended: "PROVIDER_TIMEOUT", used: 1},
 		{name: "half open, to the provider", toxics: []toxic{drop(up)}, attended: "PROVIDER_TIMEOUT", unattended: "PROVIDER_TIMEOUT", used: 1},
-		// The simulator closes the connection of an unattended call after its response, and the proxy passes the close on.
+		// The simulator closes the connection of an unattended call after its response, and the
+		// proxy passes the close on.
 		{name: "half open, from the provider", toxics: []toxic{drop(down)}, attended: "PROVIDER_TIMEOUT", unattended: "PROVIDER_ERROR", used: 1},
 		{name: "down", stopped: true, attended: "PROVIDER_UNAVAILABLE", unattended: "PROVIDER_UNAVAILABLE"},
 	}
@@ -292,7 +297,8 @@ func (n *networkFixture) usedCalls(t *testing.T, s target, consent string) (used
 	return used
 }
 
-// testRedisFault sends requests during a fault of the network to Redis. unattended has the possible outcomes of unattended requests.
+// testRedisFault sends requests during a fault of the network to Redis. unattended has the possible
+// outcomes of unattended requests.
 func (n *networkFixture) testRedisFault(t *testing.T, s target, consent, unattended string) {
 	for range 3 {
 		for _, path := range []string{s.list(), s.balances()} {
@@ -321,8 +327,9 @@ func (n *networkFixture) testRedisFault(t *testing.T, s target, consent, unatten
 	}
 }
 
-// TestBadNetworksToRedis: with each fault of the network to Redis, attended requests succeed, an unattended call that cannot be counted
-// is not made, and no consent gets more calls than the limit.
+// TestBadNetworksToRedis: with each fault of the network to Redis, attended requests succeed, an
+// unattended call that cannot be counted is not made, and no consent gets more calls than the
+// limit.
 func TestBadNetworksToRedis(t *testing.T) {
 	t.Parallel()
 	n := newNetworkFixture(t)

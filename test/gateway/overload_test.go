@@ -27,7 +27,8 @@ import (
 
 const riverPath = "/v1/aspsps/" + mastercardsim.RiverBank
 
-// blockingASPSP holds calls to Wood Bank while it is blocked. Other ASPSPs of the same provider respond.
+// blockingASPSP holds calls to Wood Bank while it is blocked. Other ASPSPs of the same provider
+// respond.
 type blockingASPSP struct {
 	arrived chan struct{}
 
@@ -68,8 +69,8 @@ func (h *blockingASPSP) block(t *testing.T) (unblock func()) {
 	return unblock
 }
 
-// withLimits returns a configuration with server.limits, with a second client whose key is "other", and with the replacements in
-// oldnew. Without oldnew, a call to Mastercard may take five minutes.
+// withLimits returns a configuration with server.limits, with a second client whose key is "other",
+// and with the replacements in oldnew. Without oldnew, a call to Mastercard may take five minutes.
 func withLimits(t *testing.T, w *sandbox.Sandbox, limits string, oldnew ...string) string {
 	t.Helper()
 	if len(oldnew) == 0 {
@@ -95,7 +96,8 @@ func (a response) overloaded() bool {
 
 func (a response) String() string { return fmt.Sprintf("%d %.300s", a.status, a.body) }
 
-// get sends a request. It may be called from any goroutine, because it does not fail the test. header alternates names and values.
+// get sends a request. It may be called from any goroutine, because it does not fail the test.
+// header alternates names and values.
 func get(url string, header ...string) response {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
@@ -129,7 +131,8 @@ func attendedHeaders(consent string) []string {
 // freshConsent returns an unused consent at an ASPSP of Mastercard.
 func freshConsent() string { return mastercardsim.FreshConsent + uuid.NewString() }
 
-// concurrently calls one for 0 to n-1 in goroutines of their own, and returns a channel of the responses.
+// concurrently calls one for 0 to n-1 in goroutines of their own, and returns a channel of the
+// responses.
 func concurrently(n int, one func(i int) response) <-chan response {
 	all := make(chan response, n)
 	for i := range n {
@@ -150,8 +153,9 @@ func waitForCalls(t *testing.T, h *blockingASPSP, n int) {
 	}
 }
 
-// TestSlowASPSP: an ASPSP that does not respond gets perASPSP concurrent calls. Further requests are refused immediately or get the
-// cached list, and take no slot. Requests to other ASPSPs succeed.
+// TestSlowASPSP: an ASPSP that does not respond gets perASPSP concurrent calls. Further requests
+// are refused immediately or get the cached list, and take no slot. Requests to other ASPSPs
+// succeed.
 func TestSlowASPSP(t *testing.T) {
 	const perASPSP = 3
 	bank := newBlockingASPSP()
@@ -214,7 +218,8 @@ func TestSlowASPSP(t *testing.T) {
 	}
 }
 
-// TestSlowASPSPLeavesInFlightCapacity: requests that share a call to an ASPSP that does not respond take at most half of inFlight.
+// TestSlowASPSPLeavesInFlightCapacity: requests that share a call to an ASPSP that does not respond
+// take at most half of inFlight.
 func TestSlowASPSPLeavesInFlightCapacity(t *testing.T) {
 	const inFlight, callers = 12, 20
 	bank := newBlockingASPSP()
@@ -294,7 +299,8 @@ func TestClientLimit(t *testing.T) {
 	}
 }
 
-// addAccounts adds so many accounts to the simulator's lists that a response does not fit into the buffers of a connection.
+// addAccounts adds so many accounts to the simulator's lists that a response does not fit into the
+// buffers of a connection.
 func addAccounts(_ string, bank http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		recorder := httptest.NewRecorder()
@@ -320,7 +326,8 @@ func addAccounts(_ string, bank http.Handler) http.Handler {
 	})
 }
 
-// unreadRequests is the number of requests of sendWithoutReading. Their responses are larger than the system's buffers.
+// unreadRequests is the number of requests of sendWithoutReading. Their responses are larger than
+// the system's buffers.
 const unreadRequests = 8
 
 // sendWithoutReading sends requests on one connection and does not read the responses.
@@ -344,8 +351,9 @@ func sendWithoutReading(t *testing.T, p *process, path string, header ...string)
 	return conn
 }
 
-// TestCallersThatDoNotRead: callers that do not read their responses use up inFlight until the gateway closes their connections. In that
-// time other requests are refused immediately, and afterwards they succeed.
+// TestCallersThatDoNotRead: callers that do not read their responses use up inFlight until the
+// gateway closes their connections. In that time other requests are refused immediately, and
+// afterwards they succeed.
 func TestCallersThatDoNotRead(t *testing.T) {
 	t.Parallel()
 	const inFlight = 4
@@ -394,7 +402,8 @@ func TestCallersThatDoNotRead(t *testing.T) {
 	}
 }
 
-// TestUnfinishedBodies: on each route, the gateway closes a connection on which a body is sent and never finished.
+// TestUnfinishedBodies: on each route, the gateway closes a connection on which a body is sent and
+// never finished.
 func TestUnfinishedBodies(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -433,8 +442,8 @@ func TestUnfinishedBodies(t *testing.T) {
 	gatewaytest.Eventually(t, "no request is in progress", func() bool { return activeRequests(t, p) == 0 })
 }
 
-// TestConnectionLimit: beyond the maximum number of connections, a new one waits until another one closes, so that files are left for
-// calls to providers.
+// TestConnectionLimit: beyond the maximum number of connections, a new one waits until another one
+// closes, so that files are left for calls to providers.
 func TestConnectionLimit(t *testing.T) {
 	const maxConns = 4 + 64
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -473,7 +482,8 @@ func TestConnectionLimit(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsGiveWay: idle connections beyond the maximum number do not keep the next caller out.
+// TestIdleConnectionsGiveWay: idle connections beyond the maximum number do not keep the next
+// caller out.
 func TestIdleConnectionsGiveWay(t *testing.T) {
 	const maxConns = 4 + 64
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})

@@ -18,8 +18,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// startProxy starts an HTTP proxy that connects each tunnel to address. It returns its URL and a function that returns the requests it
-// has received.
+// startProxy starts an HTTP proxy that connects each tunnel to address. It returns its URL and a
+// function that returns the requests it has received.
 func startProxy(t *testing.T, address string) (url string, requests func() []string) {
 	t.Helper()
 	var mu sync.Mutex
@@ -51,8 +51,8 @@ func startProxy(t *testing.T, address string) (url string, requests func() []str
 	}
 }
 
-// TestProxyAndCA: the gateway uses the environment's proxy only with `proxy: environment`, and accepts certificates of the configured
-// CA.
+// TestProxyAndCA: the gateway uses the environment's proxy only with `proxy: environment`, and
+// accepts certificates of the configured CA.
 func TestProxyAndCA(t *testing.T) {
 	const host = "bank.example.com" // only the proxy can reach it
 	var secure *httptest.Server     // the simulator over TLS, with a certificate for example.com
@@ -106,7 +106,8 @@ func TestProxyAndCA(t *testing.T) {
 	}
 }
 
-// TestInvalidProxy: an invalid proxy URL in the environment is a fault. The fault does not contain the URL, which may have a password.
+// TestInvalidProxy: an invalid proxy URL in the environment is a fault. The fault does not contain
+// the URL, which may have a password.
 func TestInvalidProxy(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := gatewaytest.ReplaceInConfig(t, w, "mypos: {", "mypos: {proxy: environment, ")

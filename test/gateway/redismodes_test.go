@@ -111,8 +111,9 @@ func sentinelMode(t *testing.T, waitReplicas int) redisMode {
 	}}
 }
 
-// TestRedisModes: in each mode of Redis, gateways share lists and slots. During an outage attended requests succeed and unattended
-// calls are not made. After it the gateways continue without a restart, and no slot is lost.
+// TestRedisModes: in each mode of Redis, gateways share lists and slots. During an outage attended
+// requests succeed and unattended calls are not made. After it the gateways continue without a
+// restart, and no slot is lost.
 func TestRedisModes(t *testing.T) {
 	for name, start := range redisModes(t) {
 		t.Run(name, func(t *testing.T) {
@@ -144,7 +145,8 @@ func testSharedState(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 		}
 		return strings.HasSuffix(status(gateways[0]), "fwd=miss; stored") && strings.Contains(status(gateways[1]), "hit; ttl=")
 	})
-	// A request that arrives while the other gateway still writes the outcome of its call to Redis shares that call.
+	// A request that arrives while the other gateway still writes the outcome of its call to Redis
+	// shares that call.
 	var statuses []int
 	for i, refused := 0, 0; i < 60 && refused < 2; i++ {
 		resp, _ := gatewaytest.Call(t, http.MethodGet, gateways[i%2].API+woodPath+balancesPath, "Consent-ID", consent)
@@ -222,8 +224,8 @@ func testOutage(t *testing.T, w *sandbox.Sandbox, gateways []*process, outage fu
 	}
 }
 
-// TestWaitReplicas: if fewer replicas than waitReplicas have a slot, no unattended call is made, and unattended-access reports
-// COUNTER_UNAVAILABLE.
+// TestWaitReplicas: if fewer replicas than waitReplicas have a slot, no unattended call is made,
+// and unattended-access reports COUNTER_UNAVAILABLE.
 func TestWaitReplicas(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

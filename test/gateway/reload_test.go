@@ -31,7 +31,8 @@ const (
 	secondMyPOSKey = "sandbox-mypos-key-CANARY-2"
 )
 
-// newSigningKey returns a new key that signs requests to Mastercard, as PEM, and a simulator that accepts only that key.
+// newSigningKey returns a new key that signs requests to Mastercard, as PEM, and a simulator that
+// accepts only that key.
 func newSigningKey(t *testing.T) (string, http.Handler) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -67,8 +68,9 @@ func attendedRequests(t *testing.T, p *process) []*http.Request {
 	}
 }
 
-// TestSecretsAreReloadedUnderLoad: the secrets of providers and cache are replaced as Kubernetes does it, and no request fails. Earlier
-// lists can still be read, and new lists are encrypted with the new key.
+// TestSecretsAreReloadedUnderLoad: the secrets of providers and cache are replaced as Kubernetes
+// does it, and no request fails. Earlier lists can still be read, and new lists are encrypted with
+// the new key.
 func TestSecretsAreReloadedUnderLoad(t *testing.T) {
 	t.Parallel()
 	pemKey, signingSim := newSigningKey(t)
@@ -132,8 +134,9 @@ func TestSecretsAreReloadedUnderLoad(t *testing.T) {
 	}
 }
 
-// TestInvalidSecretsAreNotUsed: if a new secret is invalid, the previous one stays in use, and other secrets are reloaded. The fault is
-// logged once and is in the metrics and in /readyz, without the contents of the files.
+// TestInvalidSecretsAreNotUsed: if a new secret is invalid, the previous one stays in use, and
+// other secrets are reloaded. The fault is logged once and is in the metrics and in /readyz,
+// without the contents of the files.
 func TestInvalidSecretsAreNotUsed(t *testing.T) {
 	t.Parallel()
 	const canary = "CANARY-CONTENT"
@@ -240,7 +243,8 @@ func TestInvalidSecretsAreNotUsed(t *testing.T) {
 	}
 }
 
-// TestAPIKeysAreReloaded: API keys are added and removed when the configuration file changes. Other changes need a restart.
+// TestAPIKeysAreReloaded: API keys are added and removed when the configuration file changes. Other
+// changes need a restart.
 func TestAPIKeysAreReloaded(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -277,7 +281,8 @@ func TestAPIKeysAreReloaded(t *testing.T) {
 	if lines := p.logLines("configuration changed: API keys were reloaded, the rest needs a restart", ""); len(lines) != 0 {
 		t.Errorf("%v", lines)
 	}
-	// One key is removed, and more is changed. A secret that cannot be read does not keep the removed key valid.
+	// One key is removed, and more is changed. A secret that cannot be read does not keep the
+	// removed key valid.
 	changed := strings.Replace(with(second), "name: Wood Bank", "name: Tree Bank", 1)
 	changed = strings.Replace(changed, "/cache-key", "/no-such-key", 1)
 	replaceFile(t, file, changed)
@@ -294,8 +299,8 @@ func TestAPIKeysAreReloaded(t *testing.T) {
 	}
 }
 
-// TestLastKeysAreKept: a file with issuers instead of all API keys is refused if no issuer is in use, because no client could
-// authenticate.
+// TestLastKeysAreKept: a file with issuers instead of all API keys is refused if no issuer is in
+// use, because no client could authenticate.
 func TestLastKeysAreKept(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -316,7 +321,8 @@ func TestLastKeysAreKept(t *testing.T) {
 	}
 }
 
-// tlsProvider is a simulator of myPOS that requires client certificates, and records which calls and connections used them.
+// tlsProvider is a simulator of myPOS that requires client certificates, and records which calls
+// and connections used them.
 type tlsProvider struct {
 	*httptest.Server
 	mu    sync.Mutex
@@ -384,8 +390,8 @@ func startTLSProvider(t *testing.T, ca *authority) *tlsProvider {
 	return b
 }
 
-// TestClientCertificateIsReloaded: the client certificate for myPOS and its key are replaced one after the other under load. Calls use the
-// old pair until both files match, then only the new one.
+// TestClientCertificateIsReloaded: the client certificate for myPOS and its key are replaced one
+// after the other under load. Calls use the old pair until both files match, then only the new one.
 func TestClientCertificateIsReloaded(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "ca")

@@ -19,7 +19,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// gcStartHeap matches a line that GODEBUG=gctrace=1 prints. Its group is the heap in MB at the start of the collection.
+// gcStartHeap matches a line that GODEBUG=gctrace=1 prints. Its group is the heap in MB at the
+// start of the collection.
 var gcStartHeap = regexp.MustCompile(`(?m)^gc \d+ .* (\d+)->\d+->\d+ MB`)
 
 // peakHeapMB returns the largest heap that the gateway had at the start of a garbage collection.
@@ -55,8 +56,8 @@ func (a *largeResponse) write(rw http.ResponseWriter) {
 	_, _ = io.WriteString(rw, a.body)
 }
 
-// TestMemoryOfBadResponses: fifty concurrent responses of the maximum size, with content that needs much memory when it is decoded,
-// keep the heap below the bound.
+// TestMemoryOfBadResponses: fifty concurrent responses of the maximum size, with content that needs
+// much memory when it is decoded, keep the heap below the bound.
 func TestMemoryOfBadResponses(t *testing.T) {
 	const callers, bound = 50, 512
 	record := map[string]string{

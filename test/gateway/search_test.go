@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// encodings returns the forms in which other text may contain a text: unchanged, in upper or lower case, encoded, or as an unkeyed
-// hash, which confirms a guess.
+// encodings returns the forms in which other text may contain a text: unchanged, in upper or lower
+// case, encoded, or as an unkeyed hash, which confirms a guess.
 func encodings(text string) map[string]string {
 	sum := sha256.Sum256([]byte(text))
 	escaped, _ := json.Marshal(text)
@@ -25,7 +25,8 @@ func encodings(text string) map[string]string {
 	}
 	for name, encoding := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64 of URLs": base64.RawURLEncoding} {
 		all["hash in "+name] = encoding.EncodeToString(sum[:])
-		// In a longer text it may start at three offsets, modulo three bytes. Only characters that depend on no other text are searched.
+		// In a longer text it may start at three offsets, modulo three bytes. Only characters that
+		// depend on no other text are searched.
 		for lead := range 3 {
 			code := encoding.EncodeToString([]byte(strings.Repeat("x", lead) + text))
 			from, to := (lead*8+5)/6, (lead+len(text))*8/6
@@ -40,7 +41,8 @@ func encodings(text string) map[string]string {
 // finding is a canary in a place where it must not be.
 type finding struct{ place, canary, encoding string }
 
-// search returns the canaries that the places contain, in any encoding. places and canaries are by name.
+// search returns the canaries that the places contain, in any encoding. places and canaries are by
+// name.
 func search(places, canaries map[string]string) []finding {
 	var found []finding
 	for name, canary := range canaries {

@@ -22,12 +22,14 @@ import (
 // before names the earlier version of TestSideBySide.
 var before = flag.String("before", "", "the `commit` of the earlier gateway; by default the last one before the package internal/coalesce")
 
-// coalesceSubject is the subject of the commit that added internal/coalesce. Its parent is the default of -before.
+// coalesceSubject is the subject of the commit that added internal/coalesce. Its parent is the
+// default of -before.
 const coalesceSubject = "coalesce: share calls in a package with one method"
 
-// TestSideBySide runs three gateways of an earlier commit and three of this one on the same Redis, as during an upgrade. Together
-// they make four calls for each consent, and they share lists, calls and refusals. The earlier gateway is built from the git
-// history: the test fails where there is no history, as in an archive of the source code or in a shallow clone.
+// TestSideBySide runs three gateways of an earlier commit and three of this one on the same Redis,
+// as during an upgrade. Together they make four calls for each consent, and they share lists, calls
+// and refusals. The earlier gateway is built from the git history: the test fails where there is no
+// history, as in an archive of the source code or in a shallow clone.
 func TestSideBySide(t *testing.T) {
 	earlier := buildEarlier(t)
 	start := func(t *testing.T, config string) (gateways []*process) {
@@ -68,7 +70,8 @@ func TestSideBySide(t *testing.T) {
 	})
 }
 
-// buildEarlier builds the gateway of the commit that -before names, and returns the path of the binary.
+// buildEarlier builds the gateway of the commit that -before names, and returns the path of the
+// binary.
 func buildEarlier(t *testing.T) string {
 	t.Helper()
 	const root = "../.."
@@ -99,7 +102,8 @@ func buildEarlier(t *testing.T) string {
 	source, binary := filepath.Join(dir, "source.tar"), filepath.Join(dir, "bin", "gateway")
 	git("archive", "--format=tar", "--output="+source, commit)
 	run(dir, "tar", "-xf", source)
-	// With -trimpath, the go command caches the result although the directory is new. An image is built in the same way.
+	// With -trimpath, the go command caches the result although the directory is new. An image is
+	// built in the same way.
 	run(dir, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "nomsgpack", "-o", binary, "./cmd/gateway")
 	return binary
 }
@@ -111,7 +115,8 @@ type sideBySide struct {
 	commands *gatewaytest.Output // that Redis executes
 }
 
-// testShared tests that the second gateway uses what the first one has fetched or is fetching, instead of making a call.
+// testShared tests that the second gateway uses what the first one has fetched or is fetching,
+// instead of making a call.
 func (s sideBySide) testShared(t *testing.T, first, second *process) {
 	unknown := "/accounts/none/balances"
 	for name, attempt := range map[string]func(*testing.T) bool{
@@ -134,8 +139,9 @@ func (s sideBySide) testShared(t *testing.T, first, second *process) {
 		"call, failure of the bank": func(t *testing.T) bool { return s.waits(t, first, second, unknown, unattendedHeaders(freshConsent())) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			// A gateway for which Redis responds too late makes a call itself. So an attempt may fail on a busy machine. If a
-			// gateway does not read what the other one writes, all attempts fail.
+			// A gateway for which Redis responds too late makes a call itself. So an attempt may
+			// fail on a busy machine. If a gateway does not read what the other one writes, all
+			// attempts fail.
 			const want, most = 5, 100
 			shared, made := 0, 0
 			for ; shared < want && made < most && !t.Failed(); made++ {
@@ -150,7 +156,8 @@ func (s sideBySide) testShared(t *testing.T, first, second *process) {
 	}
 }
 
-// reuses makes a request to one gateway, then the same to another one, and reports whether there was one call.
+// reuses makes a request to one gateway, then the same to another one, and reports whether there
+// was one call.
 func (s sideBySide) reuses(t *testing.T, first, second *process, path string, header []string) bool {
 	t.Helper()
 	one, other := get(first.API+woodPath+path, header...), get(second.API+woodPath+path, header...)
@@ -159,8 +166,8 @@ func (s sideBySide) reuses(t *testing.T, first, second *process, path string, he
 	return s.calls(header) == 1 && hit
 }
 
-// waits makes a request to one gateway and holds its call, makes the same request to another one until that waits for the call
-// or makes its own, and reports whether there was one call.
+// waits makes a request to one gateway and holds its call, makes the same request to another one
+// until that waits for the call or makes its own, and reports whether there was one call.
 func (s sideBySide) waits(t *testing.T, first, second *process, path string, header []string) bool {
 	t.Helper()
 	open, began := s.bank.block(t), time.Now()

@@ -29,8 +29,8 @@ const (
 	clockTicks = 100
 )
 
-// TestSizing measures the cost of each kind of request for one gateway, and prints a table for docs/operations.md. Only `make sizing`
-// builds and runs it.
+// TestSizing measures the cost of each kind of request for one gateway, and prints a table for
+// docs/operations.md. Only `make sizing` builds and runs it.
 func TestSizing(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
@@ -73,7 +73,8 @@ func TestSizing(t *testing.T) {
 	fmt.Printf("\n%d MB resident afterwards.\n", gatewaytest.ResidentMB(t, p.Pid()))
 }
 
-// sizingLoad sends requests from concurrent callers, and returns their durations in ascending order.
+// sizingLoad sends requests from concurrent callers, and returns their durations in ascending
+// order.
 func sizingLoad(t *testing.T, c *http.Client, api string, of func() consent, what int, header []string, want int) []time.Duration {
 	all := make([][]time.Duration, sizingWorkers)
 	var workers sync.WaitGroup
@@ -125,14 +126,16 @@ func sizingRequest(t *testing.T, c *http.Client, api string, of consent, what in
 	return resp.StatusCode
 }
 
-// sizingCost runs do. It returns its result and the CPU time that the gateway and Redis used in that time.
+// sizingCost runs do. It returns its result and the CPU time that the gateway and Redis used in
+// that time.
 func sizingCost(t *testing.T, pid int, server *redistest.Server, do func() []time.Duration) (took []time.Duration, ours, redis time.Duration) {
 	before, redisBefore := cpuTime(t, pid), redisCPUTime(t, server)
 	took = do()
 	return took, cpuTime(t, pid) - before, redisCPUTime(t, server) - redisBefore
 }
 
-// cpuTime returns the CPU time that a process has used: fields 14 and 15 of proc_pid_stat(5), in ticks.
+// cpuTime returns the CPU time that a process has used: fields 14 and 15 of proc_pid_stat(5), in
+// ticks.
 func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")

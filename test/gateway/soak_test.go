@@ -29,23 +29,27 @@ import (
 var soakDuration = flag.Duration("soak", 8*time.Second, "how long TestSoak sends ten times the requests that the good ASPSPs can serve")
 
 const (
-	// soakCapacity is how many requests per second the two good ASPSPs can serve together: each has soakPerASPSP concurrent calls, which
-	// take soakDelay.
+	// soakCapacity is how many requests per second the two good ASPSPs can serve together: each has
+	// soakPerASPSP concurrent calls, which take soakDelay.
 	soakPerASPSP, soakDelay = 4, 100 * time.Millisecond
 	soakCapacity            = 2 * soakPerASPSP * int(time.Second/soakDelay)
-	// soakFactor is the load for the good ASPSPs, in multiples of soakCapacity. All other requests are in addition.
+	// soakFactor is the load for the good ASPSPs, in multiples of soakCapacity. All other requests
+	// are in addition.
 	soakFactor = 10
-	// soakMaxInFlight is the maximum number of requests in progress. It is reached if the machine is too slow for the load.
+	// soakMaxInFlight is the maximum number of requests in progress. It is reached if the machine
+	// is too slow for the load.
 	soakMaxInFlight = 512
 	// minJudgedDuration is the duration from which on the test checks the throughput.
 	minJudgedDuration = 30 * time.Second
 )
 
-// TestSoak: a gateway gets ten times the requests that its good ASPSPs can serve. In addition it gets requests to an ASPSP that never
-// responds and to one that returns garbage, unattended and invalid requests, callers that leave early, and callers that send byte by
-// byte. Goroutines, files and memory do not grow, and no call is beyond the limit. In a long run, the throughput of attended requests to
-// the good ASPSPs is at least 80 % of that of a second gateway, which runs at the same time with only as many callers as its good ASPSPs
-// can serve, so that other work on the machine affects both.
+// TestSoak: a gateway gets ten times the requests that its good ASPSPs can serve. In addition it
+// gets requests to an ASPSP that never responds and to one that returns garbage, unattended and
+// invalid requests, callers that leave early, and callers that send byte by byte. Goroutines, files
+// and memory do not grow, and no call is beyond the limit. In a long run, the throughput of
+// attended requests to the good ASPSPs is at least 80 % of that of a second gateway, which runs at
+// the same time with only as many callers as its good ASPSPs can serve, so that other work on the
+// machine affects both.
 func TestSoak(t *testing.T) {
 	w, p := startSoakGateway(t)
 	s := newSoak(t, p)
@@ -82,11 +86,13 @@ func TestSoak(t *testing.T) {
 	if *soakDuration > minJudgedDuration && loaded < 0.8*baseline {
 		t.Errorf("%.0f attended requests per second under load, want at least 80 %% of %.0f", loaded, baseline)
 	}
-	// If the second gateway reaches its capacity, the machine is fast enough: then requests are not sent because the first one is slow.
+	// If the second gateway reaches its capacity, the machine is fast enough: then requests are not
+	// sent because the first one is slow.
 	if offered := soakCapacity * soakFactor * int(soakDuration.Seconds()); *soakDuration > minJudgedDuration && baseline > 0.85*float64(soakCapacity) && int(s.skipped.Load()) > offered/5 {
 		t.Errorf("%d of %d requests could not be sent, because too many were in progress", s.skipped.Load(), offered)
 	}
-	// Each connection of a caller that waits needs a file, two goroutines and about 50 kB in the gateway. They are not counted as growth.
+	// Each connection of a caller that waits needs a file, two goroutines and about 50 kB in the
+	// gateway. They are not counted as growth.
 	more := max(most-first.connections, 0)
 	if last.goroutines > first.goroutines*3/2+100+2*more || last.files-last.connections > max(first.files-first.connections, 0)*3/2+100 ||
 		last.megabytes > first.megabytes*5/4+16+more/16 {
@@ -124,7 +130,8 @@ func startSoakGateway(t *testing.T) (*sandbox.Sandbox, *process) {
 		`signing-key.pem"}`, `signing-key.pem", timeout: 1s}`))
 }
 
-// soakFront lets Stone Bank never respond, River Bank return garbage, and all others respond after soakDelay.
+// soakFront lets Stone Bank never respond, River Bank return garbage, and all others respond after
+// soakDelay.
 func soakFront(_ string, simulator http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -223,8 +230,8 @@ func (s *soak) sample() resources {
 	return resources{s.p.metric("go_goroutine_count"), len(files), gatewaytest.ResidentMB(s.t, s.p.Pid()), int(s.connections.Load())}
 }
 
-// measureThroughput returns how many attended requests per second succeed, with as many callers as the good ASPSPs can serve
-// concurrently.
+// measureThroughput returns how many attended requests per second succeed, with as many callers as
+// the good ASPSPs can serve concurrently.
 func (s *soak) measureThroughput(during time.Duration) float64 {
 	var served atomic.Int64
 	var all sync.WaitGroup
@@ -276,7 +283,8 @@ func (s *soak) finish() {
 	s.client.CloseIdleConnections()
 }
 
-// offer calls do at a rate, each time in a new goroutine, until ctx ends. Then it waits for all of them.
+// offer calls do at a rate, each time in a new goroutine, until ctx ends. Then it waits for all of
+// them.
 func (s *soak) offer(ctx context.Context, perSecond int, do func(n int)) {
 	const tick = 10 * time.Millisecond
 	ticker := time.NewTicker(tick)

@@ -15,8 +15,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// newTLSClient returns a client that trusts an authority. It sends its certificate, if there is one, even if the server does not accept
-// its issuer.
+// newTLSClient returns a client that trusts an authority. It sends its certificate, if there is
+// one, even if the server does not accept its issuer.
 func newTLSClient(ca *authority, own ...tls.Certificate) *http.Client {
 	own = append(own, tls.Certificate{}) // no certificate
 	return &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
@@ -36,8 +36,8 @@ func serverName(t *testing.T, address string, ca *authority, own tls.Certificate
 	return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
 }
 
-// TestMutualTLS: with clientCAFile, the API accepts only clients with a certificate of that authority. The server's certificate and the
-// authority are replaced under load.
+// TestMutualTLS: with clientCAFile, the API accepts only clients with a certificate of that
+// authority. The server's certificate and the authority are replaced under load.
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
 	ca, clientCA, laterCA, otherCA := newAuthority(t, "ca"), newAuthority(t, "callers"), newAuthority(t, "later"), newAuthority(t, "strangers")
@@ -91,7 +91,8 @@ func TestMutualTLS(t *testing.T) {
 	expect("the added authority", newTLSClient(ca, laterCaller), true)
 	stop()
 
-	// After its authority is removed, a caller gets one more response on an open connection, and no new connection.
+	// After its authority is removed, a caller gets one more response on an open connection, and no
+	// new connection.
 	old := dialTLS(t, address, ca, caller)
 	if closing := old(); closing {
 		t.Error("the response on a new connection has `Connection: close`")
@@ -122,8 +123,8 @@ func dial(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-// dialTLS opens a connection. It returns a function that sends a request on it and reports whether the response announces that the
-// connection closes.
+// dialTLS opens a connection. It returns a function that sends a request on it and reports whether
+// the response announces that the connection closes.
 func dialTLS(t *testing.T, address string, ca *authority, own tls.Certificate) func() bool {
 	t.Helper()
 	conn := tls.Client(dial(t, address), &tls.Config{ServerName: "127.0.0.1", RootCAs: ca.pool(), Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12})
@@ -146,8 +147,8 @@ func dialTLS(t *testing.T, address string, ca *authority, own tls.Certificate) f
 	}
 }
 
-// TestSlowCallersOverTLS: with TLS, the gateway closes connections of callers that are slow in the handshake or in the header. It refuses
-// plain HTTP.
+// TestSlowCallersOverTLS: with TLS, the gateway closes connections of callers that are slow in the
+// handshake or in the header. It refuses plain HTTP.
 func TestSlowCallersOverTLS(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t, "ca")
@@ -180,7 +181,8 @@ func TestSlowCallersOverTLS(t *testing.T) {
 	}
 }
 
-// TestTLSFaultsAreReported: certificate files of the API that are invalid or do not match are faults of the configuration.
+// TestTLSFaultsAreReported: certificate files of the API that are invalid or do not match are
+// faults of the configuration.
 func TestTLSFaultsAreReported(t *testing.T) {
 	ca := newAuthority(t, "ca")
 	certificate, _ := ca.issue("api")

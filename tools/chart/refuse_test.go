@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// TestRefused: values which are wrong are refused, each for what is wrong with it, before anything is installed: by the schema,
-// which names the path, or by the templates where several values do not go together.
+// TestRefused: values which are wrong are refused, each for what is wrong with it, before anything
+// is installed: by the schema, which names the path, or by the templates where several values do
+// not go together.
 func TestRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		set  string // minimal if none

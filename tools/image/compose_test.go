@@ -54,7 +54,8 @@ func TestComposeIsReadStrictly(t *testing.T) {
 // tagged is an image of one version, to the last digit.
 var tagged = regexp.MustCompile(`^[a-z0-9/-]+:v?\d+\.\d+\.\d+$`)
 
-// TestComposeIsConfined: every container is confined, of one version, reached from this machine alone, and has its files.
+// TestComposeIsConfined: every container is confined, of one version, reached from this machine
+// alone, and has its files.
 func TestComposeIsConfined(t *testing.T) {
 	project := composed(t)
 	for name, s := range project.Services {
@@ -198,8 +199,8 @@ func TestComposeHasDashboards(t *testing.T) {
 	}
 }
 
-// TestComposePrometheusIsAccepted: Prometheus accepts its configuration and the rules that it names, both at their places in the
-// container.
+// TestComposePrometheusIsAccepted: Prometheus accepts its configuration and the rules that it
+// names, both at their places in the container.
 func TestComposePrometheusIsAccepted(t *testing.T) {
 	dir := t.TempDir()
 	prometheus := composed(t).Services["prometheus"]

@@ -137,7 +137,8 @@ func TestForDocker(t *testing.T) {
 	}
 }
 
-// TestSameTwice: made twice, in other places and at other times, the image and its list are the same, byte for byte.
+// TestSameTwice: made twice, in other places and at other times, the image and its list are the
+// same, byte for byte.
 func TestSameTwice(t *testing.T) {
 	program := []byte(read(t, tiny(t, runtime.GOARCH, "-trimpath")))
 	var archives, lists [2]string
@@ -256,7 +257,8 @@ func TestRefusesWhatWouldNotRun(t *testing.T) {
 	}
 }
 
-// TestRoots: every authority is one, and those with conditions that a file cannot tell are not among them.
+// TestRoots: every authority is one, and those with conditions that a file cannot tell are not
+// among them.
 func TestRoots(t *testing.T) {
 	trusted := map[string]bool{}
 	for rest := roots(); ; {

@@ -10,8 +10,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// TestSBOM: the list has every module that `go version -m` says of the binary in the image, Go itself and the authorities, and
-// names the image that it is of.
+// TestSBOM: the list has every module that `go version -m` says of the binary in the image, Go
+// itself and the authorities, and names the image that it is of.
 func TestSBOM(t *testing.T) {
 	text := read(t, image(t)+".sbom.json")
 	var bom cdx.BOM

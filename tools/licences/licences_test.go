@@ -54,7 +54,8 @@ You should have received a copy of the GNU General Public License along with thi
 	own = "You may look at this on Tuesdays, if you ask nicely and tell nobody.\n"
 )
 
-// project writes a module whose one program imports example.org/lent/used, and that module, with the files given.
+// project writes a module whose one program imports example.org/lent/used, and that module, with
+// the files given.
 func project(t *testing.T, lent map[string]string) string {
 	t.Helper()
 	root := t.TempDir()

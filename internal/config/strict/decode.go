@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// maxDuration is 100 years. Longer durations are reduced to it, so that the sum of two neither overflows time.Duration nor
-// Redis's milliseconds.
+// maxDuration is 100 years. Longer durations are reduced to it, so that the sum of two neither
+// overflows time.Duration nor Redis's milliseconds.
 const maxDuration = 876_000 * time.Hour
 
 // Details of faults that are used more than once.
@@ -43,12 +43,14 @@ type Defaulter interface{ SetDefaults() }
 // OneOrMore is implemented by a slice type whose only entry may be written without a list.
 type OneOrMore interface{ OneOrMore() }
 
-// AllowsUnknownKeys is implemented by a pointer to a struct whose unknown keys another package decodes.
+// AllowsUnknownKeys is implemented by a pointer to a struct whose unknown keys another package
+// decodes.
 type AllowsUnknownKeys interface{ AllowsUnknownKeys() }
 
-// Decode decodes the mapping into a pointer to a struct by its yaml tags, and continues after each fault. A field without
-// a key in the file keeps its value. A value must have the type of its field: a number is not a string, nor a string a
-// number. path is the path of the mapping, for the faults. Keys in ignored are not decoded, and are no faults.
+// Decode decodes the mapping into a pointer to a struct by its yaml tags, and continues after each
+// fault. A field without a key in the file keeps its value. A value must have the type of its
+// field: a number is not a string, nor a string a number. path is the path of the mapping, for the
+// faults. Keys in ignored are not decoded, and are no faults.
 func (m Mapping) Decode(into any, path string, ignored ...string) Result {
 	r := Result{refused: map[string]bool{}}
 	r.fields(m.members, reflect.ValueOf(into).Elem(), path, ignored)
@@ -66,7 +68,8 @@ func (r *Result) decode(n *node, into reflect.Value, path string) {
 	}
 }
 
-// value decodes a node and returns the detail of its fault, "" if it has none. It adds the faults of values in the node.
+// value decodes a node and returns the detail of its fault, "" if it has none. It adds the faults
+// of values in the node.
 func (r *Result) value(n *node, into reflect.Value, path string) (detail string) {
 	if n.kind == null {
 		return "must have a value"
@@ -212,7 +215,8 @@ func newWithDefaults(t reflect.Type) reflect.Value {
 	return v.Elem()
 }
 
-// Tags returns the keys of a struct's fields in their order, "" for a field that is not in the file.
+// Tags returns the keys of a struct's fields in their order, "" for a field that is not in the
+// file.
 func Tags(t reflect.Type) []string {
 	names := make([]string, t.NumField())
 	for i := range names {

@@ -15,8 +15,8 @@ import (
 // maxSize is the maximum size of a text in bytes.
 const maxSize = 1 << 20
 
-// Document is a parsed file with the position of each key and list entry. A nil Document is an empty file without
-// positions.
+// Document is a parsed file with the position of each key and list entry. A nil Document is an
+// empty file without positions.
 type Document struct {
 	root      *node // nil for an empty file
 	positions map[string]position
@@ -26,9 +26,10 @@ type Document struct {
 	merged  map[string]bool // the paths of mappings with a merge key
 }
 
-// Parse parses a text as one YAML document of plain mappings, lists and scalars. The faults are everything else in the
-// text, and keys that are defined twice. Anchors and tags are skipped, and aliases and merge keys are not followed, so that
-// faults behind them are found too. The document is nil if the text cannot be decoded. An empty text is an empty mapping.
+// Parse parses a text as one YAML document of plain mappings, lists and scalars. The faults are
+// everything else in the text, and keys that are defined twice. Anchors and tags are skipped, and
+// aliases and merge keys are not followed, so that faults behind them are found too. The document
+// is nil if the text cannot be decoded. An empty text is an empty mapping.
 func Parse(text []byte) (*Document, Faults) {
 	if len(text) > maxSize {
 		return nil, Faults{{Detail: "file must not be larger than 1 MiB"}}
@@ -70,8 +71,8 @@ func Parse(text []byte) (*Document, Faults) {
 	return doc, doc.faults
 }
 
-// syntaxFault returns the fault of a text that is not YAML. It contains an error of the library only if that does not quote
-// the file.
+// syntaxFault returns the fault of a text that is not YAML. It contains an error of the library
+// only if that does not quote the file.
 func syntaxFault(err error) Fault {
 	fault := Fault{Detail: "invalid YAML"}
 	var syntax yaml.Error
@@ -111,8 +112,8 @@ var syntaxReasons = map[string]string{
 	"found character '\t' that cannot start any token":                   "must be indented with spaces, not with tabs",
 }
 
-// BehindAlias reports whether the value at path comes from an alias or a merge key. These are not followed, so faults there
-// may only be their consequence.
+// BehindAlias reports whether the value at path comes from an alias or a merge key. These are not
+// followed, so faults there may only be their consequence.
 func (d *Document) BehindAlias(path string) bool {
 	behind := d != nil && d.merged[path]
 	for ; d != nil && path != "" && !behind; path = parentPath(path) {
@@ -124,7 +125,8 @@ func (d *Document) BehindAlias(path string) bool {
 // Has reports whether the file has a key or list entry at path.
 func (d *Document) Has(path string) bool { return d != nil && d.positions[path].line > 0 }
 
-// Line returns the line of path; if path is missing, that of the nearest mapping or list that would contain it.
+// Line returns the line of path; if path is missing, that of the nearest mapping or list that would
+// contain it.
 func (d *Document) Line(path string) int { return d.position(path).line }
 
 // position returns the position of path, or of the nearest mapping or list that would contain it.
@@ -137,7 +139,8 @@ func (d *Document) position(path string) position {
 	return position{line: 1}
 }
 
-// Sort sorts faults by line, and within a line by the column of their paths. Faults of one position keep their order.
+// Sort sorts faults by line, and within a line by the column of their paths. Faults of one position
+// keep their order.
 func (d *Document) Sort(faults Faults) {
 	column := func(f Fault) int {
 		if p := d.position(f.Path); p.line == f.Line {
@@ -150,7 +153,8 @@ func (d *Document) Sort(faults Faults) {
 	})
 }
 
-// Mapping returns the mapping to which the keys lead from the root of the document, an empty one if there is none.
+// Mapping returns the mapping to which the keys lead from the root of the document, an empty one if
+// there is none.
 func (d *Document) Mapping(keys ...string) Mapping {
 	var m Mapping
 	if d != nil && d.root != nil {

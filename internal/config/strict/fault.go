@@ -1,6 +1,6 @@
-// Package strict decodes YAML into Go values and writes Go values as YAML. It refuses everything that it does not know,
-// reports all faults of a file together, with path and line, and never repeats a value in a fault. Only internal/config
-// uses it.
+// Package strict decodes YAML into Go values and writes Go values as YAML. It refuses everything
+// that it does not know, reports all faults of a file together, with path and line, and never
+// repeats a value in a fault. Only internal/config uses it.
 package strict
 
 import (

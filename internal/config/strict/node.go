@@ -20,8 +20,9 @@ const (
 	mapping
 )
 
-// node is a value of a document, without anchors and tags, which are faults. Decode reads nodes, and Encode creates them
-// for writing. The library's own tree is not used further, because its types differ by how a value is written.
+// node is a value of a document, without anchors and tags, which are faults. Decode reads nodes,
+// and Encode creates them for writing. The library's own tree is not used further, because its
+// types differ by how a value is written.
 type node struct {
 	kind    kind
 	text    string // of a scalar
@@ -48,8 +49,8 @@ func positionOf(n ast.Node) position {
 	return position{at.Line, at.Column}
 }
 
-// add returns the node for a value of the library's tree. It stores the positions of everything in it, and adds a fault for
-// each key that is defined twice.
+// add returns the node for a value of the library's tree. It stores the positions of everything in
+// it, and adds a fault for each key that is defined twice.
 func (d *Document) add(tree ast.Node, path string, depth int) *node {
 	if depth > maxDepth {
 		d.faults = append(d.faults, Fault{Path: path, Line: d.Line(path), Detail: tooDeep})
@@ -92,8 +93,8 @@ func (d *Document) add(tree ast.Node, path string, depth int) *node {
 	return n
 }
 
-// addMembers adds the keys of a mapping to its node. Of a merge key only its mapping is noted, so that missing keys in it
-// are not reported.
+// addMembers adds the keys of a mapping to its node. Of a merge key only its mapping is noted, so
+// that missing keys in it are not reported.
 func (d *Document) addMembers(n *node, tree *ast.MappingNode, path string, depth int) {
 	seen := map[string]bool{}
 	for _, v := range tree.Values {

@@ -8,8 +8,8 @@ import (
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
-// Child returns the path of a key of the mapping at path. A key that is not a simple word is quoted, and shortened to 64
-// characters.
+// Child returns the path of a key of the mapping at path. A key that is not a simple word is
+// quoted, and shortened to 64 characters.
 func Child(path, name string) string {
 	if !plainKey.MatchString(name) {
 		if r := []rune(name); len(r) > 64 {

@@ -9,7 +9,8 @@ import (
 const (
 	// maxDepth is the maximum nesting of a text.
 	maxDepth = 32
-	// maxMarks is the maximum number of anchors, tags and the like that are skipped: each can add a level of nesting.
+	// maxMarks is the maximum number of anchors, tags and the like that are skipped: each can add a
+	// level of nesting.
 	maxMarks = 100
 	// maxKeys is the maximum number of keys of one mapping: the library takes time by their square.
 	maxKeys = 5_000
@@ -21,8 +22,8 @@ const (
 	hasAliases = "must not use anchors, aliases or merge keys (quote a string that begins with & or *)"
 )
 
-// refusedTokens are the parts of YAML that a configuration does not need: they give a value another meaning, or define it
-// in another place.
+// refusedTokens are the parts of YAML that a configuration does not need: they give a value another
+// meaning, or define it in another place.
 var refusedTokens = map[token.Type]string{
 	token.AnchorType:     hasAliases,
 	token.AliasType:      hasAliases,
@@ -32,8 +33,8 @@ var refusedTokens = map[token.Type]string{
 	token.MappingKeyType: "must not use keys marked with ? (quote a string that begins with ?)",
 }
 
-// refuseTokens returns the faults of tokens that are refused. safe is false if parsing the tokens could take too much time
-// or memory.
+// refuseTokens returns the faults of tokens that are refused. safe is false if parsing the tokens
+// could take too much time or memory.
 func refuseTokens(tokens token.Tokens) (faults Faults, safe bool) {
 	flow, entries, entriesLine := 0, 0, 0 // entries are those of a block list that begin in one line, each in the other
 	for _, t := range tokens {
@@ -58,8 +59,9 @@ func refuseTokens(tokens token.Tokens) (faults Faults, safe bool) {
 	return faults, len(faults) <= maxMarks
 }
 
-// fixColons removes directives, and joins plain strings that the library splits at a colon: in {scopes: [accounts:read]} it
-// takes "accounts" for a key, although a key's colon is followed by a space (YAML 1.2.2, section 7.3.3).
+// fixColons removes directives, and joins plain strings that the library splits at a colon: in
+// {scopes: [accounts:read]} it takes "accounts" for a key, although a key's colon is followed by a
+// space (YAML 1.2.2, section 7.3.3).
 func fixColons(all token.Tokens) (tokens token.Tokens) {
 	directive := 0 // the line of the last directive
 	for i := 0; i < len(all); i++ {
@@ -95,8 +97,9 @@ func joins(t, colon *token.Token) bool {
 	return t.Position.Column+utf8.RuneCountInString(t.Value) == colon.Position.Column || colon.Position.Column+1 == t.Position.Column
 }
 
-// tooManyKeys returns the line of the first key that a mapping has beyond maxKeys, 0 if there is none. It follows the nesting
-// of the text by columns in block style, and by brackets in flow style, since there is no tree before the parser has run.
+// tooManyKeys returns the line of the first key that a mapping has beyond maxKeys, 0 if there is
+// none. It follows the nesting of the text by columns in block style, and by brackets in flow
+// style, since there is no tree before the parser has run.
 func tooManyKeys(tokens token.Tokens) int {
 	type mapping struct{ column, keys int } // column is 0 in brackets
 	var open []mapping                      // from the outermost to the current one

@@ -14,8 +14,8 @@ import (
 // Mapping is a mapping of a document, or of the fields of a struct. The zero Mapping is empty.
 type Mapping struct{ members []member }
 
-// Encode returns the fields of a struct in their order, without those that have no value. The value of a map is an empty
-// mapping.
+// Encode returns the fields of a struct in their order, without those that have no value. The value
+// of a map is an empty mapping.
 func Encode(structure any) Mapping { return Mapping{encodeFields(reflect.ValueOf(structure))} }
 
 // With returns the mapping with another value of a key, which it adds if it is missing.
@@ -59,8 +59,8 @@ func encodeFields(v reflect.Value) []member {
 	return all
 }
 
-// encode returns the node of a Go value. It is nil for an empty string, time, list or mapping, which are the same as a
-// missing key.
+// encode returns the node of a Go value. It is nil for an empty string, time, list or mapping,
+// which are the same as a missing key.
 func encode(v reflect.Value) *node {
 	switch x := v.Interface().(type) {
 	case time.Duration:
@@ -98,7 +98,8 @@ func encode(v reflect.Value) *node {
 	return nil
 }
 
-// encodeList returns the node of a slice, nil if it is empty. Empty entries are kept, so that the others keep their index.
+// encodeList returns the node of a slice, nil if it is empty. Empty entries are kept, so that the
+// others keep their index.
 func encodeList(v reflect.Value) *node {
 	n := &node{kind: list}
 	for i := range v.Len() {
@@ -165,7 +166,8 @@ func write(b *strings.Builder, n *node, space string) {
 	}
 }
 
-// inline returns a value that fits behind its key: a scalar, a list of scalars, or an empty list or mapping.
+// inline returns a value that fits behind its key: a scalar, a list of scalars, or an empty list or
+// mapping.
 func inline(n *node) (string, bool) {
 	switch {
 	case n.kind == mapping:

@@ -74,8 +74,8 @@ func (e *events) resends() []int {
 	return all
 }
 
-// TestAttendedCallIsRetriedOnce: an attended call whose connection is lost before a response is sent once more, with a new
-// signature and the same request id.
+// TestAttendedCallIsRetriedOnce: an attended call whose connection is lost before a response is
+// sent once more, with a new signature and the same request id.
 func TestAttendedCallIsRetriedOnce(t *testing.T) {
 	t.Parallel()
 	for name, s := range lostConnections() {
@@ -104,7 +104,8 @@ func TestAttendedCallIsRetriedOnce(t *testing.T) {
 	}
 }
 
-// TestAttendedCallIsRetriedWithoutConnection: an attended call without a connection is sent once more, for any cause.
+// TestAttendedCallIsRetriedWithoutConnection: an attended call without a connection is sent once
+// more, for any cause.
 func TestAttendedCallIsRetriedWithoutConnection(t *testing.T) {
 	t.Parallel()
 	closed := refusedURL(t)
@@ -144,7 +145,8 @@ func TestUnattendedCallIsNotRetried(t *testing.T) {
 	}
 }
 
-// TestNotRetried: a call is not sent again after a response, after a timeout, or if the provider has an invalid certificate.
+// TestNotRetried: a call is not sent again after a response, after a timeout, or if the provider
+// has an invalid certificate.
 func TestNotRetried(t *testing.T) {
 	t.Parallel()
 	after := func(text string) script {
@@ -205,7 +207,8 @@ func TestNoThirdAttempt(t *testing.T) {
 	}
 }
 
-// TestAtMostTwoAttempts: a call is sent at most twice, even if several reused connections break one after the other.
+// TestAtMostTwoAttempts: a call is sent at most twice, even if several reused connections break one
+// after the other.
 func TestAtMostTwoAttempts(t *testing.T) {
 	t.Parallel()
 	const conns = 10
@@ -240,7 +243,8 @@ func TestAtMostTwoAttempts(t *testing.T) {
 	}
 }
 
-// TestRetryBudget: one in ten attended calls may be sent again, and one at the start. Unattended calls add no credit.
+// TestRetryBudget: one in ten attended calls may be sent again, and one at the start. Unattended
+// calls add no credit.
 func TestRetryBudget(t *testing.T) {
 	t.Parallel()
 	closed := refusedURL(t)
@@ -263,12 +267,14 @@ func TestRetryBudget(t *testing.T) {
 	}
 }
 
-// TestRetryWithinTimeout: the second attempt is within the timeout of the call and within the caller's context.
+// TestRetryWithinTimeout: the second attempt is within the timeout of the call and within the
+// caller's context.
 func TestRetryWithinTimeout(t *testing.T) {
 	t.Parallel()
 	closed := refusedURL(t)
 	observer := new(events)
-	// Shorter than the minimum delay. On a busy machine the first attempt may not be refused in time: then nothing was sent.
+	// Shorter than the minimum delay. On a busy machine the first attempt may not be refused in
+	// time: then nothing was sent.
 	w := upstream.New(upstream.Config{Timeout: 15 * time.Millisecond, Observer: observer})
 	if _, err := w.Client(providers.ClientConfig{ClassifyError: classify}).Read(t.Context(), attendedQuery(), post(t, closed)); kind(err) == "" {
 		t.Error("the call succeeded")

@@ -57,7 +57,8 @@ func useAllFiles(t *testing.T) (end func()) {
 	}
 }
 
-// TestNoFileDescriptors: without file descriptors a call fails as Overloaded. It takes no slot and is not sent again.
+// TestNoFileDescriptors: without file descriptors a call fails as Overloaded. It takes no slot and
+// is not sent again.
 func TestNoFileDescriptors(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
 	r := newFixture(t, nil, nil)

@@ -32,8 +32,9 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// These tests check that an unattended call arrives once, for all behaviours of the bank's connections. Most of them have a
-// control that shows that net/http alone sends the same call again.
+// These tests check that an unattended call arrives once, for all behaviours of the bank's
+// connections. Most of them have a control that shows that net/http alone sends the same call
+// again.
 
 const (
 	okResponse = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -171,7 +172,8 @@ func openBank(t *testing.T, s script) *bank {
 	return b
 }
 
-// certified returns a server configuration with a certificate for 127.0.0.1 and *.example.com, and its CA.
+// certified returns a server configuration with a certificate for 127.0.0.1 and *.example.com, and
+// its CA.
 func serverTLS() (*tls.Config, *x509.CertPool) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
@@ -302,8 +304,8 @@ func (b *bank) waitForClose(t *testing.T) {
 	}
 }
 
-// once fails the test unless n unattended calls arrived once each, on separate connections, as HTTP/1.1 without a header that
-// allows sending again, and stay counted.
+// once fails the test unless n unattended calls arrived once each, on separate connections, as
+// HTTP/1.1 without a header that allows sending again, and stay counted.
 func (b *bank) assertArrivedOnce(t *testing.T, r *fixture, q canonical.Query, n int, body string) {
 	t.Helper()
 	b.waitForClose(t)
@@ -351,8 +353,8 @@ func reset(conn net.Conn) {
 	conn.Close()
 }
 
-// TestHTTP2DoesNotSendAgain: over HTTP/2 net/http sends a call again if the server reports that it has not handled it, even a
-// POST. Unattended calls do not use HTTP/2.
+// TestHTTP2DoesNotSendAgain: over HTTP/2 net/http sends a call again if the server reports that it
+// has not handled it, even a POST. Unattended calls do not use HTTP/2.
 func TestHTTP2DoesNotSendAgain(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
@@ -416,8 +418,8 @@ func TestHTTP2DoesNotSendAgain(t *testing.T) {
 	}
 }
 
-// TestLostConnectionDoesNotSendAgain: when a reused connection is lost, net/http sends a GET again, and any call with an
-// Idempotency-Key. An unattended call never uses a reused connection.
+// TestLostConnectionDoesNotSendAgain: when a reused connection is lost, net/http sends a GET again,
+// and any call with an Idempotency-Key. An unattended call never uses a reused connection.
 func TestLostConnectionDoesNotSendAgain(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
@@ -497,8 +499,8 @@ func TestLostConnectionDoesNotSendAgain(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionClosesDuringSend: a server may close an idle connection while a request arrives. net/http's client then sends
-// a GET again that had arrived.
+// TestIdleConnectionClosesDuringSend: a server may close an idle connection while a request
+// arrives. net/http's client then sends a GET again that had arrived.
 func TestIdleConnectionClosesDuringSend(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
@@ -548,7 +550,8 @@ func TestIdleConnectionClosesDuringSend(t *testing.T) {
 	} {
 		for _, c := range calls {
 			t.Run(tt.name+"/"+c.name, func(t *testing.T) {
-				// The new connection is closed while the call is sent or before: the call arrives once or not at all.
+				// The new connection is closed while the call is sent or before: the call arrives
+				// once or not at all.
 				b := openBank(t, script{secure: true, early: tt.early, reply: func(_ int, _ net.Conn, read func()) bool { read(); return true }})
 				r, q := shared.withNetHTTPRetries(b.roots, nil), unattendedQuery()
 				for range 3 {
@@ -687,8 +690,8 @@ func TestNetHTTPCannotResend(t *testing.T) {
 	}
 }
 
-// TestReleasedWithoutConnection: the slot of a call that fails before it has a connection is released, and nothing of the call
-// arrived.
+// TestReleasedWithoutConnection: the slot of a call that fails before it has a connection is
+// released, and nothing of the call arrived.
 func TestReleasedWithoutConnection(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
@@ -766,7 +769,8 @@ func checkReleased(t *testing.T, r *fixture, q canonical.Query) {
 	}
 }
 
-// TestCountedWithConnection: once a call has a connection it stays counted, whether the bank has read any of it or not.
+// TestCountedWithConnection: once a call has a connection it stays counted, whether the bank has
+// read any of it or not.
 func TestCountedWithConnection(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
@@ -835,8 +839,8 @@ func waitForData(conn net.Conn) {
 	})
 }
 
-// TestNameWithSeveralAddresses: a host name with several addresses gets one call: the next address is used if no connection could
-// be made, not if one was lost.
+// TestNameWithSeveralAddresses: a host name with several addresses gets one call: the next address
+// is used if no connection could be made, not if one was lost.
 func TestNameWithSeveralAddresses(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
@@ -899,8 +903,8 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 	}
 }
 
-// refusing returns the base URL of an address that refuses connections. A connection occupies its port, so that no program can
-// listen on it.
+// refusing returns the base URL of an address that refuses connections. A connection occupies its
+// port, so that no program can listen on it.
 func refusedURL(t *testing.T) string {
 	t.Helper()
 	anywhere := httptest.NewServer(nil)
@@ -913,8 +917,8 @@ func refusedURL(t *testing.T) string {
 	return "http://" + conn.LocalAddr().String()
 }
 
-// refusesAt opens a bank whose port refuses connections at another address. A connection occupies the port there, so that no
-// other program can listen on it.
+// refusesAt opens a bank whose port refuses connections at another address. A connection occupies
+// the port there, so that no other program can listen on it.
 func bankRefusingAt(t *testing.T, other net.IP) *bank {
 	t.Helper()
 	anywhere := httptest.NewServer(nil)
@@ -935,7 +939,8 @@ func bankRefusingAt(t *testing.T, other net.IP) *bank {
 	return nil
 }
 
-// names are the host names of the tests' name server. It never responds for a name without addresses.
+// names are the host names of the tests' name server. It never responds for a name without
+// addresses.
 var names = func() map[string][]dnsmessage.ResourceBody {
 	one, two := &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}, &dnsmessage.AResource{A: [4]byte{127, 0, 0, 2}}
 	return map[string][]dnsmessage.ResourceBody{
@@ -947,7 +952,8 @@ var names = func() map[string][]dnsmessage.ResourceBody {
 	}
 }()
 
-// TestMain sets a name server for the tests. It must do so before the first dial, because the resolver is global.
+// TestMain sets a name server for the tests. It must do so before the first dial, because the
+// resolver is global.
 func TestMain(m *testing.M) {
 	l, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 	"time"
 )
 
-// TestResponsesAreNotMixedUp: surplus bytes of a provider are never read as a response: each call gets its own response, although
-// connections are reused. Without waitUntilIdle, some in a hundred calls get the response to another one.
+// TestResponsesAreNotMixedUp: surplus bytes of a provider are never read as a response: each call
+// gets its own response, although connections are reused. Without waitUntilIdle, some in a hundred
+// calls get the response to another one.
 func TestResponsesAreNotMixedUp(t *testing.T) {
 	t.Parallel()
 	const callers = 32
@@ -75,8 +76,9 @@ func TestConnectionsAreReused(t *testing.T) {
 	}
 }
 
-// TestLateSurplus: a late surplus response is not read as a response: not between two calls, and not after the next call got its
-// connection and before it is written, which is when net/http would accept it.
+// TestLateSurplus: a late surplus response is not read as a response: not between two calls, and
+// not after the next call got its connection and before it is written, which is when net/http would
+// accept it.
 func TestLateSurplus(t *testing.T) {
 	t.Parallel()
 	for _, leaving := range []bool{false, true} {
@@ -118,7 +120,8 @@ func TestLateSurplus(t *testing.T) {
 	}
 }
 
-// serveRaw serves HTTP/1.1 on TCP or TLS connections: answer writes the response to a request's body.
+// serveRaw serves HTTP/1.1 on TCP or TLS connections: answer writes the response to a request's
+// body.
 func serveRaw(t *testing.T, secure bool, answer func(conn net.Conn, body string)) (base string, roots *x509.CertPool) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -20,8 +20,8 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// tlsBank starts a TLS server, whose configuration set may change, and counts the requests. Its certificate is valid for
-// 127.0.0.1 and *.example.com.
+// tlsBank starts a TLS server, whose configuration set may change, and counts the requests. Its
+// certificate is valid for 127.0.0.1 and *.example.com.
 func tlsBank(t *testing.T, set func(*tls.Config)) (s *httptest.Server, roots *x509.CertPool, arrived *atomic.Int32) {
 	t.Helper()
 	arrived = new(atomic.Int32)
@@ -41,7 +41,8 @@ func tlsBank(t *testing.T, set func(*tls.Config)) (s *httptest.Server, roots *x5
 	return s, roots, arrived
 }
 
-// TestProviderCertificate: a provider without TLS 1.2 or with an invalid certificate is not called, and the slot is released.
+// TestProviderCertificate: a provider without TLS 1.2 or with an invalid certificate is not called,
+// and the slot is released.
 func TestProviderCertificate(t *testing.T) {
 	t.Parallel()
 	old := func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }
@@ -93,7 +94,8 @@ type tunnel struct {
 	requests []*http.Request
 }
 
-// openTunnel starts a proxy that connects every tunnel to address, or calls instead if it is not nil.
+// openTunnel starts a proxy that connects every tunnel to address, or calls instead if it is not
+// nil.
 func startTunnel(t *testing.T, address string, instead func(conn net.Conn)) *tunnel {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -155,7 +157,8 @@ func newProxyFixtureWithTimeout(t *testing.T, timeout time.Duration, p *tunnel, 
 
 const proxiedURL = "https://bank.example.com" // only the proxy can resolve it
 
-// TestProxy: calls through a proxy are encrypted end to end: the proxy learns only the address of the provider.
+// TestProxy: calls through a proxy are encrypted end to end: the proxy learns only the address of
+// the provider.
 func TestProxy(t *testing.T) {
 	t.Parallel()
 	s, roots, arrived := tlsBank(t, nil)
@@ -184,7 +187,8 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestProxyWithoutTunnel: without a tunnel to a provider with a valid certificate nothing is sent, and the slot is released.
+// TestProxyWithoutTunnel: without a tunnel to a provider with a valid certificate nothing is sent,
+// and the slot is released.
 func TestProxyWithoutTunnel(t *testing.T) {
 	t.Parallel()
 	send := func(text string) func(net.Conn) { return func(c net.Conn) { _, _ = io.WriteString(c, text) } }
@@ -229,7 +233,8 @@ func TestProxyWithoutTunnel(t *testing.T) {
 	}
 }
 
-// TestCountedThroughProxy: once the TLS connection through the tunnel is established, the call stays counted in every case.
+// TestCountedThroughProxy: once the TLS connection through the tunnel is established, the call
+// stays counted in every case.
 func TestCountedThroughProxy(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -247,8 +252,8 @@ func TestCountedThroughProxy(t *testing.T) {
 	checkCounted(t, r, q, 1)
 }
 
-// TestNotSentAfterDeadlineThroughProxy: nothing is sent after the deadline through a proxy either: neither the CONNECT request
-// nor the call.
+// TestNotSentAfterDeadlineThroughProxy: nothing is sent after the deadline through a proxy either:
+// neither the CONNECT request nor the call.
 func TestNotSentAfterDeadlineThroughProxy(t *testing.T) {
 	t.Parallel()
 	var late atomic.Bool
@@ -258,7 +263,8 @@ func TestNotSentAfterDeadlineThroughProxy(t *testing.T) {
 		}
 		return time.Now()
 	}
-	// In TLS 1.2 the server ends the handshake, so that the clock has jumped before the call can be sent.
+	// In TLS 1.2 the server ends the handshake, so that the clock has jumped before the call can be
+	// sent.
 	s, roots, arrived := tlsBank(t, func(c *tls.Config) {
 		c.MaxVersion = tls.VersionTLS12
 		c.VerifyConnection = func(tls.ConnectionState) error { late.Store(true); return nil }

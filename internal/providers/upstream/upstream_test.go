@@ -37,7 +37,8 @@ import (
 
 const (
 	aspsp = "4f1e2d3c-0000-4000-8000-000000000001"
-	// timeout is the timeout of a call, long enough for a busy machine; shortTimeout is for calls that time out.
+	// timeout is the timeout of a call, long enough for a busy machine; shortTimeout is for calls
+	// that time out.
 	timeout      = 30 * time.Second
 	shortTimeout = 2 * time.Second
 )
@@ -164,7 +165,8 @@ func TestUnattendedIsCountedBeforeSending(t *testing.T) {
 	if r.used(t, q) != 4 {
 		t.Errorf("an attended call was counted: %d", r.used(t, q))
 	}
-	// The call may be sent until its timeout after it was counted, so that its slot lasts that much longer.
+	// The call may be sent until its timeout after it was counted, so that its slot lasts that much
+	// longer.
 	s4, err := r.counter.Usage(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 	if err != nil || s4.Wait <= 24*time.Hour || s4.Wait > 24*time.Hour+timeout {
 		t.Errorf("the next slot opens in %v, %v", s4.Wait, err)
@@ -187,7 +189,8 @@ func TestUnattendedWithoutCounter(t *testing.T) {
 	}
 }
 
-// TestSlotRelease: the slot of a call that was certainly not sent is released; any other call stays counted.
+// TestSlotRelease: the slot of a call that was certainly not sent is released; any other call stays
+// counted.
 func TestSlotRelease(t *testing.T) {
 	t.Parallel()
 	reset := serve(t, func(w http.ResponseWriter, _ *http.Request) { hijack(w).Close() })
@@ -252,8 +255,8 @@ func hijack(w http.ResponseWriter) net.Conn {
 	return conn
 }
 
-// TestUnattendedIsNeverSentTwice: a lost unattended call is not sent again: neither by the client nor by net/http, after a
-// connection that is lost before its response.
+// TestUnattendedIsNeverSentTwice: a lost unattended call is not sent again: neither by the client
+// nor by net/http, after a connection that is lost before its response.
 func TestUnattendedIsNeverSentTwice(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
@@ -455,7 +458,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestRetryAfterAsDate: a date is compared with the response's Date header, and with the gateway's clock only without one.
+// TestRetryAfterAsDate: a date is compared with the response's Date header, and with the gateway's
+// clock only without one.
 func TestRetryAfterAsDate(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
@@ -566,8 +570,8 @@ func TestBadResponses(t *testing.T) {
 	}
 }
 
-// TestNotSentAfterDeadline: a process that was stopped between counting and sending sends nothing if it continues after the
-// deadline.
+// TestNotSentAfterDeadline: a process that was stopped between counting and sending sends nothing
+// if it continues after the deadline.
 func TestNotSentAfterDeadline(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the call was sent after the deadline") })
@@ -579,7 +583,8 @@ func TestNotSentAfterDeadline(t *testing.T) {
 	}
 }
 
-// TestNothingArrivesAfterTimeout: data that the kernel has not sent when a call times out is discarded.
+// TestNothingArrivesAfterTimeout: data that the kernel has not sent when a call times out is
+// discarded.
 func TestNothingArrivesAfterTimeout(t *testing.T) {
 	t.Parallel()
 	small := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
@@ -670,7 +675,8 @@ func (l late) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	return next
 }
 
-// TestDeadHTTP2Connection: a dead HTTP/2 connection is detected, so that later attended calls succeed.
+// TestDeadHTTP2Connection: a dead HTTP/2 connection is detected, so that later attended calls
+// succeed.
 func TestDeadHTTP2Connection(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
@@ -697,7 +703,8 @@ func TestDeadHTTP2Connection(t *testing.T) {
 	t.Error("no call succeeded, although new connections work")
 }
 
-// through forwards connections to address. When dead returns true, existing connections stop forwarding; new ones do not.
+// through forwards connections to address. When dead returns true, existing connections stop
+// forwarding; new ones do not.
 func startForwarder(t *testing.T, address string, dead func() bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -748,7 +755,8 @@ func TestSigningFailureTakesNoSlot(t *testing.T) {
 	}
 }
 
-// TestRefusedCallIsNotSigned: a call that the counter refuses is not signed, because a signature is expensive.
+// TestRefusedCallIsNotSigned: a call that the counter refuses is not signed, because a signature is
+// expensive.
 func TestRefusedCallIsNotSigned(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
 	signed := 0

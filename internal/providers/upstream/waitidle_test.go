@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TestDataBeforeRequest: data that arrives on a reused connection before its next request is written is not a response to it.
+// TestDataBeforeRequest: data that arrives on a reused connection before its next request is
+// written is not a response to it.
 func TestDataBeforeRequest(t *testing.T) {
 	t.Parallel()
 	for _, early := range []bool{true, false} {

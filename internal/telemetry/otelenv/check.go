@@ -14,7 +14,8 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
-// Each check returns the value in the spelling that the libraries read, and whether the value is valid; see variable.check.
+// Each check returns the value in the spelling that the libraries read, and whether the value is
+// valid; see variable.check.
 
 // boolean accepts common spellings of true and false.
 func boolean(_, value string) (string, bool) {
@@ -38,7 +39,8 @@ func oneOf(words ...string) func(name, value string) (string, bool) {
 	}
 }
 
-// listOf returns a check that accepts a comma-separated list of the words. Of an invalid list it returns the known words.
+// listOf returns a check that accepts a comma-separated list of the words. Of an invalid list it
+// returns the known words.
 func listOf(words ...string) func(name, value string) (string, bool) {
 	return func(_, value string) (string, bool) {
 		var known []string
@@ -104,7 +106,8 @@ func headers(_, value string) (string, bool) {
 	return value, true
 }
 
-// endpoint accepts the URL of a collector. Parts that the libraries would ignore, such as a password, are refused.
+// endpoint accepts the URL of a collector. Parts that the libraries would ignore, such as a
+// password, are refused.
 func endpoint(_, value string) (string, bool) {
 	u, err := url.Parse(value)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {

@@ -19,7 +19,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// unset clears the OTEL_* variables of the environment, and clears those of the table again when the test ends.
+// unset clears the OTEL_* variables of the environment, and clears those of the table again when
+// the test ends.
 func unset(t *testing.T) {
 	t.Helper()
 	for _, entry := range os.Environ() {
