@@ -63,8 +63,16 @@ func TestBulkhead(t *testing.T) {
 			return err
 		},
 	} {
-		if err := read(); kind(err) != canonical.Overloaded {
-			t.Errorf("%s: got %v", name, err)
+		ended := make(chan error, 1)
+		go func() { ended <- read() }()
+		select {
+		case <-arrived:
+			open()
+			t.Fatalf("%s: a second call is in progress", name)
+		case err := <-ended:
+			if kind(err) != canonical.Overloaded {
+				t.Errorf("%s: got %v", name, err)
+			}
 		}
 	}
 	list := mustList(t, g, cached, gateway.CacheControl{MaxAge: new(time.Duration)})

@@ -183,6 +183,27 @@ func TestWindowRolls(t *testing.T) {
 	}
 }
 
+// TestSlotCountsFromTheLatestSend: a slot counts until a window has passed since the latest time at which its call may be sent.
+func TestSlotCountsFromTheLatestSend(t *testing.T) {
+	t.Parallel()
+	const window, timeout = time.Hour, time.Hour / 2
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, call := counter(rdb, config.Unattended{Limit: 1, Window: window, Unit: config.UnitConsent}), list()
+			takeNow := func() error { _, err := c.Take(t.Context(), call, timeout); return err }
+			if err := takeNow(); err != nil {
+				t.Fatal(err)
+			}
+			pass(t, rdb, call, window+timeout/2)
+			refused(t, takeNow())
+			pass(t, rdb, call, timeout/2)
+			if err := takeNow(); err != nil {
+				t.Errorf("after window and timeout: %v", err)
+			}
+		})
+	}
+}
+
 func TestUnits(t *testing.T) {
 	t.Parallel()
 	balances := func(c unattended.Call, account string) unattended.Call { c.Account = account; return c }
