@@ -86,8 +86,6 @@ func New(c Config) *Group {
 // A Request is one request that may share a call. Do calls its methods on its own goroutine, except
 // Call.
 type Request interface {
-	// Wants returns what the request needs to know before the call. Do sets the TTL of the lease.
-	Wants() cache.Lookup
 	// Record stores the reply of a lookup; the zero Found if Redis did not respond. It reports
 	// whether the list that was found satisfies the request, or fails if the request must neither
 	// call nor wait.
@@ -106,6 +104,7 @@ type Options struct {
 	Call    cache.CallID  // equal for requests that share
 	Timeout time.Duration // of the call
 	Counted bool          // the call takes a slot
+	Lookup  cache.Lookup  // what the request needs to know before the call; Do sets the TTL of the lease
 	// Budget is how long the request waits for Redis, except for the steps before a counted call:
 	// those have 500 ms each.
 	Budget *store.Budget
@@ -130,7 +129,7 @@ func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonica
 	leave := func() {}
 	defer func() { leave() }()
 	for admitted, forceLease := false, false; waiting.Err() == nil; {
-		found := g.lookUpAndAcquire(waiting, o, r, forceLease)
+		found := g.lookUpAndAcquire(waiting, o, forceLease)
 		satisfied, failure := r.Record(found)
 		hitLost := found.Answered() && found.Lease.Holder == "" && !found.NoLease && !satisfied
 		switch {
@@ -170,8 +169,8 @@ func (g *Group) maxWait(o Options) time.Duration { return 2*o.Timeout + leaseMar
 
 // lookUpAndAcquire makes the request's lookup and tries to acquire its lease. Without a reply in
 // time, it returns the zero Found. A lease that Redis grants later is released.
-func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, r Request, forceLease bool) cache.Found {
-	lease, want := cache.NewLease(o.Call), r.Wants()
+func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, forceLease bool) cache.Found {
+	lease, want := cache.NewLease(o.Call), o.Lookup
 	want.TTL = o.Timeout + leaseMargin
 	if forceLease {
 		want.MaxAge = 0

@@ -101,7 +101,7 @@ func list(accounts string) cache.CallResult {
 	return cache.CallResult{Entry: &cache.Entry{Accounts: json.RawMessage(accounts)}, KeepFor: time.Hour, FreshFor: time.Hour}
 }
 
-func (r *request) Wants() cache.Lookup { return cache.Lookup{List: true, MaxAge: r.maxAge} }
+func (r *request) lookup() cache.Lookup { return cache.Lookup{List: true, MaxAge: r.maxAge} }
 
 func (r *request) Record(f cache.Found) (bool, *canonical.Error) {
 	satisfied := f.Entry != nil && f.Entry.Age < r.maxAge
@@ -134,7 +134,7 @@ func (r *request) Call(context.Context) cache.CallResult {
 // do runs a request with a long budget.
 func do(ctx context.Context, g *coalesce.Group, c cache.CallID, r *request) (coalesce.Shared, *canonical.Error) {
 	budget := store.NewBudget(minute)
-	return g.Do(ctx, coalesce.Options{Call: c, Timeout: minute, Counted: r.counted, Budget: &budget}, r)
+	return g.Do(ctx, coalesce.Options{Call: c, Timeout: minute, Counted: r.counted, Lookup: r.lookup(), Budget: &budget}, r)
 }
 
 func mustDo(t *testing.T, g *coalesce.Group, c cache.CallID, r *request) coalesce.Shared {
@@ -400,7 +400,7 @@ func TestLateLease(t *testing.T) {
 	var all sync.WaitGroup
 	all.Go(func() {
 		budget := store.NewBudget(50 * time.Millisecond)
-		shared, failure := g.Do(context.Background(), coalesce.Options{Call: c, Timeout: minute, Budget: &budget}, r)
+		shared, failure := g.Do(context.Background(), coalesce.Options{Call: c, Timeout: minute, Lookup: r.lookup(), Budget: &budget}, r)
 		if failure != nil || !shared.Led || shared.Stored {
 			t.Errorf("%+v, %v", shared, failure)
 		}
@@ -458,7 +458,7 @@ func TestWithoutRedis(t *testing.T) {
 				for range 10 {
 					all.Go(func() {
 						budget := store.NewBudget(minute)
-						shared, failure := g.Do(context.Background(), coalesce.Options{Call: c, Timeout: minute, Counted: counted, Budget: &budget}, r)
+						shared, failure := g.Do(context.Background(), coalesce.Options{Call: c, Timeout: minute, Counted: counted, Lookup: r.lookup(), Budget: &budget}, r)
 						if failure != nil || shared.Stored || shared.Hit || !budget.Failed() {
 							t.Errorf("%+v, %v, failed %t", shared, failure, budget.Failed())
 						}

@@ -54,7 +54,7 @@ func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical
 		return a.serveCached(ctx)
 	}
 	var failure *canonical.Error
-	a.shared, failure = a.g.calls.Do(ctx, a.options(&a.budget), a)
+	a.shared, failure = a.g.calls.Do(ctx, a.options(), a)
 	switch {
 	case failure == nil && a.shared.Hit:
 		return a.fromCache(a.shared.Entry, NotStale), nil
@@ -117,14 +117,14 @@ func (a *accountsRequest) useEntry(entry *cache.Entry) {
 	}
 }
 
-// Wants returns what the request needs to know before a call.
-func (a *accountsRequest) Wants() cache.Lookup {
-	want := a.subjects()
-	want.List = true
+// options returns how the request shares a call, and what it needs to know before it.
+func (a *accountsRequest) options() coalesce.Options {
+	o := a.providerRead.options(&a.budget)
+	o.Lookup.List = true
 	if !a.control.NoCache {
-		want.MaxAge = a.maxAge()
+		o.Lookup.MaxAge = a.maxAge()
 	}
-	return want
+	return o
 }
 
 // Record stores the reply of the lookup. It reports whether the cached list satisfies the request.

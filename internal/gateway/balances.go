@@ -62,9 +62,6 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 	return newBalancesResult(result.Entry), nil
 }
 
-// Wants returns what the request needs to know before a call.
-func (r *balancesRequest) Wants() cache.Lookup { return r.subjects() }
-
 // Record stores the reply of the lookup. Balances are not cached, so that nothing satisfies the
 // request without a call.
 func (r *balancesRequest) Record(found cache.Found) (bool, *canonical.Error) {

@@ -42,12 +42,10 @@ func (r *providerRead) options(budget *store.Budget) coalesce.Options {
 		kind = "attended"
 	}
 	call := cache.CallID{Key: r.key(), ShareKey: kind + ":" + subject(r.q, r.account)}
-	return coalesce.Options{Call: call, Timeout: r.aspsp.Timeout, Counted: !r.q.Attended(), Budget: budget}
-}
-
-// subjects returns a lookup with the subjects of refusals that exclude the read.
-func (r *providerRead) subjects() cache.Lookup {
-	return cache.Lookup{ConsentSubject: subject(r.q, ""), ReadSubject: subject(r.q, r.account)}
+	lookup := cache.Lookup{ConsentSubject: subject(r.q, ""), ReadSubject: subject(r.q, r.account)}
+	return coalesce.Options{
+		Call: call, Timeout: r.aspsp.Timeout, Counted: !r.q.Attended(), Lookup: lookup, Budget: budget,
+	}
 }
 
 // Admit lets the request wait for a call. It fails with Overloaded.

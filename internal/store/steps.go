@@ -155,10 +155,13 @@ func (s *Steps) work(job func()) {
 }
 
 // run runs a step, which ctx does not interrupt.
-func (s *Steps) run(ctx context.Context, step func(context.Context) error) (err error) {
+func (s *Steps) run(ctx context.Context, step func(context.Context) error) error {
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.timeout)
 	defer cancel()
-	err = errPanicked
-	defer recovery.Recover(own, slog.Default())
-	return step(own)
+	err := errPanicked
+	func() {
+		defer recovery.Recover(own, slog.Default())
+		err = step(own)
+	}()
+	return err
 }
