@@ -420,6 +420,7 @@ func (g *Group) poll(ctx context.Context, o Options, lease cache.Lease, w *wait)
 		w.stop()
 		close(w.done)
 	}()
+	defer recovery.Recover(ctx, g.log)
 	responded := time.Now() //nolint:forbidigo // measures a real wait
 	for pause := pollFirst; ; pause = min(2*pause, pollLast) {
 		select {
