@@ -55,7 +55,7 @@ export COLLECTOR
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build quick test check verify summary unit race fleets model lint drift fmt fuzz probe soak bench \
+.PHONY: help run demo build quick test check verify summary unit race fleets sidebyside model lint drift fmt fuzz probe soak bench \
         measure sizing stress tools faults sample cover coverage vuln licences reproducible redis compiler clean image chart built \
         prometheus collector dashboards alerts program
 
@@ -115,7 +115,10 @@ race: redis program compiler $(GOTESTSUM) ## the unit tests with the race detect
 	@$(MAKE) --no-print-directory coverage
 
 fleets: redis prometheus program compiler $(GOTESTSUM) $(COLLECTOR) ## tests with fleets of gateways, failovers, Prometheus and a collector, with the race detector
-	@export CGO_ENABLED=1; $(call gotest,fleets) -race $(TESTFLAGS) $(FLEETS)
+	@export CGO_ENABLED=1; $(call gotest,fleets) -race $(TESTFLAGS) -skip '^TestSideBySide$$' $(FLEETS)
+
+sidebyside: redis program ## gateways of this version beside those of the commit before; needs the history of git
+	$(GO) test -tags $(TAGS) -count 1 -v -timeout 30m -run '^TestSideBySide$$' ./test/gateway
 
 model: redis compiler $(GOTESTSUM) ## the model test of the limit on 2,000 random histories, with the race detector
 	@export CGO_ENABLED=1; $(call gotest,model) -race $(TESTFLAGS) -run '^TestModel$$' ./internal/gateway -args -histories 2000

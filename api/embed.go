@@ -1,5 +1,5 @@
-// Package api holds the gateway's contract, openapi.yaml, for internal/api to serve and for tests to hold every
-// answer against.
+// Package api holds the gateway's contract, openapi.yaml, for internal/api to serve and for tests
+// to hold every answer against.
 package api
 
 import _ "embed"

@@ -85,7 +85,8 @@ func TestAlertsHaveBothCases(t *testing.T) {
 	}
 }
 
-// Each alert says what it means and where its runbook stands; each section there is an alert's, and has all its parts.
+// Each alert says what it means and where its runbook stands; each section there is an alert's, and
+// has all its parts.
 func TestAlertsHaveRunbooks(t *testing.T) {
 	page, err := os.ReadFile(runbooks)
 	if err != nil {

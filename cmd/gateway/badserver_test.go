@@ -16,29 +16,31 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 )
 
-// canary stands in whatever a bad server says for people. It may be in an answer that is a success, and nowhere else.
+// canary is in the texts of bad servers. It may be returned only in a successful response.
 const canary = "Canary-Maria-Musterfrau"
 
-// A question is what a gateway asked of a provider.
-type question struct {
-	provider, consent, requestID, account string // account is "" for the list
+// A providerRequest is a request of the gateway to a provider.
+type providerRequest struct {
+	provider, consent, requestID, account string // account is "" for the account list
 }
 
-// answers writes to a connection what a question brings about.
-type answers func(conn *line, a question)
+// A responder writes the response to a request.
+type responder func(conn *badConn, q providerRequest)
 
-// A line is a connection of a bad server's. It ends with its first answer that is not whole.
-type line struct {
+// A badConn is a connection to a badServer. It is closed after the first response that is not
+// complete.
+type badConn struct {
 	*net.TCPConn
-	whole bool
+	complete bool
 }
 
-// A badServer is a provider that writes to its connections whatever a test wants, by the consent that is asked with.
+// A badServer is a provider that responds to the requests of each consent as a test wants, with any
+// bytes.
 type badServer struct {
 	provider, base string
 
 	mu      sync.Mutex
-	by      map[string]answers
+	by      map[string]responder
 	arrived map[string]int
 }
 
@@ -49,7 +51,7 @@ func openBadServer(t testing.TB, provider string) *badServer {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	s := &badServer{provider: provider, base: "http://" + l.Addr().String(), by: map[string]answers{}, arrived: map[string]int{}}
+	s := &badServer{provider: provider, base: "http://" + l.Addr().String(), by: map[string]responder{}, arrived: map[string]int{}}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -64,83 +66,84 @@ func openBadServer(t testing.TB, provider string) *badServer {
 
 func (s *badServer) serve(conn net.Conn) {
 	defer conn.Close()
-	l, read := &line{TCPConn: conn.(*net.TCPConn), whole: true}, bufio.NewReader(conn)
-	for l.whole {
-		a, err := s.read(read)
+	l, read := &badConn{TCPConn: conn.(*net.TCPConn), complete: true}, bufio.NewReader(conn)
+	for l.complete {
+		q, err := s.read(read)
 		if err != nil {
 			return
 		}
 		s.mu.Lock()
-		s.arrived[a.consent]++
-		answer := s.by[a.consent]
+		s.arrived[q.consent]++
+		respond := s.by[q.consent]
 		s.mu.Unlock()
-		if l.whole = false; answer != nil {
-			answer(l, a)
+		if l.complete = false; respond != nil {
+			respond(l, q)
 		}
 	}
 	_ = l.CloseWrite()
-	_, _ = io.Copy(io.Discard, conn) // so that what was written does not end in a reset
+	_, _ = io.Copy(io.Discard, conn) // unread bytes would reset the connection
 }
 
-func (s *badServer) read(from *bufio.Reader) (question, error) {
+func (s *badServer) read(from *bufio.Reader) (providerRequest, error) {
 	req, err := http.ReadRequest(from)
 	if err != nil {
-		return question{}, err
+		return providerRequest{}, err
 	}
 	if s.provider == "mypos" {
 		path, err := url.PathUnescape(strings.TrimSuffix(strings.TrimPrefix(req.URL.EscapedPath(), "/v1/accounts"), "/balances"))
-		return question{s.provider, req.Header.Get("Consent-ID"), req.Header.Get("X-Request-ID"), strings.TrimPrefix(path, "/")}, err
+		return providerRequest{s.provider, req.Header.Get("Consent-ID"), req.Header.Get("X-Request-ID"), strings.TrimPrefix(path, "/")}, err
 	}
 	var w struct {
 		RequestInfo struct{ XRequestID, ConsentID string }
 		AccountID   string
 	}
 	err = json.NewDecoder(req.Body).Decode(&w)
-	return question{s.provider, w.RequestInfo.ConsentID, w.RequestInfo.XRequestID, w.AccountID}, err
+	return providerRequest{s.provider, w.RequestInfo.ConsentID, w.RequestInfo.XRequestID, w.AccountID}, err
 }
 
-// on says how a consent's calls are answered.
-func (s *badServer) on(consent string, how answers) {
+// respondTo sets the responder of the calls with a consent.
+func (s *badServer) respondTo(consent string, how responder) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.by[consent] = how
 }
 
-func (s *badServer) count(consent string) int {
+func (s *badServer) calls(consent string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.arrived[consent]
 }
 
-// accountOf is an account of every consent's.
+// accountOf returns an account that every consent covers.
 func accountOf(provider string) string {
 	return map[string]string{"mastercard": mastercardsim.Account, "mypos": mypossim.GoodAccount}[provider]
 }
 
-// body is a good answer, which names the request given as the one that it answers, where that stands in bodies.
-func (a question) body(requestID string) string {
+// body returns the body of a valid response. If bodies of the provider have the request id, it is
+// requestID.
+func (q providerRequest) body(requestID string) string {
 	switch {
-	case a.provider == "mypos" && a.account == "":
-		return fmt.Sprintf(`{"accounts":[{"accountNumber":%q,"currency":"PLN","name":%q}]}`, accountOf(a.provider), canary)
-	case a.provider == "mypos":
-		return fmt.Sprintf(`{"account":{"accountNumber":%q},"balances":[{"amount":4.20,"currency":"PLN","x":%q}]}`, a.account, canary)
-	case a.account == "":
+	case q.provider == "mypos" && q.account == "":
+		return fmt.Sprintf(`{"accounts":[{"accountNumber":%q,"currency":"PLN","name":%q}]}`, accountOf(q.provider), canary)
+	case q.provider == "mypos":
+		return fmt.Sprintf(`{"account":{"accountNumber":%q},"balances":[{"amount":4.20,"currency":"PLN","x":%q}]}`, q.account, canary)
+	case q.account == "":
 		return fmt.Sprintf(`{"originalRequestInfo":{"xRequestId":%q},"accounts":[{"resourceId":%q,"currency":"PLN","name":%q}]}`,
-			requestID, accountOf(a.provider), canary)
+			requestID, accountOf(q.provider), canary)
 	}
 	return fmt.Sprintf(`{"originalRequestInfo":{"xRequestId":%q},"account":{"resourceId":%q,"name":%q,"balances":[`+
-		`{"balanceAmount":{"currency":"PLN","amount":4.20},"creditDebitIndicator":"Credit"}]}}`, requestID, a.account, canary)
+		`{"balanceAmount":{"currency":"PLN","amount":4.20},"creditDebitIndicator":"Credit"}]}}`, requestID, q.account, canary)
 }
 
-// good is a good answer's body.
-func (a question) good() string { return a.body(a.requestID) }
+// good returns the body of a valid response.
+func (q providerRequest) good() string { return q.body(q.requestID) }
 
-// with is a good answer's body with a member before all others.
-func (a question) with(member string) string { return "{" + member + "," + a.good()[1:] }
+// with returns the body of a valid response with member before all others.
+func (q providerRequest) with(member string) string { return "{" + member + "," + q.good()[1:] }
 
-// records is the beginning of a good answer's list of records.
-func (a question) records() string {
-	if a.account == "" {
+// records returns the beginning of the list of records in the body of a valid response.
+func (q providerRequest) records() string {
+	if q.account == "" {
 		return `"accounts":[`
 	}
 	return `"balances":[`

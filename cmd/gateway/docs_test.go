@@ -11,8 +11,9 @@ import (
 	"ais-gateway/internal/gatewaytest"
 )
 
-// TestExamplesOfTheDocs checks the configurations in the documentation. On another machine their files do not exist, and
-// some show only a part of the file, but they have no other fault.
+// TestExamplesOfTheDocs checks the configurations in the documentation. Missing files and missing
+// keys are the only faults that they may have: the files do not exist on this machine, and some
+// examples show only a part of the file.
 func TestExamplesOfTheDocs(t *testing.T) {
 	t.Parallel()
 	expected := regexp.MustCompile(`: (ok|is missing|file does not exist \(.*\))$`)

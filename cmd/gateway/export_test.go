@@ -3,22 +3,25 @@ package main
 import (
 	"context"
 	"io"
+
+	"ais-gateway/internal/telemetry"
 )
 
-// In this process a provider that is one bank may have many ASPSPs, so that a test can give each trial a breaker of its own.
-// Processes that tests start have the rule.
+// In the test's process a provider that is one ASPSP may have many aspsps entries, so that each
+// trial of a test has its own breaker. Processes that tests start have the rule.
 var _ = func() bool {
-	for name, a := range adapters {
-		a.oneASPSP = false
-		adapters[name] = a
+	for name, entry := range table {
+		entry.OneASPSP = false
+		table[name] = entry
 	}
 	return true
 }()
 
-// Run runs the service in this process until stop is called, and says where it is.
+// Run runs the service in this process until stop is called, and returns the URL of its API. It
+// returns the error of a start that fails.
 func Run(ctx context.Context, file string, logs io.Writer) (api string, stop func(), err error) {
-	silenceStdlog()
-	c, err := load(file)
+	telemetry.SilenceStandardLog()
+	c, err := table.Load(file)
 	if err != nil {
 		return "", nil, err
 	}

@@ -32,8 +32,8 @@ import (
 
 const wood = "/v1/aspsps/" + mastercardsim.WoodBank
 
-// inProcess runs the service in the test's own process, where its coverage is seen, between bad servers or, without
-// any, between simulators. Its breakers stay closed.
+// inProcess runs the service in the test's process, so that coverage guides the fuzzing. It uses
+// the given bad servers, or simulators for other providers. Its breakers stay closed.
 func inProcess(f *testing.F, servers ...*badServer) (api string, logs *gatewaytest.Output) {
 	f.Helper()
 	w, err := sandbox.Start(context.Background(), sandbox.Options{
@@ -51,7 +51,7 @@ func inProcess(f *testing.F, servers ...*badServer) (api string, logs *gatewayte
 		"provider: mypos", "provider: mypos, breaker: {consecutiveFailures: 4294967295, minimumCalls: 4294967295}")
 	text := patient.Replace(string(file))
 	for _, s := range servers {
-		text = towards(text, s, badTimeout)
+		text = withBaseURL(text, s, badTimeout)
 	}
 	name := filepath.Join(f.TempDir(), "gateway.yaml")
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
@@ -66,13 +66,14 @@ func inProcess(f *testing.F, servers ...*badServer) (api string, logs *gatewayte
 	return api, logs
 }
 
-// Whatever bytes a provider sends, callers get a success or a problem that is in the contract, in time; nothing panics,
-// and no word of a provider's is in a problem or in the log.
-func FuzzAnswer(f *testing.F) {
+// FuzzResponse checks for random bytes from a provider that the caller gets a response of the
+// contract in time, that nothing panics, and that no text of the provider is in a problem or in the
+// log.
+func FuzzResponse(f *testing.F) {
 	banks := map[bool]*badServer{false: openBadServer(f, "mastercard"), true: openBadServer(f, "mypos")}
 	api, logs := inProcess(f, banks[false], banks[true])
-	described := routes(f)
-	for _, answer := range seedAnswers() {
+	validate := responseValidator(f)
+	for _, answer := range seedResponses() {
 		for i := range 8 {
 			f.Add(i&1 != 0, i&2 != 0, i&4 != 0, []byte(answer))
 		}
@@ -80,11 +81,11 @@ func FuzzAnswer(f *testing.F) {
 	client := &http.Client{Timeout: badTimeout + 10*time.Second}
 	f.Fuzz(func(t *testing.T, mypos, balances, attended bool, answer []byte) {
 		bank, consent := banks[mypos], uuid.NewString()
-		bank.on(consent, func(conn *line, a question) {
-			of := strings.NewReplacer("{requestId}", a.requestID, "{account}", accountOf(a.provider), "{length}", fmt.Sprint(len(a.good())), "{good}", a.good())
+		bank.respondTo(consent, func(conn *badConn, q providerRequest) {
+			of := strings.NewReplacer("{requestId}", q.requestID, "{account}", accountOf(q.provider), "{length}", fmt.Sprint(len(q.good())), "{good}", q.good())
 			_, _ = of.WriteString(conn, string(answer))
 		})
-		defer bank.on(consent, nil)
+		defer bank.respondTo(consent, nil)
 		route, path := "/v1/aspsps/{aspspId}/accounts", "/v1/aspsps/"+aspspOf(bank.provider)+"/accounts"
 		if balances {
 			route, path = route+"/{accountId}/balances", path+"/"+accountOf(bank.provider)+"/balances"
@@ -106,29 +107,31 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := described(route, req, resp, body); err != nil {
+		if err := validate(route, req, resp, body); err != nil {
 			t.Errorf("%d %s is not in the contract: %v", resp.StatusCode, body, err)
 		}
 		if resp.StatusCode == http.StatusInternalServerError || resp.StatusCode == http.StatusBadRequest {
 			t.Errorf("answered %d %s", resp.StatusCode, body)
 		}
 		if out := fmt.Sprint(resp.Header, string(body)); resp.StatusCode != http.StatusOK && strings.Contains(out, canary) {
-			t.Error("a problem tells what the provider said: " + out)
+			t.Error("a problem contains text of the provider: " + out)
 		}
-		clean(t, logs)
+		checkLog(t, logs)
 	})
 }
 
-// clean fails the test where a log tells what providers or callers said, or has an error, and forgets it.
-func clean(t *testing.T, o *gatewaytest.Output) {
+// checkLog fails the test if the log has text of providers or callers, or an error. It empties the
+// log.
+func checkLog(t *testing.T, o *gatewaytest.Output) {
 	t.Helper()
-	if said := o.Take(); strings.Contains(said, canary) || strings.Contains(said, `"level":"ERROR"`) {
-		t.Errorf("the log: %s", said)
+	if text := o.Take(); strings.Contains(text, canary) || strings.Contains(text, `"level":"ERROR"`) {
+		t.Errorf("the log: %s", text)
 	}
 }
 
-// routes loads the contract, closes its open words, and returns what holds an answer against it.
-func routes(f *testing.F) func(route string, req *http.Request, resp *http.Response, body []byte) error {
+// responseValidator returns a function that returns an error if a response is not as in the
+// contract. Extensible enums of the contract are treated as closed.
+func responseValidator(f *testing.F) func(route string, req *http.Request, resp *http.Response, body []byte) error {
 	f.Helper()
 	document, err := openapi3.NewLoader().LoadFromData(bytes.ReplaceAll(contract.Contract, []byte("x-extensible-enum:"), []byte("enum:")))
 	if err != nil {
@@ -148,8 +151,8 @@ func routes(f *testing.F) func(route string, req *http.Request, resp *http.Respo
 	}
 }
 
-// seedAnswers are whole answers, with what is put in for the question in braces.
-func seedAnswers() []string {
+// seedResponses returns complete responses. Names in braces are replaced by values of the request.
+func seedResponses() []string {
 	const ok, closed = "HTTP/1.1 200 OK\r\nX-Request-ID: {requestId}\r\nContent-Type: application/json\r\n", "Connection: close\r\n\r\n"
 	return []string{
 		ok + "Content-Length: {length}\r\n\r\n{good}",
@@ -168,8 +171,8 @@ func seedAnswers() []string {
 	}
 }
 
-// Whatever bytes a caller sends, the service answers with HTTP of known statuses, or ends the connection, in time; what
-// it says and logs holds nothing of them.
+// FuzzRequest checks for random bytes from a caller that the service responds with a known status
+// or closes the connection in time, and that responses and log do not contain the caller's text.
 func FuzzRequest(f *testing.F) {
 	api, logs := inProcess(f)
 	head := "Host: x\r\nX-API-Key: " + sandbox.Key + "\r\n"
@@ -194,7 +197,7 @@ func FuzzRequest(f *testing.F) {
 		if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 			t.Fatal(err)
 		}
-		// A request behind it ends the connection, if it is reached, and time does, if not.
+		// The second request closes the connection if it is reached, and the timer if not.
 		_, _ = io.WriteString(conn, string(request)+"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 		defer time.AfterFunc(200*time.Millisecond, func() { _ = conn.(*net.TCPConn).CloseWrite() }).Stop()
 		for read := bufio.NewReader(conn); ; {
@@ -215,7 +218,7 @@ func FuzzRequest(f *testing.F) {
 				t.Errorf("answered %d %v %s", resp.StatusCode, resp.Header, body)
 			}
 		}
-		clean(t, logs)
+		checkLog(t, logs)
 	})
 }
 

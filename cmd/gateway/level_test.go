@@ -9,7 +9,7 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// With a higher level the log says less, and audit records are complete.
+// The log level does not apply to audit records.
 func TestLogLevel(t *testing.T) {
 	world, err := sandbox.Start(t.Context(), sandbox.Options{Address: "127.0.0.1:0"})
 	if err != nil {
@@ -28,7 +28,7 @@ func TestLogLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask(t, api+"/v1/aspsps/"+sandbox.MyPOS, "")
+	get(t, api+"/v1/aspsps/"+sandbox.MyPOS, "")
 	stop()
 	if got := logs.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"record":"audit"`) {
 		t.Errorf("the log:\n%s", got)

@@ -13,72 +13,73 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/adapters"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/sandbox"
 )
 
-// What is panicked with, and what goroutines are at work on, when they are looked at.
+// Values of panics and of requests, which must not appear in responses, logs and profiles.
 const (
 	canaryConsent = "3c7816ee-3d51-4bf5-8ced-ece2af35d4c7"
 	canaryToken   = "sandbox-token-of-Tirilist-99417"
 	canaryAccount = "77345128961234"
 )
 
-// said is what was logged so far.
-type said struct {
+// logBuffer is a log output that is safe to read concurrently.
+type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (s *said) Write(p []byte) (int, error) {
+func (s *logBuffer) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.Write(p)
 }
 
-func (s *said) String() string {
+func (s *logBuffer) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.String()
 }
 
-// A jack is a provider that does something else in the place of reading.
-type jack struct {
+// A fakeProvider calls do instead of reading.
+type fakeProvider struct {
 	do func(q canonical.Query, account string)
 }
 
-func (j jack) Accounts(_ context.Context, q canonical.Query) ([]canonical.Account, error) {
-	j.do(q, canaryAccount)
+func (p fakeProvider) Accounts(_ context.Context, q canonical.Query) ([]canonical.Account, error) {
+	p.do(q, canaryAccount)
 	return nil, nil
 }
 
-func (j jack) Balances(_ context.Context, q canonical.Query, account string) (canonical.AccountBalances, error) {
-	j.do(q, account)
+func (p fakeProvider) Balances(_ context.Context, q canonical.Query, account string) (canonical.AccountBalances, error) {
+	p.do(q, account)
 	return canonical.AccountBalances{}, nil
 }
 
-// inProcess runs the program in this process with another provider in the place of myPOS.
-func inProcess(t *testing.T, do func(q canonical.Query, account string)) (api string, logs *said) {
+// runWithProvider runs the service in this process with a fakeProvider instead of myPOS.
+func runWithProvider(t *testing.T, do func(q canonical.Query, account string)) (api string, logs *logBuffer) {
 	t.Helper()
-	was := adapters["mypos"]
-	adapters["mypos"] = adapterEntry{open: func(decode func(any) error, env providers.Env) (providers.Provider, error) {
-		if _, err := was.open(decode, env); err != nil {
+	was := table["mypos"]
+	table["mypos"] = adapters.Entry{Open: func(decode func(any) error, env providers.Env) (providers.Provider, error) {
+		if _, err := was.Open(decode, env); err != nil {
 			return nil, err
 		}
-		return jack{do}, nil
+		return fakeProvider{do}, nil
 	}}
-	t.Cleanup(func() { adapters["mypos"] = was })
+	t.Cleanup(func() { table["mypos"] = was })
 	world, err := sandbox.Start(t.Context(), sandbox.Options{Address: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(world.Stop)
-	c, err := load(world.ConfigFile)
+	c, err := table.Load(world.ConfigFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs = &said{}
+	logs = &logBuffer{}
 	ctx, end := context.WithCancel(context.Background())
 	a, err := newApp(ctx, c, logs)
 	if err != nil {
@@ -95,8 +96,8 @@ func inProcess(t *testing.T, do func(q canonical.Query, account string)) (api st
 	return "http://" + a.server.Addr().String() + "/v1/aspsps/" + sandbox.MyPOS, logs
 }
 
-// ask asks for an account's balances or, without one, for the list.
-func ask(t *testing.T, api, account string, header ...string) (int, string) {
+// get reads the balances of an account, or the account list if account is "".
+func get(t *testing.T, api, account string, header ...string) (int, string) {
 	t.Helper()
 	path := "/accounts"
 	if account != "" {
@@ -122,8 +123,8 @@ func ask(t *testing.T, api, account string, header ...string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// holding are the canaries in a text.
-func holding(text string) (found []string) {
+// canariesIn returns the canaries that text contains.
+func canariesIn(text string) (found []string) {
 	for _, canary := range []string{canaryConsent, canaryToken, canaryAccount, sandbox.Key} {
 		if strings.Contains(text, canary) {
 			found = append(found, canary)
@@ -132,33 +133,34 @@ func holding(text string) (found []string) {
 	return found
 }
 
-// A panic ends in an answer and a line that shows where it was, and never what it was with, nor the process.
-func TestPanicsSayNothing(t *testing.T) {
+// A panic ends its request with INTERNAL_ERROR and a log line with the stack. Its value is not
+// returned or logged, and the process continues.
+func TestPanicValuesStayOut(t *testing.T) {
 	var with any
-	api, logs := inProcess(t, func(q canonical.Query, account string) {
+	api, logs := runWithProvider(t, func(q canonical.Query, account string) {
 		if with == nil {
-			_ = []string{}[len(account)] // the runtime's own
+			_ = []string{}[len(account)] // a panic of the runtime
 		}
 		panic(with)
 	})
 	for name, value := range map[string]any{
 		"a text": canaryAccount, "an error": errors.New(canaryToken), "a list": []string{canaryConsent}, "a query": canonical.Query{Consent: canaryConsent},
-		"a pointer": &struct{ a string }{canaryAccount}, "nothing of ours": nil,
+		"a pointer": &struct{ a string }{canaryAccount}, "the runtime": nil,
 	} {
 		with = value
 		for _, account := range []string{"", canaryAccount} {
 			for _, header := range [][]string{nil, {"PSU-IP-Address", "203.0.113.7"}} {
 				before := len(logs.String())
-				status, body := ask(t, api, account, header...)
+				status, body := get(t, api, account, header...)
 				if status != http.StatusInternalServerError || !strings.Contains(body, "INTERNAL_ERROR") {
 					t.Errorf("%s: %d %s", name, status, body)
 				}
-				if found := holding(body); found != nil {
-					t.Errorf("%s: the answer holds %q", name, found)
+				if found := canariesIn(body); found != nil {
+					t.Errorf("%s: the response contains %q", name, found)
 				}
 				line := logs.String()[before:]
 				for deadline := time.Now().Add(time.Minute); !strings.Contains(line, `"msg":"request"`) && time.Now().Before(deadline); line = logs.String()[before:] {
-					time.Sleep(5 * time.Millisecond) // the line comes after the answer
+					time.Sleep(5 * time.Millisecond) // the line is logged after the response
 				}
 				if !strings.Contains(line, `"msg":"panic"`) || !strings.Contains(line, "panic_test.go") {
 					t.Errorf("%s: logged %s", name, line)
@@ -166,26 +168,26 @@ func TestPanicsSayNothing(t *testing.T) {
 			}
 		}
 	}
-	if found := holding(logs.String()); found != nil {
-		t.Errorf("the log holds %q", found)
+	if found := canariesIn(logs.String()); found != nil {
+		t.Errorf("the log contains %q", found)
 	}
 }
 
-// What Go shows of goroutines, and its other profiles, hold nothing of the requests that are under way.
-func TestProfilesSayNothing(t *testing.T) {
+// Profiles, including the stacks of goroutines, contain no data of requests in progress.
+func TestRequestDataStaysOutOfProfiles(t *testing.T) {
 	arrived, leave := make(chan struct{}, 10), make(chan struct{})
-	api, _ := inProcess(t, func(canonical.Query, string) { arrived <- struct{}{}; <-leave })
+	api, _ := runWithProvider(t, func(canonical.Query, string) { arrived <- struct{}{}; <-leave })
 	var all sync.WaitGroup
 	for _, account := range []string{"", canaryAccount} {
 		for _, header := range [][]string{nil, {"PSU-IP-Address", "203.0.113.7"}} {
-			all.Go(func() { ask(t, api, account, header...) })
+			all.Go(func() { get(t, api, account, header...) })
 		}
 	}
 	for range 4 {
 		select {
 		case <-arrived:
 		case <-time.After(20 * time.Second):
-			t.Fatal("not all calls are under way")
+			t.Fatal("not all calls have arrived")
 		}
 	}
 	for _, profile := range pprof.Profiles() {
@@ -194,11 +196,11 @@ func TestProfilesSayNothing(t *testing.T) {
 			if err := profile.WriteTo(&out, form); err != nil {
 				t.Fatal(err)
 			}
-			if profile.Name() == "goroutine" && form > 0 && !strings.Contains(out.String(), "jack") {
-				t.Error("the goroutines at work are not shown: nothing can be said about them")
+			if profile.Name() == "goroutine" && form > 0 && !strings.Contains(out.String(), "fakeProvider") {
+				t.Error("the profile does not have the goroutines of the calls")
 			}
-			if found := holding(out.String()); found != nil {
-				t.Errorf("profile %s in form %d holds %q", profile.Name(), form, found)
+			if found := canariesIn(out.String()); found != nil {
+				t.Errorf("profile %s in form %d contains %q", profile.Name(), form, found)
 			}
 		}
 	}

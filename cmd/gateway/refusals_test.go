@@ -18,27 +18,28 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A refused is what a provider refuses a read of balances with, and what a caller gets.
-type refused struct {
+// A refusal is the response with which a provider refuses a read of balances, and the problem that
+// the caller gets.
+type refusal struct {
 	name, provider string
 	attended       bool
-	account        string // "" for a usual one
+	account        string // "" for the default account
 	status, header string
 	body           string
 
 	code, action, origin string
-	retryAfter           string // "" for none
-	remaining            int    // of unattended calls, afterwards
+	retryAfter           string // "" for no header
+	remaining            int    // unattended calls after the refusal
 }
 
 const zipHeader = "Content-Encoding: gzip\r\n"
 
-// moment is a Retry-After that is a time, in seconds since 1970.
-func moment() string {
+// retryAfterTime returns a Retry-After header with a Unix time.
+func retryAfterTime() string {
 	return "Retry-After: " + strconv.FormatInt(time.Now().Add(time.Minute).Unix(), 10) + "\r\n"
 }
 
-var refusedReads = []refused{
+var refusals = []refusal{
 	// Compressed.
 	{
 		name: "limit, gzip", provider: "mypos", status: "429 No", header: zipHeader,
@@ -64,7 +65,7 @@ var refusedReads = []refused{
 		code: "PROVIDER_REJECTED", action: "contact_support", origin: "provider", remaining: 4,
 	},
 
-	// A lost route.
+	// The provider has no such route.
 	{
 		name: "404 page", provider: "mastercard", attended: true, status: "404 No", header: "Content-Type: text/html\r\n",
 		body: "<!DOCTYPE html><html><body><h1>Not Found</h1></body></html>",
@@ -84,7 +85,7 @@ var refusedReads = []refused{
 	},
 	{name: "421", provider: "mypos", attended: true, status: "421 No", code: "PROVIDER_ERROR", action: "retry_later", origin: "provider", remaining: 4},
 
-	// A rate limiter's quota.
+	// The quota of a rate limiter.
 	{
 		name: "API quota", provider: "mypos", status: "429 No", body: `{"title":"Too Many Requests","detail":"The API Request Quota is exhausted; retry after 21 seconds"}`,
 		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3,
@@ -116,15 +117,15 @@ var refusedReads = []refused{
 
 	// Retry-After.
 	{
-		name: "429 until a moment", provider: "mypos", attended: true, status: "429 No", header: moment(), body: `{"message":"Too many requests"}`,
+		name: "429 until a moment", provider: "mypos", attended: true, status: "429 No", header: retryAfterTime(), body: `{"message":"Too many requests"}`,
 		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 4,
 	},
 	{
-		name: "429 until a moment", provider: "mastercard", attended: true, status: "429 No", header: moment(), body: `{"message":"Too many requests"}`,
+		name: "429 until a moment", provider: "mastercard", attended: true, status: "429 No", header: retryAfterTime(), body: `{"message":"Too many requests"}`,
 		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 4,
 	},
 	{
-		name: "503 until a moment", provider: "mypos", attended: true, status: "503 No", header: moment(), body: `{"message":"Too many requests"}`,
+		name: "503 until a moment", provider: "mypos", attended: true, status: "503 No", header: retryAfterTime(), body: `{"message":"Too many requests"}`,
 		code: "PROVIDER_UNAVAILABLE", action: "retry_later", origin: "provider", retryAfter: "30", remaining: 4,
 	},
 	{
@@ -140,39 +141,39 @@ var refusedReads = []refused{
 		code: "UNATTENDED_LIMIT", action: "retry_later", origin: "aspsp", retryAfter: "3600", remaining: 4,
 	},
 
-	// What the request contained. The account is called as the wording.
+	// Texts that quote the request: the id of the account contains the wording of a refusal.
 	{
 		name: "own account", provider: "mypos", account: "access quota", status: "429 No", body: `{"message":"Nothing for access quota now"}`,
 		code: "PROVIDER_THROTTLED", action: "retry_later", origin: "provider", remaining: 3,
 	},
 }
 
-// TestRefusalsOfProviders holds what callers get for what providers refuse with, and what is left of the unattended
-// calls afterwards.
+// TestRefusalsOfProviders checks the problem for each refusal, and the number of unattended calls
+// that are left.
 func TestRefusalsOfProviders(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	servers := map[string]*badServer{"mastercard": openBadServer(t, "mastercard"), "mypos": openBadServer(t, "mypos")}
 	banks := map[string]string{"mastercard": mastercardsim.WoodBank, "mypos": sandbox.MyPOS}
 	api := runService(t, gatewaytest.EditConfig(t, w, func(text string) string {
-		return towards(towards(text, servers["mastercard"], time.Minute), servers["mypos"], time.Minute)
+		return withBaseURL(withBaseURL(text, servers["mastercard"], time.Minute), servers["mypos"], time.Minute)
 	}))
-	for _, r := range refusedReads {
+	for _, r := range refusals {
 		t.Run(r.provider+" "+r.name, func(t *testing.T) {
 			consent, bank := uuid.NewString(), api+"/v1/aspsps/"+banks[r.provider]
-			servers[r.provider].on(consent, func(conn *line, a question) {
-				says(r.status, "X-Request-ID: "+a.requestID+"\r\n"+r.header, constant(r.body))(conn, a)
+			servers[r.provider].respondTo(consent, func(conn *badConn, q providerRequest) {
+				reply(r.status, "X-Request-ID: "+q.requestID+"\r\n"+r.header, constant(r.body))(conn, q)
 			})
 			account := r.account
 			if account == "" {
 				account = accountOf(r.provider)
 			}
 			header := []string{"Consent-ID", consent, "Provider-Authorization", "Bearer x"}
-			asked := header
+			call := header
 			if r.attended {
-				asked = append(asked, "PSU-IP-Address", "203.0.113.7")
+				call = append(call, "PSU-IP-Address", "203.0.113.7")
 			}
-			resp, body := gatewaytest.Call(t, http.MethodGet, bank+"/accounts/"+url.PathEscape(account)+"/balances", asked...)
+			resp, body := gatewaytest.Call(t, http.MethodGet, bank+"/accounts/"+url.PathEscape(account)+"/balances", call...)
 			var got struct{ Code, Action, Origin string }
 			if err := json.Unmarshal([]byte(body), &got); err != nil || got.Code != r.code || got.Action != r.action || got.Origin != r.origin {
 				t.Errorf("answered %d %s", resp.StatusCode, body)
@@ -189,12 +190,12 @@ func TestRefusalsOfProviders(t *testing.T) {
 	}
 }
 
-// TestCompressedBalances: a provider may compress what it was not asked to compress.
+// A provider may compress a response although the request does not accept that.
 func TestCompressedBalances(t *testing.T) {
 	t.Parallel()
 	w, server, consent := gatewaytest.NewSandbox(t, sandbox.Options{}), openBadServer(t, "mypos"), uuid.NewString()
-	api := runService(t, gatewaytest.EditConfig(t, w, func(text string) string { return towards(text, server, time.Minute) }))
-	server.on(consent, says("200 OK", "Content-Type: application/json\r\n"+zipHeader, constant(zipped(
+	api := runService(t, gatewaytest.EditConfig(t, w, func(text string) string { return withBaseURL(text, server, time.Minute) }))
+	server.respondTo(consent, reply("200 OK", "Content-Type: application/json\r\n"+zipHeader, constant(zipped(
 		`{"account":{"accountNumber":"50044620073"},"balances":[{"amount":7.5,"currency":"PLN","balanceType":"available"}]}`))))
 	resp, body := gatewaytest.Call(t, http.MethodGet, api+"/v1/aspsps/"+sandbox.MyPOS+"/accounts/50044620073/balances",
 		"Consent-ID", consent, "Provider-Authorization", "Bearer x", "PSU-IP-Address", "203.0.113.7")
@@ -203,7 +204,8 @@ func TestCompressedBalances(t *testing.T) {
 	}
 }
 
-// runService runs the service in this process until the test ends, and returns the base URL of its API.
+// runService runs the service in this process until the test ends, and returns the base URL of its
+// API.
 func runService(t *testing.T, config string) (api string) {
 	t.Helper()
 	api, stop, err := gateway.Run(t.Context(), config, io.Discard)
@@ -214,7 +216,8 @@ func runService(t *testing.T, config string) (api string) {
 	return api
 }
 
-// sameWait compares two Retry-After: one that is longer than a minute may have become shorter meanwhile.
+// sameWait reports whether Retry-After is as wanted. A value above a minute may be up to a minute
+// shorter.
 func sameWait(got, want string) bool {
 	n, err := strconv.Atoi(want)
 	if err != nil || n <= 60 {

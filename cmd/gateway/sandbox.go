@@ -5,32 +5,36 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 
+	"ais-gateway/internal/commandline"
 	"ais-gateway/internal/sandbox"
 )
 
-// sandboxFlags parses the arguments of `gateway sandbox`.
-func sandboxFlags(flags *commandLine, args []string) (o sandbox.Options, demo bool, err error) {
-	flags.BoolVar(&demo, "demo", false, "")
-	flags.StringVar(&o.Address, "address", "127.0.0.1:0", "")
-	flags.StringVar(&o.AdminAddress, "admin-address", "127.0.0.1:0", "")
-	redis := flags.String("redis", "", "")
-	if err := flags.parse(args); err != nil || *redis == "" {
-		return o, demo, err
+// sandboxCommand starts the sandbox with the options of the command line. It returns the errors of
+// Line.Parse and runSandbox, and commandline.ErrUsage for an invalid --redis.
+func sandboxCommand(ctx context.Context, l *commandline.Line) error {
+	o := sandbox.Options{}
+	l.StringVar(&o.Address, "address", "127.0.0.1:0", "")
+	l.StringVar(&o.AdminAddress, "admin-address", "127.0.0.1:0", "")
+	demo, redis := l.Bool("demo", false, ""), l.String("redis", "", "")
+	if err := l.Parse(); err != nil {
+		return err
 	}
-	if demo { // the tour needs a Redis without counted calls
-		return o, demo, flags.refuse("--redis cannot be used with --demo")
+	if *redis != "" {
+		if *demo { // the tour needs a Redis without counted calls
+			return l.Refuse("--redis cannot be used with --demo")
+		}
+		if host, port, err := net.SplitHostPort(*redis); err != nil || host == "" || port == "" {
+			return l.Refuse("--redis must be HOST:PORT")
+		}
+		o.Redis = fmt.Sprintf("{mode: standalone, addresses: [%q]}", *redis)
 	}
-	if host, port, err := net.SplitHostPort(*redis); err != nil || host == "" || port == "" {
-		return o, demo, flags.refuse("--redis must be HOST:PORT")
-	}
-	o.Redis = fmt.Sprintf("{mode: standalone, addresses: [%q]}", *redis)
-	return o, demo, nil
+	return runSandbox(ctx, o, *demo, l.Stdout, l.Stderr)
 }
 
-// runSandbox runs the gateway with simulators of both providers, without any setup. With demo it runs a tour of all calls and
-// returns; without, it prints a guide and runs until ctx ends.
+// runSandbox runs the gateway with simulators of both providers, without any setup. With demo it
+// runs a tour of all calls and returns the error of the first step that fails; without, it prints a
+// guide and runs until ctx ends.
 func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stderr io.Writer) error {
 	ignoreSignals()
 	world, err := sandbox.Start(ctx, o)
@@ -38,7 +42,7 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 		return err
 	}
 	defer world.Stop()
-	c, err := load(world.ConfigFile)
+	c, err := table.Load(world.ConfigFile)
 	if err != nil {
 		return err
 	}
@@ -50,9 +54,9 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 	if err != nil {
 		return err
 	}
-	api := "http://" + reachable(a.server.Addr().String())
+	api := sandbox.BaseURL(a.server.Addr())
 	if !demo {
-		world.Guide(stdout, api, "http://"+reachable(a.server.AdminAddr().String()))
+		world.Guide(stdout, api, sandbox.BaseURL(a.server.AdminAddr()))
 		return a.run(ctx)
 	}
 	touring, end := context.WithCancel(ctx)
@@ -65,14 +69,4 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 		err = stopped
 	}
 	return err
-}
-
-// reachable returns the address under which this machine can call a listener: an unspecified address, such as 0.0.0.0, is
-// replaced by the loopback address.
-func reachable(address string) string {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil || !at.Addr().IsUnspecified() {
-		return address
-	}
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
 }

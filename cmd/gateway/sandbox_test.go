@@ -9,7 +9,7 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A tour that fails is a program that fails.
+// If a step of the tour fails, the command returns its error.
 func TestDemoFailsWithItsTour(t *testing.T) {
 	broken := func(_ string, _ http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })

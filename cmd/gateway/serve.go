@@ -4,42 +4,58 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
 
+	"ais-gateway/internal/commandline"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/output"
 	"ais-gateway/internal/recovery"
 )
 
 const (
 	// responseMargin is what a response may take in addition to the calls to providers.
 	responseMargin = 10 * time.Second
-	// flushTimeout limits the last export of telemetry when the process ends. It is part of responseMargin.
+	// flushTimeout limits the last export of telemetry when the process ends. It is part of
+	// responseMargin.
 	flushTimeout = 5 * time.Second
 )
 
-// serve runs the service until ctx ends and the requests in progress have ended. Its errors are logged; it returns errLogged.
-func serve(ctx context.Context, file string, stdout io.Writer) error {
-	ignoreSignals()
-	c, err := load(file)
+// serveCommand runs the service until ctx ends and the requests in progress have ended. It logs its
+// errors, and returns errLogged after an error.
+func serveCommand(ctx context.Context, l *commandline.Line) error {
+	file, err := parseConfig(l)
 	if err != nil {
-		return logFailure(stdout, err)
+		return err
 	}
-	a, err := newApp(ctx, c, stdout)
+	ignoreSignals()
+	c, err := table.Load(file)
 	if err != nil {
-		return logFailure(stdout, err)
+		return logFailure(l.Stdout, err)
+	}
+	a, err := newApp(ctx, c, l.Stdout)
+	if err != nil {
+		return logFailure(l.Stdout, err)
 	}
 	defer a.reloadOnHangup()()
 	return a.run(ctx)
 }
 
-// run serves until ctx ends, then drains: it reports that it will stop, later accepts no new requests, and waits for the
-// requests in progress and for counted calls whose callers have left.
+// run serves until ctx ends, then drains: it reports that it will stop, later accepts no new
+// requests, and waits for the requests in progress and for counted calls whose callers have left.
+// It returns errLogged if a server failed, or if something was not completed in time.
+//
+// The order of the end matters. The API closes first, so that no new call begins. The gateway then
+// finishes counted calls and stores their results, and the counter writes what Redis must still
+// receive, so Redis stays open until both are done. The admin server closes after them, so that
+// /readyz reports the drain. Records and log lines are written last.
 func (a *app) run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx)) // requests are served after ctx has ended, too
 	defer stopBackground()
-	for _, task := range []func(context.Context){a.redis.run, a.watcher.Run, a.auth.Run} {
+	for _, task := range []func(context.Context){a.health.Run, a.secrets.Run, a.auth.Run} {
 		go func() {
 			defer recovery.Recover(background, a.log) // a panic ends this task only
 			task(background)
@@ -47,7 +63,8 @@ func (a *app) run(ctx context.Context) error {
 	}
 	a.log.InfoContext(ctx, "serving", "version", buildVersion(), "address", a.server.Addr().String(), "admin_address", a.server.AdminAddr().String())
 	err := a.server.Serve(ctx)
-	shutdown, cancel := context.WithTimeout(context.Background(), a.writeTimeout-flushTimeout-2*outputTimeout)
+	// This leaves time for the last writes and exports, which have their own timeouts.
+	shutdown, cancel := context.WithTimeout(context.Background(), a.writeTimeout-flushTimeout-2*output.CloseTimeout)
 	defer cancel()
 	err = errors.Join(err, a.server.ShutdownAPI(shutdown), a.gateway.Drain(shutdown),
 		a.gateway.Counter.Drain(shutdown), a.server.ShutdownAdmin(shutdown))
@@ -65,27 +82,44 @@ func (a *app) run(ctx context.Context) error {
 	if a.telemetry.Shutdown(flush) != nil {
 		a.log.Warn("telemetry was lost") // not an error of the service
 	}
-	_ = closeQueue(a.logQueue) // nor is an output that is not read
+	_ = a.logQueue.Close() // nor is an output that is not read
 	return err
 }
 
-// ignoreSignals ignores signals that would end the process although they do not mean that: the reader of the log is gone
-// (SIGPIPE), or log files are to be reopened, as other programs do.
+// ignoreSignals ignores signals that would end the process although they do not mean that: the
+// reader of the log is gone (SIGPIPE), or log files are to be reopened, as other programs do.
 func ignoreSignals() {
 	signal.Ignore(syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGHUP)
 }
 
-// reloadOnHangup reads the secret files at each SIGHUP, in addition to every second, until stop is called.
+// reloadOnHangup reads the secret files at each SIGHUP, in addition to every second, until stop is
+// called. Then SIGHUP is ignored.
 func (a *app) reloadOnHangup() (stop func()) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	go func() {
 		for range hangups {
-			a.watcher.ReloadNow()
+			a.secrets.ReloadNow()
 		}
 	}()
 	return func() {
 		signal.Ignore(syscall.SIGHUP)
 		close(hangups)
 	}
+}
+
+// logFailure logs in one JSON line why the gateway did not start, with every fault of the
+// configuration, and returns errLogged. It has its own logger, because the configured one is not
+// open.
+func logFailure(to io.Writer, err error) error {
+	q := output.New(output.Config{To: to, Room: outputRoom})
+	log := slog.New(slog.NewJSONHandler(q.Writer(nil, nil), nil))
+	var faults config.Faults
+	if errors.As(err, &faults) {
+		log.Error("start failed", "faults", faults.Texts())
+	} else {
+		log.Error("start failed", "cause", err.Error())
+	}
+	_ = q.Close()
+	return errLogged
 }

@@ -1,5 +1,6 @@
-// Package api is the gateway's REST API, served with gin. It parses requests (package parse), passes queries to
-// internal/gateway, and writes responses and problems (package render) as api/openapi.yaml describes them.
+// Package api is the gateway's REST API, served with gin. It parses requests (package parse),
+// passes queries to internal/gateway, and writes responses and problems (package render) as
+// api/openapi.yaml describes them.
 package api
 
 import (
@@ -16,8 +17,8 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// AccountReader answers queries for accounts and balances. Check returns what the ASPSP's provider requires and the query
-// lacks.
+// AccountReader answers queries for accounts and balances. Check returns what the ASPSP's provider
+// requires and the query lacks.
 type AccountReader interface {
 	Check(q canonical.Query) []canonical.FieldError
 	Accounts(ctx context.Context, client string, q canonical.Query, w gateway.CacheControl) (gateway.AccountsResult, error)
@@ -33,7 +34,7 @@ type Directory interface {
 // UsageReader reads the usage of the unattended limit, and deletes the cached list of a consent.
 type UsageReader interface {
 	UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error)
-	Forget(ctx context.Context, client string, q canonical.Query) error
+	DeleteCachedData(ctx context.Context, client string, q canonical.Query) error
 }
 
 // Gateway is what the API needs from the gateway; *gateway.Gateway implements it.
@@ -45,7 +46,8 @@ type Gateway interface {
 
 var _ Gateway = (*gateway.Gateway)(nil)
 
-// Authenticator identifies clients and limits their request rates; *auth.Authenticator implements it.
+// Authenticator identifies clients and limits their request rates; *auth.Authenticator implements
+// it.
 type Authenticator interface {
 	Authenticate(ctx context.Context, credential auth.Credential) (auth.Client, error)
 	AllowRate(client auth.Client) error
@@ -55,8 +57,8 @@ var _ Authenticator = (*auth.Authenticator)(nil)
 
 // Observer observes requests for traces and metrics.
 type Observer interface {
-	// Request is called at the start of a request. It returns the context to be used for the request, and a function that is
-	// called once at its end.
+	// Request is called at the start of a request. It returns the context to be used for the
+	// request, and a function that is called once at its end.
 	Request(ctx context.Context, method string, header http.Header) (context.Context, func(event.Request))
 	// Refused is called when a limit refuses a request. aspsp is the requested ASPSP id, or "".
 	Refused(ctx context.Context, aspsp string, by bulkhead.Refusal)
@@ -66,7 +68,8 @@ type Observer interface {
 
 // Auditor writes an audit record for every request under /v1. Its methods do not block.
 type Auditor interface {
-	// Reserve reserves space for the record of one request. If it returns false, the request is refused and has no record.
+	// Reserve reserves space for the record of one request. If it returns false, the request is
+	// refused and has no record.
 	Reserve() bool
 	// Write writes the audit record of a request.
 	Write(ctx context.Context, r event.Request)
@@ -96,8 +99,8 @@ type server struct {
 	perClient *bulkhead.PerKey // by client id
 }
 
-// New returns the handler of the API. Do not wrap it in a handler that cleans paths, such as http.ServeMux: that would
-// change the account id in the path.
+// New returns the handler of the API. Do not wrap it in a handler that cleans paths, such as
+// http.ServeMux: that would change the account id in the path.
 func New(c Config) http.Handler {
 	return rawPathHandler{newServer(c).engine()}
 }

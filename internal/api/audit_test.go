@@ -14,7 +14,8 @@ import (
 	"ais-gateway/internal/event"
 )
 
-// auditor keeps records. The request id of a record shows whether the observer's context is missing.
+// auditor keeps records. The request id of a record shows whether the observer's context is
+// missing.
 type auditor chan event.Request
 
 func (auditor) Reserve() bool { return true }
@@ -143,8 +144,8 @@ type full struct{ auditor }
 
 func (full) Reserve() bool { return false }
 
-// TestNoRoomForTheRecord checks that a request without space for its audit record is refused before all other work, and that
-// requests that are not recorded are served.
+// TestNoRoomForTheRecord checks that a request without space for its audit record is refused before
+// all other work, and that requests that are not recorded are served.
 func TestNoRoomForTheRecord(t *testing.T) {
 	for target, want := range map[string]int{accountsOf: http.StatusServiceUnavailable, "/v1/nowhere": http.StatusNotFound, "/openapi.yaml": http.StatusOK} {
 		f, o := good(), &observer{}

@@ -31,8 +31,8 @@ func headersOf(target string, all ...header) []header {
 	return all
 }
 
-// TestRateLimitStandsBeforeAll exceeds the rate limit with valid and invalid requests: all get RATE_LIMITED. Unauthenticated
-// requests have no limit and do not count for any client.
+// TestRateLimitStandsBeforeAll exceeds the rate limit with valid and invalid requests: all get
+// RATE_LIMITED. Unauthenticated requests have no limit and do not count for any client.
 func TestRateLimitStandsBeforeAll(t *testing.T) {
 	limited := func(c *api.Config) {
 		c.Callers = auth.New(auth.Config{Now: func() time.Time { return time.Unix(0, 0) }, Clients: config.Clients{
@@ -100,7 +100,8 @@ func (k *known) Authenticate(_ context.Context, shown auth.Credential) (auth.Cli
 
 func (k *known) AllowRate(auth.Client) error { return nil }
 
-// TestWhoCannotBeJudged checks the problem of every endpoint if the client cannot be authenticated now.
+// TestWhoCannotBeJudged checks the problem of every endpoint if the client cannot be authenticated
+// now.
 func TestWhoCannotBeJudged(t *testing.T) {
 	unsure := &canonical.Error{Kind: canonical.Overloaded, Origin: canonical.OriginGateway, RetryAfter: 3 * time.Second, Detail: "it is so"}
 	for _, route := range routesUnderV1 {

@@ -67,7 +67,8 @@ func TestProblemCodesAreTheContract(t *testing.T) {
 	}
 }
 
-// kinds returns all kinds of error from the source that declares them, so that the list is complete.
+// kinds returns all kinds of error from the source that declares them, so that the list is
+// complete.
 func kinds(t *testing.T) []canonical.Kind {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "../canonical/error.go", nil, 0)
@@ -154,7 +155,8 @@ func TestCheckerBites(t *testing.T) {
 	}
 }
 
-// TestCheckerClosesOpenWords checks that the contract check finds a code of another status, and an unknown reason.
+// TestCheckerClosesOpenWords checks that the contract check finds a code of another status, and an
+// unknown reason.
 func TestCheckerClosesOpenWords(t *testing.T) {
 	s := open(t, good())
 	sent := http.Header{}
@@ -176,8 +178,8 @@ func TestCheckerClosesOpenWords(t *testing.T) {
 	}
 }
 
-// TestSchemasAreOpen checks that the contract can grow: new members and new words of open lists are allowed, and fixed words
-// stay.
+// TestSchemasAreOpen checks that the contract can grow: new members and new words of open lists are
+// allowed, and fixed words stay.
 func TestSchemasAreOpen(t *testing.T) {
 	text := string(contract.Contract)
 	if strings.Contains(text, "additionalProperties") {

@@ -30,9 +30,10 @@ type request struct {
 	cacheControl gateway.CacheControl
 }
 
-// endpoint returns the handler of a route under /v1. It authenticates the client, applies the limits, checks the request
-// and then calls h. Checks run in this order: malformed credential headers, authentication, rate limit, concurrency limit,
-// scope, all other faults. So malformed requests count for the rate limit too.
+// endpoint returns the handler of a route under /v1. It authenticates the client, applies the
+// limits, checks the request and then calls h. Checks run in this order: malformed credential
+// headers, authentication, rate limit, concurrency limit, scope, all other faults. So malformed
+// requests count for the rate limit too.
 func (s *server) endpoint(e endpoint, h func(*gin.Context, *request) error) gin.HandlerFunc {
 	return s.handle(s.limitInFlight(func(c *gin.Context, st *requestState) error {
 		text, bearer, malformed := parse.Credential(c.Request.Header)
@@ -116,9 +117,9 @@ func (s *server) parse(c *gin.Context, st *requestState) (*request, []canonical.
 	return r, slices.Concat(st.faults, inPath, inQuery, inHeaders)
 }
 
-// appendMissing appends the fields that the provider requires and the request lacks, unless faults has them already. An
-// endpoint that makes no call to the provider does not require the user's token: a consent may be deleted when its token
-// no longer exists.
+// appendMissing appends the fields that the provider requires and the request lacks, unless faults
+// has them already. An endpoint that makes no call to the provider does not require the user's
+// token: a consent may be deleted when its token no longer exists.
 func appendMissing(faults, missing []canonical.FieldError, e endpoint) []canonical.FieldError {
 	have := map[string]bool{}
 	for _, f := range faults {

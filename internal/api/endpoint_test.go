@@ -146,7 +146,8 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestProvidersDemands checks that the missing fields of the provider are added to the other faults.
+// TestProvidersDemands checks that the missing fields of the provider are added to the other
+// faults.
 func TestProvidersDemands(t *testing.T) {
 	missing := []canonical.FieldError{
 		{In: "header", Name: "Consent-ID", Detail: "must be a UUID for this ASPSP"},
@@ -602,8 +603,8 @@ func TestIllPathsAndQueries(t *testing.T) {
 	}
 }
 
-// TestNothingComesOut sends a canary in every field of a request, valid or not, and checks that responses and log do not
-// contain it.
+// TestNothingComesOut sends a canary in every field of a request, valid or not, and checks that
+// responses and log do not contain it.
 func TestNothingComesOut(t *testing.T) {
 	const canary = "Maria-17"
 	targets := []string{
@@ -656,8 +657,8 @@ func FuzzPathSegment(f *testing.F) {
 	})
 }
 
-// refusable reports whether the contract refuses an accountId. It checks each rune, so that it shares no code with the
-// implementation.
+// refusable reports whether the contract refuses an accountId. It checks each rune, so that it
+// shares no code with the implementation.
 func refusable(id string) bool {
 	length := 0
 	for i, c := range id {

@@ -58,7 +58,7 @@ func (s *server) unattendedAccess(c *gin.Context, r *request) error {
 }
 
 func (s *server) deleteCachedData(c *gin.Context, r *request) error {
-	if err := s.Gateway.Forget(c.Request.Context(), r.client, r.query); err != nil {
+	if err := s.Gateway.DeleteCachedData(c.Request.Context(), r.client, r.query); err != nil {
 		return err
 	}
 	c.Status(http.StatusNoContent)
@@ -66,7 +66,8 @@ func (s *server) deleteCachedData(c *gin.Context, r *request) error {
 	return nil
 }
 
-// setRateLimit sets the RateLimit headers of an unattended request. usage is nil if it could not be read.
+// setRateLimit sets the RateLimit headers of an unattended request. usage is nil if it could not be
+// read.
 func setRateLimit(c *gin.Context, r *request, usage *unattended.Usage) {
 	r.usage = usage
 	if r.query.Attended() {
@@ -77,7 +78,8 @@ func setRateLimit(c *gin.Context, r *request, usage *unattended.Usage) {
 	c.Header("RateLimit", limit)
 }
 
-// writeJSON writes a response with status 200. v is encoded completely before the first byte is sent.
+// writeJSON writes a response with status 200. v is encoded completely before the first byte is
+// sent.
 func writeJSON(c *gin.Context, v any) error {
 	body, err := render.JSON(v)
 	if err != nil {

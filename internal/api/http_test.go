@@ -240,8 +240,8 @@ func TestNothingTellsWhetherAKeyExists(t *testing.T) {
 	}
 }
 
-// TestGoneCallerGetsNoResponse closes one side of the connection, as a caller does that leaves, and checks that no response
-// is sent.
+// TestGoneCallerGetsNoResponse closes one side of the connection, as a caller does that leaves, and
+// checks that no response is sent.
 func TestGoneCallerGetsNoResponse(t *testing.T) {
 	f := good()
 	f.err = canonical.NewError(canonical.Canceled, "")
@@ -298,7 +298,8 @@ func (m *misframing) Request(ctx context.Context, _ string, _ http.Header) (cont
 	return api.Misframed(ctx, canonical.FieldError{In: "header", Name: "Transfer-Encoding", Detail: "is odd"}), func(event.Request) {}
 }
 
-// TestAuthenticatedIsToldOfTheKnown checks that Config.Authenticated is called for authenticated requests only.
+// TestAuthenticatedIsToldOfTheKnown checks that Config.Authenticated is called for authenticated
+// requests only.
 func TestAuthenticatedIsToldOfTheKnown(t *testing.T) {
 	known := 0
 	s := open(t, good(), func(c *api.Config) { c.Authenticated = func(context.Context) { known++ } })

@@ -35,8 +35,8 @@ type requestState struct {
 // handler writes the response to a request, or returns an error that becomes a problem.
 type handler func(c *gin.Context, st *requestState) error
 
-// instrument is the outermost middleware. It sets the headers of every response, and writes log line, audit record and
-// telemetry at the end of the request.
+// instrument is the outermost middleware. It sets the headers of every response, and writes log
+// line, audit record and telemetry at the end of the request.
 func (s *server) instrument(c *gin.Context) {
 	st := &requestState{Request: event.Request{Start: s.Now(), Route: template(c.FullPath()), Method: methodLabel(c.Request.Method)}}
 	st.RequestID, st.faults = parse.RequestID(c.Request.Header)
@@ -67,8 +67,9 @@ func (s *server) instrument(c *gin.Context) {
 // misframedKey is the context key of the fault that Misframed sets.
 type misframedKey struct{}
 
-// Misframed returns the context of a request whose end is ambiguous, for example because it has both Content-Length and
-// Transfer-Encoding. The API refuses the request with fault and closes the connection.
+// Misframed returns the context of a request whose end is ambiguous, for example because it has
+// both Content-Length and Transfer-Encoding. The API refuses the request with fault and closes the
+// connection.
 func Misframed(ctx context.Context, fault canonical.FieldError) context.Context {
 	return context.WithValue(ctx, misframedKey{}, fault)
 }
@@ -103,8 +104,8 @@ func (s *server) recoverPanic(c *gin.Context, st *requestState, h handler) (err 
 	return h(c, st)
 }
 
-// log writes the audit record of a request under /v1, and the log line of every request. RecordedLogger writes no line if
-// the audit record is the log line.
+// log writes the audit record of a request under /v1, and the log line of every request.
+// RecordedLogger writes no line if the audit record is the log line.
 func (s *server) log(c *gin.Context, st *requestState) {
 	logger := s.Logger
 	if strings.HasPrefix(c.Request.URL.Path, "/v1/") && !st.unrecorded {

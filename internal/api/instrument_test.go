@@ -18,7 +18,8 @@ import (
 	"ais-gateway/internal/event"
 )
 
-// lines returns the lines of the log. It waits for the line of the request, which is written after the response.
+// lines returns the lines of the log. It waits for the line of the request, which is written after
+// the response.
 func (s *site) lines(t *testing.T) []map[string]any {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {

@@ -9,8 +9,8 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// limitInFlight limits the number of requests in progress, and reserves space for the audit record. It runs before all
-// other work, so that a refused request costs little.
+// limitInFlight limits the number of requests in progress, and reserves space for the audit record.
+// It runs before all other work, so that a refused request costs little.
 func (s *server) limitInFlight(h handler) handler {
 	return func(c *gin.Context, st *requestState) error {
 		if !s.inFlight.TryAcquire() {
@@ -25,7 +25,8 @@ func (s *server) limitInFlight(h handler) handler {
 	}
 }
 
-// overloaded returns an Overloaded error with detail, and reports the limit that refused the request.
+// overloaded returns an Overloaded error with detail, and reports the limit that refused the
+// request.
 func (s *server) overloaded(ctx context.Context, st *requestState, by bulkhead.Refusal, detail string) error {
 	s.Observer.Refused(ctx, st.RequestedASPSP, by)
 	return canonical.NewError(canonical.Overloaded, detail)

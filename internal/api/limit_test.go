@@ -12,8 +12,8 @@ import (
 	"ais-gateway/internal/event"
 )
 
-// TestOverload checks that at the limit of all requests every call under /v1 is refused before it is parsed, and at the limit
-// of one client only the calls of that client.
+// TestOverload checks that at the limit of all requests every call under /v1 is refused before it
+// is parsed, and at the limit of one client only the calls of that client.
 func TestOverload(t *testing.T) {
 	calls := []struct{ method, target, aspsp string }{
 		{"GET", "/v1/aspsps", ""},

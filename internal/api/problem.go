@@ -14,7 +14,8 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// problem writes the problem for err. If the caller has closed the connection, or its side of it, no response is sent.
+// problem writes the problem for err. If the caller has closed the connection, or its side of it,
+// no response is sent.
 func (s *server) problem(c *gin.Context, st *requestState, err error) {
 	e := st.canonicalError(c.Request.Context(), err)
 	st.Code = string(e.Kind)
@@ -45,8 +46,8 @@ func (st *requestState) problemContext(traceID string, now func() time.Time) ren
 	}
 }
 
-// challenge returns WWW-Authenticate (RFC 6750, section 3), or "" if k has none. It has an error code only if credentials
-// were sent.
+// challenge returns WWW-Authenticate (RFC 6750, section 3), or "" if k has none. It has an error
+// code only if credentials were sent.
 func (st *requestState) challenge(k canonical.Kind) string {
 	const realm = `Bearer realm="ais-gateway"`
 	switch {
@@ -60,8 +61,9 @@ func (st *requestState) challenge(k canonical.Kind) string {
 	return ""
 }
 
-// canonicalError returns the canonical error in err, and sets the event's cause. Any other error is InternalError, or
-// Canceled if the caller has gone. If the caller has not gone, the result is never Canceled.
+// canonicalError returns the canonical error in err, and sets the event's cause. Any other error is
+// InternalError, or Canceled if the caller has gone. If the caller has not gone, the result is
+// never Canceled.
 func (st *requestState) canonicalError(ctx context.Context, err error) *canonical.Error {
 	gone := ctx.Err() != nil
 	var e *canonical.Error

@@ -52,7 +52,8 @@ var told = map[canonical.Kind]struct {
 // elsewhere lists kinds that the gateway does not return; other tests check their responses.
 var elsewhere = map[canonical.Kind]bool{canonical.NotFound: true, canonical.MethodNotAllowed: true}
 
-// waits has the Retry-After of an error with RetryAfter 8001 ms, for the kinds that have the header.
+// waits has the Retry-After of an error with RetryAfter 8001 ms, for the kinds that have the
+// header.
 var waits = map[canonical.Kind]string{
 	canonical.UnattendedLimit: "9", canonical.ProviderThrottled: "9", canonical.ProviderError: "9", canonical.ProviderTimeout: "9",
 	canonical.ProviderUnavailable: "9", canonical.RateLimited: "9", canonical.Overloaded: "9",
@@ -125,7 +126,8 @@ func TestProblemOfEveryKind(t *testing.T) {
 	}
 }
 
-// TestAttendedLimit checks the action if the bank refused an attended call: the user's presence does not help.
+// TestAttendedLimit checks the action if the bank refused an attended call: the user's presence
+// does not help.
 func TestAttendedLimit(t *testing.T) {
 	for wait, want := range map[time.Duration]string{0: "", time.Minute: "60"} {
 		s := open(t, good())
@@ -151,7 +153,8 @@ func TestProblemIsBare(t *testing.T) {
 	}
 }
 
-// TestExclusiveDirectives checks no-cache with only-if-cached: the detail must not claim that no list is cached.
+// TestExclusiveDirectives checks no-cache with only-if-cached: the detail must not claim that no
+// list is cached.
 func TestExclusiveDirectives(t *testing.T) {
 	s := open(t, good())
 	s.gateway.err = canonical.NewError(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
@@ -195,8 +198,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestUnforeseenErrors checks that an error that is not canonical becomes INTERNAL_ERROR without its text, and that Canceled is
-// reported only if the caller has gone.
+// TestUnforeseenErrors checks that an error that is not canonical becomes INTERNAL_ERROR without
+// its text, and that Canceled is reported only if the caller has gone.
 func TestUnforeseenErrors(t *testing.T) {
 	for _, err := range []error{
 		errors.New("IBAN of Maria"), fmt.Errorf("Maria: %w", context.Canceled), canonical.NewError(canonical.Canceled, ""),

@@ -43,8 +43,8 @@ func (unobserved) Breaker(string, breaker.State)                      {}
 func (unobserved) Waited(context.Context, time.Duration)              {}
 func (unobserved) Refused(context.Context, string, bulkhead.Refusal)  {}
 
-// throughProvider returns the API with the real gateway and the real adapter of a provider that responds with body.
-// {requestId} in body is replaced by the request id.
+// throughProvider returns the API with the real gateway and the real adapter of a provider that
+// responds with body. {requestId} in body is replaced by the request id.
 func throughProvider(t *testing.T, provider, body string) *site {
 	t.Helper()
 	provider = cmp.Or(provider, "mastercard")
@@ -203,7 +203,8 @@ func TestProviderResponses(t *testing.T) {
 	}
 }
 
-// TestProviderResponsesThatAreRefused checks that contradictory responses are refused, and not returned or logged.
+// TestProviderResponsesThatAreRefused checks that contradictory responses are refused, and not
+// returned or logged.
 func TestProviderResponsesThatAreRefused(t *testing.T) {
 	const pan = "5413330000000019"
 	for name, body := range map[string]string{

@@ -10,8 +10,9 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// rawPathHandler makes gin route by the path as the caller wrote it. URL.RawPath is empty if the path is its own default
-// encoding (%25, %20); gin would then use the decoded path, and %2541 would become A.
+// rawPathHandler makes gin route by the path as the caller wrote it. URL.RawPath is empty if the
+// path is its own default encoding (%25, %20); gin would then use the decoded path, and %2541 would
+// become A.
 type rawPathHandler struct{ next http.Handler }
 
 func (h rawPathHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -52,8 +53,8 @@ func (s *server) routes(e *gin.Engine) {
 		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true}, s.deleteCachedData))
 }
 
-// getAndHead adds a route for GET and HEAD. Routes that read accounts or balances have no HEAD, because it would take a
-// slot.
+// getAndHead adds a route for GET and HEAD. Routes that read accounts or balances have no HEAD,
+// because it would take a slot.
 func getAndHead(e *gin.Engine, path string, h gin.HandlerFunc) {
 	e.GET(path, h)
 	e.HEAD(path, h)

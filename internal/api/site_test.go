@@ -97,7 +97,7 @@ func (f *fake) UnattendedAccess(ctx context.Context, q canonical.Query, account 
 	return f.state, f.err
 }
 
-func (f *fake) Forget(ctx context.Context, client string, q canonical.Query) error {
+func (f *fake) DeleteCachedData(ctx context.Context, client string, q canonical.Query) error {
 	f.note(ctx, asked{"forget", client, "", q, gateway.CacheControl{}})
 	return f.err
 }
@@ -195,7 +195,8 @@ var document = func() func(testing.TB) *openapi3.T {
 	}
 }()
 
-// closed closes a schema and its parts: tests must not accept unknown members and words, as clients do.
+// closed closes a schema and its parts: tests must not accept unknown members and words, as clients
+// do.
 func closed(ref *openapi3.SchemaRef) {
 	if ref == nil || ref.Ref != "" && ref.Value.AdditionalProperties.Has != nil {
 		return
@@ -257,7 +258,8 @@ type reply struct {
 	body   string
 }
 
-// do sends a request with exactly this target and these headers, and checks request and response against the contract.
+// do sends a request with exactly this target and these headers, and checks request and response
+// against the contract.
 func (s *site) do(t testing.TB, method, target string, headers ...header) reply {
 	t.Helper()
 	r, err := http.NewRequest(method, s.url, http.NoBody)
@@ -333,7 +335,8 @@ func (s *site) check(method, target string, sent http.Header, got reply) []error
 	return faults
 }
 
-// checkUnrouted checks a response that the contract describes under no path against its schema of problems.
+// checkUnrouted checks a response that the contract describes under no path against its schema of
+// problems.
 func (s *site) checkUnrouted(got reply) []error {
 	if got.body == "" { // of HEAD
 		return nil

@@ -9,8 +9,8 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// TestNeededAndRemaining checks that the problem of a read that does not fit has the needed and the remaining calls, and no
-// Retry-After if waiting does not help.
+// TestNeededAndRemaining checks that the problem of a read that does not fit has the needed and the
+// remaining calls, and no Retry-After if waiting does not help.
 func TestNeededAndRemaining(t *testing.T) {
 	for _, tt := range []struct {
 		name       string

@@ -1,8 +1,10 @@
-// Package audit writes one JSON line for every request: the client, the ASPSP, the outcome, and a keyed hash of the consent.
-// The holder of the key finds the records of a known consent, but a record does not show the consent id. On standard
-// output the record is the log line of the request too.
+// Package audit writes one JSON line for every request: the client, the ASPSP, the outcome, and a
+// keyed hash of the consent. The holder of the key finds the records of a known consent, but a
+// record does not show the consent id. On standard output the record is the log line of the request
+// too.
 //
-// Lost records are always reported: State shows that records are off or cannot be written, and the log has each failure.
+// Lost records are always reported: State shows that records are off or cannot be written, and the
+// log has each failure.
 package audit
 
 import (
@@ -26,16 +28,23 @@ const logEvery = time.Minute
 
 // Config configures a Log.
 type Config struct {
-	Sink   io.WriteCloser // nil for no records. Open calls its method Ready() error, if it has one
-	Key    []byte         // the HMAC key for consents and clients, 32 bytes
-	Refuse bool           // refuse a request if there is no space for its record
-	// TraceIDs returns the ids of the trace and span of a request's context, in hexadecimal, or "". Optional.
+	// Sink receives the records, and Queue holds them until Sink or another output has accepted
+	// them. Without Queue, Write writes to Sink. With Queue and without Sink, Queue belongs to the
+	// caller. There are no records if both are nil. Open calls Sink's method Ready() error, if it
+	// has one.
+	Sink   io.WriteCloser
+	Queue  *output.Queue
+	Key    []byte // the HMAC key for consents and clients, 32 bytes; see Key
+	Refuse bool   // with Queue: refuse a request if there is no space for its record
+	// TraceIDs returns the ids of the trace and span of a request's context, in hexadecimal, or "".
+	// Optional.
 	TraceIDs func(context.Context) (traceID, spanID string)
 	Now      func() time.Time
 	Logger   *slog.Logger
 }
 
-// MaxLine is the space in bytes that is reserved for a record. Only a very long client or provider name makes a record longer.
+// MaxLine is the space in bytes that is reserved for a record. Only a very long client or provider
+// name makes a record longer.
 const MaxLine = 2 << 10
 
 // State is the current state of a Log.
@@ -49,19 +58,22 @@ type State struct {
 type Log struct {
 	Config
 
-	mu         sync.Mutex
-	failing    bool
-	failures   int64
-	lastLogged time.Time // when lost records were last logged
-	suppressed int64     // records lost since then
+	queued   *output.Writer // into Queue; nil without it
+	throttle output.Throttle
+
+	mu       sync.Mutex
+	failing  bool
+	failures int64
 }
 
-// Open returns a Log. It logs immediately if there is no sink, or if the sink is not ready.
+// Open returns a Log. It logs immediately if there are no records, or if the sink is not ready.
 func Open(c Config) *Log {
-	l := &Log{Config: c}
-	if c.Sink == nil {
+	l := &Log{Config: c, throttle: output.Throttle{Every: logEvery, Now: c.Now}}
+	if c.Queue != nil {
+		l.queued = c.Queue.Writer(l.lost, func(lost int64) { c.Logger.Warn("audit records written again", "lost", lost) })
+	}
+	if !l.enabled() {
 		c.Logger.Warn("audit records are off")
-		return l
 	}
 	if f, ok := c.Sink.(interface{ Ready() error }); ok {
 		if err := f.Ready(); err != nil {
@@ -71,32 +83,29 @@ func Open(c Config) *Log {
 	return l
 }
 
-// A reserver is a sink that can reserve space for a record that will be written later.
-type reserver interface {
-	Reserve(size int) bool
-	Reserved(size int) io.Writer
-}
+func (l *Log) enabled() bool { return l.Sink != nil || l.queued != nil }
 
-// Reserve reports whether a request may be served. With Config.Refuse it reserves space for the record, which Write uses,
-// and returns false if there is no space.
+// Reserve reports whether a request may be served. With Config.Refuse it reserves space for the
+// record, which Write uses, and returns false if there is no space.
 func (l *Log) Reserve() bool {
-	r, ok := l.Sink.(reserver)
-	return !l.Refuse || !ok || r.Reserve(MaxLine)
+	return !l.Refuse || l.queued == nil || l.queued.Reserve(MaxLine)
 }
 
 // Write writes the audit record of r. A record that cannot be written is lost and counted in State.
 func (l *Log) Write(ctx context.Context, r event.Request) {
-	if l.Sink == nil {
+	var to io.Writer = l.Sink
+	switch {
+	case !l.enabled():
 		return
-	}
-	var sink io.Writer = l.Sink
-	if s, ok := sink.(reserver); ok && l.Refuse && r.AuditReserved {
-		sink = s.Reserved(MaxLine)
+	case l.queued != nil && l.Refuse && r.AuditReserved:
+		to = l.queued.Reserved(MaxLine)
+	case l.queued != nil:
+		to = l.queued
 	}
 	record := l.record(ctx, r)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err := slog.NewJSONHandler(sink, nil).Handle(ctx, record)
+	err := slog.NewJSONHandler(to, nil).Handle(ctx, record)
 	if l.failing = err != nil; l.failing {
 		l.fail(err, 1)
 	}
@@ -121,52 +130,53 @@ func (l *Log) record(ctx context.Context, r event.Request) slog.Record {
 	return record
 }
 
-// Lost reports that n records that the sink had accepted are lost. With n = 0 they are not lost, but cannot be written now.
-func (l *Log) Lost(err error, n int64) {
+// lost counts n records that the queue had accepted. With n = 0 they are not lost, but cannot be
+// written now.
+func (l *Log) lost(err error, n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.fail(err, n)
 }
 
-// Recovered logs that records are written again, after lost records.
-func (l *Log) Recovered(lost int64) { l.Logger.Warn("audit records written again", "lost", lost) }
-
 // State returns the current state.
 func (l *Log) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := State{Enabled: l.Sink != nil, Failing: l.failing, Failures: l.failures}
-	if q, ok := l.Sink.(interface{ State() output.State }); ok { // the queue has accepted records that it cannot write
-		s.Failing = s.Failing || q.State().Failing
+	s := State{Enabled: l.enabled(), Failing: l.failing, Failures: l.failures}
+	if l.queued != nil { // the queue may have accepted records that it cannot write
+		s.Failing = s.Failing || l.queued.State().Failing
 	}
 	return s
 }
 
-// Close closes the sink.
+// Close writes the waiting records and closes Sink. It returns the error of Queue.Close, and then
+// leaves Sink open, or that of closing Sink. A Queue without Sink stays open.
 func (l *Log) Close() error {
 	if l.Sink == nil {
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.Queue != nil {
+		if err := l.Queue.Close(); err != nil {
+			return err
+		}
+	}
 	return l.Sink.Close()
 }
 
-// fail counts lost records and logs at most once a minute. It logs no text of the error, because that may contain a path.
+// fail counts lost records and logs at most once a minute. It logs no text of the error, because
+// that may contain a path.
 func (l *Log) fail(err error, lost int64) {
 	l.failing = true
 	l.failures += lost
-	now := l.Now()
-	if !l.lastLogged.IsZero() && now.Sub(l.lastLogged) < logEvery {
-		l.suppressed += lost
-		return
+	if suppressed, ok := l.throttle.Allow(lost); ok {
+		l.Logger.Error("audit records cannot be written", "cause", Cause(err), "silenced", suppressed)
 	}
-	l.Logger.Error("audit records cannot be written", "cause", Cause(err), "silenced", l.suppressed)
-	l.lastLogged, l.suppressed = now, 0
 }
 
-// consentHash returns the pseudonym of an ASPSP id and a consent id, or "" if either is "". Consent ids that differ only in
-// the case of a UUID have the same hash.
+// consentHash returns the pseudonym of an ASPSP id and a consent id, or "" if either is "". Consent
+// ids that differ only in the case of a UUID have the same hash.
 func (l *Log) consentHash(aspsp, consent string) string {
 	if aspsp == "" || consent == "" {
 		return ""
@@ -174,7 +184,8 @@ func (l *Log) consentHash(aspsp, consent string) string {
 	return l.Pseudonym(aspsp, canonical.NormalizeID(consent))
 }
 
-// Pseudonym returns the first 128 bits of the HMAC-SHA-256 of parts in hexadecimal. Each part is preceded by its length.
+// Pseudonym returns the first 128 bits of the HMAC-SHA-256 of parts in hexadecimal. Each part is
+// preceded by its length.
 func (l *Log) Pseudonym(parts ...string) string {
 	mac := hmac.New(sha256.New, l.Key)
 	for _, part := range parts {

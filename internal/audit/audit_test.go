@@ -13,6 +13,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -119,9 +120,9 @@ func TestConsentHash(t *testing.T) {
 		}
 		seen[other] = name
 	}
-	for _, none := range []string{hash(t, 7, "", consent), hash(t, 7, bank, "")} {
-		if none != "" {
-			t.Errorf("half of what is hashed has the hash %s", none)
+	for _, got := range []string{hash(t, 7, "", consent), hash(t, 7, bank, "")} {
+		if got != "" {
+			t.Errorf("without ASPSP or consent the hash is %s", got)
 		}
 	}
 }
@@ -156,7 +157,7 @@ func TestFile(t *testing.T) {
 	}
 	l.Write(t.Context(), event.Request{RequestID: "4"})
 	if got := lines(t, name); len(got) != 1 || !strings.Contains(got[0], `"request_id":"4"`) {
-		t.Errorf("the new file holds %q", got)
+		t.Errorf("the new file contains %q", got)
 	}
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
@@ -169,7 +170,7 @@ func TestFile(t *testing.T) {
 	for file, want := range map[string][]string{name + ".1": {"before", "1"}, name + ".2": {"2", "3"}, name: {"5", "6"}} {
 		got := lines(t, file)
 		if len(got) != len(want) {
-			t.Fatalf("%s holds %q", file, got)
+			t.Fatalf("%s contains %q", file, got)
 		}
 		for i, id := range want {
 			if id != "before" && !strings.Contains(got[i], `"request_id":"`+id+`"`) {
@@ -290,11 +291,6 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
-// queue is a sink that writes to an output.Queue.
-type queue struct{ *output.Writer }
-
-func (queue) Close() error { return nil }
-
 // blocked returns a Log whose queue cannot write until opened is called.
 func blocked(t *testing.T, refuse bool) (l *fixture, opened func()) {
 	t.Helper()
@@ -302,12 +298,12 @@ func blocked(t *testing.T, refuse bool) (l *fixture, opened func()) {
 	q := output.New(output.Config{To: gated(gate), Room: 2*audit.MaxLine + 100})
 	l = &fixture{now: time.Unix(0, 0)}
 	l.Log = audit.Open(audit.Config{
-		Sink: queue{q.Writer(nil, nil)}, Key: bytes.Repeat([]byte{7}, 32), Refuse: refuse, Now: func() time.Time { return l.now },
+		Queue: q, Key: bytes.Repeat([]byte{7}, 32), Refuse: refuse, Now: func() time.Time { return l.now },
 		Logger: slog.New(slog.NewJSONHandler(&l.logged, nil)),
 	})
 	opened = sync.OnceFunc(func() {
 		close(gate)
-		if err := q.Close(context.Background()); err != nil {
+		if err := q.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -340,12 +336,13 @@ func TestFullQueue(t *testing.T) {
 	}
 }
 
-// With Refuse, requests are accepted only while there is space for their records, and no record is lost.
+// With Refuse, requests are accepted only while there is space for their records, and no record is
+// lost.
 func TestRefuse(t *testing.T) {
 	l, opened := blocked(t, true)
 	for i, want := range []bool{true, true, false} {
 		if got := l.Reserve(); got != want {
-			t.Errorf("request %d has room: %t", i+1, got)
+			t.Fatalf("request %d has room: %t", i+1, got)
 		}
 	}
 	for range 2 {
@@ -360,13 +357,61 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// Losses that a queue reports are counted and logged too.
+// noReader is an output without a reader until it is connected.
+type noReader struct{ connected bool }
+
+func (r *noReader) Write(p []byte) (int, error) {
+	if !r.connected {
+		return 0, syscall.EPIPE
+	}
+	return len(p), nil
+}
+
+// Records that a queue has accepted and cannot write are counted and logged too.
 func TestLostLater(t *testing.T) {
-	l := open(audit.Stream(io.Discard), 7)
-	l.Lost(syscall.EPIPE, 3)
-	l.Recovered(3)
-	if s := l.State(); s.Failures != 3 || !s.Failing || !strings.Contains(l.logged.String(), `"cause":"no_reader"`) ||
-		!strings.Contains(l.logged.String(), `"msg":"audit records written again","lost":3`) {
-		t.Errorf("%+v %s", s, &l.logged)
+	synctest.Test(t, func(t *testing.T) {
+		to := &noReader{}
+		q := output.New(output.Config{To: to, Room: audit.MaxLine})
+		var logged bytes.Buffer
+		l := audit.Open(audit.Config{
+			Queue: q, Key: bytes.Repeat([]byte{7}, 32), Now: time.Now, Logger: slog.New(slog.NewJSONHandler(&logged, nil)),
+		})
+		for range 3 {
+			l.Write(t.Context(), event.Request{})
+			synctest.Wait()
+		}
+		if s := l.State(); s != (audit.State{Enabled: true, Failing: true, Failures: 3}) ||
+			strings.Count(logged.String(), `"cause":"no_reader","silenced":0`) != 1 {
+			t.Errorf("%+v %s", s, &logged)
+		}
+		to.connected = true
+		l.Write(t.Context(), event.Request{})
+		synctest.Wait()
+		if s := l.State(); s.Failing || !strings.Contains(logged.String(), `"msg":"audit records written again","lost":3`) {
+			t.Errorf("%+v %s", s, &logged)
+		}
+		if err := errors.Join(l.Close(), q.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestKey(t *testing.T) {
+	own, cacheKey := bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 32)
+	key := func(configured []byte, cacheKeys ...[]byte) string {
+		k, err := audit.Key(configured, cacheKeys)
+		if err != nil || len(k) != 32 {
+			t.Fatalf("%x, %v", k, err)
+		}
+		return string(k)
+	}
+	if key(own, cacheKey) != string(own) {
+		t.Error("the configured key is not used")
+	}
+	if derived := key(nil, cacheKey, own); derived != key(nil, cacheKey) || derived == string(cacheKey) {
+		t.Errorf("the key derived from the cache's is %x", derived)
+	}
+	if first := key(nil); first == key(nil) {
+		t.Error("the random key is not random")
 	}
 }

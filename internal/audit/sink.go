@@ -17,8 +17,8 @@ type stream struct{ io.Writer }
 
 func (stream) Close() error { return nil }
 
-// File returns a sink that appends to a file, and creates it with mode 0600. If the file is moved or removed, the next
-// record creates a new one.
+// File returns a sink that appends to a file, and creates it with mode 0600. If the file is moved
+// or removed, the next record creates a new one.
 func File(path string) io.WriteCloser { return &file{path: path} }
 
 // file appends lines to a file. It is not safe for concurrent use.
@@ -31,7 +31,8 @@ type file struct {
 // errNoFile means that the path is not a regular file. A write to a pipe could block forever.
 var errNoFile = errors.New("not a writable file")
 
-// Write appends one line. After a partial line it first ends that line, so that the new line is valid.
+// Write appends one line. After a partial line it first ends that line, so that the new line is
+// valid.
 func (f *file) Write(line []byte) (int, error) {
 	if err := f.Ready(); err != nil {
 		return 0, err

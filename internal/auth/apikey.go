@@ -27,8 +27,8 @@ func (c *Authenticator) SetKeys(all []config.APIKey) {
 	c.keys.Store(&keys)
 }
 
-// matchKey returns the key that text is. It always compares all digests of all clients in constant time, so that the
-// duration reveals nothing about them.
+// matchKey returns the key that text is. It always compares all digests of all clients in constant
+// time, so that the duration reveals nothing about them.
 func matchKey(keys []key, text string) (key, bool) {
 	sum := sha256.Sum256([]byte(text))
 	digest := []byte(hex.EncodeToString(sum[:]))

@@ -49,8 +49,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestConcurrentSetKeys replaces the keys during requests: a request sees the old keys or the new ones, so that a key
-// in both is always accepted.
+// TestConcurrentSetKeys replaces the keys during requests: a request sees the old keys or the new
+// ones, so that a key in both is always accepted.
 func TestConcurrentSetKeys(t *testing.T) {
 	generation := func(n int) []config.APIKey {
 		return []config.APIKey{

@@ -1,6 +1,6 @@
-// Package auth authenticates clients by API key or by a token (JWT) of an OpenID Connect issuer, and applies their rate
-// limits. internal/api calls it for every request. cmd creates it, runs the refresh of the issuers' keys, and replaces
-// API keys after a reload.
+// Package auth authenticates clients by API key or by a token (JWT) of an OpenID Connect issuer,
+// and applies their rate limits. internal/api calls it for every request. cmd creates it, runs the
+// refresh of the issuers' keys, and replaces API keys after a reload.
 package auth
 
 import (
@@ -21,8 +21,8 @@ type Config struct {
 	Clients config.Clients
 	Now     func() time.Time
 	Logger  *slog.Logger // for failures to fetch an issuer's keys, and for the recovery
-	// Pseudonym returns a keyed hash of an issuer, a claim and its value. It replaces client names in the log that could
-	// identify a person. If it is nil, "hidden" is logged.
+	// Pseudonym returns a keyed hash of an issuer, a claim and its value. It replaces client names
+	// in the log that could identify a person. If it is nil, "hidden" is logged.
 	Pseudonym func(parts ...string) string
 }
 
@@ -44,8 +44,8 @@ func New(c Config) *Authenticator {
 	return a
 }
 
-// Run fetches the issuers' keys immediately and then every few minutes, until ctx ends. Without Run they are fetched
-// when a request needs them.
+// Run fetches the issuers' keys immediately and then every few minutes, until ctx ends. Without Run
+// they are fetched when a request needs them.
 func (c *Authenticator) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, i := range c.issuers {
@@ -73,8 +73,9 @@ type Client struct {
 // May reports whether the client has the scope. Every client has the scope "".
 func (c Client) May(scope string) bool { return scope == "" || slices.Contains(c.Scopes, scope) }
 
-// Authenticate returns the client of a credential. Its error is Unauthenticated for an invalid credential, Overloaded
-// if the issuer's keys are not available, or ctx's error. It takes at most 2 s.
+// Authenticate returns the client of a credential. Its error is Unauthenticated for an invalid
+// credential, Overloaded if the issuer's keys are not available, or ctx's error. It takes at most 2
+// s.
 func (c *Authenticator) Authenticate(ctx context.Context, credential Credential) (Client, error) {
 	text := credential.Text.Reveal()
 	if credential.Bearer {
@@ -90,8 +91,8 @@ func (c *Authenticator) Authenticate(ctx context.Context, credential Credential)
 	return Client{}, canonical.NewError(canonical.Unauthenticated, "")
 }
 
-// AllowRate counts a request of an authenticated client against its rate limit. Its error is RateLimited with a
-// RetryAfter.
+// AllowRate counts a request of an authenticated client against its rate limit. Its error is
+// RateLimited with a RetryAfter.
 func (c *Authenticator) AllowRate(client Client) error {
 	limit := client.limit
 	if limit == nil {

@@ -9,7 +9,8 @@ func WithLongTimeouts(c *Authenticator) {
 	}
 }
 
-// WithoutTimeouts sets timeouts that are longer than any test, so that an unexpected wait blocks the test.
+// WithoutTimeouts sets timeouts that are longer than any test, so that an unexpected wait blocks
+// the test.
 func WithoutTimeouts(c *Authenticator) {
 	for _, i := range c.issuers {
 		i.waitTimeout, i.keys.timeout = time.Hour, time.Hour

@@ -15,14 +15,16 @@ import (
 	"ais-gateway/internal/issuertest"
 )
 
-// fuzzIssuer is part of the seeds and therefore has no port. fuzzKey is the test key that signed them.
+// fuzzIssuer is part of the seeds and therefore has no port. fuzzKey is the test key that signed
+// them.
 const (
 	fuzzIssuer = "https://issuer.example"
 	fuzzKey    = "a key of 32 bytes, for tests only"
 )
 
-// No token panics. A token that is accepted has a signature that another library verifies with the issuer's key. A
-// payload that the issuer signs is accepted only if it is valid for the gateway at this time.
+// No token panics. A token that is accepted has a signature that another library verifies with the
+// issuer's key. A payload that the issuer signs is accepted only if it is valid for the gateway at
+// this time.
 func FuzzToken(f *testing.F) {
 	raw, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), []byte(fuzzKey)[:32])
 	if err != nil {

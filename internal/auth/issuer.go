@@ -36,7 +36,8 @@ func newIssuer(o config.OIDC, path string, c Config) *issuer {
 	return &issuer{o, path, keys, c.Now, waitTimeout, c.Pseudonym}
 }
 
-// logTransitions returns a function that logs the first of consecutive failures, and the first success after them.
+// logTransitions returns a function that logs the first of consecutive failures, and the first
+// success after them.
 func logTransitions(log *slog.Logger) func(error) {
 	failed := false
 	return func(err error) {
@@ -50,9 +51,11 @@ func logTransitions(log *slog.Logger) func(error) {
 	}
 }
 
-// authenticate returns the client of a token. payload and unverified are the result of parseUnverified.
+// authenticate returns the client of a token. payload and unverified are the result of
+// parseUnverified.
 func (i *issuer) authenticate(ctx context.Context, token string, payload []byte, unverified claims) (Client, error) {
-	// The claims are checked before the signature, so that a token that is refused anyway causes no request for keys.
+	// The claims are checked before the signature, so that a token that is refused anyway causes no
+	// request for keys.
 	if detail := i.validateClaims(unverified); detail != "" {
 		return Client{}, canonical.NewError(canonical.Unauthenticated, detail)
 	}
@@ -92,8 +95,8 @@ func (i *issuer) validateClaims(c claims) string {
 	return ""
 }
 
-// client returns the client that verified claims name. The ID contains the name of the claim, because a user may choose
-// a sub that equals the name of another client.
+// client returns the client that verified claims name. The ID contains the name of the claim,
+// because a user may choose a sub that equals the name of another client.
 func (i *issuer) client(verified claims) Client {
 	c := Client{
 		ID:   config.OIDCClientPrefix + strconv.Quote(i.Issuer) + verified.claim + strconv.Quote(verified.name),
@@ -110,8 +113,8 @@ func (i *issuer) client(verified claims) Client {
 	return c
 }
 
-// logName returns the client's name for the log. A sub may identify a person, as may a name that is not a program name:
-// a keyed hash replaces these.
+// logName returns the client's name for the log. A sub may identify a person, as may a name that is
+// not a program name: a keyed hash replaces these.
 func (i *issuer) logName(c claims) string {
 	switch {
 	case c.claim != "sub" && isProgramName(c.name):
@@ -122,9 +125,9 @@ func (i *issuer) logName(c claims) string {
 	return i.pseudonym(i.Issuer, c.claim, c.name)
 }
 
-// tokenVerifier verifies the signature of one token; it implements oidc.KeySet. The key set of go-oidc is not used,
-// because it fetches keys again for each token that it cannot verify. Error texts of go-oidc and go-jose contain input
-// of issuers and callers, and are not passed on.
+// tokenVerifier verifies the signature of one token; it implements oidc.KeySet. The key set of
+// go-oidc is not used, because it fetches keys again for each token that it cannot verify. Error
+// texts of go-oidc and go-jose contain input of issuers and callers, and are not passed on.
 type tokenVerifier struct {
 	keys       *keySet
 	algorithms []string
@@ -168,12 +171,12 @@ func (s *tokenVerifier) VerifySignature(ctx context.Context, token string) ([]by
 	return s.payload, nil
 }
 
-// maxCandidates is the maximum number of keys that are tried for a signature, because each takes CPU time before the
-// client is authenticated.
+// maxCandidates is the maximum number of keys that are tried for a signature, because each takes
+// CPU time before the client is authenticated.
 const maxCandidates = 2
 
-// candidates returns the keys with the token's kid and algorithm. It returns nil if there are too many, and for a token
-// without a kid unless exactly one key has the algorithm.
+// candidates returns the keys with the token's kid and algorithm. It returns nil if there are too
+// many, and for a token without a kid unless exactly one key has the algorithm.
 func candidates(all []jose.JSONWebKey, kid, algorithm string) []jose.JSONWebKey {
 	var matching []jose.JSONWebKey
 	for _, k := range all {
@@ -187,7 +190,8 @@ func candidates(all []jose.JSONWebKey, kid, algorithm string) []jose.JSONWebKey 
 	return matching
 }
 
-// matchesAlgorithm reports whether a key can be used with the algorithm (RFC 7518, section 3.1; RFC 8037, section 3.1).
+// matchesAlgorithm reports whether a key can be used with the algorithm (RFC 7518, section 3.1; RFC
+// 8037, section 3.1).
 func matchesAlgorithm(k jose.JSONWebKey, algorithm string) bool {
 	if k.Algorithm != "" {
 		return k.Algorithm == algorithm

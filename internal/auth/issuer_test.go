@@ -34,7 +34,8 @@ const (
 	maxAge             = 10 * time.Minute
 )
 
-// eventually waits until condition returns true, for effects that follow a request in the background.
+// eventually waits until condition returns true, for effects that follow a request in the
+// background.
 func eventually(t *testing.T, description string, condition func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(5 * time.Millisecond) {
@@ -79,8 +80,8 @@ func TestKeysWithoutID(t *testing.T) {
 	r.accepts(t, unnamed())
 }
 
-// TestIssuerDown starts with an unreachable issuer, which then becomes reachable and unreachable again. Its keys stay
-// known.
+// TestIssuerDown starts with an unreachable issuer, which then becomes reachable and unreachable
+// again. Its keys stay known.
 func TestIssuerDown(t *testing.T) {
 	r := newFixture(t)
 	r.Down()
@@ -113,8 +114,8 @@ func TestIssuerDown(t *testing.T) {
 	}
 }
 
-// TestForgedKeys sends tokens with unknown key ids: keys are fetched once per minimum interval, and valid tokens are
-// still accepted.
+// TestForgedKeys sends tokens with unknown key ids: keys are fetched once per minimum interval, and
+// valid tokens are still accepted.
 func TestForgedKeys(t *testing.T) {
 	r := newFixture(t)
 	good := r.Token(nil)
@@ -182,7 +183,8 @@ func (r *fixture) serve(w http.ResponseWriter, req *http.Request) {
 	issuertest.WriteJSON(w, r.Keys())
 }
 
-// TestRequestTimeout checks that a request does not wait longer than its timeout for an issuer that does not respond.
+// TestRequestTimeout checks that a request does not wait longer than its timeout for an issuer that
+// does not respond.
 func TestRequestTimeout(t *testing.T) {
 	t.Parallel()
 	r := newFixture(shortTimeouts{t})
@@ -218,7 +220,8 @@ func TestRequestTimeout(t *testing.T) {
 	eventually(t, "that reading is given up", func() bool { return strings.Count(r.log.String(), "cannot fetch issuer keys") == 2 })
 }
 
-// TestKnownKeyDoesNotWait checks that a request with a known key does not wait if the last fetch failed.
+// TestKnownKeyDoesNotWait checks that a request with a known key does not wait if the last fetch
+// failed.
 func TestKnownKeyDoesNotWait(t *testing.T) {
 	t.Parallel()
 	r := newFixture(t)
@@ -237,7 +240,8 @@ func TestKnownKeyDoesNotWait(t *testing.T) {
 	<-asked
 }
 
-// TestInvalidIssuerResponses changes one response at a time. None is accepted, and the next valid one is.
+// TestInvalidIssuerResponses changes one response at a time. None is accepted, and the next valid
+// one is.
 func TestInvalidIssuerResponses(t *testing.T) {
 	const discovery, keys = "/.well-known/openid-configuration", "/keys"
 	elsewhere := issuertest.Start(t, newClock().Now)
@@ -401,8 +405,8 @@ func TestWithoutDiscovery(t *testing.T) {
 
 // TestIssuerNeverThroughProxy sets a proxy in the environment.
 func TestIssuerNeverThroughProxy(t *testing.T) {
-	// Go never uses a proxy of the environment for loopback addresses, so that the issuer needs a host name, which only
-	// the proxy could resolve.
+	// Go never uses a proxy of the environment for loopback addresses, so that the issuer needs a
+	// host name, which only the proxy could resolve.
 	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the proxy received a request") }))
 	defer proxy.Close()
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY"} {
@@ -412,8 +416,8 @@ func TestIssuerNeverThroughProxy(t *testing.T) {
 	r.refuses(t, r.Token(map[string]any{"iss": "http://issuer.invalid"}), canonical.Overloaded)
 }
 
-// TestTokenFile uses an issuer like a Kubernetes API server, which requires a token for its keys and has a certificate
-// of its own CA.
+// TestTokenFile uses an issuer like a Kubernetes API server, which requires a token for its keys
+// and has a certificate of its own CA.
 func TestTokenFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	var wanted atomic.Pointer[string]
@@ -477,7 +481,8 @@ func TestTokenFile(t *testing.T) {
 	r.refuses(t, token(), canonical.Overloaded) // the system does not trust its CA
 }
 
-// TestTokenFileOnlyForConfiguredHosts checks that the token is sent only to servers in the configuration.
+// TestTokenFileOnlyForConfiguredHosts checks that the token is sent only to servers in the
+// configuration.
 func TestTokenFileOnlyForConfiguredHosts(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("canary"), 0o600); err != nil {
@@ -520,7 +525,8 @@ func TestRun(t *testing.T) {
 	running.Wait()
 }
 
-// TestWaitingRequestsAreLimited checks how many requests wait for keys; the others are refused immediately.
+// TestWaitingRequestsAreLimited checks how many requests wait for keys; the others are refused
+// immediately.
 func TestWaitingRequestsAreLimited(t *testing.T) {
 	t.Parallel()
 	const asking, wait = 200, 64

@@ -14,16 +14,18 @@ import (
 )
 
 const (
-	// minRefreshInterval is the minimum time between two fetches of an issuer's keys, however many requests need them.
+	// minRefreshInterval is the minimum time between two fetches of an issuer's keys, however many
+	// requests need them.
 	minRefreshInterval = 3 * time.Second
 	// fetchTimeout is the maximum duration of one fetch, including discovery.
 	fetchTimeout = 5 * time.Second
 	// waitTimeout is the maximum time that a request waits for a fetch.
 	waitTimeout = 2 * time.Second
-	// maxWaiting is the maximum number of requests that wait for a fetch, because forged tokens must not use up the
-	// concurrency limit of all requests.
+	// maxWaiting is the maximum number of requests that wait for a fetch, because forged tokens
+	// must not use up the concurrency limit of all requests.
 	maxWaiting = 64
-	// refreshEvery is the time between two fetches by run, and longestPause the maximum time between two that fail.
+	// refreshEvery is the time between two fetches by run, and longestPause the maximum time
+	// between two that fail.
 	refreshEvery, longestPause = 5 * time.Minute, time.Minute
 	// maxAge is the age at which a request causes a fetch although it has a key.
 	maxAge = 10 * time.Minute
@@ -52,8 +54,9 @@ func newKeySet(fetch func(context.Context) ([]jose.JSONWebKey, error), now func(
 	return &keySet{fetch: fetch, now: now, onFetch: onFetch, timeout: fetchTimeout, waiting: make(chan struct{}, maxWaiting)}
 }
 
-// find returns the keys that filter selects. If it selects none, or the keys are old, they are fetched first, unless they
-// were within minRefreshInterval. It returns errNoKeys if filter selects none and the last fetch failed.
+// find returns the keys that filter selects. If it selects none, or the keys are old, they are
+// fetched first, unless they were within minRefreshInterval. It returns errNoKeys if filter selects
+// none and the last fetch failed.
 func (s *keySet) find(ctx context.Context, filter func(all []jose.JSONWebKey) []jose.JSONWebKey) ([]jose.JSONWebKey, error) {
 	keys, old, failing := s.current()
 	found := filter(keys)
@@ -69,8 +72,8 @@ func (s *keySet) find(ctx context.Context, filter func(all []jose.JSONWebKey) []
 	return keysOrUnavailable(filter(keys), failing)
 }
 
-// wait waits until done, and reports whether it was. It returns false if ctx ends, or immediately if too many requests
-// are waiting.
+// wait waits until done, and reports whether it was. It returns false if ctx ends, or immediately
+// if too many requests are waiting.
 func (s *keySet) wait(ctx context.Context, done <-chan singleflight.Result) bool {
 	select {
 	case s.waiting <- struct{}{}:
@@ -100,8 +103,8 @@ func (s *keySet) current() (keys []jose.JSONWebKey, old, failing bool) {
 	return s.keys, s.now().Sub(s.fetched) >= maxAge, s.failing
 }
 
-// refresh starts a fetch or joins the one in progress. The channel receives a value when it has ended, or immediately if
-// the last fetch started within minRefreshInterval.
+// refresh starts a fetch or joins the one in progress. The channel receives a value when it has
+// ended, or immediately if the last fetch started within minRefreshInterval.
 func (s *keySet) refresh() <-chan singleflight.Result {
 	return s.fetches.DoChan("", func() (any, error) {
 		if now, ok := s.mayFetch(); ok {
@@ -111,7 +114,8 @@ func (s *keySet) refresh() <-chan singleflight.Result {
 	})
 }
 
-// mayFetch reports whether minRefreshInterval has passed since the last fetch, and records the start of a new one.
+// mayFetch reports whether minRefreshInterval has passed since the last fetch, and records the
+// start of a new one.
 func (s *keySet) mayFetch() (now time.Time, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,7 +151,8 @@ func (s *keySet) fetchRecovered(ctx context.Context) (keys []jose.JSONWebKey, er
 	return s.fetch(ctx)
 }
 
-// run fetches the keys periodically until ctx ends. After a failure it retries sooner, with increasing pauses.
+// run fetches the keys periodically until ctx ends. After a failure it retries sooner, with
+// increasing pauses.
 func (s *keySet) run(ctx context.Context) {
 	pause := minRefreshInterval
 	for {

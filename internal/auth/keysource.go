@@ -23,15 +23,18 @@ import (
 )
 
 const (
-	// maxResponse is the maximum size of an issuer's response and maxTokenFile that of the gateway's token, in bytes.
+	// maxResponse is the maximum size of an issuer's response and maxTokenFile that of the
+	// gateway's token, in bytes.
 	maxResponse, maxTokenFile = 1 << 20, 64 << 10
 	// maxKeys is the maximum number of keys of an issuer.
 	maxKeys = 64
-	// minBits and maxBits limit the size of RSA keys: smaller ones can be broken, larger ones take long to verify with.
+	// minBits and maxBits limit the size of RSA keys: smaller ones can be broken, larger ones take
+	// long to verify with.
 	minBits, maxBits = 2048, 8192
 )
 
-// The reasons why an issuer's keys could not be fetched. The texts are values of the log's attribute "cause".
+// The reasons why an issuer's keys could not be fetched. The texts are values of the log's
+// attribute "cause".
 var (
 	errToken     = errors.New("token_file")
 	errDiscovery = errors.New("discovery_refused")
@@ -50,8 +53,8 @@ func failureCause(err error) string {
 	return "unreachable"
 }
 
-// keySource fetches an issuer's keys. It follows no redirects and uses no proxy, so that keys come only from the
-// configured or discovered server.
+// keySource fetches an issuer's keys. It follows no redirects and uses no proxy, so that keys come
+// only from the configured or discovered server.
 type keySource struct {
 	config.OIDC
 	client *http.Client
@@ -106,7 +109,8 @@ func (s *keySource) fetchKeys(ctx context.Context) ([]jose.JSONWebKey, error) {
 	return parseKeySet(document)
 }
 
-// discover returns jwks_uri of the issuer's discovery document (OpenID Connect Discovery 1.0, section 4).
+// discover returns jwks_uri of the issuer's discovery document (OpenID Connect Discovery 1.0,
+// section 4).
 func (s *keySource) discover(ctx context.Context) (string, error) {
 	provider, err := oidc.NewProvider(oidc.ClientContext(ctx, s.client), s.Issuer)
 	var mismatch *oidc.IssuerMismatchError
@@ -134,7 +138,8 @@ func (s *keySource) discover(ctx context.Context) (string, error) {
 	return document.JWKSURL, nil
 }
 
-// parseKeySet returns the usable keys of a JWK Set. It ignores the others, as RFC 7517, section 5, requires.
+// parseKeySet returns the usable keys of a JWK Set. It ignores the others, as RFC 7517, section 5,
+// requires.
 func parseKeySet(document []byte) ([]jose.JSONWebKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -169,15 +174,16 @@ func isUsable(k jose.JSONWebKey) bool {
 	return false
 }
 
-// issuerTransport sends requests to an issuer. It adds the gateway's own token and limits the size of responses.
+// issuerTransport sends requests to an issuer. It adds the gateway's own token and limits the size
+// of responses.
 type issuerTransport struct {
 	tokenFile    string   // path of the gateway's token; "" for no token
 	tokenOrigins []string // the configured origins, the only ones that receive the token
 	next         http.RoundTripper
 }
 
-// RoundTrip implements http.RoundTripper. It reads the token file each time, because the token is replaced before it
-// expires.
+// RoundTrip implements http.RoundTripper. It reads the token file each time, because the token is
+// replaced before it expires.
 func (c *issuerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if c.tokenFile != "" && slices.Contains(c.tokenOrigins, origin(r.URL.String())) {
 		token, err := readTokenFile(c.tokenFile)

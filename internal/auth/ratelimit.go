@@ -12,7 +12,8 @@ import (
 // sweepInterval is the time between two removals of full buckets.
 const sweepInterval = time.Minute
 
-// rateLimiters has the token buckets of recently active clients. A full bucket is equivalent to none.
+// rateLimiters has the token buckets of recently active clients. A full bucket is equivalent to
+// none.
 type rateLimiters struct {
 	now func() time.Time
 
@@ -25,7 +26,8 @@ func newRateLimiters(now func() time.Time) *rateLimiters {
 	return &rateLimiters{now: now, byClient: map[string]*rate.Limiter{}, lastSweep: now()}
 }
 
-// take takes one token from the client's bucket and returns 0, or returns the time until the next token.
+// take takes one token from the client's bucket and returns 0, or returns the time until the next
+// token.
 func (b *rateLimiters) take(id string, limit config.RateLimit) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()

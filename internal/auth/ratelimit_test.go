@@ -14,7 +14,8 @@ import (
 	"ais-gateway/internal/issuertest"
 )
 
-// admitted returns how many of n requests are allowed at one time, and the wait time of the first that is not.
+// admitted returns how many of n requests are allowed at one time, and the wait time of the first
+// that is not.
 func admitted(t *testing.T, all *auth.Authenticator, c auth.Client, n int) (in int, wait time.Duration) {
 	t.Helper()
 	for range n {
@@ -119,8 +120,8 @@ func TestConcurrentLimit(t *testing.T) {
 	}
 }
 
-// TestIdleLimitersAreDropped sends one request each for many clients: their buckets are dropped when they are full
-// again, and not before.
+// TestIdleLimitersAreDropped sends one request each for many clients: their buckets are dropped
+// when they are full again, and not before.
 func TestIdleLimitersAreDropped(t *testing.T) {
 	r := newFixture(t, func(c *config.Clients) { c.RateLimit = &config.RateLimit{PerSecond: 1, Burst: 120} })
 	busy := r.accepts(t, apiKey)

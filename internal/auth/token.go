@@ -12,15 +12,18 @@ import (
 )
 
 const (
-	// maxToken is the maximum size of a token in bytes; a longer credential is not parsed as a token.
+	// maxToken is the maximum size of a token in bytes; a longer credential is not parsed as a
+	// token.
 	maxToken = 8 << 10
 	// maxName is the maximum length of a client's name that is logged unchanged.
 	maxName = 128
-	// maxDate is the latest accepted date, in seconds since 1970: later ones could overflow in calculations.
+	// maxDate is the latest accepted date, in seconds since 1970: later ones could overflow in
+	// calculations.
 	maxDate = 1 << 40
 )
 
-// claims are the claims of a token that the gateway uses (RFC 7519, section 4.1; RFC 8693, section 4.2).
+// claims are the claims of a token that the gateway uses (RFC 7519, section 4.1; RFC 8693, section
+// 4.2).
 type claims struct {
 	issuer                     string
 	audiences                  []string
@@ -30,8 +33,8 @@ type claims struct {
 	scoped                     bool      // the token has a claim with scopes
 }
 
-// parseUnverified parses a token in the form of a signed JWT (RFC 7515, section 7.1) without verifying it. ok is false
-// if it does not have this form.
+// parseUnverified parses a token in the form of a signed JWT (RFC 7515, section 7.1) without
+// verifying it. ok is false if it does not have this form.
 func parseUnverified(token string) (payload []byte, unverified claims, ok bool) {
 	parts := strings.Split(token, ".")
 	if len(token) > maxToken || len(parts) != 3 {
@@ -75,11 +78,12 @@ func parseClaims(payload []byte) (claims, bool) {
 	return c, good
 }
 
-// jsonObject has the members of a JSON object. Unlike with structs of encoding/json, their names are case-sensitive.
+// jsonObject has the members of a JSON object. Unlike with structs of encoding/json, their names
+// are case-sensitive.
 type jsonObject map[string]json.RawMessage
 
-// parseObject parses a JSON object. It returns false if a name occurs twice, because other software could use the other
-// value.
+// parseObject parses a JSON object. It returns false if a name occurs twice, because other software
+// could use the other value.
 func parseObject(text []byte) (jsonObject, bool) {
 	in := json.NewDecoder(bytes.NewReader(text))
 	if first, err := in.Token(); err != nil || first != json.Delim('{') || !json.Valid(text) {
@@ -103,7 +107,8 @@ func parseObject(text []byte) (jsonObject, bool) {
 	return all, true
 }
 
-// readString reads a member into a string. It returns true if the member is missing, false if it has another type.
+// readString reads a member into a string. It returns true if the member is missing, false if it
+// has another type.
 func (o jsonObject) readString(name string, into *string) bool {
 	value, there := o[name]
 	return !there || value[0] == '"' && json.Unmarshal(value, into) == nil

@@ -69,7 +69,8 @@ func (r *logBuffer) String() string {
 	return r.text.String()
 }
 
-// fixture is an Authenticator with one issuer, and with an API key whose name is that of the issuer's client.
+// fixture is an Authenticator with one issuer, and with an API key whose name is that of the
+// issuer's client.
 type fixture struct {
 	*auth.Authenticator
 	*clock
@@ -393,8 +394,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestClientIDsAreDistinct checks that the IDs of two clients differ, even if their names contain quotes or are in
-// different claims.
+// TestClientIDsAreDistinct checks that the IDs of two clients differ, even if their names contain
+// quotes or are in different claims.
 func TestClientIDsAreDistinct(t *testing.T) {
 	var other *issuertest.Issuer
 	r := newFixture(t, func(c *config.Clients) {
@@ -506,8 +507,8 @@ func TestErrorsQuoteNoToken(t *testing.T) {
 	}
 }
 
-// A token without a kid is accepted only if its issuer has exactly one key of the algorithm, because many keys must not
-// be tried for a client that is not authenticated yet.
+// A token without a kid is accepted only if its issuer has exactly one key of the algorithm,
+// because many keys must not be tried for a client that is not authenticated yet.
 func TestTokensWithoutKeyID(t *testing.T) {
 	r := newFixture(t)
 	nameless := func(alg jwa.SignatureAlgorithm) string {

@@ -1,5 +1,6 @@
-// Package breaker stops calls to an ASPSP that keeps failing, so that callers get a response immediately and the ASPSP can
-// recover. Each gateway has its own breakers, one for each ASPSP. internal/gateway uses them.
+// Package breaker stops calls to an ASPSP that keeps failing, so that callers get a response
+// immediately and the ASPSP can recover. Each gateway has its own breakers, one for each ASPSP.
+// internal/gateway uses them.
 package breaker
 
 import (
@@ -37,19 +38,21 @@ type Breaker struct {
 	consents    *consents
 	lastVerdict verdict   // of the call whose end is being counted
 	lastConsent consentID // the consent of that call
-	// unanswered are the connection failures and timeouts among gobreaker's failures: in all, and in a row.
+	// unanswered are the connection failures and timeouts among gobreaker's failures: in all, and
+	// in a row.
 	unanswered, unansweredRow uint32
 	suspect                   suspect
 }
 
-// suspect is the consent of a failed trial call, while it is unknown whether the ASPSP fails or only this consent.
+// suspect is the consent of a failed trial call, while it is unknown whether the ASPSP fails or
+// only this consent.
 type suspect struct {
 	id    consentID
 	until time.Time // no further trial is made for it before; zero for no suspect
 }
 
-// New returns a closed breaker for calls with the given timeout. onChange is called with each new state, in order; it
-// must not call the breaker.
+// New returns a closed breaker for calls with the given timeout. onChange is called with each new
+// state, in order; it must not call the breaker.
 func New(c config.Breaker, timeout time.Duration, now func() time.Time, onChange func(State)) *Breaker {
 	b := &Breaker{config: c, timeout: timeout, now: now, consents: newConsents(c.Interval)}
 	b.inner = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
@@ -69,8 +72,8 @@ func New(c config.Breaker, timeout time.Duration, now func() time.Time, onChange
 	return b
 }
 
-// Do makes a call for a consent and returns its error. While the breaker is open it makes no call, and returns
-// ProviderUnavailable with the time until the next trial in RetryAfter.
+// Do makes a call for a consent and returns its error. While the breaker is open it makes no call,
+// and returns ProviderUnavailable with the time until the next trial in RetryAfter.
 func (b *Breaker) Do(consent string, call func() error) error {
 	id := b.consents.id(consent)
 	end, trial, refusal := b.admit(id)
@@ -88,8 +91,8 @@ func (b *Breaker) Do(consent string, call func() error) error {
 	return err
 }
 
-// admit allows a call or returns an error. end records the verdict on the call; only the first one counts. trial reports
-// whether the call decides if the breaker closes.
+// admit allows a call or returns an error. end records the verdict on the call; only the first one
+// counts. trial reports whether the call decides if the breaker closes.
 func (b *Breaker) admit(id consentID) (end func(verdict), trial bool, refusal error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -136,7 +139,8 @@ func (b *Breaker) record(id consentID, trial bool, v verdict, done func(error)) 
 		b.consents.endSuccess(id)
 		counts := v == timedOut || b.consents.recordFailure(id, now)
 		if trial {
-			// Maybe only this consent fails: the next trial decides, preferably one of another consent.
+			// Maybe only this consent fails: the next trial decides, preferably one of another
+			// consent.
 			counts = !b.suspect.until.IsZero()
 			b.suspect = suspect{id: id, until: now.Add(b.config.OpenFor)}
 		}
@@ -153,8 +157,9 @@ func (b *Breaker) record(id consentID, trial bool, v verdict, done func(error)) 
 	}
 }
 
-// readyToTrip reports whether the breaker opens after a failure. Connection failures and timeouts can open it under one
-// consent. If there are failures with a response among them, enough consents must fail.
+// readyToTrip reports whether the breaker opens after a failure. Connection failures and timeouts
+// can open it under one consent. If there are failures with a response among them, enough consents
+// must fail.
 func (b *Breaker) readyToTrip(n gobreaker.Counts) bool {
 	if n.TotalFailures == 1 {
 		b.unanswered = 0
@@ -240,8 +245,9 @@ func judge(err error) verdict {
 	return inconclusive
 }
 
-// byResponse returns responded for a failure with a response of any status, because providers also report failures with
-// 400 and 408. It returns without if there was no response or its status is 200.
+// byResponse returns responded for a failure with a response of any status, because providers also
+// report failures with 400 and 408. It returns without if there was no response or its status is
+// 200.
 func byResponse(failure *canonical.Error, without verdict) verdict {
 	if u := failure.Upstream; u == nil || u.HTTPStatus == 0 || u.HTTPStatus == http.StatusOK {
 		return without
@@ -249,7 +255,8 @@ func byResponse(failure *canonical.Error, without verdict) verdict {
 	return responded
 }
 
-// refusesOne reports whether the status of an error with unknown cause refuses one consent, account or client.
+// refusesOne reports whether the status of an error with unknown cause refuses one consent, account
+// or client.
 func refusesOne(failure *canonical.Error) bool {
 	if failure.Upstream == nil {
 		return false

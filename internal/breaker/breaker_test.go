@@ -115,7 +115,8 @@ func TestOneTrialAtATime(t *testing.T) {
 	})
 }
 
-// A trial that does not end blocks other trials no longer than the timeout, and its later outcome does not count.
+// A trial that does not end blocks other trials no longer than the timeout, and its later outcome
+// does not count.
 func TestTrialHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := opened(t)
@@ -147,7 +148,8 @@ func TestTrialHangs(t *testing.T) {
 	})
 }
 
-// A trial that times out or fails with a response may show a failure of one consent only: the next trial decides.
+// A trial that times out or fails with a response may show a failure of one consent only: the next
+// trial decides.
 func TestTrialOfOneConsentFails(t *testing.T) {
 	for name, trial := range map[string]func() error{"late": late, "ill": ill, "504": responding(canonical.ProviderTimeout, 504)} {
 		t.Run(name, func(t *testing.T) {
@@ -283,8 +285,8 @@ func TestOneConsentFails(t *testing.T) {
 	})
 }
 
-// A consent whose last outcome is a success shows that the ASPSP works, even if it failed before; one that has failed
-// since does not.
+// A consent whose last outcome is a success shows that the ASPSP works, even if it failed before;
+// one that has failed since does not.
 func TestLastOutcomeOfAnotherConsent(t *testing.T) {
 	for _, failure := range []func() error{ill, late, down} {
 		for _, recovers := range []bool{true, false} {
@@ -474,7 +476,8 @@ func TestCountedOutcomes(t *testing.T) {
 	})
 }
 
-// A failure that a provider reports with a 4xx status is not a success, and counts once per consent.
+// A failure that a provider reports with a 4xx status is not a success, and counts once per
+// consent.
 func TestFailuresWith4xx(t *testing.T) {
 	for name, failure := range map[string]func() error{
 		"error":       responding(canonical.ProviderError, 400),

@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// consentsNeeded is the number of consents that must fail with a response to show a failure of the ASPSP.
+	// consentsNeeded is the number of consents that must fail with a response to show a failure of
+	// the ASPSP.
 	consentsNeeded = 3
-	// maxConsents is the maximum number of failed consents that are stored: 4,096 take about 200 KiB.
+	// maxConsents is the maximum number of failed consents that are stored: 4,096 take about 200
+	// KiB.
 	maxConsents = 4096
 	// maxSucceeded is the maximum number of successful consents that are stored.
 	maxSucceeded = 16
@@ -25,8 +27,8 @@ type consents struct {
 	interval time.Duration
 	seed     maphash.Seed
 	failed   map[consentID]time.Time // time of the last counted failure with a response
-	// succeeded are the consents whose last outcome is a success, the latest first. Their maximum is above
-	// consentsNeeded, so that they contain one that has not failed, if there is any.
+	// succeeded are the consents whose last outcome is a success, the latest first. Their maximum
+	// is above consentsNeeded, so that they contain one that has not failed, if there is any.
 	succeeded [maxSucceeded]struct {
 		id consentID
 		at time.Time
@@ -41,8 +43,8 @@ func (c *consents) id(consent string) consentID {
 	return consentID(maphash.String(c.seed, canonical.CountedID(consent)))
 }
 
-// recordFailure records a failure with a response, and reports whether it counts: once per consent and interval, or
-// always if othersSucceed is false. Beyond maxConsents it records nothing.
+// recordFailure records a failure with a response, and reports whether it counts: once per consent
+// and interval, or always if othersSucceed is false. Beyond maxConsents it records nothing.
 func (c *consents) recordFailure(id consentID, now time.Time) bool {
 	c.expire(now)
 	_, counted := c.failed[id]
@@ -69,7 +71,7 @@ func (c *consents) endSuccess(id consentID) {
 	}
 }
 
-// succeeds records a success.
+// recordSuccess records a success.
 func (c *consents) recordSuccess(id consentID, now time.Time) {
 	last := len(c.succeeded) - 1
 	for i := range last {
@@ -81,15 +83,16 @@ func (c *consents) recordSuccess(id consentID, now time.Time) {
 	c.succeeded[0].id, c.succeeded[0].at = id, now
 }
 
-// enoughFailed reports, after a failure of id, whether the failed consents show a failure of the ASPSP: there are enough
-// of them, or othersSucceed is false.
+// enoughFailed reports, after a failure of id, whether the failed consents show a failure of the
+// ASPSP: there are enough of them, or othersSucceed is false.
 func (c *consents) enoughFailed(id consentID, now time.Time) bool {
 	c.expire(now)
 	return len(c.failed) >= consentsNeeded || !c.othersSucceed(id, now)
 }
 
-// othersSucceed reports whether the last outcome of a consent other than id is a success within the interval. It may
-// return false wrongly after maxSucceeded later consents succeeded and then failed.
+// othersSucceed reports whether the last outcome of a consent other than id is a success within the
+// interval. It may return false wrongly after maxSucceeded later consents succeeded and then
+// failed.
 func (c *consents) othersSucceed(id consentID, now time.Time) bool {
 	for _, s := range c.succeeded {
 		if s.id != id && !s.at.IsZero() && now.Sub(s.at) < c.interval {

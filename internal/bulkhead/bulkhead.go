@@ -1,6 +1,6 @@
-// Package bulkhead limits how many requests and calls are in progress. Nothing is queued: TryAcquire returns false when
-// the limit is reached. internal/api limits requests with it, internal/gateway the calls to each ASPSP and the requests
-// that wait for them.
+// Package bulkhead limits how many requests and calls are in progress. Nothing is queued:
+// TryAcquire returns false when the limit is reached. internal/api limits requests with it,
+// internal/gateway the calls to each ASPSP and the requests that wait for them.
 package bulkhead
 
 import "sync"
@@ -26,7 +26,8 @@ type Semaphore struct {
 // NewSemaphore returns a Semaphore that allows up to limit; a limit below 1 means no limit.
 func NewSemaphore(limit int) *Semaphore { return &Semaphore{max: limit} }
 
-// TryAcquire reports whether it was below the limit, and counts one more. The caller must then call Release.
+// TryAcquire reports whether it was below the limit, and counts one more. The caller must then call
+// Release.
 func (b *Semaphore) TryAcquire() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -54,7 +55,8 @@ type PerKey struct {
 // NewPerKey returns a PerKey that allows up to limit for each key; a limit below 1 means no limit.
 func NewPerKey(limit int) *PerKey { return &PerKey{max: limit, byKey: map[string]int{}} }
 
-// TryAcquire reports whether the key was below the limit, and counts one more. The caller must then call Release.
+// TryAcquire reports whether the key was below the limit, and counts one more. The caller must then
+// call Release.
 func (k *PerKey) TryAcquire(key string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -72,9 +74,10 @@ func (k *PerKey) Release(key string) {
 	decrement(k.byKey, key)
 }
 
-// FairShare limits the total, and each key to ratio times the number that stays free. With ratio 1 a single key gets
-// half of the total and two keys a third each; with ratio 4 a single key gets four fifths, and two get four ninths
-// each. Some of the total therefore always remains for another key.
+// FairShare limits the total, and each key to ratio times the number that stays free. With ratio 1
+// a single key gets half of the total and two keys a third each; with ratio 4 a single key gets
+// four fifths, and two get four ninths each. Some of the total therefore always remains for another
+// key.
 type FairShare struct {
 	mu            sync.Mutex
 	max, ratio, n int
@@ -86,7 +89,8 @@ func NewFairShare(limit, ratio int) *FairShare {
 	return &FairShare{max: limit, ratio: ratio, byKey: map[string]int{}}
 }
 
-// TryAcquire reports whether the key was below its share, and counts one more. The caller must then call Release.
+// TryAcquire reports whether the key was below its share, and counts one more. The caller must then
+// call Release.
 func (s *FairShare) TryAcquire(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +117,8 @@ type FairSharePerOwner struct {
 	byOwner    map[string]*FairShare
 }
 
-// NewFairSharePerOwner returns a FairSharePerOwner of limit in total for each owner; a limit below 1 means no limit.
+// NewFairSharePerOwner returns a FairSharePerOwner of limit in total for each owner; a limit below
+// 1 means no limit.
 func NewFairSharePerOwner(limit, ratio int) *FairSharePerOwner {
 	return &FairSharePerOwner{max: limit, ratio: ratio, byOwner: map[string]*FairShare{}}
 }

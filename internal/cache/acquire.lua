@@ -1,23 +1,58 @@
--- Grants a lease, unless another holder has it, and registers the call. KEYS: lease, calls (calls in progress, each with the
--- latest time at which its result may be stored, in ms), list or none. ARGV: holder, TTL (ms), for how long the result may be
--- stored (ms from now). Returns the holder, the time (µs) and the list.
--- A key of another type counts as missing. Commands that may fail come before the first change.
-local list = KEYS[3] and redis.call('MGET', KEYS[3])[1] or ''
-local holder = redis.call('MGET', KEYS[1])[1]
+-- Returns what a request needs to know before its call, and grants it a lease. It grants none if another holder has it, or if
+-- the list satisfies the request. The call is registered with its lease.
+-- KEYS: lease, calls (calls in progress, each with the latest time at which its result may be stored, in ms), refusals, pages,
+-- and the list if there is one. ARGV: holder, TTL (ms), for how long the result may be stored (ms from now), the age below which
+-- a list satisfies the request (µs), the ids of the gateway's keys, the gateway's schema.
+-- Returns the holder, '' for none or '-' if Redis has no memory for the lease; the time (µs), the list, the refusals and the pages.
+-- A key of another type counts as missing.
+local there = redis.call('MGET', unpack(KEYS))
+local list = there[5] or ''
 local clock = redis.call('TIME')
-if not holder then
-  local now = tonumber(clock[1]) * 1000 + math.floor(tonumber(clock[2]) / 1000)
-  local life = tonumber(ARGV[3])
-  -- Changes nothing, and fails if the rest would: after its first change, Redis lets a script continue without memory.
-  redis.call('ZADD', KEYS[2], 'XX', 0, '-')
-  redis.call('PEXPIRE', KEYS[1], 1)
+local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
+
+-- Returns whether the list satisfies the request, if the gateway can decrypt it.
+local function satisfies()
+  local fetched = tonumber(string.sub(list, 1, 16))
+  if #list < 21 or not fetched or fetched > now + 60000000 or math.max(now - fetched, 0) >= tonumber(ARGV[4]) then
+    return false
+  end
+  if string.byte(list, 17) > tonumber(ARGV[6]) then
+    return false
+  end
+  for i = 1, #ARGV[5], 4 do
+    if string.sub(ARGV[5], i, i + 3) == string.sub(list, 18, 21) then
+      return true
+    end
+  end
+  return false
+end
+
+-- Grants the lease. Its first two commands change nothing, and fail if the others would: after its first change, Redis lets a
+-- script continue without memory. Other errors than that end the script: after READONLY the client closes its connection.
+local function grant()
+  for _, reply in ipairs({redis.pcall('ZADD', KEYS[2], 'XX', 0, '-'), redis.pcall('PEXPIRE', KEYS[1], 1)}) do
+    if type(reply) == 'table' and reply.err then
+      return string.find(reply.err, 'OOM', 1, true) and '-' or reply
+    end
+  end
+  local at, life = math.floor(now / 1000), tonumber(ARGV[3])
   local left = redis.call('PTTL', KEYS[2])
-  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now)) -- calls of gateways that ended
-  redis.call('ZADD', KEYS[2], string.format('%.0f', now + life), ARGV[1])
+  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', at)) -- calls of gateways that ended
+  redis.call('ZADD', KEYS[2], string.format('%.0f', at + life), ARGV[1])
   if left < life then
     redis.call('PEXPIRE', KEYS[2], life)
   end
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-  holder = ARGV[1]
+  return ARGV[1]
 end
-return {holder, clock[1] .. string.format('%06d', clock[2]), list or ''}
+
+local holder = there[1] or ''
+if holder ~= ARGV[1] and satisfies() then -- it is the holder if the step was sent again because its response was lost
+  holder = ''
+elseif holder == '' then
+  holder = grant()
+  if type(holder) == 'table' then
+    return holder
+  end
+end
+return {holder, clock[1] .. string.format('%06d', clock[2]), list, there[3] or '', there[4] or ''}

@@ -30,8 +30,8 @@ func sealed(t *testing.T, key []byte, schema byte, name, text string) string {
 	return string(aead.Seal(append(head, nonce...), nonce, []byte(text), append([]byte{schema}, name...)))
 }
 
-// TestSchemas: a list of an earlier schema is encoded again. A list of a later schema is a miss, and is not overwritten while
-// newer gateways serve it as fresh.
+// TestSchemas: a list of an earlier schema is encoded again. A list of a later schema is a miss,
+// and is not overwritten while newer gateways serve it as fresh.
 func TestSchemas(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
@@ -64,7 +64,7 @@ func TestSchemas(t *testing.T) {
 		freshFor time.Duration
 		replaced bool
 	}{{key, time.Hour, false}, {newKey(t), time.Hour, false}, {key, time.Second, true}} {
-		lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+		lease, _, err := acquire(t.Context(), c, k, unattended, ttl)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,11 +84,11 @@ func TestLaterOutcomeIsIgnored(t *testing.T) {
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
 	key, k := newKey(t), newCacheKey()
 	c := newCache(t, rdb, key)
-	lease, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+	lease, _, err := acquire(t.Context(), c, k, unattended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
-	waiting, _, err := c.AcquireList(t.Context(), k, unattended, ttl)
+	waiting, _, err := acquire(t.Context(), c, k, unattended, ttl)
 	if err != nil || waiting.Held {
 		t.Fatal(waiting, err)
 	}

@@ -41,8 +41,8 @@ func keyKinds(t *testing.T, rdb redis.UniversalClient) string {
 	return strings.Join(found, " ")
 }
 
-// TestKeysLeftInRedis checks which keys each step leaves in Redis. A consent without a call in progress and without a list leaves
-// none, however often its deletion is requested.
+// TestKeysLeftInRedis checks which keys each step leaves in Redis. A consent without a call in
+// progress and without a list leaves none, however often its deletion is requested.
 func TestKeysLeftInRedis(t *testing.T) {
 	for name, c := range map[string]config.Redis{
 		"redis-server": {Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}},
@@ -63,9 +63,9 @@ func TestKeysLeftInRedis(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			acquire := func() cache.Lease {
+			lead := func() cache.Lease {
 				t.Helper()
-				lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+				lease, _, err := acquire(t.Context(), c, k, attended, ttl)
 				if err != nil || !lease.Held {
 					t.Fatal(lease, err)
 				}
@@ -82,11 +82,11 @@ func TestKeysLeftInRedis(t *testing.T) {
 			}
 			mustGet(t, c, k)
 			left("after a deletion without a list", "")
-			lease := acquire()
+			lease := lead()
 			left("during a call", "calls lease")
 			publish(lease, cache.CallResult{})
 			left("after a call that was not made", "")
-			lease = acquire()
+			lease = lead()
 			invalidate()
 			left("after a deletion during a call", "lease")
 			publish(lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
@@ -95,14 +95,15 @@ func TestKeysLeftInRedis(t *testing.T) {
 			left("after a list was stored", "list note")
 			invalidate()
 			left("after the list was deleted", "note")
-			lease = acquire()
+			lease = lead()
 			publish(lease, cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true})
 			left("after the consent was rejected", "note")
 		})
 	}
 }
 
-// TestNothingIsWrittenWithoutMemory: no step writes above Redis's maxmemory, and lists can still be deleted.
+// TestNothingIsWrittenWithoutMemory: no step writes above Redis's maxmemory, and lists can still be
+// deleted.
 func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
@@ -114,13 +115,16 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	}
 	c, k, other := newCache(t, rdb, newKey(t)), newCacheKey(), newCacheKey()
 	storeList(t, c, other, entry())
-	lease, _, err := c.AcquireList(t.Context(), k, attended, ttl)
+	lease, _, err := acquire(t.Context(), c, k, attended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}
 	memory("1")
-	if _, _, err := c.AcquireList(t.Context(), newCacheKey(), attended, ttl); err == nil {
-		t.Error("a lease is granted")
+	for call, cached := range map[cache.Key]bool{newCacheKey(): false, other: true} {
+		found, err := c.Acquire(t.Context(), cache.NewLease(cache.CallID{Key: call, ShareKey: attended}), cache.Lookup{List: true, TTL: ttl})
+		if err != nil || !found.NoLease || found.Lease.Holder != "" || (found.Entry != nil) != cached {
+			t.Errorf("cached %t: %+v, %v, want no lease, and the list", cached, found, err)
+		}
 	}
 	end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: entry(), KeepFor: time.Hour, Ended: lease.RedisTime(time.Now())})
 	if err != nil || end.Stored || mustGet(t, c, k) != nil {
@@ -134,7 +138,7 @@ func TestNothingIsWrittenWithoutMemory(t *testing.T) {
 	}
 	memory("0")
 	storeList(t, c, other, entry())
-	lease, _, err = c.AcquireList(t.Context(), other, unattended, ttl)
+	lease, _, err = acquire(t.Context(), c, other, unattended, ttl)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,22 +1,12 @@
 package cache
 
 import (
-	"context"
-	_ "embed"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"ais-gateway/internal/canonical"
-)
-
-var (
-	//go:embed remember.lua
-	rememberSource string
-	rememberScript = redis.NewScript(rememberSource)
 )
 
 const (
@@ -32,26 +22,20 @@ const (
 	refusalSize = subjectSize + codeSize + timeSize
 )
 
-// A Memory is the outcome of a client's earlier reads under the same consent.
+// A Memory is what a client's earlier calls under the same consent have shown.
 type Memory struct {
-	Refused canonical.Kind // why the ASPSP refused an unattended read within the last hour; "" if it did not
-	Pages   int            // calls that the account list needs, if more than one; 0 if unknown
+	RefusedWith canonical.Kind // why the ASPSP refused an unattended read within the last hour; "" if it did not
+	Pages       int            // calls that the account list needs, if more than one; 0 if unknown
 }
 
-// Recall returns the memory for a read of the account list or of an account's balances. consent and account are the subjects
-// of their refusals: hashes of 43 characters that include the user's token. For the account list they are equal.
-func (c *Cache) Recall(ctx context.Context, k Key, consent, account string) (Memory, error) {
-	now, values, err := c.mgetWithTime(ctx, k.prefix()+"refused", k.prefix()+"pages")
-	if err != nil {
-		return Memory{}, err
-	}
-	m := Memory{Refused: refusal(values[0], now, consent, account)}
-	m.Pages, _ = strconv.Atoi(values[1])
-	return m, nil
+func decodeMemory(refusals, pages string, now time.Time, want Lookup) Memory {
+	m := Memory{RefusedWith: refusal(refusals, now, want.ConsentSubject, want.ReadSubject)}
+	m.Pages, _ = strconv.Atoi(pages)
+	return m
 }
 
-// refusal returns the newest kind in the text for one of the subjects; "" if there is none. An unknown account does not
-// affect the consent's other accounts.
+// refusal returns the newest kind in the text for one of the subjects; "" if there is none. An
+// unknown account does not affect the consent's other accounts.
 func refusal(text string, now time.Time, consent, account string) canonical.Kind {
 	for ; len(text) >= refusalSize; text = text[refusalSize:] {
 		kind := canonical.Kind(strings.TrimRight(text[subjectSize:subjectSize+codeSize], " "))
@@ -67,25 +51,30 @@ func refusal(text string, now time.Time, consent, account string) canonical.Kind
 	return ""
 }
 
-// RememberRefusal remembers for an hour that the ASPSP refused a subject.
-func (c *Cache) RememberRefusal(ctx context.Context, k Key, subject string, kind canonical.Kind) error {
-	if len(subject) != subjectSize || len(kind) > codeSize {
-		return fmt.Errorf("a refusal of %d and %d bytes cannot be remembered", len(subject), len(kind))
-	}
-	entry := fmt.Sprintf("%s%-*s", subject, codeSize, kind)
-	return rememberScript.Run(ctx, c.rdb, []string{k.prefix() + "refused"}, entry, RefusedFor.Milliseconds(),
-		(maxRefusals-1)*refusalSize).Err()
+// Learned is what a call has shown about later ones. The zero value changes nothing.
+type Learned struct {
+	// Subject is what the ASPSP has refused RefusedWith, which is remembered for an hour; "" for
+	// nothing.
+	Subject     string
+	RefusedWith canonical.Kind
+	// Accepted means that the user has read the list, so that all refusals of the consent and of
+	// its accounts are deleted.
+	Accepted bool
+	// Pages is how many calls the list needs; below 0 if that is unknown now, 0 for no change.
+	Pages int
 }
 
-// DeleteRefusals deletes the refusals of the consent and of its accounts.
-func (c *Cache) DeleteRefusals(ctx context.Context, k Key) error {
-	return c.rdb.Del(ctx, k.prefix()+"refused").Err()
-}
-
-// RememberPages remembers how many calls the account list needs. One or less deletes the number.
-func (c *Cache) RememberPages(ctx context.Context, k Key, pages int) error {
-	if pages <= 1 {
-		return c.rdb.Del(ctx, k.prefix()+"pages").Err()
+// args returns the last arguments of publish.lua. ended is the end of the call.
+func (l Learned) args(ended time.Time) []any {
+	entry, pages := "", ""
+	if len(l.Subject) == subjectSize && len(l.RefusedWith) <= codeSize && !ended.IsZero() {
+		entry = fmt.Sprintf("%s%-*s%0*d", l.Subject, codeSize, l.RefusedWith, timeSize, ended.UnixMicro())
 	}
-	return c.rdb.Set(ctx, k.prefix()+"pages", pages, pagesFor).Err()
+	switch {
+	case l.Pages > 1:
+		pages = strconv.Itoa(l.Pages)
+	case l.Pages != 0:
+		pages = "0"
+	}
+	return []any{l.Accepted, entry, RefusedFor.Milliseconds(), (maxRefusals - 1) * refusalSize, pages, pagesFor.Milliseconds()}
 }

@@ -6,8 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/redistest"
 )
 
 // subject returns a subject of a refusal, with the 43 characters of an encoded hash.
@@ -19,8 +23,33 @@ func refusedName(t *testing.T, k cache.Key) string {
 	return strings.TrimSuffix(listName(t, k), "list") + "refused"
 }
 
-// TestRefusalsAreRemembered: a refusal of a consent applies to its accounts, and a refusal of an account only to that account.
-// Other tokens and clients have their own refusals. All refusals of a consent are deleted together.
+// learn publishes the result of a call that shows something about later ones.
+func learn(t *testing.T, c *cache.Cache, k cache.Key, l cache.Learned) {
+	t.Helper()
+	lease, _, err := acquire(t.Context(), c, k, "learn", ttl)
+	if err != nil || !lease.Held {
+		t.Fatal(lease, err)
+	}
+	if done, err := c.Publish(t.Context(), lease, cache.CallResult{Learned: l, Ended: lease.RedisTime(time.Now())}); err != nil || !done.Held {
+		t.Fatal(done, err)
+	}
+}
+
+// recall returns what a request for an account, or for the list if both subjects are equal, learns
+// from earlier calls.
+func recall(t *testing.T, c *cache.Cache, k cache.Key, consent, account string) cache.Memory {
+	t.Helper()
+	lease := cache.NewLease(cache.CallID{Key: k, ShareKey: "recall"})
+	found, err := c.Acquire(t.Context(), lease, cache.Lookup{TTL: ttl, ConsentSubject: consent, ReadSubject: account})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found.Memory
+}
+
+// TestRefusalsAreRemembered: a refusal of a consent applies to its accounts, and a refusal of an
+// account only to that account. Other tokens and clients have their own refusals. All refusals of a
+// consent are deleted together.
 func TestRefusalsAreRemembered(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -28,16 +57,13 @@ func TestRefusalsAreRemembered(t *testing.T) {
 			consent, account, other := subject("consent"), subject("account"), subject("other account")
 			recalled := func(k cache.Key, consent, account string, want canonical.Kind) {
 				t.Helper()
-				got, err := c.Recall(t.Context(), k, consent, account)
-				if err != nil || got.Refused != want {
-					t.Errorf("refused with %q, %v, want %q", got.Refused, err, want)
+				if got := recall(t, c, k, consent, account); got.RefusedWith != want {
+					t.Errorf("refused with %q, want %q", got.RefusedWith, want)
 				}
 			}
 			remember := func(subject string, kind canonical.Kind) {
 				t.Helper()
-				if err := c.RememberRefusal(t.Context(), k, subject, kind); err != nil {
-					t.Fatal(err)
-				}
+				learn(t, c, k, cache.Learned{Subject: subject, RefusedWith: kind})
 			}
 			recalled(k, consent, consent, "")
 			remember(account, canonical.AccountUnknown)
@@ -49,50 +75,47 @@ func TestRefusalsAreRemembered(t *testing.T) {
 			recalled(k, consent, account, canonical.ConsentExpired) // the newest
 			recalled(k, subject("another token"), subject("another token"), "")
 			recalled(newCacheKey(), consent, consent, "")
-			if err := c.DeleteRefusals(t.Context(), k); err != nil {
-				t.Fatal(err)
-			}
+			learn(t, c, k, cache.Learned{Accepted: true})
 			recalled(k, consent, account, "")
 		})
 	}
 }
 
-// TestRefusalsAreBounded: the newest 32 refusals of a consent are remembered, and their key expires with the newest.
+// TestRefusalsAreBounded: the newest 32 refusals of a consent are remembered, and their key expires
+// with the newest.
 func TestRefusalsAreBounded(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			account := func(i int) string { return subject(fmt.Sprint("account ", i)) }
 			for i := range 40 {
-				if err := c.RememberRefusal(t.Context(), k, account(i), canonical.AccountUnknown); err != nil {
-					t.Fatal(err)
-				}
+				learn(t, c, k, cache.Learned{Subject: account(i), RefusedWith: canonical.AccountUnknown})
 			}
 			for i := range 40 {
-				got, err := c.Recall(t.Context(), k, subject("consent"), account(i))
-				if known := got.Refused != ""; err != nil || known != (i >= 8) {
-					t.Errorf("account %d: remembered %t, %v", i, known, err)
+				if known := recall(t, c, k, subject("consent"), account(i)).RefusedWith != ""; known != (i >= 8) {
+					t.Errorf("account %d: remembered %t", i, known)
 				}
 			}
 			if left := rdb.PTTL(t.Context(), refusedName(t, k)).Val(); left <= cache.RefusedFor-time.Minute || left > cache.RefusedFor {
 				t.Errorf("the key expires in %v", left)
 			}
-			if err := c.RememberRefusal(t.Context(), k, "short", canonical.AccountUnknown); err == nil {
+			before := rdb.Get(t.Context(), refusedName(t, k)).Val()
+			learn(t, c, k, cache.Learned{Subject: "short", RefusedWith: canonical.AccountUnknown})
+			if rdb.Get(t.Context(), refusedName(t, k)).Val() != before {
 				t.Error("a subject that is not a hash is remembered")
 			}
 		})
 	}
 }
 
-// TestOldRefusalsExpire: a refusal expires by its own time, not with its key. A refusal from the future is ignored.
+// TestOldRefusalsExpire: a refusal expires by its own time, not with its key. A refusal from the
+// future is ignored.
 func TestOldRefusalsExpire(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
 			consent := subject("consent")
-			if err := c.RememberRefusal(t.Context(), k, consent, canonical.ConsentInvalid); err != nil {
-				t.Fatal(err)
-			}
+			learn(t, c, k, cache.Learned{Subject: consent, RefusedWith: canonical.ConsentInvalid})
 			key := refusedName(t, k)
 			text := rdb.Get(t.Context(), key).Val()
 			for age, want := range map[time.Duration]canonical.Kind{
@@ -100,29 +123,28 @@ func TestOldRefusalsExpire(t *testing.T) {
 			} {
 				moved := text[:len(text)-16] + fmt.Sprintf("%016d", time.Now().Add(-age).UnixMicro())
 				rdb.Set(t.Context(), key, moved, time.Hour)
-				if got, err := c.Recall(t.Context(), k, consent, consent); err != nil || got.Refused != want {
-					t.Errorf("%v old: %q, %v, want %q", age, got.Refused, err, want)
+				if got := recall(t, c, k, consent, consent); got.RefusedWith != want {
+					t.Errorf("%v old: %q, want %q", age, got.RefusedWith, want)
 				}
 			}
 			rdb.Set(t.Context(), key, "nonsense", time.Hour)
-			if got, err := c.Recall(t.Context(), k, consent, consent); err != nil || got.Refused != "" {
-				t.Errorf("nonsense: %q, %v", got.Refused, err)
+			if got := recall(t, c, k, consent, consent); got.RefusedWith != "" {
+				t.Errorf("nonsense: %q", got.RefusedWith)
 			}
 		})
 	}
 }
 
-// TestPagesAreRemembered: a number of pages above one is remembered; one page deletes it.
+// TestPagesAreRemembered: a number of pages above one is remembered; one page or an unknown number
+// deletes it.
 func TestPagesAreRemembered(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
 			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
-			for _, tt := range []struct{ pages, want int }{{3, 3}, {5, 5}, {1, 0}, {0, 0}} {
-				if err := c.RememberPages(t.Context(), k, tt.pages); err != nil {
-					t.Fatal(err)
-				}
-				if got, err := c.Recall(t.Context(), k, subject("consent"), subject("consent")); err != nil || got.Pages != tt.want {
-					t.Errorf("after %d pages: %d, %v, want %d", tt.pages, got.Pages, err, tt.want)
+			for _, tt := range []struct{ pages, want int }{{3, 3}, {0, 3}, {5, 5}, {1, 0}, {2, 2}, {-1, 0}} {
+				learn(t, c, k, cache.Learned{Pages: tt.pages})
+				if got := recall(t, c, k, subject("consent"), subject("consent")); got.Pages != tt.want {
+					t.Errorf("after %d pages: %d, want %d", tt.pages, got.Pages, tt.want)
 				}
 			}
 		})
@@ -133,15 +155,128 @@ func TestPagesAreRemembered(t *testing.T) {
 func TestLeaseOfACall(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
+			c, call := newCache(t, rdb, newKey(t)), cache.CallID{Key: newCacheKey(), ShareKey: "balances:" + subject("account")}
 			for i, held := range []bool{true, false} {
-				lease, err := c.Acquire(t.Context(), k, "balances:"+subject("account"), ttl)
-				if err != nil || lease.Held != held || !lease.Pending() || !lease.Granted() {
-					t.Errorf("request %d: %+v, %v", i, lease, err)
+				found, err := c.Acquire(t.Context(), cache.NewLease(call), cache.Lookup{TTL: ttl})
+				if err != nil || found.Lease.Held != held || !found.Lease.Confirmed() || found.Now.IsZero() || found.Entry != nil {
+					t.Errorf("request %d: %+v, %v", i, found, err)
 				}
 			}
-			if (cache.Lease{}).Pending() || (cache.Lease{}).Granted() {
-				t.Error("a lease that was not requested is known")
+			if cache.NewLease(call).Confirmed() {
+				t.Error("a lease is confirmed before it is acquired")
+			}
+		})
+	}
+}
+
+// TestNoLeaseForAHit: a list that is younger than the request's limit is returned without a lease,
+// if the gateway can decrypt it.
+func TestNoLeaseForAHit(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			key := newKey(t)
+			c, other, k := newCache(t, rdb, key), newCache(t, rdb, newKey(t)), newCacheKey()
+			fetched := entry()
+			fetched.FetchedAt = time.Now().Add(-time.Hour)
+			storeList(t, c, k, fetched)
+			for _, tt := range []struct {
+				name   string
+				c      *cache.Cache
+				maxAge time.Duration
+				hit    bool
+			}{
+				{"younger", c, 2 * time.Hour, true},
+				{"older", c, time.Minute, false},
+				{"no limit", c, 0, false},
+				{"another key", other, 2 * time.Hour, false},
+			} {
+				lease := cache.NewLease(cache.CallID{Key: k, ShareKey: tt.name})
+				found, err := tt.c.Acquire(t.Context(), lease, cache.Lookup{List: true, TTL: ttl, MaxAge: tt.maxAge})
+				if err != nil || found.Entry == nil || found.Lease.Held == tt.hit || found.Lease.Confirmed() == tt.hit {
+					t.Errorf("%s: %+v, %v", tt.name, found, err)
+				}
+			}
+			key2 := newCacheKey() // a list from the future, and none
+			fetched.FetchedAt = time.Now().Add(2 * time.Minute)
+			storeList(t, c, key2, fetched)
+			for _, k := range []cache.Key{key2, newCacheKey()} {
+				found, err := c.Acquire(t.Context(), cache.NewLease(cache.CallID{Key: k, ShareKey: "call"}), cache.Lookup{List: true, TTL: ttl, MaxAge: ttl})
+				if err != nil || found.Entry != nil || !found.Lease.Held {
+					t.Errorf("%+v, %v", found, err)
+				}
+			}
+		})
+	}
+}
+
+// TestReadOnlyRedis: on a replica, cached lists are returned, and Acquire fails with the error
+// after which the client closes its connection.
+func TestReadOnlyRedis(t *testing.T) {
+	server := redistest.Start(t)
+	c, k := newCache(t, open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), newKey(t)), newCacheKey()
+	fetched := entry()
+	fetched.FetchedAt = time.Now()
+	storeList(t, c, k, fetched)
+	if err := server.Do("REPLICAOF", "127.0.0.1", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for maxAge, readOnly := range map[time.Duration]bool{time.Hour: false, 0: true} {
+		lease := cache.NewLease(cache.CallID{Key: k, ShareKey: attended})
+		found, err := c.Acquire(t.Context(), lease, cache.Lookup{List: true, TTL: ttl, MaxAge: maxAge})
+		if redis.HasErrorPrefix(err, "READONLY") != readOnly || (found.Entry == nil) != readOnly {
+			t.Errorf("max age %v: %+v, %v", maxAge, found, err)
+		}
+	}
+}
+
+// TestAcquireIsRepeated: a step that is sent again, because its response was lost, returns the
+// lease that it got before.
+func TestAcquireIsRepeated(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, k := newCache(t, rdb, newKey(t)), newCacheKey()
+			lease, want := cache.NewLease(cache.CallID{Key: k, ShareKey: unattended}), cache.Lookup{List: true, TTL: ttl, MaxAge: time.Hour}
+			for range 2 {
+				if found, err := c.Acquire(t.Context(), lease, want); err != nil || !found.Lease.Held {
+					t.Fatal(found, err)
+				}
+				fetched := entry() // another call has stored a fresh list
+				fetched.FetchedAt = time.Now()
+				storeList(t, c, k, fetched)
+			}
+		})
+	}
+}
+
+// TestRefusalOfAnInvalidatedCall: a refusal has the time of its call, and is not remembered if the
+// consent's data were deleted since.
+func TestRefusalOfAnInvalidatedCall(t *testing.T) {
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c := newCache(t, rdb, newKey(t))
+			for deleted, want := range map[bool]canonical.Kind{false: canonical.ConsentInvalid, true: ""} {
+				k := newCacheKey()
+				lease, _, err := acquire(t.Context(), c, k, unattended, ttl)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if deleted {
+					if err := c.Invalidate(t.Context(), k); err != nil {
+						t.Fatal(err)
+					}
+				}
+				ended := time.Now().Add(-30 * time.Minute)
+				refusal := cache.Learned{Subject: subject("consent"), RefusedWith: canonical.ConsentInvalid}
+				result := cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true, Learned: refusal, Ended: ended}
+				if _, err := c.Publish(t.Context(), lease, result); err != nil {
+					t.Fatal(err)
+				}
+				if got := recall(t, c, k, subject("consent"), subject("consent")); got.RefusedWith != want {
+					t.Errorf("deleted %t: refused with %q", deleted, got.RefusedWith)
+				}
+				if text := rdb.Get(t.Context(), refusedName(t, k)).Val(); !deleted && !strings.HasSuffix(text, fmt.Sprintf("%016d", ended.UnixMicro())) {
+					t.Errorf("stored %q", text)
+				}
 			}
 		})
 	}

@@ -10,9 +10,9 @@ import (
 	"slices"
 )
 
-// A sealed value is: schema (1 byte), key id (4 bytes), nonce (12 bytes), ciphertext with tag. The schema is that of the
-// text. It is authenticated with the value, and so is the name of the entry: a value under another name or schema cannot
-// be opened.
+// A sealed value is: schema (1 byte), key id (4 bytes), nonce (12 bytes), ciphertext with tag. The
+// schema is that of the text. It is authenticated with the value, and so is the name of the entry:
+// a value under another name or schema cannot be opened.
 const keyIDSize = 4
 
 // A sealer encrypts with AES-256-GCM (NIST SP 800-38D) and random nonces.
@@ -65,7 +65,8 @@ func (s sealer) underUnknownKey(value []byte) bool {
 	return ok && !slices.ContainsFunc(s.keys, func(key sealKey) bool { return bytes.Equal(key.id[:], id) })
 }
 
-// keyID returns the id of the key that a value is sealed under. ok is false for a value that is too short.
+// keyID returns the id of the key that a value is sealed under. ok is false for a value that is too
+// short.
 func keyID(value []byte) (id []byte, ok bool) {
 	if len(value) < 1+keyIDSize {
 		return nil, false

@@ -9,8 +9,8 @@ import (
 // reportFor is how long after the last value under an unknown key the cache reports it.
 const reportFor = time.Hour
 
-// unknownKeys records values that are encrypted under a key that the cache does not have: another gateway has another key,
-// or an old key was removed too early.
+// unknownKeys records values that are encrypted under a key that the cache does not have: another
+// gateway has another key, or an old key was removed too early.
 type unknownKeys struct {
 	mu   sync.Mutex
 	last time.Time

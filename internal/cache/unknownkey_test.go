@@ -11,8 +11,8 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// TestUnknownKeyIsReported: a value that is encrypted under an unknown key is reported and logged once. The test replaces the
-// default logger, so it is not parallel.
+// TestUnknownKeyIsReported: a value that is encrypted under an unknown key is reported and logged
+// once. The test replaces the default logger, so it is not parallel.
 func TestUnknownKeyIsReported(t *testing.T) {
 	was, out := slog.Default(), &bytes.Buffer{}
 	t.Cleanup(func() { slog.SetDefault(was) })
@@ -34,7 +34,7 @@ func TestUnknownKeyIsReported(t *testing.T) {
 	}
 	// The list stays while it is fresh. A stale one is replaced.
 	for freshFor, replaced := range map[time.Duration]bool{1 << 62: false, time.Second: true} {
-		lease, _, err := b.AcquireList(t.Context(), k, unattended, ttl)
+		lease, _, err := acquire(t.Context(), b, k, unattended, ttl)
 		if err != nil {
 			t.Fatal(err)
 		}

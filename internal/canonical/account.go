@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Account is one payment account that a consent covers. Fields that the provider did not give are empty. Its JSON is the
-// JSON of the API.
+// Account is one payment account that a consent covers. Fields that the provider did not give are
+// empty. Its JSON is the JSON of the API.
 type Account struct {
 	ID                   string           `json:"accountId"`                      // the provider's identifier, unique in its list; 1 to 256 characters
 	Identification       Identification   `json:"identification,omitzero"`        // the number by which the account is known
@@ -25,7 +25,8 @@ type Account struct {
 	Relations            []string         `json:"relations,omitempty"` // between the user and the account, in the provider's words
 }
 
-// MarshalJSON returns the JSON of the API. It has the member iban if the account is identified by an IBAN.
+// MarshalJSON returns the JSON of the API. It has the member iban if the account is identified by
+// an IBAN.
 func (a Account) MarshalJSON() ([]byte, error) {
 	type account Account
 	return encode(struct {
@@ -96,8 +97,8 @@ const AccountTypeOther AccountType = "OTHR"
 // accountTypes lists the codes from Mastercard's page "Get List of Accounts", member accountType.
 const accountTypes = " CACC CASH CHAR CISH COMM CPAC LLSV LOAN MGLD MOMA NREX ODFT ONDP OTHR SACC SLRY SVGS TAXE TRAN TRAS CARD "
 
-// ParseAccountType parses an ISO 20022 account type. Case and outer white space do not matter. For any other word it returns
-// AccountTypeOther.
+// ParseAccountType parses an ISO 20022 account type. Case and outer white space do not matter. For
+// any other word it returns AccountTypeOther.
 func ParseAccountType(word string) AccountType {
 	if code, ok := isoCode(word, accountTypes); ok {
 		return AccountType(code)
@@ -108,8 +109,8 @@ func ParseAccountType(word string) AccountType {
 // cardWords lists words for a card in several languages, in lower case.
 var cardWords = []string{"card", "carte", "karte", "carta", "karta", "tarjeta", "kaart"}
 
-// IsCardWord reports whether a provider's word for an account type means a card account, for example CARD, CreditCard, charge
-// card or Kartennummer.
+// IsCardWord reports whether a provider's word for an account type means a card account, for
+// example CARD, CreditCard, charge card or Kartennummer.
 func IsCardWord(word string) bool {
 	word = strings.ToLower(word)
 	return slices.ContainsFunc(cardWords, func(card string) bool { return strings.Contains(word, card) })
@@ -134,9 +135,9 @@ const (
 	balanceTypes                       = " CLAV CLBD FWAV INFO ITAV ITBD OPAV OPBD PRCD XPCD "
 )
 
-// ParseBalanceType returns the ISO 20022 balance type of a provider's word: one of the ten codes, or a row of table, whose
-// keys are in lower case. Case and outer white space do not matter. For any other word it returns BalanceTypeOther; it never
-// guesses.
+// ParseBalanceType returns the ISO 20022 balance type of a provider's word: one of the ten codes,
+// or a row of table, whose keys are in lower case. Case and outer white space do not matter. For
+// any other word it returns BalanceTypeOther; it never guesses.
 func ParseBalanceType(word string, table map[string]BalanceType) BalanceType {
 	if code, ok := isoCode(word, balanceTypes); ok {
 		return BalanceType(code)

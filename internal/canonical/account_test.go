@@ -24,7 +24,8 @@ func TestAccountTypes(t *testing.T) {
 	}
 }
 
-// TestBalanceTypes holds the ten codes of ISO 20022 ExternalBalanceType1Code, and a provider's table beside them.
+// TestBalanceTypes holds the ten codes of ISO 20022 ExternalBalanceType1Code, and a provider's
+// table beside them.
 func TestBalanceTypes(t *testing.T) {
 	codes := map[canonical.BalanceType]string{
 		canonical.ClosingAvailable: "CLAV", canonical.ClosingBooked: "CLBD", canonical.ForwardAvailable: "FWAV",

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Limits of an amount. The exact decimal value of a binary float close to zero has about 60 fraction digits. Numbers beyond
-// the limits are refused before their digits are expanded.
+// Limits of an amount. The exact decimal value of a binary float close to zero has about 60
+// fraction digits. Numbers beyond the limits are refused before their digits are expanded.
 const (
 	maxNumberText     = 256 // bytes
 	maxExponent       = 128 // positive or negative
@@ -33,17 +33,17 @@ const (
 	Debit  Indicator = "DBIT"
 )
 
-// Amount is an exact decimal amount of a currency, negative for a debit. ParseAmount and ParseIndicatedAmount create it. It
-// keeps every digit that the provider sent and is never rounded.
+// Amount is an exact decimal amount of a currency, negative for a debit. ParseAmount and
+// ParseIndicatedAmount create it. It keeps every digit that the provider sent and is never rounded.
 type Amount struct {
 	negative    bool
 	whole, frac string // decimal digits; whole has no leading zeros, except for "0"
 	currency    string
 }
 
-// ParseAmount parses a signed decimal number and an ISO 4217 currency. The number has the syntax of JSON numbers (RFC 8259,
-// section 6), or no digit before its point. It can have 18 integer and 64 fraction digits. The errors are ErrAmountForm,
-// ErrAmountRange and ErrAmountCurrency.
+// ParseAmount parses a signed decimal number and an ISO 4217 currency. The number has the syntax of
+// JSON numbers (RFC 8259, section 6), or no digit before its point. It can have 18 integer and 64
+// fraction digits. The errors are ErrAmountForm, ErrAmountRange and ErrAmountCurrency.
 func ParseAmount(number, currency string) (Amount, error) {
 	if !ValidCurrency(currency) {
 		return Amount{}, ErrAmountCurrency
@@ -63,8 +63,8 @@ func ParseAmount(number, currency string) (Amount, error) {
 	return a, nil
 }
 
-// PlainNumber returns a JSON number in plain digits, without an exponent and without a fraction of zeros. The value is
-// unchanged. The errors are ErrAmountForm and ErrAmountRange.
+// PlainNumber returns a JSON number in plain digits, without an exponent and without a fraction of
+// zeros. The value is unchanged. The errors are ErrAmountForm and ErrAmountRange.
 func PlainNumber(number string) (string, error) {
 	negative, whole, frac, err := parseDecimal(number)
 	if err != nil {
@@ -79,7 +79,8 @@ func PlainNumber(number string) (string, error) {
 	return whole, nil
 }
 
-// parseDecimal splits a number into its sign and the digits before and after the point, without leading zeros.
+// parseDecimal splits a number into its sign and the digits before and after the point, without
+// leading zeros.
 func parseDecimal(number string) (negative bool, whole, frac string, err error) {
 	if len(number) > maxNumberText {
 		return false, "", "", ErrAmountRange
@@ -100,9 +101,9 @@ func parseDecimal(number string) (negative bool, whole, frac string, err error) 
 	return negative, whole, frac, nil
 }
 
-// ParseIndicatedAmount parses a decimal number whose sign is given by an indicator. A negative number with Debit is a debit.
-// A negative number with Credit, or an unknown indicator, returns ErrAmountIndicator. Zero is always a credit. The other
-// errors are those of ParseAmount.
+// ParseIndicatedAmount parses a decimal number whose sign is given by an indicator. A negative
+// number with Debit is a debit. A negative number with Credit, or an unknown indicator, returns
+// ErrAmountIndicator. Zero is always a credit. The other errors are those of ParseAmount.
 func ParseIndicatedAmount(number, currency string, indicator Indicator) (Amount, error) {
 	a, err := ParseAmount(number, currency)
 	switch {
@@ -115,9 +116,9 @@ func ParseIndicatedAmount(number, currency string, indicator Indicator) (Amount,
 	return a, nil
 }
 
-// Value returns the exact amount as a decimal string. It has at least the digits of the currency's ISO 4217 minor unit, and
-// further digits only if they are not all zero. For a currency that ISO 4217 does not list, it has the digits that the
-// provider sent.
+// Value returns the exact amount as a decimal string. It has at least the digits of the currency's
+// ISO 4217 minor unit, and further digits only if they are not all zero. For a currency that ISO
+// 4217 does not list, it has the digits that the provider sent.
 func (a Amount) Value() string {
 	frac := a.frac
 	if minor, known := minorUnits(a.currency); known {
@@ -152,7 +153,8 @@ type amountJSON struct {
 // MarshalJSON returns the JSON of the API, with Value and Currency.
 func (a Amount) MarshalJSON() ([]byte, error) { return json.Marshal(amountJSON{a.Value(), a.currency}) }
 
-// UnmarshalJSON parses the output of MarshalJSON. Its errors are those of ParseAmount and of encoding/json.
+// UnmarshalJSON parses the output of MarshalJSON. Its errors are those of ParseAmount and of
+// encoding/json.
 func (a *Amount) UnmarshalJSON(text []byte) error {
 	var read amountJSON
 	if err := json.Unmarshal(text, &read); err != nil {
@@ -176,8 +178,8 @@ func (a Amount) Indicator() Indicator {
 // IsZero reports whether the amount is 0.
 func (a Amount) IsZero() bool { return strings.Trim(a.whole+a.frac, "0") == "" }
 
-// splitExponent splits a number into its mantissa and its power of ten. It refuses an exponent beyond maxExponent, so that
-// 1e999999999 is cheap.
+// splitExponent splits a number into its mantissa and its power of ten. It refuses an exponent
+// beyond maxExponent, so that 1e999999999 is cheap.
 func splitExponent(number string) (mantissa string, exponent int, err error) {
 	at := strings.IndexAny(number, "eE")
 	if at < 0 {

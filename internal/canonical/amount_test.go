@@ -324,7 +324,8 @@ type failer interface {
 
 var valueForm = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,64})?$`)
 
-// checkAmount holds what is true of every text: it is refused by one of four errors, or is kept to the last digit.
+// checkAmount holds what is true of every text: it is refused by one of four errors, or is kept to
+// the last digit.
 func checkAmount(t failer, text, code string) {
 	t.Helper()
 	a, err := canonical.ParseAmount(text, code)
@@ -377,8 +378,9 @@ func FuzzAmount(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text, code string) { checkAmount(t, text, code) })
 }
 
-// TestCurrencyTable holds the list of minor units equal to the standard's, for every code that there can be.
-// "1.0" shows each of them, and none: a code that the list does not hold keeps its one digit.
+// TestCurrencyTable holds the list of minor units equal to the standard's, for every code that
+// there can be. "1.0" shows each of them, and none: a code that the list does not hold keeps its
+// one digit.
 func TestCurrencyTable(t *testing.T) {
 	written := map[uint8]string{0: "1", 2: "1.00", 3: "1.000", 4: "1.0000"}
 	listed := 0

@@ -10,14 +10,15 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// foldRounds bounds how often an id is folded until it no longer changes: a combining character that an invisible one
-// kept apart from its base makes a second round necessary.
+// foldRounds bounds how often an id is folded until it no longer changes: a combining character
+// that an invisible one kept apart from its base makes a second round necessary.
 const foldRounds = 8
 
-// CountedID returns the form of an id under which it is counted. All spellings that an ASPSP might treat as the same id have
-// one form: NFKC, without case, white space and invisible characters, and one form for UUIDs. Two ids that an ASPSP
-// distinguishes may have the same form: they share a counter, so that the limit is stricter, never looser. NormalizeID, in
-// contrast, maps only spellings of one UUID to the same form.
+// CountedID returns the form of an id under which it is counted. All spellings that an ASPSP might
+// treat as the same id have one form: NFKC, without case, white space and invisible characters, and
+// one form for UUIDs. Two ids that an ASPSP distinguishes may have the same form: they share a
+// counter, so that the limit is stricter, never looser. NormalizeID, in contrast, maps only
+// spellings of one UUID to the same form.
 func CountedID(id string) string {
 	for range foldRounds {
 		next := norm.NFKC.String(strings.Map(visible, foldCase(norm.NFKC.String(id))))
@@ -29,12 +30,14 @@ func CountedID(id string) string {
 	return foldUUID(id)
 }
 
-// foldCase removes all differences of case, including those that only one of the two directions has ("ı", "İ").
+// foldCase removes all differences of case, including those that only one of the two directions has
+// ("ı", "İ").
 func foldCase(id string) string {
 	return cases.Fold().String(strings.ToUpper(strings.ToLower(id)))
 }
 
-// brailleBlank is invisible although Unicode's properties do not list it as white space or as ignorable.
+// brailleBlank is invisible although Unicode's properties do not list it as white space or as
+// ignorable.
 const brailleBlank = '\u2800'
 
 // visible returns a character, or -1 if it is not visible.
@@ -46,7 +49,8 @@ func visible(r rune) rune {
 	return r
 }
 
-// foldUUID returns the form with hyphens of a UUID in any form: with other dashes or none, in brackets, as a URN.
+// foldUUID returns the form with hyphens of a UUID in any form: with other dashes or none, in
+// brackets, as a URN.
 func foldUUID(id string) string {
 	bare := strings.Map(func(r rune) rune {
 		if unicode.IsPunct(r) || unicode.IsSymbol(r) {

@@ -2,8 +2,8 @@ package canonical
 
 import "strings"
 
-// ISO 4217 codes by the number of digits of their minor unit. A test compares these lists with github.com/bojanz/currency,
-// which follows the current list one of the standard.
+// ISO 4217 codes by the number of digits of their minor unit. A test compares these lists with
+// github.com/bojanz/currency, which follows the current list one of the standard.
 const (
 	minor0 = " BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF "
 	minor3 = " BHD IQD JOD KWD LYD OMR TND "
@@ -16,8 +16,8 @@ const (
 		"TRY TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG YER ZAR ZMW ZWG "
 )
 
-// ValidCurrency reports whether code has the form of an ISO 4217 alphabetic code, ^[A-Z]{3}$. The standard need not list the
-// code, because currencies come and go.
+// ValidCurrency reports whether code has the form of an ISO 4217 alphabetic code, ^[A-Z]{3}$. The
+// standard need not list the code, because currencies come and go.
 func ValidCurrency(code string) bool {
 	if len(code) != 3 {
 		return false
@@ -30,7 +30,8 @@ func ValidCurrency(code string) bool {
 	return true
 }
 
-// minorUnits returns the number of decimals that ISO 4217 defines for a currency, and false for a code that it does not list.
+// minorUnits returns the number of decimals that ISO 4217 defines for a currency, and false for a
+// code that it does not list.
 func minorUnits(code string) (int, bool) {
 	key := " " + code + " "
 	switch {

@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// Kind is the cause of an error. The set is closed. The text of a kind is the code that callers get, and a label of metrics.
+// Kind is the cause of an error. The set is closed. The text of a kind is the code that callers
+// get, and a label of metrics.
 type Kind string
 
-// The kinds of error. Their consequences are defined in switches that a linter checks for completeness: HTTP status and
-// action in internal/api, breaker accounting in internal/breaker, the stale rule in internal/gateway.
+// The kinds of error. Their consequences are defined in switches that a linter checks for
+// completeness: HTTP status and action in internal/api, breaker accounting in internal/breaker, the
+// stale rule in internal/gateway.
 const (
 	FormatError             Kind = "FORMAT_ERROR"              // the caller's request is malformed
 	Unauthenticated         Kind = "UNAUTHENTICATED"           // no or wrong caller credentials
@@ -46,7 +48,8 @@ const (
 	OriginASPSP    Origin = "aspsp"
 )
 
-// Error is an error with its cause. It contains no upstream text, no URL and no personal data, so that it may be logged.
+// Error is an error with its cause. It contains no upstream text, no URL and no personal data, so
+// that it may be logged.
 type Error struct {
 	Kind       Kind
 	Origin     Origin
@@ -55,17 +58,19 @@ type Error struct {
 	Detail     string         // a constant text that explains the kind; may be empty
 	Upstream   *UpstreamError // the response of the provider, if there was one
 
-	// TokenRejected: the provider rejected the user's token, not the consent. Only with ConsentExpired and
-	// ConsentInvalid. Such an error deletes no cached list.
+	// TokenRejected: the provider rejected the user's token, not the consent. Only with
+	// ConsentExpired and ConsentInvalid. Such an error deletes no cached list.
 	TokenRejected bool
-	// Attended: the ASPSP refused an attended call because of its limit, so that the user's presence does not help.
-	// Only with UnattendedLimit.
+	// Attended: the ASPSP refused an attended call because of its limit, so that the user's
+	// presence does not help. Only with UnattendedLimit.
 	Attended bool
-	// Slots is set if a read was stopped because it needs more slots than are left. Only with UnattendedLimit.
+	// Slots is set if a read was stopped because it needs more slots than are left. Only with
+	// UnattendedLimit.
 	Slots *SlotNeed
 }
 
-// SlotNeed compares the slots that a read needs, all its pages together, with the slots that are left.
+// SlotNeed compares the slots that a read needs, all its pages together, with the slots that are
+// left.
 type SlotNeed struct{ Needed, Remaining int }
 
 // Error returns kind, origin and detail.
@@ -91,14 +96,14 @@ type UpstreamError struct {
 	ReasonCode string `json:"reasonCode,omitempty"` // the provider's code
 }
 
-// NewUpstreamError returns an UpstreamError. A source or reason that does not have the form of a code is dropped, because it
-// might contain a name, an account number or free text.
+// NewUpstreamError returns an UpstreamError. A source or reason that does not have the form of a
+// code is dropped, because it might contain a name, an account number or free text.
 func NewUpstreamError(status int, source, reason string) *UpstreamError {
 	return &UpstreamError{HTTPStatus: status, Source: code(source), ReasonCode: code(reason)}
 }
 
-// code returns s without outer white space if it is a code: letters, points, dashes, underscores and at most four digits (an
-// account number has more), up to 64 bytes. Otherwise it returns "".
+// code returns s without outer white space if it is a code: letters, points, dashes, underscores
+// and at most four digits (an account number has more), up to 64 bytes. Otherwise it returns "".
 func code(s string) string {
 	s = strings.TrimSpace(s)
 	digits := 0

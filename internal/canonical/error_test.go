@@ -47,7 +47,8 @@ func TestError(t *testing.T) {
 	}
 }
 
-// TestUpstreamErrorDropsTexts holds that only what has the form of a code is kept of a provider's error.
+// TestUpstreamErrorDropsTexts holds that only what has the form of a code is kept of a provider's
+// error.
 func TestUpstreamErrorDropsTexts(t *testing.T) {
 	tests := []struct{ name, given, want string }{
 		{name: "code", given: "PROVIDER_ERROR", want: "PROVIDER_ERROR"},
@@ -83,7 +84,8 @@ func TestUpstreamErrorDropsTexts(t *testing.T) {
 	}
 }
 
-// TestKinds holds that Kinds names every kind that is declared, in the same order, and that no two share a text.
+// TestKinds holds that Kinds names every kind that is declared, in the same order, and that no two
+// share a text.
 func TestKinds(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "error.go", nil, 0)
 	if err != nil {

@@ -32,9 +32,9 @@ func (i Identification) IBAN() string {
 	return ""
 }
 
-// NewIdentification returns the identification for a scheme and a value from a provider. A valid IBAN gets its electronic
-// form (ISO 13616: upper case, no spaces). An IBAN with wrong check digits becomes a BBAN with unchanged text. A PAN is
-// masked. For an empty value the result is zero.
+// NewIdentification returns the identification for a scheme and a value from a provider. A valid
+// IBAN gets its electronic form (ISO 13616: upper case, no spaces). An IBAN with wrong check digits
+// becomes a BBAN with unchanged text. A PAN is masked. For an empty value the result is zero.
 func NewIdentification(s Scheme, value string) Identification {
 	value = strings.TrimSpace(value)
 	switch {
@@ -56,10 +56,10 @@ func NewIdentification(s Scheme, value string) Identification {
 // schemeOrder is the order of the numbers of one account.
 var schemeOrder = []Scheme{SchemeIBAN, SchemeSortCode, SchemeBBAN, SchemePAN, SchemeProvider}
 
-// IdentifyAll returns the identifications for all numbers of one account, without duplicates, in the order IBAN, sort code,
-// BBAN, PAN, PROVIDER: the first one, and the others. numbers have the schemes and values that the provider gave. If card is
-// true or a number has scheme PAN, the account is a card account: each of its numbers that can be a card number becomes a
-// masked PAN.
+// IdentifyAll returns the identifications for all numbers of one account, without duplicates, in
+// the order IBAN, sort code, BBAN, PAN, PROVIDER: the first one, and the others. numbers have the
+// schemes and values that the provider gave. If card is true or a number has scheme PAN, the
+// account is a card account: each of its numbers that can be a card number becomes a masked PAN.
 func IdentifyAll(card bool, numbers ...Identification) (first Identification, others []Identification) {
 	card = card || slices.ContainsFunc(numbers, func(n Identification) bool { return n.Scheme == SchemePAN })
 	var all []Identification
@@ -84,19 +84,20 @@ func IdentifyAll(card bool, numbers ...Identification) (first Identification, ot
 	return all[0], others
 }
 
-// Lengths of card numbers in digits: ISO/IEC 7812-1 allows 8 to 19, and cards in use have at least 12.
+// Lengths of card numbers in digits: ISO/IEC 7812-1 allows 8 to 19, and cards in use have at least
+// 12.
 const (
 	minCardNumber = 8
 	minCardInUse  = 12
 	maxCardNumber = 19
 )
 
-// IsCardID reports whether an account id is a full card number. Masking it is not possible, because the account would no
-// longer be addressable.
+// IsCardID reports whether an account id is a full card number. Masking it is not possible, because
+// the account would no longer be addressable.
 func IsCardID(id string) bool { return isCardNumber(id, minCardInUse) }
 
-// isCardNumber reports whether value is a card number with at least minDigits digits and a valid check digit (ISO/IEC 7812-1,
-// annex B: the Luhn formula).
+// isCardNumber reports whether value is a card number with at least minDigits digits and a valid
+// check digit (ISO/IEC 7812-1, annex B: the Luhn formula).
 func isCardNumber(value string, minDigits int) bool {
 	digits := withoutSeparators(value)
 	if len(digits) < minDigits || len(digits) > maxCardNumber {
@@ -126,7 +127,8 @@ func withoutSeparators(value string) []rune {
 	}, value))
 }
 
-// validIBAN checks the form and the check digits by ISO 13616 and ISO 7064 MOD 97-10. Check digits are from 02 to 98.
+// validIBAN checks the form and the check digits by ISO 13616 and ISO 7064 MOD 97-10. Check digits
+// are from 02 to 98.
 func validIBAN(s string) bool {
 	if len(s) < 15 || len(s) > 34 {
 		return false
@@ -151,8 +153,9 @@ func validIBAN(s string) bool {
 	return rest == 1
 }
 
-// maskPAN masks all but the first six and the last four characters of a card number (PCI DSS 3.4.1). If fewer than three
-// characters would be masked, it shows only the last four; of up to four characters it masks all.
+// maskPAN masks all but the first six and the last four characters of a card number (PCI DSS
+// 3.4.1). If fewer than three characters would be masked, it shows only the last four; of up to
+// four characters it masks all.
 func maskPAN(value string) string {
 	pan := withoutSeparators(value)
 	first, last := 6, 4

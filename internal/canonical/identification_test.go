@@ -129,7 +129,8 @@ func TestIdentifyAll(t *testing.T) {
 	}
 }
 
-// TestCardNumberIsHidden holds that no number of a card's account that has the right check digit is shown.
+// TestCardNumberIsHidden holds that no number of a card's account that has the right check digit is
+// shown.
 func TestCardNumberIsHidden(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		scheme := rapid.SampledFrom([]canonical.Scheme{
@@ -179,8 +180,9 @@ func TestRealIBANs(t *testing.T) {
 	}
 }
 
-// TestCorruptIBANs changes each character of each example into every other of its class, and swaps it with the
-// next. MOD 97-10 finds all of these (a digit in a letter's place it finds but for one in 97).
+// TestCorruptIBANs changes each character of each example into every other of its class, and swaps
+// it with the next. MOD 97-10 finds all of these (a digit in a letter's place it finds but for one
+// in 97).
 func TestCorruptIBANs(t *testing.T) {
 	for _, value := range realIBANs {
 		for i := range len(value) {
@@ -209,8 +211,8 @@ func class(c byte) string {
 	return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 }
 
-// TestIBANCheckDigitsRange holds that check digits are from 02 to 98: 00, 01 and 99 leave the same rest as 97, 98
-// and 02, and are never given out.
+// TestIBANCheckDigitsRange holds that check digits are from 02 to 98: 00, 01 and 99 leave the same
+// rest as 97, 98 and 02, and are never given out.
 func TestIBANCheckDigitsRange(t *testing.T) {
 	for genuine, alias := range map[string]string{"97": "00", "98": "01", "02": "99"} {
 		seen := false
@@ -230,7 +232,8 @@ func TestIBANCheckDigitsRange(t *testing.T) {
 	}
 }
 
-// TestIBANsOfEveryCountry holds that what the registry's rules make is taken, and that one wrong digit is not.
+// TestIBANsOfEveryCountry holds that what the registry's rules make is taken, and that one wrong
+// digit is not.
 func TestIBANsOfEveryCountry(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		country := rapid.SampledFrom(realIBANs).Draw(t, "example")[:2]

@@ -23,7 +23,8 @@ type Query struct {
 // Attended reports whether the user is actively requesting.
 func (q Query) Attended() bool { return q.PSU != nil }
 
-// Format writes only the ASPSP id and the request id, for every verb, because the rest is personal data.
+// Format writes only the ASPSP id and the request id, for every verb, because the rest is personal
+// data.
 func (q Query) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "query(aspsp %s, request %s)", q.ASPSP, q.RequestID)
 }
@@ -34,8 +35,8 @@ func (q Query) MarshalText() ([]byte, error) { return []byte(fmt.Sprint(q)), nil
 // LogValue returns the text of Format.
 func (q Query) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(q)) }
 
-// NormalizeID returns the form of a consent or account id in which equal ids have equal text: a UUID in lower case (RFC 9562,
-// section 4), and any other id unchanged.
+// NormalizeID returns the form of a consent or account id in which equal ids have equal text: a
+// UUID in lower case (RFC 9562, section 4), and any other id unchanged.
 func NormalizeID(id string) string {
 	if len(id) == 36 && uuid.Validate(id) == nil {
 		return strings.ToLower(id)

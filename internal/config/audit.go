@@ -22,42 +22,27 @@ const (
 
 // Audit is the destination of audit records, and the key for the hashes of consents in them.
 type Audit struct {
-	Output   AuditOutput `yaml:"output"`
+	Output   AuditOutput `yaml:"output" check:"oneof=stdout|stderr|file|off"`
 	File     string      `yaml:"file"` // for AuditFile: appended to, created if missing
-	WhenFull AuditFull   `yaml:"whenFull"`
-	KeyFile  File        `yaml:"keyFile"` // base64 of 32 bytes; if not set, the key is derived from the cache's
+	WhenFull AuditFull   `yaml:"whenFull" check:"oneof=drop|refuse"`
+	KeyFile  File        `yaml:"keyFile" check:"keys"` // base64 of 32 bytes; if not set, the key is derived from the cache's
 }
 
-// Key returns the 32-byte key for the hashes of consents, nil if no file is set.
+// Key returns the 32-byte key for the hashes of consents, nil if no file is set. A key file has the
+// format of the cache's, but only its first key is used.
 func (a Audit) Key() []byte {
-	keys, _ := a.keys()
+	keys, _ := a.KeyFile.keys()
 	if len(keys) == 0 {
 		return nil
 	}
 	return keys[0]
 }
 
-// keys reads the key file in the format of the cache's key file. Only the first key is used.
-func (a Audit) keys() ([][]byte, []string) { return Cache{EncryptionKeyFile: a.KeyFile}.keys() }
-
-func (c *checker) audit(a Audit) {
+func (a Audit) check(c *checker, path string) {
 	switch a.Output {
 	case AuditStdout, AuditStderr, AuditOff:
-		c.require("audit.file", a.File == "", "only with output: file")
+		c.require(path+".file", a.File == "", "only with output: file")
 	case AuditFile:
-		c.requireSet("audit.file", a.File != "")
-	default:
-		c.fault("audit.output", "must be stdout, stderr, file or off")
-	}
-	switch a.WhenFull {
-	case AuditDrop, AuditRefuse:
-	default:
-		c.fault("audit.whenFull", "must be drop or refuse")
-	}
-	if a.KeyFile.Given() {
-		_, details := a.keys()
-		for _, detail := range details {
-			c.fault("audit.keyFile", detail)
-		}
+		c.requireSet(path+".file", a.File != "")
 	}
 }

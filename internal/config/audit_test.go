@@ -21,13 +21,13 @@ func TestAudit(t *testing.T) {
 		{"file", "{output: file, file: /var/log/audit}", nil},
 		{"key", "{keyFile: /run/secrets/cache/key}", nil},
 		{"file without a name", "{output: file}", []string{"audit.file (line 12): is missing"}},
-		{"file without use", "{file: /var/log/audit}", []string{"audit.file (line 12): only with output: file"}},
-		{"another output", "{output: none}", []string{"audit.output (line 12): must be stdout, stderr, file or off"}},
+		{"file without output", "{file: /var/log/audit}", []string{"audit.file (line 12): only with output: file"}},
+		{"unknown output", "{output: none}", []string{"audit.output (line 12): must be stdout, stderr, file or off"}},
 		{"no output", "{output: ''}", []string{"audit.output (line 12): must be"}},
 		{"refuse", "{whenFull: refuse}", nil},
-		{"another word", "{whenFull: wait}", []string{"audit.whenFull (line 12): must be drop or refuse"}},
-		{"bad key", "{keyFile: /run/secrets/bad/short}", []string{"audit.keyFile (line 12): line 1 must be 32 bytes in base64"}},
-		{"lost key", "{keyFile: /run/secrets/absent}", []string{"audit.keyFile (line 12): file does not exist (relative paths start at the working directory)"}},
+		{"unknown word", "{whenFull: wait}", []string{"audit.whenFull (line 12): must be drop or refuse"}},
+		{"invalid key", "{keyFile: /run/secrets/bad/short}", []string{"audit.keyFile (line 12): line 1 must be 32 bytes in base64"}},
+		{"key file missing", "{keyFile: /run/secrets/absent}", []string{"audit.keyFile (line 12): file does not exist (relative paths start at the working directory)"}},
 		{"unknown key", "{path: x}", []string{"audit.path (line 12): unknown key"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

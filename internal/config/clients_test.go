@@ -17,7 +17,7 @@ const keysOnly = `clients:
     - {name: a, sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc, scopes: [accounts:read]}
 `
 
-// withClients is the minimal file with these clients.
+// withClients returns the minimal file with other clients.
 func withClients(t *testing.T, clients string) string {
 	t.Helper()
 	return onDisk(t, strings.Replace(minimal, keysOnly, "clients:\n"+clients, 1))
@@ -69,7 +69,7 @@ func TestClientsInFull(t *testing.T) {
 	}
 }
 
-// TestClientsWithFaults has each of them named, all at once, where it stands.
+// All faults of clients are reported together.
 func TestClientsWithFaults(t *testing.T) {
 	t.Parallel()
 	_, err := config.Read([]byte(withClients(t, `  rateLimit: {perSecond: 0, burst: 0}
@@ -152,7 +152,7 @@ clients.oidc[3].tokenFile: file does not exist (relative paths start at the work
 	}
 }
 
-// TestClientIsRequired holds that a file without any client has a fault, and that either kind will do.
+// A file needs an API key or an issuer.
 func TestClientIsRequired(t *testing.T) {
 	t.Parallel()
 	for clients, want := range map[string]string{
@@ -169,7 +169,17 @@ func TestClientIsRequired(t *testing.T) {
 	}
 }
 
-// TestSeveralHashes has a client with several keys, which are read and printed as they were written.
+// A file without clients does not hide the faults of their rate limit.
+func TestRateLimitWithoutClients(t *testing.T) {
+	t.Parallel()
+	_, err := config.Read([]byte(withClients(t, "  rateLimit: {perSecond: 0, burst: 1}\n")))
+	want := "clients.apiKeys (line 2): is missing\nclients.rateLimit.perSecond (line 3): must be greater than 0 and at most 1000000"
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A client may have several keys. One hash is printed as a string, several as a list.
 func TestSeveralHashes(t *testing.T) {
 	t.Parallel()
 	hashes := make([]string, 8)

@@ -1,8 +1,11 @@
-// Package config defines the configuration file: its types, defaults and checks. All faults are reported together, with
-// path and line. cmd loads it; adapters decode their own keys with the function from Decoder, and use File and Faults.
+// Package config defines the configuration file: its types, defaults and checks. All faults are
+// reported together, with path and line. cmd loads it; adapters decode their own keys with the
+// function from Decoder, and use File and Faults.
 package config
 
 import (
+	"crypto/x509"
+	"log/slog"
 	"time"
 
 	"ais-gateway/internal/config/strict"
@@ -13,8 +16,8 @@ type Config struct {
 	Server     Server              `yaml:"server"`
 	Redis      Redis               `yaml:"redis"`
 	Clients    Clients             `yaml:"clients"`
-	Providers  map[string]Provider `yaml:"providers"`
-	ASPSPs     []ASPSP             `yaml:"aspsps"`
+	Providers  map[string]Provider `yaml:"providers" check:"required,names"`
+	ASPSPs     []ASPSP             `yaml:"aspsps" check:"required"`
 	Unattended GlobalUnattended    `yaml:"unattended"` // for all ASPSPs
 	Cache      Cache               `yaml:"cache"`
 	Audit      Audit               `yaml:"audit"`
@@ -27,22 +30,25 @@ type Config struct {
 	warnings Faults // what Warn added
 }
 
-// Defaults returns the configuration of an empty file. The defaults of entries in lists and maps are ProviderDefaults and
-// ASPSPDefaults.
+// Defaults returns the configuration of an empty file. The defaults of entries in lists and maps
+// are ProviderDefaults and ASPSPDefaults.
 func Defaults() Config {
 	return Config{
-		Server: Server{Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090", DrainFor: 5 * time.Second, Limits: limitDefaults()},
-		Redis:  Redis{Mode: Standalone, Addresses: []string{"127.0.0.1:6379"}}, // the default addresses are for Standalone only
-		Audit:  Audit{Output: AuditStdout, WhenFull: AuditDrop},
-		Log:    Log{Level: "info"},
+		Server: Server{
+			Address: "127.0.0.1:8080", AdminAddress: "127.0.0.1:9090", DrainFor: 5 * time.Second,
+			Limits: Limits{InFlight: 1000, PerClient: 250, PerASPSP: 100},
+		},
+		Redis: Redis{Mode: Standalone, Addresses: []string{"127.0.0.1:6379"}}, // the default addresses are for Standalone only
+		Audit: Audit{Output: AuditStdout, WhenFull: AuditDrop},
+		Log:   Log{Level: "info"},
 	}
 }
 
 // ProviderDefaults returns the defaults of a provider.
 func ProviderDefaults() Provider { return Provider{Timeout: 10 * time.Second, Proxy: NoProxy} }
 
-// ASPSPDefaults returns the defaults of an ASPSP: the limit of Regulation (EU) 2018/389, article 36(5)(b), per consent,
-// and lists that are kept for 90 days.
+// ASPSPDefaults returns the defaults of an ASPSP: the limit of Regulation (EU) 2018/389, article
+// 36(5)(b), per consent, and lists that are kept for 90 days.
 func ASPSPDefaults() ASPSP {
 	return ASPSP{
 		Unattended: Unattended{Limit: 4, Window: 24 * time.Hour, Unit: UnitConsent},
@@ -57,37 +63,38 @@ func ASPSPDefaults() ASPSP {
 // SetDefaults fills the provider with ProviderDefaults.
 func (p *Provider) SetDefaults() { *p = ProviderDefaults() }
 
-// AllowsUnknownKeys implements strict.OpenMapping: the adapter decodes the other keys.
+// AllowsUnknownKeys implements strict.AllowsUnknownKeys: the adapter decodes the other keys.
 func (*Provider) AllowsUnknownKeys() {}
 
 // SetDefaults fills the ASPSP with ASPSPDefaults.
 func (a *ASPSP) SetDefaults() { *a = ASPSPDefaults() }
 
-// Server configures the HTTP servers of the gateway.
-type Server struct {
-	Address      string `yaml:"address"`      // the API, host:port
-	AdminAddress string `yaml:"adminAddress"` // /livez, /readyz and /metrics, host:port; never exposed to callers
-	// DrainFor is how long requests are still accepted after SIGTERM; 0 or more.
-	DrainFor time.Duration `yaml:"drainFor"`
-	TLS      ServerTLS     `yaml:"tls"`
-	Limits   Limits        `yaml:"limits"`
-	// Profiling serves /debug/pprof on the admin address.
-	Profiling bool `yaml:"profiling"`
-}
-
 // Provider has the settings that all providers have. The adapter decodes its other keys.
 type Provider struct {
-	BaseURL string        `yaml:"baseURL"` // https, or http on a loopback address
-	Timeout time.Duration `yaml:"timeout"` // of one upstream read as a whole
-	CAFile  File          `yaml:"caFile"`  // PEM; trusted for the provider's server; the system's CAs if not set
-	Proxy   Proxy         `yaml:"proxy"`
+	BaseURL string        `yaml:"baseURL" check:"required,url"` // https, or http on a loopback address
+	Timeout time.Duration `yaml:"timeout" check:"above=0s"`     // of one upstream read as a whole
+	CAFile  File          `yaml:"caFile" check:"certificate"`   // PEM; trusted for the provider's server; the system's CAs if not set
+	Proxy   Proxy         `yaml:"proxy" check:"oneof=none|environment"`
 }
+
+// Proxy is whether a provider is called through a proxy.
+type Proxy string
+
+// The ways of calling a provider.
+const (
+	NoProxy          Proxy = "none"        // directly, even if the environment has a proxy
+	EnvironmentProxy Proxy = "environment" // as in HTTPS_PROXY and NO_PROXY at the start
+)
+
+// Roots returns the CAs that are trusted for the provider, nil for the system's or if the file
+// contains none.
+func (p Provider) Roots() *x509.CertPool { return p.CAFile.pool() }
 
 // ASPSP is one entry of aspsps.
 type ASPSP struct {
-	ID         string     `yaml:"id"` // a UUID in lower case
-	Name       string     `yaml:"name"`
-	Provider   string     `yaml:"provider"` // a key of Providers
+	ID         string     `yaml:"id" check:"required,uuid,unique"` // in lower case
+	Name       string     `yaml:"name" check:"required=text"`
+	Provider   string     `yaml:"provider" check:"required"` // a key of Providers
 	Unattended Unattended `yaml:"unattended"`
 	Accounts   Accounts   `yaml:"accounts"`
 	Breaker    Breaker    `yaml:"breaker"`
@@ -105,30 +112,52 @@ const (
 
 // Unattended is an ASPSP's policy for unattended calls.
 type Unattended struct {
-	Limit       int           `yaml:"limit"`  // 0 or more; 0 allows none
-	Window      time.Duration `yaml:"window"` // rolling
-	Unit        Unit          `yaml:"unit"`
+	Limit       int           `yaml:"limit" check:"from=0"`    // 0 allows none
+	Window      time.Duration `yaml:"window" check:"above=0s"` // rolling
+	Unit        Unit          `yaml:"unit" check:"oneof=aspsp|consent|resource"`
 	ClosedUntil time.Time     `yaml:"closedUntil"` // no unattended calls before this time; zero for no restriction
 }
 
 // Accounts is the policy for an ASPSP's cached account lists.
 type Accounts struct {
-	FreshFor time.Duration `yaml:"freshFor"` // served without a call
-	KeepFor  time.Duration `yaml:"keepFor"`  // served when no call can be made
+	FreshFor time.Duration `yaml:"freshFor" check:"above=0s"` // served without a call
+	KeepFor  time.Duration `yaml:"keepFor" check:"above=0s"`  // served when no call can be made
 }
 
 // Breaker configures the circuit breaker of an ASPSP.
 type Breaker struct {
-	ConsecutiveFailures uint32        `yaml:"consecutiveFailures"` // a failure with a response counts once per consent and Interval
-	FailureRatio        float64       `yaml:"failureRatio"`        // above 0, up to 1
-	MinimumCalls        uint32        `yaml:"minimumCalls"`        // before FailureRatio is used
-	Interval            time.Duration `yaml:"interval"`            // after which the counts of a closed breaker are reset
-	OpenFor             time.Duration `yaml:"openFor"`             // before a trial call is allowed
+	ConsecutiveFailures uint32        `yaml:"consecutiveFailures" check:"from=1"` // a failure with a response counts once per consent and Interval
+	FailureRatio        float64       `yaml:"failureRatio" check:"above=0..1"`
+	MinimumCalls        uint32        `yaml:"minimumCalls" check:"from=1"` // before FailureRatio is used
+	Interval            time.Duration `yaml:"interval" check:"above=0s"`   // after which the counts of a closed breaker are reset
+	OpenFor             time.Duration `yaml:"openFor" check:"above=0s"`    // before a trial call is allowed
 }
 
 // Cache configures the encryption of cached account lists.
 type Cache struct {
-	EncryptionKeyFile File `yaml:"encryptionKeyFile"` // base64 of 32 bytes a line; the first encrypts, all decrypt
+	EncryptionKeyFile File `yaml:"encryptionKeyFile" check:"keys"` // base64 of 32 bytes a line; the first encrypts, all decrypt
+}
+
+// Keys returns the 32-byte keys for account lists: the first encrypts, all decrypt. It returns nil
+// if no file is set.
+func (c Cache) Keys() [][]byte {
+	keys, _ := c.EncryptionKeyFile.keys()
+	return keys
+}
+
+// LogLevel is the minimum level of the log.
+type LogLevel string
+
+// Log configures the log.
+type Log struct {
+	Level LogLevel `yaml:"level" check:"oneof=debug|info|warn|error"`
+}
+
+// Slog returns the level for slog. It is valid only for a configuration without faults.
+func (l LogLevel) Slog() slog.Level {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(l))
+	return level
 }
 
 // PSU configures the accepted addresses of users.

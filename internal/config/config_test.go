@@ -19,7 +19,7 @@ import (
 
 const canary = "canary-4711"
 
-// example is the file of the contract, its secrets' paths still to be put in.
+// example is a typical file. onDisk replaces the paths of its secrets.
 const example = `server:
   address: 127.0.0.1:8080         # the API
   adminAddress: 127.0.0.1:9090    # /livez, /readyz, /metrics; never exposed to callers
@@ -29,13 +29,13 @@ redis:
 clients:
   apiKeys:
     - name: payments-team
-      sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc   # of the key; the key itself is nowhere
+      sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc   # of the key, which is not in the file
       scopes: [accounts:read, balances:read]
 providers:
   mastercard:
     baseURL: https://sandbox.api.mastercard.com/openbanking/connect/api
     consumerKey: "abc!def"
-    signingKeyFile: /run/secrets/mastercard/key.p12     # PKCS#12 or PEM, told apart by content
+    signingKeyFile: /run/secrets/mastercard/key.p12     # PKCS#12 or PEM
     signingKeyPasswordFile: /run/secrets/mastercard/password
     timeout: 10s
   mypos:
@@ -55,7 +55,7 @@ cache:
   encryptionKeyFile: /run/secrets/cache/key              # base64 of 32 bytes a line; the first encrypts, all decrypt
 `
 
-// minimal leaves every default to the gateway.
+// minimal has only required keys.
 const minimal = `redis: {mode: embedded}
 clients:
   apiKeys:
@@ -73,7 +73,8 @@ func keyLine(fill byte) string {
 	return base64.StdEncoding.EncodeToString(slices.Repeat([]byte{fill}, 32))
 }
 
-// onDisk is the text with its secrets in files under a directory of the test's.
+// onDisk writes the files of secrets to a temporary directory, and returns the text with their
+// paths.
 func onDisk(t *testing.T, text string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -112,7 +113,7 @@ func faultsOf(t *testing.T, err error) config.Faults {
 	return faults
 }
 
-// sameConfig compares what a configuration says, whatever file it came from.
+// sameConfig compares the exported values of configurations.
 var sameConfig = cmp.Options{
 	cmpopts.IgnoreUnexported(config.Config{}),
 	cmp.Comparer(func(a, b config.File) bool {
@@ -129,7 +130,7 @@ func TestExampleReads(t *testing.T) {
 	want := config.ASPSPDefaults()
 	want.ID, want.Name, want.Provider = "4f1e2d3c-0000-4000-8000-000000000001", "Wood Bank", "mastercard"
 	if diff := cmp.Diff([]config.ASPSP{want}, c.ASPSPs); diff != "" {
-		t.Errorf("the example does not show the defaults (-want +got):\n%s", diff)
+		t.Errorf("the example does not have the defaults (-want +got):\n%s", diff)
 	}
 	mypos := config.Provider{BaseURL: "https://mp-psd2-api.mypos.com", Timeout: 10 * time.Second, Proxy: config.NoProxy}
 	if diff := cmp.Diff(mypos, c.Providers["mypos"], sameConfig); diff != "" {
@@ -193,7 +194,8 @@ psu: {allowPrivateIP: true}
 	}
 }
 
-// Any positive duration is taken, in any relation to others, and none can overflow what is reckoned with it.
+// Every positive duration is accepted, regardless of what the others are. Those above 100 years are
+// reduced to it.
 func TestAnyDurationIsAccepted(t *testing.T) {
 	t.Parallel()
 	const century = 876_000 * time.Hour
@@ -234,7 +236,7 @@ func TestRedisForms(t *testing.T) {
 			text := strings.Replace(minimal, "{mode: embedded}", tt.redis, 1) + "cache: {encryptionKeyFile: /run/secrets/cache/key}\n"
 			c := mustRead(t, onDisk(t, text))
 			if c.Redis.PasswordFile.Given() && c.Redis.PasswordFile.Line() != canary {
-				t.Error("the password's line break was kept")
+				t.Error("the password has a line break")
 			}
 			roundTrip(t, c)
 		})
@@ -252,7 +254,7 @@ func TestLoad(t *testing.T) {
 		return path
 	}
 	if _, err := config.Load(write("good.yaml", minimal)); err != nil {
-		t.Errorf("a good file: %v", err)
+		t.Errorf("valid file: %v", err)
 	}
 	tests := []struct{ name, path, words string }{
 		{"missing", filepath.Join(dir, "none.yaml"), "none.yaml: file does not exist"},
@@ -280,10 +282,10 @@ func TestFile(t *testing.T) {
 			t.Errorf("%q: line %q, content %q, %s", content, f.Line(), f.Content(), f)
 		}
 		if got := fmt.Sprintf("%#v %d", f, f); got != "(memory) (memory)" {
-			t.Errorf("it prints as %s", got)
+			t.Errorf("it is formatted as %s", got)
 		}
 	}
 	if none := (config.File{}); none.Given() || none.Content() != nil || none.Line() != "" {
-		t.Error("no file has something")
+		t.Error("the zero File has a content")
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// Each change of the example has one fault, in the line of the change.
+// Each change of the example is reported at its path and line.
 func TestOneFault(t *testing.T) {
 	t.Parallel()
 	const (
@@ -22,19 +22,19 @@ func TestOneFault(t *testing.T) {
 		redis = "addresses: [127.0.0.1:6379]"
 	)
 	tests := []struct{ name, old, new, path, words string }{
-		{"server ill-typed", "server:\n  address: 127.0.0.1:8080         # the API\n  adminAddress: 127.0.0.1:9090 ", "server: 1 ", "server", "must be a mapping"},
-		{"address no host:port", "address: 127.0.0.1:8080", "address: nowhere", "server.address", "host:port"},
+		{"server of a wrong type", "server:\n  address: 127.0.0.1:8080         # the API\n  adminAddress: 127.0.0.1:9090 ", "server: 1 ", "server", "must be a mapping"},
+		{"address without a port", "address: 127.0.0.1:8080", "address: nowhere", "server.address", "host:port"},
 		{"address port", "address: 127.0.0.1:8080", "address: 127.0.0.1:65536", "server.address", "port must be a number"},
 		{"address host", "address: 127.0.0.1:8080", "address: 'a b:1'", "server.address", "host must be a name"},
 		{"address empty", "address: 127.0.0.1:8080", "address: ''", "server.address", "is empty"},
 		{"address null", "address: 127.0.0.1:8080", "address:", "server.address", "must have a value"},
-		{"adminAddress ill-typed", "adminAddress: 127.0.0.1:9090", "adminAddress: 9090", "server.adminAddress", "must be a string"},
+		{"adminAddress of a wrong type", "adminAddress: 127.0.0.1:9090", "adminAddress: 9090", "server.adminAddress", "must be a string"},
 		{"adminAddress same", "adminAddress: 127.0.0.1:9090", "adminAddress: 127.0.0.1:8080", "server.adminAddress", "must not be the same address"},
 		{"adminAddress overlaps", "adminAddress: 127.0.0.1:9090", "adminAddress: 0.0.0.0:8080", "server.adminAddress", "must not be the same address"},
 		{"server unknown", "adminAddress:", "adminAdress:", "server.adminAdress", "unknown key; known keys: address, adminAddress, drainFor, limits, profiling, tls"},
 		{"redis.mode", "mode: standalone", "mode: Standalone", "redis.mode", "embedded, standalone, sentinel or cluster"},
-		{"redis.mode ill-typed", "mode: standalone", "mode: [a]", "redis.mode", "must be a string"},
-		{"redis.addresses ill-typed", redis, "addresses: 127.0.0.1:6379", "redis.addresses", "must be a list"},
+		{"redis.mode of a wrong type", "mode: standalone", "mode: [a]", "redis.mode", "must be a string"},
+		{"redis.addresses of a wrong type", redis, "addresses: 127.0.0.1:6379", "redis.addresses", "must be a list"},
 		{"redis.addresses empty", redis, "addresses: []", "redis.addresses", "is empty"},
 		{"redis.addresses two", redis, "addresses: [a:1, b:1]", "redis.addresses", "one address"},
 		{"redis.addresses entry", redis, "addresses: [5]", "redis.addresses[0]", "must be a string"},
@@ -45,14 +45,14 @@ func TestOneFault(t *testing.T) {
 		{"redis.addresses missing", "mode: standalone                # embedded | standalone | sentinel | cluster\n  " + redis, "mode: cluster", "redis.addresses", "is missing"},
 		{"redis.masterName", redis, "masterName: m", "redis.masterName", "only with mode: sentinel"},
 		{"redis.username", redis, "username: u", "redis.passwordFile", "is missing"},
-		{"redis.username ill-typed", redis, "username: 1.5", "redis.username", "must be a string"},
+		{"redis.username of a wrong type", redis, "username: 1.5", "redis.username", "must be a string"},
 		{"redis.passwordFile", redis, "passwordFile: /run/secrets/none", "redis.passwordFile", "file does not exist (relative paths start at the working directory)"},
-		{"redis.passwordFile ill-typed", redis, "passwordFile: 1", "redis.passwordFile", "must be a string"},
+		{"redis.passwordFile of a wrong type", redis, "passwordFile: 1", "redis.passwordFile", "must be a string"},
 		{"redis.passwordFile empty path", redis, "passwordFile: ''", "redis.passwordFile", "must not be empty"},
 		{"redis.passwordFile empty", redis, "passwordFile: /run/secrets/bad/empty", "redis.passwordFile", "file is empty"},
 		{"redis.passwordFile large", redis, "passwordFile: /run/secrets/bad/large", "redis.passwordFile", "file must not be larger than 1 MiB"},
-		{"redis.passwordFile of nothing", redis, "passwordFile: /run/secrets/bad/newline", "redis.passwordFile", "contains no password"},
-		{"redis.tls ill-typed", redis, "tls: true\n  " + redis, "redis.tls", "must be a mapping"},
+		{"redis.passwordFile with a line break only", redis, "passwordFile: /run/secrets/bad/newline", "redis.passwordFile", "contains no password"},
+		{"redis.tls of a wrong type", redis, "tls: true\n  " + redis, "redis.tls", "must be a mapping"},
 		{"redis.tls off", redis, "tls: {serverName: a}\n  " + redis, "redis.tls.serverName", "only with redis.tls.enabled: true"},
 		{"redis.tls.caFile off", redis, "tls: {caFile: /run/secrets/cache/key}\n  " + redis, "redis.tls.caFile", "only with redis.tls.enabled: true"},
 		{"redis.tls.caFile", redis, "tls: {enabled: true, caFile: /run/secrets/cache/key}\n  " + redis, "redis.tls.caFile", "must contain a PEM certificate"},
@@ -60,10 +60,10 @@ func TestOneFault(t *testing.T) {
 		{"redis.tls.keyFile alone", redis, "tls: {enabled: true, keyFile: /run/secrets/cache/key}\n  " + redis, "redis.tls.certificateFile", "is missing"},
 		{"redis.tls.keyFile", redis, "tls: {enabled: true, certificateFile: /run/secrets/cache/key, keyFile: /run/secrets/cache/key}\n  " + redis, "redis.tls.keyFile", "must be the private key of redis.tls.certificateFile"},
 		{"redis.waitReplicas", redis, "waitReplicas: -1\n  " + redis, "redis.waitReplicas", "0 or more"},
-		{"redis.waitReplicas ill-typed", redis, "waitReplicas: one\n  " + redis, "redis.waitReplicas", "whole number"},
+		{"redis.waitReplicas of a wrong type", redis, "waitReplicas: one\n  " + redis, "redis.waitReplicas", "whole number"},
 		{"redis.sentinelPasswordFile", redis, "sentinelPasswordFile: /run/secrets/redis/password\n  " + redis, "redis.sentinelPasswordFile", "only with mode: sentinel"},
 		{"redis.sentinelUsername", redis, "sentinelUsername: u\n  " + redis, "redis.sentinelUsername", "only with mode: sentinel"},
-		{"clients.apiKeys ill-typed", "apiKeys:\n    - name: payments-team\n      " + sum, "apiKeys: {}\n  x:\n    - name: y\n      z: ", "clients.apiKeys", "must be a list"},
+		{"clients.apiKeys of a wrong type", "apiKeys:\n    - name: payments-team\n      " + sum, "apiKeys: {}\n  x:\n    - name: y\n      z: ", "clients.apiKeys", "must be a list"},
 		{"apiKeys.name blank", "name: payments-team", "name: ' '", "clients.apiKeys[0].name", "is empty"},
 		{"apiKeys.sha256", sum, "sha256: a1c7", "clients.apiKeys[0].sha256", "64 hex digits"},
 		{"apiKeys.sha256 missing", sum, "", "clients.apiKeys[0].sha256", "is missing"},
@@ -72,11 +72,11 @@ func TestOneFault(t *testing.T) {
 		{"apiKeys.scopes twice", "scopes: [accounts:read, balances:read]", "scopes: [accounts:read, accounts:read]", "clients.apiKeys[0].scopes[1]", "duplicate of "},
 		{"apiKeys key inline", sum, sum + "\n      key: " + canary, "clients.apiKeys[0].key", "unknown key"},
 		{"provider name", "mypos:", "'':", `providers[""]`, "name must not be empty"},
-		{"provider ill-typed", "mypos:\n    baseURL: https://mp-psd2-api.mypos.com", "mypos: 5\n  z:\n    baseURL: https://h", "providers.mypos", "must be a mapping"},
+		{"provider of a wrong type", "mypos:\n    baseURL: https://mp-psd2-api.mypos.com", "mypos: 5\n  z:\n    baseURL: https://h", "providers.mypos", "must be a mapping"},
 		{"baseURL missing", base, "", "providers.mypos.baseURL", "is missing"},
 		{"baseURL relative", base, "baseURL: mp-psd2-api.mypos.com", "providers.mypos.baseURL", "absolute https URL"},
 		{"baseURL scheme", base, "baseURL: ftp://h", "providers.mypos.baseURL", "absolute https URL"},
-		{"baseURL ill-formed", base, "baseURL: 'https://a b'", "providers.mypos.baseURL", "absolute https URL"},
+		{"baseURL malformed", base, "baseURL: 'https://a b'", "providers.mypos.baseURL", "absolute https URL"},
 		{"baseURL http", base, "baseURL: http://mp-psd2-api.mypos.com", "providers.mypos.baseURL", "must be https"},
 		{"baseURL http on a loopback-like name", base, "baseURL: http://127.0.0.1.example.com", "providers.mypos.baseURL", "must be https"},
 		{"baseURL user", base, "baseURL: https://u:" + canary + "@h", "providers.mypos.baseURL", "not contain a user"},
@@ -88,18 +88,18 @@ func TestOneFault(t *testing.T) {
 		{"caFile missing", "qwac.key\n    timeout: 10s", "qwac.key\n    caFile: /run/secrets/none", "providers.mypos.caFile", "does not exist"},
 		{"proxy", "qwac.key\n    timeout: 10s", "qwac.key\n    proxy: http://u:" + canary + "@p", "providers.mypos.proxy", "none or environment"},
 		{"drainFor", "address: 127.0.0.1:8080", "drainFor: -1s", "server.drainFor", "0s or more"},
-		{"drainFor ill-typed", "address: 127.0.0.1:8080", "drainFor: 5", "server.drainFor", "must be a duration"},
+		{"drainFor of a wrong type", "address: 127.0.0.1:8080", "drainFor: 5", "server.drainFor", "must be a duration"},
 		{"limits.inFlight", "address: 127.0.0.1:8080", "limits: {inFlight: 0}", "server.limits.inFlight", "1 or more"},
 		{"limits.perClient", "address: 127.0.0.1:8080", "limits: {perClient: -1}", "server.limits.perClient", "1 or more"},
 		{"limits.perASPSP", "address: 127.0.0.1:8080", "limits: {perASPSP: 0}", "server.limits.perASPSP", "1 or more"},
 		{"limits unknown", "address: 127.0.0.1:8080", "limits: {perBank: 1}", "server.limits.perBank", "unknown key"},
-		{"timeout ill-typed", "qwac.key\n    timeout: 10s", "qwac.key\n    timeout: 10", "providers.mypos.timeout", "must be a duration"},
-		{"aspsps ill-typed", "aspsps:\n  - id:", "aspsps:\n    id:", "aspsps", "must be a list"},
-		{"id no UUID", id, "id: 4f1e2d3c", "aspsps[0].id", "must be a UUID (36 characters)"},
+		{"timeout of a wrong type", "qwac.key\n    timeout: 10s", "qwac.key\n    timeout: 10", "providers.mypos.timeout", "must be a duration"},
+		{"aspsps of a wrong type", "aspsps:\n  - id:", "aspsps:\n    id:", "aspsps", "must be a list"},
+		{"id not a UUID", id, "id: 4f1e2d3c", "aspsps[0].id", "must be a UUID (36 characters)"},
 		{"id UUID in another form", id, "id: 4f1e2d3c000040008000000000000001", "aspsps[0].id", "must be a UUID (36 characters)"},
 		{"id twice in another case", id, id + "\n    name: B\n    provider: mypos\n  - id: 4F1E2D3C-0000-4000-8000-000000000001", "aspsps[1].id", "duplicate of "},
 		{"name", "name: Wood Bank", "name: ''", "aspsps[0].name", "is empty"},
-		{"name ill-typed", "name: Wood Bank", "name: 42", "aspsps[0].name", "must be a string"},
+		{"name of a wrong type", "name: Wood Bank", "name: 42", "aspsps[0].name", "must be a string"},
 		{"provider missing", "provider: mastercard", "", "aspsps[0].provider", "is missing"},
 		{"provider not configured", "provider: mastercard", "provider: Mastercard", "aspsps[0].provider", "must be the name of a provider"},
 		{"limit below 0", "limit: 4", "limit: -1", "aspsps[0].unattended.limit", "0 or more"},
@@ -118,7 +118,7 @@ func TestOneFault(t *testing.T) {
 		{"consecutiveFailures below 0", "consecutiveFailures: 5", "consecutiveFailures: -5", "aspsps[0].breaker.consecutiveFailures", "from 0 to 4294967295"},
 		{"failureRatio 0", "failureRatio: 0.5", "failureRatio: 0", "aspsps[0].breaker.failureRatio", "greater than 0"},
 		{"failureRatio above 1", "failureRatio: 0.5", "failureRatio: 1.01", "aspsps[0].breaker.failureRatio", "at most 1"},
-		{"failureRatio no number", "failureRatio: 0.5", "failureRatio: .nan", "aspsps[0].breaker.failureRatio", "must be a number"},
+		{"failureRatio not a number", "failureRatio: 0.5", "failureRatio: .nan", "aspsps[0].breaker.failureRatio", "must be a number"},
 		{"minimumCalls", "minimumCalls: 20", "minimumCalls: 0", "aspsps[0].breaker.minimumCalls", "1 or more"},
 		{"minimumCalls too large", "minimumCalls: 20", "minimumCalls: 4294967296", "aspsps[0].breaker.minimumCalls", "from 0 to 4294967295"},
 		{"interval", "interval: 60s", "interval: 0s", "aspsps[0].breaker.interval", "must be greater than 0s"},
@@ -126,29 +126,29 @@ func TestOneFault(t *testing.T) {
 		{"cache missing", "cache:\n  " + key, "#", "cache.encryptionKeyFile", "is missing"},
 		{"cache key short", key, "encryptionKeyFile: /run/secrets/bad/short", "cache.encryptionKeyFile", "line 1 must be 32 bytes in base64"},
 		{"cache key twice", key, "encryptionKeyFile: /run/secrets/bad/twice", "cache.encryptionKeyFile", "line 2 is a duplicate of line 1"},
-		{"cache key none", key, "encryptionKeyFile: /run/secrets/bad/newline", "cache.encryptionKeyFile", "file contains no key"},
+		{"cache key missing in the file", key, "encryptionKeyFile: /run/secrets/bad/newline", "cache.encryptionKeyFile", "file contains no key"},
 		{"cache key directory", key, "encryptionKeyFile: /run/secrets", "cache.encryptionKeyFile", "not a directory"},
 		{"cache unknown", key, key + "\n  keys: [" + canary + "]", "cache.keys", "unknown key"},
 		{"psu.allowPrivateIP", "cache:\n", "psu: {allowPrivateIP: 'true'}\ncache:\n", "psu.allowPrivateIP", "true or false"},
 		{"unknown at the top", "cache:\n", "secrets: " + canary + "\ncache:\n", "secrets", "unknown key"},
-		{"unknown that is no word", "cache:\n", "\"a.b\\n" + strings.Repeat("c", 70) + "\": 1\ncache:\n", `["a.b\n` + strings.Repeat("c", 60) + `…"]`, "unknown key"},
+		{"unknown and not a word", "cache:\n", "\"a.b\\n" + strings.Repeat("c", 70) + "\": 1\ncache:\n", `["a.b\n` + strings.Repeat("c", 60) + `…"]`, "unknown key"},
 		{"twice", "cache:\n", "psu: {}\npsu: {}\ncache:\n", "psu", "is defined twice"},
-		{"twice in an adapter's part", "    consumerKey: \"abc!def\"\n", "    consumerKey: a\n    consumerKey: " + canary + "\n", "providers.mastercard.consumerKey", "is defined twice"},
+		{"twice in an adapter's keys", "    consumerKey: \"abc!def\"\n", "    consumerKey: a\n    consumerKey: " + canary + "\n", "providers.mastercard.consumerKey", "is defined twice"},
 	}
-	// What these change is not said where it is missing: the fault is at the nearest thing above it.
+	// The faults of these are not in the line of old, but in the line of this text.
 	above := map[string]string{
 		"redis.addresses missing": "redis:", "redis.username": "redis:", "apiKeys.sha256 missing": "name: payments-team", "baseURL missing": "mypos:",
 		"provider missing": "- id:", "cache missing": "server:",
-		"redis.mode twice": "mode: sentinel", "twice": "psu: {}\ncache", "twice in an adapter's part": "consumerKey: " + canary,
-		"aspsps ill-typed": "aspsps:", "clients.apiKeys ill-typed": "apiKeys:", "id twice in another case": "4F1E", "redis.addresses twice": "addresses: [a:1",
-		"timeout zero": "timeout: 0s", "caFile": "caFile:", "caFile missing": "caFile:", "proxy": "proxy:", "timeout ill-typed": "timeout: 10\n", "psu.allowPrivateIP": "psu:", "cache unknown": "keys:", "apiKeys key inline": "key: ",
+		"redis.mode twice": "mode: sentinel", "twice": "psu: {}\ncache", "twice in an adapter's keys": "consumerKey: " + canary,
+		"aspsps of a wrong type": "aspsps:", "clients.apiKeys of a wrong type": "apiKeys:", "id twice in another case": "4F1E", "redis.addresses twice": "addresses: [a:1",
+		"timeout zero": "timeout: 0s", "caFile": "caFile:", "caFile missing": "caFile:", "proxy": "proxy:", "timeout of a wrong type": "timeout: 10\n", "psu.allowPrivateIP": "psu:", "cache unknown": "keys:", "apiKeys key inline": "key: ",
 		"redis.masterName": "masterName",
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			if strings.Count(example, tt.old) != 1 {
-				t.Fatalf("the example has %q %d times", tt.old, strings.Count(example, tt.old))
+				t.Fatalf("the example contains %q %d times", tt.old, strings.Count(example, tt.old))
 			}
 			text := strings.Replace(example, tt.old, tt.new, 1)
 			at := strings.Index(example, tt.old)
@@ -160,7 +160,7 @@ func TestOneFault(t *testing.T) {
 			for _, f := range faultsOf(t, err) {
 				if f.Path == tt.path && f.Line == line && strings.Contains(f.Detail, tt.words) {
 					if strings.Contains(err.Error(), canary) {
-						t.Errorf("a value stands in the faults: %v", err)
+						t.Errorf("the faults contain a value: %v", err)
 					}
 					return
 				}
@@ -170,7 +170,7 @@ func TestOneFault(t *testing.T) {
 	}
 }
 
-// The faults of one change must not make others: who reads them would look for what is not there.
+// A value with a fault causes no further faults.
 func TestFaultsDoNotCascade(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, old, new string }{
@@ -227,7 +227,7 @@ tracing: {}
 `
 	c, err := config.Read([]byte(text))
 	if c == nil {
-		t.Fatal("no Config beside the faults")
+		t.Fatal("Read returned no Config")
 	}
 	if !slices.IsSortedFunc(faultsOf(t, err), func(a, b config.Fault) int { return a.Line - b.Line }) {
 		t.Errorf("the faults are not in the order of the file:\n%v", err)
@@ -269,7 +269,7 @@ tracing: {}
 	}
 }
 
-// What is refused of YAML itself hides nothing of the rest, and what it leaves open is no fault besides.
+// Refused parts of YAML do not hide other faults, and cause no further ones.
 func TestUnsupportedYAMLHidesNoFault(t *testing.T) {
 	t.Parallel()
 	const text = `%YAML 1.1
@@ -296,7 +296,7 @@ aspsps:
 `
 	c, err := config.Read([]byte(text))
 	if c == nil {
-		t.Fatalf("no Config beside the faults:\n%v", err)
+		t.Fatalf("Read returned no Config:\n%v", err)
 	}
 	got := faultsOf(t, err)
 	for _, name := range []string{"p", "q", "r"} {
@@ -343,7 +343,7 @@ aspsps:
 	}
 }
 
-func TestFaultsOfWhatIsNoYAMLAreInOrder(t *testing.T) {
+func TestSyntaxFaultsAreInOrder(t *testing.T) {
 	t.Parallel()
 	_, err := config.Read([]byte("a: b: c\nd: !x 1\n"))
 	faults := faultsOf(t, err)
@@ -352,27 +352,27 @@ func TestFaultsOfWhatIsNoYAMLAreInOrder(t *testing.T) {
 	}
 }
 
-func TestAliasOfTheProviders(t *testing.T) {
+func TestAliasOfProvidersCausesNoFault(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{"*p", "{<<: *p}"} {
 		text := strings.Replace(minimal, "providers:\n  p:\n    baseURL: http://localhost:9000", "providers: "+value, 1)
 		_, err := config.Read([]byte(text))
 		for _, f := range faultsOf(t, err) {
 			if f.Path != "" {
-				t.Errorf("a fault that only follows: %v", f)
+				t.Errorf("the alias causes a fault: %v", f)
 			}
 		}
 		if err == nil {
-			t.Errorf("%s is taken", value)
+			t.Errorf("%s is accepted", value)
 		}
 	}
 }
 
-func TestEmptyFileLacksTheRequiredKeys(t *testing.T) {
+func TestEmptyFile(t *testing.T) {
 	t.Parallel()
 	want := "clients.apiKeys (line 1): is missing\nproviders (line 1): is missing\naspsps (line 1): is missing\n" +
 		"cache.encryptionKeyFile (line 1): is missing"
-	for _, text := range []string{"", "\n\n", "# nothing\n", "---\n", "{}"} {
+	for _, text := range []string{"", "\n\n", "# empty\n", "---\n", "{}"} {
 		_, err := config.Read([]byte(text))
 		if err == nil || err.Error() != want {
 			t.Errorf("%q: got\n%v", text, err)
@@ -380,7 +380,7 @@ func TestEmptyFileLacksTheRequiredKeys(t *testing.T) {
 	}
 }
 
-func TestEmbeddedRedisHasNothingElse(t *testing.T) {
+func TestEmbeddedRedisAllowsNoConnectionKeys(t *testing.T) {
 	t.Parallel()
 	text := strings.Replace(minimal, "{mode: embedded}",
 		"{mode: embedded, addresses: [a:1], masterName: m, username: u, passwordFile: /run/secrets/redis/password, waitReplicas: 1, tls: {enabled: true}}", 1)
@@ -395,7 +395,7 @@ func TestEmbeddedRedisHasNothingElse(t *testing.T) {
 	}
 }
 
-func TestLoopbackMayBePlain(t *testing.T) {
+func TestPlainHTTPOnlyOnLoopback(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"127.0.0.1:1", "127.9.9.9", "[::1]:1", "localhost:9000", "LOCALHOST"} {
 		mustRead(t, strings.Replace(minimal, "localhost:9000", host, 1))
@@ -425,13 +425,13 @@ func TestLocate(t *testing.T) {
 	if got := c.Locate("providers.mypos", errors.New("cannot be opened")).Error(); got != "providers.mypos (line 19): cannot be opened" {
 		t.Errorf("another error became %q", got)
 	}
-	byHand := config.Defaults()
-	if got := byHand.Locate("providers.p", config.Faults{{Path: "x", Detail: "a"}}).Error(); got != "providers.p.x: a" {
+	withoutFile := config.Defaults()
+	if got := withoutFile.Locate("providers.p", config.Faults{{Path: "x", Detail: "a"}}).Error(); got != "providers.p.x: a" {
 		t.Errorf("without a file: %q", got)
 	}
 }
 
-// A provider that is one bank may have one entry. Which is, the caller of the check knows.
+// A provider that is one bank may have only one entry.
 func TestSecondASPSPs(t *testing.T) {
 	t.Parallel()
 	const text = `aspsps:
@@ -445,7 +445,7 @@ func TestSecondASPSPs(t *testing.T) {
 `
 	c, _ := config.Read([]byte(text))
 	if c == nil {
-		t.Fatal("no Config beside the faults")
+		t.Fatal("Read returned no Config")
 	}
 	got := c.SecondASPSPs(func(provider string) bool { return provider == "one" })
 	want := "aspsps[5].provider (line 8): this provider is one bank and allows one entry; it already has aspsps[0]"
@@ -453,6 +453,6 @@ func TestSecondASPSPs(t *testing.T) {
 		t.Errorf("faults %v, want %s", got, want)
 	}
 	if got := c.SecondASPSPs(func(string) bool { return false }); len(got) > 0 {
-		t.Errorf("no provider is one bank, and still %v", got)
+		t.Errorf("faults %v, although no provider is one bank", got)
 	}
 }

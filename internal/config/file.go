@@ -9,14 +9,15 @@ import (
 	"strings"
 )
 
-// maxFile is the maximum size of every file that is read here, in bytes. Keys and certificates are much smaller.
+// maxFile is the maximum size of every file that is read here, in bytes. Keys and certificates are
+// much smaller.
 const maxFile = 1 << 20
 
 // writableByOthers is the permission of every local user to write to a file.
 const writableByOthers fs.FileMode = 0o002
 
-// File is a secret file. The configuration contains its path; the content is read together with the configuration, so
-// that checks need no I/O. It is formatted as its path.
+// File is a secret file. The configuration contains its path; the content is read together with the
+// configuration, so that checks need no I/O. It is formatted as its path.
 type File struct {
 	path     string
 	content  func() []byte // a function, so that fmt does not print the content of a File in an unexported field
@@ -77,11 +78,11 @@ func (f File) MarshalText() ([]byte, error) { return []byte(f.path), nil }
 
 // InMemoryFile returns a File that is not on disk, for tests and generated keys.
 func InMemoryFile(content []byte) File {
-	return File{path: "(memory)", content: func() []byte { return content }}
+	return newFile("(memory)", content, 0)
 }
 
-// readFile returns the content and mode of a regular file of at most maxFile bytes. Pipes and devices are refused, because
-// reading them may not end.
+// readFile returns the content and mode of a regular file of at most maxFile bytes. Pipes and
+// devices are refused, because reading them may not end.
 func readFile(path string) ([]byte, fs.FileMode, error) {
 	info, err := os.Stat(path)
 	switch {
@@ -99,9 +100,6 @@ func readFile(path string) ([]byte, fs.FileMode, error) {
 		return nil, 0, errors.New("file cannot be read")
 	}
 	defer file.Close()
-	if info, err = file.Stat(); err != nil {
-		return nil, 0, errors.New("file cannot be read")
-	}
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	switch {
 	case err != nil:

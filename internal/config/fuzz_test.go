@@ -7,8 +7,8 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// Whatever the text, nothing panics, what is wrong are Faults in lines that the text has, and what was read is
-// printed so that it is read as the same.
+// For every text, Read does not panic, its faults are in lines of the text, and a configuration
+// without faults is printed so that reading it returns the same.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(example))

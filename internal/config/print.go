@@ -9,27 +9,17 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// Print writes the effective configuration as YAML that Read accepts: with all defaults, with secrets as the paths of
-// their files, and with the keys of adapters as they are in the file. The configuration must have no faults, including
-// those of the adapters.
+// Print writes the effective configuration as YAML that Read accepts: with all defaults, with
+// secrets as the paths of their files, and with the keys of adapters as they are in the file. The
+// configuration must have no faults, including those of the adapters.
 func (c *Config) Print(w io.Writer) error {
-	all := strict.KeyValues(*c)
-	for i, m := range all {
-		if m.Key == "providers" {
-			all[i].Value = c.providerKeyValues()
-		}
-	}
-	return strict.Write(w, all)
-}
-
-// providerKeyValues returns the providers by name, each with its common keys followed by the adapter's.
-func (c *Config) providerKeyValues() []strict.KeyValue {
-	var all []strict.KeyValue
+	var providers strict.Mapping // each with its common keys, then the adapter's
 	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
-		own := c.file.Mapping("providers", name).KeyValues(commonKeys()...)
-		all = append(all, strict.KeyValue{Key: name, Value: append(strict.KeyValues(c.Providers[name]), own...)})
+		own := c.file.Mapping("providers", name).Without(commonKeys()...)
+		providers = providers.With(name, strict.Encode(c.Providers[name]).Concat(own))
 	}
-	return all
+	_, err := io.WriteString(w, strict.Encode(*c).With("providers", providers).String())
+	return err
 }
 
 // commonKeys returns the keys of Provider.

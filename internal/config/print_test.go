@@ -14,7 +14,7 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// own is an adapter's part as only a test could want it.
+// own has adapter keys of many types.
 type own struct {
 	ConsumerKey            string                 `yaml:"consumerKey"`
 	SigningKeyFile         config.File            `yaml:"signingKeyFile"`
@@ -35,19 +35,19 @@ func printed(t *testing.T, c *config.Config) string {
 	return b.String()
 }
 
-// roundTrip reads what is printed, and returns it.
+// roundTrip prints a configuration, reads it again and returns it.
 func roundTrip(t *testing.T, c *config.Config) *config.Config {
 	t.Helper()
 	text := printed(t, c)
 	again, err := config.Read([]byte(text))
 	if err != nil {
-		t.Fatalf("what is printed has faults:\n%v\n%s", err, text)
+		t.Fatalf("the printed configuration has faults:\n%v\n%s", err, text)
 	}
 	if diff := cmp.Diff(c, again, sameConfig); diff != "" {
-		t.Fatalf("what is printed says something else (-was +is):\n%s\n%s", diff, text)
+		t.Fatalf("the printed configuration differs (-printed +read):\n%s\n%s", diff, text)
 	}
 	if second := printed(t, again); second != text {
-		t.Fatalf("printed again it differs:\n%s", cmp.Diff(text, second))
+		t.Fatalf("printed again, it differs:\n%s", cmp.Diff(text, second))
 	}
 	return again
 }
@@ -71,10 +71,10 @@ func TestPrintReadsBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(before, after, sameConfig, cmp.AllowUnexported(own{})); diff != "" {
-		t.Errorf("the adapter's part (-was +is):\n%s", diff)
+		t.Errorf("the adapter's keys (-before +after):\n%s", diff)
 	}
 	if *after.Retries != 0 || len(after.Words["a b"]) != 11 || after.Words["a b"][5] != "tab\t\"quote\" \\ \u2028 ключ 😀" {
-		t.Errorf("the adapter's part is %+v", after)
+		t.Errorf("the adapter's keys are %+v", after)
 	}
 	if len(after.Nested) != 2 || len(after.Nested[0]["a"]) != 2 || after.Nested[0]["a"][0][1] != 2 {
 		t.Errorf("nested is %v", after.Nested)
@@ -147,7 +147,7 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 	part.hidden = part.SigningKeyFile
 	if string(part.SigningKeyFile.Content()) != canary || part.SigningKeyPasswordFile.Line() != canary {
-		t.Fatal("the adapter does not get its secrets")
+		t.Fatal("the adapter has not read its secrets")
 	}
 	encoded, err := json.Marshal(c)
 	if err != nil {
@@ -158,15 +158,15 @@ func TestSecretsStayOut(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%d", "%x", "%s", "%q"} {
 		shown[verb] = fmt.Sprintf(verb, *c) + fmt.Sprintf(verb, part)
 	}
-	for how, text := range shown {
+	for format, text := range shown {
 		for _, secret := range []string{canary, fmt.Sprintf("%x", canary), bytesOf, keyLine(1), keyLine(2)} {
 			if strings.Contains(text, secret) {
-				t.Errorf("%s shows a secret:\n%s", how, text)
+				t.Errorf("%s contains a secret:\n%s", format, text)
 			}
 		}
 	}
 	if !strings.Contains(printed(t, c), "/mastercard/key.p12") {
-		t.Error("Print leaves out where the secrets are")
+		t.Error("Print omits the paths of secrets")
 	}
 }
 
@@ -185,21 +185,21 @@ nested[0]: must be a mapping (key: value)`
 		t.Errorf("faults (-want +got):\n%s", cmp.Diff(want, got))
 	}
 	if part.Pause != time.Second {
-		t.Error("a bad value took the place of the adapter's default")
+		t.Error("an invalid value replaced the default of the adapter")
 	}
 	if err := c.Decoder("none")(&part); err != nil {
-		t.Errorf("a provider that the file does not have: %v", err)
+		t.Errorf("a provider that is not in the file: %v", err)
 	}
 	if err := c.Decoder("mypos")(part); err == nil {
-		t.Error("no pointer was taken")
+		t.Error("a value that is not a pointer is accepted")
 	}
 	if err := new(config.Config).Decoder("p")(&part); err != nil {
 		t.Errorf("without a file: %v", err)
 	}
-	var unfit struct {
+	var unsupported struct {
 		ConsumerKey chan int `yaml:"consumerKey"`
 	}
-	if err := c.Decoder("mastercard")(&unfit); err == nil || !strings.Contains(err.Error(), "has a type that is not supported") {
+	if err := c.Decoder("mastercard")(&unsupported); err == nil || !strings.Contains(err.Error(), "has a type that is not supported") {
 		t.Errorf("a channel: %v", err)
 	}
 }

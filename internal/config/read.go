@@ -2,15 +2,22 @@ package config
 
 import (
 	"errors"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 
 	"ais-gateway/internal/config/strict"
 )
 
-// Load reads the configuration from a file. Its error is Faults; Config and error are otherwise those of Read.
+// Fault is one error in the configuration.
+type Fault = strict.Fault
+
+// Faults are all errors in the configuration, in the order of the file.
+type Faults = strict.Faults
+
+// Load reads the configuration from a file. Its error is Faults; Config and error are otherwise
+// those of Read.
 func Load(path string) (*Config, error) {
 	text, mode, err := readFile(path)
 	if err != nil {
@@ -23,13 +30,14 @@ func Load(path string) (*Config, error) {
 	return c, err
 }
 
-// Read decodes and checks a configuration and the files that it names. Its error is Faults: all faults except those of the
-// adapters' keys, in the order of the file. If the text is valid YAML, the Config is returned together with faults, so that
-// adapters can add theirs; it must not be used otherwise.
+// Read decodes and checks a configuration and the files that it names. Its error is Faults: all
+// faults except those of the adapters' keys, in the order of the file. If the text is valid YAML,
+// the Config is returned together with faults, so that adapters can add theirs; it must not be used
+// otherwise.
 func Read(text []byte) (*Config, error) {
 	file, faults := strict.Parse(text)
 	if file == nil {
-		faults.Sort()
+		file.Sort(faults)
 		return nil, faults
 	}
 	return decode(file, faults)
@@ -41,43 +49,31 @@ func decode(file *strict.Document, faults Faults) (*Config, error) {
 	c.file = file
 	read := file.Mapping().Decode(&c, "")
 	c.normalize()
-	check := checker{file: file, read: read}
-	check.config(&c)
-	faults = slices.Concat(faults, c.withLines(read.Faults), c.withLines(check.faults))
+	faults = slices.Concat(faults, c.withLines(read.Faults), c.withLines(c.check(read)))
 	c.Sort(faults)
 	return &c, faults.Err()
 }
 
-// maxDuration is 100 years. Longer durations are reduced to it, so that the sum of two neither overflows time.Duration nor
-// Redis's milliseconds.
-const maxDuration = 876_000 * time.Hour
-
-// normalize converts values to their canonical form, limits durations to maxDuration, and removes the default addresses
-// of Redis in modes other than standalone.
+// normalize converts values to their canonical form, and removes the default addresses of Redis in
+// modes other than standalone.
 func (c *Config) normalize() {
 	if c.Redis.Mode != Standalone && !c.file.Has("redis.addresses") || len(c.Redis.Addresses) == 0 {
 		c.Redis.Addresses = nil
 	}
-	c.Server.DrainFor = min(c.Server.DrainFor, maxDuration)
-	c.Clients.normalize()
-	for name, p := range c.Providers {
-		p.Timeout = min(p.Timeout, maxDuration)
-		c.Providers[name] = p
-	}
-	for i := range c.ASPSPs {
-		a := &c.ASPSPs[i]
-		a.ID = strings.ToLower(a.ID)
-		for _, d := range []*time.Duration{
-			&a.Unattended.Window, &a.Accounts.FreshFor, &a.Accounts.KeepFor, &a.Breaker.Interval, &a.Breaker.OpenFor,
-		} {
-			*d = min(*d, maxDuration)
+	for _, k := range c.Clients.APIKeys {
+		for i, hash := range k.SHA256 {
+			k.SHA256[i] = strings.ToLower(hash)
 		}
+	}
+	for i, a := range c.ASPSPs {
+		c.ASPSPs[i].ID = strings.ToLower(a.ID)
 	}
 }
 
-// Decoder returns the function with which an adapter decodes its keys. into is a pointer to a struct with yaml tags;
-// fields without a key keep their value. The error is Faults with paths relative to the provider: keys that are not in the
-// struct and not in Provider, and values of a wrong type. For a provider that is not in the file, nothing is decoded.
+// Decoder returns the function with which an adapter decodes its keys. into is a pointer to a
+// struct with yaml tags; fields without a key keep their value. The error is Faults with paths
+// relative to the provider: keys that are not in the struct and not in Provider, and values of a
+// wrong type. For a provider that is not in the file, nothing is decoded.
 func (c *Config) Decoder(provider string) func(into any) error {
 	return func(into any) error {
 		v := reflect.ValueOf(into)
@@ -85,14 +81,14 @@ func (c *Config) Decoder(provider string) func(into any) error {
 			return errors.New("settings must be decoded into a pointer to a struct")
 		}
 		err := c.file.Mapping("providers", provider).Decode(into, "", commonKeys()...).Faults.Err()
-		c.warnIfWritable(into, strict.Child("providers", provider))
+		c.warnings = append(c.warnings, writableFiles(into, strict.Child("providers", provider))...)
 		return err
 	}
 }
 
-// Locate converts an adapter's faults, whose paths are relative to prefix ("providers.<name>"), to faults of the file with
-// lines. It drops those behind an alias or a merge key. An error that is not Faults becomes one fault at prefix, nil
-// becomes nil.
+// Locate converts an adapter's faults, whose paths are relative to prefix ("providers.<name>"), to
+// faults of the file with lines. It drops those behind an alias or a merge key. An error that is
+// not Faults becomes one fault at prefix, nil becomes nil.
 func (c *Config) Locate(prefix string, err error) Faults {
 	var faults Faults
 	switch {
@@ -103,12 +99,8 @@ func (c *Config) Locate(prefix string, err error) Faults {
 	}
 	absolute := slices.Clone(faults)
 	for i, f := range absolute {
-		switch {
-		case f.Path == "":
-			absolute[i].Path = prefix
-		case f.Path[0] == '[':
-			absolute[i].Path = prefix + f.Path
-		default:
+		absolute[i].Path = prefix + f.Path
+		if f.Path != "" && f.Path[0] != '[' {
 			absolute[i].Path = prefix + "." + f.Path
 		}
 	}
@@ -120,13 +112,12 @@ func (c *Config) Locate(prefix string, err error) Faults {
 // UnknownProviders returns a fault for each configured provider that is not known.
 func (c *Config) UnknownProviders(known []string) Faults {
 	var faults Faults
-	for name := range c.Providers {
+	for _, name := range slices.Sorted(maps.Keys(c.Providers)) {
 		if !slices.Contains(known, name) {
 			faults.Add(strict.Child("providers", name), "unknown provider; known providers: "+strings.Join(known, ", "))
 		}
 	}
 	faults = c.withLines(faults)
-	slices.SortFunc(faults, func(a, b Fault) int { return strings.Compare(a.Path, b.Path) })
 	c.Sort(faults)
 	return faults
 }
@@ -134,24 +125,22 @@ func (c *Config) UnknownProviders(known []string) Faults {
 // Sort sorts faults in the order of the file.
 func (c *Config) Sort(faults Faults) { c.file.Sort(faults) }
 
-// SecondASPSPs returns a fault for each aspsps entry after the first of a provider that is one ASPSP: the ASPSP counts all
-// unattended calls together, but two entries would be counted separately.
+// SecondASPSPs returns a fault for each aspsps entry after the first of a provider that is one
+// ASPSP: the ASPSP counts all unattended calls together, but two entries would be counted
+// separately.
 func (c *Config) SecondASPSPs(oneASPSP func(provider string) bool) Faults {
 	var faults Faults
-	first := map[string]int{}
 	for i, a := range c.ASPSPs {
-		switch before, found := first[a.Provider]; {
-		case !oneASPSP(a.Provider):
-		case found:
-			faults.Add(strict.Entry("", i)+".provider", "this provider is one bank and allows one entry; it already has "+strict.Entry("aspsps", before))
-		default:
-			first[a.Provider] = i
+		first := slices.IndexFunc(c.ASPSPs, func(other ASPSP) bool { return other.Provider == a.Provider })
+		if first < i && oneASPSP(a.Provider) {
+			faults.Add(strict.Entry("", i)+".provider", "this provider is one bank and allows one entry; it already has "+strict.Entry("aspsps", first))
 		}
 	}
 	return c.Locate("aspsps", faults.Err())
 }
 
-// withLines sets the lines of faults that have none, and returns the faults. Without a file there are no lines.
+// withLines sets the lines of faults that have none, and returns the faults. Without a file there
+// are no lines.
 func (c *Config) withLines(faults Faults) Faults {
 	for i, f := range faults {
 		if f.Line == 0 && c.file != nil {

@@ -8,22 +8,25 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// Reload decodes the same text again with the current content of the files that it names. The current content of the
-// configuration file itself is not read. Config and error are those of Read.
+// Reload decodes the same text again with the current content of the files that it names. The
+// current content of the configuration file itself is not read. Config and error are those of Read.
 func (c *Config) Reload() (*Config, error) {
 	again, err := decode(c.file, nil)
 	again.source = c.source
 	return again, err
 }
 
-// Source returns the file that the configuration was loaded from, with its content at that time. It is the zero File for
-// a configuration from a text.
+// Source returns the file that the configuration was loaded from, with its content at that time. It
+// is the zero File for a configuration from a text.
 func (c *Config) Source() File { return c.source }
 
-// EqualExceptAPIKeys reports whether the texts of two configurations are equal apart from clients.apiKeys.
+// EqualExceptAPIKeys reports whether the texts of two configurations are equal apart from
+// clients.apiKeys.
 func (c *Config) EqualExceptAPIKeys(other *Config) bool {
-	return reflect.DeepEqual(c.file.Mapping().KeyValues("clients"), other.file.Mapping().KeyValues("clients")) &&
-		reflect.DeepEqual(c.file.Mapping("clients").KeyValues("apiKeys"), other.file.Mapping("clients").KeyValues("apiKeys"))
+	text := func(file *strict.Document) [2]string {
+		return [2]string{file.Mapping().Without("clients").String(), file.Mapping("clients").Without("apiKeys").String()}
+	}
+	return text(c.file) == text(other.file)
 }
 
 // Reload returns the file with its current content.
@@ -45,40 +48,21 @@ func WithoutSecretFiles(all Faults) Faults {
 	return slices.DeleteFunc(slices.Clone(all), func(f Fault) bool { return strings.HasSuffix(f.Path, "File") })
 }
 
-// Files returns the files that a part of a configuration names: a struct, including nested structs, pointers, slices and
-// maps.
+// Files returns the files that a part of a configuration names: a struct, including nested structs,
+// pointers, slices and maps.
 func Files(part any) []File {
 	var all []File
-	walkFiles(reflect.ValueOf(part), "", func(_ string, f File) { all = append(all, f) })
+	eachFile(part, "", func(_ string, f File) { all = append(all, f) })
 	return all
 }
 
-// walkFiles calls do for each file in a part of a configuration, with the path of its key. path is the path of the part.
-func walkFiles(v reflect.Value, path string, do func(path string, f File)) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if !v.IsNil() {
-			walkFiles(v.Elem(), path, do)
+// eachFile calls do for each file in a part of a configuration, with the path of its key. path is
+// the path of the part.
+func eachFile(part any, path string, do func(path string, f File)) {
+	walk(reflect.ValueOf(part), path, "", "", func(path, _ string, v reflect.Value, below func()) {
+		if f, ok := reflect.TypeAssert[File](v); ok && f.Given() {
+			do(path, f)
 		}
-	case reflect.Slice:
-		for i := range v.Len() {
-			walkFiles(v.Index(i), strict.Entry(path, i), do)
-		}
-	case reflect.Map:
-		for _, key := range v.MapKeys() {
-			walkFiles(v.MapIndex(key), strict.Child(path, key.String()), do)
-		}
-	case reflect.Struct:
-		if f, ok := reflect.TypeAssert[File](v); ok {
-			if f.Given() {
-				do(path, f)
-			}
-			return
-		}
-		for i, name := range strict.Tags(v.Type()) {
-			if v.Type().Field(i).IsExported() {
-				walkFiles(v.Field(i), strict.Child(path, name), do)
-			}
-		}
-	}
+		below()
+	})
 }

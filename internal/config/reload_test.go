@@ -11,7 +11,8 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// loaded is a configuration whose cache key stands in a file beside its own.
+// loaded returns a configuration that was loaded from a file in dir, with its cache key in another
+// file of dir.
 func loaded(t *testing.T) (c *config.Config, dir string) {
 	t.Helper()
 	dir = writeFiles(t, map[string]string{"cache": keyLine(1)})
@@ -31,7 +32,7 @@ func put(t *testing.T, dir, name, content string) {
 	}
 }
 
-// The text is the one from the start, the files are those of now.
+// Reload uses the text of the start and the current content of other files.
 func TestReload(t *testing.T) {
 	t.Parallel()
 	c, dir := loaded(t)
@@ -45,10 +46,10 @@ func TestReload(t *testing.T) {
 		t.Errorf("keys %v, address %s", keys, again.Server.Address)
 	}
 	if keys := c.Cache.Keys(); len(keys) != 1 || keys[0][0] != 1 {
-		t.Errorf("the first one has changed: %v", keys)
+		t.Errorf("the first configuration has changed: %v", keys)
 	}
 	if diff := cmp.Diff(c.ASPSPs, again.ASPSPs); diff != "" || again.Source().Path() != c.Source().Path() {
-		t.Errorf("ASPSPs (-was +is):\n%s\nsource %s", diff, again.Source())
+		t.Errorf("ASPSPs (-before +after):\n%s\nsource %s", diff, again.Source())
 	}
 	put(t, dir, "cache", "short")
 	if _, err = again.Reload(); err == nil || err.Error() != "cache.encryptionKeyFile (line 12): line 1 must be 32 bytes in base64" {
@@ -68,13 +69,13 @@ func TestSource(t *testing.T) {
 		t.Errorf("%q, %v", now.Content(), err)
 	}
 	if mustRead(t, minimal).Source().Given() {
-		t.Error("a text has a file")
+		t.Error("a configuration from a text has a source")
 	}
 }
 
 func TestEqualExceptAPIKeys(t *testing.T) {
 	t.Parallel()
-	was := mustRead(t, minimal)
+	before := mustRead(t, minimal)
 	for _, tt := range []struct {
 		name, old, new string
 		same           bool
@@ -82,13 +83,13 @@ func TestEqualExceptAPIKeys(t *testing.T) {
 		{"comment", "providers:", "# why\nproviders:", true},
 		{"key's name", "name: a,", "name: b,", true},
 		{"key's scopes", "scopes: [accounts:read]", "scopes: [accounts:read, balances:read]", true},
-		{"one more", "  apiKeys:\n", "  apiKeys:\n    - {name: c, sha256: " + strings.Repeat("a", 64) + ", scopes: [accounts:read]}\n", true},
-		{"a provider's place", "localhost:9000", "localhost:9001", false},
+		{"another key", "  apiKeys:\n", "  apiKeys:\n    - {name: c, sha256: " + strings.Repeat("a", 64) + ", scopes: [accounts:read]}\n", true},
+		{"a provider's URL", "localhost:9000", "localhost:9001", false},
 		{"a bank's name", "Wood", "Stone", false},
-		{"a whole part", "redis:", "psu: {allowPrivateIP: true}\nredis:", false},
+		{"another section", "redis:", "psu: {allowPrivateIP: true}\nredis:", false},
 	} {
-		is := mustRead(t, strings.Replace(minimal, tt.old, tt.new, 1))
-		if got := was.EqualExceptAPIKeys(is); got != tt.same {
+		after := mustRead(t, strings.Replace(minimal, tt.old, tt.new, 1))
+		if got := before.EqualExceptAPIKeys(after); got != tt.same {
 			t.Errorf("%s: %v", tt.name, got)
 		}
 	}
@@ -105,13 +106,13 @@ func TestFilteredFaults(t *testing.T) {
 		return strings.Join(all, " ")
 	}
 	if got := paths(config.FaultsUnder(all, "a")); got != "a a.b a[0] a.keyFile" {
-		t.Errorf("below a: %s", got)
+		t.Errorf("faults under a: %s", got)
 	}
 	if got := paths(config.WithoutSecretFiles(all)); got != "a a.b ab a[0] " {
-		t.Errorf("of the text: %s", got)
+		t.Errorf("without secret files: %s", got)
 	}
 	if len(all) != 7 || all[6].Path != "a.keyFile" {
-		t.Errorf("all have become %v", all)
+		t.Errorf("the argument has changed to %v", all)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// pair is a certificate that vouches for itself, and its key, both as PEM.
+// pair returns a self-signed certificate and its key in PEM.
 func pair(t *testing.T) (certificate, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -41,7 +41,7 @@ func pair(t *testing.T) (certificate, key string) {
 	return block("CERTIFICATE", der), block("PRIVATE KEY", pkcs8)
 }
 
-// laid writes files, and is the directory that they are in.
+// writeFiles writes files to a temporary directory and returns it.
 func writeFiles(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -56,9 +56,9 @@ func writeFiles(t *testing.T, files map[string]string) string {
 func TestServerTLS(t *testing.T) {
 	t.Parallel()
 	certificate, key := pair(t)
-	_, stranger := pair(t)
+	_, other := pair(t)
 	dir := writeFiles(t, map[string]string{
-		"cert": certificate, "key": key, "other": stranger, "cas": "# two\n" + certificate + "\n" + certificate,
+		"cert": certificate, "key": key, "other": other, "cas": "# two\n" + certificate + "\n" + certificate,
 		"cut": certificate + certificate[:len(certificate)/2], "mixed": certificate + key, "none": canary,
 		"bad": certificate + strings.Replace(certificate, "\nMI", "\nAA", 1),
 	})
@@ -68,16 +68,16 @@ func TestServerTLS(t *testing.T) {
 		mutual    bool
 	}{
 		{"both", "certificateFile: cert, keyFile: key", nil, false},
-		{"callers too", "certificateFile: cert, keyFile: key, clientCAFile: cas", nil, true},
+		{"client certificates", "certificateFile: cert, keyFile: key, clientCAFile: cas", nil, true},
 		{"certificate alone", "certificateFile: cert", []string{"server.tls.keyFile (line 1): is missing"}, false},
 		{"key alone", "keyFile: key", []string{"server.tls.certificateFile (line 1): is missing"}, false},
-		{"authority alone", "clientCAFile: cas", []string{"server.tls.certificateFile (line 1): is missing"}, false},
-		{"another's key", "certificateFile: cert, keyFile: other", []string{"server.tls.keyFile (line 1): must be the private key of server.tls.certificateFile (both in PEM)"}, false},
-		{"no PEM", "certificateFile: none, keyFile: key", []string{"server.tls.keyFile (line 1): must be the private key of server.tls.certificateFile (both in PEM)"}, false},
-		{"authority no PEM", "certificateFile: cert, keyFile: key, clientCAFile: none", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
-		{"authorities cut short", "certificateFile: cert, keyFile: key, clientCAFile: cut", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
-		{"an authority that is none", "certificateFile: cert, keyFile: key, clientCAFile: bad", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
-		{"a key among authorities", "certificateFile: cert, keyFile: key, clientCAFile: mixed", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
+		{"client CA alone", "clientCAFile: cas", []string{"server.tls.certificateFile (line 1): is missing"}, false},
+		{"key of another certificate", "certificateFile: cert, keyFile: other", []string{"server.tls.keyFile (line 1): must be the private key of server.tls.certificateFile (both in PEM)"}, false},
+		{"not PEM", "certificateFile: none, keyFile: key", []string{"server.tls.keyFile (line 1): must be the private key of server.tls.certificateFile (both in PEM)"}, false},
+		{"client CA not PEM", "certificateFile: cert, keyFile: key, clientCAFile: none", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
+		{"client CAs truncated", "certificateFile: cert, keyFile: key, clientCAFile: cut", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
+		{"a client CA that is invalid", "certificateFile: cert, keyFile: key, clientCAFile: bad", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
+		{"a key among client CAs", "certificateFile: cert, keyFile: key, clientCAFile: mixed", []string{"server.tls.clientCAFile (line 1): file must contain only PEM certificates"}, false},
 		{"unknown", "certificateFile: cert, keyFile: key, minVersion: '1.0'", []string{"server.tls.minVersion (line 1): unknown key; known keys: certificateFile, clientCAFile, keyFile"}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestServerTLS(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 			if tt.mutual != (s.ClientAuth == tls.RequireAndVerifyClientCert) || tt.mutual != (s.ClientCAs != nil) {
-				t.Errorf("callers' certificates: %v, %v", s.ClientAuth, s.ClientCAs)
+				t.Errorf("client certificates: %v, %v", s.ClientAuth, s.ClientCAs)
 			}
 			roundTrip(t, c)
 		})

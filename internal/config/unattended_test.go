@@ -5,17 +5,18 @@ import (
 	"time"
 )
 
-// Of the time that closes all ASPSPs and an ASPSP's own, the later holds; one that is past is no fault.
+// The later closedUntil applies: the global one or that of the ASPSP. A time in the past is not a
+// fault.
 func TestPolicies(t *testing.T) {
 	t.Parallel()
 	early, late := "2026-11-20T10:00:00Z", "2026-11-21T10:00:00+02:00"
 	for _, tt := range []struct{ name, all, own, want string }{
-		{"neither", "", "", ""},
-		{"all alone", late, "", late},
-		{"its own alone", "", late, late},
-		{"all later", late, early, late},
-		{"its own later", early, late, late},
-		{"long past", "2001-01-01T00:00:00Z", "", "2001-01-01T00:00:00Z"},
+		{"not set", "", "", ""},
+		{"only global", late, "", late},
+		{"only of the ASPSP", "", late, late},
+		{"global later", late, early, late},
+		{"of the ASPSP later", early, late, late},
+		{"in the past", "2001-01-01T00:00:00Z", "", "2001-01-01T00:00:00Z"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -36,7 +37,7 @@ func TestPolicies(t *testing.T) {
 				t.Errorf("%+v is not %+v", policy, own)
 			}
 			if again := roundTrip(t, c); !again.Unattended.ClosedUntil.Equal(c.Unattended.ClosedUntil) {
-				t.Error("it is printed otherwise")
+				t.Error("it is printed differently")
 			}
 		})
 	}

@@ -15,24 +15,25 @@ import (
 
 const aspspLine = "    provider: p\n"
 
-// Values that are allowed but risky are warnings: the legal limit is the operator's to keep.
+// Values that are allowed but risky are warnings: keeping the legal limit is the responsibility of
+// the operator.
 func TestWarnings(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, old, new string
 		want           []string // path and line of each
 	}{
-		{"none", "", "", nil},
-		{"the law's own values", aspspLine, aspspLine + "    unattended: {limit: 4, window: 24h}\n", nil},
+		{"no warning", "", "", nil},
+		{"the legal limit", aspspLine, aspspLine + "    unattended: {limit: 4, window: 24h}\n", nil},
 		{"stricter values", aspspLine, aspspLine + "    unattended: {limit: 0, window: 25h}\n", nil},
 		{"limit", aspspLine, aspspLine + "    unattended: {limit: 5}\n", []string{"aspsps[0].unattended.limit (line 12)"}},
 		{"a much higher limit", aspspLine, aspspLine + "    unattended: {limit: 400}\n", []string{"aspsps[0].unattended.limit (line 12)"}},
 		{"window", aspspLine, aspspLine + "    unattended: {window: 23h59m59s}\n", []string{"aspsps[0].unattended.window (line 12)"}},
-		{"minutes for hours", aspspLine, aspspLine + "    unattended:\n      limit: 40\n      window: 24m\n", []string{"aspsps[0].unattended.limit (line 13)", "aspsps[0].unattended.window (line 14)"}},
+		{"minutes instead of hours", aspspLine, aspspLine + "    unattended:\n      limit: 40\n      window: 24m\n", []string{"aspsps[0].unattended.limit (line 13)", "aspsps[0].unattended.window (line 14)"}},
 		{"private addresses", aspspLine, aspspLine + "psu: {allowPrivateIP: true}\n", []string{"psu.allowPrivateIP (line 12)"}},
-		{"plain HTTP on an address of the network", "redis:", "server: {address: '10.1.2.3:80'}\nredis:", []string{"server.address (line 1)"}},
-		{"plain HTTP on every address", "redis:", "server: {address: ':8080'}\nredis:", []string{"server.address (line 1)"}},
-		{"plain HTTP on every IPv6 address", "redis:", "server: {address: '[::]:8080'}\nredis:", []string{"server.address (line 1)"}},
+		{"plain HTTP on a network address", "redis:", "server: {address: '10.1.2.3:80'}\nredis:", []string{"server.address (line 1)"}},
+		{"plain HTTP on all addresses", "redis:", "server: {address: ':8080'}\nredis:", []string{"server.address (line 1)"}},
+		{"plain HTTP on all IPv6 addresses", "redis:", "server: {address: '[::]:8080'}\nredis:", []string{"server.address (line 1)"}},
 		{"plain HTTP on a name", "redis:", "server: {address: 'gateway:8080'}\nredis:", []string{"server.address (line 1)"}},
 		{"plain HTTP on loopback", "redis:", "server: {address: '[::1]:8080'}\nredis:", nil},
 		{"plain HTTP on localhost", "redis:", "server: {address: 'localhost:8080'}\nredis:", nil},
@@ -55,19 +56,19 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// What Warn adds is located and sorted with the rest.
+// Warnings of Warn have lines, and are sorted together with the others.
 func TestWarn(t *testing.T) {
 	t.Parallel()
 	c := mustRead(t, minimal+"psu: {allowPrivateIP: true}\n")
-	c.Warn("providers.p.baseURL", "is far away")
+	c.Warn("providers.p.baseURL", "is slow")
 	got := c.Warnings()
-	if len(got) != 2 || got[0].String() != "providers.p.baseURL (line 7): is far away" || got[1].Path != "psu.allowPrivateIP" {
+	if len(got) != 2 || got[0].String() != "providers.p.baseURL (line 7): is slow" || got[1].Path != "psu.allowPrivateIP" {
 		t.Errorf("warnings:\n%v", got)
 	}
 }
 
-// A file that every local user can write to is named by its key, for each file of the configuration and of the adapters, and
-// so is the configuration itself. What is in it is not.
+// Each file that every local user can write to is reported by its key, including files of adapters
+// and the configuration file. Its content is not reported.
 func TestWritableFiles(t *testing.T) {
 	t.Parallel()
 	certificate, key := pair(t)
@@ -114,7 +115,7 @@ func TestWritableFiles(t *testing.T) {
 	}
 }
 
-// TLS makes an address beyond the machine safe.
+// An address that is not a loopback address is safe with TLS.
 func TestTLSNeedsNoWarning(t *testing.T) {
 	t.Parallel()
 	certificate, key := pair(t)
@@ -125,7 +126,7 @@ func TestTLSNeedsNoWarning(t *testing.T) {
 	}
 }
 
-// Keys that anybody would try are refused by their hash, which is all that the file has of them.
+// Easily guessed keys are refused by their hash, because the file does not contain the key.
 func TestWellKnownKeys(t *testing.T) {
 	t.Parallel()
 	const base = "http://localhost:9000"
@@ -138,7 +139,7 @@ func TestWellKnownKeys(t *testing.T) {
 		{"a word", "test", base, "well-known"},
 		{"a word with a line break", "changeme\n", base, "well-known"},
 		{"a word in capitals", "SECRET", base, "well-known"},
-		{"of the documentation", "payments-team", base, "well-known"},
+		{"from the documentation", "payments-team", base, "well-known"},
 		{"of the sandbox, for real providers", "sandbox-key", "https://bank.example", "well-known"},
 		{"of the sandbox, in a sandbox", "sandbox-key", base, ""},
 		{"random", "Zk9yIGEgdGVzdCBvbmx5Cg", base, ""},

@@ -1,6 +1,7 @@
-// Package crashproxy forwards the TCP connections of a process under test to its servers, and simulates a crash of the process
-// between two network steps, and refused, reset or delayed connections. Data is forwarded unchanged, chunk by chunk. Only tests
-// import it: the model test of internal/gateway, where each Process is a gateway, and tests with a slow Redis.
+// Package crashproxy forwards the TCP connections of a process under test to its servers, and
+// simulates a crash of the process between two network steps, and refused, reset or delayed
+// connections. Data is forwarded unchanged, chunk by chunk. Only tests import it: the model test of
+// internal/gateway, where each Process is a gateway, and tests with a slow Redis.
 package crashproxy
 
 import (
@@ -15,7 +16,8 @@ type TB interface {
 	Cleanup(f func())
 }
 
-// Process is the network of one process: the proxies for all its connections. Its methods are safe for concurrent use.
+// Process is the network of one process: the proxies for all its connections. Its methods are safe
+// for concurrent use.
 type Process struct {
 	t         TB
 	passing   sync.Mutex // held while a chunk is forwarded
@@ -62,8 +64,9 @@ func (p *Process) NewProxy(target string) *Proxy {
 	return px
 }
 
-// Crash simulates the end of the process: all its connections are closed, nothing is forwarded any more in either direction, and new
-// connections are refused. Servers still receive what was forwarded before.
+// Crash simulates the end of the process: all its connections are closed, nothing is forwarded any
+// more in either direction, and new connections are refused. Servers still receive what was
+// forwarded before.
 func (p *Process) Crash() {
 	p.mu.Lock()
 	if !p.crashed {
@@ -81,8 +84,9 @@ func (p *Process) Crash() {
 // CrashAfter calls Crash after n more chunks, at least 1, over all proxies and in both directions.
 func (p *Process) CrashAfter(n int) { p.After(n, p.Crash) }
 
-// After calls do after n more chunks, at least 1. No chunk is forwarded while do runs. A call of After or CrashAfter replaces earlier
-// ones; with nil it only removes them. It must not be called by do.
+// After calls do after n more chunks, at least 1. No chunk is forwarded while do runs. A call of
+// After or CrashAfter replaces earlier ones; with nil it only removes them. It must not be called
+// by do.
 func (p *Process) After(n int, do func()) {
 	p.passing.Lock() // the chunk that is being forwarded does not count
 	defer p.passing.Unlock()
@@ -105,7 +109,8 @@ func (p *Process) LastStep() Step {
 	return p.lastStep
 }
 
-// pass forwards a chunk and then calls the function of After if it is due. It returns net.ErrClosed after a crash.
+// pass forwards a chunk and then calls the function of After if it is due. It returns net.ErrClosed
+// after a crash.
 func (p *Process) pass(to *net.TCPConn, chunk []byte, s Step) error {
 	p.passing.Lock()
 	defer p.passing.Unlock()

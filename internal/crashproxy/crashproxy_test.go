@@ -17,7 +17,8 @@ import (
 // within bounds every wait of these tests.
 const within = 60 * time.Second
 
-// echo is the address of a server that answers each chunk with the same in capitals, and what it received.
+// echo is the address of a server that answers each chunk with the same in capitals, and what it
+// received.
 func echo(t *testing.T) (address string, received func() string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -94,7 +95,8 @@ func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// The process dies after exactly as many chunks as was said, over all its ways, and to the world it is dead for good.
+// The process dies after exactly as many chunks as was said, over all its ways, and to the world it
+// is dead for good.
 func TestCrashAfter(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -265,7 +267,8 @@ func TestDelay(t *testing.T) {
 	}
 }
 
-// What is held back passes when it is released, with what was sent after it, unless its connection was reset.
+// What is held back passes when it is released, with what was sent after it, unless its connection
+// was reset.
 func TestHold(t *testing.T) {
 	t.Parallel()
 	address, received := echo(t)

@@ -18,7 +18,8 @@ const (
 	passTimeout = 30 * time.Second // for writing a chunk to a side that does not read
 )
 
-// Proxy forwards connections from an address of its own to a server. Its methods are safe for concurrent use.
+// Proxy forwards connections from an address of its own to a server. Its methods are safe for
+// concurrent use.
 type Proxy struct {
 	Addr string // host:port, to be used by the process in place of the server's address
 
@@ -38,12 +39,12 @@ type Proxy struct {
 	holding  int           // number of connections with data that is held back
 }
 
-// loopbackHosts are the addresses of proxies in the order of preference. No other program uses the ports of the first, which some
-// systems do not have.
+// loopbackHosts are the addresses of proxies in the order of preference. No other program uses the
+// ports of the first, which some systems do not have.
 var loopbackHosts = [][4]byte{{127, 0, 0, 2}, {127, 0, 0, 1}}
 
-// reserve binds a socket to a free port without listening: connections to it are refused, no other program gets the port, and a
-// listener can share it.
+// reserve binds a socket to a free port without listening: connections to it are refused, no other
+// program gets the port, and a listener can share it.
 func (px *Proxy) reserve() (err error) {
 	for _, host := range loopbackHosts {
 		if px.reserved, px.Addr, err = reservePort(host); err == nil {
@@ -79,7 +80,8 @@ func reservePort(host [4]byte) (fd int, address string, err error) {
 // release frees the port.
 func (px *Proxy) release() { _ = syscall.Close(px.reserved) }
 
-// Open accepts connections again after Refuse. A new Proxy is open. Open does nothing after a crash.
+// Open accepts connections again after Refuse. A new Proxy is open. Open does nothing after a
+// crash.
 func (px *Proxy) Open() {
 	px.process.t.Helper()
 	px.opening.Lock()
@@ -106,8 +108,8 @@ func (px *Proxy) Refuse() {
 	if px.listener == nil {
 		return
 	}
-	// A child process that is being started shares the listener until it executes its program. If the listener were only
-	// closed, the kernel would accept connections until then.
+	// A child process that is being started shares the listener until it executes its program. If
+	// the listener were only closed, the kernel would accept connections until then.
 	stopListening(px.listener)
 	_ = px.listener.Close()
 	<-px.acceptDone
@@ -129,15 +131,16 @@ func (px *Proxy) Cut() {
 	}
 }
 
-// Delay delays what the process sends from now on by d. Data that is delayed when its connection is reset is lost.
+// Delay delays what the process sends from now on by d. Data that is delayed when its connection is
+// reset is lost.
 func (px *Proxy) Delay(d time.Duration) {
 	px.mu.Lock()
 	defer px.mu.Unlock()
 	px.delay = d
 }
 
-// Hold holds back what the process sends from now on until release is called. Data that is held when its connection is reset is
-// lost.
+// Hold holds back what the process sends from now on until release is called. Data that is held
+// when its connection is reset is lost.
 func (px *Proxy) Hold() (release func()) {
 	px.mu.Lock()
 	defer px.mu.Unlock()
@@ -167,8 +170,8 @@ func (px *Proxy) Accepted() int {
 	return px.accepted
 }
 
-// hold returns a channel that is closed when a chunk that has just arrived may be forwarded, or nil if it need not wait. After a
-// wait, passed must be called.
+// hold returns a channel that is closed when a chunk that has just arrived may be forwarded, or nil
+// if it need not wait. After a wait, passed must be called.
 func (px *Proxy) hold() <-chan struct{} {
 	px.mu.Lock()
 	defer px.mu.Unlock()
@@ -205,8 +208,8 @@ func (px *Proxy) accept(l net.Listener) {
 	}
 }
 
-// serve forwards a connection to the target until both directions are closed. If the target cannot be reached, the connection is
-// reset.
+// serve forwards a connection to the target until both directions are closed. If the target cannot
+// be reached, the connection is reset.
 func (px *Proxy) serve(near *net.TCPConn) {
 	conn, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(context.Background(), "tcp4", px.target)
 	if err != nil {
@@ -242,8 +245,8 @@ type pair struct {
 	client, server *net.TCPConn
 }
 
-// cut closes the connections as the kernel does for a process that was killed: the server receives what was written, then the end of
-// the stream or, if the process had unread data, a reset.
+// cut closes the connections as the kernel does for a process that was killed: the server receives
+// what was written, then the end of the stream or, if the process had unread data, a reset.
 func (p *pair) cut() {
 	reset(p.client)
 	_ = p.server.Close()
@@ -292,8 +295,9 @@ func (p *pair) pump(back bool) {
 	}
 }
 
-// hold waits until the n bytes in the buffer are released, and appends data that arrives in the meantime. It returns the number of bytes
-// and the error of the connection, if it has ended: io.EOF, or a reset, after which the number is 0.
+// hold waits until the n bytes in the buffer are released, and appends data that arrives in the
+// meantime. It returns the number of bytes and the error of the connection, if it has ended:
+// io.EOF, or a reset, after which the number is 0.
 func (p *pair) hold(buffer []byte, n int, released <-chan struct{}) (int, error) {
 	read := make(chan struct{})
 	var wake sync.WaitGroup

@@ -1,5 +1,6 @@
-// Package event describes API requests. One Request feeds the log line, the audit record and the metrics and spans of a
-// request: internal/api fills it, internal/audit and internal/telemetry read it.
+// Package event describes API requests. One Request feeds the log line, the audit record and the
+// metrics and spans of a request: internal/api fills it, internal/audit and internal/telemetry read
+// it.
 package event
 
 import (
@@ -13,7 +14,8 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// Request describes one API request. Apart from RequestID and Consent it holds nothing that the caller wrote.
+// Request describes one API request. Apart from RequestID and Consent it holds nothing that the
+// caller wrote.
 type Request struct {
 	Start    time.Time     // when the request arrived
 	Duration time.Duration // from Start to the end of the response
@@ -51,7 +53,8 @@ func (r Request) Level() slog.Level {
 	return slog.LevelInfo
 }
 
-// Attrs returns the attributes of the log line, which the audit record has too. Empty texts are left out.
+// Attrs returns the attributes of the log line, which the audit record has too. Empty texts are
+// left out.
 func (r Request) Attrs() []slog.Attr {
 	attrs := slices.DeleteFunc([]slog.Attr{
 		slog.String("method", r.Method),
@@ -75,13 +78,15 @@ func (r Request) Attrs() []slog.Attr {
 	return attrs
 }
 
-// UnattendedRead reports whether the request is an unattended read of accounts or balances that succeeded.
+// UnattendedRead reports whether the request is an unattended read of accounts or balances that
+// succeeded.
 func (r Request) UnattendedRead() bool {
 	succeeded := r.Status >= http.StatusOK && r.Status < http.StatusMultipleChoices
 	return r.Read && r.Attended != nil && !*r.Attended && succeeded
 }
 
-// totals counts what one request has used so far. Calls made for the request may add to it concurrently.
+// totals counts what one request has used so far. Calls made for the request may add to it
+// concurrently.
 type totals struct {
 	slots  atomic.Int64
 	waited atomic.Int64 // nanoseconds
@@ -94,16 +99,16 @@ func WithTotals(ctx context.Context) context.Context {
 	return context.WithValue(ctx, totalsKey{}, &totals{})
 }
 
-// AddSlots adds n slots to the request of ctx; n is negative for released slots. If requests share a call, its slots count
-// for the request that makes the call. Without WithTotals it does nothing.
+// AddSlots adds n slots to the request of ctx; n is negative for released slots. If requests share
+// a call, its slots count for the request that makes the call. Without WithTotals it does nothing.
 func AddSlots(ctx context.Context, n int) {
 	if t, ok := ctx.Value(totalsKey{}).(*totals); ok {
 		t.slots.Add(int64(n))
 	}
 }
 
-// AddWait adds d to the time that the request of ctx has waited for a provider, in its own call or a shared one. Without
-// WithTotals it does nothing.
+// AddWait adds d to the time that the request of ctx has waited for a provider, in its own call or
+// a shared one. Without WithTotals it does nothing.
 func AddWait(ctx context.Context, d time.Duration) {
 	if t, ok := ctx.Value(totalsKey{}).(*totals); ok {
 		t.waited.Add(int64(d))

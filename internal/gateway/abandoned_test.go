@@ -9,8 +9,8 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 )
 
-// TestAbandonedCallsCountForTheirClient: a call counts for its client until it ends, so canceled requests give the client
-// no more calls in progress, and do not use up those of another client.
+// TestAbandonedCallsCountForTheirClient: a call counts for its client until it ends, so canceled
+// requests give the client no more calls in progress, and do not use up those of another client.
 func TestAbandonedCallsCountForTheirClient(t *testing.T) {
 	t.Parallel()
 	const most, requests = 5, 30

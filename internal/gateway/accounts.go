@@ -6,240 +6,170 @@ import (
 
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/recovery"
+	"ais-gateway/internal/coalesce"
+	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
-// Accounts returns the accounts that the query's consent covers: the cached list if it is fresh enough for the cache
-// control, otherwise a list from the provider. If that fails, it may return a stale list with the reason. The error is a
-// *canonical.Error. The usage is set with and without an error.
+// Accounts returns the accounts that the query's consent covers: the cached list if it is fresh
+// enough for the cache control, otherwise a list from the provider. If that fails, it may return a
+// stale list with the reason. The error is a *canonical.Error. The usage is set with and without an
+// error.
 func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, w CacheControl) (AccountsResult, error) {
 	b, ok := g.aspsps[q.ASPSP]
 	if !ok {
 		return AccountsResult{}, unknownASPSP()
 	}
-	a := &accountsRequest{g: g, aspsp: b, client: client, q: q, control: w, budget: g.newBudget()}
-	usage := a.prefetchUsage(ctx)
-	list, failure := a.serve(ctx)
-	g.Observer.Cache(ctx, b.ID, a.cacheResult(list))
+	a := &accountsRequest{providerRead: providerRead{g: g, aspsp: b, client: client, q: q}, control: w, budget: store.NewBudget(g.RedisBudget)}
+	prefetched := g.prefetchUsage(ctx, q)
+	result, failure := a.serve(ctx)
+	g.Observer.Cache(ctx, b.ID, a.cacheResult(result))
 	if !q.Attended() {
-		list.Usage = a.responseUsage(ctx, usage, failure)
+		result.Usage = a.responseUsage(ctx, prefetched, failure)
 	}
-	return list, asError(failure)
+	return result, asError(failure)
 }
 
-// accountsRequest is one request for an account list.
+// accountsRequest is one request for an account list. It is a coalesce.Request.
 type accountsRequest struct {
-	g          *Gateway
-	aspsp      *aspsp
-	client     string
-	q          canonical.Query
+	providerRead
 	control    CacheControl
-	lookupTime time.Time // of the first lookup, by Redis's clock; zero if Redis did not respond
-	budget     latencyBudget
-	// unreadable means that a fresh list is cached under a key that this gateway does not have. It is not fetched for an
-	// unattended request: each gateway would use slots for a list that another one has.
-	unreadable   bool
-	unknown      bool              // whether a list is cached is unknown: Redis did not respond, or the list is unreadable
-	usage        *unattended.Usage // from the counter's last step for this request, or for the request whose call it shared
-	usageUnknown bool              // the list is from another request's call, without its usage
+	budget     store.Budget
+	cached     *cache.Entry // the list that was found; nil if there is none that may be served
+	readAt     time.Time    // when it was found
+	lookupTime time.Time    // of the first lookup, by Redis's clock; zero if Redis did not respond
+	// unreadable means that a fresh list is cached under a key that this gateway does not have. It
+	// is not fetched for an unattended request: each gateway would use slots for a list that
+	// another one has.
+	unreadable bool
+	unknown    bool // whether a list is cached is unknown: Redis did not respond, or the list is unreadable
+	noLease    bool // Redis has no memory for a lease, or for a list
+	shared     coalesce.Shared
 }
 
-// responseUsage returns the usage for the response; nil if the counter cannot be read. The prefetched usage is used unless a
-// call was made since.
-func (a *accountsRequest) responseUsage(ctx context.Context, prefetched <-chan *unattended.Usage, failure *canonical.Error) *unattended.Usage {
-	switch {
-	case failure != nil && failure.Kind == canonical.CounterUnavailable:
-		return nil
-	case a.usage != nil:
-		return a.usage
-	case a.usageUnknown:
-		return a.g.readUsage(ctx, latencyBudget{left: a.budget.left, slack: a.budget.slack}, a.q, "")
-	}
-	return <-prefetched
-}
-
-// prefetchUsage reads the usage at the same time as the cache, so that a cache hit takes one round trip.
-func (a *accountsRequest) prefetchUsage(ctx context.Context) <-chan *unattended.Usage {
-	usage := make(chan *unattended.Usage, 1)
-	if !a.q.Attended() {
-		go func() {
-			defer close(usage)
-			defer recovery.Recover(ctx, a.g.Logger)
-			usage <- a.g.readUsage(ctx, a.g.newBudget(), a.q, "")
-		}()
-	}
-	return usage
-}
-
-// serve returns the cached list or one from the provider, in the order of the contract: cache, call, stale list.
+// serve returns the cached list or one from the provider, in the order of the contract: cache,
+// call, stale list.
 func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical.Error) {
-	cached := a.lookupCached(ctx, nil)
-	looked := time.Now() //nolint:forbidigo // measures how much older the list becomes
+	if a.control.OnlyIfCached {
+		return a.serveCached(ctx)
+	}
+	var failure *canonical.Error
+	a.shared, failure = a.g.calls.Do(ctx, a.options(), a)
 	switch {
-	case a.control.OnlyIfCached && a.control.NoCache:
-		return AccountsResult{}, canonical.NewError(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
-	case a.control.OnlyIfCached && cached == nil && a.unknown:
-		return AccountsResult{}, canonical.NewError(canonical.NotCached, "No cached account list is available. Repeat without `only-if-cached`")
-	case a.control.OnlyIfCached && cached == nil:
-		return AccountsResult{}, canonical.NewError(canonical.NotCached, "")
-	case a.control.OnlyIfCached, cached != nil && !a.control.NoCache && cached.Age < a.maxAge():
-		return a.fromCache(cached, NotStale), nil
-	}
-	if a.unreadable && !a.q.Attended() && !a.control.NoCache {
-		return AccountsResult{}, canonical.NewError(canonical.InternalError, "the cached list is encrypted under a key that this gateway does not have")
-	}
-	fetched, failure, led := a.fetchShared(ctx)
-	a.budget = a.budget.smaller(fetched.budget) // a request that shares a call has waited for Redis as long as its leader
-	if failure == nil {
-		return a.fromProvider(fetched, cached, led), nil
+	case failure == nil && a.shared.Hit:
+		return a.fromCache(a.shared.Entry, NotStale), nil
+	case failure == nil:
+		return a.fromProvider(), nil
 	}
 	reason := staleReason(failure.Kind)
 	if reason == NotStale || a.control.NoCache {
 		return AccountsResult{}, failure
 	}
 	// Look up again: another request may have invalidated the list since.
-	if cached = a.lookupCached(ctx, agedBy(cached, time.Since(looked))); cached == nil { //nolint:forbidigo // as above
+	if a.readList(ctx); a.cached == nil {
 		return AccountsResult{}, failure
 	}
-	return a.fromCache(cached, reason), nil
+	return a.fromCache(a.cached, reason), nil
 }
 
-// lookupCached returns the cached list if it may be served; nil if there is none. If Redis does not respond, it returns
-// otherwise.
-func (a *accountsRequest) lookupCached(ctx context.Context, otherwise *cache.Entry) *cache.Entry {
-	type found struct {
-		entry *cache.Entry
-		now   time.Time
-	}
-	pending := a.invalidationPending() // before the read: the invalidation may be confirmed between read and check
-	got, err := runWithin(ctx, &a.budget, func(ctx context.Context) (f found, err error) {
-		f.entry, f.now, err = a.g.Config.Cache.Get(ctx, cacheKey(a.client, a.q))
-		return f, err
-	})
-	a.unknown = err != nil || got.entry != nil && got.entry.Unreadable
-	switch {
-	case err != nil:
-		got.entry = otherwise
-	case a.lookupTime.IsZero():
-		a.lookupTime = got.now
-	}
-	if got.entry == nil || pending || !a.servable(got.entry) {
-		a.unreadable = got.entry != nil && got.entry.Unreadable && !pending && got.entry.Age < a.maxAge()
-		return nil
-	}
-	return got.entry
-}
-
-// agedBy returns the entry as it is after a time; nil for nil.
-func agedBy(e *cache.Entry, by time.Duration) *cache.Entry {
-	if e == nil {
-		return nil
-	}
-	aged := *e
-	aged.Age += by
-	return &aged
-}
-
-// fetchedList is a list from the provider, with the remaining Redis budget of the request that led its call.
-type fetchedList struct {
-	sharedResult[cache.Entry]
-	budget latencyBudget
-}
-
-// fetchShared returns a list that this request or an identical one fetches on this gateway. The last result reports
-// whether this request led. It fails with Overloaded if too many requests wait.
-func (a *accountsRequest) fetchShared(ctx context.Context) (fetchedList, *canonical.Error, bool) {
-	allowed := a.budget // the call may outlive this request
-	leave, failure := a.g.admitWaiter(ctx, a.aspsp, a.client)
-	if failure != nil {
-		return fetchedList{budget: allowed}, failure, false
-	}
-	defer leave()
-	got, failure, led := doOnce(ctx, a.g, a.aspsp, a.flightKey(), func(ctx context.Context) (fetchedList, *canonical.Error) {
-		return a.fetchCoalesced(ctx, allowed)
-	})
-	a.usage, a.usageUnknown = got.usage, failure == nil && got.usage == nil
-	return got, failure, led
-}
-
-// flightKey is equal for requests that share a call on this gateway. A request that requires a call does not share with one
-// that accepts a list which was just stored.
-func (a *accountsRequest) flightKey() string {
-	more := "any"
+// serveCached returns the cached list, however old it is. It fails with NotCached.
+func (a *accountsRequest) serveCached(ctx context.Context) (AccountsResult, *canonical.Error) {
 	if a.control.NoCache {
-		more = "anew"
+		return AccountsResult{}, canonical.NewError(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
 	}
-	return flightKey("accounts", a.client, a.q, more)
+	switch a.readList(ctx); {
+	case a.cached != nil:
+		return a.fromCache(a.cached, NotStale), nil
+	case a.unknown:
+		return AccountsResult{}, canonical.NewError(canonical.NotCached, "No cached account list is available. Repeat without `only-if-cached`")
+	}
+	return AccountsResult{}, canonical.NewError(canonical.NotCached, "")
 }
 
-// fetchCoalesced returns a list by the one call that all gateways make for identical requests.
-func (a *accountsRequest) fetchCoalesced(ctx context.Context, redis latencyBudget) (fetchedList, *canonical.Error) {
-	got, failure := doShared(ctx, a.g, &redis, sharedCall[cache.Entry]{
-		aspsp: a.aspsp, key: cacheKey(a.client, a.q), shareKey: a.shareKey(), counted: !a.q.Attended(),
-		acquire: a.acquireLease, call: a.callProvider, onEnd: func() {},
-		result: func(e cache.Entry) cache.CallResult {
-			return cache.CallResult{Entry: &e, KeepFor: a.aspsp.Accounts.KeepFor, FreshFor: a.aspsp.Accounts.FreshFor}
-		},
-		withTime:    func(e cache.Entry, at time.Time) cache.Entry { e.FetchedAt = at; return e },
-		fromOutcome: func(o cache.LeaderOutcome) *cache.Entry { return a.satisfying(o.Entry) },
+// readList looks up the list without acquiring a lease. If Redis does not respond, the list that
+// was found before stays.
+func (a *accountsRequest) readList(ctx context.Context) {
+	entry, err := store.Do(ctx, a.g.steps, &a.budget, func(ctx context.Context) (*cache.Entry, error) {
+		entry, _, err := a.g.Config.Cache.Get(ctx, a.key())
+		return entry, err
 	})
-	return fetchedList{got, redis}, failure
-}
-
-// acquireLease acquires the lease and, in the same step, returns the cached list if it satisfies the request.
-func (a *accountsRequest) acquireLease(ctx context.Context, ttl time.Duration) (cache.Lease, *cache.Entry, error) {
-	pending := a.invalidationPending()
-	lease, cached, err := a.g.Config.Cache.AcquireList(ctx, cacheKey(a.client, a.q), a.shareKey(), ttl)
-	if pending {
-		cached = nil
+	if err == nil {
+		a.useEntry(entry)
+		return
 	}
-	return lease, a.satisfying(cached), err
+	a.unknown = true
+	if a.cached == nil || a.g.Config.Cache.InvalidationPending(a.key()) {
+		a.cached = nil
+		return
+	}
+	aged := *a.cached
+	aged.Age += time.Since(a.readAt) //nolint:forbidigo // measures how much older the list has become
+	a.useEntry(&aged)
 }
 
-// callProvider reads the list from the provider. It returns the usage after the counter's last step; nil if there was none.
-func (a *accountsRequest) callProvider(ctx context.Context, redis *latencyBudget) (entry cache.Entry, usage *unattended.Usage, failure *canonical.Error) {
-	one := providerRead{g: a.g, aspsp: a.aspsp, client: a.client, q: a.q}
-	usage, failure = one.run(ctx, redis, func(ctx context.Context) error {
-		list, err := a.aspsp.Adapter.Accounts(ctx, a.q)
+// useEntry records the list that Redis returned.
+func (a *accountsRequest) useEntry(entry *cache.Entry) {
+	a.cached, a.readAt = nil, time.Now() //nolint:forbidigo // measures how much older the list becomes
+	a.unreadable = entry != nil && entry.Unreadable && entry.Age < a.maxAge()
+	a.unknown = entry != nil && entry.Unreadable
+	if entry != nil && !entry.Unreadable && entry.Age < a.aspsp.Accounts.KeepFor {
+		a.cached = entry
+	}
+}
+
+// options returns how the request shares a call, and what it needs to know before it.
+func (a *accountsRequest) options() coalesce.Options {
+	o := a.providerRead.options(&a.budget)
+	o.Lookup.List = true
+	if !a.control.NoCache {
+		o.Lookup.MaxAge = a.maxAge()
+	}
+	return o
+}
+
+// Record stores the reply of the lookup. It reports whether the cached list satisfies the request.
+func (a *accountsRequest) Record(found cache.Found) (satisfied bool, failure *canonical.Error) {
+	if !found.Answered() {
+		a.unknown = true
+		return false, nil
+	}
+	a.useEntry(found.Entry)
+	a.memory, a.noLease = found.Memory, found.NoLease
+	satisfied = a.Satisfies(a.cached)
+	if a.lookupTime.IsZero() {
+		a.lookupTime = found.Now
+	}
+	if a.unreadable && !a.q.Attended() && !a.control.NoCache {
+		failure = canonical.NewError(canonical.InternalError, "the cached list is encrypted under a key that this gateway does not have")
+	}
+	return satisfied, failure
+}
+
+// Satisfies reports whether a list satisfies the request's cache control. A list whose call ended
+// after this request's first lookup satisfies it, even with no-cache.
+func (a *accountsRequest) Satisfies(list *cache.Entry) bool {
+	if list == nil || list.Unreadable || list.Age >= a.aspsp.Accounts.KeepFor {
+		return false
+	}
+	fetchedSince := !a.lookupTime.IsZero() && !list.FetchedAt.Before(a.lookupTime)
+	return fetchedSince || !a.control.NoCache && list.Age < a.maxAge()
+}
+
+// Call reads the list from the provider.
+func (a *accountsRequest) Call(ctx context.Context) cache.CallResult {
+	var list []byte
+	result := a.call(ctx, func(ctx context.Context) error {
+		accounts, err := a.aspsp.Adapter.Accounts(ctx, a.q)
 		if err == nil {
-			entry.Accounts, err = canonical.EncodeAccounts(list)
+			list, err = canonical.EncodeAccounts(accounts)
 		}
 		return err
 	})
-	return entry, usage, failure
-}
-
-// satisfying returns the list if it satisfies the request's cache control, and nil otherwise. A list whose call ended after this
-// request's first lookup satisfies it, even with no-cache.
-func (a *accountsRequest) satisfying(cached *cache.Entry) *cache.Entry {
-	if cached == nil || !a.servable(cached) {
-		return nil
+	if result.Failure == nil {
+		result.Entry = &cache.Entry{Accounts: list}
 	}
-	fetchedSince := !a.lookupTime.IsZero() && !cached.FetchedAt.Before(a.lookupTime)
-	if fetchedSince || !a.control.NoCache && cached.Age < a.maxAge() {
-		return cached
-	}
-	return nil
-}
-
-// servable reports whether a list may be served: it can be read, is younger than keepFor, and was not invalidated.
-func (a *accountsRequest) servable(cached *cache.Entry) bool {
-	return cached.Age < a.aspsp.Accounts.KeepFor && !cached.Unreadable && !a.invalidationPending()
-}
-
-// invalidationPending reports whether the list was invalidated and Redis has not confirmed it yet.
-func (a *accountsRequest) invalidationPending() bool {
-	return a.g.writes.invalidations.Pending(cacheKey(a.client, a.q))
-}
-
-// shareKey is equal for requests that may share a call across gateways.
-func (a *accountsRequest) shareKey() string {
-	kind := "unattended"
-	if a.q.Attended() {
-		kind = "attended"
-	}
-	return kind + ":" + shareKeyHash(a.q, "")
+	result.KeepFor, result.FreshFor = a.aspsp.Accounts.KeepFor, a.aspsp.Accounts.FreshFor
+	return result
 }
 
 // maxAge returns the age below which a list is served without a call.
@@ -248,6 +178,24 @@ func (a *accountsRequest) maxAge() time.Duration {
 		return min(*a.control.MaxAge, a.aspsp.Accounts.FreshFor)
 	}
 	return a.aspsp.Accounts.FreshFor
+}
+
+// responseUsage returns the usage for the response; nil if the counter cannot be read. The
+// prefetched usage is used unless a call was made since.
+func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *store.Pending[unattended.Usage], failure *canonical.Error) *unattended.Usage {
+	switch called := !a.shared.Hit && (a.shared.Entry != nil || a.shared.Failure != nil); {
+	case failure != nil && failure.Kind == canonical.CounterUnavailable:
+		return nil
+	case a.shared.Usage != nil:
+		return a.shared.Usage
+	case called: // but the usage after the call is not known
+		return a.g.readUsage(ctx, a.budget, a.q, "")
+	}
+	usage, err := prefetched.Wait(context.WithoutCancel(ctx))
+	if err != nil {
+		return nil
+	}
+	return &usage
 }
 
 func (a *accountsRequest) fromCache(cached *cache.Entry, reason StaleReason) AccountsResult {
@@ -262,19 +210,19 @@ func (a *accountsRequest) fromCache(cached *cache.Entry, reason StaleReason) Acc
 	}
 }
 
-func (a *accountsRequest) fromProvider(f fetchedList, cached *cache.Entry, led bool) AccountsResult {
+func (a *accountsRequest) fromProvider() AccountsResult {
 	forward := ForwardMiss
 	switch {
 	case a.control.NoCache:
 		forward = ForwardRequest
-	case cached != nil:
+	case a.cached != nil:
 		forward = ForwardStale
 	}
-	collapsed := f.collapsed || !led
+	list := a.shared.Entry
 	return AccountsResult{
-		Accounts:  f.value.Accounts,
-		Freshness: Freshness{Source: FromProvider, FetchedAt: f.value.FetchedAt, Age: f.value.Age},
-		Cache:     CacheStatus{Forward: forward, Stored: f.stored && !collapsed, Collapsed: collapsed},
+		Accounts:  list.Accounts,
+		Freshness: Freshness{Source: FromProvider, FetchedAt: list.FetchedAt, Age: list.Age},
+		Cache:     CacheStatus{Forward: forward, Stored: a.shared.Stored, Collapsed: !a.shared.Led},
 	}
 }
 
@@ -291,7 +239,7 @@ func (a *accountsRequest) cacheResult(list AccountsResult) CacheResult {
 		return CacheUnreadable
 	case a.control.NoCache:
 		return CacheBypass
-	case a.budget.broken:
+	case a.budget.Failed(), a.noLease:
 		return CacheError
 	}
 	return CacheMiss

@@ -14,9 +14,10 @@ import (
 	"ais-gateway/internal/providers"
 )
 
-// bubble runs a test in a synctest bubble. Redis and the simulator are real and outside the bubble: in the bubble's time
-// they respond immediately, however busy the machine is. A delayHook makes Redis slow, and beforeCall makes the ASPSP slow.
-// Handlers of the interceptor run outside the bubble.
+// bubble runs a test in a synctest bubble. Redis and the simulator are real and outside the bubble:
+// in the bubble's time they respond immediately, however busy the machine is. A delayHook makes
+// Redis slow, and beforeCall makes the ASPSP slow. Handlers of the interceptor run outside the
+// bubble.
 func bubble(t *testing.T, test func(t *testing.T, w *fixture)) {
 	t.Helper()
 	w := newFixture(t)
@@ -51,8 +52,8 @@ func (p callHook) Balances(ctx context.Context, q canonical.Query, account strin
 	return p.Provider.Balances(ctx, q, account)
 }
 
-// A delayHook delays each command to Redis, or blocks it while silent is set. A delayed command is executed even if its
-// caller has given up.
+// A delayHook delays each command to Redis, or blocks it while silent is set. A delayed command is
+// executed even if its caller has given up.
 type delayHook struct {
 	delay     atomic.Int64
 	silent    atomic.Bool

@@ -1,5 +1,6 @@
-// Package gateway serves queries: it applies the rules of freshness, shares one provider call between identical requests,
-// and serves stale lists if no call can be made. internal/api calls it; it calls the adapters.
+// Package gateway serves queries: it applies the rules of freshness, shares one provider call
+// between identical requests, and serves stale lists if no call can be made. internal/api calls it;
+// it calls the adapters.
 package gateway
 
 import (
@@ -9,15 +10,15 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/coalesce"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/recovery"
+	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
 )
 
@@ -67,16 +68,28 @@ const (
 	CacheUnreadable CacheResult = "unreadable" // a fresh list is cached under a key that this gateway does not have
 )
 
-// erasePause is the pause between two attempts of a deletion that a caller waits for.
-const erasePause = 100 * time.Millisecond
+const (
+	// RedisBudget is how long a request waits for Redis in all, if its response is possible without
+	// it.
+	RedisBudget = 100 * time.Millisecond
+	// stepTimeout is the timeout of a step that continues although its request no longer waits for
+	// it.
+	stepTimeout = time.Second
+	// eraseTimeout is how long the request for a deletion waits for Redis, and erasePause the pause
+	// between two attempts.
+	eraseTimeout = 2 * time.Second
+	erasePause   = 100 * time.Millisecond
+	// lastWrites is how long a gateway that drains waits for the last attempts of pending writes.
+	lastWrites = 3 * time.Second
+)
 
 // A Gateway serves queries. It is safe for concurrent use.
 type Gateway struct {
 	Config
 	aspsps        map[string]*aspsp
-	flights       singleflight.Group
-	running       sync.WaitGroup
-	writes        *writes
+	steps         *store.Steps
+	calls         *coalesce.Group
+	running       sync.WaitGroup              // attended balances, which share no call
 	aspspWaiters  *bulkhead.FairShare         // waiting requests by ASPSP
 	clientWaiters *bulkhead.FairSharePerOwner // waiting requests by client and ASPSP
 	aspspCalls    *bulkhead.PerKey            // calls in progress by ASPSP
@@ -91,8 +104,10 @@ type aspsp struct {
 
 // New returns a Gateway.
 func New(c Config) *Gateway {
+	steps := store.NewSteps(stepTimeout + c.Slack)
 	g := &Gateway{
-		Config: c, aspsps: map[string]*aspsp{}, writes: newWrites(c.Slack, c.Logger),
+		Config: c, aspsps: map[string]*aspsp{}, steps: steps,
+		calls:        coalesce.New(coalesce.Config{Cache: c.Cache, Steps: steps, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
 		aspspWaiters: bulkhead.NewFairShare(c.MaxWaiting, 1), clientWaiters: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4), aspspCalls: bulkhead.NewPerKey(c.MaxCallsPerASPSP),
 		clientCalls: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4),
 	}
@@ -130,8 +145,9 @@ func (g *Gateway) Check(q canonical.Query) []canonical.FieldError {
 	return nil
 }
 
-// UnattendedAccess returns the usage of the unit that counts the query's unattended calls: of the account's balances, or of
-// the account list for "". It takes no slot. It fails with CounterUnavailable.
+// UnattendedAccess returns the usage of the unit that counts the query's unattended calls: of the
+// account's balances, or of the account list for "". It takes no slot. It fails with
+// CounterUnavailable.
 func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error) {
 	if _, ok := g.aspsps[q.ASPSP]; !ok {
 		return unattended.Usage{}, unknownASPSP()
@@ -139,9 +155,10 @@ func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, accou
 	return g.Counter.Usage(ctx, unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: account})
 }
 
-// Forget deletes all cached data of the client for the query's consent. It releases no slots. If Redis does not confirm
-// the deletion within two seconds, it fails with DeletionUnconfirmed.
-func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) error {
+// DeleteCachedData deletes all cached data of the client for the query's consent. It releases no
+// slots. If Redis does not confirm the deletion within two seconds, it fails with
+// DeletionUnconfirmed.
+func (g *Gateway) DeleteCachedData(ctx context.Context, client string, q canonical.Query) error {
 	if _, ok := g.aspsps[q.ASPSP]; !ok {
 		return unknownASPSP()
 	}
@@ -161,21 +178,25 @@ func (g *Gateway) Forget(ctx context.Context, client string, q canonical.Query) 
 	return nil
 }
 
-// Drain waits until every call in progress has ended, and makes the last attempt of each pending Redis write. It returns
-// ctx's error if ctx ends first.
+// Drain waits until every call in progress has ended, and then at most three seconds for the last
+// attempt of each pending Redis write. It returns ctx's error if ctx ends first.
 func (g *Gateway) Drain(ctx context.Context) error {
 	done := make(chan struct{})
-	go func() { g.running.Wait(); close(done) }()
+	go func() { g.running.Wait(); g.calls.Wait(); close(done) }()
 	select {
 	case <-done:
-		return g.writes.drain(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	ctx, cancel := context.WithTimeout(ctx, lastWrites)
+	defer cancel()
+	results := make(chan error, 1)
+	go func() { results <- g.calls.Drain(ctx) }()
+	return errors.Join(g.Config.Cache.Drain(ctx), <-results)
 }
 
-// callProvider makes one read through the ASPSP's breaker and the concurrency limits. A panic in an adapter becomes
-// InternalError, so that one response does not end the process.
+// callProvider makes one read through the ASPSP's breaker and the concurrency limits. A panic in an
+// adapter becomes InternalError, so that one response does not end the process.
 func (g *Gateway) callProvider(ctx context.Context, b *aspsp, client string, q canonical.Query, read func() error) *canonical.Error {
 	leave, failure := g.admitCall(ctx, b, client)
 	if failure != nil {
@@ -197,15 +218,26 @@ func (g *Gateway) callProvider(ctx context.Context, b *aspsp, client string, q c
 	return failure
 }
 
-// readUsage returns the usage of a unit for a response; nil if it cannot be read in time.
-func (g *Gateway) readUsage(ctx context.Context, redis latencyBudget, q canonical.Query, account string) *unattended.Usage {
-	state, err := runWithin(context.WithoutCancel(ctx), &redis, func(ctx context.Context) (unattended.Usage, error) {
+// readUsage returns the usage of a unit for a response; nil if it cannot be read within the budget.
+func (g *Gateway) readUsage(ctx context.Context, budget store.Budget, q canonical.Query, account string) *unattended.Usage {
+	usage, err := store.Do(context.WithoutCancel(ctx), g.steps, &budget, func(ctx context.Context) (unattended.Usage, error) {
 		return g.UnattendedAccess(ctx, q, account)
 	})
 	if err != nil {
 		return nil
 	}
-	return &state
+	return &usage
+}
+
+// prefetchUsage starts to read the usage of an account list's unit, so that a cache hit takes one
+// round trip; nil if the request is attended.
+func (g *Gateway) prefetchUsage(ctx context.Context, q canonical.Query) *store.Pending[unattended.Usage] {
+	if q.Attended() {
+		return nil
+	}
+	return store.Begin(ctx, g.steps, g.RedisBudget, func(ctx context.Context) (unattended.Usage, error) {
+		return g.UnattendedAccess(ctx, q, "")
+	})
 }
 
 func cacheKey(client string, q canonical.Query) cache.Key {

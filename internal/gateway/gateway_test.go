@@ -129,7 +129,8 @@ func TestOnlyIfCached(t *testing.T) {
 	}
 }
 
-// TestStale: if a call fails, the stale list is served with the reason, but never after a rejection of the consent.
+// TestStale: if a call fails, the stale list is served with the reason, but never after a rejection
+// of the consent.
 func TestStale(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -224,7 +225,8 @@ func TestStaleWithoutCounter(t *testing.T) {
 	}
 }
 
-// TestWithoutRedis: without Redis, attended requests succeed within the latency budget, and unattended calls are not made.
+// TestWithoutRedis: without Redis, attended requests succeed within the latency budget, and
+// unattended calls are not made.
 func TestWithoutRedis(t *testing.T) {
 	t.Parallel()
 	for _, silent := range []bool{false, true} {
@@ -255,7 +257,7 @@ func TestWithoutRedis(t *testing.T) {
 				if _, err := g.UnattendedAccess(t.Context(), q, ""); kind(err) != canonical.CounterUnavailable {
 					t.Errorf("unattended-access: %v", err)
 				}
-				if err := g.Forget(t.Context(), client, q); kind(err) != canonical.DeletionUnconfirmed {
+				if err := g.DeleteCachedData(t.Context(), client, q); kind(err) != canonical.DeletionUnconfirmed {
 					t.Errorf("deletion: %v", err)
 				}
 				if n := len(w.callLog.Calls()); n != 2 {
@@ -284,7 +286,7 @@ func TestDeletionIsRetried(t *testing.T) {
 				deletions.attempts.Store(0)
 				deletions.failures.Store(first)
 				began := time.Now()
-				if err := g.Forget(t.Context(), client, q); kind(err) != want {
+				if err := g.DeleteCachedData(t.Context(), client, q); kind(err) != want {
 					t.Errorf("%d deletions fail: %v", first, err)
 				}
 				if took := time.Since(began); want != "" && took < 2*time.Second {
@@ -298,7 +300,8 @@ func TestDeletionIsRetried(t *testing.T) {
 	}
 }
 
-// TestSlowRedis: all steps of an attended request together wait at most 100 ms for Redis, however slow it is.
+// TestSlowRedis: all steps of an attended request together wait at most 100 ms for Redis, however
+// slow it is.
 func TestSlowRedis(t *testing.T) {
 	t.Parallel()
 	for _, ms := range []int{20, 40, 60, 90, 200, 2000} {
@@ -320,8 +323,8 @@ func TestSlowRedis(t *testing.T) {
 	}
 }
 
-// TestSlowRedisServesHits: with a Redis that takes 60 or 80 ms per command lists are served from the cache, although a new
-// connection takes longer than the budget.
+// TestSlowRedisServesHits: with a Redis that takes 60 or 80 ms per command lists are served from
+// the cache, although a new connection takes longer than the budget.
 func TestSlowRedisServesHits(t *testing.T) {
 	t.Parallel()
 	for _, ms := range []int{60, 80} {
@@ -344,7 +347,8 @@ func TestSlowRedisServesHits(t *testing.T) {
 	}
 }
 
-// TestCountedListIsCached: the list of a counted call is cached, however slow Redis is, so the second request makes no call.
+// TestCountedListIsCached: the list of a counted call is cached, however slow Redis is, so the
+// second request makes no call.
 func TestCountedListIsCached(t *testing.T) {
 	t.Parallel()
 	for _, ms := range []int{60, 150, 400} {
@@ -376,7 +380,8 @@ func TestCountedListIsCached(t *testing.T) {
 	}
 }
 
-// TestSharedCallSharesTheRedisBudget: requests that share a call also share its latency budget for Redis.
+// TestSharedCallSharesTheRedisBudget: requests that share a call also share its latency budget for
+// Redis.
 func TestSharedCallSharesTheRedisBudget(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
@@ -409,8 +414,8 @@ func TestSharedCallSharesTheRedisBudget(t *testing.T) {
 	})
 }
 
-// TestNoCacheRequiresACall: a request with no-cache makes a call, whatever the age of the cached list, and even
-// if another request could be served from the cache.
+// TestNoCacheRequiresACall: a request with no-cache makes a call, whatever the age of the cached
+// list, and even if another request could be served from the cache.
 func TestNoCacheRequiresACall(t *testing.T) {
 	t.Parallel()
 	t.Run("older than keepFor", func(t *testing.T) {
@@ -433,7 +438,7 @@ func TestNoCacheRequiresACall(t *testing.T) {
 				t.Fatal(err)
 			}
 			key := cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}
-			lease, _, err := lists.AcquireList(t.Context(), key, strings.Replace(shareKey(q), "unattended", "attended", 1), minute)
+			lease, _, err := acquire(t.Context(), lists, key, strings.Replace(shareKey(q), "unattended", "attended", 1), minute)
 			if err != nil || !lease.Held {
 				t.Fatal(lease, err)
 			}
@@ -449,7 +454,8 @@ func TestNoCacheRequiresACall(t *testing.T) {
 	})
 }
 
-// TestRejectionInvalidatesEventually: a rejection deletes the list, even if Redis has no memory left or was down when it came.
+// TestRejectionInvalidatesEventually: a rejection deletes the list, even if Redis has no memory
+// left or was down when it came.
 func TestRejectionInvalidatesEventually(t *testing.T) { // not in parallel: it counts goroutines
 	for _, tt := range []struct {
 		name           string
@@ -504,8 +510,8 @@ func TestRejectionInvalidatesEventually(t *testing.T) { // not in parallel: it c
 	}
 }
 
-// TestLateLeaseIsReleased: a lease that Redis grants after the gateway stopped waiting is released, so later requests do not
-// wait until it expires.
+// TestLateLeaseIsReleased: a lease that Redis grants after the gateway stopped waiting is released,
+// so later requests do not wait until it expires.
 func TestLateLeaseIsReleased(t *testing.T) {
 	t.Parallel()
 	for name, read := range providerReads {
@@ -537,7 +543,8 @@ func TestLateLeaseIsReleased(t *testing.T) {
 	}
 }
 
-// TestHitIsOneRoundTrip: a cached list takes one round trip to Redis, because list and usage are read concurrently.
+// TestHitIsOneRoundTrip: a cached list takes one round trip to Redis, because list and usage are
+// read concurrently.
 func TestHitIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
@@ -554,7 +561,8 @@ func TestHitIsOneRoundTrip(t *testing.T) {
 	})
 }
 
-// TestFailureDuringAnOutageIsNotShared: the failure of a call without Redis is not the result of requests that come when it is back.
+// TestFailureDuringAnOutageIsNotShared: the failure of a call without Redis is not the result of
+// requests that come when it is back.
 func TestFailureDuringAnOutageIsNotShared(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -576,8 +584,8 @@ func TestFailureDuringAnOutageIsNotShared(t *testing.T) {
 	}
 }
 
-// TestResultOfAnEndedCallIsNotShared: a request that comes after the end of a call makes its own call, even if the end is not yet
-// known to Redis.
+// TestResultOfAnEndedCallIsNotShared: a request that comes after the end of a call makes its own
+// call, even if the end is not yet known to Redis.
 func TestResultOfAnEndedCallIsNotShared(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -614,8 +622,8 @@ func TestResultOfAnEndedCallIsNotShared(t *testing.T) {
 	}
 }
 
-// TestSlowRedisGetsTheResultLater: writes that exceed the latency budget continue in the background: the list is cached, and the lease
-// is released.
+// TestSlowRedisGetsTheResultLater: writes that exceed the latency budget continue in the
+// background: the list is cached, and the lease is released.
 func TestSlowRedisGetsTheResultLater(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
@@ -640,7 +648,8 @@ func TestSlowRedisGetsTheResultLater(t *testing.T) {
 	})
 }
 
-// TestRejectionInvalidatesDespiteAnOutage: a rejection deletes the list, even if Redis is paused when it comes.
+// TestRejectionInvalidatesDespiteAnOutage: a rejection deletes the list, even if Redis is paused
+// when it comes.
 func TestRejectionInvalidatesDespiteAnOutage(t *testing.T) {
 	t.Parallel()
 	for name, read := range providerReads {
@@ -694,7 +703,8 @@ func TestDrainWithoutRedis(t *testing.T) {
 	})
 }
 
-// TestInvalidatedListIsNotServedStale: a list that is deleted while a call is in progress is not served when the call fails.
+// TestInvalidatedListIsNotServedStale: a list that is deleted while a call is in progress is not
+// served when the call fails.
 func TestInvalidatedListIsNotServedStale(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -702,7 +712,7 @@ func TestInvalidatedListIsNotServedStale(t *testing.T) {
 	mustList(t, g, q, gateway.CacheControl{})
 	w.ageList(q, fresh+minute)
 	w.interceptor.handle(func(rw http.ResponseWriter, _ *http.Request) {
-		if err := g.Forget(context.Background(), client, q); err != nil {
+		if err := g.DeleteCachedData(context.Background(), client, q); err != nil {
 			t.Error(err)
 		}
 		rw.WriteHeader(http.StatusServiceUnavailable)
@@ -725,7 +735,7 @@ func TestOneConsentInTwoSpellings(t *testing.T) {
 	if _, err := g.Balances(t.Context(), client, capitals, mypossim.GoodAccount); kind(err) != canonical.UnattendedLimit {
 		t.Errorf("a fifth call in capitals: %v", err)
 	}
-	if err := g.Forget(t.Context(), client, capitals); err != nil {
+	if err := g.DeleteCachedData(t.Context(), client, capitals); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
@@ -755,7 +765,8 @@ func TestCallerWhoLeftCostsNothing(t *testing.T) {
 	}
 }
 
-// TestDrainAfterCancellations: after callers have left at any moment, Drain returns and no call is made afterwards.
+// TestDrainAfterCancellations: after callers have left at any moment, Drain returns and no call is
+// made afterwards.
 func TestDrainAfterCancellations(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
@@ -787,7 +798,8 @@ func TestDrainAfterCancellations(t *testing.T) {
 	})
 }
 
-// TestNoCacheWithAClockAhead: a list that was cached by a gateway whose clock is ahead does not satisfy no-cache.
+// TestNoCacheWithAClockAhead: a list that was cached by a gateway whose clock is ahead does not
+// satisfy no-cache.
 func TestNoCacheWithAClockAhead(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -878,7 +890,8 @@ func TestEqualRequestsMakeOneCall(t *testing.T) {
 	}
 }
 
-// TestEqualRequestsWithoutRedis: without Redis, identical concurrent requests on one gateway still share one call.
+// TestEqualRequestsWithoutRedis: without Redis, identical concurrent requests on one gateway still
+// share one call.
 func TestEqualRequestsWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -930,7 +943,8 @@ func TestFollowersShareTheFailure(t *testing.T) {
 	})
 }
 
-// TestDifferentRequestsMakeTheirOwnCalls: requests that differ in client, consent, token or user do not share a call.
+// TestDifferentRequestsMakeTheirOwnCalls: requests that differ in client, consent, token or user do
+// not share a call.
 func TestDifferentRequestsMakeTheirOwnCalls(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
@@ -1021,7 +1035,8 @@ func shareKey(q canonical.Query) string {
 	return "unattended:" + base64.RawURLEncoding.EncodeToString(hash[:])
 }
 
-// TestLeaseOfADeadGateway: if a gateway dies during a call, others wait until its lease is gone, and not longer.
+// TestLeaseOfADeadGateway: if a gateway dies during a call, others wait until its lease is gone,
+// and not longer.
 func TestLeaseOfADeadGateway(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
@@ -1031,7 +1046,7 @@ func TestLeaseOfADeadGateway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lease, _, err := lists.AcquireList(t.Context(), cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}, shareKey(q), time.Hour)
+		lease, _, err := acquire(t.Context(), lists, cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}, shareKey(q), time.Hour)
 		if err != nil || !lease.Held {
 			t.Fatal(lease, err)
 		}
@@ -1050,7 +1065,7 @@ func TestErasure(t *testing.T) {
 	w := newFixture(t)
 	g, q := w.gateway(), newQuery()
 	mustList(t, g, q, gateway.CacheControl{})
-	if err := g.Forget(t.Context(), client, q); err != nil {
+	if err := g.DeleteCachedData(t.Context(), client, q); err != nil {
 		t.Fatal(err)
 	}
 	list, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true})
@@ -1060,7 +1075,7 @@ func TestErasure(t *testing.T) {
 	arrived, open := w.interceptor.hold()
 	go func() { _, _ = g.Accounts(context.Background(), client, q, gateway.CacheControl{}) }()
 	<-arrived
-	if err := g.Forget(t.Context(), client, q); err != nil {
+	if err := g.DeleteCachedData(t.Context(), client, q); err != nil {
 		t.Fatal(err)
 	}
 	open()
@@ -1116,8 +1131,8 @@ func TestBalances(t *testing.T) {
 	})
 }
 
-// TestBalancesAreSharedAcrossGateways: identical unattended balance requests on several gateways share one call and its
-// failure. Requests that differ in account, client or token do not.
+// TestBalancesAreSharedAcrossGateways: identical unattended balance requests on several gateways
+// share one call and its failure. Requests that differ in account, client or token do not.
 func TestBalancesAreSharedAcrossGateways(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -1199,7 +1214,8 @@ func TestSharedBalancesAreNotCached(t *testing.T) {
 	}
 }
 
-// TestClockOfAGatewayJumps: cached lists, their age and the number of calls do not depend on the gateway's clock.
+// TestClockOfAGatewayJumps: cached lists, their age and the number of calls do not depend on the
+// gateway's clock.
 func TestClockOfAGatewayJumps(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -1303,7 +1319,7 @@ func TestDirectory(t *testing.T) {
 	_, list := g.Accounts(t.Context(), client, q, gateway.CacheControl{})
 	_, result := g.Balances(t.Context(), client, q, "a")
 	_, access := g.UnattendedAccess(t.Context(), q, "")
-	for _, err := range []error{list, result, access, g.Forget(t.Context(), client, q)} {
+	for _, err := range []error{list, result, access, g.DeleteCachedData(t.Context(), client, q)} {
 		if known || kind(err) != canonical.ASPSPUnknown {
 			t.Errorf("got %v", err)
 		}

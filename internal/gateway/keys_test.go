@@ -20,7 +20,8 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// documentedKeys returns the keys in docs/operations.md, without hashes and without what follows the kind of key.
+// documentedKeys returns the keys in docs/operations.md, without hashes and without what follows
+// the kind of key.
 func documentedKeys(t *testing.T) []string {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/operations.md")
@@ -48,7 +49,8 @@ func documentedKeys(t *testing.T) []string {
 	return all
 }
 
-// keyBounds returns the longest lifetime and the largest size of each key, as documented in docs/operations.md.
+// keyBounds returns the longest lifetime and the largest size of each key, as documented in
+// docs/operations.md.
 func keyBounds(b config.ASPSP, timeout time.Duration) map[string]struct {
 	life  time.Duration
 	bytes int64
@@ -74,7 +76,8 @@ func keyBounds(b config.ASPSP, timeout time.Duration) map[string]struct {
 	}
 }
 
-// TestEveryKeyIsDocumented makes all kinds of requests, and compares what they leave in Redis with docs/operations.md.
+// TestEveryKeyIsDocumented makes all kinds of requests, and compares what they leave in Redis with
+// docs/operations.md.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	w := newFixture(t)
 	server := redistest.Start(t)
@@ -106,7 +109,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 	q, invented := newQuery(), newQuery()
 	for range 3 {
-		if err := g.Forget(t.Context(), client, invented); err != nil {
+		if err := g.DeleteCachedData(t.Context(), client, invented); err != nil {
 			t.Fatal(err)
 		}
 		_, _ = g.UnattendedAccess(t.Context(), invented, "")
@@ -125,15 +128,11 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	_, _ = g.Balances(t.Context(), client, invented, mypossim.GoodAccount)
 	k := cache.Key{Client: client, ASPSP: aspspID, Consent: invented.Consent}
 	for i := range 40 { // more than the number of refusals that are remembered
-		if err := g.Config.Cache.RememberRefusal(t.Context(), k, fmt.Sprintf("%043d", i), canonical.ConsentInvalid); err != nil {
-			t.Fatal(err)
-		}
+		learn(t, g.Config.Cache, k, cache.Learned{Subject: fmt.Sprintf("%043d", i), RefusedWith: canonical.ConsentInvalid})
 	}
 	look()
 	k.Consent = newQuery().Consent
-	if err := g.Config.Cache.RememberPages(t.Context(), k, 200); err != nil {
-		t.Fatal(err)
-	}
+	learn(t, g.Config.Cache, k, cache.Learned{Pages: 200})
 	look()
 	w.interceptor.handle(func(rw http.ResponseWriter, r *http.Request) { look(); w.interceptor.sim.ServeHTTP(rw, r) })
 	mustList(t, g, q, gateway.CacheControl{})
@@ -160,7 +159,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	_, _ = unattended.New(s.Counter, policies).WithReplicas(1).Usage(t.Context(), unattended.Call{ASPSP: aspspID, Consent: q.Consent})
 	seen["ais:1:unattended:{…}:looked"] = true // it may expire before the scan
 	look()
-	if err := g.Forget(t.Context(), client, q); err != nil {
+	if err := g.DeleteCachedData(t.Context(), client, q); err != nil {
 		t.Fatal(err)
 	}
 	look()

@@ -8,11 +8,12 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// Two limits protect the gateway from a slow ASPSP: of its calls in progress, and of the requests that wait for it, those
-// included that share a call. Both apply in total and per client, so that no ASPSP uses the whole capacity.
+// Two limits protect the gateway from a slow ASPSP: of its calls in progress, and of the requests
+// that wait for it, those included that share a call. Both apply in total and per client, so that
+// no ASPSP uses the whole capacity.
 
-// admitWaiter lets a request of a client wait for an ASPSP. leave must be called when it no longer waits. It fails with
-// Overloaded.
+// admitWaiter lets a request of a client wait for an ASPSP. leave must be called when it no longer
+// waits. It fails with Overloaded.
 func (g *Gateway) admitWaiter(ctx context.Context, b *aspsp, client string) (leave func(), failure *canonical.Error) {
 	if !g.aspspWaiters.TryAcquire(b.ID) {
 		return nil, g.overloaded(ctx, b, bulkhead.ASPSP, "too many requests wait for the ASPSP")
@@ -29,8 +30,9 @@ func (g *Gateway) admitWaiter(ctx context.Context, b *aspsp, client string) (lea
 	}, nil
 }
 
-// admitCall lets a client make a call to an ASPSP. leave must be called when the call has ended: until then it counts for its
-// client, even if the request that started it is gone. It fails with Overloaded.
+// admitCall lets a client make a call to an ASPSP. leave must be called when the call has ended:
+// until then it counts for its client, even if the request that started it is gone. It fails with
+// Overloaded.
 func (g *Gateway) admitCall(ctx context.Context, b *aspsp, client string) (leave func(), failure *canonical.Error) {
 	if !g.aspspCalls.TryAcquire(b.ID) {
 		return nil, g.overloaded(ctx, b, bulkhead.ASPSP, "too many calls to the ASPSP are in progress")

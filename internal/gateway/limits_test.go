@@ -14,7 +14,8 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// longTimeout is the timeout of calls that a test holds. It is longer than the rest of such a test takes on a busy machine.
+// longTimeout is the timeout of calls that a test holds. It is longer than the rest of such a test
+// takes on a busy machine.
 const longTimeout = minute
 
 // hold makes calls wait. It sends on arrived for each of them, and open lets all of them continue.
@@ -31,8 +32,8 @@ func (f *interceptor) hold() (arrived <-chan struct{}, open func()) {
 	return came, func() { close(gate) }
 }
 
-// TestBulkhead: a request above the concurrency limit makes no call, takes no slot, does not affect the breaker, and gets the
-// cached list if there is one.
+// TestBulkhead: a request above the concurrency limit makes no call, takes no slot, does not affect
+// the breaker, and gets the cached list if there is one.
 func TestBulkhead(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -62,8 +63,16 @@ func TestBulkhead(t *testing.T) {
 			return err
 		},
 	} {
-		if err := read(); kind(err) != canonical.Overloaded {
-			t.Errorf("%s: got %v", name, err)
+		ended := make(chan error, 1)
+		go func() { ended <- read() }()
+		select {
+		case <-arrived:
+			open()
+			t.Fatalf("%s: a second call is in progress", name)
+		case err := <-ended:
+			if kind(err) != canonical.Overloaded {
+				t.Errorf("%s: got %v", name, err)
+			}
 		}
 	}
 	list := mustList(t, g, cached, gateway.CacheControl{MaxAge: new(time.Duration)})
@@ -86,8 +95,8 @@ func TestBulkhead(t *testing.T) {
 	mustList(t, g, q, gateway.CacheControl{})
 }
 
-// TestCallCountsUntilItEnds: a call counts against the concurrency limit until it ends. An attended call ends when its
-// caller leaves, a counted call does not.
+// TestCallCountsUntilItEnds: a call counts against the concurrency limit until it ends. An attended
+// call ends when its caller leaves, a counted call does not.
 func TestCallCountsUntilItEnds(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -142,7 +151,8 @@ func TestLimitsAfterAPanic(t *testing.T) {
 	}
 }
 
-// TestOverloadIsNotShared: a gateway that waits for the lease of an overloaded gateway makes the call itself.
+// TestOverloadIsNotShared: a gateway that waits for the lease of an overloaded gateway makes the
+// call itself.
 func TestOverloadIsNotShared(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
@@ -160,8 +170,9 @@ func TestOverloadIsNotShared(t *testing.T) {
 			held <- err
 		}()
 		time.Sleep(minute / 2)
-		// The overloaded gateway gets the lease, and its slow Redis delays the release. The other gateway's request comes in
-		// between. The overloaded one may then find the list of the other.
+		// The overloaded gateway gets the lease, and its slow Redis delays the release. The other
+		// gateway's request comes in between. The overloaded one may then find the list of the
+		// other.
 		q := attended(newQuery())
 		refused := make(chan error, 1)
 		go func() {
@@ -188,7 +199,8 @@ func TestOverloadIsNotShared(t *testing.T) {
 	})
 }
 
-// TestSlowASPSPLeavesCapacity: an ASPSP that does not respond cannot use up all concurrent calls of a client.
+// TestSlowASPSPLeavesCapacity: an ASPSP that does not respond cannot use up all concurrent calls of
+// a client.
 func TestSlowASPSPLeavesCapacity(t *testing.T) {
 	t.Parallel()
 	const most, taken = 5, 4
@@ -222,7 +234,8 @@ func TestSlowASPSPLeavesCapacity(t *testing.T) {
 	}
 }
 
-// TestWaitedIsReported: a request that makes a call reports how long it waited for the ASPSP; a cached list reports nothing.
+// TestWaitedIsReported: a request that makes a call reports how long it waited for the ASPSP; a
+// cached list reports nothing.
 func TestWaitedIsReported(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)

@@ -11,12 +11,14 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// Checks of the model test: they use the ASPSP's call log and the usage in Redis, and no usage of the gateways.
+// Checks of the model test: they use the ASPSP's call log and the usage in Redis, and no usage of
+// the gateways.
 
 // clockSlack is the largest difference between a reading of Redis's clock and one of ours.
 func clockSlack() time.Duration { return scaled(20) }
 
-// recordRound records the slots that a round may have taken beyond the calls in the call log, and checks the results.
+// recordRound records the slots that a round may have taken beyond the calls in the call log, and
+// checks the results.
 func (h *history) recordRound(t *rapid.T, s conditions, a round, connections int, reads []read, outcomes []readResult) {
 	now := time.Now()
 	calls := h.provider.callLog.Calls()[a.first:]
@@ -72,7 +74,8 @@ func (h *history) recordRound(t *rapid.T, s conditions, a round, connections int
 	}
 }
 
-// checkOutcome checks that a gateway keeps its blocks, and makes no unattended call without the counter.
+// checkOutcome checks that a gateway keeps its blocks, and makes no unattended call without the
+// counter.
 func (h *history) checkOutcome(t *rapid.T, s conditions, a round, r read, o readResult, alone bool) {
 	refused := o.kind == canonical.UnattendedLimit && o.origin == canonical.OriginASPSP
 	if until, ok := r.at.blockedUntil[h.unit(h.call(r))]; ok && alone && o.to.Before(until) && (refused || o.kind == "" && !o.cached) {
@@ -93,8 +96,9 @@ func (h *history) checkOutcome(t *rapid.T, s conditions, a round, r read, o read
 	}
 }
 
-// recordBlocks records the units that were blocked in a round and reported to a caller as blocked. A block begins when the
-// first call arrives at the earliest, and lasts one window, since every Retry-After here is longer.
+// recordBlocks records the units that were blocked in a round and reported to a caller as blocked.
+// A block begins when the first call arrives at the earliest, and lasts one window, since every
+// Retry-After here is longer.
 func (h *history) recordBlocks(calls []aspspsim.Call, reported map[string]bool, now time.Time) {
 	for _, c := range calls {
 		unit := h.unitOf(c)
@@ -206,7 +210,8 @@ func (h *history) maxUsed(unit string, calls []aspspsim.Call, since time.Time, r
 	return n
 }
 
-// minUsed returns how many calls of a unit were certainly counted since a time: those of rounds that began later.
+// minUsed returns how many calls of a unit were certainly counted since a time: those of rounds
+// that began later.
 func (h *history) minUsed(unit string, since time.Time) int {
 	n := 0
 	for _, a := range h.provider.arrivals() {
@@ -228,7 +233,8 @@ func (h *history) mayBeReleased(unit string) bool {
 	return false
 }
 
-// waitForReleases waits until all slots whose take had no response have been released or have expired, and counts both.
+// waitForReleases waits until all slots whose take had no response have been released or have
+// expired, and counts both.
 func (h *history) waitForReleases(t *rapid.T) {
 	for unit, call := range h.requested {
 		for waited := false; ; waited = true {
@@ -256,7 +262,8 @@ func (h *history) waitForReleases(t *rapid.T) {
 // visibleFor returns how long the counter with the double window counts a slot.
 func (h *history) visibleFor() time.Duration { return 2*h.aspsp.Unattended.Window + h.timeout }
 
-// visibleUntil returns until when every slot of the unit that may be released is counted, and false if there is no such slot.
+// visibleUntil returns until when every slot of the unit that may be released is counted, and false
+// if there is no such slot.
 func (h *history) visibleUntil(unit string, now time.Time) (until time.Time, ok bool) {
 	for _, l := range h.extra[unit] {
 		if end := l.from.Add(h.visibleFor() - clockSlack()); l.releasable && l.n > 0 && end.After(now.Add(-clockSlack())) && (!ok || end.Before(until)) {

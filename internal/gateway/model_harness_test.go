@@ -41,7 +41,8 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// Parts of the model test: an ASPSP with behaviors, gateways behind proxies, and counts of what happened.
+// Parts of the model test: an ASPSP with behaviors, gateways behind proxies, and counts of what
+// happened.
 
 // A behavior is how the ASPSP, or the network to it, behaves during a round.
 type behavior string
@@ -68,7 +69,8 @@ func (m behavior) blocks() bool { return m == exceeded || m == exceededRetryAfte
 // succeeds reports whether every call succeeds.
 func (m behavior) succeeds() bool { return m == normal || m == inPages }
 
-// A scriptedASPSP is the simulator with a behavior. The simulator records every call that arrives, whatever the behavior.
+// A scriptedASPSP is the simulator with a behavior. The simulator records every call that arrives,
+// whatever the behavior.
 type scriptedASPSP struct {
 	callLog      *aspspsim.CallLog
 	plain, paged http.Handler
@@ -86,11 +88,11 @@ type arrival struct {
 	round int
 }
 
-// requestID returns a request id that contains the number of a round. A call may arrive after the end of its round.
+// requestID returns a request id that contains the number of a round. A call may arrive after the
+// end of its round.
 func requestID(n int) string { return fmt.Sprintf("%08x", n) + uuid.NewString()[8:] }
 
-// roundOf returns the round of a request id.
-// roundOf returns the round of a request id.
+// roundOf returns the round of a request id. roundOf returns the round of a request id.
 func roundOf(requestID string) int {
 	n, _ := strconv.ParseInt(requestID[:min(8, len(requestID))], 16, 32)
 	return int(n)
@@ -180,7 +182,8 @@ func (b *scriptedASPSP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(response.Body.Bytes())
 }
 
-// An instance is a gateway that reaches Redis and the ASPSP through proxies only, and has its own clock.
+// An instance is a gateway that reaches Redis and the ASPSP through proxies only, and has its own
+// clock.
 type instance struct {
 	*gateway.Gateway
 	process                              *crashproxy.Process
@@ -193,14 +196,14 @@ type instance struct {
 // now returns the instance's time, for the age of lists.
 func (i *instance) now() time.Time { return time.Now().Add(time.Duration(i.clockOffset.Load())) }
 
-// deadlineNow returns the transport's time. Deadlines move with the clock, except when it jumps during a read. A jump back has no
-// effect, because deadlines also hold by the monotonic clock.
+// deadlineNow returns the transport's time. Deadlines move with the clock, except when it jumps
+// during a read. A jump back has no effect, because deadlines also hold by the monotonic clock.
 func (i *instance) deadlineNow() time.Time {
 	return time.Now().Add(max(time.Duration(i.jumped.Load()), 0))
 }
 
-// redisSettings returns the program's Redis options, without connections in advance: otherwise it would be random to which step
-// a write on a connection belongs.
+// redisSettings returns the program's Redis options, without connections in advance: otherwise it
+// would be random to which step a write on a connection belongs.
 var redisSettings = sync.OnceValues(func() (redis.Options, error) {
 	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{"127.0.0.1:1"}})
 	if err != nil {
@@ -383,7 +386,8 @@ func (s *stalls) add(over time.Duration) {
 	s.found = append(s.found, stall{time.Now(), over})
 }
 
-// waitWhileBusy waits while the machine is overloaded, up to a second: otherwise most results would be timeouts.
+// waitWhileBusy waits while the machine is overloaded, up to a second: otherwise most results would
+// be timeouts.
 func (s *stalls) waitWhileBusy() {
 	for range 20 {
 		if now := time.Now(); s.total(now.Add(-busyInterval), now) < busyInterval/2 {

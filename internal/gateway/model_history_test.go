@@ -59,8 +59,8 @@ type lostSlots struct {
 	releasable  bool // they may be released later
 }
 
-// A block is a time in which no unattended call of a unit may arrive, because the ASPSP reported its limit as used up and Redis
-// has confirmed the block.
+// A block is a time in which no unattended call of a unit may arrive, because the ASPSP reported
+// its limit as used up and Redis has confirmed the block.
 type block struct {
 	unit        string
 	from, until time.Time
@@ -182,8 +182,8 @@ func (h *history) log(format string, args ...any) {
 	fmt.Fprintf(&h.trace, "%6.1f ms  %s\n", float64(time.Since(h.began).Microseconds())/1000, fmt.Sprintf(format, args...))
 }
 
-// fail logs the details in the trace and fails the history. The reason must not contain details: rapid only shortens histories
-// that fail with the same message.
+// fail logs the details in the trace and fails the history. The reason must not contain details:
+// rapid only shortens histories that fail with the same message.
 func (h *history) fail(t *rapid.T, reason, format string, args ...any) {
 	h.log("%s: %s", reason, fmt.Sprintf(format, args...))
 	for _, c := range h.provider.callLog.Calls() {
@@ -284,7 +284,8 @@ func (h *history) crash(t *rapid.T) {
 	h.token = anotherToken()
 }
 
-// cutCounter disconnects one gateway from the counter between two of its steps, or makes the counter too slow for it.
+// cutCounter disconnects one gateway from the counter between two of its steps, or makes the
+// counter too slow for it.
 func (h *history) cutCounter(t *rapid.T) {
 	_, g := h.drawGateway(t)
 	m := h.drawBehavior(t)
@@ -318,8 +319,8 @@ func (h *history) cutCounter(t *rapid.T) {
 	}
 }
 
-// blockWithoutCounter makes the ASPSP report its limit as used up while the gateway has no counter, and repeats the read on
-// the same gateway.
+// blockWithoutCounter makes the ASPSP report its limit as used up while the gateway has no counter,
+// and repeats the read on the same gateway.
 func (h *history) blockWithoutCounter(t *rapid.T) {
 	_, g := h.drawGateway(t)
 	r := h.drawRead(t, g, false)
@@ -342,7 +343,8 @@ func (h *history) blockWithoutCounter(t *rapid.T) {
 	h.run(t, conditions{behavior: normal}, r)
 }
 
-// redisOutage kills Redis, idle or between two steps of a read, makes reads while it is down, and restarts it.
+// redisOutage kills Redis, idle or between two steps of a read, makes reads while it is down, and
+// restarts it.
 func (h *history) redisOutage(t *rapid.T) {
 	_, g := h.drawGateway(t)
 	reads := h.drawReads(t, nil, 3)
@@ -412,7 +414,8 @@ func (h *history) pause(t *rapid.T) {
 	time.Sleep(scaled(d))
 }
 
-// nextSlot waits until the next slot of a unit is available, and then makes more reads than there are slots.
+// nextSlot waits until the next slot of a unit is available, and then makes more reads than there
+// are slots.
 func (h *history) nextSlot(t *rapid.T) {
 	_, g := h.drawGateway(t)
 	first := h.drawRead(t, g, false)
@@ -429,7 +432,8 @@ func (h *history) nextSlot(t *rapid.T) {
 	h.run(t, conditions{behavior: h.drawBehavior(t)}, reads...)
 }
 
-// clockJump moves the clock of a gateway by a day, forward or back, idle or between two steps of a read.
+// clockJump moves the clock of a gateway by a day, forward or back, idle or between two steps of a
+// read.
 func (h *history) clockJump(t *rapid.T) {
 	_, g := h.drawGateway(t)
 	by := rapid.SampledFrom([]time.Duration{-24 * time.Hour, 24 * time.Hour}).Draw(t, "by")
@@ -496,8 +500,8 @@ func anotherToken() canonical.Secret {
 
 // Execution of reads.
 
-// tries is how often a read that must succeed is tried. A slow machine makes some tries fail, a defect of the gateway makes all
-// of them fail.
+// tries is how often a read that must succeed is tried. A slow machine makes some tries fail, a
+// defect of the gateway makes all of them fail.
 const tries = 8
 
 // conditions are the failures during a round.
@@ -509,7 +513,8 @@ type conditions struct {
 	during      func(done <-chan struct{}) // runs during the reads; done is closed at their end
 }
 
-// run makes concurrent reads, waits until no call is in progress, and records the slots that they may have taken.
+// run makes concurrent reads, waits until no call is in progress, and records the slots that they
+// may have taken.
 func (h *history) run(t *rapid.T, s conditions, reads ...read) []readResult {
 	h.w.run.count("ASPSP " + string(s.behavior))
 	a := round{began: time.Now(), first: len(h.provider.callLog.Calls())}
@@ -600,8 +605,8 @@ func (h *history) query(r read) canonical.Query {
 	return q
 }
 
-// readWithRetries makes one read. An attended read must succeed without the counter; it is retried, because it may fail on a slow
-// machine.
+// readWithRetries makes one read. An attended read must succeed without the counter; it is retried,
+// because it may fail on a slow machine.
 func (h *history) readWithRetries(s conditions, r read) readResult {
 	time.Sleep(r.delay)
 	began := time.Now()
@@ -621,7 +626,8 @@ func (h *history) readWithRetries(s conditions, r read) readResult {
 	}
 }
 
-// machineWasSlow reports whether a failed read had too little CPU time. It counts the other failures.
+// machineWasSlow reports whether a failed read had too little CPU time. It counts the other
+// failures.
 func (h *history) machineWasSlow(o readResult) bool {
 	if h.w.run.stalls.total(o.from, o.to) > h.timeout/4 {
 		h.w.run.count("failures of a slow machine")

@@ -27,18 +27,22 @@ var (
 )
 
 const (
-	// workers is the number of concurrent histories, each with its own Redis and ASPSP. Histories mostly wait.
+	// workers is the number of concurrent histories, each with its own Redis and ASPSP. Histories
+	// mostly wait.
 	workers = 20
 	// batch is how many histories a worker runs before it checks whether there are enough.
 	batch = 5
-	// steps is the average number of actions in a history, shrink how long rapid shortens a failing one.
+	// steps is the average number of actions in a history, shrink how long rapid shortens a failing
+	// one.
 	steps, shrink = "10", "20s"
-	// coverageFrom is the number of histories from which every event must have happened at least once.
+	// coverageFrom is the number of histories from which every event must have happened at least
+	// once.
 	coverageFrom = 1000
 )
 
-// TestModel runs random histories in which gateways, Redis and the ASPSP fail. After every step it checks that the ASPSP's call log
-// has no window with too many unattended calls, and that no slot is taken without a reason.
+// TestModel runs random histories in which gateways, Redis and the ASPSP fail. After every step it
+// checks that the ASPSP's call log has no window with too many unattended calls, and that no slot
+// is taken without a reason.
 func TestModel(t *testing.T) {
 	r := &modelRun{seen: map[string]int{}}
 	set(t, "rapid.checks", fmt.Sprint(batch))
@@ -47,8 +51,8 @@ func TestModel(t *testing.T) {
 	set(t, "rapid.nofailfile", "true") // failures also depend on timing
 	r.stalls.watch(t)
 	began := time.Now()
-	// Redis writes to a file system in memory if there is one, because many servers would mostly wait for the disk. It survives
-	// the end of a Redis process.
+	// Redis writes to a file system in memory if there is one, because many servers would mostly
+	// wait for the disk. It survives the end of a Redis process.
 	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
 		t.Setenv("TMPDIR", "/dev/shm")
 	}

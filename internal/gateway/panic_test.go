@@ -24,7 +24,8 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// A panicHook makes commands to Redis panic while it is on. The value of the panic must not be logged.
+// A panicHook makes commands to Redis panic while it is on. The value of the panic must not be
+// logged.
 type panicHook struct{ on atomic.Bool }
 
 func (s *panicHook) DialHook(next redis.DialHook) redis.DialHook {
@@ -67,8 +68,8 @@ func (l *logBuffer) String() string {
 	return l.text.String()
 }
 
-// TestPanicsInTheBackground: a panic in any goroutine of the gateway is logged without its value, the process continues, and
-// requests return.
+// TestPanicsInTheBackground: a panic in any goroutine of the gateway is logged without its value,
+// the process continues, and requests return.
 func TestPanicsInTheBackground(t *testing.T) {
 	const timeout = 3 * time.Second // an abandoned lease lasts slightly longer
 	was := slog.Default()

@@ -43,8 +43,8 @@ func (s *scripted) failWith(failure canonical.Error) {
 	}
 }
 
-// TestRejectedTokenDeletesNothing: only a rejected consent deletes the cached list. A rejected token returns its error and
-// deletes nothing, because a caller could have invented the token.
+// TestRejectedTokenDeletesNothing: only a rejected consent deletes the cached list. A rejected
+// token returns its error and deletes nothing, because a caller could have invented the token.
 func TestRejectedTokenDeletesNothing(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -37,7 +37,8 @@ func (b *countingProvider) Balances(ctx context.Context, q canonical.Query, acco
 	return b.balances(ctx, q, account)
 }
 
-// newScripted returns a scripted provider, and a function that returns a new gateway for it. All gateways share one Redis.
+// newScripted returns a scripted provider, and a function that returns a new gateway for it. All
+// gateways share one Redis.
 func newScripted(t *testing.T) (*countingProvider, func() *gateway.Gateway) {
 	w, provider := newFixture(t), &countingProvider{scripted: twoAccounts()}
 	return provider, func() *gateway.Gateway {
@@ -68,8 +69,8 @@ func origin(err error) canonical.Origin {
 	return ""
 }
 
-// TestRefusedIsNotCalledAgain: after the ASPSP has refused a consent, no gateway makes an unattended call with it for the same
-// client and token until an attended read succeeds.
+// TestRefusedIsNotCalledAgain: after the ASPSP has refused a consent, no gateway makes an
+// unattended call with it for the same client and token until an attended list succeeds.
 func TestRefusedIsNotCalledAgain(t *testing.T) {
 	reads := map[string]func(*gateway.Gateway, string, canonical.Query) error{"list": readList, "balances": readBalances("a")}
 	for _, failure := range []canonical.Error{
@@ -109,18 +110,19 @@ func TestRefusedIsNotCalledAgain(t *testing.T) {
 					}
 				}
 				provider.scripted = twoAccounts()
-				if err := firstRead(other, client, attended(another)); err != nil {
+				if err := readList(other, client, attended(another)); err != nil {
 					t.Fatal(err)
 				}
 				if err := readList(g, client, q); err != nil {
-					t.Errorf("after an attended success: %v", err)
+					t.Errorf("after an attended list: %v", err)
 				}
 			})
 		}
 	}
 }
 
-// TestDeletionDeletesRefusals: DELETE cached-data also deletes a remembered refusal, so the next request makes a call.
+// TestDeletionDeletesRefusals: DELETE cached-data also deletes a remembered refusal, so the next
+// request makes a call.
 func TestDeletionDeletesRefusals(t *testing.T) {
 	provider, gateways := newScripted(t)
 	g, q := gateways(), newQuery()
@@ -130,7 +132,7 @@ func TestDeletionDeletesRefusals(t *testing.T) {
 			t.Fatalf("request %d: %v", i, err)
 		}
 	}
-	if err := g.Forget(t.Context(), client, q); err != nil {
+	if err := g.DeleteCachedData(t.Context(), client, q); err != nil {
 		t.Fatal(err)
 	}
 	if err := readList(g, client, q); origin(err) != canonical.OriginASPSP {
@@ -138,8 +140,9 @@ func TestDeletionDeletesRefusals(t *testing.T) {
 	}
 }
 
-// TestAttendedRefusalLeavesNothing: a refused attended call leaves nothing in Redis but the outcome of a list call, for
-// seconds. Otherwise requests with invented consents, which take no slots, could fill Redis.
+// TestAttendedRefusalLeavesNothing: a refused attended call leaves nothing in Redis but the outcome
+// of a list call, for seconds. Otherwise requests with invented consents, which take no slots,
+// could fill Redis.
 func TestAttendedRefusalLeavesNothing(t *testing.T) {
 	w, provider := newFixture(t), &countingProvider{scripted: twoAccounts()}
 	w.cacheAddr = redistest.Start(t).Addr
@@ -243,8 +246,8 @@ func TestOtherFailuresAreNotRemembered(t *testing.T) {
 	}
 }
 
-// TestRememberedRefusalDeletesNothing: a remembered refusal of a token neither deletes the cached list nor stops it from being
-// served.
+// TestRememberedRefusalDeletesNothing: a remembered refusal of a token neither deletes the cached
+// list nor stops it from being served.
 func TestRememberedRefusalDeletesNothing(t *testing.T) {
 	provider, gateways := newScripted(t)
 	g, q := gateways(), newQuery()
@@ -302,8 +305,8 @@ func asError(t *testing.T, err error) *canonical.Error {
 	return failure
 }
 
-// TestListThatCannotFit: a list that needs more slots than the limit takes one slot the first time and none afterwards, on any
-// gateway and for every unit. An attended request reads it.
+// TestListThatCannotFit: a list that needs more slots than the limit takes one slot the first time
+// and none afterwards, on any gateway and for every unit. An attended request reads it.
 func TestListThatCannotFit(t *testing.T) {
 	for _, unit := range []config.Unit{config.UnitConsent, config.UnitResource, config.UnitASPSP} {
 		t.Run(string(unit), func(t *testing.T) {
@@ -347,8 +350,9 @@ func TestListThatCannotFit(t *testing.T) {
 	}
 }
 
-// TestListThatDoesNotFitNow: if too few slots remain for the pages of a list, the error contains the number of pages and when
-// enough slots will be available. The number is known from any earlier successful read.
+// TestListThatDoesNotFitNow: if too few slots remain for the pages of a list, the error contains
+// the number of pages and when enough slots will be available. The number is known from any earlier
+// successful read.
 func TestListThatDoesNotFitNow(t *testing.T) {
 	for _, present := range []bool{true, false} {
 		t.Run(fmt.Sprintf("first read attended %t", present), func(t *testing.T) {
@@ -387,8 +391,8 @@ func TestListThatDoesNotFitNow(t *testing.T) {
 	}
 }
 
-// TestPagesAreUpdated: the remembered number of pages is replaced by that of an attended read, and deleted by DELETE
-// cached-data.
+// TestPagesAreUpdated: the remembered number of pages is replaced by that of an attended read, and
+// deleted by DELETE cached-data.
 func TestPagesAreUpdated(t *testing.T) {
 	for _, how := range []string{"an attended list", "a deletion"} {
 		t.Run(how, func(t *testing.T) {
@@ -402,7 +406,7 @@ func TestPagesAreUpdated(t *testing.T) {
 				t.Fatalf("before: %v", err)
 			}
 			if how == "a deletion" {
-				if err := single.Forget(t.Context(), client, q); err != nil {
+				if err := single.DeleteCachedData(t.Context(), client, q); err != nil {
 					t.Fatal(err)
 				}
 			} else {
@@ -413,8 +417,8 @@ func TestPagesAreUpdated(t *testing.T) {
 	}
 }
 
-// TestUsageComesFromTheTake: the usage in a response comes from the take of its call, also if another gateway made the call.
-// No further script is run.
+// TestUsageComesFromTheTake: the usage in a response comes from the take of its call, also if
+// another gateway made the call. No further script is run.
 func TestUsageComesFromTheTake(t *testing.T) {
 	w := newFixture(t)
 	redis := redistest.Start(t)

@@ -19,7 +19,8 @@ type ASPSPInfo struct {
 	Breaker    breaker.State
 }
 
-// CacheControl is a request's cache control. The zero value accepts a list that is younger than freshFor.
+// CacheControl is a request's cache control. The zero value accepts a list that is younger than
+// freshFor.
 type CacheControl struct {
 	NoCache      bool           // requires a call
 	OnlyIfCached bool           // excludes a call
@@ -89,8 +90,8 @@ const (
 	ForwardStale   Forward = "stale"
 )
 
-// staleReason returns the reason for serving a stale list instead of a failure; NotStale if the failure must be returned:
-// rejections by the provider, and errors of the request.
+// staleReason returns the reason for serving a stale list instead of a failure; NotStale if the
+// failure must be returned: rejections by the provider, and errors of the request.
 func staleReason(k canonical.Kind) StaleReason {
 	switch k {
 	case canonical.UnattendedLimit:
@@ -109,8 +110,9 @@ func staleReason(k canonical.Kind) StaleReason {
 	return NotStale
 }
 
-// consentRejected reports whether the provider has rejected the consent itself, so that the cached list must be deleted. It
-// is false for a rejected token, because a caller can invent one, and for a remembered refusal, because the list may be newer.
+// consentRejected reports whether the provider has rejected the consent itself, so that the cached
+// list must be deleted. It is false for a rejected token, because a caller can invent one, and for
+// a remembered refusal, because the list may be newer.
 func consentRejected(e *canonical.Error) bool {
 	rejected := e.Kind == canonical.ConsentExpired || e.Kind == canonical.ConsentInvalid
 	return rejected && !e.TokenRejected && e.Origin != canonical.OriginGateway

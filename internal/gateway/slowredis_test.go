@@ -19,8 +19,9 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// TestLateLeaseStoresNothing: a list is deleted, or its consent rejected, while its call is in progress. The call does not
-// store the list, even if Redis grants its lease only afterwards.
+// TestLateLeaseStoresNothing: a list is deleted, or its consent rejected, while its call is in
+// progress. The call does not store the list, even if Redis grants its lease only afterwards: a
+// lease that is late is released.
 func TestLateLeaseStoresNothing(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"deletion", "rejection"} {
@@ -46,7 +47,7 @@ func TestLateLeaseStoresNothing(t *testing.T) {
 			requests.Go(func() { mustList(t, slow, attended(q), gateway.CacheControl{}) }) // does not wait for the lease
 			<-called
 			if how == "deletion" {
-				if err := fast.Forget(t.Context(), client, q); err != nil {
+				if err := fast.DeleteCachedData(t.Context(), client, q); err != nil {
 					t.Fatal(err)
 				}
 			} else {
@@ -59,7 +60,10 @@ func TestLateLeaseStoresNothing(t *testing.T) {
 				t.Errorf("%d leases are granted already", n)
 			}
 			release()
-			eventually(t, "the lease is granted", func() bool { return len(leases()) == 1 })
+			eventually(t, "Redis responds again, and has granted the lease", func() bool {
+				_, err := slow.Accounts(t.Context(), client, newQuery(), gateway.CacheControl{OnlyIfCached: true})
+				return err.Error() == canonical.NewError(canonical.NotCached, "").Error()
+			})
 			close(respond)
 			requests.Wait()
 			_ = slow.Drain(context.Background())
@@ -70,7 +74,8 @@ func TestLateLeaseStoresNothing(t *testing.T) {
 	}
 }
 
-// TestPauseOfRedisSpendsOneSlot: gateways that wait for the counted call of another gateway keep waiting while Redis pauses.
+// TestPauseOfRedisSpendsOneSlot: gateways that wait for the counted call of another gateway keep
+// waiting while Redis pauses.
 func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
@@ -93,8 +98,8 @@ func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
 	})
 }
 
-// TestLimitAfterAFailedCall: the usage in a response includes the call that failed, even if a list that was cached in the
-// meantime is served.
+// TestLimitAfterAFailedCall: the usage in a response includes the call that failed, even if a list
+// that was cached in the meantime is served.
 func TestLimitAfterAFailedCall(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -121,8 +126,8 @@ func TestLimitAfterAFailedCall(t *testing.T) {
 	}
 }
 
-// TestManyRejectionsDuringAnOutage: one goroutine retries all invalidations while Redis is down, and Redis gets all of them when it
-// is back.
+// TestManyRejectionsDuringAnOutage: one goroutine retries all invalidations while Redis is down,
+// and Redis gets all of them when it is back.
 func TestManyRejectionsDuringAnOutage(t *testing.T) { // not in parallel: it counts goroutines
 	const rejections = 200
 	w := newFixture(t)

@@ -12,8 +12,9 @@ import (
 	"ais-gateway/internal/redistest"
 )
 
-// TestGatewaysWithDifferentKeys: a fresh list that was encrypted under another key is neither fetched again by an unattended
-// request nor overwritten, so gateways with different keys do not use up the slots of a consent.
+// TestGatewaysWithDifferentKeys: a fresh list that was encrypted under another key is neither
+// fetched again by an unattended request nor overwritten, so gateways with different keys do not
+// use up the slots of a consent.
 func TestGatewaysWithDifferentKeys(t *testing.T) {
 	w := newFixture(t)
 	a, q := w.gateway(), newQuery()
@@ -57,12 +58,14 @@ func TestGatewaysWithDifferentKeys(t *testing.T) {
 	}
 }
 
-// listUnavailable reports whether err is NOT_CACHED because no readable list is available, and not because no list is cached.
+// listUnavailable reports whether err is NOT_CACHED because no readable list is available, and not
+// because no list is cached.
 func listUnavailable(err error) bool {
 	return kind(err) == canonical.NotCached && strings.Contains(err.Error(), "No cached account list is available")
 }
 
-// TestOnlyIfCachedWithoutRedis: while Redis does not respond, the error does not claim that no list is cached.
+// TestOnlyIfCachedWithoutRedis: while Redis does not respond, the error does not claim that no list
+// is cached.
 func TestOnlyIfCachedWithoutRedis(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)

@@ -1,5 +1,5 @@
-// Package gatewaytest runs gateways as processes for tests, with the simulators of a sandbox and a real Redis. Tests of test/e2e,
-// test/gateway and test/deploy use it.
+// Package gatewaytest runs gateways as processes for tests, with the simulators of a sandbox and a
+// real Redis. Tests of test/e2e, test/gateway and test/deploy use it.
 package gatewaytest
 
 import (
@@ -28,11 +28,13 @@ const (
 	exitTimeout = 2 * time.Minute
 )
 
-// binary is the gateway's binary, built once for all tests of a package, or by make for all packages.
+// binary is the gateway's binary, built once for all tests of a package, or by make for all
+// packages.
 var binary string
 
-// Main builds the gateway's binary, runs the tests and removes it. TestMain calls it, and exits with the code that it returns. If
-// the variable GATEWAY names a binary, as in `make test`, Main builds none.
+// Main builds the gateway's binary, runs the tests and removes it. TestMain calls it, and exits
+// with the code that it returns. If the variable GATEWAY names a binary, as in `make test`, Main
+// builds none.
 func Main(m *testing.M) int {
 	if binary = os.Getenv("GATEWAY"); binary != "" {
 		return m.Run()
@@ -91,13 +93,15 @@ type Process struct {
 	API, Admin     string // base URLs of the API and the admin server, set by Listening
 }
 
-// Start runs the gateway with arguments until the test ends. env is added to the test's own environment.
+// Start runs the gateway with arguments until the test ends. env is added to the test's own
+// environment.
 func Start(t *testing.T, env []string, args ...string) *Process {
 	t.Helper()
 	return Run(t, exec.Command(binary, args...), env...)
 }
 
-// Run is Start for a command with another binary. If the command's Stdout is set, Process.Stdout stays empty.
+// Run is Start for a command with another binary. If the command's Stdout is set, Process.Stdout
+// stays empty.
 func Run(t *testing.T, cmd *exec.Cmd, env ...string) *Process {
 	t.Helper()
 	statSources()
@@ -117,8 +121,9 @@ func Run(t *testing.T, cmd *exec.Cmd, env ...string) *Process {
 	return p
 }
 
-// keepLog writes the output of the process to a file in the directory that the variable GATEWAY_LOGS names. Without it, keepLog
-// logs the last lines if the test failed. Output that the test has taken with Take is missing.
+// keepLog writes the output of the process to a file in the directory that the variable
+// GATEWAY_LOGS names. Without it, keepLog logs the last lines if the test failed. Output that the
+// test has taken with Take is missing.
 func (p *Process) keepLog(program string) {
 	dir, log := os.Getenv("GATEWAY_LOGS"), p.Stdout.String()+p.Stderr.String()
 	switch {
@@ -133,7 +138,8 @@ func (p *Process) keepLog(program string) {
 	}
 }
 
-// Serve runs `gateway serve` with a configuration file until the test ends, and waits until the gateway listens.
+// Serve runs `gateway serve` with a configuration file until the test ends, and waits until the
+// gateway listens.
 func Serve(t *testing.T, config string, env ...string) *Process {
 	t.Helper()
 	return Start(t, env, "serve", "--config", config).Listening()
@@ -169,7 +175,8 @@ func (p *Process) SetAddresses(line string) bool {
 	return true
 }
 
-// Wait waits until the process exits by itself and returns its exit code. It fails the test after two minutes.
+// Wait waits until the process exits by itself and returns its exit code. It fails the test after
+// two minutes.
 func (p *Process) Wait() int {
 	p.T.Helper()
 	select {
@@ -207,7 +214,8 @@ func (p *Process) Kill() {
 	}
 }
 
-// Eventually waits until a condition holds, and fails the test after two minutes. what describes the condition.
+// Eventually waits until a condition holds, and fails the test after two minutes. what describes
+// the condition.
 func Eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(waitTimeout); !holds(); time.Sleep(5 * time.Millisecond) {
@@ -238,8 +246,9 @@ func ResidentMB(t *testing.T, pid int) int {
 	return 0
 }
 
-// statSources looks at all files from which the gateway is built. The go command caches test results until a file changes that the
-// tests looked at, and does not know that they run the gateway.
+// statSources looks at all files from which the gateway is built. The go command caches test
+// results until a file changes that the tests looked at, and does not know that they run the
+// gateway.
 var statSources = sync.OnceFunc(func() {
 	mod, err := exec.Command("go", "env", "GOMOD").Output()
 	if err != nil {

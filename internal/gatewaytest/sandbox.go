@@ -38,7 +38,8 @@ func NewSandboxWith(t *testing.T, o sandbox.Options) *sandbox.Sandbox {
 	return s
 }
 
-// Call sends a request with the sandbox's API key and returns the response and its body. header alternates names and values.
+// Call sends a request with the sandbox's API key and returns the response and its body. header
+// alternates names and values.
 func Call(t *testing.T, method, url string, header ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, url, nil)
@@ -61,8 +62,9 @@ func Call(t *testing.T, method, url string, header ...string) (*http.Response, s
 	return resp, string(body)
 }
 
-// ReplaceInConfig writes a copy of the sandbox's configuration in which each old text is replaced by the new one after it, and
-// returns its path. It fails the test unless the configuration has each old text exactly once.
+// ReplaceInConfig writes a copy of the sandbox's configuration in which each old text is replaced
+// by the new one after it, and returns its path. It fails the test unless the configuration has
+// each old text exactly once.
 func ReplaceInConfig(t *testing.T, s *sandbox.Sandbox, oldnew ...string) string {
 	t.Helper()
 	return EditConfig(t, s, func(text string) string {
@@ -76,7 +78,8 @@ func ReplaceInConfig(t *testing.T, s *sandbox.Sandbox, oldnew ...string) string 
 	})
 }
 
-// EditConfig writes an edited copy of the sandbox's configuration and returns its path. It fails the test if nothing was changed.
+// EditConfig writes an edited copy of the sandbox's configuration and returns its path. It fails
+// the test if nothing was changed.
 func EditConfig(t *testing.T, s *sandbox.Sandbox, edit func(text string) string) string {
 	t.Helper()
 	text, err := os.ReadFile(s.ConfigFile)

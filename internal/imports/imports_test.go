@@ -1,5 +1,6 @@
-// Package imports tests which package imports which, by the rules of rules_test.go. It reads the files itself, so that
-// files of every platform and build tag count, and so that a cached result is never that of other files.
+// Package imports tests which package imports which, by the rules of rules_test.go. It reads the
+// files itself, so that files of every platform and build tag count, and so that a cached result is
+// never that of other files.
 package imports
 
 import (
@@ -19,7 +20,8 @@ import (
 
 const module = "ais-gateway/"
 
-// check returns why the file must not import the package, and "" if it may. The file's path begins at the module's root.
+// check returns why the file must not import the package, and "" if it may. The file's path begins
+// at the module's root.
 func check(rules []rule, file, imported string) string {
 	dir, test := path.Dir(file), strings.HasSuffix(file, "_test.go")
 	r, found := find(rules, dir)
@@ -59,7 +61,8 @@ func check(rules []rule, file, imported string) string {
 	return fmt.Sprintf("%s imports %s: %s (rule %q in internal/imports/rules_test.go)", file, own, why, r.dir)
 }
 
-// find returns the rule for a directory: the one with exactly that name, or else the first whose pattern matches.
+// find returns the rule for a directory: the one with exactly that name, or else the first whose
+// pattern matches.
 func find(rules []rule, dir string) (rule, bool) {
 	i := slices.IndexFunc(rules, func(r rule) bool { return r.dir == dir })
 	if i < 0 {
@@ -71,7 +74,8 @@ func find(rules []rule, dir string) (rule, bool) {
 	return rules[i], true
 }
 
-// matches reports whether a pattern matches the package. A pattern that begins with "." is relative to dir.
+// matches reports whether a pattern matches the package. A pattern that begins with "." is relative
+// to dir.
 func matches(patterns []string, dir, pkg string) bool {
 	for _, pattern := range patterns {
 		if strings.HasPrefix(pattern, "./") {
@@ -128,7 +132,8 @@ func read(root string) (map[string][]string, error) {
 	return files, err
 }
 
-// faults returns all imports that the rules do not allow, directories without a rule, and rules without a directory.
+// faults returns all imports that the rules do not allow, directories without a rule, and rules
+// without a directory.
 func faults(rules []rule, files map[string][]string) []string {
 	found, used := map[string]bool{}, map[string]bool{}
 	for file, imports := range files {

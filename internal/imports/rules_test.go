@@ -1,7 +1,8 @@
 package imports
 
-// A rule lists the packages that the Go files of a directory may import, beyond the standard library. The packages of this
-// module are named from its root. "*" matches one path element, and "/..." a package with all packages below it.
+// A rule lists the packages that the Go files of a directory may import, beyond the standard
+// library. The packages of this module are named from its root. "*" matches one path element, and
+// "/..." a package with all packages below it.
 type rule struct {
 	dir     string   // from the module's root; an exact name precedes a pattern
 	code    []string // what all files may import
@@ -33,16 +34,23 @@ var rules = []rule{
 	{
 		dir: "cmd/gateway",
 		code: []string{
-			"api", "internal/api", "internal/audit", "internal/breaker", "internal/cache", "internal/auth",
-			"internal/canonical", "internal/config", "internal/gateway", "internal/bulkhead", "internal/output",
-			"internal/providers", adapters, "internal/secretwatch", "internal/recovery", "internal/sandbox", "internal/server",
-			"internal/store", "internal/telemetry", "internal/unattended", "golang.org/x/net/http/httpproxy",
-			"log", // to silence what net/http prints
+			"api", "internal/adapters", "internal/api", "internal/audit", "internal/auth", "internal/cache", "internal/canonical",
+			"internal/commandline", "internal/config", "internal/gateway", "internal/health", "internal/output", "internal/providers", adapters,
+			"internal/recovery", "internal/sandbox", "internal/secretwatch", "internal/server", "internal/store",
+			"internal/telemetry", "internal/unattended",
 		},
 		test: []string{simulators},
 	},
 	{dir: "deploy", code: []string{yaml}, test: []string{"internal/canonical"}},
 
+	{
+		dir: "internal/adapters",
+		code: []string{
+			"internal/canonical", "internal/config", "internal/providers", "internal/providers/upstream",
+			"golang.org/x/net/http/httpproxy",
+		},
+		test: []string{adapters},
+	},
 	{
 		dir: "internal/api",
 		code: []string{
@@ -57,8 +65,15 @@ var rules = []rule{
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{
 		dir:  "internal/cache",
-		code: []string{"internal/canonical", "internal/store", "internal/unattended", uuid, redis},
+		code: []string{"internal/canonical", "internal/retryqueue", "internal/store", "internal/unattended", uuid, redis},
 		test: []string{"internal/config"},
+	},
+	{
+		dir: "internal/coalesce",
+		code: []string{
+			"internal/cache", "internal/canonical", "internal/recovery", "internal/retryqueue", "internal/store", uuid,
+		},
+		test: []string{"internal/config", redis},
 	},
 	{
 		dir: "internal/auth",
@@ -72,6 +87,7 @@ var rules = []rule{
 		dir: "internal/canonical", code: []string{uuid, "golang.org/x/text/..."},
 		test: []string{yaml, "github.com/bojanz/currency", "github.com/jacoelho/banking/iban"},
 	},
+	{dir: "internal/commandline"},
 	{dir: "internal/config", code: []string{"internal/config/strict", uuid}},
 	{dir: "internal/config/strict", code: []string{yaml}},
 	{dir: "internal/event", code: []string{"internal/canonical"}},
@@ -79,9 +95,16 @@ var rules = []rule{
 		dir: "internal/gateway",
 		code: []string{
 			"internal/breaker", "internal/cache", "internal/canonical", "internal/config", "internal/bulkhead", "internal/providers",
-			"internal/recovery", "internal/retryqueue", "internal/unattended", uuid, "golang.org/x/sync/singleflight",
+			"internal/coalesce", "internal/recovery", "internal/store", "internal/unattended",
 		},
-		test: []string{"internal/store", adapters, simulators},
+		test: []string{adapters, simulators, uuid},
+	},
+	{
+		dir: "internal/health",
+		code: []string{
+			"internal/audit", "internal/cache", "internal/config", "internal/output", "internal/providers/upstream",
+			"internal/secretwatch", "internal/server", "internal/store",
+		},
 	},
 	{dir: "internal/imports"},
 	{dir: "internal/bulkhead"},
@@ -91,12 +114,13 @@ var rules = []rule{
 	{dir: "internal/retryqueue", code: []string{"internal/recovery"}},
 	{dir: "internal/sandbox", code: []string{"internal/providers/aspspsim", simulators, uuid}},
 	{dir: "internal/server", code: []string{"internal/canonical", "golang.org/x/net/netutil"}},
-	{dir: "internal/store", code: []string{"internal/config", redis, "github.com/alicebob/miniredis/v2"}},
+	{dir: "internal/store", code: []string{"internal/config", "internal/recovery", redis, "github.com/alicebob/miniredis/v2"}},
 	{
 		dir: "internal/telemetry",
 		code: []string{
 			"internal/breaker", "internal/bulkhead", "internal/canonical", "internal/event", "internal/gateway",
-			"internal/providers/upstream", "internal/telemetry/otelenv", "github.com/go-logr/logr", "github.com/prometheus/client_golang/prometheus/...",
+			"internal/output", "internal/providers/upstream", "internal/store", "internal/telemetry/otelenv",
+			"github.com/go-logr/logr", "github.com/prometheus/client_golang/prometheus/...",
 			"go.opentelemetry.io/...",
 			"log", // to take over what the standard library prints
 		},
@@ -153,19 +177,22 @@ var rules = []rule{
 	{
 		dir: "test/gateway",
 		test: []string{
-			"internal/config", "internal/sandbox", "internal/store", "internal/unattended", adapters, simulators, pkcs12,
+			"internal/canonical", "internal/config", "internal/sandbox", "internal/store", "internal/unattended", adapters, simulators, pkcs12,
 			"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog", "github.com/prometheus/common/...",
 		},
 	},
 }
 
-// reasons say why an import is not allowed where no rule lists it. The first that matches is reported.
+// reasons say why an import is not allowed where no rule lists it. The first that matches is
+// reported.
 var reasons = []struct{ imported, why string }{
 	{"internal/api/...", "only cmd imports the API"},
 	{"internal/sandbox", "only cmd and tests import the sandbox"},
+	{"internal/adapters", "only cmd opens adapters"},
+	{"internal/health", "only cmd has all the parts that are checked"},
 	{"internal/gateway", "only the API and cmd import the gateway"},
-	{"internal/audit", "the API reports what to record, and only cmd writes it"},
-	{"internal/providers/upstream", "only cmd makes transports; an adapter uses providers.Client"},
+	{"internal/audit", "the API reports what to record; only cmd opens the output of records"},
+	{"internal/providers/upstream", "only cmd and internal/adapters make transports; an adapter uses providers.Client"},
 	{"internal/providers/*/...", "only cmd imports adapters; an adapter imports no other adapter and no simulator"},
 	{"go.opentelemetry.io/...", "only internal/telemetry uses OpenTelemetry"},
 	{"github.com/gin-gonic/...", "only internal/api uses gin"},

@@ -1,5 +1,6 @@
-// Package issuertest runs OpenID Connect issuers over loopback HTTP for tests. They have discovery and replaceable keys, and can be
-// unavailable or wrong. Tokens are signed with another library than the gateway verifies with. Only tests import it.
+// Package issuertest runs OpenID Connect issuers over loopback HTTP for tests. They have discovery
+// and replaceable keys, and can be unavailable or wrong. Tokens are signed with another library
+// than the gateway verifies with. Only tests import it.
 package issuertest
 
 import (
@@ -171,7 +172,8 @@ func Marshal(t testing.TB, claims any) []byte {
 	return payload
 }
 
-// Sign returns a token with a payload, signed with a key. The token's header has the key's algorithm and id.
+// Sign returns a token with a payload, signed with a key. The token's header has the key's
+// algorithm and id.
 func Sign(t testing.TB, k jwk.Key, payload []byte) string {
 	t.Helper()
 	alg, _ := k.Algorithm()

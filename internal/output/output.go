@@ -1,10 +1,10 @@
-// Package output writes lines to standard output, standard error or a file without blocking the writer. A slow reader or a
-// hanging disk must not delay a request, a probe or the end of the process. A queue of limited size holds the lines until
-// its goroutine writes them. A line that does not fit is dropped and counted.
+// Package output writes lines to standard output, standard error or a file without blocking the
+// writer. A slow reader or a hanging disk must not delay a request, a probe or the end of the
+// process. A queue of limited size holds the lines until its goroutine writes them. A line that
+// does not fit is dropped and counted.
 package output
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +17,8 @@ const (
 	maxReused = 64 << 10
 	// retryEvery is the pause before a failed write is retried, with Config.Keep.
 	retryEvery = time.Second
+	// CloseTimeout is the time that Close takes at most.
+	CloseTimeout = time.Second
 )
 
 var (
@@ -78,9 +80,9 @@ type Writer struct {
 	failing bool
 }
 
-// Writer returns a new writer. lost is called with the number of accepted lines that could not be written, or with 0 if a
-// queue with Keep cannot write them now. recovered is called when a line is written after lost lines, with their number.
-// Both are optional, and may write into the queue.
+// Writer returns a new writer. lost is called with the number of accepted lines that could not be
+// written, or with 0 if a queue with Keep cannot write them now. recovered is called when a line is
+// written after lost lines, with their number. Both are optional, and may write into the queue.
 func (q *Queue) Writer(lost func(err error, lines int64), recovered func(lost int64)) *Writer {
 	return &Writer{queue: q, lost: lost, recovered: recovered}
 }
@@ -101,8 +103,8 @@ func (w *Writer) State() State {
 // Write adds one line to the queue and does not block. With ErrFull or ErrClosed the line is lost.
 func (w *Writer) Write(text []byte) (int, error) { return w.write(text, 0) }
 
-// Reserve reserves space for one line of up to size bytes. It returns false if there is no space. Each successful Reserve
-// must be followed by one line written with Reserved.
+// Reserve reserves space for one line of up to size bytes. It returns false if there is no space.
+// Each successful Reserve must be followed by one line written with Reserved.
 func (w *Writer) Reserve(size int) bool {
 	q := w.queue
 	q.mu.Lock()
@@ -114,7 +116,8 @@ func (w *Writer) Reserve(size int) bool {
 	return true
 }
 
-// Reserved returns a writer for one line for which size bytes are reserved. A longer line is accepted too.
+// Reserved returns a writer for one line for which size bytes are reserved. A longer line is
+// accepted too.
 func (w *Writer) Reserved(size int) io.Writer { return reserved{w, size} }
 
 type reserved struct {
@@ -215,8 +218,8 @@ func (q *Queue) write(b batch) {
 	}
 }
 
-// waitForRetry waits before a retry of lines that could not be written. It returns false if they are lost: without Keep, or
-// if the queue is closed.
+// waitForRetry waits before a retry of lines that could not be written. It returns false if they
+// are lost: without Keep, or if the queue is closed.
 func (q *Queue) waitForRetry(rest []line, err error) bool {
 	if q.Keep {
 		each(rest, func(w *Writer, _ int64) { w.fail(err, 0) })
@@ -269,8 +272,9 @@ func (w *Writer) wrote() {
 	}
 }
 
-// Close accepts no more lines and writes the waiting ones until ctx is done. Its error has the number of lost bytes.
-func (q *Queue) Close(ctx context.Context) error {
+// Close accepts no more lines and writes the waiting ones. It returns after CloseTimeout with an
+// error that has the number of lost bytes if they are not written by then.
+func (q *Queue) Close() error {
 	q.mu.Lock()
 	if !q.closed {
 		q.closed = true
@@ -280,7 +284,7 @@ func (q *Queue) Close(ctx context.Context) error {
 	select {
 	case <-q.done:
 		return nil
-	case <-ctx.Done():
+	case <-time.After(CloseTimeout):
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		return fmt.Errorf("%d bytes of output could not be written before the end", q.used)

@@ -2,7 +2,6 @@ package output_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -66,7 +65,7 @@ func TestOrder(t *testing.T) {
 		write(t, a, "one")
 		write(t, b, "two")
 		write(t, a, "three")
-		if err := q.Close(t.Context()); err != nil || d.String() != "one\ntwo\nthree\n" {
+		if err := q.Close(); err != nil || d.String() != "one\ntwo\nthree\n" {
 			t.Errorf("%v, %q", err, d)
 		}
 		if _, err := a.Write([]byte("late\n")); !errors.Is(err, output.ErrClosed) || a.State().Lost != 1 {
@@ -75,7 +74,8 @@ func TestOrder(t *testing.T) {
 	})
 }
 
-// A line that does not fit is dropped and counted for its writer. Later lines are written when there is space again.
+// A line that does not fit is dropped and counted for its writer. Later lines are written when
+// there is space again.
 func TestFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDestination()
@@ -101,7 +101,7 @@ func TestFull(t *testing.T) {
 		if got := a.State(); got != (output.State{Lost: 3}) || len(back) != 1 || back[0] != 3 {
 			t.Errorf("%+v, %v", got, back)
 		}
-		if err := q.Close(t.Context()); err != nil || d.String() != "12345\n12345\nagain\n" {
+		if err := q.Close(); err != nil || d.String() != "12345\n12345\nagain\n" {
 			t.Errorf("%v, %q", err, d)
 		}
 	})
@@ -133,7 +133,7 @@ func TestReserve(t *testing.T) {
 		if _, err := w.Reserved(20).Write([]byte(strings.Repeat("y", 30) + "\n")); err != nil {
 			t.Errorf("a line longer than its room: %v", err)
 		}
-		if err := q.Close(t.Context()); err != nil || len(d.String()) != 51 {
+		if err := q.Close(); err != nil || len(d.String()) != 51 {
 			t.Errorf("%v, %q", err, d)
 		}
 	})
@@ -162,7 +162,7 @@ func TestFailure(t *testing.T) {
 		synctest.Wait()
 		// The first line is complete in spite of the error, and so is b's first.
 		if a.State() != (output.State{Lost: 2, Failing: true}) || b.State() != (output.State{Lost: 1, Failing: true}) || lost != 2 || others != 1 {
-			t.Errorf("%+v %+v, told of %d and %d", a.State(), b.State(), lost, others)
+			t.Errorf("%+v %+v, reported %d and %d", a.State(), b.State(), lost, others)
 		}
 		d.fail(nil, 0)
 		write(t, a, "mended")
@@ -170,7 +170,7 @@ func TestFailure(t *testing.T) {
 		if a.State() != (output.State{Lost: 2}) {
 			t.Errorf("%+v", a.State())
 		}
-		if err := q.Close(t.Context()); err != nil {
+		if err := q.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -183,17 +183,17 @@ func TestKeep(t *testing.T) {
 		close(d.gate)
 		d.fail(errors.New("disk full"), 0)
 		q := output.New(output.Config{To: d, Room: 12, Keep: true})
-		told := 0
+		reported := 0
 		w := q.Writer(func(_ error, n int64) {
-			if told++; n != 0 {
+			if reported++; n != 0 {
 				t.Errorf("%d lines lost", n)
 			}
 		}, nil)
 		write(t, w, "12345", "12345")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if got := w.State(); got != (output.State{Failing: true}) || told == 0 || w.Reserve(1) {
-			t.Errorf("%+v, told %d times", got, told)
+		if got := w.State(); got != (output.State{Failing: true}) || reported == 0 || w.Reserve(1) {
+			t.Errorf("%+v, reported %d times", got, reported)
 		}
 		d.fail(nil, 0)
 		time.Sleep(2 * time.Second)
@@ -201,23 +201,41 @@ func TestKeep(t *testing.T) {
 		if got := w.State(); got != (output.State{}) || d.String() != "12345\n12345\n" {
 			t.Errorf("%+v, %q", got, d)
 		}
-		if err := q.Close(t.Context()); err != nil {
+		if err := q.Close(); err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// Close waits for a hanging destination until its context ends, and loses no line of a working one.
+// Close waits for a hanging destination for CloseTimeout, and returns the number of lost bytes.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDestination()
 		q := output.New(output.Config{To: d, Room: 100})
 		write(t, q.Writer(nil, nil), "one", "two")
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		if err := q.Close(ctx); err == nil || !strings.Contains(err.Error(), "8 bytes") {
-			t.Errorf("%v", err)
+		start := time.Now()
+		if err := q.Close(); err == nil || !strings.Contains(err.Error(), "8 bytes") || time.Since(start) != output.CloseTimeout {
+			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		close(d.gate) // so that the goroutine ends
 	})
+}
+
+// A Throttle allows one line per interval, with the number of events since the last line.
+func TestThrottle(t *testing.T) {
+	now := time.Unix(0, 0)
+	throttle := output.Throttle{Every: time.Minute, Now: func() time.Time { return now }}
+	for i, tt := range []struct {
+		after      time.Duration
+		n          int64
+		suppressed int64
+		ok         bool
+	}{
+		{0, 1, 0, true}, {time.Second, 2, 0, false}, {58 * time.Second, 3, 0, false}, {time.Second, 1, 5, true}, {time.Minute, 1, 0, true},
+	} {
+		now = now.Add(tt.after)
+		if suppressed, ok := throttle.Allow(tt.n); suppressed != tt.suppressed || ok != tt.ok {
+			t.Errorf("event %d: %d, %t", i, suppressed, ok)
+		}
+	}
 }

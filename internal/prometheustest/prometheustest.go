@@ -1,6 +1,6 @@
-// Package prometheustest runs a real Prometheus for tests, which scrapes gateways and evaluates rules as an operator's Prometheus does.
-// Tests run the queries of dashboards and alerts there. Only tests import it. Without prometheus these tests fail; they are never
-// skipped.
+// Package prometheustest runs a real Prometheus for tests, which scrapes gateways and evaluates
+// rules as an operator's Prometheus does. Tests run the queries of dashboards and alerts there.
+// Only tests import it. Without prometheus these tests fail; they are never skipped.
 package prometheustest
 
 import (
@@ -30,8 +30,8 @@ const (
 	pollInterval = 50 * time.Millisecond
 )
 
-// Server is a Prometheus on a loopback port of its own. Its methods fail the test that started it, and must be called by that test's
-// goroutine.
+// Server is a Prometheus on a loopback port of its own. Its methods fail the test that started it,
+// and must be called by that test's goroutine.
 type Server struct {
 	URL string // http://host:port
 
@@ -40,8 +40,8 @@ type Server struct {
 	server *servertest.Server
 }
 
-// Start runs a Prometheus with rule files (paths) until the test ends. It scrapes the targets, host:port or http://host:port. Start
-// waits until all of them are up.
+// Start runs a Prometheus with rule files (paths) until the test ends. It scrapes the targets,
+// host:port or http://host:port. Start waits until all of them are up.
 func Start(t testing.TB, rules []string, targets ...string) *Server {
 	t.Helper()
 	path, err := exec.LookPath("prometheus")
@@ -82,7 +82,8 @@ func Start(t testing.TB, rules []string, targets ...string) *Server {
 	return s
 }
 
-// configure returns the configuration as JSON, which is also YAML. It returns an error if a rule file does not exist.
+// configure returns the configuration as JSON, which is also YAML. It returns an error if a rule
+// file does not exist.
 func configure(rules, targets []string) ([]byte, error) {
 	files := make([]string, len(rules))
 	for i, file := range rules {
@@ -122,8 +123,8 @@ func (s *Server) ready() error {
 	return nil
 }
 
-// get calls a method of the API, https://prometheus.io/docs/prometheus/latest/querying/api/,
-// and decodes its data. It returns an error if Prometheus reports one.
+// get calls a method of the API, https://prometheus.io/docs/prometheus/latest/querying/api/, and
+// decodes its data. It returns an error if Prometheus reports one.
 func (s *Server) get(path string, form url.Values, into any) error {
 	resp, err := s.client.PostForm(s.URL+"/api/v1/"+path, form)
 	if err == nil && resp.StatusCode == http.StatusMethodNotAllowed { // some methods are for GET only
@@ -159,7 +160,8 @@ func formatTime(t time.Time) string {
 	return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', 3, 64)
 }
 
-// eventually calls holds until it returns nil. After a minute it fails the test with the last error.
+// eventually calls holds until it returns nil. After a minute it fails the test with the last
+// error.
 func (s *Server) eventually(what string, holds func() error) {
 	s.t.Helper()
 	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(pollInterval) {

@@ -63,7 +63,8 @@ func (s *Server) TryQuery(expr string) ([]Sample, error) {
 	return samples, json.Unmarshal(data.Result, &samples)
 }
 
-// Value returns the value of an expression with exactly one sample. Any other number fails the test.
+// Value returns the value of an expression with exactly one sample. Any other number fails the
+// test.
 func (s *Server) Value(expr string) float64 {
 	s.t.Helper()
 	samples := s.Query(expr)
@@ -224,7 +225,8 @@ func (s *Server) AwaitScrape() {
 // Metadata is the description of a metric by a target.
 type Metadata struct{ Type, Help, Unit string }
 
-// Metadata returns the targets' descriptions of their metrics by name. As in OpenMetrics, the name of a counter has no suffix _total.
+// Metadata returns the targets' descriptions of their metrics by name. As in OpenMetrics, the name
+// of a counter has no suffix _total.
 func (s *Server) Metadata() map[string][]Metadata {
 	s.t.Helper()
 	var data map[string][]Metadata

@@ -7,8 +7,8 @@ import (
 
 type callCountKey struct{}
 
-// CountCalls returns a context that counts the successful calls made with it, and the counter. For one read it is the
-// number of pages.
+// CountCalls returns a context that counts the successful calls made with it, and the counter. For
+// one read it is the number of pages.
 func CountCalls(ctx context.Context) (context.Context, *atomic.Int64) {
 	n := new(atomic.Int64)
 	return context.WithValue(ctx, callCountKey{}, n), n

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// EarliestExpiry returns the earliest expiry of the certificates of a chain, which are in DER; the zero time if there are
-// none. Certificates that cannot be parsed are skipped.
+// EarliestExpiry returns the earliest expiry of the certificates of a chain, which are in DER; the
+// zero time if there are none. Certificates that cannot be parsed are skipped.
 func EarliestExpiry(chain [][]byte) time.Time {
 	var first time.Time
 	for _, der := range chain {

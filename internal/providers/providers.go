@@ -1,5 +1,6 @@
-// Package providers defines the interface between the gateway and its adapters: Provider, which every adapter implements
-// and internal/gateway calls, and Env, which an adapter gets to do so. Each adapter is a package below this one.
+// Package providers defines the interface between the gateway and its adapters: Provider, which
+// every adapter implements and internal/gateway calls, and Env, which an adapter gets to do so.
+// Each adapter is a package below this one.
 package providers
 
 import (
@@ -12,32 +13,37 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// A Provider reads account information from one upstream system. Its methods are safe for concurrent use, return
-// a *canonical.Error for every failure, and never return a partial result: every page is read and every record is valid.
+// A Provider reads account information from one upstream system. Its methods are safe for
+// concurrent use, return a *canonical.Error for every failure, and never return a partial result:
+// every page is read and every record is valid.
 type Provider interface {
 	// Accounts returns the accounts that the query's consent covers, in the provider's order.
 	Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error)
-	// Balances returns all balances of one account, and the account's identification. accountID is an Account.ID that
-	// Accounts returned: any text of 1 to 256 characters.
+	// Balances returns all balances of one account, and the account's identification. accountID is
+	// an Account.ID that Accounts returned: any text of 1 to 256 characters.
 	Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error)
 }
 
-// A Checker is a Provider that requires more of a query than other providers, for example a consent id of a certain form
-// or the user's token. The gateway calls Check before anything is sent, counted or looked up.
+// A Checker is a Provider that requires more of a query than other providers, for example a consent
+// id of a certain form or the user's token. The gateway calls Check before anything is sent,
+// counted or looked up.
 type Checker interface {
-	// Check returns everything that is missing or invalid in the query for this provider; nil if the query is valid.
+	// Check returns everything that is missing or invalid in the query for this provider; nil if
+	// the query is valid.
 	Check(q canonical.Query) []canonical.FieldError
 }
 
-// A CertificateHolder is a Provider that uses certificates: as TLS client, or together with a signing key.
+// A CertificateHolder is a Provider that uses certificates: as TLS client, or together with a
+// signing key.
 type CertificateHolder interface {
-	// NotAfter returns the earliest expiry of these certificates and their chains; the zero time if there are none.
+	// NotAfter returns the earliest expiry of these certificates and their chains; the zero time if
+	// there are none.
 	NotAfter() time.Time
 }
 
-// Open creates an adapter from its part of the configuration. decode fills the adapter's own config type and rejects
-// unknown keys. Open validates all of it and returns every fault together, as config.Faults with paths relative to the
-// provider. It does no I/O.
+// Open creates an adapter from its part of the configuration. decode fills the adapter's own config
+// type and rejects unknown keys. Open validates all of it and returns every fault together, as
+// config.Faults with paths relative to the provider. It does no I/O.
 type Open func(decode func(into any) error, env Env) (Provider, error)
 
 // Env is the environment of an adapter: its base URL and its only access to the network.
@@ -50,8 +56,9 @@ type Env struct {
 type ClientConfig struct {
 	// Certificate identifies the gateway to the provider (TLS); nil for none.
 	Certificate *tls.Certificate
-	// Sign adds the signature to a request that is complete otherwise; nil if requests are not signed. It is called
-	// each time a request is sent, after an unattended call has taken its slot.
+	// Sign adds the signature to a request that is complete otherwise; nil if requests are not
+	// signed. It is called each time a request is sent, after an unattended call has taken its
+	// slot.
 	Sign func(r *http.Request, body []byte) error
 	// Routes lists the templates of all paths that are called. Telemetry exports no other.
 	Routes []string
@@ -59,11 +66,12 @@ type ClientConfig struct {
 	ClassifyError func(q canonical.Query, r Request, a Response) *canonical.Error
 }
 
-// A Client makes the calls of one adapter. Each unattended call takes a slot of the ASPSP's limit before it is sent. An
-// adapter has no other access to the network.
+// A Client makes the calls of one adapter. Each unattended call takes a slot of the ASPSP's limit
+// before it is sent. An adapter has no other access to the network.
 type Client interface {
-	// Read makes the calls of one read: r, and then one for each URL that r.Next returns. It returns the last response, whose
-	// status is 200. Every other outcome is a *canonical.Error. The provider's timeout bounds all calls together.
+	// Read makes the calls of one read: r, and then one for each URL that r.Next returns. It
+	// returns the last response, whose status is 200. Every other outcome is a *canonical.Error.
+	// The provider's timeout bounds all calls together.
 	Read(ctx context.Context, q canonical.Query, r Request) (Response, error)
 }
 
@@ -75,20 +83,22 @@ type Request struct {
 	Header  http.Header // sent as it is; only what HTTP itself needs is added
 	Body    []byte      // nil for none
 	Account string      // the id of the account whose balances are read; "" for the account list
-	// Next is called with each response whose status is 200. It returns the URL of the next page, which is otherwise requested
-	// like r; nil after the last page. An error ends the read.
+	// Next is called with each response whose status is 200. It returns the URL of the next page,
+	// which is otherwise requested like r; nil after the last page. An error ends the read.
 	Next func(page Response) (*url.URL, error)
 }
 
-// A Response is the provider's response. Its body is read to the end, decompressed, and bounded in size.
+// A Response is the provider's response. Its body is read to the end, decompressed, and bounded in
+// size.
 type Response struct {
 	Status int
 	Header http.Header
 	Body   []byte
-	// Unreadable reports that this is an error response whose body could not be read, because it is incomplete, too large,
-	// or has a content coding other than gzip. Body is nil. Then only the status is classified, and never as an error of
-	// consent, token or account.
+	// Unreadable reports that this is an error response whose body could not be read, because it is
+	// incomplete, too large, or has a content coding other than gzip. Body is nil. Then only the
+	// status is classified, and never as an error of consent, token or account.
 	Unreadable bool
-	// SlotsLeft is the number of slots that remained in the unit after the call took its own; math.MaxInt for an attended call.
+	// SlotsLeft is the number of slots that remained in the unit after the call took its own;
+	// math.MaxInt for an attended call.
 	SlotsLeft int
 }

@@ -1,7 +1,7 @@
-// Package recovery logs recovered panics without their values, which could contain data of a request or of a
-// provider's response. Without recovery, the runtime writes the value to standard error and ends the process with all
-// its requests. internal/api and internal/gateway use it around request handling; they, internal/unattended and cmd use
-// it in goroutines that they start.
+// Package recovery logs recovered panics without their values, which could contain data of a
+// request or of a provider's response. Without recovery, the runtime writes the value to standard
+// error and ends the process with all its requests. internal/api and internal/gateway use it around
+// request handling; they, internal/unattended and cmd use it.
 package recovery
 
 import (
@@ -18,10 +18,11 @@ func Recover(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// Log logs a recovered panic with its stack and additional attributes. It must be called by the deferred function
-// itself, so that the stack still contains the place of the panic.
+// Log logs a recovered panic with its stack and additional attributes. It must be called by the
+// deferred function itself, so that the stack still contains the place of the panic.
 func Log(ctx context.Context, log *slog.Logger, value any, more ...slog.Attr) {
-	// Runtime errors contain only types, lengths and addresses, and a stack shows arguments only as hexadecimal words.
+	// Runtime errors contain only types, lengths and addresses, and a stack shows arguments only as
+	// hexadecimal words.
 	text := "a value that is not shown"
 	if err, ok := value.(runtime.Error); ok {
 		text = err.Error()

@@ -17,14 +17,16 @@ const (
 	// https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/.
 	slots = 16384
 	nodes = 3
-	// nodeTimeout is in ms: the other nodes regard a node as failed that does not respond for longer.
+	// nodeTimeout is in ms: the other nodes regard a node as failed that does not respond for
+	// longer.
 	nodeTimeout = "1000"
 	// clusterTimeout is for a node to join its cluster again, which takes at least 2 s.
 	clusterTimeout = 2 * time.Minute
 )
 
-// Cluster is three primaries that share the slots. They have no replicas until Replicate is called. If a node is down for more than
-// 1 s and no replica takes over, the others respond with CLUSTERDOWN, which is Redis's default.
+// Cluster is three primaries that share the slots. They have no replicas until Replicate is called.
+// If a node is down for more than 1 s and no replica takes over, the others respond with
+// CLUSTERDOWN, which is Redis's default.
 type Cluster struct {
 	Addrs    []string  // addresses of Nodes, host:port
 	Nodes    []*Server // the primaries, in the order of their slots
@@ -34,8 +36,8 @@ type Cluster struct {
 	settings []string
 }
 
-// StartCluster runs a cluster until the test ends, and waits until its nodes agree on all slots, which takes 2 s. args are settings
-// of every node, as redis-server takes them.
+// StartCluster runs a cluster until the test ends, and waits until its nodes agree on all slots,
+// which takes 2 s. args are settings of every node, as redis-server takes them.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, settings: append([]string{
@@ -59,8 +61,8 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 	return c
 }
 
-// Replicate adds a replica of each node, and waits until the replicas have all data. A replica takes over about 2 s after its node
-// went down.
+// Replicate adds a replica of each node, and waits until the replicas have all data. A replica
+// takes over about 2 s after its node went down.
 func (c *Cluster) Replicate() {
 	c.t.Helper()
 	for _, node := range c.Nodes {
@@ -70,7 +72,8 @@ func (c *Cluster) Replicate() {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		// Redis refuses the command until the replica knows the node; each accepted one starts the replication again.
+		// Redis refuses the command until the replica knows the node; each accepted one starts the
+		// replication again.
 		joins := func() error { return replica.Do("CLUSTER", "REPLICATE", id).Err() }
 		follows := func() error {
 			if info := replica.Do("INFO", "replication").String(); !strings.Contains(info, "master_link_status:up") {
@@ -90,7 +93,8 @@ func (c *Cluster) Replicate() {
 	}
 }
 
-// nodesKnown returns an error until every node knows all nodes and replicas: only then can it vote for a new primary.
+// nodesKnown returns an error until every node knows all nodes and replicas: only then can it vote
+// for a new primary.
 func (c *Cluster) nodesKnown() error {
 	for _, node := range append(c.Nodes[:nodes:nodes], c.Replicas...) {
 		list := node.Do("CLUSTER", "NODES").String()
@@ -122,7 +126,8 @@ func (c *Cluster) must(result *redis.Cmd) {
 	}
 }
 
-// Await waits until all nodes run and report that the cluster is healthy. After the restart of a node this takes 2 s or more.
+// Await waits until all nodes run and report that the cluster is healthy. After the restart of a
+// node this takes 2 s or more.
 func (c *Cluster) Await() {
 	c.t.Helper()
 	if err := await(clusterTimeout, c.ready); err != nil {
@@ -145,7 +150,8 @@ func (c *Cluster) ready() error {
 	return nil
 }
 
-// NodeOf returns the node that had the slot of a key when the cluster was started, whether it runs or not.
+// NodeOf returns the node that had the slot of a key when the cluster was started, whether it runs
+// or not.
 func (c *Cluster) NodeOf(key string) *Server {
 	for i, node := range c.Nodes {
 		if _, last := slotRange(i); slot(key) <= last {
@@ -159,7 +165,8 @@ func (c *Cluster) NodeOf(key string) *Server {
 // slotRange returns the first and the last slot of a node.
 func slotRange(node int) (first, last int) { return node * slots / nodes, (node+1)*slots/nodes - 1 }
 
-// slot returns the slot of a key: the CRC-16 (XMODEM) of the key or, if it has one, of its hash tag, the text in its first braces.
+// slot returns the slot of a key: the CRC-16 (XMODEM) of the key or, if it has one, of its hash
+// tag, the text in its first braces.
 func slot(key string) int {
 	if _, after, found := strings.Cut(key, "{"); found {
 		if tag, _, found := strings.Cut(after, "}"); found && tag != "" {

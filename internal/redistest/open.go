@@ -8,8 +8,8 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// CommandTimeout is the timeout of Redis commands in tests that are not about that timeout: a slow machine must not look like a Redis
-// that is unreachable.
+// CommandTimeout is the timeout of Redis commands in tests that are not about that timeout: a slow
+// machine must not look like a Redis that is unreachable.
 const CommandTimeout = time.Minute
 
 // Open opens a Redis as the gateway does, but with CommandTimeout, until the test ends.

@@ -100,8 +100,8 @@ func launch(s setup, addr string) (*servertest.Process, error) {
 	return p, nil
 }
 
-// ping returns an error unless a Redis server with the process id responds. The id of a server that requires a password is not
-// checked.
+// ping returns an error unless a Redis server with the process id responds. The id of a server that
+// requires a password is not checked.
 func ping(dial func() (net.Conn, error), pid int) error {
 	conn, err := dial()
 	if err != nil {
@@ -148,7 +148,8 @@ func await(timeout time.Duration, ready func() error) error {
 // https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/.
 const busOffset = 10000
 
-// freeAddr returns a loopback address on which no program listens, nor, with bus, on the bus port that belongs to it.
+// freeAddr returns a loopback address on which no program listens, nor, with bus, on the bus port
+// that belongs to it.
 func freeAddr(bus bool) (string, error) {
 	for {
 		addr, err := servertest.FreeAddr()

@@ -1,6 +1,7 @@
-// Package redistest runs real Redis servers for tests, in every form that operators run them: one server, with TLS, with sentinels, as a
-// cluster. Tests of what the gateway needs from Redis use it. Only tests and other test support import it. Without redis-server
-// these tests fail; they are never skipped.
+// Package redistest runs real Redis servers for tests, in every form that operators run them: one
+// server, with TLS, with sentinels, as a cluster. Tests of what the gateway needs from Redis use
+// it. Only tests and other test support import it. Without redis-server these tests fail; they are
+// never skipped.
 package redistest
 
 import (
@@ -21,8 +22,8 @@ import (
 // commandTimeout limits one command of a test. A command can make the server sleep.
 const commandTimeout = time.Minute
 
-// Server is a redis-server on a loopback port of its own. Its methods fail the test that started it and, except Do, must be called
-// by that test's goroutine.
+// Server is a redis-server on a loopback port of its own. Its methods fail the test that started it
+// and, except Do, must be called by that test's goroutine.
 type Server struct {
 	Addr string // host:port
 
@@ -31,8 +32,8 @@ type Server struct {
 	process *servertest.Process // nil while stopped
 }
 
-// Start runs a redis-server in a directory of its own until the test ends, and waits until it responds. args are settings as
-// redis-server takes them ("--appendonly", "yes").
+// Start runs a redis-server in a directory of its own until the test ends, and waits until it
+// responds. args are settings as redis-server takes them ("--appendonly", "yes").
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return start(t, setup{dir: t.TempDir(), args: args})
@@ -50,8 +51,8 @@ func start(t testing.TB, s setup) *Server {
 	return server
 }
 
-// Stop ends the server and its children (SIGKILL), as a crash does, and keeps its directory. It does nothing if the server is
-// stopped.
+// Stop ends the server and its children (SIGKILL), as a crash does, and keeps its directory. It
+// does nothing if the server is stopped.
 func (s *Server) Stop() {
 	s.t.Helper()
 	if s.process == nil {
@@ -63,8 +64,8 @@ func (s *Server) Stop() {
 	s.process = nil
 }
 
-// Restart stops the server if it runs, starts it again on the same port and directory, and waits until it has loaded its data and
-// responds.
+// Restart stops the server if it runs, starts it again on the same port and directory, and waits
+// until it has loaded its data and responds.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.Stop()
@@ -109,12 +110,12 @@ func (s *Server) signal(sig syscall.Signal) {
 	}
 }
 
-// Dir returns the directory of the server's data; its append-only file is below appendonlydir. Change files only while the server
-// is stopped.
+// Dir returns the directory of the server's data; its append-only file is below appendonlydir.
+// Change files only while the server is stopped.
 func (s *Server) Dir() string { return s.setup.dir }
 
-// Do runs one command on a connection of its own and returns the result, whose error can be one of Redis, such as redis.Nil. If
-// there is no response within a minute, Do fails the test.
+// Do runs one command on a connection of its own and returns the result, whose error can be one of
+// Redis, such as redis.Nil. If there is no response within a minute, Do fails the test.
 func (s *Server) Do(args ...any) *redis.Cmd {
 	s.t.Helper()
 	client := redis.NewClient(s.options(commandTimeout))
@@ -143,8 +144,9 @@ func (s *Server) options(timeout time.Duration) *redis.Options {
 	}
 }
 
-// Shared returns the address, host:port, of one server for the whole test binary. The first call starts it, and it ends with the
-// binary. Tests must use keys of their own there, and must not flush it.
+// Shared returns the address, host:port, of one server for the whole test binary. The first call
+// starts it, and it ends with the binary. Tests must use keys of their own there, and must not
+// flush it.
 func Shared(t testing.TB) string {
 	t.Helper()
 	s, err := shared()
@@ -154,7 +156,8 @@ func Shared(t testing.TB) string {
 	return s.Addr
 }
 
-// shared keeps a reference to its server: if the pipe to the guard were collected, the guard would kill the server.
+// shared keeps a reference to its server: if the pipe to the guard were collected, the guard would
+// kill the server.
 var shared = sync.OnceValues(func() (*Server, error) {
 	dir, err := os.MkdirTemp("", "redistest")
 	if err != nil {

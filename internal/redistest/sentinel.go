@@ -28,15 +28,15 @@ const (
 	failoverTimeout = 1000
 )
 
-// fastSentinel is the command that sets the intervals of a sentinel to 100 or 200 ms; the defaults are 1 to 10 s. The times are in
-// ms.
+// fastSentinel is the command that sets the intervals of a sentinel to 100 or 200 ms; the defaults
+// are 1 to 10 s. The times are in ms.
 var fastSentinel = []any{
 	"SENTINEL", "DEBUG", "info-period", 100, "ping-period", 200, "ask-period", 100, "publish-period", 100,
 	"tilt-period", 1000, "min-link-reconnect-period", 1000,
 }
 
-// Sentinels is a primary with two replicas and three sentinels. The sentinels regard the primary as down after 2 s without a
-// response; two of them can decide that and start the failover.
+// Sentinels is a primary with two replicas and three sentinels. The sentinels regard the primary as
+// down after 2 s without a response; two of them can decide that and start the failover.
 type Sentinels struct {
 	Addrs      []string  // addresses of the sentinels, host:port
 	MasterName string    // the primary's name in the sentinels' configuration
@@ -46,8 +46,9 @@ type Sentinels struct {
 	data []*Server
 }
 
-// StartSentinel runs the servers until the test ends, and waits until a failover can succeed: the replicas have the primary's data,
-// and the sentinels know the replicas and each other. args are settings of the primary and the replicas.
+// StartSentinel runs the servers until the test ends, and waits until a failover can succeed: the
+// replicas have the primary's data, and the sentinels know the replicas and each other. args are
+// settings of the primary and the replicas.
 func StartSentinel(t testing.TB, args ...string) *Sentinels {
 	t.Helper()
 	s := &Sentinels{MasterName: masterName, t: t}
@@ -93,7 +94,8 @@ func (s *Sentinels) must(result *redis.Cmd) {
 	}
 }
 
-// Primary returns the server that all running sentinels name as the primary. It waits while they disagree.
+// Primary returns the server that all running sentinels name as the primary. It waits while they
+// disagree.
 func (s *Sentinels) Primary() *Server {
 	s.t.Helper()
 	var primary *Server
@@ -120,8 +122,8 @@ func (s *Sentinels) Replicas() []*Server {
 	return others
 }
 
-// AwaitPrimary waits for the end of a failover and returns the new primary: all running sentinels name another server than old, and
-// it accepts writes. It may be called before the failover begins.
+// AwaitPrimary waits for the end of a failover and returns the new primary: all running sentinels
+// name another server than old, and it accepts writes. It may be called before the failover begins.
 func (s *Sentinels) AwaitPrimary(old *Server) *Server {
 	s.t.Helper()
 	primary, err := s.awaitPrimary(old, failoverWait)
@@ -148,8 +150,9 @@ func (s *Sentinels) awaitPrimary(old *Server, timeout time.Duration) (primary *S
 	return primary, err
 }
 
-// AwaitReplicas waits until the next failover can begin: every running server other than the primary is its replica and has all its
-// data, and the sentinels know that. A former primary becomes a replica after its restart.
+// AwaitReplicas waits until the next failover can begin: every running server other than the
+// primary is its replica and has all its data, and the sentinels know that. A former primary
+// becomes a replica after its restart.
 func (s *Sentinels) AwaitReplicas() {
 	s.t.Helper()
 	if err := await(failoverWait, s.ready); err != nil {
@@ -157,7 +160,8 @@ func (s *Sentinels) AwaitReplicas() {
 	}
 }
 
-// agreedPrimary returns the server that all running sentinels name as the primary, or an error if they disagree.
+// agreedPrimary returns the server that all running sentinels name as the primary, or an error if
+// they disagree.
 func (s *Sentinels) agreedPrimary() (*Server, error) {
 	var agreed string
 	for _, watcher := range running(s.Watchers) {

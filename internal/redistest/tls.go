@@ -23,8 +23,8 @@ type TLSFiles struct {
 	Key         string // the private key of the client certificate, in PKCS #8
 }
 
-// StartTLS is Start for a server that serves TLS only, with a certificate for 127.0.0.1. It requires a client certificate, unless
-// args change that ("--tls-auth-clients", "optional").
+// StartTLS is Start for a server that serves TLS only, with a certificate for 127.0.0.1. It
+// requires a client certificate, unless args change that ("--tls-auth-clients", "optional").
 func StartTLS(t testing.TB, args ...string) (*Server, TLSFiles) {
 	t.Helper()
 	dir := t.TempDir()
@@ -39,8 +39,8 @@ func StartTLS(t testing.TB, args ...string) (*Server, TLSFiles) {
 	return start(t, setup{dir: dir, tls: client, args: append(settings, args...)}), files
 }
 
-// writeCertificates writes the certificates of a CA, a server and a client, and returns the files and the TLS configuration of the
-// client.
+// writeCertificates writes the certificates of a CA, a server and a client, and returns the files
+// and the TLS configuration of the client.
 func writeCertificates(dir string) (TLSFiles, *tls.Config, error) {
 	files := TLSFiles{
 		CA:          filepath.Join(dir, "ca.crt"),

@@ -1,5 +1,9 @@
-// Package retryqueue runs Redis writes that must still happen after the response was sent, and retries those that fail.
-// The gateway and the counter of unattended calls use it.
+// Package retryqueue runs Redis writes that must still happen after the response was sent, and
+// retries those that fail.
+//
+// The first attempt of each write has its own goroutine, because it should not wait for writes that
+// fail. Retries share up to sixteen workers. A worker ends when no write is due, except for one
+// that waits for the next. internal/coalesce, internal/cache and internal/unattended use it.
 package retryqueue
 
 import (
@@ -23,8 +27,8 @@ const (
 // errPanic is the result of a write that panicked.
 var errPanic = errors.New("a write panicked")
 
-// A Write makes a change in Redis and may run more than once. It returns nil once the change is confirmed or no longer
-// needed.
+// A Write makes a change in Redis and may run more than once. It returns nil once the change is
+// confirmed or no longer needed.
 type Write func(context.Context) error
 
 // Config says how a queue retries. All writes of a queue are retried in the same way.
@@ -33,31 +37,38 @@ type Config struct {
 	Timeout  time.Duration // of one attempt
 	MaxPause time.Duration // between two attempts
 	GiveUp   time.Duration // after the first attempt; 0 for never
-	// Lost, if it is set, is called for each write that is dropped before it succeeded, because of GiveUp or Drain.
+	// Spacing is the time between the starts of two retries of different writes, while the latest
+	// attempt has failed. It limits the load when many writes wait for a Redis that is down. When
+	// an attempt succeeds, all due writes are retried.
+	Spacing time.Duration
+	// Lost, if it is set, is called for each write that is dropped before it succeeded, because of
+	// GiveUp or Drain.
 	Lost func()
 }
 
-// A Queue holds writes by key, each until it has succeeded or the queue gives it up. It is safe for concurrent use, and
-// needs no goroutine while it is empty.
+// A Queue holds writes by key, each until it has succeeded or the queue gives it up. It is safe for
+// concurrent use, and needs no goroutine while it is empty.
 type Queue[K comparable] struct {
 	config Config
 
 	mu         sync.Mutex
 	pending    map[K]*entry
-	due        entries // those that do not run
+	due        entries // those that do not run, by the time of their next attempt
 	workers    int
 	waiting    bool          // a worker waits until the next entry is due
-	waitsUntil time.Time     // when it looks again
-	wake       chan struct{} // makes it look again
+	waitsUntil time.Time     // when that worker continues
+	wake       chan struct{} // makes it continue earlier
+	probe      time.Time     // no retry starts earlier; zero if the latest attempt has succeeded
 	draining   bool
 	empty      sync.Cond // signals a change of len(pending)
 }
 
+// An entry is one pending write. The queue's lock guards its fields.
 type entry struct {
 	key      any
 	write    Write
 	results  []chan error // get the error of the next attempt; buffered
-	next     time.Time    // when it is due
+	next     time.Time    // of the next attempt
 	pause    time.Duration
 	giveUp   time.Time // zero for never
 	replaced bool      // a newer write came while this one ran
@@ -71,11 +82,24 @@ func New[K comparable](c Config) *Queue[K] {
 	return q
 }
 
-// Add runs a write in a goroutine of its own, and retries it under its key if it fails. It replaces a pending write of the same
-// key. The returned channel gets the error of the first attempt. If the queue is full, there is no other attempt. Add never
-// blocks.
+// Add runs a write in a new goroutine, and retries it under its key if it fails. It replaces a
+// pending write of the same key. The returned channel receives the error of the first attempt. If
+// the queue is full, there is no other attempt. Add never blocks.
 func (q *Queue[K]) Add(key K, write Write) <-chan error {
 	result := make(chan error, 1)
+	q.add(key, 0, write, result)
+	return result
+}
+
+// AddAfter is like Add, but makes the first attempt after delay. If the queue is full or draining,
+// there is no delay.
+func (q *Queue[K]) AddAfter(delay time.Duration, key K, write Write) {
+	q.add(key, delay, write, make(chan error, 1))
+}
+
+// add makes the write the only pending one of its key. result receives the error of the first
+// attempt if there is no delay.
+func (q *Queue[K]) add(key K, delay time.Duration, write Write, result chan error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	e := q.pending[key]
@@ -84,24 +108,31 @@ func (q *Queue[K]) Add(key K, write Write) <-chan error {
 		heap.Remove(&q.due, e.index)
 	case e == nil && len(q.pending) >= q.config.Max:
 		go func() { result <- attempt(write, q.config.Timeout) }()
-		return result
+		return
 	case e == nil:
 		e = &entry{key: key, index: -1}
 		q.pending[key] = e
-	default: // it runs
+	default: // it runs, and run queues the new write afterwards
 		e.replaced = true
 	}
-	e.write, e.results, e.pause, e.giveUp = write, append(e.results, result), firstPause, time.Time{}
+	e.write, e.pause, e.next, e.giveUp = write, firstPause, time.Now().Add(delay), time.Time{}
 	if q.config.GiveUp > 0 {
-		e.giveUp = time.Now().Add(q.config.GiveUp)
+		e.giveUp = e.next.Add(q.config.GiveUp)
 	}
-	if !e.replaced {
+	if delay == 0 {
+		e.results = append(e.results, result)
+	}
+	switch {
+	case e.replaced:
+	case delay > 0:
+		heap.Push(&q.due, e)
+		q.startWorker()
+	default:
 		go q.first(e)
 	}
-	return result
 }
 
-// first makes the first attempt of an entry.
+// first makes the first attempt of an entry. A worker retries it if that fails.
 func (q *Queue[K]) first(e *entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -125,8 +156,8 @@ func (q *Queue[K]) Len() int {
 	return len(q.pending)
 }
 
-// Drain makes one more attempt of each pending write, drops those that fail, and returns when the queue is empty or ctx
-// ends. Writes that are added later get one attempt as well.
+// Drain makes one more attempt of each pending write, drops those that fail, and returns when the
+// queue is empty or ctx ends. Writes that are added later get one attempt as well.
 func (q *Queue[K]) Drain(ctx context.Context) error {
 	q.mu.Lock()
 	q.draining = true
@@ -148,7 +179,8 @@ func (q *Queue[K]) Drain(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// startWorker has an entry looked at that is due. The caller holds the lock.
+// startWorker wakes the waiting worker, or starts one unless there are enough. The caller holds the
+// lock.
 func (q *Queue[K]) startWorker() {
 	if q.waiting {
 		select {
@@ -163,24 +195,31 @@ func (q *Queue[K]) startWorker() {
 	}
 }
 
-// work runs entries until there is nothing to do. One worker at most waits for an entry that is not due yet.
+// work runs due entries. At most one worker waits for an entry that is not due yet; the others end.
 func (q *Queue[K]) work() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	defer func() { q.workers-- }()
 	for len(q.due) > 0 {
-		e := q.due[0]
-		if e.next.After(time.Now()) && !q.draining {
+		e, now := q.due[0], time.Now()
+		next := e.next
+		if q.probe.After(next) {
+			next = q.probe
+		}
+		if next.After(now) && !q.draining {
 			if !q.waiting {
-				q.wait(e.next)
+				q.wait(next)
 				continue
 			}
-			if e.next.Before(q.waitsUntil) {
+			if next.Before(q.waitsUntil) {
 				q.startWorker()
 			}
 			return
 		}
 		heap.Pop(&q.due)
+		if !q.probe.IsZero() { // attempts fail, so no other worker starts one yet
+			q.probe = now.Add(q.config.Spacing)
+		}
 		if len(q.due) > 0 {
 			q.startWorker()
 		}
@@ -188,7 +227,8 @@ func (q *Queue[K]) work() {
 	}
 }
 
-// wait waits until a time, or until it is woken. The caller holds the lock, which is free during the wait.
+// wait waits until a time, or until it is woken. The caller holds the lock, which is free during
+// the wait.
 func (q *Queue[K]) wait(until time.Time) {
 	q.waiting, q.waitsUntil = true, until
 	q.mu.Unlock()
@@ -202,8 +242,8 @@ func (q *Queue[K]) wait(until time.Time) {
 	q.waiting = false
 }
 
-// run makes an attempt, and queues the entry again if it failed or a newer write came. The caller holds the lock, which is
-// free during the attempt.
+// run makes an attempt, and queues the entry again if it failed or a newer write came. The caller
+// holds the lock, which is free during the attempt.
 func (q *Queue[K]) run(e *entry) {
 	write, results := e.write, e.results
 	e.results = nil
@@ -215,9 +255,13 @@ func (q *Queue[K]) run(e *entry) {
 	q.mu.Lock()
 	defer q.empty.Broadcast()
 	now := time.Now()
+	q.probe = time.Time{}
+	if err != nil {
+		q.probe = now.Add(q.config.Spacing)
+	}
 	switch {
 	case e.replaced:
-		e.replaced, e.next = false, now
+		e.replaced = false
 		heap.Push(&q.due, e)
 		return
 	case err == nil:
@@ -234,7 +278,8 @@ func (q *Queue[K]) run(e *entry) {
 	heap.Push(&q.due, e)
 }
 
-// lost reports a write that was dropped. The caller holds the lock, which is free during the report.
+// lost reports a write that was dropped. The caller holds the lock, which is free during the
+// report.
 func (q *Queue[K]) lost() {
 	if q.config.Lost != nil {
 		q.mu.Unlock()

@@ -17,12 +17,12 @@ import (
 
 var errDown = errors.New("down")
 
-// record is a write that fails so often, and notes when it ran, since began.
+// A record is a write whose first attempts fail. It records when each attempt is made.
 type record struct {
 	mu    sync.Mutex
 	began time.Time
-	fails int
-	at    []time.Duration
+	fails int             // how many attempts fail
+	at    []time.Duration // since began
 }
 
 func failing(n int) *record { return &record{began: time.Now(), fails: n} }
@@ -59,7 +59,8 @@ func millis(all ...int) []time.Duration {
 	return times
 }
 
-// TestRetries holds that a write runs without delay, and again after pauses that double up to the longest one.
+// TestRetries: the first attempt has no delay, and the pauses between the others double up to the
+// longest one.
 func TestRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, r := open(nil), failing(6)
@@ -79,7 +80,7 @@ func TestRetries(t *testing.T) {
 	})
 }
 
-// TestGivesUp holds that a write is dropped after its time, and reported.
+// TestGivesUp: a write that fails for longer than GiveUp is dropped and reported.
 func TestGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lost atomic.Int64
@@ -93,7 +94,7 @@ func TestGivesUp(t *testing.T) {
 	})
 }
 
-// TestNewestWins holds that a newer write of a key takes the place of a pending one, one that runs included.
+// TestNewestWins: a newer write of a key replaces the pending one, also while it runs.
 func TestNewestWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, old, young := open(nil), failing(1000), failing(0)
@@ -115,7 +116,7 @@ func TestNewestWins(t *testing.T) {
 		if first, err := <-running, <-replaced; first != nil || !errors.Is(err, errDown) {
 			t.Errorf("%v, %v", first, err)
 		}
-		if err := <-second; !errors.Is(err, errDown) { // that of the write which replaced it
+		if err := <-second; !errors.Is(err, errDown) { // the error of the write that replaced it
 			t.Errorf("the replaced write: %v", err)
 		}
 		time.Sleep(time.Minute)
@@ -125,8 +126,8 @@ func TestNewestWins(t *testing.T) {
 	})
 }
 
-// TestLimits holds that first attempts do not wait for other writes, that no more than sixteen retries run at the same time,
-// and that a write which finds the queue full is attempted once.
+// TestLimits: first attempts do not wait for other writes, at most sixteen retries run at the same
+// time, and a write that finds the queue full is attempted once.
 func TestLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, gate := open(nil), make(chan struct{})
@@ -165,13 +166,15 @@ func TestLimits(t *testing.T) {
 		started := failing(0)
 		close(gate)
 		synctest.Wait()
-		if err := <-q.Add("later", started.write); err != nil || most.Load() != 16 || q.Len() != 0 {
+		err := <-q.Add("later", started.write)
+		synctest.Wait() // the result comes before the entry is gone
+		if err != nil || most.Load() != 16 || q.Len() != 0 {
 			t.Errorf("%v, %d retries ran at the same time, %d are pending", err, most.Load(), q.Len())
 		}
 	})
 }
 
-// TestOneFailureDelaysNoOther holds that a write that fails has pauses of its own.
+// TestOneFailureDelaysNoOther: each write has its own pauses.
 func TestOneFailureDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, stuck := open(nil), failing(1000)
@@ -189,7 +192,84 @@ func TestOneFailureDelaysNoOther(t *testing.T) {
 	})
 }
 
-// TestDrain holds that each pending write gets one more attempt, without its pause, and that those that fail are dropped.
+// TestAddAfter: the first attempt is made after the delay, which a newer write restarts and which
+// Drain ends.
+func TestAddAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, r, replaced := open(nil), failing(1), failing(0)
+		q.AddAfter(5*time.Second, "b", failing(0).write)
+		q.AddAfter(time.Second, "a", replaced.write)
+		time.Sleep(900 * time.Millisecond)
+		q.AddAfter(time.Second, "a", r.write)
+		time.Sleep(time.Minute)
+		if diff := cmp.Diff(millis(1900, 2000), r.times()); diff != "" || len(replaced.times()) > 0 || q.Len() != 0 {
+			t.Errorf("the replaced write: %v, %d pending\n%s", replaced.times(), q.Len(), diff)
+		}
+		gate, after := make(chan struct{}), failing(0)
+		q.Add("a", func(context.Context) error { <-gate; return nil })
+		synctest.Wait()
+		q.AddAfter(time.Second, "a", after.write)
+		close(gate)
+		time.Sleep(time.Minute)
+		if diff := cmp.Diff(millis(1000), after.times()); diff != "" || q.Len() != 0 {
+			t.Errorf("after a write that runs: %d pending\n%s", q.Len(), diff)
+		}
+		last, late := failing(0), failing(0)
+		q.AddAfter(time.Hour, "a", last.write)
+		time.Sleep(time.Second)
+		if err := q.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+		q.AddAfter(time.Hour, "a", late.write)
+		synctest.Wait()
+		if diff := cmp.Diff([][]time.Duration{millis(1000), millis(1000)}, [][]time.Duration{last.times(), late.times()}); diff != "" {
+			t.Errorf("in and after Drain:\n%s", diff)
+		}
+	})
+}
+
+// TestSpacing: while attempts fail, the retries of many writes are spaced out. After one has
+// succeeded, they are not.
+func TestSpacing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const writes, spacing = 1000, 10 * time.Millisecond
+		q := open(func(c *retryqueue.Config) { c.Max, c.Spacing = writes, spacing })
+		var attempts atomic.Int64
+		var up atomic.Bool
+		retried := make([]atomic.Int64, writes)
+		for i := range writes {
+			q.Add(fmt.Sprint(i), func(context.Context) error {
+				attempts.Add(1)
+				retried[i].Add(1)
+				if up.Load() {
+					return nil
+				}
+				return errDown
+			})
+		}
+		synctest.Wait()
+		if n := attempts.Swap(0); n != writes {
+			t.Errorf("%d first attempts", n)
+		}
+		time.Sleep(20 * time.Second)
+		if n, most := attempts.Load(), int64(20*time.Second/spacing); n > most || n < most-20 {
+			t.Errorf("%d retries in 20 s, want about %d", n, most)
+		}
+		for i := range retried {
+			if n := retried[i].Load(); n < 2 {
+				t.Fatalf("%d attempts of write %d", n, i)
+			}
+		}
+		up.Store(true)
+		time.Sleep(time.Second + spacing) // each pause is over, and the first retry has succeeded
+		if n := q.Len(); n != 0 {
+			t.Errorf("afterwards %d are pending", n)
+		}
+	})
+}
+
+// TestDrain: each pending write gets one more attempt without a pause, and is dropped if that
+// fails.
 func TestDrain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lost atomic.Int64
@@ -224,7 +304,7 @@ func TestDrain(t *testing.T) {
 	})
 }
 
-// TestTimeoutAndPanic holds that an attempt has its timeout, and that one that panics is retried.
+// TestTimeoutAndPanic: an attempt ends with its timeout, and a write that panics is retried.
 func TestTimeoutAndPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, ran := open(nil), 0

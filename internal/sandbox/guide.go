@@ -3,14 +3,26 @@ package sandbox
 import (
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"text/tabwriter"
 
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 )
 
-// Guide writes commands to copy and paste, and the consents that trigger each error. api and admin are the base URLs of
-// the gateway.
+// BaseURL returns the URL under which this machine can call a listener. An unspecified address,
+// such as 0.0.0.0, is replaced by the loopback address.
+func BaseURL(listener net.Addr) string {
+	at, err := netip.ParseAddrPort(listener.String())
+	if err != nil || !at.Addr().IsUnspecified() {
+		return "http://" + listener.String()
+	}
+	return "http://" + netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), at.Port()).String()
+}
+
+// Guide writes commands to copy and paste, and the consents that trigger each error. api and admin
+// are the base URLs of the gateway.
 func (s *Sandbox) Guide(w io.Writer, api, admin string) {
 	fmt.Fprintf(w, "AIS Gateway sandbox\n\n  API    %s\n  admin  %s\n  key    %s\n\n", api, admin, Key)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)

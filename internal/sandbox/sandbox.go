@@ -1,6 +1,7 @@
-// Package sandbox runs the simulators of both providers, so that a gateway can be tried without any setup: it serves
-// them on loopback ports, writes a configuration for them, prints a guide, and makes a tour of example requests. cmd
-// uses it for `gateway sandbox`, and tests run the gateway with it.
+// Package sandbox runs the simulators of both providers, so that a gateway can be tried without any
+// setup: it serves them on loopback ports, writes a configuration for them, prints a guide, and
+// makes a tour of example requests. cmd uses it for `gateway sandbox`, and tests run the gateway
+// with it.
 package sandbox
 
 import (
@@ -36,8 +37,8 @@ const (
 	myposKey    = "sandbox-mypos-key"
 )
 
-// Sandbox is the environment of a gateway: two simulated providers with four ASPSPs, and the files that the gateway
-// needs.
+// Sandbox is the environment of a gateway: two simulated providers with four ASPSPs, and the files
+// that the gateway needs.
 type Sandbox struct {
 	ConfigFile string            // for `gateway serve`
 	Ledger     *aspspsim.CallLog // the calls that the ASPSPs received
@@ -55,7 +56,8 @@ type Options struct {
 	Front func(provider string, simulator http.Handler) http.Handler
 }
 
-// Start serves the simulators on free loopback ports and writes the configuration file. The caller must call Stop.
+// Start serves the simulators on free loopback ports and writes the configuration file. The caller
+// must call Stop.
 func Start(ctx context.Context, o Options) (_ *Sandbox, err error) {
 	s := &Sandbox{Ledger: aspspsim.NewCallLog(time.Now)}
 	defer func() {

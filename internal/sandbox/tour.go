@@ -22,8 +22,8 @@ import (
 // psu is a user's address, from a range reserved for documentation (RFC 5737).
 const psu = "203.0.113.7"
 
-// Tour sends example requests to the gateway at the base URL api, and writes the requests and responses. It returns an
-// error at the first unexpected response.
+// Tour sends example requests to the gateway at the base URL api, and writes the requests and
+// responses. It returns an error at the first unexpected response.
 func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 	t := &tour{
 		Writer: w, api: api, ledger: s.Ledger.Calls, client: &http.Client{Timeout: 10 * time.Second},
@@ -61,7 +61,8 @@ type tour struct {
 // access is a consent at an ASPSP, with the user's token if the provider requires one.
 type access struct{ aspsp, consent, token string }
 
-// response is a response of the gateway. Its body has the fields of all responses that the tour uses.
+// response is a response of the gateway. Its body has the fields of all responses that the tour
+// uses.
 type response struct {
 	status int
 	header http.Header

@@ -1,6 +1,6 @@
-// Package secretwatch reloads secrets when their files change. It polls the files every second, which works however
-// they are replaced: by an editor, or by the symbolic links with which Kubernetes swaps a whole directory. cmd defines
-// the secrets.
+// Package secretwatch reloads secrets when their files change. It polls the files every second,
+// which works however they are replaced: by an editor, or by the symbolic links with which
+// Kubernetes swaps a whole directory. cmd defines the secrets.
 package secretwatch
 
 import (
@@ -16,16 +16,17 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// pollInterval is the time between two checks. A change is applied when two consecutive checks read the same content:
-// at one check a file may be half written, or a certificate may have arrived without its key.
+// pollInterval is the time between two checks. A change is applied when two consecutive checks read
+// the same content: at one check a file may be half written, or a certificate may have arrived
+// without its key.
 const pollInterval = time.Second
 
 // Secret is a group of files that is reloaded as a whole or not at all.
 type Secret struct {
 	Name  string
 	Files []config.File // as they are in use
-	// Renew applies the current content of the files. If it returns an error, the previous content must stay in use. The
-	// error must not contain any content of the files.
+	// Renew applies the current content of the files. If it returns an error, the previous content
+	// must stay in use. The error must not contain any content of the files.
 	Renew func() error
 }
 
@@ -43,10 +44,14 @@ type secretState struct {
 	stale               atomic.Bool // the last Renew failed
 }
 
-// New returns a Watcher of secrets whose files are in use with their given content. onRenew is called after each Renew.
+// New returns a Watcher of secrets whose files are in use with their given content. Secrets without
+// files are left out. onRenew is called after each Renew.
 func New(log *slog.Logger, onRenew func(ctx context.Context, secret string, renewed bool), secrets []Secret) *Watcher {
 	w := &Watcher{log: log, onRenew: onRenew, reload: make(chan struct{}, 1)}
 	for _, s := range secrets {
+		if len(s.Files) == 0 {
+			continue
+		}
 		used := digestOf(s.Files, func(f config.File) (config.File, error) { return f, nil })
 		w.secrets = append(w.secrets, &secretState{Secret: s, lastTried: used, lastSeen: used})
 	}
@@ -70,8 +75,8 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-// ReloadNow makes Run apply all changes immediately, without a second check: the caller knows that the files are
-// complete. Secrets whose last Renew failed are tried again.
+// ReloadNow makes Run apply all changes immediately, without a second check: the caller knows that
+// the files are complete. Secrets whose last Renew failed are tried again.
 func (w *Watcher) ReloadNow() {
 	select {
 	case w.reload <- struct{}{}:
@@ -88,7 +93,8 @@ func (w *Watcher) reloadAll(ctx context.Context) {
 	}
 }
 
-// Check reads all files once. It renews the secrets whose content has changed and is the same as at the previous check.
+// Check reads all files once. It renews the secrets whose content has changed and is the same as at
+// the previous check.
 func (w *Watcher) Check(ctx context.Context) {
 	for _, s := range w.secrets {
 		before := s.lastSeen
@@ -99,7 +105,8 @@ func (w *Watcher) Check(ctx context.Context) {
 	}
 }
 
-// Stale returns for each secret, by name, whether its current files cannot be used, so that an older secret is in use.
+// Stale returns for each secret, by name, whether its current files cannot be used, so that an
+// older secret is in use.
 func (w *Watcher) Stale() map[string]bool {
 	all := make(map[string]bool, len(w.secrets))
 	for _, s := range w.secrets {
@@ -123,7 +130,8 @@ func (w *Watcher) renew(ctx context.Context, s *secretState) {
 	w.log.InfoContext(ctx, "secrets reloaded", "part", s.Name)
 }
 
-// tryRenew calls Renew. A panic in a parser becomes an error, because the previous secret can stay in use.
+// tryRenew calls Renew. A panic in a parser becomes an error, because the previous secret can stay
+// in use.
 func (w *Watcher) tryRenew(ctx context.Context, s *secretState) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -149,8 +157,8 @@ type digest [sha256.Size]byte
 // digestNow returns the digest of the files' current content.
 func digestNow(files []config.File) digest { return digestOf(files, config.File.Reload) }
 
-// digestOf returns the digest of the files as read returns them. For a file that cannot be read, the digest covers the
-// error.
+// digestOf returns the digest of the files as read returns them. For a file that cannot be read,
+// the digest covers the error.
 func digestOf(files []config.File, read func(config.File) (config.File, error)) digest {
 	var all []byte
 	for _, f := range files {

@@ -62,12 +62,12 @@ func newFixture(t *testing.T, more ...secretwatch.Secret) *fixture {
 			return nil
 		}
 	}}
-	told := func(_ context.Context, part string, renewed bool) {
+	onRenew := func(_ context.Context, part string, renewed bool) {
 		if part == "first" {
 			r.results = append(r.results, renewed)
 		}
 	}
-	r.watcher = secretwatch.New(slog.New(slog.NewJSONHandler(&r.log, nil)), told, append([]secretwatch.Secret{first}, more...))
+	r.watcher = secretwatch.New(slog.New(slog.NewJSONHandler(&r.log, nil)), onRenew, append([]secretwatch.Secret{first}, more...))
 	return r
 }
 
@@ -84,8 +84,8 @@ func (r *fixture) check(times int) {
 	}
 }
 
-// holds checks the content in use, the number of renewals, and whether the secret is stale.
-func (r *fixture) holds(using string, tried int, stale bool) {
+// expect checks the content in use, the number of renewals, and whether the secret is stale.
+func (r *fixture) expect(using string, tried int, stale bool) {
 	r.t.Helper()
 	if r.using != using || r.tried != tried || len(r.results) != tried || r.watcher.Stale()["first"] != stale {
 		r.t.Errorf("in use is %q after %d renewals, %v, stale %v; want %q after %d, stale %v",
@@ -96,14 +96,14 @@ func (r *fixture) holds(using string, tried int, stale bool) {
 func TestChangedFileIsReloadedOnce(t *testing.T) {
 	r := newFixture(t)
 	r.check(3)
-	r.holds("1", 0, false)
+	r.expect("1", 0, false)
 	r.write("2")
 	r.check(1)
-	r.holds("1", 0, false) // the file could be half written
+	r.expect("1", 0, false) // the file could be half written
 	r.check(5)
-	r.holds("2", 1, false)
+	r.expect("2", 1, false)
 	if !r.results[0] || !strings.Contains(r.log.String(), `"secrets reloaded","part":"first"`) {
-		t.Errorf("told %v\n%s", r.results, r.log.String())
+		t.Errorf("results %v\n%s", r.results, r.log.String())
 	}
 }
 
@@ -121,9 +121,9 @@ func TestPartialWritesAreIgnored(t *testing.T) {
 	r.check(1)
 	r.write("2")
 	r.check(1)
-	r.holds("1", 0, false)
+	r.expect("1", 0, false)
 	r.check(1)
-	r.holds("2", 1, false)
+	r.expect("2", 1, false)
 	if strings.Contains(r.log.String(), "ERROR") {
 		t.Errorf("%s", r.log.String())
 	}
@@ -133,15 +133,15 @@ func TestInvalidFileIsLoggedOnce(t *testing.T) {
 	r := newFixture(t)
 	r.write("bad " + secret)
 	r.check(6)
-	r.holds("1", 1, true)
+	r.expect("1", 1, true)
 	if err := os.Remove(r.path); err != nil {
 		t.Fatal(err)
 	}
 	r.check(6)
-	r.holds("1", 2, true)
+	r.expect("1", 2, true)
 	r.write("panic " + secret)
 	r.check(6)
-	r.holds("1", 3, true)
+	r.expect("1", 3, true)
 	log := r.log.String()
 	if n := strings.Count(log, `"secret reload failed, still using the previous secret"`); n != 3 {
 		t.Errorf("%d lines for 3 changes\n%s", n, log)
@@ -156,31 +156,32 @@ func TestInvalidFileIsLoggedOnce(t *testing.T) {
 	}
 	r.write("1") // as at first
 	r.check(2)
-	r.holds("1", 4, false)
+	r.expect("1", 4, false)
 }
 
-// If the file changes while Renew reads it, Renew may have read either content, and is called again even if the file
-// then has its earlier content.
+// If the file changes while Renew reads it, Renew may have read either content, and is called again
+// even if the file then has its earlier content.
 func TestFileChangesDuringReload(t *testing.T) {
 	r := newFixture(t)
 	r.write("2")
 	r.after = func() { r.write("3") }
 	r.check(2)
-	r.holds("2", 1, false)
+	r.expect("2", 1, false)
 	r.check(2)
-	r.holds("3", 2, false)
+	r.expect("3", 2, false)
 	r.write("4")
 	r.before = func() { r.write("5") }
 	r.check(2)
-	r.holds("5", 3, false)
+	r.expect("5", 3, false)
 	r.write("4")
 	r.check(2)
-	r.holds("4", 4, false)
+	r.expect("4", 4, false)
 	r.check(3)
-	r.holds("4", 4, false)
+	r.expect("4", 4, false)
 }
 
-// Kubernetes swaps a whole directory by renaming a symbolic link. The link of the file itself does not change.
+// Kubernetes swaps a whole directory by renaming a symbolic link. The link of the file itself does
+// not change.
 func TestSymlinkSwap(t *testing.T) {
 	r := newFixture(t)
 	volume := t.TempDir()
@@ -207,13 +208,13 @@ func TestSymlinkSwap(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.check(2)
-	r.holds("..2026_01", 1, false)
+	r.expect("..2026_01", 1, false)
 	link("..2026_02", "..data_tmp")
 	if err := os.Rename(filepath.Join(volume, "..data_tmp"), filepath.Join(volume, "..data")); err != nil {
 		t.Fatal(err)
 	}
 	r.check(2)
-	r.holds("..2026_02", 2, false)
+	r.expect("..2026_02", 2, false)
 }
 
 // A secret that cannot be renewed does not stop the renewal of another one.
@@ -230,7 +231,7 @@ func TestSecretsAreIndependent(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.check(3)
-	r.holds("1", 0, false)
+	r.expect("1", 0, false)
 	if stale := r.watcher.Stale(); renewed != 1 || !stale["broken"] || stale["second"] || len(stale) != 3 {
 		t.Errorf("renewed %d times, stale %v", renewed, stale)
 	}

@@ -25,8 +25,8 @@ type Health struct {
 	Warnings []string // for the operator; one sentence each, without personal data
 }
 
-// adminHandler serves probes, metrics and profiles. If the address is a loopback one, it refuses requests whose Host header
-// is a DNS name.
+// adminHandler serves probes, metrics and profiles. If the address is a loopback one, it refuses
+// requests whose Host header is a DNS name.
 func (s *Server) adminHandler(loopback bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
@@ -58,8 +58,9 @@ func handleProfiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
-// isAddress reports whether a Host header is an IP address or localhost. A web page can make a browser on this machine send
-// requests to a loopback address only under a DNS name of the page's owner (DNS rebinding).
+// isAddress reports whether a Host header is an IP address or localhost. A web page can make a
+// browser on this machine send requests to a loopback address only under a DNS name of the page's
+// owner (DNS rebinding).
 func isAddress(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -81,8 +82,8 @@ func refuseAdmin(w http.ResponseWriter, _ *http.Request, fault canonical.FieldEr
 	writeJSON(w, http.StatusBadRequest, map[string]string{"error": fault.Name + " " + fault.Detail})
 }
 
-// limitScrapes lets maxScrapes requests collect the metrics at the same time and responds 503 to others. The collected metrics
-// are sent afterwards, so that slow readers do not count.
+// limitScrapes lets maxScrapes requests collect the metrics at the same time and responds 503 to
+// others. The collected metrics are sent afterwards, so that slow readers do not count.
 func limitScrapes(metrics http.Handler) http.Handler {
 	scrapes := make(chan struct{}, maxScrapes)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -127,8 +128,8 @@ type readiness struct {
 	Warnings []string `json:"warnings,omitempty"`
 }
 
-// ready responds 503 while the gateway drains, and 200 otherwise. A gateway without Redis is ready, because it still serves
-// attended requests.
+// ready responds 503 while the gateway drains, and 200 otherwise. A gateway without Redis is ready,
+// because it still serves attended requests.
 func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	h := s.cfg.Health(r.Context())
 	body, code := readiness{Status: "ready", Redis: h.Redis, Policy: h.Policy, Warnings: h.Warnings}, http.StatusOK
@@ -138,6 +139,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, code, body)
 }
 
+// writeJSON writes a response that must not be cached.
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

@@ -17,37 +17,37 @@ func TestIsAddress(t *testing.T) {
 	}
 }
 
-// held is a response that is not read until it is let go.
-type held struct {
+// heldResponse is a response whose client does not read until release is closed.
+type heldResponse struct {
 	*httptest.ResponseRecorder
-	begun, let chan struct{}
+	begun, release chan struct{}
 }
 
-func (h held) Write(p []byte) (int, error) {
+func (h heldResponse) Write(p []byte) (int, error) {
 	h.begun <- struct{}{}
-	<-h.let
+	<-h.release
 	return h.ResponseRecorder.Write(p)
 }
 
-// TestLimitScrapes lets so many requests collect the metrics at a time and no more. Who does not read what was
-// collected takes no place.
+// At most maxScrapes requests collect the metrics at the same time. Clients that do not read their
+// response do not count.
 func TestLimitScrapes(t *testing.T) {
-	under, proceed := make(chan struct{}), make(chan struct{})
+	collecting, proceed := make(chan struct{}), make(chan struct{})
 	h := limitScrapes(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		under <- struct{}{}
+		collecting <- struct{}{}
 		<-proceed
 		w.Header().Set("Content-Type", "text/plain")
 		_, _ = w.Write([]byte("metrics"))
 	}))
 	scrape := func() *http.Request { return httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody) }
-	begun, let, ended := make(chan struct{}), make(chan struct{}), make(chan held)
+	begun, release, ended := make(chan struct{}), make(chan struct{}), make(chan heldResponse)
 	for range maxScrapes {
 		go func() {
-			w := held{httptest.NewRecorder(), begun, let}
+			w := heldResponse{httptest.NewRecorder(), begun, release}
 			h.ServeHTTP(w, scrape())
 			ended <- w
 		}()
-		<-under
+		<-collecting
 	}
 	refused := httptest.NewRecorder()
 	h.ServeHTTP(refused, scrape())
@@ -64,11 +64,11 @@ func TestLimitScrapes(t *testing.T) {
 		h.ServeHTTP(w, scrape())
 		next <- w.Code
 	}()
-	<-under
+	<-collecting
 	if code := <-next; code != http.StatusOK {
-		t.Errorf("beside those who do not read: %d", code)
+		t.Errorf("while other clients do not read: %d", code)
 	}
-	close(let)
+	close(release)
 	for range maxScrapes {
 		if w := <-ended; w.Code != http.StatusOK || w.Body.String() != "metrics" || w.Header().Get("Content-Type") != "text/plain" {
 			t.Errorf("%d %v %q", w.Code, w.Header(), w.Body)

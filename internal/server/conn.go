@@ -12,7 +12,7 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// conn is the connection of a caller. It has what net/http does not give to handlers.
+// conn is the connection of a caller, with the state that net/http does not pass to handlers.
 type conn struct {
 	net.Conn
 	framing framing
@@ -53,7 +53,8 @@ func (l *connListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// Read reads what the caller sends. The first Read performs the TLS handshake, within the read deadline that net/http has set.
+// Read reads what the caller sends. The first Read performs the TLS handshake, within the read
+// deadline that net/http has set.
 func (c *conn) Read(p []byte) (int, error) {
 	if c.tls != nil && !c.handshakeDone {
 		c.handshakeDone = true
@@ -66,6 +67,8 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// handshake performs the TLS handshake. A client that speaks plain HTTP gets a response in plain
+// HTTP.
 func (c *conn) handshake() error {
 	_ = c.tls.SetWriteDeadline(time.Now().Add(headerTimeout))
 	err := c.tls.HandshakeContext(context.Background())
@@ -83,6 +86,8 @@ func (c *conn) handshake() error {
 // connKey is the context key of a request's *conn.
 type connKey struct{}
 
+// withConn returns the context of the requests on a connection; it implements
+// http.Server.ConnContext.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
@@ -96,8 +101,8 @@ func connOf(ctx context.Context) *conn {
 // refuseFunc responds to a request whose end is ambiguous.
 type refuseFunc = func(w http.ResponseWriter, r *http.Request, fault canonical.FieldError)
 
-// checkFraming passes requests whose end is ambiguous to refuse instead of next, and closes connections that must not be
-// reused after their request.
+// checkFraming passes requests whose end is ambiguous to refuse instead of next, and closes
+// connections that must not be reused after their request.
 func checkFraming(next http.Handler, refuse refuseFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := connOf(r.Context())

@@ -5,9 +5,10 @@ import (
 	"time"
 )
 
-// waitForBalancers serves for the drain period, in which load balancers notice that the gateway is about to stop: new
-// connections are accepted, and every response closes its connection. An idle connection is not closed, because a request may
-// be on its way on it, which would get no response. It returns nil after the period, or the error with which a server failed.
+// waitForBalancers serves for the drain period, in which load balancers notice that the gateway is
+// about to stop: new connections are accepted, and every response closes its connection. An idle
+// connection is not closed, because a request may be on its way on it, which would get no response.
+// It returns nil after the period, or the error with which a server failed.
 func (s *Server) waitForBalancers(failed <-chan error) error {
 	s.draining.Store(true)
 	select {
@@ -18,8 +19,8 @@ func (s *Server) waitForBalancers(failed <-chan error) error {
 	}
 }
 
-// closeOnDrain sets `Connection: close` in responses that begin while the gateway drains, and in those whose connection the
-// idle limit does not allow to keep.
+// closeOnDrain sets `Connection: close` in responses that begin while the gateway drains, and in
+// those whose connection the idle limit does not allow to keep.
 func (s *Server) closeOnDrain(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		next.ServeHTTP(drainWriter{w, s, connOf(r.Context())}, r)
@@ -48,6 +49,8 @@ func (w drainWriter) Write(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w drainWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// setConnection closes the connection after the response while the gateway drains, or if too many
+// connections are idle.
 func (w drainWriter) setConnection() {
 	full := func() bool { return w.conn != nil && !w.conn.idle.reserve(w.conn) }
 	if w.server.draining.Load() || w.Header().Get("Connection") != "close" && full() {

@@ -8,9 +8,10 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// framing parses the heads of the requests on one connection as their bytes arrive, and finds requests that two HTTP
-// implementations could end at different bytes (request smuggling). net/http accepts such requests and removes the header that
-// shows it. framing stops at the first such request and at the first chunked body: the connection is closed after either.
+// framing parses the heads of the requests on one connection as their bytes arrive, and finds
+// requests that two HTTP implementations could end at different bytes (request smuggling). net/http
+// accepts such requests and removes the header that shows it. framing stops at the first such
+// request and at the first chunked body: the connection is closed after either.
 type framing struct {
 	mu     sync.Mutex
 	served int                   // requests for which next was called
@@ -44,12 +45,13 @@ const (
 	http10  = "HTTP/1.0"
 )
 
+// headerFault returns a fault of a header.
 func headerFault(name, detail string) *canonical.FieldError {
 	return &canonical.FieldError{In: "header", Name: name, Detail: detail}
 }
 
-// next is called once for each request, in order. It returns what is wrong with the request's framing, nil if nothing is, and
-// whether the connection must be closed after the request.
+// next is called once for each request, in order. It returns what is wrong with the request's
+// framing, nil if nothing is, and whether the connection must be closed after the request.
 func (f *framing) next() (fault *canonical.FieldError, last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

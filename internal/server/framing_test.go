@@ -6,13 +6,13 @@ import (
 	"testing"
 )
 
-// TestFraming reads the requests of a connection, however they arrive, and finds those that have two ends.
+// Requests whose end is ambiguous are found, in pieces of every size.
 func TestFraming(t *testing.T) {
 	const get = "GET / HTTP/1.1\r\nHost: a\r\n"
 	long := strings.Repeat("a", 200)
 	tests := []struct {
 		name, sent string
-		want       string // for each request "ok", "last" or what is at fault
+		want       string // for each request "ok", "last", or the name of the fault
 	}{
 		{"plain", get + "\r\n" + get + "\r\n", "ok ok"},
 		{"a body", get + "Content-Length: 3\r\n\r\nabc" + get + "\r\n", "ok ok"},
@@ -20,18 +20,18 @@ func TestFraming(t *testing.T) {
 		{"long lines", get + "X: " + long + "\r\n" + long + ": 1\r\n\r\n" + get + "\r\n", "ok ok"},
 		{"empty lines between", get + "\r\n\r\n\r\n" + get + "\r\n", "ok ok"},
 		{"chunks", get + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + get + "\r\n", "last ok"},
-		{"a length that is none", get + "Content-Length: x\r\n\r\n", "last"},
-		{"a length far to the right", get + "Content-Length:" + strings.Repeat(" ", 100) + "3\r\n\r\n", "last"},
+		{"an invalid length", get + "Content-Length: x\r\n\r\n", "last"},
+		{"a length after many spaces", get + "Content-Length:" + strings.Repeat(" ", 100) + "3\r\n\r\n", "last"},
 		{"both", get + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "Transfer-Encoding"},
-		{"both, the other way and in other letters", get + "tRANSFER-eNCODING:chunked\r\nCONTENT-LENGTH:0\r\n\r\n", "Transfer-Encoding"},
-		{"both, behind others", get + "\r\n" + get + "Content-Length: 1\r\n\r\na" + get + "Content-Length: 3\r\nTransfer-Encoding: identity\r\n\r\n", "ok ok Transfer-Encoding"},
+		{"both in reverse order and other case", get + "tRANSFER-eNCODING:chunked\r\nCONTENT-LENGTH:0\r\n\r\n", "Transfer-Encoding"},
+		{"both, after other requests", get + "\r\n" + get + "Content-Length: 1\r\n\r\na" + get + "Content-Length: 3\r\nTransfer-Encoding: identity\r\n\r\n", "ok ok Transfer-Encoding"},
 		{"two lengths", get + "Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc", "Content-Length"},
 		{"chunks in HTTP/1.0", "GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", "Transfer-Encoding"},
 		{"a folded header", get + "X: 1\r\n Content-Length: 3\r\n\r\n", "line folding"},
 		{"a folded coding", get + "Transfer-Encoding:\r\n\tchunked\r\n\r\n", "line folding"},
 		{"a bare LF", "GET / HTTP/1.1\r\nHost: a\nX: 1\r\n\r\n", "line ending"},
 		{"bare LFs", "GET / HTTP/1.1\nHost: a\n\n", "line ending"},
-		{"what follows chunks", get + "Transfer-Encoding: chunked\r\n\r\n" + get + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "last ok"},
+		{"requests after chunks", get + "Transfer-Encoding: chunked\r\n\r\n" + get + "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", "last ok"},
 	}
 	for _, tt := range tests {
 		for _, size := range []int{1, 7, len(tt.sent)} {

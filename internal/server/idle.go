@@ -8,8 +8,9 @@ import (
 	"sync"
 )
 
-// idleLimiter limits the number of idle connections. If there are too many, the oldest one on which no client was
-// authenticated is closed, so that callers without credentials cannot displace clients.
+// idleLimiter limits the number of idle connections. If there are too many, the oldest one on which
+// no client was authenticated is closed, so that callers without credentials cannot displace
+// clients.
 type idleLimiter struct {
 	mu            sync.Mutex
 	max           int
@@ -18,7 +19,7 @@ type idleLimiter struct {
 	anonymous     *list.List // of idle *conn, the oldest first: the others
 }
 
-// idleState is what an idleLimiter knows of a connection.
+// idleState is the state of a connection in its idleLimiter.
 type idleState struct {
 	authenticated bool       // a client was authenticated on the connection
 	reserved      bool       // counted in idleLimiter.reserved
@@ -26,12 +27,13 @@ type idleState struct {
 	element       *list.Element
 }
 
+// newIdleLimiter returns a limiter that keeps at most limit connections idle.
 func newIdleLimiter(limit int) *idleLimiter {
 	return &idleLimiter{max: limit, authenticated: list.New(), anonymous: list.New()}
 }
 
-// MarkAuthenticated records that a client was authenticated on the connection of a request with context ctx. Such idle
-// connections are not closed to make room for others.
+// MarkAuthenticated records that a client was authenticated on the connection of a request with
+// context ctx. Such idle connections are not closed to make room for others.
 func MarkAuthenticated(ctx context.Context) {
 	if c := connOf(ctx); c != nil {
 		c.idle.mu.Lock()
@@ -40,7 +42,8 @@ func MarkAuthenticated(ctx context.Context) {
 	}
 }
 
-// reserve reports whether the connection can be kept after the response that begins now, and reserves its place.
+// reserve reports whether the connection can be kept after the response that begins now, and
+// reserves its place.
 func (l *idleLimiter) reserve(c *conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -51,8 +54,8 @@ func (l *idleLimiter) reserve(c *conn) bool {
 	return c.idleState.reserved
 }
 
-// makeRoom reports whether one more connection can be kept. If the limit is reached, it closes the oldest idle connection
-// without authentication.
+// makeRoom reports whether one more connection can be kept. If the limit is reached, it closes the
+// oldest idle connection without authentication.
 func (l *idleLimiter) makeRoom() bool {
 	if l.reserved+l.authenticated.Len()+l.anonymous.Len() < l.max {
 		return true
@@ -63,7 +66,7 @@ func (l *idleLimiter) makeRoom() bool {
 	}
 	c := oldest.Value.(*conn)
 	l.remove(c)
-	go c.Close() // with TLS, Close writes, and a caller who does not read must not delay others
+	go c.Close() // with TLS, Close writes, and a caller that does not read must not delay others
 	return true
 }
 
@@ -95,11 +98,13 @@ func (l *idleLimiter) connState(nc net.Conn, s http.ConnState) {
 	c.idleState.element = c.idleState.list.PushBack(c)
 }
 
+// release frees the place that reserve has reserved.
 func (l *idleLimiter) release(c *conn) {
 	c.idleState.reserved = false
 	l.reserved--
 }
 
+// remove takes a connection out of the list of idle ones.
 func (l *idleLimiter) remove(c *conn) {
 	if c.idleState.list != nil {
 		c.idleState.list.Remove(c.idleState.element)

@@ -1,5 +1,6 @@
-// Package server runs the two HTTP servers of a gateway, the API and the admin endpoints, from the opening of their ports to
-// their shutdown: connection limits, idle connections, reloadable TLS, framing checks and draining.
+// Package server runs the two HTTP servers of a gateway, the API and the admin endpoints, from the
+// opening of their ports to their shutdown: connection limits, idle connections, reloadable TLS,
+// framing checks and draining.
 package server
 
 import (
@@ -20,8 +21,8 @@ import (
 )
 
 const (
-	// headerTimeout limits the TLS handshake and the header of a request, readTimeout a request as a whole: no request has a
-	// body.
+	// headerTimeout limits the TLS handshake and the header of a request, readTimeout a request as
+	// a whole: no request has a body.
 	headerTimeout, readTimeout = 5 * time.Second, 10 * time.Second
 	idleTimeout                = 2 * time.Minute
 	maxHeaderBytes             = 32 << 10
@@ -46,7 +47,8 @@ type Config struct {
 	WriteTimeout time.Duration // maximum duration of a request up to the end of its response
 	DrainFor     time.Duration // how long requests are accepted after the context of Serve has ended
 	Logger       *slog.Logger
-	// OnAcceptError receives every error of an accept. The server retries after it. nil ignores the errors.
+	// OnAcceptError receives every error of an accept. The server retries after it. nil ignores the
+	// errors.
 	OnAcceptError func(error)
 }
 
@@ -64,7 +66,8 @@ type endpoint struct {
 	listener net.Listener
 }
 
-// Listen opens the ports of both servers. It returns an error that names the address if a port cannot be opened.
+// Listen opens the ports of both servers. It returns an error that names the address if a port
+// cannot be opened.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg, tls: newTLSReloader(cfg.TLS)}
 	apiPort, err := listen(ctx, cfg.Address)
@@ -81,6 +84,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
+// listen opens a TCP port. Its error names the address.
 func listen(ctx context.Context, address string) (net.Listener, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -89,10 +93,13 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// MaxConns returns the maximum number of connections to the API for a number of requests in flight. Without a maximum,
-// clients with idle or slow connections could use up the open files that calls to providers need.
+// MaxConns returns the maximum number of connections to the API for a number of requests in flight.
+// Without a maximum, clients with idle or slow connections could use up the open files that calls
+// to providers need.
 func MaxConns(inFlight int) int { return connsPerRequest*inFlight + spareConns }
 
+// newEndpoint returns an HTTP server for a listener. refuse responds to requests whose end is
+// ambiguous; at most maxIdle connections are kept idle.
 func (s *Server) newEndpoint(l net.Listener, h http.Handler, refuse refuseFunc, maxIdle int, tls *tlsReloader) *endpoint {
 	idle := newIdleLimiter(maxIdle)
 	server := &http.Server{
@@ -116,8 +123,9 @@ func (s *Server) Addr() net.Addr { return s.api.listener.Addr() }
 // AdminAddr returns the address on which the admin server listens.
 func (s *Server) AdminAddr() net.Addr { return s.admin.listener.Addr() }
 
-// Serve accepts requests until ctx ends and Config.DrainFor has passed after that, and returns nil. It returns earlier, with the
-// error, if one of the servers fails. Both servers still serve when it returns: shut them down.
+// Serve accepts requests until ctx ends and Config.DrainFor has passed after that, and returns nil.
+// It returns earlier, with the error, if one of the servers fails. Both servers still serve when it
+// returns: shut them down.
 func (s *Server) Serve(ctx context.Context) error {
 	failed := make(chan error, 2)
 	for _, e := range []*endpoint{s.api, s.admin} {
@@ -133,20 +141,22 @@ func (s *Server) Serve(ctx context.Context) error {
 	return s.waitForBalancers(failed)
 }
 
-// ShutdownAPI closes the API's port and waits until its requests have ended, or returns the error of ctx.
+// ShutdownAPI closes the API's port and waits until its requests have ended, or returns the error
+// of ctx.
 func (s *Server) ShutdownAPI(ctx context.Context) error { return s.api.http.Shutdown(ctx) }
 
-// ShutdownAdmin closes the admin port and waits until its requests have ended, or returns the error of ctx.
+// ShutdownAdmin closes the admin port and waits until its requests have ended, or returns the error
+// of ctx.
 func (s *Server) ShutdownAdmin(ctx context.Context) error { return s.admin.http.Shutdown(ctx) }
 
 // Close closes both ports. It is for a Server whose Serve is never called.
 func (s *Server) Close() error { return errors.Join(s.api.listener.Close(), s.admin.listener.Close()) }
 
-// ReloadTLS makes new connections use another configuration, and closes each older connection after its next response. It
-// must only be called if Config.TLS was set.
+// ReloadTLS makes new connections use another configuration, and closes each older connection after
+// its next response. It must only be called if Config.TLS was set.
 func (s *Server) ReloadTLS(c *tls.Config) { s.tls.current.Store(c) }
 
-// Certificates returns the API's certificates in use; none for plain HTTP.
+// Certificates returns the API's certificates in use; nil for plain HTTP.
 func (s *Server) Certificates() []tls.Certificate {
 	if s.tls == nil {
 		return nil
@@ -154,8 +164,8 @@ func (s *Server) Certificates() []tls.Certificate {
 	return s.tls.current.Load().Certificates
 }
 
-// connErrorHandler replaces net/http's messages about single connections, which contain addresses of callers. It drops those
-// about a lack of open files: Config.OnAcceptError receives that error.
+// connErrorHandler replaces net/http's messages about single connections, which contain addresses
+// of callers. It drops those about a lack of open files: Config.OnAcceptError receives that error.
 type connErrorHandler struct{ slog.Handler }
 
 // Handle implements slog.Handler.

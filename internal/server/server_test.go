@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// TestTimeouts holds that everything a connection waits for has a timeout, between requests too.
+// Every phase of a connection has a timeout, including the time between requests.
 func TestTimeouts(t *testing.T) {
 	s, err := Listen(t.Context(), Config{
 		Address: "127.0.0.1:0", AdminAddress: "127.0.0.1:0", API: http.NotFoundHandler(), Metrics: http.NotFoundHandler(),

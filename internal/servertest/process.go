@@ -17,8 +17,8 @@ const (
 	killTimeout   = 30 * time.Second      // for a killed program and its children to be gone
 )
 
-// guardScript waits until the test binary has ended, after a panic or a timeout too. Then it kills the program with its
-// children ($1), and removes a directory ($2) unless that is empty.
+// guardScript waits until the test binary has ended, after a panic or a timeout too. Then it kills
+// the program with its children ($1), and removes a directory ($2) unless that is empty.
 const guardScript = `read -r _; kill -9 "-$1"; [ -z "$2" ] || rm -rf "$2"`
 
 // Process is a running program. It does not outlive the test binary.
@@ -30,8 +30,8 @@ type Process struct {
 	gone   chan struct{} // closed when the program and all its children have exited
 }
 
-// Run starts a command in a process group of its own. If dir is not empty, it is removed if the test binary ends before Kill is
-// called.
+// Run starts a command in a process group of its own. If dir is not empty, it is removed if the
+// test binary ends before Kill is called.
 func Run(cmd *exec.Cmd, dir string) (*Process, error) {
 	alive, inherited, err := os.Pipe() // alive is at its end when no process has inherited any more
 	if err != nil {
@@ -71,7 +71,8 @@ func (p *Process) startGuard(dir string) (err error) {
 // Pid returns the process id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
-// Signal sends a signal to the program, without its children. It returns an error if the program has exited.
+// Signal sends a signal to the program, without its children. It returns an error if the program
+// has exited.
 func (p *Process) Signal(s os.Signal) error { return p.cmd.Process.Signal(s) }
 
 // Exited returns a channel that is closed when the program has exited and its output is complete.
@@ -80,8 +81,9 @@ func (p *Process) Exited() <-chan struct{} { return p.exited }
 // ExitCode returns the exit code of a program that has exited, -1 if a signal ended it.
 func (p *Process) ExitCode() int { return p.cmd.ProcessState.ExitCode() }
 
-// Kill ends the program and its children (SIGKILL) and waits until they are gone. It returns an error if one of them is not gone
-// after 30 s. It may be called more than once, also if the program has exited.
+// Kill ends the program and its children (SIGKILL) and waits until they are gone. It returns an
+// error if one of them is not gone after 30 s. It may be called more than once, also if the program
+// has exited.
 func (p *Process) Kill() error {
 	if p.guard != nil && p.guard.Process != nil {
 		_ = p.guard.Process.Kill() // fails only if the guard is gone
@@ -101,8 +103,8 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// AwaitReady calls ready until it returns nil. It returns an error if the program exits, or the last error of ready if a minute has
-// passed.
+// AwaitReady calls ready until it returns nil. It returns an error if the program exits, or the
+// last error of ready if a minute has passed.
 func (p *Process) AwaitReady(ready func() error) error {
 	for deadline := time.Now().Add(startTimeout); ; {
 		err := ready()

@@ -1,5 +1,6 @@
-// Package servertest runs programs for tests: gateways, redis-server, Prometheus. A program ends with its test, or with the test
-// binary if that ends first. Only tests and other test support import it.
+// Package servertest runs programs for tests: gateways, redis-server, Prometheus. A program ends
+// with its test, or with the test binary if that ends first. Only tests and other test support
+// import it.
 package servertest
 
 import (
@@ -17,11 +18,12 @@ import (
 	"time"
 )
 
-// startAttempts is how often a server is started: another program can take the chosen port before the server does.
+// startAttempts is how often a server is started: another program can take the chosen port before
+// the server does.
 const startAttempts = 3
 
-// Server is a running server with a directory of its own. Its methods must be called by the goroutine of the test that started
-// it.
+// Server is a running server with a directory of its own. Its methods must be called by the
+// goroutine of the test that started it.
 type Server struct {
 	Dir string // removed with the server
 	Log string // the file with the server's output
@@ -29,9 +31,10 @@ type Server struct {
 	process *Process
 }
 
-// Start runs a server until the test ends, and waits until it is ready. command returns what to run, with the server's own
-// directory given, and a function that returns an error while the server is not ready. command is called again, to choose another
-// port, if the server exits or is not ready within a minute. Start fails the test after three attempts, with the server's output.
+// Start runs a server until the test ends, and waits until it is ready. command returns what to
+// run, with the server's own directory given, and a function that returns an error while the server
+// is not ready. command is called again, to choose another port, if the server exits or is not
+// ready within a minute. Start fails the test after three attempts, with the server's output.
 func Start(t testing.TB, command func(dir string) (args []string, ready func() error)) *Server {
 	t.Helper()
 	var err error
@@ -81,8 +84,8 @@ func (s *Server) Output() string {
 	return strings.TrimSpace(string(text))
 }
 
-// Terminate stops the server gracefully (SIGTERM) and waits until it has exited. It returns an error if the server has exited
-// before, or does not exit within a minute.
+// Terminate stops the server gracefully (SIGTERM) and waits until it has exited. It returns an
+// error if the server has exited before, or does not exit within a minute.
 func (s *Server) Terminate() error {
 	if err := s.process.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -104,14 +107,15 @@ func (s *Server) Stop() {
 	_ = os.RemoveAll(s.Dir)
 }
 
-// FreeAddr chooses ports below those that systems assign to connections and to listeners on port 0, so that these cannot take
-// the port of a server that is not started yet or is restarted.
+// FreeAddr chooses ports below those that systems assign to connections and to listeners on port 0,
+// so that these cannot take the port of a server that is not started yet or is restarted.
 const (
 	firstPort = 10_000
 	lastPort  = 21_999
 )
 
-// FreeAddr returns a loopback address, host:port, on which no program listens, or an error if it finds none in 1,000 attempts.
+// FreeAddr returns a loopback address, host:port, on which no program listens, or an error if it
+// finds none in 1,000 attempts.
 func FreeAddr() (string, error) {
 	var err error
 	for range 1000 {

@@ -8,7 +8,8 @@ import (
 )
 
 func newClusterClient(o *redis.ClusterOptions, observers []Observer) *redis.ClusterClient {
-	// Otherwise the client first requests the list of commands, repeatedly if it has no permission for that.
+	// Otherwise the client first requests the list of commands, repeatedly if it has no permission
+	// for that.
 	o.DisableRoutingPolicies = true
 	cluster := redis.NewClusterClient(o)
 	cluster.OnNewNode(func(node *redis.Client) {
@@ -22,8 +23,8 @@ func newClusterClient(o *redis.ClusterOptions, observers []Observer) *redis.Clus
 	return cluster
 }
 
-// reloadOnNodeFailure makes the cluster client reload the slot table when a node fails. By default it reloads every ten
-// seconds and on MOVED, which a failed node does not send.
+// reloadOnNodeFailure makes the cluster client reload the slot table when a node fails. By default
+// it reloads every ten seconds and on MOVED, which a failed node does not send.
 type reloadOnNodeFailure struct{ cluster *redis.ClusterClient }
 
 func (r reloadOnNodeFailure) DialHook(next redis.DialHook) redis.DialHook { return next }

@@ -16,32 +16,35 @@ import (
 )
 
 const (
-	// maxUnproven is the number of consecutive unproven connections after which new ones are delayed. It is above the
-	// number that are opened in the background.
+	// maxUnproven is the number of consecutive unproven connections after which new ones are
+	// delayed. It is above the number that are opened in the background.
 	maxUnproven = 2 * readyConns
 	// dialPause is the minimum time between two attempts while they are delayed.
 	dialPause = 100 * time.Millisecond
-	// minLifetime is the time after which a connection with a reply does not count as closed immediately.
+	// minLifetime is the time after which a connection with a reply does not count as closed
+	// immediately.
 	minLifetime = time.Second
 )
 
 var (
-	// errDelayed means that no connection was attempted, because the previous ones were closed immediately.
+	// errDelayed means that no connection was attempted, because the previous ones were closed
+	// immediately.
 	errDelayed = errors.New("redis closes connections immediately: waiting before the next attempt")
 	// errFull means that Redis has reached its maxclients. No command was executed.
 	errFull = errors.New("redis has reached its maxclients")
 )
 
-// fullReply starts the error with which Redis refuses a connection above its maxclients. Redis sends it before it
-// receives any command.
+// fullReply starts the error with which Redis refuses a connection above its maxclients. Redis
+// sends it before it receives any command.
 const fullReply = "-ERR max number of clients"
 
 // replyTypes are the first bytes of all replies of Redis except errors.
 const replyTypes = "+:$*_,#(=%~>"
 
-// connections tracks the connections of one client, or of one node of a cluster. It has two purposes. If Redis or a proxy
-// accepts connections and closes them immediately, new ones are delayed. If a connection that worked is lost, older
-// connections are not used again, because they are probably lost too, for example after a restart of Redis.
+// connections tracks the connections of one client, or of one node of a cluster. It has two
+// purposes. If Redis or a proxy accepts connections and closes them immediately, new ones are
+// delayed. If a connection that worked is lost, older connections are not used again, because they
+// are probably lost too, for example after a restart of Redis.
 type connections struct {
 	mu         sync.Mutex
 	generation int       // of connections that are opened now
@@ -50,8 +53,8 @@ type connections struct {
 	dialed     time.Time // the last attempt
 }
 
-// refusal is the code of the error reply after which the client closed a connection, for example WRONGPASS; "" if there
-// was none. It implements redis.Error.
+// refusal is the code of the error reply after which the client closed a connection, for example
+// WRONGPASS; "" if there was none. It implements redis.Error.
 type refusal string
 
 func (r refusal) Error() string { return string(r) }
@@ -84,8 +87,8 @@ func (c *connections) DialHook(next redis.DialHook) redis.DialHook {
 	}
 }
 
-// startDial returns the generation of a connection that is opened now. If it must not be opened yet, the error is the
-// last refusal, so that the cause stays visible, or errDelayed.
+// startDial returns the generation of a connection that is opened now. If it must not be opened
+// yet, the error is the last refusal, so that the cause stays visible, or errDelayed.
 func (c *connections) startDial(now time.Time) (generation int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,9 +133,9 @@ func (c *connections) outdated(generation int) bool {
 	return generation < c.generation
 }
 
-// trackedConn records the end of a connection. The connection is proven by a complete reply that is not an error, to a
-// command after the handshake. An error reply to the handshake proves nothing: an old Redis refuses HELLO, as does a
-// server that is not Redis.
+// trackedConn records the end of a connection. The connection is proven by a complete reply that is
+// not an error, to a command after the handshake. An error reply to the handshake proves nothing:
+// an old Redis refuses HELLO, as does a server that is not Redis.
 type trackedConn struct {
 	net.Conn
 	all        *connections

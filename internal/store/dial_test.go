@@ -44,8 +44,8 @@ func proxied(t *testing.T, handle func(net.Conn), password config.File) *store.S
 	return s
 }
 
-// TestAcceptAndClose counts the connections to a listener that closes each one immediately, with or without a reply: new
-// ones are delayed, however many commands are sent.
+// TestAcceptAndClose counts the connections to a listener that closes each one immediately, with or
+// without a reply: new ones are delayed, however many commands are sent.
 func TestAcceptAndClose(t *testing.T) {
 	t.Parallel()
 	// answers sends one reply to each command on a connection, and then closes it.
@@ -105,8 +105,8 @@ func isSpaced(t *testing.T, s *store.Store, connections *atomic.Int64, wanted fu
 		}
 		all.Wait()
 	}
-	// For both clients: the connections that end before new ones are delayed, those that each end makes outdated, and one
-	// each 100 ms.
+	// For both clients: the connections that end before new ones are delayed, those that each end
+	// makes outdated, and one each 100 ms.
 	n := connections.Load()
 	most := 2 * (2*64 + int64(time.Since(began)/(100*time.Millisecond)) + 1)
 	if n > most {
@@ -116,8 +116,8 @@ func isSpaced(t *testing.T, s *store.Store, connections *atomic.Int64, wanted fu
 	}
 }
 
-// TestWrongPasswordIsSpaced counts the connections that Redis refuses because of their password. The cause stays visible
-// while new ones are delayed.
+// TestWrongPasswordIsSpaced counts the connections that Redis refuses because of their password.
+// The cause stays visible while new ones are delayed.
 func TestWrongPasswordIsSpaced(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--requirepass", "open sesame")
@@ -131,8 +131,8 @@ func TestWrongPasswordIsSpaced(t *testing.T) {
 	}
 }
 
-// TestFullRedis checks a Redis that has reached its maxclients: new connections are delayed, existing ones stay in use, and
-// new ones are opened when it accepts clients again.
+// TestFullRedis checks a Redis that has reached its maxclients: new connections are delayed,
+// existing ones stay in use, and new ones are opened when it accepts clients again.
 func TestFullRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -179,7 +179,8 @@ func proxiedTo(t *testing.T, addr string, connections *atomic.Int64, password co
 	}, password)
 }
 
-// TestRetryOnDeadConnection counts how often a command is sent if its connections end before the response.
+// TestRetryOnDeadConnection counts how often a command is sent if its connections end before the
+// response.
 func TestRetryOnDeadConnection(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

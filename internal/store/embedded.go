@@ -2,8 +2,9 @@ package store
 
 import "github.com/alicebob/miniredis/v2"
 
-// embedded is a Redis server in this process, for trials with a single gateway. Its data is lost when the process ends
-// and is not shared with other processes. Each command takes time proportional to the number of keys.
+// embedded is a Redis server in this process, for trials with a single gateway. Its data is lost
+// when the process ends and is not shared with other processes. Each command takes time
+// proportional to the number of keys.
 type embedded struct{ *miniredis.Miniredis }
 
 func startEmbedded() (*embedded, error) {

@@ -21,7 +21,8 @@ type Health struct {
 // State is whether Redis can be used, or why not.
 type State string
 
-// The states of Redis. In all states except Usable, unattended calls cannot be counted and are not made.
+// The states of Redis. In all states except Usable, unattended calls cannot be counted and are not
+// made.
 const (
 	Usable       State = "ok"
 	Unreachable  State = "unreachable"
@@ -33,7 +34,8 @@ const (
 	NoWrites     State = "refuses_writes"   // writes fail for another reason, for example a full disk
 )
 
-// States returns all states in order of severity, the worst last. Health reports the worst state of several nodes.
+// States returns all states in order of severity, the worst last. Health reports the worst state of
+// several nodes.
 func States() []State {
 	return []State{Usable, FewReplicas, NoWrites, OutOfMemory, ReadOnly, NoPermission, AuthFailed, Unreachable}
 }
@@ -41,12 +43,12 @@ func States() []State {
 // NoEviction is the only policy under which Redis never drops a slot.
 const NoEviction = "noeviction"
 
-// Evicts reports whether Redis may drop keys, including slots, to free memory. All policies except NoEviction can,
-// because all keys of the gateway have an expiry.
+// Evicts reports whether Redis may drop keys, including slots, to free memory. All policies except
+// NoEviction can, because all keys of the gateway have an expiry.
 func (h Health) Evicts() bool { return h.Policy != "" && h.Policy != NoEviction }
 
-// Health checks Redis, each primary of a cluster, without changing data. It returns the worst state of all primaries,
-// and a policy that evicts if any primary has one.
+// Health checks Redis, each primary of a cluster, without changing data. It returns the worst state
+// of all primaries, and a policy that evicts if any primary has one.
 func (s *Store) Health(ctx context.Context) Health {
 	if s.embedded != nil {
 		return Health{stateOf(s.Counter.Ping(ctx).Err()), NoEviction}
@@ -109,8 +111,8 @@ func infoField(info, name string) string {
 	return ""
 }
 
-// probe runs every command that the gateway needs on a key that never exists, so that nothing changes. It returns the
-// first error.
+// probe runs every command that the gateway needs on a key that never exists, so that nothing
+// changes. It returns the first error.
 func (s *Store) probe(ctx context.Context, node *redis.Client) error {
 	key, err := findLocalKey(ctx, node)
 	if err != nil {
@@ -149,8 +151,9 @@ func (s *Store) probe(ctx context.Context, node *redis.Client) error {
 	return err
 }
 
-// findLocalKey returns the name of a key that the node serves, because a node of a cluster serves only some keys. It
-// tries names with a write that changes nothing, and returns the error of the last one.
+// findLocalKey returns the name of a key that the node serves, because a node of a cluster serves
+// only some keys. It tries names with a write that changes nothing, and returns the error of the
+// last one.
 func findLocalKey(ctx context.Context, node *redis.Client) (key string, err error) {
 	for i := range 1000 {
 		key = Prefix("health", strconv.Itoa(i)) + "probe"

@@ -6,13 +6,15 @@ import (
 	"encoding/binary"
 )
 
-// version is the format version of the keys and values. Programs with different versions do not see each other's keys,
-// and therefore not each other's slots. A change of version needs a migration: see docs/design.md, "Formats".
+// version is the format version of the keys and values. Programs with different versions do not see
+// each other's keys, and therefore not each other's slots. A change of version needs a migration:
+// see docs/design.md, "Formats".
 const version = "1"
 
-// Prefix returns the prefix of the names of all keys of a kind that belong to owner: the format version, the kind, and
-// a hash of owner, from which no consent, client or account can be derived. Different lists have different hashes, even
-// if their strings concatenate to the same text. All keys with the same prefix are on one node of a cluster.
+// Prefix returns the prefix of the names of all keys of a kind that belong to owner: the format
+// version, the kind, and a hash of owner, from which no consent, client or account can be derived.
+// Different lists have different hashes, even if their strings concatenate to the same text. All
+// keys with the same prefix are on one node of a cluster.
 func Prefix(kind string, owner ...string) string {
 	hash := sha256.New()
 	for _, part := range owner {

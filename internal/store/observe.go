@@ -12,8 +12,8 @@ import (
 
 // Observer receives the result of every command.
 type Observer interface {
-	// Command reports a command, by its name in upper case, or a pipeline (PIPELINE). kind is the kind of its error, ""
-	// for success; a missing value is a success. took includes all retries.
+	// Command reports a command, by its name in upper case, or a pipeline (PIPELINE). kind is the
+	// kind of its error, "" for success; a missing value is a success. took includes all retries.
 	Command(ctx context.Context, name, kind string, took time.Duration)
 }
 
@@ -58,8 +58,8 @@ var errorKinds = []struct{ prefix, kind string }{
 	{"WRONGPASS", "noauth"},
 }
 
-// errorKind returns the kind of an error from a closed list, because texts of Redis and of the network must not become
-// label values. It returns "" for success and for a missing value.
+// errorKind returns the kind of an error from a closed list, because texts of Redis and of the
+// network must not become label values. It returns "" for success and for a missing value.
 func errorKind(err error) string {
 	var reply redis.Error
 	var netErr net.Error

@@ -29,8 +29,8 @@ func (o *recorder) Command(_ context.Context, name, fault string, took time.Dura
 	o.all[name+" "+fault] = took
 }
 
-// require drains the recorder and returns the duration of the command. The test fails if it was not recorded. Commands
-// that set up connections may have been recorded too.
+// require drains the recorder and returns the duration of the command. The test fails if it was not
+// recorded. Commands that set up connections may have been recorded too.
 func (o *recorder) require(t *testing.T, want string) time.Duration {
 	t.Helper()
 	all := o.drain()

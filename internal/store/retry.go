@@ -10,10 +10,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// retryDeadConn sends a command once more if its connection was lost. After a restart of Redis all idle connections are
-// dead, and the client detects this before it sends only without TLS. The retry uses a new connection (see
-// connections); if that one is lost too, the command fails. All commands of the gateway may be executed twice: they are
-// idempotent or carry an id.
+// retryDeadConn sends a command once more if its connection was lost. After a restart of Redis all
+// idle connections are dead, and the client detects this before it sends only without TLS. The
+// retry uses a new connection (see connections); if that one is lost too, the command fails. All
+// commands of the gateway may be executed twice: they are idempotent or carry an id.
 type retryDeadConn struct{}
 
 func (retryDeadConn) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -48,8 +48,8 @@ func (retryDeadConn) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 	}
 }
 
-// isFailure reports whether a retried command failed. A missing value is not a failure, nor is an unknown script, which
-// the caller then sends with EVAL.
+// isFailure reports whether a retried command failed. A missing value is not a failure, nor is an
+// unknown script, which the caller then sends with EVAL.
 func isFailure(err error) bool { return err != nil && !errors.Is(err, redis.Nil) && !isNoScript(err) }
 
 // isNoScript reports whether Redis does not know the script of an EVALSHA, as after a restart.

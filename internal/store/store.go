@@ -1,5 +1,5 @@
-// Package store provides the Redis clients of the gateway, their timeouts, health checks and key names. The counter and
-// the cache use it; cmd opens it.
+// Package store provides the Redis clients of the gateway, their timeouts, health checks and key
+// names. The counter and the cache use it; cmd opens it.
 package store
 
 import (
@@ -16,10 +16,12 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// Timeout is the maximum duration of connecting, and of a command whose context has no earlier deadline.
+// Timeout is the maximum duration of connecting, and of a command whose context has no earlier
+// deadline.
 const Timeout = time.Second
 
-// Store has a separate client for each use of Redis, so that the counter does not wait for the cache's connections.
+// Store has a separate client for each use of Redis, so that the counter does not wait for the
+// cache's connections.
 type Store struct {
 	Counter  redis.UniversalClient // for unattended calls
 	Cache    redis.UniversalClient // for account lists
@@ -27,8 +29,9 @@ type Store struct {
 	replicas int                   // required for each primary
 }
 
-// Open returns the clients for the configured mode, without waiting for their connections. In mode embedded it starts
-// a Redis server in the process. The observers receive the result of every command.
+// Open returns the clients for the configured mode, without waiting for their connections. In mode
+// embedded it starts a Redis server in the process. The observers receive the result of every
+// command.
 func Open(c config.Redis, observers ...Observer) (*Store, error) {
 	return OpenWithin(c, Timeout, observers...)
 }
@@ -94,9 +97,10 @@ func newClient(c config.Redis, timeout time.Duration, observers []Observer) redi
 	return rdb
 }
 
-// NotExecuted reports whether a failed command was certainly not executed and will not be: Redis refused it as a whole,
-// or it could not be sent because no connection was available. It returns false for a cluster client, which retries
-// commands itself, so that its error does not describe every attempt.
+// NotExecuted reports whether a failed command was certainly not executed and will not be: Redis
+// refused it as a whole, or it could not be sent because no connection was available. It returns
+// false for a cluster client, which retries commands itself, so that its error does not describe
+// every attempt.
 func NotExecuted(rdb redis.UniversalClient, err error) bool {
 	if _, ok := rdb.(*redis.ClusterClient); ok {
 		return false
@@ -111,20 +115,20 @@ func NotExecuted(rdb redis.UniversalClient, err error) bool {
 	return slices.ContainsFunc(refusalPrefixes, func(prefix string) bool { return redis.HasErrorPrefix(err, prefix) })
 }
 
-// refusalPrefixes start the error replies with which Redis refuses a whole command, or a script whose first command is
-// a write.
+// refusalPrefixes start the error replies with which Redis refuses a whole command, or a script
+// whose first command is a write.
 var refusalPrefixes = []string{"READONLY", "OOM", "NOREPLICAS", "MISCONF", "NOSCRIPT", "LOADING", "NOAUTH", "WRONGPASS", "NOPERM"}
 
-// readyConns is the number of idle connections that are kept open for each use and node. A request that has to wait
-// for a new connection would often exceed its time limit for Redis.
+// readyConns is the number of idle connections that are kept open for each use and node. A request
+// that has to wait for a new connection would often exceed its time limit for Redis.
 const readyConns = 4
 
-// poolSize is the maximum number of concurrent commands for each use and node. A command takes well under a
-// millisecond.
+// poolSize is the maximum number of concurrent commands for each use and node. A command takes well
+// under a millisecond.
 const poolSize = 64
 
-// discardLogger drops log lines of the client library, which would write addresses to standard error. All errors are
-// also returned to the callers, which log them.
+// discardLogger drops log lines of the client library, which would write addresses to standard
+// error. All errors are also returned to the callers, which log them.
 type discardLogger struct{}
 
 func (discardLogger) Printf(context.Context, string, ...any) {}

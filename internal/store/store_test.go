@@ -197,7 +197,8 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestEmbeddedExpires checks that the TTL of a key never decreases faster than real time, and that a key expires.
+// TestEmbeddedExpires checks that the TTL of a key never decreases faster than real time, and that
+// a key expires.
 func TestEmbeddedExpires(t *testing.T) {
 	t.Parallel()
 	s, err := store.OpenWithin(config.Redis{Mode: config.Embedded}, redistest.CommandTimeout)

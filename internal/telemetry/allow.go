@@ -5,8 +5,8 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
-// This file is the allow list: attributes with any other key are dropped. docs/telemetry.md lists the same keys; a test
-// compares both.
+// This file is the allow list: attributes with any other key are dropped. docs/telemetry.md lists
+// the same keys; a test compares both.
 
 // logKeys lists the keys of log lines, except time, level, msg, trace_id, span_id and dropped.
 var logKeys = map[string]string{

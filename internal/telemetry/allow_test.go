@@ -65,7 +65,7 @@ func logged(t *testing.T, say func(*slog.Logger)) (line, record map[string]any, 
 	return line, exp.got[0], out.String() + string(sent)
 }
 
-func TestLogLetsNothingElseThrough(t *testing.T) {
+func TestLogAllowlist(t *testing.T) {
 	held := &holder{canary, canary}
 	for _, tt := range []struct {
 		name string
@@ -130,7 +130,7 @@ func TestLogLetsNothingElseThrough(t *testing.T) {
 }
 
 // Only listed attributes of spans are exported.
-func TestSpansLetNothingElseThrough(t *testing.T) {
+func TestSpanAllowlist(t *testing.T) {
 	tel, spans, _ := inMemory(t, exporters{})
 	state, err := trace.ParseTraceState("vendor=" + canary)
 	if err != nil {
@@ -182,14 +182,15 @@ func TestSpansLetNothingElseThrough(t *testing.T) {
 			t.Errorf("span %q lost its place", names[i].name)
 		}
 	}
-	// Of each span three attributes, two events, a link and a description are dropped, and seven names.
+	// Of each span three attributes, two events, a link and a description are dropped, and seven
+	// names.
 	if n := tel.dropped.spans.Load(); n != 10*7+7 {
 		t.Errorf("%d are counted", n)
 	}
 }
 
 // Metrics and their exemplars have only listed labels.
-func TestMetricsLetNothingElseThrough(t *testing.T) {
+func TestMetricAllowlist(t *testing.T) {
 	reader := sdkmetric.NewManualReader()
 	tel, _, _ := inMemory(t, exporters{reader: reader})
 	ctx, end := tel.Request(t.Context(), "GET", hostile()) // sampled: there are exemplars
@@ -217,13 +218,13 @@ func TestMetricsLetNothingElseThrough(t *testing.T) {
 		}
 	}
 	if !strings.Contains(scraped, `# {span_id=`) && !strings.Contains(scraped, `# {trace_id=`) {
-		t.Error("there are no exemplars: nothing can be said about them")
+		t.Error("there are no exemplars to check")
 	}
 }
 
-// Output of Go's libraries, for example net/http's with bytes of a provider, is suppressed. Lines of slog's default logger
-// are written like all others.
-func TestLibrariesAreHushed(t *testing.T) {
+// Output of Go's libraries, for example net/http's with bytes of a provider, is suppressed. Lines
+// of slog's default logger are written like all others.
+func TestLibraryOutputIsSuppressed(t *testing.T) {
 	silence(t)
 	logger, writer, flags := slog.Default(), log.Writer(), log.Flags()
 	t.Cleanup(func() {
@@ -231,7 +232,7 @@ func TestLibrariesAreHushed(t *testing.T) {
 		log.SetOutput(writer)
 		log.SetFlags(flags)
 	})
-	out := &output{}
+	out := &logOutput{}
 	tel, err := Start(t.Context(), options(out))
 	if err != nil {
 		t.Fatal(err)
@@ -315,7 +316,8 @@ func TestKeysOfTheCode(t *testing.T) {
 	}
 }
 
-// keysOf returns the keys that a call logs: in slog.String and similar functions, and in Info and similar methods of loggers.
+// keysOf returns the keys that a call logs: in slog.String and similar functions, and in Info and
+// similar methods of loggers.
 func keysOf(call *ast.CallExpr) []string {
 	method, ok := call.Fun.(*ast.SelectorExpr)
 	if !ok {
@@ -354,7 +356,8 @@ func keysOf(call *ast.CallExpr) []string {
 	return literals(call, first, step)
 }
 
-// literals returns the string literals among the arguments at first, first+step and so on; none if first is negative.
+// literals returns the string literals among the arguments at first, first+step and so on; nil if
+// first is negative.
 func literals(call *ast.CallExpr, first, step int) []string {
 	var keys []string
 	for i := first; first >= 0 && i < len(call.Args); i += step {

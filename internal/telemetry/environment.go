@@ -15,16 +15,17 @@ import (
 	"ais-gateway/internal/telemetry/otelenv"
 )
 
-// exporters holds the exporter of each signal; nil for a signal that is not exported.
+// exporters has the exporter of each signal; nil for a signal that is not exported.
 type exporters struct {
-	disabled bool
+	disabled bool // nothing is recorded
 	spans    sdktrace.SpanExporter
 	reader   sdkmetric.Reader
 	logs     sdklog.Exporter
 }
 
-// fromEnvironment returns the exporters that the OTEL_* variables configure. Without this check autoexport would export to
-// localhost by default.
+// fromEnvironment returns the exporters that the OTEL_* variables configure. Without this check
+// autoexport would export to localhost by default. It returns an error that names the variable if
+// an exporter cannot be made from its value.
 func fromEnvironment(ctx context.Context) (exporters, error) {
 	var e exporters
 	var err error
@@ -49,8 +50,9 @@ func fromEnvironment(ctx context.Context) (exporters, error) {
 	return e, nil
 }
 
-// checkEnvironment logs invalid OTEL_* variables, and returns an error that names those with which the gateway must not
-// start. If telemetry is disabled, nothing is exported, and no variable prevents the start.
+// checkEnvironment logs invalid OTEL_* variables, and returns an error that names those with which
+// the gateway must not start. If telemetry is disabled, nothing is exported, and no variable
+// prevents the start.
 func checkEnvironment(log *slog.Logger) error {
 	faults := otelenv.Apply()
 	disabled := os.Getenv(otelenv.Disabled) == "true"
@@ -71,8 +73,8 @@ func checkEnvironment(log *slog.Logger) error {
 	return nil
 }
 
-// exportEnabled reports whether the environment enables the export of a signal. The signal's exporter variable takes
-// precedence over endpoints.
+// exportEnabled reports whether the environment enables the export of a signal. The signal's
+// exporter variable takes precedence over endpoints.
 func exportEnabled(signal string) bool {
 	switch exporter := os.Getenv("OTEL_" + signal + "_EXPORTER"); exporter {
 	case "":
@@ -86,8 +88,8 @@ func exportEnabled(signal string) bool {
 	}
 }
 
-// unusable returns an error for a signal. It does not wrap autoexport's error, which may contain file names and endpoints with
-// credentials.
+// unusable returns an error for a signal. It does not wrap autoexport's error, which may contain
+// file names and endpoints with credentials.
 func unusable(signal string) error {
 	return errors.New("telemetry: OTEL_" + signal + "_EXPORTER or an OTEL_EXPORTER_OTLP_… variable " +
 		"has a value that is not supported")

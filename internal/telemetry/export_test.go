@@ -19,7 +19,9 @@ import (
 
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/event"
+	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/store"
 )
 
 // kept is an in-memory exporter that keeps its spans after Shutdown.
@@ -86,17 +88,17 @@ func work(t *testing.T, tel *Telemetry) {
 	tel.Cache(ctx, bank, "miss")
 	tel.Slot(ctx, bank, "taken")
 	tel.Breaker(bank, "open")
-	tel.Reload(ctx, "cache", "failed")
+	tel.Reload(ctx, "cache", false)
 	tel.ObserveStale(func() map[string]bool { return map[string]bool{"cache": true} })
 	tel.Refused(ctx, bank, "aspsp")
 	tel.countRead(ctx, event.Request{ASPSP: bank, Read: true, Attended: &no, Status: 200, Slots: 1})
-	tel.Redis(RedisState{Usable: true})
+	tel.Redis(store.Health{State: store.Usable})
 	tel.Command(ctx, "EVALSHA", "noscript", time.Millisecond)
 	tel.ObserveCertificates(func() map[string]time.Time { return map[string]time.Time{"cache": time.Unix(1_800_000_000, 0)} })
 	tel.ObserveUnits(func(context.Context) map[string]map[string]int64 {
 		return map[string]map[string]int64{bank: {"used_up": 1}}
 	})
-	tel.ObserveBreakers(func() map[string]breaker.State { return map[string]breaker.State{bank: "open"} })
+	tel.ObserveBreakers(func() []gateway.ASPSPInfo { return []gateway.ASPSPInfo{{ID: bank, Breaker: breaker.Open}} })
 	end(event.Request{
 		Route: "/v1/aspsps/{aspspId}/accounts", Method: "GET", Status: 200, ASPSP: bank, Provider: "mypos",
 		Client: canary, Attended: &yes, Cache: "miss", Duration: 20 * time.Millisecond,
@@ -126,7 +128,7 @@ var providerCall = upstream.Call{
 	Host: "mp-psd2-api.mypos.com:443", Attended: true,
 }
 
-func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
+func TestSignalsAreExportedIfConfigured(t *testing.T) {
 	const spans, metrics, logs = "/v1/traces", "/v1/metrics", "/v1/logs"
 	own := func(signal string) map[string]string {
 		return map[string]string{"OTEL_EXPORTER_OTLP_" + signal + "_ENDPOINT": "URL/v1/" + strings.ToLower(signal)}
@@ -136,7 +138,7 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 		env  map[string]string
 		want []string
 	}{
-		{name: "nothing said"},
+		{name: "nothing configured"},
 		{name: "protocol alone", env: map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}},
 		{name: "general endpoint", env: map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "URL"}, want: []string{spans, metrics, logs}},
 		{name: "traces endpoint", env: own("TRACES"), want: []string{spans}},
@@ -151,7 +153,7 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			silence(t)
-			receiver, out := newCollector(t), &output{}
+			receiver, out := newCollector(t), &logOutput{}
 			for name, value := range c.env {
 				t.Setenv(name, strings.Replace(value, "URL", receiver.URL, 1))
 			}
@@ -174,7 +176,7 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 				t.Errorf("log: %s", out)
 			}
 			if want["/v1/traces"] && !strings.Contains(receiver.text(), "/v1/aspsps/{aspspId}/accounts") {
-				t.Error("what was sent cannot be read: nothing can be said about it")
+				t.Error("an exported request cannot be read")
 			}
 			if strings.Contains(receiver.text()+out.String(), canary) {
 				t.Error("a header's value was sent or logged")
@@ -183,9 +185,10 @@ func TestSignalsAreSentOnlyWhenAsked(t *testing.T) {
 	}
 }
 
-// By default nothing connects to OTLP's default ports, and nothing listens on the port of OpenTelemetry's Prometheus server.
-// If another program uses these ports, the test checks only that there are no exporters.
-func TestSilenceMakesNoConnection(t *testing.T) {
+// By default nothing connects to OTLP's default ports, and nothing listens on the port of
+// OpenTelemetry's Prometheus server. If another program uses these ports, the test checks only that
+// there are no exporters.
+func TestNoConnectionsByDefault(t *testing.T) {
 	silence(t)
 	t.Setenv("OTEL_METRICS_EXPORTER", "prometheus")
 	if exp, err := fromEnvironment(t.Context()); err != nil || exp != (exporters{}) {
@@ -233,7 +236,7 @@ func free(address string) bool {
 	return err == nil && l.Close() == nil
 }
 
-func TestStartNamesWhatItCannotFollow(t *testing.T) {
+func TestStartNamesInvalidVariables(t *testing.T) {
 	for _, c := range []struct{ name, variable, value, want string }{
 		{"exporter", "OTEL_TRACES_EXPORTER", canary, "OTEL_TRACES_EXPORTER"},
 		{"two exporters", "OTEL_METRICS_EXPORTER", "otlp,prometheus", "OTEL_METRICS_EXPORTER"},
@@ -290,10 +293,11 @@ func TestResource(t *testing.T) {
 	}
 }
 
-// If the collector is unreachable, there is one log line without its address, and Shutdown returns an error.
+// If the collector is unreachable, there is one log line without its address, and Shutdown returns
+// an error.
 func TestLostCollector(t *testing.T) {
 	silence(t)
-	receiver, out := newCollector(t), &output{}
+	receiver, out := newCollector(t), &logOutput{}
 	receiver.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.URL)
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", canary)
@@ -305,7 +309,7 @@ func TestLostCollector(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	if err := tel.Shutdown(ctx); err == nil || strings.Contains(err.Error(), "127.0.0.1") {
-		t.Errorf("shutdown says %v", err)
+		t.Errorf("shutdown returns %v", err)
 	}
 	if n := strings.Count(out.String(), `"msg":"telemetry error"`); n != 1 {
 		t.Errorf("%d lines about it, want 1:\n%s", n, out)

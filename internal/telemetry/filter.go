@@ -20,8 +20,8 @@ import (
 // dropCounters counts dropped attributes.
 type dropCounters struct{ logs, spans atomic.Int64 }
 
-// allowlistHandler passes on only attributes with a key in logKeys and a scalar value. It precedes all handlers that write or
-// export log lines.
+// allowlistHandler passes on only attributes with a key in logKeys and a scalar value. It precedes
+// all handlers that write or export log lines.
 type allowlistHandler struct {
 	next        slog.Handler
 	dropped     *dropCounters
@@ -29,10 +29,13 @@ type allowlistHandler struct {
 	grouped     bool  // in a group all attributes are dropped, because their keys get a prefix
 }
 
+// Enabled implements slog.Handler.
 func (h allowlistHandler) Enabled(ctx context.Context, l slog.Level) bool {
 	return h.next.Enabled(ctx, l)
 }
 
+// Handle passes on the line with the allowed attributes, and with the number of dropped ones if
+// there are any.
 func (h allowlistHandler) Handle(ctx context.Context, r slog.Record) error {
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	dropped := h.withDropped
@@ -49,6 +52,8 @@ func (h allowlistHandler) Handle(ctx context.Context, r slog.Record) error {
 	return h.next.Handle(ctx, out)
 }
 
+// WithAttrs returns a handler that adds the allowed attributes to each line, and counts the others
+// as dropped in each line.
 func (h allowlistHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	kept, dropped := h.filter(attrs...)
 	h.withDropped += dropped
@@ -58,13 +63,14 @@ func (h allowlistHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h
 }
 
+// WithGroup returns a handler that drops all later attributes, unless name is "".
 func (h allowlistHandler) WithGroup(name string) slog.Handler {
 	h.grouped = h.grouped || name != ""
 	return h
 }
 
-// filter returns the allowed attributes, and the number of dropped ones. A group without a name is replaced by its members; a
-// group with a name is dropped.
+// filter returns the allowed attributes, and the number of dropped ones. A group without a name is
+// replaced by its members; a group with a name is dropped.
 func (h allowlistHandler) filter(attrs ...slog.Attr) (kept []slog.Attr, dropped int64) {
 	for _, a := range attrs {
 		switch {
@@ -81,8 +87,8 @@ func (h allowlistHandler) filter(attrs ...slog.Attr) (kept []slog.Attr, dropped 
 	return kept, dropped
 }
 
-// isScalar reports whether v is a scalar or a list of strings. Errors, structures and values that format themselves may
-// contain anything.
+// isScalar reports whether v is a scalar or a list of strings. Errors, structures and values that
+// format themselves may contain anything.
 func isScalar(v slog.Value) bool {
 	switch v.Kind() {
 	case slog.KindBool, slog.KindDuration, slog.KindFloat64, slog.KindInt64, slog.KindString, slog.KindTime, slog.KindUint64:
@@ -95,22 +101,25 @@ func isScalar(v slog.Value) bool {
 	return false
 }
 
-// suppressedOutput replaces output of the standard library by a log line without its text: net/http prints unexpected bytes
-// of providers, and addresses of callers.
+// suppressedOutput replaces output of the standard library by a log line without its text: net/http
+// prints unexpected bytes of providers, and addresses of callers.
 type suppressedOutput struct{ log *slog.Logger }
 
+// Write logs that output was suppressed, and never fails.
 func (o suppressedOutput) Write(text []byte) (int, error) {
 	o.log.Warn("library output suppressed")
 	return len(text), nil
 }
 
-// AllowTemplates allows path templates in spans and metrics. Other paths are dropped, because they may contain an account id.
+// AllowTemplates allows path templates in spans and metrics. Other paths are dropped, because they
+// may contain an account id.
 func (t *Telemetry) AllowTemplates(templates ...string) {
 	for _, template := range templates {
 		t.templates.Store(template, true)
 	}
 }
 
+// allowed reports whether AllowTemplates was called with template.
 func (t *Telemetry) allowed(template string) bool {
 	_, ok := t.templates.Load(template)
 	return ok
@@ -122,6 +131,7 @@ type filteringExporter struct {
 	t *Telemetry
 }
 
+// ExportSpans implements sdktrace.SpanExporter.
 func (e filteringExporter) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
 	out := make([]sdktrace.ReadOnlySpan, len(spans))
 	for i, span := range spans {
@@ -130,7 +140,8 @@ func (e filteringExporter) ExportSpans(ctx context.Context, spans []sdktrace.Rea
 	return e.SpanExporter.ExportSpans(ctx, out)
 }
 
-// filteredSpan is a span without events, links, status description and trace state, which are free text.
+// filteredSpan is a span without events, links, status description and trace state, which are free
+// text.
 type filteredSpan struct {
 	sdktrace.ReadOnlySpan
 	name  string
@@ -182,10 +193,12 @@ func (t *Telemetry) spanName(name string) string {
 	return name
 }
 
+// isTemplate reports whether the values of an attribute are path templates, which must be allowed.
 func isTemplate(k attribute.Key) bool {
 	return k == semconv.HTTPRouteKey || k == semconv.URLTemplateKey
 }
 
+// isScalarAttribute reports whether v is a single value. Lists are dropped.
 func isScalarAttribute(v attribute.Value) bool {
 	switch v.Type() { //nolint:exhaustive // every other type holds several values
 	case attribute.BOOL, attribute.INT64, attribute.FLOAT64, attribute.STRING:
@@ -203,15 +216,17 @@ func allowLabels(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
 	}, true
 }
 
-// withoutDroppedAttrs returns reservoirs whose exemplars lack the attributes that the view filtered. By default exemplars
-// would have them.
+// withoutDroppedAttrs returns reservoirs whose exemplars lack the attributes that the view
+// filtered. By default exemplars would have them.
 func withoutDroppedAttrs(a sdkmetric.Aggregation) exemplar.ReservoirProvider {
 	next := sdkmetric.DefaultExemplarReservoirProviderSelector(a)
 	return func(attrs attribute.Set) exemplar.Reservoir { return bareReservoir{next(attrs)} }
 }
 
+// bareReservoir keeps exemplars without attributes.
 type bareReservoir struct{ exemplar.Reservoir }
 
+// Offer implements exemplar.Reservoir.
 func (b bareReservoir) Offer(ctx context.Context, at time.Time, v exemplar.Value, _ []attribute.KeyValue) {
 	b.Reservoir.Offer(ctx, at, v, nil)
 }

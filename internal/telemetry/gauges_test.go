@@ -11,6 +11,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"ais-gateway/internal/event"
+	"ais-gateway/internal/store"
 )
 
 // zeros returns the labels of a family's counters that are 0.
@@ -29,7 +30,8 @@ func zeros(f *dto.MetricFamily) []string {
 	return all
 }
 
-// Prometheus's increase does not count the first event of a new series, so counters must start at 0.
+// Prometheus's increase does not count the first event of a new series, so counters must start at
+// 0.
 func TestCountersBeginAtZero(t *testing.T) {
 	tel, _, _ := inMemory(t, exporters{})
 	tel.ObserveAudit(func() (bool, int64) { return true, 0 })
@@ -74,9 +76,9 @@ func TestGauges(t *testing.T) {
 	}
 	tel.ObserveUnits(func(context.Context) map[string]map[string]int64 { return units })
 	tel.ObserveCertificates(func() map[string]time.Time {
-		return map[string]time.Time{"cache": time.Unix(1_800_000_000, 5), canary: time.Unix(1, 0)}
+		return map[string]time.Time{"cache": time.Unix(1_800_000_000, 5), "clients": {}, canary: time.Unix(1, 0)}
 	})
-	tel.Redis(RedisState{State: "no_permission", Usable: false, Evicts: true})
+	tel.Redis(store.Health{State: store.NoPermission, Policy: "allkeys-lru"})
 	read := func(slots int, stale bool) {
 		tel.countRead(t.Context(), event.Request{ASPSP: bank, Read: true, Attended: &no, Status: 200, Slots: slots, StaleByLimit: stale})
 	}

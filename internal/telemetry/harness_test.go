@@ -37,19 +37,19 @@ func silence(t *testing.T) {
 	}
 }
 
-// output is a LogOutput that is safe to read concurrently.
-type output struct {
+// logOutput is a LogOutput that is safe to read concurrently.
+type logOutput struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
 }
 
-func (o *output) Write(p []byte) (int, error) {
+func (o *logOutput) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.Write(p)
 }
 
-func (o *output) String() string {
+func (o *logOutput) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.String()
@@ -60,10 +60,10 @@ func options(w io.Writer) Options {
 }
 
 // inMemory returns Telemetry that keeps its spans in memory.
-func inMemory(t *testing.T, exp exporters) (*Telemetry, *tracetest.InMemoryExporter, *output) {
+func inMemory(t *testing.T, exp exporters) (*Telemetry, *tracetest.InMemoryExporter, *logOutput) {
 	t.Helper()
 	silence(t)
-	spans, out := &tracetest.InMemoryExporter{}, &output{}
+	spans, out := &tracetest.InMemoryExporter{}, &logOutput{}
 	exp.spans = kept{spans}
 	tel, err := build(t.Context(), options(out), exp, localLog(options(out)))
 	if err != nil {

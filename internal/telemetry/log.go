@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -15,6 +14,8 @@ import (
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"ais-gateway/internal/output"
 )
 
 // localLog returns the handler that writes JSON lines.
@@ -25,6 +26,7 @@ func localLog(o Options) allowlistHandler {
 // traced adds the context's trace_id and span_id to each line.
 type traced struct{ slog.Handler }
 
+// Handle implements slog.Handler.
 func (h traced) Handle(ctx context.Context, r slog.Record) error {
 	if s := trace.SpanContextFromContext(ctx); s.IsValid() {
 		r = r.Clone()
@@ -33,8 +35,10 @@ func (h traced) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, r)
 }
 
+// WithAttrs implements slog.Handler.
 func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Handler.WithAttrs(attrs)} }
 
+// WithGroup implements slog.Handler.
 func (h traced) WithGroup(name string) slog.Handler { return traced{h.Handler.WithGroup(name)} }
 
 // bridge returns the handler that exports log records.
@@ -49,10 +53,12 @@ type bridged struct {
 	slog.Handler
 }
 
+// Enabled reports whether lines of a level are logged and exported.
 func (h bridged) Enabled(ctx context.Context, l slog.Level) bool {
 	return l >= h.level && h.Handler.Enabled(ctx, l)
 }
 
+// Handle implements slog.Handler.
 func (h bridged) Handle(ctx context.Context, r slog.Record) error {
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
@@ -62,15 +68,18 @@ func (h bridged) Handle(ctx context.Context, r slog.Record) error {
 	return h.Handler.Handle(ctx, out)
 }
 
+// WithAttrs implements slog.Handler.
 func (h bridged) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return bridged{h.level, h.Handler.WithAttrs(asText(attrs...))}
 }
 
+// WithGroup implements slog.Handler.
 func (h bridged) WithGroup(name string) slog.Handler {
 	return bridged{h.level, h.Handler.WithGroup(name)}
 }
 
-// asText returns the attributes with lists replaced by the text that slog's JSON handler writes.
+// asText returns the attributes with lists replaced by the text that slog's JSON handler writes,
+// because an exported attribute is a scalar.
 func asText(attrs ...slog.Attr) []slog.Attr {
 	out := slices.Clone(attrs)
 	for i, a := range attrs {
@@ -89,30 +98,23 @@ func asText(attrs ...slog.Attr) []slog.Attr {
 // errorInterval is the minimum time between two log lines about export errors.
 const errorInterval = time.Minute
 
-// errorHandler logs errors of OpenTelemetry. It logs no text of errors and settings, because that may contain endpoints and
-// headers with credentials, or responses of a collector.
+// errorHandler logs errors of OpenTelemetry. It logs no text of errors and settings, because that
+// may contain endpoints and headers with credentials, or responses of a collector.
 type errorHandler struct {
-	log *slog.Logger
-	now func() time.Time
-
-	mu         sync.Mutex
-	lastLogged time.Time
-	suppressed int64 // errors since then
+	log      *slog.Logger
+	throttle output.Throttle
 }
 
-func newErrorHandler(log *slog.Logger) *errorHandler { return &errorHandler{log: log, now: time.Now} }
+// newErrorHandler returns an error handler that logs to log.
+func newErrorHandler(log *slog.Logger) *errorHandler {
+	return &errorHandler{log: log, throttle: output.Throttle{Every: errorInterval, Now: time.Now}}
+}
 
 // Handle logs an export error, at most once a minute.
 func (h *errorHandler) Handle(err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	now := h.now()
-	if !h.lastLogged.IsZero() && now.Sub(h.lastLogged) < errorInterval {
-		h.suppressed++
-		return
+	if suppressed, ok := h.throttle.Allow(1); ok {
+		h.log.Warn("telemetry error", "cause", cause(err), "silenced", suppressed)
 	}
-	h.log.Warn("telemetry error", "cause", cause(err), "silenced", h.suppressed)
-	h.lastLogged, h.suppressed = now, 0
 }
 
 // cause returns the kind of err, from a closed list.
@@ -137,6 +139,7 @@ func cause(err error) string {
 // logger returns the logger for invalid settings, which OpenTelemetry would print to stderr.
 func (h *errorHandler) logger() logr.Logger { return logr.New(settingsLog{h.log}) }
 
+// settingsLog is a logr.LogSink that logs only errors.
 type settingsLog struct{ log *slog.Logger }
 
 func (settingsLog) Init(logr.RuntimeInfo)            {}

@@ -40,12 +40,12 @@ func (r *records) Export(_ context.Context, all []sdklog.Record) error {
 func (*records) Shutdown(context.Context) error   { return nil }
 func (*records) ForceFlush(context.Context) error { return nil }
 
-func TestLogRecordsShowWhatTheLineShows(t *testing.T) {
+func TestLogRecordsEqualLogLines(t *testing.T) {
 	exp := &records{}
 	tel, _, out := inMemory(t, exporters{logs: exp})
 	ctx, end := tel.Request(t.Context(), "GET", hostile())
 	tel.Logger().With("client", "c").ErrorContext(ctx, "went wrong", "warnings", []string{"a", "b"}, "attended", true, "status", 7)
-	tel.Logger().DebugContext(ctx, "not asked for")
+	tel.Logger().DebugContext(ctx, "below the level")
 	id := trace.SpanContextFromContext(ctx).TraceID().String()
 	end(event.Request{Status: 200})
 	if err := tel.Shutdown(t.Context()); err != nil {
@@ -67,7 +67,7 @@ func TestLogRecordsShowWhatTheLineShows(t *testing.T) {
 	}
 }
 
-func TestLinesOutsideOfATraceHaveNoIDs(t *testing.T) {
+func TestLinesOutsideTracesHaveNoIDs(t *testing.T) {
 	tel, _, out := inMemory(t, exporters{})
 	tel.Logger().Info("started")
 	if strings.Contains(out.String(), "_id") {
@@ -76,9 +76,9 @@ func TestLinesOutsideOfATraceHaveNoIDs(t *testing.T) {
 }
 
 func TestErrorsAreLoggedOnceAMinute(t *testing.T) {
-	now, out := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), &output{}
+	now, out := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), &logOutput{}
 	f := newErrorHandler(slog.New(localLog(options(out))))
-	f.now = func() time.Time { return now }
+	f.throttle.Now = func() time.Time { return now }
 	for _, step := range []struct {
 		after  time.Duration
 		err    error

@@ -45,7 +45,8 @@ var (
 	limits       = []string{"in_flight", "client", "aspsp", "files"}
 	refusals     = append([]string{"audit"}, limits...)
 	reloads      = []string{"ok", "failed"}
-	// commands are those that the gateway sends to Redis; commandErrors are the kinds of their errors.
+	// commands are those that the gateway sends to Redis; commandErrors are the kinds of their
+	// errors.
 	commands = []string{
 		"CLUSTER", "DEL", "EVAL", "EVALSHA", "GET", "HELLO", "INFO", "PING", "PIPELINE", "SET", "ZADD", "ZREM",
 	}
@@ -54,13 +55,15 @@ var (
 	}
 )
 
-// Upper bounds of histogram buckets in seconds. Alerts and dashboards use 0.25 of ais.gateway.duration. Commands to Redis
-// take some tenths of a millisecond, up to their timeout of a second.
+// Upper bounds of histogram buckets in seconds. Alerts and dashboards use 0.25 of
+// ais.gateway.duration. Commands to Redis take some tenths of a millisecond, up to their timeout of
+// a second.
 var (
 	ownBuckets     = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5}
 	commandBuckets = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1}
 )
 
+// instruments has the instruments to which the methods of Telemetry record values.
 type instruments struct {
 	serverDuration  metric.Float64Histogram
 	ownDuration     metric.Float64Histogram
@@ -75,8 +78,9 @@ type instruments struct {
 	reads           metric.Int64Counter
 }
 
-// instruments creates all instruments except those of the Observe methods. Instruments for HTTP and Redis are those of the
-// semantic conventions v1.43.0.
+// instruments creates all instruments except those of the Observe methods. Instruments for HTTP and
+// Redis are those of the semantic conventions v1.43.0. It returns the error of an instrument that
+// cannot be created.
 func (t *Telemetry) instruments() error {
 	server, err := httpconv.NewServerRequestDuration(t.meter)
 	if err != nil {
@@ -122,8 +126,9 @@ func (t *Telemetry) instruments() error {
 	return nil
 }
 
-// initCounters sets all counters whose labels come from closed lists to 0, so that Prometheus sees the first event as an
-// increase. A counter for which this would use more than half of maxSeries is left out.
+// initCounters sets all counters whose labels come from closed lists to 0, so that Prometheus sees
+// the first event as an increase. A counter for which this would use more than half of maxSeries is
+// left out.
 func (t *Telemetry) initCounters() {
 	ctx := context.Background()
 	perASPSP := func(c metric.Int64Counter, key attribute.Key, values []string) {
@@ -156,7 +161,8 @@ func (t *Telemetry) Cache(ctx context.Context, aspsp string, result gateway.Cach
 	t.count(ctx, t.inst.cache, aspsp, resultKey.String(oneOf(cacheResults, string(result))))
 }
 
-// Slot counts an event of an ASPSP's unattended limit. Taken and released slots are also added to the request of ctx.
+// Slot counts an event of an ASPSP's unattended limit. Taken and released slots are also added to
+// the request of ctx.
 func (t *Telemetry) Slot(ctx context.Context, aspsp string, e upstream.SlotEvent) {
 	t.count(ctx, t.inst.slots, aspsp, eventKey.String(oneOf(slotEvents, string(e))))
 	switch e {
@@ -176,19 +182,33 @@ func (t *Telemetry) Breaker(aspsp string, state breaker.State) {
 	t.count(context.Background(), t.inst.transitions, aspsp, stateKey.String(oneOf(breakerStates, string(state))))
 }
 
-// Refused counts a request or call that a limit refused.
+// Refused counts a request or call that a limit refused. aspsp is "" for a request that was refused
+// before its ASPSP was known.
 func (t *Telemetry) Refused(ctx context.Context, aspsp string, by bulkhead.Refusal) {
 	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(refusals, string(by))))
 }
 
-// Reload counts a reload of one part's secrets; outcome is ok or failed.
-func (t *Telemetry) Reload(ctx context.Context, part, outcome string) {
-	t.inst.reloads.Add(ctx, 1, metric.WithAttributes(
-		partKey.String(oneOf(t.secrets, part)), outcomeKey.String(oneOf(reloads, outcome))))
+// OutOfFiles counts and logs that a call to an ASPSP, or with aspsp "" the connection of a caller,
+// got no file descriptor. It counts all of them, and logs at most one line in filesInterval.
+func (t *Telemetry) OutOfFiles(ctx context.Context, aspsp string) {
+	t.Refused(ctx, aspsp, bulkhead.Files)
+	if suppressed, ok := t.outOfFiles.Allow(1); ok {
+		t.log.ErrorContext(ctx, "too many open files", "silenced", suppressed)
+	}
 }
 
-// Command records one command to Redis, or a pipeline (PIPELINE): its name, the kind of its error or "", and its duration
-// with all retries.
+// Reload counts a reload of one part's secrets. ok is false if the new files have faults and the
+// previous secrets stay in use.
+func (t *Telemetry) Reload(ctx context.Context, part string, ok bool) {
+	outcome := "failed"
+	if ok {
+		outcome = "ok"
+	}
+	t.inst.reloads.Add(ctx, 1, metric.WithAttributes(partKey.String(oneOf(t.secrets, part)), outcomeKey.String(outcome)))
+}
+
+// Command records one command to Redis, or a pipeline (PIPELINE): its name, the kind of its error
+// or "", and its duration with all retries.
 func (t *Telemetry) Command(ctx context.Context, name, errorKind string, took time.Duration) {
 	attrs := []attribute.KeyValue{semconv.DBSystemNameRedis, semconv.DBOperationName(oneOf(commands, name))}
 	if errorKind != "" {
@@ -197,8 +217,8 @@ func (t *Telemetry) Command(ctx context.Context, name, errorKind string, took ti
 	t.inst.commandDuration.Record(ctx, took.Seconds(), metric.WithAttributes(attrs...))
 }
 
-// countRead counts a successful unattended read: slot is taken if it took slots, refused if a slot was refused and a stale
-// list was returned, and none otherwise.
+// countRead counts a successful unattended read: slot is taken if it took slots, refused if a slot
+// was refused and a stale list was returned, and none otherwise.
 func (t *Telemetry) countRead(ctx context.Context, r event.Request) {
 	if !r.UnattendedRead() {
 		return
@@ -213,6 +233,7 @@ func (t *Telemetry) countRead(ctx context.Context, r event.Request) {
 	t.count(ctx, t.inst.reads, r.ASPSP, slotKey.String(use))
 }
 
+// count adds 1 to a counter with a label, and with the id of a configured ASPSP.
 func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, aspsp string, label attribute.KeyValue) {
 	c.Add(ctx, 1, metric.WithAttributes(append(t.aspsp(aspsp), label)...))
 }

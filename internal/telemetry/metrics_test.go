@@ -21,6 +21,7 @@ import (
 	"ais-gateway/internal/event"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/store"
 )
 
 // table returns the rows of the table in docs/telemetry.md whose first column has the given head.
@@ -162,8 +163,12 @@ func TestSpanAttributesAreAsDocumented(t *testing.T) {
 }
 
 func TestLabelValuesAreAsDocumented(t *testing.T) {
+	states := slices.Concat(breakerStates, unitStates)
+	for _, s := range store.States() {
+		states = append(states, string(s))
+	}
 	for name, values := range map[string][]string{
-		"`result`": cacheResults, "`event`": slotEvents, "`state`": slices.Concat(breakerStates, unitStates, redisStates), "`slot`": slotUses, "`db_operation_name`": append(slices.Clone(commands), "_OTHER"), "`outcome`": reloads, "`reason`": refusals,
+		"`result`": cacheResults, "`event`": slotEvents, "`state`": states, "`slot`": slotUses, "`db_operation_name`": append(slices.Clone(commands), "_OTHER"), "`outcome`": reloads, "`reason`": refusals,
 	} {
 		var cell string
 		for _, row := range table(t, "label") {
@@ -215,7 +220,9 @@ func TestCounters(t *testing.T) {
 	if got := scrape(t, tel)["ais_breaker_state"]; got != nil {
 		t.Errorf("a state before there are breakers: %v", got)
 	}
-	tel.ObserveBreakers(func() map[string]breaker.State { return map[string]breaker.State{bank: state, unknown: "open"} })
+	tel.ObserveBreakers(func() []gateway.ASPSPInfo {
+		return []gateway.ASPSPInfo{{ID: bank, Breaker: state}, {ID: unknown, Breaker: breaker.Open}}
+	})
 	families := scrape(t, tel)
 	for name, want := range map[string]map[string]float64{
 		"ais_cache_results_total": {

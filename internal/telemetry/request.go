@@ -27,14 +27,17 @@ var methods = []string{
 	http.MethodPatch, http.MethodPost, http.MethodPut, "QUERY", http.MethodTrace,
 }
 
-// statusCanceled is the status of a request whose caller closed the connection. It is not registered with IANA.
+// statusCanceled is the status of a request whose caller closed the connection. It is not
+// registered with IANA.
 const statusCanceled = 499
 
 // anyMethod replaces an unknown method in the name of a span.
 const anyMethod = "HTTP"
 
-// Request starts the span of a caller's request, which continues the caller's trace if header has one. It returns the context
-// to be used for the request, and a function that must be called once, at the end of the request.
+// Request starts the span of a caller's request, which continues the caller's trace if header has
+// one. It returns the context to be used for the request, and a function that must be called once,
+// at the end of the request. That function ends the span and records the metrics. Paths that are
+// not allowed templates, and ids of ASPSPs that are not configured, are left out.
 func (t *Telemetry) Request(ctx context.Context, method string, header http.Header,
 ) (context.Context, func(event.Request)) {
 	ctx = t.propagator.Extract(ctx, propagation.HeaderCarrier(header))
@@ -68,8 +71,9 @@ func (t *Telemetry) Request(ctx context.Context, method string, header http.Head
 	}
 }
 
-// Call starts the span of a call to a provider. It returns the context of the call, and a function that must be called once,
-// at its end. status is 0 if there was no response; kind is the kind of error, or "".
+// Call starts the span of a call to a provider. It returns the context of the call, and a function
+// that must be called once, at its end, which records the duration. status is 0 if there was no
+// response; kind is the kind of error, or "".
 func (t *Telemetry) Call(ctx context.Context, c upstream.Call) (context.Context, func(status int, kind canonical.Kind)) {
 	known, name := methodAttr(c.Method)
 	attrs := append(t.aspsp(c.ASPSP), known)
@@ -104,7 +108,8 @@ func (t *Telemetry) Call(ctx context.Context, c upstream.Call) (context.Context,
 	}
 }
 
-// methodAttr returns the attribute of a method, and the method for the name of a span (semantic conventions, HTTP spans).
+// methodAttr returns the attribute of a method, and the method for the name of a span (semantic
+// conventions, HTTP spans).
 func methodAttr(method string) (attribute.KeyValue, string) {
 	if slices.Contains(methods, method) {
 		return semconv.HTTPRequestMethodKey.String(method), method
@@ -112,8 +117,9 @@ func methodAttr(method string) (attribute.KeyValue, string) {
 	return semconv.HTTPRequestMethodOther, anyMethod
 }
 
-// outcome returns the attributes status and error type. Without a cause, a status of at least failure is the error type. A
-// status that is not registered is left out, because a provider could return a new one in each response.
+// outcome returns the attributes status and error type. Without a cause, a status of at least
+// failure is the error type. A status that is not registered is left out, because a provider could
+// return a new one in each response.
 func outcome(status int, cause string, failure int) []attribute.KeyValue {
 	var attrs []attribute.KeyValue
 	known := status == statusCanceled || http.StatusText(status) != ""
@@ -146,8 +152,8 @@ func (t *Telemetry) IDs(ctx context.Context) (traceID, spanID string) {
 	return "", ""
 }
 
-// TraceID returns the id of the trace of ctx, or "" if the trace is not recorded: it must be sampled, and either exported by
-// this gateway or sampled by the caller.
+// TraceID returns the id of the trace of ctx, or "" if the trace is not recorded: it must be
+// sampled, and either exported by this gateway or sampled by the caller.
 func (t *Telemetry) TraceID(ctx context.Context) string {
 	s := trace.SpanContextFromContext(ctx)
 	if !s.IsSampled() {

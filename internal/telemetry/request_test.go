@@ -15,6 +15,7 @@ import (
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/event"
+	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
 )
 
@@ -45,7 +46,7 @@ func only(t *testing.T, tel *Telemetry, spans *tracetest.InMemoryExporter) trace
 		t.Fatalf("%d spans, want 1", len(got))
 	}
 	if s := got[0]; len(s.Events) != 0 || len(s.Links) != 0 || s.Status.Description != "" {
-		t.Errorf("span holds events, links or a description: %+v", s)
+		t.Errorf("span has events, links or a description: %+v", s)
 	}
 	if name, _ := got[0].Resource.Set().Value("service.name"); name.AsString() != "ais-gateway" {
 		t.Errorf("span of service %q", name.AsString())
@@ -223,7 +224,8 @@ func TestTraceContinues(t *testing.T) {
 	}
 }
 
-// TestTraceID checks that TraceID is "" unless the trace is recorded. Log lines always have the trace id.
+// TestTraceID checks that TraceID is "" unless the trace is recorded. Log lines always have the
+// trace id.
 func TestTraceID(t *testing.T) {
 	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
 	sampled := http.Header{"Traceparent": {parent}}
@@ -250,7 +252,7 @@ func TestTraceID(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			silence(t)
 			t.Setenv("OTEL_TRACES_SAMPLER", c.sampler)
-			exp, out := exporters{disabled: c.disabled}, &output{}
+			exp, out := exporters{disabled: c.disabled}, &logOutput{}
 			if c.exports {
 				exp.spans = kept{&tracetest.InMemoryExporter{}}
 			}
@@ -287,7 +289,7 @@ func TestNoTraceWithoutACaller(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			silence(t)
 			t.Setenv("OTEL_PROPAGATORS", c.propagators)
-			spans, out := &tracetest.InMemoryExporter{}, &output{}
+			spans, out := &tracetest.InMemoryExporter{}, &logOutput{}
 			tel, err := build(t.Context(), options(out), exporters{spans: kept{spans}}, localLog(options(out)))
 			if err != nil {
 				t.Fatal(err)
@@ -295,14 +297,14 @@ func TestNoTraceWithoutACaller(t *testing.T) {
 			_, end := tel.Request(t.Context(), "GET", c.header)
 			end(event.Request{Status: 200})
 			if s := only(t, tel, spans); s.Parent.IsValid() || !s.SpanContext.IsValid() {
-				t.Errorf("span %v below %v, want a trace of its own", s.SpanContext, s.Parent)
+				t.Errorf("span %v below %v, want a new trace", s.SpanContext, s.Parent)
 			}
 		})
 	}
 }
 
 // Values from headers, and unknown methods, routes and ASPSPs, must not appear in telemetry.
-func TestNothingOfTheCallersIsTold(t *testing.T) {
+func TestCallerDataStaysOut(t *testing.T) {
 	tel, spans, out := inMemory(t, exporters{})
 	work(t, tel)
 	ctx, end := tel.Request(t.Context(), canary, hostile())
@@ -310,7 +312,9 @@ func TestNothingOfTheCallersIsTold(t *testing.T) {
 	tel.Cache(ctx, canary, canary)
 	tel.Slot(ctx, canary, canary)
 	tel.Breaker(canary, canary)
-	tel.ObserveBreakers(func() map[string]breaker.State { return map[string]breaker.State{canary: "open", bank: canary} })
+	tel.ObserveBreakers(func() []gateway.ASPSPInfo {
+		return []gateway.ASPSPInfo{{ID: canary, Breaker: breaker.Open}, {ID: bank, Breaker: canary}}
+	})
 	_, called := tel.Call(ctx, upstream.Call{Method: canary, ASPSP: canary})
 	called(200, "")
 	end(event.Request{Method: canary, ASPSP: canary, Client: canary, Status: 404, Code: "NOT_FOUND"})

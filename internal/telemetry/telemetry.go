@@ -1,19 +1,21 @@
-// Package telemetry records traces, metrics and log lines with OpenTelemetry, which the standard OTEL_* variables configure.
-// Telemetry implements the Observer interfaces of the other packages; only cmd imports it.
+// Package telemetry records traces, metrics and log lines with OpenTelemetry, which the standard
+// OTEL_* variables configure. Telemetry implements the Observer interfaces of the other packages;
+// only cmd imports it.
 //
-// Only attributes on the allow list in allow.go are recorded; filter.go drops all others. So no path, query, address, account,
-// consent or token gets into telemetry.
+// Only attributes on the allow list in allow.go are recorded; filter.go drops all others. So no
+// path, query, address, account, consent or token gets into telemetry.
 package telemetry
 
 import (
 	"context"
 	"errors"
 	"io"
-	"log" // only to take over what the standard library prints
+	"log" // only to replace what the standard library prints
 	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -32,14 +34,21 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 	nooptrace "go.opentelemetry.io/otel/trace/noop"
+
+	"ais-gateway/internal/output"
+	"ais-gateway/internal/store"
 )
 
 // scope is the instrumentation scope of all exported data.
 const scope = "ais-gateway/internal/telemetry"
 
-// maxSeries is the maximum number of series of one instrument. Labels have closed sets of values, so only a very long list of
-// ASPSPs reaches it; further series are counted under otel.metric.overflow.
+// maxSeries is the maximum number of series of one instrument. Labels have closed sets of values,
+// so only a very long list of ASPSPs reaches it; further series are counted under
+// otel.metric.overflow.
 const maxSeries = 20_000
+
+// filesInterval is the minimum time between two log lines about a lack of file descriptors.
+const filesInterval = 10 * time.Second
 
 // Options has the settings that are not OTEL_* variables.
 type Options struct {
@@ -62,7 +71,8 @@ type Telemetry struct {
 	aspsps     map[string]bool
 	inst       instruments
 	secrets    []string
-	redis      atomic.Pointer[RedisState]
+	redis      atomic.Pointer[store.Health]
+	outOfFiles output.Throttle
 	limits     map[string]int
 	templates  sync.Map // the allowed path templates
 	dropped    *dropCounters
@@ -71,9 +81,15 @@ type Telemetry struct {
 	exportsSpans bool
 }
 
-// Start starts telemetry as the OTEL_* variables configure it. It returns an error that names the invalid variables with
-// which the gateway must not start, without their values; other invalid variables are logged and ignored. Start also sets
-// the process's OpenTelemetry error handler and logger, its default slog.Logger, and the output of package log.
+// SilenceStandardLog discards what the standard library logs until Start replaces it by a line
+// without its text: net/http quotes there unexpected data of providers, including accounts and
+// names.
+func SilenceStandardLog() { log.SetOutput(io.Discard) }
+
+// Start starts telemetry as the OTEL_* variables configure it. It returns an error that names the
+// invalid variables with which the gateway must not start, without their values; other invalid
+// variables are logged and ignored. Start also sets the process's OpenTelemetry error handler and
+// logger, its default slog.Logger, and the output of package log.
 func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	local := localLog(o)
 	h := newErrorHandler(slog.New(local))
@@ -95,32 +111,36 @@ func Start(ctx context.Context, o Options) (*Telemetry, error) {
 	return t, nil
 }
 
-// Shutdown exports the waiting data and stops telemetry, until ctx is done. Its error means that data was lost; the cause has
-// been logged.
+// Shutdown exports the waiting data and stops telemetry, until ctx is done. Its error means that
+// data was lost; the cause has been logged.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
 	var errs []error
 	for _, c := range t.closers {
 		errs = append(errs, c(ctx))
 	}
 	if err := errors.Join(errs...); err != nil {
-		// The text is not returned: it may contain an endpoint with credentials, or a collector's response.
+		// The text is not returned: it may contain an endpoint with credentials, or a collector's
+		// response.
 		otel.Handle(err)
 		return errors.New("telemetry: not everything could be exported before the end")
 	}
 	return nil
 }
 
-// Logger returns the gateway's logger. It writes JSON lines with the trace_id and span_id of the context, and exports them as
-// log records if OTEL_* configures that.
+// Logger returns the gateway's logger. It writes JSON lines with the trace_id and span_id of the
+// context, and exports them as log records if OTEL_* configures that.
 func (t *Telemetry) Logger() *slog.Logger { return t.log }
 
 // Exported returns a logger that only exports log records, for lines that are written elsewhere.
 func (t *Telemetry) Exported() *slog.Logger { return t.exported }
 
-// MetricsHandler returns the handler of /metrics. It serves the Prometheus text format, or OpenMetrics with exemplars if the
-// request accepts that. It is independent of OTEL_*, except that it has only process metrics if telemetry is disabled.
+// MetricsHandler returns the handler of /metrics. It serves the Prometheus text format, or
+// OpenMetrics with exemplars if the request accepts that. It is independent of OTEL_*, except that
+// it has only process metrics if telemetry is disabled.
 func (t *Telemetry) MetricsHandler() http.Handler { return t.metrics }
 
+// build makes the providers of all signals, and the instruments. Disabled telemetry records
+// nothing, and /metrics then has only process metrics.
 func build(ctx context.Context, o Options, exp exporters, local allowlistHandler) (*Telemetry, error) {
 	res, err := newResource(ctx, o.Version)
 	if err != nil {
@@ -137,6 +157,7 @@ func build(ctx context.Context, o Options, exp exporters, local allowlistHandler
 		aspsps:     make(map[string]bool, len(o.ASPSPs)),
 		secrets:    o.Secrets,
 		limits:     o.Limits,
+		outOfFiles: output.Throttle{Every: filesInterval, Now: time.Now},
 
 		exportsSpans: exp.spans != nil,
 	}
@@ -163,7 +184,8 @@ func build(ctx context.Context, o Options, exp exporters, local allowlistHandler
 	return t, t.instruments()
 }
 
-// newResource returns the resource: the attributes of the service, and those that the operator adds.
+// newResource returns the resource: the attributes of the service, and those that the operator
+// adds. It returns an error if OTEL_RESOURCE_ATTRIBUTES is invalid.
 func newResource(ctx context.Context, version string) (*resource.Resource, error) {
 	res, err := resource.New(ctx,
 		resource.WithSchemaURL(semconv.SchemaURL),
@@ -176,7 +198,8 @@ func newResource(ctx context.Context, version string) (*resource.Resource, error
 	return res, nil
 }
 
-// traces returns the provider of spans. Without an exporter, spans still provide the ids of log lines and exemplars.
+// traces returns the provider of spans. Without an exporter, spans still provide the ids of log
+// lines and exemplars.
 func (t *Telemetry) traces(exp sdktrace.SpanExporter, res *resource.Resource) *sdktrace.TracerProvider {
 	opts := []sdktrace.TracerProviderOption{sdktrace.WithResource(res)}
 	if exp != nil {

@@ -1,6 +1,25 @@
 package unattended
 
+import "time"
+
 // AddUpdate updates the unit of a call, as a take does.
 func AddUpdate(u *UnitStats, call Call) {
-	u.update((&Counter{policies: u.policies}).key(call), stateEnds{1, 1}, false)
+	u.update((&Counter{policies: u.policies}).key(call), unitUpdate{ends: stateEnds{1, 1}})
+}
+
+// AddStep updates the unit of a call after a step at a time by Redis's clock. Afterwards the unit
+// has no call left until end, or is in no state if end is zero. released says that the step
+// released a slot.
+func AddStep(u *UnitStats, call Call, at, end time.Time, released bool) {
+	update := unitUpdate{at: at.UnixMicro(), released: released}
+	if !end.IsZero() {
+		update.ends = stateEnds{end.UnixMicro(), end.UnixMicro()}
+	}
+	u.update((&Counter{policies: u.policies}).key(call), update)
+}
+
+// ExchangeEvery sets how long updates wait, and how long counts are reused.
+func (u *UnitStats) ExchangeEvery(d time.Duration) *UnitStats {
+	u.every = d
+	return u
 }

@@ -14,9 +14,9 @@ var (
 	fitsScript = redis.NewScript(usageSource + fitsSource)
 )
 
-// Fits returns the usage of the call's unit, and the time until this many slots are free. The time is 0 if they are free now,
-// and also if they exceed the limit and so never can be. It takes no slot. It returns CounterUnavailable if Redis cannot be
-// read.
+// Fits returns the usage of the call's unit, and the time until this many slots are free. The time
+// is 0 if they are free now, and also if they exceed the limit and so never can be. It takes no
+// slot. It returns CounterUnavailable if Redis cannot be read.
 func (c *Counter) Fits(ctx context.Context, call Call, needed int) (Usage, time.Duration, error) {
 	policy, key := c.policies[call.ASPSP], c.key(call)
 	if policy.Limit == 0 {
@@ -38,7 +38,8 @@ func (c *Counter) Fits(ctx context.Context, call Call, needed int) (Usage, time.
 	return c.result(key, values).usage, fromMicros(max(free-now, 0)), nil
 }
 
-// At returns the usage at a later time by Redis's clock. Only Wait differs. It returns nil for a nil usage.
+// At returns the usage at a later time by Redis's clock. Only Wait differs. It returns nil for a
+// nil usage.
 func (u *Usage) At(now time.Time) *Usage {
 	if u == nil || u.NextAt.IsZero() {
 		return u

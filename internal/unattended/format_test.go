@@ -12,7 +12,8 @@ import (
 	"ais-gateway/internal/store"
 )
 
-// TestUnreadableCountFailsClosed: if a key has another format, for example that of a later version, no call is allowed.
+// TestUnreadableCountFailsClosed: if a key has another format, for example that of a later version,
+// no call is allowed.
 func TestUnreadableCountFailsClosed(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {

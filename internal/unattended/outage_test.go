@@ -27,8 +27,8 @@ func kind(err error) canonical.Kind {
 	return ""
 }
 
-// TestRedisThatCannotCount: while Redis cannot write, no call is allowed, and reading the usage fails as well. Afterwards
-// both work again without a restart.
+// TestRedisThatCannotCount: while Redis cannot write, no call is allowed, and reading the usage
+// fails as well. Afterwards both work again without a restart.
 func TestRedisThatCannotCount(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

@@ -19,7 +19,8 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// A saboteur makes a few commands fail, and panics at the next one with a text that must not be logged.
+// A saboteur makes a few commands fail, and panics at the next one with a text that must not be
+// logged.
 type saboteur struct{ fails atomic.Int64 }
 
 func (s *saboteur) DialHook(next redis.DialHook) redis.DialHook {
@@ -57,7 +58,8 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// TestPanicsInTheBackground: a panic in a retried write is logged without its value and does not end the process.
+// TestPanicsInTheBackground: a panic in a retried write is logged without its value and does not
+// end the process.
 func TestPanicsInTheBackground(t *testing.T) {
 	call := unattended.Call{ASPSP: "a", Consent: "Zerlinde Kanarienvogel"}
 	for name, do := range map[string]func(*unattended.Counter) error{

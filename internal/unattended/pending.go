@@ -13,17 +13,21 @@ import (
 const (
 	// maxReleases is the maximum number of pending releases. Slots beyond it stay counted.
 	maxReleases = 1024
-	// releaseFor is how long a release is retried, and releasePause the longest pause between two attempts.
+	// releaseFor is how long a release is retried, and releasePause the longest pause between two
+	// attempts.
 	releaseFor   = 13 * time.Second
 	releasePause = 6400 * time.Millisecond
-	// maxBlocks is the maximum number of pending blocks. It is not reached in practice, because a block needs a call that was
-	// counted just before Redis was lost.
+	// maxBlocks is the maximum number of pending blocks. It is not reached in practice, because a
+	// block needs a call that was counted just before Redis was lost.
 	maxBlocks = 16_384
-	// blockPause is the longest pause between two attempts to store a block.
-	blockPause = time.Second
+	// blockPause is the longest pause between two attempts to store a block, and blockSpacing the
+	// time between the attempts of two blocks while Redis is down.
+	blockPause   = time.Second
+	blockSpacing = 10 * time.Millisecond
 )
 
-// errNoSlot means that the slot to release does not exist. The step that takes it may still reach Redis.
+// errNoSlot means that the slot to release does not exist. The step that takes it may still reach
+// Redis.
 var errNoSlot = errors.New("the slot is not there")
 
 // pending holds the Redis writes that failed and are retried in the background.
@@ -40,13 +44,15 @@ func newPending(timeout time.Duration) *pending {
 		releases: retryqueue.New[string](retryqueue.Config{
 			Max: maxReleases, Timeout: timeout, MaxPause: releasePause, GiveUp: releaseFor,
 		}),
-		blocks: retryqueue.New[string](retryqueue.Config{Max: maxBlocks, Timeout: timeout, MaxPause: blockPause}),
-		until:  map[string]time.Time{},
+		blocks: retryqueue.New[string](retryqueue.Config{
+			Max: maxBlocks, Timeout: timeout, MaxPause: blockPause, Spacing: blockSpacing,
+		}),
+		until: map[string]time.Time{},
 	}
 }
 
-// Drain makes one last attempt of each pending release and block, and of the updates of the unit statistics. It returns ctx's
-// error if ctx ends before all releases and blocks are done.
+// Drain makes one last attempt of each pending release and block, and writes the waiting updates of
+// the unit statistics. It returns ctx's error if ctx ends before all releases and blocks are done.
 func (c *Counter) Drain(ctx context.Context) error {
 	releases := make(chan error, 1)
 	go func() { releases <- c.pending.releases.Drain(ctx) }()
@@ -55,8 +61,9 @@ func (c *Counter) Drain(ctx context.Context) error {
 	return err
 }
 
-// releaseLater releases the slot of a call that was not made, after Redis has not confirmed the release, or has not responded
-// to the take and may still execute it. It retries until a slot was removed, or for 13 s.
+// releaseLater releases the slot of a call that was not made, after Redis has not confirmed the
+// release, or has not responded to the take and may still execute it. It retries until a slot was
+// removed, or for 13 s.
 func (c *Counter) releaseLater(s Slot) {
 	c.pending.releases.Add(s.id, func(ctx context.Context) error {
 		r, err := s.remove(ctx)
@@ -67,13 +74,15 @@ func (c *Counter) releaseLater(s Slot) {
 	})
 }
 
-// blockLater retries to store a block that Redis did not confirm. This gateway enforces it until it is stored or over.
+// blockLater retries to store a block that Redis did not confirm. This gateway enforces it until it
+// is stored or over.
 func (c *Counter) blockLater(key counterKey, wait time.Duration) {
 	c.pending.remember(key.block(), wait)
 	c.pending.blocks.Add(key.block(), func(ctx context.Context) error { return c.storeBlock(ctx, key) })
 }
 
-// storeBlock stores the unit's pending block, if it has one. It returns an error if Redis does not confirm it.
+// storeBlock stores the unit's pending block, if it has one. It returns an error if Redis does not
+// confirm it.
 func (c *Counter) storeBlock(ctx context.Context, key counterKey) error {
 	until, left := c.pending.blocked(key.block())
 	if left <= 0 {
@@ -86,7 +95,8 @@ func (c *Counter) storeBlock(ctx context.Context, key counterKey) error {
 	return nil
 }
 
-// remember adds a block that ends after wait, unless the key has one that lasts longer. It drops blocks that are over.
+// remember adds a block that ends after wait, unless the key has one that lasts longer. It drops
+// blocks that are over.
 func (p *pending) remember(key string, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,7 +107,8 @@ func (p *pending) remember(key string, wait time.Duration) {
 	}
 }
 
-// blocked returns when the key's unconfirmed block ends, and the time until then. The time is 0 if there is none.
+// blocked returns when the key's unconfirmed block ends, and the time until then. The time is 0 if
+// there is none.
 func (p *pending) blocked(key string) (until time.Time, left time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

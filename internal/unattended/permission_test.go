@@ -8,8 +8,8 @@ import (
 	"ais-gateway/internal/redistest"
 )
 
-// TestNoPermission: without permission for any command that a take needs, the take and reading the usage fail, and nothing
-// is changed, so that no slot is left uncounted or without an expiry.
+// TestNoPermission: without permission for any command that a take needs, the take and reading the
+// usage fail, and nothing is changed, so that no slot is left uncounted or without an expiry.
 func TestNoPermission(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{

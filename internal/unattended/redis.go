@@ -20,8 +20,8 @@ var (
 	errReplicas = errors.New("too few replicas have confirmed the step")
 )
 
-// stepContext returns the context of one step. It ends with the counter's timeout or the caller's deadline, but not when the
-// caller's context is canceled.
+// stepContext returns the context of one step. It ends with the counter's timeout or the caller's
+// deadline, but not when the caller's context is canceled.
 func (c *Counter) stepContext(ctx context.Context) (context.Context, context.CancelFunc) {
 	step, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
 	if deadline, ok := ctx.Deadline(); ok {
@@ -31,8 +31,8 @@ func (c *Counter) stepContext(ctx context.Context) (context.Context, context.Can
 	return step, cancel
 }
 
-// runScript runs a script in one round trip. With replicas it fails unless enough of them have confirmed all writes up to
-// this one.
+// runScript runs a script in one round trip. With replicas it fails unless enough of them have
+// confirmed all writes up to this one.
 func (c *Counter) runScript(ctx context.Context, script *redis.Script, keys []string, args ...any) (*redis.Cmd, error) {
 	if c.replicas == 0 {
 		reply := script.Run(ctx, c.rdb, keys, args...)
@@ -48,8 +48,8 @@ func (c *Counter) runScript(ctx context.Context, script *redis.Script, keys []st
 // A scriptRunner is redis.Script's Eval or EvalSha.
 type scriptRunner func(ctx context.Context, client redis.Scripter, keys []string, args ...any) *redis.Cmd
 
-// runReplicated sends a script and WAIT in one pipeline to the primary of the keys. WAIT covers only the writes of its own
-// connection, and a cluster client would send it to any node.
+// runReplicated sends a script and WAIT in one pipeline to the primary of the keys. WAIT covers
+// only the writes of its own connection, and a cluster client would send it to any node.
 func (c *Counter) runReplicated(ctx context.Context, run scriptRunner, keys []string, args []any) (*redis.Cmd, error) {
 	primary := c.rdb.(redis.Cmdable)
 	if cluster, ok := c.rdb.(*redis.ClusterClient); ok {

@@ -38,7 +38,8 @@ func follow(t *testing.T, replica, primary *redistest.Server) {
 	}
 }
 
-// TestWaitsForReplicas: with replicas required, a slot is taken only if they confirm it. Otherwise no call is made.
+// TestWaitsForReplicas: with replicas required, a slot is taken only if they confirm it. Otherwise
+// no call is made.
 func TestWaitsForReplicas(t *testing.T) {
 	t.Parallel()
 	primary, replica := redistest.Start(t, "--repl-diskless-sync-delay", "0"), redistest.Start(t)
@@ -105,8 +106,8 @@ func used(t *testing.T, c *unattended.Counter, call unattended.Call, want int) {
 	}
 }
 
-// surely takes a slot and repeats that while too few replicas confirm it, because they may be slow on a busy machine. plain
-// is a counter that does not require replicas.
+// surely takes a slot and repeats that while too few replicas confirm it, because they may be slow
+// on a busy machine. plain is a counter that does not require replicas.
 func surely(t *testing.T, c, plain *unattended.Counter, call unattended.Call) error {
 	t.Helper()
 	before, err := plain.Usage(t.Context(), call)
@@ -122,8 +123,8 @@ func surely(t *testing.T, c, plain *unattended.Counter, call unattended.Call) er
 	}
 }
 
-// TestWaitsForReplicasInACluster: in a cluster, WAIT is sent to the key's primary, and a replica that is promoted has every
-// slot.
+// TestWaitsForReplicasInACluster: in a cluster, WAIT is sent to the key's primary, and a replica
+// that is promoted has every slot.
 func TestWaitsForReplicasInACluster(t *testing.T) {
 	t.Parallel()
 	cluster := redistest.StartCluster(t)

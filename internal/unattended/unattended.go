@@ -1,11 +1,14 @@
-// Package unattended limits unattended calls: calls to an ASPSP that are made without the user present.
+// Package unattended limits unattended calls: calls to an ASPSP that are made without the user
+// present.
 //
-// It guarantees that, within any window, all gateways together make at most as many calls per unit as the ASPSP's policy
-// allows, regardless of crashes, retries and races, as long as Redis keeps its data. Each call takes a slot in Redis before
-// it is sent, in one atomic step on Redis's clock. A slot is released only if its call was certainly not sent. The counter
-// fails closed: if Redis cannot be read or written, a step fails with CounterUnavailable, and the call must not be made.
+// It guarantees that, within any window, all gateways together make at most as many calls per unit
+// as the ASPSP's policy allows, regardless of crashes, retries and races, as long as Redis keeps
+// its data. Each call takes a slot in Redis before it is sent, in one atomic step on Redis's clock.
+// A slot is released only if its call was certainly not sent. The counter fails closed: if Redis
+// cannot be read or written, a step fails with CounterUnavailable, and the call must not be made.
 //
-// internal/providers/upstream takes and releases slots and blocks units. internal/gateway reads the usage.
+// internal/providers/upstream takes and releases slots and blocks units. internal/gateway reads the
+// usage.
 package unattended
 
 import (
@@ -50,21 +53,21 @@ type Counter struct {
 	units    *UnitStats // nil if no statistics are kept
 }
 
-// New returns a counter for the ASPSPs in policies, by id. The client should not retry commands (MaxRetries: -1), because
-// callers wait for each step.
+// New returns a counter for the ASPSPs in policies, by id. The client should not retry commands
+// (MaxRetries: -1), because callers wait for each step.
 func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Counter {
 	return &Counter{rdb: rdb, policies: policies, timeout: stepTimeout, pending: newPending(stepTimeout)}
 }
 
-// WithReplicas makes steps fail with CounterUnavailable unless n replicas of Redis confirm them. It must be called before
-// the counter is used.
+// WithReplicas makes steps fail with CounterUnavailable unless n replicas of Redis confirm them. It
+// must be called before the counter is used.
 func (c *Counter) WithReplicas(n int) *Counter {
 	c.replicas = n
 	return c
 }
 
-// Within sets the timeout of one step in Redis, which is one second by default. Tests use it to allow for a busy machine. It
-// must be called before the counter is used.
+// Within sets the timeout of one step in Redis, which is one second by default. Tests use it to
+// allow for a busy machine. It must be called before the counter is used.
 func (c *Counter) Within(d time.Duration) *Counter {
 	c.timeout, c.pending = d, newPending(d)
 	return c
@@ -96,9 +99,10 @@ type Slot struct {
 	id      string
 }
 
-// Take takes a slot for a call, which must be sent within timeout or not at all. It returns UnattendedLimit with the time
-// until the next slot if the limit is used up or the unit is blocked, and CounterUnavailable if Redis does not confirm the
-// slot in time; in both cases the call must not be made. Canceling ctx does not interrupt a step that has started.
+// Take takes a slot for a call, which must be sent within timeout or not at all. It returns
+// UnattendedLimit with the time until the next slot if the limit is used up or the unit is blocked,
+// and CounterUnavailable if Redis does not confirm the slot in time; in both cases the call must
+// not be made. Canceling ctx does not interrupt a step that has started.
 func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (Slot, error) {
 	slot := Slot{counter: c, key: c.key(call), id: uuid.NewString()}
 	r, err := c.step(ctx, slot.key, slot.id, timeout)
@@ -109,7 +113,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 		return Slot{}, unavailable(err)
 	}
 	track(ctx, r.usage, true)
-	c.units.update(slot.key, r.ends, false)
+	c.units.update(slot.key, r.unit)
 	if !r.done {
 		return Slot{}, LimitError(r.usage)
 	}
@@ -124,7 +128,8 @@ func LimitError(u Usage) *canonical.Error {
 	return refusal
 }
 
-// Usage returns the usage of the call's unit. It takes no slot. It returns CounterUnavailable whenever Take would.
+// Usage returns the usage of the call's unit. It takes no slot. It returns CounterUnavailable
+// whenever Take would.
 func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
 	r, err := c.step(ctx, c.key(call), "", 0)
 	if err != nil {
@@ -133,8 +138,8 @@ func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
 	return r.usage, nil
 }
 
-// Release releases the slot of a call that was certainly not sent. If Redis does not confirm it, Release returns the error
-// and retries in the background for about 13 s.
+// Release releases the slot of a call that was certainly not sent. If Redis does not confirm it,
+// Release returns the error and retries in the background for about 13 s.
 func (s Slot) Release(ctx context.Context) error {
 	r, err := s.remove(ctx)
 	if err != nil {
@@ -146,8 +151,8 @@ func (s Slot) Release(ctx context.Context) error {
 	return nil
 }
 
-// remove removes a slot, if it exists. It does not wait for replicas: one that misses this step counts one slot too many,
-// never one too few.
+// remove removes a slot, if it exists. It does not wait for replicas: one that misses this step
+// counts one slot too many, never one too few.
 func (s Slot) remove(ctx context.Context) (result, error) {
 	c := s.counter
 	ctx, cancel := c.stepContext(ctx)
@@ -155,15 +160,17 @@ func (s Slot) remove(ctx context.Context) (result, error) {
 	args := append(c.policyArgs(s.key), s.id)
 	r, err := c.parseReply(s.key, releaseScript.Run(ctx, c.rdb, s.key.all(), args...))
 	if err == nil {
-		c.units.update(s.key, r.ends, true)
+		r.unit.released = true
+		c.units.update(s.key, r.unit)
 	}
 	return r, err
 }
 
-// Block refuses further unattended calls of the call's unit, because the ASPSP reported that its limit is used up. wait is
-// clamped by ClampRetryAfter. Block returns the time until a call is allowed, which is longer than wait if an earlier block
-// lasts longer or no slot is left. If Redis does not confirm the block, Block returns CounterUnavailable; this gateway then
-// enforces the block itself and keeps trying to store it.
+// Block refuses further unattended calls of the call's unit, because the ASPSP reported that its
+// limit is used up. wait is clamped by ClampRetryAfter. Block returns the time until a call is
+// allowed, which is longer than wait if an earlier block lasts longer or no slot is left. If Redis
+// does not confirm the block, Block returns CounterUnavailable; this gateway then enforces the
+// block itself and keeps trying to store it.
 func (c *Counter) Block(ctx context.Context, call Call, wait time.Duration) (time.Duration, error) {
 	wait = c.ClampRetryAfter(call.ASPSP, wait)
 	if wait == 0 {
@@ -187,12 +194,13 @@ func (c *Counter) block(ctx context.Context, key counterKey, wait time.Duration)
 		return Usage{}, err
 	}
 	r, err := c.parseReply(key, reply)
-	c.units.update(key, r.ends, false)
+	c.units.update(key, r.unit)
 	return r.usage, err
 }
 
-// ClampRetryAfter returns how long a refusal by the ASPSP blocks a unit: its Retry-After, but at least one second and at most
-// one window; one window if it has none. It returns 0 if the limit is 0, because no call is allowed anyway.
+// ClampRetryAfter returns how long a refusal by the ASPSP blocks a unit: its Retry-After, but at
+// least one second and at most one window; one window if it has none. It returns 0 if the limit is
+// 0, because no call is allowed anyway.
 func (c *Counter) ClampRetryAfter(aspsp string, retryAfter time.Duration) time.Duration {
 	switch policy := c.policies[aspsp]; {
 	case policy.Limit == 0:
@@ -239,7 +247,7 @@ func (c *Counter) policyArgs(key counterKey) []any {
 type result struct {
 	done  bool // whether the script made its change
 	usage Usage
-	ends  stateEnds
+	unit  unitUpdate
 }
 
 // parseReply returns the result in a script's reply.
@@ -254,8 +262,8 @@ func (c *Counter) parseReply(key counterKey, reply *redis.Cmd) (result, error) {
 	return c.result(key, values), nil
 }
 
-// result converts the values of usage.lua: done, used, open, when Remaining increases, now, and when the unit leaves each
-// state.
+// result converts the values of usage.lua: done, used, open, when Remaining increases, now, and
+// when the unit leaves each state.
 func (c *Counter) result(key counterKey, values []int64) result {
 	policy := c.policies[key.aspsp]
 	used, open, next, now := int(values[1]), values[2] == 1, values[3], values[4]
@@ -267,7 +275,7 @@ func (c *Counter) result(key counterKey, values []int64) result {
 		usage.Wait = fromMicros(next - now)
 		usage.NextAt = time.UnixMicro(next).UTC()
 	}
-	return result{done: values[0] == 1, usage: usage, ends: stateEnds(values[5:replySize])}
+	return result{done: values[0] == 1, usage: usage, unit: unitUpdate{at: now, ends: stateEnds(values[5:replySize])}}
 }
 
 // unavailable converts the error of a failed step. It drops the texts of Redis and the network.

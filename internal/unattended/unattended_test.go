@@ -27,7 +27,8 @@ import (
 
 const aspsp = "4f1e2d3c-0000-4000-8000-000000000001"
 
-// redises returns clients of a real and of the embedded Redis. The counter must behave the same on both.
+// redises returns clients of a real and of the embedded Redis. The counter must behave the same on
+// both.
 func redises(t *testing.T) map[string]redis.UniversalClient {
 	t.Helper()
 	return map[string]redis.UniversalClient{
@@ -67,7 +68,8 @@ func mustTake(t *testing.T, c *unattended.Counter, call unattended.Call, n int) 
 	}
 }
 
-// refused fails the test unless err is a refusal by the gateway because the limit is used up. It returns the time to wait.
+// refused fails the test unless err is a refusal by the gateway because the limit is used up. It
+// returns the time to wait.
 func refused(t *testing.T, err error) time.Duration {
 	t.Helper()
 	var failure *canonical.Error
@@ -181,6 +183,27 @@ func TestWindowRolls(t *testing.T) {
 	}
 }
 
+// TestSlotCountsFromTheLatestSend: a slot counts until a window has passed since the latest time at which its call may be sent.
+func TestSlotCountsFromTheLatestSend(t *testing.T) {
+	t.Parallel()
+	const window, timeout = time.Hour, time.Hour / 2
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			c, call := counter(rdb, config.Unattended{Limit: 1, Window: window, Unit: config.UnitConsent}), list()
+			takeNow := func() error { _, err := c.Take(t.Context(), call, timeout); return err }
+			if err := takeNow(); err != nil {
+				t.Fatal(err)
+			}
+			pass(t, rdb, call, window+timeout/2)
+			refused(t, takeNow())
+			pass(t, rdb, call, timeout/2)
+			if err := takeNow(); err != nil {
+				t.Errorf("after window and timeout: %v", err)
+			}
+		})
+	}
+}
+
 func TestUnits(t *testing.T) {
 	t.Parallel()
 	balances := func(c unattended.Call, account string) unattended.Call { c.Account = account; return c }
@@ -248,7 +271,8 @@ func TestChangedPolicyAppliesImmediately(t *testing.T) {
 				t.Errorf("limit lowered below the used calls: %+v, %v", s, err)
 			}
 			pass(t, rdb, call, time.Minute)
-			// The calls above may be sent up to half an hour after they were counted, so even a window of a second still counts them.
+			// The calls above may be sent up to half an hour after they were counted, so even a
+			// window of a second still counts them.
 			refused(t, take(t, with(1, time.Second), call))
 			refused(t, take(t, with(5, 48*time.Hour), call))
 		})
@@ -403,7 +427,8 @@ func TestClosedUntil(t *testing.T) {
 	mustTake(t, counter(rdb, policy), list(), 1)
 }
 
-// TestStepSentTwiceCountsOnce: the client library may resend a step whose response was lost. It counts once.
+// TestStepSentTwiceCountsOnce: the client library may resend a step whose response was lost. It
+// counts once.
 func TestStepSentTwiceCountsOnce(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
@@ -545,8 +570,8 @@ func TestFailsClosed(t *testing.T) {
 	}
 }
 
-// TestBlockOutlivesAnOutage: a block that Redis does not confirm is enforced by its gateway, and by all gateways as soon as
-// Redis responds. The longer one of two blocks applies.
+// TestBlockOutlivesAnOutage: a block that Redis does not confirm is enforced by its gateway, and by
+// all gateways as soon as Redis responds. The longer one of two blocks applies.
 func TestBlockOutlivesAnOutage(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -581,7 +606,8 @@ func TestBlockOutlivesAnOutage(t *testing.T) {
 	blocked(other, retried)
 }
 
-// TestExpiryIsNotShortened: a call with a short timeout does not shorten the life of a slot with a longer one.
+// TestExpiryIsNotShortened: a call with a short timeout does not shorten the life of a slot with a
+// longer one.
 func TestExpiryIsNotShortened(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
@@ -622,7 +648,7 @@ func TestLateTakeIsReleased(t *testing.T) {
 }
 
 // scriptsRun returns how many EVALSHA commands Redis has executed.
-func scriptsRun(t *testing.T, rdb *redis.Client) (n int) {
+func scriptsRun(t *testing.T, rdb redis.UniversalClient) (n int) {
 	t.Helper()
 	info, err := rdb.Info(t.Context(), "commandstats").Result()
 	if err != nil {
@@ -753,7 +779,8 @@ func TestSlotIsOneRoundTrip(t *testing.T) {
 	follow(t, replica, primary)
 	for _, replicas := range []int{0, 1} {
 		for deadline := time.Now().Add(patience); ; {
-			// Each attempt has its own client, because the slot of a failed take is released in the background.
+			// Each attempt has its own client, because the slot of a failed take is released in the
+			// background.
 			rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{primary.Addr}})
 			sent := &trips{}
 			rdb.AddHook(sent)

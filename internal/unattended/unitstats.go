@@ -3,6 +3,8 @@ package unattended
 import (
 	"context"
 	_ "embed"
+	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,16 +25,17 @@ const (
 )
 
 const (
-	// maxUpdates is the maximum number of pending updates. Updates beyond it are dropped.
+	// maxUpdates is the maximum number of units with a waiting update. Updates of further units are
+	// dropped.
 	maxUpdates = 4096
-	// updateFor is how long an update is retried, and updatePause the longest pause between two attempts.
-	updateFor   = time.Minute
-	updatePause = 5 * time.Second
-	// maxExpired is how many expired units are removed from a set at a time, because removing a million would block Redis.
-	maxExpired = 256
-	// countEvery is how long the counts are reused, and countTimeout the timeout of reading them.
-	countEvery   = 5 * time.Second
+	// exchangeEvery is how long updates wait to be written together, and how long the counts are
+	// reused.
+	exchangeEvery = 5 * time.Second
+	// countTimeout is the timeout of reading the counts.
 	countTimeout = 200 * time.Millisecond
+	// maxPerScript is how many units one script updates, and how many expired ones it removes from
+	// a set. More would block Redis for too long.
+	maxPerScript = 256
 	// memberSize is how many characters of a unit's hash are stored: 132 bits.
 	memberSize = 22
 )
@@ -43,121 +46,237 @@ var (
 	unitStatsScript = redis.NewScript(unitStatsSource)
 )
 
-// UnitStats counts, for metrics only, the units of all gateways with one call left, with no call left, and those that are
-// blocked. Redis stores until when each unit is in each state. Calls do not wait for updates and do not fail with them. It is
+// UnitStats counts, for metrics only, the units of all gateways with one call left, with no call
+// left, and those that are blocked. Redis stores until when each unit is in each state. Steps of
+// the counter only leave updates in memory, which are written together every few seconds. It is
 // safe for concurrent use.
 type UnitStats struct {
 	rdb          redis.UniversalClient
 	policies     map[string]config.Unattended
-	timeout      time.Duration // of an update, and of all that are pending at the end
+	timeout      time.Duration // of writing the updates
 	countTimeout time.Duration
-	updates      *retryqueue.Queue[unitUpdate]
+	every        time.Duration               // between two exchanges with Redis
+	writes       *retryqueue.Queue[struct{}] // has its one entry while updates wait
 
-	mu     sync.Mutex // also held while the counts are read
-	readAt time.Time
-	counts map[string]map[string]int64
+	mu      sync.Mutex
+	waiting map[counterKey]unitUpdate
+
+	exchanging chan struct{} // has an element during an exchange; also guards the fields below
+	readAt     time.Time
+	counts     map[string]map[string]int64
 }
 
-// stateEnds are the times at which a unit leaves each state, in the order of the constants, in microseconds by Redis's clock;
-// 0 if it is not in the state.
+// stateEnds are the times at which a unit leaves each state, in the order of the constants, in
+// microseconds by Redis's clock; 0 if it is not in the state.
 type stateEnds [3]int64
 
-// A unitUpdate is the change that one step makes. Equal updates are written once.
+// A unitUpdate is the state of a unit after a step of the counter.
 type unitUpdate struct {
-	key      counterKey
+	at       int64 // when the step was made, in microseconds by Redis's clock
 	ends     stateEnds
-	released bool
+	released bool // the ends may be earlier than those in Redis, because a slot was released
 }
 
-// NewUnitStats returns statistics for the ASPSPs in policies, by id. The client should not be the counter's, so that updates
-// do not delay calls.
+// NewUnitStats returns statistics for the ASPSPs in policies, by id. The client should not be the
+// counter's, so that updates do not delay calls.
 func NewUnitStats(rdb redis.UniversalClient, policies map[string]config.Unattended) *UnitStats {
-	u := (&UnitStats{rdb: rdb, policies: policies}).Within(stepTimeout)
+	u := &UnitStats{
+		rdb: rdb, policies: policies, every: exchangeEvery,
+		waiting: map[counterKey]unitUpdate{}, exchanging: make(chan struct{}, 1),
+	}
+	u.Within(stepTimeout)
 	u.countTimeout = countTimeout
 	return u
 }
 
-// Within sets the timeouts of an update and of reading the counts. Tests use it to allow for a busy machine. It must be called
-// before the statistics are used.
+// Within sets the timeouts of writing updates and of reading the counts. Tests use it to allow for
+// a busy machine. It must be called before the statistics are used.
 func (u *UnitStats) Within(d time.Duration) *UnitStats {
 	u.timeout, u.countTimeout = d, d
-	u.updates = retryqueue.New[unitUpdate](retryqueue.Config{Max: maxUpdates, Timeout: d, MaxPause: updatePause, GiveUp: updateFor})
+	u.writes = retryqueue.New[struct{}](retryqueue.Config{Max: 1, Timeout: d, MaxPause: exchangeEvery})
 	return u
 }
 
-// WithUnitStats makes the counter update u after each step that changes a unit's state. It must be called before the counter
-// is used.
+// WithUnitStats makes the counter update u after each step that changes a unit's state. It must be
+// called before the counter is used.
 func (c *Counter) WithUnitStats(u *UnitStats) *Counter {
 	c.units = u
 	return c
 }
 
-// update stores when the unit leaves each state, in the background. It does nothing without statistics, for a unit that is in
-// no state unless a slot was released, and if too many updates are pending.
-func (u *UnitStats) update(key counterKey, ends stateEnds, released bool) {
-	if u == nil || ends == (stateEnds{}) && !released || u.updates.Len() >= maxUpdates {
+// update leaves a unit's state for the next exchange. It does nothing without statistics, for a
+// unit that is in no state unless a slot was released, and for one more unit than may wait.
+func (u *UnitStats) update(key counterKey, update unitUpdate) {
+	if u == nil || update.ends == (stateEnds{}) && !update.released {
 		return
 	}
-	u.updates.Add(unitUpdate{key, ends, released}, func(ctx context.Context) error {
-		ttl := 2*u.policies[key.aspsp].Window + 10*time.Minute // longer than a unit is in any state
-		return unitStatsScript.Run(ctx, u.rdb, u.keys(key.aspsp),
-			maxExpired, key.member(), ttl.Milliseconds(), released, ends[0], ends[1], ends[2]).Err()
-	})
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.waiting) == 0 {
+		u.writes.AddAfter(u.every, struct{}{}, u.write)
+	}
+	u.put(key, update)
 }
 
-// drain makes one last attempt of each pending update, for at most a second. What is lost then affects the metrics only.
+// put adds an update to those that wait. The state after the latest step wins. The caller holds the
+// lock.
+func (u *UnitStats) put(key counterKey, update unitUpdate) {
+	old, waits := u.waiting[key]
+	if !waits && len(u.waiting) >= maxUpdates {
+		return
+	}
+	released := update.released || old.released
+	if old.at > update.at {
+		update = old
+	}
+	update.released = released
+	u.waiting[key] = update
+}
+
+// putBack lets updates wait again that Redis has not confirmed.
+func (u *UnitStats) putBack(updates map[counterKey]unitUpdate, units []counterKey) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, key := range units {
+		u.put(key, updates[key])
+	}
+}
+
+// write writes the waiting updates. It returns an error if Redis has not confirmed them all, and
+// the queue then runs it again.
+func (u *UnitStats) write(ctx context.Context) error {
+	if err := u.begin(ctx); err != nil {
+		return err
+	}
+	defer u.end()
+	_, err := u.exchange(ctx, false)
+	return err
+}
+
+// drain writes the waiting updates, for at most a second. What is lost then affects the metrics
+// only.
 func (u *UnitStats) drain(ctx context.Context) {
 	if u == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, u.timeout)
 	defer cancel()
-	_ = u.updates.Drain(ctx)
+	_ = u.writes.Drain(ctx)
 }
 
-// Count returns how many units are in each state, by ASPSP and state. It reads Redis at most every 5 s and with a timeout of
-// 200 ms, and returns the same counts in between. ASPSPs whose counts cannot be read and those with a limit of 0 are left out.
+// Count returns how many units are in each state, by ASPSP and state. It reads Redis at most every
+// 5 s and with a timeout of 200 ms, writes the waiting updates in the same round trip, and returns
+// the same counts in between. ASPSPs whose counts cannot be read and those with a limit of 0 are
+// left out.
 func (u *UnitStats) Count(ctx context.Context) map[string]map[string]int64 {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, u.countTimeout)
+	defer cancel()
+	if u.begin(ctx) != nil {
+		return nil
+	}
+	defer u.end()
 	now := time.Now() //nolint:forbidigo // monotonic time of this process, as for a timer
-	if u.readAt.IsZero() || now.Sub(u.readAt) >= countEvery {
-		u.counts, u.readAt = u.readCounts(ctx), now
+	if u.readAt.IsZero() || now.Sub(u.readAt) >= u.every {
+		u.counts, _ = u.exchange(ctx, true)
+		u.readAt = now
 	}
 	return u.counts
 }
 
-func (u *UnitStats) readCounts(ctx context.Context) map[string]map[string]int64 {
-	ctx, cancel := context.WithTimeout(ctx, u.countTimeout)
-	defer cancel()
-	for _, run := range []scriptRunner{unitStatsScript.EvalSha, unitStatsScript.Eval} {
-		pipe, replies := u.rdb.Pipeline(), map[string]*redis.Cmd{}
-		for id, policy := range u.policies {
-			if policy.Limit > 0 {
-				replies[id] = run(ctx, pipe, u.keys(id), maxExpired)
+// begin waits until no other exchange runs, so that they do not overtake each other. It returns
+// ctx's error if ctx ends first.
+func (u *UnitStats) begin(ctx context.Context) error {
+	select {
+	case u.exchanging <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (u *UnitStats) end() { <-u.exchanging }
+
+// exchange writes the waiting updates and returns the counts after that, in one round trip. Without
+// all, only ASPSPs with an update are read. Updates that Redis does not confirm wait again;
+// exchange then returns an error with the other counts.
+func (u *UnitStats) exchange(ctx context.Context, all bool) (map[string]map[string]int64, error) {
+	u.mu.Lock()
+	updates := u.waiting
+	u.waiting = map[counterKey]unitUpdate{}
+	u.mu.Unlock()
+	calls := u.calls(updates, all)
+	u.send(ctx, calls)
+	counts, failed := map[string]map[string]int64{}, error(nil)
+	for _, c := range calls {
+		n, err := c.reply.Int64Slice()
+		if err == nil && len(n) != len(stateEnds{}) {
+			err = errReply
+		}
+		if err != nil {
+			u.putBack(updates, c.units)
+			failed = errors.Join(failed, err)
+			continue
+		}
+		// Units that are used up are also among those with fewer than two calls left.
+		counts[c.aspsp] = map[string]int64{UnitUsedUp: n[0], UnitLast: max(n[1]-n[0], 0), UnitBlocked: n[2]}
+	}
+	return counts, failed
+}
+
+// A unitCall is one run of the script: it updates units of an ASPSP and reads its counts.
+type unitCall struct {
+	aspsp string
+	units []counterKey
+	args  []any
+	reply *redis.Cmd
+}
+
+// calls returns the calls that write updates and, if all is set, read the counts of the other
+// ASPSPs.
+func (u *UnitStats) calls(updates map[counterKey]unitUpdate, all bool) []*unitCall {
+	units := map[string][]counterKey{}
+	for key := range updates {
+		units[key.aspsp] = append(units[key.aspsp], key)
+	}
+	var calls []*unitCall
+	for id, policy := range u.policies {
+		batches := slices.Collect(slices.Chunk(units[id], maxPerScript))
+		if len(batches) == 0 && all && policy.Limit > 0 {
+			batches = [][]counterKey{nil}
+		}
+		ttl := 2*policy.Window + 10*time.Minute // longer than a unit is in any state
+		for _, batch := range batches {
+			args := []any{maxPerScript, ttl.Milliseconds()}
+			for _, key := range batch {
+				update := updates[key]
+				args = append(args, key.member(), update.released, update.ends[0], update.ends[1], update.ends[2])
 			}
-		}
-		if _, err := pipe.Exec(ctx); !redis.HasErrorPrefix(err, "NOSCRIPT") {
-			return parseCounts(replies)
+			calls = append(calls, &unitCall{aspsp: id, units: batch, args: args})
 		}
 	}
-	return nil
+	return calls
 }
 
-// parseCounts leaves out replies that failed: in a cluster, a node may be unavailable.
-func parseCounts(replies map[string]*redis.Cmd) map[string]map[string]int64 {
-	counts := map[string]map[string]int64{}
-	for id, reply := range replies {
-		if n, err := reply.Int64Slice(); err == nil && len(n) == 3 {
-			// Units that are used up are also among those with fewer than two calls left.
-			counts[id] = map[string]int64{UnitUsedUp: n[0], UnitLast: max(n[1]-n[0], 0), UnitBlocked: n[2]}
+// send makes the calls in one pipeline, and again with its source those that found no script in
+// Redis. Each call's reply has its error.
+func (u *UnitStats) send(ctx context.Context, calls []*unitCall) {
+	for _, run := range []scriptRunner{unitStatsScript.EvalSha, unitStatsScript.Eval} {
+		pipe := u.rdb.Pipeline()
+		for _, c := range calls {
+			c.reply = run(ctx, pipe, u.keys(c.aspsp), c.args...)
+		}
+		_, _ = pipe.Exec(ctx)
+		calls = slices.DeleteFunc(slices.Clone(calls), func(c *unitCall) bool {
+			return !redis.HasErrorPrefix(c.reply.Err(), "NOSCRIPT")
+		})
+		if len(calls) == 0 {
+			return
 		}
 	}
-	return counts
 }
 
-// keys returns the names of the sets of an ASPSP's units, one per state. Each policy has its own sets, because units leave
-// their states at other times under another policy.
+// keys returns the names of the sets of an ASPSP's units, one per state. Each policy has its own
+// sets, because units leave their states at other times under another policy.
 func (u *UnitStats) keys(aspsp string) []string {
 	p := u.policies[aspsp]
 	prefix := store.Prefix("units", aspsp, strconv.Itoa(p.Limit), p.Window.String(), string(p.Unit))

@@ -21,11 +21,11 @@ import (
 
 const alertmanagerFile = "../../deploy/prometheus/alertmanager.yaml"
 
-// An alert is one that fires, by its labels.
+// alert is the labels of a firing alert.
 type alert map[string]string
 
-// fired returns the labels of an alert of one fleet; more are pairs of a name and a value.
-func fired(name string, more ...string) alert {
+// newAlert returns the labels of an alert of one fleet; more are pairs of a name and a value.
+func newAlert(name string, more ...string) alert {
 	a := alert{"alertname": name, "job": "ais-gateway", "namespace": "banking"}
 	for i := 0; i < len(more); i += 2 {
 		a[more[i]] = more[i+1]
@@ -37,7 +37,8 @@ func (a alert) String() string {
 	return strings.Join(strings.Fields(fmt.Sprint(a["alertname"], " ", a["severity"], " ", a["window"], " ", a["ais_aspsp_id"], " ", a["namespace"])), " ")
 }
 
-// startAlertmanager runs the Alertmanager that is installed, with the shipped configuration, and returns its address.
+// startAlertmanager runs the Alertmanager that is installed, with the shipped configuration, and
+// returns its address.
 func startAlertmanager(t *testing.T) string {
 	t.Helper()
 	path, err := exec.LookPath("prometheus-alertmanager") // Debian's name
@@ -97,7 +98,7 @@ func send(t *testing.T, url string, alerts []alert) {
 	}
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("the alerts are not taken: %s", resp.Status)
+		t.Fatalf("Alertmanager refuses the alerts: %s", resp.Status)
 	}
 }
 
@@ -121,13 +122,14 @@ func notInhibited(t *testing.T, url string) []string {
 	return active
 }
 
-// TestOneCausePagesOnce: a real Alertmanager with the shipped inhibit_rules leaves one alert of those that one cause fires.
+// TestOneCausePagesOnce: a real Alertmanager with the shipped inhibit_rules leaves one alert of
+// those that one cause fires.
 func TestOneCausePagesOnce(t *testing.T) {
 	t.Parallel()
 	asp := func(id, severity string, more ...string) alert {
-		return fired("AISGatewayASPSPDown", append([]string{"severity", severity, "ais_aspsp_id", id}, more...)...)
+		return newAlert("AISGatewayASPSPDown", append([]string{"severity", severity, "ais_aspsp_id", id}, more...)...)
 	}
-	elsewhere := fired("AISGatewayAvailability", "severity", "page", "window", "1h")
+	elsewhere := newAlert("AISGatewayAvailability", "severity", "page", "window", "1h")
 	elsewhere["namespace"] = "trading"
 	tests := []struct {
 		name   string
@@ -137,34 +139,34 @@ func TestOneCausePagesOnce(t *testing.T) {
 		{
 			"Redis is down",
 			[]alert{
-				fired("AISGatewayRedisUnusable", "severity", "ticket"), fired("AISGatewayRedisUnusable", "severity", "page"),
-				fired("AISGatewayCounterUnavailable", "severity", "page"), fired("AISGatewayCacheErrors", "severity", "ticket"),
-				fired("AISGatewayRedisSlow", "severity", "ticket"), fired("AISGatewaySlow", "severity", "page", "window", "1h"),
-				fired("AISGatewayAvailability", "severity", "page", "window", "1h"), fired("AISGatewayAvailability", "severity", "page", "window", "6h"),
-				fired("AISGatewayAvailability", "severity", "ticket", "window", "1d"),
+				newAlert("AISGatewayRedisUnusable", "severity", "ticket"), newAlert("AISGatewayRedisUnusable", "severity", "page"),
+				newAlert("AISGatewayCounterUnavailable", "severity", "page"), newAlert("AISGatewayCacheErrors", "severity", "ticket"),
+				newAlert("AISGatewayRedisSlow", "severity", "ticket"), newAlert("AISGatewaySlow", "severity", "page", "window", "1h"),
+				newAlert("AISGatewayAvailability", "severity", "page", "window", "1h"), newAlert("AISGatewayAvailability", "severity", "page", "window", "6h"),
+				newAlert("AISGatewayAvailability", "severity", "ticket", "window", "1d"),
 			},
 			[]string{"AISGatewayRedisUnusable page banking"},
 		},
 		{
-			"Redis has just gone",
+			"Redis has just failed",
 			[]alert{
-				fired("AISGatewayRedisUnusable", "severity", "ticket"), fired("AISGatewayAvailability", "severity", "page", "window", "1h"),
+				newAlert("AISGatewayRedisUnusable", "severity", "ticket"), newAlert("AISGatewayAvailability", "severity", "page", "window", "1h"),
 			},
 			[]string{"AISGatewayRedisUnusable ticket banking"},
 		},
 		{
 			"a provider is down",
 			[]alert{
-				fired("AISGatewayProviderDown", "severity", "page", "ais_provider", "mastercard"),
+				newAlert("AISGatewayProviderDown", "severity", "page", "ais_provider", "mastercard"),
 				asp("b1", "page", "ais_provider", "mastercard"), asp("b2", "page", "ais_provider", "mastercard"), asp("b1", "ticket"), asp("b2", "ticket"),
-				fired("AISGatewayBreakerOpen", "severity", "ticket", "ais_aspsp_id", "b1"),
+				newAlert("AISGatewayBreakerOpen", "severity", "ticket", "ais_aspsp_id", "b1"),
 			},
 			[]string{"AISGatewayProviderDown page banking"},
 		},
 		{
 			"an ASPSP of another provider is down, too",
 			[]alert{
-				fired("AISGatewayProviderDown", "severity", "page", "ais_provider", "mastercard"),
+				newAlert("AISGatewayProviderDown", "severity", "page", "ais_provider", "mastercard"),
 				asp("b1", "page", "ais_provider", "mastercard"), asp("b9", "page", "ais_provider", "mypos"),
 			},
 			[]string{"AISGatewayASPSPDown page b9 banking", "AISGatewayProviderDown page banking"},
@@ -172,18 +174,18 @@ func TestOneCausePagesOnce(t *testing.T) {
 		{
 			"a certificate expires",
 			[]alert{
-				fired("AISGatewayCertificateExpires", "severity", "page", "part", "mypos"), fired("AISGatewayCertificateExpires", "severity", "ticket", "part", "mypos"),
+				newAlert("AISGatewayCertificateExpires", "severity", "page", "part", "mypos"), newAlert("AISGatewayCertificateExpires", "severity", "ticket", "part", "mypos"),
 			},
 			[]string{"AISGatewayCertificateExpires page banking"},
 		},
 		{
-			"a fleet is gone",
-			[]alert{fired("AISGatewayAbsent", "severity", "page"), fired("AISGatewayDown", "severity", "ticket", "instance", "a")},
+			"a fleet is absent",
+			[]alert{newAlert("AISGatewayAbsent", "severity", "page"), newAlert("AISGatewayDown", "severity", "ticket", "instance", "a")},
 			[]string{"AISGatewayAbsent page banking"},
 		},
 		{
 			"another fleet's trouble is not hidden",
-			[]alert{fired("AISGatewayRedisUnusable", "severity", "page"), elsewhere},
+			[]alert{newAlert("AISGatewayRedisUnusable", "severity", "page"), elsewhere},
 			[]string{"AISGatewayAvailability page 1h trading", "AISGatewayRedisUnusable page banking"},
 		},
 	}
@@ -199,7 +201,8 @@ func TestOneCausePagesOnce(t *testing.T) {
 	}
 }
 
-// TestInhibitionsNameAlerts: what inhibit_rules name exists, so that a renamed alert does not leave a dead rule behind.
+// TestInhibitionsNameAlerts: each alert that inhibit_rules name exists, so that a rule cannot
+// become useless when an alert is renamed.
 func TestInhibitionsNameAlerts(t *testing.T) {
 	alerts, _, err := deploy.Rules()
 	if err != nil {

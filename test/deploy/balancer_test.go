@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// A balancer passes connections on to gateways in turn, and knows no more of them than Kubernetes' does: it sees no
-// requests, and a connection stays with its gateway whatever becomes of that.
+// balancer forwards TCP connections to gateways in turn. Like that of Kubernetes it does not see
+// requests, and a connection stays with its gateway.
 type balancer struct {
 	address string // host:port
 
@@ -19,6 +19,7 @@ type balancer struct {
 	next     int
 }
 
+// startBalancer starts a balancer without gateways.
 func startBalancer(t *testing.T) *balancer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -43,20 +44,21 @@ func startBalancer(t *testing.T) *balancer {
 	return b
 }
 
-// add sends connections to a gateway too, http://HOST:PORT.
+// add adds a gateway, http://HOST:PORT.
 func (b *balancer) add(gateway string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.gateways = append(b.gateways, strings.TrimPrefix(gateway, "http://"))
 }
 
-// remove sends no more connections to a gateway.
+// remove removes a gateway. Its open connections stay.
 func (b *balancer) remove(gateway string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.gateways = slices.DeleteFunc(b.gateways, func(g string) bool { return "http://"+g == gateway })
 }
 
+// pick returns the address of the next gateway.
 func (b *balancer) pick() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,8 +66,8 @@ func (b *balancer) pick() string {
 	return b.gateways[b.next%len(b.gateways)]
 }
 
-// pass carries bytes both ways until both sides have ended. A gateway that takes no connection is not tried again
-// elsewhere: the caller sees what it would see.
+// pass copies bytes in both directions until both sides have closed. If the gateway accepts no
+// connection, pass does not try another one, so that the caller sees the failure.
 func (b *balancer) pass(caller net.Conn) {
 	defer caller.Close()
 	gateway, err := net.Dial("tcp", b.pick())

@@ -28,7 +28,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-func boardsOf(t *testing.T) []deploy.Board {
+// loadDashboards returns the dashboards in deploy.
+func loadDashboards(t *testing.T) []deploy.Board {
 	t.Helper()
 	boards, err := deploy.Boards()
 	if err != nil {
@@ -37,40 +38,42 @@ func boardsOf(t *testing.T) []deploy.Board {
 	return boards
 }
 
-// A boardWorld is gateways under load, and the Prometheus that scrapes them and keeps the rules.
-type boardWorld struct {
+// dashboardFixture is gateways under load, and a Prometheus that scrapes them and evaluates the
+// rules.
+type dashboardFixture struct {
 	*testing.T
 	redis      *redistest.Server
 	gateways   []*gatewaytest.Process
 	prometheus *prometheustest.Server
 }
 
-// Every query of every panel, put as Grafana puts it, and every rule's expression is asked of a real Prometheus that scrapes
-// real gateways under load: each query has data, each rule runs.
-func TestBoardsHaveData(t *testing.T) {
-	w := newBoardWorld(t)
-	end := w.load()
+// TestDashboardsHaveData: a real Prometheus scrapes gateways under load. Each query of each panel,
+// with its variables replaced as by Grafana, returns data, and each rule can be evaluated.
+func TestDashboardsHaveData(t *testing.T) {
+	w := newDashboardFixture(t)
+	end := w.startLoad()
 	defer end()
-	for _, round := range []string{"a", "b"} { // what happens for the first time begins a series, and the second is its growth
-		w.befall(round)
+	for _, round := range []string{"a", "b"} { // the first event creates a series, the second one increases it
+		w.triggerEvents(round)
 		w.prometheus.AwaitScrape()
 	}
 	w.prometheus.Await("min(ais_redis_usable) == 1")
 
-	for _, b := range boardsOf(t) {
-		fill := w.filled(b)
+	for _, b := range loadDashboards(t) {
+		fill := w.variableReplacer(b)
 		for _, p := range b.Shown() {
 			for _, q := range p.Targets {
-				w.asked(b.Title+", "+p.Title+" "+q.RefID, fill.Replace(q.Expr), q)
+				w.assertQuery(b.Title+", "+p.Title+" "+q.RefID, fill.Replace(q.Expr), q)
 			}
 		}
 	}
-	w.happened()
-	w.ruled()
+	w.assertEventsVisible()
+	w.assertRules()
 }
 
-func newBoardWorld(t *testing.T) *boardWorld {
-	w := &boardWorld{T: t, redis: redistest.Start(t)}
+// newDashboardFixture starts two gateways and Prometheus.
+func newDashboardFixture(t *testing.T) *dashboardFixture {
+	w := &dashboardFixture{T: t, redis: redistest.Start(t)}
 	world := gatewaytest.NewSandboxOn(t, w.redis, sandbox.Options{})
 	certificate, key := selfSigned(t)
 	config := gatewaytest.ReplaceInConfig(t, world,
@@ -84,7 +87,7 @@ func newBoardWorld(t *testing.T) *boardWorld {
 	return w
 }
 
-// selfSigned is a certificate with its key, as files.
+// selfSigned writes a certificate and its key to files, and returns their paths.
 func selfSigned(t *testing.T) (certificate, key string) {
 	t.Helper()
 	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -110,8 +113,8 @@ func selfSigned(t *testing.T) (certificate, key string) {
 	return certificate, key
 }
 
-// get asks a gateway and returns the status.
-func (w *boardWorld) get(gateway int, path, consent string, header ...string) int {
+// get sends a request to a gateway and returns the status.
+func (w *dashboardFixture) get(gateway int, path, consent string, header ...string) int {
 	w.Helper()
 	header = append([]string{"Consent-ID", consent}, header...)
 	if strings.Contains(path, sandbox.MyPOS) {
@@ -121,8 +124,8 @@ func (w *boardWorld) get(gateway int, path, consent string, header ...string) in
 	return resp.StatusCode
 }
 
-// load asks both gateways for what is ordinary, without end, until it is called.
-func (w *boardWorld) load() (end func()) {
+// startLoad sends ordinary requests to both gateways until end is called.
+func (w *dashboardFixture) startLoad() (end func()) {
 	stop := make(chan struct{})
 	var running sync.WaitGroup
 	for gateway := range w.gateways {
@@ -143,11 +146,11 @@ func (w *boardWorld) load() (end func()) {
 	return sync.OnceFunc(func() { close(stop); running.Wait() })
 }
 
-// befall has happen what boards and alerts are for, to consents of its own each time.
-func (w *boardWorld) befall(round string) {
+// triggerEvents causes the events that dashboards and alerts show, with new consents in each round.
+func (w *dashboardFixture) triggerEvents(round string) {
 	const attended, address = "PSU-IP-Address", "203.0.113.7"
 	balances := func(bank string) string { return bank + "/accounts/" + mastercardsim.Account + "/balances" }
-	// A list is kept, the rest of the calls is used up, and the list is answered old.
+	// A list is cached, the other calls are used up, and the list is served stale.
 	used := mastercardsim.FreshConsent + "used-up-" + round
 	w.get(0, mastercardsim.WoodBank+"/accounts", used)
 	for range 5 {
@@ -157,7 +160,8 @@ func (w *boardWorld) befall(round string) {
 	for range 3 { // one call is left
 		w.get(0, balances(mastercardsim.WoodBank), mastercardsim.FreshConsent+"one-left-"+round)
 	}
-	// The bank itself says that it is too much; it refuses consents, and is unwell until the breaker opens, and well again.
+	// The bank reports its limit and refuses a consent. It fails until the breaker opens, and then
+	// recovers.
 	w.get(0, map[string]string{"a": mastercardsim.WoodBank, "b": mastercardsim.StoneBank}[round]+"/accounts", mastercardsim.ConsentExhausted)
 	w.get(0, mastercardsim.WoodBank+"/accounts", mastercardsim.ConsentExpired, attended, address)
 	for range 6 {
@@ -167,7 +171,7 @@ func (w *boardWorld) befall(round string) {
 		return w.get(0, mastercardsim.RiverBank+"/accounts", mastercardsim.FreshConsent+"river-"+round, attended, address) == http.StatusOK
 	})
 	w.get(0, mastercardsim.WoodBank+"/accounts", "", attended, address)
-	// Redis says nothing for a while.
+	// Redis does not respond for a while.
 	w.redis.Pause()
 	for n := range 2 {
 		w.get(n, balances(mastercardsim.WoodBank), mastercardsim.FreshConsent+"paused-"+round)
@@ -179,8 +183,9 @@ func (w *boardWorld) befall(round string) {
 	})
 }
 
-// filled puts into a query what Grafana would: all values of the variables, and times that fit a quarter of an hour.
-func (w *boardWorld) filled(b deploy.Board) *strings.Replacer {
+// variableReplacer returns a replacer of Grafana's variables: by all their values, and by intervals
+// for 15 minutes.
+func (w *dashboardFixture) variableReplacer(b deploy.Board) *strings.Replacer {
 	w.Helper()
 	oldnew := []string{"$__rate_interval", "5m", "$__range", "15m"}
 	for _, v := range b.Templating.List {
@@ -189,7 +194,7 @@ func (w *boardWorld) filled(b deploy.Board) *strings.Replacer {
 		}
 		metric, label, ok := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(v.Query, "label_values("), ")"), ", ")
 		if !ok {
-			w.Fatalf("%s: %s is no query of a variable's values", b.Title, v.Query)
+			w.Fatalf("%s: %s is not a query for the values of a variable", b.Title, v.Query)
 		}
 		var values []string
 		for _, s := range w.prometheus.Query(fmt.Sprintf("count by (%s) (%s)", label, strings.NewReplacer(oldnew...).Replace(metric))) {
@@ -207,17 +212,19 @@ func (w *boardWorld) filled(b deploy.Board) *strings.Replacer {
 	return strings.NewReplacer(oldnew...)
 }
 
-// asked holds that a query has data, now or over the last seconds, and exemplars if it is to show any.
-func (w *boardWorld) asked(name, expr string, q deploy.Query) {
+// assertQuery checks that a query returns data, over the last seconds if it is a range query, and
+// exemplars if it shows them.
+func (w *dashboardFixture) assertQuery(name, expr string, q deploy.Query) {
 	w.Helper()
 	if strings.Contains(expr, "$") {
-		w.Errorf("%s: of no variable is known what it stands for: %s", name, expr)
+		w.Errorf("%s: unknown variable: %s", name, expr)
 		return
 	}
 	var samples []prometheustest.Sample
 	var err error
-	// A gateway on a busy machine leaves out for seconds what Redis does not say in time.
-	data := soon(func() bool {
+	// On a busy machine a gateway may not export series for seconds, because Redis responds too
+	// late.
+	data := holdsWithinMinute(func() bool {
 		samples, err = w.prometheus.TryQuery(expr)
 		return err != nil || slices.ContainsFunc(samples, func(s prometheustest.Sample) bool { return !math.IsNaN(s.Point.Value) && !math.IsInf(s.Point.Value, 0) })
 	})
@@ -228,7 +235,7 @@ func (w *boardWorld) asked(name, expr string, q deploy.Query) {
 	case !data:
 		w.Errorf("%s has no data: %v for %s", name, samples, expr)
 	}
-	if q.Range && !soon(func() bool {
+	if q.Range && !holdsWithinMinute(func() bool {
 		now := time.Now()
 		return len(w.prometheus.Range(expr, now.Add(-5*time.Second), now, time.Second)) > 0
 	}) {
@@ -237,7 +244,7 @@ func (w *boardWorld) asked(name, expr string, q deploy.Query) {
 	if q.Exemplar && len(w.prometheus.Exemplars(expr)) == 0 {
 		w.Errorf("%s has no exemplars: %s", name, expr)
 	}
-	for _, s := range samples { // a legend names labels that the series have
+	for _, s := range samples { // the series must have the labels of the legend
 		for part := range strings.SplitSeq(q.Legend, "{{") {
 			if label, _, ok := strings.Cut(part, "}}"); ok && s.Labels[label] == "" && label != "error_type" {
 				w.Errorf("%s: the series %v has no label %s for its legend", name, s.Labels, label)
@@ -246,8 +253,8 @@ func (w *boardWorld) asked(name, expr string, q deploy.Query) {
 	}
 }
 
-// happened holds that what befell is seen: a query that has data may still miss it.
-func (w *boardWorld) happened() {
+// assertEventsVisible checks that panels show the events of triggerEvents with a value above zero.
+func (w *dashboardFixture) assertEventsVisible() {
 	w.Helper()
 	seen := map[string]float64{
 		"Unattended access, Slots taken": 0, "Unattended access, Slots refused": 0, "Unattended access, Closed by the ASPSP": 0,
@@ -260,34 +267,34 @@ func (w *boardWorld) happened() {
 		"Service, Errors by code": 0, "Service, Errors by origin": 0, "Service, Availability": 0, "Service, Memory": 0,
 		"Service, Certificates end in": 0, "Service, Processor": 0,
 	}
-	for _, b := range boardsOf(w.T) {
-		fill := w.filled(b)
+	for _, b := range loadDashboards(w.T) {
+		fill := w.variableReplacer(b)
 		for _, p := range b.Shown() {
 			name := strings.TrimPrefix(b.Title, "AIS Gateway: ") + ", " + p.Title
 			if _, ok := seen[name]; !ok {
 				continue
 			}
-			soon(func() bool {
-				seen[name] = w.least(fill, p)
+			holdsWithinMinute(func() bool {
+				seen[name] = w.smallestMaximum(fill, p)
 				return seen[name] > 0
 			})
 		}
 	}
 	for name, value := range seen {
 		if !(value > 0) {
-			w.Errorf("%s: what has happened is not seen", name)
+			w.Errorf("%s does not show the event", name)
 		}
 	}
 }
 
-// least returns the smallest of the greatest values of a panel's queries.
-func (w *boardWorld) least(fill *strings.Replacer, p deploy.Panel) float64 {
+// smallestMaximum returns the smallest of the maxima of a panel's queries.
+func (w *dashboardFixture) smallestMaximum(fill *strings.Replacer, p deploy.Panel) float64 {
 	w.Helper()
 	least := math.Inf(1)
 	for _, q := range p.Targets {
 		greatest := 0.0
 		for _, s := range w.prometheus.Query(fill.Replace(q.Expr)) {
-			if s.Point.Value > greatest { // which what is no number is not
+			if s.Point.Value > greatest { // false for NaN
 				greatest = s.Point.Value
 			}
 		}
@@ -296,8 +303,8 @@ func (w *boardWorld) least(fill *strings.Replacer, p deploy.Panel) float64 {
 	return least
 }
 
-// soon reports whether something holds within a minute.
-func soon(holds func() bool) bool {
+// holdsWithinMinute waits until a condition holds, and returns false after a minute.
+func holdsWithinMinute(holds func() bool) bool {
 	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return false
@@ -306,8 +313,9 @@ func soon(holds func() bool) bool {
 	return true
 }
 
-// ruled holds that all rules run, that what is recorded has data, and that a bank's word calls somebody at once.
-func (w *boardWorld) ruled() {
+// assertRules checks that all rules can be evaluated, that recording rules have data, and that a
+// limit reported by a bank fires an alert.
+func (w *dashboardFixture) assertRules() {
 	w.Helper()
 	for _, r := range w.prometheus.Rules() {
 		if r.Health != "ok" {

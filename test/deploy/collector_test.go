@@ -20,7 +20,8 @@ import (
 	"ais-gateway/internal/servertest"
 )
 
-// What a collector hands on, in OTLP's JSON: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding.
+// OTLP in JSON, as the collector forwards it:
+// https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding.
 type (
 	otlpAttribute struct {
 		Key   string
@@ -69,8 +70,8 @@ type (
 	}
 )
 
-// valueOf is that of an attribute as text; empty without it.
-func valueOf(attributes []otlpAttribute, key string) string {
+// attributeValue returns the value of an attribute as text, or "" if there is none.
+func attributeValue(attributes []otlpAttribute, key string) string {
 	for _, a := range attributes {
 		if a.Key == key {
 			for _, value := range a.Value {
@@ -81,7 +82,8 @@ func valueOf(attributes []otlpAttribute, key string) string {
 	return ""
 }
 
-func keysOf(attributes []otlpAttribute) []string {
+// attributeKeys returns the keys of attributes.
+func attributeKeys(attributes []otlpAttribute) []string {
 	var keys []string
 	for _, a := range attributes {
 		keys = append(keys, a.Key)
@@ -89,7 +91,7 @@ func keysOf(attributes []otlpAttribute) []string {
 	return keys
 }
 
-// A collector is a real one, and what it has handed on.
+// collector is a real collector, with the data that it has forwarded.
 type collector struct {
 	*servertest.Server
 	http string // http://host:port, where gateways send to
@@ -102,8 +104,9 @@ type collector struct {
 	faults    []string
 }
 
-// collectorProgram is what `make` has built; where a test is run by hand it is built here.
-var collectorProgram = sync.OnceValues(func() (string, error) {
+// buildCollector returns the path of the collector: the one that `make` has built and COLLECTOR
+// names, or one that it builds.
+var buildCollector = sync.OnceValues(func() (string, error) {
 	if file := os.Getenv("COLLECTOR"); file != "" {
 		if _, err := os.Stat(file); err == nil {
 			return file, nil
@@ -122,17 +125,18 @@ var collectorProgram = sync.OnceValues(func() (string, error) {
 	return file, nil
 })
 
+// collectorFile returns the path of the collector.
 func collectorFile(t *testing.T) string {
 	t.Helper()
-	file, err := collectorProgram()
+	file, err := buildCollector()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return file
 }
 
-// collecting runs a collector that hands on what it gets.
-func collecting(t *testing.T) *collector {
+// startCollector runs a collector that forwards all data to c.
+func startCollector(t *testing.T) *collector {
 	t.Helper()
 	program := collectorFile(t)
 	c := &collector{metrics: map[string]otlpMetric{}, resources: map[string]otlpResource{}}
@@ -172,7 +176,7 @@ service:
     logs: {receivers: [otlp], processors: [memory_limiter, batch], exporters: [otlp_http]}
 `
 
-// ServeHTTP takes what the collector hands on.
+// ServeHTTP receives the data that the collector forwards.
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	var got otlpRequest
@@ -194,7 +198,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.resources["metrics"] = resource.Resource
 		for _, scope := range resource.ScopeMetrics {
 			for _, m := range scope.Metrics {
-				c.metrics[m.Name] = c.metrics[m.Name].with(m)
+				c.metrics[m.Name] = c.metrics[m.Name].merge(m)
 			}
 		}
 	}
@@ -208,7 +212,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, "{}")
 }
 
-// points are those of a metric, whatever its type is.
+// points returns the data points of a metric of any type.
 func (m otlpMetric) points() *otlpPoints {
 	switch {
 	case m.Sum != nil:
@@ -221,27 +225,30 @@ func (m otlpMetric) points() *otlpPoints {
 	return new(otlpPoints)
 }
 
-// with is a metric with the points of what was got of it before, one for each combination of keys.
-func (m otlpMetric) with(next otlpMetric) otlpMetric {
+// merge returns next with the earlier points of the metric, one for each combination of keys.
+func (m otlpMetric) merge(next otlpMetric) otlpMetric {
 	all := next.points()
 	for _, point := range m.points().DataPoints {
-		keys := fmt.Sprint(keysOf(point.Attributes))
-		if !slices.ContainsFunc(all.DataPoints, func(p struct{ Attributes []otlpAttribute }) bool { return fmt.Sprint(keysOf(p.Attributes)) == keys }) {
+		keys := fmt.Sprint(attributeKeys(point.Attributes))
+		if !slices.ContainsFunc(all.DataPoints, func(p struct{ Attributes []otlpAttribute }) bool {
+			return fmt.Sprint(attributeKeys(p.Attributes)) == keys
+		}) {
 			all.DataPoints = append(all.DataPoints, point)
 		}
 	}
 	return next
 }
 
-// look runs what reads c while nothing is written to it.
-func (c *collector) look(read func()) {
+// locked calls read while c is locked.
+func (c *collector) locked(read func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	read()
 }
 
-// The collector is made of what its builder's file lists, and of nothing else.
-func TestCollectorIsWhatItsBuilderMade(t *testing.T) {
+// TestCollectorMatchesItsBuilderFile: the collector consists of exactly the components that
+// builder.yaml lists.
+func TestCollectorMatchesItsBuilderFile(t *testing.T) {
 	const dir = "../../tools/collector/"
 	read := func(name string) string {
 		text, err := os.ReadFile(dir + name)
@@ -271,8 +278,9 @@ func TestCollectorIsWhatItsBuilderMade(t *testing.T) {
 	}
 }
 
-// A developer's collector starts with its file.
-func TestDevelopersCollector(t *testing.T) {
+// TestComposeCollectorConfig: the collector accepts the configuration in deploy/compose, and
+// refuses an invalid one.
+func TestComposeCollectorConfig(t *testing.T) {
 	const file = "../../deploy/compose/collector.yaml"
 	if said, err := exec.Command(collectorFile(t), "validate", "--config", file).CombinedOutput(); err != nil {
 		t.Errorf("%s: %v\n%s", file, err, said)
@@ -282,6 +290,6 @@ func TestDevelopersCollector(t *testing.T) {
 		t.Fatal(err)
 	}
 	if exec.Command(collectorFile(t), "validate", "--config", bad).Run() == nil {
-		t.Error("a file without exporters is taken")
+		t.Error("a configuration with an unknown exporter is accepted")
 	}
 }

@@ -1,3 +1,3 @@
-// Package deploy has the tests of the files in deploy that need a real Prometheus, a collector or a fleet of gateways.
-// `make verify` runs them; `make test` does not.
+// Package deploy has the tests of the files in deploy that need a real Prometheus, a collector or a
+// fleet of gateways. `make verify` runs them; `make test` does not.
 package deploy

@@ -17,12 +17,11 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// What docs/telemetry.md promises is read here from the page itself, so that a row that is added to it is held too.
-
+// telemetryPage is the page whose tables the tests compare with telemetry.
 const telemetryPage = "../../docs/telemetry.md"
 
-// rowsUnder are the rows of the page's table whose first column has the head given.
-func rowsUnder(t *testing.T, head string) [][]string {
+// tableRows returns the rows of the page's table whose first column has the given head.
+func tableRows(t *testing.T, head string) [][]string {
 	t.Helper()
 	page, err := os.ReadFile(telemetryPage)
 	if err != nil {
@@ -46,8 +45,8 @@ func rowsUnder(t *testing.T, head string) [][]string {
 	return rows
 }
 
-// inBackquotes are the words of a cell that stand in backquotes.
-func inBackquotes(cell string) []string {
+// codeWords returns the words of a cell that are in backquotes.
+func codeWords(cell string) []string {
 	var words []string
 	for i, part := range strings.Split(cell, "`") {
 		if i%2 == 1 {
@@ -57,19 +56,20 @@ func inBackquotes(cell string) []string {
 	return words
 }
 
-// A promisedMetric is a row of the page's table of metrics.
-type promisedMetric struct {
+// documentedMetric is a row of the page's table of metrics.
+type documentedMetric struct {
 	otlp, scraped, kind, unit string
 	labels                    []string // sorted, as they are scraped
 }
 
-func promisedMetrics(t *testing.T) []promisedMetric {
+// documentedMetrics returns the metrics of the page.
+func documentedMetrics(t *testing.T) []documentedMetric {
 	t.Helper()
-	var all []promisedMetric
-	for _, row := range rowsUnder(t, "metric") {
-		m := promisedMetric{kind: row[2], unit: row[3], scraped: inBackquotes(row[1])[0], labels: inBackquotes(row[4])}
+	var all []documentedMetric
+	for _, row := range tableRows(t, "metric") {
+		m := documentedMetric{kind: row[2], unit: row[3], scraped: codeWords(row[1])[0], labels: codeWords(row[4])}
 		if row[0] != "" {
-			m.otlp = inBackquotes(row[0])[0]
+			m.otlp = codeWords(row[0])[0]
 		}
 		slices.Sort(m.labels)
 		all = append(all, m)
@@ -80,15 +80,15 @@ func promisedMetrics(t *testing.T) []promisedMetric {
 	return all
 }
 
-// promisedAttributes are those of server and client spans.
-func promisedAttributes(t *testing.T) (server, client []string) {
+// documentedAttributes returns the attributes of server and client spans on the page.
+func documentedAttributes(t *testing.T) (server, client []string) {
 	t.Helper()
-	for _, row := range rowsUnder(t, "attribute") {
+	for _, row := range tableRows(t, "attribute") {
 		if row[1] == "yes" {
-			server = append(server, inBackquotes(row[0])...)
+			server = append(server, codeWords(row[0])...)
 		}
 		if row[2] == "yes" {
-			client = append(client, inBackquotes(row[0])...)
+			client = append(client, codeWords(row[0])...)
 		}
 	}
 	slices.Sort(server)
@@ -96,15 +96,15 @@ func promisedAttributes(t *testing.T) (server, client []string) {
 	return server, client
 }
 
-// banks are the ASPSPs of a sandbox, and its providers.
+// The ASPSPs of a sandbox and its providers.
 var (
-	banks     = []string{mastercardsim.WoodBank, mastercardsim.StoneBank, mastercardsim.RiverBank, sandbox.MyPOS}
+	aspsps    = []string{mastercardsim.WoodBank, mastercardsim.StoneBank, mastercardsim.RiverBank, sandbox.MyPOS}
 	providers = []string{"mastercard", "mypos"}
 )
 
-// judges say of each label which values it may have: those that the page lists in backquotes, and those that it
-// describes.
-func judges(t *testing.T) map[string]func(string) bool {
+// labelChecks returns a function for each label that reports whether the label may have a value: those that the page lists in
+// backquotes, and those that it describes.
+func labelChecks(t *testing.T) map[string]func(string) bool {
 	t.Helper()
 	among := func(lists ...[]string) func(string) bool {
 		return func(value string) bool { return slices.Contains(slices.Concat(lists...), value) }
@@ -114,8 +114,8 @@ func judges(t *testing.T) map[string]func(string) bool {
 		return err == nil && (n == 499 || http.StatusText(n) != "")
 	}
 	all := map[string]func(string) bool{}
-	for _, row := range rowsUnder(t, "label") {
-		all[inBackquotes(row[0])[0]] = among(inBackquotes(row[1]))
+	for _, row := range tableRows(t, "label") {
+		all[codeWords(row[0])[0]] = among(codeWords(row[1]))
 	}
 	var codes []string
 	for _, k := range canonical.Kinds() {
@@ -123,7 +123,7 @@ func judges(t *testing.T) map[string]func(string) bool {
 	}
 	part, failure := all["part"], all["error_type"]
 	maps.Copy(all, map[string]func(string) bool{
-		"ais_aspsp_id": among(banks),
+		"ais_aspsp_id": among(aspsps),
 		"ais_provider": among(providers),
 		"part":         func(value string) bool { return part(value) || among(providers)(value) },
 		"error_type": func(value string) bool {
@@ -133,7 +133,7 @@ func judges(t *testing.T) map[string]func(string) bool {
 			http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
 			http.MethodConnect, http.MethodOptions, http.MethodTrace, "QUERY", "_OTHER",
 		}),
-		"http_route":                among(routesOf(t, "../../api/openapi.yaml")),
+		"http_route":                among(contractRoutes(t, "../../api/openapi.yaml")),
 		"http_response_status_code": status,
 		"url_template":              regexp.MustCompile(`^(/[a-zA-Z0-9_.-]+|/\{[a-zA-Z-]+\})+$`).MatchString,
 		"server_address":            among([]string{"127.0.0.1"}),
@@ -149,8 +149,8 @@ func judges(t *testing.T) map[string]func(string) bool {
 	return all
 }
 
-// routesOf are the paths of the contract.
-func routesOf(t *testing.T, file string) []string {
+// contractRoutes returns the paths of the contract.
+func contractRoutes(t *testing.T, file string) []string {
 	t.Helper()
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -163,8 +163,8 @@ func routesOf(t *testing.T, file string) []string {
 	return routes
 }
 
-// conventions are the attributes and metrics of OpenTelemetry's semantic conventions, the metrics with their units, as
-// the source of the module says that the gateway is built with.
+// conventions returns the attributes and the units of metrics of OpenTelemetry's semantic conventions, from the source of the module
+// version that the gateway is built with.
 func conventions(t *testing.T) (attributes map[string]bool, units map[string]string) {
 	t.Helper()
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "go.opentelemetry.io/otel").Output()
@@ -207,12 +207,12 @@ func conventions(t *testing.T) (attributes map[string]bool, units map[string]str
 	return attributes, units
 }
 
-// Names are those of OpenTelemetry's semantic conventions, with their units; the gateway's own begin with ais. An
-// attribute of a metric of its own may be a plain word that the page lists.
+// TestNamesFollowConventions: names and units are those of OpenTelemetry's semantic conventions, or start with `ais.`. An attribute of
+// an ais metric may also be a single word that the page lists.
 func TestNamesFollowConventions(t *testing.T) {
 	attributes, units := conventions(t)
 	proper := func(key string) bool { return attributes[key] || strings.HasPrefix(key, "ais.") }
-	server, client := promisedAttributes(t)
+	server, client := documentedAttributes(t)
 	for _, key := range slices.Concat(server, client) {
 		if !proper(key) {
 			t.Errorf("the spans' attribute %s is in no convention, and not ais.*", key)
@@ -223,10 +223,10 @@ func TestNamesFollowConventions(t *testing.T) {
 		scraped[strings.ReplaceAll(key, ".", "_")] = true
 	}
 	var listed []string
-	for _, row := range rowsUnder(t, "label") {
-		listed = append(listed, inBackquotes(row[0])[0])
+	for _, row := range tableRows(t, "label") {
+		listed = append(listed, codeWords(row[0])[0])
 	}
-	for _, m := range promisedMetrics(t) {
+	for _, m := range documentedMetrics(t) {
 		if m.otlp == "" {
 			continue // Prometheus's own
 		}

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// What promtool says of the rules, and of their tests.
+// TestPromtool: promtool accepts the rules, and their tests pass.
 func TestPromtool(t *testing.T) {
 	t.Parallel()
 	promtool, err := exec.LookPath("promtool")
@@ -21,7 +21,7 @@ func TestPromtool(t *testing.T) {
 		t.Fatalf("there is no test of rules: %v", err)
 	}
 	for _, file := range files {
-		if _, err := os.ReadFile(file); err != nil { // and so Go knows that the result hangs on it
+		if _, err := os.ReadFile(file); err != nil { // so that the test cache depends on the file
 			t.Fatal(err)
 		}
 		commands = append(commands, []string{"test", "rules", file})

@@ -14,15 +14,16 @@ import (
 )
 
 const (
-	// rollDrain is server.drainFor, and rollLag how long the balancer takes to learn that a gateway is to end. The one is so
-	// much longer that a busy machine tells the balancer in time.
+	// rollDrain is server.drainFor, and rollLag is the delay until the balancer removes a
+	// terminating gateway. rollDrain is much longer, so that the balancer is in time on a busy
+	// machine.
 	rollDrain, rollLag = 12 * time.Second, time.Second
-	// rollBetween is how long there is load before, between and after.
-	rollBetween = 500 * time.Millisecond
+	// rollPause is how long there is load before, between and after the replacements.
+	rollPause = 500 * time.Millisecond
 )
 
-// Three gateways are replaced one after the other, as Kubernetes does it (a new one first), under load: no request fails,
-// no call is beyond the limit, and each consent has its four.
+// TestRoll: three gateways are replaced one after the other under load, as Kubernetes does it. No
+// request fails, no call is beyond the limit, and each consent gets its four calls.
 func TestRoll(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -30,12 +31,12 @@ func TestRoll(t *testing.T) {
 	b := startBalancer(t)
 	var old []*gatewaytest.Process
 	for range 3 {
-		old = append(old, rollOut(t, b, config))
+		old = append(old, startReady(t, b, config))
 	}
 	load := startRollLoad(t, b.address)
 	for _, g := range old {
-		time.Sleep(rollBetween)
-		rollOut(t, b, config)
+		time.Sleep(rollPause)
+		startReady(t, b, config)
 		seen := watchAdmin(g)
 		ending := time.Now()
 		g.Terminate()
@@ -45,13 +46,13 @@ func TestRoll(t *testing.T) {
 			t.Errorf("exit %d\n%s%s", code, g.Stdout.String(), g.Stderr.String())
 		}
 		if took := time.Since(ending); took < rollDrain {
-			t.Errorf("it ended after %v", took)
+			t.Errorf("the gateway exited after %v, want at least %v", took, rollDrain)
 		}
 		if last := <-seen; !last.draining || !last.scraped {
-			t.Errorf("while it drains, /readyz and /metrics say %+v", last)
+			t.Errorf("while the gateway drains: /readyz and /metrics are %+v", last)
 		}
 	}
-	time.Sleep(rollBetween)
+	time.Sleep(rollPause)
 	load.stop()
 	for failure, n := range load.failed {
 		t.Errorf("%d times: %s", n, failure)
@@ -59,7 +60,7 @@ func TestRoll(t *testing.T) {
 	if n := len(w.Ledger.Breaches()); n != 0 {
 		t.Errorf("the bank refused %d calls", n)
 	}
-	t.Logf("%d requests, %d connections, %d consents", load.asked.Load(), load.opened.Load(), load.used())
+	t.Logf("%d requests, %d connections, %d consents", load.requests.Load(), load.opened.Load(), load.usedConsents())
 	load.exhaust(t)
 	reached := map[string]int{}
 	for _, c := range w.Ledger.Calls() {
@@ -67,27 +68,27 @@ func TestRoll(t *testing.T) {
 			reached[c.Consent]++
 		}
 	}
-	for i := range load.used() {
+	for i := range load.usedConsents() {
 		if n := reached[load.consent(i).id]; n != 4 {
 			t.Errorf("%d calls of a consent reached the bank, want 4", n)
 		}
 	}
 }
 
-// The same load sees it when a gateway is killed, and when one ends while it is still sent connections: who sees
-// nothing proves nothing.
-func TestRollSeesWhatFails(t *testing.T) {
+// TestRollDetectsFailures: the load of TestRoll detects a gateway that is killed, and one that
+// exits while it still gets connections.
+func TestRollDetectsFailures(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	b := startBalancer(t)
-	stays, killed, hasty := rollOut(t, b, w.ConfigFile), rollOut(t, b, w.ConfigFile), rollOut(t, b, w.ConfigFile)
+	stays, killed, hasty := startReady(t, b, w.ConfigFile), startReady(t, b, w.ConfigFile), startReady(t, b, w.ConfigFile)
 	load := startRollLoad(t, b.address)
 	for _, end := range []func(){killed.Kill, hasty.Terminate} {
-		load.fails()
+		load.takeFailures()
 		end()
-		gatewaytest.Eventually(t, "the load sees a failure", func() bool { return load.fails() > 0 })
+		gatewaytest.Eventually(t, "the load sees a failure", func() bool { return load.takeFailures() > 0 })
 		b.remove(killed.API)
-		time.Sleep(rollBetween) // connections that are open still fail
+		time.Sleep(rollPause) // connections that are open still fail
 	}
 	b.remove(hasty.API)
 	load.stop()
@@ -96,11 +97,11 @@ func TestRollSeesWhatFails(t *testing.T) {
 	}
 }
 
-// rollOut starts a gateway, and has it sent connections once it is ready.
-func rollOut(t *testing.T, b *balancer, config string) *gatewaytest.Process {
+// startReady starts a gateway, waits until it is ready, and adds it to the balancer.
+func startReady(t *testing.T, b *balancer, config string) *gatewaytest.Process {
 	t.Helper()
 	g := gatewaytest.Serve(t, config)
-	gatewaytest.Eventually(t, "it is ready", func() bool {
+	gatewaytest.Eventually(t, "the gateway is ready", func() bool {
 		resp, _ := gatewaytest.Call(t, http.MethodGet, g.Admin+"/readyz")
 		return resp.StatusCode == http.StatusOK
 	})
@@ -108,12 +109,13 @@ func rollOut(t *testing.T, b *balancer, config string) *gatewaytest.Process {
 	return g
 }
 
-// lastSeen is what the platform saw of a gateway before it was gone.
-type lastSeen struct{ draining, scraped bool }
+// adminStatus is the state of the admin server: whether /readyz reports draining, and whether
+// /metrics responds.
+type adminStatus struct{ draining, scraped bool }
 
-// watchAdmin goes on asking as kubelet and scraper do, each time on a connection of its own, and tells what the last
-// answers were when there are no more.
-func watchAdmin(g *gatewaytest.Process) <-chan lastSeen {
+// watchAdmin requests /readyz and /metrics repeatedly, each time on a new connection as kubelet and
+// Prometheus do. When the gateway does not respond any more, it sends the last status.
+func watchAdmin(g *gatewaytest.Process) <-chan adminStatus {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Minute}
 	status := func(path string) int {
 		resp, err := client.Get(g.Admin + path)
@@ -123,25 +125,25 @@ func watchAdmin(g *gatewaytest.Process) <-chan lastSeen {
 		resp.Body.Close()
 		return resp.StatusCode
 	}
-	seen := make(chan lastSeen, 1)
+	seen := make(chan adminStatus, 1)
 	go func() {
-		var last lastSeen
+		var last adminStatus
 		for {
 			ready, scraped := status("/readyz"), status("/metrics")
 			if ready == 0 || scraped == 0 {
 				seen <- last
 				return
 			}
-			last = lastSeen{ready == http.StatusServiceUnavailable, scraped == http.StatusOK}
+			last = adminStatus{ready == http.StatusServiceUnavailable, scraped == http.StatusOK}
 			time.Sleep(20 * time.Millisecond)
 		}
 	}()
 	return seen
 }
 
-// A connection on which nothing is under way is left to its caller, who is told to leave with the next answer; so is he
-// whose request came before. When no more connections are taken, what is under way still ends, and the platform still has
-// its answers.
+// TestDraining: a draining gateway keeps idle connections open and closes each with its next
+// response, also for requests that came before. After it has stopped listening, requests in
+// progress are completed, and the admin server still responds.
 func TestDraining(t *testing.T) {
 	t.Parallel()
 	arrived, early, late := make(chan struct{}, 2), make(chan struct{}), make(chan struct{})
@@ -161,19 +163,19 @@ func TestDraining(t *testing.T) {
 	}})
 	g := gatewaytest.Serve(t, gatewaytest.ReplaceInConfig(t, w, "drainFor: 0s", "drainFor: "+rollDrain.String(), "mypos: {", "mypos: {timeout: 5m, "))
 	address := strings.TrimPrefix(g.API, "http://")
-	kept := &rollCaller{address: address, keeps: true}
-	defer kept.leave()
-	list := rollAsk{method: http.MethodGet, path: "/v1/aspsps"}
-	if resp, err := kept.ask(list); err != nil || resp.close || resp.status != http.StatusOK {
+	kept := &rollCaller{address: address, keepAlive: true}
+	defer kept.close()
+	list := rollRequest{method: http.MethodGet, path: "/v1/aspsps"}
+	if resp, err := kept.do(list); err != nil || resp.close || resp.status != http.StatusOK {
 		t.Fatalf("before: %+v, %v", resp, err)
 	}
 	underWay := func(path string) <-chan string {
 		said := make(chan string, 1)
 		go func() {
-			c := &rollCaller{address: address, keeps: true}
-			defer c.leave()
+			c := &rollCaller{address: address, keepAlive: true}
+			defer c.close()
 			of := rollConsent{sandbox.MyPOS, "3c7816ee-3d51-4bf5-8ced-ece2af35d431"}
-			resp, err := c.ask(of.ask(http.MethodGet, path, true))
+			resp, err := c.do(of.request(http.MethodGet, path, true))
 			said <- fmt.Sprint(resp.status, resp.close, err)
 		}()
 		<-arrived
@@ -181,21 +183,21 @@ func TestDraining(t *testing.T) {
 	}
 	first, second := underWay("/accounts"), underWay("/accounts/"+mypossim.GoodAccount+"/balances")
 	g.Terminate()
-	gatewaytest.Eventually(t, "it says that it drains", func() bool {
+	gatewaytest.Eventually(t, "/readyz reports that the gateway drains", func() bool {
 		resp, _ := gatewaytest.Call(t, http.MethodGet, g.Admin+"/readyz")
 		return resp.StatusCode == http.StatusServiceUnavailable
 	})
 	close(early)
 	if got := <-first; got != "200 true <nil>" {
-		t.Errorf("what began before: %s", got)
+		t.Errorf("a request from before the drain: %s", got)
 	}
 	for _, c := range []*rollCaller{kept, {address: address}} {
-		if resp, err := c.ask(list); err != nil || !resp.close || resp.status != http.StatusOK {
-			t.Errorf("while it drains: %+v, %v", resp, err)
+		if resp, err := c.do(list); err != nil || !resp.close || resp.status != http.StatusOK {
+			t.Errorf("while the gateway drains: %+v, %v", resp, err)
 		}
 	}
-	gatewaytest.Eventually(t, "it takes no more connections", func() bool {
-		_, err := (&rollCaller{address: address}).ask(list)
+	gatewaytest.Eventually(t, "the gateway accepts no more connections", func() bool {
+		_, err := (&rollCaller{address: address}).do(list)
 		return err != nil
 	})
 	if resp, _ := gatewaytest.Call(t, http.MethodGet, g.Admin+"/readyz"); resp.StatusCode != http.StatusServiceUnavailable {
@@ -206,23 +208,23 @@ func TestDraining(t *testing.T) {
 	}
 	close(late)
 	if got := <-second; got != "200 true <nil>" {
-		t.Errorf("what was under way: %s", got)
+		t.Errorf("a request in progress: %s", got)
 	}
 	if code := g.Wait(); code != 0 || !strings.Contains(g.Stdout.String(), `"msg":"stopped"`) {
 		t.Errorf("exit %d\n%s", code, g.Stdout.String())
 	}
 }
 
-// exhaust asks for what is left of every consent that the load used, until nothing is.
+// exhaust sends requests under each consent that the load used until it gets UNATTENDED_LIMIT.
 func (l *rollLoad) exhaust(t *testing.T) {
 	t.Helper()
-	c := &rollCaller{address: l.address, keeps: true}
-	defer c.leave()
-	for i := range l.used() {
+	c := &rollCaller{address: l.address, keepAlive: true}
+	defer c.close()
+	for i := range l.usedConsents() {
 		of, last := l.consent(i), ""
 		for try := range 6 {
-			resp, err := c.ask(of.ask(http.MethodGet, fmt.Sprintf("/accounts/none-%d/balances", 100+try), false))
-			if last = resp.said(); err != nil || !slices.Contains(rollUnattended, last) {
+			resp, err := c.do(of.request(http.MethodGet, fmt.Sprintf("/accounts/none-%d/balances", 100+try), false))
+			if last = resp.outcome(); err != nil || !slices.Contains(rollUnattended, last) {
 				t.Fatalf("%s, %v", last, err)
 			}
 			if last == rollLimited {
@@ -230,7 +232,7 @@ func (l *rollLoad) exhaust(t *testing.T) {
 			}
 		}
 		if last != rollLimited {
-			t.Errorf("a consent is never used up: %s", last)
+			t.Errorf("a consent does not reach the limit: %s", last)
 		}
 	}
 }

@@ -23,31 +23,31 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A rollConsent is one that is used while gateways are replaced.
+// rollConsent is a consent id at an ASPSP.
 type rollConsent struct{ aspsp, id string }
 
-// A rollAsk is one request.
-type rollAsk struct {
+// rollRequest is a request of the load.
+type rollRequest struct {
 	method, path string
 	header       []string // name and value in turn
-	may          []string // what may be answered, status and code
+	allowed      []string // the allowed outcomes: status and code
 }
 
-// ask makes a request under the consent, with the user or without.
-func (c rollConsent) ask(method, path string, attended bool) rollAsk {
+// request returns an attended or unattended request under the consent.
+func (c rollConsent) request(method, path string, attended bool) rollRequest {
 	header := []string{"Consent-ID", c.id, "Cache-Control", "no-cache"}
 	if c.aspsp == sandbox.MyPOS {
 		header = append(header, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
 	}
-	a := rollAsk{method: method, path: "/v1/aspsps/" + c.aspsp + path, may: rollUnattended}
+	a := rollRequest{method: method, path: "/v1/aspsps/" + c.aspsp + path, allowed: rollUnattended}
 	if attended {
-		header, a.may = append(header, "PSU-IP-Address", "203.0.113.7"), []string{"200"}
+		header, a.allowed = append(header, "PSU-IP-Address", "203.0.113.7"), []string{"200"}
 	}
 	a.header = header
 	return a
 }
 
-// account is one that the consent covers.
+// account returns an account that the consent covers.
 func (c rollConsent) account() string {
 	if c.aspsp == sandbox.MyPOS {
 		return mypossim.GoodAccount
@@ -57,45 +57,47 @@ func (c rollConsent) account() string {
 
 const rollLimited = "429 UNATTENDED_LIMIT"
 
-// rollUnattended is what may be answered without the user: the list or balances, that there is no such account, or that
-// four calls were made.
+// rollUnattended are the allowed outcomes of unattended requests: success, an unknown account, or
+// the limit.
 var rollUnattended = []string{"200", "404 ACCOUNT_UNKNOWN", rollLimited}
 
-// A rollAnswer is what a caller sees of an answer.
-type rollAnswer struct {
+// rollResponse is a response to a rollRequest.
+type rollResponse struct {
 	status int
 	code   string // of a problem
-	close  bool   // the connection ends with it
+	close  bool   // the connection closes after it
 }
 
-func (a rollAnswer) said() string { return strings.TrimSpace(strconv.Itoa(a.status) + " " + a.code) }
+func (a rollResponse) outcome() string {
+	return strings.TrimSpace(strconv.Itoa(a.status) + " " + a.code)
+}
 
-// A rollCaller asks over TCP by itself: nothing is sent a second time behind its back, as http.Client does, and no
-// connection is looked at before it is used.
+// rollCaller sends requests on a TCP connection. Unlike http.Client it does not send a request
+// again, and does not check a connection before it uses it.
 type rollCaller struct {
-	address string
-	keeps   bool // its connection, for as long as the gateway does not say otherwise
-	opened  *atomic.Int64
+	address   string
+	keepAlive bool // reuse the connection until a response closes it
+	opened    *atomic.Int64
 
 	conn net.Conn
 	read *bufio.Reader
 }
 
-func (c *rollCaller) leave() {
+func (c *rollCaller) close() {
 	if c.conn != nil {
 		c.conn.Close()
 		c.conn = nil
 	}
 }
 
-func (c *rollCaller) ask(a rollAsk) (answer rollAnswer, err error) {
+func (c *rollCaller) do(a rollRequest) (answer rollResponse, err error) {
 	used := c.conn != nil
 	defer func() {
-		if err != nil || answer.close || !c.keeps {
-			c.leave()
+		if err != nil || answer.close || !c.keepAlive {
+			c.close()
 		}
 		if err != nil && used {
-			err = fmt.Errorf("on a connection that was kept: %w", err)
+			err = fmt.Errorf("on a reused connection: %w", err)
 		}
 	}()
 	req, err := http.NewRequestWithContext(context.Background(), a.method, "http://"+c.address+a.path, nil)
@@ -126,7 +128,7 @@ func (c *rollCaller) ask(a rollAsk) (answer rollAnswer, err error) {
 		return answer, err
 	}
 	defer resp.Body.Close()
-	answer = rollAnswer{status: resp.StatusCode, close: resp.Close}
+	answer = rollResponse{status: resp.StatusCode, close: resp.Close}
 	var body struct{ Code string }
 	if resp.StatusCode != http.StatusNoContent {
 		err = json.NewDecoder(resp.Body).Decode(&body)
@@ -135,39 +137,40 @@ func (c *rollCaller) ask(a rollAsk) (answer rollAnswer, err error) {
 	return answer, err
 }
 
-// A rollLoad is callers of every kind, who go on asking for many consents: some keep their connections and rest now and
-// then, some never rest, and some take a connection for each request.
+// rollLoad sends requests under many consents until it is stopped: from callers that reuse
+// connections with long or short pauses, and from callers that open a connection for each request.
 type rollLoad struct {
-	address       string
-	row           uuid.UUID    // of consents that nobody has used yet
-	asked, opened atomic.Int64 // requests, connections
-	stop          func()       // ends the asking and waits for the last answers
+	address          string
+	seed             uuid.UUID    // for the ids of unused consents
+	requests, opened atomic.Int64 // requests, connections
+	stop             func()       // sends no more requests and waits for the last responses
 
 	mu     sync.Mutex
-	failed map[string]int // what was not answered as it may be
+	failed map[string]int // failures by description
 }
 
 const (
-	rollCallers = 8  // of each kind
-	rollEach    = 10 // requests for a consent, spread over as many as rollSpread consents take
-	rollSpread  = 20
+	rollWorkers            = 8  // of each kind
+	rollRequestsPerConsent = 10 // requests under each consent, spread over rollConsentsInUse consents
+	rollConsentsInUse      = 20
 )
 
+// startRollLoad sends requests to an address until the test ends.
 func startRollLoad(t *testing.T, address string) *rollLoad {
 	t.Helper()
-	l := &rollLoad{address: address, row: uuid.New(), failed: map[string]int{}}
+	l := &rollLoad{address: address, seed: uuid.New(), failed: map[string]int{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var callers sync.WaitGroup
 	for _, kind := range []struct {
 		keeps bool
 		rest  time.Duration // at most
 	}{{true, 100 * time.Millisecond}, {true, 5 * time.Millisecond}, {false, 50 * time.Millisecond}} {
-		for range rollCallers {
+		for range rollWorkers {
 			callers.Go(func() {
-				c := &rollCaller{address: address, keeps: kind.keeps, opened: &l.opened}
-				defer c.leave()
+				c := &rollCaller{address: address, keepAlive: kind.keeps, opened: &l.opened}
+				defer c.close()
 				for ctx.Err() == nil {
-					l.one(c)
+					l.sendOne(c)
 					time.Sleep(rand.N(kind.rest))
 				}
 			})
@@ -178,47 +181,49 @@ func startRollLoad(t *testing.T, address string) *rollLoad {
 	return l
 }
 
-// consent is the i-th, at Wood Bank and at myPOS in turn.
+// consent returns the consent with an index, alternately at Wood Bank and at myPOS.
 func (l *rollLoad) consent(i int) rollConsent {
-	id := uuid.NewSHA1(l.row, []byte(strconv.Itoa(i))).String()
+	id := uuid.NewSHA1(l.seed, []byte(strconv.Itoa(i))).String()
 	if i%2 == 0 {
 		return rollConsent{mastercardsim.WoodBank, mastercardsim.FreshConsent + id}
 	}
 	return rollConsent{sandbox.MyPOS, id}
 }
 
-// used is how many consents were asked for.
-func (l *rollLoad) used() int { return int(l.asked.Load())/rollEach + rollSpread }
+// usedConsents returns how many consents the load has used.
+func (l *rollLoad) usedConsents() int {
+	return int(l.requests.Load())/rollRequestsPerConsent + rollConsentsInUse
+}
 
-func (l *rollLoad) one(c *rollCaller) {
-	of := l.consent(int(l.asked.Add(1))/rollEach + rand.IntN(rollSpread))
+func (l *rollLoad) sendOne(c *rollCaller) {
+	of := l.consent(int(l.requests.Add(1))/rollRequestsPerConsent + rand.IntN(rollConsentsInUse))
 	balances := "/accounts/" + of.account() + "/balances"
-	var a rollAsk
+	var a rollRequest
 	switch rand.IntN(10) {
 	case 0:
-		a = of.ask(http.MethodDelete, "/cached-data", false)
-		a.may = []string{"204"}
+		a = of.request(http.MethodDelete, "/cached-data", false)
+		a.allowed = []string{"204"}
 	case 1:
-		a = of.ask(http.MethodGet, "/unattended-access", false)
-		a.may = []string{"200"}
+		a = of.request(http.MethodGet, "/unattended-access", false)
+		a.allowed = []string{"200"}
 	case 2:
-		a = of.ask(http.MethodGet, "/accounts", true)
+		a = of.request(http.MethodGet, "/accounts", true)
 	case 3, 4:
-		a = of.ask(http.MethodGet, balances, true)
+		a = of.request(http.MethodGet, balances, true)
 	case 5:
-		a = of.ask(http.MethodGet, "/accounts", false)
+		a = of.request(http.MethodGet, "/accounts", false)
 	case 6, 7:
-		a = of.ask(http.MethodGet, balances, false)
+		a = of.request(http.MethodGet, balances, false)
 	default:
-		a = of.ask(http.MethodGet, fmt.Sprintf("/accounts/none-%d/balances", rand.IntN(10)), false)
+		a = of.request(http.MethodGet, fmt.Sprintf("/accounts/none-%d/balances", rand.IntN(10)), false)
 	}
-	answer, err := c.ask(a)
+	answer, err := c.do(a)
 	var failure string
 	switch {
 	case err != nil:
 		failure = fmt.Sprintf("%s %s: %v", a.method, a.path[strings.LastIndex(a.path, "/"):], err)
-	case !slices.Contains(a.may, answer.said()):
-		failure = fmt.Sprintf("%s %s: %s, may be %q", a.method, a.path[strings.LastIndex(a.path, "/"):], answer.said(), a.may)
+	case !slices.Contains(a.allowed, answer.outcome()):
+		failure = fmt.Sprintf("%s %s: %s, may be %q", a.method, a.path[strings.LastIndex(a.path, "/"):], answer.outcome(), a.allowed)
 	default:
 		return
 	}
@@ -227,8 +232,8 @@ func (l *rollLoad) one(c *rollCaller) {
 	l.failed[failure]++
 }
 
-// fails is how many requests have failed since it was last asked.
-func (l *rollLoad) fails() int {
+// takeFailures returns the number of failed requests since the last call.
+func (l *rollLoad) takeFailures() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0

@@ -35,24 +35,25 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// Consents at myPOS by which the scene knows what is to go wrong on the way.
+// Consents at myPOS for which the scene causes a failure.
 const (
-	breaksOnce = "0000b0b0-0000-4000-8000-000000000001" // the first call's connection breaks
-	breaks     = "0000b0b0-0000-4000-8000-000000000002" // every call's does
-	babbles    = "0000b0b0-0000-4000-8000-000000000003" // what is answered is no JSON
-	hangs      = "0000b0b0-0000-4000-8000-000000000004" // nothing is answered before the caller is gone
+	breaksOnce   = "0000b0b0-0000-4000-8000-000000000001" // the first call's connection breaks
+	breaksAlways = "0000b0b0-0000-4000-8000-000000000002" // every call's does
+	returnsHTML  = "0000b0b0-0000-4000-8000-000000000003" // the response is not JSON
+	hangs        = "0000b0b0-0000-4000-8000-000000000004" // no response until the caller has left
 )
 
-// A scene is three gateways that serve a script of requests, and tell of it to a Prometheus and to a collector.
+// scene is three gateways that serve a script of requests, and export telemetry to a Prometheus and
+// a collector.
 type scene struct {
 	*testing.T
 	redis      *redistest.Server
-	world      *sandbox.Sandbox
-	gateways   []*gatewaytest.Process // an ordinary one, one with tight bounds, one with TLS
+	sandbox    *sandbox.Sandbox
+	gateways   []*gatewaytest.Process // one with defaults, one with low limits, one with TLS
 	collector  *collector
 	prometheus *prometheustest.Server
 	client     *http.Client
-	asked      []sceneAsked
+	requests   []sceneRequest
 
 	mu      sync.Mutex
 	broken  bool                // whether breaksOnce has broken
@@ -61,8 +62,8 @@ type scene struct {
 	calls   int                 // that reached a provider
 }
 
-// A sceneAsked is a request of the script, and what became of it.
-type sceneAsked struct {
+// sceneRequest is a request of the script, and its outcome.
+type sceneRequest struct {
 	gateway             int
 	method, path        string
 	header              []string // name and value in turn
@@ -71,20 +72,21 @@ type sceneAsked struct {
 	code                string
 }
 
-// Names of headers in which a trace could be sent on.
+// traceHeaders are the headers in which a trace could be propagated.
 var traceHeaders = []string{
 	"Traceparent", "Tracestate", "Baggage", "B3", "X-B3-Traceid", "X-B3-Spanid", "X-B3-Sampled", "Uber-Trace-Id",
 	"X-Amzn-Trace-Id", "Ot-Tracer-Traceid", "Ot-Tracer-Spanid", "Ot-Tracer-Sampled",
 }
 
-func staged(t *testing.T) *scene {
+// newScene starts simulators, Redis, a collector, three gateways and Prometheus.
+func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{T: t, redis: redistest.Start(t), leaked: map[string][]string{}, arrived: make(chan struct{}, 10)}
-	s.world = gatewaytest.NewSandboxOn(t, s.redis, sandbox.Options{Front: s.front})
-	s.collector = collecting(t)
-	certificate, key := s.certified()
-	calm := func(text string) string { // for the script to reach every bank to its end; River Bank's breaker opens
-		for _, id := range banks {
+	s.sandbox = gatewaytest.NewSandboxOn(t, s.redis, sandbox.Options{Front: s.front})
+	s.collector = startCollector(t)
+	certificate, key := s.writeCertificate()
+	calm := func(text string) string { // breakers stay closed, so that each request reaches its bank; only that of River Bank may open
+		for _, id := range aspsps {
 			if id != mastercardsim.RiverBank {
 				text = strings.Replace(text, "{id: "+id+",", "{id: "+id+", breaker: {consecutiveFailures: 1000, minimumCalls: 1000},", 1)
 			}
@@ -98,7 +100,7 @@ func staged(t *testing.T) *scene {
 		"OTEL_BLRP_SCHEDULE_DELAY=200", "GOMEMLIMIT=1GiB",
 	}
 	serve := func(change func(text string) string, env ...string) {
-		config := gatewaytest.EditConfig(t, s.world, func(text string) string { return change(calm(text)) })
+		config := gatewaytest.EditConfig(t, s.sandbox, func(text string) string { return change(calm(text)) })
 		s.gateways = append(s.gateways, gatewaytest.Serve(t, config, env...))
 	}
 	serve(func(text string) string { return text }, env...)
@@ -117,8 +119,9 @@ func staged(t *testing.T) *scene {
 	return s
 }
 
-// certified writes a certificate for the API and its key to files, and lets the scene's client trust it.
-func (s *scene) certified() (certificateFile, keyFile string) {
+// writeCertificate writes a certificate of the API and its key to files. The scene's client trusts
+// it.
+func (s *scene) writeCertificate() (certificateFile, keyFile string) {
 	s.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -151,7 +154,8 @@ func (s *scene) certified() (certificateFile, keyFile string) {
 	return filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
 }
 
-// front stands before each provider: it looks for what should not reach it, and lets go wrong what is to go wrong.
+// front wraps a provider's simulator. It records propagated trace headers and causes the failures
+// of the special consents.
 func (s *scene) front(_ string, bank http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		consent := r.Header.Get("Consent-ID")
@@ -162,13 +166,13 @@ func (s *scene) front(_ string, bank http.Handler) http.Handler {
 				s.leaked[name] = append(s.leaked[name], values...)
 			}
 		}
-		cut := consent == breaks || consent == breaksOnce && !s.broken
+		cut := consent == breaksAlways || consent == breaksOnce && !s.broken
 		s.broken = s.broken || consent == breaksOnce
 		s.mu.Unlock()
 		switch {
 		case cut:
 			panic(http.ErrAbortHandler)
-		case consent == babbles:
+		case consent == returnsHTML:
 			_, _ = io.WriteString(w, "<html>")
 		case consent == hangs:
 			s.arrived <- struct{}{}
@@ -179,15 +183,16 @@ func (s *scene) front(_ string, bank http.Handler) http.Handler {
 	})
 }
 
-// ask makes one request of the script, in a trace of its own whose caller wants it sampled, and notes what came of it.
-func (s *scene) ask(gateway int, method, path string, header ...string) sceneAsked {
+// send sends a request of the script in a new sampled trace, and records its outcome.
+func (s *scene) send(gateway int, method, path string, header ...string) sceneRequest {
 	s.Helper()
-	return s.askFor(s.Context(), "01", gateway, method, path, header...)
+	return s.sendWith(s.Context(), "01", gateway, method, path, header...)
 }
 
-func (s *scene) askFor(ctx context.Context, sample string, gateway int, method, path string, header ...string) sceneAsked {
+// sendWith is send with a context and the flags of the trace.
+func (s *scene) sendWith(ctx context.Context, sample string, gateway int, method, path string, header ...string) sceneRequest {
 	s.Helper()
-	a := sceneAsked{gateway: gateway, method: method, path: path, header: header, trace: randomHex(s.T, 16), span: randomHex(s.T, 8), sample: sample}
+	a := sceneRequest{gateway: gateway, method: method, path: path, header: header, trace: randomHex(s.T, 16), span: randomHex(s.T, 8), sample: sample}
 	base := s.gateways[gateway].API
 	if gateway == 2 {
 		base = "https" + strings.TrimPrefix(base, "http")
@@ -208,21 +213,22 @@ func (s *scene) askFor(ctx context.Context, sample string, gateway int, method, 
 	}
 	if resp, err := s.client.Do(req); err == nil {
 		var problem struct{ Code string }
-		_ = json.NewDecoder(resp.Body).Decode(&problem) // which only problems are
+		_ = json.NewDecoder(resp.Body).Decode(&problem) // only problems have a code
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
 		a.status, a.code = resp.StatusCode, problem.Code
 	} else if ctx.Err() != nil {
-		a.status, a.code = 499, "CANCELED" // as is told of a caller who went away
+		a.status, a.code = 499, "CANCELED" // as the telemetry has it for a caller that left
 	} else {
 		s.Fatal(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = append(s.asked, a)
+	s.requests = append(s.requests, a)
 	return a
 }
 
+// randomHex returns n random bytes in hexadecimal.
 func randomHex(t *testing.T, n int) string {
 	t.Helper()
 	b := make([]byte, n)
@@ -233,18 +239,19 @@ func randomHex(t *testing.T, n int) string {
 	return hex.EncodeToString(b)
 }
 
-const present = "203.0.113.7" // a user's address
+const userAddress = "203.0.113.7" // a user's address
 
-// play runs the script: every route, and every outcome that providers, Redis, bounds, secrets and callers can bring about.
-func (s *scene) play() {
+// run runs the script: each route, and each outcome that providers, Redis, limits, secrets and
+// callers can cause.
+func (s *scene) run() {
 	s.Helper()
-	s.playConsents()
-	s.playRoutes()
-	s.playBounds()
-	s.playSecrets()
-	s.playRedis()
+	s.runConsents()
+	s.runRoutes()
+	s.runLimits()
+	s.runSecrets()
+	s.runRedis()
 	reached := map[string]bool{}
-	for _, a := range s.asked {
+	for _, a := range s.requests {
 		reached[a.code] = true
 	}
 	for _, k := range sceneKinds() {
@@ -254,8 +261,9 @@ func (s *scene) play() {
 	}
 }
 
-// playConsents asks for accounts and balances under every consent by which a simulator knows what to answer.
-func (s *scene) playConsents() {
+// runConsents requests accounts and balances with each consent that selects a response of a
+// simulator.
+func (s *scene) runConsents() {
 	atBanks := []string{
 		mastercardsim.Consent, mastercardsim.ConsentMany, mastercardsim.ConsentHostile, mastercardsim.ConsentExpired,
 		mastercardsim.ConsentRevoked, mastercardsim.ConsentUnlinked, mastercardsim.ConsentExhausted, mastercardsim.ConsentNewSCA,
@@ -268,14 +276,14 @@ func (s *scene) playConsents() {
 		mypossim.Consent401ConsentInvalid, mypossim.Consent401Bare, mypossim.Consent401Certificate, mypossim.Consent403ConsentUnknown,
 		mypossim.Consent404Unknown, mypossim.Consent404Bare, mypossim.Consent429Exceeded, mypossim.Consent429Quota,
 		mypossim.Consent429Throttled, mypossim.Consent400NeedsAddress, mypossim.Consent400Format, mypossim.Consent500,
-		mypossim.Consent503, mypossim.Consent504, mypossim.Consent400Several, breaksOnce, breaks, babbles,
+		mypossim.Consent503, mypossim.Consent504, mypossim.Consent400Several, breaksOnce, breaksAlways, returnsHTML,
 	}
 	n := 0
 	both := func(bank, account, consent string, header ...string) {
 		header = append([]string{"Consent-ID", consent}, header...)
 		for _, path := range []string{"/accounts", "/accounts/" + account + "/balances"} {
-			s.ask(n%3, http.MethodGet, "/v1/aspsps/"+bank+path, append(header, "PSU-IP-Address", present)...)
-			s.ask(n%3, http.MethodGet, "/v1/aspsps/"+bank+path, header...)
+			s.send(n%3, http.MethodGet, "/v1/aspsps/"+bank+path, append(header, "PSU-IP-Address", userAddress)...)
+			s.send(n%3, http.MethodGet, "/v1/aspsps/"+bank+path, header...)
 			n++
 		}
 	}
@@ -286,15 +294,15 @@ func (s *scene) playConsents() {
 		both(sandbox.MyPOS, mypossim.GoodAccount, consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
 	}
 	for range 6 { // River Bank's breaker opens
-		s.ask(0, http.MethodGet, "/v1/aspsps/"+mastercardsim.RiverBank+"/accounts", "Consent-ID", mastercardsim.ConsentUnavailable, "PSU-IP-Address", present)
+		s.send(0, http.MethodGet, "/v1/aspsps/"+mastercardsim.RiverBank+"/accounts", "Consent-ID", mastercardsim.ConsentUnavailable, "PSU-IP-Address", userAddress)
 	}
-	for range 5 { // one more than may be
-		s.ask(2, http.MethodGet, "/v1/aspsps/"+mastercardsim.WoodBank+"/accounts/"+mastercardsim.Account+"/balances", "Consent-ID", mastercardsim.FreshConsent+"five")
+	for range 5 { // one more than the limit
+		s.send(2, http.MethodGet, "/v1/aspsps/"+mastercardsim.WoodBank+"/accounts/"+mastercardsim.Account+"/balances", "Consent-ID", mastercardsim.FreshConsent+"five")
 	}
 }
 
-// playRoutes asks for what has a route and what has none, rightly and wrongly.
-func (s *scene) playRoutes() {
+// runRoutes sends valid and invalid requests to each route, and to unknown ones.
+func (s *scene) runRoutes() {
 	wood := "/v1/aspsps/" + mastercardsim.WoodBank
 	fresh := mastercardsim.FreshConsent + "routes"
 	for _, a := range [][]string{
@@ -304,7 +312,7 @@ func (s *scene) playRoutes() {
 		{"GET", wood + "/accounts", "Consent-ID", fresh, "Cache-Control", "only-if-cached"},
 		{"GET", wood + "/accounts", "Consent-ID", fresh},
 		{"GET", wood + "/accounts", "Consent-ID", fresh},
-		{"GET", wood + "/accounts", "Consent-ID", fresh, "PSU-IP-Address", present, "Cache-Control", "no-cache"},
+		{"GET", wood + "/accounts", "Consent-ID", fresh, "PSU-IP-Address", userAddress, "Cache-Control", "no-cache"},
 		{"GET", wood + "/unattended-access", "Consent-ID", fresh},
 		{"DELETE", wood + "/cached-data", "Consent-ID", fresh},
 		{"GET", wood + "/accounts"},
@@ -318,49 +326,49 @@ func (s *scene) playRoutes() {
 		{"GET", wood + "/accounts", "X-API-Key", "often", "Consent-ID", fresh},
 		{"GET", wood + "/accounts/" + mastercardsim.Account + "/balances", "X-API-Key", "often", "Consent-ID", fresh},
 	} {
-		s.ask(0, a[0], a[1], a[2:]...)
+		s.send(0, a[0], a[1], a[2:]...)
 	}
-	s.ask(2, http.MethodGet, wood+"/accounts/"+mastercardsim.Account+"/balances", "X-API-Key", "often", "Consent-ID", fresh) // has its scope for accounts alone
-	s.askFor(s.Context(), "00", 0, http.MethodGet, wood+"/accounts", "Consent-ID", fresh, "PSU-IP-Address", present)
+	s.send(2, http.MethodGet, wood+"/accounts/"+mastercardsim.Account+"/balances", "X-API-Key", "often", "Consent-ID", fresh) // its only scope is accounts:read
+	s.sendWith(s.Context(), "00", 0, http.MethodGet, wood+"/accounts", "Consent-ID", fresh, "PSU-IP-Address", userAddress)
 }
 
-// playBounds lets a call hang that has the only place, until its caller goes away.
-func (s *scene) playBounds() {
+// runLimits sends a request beyond perASPSP while another call hangs until its caller leaves.
+func (s *scene) runLimits() {
 	s.Helper()
 	list := "/v1/aspsps/" + sandbox.MyPOS + "/accounts"
 	header := func(consent string) []string {
-		return []string{"Consent-ID", consent, "PSU-IP-Address", present, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
+		return []string{"Consent-ID", consent, "PSU-IP-Address", userAddress, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
 	}
 	ctx, leave := context.WithCancel(s.Context())
 	defer leave()
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		s.askFor(ctx, "01", 1, http.MethodGet, list, header(hangs)...)
+		s.sendWith(ctx, "01", 1, http.MethodGet, list, header(hangs)...)
 	}()
 	select {
 	case <-s.arrived:
 	case <-time.After(30 * time.Second):
-		s.Fatal("the call that is to hang does not arrive")
+		s.Fatal("the hanging call does not arrive")
 	}
-	if a := s.ask(1, http.MethodGet, list, header(uuid.NewString())...); a.code != "OVERLOADED" {
-		s.Errorf("a call beyond the bound is answered %d %s", a.status, a.code)
+	if a := s.send(1, http.MethodGet, list, header(uuid.NewString())...); a.code != "OVERLOADED" {
+		s.Errorf("a call beyond the limit gets %d %s", a.status, a.code)
 	}
 	leave()
 	<-gone
 }
 
-// playSecrets spoils a file of secrets, and mends it.
-func (s *scene) playSecrets() {
+// runSecrets makes a secret invalid, and valid again.
+func (s *scene) runSecrets() {
 	s.Helper()
-	file := filepath.Join(filepath.Dir(s.world.ConfigFile), "mypos-key")
+	file := filepath.Join(filepath.Dir(s.sandbox.ConfigFile), "mypos-key")
 	good, err := os.ReadFile(file)
 	if err != nil {
 		s.Fatal(err)
 	}
 	for _, step := range []struct {
 		text []byte
-		expr string // has three samples then
+		expr string // has a sample for each gateway after the step
 	}{
 		{nil, `ais_secrets_stale{part="mypos"} == 1`},
 		{append(good, '\n'), `ais_secrets_stale{part="mypos"} == 0 and ais_secrets_reloads_total{part="mypos", outcome="ok"} > 0`},
@@ -368,7 +376,7 @@ func (s *scene) playSecrets() {
 		if err := os.WriteFile(file, step.text, 0o600); err != nil {
 			s.Fatal(err)
 		}
-		inTime(s.T, step.expr, func() error {
+		waitFor(s.T, step.expr, func() error {
 			if n := len(s.prometheus.Query(strings.Replace(step.expr, " and ", " and ignoring(outcome) ", 1))); n != len(s.gateways) {
 				return fmt.Errorf("%d gateways", n)
 			}
@@ -377,31 +385,31 @@ func (s *scene) playSecrets() {
 	}
 }
 
-// playRedis takes Redis away for a while.
-func (s *scene) playRedis() {
+// runRedis stops Redis for a while.
+func (s *scene) runRedis() {
 	s.Helper()
 	s.redis.Stop()
 	wood := "/v1/aspsps/" + mastercardsim.WoodBank + "/accounts"
 	for i := range s.gateways {
-		s.ask(i, http.MethodGet, wood, "Consent-ID", mastercardsim.FreshConsent+"without", "PSU-IP-Address", present)
-		if a := s.ask(i, http.MethodGet, wood, "Consent-ID", mastercardsim.FreshConsent+"without"); a.code != "COUNTER_UNAVAILABLE" {
-			s.Errorf("without Redis an unattended request is answered %d %s", a.status, a.code)
+		s.send(i, http.MethodGet, wood, "Consent-ID", mastercardsim.FreshConsent+"without", "PSU-IP-Address", userAddress)
+		if a := s.send(i, http.MethodGet, wood, "Consent-ID", mastercardsim.FreshConsent+"without"); a.code != "COUNTER_UNAVAILABLE" {
+			s.Errorf("without Redis an unattended request gets %d %s", a.status, a.code)
 		}
-		if a := s.ask(i, http.MethodDelete, strings.TrimSuffix(wood, "/accounts")+"/cached-data", "Consent-ID", mastercardsim.FreshConsent+"without"); a.code != "DELETION_UNCONFIRMED" {
-			s.Errorf("without Redis a deletion is answered %d %s", a.status, a.code)
+		if a := s.send(i, http.MethodDelete, strings.TrimSuffix(wood, "/accounts")+"/cached-data", "Consent-ID", mastercardsim.FreshConsent+"without"); a.code != "DELETION_UNCONFIRMED" {
+			s.Errorf("without Redis a deletion gets %d %s", a.status, a.code)
 		}
 	}
 	s.redis.Restart()
-	inTime(s.T, "Redis is used again", func() error {
-		if a := s.ask(0, http.MethodGet, wood, "Consent-ID", mastercardsim.FreshConsent+"again"); a.status != http.StatusOK {
+	waitFor(s.T, "Redis is used again", func() error {
+		if a := s.send(0, http.MethodGet, wood, "Consent-ID", mastercardsim.FreshConsent+"again"); a.status != http.StatusOK {
 			return fmt.Errorf("%d %s", a.status, a.code)
 		}
 		return nil
 	})
 }
 
-// inTime waits until something holds, and fails the test with what it says last where it does not for a long time.
-func inTime(t *testing.T, what string, holds func() error) {
+// waitFor waits until holds returns nil. It fails the test with the last error after three minutes.
+func waitFor(t *testing.T, what string, holds func() error) {
 	t.Helper()
 	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		err := holds()
@@ -409,7 +417,7 @@ func inTime(t *testing.T, what string, holds func() error) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("in vain waited until %s: %v", what, err)
+			t.Fatalf("timed out waiting until %s: %v", what, err)
 		}
 	}
 }

@@ -25,14 +25,16 @@ import (
 )
 
 const (
-	seriesWarm = 1200   // requests after which every series there is to be is there, but a few
-	seriesAll  = 10_000 // requests, each with a consent, an account, or whatever else it makes up, of its own
-	// seriesMore is how many series may come late: an outcome that the machine's load brings about has some 20. Each kind of
-	// request is made 900 times, so that what is theirs alone in a label has 900 at least.
-	seriesMore = 200
+	seriesWarmUp   = 1200   // requests after which nearly all series exist
+	seriesRequests = 10_000 // requests, each with new values, for example of consent and account
+	// seriesTolerance is how many series may be added later: an outcome that the machine's load
+	// causes has about 20. Each kind of request is sent 900 times, so a label with a value of the
+	// request would add at least 900.
+	seriesTolerance = 200
 )
 
-// hostileText is what breaks labels, lines and templates where somebody handles it carelessly, another at each call.
+// hostileText returns a text that breaks labels, lines or templates that do not escape it,
+// different for each i.
 func hostileText(i int) string {
 	wild := []string{
 		`",le="0.1`, `{accountId}`, `..`, `%2e%2e`, "\u202e", `\`, `"`, `}`, `ключ`, `<script>`, `' OR 1=1`, `$(id)`, strings.Repeat("a", 900), "#", "?x=", "a/b",
@@ -40,10 +42,10 @@ func hostileText(i int) string {
 	return fmt.Sprintf("%s%d", wild[i%len(wild)], i)
 }
 
-// seriesRequest is the i-th of the requests, of which eleven in a row have nothing in common.
+// seriesRequest returns the request with an index. There are eleven kinds of requests, in turn.
 func seriesRequest(ctx context.Context, api string, i int) (*http.Request, error) {
 	method, path, header := http.MethodGet, "", http.Header{"X-Api-Key": {sandbox.Key}}
-	bank := banks[i/11%len(banks)]
+	bank := aspsps[i/11%len(aspsps)]
 	wood, pos := "/v1/aspsps/"+mastercardsim.WoodBank, "/v1/aspsps/"+sandbox.MyPOS
 	consent := mastercardsim.FreshConsent + uuid.NewString()
 	switch i % 11 {
@@ -72,7 +74,7 @@ func seriesRequest(ctx context.Context, api string, i int) (*http.Request, error
 		if i%3 == 0 {
 			header.Set("X-API-Key", uuid.NewString())
 		}
-	case 10: // which gets a status of its own
+	case 10: // the response has another status each time
 		path = "/v1/aspsps/" + mastercardsim.RiverBank + "/accounts"
 		header.Set("PSU-IP-Address", "203.0.113.7")
 	}
@@ -91,8 +93,9 @@ func seriesRequest(ctx context.Context, api string, i int) (*http.Request, error
 
 func hostileHeader(i int) string { return hex.EncodeToString([]byte(hostileText(i))) }
 
-// pour makes the requests from to to, some at a time, and returns how many were answered with each status.
-func pour(t *testing.T, api string, from, to int) map[int]int {
+// sendSeriesRequests sends the requests with index from to to-1, eight at a time, and returns the
+// number of responses by status.
+func sendSeriesRequests(t *testing.T, api string, from, to int) map[int]int {
 	t.Helper()
 	var next atomic.Int64
 	next.Store(int64(from))
@@ -129,8 +132,8 @@ func pour(t *testing.T, api string, from, to int) map[int]int {
 	return answered
 }
 
-// linesOf is how many series a gateway shows.
-func linesOf(t *testing.T, admin string) int {
+// countSeries returns the number of series in the gateway's /metrics.
+func countSeries(t *testing.T, admin string) int {
 	t.Helper()
 	_, text := gatewaytest.Call(t, http.MethodGet, admin+"/metrics")
 	n := 0
@@ -142,11 +145,11 @@ func linesOf(t *testing.T, admin string) int {
 	return n
 }
 
-// everyStatus has River Bank answer requests for accounts with every status there can be in turn, those first that are
-// registered.
-type everyStatus struct{ answered atomic.Int64 }
+// statusCycle lets River Bank respond to account requests with each possible status in turn,
+// registered ones first.
+type statusCycle struct{ responses atomic.Int64 }
 
-func (e *everyStatus) front(provider string, simulator http.Handler) http.Handler {
+func (e *statusCycle) front(provider string, simulator http.Handler) http.Handler {
 	var all, others []int
 	for status := 100; status <= 999; status++ {
 		if http.StatusText(status) != "" {
@@ -166,8 +169,8 @@ func (e *everyStatus) front(provider string, simulator http.Handler) http.Handle
 			simulator.ServeHTTP(w, r)
 			return
 		}
-		status := all[int(e.answered.Add(1)-1)%len(all)]
-		conn, _, err := http.NewResponseController(w).Hijack() // net/http answers none below 200 at last
+		status := all[int(e.responses.Add(1)-1)%len(all)]
+		conn, _, err := http.NewResponseController(w).Hijack() // net/http cannot send a final status below 200
 		if err != nil {
 			return
 		}
@@ -176,34 +179,35 @@ func (e *everyStatus) front(provider string, simulator http.Handler) http.Handle
 	})
 }
 
-// Ten thousand consents, accounts, ASPSPs, paths and methods make no series of their own, nor do the statuses of a bank that
-// answers whatever it likes.
+// TestSeriesDoNotGrow: ten thousand consents, accounts, ASPSPs, paths and methods add no series,
+// and neither do the statuses of a bank that responds with arbitrary ones.
 func TestSeriesDoNotGrow(t *testing.T) {
-	var statuses everyStatus
+	var statuses statusCycle
 	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: statuses.front})
 	g := gatewaytest.Serve(t, gatewaytest.ReplaceInConfig(t, w, `name: River Bank, provider: mastercard}`,
 		`name: River Bank, provider: mastercard, breaker: {consecutiveFailures: 100000, minimumCalls: 100000}}`))
 	p := prometheustest.Start(t, nil, g.Admin)
 	all := fmt.Sprintf(`count({__name__=~".+", job=%q})`, prometheustest.Job)
 
-	pour(t, g.API, 0, seriesWarm)
+	sendSeriesRequests(t, g.API, 0, seriesWarmUp)
 	p.AwaitScrape()
-	warm, warmLines := int(p.Value(all)), linesOf(t, g.Admin)
-	answered := pour(t, g.API, seriesWarm, seriesAll)
+	warm, warmLines := int(p.Value(all)), countSeries(t, g.Admin)
+	answered := sendSeriesRequests(t, g.API, seriesWarmUp, seriesRequests)
 	p.AwaitScrape()
-	grown, grownLines := int(p.Value(all)), linesOf(t, g.Admin)
-	t.Logf("%d series after %d requests, %d after %d; answered with %v", warm, seriesWarm, grown, seriesAll, answered)
-	if warm < 200 || grown > warm+seriesMore || grownLines > warmLines+seriesMore {
-		t.Errorf("%d series and %d lines have become %d and %d", warm, warmLines, grown, grownLines)
+	grown, grownLines := int(p.Value(all)), countSeries(t, g.Admin)
+	t.Logf("%d series after %d requests, %d after %d; answered with %v", warm, seriesWarmUp, grown, seriesRequests, answered)
+	if warm < 200 || grown > warm+seriesTolerance || grownLines > warmLines+seriesTolerance {
+		t.Errorf("%d series and %d lines grew to %d and %d", warm, warmLines, grown, grownLines)
 	}
 	if answered[http.StatusOK] < 2500 || answered[http.StatusNotFound] < 2000 || answered[http.StatusBadRequest] == 0 {
-		t.Errorf("the requests do not get far: %v", answered)
+		t.Errorf("too few requests reach the handlers: %v", answered)
 	}
-	if n := statuses.answered.Load(); n < 900 {
-		t.Errorf("the bank answered %d statuses", n)
+	if n := statuses.responses.Load(); n < 900 {
+		t.Errorf("the bank sent %d statuses, want at least 900", n)
 	}
-	// No label of any metric has more values than there may be: ASPSPs times outcomes bound the series of each.
-	for name, judge := range judges(t) {
+	// Each label has only allowed values, so that ASPSPs times outcomes bound the number of series
+	// of each metric.
+	for name, judge := range labelChecks(t) {
 		for _, sample := range p.Query(fmt.Sprintf(`group by (%[1]s) ({%[1]s!="", job=%q})`, name, prometheustest.Job)) {
 			if !judge(sample.Labels[name]) {
 				t.Errorf("%s has the value %q", name, sample.Labels[name])
@@ -211,6 +215,6 @@ func TestSeriesDoNotGrow(t *testing.T) {
 		}
 	}
 	if over := p.Query(`{otel_metric_overflow="true"}`); len(over) > 0 {
-		t.Errorf("%v has overflown", over[0].Labels)
+		t.Errorf("%v has overflowed", over[0].Labels)
 	}
 }

@@ -16,8 +16,8 @@ import (
 	"ais-gateway/internal/prometheustest"
 )
 
-// sceneKinds are the problems that the scene brings about: all but a fault of the gateway, and the caller who went
-// away, to whom nobody says so.
+// sceneKinds returns the problems that the scene causes: all except INTERNAL_ERROR, and CANCELED,
+// which has no response.
 func sceneKinds() []string {
 	var kinds []string
 	for _, k := range canonical.Kinds() {
@@ -28,35 +28,37 @@ func sceneKinds() []string {
 	return kinds
 }
 
-// What docs/telemetry.md promises arrives: at a real Prometheus, and at a real collector.
+// TestTelemetryArrives: a real Prometheus and a real collector receive exactly the telemetry that
+// docs/telemetry.md lists.
 func TestTelemetryArrives(t *testing.T) {
-	s := staged(t)
-	s.play()
+	s := newScene(t)
+	s.run()
 	s.prometheus.AwaitScrape()
-	t.Run("metrics in Prometheus", s.holdScraped)
-	t.Run("metrics at the collector", s.holdExported)
-	t.Run("exemplars", s.holdExemplars)
-	t.Run("traces", s.holdTraces)
-	t.Run("logs", s.holdLogs)
-	t.Run("resource", s.holdResource)
-	t.Run("nothing is sent on", func(t *testing.T) {
+	t.Run("metrics in Prometheus", s.testScraped)
+	t.Run("metrics at the collector", s.testExported)
+	t.Run("exemplars", s.testExemplars)
+	t.Run("traces", s.testTraces)
+	t.Run("logs", s.testLogs)
+	t.Run("resource", s.testResource)
+	t.Run("no trace is propagated", func(t *testing.T) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if len(s.leaked) > 0 || s.calls < 100 {
-			t.Errorf("of %d calls to providers some had %v", s.calls, s.leaked)
+			t.Errorf("%d calls to providers; trace headers: %v", s.calls, s.leaked)
 		}
 	})
-	s.collector.look(func() {
+	s.collector.locked(func() {
 		if len(s.collector.faults) > 0 {
 			t.Error(s.collector.faults)
 		}
 	})
 }
 
-// holdScraped holds names, types, labels and their values, and that there is nothing but what the page names.
-func (s *scene) holdScraped(t *testing.T) {
-	judge, named := judges(t), map[string]bool{}
-	for _, m := range promisedMetrics(t) {
+// testScraped checks names, types, labels and values in Prometheus, and that each metric is on the
+// page.
+func (s *scene) testScraped(t *testing.T) {
+	judge, named := labelChecks(t), map[string]bool{}
+	for _, m := range documentedMetrics(t) {
 		series := []string{m.scraped}
 		if m.kind == "histogram" {
 			series = []string{m.scraped + "_count", m.scraped + "_sum", m.scraped + "_bucket"}
@@ -65,7 +67,7 @@ func (s *scene) holdScraped(t *testing.T) {
 		for _, name := range series {
 			named[name] = true
 			var samples []prometheustest.Sample
-			if !soon(func() bool { samples = s.prometheus.Query(name); return len(samples) > 0 }) {
+			if !holdsWithinMinute(func() bool { samples = s.prometheus.Query(name); return len(samples) > 0 }) {
 				t.Errorf("%s does not arrive", name)
 			}
 			for _, sample := range samples {
@@ -74,7 +76,7 @@ func (s *scene) holdScraped(t *testing.T) {
 					case label == "__name__" || label == "job" || label == "instance":
 						continue
 					case judge[label] == nil:
-						t.Errorf("%s has a label %s, of which the page does not say what it may be", name, label)
+						t.Errorf("%s has the label %s, whose values the page does not list", name, label)
 					case !judge[label](value):
 						t.Errorf("%s has %s=%q", name, label, value)
 					}
@@ -85,10 +87,10 @@ func (s *scene) holdScraped(t *testing.T) {
 			}
 		}
 		if got := slices.Sorted(maps.Keys(labels)); !slices.Equal(got, m.labels) {
-			t.Errorf("%s has labels %v, the page says %v", m.scraped, got, m.labels)
+			t.Errorf("%s has labels %v, want %v as on the page", m.scraped, got, m.labels)
 		}
 		var said []prometheustest.Metadata
-		soon(func() bool {
+		holdsWithinMinute(func() bool {
 			metadata := s.prometheus.Metadata()
 			if said = metadata[m.scraped]; said == nil {
 				said = metadata[strings.TrimSuffix(m.scraped, "_total")]
@@ -96,7 +98,7 @@ func (s *scene) holdScraped(t *testing.T) {
 			return said != nil
 		})
 		if len(said) != 1 || said[0].Type != m.kind || said[0].Help == "" {
-			t.Errorf("of %s is said %+v, the page says %s", m.scraped, said, m.kind)
+			t.Errorf("the metadata of %s are %+v, want type %s", m.scraped, said, m.kind)
 		}
 		suffix := map[string]string{"s": "_seconds", "By": "_bytes", "%": "_percent"}[m.unit]
 		if !strings.HasSuffix(strings.TrimSuffix(m.scraped, "_total"), suffix) {
@@ -105,7 +107,7 @@ func (s *scene) holdScraped(t *testing.T) {
 	}
 	for _, sample := range s.prometheus.Query(`group by (__name__) ({job="` + prometheustest.Job + `", __name__!~"up|scrape_.*"})`) {
 		if name := sample.Labels["__name__"]; !named[name] {
-			t.Errorf("%s arrives, and is not on the page", name)
+			t.Errorf("%s is not on the page", name)
 		}
 	}
 	for _, k := range append(sceneKinds(), string(canonical.Canceled)) {
@@ -120,22 +122,22 @@ func (s *scene) holdScraped(t *testing.T) {
 		`sum(ais_telemetry_dropped_total) == 0`,
 	} {
 		if s.prometheus.Query(some) == nil {
-			t.Errorf("nothing is %s", some)
+			t.Errorf("no series matches %s", some)
 		}
 	}
 }
 
-// holdExported holds the same as it is sent.
-func (s *scene) holdExported(t *testing.T) {
-	promised := map[string]promisedMetric{}
-	for _, m := range promisedMetrics(t) {
+// testExported checks the same for metrics at the collector.
+func (s *scene) testExported(t *testing.T) {
+	promised := map[string]documentedMetric{}
+	for _, m := range documentedMetrics(t) {
 		if m.otlp != "" {
 			promised[m.otlp] = m
 		}
 	}
-	inTime(t, "all metrics are sent, with all labels", func() error {
+	waitFor(t, "all metrics are sent, with all labels", func() error {
 		var faults []error
-		s.collector.look(func() {
+		s.collector.locked(func() {
 			for name, want := range promised {
 				m, labels := s.collector.metrics[name], map[string]bool{}
 				for _, point := range m.points().DataPoints {
@@ -154,7 +156,7 @@ func (s *scene) holdExported(t *testing.T) {
 			}
 			for name := range s.collector.metrics {
 				if _, known := promised[name]; !known {
-					faults = append(faults, fmt.Errorf("%s is sent, and is not on the page", name))
+					faults = append(faults, fmt.Errorf("%s is not on the page", name))
 				}
 			}
 		})
@@ -162,21 +164,21 @@ func (s *scene) holdExported(t *testing.T) {
 	})
 }
 
-// traces are the script's requests by their traces' ids.
-func (s *scene) traces() map[string]sceneAsked {
+// traces returns the requests of the script by trace id.
+func (s *scene) traces() map[string]sceneRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := map[string]sceneAsked{}
-	for _, a := range s.asked {
+	all := map[string]sceneRequest{}
+	for _, a := range s.requests {
 		all[a.trace] = a
 	}
 	return all
 }
 
-// holdExemplars holds that each histogram has examples, from requests that were sampled.
-func (s *scene) holdExemplars(t *testing.T) {
+// testExemplars checks that each histogram has exemplars, only from sampled requests.
+func (s *scene) testExemplars(t *testing.T) {
 	traces := s.traces()
-	for _, m := range promisedMetrics(t) {
+	for _, m := range documentedMetrics(t) {
 		if m.kind != "histogram" {
 			continue
 		}
@@ -192,12 +194,13 @@ func (s *scene) holdExemplars(t *testing.T) {
 	}
 }
 
-// holdTraces holds that each trace runs from the caller's span over the gateway's to its calls, and ends there.
-func (s *scene) holdTraces(t *testing.T) {
+// testTraces checks that each trace has the caller's span, below it one server span of the gateway,
+// and below that its calls.
+func (s *scene) testTraces(t *testing.T) {
 	traces := s.traces()
-	inTime(t, "all spans are sent", func() error {
+	waitFor(t, "all spans are sent", func() error {
 		served := map[string]bool{}
-		s.collector.look(func() {
+		s.collector.locked(func() {
 			for _, span := range s.collector.spans {
 				served[span.TraceID] = served[span.TraceID] || span.Kind == 2
 			}
@@ -210,7 +213,7 @@ func (s *scene) holdTraces(t *testing.T) {
 		return nil
 	})
 	var spans []otlpSpan
-	s.collector.look(func() { spans = slices.Clone(s.collector.spans) })
+	s.collector.locked(func() { spans = slices.Clone(s.collector.spans) })
 	servers := map[string]otlpSpan{} // by trace
 	serverKeys, clientKeys := map[string]bool{}, map[string]bool{}
 	for _, span := range spans {
@@ -219,8 +222,8 @@ func (s *scene) holdTraces(t *testing.T) {
 				t.Errorf("the trace %s has two server spans", span.TraceID)
 			}
 			servers[span.TraceID] = span
-			holdServerSpan(t, span, traces[span.TraceID])
-			note(serverKeys, span)
+			assertServerSpan(t, span, traces[span.TraceID])
+			addKeys(serverKeys, span)
 		}
 	}
 	called := map[string]int{}
@@ -229,56 +232,58 @@ func (s *scene) holdTraces(t *testing.T) {
 			continue
 		}
 		called[span.TraceID]++
-		holdClientSpan(t, span, servers[span.TraceID])
-		note(clientKeys, span)
+		assertClientSpan(t, span, servers[span.TraceID])
+		addKeys(clientKeys, span)
 	}
-	server, client := promisedAttributes(t)
+	server, client := documentedAttributes(t)
 	if got := slices.Sorted(maps.Keys(serverKeys)); !slices.Equal(got, server) {
-		t.Errorf("server spans have %v, the page says %v", got, server)
+		t.Errorf("server spans have %v, want %v as on the page", got, server)
 	}
 	if got := slices.Sorted(maps.Keys(clientKeys)); !slices.Equal(got, client) {
-		t.Errorf("client spans have %v, the page says %v", got, client)
+		t.Errorf("client spans have %v, want %v as on the page", got, client)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	resent := 0
-	for _, a := range s.asked {
+	for _, a := range s.requests {
 		if slices.Contains(a.header, breaksOnce) {
 			resent = max(resent, called[a.trace])
 		}
 	}
 	if resent != 2 {
-		t.Errorf("a call that was sent again has %d spans", resent)
+		t.Errorf("a call that was sent again has %d spans, want 2", resent)
 	}
 	if n := len(slices.Collect(maps.Keys(called))); n < 50 {
 		t.Errorf("only %d traces have a call", n)
 	}
 }
 
-func note(keys map[string]bool, span otlpSpan) {
-	for _, key := range keysOf(span.Attributes) {
+// addKeys adds the keys of a span's attributes.
+func addKeys(keys map[string]bool, span otlpSpan) {
+	for _, key := range attributeKeys(span.Attributes) {
 		keys[key] = true
 	}
 }
 
-func holdServerSpan(t *testing.T, span otlpSpan, a sceneAsked) {
+// assertServerSpan checks the server span of a request.
+func assertServerSpan(t *testing.T, span otlpSpan, a sceneRequest) {
 	t.Helper()
-	route := valueOf(span.Attributes, "http.route")
+	route := attributeValue(span.Attributes, "http.route")
 	method := a.method
 	if method == "BREW" {
 		method = "HTTP"
 	}
 	name := strings.TrimSpace(method + " " + route)
-	status := valueOf(span.Attributes, "http.response.status_code")
+	status := attributeValue(span.Attributes, "http.response.status_code")
 	if a.sample != "01" || span.ParentSpanID != a.span || span.Name != name || status != strconv.Itoa(a.status) ||
-		route != "" && !fits(route, a.path) || valueOf(span.Attributes, "error.type") != a.code || (a.status >= 500) != (span.Status.Code == 2) {
+		route != "" && !matchesTemplate(route, a.path) || attributeValue(span.Attributes, "error.type") != a.code || (a.status >= 500) != (span.Status.Code == 2) {
 		t.Errorf("%s %s, answered %d %s, has the span %+v", a.method, a.path, a.status, a.code, span)
 	}
-	holdBare(t, span)
+	assertNoFreeText(t, span)
 }
 
-// fits reports whether a path is one of a template's.
-func fits(template, path string) bool {
+// matchesTemplate reports whether a path matches a template.
+func matchesTemplate(template, path string) bool {
 	parts, of := strings.Split(template, "/"), strings.Split(path, "/")
 	if len(parts) != len(of) {
 		return false
@@ -291,28 +296,30 @@ func fits(template, path string) bool {
 	return true
 }
 
-func holdClientSpan(t *testing.T, span, server otlpSpan) {
+// assertClientSpan checks a client span below a server span.
+func assertClientSpan(t *testing.T, span, server otlpSpan) {
 	t.Helper()
-	name := valueOf(span.Attributes, "http.request.method") + " " + valueOf(span.Attributes, "url.template")
-	failed := valueOf(span.Attributes, "error.type") != ""
+	name := attributeValue(span.Attributes, "http.request.method") + " " + attributeValue(span.Attributes, "url.template")
+	failed := attributeValue(span.Attributes, "error.type") != ""
 	if span.Kind != 3 || server.SpanID == "" || span.ParentSpanID != server.SpanID || span.Name != name ||
-		!slices.Contains(providers, valueOf(span.Attributes, "ais.provider")) ||
-		valueOf(span.Attributes, "ais.aspsp.id") != valueOf(server.Attributes, "ais.aspsp.id") || failed != (span.Status.Code == 2) {
+		!slices.Contains(providers, attributeValue(span.Attributes, "ais.provider")) ||
+		attributeValue(span.Attributes, "ais.aspsp.id") != attributeValue(server.Attributes, "ais.aspsp.id") || failed != (span.Status.Code == 2) {
 		t.Errorf("below %+v is the span %+v", server, span)
 	}
-	holdBare(t, span)
+	assertNoFreeText(t, span)
 }
 
-// holdBare holds that a span has nothing that is free text.
-func holdBare(t *testing.T, span otlpSpan) {
+// assertNoFreeText checks that a span has no free text.
+func assertNoFreeText(t *testing.T, span otlpSpan) {
 	t.Helper()
 	if span.Events != nil || span.Links != nil || span.Status.Message != "" || span.TraceState != "" {
 		t.Errorf("%+v has free text", span)
 	}
 }
 
-// holdLogs holds that the line of each request, its record for the audit and what is sent of it name the trace.
-func (s *scene) holdLogs(t *testing.T) {
+// testLogs checks that the log line of each request, its audit record and its record at the
+// collector have the trace id.
+func (s *scene) testLogs(t *testing.T) {
 	traces := s.traces()
 	type line struct {
 		Record, Msg string
@@ -321,7 +328,7 @@ func (s *scene) holdLogs(t *testing.T) {
 		SpanID      string `json:"span_id"`
 		Status      int
 	}
-	inTime(t, "all lines are written and sent", func() error {
+	waitFor(t, "all lines are written and sent", func() error {
 		logged, audited, sent := map[string]line{}, map[string]line{}, map[string]otlpLog{}
 		for _, g := range s.gateways {
 			for text := range strings.Lines(g.Stdout.String()) {
@@ -337,7 +344,7 @@ func (s *scene) holdLogs(t *testing.T) {
 				}
 			}
 		}
-		s.collector.look(func() {
+		s.collector.locked(func() {
 			for _, record := range s.collector.logs {
 				if record.Body["stringValue"] == "request" {
 					sent[record.TraceID] = record
@@ -347,9 +354,9 @@ func (s *scene) holdLogs(t *testing.T) {
 		for trace, a := range traces {
 			l, record := logged[trace], sent[trace]
 			recorded := audited[trace].Status == l.Status && audited[trace].TraceID == trace
-			wanted := strings.HasPrefix(a.path, "/v1") && a.gateway != 1 // whose records are lost
+			wanted := strings.HasPrefix(a.path, "/v1") && a.gateway != 1 // its audit records are lost
 			if l.Msg == "" || len(l.SpanID) != 16 || a.status != l.Status || record.SpanID != l.SpanID || wanted && !recorded ||
-				valueOf(record.Attributes, "route") != l.Route {
+				attributeValue(record.Attributes, "route") != l.Route {
 				return fmt.Errorf("%s %s, answered %d, has the line %+v, the record %+v, and sent was %+v", a.method, a.path, a.status, l, audited[trace], record)
 			}
 		}
@@ -357,28 +364,29 @@ func (s *scene) holdLogs(t *testing.T) {
 	})
 }
 
-// holdResource holds what every signal says of who sends it.
-func (s *scene) holdResource(t *testing.T) {
+// testResource checks the resource of each signal.
+func (s *scene) testResource(t *testing.T) {
 	version := ""
 	for _, sample := range s.prometheus.Query("target_info") {
 		version = sample.Labels["service_version"]
 	}
-	s.collector.look(func() {
+	s.collector.locked(func() {
 		for _, signal := range []string{"traces", "metrics", "logs"} {
 			a := s.collector.resources[signal].Attributes
-			keys := keysOf(a)
+			keys := attributeKeys(a)
 			slices.Sort(keys)
 			want := []string{"service.name", "service.version", "telemetry.sdk.language", "telemetry.sdk.name", "telemetry.sdk.version"}
-			if !slices.Equal(keys, want) || valueOf(a, "service.name") != "ais-gateway" || version == "" || valueOf(a, "service.version") != version {
+			if !slices.Equal(keys, want) || attributeValue(a, "service.name") != "ais-gateway" || version == "" || attributeValue(a, "service.version") != version {
 				t.Errorf("%s come from %v", signal, a)
 			}
 		}
 	})
 }
 
-// A collector that hangs, and one that is gone, harm no request, and hold up no end.
-func TestCollectorIsAway(t *testing.T) {
-	s := staged(t)
+// TestCollectorUnavailable: a collector that hangs or has exited affects no request, and does not
+// delay the exit.
+func TestCollectorUnavailable(t *testing.T) {
+	s := newScene(t)
 	if err := s.collector.Pause(); err != nil {
 		t.Fatal(err)
 	}
@@ -386,7 +394,7 @@ func TestCollectorIsAway(t *testing.T) {
 	serves := func(gateway int) {
 		t.Helper()
 		for range 300 {
-			a := s.ask(gateway, http.MethodGet, "/v1/aspsps")
+			a := s.send(gateway, http.MethodGet, "/v1/aspsps")
 			if a.status != http.StatusOK || time.Since(began) > 3*time.Minute {
 				t.Fatalf("%d %s after %v", a.status, a.code, time.Since(began))
 			}

@@ -20,16 +20,17 @@ import (
 
 var rateLimit = regexp.MustCompile(`^"unattended";r=(\d+)(?:;t=(\d+))?$`)
 
-// standing is what a unit is said to have left, and after how many seconds more (-1 where nothing is said).
-type standing struct{ left, seconds int }
+// remaining is the content of a RateLimit header: the calls that a unit has left, and the seconds
+// until it has more; -1 if the header does not say.
+type remaining struct{ left, seconds int }
 
-func headerOf(t *testing.T, h http.Header) standing {
+func headerOf(t *testing.T, h http.Header) remaining {
 	t.Helper()
 	m := rateLimit.FindStringSubmatch(h.Get("RateLimit"))
 	if m == nil {
 		t.Fatalf("RateLimit is %q", h.Get("RateLimit"))
 	}
-	s := standing{seconds: -1}
+	s := remaining{seconds: -1}
 	s.left, _ = strconv.Atoi(m[1])
 	if m[2] != "" {
 		s.seconds, _ = strconv.Atoi(m[2])
@@ -37,9 +38,9 @@ func headerOf(t *testing.T, h http.Header) standing {
 	return s
 }
 
-// What the headers and unattended-access say, the next call gets: for every unit, on another gateway too, whoever
-// closed it, and whether anything is ever allowed.
-func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
+// The next call behaves as the RateLimit header and unattended-access say, on both gateways: for
+// every unit, for a limit of 0, and for units that the operator or the ASPSP has closed.
+func TestRemainingCallsAreAsReported(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	tomorrow := time.Now().Add(20 * time.Hour).UTC()
 	config := gatewaytest.ReplaceInConfig(t, w,
@@ -50,8 +51,8 @@ func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
 	first, second := gatewaytest.Serve(t, config), gatewaytest.Serve(t, config)
 	for _, tt := range []struct {
 		name, aspsp, consent, account string
-		answered                      int // calls that are let through
-		status                        int // of what is let through
+		allowed                       int // calls that are sent
+		status                        int // of these calls
 		closed                        bool
 	}{
 		{"consent", mastercardsim.WoodBank, mastercardsim.FreshConsent + uuid.NewString(), mastercardsim.Account, 4, 200, false},
@@ -63,17 +64,17 @@ func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := "/v1/aspsps/" + tt.aspsp
 			header := []string{"Consent-ID", tt.consent, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
-			access := func(p *gatewaytest.Process) standing {
+			access := func(p *gatewaytest.Process) remaining {
 				resp, body := gatewaytest.Call(t, http.MethodGet, p.API+path+"/unattended-access?accountId="+tt.account, header...)
-				var said struct {
+				var reported struct {
 					Limit, Used, Remaining int
 					NextSlotAt             *time.Time
 				}
-				if err := json.Unmarshal([]byte(body), &said); err != nil || resp.StatusCode != http.StatusOK {
+				if err := json.Unmarshal([]byte(body), &reported); err != nil || resp.StatusCode != http.StatusOK {
 					t.Fatalf("%d %s", resp.StatusCode, body)
 				}
-				if h := headerOf(t, resp.Header); h.left != said.Remaining || said.Remaining > 0 && said.NextSlotAt != nil {
-					t.Errorf("the header says %+v, the body %s", h, body)
+				if h := headerOf(t, resp.Header); h.left != reported.Remaining || reported.Remaining > 0 && reported.NextSlotAt != nil {
+					t.Errorf("the header has %+v, the body %s", h, body)
 				}
 				return headerOf(t, resp.Header)
 			}
@@ -84,27 +85,27 @@ func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
 				}
 				before := access(one)
 				if other := access(other); other.left != before.left {
-					t.Errorf("call %d: one gateway says %+v, another %+v", i, before, other)
+					t.Errorf("call %d: one gateway reports %+v, the other %+v", i, before, other)
 				}
 				resp, body := gatewaytest.Call(t, http.MethodGet, one.API+path+"/accounts/"+tt.account+"/balances", header...)
-				through := i < tt.answered
+				through := i < tt.allowed
 				switch {
 				case through != (before.left > 0):
-					t.Errorf("call %d: %d although %+v was said", i, resp.StatusCode, before)
+					t.Errorf("call %d: %d although %+v was reported", i, resp.StatusCode, before)
 				case through && resp.StatusCode != tt.status:
 					t.Errorf("call %d: %d %s", i, resp.StatusCode, body)
 				case !through:
-					said := fmt.Sprint(before.seconds)
+					wait := fmt.Sprint(before.seconds)
 					if before.seconds < 0 {
-						said = "" // with a limit of 0 no time opens a slot
+						wait = "" // with a limit of 0 there is never a slot
 					}
 					retry := resp.Header.Get("Retry-After")
-					if resp.StatusCode != 429 || !strings.Contains(body, `"origin":"gateway"`) || !near(said, retry) {
-						t.Errorf("call %d: %d, Retry-After %q, %q was said\n%s", i, resp.StatusCode, retry, said, body)
+					if resp.StatusCode != 429 || !strings.Contains(body, `"origin":"gateway"`) || !near(wait, retry) {
+						t.Errorf("call %d: %d, Retry-After %q, %q was reported\n%s", i, resp.StatusCode, retry, wait, body)
 					}
 				}
 				if after, now := headerOf(t, resp.Header), access(other); after.left != now.left {
-					t.Errorf("call %d: the answer says %+v, the next look %+v", i, after, now)
+					t.Errorf("call %d: the response has %+v, the next unattended-access %+v", i, after, now)
 				}
 			}
 		})
@@ -114,7 +115,8 @@ func TestWhatIsSaidIsWhatTheNextCallGets(t *testing.T) {
 	}
 }
 
-// near reports whether two counts of seconds are equal, or the first was read up to two minutes before the second.
+// near reports whether two numbers of seconds are equal, or b is smaller by up to two minutes
+// because it was read later.
 func near(a, b string) bool {
 	x, errA := strconv.Atoi(a)
 	y, errB := strconv.Atoi(b)

@@ -48,12 +48,12 @@ func TestAdmin(t *testing.T) {
 }
 
 // A gateway stays ready with every state of Redis, reports the state, and logs its changes.
-func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
+func TestReadyReportsTheStateOfRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer rdb.Close()
-	say := func(words ...any) {
+	redisDo := func(words ...any) {
 		if err := rdb.Do(context.Background(), words...).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -64,32 +64,32 @@ func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
 		name  string
 		do    func()
 		state string
-		says  []string
+		want  []string
 		not   string
 	}{
 		{"evicting", func() {}, "ok", []string{`"maxmemoryPolicy":"allkeys-lru"`, "set noeviction"}, "refused"},
-		{"evicting what expires", func() { say("CONFIG", "SET", "maxmemory-policy", "volatile-ttl") }, "ok", []string{`"maxmemoryPolicy":"volatile-ttl"`, "set noeviction"}, "refused"},
-		{"well", func() { say("CONFIG", "SET", "maxmemory-policy", "noeviction") }, "ok", []string{`"maxmemoryPolicy":"noeviction"`}, "warnings"},
-		{"out of memory", func() { say("CONFIG", "SET", "maxmemory", "1") }, "out_of_memory", []string{"unattended calls are refused"}, "may evict"},
-		{"a replica", func() { say("CONFIG", "SET", "maxmemory", "0"); say("REPLICAOF", "127.0.0.1", "1") }, "read_only", []string{"refused"}, "may evict"},
-		{"without replicas", func() { say("REPLICAOF", "NO", "ONE"); say("CONFIG", "SET", "min-replicas-to-write", "1") }, "refuses_writes", []string{"refused"}, "may evict"},
-		{"well again", func() { say("CONFIG", "SET", "min-replicas-to-write", "0") }, "ok", nil, "warnings"},
-		{"without a permission", func() { say("ACL", "SETUSER", "default", "-zscore") }, "no_permission", []string{"refused"}, "may evict"},
-		{"with it again", func() { say("ACL", "SETUSER", "default", "+zscore") }, "ok", nil, "warnings"},
+		{"evicting keys with an expiry", func() { redisDo("CONFIG", "SET", "maxmemory-policy", "volatile-ttl") }, "ok", []string{`"maxmemoryPolicy":"volatile-ttl"`, "set noeviction"}, "refused"},
+		{"usable", func() { redisDo("CONFIG", "SET", "maxmemory-policy", "noeviction") }, "ok", []string{`"maxmemoryPolicy":"noeviction"`}, "warnings"},
+		{"out of memory", func() { redisDo("CONFIG", "SET", "maxmemory", "1") }, "out_of_memory", []string{"unattended calls are refused"}, "may evict"},
+		{"replica", func() { redisDo("CONFIG", "SET", "maxmemory", "0"); redisDo("REPLICAOF", "127.0.0.1", "1") }, "read_only", []string{"refused"}, "may evict"},
+		{"too few replicas", func() { redisDo("REPLICAOF", "NO", "ONE"); redisDo("CONFIG", "SET", "min-replicas-to-write", "1") }, "refuses_writes", []string{"refused"}, "may evict"},
+		{"usable again", func() { redisDo("CONFIG", "SET", "min-replicas-to-write", "0") }, "ok", nil, "warnings"},
+		{"permission missing", func() { redisDo("ACL", "SETUSER", "default", "-zscore") }, "no_permission", []string{"refused"}, "may evict"},
+		{"permission given", func() { redisDo("ACL", "SETUSER", "default", "+zscore") }, "ok", nil, "warnings"},
 		{"paused", server.Pause, "unreachable", []string{"refused"}, "may evict"},
 		{"resumed", server.Resume, "ok", nil, "warnings"},
 		{"gone", server.Stop, "unreachable", []string{"refused"}, "may evict"},
 	} {
 		tt.do()
 		var body string
-		gatewaytest.Eventually(t, tt.name+": the state is seen", func() bool {
+		gatewaytest.Eventually(t, tt.name+": the state is reported", func() bool {
 			var resp *http.Response
 			if resp, body = gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz"); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"status":"ready"`) {
 				t.Fatalf("%s: %d %s", tt.name, resp.StatusCode, body)
 			}
 			return strings.Contains(body, `"redis":"`+tt.state+`"`)
 		})
-		for _, want := range tt.says {
+		for _, want := range tt.want {
 			if !strings.Contains(body, want) {
 				t.Errorf("%s: no %s in %s", tt.name, want, body)
 			}
@@ -111,7 +111,7 @@ func TestReadySaysWhatIsWrongWithRedis(t *testing.T) {
 			t.Errorf("%s: unattended: %d %s", tt.name, resp.StatusCode, body)
 		}
 	}
-	gatewaytest.Eventually(t, "the log says what was wrong", func() bool {
+	gatewaytest.Eventually(t, "the log has the states", func() bool {
 		out := p.Stdout.String()
 		return strings.Contains(out, `"maxmemory_policy":"allkeys-lru","warnings":["redis may evict`) && strings.Contains(out, `"state":"unreachable"`)
 	})
@@ -125,7 +125,7 @@ func TestProfiling(t *testing.T) {
 		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
 			resp, _ := gatewaytest.Call(t, http.MethodGet, p.Admin+path)
 			if (resp.StatusCode == http.StatusOK) != on {
-				t.Errorf("profiling %t: %s is answered %d", on, path, resp.StatusCode)
+				t.Errorf("profiling %t: %s responds %d", on, path, resp.StatusCode)
 			}
 			if resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+path); resp.StatusCode != http.StatusNotFound {
 				t.Errorf("profiling %t: the API answers %s with %d", on, path, resp.StatusCode)

@@ -23,7 +23,7 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A record is what a line of the log, or an audit record, says of a request.
+// A record has members of a log line or an audit record.
 type record struct {
 	Record, Msg, Level, Code, Cause string
 	Client, Issuer                  string
@@ -34,22 +34,22 @@ type record struct {
 	Status                          int
 }
 
-// records are the lines of a text that are records and fulfil a condition.
-func records(text string, holds func(record) bool) []record {
+// records returns the lines of text that are JSON and match.
+func records(text string, match func(record) bool) []record {
 	var all []record
 	for line := range strings.Lines(text) {
 		var r record
-		if json.Unmarshal([]byte(line), &r) == nil && holds(r) {
+		if json.Unmarshal([]byte(line), &r) == nil && match(r) {
 			all = append(all, r)
 		}
 	}
 	return all
 }
 
-// requestOf waits for what the log and the audit record say of one request.
+// requestOf waits for the log line and the audit record of a request.
 func requestOf(t *testing.T, p *gatewaytest.Process, id string) (line, audited record) {
 	t.Helper()
-	gatewaytest.Eventually(t, "the request is told of", func() bool {
+	gatewaytest.Eventually(t, "the request is logged", func() bool {
 		lines := records(p.Stdout.String(), func(r record) bool { return r.Msg == "request" && r.RequestID == id })
 		audit := records(p.Stdout.String(), func(r record) bool { return r.Record == "audit" && r.RequestID == id })
 		if len(lines) > 0 && len(audit) > 0 {
@@ -60,8 +60,9 @@ func requestOf(t *testing.T, p *gatewaytest.Process, id string) (line, audited r
 	return line, audited
 }
 
-// Log and audit record say how many slots a request took: one for each page, none for what was not called or not sent.
-func TestSlotsAreTold(t *testing.T) {
+// Log line and audit record have the slots that a request took: one for each page, and 0 if no call
+// was made or sent.
+func TestSlotsAreLogged(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := gatewaytest.Serve(t, w.ConfigFile)
 	unsent := gatewaytest.Serve(t, gatewaytest.EditConfig(t, w, func(text string) string {
@@ -77,7 +78,7 @@ func TestSlotsAreTold(t *testing.T) {
 		}
 		line, audited := requestOf(t, p, id)
 		if line.Slots == nil || audited.Slots == nil || *line.Slots != *audited.Slots {
-			t.Fatalf("the log says %+v, the audit record %+v", line, audited)
+			t.Fatalf("the log line is %+v, the audit record %+v", line, audited)
 		}
 		return *line.Slots
 	}
@@ -91,14 +92,14 @@ func TestSlotsAreTold(t *testing.T) {
 	}{
 		{"attended", p, 200, pos + "/accounts/" + mypossim.GoodAccount + "/balances", []string{"Consent-ID", fresh, "PSU-IP-Address", "203.0.113.7"}, 0},
 		{"unattended", p, 200, pos + "/accounts", []string{"Consent-ID", fresh}, 1},
-		{"kept", p, 200, pos + "/accounts", []string{"Consent-ID", fresh}, 0},
+		{"cached", p, 200, pos + "/accounts", []string{"Consent-ID", fresh}, 0},
 		{"balances", p, 200, pos + "/accounts/" + mypossim.GoodAccount + "/balances", []string{"Consent-ID", fresh}, 1},
-		{"looked", p, 200, pos + "/unattended-access", []string{"Consent-ID", fresh}, 0},
-		{"in three pages", p, 200, pos + "/accounts", []string{"Consent-ID", mypossim.ManyConsent}, 3},
-		{"the fourth is the last", p, 200, pos + "/accounts/50050000001/balances", []string{"Consent-ID", mypossim.ManyConsent}, 1},
-		{"none is left", p, 429, pos + "/accounts/50050000001/balances", []string{"Consent-ID", mypossim.ManyConsent}, 0},
-		{"given back", unsent, 503, pos + "/accounts", []string{"Consent-ID", uuid.NewString()}, 0},
-		{"not let in", p, 401, pos + "/accounts", []string{"Consent-ID", fresh, "X-API-Key", "x"}, 0},
+		{"unattended-access", p, 200, pos + "/unattended-access", []string{"Consent-ID", fresh}, 0},
+		{"three pages", p, 200, pos + "/accounts", []string{"Consent-ID", mypossim.ManyConsent}, 3},
+		{"last slot", p, 200, pos + "/accounts/50050000001/balances", []string{"Consent-ID", mypossim.ManyConsent}, 1},
+		{"no slot left", p, 429, pos + "/accounts/50050000001/balances", []string{"Consent-ID", mypossim.ManyConsent}, 0},
+		{"released", unsent, 503, pos + "/accounts", []string{"Consent-ID", uuid.NewString()}, 0},
+		{"not authenticated", p, 401, pos + "/accounts", []string{"Consent-ID", fresh, "X-API-Key", "x"}, 0},
 	} {
 		if got := slots(tt.process, tt.status, tt.path, tt.header...); got != tt.want {
 			t.Errorf("%s: %d slots, want %d", tt.name, got, tt.want)
@@ -117,11 +118,12 @@ func TestSlotsAreTold(t *testing.T) {
 	}
 	all.Wait()
 	if shared != 1 {
-		t.Errorf("%d slots for ten equal requests at once, want 1", shared)
+		t.Errorf("%d slots for ten concurrent equal requests, want 1", shared)
 	}
 }
 
-// hashOf is a consent's hash under a key, made without the gateway's code.
+// hashOf returns the hash of a consent in records whose key is derived from the cache's. It does
+// not use the gateway's code.
 func hashOf(t *testing.T, cacheKey, aspsp, consent string) string {
 	t.Helper()
 	secret, err := base64.StdEncoding.DecodeString(strings.TrimSpace(cacheKey))
@@ -140,8 +142,9 @@ func hashOf(t *testing.T, cacheKey, aspsp, consent string) string {
 	return hex.EncodeToString(mac.Sum(nil))[:32]
 }
 
-// Without a key of their own, records of two gateways with one cache key have one hash for a consent.
-func TestAuditKeyFollowsFromTheCaches(t *testing.T) {
+// Without an audit key, gateways with the same cache key write the same hash of a consent. Without
+// both, the key is random.
+func TestAuditKeyIsDerivedFromTheCacheKey(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	key, err := os.ReadFile(filepath.Join(filepath.Dir(w.ConfigFile), "cache-key"))
 	if err != nil {
@@ -164,14 +167,14 @@ func TestAuditKeyFollowsFromTheCaches(t *testing.T) {
 		gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent, "X-Request-ID", id)
 		_, audited := requestOf(t, p, id)
 		if len(audited.ConsentHash) != 32 || seen[audited.ConsentHash] {
-			t.Errorf("without any key the consent's hash is %q", audited.ConsentHash)
+			t.Errorf("without keys the consent's hash is %q", audited.ConsentHash)
 		}
 		seen[audited.ConsentHash] = true
 	}
 }
 
-// Audit records go where the configuration says, and whatever keeps them from being written is said in the log, in
-// /readyz and by metrics, and stops no request.
+// Audit records are written to the configured output. If they cannot be written, the log, /readyz
+// and metrics report it, and requests are served.
 func TestAuditSinks(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	dir := t.TempDir()
@@ -186,14 +189,14 @@ func TestAuditSinks(t *testing.T) {
 		sink        func(*gatewaytest.Process) string
 		warning     string
 		metrics     []string
-		log         string // a line, its beginning after the time
+		log         string // the beginning of a line after its time; "" for no line
 	}{
 		{"by default", "", func(p *gatewaytest.Process) string { return p.Stdout.String() }, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
 		{"standard error", "{output: stderr}", func(p *gatewaytest.Process) string { return p.Stderr.String() }, "", []string{"ais_audit_enabled 1"}, ""},
 		{"file", "{output: file, file: '" + file + "'}", inFile, "", []string{"ais_audit_enabled 1", "ais_audit_failures_total 0"}, ""},
 		{"off", "{output: off}", nowhere, "audit records are off", []string{"ais_audit_enabled 0"}, `"level":"WARN","msg":"audit records are off"`},
 		{
-			"full", "{output: file, file: /dev/full}", nowhere, "audit records cannot be written",
+			"disk full", "{output: file, file: /dev/full}", nowhere, "audit records cannot be written",
 			[]string{"ais_audit_enabled 1", "ais_audit_failures_total 3"},
 			`"level":"ERROR","msg":"audit records cannot be written","cause":"disk_full","silenced":0`,
 		},
@@ -216,9 +219,9 @@ func TestAuditSinks(t *testing.T) {
 					t.Errorf("%d %s", resp.StatusCode, body)
 				}
 			}
-			gatewaytest.Call(t, http.MethodGet, p.API+"/openapi.yaml") // which is no request for anybody's data
+			gatewaytest.Call(t, http.MethodGet, p.API+"/openapi.yaml") // has no audit record
 			var body string
-			gatewaytest.Eventually(t, "it is told", func() bool {
+			gatewaytest.Eventually(t, "the metrics are as expected", func() bool {
 				_, body = gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 				for _, want := range tt.metrics {
 					if !strings.Contains(body, "\n"+want+"\n") {
@@ -243,7 +246,7 @@ func TestAuditSinks(t *testing.T) {
 				t.Errorf("%d records, want %d", len(kept), want)
 			}
 			if tt.name != "by default" && strings.Contains(p.Stdout.String(), `"record"`) {
-				t.Error("records stand in the log too")
+				t.Error("the log has audit records too")
 			}
 			if n := len(records(p.Stdout.String(), func(r record) bool { return r.Msg == "request" && r.RequestID != "" })); n != 4 {
 				t.Errorf("%d lines of the log for 4 requests", n)

@@ -24,10 +24,10 @@ func TestCheck(t *testing.T) {
 	}{
 		{"good", "", "", nil},
 		{"unknown key", "server: {", "server: {host: x, ", []string{"server.host (line 2)"}},
-		{"an adapter's key", "consumerKey:", "consumerKay:", []string{"providers.mastercard.consumerKay (line 8)", "providers.mastercard.consumerKey (line 8)"}},
-		{"unknown provider", "  mypos: {", "  nobody: {baseURL: 'http://127.0.0.1:1'}\n  mypos: {", []string{"providers.nobody (line 9)"}},
+		{"unknown key of an adapter", "consumerKey:", "consumerKay:", []string{"providers.mastercard.consumerKay (line 8)", "providers.mastercard.consumerKey (line 8)"}},
+		{"unknown provider", "  mypos: {", "  other: {baseURL: 'http://127.0.0.1:1'}\n  mypos: {", []string{"providers.other (line 9)"}},
 		{
-			"many at once", "server: {", "sever: {", []string{"sever (line 2)"},
+			"several faults", "server: {", "sever: {", []string{"sever (line 2)"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestCheck(t *testing.T) {
 			if tt.old != "" && text == string(good) {
 				t.Fatal("nothing was changed")
 			}
-			if tt.name == "many at once" {
+			if tt.name == "several faults" {
 				text = strings.Replace(text, "unit: resource", "unit: customer", 1)
 				text = strings.Replace(text, "signing-key.pem", "mypos-key", 1)
 				tt.faults = append(tt.faults, "providers.mastercard.signingKeyFile (line 8)", "aspsps[1].unattended.unit (line 12)")
@@ -52,7 +52,7 @@ func TestCheck(t *testing.T) {
 				if (err == nil) != (tt.faults == nil) {
 					t.Errorf("%s: %v\n%s", command, err, out)
 				}
-				if command == "serve" { // says them in one line of the log
+				if command == "serve" { // which logs all faults in one line
 					var line struct {
 						Msg, Level string
 						Faults     []string
@@ -82,12 +82,12 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command(gatewaytest.Binary(), "check", "--config", file).CombinedOutput(); err != nil {
-		t.Errorf("what is printed is not accepted: %v\n%s", err, out)
+		t.Errorf("the printed configuration is not accepted: %v\n%s", err, out)
 	}
 }
 
-// TestCommandLine holds that help which was requested is on standard output with exit code 0, and an error with its usage on
-// standard error with exit code 2.
+// Requested help is on standard output, with exit code 0. Invalid command lines have the reason and
+// the help on standard error, with exit code 2.
 func TestCommandLine(t *testing.T) {
 	const (
 		overview = "Usage: gateway COMMAND"
@@ -96,7 +96,7 @@ func TestCommandLine(t *testing.T) {
 	for _, tt := range []struct {
 		args []string
 		code int
-		says []string
+		want []string
 	}{
 		{nil, 2, []string{"a command is required\n", overview}},
 		{[]string{"bogus"}, 2, []string{"unknown command \"bogus\"\n", overview}},
@@ -127,9 +127,9 @@ func TestCommandLine(t *testing.T) {
 		if code != tt.code {
 			t.Errorf("%q: exit %d, want %d", tt.args, code, tt.code)
 		}
-		for _, want := range tt.says {
-			if said := map[int]string{0: stdout, 1: stdout + stderr, 2: stderr}[code]; !strings.Contains(said, want) {
-				t.Errorf("%q: no %q in\n%s", tt.args, want, said)
+		for _, want := range tt.want {
+			if output := map[int]string{0: stdout, 1: stdout + stderr, 2: stderr}[code]; !strings.Contains(output, want) {
+				t.Errorf("%q: no %q in\n%s", tt.args, want, output)
 			}
 		}
 		if code == 0 && stderr != "" || code == 2 && stdout != "" {
@@ -138,7 +138,7 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// A port that is taken is said, and nothing is left running.
+// If a port is in use, the error is logged and the process ends.
 func TestPortTaken(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	first := gatewaytest.Serve(t, w.ConfigFile)

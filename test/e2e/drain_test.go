@@ -14,8 +14,9 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// slowWorld is a configuration of banks that report each call that arrives, and answer once they are released.
-func slowWorld(t *testing.T) (config string, arrived <-chan struct{}, release func()) {
+// serveSlowBanks starts simulators that send to arrived when a call arrives, and respond after
+// release. It returns the configuration.
+func serveSlowBanks(t *testing.T) (config string, arrived <-chan struct{}, release func()) {
 	came, held := make(chan struct{}, 1), make(chan struct{})
 	release = sync.OnceFunc(func() { close(held) })
 	t.Cleanup(release)
@@ -30,10 +31,10 @@ func slowWorld(t *testing.T) (config string, arrived <-chan struct{}, release fu
 	return config, came, release
 }
 
-// drains waits until a gateway that was terminated reports that it drains.
-func drains(t *testing.T, p *gatewaytest.Process) {
+// waitForDraining waits until /readyz of a gateway that was terminated reports draining.
+func waitForDraining(t *testing.T, p *gatewaytest.Process) {
 	t.Helper()
-	gatewaytest.Eventually(t, "it says that it drains", func() bool {
+	gatewaytest.Eventually(t, "readyz reports draining", func() bool {
 		resp, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz")
 		return resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(body, "draining")
 	})
@@ -41,32 +42,33 @@ func drains(t *testing.T, p *gatewaytest.Process) {
 
 func TestTermination(t *testing.T) {
 	t.Parallel()
-	config, arrived, release := slowWorld(t)
+	config, arrived, release := serveSlowBanks(t)
 	p := gatewaytest.Serve(t, config)
 	if resp, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz"); resp.StatusCode != 200 || !strings.Contains(body, `"redis":"ok"`) {
 		t.Errorf("before: %d %s", resp.StatusCode, body)
 	}
-	answered := make(chan int)
+	status := make(chan int)
 	go func() {
 		resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
-		answered <- resp.StatusCode
+		status <- resp.StatusCode
 	}()
 	<-arrived
 	p.Terminate()
-	drains(t, p)
+	waitForDraining(t, p)
 	release()
-	if status := <-answered; status != http.StatusOK {
-		t.Errorf("what was under way is answered %d", status)
+	if got := <-status; got != http.StatusOK {
+		t.Errorf("the request in progress got %d", got)
 	}
 	if code := p.Wait(); code != 0 || !strings.Contains(p.Stdout.String(), `"msg":"stopped"`) {
 		t.Errorf("exit %d\n%s", code, p.Stdout.String())
 	}
 }
 
-// A counted call whose callers have left is finished, and its result is stored, before the process ends.
-func TestTerminationFinishesWhatWasCounted(t *testing.T) {
+// A counted call whose callers have left is finished, and its result is stored, before the process
+// ends.
+func TestTerminationFinishesCountedCalls(t *testing.T) {
 	t.Parallel()
-	config, arrived, release := slowWorld(t)
+	config, arrived, release := serveSlowBanks(t)
 	p := gatewaytest.Serve(t, config)
 	ctx, leave := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.API+wood+"/accounts", nil)
@@ -82,12 +84,12 @@ func TestTerminationFinishesWhatWasCounted(t *testing.T) {
 	}()
 	<-arrived
 	leave()
-	gatewaytest.Eventually(t, "the gateway knows that the caller has left", func() bool {
+	gatewaytest.Eventually(t, "the gateway has noticed that the caller has left", func() bool {
 		_, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 		return strings.Contains(metrics, "\nhttp_server_active_requests{http_request_method=\"GET\"} 0\n")
 	})
 	p.Terminate()
-	drains(t, p)
+	waitForDraining(t, p)
 	release()
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d\n%s", code, p.Stdout.String())
@@ -99,14 +101,15 @@ func TestTerminationFinishesWhatWasCounted(t *testing.T) {
 	}
 }
 
-// A hang-up, and what other programs take for the wish to open their log anew, end nothing. The hang-up reads secrets again.
-func TestSignalsThatEndNothing(t *testing.T) {
-	config, arrived, release := slowWorld(t)
+// SIGHUP, SIGUSR1, SIGUSR2 and SIGPIPE do not end the service or the sandbox. SIGHUP makes the
+// service reload secrets.
+func TestIgnoredSignals(t *testing.T) {
+	config, arrived, release := serveSlowBanks(t)
 	p := gatewaytest.Serve(t, config)
-	answered := make(chan int)
+	status := make(chan int)
 	go func() {
 		resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
-		answered <- resp.StatusCode
+		status <- resp.StatusCode
 	}()
 	<-arrived
 	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} {
@@ -114,16 +117,16 @@ func TestSignalsThatEndNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	gatewaytest.Eventually(t, "secrets are read again", func() bool { return strings.Contains(p.Stdout.String(), `"msg":"reloading secrets"`) })
+	gatewaytest.Eventually(t, "secrets are reloaded", func() bool { return strings.Contains(p.Stdout.String(), `"msg":"reloading secrets"`) })
 	release()
-	if status := <-answered; status != http.StatusOK {
-		t.Errorf("the counted call is answered %d", status)
+	if got := <-status; got != http.StatusOK {
+		t.Errorf("the counted call got %d", got)
 	}
 	if p.Exited() {
 		t.Error("the process has ended")
 	}
 	box := gatewaytest.Start(t, nil, "sandbox")
-	gatewaytest.Eventually(t, "the guide stands", func() bool { return strings.Contains(box.Stdout.String(), "Ctrl-C") })
+	gatewaytest.Eventually(t, "the guide is printed", func() bool { return strings.Contains(box.Stdout.String(), "Ctrl-C") })
 	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGPIPE} {
 		if err := box.Signal(s); err != nil {
 			t.Fatal("the sandbox has ended:", err)

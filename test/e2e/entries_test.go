@@ -10,8 +10,9 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// Two entries of one bank would be counted apart. A provider that reaches several banks may have several.
-func TestOneBankAllowsOneEntry(t *testing.T) {
+// A provider that is one ASPSP may have one aspsps entry, because two entries would be counted
+// separately. Others may have several.
+func TestOneASPSPAllowsOneEntry(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	const entry = "name: myPOS, provider: mypos}"
 	file := gatewaytest.ReplaceInConfig(t, w, entry, entry+"\n  - {id: 4f1e2d3c-0000-4000-8000-000000000901, name: Second, provider: mypos}"+
@@ -22,15 +23,15 @@ func TestOneBankAllowsOneEntry(t *testing.T) {
 		if code := p.Wait(); code != 1 {
 			t.Fatalf("%s ends with %d", command, code)
 		}
-		said := p.Stdout.String() + p.Stderr.String()
+		output := p.Stdout.String() + p.Stderr.String()
 		for i := 4; i < 6; i++ {
 			place := fmt.Sprintf("aspsps[%d].provider (line ", i)
-			if strings.Count(said, place) != 1 || strings.Count(said, detail) != 2 {
-				t.Errorf("%s: no single fault at entry %d:\n%s", command, i, said)
+			if strings.Count(output, place) != 1 || strings.Count(output, detail) != 2 {
+				t.Errorf("%s: no single fault at entry %d:\n%s", command, i, output)
 			}
 		}
-		if strings.Count(said, ".provider (line ") != 2 {
-			t.Errorf("%s: more faults than the entries after the first:\n%s", command, said)
+		if strings.Count(output, ".provider (line ") != 2 {
+			t.Errorf("%s: more faults than the entries after the first:\n%s", command, output)
 		}
 	}
 	if out, err := exec.Command(gatewaytest.Binary(), "check", "--config", w.ConfigFile).CombinedOutput(); err != nil {

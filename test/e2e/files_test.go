@@ -16,7 +16,7 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// limitFiles sets how many files a process may open from now on.
+// limitFiles sets the limit of open files of a running process.
 func limitFiles(t *testing.T, pid int, most uint64) {
 	t.Helper()
 	var limit syscall.Rlimit
@@ -30,7 +30,8 @@ func limitFiles(t *testing.T, pid int, most uint64) {
 	}
 }
 
-// nextFile is the number that the next file of a process gets: with this limit it opens no more.
+// nextFile returns the number that the next open file of a process gets. With this limit the
+// process can open no more.
 func nextFile(t *testing.T, pid int) uint64 {
 	t.Helper()
 	for n := uint64(0); ; n++ {
@@ -40,9 +41,9 @@ func nextFile(t *testing.T, pid int) uint64 {
 	}
 }
 
-// A gateway that can open no more files says so, refuses what needs one as its own overload, and goes on when it can
-// open some again.
-func TestFilesUsedUp(t *testing.T) {
+// A gateway that cannot open files logs and counts that, refuses calls with OVERLOADED, and works
+// again when it can open files.
+func TestOutOfFiles(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := gatewaytest.Serve(t, w.ConfigFile)
 	read := func() (int, string) {
@@ -63,36 +64,37 @@ func TestFilesUsedUp(t *testing.T) {
 		}
 		return -1
 	}
-	// The connections of both ports stay open, and are used again. The one to the bank is not there yet.
+	// This opens connections to both ports, which are used again below. There is no connection to
+	// the bank yet.
 	gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps")
-	const ofCalls, ofCallers = `ais_aspsp_id="` + mastercardsim.WoodBank + `",reason="files"`, `reason="files"`
-	if counted(ofCalls) != 0 || counted(ofCallers) != 0 {
-		t.Fatalf("%d and %d at first", counted(ofCalls), counted(ofCallers))
+	const calls, callers = `ais_aspsp_id="` + mastercardsim.WoodBank + `",reason="files"`, `reason="files"`
+	if counted(calls) != 0 || counted(callers) != 0 {
+		t.Fatalf("%d and %d at first", counted(calls), counted(callers))
 	}
 	var body string
-	gatewaytest.Eventually(t, "a call finds no file", func() bool {
+	gatewaytest.Eventually(t, "a call gets no file", func() bool {
 		limitFiles(t, p.Pid(), nextFile(t, p.Pid()))
 		var status int
 		status, body = read()
 		return status == http.StatusServiceUnavailable
 	})
 	if !strings.Contains(body, `"code":"OVERLOADED"`) || !strings.Contains(body, `"origin":"gateway"`) {
-		t.Errorf("answered %s", body)
+		t.Errorf("got %s", body)
 	}
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	gatewaytest.Eventually(t, "a caller's connection finds no file", func() bool { return counted(ofCallers) > 0 })
-	if counted(ofCalls) < 1 {
+	gatewaytest.Eventually(t, "a caller's connection gets no file", func() bool { return counted(callers) > 0 })
+	if counted(calls) < 1 {
 		t.Error("the call is not counted")
 	}
 	limitFiles(t, p.Pid(), 1<<20)
 	if status, body := read(); status != http.StatusOK {
 		t.Errorf("afterwards: %d %s", status, body)
 	}
-	gatewaytest.Eventually(t, "the log says so", func() bool {
+	gatewaytest.Eventually(t, "the lack of files is logged", func() bool {
 		return len(records(p.Stdout.String(), func(r record) bool { return r.Msg == "too many open files" })) > 0
 	})
 	others := records(p.Stdout.String(), func(r record) bool { return strings.Contains(r.Msg, "connection failed") })

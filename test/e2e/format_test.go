@@ -25,23 +25,24 @@ import (
 )
 
 var (
-	writeFormat  = flag.Bool("format.write", false, "write what -format.file says, a file that is not there yet")
+	writeFormat  = flag.Bool("format.write", false, "write the file of -format.file, which must not exist")
 	formatFile   = flag.String("format.file", "format-1.txt", "the name of the file in testdata/redis")
-	formatBinary = flag.String("format.program", "", "the program whose entries are written; the one of this tree if empty")
+	formatBinary = flag.String("format.program", "", "the program whose entries are recorded; the one of this tree if empty")
 )
 
-// The consents of the recorded entries, each for what became of it.
+// The consents of the recorded entries.
 const (
-	formatFour   = mastercardsim.FreshConsent + "format-four"   // four calls were made, and the list is kept
-	formatErased = mastercardsim.FreshConsent + "format-erased" // its list was forgotten
-	formatBusy   = mastercardsim.FreshConsent + "format-busy"   // a call is under way
-	formatToken  = "7a0c9c4e-1f5d-4f0e-9d7b-0d2f6a3b9c11"       // the user's token is asked for, and an attended call is under way
-	formatOnce   = mastercardsim.FreshConsent + "format-once"   // one call, at ASPSPs that count otherwise
+	formatFour   = mastercardsim.FreshConsent + "format-four"   // four calls were made, and the list is cached
+	formatErased = mastercardsim.FreshConsent + "format-erased" // its list was deleted
+	formatBusy   = mastercardsim.FreshConsent + "format-busy"   // a call is in progress
+	formatToken  = "7a0c9c4e-1f5d-4f0e-9d7b-0d2f6a3b9c11"       // the provider requires the user's token, and an attended call is in progress
+	formatOnce   = mastercardsim.FreshConsent + "format-once"   // one call, at ASPSPs with other units
 )
 
-// formatWorld is a world with what the recorded entries hang on: an ASPSP that counts all consents together, lists that
-// never grow too old, and a key that is known. under holds up calls under the consents of which one is to be under way.
-func formatWorld(t *testing.T, server *redistest.Server, under func()) (w *sandbox.Sandbox, config string) {
+// formatWorld starts a sandbox with the settings that the recorded entries depend on: an ASPSP that
+// counts all consents together, lists that do not expire, and a known cache key. inProgress is
+// called for calls with formatBusy and formatToken, and may block.
+func formatWorld(t *testing.T, server *redistest.Server, inProgress func()) (w *sandbox.Sandbox, config string) {
 	t.Helper()
 	w = gatewaytest.NewSandboxOn(t, server, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -50,14 +51,14 @@ func formatWorld(t *testing.T, server *redistest.Server, under func()) (w *sandb
 				return
 			}
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			if said := fmt.Sprint(r.Header, string(body)); strings.Contains(said, formatBusy) || strings.Contains(said, formatToken) {
-				under()
+			if request := fmt.Sprint(r.Header, string(body)); strings.Contains(request, formatBusy) || strings.Contains(request, formatToken) {
+				inProgress()
 			}
 			next.ServeHTTP(rw, r)
 		})
 	}})
 	config = gatewaytest.EditConfig(t, w, func(text string) string {
-		text = strings.Replace(text, " drainFor: 0s,", "", 1) // which older programs do not know
+		text = strings.Replace(text, " drainFor: 0s,", "", 1) // older programs do not have this key
 		text = strings.Replace(text, "name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, unattended: {unit: aspsp}}", 1)
 		return strings.ReplaceAll(text, "provider: mastercard", "accounts: {keepFor: 876000h}, provider: mastercard")
 	})
@@ -67,13 +68,13 @@ func formatWorld(t *testing.T, server *redistest.Server, under func()) (w *sandb
 	return w, config
 }
 
-func formatAsk(t *testing.T, g *gatewaytest.Process, aspsp, consent, method, path string, header ...string) (*http.Response, string) {
+func formatCall(t *testing.T, g *gatewaytest.Process, aspsp, consent, method, path string, header ...string) (*http.Response, string) {
 	t.Helper()
 	header = append(header, "Consent-ID", consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
 	return gatewaytest.Call(t, method, g.API+"/v1/aspsps/"+aspsp+path, header...)
 }
 
-// recordFormat has a program write an entry of every kind, and returns all of them.
+// recordFormat makes a program write an entry of every kind, and returns all entries.
 func recordFormat(t *testing.T, program string) formatEntries {
 	t.Helper()
 	server := redistest.Start(t)
@@ -81,32 +82,32 @@ func recordFormat(t *testing.T, program string) formatEntries {
 	_, config := formatWorld(t, server, func() { arrived <- struct{}{}; <-hold })
 	g := gatewaytest.Run(t, exec.Command(program, "serve", "--config", config)).Listening()
 	wood, entries := mastercardsim.WoodBank, formatEntries{}
-	ask := func(aspsp, consent, method, path string, header ...string) {
+	call := func(aspsp, consent, method, path string, header ...string) {
 		t.Helper()
-		if resp, body := formatAsk(t, g, aspsp, consent, method, path, header...); resp.StatusCode == http.StatusBadRequest || resp.StatusCode >= 500 {
+		if resp, body := formatCall(t, g, aspsp, consent, method, path, header...); resp.StatusCode == http.StatusBadRequest || resp.StatusCode >= 500 {
 			t.Fatalf("%d %s", resp.StatusCode, body)
 		}
-		entries.collect(server) // notes are gone soon
+		entries.collect(server) // notes expire soon
 	}
-	ask(wood, formatFour, http.MethodGet, "/accounts")
-	ask(wood, formatFour, http.MethodGet, "/accounts/"+mastercardsim.Account+"/balances")
-	ask(wood, formatFour, http.MethodGet, "/accounts/account1/balances")
-	ask(wood, formatFour, http.MethodGet, "/accounts/none/balances")
-	ask(mastercardsim.StoneBank, formatOnce, http.MethodGet, "/accounts")
-	ask(mastercardsim.RiverBank, formatOnce, http.MethodGet, "/accounts")
-	ask(wood, mastercardsim.ConsentExhausted, http.MethodGet, "/accounts")
-	ask(wood, formatErased, http.MethodDelete, "/cached-data")
-	for _, asked := range []func(){
-		func() { formatAsk(t, g, wood, formatBusy, http.MethodGet, "/accounts") },
+	call(wood, formatFour, http.MethodGet, "/accounts")
+	call(wood, formatFour, http.MethodGet, "/accounts/"+mastercardsim.Account+"/balances")
+	call(wood, formatFour, http.MethodGet, "/accounts/account1/balances")
+	call(wood, formatFour, http.MethodGet, "/accounts/none/balances")
+	call(mastercardsim.StoneBank, formatOnce, http.MethodGet, "/accounts")
+	call(mastercardsim.RiverBank, formatOnce, http.MethodGet, "/accounts")
+	call(wood, mastercardsim.ConsentExhausted, http.MethodGet, "/accounts")
+	call(wood, formatErased, http.MethodDelete, "/cached-data")
+	for _, pending := range []func(){
+		func() { formatCall(t, g, wood, formatBusy, http.MethodGet, "/accounts") },
 		func() {
-			formatAsk(t, g, wood, formatBusy, http.MethodGet, "/accounts/"+mastercardsim.Account+"/balances")
+			formatCall(t, g, wood, formatBusy, http.MethodGet, "/accounts/"+mastercardsim.Account+"/balances")
 		},
 		func() {
-			formatAsk(t, g, sandbox.MyPOS, formatToken, http.MethodGet, "/accounts", "PSU-IP-Address", "203.0.113.7")
+			formatCall(t, g, sandbox.MyPOS, formatToken, http.MethodGet, "/accounts", "PSU-IP-Address", "203.0.113.7")
 		},
 	} {
 		ended := make(chan struct{})
-		go func() { defer close(ended); asked() }()
+		go func() { defer close(ended); pending() }()
 		t.Cleanup(func() { <-ended })
 	}
 	t.Cleanup(func() { close(hold) })
@@ -117,8 +118,8 @@ func recordFormat(t *testing.T, program string) formatEntries {
 	return entries
 }
 
-// What the gateway of this tree writes is what was recorded, name for name and member for member: a gateway of
-// another version must be able to count it.
+// The gateway of this tree writes the recorded keys and values: gateways of other versions must be
+// able to read them.
 func TestFormat(t *testing.T) {
 	program := gatewaytest.Binary()
 	if *formatBinary != "" {
@@ -134,8 +135,8 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// What gateways of other versions have left in Redis, today's takes for what it is: slots count, closures hold, lists that it can
-// read are answered and others are none, leases are waited for.
+// The gateway of this tree uses the entries of other versions: it counts their slots, keeps units
+// closed, serves lists that it can read, treats other lists as missing, and waits for leases.
 func TestReadsEveryFormat(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("../../deploy/testdata/redis", "*.txt"))
 	if err != nil || len(files) == 0 {
@@ -148,40 +149,41 @@ func TestReadsEveryFormat(t *testing.T) {
 			readFormat(t, file).load(t, server)
 			w, config := formatWorld(t, server, func() {})
 			g := gatewaytest.Serve(t, config)
-			countsFormat(t, w, g)
-			readsFormat(t, w, g)
-			awaitsFormat(t, w, g, began)
+			checkCounting(t, w, g)
+			checkLists(t, w, g)
+			checkLeases(t, w, g, began)
 			if n := len(w.Ledger.Breaches()); n != 0 {
 				t.Errorf("the bank refused %d calls", n)
 			}
-			if said := g.Stdout.String(); strings.Contains(said, `"level":"ERROR"`) {
-				t.Error(said)
+			if log := g.Stdout.String(); strings.Contains(log, `"level":"ERROR"`) {
+				t.Error(log)
 			}
 		})
 	}
 }
 
-// countsFormat holds that slots and closures are known, and that no call is made beyond them.
-func countsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
+// checkCounting checks that slots and closed units are counted, and that no call is made above the
+// limit.
+func checkCounting(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
 	t.Helper()
 	for _, tt := range []struct {
 		name, aspsp, consent string
-		said                 string
+		want                 string
 	}{
 		{"consent", mastercardsim.WoodBank, formatFour, `"used":4,"remaining":0`},
-		{"under way", mastercardsim.WoodBank, formatBusy, `"used":2,"remaining":2`},
+		{"call in progress", mastercardsim.WoodBank, formatBusy, `"used":2,"remaining":2`},
 		{"resource", mastercardsim.StoneBank, formatOnce, `"used":1,"remaining":3`},
 		{"aspsp", mastercardsim.RiverBank, formatOnce, `"used":1,"remaining":3`},
 		{"aspsp, another consent", mastercardsim.RiverBank, formatFour, `"used":1,"remaining":3`},
 		{"closed", mastercardsim.WoodBank, mastercardsim.ConsentExhausted, `"used":1,"remaining":0`},
 	} {
-		resp, body := formatAsk(t, g, tt.aspsp, tt.consent, http.MethodGet, "/unattended-access")
-		if resp.StatusCode != http.StatusOK || !strings.Contains(body, tt.said) {
-			t.Errorf("%s: %d %s, want %s", tt.name, resp.StatusCode, body, tt.said)
+		resp, body := formatCall(t, g, tt.aspsp, tt.consent, http.MethodGet, "/unattended-access")
+		if resp.StatusCode != http.StatusOK || !strings.Contains(body, tt.want) {
+			t.Errorf("%s: %d %s, want %s", tt.name, resp.StatusCode, body, tt.want)
 		}
 	}
 	for _, consent := range []string{formatFour, mastercardsim.ConsentExhausted} {
-		resp, body := formatAsk(t, g, mastercardsim.WoodBank, consent, http.MethodGet, "/accounts/"+mastercardsim.Account+"/balances")
+		resp, body := formatCall(t, g, mastercardsim.WoodBank, consent, http.MethodGet, "/accounts/"+mastercardsim.Account+"/balances")
 		if resp.StatusCode != http.StatusTooManyRequests || !strings.Contains(body, `"origin":"gateway"`) {
 			t.Errorf("%d %s", resp.StatusCode, body)
 		}
@@ -191,10 +193,10 @@ func countsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
 	}
 }
 
-// readsFormat holds that a cached list is served, and that an attended request replaces it.
-func readsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
+// checkLists checks that a cached list is served, and that an attended request replaces it.
+func checkLists(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
 	t.Helper()
-	resp, body := formatAsk(t, g, mastercardsim.WoodBank, formatFour, http.MethodGet, "/accounts")
+	resp, body := formatCall(t, g, mastercardsim.WoodBank, formatFour, http.MethodGet, "/accounts")
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"staleReason":"unattended_limit"`) {
 		t.Errorf("%d %s, want the stale list", resp.StatusCode, body)
 	}
@@ -202,27 +204,27 @@ func readsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
 		t.Error(body)
 	}
 	for _, consent := range []string{formatFour, formatErased} {
-		if resp, body := formatAsk(t, g, mastercardsim.WoodBank, consent, http.MethodGet, "/accounts", "PSU-IP-Address", "203.0.113.7"); resp.StatusCode != http.StatusOK {
-			t.Errorf("with the user: %d %s", resp.StatusCode, body)
+		if resp, body := formatCall(t, g, mastercardsim.WoodBank, consent, http.MethodGet, "/accounts", "PSU-IP-Address", "203.0.113.7"); resp.StatusCode != http.StatusOK {
+			t.Errorf("attended: %d %s", resp.StatusCode, body)
 		}
-		if resp, body := formatAsk(t, g, mastercardsim.WoodBank, consent, http.MethodGet, "/accounts"); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"stale":false`) {
-			t.Errorf("what was fetched is not kept: %d %s", resp.StatusCode, body)
+		if resp, body := formatCall(t, g, mastercardsim.WoodBank, consent, http.MethodGet, "/accounts"); resp.StatusCode != http.StatusOK || !strings.Contains(body, `"stale":false`) {
+			t.Errorf("the fetched list is not cached: %d %s", resp.StatusCode, body)
 		}
 	}
 	if n := len(w.Ledger.Calls()); n != 2 {
-		t.Errorf("%d calls reached the bank, want the two with the user", n)
+		t.Errorf("%d calls reached the bank, want the two attended ones", n)
 	}
 }
 
-// awaitsFormat holds that nobody calls while another gateway has the lease.
-func awaitsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process, began time.Time) {
+// checkLeases checks that no call is made while another gateway has the lease.
+func checkLeases(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process, began time.Time) {
 	t.Helper()
 	for _, path := range []string{"/accounts", "/accounts/" + mastercardsim.Account + "/balances"} {
-		if resp, body := formatAsk(t, g, mastercardsim.WoodBank, formatBusy, http.MethodGet, path); resp.StatusCode != http.StatusOK {
+		if resp, body := formatCall(t, g, mastercardsim.WoodBank, formatBusy, http.MethodGet, path); resp.StatusCode != http.StatusOK {
 			t.Errorf("%d %s", resp.StatusCode, body)
 		}
 	}
-	if resp, body := formatAsk(t, g, sandbox.MyPOS, formatToken, http.MethodGet, "/accounts", "PSU-IP-Address", "203.0.113.7"); resp.StatusCode != http.StatusOK {
+	if resp, body := formatCall(t, g, sandbox.MyPOS, formatToken, http.MethodGet, "/accounts", "PSU-IP-Address", "203.0.113.7"); resp.StatusCode != http.StatusOK {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	n := 0
@@ -232,7 +234,7 @@ func awaitsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process, bega
 		}
 		n++
 		if after := c.At.Sub(began); after < formatLease-100*time.Millisecond {
-			t.Errorf("a call was made %v after another gateway was given the lease for %v", after, formatLease)
+			t.Errorf("a call was made %v after another gateway got the lease for %v", after, formatLease)
 		}
 	}
 	if n < 3 {
@@ -240,7 +242,8 @@ func awaitsFormat(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process, bega
 	}
 }
 
-// write makes a file of the entries. What stands in one that is there was written by gateways that somebody may still run.
+// write writes the entries to a new file. It fails if the file exists: gateways that wrote its
+// entries may still be in use.
 func (e formatEntries) write(t *testing.T, file string) {
 	t.Helper()
 	var b bytes.Buffer

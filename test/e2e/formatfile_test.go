@@ -17,11 +17,12 @@ import (
 	"ais-gateway/internal/redistest"
 )
 
-// formatEntries are what stands in Redis, by the names of keys: of a sorted set each member, of a text the one.
+// formatEntries are the entries of Redis by key: one for each member of a sorted set, and one for a
+// text.
 type formatEntries map[string][]formatEntry
 
-// A formatEntry is a line of a file: what it is, name, how long it stands yet (ms), text, and a time after that of the
-// recording (µs), which is the score of a slot, and the text of a closure.
+// A formatEntry is a line of a file: its kind, key, remaining lifetime (ms), text, and a time in µs
+// after the recording. The time is the score of a slot, or the text of the key that closes a unit.
 type formatEntry struct {
 	kind string // slot, until or text
 	left time.Duration
@@ -54,18 +55,18 @@ func readFormat(t *testing.T, file string) formatEntries {
 }
 
 func redisNow(server *redistest.Server) time.Time {
-	said := server.Do("TIME").Val().([]any)
-	seconds, _ := strconv.ParseInt(said[0].(string), 10, 64)
-	micros, _ := strconv.ParseInt(said[1].(string), 10, 64)
+	reply := server.Do("TIME").Val().([]any)
+	seconds, _ := strconv.ParseInt(reply[0].(string), 10, 64)
+	micros, _ := strconv.ParseInt(reply[1].(string), 10, 64)
 	return time.Unix(seconds, micros*1000)
 }
 
-// collect adds what stands in Redis now, and leaves what has gone since.
+// collect adds the current entries of Redis. It keeps earlier entries that have expired.
 func (e formatEntries) collect(server *redistest.Server) {
 	for _, key := range server.Do("KEYS", "*").Val().([]any) {
 		name := key.(string)
 		if strings.HasPrefix(name, "ais:1:units:") {
-			continue // for telemetry alone, and written whenever there is time
+			continue // only for telemetry, and written at an unknown time
 		}
 		now := redisNow(server)
 		left, _ := server.Do("PTTL", name).Int64()
@@ -81,7 +82,7 @@ func (e formatEntries) collect(server *redistest.Server) {
 		}
 		text, err := server.Do("GET", name).Text()
 		if err != nil {
-			continue // it has just gone
+			continue // it has just expired
 		}
 		entry.text = text
 		if strings.HasSuffix(name, ":closed") {
@@ -92,7 +93,7 @@ func (e formatEntries) collect(server *redistest.Server) {
 	}
 }
 
-// formatLease is for how long a recorded lease stands when it is loaded: its holder is gone.
+// formatLease is the lifetime of recorded leases when they are loaded. Their holders do not exist.
 const formatLease = 4 * time.Second
 
 // load puts the entries into Redis, as if they had just been recorded.
@@ -131,8 +132,8 @@ var (
 	formatWait   = regexp.MustCompile(`"Wait":\d+`)
 )
 
-// plain is the entries in words that are the same each time: what is made up has a name, what is sealed is
-// open, and times are what they are times of.
+// plain returns the entries as texts that are the same in each recording: random ids and times are
+// replaced by fixed words, and sealed values are decrypted.
 func (e formatEntries) plain(t *testing.T) []string {
 	t.Helper()
 	var lines []string
@@ -140,15 +141,15 @@ func (e formatEntries) plain(t *testing.T) []string {
 		for _, v := range all {
 			v.text = formatPlain(t, name, v.text)
 			switch {
-			case strings.HasSuffix(name, ":calls"): // in milliseconds: until when the call's result may arrive
+			case strings.HasSuffix(name, ":calls"): // a time in ms, until which the result may arrive
 				v.at = 0
-			case v.kind == "slot" && v.at > 4*time.Second && v.at <= 10*time.Second: // the timeout, less what has passed since
+			case v.kind == "slot" && v.at > 4*time.Second && v.at <= 10*time.Second: // the timeout, less the time since the call
 				v.at = 10 * time.Second
-			case v.kind == "until" && v.at > 24*time.Hour-time.Minute && v.at <= 24*time.Hour: // a window
+			case v.kind == "until" && v.at > 24*time.Hour-time.Minute && v.at <= 24*time.Hour: // the window
 				v.at = 24 * time.Hour
 			}
 			if v.left = v.left.Round(time.Minute); v.left == 0 {
-				v.left = time.Minute // notes and leases: seconds
+				v.left = time.Minute // notes and leases, which live for seconds
 			}
 			lines = append(lines, formatUUID.ReplaceAllString(v.line(name), "UUID"))
 		}
@@ -157,7 +158,7 @@ func (e formatEntries) plain(t *testing.T) []string {
 	return lines
 }
 
-// formatPlain opens what is sealed: a list behind its time, a note.
+// formatPlain returns a text with sealed lists and notes decrypted, and times replaced by TIME.
 func formatPlain(t *testing.T, name, text string) string {
 	t.Helper()
 	switch {
@@ -167,7 +168,7 @@ func formatPlain(t *testing.T, name, text string) string {
 			return text
 		}
 		if open[:16] != text[:16] {
-			t.Errorf("the time of %s is %s before what is sealed, and %s in it", name, text[:16], open[:16])
+			t.Errorf("the time of %s is %s before the sealed part, and %s in it", name, text[:16], open[:16])
 		}
 		return "TIME " + open[16:]
 	case strings.Contains(name, ":note:"):
@@ -182,11 +183,11 @@ func formatPlain(t *testing.T, name, text string) string {
 	return text
 }
 
-// formatLongAgo is the time that recorded lists get, 2025-01-01T00:00:00Z in µs: they must not be from the future
-// wherever they are read.
+// formatLongAgo is the time of recorded lists, 2025-01-01T00:00:00Z in µs: it is in the past when
+// they are read.
 const formatLongAgo = "1735689600000000"
 
-// redated is a list with another time, and everything else as it is.
+// redated returns a list with formatLongAgo as its time, and other entries unchanged.
 func redated(name string, e formatEntry) formatEntry {
 	if !strings.HasSuffix(name, ":list") {
 		return e
@@ -200,7 +201,7 @@ func redated(name string, e formatEntry) formatEntry {
 	return e
 }
 
-// formatKey is the cache's.
+// formatKey is the cache's key.
 var formatKey = bytes.Repeat([]byte{7}, 32)
 
 func formatKeyLine() string { return base64.StdEncoding.EncodeToString(formatKey) }
@@ -217,10 +218,11 @@ func formatSeal() cipher.AEAD {
 	return seal
 }
 
-// formatData is what is authenticated with a value of schema 1.
+// formatData returns the additional data with which a value of schema 1 is authenticated.
 func formatData(name string) []byte { return []byte("\x01" + name) }
 
-// formatOpen opens schema 1: a byte that says so, four of the key's id, a nonce of twelve, and the rest.
+// formatOpen decrypts a value of schema 1: the schema's byte, 4 bytes of the key's id, a nonce of
+// 12 bytes, and the ciphertext. It returns false for another schema or key.
 func formatOpen(name, value string) (string, bool) {
 	if len(value) < 17 || value[0] != 1 {
 		return "", false

@@ -13,19 +13,19 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A variable and a value of it that cannot be used. The value is looked for in what the gateway says.
+// A setting is a variable with an invalid value, which must not be logged.
 type setting struct{ name, value string }
 
 func (s setting) String() string { return s.name + "=" + s.value }
 
-// naming are the lines of the log that name a variable.
-func naming(t *testing.T, log, name string) []string {
+// linesNaming returns the lines of a log that name a variable.
+func linesNaming(t *testing.T, log, name string) []string {
 	t.Helper()
 	var lines []string
 	for line := range strings.Lines(log) {
 		var l struct{ Setting, Cause string }
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
-			t.Errorf("no JSON: %s", line)
+			t.Errorf("not JSON: %s", line)
 		}
 		if l.Setting == name || slices.Contains(strings.FieldsFunc(l.Cause, func(r rune) bool { return r == ' ' || r == ';' }), name) {
 			lines = append(lines, line)
@@ -34,8 +34,8 @@ func naming(t *testing.T, log, name string) []string {
 	return lines
 }
 
-// Each variable whose default may hold is named in one line, and the gateway serves.
-func TestUnusableTelemetrySettings(t *testing.T) {
+// An invalid variable whose default may be used is logged in one line, and the gateway serves.
+func TestInvalidTelemetrySettings(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	settings := []setting{
 		{"OTEL_BSP_SCHEDULE_DELAY", "5s"},
@@ -54,7 +54,7 @@ func TestUnusableTelemetrySettings(t *testing.T) {
 		{"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "unlimited"},
 		{"OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "limitless"},
 		{"OTEL_SDK_DISABLE", "canary-true"},
-		{"OTEL_LOG_LEVEL", "canary-debug"}, // nothing reads them
+		{"OTEL_LOG_LEVEL", "canary-debug"}, // no library reads these two
 	}
 	collector := httptest.NewServer(http.NotFoundHandler())
 	defer collector.Close()
@@ -67,17 +67,17 @@ func TestUnusableTelemetrySettings(t *testing.T) {
 	p.Wait()
 	log := p.Stdout.String()
 	for _, s := range settings {
-		if lines := naming(t, log, s.name); len(lines) != 1 || strings.Contains(lines[0], `:"`+s.value) || strings.Contains(lines[0], s.value+`"`) {
+		if lines := linesNaming(t, log, s.name); len(lines) != 1 || strings.Contains(lines[0], `:"`+s.value) || strings.Contains(lines[0], s.value+`"`) {
 			t.Errorf("%s: lines %v, want one without the value", s, lines)
 		}
 	}
 	if strings.Contains(log, `"setting":"parse`) {
-		t.Errorf("a line that names no variable:\n%s", log)
+		t.Errorf("a line without the name of a variable:\n%s", log)
 	}
 }
 
-// What decides whether data leaves, and where to, stops the start.
-func TestTelemetrySettingsThatStopTheStart(t *testing.T) {
+// An invalid variable that decides whether and where data is exported prevents the start.
+func TestTelemetrySettingsThatPreventTheStart(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	settings := []setting{
 		{"OTEL_SDK_DISABLED", "maybe"},
@@ -99,26 +99,26 @@ func TestTelemetrySettingsThatStopTheStart(t *testing.T) {
 	p := gatewaytest.Start(t, all, "serve", "--config", w.ConfigFile)
 	code, log := p.Wait(), p.Stdout.String()
 	if code != 1 || strings.Contains(log, "serving") || p.Stderr.String() != "" {
-		t.Errorf("ended with %d:\n%s%s", code, log, p.Stderr.String())
+		t.Errorf("exit %d:\n%s%s", code, log, p.Stderr.String())
 	}
 	for _, s := range settings {
-		if lines := naming(t, log, s.name); len(lines) != 1 || strings.Count(log, s.name+" must be ") != 1 || strings.Contains(log, s.value) {
+		if lines := linesNaming(t, log, s.name); len(lines) != 1 || strings.Count(log, s.name+" must be ") != 1 || strings.Contains(log, s.value) {
 			t.Errorf("%s: lines %v, want one without the value", s, lines)
 		}
 	}
-	// Where nothing leaves, the others are only named.
+	// If telemetry is disabled, the others are only logged.
 	p = gatewaytest.Serve(t, w.ConfigFile, append(all, "OTEL_SDK_DISABLED=true")...)
 	p.Terminate()
 	p.Wait()
 	for _, s := range settings[1:] {
-		if lines := naming(t, p.Stdout.String(), s.name); len(lines) != 1 || !strings.Contains(lines[0], "invalid telemetry setting") {
+		if lines := linesNaming(t, p.Stdout.String(), s.name); len(lines) != 1 || !strings.Contains(lines[0], "invalid telemetry setting") {
 			t.Errorf("disabled, %s: lines %v, want one", s, lines)
 		}
 	}
 }
 
-// Who switches telemetry off, in whatever spelling, sends nothing.
-func TestTelemetrySwitchedOff(t *testing.T) {
+// Disabled telemetry exports nothing, in every accepted spelling.
+func TestTelemetryDisabled(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	for _, tt := range []struct {
 		value string
@@ -134,8 +134,8 @@ func TestTelemetrySwitchedOff(t *testing.T) {
 			if sent := calls.Load() > 0; sent != tt.sends {
 				t.Errorf("sent: %v, want %v", sent, tt.sends)
 			}
-			if lines := naming(t, p.Stdout.String(), "OTEL_SDK_DISABLED"); len(lines) > 0 {
-				t.Errorf("a value that is understood is a fault: %v", lines)
+			if lines := linesNaming(t, p.Stdout.String(), "OTEL_SDK_DISABLED"); len(lines) > 0 {
+				t.Errorf("a valid value is logged: %v", lines)
 			}
 		})
 	}

@@ -17,7 +17,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// piped is a gateway whose standard output is a pipe, read up to the line that says where it listens.
+// piped is a gateway whose standard output is a pipe. The pipe has been read up to the line with
+// the addresses.
 type piped struct {
 	*gatewaytest.Process
 	out  *bufio.Reader
@@ -46,7 +47,8 @@ func servePiped(t *testing.T, config string) *piped {
 	}
 }
 
-// withLongName is a configuration whose client has a name of 30 KB, so that few requests fill a queue of log lines.
+// withLongName returns a configuration whose client has a name of 30 KB, so that few requests fill
+// the queue of log lines.
 func withLongName(t *testing.T, w *sandbox.Sandbox, more string) string {
 	t.Helper()
 	return gatewaytest.EditConfig(t, w, func(text string) string {
@@ -54,14 +56,16 @@ func withLongName(t *testing.T, w *sandbox.Sandbox, more string) string {
 	})
 }
 
-// enough is how many requests of that client no pipe and no queue has room for: 4 MiB and 2 KiB for each of 1000 in progress.
-const enough = 300
+// overflow is a number of requests of that client that fills the pipe and the queue, which has 4
+// MiB and 2 KiB for each of 1000 requests in flight.
+const overflow = 300
 
-// What reads the log may stop reading: requests, probes and the end go on without it, and what is lost is counted.
-func TestOutputThatIsNotRead(t *testing.T) {
+// If the log is not read, requests and probes are served, the process ends as usual, and lost lines
+// are counted.
+func TestOutputNotRead(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := servePiped(t, withLongName(t, w, ""))
-	for i := range enough {
+	for i := range overflow {
 		if resp, body := gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps"); resp.StatusCode != http.StatusOK {
 			t.Fatalf("request %d: %d %s", i, resp.StatusCode, body)
 		}
@@ -80,15 +84,15 @@ func TestOutputThatIsNotRead(t *testing.T) {
 	}
 }
 
-// When the log is read again, it goes on, and says what is missing.
-func TestOutputThatIsReadLate(t *testing.T) {
+// When the log is read again, lines are written again, with the number of lost records.
+func TestOutputReadLate(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := servePiped(t, withLongName(t, w, ""))
-	for range enough {
+	for range overflow {
 		gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps")
 	}
-	kept, told := 0, false
-	go func() { // ends with what the gateway writes
+	kept, reported := 0, false
+	go func() { // ends when the process ends
 		for range 10 {
 			gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps")
 		}
@@ -100,27 +104,28 @@ func TestOutputThatIsReadLate(t *testing.T) {
 			break
 		}
 		if !json.Valid([]byte(line)) {
-			t.Errorf("no JSON: %.100s", line)
+			t.Errorf("not JSON: %.100s", line)
 		}
 		if strings.Contains(line, `"record":"audit"`) {
 			kept++
 		}
-		told = told || strings.Contains(line, `"msg":"audit records written again","lost":`)
+		reported = reported || strings.Contains(line, `"msg":"audit records written again","lost":`)
 	}
-	if !told || kept == 0 || kept >= enough+10 {
-		t.Errorf("%d records, told of the gap: %t", kept, told)
+	if !reported || kept == 0 || kept >= overflow+10 {
+		t.Errorf("%d records, the gap is reported: %t", kept, reported)
 	}
 	if code := p.Wait(); code != 0 {
 		t.Errorf("exit %d", code)
 	}
 }
 
-// With whenFull: refuse no request is served whose record could be lost, and each that is served has one.
+// With whenFull: refuse, every request that is served has a record, and requests without space for
+// a record are refused.
 func TestRefuseWithoutAudit(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := servePiped(t, withLongName(t, w, "audit: {whenFull: refuse}\n"))
 	served, refused := 0, 0
-	for range enough {
+	for range overflow {
 		switch resp, body := gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps"); {
 		case resp.StatusCode == http.StatusOK:
 			served++
@@ -135,7 +140,7 @@ func TestRefuseWithoutAudit(t *testing.T) {
 	}
 	_, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	if !strings.Contains(body, "\nais_audit_failures_total 0\n") || strings.Contains(body, "ais_overload_refusals_total{reason=\"audit\"} 0\n") {
-		t.Error("the metrics do not tell refusals from losses")
+		t.Error("the metrics have losses or no refusals")
 	}
 	p.Terminate()
 	kept := 0
@@ -153,8 +158,8 @@ func TestRefuseWithoutAudit(t *testing.T) {
 	}
 }
 
-// Whoever reads the log may end: the gateway does not end with it.
-func TestOutputThatIsClosed(t *testing.T) {
+// The gateway continues if the reader of its log ends.
+func TestOutputClosed(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := servePiped(t, w.ConfigFile)
 	if err := p.pipe.Close(); err != nil {
@@ -173,14 +178,14 @@ func TestOutputThatIsClosed(t *testing.T) {
 	}
 }
 
-// A request has one line where audit records go to the log, and two where they go elsewhere; the record is kept whatever
-// the log's level is.
+// A request has one log line: its audit record if these go to standard output, and a line without
+// the hash of the consent if they go elsewhere.
 func TestLinesOfARequest(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := filepath.Join(t.TempDir(), "audit.log")
 	for _, tt := range []struct {
 		name, config     string
-		lines, requested int // of standard output: with the request's id, and those of msg request
+		lines, requested int // on standard output: with the request id, and with msg request
 		recorded         func(p *gatewaytest.Process) string
 	}{
 		{"in the log", "audit: {output: stdout}\n", 1, 2, func(p *gatewaytest.Process) string { return p.Stdout.String() }},
@@ -207,7 +212,7 @@ func TestLinesOfARequest(t *testing.T) {
 				t.Errorf("records: %+v", kept)
 			}
 			if strings.Contains(p.Stdout.String(), "consent_hash") != (tt.name == "in the log") {
-				t.Error("the consent's hash is in the log of a gateway whose records are elsewhere, or in none")
+				t.Error("the log has the consent's hash although records go elsewhere, or does not have it")
 			}
 		})
 	}

@@ -17,7 +17,7 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-func TestPrivateAddressesWhereConfigured(t *testing.T) {
+func TestAllowPrivateIP(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := gatewaytest.EditConfig(t, w, func(text string) string { return text + "psu: {allowPrivateIP: true}\n" })
 	for config, want := range map[string]int{w.ConfigFile: http.StatusBadRequest, file: http.StatusOK} {
@@ -29,7 +29,7 @@ func TestPrivateAddressesWhereConfigured(t *testing.T) {
 	}
 }
 
-func TestBreakerIsTold(t *testing.T) {
+func TestBreakerIsReported(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := gatewaytest.Serve(t, w.ConfigFile)
 	for range 6 {
@@ -45,7 +45,8 @@ func TestBreakerIsTold(t *testing.T) {
 	}
 }
 
-// Callers who are slow, or who send too much before there is anything to answer, are cut off.
+// Connections of callers that are slow, or send a header that is too large, are closed. Their
+// addresses and bytes are not logged.
 func TestSlowAndOversizedCallers(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -62,7 +63,7 @@ func TestSlowAndOversizedCallers(t *testing.T) {
 	slow := dial()
 	_, _ = io.WriteString(slow, "GET /v1/aspsps HTTP/1.1\r\nHost: a\r\nX-A: ")
 	if _, err := io.Copy(io.Discard, slow); err != nil {
-		t.Errorf("a caller who never ends his headers is not cut off: %v", err)
+		t.Errorf("a caller that never ends the header is not disconnected: %v", err)
 	}
 	large := dial()
 	_, _ = io.WriteString(large, "GET /v1/aspsps HTTP/1.1\r\nHost: a\r\nX-A: "+strings.Repeat("a", 48<<10)+"\r\n\r\n")
@@ -76,7 +77,7 @@ func TestSlowAndOversizedCallers(t *testing.T) {
 	p.Terminate()
 	p.Wait()
 	if out := p.Stdout.String(); strings.Contains(out, "127.0.0.1:"+port(slow)) || strings.Contains(out, "CANARY") {
-		t.Errorf("callers' addresses or bytes stand in the log\n%s", out)
+		t.Errorf("the log has addresses or bytes of callers\n%s", out)
 	}
 }
 
@@ -85,14 +86,14 @@ func port(c net.Conn) string {
 	return port
 }
 
-// With an embedded Redis, nothing of Redis or the cache need be configured.
+// With an embedded Redis, no other setting of Redis or the cache is required.
 func TestEmbeddedNeedsNoKey(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := gatewaytest.Serve(t, gatewaytest.EditConfig(t, w, func(text string) string {
 		return regexp.MustCompile(`(?m)^(redis|cache): .*$`).ReplaceAllString(text, "") + "redis: {mode: embedded}\n"
 	}))
 	consent, stored := "", false
-	for range 10 { // on a busy machine Redis may be too late to store a list: the next consent has another try
+	for range 10 { // on a busy machine Redis may be too slow to store a list: try again with another consent
 		consent = mastercardsim.FreshConsent + uuid.NewString()
 		resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+wood+"/accounts", "Consent-ID", consent)
 		if stored = resp.Header.Get("Cache-Status") == "ais-gateway; fwd=miss; stored"; stored {
@@ -110,7 +111,7 @@ func TestEmbeddedNeedsNoKey(t *testing.T) {
 	}
 }
 
-// The log is one JSON object a line, with one line for each request.
+// Each line of the log is a JSON object, and each request has one line.
 func TestLog(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := gatewaytest.Serve(t, w.ConfigFile)
@@ -123,7 +124,7 @@ func TestLog(t *testing.T) {
 	for line := range strings.Lines(p.Stdout.String()) {
 		var l map[string]any
 		if err := json.Unmarshal([]byte(line), &l); err != nil {
-			t.Errorf("no JSON: %s", line)
+			t.Errorf("not JSON: %s", line)
 		}
 		if l["msg"] == "request" {
 			requests++

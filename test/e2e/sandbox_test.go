@@ -18,7 +18,7 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// TestDemo holds that the tour passes, and shows requests line by line and the detail of each problem.
+// The tour passes, and prints the header of requests line by line and the detail of each problem.
 func TestDemo(t *testing.T) {
 	p := gatewaytest.Start(t, nil, "sandbox", "--demo")
 	code, tour := p.Wait(), p.Stdout.String()
@@ -40,7 +40,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// Each step of the tour must be able to fail: here an answer on the way spoils one after the other.
+// Each step of the tour fails if a proxy changes a response of that step.
 func TestEachStepOfTheTourCanFail(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
@@ -69,12 +69,12 @@ func TestEachStepOfTheTourCanFail(t *testing.T) {
 		"step 6": func(r *http.Response) { replace(r, `"origin":"provider"`, `"origin":"gateway"`) },
 	} {
 		t.Run(step, func(t *testing.T) {
-			way := httptest.NewServer(&httputil.ReverseProxy{
+			proxy := httptest.NewServer(&httputil.ReverseProxy{
 				Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(target) },
 				ModifyResponse: func(r *http.Response) error { spoil(r); return nil },
 			})
-			defer way.Close()
-			if err := w.Tour(t.Context(), io.Discard, way.URL); err == nil || !strings.Contains(err.Error(), step+" ") {
+			defer proxy.Close()
+			if err := w.Tour(t.Context(), io.Discard, proxy.URL); err == nil || !strings.Contains(err.Error(), step+" ") {
 				t.Errorf("got %v", err)
 			}
 		})
@@ -83,17 +83,17 @@ func TestEachStepOfTheTourCanFail(t *testing.T) {
 
 var pasted = regexp.MustCompile(`(?m)^  curl -i (\S+)(.*)$`)
 
-// The sandbox runs in less than 60 MB, and every line that it offers for pasting works.
+// The sandbox needs less than 60 MB, and every command of its guide works.
 func TestSandbox(t *testing.T) {
 	p := gatewaytest.Start(t, nil, "sandbox")
 	var lines [][]string
-	gatewaytest.Eventually(t, "the guide stands", func() bool {
+	gatewaytest.Eventually(t, "the guide is printed", func() bool {
 		guide := p.Stdout.String()
 		lines = pasted.FindAllStringSubmatch(guide, -1)
 		return strings.Contains(guide, "Ctrl-C")
 	})
 	if len(lines) != 8 {
-		t.Fatalf("%d lines to paste\n%s", len(lines), p.Stdout.String())
+		t.Fatalf("%d commands\n%s", len(lines), p.Stdout.String())
 	}
 	for _, line := range lines {
 		var header []string
@@ -118,12 +118,12 @@ func TestSandbox(t *testing.T) {
 
 var guided = regexp.MustCompile(`(?m)^  (API|admin) +(http://\S+)$`)
 
-// The sandbox as deploy/compose.yaml runs it: on addresses that are given, counting in a Redis that others look into.
-// What it says can be called can be called, though one listens on every address of the machine.
-func TestSandboxElsewhere(t *testing.T) {
+// The sandbox as deploy/compose.yaml runs it: with given addresses and a given Redis. The URLs in
+// its guide can be called although it listens on an unspecified address.
+func TestSandboxFlags(t *testing.T) {
 	server := redistest.Start(t, "--maxmemory-policy", "allkeys-lru")
 	p := gatewaytest.Start(t, nil, "sandbox", "--address", "0.0.0.0:0", "--admin-address", "0.0.0.0:0", "--redis", server.Addr)
-	gatewaytest.Eventually(t, "the guide stands", func() bool { return strings.Contains(p.Stdout.String(), "Ctrl-C") })
+	gatewaytest.Eventually(t, "the guide is printed", func() bool { return strings.Contains(p.Stdout.String(), "Ctrl-C") })
 	at := map[string]*url.URL{}
 	for _, line := range guided.FindAllStringSubmatch(p.Stdout.String(), -1) {
 		u, err := url.Parse(line[2])
@@ -141,9 +141,9 @@ func TestSandboxElsewhere(t *testing.T) {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	if keys := server.Do("DBSIZE").Val(); fmt.Sprint(keys) == "0" {
-		t.Error("nothing was counted in the Redis that was given")
+		t.Error("nothing was counted in the given Redis")
 	}
-	gatewaytest.Eventually(t, "the state of that Redis is told", func() bool {
+	gatewaytest.Eventually(t, "the state of that Redis is reported", func() bool {
 		_, body := gatewaytest.Call(t, http.MethodGet, at["admin"].String()+"/readyz")
 		return strings.Contains(body, `"redis":"ok","maxmemoryPolicy":"allkeys-lru"`)
 	})

@@ -13,7 +13,7 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// An operator learns of a risky value before the start, at the start and while the gateway serves.
+// Risky values are reported by `gateway check`, in the log at the start, and by /readyz.
 func TestRiskyValuesAreReported(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := gatewaytest.ReplaceInConfig(t, w, "name: Wood Bank,", "name: Wood Bank, unattended: {limit: 400, window: 24m},")

@@ -30,8 +30,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// What is planted in the answers of banks, in the place of what the simulators say. The amounts have many digits, so that
-// they are found nowhere by chance.
+// Canaries in providers' responses, instead of the simulators' values. The amounts have many
+// digits, so that they do not occur by chance.
 const (
 	canaryIBAN    = "DE08701500007734512896"
 	canaryBBAN    = "77345128961234"
@@ -41,58 +41,59 @@ const (
 	canaryText    = "Zwitscher-4711-0815"
 )
 
-// What is planted in requests.
+// Canaries in requests.
 const (
 	canaryKey     = "wrong-key-of-Tirilist-58203"
 	canaryToken   = "sandbox-token-of-Tirilist-99417"
 	canaryAddress = "203.0.113.99"
-	canaryCaller  = "127.0.0.77" // from where callers call
+	canaryCaller  = "127.0.0.77" // the callers' address
 	canaryDevice  = "9c5b9a0e-7e55-4a77-9b1e-7d2f35c1aa01"
 	canaryRequest = "Piepmatz-31337"
 )
 
-// ways are how a provider may answer, whatever is asked.
-var ways = map[string]func(w http.ResponseWriter, r *http.Request, next http.Handler){
-	"well": func(w http.ResponseWriter, r *http.Request, next http.Handler) { rewritten(w, r, next, "") },
-	"with bytes that nobody asked for": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		rewritten(w, r, next, "HTTP/1.1 200 "+canaryText+"\r\n\r\n"+canaryName)
+// responders write a provider's response, by a description of it. next is the simulator.
+var responders = map[string]func(w http.ResponseWriter, r *http.Request, next http.Handler){
+	"success": func(w http.ResponseWriter, r *http.Request, next http.Handler) { rewriteResponse(w, r, next, "") },
+	"success and an unsolicited response": func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		rewriteResponse(w, r, next, "HTTP/1.1 200 "+canaryText+"\r\n\r\n"+canaryName)
 	},
-	"with an error":     refusing(http.StatusBadRequest, "application/json"),
-	"with a login page": refusing(http.StatusUnauthorized, "text/html"),
-	"with a refusal":    refusing(http.StatusTooManyRequests, "application/json"),
-	"with a breakdown":  refusing(http.StatusInternalServerError, "text/plain"),
-	"with another page": refusing(http.StatusFound, "text/html"),
-	"with no JSON":      refusing(http.StatusOK, "text/html"),
-	"with another encoding": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	"error":             errorResponse(http.StatusBadRequest, "application/json"),
+	"login page":        errorResponse(http.StatusUnauthorized, "text/html"),
+	"too many requests": errorResponse(http.StatusTooManyRequests, "application/json"),
+	"server error":      errorResponse(http.StatusInternalServerError, "text/plain"),
+	"redirect":          errorResponse(http.StatusFound, "text/html"),
+	"not JSON":          errorResponse(http.StatusOK, "text/html"),
+	"unknown content encoding": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		w.Header().Set("Content-Encoding", canaryText)
 		_, _ = io.WriteString(w, canaryName)
 	},
-	"with other types": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	"wrong JSON types": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		_, _ = io.WriteString(w, `{"accounts":"`+canaryName+`","account":["`+canaryIBAN+`"],"balances":{"`+canaryText+`":1},"originalRequestInfo":"`+canaryText+`"}`)
 	},
-	"of another request": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+	"response to another request": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		_, _ = io.WriteString(w, `{"originalRequestInfo":{"xRequestId":"`+canaryText+`"},"accounts":[{"accountNumber":"`+canaryBBAN+`","iban":"`+canaryIBAN+
 			`","currency":"`+canaryText+`","status":"`+canaryName+`","cashAccountType":"`+canaryText+`"}],"account":{"accountNumber":"`+canaryBBAN+`","resourceId":"`+canaryBBAN+`"},"balances":[]}`)
 	},
-	"half": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		spoken(w, "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"accounts\":[{\"iban\":\""+canaryIBAN)
+	"truncated body": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		writeRaw(w, "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"accounts\":[{\"iban\":\""+canaryIBAN)
 	},
-	"with no HTTP": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		spoken(w, canaryText+" "+canaryName+"\r\n\r\n")
+	"not HTTP": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		writeRaw(w, canaryText+" "+canaryName+"\r\n\r\n")
 	},
-	"with no header": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		spoken(w, "HTTP/1.1 200 OK\r\n"+canaryName+"\r\n\r\n")
+	"malformed header": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		writeRaw(w, "HTTP/1.1 200 OK\r\n"+canaryName+"\r\n\r\n")
 	},
-	"with no status": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		spoken(w, "HTTP/1.1 "+canaryText+"\r\n\r\n")
+	"malformed status": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		writeRaw(w, "HTTP/1.1 "+canaryText+"\r\n\r\n")
 	},
-	"with a bad chunk": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		spoken(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+canaryText+"\r\n")
+	"malformed chunk": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
+		writeRaw(w, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"+canaryText+"\r\n")
 	},
 }
 
-// refusing answers with canaries wherever an answer has text.
-func refusing(status int, contentType string) func(http.ResponseWriter, *http.Request, http.Handler) {
+// errorResponse returns a responder that sends a status, with canaries wherever a response can have
+// text.
+func errorResponse(status int, contentType string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		h := w.Header()
 		h.Set("Content-Type", contentType)
@@ -107,38 +108,39 @@ func refusing(status int, contentType string) func(http.ResponseWriter, *http.Re
 	}
 }
 
-// rewritten answers as the simulator does, with canaries in the place of its names, numbers and amounts; more follows the
-// answer on its connection.
-func rewritten(w http.ResponseWriter, r *http.Request, next http.Handler, more string) {
-	answer := httptest.NewRecorder()
-	next.ServeHTTP(answer, r)
+// rewriteResponse sends the simulator's response with canaries instead of its names, numbers and
+// amounts. more is sent after the response on the same connection.
+func rewriteResponse(w http.ResponseWriter, r *http.Request, next http.Handler, more string) {
+	recorder := httptest.NewRecorder()
+	next.ServeHTTP(recorder, r)
 	body := strings.NewReplacer(
 		"BG57INTF40015004462007", canaryIBAN, "20000055779911", canaryBBAN, "Jane Roe", canaryHolder, "John Doe", canaryHolder,
 		"Main account", canaryName, "SandboxASPSP1 Account 1", canaryName, "102.56", canaryBalance, "4.200", canaryBalance,
 		"E-Money", canaryText,
-	).Replace(answer.Body.String())
-	spoken(w, fmt.Sprintf("HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nX-Canary: %s\r\nContent-Length: %d\r\n\r\n%s%s",
-		answer.Code, canaryText, len(body), body, more))
+	).Replace(recorder.Body.String())
+	writeRaw(w, fmt.Sprintf("HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nX-Canary: %s\r\nContent-Length: %d\r\n\r\n%s%s",
+		recorder.Code, canaryText, len(body), body, more))
 }
 
-// raw writes an answer byte by byte, and ends its connection a little later.
-func spoken(w http.ResponseWriter, answer string) {
+// writeRaw writes a response to the connection as it is, and closes the connection a little later.
+func writeRaw(w http.ResponseWriter, response string) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		panic(err)
 	}
-	_, _ = io.WriteString(conn, answer)
+	_, _ = io.WriteString(conn, response)
 	time.AfterFunc(100*time.Millisecond, func() { _ = conn.Close() })
 }
 
-// An aviary is banks and the consents by which they know how to answer.
-type aviary struct {
-	mu  sync.Mutex
-	way map[string]string // by consent
-	got bytes.Buffer      // what reached the providers
+// canaryProviders selects the responder for a call by its consent, and records what reaches the
+// providers.
+type canaryProviders struct {
+	mu        sync.Mutex
+	responder map[string]string // by consent
+	received  bytes.Buffer      // what reached the providers
 }
 
-func (a *aviary) front(_ string, next http.Handler) http.Handler {
+func (a *canaryProviders) front(_ string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -146,20 +148,21 @@ func (a *aviary) front(_ string, next http.Handler) http.Handler {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		a.mu.Lock()
-		fmt.Fprintln(&a.got, r.URL.EscapedPath(), r.Header, string(body))
-		answer := ways["well"]
-		for consent, way := range a.way {
+		fmt.Fprintln(&a.received, r.URL.EscapedPath(), r.Header, string(body))
+		respond := responders["success"]
+		for consent, name := range a.responder {
 			if r.Header.Get("Consent-ID") == consent || strings.Contains(string(body), `"`+consent+`"`) {
-				answer = ways[way]
+				respond = responders[name]
 			}
 		}
 		a.mu.Unlock()
-		answer(w, r, next)
+		respond(w, r, next)
 	})
 }
 
-// hostile are headers with a canary in every value that may hold one.
-func hostile(token string) []string {
+// hostileHeaders returns headers with a canary in each value that can have one. It alternates names
+// and values.
+func hostileHeaders(token string) []string {
 	return []string{
 		"Provider-Authorization", "Bearer " + token, "PSU-User-Agent", canaryRequest, "PSU-Geo-Location", "GEO:48.1;" + canaryRequest,
 		"PSU-Device-ID", canaryDevice, "PSU-IP-Port", "61999", "TPP-Customer-ID", canaryRequest, "Merchant-ID", canaryRequest, "Merchant-Name", canaryRequest,
@@ -170,17 +173,19 @@ func hostile(token string) []string {
 	}
 }
 
-// A flock asks, and keeps what was answered.
-type flock struct {
+// canaryClient sends requests with canaries to a gateway, and records the responses.
+type canaryClient struct {
 	t         *testing.T
 	p         *process
 	client    *http.Client
-	problems  strings.Builder // what is no success, and every header
-	successes strings.Builder // bodies
+	problems  strings.Builder // the header of each response, and the body unless the status is 200
+	successes strings.Builder // the bodies of responses with status 200
 	statuses  map[int]int
 }
 
-func (f *flock) ask(method, path string, body io.Reader, header ...string) {
+// send sends a request and records the response. header alternates names and values; an empty value
+// removes a header.
+func (f *canaryClient) send(method, path string, body io.Reader, header ...string) {
 	f.t.Helper()
 	req, err := http.NewRequest(method, f.p.API, body)
 	if err != nil {
@@ -212,8 +217,8 @@ func (f *flock) ask(method, path string, body io.Reader, header ...string) {
 	}
 }
 
-// say writes to the API what is no request.
-func (f *flock) say(text string) {
+// sendRaw sends bytes that are not a valid request, and records the response.
+func (f *canaryClient) sendRaw(text string) {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(f.p.API, "http://"))
 	if err != nil {
 		f.t.Fatal(err)
@@ -221,83 +226,85 @@ func (f *flock) say(text string) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	_, _ = io.WriteString(conn, text)
-	answer, _ := io.ReadAll(conn)
-	f.problems.Write(answer)
+	response, _ := io.ReadAll(conn)
+	f.problems.Write(response)
 }
 
-// everyWay asks both providers, with and without the user, for lists and balances, in each way of answering.
-func (f *flock) everyWay(a *aviary) (consents []string) {
-	for _, way := range slices.Sorted(maps.Keys(ways)) {
+// sendToAllResponders requests lists and balances of both providers, attended and unattended, with
+// each responder. It returns the consents that it used.
+func (f *canaryClient) sendToAllResponders(a *canaryProviders) (consents []string) {
+	for _, name := range slices.Sorted(maps.Keys(responders)) {
 		for _, user := range []bool{true, false} {
 			for _, bank := range []struct{ path, consent, account, token string }{
-				{wood, mastercardsim.FreshConsent + "Konsens-" + uuid.NewString(), mastercardsim.Account, canaryToken},
+				{woodPath, mastercardsim.FreshConsent + "Konsens-" + uuid.NewString(), mastercardsim.Account, canaryToken},
 				{"/v1/aspsps/" + sandbox.MyPOS, uuid.NewString(), mypossim.GoodAccount, mypossim.GoodToken},
 			} {
 				consents = append(consents, bank.consent)
 				a.mu.Lock()
-				a.way[bank.consent] = way
+				a.responder[bank.consent] = name
 				a.mu.Unlock()
-				header := append(hostile(bank.token), "Consent-ID", bank.consent)
+				header := append(hostileHeaders(bank.token), "Consent-ID", bank.consent)
 				if user {
 					header = append(header, "PSU-IP-Address", canaryAddress)
-				} else { // what is said of a user belongs to one
+				} else { // headers about the user are allowed only in attended requests
 					header = append(header, "PSU-User-Agent", "", "PSU-Geo-Location", "", "PSU-Device-ID", "", "PSU-IP-Port", "")
 				}
-				f.ask(http.MethodGet, bank.path+"/accounts?q="+canaryRequest, nil, header...)
-				f.ask(http.MethodGet, bank.path+"/accounts/"+bank.account+"/balances", strings.NewReader(canaryRequest), header...)
-				f.ask(http.MethodGet, bank.path+"/unattended-access?accountId="+canaryBBAN, nil, header...)
+				f.send(http.MethodGet, bank.path+"/accounts?q="+canaryRequest, nil, header...)
+				f.send(http.MethodGet, bank.path+"/accounts/"+bank.account+"/balances", strings.NewReader(canaryRequest), header...)
+				f.send(http.MethodGet, bank.path+"/unattended-access?accountId="+canaryBBAN, nil, header...)
 			}
 		}
 	}
 	return consents
 }
 
-// wrongly asks in all ways in which a request may be wrong.
-func (f *flock) wrongly(consent string) {
-	good := append(hostile(canaryToken), "Consent-ID", consent, "PSU-IP-Address", canaryAddress)
+// sendInvalid sends requests with each kind of error.
+func (f *canaryClient) sendInvalid(consent string) {
+	good := append(hostileHeaders(canaryToken), "Consent-ID", consent, "PSU-IP-Address", canaryAddress)
 	for _, tt := range []struct {
 		method, path string
 		header       []string
 	}{
-		{"GET", wood + "/accounts", []string{"X-API-Key", canaryKey}},
-		{"GET", wood + "/accounts", []string{"X-API-Key", "", "Authorization", "Bearer " + canaryKey}},
-		{"GET", wood + "/accounts", []string{"X-API-Key", "", "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(canaryKey))}},
-		{"GET", wood + "/accounts", []string{"Authorization", "Bearer " + canaryKey}},
-		{"GET", wood + "/accounts", []string{"Consent-ID", consent + strings.Repeat("x", 300)}},
-		{"GET", wood + "/accounts", []string{"PSU-IP-Address", canaryRequest}},
-		{"GET", wood + "/accounts", []string{"PSU-Device-ID", canaryRequest}},
-		{"GET", wood + "/accounts", []string{"X-Request-ID", canaryRequest}},
-		{"GET", wood + "/accounts", []string{"Cache-Control", "max-age=" + canaryRequest}},
-		{"GET", wood + "/accounts", []string{"Traceparent", canaryRequest}},
-		{"GET", wood + "/accounts", []string{"Provider-Authorization", canaryRequest}},
+		{"GET", woodPath + "/accounts", []string{"X-API-Key", canaryKey}},
+		{"GET", woodPath + "/accounts", []string{"X-API-Key", "", "Authorization", "Bearer " + canaryKey}},
+		{"GET", woodPath + "/accounts", []string{"X-API-Key", "", "Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(canaryKey))}},
+		{"GET", woodPath + "/accounts", []string{"Authorization", "Bearer " + canaryKey}},
+		{"GET", woodPath + "/accounts", []string{"Consent-ID", consent + strings.Repeat("x", 300)}},
+		{"GET", woodPath + "/accounts", []string{"PSU-IP-Address", canaryRequest}},
+		{"GET", woodPath + "/accounts", []string{"PSU-Device-ID", canaryRequest}},
+		{"GET", woodPath + "/accounts", []string{"X-Request-ID", canaryRequest}},
+		{"GET", woodPath + "/accounts", []string{"Cache-Control", "max-age=" + canaryRequest}},
+		{"GET", woodPath + "/accounts", []string{"Traceparent", canaryRequest}},
+		{"GET", woodPath + "/accounts", []string{"Provider-Authorization", canaryRequest}},
 		{"GET", "/v1/aspsps/" + canaryRequest + "/accounts", nil},
 		{"GET", "/v1/aspsps/" + uuid.NewString() + "/accounts", nil},
-		{"GET", wood + "/accounts/" + canaryIBAN + "/balances", nil},
-		{"GET", wood + "/accounts/%FF" + canaryIBAN + "/balances", nil},
-		{"GET", wood + "/accounts/" + canaryIBAN + "%0D%0AX-A:/balances", nil},
-		{"GET", wood + "/accounts/" + canaryIBAN + "/transactions", nil},
-		{"GET", wood + "/unattended-access?accountId=" + canaryIBAN + "&accountId=%zz", nil},
+		{"GET", woodPath + "/accounts/" + canaryIBAN + "/balances", nil},
+		{"GET", woodPath + "/accounts/%FF" + canaryIBAN + "/balances", nil},
+		{"GET", woodPath + "/accounts/" + canaryIBAN + "%0D%0AX-A:/balances", nil},
+		{"GET", woodPath + "/accounts/" + canaryIBAN + "/transactions", nil},
+		{"GET", woodPath + "/unattended-access?accountId=" + canaryIBAN + "&accountId=%zz", nil},
 		{"GET", "/" + canaryRequest, nil},
-		{"POST", wood + "/accounts?" + canaryRequest, nil},
-		{canaryRequest, wood + "/accounts", nil},
-		{"DELETE", wood + "/cached-data", nil},
+		{"POST", woodPath + "/accounts?" + canaryRequest, nil},
+		{canaryRequest, woodPath + "/accounts", nil},
+		{"DELETE", woodPath + "/cached-data", nil},
 		{"OPTIONS", "*", nil},
 	} {
-		f.ask(tt.method, tt.path, strings.NewReader(`{"a":"`+canaryRequest+`"}`), append(slices.Clone(good), tt.header...)...)
+		f.send(tt.method, tt.path, strings.NewReader(`{"a":"`+canaryRequest+`"}`), append(slices.Clone(good), tt.header...)...)
 	}
-	f.say(canaryRequest + "\r\n\r\n")
-	f.say("GET /" + canaryRequest + " HTTP/9.9\r\n\r\n")
-	f.say("GET / HTTP/1.1\r\nHost: " + canaryRequest + "\r\n" + canaryRequest + "\r\n\r\n")
-	f.say("GET / HTTP/1.1\r\nHost: a\r\nX-A: " + strings.Repeat(canaryRequest, 4000) + "\r\n\r\n")
-	f.say("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: " + canaryRequest + "\r\n\r\n")
+	f.sendRaw(canaryRequest + "\r\n\r\n")
+	f.sendRaw("GET /" + canaryRequest + " HTTP/9.9\r\n\r\n")
+	f.sendRaw("GET / HTTP/1.1\r\nHost: " + canaryRequest + "\r\n" + canaryRequest + "\r\n\r\n")
+	f.sendRaw("GET / HTTP/1.1\r\nHost: a\r\nX-A: " + strings.Repeat(canaryRequest, 4000) + "\r\n\r\n")
+	f.sendRaw("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: " + canaryRequest + "\r\n\r\n")
 	for _, path := range []string{"/readyz?a=" + canaryRequest, "/" + canaryRequest, "/debug/pprof/goroutine?debug=2"} {
 		resp, body := gatewaytest.Call(f.t, http.MethodGet, f.p.Admin+path)
 		fmt.Fprintln(&f.problems, resp.Status, resp.Header, body)
 	}
 }
 
-// A collector is an OTLP receiver that keeps what it is sent.
-func collector(t *testing.T) (url string, sent func() map[string]string) {
+// startCollector starts an OTLP receiver. It returns its URL and a function that returns what it
+// has received, by path.
+func startCollector(t *testing.T) (url string, sent func() map[string]string) {
 	var mu sync.Mutex
 	bodies := map[string]string{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -315,33 +322,40 @@ func collector(t *testing.T) (url string, sent func() map[string]string) {
 	}
 }
 
-// monitored is all that Redis is told from now on.
-func monitored(t *testing.T, address, password string) *gatewaytest.Output {
+// monitorRedis returns the commands that Redis executes from now on. password is that of Redis, ""
+// for none.
+func monitorRedis(t *testing.T, address, password string) *gatewaytest.Output {
+	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	_, _ = fmt.Fprintf(conn, "AUTH %q\r\nMONITOR\r\n", password)
+	commands := []string{"MONITOR"}
+	if password != "" {
+		commands = []string{fmt.Sprintf("AUTH %q", password), "MONITOR"}
+	}
 	lines := bufio.NewReader(conn)
-	for range 2 {
+	for _, command := range commands {
+		_, _ = fmt.Fprintf(conn, "%s\r\n", command)
 		if ok, err := lines.ReadString('\n'); err != nil || ok != "+OK\r\n" {
 			t.Fatal(ok, err)
 		}
 	}
-	told := &gatewaytest.Output{}
-	go func() { _, _ = io.Copy(told, lines) }()
-	return told
+	executed := &gatewaytest.Output{}
+	go func() { _, _ = io.Copy(executed, lines) }()
+	return executed
 }
 
-// secretFiles writes the configuration of a gateway that keeps its audit records in a file, with secrets that are canaries.
-func secretFiles(t *testing.T, w *sandbox.Sandbox, canaries map[string]string) (config, auditFile string) {
+// withCanarySecrets returns a configuration with secrets that are canaries, and with audit records
+// in a file. It adds the secrets to canaries.
+func withCanarySecrets(t *testing.T, w *sandbox.Sandbox, canaries map[string]string) (config, auditFile string) {
 	dir := t.TempDir()
 	auditFile = filepath.Join(dir, "audit.log")
 	auditKey := make([]byte, 32)
 	_, _ = rand.Read(auditKey)
 	canaries["key of audit records"] = base64.StdEncoding.EncodeToString(auditKey)
-	write(t, filepath.Join(dir, "audit-key"), canaries["key of audit records"]+"\n")
+	writeFile(t, filepath.Join(dir, "audit-key"), canaries["key of audit records"]+"\n")
 	for name, file := range map[string]string{"key of lists": "cache-key", "key of myPOS": "mypos-key"} {
 		text, err := os.ReadFile(filepath.Join(filepath.Dir(w.ConfigFile), file))
 		if err != nil {
@@ -362,7 +376,8 @@ func secretFiles(t *testing.T, w *sandbox.Sandbox, canaries map[string]string) (
 	}), auditFile
 }
 
-// Whatever callers send, banks answer and operators configure, comes out nowhere but in the answer to who asked.
+// TestCanaries: personal data and secrets from requests, providers' responses and the configuration
+// reach no output except the response to the request.
 func TestCanaries(t *testing.T) {
 	canaries := map[string]string{
 		"IBAN": canaryIBAN, "account number": canaryBBAN, "name": canaryName, "holder": canaryHolder, "balance": canaryBalance,
@@ -371,33 +386,33 @@ func TestCanaries(t *testing.T) {
 		"account": mastercardsim.Account, "account of myPOS": mypossim.GoodAccount, "consumer key": "sandbox-consumer!sandbox-project",
 		"password of Redis": "Schnabel-1203-geheim", "password of the collector": "Feder-7781-geheim",
 	}
-	birds := &aviary{way: map[string]string{}}
+	providers := &canaryProviders{responder: map[string]string{}}
 	server := redistest.Start(t, "--requirepass", canaries["password of Redis"])
 	passwordFile := filepath.Join(t.TempDir(), "password")
-	write(t, passwordFile, canaries["password of Redis"])
-	w := gatewaytest.NewSandboxWith(t, sandbox.Options{Front: birds.front, Redis: fmt.Sprintf("{addresses: ['%s'], passwordFile: '%s'}", server.Addr, passwordFile)})
-	config, auditFile := secretFiles(t, w, canaries)
-	otlp, sent := collector(t)
+	writeFile(t, passwordFile, canaries["password of Redis"])
+	w := gatewaytest.NewSandboxWith(t, sandbox.Options{Front: providers.front, Redis: fmt.Sprintf("{addresses: ['%s'], passwordFile: '%s'}", server.Addr, passwordFile)})
+	config, auditFile := withCanarySecrets(t, w, canaries)
+	otlp, sent := startCollector(t)
 	p := serve(t, config,
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+otlp, "OTEL_EXPORTER_OTLP_HEADERS=x-key="+canaries["password of the collector"],
 		"OTEL_BSP_SCHEDULE_DELAY=50", "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_PROPAGATORS=tracecontext,baggage,b3,xray",
 	)
-	redisTold := monitored(t, server.Addr, canaries["password of Redis"])
-	f := &flock{t: t, p: p, statuses: map[int]int{}, client: &http.Client{Transport: &http.Transport{
+	commands := monitorRedis(t, server.Addr, canaries["password of Redis"])
+	f := &canaryClient{t: t, p: p, statuses: map[int]int{}, client: &http.Client{Transport: &http.Transport{
 		DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(canaryCaller)}}).DialContext,
 	}}}
-	consents := f.everyWay(birds)
-	f.wrongly(consents[0])
+	consents := f.sendToAllResponders(providers)
+	f.sendInvalid(consents[0])
 	for i, consent := range consents {
 		canaries[fmt.Sprintf("consent %d", i)] = consent
 	}
 	_, plain := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	_, exemplars := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
 	_, ready := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz")
-	gatewaytest.Eventually(t, "Go has said that a provider sent what nobody asked for", func() bool {
+	gatewaytest.Eventually(t, "net/http has logged an unsolicited response", func() bool {
 		return strings.Contains(p.Stdout.String()+p.Stderr.String(), "library output suppressed") || strings.Contains(p.Stderr.String(), "Unsolicited")
 	})
-	dump := everythingOf(t, &redis.Options{Addr: server.Addr, Password: canaries["password of Redis"]})
+	dump := dumpRedis(t, &redis.Options{Addr: server.Addr, Password: canaries["password of Redis"]})
 	p.Terminate()
 	p.Wait()
 	audited, err := os.ReadFile(auditFile)
@@ -406,64 +421,65 @@ func TestCanaries(t *testing.T) {
 	}
 	places := map[string]string{
 		"log": p.Stdout.String(), "standard error": p.Stderr.String(), "audit records": string(audited), "/metrics": plain,
-		"/metrics with exemplars": exemplars, "/readyz": ready, "problems": f.problems.String(), "Redis": dump, "what Redis was told": redisTold.String(),
+		"/metrics with exemplars": exemplars, "/readyz": ready, "problems": f.problems.String(), "Redis": dump, "commands to Redis": commands.String(),
 	}
 	maps.Copy(places, sent())
 	for _, found := range search(places, canaries) {
-		t.Errorf("%s: %s stands there %s", found.place, found.canary, found.form)
+		t.Errorf("%s contains %s, encoded as: %s", found.place, found.canary, found.encoding)
 	}
-	f.flew(birds, places, canaries)
-	recorded(t, string(audited), p.Stdout.String(), consents)
+	f.assertPlanted(providers, places, canaries)
+	assertAudited(t, string(audited), p.Stdout.String(), consents)
 }
 
-// flew holds that the canaries did fly, and that every place was looked at when there was something in it.
-func (f *flock) flew(birds *aviary, places, canaries map[string]string) {
+// assertPlanted checks that the canaries were in requests and responses, and that each searched
+// place had content.
+func (f *canaryClient) assertPlanted(providers *canaryProviders, places, canaries map[string]string) {
 	f.t.Helper()
 	for _, name := range []string{"IBAN", "account number", "name", "balance", "provider's text"} {
 		if !strings.Contains(f.successes.String(), canaries[name]) {
-			f.t.Errorf("%s is in no answer: it was planted nowhere", name)
+			f.t.Errorf("no response contains the canary %s", name)
 		}
 	}
 	for _, name := range []string{"token of myPOS", "user's address", "device", "caller's text", "account", "account of myPOS", "key of myPOS", "consent 0", "consent 1"} {
-		if !strings.Contains(birds.got.String(), canaries[name]) {
-			f.t.Errorf("%s reached no provider: it was planted nowhere", name)
+		if !strings.Contains(providers.received.String(), canaries[name]) {
+			f.t.Errorf("the canary %s reached no provider", name)
 		}
 	}
 	for _, status := range []int{200, 400, 401, 404, 405, 429, 502} {
 		if f.statuses[status] == 0 {
-			f.t.Errorf("nothing was answered %d", status)
+			f.t.Errorf("no response has status %d", status)
 		}
 	}
 	for place, mark := range map[string]string{
 		"log": `"msg":"request"`, "audit records": `"record":"audit"`, "/metrics": "ais_unattended_slots_total", "/readyz": "ready",
-		"/metrics with exemplars": `# {`, "problems": `"code":"PROVIDER_INVALID_RESPONSE"`, "Redis": "ais:1:accounts:", "what Redis was told": `:lease:`,
+		"/metrics with exemplars": `# {`, "problems": `"code":"PROVIDER_INVALID_RESPONSE"`, "Redis": "ais:1:accounts:", "commands to Redis": `:lease:`,
 		"OTLP /v1/traces": "/v1/accounts/{accountNumber}/balances", "OTLP /v1/metrics": "ais.unattended.slots", "OTLP /v1/logs": "duration_ms",
 	} {
 		if !strings.Contains(places[place], mark) {
-			f.t.Errorf("%s has no %s: nothing can be said about it", place, mark)
+			f.t.Errorf("%s does not contain %s, so it was not searched in full", place, mark)
 		}
 	}
 	if strings.Contains(places["log"], `"dropped":`) || !strings.Contains(places["/metrics"], `ais_telemetry_dropped_total{signal="span"} 0`) {
-		f.t.Error("the gateway itself tries to tell what nothing allows")
+		f.t.Error("the gateway itself tried to write keys that are not allowed")
 	}
 }
 
-// recorded holds that each line of the log about a request under /v1 has its audit record, and that a consent is known
-// again in them.
-func recorded(t *testing.T, audited, log string, consents []string) {
+// assertAudited checks that each log line of a request under /v1 has an audit record with the same
+// values, and that each consent has the same hash in all records.
+func assertAudited(t *testing.T, audited, log string, consents []string) {
 	t.Helper()
 	byRequest, hashes := map[string]map[string]any{}, map[string]int{}
 	for line := range strings.Lines(audited) {
 		var r map[string]any
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
-			t.Fatalf("no JSON: %s", line)
+			t.Fatalf("an audit record is not JSON: %s", line)
 		}
 		byRequest[r["request_id"].(string)] = r
 		if hash, _ := r["consent_hash"].(string); hash != "" {
 			hashes[hash]++
 		}
 	}
-	if len(hashes) != len(consents)+1 { // one of them also at a bank that is none
+	if len(hashes) != len(consents)+1 { // one consent is also used with an unknown ASPSP
 		t.Errorf("%d hashes of %d consents", len(hashes), len(consents))
 	}
 	requests := 0
@@ -483,13 +499,13 @@ func recorded(t *testing.T, audited, log string, consents []string) {
 			}
 		}
 	}
-	if requests < 6*len(ways) {
+	if requests < 6*len(responders) {
 		t.Errorf("%d requests", requests)
 	}
 }
 
-// everythingOf is all keys and values of a Redis.
-func everythingOf(t *testing.T, o *redis.Options) string {
+// dumpRedis returns all keys and values of a Redis.
+func dumpRedis(t *testing.T, o *redis.Options) string {
 	t.Helper()
 	rdb := redis.NewClient(o)
 	defer rdb.Close()

@@ -17,14 +17,14 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A kept connection makes one request after the other.
-type kept struct {
+// persistentConn is a connection for several requests, one after the other.
+type persistentConn struct {
 	net.Conn
 	responses *bufio.Reader
 }
 
-// dialKept connects to a URL's host.
-func dialKept(t *testing.T, url string) *kept {
+// dialPersistent connects to the host of a URL.
+func dialPersistent(t *testing.T, url string) *persistentConn {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	if err != nil {
@@ -32,11 +32,12 @@ func dialKept(t *testing.T, url string) *kept {
 	}
 	t.Cleanup(func() { conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Minute))
-	return &kept{conn, bufio.NewReader(conn)}
+	return &persistentConn{conn, bufio.NewReader(conn)}
 }
 
-// get sends a request, and returns its status and whether the response ends the connection.
-func (k *kept) get(path string, headers ...string) (status int, closes bool, err error) {
+// get sends a request. It returns the status, and whether the response announces that the
+// connection closes.
+func (k *persistentConn) get(path string, headers ...string) (status int, closes bool, err error) {
 	text := "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + strings.Join(append(headers, "\r\n"), "\r\n")
 	if len(headers) == 0 {
 		text = "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -44,10 +45,12 @@ func (k *kept) get(path string, headers ...string) (status int, closes bool, err
 	if _, err := io.WriteString(k, strings.TrimSuffix(text, "\r\n\r\n")+"\r\n\r\n"); err != nil {
 		return 0, false, err
 	}
-	return k.read()
+	return k.readResponse()
 }
 
-func (k *kept) read() (status int, closes bool, err error) {
+// readResponse reads a response. It returns the status, and whether the response announces that the
+// connection closes.
+func (k *persistentConn) readResponse() (status int, closes bool, err error) {
 	resp, err := http.ReadResponse(k.responses, nil)
 	if err != nil {
 		return 0, false, err
@@ -56,11 +59,12 @@ func (k *kept) read() (status int, closes bool, err error) {
 	return resp.StatusCode, resp.Close, err
 }
 
-// ended waits until the other side has closed the connection, without another response.
-func (k *kept) ended() error {
+// waitForClose waits until the gateway closes the connection. It returns an error if the gateway
+// sends anything before that.
+func (k *persistentConn) waitForClose() error {
 	rest, err := io.ReadAll(k.responses)
 	if len(rest) > 0 {
-		return fmt.Errorf("%d bytes more: %.80q", len(rest), rest)
+		return fmt.Errorf("%d more bytes: %.80q", len(rest), rest)
 	}
 	if errors.Is(err, syscall.ECONNRESET) {
 		return nil
@@ -68,41 +72,42 @@ func (k *kept) ended() error {
 	return err
 }
 
-// Connections of clients are kept while there are others without credentials, of which the oldest goes first. Every
-// response after which its connection ends says so.
-func TestIdleConnectionsOfClientsStay(t *testing.T) {
-	const most = (4 + 64) / 2
+// TestIdleClientConnectionsAreKept: if there are too many connections, the gateway closes the
+// longest idle one without credentials. It does not close those of clients. A response after which
+// the connection closes has `Connection: close`.
+func TestIdleClientConnectionsAreKept(t *testing.T) {
+	const maxConns = (4 + 64) / 2
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, withLimits(t, w, "{inFlight: 1}"))
 	http.DefaultClient.CloseIdleConnections()
-	strangers := make([]*kept, most)
-	for i := range strangers {
-		strangers[i] = dialKept(t, p.API)
-		if status, closes, err := strangers[i].get("/openapi.yaml"); status != 200 || closes || err != nil {
-			t.Fatalf("stranger %d: %d, closes %v, %v", i, status, closes, err)
+	anonymous := make([]*persistentConn, maxConns)
+	for i := range anonymous {
+		anonymous[i] = dialPersistent(t, p.API)
+		if status, closes, err := anonymous[i].get("/openapi.yaml"); status != 200 || closes || err != nil {
+			t.Fatalf("anonymous connection %d: %d, closes %v, %v", i, status, closes, err)
 		}
 	}
-	ended := make(chan error, most) // a message for each stranger whose connection ends
-	for _, s := range strangers {
-		go func() { ended <- s.ended() }()
+	closed := make(chan error, maxConns) // a message for each anonymous connection that closes
+	for _, s := range anonymous {
+		go func() { closed <- s.waitForClose() }()
 	}
 	const key = "X-API-Key: " + sandbox.Key
-	clients := make([]*kept, most)
+	clients := make([]*persistentConn, maxConns)
 	for i := range clients {
-		clients[i] = dialKept(t, p.API)
+		clients[i] = dialPersistent(t, p.API)
 		if status, closes, err := clients[i].get("/v1/aspsps", key); status != 200 || closes || err != nil {
 			t.Fatalf("client %d: %d, closes %v, %v", i, status, closes, err)
 		}
-		if err := <-ended; err != nil { // the one that has been idle longest, without a response to nothing
-			t.Errorf("a stranger: %v", err)
+		if err := <-closed; err != nil { // the one that has been idle longest; it must close without another response
+			t.Errorf("an anonymous connection: %v", err)
 		}
 	}
-	for name, headers := range map[string][]string{"one more client": {key}, "one more stranger": nil, "a wrong key": {"X-API-Key: wrong"}} {
-		one := dialKept(t, p.API)
+	for name, headers := range map[string][]string{"one more client": {key}, "one more anonymous connection": nil, "a wrong key": {"X-API-Key: wrong"}} {
+		one := dialPersistent(t, p.API)
 		if status, closes, err := one.get("/v1/aspsps", headers...); !closes || err != nil {
 			t.Errorf("%s: %d, closes %v, %v", name, status, closes, err)
 		}
-		if err := one.ended(); err != nil {
+		if err := one.waitForClose(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -113,32 +118,32 @@ func TestIdleConnectionsOfClientsStay(t *testing.T) {
 	}
 }
 
-// A request whose end two readers can see in different places is refused, and nothing that follows it on its connection is
-// taken for a request: on both ports, with TLS and without.
-func TestRequestsWithTwoEnds(t *testing.T) {
-	ca := founded(t, "ca")
+// TestAmbiguousRequestEnds: a request whose end is ambiguous gets 400, and the bytes after it are
+// not read as a request. This holds on both ports, with and without TLS.
+func TestAmbiguousRequestEnds(t *testing.T) {
+	ca := newAuthority(t, "ca")
 	certificate, key := ca.issue("api")
-	secrets := mounted(t, map[string]string{"tls.crt": certificate, "tls.key": key})
+	secrets := newVolume(t, map[string]string{"tls.crt": certificate, "tls.key": key})
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	plain := serve(t, w.ConfigFile)
 	secure := serve(t, gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, "))
 	const smuggled = "GET /v1/aspsps HTTP/1.1\r\nHost: 127.0.0.1\r\nX-API-Key: " + sandbox.Key + "\r\n\r\n"
 	requests := map[string]string{
-		"both":                "HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-		"both, the other way": "HTTP/1.1\r\nHost: 127.0.0.1\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n0\r\n\r\n",
-		"two lengths":         "HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
-		"chunks in HTTP/1.0":  "HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
-		"a folded header":     "HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\r\n Transfer-Encoding: chunked\r\n\r\n",
-		"a line that ends so": "HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"both headers":           "HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"both headers, reversed": "HTTP/1.1\r\nHost: 127.0.0.1\r\ntransfer-encoding: chunked\r\ncontent-length: 0\r\n\r\n0\r\n\r\n",
+		"two lengths":            "HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
+		"chunks in HTTP/1.0":     "HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n",
+		"a folded header":        "HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\r\n Transfer-Encoding: chunked\r\n\r\n",
+		"a bare line feed":       "HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 	}
-	secureAPI := func() *kept {
-		conn := tls.Client(dialKept(t, secure.API).Conn, &tls.Config{ServerName: "127.0.0.1", RootCAs: ca.pool(), MinVersion: tls.VersionTLS12})
-		return &kept{conn, bufio.NewReader(conn)}
+	secureAPI := func() *persistentConn {
+		conn := tls.Client(dialPersistent(t, secure.API).Conn, &tls.Config{ServerName: "127.0.0.1", RootCAs: ca.pool(), MinVersion: tls.VersionTLS12})
+		return &persistentConn{conn, bufio.NewReader(conn)}
 	}
-	for port, dial := range map[string]func() *kept{
-		"API":       func() *kept { return dialKept(t, plain.API) },
+	for port, dial := range map[string]func() *persistentConn{
+		"API":       func() *persistentConn { return dialPersistent(t, plain.API) },
 		"TLS":       secureAPI,
-		"the admin": func() *kept { return dialKept(t, plain.Admin) },
+		"the admin": func() *persistentConn { return dialPersistent(t, plain.Admin) },
 	} {
 		path, good := "/v1/aspsps", "/openapi.yaml"
 		if port == "the admin" {
@@ -152,10 +157,10 @@ func TestRequestsWithTwoEnds(t *testing.T) {
 			if _, err := io.WriteString(conn, "GET "+path+" "+request+smuggled); err != nil {
 				t.Fatal(err)
 			}
-			if status, closes, err := conn.read(); status != 400 || !closes || err != nil {
+			if status, closes, err := conn.readResponse(); status != 400 || !closes || err != nil {
 				t.Errorf("%s, %s: %d, closes %v, %v", port, name, status, closes, err)
 			}
-			if err := conn.ended(); err != nil {
+			if err := conn.waitForClose(); err != nil {
 				t.Errorf("%s, %s: %v", port, name, err)
 			}
 		}
@@ -163,8 +168,8 @@ func TestRequestsWithTwoEnds(t *testing.T) {
 		if status, closes, err := conn.get(good, "Content-Length: 3", "", "abcGET "+good+" HTTP/1.1", "Host: 127.0.0.1"); status != 200 || closes || err != nil {
 			t.Errorf("%s, a body: %d, closes %v, %v", port, status, closes, err)
 		}
-		if status, closes, err := conn.read(); status != 200 || closes || err != nil {
-			t.Errorf("%s, behind a body: %d, closes %v, %v", port, status, closes, err)
+		if status, closes, err := conn.readResponse(); status != 200 || closes || err != nil {
+			t.Errorf("%s, after a body: %d, closes %v, %v", port, status, closes, err)
 		}
 		if status, closes, err := conn.get(good, "Transfer-Encoding: chunked", "", "0"); status != 200 || !closes || err != nil {
 			t.Errorf("%s, chunks: %d, closes %v, %v", port, status, closes, err)
@@ -172,13 +177,14 @@ func TestRequestsWithTwoEnds(t *testing.T) {
 	}
 }
 
-// The admin address on this machine responds to this machine's own names, and to no web page that gives itself its address.
+// TestAdminRefusesOtherHosts: on loopback, the admin address accepts only `localhost` and IP
+// addresses as Host, so that no web page can reach it by DNS rebinding.
 func TestAdminRefusesOtherHosts(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	for host, want := range map[string]int{"localhost:9090": 200, "127.0.0.1": 200, "[::1]:1": 200, "evil.example": 421, "evil.example:9090": 421} {
 		for _, path := range []string{"/livez", "/readyz", "/metrics"} {
-			r := request(t, p.Admin+path)
+			r := newRequest(t, p.Admin+path)
 			r.Host = host
 			resp, err := http.DefaultClient.Do(r)
 			if err != nil {

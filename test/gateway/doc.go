@@ -1,3 +1,3 @@
-// Package gateway has the tests that start gateways as processes, often several at once, with what they need around
-// them. They take minutes, so that `make verify` runs them and `make test` does not.
+// Package gateway contains tests that run gateways as processes, often several of them, with
+// simulators and Redis. They take minutes, so `make verify` runs them and `make test` does not.
 package gateway

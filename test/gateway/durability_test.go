@@ -10,47 +10,49 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// back waits until each gateway makes unattended calls again.
-func (l *load) back(t *testing.T) {
+// waitForRecovery waits until each gateway makes unattended calls again.
+func (l *load) waitForRecovery(t *testing.T) {
 	t.Helper()
-	others := freshConsents()
+	unused := newConsents()
 	for i := range l.gateways {
-		of := others.at(i)
+		c := unused.at(i)
 		gatewaytest.Eventually(t, "unattended calls are made again", func() bool {
-			answer, err := l.ask(l.gateways[i].Load().(string), of, of.path(1))
-			return err == nil && answer == given
+			outcome, err := l.get(l.gateways[i].Load().(string), c, c.path(1))
+			return err == nil && outcome == ok
 		})
 	}
 }
 
-// Redis is killed again and again under load, with appendfsync always: no consent gets a fifth call, and the
-// gateways count again by themselves when Redis is back.
+// TestRedisKilled: Redis with `appendfsync always` is killed repeatedly under load. No consent gets
+// a fifth call, and the gateways recover without a restart.
 func TestRedisKilled(t *testing.T) {
 	t.Parallel()
 	const kills = 4
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
-	config := impatient(t, w, 5*time.Second)
+	config := withProviderTimeout(t, w, 5*time.Second)
 	l := startLoad(t, []*process{serve(t, config), serve(t, config), serve(t, config)})
 	for range kills {
-		l.awaits(t, 1+rand.IntN(100), given, unlinked, limited)
+		l.waitForOutcomes(t, 1+rand.IntN(100), ok, accountUnknown, limitReached)
 		server.Stop()
-		l.awaits(t, 1+rand.IntN(20), uncounted)
+		l.waitForOutcomes(t, 1+rand.IntN(20), counterUnavailable)
 		server.Restart()
-		l.back(t)
+		l.waitForRecovery(t)
 	}
-	_, over, lost := l.settle(t, w.Ledger)
-	// What was counted by a step without an answer is looked for and given back, and then used.
+	_, over, lost := l.finish(t, w.Ledger)
+	// Slots that were taken without a response from Redis are released in the background. Then they
+	// can be used.
 	for end := time.Now().Add(30 * time.Second); lost > 0 && time.Now().Before(end); time.Sleep(time.Second) {
-		_, over, lost = l.settle(t, w.Ledger)
+		_, over, lost = l.finish(t, w.Ledger)
 	}
 	if refused := len(w.Ledger.Breaches()); over > 0 || refused > 0 {
-		t.Errorf("%d calls reached the bank beyond four, and it refused %d", over, refused)
+		t.Errorf("%d calls beyond four reached the bank, which refused %d", over, refused)
 	}
-	l.only(t, given, unlinked, limited, uncounted)
-	// A slot that cannot be given back for some 13 s stays counted, which is safe: on a busy machine that may happen to a few.
-	if n := l.count(uncounted); lost*100 > n {
-		t.Errorf("%d of the four were never made; %d calls could not be counted", lost, n)
+	l.assertOnly(t, ok, accountUnknown, limitReached, counterUnavailable)
+	// A slot that cannot be released within about 13 s stays counted, which is safe. On a busy
+	// machine this happens to a few.
+	if n := l.count(counterUnavailable); lost*100 > n {
+		t.Errorf("%d of the four calls were never made; %d requests could not be counted", lost, n)
 	}
-	t.Logf("%d kills, %d consents, %v; calls never made: %d", kills, l.used(), l.answered, lost)
+	t.Logf("%d kills, %d consents, %v; calls never made: %d", kills, l.usedConsents(), l.outcomes, lost)
 }

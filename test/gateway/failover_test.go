@@ -13,62 +13,64 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// behind is how many answers the primary has a part in while its replicas hear nothing of it: few, so that the sentinels do
-// not take the replicas for lost.
-const behind = 20
+// unreplicated is the number of responses while the primary is disconnected from its replicas. It
+// is small, so that the sentinels do not consider the replicas as down.
+const unreplicated = 20
 
-// failOver loses the primary under load, time and again, and has a replica take over: one that has all that the
-// primary had, or with cut one whose connection was lost a moment before. The bank refuses nothing, so that everything
-// is seen that was forgotten.
-func failOver(t *testing.T, times, waitReplicas int, cut bool) (calls, over int) {
+// failOver stops the primary under load, as often as failovers says, and each time waits until a
+// replica has taken over. If disconnect is set, the primary is disconnected from its replicas
+// shortly before. The bank refuses no call, so that each lost slot becomes an extra call. failOver
+// returns the number of calls, and how many of them were beyond four.
+func failOver(t *testing.T, failovers, waitReplicas int, disconnect bool) (calls, over int) {
 	t.Helper()
-	redis := redistest.StartSentinel(t, durable...)
+	redis := redistest.StartSentinel(t, durableArgs...)
 	w := gatewaytest.NewSandboxWith(t, sandbox.Options{Redis: fmt.Sprintf("{mode: sentinel, addresses: %s, masterName: %s, waitReplicas: %d}",
-		list(redis.Addrs), redis.MasterName, waitReplicas)})
+		yamlList(redis.Addrs), redis.MasterName, waitReplicas)})
 	for _, bank := range []string{mastercardsim.WoodBank, sandbox.MyPOS} {
 		w.Ledger.SetPolicy(bank, aspspsim.Policy{Limit: math.MaxInt, Window: 24 * time.Hour, Unit: aspspsim.PerConsent})
 	}
-	config := impatient(t, w, 5*time.Second)
+	config := withProviderTimeout(t, w, 5*time.Second)
 	l := startLoad(t, []*process{serve(t, config), serve(t, config), serve(t, config)})
-	for range times {
-		l.awaits(t, 50, given, unlinked)
+	for range failovers {
+		l.waitForOutcomes(t, 50, ok, accountUnknown)
 		old, replicas := redis.Primary(), redis.Replicas()
-		if cut {
+		if disconnect {
 			for _, r := range replicas {
 				r.Pause()
 			}
 			if err := old.Do("CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
 				t.Fatal(err)
 			}
-			// What the primary counts now, the replicas do not have; with waitReplicas it counts nothing.
-			l.awaits(t, behind, given, unlinked, uncounted)
+			// The replicas do not get the slots that the primary takes now. With waitReplicas it
+			// takes no slots.
+			l.waitForOutcomes(t, unreplicated, ok, accountUnknown, counterUnavailable)
 		}
 		old.Stop()
-		if cut {
+		if disconnect {
 			for _, r := range replicas {
 				r.Resume()
 			}
 		}
 		redis.AwaitPrimary(old)
-		l.back(t)
+		l.waitForRecovery(t)
 		old.Restart()
 		redis.AwaitReplicas()
 	}
-	l.awaits(t, 50, given, unlinked, limited)
-	calls, over, _ = l.settle(t, w.Ledger)
+	l.waitForOutcomes(t, 50, ok, accountUnknown, limitReached)
+	calls, over, _ = l.finish(t, w.Ledger)
 	return calls, over
 }
 
-// With waitReplicas a failover forgets no slot, though the replicas had lost their primary before: meanwhile no
-// unattended call was made.
-func TestFailoverForgetsNothing(t *testing.T) {
+// TestFailoverLosesNoSlot: with waitReplicas, a failover loses no slot even if the replicas were
+// disconnected before, because no unattended call was made in that time.
+func TestFailoverLosesNoSlot(t *testing.T) {
 	t.Parallel()
-	// Else it would show nothing that none is forgotten.
+	// Without waitReplicas slots must be lost. Otherwise the test proves nothing.
 	if _, over := failOver(t, 1, 0, true); over == 0 {
-		t.Error("nothing is forgotten without waitReplicas: the replicas had not lost their primary")
+		t.Error("no slot is lost without waitReplicas: the replicas were not disconnected")
 	}
 	calls, over := failOver(t, 2, 1, true)
 	if over > 0 || calls == 0 {
-		t.Errorf("%d of %d calls reached the bank beyond four", over, calls)
+		t.Errorf("%d of %d calls were beyond four", over, calls)
 	}
 }

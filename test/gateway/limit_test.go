@@ -23,14 +23,15 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A consent at an ASPSP that counts per consent.
+// consent is a consent id at an ASPSP that counts per consent.
 type consent struct{ aspsp, id string }
 
-// consents is a row of consents without an end that nobody has used yet, at Wood Bank and at myPOS in turn.
+// consents is an unlimited sequence of unused consents, alternately at Wood Bank and at myPOS.
 type consents uuid.UUID
 
-func freshConsents() consents { return consents(uuid.New()) }
+func newConsents() consents { return consents(uuid.New()) }
 
+// at returns the consent with an index.
 func (c consents) at(i int) consent {
 	id := uuid.NewSHA1(uuid.UUID(c), []byte(strconv.Itoa(i))).String()
 	if i%2 == 0 {
@@ -39,8 +40,9 @@ func (c consents) at(i int) consent {
 	return consent{sandbox.MyPOS, id}
 }
 
-// path is one of the many things that can be asked under a consent, each a call of its own: 0 is the list, 1 the
-// balances of an account that is there, any other of one that is not. The bank counts all of them.
+// path returns the path of a request under the consent. Each value of what is a separate call,
+// which the bank counts: 0 is the account list, 1 the balances of an account, other values the
+// balances of an unknown account.
 func (c consent) path(what int) string {
 	switch account := mastercardsim.Account; {
 	case what == 0:
@@ -54,8 +56,8 @@ func (c consent) path(what int) string {
 	}
 }
 
-// reached is how many unattended calls came to the bank, by consent.
-func reached(l *aspspsim.CallLog) map[string]int {
+// callsByConsent returns how many unattended calls reached the bank, by consent.
+func callsByConsent(l *aspspsim.CallLog) map[string]int {
 	calls := map[string]int{}
 	for _, c := range l.Calls() {
 		if !c.Attended {
@@ -65,25 +67,26 @@ func reached(l *aspspsim.CallLog) map[string]int {
 	return calls
 }
 
-// A crowd asks gateways without the user, as many callers at once, on connections that stay open.
-type crowd struct{ http.Client }
+// loadClient sends unattended requests on persistent connections. It is safe for concurrent use.
+type loadClient struct{ http.Client }
 
-func newCrowd(t *testing.T, callers int) *crowd {
+// newLoadClient returns a client for a number of concurrent callers.
+func newLoadClient(t *testing.T, callers int) *loadClient {
 	transport := &http.Transport{MaxIdleConnsPerHost: callers}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &crowd{http.Client{Transport: transport, Timeout: time.Minute}}
+	return &loadClient{http.Client{Transport: transport, Timeout: time.Minute}}
 }
 
-// ask makes one request under a consent, and returns the status with the problem's code.
-func (c *crowd) ask(gateway string, of consent, path string) (string, error) {
-	req, err := http.NewRequest(http.MethodGet, gateway+"/v1/aspsps/"+of.aspsp+path, nil)
+// get sends a request under a consent. It returns the outcome: the status and the problem's code.
+func (c *loadClient) get(gateway string, under consent, path string) (string, error) {
+	req, err := http.NewRequest(http.MethodGet, gateway+"/v1/aspsps/"+under.aspsp+path, nil)
 	if err != nil {
 		return "", err
 	}
 	req.Header.Set("X-API-Key", sandbox.Key)
-	req.Header.Set("Consent-ID", of.id)
+	req.Header.Set("Consent-ID", under.id)
 	req.Header.Set("Cache-Control", "no-cache")
-	if of.aspsp == sandbox.MyPOS {
+	if under.aspsp == sandbox.MyPOS {
 		req.Header.Set("Provider-Authorization", "Bearer "+mypossim.GoodToken)
 	}
 	resp, err := c.Do(req)
@@ -98,95 +101,108 @@ func (c *crowd) ask(gateway string, of consent, path string) (string, error) {
 	return strings.TrimSpace(strconv.Itoa(resp.StatusCode) + " " + body.Code), nil
 }
 
-// What may be answered where the limit is all that stands in the way.
+// Outcomes of requests under load.
 const (
-	given, unlinked, limited = "200", "404 ACCOUNT_UNKNOWN", "429 UNATTENDED_LIMIT"
-	uncounted                = "503 COUNTER_UNAVAILABLE"
+	ok, accountUnknown, limitReached = "200", "404 ACCOUNT_UNKNOWN", "429 UNATTENDED_LIMIT"
+	counterUnavailable               = "503 COUNTER_UNAVAILABLE"
 )
 
-// Three gateway processes, 200 callers at once, ten consents: each consent's ASPSP counts exactly four, in 50
-// repetitions without one exception.
-func TestNeverAFifth(t *testing.T) {
-	const repetitions, callers, each = 50, 200, 10
+// TestNoFifthCall: three gateways get 200 concurrent requests under ten consents. Exactly four
+// calls for each consent reach the bank, in each of 50 repetitions.
+func TestNoFifthCall(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
-	var gateways []string
-	for range 3 {
-		gateways = append(gateways, serve(t, w.ConfigFile).API)
-	}
-	crowd := newCrowd(t, callers)
-	for judged, repetition := 0, 0; judged < repetitions; repetition++ {
-		consents := freshConsents()
-		answers, errs := make([]string, callers), make([]error, callers)
+	assertFourCalls(t, w.Ledger, []*process{serve(t, w.ConfigFile), serve(t, w.ConfigFile), serve(t, w.ConfigFile)}, 50)
+}
+
+// assertFourCalls sends 200 concurrent requests under ten new consents to gateways, and checks that
+// four calls for each consent reach the bank, in each repetition. A repetition in which Redis
+// responds late does not count. It returns how many requests got the result of a call from each
+// gateway.
+func assertFourCalls(t *testing.T, ledger *aspspsim.CallLog, gateways []*process, repetitions int) (made []int) {
+	t.Helper()
+	const callers, each = 200, 10
+	client := newLoadClient(t, callers)
+	made = make([]int, len(gateways))
+	for completed, repetition := 0, 0; completed < repetitions; repetition++ {
+		consents := newConsents()
+		outcomes, errs := make([]string, callers), make([]error, callers)
+		gateway := func(i int) int { return (i%each + i/each) % len(gateways) } // each consent is used on every gateway
 		gate, ready := make(chan struct{}), sync.WaitGroup{}
 		var done sync.WaitGroup
 		ready.Add(callers)
 		for i := range callers {
 			done.Go(func() {
-				of := consents.at(i % each)
+				c := consents.at(i % each)
 				ready.Done()
 				<-gate
-				answers[i], errs[i] = crowd.ask(gateways[i%3], of, of.path(i/each))
+				outcomes[i], errs[i] = client.get(gateways[gateway(i)].API, c, c.path(i/each))
 			})
 		}
 		ready.Wait()
 		close(gate)
 		done.Wait()
-		calls, called, late := reached(w.Ledger), map[string]int{}, false
-		for i, answer := range answers {
-			switch answer {
-			case given, unlinked:
+		calls, called, late := callsByConsent(ledger), map[string]int{}, false
+		for i, outcome := range outcomes {
+			switch outcome {
+			case ok, accountUnknown:
 				called[consents.at(i%each).id]++
-			case limited:
-			case uncounted: // Redis answers late on a busy machine, and the slot may be given back too late for the others
+				made[gateway(i)]++
+			case limitReached:
+			case counterUnavailable: // Redis responded late, and the slot may be released too late for the other requests
 				late = true
 			default:
-				t.Errorf("repetition %d: answered %q, %v", repetition, answer, errs[i])
+				t.Errorf("repetition %d: outcome %q, %v", repetition, outcome, errs[i])
 			}
 		}
 		for i := range each {
 			if id := consents.at(i).id; calls[id] > 4 || called[id] != calls[id] || !late && calls[id] != 4 {
-				t.Errorf("repetition %d: %d calls reached the bank and %d were answered, want 4", repetition, calls[id], called[id])
+				t.Errorf("repetition %d: %d calls reached the bank and %d requests got their result, want 4", repetition, calls[id], called[id])
 			}
 		}
-		if n := len(w.Ledger.Breaches()); n != 0 || t.Failed() {
+		if n := len(ledger.Breaches()); n != 0 || t.Failed() {
 			t.Fatalf("repetition %d: the bank refused %d calls", repetition, n)
 		}
 		if !late {
-			judged++
+			completed++
 		}
 	}
+	return made
 }
 
-// A load is callers who go on asking three gateways for many consents: each consent for about ten things within a
-// short while, which its four calls are too few for.
+// load sends requests under many consents to gateways until it is stopped. Each consent gets about
+// ten requests in a short time, which is more than its four calls.
 type load struct {
-	*crowd
+	*loadClient
 	consents
-	gateways [3]atomic.Value // their addresses, "" while one is away
-	asked    atomic.Int64    // and answered, one way or the other
-	stop     func()          // ends the asking and waits for the last answers
+	gateways []atomic.Value // their addresses, "" while a gateway is down
+	requests atomic.Int64   // requests with a response, except COUNTER_UNAVAILABLE
+	stop     func()         // sends no more requests and waits for the last responses
 
 	mu       sync.Mutex
-	answered map[string]int // by status and code, and how many were lost with a gateway
+	outcomes map[string]int // the number of requests by outcome; "lost" is no response
 }
 
 const (
-	loadCallers = 24
-	loadEach    = 10 // requests for a consent, spread over as many as loadSpread consents take
-	loadSpread  = 20
+	loadWorkers        = 24
+	requestsPerConsent = 10 // requests under each consent
+	consentsInUse      = 20 // consents that get requests at the same time
 )
 
+// startLoad sends requests to gateways until the test ends.
 func startLoad(t *testing.T, gateways []*process) *load {
-	l := &load{crowd: newCrowd(t, loadCallers), consents: freshConsents(), answered: map[string]int{}}
+	l := &load{
+		loadClient: newLoadClient(t, loadWorkers), consents: newConsents(), outcomes: map[string]int{},
+		gateways: make([]atomic.Value, len(gateways)),
+	}
 	for i, p := range gateways {
 		l.gateways[i].Store(p.API)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var callers sync.WaitGroup
-	for range loadCallers {
+	for range loadWorkers {
 		callers.Go(func() {
 			for ctx.Err() == nil {
-				l.one()
+				l.sendOne()
 			}
 		})
 	}
@@ -195,68 +211,71 @@ func startLoad(t *testing.T, gateways []*process) *load {
 	return l
 }
 
-func (l *load) one() {
+// sendOne sends a request to a random gateway and records its outcome.
+func (l *load) sendOne() {
 	gateway := l.gateways[rand.IntN(len(l.gateways))].Load().(string)
 	if gateway == "" {
 		return
 	}
-	of := l.at(int(l.asked.Load())/loadEach + rand.IntN(loadSpread))
-	answer, err := l.ask(gateway, of, of.path(rand.IntN(loadEach)))
+	c := l.at(int(l.requests.Load())/requestsPerConsent + rand.IntN(consentsInUse))
+	outcome, err := l.get(gateway, c, c.path(rand.IntN(requestsPerConsent)))
 	switch {
 	case err != nil:
-		answer = "lost"
-	case answer == uncounted:
+		outcome = "lost"
+	case outcome == counterUnavailable:
 		time.Sleep(20 * time.Millisecond)
 	default:
-		l.asked.Add(1)
+		l.requests.Add(1)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.answered[answer]++
+	l.outcomes[outcome]++
 }
 
-func (l *load) count(answers ...string) int {
+// count returns the number of requests with one of the outcomes.
+func (l *load) count(outcomes ...string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
-	for _, a := range answers {
-		n += l.answered[a]
+	for _, a := range outcomes {
+		n += l.outcomes[a]
 	}
 	return n
 }
 
-// awaits waits until so many more requests have been answered so.
-func (l *load) awaits(t *testing.T, more int, answers ...string) {
+// waitForOutcomes waits until a number of further requests have one of the outcomes.
+func (l *load) waitForOutcomes(t *testing.T, more int, outcomes ...string) {
 	t.Helper()
-	before := l.count(answers...)
-	gatewaytest.Eventually(t, fmt.Sprintf("%d more requests are answered %q", more, answers), func() bool { return l.count(answers...) >= before+more })
+	before := l.count(outcomes...)
+	gatewaytest.Eventually(t, fmt.Sprintf("%d more requests get one of %q", more, outcomes), func() bool { return l.count(outcomes...) >= before+more })
 }
 
-// only holds that nothing else was answered.
-func (l *load) only(t *testing.T, answers ...string) {
+// assertOnly checks that all requests have one of the outcomes.
+func (l *load) assertOnly(t *testing.T, outcomes ...string) {
 	t.Helper()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for answer, n := range l.answered {
-		if !slices.Contains(answers, answer) {
-			t.Errorf("%d times answered %q", n, answer)
+	for outcome, n := range l.outcomes {
+		if !slices.Contains(outcomes, outcome) {
+			t.Errorf("%d requests got %q", n, outcome)
 		}
 	}
 }
 
-// used is how many consents were asked for.
-func (l *load) used() int { return int(l.asked.Load())/loadEach + loadSpread }
+// usedConsents returns how many consents the load has used.
+func (l *load) usedConsents() int { return int(l.requests.Load())/requestsPerConsent + consentsInUse }
 
-// exhaust asks for what is left of every consent, of all gateways, until each says that nothing is.
+// exhaust sends requests to all gateways until each consent that the load has used gets
+// UNATTENDED_LIMIT.
 func (l *load) exhaust(t *testing.T) {
 	t.Helper()
 	var left atomic.Int64
 	var callers sync.WaitGroup
 	var open atomic.Int64
-	for range loadCallers {
+	for range loadWorkers {
 		callers.Go(func() {
-			for i := int(left.Add(1)) - 1; i < l.used(); i = int(left.Add(1)) - 1 {
-				if !l.exhausted(l.at(i)) {
+			for i := int(left.Add(1)) - 1; i < l.usedConsents(); i = int(left.Add(1)) - 1 {
+				if !l.exhaustConsent(l.at(i)) {
 					open.Add(1)
 				}
 			}
@@ -264,77 +283,81 @@ func (l *load) exhaust(t *testing.T) {
 	}
 	callers.Wait()
 	if n := open.Load(); n > 0 {
-		t.Errorf("%d consents are never used up", n)
+		t.Errorf("%d consents do not reach the limit", n)
 	}
 }
 
-func (l *load) exhausted(of consent) bool {
+// exhaustConsent sends requests under a consent until it gets UNATTENDED_LIMIT. It returns false if
+// that takes too long.
+func (l *load) exhaustConsent(c consent) bool {
 	for try, end := 0, time.Now().Add(2*time.Minute); time.Now().Before(end); try++ {
-		answer, err := l.ask(l.gateways[try%3].Load().(string), of, of.path(loadEach+try))
+		outcome, err := l.get(l.gateways[try%len(l.gateways)].Load().(string), c, c.path(requestsPerConsent+try))
 		switch {
-		case err == nil && answer == limited:
+		case err == nil && outcome == limitReached:
 			return true
-		case err != nil || answer == uncounted:
+		case err != nil || outcome == counterUnavailable:
 			time.Sleep(50 * time.Millisecond)
 		}
 	}
 	return false
 }
 
-// settle ends the load, uses up what is left, and tells how many calls reached the bank, how many of them beyond a
-// consent's four, and how many of the four were never made.
-func (l *load) settle(t *testing.T, ledger *aspspsim.CallLog) (calls, over, lost int) {
+// finish stops the load and exhausts each consent. It returns how many calls reached the bank, how
+// many of them were beyond the four of a consent, and how many of the four were never made.
+func (l *load) finish(t *testing.T, ledger *aspspsim.CallLog) (calls, over, lost int) {
 	t.Helper()
 	l.stop()
 	l.exhaust(t)
-	came := reached(ledger)
-	for i := range l.used() {
+	came := callsByConsent(ledger)
+	for i := range l.usedConsents() {
 		n := came[l.at(i).id]
 		calls, over, lost = calls+n, over+max(n-4, 0), lost+max(4-n, 0)
 	}
 	return calls, over, lost
 }
 
-// impatient is a world's configuration with providers that have less time, and so leases that end sooner.
-func impatient(t *testing.T, w *sandbox.Sandbox, timeout time.Duration) string {
+// withProviderTimeout returns a configuration with another timeout of the providers, and so with
+// other leases.
+func withProviderTimeout(t *testing.T, w *sandbox.Sandbox, timeout time.Duration) string {
 	t.Helper()
 	return gatewaytest.EditConfig(t, w, func(text string) string {
 		return strings.ReplaceAll(text, "{baseURL: ", "{timeout: "+timeout.String()+", baseURL: ")
 	})
 }
 
-// One gateway after the other is killed under load and started again. No consent gets a fifth call, what is lost of
-// the four was under way at a kill, and the others go on.
+// TestGatewaysKilled: gateways are killed and restarted one after the other under load. No consent
+// gets a fifth call, only calls that were in progress at a kill are lost, and the other gateways
+// continue.
 func TestGatewaysKilled(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
-	config := impatient(t, w, 5*time.Second)
+	config := withProviderTimeout(t, w, 5*time.Second)
 	gateways := []*process{serve(t, config), serve(t, config), serve(t, config)}
 	l := startLoad(t, gateways)
 	kills := 0
 	for ; kills < 12 || l.count("lost") == 0; kills++ {
-		l.awaits(t, 5, given, unlinked)
+		l.waitForOutcomes(t, 5, ok, accountUnknown)
 		victim := kills % 3
 		gateways[victim].Kill()
 		l.gateways[victim].Store("")
-		l.awaits(t, 1, given, unlinked) // by the others
+		l.waitForOutcomes(t, 1, ok, accountUnknown) // from the other gateways
 		gateways[victim] = serve(t, config)
 		l.gateways[victim].Store(gateways[victim].API)
 	}
-	_, over, lost := l.settle(t, w.Ledger)
+	_, over, lost := l.finish(t, w.Ledger)
 	if refused := len(w.Ledger.Breaches()); over > 0 || refused > 0 {
-		t.Errorf("%d calls reached the bank beyond four, and it refused %d", over, refused)
+		t.Errorf("%d calls beyond four reached the bank, which refused %d", over, refused)
 	}
-	l.only(t, given, unlinked, limited, uncounted, "lost")
-	if n := l.count("lost", uncounted); lost > n {
-		t.Errorf("%d calls were never made, and %d requests were under way at %d kills", lost, n, kills)
+	l.assertOnly(t, ok, accountUnknown, limitReached, counterUnavailable, "lost")
+	if n := l.count("lost", counterUnavailable); lost > n {
+		t.Errorf("%d calls were never made, but %d requests were in progress at %d kills", lost, n, kills)
 	}
-	t.Logf("%d kills, %d consents, %v; calls never made: %d", kills, l.used(), l.answered, lost)
+	t.Logf("%d kills, %d consents, %v; calls never made: %d", kills, l.usedConsents(), l.outcomes, lost)
 }
 
-// A gateway dies with a call under way. Whoever waits for that call elsewhere makes one of his own when the dead
-// one's lease has run out.
-func TestLeaseOfTheDead(t *testing.T) {
+// TestLeaseOfKilledGateway: a gateway is killed during a call. A request that waits for that call
+// on another gateway makes its own call when the lease of the killed gateway has expired.
+func TestLeaseOfKilledGateway(t *testing.T) {
 	t.Parallel()
 	const timeout, lease = 5 * time.Second, 7 * time.Second
 	arrived, hold := make(chan struct{}, 2), make(chan struct{})
@@ -348,31 +371,31 @@ func TestLeaseOfTheDead(t *testing.T) {
 			bank.ServeHTTP(rw, r)
 		})
 	}})
-	config := impatient(t, w, timeout)
-	dead, alive := serve(t, config), serve(t, config)
-	crowd, of := newCrowd(t, 2), freshConsents().at(0)
+	config := withProviderTimeout(t, w, timeout)
+	killed, other := serve(t, config), serve(t, config)
+	client, c := newLoadClient(t, 2), newConsents().at(0)
 	began := time.Now()
-	gone := make(chan error)
+	lost := make(chan error)
 	go func() {
-		_, err := crowd.ask(dead.API, of, "/accounts")
-		gone <- err
+		_, err := client.get(killed.API, c, "/accounts")
+		lost <- err
 	}()
 	<-arrived
 	waiting := make(chan string)
 	go func() {
-		answer, _ := crowd.ask(alive.API, of, "/accounts")
-		waiting <- answer
+		outcome, _ := client.get(other.API, c, "/accounts")
+		waiting <- outcome
 	}()
-	gatewaytest.Eventually(t, "the other gateway has the request", func() bool { return active(t, alive) == 1 })
-	dead.Kill()
-	if err := <-gone; err == nil {
-		t.Error("a killed gateway has answered")
+	gatewaytest.Eventually(t, "the other gateway has the request", func() bool { return activeRequests(t, other) == 1 })
+	killed.Kill()
+	if err := <-lost; err == nil {
+		t.Error("the killed gateway sent a response")
 	}
-	if answer := <-waiting; answer != given {
-		t.Errorf("answered %q", answer)
+	if outcome := <-waiting; outcome != ok {
+		t.Errorf("outcome %q, want %q", outcome, ok)
 	}
 	if took := time.Since(began); took < lease-100*time.Millisecond {
-		t.Errorf("answered after %v, before the lease of %v had ended", took, lease)
+		t.Errorf("response after %v, before the lease of %v had expired", took, lease)
 	}
 	close(hold)
 }

@@ -26,8 +26,8 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// TestMeasure measures what the limit costs and what a crash of Redis makes it forget, and prints it as a table for
-// docs/unattended-limit.md. `make measure` runs it; nothing else builds it.
+// TestMeasure measures the cost of the limit and the slots that a crash of Redis loses, and prints
+// a table for docs/unattended-limit.md. Only `make measure` builds and runs it.
 func TestMeasure(t *testing.T) {
 	fmt.Print("| what | measured |\n|---|---|\n")
 	row := func(what, format string, measured ...any) {
@@ -36,17 +36,17 @@ func TestMeasure(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		fsync string
-		kill  func(*redistest.Server, *tail) error
+		kill  func(*redistest.Server, *aofWatcher) error
 	}{
-		{"`always`, Redis killed", "always", stop},
-		{"`everysec`, Redis killed", "everysec", stop},
-		{"`everysec`, the machine lost with the last second that was not on disk", "everysec", stopAndCut},
+		{"`always`, Redis killed", "always", stopRedis},
+		{"`everysec`, Redis killed", "everysec", stopRedis},
+		{"`everysec`, the machine lost with the last second that was not on disk", "everysec", stopAndTruncate},
 	} {
 		const crashes = 10
-		m := crash(t, crashes, c.fsync, c.kill)
+		m := measureCrashes(t, crashes, c.fsync, c.kill)
 		row(c.name, "%d calls beyond four (%.1f %% of all %d) after %d crashes; %d calls were made within the second before one; "+
-			"%d of the four never made; counting again %v to %v after Redis answers", m.over, 100*float64(m.over)/float64(m.calls), m.calls,
-			crashes, m.last, m.lost, m.backFirst.Round(10*time.Millisecond), m.backLast.Round(10*time.Millisecond))
+			"%d of the four never made; counting again %v to %v after Redis responds", m.over, 100*float64(m.over)/float64(m.calls), m.calls,
+			crashes, m.lastSecond, m.lost, m.shortestRecovery.Round(10*time.Millisecond), m.longestRecovery.Round(10*time.Millisecond))
 	}
 	for _, c := range []struct {
 		name string
@@ -56,29 +56,30 @@ func TestMeasure(t *testing.T) {
 		{"`everysec`", []string{"--appendonly", "yes", "--appendfsync", "everysec"}},
 		{"`always`", []string{"--appendonly", "yes", "--appendfsync", "always"}},
 	} {
-		one, many := slots(t, c.args)
+		one, many := measureSlots(t, c.args)
 		row("slots taken, "+c.name, "one after the other: %v each; 64 at once: %d a second", one.Round(time.Microsecond), many)
 	}
-	least, most := withoutRedis(t)
-	row("an attended list and balances, while Redis does not answer", "%v to %v for both", least.Round(time.Millisecond), most.Round(time.Millisecond))
+	least, most := measureWithoutRedis(t)
+	row("an attended list and balances, while Redis does not respond", "%v to %v for both", least.Round(time.Millisecond), most.Round(time.Millisecond))
 	measureFailovers(t, row)
 	const units = 1_000_000
-	bytes := million(t, units)
+	bytes := measureMemory(t, units)
 	row("Redis's memory for a million used-up consents", "%d MB, %d bytes each", bytes>>20, bytes/units)
 }
 
-// withoutRedis measures attended requests while Redis is paused.
-func withoutRedis(t *testing.T) (least, most time.Duration) {
+// measureWithoutRedis returns the shortest and the longest duration of attended requests while
+// Redis is paused.
+func measureWithoutRedis(t *testing.T) (least, most time.Duration) {
 	server := redistest.Start(t)
 	p := serve(t, gatewaytest.NewSandboxOn(t, server, sandbox.Options{}).ConfigFile)
 	least = time.Hour
 	server.Pause()
 	defer server.Resume()
 	for range 20 {
-		began, consent := time.Now(), fresh()
-		for _, path := range []string{"/accounts", balances} {
-			if a := ask(p.API+wood+path, present(consent)...); a.status != 200 {
-				t.Fatal(a)
+		began, consent := time.Now(), freshConsent()
+		for _, path := range []string{"/accounts", balancesPath} {
+			if resp := get(p.API+woodPath+path, attendedHeaders(consent)...); resp.status != 200 {
+				t.Fatal(resp)
 			}
 		}
 		took := time.Since(began)
@@ -87,26 +88,27 @@ func withoutRedis(t *testing.T) (least, most time.Duration) {
 	return least, most
 }
 
-// A loss is what crashes of Redis made the gateways do.
-type loss struct {
-	calls, over, lost   int
-	last                int           // calls that were made within the second before a crash
-	backFirst, backLast time.Duration // until unattended calls were made again
+// crashResult is the effect of crashes of Redis.
+type crashResult struct {
+	calls, over, lost                 int
+	lastSecond                        int           // calls within the second before a crash
+	shortestRecovery, longestRecovery time.Duration // until unattended calls were made again
 }
 
-// crash lets Redis crash under load, time and again. The bank refuses nothing, so that everything is seen that was
-// forgotten; a bank that refuses a fifth call closes the consent for all gateways.
-func crash(t *testing.T, crashes int, fsync string, kill func(*redistest.Server, *tail) error) loss {
+// measureCrashes lets Redis crash several times under load. The bank refuses no call, so that each
+// lost slot becomes an extra call. A bank that refuses the fifth call would block the consent for
+// all gateways.
+func measureCrashes(t *testing.T, crashes int, fsync string, kill func(*redistest.Server, *aofWatcher) error) crashResult {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", fsync)
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	for _, bank := range []string{mastercardsim.WoodBank, sandbox.MyPOS} {
 		w.Ledger.SetPolicy(bank, aspspsim.Policy{Limit: math.MaxInt, Window: 24 * time.Hour, Unit: aspspsim.PerConsent})
 	}
-	file := impatient(t, w, 2*time.Second)
+	file := withProviderTimeout(t, w, 2*time.Second)
 	l := startLoad(t, []*process{serve(t, file), serve(t, file), serve(t, file)})
-	m := loss{backFirst: math.MaxInt64}
+	m := crashResult{shortestRecovery: math.MaxInt64}
 	for range crashes {
-		watched := watch(t, server.Addr)
+		watched := watchAOF(t, server.Addr)
 		time.Sleep(1200*time.Millisecond + rand.N(time.Second))
 		killed := time.Now()
 		if err := kill(server, watched); err != nil {
@@ -114,56 +116,59 @@ func crash(t *testing.T, crashes int, fsync string, kill func(*redistest.Server,
 		}
 		for _, c := range w.Ledger.Calls() {
 			if age := killed.Sub(c.At); age > 0 && age < time.Second {
-				m.last++
+				m.lastSecond++
 			}
 		}
 		server.Restart()
 		began := time.Now()
-		l.back(t)
-		m.backFirst, m.backLast = min(m.backFirst, time.Since(began)), max(m.backLast, time.Since(began))
+		l.waitForRecovery(t)
+		m.shortestRecovery, m.longestRecovery = min(m.shortestRecovery, time.Since(began)), max(m.longestRecovery, time.Since(began))
 	}
 	time.Sleep(time.Second)
 	l.stop()
 	time.Sleep(2 * time.Second)
-	m.calls, m.over, m.lost = l.settle(t, w.Ledger)
+	m.calls, m.over, m.lost = l.finish(t, w.Ledger)
 	return m
 }
 
-func stop(s *redistest.Server, watched *tail) error {
+// stopRedis ends Redis.
+func stopRedis(s *redistest.Server, watched *aofWatcher) error {
 	s.Stop()
 	watched.stop()
 	return nil
 }
 
-// stopAndCut ends Redis and takes from its file what it had written within its last second.
-func stopAndCut(s *redistest.Server, watched *tail) error {
+// stopAndTruncate ends Redis and removes from its append-only file what was written within the last
+// second.
+func stopAndTruncate(s *redistest.Server, watched *aofWatcher) error {
 	s.Stop()
 	size := watched.stop()
 	return os.Truncate(watched.file, size)
 }
 
-// A tail remembers how long an append-only file was, and when.
-type tail struct {
+// aofWatcher records the size of an append-only file over time.
+type aofWatcher struct {
 	file  string
 	end   chan struct{}
 	done  sync.WaitGroup
-	sizes []length
+	sizes []aofSize
 	err   error
 }
 
-type length struct {
+type aofSize struct {
 	at   time.Time
 	size int64
 }
 
-func watch(t *testing.T, addr string) *tail {
+// watchAOF starts to record the size of the append-only file of a Redis.
+func watchAOF(t *testing.T, addr string) *aofWatcher {
 	rdb := redis.NewClient(&redis.Options{Addr: addr})
 	defer rdb.Close()
 	files, err := filepath.Glob(filepath.Join(rdb.ConfigGet(t.Context(), "dir").Val()["dir"], "appendonlydir", "*.incr.aof"))
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
 	}
-	w := &tail{file: files[0], end: make(chan struct{})}
+	w := &aofWatcher{file: files[0], end: make(chan struct{})}
 	w.done.Go(func() {
 		for {
 			select {
@@ -176,14 +181,14 @@ func watch(t *testing.T, addr string) *tail {
 				w.err = err
 				return
 			}
-			w.sizes = append(w.sizes, length{time.Now(), info.Size()})
+			w.sizes = append(w.sizes, aofSize{time.Now(), info.Size()})
 		}
 	})
 	return w
 }
 
-// stop returns how long the file was a second ago.
-func (w *tail) stop() int64 {
+// stop ends the recording and returns the size of the file a second ago.
+func (w *aofWatcher) stop() int64 {
 	close(w.end)
 	w.done.Wait()
 	size := int64(0)
@@ -196,8 +201,9 @@ func (w *tail) stop() int64 {
 	return size
 }
 
-// aCounter is a counter of fours per consent on a Redis of its own.
-func aCounter(t *testing.T, args []string) (*unattended.Counter, *redis.Client) {
+// newCounter returns a counter with a limit of four per consent on a new Redis, and a client of
+// that Redis.
+func newCounter(t *testing.T, args []string) (*unattended.Counter, *redis.Client) {
 	server := redistest.Start(t, args...)
 	s := redistest.OpenAt(t, server.Addr)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
@@ -206,13 +212,14 @@ func aCounter(t *testing.T, args []string) (*unattended.Counter, *redis.Client) 
 	return unattended.New(s.Counter, map[string]config.Unattended{mastercardsim.WoodBank: policy}).Within(redistest.CommandTimeout), rdb
 }
 
-// take takes n slots, four of each consent, by as many as there are hands, and returns how long it took.
-func take(t *testing.T, c *unattended.Counter, hands int, n int64) time.Duration {
-	ids := freshConsents()
+// takeSlots takes n slots, four of each consent, with a number of concurrent workers, and returns
+// the duration.
+func takeSlots(t *testing.T, c *unattended.Counter, workers int, n int64) time.Duration {
+	ids := newConsents()
 	var taken atomic.Int64
 	var done sync.WaitGroup
 	began := time.Now()
-	for range hands {
+	for range workers {
 		done.Go(func() {
 			for i := taken.Add(1) - 1; i < n; i = taken.Add(1) - 1 {
 				call := unattended.Call{ASPSP: mastercardsim.WoodBank, Consent: ids.at(int(i / 4)).id}
@@ -227,18 +234,20 @@ func take(t *testing.T, c *unattended.Counter, hands int, n int64) time.Duration
 	return time.Since(began)
 }
 
-// slots measures what taking a slot costs: one after the other, and how many a second with 64 at once.
-func slots(t *testing.T, args []string) (one time.Duration, many int) {
-	c, _ := aCounter(t, args)
-	take(t, c, 64, 1000)
-	const few, lot = 4_000, 40_000
-	one = take(t, c, 1, few) / few
-	return one, int(lot / take(t, c, 64, lot).Seconds())
+// measureSlots returns the duration of taking one slot after the other, and how many slots 64
+// concurrent workers take per second.
+func measureSlots(t *testing.T, args []string) (one time.Duration, perSecond int) {
+	c, _ := newCounter(t, args)
+	takeSlots(t, c, 64, 1000)
+	const few, many = 4_000, 40_000
+	one = takeSlots(t, c, 1, few) / few
+	return one, int(many / takeSlots(t, c, 64, many).Seconds())
 }
 
-// million is by how many bytes Redis grows with so many consents whose four slots are taken.
-func million(t *testing.T, units int64) int64 {
-	c, rdb := aCounter(t, nil)
+// measureMemory returns by how many bytes Redis grows when the four slots of a number of consents
+// are taken.
+func measureMemory(t *testing.T, units int64) int64 {
+	c, rdb := newCounter(t, nil)
 	used := func() int64 {
 		for line := range strings.Lines(rdb.Info(t.Context(), "memory").Val()) {
 			if n, ok := strings.CutPrefix(line, "used_memory:"); ok {
@@ -249,12 +258,12 @@ func million(t *testing.T, units int64) int64 {
 				return bytes
 			}
 		}
-		t.Fatal("Redis does not say")
+		t.Fatal("Redis does not report used_memory")
 		return 0
 	}
-	take(t, c, 64, 1000)
+	takeSlots(t, c, 64, 1000)
 	before := used()
-	take(t, c, 64, 4*units)
+	takeSlots(t, c, 64, 4*units)
 	if n := rdb.DBSize(t.Context()).Val(); n < units {
 		t.Errorf("%d keys", n)
 	}

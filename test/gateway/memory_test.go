@@ -24,7 +24,7 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// metric is the value of a gateway's metric that has no labels.
+// metric returns the value of a metric of the gateway that has no labels.
 func (p *process) metric(name string) int {
 	p.T.Helper()
 	_, text := gatewaytest.Call(p.T, http.MethodGet, p.Admin+"/metrics")
@@ -37,15 +37,17 @@ func (p *process) metric(name string) int {
 	return int(n)
 }
 
-// collection is what the runtime says of a garbage collection under GODEBUG=gctrace=1; the last number is what stays.
-var collection = regexp.MustCompile(`(?m)^gc \d+ .* \d+->\d+->(\d+) MB`)
+// gcLiveHeap matches a line that GODEBUG=gctrace=1 prints. Its group is the live heap in MB after
+// the collection.
+var gcLiveHeap = regexp.MustCompile(`(?m)^gc \d+ .* \d+->\d+->(\d+) MB`)
 
-// alive is how many MB stayed at a gateway's last ten garbage collections: the least, since requests hold some.
-func (p *process) alive() int {
+// liveHeapMB returns the smallest live heap of the gateway's last ten garbage collections, because
+// requests in progress hold memory.
+func (p *process) liveHeapMB() int {
 	p.T.Helper()
-	all := collection.FindAllStringSubmatch(p.Stderr.String(), -1)
+	all := gcLiveHeap.FindAllStringSubmatch(p.Stderr.String(), -1)
 	if len(all) < 10 {
-		p.T.Fatalf("%d garbage collections are too few to tell", len(all))
+		p.T.Fatalf("%d garbage collections, want at least 10", len(all))
 	}
 	least := 1 << 20
 	for _, c := range all[len(all)-10:] {
@@ -58,8 +60,9 @@ func (p *process) alive() int {
 	return least
 }
 
-// askOn asks on a connection of one's own, which costs the test less than a client does.
-func askOn(conn *bufio.ReadWriter, of consent, path string) (int, error) {
+// requestOn sends a request on a connection and returns the status. It needs less memory and time
+// than an http.Client.
+func requestOn(conn *bufio.ReadWriter, of consent, path string) (int, error) {
 	fmt.Fprintf(conn, "GET /v1/aspsps/%s%s HTTP/1.1\r\nHost: localhost\r\nX-API-Key: %s\r\nConsent-ID: %s\r\nProvider-Authorization: Bearer %s\r\n\r\n",
 		of.aspsp, path, sandbox.Key, of.id, mypossim.GoodToken)
 	if err := conn.Flush(); err != nil {
@@ -74,18 +77,18 @@ func askOn(conn *bufio.ReadWriter, of consent, path string) (int, error) {
 	return resp.StatusCode, err
 }
 
-// A gateway holds nothing for consents that it was asked for: not for 50,000 of them either. The first 20,000 are
-// asked for their list, for the others it looks where they stand: seen are 180 bytes that stay of each list, or 70 of
-// each consent.
+// TestManyConsents: a gateway keeps nothing in memory for a consent after its requests, not even
+// for 50,000 consents. It reads the list of the first 20,000, and the usage of the others. The
+// tolerance detects 180 bytes per list, or 70 per consent.
 func TestManyConsents(t *testing.T) {
 	const callers, warm, lists, all, tolerated = 64, 3_000, 20_000, 50_000, 2
 	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: func(_ string, bank http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-			r.Header.Set("PSU-IP-Address", "203.0.113.7") // the bank need not count, which would take it long
+			r.Header.Set("PSU-IP-Address", "203.0.113.7") // so that the simulator need not count, which takes long
 			bank.ServeHTTP(rw, r)
 		})
 	}})
-	p, consents := serve(t, w.ConfigFile, "GODEBUG=gctrace=1"), freshConsents()
+	p, consents := serve(t, w.ConfigFile, "GODEBUG=gctrace=1"), newConsents()
 	conns := make([]*bufio.ReadWriter, callers)
 	for i := range conns {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
@@ -95,33 +98,33 @@ func TestManyConsents(t *testing.T) {
 		defer conn.Close()
 		conns[i] = bufio.NewReadWriter(bufio.NewReader(conn), bufio.NewWriter(conn))
 	}
-	var asked atomic.Int64
-	askUntil := func(last int64, path string) (aliveMB int) {
+	var requested atomic.Int64
+	requestUntil := func(last int64, path string) (aliveMB int) {
 		var done sync.WaitGroup
 		for _, conn := range conns {
 			done.Go(func() {
-				for i := asked.Add(1); i <= last; i = asked.Add(1) {
-					status, err := askOn(conn, consents.at(int(2*i+1)), path)
-					for ; status == http.StatusServiceUnavailable; status, err = askOn(conn, consents.at(int(2*i+1)), path) {
-						time.Sleep(100 * time.Millisecond) // Redis answers late on a busy machine
+				for i := requested.Add(1); i <= last; i = requested.Add(1) {
+					status, err := requestOn(conn, consents.at(int(2*i+1)), path)
+					for ; status == http.StatusServiceUnavailable; status, err = requestOn(conn, consents.at(int(2*i+1)), path) {
+						time.Sleep(100 * time.Millisecond) // Redis responds late on a busy machine
 					}
 					if status != http.StatusOK {
-						t.Errorf("answered %d, %v", status, err)
+						t.Errorf("status %d, %v", status, err)
 						return
 					}
 				}
 			})
 		}
 		done.Wait()
-		asked.Store(last)
-		return p.alive()
+		requested.Store(last)
+		return p.liveHeapMB()
 	}
-	before := askUntil(warm, "/accounts")
-	if mb := askUntil(lists, "/accounts"); mb > before+tolerated {
-		t.Errorf("%d MB stay after the lists of %d consents, %d after %d", mb, lists, before, warm)
+	before := requestUntil(warm, "/accounts")
+	if mb := requestUntil(lists, "/accounts"); mb > before+tolerated {
+		t.Errorf("a live heap of %d MB after the lists of %d consents, %d after %d", mb, lists, before, warm)
 	}
-	if mb := askUntil(all, "/unattended-access"); mb > before+tolerated {
-		t.Errorf("%d MB stay after %d consents, %d after %d", mb, all, before, warm)
+	if mb := requestUntil(all, "/unattended-access"); mb > before+tolerated {
+		t.Errorf("a live heap of %d MB after %d consents, %d after %d", mb, all, before, warm)
 	}
 	if n := p.metric("go_goroutine_count"); n > 2*callers+100 {
 		t.Errorf("%d goroutines", n)
@@ -131,11 +134,12 @@ func TestManyConsents(t *testing.T) {
 	}
 }
 
-// What a consent that is used up takes in Redis: four slots, and a closure where the bank has refused a call.
-func TestMemoryOfTheCounter(t *testing.T) {
+// TestCounterMemory: a used-up consent that the bank has blocked takes less than 1 KB in Redis, and
+// its keys expire.
+func TestCounterMemory(t *testing.T) {
 	server := redistest.Start(t)
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
-	p, crowd, of := serve(t, w.ConfigFile), newCrowd(t, 1), freshConsents().at(0)
+	p, client, c := serve(t, w.ConfigFile), newLoadClient(t, 1), newConsents().at(0)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer rdb.Close()
 	const window, timeout = 24 * time.Hour, 10 * time.Second
@@ -150,8 +154,8 @@ func TestMemoryOfTheCounter(t *testing.T) {
 	} {
 		w.Ledger.SetPolicy(mastercardsim.WoodBank, aspspsim.Policy{Limit: 3, Window: window, Unit: aspspsim.PerConsent})
 		for i := range tt.calls {
-			if answer, err := crowd.ask(p.API, of, of.path(1)); err != nil {
-				t.Fatalf("call %d: %q, %v", i, answer, err)
+			if outcome, err := client.get(p.API, c, c.path(1)); err != nil {
+				t.Fatalf("call %d: %q, %v", i, outcome, err)
 			}
 		}
 		keys, err := rdb.Keys(t.Context(), "ais:1:unattended:{*}:"+tt.key).Result()
@@ -171,6 +175,6 @@ func TestMemoryOfTheCounter(t *testing.T) {
 		total += bytes
 	}
 	if total == 0 || total >= 1024 {
-		t.Errorf("%d bytes for one consent, want less than 1024", total)
+		t.Errorf("%d bytes for a consent, want less than 1024", total)
 	}
 }

@@ -24,16 +24,16 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// A network is a way to one address that can be made bad.
+// network is a proxy to an address that can inject network faults.
 type network struct {
 	*toxiproxy.Proxy
 	t *testing.T
 }
 
-// networkTo opens a way to an address.
-func networkTo(t *testing.T, name, address string) *network {
+// newNetwork starts a proxy to an address.
+func newNetwork(t *testing.T, name, address string) *network {
 	t.Helper()
-	zerolog.SetGlobalLevel(zerolog.Disabled) // some of it logs without asking whereto
+	zerolog.SetGlobalLevel(zerolog.Disabled) // parts of toxiproxy use the global logger
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	p := toxiproxy.NewProxy(server, name, "127.0.0.1:0", address)
 	if err := p.Start(); err != nil {
@@ -43,15 +43,16 @@ func networkTo(t *testing.T, name, address string) *network {
 	return &network{p, t}
 }
 
-// A toxic is what makes a network bad, as toxiproxy writes it: kind, direction, attributes, and for how many connections
-// (1 is all; 0 none, but that of the kind which is said of their ends).
+// toxic is a network fault, as toxiproxy defines it: type, stream, attributes, and for which share
+// of the connections. 1 is all of them. 0 is none, but a reset_peer toxic then still applies when a
+// connection closes.
 type toxic struct {
 	kind, stream, attributes string
 	toxicity                 int
 }
 
-// poison makes the network bad for whatever goes through it from now on, until the function is called.
-func (n *network) poison(all ...toxic) (heal func()) {
+// inject adds faults to all connections from now on, until remove is called.
+func (n *network) inject(all ...toxic) (remove func()) {
 	n.t.Helper()
 	for _, x := range all {
 		text := fmt.Sprintf(`{"type": %q, "stream": %q, "attributes": {%s}, "toxicity": %d}`, x.kind, x.stream, x.attributes, x.toxicity)
@@ -62,220 +63,231 @@ func (n *network) poison(all ...toxic) (heal func()) {
 	return func() { n.Toxics.ResetToxics(n.t.Context()) }
 }
 
-// What a network may do. "down" is the way from the bank, or from Redis; "up" the way there.
+// Directions: down is from the provider or Redis, up is to it.
 const up, down = "upstream", "downstream"
 
-func slowly(ms int) toxic { return jittery(ms, 0) }
-func jittery(ms, by int) toxic {
+// These return faults: latency with or without jitter, a reset, a bandwidth of 1 KB/s, lost data,
+// and an end after n bytes.
+
+func latency(ms int) toxic { return jitter(ms, 0) }
+
+func jitter(ms, by int) toxic {
 	return toxic{"latency", down, fmt.Sprintf(`"latency": %d, "jitter": %d`, ms, by), 1}
 }
-func resetting(way string) toxic  { return toxic{"reset_peer", way, `"timeout": 0`, 1} }
-func thin(way string) toxic       { return toxic{"bandwidth", way, `"rate": 1`, 1} }
-func silent(way string) toxic     { return toxic{"timeout", way, `"timeout": 0`, 1} }
-func cut(way string, n int) toxic { return toxic{"limit_data", way, fmt.Sprintf(`"bytes": %d`, n), 1} }
+func reset(way string) toxic  { return toxic{"reset_peer", way, `"timeout": 0`, 1} }
+func narrow(way string) toxic { return toxic{"bandwidth", way, `"rate": 1`, 1} }
+func drop(way string) toxic   { return toxic{"timeout", way, `"timeout": 0`, 1} }
+func truncate(way string, n int) toxic {
+	return toxic{"limit_data", way, fmt.Sprintf(`"bytes": %d`, n), 1}
+}
 
-// hard makes every end of a connection a reset.
-func hard(way string) toxic { return toxic{"reset_peer", way, `"timeout": 0`, 0} }
+// resetOnClose turns each end of a connection into a reset.
+func resetOnClose(way string) toxic { return toxic{"reset_peer", way, `"timeout": 0`, 0} }
 
-// networks is a world with bad ways between its gateway and everything that it calls.
-type networks struct {
+// networkFixture is a gateway with proxies between it and each system that it calls.
+type networkFixture struct {
 	*sandbox.Sandbox
 	*process
 	redis     *network
 	providers map[string]*network
 }
 
-// providerTimeout is long enough for a busy machine to answer within it, and shorter than the five seconds after which the
-// simulators end a connection without a request.
+// providerTimeout is long enough for a busy machine, and shorter than the five seconds after which
+// the simulators close a connection without a request.
 const providerTimeout = 4 * time.Second
 
-// padded makes every answer longer than what 1 KB/s bring within the time.
-func padded(_ string, bank http.Handler) http.Handler {
+// padResponses makes each response longer than what 1 KB/s transfers within the timeout.
+func padResponses(_ string, bank http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		answer := httptest.NewRecorder()
-		bank.ServeHTTP(answer, r)
-		maps.Copy(rw.Header(), answer.Header())
-		rw.WriteHeader(answer.Code)
-		_, _ = fmt.Fprintf(rw, "%20480s%s", "", answer.Body.String())
+		recorder := httptest.NewRecorder()
+		bank.ServeHTTP(recorder, r)
+		maps.Copy(rw.Header(), recorder.Header())
+		rw.WriteHeader(recorder.Code)
+		_, _ = fmt.Fprintf(rw, "%20480s%s", "", recorder.Body.String())
 	})
 }
 
-func badNetworks(t *testing.T) *networks {
+// newNetworkFixture starts simulators, Redis, proxies and a gateway.
+func newNetworkFixture(t *testing.T) *networkFixture {
 	t.Helper()
 	server := redistest.Start(t)
-	n := &networks{redis: networkTo(t, "redis", server.Addr), providers: map[string]*network{}}
-	n.Sandbox = gatewaytest.NewSandboxWith(t, sandbox.Options{Redis: "{addresses: ['" + n.redis.Listen + "']}", Front: padded})
+	n := &networkFixture{redis: newNetwork(t, "redis", server.Addr), providers: map[string]*network{}}
+	n.Sandbox = gatewaytest.NewSandboxWith(t, sandbox.Options{Redis: "{addresses: ['" + n.redis.Listen + "']}", Front: padResponses})
 	text, err := os.ReadFile(n.ConfigFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var changes []string
 	for _, base := range regexp.MustCompile(`(\w+): \{baseURL: "http://([^"]*)"`).FindAllStringSubmatch(string(text), -1) {
-		n.providers[base[1]] = networkTo(t, base[1], base[2])
+		n.providers[base[1]] = newNetwork(t, base[1], base[2])
 		changes = append(changes, base[2], n.providers[base[1]].Listen,
 			base[1]+": {baseURL", fmt.Sprintf("%s: {timeout: %v, baseURL", base[1], providerTimeout))
 	}
-	// A breaker that opens would hide what comes after it.
+	// An open breaker would hide the following faults.
 	changes = append(changes, "name: Wood Bank,", "name: Wood Bank, breaker: {consecutiveFailures: 1000, minimumCalls: 1000},",
 		"name: myPOS,", "name: myPOS, breaker: {consecutiveFailures: 1000, minimumCalls: 1000},")
 	n.process = serve(t, gatewaytest.ReplaceInConfig(t, n.Sandbox, changes...))
 	return n
 }
 
-// A subject is a bank behind one of the adapters.
-type subject struct{ provider, aspsp, account string }
+// target is an ASPSP with an account.
+type target struct{ provider, aspsp, account string }
 
-var subjects = []subject{
+var targets = []target{
 	{"mastercard", mastercardsim.WoodBank, mastercardsim.Account},
 	{"mypos", sandbox.MyPOS, mypossim.GoodAccount},
 }
 
-// consent is one that nobody has used yet.
-func (s subject) consent() string {
+// consent returns an unused consent.
+func (s target) consent() string {
 	if s.provider == "mastercard" {
-		return fresh()
+		return freshConsent()
 	}
 	return uuid.NewString()
 }
 
-func (s subject) list() string     { return "/v1/aspsps/" + s.aspsp + "/accounts" }
-func (s subject) balances() string { return s.list() + "/" + s.account + "/balances" }
+func (s target) list() string     { return "/v1/aspsps/" + s.aspsp + "/accounts" }
+func (s target) balances() string { return s.list() + "/" + s.account + "/balances" }
 
-// ask makes a request under a consent, and returns how it ended: 200 or the problem's code.
-func (n *networks) ask(s subject, path, consent string, attended bool, header ...string) string {
+// get sends a request under a consent. It returns the outcome: "200" or the problem's code.
+func (n *networkFixture) get(s target, path, consent string, attended bool, header ...string) string {
 	header = append(header, "Consent-ID", consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
 	if attended {
 		header = append(header, "PSU-IP-Address", "203.0.113.7")
 	}
-	a := ask(n.API+path, header...)
-	code := regexp.MustCompile(`"code":"(\w+)"`).FindStringSubmatch(a.body)
-	if a.status == http.StatusOK || code == nil {
-		return fmt.Sprint(a.status)
+	resp := get(n.API+path, header...)
+	code := regexp.MustCompile(`"code":"(\w+)"`).FindStringSubmatch(resp.body)
+	if resp.status == http.StatusOK || code == nil {
+		return fmt.Sprint(resp.status)
 	}
 	return code[1]
 }
 
-// askCounted asks without the user, once more while Redis answers too late on a busy machine.
-func (n *networks) askCounted(t *testing.T, s subject, path, consent string) (outcome string) {
+// getCounted sends an unattended request, again while Redis responds too late on a busy machine. It
+// returns the outcome.
+func (n *networkFixture) getCounted(t *testing.T, s target, path, consent string) (outcome string) {
 	t.Helper()
 	gatewaytest.Eventually(t, "the call is counted", func() bool {
-		outcome = n.ask(s, path, consent, false)
+		outcome = n.get(s, path, consent, false)
 		return outcome != "COUNTER_UNAVAILABLE"
 	})
 	return outcome
 }
 
-// The answer's head is some 200 bytes, and no body is shorter than that.
+// Offsets of a response. Its header has about 200 bytes, and no body is shorter.
 const inHead, inBody = 60, 300
 
-// brokenHead is how a call ends whose answer breaks in its head: it depends on what of it has been read by then.
+// brokenHead lists the outcomes of a call whose response breaks within the header. It depends on
+// what was read before.
 const brokenHead = "PROVIDER_ERROR PROVIDER_INVALID_RESPONSE"
 
-// Whatever the network to a provider does, a request gets the right problem or its answer within the time, an unattended
-// call is made once at most and counted unless it surely was not sent, and afterwards all is as before.
+// TestBadNetworksToProviders: with each fault of the network to a provider, a request gets its
+// response or the documented problem within the timeout. An unattended call is made at most once,
+// and counted unless it certainly was not sent. After the fault, requests succeed again.
 func TestBadNetworksToProviders(t *testing.T) {
 	t.Parallel()
-	n := badNetworks(t)
-	tests := []badWay{
-		{name: "latency", toxics: []toxic{slowly(100)}, attended: "200", alone: "200", used: 1},
-		{name: "latency beyond the time", toxics: []toxic{slowly(60_000)}, attended: "PROVIDER_TIMEOUT", alone: "PROVIDER_TIMEOUT", used: 1},
-		{name: "jitter", toxics: []toxic{jittery(100, 90)}, attended: "200", alone: "200", used: 1},
-		{name: "reset before the request", toxics: []toxic{resetting(up)}, attended: "PROVIDER_ERROR", alone: "PROVIDER_ERROR", used: 1},
-		{name: "reset before the answer", toxics: []toxic{resetting(down)}, attended: "PROVIDER_ERROR", alone: "PROVIDER_ERROR", used: 1},
-		{name: "end in the middle of the request", toxics: []toxic{cut(up, 100)}, attended: "PROVIDER_ERROR", alone: "PROVIDER_ERROR", used: 1},
-		{name: "end in the middle of the head", toxics: []toxic{cut(down, inHead)}, attended: brokenHead, alone: brokenHead, used: 1},
-		{name: "end in the middle of the body", toxics: []toxic{cut(down, inBody)}, attended: "PROVIDER_ERROR", alone: "PROVIDER_ERROR", used: 1},
-		{name: "reset in the middle of the head", toxics: []toxic{cut(down, inHead), hard(down)}, attended: brokenHead, alone: brokenHead, used: 1},
-		{name: "reset in the middle of the body", toxics: []toxic{cut(down, inBody), hard(down)}, attended: "PROVIDER_ERROR", alone: "PROVIDER_ERROR", used: 1},
-		{name: "1 KB/s there", toxics: []toxic{thin(up)}, attended: "200 PROVIDER_TIMEOUT", alone: "200 PROVIDER_TIMEOUT", used: 1}, // some requests are small enough
-		{name: "1 KB/s back", toxics: []toxic{thin(down)}, attended: "PROVIDER_TIMEOUT", alone: "PROVIDER_TIMEOUT", used: 1},
-		{name: "half open", toxics: []toxic{silent(up)}, attended: "PROVIDER_TIMEOUT", alone: "PROVIDER_TIMEOUT", used: 1},
-		// The bank ends the connection of an unattended call after its answer, and that gets through.
-		{name: "half open, the other way", toxics: []toxic{silent(down)}, attended: "PROVIDER_TIMEOUT", alone: "PROVIDER_ERROR", used: 1},
-		{name: "down", stopped: true, attended: "PROVIDER_UNAVAILABLE", alone: "PROVIDER_UNAVAILABLE"},
+	n := newNetworkFixture(t)
+	tests := []networkFault{
+		{name: "latency", toxics: []toxic{latency(100)}, attended: "200", unattended: "200", used: 1},
+		{name: "latency beyond the timeout", toxics: []toxic{latency(60_000)}, attended: "PROVIDER_TIMEOUT", unattended: "PROVIDER_TIMEOUT", used: 1},
+		{name: "jitter", toxics: []toxic{jitter(100, 90)}, attended: "200", unattended: "200", used: 1},
+		{name: "reset before the request", toxics: []toxic{reset(up)}, attended: "PROVIDER_ERROR", unattended: "PROVIDER_ERROR", used: 1},
+		{name: "reset before the response", toxics: []toxic{reset(down)}, attended: "PROVIDER_ERROR", unattended: "PROVIDER_ERROR", used: 1},
+		{name: "end in the middle of the request", toxics: []toxic{truncate(up, 100)}, attended: "PROVIDER_ERROR", unattended: "PROVIDER_ERROR", used: 1},
+		{name: "end in the middle of the header", toxics: []toxic{truncate(down, inHead)}, attended: brokenHead, unattended: brokenHead, used: 1},
+		{name: "end in the middle of the body", toxics: []toxic{truncate(down, inBody)}, attended: "PROVIDER_ERROR", unattended: "PROVIDER_ERROR", used: 1},
+		{name: "reset in the middle of the header", toxics: []toxic{truncate(down, inHead), resetOnClose(down)}, attended: brokenHead, unattended: brokenHead, used: 1},
+		{name: "reset in the middle of the body", toxics: []toxic{truncate(down, inBody), resetOnClose(down)}, attended: "PROVIDER_ERROR", unattended: "PROVIDER_ERROR", used: 1},
+		{name: "1 KB/s to the provider", toxics: []toxic{narrow(up)}, attended: "200 PROVIDER_TIMEOUT", unattended: "200 PROVIDER_TIMEOUT", used: 1}, // some requests are small enough
+		{name: "1 KB/s from the provider", toxics: []toxic{narrow(down)}, attended: "PROVIDER_TIMEOUT", unattended: "PROVIDER_TIMEOUT", used: 1},
+		{name: "half open, to the provider", toxics: []toxic{drop(up)}, attended: "PROVIDER_TIMEOUT", unattended: "PROVIDER_TIMEOUT", used: 1},
+		// The simulator closes the connection of an unattended call after its response, and the
+		// proxy passes the close on.
+		{name: "half open, from the provider", toxics: []toxic{drop(down)}, attended: "PROVIDER_TIMEOUT", unattended: "PROVIDER_ERROR", used: 1},
+		{name: "down", stopped: true, attended: "PROVIDER_UNAVAILABLE", unattended: "PROVIDER_UNAVAILABLE"},
 	}
 	t.Cleanup(func() {
 		if breaches := len(n.Ledger.Breaches()); breaches != 0 {
 			t.Errorf("%d breaches", breaches)
 		}
 	})
-	for _, s := range subjects {
+	for _, s := range targets {
 		t.Run(s.provider, func(t *testing.T) {
 			t.Parallel()
 			for _, tt := range tests {
-				t.Run(tt.name, func(t *testing.T) { n.worse(t, s, tt) })
+				t.Run(tt.name, func(t *testing.T) { n.testProviderFault(t, s, tt) })
 			}
 		})
 	}
 }
 
-// A badWay is what a network to a provider does, and how requests end because of it.
-type badWay struct {
-	name     string
-	toxics   []toxic
-	stopped  bool   // nobody listens
-	attended string // how requests end: one of these words
-	alone    string // how the unattended one does
-	used     int    // by it
+// networkFault is a fault of the network to a provider, with the outcomes of requests.
+type networkFault struct {
+	name       string
+	toxics     []toxic
+	stopped    bool   // the proxy does not listen
+	attended   string // possible outcomes of attended requests
+	unattended string // possible outcomes of the unattended request
+	used       int    // the slots that it uses
 }
 
-// worse makes requests while the network to a provider is bad, and afterwards.
-func (n *networks) worse(t *testing.T, s subject, tt badWay) {
-	way := n.providers[s.provider]
+// testProviderFault sends requests during a fault of the network to a provider, and after it.
+func (n *networkFixture) testProviderFault(t *testing.T, s target, tt networkFault) {
+	network := n.providers[s.provider]
 	consent := s.consent()
-	heal := func() { n.restart(t, way) }
+	remove := func() { n.restart(t, network) }
 	if tt.stopped {
-		way.Stop()
+		network.Stop()
 	} else {
-		heal = way.poison(tt.toxics...)
+		remove = network.inject(tt.toxics...)
 	}
-	var asking sync.WaitGroup
+	var requests sync.WaitGroup
 	for _, path := range []string{s.list(), s.balances()} {
-		asking.Go(func() { n.ends(t, s, path, s.consent(), true, tt.attended) })
+		requests.Go(func() { n.assertOutcome(t, s, path, s.consent(), true, tt.attended) })
 	}
-	asking.Go(func() {
-		if got := n.askCounted(t, s, s.list(), consent); !slices.Contains(strings.Fields(tt.alone), got) {
+	requests.Go(func() {
+		if got := n.getCounted(t, s, s.list(), consent); !slices.Contains(strings.Fields(tt.unattended), got) {
 			t.Errorf("unattended: %s", got)
 		}
 	})
-	asking.Wait()
-	heal()
+	requests.Wait()
+	remove()
 	used := -1
-	gatewaytest.Eventually(t, "the calls that were sent are counted, and no others", func() bool { used = n.used(t, s, consent); return used <= tt.used })
+	gatewaytest.Eventually(t, "calls that were not sent are released", func() bool { used = n.usedCalls(t, s, consent); return used <= tt.used })
 	if used != tt.used {
 		t.Errorf("%d calls are counted, want %d", used, tt.used)
 	}
-	gatewaytest.Eventually(t, "all is as before", func() bool { return n.ask(s, s.balances(), s.consent(), true) == "200" })
+	gatewaytest.Eventually(t, "requests succeed again", func() bool { return n.get(s, s.balances(), s.consent(), true) == "200" })
 	for i := range 5 - tt.used {
 		want := map[bool]string{true: "200", false: "UNATTENDED_LIMIT"}[i < 4-tt.used]
-		if got := n.askCounted(t, s, s.balances(), consent); got != want {
+		if got := n.getCounted(t, s, s.balances(), consent); got != want {
 			t.Errorf("unattended call %d afterwards: %s, want %s", i, got, want)
 		}
 	}
-	if calls := reached(n.Ledger)[consent]; calls > 4 {
+	if calls := callsByConsent(n.Ledger)[consent]; calls > 4 {
 		t.Errorf("%d calls reached the bank", calls)
 	}
 }
 
-// ends fails the test unless a request ends in one of the ways that are listed.
-func (n *networks) ends(t *testing.T, s subject, path, consent string, attended bool, ways string) {
-	if got := n.ask(s, path, consent, attended); !slices.Contains(strings.Fields(ways), got) {
+// assertOutcome sends a request and checks that its outcome is one of the words in outcomes.
+func (n *networkFixture) assertOutcome(t *testing.T, s target, path, consent string, attended bool, outcomes string) {
+	if got := n.get(s, path, consent, attended); !slices.Contains(strings.Fields(outcomes), got) {
 		t.Errorf("%s, attended %t: %s", path, attended, got)
 	}
 }
 
-// restart lets a way that was stopped lead on, at the address where it was.
-func (n *networks) restart(t *testing.T, way *network) {
+// restart starts a stopped proxy again at the same address.
+func (n *networkFixture) restart(t *testing.T, stopped *network) {
 	t.Helper()
-	gatewaytest.Eventually(t, "the way is open again", func() bool { return way.Start() == nil })
+	gatewaytest.Eventually(t, "the proxy listens again", func() bool { return stopped.Start() == nil })
 }
 
-// used is how many calls are counted under a consent.
-func (n *networks) used(t *testing.T, s subject, consent string) (used int) {
+// usedCalls returns how many calls are counted under a consent.
+func (n *networkFixture) usedCalls(t *testing.T, s target, consent string) (used int) {
 	t.Helper()
-	gatewaytest.Eventually(t, "the counter answers", func() bool {
-		a := ask(n.API+"/v1/aspsps/"+s.aspsp+"/unattended-access", "Consent-ID", consent)
-		_, rest, ok := strings.Cut(a.body, `"used":`)
+	gatewaytest.Eventually(t, "the counter responds", func() bool {
+		resp := get(n.API+"/v1/aspsps/"+s.aspsp+"/unattended-access", "Consent-ID", consent)
+		_, rest, ok := strings.Cut(resp.body, `"used":`)
 		if !ok {
 			return false
 		}
@@ -285,11 +297,12 @@ func (n *networks) used(t *testing.T, s subject, consent string) (used int) {
 	return used
 }
 
-// withoutRedis asks a bank while the way to Redis is bad. counts are the ways in which an unattended request may end.
-func (n *networks) withoutRedis(t *testing.T, s subject, consent, counts string) {
+// testRedisFault sends requests during a fault of the network to Redis. unattended has the possible
+// outcomes of unattended requests.
+func (n *networkFixture) testRedisFault(t *testing.T, s target, consent, unattended string) {
 	for range 3 {
 		for _, path := range []string{s.list(), s.balances()} {
-			if got := n.ask(s, path, s.consent(), true); got != "200" {
+			if got := n.get(s, path, s.consent(), true); got != "200" {
 				t.Errorf("attended at %s: %s", s.provider, got)
 			}
 		}
@@ -297,71 +310,72 @@ func (n *networks) withoutRedis(t *testing.T, s subject, consent, counts string)
 	made := 0
 	for _, path := range []string{s.list(), s.balances()} {
 		var got string
-		if counts == "200" {
-			got = n.askCounted(t, s, path, consent)
+		if unattended == "200" {
+			got = n.getCounted(t, s, path, consent)
 		} else {
-			got = n.ask(s, path, consent, false)
+			got = n.get(s, path, consent, false)
 		}
 		if got == "200" {
 			made++
 		}
-		if !slices.Contains(strings.Fields(counts), got) {
+		if !slices.Contains(strings.Fields(unattended), got) {
 			t.Errorf("unattended at %s: %s", s.provider, got)
 		}
 	}
-	if calls := reached(n.Ledger)[consent]; calls != made {
-		t.Errorf("%d calls reached %s, %d were answered", calls, s.provider, made)
+	if calls := callsByConsent(n.Ledger)[consent]; calls != made {
+		t.Errorf("%d calls reached %s, but %d requests succeeded", calls, s.provider, made)
 	}
 }
 
-// Whatever the network to Redis does, attended requests are answered, an unattended one that cannot be counted is not
-// made, and never more than the limit are.
+// TestBadNetworksToRedis: with each fault of the network to Redis, attended requests succeed, an
+// unattended call that cannot be counted is not made, and no consent gets more calls than the
+// limit.
 func TestBadNetworksToRedis(t *testing.T) {
 	t.Parallel()
-	n := badNetworks(t)
+	n := newNetworkFixture(t)
 	for _, tt := range []struct {
-		name    string
-		toxics  []toxic
-		stopped bool
-		counts  string // how unattended requests end
+		name       string
+		toxics     []toxic
+		stopped    bool
+		unattended string // possible outcomes of unattended requests
 	}{
-		{name: "latency", toxics: []toxic{slowly(30)}, counts: "200"},
-		{name: "latency beyond the time", toxics: []toxic{slowly(3000)}, counts: "COUNTER_UNAVAILABLE"},
-		{name: "jitter", toxics: []toxic{jittery(50, 45)}, counts: "200"},
-		{name: "reset before a command", toxics: []toxic{resetting(up)}, counts: "COUNTER_UNAVAILABLE"},
-		{name: "reset before an answer", toxics: []toxic{resetting(down)}, counts: "COUNTER_UNAVAILABLE"},
-		{name: "end in the middle of a command", toxics: []toxic{cut(up, 40)}, counts: "COUNTER_UNAVAILABLE"},
-		{name: "end in the middle of an answer", toxics: []toxic{cut(down, 3)}, counts: "COUNTER_UNAVAILABLE"},
-		{name: "1 KB/s", toxics: []toxic{thin(up), thin(down)}, counts: "200 COUNTER_UNAVAILABLE"},
-		{name: "half open", toxics: []toxic{silent(up)}, counts: "COUNTER_UNAVAILABLE"},
-		{name: "half open, the other way", toxics: []toxic{silent(down)}, counts: "COUNTER_UNAVAILABLE"},
-		{name: "down", stopped: true, counts: "COUNTER_UNAVAILABLE"},
+		{name: "latency", toxics: []toxic{latency(30)}, unattended: "200"},
+		{name: "latency beyond the timeout", toxics: []toxic{latency(3000)}, unattended: "COUNTER_UNAVAILABLE"},
+		{name: "jitter", toxics: []toxic{jitter(50, 45)}, unattended: "200"},
+		{name: "reset before a command", toxics: []toxic{reset(up)}, unattended: "COUNTER_UNAVAILABLE"},
+		{name: "reset before a response", toxics: []toxic{reset(down)}, unattended: "COUNTER_UNAVAILABLE"},
+		{name: "end in the middle of a command", toxics: []toxic{truncate(up, 40)}, unattended: "COUNTER_UNAVAILABLE"},
+		{name: "end in the middle of a response", toxics: []toxic{truncate(down, 3)}, unattended: "COUNTER_UNAVAILABLE"},
+		{name: "1 KB/s", toxics: []toxic{narrow(up), narrow(down)}, unattended: "200 COUNTER_UNAVAILABLE"},
+		{name: "half open, to Redis", toxics: []toxic{drop(up)}, unattended: "COUNTER_UNAVAILABLE"},
+		{name: "half open, from Redis", toxics: []toxic{drop(down)}, unattended: "COUNTER_UNAVAILABLE"},
+		{name: "down", stopped: true, unattended: "COUNTER_UNAVAILABLE"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, s := range subjects {
-				n.used(t, s, s.consent()) // connections stand
+			for _, s := range targets {
+				n.usedCalls(t, s, s.consent()) // opens connections
 			}
-			heal := func() { n.restart(t, n.redis) }
+			remove := func() { n.restart(t, n.redis) }
 			if tt.stopped {
 				n.redis.Stop()
 			} else {
-				heal = n.redis.poison(tt.toxics...)
+				remove = n.redis.inject(tt.toxics...)
 			}
 			consents := map[string]string{}
-			var asking sync.WaitGroup
-			for _, s := range subjects {
+			var requests sync.WaitGroup
+			for _, s := range targets {
 				consent := s.consent()
 				consents[s.provider] = consent
-				asking.Go(func() { n.withoutRedis(t, s, consent, tt.counts) })
+				requests.Go(func() { n.testRedisFault(t, s, consent, tt.unattended) })
 			}
-			asking.Wait()
-			heal()
-			for _, s := range subjects {
-				gatewaytest.Eventually(t, "it counts again", func() bool { return n.ask(s, s.balances(), s.consent(), false) == "200" })
+			requests.Wait()
+			remove()
+			for _, s := range targets {
+				gatewaytest.Eventually(t, "calls are counted again", func() bool { return n.get(s, s.balances(), s.consent(), false) == "200" })
 				for range 6 {
-					n.ask(s, s.balances(), consents[s.provider], false)
+					n.get(s, s.balances(), consents[s.provider], false)
 				}
-				if calls := reached(n.Ledger)[consents[s.provider]]; calls > 4 {
+				if calls := callsByConsent(n.Ledger)[consents[s.provider]]; calls > 4 {
 					t.Errorf("%d calls reached %s", calls, s.provider)
 				}
 			}

@@ -25,19 +25,20 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-const river = "/v1/aspsps/" + mastercardsim.RiverBank
+const riverPath = "/v1/aspsps/" + mastercardsim.RiverBank
 
-// A held bank keeps calls to Wood Bank until it is opened, once it is shut. The others behind the same provider answer.
-type heldBank struct {
+// blockingASPSP holds calls to Wood Bank while it is blocked. Other ASPSPs of the same provider
+// respond.
+type blockingASPSP struct {
 	arrived chan struct{}
 
 	mu   sync.Mutex
-	gate chan struct{} // nil while it is open
+	gate chan struct{} // nil while calls are not held
 }
 
-func newHeldBank() *heldBank { return &heldBank{arrived: make(chan struct{}, 1000)} }
+func newBlockingASPSP() *blockingASPSP { return &blockingASPSP{arrived: make(chan struct{}, 1000)} }
 
-func (h *heldBank) front(_ string, bank http.Handler) http.Handler {
+func (h *blockingASPSP) front(_ string, bank http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -52,24 +53,24 @@ func (h *heldBank) front(_ string, bank http.Handler) http.Handler {
 	})
 }
 
-// shut holds calls from now on, until open is called or the test ends.
-func (h *heldBank) shut(t *testing.T) (open func()) {
+// block holds calls from now on, until unblock is called or the test ends.
+func (h *blockingASPSP) block(t *testing.T) (unblock func()) {
 	gate := make(chan struct{})
 	h.mu.Lock()
 	h.gate = gate
 	h.mu.Unlock()
-	open = sync.OnceFunc(func() {
+	unblock = sync.OnceFunc(func() {
 		h.mu.Lock()
 		h.gate = nil
 		h.mu.Unlock()
 		close(gate)
 	})
-	t.Cleanup(open)
-	return open
+	t.Cleanup(unblock)
+	return unblock
 }
 
-// withLimits is the world's configuration with bounds, and with a second client whose key is "other". Unless oldnew says
-// otherwise, calls may be held for minutes.
+// withLimits returns a configuration with server.limits, with a second client whose key is "other",
+// and with the replacements in oldnew. Without oldnew, a call to Mastercard may take five minutes.
 func withLimits(t *testing.T, w *sandbox.Sandbox, limits string, oldnew ...string) string {
 	t.Helper()
 	if len(oldnew) == 0 {
@@ -81,24 +82,26 @@ func withLimits(t *testing.T, w *sandbox.Sandbox, limits string, oldnew ...strin
 		`adminAddress: "127.0.0.1:0"}`, `adminAddress: "127.0.0.1:0", limits: `+limits+`}`, "providers:\n", second+"providers:\n")...)
 }
 
-// An answered is what came of a request.
-type answered struct {
+// response is a response of the gateway. The status is 0 if there is none.
+type response struct {
 	status int
 	header http.Header
 	body   string
 }
 
-func (a answered) refused() bool {
+// overloaded reports whether the gateway refused the request with OVERLOADED.
+func (a response) overloaded() bool {
 	return a.status == http.StatusServiceUnavailable && strings.Contains(a.body, `"code":"OVERLOADED"`) && a.header.Get("Retry-After") == "1"
 }
 
-func (a answered) String() string { return fmt.Sprintf("%d %.300s", a.status, a.body) }
+func (a response) String() string { return fmt.Sprintf("%d %.300s", a.status, a.body) }
 
-// ask makes one request, from whatever goroutine. Without an answer the status is 0.
-func ask(url string, header ...string) answered {
+// get sends a request. It may be called from any goroutine, because it does not fail the test.
+// header alternates names and values.
+func get(url string, header ...string) response {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
-		return answered{body: err.Error()}
+		return response{body: err.Error()}
 	}
 	req.Header.Set("X-API-Key", sandbox.Key)
 	for i := 0; i+1 < len(header); i += 2 {
@@ -107,141 +110,148 @@ func ask(url string, header ...string) answered {
 	client := http.Client{Timeout: time.Minute}
 	resp, err := client.Do(req)
 	if err != nil {
-		return answered{body: err.Error()}
+		return response{body: err.Error()}
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return answered{body: err.Error()}
+		return response{body: err.Error()}
 	}
-	return answered{resp.StatusCode, resp.Header, string(body)}
+	return response{resp.StatusCode, resp.Header, string(body)}
 }
 
-// under are the headers of a request under a consent, and of an attended one.
-func under(consent string) []string { return []string{"Consent-ID", consent} }
+// unattendedHeaders returns the headers of an unattended request under a consent.
+func unattendedHeaders(consent string) []string { return []string{"Consent-ID", consent} }
 
-func present(consent string) []string {
+// attendedHeaders returns the headers of an attended request under a consent.
+func attendedHeaders(consent string) []string {
 	return []string{"Consent-ID", consent, "PSU-IP-Address", "203.0.113.7"}
 }
-func fresh() string { return mastercardsim.FreshConsent + uuid.NewString() }
 
-// asking makes n requests at once, each as its number says.
-func asking(n int, one func(i int) answered) <-chan answered {
-	all := make(chan answered, n)
+// freshConsent returns an unused consent at an ASPSP of Mastercard.
+func freshConsent() string { return mastercardsim.FreshConsent + uuid.NewString() }
+
+// concurrently calls one for 0 to n-1 in goroutines of their own, and returns a channel of the
+// responses.
+func concurrently(n int, one func(i int) response) <-chan response {
+	all := make(chan response, n)
 	for i := range n {
 		go func() { all <- one(i) }()
 	}
 	return all
 }
 
-func awaitArrivals(t *testing.T, h *heldBank, n int) {
+// waitForCalls waits until n calls are held.
+func waitForCalls(t *testing.T, h *blockingASPSP, n int) {
 	t.Helper()
 	for range n {
 		select {
 		case <-h.arrived:
 		case <-time.After(2 * time.Minute):
-			t.Fatal("in vain waited for a call")
+			t.Fatal("timed out waiting for a call")
 		}
 	}
 }
 
-// A bank that does not answer gets so many calls and no more. Who comes besides is refused at once or gets what is kept,
-// no slot is taken for him, and other banks are answered meanwhile.
-func TestSlowBank(t *testing.T) {
-	const places = 3
-	bank := newHeldBank()
+// TestSlowASPSP: an ASPSP that does not respond gets perASPSP concurrent calls. Further requests
+// are refused immediately or get the cached list, and take no slot. Requests to other ASPSPs
+// succeed.
+func TestSlowASPSP(t *testing.T) {
+	const perASPSP = 3
+	bank := newBlockingASPSP()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: bank.front})
-	p := serve(t, withLimits(t, w, fmt.Sprintf("{perASPSP: %d}", places)))
-	kept := fresh()
-	gatewaytest.Eventually(t, "a list is kept", func() bool {
-		return strings.Contains(ask(p.API+wood+"/accounts", present(kept)...).header.Get("Cache-Status"), "hit")
+	p := serve(t, withLimits(t, w, fmt.Sprintf("{perASPSP: %d}", perASPSP)))
+	cached := freshConsent()
+	gatewaytest.Eventually(t, "a list is cached", func() bool {
+		return strings.Contains(get(p.API+woodPath+"/accounts", attendedHeaders(cached)...).header.Get("Cache-Status"), "hit")
 	})
-	open := bank.shut(t)
-	held := asking(places, func(i int) answered {
+	unblock := bank.block(t)
+	held := concurrently(perASPSP, func(i int) response {
 		if i == 0 {
-			return ask(p.API+wood+"/accounts", under(fresh())...)
+			return get(p.API+woodPath+"/accounts", unattendedHeaders(freshConsent())...)
 		}
-		return ask(p.API+wood+balances, present(fresh())...)
+		return get(p.API+woodPath+balancesPath, attendedHeaders(freshConsent())...)
 	})
-	awaitArrivals(t, bank, places)
+	waitForCalls(t, bank, perASPSP)
 
-	alone := fresh()
-	for name, a := range map[string]answered{
-		"attended list":       ask(p.API+wood+"/accounts", present(fresh())...),
-		"unattended list":     ask(p.API+wood+"/accounts", under(alone)...),
-		"attended balances":   ask(p.API+wood+balances, present(fresh())...),
-		"unattended balances": ask(p.API+wood+balances, under(alone)...),
-		"a new list demanded": ask(p.API+wood+"/accounts", append(present(kept), "Cache-Control", "no-cache")...),
+	refused := freshConsent()
+	for name, resp := range map[string]response{
+		"attended list":       get(p.API+woodPath+"/accounts", attendedHeaders(freshConsent())...),
+		"unattended list":     get(p.API+woodPath+"/accounts", unattendedHeaders(refused)...),
+		"attended balances":   get(p.API+woodPath+balancesPath, attendedHeaders(freshConsent())...),
+		"unattended balances": get(p.API+woodPath+balancesPath, unattendedHeaders(refused)...),
+		"no-cache":            get(p.API+woodPath+"/accounts", append(attendedHeaders(cached), "Cache-Control", "no-cache")...),
 	} {
-		if !a.refused() {
-			t.Errorf("%s: %v", name, a)
+		if !resp.overloaded() {
+			t.Errorf("%s: %v", name, resp)
 		}
 	}
-	if a := ask(p.API+wood+"/unattended-access", under(alone)...); !strings.Contains(a.body, `"used":0`) {
-		t.Errorf("what was refused is counted: %v", a)
+	if resp := get(p.API+woodPath+"/unattended-access", unattendedHeaders(refused)...); !strings.Contains(resp.body, `"used":0`) {
+		t.Errorf("a refused request is counted: %v", resp)
 	}
-	old := ask(p.API+wood+"/accounts", append(present(kept), "Cache-Control", "max-age=0")...)
-	if old.status != 200 || !strings.Contains(old.body, `"staleReason":"provider_unavailable"`) {
-		t.Errorf("what is kept: %v", old)
+	stale := get(p.API+woodPath+"/accounts", append(attendedHeaders(cached), "Cache-Control", "max-age=0")...)
+	if stale.status != 200 || !strings.Contains(stale.body, `"staleReason":"provider_unavailable"`) {
+		t.Errorf("the stale list: %v", stale)
 	}
-	for name, a := range map[string]answered{
-		"a fresh list":      ask(p.API+wood+"/accounts", present(kept)...),
-		"behind the same":   ask(p.API+river+"/accounts", present(fresh())...),
-		"behind another":    ask(p.API+"/v1/aspsps/"+sandbox.MyPOS+"/accounts", append(present(mypossim.GoodConsent), "Provider-Authorization", "Bearer "+mypossim.GoodToken)...),
-		"the bank's policy": ask(p.API + wood),
+	for name, resp := range map[string]response{
+		"a fresh list":                  get(p.API+woodPath+"/accounts", attendedHeaders(cached)...),
+		"an ASPSP of the same provider": get(p.API+riverPath+"/accounts", attendedHeaders(freshConsent())...),
+		"an ASPSP of another provider":  get(p.API+"/v1/aspsps/"+sandbox.MyPOS+"/accounts", append(attendedHeaders(mypossim.GoodConsent), "Provider-Authorization", "Bearer "+mypossim.GoodToken)...),
+		"the ASPSP's policy":            get(p.API + woodPath),
 	} {
-		if a.status != 200 || strings.Contains(a.body, `"state":"open"`) {
-			t.Errorf("%s: %v", name, a)
+		if resp.status != 200 || strings.Contains(resp.body, `"state":"open"`) {
+			t.Errorf("%s: %v", name, resp)
 		}
 	}
 	_, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	if want := `ais_overload_refusals_total{ais_aspsp_id="` + mastercardsim.WoodBank + `",reason="aspsp"`; !strings.Contains(metrics, want) {
-		t.Errorf("no %s in the metrics", want)
+		t.Errorf("the metrics do not contain %s", want)
 	}
-	open()
-	for range places {
-		if a := <-held; a.status != 200 {
-			t.Errorf("held: %v", a)
+	unblock()
+	for range perASPSP {
+		if resp := <-held; resp.status != 200 {
+			t.Errorf("held: %v", resp)
 		}
 	}
-	if a := ask(p.API+wood+balances, present(fresh())...); a.status != 200 {
-		t.Errorf("afterwards: %v", a)
+	if resp := get(p.API+woodPath+balancesPath, attendedHeaders(freshConsent())...); resp.status != 200 {
+		t.Errorf("afterwards: %v", resp)
 	}
 }
 
-// Those who share a call to a bank that does not answer take half of all places and no more.
-func TestSlowBankDoesNotTakeEveryPlace(t *testing.T) {
-	const all, callers = 12, 20
-	bank := newHeldBank()
+// TestSlowASPSPLeavesInFlightCapacity: requests that share a call to an ASPSP that does not respond
+// take at most half of inFlight.
+func TestSlowASPSPLeavesInFlightCapacity(t *testing.T) {
+	const inFlight, callers = 12, 20
+	bank := newBlockingASPSP()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: bank.front})
-	p := serve(t, withLimits(t, w, fmt.Sprintf("{inFlight: %d}", all)))
-	open, consent := bank.shut(t), fresh()
-	held := asking(all/2, func(int) answered { return ask(p.API+wood+"/accounts", under(consent)...) })
-	awaitArrivals(t, bank, 1)
-	gatewaytest.Eventually(t, "half of the places are taken", func() bool { return active(t, p) >= all/2 })
+	p := serve(t, withLimits(t, w, fmt.Sprintf("{inFlight: %d}", inFlight)))
+	unblock, consent := bank.block(t), freshConsent()
+	held := concurrently(inFlight/2, func(int) response { return get(p.API+woodPath+"/accounts", unattendedHeaders(consent)...) })
+	waitForCalls(t, bank, 1)
+	gatewaytest.Eventually(t, "half of inFlight is used", func() bool { return activeRequests(t, p) >= inFlight/2 })
 	for range callers {
-		for _, header := range [][]string{under(consent), present(consent)} {
-			if a := ask(p.API+wood+"/accounts", header...); !a.refused() {
-				t.Errorf("one more: %v", a)
+		for _, header := range [][]string{unattendedHeaders(consent), attendedHeaders(consent)} {
+			if resp := get(p.API+woodPath+"/accounts", header...); !resp.overloaded() {
+				t.Errorf("a further request: %v", resp)
 			}
 		}
-		if a := ask(p.API+river+"/accounts", present(fresh())...); a.status != 200 {
-			t.Errorf("another bank: %v", a)
+		if resp := get(p.API+riverPath+"/accounts", attendedHeaders(freshConsent())...); resp.status != 200 {
+			t.Errorf("another ASPSP: %v", resp)
 		}
 	}
-	open()
-	for range all / 2 {
-		if a := <-held; a.status != 200 {
-			t.Errorf("held: %v", a)
+	unblock()
+	for range inFlight / 2 {
+		if resp := <-held; resp.status != 200 {
+			t.Errorf("held: %v", resp)
 		}
 	}
-	if n := reached(w.Ledger)[consent]; n != 1 {
+	if n := callsByConsent(w.Ledger)[consent]; n != 1 {
 		t.Errorf("%d calls, want one", n)
 	}
 }
 
-// active is how many requests are under way, as the metrics tell.
-func active(t *testing.T, p *process) int {
+// activeRequests returns the number of requests in progress, from the metrics.
+func activeRequests(t *testing.T, p *process) int {
 	t.Helper()
 	_, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	for line := range strings.Lines(metrics) {
@@ -256,52 +266,53 @@ func active(t *testing.T, p *process) int {
 	return 0
 }
 
-// One client does not take the places of another.
-func TestClientDoesNotTakeEveryPlace(t *testing.T) {
-	bank := newHeldBank()
+// TestClientLimit: a client beyond perClient is refused, and other clients are not.
+func TestClientLimit(t *testing.T) {
+	bank := newBlockingASPSP()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: bank.front})
 	p := serve(t, withLimits(t, w, "{perClient: 2}"))
-	open := bank.shut(t)
-	held := asking(2, func(int) answered { return ask(p.API+wood+balances, present(fresh())...) })
-	awaitArrivals(t, bank, 2)
-	for _, path := range []string{"/v1/aspsps", wood, river + "/accounts", wood + "/unattended-access"} {
-		if a := ask(p.API+path, present(fresh())...); !a.refused() {
-			t.Errorf("%s: %v", path, a)
+	unblock := bank.block(t)
+	held := concurrently(2, func(int) response { return get(p.API+woodPath+balancesPath, attendedHeaders(freshConsent())...) })
+	waitForCalls(t, bank, 2)
+	for _, path := range []string{"/v1/aspsps", woodPath, riverPath + "/accounts", woodPath + "/unattended-access"} {
+		if resp := get(p.API+path, attendedHeaders(freshConsent())...); !resp.overloaded() {
+			t.Errorf("%s: %v", path, resp)
 		}
 	}
-	if a := ask(p.API+river+"/accounts", append(present(fresh()), "X-API-Key", "other")...); a.status != 200 {
-		t.Errorf("another client: %v", a)
+	if resp := get(p.API+riverPath+"/accounts", append(attendedHeaders(freshConsent()), "X-API-Key", "other")...); resp.status != 200 {
+		t.Errorf("another client: %v", resp)
 	}
-	if a := ask(p.API+"/v1/aspsps", "X-API-Key", "nobody"); a.status != 401 {
-		t.Errorf("nobody: %v", a)
+	if resp := get(p.API+"/v1/aspsps", "X-API-Key", "nobody"); resp.status != 401 {
+		t.Errorf("an unknown key: %v", resp)
 	}
 	if _, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics"); !strings.Contains(metrics, `ais_overload_refusals_total{reason="client"`) {
-		t.Error("the refusals are not counted")
+		t.Error("the metrics do not count the refusals")
 	}
-	open()
+	unblock()
 	for range 2 {
-		if a := <-held; a.status != 200 {
-			t.Errorf("held: %v", a)
+		if resp := <-held; resp.status != 200 {
+			t.Errorf("held: %v", resp)
 		}
 	}
-	if a := ask(p.API + "/v1/aspsps"); a.status != 200 {
-		t.Errorf("afterwards: %v", a)
+	if resp := get(p.API + "/v1/aspsps"); resp.status != 200 {
+		t.Errorf("afterwards: %v", resp)
 	}
 }
 
-// many lets the bank have so many accounts that a list does not fit into what systems keep for a connection.
-func many(_ string, bank http.Handler) http.Handler {
+// addAccounts adds so many accounts to the simulator's lists that a response does not fit into the
+// buffers of a connection.
+func addAccounts(_ string, bank http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		answer := httptest.NewRecorder()
-		bank.ServeHTTP(answer, r)
+		recorder := httptest.NewRecorder()
+		bank.ServeHTTP(recorder, r)
 		var list map[string]any
 		accounts := []any(nil)
-		if json.Unmarshal(answer.Body.Bytes(), &list) == nil {
+		if json.Unmarshal(recorder.Body.Bytes(), &list) == nil {
 			accounts, _ = list["accounts"].([]any)
 		}
 		if len(accounts) == 0 {
-			rw.WriteHeader(answer.Code)
-			_, _ = rw.Write(answer.Body.Bytes())
+			rw.WriteHeader(recorder.Code)
+			_, _ = rw.Write(recorder.Body.Bytes())
 			return
 		}
 		for i := range 250 {
@@ -315,11 +326,12 @@ func many(_ string, bank http.Handler) http.Handler {
 	})
 }
 
-// unreads is how often unread asks: more than the system takes on its own account.
-const unreads = 8
+// unreadRequests is the number of requests of sendWithoutReading. Their responses are larger than
+// the system's buffers.
+const unreadRequests = 8
 
-// unread asks for something time and again, and reads nothing of the answers.
-func unread(t *testing.T, p *process, path string, header ...string) net.Conn {
+// sendWithoutReading sends requests on one connection and does not read the responses.
+func sendWithoutReading(t *testing.T, p *process, path string, header ...string) net.Conn {
 	t.Helper()
 	small := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 2048) })
@@ -333,111 +345,114 @@ func unread(t *testing.T, p *process, path string, header ...string) net.Conn {
 	for i := 0; i+1 < len(header); i += 2 {
 		request += header[i] + ": " + header[i+1] + "\r\n"
 	}
-	if _, err := io.WriteString(conn, strings.Repeat(request+"\r\n", unreads)); err != nil {
+	if _, err := io.WriteString(conn, strings.Repeat(request+"\r\n", unreadRequests)); err != nil {
 		t.Fatal(err)
 	}
 	return conn
 }
 
-// Callers who do not read what they asked for keep their places until they are cut off. While all places are taken
-// everybody is refused at once, and afterwards nobody.
-func TestCallersWhoDoNotRead(t *testing.T) {
+// TestCallersThatDoNotRead: callers that do not read their responses use up inFlight until the
+// gateway closes their connections. In that time other requests are refused immediately, and
+// afterwards they succeed.
+func TestCallersThatDoNotRead(t *testing.T) {
 	t.Parallel()
-	const all = 4
-	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: many})
-	p := serve(t, withLimits(t, w, fmt.Sprintf("{inFlight: %d}", all), `consumerKey:`, `timeout: 30s, consumerKey:`, `mypos: {`, `mypos: {timeout: 30s, `))
-	consent := fresh()
+	const inFlight = 4
+	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: addAccounts})
+	p := serve(t, withLimits(t, w, fmt.Sprintf("{inFlight: %d}", inFlight), `consumerKey:`, `timeout: 30s, consumerKey:`, `mypos: {`, `mypos: {timeout: 30s, `))
+	consent := freshConsent()
 	var size int
-	gatewaytest.Eventually(t, "the list is kept", func() bool {
-		a := ask(p.API+wood+"/accounts", present(consent)...)
-		size = len(a.body)
-		return strings.Contains(a.header.Get("Cache-Status"), "hit")
+	gatewaytest.Eventually(t, "the list is cached", func() bool {
+		resp := get(p.API+woodPath+"/accounts", attendedHeaders(consent)...)
+		size = len(resp.body)
+		return strings.Contains(resp.header.Get("Cache-Status"), "hit")
 	})
 	var conns []net.Conn
-	for range all {
-		conns = append(conns, unread(t, p, wood+"/accounts", present(consent)...))
+	for range inFlight {
+		conns = append(conns, sendWithoutReading(t, p, woodPath+"/accounts", attendedHeaders(consent)...))
 	}
 	settled := 0
-	gatewaytest.Eventually(t, "every place is taken, and stays so", func() bool {
+	gatewaytest.Eventually(t, "inFlight stays used up", func() bool {
 		settled++
-		if n := active(t, p); n != all {
+		if n := activeRequests(t, p); n != inFlight {
 			settled = 0
-			if n < all && len(conns) < 50 { // one of them came while an earlier request had its place
-				conns = append(conns, unread(t, p, wood+"/accounts", present(consent)...))
+			if n < inFlight && len(conns) < 50 { // one of them was refused
+				conns = append(conns, sendWithoutReading(t, p, woodPath+"/accounts", attendedHeaders(consent)...))
 			}
 		}
 		time.Sleep(20 * time.Millisecond)
-		return settled > 10 // long before the first one is cut off, after more than a minute
+		return settled > 10 // long before the gateway closes the first connection, after more than a minute
 	})
-	for _, path := range []string{"/v1/aspsps", wood, wood + "/accounts", wood + balances, wood + "/unattended-access"} {
-		if a := ask(p.API+path, present(fresh())...); !a.refused() {
-			t.Errorf("%s: %v", path, a)
+	for _, path := range []string{"/v1/aspsps", woodPath, woodPath + "/accounts", woodPath + balancesPath, woodPath + "/unattended-access"} {
+		if resp := get(p.API+path, attendedHeaders(freshConsent())...); !resp.overloaded() {
+			t.Errorf("%s: %v", path, resp)
 		}
 	}
-	if a := ask(p.API + "/openapi.yaml"); a.status != 200 {
-		t.Errorf("the contract: %v", a)
+	if resp := get(p.API + "/openapi.yaml"); resp.status != 200 {
+		t.Errorf("the contract: %v", resp)
 	}
 	if _, metrics := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics"); !strings.Contains(metrics, `ais_overload_refusals_total{reason="in_flight"`) {
-		t.Error("the refusals are not counted")
+		t.Error("the metrics do not count the refusals")
 	}
 	conns[0].Close()
-	gatewaytest.Eventually(t, "a place is free", func() bool { return ask(p.API+"/v1/aspsps").status == 200 })
-	gatewaytest.Eventually(t, "callers who do not read are cut off", func() bool { return active(t, p) == 0 })
+	gatewaytest.Eventually(t, "a request succeeds", func() bool { return get(p.API+"/v1/aspsps").status == 200 })
+	gatewaytest.Eventually(t, "the gateway has closed the connections", func() bool { return activeRequests(t, p) == 0 })
 	_ = conns[1].SetDeadline(time.Now().Add(2 * time.Minute))
-	if rest, _ := io.ReadAll(conns[1]); len(rest) >= unreads*size {
-		t.Errorf("all answers of %d bytes each were there to be read", size)
+	if rest, _ := io.ReadAll(conns[1]); len(rest) >= unreadRequests*size {
+		t.Errorf("the gateway sent all responses, of %d bytes each", size)
 	}
 }
 
-// Callers who send a body that no call has, and do not end it, are cut off on every route.
-func TestCallersWhoNeverEnd(t *testing.T) {
+// TestUnfinishedBodies: on each route, the gateway closes a connection on which a body is sent and
+// never finished.
+func TestUnfinishedBodies(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
 	began := time.Now()
-	ends := make(chan string)
+	closed := make(chan string)
 	n := 0
 	for _, line := range []string{
-		"GET /v1/aspsps", "GET " + wood, "GET " + wood + "/accounts", "GET " + wood + balances, "GET " + wood + "/unattended-access",
-		"DELETE " + wood + "/cached-data", "GET /openapi.yaml", "GET /nowhere", "POST /v1/aspsps",
+		"GET /v1/aspsps", "GET " + woodPath, "GET " + woodPath + "/accounts", "GET " + woodPath + balancesPath, "GET " + woodPath + "/unattended-access",
+		"DELETE " + woodPath + "/cached-data", "GET /openapi.yaml", "GET /nowhere", "POST /v1/aspsps",
 	} {
 		for _, body := range []string{"Content-Length: 100\r\n\r\nx", "Content-Length: 100000000\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n5\r\nx"} {
 			n++
 			go func() {
 				conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 				if err != nil {
-					ends <- err.Error()
+					closed <- err.Error()
 					return
 				}
 				defer conn.Close()
 				_ = conn.SetDeadline(began.Add(5 * time.Minute))
 				_, _ = io.WriteString(conn, line+" HTTP/1.1\r\nHost: a\r\nX-API-Key: "+sandbox.Key+"\r\nConsent-ID: a\r\n"+body)
 				if _, err := io.Copy(io.Discard, conn); err != nil && !strings.Contains(err.Error(), "reset") {
-					ends <- line + ", " + body[:17] + ": " + err.Error()
+					closed <- line + ", " + body[:17] + ": " + err.Error()
 					return
 				}
-				ends <- ""
+				closed <- ""
 			}()
 		}
 	}
 	for range n {
-		if end := <-ends; end != "" {
-			t.Error(end)
+		if failure := <-closed; failure != "" {
+			t.Error(failure)
 		}
 	}
-	gatewaytest.Eventually(t, "none of them is under way", func() bool { return active(t, p) == 0 })
+	gatewaytest.Eventually(t, "no request is in progress", func() bool { return activeRequests(t, p) == 0 })
 }
 
-// Connections without an end do not take the files that calls to banks need: beyond a number, one waits for another.
-func TestConnectionsAreBounded(t *testing.T) {
-	const most = 4 + 64
+// TestConnectionLimit: beyond the maximum number of connections, a new one waits until another one
+// closes, so that files are left for calls to providers.
+func TestConnectionLimit(t *testing.T) {
+	const maxConns = 4 + 64
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, withLimits(t, w, "{inFlight: 1}"))
 	http.DefaultClient.CloseIdleConnections()
 	for {
 		var conns []net.Conn
 		began := time.Now()
-		for range most {
+		for range maxConns {
 			conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 			if err != nil {
 				t.Fatal(err)
@@ -445,12 +460,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 			defer conn.Close()
 			conns = append(conns, conn)
 		}
-		one := asking(1, func(int) answered { return ask(p.API + "/v1/aspsps") })
+		further := concurrently(1, func(int) response { return get(p.API + "/v1/aspsps") })
 		early := false
 		select {
-		case a := <-one:
-			if early = time.Since(began) > 4*time.Second; !early { // connections without a request end after five
-				t.Fatalf("one connection more is served: %v", a)
+		case resp := <-further:
+			if early = time.Since(began) > 4*time.Second; !early { // connections without a request close after five seconds
+				t.Fatalf("one more connection is served: %v", resp)
 			}
 		case <-time.After(time.Second):
 		}
@@ -458,22 +473,23 @@ func TestConnectionsAreBounded(t *testing.T) {
 			conn.Close()
 		}
 		if early {
-			continue // the machine was too slow to see anything
+			continue // the machine was too slow for the test
 		}
-		if a := <-one; a.status != 200 {
-			t.Errorf("once others have gone: %v", a)
+		if resp := <-further; resp.status != 200 {
+			t.Errorf("after the others have closed: %v", resp)
 		}
 		return
 	}
 }
 
-// Callers who keep connections open on which they ask nothing more do not take those of others.
-func TestIdleConnectionsLockNobodyOut(t *testing.T) {
-	const most = 4 + 64
+// TestIdleConnectionsGiveWay: idle connections beyond the maximum number do not keep the next
+// caller out.
+func TestIdleConnectionsGiveWay(t *testing.T) {
+	const maxConns = 4 + 64
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, withLimits(t, w, "{inFlight: 1}"))
 	http.DefaultClient.CloseIdleConnections()
-	for range 2 * most {
+	for range 2 * maxConns {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(p.API, "http://"))
 		if err != nil {
 			t.Fatal(err)
@@ -491,7 +507,7 @@ func TestIdleConnectionsLockNobodyOut(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if a := ask(p.API + "/v1/aspsps"); a.status != 200 {
-		t.Errorf("the next caller: %v", a)
+	if resp := get(p.API + "/v1/aspsps"); resp.status != 200 {
+		t.Errorf("the next caller: %v", resp)
 	}
 }

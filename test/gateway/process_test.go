@@ -10,9 +10,10 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(gatewaytest.Main(m)) }
 
+// Paths of Wood Bank and, below an ASPSP, of balances.
 const (
-	wood     = "/v1/aspsps/" + mastercardsim.WoodBank
-	balances = "/accounts/" + mastercardsim.Account + "/balances"
+	woodPath     = "/v1/aspsps/" + mastercardsim.WoodBank
+	balancesPath = "/accounts/" + mastercardsim.Account + "/balances"
 )
 
 // process is a running gateway, with methods for the tests of this package.
@@ -30,7 +31,8 @@ func serve(t *testing.T, config string, env ...string) *process {
 	return &process{gatewaytest.Serve(t, config, env...)}
 }
 
-func write(t *testing.T, file, text string) {
+// writeFile writes a file that only its owner can read.
+func writeFile(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -18,8 +18,9 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// connector is a proxy that leads to address, whomever it is asked for, and says whom that was.
-func connector(t *testing.T, address string) (url string, asked func() []string) {
+// startProxy starts an HTTP proxy that connects each tunnel to address. It returns its URL and a
+// function that returns the requests it has received.
+func startProxy(t *testing.T, address string) (url string, requests func() []string) {
 	t.Helper()
 	var mu sync.Mutex
 	var all []string
@@ -50,11 +51,11 @@ func connector(t *testing.T, address string) (url string, asked func() []string)
 	}
 }
 
-// A provider is called through the environment's proxy only where the configuration says so, and is believed if the
-// configured authority vouches for it.
+// TestProxyAndCA: the gateway uses the environment's proxy only with `proxy: environment`, and
+// accepts certificates of the configured CA.
 func TestProxyAndCA(t *testing.T) {
-	const host = "bank.example.com" // which only the proxy knows
-	var secure *httptest.Server     // the same bank over TLS, with a certificate for names below example.com
+	const host = "bank.example.com" // only the proxy can reach it
+	var secure *httptest.Server     // the simulator over TLS, with a certificate for example.com
 	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: func(provider string, bank http.Handler) http.Handler {
 		if provider == "mastercard" {
 			secure = httptest.NewTLSServer(bank)
@@ -63,12 +64,12 @@ func TestProxyAndCA(t *testing.T) {
 	}})
 	t.Cleanup(secure.Close)
 	ca := t.TempDir() + "/ca.pem"
-	write(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})))
+	writeFile(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})))
 	for _, tt := range []struct {
 		name, keys string
 		env        func(proxy string) []string
 		status     int
-		asked      bool
+		proxied    bool
 	}{
 		{"proxy and CA", "proxy: environment, caFile: '" + ca + "', ", func(p string) []string { return []string{"HTTPS_PROXY=" + p} }, 200, true},
 		{"no CA", "proxy: environment, ", func(p string) []string { return []string{"HTTPS_PROXY=" + p} }, 503, true},
@@ -77,36 +78,37 @@ func TestProxyAndCA(t *testing.T) {
 		{"not for this host", "proxy: environment, caFile: '" + ca + "', ", func(p string) []string { return []string{"HTTPS_PROXY=" + p, "NO_PROXY=.example.com"} }, 503, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			proxy, asked := connector(t, secure.Listener.Addr().String())
+			proxy, requests := startProxy(t, secure.Listener.Addr().String())
 			file := gatewaytest.EditConfig(t, w, func(text string) string {
-				// The sandbox's key is refused where providers are not on this machine.
-				text = strings.Replace(text, hashed(sandbox.Key), hashed(ownKey), 1)
+				// The gateway refuses the sandbox's key if providers are not on loopback.
+				text = strings.Replace(text, sha256Hex(sandbox.Key), sha256Hex(ownKey), 1)
 				return regexp.MustCompile(`mastercard: \{baseURL: "[^"]*"`).ReplaceAllString(text, "mastercard: {"+tt.keys+`baseURL: "https://`+host+`"`)
 			})
 			p := serve(t, file, append([]string{"NO_PROXY=", "no_proxy="}, tt.env(proxy)...)...)
-			consent := fresh()
-			for _, header := range [][]string{present(fresh()), under(consent)} {
-				if a := ask(p.API+wood+balances, append(header, "X-API-Key", ownKey)...); a.status != tt.status {
-					t.Errorf("%q: %v", header, a)
+			consent := freshConsent()
+			for _, header := range [][]string{attendedHeaders(freshConsent()), unattendedHeaders(consent)} {
+				if resp := get(p.API+woodPath+balancesPath, append(header, "X-API-Key", ownKey)...); resp.status != tt.status {
+					t.Errorf("%q: %v", header, resp)
 				}
 			}
-			if a := ask(p.API+wood+"/unattended-access", append(under(consent), "X-API-Key", ownKey)...); strings.Contains(a.body, `"used":1`) != (tt.status == 200) {
-				t.Errorf("counted: %v", a)
+			if resp := get(p.API+woodPath+"/unattended-access", append(unattendedHeaders(consent), "X-API-Key", ownKey)...); strings.Contains(resp.body, `"used":1`) != (tt.status == 200) {
+				t.Errorf("counted calls: %v", resp)
 			}
-			for _, request := range asked() {
+			for _, request := range requests() {
 				if request != "CONNECT "+host+":443" {
-					t.Errorf("the proxy was asked %s", request)
+					t.Errorf("the proxy received %s", request)
 				}
 			}
-			if n := len(asked()); n > 0 != tt.asked {
-				t.Errorf("the proxy was asked %d times", n)
+			if n := len(requests()); n > 0 != tt.proxied {
+				t.Errorf("the proxy received %d requests", n)
 			}
 		})
 	}
 }
 
-// A proxy that cannot be used is a fault, and no reason to call without one. Its URL, which may hold a password, is not told.
-func TestProxyThatCannotBeUsed(t *testing.T) {
+// TestInvalidProxy: an invalid proxy URL in the environment is a fault. The fault does not contain
+// the URL, which may have a password.
+func TestInvalidProxy(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := gatewaytest.ReplaceInConfig(t, w, "mypos: {", "mypos: {proxy: environment, ")
 	for proxy, fault := range map[string]bool{
@@ -122,9 +124,11 @@ func TestProxyThatCannotBeUsed(t *testing.T) {
 	}
 }
 
+// ownKey is an API key that is not the sandbox's.
 const ownKey = "key-of-the-test-with-a-proxy"
 
-func hashed(key string) string {
+// sha256Hex returns the SHA-256 of an API key in hexadecimal.
+func sha256Hex(key string) string {
 	sum := sha256.Sum256([]byte(key))
 	return hex.EncodeToString(sum[:])
 }

@@ -11,40 +11,42 @@ import (
 	"testing"
 )
 
-// guises are the ways in which a text may stand in another place: as it is, in either case, encoded, and as a hash of
-// it alone, which anybody can make who guesses the text.
-func guises(text string) map[string]string {
+// encodings returns the forms in which other text may contain a text: unchanged, in upper or lower
+// case, encoded, or as an unkeyed hash, which confirms a guess.
+func encodings(text string) map[string]string {
 	sum := sha256.Sum256([]byte(text))
 	escaped, _ := json.Marshal(text)
 	all := map[string]string{
-		"itself": text, "in small letters": strings.ToLower(text), "in capitals": strings.ToUpper(text),
-		"in a path": url.PathEscape(text), "in a query": url.QueryEscape(text), "in JSON": strings.Trim(string(escaped), `"`),
-		"in hexadecimal": hex.EncodeToString([]byte(text)), "in hexadecimal capitals": strings.ToUpper(hex.EncodeToString([]byte(text))),
-		"as a hash": hex.EncodeToString(sum[:]), "as half a hash": hex.EncodeToString(sum[:16]),
-		"as raw bytes of a hash": string(sum[:]),
+		"unchanged": text, "lower case": strings.ToLower(text), "upper case": strings.ToUpper(text),
+		"path": url.PathEscape(text), "query": url.QueryEscape(text), "JSON": strings.Trim(string(escaped), `"`),
+		"hexadecimal": hex.EncodeToString([]byte(text)), "upper case hexadecimal": strings.ToUpper(hex.EncodeToString([]byte(text))),
+		"hash": hex.EncodeToString(sum[:]), "half of a hash": hex.EncodeToString(sum[:16]),
+		"raw bytes of a hash": string(sum[:]),
 	}
 	for name, encoding := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64 of URLs": base64.RawURLEncoding} {
-		all["as a hash in "+name] = encoding.EncodeToString(sum[:])
-		// Within a longer text it may begin at any of three places: what surely is the text's is looked for.
+		all["hash in "+name] = encoding.EncodeToString(sum[:])
+		// In a longer text it may start at three offsets, modulo three bytes. Only characters that
+		// depend on no other text are searched.
 		for lead := range 3 {
 			code := encoding.EncodeToString([]byte(strings.Repeat("x", lead) + text))
 			from, to := (lead*8+5)/6, (lead+len(text))*8/6
 			if to-from >= 8 {
-				all[fmt.Sprintf("in %s behind %d bytes", name, lead)] = code[from:to]
+				all[fmt.Sprintf("%s after %d bytes", name, lead)] = code[from:to]
 			}
 		}
 	}
 	return all
 }
 
-// A finding is a canary that stands where it must not.
-type finding struct{ place, canary, form string }
+// finding is a canary in a place where it must not be.
+type finding struct{ place, canary, encoding string }
 
-// search looks for canaries, by name, in every place.
+// search returns the canaries that the places contain, in any encoding. places and canaries are by
+// name.
 func search(places, canaries map[string]string) []finding {
 	var found []finding
 	for name, canary := range canaries {
-		for form, text := range guises(canary) {
+		for form, text := range encodings(canary) {
 			for place, content := range places {
 				if strings.Contains(content, text) {
 					found = append(found, finding{place, name, form})
@@ -55,31 +57,31 @@ func search(places, canaries map[string]string) []finding {
 	return found
 }
 
-// A search that finds nothing must be able to find something.
+// TestSearchFinds: search finds a canary in each encoding, and does not find it in other text.
 func TestSearchFinds(t *testing.T) {
 	const canary = "Zoë/4711 & co"
 	sum := sha256.Sum256([]byte(canary))
 	for name, place := range map[string]string{
-		"itself":          `{"a":"` + canary + `"}`,
-		"small letters":   "x zoë/4711 & co",
-		"capitals":        "ZOË/4711 & CO",
-		"a path":          "/v1/Zo%C3%AB%2F4711%20&%20co/balances",
-		"a query":         "?a=Zo%C3%AB%2F4711+%26+co",
+		"unchanged":       `{"a":"` + canary + `"}`,
+		"lower case":      "x zoë/4711 & co",
+		"upper case":      "ZOË/4711 & CO",
+		"path":            "/v1/Zo%C3%AB%2F4711%20&%20co/balances",
+		"query":           "?a=Zo%C3%AB%2F4711+%26+co",
 		"JSON":            `Zoë/4711 \u0026 co`,
 		"hexadecimal":     "00" + hex.EncodeToString([]byte(canary)),
 		"base64":          base64.StdEncoding.EncodeToString([]byte("Bearer " + canary + "!")),
 		"base64 of URLs":  base64.URLEncoding.EncodeToString([]byte("ab" + canary)),
-		"base64 of it":    base64.StdEncoding.EncodeToString([]byte(canary)),
-		"a hash":          hex.EncodeToString(sum[:]),
-		"a hash cut off":  hex.EncodeToString(sum[:])[:40],
-		"a hash in Redis": "lease:" + base64.RawURLEncoding.EncodeToString(sum[:]),
-		"a hash's bytes":  "\x00" + string(sum[:]) + "\x01",
+		"base64, alone":   base64.StdEncoding.EncodeToString([]byte(canary)),
+		"hash":            hex.EncodeToString(sum[:]),
+		"truncated hash":  hex.EncodeToString(sum[:])[:40],
+		"hash in Redis":   "lease:" + base64.RawURLEncoding.EncodeToString(sum[:]),
+		"bytes of a hash": "\x00" + string(sum[:]) + "\x01",
 	} {
 		if len(search(map[string]string{name: place}, map[string]string{"it": canary})) == 0 {
-			t.Errorf("it is not found as %s", name)
+			t.Errorf("the canary is not found as %s", name)
 		}
 	}
 	if found := search(map[string]string{"elsewhere": "Zoe 4711, 203.0.113.7"}, map[string]string{"it": canary, "address": "203.0.113.99"}); found != nil {
-		t.Errorf("found %v where there is nothing", found)
+		t.Errorf("found %v in text without a canary", found)
 	}
 }

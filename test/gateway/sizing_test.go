@@ -23,20 +23,20 @@ import (
 )
 
 const (
-	// sizingFor is how long each kind of request is made, by so many callers at once.
-	sizingFor, sizingCallers = 10 * time.Second, 32
-	// ticks is how many of them the kernel counts for a second of processor time (USER_HZ).
-	ticks = 100
+	// sizingDuration is how long each kind of request is sent, by sizingWorkers concurrent callers.
+	sizingDuration, sizingWorkers = 10 * time.Second, 32
+	// clockTicks is the number of ticks in a second of CPU time (USER_HZ).
+	clockTicks = 100
 )
 
-// TestSizing measures what each kind of request costs one gateway, and prints it as a table for docs/operations.md.
-// `make sizing` runs it; nothing else builds it.
+// TestSizing measures the cost of each kind of request for one gateway, and prints a table for
+// docs/operations.md. Only `make sizing` builds and runs it.
 func TestSizing(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	p := serve(t, w.ConfigFile)
-	crowd := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: sizingCallers}, Timeout: time.Minute}
-	fresh := freshConsents()
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: sizingWorkers}, Timeout: time.Minute}
+	fresh := newConsents()
 	var next atomic.Int64
 	obc, pos := fresh.at(0), fresh.at(1)
 	user := []string{"PSU-IP-Address", "203.0.113.7"}
@@ -55,50 +55,52 @@ func TestSizing(t *testing.T) {
 		{"balances from OBC, unattended", 200, nil, func() consent { return fresh.at(int(2 * next.Add(1))) }, 1},
 		{"an unattended request that is refused", 429, nil, func() consent { return pos }, 1},
 	} {
-		if kind.want == http.StatusTooManyRequests { // its four are used first
+		if kind.want == http.StatusTooManyRequests { // the four calls are used up first
 			for range 4 {
-				sizingAsk(t, crowd, p.API, kind.of(), kind.what, nil)
+				sizingRequest(t, client, p.API, kind.of(), kind.what, nil)
 			}
 		}
-		sizingAsk(t, crowd, p.API, kind.of(), kind.what, kind.header) // what is kept stands, connections too
+		sizingRequest(t, client, p.API, kind.of(), kind.what, kind.header) // fills the cache and opens connections
 		took, ours, redis := sizingCost(t, p.Pid(), server, func() []time.Duration {
-			return sizingCrowd(t, crowd, p.API, kind.of, kind.what, kind.header, kind.want)
+			return sizingLoad(t, client, p.API, kind.of, kind.what, kind.header, kind.want)
 		})
 		each := func(cpu time.Duration) time.Duration {
 			return (cpu / time.Duration(len(took))).Round(time.Microsecond)
 		}
-		fmt.Printf("| %s | %.0f | %v, %v | %v | %v |\n", kind.name, float64(len(took))/sizingFor.Seconds(),
+		fmt.Printf("| %s | %.0f | %v, %v | %v | %v |\n", kind.name, float64(len(took))/sizingDuration.Seconds(),
 			took[len(took)/2].Round(10*time.Microsecond), took[len(took)*99/100].Round(10*time.Microsecond), each(ours), each(redis))
 	}
 	fmt.Printf("\n%d MB resident afterwards.\n", gatewaytest.ResidentMB(t, p.Pid()))
 }
 
-// sizingCrowd is how long each request took, shortest first.
-func sizingCrowd(t *testing.T, c *http.Client, api string, of func() consent, what int, header []string, want int) []time.Duration {
-	all := make([][]time.Duration, sizingCallers)
-	var crowd sync.WaitGroup
-	until := time.Now().Add(sizingFor)
+// sizingLoad sends requests from concurrent callers, and returns their durations in ascending
+// order.
+func sizingLoad(t *testing.T, c *http.Client, api string, of func() consent, what int, header []string, want int) []time.Duration {
+	all := make([][]time.Duration, sizingWorkers)
+	var workers sync.WaitGroup
+	until := time.Now().Add(sizingDuration)
 	for i := range all {
-		crowd.Go(func() {
+		workers.Go(func() {
 			for began := time.Now(); began.Before(until); began = time.Now() {
-				if status := sizingAsk(t, c, api, of(), what, header); status != want {
-					t.Errorf("answered %d, want %d", status, want)
+				if status := sizingRequest(t, c, api, of(), what, header); status != want {
+					t.Errorf("status %d, want %d", status, want)
 					return
 				}
 				all[i] = append(all[i], time.Since(began))
 			}
 		})
 	}
-	crowd.Wait()
+	workers.Wait()
 	took := slices.Concat(all...)
 	slices.Sort(took)
 	if len(took) == 0 {
-		t.Fatal("nothing was answered")
+		t.Fatal("there was no response")
 	}
 	return took
 }
 
-func sizingAsk(t *testing.T, c *http.Client, api string, of consent, what int, header []string) int {
+// sizingRequest sends a request and returns the status.
+func sizingRequest(t *testing.T, c *http.Client, api string, of consent, what int, header []string) int {
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, api+"/v1/aspsps/"+of.aspsp+of.path(what), nil)
 	if err != nil {
 		t.Error(err)
@@ -124,15 +126,17 @@ func sizingAsk(t *testing.T, c *http.Client, api string, of consent, what int, h
 	return resp.StatusCode
 }
 
-// sizingCost runs do, and returns what processor time the gateway and Redis took meanwhile.
+// sizingCost runs do. It returns its result and the CPU time that the gateway and Redis used in
+// that time.
 func sizingCost(t *testing.T, pid int, server *redistest.Server, do func() []time.Duration) (took []time.Duration, ours, redis time.Duration) {
-	before, redisBefore := processorTime(t, pid), redisTime(t, server)
+	before, redisBefore := cpuTime(t, pid), redisCPUTime(t, server)
 	took = do()
-	return took, processorTime(t, pid) - before, redisTime(t, server) - redisBefore
+	return took, cpuTime(t, pid) - before, redisCPUTime(t, server) - redisBefore
 }
 
-// processorTime is what a process has used, by proc_pid_stat(5): fields 14 and 15, in ticks.
-func processorTime(t *testing.T, pid int) time.Duration {
+// cpuTime returns the CPU time that a process has used: fields 14 and 15 of proc_pid_stat(5), in
+// ticks.
+func cpuTime(t *testing.T, pid int) time.Duration {
 	t.Helper()
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
@@ -147,11 +151,11 @@ func processorTime(t *testing.T, pid int) time.Duration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return time.Duration(user+system) * time.Second / ticks
+	return time.Duration(user+system) * time.Second / clockTicks
 }
 
-// redisTime is what Redis has used, by its INFO.
-func redisTime(t *testing.T, server *redistest.Server) time.Duration {
+// redisCPUTime returns the CPU time that Redis has used, from INFO.
+func redisCPUTime(t *testing.T, server *redistest.Server) time.Duration {
 	t.Helper()
 	text, err := server.Do("INFO", "cpu").Text()
 	if err != nil {

@@ -25,106 +25,113 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// soakFor is how long TestSoak goes on; `make soak` says 10 minutes.
-var soakFor = flag.Duration("soak", 8*time.Second, "for how long the gateway is given ten times what it can serve")
+// soakDuration is how long TestSoak sends requests. `make soak` sets 10 minutes.
+var soakDuration = flag.Duration("soak", 8*time.Second, "how long TestSoak sends ten times the requests that the good ASPSPs can serve")
 
 const (
-	// What the good banks can serve in a second, together: each lets soakCalls be under way, which take soakDelay.
-	soakCalls, soakDelay = 4, 100 * time.Millisecond
-	soakServed           = 2 * soakCalls * int(time.Second/soakDelay)
-	// soakTimes is how many times that is asked of them. What is bad, slow or unattended comes besides.
-	soakTimes = 10
-	// soakCrowd is how many requests are under way at most. It is reached where the machine cannot carry what is offered.
-	soakCrowd = 512
-	// judgedFrom is how long the test must go on for a verdict about how many requests are served.
-	judgedFrom = 30 * time.Second
+	// soakCapacity is how many requests per second the two good ASPSPs can serve together: each has
+	// soakPerASPSP concurrent calls, which take soakDelay.
+	soakPerASPSP, soakDelay = 4, 100 * time.Millisecond
+	soakCapacity            = 2 * soakPerASPSP * int(time.Second/soakDelay)
+	// soakFactor is the load for the good ASPSPs, in multiples of soakCapacity. All other requests
+	// are in addition.
+	soakFactor = 10
+	// soakMaxInFlight is the maximum number of requests in progress. It is reached if the machine
+	// is too slow for the load.
+	soakMaxInFlight = 512
+	// minJudgedDuration is the duration from which on the test checks the throughput.
+	minJudgedDuration = 30 * time.Second
 )
 
-// TestSoak gives one gateway ten times what its good banks can serve, and besides a bank that never answers, one that
-// answers rubbish, requests without the user, ill-formed ones, callers who go away, and callers who send byte by byte.
-// Nothing may leak or grow, no bank may be asked beyond its limit, and in a long run of the attended requests to the good
-// banks at least 80 % as many must be served as without all that. How many that are another gateway tells at the same time, which
-// has no more callers than its good banks take: a machine that has other work is as slow for both.
+// TestSoak: a gateway gets ten times the requests that its good ASPSPs can serve. In addition it
+// gets requests to an ASPSP that never responds and to one that returns garbage, unattended and
+// invalid requests, callers that leave early, and callers that send byte by byte. Goroutines, files
+// and memory do not grow, and no call is beyond the limit. In a long run, the throughput of
+// attended requests to the good ASPSPs is at least 80 % of that of a second gateway, which runs at
+// the same time with only as many callers as its good ASPSPs can serve, so that other work on the
+// machine affects both.
 func TestSoak(t *testing.T) {
-	w, p := soaked(t)
+	w, p := startSoakGateway(t)
 	s := newSoak(t, p)
-	_, calm := soaked(t)
+	_, calm := startSoakGateway(t)
 	quiet := newSoak(t, calm)
 	idle := s.sample()
 
-	for n := range 6 { // of the first consent all that there is to be had
-		s.unattended(10 * n)
+	for n := range 6 { // use up the first consent
+		s.sendUnattended(10 * n)
 	}
-	var samples []vitals
-	watch := time.NewTicker(max(*soakFor/100, 200*time.Millisecond))
+	var samples []resources
+	watch := time.NewTicker(max(*soakDuration/100, 200*time.Millisecond))
 	defer watch.Stop()
-	s.begin()
-	beside := make(chan float64, 1)
-	go func() { beside <- quiet.served(*soakFor) }()
+	s.start()
+	calmResult := make(chan float64, 1)
+	go func() { calmResult <- quiet.measureThroughput(*soakDuration) }()
 	began := time.Now()
-	before := s.good.Load()
-	for time.Since(began) < *soakFor {
+	before := s.served.Load()
+	for time.Since(began) < *soakDuration {
 		<-watch.C
 		samples = append(samples, s.sample())
 	}
-	crowded := float64(s.good.Load()-before) / time.Since(began).Seconds()
-	alone := <-beside
-	s.end()
+	loaded := float64(s.served.Load()-before) / time.Since(began).Seconds()
+	baseline := <-calmResult
+	s.finish()
 
 	first, last := median(samples[len(samples)/4:len(samples)/2]), median(samples[len(samples)*3/4:])
-	most := slices.MaxFunc(samples[len(samples)/2:], func(a, b vitals) int { return a.callers - b.callers }).callers
-	t.Logf("attended requests served in a second: %.0f alone, %.0f (%.0f %%) beside all the rest; offered %d", alone, crowded, 100*crowded/alone,
-		soakServed*soakTimes)
-	t.Logf("answers: %s; %d not asked", s.answers(), s.kept.Load())
-	t.Logf("idle before %v; second quarter %v; last quarter %v", idle, first, last)
-	// Rates say something over minutes alone.
-	if *soakFor > judgedFrom && crowded < 0.8*alone {
-		t.Errorf("%.0f attended requests a second are served in the crowd, and %.0f without it", crowded, alone)
+	most := slices.MaxFunc(samples[len(samples)/2:], func(a, b resources) int { return a.connections - b.connections }).connections
+	t.Logf("attended requests per second: %.0f baseline, %.0f (%.0f %%) under load; offered %d", baseline, loaded, 100*loaded/baseline,
+		soakCapacity*soakFactor)
+	t.Logf("outcomes: %s; %d requests not sent", s.summary(), s.skipped.Load())
+	t.Logf("before: %v; second quarter: %v; last quarter: %v", idle, first, last)
+	// Rates are significant only over minutes.
+	if *soakDuration > minJudgedDuration && loaded < 0.8*baseline {
+		t.Errorf("%.0f attended requests per second under load, want at least 80 %% of %.0f", loaded, baseline)
 	}
-	// Where the machine has time for the quiet gateway, callers are kept waiting by the other.
-	if asked := soakServed * soakTimes * int(soakFor.Seconds()); *soakFor > judgedFrom && alone > 0.85*float64(soakServed) && int(s.kept.Load()) > asked/5 {
-		t.Errorf("the crowd is kept waiting: %d of %d requests could not be made", s.kept.Load(), asked)
+	// If the second gateway reaches its capacity, the machine is fast enough: then requests are not
+	// sent because the first one is slow.
+	if offered := soakCapacity * soakFactor * int(soakDuration.Seconds()); *soakDuration > minJudgedDuration && baseline > 0.85*float64(soakCapacity) && int(s.skipped.Load()) > offered/5 {
+		t.Errorf("%d of %d requests could not be sent, because too many were in progress", s.skipped.Load(), offered)
 	}
-	// Callers whom a busy machine keeps waiting have a connection each, which is a file, two goroutines and some 50 kB: these are
-	// the crowd's, and not the gateway's.
-	more := max(most-first.callers, 0)
-	if last.goroutines > first.goroutines*3/2+100+2*more || last.files-last.callers > max(first.files-first.callers, 0)*3/2+100 ||
+	// Each connection of a caller that waits needs a file, two goroutines and about 50 kB in the
+	// gateway. They are not counted as growth.
+	more := max(most-first.connections, 0)
+	if last.goroutines > first.goroutines*3/2+100+2*more || last.files-last.connections > max(first.files-first.connections, 0)*3/2+100 ||
 		last.megabytes > first.megabytes*5/4+16+more/16 {
-		t.Errorf("grows: from %v to %v, with %d callers' connections at most", first, last, most)
+		t.Errorf("the gateway grows: from %v to %v, with at most %d connections of callers", first, last, most)
 	}
 	if breaches := w.Ledger.Breaches(); len(breaches) > 0 {
 		t.Errorf("%d calls beyond the limit", len(breaches))
 	}
-	for _, must := range []string{"200", "503 OVERLOADED", "429 UNATTENDED_LIMIT", "400 FORMAT_ERROR", "401 UNAUTHENTICATED"} {
-		if s.count(must) == 0 {
-			t.Errorf("nothing was answered %s: the crowd is not what it should be", must)
+	for _, want := range []string{"200", "503 OVERLOADED", "429 UNATTENDED_LIMIT", "400 FORMAT_ERROR", "401 UNAUTHENTICATED"} {
+		if s.count(want) == 0 {
+			t.Errorf("no request has the outcome %s", want)
 		}
 	}
-	for answer := range s.all() {
-		if strings.HasPrefix(answer, "500") || strings.HasPrefix(answer, "error") {
-			t.Errorf("answered %s %d times", answer, s.count(answer))
+	for outcome := range s.snapshot() {
+		if strings.HasPrefix(outcome, "500") || strings.HasPrefix(outcome, "error") {
+			t.Errorf("outcome %s of %d requests", outcome, s.count(outcome))
 		}
 	}
-	if *soakFor > time.Minute {
-		time.Sleep(20 * time.Second) // the gateway looks at its goroutines every 15 s
+	if *soakDuration > time.Minute {
+		time.Sleep(20 * time.Second) // the gateway counts its goroutines every 15 s
 	}
-	// What is kept open towards the banks stays for a while: 64 connections each at most.
-	gatewaytest.Eventually(t, "all that was begun has ended", func() bool {
+	// Idle connections to the providers stay open for a while, at most 64 for each.
+	gatewaytest.Eventually(t, "goroutines and files are back at the idle level", func() bool {
 		now := s.sample()
 		return now.goroutines < idle.goroutines+300 && now.files < idle.files+150
 	})
 }
 
-// soaked is a gateway, and a world of its own.
-func soaked(t *testing.T) (*sandbox.Sandbox, *process) {
+// startSoakGateway starts a gateway with a sandbox of its own.
+func startSoakGateway(t *testing.T) (*sandbox.Sandbox, *process) {
 	t.Helper()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{Front: soakFront})
 	return w, serve(t, gatewaytest.ReplaceInConfig(t, w,
-		`adminAddress: "127.0.0.1:0"}`, fmt.Sprintf(`adminAddress: "127.0.0.1:0", limits: {perASPSP: %d}}`, soakCalls),
+		`adminAddress: "127.0.0.1:0"}`, fmt.Sprintf(`adminAddress: "127.0.0.1:0", limits: {perASPSP: %d}}`, soakPerASPSP),
 		`signing-key.pem"}`, `signing-key.pem", timeout: 1s}`))
 }
 
-// soakFront makes Stone Bank never answer, River Bank answer rubbish, and all others take their time.
+// soakFront lets Stone Bank never respond, River Bank return garbage, and all others respond after
+// soakDelay.
 func soakFront(_ string, simulator http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -145,11 +152,12 @@ func soakFront(_ string, simulator http.Handler) http.Handler {
 	})
 }
 
-// vitals are what must not grow, and how many connections the crowd has open.
-type vitals struct{ goroutines, files, megabytes, callers int }
+// resources is what must not grow in a gateway, and the number of open connections of callers.
+type resources struct{ goroutines, files, megabytes, connections int }
 
-func median(samples []vitals) vitals {
-	middle := func(of func(vitals) int) int {
+// median returns the median of each resource.
+func median(samples []resources) resources {
+	middle := func(of func(resources) int) int {
 		all := make([]int, len(samples))
 		for i, s := range samples {
 			all[i] = of(s)
@@ -157,49 +165,50 @@ func median(samples []vitals) vitals {
 		slices.Sort(all)
 		return all[len(all)/2]
 	}
-	return vitals{
-		middle(func(v vitals) int { return v.goroutines }), middle(func(v vitals) int { return v.files }),
-		middle(func(v vitals) int { return v.megabytes }), middle(func(v vitals) int { return v.callers }),
+	return resources{
+		middle(func(v resources) int { return v.goroutines }), middle(func(v resources) int { return v.files }),
+		middle(func(v resources) int { return v.megabytes }), middle(func(v resources) int { return v.connections }),
 	}
 }
 
-func (v vitals) String() string {
-	return fmt.Sprintf("%d goroutines, %d files (of %d callers), %d MB", v.goroutines, v.files, v.callers, v.megabytes)
+func (v resources) String() string {
+	return fmt.Sprintf("%d goroutines, %d files (%d connections of callers), %d MB", v.goroutines, v.files, v.connections, v.megabytes)
 }
 
-// A soak is a crowd around one gateway.
+// soak sends load to a gateway and records the outcomes.
 type soak struct {
-	t        *testing.T
-	p        *process
-	client   http.Client
-	consents consents
-	next     atomic.Int64
-	callers  atomic.Int64 // connections that are open
-	crowd    atomic.Int64 // requests that are under way
-	kept     atomic.Int64 // requests that were not made, since too many were under way
-	good     atomic.Int64 // attended requests to good banks that were served
-	mu       sync.Mutex
-	answered map[string]int
-	stop     context.CancelFunc
-	done     sync.WaitGroup
+	t           *testing.T
+	p           *process
+	client      http.Client
+	consents    consents
+	next        atomic.Int64
+	connections atomic.Int64 // open connections
+	inFlight    atomic.Int64 // requests in progress
+	skipped     atomic.Int64 // requests that were not sent, because too many were in progress
+	served      atomic.Int64 // successful attended requests to good ASPSPs
+	mu          sync.Mutex
+	outcomes    map[string]int
+	stop        context.CancelFunc
+	done        sync.WaitGroup
 }
 
+// newSoak returns a load for a gateway. It sends nothing yet.
 func newSoak(t *testing.T, p *process) *soak {
-	s := &soak{t: t, p: p, consents: freshConsents(), answered: map[string]int{}}
+	s := &soak{t: t, p: p, consents: newConsents(), outcomes: map[string]int{}}
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DialContext: s.dial}
 	t.Cleanup(transport.CloseIdleConnections)
 	s.client = http.Client{Transport: transport, Timeout: 2 * time.Minute}
 	return s
 }
 
-// dial opens a connection that is counted until it is closed.
+// dial opens a connection and counts it until it is closed.
 func (s *soak) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	s.callers.Add(1)
-	return &soakConn{Conn: conn, closed: sync.OnceFunc(func() { s.callers.Add(-1) })}, nil
+	s.connections.Add(1)
+	return &soakConn{Conn: conn, closed: sync.OnceFunc(func() { s.connections.Add(-1) })}, nil
 }
 
 type soakConn struct {
@@ -212,23 +221,25 @@ func (c *soakConn) Close() error {
 	return c.Conn.Close()
 }
 
-func (s *soak) sample() vitals {
+// sample returns the resources of the gateway.
+func (s *soak) sample() resources {
 	files, err := os.ReadDir("/proc/" + strconv.Itoa(s.p.Pid()) + "/fd")
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return vitals{s.p.metric("go_goroutine_count"), len(files), gatewaytest.ResidentMB(s.t, s.p.Pid()), int(s.callers.Load())}
+	return resources{s.p.metric("go_goroutine_count"), len(files), gatewaytest.ResidentMB(s.t, s.p.Pid()), int(s.connections.Load())}
 }
 
-// served is how many attended requests a second are served to as many callers as the good banks take at once.
-func (s *soak) served(during time.Duration) float64 {
+// measureThroughput returns how many attended requests per second succeed, with as many callers as
+// the good ASPSPs can serve concurrently.
+func (s *soak) measureThroughput(during time.Duration) float64 {
 	var served atomic.Int64
 	var all sync.WaitGroup
 	began := time.Now()
-	for i := range 2 * soakCalls {
+	for i := range 2 * soakPerASPSP {
 		all.Go(func() {
 			for time.Since(began) < during {
-				if s.attended(2*int(s.next.Add(1))+i%2) == given {
+				if s.sendAttended(2*int(s.next.Add(1))+i%2) == ok {
 					served.Add(1)
 				}
 			}
@@ -238,46 +249,48 @@ func (s *soak) served(during time.Duration) float64 {
 	return float64(served.Load()) / time.Since(began).Seconds()
 }
 
-// begin lets the crowd come, at fixed rates, whatever becomes of it.
-func (s *soak) begin() {
+// start sends all kinds of requests at fixed rates, until finish is called.
+func (s *soak) start() {
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
 	every := func(perSecond int, do func(n int)) {
 		s.done.Go(func() { s.offer(ctx, perSecond, do) })
 	}
-	every(soakServed*soakTimes, func(n int) {
-		if s.note(s.attended(n)) == given {
-			s.good.Add(1)
+	every(soakCapacity*soakFactor, func(n int) {
+		if s.record(s.sendAttended(n)) == ok {
+			s.served.Add(1)
 		}
 	})
 	every(20, func(n int) {
-		s.note(s.ask(consent{mastercardsim.StoneBank, s.consents.at(2 * n).id}, "/accounts", user))
+		s.record(s.get(consent{mastercardsim.StoneBank, s.consents.at(2 * n).id}, "/accounts", attendedHeader))
 	})
 	every(20, func(n int) {
-		s.note(s.ask(consent{mastercardsim.RiverBank, s.consents.at(2 * n).id}, "/accounts", user))
+		s.record(s.get(consent{mastercardsim.RiverBank, s.consents.at(2 * n).id}, "/accounts", attendedHeader))
 	})
-	every(40, s.unattended)
-	every(10, func(n int) { s.note(s.ask(consent{mastercardsim.WoodBank, ""}, "/accounts", nil)) })
+	every(40, s.sendUnattended)
+	every(10, func(n int) { s.record(s.get(consent{mastercardsim.WoodBank, ""}, "/accounts", nil)) })
 	every(10, func(n int) {
-		s.note(s.ask(s.consents.at(n), "/accounts", http.Header{"X-Api-Key": {"nobody's"}}))
+		s.record(s.get(s.consents.at(n), "/accounts", http.Header{"X-Api-Key": {"nobody's"}}))
 	})
-	every(3, s.leave)
-	every(5, s.dawdle)
+	every(3, s.sendAndCancel)
+	every(5, s.sendSlowly)
 }
 
-func (s *soak) end() {
+// finish ends the load and waits for the last responses.
+func (s *soak) finish() {
 	s.stop()
 	s.done.Wait()
 	s.client.CloseIdleConnections()
 }
 
-// offer does something so many times a second, without waiting for it, and at the end for all of it.
+// offer calls do at a rate, each time in a new goroutine, until ctx ends. Then it waits for all of
+// them.
 func (s *soak) offer(ctx context.Context, perSecond int, do func(n int)) {
 	const tick = 10 * time.Millisecond
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	var under sync.WaitGroup
-	defer under.Wait()
+	var running sync.WaitGroup
+	defer running.Wait()
 	began, n := time.Now(), 0
 	for {
 		select {
@@ -287,34 +300,34 @@ func (s *soak) offer(ctx context.Context, perSecond int, do func(n int)) {
 		}
 		for due := int(time.Since(began).Seconds() * float64(perSecond)); n < due; n++ {
 			one := n
-			if s.crowd.Add(1) > soakCrowd {
-				s.crowd.Add(-1)
-				s.kept.Add(1)
+			if s.inFlight.Add(1) > soakMaxInFlight {
+				s.inFlight.Add(-1)
+				s.skipped.Add(1)
 				continue
 			}
-			under.Go(func() {
-				defer s.crowd.Add(-1)
+			running.Go(func() {
+				defer s.inFlight.Add(-1)
 				do(one)
 			})
 		}
 	}
 }
 
-var user = http.Header{"Psu-Ip-Address": {"203.0.113.7"}}
+var attendedHeader = http.Header{"Psu-Ip-Address": {"203.0.113.7"}}
 
-// attended asks a good bank for balances, with the user there.
-func (s *soak) attended(n int) string {
+// sendAttended requests balances from a good ASPSP, attended. It returns the outcome.
+func (s *soak) sendAttended(n int) string {
 	of := s.consents.at(n)
-	return s.ask(of, of.path(1), user)
+	return s.get(of, of.path(1), attendedHeader)
 }
 
-// unattended asks without the user, under one of ten consents, for one of six things.
-func (s *soak) unattended(n int) {
+// sendUnattended sends one of six unattended requests under one of ten consents.
+func (s *soak) sendUnattended(n int) {
 	of := s.consents.at(1<<30 + n%10)
-	s.note(s.ask(of, of.path(n/10%6), nil))
+	s.record(s.get(of, of.path(n/10%6), nil))
 }
 
-func (s *soak) request(ctx context.Context, of consent, path string, more http.Header) *http.Request {
+func (s *soak) newRequest(ctx context.Context, of consent, path string, more http.Header) *http.Request {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.p.API+"/v1/aspsps/"+of.aspsp+path, nil)
 	if err != nil {
 		s.t.Error(err)
@@ -331,9 +344,9 @@ func (s *soak) request(ctx context.Context, of consent, path string, more http.H
 	return r
 }
 
-// ask makes one request, and returns the status with the problem's code.
-func (s *soak) ask(of consent, path string, more http.Header) string {
-	resp, err := s.client.Do(s.request(context.Background(), of, path, more))
+// get sends a request. It returns the outcome: the status and the problem's code.
+func (s *soak) get(of consent, path string, more http.Header) string {
+	resp, err := s.client.Do(s.newRequest(context.Background(), of, path, more))
 	if err != nil {
 		return "error"
 	}
@@ -346,17 +359,17 @@ func (s *soak) ask(of consent, path string, more http.Header) string {
 	return strings.TrimSpace(strconv.Itoa(resp.StatusCode) + " " + body.Code)
 }
 
-// leave asks and goes away before the answer.
-func (s *soak) leave(n int) {
+// sendAndCancel sends a request and cancels it before the response.
+func (s *soak) sendAndCancel(n int) {
 	ctx, cancel := context.WithTimeout(context.Background(), soakDelay/2)
 	defer cancel()
-	if resp, err := s.client.Do(s.request(ctx, s.consents.at(n), "/accounts", user)); err == nil {
+	if resp, err := s.client.Do(s.newRequest(ctx, s.consents.at(n), "/accounts", attendedHeader)); err == nil {
 		_ = resp.Body.Close()
 	}
 }
 
-// dawdle sends a request byte by byte and never ends it.
-func (s *soak) dawdle(int) {
+// sendSlowly sends a request byte by byte and does not finish it.
+func (s *soak) sendSlowly(int) {
 	conn, err := s.dial(context.Background(), "tcp", strings.TrimPrefix(s.p.API, "http://"))
 	if err != nil {
 		return
@@ -370,25 +383,26 @@ func (s *soak) dawdle(int) {
 	}
 }
 
-func (s *soak) note(answer string) string {
+// record counts an outcome and returns it.
+func (s *soak) record(outcome string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answered[answer]++
-	return answer
+	s.outcomes[outcome]++
+	return outcome
 }
 
-func (s *soak) all() map[string]int {
+func (s *soak) snapshot() map[string]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return maps.Clone(s.answered)
+	return maps.Clone(s.outcomes)
 }
 
-func (s *soak) count(answer string) int { return s.all()[answer] }
+func (s *soak) count(outcome string) int { return s.snapshot()[outcome] }
 
-func (s *soak) answers() string {
+func (s *soak) summary() string {
 	var all []string
-	for answer, n := range s.all() {
-		all = append(all, fmt.Sprintf("%d × %s", n, answer))
+	for outcome, n := range s.snapshot() {
+		all = append(all, fmt.Sprintf("%d × %s", n, outcome))
 	}
 	slices.Sort(all)
 	return strings.Join(all, ", ")

@@ -15,17 +15,18 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// calling is a client that trusts an authority, and shows its certificate if it has one, whoever is asked to vouch for it.
-func calling(ca *authority, own ...tls.Certificate) *http.Client {
-	own = append(own, tls.Certificate{}) // which is none
+// newTLSClient returns a client that trusts an authority. It sends its certificate, if there is
+// one, even if the server does not accept its issuer.
+func newTLSClient(ca *authority, own ...tls.Certificate) *http.Client {
+	own = append(own, tls.Certificate{}) // no certificate
 	return &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
 		RootCAs: ca.pool(), MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0),
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own[0], nil },
 	}}}
 }
 
-// shown is the name in the certificate that a new connection is shown.
-func shown(t *testing.T, address string, ca *authority, own tls.Certificate) string {
+// serverName returns the name in the certificate that the server sends on a new connection.
+func serverName(t *testing.T, address string, ca *authority, own tls.Certificate) string {
 	t.Helper()
 	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12})
 	if err != nil {
@@ -35,35 +36,36 @@ func shown(t *testing.T, address string, ca *authority, own tls.Certificate) str
 	return conn.ConnectionState().PeerCertificates[0].Subject.CommonName
 }
 
-// Nobody calls the API without a certificate that its authority vouches for; both are renewed while requests go on.
+// TestMutualTLS: with clientCAFile, the API accepts only clients with a certificate of that
+// authority. The server's certificate and the authority are replaced under load.
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
-	ca, callers, later, strangers := founded(t, "ca"), founded(t, "callers"), founded(t, "later"), founded(t, "strangers")
+	ca, clientCA, laterCA, otherCA := newAuthority(t, "ca"), newAuthority(t, "callers"), newAuthority(t, "later"), newAuthority(t, "strangers")
 	certificate, key := ca.issue("first")
-	secrets := mounted(t, map[string]string{"tls.crt": certificate, "tls.key": key, "ca.crt": callers.pem})
+	secrets := newVolume(t, map[string]string{"tls.crt": certificate, "tls.key": key, "ca.crt": clientCA.pem})
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+
 		"', keyFile: '"+secrets.path("tls.key")+"', clientCAFile: '"+secrets.path("ca.crt")+"'}, ")
 	p := serve(t, file)
 	address := strings.TrimPrefix(p.API, "http://")
 	p.API = "https://" + address
-	list := request(t, p.API+wood+"/accounts", "Consent-ID", mastercardsim.Consent)
-	caller, latecomer := callers.pair("caller"), later.pair("latecomer")
-	good := calling(ca, caller)
-	lets := func(who string, client *http.Client, in bool) {
+	list := newRequest(t, p.API+woodPath+"/accounts", "Consent-ID", mastercardsim.Consent)
+	caller, laterCaller := clientCA.pair("caller"), laterCA.pair("latecomer")
+	good := newTLSClient(ca, caller)
+	expect := func(name string, client *http.Client, accepted bool) {
 		t.Helper()
 		status, body := do(client, list)
-		if in && status != http.StatusOK || !in && (status != 0 || !strings.Contains(body, "tls: ")) {
-			t.Errorf("%s: %d %s", who, status, body)
+		if accepted && status != http.StatusOK || !accepted && (status != 0 || !strings.Contains(body, "tls: ")) {
+			t.Errorf("%s: %d %s", name, status, body)
 		}
 	}
-	lets("a caller", good, true)
-	lets("nobody", calling(ca), false)
-	lets("a stranger", calling(ca, strangers.pair("caller")), false)
-	lets("who comes too early", calling(ca, latecomer), false)
-	lets("the gateway's own certificate", calling(ca, ca.pair("caller")), false)
-	if status, body := do(good, request(t, p.API+wood, "X-API-Key", "none")); status != http.StatusUnauthorized {
-		t.Errorf("a certificate is no key: %d %s", status, body)
+	expect("a caller", good, true)
+	expect("no certificate", newTLSClient(ca), false)
+	expect("another authority", newTLSClient(ca, otherCA.pair("caller")), false)
+	expect("an authority that is not configured yet", newTLSClient(ca, laterCaller), false)
+	expect("the server's authority", newTLSClient(ca, ca.pair("caller")), false)
+	if status, body := do(good, newRequest(t, p.API+woodPath, "X-API-Key", "none")); status != http.StatusUnauthorized {
+		t.Errorf("a certificate with a wrong API key: %d %s", status, body)
 	}
 	resp, err := good.Do(list)
 	if err != nil || resp.Proto != "HTTP/1.1" || resp.TLS.Version != tls.VersionTLS13 {
@@ -76,39 +78,41 @@ func TestMutualTLS(t *testing.T) {
 	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{caller}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
 	if err == nil {
 		conn.Close()
-		t.Error("TLS 1.1 is spoken")
+		t.Error("the API accepts TLS 1.1")
 	}
 
-	stop := steadily(t, good, list)
+	stop := sendSteadily(t, good, list)
 	next, nextKey := ca.issue("second")
-	secrets.swap(map[string]string{"tls.crt": next, "tls.key": nextKey, "ca.crt": callers.pem + later.pem})
-	p.awaits(renewed, "server_tls", 1)
-	if name := shown(t, address, ca, caller); name != "second" {
-		t.Errorf("new connections are shown %q", name)
+	secrets.swap(map[string]string{"tls.crt": next, "tls.key": nextKey, "ca.crt": clientCA.pem + laterCA.pem})
+	p.waitForLog(reloadedMsg, "server_tls", 1)
+	if name := serverName(t, address, ca, caller); name != "second" {
+		t.Errorf("the certificate on a new connection is %q", name)
 	}
-	lets("who came too early", calling(ca, latecomer), true)
+	expect("the added authority", newTLSClient(ca, laterCaller), true)
 	stop()
 
-	// Who is no longer vouched for has one answer more on a connection that stands, and no other connection.
-	old := dialled(t, address, ca, caller)
+	// After its authority is removed, a caller gets one more response on an open connection, and no
+	// new connection.
+	old := dialTLS(t, address, ca, caller)
 	if closing := old(); closing {
-		t.Error("a connection ends that was made just now")
+		t.Error("the response on a new connection has `Connection: close`")
 	}
-	lets("a caller", good, true)
-	secrets.swap(map[string]string{"ca.crt": later.pem})
-	p.awaits(renewed, "server_tls", 2)
+	expect("a caller", good, true)
+	secrets.swap(map[string]string{"ca.crt": laterCA.pem})
+	p.waitForLog(reloadedMsg, "server_tls", 2)
 	if closing := old(); !closing {
-		t.Error("a connection from before goes on")
+		t.Error("the response on an earlier connection does not have `Connection: close`")
 	}
 	good.CloseIdleConnections()
-	lets("who was vouched for", good, false)
-	lets("who is", calling(ca, latecomer), true)
-	refused := p.lines("client connection failed", "")
+	expect("the removed authority", good, false)
+	expect("the remaining authority", newTLSClient(ca, laterCaller), true)
+	refused := p.logLines("client connection failed", "")
 	if len(refused) < 5 || strings.Contains(strings.Join(refused, ""), "127.0.0.1") {
-		t.Errorf("of those who were refused is logged: %v", refused)
+		t.Errorf("log lines of refused connections: %v", refused)
 	}
 }
 
+// dial opens a TCP connection until the test ends.
 func dial(t *testing.T, address string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -119,18 +123,19 @@ func dial(t *testing.T, address string) net.Conn {
 	return conn
 }
 
-// dialled is one connection that makes a request each time, and says whether the answer ends it.
-func dialled(t *testing.T, address string, ca *authority, own tls.Certificate) func() bool {
+// dialTLS opens a connection. It returns a function that sends a request on it and reports whether
+// the response announces that the connection closes.
+func dialTLS(t *testing.T, address string, ca *authority, own tls.Certificate) func() bool {
 	t.Helper()
 	conn := tls.Client(dial(t, address), &tls.Config{ServerName: "127.0.0.1", RootCAs: ca.pool(), Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12})
-	answers := bufio.NewReader(conn)
+	reader := bufio.NewReader(conn)
 	return func() bool {
 		t.Helper()
-		r := request(t, "https://"+address+"/v1/aspsps")
+		r := newRequest(t, "https://"+address+"/v1/aspsps")
 		if err := r.Write(conn); err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.ReadResponse(answers, r)
+		resp, err := http.ReadResponse(reader, r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -142,20 +147,21 @@ func dialled(t *testing.T, address string, ca *authority, own tls.Certificate) f
 	}
 }
 
-// With TLS too, callers who are slow are cut off: in the handshake, in a header, and on a connection that has served.
+// TestSlowCallersOverTLS: with TLS, the gateway closes connections of callers that are slow in the
+// handshake or in the header. It refuses plain HTTP.
 func TestSlowCallersOverTLS(t *testing.T) {
 	t.Parallel()
-	ca := founded(t, "ca")
+	ca := newAuthority(t, "ca")
 	certificate, key := ca.issue("api")
-	secrets := mounted(t, map[string]string{"tls.crt": certificate, "tls.key": key})
+	secrets := newVolume(t, map[string]string{"tls.crt": certificate, "tls.key": key})
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, "))
 	address := strings.TrimPrefix(p.API, "http://")
-	if status, body := do(calling(ca), request(t, "https://"+address+"/v1/aspsps")); status != http.StatusOK {
+	if status, body := do(newTLSClient(ca), newRequest(t, "https://"+address+"/v1/aspsps")); status != http.StatusOK {
 		t.Errorf("%d %s", status, body)
 	}
 	if resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps"); resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("plain HTTP is answered %d", resp.StatusCode)
+		t.Errorf("plain HTTP gets %d", resp.StatusCode)
 	}
 	headers := tls.Client(dial(t, address), &tls.Config{RootCAs: ca.pool(), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12})
 	if _, err := io.WriteString(headers, "GET /v1/aspsps HTTP/1.1\r\nHost: a\r\nX-A: "); err != nil {
@@ -165,22 +171,23 @@ func TestSlowCallersOverTLS(t *testing.T) {
 	if _, err := hello.Write([]byte{22, 3, 1, 2, 0}); err != nil {
 		t.Fatal(err)
 	}
-	for who, conn := range map[string]net.Conn{"in the handshake": hello, "in a header": headers} {
+	for phase, conn := range map[string]net.Conn{"handshake": hello, "header": headers} {
 		_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 		if _, err := io.Copy(io.Discard, conn); err != nil {
 			if late, ok := err.(net.Error); ok && late.Timeout() { //nolint:errorlint // as it is returned
-				t.Errorf("who is slow %s is borne", who)
+				t.Errorf("the gateway does not close a connection that is slow in the %s", phase)
 			}
 		}
 	}
 }
 
-// A certificate that is not for the API is a fault of the file, before anything listens.
-func TestTLSFaultsAreTold(t *testing.T) {
-	ca := founded(t, "ca")
+// TestTLSFaultsAreReported: certificate files of the API that are invalid or do not match are
+// faults of the configuration.
+func TestTLSFaultsAreReported(t *testing.T) {
+	ca := newAuthority(t, "ca")
 	certificate, _ := ca.issue("api")
 	_, other := ca.issue("api")
-	secrets := mounted(t, map[string]string{"tls.crt": certificate, "tls.key": other})
+	secrets := newVolume(t, map[string]string{"tls.crt": certificate, "tls.key": other})
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"', clientCAFile: '"+secrets.path("tls.key")+"'}, ")
 	for _, command := range []string{"check", "serve"} {
@@ -191,7 +198,7 @@ func TestTLSFaultsAreTold(t *testing.T) {
 		}
 		for _, want := range []string{"server.tls.keyFile (line 2): ", "server.tls.clientCAFile (line 2): "} {
 			if !strings.Contains(out, want) {
-				t.Errorf("%s: no %s in %q", command, want, out)
+				t.Errorf("%s: the output has no %s: %q", command, want, out)
 			}
 		}
 	}

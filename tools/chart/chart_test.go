@@ -35,7 +35,8 @@ const (
 // sets are the examples, which users can take.
 var sets = []string{"minimal", "small", "sentinel", "cluster", "full"}
 
-// The programs: GATEWAY, HELM and KUBESCORE name those that are built already, as `make chart` does; else they are built.
+// The programs: GATEWAY, HELM and KUBESCORE name those that are built already, as `make chart`
+// does; else they are built.
 var gateway, helm, kubescore string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }

@@ -11,8 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// checked holds that a hook checks exactly what an install or upgrade would run, before anything is changed: the same image,
-// configuration, Secrets and environment. It ends within a minute and is not tried again, and Helm prints what it writes.
+// checked holds that a hook checks exactly what an install or upgrade would run, before anything is
+// changed: the same image, configuration, Secrets and environment. It ends within a minute and is
+// not tried again, and Helm prints what it writes.
 func checked(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	job := one[*batch.Job](t, all, "check")
@@ -56,8 +57,8 @@ func TestCheckBeforeChange(t *testing.T) {
 	}
 }
 
-// kept holds that older pods keep their configuration: the ConfigMap stays when another one replaces it, and a rollout that makes no
-// progress is reported within two minutes.
+// kept holds that older pods keep their configuration: the ConfigMap stays when another one
+// replaces it, and a rollout that makes no progress is reported within two minutes.
 func kept(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	config, d := one[*core.ConfigMap](t, all, "gateway"), one[*apps.Deployment](t, all, "gateway")

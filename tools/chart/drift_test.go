@@ -69,7 +69,8 @@ func (n *node) walk(path string, visit func(path string, n *node)) {
 // stranger is a key that nobody knows.
 const stranger = "zzz"
 
-// planted is a configuration with a stranger in each mapping, and a mapping with one in the place of each value.
+// planted is a configuration with a stranger in each mapping, and a mapping with one in the place
+// of each value.
 func (n *node) planted() any {
 	switch {
 	case n.Items != nil:
@@ -122,12 +123,12 @@ func faults(t *testing.T, config any) map[string]string {
 	return found
 }
 
-// beyond are the gateway's keys and words that the chart does not take: it listens where the chart says, and a Redis in each
-// process would count for itself.
+// beyond are the gateway's keys and words that the chart does not take: it listens where the chart
+// says, and a Redis in each process would count for itself.
 var beyond = map[string][]string{"server": {"address", "adminAddress"}, "redis.mode": {"embedded"}}
 
-// TestSchemaKnowsTheConfiguration holds the schema of `config` against the gateway's own reading, mapping by mapping: the keys
-// that one knows are those that the other does.
+// TestSchemaKnowsTheConfiguration holds the schema of `config` against the gateway's own reading,
+// mapping by mapping: the keys that one knows are those that the other does.
 func TestSchemaKnowsTheConfiguration(t *testing.T) {
 	config := schema(t)
 	said := faults(t, config.planted())
@@ -200,7 +201,8 @@ func TestSchemaKnowsTheWords(t *testing.T) {
 	}
 }
 
-// TestSchemaTakesWhatIsPassed holds that mappings in which anything may stand are those of Kubernetes's own types, and no others.
+// TestSchemaTakesWhatIsPassed: mappings in which anything may stand are those of Kubernetes's own
+// types, and no others.
 func TestSchemaTakesWhatIsPassed(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chart, "values.schema.json"))
 	must(t, err)
@@ -236,7 +238,7 @@ func TestSchemaTakesWhatIsPassed(t *testing.T) {
 	look("", whole)
 }
 
-// TestGracePeriod holds that the chart gives a gateway the time that it can need to stop.
+// TestGracePeriod: the chart gives a gateway the time that it can need to stop.
 func TestGracePeriod(t *testing.T) {
 	read := func(file string) []byte {
 		text, err := os.ReadFile("../../cmd/gateway/" + file)
@@ -277,7 +279,7 @@ func TestGracePeriod(t *testing.T) {
 	}
 }
 
-// TestValuesSayAll holds that every value that the schema knows stands in values.yaml, where users read.
+// TestValuesSayAll: every value that the schema knows stands in values.yaml, where users read.
 func TestValuesSayAll(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
 	must(t, err)

@@ -71,7 +71,8 @@ func (d disk) legible(modes ...*int32) error {
 	return nil
 }
 
-// laid finds a key of a volume by its path there: one of the items where there are some, else the key of that name.
+// laid finds a key of a volume by its path there: one of the items where there are some, else the
+// key of that name.
 func (d disk) laid(below string, items []core.KeyToPath, mode *int32) (key string, err error) {
 	if len(items) == 0 {
 		return below, d.legible(mode)
@@ -141,7 +142,8 @@ func (d disk) projected(below string, p *core.ProjectedVolumeSource) error {
 	return fmt.Errorf("is in none of the sources")
 }
 
-// writable tells whether the process may write below a directory, and whether what it writes is kept.
+// writable tells whether the process may write below a directory, and whether what it writes is
+// kept.
 func (d disk) writable(dir string) (kept bool, err error) {
 	m, _, err := d.mounted(dir)
 	if err != nil {
@@ -199,8 +201,9 @@ func places(part any) (read, written []string) {
 // spoken are the paths in a script.
 var spoken = regexp.MustCompile(`(?m)(?:^|[\s"'(=<])(/[a-z][A-Za-z0-9._/-]*)`)
 
-// found holds that every file that a container is told of lies in a volume of that container, where it may be read by who the
-// container is, or written: the gateway's and the check's by the configuration that their arguments name, Redis's by its script.
+// found holds that every file that a container is told of lies in a volume of that container, where
+// it may be read by who the container is, or written: the gateway's and the check's by the
+// configuration that their arguments name, Redis's by its script.
 func found(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	for name, d := range disks(all) {

@@ -145,8 +145,9 @@ func idle(t *testing.T, all []runtime.Object) *server {
 	return s
 }
 
-// TestRedis holds that the chart's Redis is what the limit needs: run by its own script, on a real server, it takes no call
-// without the password, whatever stands in this, forgets nothing that it has confirmed when it is killed, and evicts nothing.
+// TestRedis: the chart's Redis is what the limit needs: run by its own script, on a real server, it
+// takes no call without the password, whatever stands in this, forgets nothing that it has
+// confirmed when it is killed, and evicts nothing.
 func TestRedis(t *testing.T) {
 	all := objects(t, "small")
 	s := redis(t, all)
@@ -182,7 +183,8 @@ func TestRedis(t *testing.T) {
 	}
 }
 
-// serve runs the gateway as its container would be, on what its pod mounts, and gives the addresses of API and admin.
+// serve runs the gateway as its container would be, on what its pod mounts, and gives the addresses
+// of API and admin.
 func serve(t *testing.T, s *server, all []runtime.Object) (api, admin string) {
 	t.Helper()
 	m := lay(t, all)
@@ -223,8 +225,9 @@ func tried(t *testing.T, all []runtime.Object, api, admin string) (string, error
 	return string(out), err
 }
 
-// TestInstalled runs what the small install is made of as processes: the chart's Redis, the gateway with the chart's
-// configuration, its probes, and the test hook. The hook must see what is wrong, too.
+// TestInstalled runs what the small install is made of as processes: the chart's Redis, the gateway
+// with the chart's configuration, its probes, and the test hook. The hook must see what is wrong,
+// too.
 func TestInstalled(t *testing.T) {
 	const (
 		tls  = `config.server={"tls":{"certificateFile":"/run/secrets/api/tls.crt","keyFile":"/run/secrets/api/tls.key"}}`

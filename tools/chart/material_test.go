@@ -20,7 +20,8 @@ import (
 // secrets are what a bank's and a provider's staff would put into Secrets.
 type secrets struct{ certificate, key, signing, store, sealing []byte }
 
-// password is the one of everything that has one, with what a shell or Redis's configuration could stumble over.
+// password is the one of everything that has one, with what a shell or Redis's configuration could
+// stumble over.
 const password = `pass "word" $HOME \ 'x' #`
 
 func material(t testing.TB) secrets {

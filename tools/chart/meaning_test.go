@@ -43,8 +43,9 @@ func matches(t testing.TB, selector *meta.LabelSelector, of map[string]string) b
 	return s.Matches(labels.Set(of))
 }
 
-// restricted holds every pod against Kubernetes's own reading of the restricted standard, and beyond it: nothing can
-// be written but what is mounted, no token is mounted, and no service's address is in the environment.
+// restricted holds every pod against Kubernetes's own reading of the restricted standard, and
+// beyond it: nothing can be written but what is mounted, no token is mounted, and no service's
+// address is in the environment.
 func restricted(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	evaluator, err := standard.NewEvaluator(standard.DefaultChecks(), nil)
@@ -90,7 +91,8 @@ func TestPodsAreRestricted(t *testing.T) {
 	everySet(t, restricted)
 }
 
-// TestToken holds that a token is in the pod for those who ask for it alone, and then one of its own, with an end.
+// TestToken: a token is in the pod for those who ask for it alone, and then one of its own, with an
+// end.
 func TestToken(t *testing.T) {
 	for _, name := range sets {
 		tokens := 0
@@ -110,8 +112,9 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// selected holds that what selects pods finds those that are meant, by ports that they have, and that nothing of it changes
-// with a version or a value: a Deployment's selector can never be changed.
+// selected holds that what selects pods finds those that are meant, by ports that they have, and
+// that nothing of it changes with a version or a value: a Deployment's selector can never be
+// changed.
 func selected(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	pods := pods(all)
@@ -163,8 +166,8 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-// rolled holds that gateways are rolled with none missing, that a budget lets each node be drained, and that replicas are
-// one's affair alone: the chart's or the autoscaler's.
+// rolled holds that gateways are rolled with none missing, that a budget lets each node be drained,
+// and that replicas are one's affair alone: the chart's or the autoscaler's.
 func rolled(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	d := one[*apps.Deployment](t, all, "gateway")
@@ -209,7 +212,8 @@ func TestRollout(t *testing.T) {
 	}
 }
 
-// TestRestarts holds that the pods change with what is read at the start, and not with what is taken over while they run.
+// TestRestarts: the pods change with what is read at the start, and not with what is taken over
+// while they run.
 func TestRestarts(t *testing.T) {
 	pod := func(name string, changes ...string) (string, string) {
 		all := objects(t, name, changes...)
@@ -292,7 +296,8 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestRules holds that the PrometheusRule is the file of rules, whole, with the URL of the runbooks, and that a chart without the file is refused.
+// TestRules: the PrometheusRule is the file of rules, whole, with the URL of the runbooks, and that
+// a chart without the file is refused.
 func TestRules(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chart, "files/rules.yaml"))
 	must(t, err)
@@ -314,7 +319,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestEveryTemplate holds that no template is left out of the examples.
+// TestEveryTemplate: no template is left out of the examples.
 func TestEveryTemplate(t *testing.T) {
 	var all strings.Builder
 	for _, name := range sets {

@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// closed holds that every pod is under one policy, which closes both directions, and opens them to somebody named
-// and by ports alone.
+// closed holds that every pod is under one policy, which closes both directions, and opens them to
+// somebody named and by ports alone.
 func closed(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	policies := each[*networking.NetworkPolicy](all)

@@ -41,7 +41,8 @@ func proofs(admin string) map[string]proof {
 	}
 }
 
-// A fault is one that somebody could make in a template: old is replaced by new wherever it stands in the file.
+// A fault is one that somebody could make in a template: old is replaced by new wherever it stands
+// in the file.
 type fault struct {
 	name, file, old, new string
 	proof, want          string // which proof must find it, and with what words
@@ -140,8 +141,8 @@ var planted = []fault{
 	{"Go keeps to all of the memory", "_config.tpl", "div (mul 4 ", "div (mul 5 ", "told", "Go keeps to", small},
 }
 
-// TestPlanted holds the proofs themselves: each fault, planted in a copy of the chart, is found by the proof that is meant to; the chart
-// without it passes them all.
+// TestPlanted holds the proofs themselves: each fault, planted in a copy of the chart, is found by
+// the proof that is meant to; the chart without it passes them all.
 func TestPlanted(t *testing.T) {
 	all := proofs(running(t))
 	for _, s := range []set{small, full} {

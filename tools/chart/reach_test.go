@@ -25,7 +25,8 @@ type host struct {
 	labels    map[string]string
 }
 
-// lets tells whether the policies over one of the chart's pods let it speak with another, in one direction.
+// lets tells whether the policies over one of the chart's pods let it speak with another, in one
+// direction.
 func lets(t testing.TB, all []runtime.Object, pod, other host, direction networking.PolicyType, protocol core.Protocol, port int32) bool {
 	t.Helper()
 	under := false
@@ -83,8 +84,8 @@ func number(pod core.PodTemplateSpec, p core.ServicePort) (string, int32) {
 	return "", 0
 }
 
-// finds holds that an address that one of the chart's pods calls is that of a Service which leads to a pod's port of that name, and
-// that the policies of both let it.
+// finds holds that an address that one of the chart's pods calls is that of a Service which leads
+// to a pod's port of that name, and that the policies of both let it.
 func finds(t testing.TB, all []runtime.Object, from, address, want string) {
 	t.Helper()
 	name, port, err := net.SplitHostPort(address)
@@ -153,8 +154,8 @@ func listens(t testing.TB, all []runtime.Object) (ports map[string]string, redis
 	return ports, redis
 }
 
-// reached holds that what the chart's pods call of each other is there: programs listen at their containers' ports, addresses lead
-// to these by Services, and policies let them.
+// reached holds that what the chart's pods call of each other is there: programs listen at their
+// containers' ports, addresses lead to these by Services, and policies let them.
 func reached(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	ports, redis := listens(t, all)
@@ -196,7 +197,8 @@ func reached(t testing.TB, all []runtime.Object) {
 	}
 }
 
-// monitored holds that Prometheus's operator finds the admin port by the Service that the ServiceMonitor selects.
+// monitored holds that Prometheus's operator finds the admin port by the Service that the
+// ServiceMonitor selects.
 func monitored(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	for _, m := range each[*monitoring.ServiceMonitor](all) {
@@ -220,7 +222,8 @@ func monitored(t testing.TB, all []runtime.Object) {
 	}
 }
 
-// answered gives the proof that what is asked of a gateway's admin port is there, at one that runs: the paths of probes and metrics.
+// answered gives the proof that what is asked of a gateway's admin port is there, at one that runs:
+// the paths of probes and metrics.
 func answered(admin string) proof {
 	get := func(t testing.TB, path string) string {
 		t.Helper()

@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-// TestRefused holds that values which are wrong are refused, each for what is wrong with it, before anything is installed:
-// by the schema, which names the path, or by the templates where several values do not go together.
+// TestRefused: values which are wrong are refused, each for what is wrong with it, before anything
+// is installed: by the schema, which names the path, or by the templates where several values do
+// not go together.
 func TestRefused(t *testing.T) {
 	for name, c := range map[string]struct {
 		set  string // minimal if none
@@ -104,7 +105,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestTaken holds that what comes near to what is refused is not.
+// TestTaken: what comes near to what is refused is not.
 func TestTaken(t *testing.T) {
 	for _, s := range []set{
 		{"minimal", []string{`env=[{"name":"A_KEY_FILE","value":"/run/secrets/a/key"},{"name":"A","value":"https://example.com/@me"}]`}},
@@ -122,7 +123,7 @@ func TestTaken(t *testing.T) {
 	}
 }
 
-// TestAllRefusedAtOnce holds that what does not go together is told in one go.
+// TestAllRefusedAtOnce: what does not go together is told in one go.
 func TestAllRefusedAtOnce(t *testing.T) {
 	_, err := render(t, set{"minimal", []string{`networkPolicy.callers.from=[]`, `config.redis={}`, `networkPolicy.redis.to=[]`, `secrets={}`}})
 	if err == nil || strings.Count(err.Error(), "\n- ") != 5 {

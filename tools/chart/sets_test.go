@@ -12,7 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestSets holds the examples against Helm's linter, the APIs' types, kube-score and the gateway itself.
+// TestSets holds the examples against Helm's linter, the APIs' types, kube-score and the gateway
+// itself.
 func TestSets(t *testing.T) {
 	for _, name := range sets {
 		t.Run(name, func(t *testing.T) {
@@ -42,8 +43,8 @@ func lint(t *testing.T, name string) {
 	}
 }
 
-// score has kube-score judge the manifests. For gateways a limit of CPU is not wanted: it would throttle; the README says so. This
-// is all that it may find.
+// score has kube-score judge the manifests. For gateways a limit of CPU is not wanted: it would
+// throttle; the README says so. This is all that it may find.
 func score(t *testing.T, manifests string) {
 	t.Helper()
 	const unlimited = "apps/v1/Deployment: (gateway) CPU limit is not set"
@@ -71,8 +72,8 @@ func score(t *testing.T, manifests string) {
 // A mount is a gateway's file system as the chart would make it, below a directory.
 type mount struct{ root, config string }
 
-// lay lays down what the gateway's pod mounts: its configuration, and the files of secrets that this names. Files that stand in
-// no volume are not laid down.
+// lay lays down what the gateway's pod mounts: its configuration, and the files of secrets that
+// this names. Files that stand in no volume are not laid down.
 func lay(t *testing.T, all []runtime.Object) mount {
 	t.Helper()
 	m := mount{root: t.TempDir()}
@@ -125,7 +126,8 @@ func (m mount) check(t *testing.T) (string, error) {
 	return string(out), err
 }
 
-// TestConfiguration holds that the gateway is given what the values say, and beside it only what the chart sets.
+// TestConfiguration: the gateway is given what the values say, and beside it only what the chart
+// sets.
 func TestConfiguration(t *testing.T) {
 	for _, name := range sets {
 		text, err := os.ReadFile(filepath.Join(values, name+".yaml"))

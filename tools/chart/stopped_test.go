@@ -13,9 +13,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// TestStopped walks through what is done when the data of the chart's Redis are lost: away in the upgrade that closes unattended
-// access, and back in a second one. Gateways become ready without Redis, which `helm upgrade --wait` and a rollout need, and the
-// second upgrade rolls none of them.
+// TestStopped walks through what is done when the data of the chart's Redis are lost: away in the
+// upgrade that closes unattended access, and back in a second one. Gateways become ready without
+// Redis, which `helm upgrade --wait` and a rollout need, and the second upgrade rolls none of them.
 func TestStopped(t *testing.T) {
 	const closed = `config.unattended={"closedUntil":"2999-12-31T00:00:00Z"}`
 	before := objects(t, "small")
@@ -61,8 +61,8 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// TestNames holds that Redis's pods can be made, whatever the release is called: the StatefulSet's name and a hash stand in a label,
-// which may have 63 characters. The hash is "-" and up to 10.
+// TestNames: Redis's pods can be made, whatever the release is called: the StatefulSet's name and a
+// hash stand in a label, which may have 63 characters. The hash is "-" and up to 10.
 func TestNames(t *testing.T) {
 	long := strings.Repeat("a", 46)
 	for _, s := range []struct{ release, override, want string }{
@@ -85,8 +85,9 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestWaits holds that `helm upgrade --wait` ends with a Redis that is stopped, and waits for one that comes back: by the reading of
-// states that Helm has it from, of what Kubernetes says of a StatefulSet when none of its pods run.
+// TestWaits: `helm upgrade --wait` ends with a Redis that is stopped, and waits for one that comes
+// back: by the reading of states that Helm has it from, of what Kubernetes says of a StatefulSet
+// when none of its pods run.
 func TestWaits(t *testing.T) {
 	for change, want := range map[string]status.Status{`redis.stopped=true`: status.CurrentStatus, `redis.stopped=false`: status.InProgressStatus} {
 		s := one[*apps.StatefulSet](t, objects(t, "small", change), "redis").DeepCopy()
@@ -102,7 +103,8 @@ func TestWaits(t *testing.T) {
 	}
 }
 
-// TestNotes holds that who installs with Redis stopped is told so, and what must be seen before it comes back.
+// TestNotes: who installs with Redis stopped is told so, and what must be seen before it comes
+// back.
 func TestNotes(t *testing.T) {
 	for _, c := range []struct {
 		changes []string

@@ -3,7 +3,8 @@ package main
 const (
 	clientCount  = "http_client_request_duration_seconds_count{" + bank
 	clientBucket = "http_client_request_duration_seconds_bucket{" + bank
-	// unwell is a call after which its ASPSP counts as failing: the breaker's own judgement. A 4xx tells of one consent.
+	// unwell is a call after which its ASPSP counts as failing: the breaker's own judgement. A 4xx
+	// tells of one consent.
 	unwell = `,error_type=~"PROVIDER_UNAVAILABLE|PROVIDER_TIMEOUT|PROVIDER_ERROR|PROVIDER_INVALID_RESPONSE",http_response_status_code!~"4.."`
 )
 

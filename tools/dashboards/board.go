@@ -43,14 +43,16 @@ const (
 	columns
 )
 
-// A query is one expression. Its legend names the labels that tell its series apart; of columns it is the heading.
+// A query is one expression. Its legend names the labels that tell its series apart; of columns it
+// is the heading.
 type query struct {
 	expr, legend string
 	exemplars    bool
 }
 
-// What is chosen at the top of every board. ours holds for what a process tells of itself, bank for what it tells of
-// ASPSPs. A metric of the service's whole bears no ASPSP's id where the request named none: .* finds those too.
+// What is chosen at the top of every board. ours holds for what a process tells of itself, bank for
+// what it tells of ASPSPs. A metric of the service's whole bears no ASPSP's id where the request
+// named none: .* finds those too.
 const (
 	ours = `job=~"$job"`
 	bank = ours + `,ais_aspsp_id=~"$aspsp"`

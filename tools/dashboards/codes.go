@@ -2,19 +2,21 @@ package main
 
 import "strings"
 
-// Whose failures count against the service: see docs/design.md, "What counts". The rules' expressions have the same, and a
-// test of package deploy holds that every code of the contract stands in one of these lists or in none of its failures.
+// Whose failures count against the service: see docs/design.md, "What counts". The rules'
+// expressions have the same, and a test of package deploy holds that every code of the contract
+// stands in one of these lists or in none of its failures.
 const (
 	// routes are those of the API; nothing else that Prometheus may scrape has such.
 	routes = `http_route=~"/v1/(aspsps|aggregations).*"`
-	// own failed although callers and banks did what they should. A 500 without a code, and no answer at all, are too.
+	// own failed although callers and banks did what they should. A 500 without a code, and no
+	// answer at all, are too.
 	own = `error_type=~"INTERNAL_ERROR|OVERLOADED|COUNTER_UNAVAILABLE|DELETION_UNCONFIRMED|PROVIDER_REJECTED|_OTHER|5[0-9]{2}"`
 	// meant is every request that the caller had a right to make, and waited for.
 	meant = `error_type!~"FORMAT_ERROR|UNAUTHENTICATED|FORBIDDEN|ASPSP_UNKNOWN|NOT_FOUND|METHOD_NOT_ALLOWED|RATE_LIMITED|CANCELED"`
 )
 
-// Who said no, by the problem's code: the metric has no label for it. UNATTENDED_LIMIT may be said by both; the events of
-// slots tell it apart.
+// Who said no, by the problem's code: the metric has no label for it. UNATTENDED_LIMIT may be said
+// by both; the events of slots tell it apart.
 var (
 	byRequest = []string{
 		"FORMAT_ERROR", "UNAUTHENTICATED", "FORBIDDEN", "ASPSP_UNKNOWN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "RATE_LIMITED", "NOT_CACHED",

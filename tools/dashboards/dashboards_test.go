@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// What is committed is what is written: `make dashboards`.
+// TestBoardsAreWhatIsWritten: what is committed is what is written: `make dashboards`.
 func TestBoardsAreWhatIsWritten(t *testing.T) {
 	const dir = "../../deploy/grafana"
 	for name, b := range boards {
@@ -61,7 +61,8 @@ func (p panel) color(t *testing.T, value float64) string {
 	return color
 }
 
-// A number that tells good from bad shows it: what is promised is green, and what misses it red, on whichever side that is.
+// TestNumbersShowWhatIsBad: a number that tells good from bad shows it: what is promised is green,
+// and what misses it red, on whichever side that is.
 func TestNumbersShowWhatIsBad(t *testing.T) {
 	const day = 24 * 60 * 60
 	indifferent := []string{"Gateways", "Versions"} // how many there should be, nobody tells
@@ -99,7 +100,8 @@ func TestNumbersShowWhatIsBad(t *testing.T) {
 	}
 }
 
-// What was answered old, because a slot was refused or a call failed, is in no share of what was had without a call.
+// TestSharesWithoutACall: what was answered old, because a slot was refused or a call failed, is in
+// no share of what was had without a call.
 func TestSharesWithoutACall(t *testing.T) {
 	found := 0
 	for _, b := range boards {

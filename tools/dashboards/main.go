@@ -1,5 +1,5 @@
-// Dashboards writes Grafana's boards, from what is said of them here, into deploy/grafana. `make dashboards` calls it; a
-// test holds that what stands there is what it writes.
+// Dashboards writes Grafana's boards, from what is said of them here, into deploy/grafana. `make
+// dashboards` calls it; a test holds that what stands there is what it writes.
 package main
 
 import (

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// writeModule writes a small module whose test checks Sum and nothing else, and returns its directory.
+// writeModule writes a small module whose test checks Sum and nothing else, and returns its
+// directory.
 func writeModule(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -15,8 +15,8 @@ import (
 // timeout bounds the tests of one fault. A fault that makes its tests hang is caught by it.
 const timeout = "10m"
 
-// plant runs the tests of a fault on the code with the fault. It returns the name of a test that failed, or "" if all
-// passed.
+// plant runs the tests of a fault on the code with the fault. It returns the name of a test that
+// failed, or "" if all passed.
 func plant(ctx context.Context, root string, f fault) (by string, err error) {
 	dir, err := os.MkdirTemp("", "fault")
 	if err != nil {
@@ -30,8 +30,8 @@ func plant(ctx context.Context, root string, f fault) (by string, err error) {
 	return goTest(ctx, root, overlay, f.run, f.packages, f.args)
 }
 
-// healthy runs the tests of all faults without any fault, those of the same packages together, and returns an error if
-// one fails.
+// healthy runs the tests of all faults without any fault, those of the same packages together, and
+// returns an error if one fails.
 func healthy(ctx context.Context, root string, faults []fault) error {
 	runs, done := map[string][]string{}, map[string]bool{}
 	group := func(f fault) string { return fmt.Sprint(f.packages, f.args) }
@@ -54,9 +54,10 @@ func healthy(ctx context.Context, root string, faults []fault) error {
 	return nil
 }
 
-// goTest runs go test and returns the first test that failed, or the package if no test of it was named, as for a leak
-// that TestMain finds. It returns an error if a package does not compile or no test ran. The overlay, "" for none, is
-// passed in the environment, because some tests build programs.
+// goTest runs go test and returns the first test that failed, or the package if no test of it was
+// named, as for a leak that TestMain finds. It returns an error if a package does not compile or no
+// test ran. The overlay, "" for none, is passed in the environment, because some tests build
+// programs.
 func goTest(ctx context.Context, root, overlay, run string, packages, args []string) (by string, err error) {
 	all := append([]string{"test", "-json", "-tags=nomsgpack", "-vet=off", "-count=1", "-failfast", "-timeout=" + timeout, "-run=" + run},
 		packages...)

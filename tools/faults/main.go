@@ -1,5 +1,6 @@
-// Faults plants the faults of the directory faults in the code, one at a time, and reports whether the tests that each
-// fault names fail. `make faults` runs it. No file of the tree is changed: go test gets the patched files as an overlay.
+// Faults plants the faults of the directory faults in the code, one at a time, and reports whether
+// the tests that each fault names fail. `make faults` runs it. No file of the tree is changed: go
+// test gets the patched files as an overlay.
 package main
 
 import (

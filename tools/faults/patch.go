@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// A fault is a file NAME.patch: lines "key: value", an empty line, and a diff that breaks one promise.
+// A fault is a file NAME.patch: lines "key: value", an empty line, and a diff that breaks one
+// promise.
 type fault struct {
 	name     string
 	promise  string   // the promise that the fault breaks
@@ -83,8 +84,9 @@ func parse(text string) (fault, error) {
 	return f, nil
 }
 
-// apply copies the files that the fault changes into dir, applies the diff there, and writes an overlay for the go
-// command that replaces the files of the tree by the copies. It returns the path of the overlay.
+// apply copies the files that the fault changes into dir, applies the diff there, and writes an
+// overlay for the go command that replaces the files of the tree by the copies. It returns the path
+// of the overlay.
 func apply(ctx context.Context, root, dir string, f fault) (string, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
@@ -105,7 +107,8 @@ func apply(ctx context.Context, root, dir string, f fault) (string, error) {
 		}
 		replace[original] = changed
 	}
-	// Hunks need no context, and the numbers in their headers need not be right, so that patches can be edited by hand.
+	// Hunks need no context, and the numbers in their headers need not be right, so that patches
+	// can be edited by hand.
 	cmd := exec.CommandContext(ctx, "git", "apply", "--recount", "--unidiff-zero", "--whitespace=nowarn", "-")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GIT_CEILING_DIRECTORIES="+filepath.Dir(dir))

@@ -23,8 +23,8 @@ var notInTags = regexp.MustCompile(`[^A-Za-z0-9_.-]`)
 
 func (o order) tag() string { return notInTags.ReplaceAllString(o.version, "-") }
 
-// write writes the archive: an OCI layout with one image, or with one index of several images. It returns the digest of
-// that image or index.
+// write writes the archive: an OCI layout with one image, or with one index of several images. It
+// returns the digest of that image or index.
 func (o order) write(images []v1.Image) (v1.Hash, error) {
 	var whole mutate.Appendable = images[0]
 	named := v1.Descriptor{Annotations: map[string]string{
@@ -78,7 +78,8 @@ func (o order) write(images []v1.Image) (v1.Hash, error) {
 	return digest, replace(o.archive, content)
 }
 
-// forDocker writes manifest.json, without which `docker load` cannot read a layout unless it uses containerd's store.
+// forDocker writes manifest.json, without which `docker load` cannot read a layout unless it uses
+// containerd's store.
 func (o order) forDocker(at layout.Path, img v1.Image) error {
 	manifest, err := img.Manifest()
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// redis runs Redis as deploy/compose.yaml does, but at a free port, and returns where. The port may be taken in between:
-// then another is tried.
+// redis runs Redis as deploy/compose.yaml does, but at a free port, and returns where. The port may
+// be taken in between: then another is tried.
 func redis(t *testing.T, args []string) string {
 	t.Helper()
 	for range 5 {
@@ -69,8 +69,9 @@ func asked(t *testing.T, address, what string) string {
 	return strings.TrimSpace(line)
 }
 
-// The gateway's container, from the image's layers, with the arguments, the variables and the /tmp that compose.yaml gives
-// it, but for the addresses: it counts in the Redis of compose.yaml, and sends its spans, and nothing else, to the collector.
+// TestComposeGatewayRuns: the gateway's container, from the image's layers, with the arguments, the
+// variables and the /tmp that compose.yaml gives it, but for the addresses: it counts in the Redis
+// of compose.yaml, and sends its spans, and nothing else, to the collector.
 func TestComposeGatewayRuns(t *testing.T) {
 	services := composed(t).Services
 	gateway := services["gateway"]

@@ -54,7 +54,8 @@ func TestComposeIsReadStrictly(t *testing.T) {
 // tagged is an image of one version, to the last digit.
 var tagged = regexp.MustCompile(`^[a-z0-9/-]+:v?\d+\.\d+\.\d+$`)
 
-// Every container is confined, of one version, reached from this machine alone, and has its files.
+// TestComposeIsConfined: every container is confined, of one version, reached from this machine
+// alone, and has its files.
 func TestComposeIsConfined(t *testing.T) {
 	project := composed(t)
 	for name, s := range project.Services {
@@ -120,7 +121,7 @@ func as[T any](t *testing.T, text string) (v T) {
 	return v
 }
 
-// Where one container calls another, the other listens.
+// TestComposeFitsTogether: where one container calls another, the other listens.
 func TestComposeFitsTogether(t *testing.T) {
 	services := composed(t).Services
 	gateway, prometheus, grafana := services["gateway"], services["prometheus"], services["grafana"]
@@ -181,7 +182,7 @@ func port(t *testing.T, address string) string {
 	return number
 }
 
-// Grafana finds the dashboards where it is told to look.
+// TestComposeHasDashboards: grafana finds the dashboards where it is told to look.
 func TestComposeHasDashboards(t *testing.T) {
 	grafana := composed(t).Services["grafana"]
 	providers := as[struct {
@@ -198,7 +199,8 @@ func TestComposeHasDashboards(t *testing.T) {
 	}
 }
 
-// Prometheus accepts its configuration and the rules that it names, both at their places in the container.
+// TestComposePrometheusIsAccepted: Prometheus accepts its configuration and the rules that it
+// names, both at their places in the container.
 func TestComposePrometheusIsAccepted(t *testing.T) {
 	dir := t.TempDir()
 	prometheus := composed(t).Services["prometheus"]

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A container is a container without an engine: a directory as the whole file system, in which a process runs as user 65532
-// without any capability and cannot write. The network is the machine's.
+// A container is a container without an engine: a directory as the whole file system, in which a
+// process runs as user 65532 without any capability and cannot write. The network is the machine's.
 type container struct {
 	Root string
 	Tmp  bool // whether /tmp can be written to
@@ -49,8 +49,8 @@ type process struct {
 	ended          chan error
 }
 
-// start runs the entrypoint until the test ends. Root becomes 65532; another user is 65532 in a user namespace, where the
-// system allows it.
+// start runs the entrypoint until the test ends. Root becomes 65532; another user is 65532 in a
+// user namespace, where the system allows it.
 func (c container) start(t *testing.T) *process {
 	t.Helper()
 	c.protect(t)
@@ -76,8 +76,8 @@ func (c container) start(t *testing.T) *process {
 	return p
 }
 
-// protect takes the permission to write from everything below the root, and lets every user reach it: t.TempDir is for its
-// owner alone.
+// protect takes the permission to write from everything below the root, and lets every user reach
+// it: t.TempDir is for its owner alone.
 func (c container) protect(t *testing.T) {
 	t.Helper()
 	change := func(path string, mode os.FileMode) {
@@ -132,7 +132,8 @@ func (p *process) stop(t *testing.T) {
 	}
 }
 
-// await waits until something holds, and fails the test where it does not within a minute or while the process runs.
+// await waits until something holds, and fails the test where it does not within a minute or while
+// the process runs.
 func (p *process) await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(10 * time.Millisecond) {

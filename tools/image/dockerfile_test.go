@@ -76,8 +76,9 @@ func of[T any](s instructions.Stage) (all []T) {
 	return all
 }
 
-// The last stage is what `make image` makes, on a base that has as little: the binary in the same place, the same user by
-// number, the same ports, labels and entrypoint, and no shell that any of it would need.
+// TestDockerfileMakesTheSame: the last stage is what `make image` makes, on a base that has as
+// little: the binary in the same place, the same user by number, the same ports, labels and
+// entrypoint, and no shell that any of it would need.
 func TestDockerfileMakesTheSame(t *testing.T) {
 	r := dockerfile(t)
 	last := r.stages[len(r.stages)-1]
@@ -127,7 +128,8 @@ func TestDockerfileMakesTheSame(t *testing.T) {
 	}
 }
 
-// What the build stage copies is there and is let through; Go is new enough; the commands need no shell.
+// TestDockerfileBuilds: what the build stage copies is there and is let through; Go is new enough;
+// the commands need no shell.
 func TestDockerfileBuilds(t *testing.T) {
 	r := dockerfile(t)
 	first := r.stages[0]
@@ -211,7 +213,7 @@ func sent(t *testing.T) string {
 	return to
 }
 
-// What lies about in a tree does not get into a layer.
+// TestSecretsAreNotSent: what lies about in a tree does not get into a layer.
 func TestSecretsAreNotSent(t *testing.T) {
 	patterns, err := ignorefile.ReadAll(strings.NewReader(read(t, filepath.Join(root, ".dockerignore"))))
 	if err != nil {

@@ -112,7 +112,7 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// What `docker load` reads is the image that others read.
+// TestForDocker: what `docker load` reads is the image that others read.
 func TestForDocker(t *testing.T) {
 	archive := image(t) + ".tar"
 	loaded, err := tarball.ImageFromPath(archive, nil)
@@ -137,7 +137,8 @@ func TestForDocker(t *testing.T) {
 	}
 }
 
-// Made twice, in other places and at other times, the image and its list are the same, byte for byte.
+// TestSameTwice: made twice, in other places and at other times, the image and its list are the
+// same, byte for byte.
 func TestSameTwice(t *testing.T) {
 	program := []byte(read(t, tiny(t, runtime.GOARCH, "-trimpath")))
 	var archives, lists [2]string
@@ -192,7 +193,7 @@ func tiny(t *testing.T, arch string, args ...string) string {
 	return filepath.Join(dir, "tiny")
 }
 
-// Two platforms become one image, of which each machine takes its own.
+// TestPlatforms: two platforms become one image, of which each machine takes its own.
 func TestPlatforms(t *testing.T) {
 	dir := t.TempDir()
 	o := order{version: "1", archive: dir + "/image.tar", sbom: dir + "/sbom.json"}
@@ -256,7 +257,8 @@ func TestRefusesWhatWouldNotRun(t *testing.T) {
 	}
 }
 
-// Every authority is one, and those with conditions that a file cannot tell are not among them.
+// TestRoots: every authority is one, and those with conditions that a file cannot tell are not
+// among them.
 func TestRoots(t *testing.T) {
 	trusted := map[string]bool{}
 	for rest := roots(); ; {

@@ -1,6 +1,7 @@
-// Image writes an OCI image with the gateway's binary, without a daemon and without a registry, and beside it the list of
-// what the image contains (SBOM). `make image` calls it. Docker builds the same from deploy/Dockerfile; the tests compare
-// both, run the binary from the unpacked layers, and run what deploy/compose.yaml says.
+// Image writes an OCI image with the gateway's binary, without a daemon and without a registry, and
+// beside it the list of what the image contains (SBOM). `make image` calls it. Docker builds the
+// same from deploy/Dockerfile; the tests compare both, run the binary from the unpacked layers, and
+// run what deploy/compose.yaml says.
 package main
 
 import (

@@ -73,7 +73,8 @@ func command(dir string, name string, args ...string) error {
 	return nil
 }
 
-// untar unpacks an archive into a directory, with the modes that it says and as whoever runs the test.
+// untar unpacks an archive into a directory, with the modes that it says and as whoever runs the
+// test.
 func untar(t *testing.T, from io.Reader, to string) {
 	t.Helper()
 	for r := tar.NewReader(from); ; {

@@ -10,8 +10,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// The list has every module that `go version -m` says of the binary in the image, Go itself and the authorities, and
-// names the image that it is of.
+// TestSBOM: the list has every module that `go version -m` says of the binary in the image, Go
+// itself and the authorities, and names the image that it is of.
 func TestSBOM(t *testing.T) {
 	text := read(t, image(t)+".sbom.json")
 	var bom cdx.BOM
@@ -57,7 +57,7 @@ func TestSBOM(t *testing.T) {
 	}
 }
 
-// The list keeps to CycloneDX's own schema, which comes with the library.
+// TestSBOMKeepsToItsSchema: the list keeps to CycloneDX's own schema, which comes with the library.
 func TestSBOMKeepsToItsSchema(t *testing.T) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/CycloneDX/cyclonedx-go").Output()
 	if err != nil {

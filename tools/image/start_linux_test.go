@@ -89,7 +89,8 @@ func provider(t *testing.T) (*httptest.Server, *atomic.Int64) {
 	return server, &calls
 }
 
-// TestServe tests that the image's entrypoint serves as user 65532, from a file system that it cannot write to, and writes nothing.
+// TestServe: the image's entrypoint serves as user 65532, from a file system that it cannot write
+// to, and writes nothing.
 func TestServe(t *testing.T) {
 	server, calls := provider(t)
 	root := unpacked(t)
@@ -131,7 +132,8 @@ func accounts(t *testing.T, api string) (int, string) {
 	return get(t, api+"/v1/aspsps/"+bank+"/accounts", "X-API-Key", apiKey, "Consent-ID", "c", "PSU-IP-Address", "203.0.113.7")
 }
 
-// TestAuthoritiesAreFound tests that the binary reads the image's file of authorities: one that is added to it is trusted.
+// TestAuthoritiesAreFound: the binary reads the image's file of authorities: one that is added to
+// it is trusted.
 func TestAuthoritiesAreFound(t *testing.T) {
 	server, calls := provider(t)
 	root := unpacked(t)
@@ -151,7 +153,8 @@ func TestAuthoritiesAreFound(t *testing.T) {
 	p.stop(t)
 }
 
-// TestContainer tests that a process cannot write, and that the entrypoint is the binary of the image's version.
+// TestContainer: a process cannot write, and that the entrypoint is the binary of the image's
+// version.
 func TestContainer(t *testing.T) {
 	root := unpacked(t)
 	p := container{Root: root, Args: []string{"sandbox"}}.start(t)

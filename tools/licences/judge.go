@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// permissive licences ask for their text and the names in it to be handed on, and for no more. page.go says
-// why the others are allowed where they are.
+// permissive licences ask for their text and the names in it to be handed on, and for no more.
+// page.go says why the others are allowed where they are.
 var permissive = []string{
 	"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "ISC", "MIT", "MIT-0", "Unlicense", "Zlib",
 	"GooglePatentsFile", // licensecheck's name for what Google grants beside BSD-3-Clause
@@ -16,7 +16,8 @@ var permissive = []string{
 // none is SPDX's word for code without a licence.
 const none = "NONE"
 
-// judged are texts that licensecheck does not know, by the SHA-256 of the file: another text is to be judged anew.
+// judged are texts that licensecheck does not know, by the SHA-256 of the file: another text is to
+// be judged anew.
 var judged = map[string]judgement{
 	"01c266bced4a434da0051174d6bee16a4c82cf634e2679b6155d40d75012390f": {
 		of: "github.com/alecthomas/go-check-sumtype, COPYING", licences: []string{"MIT", "Unlicense"},
@@ -28,7 +29,8 @@ var judged = map[string]judgement{
 	},
 }
 
-// unlicensed are packages of modules that have licences, but not for them; NONE stands for each, where it is allowed.
+// unlicensed are packages of modules that have licences, but not for them; NONE stands for each,
+// where it is allowed.
 var unlicensed = map[string]string{
 	"github.com/golangci/gofmt": "golangci-lint's own few lines around gofmt, which is in internal/ with its licence; built into golangci-lint alone",
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestPage checks that every licence is allowed where it is used, and that every part is on the page.
+// TestPage: every licence is allowed where it is used, and that every part is on the page.
 func TestPage(t *testing.T) {
 	text, err := write("../..", parts)
 	if err != nil {
@@ -54,7 +54,8 @@ You should have received a copy of the GNU General Public License along with thi
 	own = "You may look at this on Tuesdays, if you ask nicely and tell nobody.\n"
 )
 
-// project writes a module whose one program imports example.org/lent/used, and that module, with the files given.
+// project writes a module whose one program imports example.org/lent/used, and that module, with
+// the files given.
 func project(t *testing.T, lent map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -123,7 +124,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// TestPartsAreJudgedApart holds that what a tool may have is refused where the binary needs it too.
+// TestPartsAreJudgedApart: what a tool may have is refused where the binary needs it too.
 func TestPartsAreJudgedApart(t *testing.T) {
 	root := project(t, map[string]string{"LICENSE": gpl})
 	tools := part{title: "Tools", dir: ".", lists: [][]string{{"."}}, allowed: []string{"GPL-3.0-or-later"}}
@@ -135,7 +136,7 @@ func TestPartsAreJudgedApart(t *testing.T) {
 	}
 }
 
-// TestJudged holds that each judgement says what it is about, and why.
+// TestJudged: each judgement says what it is about, and why.
 func TestJudged(t *testing.T) {
 	for hash, j := range judged {
 		if len(hash) != 64 || j.of == "" || j.why == "" || len(j.licences) == 0 {

@@ -1,5 +1,6 @@
-// Licences lists the licences of all dependencies, and checks that each is allowed where it is used: in the binary, in the
-// tests, or in the tools alone. `make licences` writes the list to bin/licences.md; `make verify` runs the check as a test.
+// Licences lists the licences of all dependencies, and checks that each is allowed where it is
+// used: in the binary, in the tests, or in the tools alone. `make licences` writes the list to
+// bin/licences.md; `make verify` runs the check as a test.
 package main
 
 import (
@@ -23,7 +24,8 @@ type part struct {
 	allowed      []string   // licences, as SPDX names them
 }
 
-// parts are in the order of the page. A module is checked for each part that needs it, and listed in the first.
+// parts are in the order of the page. A module is checked for each part that needs it, and listed
+// in the first.
 var parts = []part{
 	{
 		title: "The binary",
@@ -71,7 +73,8 @@ func main() {
 	}
 }
 
-// write returns the page. Its error names every module whose licence is not allowed where the module is used.
+// write returns the page. Its error names every module whose licence is not allowed where the
+// module is used.
 func write(root string, parts []part) (string, error) {
 	seen := map[string]bool{}
 	var sections []section

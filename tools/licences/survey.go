@@ -20,8 +20,8 @@ type module struct {
 	packages      []string // the directories of those that are needed
 }
 
-// survey is the modules that any of the lists needs on any of the platforms, in order of their paths. The module that
-// is listed, and the standard library, are not among them.
+// survey is the modules that any of the lists needs on any of the platforms, in order of their
+// paths. The module that is listed, and the standard library, are not among them.
 func survey(dir string, lists [][]string, platforms []platform) ([]module, error) {
 	found := map[string]*module{}
 	for _, on := range platforms {

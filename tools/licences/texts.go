@@ -13,8 +13,8 @@ import (
 	"github.com/google/licensecheck"
 )
 
-// covered is how many per cent of a licence's text must be known for it to be taken for one. Go's own index asks for as
-// much: what is added (names, titles) is short.
+// covered is how many per cent of a licence's text must be known for it to be taken for one. Go's
+// own index asks for as much: what is added (names, titles) is short.
 const covered = 75
 
 var (
@@ -26,8 +26,8 @@ var (
 	gathered = regexp.MustCompile(`(?i)^(third.?party.?)?licen[cs]es$`)
 )
 
-// licences are those that stand in the module: in its own directory, in those of the packages that are needed, and in
-// all between. Each package must stand below one at least.
+// licences are those that stand in the module: in its own directory, in those of the packages that
+// are needed, and in all between. Each package must stand below one at least.
 func (m module) licences() ([]string, error) {
 	var found []string
 	var faults []error
@@ -115,8 +115,8 @@ func read(dir string) (ids []string, ok bool, err error) {
 	return ids, ok, errors.Join(faults...)
 }
 
-// classify is the licences whose texts are in a text, as SPDX names them. It is an error, with what was found, where the
-// text is not known for the greater part.
+// classify is the licences whose texts are in a text, as SPDX names them. It is an error, with what
+// was found, where the text is not known for the greater part.
 func classify(text []byte) ([]string, error) {
 	sum := fmt.Sprintf("%x", sha256.Sum256(text))
 	if j, ok := judged[sum]; ok {

@@ -1,5 +1,6 @@
-// Package pages holds what is written beside the code against the code: tests, files and targets of make that a page
-// names must be there, else it rots unseen. Its own tests, which `make test` runs, read every page of the tree.
+// Package pages holds what is written beside the code against the code: tests, files and targets of
+// make that a page names must be there, else it rots unseen. Its own tests, which `make test` runs,
+// read every page of the tree.
 package pages
 
 import (

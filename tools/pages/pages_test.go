@@ -12,7 +12,7 @@ import (
 
 const root = "../.."
 
-// TestPages holds that every page of the tree names only what is there.
+// TestPages: every page of the tree names only what is there.
 func TestPages(t *testing.T) {
 	tree, err := Read(root)
 	if err != nil {
@@ -39,8 +39,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestSecurity holds that docs/security.md has a row for each item of the OWASP API Security Top 10 of 2023, in order,
-// and that it names tests or says why the item does not apply.
+// TestSecurity: docs/security.md has a row for each item of the OWASP API Security Top 10 of 2023,
+// in order, and that it names tests or says why the item does not apply.
 func TestSecurity(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "docs/security.md"))
 	if err != nil {
@@ -61,7 +61,8 @@ func TestSecurity(t *testing.T) {
 	}
 }
 
-// TestWeaknesses holds that each weakness in docs/design.md has tests in the packages beside it, or is documented only.
+// TestWeaknesses: each weakness in docs/design.md has tests in the packages beside it, or is
+// documented only.
 func TestWeaknesses(t *testing.T) {
 	tree, err := Read(root)
 	if err != nil {

@@ -1,4 +1,5 @@
-// Package recipes tests targets of the Makefile on input for which they must fail, and on input for which they must not.
+// Package recipes tests targets of the Makefile on input for which they must fail, and on input for
+// which they must not.
 package recipes
 
 import (
@@ -15,7 +16,8 @@ import (
 
 const root = "../.."
 
-// run makes a target of the project's Makefile in a directory, as if no other make had called this test.
+// run makes a target of the project's Makefile in a directory, as if no other make had called this
+// test.
 func run(t *testing.T, dir string, args ...string) (string, error) {
 	t.Helper()
 	makefile, err := filepath.Abs(filepath.Join(root, "Makefile"))
@@ -85,11 +87,12 @@ ais-gateway/a/b/x.go:3.1,4.2 1501 0
 	}
 }
 
-// small is the smallest package of the gateway with a dependency: to scan everything takes a minute.
+// small is the smallest package of the gateway with a dependency: to scan everything takes a
+// minute.
 const small = "'. -tags nomsgpack ./internal/canonical'"
 
-// TestVuln tests that govulncheck scans this code with the database that is given. The databases are invented; the function
-// is one that internal/canonical calls, in the version of go.mod.
+// TestVuln: govulncheck scans this code with the database that is given. The databases are
+// invented; the function is one that internal/canonical calls, in the version of go.mod.
 func TestVuln(t *testing.T) {
 	tests := []struct {
 		name, db string
@@ -112,7 +115,8 @@ func TestVuln(t *testing.T) {
 	}
 }
 
-// TestVulnByURL tests a database behind a URL, and that the scans after one that fails are done too.
+// TestVulnByURL tests a database behind a URL, and that the scans after one that fails are done
+// too.
 func TestVulnByURL(t *testing.T) {
 	files := http.FileServer(http.Dir("testdata/called"))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -129,7 +133,8 @@ func TestVulnByURL(t *testing.T) {
 	expect(t, out, err, true, "absent", "calls uuid.Validate")
 }
 
-// TestVulnNeedsADatabase tests that nothing is scanned with what is no database: govulncheck would find nothing.
+// TestVulnNeedsADatabase: nothing is scanned with what is no database: govulncheck would find
+// nothing.
 func TestVulnNeedsADatabase(t *testing.T) {
 	dir := t.TempDir()
 	const dated = `{"modified":"2026-01-01T00:00:00Z"}`
@@ -183,7 +188,7 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
-// TestBuild tests that `make build` builds so that `make reproducible` succeeds, which takes minutes.
+// TestBuild: `make build` builds so that `make reproducible` succeeds, which takes minutes.
 func TestBuild(t *testing.T) {
 	out, err := run(t, root, "-n", "build", "VERSION=v1.2.3")
 	expect(t, out, err, false, "CGO_ENABLED=0 ", " -trimpath ", "main.version=v1.2.3")

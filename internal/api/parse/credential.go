@@ -7,8 +7,9 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// Credential returns the API key or token of a request, or "", and whether it was sent only as a Bearer token. It also
-// returns the faults of X-API-Key and Authorization; with a fault, the credential is "".
+// Credential returns the API key or token of a request, or "", and whether it was sent only as a
+// Bearer token. It also returns the faults of X-API-Key and Authorization; with a fault, the
+// credential is "".
 func Credential(h http.Header) (text canonical.Secret, isBearer bool, _ []canonical.FieldError) {
 	keys, bearers := h.Values("X-API-Key"), h.Values("Authorization")
 	key, token := "", ""
@@ -44,8 +45,8 @@ func Credential(h http.Header) (text canonical.Secret, isBearer bool, _ []canoni
 	return canonical.Secret(token), isBearer, nil
 }
 
-// bearer returns the token of credentials with the scheme Bearer (RFC 6750, section 2.1), without checking its
-// characters; false for any other scheme.
+// bearer returns the token of credentials with the scheme Bearer (RFC 6750, section 2.1), without
+// checking its characters; false for any other scheme.
 func bearer(credentials string) (string, bool) {
 	scheme, token, ok := strings.Cut(credentials, " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {

@@ -1,5 +1,5 @@
-// Package parse parses requests of the API: headers, the ids in path and query, and credentials. It returns every fault, and
-// never the faulty value.
+// Package parse parses requests of the API: headers, the ids in path and query, and credentials. It
+// returns every fault, and never the faulty value.
 package parse
 
 import (
@@ -72,8 +72,9 @@ var fields = []field{
 	{"Cache-Control", maxText, (*headerParser).cacheControl},
 }
 
-// Headers parses all headers and returns every fault. consent makes Consent-ID required. allowPrivateIP accepts addresses
-// that cannot be those of users on the internet, see public. A header with a faulty value is not reported as missing.
+// Headers parses all headers and returns every fault. consent makes Consent-ID required.
+// allowPrivateIP accepts addresses that cannot be those of users on the internet, see public. A
+// header with a faulty value is not reported as missing.
 func Headers(h http.Header, consent, allowPrivateIP bool) (canonical.Query, gateway.CacheControl, []canonical.FieldError) {
 	p := &headerParser{allowPrivateIP: allowPrivateIP}
 	var faults []canonical.FieldError
@@ -109,7 +110,8 @@ func Headers(h http.Header, consent, allowPrivateIP bool) (canonical.Query, gate
 	return p.query, p.cache, faults
 }
 
-// singleValue returns the value of a header that may be sent once, and the detail of a fault of its form.
+// singleValue returns the value of a header that may be sent once, and the detail of a fault of its
+// form.
 func singleValue(h http.Header, name string, limit int) (value string, sent bool, detail string) {
 	values := h.Values(name)
 	switch len(values) {
@@ -136,7 +138,8 @@ func checkText(s string, limit int) string {
 	return ""
 }
 
-// RequestID returns X-Request-ID as the caller wrote it. If it is missing or faulty, it returns a new UUID.
+// RequestID returns X-Request-ID as the caller wrote it. If it is missing or faulty, it returns a
+// new UUID.
 func RequestID(h http.Header) (string, []canonical.FieldError) {
 	value, sent, detail := singleValue(h, "X-Request-ID", maxText)
 	if sent && detail == "" && !isUUID(value) {
@@ -154,7 +157,8 @@ func RequestID(h http.Header) (string, []canonical.FieldError) {
 // isUUID accepts only the form of 36 characters; the uuid package accepts three more.
 func isUUID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
 
-// consent refuses characters that make two consent ids look the same. All visible characters are allowed.
+// consent refuses characters that make two consent ids look the same. All visible characters are
+// allowed.
 func (p *headerParser) consent(v string) string {
 	switch {
 	case strings.TrimSpace(v) != v:
@@ -166,8 +170,8 @@ func (p *headerParser) consent(v string) string {
 	return ""
 }
 
-// invisible reports whether c has no visible form: Unicode's default ignorable characters, and blanks that are not white
-// space.
+// invisible reports whether c has no visible form: Unicode's default ignorable characters, and
+// blanks that are not white space.
 func invisible(c rune) bool {
 	const blankBraille = '\u2800'
 	return c == blankBraille || unicode.In(c, unicode.Cf, unicode.Zl, unicode.Zp,
@@ -215,7 +219,8 @@ func (p *headerParser) device(v string) string {
 	return ""
 }
 
-// cacheControl parses the directives of RFC 9111, section 5.2.1, that apply to account lists, and ignores all others.
+// cacheControl parses the directives of RFC 9111, section 5.2.1, that apply to account lists, and
+// ignores all others.
 func (p *headerParser) cacheControl(v string) string {
 	directives, ok := splitList(v)
 	if !ok {
@@ -267,8 +272,8 @@ func seconds(s string) (time.Duration, bool) {
 	return time.Duration(n) * time.Second, true
 }
 
-// splitList splits a list at the commas outside quoted strings (RFC 9110, section 5.6). It returns false if a quoted string
-// does not end.
+// splitList splits a list at the commas outside quoted strings (RFC 9110, section 5.6). It returns
+// false if a quoted string does not end.
 func splitList(s string) ([]string, bool) {
 	var members []string
 	start, quoted := 0, false

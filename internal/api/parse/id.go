@@ -10,7 +10,8 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// ASPSPID parses the escaped path segment aspspId. It returns the id in lower case, or "" if it is no UUID.
+// ASPSPID parses the escaped path segment aspspId. It returns the id in lower case, or "" if it is
+// no UUID.
 func ASPSPID(segment string) (string, []canonical.FieldError) {
 	id, err := url.PathUnescape(segment)
 	if err != nil || !isUUID(id) {
@@ -28,8 +29,8 @@ func AccountID(segment string) (string, []canonical.FieldError) {
 	return id, accountFault("path", checkAccountID(id))
 }
 
-// AccountIDQuery parses the parameter accountId of a raw query; "" if the query does not have it. Any other parameter is a
-// fault.
+// AccountIDQuery parses the parameter accountId of a raw query; "" if the query does not have it.
+// Any other parameter is a fault.
 func AccountIDQuery(raw string) (string, []canonical.FieldError) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
@@ -53,8 +54,9 @@ func AccountIDQuery(raw string) (string, []canonical.FieldError) {
 // parameterName matches names that a query parameter can have.
 var parameterName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,31}$`)
 
-// parameterLabel returns the name of an unknown query parameter, so that callers find typing errors, or "(unknown)". A name
-// with more than four digits may be an account number and is not repeated.
+// parameterLabel returns the name of an unknown query parameter, so that callers find typing
+// errors, or "(unknown)". A name with more than four digits may be an account number and is not
+// repeated.
 func parameterLabel(name string) string {
 	const maxDigits = 4
 	digits := 0
@@ -76,8 +78,8 @@ func accountFault(in, detail string) []canonical.FieldError {
 	return []canonical.FieldError{{In: in, Name: "accountId", Detail: detail}}
 }
 
-// checkAccountID returns why id is no valid account id, or "". It refuses "." and "..", because proxies may remove such
-// segments, and the path would name another resource.
+// checkAccountID returns why id is no valid account id, or "". It refuses "." and "..", because
+// proxies may remove such segments, and the path would name another resource.
 func checkAccountID(id string) string {
 	if id == "." || id == ".." {
 		return "must not be \".\" or \"..\""

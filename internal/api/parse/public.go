@@ -5,9 +5,10 @@ import (
 	"slices"
 )
 
-// special lists the address blocks that IANA's registries of special-purpose addresses do not mark as globally reachable,
-// and multicast. Documentation addresses (RFC 5737, RFC 3849, RFC 9637) are missing on purpose: callers use them in tests.
-// IPv6 addresses outside 2000::/3 need no block here.
+// special lists the address blocks that IANA's registries of special-purpose addresses do not mark
+// as globally reachable, and multicast. Documentation addresses (RFC 5737, RFC 3849, RFC 9637) are
+// missing on purpose: callers use them in tests. IPv6 addresses outside 2000::/3 need no block
+// here.
 var special = prefixes(
 	"0.0.0.0/8",
 	"10.0.0.0/8",
@@ -40,8 +41,8 @@ var (
 	teredo = netip.MustParsePrefix("2001::/32")    // RFC 4380
 )
 
-// public reports whether ip can be the address of a user on the internet. For NAT64, 6to4 and Teredo it checks the embedded
-// IPv4 address.
+// public reports whether ip can be the address of a user on the internet. For NAT64, 6to4 and
+// Teredo it checks the embedded IPv4 address.
 func public(ip netip.Addr) bool {
 	if ip.Is6() {
 		b := ip.As16()

@@ -12,7 +12,8 @@ import (
 // whilePresent is the alternative to an unattended call.
 const whilePresent = "Call only while the user is present, with `PSU-IP-Address`."
 
-// actionAndDetail returns the action and the detail of a problem: those of its kind, unless more is known of the request.
+// actionAndDetail returns the action and the detail of a problem: those of its kind, unless more is
+// known of the request.
 func actionAndDetail(e *canonical.Error, pc ProblemContext) (action, detail string) {
 	spec := problems[e.Kind]
 	action, detail = spec.action, spec.detail
@@ -52,8 +53,8 @@ func actionAndDetail(e *canonical.Error, pc ProblemContext) (action, detail stri
 	return action, detail
 }
 
-// limitReached returns action and detail of UnattendedLimit: who refused the call, the limit, and the time of the next
-// call.
+// limitReached returns action and detail of UnattendedLimit: who refused the call, the limit, and
+// the time of the next call.
 func limitReached(e *canonical.Error, pc ProblemContext) (action, detail string) {
 	next := whilePresent
 	if e.RetryAfter > 0 {
@@ -79,8 +80,8 @@ func limitReached(e *canonical.Error, pc ProblemContext) (action, detail string)
 	return retryAttended, detail + " " + next
 }
 
-// whenFree returns the sentence on when the next call can be made. If the usage is known, the time is the one that
-// unattended-access shows: the gateway's clock may differ from Redis's.
+// whenFree returns the sentence on when the next call can be made. If the usage is known, the time
+// is the one that unattended-access shows: the gateway's clock may differ from Redis's.
 func whenFree(e *canonical.Error, pc ProblemContext) string {
 	at := wholeSecond(pc.Now().Add(e.RetryAfter))
 	if e.Slots != nil {
@@ -106,7 +107,8 @@ func unitName(u config.Unit) string {
 	return "consent"
 }
 
-// durationWords returns a duration in words: 24 hours, 90 minutes. For 1 it returns the unit alone: hour.
+// durationWords returns a duration in words: 24 hours, 90 minutes. For 1 it returns the unit alone:
+// hour.
 func durationWords(d time.Duration) string {
 	for _, u := range []struct {
 		size time.Duration

@@ -31,7 +31,8 @@ func CacheStatus(list gateway.AccountsResult) string {
 	return status + "; fwd=" + string(s.Forward)
 }
 
-// CacheResult returns the same as one word, for logs and metrics: hit, stale, collapsed, bypass or miss.
+// CacheResult returns the same as one word, for logs and metrics: hit, stale, collapsed, bypass or
+// miss.
 func CacheResult(list gateway.AccountsResult) string {
 	switch s := list.Cache; {
 	case s.Hit && list.Freshness.Stale:
@@ -46,7 +47,8 @@ func CacheResult(list gateway.AccountsResult) string {
 	return "miss"
 }
 
-// StaleByLimit reports whether a stale list was returned because no slot of the unattended limit could be taken.
+// StaleByLimit reports whether a stale list was returned because no slot of the unattended limit
+// could be taken.
 func StaleByLimit(list gateway.AccountsResult) bool {
 	reason := list.Freshness.StaleReason
 	return reason == gateway.StaleByLimit || reason == gateway.StaleWithoutCounter
@@ -60,8 +62,9 @@ func Age(f gateway.Freshness) string {
 	return strconv.FormatInt(wholeAge(f), 10)
 }
 
-// RateLimit returns the headers RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10) of an unattended
-// request to an ASPSP with policy p. If the usage could not be read (nil), no call remains.
+// RateLimit returns the headers RateLimit-Policy and RateLimit
+// (draft-ietf-httpapi-ratelimit-headers-10) of an unattended request to an ASPSP with policy p. If
+// the usage could not be read (nil), no call remains.
 func RateLimit(p config.Unattended, s *unattended.Usage) (policy, limit string) {
 	if s == nil {
 		s = &unattended.Usage{Limit: p.Limit, Window: p.Window}

@@ -147,7 +147,8 @@ var problems = map[canonical.Kind]problemSpec{
 	canonical.Canceled: {status: StatusCanceled},
 }
 
-// StatusCanceled is the status that log and metrics show if the caller closed the connection. It is never sent.
+// StatusCanceled is the status that log and metrics show if the caller closed the connection. It is
+// never sent.
 const StatusCanceled = 499
 
 // Problem is the JSON of an error response (RFC 9457).
@@ -201,7 +202,8 @@ func NewProblem(e *canonical.Error, pc ProblemContext) Problem {
 	return p
 }
 
-// retryAfter returns Retry-After (RFC 9110, section 10.2.3) in whole seconds, rounded up, or 0 for no header.
+// retryAfter returns Retry-After (RFC 9110, section 10.2.3) in whole seconds, rounded up, or 0 for
+// no header.
 func retryAfter(e *canonical.Error) int64 {
 	w := problems[e.Kind].wait
 	d := w.fallback

@@ -1,5 +1,5 @@
-// Package render builds the bodies and headers of the API's responses from the gateway's results. It makes no decisions;
-// internal/api writes what it returns.
+// Package render builds the bodies and headers of the API's responses from the gateway's results.
+// It makes no decisions; internal/api writes what it returns.
 package render
 
 import (
@@ -113,8 +113,8 @@ func Usage(u unattended.Usage) any {
 	return body
 }
 
-// nextSlot returns when the next slot is free, rounded up to a second. It returns zero if a slot is free now, or if no slot
-// will be free.
+// nextSlot returns when the next slot is free, rounded up to a second. It returns zero if a slot is
+// free now, or if no slot will be free.
 func nextSlot(u unattended.Usage) time.Time {
 	if u.Remaining > 0 || u.NextAt.IsZero() {
 		return time.Time{}
@@ -125,8 +125,8 @@ func nextSlot(u unattended.Usage) time.Time {
 // wholeSecond rounds t up to a second, so that it is never too early.
 func wholeSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
 
-// newAccountRef returns how a balances response identifies its account: by the IBAN if there is one. It returns nil if the
-// provider gave no identification and no name.
+// newAccountRef returns how a balances response identifies its account: by the IBAN if there is
+// one. It returns nil if the provider gave no identification and no name.
 func newAccountRef(b canonical.AccountBalances) *accountRef {
 	ref := accountRef{IBAN: b.Identification.IBAN(), Name: b.Name}
 	if ref.IBAN == "" {

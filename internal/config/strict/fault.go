@@ -1,28 +1,27 @@
-// Package strict reads YAML into Go values and writes it again. It takes nothing that it does not know, names
-// every fault at once with path and line, and repeats no value in a fault. internal/config is its one caller.
+// Package strict decodes YAML into Go values and writes Go values as YAML. It refuses everything
+// that it does not know, reports all faults of a file together, with path and line, and never
+// repeats a value in a fault. Only internal/config uses it.
 package strict
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 )
 
-// A Fault is one thing that is wrong with a file.
+// Fault is one error in a file.
 type Fault struct {
-	Path   string // of the key in the file, as in aspsps[0].unattended.limit; relative for a part of the file; "" for the whole
-	Line   int    // in the file, from 1; 0 where unknown
-	Detail string // what is wrong, to be read after the path; never the value of a secret
+	Path   string // of the key, as in aspsps[0].unattended.limit; relative for a part of the file; "" for the whole file
+	Line   int    // in the file, from 1; 0 if unknown
+	Detail string // to be read after the path; never contains a value
 }
 
-// Faults are all the things that are wrong, in the order of the file.
+// Faults are all errors in a file, in the order of the file.
 type Faults []Fault
 
-// Error lists the faults, one a line.
+// Error returns the faults, one per line.
 func (f Faults) Error() string { return strings.Join(f.Texts(), "\n") }
 
-// Texts are the faults as lines.
+// Texts returns each fault as a line.
 func (f Faults) Texts() []string {
 	lines := make([]string, len(f))
 	for i, fault := range f {
@@ -31,7 +30,7 @@ func (f Faults) Texts() []string {
 	return lines
 }
 
-// Err is the faults as an error, nil if there is none.
+// Err returns the faults as an error, nil if there are no faults.
 func (f Faults) Err() error {
 	if len(f) == 0 {
 		return nil
@@ -39,15 +38,10 @@ func (f Faults) Err() error {
 	return f
 }
 
-// Add notes a fault of the key at path.
+// Add appends a fault of the key at path.
 func (f *Faults) Add(path, detail string) { *f = append(*f, Fault{Path: path, Detail: detail}) }
 
-// Sort puts the faults into the order of the file. Those of one line stay in the order in which they were found.
-func (f Faults) Sort() {
-	slices.SortStableFunc(f, func(a, b Fault) int { return cmp.Compare(a.Line, b.Line) })
-}
-
-// String is the fault as "path (line n): detail", less what is unknown.
+// String returns the fault as "path (line n): detail", without the parts that are unknown.
 func (f Fault) String() string {
 	switch {
 	case f.Path != "" && f.Line > 0:

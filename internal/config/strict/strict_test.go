@@ -11,7 +11,7 @@ import (
 	"ais-gateway/internal/config/strict"
 )
 
-// settings has one of each type that can be decoded.
+// settings has a field of each type that can be decoded.
 type settings struct {
 	Text  string            `yaml:"text"`
 	Yes   bool              `yaml:"yes"`
@@ -33,7 +33,7 @@ type settings struct {
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, text, want string }{
-		{"no mapping", "a", "line 1: must be a mapping (key: value)"},
+		{"not a mapping", "a", "line 1: must be a mapping (key: value)"},
 		{"list", "\n- a", "line 2: must be a mapping (key: value)"},
 		{"two documents", "a: 1\n---\nb: 1\n---\nc: 1", "line 3: must be a single YAML document\nline 5: must be a single YAML document"},
 		{"open bracket", "a: 1\nb: [1", "line 2: invalid YAML: missing \"]\""},
@@ -53,7 +53,7 @@ func TestParseRefuses(t *testing.T) {
 			"line 1: must not use anchors, aliases or merge keys (quote a string that begins with & or *)"},
 		{"tag and open bracket", "a: !x 1\nb: [1", "line 1: must not use tags (quote a string that begins with !)\n" +
 			"line 2: invalid YAML: missing \"]\""},
-		{"more marks than are passed over", keys(101, "k%d: !x 1\n") + "b: [", strings.TrimSpace(keys(101, "line %d: must not use tags (quote a string that begins with !)\n"))},
+		{"too many tags", keys(101, "k%d: !x 1\n") + "b: [", strings.TrimSpace(keys(101, "line %d: must not use tags (quote a string that begins with !)\n"))},
 		{"too many keys", keys(6_000, "k%d: 1\n"), "line 5001: must not have more than 5000 keys in one mapping"},
 		{"too many keys in brackets", "a: [{" + keys(6_000, "k%d: [{}],\n") + "}]", "line 5001: must not have more than 5000 keys in one mapping"},
 		{"too many keys around lists", "a:\n" + keys(6_000, " k%d:\n - l: {m: 1}\n   n: 1\n"), "line 15002: must not have more than 5000 keys in one mapping"},
@@ -71,7 +71,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// keys is one entry many times, with its number from 1 in it.
+// keys returns an entry n times, formatted with its number from 1.
 func keys(n int, entry string) string {
 	var b strings.Builder
 	for i := range n {
@@ -80,7 +80,7 @@ func keys(n int, entry string) string {
 	return b.String()
 }
 
-// The bound is each mapping's own: a file may have many banks.
+// maxKeys applies to each mapping separately: a file may have many banks.
 func TestManyMappings(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{
@@ -184,7 +184,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// In flow style the library cuts a plain text at a colon that YAML leaves in it.
+// In flow style, the library splits a plain string at a colon.
 func TestColonsInFlow(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -243,13 +243,9 @@ nested:
 	if faults != nil {
 		t.Fatal(faults)
 	}
-	var b strings.Builder
-	all := append(doc.Mapping().KeyValues("count"), strict.KeyValue{Key: "own", Value: strict.KeyValues(settings{
+	got := doc.Mapping().Without("count").With("own", strict.Encode(settings{
 		Text: "true", Int: 0, Pause: time.Hour, At: time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC), List: []string{"", "a:b"},
-	})})
-	if err := strict.Write(&b, all); err != nil {
-		t.Fatal(err)
-	}
+	})).String()
 	want := strings.Replace(text, "count: 3\n", "", 1)
 	want += `own:
   text: "true"
@@ -261,11 +257,11 @@ nested:
   at: "2026-11-20T10:00:00Z"
   list: ["", a:b]
 `
-	if diff := cmp.Diff(want, b.String()); diff != "" {
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
 	var missing *strict.Document
-	if missing.Has("a") || missing.Mapping("a").KeyValues() != nil || !doc.Has("nested[0][1].b") || doc.Has("a") {
-		t.Error("a part is there that is not, or the other way round")
+	if missing.Has("a") || missing.Mapping("a").String() != "" || !doc.Has("nested[0][1].b") || doc.Has("a") {
+		t.Error("Has or Mapping is wrong about a path")
 	}
 }

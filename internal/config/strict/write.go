@@ -3,142 +3,124 @@ package strict
 import (
 	"encoding"
 	"fmt"
-	"io"
 	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-
-	"github.com/goccy/go-yaml/ast"
 )
 
-// A KeyValue is a key with its value: a string, which is a scalar as it is written, a []any or a []KeyValue of these.
-type KeyValue struct {
-	Key   string
-	Value any
+// Mapping is a mapping of a document, or of the fields of a struct. The zero Mapping is empty.
+type Mapping struct{ members []member }
+
+// Encode returns the fields of a struct in their order, without those that have no value. The value
+// of a map is an empty mapping.
+func Encode(structure any) Mapping { return Mapping{encodeFields(reflect.ValueOf(structure))} }
+
+// With returns the mapping with another value of a key, which it adds if it is missing.
+func (m Mapping) With(key string, value Mapping) Mapping {
+	one := member{key, &node{kind: mapping, members: value.members}}
+	i := slices.IndexFunc(m.members, func(other member) bool { return other.name == key })
+	if i < 0 {
+		return Mapping{append(slices.Clip(m.members), one)}
+	}
+	return Mapping{slices.Concat(m.members[:i], []member{one}, m.members[i+1:])}
 }
 
-// Write writes a mapping as YAML.
-func Write(w io.Writer, all []KeyValue) error {
+// Without returns the mapping without some keys.
+func (m Mapping) Without(keys ...string) Mapping {
+	return Mapping{slices.DeleteFunc(slices.Clone(m.members), func(one member) bool { return slices.Contains(keys, one.name) })}
+}
+
+// Concat returns the keys of the mapping, followed by those of other.
+func (m Mapping) Concat(other Mapping) Mapping {
+	return Mapping{slices.Concat(m.members, other.members)}
+}
+
+// String returns the mapping as YAML.
+func (m Mapping) String() string {
 	var b strings.Builder
-	render(&b, all, 0)
-	_, err := io.WriteString(w, b.String())
-	return err
+	write(&b, &node{kind: mapping, members: m.members}, "")
+	return b.String()
 }
 
-// KeyValues are a struct's fields in their order, without those that have no value. Of a map there is only its place.
-func KeyValues(structure any) []KeyValue { return members(reflect.ValueOf(structure)) }
-
-// KeyValues are a part's keys and values as they stand in the file, but for the keys left out.
-func (p Mapping) KeyValues(without ...string) []KeyValue {
-	if p.node == nil {
-		return nil
-	}
-	all := []KeyValue{}
-	for _, v := range p.node.Values {
-		if !slices.Contains(without, key(v)) {
-			all = append(all, KeyValue{key(v), source(v.Value)})
-		}
-	}
-	return all
-}
-
-func members(v reflect.Value) []KeyValue {
-	var all []KeyValue
+// encodeFields returns the keys of a struct's fields with their values.
+func encodeFields(v reflect.Value) []member {
+	var all []member
 	for i, name := range Tags(v.Type()) {
 		if name == "" {
 			continue
 		}
-		if value := effective(v.Field(i)); value != nil {
-			all = append(all, KeyValue{name, value})
+		if value := encode(v.Field(i)); value != nil {
+			all = append(all, member{name, value})
 		}
 	}
 	return all
 }
 
-// effective is a Go value as it is written; nil for an empty text, time, list or mapping, which is the same as none.
-func effective(v reflect.Value) any {
+// encode returns the node of a Go value. It is nil for an empty string, time, list or mapping,
+// which are the same as a missing key.
+func encode(v reflect.Value) *node {
 	switch x := v.Interface().(type) {
 	case time.Duration:
-		return short(x)
-	case time.Time:
-		if x.IsZero() {
-			return nil
+		return &node{text: shortDuration(x)}
+	case encoding.TextMarshaler: // a time too
+		if s, err := x.MarshalText(); err == nil && !v.IsZero() {
+			return &node{kind: text, text: string(s)}
 		}
-		return scalar(x.Format(time.RFC3339Nano))
-	case encoding.TextMarshaler:
-		s, err := x.MarshalText()
-		if err != nil || len(s) == 0 {
-			return nil
-		}
-		return scalar(string(s))
+		return nil
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		if all := members(v); len(all) > 0 {
-			return all
+		if all := encodeFields(v); len(all) > 0 {
+			return &node{kind: mapping, members: all}
 		}
 	case reflect.Slice:
-		var all []any
-		for i := range v.Len() {
-			e := effective(v.Index(i))
-			if e == nil {
-				e = `""`
-			}
-			all = append(all, e)
-		}
-		if _, one := v.Interface().(OneOrMore); one && len(all) == 1 {
-			return all[0]
-		}
-		if len(all) > 0 {
-			return all
-		}
+		return encodeList(v)
 	case reflect.Map:
 		if v.Len() > 0 {
-			return []KeyValue{}
+			return &node{kind: mapping}
 		}
 	case reflect.String:
-		if v.String() != "" {
-			return scalar(v.String())
+		if v.Len() > 0 {
+			return &node{kind: text, text: v.String()}
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return effective(v.Elem())
+			return encode(v.Elem())
 		}
 	case reflect.Float64:
-		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
+		return &node{text: strconv.FormatFloat(v.Float(), 'f', -1, 64)}
 	case reflect.Bool, reflect.Int, reflect.Uint32:
-		return fmt.Sprint(v.Interface())
+		return &node{text: fmt.Sprint(v.Interface())}
 	}
 	return nil
 }
 
-// source is a part of the file's tree as it is written.
-func source(node ast.Node) any {
-	switch n := node.(type) {
-	case *ast.MappingNode:
-		return Mapping{n}.KeyValues()
-	case *ast.SequenceNode:
-		all := []any{}
-		for _, v := range n.Values {
-			all = append(all, source(v))
+// encodeList returns the node of a slice, nil if it is empty. Empty entries are kept, so that the
+// others keep their index.
+func encodeList(v reflect.Value) *node {
+	n := &node{kind: list}
+	for i := range v.Len() {
+		entry := encode(v.Index(i))
+		if entry == nil {
+			entry = &node{kind: text}
 		}
-		return all
+		n.entries = append(n.entries, entry)
 	}
-	if s, ok := text(node); ok {
-		return scalar(s)
+	_, one := v.Interface().(OneOrMore)
+	switch {
+	case len(n.entries) == 0:
+		return nil
+	case one && len(n.entries) == 1:
+		return n.entries[0]
 	}
-	if _, null := node.(*ast.NullNode); node == nil || null {
-		return "null"
-	}
-	return node.GetToken().Value
+	return n
 }
 
-// short is a duration without the zeros at its end: 24h, not 24h0m0s.
-func short(d time.Duration) string {
+// shortDuration returns a duration without zeros at its end: 24h instead of 24h0m0s.
+func shortDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
@@ -154,72 +136,53 @@ var (
 	notText = regexp.MustCompile(`(?i)^(true|false|null|yes|no|on|off|y|n)$`)
 )
 
-// scalar is a text as it is written: plain where no reader can take it for something else, else in quotes.
-func scalar(s string) string {
+// quoted returns a string in quotes, or without if every reader takes it for a string.
+func quoted(s string) string {
 	if plain.MatchString(s) && !notText.MatchString(s) {
 		return s
 	}
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case unicode.IsPrint(r):
-			b.WriteRune(r)
-		default:
-			fmt.Fprintf(&b, `\U%08X`, r)
-		}
-	}
-	b.WriteByte('"')
-	return b.String()
+	return strconv.Quote(s) // its escapes are those of YAML
 }
 
-// render writes a value as a block of its own, each line behind indent spaces.
-func render(b *strings.Builder, value any, indent int) {
-	space := strings.Repeat(" ", indent)
-	switch v := value.(type) {
-	case []KeyValue:
-		for _, m := range v {
-			b.WriteString(space + scalar(m.Key) + ":")
-			if s, ok := inline(m.Value); ok {
-				b.WriteString(" " + s + "\n")
-				continue
-			}
-			b.WriteByte('\n')
-			render(b, m.Value, indent+2)
+// write writes a mapping or list in block style. space is its indentation.
+func write(b *strings.Builder, n *node, space string) {
+	for _, m := range n.members {
+		b.WriteString(space + quoted(m.name) + ":")
+		if s, ok := inline(m.value); ok {
+			b.WriteString(" " + s + "\n")
+			continue
 		}
-	case []any:
-		for _, e := range v {
-			if s, ok := inline(e); ok {
-				b.WriteString(space + "- " + s + "\n")
-				continue
-			}
+		b.WriteByte('\n')
+		write(b, m.value, space+"  ")
+	}
+	for _, entry := range n.entries {
+		s, ok := inline(entry)
+		if !ok {
 			var block strings.Builder
-			render(&block, e, indent+2)
-			b.WriteString(space + "- " + block.String()[indent+2:])
+			write(&block, entry, space+"  ")
+			s = strings.TrimSpace(block.String())
 		}
+		b.WriteString(space + "- " + s + "\n")
 	}
 }
 
-// inline is a value that is written in one line behind its key: a scalar, a list of scalars, anything empty.
-func inline(value any) (string, bool) {
-	switch v := value.(type) {
-	case string:
-		return v, true
-	case []any:
-		scalars := make([]string, len(v))
-		for i, e := range v {
-			s, ok := e.(string)
-			if !ok {
+// inline returns a value that fits behind its key: a scalar, a list of scalars, or an empty list or
+// mapping.
+func inline(n *node) (string, bool) {
+	switch {
+	case n.kind == mapping:
+		return "{}", len(n.members) == 0
+	case n.kind == text:
+		return quoted(n.text), true
+	case n.kind == list:
+		scalars := make([]string, len(n.entries))
+		for i, entry := range n.entries {
+			if entry.kind == list || entry.kind == mapping {
 				return "", false
 			}
-			scalars[i] = s
+			scalars[i], _ = inline(entry)
 		}
 		return "[" + strings.Join(scalars, ", ") + "]", true
-	case []KeyValue:
-		return "{}", len(v) == 0
 	}
-	return "", false
+	return n.text, true
 }

@@ -20,9 +20,10 @@ type listedAccount struct {
 	number string // as received: different card numbers can be equal after masking
 }
 
-// Add adds an account with its number as received, and returns its index. card reports whether it is a card account. An account
-// that is in the list already, with equal content, is not added again. Add returns ProviderInvalidResponse if its content
-// differs, if the id is invalid or a full card number, or if the currency is invalid.
+// Add adds an account with its number as received, and returns its index. card reports whether it
+// is a card account. An account that is in the list already, with equal content, is not added
+// again. Add returns ProviderInvalidResponse if its content differs, if the id is invalid or a full
+// card number, or if the currency is invalid.
 func (a *AccountList) Add(account canonical.Account, number string, card bool) (index int, added bool, err error) {
 	switch {
 	case !ValidAccountID(account.ID):

@@ -1,5 +1,5 @@
-// Package adapter contains what adapters share: reading a provider's JSON strictly, account lists, the wording of error
-// responses, and building URLs. It depends on no provider and makes no calls.
+// Package adapter contains what adapters share: reading a provider's JSON strictly, account lists,
+// the wording of error responses, and building URLs. It depends on no provider and makes no calls.
 package adapter
 
 import (
@@ -14,10 +14,11 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// Decode decodes the JSON document of a response into the adapter's wire type. Members that the type does not have are
-// ignored. Decode returns ProviderInvalidResponse for invalid or ambiguous JSON: invalid UTF-8, a member name that is
-// repeated in an object (in any case), text after the document, deep nesting, or too many members. These limits bound the
-// memory of the result to a small multiple of the body.
+// Decode decodes the JSON document of a response into the adapter's wire type. Members that the
+// type does not have are ignored. Decode returns ProviderInvalidResponse for invalid or ambiguous
+// JSON: invalid UTF-8, a member name that is repeated in an object (in any case), text after the
+// document, deep nesting, or too many members. These limits bound the memory of the result to a
+// small multiple of the body.
 func Decode(body []byte, into any) error {
 	if !utf8.Valid(body) {
 		return canonical.InvalidResponse("body is not UTF-8")
@@ -34,8 +35,9 @@ func Decode(body []byte, into any) error {
 	return nil
 }
 
-// hasLoneSurrogate reports whether a JSON text contains an escaped surrogate without its other half (RFC 8259, section 8.2).
-// encoding/json replaces it by a replacement character, which would change an id.
+// hasLoneSurrogate reports whether a JSON text contains an escaped surrogate without its other half
+// (RFC 8259, section 8.2). encoding/json replaces it by a replacement character, which would change
+// an id.
 func hasLoneSurrogate(body []byte) bool {
 	for i := 0; i < len(body); i++ {
 		if body[i] != '\\' {
@@ -54,7 +56,8 @@ func hasLoneSurrogate(body []byte) bool {
 	return false
 }
 
-// unicodeEscape returns the UTF-16 code unit of the \u escape at the beginning of a text; 0 if there is none.
+// unicodeEscape returns the UTF-16 code unit of the \u escape at the beginning of a text; 0 if
+// there is none.
 func unicodeEscape(text []byte) rune {
 	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
 		return 0
@@ -66,8 +69,9 @@ func unicodeEscape(text []byte) rune {
 	return rune(unit)
 }
 
-// URL returns base with path segments appended. Each is escaped so that it remains one segment with the same text. base may
-// or may not end in a slash. The segments "." and ".." cannot be escaped; the caller must reject them, see ValidAccountID.
+// URL returns base with path segments appended. Each is escaped so that it remains one segment with
+// the same text. base may or may not end in a slash. The segments "." and ".." cannot be escaped;
+// the caller must reject them, see ValidAccountID.
 func URL(base *url.URL, segments ...string) *url.URL {
 	u := *base
 	plain, escaped := strings.TrimSuffix(base.Path, "/"), strings.TrimSuffix(base.EscapedPath(), "/")
@@ -79,20 +83,20 @@ func URL(base *url.URL, segments ...string) *url.URL {
 	return &u
 }
 
-// maxAccountIDLen is the maximum length of an account id in characters, as in the gateway's API and in Mastercard's
-// documentation of resourceId.
+// maxAccountIDLen is the maximum length of an account id in characters, as in the gateway's API and
+// in Mastercard's documentation of resourceId.
 const maxAccountIDLen = 256
 
-// ValidAccountID reports whether an account id can be sent unchanged: in a body, as a path segment to the provider, and as a
-// path segment of the gateway's API.
+// ValidAccountID reports whether an account id can be sent unchanged: in a body, as a path segment
+// to the provider, and as a path segment of the gateway's API.
 func ValidAccountID(id string) bool {
 	n := utf8.RuneCountInString(id)
 	return n >= 1 && n <= maxAccountIDLen && id != "." && id != ".." && utf8.ValidString(id) &&
 		!strings.ContainsFunc(id, unicode.IsControl)
 }
 
-// SameRequestID reports whether the request id in a response is the one that was sent. UUIDs are case-insensitive (RFC 9562,
-// section 4). An empty id is accepted, like a missing one.
+// SameRequestID reports whether the request id in a response is the one that was sent. UUIDs are
+// case-insensitive (RFC 9562, section 4). An empty id is accepted, like a missing one.
 func SameRequestID(echo, sent string) bool {
 	return strings.TrimSpace(echo) == "" || strings.EqualFold(echo, sent)
 }

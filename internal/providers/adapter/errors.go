@@ -11,8 +11,9 @@ import (
 // maxErrorText is the maximum length in bytes of a LenientString.
 const maxErrorText = 2048
 
-// LenientString is a string in an error response: the beginning of a JSON string, without outer white space. Any other JSON
-// value is read as "", because one odd member must not make an error unreadable.
+// LenientString is a string in an error response: the beginning of a JSON string, without outer
+// white space. Any other JSON value is read as "", because one odd member must not make an error
+// unreadable.
 type LenientString string
 
 // UnmarshalJSON implements json.Unmarshaler. It never fails.
@@ -25,8 +26,8 @@ func (l *LenientString) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// kindPriority lists the kinds that the code or the wording of an error can mean, the most specific first: the consent before
-// the account, and a cause before the fact that something failed.
+// kindPriority lists the kinds that the code or the wording of an error can mean, the most specific
+// first: the consent before the account, and a cause before the fact that something failed.
 var kindPriority = []canonical.Kind{
 	canonical.ConsentExpired,
 	canonical.ConsentInvalid,
@@ -37,8 +38,8 @@ var kindPriority = []canonical.Kind{
 	canonical.ProviderError,
 }
 
-// MoreSpecific reports whether kind a is more specific than kind b, which may be "". It decides between several errors in one
-// response.
+// MoreSpecific reports whether kind a is more specific than kind b, which may be "". It decides
+// between several errors in one response.
 func MoreSpecific(a, b canonical.Kind) bool {
 	rankA, rankB := slices.Index(kindPriority, a), slices.Index(kindPriority, b)
 	return rankA >= 0 && (rankB < 0 || rankA < rankB)

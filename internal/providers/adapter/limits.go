@@ -8,8 +8,9 @@ import (
 	"unicode"
 )
 
-// A Limit is the kind of limit that the words of an error response describe. If any of them suggest a rate limiter, the
-// response is not taken for the ASPSP's unattended limit, because a wrong block costs the user a day.
+// A Limit is the kind of limit that the words of an error response describe. If any of them suggest
+// a rate limiter, the response is not taken for the ASPSP's unattended limit, because a wrong block
+// costs the user a day.
 type Limit string
 
 // The kinds of limits.
@@ -80,18 +81,20 @@ func LimitFrom429(text Words) Limit {
 	return NoLimit
 }
 
-// ReportsAccessLimit reports whether words mean that the ASPSP's limit of accesses is used up, with any status.
+// ReportsAccessLimit reports whether words mean that the ASPSP's limit of accesses is used up, with
+// any status.
 func ReportsAccessLimit(text Words) bool {
 	found := limitPhrases.Find(text)
 	return ContainsAny(accessWords, found) && ContainsAny(exhaustedWords, found) &&
 		!ContainsAny(rateWords, found) && !ContainsAny(ownerWords, found) && !mentionsShortInterval(text)
 }
 
-// MentionsPSUAddress reports whether words name the user's IP address. In an error response to an unattended call this means
-// that the address is required.
+// MentionsPSUAddress reports whether words name the user's IP address. In an error response to an
+// unattended call this means that the address is required.
 func MentionsPSUAddress(text Words) bool { return len(addressPhrases.Find(text)) > 0 }
 
-// timeUnits are the units of time in which rate limiters count. maxRateInterval is the longest interval of a rate limiter.
+// timeUnits are the units of time in which rate limiters count. maxRateInterval is the longest
+// interval of a rate limiter.
 var timeUnits = map[string]time.Duration{
 	"ms": time.Millisecond, "millisecond": time.Millisecond, "milliseconds": time.Millisecond,
 	"s": time.Second, "sec": time.Second, "secs": time.Second, "second": time.Second, "seconds": time.Second,
@@ -101,8 +104,8 @@ var timeUnits = map[string]time.Duration{
 
 const maxRateInterval = time.Hour
 
-// mentionsShortInterval reports whether a text contains an interval of an hour or less, such as "per second", "10 seconds",
-// "1m", "hourly" or "PT30S".
+// mentionsShortInterval reports whether a text contains an interval of an hour or less, such as
+// "per second", "10 seconds", "1m", "hourly" or "PT30S".
 func mentionsShortInterval(text Words) bool {
 	for i, word := range text {
 		before := ""
@@ -128,7 +131,8 @@ func mentionsShortInterval(text Words) bool {
 	return false
 }
 
-// isShortISODuration reports whether a word is an ISO 8601 duration of an hour or less, such as PT30S.
+// isShortISODuration reports whether a word is an ISO 8601 duration of an hour or less, such as
+// PT30S.
 func isShortISODuration(word string) bool {
 	date, clock, _ := strings.Cut(word, "t")
 	if !strings.HasPrefix(date, "p") || strings.Trim(date[1:], "0ymwd") != "" {

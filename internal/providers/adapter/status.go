@@ -6,7 +6,8 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// kindByStatus contains the statuses that mean more than their class. The 4xx among them are temporary.
+// kindByStatus contains the statuses that mean more than their class. The 4xx among them are
+// temporary.
 var kindByStatus = map[int]canonical.Kind{
 	http.StatusRequestTimeout:     canonical.ProviderError,
 	http.StatusConflict:           canonical.ProviderError,
@@ -23,8 +24,8 @@ var kindByStatus = map[int]canonical.Kind{
 // statusClientClosedRequest is sent by proxies that gave up waiting for a server.
 const statusClientClosedRequest = 499
 
-// KindByStatus returns the kind of an error response by its status alone. It never returns a kind that means that the
-// consent, the token or the account is at fault.
+// KindByStatus returns the kind of an error response by its status alone. It never returns a kind
+// that means that the consent, the token or the account is at fault.
 func KindByStatus(status int) canonical.Kind {
 	if kind, ok := kindByStatus[status]; ok {
 		return kind

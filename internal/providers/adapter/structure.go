@@ -13,8 +13,8 @@ const (
 	maxNameList = 32     // names of one object that are compared one by one; for more, a map is faster
 )
 
-// checkStructure returns what is wrong with the structure of a valid JSON document, or "". It stores only the names of the
-// members of open objects.
+// checkStructure returns what is wrong with the structure of a valid JSON document, or "". It
+// stores only the names of the members of open objects.
 func checkStructure(body []byte) (fault string) {
 	var open []container
 	for i := 0; i < len(body); i++ {
@@ -44,7 +44,8 @@ func checkStructure(body []byte) (fault string) {
 	return ""
 }
 
-// stringLen returns the length in bytes of the JSON string at the beginning of a text, including its quotes.
+// stringLen returns the length in bytes of the JSON string at the beginning of a text, including
+// its quotes.
 func stringLen(text []byte) int {
 	for i := 1; i < len(text); i++ {
 		switch text[i] {
@@ -64,7 +65,8 @@ type container struct {
 	nameSet map[string]bool // all names, folded, once there are more than maxNameList
 }
 
-// addName adds the name of a member, as a JSON string. It returns what is wrong with the name, or "".
+// addName adds the name of a member, as a JSON string. It returns what is wrong with the name, or
+// "".
 func (c *container) addName(literal []byte) (fault string) {
 	name := literal[1 : len(literal)-1]
 	if bytes.IndexByte(name, '\\') >= 0 {

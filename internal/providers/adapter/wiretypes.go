@@ -11,8 +11,8 @@ import (
 
 var errJSONType = errors.New("a member has the wrong JSON type")
 
-// Text is a JSON member that is a string. A number is accepted as its digits, without conversion to a binary float. null,
-// an empty list and an empty object are read as "".
+// Text is a JSON member that is a string. A number is accepted as its digits, without conversion to
+// a binary float. null, an empty list and an empty object are read as "".
 type Text string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -35,7 +35,8 @@ func (t *Text) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// NonBlank returns the text as received, or "" if it is only white space, which some providers send for a missing value.
+// NonBlank returns the text as received, or "" if it is only white space, which some providers send
+// for a missing value.
 func (t Text) NonBlank() string {
 	if strings.TrimSpace(string(t)) == "" {
 		return ""
@@ -43,8 +44,8 @@ func (t Text) NonBlank() string {
 	return string(t)
 }
 
-// Number is a JSON member that is a number, with its digits as received. A string is accepted; the caller parses it. null is
-// read as "".
+// Number is a JSON member that is a number, with its digits as received. A string is accepted; the
+// caller parses it. null is read as "".
 type Number string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -64,8 +65,8 @@ func (n *Number) UnmarshalJSON(raw []byte) error {
 	return errJSONType
 }
 
-// Optional is a part of a response that may be missing. Value is then nil. An empty value of another JSON type counts as
-// missing, because some providers send [] or "" for an empty object.
+// Optional is a part of a response that may be missing. Value is then nil. An empty value of
+// another JSON type counts as missing, because some providers send [] or "" for an empty object.
 type Optional[T any] struct{ Value *T }
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -90,8 +91,8 @@ func isEmptyJSON(raw []byte) bool {
 	return false
 }
 
-// IsEmpty reports whether a JSON value is missing or has no content: null, false, 0, a string of white space, or a list or
-// an object of only such values.
+// IsEmpty reports whether a JSON value is missing or has no content: null, false, 0, a string of
+// white space, or a list or an object of only such values.
 func IsEmpty(raw json.RawMessage) bool {
 	var value any
 	return len(raw) == 0 || json.Unmarshal(raw, &value) == nil && isEmptyValue(value)

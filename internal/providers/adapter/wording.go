@@ -12,11 +12,13 @@ import (
 	"ais-gateway/internal/providers"
 )
 
-// maxWording is how many bytes of the texts of one error response are searched for phrases, all texts together.
+// maxWording is how many bytes of the texts of one error response are searched for phrases, all
+// texts together.
 const maxWording = 16 << 10
 
-// A Wording splits the texts of one error response into words. It removes texts of the request, because banks repeat ids in
-// their errors, and an account id such as "unattended limit" must not be read as a limit.
+// A Wording splits the texts of one error response into words. It removes texts of the request,
+// because banks repeat ids in their errors, and an account id such as "unattended limit" must not
+// be read as a limit.
 type Wording struct {
 	bytesLeft    int     // bytes that may still be read
 	requestTexts []Words // the texts of the request
@@ -43,11 +45,12 @@ func NewWording(q canonical.Query, r providers.Request) *Wording {
 	return w
 }
 
-// IsRequestText reports whether a text is equal to a text of the request, regardless of case and encoding.
+// IsRequestText reports whether a text is equal to a text of the request, regardless of case and
+// encoding.
 func (w *Wording) IsRequestText(text string) bool { return w.EndsInRequestText(text, text) }
 
-// EndsInRequestText reports whether a text ends in a text of the request that includes the given end of it. For example
-// /accounts/x:y with the end "y" ends in the account id x:y.
+// EndsInRequestText reports whether a text ends in a text of the request that includes the given
+// end of it. For example /accounts/x:y with the end "y" ends in the account id x:y.
 func (w *Wording) EndsInRequestText(text, end string) bool {
 	if len(end) > maxWording {
 		return false
@@ -62,7 +65,8 @@ func (w *Wording) EndsInRequestText(text, end string) bool {
 // separator separates texts and replaces texts of the request, so that no phrase matches across it.
 const separator = "|"
 
-// Words returns the words of the texts, up to maxWording bytes in total, without texts of the request.
+// Words returns the words of the texts, up to maxWording bytes in total, without texts of the
+// request.
 func (w *Wording) Words(texts ...string) Words {
 	var words Words
 	for _, text := range texts {
@@ -71,8 +75,8 @@ func (w *Wording) Words(texts ...string) Words {
 	return words
 }
 
-// EndWords returns the words of the end of a text, as Words does. Texts of the request are searched for before the end as well,
-// because an id may begin there. That text counts towards the limit.
+// EndWords returns the words of the end of a text, as Words does. Texts of the request are searched
+// for before the end as well, because an id may begin there. That text counts towards the limit.
 func (w *Wording) EndWords(text, end string) Words {
 	if w.bytesLeft == 0 {
 		return Words{separator}
@@ -85,7 +89,8 @@ func (w *Wording) EndWords(text, end string) Words {
 	return append(w.withoutRequestTexts(words, len(words)-len(splitWords(end))), separator)
 }
 
-// withoutRequestTexts returns words with each text of the request replaced by a separator, and without the words before from.
+// withoutRequestTexts returns words with each text of the request replaced by a separator, and
+// without the words before from.
 func (w *Wording) withoutRequestTexts(words Words, from int) Words {
 	kept := make(Words, 0, len(words))
 	for i := 0; i < len(words); {
@@ -104,8 +109,9 @@ func (w *Wording) withoutRequestTexts(words Words, from int) Words {
 	return kept
 }
 
-// matchLen returns how many words at the beginning of a text are the words o: all of them, even if the text continues
-// without a space before or after them, or more than one if they are cut off. It returns 0 if they do not match.
+// matchLen returns how many words at the beginning of a text are the words o: all of them, even if
+// the text continues without a space before or after them, or more than one if they are cut off. It
+// returns 0 if they do not match.
 func (o Words) matchLen(text Words) int {
 	n := 0
 	for n < len(o) && n < len(text) && (text[n] == o[n] || n == 0 && len(o) > 1 && strings.HasSuffix(text[n], o[n])) {
@@ -127,8 +133,8 @@ type Words []string
 // SplitWords returns the words of a text that is not part of an error response, such as a name.
 func SplitWords(text string) Words { return splitWords(text) }
 
-// splitWords decodes a text and returns its words. A capital letter within a word starts a new word, because codes are
-// written like tooManyRequests or psuIPAddress.
+// splitWords decodes a text and returns its words. A capital letter within a word starts a new
+// word, because codes are written like tooManyRequests or psuIPAddress.
 func splitWords(text string) Words {
 	text = decodeEscapes(text)
 	var b strings.Builder
@@ -155,7 +161,8 @@ func decodeEscapes(text string) string {
 	return text
 }
 
-// replaceEscapes replaces each mark followed by the given number of hexadecimal digits by the character that they encode.
+// replaceEscapes replaces each mark followed by the given number of hexadecimal digits by the
+// character that they encode.
 func replaceEscapes(text, mark string, digits int) string {
 	if !strings.Contains(text, mark) {
 		return text
@@ -235,12 +242,14 @@ func ContainsAny(phrases []string, found map[string]bool) bool {
 	return false
 }
 
-// IsMarkup reports whether a body is HTML or XML. It is then from a proxy or server in front of the provider's API.
+// IsMarkup reports whether a body is HTML or XML. It is then from a proxy or server in front of the
+// provider's API.
 func IsMarkup(body []byte) bool {
 	return strings.HasPrefix(strings.TrimSpace(string(body[:min(len(body), 1024)])), "<")
 }
 
-// LastSegment returns the fragment or the last segment of a URL, a URN or a path, and any other text unchanged.
+// LastSegment returns the fragment or the last segment of a URL, a URN or a path, and any other
+// text unchanged.
 func LastSegment(text string) string {
 	if !strings.HasPrefix(text, "/") && !strings.Contains(text, "://") && !strings.HasPrefix(foldCase(text), "urn:") {
 		return text

@@ -92,7 +92,8 @@ func TestOwnTextSaysNothing(t *testing.T) {
 	if got := words(unattendedQuery(), "x", "consent x expired"); got != "consent | expired |" {
 		t.Errorf("got %q", got)
 	}
-	// An id that ends in words of a phrase removes these words only from a text that repeats the id.
+	// An id that ends in words of a phrase removes these words only from a text that repeats the
+	// id.
 	if got := words(unattendedQuery(), "GFiTpF3:new-sca", "New SCA required"); got != "new sca required |" {
 		t.Errorf("got %q", got)
 	}

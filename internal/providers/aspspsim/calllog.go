@@ -1,5 +1,6 @@
-// Package aspspsim is the ASPSP's side of a simulator: a log of the calls that reached it, and its own limit of unattended
-// calls. Every simulator has one, so that a violation of the limit is detected where a bank would detect it.
+// Package aspspsim is the ASPSP's side of a simulator: a log of the calls that reached it, and its
+// own limit of unattended calls. Every simulator has one, so that a violation of the limit is
+// detected where a bank would detect it.
 package aspspsim
 
 import (
@@ -38,7 +39,8 @@ type Call struct {
 	Refused  bool // because the limit was used up
 }
 
-// A CallLog records the calls of one or more ASPSPs and applies their limits. It is safe for concurrent use.
+// A CallLog records the calls of one or more ASPSPs and applies their limits. It is safe for
+// concurrent use.
 type CallLog struct {
 	mu       sync.Mutex
 	now      func() time.Time
@@ -46,7 +48,8 @@ type CallLog struct {
 	calls    []Call
 }
 
-// NewCallLog returns an empty log with the clock now. Each ASPSP has LegalPolicy unless SetPolicy changes it.
+// NewCallLog returns an empty log with the clock now. Each ASPSP has LegalPolicy unless SetPolicy
+// changes it.
 func NewCallLog(now func() time.Time) *CallLog {
 	return &CallLog{now: now, policies: map[string]Policy{}}
 }
@@ -58,8 +61,8 @@ func (l *CallLog) SetPolicy(aspsp string, p Policy) {
 	l.policies[aspsp] = p
 }
 
-// Admit records a call and reports whether the ASPSP accepts it. An unattended call is refused when the limit is used up; wait
-// is then the time until the next call is possible.
+// Admit records a call and reports whether the ASPSP accepts it. An unattended call is refused when
+// the limit is used up; wait is then the time until the next call is possible.
 func (l *CallLog) Admit(c Call) (ok bool, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -85,7 +88,8 @@ func (l *CallLog) Calls() []Call {
 	return slices.Clone(l.calls)
 }
 
-// Breaches returns the unattended calls that arrived although the limit was used up. There must be none.
+// Breaches returns the unattended calls that arrived although the limit was used up. There must be
+// none.
 func (l *CallLog) Breaches() []Call {
 	return slices.DeleteFunc(l.Calls(), func(c Call) bool { return !c.Refused })
 }

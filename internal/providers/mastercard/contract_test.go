@@ -80,8 +80,8 @@ const signed = `{"originalRequestInfo":{"xRequestId":"{requestId}"},"account":{"
 {"balanceAmount":{"currency":"PLN","amount":4.205},"balanceType":"Information","creditDebitIndicator":"Debit"},
 {"balanceAmount":{"currency":"JPY","amount":1e2},"balanceType":"PreviouslyClosedBooked","creditDebitIndicator":"Credit"}]}}`
 
-// replace returns a Mutation that replaces the first occurrence of a text. It panics if there is none, because the mutation would
-// change nothing.
+// replace returns a Mutation that replaces the first occurrence of a text. It panics if there is
+// none, because the mutation would change nothing.
 func replace(t *testing.T, old, with string) providertest.Mutation {
 	t.Helper()
 	return func(_ http.Header, body []byte) []byte {

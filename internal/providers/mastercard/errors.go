@@ -29,9 +29,9 @@ type errorRule struct {
 	kind        canonical.Kind
 }
 
-// errorRules are applied in order; the first match decides. An error without a match is classified by its HTTP status.
-// Sources: the feature specific error codes in OBC's documentation, and the Berlin Group codes, of which OBC has returned some
-// directly since its release 1.64.
+// errorRules are applied in order; the first match decides. An error without a match is classified
+// by its HTTP status. Sources: the feature specific error codes in OBC's documentation, and the
+// Berlin Group codes, of which OBC has returned some directly since its release 1.64.
 var errorRules = []errorRule{
 	// OBC's validation of the gateway's request: the address is missing in an attended call.
 	{reason: "FORMAT_ERROR", containsAll: []string{"when is live psu request"}, kind: canonical.ProviderRejected},
@@ -103,10 +103,12 @@ var phrases = func() adapter.Phrases {
 	return adapter.NewPhrases(all...)
 }()
 
-// sourceGateway is the Source of errors of the API gateway in front of OBC, which has no connection to a bank.
+// sourceGateway is the Source of errors of the API gateway in front of OBC, which has no connection
+// to a bank.
 const sourceGateway = "gateway"
 
-// classifyError returns the error of a response with a status other than 200: by errorRules, otherwise by its status.
+// classifyError returns the error of a response with a status other than 200: by errorRules,
+// otherwise by its status.
 func classifyError(q canonical.Query, r providers.Request, a providers.Response) *canonical.Error {
 	if wrongRequestID(a.Body, q.RequestID) {
 		return adapter.WrongRequest(a.Status)
@@ -183,8 +185,8 @@ func (s parsedError) mentionsAccessLimit(status int) bool {
 	return limit != adapter.NoLimit && limit != adapter.RateLimit
 }
 
-// matches reports whether the rule applies to an error. Rules without a code do not apply to errors of the API gateway, whose
-// wording is about its own tokens and limits.
+// matches reports whether the rule applies to an error. Rules without a code do not apply to errors
+// of the API gateway, whose wording is about its own tokens and limits.
 func (c errorRule) matches(s parsedError, attended bool) bool {
 	own := normalize(c.reason)
 	fits := own == s.reason || strings.HasSuffix(own, "_") && strings.HasPrefix(s.reason, own)
@@ -196,12 +198,14 @@ func (c errorRule) matches(s parsedError, attended bool) bool {
 
 func (e wireError) fromGateway() bool { return normalize(string(e.Source)) == sourceGateway }
 
-// statusIsSpecific reports whether a status is more specific than a code for an unavailable service.
+// statusIsSpecific reports whether a status is more specific than a code for an unavailable
+// service.
 func statusIsSpecific(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusGatewayTimeout
 }
 
-// kindOfStatus returns the kind of a response to which no rule applies. e is its first error, zero if it has none.
+// kindOfStatus returns the kind of a response to which no rule applies. e is its first error, zero
+// if it has none.
 func kindOfStatus(status int, e wireError) canonical.Kind {
 	source, reason := normalize(string(e.Source)), normalize(string(e.ReasonCode))
 	byStatus := adapter.KindByStatus(status)
@@ -222,8 +226,8 @@ func kindOfStatus(status int, e wireError) canonical.Kind {
 	return canonical.ProviderRejected
 }
 
-// wrongRequestID reports whether a body contains the id of another request. It is false for a body without a request id, and
-// for one that cannot be read, which is classified by its status.
+// wrongRequestID reports whether a body contains the id of another request. It is false for a body
+// without a request id, and for one that cannot be read, which is classified by its status.
 func wrongRequestID(body []byte, sent string) bool {
 	var w struct {
 		Echo struct {
@@ -237,9 +241,9 @@ func wrongRequestID(body []byte, sent string) bool {
 	return json.Unmarshal(w.Echo.RequestID, &id) != nil || !adapter.SameRequestID(string(id), sent)
 }
 
-// readErrors returns the errors of OBC's envelope {"Errors":{"Error":[…]}}. Member names may have any case, and parts of the
-// envelope may be missing: it accepts a single error in place of the list, a list without the envelope, and a single error.
-// Anything else is skipped.
+// readErrors returns the errors of OBC's envelope {"Errors":{"Error":[…]}}. Member names may have
+// any case, and parts of the envelope may be missing: it accepts a single error in place of the
+// list, a list without the envelope, and a single error. Anything else is skipped.
 func readErrors(body []byte) []wireError {
 	var envelope struct {
 		Errors json.RawMessage `json:"Errors"`

@@ -272,8 +272,8 @@ func TestStatusesWithoutACause(t *testing.T) {
 	}
 }
 
-// TestLimitsInABanksOwnWords checks wordings of banks that OBC passes on. With status 429 a quota is enough, with any other status
-// it must be a quota of accesses.
+// TestLimitsInABanksOwnWords checks wordings of banks that OBC passes on. With status 429 a quota
+// is enough, with any other status it must be a quota of accesses.
 func TestLimitsInABanksOwnWords(t *testing.T) {
 	t.Parallel()
 	for _, w := range []struct {
@@ -314,7 +314,8 @@ func TestLimitsInABanksOwnWords(t *testing.T) {
 	}
 }
 
-// TestA404IsNotTheAccounts checks that a 404 is not ACCOUNT_UNKNOWN: no path of OBC contains an account, so it comes from a proxy.
+// TestA404IsNotTheAccounts checks that a 404 is not ACCOUNT_UNKNOWN: no path of OBC contains an
+// account, so it comes from a proxy.
 func TestA404IsNotTheAccounts(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]canonical.Kind{

@@ -1,5 +1,5 @@
-// Package mastercard implements the adapter for Mastercard Open Banking Connect (OBC). MAPPING.md documents how each member of
-// its API is mapped, and why.
+// Package mastercard implements the adapter for Mastercard Open Banking Connect (OBC). MAPPING.md
+// documents how each member of its API is mapped, and why.
 package mastercard
 
 import (
@@ -38,7 +38,8 @@ const (
 	routeBalances = "/accounts/account/balances"
 )
 
-// Open creates the adapter. It implements providers.Open. Its errors are config.Faults or the error of decode.
+// Open creates the adapter. It implements providers.Open. Its errors are config.Faults or the error
+// of decode.
 func Open(decode func(into any) error, env providers.Env) (providers.Provider, error) {
 	var cfg Config
 	var faults config.Faults
@@ -55,8 +56,9 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	return &provider{base: env.BaseURL, client: client, certExpiry: providers.EarliestExpiry(cfg.certificates())}, nil
 }
 
-// check validates the configuration. It returns the signing key, and all faults: the known ones and those found here. A
-// configuration key with a known fault gets no second one, which would only be a consequence of the first.
+// check validates the configuration. It returns the signing key, and all faults: the known ones and
+// those found here. A configuration key with a known fault gets no second one, which would only be
+// a consequence of the first.
 func (c Config) check(known config.Faults) (*rsa.PrivateKey, config.Faults) {
 	faults := slices.Clone(known)
 	add := func(path, detail string) {

@@ -71,7 +71,8 @@ func pkcs8(t *testing.T, key any) []byte {
 	return der
 }
 
-// encryptedPEM returns the signing key as PEM encrypted by RFC 1421, which old versions of openssl write.
+// encryptedPEM returns the signing key as PEM encrypted by RFC 1421, which old versions of openssl
+// write.
 func encryptedPEM(t *testing.T, password string, alg x509.PEMCipher) []byte {
 	t.Helper()
 	der := x509.MarshalPKCS1PrivateKey(signingKey())
@@ -307,7 +308,8 @@ func TestOpenNamesFaults(t *testing.T) {
 	}
 }
 
-// TestNoPasswordOpensAnother tries many wrong passwords, because the padding of RFC 1421 looks right for one in 256.
+// TestNoPasswordOpensAnother tries many wrong passwords, because the padding of RFC 1421 looks
+// right for one in 256.
 func TestNoPasswordOpensAnother(t *testing.T) {
 	t.Parallel()
 	cfg := Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(encryptedPEM(t, "right", x509.PEMCipherAES256))}
@@ -498,7 +500,8 @@ func TestReadIsBoundedAndCanBeGivenUp(t *testing.T) {
 	}
 }
 
-// recordingClient records the requests of an adapter, with the fields for the counter and telemetry.
+// recordingClient records the requests of an adapter, with the fields for the counter and
+// telemetry.
 type recordingClient []providers.Request
 
 func (c *recordingClient) Read(_ context.Context, _ canonical.Query, r providers.Request) (providers.Response, error) {

@@ -16,10 +16,12 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// minKeyBits is the minimum size of the RSA key (NIST SP 800-131A). The developer portal creates keys of 2048 bits.
+// minKeyBits is the minimum size of the RSA key (NIST SP 800-131A). The developer portal creates
+// keys of 2048 bits.
 const minKeyBits = 2048
 
-// signer returns a function that signs requests with OAuth 1.0a, RSA-SHA256 and a body hash, in Mastercard's variant.
+// signer returns a function that signs requests with OAuth 1.0a, RSA-SHA256 and a body hash, in
+// Mastercard's variant.
 func signer(consumerKey string, key *rsa.PrivateKey) func(*http.Request, []byte) error {
 	return func(r *http.Request, body []byte) error {
 		value, err := oauth.GetAuthorizationHeader(r.URL, r.Method, body, consumerKey, key)
@@ -31,8 +33,8 @@ func signer(consumerKey string, key *rsa.PrivateKey) func(*http.Request, []byte)
 	}
 }
 
-// headerSafe reports whether a consumer key can be put in quotes into the Authorization header without escaping, as Mastercard
-// requires.
+// headerSafe reports whether a consumer key can be put in quotes into the Authorization header
+// without escaping, as Mastercard requires.
 func headerSafe(key string) bool {
 	for _, c := range key {
 		if c <= ' ' || c > '~' || strings.ContainsRune(`",\&=`, c) {
@@ -116,7 +118,8 @@ func (c Config) fromPEM(content []byte) (any, *config.Fault) {
 	return nil, &config.Fault{Path: keyFile, Detail: "PEM file contains no private key"}
 }
 
-// isEncrypted reports whether the headers of a block mark it as encrypted (RFC 1421, section 4.6.1.1).
+// isEncrypted reports whether the headers of a block mark it as encrypted (RFC 1421, section
+// 4.6.1.1).
 func isEncrypted(block *pem.Block) bool {
 	return block.Headers["DEK-Info"] != "" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")
 }

@@ -77,8 +77,8 @@ type (
 	}
 )
 
-// present is documented as optional content. If it is missing there is none. null is not documented, and is an error, so that
-// it is not taken for an empty list.
+// present is documented as optional content. If it is missing there is none. null is not
+// documented, and is an error, so that it is not taken for an empty list.
 type present[T any] struct{ Value *T }
 
 var errNull = errors.New("content is null")
@@ -99,7 +99,8 @@ func itemsOf[T any](g present[[]T]) []T {
 	return *g.Value
 }
 
-// requestBody returns the body of a request: for the account list, or for the balances of accountID if it is not "".
+// requestBody returns the body of a request: for the account list, or for the balances of accountID
+// if it is not "".
 func requestBody(q canonical.Query, accountID string) ([]byte, error) {
 	info := wireInfo{
 		RequestID: q.RequestID, Consent: q.Consent, ASPSP: q.ASPSP, Live: q.Attended(), Customer: q.Customer,
@@ -168,8 +169,8 @@ func readBalances(body []byte, requestID, accountID string) (canonical.AccountBa
 	return found, nil
 }
 
-// checkEcho returns ProviderInvalidResponse for a response that is not of the endpoint, contains an error, or belongs to
-// another request. An empty list of errors is ignored.
+// checkEcho returns ProviderInvalidResponse for a response that is not of the endpoint, contains an
+// error, or belongs to another request. An empty list of errors is ignored.
 func checkEcho(echo *wireEcho, content bool, errs json.RawMessage, requestID string) error {
 	switch {
 	case !adapter.IsEmpty(errs):
@@ -229,7 +230,8 @@ func (w *wireBalance) balance() (canonical.Balance, error) {
 	return b, nil
 }
 
-// dateTimeText returns a dateTime as received. Another JSON type than a string does not invalidate the balance.
+// dateTimeText returns a dateTime as received. Another JSON type than a string does not invalidate
+// the balance.
 func dateTimeText(raw json.RawMessage) string {
 	var text adapter.Text
 	if len(raw) > 0 && json.Unmarshal(raw, &text) != nil {

@@ -8,7 +8,8 @@ import (
 	"ais-gateway/internal/providers/adapter"
 )
 
-// schemes maps the values of schemeName, in lower case, that the page "Get List of Accounts" documents.
+// schemes maps the values of schemeName, in lower case, that the page "Get List of Accounts"
+// documents.
 var schemes = map[string]canonical.Scheme{
 	"iban":                  canonical.SchemeIBAN,
 	"bban":                  canonical.SchemeBBAN,
@@ -16,9 +17,9 @@ var schemes = map[string]canonical.Scheme{
 	"sortcodeaccountnumber": canonical.SchemeSortCode,
 }
 
-// schemeOf returns the scheme of a name. It ignores case, separators and the prefix of a standard, because OBC passes on the
-// names of each standard (UK.OBIE.IBAN, maskedPan, CPAN). Every name of a card number is SchemePAN. An unknown name is
-// SchemeProvider.
+// schemeOf returns the scheme of a name. It ignores case, separators and the prefix of a standard,
+// because OBC passes on the names of each standard (UK.OBIE.IBAN, maskedPan, CPAN). Every name of a
+// card number is SchemePAN. An unknown name is SchemeProvider.
 func schemeOf(name string) canonical.Scheme {
 	words := strings.FieldsFunc(strings.ToLower(name), func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) })
 	for i := range words {
@@ -41,8 +42,8 @@ func schemeOf(name string) canonical.Scheme {
 	return canonical.SchemeProvider
 }
 
-// indicators maps the values of creditDebitIndicator, in lower case: Credit in the documentation, CREDIT in the sandbox, CRDT
-// in ISO 20022.
+// indicators maps the values of creditDebitIndicator, in lower case: Credit in the documentation,
+// CREDIT in the sandbox, CRDT in ISO 20022.
 var indicators = map[string]canonical.Indicator{
 	"credit": canonical.Credit,
 	"crdt":   canonical.Credit,
@@ -50,9 +51,9 @@ var indicators = map[string]canonical.Indicator{
 	"dbit":   canonical.Debit,
 }
 
-// balanceWords maps values of balanceType, in lower case, to the ISO 20022 code that they mean. OBC passes on the words of each
-// standard. Words that mean none of the ten codes (nonInvoiced, ClosingCleared, InterimCleared, OpeningCleared, VALU, OTHR)
-// are not listed.
+// balanceWords maps values of balanceType, in lower case, to the ISO 20022 code that they mean. OBC
+// passes on the words of each standard. Words that mean none of the ten codes (nonInvoiced,
+// ClosingCleared, InterimCleared, OpeningCleared, VALU, OTHR) are not listed.
 var balanceWords = map[string]canonical.BalanceType{
 	// Berlin Group NextGenPSD2 and UK OBIE (CMA9), which differ only in case.
 	"closingbooked":    canonical.ClosingBooked,

@@ -78,7 +78,8 @@ func harness() providertest.Harness {
 	}
 }
 
-// replace returns a Mutation that replaces the first occurrence of a text. It panics if there is none.
+// replace returns a Mutation that replaces the first occurrence of a text. It panics if there is
+// none.
 func replace(old, by string) providertest.Mutation {
 	return func(_ http.Header, body []byte) []byte {
 		changed := bytes.Replace(body, []byte(old), []byte(by), 1)

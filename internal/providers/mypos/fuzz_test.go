@@ -16,8 +16,8 @@ import (
 	"ais-gateway/internal/providers/adapter"
 )
 
-// cannedClient returns the same response to every call, and classifies errors like the transport. Fuzzing over sockets would be
-// a thousand times slower; all other tests use HTTP.
+// cannedClient returns the same response to every call, and classifies errors like the transport.
+// Fuzzing over sockets would be a thousand times slower; all other tests use HTTP.
 type cannedClient struct {
 	providers.ClientConfig
 	status int

@@ -1,5 +1,5 @@
-// Package mypos implements the adapter for the PSD2 API of myPOS. MAPPING.md documents how each member of its API is mapped, and
-// why.
+// Package mypos implements the adapter for the PSD2 API of myPOS. MAPPING.md documents how each
+// member of its API is mapped, and why.
 package mypos
 
 import (
@@ -35,8 +35,8 @@ type provider struct {
 	certExpiry time.Time // of the client certificate
 }
 
-// Open creates the adapter. It implements providers.Open. Its errors are config.Faults, including those of decode, or another
-// error of decode.
+// Open creates the adapter. It implements providers.Open. Its errors are config.Faults, including
+// those of decode, or another error of decode.
 func Open(decode func(into any) error, env providers.Env) (providers.Provider, error) {
 	var cfg Config
 	var faults config.Faults

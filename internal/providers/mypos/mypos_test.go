@@ -599,7 +599,8 @@ func TestSuccessAndErrorAtOnce(t *testing.T) {
 	}
 }
 
-// TestCardNumberOfBalances checks that a card number is masked although the response does not mark it as one.
+// TestCardNumberOfBalances checks that a card number is masked although the response does not mark
+// it as one.
 func TestCardNumberOfBalances(t *testing.T) {
 	body := `{"account":{"accountNumber":"1","iban":"5413 3300 0000 0019"},"balances":[]}`
 	got, err := serve(t, answers(body), nil).Balances(t.Context(), testQuery(), "1")
@@ -645,7 +646,8 @@ func TestEcho(t *testing.T) {
 	}
 }
 
-// TestTimeoutBoundsAllPagesTogether checks that a read times out although each of its pages arrives in time.
+// TestTimeoutBoundsAllPagesTogether checks that a read times out although each of its pages arrives
+// in time.
 func TestTimeoutBoundsAllPagesTogether(t *testing.T) {
 	var pages atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

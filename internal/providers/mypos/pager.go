@@ -28,8 +28,8 @@ const (
 	pageFieldCount
 )
 
-// pageFieldNames maps normalized member names to their meanings. myPOS does not publish the names of pagination's members;
-// these are common ones.
+// pageFieldNames maps normalized member names to their meanings. myPOS does not publish the names
+// of pagination's members; these are common ones.
 var pageFieldNames = map[string]pageField{
 	"pagesize": pageSize, "size": pageSize, "perpage": pageSize, "limit": pageSize, "itemsperpage": pageSize,
 	"page": pageNumber, "currentpage": pageNumber, "pagenumber": pageNumber, "current": pageNumber, "number": pageNumber,
@@ -47,7 +47,8 @@ type pageInfo [pageFieldCount]int
 
 var noPageInfo = pageInfo{unknown, unknown, unknown, unknown, unknown}
 
-// An accountPager assembles the account list from its pages. It returns an error unless the list is complete.
+// An accountPager assembles the account list from its pages. It returns an error unless the list is
+// complete.
 type accountPager struct {
 	list       adapter.AccountList
 	duplicates int      // accounts that a page repeats, with equal content
@@ -74,7 +75,8 @@ func (l *accountPager) query() string {
 	return query
 }
 
-// addPage adds a page whose body has the given number of bytes, and reports whether it was the last page.
+// addPage adds a page whose body has the given number of bytes, and reports whether it was the last
+// page.
 func (l *accountPager) addPage(w wireAccounts, bytes int) (done bool, err error) {
 	if l.bytes += bytes; l.bytes > maxBytes {
 		return false, canonical.InvalidResponse("the list of accounts is too large")
@@ -117,7 +119,8 @@ func (l *accountPager) addPage(w wireAccounts, bytes int) (done bool, err error)
 	return false, nil
 }
 
-// addAccounts adds the accounts of a page. An account that is listed already, with equal content, is not added again.
+// addAccounts adds the accounts of a page. An account that is listed already, with equal content,
+// is not added again.
 func (l *accountPager) addAccounts(page []*wireAccount) error {
 	before := len(l.list.Accounts)
 	for _, wire := range page {
@@ -142,8 +145,8 @@ func (l *accountPager) addAccounts(page []*wireAccount) error {
 	return nil
 }
 
-// checkSlots returns UnattendedLimit if the remaining pages need more slots than are left. Reading them would only use up the
-// slots.
+// checkSlots returns UnattendedLimit if the remaining pages need more slots than are left. Reading
+// them would only use up the slots.
 func (l *accountPager) checkSlots(left int) *canonical.Error {
 	others := l.remainingPages()
 	if others <= left {
@@ -154,7 +157,8 @@ func (l *accountPager) checkSlots(left int) *canonical.Error {
 	return failure
 }
 
-// remainingPages returns how many pages remain at least, according to the pages read so far. It is at least 1.
+// remainingPages returns how many pages remain at least, according to the pages read so far. It is
+// at least 1.
 func (l *accountPager) remainingPages() int {
 	if pages := l.info[totalPages]; pages != unknown {
 		return max(pages-l.pages, 1)
@@ -188,8 +192,8 @@ func (l *accountPager) checkContinues(p pageInfo) error {
 	return nil
 }
 
-// isComplete reports whether the list is complete after a page with the given number of accounts. It returns an error if the
-// pagination of the pages is contradictory.
+// isComplete reports whether the list is complete after a page with the given number of accounts.
+// It returns an error if the pagination of the pages is contradictory.
 func (l *accountPager) isComplete(held int) (bool, error) {
 	have, total, pages := len(l.list.Accounts), l.info[totalCount], l.info[totalPages]
 	if total != unknown && have < total { // the total may include repeated accounts
@@ -214,7 +218,8 @@ func (l *accountPager) isComplete(held int) (bool, error) {
 	return false, canonical.InvalidResponse("pagination does not show whether the list is complete")
 }
 
-// parsePageInfo returns the values of the pagination of a page with the given number of accounts. Unknown members are ignored.
+// parsePageInfo returns the values of the pagination of a page with the given number of accounts.
+// Unknown members are ignored.
 func parsePageInfo(pagination map[string]json.RawMessage, held int) (pageInfo, error) {
 	p := noPageInfo
 	for name, raw := range pagination {

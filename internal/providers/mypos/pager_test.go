@@ -316,7 +316,8 @@ func object(members map[string]int) string {
 	return "{" + strings.Join(all, ",") + "}"
 }
 
-// TestEachPageTakesASlot checks that each page takes a slot, and that an incomplete list is an error.
+// TestEachPageTakesASlot checks that each page takes a slot, and that an incomplete list is an
+// error.
 func TestEachPageTakesASlot(t *testing.T) {
 	slots := counter(t)
 	read := func(perPage int) (calls int, err error) {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestRemainingPages checks the minimum number of remaining pages, so that no list is rejected whose pages would fit into the
-// slots.
+// TestRemainingPages checks the minimum number of remaining pages, so that no list is rejected
+// whose pages would fit into the slots.
 func TestRemainingPages(t *testing.T) {
 	for _, tt := range []struct {
 		name, pagination string

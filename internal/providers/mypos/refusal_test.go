@@ -193,8 +193,8 @@ func TestForeignRefusals(t *testing.T) {
 	}
 }
 
-// TestForeignLimitClosesNothing checks that an unattended read is possible after a response to another request reported the
-// limit.
+// TestForeignLimitClosesNothing checks that an unattended read is possible after a response to
+// another request reported the limit.
 func TestForeignLimitClosesNothing(t *testing.T) {
 	for name, tt := range map[string]struct {
 		echo string
@@ -419,7 +419,8 @@ func TestEndlessRefusalsAreNotReadToTheEnd(t *testing.T) {
 	}
 }
 
-// TestTokenAndConsentAreToldApart checks which errors reject only the token. Any caller can invent a token.
+// TestTokenAndConsentAreToldApart checks which errors reject only the token. Any caller can invent
+// a token.
 func TestTokenAndConsentAreToldApart(t *testing.T) {
 	for _, tt := range []struct {
 		status int
@@ -451,7 +452,8 @@ func TestTokenAndConsentAreToldApart(t *testing.T) {
 	}
 }
 
-// TestLostRoutes checks that a 404 of a proxy in front of the provider's API does not mean an unknown account.
+// TestLostRoutes checks that a 404 of a proxy in front of the provider's API does not mean an
+// unknown account.
 func TestLostRoutes(t *testing.T) {
 	for body, want := range map[string]canonical.Kind{
 		"": canonical.AccountUnknown, " \r\n": canonical.AccountUnknown, "{}": canonical.AccountUnknown, `{"status":404}`: canonical.AccountUnknown,

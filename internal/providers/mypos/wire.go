@@ -10,8 +10,8 @@ import (
 	"ais-gateway/internal/providers/berlingroup/dialect"
 )
 
-// balanceTypes maps the provider's balance types, in lower case: those of Berlin Group, on whose standard its API is based, and
-// its own.
+// balanceTypes maps the provider's balance types, in lower case: those of Berlin Group, on whose
+// standard its API is based, and its own.
 var balanceTypes = func() map[string]canonical.BalanceType {
 	types := maps.Clone(dialect.BalanceTypes)
 	types["available"] = canonical.InterimAvailable
@@ -68,7 +68,8 @@ func (w *wireAccount) account() (_ canonical.Account, card bool) {
 	}, card
 }
 
-// identify returns the identifications of an account by its IBAN and its number, each of which may be "".
+// identify returns the identifications of an account by its IBAN and its number, each of which may
+// be "".
 func identify(card bool, iban, number adapter.Text) (first canonical.Identification, others []canonical.Identification) {
 	return canonical.IdentifyAll(card,
 		canonical.Identification{Scheme: canonical.SchemeIBAN, Value: string(iban)},

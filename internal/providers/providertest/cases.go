@@ -182,7 +182,8 @@ func testRefusals(t *testing.T, s Harness) {
 	}
 }
 
-// testBlock checks that the unit is blocked when the ASPSP reports that its limit is used up, unless the call was attended.
+// testBlock checks that the unit is blocked when the ASPSP reports that its limit is used up,
+// unless the call was attended.
 func testBlock(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
 	q := r.attended()
@@ -325,8 +326,8 @@ func testBrokenAnswers(t *testing.T, s Harness) {
 	}
 }
 
-// testUnreadableRefusals checks that an error response with an unreadable body is classified by its status, and never as an
-// error of the consent, the token or the account, which would delete lists.
+// testUnreadableRefusals checks that an error response with an unreadable body is classified by its
+// status, and never as an error of the consent, the token or the account, which would delete lists.
 func testUnreadableRefusals(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
 	q := r.attended()

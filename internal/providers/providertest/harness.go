@@ -1,5 +1,5 @@
-// Package providertest is the contract suite that every adapter must pass. A test of the adapter fills every field of a Harness
-// and calls Run. There are no optional parts. Only tests import it.
+// Package providertest is the contract suite that every adapter must pass. A test of the adapter
+// fills every field of a Harness and calls Run. There are no optional parts. Only tests import it.
 package providertest
 
 import (
@@ -23,25 +23,28 @@ type Harness struct {
 	// Query is valid and unattended. Its consent covers at least two accounts.
 	Query canonical.Query
 
-	// Account is the id of one of the consent's accounts. It has at least two balances, one of them a debit.
+	// Account is the id of one of the consent's accounts. It has at least two balances, one of them
+	// a debit.
 	Account string
 
-	// HostileAccounts are accounts of the same consent whose ids break unescaped paths: at least "../../admin", "a%2Fb",
-	// "a/b", "a+b/c", "%", "?x=1#y" and "ключ:1". The simulator returns balances for each.
+	// HostileAccounts are accounts of the same consent whose ids break unescaped paths: at least
+	// "../../admin", "a%2Fb", "a/b", "a+b/c", "%", "?x=1#y" and "ключ:1". The simulator returns
+	// balances for each.
 	HostileAccounts []string
 
-	// ManyAccounts is a consent of the same ASPSP with ManyCount accounts, which need several pages if the provider has
-	// pages. ManyCount is at least 60.
+	// ManyAccounts is a consent of the same ASPSP with ManyCount accounts, which need several pages
+	// if the provider has pages. ManyCount is at least 60.
 	ManyAccounts string
 	ManyCount    int
 
-	// Refusals are consents of the same ASPSP for which every read fails, by the expected kind: at least ConsentExpired,
-	// ConsentInvalid, AccountUnknown, UnattendedLimit (which the ASPSP reports regardless of the number of calls),
-	// ProviderRejected, ProviderThrottled, ProviderError, ProviderUnavailable and ProviderTimeout (status 504).
+	// Refusals are consents of the same ASPSP for which every read fails, by the expected kind: at
+	// least ConsentExpired, ConsentInvalid, AccountUnknown, UnattendedLimit (which the ASPSP
+	// reports regardless of the number of calls), ProviderRejected, ProviderThrottled,
+	// ProviderError, ProviderUnavailable and ProviderTimeout (status 504).
 	Refusals map[canonical.Kind]string
 
-	// AccountsMutations and BalancesMutations make a valid response invalid: the list of Query's consent and the balances of
-	// Account. The adapter must return ProviderInvalidResponse.
+	// AccountsMutations and BalancesMutations make a valid response invalid: the list of Query's
+	// consent and the balances of Account. The adapter must return ProviderInvalidResponse.
 	AccountsMutations map[string]Mutation
 	BalancesMutations map[string]Mutation
 
@@ -52,8 +55,9 @@ type Harness struct {
 // A Mutation changes a response: it modifies the header and returns the new body.
 type Mutation func(h http.Header, body []byte) []byte
 
-// An Example is a response body, in which {requestId} is replaced by the request id, and the expected balances: type, amount,
-// currency and indicator of each, for example "ITAV -4.20 PLN DBIT".
+// An Example is a response body, in which {requestId} is replaced by the request id, and the
+// expected balances: type, amount, currency and indicator of each, for example "ITAV -4.20 PLN
+// DBIT".
 type Example struct {
 	Body string
 	Want []string

@@ -26,14 +26,15 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// timeout is the timeout of one read, long enough for a busy machine; shortTimeout is for reads that time out.
+// timeout is the timeout of one read, long enough for a busy machine; shortTimeout is for reads
+// that time out.
 const (
 	timeout      = 30 * time.Second
 	shortTimeout = 1500 * time.Millisecond
 )
 
-// Run tests an adapter against the contract of providers.Provider: over real HTTP, with the gateway's transport and counter,
-// and with a real Redis.
+// Run tests an adapter against the contract of providers.Provider: over real HTTP, with the
+// gateway's transport and counter, and with a real Redis.
 func Run(t *testing.T, s Harness) {
 	checkComplete(t, s)
 	for name, test := range map[string]func(*testing.T, Harness){
@@ -204,7 +205,8 @@ func forBoth(t *testing.T, r *environment, test func(t *testing.T, read func(can
 	})
 }
 
-// checkFailure checks that a read returned an error of the kind and no data, and that the error contains no secret of the query.
+// checkFailure checks that a read returned an error of the kind and no data, and that the error
+// contains no secret of the query.
 func checkFailure(t *testing.T, want canonical.Kind, q canonical.Query, size int, err error) *canonical.Error {
 	t.Helper()
 	var failure *canonical.Error

@@ -28,7 +28,7 @@ func first(strike func(conn net.Conn, read func())) script {
 			return false
 		}
 		read()
-		_, _ = io.WriteString(conn, fine)
+		_, _ = io.WriteString(conn, okResponse)
 		return true
 	}}
 }
@@ -39,19 +39,19 @@ func secure(s script) script {
 }
 
 // breaks are the ways in which a connection is lost before the first byte of a response.
-func breaks() map[string]script {
+func lostConnections() map[string]script {
 	return map[string]script{
 		"closed":                     first(func(_ net.Conn, read func()) { read() }),
 		"reset":                      first(func(conn net.Conn, read func()) { read(); reset(conn) }),
 		"closed at its first byte":   first(func(net.Conn, func()) {}),
 		"reset at its first byte":    first(func(conn net.Conn, _ func()) { reset(conn) }),
 		"closed, TLS":                secure(first(func(_ net.Conn, read func()) { read() })),
-		"reset in the TLS handshake": {secure: true, hello: once()},
+		"reset in the TLS handshake": {secure: true, hello: closeFirst()},
 	}
 }
 
 // once closes the first connection before its TLS handshake.
-func once() func(net.Conn) bool {
+func closeFirst() func(net.Conn) bool {
 	struck := false
 	return func(conn net.Conn) bool {
 		if struck {
@@ -74,10 +74,11 @@ func (e *events) resends() []int {
 	return all
 }
 
-// An attended call whose connection is lost before a response is sent once more, with a new signature and the same request id.
-func TestAttendedIsSentOnceMore(t *testing.T) {
+// TestAttendedCallIsRetriedOnce: an attended call whose connection is lost before a response is
+// sent once more, with a new signature and the same request id.
+func TestAttendedCallIsRetriedOnce(t *testing.T) {
 	t.Parallel()
-	for name, s := range breaks() {
+	for name, s := range lostConnections() {
 		t.Run(name, func(t *testing.T) {
 			b := openBank(t, s)
 			signed := 0
@@ -103,10 +104,11 @@ func TestAttendedIsSentOnceMore(t *testing.T) {
 	}
 }
 
-// An attended call without a connection is sent once more, for any cause.
-func TestAttendedIsSentOnceMoreWithoutAConnection(t *testing.T) {
+// TestAttendedCallIsRetriedWithoutConnection: an attended call without a connection is sent once
+// more, for any cause.
+func TestAttendedCallIsRetriedWithoutConnection(t *testing.T) {
 	t.Parallel()
-	closed := refusing(t)
+	closed := refusedURL(t)
 	for name, host := range map[string]string{
 		"refused": "127.0.0.1", "all addresses refuse": "second.example.com", "the name has no address": "none.example.com",
 	} {
@@ -123,15 +125,15 @@ func TestAttendedIsSentOnceMoreWithoutAConnection(t *testing.T) {
 	}
 }
 
-// An unattended call is never sent again.
-func TestUnattendedIsNotSentOnceMore(t *testing.T) {
+// TestUnattendedCallIsNotRetried: an unattended call is never sent again.
+func TestUnattendedCallIsNotRetried(t *testing.T) {
 	t.Parallel()
-	for name, s := range breaks() {
+	for name, s := range lostConnections() {
 		t.Run(name, func(t *testing.T) {
 			b := openBank(t, s)
 			r, q := newFixture(t, b.roots, nil), unattendedQuery()
 			if _, err := r.Read(t.Context(), q, post(t, b.url)); err == nil {
-				t.Error("it was answered")
+				t.Error("the call succeeded")
 			}
 			if arrived, taken := b.seen(); len(arrived) > 1 || taken != 1 {
 				t.Errorf("%d arrived over %d connections", len(arrived), taken)
@@ -143,8 +145,9 @@ func TestUnattendedIsNotSentOnceMore(t *testing.T) {
 	}
 }
 
-// A call is not sent again after a response, after a timeout, or if the provider has an invalid certificate.
-func TestWhatIsNotSentOnceMore(t *testing.T) {
+// TestNotRetried: a call is not sent again after a response, after a timeout, or if the provider
+// has an invalid certificate.
+func TestNotRetried(t *testing.T) {
 	t.Parallel()
 	after := func(text string) script {
 		return first(func(conn net.Conn, read func()) { read(); _, _ = io.WriteString(conn, text) })
@@ -155,14 +158,14 @@ func TestWhatIsNotSentOnceMore(t *testing.T) {
 		roots  *x509.CertPool
 		kind   canonical.Kind
 	}{
-		{"500", after("HTTP/1.1 500 No\r\n" + wrong), nil, canonical.ProviderError},
+		{"500", after("HTTP/1.1 500 No\r\n" + errorBody), nil, canonical.ProviderError},
 		{"503", after("HTTP/1.1 503 No\r\nContent-Length: 20\r\n\r\nPROVIDER_UNAVAILABLE"), nil, canonical.ProviderUnavailable},
 		{"broken in the header", after("HTTP/1.1 2"), nil, canonical.ProviderInvalidResponse},
 		{"broken between the header's lines", after("HTTP/1.1 200 OK\r\n"), nil, canonical.ProviderError},
 		{"broken in the body", after("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"), nil, canonical.ProviderError},
 		{"no HTTP", after("SSH-2.0\r\n\r\n"), nil, canonical.ProviderInvalidResponse},
 		{"silence", first(func(conn net.Conn, read func()) { read(); _, _ = conn.Read(make([]byte, 1)) }), nil, canonical.ProviderTimeout},
-		{"nobody vouches", script{secure: true}, x509.NewCertPool(), canonical.ProviderUnavailable},
+		{"unknown authority", script{secure: true}, x509.NewCertPool(), canonical.ProviderUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -181,13 +184,13 @@ func TestWhatIsNotSentOnceMore(t *testing.T) {
 	}
 }
 
-// A call that net/http has sent again is not sent a third time.
-func TestNotSentAThirdTime(t *testing.T) {
+// TestNoThirdAttempt: a call that net/http has sent again is not sent a third time.
+func TestNoThirdAttempt(t *testing.T) {
 	t.Parallel()
 	b := openBank(t, script{reply: func(nth int, conn net.Conn, read func()) bool {
 		read()
 		if nth == 1 {
-			_, _ = io.WriteString(conn, fine)
+			_, _ = io.WriteString(conn, okResponse)
 		}
 		return nth == 1
 	}})
@@ -204,26 +207,27 @@ func TestNotSentAThirdTime(t *testing.T) {
 	}
 }
 
-// A call is sent at most twice, even if several reused connections break one after the other.
-func TestNotSentForEachConnectionThatBreaks(t *testing.T) {
+// TestAtMostTwoAttempts: a call is sent at most twice, even if several reused connections break one
+// after the other.
+func TestAtMostTwoAttempts(t *testing.T) {
 	t.Parallel()
-	const kept = 10
+	const conns = 10
 	var all sync.WaitGroup
-	all.Add(kept)
+	all.Add(conns)
 	b := openBank(t, script{reply: func(nth int, conn net.Conn, read func()) bool {
 		read()
-		if nth > kept {
+		if nth > conns {
 			return false
 		}
 		all.Done()
 		all.Wait() // so that each has a connection of its own
-		_, _ = io.WriteString(conn, fine)
+		_, _ = io.WriteString(conn, okResponse)
 		return true
 	}})
 	r, q := newFixture(t, nil, nil), attendedQuery()
 	get := call(t, b.url, http.MethodGet, "")
 	var done sync.WaitGroup
-	for range kept {
+	for range conns {
 		done.Go(func() {
 			if _, err := r.Read(t.Context(), q, get); err != nil {
 				t.Error(err)
@@ -234,15 +238,16 @@ func TestNotSentForEachConnectionThatBreaks(t *testing.T) {
 	if _, err := r.Read(t.Context(), q, get); kind(err) != canonical.ProviderError {
 		t.Errorf("got %v", err)
 	}
-	if arrived, _ := b.seen(); len(arrived) != kept+2 {
-		t.Errorf("the last call was sent %d times", len(arrived)-kept)
+	if arrived, _ := b.seen(); len(arrived) != conns+2 {
+		t.Errorf("the last call was sent %d times", len(arrived)-conns)
 	}
 }
 
-// One in ten attended calls may be sent again, and one at the start. Unattended calls add no credit.
+// TestRetryBudget: one in ten attended calls may be sent again, and one at the start. Unattended
+// calls add no credit.
 func TestRetryBudget(t *testing.T) {
 	t.Parallel()
-	closed := refusing(t)
+	closed := refusedURL(t)
 	observer := new(events)
 	w := upstream.New(upstream.Config{Timeout: timeout, Observer: observer})
 	one, other := w.Client(providers.ClientConfig{ClassifyError: classify}), w.Client(providers.ClientConfig{ClassifyError: classify})
@@ -262,18 +267,20 @@ func TestRetryBudget(t *testing.T) {
 	}
 }
 
-// The second attempt is within the timeout of the call and within the caller's context.
-func TestRetryWithinTheTime(t *testing.T) {
+// TestRetryWithinTimeout: the second attempt is within the timeout of the call and within the
+// caller's context.
+func TestRetryWithinTimeout(t *testing.T) {
 	t.Parallel()
-	closed := refusing(t)
+	closed := refusedURL(t)
 	observer := new(events)
-	// Shorter than the minimum delay. On a busy machine the first attempt may not be refused in time: then nothing was sent.
+	// Shorter than the minimum delay. On a busy machine the first attempt may not be refused in
+	// time: then nothing was sent.
 	w := upstream.New(upstream.Config{Timeout: 15 * time.Millisecond, Observer: observer})
 	if _, err := w.Client(providers.ClientConfig{ClassifyError: classify}).Read(t.Context(), attendedQuery(), post(t, closed)); kind(err) == "" {
-		t.Error("answered")
+		t.Error("the call succeeded")
 	}
 	if slices.Contains(observer.resends(), 1) {
-		t.Error("sent again after its time")
+		t.Error("sent again after the timeout")
 	}
 
 	ctx, leave := context.WithCancel(t.Context())
@@ -283,6 +290,6 @@ func TestRetryWithinTheTime(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if slices.Contains(r.resends(), 1) {
-		t.Error("sent again for nobody")
+		t.Error("sent again after the caller left")
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"ais-gateway/internal/providers"
 )
 
-// receive reads the body of a response to its end and decodes it. An error response whose body cannot be read is returned
-// as Unreadable, because its status can still be classified.
+// receive reads the body of a response to its end and decodes it. An error response whose body
+// cannot be read is returned as Unreadable, because its status can still be classified.
 func receive(ctx context.Context, resp *http.Response) (a providers.Response, failure *canonical.Error) {
 	a = providers.Response{Status: resp.StatusCode, Header: resp.Header}
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
@@ -34,8 +34,8 @@ func receive(ctx context.Context, resp *http.Response) (a providers.Response, fa
 	return a, failure
 }
 
-// decodeBody returns the text of a body. The body of an error response need not be UTF-8, because only error
-// codes are passed on, which are ASCII.
+// decodeBody returns the text of a body. The body of an error response need not be UTF-8, because
+// only error codes are passed on, which are ASCII.
 func decodeBody(h http.Header, raw []byte, refused bool) ([]byte, *canonical.Error) {
 	body, failure := decompress(h, raw)
 	if failure != nil {
@@ -53,9 +53,10 @@ func decodeBody(h http.Header, raw []byte, refused bool) ([]byte, *canonical.Err
 	return body, nil
 }
 
-// decompress returns a body without its content coding. The gateway accepts gzip, under both of its names (RFC 9110, section
-// 8.4.1.3): it sends no Accept-Encoding, so that a provider may choose any coding (section 12.5.3), and providers choose
-// gzip. The size limit applies to the decompressed body.
+// decompress returns a body without its content coding. The gateway accepts gzip, under both of its
+// names (RFC 9110, section 8.4.1.3): it sends no Accept-Encoding, so that a provider may choose any
+// coding (section 12.5.3), and providers choose gzip. The size limit applies to the decompressed
+// body.
 func decompress(h http.Header, raw []byte) ([]byte, *canonical.Error) {
 	zipped := false
 	for coding := range strings.SplitSeq(strings.Join(h.Values("Content-Encoding"), ","), ",") {
@@ -89,8 +90,9 @@ func decompress(h http.Header, raw []byte) ([]byte, *canonical.Error) {
 	return body, nil
 }
 
-// hasForeignCharset reports whether a body has a character set that JSON does not allow (RFC 8259, section 8.1). The media
-// type itself is ignored: some providers send JSON as text/plain, and other content fails to decode.
+// hasForeignCharset reports whether a body has a character set that JSON does not allow (RFC 8259,
+// section 8.1). The media type itself is ignored: some providers send JSON as text/plain, and other
+// content fails to decode.
 func hasForeignCharset(h http.Header) bool {
 	for _, kind := range h.Values("Content-Type") {
 		for parameter := range strings.SplitSeq(kind, ";") {

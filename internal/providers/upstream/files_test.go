@@ -19,7 +19,7 @@ import (
 )
 
 // exhaust opens files until the process cannot open more. end closes them.
-func exhaust(t *testing.T) (end func()) {
+func useAllFiles(t *testing.T) (end func()) {
 	t.Helper()
 	var before syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
@@ -57,21 +57,22 @@ func exhaust(t *testing.T) (end func()) {
 	}
 }
 
-// Without file descriptors a call fails as Overloaded. It takes no slot and is not sent again.
-func TestNoFileIsLeft(t *testing.T) {
+// TestNoFileDescriptors: without file descriptors a call fails as Overloaded. It takes no slot and
+// is not sent again.
+func TestNoFileDescriptors(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
 	r := newFixture(t, nil, nil)
-	var told []string
+	var reported []string
 	transport := upstream.New(upstream.Config{
 		Timeout: timeout, Counter: r.counter, Observer: r,
-		OutOfFiles: func(_ context.Context, aspsp string) { told = append(told, aspsp) },
+		OutOfFiles: func(_ context.Context, aspsp string) { reported = append(reported, aspsp) },
 	})
 	client := transport.Client(providers.ClientConfig{ClassifyError: classify})
 	q := unattendedQuery()
 	if used := r.used(t, q); used != 0 { // and the connection to Redis stays open
 		t.Fatal(used)
 	}
-	end := exhaust(t)
+	end := useAllFiles(t)
 	for _, q := range []canonical.Query{q, attendedQuery()} {
 		_, err := client.Read(t.Context(), q, post(t, s.URL))
 		var failure *canonical.Error
@@ -80,14 +81,14 @@ func TestNoFileIsLeft(t *testing.T) {
 		}
 	}
 	end()
-	if diff := cmp.Diff([]string{aspsp, aspsp}, told); diff != "" {
+	if diff := cmp.Diff([]string{aspsp, aspsp}, reported); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff([]upstream.SlotEvent{upstream.SlotTaken, upstream.SlotReleased}, r.slots); diff != "" || r.used(t, q) != 0 {
 		t.Errorf("%d counted, %s", r.used(t, q), diff)
 	}
-	if _, err := client.Read(t.Context(), q, post(t, s.URL)); err != nil || len(told) != 2 {
-		t.Errorf("afterwards: %v, %d times", err, len(told))
+	if _, err := client.Read(t.Context(), q, post(t, s.URL)); err != nil || len(reported) != 2 {
+		t.Errorf("afterwards: %v, %d times", err, len(reported))
 	}
 }
 

@@ -17,21 +17,22 @@ import (
 	"ais-gateway/internal/providers"
 )
 
-// An attended call whose connection was lost before the first byte of a response is sent once more, because it is not
-// counted and a user is waiting. An unattended call is never sent again.
+// An attended call whose connection was lost before the first byte of a response is sent once more,
+// because it is not counted and a user is waiting. An unattended call is never sent again.
 
 const (
-	// The delay before a call is sent again is random, so that calls that failed together are not repeated together.
+	// The delay before a call is sent again is random, so that calls that failed together are not
+	// repeated together.
 	minResendDelay, maxResendDelay = 20 * time.Millisecond, 100 * time.Millisecond
 
-	// One in ten attended calls may be sent again, so that a failing provider does not get twice as many calls. The credit is
-	// in tenths of a call.
+	// One in ten attended calls may be sent again, so that a failing provider does not get twice as
+	// many calls. The credit is in tenths of a call.
 	creditPerCall, creditPerResend, initialCredit, maxCredit = 1, 10, 10, 100
 )
 
 func (c *client) sendAttended(ctx context.Context, q canonical.Query, r providers.Request) (providers.Response, *canonical.Error) {
 	c.budget.earn()
-	answer, att, failure := c.sendOnce(ctx, c.attended, q, r, 0)
+	answer, att, failure := c.sendOnce(ctx, c.reusing, q, r, 0)
 	if failure == nil || !att.connectionLost() || !c.budget.spend() {
 		return answer, failure
 	}
@@ -46,11 +47,12 @@ func (c *client) sendAttended(ctx context.Context, q canonical.Query, r provider
 		return answer, failure
 	}
 	// On a new connection: net/http might send it a third time if a reused connection breaks.
-	answer, _, failure = c.sendOnce(ctx, c.unattended, q, r, 1)
+	answer, _, failure = c.sendOnce(ctx, c.oneShot, q, r, 1)
 	return answer, failure
 }
 
-// sendOnce sends an attended call once. Each time the call is signed again, because providers refuse a repeated signature.
+// sendOnce sends an attended call once. Each time the call is signed again, because providers
+// refuse a repeated signature.
 func (c *client) sendOnce(ctx context.Context, t http.RoundTripper, q canonical.Query, r providers.Request, resend int) (providers.Response, *attempt, *canonical.Error) {
 	req, failure := c.request(ctx, r, bytes.NewReader(r.Body))
 	if failure == nil {
@@ -62,7 +64,8 @@ func (c *client) sendOnce(ctx context.Context, t http.RoundTripper, q canonical.
 	return c.doObserved(ctx, t, req, q, r, resend)
 }
 
-// errAlreadySent means that net/http tried to send a call again on another connection after parts of it were sent.
+// errAlreadySent means that net/http tried to send a call again on another connection after parts
+// of it were sent.
 var errAlreadySent = errors.New("upstream: sent before")
 
 // bytesSent reports whether anything of the call was written to the last connection it got.
@@ -73,8 +76,8 @@ func (w *attempt) bytesSent() bool {
 	return w.wroteHeaders.Load()
 }
 
-// connectionLost reports whether no connection could be made, or the connection was lost before a response began. It is
-// false after a timeout and after any response.
+// connectionLost reports whether no connection could be made, or the connection was lost before a
+// response began. It is false after a timeout and after any response.
 func (w *attempt) connectionLost() bool {
 	if w.err == nil || w.responded.Load() {
 		return false
@@ -90,8 +93,8 @@ func (w *attempt) connectionLost() bool {
 	return strings.Contains(w.err.Error(), "server closed idle connection") // net/http has no type for this error
 }
 
-// dialFailed reports whether no connection could be made, to the provider or to the proxy in front of it. A failed TLS
-// handshake does not count, because it would fail again.
+// dialFailed reports whether no connection could be made, to the provider or to the proxy in front
+// of it. A failed TLS handshake does not count, because it would fail again.
 func dialFailed(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && (op.Op == "dial" || dialFailed(op.Err))

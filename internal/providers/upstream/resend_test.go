@@ -32,12 +32,13 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// These tests check that an unattended call arrives once, for all behaviours of the bank's connections. Most of them have a
-// control that shows that net/http alone sends the same call again.
+// These tests check that an unattended call arrives once, for all behaviours of the bank's
+// connections. Most of them have a control that shows that net/http alone sends the same call
+// again.
 
 const (
-	fine  = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-	wrong = "Content-Length: 14\r\n\r\nPROVIDER_ERROR"
+	okResponse = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+	errorBody  = "Content-Length: 14\r\n\r\nPROVIDER_ERROR"
 )
 
 // calls are the possible methods and bodies of a call.
@@ -49,11 +50,11 @@ var calls = []struct{ name, method, body string }{
 }
 
 // with returns a fixture with the same counter in which only net/http sends calls again.
-func (r *fixture) with(roots *x509.CertPool, sign func(*http.Request, []byte) error) *fixture {
-	return r.within(timeout, roots, sign)
+func (r *fixture) withNetHTTPRetries(roots *x509.CertPool, sign func(*http.Request, []byte) error) *fixture {
+	return r.withNetHTTPRetriesAndTimeout(timeout, roots, sign)
 }
 
-func (r *fixture) within(timeout time.Duration, roots *x509.CertPool, sign func(*http.Request, []byte) error) *fixture {
+func (r *fixture) withNetHTTPRetriesAndTimeout(timeout time.Duration, roots *x509.CertPool, sign func(*http.Request, []byte) error) *fixture {
 	other := &fixture{counter: r.counter}
 	transport := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: other, Roots: roots}).ExhaustResendBudget()
 	other.Client = transport.Client(providers.ClientConfig{Sign: sign, ClassifyError: classify})
@@ -61,7 +62,7 @@ func (r *fixture) within(timeout time.Duration, roots *x509.CertPool, sign func(
 }
 
 // byItself makes a call several times with net/http alone, which may send it again.
-func byItself(t *testing.T, b *bank, sign func(*http.Request, []byte) error, times int, method, body string) {
+func sendWithNetHTTP(t *testing.T, b *bank, sign func(*http.Request, []byte) error, times int, method, body string) {
 	t.Helper()
 	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: b.roots}}
 	defer transport.CloseIdleConnections()
@@ -101,23 +102,23 @@ type bank struct {
 	roots  *x509.CertPool
 	script script
 
-	mu      sync.Mutex
-	arrived []arrival
-	offered []string // by ALPN, by all connections
-	open    map[net.Conn]bool
-	taken   int // connections
+	mu       sync.Mutex
+	arrived  []arrival
+	offered  []string // by ALPN, by all connections
+	open     map[net.Conn]bool
+	accepted int // connections
 }
 
 // script defines what a bank does. A nil member means the usual behaviour.
 type script struct {
-	secure    bool
-	protocols []string                                          // by ALPN
-	hello     func(conn net.Conn) bool                          // before TLS; false ends the connection
-	early     func(conn net.Conn)                               // before the first request
-	reply     func(nth int, conn net.Conn, read func()) bool    // from the nth request's first byte on; false ends the connection
-	strike    func(f *http2.Framer, stream uint32, c io.Closer) // over HTTP/2, in place of an answer
-	victim    int                                               // which request is struck
-	whole     bool                                              // it is struck once it is there to its end
+	secure       bool
+	protocols    []string                                          // by ALPN
+	hello        func(conn net.Conn) bool                          // before TLS; false ends the connection
+	early        func(conn net.Conn)                               // before the first request
+	reply        func(nth int, conn net.Conn, read func()) bool    // from the nth request's first byte on; false ends the connection
+	respondHTTP2 func(f *http2.Framer, stream uint32, c io.Closer) // over HTTP/2, instead of a response
+	victim       int                                               // the number of the request that gets respondHTTP2
+	complete     bool                                              // respondHTTP2 is called after the end of the request, otherwise after its header
 }
 
 type arrival struct {
@@ -136,7 +137,7 @@ func openBank(t *testing.T, s script) *bank {
 	b := &bank{url: "http://" + l.Addr().String(), script: s, open: map[net.Conn]bool{}}
 	var conf *tls.Config
 	if s.secure {
-		conf, b.roots = certified()
+		conf, b.roots = serverTLS()
 		conf.NextProtos = s.protocols
 		conf.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 			b.mu.Lock()
@@ -161,8 +162,8 @@ func openBank(t *testing.T, s script) *bank {
 				return
 			}
 			b.mu.Lock()
-			b.taken++
-			n := b.taken
+			b.accepted++
+			n := b.accepted
 			b.open[conn] = true
 			b.mu.Unlock()
 			go b.serve(conn, conf, n)
@@ -171,8 +172,9 @@ func openBank(t *testing.T, s script) *bank {
 	return b
 }
 
-// certified returns a server configuration with a certificate for 127.0.0.1 and *.example.com, and its CA.
-func certified() (*tls.Config, *x509.CertPool) {
+// certified returns a server configuration with a certificate for 127.0.0.1 and *.example.com, and
+// its CA.
+func serverTLS() (*tls.Config, *x509.CertPool) {
 	s := httptest.NewTLSServer(nil)
 	defer s.Close()
 	roots := x509.NewCertPool()
@@ -221,7 +223,7 @@ func (b *bank) serve(conn net.Conn, conf *tls.Config, n int) {
 		}
 		if b.script.reply == nil {
 			read()
-			_, _ = io.WriteString(conn, fine)
+			_, _ = io.WriteString(conn, okResponse)
 		} else if !b.script.reply(nth, conn, read) {
 			return
 		}
@@ -258,8 +260,8 @@ func (b *bank) serveFrames(conn net.Conn, n int) {
 		}
 		_, isHead := frame.(*http2.MetaHeadersFrame)
 		switch {
-		case struck[stream] && (ended && b.script.whole || isHead && !b.script.whole):
-			b.script.strike(f, stream, closer(func() error { return conn.(*tls.Conn).CloseWrite() }))
+		case struck[stream] && (ended && b.script.complete || isHead && !b.script.complete):
+			b.script.respondHTTP2(f, stream, closer(func() error { return conn.(*tls.Conn).CloseWrite() }))
 		case ended && !struck[stream]:
 			_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: head.Bytes(), EndHeaders: true})
 			_ = f.WriteData(stream, true, []byte("{}"))
@@ -282,11 +284,11 @@ func (b *bank) arrive(a arrival) (nth int) {
 func (b *bank) seen() (arrived []arrival, taken int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return slices.Clone(b.arrived), b.taken
+	return slices.Clone(b.arrived), b.accepted
 }
 
 // settle waits until all connections are closed. No unattended call leaves one open.
-func (b *bank) settle(t *testing.T) {
+func (b *bank) waitForClose(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(timeout); ; time.Sleep(5 * time.Millisecond) {
 		b.mu.Lock()
@@ -296,17 +298,17 @@ func (b *bank) settle(t *testing.T) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("%d connections stand after the calls", left)
+			t.Errorf("%d connections are open after the calls", left)
 			return
 		}
 	}
 }
 
-// once fails the test unless n unattended calls arrived once each, on separate connections, as HTTP/1.1 without a header that
-// allows sending again, and stay counted.
-func (b *bank) once(t *testing.T, r *fixture, q canonical.Query, n int, body string) {
+// once fails the test unless n unattended calls arrived once each, on separate connections, as
+// HTTP/1.1 without a header that allows sending again, and stay counted.
+func (b *bank) assertArrivedOnce(t *testing.T, r *fixture, q canonical.Query, n int, body string) {
 	t.Helper()
-	b.settle(t)
+	b.waitForClose(t)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	conns := map[int]bool{}
@@ -351,8 +353,8 @@ func reset(conn net.Conn) {
 	conn.Close()
 }
 
-// Over HTTP/2 net/http sends a call again if the server reports that it has not handled it, even a POST. Unattended calls do not
-// use HTTP/2.
+// TestHTTP2DoesNotSendAgain: over HTTP/2 net/http sends a call again if the server reports that it
+// has not handled it, even a POST. Unattended calls do not use HTTP/2.
 func TestHTTP2DoesNotSendAgain(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
@@ -382,20 +384,20 @@ func TestHTTP2DoesNotSendAgain(t *testing.T) {
 		}},
 		{name: "a used connection ends", victim: 2, whole: true, strike: func(_ *http2.Framer, _ uint32, c io.Closer) { _ = c.Close() }},
 	} {
-		s := script{secure: true, protocols: []string{"h2", "http/1.1"}, strike: tt.strike, victim: tt.victim, whole: tt.whole}
+		s := script{secure: true, protocols: []string{"h2", "http/1.1"}, respondHTTP2: tt.strike, victim: tt.victim, complete: tt.whole}
 		for _, c := range calls {
 			t.Run(tt.name+"/"+c.name, func(t *testing.T) {
 				control, want := openBank(t, s), tt.victim
 				if tt.again {
 					want++
 				}
-				byItself(t, control, nil, tt.victim, c.method, c.body)
+				sendWithNetHTTP(t, control, nil, tt.victim, c.method, c.body)
 				if got, _ := control.seen(); len(got) != want || got[0].proto != "HTTP/2" {
 					t.Errorf("control: %+v arrived, want %d", got, want)
 				}
 
 				b := openBank(t, s)
-				r, q := shared.with(b.roots, nil), attendedQuery()
+				r, q := shared.withNetHTTPRetries(b.roots, nil), attendedQuery()
 				for range tt.victim {
 					_, _ = r.Read(t.Context(), q, call(t, b.url, c.method, c.body))
 				}
@@ -404,21 +406,21 @@ func TestHTTP2DoesNotSendAgain(t *testing.T) {
 				}
 
 				b = openBank(t, s)
-				r, q = shared.with(b.roots, nil), unattendedQuery()
+				r, q = shared.withNetHTTPRetries(b.roots, nil), unattendedQuery()
 				for range tt.victim {
 					if _, err := r.Read(t.Context(), q, call(t, b.url, c.method, c.body)); err != nil {
 						t.Error(err)
 					}
 				}
-				b.once(t, r, q, tt.victim, c.body)
+				b.assertArrivedOnce(t, r, q, tt.victim, c.body)
 			})
 		}
 	}
 }
 
-// When a reused connection is lost, net/http sends a GET again, and any call with an Idempotency-Key. An unattended call never
-// uses a reused connection.
-func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
+// TestLostConnectionDoesNotSendAgain: when a reused connection is lost, net/http sends a GET again,
+// and any call with an Idempotency-Key. An unattended call never uses a reused connection.
+func TestLostConnectionDoesNotSendAgain(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
 	keyed := func(r *http.Request, _ []byte) error {
@@ -441,7 +443,7 @@ func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
 					return end.do(conn, read)
 				}
 				read()
-				_, _ = io.WriteString(conn, fine)
+				_, _ = io.WriteString(conn, okResponse)
 				return true
 			}}
 			for _, c := range []struct {
@@ -461,13 +463,13 @@ func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
 					if c.again {
 						want++
 					}
-					byItself(t, control, c.sign, 2, c.method, c.body)
+					sendWithNetHTTP(t, control, c.sign, 2, c.method, c.body)
 					if got, _ := control.seen(); len(got) != want || got[1].conn != 1 {
 						t.Errorf("control: %+v arrived, want %d", got, want)
 					}
 
 					b := openBank(t, s)
-					r, q := shared.with(b.roots, c.sign), attendedQuery()
+					r, q := shared.withNetHTTPRetries(b.roots, c.sign), attendedQuery()
 					for range 2 {
 						_, _ = r.Read(t.Context(), q, call(t, b.url, c.method, c.body))
 					}
@@ -476,7 +478,7 @@ func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
 					}
 
 					b = openBank(t, s)
-					r, q = shared.with(b.roots, c.sign), unattendedQuery()
+					r, q = shared.withNetHTTPRetries(b.roots, c.sign), unattendedQuery()
 					if c.sign != nil { // an adapter that would have it sent again sends nothing
 						_, err := r.Read(t.Context(), q, call(t, b.url, c.method, c.body))
 						if got, _ := b.seen(); kind(err) != canonical.InternalError || len(got) != 0 || r.used(t, q) != 0 {
@@ -490,21 +492,22 @@ func TestDyingConnectionDoesNotSendAgain(t *testing.T) {
 							t.Errorf("call %d: %v", i+1, err)
 						}
 					}
-					b.once(t, r, q, 3, c.body)
+					b.assertArrivedOnce(t, r, q, 3, c.body)
 				})
 			}
 		}
 	}
 }
 
-// A server may close an idle connection while a request arrives. net/http's client then sends a GET again that had arrived.
-func TestIdleConnectionClosesAsTheCallLeaves(t *testing.T) {
+// TestIdleConnectionClosesDuringSend: a server may close an idle connection while a request
+// arrives. net/http's client then sends a GET again that had arrived.
+func TestIdleConnectionClosesDuringSend(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
 	leaving := make(chan bool)
 	control := openBank(t, script{reply: func(nth int, conn net.Conn, read func()) bool {
 		read()
-		_, _ = io.WriteString(conn, fine)
+		_, _ = io.WriteString(conn, okResponse)
 		if nth == 1 {
 			<-leaving
 			halfClose(conn)
@@ -529,7 +532,7 @@ func TestIdleConnectionClosesAsTheCallLeaves(t *testing.T) {
 		resp.Body.Close()
 	}
 	client.CloseIdleConnections()
-	control.settle(t)
+	control.waitForClose(t)
 	if got, taken := control.seen(); len(got) != 3 || taken != 2 {
 		t.Errorf("control: %+v arrived over %d connections, want 3 over 2", got, taken)
 	}
@@ -541,21 +544,22 @@ func TestIdleConnectionClosesAsTheCallLeaves(t *testing.T) {
 		{"closed on one side", halfClose},
 		{"reset", reset},
 		{"408", func(conn net.Conn) {
-			_, _ = io.WriteString(conn, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"+wrong)
+			_, _ = io.WriteString(conn, "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n"+errorBody)
 			halfClose(conn)
 		}},
 	} {
 		for _, c := range calls {
 			t.Run(tt.name+"/"+c.name, func(t *testing.T) {
-				// The new connection is closed while the call is sent or before: the call arrives once or not at all.
+				// The new connection is closed while the call is sent or before: the call arrives
+				// once or not at all.
 				b := openBank(t, script{secure: true, early: tt.early, reply: func(_ int, _ net.Conn, read func()) bool { read(); return true }})
-				r, q := shared.with(b.roots, nil), unattendedQuery()
+				r, q := shared.withNetHTTPRetries(b.roots, nil), unattendedQuery()
 				for range 3 {
 					if _, err := r.Read(t.Context(), q, call(t, b.url, c.method, c.body)); kind(err) != canonical.ProviderError {
 						t.Error(err)
 					}
 				}
-				b.settle(t)
+				b.waitForClose(t)
 				if got, taken := b.seen(); taken != 3 || len(got) > 3 {
 					t.Errorf("%+v arrived over %d connections", got, taken)
 				}
@@ -577,51 +581,51 @@ func (w *watched) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// No response, complete or partial, makes a call be sent again.
-func TestNoAnswerSendsAgain(t *testing.T) {
+// TestNoResponseSendsAgain: no response, complete or partial, makes a call be sent again.
+func TestNoResponseSendsAgain(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
-	elsewhere := "Location: /elsewhere\r\nConnection: close\r\n" + wrong
+	elsewhere := "Location: /elsewhere\r\nConnection: close\r\n" + errorBody
 	for _, tt := range []struct {
 		name, answer string
 		kind         canonical.Kind
 		again        bool // what http.Client does
 	}{
-		{"103 first", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + fine, "", false},
-		{"100 first", "HTTP/1.1 100 Continue\r\n\r\n" + fine, "", false},
-		{"many first", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n", 5) + fine, "", false},
+		{"103 first", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + okResponse, "", false},
+		{"100 first", "HTTP/1.1 100 Continue\r\n\r\n" + okResponse, "", false},
+		{"many first", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n", 5) + okResponse, "", false},
 		{"103 and nothing more", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n", canonical.ProviderError, false},
-		{"408", "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n" + wrong, canonical.ProviderError, false},
-		{"417", "HTTP/1.1 417 Expectation Failed\r\n" + wrong, canonical.ProviderError, false},
-		{"421", "HTTP/1.1 421 Misdirected Request\r\n" + wrong, canonical.ProviderError, false},
-		{"425", "HTTP/1.1 425 Too Early\r\n" + wrong, canonical.ProviderError, false},
-		{"401 with a challenge", "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\n" + wrong, canonical.ProviderError, false},
-		{"429 at once", "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 0\r\n" + wrong, canonical.ProviderError, false},
-		{"502", "HTTP/1.1 502 Bad Gateway\r\n" + wrong, canonical.ProviderError, false},
-		{"503 at once", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\n" + wrong, canonical.ProviderError, false},
-		{"504", "HTTP/1.1 504 Gateway Timeout\r\n" + wrong, canonical.ProviderError, false},
-		{"426 for HTTP/2", "HTTP/1.1 426 Upgrade Required\r\nUpgrade: h2\r\nConnection: Upgrade\r\n" + wrong, canonical.ProviderError, false},
-		{"200 with Alt-Svc", strings.Replace(fine, "OK\r\n", "OK\r\nAlt-Svc: h2=\":443\"\r\n", 1), "", false},
+		{"408", "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n" + errorBody, canonical.ProviderError, false},
+		{"417", "HTTP/1.1 417 Expectation Failed\r\n" + errorBody, canonical.ProviderError, false},
+		{"421", "HTTP/1.1 421 Misdirected Request\r\n" + errorBody, canonical.ProviderError, false},
+		{"425", "HTTP/1.1 425 Too Early\r\n" + errorBody, canonical.ProviderError, false},
+		{"401 with a challenge", "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=x\r\n" + errorBody, canonical.ProviderError, false},
+		{"429 without a wait", "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 0\r\n" + errorBody, canonical.ProviderError, false},
+		{"502", "HTTP/1.1 502 Bad Gateway\r\n" + errorBody, canonical.ProviderError, false},
+		{"503 without a wait", "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 0\r\n" + errorBody, canonical.ProviderError, false},
+		{"504", "HTTP/1.1 504 Gateway Timeout\r\n" + errorBody, canonical.ProviderError, false},
+		{"426 for HTTP/2", "HTTP/1.1 426 Upgrade Required\r\nUpgrade: h2\r\nConnection: Upgrade\r\n" + errorBody, canonical.ProviderError, false},
+		{"200 with Alt-Svc", strings.Replace(okResponse, "OK\r\n", "OK\r\nAlt-Svc: h2=\":443\"\r\n", 1), "", false},
 		{"301", "HTTP/1.1 301 Moved Permanently\r\n" + elsewhere, canonical.ProviderError, true},
 		{"302", "HTTP/1.1 302 Found\r\n" + elsewhere, canonical.ProviderError, true},
 		{"303", "HTTP/1.1 303 See Other\r\n" + elsewhere, canonical.ProviderError, true},
 		{"307", "HTTP/1.1 307 Temporary Redirect\r\n" + elsewhere, canonical.ProviderError, true},
 		{"308", "HTTP/1.1 308 Permanent Redirect\r\n" + elsewhere, canonical.ProviderError, true},
-		{"HTTP/2 that nobody agreed on", "\x00\x00\x00\x04\x00\x00\x00\x00\x00" + "\x00\x00\x08\x07\x00\x00\x00\x00\x00" +
+		{"HTTP/2 without negotiation", "\x00\x00\x00\x04\x00\x00\x00\x00\x00" + "\x00\x00\x08\x07\x00\x00\x00\x00\x00" +
 			"\x00\x00\x00\x00\x00\x00\x00\x00", canonical.ProviderInvalidResponse, false},
 		{"nothing", "", canonical.ProviderError, false},
 		{"cut in the status", "HTTP/1.", canonical.ProviderInvalidResponse, false},
-		{"cut in a header", fine[:30], canonical.ProviderInvalidResponse, false},
-		{"cut between headers", fine[:len(fine)-4], canonical.ProviderError, false},
-		{"cut after the headers", fine[:len(fine)-2], canonical.ProviderError, false},
-		{"cut in the body", fine[:len(fine)-1], canonical.ProviderError, false},
+		{"cut in a header", okResponse[:30], canonical.ProviderInvalidResponse, false},
+		{"cut between headers", okResponse[:len(okResponse)-4], canonical.ProviderError, false},
+		{"cut after the headers", okResponse[:len(okResponse)-2], canonical.ProviderError, false},
+		{"cut in the body", okResponse[:len(okResponse)-1], canonical.ProviderError, false},
 		{"cut in a chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{", canonical.ProviderError, false},
 		{"cut before the last chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", canonical.ProviderError, false},
 	} {
 		s := script{reply: func(nth int, conn net.Conn, read func()) bool {
 			read()
 			if nth > 1 {
-				_, _ = io.WriteString(conn, fine)
+				_, _ = io.WriteString(conn, okResponse)
 				return true
 			}
 			_, _ = io.WriteString(conn, tt.answer)
@@ -648,24 +652,24 @@ func TestNoAnswerSendsAgain(t *testing.T) {
 				}
 
 				b := openBank(t, s)
-				r, q := shared.with(nil, nil), unattendedQuery()
+				r, q := shared.withNetHTTPRetries(nil, nil), unattendedQuery()
 				if _, err := r.Read(t.Context(), q, call(t, b.url, c.method, c.body)); kind(err) != tt.kind {
 					t.Errorf("got %v, want %s", err, tt.kind)
 				}
-				b.once(t, r, q, 1, c.body)
+				b.assertArrivedOnce(t, r, q, 1, c.body)
 			})
 		}
 	}
 }
 
-// Nothing in a call allows net/http to send it again.
-func TestNothingAllowsASecondSending(t *testing.T) {
+// TestNetHTTPCannotResend: nothing in a call allows net/http to send it again.
+func TestNetHTTPCannotResend(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
 	b := openBank(t, script{})
 	for _, c := range calls {
 		var body bool
-		r := shared.with(nil, func(req *http.Request, _ []byte) error { body = req.GetBody != nil; return nil })
+		r := shared.withNetHTTPRetries(nil, func(req *http.Request, _ []byte) error { body = req.GetBody != nil; return nil })
 		if _, err := r.Read(t.Context(), attendedQuery(), call(t, b.url, c.method, c.body)); err != nil || body != (c.body != "") {
 			t.Errorf("control, %s: GetBody is set: %t, %v", c.name, body, err)
 		}
@@ -686,8 +690,9 @@ func TestNothingAllowsASecondSending(t *testing.T) {
 	}
 }
 
-// The slot of a call that fails before it has a connection is released, and nothing of the call arrived.
-func TestGivenBackBeforeAConnectionStands(t *testing.T) {
+// TestReleasedWithoutConnection: the slot of a call that fails before it has a connection is
+// released, and nothing of the call arrived.
+func TestReleasedWithoutConnection(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
 	vouched := func(b *bank) *x509.CertPool { return b.roots }
@@ -696,14 +701,14 @@ func TestGivenBackBeforeAConnectionStands(t *testing.T) {
 		s      script
 		roots  func(b *bank) *x509.CertPool
 		host   string
-		late   bool          // the bank shakes hands when the read is over
-		within time.Duration // which has less time than the handshake
-		leave  bool          // the caller goes away meanwhile
+		late   bool          // the bank completes the handshake only after the read
+		within time.Duration // the timeout of the read
+		leave  bool          // the caller leaves during the handshake
 	}{
 		{name: "another authority", roots: func(*bank) *x509.CertPool { return x509.NewCertPool() }},
 		{name: "another name", roots: vouched, host: "localhost"},
-		{name: "closed at once", roots: vouched, s: script{hello: func(net.Conn) bool { return false }}},
-		{name: "reset at once", roots: vouched, s: script{hello: func(conn net.Conn) bool { reset(conn); return false }}},
+		{name: "closed immediately", roots: vouched, s: script{hello: func(net.Conn) bool { return false }}},
+		{name: "reset immediately", roots: vouched, s: script{hello: func(conn net.Conn) bool { reset(conn); return false }}},
 		{name: "closed in the handshake", roots: vouched, s: script{hello: func(conn net.Conn) bool {
 			_, _ = conn.Read(make([]byte, 1<<14))
 			return false
@@ -715,7 +720,7 @@ func TestGivenBackBeforeAConnectionStands(t *testing.T) {
 		}}},
 		{name: "handshake too late", roots: vouched, late: true},
 		{name: "handshake too late for the read", roots: vouched, late: true, within: shortTimeout},
-		{name: "handshake too late, and nobody waits", roots: vouched, late: true, leave: true},
+		{name: "handshake too late, and the caller has left", roots: vouched, late: true, leave: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -736,7 +741,7 @@ func TestGivenBackBeforeAConnectionStands(t *testing.T) {
 				has = shortTimeout
 			}
 			b := openBank(t, tt.s)
-			r, q := shared.within(has, tt.roots(b), nil), unattendedQuery()
+			r, q := shared.withNetHTTPRetriesAndTimeout(has, tt.roots(b), nil), unattendedQuery()
 			if tt.host != "" {
 				b.url = strings.Replace(b.url, "127.0.0.1", tt.host, 1)
 			}
@@ -745,7 +750,7 @@ func TestGivenBackBeforeAConnectionStands(t *testing.T) {
 			}
 			close(over)
 			checkReleased(t, r, q)
-			b.settle(t)
+			b.waitForClose(t)
 			if got, taken := b.seen(); len(got) != 0 || taken != 1 {
 				t.Errorf("%+v arrived over %d connections", got, taken)
 			}
@@ -764,8 +769,9 @@ func checkReleased(t *testing.T, r *fixture, q canonical.Query) {
 	}
 }
 
-// Once a call has a connection it stays counted, whether the bank has read any of it or not.
-func TestCountedOnceAConnectionStands(t *testing.T) {
+// TestCountedWithConnection: once a call has a connection it stays counted, whether the bank has
+// read any of it or not.
+func TestCountedWithConnection(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
 	over := make(chan struct{})
@@ -779,11 +785,11 @@ func TestCountedOnceAConnectionStands(t *testing.T) {
 		leave bool
 	}{
 		{name: "reset before it was read", kind: canonical.ProviderError, s: script{early: func(conn net.Conn) {
-			reached(conn)
+			waitForData(conn)
 			reset(conn)
 		}}},
 		{name: "closed before it was read", kind: canonical.ProviderError, s: script{early: func(conn net.Conn) {
-			reached(conn)
+			waitForData(conn)
 			conn.Close()
 		}}},
 		{name: "never read", kind: canonical.ProviderTimeout, s: script{early: unread}},
@@ -802,7 +808,7 @@ func TestCountedOnceAConnectionStands(t *testing.T) {
 				has = shortTimeout
 			}
 			b := openBank(t, tt.s)
-			r, q := shared.within(has, b.roots, nil), unattendedQuery()
+			r, q := shared.withNetHTTPRetriesAndTimeout(has, b.roots, nil), unattendedQuery()
 			req := post(t, b.url)
 			if tt.size > 0 {
 				req.Body = make([]byte, tt.size)
@@ -822,7 +828,7 @@ func TestCountedOnceAConnectionStands(t *testing.T) {
 }
 
 // reached waits until data has arrived at a connection, and does not read it.
-func reached(conn net.Conn) {
+func waitForData(conn net.Conn) {
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		panic(err)
@@ -833,27 +839,27 @@ func reached(conn net.Conn) {
 	})
 }
 
-// A host name with several addresses gets one call: the next address is used if no connection could be made, not if one was
-// lost.
+// TestNameWithSeveralAddresses: a host name with several addresses gets one call: the next address
+// is used if no connection could be made, not if one was lost.
 func TestNameWithSeveralAddresses(t *testing.T) {
 	t.Parallel()
 	shared := newFixture(t, nil, nil)
-	b := refusesAt(t, net.IPv4(127, 0, 0, 2))
+	b := bankRefusingAt(t, net.IPv4(127, 0, 0, 2))
 	lost := openBank(t, script{reply: func(_ int, _ net.Conn, read func()) bool { read(); return false }})
-	closed := refusing(t)
+	closed := refusedURL(t)
 	for _, tt := range []struct {
 		name, host string
-		bank       *bank // nil for nobody
+		bank       *bank // nil if no address listens
 		kind       canonical.Kind
-		dialled    []string // nil where that is the machine's matter
+		dialled    []string // nil if the order depends on the machine
 	}{
 		{name: "the first refuses", host: "second", bank: b, dialled: []string{"127.0.0.2", "127.0.0.1"}},
-		{name: "the first takes it", host: "first", bank: b, dialled: []string{"127.0.0.1"}},
+		{name: "the first accepts", host: "first", bank: b, dialled: []string{"127.0.0.1"}},
 		{name: "that of IPv6 refuses", host: "both", bank: b},
 		{name: "the first loses it", host: "first", bank: lost, kind: canonical.ProviderError, dialled: []string{"127.0.0.1"}},
 		{name: "all refuse", host: "second", kind: canonical.ProviderUnavailable, dialled: []string{"127.0.0.2", "127.0.0.1"}},
-		{name: "the name has none", host: "none", kind: canonical.ProviderUnavailable, dialled: []string{}},
-		{name: "the name is never answered", host: "mute", kind: canonical.ProviderUnavailable, dialled: []string{}},
+		{name: "the name has no address", host: "none", kind: canonical.ProviderUnavailable, dialled: []string{}},
+		{name: "the name server does not respond", host: "mute", kind: canonical.ProviderUnavailable, dialled: []string{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var before []arrival
@@ -875,7 +881,7 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 			if tt.host == "mute" {
 				has = shortTimeout
 			}
-			r, q := shared.within(has, nil, nil), unattendedQuery()
+			r, q := shared.withNetHTTPRetriesAndTimeout(has, nil, nil), unattendedQuery()
 			if _, err := r.Read(ctx, q, post(t, base)); kind(err) != tt.kind {
 				t.Errorf("got %v, want %s", err, tt.kind)
 			}
@@ -889,7 +895,7 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 				return
 			}
 			checkCounted(t, r, q, 1)
-			tt.bank.settle(t)
+			tt.bank.waitForClose(t)
 			if got, _ := tt.bank.seen(); len(got) != len(before)+1 {
 				t.Errorf("%d calls arrived", len(got)-len(before))
 			}
@@ -897,9 +903,9 @@ func TestNameWithSeveralAddresses(t *testing.T) {
 	}
 }
 
-// refusing returns the base URL of an address that refuses connections. A connection occupies its port, so that no program can
-// listen on it.
-func refusing(t *testing.T) string {
+// refusing returns the base URL of an address that refuses connections. A connection occupies its
+// port, so that no program can listen on it.
+func refusedURL(t *testing.T) string {
 	t.Helper()
 	anywhere := httptest.NewServer(nil)
 	t.Cleanup(anywhere.Close)
@@ -911,9 +917,9 @@ func refusing(t *testing.T) string {
 	return "http://" + conn.LocalAddr().String()
 }
 
-// refusesAt opens a bank whose port refuses connections at another address. A connection occupies the port there, so that no
-// other program can listen on it.
-func refusesAt(t *testing.T, other net.IP) *bank {
+// refusesAt opens a bank whose port refuses connections at another address. A connection occupies
+// the port there, so that no other program can listen on it.
+func bankRefusingAt(t *testing.T, other net.IP) *bank {
 	t.Helper()
 	anywhere := httptest.NewServer(nil)
 	t.Cleanup(anywhere.Close)
@@ -933,11 +939,12 @@ func refusesAt(t *testing.T, other net.IP) *bank {
 	return nil
 }
 
-// names are the host names of the tests' name server. It never responds for a name without addresses.
+// names are the host names of the tests' name server. It never responds for a name without
+// addresses.
 var names = func() map[string][]dnsmessage.ResourceBody {
 	one, two := &dnsmessage.AResource{A: [4]byte{127, 0, 0, 1}}, &dnsmessage.AResource{A: [4]byte{127, 0, 0, 2}}
 	return map[string][]dnsmessage.ResourceBody{
-		"second.example.com.": {two, one}, // nobody listens at the other
+		"second.example.com.": {two, one}, // no server listens at 127.0.0.2
 		"first.example.com.":  {one, two},
 		"both.example.com.":   {&dnsmessage.AAAAResource{AAAA: [16]byte{15: 1}}, one},
 		"none.example.com.":   {},
@@ -945,7 +952,8 @@ var names = func() map[string][]dnsmessage.ResourceBody {
 	}
 }()
 
-// TestMain sets a name server for the tests. It must do so before the first dial, because the resolver is global.
+// TestMain sets a name server for the tests. It must do so before the first dial, because the
+// resolver is global.
 func TestMain(m *testing.M) {
 	l, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -961,7 +969,7 @@ func TestMain(m *testing.M) {
 			if err != nil {
 				return
 			}
-			if answer, err := look(buffer[:n]); err == nil {
+			if answer, err := resolve(buffer[:n]); err == nil {
 				_, _ = l.WriteTo(answer, from)
 			}
 		}
@@ -969,15 +977,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func look(question []byte) ([]byte, error) {
+func resolve(question []byte) ([]byte, error) {
 	var m dnsmessage.Message
 	if err := m.Unpack(question); err != nil {
 		return nil, err
 	}
-	asked := m.Questions[0]
-	bodies, known := names[asked.Name.String()]
+	q := m.Questions[0]
+	bodies, known := names[q.Name.String()]
 	if known && bodies == nil {
-		return nil, errors.New("nobody is told of this name")
+		return nil, errors.New("no response for this name")
 	}
 	m.Response, m.Authoritative, m.Additionals = true, true, nil
 	if !known {
@@ -985,9 +993,9 @@ func look(question []byte) ([]byte, error) {
 	}
 	for _, body := range bodies {
 		_, isA := body.(*dnsmessage.AResource)
-		if isA && asked.Type == dnsmessage.TypeA || !isA && asked.Type == dnsmessage.TypeAAAA {
+		if isA && q.Type == dnsmessage.TypeA || !isA && q.Type == dnsmessage.TypeAAAA {
 			m.Answers = append(m.Answers, dnsmessage.Resource{
-				Header: dnsmessage.ResourceHeader{Name: asked.Name, Class: dnsmessage.ClassINET, TTL: 1}, Body: body,
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Class: dnsmessage.ClassINET, TTL: 1}, Body: body,
 			})
 		}
 	}

@@ -9,9 +9,9 @@ import (
 	"sync"
 )
 
-// Surplus bytes that a provider sends after a response could be read as the response to the next request on the connection,
-// possibly of another client. net/http checks idle connections for such bytes, but may hand out a connection before it has
-// checked.
+// Surplus bytes that a provider sends after a response could be read as the response to the next
+// request on the connection, possibly of another client. net/http checks idle connections for such
+// bytes, but may hand out a connection before it has checked.
 
 // reusable returns a dial function whose connections can be reused safely, with waitUntilIdle.
 func reusable(dial dialFunc) dialFunc {
@@ -68,9 +68,10 @@ func (k *reusableConn) update(change func()) {
 	k.cond.Broadcast()
 }
 
-// waitUntilIdle waits, before a request is written to a reused connection, until net/http has checked it for surplus bytes.
-// If there were any, net/http has closed it and uses another connection. waitUntilIdle returns the connection, or nil for
-// HTTP/2, where each response belongs to a stream. It returns early if ctx ends.
+// waitUntilIdle waits, before a request is written to a reused connection, until net/http has
+// checked it for surplus bytes. If there were any, net/http has closed it and uses another
+// connection. waitUntilIdle returns the connection, or nil for HTTP/2, where each response belongs
+// to a stream. It returns early if ctx ends.
 func waitUntilIdle(ctx context.Context, got httptrace.GotConnInfo) *reusableConn {
 	conn := got.Conn
 	if secure, ok := conn.(*tls.Conn); ok {

@@ -16,14 +16,15 @@ import (
 	"time"
 )
 
-// Surplus bytes of a provider are never read as a response: each call gets its own response, although connections are reused.
-// Without waitUntilIdle, some in a hundred calls get the response to another one.
-func TestNobodyGetsAnothersAnswer(t *testing.T) {
+// TestResponsesAreNotMixedUp: surplus bytes of a provider are never read as a response: each call
+// gets its own response, although connections are reused. Without waitUntilIdle, some in a hundred
+// calls get the response to another one.
+func TestResponsesAreNotMixedUp(t *testing.T) {
 	t.Parallel()
 	const callers = 32
 	for secure, calls := range map[bool]int{false: 100, true: 10} { // with TLS each costs a handshake
 		t.Run(map[bool]string{false: "plain", true: "TLS"}[secure], func(t *testing.T) {
-			base, roots := answering(t, secure, func(conn net.Conn, body string) {
+			base, roots := serveRaw(t, secure, func(conn net.Conn, body string) {
 				one := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 				_, _ = io.WriteString(conn, one+one)
 			})
@@ -46,18 +47,18 @@ func TestNobodyGetsAnothersAnswer(t *testing.T) {
 			}
 			done.Wait()
 			if foreign.Load() != 0 || lost.Load() > callers {
-				t.Errorf("%d calls got another's answer, %d got none", foreign.Load(), lost.Load())
+				t.Errorf("%d calls got the response to another call, %d got none", foreign.Load(), lost.Load())
 			}
 		})
 	}
 }
 
-// Connections without surplus bytes are reused.
-func TestConnectionsAreUsedAgain(t *testing.T) {
+// TestConnectionsAreReused: connections without surplus bytes are reused.
+func TestConnectionsAreReused(t *testing.T) {
 	t.Parallel()
 	for _, secure := range []bool{false, true} {
 		var conns sync.Map
-		base, roots := answering(t, secure, func(conn net.Conn, body string) {
+		base, roots := serveRaw(t, secure, func(conn net.Conn, body string) {
 			conns.Store(conn, true)
 			fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 		})
@@ -75,15 +76,16 @@ func TestConnectionsAreUsedAgain(t *testing.T) {
 	}
 }
 
-// A late surplus response is not read as a response: not between two calls, and not after the next call got its connection and
-// before it is written, which is when net/http would accept it.
+// TestLateSurplus: a late surplus response is not read as a response: not between two calls, and
+// not after the next call got its connection and before it is written, which is when net/http would
+// accept it.
 func TestLateSurplus(t *testing.T) {
 	t.Parallel()
 	for _, leaving := range []bool{false, true} {
 		t.Run(map[bool]string{false: "between calls", true: "before the next leaves"}[leaving], func(t *testing.T) {
 			spill, ended := make(chan bool), make(chan bool, 10)
 			defer close(spill)
-			base, _ := answering(t, false, func(conn net.Conn, body string) {
+			base, _ := serveRaw(t, false, func(conn net.Conn, body string) {
 				one := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 				_, _ = io.WriteString(conn, one)
 				<-spill
@@ -91,12 +93,12 @@ func TestLateSurplus(t *testing.T) {
 				_, err := conn.Read(make([]byte, 1))
 				ended <- err != nil
 			})
-			surplus := func() { // comes, and has been seen: the connection ends with it
+			surplus := func() { // sends the surplus response and waits until the connection closes
 				spill <- true
 				select {
 				case <-ended:
 				case <-time.After(time.Minute):
-					t.Error("the connection goes on")
+					t.Error("the connection stays open")
 				}
 			}
 			r := newFixture(t, nil, nil)
@@ -118,8 +120,9 @@ func TestLateSurplus(t *testing.T) {
 	}
 }
 
-// answering serves HTTP/1.1 on bare connections: answer writes the response to a request's body.
-func answering(t *testing.T, secure bool, answer func(conn net.Conn, body string)) (base string, roots *x509.CertPool) {
+// serveRaw serves HTTP/1.1 on TCP or TLS connections: answer writes the response to a request's
+// body.
+func serveRaw(t *testing.T, secure bool, answer func(conn net.Conn, body string)) (base string, roots *x509.CertPool) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -16,24 +16,28 @@ const (
 	// MaxIdleConns is the maximum number of idle connections to a provider.
 	MaxIdleConns = 64
 
-	// An HTTP/2 connection is pinged after this time without a frame, and closed without a response within the timeout.
+	// An HTTP/2 connection is pinged after this time without a frame, and closed without a response
+	// within the timeout.
 	pingInterval, pingTimeout = 5 * time.Second, 3 * time.Second
 )
 
-// attendedTransport returns a transport that reuses connections, and uses HTTP/2 if the provider supports it.
+// attendedTransport returns a transport that reuses connections, and uses HTTP/2 if the provider
+// supports it.
 func attendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
 	t := newHTTPTransport(cfg, c)
 	t.DialContext = reusable(t.DialContext)
 	t.ForceAttemptHTTP2 = true
-	// Pings detect a dead connection, which would otherwise be used for every call until the kernel notices.
+	// Pings detect a dead connection, which would otherwise be used for every call until the kernel
+	// notices.
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingInterval, PingTimeout: pingTimeout}
 	t.MaxIdleConnsPerHost = MaxIdleConns
 	t.IdleConnTimeout = 90 * time.Second
 	return t
 }
 
-// unattendedTransport returns a transport that never sends a request twice. It uses HTTP/1.1 only and a new connection for
-// each call, because net/http sends a request again if a reused connection breaks.
+// unattendedTransport returns a transport that never sends a request twice. It uses HTTP/1.1 only
+// and a new connection for each call, because net/http sends a request again if a reused connection
+// breaks.
 func unattendedTransport(cfg Config, c providers.ClientConfig) *http.Transport {
 	t := newHTTPTransport(cfg, c)
 	t.DialContext = withSendDeadline(t.DialContext, cfg.Now)
@@ -59,9 +63,9 @@ func newHTTPTransport(cfg Config, c providers.ClientConfig) *http.Transport {
 	}
 }
 
-// proxyFunc returns the proxy function of an HTTP transport; nil for no proxy. A proxy learns which provider is called, so
-// that none is used unless it is configured. If the proxy refuses a tunnel, the call has no connection, and nothing was sent
-// to the provider.
+// proxyFunc returns the proxy function of an HTTP transport; nil for no proxy. A proxy learns which
+// provider is called, so that none is used unless it is configured. If the proxy refuses a tunnel,
+// the call has no connection, and nothing was sent to the provider.
 func proxyFunc(of func(*url.URL) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
 	if of == nil {
 		return nil

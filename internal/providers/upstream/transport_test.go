@@ -20,8 +20,8 @@ import (
 	"ais-gateway/internal/providers/upstream"
 )
 
-// tlsBank starts a TLS server, whose configuration set may change, and counts the requests. Its certificate is valid for
-// 127.0.0.1 and *.example.com.
+// tlsBank starts a TLS server, whose configuration set may change, and counts the requests. Its
+// certificate is valid for 127.0.0.1 and *.example.com.
 func tlsBank(t *testing.T, set func(*tls.Config)) (s *httptest.Server, roots *x509.CertPool, arrived *atomic.Int32) {
 	t.Helper()
 	arrived = new(atomic.Int32)
@@ -41,8 +41,9 @@ func tlsBank(t *testing.T, set func(*tls.Config)) (s *httptest.Server, roots *x5
 	return s, roots, arrived
 }
 
-// A provider without TLS 1.2 or with an invalid certificate is not called, and the slot is released.
-func TestProviderMustShowItself(t *testing.T) {
+// TestProviderCertificate: a provider without TLS 1.2 or with an invalid certificate is not called,
+// and the slot is released.
+func TestProviderCertificate(t *testing.T) {
 	t.Parallel()
 	old := func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }
 	for _, tt := range []struct {
@@ -89,12 +90,13 @@ func TestProviderMustShowItself(t *testing.T) {
 type tunnel struct {
 	url *url.URL
 
-	mu    sync.Mutex
-	asked []*http.Request
+	mu       sync.Mutex
+	requests []*http.Request
 }
 
-// openTunnel starts a proxy that connects every tunnel to address, or calls instead if it is not nil.
-func openTunnel(t *testing.T, address string, instead func(conn net.Conn)) *tunnel {
+// openTunnel starts a proxy that connects every tunnel to address, or calls instead if it is not
+// nil.
+func startTunnel(t *testing.T, address string, instead func(conn net.Conn)) *tunnel {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -116,7 +118,7 @@ func openTunnel(t *testing.T, address string, instead func(conn net.Conn)) *tunn
 					return
 				}
 				p.mu.Lock()
-				p.asked = append(p.asked, req)
+				p.requests = append(p.requests, req)
 				p.mu.Unlock()
 				if instead != nil {
 					instead(conn)
@@ -137,12 +139,12 @@ func openTunnel(t *testing.T, address string, instead func(conn net.Conn)) *tunn
 }
 
 // via returns a fixture whose calls go through a proxy.
-func via(t *testing.T, p *tunnel, roots *x509.CertPool, now func() time.Time) *fixture {
+func newProxyFixture(t *testing.T, p *tunnel, roots *x509.CertPool, now func() time.Time) *fixture {
 	t.Helper()
-	return viaWithin(t, timeout, p, roots, now)
+	return newProxyFixtureWithTimeout(t, timeout, p, roots, now)
 }
 
-func viaWithin(t *testing.T, timeout time.Duration, p *tunnel, roots *x509.CertPool, now func() time.Time) *fixture {
+func newProxyFixtureWithTimeout(t *testing.T, timeout time.Duration, p *tunnel, roots *x509.CertPool, now func() time.Time) *fixture {
 	t.Helper()
 	r := newFixture(t, nil, nil)
 	transport := upstream.New(upstream.Config{
@@ -153,19 +155,20 @@ func viaWithin(t *testing.T, timeout time.Duration, p *tunnel, roots *x509.CertP
 	return r
 }
 
-const named = "https://bank.example.com" // which only the proxy knows
+const proxiedURL = "https://bank.example.com" // only the proxy can resolve it
 
-// Calls through a proxy are encrypted end to end: the proxy learns only the address of the provider.
+// TestProxy: calls through a proxy are encrypted end to end: the proxy learns only the address of
+// the provider.
 func TestProxy(t *testing.T) {
 	t.Parallel()
 	s, roots, arrived := tlsBank(t, nil)
-	p := openTunnel(t, s.Listener.Addr().String(), nil)
-	r, q := via(t, p, roots, nil), unattendedQuery()
+	p := startTunnel(t, s.Listener.Addr().String(), nil)
+	r, q := newProxyFixture(t, p, roots, nil), unattendedQuery()
 	for _, tt := range []struct {
 		q    canonical.Query
 		want string
 	}{{attendedQuery(), "HTTP/2.0"}, {q, "HTTP/1.1"}, {q, "HTTP/1.1"}} {
-		if answer, err := r.Read(t.Context(), tt.q, post(t, named)); err != nil || string(answer.Body) != tt.want {
+		if answer, err := r.Read(t.Context(), tt.q, post(t, proxiedURL)); err != nil || string(answer.Body) != tt.want {
 			t.Errorf("attended %t: %q, %v", tt.q.Attended(), answer.Body, err)
 		}
 	}
@@ -174,50 +177,51 @@ func TestProxy(t *testing.T) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.asked) != 3 {
-		t.Errorf("%d tunnels, want one for each call", len(p.asked))
+	if len(p.requests) != 3 {
+		t.Errorf("%d tunnels, want one for each call", len(p.requests))
 	}
-	for _, req := range p.asked {
+	for _, req := range p.requests {
 		if req.Method != http.MethodConnect || req.Host != "bank.example.com:443" || len(req.Header) != 0 {
-			t.Errorf("the proxy was asked %s %s %v", req.Method, req.Host, req.Header)
+			t.Errorf("the proxy received %s %s %v", req.Method, req.Host, req.Header)
 		}
 	}
 }
 
-// Without a tunnel to a provider with a valid certificate nothing is sent, and the slot is released.
+// TestProxyWithoutTunnel: without a tunnel to a provider with a valid certificate nothing is sent,
+// and the slot is released.
 func TestProxyWithoutTunnel(t *testing.T) {
 	t.Parallel()
-	say := func(text string) func(net.Conn) { return func(c net.Conn) { _, _ = io.WriteString(c, text) } }
+	send := func(text string) func(net.Conn) { return func(c net.Conn) { _, _ = io.WriteString(c, text) } }
 	for _, tt := range []struct {
 		name    string
 		instead func(conn net.Conn)
-		gone    bool // nobody listens
+		gone    bool // the proxy does not listen
 	}{
-		{name: "refused", instead: say("HTTP/1.1 403 Forbidden\r\n\r\n")},
-		{name: "credentials wanted", instead: say("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")},
-		{name: "bad gateway", instead: say("HTTP/1.1 502 Bad Gateway\r\n\r\n")},
+		{name: "refused", instead: send("HTTP/1.1 403 Forbidden\r\n\r\n")},
+		{name: "credentials wanted", instead: send("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")},
+		{name: "bad gateway", instead: send("HTTP/1.1 502 Bad Gateway\r\n\r\n")},
 		{name: "closed", instead: func(net.Conn) {}},
 		{name: "reset", instead: reset},
-		{name: "no HTTP", instead: say("SSH-2.0\r\n\r\n")},
-		{name: "silent", instead: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }},
-		{name: "a tunnel that ends", instead: say("HTTP/1.1 200 OK\r\n\r\n")},
-		{name: "nobody there", gone: true},
+		{name: "no HTTP", instead: send("SSH-2.0\r\n\r\n")},
+		{name: "no response", instead: func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }},
+		{name: "a tunnel that ends", instead: send("HTTP/1.1 200 OK\r\n\r\n")},
+		{name: "proxy is down", gone: true},
 		{name: "another authority's provider"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s, _, arrived := tlsBank(t, nil)
-			p := openTunnel(t, s.Listener.Addr().String(), tt.instead)
+			p := startTunnel(t, s.Listener.Addr().String(), tt.instead)
 			if tt.gone {
 				p.url.Host = "127.0.0.1:1"
 			}
 			has := timeout
-			if tt.name == "silent" {
+			if tt.name == "no response" {
 				has = shortTimeout
 			}
-			r, q := viaWithin(t, has, p, x509.NewCertPool(), nil), unattendedQuery()
+			r, q := newProxyFixtureWithTimeout(t, has, p, x509.NewCertPool(), nil), unattendedQuery()
 			for _, q := range []canonical.Query{q, attendedQuery()} {
-				if _, err := r.Read(t.Context(), q, post(t, named)); kind(err) != canonical.ProviderUnavailable {
+				if _, err := r.Read(t.Context(), q, post(t, proxiedURL)); kind(err) != canonical.ProviderUnavailable {
 					t.Errorf("attended %t: got %v", q.Attended(), err)
 				}
 			}
@@ -229,8 +233,9 @@ func TestProxyWithoutTunnel(t *testing.T) {
 	}
 }
 
-// Once the TLS connection through the tunnel is established, the call stays counted in every case.
-func TestCountedThroughAProxy(t *testing.T) {
+// TestCountedThroughProxy: once the TLS connection through the tunnel is established, the call
+// stays counted in every case.
+func TestCountedThroughProxy(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		_, _ = io.Copy(io.Discard, req.Body)
@@ -239,16 +244,17 @@ func TestCountedThroughAProxy(t *testing.T) {
 	defer s.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	p := openTunnel(t, s.Listener.Addr().String(), nil)
-	r, q := via(t, p, roots, nil), unattendedQuery()
-	if _, err := r.Read(t.Context(), q, post(t, named)); kind(err) != canonical.ProviderError {
+	p := startTunnel(t, s.Listener.Addr().String(), nil)
+	r, q := newProxyFixture(t, p, roots, nil), unattendedQuery()
+	if _, err := r.Read(t.Context(), q, post(t, proxiedURL)); kind(err) != canonical.ProviderError {
 		t.Errorf("got %v", err)
 	}
 	checkCounted(t, r, q, 1)
 }
 
-// Nothing is sent after the deadline through a proxy either: neither the CONNECT request nor the call.
-func TestNothingLeavesTooLateThroughAProxy(t *testing.T) {
+// TestNotSentAfterDeadlineThroughProxy: nothing is sent after the deadline through a proxy either:
+// neither the CONNECT request nor the call.
+func TestNotSentAfterDeadlineThroughProxy(t *testing.T) {
 	t.Parallel()
 	var late atomic.Bool
 	now := func() time.Time {
@@ -257,26 +263,27 @@ func TestNothingLeavesTooLateThroughAProxy(t *testing.T) {
 		}
 		return time.Now()
 	}
-	// In TLS 1.2 the server ends the handshake, so that the clock has jumped before the call can be sent.
+	// In TLS 1.2 the server ends the handshake, so that the clock has jumped before the call can be
+	// sent.
 	s, roots, arrived := tlsBank(t, func(c *tls.Config) {
 		c.MaxVersion = tls.VersionTLS12
 		c.VerifyConnection = func(tls.ConnectionState) error { late.Store(true); return nil }
 	})
-	p := openTunnel(t, s.Listener.Addr().String(), nil)
-	r, q := via(t, p, roots, now), unattendedQuery()
-	if _, err := r.Read(t.Context(), q, post(t, named)); kind(err) != canonical.ProviderTimeout {
+	p := startTunnel(t, s.Listener.Addr().String(), nil)
+	r, q := newProxyFixture(t, p, roots, now), unattendedQuery()
+	if _, err := r.Read(t.Context(), q, post(t, proxiedURL)); kind(err) != canonical.ProviderTimeout {
 		t.Errorf("got %v", err)
 	}
 	checkCounted(t, r, q, 1)
 
-	r, q = via(t, p, roots, now), unattendedQuery()
-	if _, err := r.Read(t.Context(), q, post(t, named)); kind(err) != canonical.ProviderUnavailable {
+	r, q = newProxyFixture(t, p, roots, now), unattendedQuery()
+	if _, err := r.Read(t.Context(), q, post(t, proxiedURL)); kind(err) != canonical.ProviderUnavailable {
 		t.Errorf("got %v", err)
 	}
 	checkReleased(t, r, q)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.asked) != 1 || arrived.Load() != 0 {
-		t.Errorf("%d tunnels were asked for, %d calls arrived", len(p.asked), arrived.Load())
+	if len(p.requests) != 1 || arrived.Load() != 0 {
+		t.Errorf("%d tunnels were requested, %d calls arrived", len(p.requests), arrived.Load())
 	}
 }

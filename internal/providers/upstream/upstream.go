@@ -1,6 +1,7 @@
-// Package upstream makes the HTTP calls of every adapter. Calls are bounded in time and size, unattended calls take a slot
-// directly before they are sent, and nothing of their content is logged. cmd creates one Transport for each provider; an
-// adapter gets it as a providers.Client, its only access to the network.
+// Package upstream makes the HTTP calls of every adapter. Calls are bounded in time and size,
+// unattended calls take a slot directly before they are sent, and nothing of their content is
+// logged. cmd creates one Transport for each provider; an adapter gets it as a providers.Client,
+// its only access to the network.
 package upstream
 
 import (
@@ -37,7 +38,8 @@ type Config struct {
 	Routes   func(...string)     // receives the route templates of each client; optional
 	Now      func() time.Time    // default time.Now
 
-	// OutOfFiles is called for each call that could not be made because no file descriptor was available. Optional.
+	// OutOfFiles is called for each call that could not be made because no file descriptor was
+	// available. Optional.
 	OutOfFiles func(ctx context.Context, aspsp string)
 
 	Proxy func(*url.URL) (*url.URL, error) // returns the proxy for a URL; nil for no proxy
@@ -45,8 +47,9 @@ type Config struct {
 
 // An Observer is notified of calls and slots, never of their content.
 type Observer interface {
-	// Call is called before a call is made. It returns the context of the call, and end, which is called after the call with
-	// the status, 0 without a response, and the kind of the error, "" for a success.
+	// Call is called before a call is made. It returns the context of the call, and end, which is
+	// called after the call with the status, 0 without a response, and the kind of the error, ""
+	// for a success.
 	Call(ctx context.Context, c Call) (observed context.Context, end func(status int, failure canonical.Kind))
 	// Slot is called for each event of a slot of an unattended call.
 	Slot(ctx context.Context, aspsp string, e SlotEvent)
@@ -98,12 +101,12 @@ func (w *Transport) Client(c providers.ClientConfig) providers.Client {
 	w.keepAlive = append(w.keepAlive, attended)
 	return &client{
 		ClientConfig: c, cfg: w.cfg, budget: w.budget,
-		attended: attended, unattended: unattendedTransport(w.cfg, c),
+		reusing: attended, oneShot: unattendedTransport(w.cfg, c),
 	}
 }
 
-// CloseIdle closes the connections that are idle. Call it when the Transport makes no new calls; calls in progress are not
-// affected. It must not run concurrently with Client.
+// CloseIdle closes the connections that are idle. Call it when the Transport makes no new calls;
+// calls in progress are not affected. It must not run concurrently with Client.
 func (w *Transport) CloseIdle() {
 	for _, t := range w.keepAlive {
 		t.CloseIdleConnections()
@@ -112,9 +115,10 @@ func (w *Transport) CloseIdle() {
 
 type client struct {
 	providers.ClientConfig
-	cfg                  Config
-	budget               *resendBudget // the Transport's; for sending attended calls again
-	attended, unattended http.RoundTripper
+	cfg     Config
+	budget  *resendBudget     // the Transport's; for sending attended calls again
+	reusing http.RoundTripper // for attended calls
+	oneShot http.RoundTripper // for unattended calls, and to send an attended call again: one connection for each
 }
 
 // Read implements providers.Client. It is the only place that applies the timeout of a read.
@@ -160,10 +164,11 @@ func (c *client) call(ctx context.Context, q canonical.Query, r providers.Reques
 	return resp, nil
 }
 
-// sendUnattended takes a slot and then sends the call. Once the slot is taken the call no longer depends on the caller's
-// context, so that a counted call is always completed.
+// sendUnattended takes a slot and then sends the call. Once the slot is taken the call no longer
+// depends on the caller's context, so that a counted call is always completed.
 func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r providers.Request) (providers.Response, *canonical.Error) {
-	// The reader's type is hidden so that net/http sets no GetBody, with which it could send the body a second time.
+	// The reader's type is hidden so that net/http sets no GetBody, with which it could send the
+	// body a second time.
 	req, failure := c.request(ctx, r, struct{ io.Reader }{bytes.NewReader(r.Body)})
 	if failure != nil {
 		return providers.Response{}, failure
@@ -183,7 +188,7 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 	own, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	own = context.WithValue(own, sendDeadlineKey{}, deadline)
-	answer, att, failure := c.doObserved(own, c.unattended, req, q, r, 0)
+	answer, att, failure := c.doObserved(own, c.oneShot, req, q, r, 0)
 	answer.SlotsLeft = slot.Left
 	if !att.connected() {
 		c.release(ctx, q, slot)
@@ -203,8 +208,8 @@ func replayable(req *http.Request) bool {
 	return req.GetBody != nil || req.Header.Get("Idempotency-Key") != "" || req.Header.Get("X-Idempotency-Key") != ""
 }
 
-// doObserved makes one call, notifies the observer, and classifies a response that is not a success. resend is how many
-// times the call was sent before.
+// doObserved makes one call, notifies the observer, and classifies a response that is not a
+// success. resend is how many times the call was sent before.
 func (c *client) doObserved(ctx context.Context, t http.RoundTripper, req *http.Request, q canonical.Query, r providers.Request, resend int) (
 	answer providers.Response, att *attempt, failure *canonical.Error,
 ) {
@@ -244,8 +249,9 @@ func (c *client) take(ctx context.Context, q canonical.Query, r providers.Reques
 	return slot, failure
 }
 
-// classify returns the error of a response that is not a success, with its RetryAfter. If the ASPSP reports that its limit
-// is used up, the call's unit is blocked, unless the call was attended: then only the ASPSP's own Retry-After applies.
+// classify returns the error of a response that is not a success, with its RetryAfter. If the ASPSP
+// reports that its limit is used up, the call's unit is blocked, unless the call was attended: then
+// only the ASPSP's own Retry-After applies.
 func (c *client) classify(ctx context.Context, q canonical.Query, r providers.Request, a providers.Response) *canonical.Error {
 	failure := c.ClassifyError(q, r, a)
 	wait := retryAfter(a.Header, c.cfg.Now())
@@ -291,8 +297,8 @@ func (c *client) request(ctx context.Context, r providers.Request, body io.Reade
 	return req, nil
 }
 
-// sign signs a request. It is the last step before the request is sent, because a signature costs milliseconds of CPU,
-// which a refused call must not cost.
+// sign signs a request. It is the last step before the request is sent, because a signature costs
+// milliseconds of CPU, which a refused call must not cost.
 func (c *client) sign(req *http.Request, r providers.Request) *canonical.Error {
 	if c.Sign != nil && c.Sign(req, r.Body) != nil {
 		return canonical.NewError(canonical.InternalError, "the request to the provider cannot be signed")
@@ -300,7 +306,8 @@ func (c *client) sign(req *http.Request, r providers.Request) *canonical.Error {
 	return nil
 }
 
-// attempt records what happened to one HTTP exchange. The transport may still be dialling after it has returned.
+// attempt records what happened to one HTTP exchange. The transport may still be dialling after it
+// has returned.
 type attempt struct {
 	conns     atomic.Int32 // connections that the call got; more than one if net/http has sent it again
 	responded atomic.Bool  // the first byte of a response has arrived
@@ -314,9 +321,10 @@ type attempt struct {
 // connected reports whether the call got a connection. If not, nothing of it was sent.
 func (w *attempt) connected() bool { return w.conns.Load() > 0 }
 
-// trace returns a trace that records the connections of a call. net/http may switch to another connection only while
-// nothing of the call has been written. Otherwise trace calls giveUp, because net/http would send the call again for each
-// reused connection that breaks, without regard to the resend budget.
+// trace returns a trace that records the connections of a call. net/http may switch to another
+// connection only while nothing of the call has been written. Otherwise trace calls giveUp, because
+// net/http would send the call again for each reused connection that breaks, without regard to the
+// resend budget.
 func (w *attempt) trace(ctx context.Context, giveUp func()) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
@@ -384,8 +392,8 @@ func transportError(ctx context.Context, connected bool, err error) *canonical.E
 	return &canonical.Error{Kind: canonical.ProviderError, Origin: canonical.OriginProvider, Detail: "the connection was lost after sending"}
 }
 
-// OutOfFiles reports whether an error means that the process or the machine cannot open more files. That is a limit of the
-// gateway, not a failure of the other side.
+// OutOfFiles reports whether an error means that the process or the machine cannot open more files.
+// That is a limit of the gateway, not a failure of the other side.
 func OutOfFiles(err error) bool {
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		return true
@@ -402,8 +410,9 @@ func contextError(ctx context.Context) *canonical.Error {
 	return &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no response in time"}
 }
 
-// isMalformedHTTP reports whether an error means that the response was invalid or oversized HTTP, not that the connection
-// was lost. net/http has no types for these errors; their texts are part of its tests.
+// isMalformedHTTP reports whether an error means that the response was invalid or oversized HTTP,
+// not that the connection was lost. net/http has no types for these errors; their texts are part of
+// its tests.
 func isMalformedHTTP(err error) bool {
 	text := err.Error()
 	for _, part := range malformedHTTPTexts {

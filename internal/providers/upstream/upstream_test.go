@@ -37,7 +37,8 @@ import (
 
 const (
 	aspsp = "4f1e2d3c-0000-4000-8000-000000000001"
-	// timeout is the timeout of a call, long enough for a busy machine; shortTimeout is for calls that time out.
+	// timeout is the timeout of a call, long enough for a busy machine; shortTimeout is for calls
+	// that time out.
 	timeout      = 30 * time.Second
 	shortTimeout = 2 * time.Second
 )
@@ -140,7 +141,7 @@ func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
+func TestUnattendedIsCountedBeforeSending(t *testing.T) {
 	t.Parallel()
 	arrived := 0
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { arrived++; _, _ = io.WriteString(w, "{}") })
@@ -164,13 +165,14 @@ func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
 	if r.used(t, q) != 4 {
 		t.Errorf("an attended call was counted: %d", r.used(t, q))
 	}
-	// The call may be sent until its timeout after it was counted, so that its slot lasts that much longer.
+	// The call may be sent until its timeout after it was counted, so that its slot lasts that much
+	// longer.
 	s4, err := r.counter.Usage(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 	if err != nil || s4.Wait <= 24*time.Hour || s4.Wait > 24*time.Hour+timeout {
 		t.Errorf("the next slot opens in %v, %v", s4.Wait, err)
 	}
 	if len(r.calls) != 5 || len(r.ends) != 5 {
-		t.Errorf("%d calls were observed, %d ends: one that is not made is none", len(r.calls), len(r.ends))
+		t.Errorf("%d calls were observed, %d ends, want 5: a refused call is not observed", len(r.calls), len(r.ends))
 	}
 	want := []upstream.SlotEvent{"taken", "taken", "taken", "taken", "refused"}
 	if diff := cmp.Diff(want, r.slots); diff != "" {
@@ -178,17 +180,18 @@ func TestUnattendedIsCountedBeforeItLeaves(t *testing.T) {
 	}
 }
 
-func TestNoCounterNoCall(t *testing.T) {
+func TestUnattendedWithoutCounter(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a call arrived that nobody counted") })
+	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a call arrived that was not counted") })
 	c := upstream.New(upstream.Config{Timeout: timeout}).Client(providers.ClientConfig{ClassifyError: classify})
 	if _, err := c.Read(t.Context(), unattendedQuery(), post(t, s.URL)); kind(err) != canonical.CounterUnavailable {
 		t.Errorf("got %v", err)
 	}
 }
 
-// The slot of a call that was certainly not sent is released; any other call stays counted.
-func TestWhatIsGivenBack(t *testing.T) {
+// TestSlotRelease: the slot of a call that was certainly not sent is released; any other call stays
+// counted.
+func TestSlotRelease(t *testing.T) {
 	t.Parallel()
 	reset := serve(t, func(w http.ResponseWriter, _ *http.Request) { hijack(w).Close() })
 	silent := serve(t, func(_ http.ResponseWriter, r *http.Request) {
@@ -199,7 +202,7 @@ func TestWhatIsGivenBack(t *testing.T) {
 		w.WriteHeader(http.StatusInternalServerError)
 		_, _ = io.WriteString(w, "PROVIDER_ERROR")
 	})
-	closed := refusing(t)
+	closed := refusedURL(t)
 	untrusted := httptest.NewTLSServer(nil)
 	untrusted.Config.ErrorLog = nil
 	t.Cleanup(untrusted.Close)
@@ -210,14 +213,14 @@ func TestWhatIsGivenBack(t *testing.T) {
 		used int
 		has  time.Duration
 	}{
-		{"nobody listens", closed, canonical.ProviderUnavailable, 0, timeout},
-		{"no such name", "http://nobody.invalid", canonical.ProviderUnavailable, 0, timeout},
+		{"connection refused", closed, canonical.ProviderUnavailable, 0, timeout},
+		{"unknown host", "http://nobody.invalid", canonical.ProviderUnavailable, 0, timeout},
 		{"TLS handshake fails", untrusted.URL, canonical.ProviderUnavailable, 0, timeout},
-		{"TLS where none is spoken", strings.Replace(angry.URL, "http", "https", 1), canonical.ProviderUnavailable, 0, timeout},
-		{"TLS never answers", "https://" + silentServer(t), canonical.ProviderUnavailable, 0, shortTimeout},
+		{"TLS to a server without it", strings.Replace(angry.URL, "http", "https", 1), canonical.ProviderUnavailable, 0, timeout},
+		{"no response to the TLS handshake", "https://" + silentServer(t), canonical.ProviderUnavailable, 0, shortTimeout},
 		{"reset after sending", reset.URL, canonical.ProviderError, 1, timeout},
-		{"no answer in time", silent.URL, canonical.ProviderTimeout, 1, shortTimeout},
-		{"error answer", angry.URL, canonical.ProviderError, 1, timeout},
+		{"no response in time", silent.URL, canonical.ProviderTimeout, 1, shortTimeout},
+		{"error response", angry.URL, canonical.ProviderError, 1, timeout},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -252,8 +255,8 @@ func hijack(w http.ResponseWriter) net.Conn {
 	return conn
 }
 
-// A lost unattended call is not sent again: neither by the client nor by net/http, after a connection that is lost before its
-// response.
+// TestUnattendedIsNeverSentTwice: a lost unattended call is not sent again: neither by the client
+// nor by net/http, after a connection that is lost before its response.
 func TestUnattendedIsNeverSentTwice(t *testing.T) {
 	t.Parallel()
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
@@ -284,7 +287,7 @@ func TestUnattendedIsNeverSentTwice(t *testing.T) {
 	}
 }
 
-func TestExactlyTheHeadersAsked(t *testing.T) {
+func TestExactHeaders(t *testing.T) {
 	t.Parallel()
 	heads := make(chan string, 2)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -327,13 +330,13 @@ func TestExactlyTheHeadersAsked(t *testing.T) {
 			t.Error(diff)
 		}
 		if req.Header.Get("Authorization") != "" {
-			t.Error("the adapter's own header was written into")
+			t.Error("the adapter's header was changed")
 		}
 	}
 }
 
-// A counted call is completed although its caller has left.
-func TestCallOutlivesItsCaller(t *testing.T) {
+// TestCountedCallOutlivesCaller: a counted call is completed although its caller has left.
+func TestCountedCallOutlivesCaller(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	finished := make(chan bool, 1)
@@ -353,11 +356,11 @@ func TestCallOutlivesItsCaller(t *testing.T) {
 		t.Errorf("the call ended with its caller: %v", err)
 	}
 	if _, err := r.Read(ctx, q, post(t, s.URL)); kind(err) != canonical.Canceled || r.used(t, q) != 1 {
-		t.Errorf("a caller who had gone before: %v, %d counted", err, r.used(t, q))
+		t.Errorf("a caller that left before: %v, %d counted", err, r.used(t, q))
 	}
 }
 
-func TestAttendedEndsWithItsCaller(t *testing.T) {
+func TestAttendedCallEndsWithCaller(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	s := serve(t, func(_ http.ResponseWriter, req *http.Request) {
@@ -380,21 +383,21 @@ func TestRefusals(t *testing.T) {
 		wait       time.Duration
 		closes     bool
 	}{
-		{"limit, no time told", canonical.UnattendedLimit, "", day, true},
+		{"limit, no time", canonical.UnattendedLimit, "", day, true},
 		{"limit, seconds", canonical.UnattendedLimit, "3600", time.Hour, true},
 		{"limit, longer than a window", canonical.UnattendedLimit, "999999", day, true},
 		{"limit, a fraction", canonical.UnattendedLimit, "30.5", 31 * time.Second, true},
 		{"limit, no wait", canonical.UnattendedLimit, "-30", day, true},
 		{"limit, nothing readable", canonical.UnattendedLimit, "soon", day, true},
 		{"throttled, seconds", canonical.ProviderThrottled, "7", 7 * time.Second, false},
-		{"throttled, silent", canonical.ProviderThrottled, "", 0, false},
+		{"throttled, no time", canonical.ProviderThrottled, "", 0, false},
 		{"unavailable, seconds", canonical.ProviderUnavailable, "5", 5 * time.Second, false},
-		{"unavailable, silent", canonical.ProviderUnavailable, "", 30 * time.Second, false},
+		{"unavailable, no time", canonical.ProviderUnavailable, "", 30 * time.Second, false},
 		{"consent", canonical.ConsentExpired, "", 0, false},
-		{"consent, with a time that says nothing", canonical.ConsentExpired, "3600", 0, false},
+		{"consent, with a time", canonical.ConsentExpired, "3600", 0, false},
 		{"error, seconds", canonical.ProviderError, "9", 9 * time.Second, false},
 		{"time-out, seconds", canonical.ProviderTimeout, "9", 9 * time.Second, false},
-		{"error, silent", canonical.ProviderError, "", 0, false},
+		{"error, no time", canonical.ProviderError, "", 0, false},
 		{"unavailable, a moment", canonical.ProviderUnavailable, strconv.FormatInt(time.Now().Add(time.Minute).Unix(), 10), 30 * time.Second, false},
 		{"throttled, a moment", canonical.ProviderThrottled, strconv.FormatInt(time.Now().Add(time.Minute).UnixMilli(), 10), 0, false},
 	} {
@@ -415,13 +418,13 @@ func TestRefusals(t *testing.T) {
 				}
 				wait := tt.wait
 				if q.Attended() && wait == day {
-					wait = 0 // which nobody sent
+					wait = 0 // the default wait is only for unattended calls
 				}
 				if failure.RetryAfter != wait && !(q.Attended() && tt.retryAfter == "999999") {
 					t.Errorf("attended %t: retry after %v, want %v", q.Attended(), failure.RetryAfter, wait)
 				}
 				if failure.Attended != (q.Attended() && tt.kind == canonical.UnattendedLimit) {
-					t.Errorf("attended %t: the error says %t", q.Attended(), failure.Attended)
+					t.Errorf("attended %t: Error.Attended is %t", q.Attended(), failure.Attended)
 				}
 				s, err := r.counter.Usage(t.Context(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent})
 				if err != nil {
@@ -435,7 +438,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// An implausible wait is ignored.
+// TestRetryAfter: an implausible wait is ignored.
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }
@@ -455,7 +458,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// A date is compared with the response's Date header, and with the gateway's clock only without one.
+// TestRetryAfterAsDate: a date is compared with the response's Date header, and with the gateway's
+// clock only without one.
 func TestRetryAfterAsDate(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
@@ -487,7 +491,7 @@ func TestRetryAfterAsDate(t *testing.T) {
 	}
 }
 
-func TestBadAnswers(t *testing.T) {
+func TestBadResponses(t *testing.T) {
 	t.Parallel()
 	raw := func(text string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -509,7 +513,7 @@ func TestBadAnswers(t *testing.T) {
 				}
 			}
 		}, canonical.ProviderInvalidResponse},
-		{"a bomb", func(w http.ResponseWriter, _ *http.Request) {
+		{"compression bomb", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			z := gzip.NewWriter(w)
 			_, _ = z.Write(bytes.Repeat([]byte("{}"), 1<<20))
@@ -545,7 +549,7 @@ func TestBadAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
-				_, _ = io.Copy(io.Discard, r.Body) // what is left unread would make the connection end in a reset
+				_, _ = io.Copy(io.Discard, r.Body) // an unread body would end the connection with a reset
 				tt.answer(w, r)
 			})
 			for _, q := range []canonical.Query{attendedQuery(), unattendedQuery()} {
@@ -566,10 +570,11 @@ func TestBadAnswers(t *testing.T) {
 	}
 }
 
-// A process that was stopped between counting and sending sends nothing if it continues after the deadline.
-func TestNothingLeavesTooLate(t *testing.T) {
+// TestNotSentAfterDeadline: a process that was stopped between counting and sending sends nothing
+// if it continues after the deadline.
+func TestNotSentAfterDeadline(t *testing.T) {
 	t.Parallel()
-	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the call left after its time") })
+	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the call was sent after the deadline") })
 	r, q := newFixture(t, nil, nil), unattendedQuery()
 	late := upstream.New(upstream.Config{Timeout: timeout, Counter: r.counter, Now: func() time.Time { return time.Now().Add(timeout) }})
 	_, err := late.Client(providers.ClientConfig{ClassifyError: classify}).Read(t.Context(), q, post(t, s.URL))
@@ -578,8 +583,9 @@ func TestNothingLeavesTooLate(t *testing.T) {
 	}
 }
 
-// Data that the kernel has not sent when a call times out is discarded.
-func TestNothingArrivesLater(t *testing.T) {
+// TestNothingArrivesAfterTimeout: data that the kernel has not sent when a call times out is
+// discarded.
+func TestNothingArrivesAfterTimeout(t *testing.T) {
 	t.Parallel()
 	small := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 2048) })
@@ -607,12 +613,12 @@ func TestNothingArrivesLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := <-arrived; n >= int64(len(req.Body)) {
-		t.Errorf("%d bytes arrived, the whole call after its time", n)
+		t.Errorf("%d bytes arrived: the whole call was sent after the timeout", n)
 	}
 }
 
-// A unit is blocked even if the read times out before.
-func TestClosureOutlivesTheRead(t *testing.T) {
+// TestBlockAfterTimeout: a unit is blocked even if the read times out before.
+func TestBlockAfterTimeout(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -643,7 +649,7 @@ func TestClosureOutlivesTheRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		if took := time.Since(began); took <= has {
-			t.Errorf("the read's time did not run out: %v", took)
+			t.Errorf("the read did not time out: %v", took)
 		}
 		if state, err := counter.Usage(t.Context(), call); err != nil || state.Remaining != 0 {
 			t.Errorf("%+v, %v", state, err)
@@ -669,7 +675,8 @@ func (l late) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	return next
 }
 
-// A dead HTTP/2 connection is detected, so that later attended calls succeed.
+// TestDeadHTTP2Connection: a dead HTTP/2 connection is detected, so that later attended calls
+// succeed.
 func TestDeadHTTP2Connection(t *testing.T) {
 	t.Parallel()
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
@@ -680,7 +687,7 @@ func TestDeadHTTP2Connection(t *testing.T) {
 	roots.AddCert(s.Certificate())
 	var mu sync.Mutex
 	var dead bool
-	address := through(t, s.Listener.Addr().String(), func() bool { mu.Lock(); defer mu.Unlock(); return dead })
+	address := startForwarder(t, s.Listener.Addr().String(), func() bool { mu.Lock(); defer mu.Unlock(); return dead })
 	r := newFixtureWithTimeout(t, shortTimeout, roots, nil)
 	if _, err := r.Read(t.Context(), attendedQuery(), post(t, "https://"+address)); err != nil {
 		t.Fatal(err)
@@ -693,11 +700,12 @@ func TestDeadHTTP2Connection(t *testing.T) {
 			return
 		}
 	}
-	t.Error("no call got through although a new connection would have")
+	t.Error("no call succeeded, although new connections work")
 }
 
-// through forwards connections to address. When dead returns true, existing connections stop forwarding; new ones do not.
-func through(t *testing.T, address string, dead func() bool) string {
+// through forwards connections to address. When dead returns true, existing connections stop
+// forwarding; new ones do not.
+func startForwarder(t *testing.T, address string, dead func() bool) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -738,7 +746,7 @@ func through(t *testing.T, address string, dead func() bool) string {
 	return l.Addr().String()
 }
 
-func TestSigningFailureCostsNothing(t *testing.T) {
+func TestSigningFailureTakesNoSlot(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("sent unsigned") })
 	r, q := newFixture(t, nil, func(*http.Request, []byte) error { return errors.New("no key") }), unattendedQuery()
@@ -747,8 +755,9 @@ func TestSigningFailureCostsNothing(t *testing.T) {
 	}
 }
 
-// A call that the counter refuses is not signed, because a signature is expensive.
-func TestNothingIsSignedInVain(t *testing.T) {
+// TestRefusedCallIsNotSigned: a call that the counter refuses is not signed, because a signature is
+// expensive.
+func TestRefusedCallIsNotSigned(t *testing.T) {
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") })
 	signed := 0
 	r := newFixture(t, nil, func(req *http.Request, body []byte) error {

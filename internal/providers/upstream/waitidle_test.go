@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Data that arrives on a reused connection before its next request is written is not a response to it.
-func TestNothingComesBeforeItsRequest(t *testing.T) {
+// TestDataBeforeRequest: data that arrives on a reused connection before its next request is
+// written is not a response to it.
+func TestDataBeforeRequest(t *testing.T) {
 	t.Parallel()
 	for _, early := range []bool{true, false} {
 		ours, theirs := net.Pipe()
@@ -39,7 +40,7 @@ func TestNothingComesBeforeItsRequest(t *testing.T) {
 	}
 }
 
-// waitUntilIdle returns when its context ends.
+// TestWaitUntilIdleEnds: waitUntilIdle returns when its context ends.
 func TestWaitUntilIdleEnds(t *testing.T) {
 	t.Parallel()
 	ours, _ := net.Pipe()
@@ -61,7 +62,7 @@ func TestWaitUntilIdleEnds(t *testing.T) {
 		select {
 		case <-ended:
 		case <-time.After(time.Minute):
-			t.Error(name + ": it is waited for")
+			t.Error(name + ": waitUntilIdle does not return")
 		}
 		cancel()
 	}

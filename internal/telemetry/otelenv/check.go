@@ -14,6 +14,9 @@ import (
 	"golang.org/x/net/http/httpguts"
 )
 
+// Each check returns the value in the spelling that the libraries read, and whether the value is
+// valid; see variable.check.
+
 // boolean accepts common spellings of true and false.
 func boolean(_, value string) (string, bool) {
 	switch strings.ToLower(value) {
@@ -36,7 +39,8 @@ func oneOf(words ...string) func(name, value string) (string, bool) {
 	}
 }
 
-// listOf returns a check that accepts a comma-separated list of the words.
+// listOf returns a check that accepts a comma-separated list of the words. Of an invalid list it
+// returns the known words.
 func listOf(words ...string) func(name, value string) (string, bool) {
 	return func(_, value string) (string, bool) {
 		var known []string
@@ -61,6 +65,7 @@ func number(lowest, highest int64) func(name, value string) (string, bool) {
 	}
 }
 
+// ratio accepts a number from 0 to 1.
 func ratio(_, value string) (string, bool) {
 	r, err := strconv.ParseFloat(value, 64)
 	if err != nil || !(r >= 0 && r <= 1) { // false for NaN
@@ -69,6 +74,7 @@ func ratio(_, value string) (string, bool) {
 	return value, true
 }
 
+// text accepts UTF-8 without control characters.
 func text(_, value string) (string, bool) {
 	if !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
 		return "", false
@@ -100,7 +106,8 @@ func headers(_, value string) (string, bool) {
 	return value, true
 }
 
-// endpoint accepts the URL of a collector. Parts that the libraries would ignore, such as a password, are refused.
+// endpoint accepts the URL of a collector. Parts that the libraries would ignore, such as a
+// password, are refused.
 func endpoint(_, value string) (string, bool) {
 	u, err := url.Parse(value)
 	if err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https" {

@@ -1,5 +1,5 @@
-// Package otelenv checks the OTEL_* variables, because OpenTelemetry's libraries ignore invalid values without naming the
-// variable. internal/telemetry calls it before it starts OpenTelemetry.
+// Package otelenv checks the OTEL_* variables, because OpenTelemetry's libraries ignore invalid
+// values without naming the variable. internal/telemetry calls it before it starts OpenTelemetry.
 package otelenv
 
 import (
@@ -19,9 +19,9 @@ type Fault struct {
 	Stops  bool   // the gateway must not start
 }
 
-// Apply checks all variables of the table and returns the invalid ones, sorted by name. It sets valid variables in the
-// process's environment to the spelling that OpenTelemetry's libraries read, and clears invalid ones, so that their defaults
-// apply and the libraries do not report them again.
+// Apply checks all variables of the table and returns the invalid ones, sorted by name. It sets
+// valid variables in the process's environment to the spelling that OpenTelemetry's libraries read,
+// and clears invalid ones, so that their defaults apply and the libraries do not report them again.
 func Apply() []Fault {
 	var faults []Fault
 	usable := make(map[string]string, len(table)) // all are checked before any is set, because some checks read another variable
@@ -45,14 +45,15 @@ func Apply() []Fault {
 }
 
 var (
+	// printable matches names that may be logged.
 	printable = regexp.MustCompile(`^OTEL_[A-Z0-9_]{1,80}$`)
-	// foreign matches variables that operators do not set, or not for the gateway: experiments of OpenTelemetry, addresses of
-	// Kubernetes services, and parts of OTEL_RESOURCE_ATTRIBUTES.
+	// foreign matches variables that operators do not set, or not for the gateway: experiments of
+	// OpenTelemetry, addresses of Kubernetes services, and parts of OTEL_RESOURCE_ATTRIBUTES.
 	foreign = regexp.MustCompile(`^OTEL_GO_X_|^OTEL_RESOURCE_ATTRIBUTES_|_SERVICE_(HOST|PORT)|_PORT(_[0-9]+_(TCP|UDP|SCTP).*)?$`)
 )
 
-// Unused returns the names of the OTEL_* variables that are set and have no effect: misspelled ones, and those that the
-// gateway does not support.
+// Unused returns the names of the OTEL_* variables that are set and have no effect: misspelled
+// ones, and those that the gateway does not support.
 func Unused() []string {
 	var names []string
 	for _, entry := range os.Environ() {

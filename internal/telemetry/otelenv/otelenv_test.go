@@ -19,7 +19,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// unset clears the OTEL_* variables of the environment, and clears those of the table again when the test ends.
+// unset clears the OTEL_* variables of the environment, and clears those of the table again when
+// the test ends.
 func unset(t *testing.T) {
 	t.Helper()
 	for _, entry := range os.Environ() {
@@ -225,7 +226,7 @@ var (
 )
 
 // The table has every variable that the libraries read, also after an update of the libraries.
-func TestTableHasWhatLibrariesRead(t *testing.T) {
+func TestTableIsComplete(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{.ImportPath}} {{.Dir}}", "ais-gateway/internal/telemetry").Output()
 	if err != nil {
 		t.Fatal(err)

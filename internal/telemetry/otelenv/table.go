@@ -4,17 +4,18 @@ import "maps"
 
 // variable describes the check of one OTEL_* variable.
 type variable struct {
-	// check returns the value in the spelling that OpenTelemetry's libraries read, and whether the value is valid. For an
-	// invalid value it returns the valid part or "".
+	// check returns the value in the spelling that OpenTelemetry's libraries read, and whether the
+	// value is valid. For an invalid value it returns the valid part or "".
 	check func(name, value string) (string, bool)
 	must  string // what a value must be
-	// stops prevents the start. It is set for variables that decide whether data is exported, how much, where to, under which
-	// name and with which protection, because their default could be the opposite of what the operator wants.
+	// stops prevents the start. It is set for variables that decide whether data is exported, how
+	// much, where to, under which name and with which protection, because their default could be
+	// the opposite of what the operator wants.
 	stops bool
 }
 
-// table has a row for every variable that OpenTelemetry's libraries read in the gateway. docs/telemetry.md lists the same
-// variables; a test compares both.
+// table has a row for every variable that OpenTelemetry's libraries read in the gateway.
+// docs/telemetry.md lists the same variables; a test compares both.
 var table = merged(
 	map[string]variable{
 		Disabled:                       {boolean, "must be true or false", true},
@@ -57,21 +58,25 @@ var table = merged(
 		"OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
 )
 
+// mustMillis is the Detail of an invalid duration.
 const mustMillis = "must be a whole number of milliseconds, without a unit"
 
 const (
 	maxMillis = 9_000_000_000_000 // more overflows time.Duration
 	maxQueue  = 1_000_000         // the libraries allocate a queue of this size at the start
-	maxLimit  = 1<<31 - 1
+	maxLimit  = 1<<31 - 1         // the libraries read an int
 )
 
+// samplers are the values of OTEL_TRACES_SAMPLER.
 var samplers = []string{
 	"always_on", "always_off", "traceidratio", "parentbased_always_on", "parentbased_always_off", "parentbased_traceidratio",
 }
 
+// propagators are the possible parts of OTEL_PROPAGATORS.
 var propagators = []string{"tracecontext", "baggage", "b3", "b3multi", "jaeger", "xray", "ottrace", "none"}
 
-// perSignal returns the rows of an OTEL_EXPORTER_OTLP_ variable: for all signals, and for each signal.
+// perSignal returns the rows of an OTEL_EXPORTER_OTLP_ variable: for all signals, and for each
+// signal.
 func perSignal(suffix string, v variable) map[string]variable {
 	const prefix = "OTEL_EXPORTER_OTLP_"
 	return each(v, prefix+suffix, prefix+"TRACES_"+suffix, prefix+"METRICS_"+suffix, prefix+"LOGS_"+suffix)
@@ -86,6 +91,7 @@ func each(v variable, names ...string) map[string]variable {
 	return rows
 }
 
+// merged returns the rows of all parts.
 func merged(parts ...map[string]variable) map[string]variable {
 	all := map[string]variable{}
 	for _, part := range parts {

@@ -12,8 +12,9 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// HeaderKey returns the secret in a file that is sent in a header, without outer white space. If the file is missing, empty or
-// not a single line of printable ASCII, it adds a fault of the configuration key path.
+// HeaderKey returns the secret in a file that is sent in a header, without outer white space. If
+// the file is missing, empty or not a single line of printable ASCII, it adds a fault of the
+// configuration key path.
 func HeaderKey(file config.File, path string, faults *config.Faults) canonical.Secret {
 	key := strings.TrimSpace(string(file.Content()))
 	switch {
@@ -27,9 +28,10 @@ func HeaderKey(file config.File, path string, faults *config.Faults) canonical.S
 	return canonical.Secret(key)
 }
 
-// ClientCertificate returns the TLS client certificate (QWAC) in the files of the configuration keys clientCertificateFile and
-// clientKeyFile. Both are required if the provider is called over https, except on a loopback address. It returns nil if they are
-// not required and missing, and after adding a fault.
+// ClientCertificate returns the TLS client certificate (QWAC) in the files of the configuration
+// keys clientCertificateFile and clientKeyFile. Both are required if the provider is called over
+// https, except on a loopback address. It returns nil if they are not required and missing, and
+// after adding a fault.
 func ClientCertificate(chain, key config.File, base *url.URL, faults *config.Faults) *tls.Certificate {
 	required := base != nil && base.Scheme == "https" && !config.IsLoopback(base.Hostname())
 	if !required && !chain.Given() && !key.Given() {
@@ -67,7 +69,8 @@ func ClientCertificate(chain, key config.File, base *url.URL, faults *config.Fau
 	return &pair
 }
 
-// addOnce adds a fault of a configuration key that has none yet: a file that could not be read is not reported as missing as well.
+// addOnce adds a fault of a configuration key that has none yet: a file that could not be read is
+// not reported as missing as well.
 func addOnce(faults *config.Faults, path, detail string) {
 	if !slices.ContainsFunc(*faults, func(f config.Fault) bool { return f.Path == path }) {
 		faults.Add(path, detail)
@@ -93,8 +96,8 @@ func isCertificate(b *pem.Block) bool {
 	return b.Type == "CERTIFICATE" && err == nil
 }
 
-// isPrivateKey reports whether a block is an unencrypted private key of any kind. An encrypted key has headers (RFC 1421) or its
-// own type (PKCS #8).
+// isPrivateKey reports whether a block is an unencrypted private key of any kind. An encrypted key
+// has headers (RFC 1421) or its own type (PKCS #8).
 func isPrivateKey(b *pem.Block) bool {
 	return strings.HasSuffix(b.Type, "PRIVATE KEY") && b.Type != "ENCRYPTED PRIVATE KEY" && len(b.Headers) == 0
 }

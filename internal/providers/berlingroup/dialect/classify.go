@@ -10,18 +10,19 @@ import (
 	"ais-gateway/internal/providers/adapter"
 )
 
-// A Classifier classifies the error responses of one provider. Its fields are what differs between providers.
+// A Classifier classifies the error responses of one provider. Its fields are what differs between
+// providers.
 type Classifier struct {
-	// Statuses contains the kinds of statuses for which the provider differs from adapter.KindByStatus. They apply to
-	// responses whose body contains no known code or wording.
+	// Statuses contains the kinds of statuses for which the provider differs from
+	// adapter.KindByStatus. They apply to responses whose body contains no known code or wording.
 	Statuses map[int]canonical.Kind
-	// AccountNotFound means that a 404 for an account is AccountUnknown if its body comes from the provider's API. Without it,
-	// only a code can mean that.
+	// AccountNotFound means that a 404 for an account is AccountUnknown if its body comes from the
+	// provider's API. Without it, only a code can mean that.
 	AccountNotFound bool
 }
 
-// Classify implements providers.ClientConfig.ClassifyError. The status decides, unless the body contains a known code or
-// wording. A response to another request is ProviderInvalidResponse.
+// Classify implements providers.ClientConfig.ClassifyError. The status decides, unless the body
+// contains a known code or wording. A response to another request is ProviderInvalidResponse.
 func (c Classifier) Classify(q canonical.Query, r providers.Request, resp providers.Response) *canonical.Error {
 	if failure := CheckRequestID(q, resp); failure != nil {
 		return failure
@@ -37,8 +38,8 @@ func (c Classifier) Classify(q canonical.Query, r providers.Request, resp provid
 	case canonical.UnattendedLimit:
 		e.Origin = canonical.OriginASPSP
 	case canonical.ConsentExpired, canonical.ConsentInvalid:
-		// Without a code for the consent, only the user's token was rejected: by TOKEN_…, or by 401, which is about the
-		// Authorization header.
+		// Without a code for the consent, only the user's token was rejected: by TOKEN_…, or by
+		// 401, which is about the Authorization header.
 		e.TokenRejected = token
 	}
 	return e
@@ -68,8 +69,8 @@ func (c Classifier) statusKind(b errorBody, status int, ofAccount bool) canonica
 	return adapter.KindByStatus(status)
 }
 
-// isAboutAccount reports whether a 404 comes from the provider's API and is about the account in the path. HTML, or the words of
-// a router, mean that the route to the API is wrong.
+// isAboutAccount reports whether a 404 comes from the provider's API and is about the account in
+// the path. HTML, or the words of a router, mean that the route to the API is wrong.
 func (b errorBody) isAboutAccount() bool {
 	found := phrases.Find(b.words)
 	switch {
@@ -84,7 +85,8 @@ func statusIsSpecific(status int) bool {
 	return status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
-// codeKind returns the most specific kind of the body's codes, with its code; "" and the first code if no code is known.
+// codeKind returns the most specific kind of the body's codes, with its code; "" and the first code
+// if no code is known.
 func (b errorBody) codeKind() (kind canonical.Kind, code string) {
 	code = b.code
 	for _, c := range b.codes {
@@ -95,8 +97,8 @@ func (b errorBody) codeKind() (kind canonical.Kind, code string) {
 	return kind, code
 }
 
-// mentionsAccessLimit reports whether the wording means that the unattended limit is used up, or that calls need the user's IP
-// address.
+// mentionsAccessLimit reports whether the wording means that the unattended limit is used up, or
+// that calls need the user's IP address.
 func (b errorBody) mentionsAccessLimit(status int, attended bool) bool {
 	switch status {
 	case http.StatusTooManyRequests:

@@ -76,7 +76,8 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// TestClassify checks the parameters of a Classifier. The tests of the adapters check codes and wordings.
+// TestClassify checks the parameters of a Classifier. The tests of the adapters check codes and
+// wordings.
 func TestClassify(t *testing.T) {
 	own := dialect.Classifier{Statuses: map[int]canonical.Kind{401: canonical.ConsentInvalid}, AccountNotFound: true}
 	for _, tt := range []struct {

@@ -63,9 +63,9 @@ type errorBody struct {
 	fromAPI bool // the body has the form of the provider's API
 }
 
-// parseErrorBody parses the body of an error response: Berlin Group's tppMessages, a problem (RFC 9457) with Berlin Group's code
-// and additionalErrors, code and description as Bulgarian banks send them, and any other JSON or text. Texts of the request and
-// HTML pages are ignored.
+// parseErrorBody parses the body of an error response: Berlin Group's tppMessages, a problem (RFC
+// 9457) with Berlin Group's code and additionalErrors, code and description as Bulgarian banks send
+// them, and any other JSON or text. Texts of the request and HTML pages are ignored.
 func parseErrorBody(q canonical.Query, r providers.Request, body []byte) errorBody {
 	var w wireError
 	wording := adapter.NewWording(q, r)
@@ -83,7 +83,8 @@ func parseErrorBody(q canonical.Query, r providers.Request, body []byte) errorBo
 		if _, known := kindOfCode(code); known && !wording.EndsInRequestText(text, end) {
 			said.codes = append(said.codes, code)
 		}
-		// The reason phrase of the status, which problems repeat as their title, adds nothing to the status.
+		// The reason phrase of the status, which problems repeat as their title, adds nothing to
+		// the status.
 		if end != http.StatusText(http.StatusTooManyRequests) {
 			said.words = append(said.words, wording.EndWords(text, end)...)
 		}
@@ -101,8 +102,8 @@ func kindOfCode(code string) (kind canonical.Kind, known bool) {
 	return kind, known
 }
 
-// stringsOf returns the strings of a valid JSON document in order, without member names, categories, and messages of the
-// category WARNING.
+// stringsOf returns the strings of a valid JSON document in order, without member names,
+// categories, and messages of the category WARNING.
 func stringsOf(body []byte) []string {
 	var (
 		texts []string
@@ -191,7 +192,8 @@ func (w wireError) firstCode() string {
 	return ""
 }
 
-// fromAPI reports whether an error has a form that only the provider's API sends, not a proxy in front of it.
+// fromAPI reports whether an error has a form that only the provider's API sends, not a proxy in
+// front of it.
 func (w wireError) fromAPI() bool {
 	w.wireMessage = wireMessage{}
 	return len(w.messages()) > 0

@@ -18,7 +18,8 @@ var BalanceTypes = map[string]canonical.BalanceType{
 	"expected":         canonical.ExpectedBalance,
 }
 
-// Messages are the members of a successful response that may contain warnings. An adapter embeds it into its wire types.
+// Messages are the members of a successful response that may contain warnings. An adapter embeds it
+// into its wire types.
 type Messages struct {
 	TPPMessages      json.RawMessage `json:"tppMessages"`
 	AdditionalErrors json.RawMessage `json:"additionalErrors"`

@@ -1,6 +1,6 @@
-// Package dialect contains what the APIs of the Berlin Group standard (NextGenPSD2) have in common: request headers, the client
-// certificate, error responses and their codes, and messages in successful responses. An adapter of such an API adds its
-// paths, its JSON and its mapping.
+// Package dialect contains what the APIs of the Berlin Group standard (NextGenPSD2) have in common:
+// request headers, the client certificate, error responses and their codes, and messages in
+// successful responses. An adapter of such an API adds its paths, its JSON and its mapping.
 package dialect
 
 import (
@@ -15,7 +15,8 @@ import (
 	"ais-gateway/internal/providers/adapter"
 )
 
-// Check implements providers.Checker for APIs that require a UUID as consent id, and the user's access token, with every call.
+// Check implements providers.Checker for APIs that require a UUID as consent id, and the user's
+// access token, with every call.
 func Check(q canonical.Query) []canonical.FieldError {
 	var faults []canonical.FieldError
 	if len(q.Consent) != 36 || uuid.Validate(q.Consent) != nil {
@@ -30,7 +31,8 @@ func Check(q canonical.Query) []canonical.FieldError {
 	return faults
 }
 
-// CheckAccount returns the faults of Check and that of the account id, as the error of a read; nil without faults.
+// CheckAccount returns the faults of Check and that of the account id, as the error of a read; nil
+// without faults.
 func CheckAccount(q canonical.Query, accountID string) *canonical.Error {
 	faults := Check(q)
 	if !adapter.ValidAccountID(accountID) {
@@ -42,8 +44,9 @@ func CheckAccount(q canonical.Query, accountID string) *canonical.Error {
 	return nil
 }
 
-// Header returns the request header: request id, consent and token, and for an attended request the user's IP address with port,
-// device id and location. The adapter adds the headers of its provider.
+// Header returns the request header: request id, consent and token, and for an attended request the
+// user's IP address with port, device id and location. The adapter adds the headers of its
+// provider.
 func Header(q canonical.Query) http.Header {
 	h := http.Header{}
 	h.Set("Accept", "application/json")
@@ -66,8 +69,8 @@ func Header(q canonical.Query) http.Header {
 	return h
 }
 
-// CheckRequestID returns ProviderInvalidResponse if a response, of any status, contains the id of another request. A missing or
-// empty id is accepted.
+// CheckRequestID returns ProviderInvalidResponse if a response, of any status, contains the id of
+// another request. A missing or empty id is accepted.
 func CheckRequestID(q canonical.Query, resp providers.Response) *canonical.Error {
 	for _, echo := range resp.Header.Values("X-Request-ID") {
 		if !adapter.SameRequestID(echo, q.RequestID) {

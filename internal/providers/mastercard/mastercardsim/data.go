@@ -16,8 +16,8 @@ const (
 // Names are the ASPSPs' names, by id.
 var Names = map[string]string{WoodBank: "Wood Bank", StoneBank: "Stone Bank", RiverBank: "River Bank"}
 
-// Consents with accounts, valid at every ASPSP. So is any consent with the prefix FreshConsent: it has the accounts of Consent
-// and is counted separately.
+// Consents with accounts, valid at every ASPSP. So is any consent with the prefix FreshConsent: it
+// has the accounts of Consent and is counted separately.
 const (
 	Consent        = "GFiTpF3:EBy5xGqQMatk" // the two or three accounts of an ASPSP
 	ConsentMany    = "GFiTpF3:many"         // ManyAccounts accounts
@@ -28,7 +28,8 @@ const (
 // ManyAccounts is the number of accounts of ConsentMany.
 const ManyAccounts = 60
 
-// Account is the account of Wood Bank whose balances were recorded in OBC's sandbox. One of them is a debit.
+// Account is the account of Wood Bank whose balances were recorded in OBC's sandbox. One of them is
+// a debit.
 const Account = "aa:q648383844dhhfHhTV"
 
 // HostileAccounts are ids that break paths and encodings which are built without escaping.

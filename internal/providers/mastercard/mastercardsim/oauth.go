@@ -24,8 +24,9 @@ var signed = []string{
 	"oauth_body_hash", "oauth_consumer_key", "oauth_nonce", "oauth_signature_method", "oauth_timestamp", "oauth_version",
 }
 
-// authenticate verifies OAuth 1.0a (RFC 5849) with the body hash extension, in Mastercard's variant: the base string contains
-// the parameters as they are in the header, not percent-encoded one by one. It returns what is wrong, or "".
+// authenticate verifies OAuth 1.0a (RFC 5849) with the body hash extension, in Mastercard's
+// variant: the base string contains the parameters as they are in the header, not percent-encoded
+// one by one. It returns what is wrong, or "".
 func (s *Sim) authenticate(r *http.Request, body []byte) string {
 	params, ok := parseAuthorization(r.Header.Values("Authorization"))
 	if !ok {
@@ -64,7 +65,8 @@ func (s *Sim) authenticate(r *http.Request, body []byte) string {
 	return ""
 }
 
-// parseAuthorization parses the Authorization header. It must contain each signed parameter and the signature exactly once.
+// parseAuthorization parses the Authorization header. It must contain each signed parameter and the
+// signature exactly once.
 func parseAuthorization(values []string) (map[string]string, bool) {
 	if len(values) != 1 {
 		return nil, false
@@ -87,8 +89,8 @@ func parseAuthorization(values []string) (map[string]string, bool) {
 	return params, len(params) == len(signed)+1
 }
 
-// baseString returns the signed text. It contains only the parameters of the header, so that the signature of a call with a
-// URL query does not match.
+// baseString returns the signed text. It contains only the parameters of the header, so that the
+// signature of a call with a URL query does not match.
 func baseString(r *http.Request, params map[string]string) string {
 	scheme := "http"
 	if r.TLS != nil {

@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// Consents for which every call fails: one for each documented error of OBC, in the form of the documentation's samples with
-// their padding and their missing Source, and one for each other status.
+// Consents for which every call fails: one for each documented error of OBC, in the form of the
+// documentation's samples with their padding and their missing Source, and one for each other
+// status.
 const (
 	ConsentExpired       = "GFiTpF3:expired"        // 400 INVALID_TOKEN, has expired
 	ConsentRevoked       = "GFiTpF3:revoked"        // 400 INVALID_TOKEN, invalid or revoked

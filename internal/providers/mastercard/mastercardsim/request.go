@@ -146,7 +146,8 @@ func check(faults []fault, path string, object map[string]any, fields []field) [
 
 var errNotStrict = errors.New("not a JSON object with unique members")
 
-// parse parses one JSON object. A repeated member is an error. null becomes nil, which no field accepts.
+// parse parses one JSON object. A repeated member is an error. null becomes nil, which no field
+// accepts.
 func parse(body []byte) (map[string]any, error) {
 	if !utf8.Valid(body) {
 		return nil, errNotStrict

@@ -1,6 +1,6 @@
-// Package mastercardsim is a simulator of Mastercard Open Banking Connect (OBC): the two calls for account information, with
-// verification of signatures. It rejects every request that contains anything undocumented. The adapter's tests and
-// internal/sandbox use it.
+// Package mastercardsim is a simulator of Mastercard Open Banking Connect (OBC): the two calls for
+// account information, with verification of signatures. It rejects every request that contains
+// anything undocumented. The adapter's tests and internal/sandbox use it.
 package mastercardsim
 
 import (
@@ -33,7 +33,8 @@ type Config struct {
 	Now         func() time.Time // for the age of signatures, which are made with the real clock; default time.Now
 }
 
-// A Sim is the simulator. It is an http.Handler that can be mounted at any prefix, and safe for concurrent use.
+// A Sim is the simulator. It is an http.Handler that can be mounted at any prefix, and safe for
+// concurrent use.
 type Sim struct {
 	cfg    Config
 	nonces nonces
@@ -91,7 +92,8 @@ func (s *Sim) respond(w http.ResponseWriter, r *http.Request) response {
 	return s.admit(req)
 }
 
-// admit records the call in the ASPSP's call log, which applies its limit, and returns the response.
+// admit records the call in the ASPSP's call log, which applies its limit, and returns the
+// response.
 func (s *Sim) admit(req request) response {
 	bank, ok := banks[strings.ToLower(req.aspsp)]
 	if !ok {

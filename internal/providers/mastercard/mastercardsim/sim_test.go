@@ -263,7 +263,8 @@ func TestHeadersThatLeakAreSeen(t *testing.T) {
 	}
 }
 
-// strict signs exactly by RFC 5849, which percent-encodes each parameter before the base string is built.
+// strict signs exactly by RFC 5849, which percent-encodes each parameter before the base string is
+// built.
 func strict(r *http.Request, body string, encode func(string) string) string {
 	sum := sha256.Sum256([]byte(body))
 	params := map[string]string{

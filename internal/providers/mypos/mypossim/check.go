@@ -13,7 +13,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// mandatory and optional contain the headers that the page "Read Account Balance" documents, and a check of their values.
+// mandatory and optional contain the headers that the page "Read Account Balance" documents, and a
+// check of their values.
 var (
 	mandatory = map[string]func(string) bool{
 		"X-Request-Id":  isUUID,

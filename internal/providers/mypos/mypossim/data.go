@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// Consents with accounts. Every UUID without a constant here is a separate consent with the accounts of GoodConsent. All of
-// them can also read the balances of the accounts of HostileConsent.
+// Consents with accounts. Every UUID without a constant here is a separate consent with the
+// accounts of GoodConsent. All of them can also read the balances of the accounts of
+// HostileConsent.
 const (
 	GoodConsent    = "3c7816ee-3d51-4bf5-8ced-ece2af35d431" // the example of the documentation, and two more accounts
 	ManyConsent    = "00000000-0000-4000-8000-000000000060" // ManyCount accounts

@@ -1,6 +1,6 @@
-// Package mypossim is a simulator of the PSD2 API of myPOS, built from the provider's documentation. It rejects every request
-// that contains anything undocumented. The response depends on the consent id, see the constants. The adapter's tests and
-// internal/sandbox use it.
+// Package mypossim is a simulator of the PSD2 API of myPOS, built from the provider's
+// documentation. It rejects every request that contains anything undocumented. The response depends
+// on the consent id, see the constants. The adapter's tests and internal/sandbox use it.
 package mypossim
 
 import (
@@ -35,7 +35,8 @@ const (
 	CamelCase                 // pageSize, currentPage, totalCount
 )
 
-// Access tokens. A token with TokenPrefix is valid. Any other token is unknown, except ExpiredToken.
+// Access tokens. A token with TokenPrefix is valid. Any other token is unknown, except
+// ExpiredToken.
 const (
 	TokenPrefix  = "sandbox-"
 	GoodToken    = "sandbox-oqeeWzoYfqkf1RsfyaB3hyNiLvY7GNAV6Kta7sGa9X" // #nosec G101 -- made up
@@ -137,8 +138,8 @@ func (s *Sim) page(all []account, query url.Values) response {
 	})
 }
 
-// route returns the account number in a path, "" for the account list, and whether the path exists. The segment is unescaped
-// once.
+// route returns the account number in a path, "" for the account list, and whether the path exists.
+// The segment is unescaped once.
 func route(u *url.URL) (account string, known bool) {
 	segments := strings.Split(u.EscapedPath(), "/")
 	if len(segments) < 3 || segments[0] != "" || segments[1] != "v1" || segments[2] != "accounts" {

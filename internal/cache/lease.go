@@ -1,0 +1,261 @@
+package cache
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/store"
+	"ais-gateway/internal/unattended"
+)
+
+var (
+	//go:embed acquire.lua
+	acquireSource string
+	//go:embed publish.lua
+	publishSource string
+
+	acquireScript = redis.NewScript(acquireSource)
+	publishScript = redis.NewScript(publishSource)
+)
+
+const (
+	// outcomeTTL is how long the outcome of a shared call is stored for the requests that wait for
+	// it.
+	outcomeTTL = 10 * time.Second
+	// resultTTL is how long after the end of its lease the result of a call may still be stored.
+	resultTTL = 30 * time.Second
+	// noLease is the holder in a reply if Redis has refused to store the lease.
+	noLease = "-"
+)
+
+// A CallID identifies a provider call. Identical requests have equal ids, and share one call.
+type CallID struct {
+	Key
+	ShareKey string // differs between requests that must not share a call
+}
+
+// A Lease is the right to make a shared call, or names the holder that has it.
+type Lease struct {
+	CallID
+	Holder    string // "" for no lease
+	Held      bool   // false if another request holds it, and until Redis has confirmed it
+	list      bool   // the call reads a list
+	grantedAt time.Time
+	localAt   time.Time // the same time by the process's clock
+}
+
+// NewLease returns a lease to be acquired.
+func NewLease(id CallID) Lease { return Lease{CallID: id, Holder: uuid.NewString()} }
+
+// Confirmed reports whether Redis has confirmed who holds the lease.
+func (l Lease) Confirmed() bool { return !l.grantedAt.IsZero() }
+
+// RedisTime returns a time of this process by Redis's clock. The lease must be confirmed.
+func (l Lease) RedisTime(moment time.Time) time.Time { return l.grantedAt.Add(moment.Sub(l.localAt)) }
+
+// A Lookup is what a request needs to know before its call.
+type Lookup struct {
+	List bool          // the call reads the account list
+	TTL  time.Duration // of the lease. A holder that dies loses it then
+	// MaxAge is the age below which a readable list satisfies the request, so that no lease is
+	// acquired; 0 for none.
+	MaxAge time.Duration
+	// The subjects of refusals that exclude the call: hashes of 43 characters that include the
+	// user's token. Those of the consent and of what is read are equal for the account list.
+	ConsentSubject, ReadSubject string
+}
+
+// Found is the reply to a Lookup.
+type Found struct {
+	Lease  Lease     // without a holder if a list satisfies the request, and with NoLease
+	Entry  *Entry    // the cached list; nil if there is none, if it cannot be decoded, or if its invalidation is pending
+	Memory Memory    // of earlier calls
+	Now    time.Time // by Redis's clock
+	// NoLease means that Redis has no memory for a lease.
+	NoLease bool
+}
+
+// Answered reports whether Redis has responded to the lookup.
+func (f Found) Answered() bool { return !f.Now.IsZero() }
+
+// Acquire returns what a request needs to know before its call, and acquires its lease, in one
+// round trip. It acquires no lease if another request holds it, or if a list satisfies the request.
+// After an error, the lease may still be granted, and must be released, see MayBeGranted.
+func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error) {
+	pending := c.invalidations.pending(l.Key)
+	p := l.prefix()
+	keys := []string{p + "lease:" + l.ShareKey, p + "calls", p + "refused", p + "pages"}
+	if want.List {
+		keys = append(keys, p+"list")
+	}
+	maxAge := want.MaxAge
+	if pending {
+		maxAge = 0
+	}
+	got, err := acquireScript.Run(ctx, c.rdb, keys, l.Holder, want.TTL.Milliseconds(), (want.TTL + resultTTL).Milliseconds(),
+		maxAge.Microseconds(), c.sealer.Load().ids(), listSchema).StringSlice()
+	if err != nil {
+		return Found{}, err
+	}
+	if len(got) != 5 {
+		return Found{}, errScriptReply
+	}
+	micros, err := strconv.ParseInt(got[1], 10, 64)
+	if err != nil {
+		return Found{}, errScriptReply
+	}
+	found := Found{Now: time.UnixMicro(micros).UTC()}
+	found.Memory = decodeMemory(got[3], got[4], found.Now, want)
+	if !pending && !c.invalidations.pending(l.Key) {
+		found.Entry = c.decodeEntry(p+"list", got[2], found.Now)
+	}
+	switch got[0] {
+	case "":
+	case noLease:
+		found.NoLease = true
+	default:
+		found.Lease = Lease{CallID: l.CallID, Holder: got[0], Held: got[0] == l.Holder, list: want.List, grantedAt: found.Now}
+		found.Lease.localAt = time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
+	}
+	return found, nil
+}
+
+// MayBeGranted reports whether Redis may grant a lease although Acquire failed with err.
+func (c *Cache) MayBeGranted(err error) bool {
+	return !errors.Is(err, store.ErrNoTime) && !store.NotExecuted(c.rdb, err)
+}
+
+// A LeaderOutcome is how a shared call ended, for the requests that wait for it.
+type LeaderOutcome struct {
+	Held    bool              // the call is in progress
+	Done    bool              // the call has ended. If Held and Done are false, its holder died
+	Ended   time.Time         // of the call, by Redis's clock; only if Done
+	Failure *canonical.Error  // nil if the call succeeded
+	Entry   *Entry            // nil after a failure, and if the list was invalidated
+	Usage   *unattended.Usage // after the call's last step of the counter; nil if there was none
+}
+
+// EndedBefore reports whether the call ended before a request found the lease held. Such a request
+// needs another call.
+func (o LeaderOutcome) EndedBefore(l Lease) bool { return o.Ended.Before(l.grantedAt) }
+
+// A CallResult is the result of a shared call.
+type CallResult struct {
+	Entry    *Entry            // nil after a failure
+	KeepFor  time.Duration     // how long a list is stored
+	FreshFor time.Duration     // how long a list under an unknown key is not overwritten
+	Failure  *canonical.Error  // nil if the call succeeded
+	Usage    *unattended.Usage // after the call's last step of the counter; nil if there was none
+	// Invalidate means that the failure is a rejection of the consent, so that the cached list must
+	// be deleted.
+	Invalidate bool
+	Learned    Learned   // for later calls
+	Ended      time.Time // by Redis's clock; zero if the result must not be shared
+}
+
+// storedOutcome is stored for the requests that wait.
+type storedOutcome struct {
+	Failure  *canonical.Error
+	Balances *storedBalances
+	Ended    time.Time // of the call, by Redis's clock
+	Usage    *unattended.Usage
+}
+
+// storedBalances are balances in a stored outcome.
+type storedBalances struct {
+	canonical.AccountBalances
+	FetchedAt time.Time
+}
+
+// A PublishResult is the reply to Publish.
+type PublishResult struct {
+	Held bool // the lease was still held, so that waiting requests get the result
+	// Stored means that the list is in Redis, or that it was invalidated if the result requires
+	// that. It is false if another gateway has the lease, if a newer list is stored, if Redis has
+	// no memory for it, or if the list was invalidated since the call began.
+	Stored bool
+}
+
+// Publish stores the result and releases the lease, in one round trip. The zero CallResult only
+// releases the lease.
+func (c *Cache) Publish(ctx context.Context, l Lease, r CallResult) (PublishResult, error) {
+	p := l.prefix()
+	list, outcomeKey := p+"list", p+"note:"+l.Holder
+	var entry, outcome []byte
+	var err error
+	if r.Entry != nil && r.Entry.Accounts != nil {
+		if entry, err = c.encodeEntry(list, r.Entry); err != nil {
+			return PublishResult{}, err
+		}
+	}
+	if !r.Ended.IsZero() {
+		if outcome, err = c.sealer.Load().seal(outcomeSchema, outcomeKey, marshal(r.outcome())); err != nil {
+			return PublishResult{}, err
+		}
+	}
+	keys := []string{p + "lease:" + l.ShareKey, list, outcomeKey, p + "calls", p + "refused", p + "pages"}
+	args := append([]any{
+		l.Holder, entry, r.KeepFor.Milliseconds(), r.Invalidate, outcome, outcomeTTL.Milliseconds(),
+		c.sealer.Load().ids(), r.FreshFor.Microseconds(), listSchema,
+	}, r.Learned.args(r.Ended)...)
+	was, err := publishScript.Run(ctx, c.rdb, keys, args...).Int()
+	if errors.Is(err, redis.Nil) {
+		return PublishResult{}, nil
+	}
+	return PublishResult{Held: was&1 != 0, Stored: was&2 != 0}, err
+}
+
+func (r CallResult) outcome() storedOutcome {
+	out := storedOutcome{Failure: r.Failure, Ended: r.Ended, Usage: r.Usage}
+	if r.Entry != nil && r.Entry.Balances != nil {
+		out.Balances = &storedBalances{*r.Entry.Balances, r.Entry.FetchedAt}
+	}
+	return out
+}
+
+// Outcome returns the state of a call whose lease another request holds.
+func (c *Cache) Outcome(ctx context.Context, l Lease) (LeaderOutcome, error) {
+	pending := c.invalidations.pending(l.Key)
+	p := l.prefix()
+	outcomeKey, list := p+"note:"+l.Holder, p+"list"
+	names := []string{outcomeKey, p + "lease:" + l.ShareKey}
+	if l.list {
+		names = append(names, list)
+	}
+	now, values, err := c.mgetWithTime(ctx, names...)
+	if err != nil {
+		return LeaderOutcome{}, err
+	}
+	out := LeaderOutcome{Held: values[1] == l.Holder}
+	var stored storedOutcome
+	if out.Done = c.decodeOutcome(outcomeKey, values[0], &stored); !out.Done {
+		return out, nil
+	}
+	out.Failure, out.Ended, out.Usage = stored.Failure, stored.Ended, stored.Usage.At(now)
+	switch b := stored.Balances; {
+	case b != nil:
+		out.Entry = &Entry{Balances: &b.AccountBalances, FetchedAt: b.FetchedAt, Age: max(now.Sub(b.FetchedAt), 0)}
+	case l.list && !pending && !c.invalidations.pending(l.Key):
+		out.Entry = c.decodeEntry(list, values[2], now)
+	}
+	return out, nil
+}
+
+// decodeOutcome decrypts and decodes an outcome.
+func (c *Cache) decodeOutcome(name, value string, into *storedOutcome) bool {
+	seal := c.sealer.Load()
+	if seal.underUnknownKey([]byte(value)) {
+		c.unknown.report()
+		return false
+	}
+	schema, text, ok := seal.open(name, []byte(value))
+	return ok && schema == outcomeSchema && json.Unmarshal(text, into) == nil
+}
