@@ -44,8 +44,8 @@ var (
 	// errLeaseUnknown means that Redis has not executed the command for the lease yet. It may still
 	// grant it, which would block other requests until the lease expires.
 	errLeaseUnknown = errors.New("the lease may still be granted")
-	// errNotPublished means that the result was not used, because another request holds the lease.
-	errNotPublished = errors.New("another request holds the lease")
+	// errNotPublished means that Redis did not store the result, see cache.PublishResult.
+	errNotPublished = errors.New("the result was not stored")
 )
 
 // A Group lets identical requests share calls. It is safe for concurrent use.
@@ -79,6 +79,7 @@ func New(c Config) *Group {
 		calls: map[cache.CallID]*call{}, waits: map[string]*wait{},
 		writes: retryqueue.New[string](retryqueue.Config{
 			Max: maxWrites, Timeout: writeTimeout + c.Slack, MaxPause: maxPause, GiveUp: giveUpAfter,
+			Go: c.Steps.Go,
 		}),
 	}
 }
@@ -113,7 +114,7 @@ type Options struct {
 // Shared is the result of a shared call, or the list that made it unnecessary.
 type Shared struct {
 	cache.CallResult
-	Hit    bool // there was no call: the list of the first lookup satisfies the request
+	Hit    bool // there was no call and no wait: the cached list satisfies the request
 	Led    bool // it is the request's own call
 	Stored bool // the list of its own call is in Redis
 }
@@ -161,7 +162,7 @@ func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonica
 	if ctx.Err() != nil {
 		return Shared{}, canonical.NewError(canonical.Canceled, "")
 	}
-	return Shared{}, &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no answer in time"}
+	return Shared{}, &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no response in time"}
 }
 
 // maxWait is how long a request waits: for another gateway's call, and then for its own.
@@ -182,14 +183,17 @@ func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, forceLease bool
 	var got cache.Found
 	var over atomic.Bool // the step has ended, or its request has stopped waiting
 	found, err := store.Do(ctx, g.steps, budget, func(ctx context.Context) (cache.Found, error) {
-		found, err := g.cache.Acquire(ctx, lease, want)
-		if err != nil && g.cache.MayBeGranted(err) {
-			g.release(lease)
-		}
-		if got = found; over.Swap(true) {
-			g.release(found.Lease)
-		}
-		return found, err
+		err := errLeaseUnknown // unless Acquire returns: it may panic
+		defer func() {
+			if err != nil && g.cache.MayBeGranted(err) {
+				g.release(lease)
+			}
+			if over.Swap(true) {
+				g.release(got.Lease)
+			}
+		}()
+		got, err = g.cache.Acquire(ctx, lease, want)
+		return got, err
 	})
 	if err != nil && over.Swap(true) {
 		g.release(got.Lease)

@@ -443,6 +443,51 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// panicAfter panics once after Redis has executed a command, if it is on.
+type panicAfter struct{ on atomic.Bool }
+
+func (*panicAfter) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*panicAfter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (p *panicAfter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if err == nil && p.on.CompareAndSwap(true, false) {
+			panic("Zerlinde")
+		}
+		return err
+	}
+}
+
+// TestPanicOfALookup: the lease of a lookup that panics is released, so that it blocks no other
+// request.
+func TestPanicOfALookup(t *testing.T) {
+	t.Parallel()
+	gateways, direct, c, r := newGateways(t, redistest.Shared(t)), newGateways(t, redistest.Shared(t)), newCall(), newRequest()
+	hook := &panicAfter{}
+	gateways.rdb.AddHook(hook)
+	g := gateways.group(t)
+	mustDo(t, g, newCall(), newRequest()) // loads the scripts
+	hook.on.Store(true)
+	r.release = make(chan struct{})
+	var all sync.WaitGroup
+	all.Go(func() {
+		if shared := mustDo(t, g, c, r); !shared.Led || shared.Stored {
+			t.Errorf("%+v", shared)
+		}
+	})
+	eventually(t, "the call has begun", func() bool { return r.calls.Load() == 1 })
+	if hook.on.Load() {
+		t.Error("the lookup did not panic")
+	}
+	eventually(t, "the lease is released", func() bool { return len(direct.leases(t, c)) == 0 })
+	close(r.release)
+	all.Wait()
+}
+
 // TestWithoutRedis: without Redis, identical requests share one call on their gateway, and their
 // budgets end.
 func TestWithoutRedis(t *testing.T) {

@@ -41,6 +41,8 @@ type Config struct {
 	// attempt has failed. It limits the load when many writes wait for a Redis that is down. When
 	// an attempt succeeds, all due writes are retried.
 	Spacing time.Duration
+	// Go runs a first attempt without waiting for it; nil for a goroutine of each attempt.
+	Go func(attempt func())
 	// Lost, if it is set, is called for each write that is dropped before it succeeded, because of
 	// GiveUp or Drain.
 	Lost func()
@@ -77,12 +79,15 @@ type entry struct {
 
 // New returns an empty queue.
 func New[K comparable](c Config) *Queue[K] {
+	if c.Go == nil {
+		c.Go = func(attempt func()) { go attempt() }
+	}
 	q := &Queue[K]{config: c, pending: map[K]*entry{}, wake: make(chan struct{}, 1)}
 	q.empty.L = &q.mu
 	return q
 }
 
-// Add runs a write in a new goroutine, and retries it under its key if it fails. It replaces a
+// Add runs a write without waiting for it, and retries it under its key if it fails. It replaces a
 // pending write of the same key. The returned channel receives the error of the first attempt. If
 // the queue is full, there is no other attempt. Add never blocks.
 func (q *Queue[K]) Add(key K, write Write) <-chan error {
@@ -107,7 +112,7 @@ func (q *Queue[K]) add(key K, delay time.Duration, write Write, result chan erro
 	case e != nil && e.index >= 0:
 		heap.Remove(&q.due, e.index)
 	case e == nil && len(q.pending) >= q.config.Max:
-		go func() { result <- attempt(write, q.config.Timeout) }()
+		q.config.Go(func() { result <- attempt(write, q.config.Timeout) })
 		return
 	case e == nil:
 		e = &entry{key: key, index: -1}
@@ -128,7 +133,7 @@ func (q *Queue[K]) add(key K, delay time.Duration, write Write, result chan erro
 		heap.Push(&q.due, e)
 		q.startWorker()
 	default:
-		go q.first(e)
+		q.config.Go(func() { q.first(e) })
 	}
 }
 

@@ -127,16 +127,20 @@ func (p *Pending[T]) Wait(ctx context.Context) (T, error) {
 	return p.value, nil
 }
 
-// start runs a step on an idle worker, or on a new one. Its error is sent on the returned channel.
+// start runs a step on a worker. Its error is sent on the returned channel.
 func (s *Steps) start(ctx context.Context, step func(context.Context) error) <-chan error {
 	done := make(chan error, 1)
-	job := func() { done <- s.run(ctx, step) }
+	s.Go(func() { done <- s.run(ctx, step) })
+	return done
+}
+
+// Go runs a job, which must not panic, on an idle worker or on a new one. It does not wait.
+func (s *Steps) Go(job func()) {
 	select {
 	case s.jobs <- job:
 	default:
 		go s.work(job)
 	}
-	return done
 }
 
 // work runs a job, and then others until there was none for a while.
