@@ -5,26 +5,15 @@
 -- a list satisfies the request (µs), the ids of the gateway's keys, the gateway's schema.
 -- Returns the holder, '' for none or '-' if Redis has no memory for the lease; the time (µs), the list, the refusals and the pages.
 -- A key of another type counts as missing.
-local there = redis.call('MGET', unpack(KEYS))
-local list = there[5] or ''
+local values = redis.call('MGET', unpack(KEYS))
+local list = values[5] or ''
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
 -- Returns whether the list satisfies the request, if the gateway can decrypt it.
 local function satisfies()
   local fetched = tonumber(string.sub(list, 1, 16))
-  if #list < 21 or not fetched or fetched > now + 60000000 or math.max(now - fetched, 0) >= tonumber(ARGV[4]) then
-    return false
-  end
-  if string.byte(list, 17) > tonumber(ARGV[6]) then
-    return false
-  end
-  for i = 1, #ARGV[5], 4 do
-    if string.sub(ARGV[5], i, i + 3) == string.sub(list, 18, 21) then
-      return true
-    end
-  end
-  return false
+  return fetched and fetched <= now + 60000000 and math.max(now - fetched, 0) < tonumber(ARGV[4]) and readable(list, ARGV[5], ARGV[6])
 end
 
 -- Grants the lease. Its first two commands change nothing, and fail if the others would: after its first change, Redis lets a
@@ -46,7 +35,7 @@ local function grant()
   return ARGV[1]
 end
 
-local holder = there[1] or ''
+local holder = values[1] or ''
 if holder ~= ARGV[1] and satisfies() then -- it is the holder if the step was sent again because its response was lost
   holder = ''
 elseif holder == '' then
@@ -55,4 +44,4 @@ elseif holder == '' then
     return holder
   end
 end
-return {holder, clock[1] .. string.format('%06d', clock[2]), list, there[3] or '', there[4] or ''}
+return {holder, clock[1] .. string.format('%06d', clock[2]), list, values[3] or '', values[4] or ''}

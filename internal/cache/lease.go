@@ -17,13 +17,15 @@ import (
 )
 
 var (
+	//go:embed list.lua
+	listSource string
 	//go:embed acquire.lua
 	acquireSource string
 	//go:embed publish.lua
 	publishSource string
 
-	acquireScript = redis.NewScript(acquireSource)
-	publishScript = redis.NewScript(publishSource)
+	acquireScript = redis.NewScript(listSource + acquireSource)
+	publishScript = redis.NewScript(listSource + publishSource)
 )
 
 const (

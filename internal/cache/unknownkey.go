@@ -17,18 +17,18 @@ type unknownKeys struct {
 }
 
 // report records such a value, and logs the first.
-func (f *unknownKeys) report() {
-	f.mu.Lock()
-	first := !f.recently()
-	f.last = time.Now() //nolint:forbidigo // the process's monotonic time
-	f.mu.Unlock()
+func (u *unknownKeys) report() {
+	u.mu.Lock()
+	first := !u.recently()
+	u.last = time.Now() //nolint:forbidigo // the process's monotonic time
+	u.mu.Unlock()
 	if first {
 		slog.Warn("cached data is encrypted under an unknown key")
 	}
 }
 
-func (f *unknownKeys) recently() bool {
-	return !f.last.IsZero() && time.Since(f.last) < reportFor //nolint:forbidigo // as above
+func (u *unknownKeys) recently() bool {
+	return !u.last.IsZero() && time.Since(u.last) < reportFor //nolint:forbidigo // as above
 }
 
 // Unreadable reports whether the cache read a value under an unknown key within the last hour.
