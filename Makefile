@@ -27,9 +27,9 @@ TESTFLAGS := -tags $(TAGS) -count 1 -p 4 -parallel 8 -timeout 40m
 # `make test` runs the tests of all packages but these, which need Prometheus or fleets of gateways; `make verify` runs them.
 FLEETS := ./test/gateway ./test/deploy ./internal/prometheustest
 UNIT    = $(shell $(GO) list ./... | grep -v -e '^ais-gateway/test/gateway$$' -e '^ais-gateway/test/deploy$$' -e '^ais-gateway/internal/prometheustest$$')
-# `make quick` runs the tests of the packages that need no Redis.
+# `make quick` runs the tests of the packages that need no Redis, and those of the files in deploy.
 QUICK   = $(shell $(GO) list -f '{{.ImportPath}} {{.Name}} {{.TestImports}} {{.XTestImports}}' ./internal/... | \
-            grep -v -e internal/redistest -e internal/prometheustest | cut -d ' ' -f 1)
+            grep -v -e internal/redistest -e internal/prometheustest | cut -d ' ' -f 1) ./deploy
 
 # Go keeps its caches below HOME. Where that is unset or cannot be written, as on some build machines, a
 # directory of one's own among the temporary ones stands in.
@@ -81,7 +81,8 @@ image: ## builds bin/ais-gateway-image.tar, an OCI image for PLATFORMS (linux/am
 		-archive '$(abspath $(IMAGE)).tar' -sbom '$(abspath $(IMAGE)).sbom.json' \
 		$(foreach p,$(PLATFORMS),'$(abspath $(IMAGE)).d/$(p)/gateway')
 
-quick: ## vets all code, checks imports and runs the tests that need no Redis; in seconds
+quick: ## checks formatting and imports, vets all code and runs the tests below internal that need no Redis
+	@bad="$$(gofmt -l $$(git ls-files '*.go'))"; [ -z "$$bad" ] || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; }
 	$(GO) vet -tags $(TAGS) ./...
 	$(GO) test -tags $(TAGS) -p 4 $(QUICK)
 

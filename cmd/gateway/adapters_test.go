@@ -43,3 +43,19 @@ func TestEveryAdapterIsInTheTable(t *testing.T) {
 		}
 	}
 }
+
+// TestPagesNameEveryProvider: the README and the reference of the configuration have every provider
+// of the table.
+func TestPagesNameEveryProvider(t *testing.T) {
+	for _, page := range []string{"README.md", "docs/configuration.md"} {
+		text, err := os.ReadFile(filepath.Join("../..", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range table {
+			if !strings.Contains(strings.ToLower(string(text)), name) {
+				t.Errorf("%s does not name the provider %s", page, name)
+			}
+		}
+	}
+}

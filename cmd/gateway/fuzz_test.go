@@ -208,7 +208,7 @@ func FuzzRequest(f *testing.F) {
 			resp, err := http.ReadResponse(read, method)
 			var slow net.Error
 			if errors.As(err, &slow) && slow.Timeout() {
-				t.Error("no answer in time")
+				t.Error("no response in time")
 			}
 			if err != nil {
 				break

@@ -85,7 +85,7 @@ func TestProblemOfEveryKind(t *testing.T) {
 			p := got.problem()
 			want, known := told[k]
 			if !known {
-				t.Fatal("api.md's table does not have it")
+				t.Fatalf("told has no row for %s: add it here, and one in docs/api.md", k)
 			}
 			if got.status != want.status || p.Status != want.status || p.Action != want.action || p.Code != string(k) {
 				t.Errorf("answered %d %+v, want %+v", got.status, p, want)
