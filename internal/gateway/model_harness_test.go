@@ -100,12 +100,12 @@ func roundOf(requestID string) int {
 
 // newScriptedASPSP returns an ASPSP that enforces no limit itself.
 func newScriptedASPSP(aspsp string, window, timeout time.Duration) *scriptedASPSP {
-	ledger := aspspsim.NewCallLog(time.Now)
-	ledger.SetPolicy(aspsp, aspspsim.Policy{Limit: 1 << 30, Window: window, Unit: aspspsim.PerConsent})
+	callLog := aspspsim.NewCallLog(time.Now)
+	callLog.SetPolicy(aspsp, aspspsim.Policy{Limit: 1 << 30, Window: window, Unit: aspspsim.PerConsent})
 	sim := func(size int) http.Handler {
-		return mypossim.New(mypossim.Config{APIKey: "key", Log: ledger, ASPSP: aspsp, PageSize: size})
+		return mypossim.New(mypossim.Config{APIKey: "key", Log: callLog, ASPSP: aspsp, PageSize: size})
 	}
-	return &scriptedASPSP{callLog: ledger, plain: sim(0), paged: sim(1), slowBy: maxDelay(timeout), behavior: normal}
+	return &scriptedASPSP{callLog: callLog, plain: sim(0), paged: sim(1), slowBy: maxDelay(timeout), behavior: normal}
 }
 
 func (b *scriptedASPSP) set(m behavior) {

@@ -41,7 +41,7 @@ const (
 // that the gateway needs.
 type Sandbox struct {
 	ConfigFile string            // for `gateway serve`
-	Ledger     *aspspsim.CallLog // the calls that the ASPSPs received
+	CallLog    *aspspsim.CallLog // the calls that the ASPSPs received
 
 	dir     string
 	servers []*http.Server
@@ -59,7 +59,7 @@ type Options struct {
 // Start serves the simulators on free loopback ports and writes the configuration file. The caller
 // must call Stop.
 func Start(ctx context.Context, o Options) (_ *Sandbox, err error) {
-	s := &Sandbox{Ledger: aspspsim.NewCallLog(time.Now)}
+	s := &Sandbox{CallLog: aspspsim.NewCallLog(time.Now)}
 	defer func() {
 		if err != nil {
 			s.Stop()
@@ -72,14 +72,14 @@ func Start(ctx context.Context, o Options) (_ *Sandbox, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Ledger.SetPolicy(mastercardsim.StoneBank, aspspsim.Policy{Limit: 4, Window: 24 * time.Hour, Unit: aspspsim.PerResource})
+	s.CallLog.SetPolicy(mastercardsim.StoneBank, aspspsim.Policy{Limit: 4, Window: 24 * time.Hour, Unit: aspspsim.PerResource})
 	obc, err := s.serve(ctx, o, "mastercard", mastercardsim.New(mastercardsim.Config{
-		ConsumerKey: consumerKey, PublicKey: &signingKey.PublicKey, Log: s.Ledger,
+		ConsumerKey: consumerKey, PublicKey: &signingKey.PublicKey, Log: s.CallLog,
 	}))
 	if err != nil {
 		return nil, err
 	}
-	mypos, err := s.serve(ctx, o, "mypos", mypossim.New(mypossim.Config{APIKey: myposKey, Log: s.Ledger, ASPSP: MyPOS}))
+	mypos, err := s.serve(ctx, o, "mypos", mypossim.New(mypossim.Config{APIKey: myposKey, Log: s.CallLog, ASPSP: MyPOS}))
 	if err != nil {
 		return nil, err
 	}

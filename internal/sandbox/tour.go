@@ -26,7 +26,7 @@ const psu = "203.0.113.7"
 // responses. It returns an error at the first unexpected response.
 func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 	t := &tour{
-		Writer: w, api: api, ledger: s.Ledger.Calls, client: &http.Client{Timeout: 10 * time.Second},
+		Writer: w, api: api, callLog: s.CallLog.Calls, client: &http.Client{Timeout: 10 * time.Second},
 		wood:  access{mastercardsim.WoodBank, mastercardsim.FreshConsent + uuid.NewString(), ""},
 		mypos: access{MyPOS, uuid.NewString(), mypossim.GoodToken},
 	}
@@ -38,7 +38,7 @@ func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 		{"Balances: exact, with sign, and with the bank's own word beside the ISO 20022 code", t.balances},
 		{"The list again: from the cache, without a call to the bank", t.cacheHit},
 		{"Four calls without the user present, and the fifth is stopped before it leaves", t.fifthCall},
-		{"With the user present the bank may always be asked", t.attended},
+		{"With the user present the bank may always be called", t.attended},
 		{"A consent that has run out: whose fault it is, and what to do", t.consentError},
 	} {
 		fmt.Fprintf(t, "\n%d. %s\n\n", i+1, step.title)
@@ -54,7 +54,7 @@ type tour struct {
 	io.Writer
 	api         string
 	client      *http.Client
-	ledger      func() []aspspsim.Call
+	callLog     func() []aspspsim.Call
 	wood, mypos access
 }
 
@@ -191,7 +191,7 @@ func (t *tour) balances(ctx context.Context) error {
 
 // cacheHit shows that a recently fetched list needs no call.
 func (t *tour) cacheHit(ctx context.Context) error {
-	before := len(t.ledger())
+	before := len(t.callLog())
 	got, err := t.get(ctx, t.wood, "/accounts")
 	if err != nil {
 		return err
@@ -199,7 +199,7 @@ func (t *tour) cacheHit(ctx context.Context) error {
 	if status := got.header.Get("Cache-Status"); !strings.HasPrefix(status, "ais-gateway; hit; ttl=") || got.body.Freshness.Source != "cache" {
 		return fmt.Errorf("Cache-Status is %q, the source %q", status, got.body.Freshness.Source)
 	}
-	if reached := len(t.ledger()) - before; reached != 0 {
+	if reached := len(t.callLog()) - before; reached != 0 {
 		return fmt.Errorf("%d calls reached the bank", reached)
 	}
 	fmt.Fprintln(t, "   calls that reached the bank: 0")
@@ -224,7 +224,7 @@ func (t *tour) fifthCall(ctx context.Context) error {
 		return fmt.Errorf("the fifth call: status %d, code %s, origin %s", last.status, last.body.Code, last.body.Origin)
 	}
 	reached := 0
-	for _, c := range t.ledger() {
+	for _, c := range t.callLog() {
 		if c.Consent == fresh.consent {
 			reached++
 		}

@@ -110,12 +110,12 @@ func (t *Telemetry) instruments() error {
 		counter                 *metric.Int64Counter
 		name, unit, description string
 	}{
-		{&t.inst.cache, "ais.cache.results", "{request}", "Account lists asked of the cache, by what came of it."},
-		{&t.inst.slots, "ais.unattended.slots", "{call}", "Slots for unattended calls, by what happened to them."},
-		{&t.inst.reads, "ais.unattended.reads", "{request}", "Unattended reads that were answered with success, by whether slots were taken for them, or refused."},
+		{&t.inst.cache, "ais.cache.results", "{request}", "Requests for account lists, by how the cache was used."},
+		{&t.inst.slots, "ais.unattended.slots", "{call}", "Slots for unattended calls, by event."},
+		{&t.inst.reads, "ais.unattended.reads", "{request}", "Unattended reads that succeeded, by whether slots were taken for them, or that were refused."},
 		{&t.inst.reloads, "ais.secrets.reloads", "{reload}", "Secrets whose files have changed, by whether they could be used."},
 		{&t.inst.transitions, "ais.breaker.transitions", "{transition}", "Changes of circuit breakers, by the new state."},
-		{&t.inst.refusals, "ais.overload.refusals", "{request}", "Requests and calls that were refused because too much was under way, by the bound."},
+		{&t.inst.refusals, "ais.overload.refusals", "{request}", "Requests and calls that exceeded a concurrency limit, by the limit."},
 	} {
 		if *c.counter, err = t.meter.Int64Counter(c.name, metric.WithUnit(c.unit), metric.WithDescription(c.description)); err != nil {
 			return err

@@ -177,7 +177,7 @@ func (u *UnitStats) Count(ctx context.Context) map[string]map[string]int64 {
 	defer u.end()
 	now := time.Now() //nolint:forbidigo // monotonic time of this process, as for a timer
 	if u.readAt.IsZero() || now.Sub(u.readAt) >= u.every {
-		u.counts, _ = u.exchange(ctx, true)
+		u.counts, _ = u.exchange(ctx, true) // counts that could not be read are left out
 		u.readAt = now
 	}
 	return u.counts

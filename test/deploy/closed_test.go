@@ -31,7 +31,7 @@ func TestClosedUntil(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
-	w.Ledger.SetPolicy(mastercardsim.WoodBank, aspspsim.Policy{Limit: 100, Window: time.Hour, Unit: aspspsim.PerConsent})
+	w.CallLog.SetPolicy(mastercardsim.WoodBank, aspspsim.Policy{Limit: 100, Window: time.Hour, Unit: aspspsim.PerConsent})
 	first := gatewaytest.Serve(t, w.ConfigFile)
 	consent := mastercardsim.FreshConsent + uuid.NewString()
 	for i := range 4 {
@@ -48,7 +48,7 @@ func TestClosedUntil(t *testing.T) {
 			"name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, unattended: {limit: 0}}",
 			"name: myPOS, provider: mypos}", "name: myPOS, provider: mypos, unattended: {closedUntil: "+until.Add(time.Hour).Format(time.RFC3339Nano)+"}}"))
 		faults := checkClosed(t, g, consent, until)
-		reached := slices.ContainsFunc(w.Ledger.Calls()[4:], func(c aspspsim.Call) bool { return !c.Attended && c.At.Before(until) })
+		reached := slices.ContainsFunc(w.CallLog.Calls()[4:], func(c aspspsim.Call) bool { return !c.Attended && c.At.Before(until) })
 		if !time.Now().Before(until) {
 			continue // the machine was too slow for the checks
 		}
@@ -60,7 +60,7 @@ func TestClosedUntil(t *testing.T) {
 			resp, _ := get(t, g, mastercardsim.WoodBank, consent, "/accounts/"+mastercardsim.Account+"/balances")
 			return resp.StatusCode == http.StatusOK
 		})
-		if calls := w.Ledger.Calls(); reached || calls[len(calls)-1].At.Before(until) {
+		if calls := w.CallLog.Calls(); reached || calls[len(calls)-1].At.Before(until) {
 			t.Error("a call reached the bank before closedUntil")
 		}
 		return
@@ -135,7 +135,7 @@ func testRedisLost(t *testing.T, window time.Duration, closed bool) bool {
 	t.Helper()
 	server := redistest.Start(t, "--save", "")
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
-	w.Ledger.SetPolicy(mastercardsim.WoodBank, aspspsim.Policy{Limit: 4, Window: window, Unit: aspspsim.PerConsent})
+	w.CallLog.SetPolicy(mastercardsim.WoodBank, aspspsim.Policy{Limit: 4, Window: window, Unit: aspspsim.PerConsent})
 	changes := []string{
 		"name: Wood Bank, provider: mastercard}", "name: Wood Bank, provider: mastercard, unattended: {window: " + window.String() + "}}",
 		"mastercard: {", "mastercard: {timeout: " + lostTimeout.String() + ", ",
@@ -144,7 +144,7 @@ func testRedisLost(t *testing.T, window time.Duration, closed bool) bool {
 	l.start(gatewaytest.ReplaceInConfig(t, w, changes...))
 	began := time.Now()
 	l.sendAll()
-	calls, want := len(w.Ledger.Calls()), 4*lostConsents
+	calls, want := len(w.CallLog.Calls()), 4*lostConsents
 	if time.Since(began) > window/2 {
 		l.stop()
 		return false
@@ -166,7 +166,7 @@ func testRedisLost(t *testing.T, window time.Duration, closed bool) bool {
 	if closed && !answered {
 		gatewaytest.Eventually(t, "calls are made again", l.sendAll)
 	}
-	breaches := len(w.Ledger.Breaches())
+	breaches := len(w.CallLog.Breaches())
 	if closed != (breaches == 0) {
 		t.Errorf("the bank refused %d calls", breaches)
 	}

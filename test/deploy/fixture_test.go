@@ -35,7 +35,7 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-// Consents at myPOS for which the scene causes a failure.
+// Consents at myPOS for which the fixture causes a failure.
 const (
 	breaksOnce   = "0000b0b0-0000-4000-8000-000000000001" // the first call's connection breaks
 	breaksAlways = "0000b0b0-0000-4000-8000-000000000002" // every call's does
@@ -43,9 +43,9 @@ const (
 	hangs        = "0000b0b0-0000-4000-8000-000000000004" // no response until the caller has left
 )
 
-// scene is three gateways that serve a script of requests, and export telemetry to a Prometheus and
+// fixture is three gateways that serve a script of requests, and export telemetry to a Prometheus and
 // a collector.
-type scene struct {
+type fixture struct {
 	*testing.T
 	redis      *redistest.Server
 	sandbox    *sandbox.Sandbox
@@ -53,7 +53,7 @@ type scene struct {
 	collector  *collector
 	prometheus *prometheustest.Server
 	client     *http.Client
-	requests   []sceneRequest
+	requests   []scriptedRequest
 
 	mu      sync.Mutex
 	broken  bool                // whether breaksOnce has broken
@@ -62,8 +62,8 @@ type scene struct {
 	calls   int                 // that reached a provider
 }
 
-// sceneRequest is a request of the script, and its outcome.
-type sceneRequest struct {
+// scriptedRequest is a request of the script, and its outcome.
+type scriptedRequest struct {
 	gateway             int
 	method, path        string
 	header              []string // name and value in turn
@@ -78,10 +78,10 @@ var traceHeaders = []string{
 	"X-Amzn-Trace-Id", "Ot-Tracer-Traceid", "Ot-Tracer-Spanid", "Ot-Tracer-Sampled",
 }
 
-// newScene starts simulators, Redis, a collector, three gateways and Prometheus.
-func newScene(t *testing.T) *scene {
+// newFixture starts simulators, Redis, a collector, three gateways and Prometheus.
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	s := &scene{T: t, redis: redistest.Start(t), leaked: map[string][]string{}, arrived: make(chan struct{}, 10)}
+	s := &fixture{T: t, redis: redistest.Start(t), leaked: map[string][]string{}, arrived: make(chan struct{}, 10)}
 	s.sandbox = gatewaytest.NewSandboxOn(t, s.redis, sandbox.Options{Front: s.front})
 	s.collector = startCollector(t)
 	certificate, key := s.writeCertificate()
@@ -119,9 +119,9 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
-// writeCertificate writes a certificate of the API and its key to files. The scene's client trusts
+// writeCertificate writes a certificate of the API and its key to files. The fixture's client trusts
 // it.
-func (s *scene) writeCertificate() (certificateFile, keyFile string) {
+func (s *fixture) writeCertificate() (certificateFile, keyFile string) {
 	s.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -156,7 +156,7 @@ func (s *scene) writeCertificate() (certificateFile, keyFile string) {
 
 // front wraps a provider's simulator. It records propagated trace headers and causes the failures
 // of the special consents.
-func (s *scene) front(_ string, bank http.Handler) http.Handler {
+func (s *fixture) front(_ string, bank http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		consent := r.Header.Get("Consent-ID")
 		s.mu.Lock()
@@ -184,15 +184,15 @@ func (s *scene) front(_ string, bank http.Handler) http.Handler {
 }
 
 // send sends a request of the script in a new sampled trace, and records its outcome.
-func (s *scene) send(gateway int, method, path string, header ...string) sceneRequest {
+func (s *fixture) send(gateway int, method, path string, header ...string) scriptedRequest {
 	s.Helper()
 	return s.sendWith(s.Context(), "01", gateway, method, path, header...)
 }
 
 // sendWith is send with a context and the flags of the trace.
-func (s *scene) sendWith(ctx context.Context, sample string, gateway int, method, path string, header ...string) sceneRequest {
+func (s *fixture) sendWith(ctx context.Context, sample string, gateway int, method, path string, header ...string) scriptedRequest {
 	s.Helper()
-	a := sceneRequest{gateway: gateway, method: method, path: path, header: header, trace: randomHex(s.T, 16), span: randomHex(s.T, 8), sample: sample}
+	a := scriptedRequest{gateway: gateway, method: method, path: path, header: header, trace: randomHex(s.T, 16), span: randomHex(s.T, 8), sample: sample}
 	base := s.gateways[gateway].API
 	if gateway == 2 {
 		base = "https" + strings.TrimPrefix(base, "http")
@@ -204,7 +204,7 @@ func (s *scene) sendWith(ctx context.Context, sample string, gateway int, method
 	for i, set := 0, append([]string{
 		"X-API-Key", sandbox.Key,
 		"traceparent", "00-" + a.trace + "-" + a.span + "-" + sample,
-		"tracestate", "scene=Zwitscher", "baggage", "scene=Zwitscher",
+		"tracestate", "fixture=Zwitscher", "baggage", "fixture=Zwitscher",
 		"b3", a.trace + "-" + a.span + "-1", "X-B3-TraceId", a.trace, "X-B3-SpanId", a.span, "X-B3-Sampled", "1",
 		"uber-trace-id", a.trace + ":" + a.span + ":0:1", "X-Amzn-Trace-Id", "Root=1-" + a.trace[:8] + "-" + a.trace[8:] + ";Parent=" + a.span + ";Sampled=1",
 		"ot-tracer-traceid", a.trace[16:], "ot-tracer-spanid", a.span, "ot-tracer-sampled", "true",
@@ -243,7 +243,7 @@ const userAddress = "203.0.113.7" // a user's address
 
 // run runs the script: each route, and each outcome that providers, Redis, limits, secrets and
 // callers can cause.
-func (s *scene) run() {
+func (s *fixture) run() {
 	s.Helper()
 	s.runConsents()
 	s.runRoutes()
@@ -254,7 +254,7 @@ func (s *scene) run() {
 	for _, a := range s.requests {
 		reached[a.code] = true
 	}
-	for _, k := range sceneKinds() {
+	for _, k := range scriptedKinds() {
 		if !reached[k] {
 			s.Errorf("the script does not reach %s, but %v", k, slices.Sorted(maps.Keys(reached)))
 		}
@@ -263,7 +263,7 @@ func (s *scene) run() {
 
 // runConsents requests accounts and balances with each consent that selects a response of a
 // simulator.
-func (s *scene) runConsents() {
+func (s *fixture) runConsents() {
 	atBanks := []string{
 		mastercardsim.Consent, mastercardsim.ConsentMany, mastercardsim.ConsentHostile, mastercardsim.ConsentExpired,
 		mastercardsim.ConsentRevoked, mastercardsim.ConsentUnlinked, mastercardsim.ConsentExhausted, mastercardsim.ConsentNewSCA,
@@ -302,7 +302,7 @@ func (s *scene) runConsents() {
 }
 
 // runRoutes sends valid and invalid requests to each route, and to unknown ones.
-func (s *scene) runRoutes() {
+func (s *fixture) runRoutes() {
 	wood := "/v1/aspsps/" + mastercardsim.WoodBank
 	fresh := mastercardsim.FreshConsent + "routes"
 	for _, a := range [][]string{
@@ -333,7 +333,7 @@ func (s *scene) runRoutes() {
 }
 
 // runLimits sends a request beyond perASPSP while another call hangs until its caller leaves.
-func (s *scene) runLimits() {
+func (s *fixture) runLimits() {
 	s.Helper()
 	list := "/v1/aspsps/" + sandbox.MyPOS + "/accounts"
 	header := func(consent string) []string {
@@ -359,7 +359,7 @@ func (s *scene) runLimits() {
 }
 
 // runSecrets makes a secret invalid, and valid again.
-func (s *scene) runSecrets() {
+func (s *fixture) runSecrets() {
 	s.Helper()
 	file := filepath.Join(filepath.Dir(s.sandbox.ConfigFile), "mypos-key")
 	good, err := os.ReadFile(file)
@@ -386,7 +386,7 @@ func (s *scene) runSecrets() {
 }
 
 // runRedis stops Redis for a while.
-func (s *scene) runRedis() {
+func (s *fixture) runRedis() {
 	s.Helper()
 	s.redis.Stop()
 	wood := "/v1/aspsps/" + mastercardsim.WoodBank + "/accounts"

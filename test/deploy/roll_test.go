@@ -57,13 +57,13 @@ func TestRoll(t *testing.T) {
 	for failure, n := range load.failed {
 		t.Errorf("%d times: %s", n, failure)
 	}
-	if n := len(w.Ledger.Breaches()); n != 0 {
+	if n := len(w.CallLog.Breaches()); n != 0 {
 		t.Errorf("the bank refused %d calls", n)
 	}
 	t.Logf("%d requests, %d connections, %d consents", load.requests.Load(), load.opened.Load(), load.usedConsents())
 	load.exhaust(t)
 	reached := map[string]int{}
-	for _, c := range w.Ledger.Calls() {
+	for _, c := range w.CallLog.Calls() {
 		if !c.Attended {
 			reached[c.Consent]++
 		}
@@ -92,7 +92,7 @@ func TestRollDetectsFailures(t *testing.T) {
 	}
 	b.remove(hasty.API)
 	load.stop()
-	if n := len(w.Ledger.Breaches()); n != 0 || stays.Exited() {
+	if n := len(w.CallLog.Breaches()); n != 0 || stays.Exited() {
 		t.Errorf("the bank refused %d calls", n)
 	}
 }

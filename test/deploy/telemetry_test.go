@@ -16,9 +16,9 @@ import (
 	"ais-gateway/internal/prometheustest"
 )
 
-// sceneKinds returns the problems that the scene causes: all except INTERNAL_ERROR, and CANCELED,
+// scriptedKinds returns the problems that the fixture causes: all except INTERNAL_ERROR, and CANCELED,
 // which has no response.
-func sceneKinds() []string {
+func scriptedKinds() []string {
 	var kinds []string
 	for _, k := range canonical.Kinds() {
 		if k != canonical.InternalError && k != canonical.Canceled {
@@ -31,7 +31,7 @@ func sceneKinds() []string {
 // TestTelemetryArrives: a real Prometheus and a real collector receive exactly the telemetry that
 // docs/telemetry.md lists.
 func TestTelemetryArrives(t *testing.T) {
-	s := newScene(t)
+	s := newFixture(t)
 	s.run()
 	s.prometheus.AwaitScrape()
 	t.Run("metrics in Prometheus", s.testScraped)
@@ -56,7 +56,7 @@ func TestTelemetryArrives(t *testing.T) {
 
 // testScraped checks names, types, labels and values in Prometheus, and that each metric is on the
 // page.
-func (s *scene) testScraped(t *testing.T) {
+func (s *fixture) testScraped(t *testing.T) {
 	judge, named := labelChecks(t), map[string]bool{}
 	for _, m := range documentedMetrics(t) {
 		series := []string{m.scraped}
@@ -110,7 +110,7 @@ func (s *scene) testScraped(t *testing.T) {
 			t.Errorf("%s is not on the page", name)
 		}
 	}
-	for _, k := range append(sceneKinds(), string(canonical.Canceled)) {
+	for _, k := range append(scriptedKinds(), string(canonical.Canceled)) {
 		if s.prometheus.Query(`http_server_request_duration_seconds_count{error_type="`+k+`"}`) == nil {
 			t.Errorf("no request is counted as %s", k)
 		}
@@ -128,7 +128,7 @@ func (s *scene) testScraped(t *testing.T) {
 }
 
 // testExported checks the same for metrics at the collector.
-func (s *scene) testExported(t *testing.T) {
+func (s *fixture) testExported(t *testing.T) {
 	promised := map[string]documentedMetric{}
 	for _, m := range documentedMetrics(t) {
 		if m.otlp != "" {
@@ -165,10 +165,10 @@ func (s *scene) testExported(t *testing.T) {
 }
 
 // traces returns the requests of the script by trace id.
-func (s *scene) traces() map[string]sceneRequest {
+func (s *fixture) traces() map[string]scriptedRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := map[string]sceneRequest{}
+	all := map[string]scriptedRequest{}
 	for _, a := range s.requests {
 		all[a.trace] = a
 	}
@@ -176,7 +176,7 @@ func (s *scene) traces() map[string]sceneRequest {
 }
 
 // testExemplars checks that each histogram has exemplars, only from sampled requests.
-func (s *scene) testExemplars(t *testing.T) {
+func (s *fixture) testExemplars(t *testing.T) {
 	traces := s.traces()
 	for _, m := range documentedMetrics(t) {
 		if m.kind != "histogram" {
@@ -196,7 +196,7 @@ func (s *scene) testExemplars(t *testing.T) {
 
 // testTraces checks that each trace has the caller's span, below it one server span of the gateway,
 // and below that its calls.
-func (s *scene) testTraces(t *testing.T) {
+func (s *fixture) testTraces(t *testing.T) {
 	traces := s.traces()
 	waitFor(t, "all spans are sent", func() error {
 		served := map[string]bool{}
@@ -266,7 +266,7 @@ func addKeys(keys map[string]bool, span otlpSpan) {
 }
 
 // assertServerSpan checks the server span of a request.
-func assertServerSpan(t *testing.T, span otlpSpan, a sceneRequest) {
+func assertServerSpan(t *testing.T, span otlpSpan, a scriptedRequest) {
 	t.Helper()
 	route := attributeValue(span.Attributes, "http.route")
 	method := a.method
@@ -319,7 +319,7 @@ func assertNoFreeText(t *testing.T, span otlpSpan) {
 
 // testLogs checks that the log line of each request, its audit record and its record at the
 // collector have the trace id.
-func (s *scene) testLogs(t *testing.T) {
+func (s *fixture) testLogs(t *testing.T) {
 	traces := s.traces()
 	type line struct {
 		Record, Msg string
@@ -365,7 +365,7 @@ func (s *scene) testLogs(t *testing.T) {
 }
 
 // testResource checks the resource of each signal.
-func (s *scene) testResource(t *testing.T) {
+func (s *fixture) testResource(t *testing.T) {
 	version := ""
 	for _, sample := range s.prometheus.Query("target_info") {
 		version = sample.Labels["service_version"]
@@ -386,7 +386,7 @@ func (s *scene) testResource(t *testing.T) {
 // TestCollectorUnavailable: a collector that hangs or has exited affects no request, and does not
 // delay the exit.
 func TestCollectorUnavailable(t *testing.T) {
-	s := newScene(t)
+	s := newFixture(t)
 	if err := s.collector.Pause(); err != nil {
 		t.Fatal(err)
 	}

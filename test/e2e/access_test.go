@@ -110,7 +110,7 @@ func TestRemainingCallsAreAsReported(t *testing.T) {
 			}
 		})
 	}
-	if n := len(w.Ledger.Breaches()); n != 0 {
+	if n := len(w.CallLog.Breaches()); n != 0 {
 		t.Errorf("%d breaches", n)
 	}
 }

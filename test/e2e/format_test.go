@@ -152,7 +152,7 @@ func TestReadsEveryFormat(t *testing.T) {
 			checkCounting(t, w, g)
 			checkLists(t, w, g)
 			checkLeases(t, w, g, began)
-			if n := len(w.Ledger.Breaches()); n != 0 {
+			if n := len(w.CallLog.Breaches()); n != 0 {
 				t.Errorf("the bank refused %d calls", n)
 			}
 			if log := g.Stdout.String(); strings.Contains(log, `"level":"ERROR"`) {
@@ -188,7 +188,7 @@ func checkCounting(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
 			t.Errorf("%d %s", resp.StatusCode, body)
 		}
 	}
-	if calls := w.Ledger.Calls(); len(calls) != 0 {
+	if calls := w.CallLog.Calls(); len(calls) != 0 {
 		t.Errorf("%d calls reached the bank", len(calls))
 	}
 }
@@ -211,7 +211,7 @@ func checkLists(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
 			t.Errorf("the fetched list is not cached: %d %s", resp.StatusCode, body)
 		}
 	}
-	if n := len(w.Ledger.Calls()); n != 2 {
+	if n := len(w.CallLog.Calls()); n != 2 {
 		t.Errorf("%d calls reached the bank, want the two attended ones", n)
 	}
 }
@@ -228,7 +228,7 @@ func checkLeases(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process, began
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	n := 0
-	for _, c := range w.Ledger.Calls() {
+	for _, c := range w.CallLog.Calls() {
 		if c.Consent != formatBusy && c.Consent != formatToken {
 			continue
 		}

@@ -133,7 +133,7 @@ func TestClientsAreIsolated(t *testing.T) {
 			}
 		}
 	}
-	if n := len(w.Ledger.Calls()); n != len(all) || len(w.Ledger.Breaches()) != 0 {
+	if n := len(w.CallLog.Calls()); n != len(all) || len(w.CallLog.Breaches()) != 0 {
 		t.Fatalf("%d calls for %d clients", n, len(all))
 	}
 	for n, c := range all {
@@ -180,7 +180,7 @@ func TestClientsDoNotShareCalls(t *testing.T) {
 					c.get(t, http.MethodGet, g.API+woodPath+path, "Consent-ID", warm)
 				}
 			}
-			before := len(w.Ledger.Calls())
+			before := len(w.CallLog.Calls())
 			slow.Store(true)
 			consent := mastercardsim.FreshConsent + uuid.NewString()
 			var requests sync.WaitGroup
@@ -195,7 +195,7 @@ func TestClientsDoNotShareCalls(t *testing.T) {
 			requests.Wait()
 			// The identical requests of one client share a call. If clients shared calls, too,
 			// there would be fewer.
-			if n := len(w.Ledger.Calls()) - before; n != len(all) {
+			if n := len(w.CallLog.Calls()) - before; n != len(all) {
 				t.Errorf("%d calls for %d clients", n, len(all))
 			}
 		})
@@ -301,7 +301,7 @@ func TestRateLimit(t *testing.T) {
 				t.Errorf("client %d, request %d: %d %s", n, i, resp.StatusCode, body)
 			}
 		}
-		if calls := len(w.Ledger.Calls()); calls != 3*(n+1) {
+		if calls := len(w.CallLog.Calls()); calls != 3*(n+1) {
 			t.Errorf("%d calls reached the bank", calls)
 		}
 	}

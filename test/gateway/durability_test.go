@@ -39,13 +39,13 @@ func TestRedisKilled(t *testing.T) {
 		server.Restart()
 		l.waitForRecovery(t)
 	}
-	_, over, lost := l.finish(t, w.Ledger)
+	_, over, lost := l.finish(t, w.CallLog)
 	// Slots that were taken without a response from Redis are released in the background. Then they
 	// can be used.
 	for end := time.Now().Add(30 * time.Second); lost > 0 && time.Now().Before(end); time.Sleep(time.Second) {
-		_, over, lost = l.finish(t, w.Ledger)
+		_, over, lost = l.finish(t, w.CallLog)
 	}
-	if refused := len(w.Ledger.Breaches()); over > 0 || refused > 0 {
+	if refused := len(w.CallLog.Breaches()); over > 0 || refused > 0 {
 		t.Errorf("%d calls beyond four reached the bank, which refused %d", over, refused)
 	}
 	l.assertOnly(t, ok, accountUnknown, limitReached, counterUnavailable)

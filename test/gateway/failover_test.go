@@ -27,7 +27,7 @@ func failOver(t *testing.T, failovers, waitReplicas int, disconnect bool) (calls
 	w := gatewaytest.NewSandboxWith(t, sandbox.Options{Redis: fmt.Sprintf("{mode: sentinel, addresses: %s, masterName: %s, waitReplicas: %d}",
 		yamlList(redis.Addrs), redis.MasterName, waitReplicas)})
 	for _, bank := range []string{mastercardsim.WoodBank, sandbox.MyPOS} {
-		w.Ledger.SetPolicy(bank, aspspsim.Policy{Limit: math.MaxInt, Window: 24 * time.Hour, Unit: aspspsim.PerConsent})
+		w.CallLog.SetPolicy(bank, aspspsim.Policy{Limit: math.MaxInt, Window: 24 * time.Hour, Unit: aspspsim.PerConsent})
 	}
 	config := withProviderTimeout(t, w, 5*time.Second)
 	l := startLoad(t, []*process{serve(t, config), serve(t, config), serve(t, config)})
@@ -57,7 +57,7 @@ func failOver(t *testing.T, failovers, waitReplicas int, disconnect bool) (calls
 		redis.AwaitReplicas()
 	}
 	l.waitForOutcomes(t, 50, ok, accountUnknown, limitReached)
-	calls, over, _ = l.finish(t, w.Ledger)
+	calls, over, _ = l.finish(t, w.CallLog)
 	return calls, over
 }
 

@@ -111,14 +111,14 @@ const (
 // calls for each consent reach the bank, in each of 50 repetitions.
 func TestNoFifthCall(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
-	assertFourCalls(t, w.Ledger, []*process{serve(t, w.ConfigFile), serve(t, w.ConfigFile), serve(t, w.ConfigFile)}, 50)
+	assertFourCalls(t, w.CallLog, []*process{serve(t, w.ConfigFile), serve(t, w.ConfigFile), serve(t, w.ConfigFile)}, 50)
 }
 
 // assertFourCalls sends 200 concurrent requests under ten new consents to gateways, and checks that
 // four calls for each consent reach the bank, in each repetition. A repetition in which Redis
 // responds late does not count. It returns how many requests got the result of a call from each
 // gateway.
-func assertFourCalls(t *testing.T, ledger *aspspsim.CallLog, gateways []*process, repetitions int) (made []int) {
+func assertFourCalls(t *testing.T, callLog *aspspsim.CallLog, gateways []*process, repetitions int) (made []int) {
 	t.Helper()
 	const callers, each = 200, 10
 	client := newLoadClient(t, callers)
@@ -141,7 +141,7 @@ func assertFourCalls(t *testing.T, ledger *aspspsim.CallLog, gateways []*process
 		ready.Wait()
 		close(gate)
 		done.Wait()
-		calls, called, late := callsByConsent(ledger), map[string]int{}, false
+		calls, called, late := callsByConsent(callLog), map[string]int{}, false
 		for i, outcome := range outcomes {
 			switch outcome {
 			case ok, accountUnknown:
@@ -159,7 +159,7 @@ func assertFourCalls(t *testing.T, ledger *aspspsim.CallLog, gateways []*process
 				t.Errorf("repetition %d: %d calls reached the bank and %d requests got their result, want 4", repetition, calls[id], called[id])
 			}
 		}
-		if n := len(ledger.Breaches()); n != 0 || t.Failed() {
+		if n := len(callLog.Breaches()); n != 0 || t.Failed() {
 			t.Fatalf("repetition %d: the bank refused %d calls", repetition, n)
 		}
 		if !late {
@@ -304,11 +304,11 @@ func (l *load) exhaustConsent(c consent) bool {
 
 // finish stops the load and exhausts each consent. It returns how many calls reached the bank, how
 // many of them were beyond the four of a consent, and how many of the four were never made.
-func (l *load) finish(t *testing.T, ledger *aspspsim.CallLog) (calls, over, lost int) {
+func (l *load) finish(t *testing.T, callLog *aspspsim.CallLog) (calls, over, lost int) {
 	t.Helper()
 	l.stop()
 	l.exhaust(t)
-	came := callsByConsent(ledger)
+	came := callsByConsent(callLog)
 	for i := range l.usedConsents() {
 		n := came[l.at(i).id]
 		calls, over, lost = calls+n, over+max(n-4, 0), lost+max(4-n, 0)
@@ -344,8 +344,8 @@ func TestGatewaysKilled(t *testing.T) {
 		gateways[victim] = serve(t, config)
 		l.gateways[victim].Store(gateways[victim].API)
 	}
-	_, over, lost := l.finish(t, w.Ledger)
-	if refused := len(w.Ledger.Breaches()); over > 0 || refused > 0 {
+	_, over, lost := l.finish(t, w.CallLog)
+	if refused := len(w.CallLog.Breaches()); over > 0 || refused > 0 {
 		t.Errorf("%d calls beyond four reached the bank, which refused %d", over, refused)
 	}
 	l.assertOnly(t, ok, accountUnknown, limitReached, counterUnavailable, "lost")

@@ -102,7 +102,7 @@ func measureCrashes(t *testing.T, crashes int, fsync string, kill func(*redistes
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", fsync)
 	w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{})
 	for _, bank := range []string{mastercardsim.WoodBank, sandbox.MyPOS} {
-		w.Ledger.SetPolicy(bank, aspspsim.Policy{Limit: math.MaxInt, Window: 24 * time.Hour, Unit: aspspsim.PerConsent})
+		w.CallLog.SetPolicy(bank, aspspsim.Policy{Limit: math.MaxInt, Window: 24 * time.Hour, Unit: aspspsim.PerConsent})
 	}
 	file := withProviderTimeout(t, w, 2*time.Second)
 	l := startLoad(t, []*process{serve(t, file), serve(t, file), serve(t, file)})
@@ -114,7 +114,7 @@ func measureCrashes(t *testing.T, crashes int, fsync string, kill func(*redistes
 		if err := kill(server, watched); err != nil {
 			t.Fatal(err)
 		}
-		for _, c := range w.Ledger.Calls() {
+		for _, c := range w.CallLog.Calls() {
 			if age := killed.Sub(c.At); age > 0 && age < time.Second {
 				m.lastSecond++
 			}
@@ -127,7 +127,7 @@ func measureCrashes(t *testing.T, crashes int, fsync string, kill func(*redistes
 	time.Sleep(time.Second)
 	l.stop()
 	time.Sleep(2 * time.Second)
-	m.calls, m.over, m.lost = l.finish(t, w.Ledger)
+	m.calls, m.over, m.lost = l.finish(t, w.CallLog)
 	return m
 }
 

@@ -129,7 +129,7 @@ func TestManyConsents(t *testing.T) {
 	if n := p.metric("go_goroutine_count"); n > 2*callers+100 {
 		t.Errorf("%d goroutines", n)
 	}
-	if n := len(w.Ledger.Calls()); n != lists {
+	if n := len(w.CallLog.Calls()); n != lists {
 		t.Errorf("%d calls reached the bank, want %d", n, lists)
 	}
 }
@@ -152,7 +152,7 @@ func TestCounterMemory(t *testing.T) {
 		{"slots", 3, 2*window + timeout},
 		{"closed", 1, window + time.Second}, // the key outlives the time in its value
 	} {
-		w.Ledger.SetPolicy(mastercardsim.WoodBank, aspspsim.Policy{Limit: 3, Window: window, Unit: aspspsim.PerConsent})
+		w.CallLog.SetPolicy(mastercardsim.WoodBank, aspspsim.Policy{Limit: 3, Window: window, Unit: aspspsim.PerConsent})
 		for i := range tt.calls {
 			if outcome, err := client.get(p.API, c, c.path(1)); err != nil {
 				t.Fatalf("call %d: %q, %v", i, outcome, err)

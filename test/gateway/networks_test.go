@@ -207,7 +207,7 @@ func TestBadNetworksToProviders(t *testing.T) {
 		{name: "down", stopped: true, attended: "PROVIDER_UNAVAILABLE", unattended: "PROVIDER_UNAVAILABLE"},
 	}
 	t.Cleanup(func() {
-		if breaches := len(n.Ledger.Breaches()); breaches != 0 {
+		if breaches := len(n.CallLog.Breaches()); breaches != 0 {
 			t.Errorf("%d breaches", breaches)
 		}
 	})
@@ -264,7 +264,7 @@ func (n *networkFixture) testProviderFault(t *testing.T, s target, tt networkFau
 			t.Errorf("unattended call %d afterwards: %s, want %s", i, got, want)
 		}
 	}
-	if calls := callsByConsent(n.Ledger)[consent]; calls > 4 {
+	if calls := callsByConsent(n.CallLog)[consent]; calls > 4 {
 		t.Errorf("%d calls reached the bank", calls)
 	}
 }
@@ -322,7 +322,7 @@ func (n *networkFixture) testRedisFault(t *testing.T, s target, consent, unatten
 			t.Errorf("unattended at %s: %s", s.provider, got)
 		}
 	}
-	if calls := callsByConsent(n.Ledger)[consent]; calls != made {
+	if calls := callsByConsent(n.CallLog)[consent]; calls != made {
 		t.Errorf("%d calls reached %s, but %d requests succeeded", calls, s.provider, made)
 	}
 }
@@ -375,13 +375,13 @@ func TestBadNetworksToRedis(t *testing.T) {
 				for range 6 {
 					n.get(s, s.balances(), consents[s.provider], false)
 				}
-				if calls := callsByConsent(n.Ledger)[consents[s.provider]]; calls > 4 {
+				if calls := callsByConsent(n.CallLog)[consents[s.provider]]; calls > 4 {
 					t.Errorf("%d calls reached %s", calls, s.provider)
 				}
 			}
 		})
 	}
-	if breaches := len(n.Ledger.Breaches()); breaches != 0 {
+	if breaches := len(n.CallLog.Breaches()); breaches != 0 {
 		t.Errorf("%d breaches", breaches)
 	}
 }

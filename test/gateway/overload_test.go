@@ -245,7 +245,7 @@ func TestSlowASPSPLeavesInFlightCapacity(t *testing.T) {
 			t.Errorf("held: %v", resp)
 		}
 	}
-	if n := callsByConsent(w.Ledger)[consent]; n != 1 {
+	if n := callsByConsent(w.CallLog)[consent]; n != 1 {
 		t.Errorf("%d calls, want one", n)
 	}
 }

@@ -125,7 +125,7 @@ func TestRedisModes(t *testing.T) {
 			for name, outage := range mode.outages {
 				t.Run(name, func(t *testing.T) { testOutage(t, w, gateways, outage) })
 			}
-			if n := len(w.Ledger.Breaches()); n != 0 {
+			if n := len(w.CallLog.Breaches()); n != 0 {
 				t.Errorf("%d breaches", n)
 			}
 		})
@@ -158,8 +158,8 @@ func testSharedState(t *testing.T, w *sandbox.Sandbox, gateways []*process) {
 			refused++
 		}
 	}
-	if n := len(statuses); n < 5 || !slices.Equal(statuses[n-3:], []int{200, 429, 429}) || callsByConsent(w.Ledger)[consent] != 4 {
-		t.Errorf("%d calls reached the bank, statuses %v", callsByConsent(w.Ledger)[consent], statuses)
+	if n := len(statuses); n < 5 || !slices.Equal(statuses[n-3:], []int{200, 429, 429}) || callsByConsent(w.CallLog)[consent] != 4 {
+		t.Errorf("%d calls reached the bank, statuses %v", callsByConsent(w.CallLog)[consent], statuses)
 	}
 	if resp, body := gatewaytest.Call(t, http.MethodDelete, gateways[0].API+woodPath+"/cached-data", "Consent-ID", consent); resp.StatusCode != 204 {
 		t.Errorf("deletion: %d %s", resp.StatusCode, body)
@@ -219,7 +219,7 @@ func testOutage(t *testing.T, w *sandbox.Sandbox, gateways []*process, outage fu
 	})
 	sendCounted(0, 200)
 	sendCounted(1, 429)
-	if n := len(w.Ledger.Breaches()); n != 0 {
+	if n := len(w.CallLog.Breaches()); n != 0 {
 		t.Errorf("%d breaches", n)
 	}
 }
@@ -241,7 +241,7 @@ func TestWaitReplicas(t *testing.T) {
 	if resp.StatusCode != 200 {
 		t.Errorf("attended: %d %s", resp.StatusCode, body)
 	}
-	if n := len(w.Ledger.Calls()); n != 1 {
+	if n := len(w.CallLog.Calls()); n != 1 {
 		t.Errorf("%d calls reached the bank, want the attended one", n)
 	}
 }

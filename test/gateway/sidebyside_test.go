@@ -41,7 +41,7 @@ func TestSideBySide(t *testing.T) {
 	}
 	t.Run("at the same time", func(t *testing.T) {
 		w := gatewaytest.NewSandbox(t, sandbox.Options{})
-		calls := assertFourCalls(t, w.Ledger, start(t, w.ConfigFile), 20)
+		calls := assertFourCalls(t, w.CallLog, start(t, w.ConfigFile), 20)
 		if slices.Contains(calls, 0) {
 			t.Errorf("a gateway made no call: %v", calls)
 		}
@@ -50,8 +50,8 @@ func TestSideBySide(t *testing.T) {
 		w := gatewaytest.NewSandbox(t, sandbox.Options{})
 		l := startLoad(t, start(t, w.ConfigFile))
 		l.waitForOutcomes(t, 1000, ok, accountUnknown)
-		_, over, lost := l.finish(t, w.Ledger)
-		if refused := len(w.Ledger.Breaches()); over > 0 || refused > 0 {
+		_, over, lost := l.finish(t, w.CallLog)
+		if refused := len(w.CallLog.Breaches()); over > 0 || refused > 0 {
 			t.Errorf("%d calls beyond four reached the bank, which refused %d", over, refused)
 		}
 		l.assertOnly(t, ok, accountUnknown, limitReached, counterUnavailable)
@@ -193,7 +193,7 @@ func (s sideBySide) waits(t *testing.T, first, second *process, path string, hea
 // calls returns how many calls reached the bank under the consent of a request.
 func (s sideBySide) calls(header []string) int {
 	n := 0
-	for _, c := range s.Ledger.Calls() {
+	for _, c := range s.CallLog.Calls() {
 		if c.Consent == header[1] {
 			n++
 		}

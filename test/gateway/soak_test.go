@@ -98,7 +98,7 @@ func TestSoak(t *testing.T) {
 		last.megabytes > first.megabytes*5/4+16+more/16 {
 		t.Errorf("the gateway grows: from %v to %v, with at most %d connections of callers", first, last, most)
 	}
-	if breaches := w.Ledger.Breaches(); len(breaches) > 0 {
+	if breaches := w.CallLog.Breaches(); len(breaches) > 0 {
 		t.Errorf("%d calls beyond the limit", len(breaches))
 	}
 	for _, want := range []string{"200", "503 OVERLOADED", "429 UNATTENDED_LIMIT", "400 FORMAT_ERROR", "401 UNAUTHENTICATED"} {
