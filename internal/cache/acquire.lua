@@ -3,7 +3,7 @@
 -- KEYS: lease, calls (calls in progress, each with the latest time at which its result may be stored, in ms), refusals, pages,
 -- and the list if there is one. ARGV: holder, TTL (ms), for how long the result may be stored (ms from now), the age below which
 -- a list satisfies the request (µs), the ids of the gateway's keys, the gateway's schema.
--- Returns the holder, '' for none or '-' if Redis has no memory for the lease; the time (µs), the list, the refusals and the pages.
+-- Returns the holder, '' for none; the time (µs), the list, the refusals and the pages.
 -- A key of another type counts as missing.
 local values = redis.call('MGET', unpack(KEYS))
 local list = values[5] or ''
@@ -17,13 +17,10 @@ local function satisfies()
 end
 
 -- Grants the lease. Its first two commands change nothing, and fail if the others would: after its first change, Redis lets a
--- script continue without memory. Other errors than that end the script: after READONLY the client closes its connection.
+-- script continue without memory.
 local function grant()
-  for _, reply in ipairs({redis.pcall('ZADD', KEYS[2], 'XX', 0, '-'), redis.pcall('PEXPIRE', KEYS[1], 1)}) do
-    if type(reply) == 'table' and reply.err then
-      return string.find(reply.err, 'OOM', 1, true) and '-' or reply
-    end
-  end
+  redis.call('ZADD', KEYS[2], 'XX', 0, '-')
+  redis.call('PEXPIRE', KEYS[1], 1)
   local at, life = math.floor(now / 1000), tonumber(ARGV[3])
   local left = redis.call('PTTL', KEYS[2])
   redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', at)) -- calls of gateways that ended
@@ -40,8 +37,5 @@ if holder ~= ARGV[1] and satisfies() then -- it is the holder if the step was se
   holder = ''
 elseif holder == '' then
   holder = grant()
-  if type(holder) == 'table' then
-    return holder
-  end
 end
 return {holder, clock[1] .. string.format('%06d', clock[2]), list, values[3] or '', values[4] or ''}

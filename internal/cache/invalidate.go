@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -86,9 +87,16 @@ func (c *Cache) InvalidateEventually(k Key, unless <-chan error) <-chan error {
 // InvalidationPending reports whether the list was invalidated and Redis has not confirmed it yet.
 func (c *Cache) InvalidationPending(k Key) bool { return c.invalidations.pending(k) }
 
-// Drain makes the last attempt of each pending invalidation. It returns ctx's error if ctx ends
-// first.
-func (c *Cache) Drain(ctx context.Context) error { return c.invalidations.queue.Drain(ctx) }
+// Drain makes the last attempt of each pending deletion. It returns ctx's error if ctx ends first.
+func (c *Cache) Drain(ctx context.Context) error {
+	return errors.Join(c.invalidations.queue.Drain(ctx), c.accepted.queue.Drain(ctx))
+}
+
+// EraseEventually erases in the background, and retries until Redis confirms it. Until then this
+// cache does not return the list.
+func (c *Cache) EraseEventually(k Key) {
+	c.invalidations.add(k, func(ctx context.Context) error { return c.Erase(ctx, k) })
+}
 
 // Erase invalidates the list, and also deletes the remembered refusals and number of pages.
 func (c *Cache) Erase(ctx context.Context, k Key) error {

@@ -34,8 +34,6 @@ const (
 	outcomeTTL = 10 * time.Second
 	// resultTTL is how long after the end of its lease the result of a call may still be stored.
 	resultTTL = 30 * time.Second
-	// noLease is the holder in a reply if Redis has refused to store the lease.
-	noLease = "-"
 )
 
 // A CallID identifies a provider call. Identical requests have equal ids, and share one call.
@@ -81,7 +79,8 @@ type Found struct {
 	Entry  *Entry    // the cached list; nil if there is none, if it cannot be decoded, or if its invalidation is pending
 	Memory Memory    // of earlier calls
 	Now    time.Time // by Redis's clock
-	// NoLease means that Redis has no memory for a lease.
+	// NoLease means that Redis refused to store a lease, for example because it has no memory or is
+	// a replica.
 	NoLease bool
 }
 
@@ -104,6 +103,10 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 	}
 	got, err := acquireScript.Run(ctx, c.rdb, keys, l.Holder, want.TTL.Milliseconds(), (want.TTL + resultTTL).Milliseconds(),
 		maxAge.Microseconds(), c.sealer.Load().ids(), listSchema).StringSlice()
+	var reply redis.Error
+	if errors.As(err, &reply) { // Redis responds, but cannot write
+		return c.lookUp(ctx, l, want, keys[2:], err)
+	}
 	if err != nil {
 		return Found{}, err
 	}
@@ -114,20 +117,39 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 	if err != nil {
 		return Found{}, errScriptReply
 	}
-	found := Found{Now: time.UnixMicro(micros).UTC()}
-	found.Memory = decodeMemory(got[3], got[4], found.Now, want)
-	if !pending && !c.invalidations.pending(l.Key) {
-		found.Entry = c.decodeEntry(p+"list", got[2], found.Now)
-	}
-	switch got[0] {
-	case "":
-	case noLease:
-		found.NoLease = true
-	default:
+	found := c.found(l, want, time.UnixMicro(micros).UTC(), got[2:], pending)
+	if got[0] != "" {
 		found.Lease = Lease{CallID: l.CallID, Holder: got[0], Held: got[0] == l.Holder, list: want.List, grantedAt: found.Now}
 		found.Lease.localAt = time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
 	}
 	return found, nil
+}
+
+// lookUp is Acquire on a Redis that refuses to write: it reads the keys of refusals, pages and the
+// list. It returns refusal if that fails too.
+func (c *Cache) lookUp(ctx context.Context, l Lease, want Lookup, keys []string, refusal error) (Found, error) {
+	pending := c.invalidations.pending(l.Key)
+	now, values, err := c.mgetWithTime(ctx, keys...)
+	if err != nil {
+		return Found{}, refusal
+	}
+	list := ""
+	if want.List {
+		list = values[2]
+	}
+	found := c.found(l, want, now, []string{list, values[0], values[1]}, pending)
+	found.NoLease = true
+	return found, nil
+}
+
+// found decodes the list, the refusals and the pages. pending is whether an invalidation was
+// pending before they were read.
+func (c *Cache) found(l Lease, want Lookup, now time.Time, values []string, pending bool) Found {
+	f := Found{Now: now, Memory: decodeMemory(values[1], values[2], now, want)}
+	if !pending && !c.invalidations.pending(l.Key) {
+		f.Entry = c.decodeEntry(l.prefix()+"list", values[0], now)
+	}
+	return f
 }
 
 // MayBeGranted reports whether Redis may grant a lease although Acquire failed with err.

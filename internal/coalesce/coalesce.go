@@ -162,7 +162,8 @@ func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonica
 	if ctx.Err() != nil {
 		return Shared{}, canonical.NewError(canonical.Canceled, "")
 	}
-	return Shared{}, &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no response in time"}
+	late := &canonical.Error{Kind: canonical.ProviderTimeout, Origin: canonical.OriginProvider, Detail: "no response in time"}
+	return Shared{CallResult: cache.CallResult{Failure: late}}, late
 }
 
 // maxWait is how long a request waits: for another gateway's call, and then for its own.
@@ -233,11 +234,11 @@ func (g *Group) share(ctx context.Context, o Options, r Request, lease cache.Lea
 	}
 	w := g.joinWait(ctx, o, lease)
 	g.mu.Unlock()
-	if !isDone(ctx, w.done) {
-		g.leaveWait(w)
+	defer g.leaveWait(w)
+	if !g.awaitOther(ctx, o, w) {
 		return Shared{}, false
 	}
-	return w.usable(o, r, lease)
+	return w.usable(r, lease)
 }
 
 // isDone waits until done is closed. It returns false if ctx ends before.
@@ -341,6 +342,7 @@ func (g *Group) run(ctx context.Context, o Options, r Request, lease cache.Lease
 		if made.Failure == nil || made.Failure.Kind != canonical.Overloaded {
 			made.Ended = lease.RedisTime(ended)
 		}
+		made.Usage = made.Usage.At(lease.RedisTime(ended))
 	}
 	return made
 }
@@ -362,29 +364,23 @@ func (g *Group) release(l cache.Lease) {
 
 // wait is the wait of all requests on this gateway for a call that another gateway makes.
 type wait struct {
-	requests int           // that wait; guarded by Group.mu
-	left     time.Duration // how long it waits for one step in Redis; guarded by Group.mu
-	stop     context.CancelFunc
-	done     chan struct{}
-	outcome  cache.LeaderOutcome // set when done is closed
-	silent   bool                // Redis stopped responding; set when done is closed
+	requests  int       // that wait; guarded by Group.mu
+	responded time.Time // when Redis last responded; guarded by Group.mu
+	stop      context.CancelFunc
+	done      chan struct{}
+	outcome   cache.LeaderOutcome // set when done is closed
 }
 
 // joinWait returns the wait for the holder of a lease. The caller holds the lock.
 func (g *Group) joinWait(ctx context.Context, o Options, lease cache.Lease) *wait {
-	left := o.Budget.Left()
-	if o.Counted {
-		left = countedStepTimeout + g.slack
-	}
 	w := g.waits[lease.Holder]
 	if w == nil {
 		polling, stop := context.WithTimeout(context.WithoutCancel(ctx), g.maxWait(o))
-		w = &wait{left: left, stop: stop, done: make(chan struct{})}
+		w = &wait{stop: stop, done: make(chan struct{}), responded: time.Now()} //nolint:forbidigo // measures a real wait
 		g.waits[lease.Holder] = w
-		go g.poll(polling, o, lease, w)
+		go g.poll(polling, lease, w)
 	}
 	w.requests++
-	w.left = min(w.left, left)
 	return w
 }
 
@@ -397,13 +393,40 @@ func (g *Group) leaveWait(w *wait) {
 	}
 }
 
+// awaitOther waits until another gateway's call has ended. It returns false if ctx ends before, or
+// if Redis has not responded for longer than the request's budget, or countedStepTimeout for a
+// counted call, after the pause between two reads. Reads that succeed cost no budget.
+func (g *Group) awaitOther(ctx context.Context, o Options, w *wait) bool {
+	patience := pollLast + o.Budget.Left()
+	if o.Counted {
+		patience = pollLast + countedStepTimeout + g.slack
+	}
+	for {
+		g.mu.Lock()
+		silent := time.Since(w.responded) //nolint:forbidigo // measures a real wait
+		g.mu.Unlock()
+		if silent >= patience {
+			o.Budget.Fail()
+			return false
+		}
+		check := time.NewTimer(patience - silent)
+		select {
+		case <-w.done:
+			check.Stop()
+			return true
+		case <-ctx.Done():
+			check.Stop()
+			return false
+		case <-check.C:
+		}
+	}
+}
+
 // usable returns the outcome if the request can use it: the call ended after the request found its
 // lease held.
-func (w *wait) usable(o Options, r Request, lease cache.Lease) (Shared, bool) {
+func (w *wait) usable(r Request, lease cache.Lease) (Shared, bool) {
 	out := w.outcome
 	switch {
-	case w.silent:
-		o.Budget.Fail()
 	case !out.Done || out.EndedBefore(lease): // or its gateway died
 	case out.Failure != nil:
 		return Shared{CallResult: cache.CallResult{Failure: out.Failure, Usage: out.Usage}}, true
@@ -413,10 +436,9 @@ func (w *wait) usable(o Options, r Request, lease cache.Lease) (Shared, bool) {
 	return Shared{}, false
 }
 
-// poll reads the state of another gateway's call until it ends, or until Redis stops responding: at
-// the first failed read, for a counted call after countedStepTimeout. Reads that succeed cost no
-// budget.
-func (g *Group) poll(ctx context.Context, o Options, lease cache.Lease, w *wait) {
+// poll reads the state of another gateway's call until it ends, or until ctx ends because no
+// request waits for it any more.
+func (g *Group) poll(ctx context.Context, lease cache.Lease, w *wait) {
 	defer func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -425,25 +447,23 @@ func (g *Group) poll(ctx context.Context, o Options, lease cache.Lease, w *wait)
 		close(w.done)
 	}()
 	defer recovery.Recover(ctx, g.log)
-	responded := time.Now() //nolint:forbidigo // measures a real wait
 	for pause := pollFirst; ; pause = min(2*pause, pollLast) {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
+		out, err := store.Do(ctx, g.steps, g.countedBudget(), func(ctx context.Context) (cache.LeaderOutcome, error) {
+			return g.cache.Outcome(ctx, lease)
+		})
+		if err != nil {
+			continue
+		}
 		g.mu.Lock()
-		budget := store.NewBudget(w.left)
+		w.responded = time.Now() //nolint:forbidigo // measures a real wait
 		g.mu.Unlock()
-		out, err := store.Do(ctx, g.steps, &budget, func(ctx context.Context) (cache.LeaderOutcome, error) { return g.cache.Outcome(ctx, lease) })
-		switch {
-		case err == nil && !out.Held:
+		if !out.Held {
 			w.outcome = out
-			return
-		case err == nil:
-			responded = time.Now() //nolint:forbidigo // as above
-		case !o.Counted || time.Since(responded) > countedStepTimeout+g.slack: //nolint:forbidigo // as above
-			w.silent = true
 			return
 		}
 	}

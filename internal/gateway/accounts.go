@@ -120,6 +120,9 @@ func (a *accountsRequest) useEntry(entry *cache.Entry) {
 // options returns how the request shares a call, and what it needs to know before it.
 func (a *accountsRequest) options() coalesce.Options {
 	o := a.providerRead.options(&a.budget)
+	if a.control.NoCache {
+		o.Call.ShareKey = "anew-" + o.Call.ShareKey // requests that require a call share with each other only
+	}
 	o.Lookup.List = true
 	if !a.control.NoCache {
 		o.Lookup.MaxAge = a.maxAge()

@@ -58,6 +58,9 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 	if result.Failure != nil {
 		return BalancesResult{}, result.Failure
 	}
+	if r.aspsp.Unattended.Limit > 0 { // otherwise there are no refusals
+		r.g.Config.Cache.AcceptEventually(r.key())
+	}
 	result.Entry.FetchedAt = r.g.Now().UTC()
 	return newBalancesResult(result.Entry), nil
 }

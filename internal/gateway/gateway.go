@@ -156,8 +156,8 @@ func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, accou
 }
 
 // DeleteCachedData deletes all cached data of the client for the query's consent. It releases no
-// slots. If Redis does not confirm the deletion within two seconds, it fails with
-// DeletionUnconfirmed.
+// slots. If Redis does not confirm the deletion within two seconds, it fails with DeletionUnconfirmed.
+// This gateway then continues to retry it, and does not serve the list until Redis confirms it.
 func (g *Gateway) DeleteCachedData(ctx context.Context, client string, q canonical.Query) error {
 	if _, ok := g.aspsps[q.ASPSP]; !ok {
 		return unknownASPSP()
@@ -169,6 +169,7 @@ func (g *Gateway) DeleteCachedData(ctx context.Context, client string, q canonic
 	for lists.Erase(ctx, key) != nil {
 		select {
 		case <-ctx.Done():
+			lists.EraseEventually(key)
 			return &canonical.Error{
 				Kind: canonical.DeletionUnconfirmed, Origin: canonical.OriginGateway, RetryAfter: time.Second,
 			}

@@ -225,6 +225,42 @@ func TestStaleWithoutCounter(t *testing.T) {
 	}
 }
 
+// TestRedisThatCannotWrite: a stale list is served, with its reason, by a Redis that refuses
+// writes.
+func TestRedisThatCannotWrite(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string][]any{
+		"read only":     {"REPLICAOF", "127.0.0.1", "1"},
+		"no replicas":   {"CONFIG", "SET", "min-replicas-to-write", "1"},
+		"out of memory": {"CONFIG", "SET", "maxmemory", "1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newFixture(t)
+			redis := redistest.Start(t)
+			w.cacheAddr, w.counterAddr = redis.Addr, redis.Addr
+			g, q := w.gateway(), newQuery()
+			mustList(t, g, q, gateway.CacheControl{})
+			if err := redis.Do(refuse...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			again := gateway.CacheControl{MaxAge: ptr(time.Duration(0))}
+			if list := mustList(t, g, q, again); !list.Freshness.Stale || list.Freshness.StaleReason != gateway.StaleWithoutCounter {
+				t.Errorf("unattended: %+v", list.Freshness)
+			}
+			if list := mustList(t, g, attended(q), again); list.Cache.Forward != gateway.ForwardStale || list.Cache.Stored {
+				t.Errorf("attended: %+v", list.Cache)
+			}
+			w.interceptor.handle(status(http.StatusServiceUnavailable))
+			if list := mustList(t, g, attended(q), again); list.Freshness.StaleReason != gateway.StaleWithoutProvider {
+				t.Errorf("attended, without the provider: %+v", list.Freshness)
+			}
+			if _, err := g.Accounts(t.Context(), client, attended(q), gateway.CacheControl{NoCache: true}); kind(err) != canonical.ProviderUnavailable {
+				t.Errorf("no-cache: %v", err)
+			}
+		})
+	}
+}
+
 // TestWithoutRedis: without Redis, attended requests succeed within the latency budget, and
 // unattended calls are not made.
 func TestWithoutRedis(t *testing.T) {
@@ -260,6 +296,7 @@ func TestWithoutRedis(t *testing.T) {
 				if err := g.DeleteCachedData(t.Context(), client, q); kind(err) != canonical.DeletionUnconfirmed {
 					t.Errorf("deletion: %v", err)
 				}
+				_ = g.Drain(t.Context()) // the deletion is not retried any more
 				if n := len(w.callLog.Calls()); n != 2 {
 					t.Errorf("%d calls reached the ASPSP", n)
 				}
@@ -294,6 +331,16 @@ func TestDeletionIsRetried(t *testing.T) {
 				}
 				if _, err := one.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); (kind(err) == canonical.NotCached) != (want == "") {
 					t.Errorf("%d deletions fail, then %v", first, err)
+				}
+				// This gateway does not serve the list either way, and deletes it as soon as it
+				// can.
+				if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+					t.Errorf("%d deletions fail, and the gateway serves the list: %v", first, err)
+				}
+				deletions.failures.Store(0)
+				time.Sleep(minute)
+				if _, err := one.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true}); kind(err) != canonical.NotCached {
+					t.Errorf("the deletion is not retried: %v", err)
 				}
 			})
 		})
@@ -438,7 +485,7 @@ func TestNoCacheRequiresACall(t *testing.T) {
 				t.Fatal(err)
 			}
 			key := cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}
-			lease, _, err := acquire(t.Context(), lists, key, strings.Replace(shareKey(q), "unattended", "attended", 1), minute)
+			lease, _, err := acquire(t.Context(), lists, key, strings.Replace(shareKey(q), "unattended", "anew-attended", 1), minute)
 			if err != nil || !lease.Held {
 				t.Fatal(lease, err)
 			}
@@ -886,6 +933,29 @@ func TestEqualRequestsMakeOneCall(t *testing.T) {
 					t.Errorf("%d calls, %d stored, %d collapsed", n, stored, collapsed)
 				}
 			})
+		})
+	}
+}
+
+// TestRequestsThatRequireACall: requests that require a call share one with each other, and none
+// with requests that do not.
+func TestRequestsThatRequireACall(t *testing.T) {
+	t.Parallel()
+	for _, gateways := range []int{1, 3} {
+		bubble(t, func(t *testing.T, w *fixture) {
+			w.delayCalls(300 * time.Millisecond)
+			q := newQuery()
+			var wg sync.WaitGroup
+			for range gateways {
+				g := w.gateway()
+				for i := range 20 {
+					wg.Go(func() { mustList(t, g, q, gateway.CacheControl{NoCache: i%2 == 0}) })
+				}
+			}
+			wg.Wait()
+			if n := len(w.callLog.Calls()); n != 2 {
+				t.Errorf("%d gateways make %d calls", gateways, n)
+			}
 		})
 	}
 }

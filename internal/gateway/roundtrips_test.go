@@ -36,7 +36,7 @@ func TestRoundTrips(t *testing.T) {
 		{"list, attended", false, true, list, 2, 2},                  // lookup with lease, publish
 		{"list, unattended", false, false, list, 3, 4},               // lookup with lease (and usage at the same time), take, publish
 		{"balances, unattended", false, false, balances, 2, 3},       // lookup with lease, take; publish afterwards
-		{"balances, attended", false, true, balances, 0, 0},          //
+		{"balances, attended", false, true, balances, 0, 1},          //
 		{"balances, unattended, again", true, false, balances, 2, 3}, // with a unit of which calls are left, and a cached list
 	} {
 		t.Run(tt.name, func(t *testing.T) {
