@@ -1,5 +1,5 @@
-// Package chart holds deploy/helm/ais-gateway against what judges it: Helm itself, the types of
-// Kubernetes and of Prometheus's operator, kube-score, the gateway's own reading of its
-// configuration, and a real Redis. It is tests alone, which `make chart` runs, in a module of its
-// own: Kubernetes's types are no dependency of the gateway.
+// Package chart tests deploy/helm/ais-gateway with Helm, the API types of Kubernetes and of the
+// Prometheus operator, kube-score, the gateway's own configuration check, and a real Redis. It
+// contains only tests, which `make chart` runs. It is a separate module so that the Kubernetes
+// types do not become a dependency of the gateway.
 package chart

@@ -28,15 +28,16 @@ import (
 const (
 	chart  = "../../deploy/helm/ais-gateway"
 	values = "../../deploy/helm/values"
-	// namespace and release are what the chart is rendered for.
+	// namespace and release are those that the chart is rendered with.
 	namespace, release = "banking", "ais"
 )
 
-// sets are the examples, which users can take.
+// sets are the names of the example values files in deploy/helm/values.
 var sets = []string{"minimal", "small", "sentinel", "cluster", "full"}
 
-// The programs: GATEWAY, HELM and KUBESCORE name those that are built already, as `make chart`
-// does; else they are built.
+// gateway, helm and kubescore are the paths of the programs. The environment variables GATEWAY,
+// HELM and KUBESCORE, which `make chart` sets, name programs that are already built. TestMain
+// builds those that are not set.
 var gateway, helm, kubescore string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -68,14 +69,14 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// command is a program with an environment that knows no cluster and no settings of the user's.
+// command returns a command whose environment contains no cluster and no settings of the user.
 func command(dir, name string, args ...string) *exec.Cmd {
 	c := exec.Command(name, args...)
 	c.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "KUBECONFIG=" + filepath.Join(dir, "none")}
 	return c
 }
 
-// A set is a file of values, and what changes it: values as helm's --set-json takes them.
+// A set is a values file with changes to it, in the form of Helm's --set-json.
 type set struct {
 	name    string
 	changes []string
@@ -90,10 +91,10 @@ func (s set) args(t testing.TB, args ...string) []string {
 	return args
 }
 
-// rendered are what the chart makes, by the set: the same values make the same.
+// rendered caches the rendered chart by set: the same values always render the same manifests.
 var rendered sync.Map
 
-// render is the chart with the values; the error is Helm's words.
+// render returns the chart's manifests for a set of values. The error has Helm's message.
 func render(t testing.TB, s set) (string, error) {
 	t.Helper()
 	key := fmt.Sprint(s)
@@ -107,19 +108,20 @@ func render(t testing.TB, s set) (string, error) {
 	return text, err
 }
 
-// template renders a chart, this one or a copy, as a release.
+// template renders a chart, the original or a copy, with a release name. The error has Helm's
+// message.
 func template(t testing.TB, release, chart string, s set) (string, error) {
 	t.Helper()
-	var out, faults bytes.Buffer
+	var stdout, stderr bytes.Buffer
 	c := command(os.TempDir(), helm, s.args(t, "template", release, chart, "--namespace", namespace)...)
-	c.Stdout, c.Stderr = &out, &faults
+	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Run(); err != nil {
-		return "", errors.New(faults.String())
+		return "", errors.New(stderr.String())
 	}
-	return out.String(), nil
+	return stdout.String(), nil
 }
 
-// objects are what the chart makes, decoded strictly.
+// objects renders the chart and returns its objects, decoded strictly.
 func objects(t testing.TB, name string, changes ...string) []runtime.Object {
 	t.Helper()
 	text, err := render(t, set{name, changes})
@@ -129,7 +131,7 @@ func objects(t testing.TB, name string, changes ...string) []runtime.Object {
 	return decode(t, text)
 }
 
-// scheme are the types of the APIs that the chart uses.
+// scheme returns the types of the APIs that the chart uses.
 var scheme = sync.OnceValues(func() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
@@ -142,7 +144,7 @@ var scheme = sync.OnceValues(func() (*runtime.Scheme, error) {
 	return s, nil
 })
 
-// decode reads manifests into the types of their APIs, and refuses what those do not have.
+// decode decodes manifests into their API types. The test fails if a manifest has an unknown field.
 func decode(t testing.TB, text string) []runtime.Object {
 	t.Helper()
 	known, err := scheme()
@@ -166,7 +168,7 @@ func decode(t testing.TB, text string) []runtime.Object {
 	}
 }
 
-// each are the objects of one type.
+// each returns the objects of type T.
 func each[T runtime.Object](all []runtime.Object) []T {
 	var found []T
 	for _, o := range all {
@@ -177,7 +179,8 @@ func each[T runtime.Object](all []runtime.Object) []T {
 	return found
 }
 
-// one is the object of a type and a component, of which there must be one.
+// one returns the object of type T that belongs to a component. The test fails unless there is
+// exactly one.
 func one[T interface {
 	runtime.Object
 	meta.Object
@@ -191,12 +194,12 @@ func one[T interface {
 		}
 	}
 	if len(found) != 1 {
-		t.Fatalf("%T of %s: %d", *new(T), component, len(found))
+		t.Fatalf("%s has %d objects of type %T, want 1", component, len(found), *new(T))
 	}
 	return found[0]
 }
 
-// pods are the templates of all pods, by the component.
+// pods returns the templates of all pods by component.
 func pods(all []runtime.Object) map[string]core.PodTemplateSpec {
 	found := map[string]core.PodTemplateSpec{}
 	for _, o := range all {

@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A node is a part of the schema of values, as far as it is looked at here.
+// A node is a part of the JSON schema of the values, with the keywords that the tests need.
 type node struct {
 	Ref        string           `json:"$ref"`
 	Properties map[string]*node `json:"properties"`
@@ -28,7 +28,8 @@ type node struct {
 	Definitions map[string]*node `json:"definitions"`
 }
 
-// schema is the part of the values' schema that describes the gateway's configuration.
+// schema returns the part of the values' schema that describes the gateway's configuration, with
+// its references resolved.
 func schema(t *testing.T) *node {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(chart, "values.schema.json"))
@@ -55,7 +56,8 @@ func schema(t *testing.T) *node {
 	return resolve(whole.Definitions["config"])
 }
 
-// walk visits a part and all below it, with their paths as faults name them.
+// walk calls visit for n and all nodes below it, with their paths in the form of the gateway's
+// faults.
 func (n *node) walk(path string, visit func(path string, n *node)) {
 	visit(path, n)
 	for name, p := range n.Properties {
@@ -66,46 +68,48 @@ func (n *node) walk(path string, visit func(path string, n *node)) {
 	}
 }
 
-// stranger is a key that nobody knows.
-const stranger = "zzz"
+// unknownKey is a key that neither the schema nor the gateway accepts. It serves as an invalid
+// value, too.
+const unknownKey = "zzz"
 
-// planted is a configuration with a stranger in each mapping, and a mapping with one in the place
-// of each value.
-func (n *node) planted() any {
+// withUnknownKeys returns a configuration with an unknown key in each mapping. Each value is
+// replaced by a mapping with an unknown key.
+func (n *node) withUnknownKeys() any {
 	switch {
 	case n.Items != nil:
-		return []any{n.Items.planted()}
+		return []any{n.Items.withUnknownKeys()}
 	case n.Properties == nil:
-		return map[string]any{stranger: 1}
+		return map[string]any{unknownKey: 1}
 	}
-	all := map[string]any{stranger: 1}
+	all := map[string]any{unknownKey: 1}
 	for name, p := range n.Properties {
-		all[name] = p.planted()
+		all[name] = p.withUnknownKeys()
 	}
 	return all
 }
 
-// chosen is a configuration with a wrong word wherever one of several is wanted.
-func (n *node) chosen() any {
+// withInvalidEnums returns a configuration with an invalid value for each enum of the schema.
+func (n *node) withInvalidEnums() any {
 	switch {
 	case n.Items != nil:
-		return []any{n.Items.chosen()}
+		return []any{n.Items.withInvalidEnums()}
 	case n.Enum != nil:
-		return stranger
+		return unknownKey
 	case n.Properties == nil:
 		return nil
 	}
 	all := map[string]any{}
 	for name, p := range n.Properties {
-		if c := p.chosen(); c != nil {
+		if c := p.withInvalidEnums(); c != nil {
 			all[name] = c
 		}
 	}
 	return all
 }
 
-// faults are what the gateway says of a configuration, by the path.
-func faults(t *testing.T, config any) map[string]string {
+// configFaults returns the faults that the gateway reports for a configuration, by path. The test
+// fails if it reports none.
+func configFaults(t *testing.T, config any) map[string]string {
 	t.Helper()
 	text, err := json.Marshal(config)
 	must(t, err)
@@ -114,7 +118,7 @@ func faults(t *testing.T, config any) map[string]string {
 	write(t, m.config, text)
 	out, err := m.check(t)
 	if err == nil {
-		t.Fatal("the gateway has no fault to find")
+		t.Fatal("the gateway accepts the configuration")
 	}
 	found := map[string]string{}
 	for _, f := range regexp.MustCompile(`(?m)^(\S+) \(line \d+\): (.*)$`).FindAllStringSubmatch(out, -1) {
@@ -123,21 +127,22 @@ func faults(t *testing.T, config any) map[string]string {
 	return found
 }
 
-// beyond are the gateway's keys and words that the chart does not take: it listens where the chart
-// says, and a Redis in each process would count for itself.
-var beyond = map[string][]string{"server": {"address", "adminAddress"}, "redis.mode": {"embedded"}}
+// notInChart has the keys and values that the gateway accepts and the chart does not, by path. The
+// chart sets the addresses itself, and gateways with an embedded Redis would not share their
+// counts.
+var notInChart = map[string][]string{"server": {"address", "adminAddress"}, "redis.mode": {"embedded"}}
 
-// TestSchemaKnowsTheConfiguration holds the schema of `config` against the gateway's own reading,
-// mapping by mapping: the keys that one knows are those that the other does.
-func TestSchemaKnowsTheConfiguration(t *testing.T) {
+// TestSchemaMatchesConfiguration: the schema of `config` and the gateway accept the same keys in
+// each mapping.
+func TestSchemaMatchesConfiguration(t *testing.T) {
 	config := schema(t)
-	said := faults(t, config.planted())
+	found := configFaults(t, config.withUnknownKeys())
 	mappings := 0
 	config.walk("", func(path string, n *node) {
-		fault, strange := said[strings.TrimPrefix(path+"."+stranger, ".")]
+		fault, isMapping := found[strings.TrimPrefix(path+"."+unknownKey, ".")]
 		if n.Properties == nil {
-			if strange {
-				t.Errorf("%s: is a mapping to the gateway, and none in the schema: %s", path, fault)
+			if isMapping {
+				t.Errorf("%s: is a mapping for the gateway, but not in the schema: %s", path, fault)
 			}
 			return
 		}
@@ -145,15 +150,15 @@ func TestSchemaKnowsTheConfiguration(t *testing.T) {
 		_, known, ok := strings.Cut(fault, "; known ") // keys or providers
 		_, list, _ := strings.Cut(known, ": ")
 		if !ok {
-			t.Errorf("%s: the gateway names no known keys: %q", path, fault)
+			t.Errorf("%s: the gateway does not list the known keys: %q", path, fault)
 			return
 		}
-		want := slices.DeleteFunc(strings.Split(list, ", "), func(k string) bool { return slices.Contains(beyond[path], k) })
+		want := slices.DeleteFunc(strings.Split(list, ", "), func(k string) bool { return slices.Contains(notInChart[path], k) })
 		if got := slices.Sorted(maps.Keys(n.Properties)); !slices.Equal(got, want) {
-			t.Errorf("%s: the schema knows %v, the gateway %v", path, got, want)
+			t.Errorf("%s: the schema has the keys %v, the gateway %v", path, got, want)
 		}
 		if n.Additional != false {
-			t.Errorf("%s: the schema takes unknown keys", path)
+			t.Errorf("%s: the schema accepts unknown keys", path)
 		}
 	})
 	if mappings < 20 {
@@ -161,10 +166,11 @@ func TestSchemaKnowsTheConfiguration(t *testing.T) {
 	}
 }
 
-// TestSchemaKnowsTheWords holds the same of words of which one must be chosen.
-func TestSchemaKnowsTheWords(t *testing.T) {
+// TestSchemaMatchesEnums: the schema of `config` and the gateway accept the same values for each
+// enum.
+func TestSchemaMatchesEnums(t *testing.T) {
 	config := schema(t)
-	said := faults(t, config.chosen())
+	found := configFaults(t, config.withInvalidEnums())
 	compared := 0
 	var providers, want []any
 	config.walk("", func(path string, n *node) {
@@ -181,8 +187,8 @@ func TestSchemaKnowsTheWords(t *testing.T) {
 			return
 		}
 		compared++
-		words := regexp.MustCompile(`[^ ,]+`).FindAllString(strings.TrimPrefix(strings.TrimPrefix(said[path], "must be "), "one of "), -1)
-		words = slices.DeleteFunc(words, func(w string) bool { return w == "or" || slices.Contains(beyond[path], w) })
+		words := regexp.MustCompile(`[^ ,]+`).FindAllString(strings.TrimPrefix(strings.TrimPrefix(found[path], "must be "), "one of "), -1)
+		words = slices.DeleteFunc(words, func(w string) bool { return w == "or" || slices.Contains(notInChart[path], w) })
 		var got []string
 		for _, w := range n.Enum {
 			got = append(got, fmt.Sprint(w))
@@ -190,20 +196,20 @@ func TestSchemaKnowsTheWords(t *testing.T) {
 		slices.Sort(words)
 		slices.Sort(got)
 		if !slices.Equal(got, words) {
-			t.Errorf("%s: the schema knows %v, the gateway %v", path, got, words)
+			t.Errorf("%s: the schema has the values %v, the gateway %v", path, got, words)
 		}
 	})
 	if !slices.Equal(providers, want) {
-		t.Errorf("aspsps[0].provider: the schema knows %v, its providers are %v", providers, want)
+		t.Errorf("aspsps[0].provider: the schema has the values %v, but the providers %v", providers, want)
 	}
 	if compared < 7 {
-		t.Errorf("only %d were compared", compared)
+		t.Errorf("only %d enums were compared", compared)
 	}
 }
 
-// TestSchemaTakesWhatIsPassed: mappings in which anything may stand are those of Kubernetes's own
-// types, and no others.
-func TestSchemaTakesWhatIsPassed(t *testing.T) {
+// TestSchemaRejectsUnknownKeys: only mappings that the chart passes to Kubernetes unchanged accept
+// unknown keys.
+func TestSchemaRejectsUnknownKeys(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chart, "values.schema.json"))
 	must(t, err)
 	var whole map[string]any
@@ -215,7 +221,7 @@ func TestSchemaTakesWhatIsPassed(t *testing.T) {
 		case map[string]any:
 			_, closed := part["additionalProperties"]
 			if part["type"] == "object" && !closed && !slices.ContainsFunc(passed, func(p string) bool { return strings.HasSuffix(path, "."+p) }) {
-				t.Errorf("%s: takes anything", path)
+				t.Errorf("%s: accepts unknown keys", path)
 			}
 			for name, below := range part {
 				switch name {
@@ -238,7 +244,7 @@ func TestSchemaTakesWhatIsPassed(t *testing.T) {
 	look("", whole)
 }
 
-// TestGracePeriod: the chart gives a gateway the time that it can need to stop.
+// TestGracePeriod: the termination grace period is as long as a gateway may need to stop.
 func TestGracePeriod(t *testing.T) {
 	read := func(file string) []byte {
 		text, err := os.ReadFile("../../cmd/gateway/" + file)
@@ -246,7 +252,7 @@ func TestGracePeriod(t *testing.T) {
 		return text
 	}
 	if !regexp.MustCompile(`a\.writeTimeout = max\(a\.writeTimeout, 2\*timeout\+responseMargin\)`).Match(read("wire.go")) {
-		t.Error("wire.go computes writeTimeout in another way now: the chart must do so, too")
+		t.Error("wire.go computes writeTimeout differently now: change the chart accordingly")
 	}
 	constants := read("serve.go")
 	seconds := func(name string) time.Duration {
@@ -270,29 +276,29 @@ func TestGracePeriod(t *testing.T) {
 		pod := one[*apps.Deployment](t, objects(t, name), "gateway").Spec.Template.Spec
 		sleep := pod.Containers[0].Lifecycle.PreStop.Sleep
 		if sleep == nil || sleep.Seconds < 5 {
-			t.Fatalf("%s: no pause before the end: %v", name, sleep)
+			t.Fatalf("%s: the preStop sleep is %v, want 5 s or more", name, sleep)
 		}
 		grace, needed := time.Duration(*pod.TerminationGracePeriodSeconds)*time.Second, time.Duration(sleep.Seconds)*time.Second+2*longest+fixed
 		if grace < needed || grace > needed+15*time.Second {
-			t.Errorf("%s: %s to end, where %s are needed", name, grace, needed)
+			t.Errorf("%s: the grace period is %s, the gateway needs %s", name, grace, needed)
 		}
 	}
 }
 
-// TestValuesSayAll: every value that the schema knows stands in values.yaml, where users read.
-func TestValuesSayAll(t *testing.T) {
+// TestValuesComplete: every value of the schema is in values.yaml, which is its documentation.
+func TestValuesComplete(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chart, "values.yaml"))
 	must(t, err)
-	var said map[string]any
-	must(t, yaml.UnmarshalStrict(text, &said))
+	var documented map[string]any
+	must(t, yaml.UnmarshalStrict(text, &documented))
 	var whole node
 	text, err = os.ReadFile(filepath.Join(chart, "values.schema.json"))
 	must(t, err)
 	must(t, json.Unmarshal(text, &whole))
-	var compare func(path string, n *node, said map[string]any)
-	compare = func(path string, n *node, said map[string]any) {
+	var compare func(path string, n *node, documented map[string]any)
+	compare = func(path string, n *node, documented map[string]any) {
 		for name, p := range n.Properties {
-			value, ok := said[name]
+			value, ok := documented[name]
 			if !ok && name != "global" {
 				t.Errorf("%s%s is not in values.yaml", path, name)
 			}
@@ -301,5 +307,5 @@ func TestValuesSayAll(t *testing.T) {
 			}
 		}
 	}
-	compare("", &whole, said)
+	compare("", &whole, documented)
 }

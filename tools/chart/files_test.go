@@ -14,18 +14,20 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// group is who all containers run as, and whose the files are that Kubernetes lays into volumes.
+// group is the group that all containers run as, and that owns the files that Kubernetes writes
+// into volumes.
 const group = 65532
 
-// A disk is what a container sees of its volumes.
+// A disk is the file system of a container: the container, its pod's volumes, and the objects that
+// they refer to.
 type disk struct {
 	core.Container
 	pod    core.PodSpec
-	claims []core.PersistentVolumeClaim // that its StatefulSet makes
+	claims []core.PersistentVolumeClaim // the claim templates of its StatefulSet
 	all    []runtime.Object
 }
 
-// disks are those of all containers, by the component and the container.
+// disks returns the file systems of all containers, by "component/container".
 func disks(all []runtime.Object) map[string]disk {
 	found := map[string]disk{}
 	for name, pod := range pods(all) {
@@ -41,7 +43,7 @@ func disks(all []runtime.Object) map[string]disk {
 	return found
 }
 
-// mounted is the mount that a file lies under, and its path below it.
+// mounted returns the mount that contains a file, and the file's path below that mount.
 func (d disk) mounted(file string) (m core.VolumeMount, below string, err error) {
 	for _, v := range d.VolumeMounts {
 		b, under := strings.CutPrefix(file+"/", strings.TrimSuffix(v.MountPath, "/")+"/")
@@ -50,13 +52,14 @@ func (d disk) mounted(file string) (m core.VolumeMount, below string, err error)
 		}
 	}
 	if m.Name == "" {
-		return m, "", fmt.Errorf("%s lies under no mount", file)
+		return m, "", fmt.Errorf("%s is not below a mount", file)
 	}
 	return m, below, nil
 }
 
-// legible tells whether the process may read a file that Kubernetes lays with a mode.
-func (d disk) legible(modes ...*int32) error {
+// checkReadable returns an error if the process cannot read a file that Kubernetes writes with the
+// last of the modes that is set, or 0644 if none is.
+func (d disk) checkReadable(modes ...*int32) error {
 	mode := int32(0o644)
 	for _, m := range modes {
 		if m != nil {
@@ -66,26 +69,28 @@ func (d disk) legible(modes ...*int32) error {
 	s := d.pod.SecurityContext
 	ours := s != nil && s.FSGroup != nil && s.RunAsGroup != nil && *s.FSGroup == *s.RunAsGroup
 	if mode&0o004 == 0 && (mode&0o040 == 0 || !ours) {
-		return fmt.Errorf("has mode %04o, and cannot be read", mode)
+		return fmt.Errorf("has mode %04o and cannot be read", mode)
 	}
 	return nil
 }
 
-// laid finds a key of a volume by its path there: one of the items where there are some, else the
-// key of that name.
-func (d disk) laid(below string, items []core.KeyToPath, mode *int32) (key string, err error) {
+// volumeKey returns the key of a volume that is written at a path: that of the item with the path
+// or, without items, the path itself. It returns an error if there is no such item, or if the
+// process cannot read the file.
+func (d disk) volumeKey(below string, items []core.KeyToPath, mode *int32) (key string, err error) {
 	if len(items) == 0 {
-		return below, d.legible(mode)
+		return below, d.checkReadable(mode)
 	}
 	for _, i := range items {
 		if i.Path == below {
-			return i.Key, d.legible(mode, i.Mode)
+			return i.Key, d.checkReadable(mode, i.Mode)
 		}
 	}
-	return "", fmt.Errorf("is none of the items")
+	return "", fmt.Errorf("is not one of the items")
 }
 
-// read is the content of a file, "" where only the cluster knows it.
+// read returns the content of a file, or "" if only the cluster has it, as for a Secret. It returns
+// an error if the file does not exist or cannot be read.
 func (d disk) read(file string) (string, error) {
 	m, below, err := d.mounted(file)
 	if err != nil {
@@ -98,12 +103,12 @@ func (d disk) read(file string) (string, error) {
 		switch {
 		case v.ConfigMap != nil:
 			var key string
-			if key, err = d.laid(below, v.ConfigMap.Items, v.ConfigMap.DefaultMode); err == nil {
+			if key, err = d.volumeKey(below, v.ConfigMap.Items, v.ConfigMap.DefaultMode); err == nil {
 				return d.value(v.ConfigMap.Name, key)
 			}
 		case v.Secret != nil:
-			if _, err = d.laid(below, v.Secret.Items, v.Secret.DefaultMode); err == nil && strings.Contains(below, "/") {
-				err = fmt.Errorf("is deeper than a Secret is")
+			if _, err = d.volumeKey(below, v.Secret.Items, v.Secret.DefaultMode); err == nil && strings.Contains(below, "/") {
+				err = fmt.Errorf("is in a directory, which a Secret cannot have")
 			}
 		case v.Projected != nil:
 			err = d.projected(below, v.Projected)
@@ -125,25 +130,25 @@ func (d disk) value(configMap, key string) (string, error) {
 			return text, nil
 		}
 	}
-	return "", fmt.Errorf("no ConfigMap %s has %s", configMap, key)
+	return "", fmt.Errorf("there is no ConfigMap %s with the key %s", configMap, key)
 }
 
 func (d disk) projected(below string, p *core.ProjectedVolumeSource) error {
 	for _, s := range p.Sources {
 		if s.ServiceAccountToken != nil && s.ServiceAccountToken.Path == below {
-			return d.legible(p.DefaultMode)
+			return d.checkReadable(p.DefaultMode)
 		}
 		if s.ConfigMap != nil {
-			if _, err := d.laid(below, s.ConfigMap.Items, p.DefaultMode); err == nil {
+			if _, err := d.volumeKey(below, s.ConfigMap.Items, p.DefaultMode); err == nil {
 				return nil
 			}
 		}
 	}
-	return fmt.Errorf("is in none of the sources")
+	return fmt.Errorf("is not in the sources of the volume")
 }
 
-// writable tells whether the process may write below a directory, and whether what it writes is
-// kept.
+// writable reports whether data that the process writes below a directory survive the pod. It
+// returns an error if the process cannot write there.
 func (d disk) writable(dir string) (kept bool, err error) {
 	m, _, err := d.mounted(dir)
 	if err != nil {
@@ -157,14 +162,14 @@ func (d disk) writable(dir string) (kept bool, err error) {
 			continue
 		}
 		if len(c.Spec.AccessModes) != 1 || c.Spec.AccessModes[0] != core.ReadWriteOnce {
-			return true, fmt.Errorf("%s is claimed as %v", dir, c.Spec.AccessModes)
+			return true, fmt.Errorf("%s is claimed with the access modes %v", dir, c.Spec.AccessModes)
 		}
 		return true, nil
 	}
 	for _, v := range d.pod.Volumes {
 		if v.Name == m.Name {
 			if v.PersistentVolumeClaim == nil && v.EmptyDir == nil {
-				return false, fmt.Errorf("%s is in a volume of files that are given", dir)
+				return false, fmt.Errorf("%s is in a read-only kind of volume", dir)
 			}
 			return v.EmptyDir == nil, nil
 		}
@@ -172,10 +177,11 @@ func (d disk) writable(dir string) (kept bool, err error) {
 	return false, fmt.Errorf("%s lies in %s, which is no volume", dir, m.Name)
 }
 
-// places are the files that a configuration names, and those of them that are written.
-func places(part any) (read, written []string) {
+// configFiles returns the files that a configuration names: those that the gateway reads, and those
+// that it writes.
+func configFiles(part any) (read, written []string) {
 	visit := func(below any) {
-		r, w := places(below)
+		r, w := configFiles(below)
 		read, written = append(read, r...), append(written, w...)
 	}
 	switch part := part.(type) {
@@ -198,38 +204,39 @@ func places(part any) (read, written []string) {
 	return read, written
 }
 
-// spoken are the paths in a script.
-var spoken = regexp.MustCompile(`(?m)(?:^|[\s"'(=<])(/[a-z][A-Za-z0-9._/-]*)`)
+// scriptPath matches an absolute path in a shell script or a configuration of Redis.
+var scriptPath = regexp.MustCompile(`(?m)(?:^|[\s"'(=<])(/[a-z][A-Za-z0-9._/-]*)`)
 
-// found holds that every file that a container is told of lies in a volume of that container, where
-// it may be read by who the container is, or written: the gateway's and the check's by the
-// configuration that their arguments name, Redis's by its script.
-func found(t testing.TB, all []runtime.Object) {
+// checkFiles checks that every file that a container uses is in one of its volumes, and that the
+// container's user can read or write it. The configuration names the files of the gateway and of
+// the check, and the start script names those of Redis.
+func checkFiles(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	for name, d := range disks(all) {
 		if s := d.pod.SecurityContext; s.FSGroup == nil || *s.FSGroup != group || s.RunAsGroup == nil || *s.RunAsGroup != group {
-			t.Errorf("%s: what is mounted is not the group's", name)
+			t.Errorf("%s: the mounted files do not belong to the group", name)
 		}
 		for _, v := range d.pod.Volumes {
 			if v.Secret != nil && (v.Secret.DefaultMode == nil || *v.Secret.DefaultMode&0o007 != 0) {
-				t.Errorf("%s: Secret %s is anybody's to read", name, v.Secret.SecretName)
+				t.Errorf("%s: every user can read Secret %s", name, v.Secret.SecretName)
 			}
 		}
 		switch name {
 		case "gateway/gateway":
-			d.configured(t, name, "serve")
+			d.checkConfig(t, name, "serve")
 		case "test/check":
-			d.configured(t, name, "check")
+			d.checkConfig(t, name, "check")
 		case "redis/redis":
-			d.scripted(t)
+			d.checkScripts(t)
 		}
 	}
 }
 
-func (d disk) configured(t testing.TB, name, command string) {
+// checkConfig checks the files that the configuration of a gateway names.
+func (d disk) checkConfig(t testing.TB, name, command string) {
 	t.Helper()
 	if len(d.Args) != 3 || d.Args[0] != command || d.Args[1] != "--config" {
-		t.Errorf("%s: is called with %v", name, d.Args)
+		t.Errorf("%s: the arguments are %v", name, d.Args)
 		return
 	}
 	text, err := d.read(d.Args[2])
@@ -238,7 +245,7 @@ func (d disk) configured(t testing.TB, name, command string) {
 	}
 	var config any
 	must(t, yaml.Unmarshal([]byte(text), &config))
-	read, written := places(config)
+	read, written := configFiles(config)
 	if err == nil && len(read) == 0 {
 		t.Errorf("%s: %s names no file", name, d.Args[2])
 	}
@@ -254,7 +261,9 @@ func (d disk) configured(t testing.TB, name, command string) {
 	}
 }
 
-func (d disk) scripted(t testing.TB) {
+// checkScripts checks the files that the start script, the configuration and the probes of Redis
+// name.
+func (d disk) checkScripts(t testing.TB) {
 	t.Helper()
 	texts := []string{strings.Join(d.Command, " ")}
 	for _, p := range []*core.Probe{d.StartupProbe, d.LivenessProbe, d.ReadinessProbe} {
@@ -267,7 +276,7 @@ func (d disk) scripted(t testing.TB) {
 		if m := regexp.MustCompile(`(?m)^dir (\S+)$`).FindStringSubmatch(text); m != nil {
 			dir = m[1]
 		}
-		for _, m := range spoken.FindAllStringSubmatch(text, -1) {
+		for _, m := range scriptPath.FindAllStringSubmatch(text, -1) {
 			if m[1] == dir || seen[m[1]] {
 				continue
 			}
@@ -280,11 +289,12 @@ func (d disk) scripted(t testing.TB) {
 		}
 	}
 	if len(seen) < 3 {
-		t.Errorf("redis: only %v are read", seen)
+		t.Errorf("redis: only the files %v are named", seen)
 	}
 	if kept, err := d.writable(dir); err != nil || !kept {
-		t.Errorf("redis: its data are not kept: %v", err)
+		t.Errorf("redis: the data do not survive the pod: %v", err)
 	}
 }
 
-func TestFiles(t *testing.T) { everySet(t, found) }
+// TestFiles: containers can read and write the files that they use.
+func TestFiles(t *testing.T) { everySet(t, checkFiles) }

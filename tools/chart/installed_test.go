@@ -21,19 +21,20 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// within is how long a test waits for what must come.
-const within = 30 * time.Second
+// waitTimeout is how long a test waits for a condition.
+const waitTimeout = 30 * time.Second
 
+// eventually waits until ok returns true. The test fails after waitTimeout.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(within); !ok(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(waitTimeout); !ok(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", within, what)
+			t.Fatalf("timeout after %s: %s", waitTimeout, what)
 		}
 	}
 }
 
-// output is what a process has written so far.
+// output collects what a process writes, and can be read while it runs.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -51,18 +52,19 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// A process runs until the test is over, or until it is ended.
+// A process runs until end is called or the test is over.
 type process struct {
 	*exec.Cmd
 	output output
 	ended  chan struct{}
 }
 
+// start starts a command in a process group of its own, which is killed when the test is over.
 func start(t *testing.T, c *exec.Cmd) *process {
 	t.Helper()
 	p := &process{Cmd: c, ended: make(chan struct{})}
 	c.Stdout, c.Stderr = &p.output, &p.output
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that what it starts can be ended with it
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its children can be killed with it
 	must(t, c.Start())
 	go func() { _ = c.Wait(); close(p.ended) }()
 	t.Cleanup(func() {
@@ -75,47 +77,49 @@ func start(t *testing.T, c *exec.Cmd) *process {
 	return p
 }
 
+// end sends a signal to the process and waits until it exits.
 func (p *process) end(t *testing.T, s os.Signal) {
 	t.Helper()
 	_ = p.Process.Signal(s)
 	select {
 	case <-p.ended:
-	case <-time.After(within):
-		t.Errorf("does not end with %s: %s", s, p.output.String())
+	case <-time.After(waitTimeout):
+		t.Errorf("the process does not exit after %s: %s", s, p.output.String())
 	}
 }
 
-// A server is the chart's Redis, run by its own script on this machine.
+// A server is the chart's Redis, started by its own script on this machine.
 type server struct {
 	*process
 	root, port string
 	all        []runtime.Object
 }
 
-// here is a text of the chart's with the places of this machine.
-func (s *server) here(text string) string {
+// localize returns a text of the chart with the paths and the port of this machine.
+func (s *server) localize(text string) string {
 	return strings.NewReplacer("/run/secrets/", s.root+"/run/secrets/", "/etc/redis/", s.root+"/etc/redis/", "dir /data", "dir "+s.root+"/data\nport "+s.port,
 		"redis-cli", "redis-cli -p "+s.port).Replace(text)
 }
 
-// run starts Redis, and waits until it is ready by the pod's own probe.
+// run starts Redis, and waits until the readiness probe of the pod succeeds.
 func (s *server) run(t *testing.T) {
 	t.Helper()
 	files := one[*core.ConfigMap](t, s.all, "redis").Data
 	for name, text := range files {
-		write(t, filepath.Join(s.root, "etc/redis", name), []byte(s.here(text)))
+		write(t, filepath.Join(s.root, "etc/redis", name), []byte(s.localize(text)))
 	}
 	c := pods(s.all)["redis"].Spec.Containers[0]
-	s.process = start(t, command(s.root, c.Command[0], s.here(c.Command[1])))
+	s.process = start(t, command(s.root, c.Command[0], s.localize(c.Command[1])))
 	eventually(t, "Redis is ready", func() bool { return s.probe(c.ReadinessProbe) == nil })
 }
 
-// probe runs the command of a probe.
+// probe runs the command of a probe, and returns an error if the probe fails.
 func (s *server) probe(p *core.Probe) error {
-	return command(s.root, p.Exec.Command[0], p.Exec.Command[1], s.here(p.Exec.Command[2])).Run()
+	return command(s.root, p.Exec.Command[0], p.Exec.Command[1], s.localize(p.Exec.Command[2])).Run()
 }
 
-func (s *server) ask(t *testing.T, args ...string) string {
+// do runs a Redis command with the password and returns its reply.
+func (s *server) do(t *testing.T, args ...string) string {
 	t.Helper()
 	c := command(s.root, "redis-cli", append([]string{"-p", s.port}, args...)...)
 	c.Env = append(c.Env, "REDISCLI_AUTH="+password)
@@ -124,16 +128,16 @@ func (s *server) ask(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// redis starts the chart's Redis with what its pod mounts.
-func redis(t *testing.T, all []runtime.Object) *server {
+// startRedis starts the chart's Redis with the files that its pod mounts.
+func startRedis(t *testing.T, all []runtime.Object) *server {
 	t.Helper()
-	s := idle(t, all)
+	s := newRedis(t, all)
 	s.run(t)
 	return s
 }
 
-// idle is the same, not started yet.
-func idle(t *testing.T, all []runtime.Object) *server {
+// newRedis returns the chart's Redis without starting it.
+func newRedis(t *testing.T, all []runtime.Object) *server {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
@@ -145,18 +149,18 @@ func idle(t *testing.T, all []runtime.Object) *server {
 	return s
 }
 
-// TestRedis: the chart's Redis is what the limit needs: run by its own script, on a real server, it
-// takes no call without the password, whatever stands in this, forgets nothing that it has
-// confirmed when it is killed, and evicts nothing.
+// TestRedis: the chart's Redis, a real server that the chart's script starts, is safe for the
+// limit: it requires the password, which may contain any character, keeps all confirmed writes when
+// it is killed, and evicts nothing.
 func TestRedis(t *testing.T) {
 	all := objects(t, "small")
-	s := redis(t, all)
+	s := startRedis(t, all)
 	c := pods(all)["redis"].Spec.Containers[0]
 	for name, want := range map[string]string{
 		"appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction", "save": "", "no-appendfsync-on-rewrite": "no",
 		"maxmemory": fmt.Sprint(c.Resources.Limits.Memory().Value() / 2),
 	} {
-		if got := strings.TrimSpace(strings.TrimPrefix(s.ask(t, "CONFIG", "GET", name), name)); got != want {
+		if got := strings.TrimSpace(strings.TrimPrefix(s.do(t, "CONFIG", "GET", name), name)); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
@@ -166,28 +170,28 @@ func TestRedis(t *testing.T) {
 	if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.Process.Pid)); err == nil && strings.Contains(string(line), "word") {
 		t.Errorf("the password is in the command line: %q", line)
 	}
-	if s.ask(t, "SET", "slot", "taken") != "OK" {
-		t.Fatal("nothing can be written")
+	if s.do(t, "SET", "slot", "taken") != "OK" {
+		t.Fatal("Redis does not accept a write")
 	}
 	s.end(t, syscall.SIGKILL)
 	if s.probe(c.LivenessProbe) == nil || s.probe(c.ReadinessProbe) == nil {
-		t.Error("a dead Redis passes its probes")
+		t.Error("the probes succeed after Redis was killed")
 	}
 	s.run(t)
-	if got := s.ask(t, "GET", "slot"); got != "taken" {
-		t.Errorf("after it was killed: %q", got)
+	if got := s.do(t, "GET", "slot"); got != "taken" {
+		t.Errorf("after Redis was killed and restarted, slot is %q", got)
 	}
-	s.end(t, syscall.SIGTERM) // which must reach Redis, and not a shell before it
+	s.end(t, syscall.SIGTERM) // which must reach Redis, not its shell
 	if s.ProcessState.ExitCode() != 0 || !strings.Contains(s.output.String(), "Redis is now ready to exit") {
-		t.Errorf("told to end: %s", s.output.String())
+		t.Errorf("Redis does not shut down on SIGTERM: %s", s.output.String())
 	}
 }
 
-// serve runs the gateway as its container would be, on what its pod mounts, and gives the addresses
-// of API and admin.
-func serve(t *testing.T, s *server, all []runtime.Object) (api, admin string) {
+// startGateway runs the gateway with the arguments of its container and the files that its pod
+// mounts. It returns the addresses of the API and the admin port.
+func startGateway(t *testing.T, s *server, all []runtime.Object) (api, admin string) {
 	t.Helper()
-	m := lay(t, all)
+	m := newMount(t, all)
 	text, err := os.ReadFile(m.config)
 	must(t, err)
 	write(t, m.config, []byte(strings.NewReplacer(
@@ -200,12 +204,12 @@ func serve(t *testing.T, s *server, all []runtime.Object) (api, admin string) {
 	p := start(t, command(m.root, gateway, args...))
 	eventually(t, "the gateway serves", func() bool {
 		for line := range strings.Lines(p.output.String()) {
-			var said struct {
+			var entry struct {
 				Address string `json:"address"`
 				Admin   string `json:"admin_address"`
 			}
-			if json.Unmarshal([]byte(line), &said) == nil && said.Admin != "" {
-				api, admin = said.Address, said.Admin
+			if json.Unmarshal([]byte(line), &entry) == nil && entry.Admin != "" {
+				api, admin = entry.Address, entry.Admin
 				return true
 			}
 		}
@@ -214,8 +218,8 @@ func serve(t *testing.T, s *server, all []runtime.Object) (api, admin string) {
 	return api, admin
 }
 
-// tried runs the test hook's question, as its container would, and gives what it wrote.
-func tried(t *testing.T, all []runtime.Object, api, admin string) (string, error) {
+// runTestHook runs the command of the test hook's container and returns its output.
+func runTestHook(t *testing.T, all []runtime.Object, api, admin string) (string, error) {
 	t.Helper()
 	ask := pods(all)["test"].Spec.Containers[1]
 	c := command(t.TempDir(), ask.Command[0], ask.Command[1:]...)
@@ -225,10 +229,10 @@ func tried(t *testing.T, all []runtime.Object, api, admin string) (string, error
 	return string(out), err
 }
 
-// TestInstalled runs what the small install is made of as processes: the chart's Redis, the gateway
-// with the chart's configuration, its probes, and the test hook. The hook must see what is wrong,
-// too.
-func TestInstalled(t *testing.T) {
+// TestInstallation: the processes of the example "small" work together: the chart's Redis, and the
+// gateway with the chart's configuration, its probes and the test hook. The hook fails if the
+// installation is wrong.
+func TestInstallation(t *testing.T) {
 	const (
 		tls  = `config.server={"tls":{"certificateFile":"/run/secrets/api/tls.crt","keyFile":"/run/secrets/api/tls.key"}}`
 		mtls = `config.server={"tls":{"certificateFile":"/run/secrets/api/tls.crt","keyFile":"/run/secrets/api/tls.key","clientCAFile":"/run/secrets/api/ca.crt"}}`
@@ -236,22 +240,22 @@ func TestInstalled(t *testing.T) {
 	)
 	all, secured, mutual := objects(t, "small"), objects(t, "small", tls, api), objects(t, "small", mtls, api)
 	if hook := pods(all)["test"]; hook.Annotations["helm.sh/hook"] != "test" || hook.Spec.RestartPolicy != core.RestartPolicyNever {
-		t.Error("helm test would not run the hook, or would run it for ever")
+		t.Error("helm test does not run the hook, or restarts it")
 	}
-	s := redis(t, all)
-	plain, admin := serve(t, s, all)
+	s := startRedis(t, all)
+	plain, admin := startGateway(t, s, all)
 	c := one[*apps.Deployment](t, all, "gateway").Spec.Template.Spec.Containers[0]
 	for _, p := range []*core.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
 		if p.HTTPGet.Port.StrVal != "admin" {
-			t.Errorf("%s is asked for at port %s", p.HTTPGet.Path, p.HTTPGet.Port.String())
+			t.Errorf("%s is probed at port %s", p.HTTPGet.Path, p.HTTPGet.Port.String())
 		}
-		eventually(t, p.HTTPGet.Path+" answers", func() bool {
-			answer, err := http.Get("http://" + admin + p.HTTPGet.Path)
-			return err == nil && answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+		eventually(t, p.HTTPGet.Path+" returns 200", func() bool {
+			response, err := http.Get("http://" + admin + p.HTTPGet.Path)
+			return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 		})
 	}
-	overTLS, adminTLS := serve(t, s, secured)
-	overMutual, adminMutual := serve(t, s, mutual)
+	overTLS, adminTLS := startGateway(t, s, secured)
+	overMutual, adminMutual := startGateway(t, s, mutual)
 	for _, try := range []struct {
 		name       string
 		hook       []runtime.Object
@@ -260,18 +264,18 @@ func TestInstalled(t *testing.T) {
 	}{
 		{"plain", all, plain, admin, true},
 		{"TLS", secured, overTLS, adminTLS, true},
-		{"callers' certificates", mutual, overMutual, adminMutual, true},
-		{"something else in the API's place", all, admin, admin, false},
-		{"plain HTTP where TLS was meant", secured, plain, admin, false},
-		{"nobody asked for a certificate", mutual, overTLS, adminTLS, false},
-		{"a certificate is asked for, and none was meant", secured, overMutual, adminMutual, false},
+		{"mutual TLS", mutual, overMutual, adminMutual, true},
+		{"admin port instead of the API", all, admin, admin, false},
+		{"plain HTTP instead of TLS", secured, plain, admin, false},
+		{"TLS instead of mutual TLS", mutual, overTLS, adminTLS, false},
+		{"mutual TLS instead of TLS", secured, overMutual, adminMutual, false},
 	} {
-		if out, err := tried(t, try.hook, try.api, try.admin); (err == nil) != try.ok {
+		if out, err := runTestHook(t, try.hook, try.api, try.admin); (err == nil) != try.ok {
 			t.Errorf("%s: %v, %s", try.name, err, out)
 		}
 	}
 	s.end(t, syscall.SIGKILL)
-	if out, err := tried(t, all, plain, admin); err == nil || !strings.Contains(out, "Redis cannot be used") {
+	if out, err := runTestHook(t, all, plain, admin); err == nil || !strings.Contains(out, "Redis cannot be used") {
 		t.Errorf("without Redis: %v, %s", err, out)
 	}
 }

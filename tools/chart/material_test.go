@@ -17,14 +17,15 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 )
 
-// secrets are what a bank's and a provider's staff would put into Secrets.
+// secrets are the contents of the files that operators put into Secrets.
 type secrets struct{ certificate, key, signing, store, sealing []byte }
 
-// password is the one of everything that has one, with what a shell or Redis's configuration could
-// stumble over.
+// password is the password of Redis and of all key stores. It contains the characters that a shell
+// or Redis's configuration must quote.
 const password = `pass "word" $HOME \ 'x' #`
 
-func material(t testing.TB) secrets {
+// newSecrets returns secrets with new keys and certificates.
+func newSecrets(t testing.TB) secrets {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
@@ -56,6 +57,7 @@ func material(t testing.TB) secrets {
 	}
 }
 
+// must fails the test if err is not nil.
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -63,8 +65,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// of is the content of a file, told by its name.
-func (s secrets) of(file string) []byte {
+// content returns the content of a file of that name.
+func (s secrets) content(file string) []byte {
 	switch filepath.Base(file) {
 	case "tls.crt", "ca.crt", "callers-ca.crt":
 		return s.certificate

@@ -25,10 +25,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A proof judges what the chart makes of some values.
+// A proof checks the objects that the chart renders, and reports what is wrong to t.
 type proof func(t testing.TB, all []runtime.Object)
 
-// everySet holds what each of the examples makes against a proof.
+// everySet runs a proof on the objects of each example, as subtests.
 func everySet(t *testing.T, p proof) {
 	t.Helper()
 	for _, name := range sets {
@@ -36,6 +36,7 @@ func everySet(t *testing.T, p proof) {
 	}
 }
 
+// matches reports whether a selector selects an object with the labels.
 func matches(t testing.TB, selector *meta.LabelSelector, of map[string]string) bool {
 	t.Helper()
 	s, err := meta.LabelSelectorAsSelector(selector)
@@ -43,19 +44,19 @@ func matches(t testing.TB, selector *meta.LabelSelector, of map[string]string) b
 	return s.Matches(labels.Set(of))
 }
 
-// restricted holds every pod against Kubernetes's own reading of the restricted standard, and
-// beyond it: nothing can be written but what is mounted, no token is mounted, and no service's
-// address is in the environment.
-func restricted(t testing.TB, all []runtime.Object) {
+// checkPodSecurity checks every pod against the restricted Pod Security Standard with Kubernetes's
+// own code. In addition, the root file system is read-only, no token is mounted, and the
+// environment does not contain the addresses of Services.
+func checkPodSecurity(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	evaluator, err := standard.NewEvaluator(standard.DefaultChecks(), nil)
 	must(t, err)
 	if n := len(each[*core.Secret](all)); n > 0 {
-		t.Errorf("%d Secrets are made", n)
+		t.Errorf("the chart creates %d Secrets", n)
 	}
 	for _, a := range each[*core.ServiceAccount](all) {
 		if a.AutomountServiceAccountToken == nil || *a.AutomountServiceAccountToken {
-			t.Errorf("the token of %s would be mounted", a.Name)
+			t.Errorf("the token of %s is mounted", a.Name)
 		}
 	}
 	for name, pod := range pods(all) {
@@ -66,33 +67,33 @@ func restricted(t testing.TB, all []runtime.Object) {
 			}
 		}
 		if m := pod.Spec.AutomountServiceAccountToken; m == nil || *m {
-			t.Errorf("%s: a token would be mounted", name)
+			t.Errorf("%s: a token is mounted", name)
 		}
 		if l := pod.Spec.EnableServiceLinks; l == nil || *l {
-			t.Errorf("%s: has the addresses of services in its environment", name)
+			t.Errorf("%s: the environment contains the addresses of Services", name)
 		}
 		for _, c := range pod.Spec.Containers {
 			if s := c.SecurityContext; s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem || *s.RunAsUser != 65532 {
-				t.Errorf("%s: %s: can write, or is somebody else", name, c.Name)
+				t.Errorf("%s: %s: the root file system is writable, or the user is wrong", name, c.Name)
 			}
 			if c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() {
 				t.Errorf("%s: %s: resources are missing", name, c.Name)
 			}
 			for _, m := range c.VolumeMounts {
 				if m.SubPath != "" {
-					t.Errorf("%s: %s: changes of %s would not be seen", name, c.Name, m.MountPath)
+					t.Errorf("%s: %s: %s has a subPath, so the container does not get updates", name, c.Name, m.MountPath)
 				}
 			}
 		}
 	}
 }
 
-func TestPodsAreRestricted(t *testing.T) {
-	everySet(t, restricted)
+// TestPodSecurity: all pods meet the restricted Pod Security Standard.
+func TestPodSecurity(t *testing.T) {
+	everySet(t, checkPodSecurity)
 }
 
-// TestToken: a token is in the pod for those who ask for it alone, and then one of its own, with an
-// end.
+// TestToken: a pod has a projected token, which expires, only if the values request it.
 func TestToken(t *testing.T) {
 	for _, name := range sets {
 		tokens := 0
@@ -112,45 +113,47 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// selected holds that what selects pods finds those that are meant, by ports that they have, and
-// that nothing of it changes with a version or a value: a Deployment's selector can never be
-// changed.
-func selected(t testing.TB, all []runtime.Object) {
+// checkSelectors checks that Services, the Deployment, the spread constraints and the
+// ServiceMonitor select the right pods or Services, and that the pods have the ports that Services
+// name.
+func checkSelectors(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	pods := pods(all)
 	for _, s := range each[*core.Service](all) {
 		of := map[string]string{"gateway": "gateway", "admin": "gateway", "redis": "redis"}[s.Labels["app.kubernetes.io/component"]]
 		for name, pod := range pods {
 			if found := labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(pod.Labels)); found != (name == of) {
-				t.Errorf("service %s and pod %s: %v", s.Name, name, found)
+				t.Errorf("Service %s selects pod %s: %v", s.Name, name, found)
 			}
 		}
 		for _, p := range s.Spec.Ports {
 			if !slices.ContainsFunc(pods[of].Spec.Containers[0].Ports, func(c core.ContainerPort) bool { return c.Name == p.TargetPort.StrVal }) {
-				t.Errorf("service %s: no port is called %s", s.Name, p.TargetPort.StrVal)
+				t.Errorf("Service %s: the pod has no port named %s", s.Name, p.TargetPort.StrVal)
 			}
 		}
 	}
 	d := one[*apps.Deployment](t, all, "gateway")
 	if !matches(t, d.Spec.Selector, pods["gateway"].Labels) {
-		t.Error("the Deployment does not find its own pods")
+		t.Error("the Deployment does not select its own pods")
 	}
 	for _, s := range pods["gateway"].Spec.TopologySpreadConstraints {
 		if !matches(t, s.LabelSelector, pods["gateway"].Labels) || matches(t, s.LabelSelector, pods["test"].Labels) {
-			t.Errorf("what is spread by %s is something else", s.TopologyKey)
+			t.Errorf("the spread constraint for %s selects the wrong pods", s.TopologyKey)
 		}
 	}
 	for _, s := range each[*monitoring.ServiceMonitor](all) {
 		for _, service := range each[*core.Service](all) {
 			if found := matches(t, &s.Spec.Selector, service.Labels); found != (service.Labels["app.kubernetes.io/component"] == "admin") {
-				t.Errorf("the ServiceMonitor and service %s: %v", service.Name, found)
+				t.Errorf("the ServiceMonitor selects Service %s: %v", service.Name, found)
 			}
 		}
 	}
 }
 
+// TestSelectors: selectors select the right objects, and the Deployment's selector does not depend
+// on the version or the values, because Kubernetes does not allow it to change.
 func TestSelectors(t *testing.T) {
-	everySet(t, selected)
+	everySet(t, checkSelectors)
 	fixed := map[string]string{"app.kubernetes.io/name": "ais-gateway", "app.kubernetes.io/instance": release, "app.kubernetes.io/component": "gateway"}
 	for _, changes := range [][]string{nil, {
 		`image.tag="9.9.9"`, `fullnameOverride="other"`, `podLabels={"app.kubernetes.io/name":"other","team":"a"}`, `replicas=5`,
@@ -160,19 +163,20 @@ func TestSelectors(t *testing.T) {
 			t.Errorf("the selector is %v, the labels %v", d.Spec.Selector.MatchLabels, d.Spec.Template.Labels)
 		}
 	}
-	// A new version of the chart must not restart Redis, while which no unattended call is made.
+	// A new version of the chart must not restart Redis: without Redis, gateways make no unattended
+	// calls.
 	if got := pods(objects(t, "small"))["redis"].Labels; len(got) != 3 {
-		t.Errorf("the labels of Redis's pods change with versions: %v", got)
+		t.Errorf("the labels of Redis's pods are %v, want only the three of the selector", got)
 	}
 }
 
-// rolled holds that gateways are rolled with none missing, that a budget lets each node be drained,
-// and that replicas are one's affair alone: the chart's or the autoscaler's.
-func rolled(t testing.TB, all []runtime.Object) {
+// checkRollout checks that a rollout does not reduce the number of gateways, that the disruption
+// budget allows nodes to be drained, and that either the chart or the autoscaler sets the replicas.
+func checkRollout(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	d := one[*apps.Deployment](t, all, "gateway")
 	if r := d.Spec.Strategy.RollingUpdate; r.MaxUnavailable.IntValue() != 0 || r.MaxSurge.IntValue() != 1 {
-		t.Errorf("rolled by %v", r)
+		t.Errorf("the rolling update has %v", r)
 	}
 	replicas := 0
 	scalers := each[*autoscaling.HorizontalPodAutoscaler](all)
@@ -182,23 +186,24 @@ func rolled(t testing.TB, all []runtime.Object) {
 	case d.Spec.Replicas == nil && len(scalers) == 1:
 		replicas = int(*scalers[0].Spec.MinReplicas)
 		if to := scalers[0].Spec.ScaleTargetRef; to.Name != d.Name || to.Kind != "Deployment" || to.APIVersion != "apps/v1" {
-			t.Errorf("what is scaled is %v", to)
+			t.Errorf("the autoscaler scales %v", to)
 		}
 	default:
-		t.Errorf("replicas %v and %d autoscalers", d.Spec.Replicas, len(scalers))
+		t.Errorf("the Deployment has replicas %v and %d autoscalers", d.Spec.Replicas, len(scalers))
 	}
 	b := one[*policy.PodDisruptionBudget](t, all, "gateway")
 	away, err := intstr.GetScaledValueFromIntOrPercent(b.Spec.MaxUnavailable, replicas, true)
 	if err != nil || away < 1 || away >= replicas || b.Spec.MinAvailable != nil {
-		t.Errorf("of %d replicas %d may be away: %v", replicas, away, err)
+		t.Errorf("with %d replicas, %d may be unavailable: %v", replicas, away, err)
 	}
 	if !matches(t, b.Spec.Selector, d.Spec.Template.Labels) || matches(t, b.Spec.Selector, pods(all)["redis"].Labels) {
-		t.Error("the budget is for other pods")
+		t.Error("the disruption budget selects the wrong pods")
 	}
 }
 
+// TestRollout: gateways are updated and scaled without losing capacity.
 func TestRollout(t *testing.T) {
-	everySet(t, rolled)
+	everySet(t, checkRollout)
 	metrics := map[autoscaling.MetricSourceType]string{}
 	for _, m := range each[*autoscaling.HorizontalPodAutoscaler](objects(t, "full"))[0].Spec.Metrics {
 		if m.Resource != nil {
@@ -208,12 +213,12 @@ func TestRollout(t *testing.T) {
 		}
 	}
 	if metrics["Resource"] != "cpu" || metrics["Pods"] != "http_server_active_requests" {
-		t.Errorf("scaled by %v", metrics)
+		t.Errorf("the autoscaler uses the metrics %v", metrics)
 	}
 }
 
-// TestRestarts: the pods change with what is read at the start, and not with what is taken over
-// while they run.
+// TestRestarts: a change of values that a gateway reads at the start changes the pods, and a change
+// that running gateways reload does not.
 func TestRestarts(t *testing.T) {
 	pod := func(name string, changes ...string) (string, string) {
 		all := objects(t, name, changes...)
@@ -245,43 +250,46 @@ func TestRestarts(t *testing.T) {
 			t.Errorf("%s: restarts: %v, want %v", change, after != before, restarts)
 		}
 		if strings.HasPrefix(change, "config.") && c == config {
-			t.Errorf("%s: is not in the configuration", change)
+			t.Errorf("%s: does not change the configuration", change)
 		}
 	}
 	redis := func(changes ...string) core.PodTemplateSpec { return pods(objects(t, "small", changes...))["redis"] }
 	if reflect.DeepEqual(redis(), redis(`restartOn={"redis-password":"2"}`)) || !reflect.DeepEqual(redis(), redis(`restartOn={"other":"2"}`, `image.tag="9"`)) {
-		t.Error("Redis must be restarted with its password, and with nothing of the gateway's")
+		t.Error("Redis must restart with its password, and not with the values of the gateway")
 	}
 }
 
-// told holds what the program is told by its environment, and that nothing of it is a secret.
-func told(t testing.TB, all []runtime.Object) {
+// checkEnvironment checks the environment variables of the gateway, and that none has a secret as
+// its value.
+func checkEnvironment(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	c := pods(all)["gateway"].Spec.Containers[0]
 	seen := map[string]bool{}
 	for _, e := range c.Env {
 		if seen[e.Name] {
-			t.Errorf("%s is given twice", e.Name)
+			t.Errorf("%s is set twice", e.Name)
 		}
 		seen[e.Name] = true
 		switch {
 		case e.Name == "GOMEMLIMIT":
 			soft, err := strconv.ParseInt(e.Value, 10, 64)
 			if hard := c.Resources.Limits.Memory().Value(); err != nil || soft*10 < hard*7 || soft*10 > hard*9 {
-				t.Errorf("Go keeps to %s of %d bytes", e.Value, hard)
+				t.Errorf("GOMEMLIMIT is %s, with a memory limit of %d bytes", e.Value, hard)
 			}
 		case e.Name == "OTEL_RESOURCE_ATTRIBUTES":
 			if !strings.HasPrefix(e.Value, "service.instance.id=$(POD_UID),") || !seen["POD_UID"] || strings.HasSuffix(e.Value, ",") {
-				t.Errorf("the resource is %s", e.Value)
+				t.Errorf("OTEL_RESOURCE_ATTRIBUTES is %s", e.Value)
 			}
 		case strings.Contains(e.Name, "HEADERS") && (e.Value != "" || e.ValueFrom.SecretKeyRef == nil):
-			t.Errorf("%s is no reference", e.Name)
+			t.Errorf("%s is not a reference to a Secret", e.Name)
 		}
 	}
 }
 
+// TestEnvironment: the gateway gets its memory limit, telemetry and proxies as environment
+// variables.
 func TestEnvironment(t *testing.T) {
-	everySet(t, told)
+	everySet(t, checkEnvironment)
 	var got []string
 	for _, e := range pods(objects(t, "full"))["gateway"].Spec.Containers[0].Env {
 		got = append(got, e.Name+"="+e.Value)
@@ -296,8 +304,8 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestRules: the PrometheusRule is the file of rules, whole, with the URL of the runbooks, and that
-// a chart without the file is refused.
+// TestRules: the PrometheusRule contains the complete file of rules with the URL of the runbooks,
+// and a chart without the file does not render.
 func TestRules(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(chart, "files/rules.yaml"))
 	must(t, err)
@@ -308,18 +316,18 @@ func TestRules(t *testing.T) {
 	}
 	must(t, yaml.UnmarshalStrict([]byte(strings.ReplaceAll(string(text), placeholder, own)), &want))
 	if got := each[*monitoring.PrometheusRule](objects(t, "full"))[0].Spec; len(want.Groups) == 0 || !reflect.DeepEqual(got, want) {
-		t.Errorf("the rules are not those of the file: %v", got)
+		t.Errorf("the rules differ from the file: %v", got)
 	}
 	without := t.TempDir()
 	must(t, os.CopyFS(without, os.DirFS(chart)))
 	must(t, os.Remove(filepath.Join(without, "files/rules.yaml")))
 	out, err := command(t.TempDir(), helm, set{name: "full"}.args(t, "template", release, without)...).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "files/rules.yaml is missing in the chart") {
-		t.Errorf("without its rules: %v, %s", err, out)
+		t.Errorf("without the file of rules: %v, %s", err, out)
 	}
 }
 
-// TestEveryTemplate: no template is left out of the examples.
+// TestEveryTemplate: each template is rendered by at least one example.
 func TestEveryTemplate(t *testing.T) {
 	var all strings.Builder
 	for _, name := range sets {
@@ -329,7 +337,7 @@ func TestEveryTemplate(t *testing.T) {
 	}
 	must(t, fs.WalkDir(os.DirFS(chart), "templates", func(path string, entry fs.DirEntry, err error) error {
 		if strings.HasSuffix(path, ".yaml") && !strings.Contains(all.String(), "# Source: ais-gateway/"+path) {
-			t.Errorf("%s is rendered by none of them", path)
+			t.Errorf("%s is not rendered by any example", path)
 		}
 		return err
 	}))

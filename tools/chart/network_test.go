@@ -9,57 +9,59 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// closed holds that every pod is under one policy, which closes both directions, and opens them to
-// somebody named and by ports alone.
-func closed(t testing.TB, all []runtime.Object) {
+// checkPolicies checks that exactly one NetworkPolicy selects each pod, that it restricts both
+// directions, and that it allows only named peers and ports.
+func checkPolicies(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	policies := each[*networking.NetworkPolicy](all)
 	for name, pod := range pods(all) {
-		var over []string
+		var selecting []string
 		for _, p := range policies {
 			if matches(t, &p.Spec.PodSelector, pod.Labels) {
-				over = append(over, p.Name)
+				selecting = append(selecting, p.Name)
 			}
 		}
-		if len(over) != 1 {
-			t.Errorf("%s is under %v", name, over)
+		if len(selecting) != 1 {
+			t.Errorf("%s is selected by the policies %v", name, selecting)
 		}
 	}
 	for _, p := range policies {
 		if len(p.Spec.PolicyTypes) != 2 || p.Spec.PolicyTypes[0] != networking.PolicyTypeIngress || p.Spec.PolicyTypes[1] != networking.PolicyTypeEgress {
-			t.Errorf("%s closes %v alone", p.Name, p.Spec.PolicyTypes)
+			t.Errorf("%s restricts only %v", p.Name, p.Spec.PolicyTypes)
 		}
 		for _, r := range p.Spec.Ingress {
-			openTo(t, p.Name, r.From, r.Ports)
+			checkRule(t, p.Name, r.From, r.Ports)
 		}
 		for _, r := range p.Spec.Egress {
-			openTo(t, p.Name, r.To, r.Ports)
+			checkRule(t, p.Name, r.To, r.Ports)
 		}
 	}
 }
 
+// TestNetworkIsClosed: network policies deny everything by default in both directions.
 func TestNetworkIsClosed(t *testing.T) {
-	everySet(t, closed)
+	everySet(t, checkPolicies)
 }
 
-func openTo(t testing.TB, policy string, peers []networking.NetworkPolicyPeer, ports []networking.NetworkPolicyPort) {
+// checkRule checks that a rule of a policy names its peers and ports.
+func checkRule(t testing.TB, policy string, peers []networking.NetworkPolicyPeer, ports []networking.NetworkPolicyPort) {
 	t.Helper()
 	if len(peers) == 0 || len(ports) == 0 {
-		t.Errorf("%s is open to everybody, or by every port", policy)
+		t.Errorf("%s: a rule allows every peer or every port", policy)
 	}
 	for _, p := range peers {
 		if p.IPBlock == nil && p.NamespaceSelector == nil && p.PodSelector == nil {
-			t.Errorf("%s: a peer is nobody", policy)
+			t.Errorf("%s: a peer is empty", policy)
 		}
 	}
 	for _, p := range ports {
 		if p.Port == nil {
-			t.Errorf("%s: every port is open", policy)
+			t.Errorf("%s: a rule allows every port", policy)
 		}
 	}
 }
 
-// TestNetworkOpens holds what is open, way by way: as many as there are, and no more.
+// TestNetworkOpens: the policies allow exactly the listed connections.
 func TestNetworkOpens(t *testing.T) {
 	const dns, test = "{kube-system k8s-app=kube-dns} 53", "{app.kubernetes.io/component=test}"
 	for name, want := range map[string]struct{ in, out []string }{
@@ -85,25 +87,25 @@ func TestNetworkOpens(t *testing.T) {
 		p := one[*networking.NetworkPolicy](t, objects(t, name), "gateway")
 		var in, out []string
 		for _, r := range p.Spec.Ingress {
-			in = append(in, way(r.From, r.Ports))
+			in = append(in, describe(r.From, r.Ports))
 		}
 		for _, r := range p.Spec.Egress {
-			out = append(out, way(r.To, r.Ports))
+			out = append(out, describe(r.To, r.Ports))
 		}
 		if !slices.Equal(in, want.in) || !slices.Equal(out, want.out) {
-			t.Errorf("%s: in %q, out %q", name, in, out)
+			t.Errorf("%s: ingress %q, egress %q", name, in, out)
 		}
 	}
 	for _, p := range each[*networking.NetworkPolicy](objects(t, "small")) {
 		if p.Labels["app.kubernetes.io/component"] == "redis" && (len(p.Spec.Egress) > 0 || len(p.Spec.Ingress) != 1 ||
-			way(p.Spec.Ingress[0].From, p.Spec.Ingress[0].Ports) != "{app.kubernetes.io/component=gateway} 6379") {
-			t.Errorf("Redis is open to more than the gateways: %v", p.Spec)
+			describe(p.Spec.Ingress[0].From, p.Spec.Ingress[0].Ports) != "{app.kubernetes.io/component=gateway} 6379") {
+			t.Errorf("Redis must only be open to the gateways: %v", p.Spec)
 		}
 	}
 }
 
-// way is a rule in few words.
-func way(peers []networking.NetworkPolicyPeer, ports []networking.NetworkPolicyPort) string {
+// describe returns a short text for a rule: its peers and ports.
+func describe(peers []networking.NetworkPolicyPeer, ports []networking.NetworkPolicyPort) string {
 	s := ""
 	for _, p := range peers {
 		switch {

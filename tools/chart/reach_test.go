@@ -19,40 +19,41 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A host is a pod as policies see it.
+// A host is a pod as network policies select it.
 type host struct {
 	namespace string
 	labels    map[string]string
 }
 
-// lets tells whether the policies over one of the chart's pods let it speak with another, in one
-// direction.
-func lets(t testing.TB, all []runtime.Object, pod, other host, direction networking.PolicyType, protocol core.Protocol, port int32) bool {
+// allowed reports whether the policies that select pod allow its traffic with other in one
+// direction. Without such a policy, all traffic is allowed.
+func allowed(t testing.TB, all []runtime.Object, pod, other host, direction networking.PolicyType, protocol core.Protocol, port int32) bool {
 	t.Helper()
-	under := false
+	selected := false
 	for _, p := range each[*networking.NetworkPolicy](all) {
 		if !matches(t, &p.Spec.PodSelector, pod.labels) || !slices.Contains(p.Spec.PolicyTypes, direction) {
 			continue
 		}
-		under = true
+		selected = true
 		if direction == networking.PolicyTypeEgress {
 			for _, r := range p.Spec.Egress {
-				if among(t, r.To, other) && through(r.Ports, protocol, port) {
+				if matchesPeer(t, r.To, other) && matchesPort(r.Ports, protocol, port) {
 					return true
 				}
 			}
 			continue
 		}
 		for _, r := range p.Spec.Ingress {
-			if among(t, r.From, other) && through(r.Ports, protocol, port) {
+			if matchesPeer(t, r.From, other) && matchesPort(r.Ports, protocol, port) {
 				return true
 			}
 		}
 	}
-	return !under
+	return !selected
 }
 
-func among(t testing.TB, peers []networking.NetworkPolicyPeer, h host) bool {
+// matchesPeer reports whether one of the peers is the host.
+func matchesPeer(t testing.TB, peers []networking.NetworkPolicyPeer, h host) bool {
 	t.Helper()
 	fits := func(selector *meta.LabelSelector, of map[string]string, without bool) bool {
 		if selector == nil {
@@ -66,14 +67,16 @@ func among(t testing.TB, peers []networking.NetworkPolicyPeer, h host) bool {
 	})
 }
 
-func through(ports []networking.NetworkPolicyPort, protocol core.Protocol, port int32) bool {
+// matchesPort reports whether one of the ports is the port with that protocol.
+func matchesPort(ports []networking.NetworkPolicyPort, protocol core.Protocol, port int32) bool {
 	return slices.ContainsFunc(ports, func(p networking.NetworkPolicyPort) bool {
 		return p.Port.IntVal == port && *p.Protocol == protocol
 	})
 }
 
-// number is the port of a pod's containers that a Service means, and its name.
-func number(pod core.PodTemplateSpec, p core.ServicePort) (string, int32) {
+// containerPort returns the name and number of the container port that a port of a Service targets,
+// or "" and 0 if the pod has none.
+func containerPort(pod core.PodTemplateSpec, p core.ServicePort) (string, int32) {
 	for _, c := range pod.Spec.Containers {
 		for _, port := range c.Ports {
 			if port.Name == p.TargetPort.StrVal || port.ContainerPort == p.TargetPort.IntVal {
@@ -84,9 +87,9 @@ func number(pod core.PodTemplateSpec, p core.ServicePort) (string, int32) {
 	return "", 0
 }
 
-// finds holds that an address that one of the chart's pods calls is that of a Service which leads
-// to a pod's port of that name, and that the policies of both let it.
-func finds(t testing.TB, all []runtime.Object, from, address, want string) {
+// checkAddress checks that an address that a pod of the chart calls is that of a Service for pods
+// with a port of that name, and that the policies of both pods allow the connection.
+func checkAddress(t testing.TB, all []runtime.Object, from, address, want string) {
 	t.Helper()
 	name, port, err := net.SplitHostPort(address)
 	must(t, err)
@@ -109,34 +112,35 @@ func finds(t testing.TB, all []runtime.Object, from, address, want string) {
 			continue
 		}
 		called++
-		got, n := number(pod, s.Spec.Ports[j])
+		got, n := containerPort(pod, s.Spec.Ports[j])
 		if got != want {
-			t.Errorf("%s: %s leads to port %q of %s, want %s", from, address, got, to, want)
+			t.Errorf("%s: %s targets port %q of %s, want %s", from, address, got, to, want)
 		}
 		if s.Spec.ClusterIP == core.ClusterIPNone && strconv.Itoa(int(n)) != port {
-			t.Errorf("%s: %s leads to the pods themselves, which have port %d", from, address, n)
+			t.Errorf("%s: %s resolves to the pods, which have port %d", from, address, n)
 		}
 		a, b := host{namespace, caller.Labels}, host{namespace, pod.Labels}
-		if !lets(t, all, a, b, networking.PolicyTypeEgress, core.ProtocolTCP, n) {
-			t.Errorf("%s: its policy closes the way to port %d of %s", from, n, to)
+		if !allowed(t, all, a, b, networking.PolicyTypeEgress, core.ProtocolTCP, n) {
+			t.Errorf("%s: its policy denies egress to port %d of %s", from, n, to)
 		}
-		if !lets(t, all, b, a, networking.PolicyTypeIngress, core.ProtocolTCP, n) {
-			t.Errorf("%s: the policy of %s closes port %d to it", from, to, n)
+		if !allowed(t, all, b, a, networking.PolicyTypeIngress, core.ProtocolTCP, n) {
+			t.Errorf("%s: the policy of %s denies ingress to port %d", from, to, n)
 		}
 	}
 	if called == 0 {
-		t.Errorf("%s: Service %s leads to no pod", from, name)
+		t.Errorf("%s: Service %s selects no pod", from, name)
 	}
 	dns := host{"kube-system", map[string]string{"k8s-app": "kube-dns"}}
 	for _, protocol := range []core.Protocol{core.ProtocolUDP, core.ProtocolTCP} {
-		if !lets(t, all, host{namespace, caller.Labels}, dns, networking.PolicyTypeEgress, protocol, 53) {
-			t.Errorf("%s: cannot ask for %s by %s", from, name, protocol)
+		if !allowed(t, all, host{namespace, caller.Labels}, dns, networking.PolicyTypeEgress, protocol, 53) {
+			t.Errorf("%s: cannot resolve %s over %s", from, name, protocol)
 		}
 	}
 }
 
-// listens are the ports at which the programs listen, by the container's port that must be it.
-func listens(t testing.TB, all []runtime.Object) (ports map[string]string, redis []string) {
+// listenPorts returns the ports that the programs listen on, by "component/port" of the container
+// port that must be the same, and the addresses of the chart's Redis.
+func listenPorts(t testing.TB, all []runtime.Object) (ports map[string]string, redis []string) {
 	t.Helper()
 	var config struct {
 		Server struct{ Address, AdminAddress string }
@@ -154,56 +158,57 @@ func listens(t testing.TB, all []runtime.Object) (ports map[string]string, redis
 	return ports, redis
 }
 
-// reached holds that what the chart's pods call of each other is there: programs listen at their
-// containers' ports, addresses lead to these by Services, and policies let them.
-func reached(t testing.TB, all []runtime.Object) {
+// checkConnections checks that the chart's pods can connect to each other: programs listen on their
+// container ports, addresses are those of Services for these ports, and policies allow the
+// connections.
+func checkConnections(t testing.TB, all []runtime.Object) {
 	t.Helper()
-	ports, redis := listens(t, all)
+	ports, redis := listenPorts(t, all)
 	for name, pod := range pods(all) {
 		for _, c := range pod.Spec.Containers {
 			for _, p := range c.Ports {
 				if got := ":" + strconv.Itoa(int(p.ContainerPort)); got != ports[name+"/"+p.Name] {
-					t.Errorf("%s: port %s is %s, and the program listens at %s", name, p.Name, got, ports[name+"/"+p.Name])
+					t.Errorf("%s: port %s is %s, but the program listens at %s", name, p.Name, got, ports[name+"/"+p.Name])
 				}
 				delete(ports, name+"/"+p.Name)
 			}
 		}
 	}
 	for name := range ports {
-		t.Errorf("%s: the container has no such port", name)
+		t.Errorf("%s: the container does not declare this port", name)
 	}
 	for _, address := range redis {
-		finds(t, all, "gateway", address, "redis")
+		checkAddress(t, all, "gateway", address, "redis")
 	}
 	for _, c := range pods(all)["test"].Spec.Containers {
 		for _, e := range c.Env {
 			if u, err := url.Parse(e.Value); err == nil && (e.Name == "API" || e.Name == "ADMIN") {
-				finds(t, all, "test", u.Host, strings.ToLower(e.Name))
+				checkAddress(t, all, "test", u.Host, strings.ToLower(e.Name))
 			}
 		}
 	}
 	for _, s := range each[*core.Service](all) {
 		component := s.Labels["app.kubernetes.io/component"]
 		if (component != "gateway") != (s.Spec.ClusterIP == core.ClusterIPNone) || s.Spec.PublishNotReadyAddresses != (component == "admin") {
-			t.Errorf("Service %s: each by itself: %q, also those that are not ready: %v", s.Name, s.Spec.ClusterIP, s.Spec.PublishNotReadyAddresses)
+			t.Errorf("Service %s: its clusterIP is %q, its publishNotReadyAddresses is %v", s.Name, s.Spec.ClusterIP, s.Spec.PublishNotReadyAddresses)
 		}
 		for _, p := range s.Spec.Ports {
 			for name, pod := range pods(all) {
-				if _, n := number(pod, p); matches(t, &meta.LabelSelector{MatchLabels: s.Spec.Selector}, pod.Labels) && s.Spec.ClusterIP == core.ClusterIPNone && n != p.Port {
-					t.Errorf("Service %s: says port %d, and leads to %d of %s", s.Name, p.Port, n, name)
+				if _, n := containerPort(pod, p); matches(t, &meta.LabelSelector{MatchLabels: s.Spec.Selector}, pod.Labels) && s.Spec.ClusterIP == core.ClusterIPNone && n != p.Port {
+					t.Errorf("Service %s: has port %d, but targets port %d of %s", s.Name, p.Port, n, name)
 				}
 			}
 		}
 	}
 }
 
-// monitored holds that Prometheus's operator finds the admin port by the Service that the
-// ServiceMonitor selects.
-func monitored(t testing.TB, all []runtime.Object) {
+// checkServiceMonitor checks that the ServiceMonitor selects exactly one Service with the admin
+// port.
+func checkServiceMonitor(t testing.TB, all []runtime.Object) {
 	t.Helper()
 	for _, m := range each[*monitoring.ServiceMonitor](all) {
 		if !slices.Equal(m.Spec.NamespaceSelector.MatchNames, []string{namespace}) || len(m.Spec.Endpoints) != 1 {
-			t.Errorf("the ServiceMonitor looks in %v, for %d endpoints", m.Spec.NamespaceSelector.MatchNames, len(m.Spec.Endpoints))
+			t.Errorf("the ServiceMonitor selects the namespaces %v, with %d endpoints", m.Spec.NamespaceSelector.MatchNames, len(m.Spec.Endpoints))
 		}
 		scraped := 0
 		for _, s := range each[*core.Service](all) {
@@ -211,29 +216,29 @@ func monitored(t testing.TB, all []runtime.Object) {
 				continue
 			}
 			for _, p := range s.Spec.Ports {
-				if name, _ := number(pods(all)["gateway"], p); p.Name == m.Spec.Endpoints[0].Port && name == "admin" {
+				if name, _ := containerPort(pods(all)["gateway"], p); p.Name == m.Spec.Endpoints[0].Port && name == "admin" {
 					scraped++
 				}
 			}
 		}
 		if scraped != 1 {
-			t.Errorf("the ServiceMonitor finds port %s at %d Services", m.Spec.Endpoints[0].Port, scraped)
+			t.Errorf("the ServiceMonitor selects port %s of %d Services, want 1", m.Spec.Endpoints[0].Port, scraped)
 		}
 	}
 }
 
-// answered gives the proof that what is asked of a gateway's admin port is there, at one that runs:
-// the paths of probes and metrics.
-func answered(admin string) proof {
+// checkAdminPaths returns a proof that a running gateway with that admin address serves the paths
+// of the probes and of the metrics.
+func checkAdminPaths(admin string) proof {
 	get := func(t testing.TB, path string) string {
 		t.Helper()
-		answer, err := http.Get("http://" + admin + path)
+		response, err := http.Get("http://" + admin + path)
 		must(t, err)
-		body, err := io.ReadAll(answer.Body)
+		body, err := io.ReadAll(response.Body)
 		must(t, err)
-		must(t, answer.Body.Close())
-		if answer.StatusCode != http.StatusOK {
-			t.Errorf("%s answers %d", path, answer.StatusCode)
+		must(t, response.Body.Close())
+		if response.StatusCode != http.StatusOK {
+			t.Errorf("%s returns status %d", path, response.StatusCode)
 		}
 		return string(body)
 	}
@@ -242,38 +247,43 @@ func answered(admin string) proof {
 		c := pods(all)["gateway"].Spec.Containers[0]
 		for _, p := range []*core.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
 			if p.HTTPGet.Port.StrVal != "admin" {
-				t.Errorf("%s is asked for at port %s", p.HTTPGet.Path, p.HTTPGet.Port.String())
+				t.Errorf("%s is probed at port %s", p.HTTPGet.Path, p.HTTPGet.Port.String())
 			}
 			get(t, p.HTTPGet.Path)
 		}
 		if r, l := c.ReadinessProbe.HTTPGet.Path, c.LivenessProbe.HTTPGet.Path; r != "/readyz" || l != "/livez" {
-			t.Errorf("ready by %s, alive by %s", r, l)
+			t.Errorf("the readiness probe uses %s, the liveness probe %s", r, l)
 		}
 		for _, m := range each[*monitoring.ServiceMonitor](all) {
 			for _, e := range m.Spec.Endpoints {
 				if text := get(t, e.Path); !strings.Contains(text, "# TYPE ") {
-					t.Errorf("%s has no metrics", e.Path)
+					t.Errorf("%s returns no metrics", e.Path)
 				}
 			}
 		}
 	}
 }
 
-// running is the admin address of a gateway that has begun, without its Redis.
-func running(t *testing.T) string {
+// adminOfGateway starts a gateway without its Redis, and returns its admin address when it is
+// ready.
+func adminOfGateway(t *testing.T) string {
 	t.Helper()
 	all := objects(t, "small")
-	_, admin := serve(t, idle(t, all), all)
+	_, admin := startGateway(t, newRedis(t, all), all)
 	eventually(t, "the gateway is ready", func() bool {
-		answer, err := http.Get("http://" + admin + "/readyz")
-		return err == nil && answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+		response, err := http.Get("http://" + admin + "/readyz")
+		return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 	})
 	return admin
 }
 
-func TestReached(t *testing.T)   { everySet(t, reached) }
-func TestMonitored(t *testing.T) { everySet(t, monitored) }
+// TestConnections: the pods of each example can connect to each other.
+func TestConnections(t *testing.T) { everySet(t, checkConnections) }
 
-func TestAnswered(t *testing.T) {
-	everySet(t, answered(running(t)))
+// TestServiceMonitor: the Prometheus operator finds the admin port of the gateways.
+func TestServiceMonitor(t *testing.T) { everySet(t, checkServiceMonitor) }
+
+// TestAdminPaths: a running gateway serves the paths of the probes and of the metrics.
+func TestAdminPaths(t *testing.T) {
+	everySet(t, checkAdminPaths(adminOfGateway(t)))
 }

@@ -5,19 +5,19 @@ import (
 	"testing"
 )
 
-// TestRefused: values which are wrong are refused, each for what is wrong with it, before anything
-// is installed: by the schema, which names the path, or by the templates where several values do
-// not go together.
-func TestRefused(t *testing.T) {
+// TestValuesRejected: wrong values are rejected before an install, with a message that names the
+// fault. The schema rejects a single wrong value by its path, and the templates reject values that
+// do not fit together.
+func TestValuesRejected(t *testing.T) {
 	for name, c := range map[string]struct {
-		set  string // minimal if none
+		set  string // "minimal" if empty
 		give []string
 		want string
 	}{
 		"an unknown key":                    {give: []string{`replica=3`}, want: `at '': additional properties 'replica' not allowed`},
 		"an unknown key further down":       {give: []string{`service.prot=80`}, want: `at '/service': additional properties 'prot' not allowed`},
 		"an unknown key of the gateway's":   {give: []string{`config.server={"limits":{"inflight":1}}`}, want: `at '/config/server/limits': additional properties 'inflight' not allowed`},
-		"an address, which is the chart's":  {give: []string{`config.server={"address":":80"}`}, want: `at '/config/server': additional properties 'address' not allowed`},
+		"an address, set by the chart":      {give: []string{`config.server={"address":":80"}`}, want: `at '/config/server': additional properties 'address' not allowed`},
 		"an unknown provider":               {give: []string{`config.providers.acme={}`}, want: `at '/config/providers': additional properties 'acme' not allowed`},
 		"a secret in place of its file":     {give: []string{`config.cache.encryptionKeyFile="qBAJJoYcVcOyLfPBKJ8G3tXO0PRXlxnHL2gF9kJtYRs="`}, want: `at '/config/cache/encryptionKeyFile'`},
 		"a secret under a key of its own":   {give: []string{`config.redis.password="hunter2"`}, want: `at '/config/redis': additional properties 'password' not allowed`},
@@ -26,7 +26,7 @@ func TestRefused(t *testing.T) {
 		"a password in a URL":               {give: []string{`config.providers.mastercard.baseURL="https://u:p@example.com"`}, want: `at '/config/providers/mastercard/baseURL'`},
 		"a password in the proxy's URL":     {give: []string{`proxy.https="http://u:p@proxy:3128"`}, want: `at '/proxy/https'`},
 		"a secret in a variable":            {give: []string{`env=[{"name":"A_TOKEN","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
-		"another word for it":               {give: []string{`env=[{"name":"DB_PASSWD","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
+		"a secret by another name":          {give: []string{`env=[{"name":"DB_PASSWD","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
 		"in lower case":                     {give: []string{`env=[{"name":"db_password","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
 		"a second key":                      {give: []string{`env=[{"name":"API_KEY2","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
 		"a credential":                      {give: []string{`env=[{"name":"REDIS_CREDENTIAL","value":"x"}]`}, want: `at '/env/0': missing property 'valueFrom'`},
@@ -42,14 +42,14 @@ func TestRefused(t *testing.T) {
 		"a duration without a unit":         {give: []string{`config.providers.mastercard.timeout=10`}, want: `at '/config/providers/mastercard/timeout': got number, want string`},
 		"a Redis in each process":           {give: []string{`config.redis.mode="embedded"`}, want: `at '/config/redis/mode'`},
 		"a budget that lets no node go":     {give: []string{`podDisruptionBudget.maxUnavailable=0`}, want: `at '/podDisruptionBudget/maxUnavailable'`},
-		"and none in per cent":              {give: []string{`podDisruptionBudget.maxUnavailable="0%"`}, want: `at '/podDisruptionBudget/maxUnavailable'`},
-		"a peer that is none":               {give: []string{`networkPolicy.providers.to=[{"cidr":"0.0.0.0/0"}]`}, want: `at '/networkPolicy/providers/to/0': additional properties 'cidr' not allowed`},
+		"the same in per cent":              {give: []string{`podDisruptionBudget.maxUnavailable="0%"`}, want: `at '/podDisruptionBudget/maxUnavailable'`},
+		"a peer of an unknown kind":         {give: []string{`networkPolicy.providers.to=[{"cidr":"0.0.0.0/0"}]`}, want: `at '/networkPolicy/providers/to/0': additional properties 'cidr' not allowed`},
 		"an empty peer":                     {give: []string{`networkPolicy.callers.from=[{}]`}, want: `at '/networkPolicy/callers/from/0'`},
 		"no limit of memory":                {give: []string{`resources.limits.memory=null`}, want: `at '/resources/limits': missing property 'memory'`},
 		"the latest image":                  {give: []string{`image.tag="latest"`}, want: `at '/image/tag'`},
 		"no configuration":                  {give: []string{`config=null`}, want: `missing property 'config'`},
 		"no cache's key":                    {give: []string{`config.cache={}`}, want: `at '/config/cache': missing property 'encryptionKeyFile'`},
-		"nobody who may call":               {give: []string{`config.clients.apiKeys=[]`}, want: "config.clients: names nobody who may call"},
+		"no clients":                        {give: []string{`config.clients.apiKeys=[]`}, want: "config.clients: names nobody who may call"},
 		"a bank without its provider":       {give: []string{`config.aspsps[0].provider="mypos"`}, want: "config.aspsps[0].provider: names none of config.providers"},
 		"a file that nothing mounts":        {give: []string{`config.audit.keyFile="/run/secrets/audit/key"`}, want: "names /run/secrets/audit/key, which nothing mounts"},
 		"a name that is only the beginning": {give: []string{`config.audit.keyFile="/run/secrets/cached/key"`}, want: "names /run/secrets/cached/key, which nothing mounts"},
@@ -83,12 +83,12 @@ func TestRefused(t *testing.T) {
 		"audit records in a read-only place": {
 			set: "full", give: []string{`config.audit.file="/run/secrets/audit/log"`}, want: "config.audit.file: the root file system is read-only",
 		},
-		"a variable of the chart's":    {give: []string{`env=[{"name":"GOMEMLIMIT","value":"1"}]`}, want: "env[0]: GOMEMLIMIT is set already"},
-		"a variable given twice":       {give: []string{`env=[{"name":"A","value":"1"},{"name":"A","value":"2"}]`}, want: "env[1]: A is set already"},
-		"one port for both":            {give: []string{`ports.admin=8080`}, want: "ports.admin: is taken by ports.api"},
-		"autoscaling by nothing":       {set: "full", give: []string{`autoscaling.cpuUtilization=0`, `autoscaling.activeRequests=0`}, want: "autoscaling: has nothing to go by"},
-		"fewer at most than at least":  {set: "full", give: []string{`autoscaling.maxReplicas=2`}, want: "autoscaling.maxReplicas: is less than minReplicas"},
-		"a secret in the Redis' place": {set: "small", give: []string{`secrets.redis={"secret":"other"}`}, want: "secrets.redis: its place is taken"},
+		"a variable of the chart's":   {give: []string{`env=[{"name":"GOMEMLIMIT","value":"1"}]`}, want: "env[0]: GOMEMLIMIT is set already"},
+		"a variable given twice":      {give: []string{`env=[{"name":"A","value":"1"},{"name":"A","value":"2"}]`}, want: "env[1]: A is set already"},
+		"one port for both":           {give: []string{`ports.admin=8080`}, want: "ports.admin: is taken by ports.api"},
+		"autoscaling by nothing":      {set: "full", give: []string{`autoscaling.cpuUtilization=0`, `autoscaling.activeRequests=0`}, want: "autoscaling: has nothing to go by"},
+		"fewer at most than at least": {set: "full", give: []string{`autoscaling.maxReplicas=2`}, want: "autoscaling.maxReplicas: is less than minReplicas"},
+		"a secret named redis":        {set: "small", give: []string{`secrets.redis={"secret":"other"}`}, want: "secrets.redis: its place is taken"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -97,16 +97,16 @@ func TestRefused(t *testing.T) {
 			}
 			switch _, err := render(t, set{c.set, c.give}); {
 			case err == nil:
-				t.Error("was rendered")
+				t.Error("the values are accepted")
 			case !strings.Contains(err.Error(), c.want):
-				t.Errorf("was refused for something else than %q: %v", c.want, err)
+				t.Errorf("want an error with %q, got %v", c.want, err)
 			}
 		})
 	}
 }
 
-// TestTaken: what comes near to what is refused is not.
-func TestTaken(t *testing.T) {
+// TestValuesAccepted: values that are similar to rejected ones, but correct, are accepted.
+func TestValuesAccepted(t *testing.T) {
 	for _, s := range []set{
 		{"minimal", []string{`env=[{"name":"A_KEY_FILE","value":"/run/secrets/a/key"},{"name":"A","value":"https://example.com/@me"}]`}},
 		{"minimal", []string{`networkPolicy.providers.ports=[443,8443]`, `config.providers.mastercard.baseURL="https://example.com:8443"`}},
@@ -123,10 +123,10 @@ func TestTaken(t *testing.T) {
 	}
 }
 
-// TestAllRefusedAtOnce: what does not go together is told in one go.
-func TestAllRefusedAtOnce(t *testing.T) {
+// TestAllFaultsReported: one error lists all values that do not fit together.
+func TestAllFaultsReported(t *testing.T) {
 	_, err := render(t, set{"minimal", []string{`networkPolicy.callers.from=[]`, `config.redis={}`, `networkPolicy.redis.to=[]`, `secrets={}`}})
 	if err == nil || strings.Count(err.Error(), "\n- ") != 5 {
-		t.Errorf("five faults, but: %v", err)
+		t.Errorf("want five faults, got %v", err)
 	}
 }

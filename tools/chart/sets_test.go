@@ -12,9 +12,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestSets holds the examples against Helm's linter, the APIs' types, kube-score and the gateway
-// itself.
-func TestSets(t *testing.T) {
+// TestExamples: Helm's linter, the API types, kube-score and the gateway accept each example.
+func TestExamples(t *testing.T) {
 	for _, name := range sets {
 		t.Run(name, func(t *testing.T) {
 			lint(t, name)
@@ -27,7 +26,7 @@ func TestSets(t *testing.T) {
 				t.Errorf("only %d objects", len(all))
 			}
 			score(t, text)
-			c := lay(t, all)
+			c := newMount(t, all)
 			if out, err := c.check(t); err != nil {
 				t.Errorf("gateway check: %v\n%s", err, out)
 			}
@@ -35,6 +34,7 @@ func TestSets(t *testing.T) {
 	}
 }
 
+// lint runs Helm's linter on the chart with an example.
 func lint(t *testing.T, name string) {
 	t.Helper()
 	out, err := command(t.TempDir(), helm, set{name: name}.args(t, "lint", "--strict", chart)...).CombinedOutput()
@@ -43,8 +43,8 @@ func lint(t *testing.T, name string) {
 	}
 }
 
-// score has kube-score judge the manifests. For gateways a limit of CPU is not wanted: it would
-// throttle; the README says so. This is all that it may find.
+// score runs kube-score on the manifests. It must report only that the gateways have no CPU limit,
+// which is intended: a limit would throttle them (see the README of the chart).
 func score(t *testing.T, manifests string) {
 	t.Helper()
 	const unlimited = "apps/v1/Deployment: (gateway) CPU limit is not set"
@@ -62,31 +62,32 @@ func score(t *testing.T, manifests string) {
 		}
 	}
 	if critical != 1 {
-		t.Errorf("kube-score finds %d faults besides that gateways have no limit of CPU: %v", critical-1, err)
+		t.Errorf("kube-score reports %d faults in addition to the missing CPU limit of gateways: %v", critical-1, err)
 	}
 	if n := strings.Count(string(out), "[OK]"); n < 45 {
-		t.Errorf("kube-score looked at too little: %d checks were passed", n)
+		t.Errorf("only %d checks of kube-score passed", n)
 	}
 }
 
-// A mount is a gateway's file system as the chart would make it, below a directory.
+// A mount is a directory with the files that a gateway's pod mounts, and the path of the
+// configuration in it.
 type mount struct{ root, config string }
 
-// lay lays down what the gateway's pod mounts: its configuration, and the files of secrets that
-// this names. Files that stand in no volume are not laid down.
-func lay(t *testing.T, all []runtime.Object) mount {
+// newMount writes the files that the gateway's pod mounts: its configuration, and the secrets that
+// the configuration names. It does not write a secret that is in no volume.
+func newMount(t *testing.T, all []runtime.Object) mount {
 	t.Helper()
 	m := mount{root: t.TempDir()}
 	pod := pods(all)["gateway"].Spec
 	text := one[*core.ConfigMap](t, all, "gateway").Data["gateway.yaml"]
-	secrets := material(t)
+	secrets := newSecrets(t)
 	for _, mounted := range pod.Containers[0].VolumeMounts {
 		for _, v := range pod.Volumes {
 			if v.Name != mounted.Name || v.Secret == nil && v.Projected == nil {
 				continue
 			}
-			for _, file := range named(text, mounted.MountPath) {
-				write(t, filepath.Join(m.root, file), secrets.of(file))
+			for _, file := range namedFiles(text, mounted.MountPath) {
+				write(t, filepath.Join(m.root, file), secrets.content(file))
 			}
 		}
 	}
@@ -96,8 +97,8 @@ func lay(t *testing.T, all []runtime.Object) mount {
 	return m
 }
 
-// named are the files below a directory that a configuration names.
-func named(text, dir string) []string {
+// namedFiles returns the files below a directory that a configuration names.
+func namedFiles(text, dir string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
 		if _, file, ok := strings.Cut(strings.TrimSpace(line), "File: "); ok && strings.HasPrefix(file, dir+"/") {
@@ -107,6 +108,7 @@ func named(text, dir string) []string {
 	return all
 }
 
+// write writes a file and creates its directory.
 func write(t *testing.T, file string, content []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
@@ -117,7 +119,8 @@ func write(t *testing.T, file string, content []byte) {
 	}
 }
 
-// check has the gateway judge the configuration.
+// check runs `gateway check` on the configuration and returns its output. The error is not nil if
+// the check fails.
 func (m mount) check(t *testing.T) (string, error) {
 	t.Helper()
 	c := command(m.root, gateway, "check", "--config", m.config)
@@ -126,8 +129,8 @@ func (m mount) check(t *testing.T) (string, error) {
 	return string(out), err
 }
 
-// TestConfiguration: the gateway is given what the values say, and beside it only what the chart
-// sets.
+// TestConfiguration: the gateway's configuration is that of the values, with the addresses that the
+// chart sets.
 func TestConfiguration(t *testing.T) {
 	for _, name := range sets {
 		text, err := os.ReadFile(filepath.Join(values, name+".yaml"))
@@ -149,7 +152,7 @@ func TestConfiguration(t *testing.T) {
 		var got map[string]any
 		must(t, yaml.Unmarshal([]byte(one[*core.ConfigMap](t, objects(t, name), "gateway").Data["gateway.yaml"]), &got))
 		if !reflect.DeepEqual(got, given.Config) {
-			t.Errorf("%s: given %v, got %v", name, given.Config, got)
+			t.Errorf("%s: got %v, want %v", name, got, given.Config)
 		}
 	}
 }

@@ -13,56 +13,57 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// TestStopped walks through what is done when the data of the chart's Redis are lost: away in the
-// upgrade that closes unattended access, and back in a second one. Gateways become ready without
-// Redis, which `helm upgrade --wait` and a rollout need, and the second upgrade rolls none of them.
-func TestStopped(t *testing.T) {
+// TestRedisStopped: after the loss of its data, the chart's Redis can be stopped by an upgrade that
+// closes unattended access, and started again by a second upgrade. Gateways become ready without
+// Redis, as `helm upgrade --wait` and a rollout require, and the second upgrade restarts none of
+// them.
+func TestRedisStopped(t *testing.T) {
 	const closed = `config.unattended={"closedUntil":"2999-12-31T00:00:00Z"}`
 	before := objects(t, "small")
-	away, back := objects(t, "small", closed, `redis.stopped=true`), objects(t, "small", closed)
-	for want, sets := range [][][]runtime.Object{{away}, {before, back}} {
+	stopped, started := objects(t, "small", closed, `redis.stopped=true`), objects(t, "small", closed)
+	for want, sets := range [][][]runtime.Object{{stopped}, {before, started}} {
 		for _, all := range sets {
 			if n := one[*apps.StatefulSet](t, all, "redis").Spec.Replicas; n == nil || int(*n) != want {
-				t.Errorf("Redis has %v servers, want %d", n, want)
+				t.Errorf("Redis has replicas %v, want %d", n, want)
 			}
 		}
 	}
 	gateways := func(all []runtime.Object) core.PodTemplateSpec {
 		return one[*apps.Deployment](t, all, "gateway").Spec.Template
 	}
-	if reflect.DeepEqual(gateways(before), gateways(away)) || !reflect.DeepEqual(gateways(away), gateways(back)) {
-		t.Error("gateways must be rolled by the first upgrade, and not by the second")
+	if reflect.DeepEqual(gateways(before), gateways(stopped)) || !reflect.DeepEqual(gateways(stopped), gateways(started)) {
+		t.Error("the first upgrade must restart the gateways, and the second must not")
 	}
-	if !reflect.DeepEqual(pods(before)["redis"], pods(away)["redis"]) {
-		t.Error("Redis comes back as another")
+	if !reflect.DeepEqual(pods(before)["redis"], pods(stopped)["redis"]) {
+		t.Error("the pod of Redis changes")
 	}
-	s := idle(t, before)
-	api, admin := serve(t, s, away)
-	c := gateways(away).Spec.Containers[0]
+	s := newRedis(t, before)
+	api, admin := startGateway(t, s, stopped)
+	c := gateways(stopped).Spec.Containers[0]
 	for _, p := range []*core.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
-		eventually(t, p.HTTPGet.Path+" answers without Redis", func() bool {
-			answer, err := http.Get("http://" + admin + p.HTTPGet.Path)
-			return err == nil && answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+		eventually(t, p.HTTPGet.Path+" returns 200 without Redis", func() bool {
+			response, err := http.Get("http://" + admin + p.HTTPGet.Path)
+			return err == nil && response.Body.Close() == nil && response.StatusCode == http.StatusOK
 		})
 	}
-	if out, err := tried(t, away, api, admin); err != nil {
-		t.Errorf("the hook does not take it that Redis is stopped: %v, %s", err, out)
+	if out, err := runTestHook(t, stopped, api, admin); err != nil {
+		t.Errorf("the hook fails although Redis should be stopped: %v, %s", err, out)
 	}
-	if out, err := tried(t, back, api, admin); err == nil || !strings.Contains(out, "Redis cannot be used") {
-		t.Errorf("the hook takes it that Redis is away: %v, %s", err, out)
+	if out, err := runTestHook(t, started, api, admin); err == nil || !strings.Contains(out, "Redis cannot be used") {
+		t.Errorf("the hook accepts that Redis is missing: %v, %s", err, out)
 	}
 	s.run(t)
-	eventually(t, "the hook finds Redis back", func() bool {
-		_, err := tried(t, back, api, admin)
+	eventually(t, "the hook finds Redis again", func() bool {
+		_, err := runTestHook(t, started, api, admin)
 		return err == nil
 	})
-	if out, err := tried(t, away, api, admin); err == nil || !strings.Contains(out, "should be stopped") {
-		t.Errorf("the hook takes it that Redis runs, and should be stopped: %v, %s", err, out)
+	if out, err := runTestHook(t, stopped, api, admin); err == nil || !strings.Contains(out, "should be stopped") {
+		t.Errorf("the hook accepts that Redis runs although it should be stopped: %v, %s", err, out)
 	}
 }
 
-// TestNames: Redis's pods can be made, whatever the release is called: the StatefulSet's name and a
-// hash stand in a label, which may have 63 characters. The hash is "-" and up to 10.
+// TestNames: the name of Redis's StatefulSet is valid for every release name. Kubernetes puts the
+// name and a hash of up to 11 characters, with its hyphen, into a label, which is limited to 63.
 func TestNames(t *testing.T) {
 	long := strings.Repeat("a", 46)
 	for _, s := range []struct{ release, override, want string }{
@@ -76,7 +77,7 @@ func TestNames(t *testing.T) {
 		must(t, err)
 		for _, o := range each[*apps.StatefulSet](decode(t, text)) {
 			if o.Name != s.want+"-redis" || len(o.Name)+11 > 63 {
-				t.Errorf("%s: the StatefulSet is called %s, of %d characters", s.release, o.Name, len(o.Name))
+				t.Errorf("%s: the name of the StatefulSet is %s, with %d characters", s.release, o.Name, len(o.Name))
 			}
 		}
 	}
@@ -85,10 +86,10 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestWaits: `helm upgrade --wait` ends with a Redis that is stopped, and waits for one that comes
-// back: by the reading of states that Helm has it from, of what Kubernetes says of a StatefulSet
-// when none of its pods run.
-func TestWaits(t *testing.T) {
+// TestHelmWait: `helm upgrade --wait` does not wait for a Redis that is stopped, and waits for one
+// that starts again. The test computes the status of a StatefulSet without running pods with the
+// library that Helm uses.
+func TestHelmWait(t *testing.T) {
 	for change, want := range map[string]status.Status{`redis.stopped=true`: status.CurrentStatus, `redis.stopped=false`: status.InProgressStatus} {
 		s := one[*apps.StatefulSet](t, objects(t, "small", change), "redis").DeepCopy()
 		s.Generation = 2
@@ -98,17 +99,17 @@ func TestWaits(t *testing.T) {
 		got, err := status.Compute(&unstructured.Unstructured{Object: raw})
 		must(t, err)
 		if got.Status != want {
-			t.Errorf("%s: is %s (%s), want %s", change, got.Status, got.Message, want)
+			t.Errorf("%s: the status is %s (%s), want %s", change, got.Status, got.Message, want)
 		}
 	}
 }
 
-// TestNotes: who installs with Redis stopped is told so, and what must be seen before it comes
-// back.
+// TestNotes: the notes of an install say that Redis is stopped, and what to check before it is
+// started again.
 func TestNotes(t *testing.T) {
 	for _, c := range []struct {
 		changes []string
-		said    []string
+		want    []string
 		not     string
 	}{
 		{nil, []string{"Its volume is kept"}, "REDIS IS STOPPED"},
@@ -121,13 +122,13 @@ func TestNotes(t *testing.T) {
 		out, err := command(t.TempDir(), helm, args...).CombinedOutput()
 		must(t, err)
 		_, notes, _ := strings.Cut(string(out), "NOTES:")
-		for _, want := range c.said {
+		for _, want := range c.want {
 			if !strings.Contains(notes, want) {
-				t.Errorf("%v: %q is not said: %s", c.changes, want, notes)
+				t.Errorf("%v: the notes lack %q: %s", c.changes, want, notes)
 			}
 		}
 		if strings.Contains(notes, c.not) {
-			t.Errorf("%v: %q is said", c.changes, c.not)
+			t.Errorf("%v: the notes contain %q", c.changes, c.not)
 		}
 	}
 }
