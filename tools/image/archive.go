@@ -21,6 +21,7 @@ import (
 // notInTags matches what a version may contain and a tag may not.
 var notInTags = regexp.MustCompile(`[^A-Za-z0-9_.-]`)
 
+// tag returns the version as a valid tag.
 func (o order) tag() string { return notInTags.ReplaceAllString(o.version, "-") }
 
 // write writes the archive: an OCI layout with one image, or with one index of several images. It
@@ -126,7 +127,7 @@ func pack(entries ...entry) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// replace writes a file completely or not at all.
+// replace writes a file atomically.
 func replace(path string, content []byte) error {
 	next := path + ".new"
 	if err := os.WriteFile(next, content, 0o644); err != nil {

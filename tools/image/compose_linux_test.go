@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// redis runs Redis as deploy/compose.yaml does, but at a free port, and returns where. The port may
-// be taken in between: then another is tried.
+// redis runs Redis with the command of deploy/compose.yaml, but on a free port, and returns its
+// address. If another process takes the port first, redis tries another port.
 func redis(t *testing.T, args []string) string {
 	t.Helper()
 	for range 5 {
@@ -27,8 +27,8 @@ func redis(t *testing.T, args []string) string {
 		address := listener.Addr().String()
 		_ = listener.Close()
 		cmd := exec.Command(args[0], append(slices.Clone(args[1:]), "--bind", "127.0.0.1", "--port", port(t, address), "--dir", t.TempDir())...)
-		var said output
-		cmd.Stdout, cmd.Stderr = &said, &said
+		var log output
+		cmd.Stdout, cmd.Stderr = &log, &log
 		if err := cmd.Start(); err != nil {
 			t.Fatalf("%v (make redis installs it)", err)
 		}
@@ -38,7 +38,7 @@ func redis(t *testing.T, args []string) string {
 		for deadline := time.After(time.Minute); ; {
 			select {
 			case <-time.After(10 * time.Millisecond):
-				if strings.Contains(said.String(), "Ready to accept connections") {
+				if strings.Contains(log.String(), "Ready to accept connections") {
 					return address
 				}
 				continue
@@ -47,21 +47,21 @@ func redis(t *testing.T, args []string) string {
 			}
 			break
 		}
-		t.Logf("Redis at %s: %s", address, &said)
+		t.Logf("Redis at %s: %s", address, &log)
 	}
 	t.Fatal("Redis does not start")
 	return ""
 }
 
-// asked is what Redis answers to a command, in one line.
-func asked(t *testing.T, address, what string) string {
+// do sends a command to Redis and returns the first line of the reply.
+func do(t *testing.T, address, command string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprintf(conn, "%s\r\n", what)
+	fmt.Fprintf(conn, "%s\r\n", command)
 	line, err := bufio.NewReader(conn).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
@@ -69,9 +69,9 @@ func asked(t *testing.T, address, what string) string {
 	return strings.TrimSpace(line)
 }
 
-// TestComposeGatewayRuns: the gateway's container, from the image's layers, with the arguments, the
-// variables and the /tmp that compose.yaml gives it, but for the addresses: it counts in the Redis
-// of compose.yaml, and sends its spans, and nothing else, to the collector.
+// TestComposeGatewayRuns: the gateway's container runs from the image's layers with the arguments,
+// environment variables and /tmp of compose.yaml, except for the addresses. It counts in the Redis
+// of compose.yaml, and sends only spans to the collector.
 func TestComposeGatewayRuns(t *testing.T) {
 	services := composed(t).Services
 	gateway := services["gateway"]
@@ -93,28 +93,28 @@ func TestComposeGatewayRuns(t *testing.T) {
 		env = append(env, name+"="+strings.Replace(*value, "http://collector:4318", collector.URL, 1))
 	}
 	if gateway.User != fmt.Sprintf("%d:%d", uid, uid) || !slices.Equal(gateway.Tmpfs, []string{"/tmp"}) {
-		t.Fatalf("as %s with %q", gateway.User, gateway.Tmpfs)
+		t.Fatalf("the user is %s, the tmpfs %q", gateway.User, gateway.Tmpfs)
 	}
 	root := unpacked(t)
 	p := container{Root: root, Tmp: true, Args: args, Env: env}.start(t)
 	api, admin := p.listening(t)
-	p.await(t, "Redis is known", func() bool {
+	p.await(t, "Redis is connected", func() bool {
 		_, body := get(t, admin+"/readyz")
 		return strings.Contains(body, `"redis":"ok","maxmemoryPolicy":"noeviction"`)
 	})
 	if code, body := get(t, api+"/v1/aspsps/"+bank+"/accounts", "X-API-Key", "sandbox-key", "Consent-ID", "GFiTpF3:EBy5xGqQMatk"); code != http.StatusOK {
 		t.Errorf("%d %s", code, body)
 	}
-	if n := asked(t, counter, "DBSIZE"); n == ":0" {
-		t.Error("nothing was counted")
+	if n := do(t, counter, "DBSIZE"); n == ":0" {
+		t.Error("the gateway has stored nothing in Redis")
 	}
-	p.stop(t) // which sends what is left
+	p.stop(t) // sends the remaining spans
 	mu.Lock()
 	defer mu.Unlock()
 	if !received["/v1/traces"] || len(received) != 1 {
-		t.Errorf("the collector was sent %v", received)
+		t.Errorf("the collector received %v", received)
 	}
 	if left, err := os.ReadDir(root + "/tmp"); err != nil || len(left) > 0 {
-		t.Errorf("%v is left, %v", left, err)
+		t.Errorf("files are left in /tmp: %v, %v", left, err)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 const composeFile = root + "/deploy/compose.yaml"
 
-// loaded reads a compose file as docker compose does, unknown keys refused.
+// loaded reads a compose file as Docker Compose does. It returns an error for an unknown key.
 func loaded(t *testing.T, file string) (*types.Project, error) {
 	t.Helper()
 	options, err := cli.NewProjectOptions([]string{file}, cli.WithResolvedPaths(true))
@@ -29,6 +29,7 @@ func loaded(t *testing.T, file string) (*types.Project, error) {
 	return options.LoadProject(t.Context())
 }
 
+// composed returns the project of deploy/compose.yaml.
 func composed(t *testing.T) *types.Project {
 	t.Helper()
 	project, err := loaded(t, composeFile)
@@ -38,9 +39,10 @@ func composed(t *testing.T) *types.Project {
 	return project
 }
 
-func TestComposeIsReadStrictly(t *testing.T) {
+// TestComposeIsValid: compose.yaml has the expected services and no unknown key.
+func TestComposeIsValid(t *testing.T) {
 	if names := composed(t).ServiceNames(); !slices.Equal(names, []string{"collector", "gateway", "grafana", "prometheus", "redis"}) {
-		t.Errorf("%q", names)
+		t.Errorf("the services are %q", names)
 	}
 	wrong := filepath.Join(t.TempDir(), "compose.yaml")
 	if err := os.WriteFile(wrong, []byte(strings.Replace(read(t, composeFile), "read_only:", "read_onli:", 1)), 0o600); err != nil {
@@ -51,23 +53,23 @@ func TestComposeIsReadStrictly(t *testing.T) {
 	}
 }
 
-// tagged is an image of one version, to the last digit.
+// tagged matches an image with a complete version.
 var tagged = regexp.MustCompile(`^[a-z0-9/-]+:v?\d+\.\d+\.\d+$`)
 
-// TestComposeIsConfined: every container is confined, of one version, reached from this machine
-// alone, and has its files.
+// TestComposeIsConfined: every container has no privileges and a fixed version, publishes ports
+// only on this machine, and mounts files that exist, read-only.
 func TestComposeIsConfined(t *testing.T) {
 	project := composed(t)
 	for name, s := range project.Services {
 		if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.SecurityOpt, []string{"no-new-privileges:true"}) || s.Privileged {
-			t.Errorf("%s may do more than it need", name)
+			t.Errorf("%s has more privileges than it needs", name)
 		}
 		if s.Build == nil && !tagged.MatchString(s.Image) {
-			t.Errorf("%s is of %s", name, s.Image)
+			t.Errorf("%s has the image %s", name, s.Image)
 		}
 		for _, p := range s.Ports {
 			if p.HostIP != "127.0.0.1" {
-				t.Errorf("%s is reached at %s:%s", name, p.HostIP, p.Published)
+				t.Errorf("%s is published at %s:%s", name, p.HostIP, p.Published)
 			}
 		}
 		for _, v := range s.Volumes {
@@ -80,17 +82,17 @@ func TestComposeIsConfined(t *testing.T) {
 		}
 		for _, on := range s.GetDependencies() {
 			if d := project.Services[on]; s.DependsOn[on].Condition == types.ServiceConditionHealthy && d.HealthCheck == nil {
-				t.Errorf("%s waits for the health of %s, which nothing tells", name, on)
+				t.Errorf("%s waits until %s is healthy, which has no health check", name, on)
 			}
 		}
 	}
 	build := project.Services["gateway"].Build
 	if same, err := filepath.Abs(root); err != nil || build.Context != same || build.Dockerfile != "deploy/Dockerfile" {
-		t.Errorf("built from %s by %s", build.Context, build.Dockerfile)
+		t.Errorf("the gateway is built from %s with %s", build.Context, build.Dockerfile)
 	}
 }
 
-// after is what follows a flag.
+// after returns the argument after a flag.
 func after(t *testing.T, s types.ServiceConfig, flag string) string {
 	t.Helper()
 	i := slices.Index(s.Command, flag)
@@ -100,7 +102,7 @@ func after(t *testing.T, s types.ServiceConfig, flag string) string {
 	return s.Command[i+1]
 }
 
-// mounted is the file of this tree that stands at a path in a container.
+// mounted returns the file or directory of this tree that is mounted at a path in a container.
 func mounted(t *testing.T, s types.ServiceConfig, target string) string {
 	t.Helper()
 	for _, v := range s.Volumes {
@@ -108,7 +110,7 @@ func mounted(t *testing.T, s types.ServiceConfig, target string) string {
 			return v.Source
 		}
 	}
-	t.Fatalf("%s has nothing at %s", s.Name, target)
+	t.Fatalf("%s mounts nothing at %s", s.Name, target)
 	return ""
 }
 
@@ -121,12 +123,12 @@ func as[T any](t *testing.T, text string) (v T) {
 	return v
 }
 
-// TestComposeFitsTogether: where one container calls another, the other listens.
-func TestComposeFitsTogether(t *testing.T) {
+// TestComposeAddresses: for each address that a container calls, another one listens there.
+func TestComposeAddresses(t *testing.T) {
 	services := composed(t).Services
 	gateway, prometheus, grafana := services["gateway"], services["prometheus"], services["grafana"]
 	listen := map[string][]string{
-		"redis": {"6379"}, "prometheus": {"9090"}, "grafana": {"3000"}, // as these do by themselves
+		"redis": {"6379"}, "prometheus": {"9090"}, "grafana": {"3000"}, // their defaults
 		"gateway": {port(t, after(t, gateway, "--address")), port(t, after(t, gateway, "--admin-address"))},
 	}
 	collector := as[struct {
@@ -149,7 +151,7 @@ func TestComposeFitsTogether(t *testing.T) {
 		called = append(called, s.Static[0].Targets...)
 	}
 	if !slices.Contains(called, "gateway:"+listen["gateway"][1]) {
-		t.Errorf("the metrics at port %s are not fetched: %q", listen["gateway"][1], called)
+		t.Errorf("Prometheus does not scrape port %s: %q", listen["gateway"][1], called)
 	}
 	sources := as[struct {
 		Datasources []struct{ URL string }
@@ -161,7 +163,7 @@ func TestComposeFitsTogether(t *testing.T) {
 			host = "prometheus"
 		}
 		if err != nil || !slices.Contains(listen[host], number) {
-			t.Errorf("nobody listens at %s", address)
+			t.Errorf("no container listens at %s", address)
 		}
 	}
 	for name, s := range services {
@@ -173,6 +175,7 @@ func TestComposeFitsTogether(t *testing.T) {
 	}
 }
 
+// port returns the port of an address.
 func port(t *testing.T, address string) string {
 	t.Helper()
 	_, number, err := net.SplitHostPort(address)
@@ -182,7 +185,8 @@ func port(t *testing.T, address string) string {
 	return number
 }
 
-// TestComposeHasDashboards: grafana finds the dashboards where it is told to look.
+// TestComposeHasDashboards: the dashboards are mounted at the path that Grafana's configuration
+// names.
 func TestComposeHasDashboards(t *testing.T) {
 	grafana := composed(t).Services["grafana"]
 	providers := as[struct {
@@ -190,18 +194,18 @@ func TestComposeHasDashboards(t *testing.T) {
 	}](t, read(t, mounted(t, grafana, "/etc/grafana/provisioning/dashboards/dashboards.yaml")))
 	files, err := filepath.Glob(filepath.Join(mounted(t, grafana, providers.Providers[0].Options.Path), "*.json"))
 	if err != nil || len(files) == 0 {
-		t.Errorf("no dashboards, %v", err)
+		t.Errorf("there are no dashboards: %v", err)
 	}
 	for _, file := range files {
 		if !json.Valid([]byte(read(t, file))) {
-			t.Errorf("%s is no JSON", file)
+			t.Errorf("%s is not valid JSON", file)
 		}
 	}
 }
 
-// TestComposePrometheusIsAccepted: Prometheus accepts its configuration and the rules that it
-// names, both at their places in the container.
-func TestComposePrometheusIsAccepted(t *testing.T) {
+// TestComposePrometheusConfig: Prometheus accepts its configuration and the rules that it names,
+// both at their paths in the container.
+func TestComposePrometheusConfig(t *testing.T) {
 	dir := t.TempDir()
 	prometheus := composed(t).Services["prometheus"]
 	for _, v := range prometheus.Volumes {
@@ -224,6 +228,6 @@ func TestComposePrometheusIsAccepted(t *testing.T) {
 		t.Errorf("%v (make prometheus installs promtool)\n%s", err, out)
 	}
 	if !slices.Contains(prometheus.Command, "--enable-feature=exemplar-storage") {
-		t.Error("exemplars are not kept")
+		t.Error("Prometheus does not store exemplars")
 	}
 }

@@ -15,16 +15,17 @@ import (
 	"time"
 )
 
-// A container is a container without an engine: a directory as the whole file system, in which a
-// process runs as user 65532 without any capability and cannot write. The network is the machine's.
+// A container runs a process without a container engine: the root directory is Root, which is
+// read-only, the user is 65532, and there are no capabilities. The process uses the machine's
+// network.
 type container struct {
 	Root string
-	Tmp  bool // whether /tmp can be written to
+	Tmp  bool // whether /tmp is writable
 	Args []string
 	Env  []string
 }
 
-// output is what a process writes, while it does.
+// output collects what a process writes, and can be read while it runs.
 type output struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -42,15 +43,15 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// A process is the image's entrypoint, running.
+// A process is a running entrypoint of the image.
 type process struct {
 	*exec.Cmd
 	stdout, stderr output
 	ended          chan error
 }
 
-// start runs the entrypoint until the test ends. Root becomes 65532; another user is 65532 in a
-// user namespace, where the system allows it.
+// start runs the entrypoint until the test ends. If the test runs as root, the process changes its
+// user to 65532. Otherwise it gets that user in a user namespace, which the system must allow.
 func (c container) start(t *testing.T) *process {
 	t.Helper()
 	c.protect(t)
@@ -76,8 +77,8 @@ func (c container) start(t *testing.T) *process {
 	return p
 }
 
-// protect takes the permission to write from everything below the root, and lets every user reach
-// it: t.TempDir is for its owner alone.
+// protect makes everything below Root read-only, and Root accessible to every user, because only
+// the owner can access t.TempDir.
 func (c container) protect(t *testing.T) {
 	t.Helper()
 	change := func(path string, mode os.FileMode) {
@@ -98,7 +99,7 @@ func (c container) protect(t *testing.T) {
 		if err == nil && (!c.Tmp || path != filepath.Join(c.Root, "tmp")) {
 			change(path, info.Mode().Perm()&^0o222)
 		}
-		if err == nil && entry.IsDir() { // so that t.TempDir can be removed by a user who is not root
+		if err == nil && entry.IsDir() { // so that a user other than root can remove t.TempDir
 			t.Cleanup(func() { change(path, 0o755) })
 		}
 		return err
@@ -108,7 +109,7 @@ func (c container) protect(t *testing.T) {
 	}
 }
 
-// code waits for the end, and is its exit code.
+// code waits until the process exits and returns its exit code.
 func (p *process) code(t *testing.T) int {
 	t.Helper()
 	select {
@@ -116,12 +117,12 @@ func (p *process) code(t *testing.T) int {
 		p.ended <- err
 		return p.ProcessState.ExitCode()
 	case <-time.After(time.Minute):
-		t.Fatalf("the process does not end\n%s%s", &p.stdout, &p.stderr)
+		t.Fatalf("the process does not exit\n%s%s", &p.stdout, &p.stderr)
 		return 0
 	}
 }
 
-// stop sends SIGTERM to the process, as a kubelet does.
+// stop sends SIGTERM to the process, as a kubelet does, and checks that it exits with code 0.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	if err := p.Process.Signal(syscall.SIGTERM); err != nil {
@@ -132,18 +133,18 @@ func (p *process) stop(t *testing.T) {
 	}
 }
 
-// await waits until something holds, and fails the test where it does not within a minute or while
-// the process runs.
-func (p *process) await(t *testing.T, what string, holds func() bool) {
+// await waits until ok returns true. The test fails after a minute, or if the process exits.
+func (p *process) await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) || len(p.ended) > 0 {
-			t.Fatalf("waited for nothing until %s\n%s%s", what, &p.stdout, &p.stderr)
+			t.Fatalf("timeout, or the process exited, before %s\n%s%s", what, &p.stdout, &p.stderr)
 		}
 	}
 }
 
-// listening waits until the gateway says where it listens.
+// listening waits until the gateway logs its addresses, and returns the URLs of the API and the
+// admin port.
 func (p *process) listening(t *testing.T) (api, admin string) {
 	t.Helper()
 	p.await(t, "the gateway listens", func() bool {
@@ -162,7 +163,7 @@ func (p *process) listening(t *testing.T) (api, admin string) {
 	return api, admin
 }
 
-// contents is everything below a directory: names, sizes and times.
+// contents returns the names, sizes and times of all files below a directory.
 func contents(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder

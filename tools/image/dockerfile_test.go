@@ -19,12 +19,13 @@ import (
 	"github.com/moby/patternmatcher/ignorefile"
 )
 
-// A recipe is a Dockerfile, read as Docker reads it.
+// A recipe is a parsed Dockerfile.
 type recipe struct {
 	stages []instructions.Stage
-	args   map[string]string // what stands before the first stage
+	args   map[string]string // those before the first stage, with their defaults
 }
 
+// dockerfile parses deploy/Dockerfile. The test fails if Docker would warn about it.
 func dockerfile(t *testing.T) recipe {
 	t.Helper()
 	file, err := os.Open(filepath.Join(root, "deploy", "Dockerfile"))
@@ -37,7 +38,7 @@ func dockerfile(t *testing.T) recipe {
 		t.Fatal(err)
 	}
 	for _, w := range tree.Warnings {
-		t.Errorf("Docker would warn: %s", w.Short)
+		t.Errorf("Docker warns: %s", w.Short)
 	}
 	stages, meta, err := instructions.Parse(tree.AST, nil)
 	if err != nil {
@@ -52,7 +53,7 @@ func dockerfile(t *testing.T) recipe {
 	return r
 }
 
-// base is what a stage is built on, by the defaults.
+// base returns the base image of a stage with the default arguments.
 func (r recipe) base(t *testing.T, s instructions.Stage) string {
 	t.Helper()
 	var env []string
@@ -66,7 +67,7 @@ func (r recipe) base(t *testing.T, s instructions.Stage) string {
 	return name
 }
 
-// of are a stage's instructions of one kind.
+// of returns the instructions of type T of a stage.
 func of[T any](s instructions.Stage) (all []T) {
 	for _, c := range s.Commands {
 		if one, ok := c.(T); ok {
@@ -76,14 +77,14 @@ func of[T any](s instructions.Stage) (all []T) {
 	return all
 }
 
-// TestDockerfileMakesTheSame: the last stage is what `make image` makes, on a base that has as
-// little: the binary in the same place, the same user by number, the same ports, labels and
-// entrypoint, and no shell that any of it would need.
-func TestDockerfileMakesTheSame(t *testing.T) {
+// TestDockerfileMatchesImage: the last stage is like the image of `make image`, on a base that is
+// as small: it has the same path of the binary, numeric user, ports, labels and entrypoint, and
+// needs no shell.
+func TestDockerfileMatchesImage(t *testing.T) {
 	r := dockerfile(t)
 	last := r.stages[len(r.stages)-1]
 	if got := r.base(t, last); got != "gcr.io/distroless/static-debian12:nonroot" {
-		t.Errorf("on %s", got)
+		t.Errorf("the base image is %s", got)
 	}
 	made, err := only(t, image(t)+".tar").ConfigFile()
 	if err != nil {
@@ -91,16 +92,16 @@ func TestDockerfileMakesTheSame(t *testing.T) {
 	}
 	users, entrypoints := of[*instructions.UserCommand](last), of[*instructions.EntrypointCommand](last)
 	if len(users) != 1 || users[0].User != made.Config.User {
-		t.Errorf("users %v, want %s", users, made.Config.User)
+		t.Errorf("the users are %v, want %s", users, made.Config.User)
 	}
 	if len(entrypoints) != 1 || entrypoints[0].PrependShell || !slices.Equal(entrypoints[0].CmdLine, made.Config.Entrypoint) {
-		t.Errorf("entrypoints %v", entrypoints)
+		t.Errorf("the entrypoints are %v", entrypoints)
 	}
 	if dirs := of[*instructions.WorkdirCommand](last); len(dirs) != 1 || dirs[0].Path != made.Config.WorkingDir {
-		t.Errorf("directories %v", dirs)
+		t.Errorf("the working directories are %v", dirs)
 	}
 	if runs := of[*instructions.RunCommand](last); len(runs) > 0 || len(of[*instructions.CmdCommand](last)) > 0 {
-		t.Errorf("there is nothing to run %v with", runs)
+		t.Errorf("the last stage has commands, which need a shell: RUN %v", runs)
 	}
 	var ports []string
 	for _, e := range of[*instructions.ExposeCommand](last) {
@@ -124,19 +125,20 @@ func TestDockerfileMakesTheSame(t *testing.T) {
 	}
 	copies := of[*instructions.CopyCommand](last)
 	if len(copies) != 1 || copies[0].DestPath != made.Config.Entrypoint[0] || copies[0].From != r.stages[0].Name {
-		t.Errorf("copies %v", copies)
+		t.Errorf("the copies are %v", copies)
 	}
 }
 
-// TestDockerfileBuilds: what the build stage copies is there and is let through; Go is new enough;
-// the commands need no shell.
+// TestDockerfileBuilds: the build stage copies files that exist and that .dockerignore does not
+// exclude, its Go is new enough, its commands need no shell, and it builds the binary of
+// `make image`.
 func TestDockerfileBuilds(t *testing.T) {
 	r := dockerfile(t)
 	first := r.stages[0]
 	tag := regexp.MustCompile(`^golang:(\d+\.\d+\.\d+)$`).FindStringSubmatch(r.base(t, first))
 	least := regexp.MustCompile(`(?m)^go (\S+)$`).FindStringSubmatch(read(t, filepath.Join(root, "go.mod")))
 	if tag == nil || least == nil || older(tag[1], least[1]) {
-		t.Fatalf("built by %q, and go.mod wants %q", tag, least)
+		t.Fatalf("the build stage uses %q, go.mod requires %q", tag, least)
 	}
 	context := sent(t)
 	for _, c := range of[*instructions.CopyCommand](first) {
@@ -149,18 +151,18 @@ func TestDockerfileBuilds(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out")
 	runs := of[*instructions.RunCommand](first)
 	if len(runs) != 2 {
-		t.Fatalf("%d commands", len(runs))
+		t.Fatalf("the build stage has %d commands, want 2", len(runs))
 	}
 	for _, c := range runs {
 		if c.PrependShell {
-			t.Errorf("%q wants a shell", c.CmdLine)
+			t.Errorf("%q needs a shell", c.CmdLine)
 		}
 		line := slices.Clone(c.CmdLine)
 		for i, word := range line {
 			line[i] = strings.Replace(word, "OUT=/out/", "OUT="+out+"/", 1)
 		}
 		if line[0] == "make" {
-			line = append(line, "VERSION="+tested) // which the stage's environment says
+			line = append(line, "VERSION="+tested) // in Docker, from the environment of the stage
 		}
 		if err := command(context, line[0], line[1:]...); err != nil {
 			t.Error(err)
@@ -168,14 +170,14 @@ func TestDockerfileBuilds(t *testing.T) {
 	}
 	copied := of[*instructions.CopyCommand](r.stages[len(r.stages)-1])[0].SourcePaths[0]
 	if copied != "/out/gateway" || read(t, filepath.Join(out, "gateway")) != read(t, builtBinary(t)) {
-		t.Errorf("%s is another binary than that of `make image`", copied)
+		t.Errorf("%s differs from the binary of `make image`", copied)
 	}
 }
 
 // older reports whether one version of Go is older than another.
 func older(one, other string) bool { return version.Compare("go"+one, "go"+other) < 0 }
 
-// sent is a copy of what Docker gets of the tree: what .dockerignore lets through.
+// sent returns a copy of Docker's build context: the files that .dockerignore does not exclude.
 func sent(t *testing.T) string {
 	t.Helper()
 	patterns, err := ignorefile.ReadAll(strings.NewReader(read(t, filepath.Join(root, ".dockerignore"))))
@@ -196,7 +198,7 @@ func sent(t *testing.T) string {
 			return err
 		}
 		if entry.IsDir() {
-			if name == ".git" || name == "bin" { // large, and nothing lets them through: see TestSecretsAreNotSent
+			if name == ".git" || name == "bin" { // large and excluded: see TestSecretsAreNotSent
 				return fs.SkipDir
 			}
 			return nil
@@ -213,7 +215,7 @@ func sent(t *testing.T) string {
 	return to
 }
 
-// TestSecretsAreNotSent: what lies about in a tree does not get into a layer.
+// TestSecretsAreNotSent: the build context excludes secrets and other local files.
 func TestSecretsAreNotSent(t *testing.T) {
 	patterns, err := ignorefile.ReadAll(strings.NewReader(read(t, filepath.Join(root, ".dockerignore"))))
 	if err != nil {
@@ -229,7 +231,7 @@ func TestSecretsAreNotSent(t *testing.T) {
 		"cmd/gateway/main.go": false, "go.mod": false, "internal/api/api.go": false, "api/openapi.yaml": false,
 	} {
 		if got, err := ignored.MatchesOrParentMatches(name); err != nil || got != want {
-			t.Errorf("%s is kept back: %v, want %v; %v", name, got, want, err)
+			t.Errorf("%s is excluded: %v, want %v; %v", name, got, want, err)
 		}
 	}
 }

@@ -38,8 +38,8 @@ type program struct {
 	set  map[string]string // the settings of the build
 }
 
-// open reads a binary. It returns an error for one that `make build` does not make, and for one
-// that needs more than the image contains.
+// open reads a binary. It returns an error if the binary was not built as by `make build`, or if it
+// needs more than the image contains.
 func open(path string) (program, error) {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
@@ -67,8 +67,8 @@ func open(path string) (program, error) {
 	return p, nil
 }
 
-// image returns the image of a program: a layer with what a static binary needs of a system and
-// nothing that can be run, which is the same for every platform and version, and a layer with the
+// image returns the image of a program. It has two layers: one with the files that a static binary
+// needs and without any program, which is the same for every platform and version, and one with the
 // binary.
 func (o order) image(p program) (v1.Image, error) {
 	binary, err := os.ReadFile(p.path)
@@ -116,6 +116,7 @@ func (o order) image(p program) (v1.Image, error) {
 	return mutate.ConfigFile(img, file)
 }
 
+// layer returns a layer with the entries; by is the command in the image's history.
 func layer(by string, created v1.Time, entries ...entry) (mutate.Addendum, error) {
 	content, err := pack(entries...)
 	if err != nil {
@@ -126,9 +127,9 @@ func layer(by string, created v1.Time, entries ...entry) (mutate.Addendum, error
 	return mutate.Addendum{Layer: l, History: v1.History{CreatedBy: by, Created: created}}, err
 }
 
-// roots returns the authorities that Mozilla trusts, from Go's module and not from the machine that
-// builds. Those that Mozilla trusts up to a date are left out, because a file of certificates
-// cannot contain that condition.
+// roots returns the certificate authorities that Mozilla trusts, as PEM. They come from Go's
+// module, so that they do not depend on the machine that builds. Those that Mozilla trusts only up
+// to a date are left out, because a PEM file cannot contain that condition.
 func roots() []byte {
 	var b bytes.Buffer
 	for root := range bundle.Roots() {

@@ -1,7 +1,7 @@
 // Image writes an OCI image with the gateway's binary, without a daemon and without a registry, and
-// beside it the list of what the image contains (SBOM). `make image` calls it. Docker builds the
-// same from deploy/Dockerfile; the tests compare both, run the binary from the unpacked layers, and
-// run what deploy/compose.yaml says.
+// an SBOM of the image. `make image` runs it. Docker builds the same image from deploy/Dockerfile.
+// The tests compare both, run the binary from the unpacked layers, and run the containers of
+// deploy/compose.yaml.
 package main
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 )
 
-// An order says what to make of which binaries.
+// An order contains the settings of one image: its binaries, its metadata and the files to write.
 type order struct {
 	version, revision string
-	created           time.Time // written into the image, so that the image is the same whenever it is made
+	created           time.Time // the image's time of creation, fixed so that the image is reproducible
 	binaries          []string  // one for each platform
 	archive, sbom     string    // the files to write
 }
@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// run writes the image and its list, and prints sizes and the digest.
+// run writes the image and its SBOM, and prints the sizes of the layers and the digest to out.
 func run(o order, out io.Writer) error {
 	if len(o.binaries) == 0 {
 		return errors.New("no binary is named")
@@ -70,7 +70,7 @@ func run(o order, out io.Writer) error {
 	return o.list(programs, digest)
 }
 
-// size returns the bytes of an image's layers, compressed and as files.
+// size returns the size of an image's layers in bytes, compressed and unpacked.
 func size(img v1.Image) (packed, unpacked int64, err error) {
 	manifest, err := img.Manifest()
 	if err != nil {

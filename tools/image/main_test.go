@@ -19,10 +19,10 @@ import (
 
 const root = "../.."
 
-// The version that the tests' image says it is, and the tag that this becomes.
+// tested and testedTag are the version and the tag of the image in the tests.
 const tested, testedTag = "1.2.3-test+x", "1.2.3-test-x"
 
-// scratch is for what all tests share.
+// scratch is a directory for files that all tests share.
 var scratch string
 
 func TestMain(m *testing.M) {
@@ -36,13 +36,13 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// made is the image as `make image` makes it, at once for all tests.
+// made runs `make image`, once for all tests, and returns the path of the image without extension.
 var made = sync.OnceValues(func() (string, error) {
 	name := filepath.Join(scratch, "image")
 	return name, command(root, "make", "image", "IMAGE="+name, "VERSION="+tested)
 })
 
-// image is where the image is, without the endings of its files.
+// image returns the path of the image's files without extension.
 func image(t *testing.T) string {
 	t.Helper()
 	name, err := made()
@@ -52,7 +52,7 @@ func image(t *testing.T) string {
 	return name
 }
 
-// builtBinary is what the image was made of.
+// builtBinary returns the path of the binary that the image was made from.
 func builtBinary(t *testing.T) string {
 	t.Helper()
 	found, err := filepath.Glob(image(t) + ".d/linux/*/gateway")
@@ -62,7 +62,7 @@ func builtBinary(t *testing.T) string {
 	return found[0]
 }
 
-// command runs a program as if nobody had called this test from a Makefile.
+// command runs a program without the environment variables of an outer make.
 func command(dir string, name string, args ...string) error {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir
@@ -73,8 +73,8 @@ func command(dir string, name string, args ...string) error {
 	return nil
 }
 
-// untar unpacks an archive into a directory, with the modes that it says and as whoever runs the
-// test.
+// untar unpacks an archive into a directory, with the archive's modes and the owner of the test
+// process.
 func untar(t *testing.T, from io.Reader, to string) {
 	t.Helper()
 	for r := tar.NewReader(from); ; {
@@ -86,7 +86,7 @@ func untar(t *testing.T, from io.Reader, to string) {
 			t.Fatal(err)
 		}
 		if !filepath.IsLocal(h.Name) {
-			t.Fatalf("%q leads out", h.Name)
+			t.Fatalf("%q is outside of the directory", h.Name)
 		}
 		path := filepath.Join(to, h.Name)
 		if h.Typeflag == tar.TypeDir {
@@ -106,7 +106,7 @@ func untar(t *testing.T, from io.Reader, to string) {
 	}
 }
 
-// opened is the archive's index, as those read it who take OCI archives.
+// opened returns the index of an archive, read as an OCI layout.
 func opened(t *testing.T, archive string) v1.ImageIndex {
 	t.Helper()
 	file, err := os.Open(archive)
@@ -123,7 +123,7 @@ func opened(t *testing.T, archive string) v1.ImageIndex {
 	return index
 }
 
-// only is the image of an archive that has one.
+// only returns the only image of an archive.
 func only(t *testing.T, archive string) v1.Image {
 	t.Helper()
 	index := opened(t, archive)
@@ -138,7 +138,7 @@ func only(t *testing.T, archive string) v1.Image {
 	return img
 }
 
-// unpacked is a directory with what the image's layers hold.
+// unpacked returns a new directory with the contents of the image's layers.
 func unpacked(t *testing.T) string {
 	t.Helper()
 	layers, err := only(t, image(t)+".tar").Layers()

@@ -12,12 +12,12 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// rootsModule is the module of the authorities.
+// rootsModule is the module with the certificate authorities.
 const rootsModule = "golang.org/x/crypto/x509roots/fallback"
 
 // list writes the SBOM, in CycloneDX: the modules that Go recorded in each binary, the standard
-// library, and the module of the authorities. It has no time and no serial number, so that it is
-// the same whenever it is made.
+// library, and the module with the certificate authorities. It contains no time and no serial
+// number, so that it is reproducible.
 func (o order) list(programs []program, digest v1.Hash) error {
 	found := map[string]cdx.Component{}
 	put := func(kind cdx.ComponentType, name, version, sum string) {
@@ -57,8 +57,8 @@ func (o order) list(programs []program, digest v1.Hash) error {
 	return replace(o.sbom, b.Bytes())
 }
 
-// component returns a Go module, with the package URL as reference. CycloneDX has no name for the
-// form of sum, which is that of go.sum.
+// component returns the component of a Go module, with the package URL as reference. The checksum
+// is a property, because CycloneDX has no hash algorithm for the form of go.sum.
 func component(kind cdx.ComponentType, name, version, sum string) cdx.Component {
 	c := cdx.Component{Type: kind, Name: name, Version: version, PackageURL: "pkg:golang/" + name + "@" + strings.ReplaceAll(version, "+", "%2B")}
 	c.BOMRef = c.PackageURL

@@ -10,8 +10,9 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// TestSBOM: the list has every module that `go version -m` says of the binary in the image, Go
-// itself and the authorities, and names the image that it is of.
+// TestSBOM: the SBOM lists every module that `go version -m` prints for the binary in the image,
+// the standard library and the module with the certificate authorities, and it has the digest of
+// the image.
 func TestSBOM(t *testing.T) {
 	text := read(t, image(t)+".sbom.json")
 	var bom cdx.BOM
@@ -22,7 +23,7 @@ func TestSBOM(t *testing.T) {
 	for _, c := range *bom.Components {
 		listed[c.Name+" "+c.Version] = true
 		if !strings.HasPrefix(c.PackageURL, "pkg:golang/"+c.Name+"@") {
-			t.Errorf("%s has the URL %s", c.Name, c.PackageURL)
+			t.Errorf("%s has the package URL %s", c.Name, c.PackageURL)
 		}
 	}
 	out, err := exec.Command("go", "version", "-m", filepath.Join(unpacked(t), entrypoint)).Output()
@@ -43,22 +44,22 @@ func TestSBOM(t *testing.T) {
 		}
 	}
 	if modules < 50 || len(*bom.Components) != modules+2 {
-		t.Errorf("%d modules, %d listed", modules, len(*bom.Components))
+		t.Errorf("the binary has %d modules, the SBOM %d components", modules, len(*bom.Components))
 	}
 	if !strings.Contains(text, `"name": "`+rootsModule+`"`) {
-		t.Error("where the authorities come from is not listed")
+		t.Error("the module with the certificate authorities is not listed")
 	}
 	digest, err := only(t, image(t)+".tar").Digest()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if of := bom.Metadata.Component; of.Version != tested || !strings.HasSuffix(of.PackageURL, digest.Hex) {
-		t.Errorf("of %s %s, and not of %s", of.Version, of.PackageURL, digest)
+		t.Errorf("the SBOM is of %s %s, want %s", of.Version, of.PackageURL, digest)
 	}
 }
 
-// TestSBOMKeepsToItsSchema: the list keeps to CycloneDX's own schema, which comes with the library.
-func TestSBOMKeepsToItsSchema(t *testing.T) {
+// TestSBOMMatchesSchema: the SBOM is valid by CycloneDX's own schema, which is part of the library.
+func TestSBOMMatchesSchema(t *testing.T) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/CycloneDX/cyclonedx-go").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +88,7 @@ func TestSBOMKeepsToItsSchema(t *testing.T) {
 		text  string
 		valid bool
 	}{
-		"as it is":     {text, true},
+		"unchanged":    {text, true},
 		"with a fault": {strings.Replace(text, `"type": "library"`, `"type": "book"`, 1), false},
 	} {
 		list, err := jsonschema.UnmarshalJSON(strings.NewReader(tt.text))

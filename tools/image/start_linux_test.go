@@ -26,7 +26,8 @@ const (
 	bank   = "4f1e2d3c-0000-4000-8000-000000000001"
 )
 
-// get calls as a caller does, with names and values of headers.
+// get sends a GET request with headers, given as names and values, and returns the status and the
+// body.
 func get(t *testing.T, url string, header ...string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
@@ -48,7 +49,7 @@ func get(t *testing.T, url string, header ...string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-// configure lays a configuration into the image's files, where Kubernetes would mount it.
+// configure writes a configuration to the path where Kubernetes would mount it.
 func configure(t *testing.T, root, provider string) {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -76,7 +77,8 @@ aspsps: [{id: %s, name: Wood Bank, provider: mastercard}]
 	}
 }
 
-// provider answers over TLS, and counts who came that far. Nobody but the test vouches for it.
+// provider starts a TLS server that counts the requests that arrive. The image's certificate
+// authorities do not include its certificate.
 func provider(t *testing.T) (*httptest.Server, *atomic.Int64) {
 	var calls atomic.Int64
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -89,8 +91,8 @@ func provider(t *testing.T) (*httptest.Server, *atomic.Int64) {
 	return server, &calls
 }
 
-// TestServe: the image's entrypoint serves as user 65532, from a file system that it cannot write
-// to, and writes nothing.
+// TestServe: the image's entrypoint serves as user 65532 without capabilities on a read-only file
+// system, writes nothing, and does not call a provider whose certificate it cannot verify.
 func TestServe(t *testing.T) {
 	server, calls := provider(t)
 	root := unpacked(t)
@@ -99,42 +101,42 @@ func TestServe(t *testing.T) {
 	p := container{Root: root, Args: []string{"serve", "--config", "/etc/ais-gateway/gateway.yaml"}}.start(t)
 	api, admin := p.listening(t)
 	status := read(t, fmt.Sprintf("/proc/%d/status", p.Process.Pid))
-	user := os.Getuid() // of the user namespace, seen from here
+	user := os.Getuid() // the user of the namespace, as seen from outside of it
 	if user == 0 {
 		user = uid
 	}
 	for _, want := range []string{`CapPrm:\t0{16}`, `CapEff:\t0{16}`, fmt.Sprintf(`Uid:\t%d\t`, user)} {
 		if !regexp.MustCompile(`(?m)^` + want).MatchString(status) {
-			t.Errorf("no %s in\n%s", want, status)
+			t.Errorf("the status of the process has no %s:\n%s", want, status)
 		}
 	}
 	if code, body := get(t, admin+"/readyz"); code != http.StatusOK || !strings.Contains(body, `"status":"ready"`) {
 		t.Errorf("/readyz: %d %s", code, body)
 	}
 	if code, body := get(t, api+"/v1/aspsps"); code != http.StatusUnauthorized {
-		t.Errorf("a stranger: %d %s", code, body)
+		t.Errorf("without a key: %d %s", code, body)
 	}
 	if code, body := get(t, api+"/v1/aspsps", "X-API-Key", apiKey); code != http.StatusOK || !strings.Contains(body, bank) {
-		t.Errorf("a caller: %d %s", code, body)
+		t.Errorf("with a key: %d %s", code, body)
 	}
-	// The provider is nobody whom the image's authorities vouch for.
+	// The image's certificate authorities do not include that of the provider.
 	if code, body := accounts(t, api); code != http.StatusServiceUnavailable || calls.Load() != 0 {
-		t.Errorf("%d calls of a provider that is not trusted: %d %s", calls.Load(), code, body)
+		t.Errorf("%d calls reached a provider that is not trusted: %d %s", calls.Load(), code, body)
 	}
 	p.stop(t)
 	if after := contents(t, root); after != before {
-		t.Errorf("before\n%safter\n%s", before, after)
+		t.Errorf("files have changed: before\n%safter\n%s", before, after)
 	}
 }
 
+// accounts reads the accounts of the bank through the gateway.
 func accounts(t *testing.T, api string) (int, string) {
 	t.Helper()
 	return get(t, api+"/v1/aspsps/"+bank+"/accounts", "X-API-Key", apiKey, "Consent-ID", "c", "PSU-IP-Address", "203.0.113.7")
 }
 
-// TestAuthoritiesAreFound: the binary reads the image's file of authorities: one that is added to
-// it is trusted.
-func TestAuthoritiesAreFound(t *testing.T) {
+// TestRootsFileIsRead: the binary trusts a certificate authority that is added to the image's file.
+func TestRootsFileIsRead(t *testing.T) {
 	server, calls := provider(t)
 	root := unpacked(t)
 	configure(t, root, server.URL)
@@ -148,13 +150,13 @@ func TestAuthoritiesAreFound(t *testing.T) {
 	p := container{Root: root, Args: []string{"serve", "--config", "/etc/ais-gateway/gateway.yaml"}}.start(t)
 	api, _ := p.listening(t)
 	if code, body := accounts(t, api); calls.Load() == 0 {
-		t.Errorf("no call arrived: %d %s\n%s", code, body, &p.stdout)
+		t.Errorf("the provider received no call: %d %s\n%s", code, body, &p.stdout)
 	}
 	p.stop(t)
 }
 
-// TestContainer: a process cannot write, and that the entrypoint is the binary of the image's
-// version.
+// TestContainer: a process cannot write to the file system, and the entrypoint prints the version
+// of the image.
 func TestContainer(t *testing.T) {
 	root := unpacked(t)
 	p := container{Root: root, Args: []string{"sandbox"}}.start(t)
