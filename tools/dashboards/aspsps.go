@@ -3,9 +3,9 @@ package main
 const (
 	clientCount  = "http_client_request_duration_seconds_count{" + bank
 	clientBucket = "http_client_request_duration_seconds_bucket{" + bank
-	// unwell is a call after which its ASPSP counts as failing: the breaker's own judgement. A 4xx
-	// tells of one consent.
-	unwell = `,error_type=~"PROVIDER_UNAVAILABLE|PROVIDER_TIMEOUT|PROVIDER_ERROR|PROVIDER_INVALID_RESPONSE",http_response_status_code!~"4.."`
+	// aspspFailed selects the calls that the breaker counts as failures of the ASPSP. A 4xx status
+	// is not one of them, because it concerns a single consent.
+	aspspFailed = `,error_type=~"PROVIDER_UNAVAILABLE|PROVIDER_TIMEOUT|PROVIDER_ERROR|PROVIDER_INVALID_RESPONSE",http_response_status_code!~"4.."`
 )
 
 var aspsps = board{
@@ -18,7 +18,7 @@ var aspsps = board{
 				about: "Each bank over the last five minutes: calls a second, the share that failed, the slowest twentieth, the breaker (0 closed, 1 half open, 2 open), and the share of old lists.",
 				queries: []query{
 					{expr: `sum by (ais_aspsp_id) (rate(` + clientCount + `}[5m]))`, legend: "calls/s"},
-					{expr: share(`(sum by (ais_aspsp_id) (rate(`+clientCount+unwell+`}[5m])) or 0 * sum by (ais_aspsp_id) (rate(`+clientCount+`}[5m])))`, `sum by (ais_aspsp_id) (rate(`+clientCount+`}[5m]))`), legend: "failed, of 1"},
+					{expr: share(`(sum by (ais_aspsp_id) (rate(`+clientCount+aspspFailed+`}[5m])) or 0 * sum by (ais_aspsp_id) (rate(`+clientCount+`}[5m])))`, `sum by (ais_aspsp_id) (rate(`+clientCount+`}[5m]))`), legend: "failed, of 1"},
 					{expr: `histogram_quantile(0.95, sum by (ais_aspsp_id, le) (rate(` + clientBucket + `}[5m])))`, legend: "95 %, s"},
 					{expr: `max by (ais_aspsp_id) (ais_breaker_state{` + bank + `})`, legend: "breaker"},
 					{expr: share(`sum by (ais_aspsp_id) (rate(ais_cache_results_total{`+bank+`,result="stale"}[5m]))`, `sum by (ais_aspsp_id) (rate(ais_cache_results_total{`+bank+`}[5m]))`), legend: "old lists, of 1"},
@@ -34,7 +34,7 @@ var aspsps = board{
 			{
 				title: "Share of calls that failed", unit: "percentunit", bad: 0.5,
 				about:   "Not reachable, no answer in time, an error or an unreadable answer. One bank: it is the bank. All of a provider: it is the provider, or the way there.",
-				queries: []query{{expr: share(`(sum by (ais_aspsp_id) (rate(`+clientCount+unwell+`}[$__rate_interval])) or 0 * sum by (ais_aspsp_id) (rate(`+clientCount+`}[$__rate_interval])))`, `sum by (ais_aspsp_id) (rate(`+clientCount+`}[$__rate_interval]))`), legend: "{{ais_aspsp_id}}"}},
+				queries: []query{{expr: share(`(sum by (ais_aspsp_id) (rate(`+clientCount+aspspFailed+`}[$__rate_interval])) or 0 * sum by (ais_aspsp_id) (rate(`+clientCount+`}[$__rate_interval])))`, `sum by (ais_aspsp_id) (rate(`+clientCount+`}[$__rate_interval]))`), legend: "{{ais_aspsp_id}}"}},
 			},
 			{
 				title: "Calls by what went wrong", unit: "reqps",

@@ -12,10 +12,10 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/timeseries"
 )
 
-// A board is one dashboard.
+// A board is one Grafana dashboard.
 type board struct {
 	uid, title, about string
-	from              string // how far back it shows at first
+	from              string // the default start of the time range
 	rows              []row
 }
 
@@ -24,14 +24,14 @@ type row struct {
 	panels []panel
 }
 
-// A panel is lines over time, unless it is a number or a table of what is now.
+// A panel shows lines over time, or the current values as a number or a table.
 type panel struct {
-	title, about string // about is for whoever is on call: what it shows, and what to think of it
+	title, about string // about is for operators on call: what the panel shows, and what it means
 	unit         string // as Grafana names it
 	kind         kind
-	width        uint32   // of 24; 12 where none is given
-	bad, least   float64  // red from bad on, and below least; 0 for no such bound
-	states       []string // what 0, 1, 2 mean
+	width        uint32   // of 24 columns; 0 means 12
+	bad, least   float64  // values from bad on, or below least, are red; 0 means no bound
+	states       []string // texts for the values 0, 1, 2
 	queries      []query
 }
 
@@ -43,16 +43,16 @@ const (
 	columns
 )
 
-// A query is one expression. Its legend names the labels that tell its series apart; of columns it
-// is the heading.
+// A query is one expression. Its legend contains the labels that distinguish its series; in a table
+// it is the heading of the column.
 type query struct {
 	expr, legend string
 	exemplars    bool
 }
 
-// What is chosen at the top of every board. ours holds for what a process tells of itself, bank for
-// what it tells of ASPSPs. A metric of the service's whole bears no ASPSP's id where the request
-// named none: .* finds those too.
+// Label matchers for the variables of every board. ours is for metrics of a process, bank for
+// metrics with the label ais_aspsp_id. The label is missing for requests without an ASPSP; the
+// value .* of the variable matches those too.
 const (
 	ours = `job=~"$job"`
 	bank = ours + `,ais_aspsp_id=~"$aspsp"`
@@ -84,7 +84,7 @@ func (b board) build() (dashboard.Dashboard, error) {
 	return d.Build()
 }
 
-// ready is a panel that has been built.
+// ready is a built panel. It implements cog.Builder.
 type ready struct{ panel dashboard.Panel }
 
 func (r ready) Build() (dashboard.Panel, error) { return r.panel, nil }
@@ -94,7 +94,7 @@ func source() common.DataSourceRef {
 }
 
 func variables() []cog.Builder[dashboard.VariableModel] {
-	ask := func(name, label, about, metric, of string) *dashboard.QueryVariableBuilder {
+	query := func(name, label, about, metric, of string) *dashboard.QueryVariableBuilder {
 		all := dashboard.VariableOption{
 			Text:  dashboard.StringOrArrayOfString{String: cog.ToPtr("All")},
 			Value: dashboard.StringOrArrayOfString{String: cog.ToPtr("$__all")},
@@ -106,8 +106,8 @@ func variables() []cog.Builder[dashboard.VariableModel] {
 	}
 	return []cog.Builder[dashboard.VariableModel]{
 		dashboard.NewDatasourceVariableBuilder("datasource").Label("Prometheus").Type("prometheus"),
-		ask("job", "Job", "What Prometheus calls the gateways.", "ais_audit_enabled", "job"),
-		ask("aspsp", "ASPSP", "Banks by their ids: metrics have no names. Whose an id is stands in the configuration (aspsps) and at GET /v1/aspsps.",
+		query("job", "Job", "What Prometheus calls the gateways.", "ais_audit_enabled", "job"),
+		query("aspsp", "ASPSP", "Banks by their ids: metrics have no names. Whose an id is stands in the configuration (aspsps) and at GET /v1/aspsps.",
 			"ais_breaker_state{"+ours+"}", "ais_aspsp_id").AllValue(".*"),
 	}
 }
@@ -156,7 +156,7 @@ func (q query) target(i int) *prometheus.DataqueryBuilder {
 }
 
 func (p panel) thresholds() *dashboard.ThresholdsConfigBuilder {
-	steps := []dashboard.Threshold{{Color: "green"}} // the first holds from minus infinity
+	steps := []dashboard.Threshold{{Color: "green"}} // the first applies from minus infinity
 	if p.least > 0 {
 		steps = []dashboard.Threshold{{Color: "red"}, {Value: cog.ToPtr(p.least), Color: "green"}}
 	}
@@ -177,7 +177,8 @@ func (p panel) mappings() []dashboard.ValueMapping {
 	return []dashboard.ValueMapping{{ValueMap: &m}}
 }
 
-// joined puts the queries of a table side by side, a row for each ASPSP, under their headings.
+// joined returns the transformations that join the queries of a table by ASPSP and name the
+// columns.
 func (p panel) joined() []dashboard.DataTransformerConfig {
 	names := map[string]string{"ais_aspsp_id": "ASPSP"}
 	for i, q := range p.queries {
@@ -189,7 +190,7 @@ func (p panel) joined() []dashboard.DataTransformerConfig {
 	}
 }
 
-// hidden are the columns of the time, which Grafana numbers where there are several.
+// hidden returns the time columns of n queries, which Grafana numbers if there are several.
 func hidden(n int) map[string]bool {
 	all := map[string]bool{"Time": true}
 	for i := range n {

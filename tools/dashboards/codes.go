@@ -2,21 +2,21 @@ package main
 
 import "strings"
 
-// Whose failures count against the service: see docs/design.md, "What counts". The rules'
-// expressions have the same, and a test of package deploy holds that every code of the contract
-// stands in one of these lists or in none of its failures.
+// Matchers for the requests that count for the availability of the service: see docs/design.md,
+// "What counts". The expressions of the rules contain the same, and TestCodesCount in package
+// deploy checks every code of the contract.
 const (
-	// routes are those of the API; nothing else that Prometheus may scrape has such.
+	// routes matches the routes of the API, which no other target of Prometheus has.
 	routes = `http_route=~"/v1/(aspsps|aggregations).*"`
-	// own failed although callers and banks did what they should. A 500 without a code, and no
-	// answer at all, are too.
+	// own matches the failures of the gateway itself, for which no caller and no bank is
+	// responsible. They include a 500 without a code and a missing response.
 	own = `error_type=~"INTERNAL_ERROR|OVERLOADED|COUNTER_UNAVAILABLE|DELETION_UNCONFIRMED|PROVIDER_REJECTED|_OTHER|5[0-9]{2}"`
-	// meant is every request that the caller had a right to make, and waited for.
+	// meant matches all requests except wrong or forbidden ones and those that the caller canceled.
 	meant = `error_type!~"FORMAT_ERROR|UNAUTHENTICATED|FORBIDDEN|ASPSP_UNKNOWN|NOT_FOUND|METHOD_NOT_ALLOWED|RATE_LIMITED|CANCELED"`
 )
 
-// Who said no, by the problem's code: the metric has no label for it. UNATTENDED_LIMIT may be said
-// by both; the events of slots tell it apart.
+// Codes by the origin of the problem, for which the metric has no label. UNATTENDED_LIMIT is
+// missing because both the gateway and the bank return it; the events of slots distinguish them.
 var (
 	byRequest = []string{
 		"FORMAT_ERROR", "UNAUTHENTICATED", "FORBIDDEN", "ASPSP_UNKNOWN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "RATE_LIMITED", "NOT_CACHED",
@@ -29,13 +29,14 @@ var (
 	byASPSP = []string{"CONSENT_EXPIRED", "CONSENT_INVALID", "ACCOUNT_UNKNOWN"}
 )
 
-// failed is the rate of requests that ended with one of the codes; 0 where none ever did.
+// failed returns the expression for the rate of requests that ended with one of the codes, or 0 if
+// there are no such requests.
 func failed(codes []string) string {
 	return `(sum(rate(http_server_request_duration_seconds_count{` + bank + `,error_type=~"` + strings.Join(codes, "|") +
 		`"}[$__rate_interval])) or vector(0))`
 }
 
-// slots is the rate of an event of slots; 0 where there never was one.
+// slots returns the expression for the rate of an event of slots, or 0 if there are no such events.
 func slots(event string) string {
 	return `(sum(rate(ais_unattended_slots_total{` + bank + `,event="` + event + `"}[$__rate_interval])) or vector(0))`
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestBoardsAreWhatIsWritten: what is committed is what is written: `make dashboards`.
-func TestBoardsAreWhatIsWritten(t *testing.T) {
+// TestBoardsAreUpToDate: the files in deploy/grafana are those that `make dashboards` writes.
+func TestBoardsAreUpToDate(t *testing.T) {
 	const dir = "../../deploy/grafana"
 	for name, b := range boards {
 		want, err := b.json()
@@ -18,15 +18,16 @@ func TestBoardsAreWhatIsWritten(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s is not what `make dashboards` writes: %v", name, err)
+			t.Errorf("%s is not up to date, run `make dashboards`: %v", name, err)
 		}
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil || len(files) != len(boards) {
-		t.Errorf("there are %q, and %d boards: %v", files, len(boards), err)
+		t.Errorf("there are the files %q, but %d boards: %v", files, len(boards), err)
 	}
 }
 
+// TestWrite: write creates a file for each board, and returns an error if it cannot.
 func TestWrite(t *testing.T) {
 	dir := t.TempDir()
 	if err := write(dir); err != nil {
@@ -38,11 +39,11 @@ func TestWrite(t *testing.T) {
 		}
 	}
 	if err := write(filepath.Join(dir, "none")); err == nil {
-		t.Error("what cannot be written is no error")
+		t.Error("write to a missing directory returns no error")
 	}
 }
 
-// color is what a panel's thresholds make of a value.
+// color returns the color of a value by the panel's thresholds.
 func (p panel) color(t *testing.T, value float64) string {
 	t.Helper()
 	built, err := p.build(1)
@@ -52,7 +53,7 @@ func (p panel) color(t *testing.T, value float64) string {
 	var color string
 	for i, s := range built.FieldConfig.Defaults.Thresholds.Steps {
 		if (i == 0) != (s.Value == nil) {
-			t.Fatalf("%s: step %d begins at %v", p.title, i, s.Value)
+			t.Fatalf("%s: step %d starts at %v", p.title, i, s.Value)
 		}
 		if s.Value == nil || value >= *s.Value {
 			color = s.Color
@@ -61,11 +62,10 @@ func (p panel) color(t *testing.T, value float64) string {
 	return color
 }
 
-// TestNumbersShowWhatIsBad: a number that tells good from bad shows it: what is promised is green,
-// and what misses it red, on whichever side that is.
-func TestNumbersShowWhatIsBad(t *testing.T) {
+// TestNumberColors: a number is green if the value is good and red if it is bad.
+func TestNumberColors(t *testing.T) {
 	const day = 24 * 60 * 60
-	indifferent := []string{"Gateways", "Versions"} // how many there should be, nobody tells
+	indifferent := []string{"Gateways", "Versions"} // no value is good or bad
 	tests := map[string]struct{ good, bad []float64 }{
 		"Availability":          {[]float64{0.999, 1}, []float64{0.9989, 0}},
 		"Answered within 2.5 s": {[]float64{0.99, 1}, []float64{0.9899, 0}},
@@ -80,7 +80,7 @@ func TestNumbersShowWhatIsBad(t *testing.T) {
 				tt, ok := tests[p.title]
 				if !ok {
 					if p.kind == number && !slices.Contains(indifferent, p.title) {
-						t.Errorf("%s: is any value of %s bad?", b.title, p.title)
+						t.Errorf("%s: %s is not tested: which values are bad?", b.title, p.title)
 					}
 					continue
 				}
@@ -88,7 +88,7 @@ func TestNumbersShowWhatIsBad(t *testing.T) {
 				for color, values := range map[string][]float64{"green": tt.good, "red": tt.bad} {
 					for _, v := range values {
 						if got := p.color(t, v); got != color {
-							t.Errorf("%s, %s: %v is %s, and should be %s", b.title, p.title, v, got, color)
+							t.Errorf("%s, %s: %v is %s, want %s", b.title, p.title, v, got, color)
 						}
 					}
 				}
@@ -96,13 +96,13 @@ func TestNumbersShowWhatIsBad(t *testing.T) {
 		}
 	}
 	if len(tests) > 0 {
-		t.Errorf("there are no panels %v", tests)
+		t.Errorf("there are no panels for %v", tests)
 	}
 }
 
-// TestSharesWithoutACall: what was answered old, because a slot was refused or a call failed, is in
-// no share of what was had without a call.
-func TestSharesWithoutACall(t *testing.T) {
+// TestShareWithoutCall: the shares of requests without a call do not count old lists, because a
+// slot may have been refused or a call may have failed before.
+func TestShareWithoutCall(t *testing.T) {
 	found := 0
 	for _, b := range boards {
 		for _, r := range b.rows {
@@ -114,16 +114,16 @@ func TestSharesWithoutACall(t *testing.T) {
 				part, whole, _ := strings.Cut(p.queries[0].expr, " / ")
 				for _, old := range []string{"refused", "stale"} {
 					if strings.Contains(part, old) || !strings.Contains(part, "result=~") && !strings.Contains(part, `slot="none"`) {
-						t.Errorf("%s counts what is old: %s", p.title, part)
+						t.Errorf("%s counts old lists: %s", p.title, part)
 					}
 				}
 				if strings.Contains(whole, "slot=") || strings.Contains(whole, "result=") {
-					t.Errorf("%s is not held against all: %s", p.title, whole)
+					t.Errorf("%s is not a share of all requests: %s", p.title, whole)
 				}
 			}
 		}
 	}
 	if found != 2 {
-		t.Errorf("%d panels are found", found)
+		t.Errorf("found %d panels, want 2", found)
 	}
 }

@@ -1,5 +1,5 @@
-// Dashboards writes Grafana's boards, from what is said of them here, into deploy/grafana. `make
-// dashboards` calls it; a test holds that what stands there is what it writes.
+// Dashboards writes the Grafana dashboards into deploy/grafana. `make dashboards` runs it, and a
+// test checks that the files are up to date.
 package main
 
 import (
@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 )
 
-// boards are all, by the names of their files.
+// boards has all boards by the names of their files.
 var boards = map[string]board{
 	"service.json":    service,
 	"aspsps.json":     aspsps,
@@ -41,7 +41,7 @@ func write(dir string) error {
 	return nil
 }
 
-// json is the board as Grafana reads it.
+// json returns the board in the JSON format of Grafana.
 func (b board) json() ([]byte, error) {
 	built, err := b.build()
 	if err != nil {

@@ -156,5 +156,5 @@ var soundness = row{"Secrets and records", []panel{
 	},
 }}
 
-// share is a part of a whole; nothing where there is no whole.
+// share returns the expression for part divided by whole, which has no value if whole has none.
 func share(part, whole string) string { return part + " / " + whole }

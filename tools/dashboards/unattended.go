@@ -57,16 +57,18 @@ var unattended = board{
 	},
 }
 
-// units are those in a state, of the whole fleet: every gateway tells the same.
+// units returns the expression for the number of units in a state. It is a maximum, because every
+// gateway reports the number of the whole fleet.
 func units(state string) string {
 	return `max by (ais_aspsp_id) (ais_unattended_units{` + bank + `,state="` + state + `"})`
 }
 
+// rated returns the expression for the rate of an event of slots by ASPSP.
 func rated(event string) string {
 	return `sum by (ais_aspsp_id) (rate(ais_unattended_slots_total{` + bank + `,event="` + event + `"}[$__rate_interval]))`
 }
 
-// event is a panel of an event of slots.
+// event returns a panel with the rate of an event of slots.
 func event(event, title, about string) panel {
 	return panel{title: title, about: about, unit: "reqps", queries: []query{{expr: rated(event), legend: "{{ais_aspsp_id}}"}}}
 }
