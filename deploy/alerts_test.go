@@ -41,12 +41,13 @@ func ruleTests(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("prometheus/*_test.yaml")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("there is no test of rules: %v", err)
+		t.Fatalf("there are no tests of rules: %v", err)
 	}
 	return files
 }
 
-// Each rule has a case in which it fires and one in which it does not.
+// TestAlertsHaveBothCases: each alert has a test case in which it fires and one in which it does
+// not.
 func TestAlertsHaveBothCases(t *testing.T) {
 	fires, silent := map[string]bool{}, map[string]bool{}
 	for _, file := range ruleTests(t) {
@@ -80,13 +81,13 @@ func TestAlertsHaveBothCases(t *testing.T) {
 	alerts, _ := rulesOf(t)
 	for _, a := range alerts {
 		if !fires[a.String()] || !silent[a.String()] {
-			t.Errorf("%s: fires in a case %t, is silent in one %t", a, fires[a.String()], silent[a.String()])
+			t.Errorf("%s: there is a case in which it fires: %t, in which it does not: %t", a, fires[a.String()], silent[a.String()])
 		}
 	}
 }
 
-// Each alert says what it means and where its runbook stands; each section there is an alert's, and
-// has all its parts.
+// TestAlertsHaveRunbooks: each alert has a summary, a description and the URL of its section in the
+// runbooks. Each section belongs to an alert and has all parts.
 func TestAlertsHaveRunbooks(t *testing.T) {
 	page, err := os.ReadFile(runbooks)
 	if err != nil {
@@ -107,33 +108,33 @@ func TestAlertsHaveRunbooks(t *testing.T) {
 			t.Errorf("%s: severity is %q", a, s)
 		}
 		if a.Annotations["summary"] == "" || strings.Count(a.Annotations["description"], ". ") != 0 || !strings.HasSuffix(a.Annotations["description"], ".") {
-			t.Errorf("%s: its summary is %q, its description %q", a, a.Annotations["summary"], a.Annotations["description"])
+			t.Errorf("%s: the summary is %q, the description %q", a, a.Annotations["summary"], a.Annotations["description"])
 		}
 		if want := "https://runbooks.example.com/ais-gateway#" + strings.ToLower(a.Alert); a.Annotations["runbook_url"] != want {
-			t.Errorf("%s: its runbook is %q, and not %q", a, a.Annotations["runbook_url"], want)
+			t.Errorf("%s: the runbook URL is %q, want %q", a, a.Annotations["runbook_url"], want)
 		}
 		if !strings.Contains(sections[a.Alert], a.Labels["severity"]) {
-			t.Errorf("%s: its section does not say that it is a %s", a, a.Labels["severity"])
+			t.Errorf("%s: the section of the runbooks does not contain the severity %s", a, a.Labels["severity"])
 		}
 	}
 	for title, text := range sections {
 		if !named[title] {
-			t.Errorf("%s: there is no such alert", title)
+			t.Errorf("%s: there is no alert of that name", title)
 		}
 		for _, part := range []string{"**For callers**", "**Look at**", "**Do**", "**Over**"} {
 			if !strings.Contains(text, part) {
-				t.Errorf("%s: says nothing of %s", title, part)
+				t.Errorf("%s: the part %s is missing", title, part)
 			}
 		}
 	}
 	for name := range named {
 		if sections[name] == "" {
-			t.Errorf("%s has no section", name)
+			t.Errorf("%s has no section in the runbooks", name)
 		}
 	}
 }
 
-// Panels that runbooks name are on the board that they name.
+// TestRunbooksNamePanels: the panels that runbooks name exist on the named boards.
 func TestRunbooksNamePanels(t *testing.T) {
 	page, err := os.ReadFile(runbooks)
 	if err != nil {
@@ -156,15 +157,16 @@ func TestRunbooksNamePanels(t *testing.T) {
 	}
 }
 
-// Every metric of every expression, and every label, stands in docs/telemetry.md.
-func TestExpressionsAreOfMetricsThatExist(t *testing.T) {
+// TestExpressionsUseKnownMetrics: every metric and label of the rules and dashboards is documented
+// in docs/telemetry.md.
+func TestExpressionsUseKnownMetrics(t *testing.T) {
 	known := pageMetrics(t)
 	alerts, records := rulesOf(t)
 	exprs := map[string]string{}
 	for _, r := range records {
 		by := exprLabels.FindStringSubmatch(r.Expr)
 		if by == nil {
-			t.Fatalf("%s has no labels that are named", r.Record)
+			t.Fatalf("%s does not name its labels", r.Record)
 		}
 		known[r.Record] = strings.Split(strings.ReplaceAll(by[1], " ", ""), ",")
 		exprs[r.Record] = r.Expr
@@ -180,7 +182,7 @@ func TestExpressionsAreOfMetricsThatExist(t *testing.T) {
 		}
 	}
 	for name, expr := range exprs {
-		if err := existing(expr, known); err != nil {
+		if err := checkMetrics(expr, known); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -194,13 +196,13 @@ func TestExpressionsAreOfMetricsThatExist(t *testing.T) {
 		`sum by (ais_aspsp_id) (job:ais_requests_failed:ratio_rate1h)`:   "ais_aspsp_id",
 		`histogram_quantile(0.5, sum by (ll) (rate(x_seconds_sum[5m])))`: "x_seconds_sum",
 	} {
-		if err := existing(expr, known); err == nil || !strings.Contains(err.Error(), fault) {
-			t.Errorf("%s: got %v, it has no %s", expr, err, fault)
+		if err := checkMetrics(expr, known); err == nil || !strings.Contains(err.Error(), fault) {
+			t.Errorf("%s: got %v, want an error with %q", expr, err, fault)
 		}
 	}
 }
 
-// pageMetrics are the metrics of docs/telemetry.md as they are scraped, with their labels.
+// pageMetrics returns the labels of the metrics of docs/telemetry.md, by their names in Prometheus.
 func pageMetrics(t *testing.T) map[string][]string {
 	t.Helper()
 	page, err := os.ReadFile("../docs/telemetry.md")
@@ -225,7 +227,7 @@ func pageMetrics(t *testing.T) map[string][]string {
 		}
 	}
 	if len(known) < 30 {
-		t.Fatalf("%d metrics are read from the page", len(known))
+		t.Fatalf("only %d metrics are read from the page", len(known))
 	}
 	return known
 }
@@ -239,9 +241,9 @@ var (
 	exprWords  = []string{"and", "or", "unless", "on", "by"}
 )
 
-// existing says what of an expression is no known metric, or no label of one. Labels that Prometheus sets itself are
-// every metric's.
-func existing(expr string, known map[string][]string) error {
+// checkMetrics returns an error if an expression uses a metric or label that is not known. All
+// metrics have the labels that Prometheus sets.
+func checkMetrics(expr string, known map[string][]string) error {
 	expr = exprRange.ReplaceAllString(exprText.ReplaceAllString(expr, `""`), "")
 	var grouped []string
 	for _, list := range exprLabels.FindAllStringSubmatch(expr, -1) {
@@ -269,7 +271,7 @@ func existing(expr string, known map[string][]string) error {
 	}
 	for _, label := range grouped {
 		if !slices.Contains(all, label) {
-			return fmt.Errorf("none of its metrics has the label %s", label)
+			return fmt.Errorf("no metric of the expression has the label %s", label)
 		}
 	}
 	return nil
@@ -277,7 +279,8 @@ func existing(expr string, known map[string][]string) error {
 
 var codesPattern = regexp.MustCompile(`error_type(=~|!~)"([^"]*)"`)
 
-// Every code of the contract counts as docs/design.md says: for the promise of availability, and for who said no.
+// TestCodesCount: the expressions for availability and for the origin of errors count every code of
+// the API as docs/design.md says.
 func TestCodesCount(t *testing.T) {
 	codes := []string{"AGGREGATION_FAILED"}
 	for _, k := range canonical.Kinds() {
@@ -314,34 +317,34 @@ func TestCodesCount(t *testing.T) {
 		}
 	}
 	if len(exprs) != 8 || len(origins) != 6 {
-		t.Fatalf("%d expressions of availability and %d origins are found", len(exprs), len(origins))
+		t.Fatalf("found %d expressions of availability and %d origins, want 8 and 6", len(exprs), len(origins))
 	}
 	for _, code := range codes {
-		failed, unmeant := slices.Contains(counts["counted as failed"], code), slices.Contains(counts["counted as nothing"], code)
-		if failed && unmeant || !failed && !unmeant && !slices.Contains(counts["counted as answered"], code) {
-			t.Errorf("docs/design.md does not say once how %s counts", code)
+		failed, ignored := slices.Contains(counts["counted as failed"], code), slices.Contains(counts["counted as nothing"], code)
+		if failed && ignored || !failed && !ignored && !slices.Contains(counts["counted as answered"], code) {
+			t.Errorf("docs/design.md must list %s exactly once", code)
 		}
 		for _, expr := range exprs {
 			for _, m := range codesPattern.FindAllStringSubmatch(expr, -1) {
 				want := failed
 				if m[1] == "!~" {
-					want = unmeant
+					want = ignored
 				}
 				if regexp.MustCompile("^(?:"+m[2]+")$").MatchString(code) != want {
-					t.Errorf("%s counts otherwise than docs/design.md says in %s", code, expr)
+					t.Errorf("%s is not counted as in docs/design.md: %s", code, expr)
 				}
 			}
 		}
-		var said []string
+		var matching []string
 		for legend, expr := range origins {
 			if m := codesPattern.FindStringSubmatch(expr); m != nil && regexp.MustCompile("^(?:"+m[2]+")$").MatchString(code) ||
 				m == nil && strings.HasSuffix(legend, ": "+code) {
-				said = append(said, legend)
+				matching = append(matching, legend)
 			}
 		}
-		slices.Sort(said)
-		if both := []string{"aspsp: UNATTENDED_LIMIT", "gateway: UNATTENDED_LIMIT"}; len(said) != 1 && !slices.Equal(said, both) {
-			t.Errorf("the origins of %s are %q", code, said)
+		slices.Sort(matching)
+		if both := []string{"aspsp: UNATTENDED_LIMIT", "gateway: UNATTENDED_LIMIT"}; len(matching) != 1 && !slices.Equal(matching, both) {
+			t.Errorf("the origins of %s are %q", code, matching)
 		}
 	}
 	for _, other := range []string{"_OTHER", "500"} {

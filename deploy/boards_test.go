@@ -17,12 +17,13 @@ func boardsOf(t *testing.T) []deploy.Board {
 	return boards
 }
 
-// Every panel says what it shows, in what, and which series is which.
-func TestPanelsSayWhatTheyShow(t *testing.T) {
+// TestPanelsAreComplete: every panel has a unique title, a description, a unit, and queries with
+// legends.
+func TestPanelsAreComplete(t *testing.T) {
 	uids := map[string]bool{}
 	for _, b := range boardsOf(t) {
 		if uids[b.UID] || b.Description == "" {
-			t.Errorf("%s: its uid %q is there already, or it has no description", b.Title, b.UID)
+			t.Errorf("%s: the uid %q is not unique, or the description is missing", b.Title, b.UID)
 		}
 		uids[b.UID] = true
 		var names []string
@@ -30,19 +31,19 @@ func TestPanelsSayWhatTheyShow(t *testing.T) {
 			names = append(names, v.Name)
 		}
 		if !slices.Equal(names, []string{"datasource", "job", "aspsp"}) {
-			t.Errorf("%s: its variables are %q", b.Title, names)
+			t.Errorf("%s: the variables are %q", b.Title, names)
 		}
 		titles := map[string]bool{}
 		for _, p := range b.Shown() {
 			if p.Title == "" || titles[p.Title] || len(p.Description) < 20 || p.FieldConfig.Defaults.Unit == "" || len(p.Targets) == 0 {
-				t.Errorf("%s: the panel %q lacks a title of its own, a description, a unit or a query", b.Title, p.Title)
+				t.Errorf("%s: the panel %q lacks a unique title, a description, a unit or a query", b.Title, p.Title)
 			}
 			titles[p.Title] = true
 			for _, q := range p.Targets {
 				if q.Legend == "" {
 					t.Errorf("%s: %s of %q has no legend", b.Title, q.RefID, p.Title)
 				}
-				if quick := strings.Contains(q.Expr, "histogram_quantile"); q.Range && quick != q.Exemplar {
+				if quantile := strings.Contains(q.Expr, "histogram_quantile"); q.Range && quantile != q.Exemplar {
 					t.Errorf("%s: %s of %q: exemplars are %t", b.Title, q.RefID, p.Title, q.Exemplar)
 				}
 			}

@@ -1,5 +1,5 @@
-// Package deploy holds what the gateway is run with: image, chart, dashboards, alerts, and what
-// they need. Its tests check these files against the program and the documentation. Tests that need
-// a real Prometheus, a collector or a fleet of gateways are in test/deploy. The only code here
-// reads the dashboards and rules, for both.
+// Package deploy contains the files to deploy the gateway: image, chart, dashboards and alerts. Its
+// tests check them against the program and the documentation. Tests that need a real Prometheus, a
+// collector or a fleet of gateways are in test/deploy. The code reads the dashboards and rules for
+// the tests of both packages.
 package deploy

@@ -15,7 +15,7 @@ var boardFiles embed.FS
 //go:embed helm/ais-gateway/files/rules.yaml
 var rulesFile []byte
 
-// A Board is what tests need of a Grafana dashboard.
+// A Board is a Grafana dashboard, with the fields that tests need.
 type Board struct {
 	UID, Title, Description string
 	Panels                  []Panel
@@ -68,6 +68,7 @@ type Rule struct {
 	Labels, Annotations map[string]string
 }
 
+// String returns the alert's name, severity and window, which identify the rule.
 func (r Rule) String() string { return r.Alert + r.Labels["severity"] + r.Labels["window"] }
 
 // Rules returns the alerting and the recording rules.
