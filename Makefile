@@ -1,4 +1,4 @@
-# `make help` lists the targets. CONTRIBUTING.md says when to use which, and how long each takes.
+# `make help` lists the targets. CONTRIBUTING.md says when to use each of them, and how long it takes.
 
 GO       ?= go
 TAGS     := nomsgpack
@@ -9,7 +9,7 @@ SOAKTIME ?= 10m
 RUNS     ?= 10
 LOOPS    ?= 4
 
-# Where the binary goes. The image is for PLATFORMS, by default Linux on this machine's processor.
+# OUT is the path of the binary. The image is for PLATFORMS, by default Linux on this machine's architecture.
 OUT       = bin/gateway
 IMAGE     = bin/ais-gateway-image
 PLATFORMS = linux/$(shell $(GO) env GOHOSTARCH)
@@ -20,27 +20,27 @@ MINCOVER := 85
 ADAPTERS := $(patsubst %/MAPPING.md,%,$(wildcard internal/providers/*/MAPPING.md))
 COVERED  := internal/canonical $(ADAPTERS) internal/unattended internal/cache internal/gateway
 
-# Tests mostly wait, so that more packages are tested at once than there are processors. No test is cut short because the
-# machine is slow: the time limit only ends a test that hangs.
+# Tests mostly wait, so more packages run in parallel than there are processors. The timeout is long enough for slow
+# machines, and only ends tests that hang.
 TESTFLAGS := -tags $(TAGS) -count 1 -p 4 -parallel 8 -timeout 40m
 
-# `make test` runs the tests of all packages but these, which need Prometheus or fleets of gateways; `make verify` runs them.
+# FLEETS are the packages whose tests need Prometheus or fleets of gateways. `make verify` runs them, `make test` all others.
 FLEETS := ./test/gateway ./test/deploy ./internal/prometheustest
 UNIT    = $(shell $(GO) list ./... | grep -v -e '^ais-gateway/test/gateway$$' -e '^ais-gateway/test/deploy$$' -e '^ais-gateway/internal/prometheustest$$')
-# `make quick` runs the tests of the packages that need no Redis, and those of the files in deploy.
+# QUICK are the packages whose tests need no Redis, and the tests of the files in deploy. `make quick` runs them.
 QUICK   = $(shell $(GO) list -f '{{.ImportPath}} {{.Name}} {{.TestImports}} {{.XTestImports}}' ./internal/... | \
             grep -v -e internal/redistest -e internal/prometheustest | cut -d ' ' -f 1) ./deploy
 
-# Go keeps its caches below HOME. Where that is unset or cannot be written, as on some build machines, a
-# directory of one's own among the temporary ones stands in.
+# Go keeps its caches below HOME. If HOME is unset or not writable, as on some build machines, a temporary directory of
+# the user replaces it.
 ifneq ($(shell test -n "$$HOME" && test -w "$$HOME" && echo ok),ok)
 export HOME := $(shell d="$${TMPDIR:-/tmp}/ais-gateway-$$(id -u)" && mkdir -p -m 700 "$$d" && test -O "$$d" && echo "$$d")
 endif
 
-# A checkout that belongs to another user has no version to stamp, and must build all the same.
+# In a checkout that belongs to another user, Go cannot read the version, and the build must succeed without it.
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
-# Tools are built once for each version of theirs and of Go's, and kept outside of the tree.
+# Tools are built once for each version of the tool and of Go, and kept outside of the tree.
 GOVERSION := $(shell $(GO) env GOVERSION)
 KEEP      := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ais-gateway/tools
 version   = $(shell sed -n 's|^[[:space:]]*$(1) \(v[^ ]*\).*|\1|p' $(or $(2),tools)/go.mod)
@@ -96,10 +96,10 @@ check: ## test, then verify, with one summary at the end; continuous integration
 	@rm -rf bin/results; status=0; for t in test verify summary; do $(MAKE) --no-print-directory $$t || status=1; done; exit $$status
 
 # Every step of test and verify counts as a test of the package make/test or make/verify.
-summary: $(GOTESTSUM) # what the last test and verify found
+summary: $(GOTESTSUM) # prints the results of the last test and verify
 	@$(GOTESTSUM) --format none --raw-command -- cat $(wildcard bin/results/*.json)
 
-# Helper programs are built once for all tests: the gateway here, the others below $(KEEP).
+# Programs that tests run are built once: the gateway here, the others below $(KEEP).
 PROGRAM := $(CURDIR)/bin/test/gateway
 program:
 	@$(GO) build -tags $(TAGS) -o $(PROGRAM) ./cmd/gateway
@@ -155,7 +155,7 @@ fuzz: redis ## runs every fuzz target for FUZZTIME (10m)
 		done; \
 	done
 
-# The binaries are those that the tests are made of: to build instrumented ones takes longer than everything else.
+# The test binaries are not instrumented for fuzzing, because to build them so takes longer than everything else.
 probe: redis compiler ## runs every fuzz target on PROBES (1000) inputs made from its seeds, with the race detector
 	@mkdir -p bin
 	@set -e; grep -rl --include='*_test.go' '^func Fuzz' cmd internal | xargs -n 1 dirname | sort -u | while read -r dir; do \
@@ -194,9 +194,10 @@ cover: redis ## shows the coverage of the most important packages by their own t
 	$(GO) test -tags $(TAGS) -coverprofile=bin/cover.out $(addprefix ./,$(COVERED))
 	@$(MAKE) --no-print-directory coverage
 
-# A line of a profile is "file:from,to statements count". Shares are rounded down, so that none below the minimum looks like it.
+# A line of a profile is "file:from,to statements count". Percentages are rounded down, so that a value below the minimum
+# is not printed as the minimum.
 PROFILE := bin/cover.out
-coverage: # compares a profile with the minimum of coverage; each package must be covered by its own tests alone
+coverage: # compares a profile with the minimum of coverage; only the tests of a package count for it
 	@awk -F '[: ]' -v min='$(MINCOVER)' -v dirs='$(COVERED)' ' \
 		/^mode:/ { next } \
 		NF != 4 { print "not a line of a profile: " $$0; failed = 1; dirs = ""; exit } \
@@ -215,8 +216,8 @@ coverage: # compares a profile with the minimum of coverage; each package must b
 # What govulncheck scans: a module, and what to scan there.
 SCANS = '. -tags $(TAGS) ./cmd/gateway' '. -tags $(TAGS),measure -test ./...' 'tools ./... tool' 'tools/image -test ./...'
 
-# govulncheck takes every directory for a database, and finds nothing in one that is empty. Therefore the indexes are
-# checked first.
+# govulncheck accepts every directory as a database, and finds nothing in an empty one. Therefore the target checks the
+# index files first.
 vuln: ## reports known vulnerabilities (govulncheck); needs VULNDB=directory or URL of a database
 	@db='$(VULNDB)'; case "$$db" in \
 	http://* | https://*) ;; \
@@ -243,7 +244,7 @@ alerts: prometheus ## checks the alert rules, and tests when they fire (promtool
 	promtool check rules --lint-fatal deploy/helm/ais-gateway/files/rules.yaml
 	promtool test rules deploy/prometheus/rules_test.yaml deploy/prometheus/days_test.yaml deploy/prometheus/weeks_test.yaml
 
-# The two builds differ in place, caches, time zone and language.
+# The two builds have different directories, caches, time zones and locales.
 reproducible: ## builds twice in different places and compares the results; takes minutes
 	$(GO) mod verify
 	$(GO) -C tools mod verify
@@ -259,7 +260,7 @@ chart: redis program $(HELM) $(KUBESCORE) $(GOTESTSUM) ## the tests of the Helm 
 	@tools/need curl
 	@cd tools/chart && export HELM='$(HELM)' KUBESCORE='$(KUBESCORE)' && $(call gotest,chart) -count 1 -timeout 40m ./...
 
-built: $(HELM) $(KUBESCORE) $(COLLECTOR) # the programs of others that verify needs
+built: $(HELM) $(KUBESCORE) $(COLLECTOR) # third-party programs that verify needs
 
 redis: ## installs redis-server, for the tests, if it is missing
 	@tools/need redis
@@ -271,7 +272,7 @@ collector: ## updates tools/collector, the OpenTelemetry collector of the tests,
 	cd tools/collector && $(GO) run go.opentelemetry.io/collector/cmd/builder@v$(OTELCOL) --config builder.yaml --skip-compilation
 	gofmt -w tools/collector/*.go
 
-compiler: # the race detector needs cgo, and that a C compiler
+compiler: # the race detector needs cgo, which needs a C compiler
 	@tools/need cc
 
 clean: ## removes bin

@@ -68,8 +68,7 @@ func (n *node) walk(path string, visit func(path string, n *node)) {
 	}
 }
 
-// unknownKey is a key that neither the schema nor the gateway accepts. It serves as an invalid
-// value, too.
+// unknownKey is a key that the schema and the gateway reject. It is also used as an invalid value.
 const unknownKey = "zzz"
 
 // withUnknownKeys returns a configuration with an unknown key in each mapping. Each value is

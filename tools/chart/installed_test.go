@@ -59,7 +59,7 @@ type process struct {
 	ended  chan struct{}
 }
 
-// start starts a command in a process group of its own, which is killed when the test is over.
+// start starts a command in a new process group, which is killed when the test is over.
 func start(t *testing.T, c *exec.Cmd) *process {
 	t.Helper()
 	p := &process{Cmd: c, ended: make(chan struct{})}

@@ -41,6 +41,7 @@ func replaceLine(name, from, to string) fault {
 	}
 }
 
+// TestRun: run reports for each fault whether its tests catch it, and does not change the tree.
 func TestRun(t *testing.T) {
 	root := writeModule(t)
 	with := func(f fault, packages, run string) fault {
@@ -74,7 +75,7 @@ func TestRun(t *testing.T) {
 		})
 	}
 	if text, err := os.ReadFile(filepath.Join(root, "sum/sum.go")); err != nil || !strings.Contains(string(text), "a + b") {
-		t.Errorf("the file of the tree was changed: %s, %v", text, err)
+		t.Errorf("run has changed a file of the tree: %s, %v", text, err)
 	}
 	if err := healthy(t.Context(), root, []fault{replaceLine("a", "", ""), replaceLine("b", "", "")}); err != nil {
 		t.Error(err)
@@ -84,6 +85,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestParse: parse reads the header and the diff of a fault, and rejects incomplete files.
 func TestParse(t *testing.T) {
 	const header = "promise: p\npackages: ./a ./b\nrun: ^TestA$\nargs: -n=1\n"
 	const diff = "--- a/a.go\n+++ b/a.go\n"
@@ -98,6 +100,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestChoose: choose selects faults by name or by the sample, and rejects unknown names.
 func TestChoose(t *testing.T) {
 	all := []fault{{name: "a"}, {name: "b", sample: true}, {name: "c"}}
 	for _, tt := range []struct {
@@ -112,7 +115,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// TestPatches checks that every fault applies to the code, and that its packages and tests exist.
+// TestPatches: every fault applies to the code, and its packages and tests exist.
 func TestPatches(t *testing.T) {
 	const root = "../.."
 	faults, err := load(filepath.Join(root, "faults"))

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestPage: every licence is allowed where it is used, and that every part is on the page.
+// TestPage: every licence is allowed where it is used, and every part is on the page.
 func TestPage(t *testing.T) {
 	text, err := write("../..", parts)
 	if err != nil {
@@ -54,8 +54,8 @@ You should have received a copy of the GNU General Public License along with thi
 	own = "You may look at this on Tuesdays, if you ask nicely and tell nobody.\n"
 )
 
-// project writes a module whose one program imports example.org/lent/used, and that module, with
-// the files given.
+// project writes a module with a program that imports example.org/lent/used, and the module
+// example.org/lent with additional files. It returns the directory.
 func project(t *testing.T, lent map[string]string) string {
 	t.Helper()
 	root := t.TempDir()
@@ -81,6 +81,8 @@ func project(t *testing.T, lent map[string]string) string {
 	return root
 }
 
+// TestWrite: write lists the licences of a module, and returns an error if one is missing, unknown
+// or not allowed.
 func TestWrite(t *testing.T) {
 	shipped := part{title: "The binary", dir: ".", lists: [][]string{{"."}}, allowed: permissive}
 	run := part{title: "Tools", dir: ".", lists: [][]string{{"."}}, allowed: append([]string{"GPL-3.0-or-later"}, permissive...)}
@@ -93,22 +95,22 @@ func TestWrite(t *testing.T) {
 	}{
 		{name: "permissive", files: map[string]string{"LICENSE": mit}, part: shipped, row: "| example.org/lent | v1.2.3 => ./lent | MIT |"},
 		{name: "several files", files: map[string]string{"LICENSE": mit, "NOTICE": own, "used/COPYING.md": mit}, part: shipped, row: "| MIT |"},
-		{name: "of the package alone", files: map[string]string{"used/LICENCE.txt": mit}, part: shipped, row: "| MIT |"},
+		{name: "only of the package", files: map[string]string{"used/LICENCE.txt": mit}, part: shipped, row: "| MIT |"},
 		{name: "copyleft in the binary", files: map[string]string{"LICENSE": gpl}, part: shipped, err: `lent, for "The binary": GPL-3.0-or-later is not allowed here`},
 		{name: "copyleft in a tool", files: map[string]string{"LICENSE": gpl}, part: run, row: "| GPL-3.0-or-later |"},
 		{name: "copyleft in a second file", files: map[string]string{"LICENSE": mit, "LICENSE-GPL": gpl}, part: shipped, err: "GPL-3.0-or-later is not allowed"},
 		{name: "copyleft in the same file", files: map[string]string{"LICENSE": mit + "\n" + gpl}, part: shipped, err: "GPL-3.0-or-later is not allowed"},
 		{name: "copyleft in a notice", files: map[string]string{"LICENSE": mit, "NOTICE": own + own + own + own + own + gpl}, part: shipped, err: "GPL-3.0-or-later is not allowed"},
 		{name: "copyleft of the package", files: map[string]string{"LICENSE": mit, "used/LICENSE": gpl}, part: shipped, err: "GPL-3.0-or-later is not allowed"},
-		{name: "copyleft of what was taken over", files: map[string]string{"LICENSE": mit, "licenses/asm.txt": gpl}, part: shipped, err: "GPL-3.0-or-later is not allowed"},
+		{name: "copyleft of copied code", files: map[string]string{"LICENSE": mit, "licenses/asm.txt": gpl}, part: shipped, err: "GPL-3.0-or-later is not allowed"},
 		{name: "copyleft of a package that is not used", files: map[string]string{"LICENSE": mit, "other/LICENSE": gpl}, part: shipped, row: "| MIT |"},
-		{name: "a text nobody knows", files: map[string]string{"LICENSE": own}, part: shipped, err: "its text is not known (0 %"},
-		{name: "a text nobody knows in a tool", files: map[string]string{"LICENSE": own}, part: run, err: "its text is not known (0 %"},
+		{name: "an unknown text", files: map[string]string{"LICENSE": own}, part: shipped, err: "its text is not known (0 %"},
+		{name: "an unknown text in a tool", files: map[string]string{"LICENSE": own}, part: run, err: "its text is not known (0 %"},
 		{name: "a text known in part", files: map[string]string{"LICENSE": mit + strings.Repeat(own, 8)}, part: shipped, err: "its text is not known (59 %"},
-		{name: "a second text nobody knows", files: map[string]string{"LICENSE": mit, "LICENSE-2": own}, part: shipped, err: "LICENSE-2: its text is not known"},
-		{name: "none", part: shipped, err: "example.org/lent/used has no licence"},
-		{name: "a notice alone", files: map[string]string{"NOTICE": mit}, part: shipped, err: "example.org/lent/used has no licence"},
-		{name: "of another package alone", files: map[string]string{"other/LICENSE": mit}, part: shipped, err: "example.org/lent/used has no licence"},
+		{name: "a second, unknown text", files: map[string]string{"LICENSE": mit, "LICENSE-2": own}, part: shipped, err: "LICENSE-2: its text is not known"},
+		{name: "no licence", part: shipped, err: "example.org/lent/used has no licence"},
+		{name: "only a notice", files: map[string]string{"NOTICE": mit}, part: shipped, err: "example.org/lent/used has no licence"},
+		{name: "only of another package", files: map[string]string{"other/LICENSE": mit}, part: shipped, err: "example.org/lent/used has no licence"},
 		{name: "code called licence", files: map[string]string{"license.go": "package lent\n"}, part: shipped, err: "has no licence"},
 	}
 	for _, tt := range tests {
@@ -124,8 +126,9 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// TestPartsAreJudgedApart: what a tool may have is refused where the binary needs it too.
-func TestPartsAreJudgedApart(t *testing.T) {
+// TestPartsAreCheckedSeparately: a licence that is allowed for tools is rejected if the binary
+// needs the module too.
+func TestPartsAreCheckedSeparately(t *testing.T) {
 	root := project(t, map[string]string{"LICENSE": gpl})
 	tools := part{title: "Tools", dir: ".", lists: [][]string{{"."}}, allowed: []string{"GPL-3.0-or-later"}}
 	binary := part{title: "The binary", dir: ".", lists: [][]string{{"."}}, allowed: permissive}
@@ -136,22 +139,23 @@ func TestPartsAreJudgedApart(t *testing.T) {
 	}
 }
 
-// TestJudged: each judgement says what it is about, and why.
-func TestJudged(t *testing.T) {
+// TestJudgements: each judgement names its text, its licences and the reason.
+func TestJudgements(t *testing.T) {
 	for hash, j := range judged {
 		if len(hash) != 64 || j.of == "" || j.why == "" || len(j.licences) == 0 {
-			t.Errorf("%s: %+v says too little", hash, j)
+			t.Errorf("%s: %+v is incomplete", hash, j)
 		}
 	}
 	for path, why := range unlicensed {
 		if why == "" {
-			t.Errorf("%s: nothing says why", path)
+			t.Errorf("%s: the reason is missing", path)
 		}
 	}
 }
 
+// TestSurveyFails: survey returns an error if go list fails.
 func TestSurveyFails(t *testing.T) {
 	if _, err := survey(t.TempDir(), [][]string{{"./absent"}}, platforms[:1]); err == nil {
-		t.Error("a directory without a module is no error")
+		t.Error("survey of a directory without a module returns no error")
 	}
 }

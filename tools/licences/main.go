@@ -1,5 +1,5 @@
 // Licences lists the licences of all dependencies, and checks that each is allowed where it is
-// used: in the binary, in the tests, or in the tools alone. `make licences` writes the list to
+// used: in the binary, in the tests, or only in the tools. `make licences` writes the list to
 // bin/licences.md; `make verify` runs the check as a test.
 package main
 
@@ -11,12 +11,12 @@ import (
 	"path/filepath"
 )
 
-// A platform is one that the binary is built for: some modules are needed on one platform only.
+// A platform is one that the binary is built for. Some modules are needed only on one platform.
 type platform struct{ os, arch string }
 
 var platforms = []platform{{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "arm64"}}
 
-// A part is something that is built from modules.
+// A part is a product or tool that is built from modules.
 type part struct {
 	title, about string
 	dir          string     // of its module, from the project's root
@@ -24,8 +24,8 @@ type part struct {
 	allowed      []string   // licences, as SPDX names them
 }
 
-// parts are in the order of the page. A module is checked for each part that needs it, and listed
-// in the first.
+// parts has the parts in the order of the page. A module is checked for each part that needs it,
+// and listed only in the first.
 var parts = []part{
 	{
 		title: "The binary",

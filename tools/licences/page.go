@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A section is a part with its modules, a row one of them.
+// A section is a part of the page with the modules of a part, and a row is one module.
 type section struct {
 	part
 	rows []row
@@ -37,6 +37,7 @@ All else is refused: AGPL, LGPL, SSPL, whatever forbids a use, a text that is no
 allowed stands in tools/licences/main.go and judge.go; there, too, texts are judged by hand that licensecheck does not know.
 `
 
+// render returns the page.
 func render(sections []section) string {
 	var b strings.Builder
 	b.WriteString(head)
@@ -57,7 +58,7 @@ func render(sections []section) string {
 	return b.String()
 }
 
-// sum says how many modules have which licence.
+// sum returns a sentence with the number of modules by licence.
 func sum(rows []row) string {
 	count := map[string]int{}
 	for _, r := range rows {
@@ -65,9 +66,9 @@ func sum(rows []row) string {
 			count[id]++
 		}
 	}
-	said := make([]string, 0, len(count))
+	counts := make([]string, 0, len(count))
 	for _, id := range slices.Sorted(maps.Keys(count)) {
-		said = append(said, fmt.Sprintf("%s %d", id, count[id]))
+		counts = append(counts, fmt.Sprintf("%s %d", id, count[id]))
 	}
-	return fmt.Sprintf("%d modules: %s.", len(rows), strings.Join(said, ", "))
+	return fmt.Sprintf("%d modules: %s.", len(rows), strings.Join(counts, ", "))
 }

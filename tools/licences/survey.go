@@ -13,15 +13,15 @@ import (
 	"slices"
 )
 
-// A module is one that something is built from.
+// A module is a dependency of a part.
 type module struct {
 	path, version string
 	dir           string
-	packages      []string // the directories of those that are needed
+	packages      []string // the directories of the packages that are needed
 }
 
-// survey is the modules that any of the lists needs on any of the platforms, in order of their
-// paths. The module that is listed, and the standard library, are not among them.
+// survey returns the modules that any of the lists needs on any of the platforms, sorted by path,
+// without the main module and the standard library.
 func survey(dir string, lists [][]string, platforms []platform) ([]module, error) {
 	found := map[string]*module{}
 	for _, on := range platforms {
@@ -41,15 +41,16 @@ func survey(dir string, lists [][]string, platforms []platform) ([]module, error
 	return modules, nil
 }
 
+// add adds the modules that a list needs on a platform to found.
 func add(found map[string]*module, dir string, on platform, list []string) error {
 	cmd := exec.Command("go", append([]string{"list", "-deps", "-json=Dir,Module"}, list...)...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOOS="+on.os, "GOARCH="+on.arch, "CGO_ENABLED=0")
-	var said bytes.Buffer
-	cmd.Stderr = &said
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("go list: %w: %s", err, bytes.TrimSpace(said.Bytes()))
+		return fmt.Errorf("go list: %w: %s", err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	for packages := json.NewDecoder(bytes.NewReader(out)); ; {
 		var p struct {

@@ -13,21 +13,23 @@ import (
 	"github.com/google/licensecheck"
 )
 
-// covered is how many per cent of a licence's text must be known for it to be taken for one. Go's
-// own index asks for as much: what is added (names, titles) is short.
+// covered is the percentage of a file that licensecheck must recognize. It is that of Go's own
+// index: the rest (names, titles) is short.
 const covered = 75
 
 var (
-	// licence names files that must be licences, beside what else speaks of rights.
+	// licence matches the names of files that must be licences, rights those of other legal texts,
+	// and other those of files to ignore.
 	licence = regexp.MustCompile(`(?i)^(un)?licen[cs]e|^copying`)
 	rights  = regexp.MustCompile(`(?i)^notice|^patents|^copyright|^third.?party`)
 	other   = regexp.MustCompile(`(?i)^readme|\.(go|s|c|h|sh|py|tmpl|lre)$`)
-	// gathered are directories in which some modules keep the licences of what they took over.
+	// gathered matches the directories in which some modules keep the licences of copied code.
 	gathered = regexp.MustCompile(`(?i)^(third.?party.?)?licen[cs]es$`)
 )
 
-// licences are those that stand in the module: in its own directory, in those of the packages that
-// are needed, and in all between. Each package must stand below one at least.
+// licences returns the licences in the module's directory, in those of the needed packages, and in
+// all directories between. It returns an error if a package has no licence in its directory or
+// above, or if a text is unknown.
 func (m module) licences() ([]string, error) {
 	var found []string
 	var faults []error
@@ -54,13 +56,13 @@ func (m module) licences() ([]string, error) {
 	return slices.Compact(found), errors.Join(faults...)
 }
 
-// dirs are the directories whose texts count.
+// dirs returns the directories whose texts apply.
 func (m module) dirs() []string {
 	dirs := []string{m.dir}
 	for _, p := range m.packages {
 		dirs = append(dirs, m.above(p)...)
 	}
-	entries, _ := os.ReadDir(m.dir) // that it cannot be read, read says
+	entries, _ := os.ReadDir(m.dir) // read returns this error
 	for _, e := range entries {
 		if e.IsDir() && gathered.MatchString(e.Name()) {
 			dirs = append(dirs, filepath.Join(m.dir, e.Name()))
@@ -70,7 +72,7 @@ func (m module) dirs() []string {
 	return slices.Compact(dirs)
 }
 
-// above is the directory and those above it, up to the module's.
+// above returns the directory and its parents, up to the module's directory.
 func (m module) above(dir string) []string {
 	dirs := []string{dir}
 	for dir != m.dir && strings.HasPrefix(dir, m.dir) {
@@ -80,11 +82,13 @@ func (m module) above(dir string) []string {
 	return dirs
 }
 
+// name returns the import path of a directory.
 func (m module) name(dir string) string {
 	return m.path + filepath.ToSlash(strings.TrimPrefix(dir, m.dir))
 }
 
-// read is the licences that stand in a directory, and whether a licence's text is among its files.
+// read returns the licences of the files in a directory, and whether one of them is a licence file.
+// It returns an error if the text of a licence file is unknown.
 func read(dir string) (ids []string, ok bool, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -108,15 +112,15 @@ func read(dir string) (ids []string, ok bool, err error) {
 			ok = ok || must
 		case must:
 			faults = append(faults, fmt.Errorf("%s: %w", e.Name(), err))
-		default: // a notice need not be a licence, but says by what is in it
+		default: // a notice may contain licences, but need not be one
 			ids = append(ids, known...)
 		}
 	}
 	return ids, ok, errors.Join(faults...)
 }
 
-// classify is the licences whose texts are in a text, as SPDX names them. It is an error, with what
-// was found, where the text is not known for the greater part.
+// classify returns the SPDX identifiers of the licences in a text. If less than covered per cent of
+// the text is recognized, it returns those it found and an error.
 func classify(text []byte) ([]string, error) {
 	sum := fmt.Sprintf("%x", sha256.Sum256(text))
 	if j, ok := judged[sum]; ok {

@@ -1,6 +1,5 @@
-// Package pages holds what is written beside the code against the code: tests, files and targets of
-// make that a page names must be there, else it rots unseen. Its own tests, which `make test` runs,
-// read every page of the tree.
+// Package pages checks the documentation against the code: the tests, files and make targets that a
+// page names must exist. Its tests, which `make test` runs, check every page of the tree.
 package pages
 
 import (
@@ -23,14 +22,14 @@ var (
 	place  = regexp.MustCompile(`^(?:api|cmd|deploy|docs|internal|test|tools)/`)
 )
 
-// A Tree is what pages may name.
+// A Tree contains the tests, files and make targets that pages may name.
 type Tree struct {
 	root    string
-	tests   map[string][]string // by name, the files that have it
-	targets []string            // of make
+	tests   map[string][]string // files that declare a test, by its name
+	targets []string            // make targets
 }
 
-// Read is the tree below a directory.
+// Read returns the tree below a directory.
 func Read(root string) (*Tree, error) {
 	t := &Tree{root: root, tests: map[string][]string{}}
 	makefile, err := os.ReadFile(filepath.Join(root, "Makefile"))
@@ -57,8 +56,9 @@ func Read(root string) (*Tree, error) {
 	})
 }
 
-// Check is an error that names all that a page, by its path from the root, names and that is not there. On one line, tests
-// belong to the file that is named last before them.
+// Check returns an error that lists the names in a page that do not exist, or nil if all exist. The
+// page is a path from the root. A test must be in the last test file that is named before it on the
+// same line, if there is one.
 func (t *Tree) Check(page string) error {
 	text, err := os.ReadFile(filepath.Join(t.root, page))
 	if err != nil {
@@ -80,7 +80,7 @@ func (t *Tree) Check(page string) error {
 	return errors.Join(faults...)
 }
 
-// names are the faults of what a line names in backquotes.
+// names returns the faults of the names that a line has in backquotes.
 func (t *Tree) names(line string) []string {
 	var faults []string
 	in := ""
@@ -110,7 +110,7 @@ func (t *Tree) names(line string) []string {
 	return faults
 }
 
-// links are the faults of a line's links into the tree.
+// links returns the faults of a line's links to files of the tree.
 func (t *Tree) links(dir, line string) []string {
 	var faults []string
 	for _, m := range link.FindAllStringSubmatch(line, -1) {
@@ -124,6 +124,7 @@ func (t *Tree) links(dir, line string) []string {
 	return faults
 }
 
+// has reports whether a path below the root exists.
 func (t *Tree) has(path string) bool {
 	_, err := os.Stat(filepath.Join(t.root, filepath.FromSlash(path)))
 	return err == nil

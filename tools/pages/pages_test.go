@@ -12,7 +12,7 @@ import (
 
 const root = "../.."
 
-// TestPages: every page of the tree names only what is there.
+// TestPages: every page of the tree names only tests, files and make targets that exist.
 func TestPages(t *testing.T) {
 	tree, err := Read(root)
 	if err != nil {
@@ -40,7 +40,7 @@ func TestPages(t *testing.T) {
 }
 
 // TestSecurity: docs/security.md has a row for each item of the OWASP API Security Top 10 of 2023,
-// in order, and that it names tests or says why the item does not apply.
+// in order. Each row names tests or says why the item does not apply.
 func TestSecurity(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "docs/security.md"))
 	if err != nil {
@@ -48,21 +48,21 @@ func TestSecurity(t *testing.T) {
 	}
 	rows := regexp.MustCompile(`(?m)^\| \*\*API(\d+):2023 [^|]+\*\* \|([^|]+)\|([^|]+)\|$`).FindAllSubmatch(text, -1)
 	if len(rows) != 10 {
-		t.Fatalf("%d rows, not 10", len(rows))
+		t.Fatalf("%d rows, want 10", len(rows))
 	}
 	for i, row := range rows {
 		if want := strconv.Itoa(i + 1); string(row[1]) != want {
-			t.Errorf("row %s stands where %s should", row[1], want)
+			t.Errorf("got row %s, want %s", row[1], want)
 		}
-		said := string(row[2]) + string(row[3])
-		if !regexp.MustCompile("_test\\.go`: `(Test|Fuzz)").MatchString(said) && !strings.Contains(said, "Does not apply") {
-			t.Errorf("API%s: neither a test nor why it does not apply", row[1])
+		cells := string(row[2]) + string(row[3])
+		if !regexp.MustCompile("_test\\.go`: `(Test|Fuzz)").MatchString(cells) && !strings.Contains(cells, "Does not apply") {
+			t.Errorf("API%s: want a test, or why it does not apply", row[1])
 		}
 	}
 }
 
-// TestWeaknesses: each weakness in docs/design.md has tests in the packages beside it, or is
-// documented only.
+// TestWeaknesses: each weakness in docs/design.md has tests in the packages of its row, or is
+// marked as documented only.
 func TestWeaknesses(t *testing.T) {
 	tree, err := Read(root)
 	if err != nil {
@@ -77,19 +77,19 @@ func TestWeaknesses(t *testing.T) {
 		t.Error(fault)
 	}
 	for name, planted := range map[string]string{
-		"another name":    strings.Replace(page, "| `TestCountedID`,", "| `TestCounted`,", 1),
-		"another package": strings.Replace(page, "| `TestPromtool` | `test/deploy`", "| `TestPromtool` | `test/gateway`", 1),
-		"a package more":  strings.Replace(page, "| `TestPromtool` | `test/deploy`", "| `TestPromtool` | `test/deploy`, `api`", 1),
-		"no test":         strings.Replace(page, "| `TestPromtool` |", "| |", 1),
-		"no table":        strings.Replace(page, "## Weaknesses", "## Strengths", 1),
+		"another name":     strings.Replace(page, "| `TestCountedID`,", "| `TestCounted`,", 1),
+		"another package":  strings.Replace(page, "| `TestPromtool` | `test/deploy`", "| `TestPromtool` | `test/gateway`", 1),
+		"one more package": strings.Replace(page, "| `TestPromtool` | `test/deploy`", "| `TestPromtool` | `test/deploy`, `api`", 1),
+		"no test":          strings.Replace(page, "| `TestPromtool` |", "| |", 1),
+		"no table":         strings.Replace(page, "## Weaknesses", "## Strengths", 1),
 	} {
 		if faults := tree.weaknesses(planted); planted == page || len(faults) == 0 {
-			t.Errorf("%s is not found", name)
+			t.Errorf("the fault %q is not found", name)
 		}
 	}
 }
 
-// weaknesses are the faults of a page's table of weaknesses.
+// weaknesses returns the faults of a page's table of weaknesses.
 func (t *Tree) weaknesses(page string) []string {
 	_, section, _ := strings.Cut(page, "\n## Weaknesses and their tests\n")
 	section, _, _ = strings.Cut(section, "\n## ")
@@ -99,7 +99,7 @@ func (t *Tree) weaknesses(page string) []string {
 	}
 	var faults []string
 	for _, row := range rows[1:] { // without the heading
-		packages := map[string]bool{} // by name, whether a test is in it
+		packages := map[string]bool{} // whether a test is in it, by name
 		for _, m := range quoted.FindAllStringSubmatch(row[3], -1) {
 			packages[m[1]] = false
 		}
@@ -128,6 +128,7 @@ func (t *Tree) weaknesses(page string) []string {
 	return faults
 }
 
+// TestCheck: Check reports tests, files, make targets and links that do not exist.
 func TestCheck(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) {
@@ -141,18 +142,18 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	write("Makefile", "test: unit ## all\nunit:\n")
-	write("internal/a/a_test.go", "package a\n\nfunc TestHere(t *testing.T) {}\n\nfunc FuzzHere(f *testing.F) {}\n\nfunc TestHelper(t testing.TB) {}\n\n// TestTold is told of.\n")
+	write("internal/a/a_test.go", "package a\n\nfunc TestHere(t *testing.T) {}\n\nfunc FuzzHere(f *testing.F) {}\n\nfunc TestHelper(t testing.TB) {}\n\n// TestComment is not declared.\n")
 	write("internal/b/b_test.go", "package b\n\nfunc TestThere(t *testing.T) {}\n")
 	tests := []struct{ name, line, err string }{
-		{name: "all there", line: "`internal/a/a_test.go`: `TestHere`, `FuzzHere`; `internal/b/b_test.go`: `TestThere`; `make test unit`, `make test ONLY=x`"},
+		{name: "all exist", line: "`internal/a/a_test.go`: `TestHere`, `FuzzHere`; `internal/b/b_test.go`: `TestThere`; `make test unit`, `make test ONLY=x`"},
 		{name: "a test without its file", line: "`TestThere`"},
 		{name: "links", line: "[a](../internal/a/a_test.go), [b](https://absent.example/x.md), [c](#here), [d](page.md#here)"},
-		{name: "words that are no tests", line: "`Tested`, `testing`, TestAbsent, `go test`, `made`, `x/y.md`"},
+		{name: "other words", line: "`Tested`, `testing`, TestAbsent, `go test`, `made`, `x/y.md`"},
 		{name: "no such test", line: "`TestAbsent`", err: "docs/page.md:3: there is no TestAbsent"},
 		{name: "a test of another file", line: "`internal/a/a_test.go`: `TestThere`", err: "there is no TestThere in internal/a/a_test.go"},
 		{name: "a test after a second file", line: "`internal/a/a_test.go`: `TestHere`; `internal/b/b_test.go`: `TestHere`", err: "there is no TestHere in internal/b/b_test.go"},
-		{name: "no test but a helper", line: "`TestHelper`", err: "there is no TestHelper"},
-		{name: "no test but a comment", line: "`TestTold`", err: "there is no TestTold"},
+		{name: "a helper", line: "`TestHelper`", err: "there is no TestHelper"},
+		{name: "a comment", line: "`TestComment`", err: "there is no TestComment"},
 		{name: "no such file", line: "`internal/c/c_test.go`", err: "there is no file internal/c/c_test.go"},
 		{name: "no such target", line: "`make test absent`", err: "there is no make absent"},
 		{name: "no such link", line: "[a](absent.md#here)", err: "there is no file docs/absent.md"},

@@ -1,5 +1,5 @@
-// Package recipes tests targets of the Makefile on input for which they must fail, and on input for
-// which they must not.
+// Package recipes tests targets of the Makefile with inputs for which they must fail, and with
+// inputs for which they must succeed.
 package recipes
 
 import (
@@ -16,8 +16,8 @@ import (
 
 const root = "../.."
 
-// run makes a target of the project's Makefile in a directory, as if no other make had called this
-// test.
+// run runs make with the project's Makefile in a directory, without the environment variables of an
+// outer make. It returns the output.
 func run(t *testing.T, dir string, args ...string) (string, error) {
 	t.Helper()
 	makefile, err := filepath.Abs(filepath.Join(root, "Makefile"))
@@ -45,7 +45,8 @@ func write(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// expect reports output that lacks a text, and a target that fails or succeeds when it must not.
+// expect fails the test unless the output contains each text in want and err is not nil as fails
+// says.
 func expect(t *testing.T, out string, err error, fails bool, want ...string) {
 	t.Helper()
 	if (err != nil) != fails {
@@ -58,6 +59,7 @@ func expect(t *testing.T, out string, err error, fails bool, want ...string) {
 	}
 }
 
+// TestCoverage: `make coverage` fails if a package is below the minimum or not in the profile.
 func TestCoverage(t *testing.T) {
 	const profile = `mode: atomic
 ais-gateway/a/x.go:1.1,2.2 17 3
@@ -87,12 +89,12 @@ ais-gateway/a/b/x.go:3.1,4.2 1501 0
 	}
 }
 
-// small is the smallest package of the gateway with a dependency: to scan everything takes a
-// minute.
+// small is a scan of the smallest package of the gateway with a dependency, because to scan
+// everything takes a minute.
 const small = "'. -tags nomsgpack ./internal/canonical'"
 
-// TestVuln: govulncheck scans this code with the database that is given. The databases are
-// invented; the function is one that internal/canonical calls, in the version of go.mod.
+// TestVuln: govulncheck scans this code with the database in VULNDB. The databases are fictional,
+// and name a function that internal/canonical calls, in the version of go.mod.
 func TestVuln(t *testing.T) {
 	tests := []struct {
 		name, db string
@@ -115,8 +117,7 @@ func TestVuln(t *testing.T) {
 	}
 }
 
-// TestVulnByURL tests a database behind a URL, and that the scans after one that fails are done
-// too.
+// TestVulnByURL: the database may be a URL, and scans continue after one that fails.
 func TestVulnByURL(t *testing.T) {
 	files := http.FileServer(http.Dir("testdata/called"))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -133,8 +134,8 @@ func TestVulnByURL(t *testing.T) {
 	expect(t, out, err, true, "absent", "calls uuid.Validate")
 }
 
-// TestVulnNeedsADatabase: nothing is scanned with what is no database: govulncheck would find
-// nothing.
+// TestVulnNeedsADatabase: `make vuln` fails without a valid database, with which govulncheck would
+// find nothing.
 func TestVulnNeedsADatabase(t *testing.T) {
 	dir := t.TempDir()
 	const dated = `{"modified":"2026-01-01T00:00:00Z"}`
@@ -160,6 +161,7 @@ func TestVulnNeedsADatabase(t *testing.T) {
 	}
 }
 
+// TestReproducible: `make reproducible` fails if two builds differ or a build fails.
 func TestReproducible(t *testing.T) {
 	const flags = "CGO_ENABLED=0 go build -buildvcs=false -ldflags '-X main.version=$(VERSION)' -o bin/gateway "
 	tests := []struct {
@@ -188,7 +190,8 @@ func TestReproducible(t *testing.T) {
 	}
 }
 
-// TestBuild: `make build` builds so that `make reproducible` succeeds, which takes minutes.
+// TestBuild: `make build` has the flags without which `make reproducible`, which takes minutes,
+// would fail.
 func TestBuild(t *testing.T) {
 	out, err := run(t, root, "-n", "build", "VERSION=v1.2.3")
 	expect(t, out, err, false, "CGO_ENABLED=0 ", " -trimpath ", "main.version=v1.2.3")
