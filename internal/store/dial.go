@@ -117,6 +117,18 @@ func (c *connections) endedUnproven(r refusal) {
 	c.refusal = r
 }
 
+// endedUnused records that the client closed a connection, opened at a time, without writing to it.
+// The client library opens such connections to find out whether Redis accepts any. The next attempt
+// is not delayed by it: the library would count a delay as a failure, and hold back connections
+// again.
+func (c *connections) endedUnused(opened time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dialed.Equal(opened) {
+		c.dialed = time.Time{}
+	}
+}
+
 // lost records that a connection of a generation that had worked was lost.
 func (c *connections) lost(generation int) {
 	c.mu.Lock()
@@ -143,6 +155,7 @@ type trackedConn struct {
 	opened     time.Time
 
 	mu       sync.Mutex
+	written  bool    // the handshake or a command was written
 	used     bool    // a command after the handshake was written
 	unread   bool    // the reply to the last command has not arrived
 	refused  bool    // the reply to the last command is an error, or not a reply of Redis's protocol
@@ -167,6 +180,7 @@ func (w *trackedConn) Read(p []byte) (int, error) {
 
 func (w *trackedConn) Write(p []byte) (int, error) {
 	w.mu.Lock()
+	w.written = true
 	w.used = w.used || !isHandshake(p)
 	w.unread, w.refused, w.refusal = true, false, ""
 	w.mu.Unlock()
@@ -179,10 +193,14 @@ func (w *trackedConn) Close() error {
 	w.mu.Lock()
 	byClient := w.used && (w.unread || w.refusal != "") // after a timeout or a refusal
 	unproven := !w.recorded && !byClient && !w.established()
+	unused := !w.written
 	w.recorded = true
 	r := w.refusal
 	w.mu.Unlock()
-	if unproven {
+	switch {
+	case unused:
+		w.all.endedUnused(w.opened)
+	case unproven:
 		w.all.endedUnproven(r)
 	}
 	return w.Conn.Close()

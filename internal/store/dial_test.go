@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -162,21 +163,66 @@ func TestFullRedis(t *testing.T) {
 	}
 }
 
+// TestRecoveryUnderLoad checks that a Redis that closed all connections is used as soon as it
+// accepts them, even if commands are sent without a pause: the client library then often holds back
+// new connections, until one that it opens and closes without a command shows that Redis accepts
+// them.
+func TestRecoveryUnderLoad(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	var accepts atomic.Bool
+	s := proxied(t, func(conn net.Conn) {
+		if !accepts.Load() {
+			conn.Close()
+			return
+		}
+		forward(t, conn, server.Addr)
+	}, config.File{})
+	const callers = 200
+	var failed atomic.Int64
+	var all sync.WaitGroup
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for range callers {
+		all.Go(func() {
+			for !errors.Is(s.Counter.Get(ctx, "k").Err(), redis.Nil) {
+				failed.Add(1)
+				if ctx.Err() != nil {
+					return
+				}
+			}
+		})
+	}
+	for failed.Load() < 100*callers && ctx.Err() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	accepts.Store(true)
+	all.Wait()
+	if ctx.Err() != nil {
+		t.Error("a Redis that accepts connections again is not used")
+	}
+}
+
 // proxiedTo opens a Store on a proxy for a server, which counts its connections.
 func proxiedTo(t *testing.T, addr string, connections *atomic.Int64, password config.File) *store.Store {
 	t.Helper()
 	return proxied(t, func(conn net.Conn) {
 		connections.Add(1)
-		defer conn.Close()
-		to, err := net.Dial("tcp", addr)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer to.Close()
-		go func() { _, _ = io.Copy(to, conn); to.Close() }()
-		_, _ = io.Copy(conn, to)
+		forward(t, conn, addr)
 	}, password)
+}
+
+// forward connects a connection to a server until one of them closes it.
+func forward(t *testing.T, conn net.Conn, addr string) {
+	defer conn.Close()
+	to, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer to.Close()
+	go func() { _, _ = io.Copy(to, conn); to.Close() }()
+	_, _ = io.Copy(conn, to)
 }
 
 // TestRetryOnDeadConnection counts how often a command is sent if its connections end before the
