@@ -38,13 +38,12 @@ type Cache struct {
 	sealer        atomic.Pointer[sealer]
 	unknown       unknownKeys
 	invalidations invalidations
-	accepted      *accepted
 }
 
 // New returns a cache that encrypts with the first key and decrypts with all. It fails if a key
 // does not have 32 bytes.
 func New(rdb redis.UniversalClient, keys [][]byte) (*Cache, error) {
-	c := &Cache{rdb: rdb, invalidations: newInvalidations(), accepted: newAccepted()}
+	c := &Cache{rdb: rdb, invalidations: newInvalidations()}
 	return c, c.SetKeys(keys)
 }
 

@@ -41,6 +41,7 @@ func TestDeletionsAreRetried(t *testing.T) {
 		"invalidation by a step that failed": {func(c *cache.Cache, k cache.Key) { c.InvalidateEventually(k, failed) }, false},
 		"invalidation by a step without end": {func(c *cache.Cache, k cache.Key) { c.InvalidateEventually(k, make(chan error)) }, false},
 		"deletion of all cached data":        {func(c *cache.Cache, k cache.Key) { c.EraseEventually(k) }, true},
+		"deletion, then an invalidation":     {func(c *cache.Cache, k cache.Key) { c.EraseEventually(k); c.InvalidateEventually(k, nil) }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -84,33 +85,5 @@ func TestInvalidationByAnotherStep(t *testing.T) {
 	eventually(t, "it is not pending any more", func() bool { return !c.InvalidationPending(k) })
 	if mustGet(t, c, k) == nil {
 		t.Error("the newer list is deleted")
-	}
-}
-
-// TestAcceptedConsents: the refusals of accepted consents are deleted, also of those that come
-// while others are deleted, and when Redis was down.
-func TestAcceptedConsents(t *testing.T) {
-	t.Parallel()
-	c, first, server, rdb := down(t)
-	c.AcceptEventually(first)
-	server.Restart()
-	second := newCacheKey()
-	eventually(t, "Redis responds", func() bool { return rdb.Ping(t.Context()).Err() == nil })
-	learn(t, c, second, cache.Learned{Subject: subject("consent"), RefusedWith: canonical.ConsentInvalid})
-	c.AcceptEventually(second)
-	eventually(t, "the refusals are deleted", func() bool {
-		return rdb.Exists(t.Context(), refusedName(t, first), refusedName(t, second)).Val() == 0
-	})
-	if mustGet(t, c, first) == nil {
-		t.Error("the list is deleted too")
-	}
-	// A cache that ends deletes what waits.
-	learn(t, c, first, cache.Learned{Subject: subject("consent"), RefusedWith: canonical.ConsentInvalid})
-	c.AcceptEventually(first)
-	if err := c.Drain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if rdb.Exists(t.Context(), refusedName(t, first)).Val() != 0 {
-		t.Error("a refusal is left")
 	}
 }

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -29,23 +28,32 @@ const (
 	msgUnconfirmed = "deletion not confirmed: an account list may still be cached"
 )
 
+// deletion identifies a pending deletion. An invalidation does not replace an erasure, which deletes
+// more.
+type deletion struct {
+	Key
+	erases bool
+}
+
 // invalidations are lists that must not be served any more, until Redis confirms it.
 type invalidations struct {
-	queue *retryqueue.Queue[Key]
+	queue *retryqueue.Queue[deletion]
 	full  *atomic.Bool // there were too many
 }
 
 func newInvalidations() invalidations {
-	return invalidations{full: &atomic.Bool{}, queue: retryqueue.New[Key](retryqueue.Config{
+	return invalidations{full: &atomic.Bool{}, queue: retryqueue.New[deletion](retryqueue.Config{
 		Max: maxInvalidations, Timeout: invalidateTimeout, MaxPause: invalidatePause, Spacing: invalidateSpacing,
 		Lost: sync.OnceFunc(func() { slog.Warn(msgUnconfirmed) }),
 	})}
 }
 
-func (i invalidations) pending(k Key) bool { return i.queue.Pending(k) }
+func (i invalidations) pending(k Key) bool {
+	return i.queue.Pending(deletion{k, false}) || i.queue.Pending(deletion{k, true})
+}
 
-func (i invalidations) add(k Key, write retryqueue.Write) <-chan error {
-	first := i.queue.Add(k, write)
+func (i invalidations) add(d deletion, write retryqueue.Write) <-chan error {
+	first := i.queue.Add(d, write)
 	switch n := i.queue.Len(); {
 	case n >= maxInvalidations && !i.full.Swap(true):
 		slog.Warn(msgTooMany)
@@ -63,11 +71,12 @@ func (c *Cache) Invalidate(ctx context.Context, k Key) error {
 }
 
 // InvalidateEventually invalidates the list in the background, and retries until Redis confirms it.
-// Until then this cache does not return the list. The channel gets the error of the first attempt.
+// Until then this cache does not return the list. If too many deletions are pending, there is one
+// attempt only, which is logged. The channel gets the error of the first attempt.
 // If unless is not nil, the first attempt waits for it, and does nothing if it gets nil: another
 // step has invalidated the list then.
 func (c *Cache) InvalidateEventually(k Key, unless <-chan error) <-chan error {
-	return c.invalidations.add(k, func(ctx context.Context) error {
+	return c.invalidations.add(deletion{k, false}, func(ctx context.Context) error {
 		if unless != nil {
 			first := unless
 			unless = nil
@@ -88,14 +97,12 @@ func (c *Cache) InvalidateEventually(k Key, unless <-chan error) <-chan error {
 func (c *Cache) InvalidationPending(k Key) bool { return c.invalidations.pending(k) }
 
 // Drain makes the last attempt of each pending deletion. It returns ctx's error if ctx ends first.
-func (c *Cache) Drain(ctx context.Context) error {
-	return errors.Join(c.invalidations.queue.Drain(ctx), c.accepted.queue.Drain(ctx))
-}
+func (c *Cache) Drain(ctx context.Context) error { return c.invalidations.queue.Drain(ctx) }
 
 // EraseEventually erases in the background, and retries until Redis confirms it. Until then this
 // cache does not return the list.
 func (c *Cache) EraseEventually(k Key) {
-	c.invalidations.add(k, func(ctx context.Context) error { return c.Erase(ctx, k) })
+	c.invalidations.add(deletion{k, true}, func(ctx context.Context) error { return c.Erase(ctx, k) })
 }
 
 // Erase invalidates the list, and also deletes the remembered refusals and number of pages.

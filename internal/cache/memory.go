@@ -57,8 +57,8 @@ type Learned struct {
 	// nothing.
 	Subject     string
 	RefusedWith canonical.Kind
-	// Accepted means that the user has read the list, so that all refusals of the consent and of
-	// its accounts are deleted.
+	// Accepted means that the user has read the list, so that publishing the result deletes all
+	// refusals of the consent and of its accounts.
 	Accepted bool
 	// Pages is how many calls the list needs; below 0 if that is unknown now, 0 for no change.
 	Pages int

@@ -32,7 +32,7 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 		return BalancesResult{}, failure
 	}
 	if result.Usage == nil {
-		result.Usage = g.readUsage(ctx, store.NewBudget(g.RedisBudget), q, account)
+		result.Usage = g.readUsage(ctx, budget, q, account)
 	}
 	return result, asError(failure)
 }
@@ -57,9 +57,6 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 	}
 	if result.Failure != nil {
 		return BalancesResult{}, result.Failure
-	}
-	if r.aspsp.Unattended.Limit > 0 { // otherwise there are no refusals
-		r.g.Config.Cache.AcceptEventually(r.key())
 	}
 	result.Entry.FetchedAt = r.g.Now().UTC()
 	return newBalancesResult(result.Entry), nil

@@ -121,29 +121,6 @@ func TestRefusedIsNotCalledAgain(t *testing.T) {
 	}
 }
 
-// TestAttendedBalancesEndARefusal: after the user has read balances, unattended calls are made
-// again, on all gateways. The consents of a second are forgotten in one command.
-func TestAttendedBalancesEndARefusal(t *testing.T) {
-	provider, gateways := newScripted(t)
-	g, other := gateways(), gateways()
-	queries := []canonical.Query{newQuery(), newQuery(), newQuery()}
-	provider.failWith(canonical.Error{Kind: canonical.AccountUnknown, Origin: canonical.OriginASPSP})
-	for _, q := range queries {
-		if err := readBalances("a")(g, client, q); kind(err) != canonical.AccountUnknown {
-			t.Fatal(err)
-		}
-	}
-	provider.scripted = twoAccounts()
-	for _, q := range queries {
-		if err := readBalances("a")(other, client, attended(q)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, q := range queries {
-		eventually(t, "unattended calls are made again", func() bool { return readBalances("a")(g, client, q) == nil })
-	}
-}
-
 // TestDeletionDeletesRefusals: DELETE cached-data also deletes a remembered refusal, so the next
 // request makes a call.
 func TestDeletionDeletesRefusals(t *testing.T) {
