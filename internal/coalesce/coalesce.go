@@ -22,10 +22,10 @@ import (
 )
 
 const (
-	// countedStepTimeout is how long a request whose call is counted waits for one step. Its call
-	// cannot be made without Redis, and a call that another gateway makes already would waste a
-	// slot.
-	countedStepTimeout = 500 * time.Millisecond
+	// countedStepTimeout is how long a request whose call is counted waits for one step, as long as
+	// for its slot: if Redis pauses for less, a call that another gateway makes already does not
+	// waste a slot.
+	countedStepTimeout = time.Second
 	// leaseMargin is how much longer than the call a lease lasts.
 	leaseMargin = 2 * time.Second
 	// Pauses between two reads of the state of another gateway's call.
@@ -107,7 +107,7 @@ type Options struct {
 	Counted bool          // the call takes a slot
 	Lookup  cache.Lookup  // what the request needs to know before the call; Do sets the TTL of the lease
 	// Budget is how long the request waits for Redis, except for the steps before a counted call:
-	// those have 500 ms each.
+	// those have a second each.
 	Budget *store.Budget
 }
 

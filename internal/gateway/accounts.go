@@ -43,7 +43,7 @@ type accountsRequest struct {
 	// another one has.
 	unreadable bool
 	unknown    bool // whether a list is cached is unknown: Redis did not respond, or the list is unreadable
-	noLease    bool // Redis has no memory for a lease, or for a list
+	noLease    bool // Redis refused to store a lease
 	shared     coalesce.Shared
 }
 
@@ -183,16 +183,14 @@ func (a *accountsRequest) maxAge() time.Duration {
 	return a.aspsp.Accounts.FreshFor
 }
 
-// responseUsage returns the usage for the response; nil if the counter cannot be read. The
-// prefetched usage is used unless a call was made since.
+// responseUsage returns the usage for the response; nil if the counter cannot be read. It is that of
+// the call's last step of the counter. Without such a step, it is the prefetched one.
 func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *store.Pending[unattended.Usage], failure *canonical.Error) *unattended.Usage {
-	switch called := !a.shared.Hit && (a.shared.Entry != nil || a.shared.Failure != nil); {
+	switch {
 	case failure != nil && failure.Kind == canonical.CounterUnavailable:
 		return nil
 	case a.shared.Usage != nil:
 		return a.shared.Usage
-	case called: // but the usage after the call is not known
-		return a.g.readUsage(ctx, a.budget, a.q, "")
 	}
 	usage, err := prefetched.Wait(context.WithoutCancel(ctx))
 	if err != nil {

@@ -64,7 +64,7 @@ const (
 	CacheMiss       CacheResult = "miss"       // no fresh list was cached
 	CacheBypass     CacheResult = "bypass"     // the request required a call
 	CacheCollapsed  CacheResult = "collapsed"  // another request's call was shared
-	CacheError      CacheResult = "error"      // Redis did not respond in time
+	CacheError      CacheResult = "error"      // Redis did not respond in time, or refused the lease
 	CacheUnreadable CacheResult = "unreadable" // a fresh list is cached under a key that this gateway does not have
 )
 

@@ -14,6 +14,14 @@ import (
 // other before its response, and no commands more than it says in all.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
+	refused := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
+		t.Helper()
+		q.Consent = mypossim.Consent401ConsentExpired
+		got, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{})
+		if kind(err) != canonical.ConsentExpired || got.Usage == nil || got.Usage.Remaining != got.Usage.Limit-1 {
+			t.Errorf("%v with the usage %+v", err, got.Usage)
+		}
+	}
 	list := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
 		t.Helper()
 		mustList(t, g, q, gateway.CacheControl{})
@@ -35,8 +43,9 @@ func TestRoundTrips(t *testing.T) {
 		{"cached list, unattended", true, false, list, 1, 2},         // list and usage at the same time
 		{"list, attended", false, true, list, 2, 2},                  // lookup with lease, publish
 		{"list, unattended", false, false, list, 3, 4},               // lookup with lease (and usage at the same time), take, publish
+		{"list that was refused", false, false, refused, 2, 3},       // lookup with lease and usage at the same time, publish
 		{"balances, unattended", false, false, balances, 2, 3},       // lookup with lease, take; publish afterwards
-		{"balances, attended", false, true, balances, 0, 1},          //
+		{"balances, attended", false, true, balances, 0, 0},          //
 		{"balances, unattended, again", true, false, balances, 2, 3}, // with a unit of which calls are left, and a cached list
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -46,6 +55,7 @@ func TestRoundTrips(t *testing.T) {
 				fast, q := w.gateway(), newQuery()
 				list(t, fast, newQuery()) // loads the scripts into Redis
 				balances(t, fast, newQuery())
+				refused(t, fast, q)
 				if tt.cached {
 					list(t, fast, q)
 				}

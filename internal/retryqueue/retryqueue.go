@@ -1,9 +1,9 @@
 // Package retryqueue runs Redis writes that must still happen after the response was sent, and
 // retries those that fail.
 //
-// The first attempt of each write has its own goroutine, because it should not wait for writes that
-// fail. Retries share up to sixteen workers. A worker ends when no write is due, except for one
-// that waits for the next. internal/coalesce, internal/cache and internal/unattended use it.
+// The first attempt of each write has its own goroutine (see Config.Go), because it should not wait
+// for writes that fail. Retries, and writes that are added with a delay, share up to sixteen
+// workers. A worker ends when no write is due, except for one that waits for the next. internal/coalesce, internal/cache and internal/unattended use it.
 package retryqueue
 
 import (
@@ -147,14 +147,15 @@ func (q *Queue[K]) first(e *entry) {
 	}
 }
 
-// Pending reports whether a write of the key has not succeeded yet.
+// Pending reports whether the queue holds a write of the key. It does not hold writes that it has
+// given up, and those that were added while it was full.
 func (q *Queue[K]) Pending(key K) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.pending[key] != nil
 }
 
-// Len returns how many writes have not succeeded yet.
+// Len returns how many writes the queue holds.
 func (q *Queue[K]) Len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
