@@ -31,6 +31,11 @@ func bubble(t *testing.T, test func(t *testing.T, w *fixture)) {
 	})
 }
 
+// longCall is how long a shared call takes. Its end is computed by the clock of the bubble, and
+// compared with times by Redis's real clock: it must be later than the real time in which all
+// requests find the lease held.
+const longCall = 20 * time.Second
+
 // delayCalls makes each call of gateways that are created afterwards take d longer.
 func (w *fixture) delayCalls(d time.Duration) {
 	w.beforeCall = func(context.Context) { time.Sleep(d) }

@@ -902,7 +902,7 @@ func TestEqualRequestsMakeOneCall(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *fixture) {
-				w.delayCalls(300 * time.Millisecond)
+				w.delayCalls(longCall)
 				q := newQuery()
 				if tt.attended {
 					q = attended(q)
@@ -943,7 +943,7 @@ func TestRequestsThatRequireACall(t *testing.T) {
 	t.Parallel()
 	for _, gateways := range []int{1, 3} {
 		bubble(t, func(t *testing.T, w *fixture) {
-			w.delayCalls(300 * time.Millisecond)
+			w.delayCalls(longCall)
 			q := newQuery()
 			var wg sync.WaitGroup
 			for range gateways {
@@ -993,7 +993,7 @@ func TestEqualRequestsWithoutRedis(t *testing.T) {
 func TestFollowersShareTheFailure(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
-		w.delayCalls(300 * time.Millisecond)
+		w.delayCalls(longCall)
 		q := withConsent(newQuery(), mypossim.Consent401ConsentExpired)
 		var wg sync.WaitGroup
 		for range 2 {
@@ -1215,7 +1215,7 @@ func TestBalancesAreSharedAcrossGateways(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *fixture) {
-				w.delayCalls(300 * time.Millisecond)
+				w.delayCalls(longCall)
 				q := withConsent(newQuery(), tt.consent)
 				q.Token = anotherToken() // no earlier refusal is remembered
 				var wg sync.WaitGroup
