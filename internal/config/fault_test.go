@@ -89,6 +89,7 @@ func TestOneFault(t *testing.T) {
 		{"proxy", "qwac.key\n    timeout: 10s", "qwac.key\n    proxy: http://u:" + canary + "@p", "providers.mypos.proxy", "none or environment"},
 		{"drainFor", "address: 127.0.0.1:8080", "drainFor: -1s", "server.drainFor", "0s or more"},
 		{"drainFor of a wrong type", "address: 127.0.0.1:8080", "drainFor: 5", "server.drainFor", "must be a duration"},
+		{"profiling of a wrong type", "address: 127.0.0.1:8080", "profiling: 'on'", "server.profiling", "must be true or false"},
 		{"limits.inFlight", "address: 127.0.0.1:8080", "limits: {inFlight: 0}", "server.limits.inFlight", "1 or more"},
 		{"limits.perClient", "address: 127.0.0.1:8080", "limits: {perClient: -1}", "server.limits.perClient", "1 or more"},
 		{"limits.perASPSP", "address: 127.0.0.1:8080", "limits: {perASPSP: 0}", "server.limits.perASPSP", "1 or more"},

@@ -17,7 +17,7 @@ type Server struct {
 	DrainFor time.Duration `yaml:"drainFor" check:"from=0s"`
 	TLS      ServerTLS     `yaml:"tls"`
 	Limits   Limits        `yaml:"limits"`
-	// Profiling serves /debug/pprof on the admin address.
+	// Profiling serves /debug/pprof/ on the admin address.
 	Profiling bool `yaml:"profiling"`
 }
 

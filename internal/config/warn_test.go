@@ -37,6 +37,7 @@ func TestWarnings(t *testing.T) {
 		{"plain HTTP on a name", "redis:", "server: {address: 'gateway:8080'}\nredis:", []string{"server.address (line 1)"}},
 		{"plain HTTP on loopback", "redis:", "server: {address: '[::1]:8080'}\nredis:", nil},
 		{"plain HTTP on localhost", "redis:", "server: {address: 'localhost:8080'}\nredis:", nil},
+		{"profiles", "redis:", "server: {profiling: true, adminAddress: ':9090'}\nredis:", nil},
 		{"an embedded Redis and a real provider", "http://localhost:9000", "https://bank.example", []string{"redis.mode (line 1)"}},
 		{
 			"all, in the order of the file", "redis: {mode: embedded}", "psu: {allowPrivateIP: true}\nserver:\n  address: ':1'\nredis: {mode: embedded}",

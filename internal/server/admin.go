@@ -3,10 +3,10 @@ package server
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"net"
 	"net/http"
-	"net/http/pprof"
 	"net/netip"
 	"strings"
 
@@ -25,9 +25,9 @@ type Health struct {
 	Warnings []string // for the operator; one sentence each, without personal data
 }
 
-// adminHandler serves probes, metrics and profiles. If the address is a loopback one, it refuses
-// requests whose Host header is a DNS name.
-func (s *Server) adminHandler(loopback bool) http.Handler {
+// adminHandler serves probes, metrics and profiles. Profiles end when ctx ends. If the address is a
+// loopback one, it refuses requests whose Host header is a DNS name.
+func (s *Server) adminHandler(ctx context.Context, loopback bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "live"})
@@ -35,7 +35,7 @@ func (s *Server) adminHandler(loopback bool) http.Handler {
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.Handle("GET /metrics", limitScrapes(s.cfg.Metrics))
 	if s.cfg.Profiling {
-		handleProfiles(mux)
+		handleProfiles(ctx, mux)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -46,16 +46,6 @@ func (s *Server) adminHandler(loopback bool) http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
-}
-
-// handleProfiles adds Go's profiles: stacks, memory and processor time, without data of requests.
-func handleProfiles(mux *http.ServeMux) {
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }
 
 // isAddress reports whether a Host header is an IP address or localhost. A web page can make a

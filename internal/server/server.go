@@ -58,6 +58,8 @@ type Server struct {
 	api, admin *endpoint
 	tls        *tlsReloader // nil for plain HTTP
 	draining   atomic.Bool
+
+	endProfiles context.CancelFunc // ends profiles that are being recorded
 }
 
 // endpoint is an HTTP server with its open port.
@@ -80,7 +82,9 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	conns := MaxConns(cfg.InFlight)
 	s.api = s.newEndpoint(netutil.LimitListener(apiPort, conns), cfg.API, cfg.Refuse, conns/2, s.tls)
-	s.admin = s.newEndpoint(adminPort, s.adminHandler(isLoopback(adminPort.Addr())), refuseAdmin, maxAdminIdle, nil)
+	profiling, end := context.WithCancel(context.WithoutCancel(ctx))
+	s.endProfiles = end
+	s.admin = s.newEndpoint(adminPort, s.adminHandler(profiling, isLoopback(adminPort.Addr())), refuseAdmin, maxAdminIdle, nil)
 	return s, nil
 }
 
@@ -145,9 +149,12 @@ func (s *Server) Serve(ctx context.Context) error {
 // of ctx.
 func (s *Server) ShutdownAPI(ctx context.Context) error { return s.api.http.Shutdown(ctx) }
 
-// ShutdownAdmin closes the admin port and waits until its requests have ended, or returns the error
-// of ctx.
-func (s *Server) ShutdownAdmin(ctx context.Context) error { return s.admin.http.Shutdown(ctx) }
+// ShutdownAdmin closes the admin port, ends profiles that are being recorded, and waits until its
+// requests have ended, or returns the error of ctx.
+func (s *Server) ShutdownAdmin(ctx context.Context) error {
+	s.endProfiles()
+	return s.admin.http.Shutdown(ctx)
+}
 
 // Close closes both ports. It is for a Server whose Serve is never called.
 func (s *Server) Close() error { return errors.Join(s.api.listener.Close(), s.admin.listener.Close()) }

@@ -2,9 +2,12 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/json"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -119,17 +122,80 @@ func TestReadyReportsTheStateOfRedis(t *testing.T) {
 
 // Profiles are served only on the admin address, and only if they are enabled.
 func TestProfiling(t *testing.T) {
+	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	for _, on := range []bool{false, true} {
-		p := gatewaytest.Serve(t, gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {profiling: "+strconv.FormatBool(on)+", "))
-		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/cmdline"} {
-			resp, _ := gatewaytest.Call(t, http.MethodGet, p.Admin+path)
-			if (resp.StatusCode == http.StatusOK) != on {
-				t.Errorf("profiling %t: %s responds %d", on, path, resp.StatusCode)
+		config := gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {profiling: "+strconv.FormatBool(on)+", ")
+		p := gatewaytest.Serve(t, config)
+		_, unknown := gatewaytest.Call(t, http.MethodGet, p.Admin+"/unknown")
+		for path, want := range map[string]string{
+			"": "goroutine", "heap": "\x1f\x8b", "allocs": "\x1f\x8b", "goroutine?debug=1": "goroutine profile: total", "goroutine?debug=2": "[running]",
+			"cmdline": gatewaytest.Binary() + "\x00serve\x00--config\x00" + config, "profile?seconds=1": "\x1f\x8b", "trace?seconds=1": "go 1.", "symbol": "num_symbols",
+		} {
+			path = "/debug/pprof/" + path
+			resp, body := gatewaytest.Call(t, http.MethodGet, p.Admin+path)
+			if on && (resp.StatusCode != http.StatusOK || !strings.Contains(body, want)) || !on && (resp.StatusCode != http.StatusNotFound || body != unknown) {
+				t.Errorf("profiling %t: %s responds %d %.200q", on, path, resp.StatusCode, body)
 			}
-			if resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+path); resp.StatusCode != http.StatusNotFound {
-				t.Errorf("profiling %t: the API answers %s with %d", on, path, resp.StatusCode)
-			}
+			assertNotFound(t, p.API+path)
 		}
+		if resp, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz"); resp.StatusCode != http.StatusOK || strings.Contains(body, "warnings") {
+			t.Errorf("profiling %t: %d %s", on, resp.StatusCode, body)
+		}
+	}
+}
+
+// assertNotFound checks that the API responds to a GET with and without credentials with the
+// problem of an unknown path.
+func assertNotFound(t *testing.T, url string) {
+	t.Helper()
+	for _, key := range []string{sandbox.Key, ""} {
+		req, err := http.NewRequest(http.MethodGet, url, http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key != "" {
+			req.Header.Set("X-API-Key", key)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var problem struct{ Code string }
+		err = json.NewDecoder(resp.Body).Decode(&problem)
+		if err != nil || resp.StatusCode != http.StatusNotFound || resp.Header.Get("Content-Type") != "application/problem+json" || problem.Code != "NOT_FOUND" {
+			t.Errorf("%s with the key %q: %d %v %+v %v", url, key, resp.StatusCode, resp.Header, problem, err)
+		}
+	}
+}
+
+// A profile that is being recorded ends with the gateway, and does not delay its end.
+func TestTerminationEndsProfiles(t *testing.T) {
+	t.Parallel()
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	p := gatewaytest.Serve(t, gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {profiling: true, "))
+	var all sync.WaitGroup
+	for path, want := range map[string]int{"profile?seconds=60": http.StatusOK, "trace?seconds=60": http.StatusOK, "allocs?seconds=60": http.StatusInternalServerError} {
+		all.Go(func() {
+			resp, err := http.Get(p.Admin + "/debug/pprof/" + path)
+			if err != nil {
+				t.Errorf("%s: %v", path, err)
+				return
+			}
+			defer resp.Body.Close()
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != want {
+				t.Errorf("%s: %d %v", path, resp.StatusCode, err)
+			}
+		})
+	}
+	gatewaytest.Eventually(t, "the profiles are being recorded", func() bool {
+		_, stacks := gatewaytest.Call(t, http.MethodGet, p.Admin+"/debug/pprof/goroutine?debug=2")
+		return strings.Contains(stacks, "pprof.Profile(") && strings.Contains(stacks, "pprof.Trace(") && strings.Contains(stacks, ".serveDeltaProfile(")
+	})
+	p.Terminate()
+	all.Wait()
+	if code := p.Wait(); code != 0 {
+		t.Errorf("exit %d\n%s", code, p.Stdout.String())
 	}
 }

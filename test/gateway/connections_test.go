@@ -181,9 +181,9 @@ func TestAmbiguousRequestEnds(t *testing.T) {
 // addresses as Host, so that no web page can reach it by DNS rebinding.
 func TestAdminRefusesOtherHosts(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
-	p := serve(t, w.ConfigFile)
+	p := serve(t, gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {profiling: true, "))
 	for host, want := range map[string]int{"localhost:9090": 200, "127.0.0.1": 200, "[::1]:1": 200, "evil.example": 421, "evil.example:9090": 421} {
-		for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+		for _, path := range []string{"/livez", "/readyz", "/metrics", "/debug/pprof/heap"} {
 			r := newRequest(t, p.Admin+path)
 			r.Host = host
 			resp, err := http.DefaultClient.Do(r)
