@@ -114,7 +114,8 @@ func TestRules(t *testing.T) {
 			allowed: "internal/gateway github.com/gin-gonic/gin log/slog math/rand/v2",
 			refused: "internal/providers/mastercard internal/audit go.opentelemetry.io/otel " +
 				"github.com/redis/go-redis/v9 github.com/coreos/go-oidc/v3/oidc " +
-				"github.com/getkin/kin-openapi/openapi3 log math/rand github.com/bojanz/currency",
+				"github.com/getkin/kin-openapi/openapi3 log math/rand github.com/bojanz/currency " +
+				"net/http/pprof runtime/pprof runtime/trace",
 		},
 		{"internal/api/x_test.go", "internal/api github.com/getkin/kin-openapi/openapi3", ""},
 		{"internal/audit/x.go", "internal/canonical", "internal/config"},
@@ -177,6 +178,7 @@ func TestRules(t *testing.T) {
 				"internal/prometheustest internal/providers/providertest net/http/httptest internal/api " +
 				"github.com/alicebob/miniredis/v2",
 		},
+		{"internal/server/x.go", "net/http/pprof", "runtime/pprof runtime/trace"},
 		{
 			file:    "internal/telemetry/x.go",
 			allowed: "go.opentelemetry.io/otel/sdk/trace",

@@ -27,7 +27,9 @@ var anyTest = []string{
 }
 
 // restricted lists the packages of the standard library that need to be listed like all others.
-var restricted = []string{"testing/...", "net/http/httptest", "log", "math/rand"}
+var restricted = []string{
+	"testing/...", "net/http/httptest", "log", "math/rand", "net/http/pprof", "runtime/pprof", "runtime/trace",
+}
 
 var rules = []rule{
 	{dir: "api"},
@@ -39,7 +41,7 @@ var rules = []rule{
 			"internal/recovery", "internal/sandbox", "internal/secretwatch", "internal/server", "internal/store",
 			"internal/telemetry", "internal/unattended",
 		},
-		test: []string{simulators},
+		test: []string{simulators, "runtime/pprof"},
 	},
 	{dir: "deploy", code: []string{yaml}, test: []string{"internal/canonical"}},
 
@@ -113,7 +115,7 @@ var rules = []rule{
 	{dir: "internal/recovery"},
 	{dir: "internal/retryqueue", code: []string{"internal/recovery"}},
 	{dir: "internal/sandbox", code: []string{"internal/providers/aspspsim", simulators, uuid}},
-	{dir: "internal/server", code: []string{"internal/canonical", "golang.org/x/net/netutil"}},
+	{dir: "internal/server", code: []string{"internal/canonical", "golang.org/x/net/netutil", "net/http/pprof"}},
 	{dir: "internal/store", code: []string{"internal/config", "internal/recovery", redis, "github.com/alicebob/miniredis/v2"}},
 	{
 		dir: "internal/telemetry",
@@ -211,5 +213,8 @@ var reasons = []struct{ imported, why string }{
 	{"testing/...", "only tests import it"},
 	{"net/http/httptest", "only tests import it"},
 	{"log", "log/slog is used"},
+	{"net/http/pprof", "only internal/server serves profiles, on the admin address"},
+	{"runtime/pprof", "labels in profiles could contain personal data"},
+	{"runtime/trace", "tasks and messages in traces could contain personal data"},
 	{"math/rand", "math/rand/v2 is used: every package can seed the source of math/rand"},
 }
