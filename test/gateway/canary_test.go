@@ -135,9 +135,10 @@ func writeRaw(w http.ResponseWriter, response string) {
 // canaryProviders selects the responder for a call by its consent, and records what reaches the
 // providers.
 type canaryProviders struct {
-	mu        sync.Mutex
-	responder map[string]string // by consent
-	received  bytes.Buffer      // what reached the providers
+	mu         sync.Mutex
+	responder  map[string]string // by consent
+	received   bytes.Buffer      // what reached the providers
+	duringCall func()            // called during each call with the responder "success"
 }
 
 func (a *canaryProviders) front(_ string, next http.Handler) http.Handler {
@@ -149,14 +150,18 @@ func (a *canaryProviders) front(_ string, next http.Handler) http.Handler {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		a.mu.Lock()
 		fmt.Fprintln(&a.received, r.URL.EscapedPath(), r.Header, string(body))
-		respond := responders["success"]
+		respond := "success"
 		for consent, name := range a.responder {
 			if r.Header.Get("Consent-ID") == consent || strings.Contains(string(body), `"`+consent+`"`) {
-				respond = responders[name]
+				respond = name
 			}
 		}
+		duringCall := a.duringCall
 		a.mu.Unlock()
-		respond(w, r, next)
+		if respond == "success" {
+			duringCall()
+		}
+		responders[respond](w, r, next)
 	})
 }
 
@@ -296,7 +301,9 @@ func (f *canaryClient) sendInvalid(consent string) {
 	f.sendRaw("GET / HTTP/1.1\r\nHost: " + canaryRequest + "\r\n" + canaryRequest + "\r\n\r\n")
 	f.sendRaw("GET / HTTP/1.1\r\nHost: a\r\nX-A: " + strings.Repeat(canaryRequest, 4000) + "\r\n\r\n")
 	f.sendRaw("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: " + canaryRequest + "\r\n\r\n")
-	for _, path := range []string{"/readyz?a=" + canaryRequest, "/" + canaryRequest, "/debug/pprof/goroutine?debug=2"} {
+	for _, path := range []string{
+		"/readyz?a=" + canaryRequest, "/" + canaryRequest, "/debug/pprof/" + canaryRequest, "/debug/pprof/profile?seconds=" + canaryRequest,
+	} {
 		resp, body := gatewaytest.Call(f.t, http.MethodGet, f.p.Admin+path)
 		fmt.Fprintln(&f.problems, resp.Status, resp.Header, body)
 	}
@@ -347,8 +354,8 @@ func monitorRedis(t *testing.T, address, password string) *gatewaytest.Output {
 	return executed
 }
 
-// withCanarySecrets returns a configuration with secrets that are canaries, and with audit records
-// in a file. It adds the secrets to canaries.
+// withCanarySecrets returns a configuration with secrets that are canaries, with audit records in a
+// file, and with profiles. It adds the secrets to canaries.
 func withCanarySecrets(t *testing.T, w *sandbox.Sandbox, canaries map[string]string) (config, auditFile string) {
 	dir := t.TempDir()
 	auditFile = filepath.Join(dir, "audit.log")
@@ -370,6 +377,8 @@ func withCanarySecrets(t *testing.T, w *sandbox.Sandbox, canaries map[string]str
 	canaries["signing key"] = strings.Split(string(pem), "\n")[5]
 	const patient = ", breaker: {consecutiveFailures: 100000, minimumCalls: 100000}}"
 	return gatewaytest.EditConfig(t, w, func(text string) string {
+		text = strings.Replace(text, "server: {", "server: {profiling: true, ", 1)
+		text = strings.ReplaceAll(text, "{baseURL: ", "{timeout: 2m, baseURL: ")
 		text = strings.Replace(text, "name: Wood Bank, provider: mastercard}", "name: Wood Bank, provider: mastercard"+patient, 1)
 		text = strings.Replace(text, "name: myPOS, provider: mypos}", "name: myPOS, provider: mypos"+patient, 1)
 		return text + "audit: {output: file, file: '" + auditFile + "', keyFile: '" + filepath.Join(dir, "audit-key") + "'}\n"
@@ -401,8 +410,14 @@ func TestCanaries(t *testing.T) {
 	f := &canaryClient{t: t, p: p, statuses: map[int]int{}, client: &http.Client{Transport: &http.Transport{
 		DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(canaryCaller)}}).DialContext,
 	}}}
-	consents := f.sendToAllResponders(providers)
+	profiles := &profiles{t: t, admin: p.Admin, texts: map[string]string{}}
+	providers.mu.Lock()
+	providers.duringCall = profiles.readAll
+	providers.mu.Unlock()
+	var consents []string
+	profiles.record(func() { consents = append(consents, f.sendToAllResponders(providers)...) })
 	f.sendInvalid(consents[0])
+	profiles.readAll()
 	for i, consent := range consents {
 		canaries[fmt.Sprintf("consent %d", i)] = consent
 	}
@@ -424,6 +439,7 @@ func TestCanaries(t *testing.T) {
 		"/metrics with exemplars": exemplars, "/readyz": ready, "problems": f.problems.String(), "Redis": dump, "commands to Redis": commands.String(),
 	}
 	maps.Copy(places, sent())
+	maps.Copy(places, profiles.texts)
 	for _, found := range search(places, canaries) {
 		t.Errorf("%s contains %s, encoded as: %s", found.place, found.canary, found.encoding)
 	}
@@ -453,6 +469,8 @@ func (f *canaryClient) assertPlanted(providers *canaryProviders, places, canarie
 	for place, mark := range map[string]string{
 		"log": `"msg":"request"`, "audit records": `"record":"audit"`, "/metrics": "ais_unattended_slots_total", "/readyz": "ready",
 		"/metrics with exemplars": `# {`, "problems": `"code":"PROVIDER_INVALID_RESPONSE"`, "Redis": "ais:1:accounts:", "commands to Redis": `:lease:`,
+		"/debug/pprof/allocs": "ais-gateway/internal/api.", "/debug/pprof/cmdline": "--config", "/debug/pprof/goroutine": "ais-gateway/internal/api.",
+		"/debug/pprof/goroutine?debug=1": "ais-gateway/internal/api.", "/debug/pprof/goroutine?debug=2": "ais-gateway/internal/api.",
 		"OTLP /v1/traces": "/v1/accounts/{accountNumber}/balances", "OTLP /v1/metrics": "ais.unattended.slots", "OTLP /v1/logs": "duration_ms",
 	} {
 		if !strings.Contains(places[place], mark) {
