@@ -8,14 +8,17 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"hash"
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ais-gateway/internal/canonical"
@@ -36,9 +39,8 @@ type Config struct {
 	Queue  *output.Queue
 	Key    []byte // the HMAC key for consents and clients, 32 bytes; see Key
 	Refuse bool   // with Queue: refuse a request if there is no space for its record
-	// TraceIDs returns the ids of the trace and span of a request's context, in hexadecimal, or "".
-	// Optional.
-	TraceIDs func(context.Context) (traceID, spanID string)
+	// TraceIDs returns the ids of the trace and span of a request's context, or zeros. Optional.
+	TraceIDs func(context.Context) (traceID [16]byte, spanID [8]byte)
 	Now      func() time.Time
 	Logger   *slog.Logger
 }
@@ -46,6 +48,9 @@ type Config struct {
 // MaxLine is the space in bytes that is reserved for a record. Only a very long client or provider
 // name makes a record longer.
 const MaxLine = 2 << 10
+
+// lineRoom is the space in bytes in which a record is made. A longer record is made on the heap.
+const lineRoom = 1 << 10
 
 // State is the current state of a Log.
 type State struct {
@@ -60,15 +65,17 @@ type Log struct {
 
 	queued   *output.Writer // into Queue; nil without it
 	throttle output.Throttle
+	hashers  sync.Pool // of *hasher
 
-	mu       sync.Mutex
-	failing  bool
+	mu       sync.Mutex  // also of Sink, without Queue
+	failing  atomic.Bool // changes under mu
 	failures int64
 }
 
 // Open returns a Log. It logs immediately if there are no records, or if the sink is not ready.
 func Open(c Config) *Log {
 	l := &Log{Config: c, throttle: output.Throttle{Every: logEvery, Now: c.Now}}
+	l.hashers.New = func() any { return &hasher{mac: hmac.New(sha256.New, c.Key)} }
 	if c.Queue != nil {
 		l.queued = c.Queue.Writer(l.lost, func(lost int64) { c.Logger.Warn("audit records written again", "lost", lost) })
 	}
@@ -93,41 +100,58 @@ func (l *Log) Reserve() bool {
 
 // Write writes the audit record of r. A record that cannot be written is lost and counted in State.
 func (l *Log) Write(ctx context.Context, r event.Request) {
-	var to io.Writer = l.Sink
-	switch {
-	case !l.enabled():
+	if !l.enabled() {
 		return
-	case l.queued != nil && l.Refuse && r.AuditReserved:
-		to = l.queued.Reserved(MaxLine)
-	case l.queued != nil:
-		to = l.queued
 	}
-	record := l.record(ctx, r)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	err := slog.NewJSONHandler(to, nil).Handle(ctx, record)
-	if l.failing = err != nil; l.failing {
+	var room [lineRoom]byte
+	line := l.appendRecord(ctx, room[:0], r)
+	if l.queued == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		_, err := l.Sink.Write(bytes.Clone(line))
+		l.written(err)
+		return
+	}
+	var err error
+	if l.Refuse && r.AuditReserved {
+		_, err = l.queued.WriteReserved(line, MaxLine)
+	} else {
+		_, err = l.queued.Write(line)
+	}
+	if err != nil || l.failing.Load() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.written(err)
+	}
+}
+
+// written records whether a record was lost.
+func (l *Log) written(err error) {
+	if l.failing.Store(false); err != nil {
 		l.fail(err, 1)
 	}
 }
 
-// record returns the log line of r with the members that only audit records have.
-func (l *Log) record(ctx context.Context, r event.Request) slog.Record {
-	var traceID, spanID string
-	if l.TraceIDs != nil {
-		traceID, spanID = l.TraceIDs(ctx)
+// appendRecord appends the line of r: its JSON object, and the members that only audit records
+// have.
+func (l *Log) appendRecord(ctx context.Context, to []byte, r event.Request) []byte {
+	to = r.AppendJSON(to, "audit")
+	if consent := r.Consent.Reveal(); r.RequestedASPSP != "" && consent != "" {
+		hash := l.hash(r.RequestedASPSP, canonical.NormalizeID(consent))
+		to = appendHex(to, `,"consent_hash":"`, hash[:])
 	}
-	record := slog.NewRecord(r.Start.UTC(), r.Level(), "request", 0)
-	record.AddAttrs(slog.Attr{Key: "record", Value: slog.StringValue("audit")})
-	record.AddAttrs(r.Attrs()...)
-	for _, member := range [][2]string{
-		{"consent_hash", l.consentHash(r.RequestedASPSP, r.Consent.Reveal())}, {"trace_id", traceID}, {"span_id", spanID},
-	} {
-		if member[1] != "" {
-			record.AddAttrs(slog.String(member[0], member[1]))
+	if l.TraceIDs != nil {
+		if traceID, spanID := l.TraceIDs(ctx); traceID != [16]byte{} {
+			to = appendHex(to, `,"trace_id":"`, traceID[:])
+			to = appendHex(to, `,"span_id":"`, spanID[:])
 		}
 	}
-	return record
+	return append(to, "}\n"...)
+}
+
+// appendHex appends start, value in hexadecimal, and a quotation mark.
+func appendHex(to []byte, start string, value []byte) []byte {
+	return append(hex.AppendEncode(append(to, start...), value), '"')
 }
 
 // lost counts n records that the queue had accepted. With n = 0 they are not lost, but cannot be
@@ -142,7 +166,7 @@ func (l *Log) lost(err error, n int64) {
 func (l *Log) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := State{Enabled: l.enabled(), Failing: l.failing, Failures: l.failures}
+	s := State{Enabled: l.enabled(), Failing: l.failing.Load(), Failures: l.failures}
 	if l.queued != nil { // the queue may have accepted records that it cannot write
 		s.Failing = s.Failing || l.queued.State().Failing
 	}
@@ -168,31 +192,38 @@ func (l *Log) Close() error {
 // fail counts lost records and logs at most once a minute. It logs no text of the error, because
 // that may contain a path.
 func (l *Log) fail(err error, lost int64) {
-	l.failing = true
+	l.failing.Store(true)
 	l.failures += lost
 	if suppressed, ok := l.throttle.Allow(lost); ok {
 		l.Logger.Error("audit records cannot be written", "cause", Cause(err), "silenced", suppressed)
 	}
 }
 
-// consentHash returns the pseudonym of an ASPSP id and a consent id, or "" if either is "". Consent
-// ids that differ only in the case of a UUID have the same hash.
-func (l *Log) consentHash(aspsp, consent string) string {
-	if aspsp == "" || consent == "" {
-		return ""
-	}
-	return l.Pseudonym(aspsp, canonical.NormalizeID(consent))
-}
-
 // Pseudonym returns the first 128 bits of the HMAC-SHA-256 of parts in hexadecimal. Each part is
 // preceded by its length.
 func (l *Log) Pseudonym(parts ...string) string {
-	mac := hmac.New(sha256.New, l.Key)
+	hash := l.hash(parts...)
+	return hex.EncodeToString(hash[:])
+}
+
+// hasher computes HMACs with the key of a Log, one after the other.
+type hasher struct {
+	mac  hash.Hash
+	text []byte
+}
+
+// hash returns the bytes of Pseudonym.
+func (l *Log) hash(parts ...string) [16]byte {
+	h := l.hashers.Get().(*hasher)
+	defer l.hashers.Put(h)
+	h.text = h.text[:0]
 	for _, part := range parts {
-		var length [8]byte
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		mac.Write(length[:])
-		mac.Write([]byte(part))
+		h.text = binary.BigEndian.AppendUint64(h.text, uint64(len(part)))
+		h.text = append(h.text, part...)
 	}
-	return hex.EncodeToString(mac.Sum(nil)[:16])
+	h.mac.Reset()
+	h.mac.Write(h.text)
+	clear(h.text) // no consent stays in memory that is reused
+	h.text = h.mac.Sum(h.text[:0])
+	return [16]byte(h.text)
 }

@@ -58,7 +58,7 @@ func TestRecord(t *testing.T) {
 	var out bytes.Buffer
 	no := false
 	l := open(audit.Stream(&out), 7)
-	l.TraceIDs = func(context.Context) (string, string) { return "t", "s" }
+	l.TraceIDs = func(context.Context) ([16]byte, [8]byte) { return [16]byte{0x4b, 15: 1}, [8]byte{7: 0xf0} }
 	start := time.Date(2026, 11, 20, 12, 0, 0, 5, time.FixedZone("", 3600))
 	l.Write(t.Context(), event.Request{
 		Start: start, RequestID: "r", Client: "c", IdentifiedBy: "azp", Issuer: "clients.oidc[0]", Method: "GET", Route: "/v1",
@@ -70,7 +70,7 @@ func TestRecord(t *testing.T) {
 	want := `{"time":"2026-11-20T11:00:00.000000005Z","level":"INFO","msg":"request","record":"audit","method":"GET","route":"/v1",` +
 		`"status":429,"code":"X","client":"c","identified_by":"azp","issuer":"clients.oidc[0]","aspsp_id":"` + bank + `","provider":"p",` +
 		`"cache":"miss","slots":2,"duration_ms":1500,"request_id":"r","attended":false,` +
-		`"consent_hash":"e7c22a5f21a591d1ef31714b44a43a2e","trace_id":"t","span_id":"s"}` + "\n" +
+		`"consent_hash":"e7c22a5f21a591d1ef31714b44a43a2e","trace_id":"4b000000000000000000000000000001","span_id":"00000000000000f0"}` + "\n" +
 		`{"time":"2026-11-20T11:00:00.000000005Z","level":"ERROR","msg":"request","record":"audit","status":0,"code":"INTERNAL_ERROR","cause":"panic",` +
 		`"slots":0,"duration_ms":0}` + "\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
@@ -125,6 +125,24 @@ func TestConsentHash(t *testing.T) {
 			t.Errorf("without ASPSP or consent the hash is %s", got)
 		}
 	}
+}
+
+// A Log computes many hashes, also concurrently, and each is that of a new Log.
+func TestPseudonyms(t *testing.T) {
+	one := open(nil, 7)
+	var all sync.WaitGroup
+	for i := range 50 {
+		parts := []string{strings.Repeat("x", 100-i), strings.Repeat("y", i)}[:1+i%2]
+		want := open(nil, 7).Pseudonym(parts...)
+		for range 4 {
+			all.Go(func() {
+				if got := one.Pseudonym(parts...); got != want {
+					t.Errorf("the hash of %q is %s, want %s", parts, got, want)
+				}
+			})
+		}
+	}
+	all.Wait()
 }
 
 func TestOff(t *testing.T) {

@@ -53,10 +53,16 @@ func (r Request) Level() slog.Level {
 	return slog.LevelInfo
 }
 
+// maxAttrs is the maximum number of attributes that Attrs returns.
+const maxAttrs = 15
+
 // Attrs returns the attributes of the log line, which the audit record has too. Empty texts are
 // left out.
-func (r Request) Attrs() []slog.Attr {
-	attrs := slices.DeleteFunc([]slog.Attr{
+func (r Request) Attrs() []slog.Attr { return r.appendAttrs(make([]slog.Attr, 0, maxAttrs)) }
+
+// appendAttrs appends the attributes that Attrs returns.
+func (r Request) appendAttrs(to []slog.Attr) []slog.Attr {
+	to = append(to,
 		slog.String("method", r.Method),
 		slog.String("route", r.Route),
 		slog.Int("status", r.Status),
@@ -71,11 +77,12 @@ func (r Request) Attrs() []slog.Attr {
 		slog.Int("slots", r.Slots),
 		slog.Int64("duration_ms", r.Duration.Milliseconds()),
 		slog.String("request_id", r.RequestID),
-	}, func(a slog.Attr) bool { return a.Value.Equal(slog.StringValue("")) })
+	)
+	to = slices.DeleteFunc(to, func(a slog.Attr) bool { return a.Value.Kind() == slog.KindString && a.Value.String() == "" })
 	if r.Attended != nil {
-		attrs = append(attrs, slog.Bool("attended", *r.Attended))
+		to = append(to, slog.Bool("attended", *r.Attended))
 	}
-	return attrs
+	return to
 }
 
 // UnattendedRead reports whether the request is an unattended read of accounts or balances that

@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// maxReused is the capacity in bytes up to which a batch's buffers are reused.
+	// maxReused is the capacity in bytes up to which a batch's memory is always reused. More is
+	// reused if a quarter of it was needed.
 	maxReused = 64 << 10
 	// retryEvery is the pause before a failed write is retried, with Config.Keep.
 	retryEvery = time.Second
@@ -38,11 +39,11 @@ type Config struct {
 // Queue writes the lines of its writers in order.
 type Queue struct {
 	Config
-	wake chan struct{}
 	end  chan struct{} // closed by Close
 	done chan struct{} // closed when run returns
 
 	mu       sync.Mutex
+	filled   sync.Cond // next has lines, or the queue is closed
 	next     batch
 	used     int // bytes waiting or being written
 	reserved int // bytes reserved for later lines
@@ -63,7 +64,8 @@ type line struct {
 
 // New returns a Queue and starts its goroutine, which Close ends.
 func New(c Config) *Queue {
-	q := &Queue{Config: c, wake: make(chan struct{}, 1), end: make(chan struct{}), done: make(chan struct{})}
+	q := &Queue{Config: c, end: make(chan struct{}), done: make(chan struct{})}
+	q.filled.L = &q.mu
 	go q.run()
 	return q
 }
@@ -104,7 +106,7 @@ func (w *Writer) State() State {
 func (w *Writer) Write(text []byte) (int, error) { return w.write(text, 0) }
 
 // Reserve reserves space for one line of up to size bytes. It returns false if there is no space.
-// Each successful Reserve must be followed by one line written with Reserved.
+// Each successful Reserve must be followed by one WriteReserved.
 func (w *Writer) Reserve(size int) bool {
 	q := w.queue
 	q.mu.Lock()
@@ -116,16 +118,9 @@ func (w *Writer) Reserve(size int) bool {
 	return true
 }
 
-// Reserved returns a writer for one line for which size bytes are reserved. A longer line is
-// accepted too.
-func (w *Writer) Reserved(size int) io.Writer { return reserved{w, size} }
-
-type reserved struct {
-	*Writer
-	size int
-}
-
-func (r reserved) Write(text []byte) (int, error) { return r.write(text, r.size) }
+// WriteReserved is Write for a line for which size bytes are reserved. A longer line is accepted
+// too.
+func (w *Writer) WriteReserved(text []byte, size int) (int, error) { return w.write(text, size) }
 
 func (w *Writer) write(text []byte, reserved int) (int, error) {
 	if err := w.queue.add(w, text, reserved); err != nil {
@@ -149,10 +144,7 @@ func (q *Queue) add(w *Writer, text []byte, reserved int) error {
 	q.next.text = append(q.next.text, text...)
 	q.next.lines = append(q.next.lines, line{len(q.next.text), w})
 	q.used += len(text)
-	select {
-	case q.wake <- struct{}{}:
-	default:
-	}
+	q.filled.Signal()
 	return nil
 }
 
@@ -161,33 +153,24 @@ func (q *Queue) run() {
 	defer close(q.done)
 	var now batch
 	for {
-		closed := false
-		select {
-		case <-q.wake:
-		case <-q.end:
-			closed = true
+		q.mu.Lock()
+		for len(q.next.lines) == 0 && !q.closed {
+			q.filled.Wait()
 		}
-		for {
-			q.mu.Lock()
-			now, q.next = q.next, now.emptied()
-			q.mu.Unlock()
-			if len(now.lines) == 0 {
-				break
-			}
-			q.write(now)
-		}
-		if closed {
+		now, q.next = q.next, now.emptied()
+		q.mu.Unlock()
+		if len(now.lines) == 0 {
 			return
 		}
+		q.write(now)
 	}
 }
 
-// emptied returns an empty batch with the memory of b, unless that is large.
+// emptied returns an empty batch with the memory of b, unless that is large and was not needed.
 func (b batch) emptied() batch {
-	if cap(b.text) > maxReused {
+	if cap(b.text) > max(maxReused, 4*len(b.text)) {
 		return batch{}
 	}
-	clear(b.lines[:cap(b.lines)])
 	return batch{b.text[:0], b.lines[:0]}
 }
 
@@ -233,14 +216,13 @@ func (q *Queue) waitForRetry(rest []line, err error) bool {
 	return false
 }
 
-// each calls do for every writer of lines, with the number of its lines.
+// each calls do for each run of lines of the same writer, with its length.
 func each(lines []line, do func(w *Writer, n int64)) {
-	counts := map[*Writer]int64{}
-	for _, l := range lines {
-		counts[l.writer]++
-	}
-	for w, n := range counts {
-		do(w, n)
+	for start, i := 0, 1; i <= len(lines); i++ {
+		if w := lines[start].writer; i == len(lines) || lines[i].writer != w {
+			do(w, int64(i-start))
+			start = i
+		}
 	}
 }
 
@@ -279,6 +261,7 @@ func (q *Queue) Close() error {
 	if !q.closed {
 		q.closed = true
 		close(q.end)
+		q.filled.Signal()
 	}
 	q.mu.Unlock()
 	select {

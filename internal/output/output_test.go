@@ -3,11 +3,14 @@ package output_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/output"
 )
@@ -74,6 +77,40 @@ func TestOrder(t *testing.T) {
 	})
 }
 
+// Lines of concurrent writers are all written without a later line, each writer's in order.
+func TestManyWriters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDestination()
+		close(d.gate)
+		q := output.New(output.Config{To: d, Room: 1 << 20})
+		want := map[string]string{}
+		for name := range strings.SplitSeq("abcdefgh", "") {
+			for n := range 500 {
+				want[name] += fmt.Sprintln(name, n)
+			}
+			w, text := q.Writer(nil, nil), want[name]
+			go func() {
+				for line := range strings.Lines(text) {
+					if _, err := w.Write([]byte(line)); err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+		}
+		synctest.Wait()
+		got := map[string]string{}
+		for line := range strings.Lines(d.String()) {
+			got[line[:1]] += line
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("lines (-want +got):\n%s", diff)
+		}
+		if err := q.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A line that does not fit is dropped and counted for its writer. Later lines are written when
 // there is space again.
 func TestFull(t *testing.T) {
@@ -121,7 +158,7 @@ func TestReserve(t *testing.T) {
 			t.Errorf("reserved room was taken: %v", err)
 		}
 		for range 2 {
-			if _, err := w.Reserved(10).Write([]byte("123456789\n")); err != nil {
+			if _, err := w.WriteReserved([]byte("123456789\n"), 10); err != nil {
 				t.Error(err)
 			}
 		}
@@ -130,7 +167,7 @@ func TestReserve(t *testing.T) {
 		if !w.Reserve(20) {
 			t.Error("what was written still takes room")
 		}
-		if _, err := w.Reserved(20).Write([]byte(strings.Repeat("y", 30) + "\n")); err != nil {
+		if _, err := w.WriteReserved([]byte(strings.Repeat("y", 30)+"\n"), 20); err != nil {
 			t.Errorf("a line longer than its room: %v", err)
 		}
 		if err := q.Close(); err != nil || len(d.String()) != 51 {

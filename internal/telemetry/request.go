@@ -144,12 +144,12 @@ func optional(key attribute.Key, value string) []attribute.KeyValue {
 	return []attribute.KeyValue{key.String(value)}
 }
 
-// IDs returns the ids of the trace and span of ctx, as 32 and 16 hexadecimal digits, or "".
-func (t *Telemetry) IDs(ctx context.Context) (traceID, spanID string) {
+// IDs returns the ids of the trace and span of ctx, or zeros if it has none.
+func (t *Telemetry) IDs(ctx context.Context) (traceID [16]byte, spanID [8]byte) {
 	if s := trace.SpanContextFromContext(ctx); s.IsValid() {
-		return s.TraceID().String(), s.SpanID().String()
+		return s.TraceID(), s.SpanID()
 	}
-	return "", ""
+	return traceID, spanID
 }
 
 // TraceID returns the id of the trace of ctx, or "" if the trace is not recorded: it must be
