@@ -112,7 +112,9 @@ func (s *server) log(c *gin.Context, st *requestState) {
 		s.Auditor.Write(c.Request.Context(), st.Request)
 		logger = s.RecordedLogger
 	}
-	logger.LogAttrs(c.Request.Context(), st.Level(), "request", st.Attrs()...)
+	if ctx, level := c.Request.Context(), st.Level(); logger.Enabled(ctx, level) {
+		logger.LogAttrs(ctx, level, "request", st.Attrs()...)
+	}
 }
 
 // methodLabel returns a known HTTP method as it is, and OTHER for any other text.

@@ -107,6 +107,10 @@ func TestLogAllowlist(t *testing.T) {
 			want: map[string]any{"client": "c", "code": "X", "dropped": 2.},
 		},
 		{
+			name: "with what is not allowed", say: func(l *slog.Logger) { l.With("iban", canary).Info("m", "code", "X") },
+			want: map[string]any{"code": "X", "dropped": 1.},
+		},
+		{
 			name: "with what is nothing", say: func(l *slog.Logger) { l.With().WithGroup("").Info("m", slog.Attr{}) },
 			want: map[string]any{},
 		},

@@ -37,6 +37,9 @@ func (h allowlistHandler) Enabled(ctx context.Context, l slog.Level) bool {
 // Handle passes on the line with the allowed attributes, and with the number of dropped ones if
 // there are any.
 func (h allowlistHandler) Handle(ctx context.Context, r slog.Record) error {
+	if h.withDropped == 0 && h.allowsAll(r) {
+		return h.next.Handle(ctx, r)
+	}
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	dropped := h.withDropped
 	r.Attrs(func(a slog.Attr) bool {
@@ -50,6 +53,21 @@ func (h allowlistHandler) Handle(ctx context.Context, r slog.Record) error {
 		out.AddAttrs(slog.Int64("dropped", dropped))
 	}
 	return h.next.Handle(ctx, out)
+}
+
+// allowsAll reports whether filter keeps all attributes of r as they are.
+func (h allowlistHandler) allowsAll(r slog.Record) bool {
+	all := true
+	r.Attrs(func(a slog.Attr) bool {
+		all = h.allows(a)
+		return all
+	})
+	return all
+}
+
+// allows reports whether filter keeps a.
+func (h allowlistHandler) allows(a slog.Attr) bool {
+	return !h.grouped && logKeys[a.Key] != "" && isScalar(a.Value)
 }
 
 // WithAttrs returns a handler that adds the allowed attributes to each line, and counts the others
@@ -74,12 +92,12 @@ func (h allowlistHandler) WithGroup(name string) slog.Handler {
 func (h allowlistHandler) filter(attrs ...slog.Attr) (kept []slog.Attr, dropped int64) {
 	for _, a := range attrs {
 		switch {
+		case h.allows(a):
+			kept = append(kept, a)
 		case a.Equal(slog.Attr{}): // slog ignores it
 		case a.Key == "" && a.Value.Kind() == slog.KindGroup:
 			members, n := h.filter(a.Value.Group()...)
 			kept, dropped = append(kept, members...), dropped+n
-		case !h.grouped && logKeys[a.Key] != "" && isScalar(a.Value):
-			kept = append(kept, a)
 		default:
 			dropped++
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -62,7 +61,7 @@ func (h bridged) Enabled(ctx context.Context, l slog.Level) bool {
 func (h bridged) Handle(ctx context.Context, r slog.Record) error {
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
-		out.AddAttrs(asText(a)...)
+		out.AddAttrs(asText(a))
 		return true
 	})
 	return h.Handler.Handle(ctx, out)
@@ -70,7 +69,11 @@ func (h bridged) Handle(ctx context.Context, r slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (h bridged) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return bridged{h.level, h.Handler.WithAttrs(asText(attrs...))}
+	texts := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		texts[i] = asText(a)
+	}
+	return bridged{h.level, h.Handler.WithAttrs(texts)}
 }
 
 // WithGroup implements slog.Handler.
@@ -78,21 +81,17 @@ func (h bridged) WithGroup(name string) slog.Handler {
 	return bridged{h.level, h.Handler.WithGroup(name)}
 }
 
-// asText returns the attributes with lists replaced by the text that slog's JSON handler writes,
-// because an exported attribute is a scalar.
-func asText(attrs ...slog.Attr) []slog.Attr {
-	out := slices.Clone(attrs)
-	for i, a := range attrs {
-		if a.Value.Kind() != slog.KindAny {
-			continue
-		}
-		text, err := json.Marshal(a.Value.Any())
-		if err != nil {
-			text = []byte("unprintable")
-		}
-		out[i].Value = slog.StringValue(string(text))
+// asText returns a with a list replaced by the text that slog's JSON handler writes, because an
+// exported attribute is a scalar.
+func asText(a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindAny {
+		return a
 	}
-	return out
+	text, err := json.Marshal(a.Value.Any())
+	if err != nil {
+		text = []byte("unprintable")
+	}
+	return slog.String(a.Key, string(text))
 }
 
 // errorInterval is the minimum time between two log lines about export errors.
