@@ -4,6 +4,7 @@ package adapter
 
 import (
 	"encoding/json"
+	"errors"
 	"net/url"
 	"strconv"
 	"strings"
@@ -23,13 +24,15 @@ func Decode(body []byte, into any) error {
 	if !utf8.Valid(body) {
 		return canonical.InvalidResponse("body is not UTF-8")
 	}
-	if !json.Valid(body) {
-		return canonical.InvalidResponse("body is not one JSON document")
-	}
-	if fault := checkStructure(body); fault != "" {
+	fault := checkStructure(body)
+	if fault != "" && json.Valid(body) {
 		return canonical.InvalidResponse(fault)
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	err := json.Unmarshal(body, into) // validates the body before it writes to into
+	if _, invalid := errors.AsType[*json.SyntaxError](err); invalid {
+		return canonical.InvalidResponse("body is not one JSON document")
+	}
+	if err != nil {
 		return canonical.InvalidResponse("a member cannot be read")
 	}
 	return nil

@@ -13,32 +13,48 @@ const (
 	maxNameList = 32     // names of one object that are compared one by one; for more, a map is faster
 )
 
-// checkStructure returns what is wrong with the structure of a valid JSON document, or "". It
-// stores only the names of the members of open objects.
+// checkStructure returns what is wrong with the structure of a JSON document, or "". For an invalid
+// document the result has no meaning.
 func checkStructure(body []byte) (fault string) {
-	var open []container
+	var (
+		open   [maxDepth + 1]container // the document itself, and the lists and objects whose end has not been reached
+		depth  int
+		buffer [2 * maxNameList][]byte
+		names  = buffer[:0] // of the members of all open objects
+		text   []byte       // the last string
+	)
 	for i := 0; i < len(body); i++ {
 		switch body[i] {
 		case '{', '[':
-			if len(open) == maxDepth {
+			if depth == maxDepth {
 				return "body is nested too deeply"
 			}
-			open = append(open, container{})
+			depth++
+			open[depth] = container{firstName: len(names)}
 		case '}', ']':
-			open = open[:len(open)-1]
+			if depth == 0 {
+				return ""
+			}
+			names = names[:open[depth].firstName]
+			depth--
 		case ',':
-			last := &open[len(open)-1]
-			if last.commas++; last.commas >= maxMembers {
+			if open[depth].commas++; open[depth].commas >= maxMembers {
 				return "a list or an object has too many members"
 			}
 		case '"':
-			end := i + stringLen(body[i:])
-			if next := bytes.TrimLeft(body[end:], " \t\r\n"); len(next) > 0 && next[0] == ':' {
-				if fault := open[len(open)-1].addName(body[i:end]); fault != "" {
-					return fault
-				}
+			text = body[i : i+stringLen(body[i:])]
+			i += len(text) - 1
+		case ':':
+			name, fault := nameOf(text)
+			if fault == "" {
+				fault = open[depth].checkName(name, names)
 			}
-			i = end - 1
+			if fault != "" {
+				return fault
+			}
+			if open[depth].nameSet == nil {
+				names = append(names, name)
+			}
 		}
 	}
 	return ""
@@ -58,39 +74,44 @@ func stringLen(text []byte) int {
 	return len(text)
 }
 
-// container is a list or an object whose end has not been reached.
+// container is a list or an object.
 type container struct {
-	commas  int             // one less than its members
-	names   [][]byte        // names
-	nameSet map[string]bool // all names, folded, once there are more than maxNameList
+	commas    int             // one less than its members
+	firstName int             // the index of its first name
+	nameSet   map[string]bool // all its names, folded, once there are more than maxNameList
 }
 
-// addName adds the name of a member, as a JSON string. It returns what is wrong with the name, or
-// "".
-func (c *container) addName(literal []byte) (fault string) {
-	name := literal[1 : len(literal)-1]
-	if bytes.IndexByte(name, '\\') >= 0 {
-		var plain string
-		if json.Unmarshal(literal, &plain) != nil {
-			return "a member's name cannot be read"
-		}
-		name = []byte(plain)
+// nameOf returns the name of a member that is written as a JSON string, and what is wrong with it,
+// or "".
+func nameOf(literal []byte) (name []byte, fault string) {
+	if bytes.IndexByte(literal, '\\') < 0 {
+		return bytes.Trim(literal, `"`), ""
 	}
+	var plain string
+	if json.Unmarshal(literal, &plain) != nil {
+		return nil, "a member's name cannot be read"
+	}
+	return []byte(plain), ""
+}
+
+// checkName returns what is wrong with the name of the next member, or "". names ends in the names
+// of the members before it.
+func (c *container) checkName(name []byte, names [][]byte) (fault string) {
 	const twice = "a member is repeated in one object"
-	if c.nameSet == nil {
-		for _, other := range c.names {
+	own := names[c.firstName:]
+	if len(own) <= maxNameList {
+		for _, other := range own {
 			if bytes.EqualFold(name, other) { // as encoding/json compares: ſ is s
 				return twice
 			}
 		}
-		if c.names = append(c.names, name); len(c.names) <= maxNameList {
-			return ""
-		}
-		c.nameSet = make(map[string]bool, 2*maxNameList)
-		for _, other := range c.names {
+		return ""
+	}
+	if c.nameSet == nil {
+		c.nameSet = make(map[string]bool, 2*len(own))
+		for _, other := range own {
 			c.nameSet[foldName(other)] = true
 		}
-		return ""
 	}
 	key := foldName(name)
 	if c.nameSet[key] {
