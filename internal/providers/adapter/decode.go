@@ -77,12 +77,13 @@ func unicodeEscape(text []byte) rune {
 // the caller must reject them, see ValidAccountID.
 func URL(base *url.URL, segments ...string) *url.URL {
 	u := *base
-	plain, escaped := strings.TrimSuffix(base.Path, "/"), strings.TrimSuffix(base.EscapedPath(), "/")
+	plain := append(make([]byte, 0, 128), strings.TrimSuffix(base.Path, "/")...)
+	escaped := append(make([]byte, 0, 128), strings.TrimSuffix(base.EscapedPath(), "/")...)
 	for _, s := range segments {
-		plain += "/" + s
-		escaped += "/" + url.PathEscape(s)
+		plain = append(append(plain, '/'), s...)
+		escaped = append(append(escaped, '/'), url.PathEscape(s)...)
 	}
-	u.Path, u.RawPath = plain, escaped
+	u.Path, u.RawPath = string(plain), string(escaped)
 	return &u
 }
 

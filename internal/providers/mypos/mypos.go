@@ -119,6 +119,6 @@ func (p *provider) Balances(ctx context.Context, q canonical.Query, accountID st
 // header returns the headers that the page "Read Account Balance" documents.
 func (p *provider) header(q canonical.Query) http.Header {
 	h := dialect.Header(q)
-	h.Set("API-Key", p.apiKey.Reveal())
+	h.Set("Api-Key", p.apiKey.Reveal())
 	return h
 }

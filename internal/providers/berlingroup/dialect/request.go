@@ -46,25 +46,26 @@ func CheckAccount(q canonical.Query, accountID string) *canonical.Error {
 
 // Header returns the request header: request id, consent and token, and for an attended request the
 // user's IP address with port, device id and location. The adapter adds the headers of its
-// provider.
+// provider. Names are written as http.Header.Set sends them, because it allocates memory for a name
+// in any other form.
 func Header(q canonical.Query) http.Header {
 	h := http.Header{}
 	h.Set("Accept", "application/json")
-	h.Set("X-Request-ID", q.RequestID)
-	h.Set("Consent-ID", q.Consent)
+	h.Set("X-Request-Id", q.RequestID)
+	h.Set("Consent-Id", q.Consent)
 	h.Set("Authorization", "Bearer "+q.Token.Reveal())
 	if q.PSU == nil {
 		return h
 	}
-	h.Set("PSU-IP-Address", q.PSU.IP.String())
+	h.Set("Psu-Ip-Address", q.PSU.IP.String())
 	if q.PSU.Port != 0 {
-		h.Set("PSU-IP-Port", strconv.Itoa(int(q.PSU.Port)))
+		h.Set("Psu-Ip-Port", strconv.Itoa(int(q.PSU.Port)))
 	}
 	if q.PSU.DeviceID != "" {
-		h.Set("PSU-Device-ID", q.PSU.DeviceID)
+		h.Set("Psu-Device-Id", q.PSU.DeviceID)
 	}
 	if q.PSU.GeoLocation != "" {
-		h.Set("PSU-Geo-Location", q.PSU.GeoLocation)
+		h.Set("Psu-Geo-Location", q.PSU.GeoLocation)
 	}
 	return h
 }
@@ -72,7 +73,7 @@ func Header(q canonical.Query) http.Header {
 // CheckRequestID returns ProviderInvalidResponse if a response, of any status, contains the id of
 // another request. A missing or empty id is accepted.
 func CheckRequestID(q canonical.Query, resp providers.Response) *canonical.Error {
-	for _, echo := range resp.Header.Values("X-Request-ID") {
+	for _, echo := range resp.Header.Values("X-Request-Id") {
 		if !adapter.SameRequestID(echo, q.RequestID) {
 			return adapter.WrongRequest(resp.Status)
 		}
