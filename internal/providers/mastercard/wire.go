@@ -127,8 +127,9 @@ func readAccounts(body []byte, requestID string) ([]canonical.Account, error) {
 	if err := checkEcho(w.Echo.Value, w.Accounts.Value != nil, w.Errors, requestID); err != nil {
 		return nil, err
 	}
-	accounts := adapter.AccountList{Accounts: []canonical.Account{}}
-	for _, wa := range itemsOf(w.Accounts) {
+	listed := itemsOf(w.Accounts)
+	accounts := adapter.AccountList{Accounts: make([]canonical.Account, 0, len(listed))}
+	for _, wa := range listed {
 		if wa == nil {
 			return nil, canonical.InvalidResponse("an account is null")
 		}
@@ -159,7 +160,9 @@ func readBalances(body []byte, requestID, accountID string) (canonical.AccountBa
 		return none, canonical.InvalidResponse("the response is about another account")
 	}
 	found.Name = account.Name.NonBlank()
-	for _, wb := range itemsOf(account.Balances) {
+	listed := itemsOf(account.Balances)
+	found.Balances = make([]canonical.Balance, 0, len(listed))
+	for _, wb := range listed {
 		balance, err := wb.balance()
 		if err != nil {
 			return none, err
@@ -234,7 +237,7 @@ func (w *wireBalance) balance() (canonical.Balance, error) {
 // the balance.
 func dateTimeText(raw json.RawMessage) string {
 	var text adapter.Text
-	if len(raw) > 0 && json.Unmarshal(raw, &text) != nil {
+	if len(raw) > 0 && text.UnmarshalJSON(raw) != nil {
 		return string(raw)
 	}
 	return text.NonBlank()

@@ -2,6 +2,7 @@ package mypos
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -87,7 +88,7 @@ func (l *accountPager) addPage(w wireAccounts, bytes int) (done bool, err error)
 	if w.Accounts == nil {
 		return false, canonical.InvalidResponse("the list of accounts is missing")
 	}
-	if err := l.addAccounts(*w.Accounts); err != nil {
+	if err := l.addAccounts(w.Accounts); err != nil {
 		return false, err
 	}
 	l.pages++
@@ -97,14 +98,14 @@ func (l *accountPager) addPage(w wireAccounts, bytes int) (done bool, err error)
 	if w.Pagination == nil && l.pages == 1 {
 		return true, nil
 	}
-	p, err := parsePageInfo(w.Pagination, len(*w.Accounts))
+	p, err := parsePageInfo(w.Pagination, len(w.Accounts))
 	if err != nil {
 		return false, err
 	}
 	if err := l.checkContinues(p); err != nil {
 		return false, err
 	}
-	done, err = l.isComplete(len(*w.Accounts))
+	done, err = l.isComplete(len(w.Accounts))
 	switch {
 	case done || err != nil:
 		return done, err
@@ -123,6 +124,7 @@ func (l *accountPager) addPage(w wireAccounts, bytes int) (done bool, err error)
 // is not added again.
 func (l *accountPager) addAccounts(page []*wireAccount) error {
 	before := len(l.list.Accounts)
+	l.list.Accounts = slices.Grow(l.list.Accounts, len(page))
 	for _, wire := range page {
 		if wire == nil {
 			return canonical.InvalidResponse("an account is null")
@@ -243,7 +245,7 @@ func parsePageInfo(pagination map[string]json.RawMessage, held int) (pageInfo, e
 	return p, nil
 }
 
+var withoutMarks = strings.NewReplacer("_", "", "-", "")
+
 // normalizeName returns a member name in lower case, without underscores and hyphens.
-func normalizeName(name string) string {
-	return strings.NewReplacer("_", "", "-", "").Replace(strings.ToLower(name))
-}
+func normalizeName(name string) string { return withoutMarks.Replace(strings.ToLower(name)) }

@@ -20,7 +20,7 @@ var balanceTypes = func() map[string]canonical.BalanceType {
 
 // wireAccounts is one page of GET /v1/accounts.
 type wireAccounts struct {
-	Accounts   *[]*wireAccount            `json:"accounts"`
+	Accounts   []*wireAccount             `json:"accounts"` // nil if it is missing
 	Pagination map[string]json.RawMessage `json:"pagination"`
 	dialect.Messages
 }
@@ -37,7 +37,7 @@ type wireAccount struct {
 // wireBalances is the response of GET /v1/accounts/{accountNumber}/balances.
 type wireBalances struct {
 	Account  adapter.Optional[wireIdentifier] `json:"account"`
-	Balances *[]*wireBalance                  `json:"balances"`
+	Balances []*wireBalance                   `json:"balances"` // nil if it is missing
 	dialect.Messages
 }
 
@@ -84,7 +84,7 @@ func (w wireBalances) balances(requested string) (canonical.AccountBalances, err
 	if w.Balances == nil {
 		return canonical.AccountBalances{}, canonical.InvalidResponse("the list of balances is missing")
 	}
-	result := canonical.AccountBalances{Balances: make([]canonical.Balance, 0, len(*w.Balances))}
+	result := canonical.AccountBalances{Balances: make([]canonical.Balance, 0, len(w.Balances))}
 	if account := w.Account.Value; account != nil {
 		number := account.AccountNumber
 		if number != "" && string(number) != requested {
@@ -93,7 +93,7 @@ func (w wireBalances) balances(requested string) (canonical.AccountBalances, err
 		// The response does not show whether the account is a card account.
 		result.Identification, _ = identify(canonical.IsCardID(string(account.IBAN)), account.IBAN, number)
 	}
-	for _, b := range *w.Balances {
+	for _, b := range w.Balances {
 		if b == nil {
 			return canonical.AccountBalances{}, canonical.InvalidResponse("a balance is null")
 		}
