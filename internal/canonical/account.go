@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Account is one payment account that a consent covers. Fields that the provider did not give are
@@ -25,23 +26,31 @@ type Account struct {
 	Relations            []string         `json:"relations,omitempty"` // between the user and the account, in the provider's words
 }
 
+// account is an Account without its methods.
+type account Account
+
+// accountJSON is the JSON form of an Account.
+type accountJSON struct {
+	ID   string `json:"accountId"`
+	IBAN string `json:"iban,omitempty"`
+	account
+}
+
+func newAccountJSON(a Account) accountJSON {
+	return accountJSON{a.ID, a.Identification.IBAN(), account(a)}
+}
+
 // MarshalJSON returns the JSON of the API. It has the member iban if the account is identified by
 // an IBAN.
-func (a Account) MarshalJSON() ([]byte, error) {
-	type account Account
-	return encode(struct {
-		ID   string `json:"accountId"`
-		IBAN string `json:"iban,omitempty"`
-		account
-	}{a.ID, a.Identification.IBAN(), account(a)})
-}
+func (a Account) MarshalJSON() ([]byte, error) { return encode(newAccountJSON(a)) }
 
 // EncodeAccounts returns the JSON array of an account list in the form of the API.
 func EncodeAccounts(list []Account) (json.RawMessage, error) {
-	if list == nil {
-		list = []Account{}
+	all := make([]accountJSON, len(list))
+	for i, a := range list {
+		all[i] = newAccountJSON(a)
 	}
-	return encode(list)
+	return encode(all)
 }
 
 // AccountBalances holds the balances of one account, and the identification that came with them.
@@ -63,20 +72,45 @@ type Balance struct {
 
 // MarshalJSON returns the JSON of the API, with the credit/debit indicator and the time in UTC.
 func (b Balance) MarshalJSON() ([]byte, error) {
-	var at *time.Time
-	if !b.ReferenceTime.IsZero() {
-		utc := b.ReferenceTime.UTC()
-		at = &utc
+	text := append(make([]byte, 0, 256), `{"type":`...)
+	text = appendString(text, string(b.Type))
+	text = appendMember(text, "providerType", b.ProviderType)
+	text = append(text, `,"amount":`...)
+	text = b.Amount.appendJSON(text)
+	text = appendMember(text, "creditDebitIndicator", string(b.Amount.Indicator()))
+	if b.ReferenceTime.IsZero() {
+		text = append(text, `,"referenceDateTime":null`...)
+	} else {
+		var err error
+		text = append(text, `,"referenceDateTime":"`...)
+		if text, err = b.ReferenceTime.UTC().AppendText(text); err != nil {
+			return nil, err
+		}
+		text = append(text, '"')
 	}
-	return encode(struct {
-		Type             BalanceType `json:"type"`
-		ProviderType     string      `json:"providerType,omitempty"`
-		Amount           Amount      `json:"amount"`
-		Indicator        Indicator   `json:"creditDebitIndicator"`
-		ReferenceTime    *time.Time  `json:"referenceDateTime"`
-		ReferenceDate    string      `json:"referenceDate,omitempty"`
-		ProviderDateTime string      `json:"providerDateTime,omitempty"`
-	}{b.Type, b.ProviderType, b.Amount, b.Amount.Indicator(), at, b.ReferenceDate, b.ProviderDateTime})
+	text = appendMember(text, "referenceDate", b.ReferenceDate)
+	text = appendMember(text, "providerDateTime", b.ProviderDateTime)
+	return append(text, '}'), nil
+}
+
+// appendMember appends a member of an object, unless its value is empty.
+func appendMember(text []byte, name, value string) []byte {
+	if value == "" {
+		return text
+	}
+	text = append(append(append(text, `,"`...), name...), `":`...)
+	return appendString(text, value)
+}
+
+// appendString appends a JSON string as encode writes it.
+func appendString(text []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			literal, _ := encode(s) // of a string it does not fail
+			return append(text, literal...)
+		}
+	}
+	return append(append(append(text, '"'), s...), '"')
 }
 
 // encode returns JSON without escapes for HTML.
@@ -150,6 +184,9 @@ func ParseBalanceType(word string, table map[string]BalanceType) BalanceType {
 
 // isoCode returns word as a code, and whether the list has it.
 func isoCode(word, list string) (string, bool) {
-	code := strings.ToUpper(strings.TrimSpace(word))
+	if word = strings.TrimSpace(word); utf8.RuneCountInString(word) != 4 {
+		return "", false
+	}
+	code := strings.ToUpper(word)
 	return code, len(code) == 4 && strings.Contains(list, " "+code+" ")
 }

@@ -119,7 +119,10 @@ func ParseIndicatedAmount(number, currency string, indicator Indicator) (Amount,
 // Value returns the exact amount as a decimal string. It has at least the digits of the currency's
 // ISO 4217 minor unit, and further digits only if they are not all zero. For a currency that ISO
 // 4217 does not list, it has the digits that the provider sent.
-func (a Amount) Value() string {
+func (a Amount) Value() string { return string(a.appendValue(make([]byte, 0, 32))) }
+
+// appendValue appends Value.
+func (a Amount) appendValue(text []byte) []byte {
 	frac := a.frac
 	if minor, known := minorUnits(a.currency); known {
 		for len(frac) > minor && frac[len(frac)-1] == '0' {
@@ -129,16 +132,14 @@ func (a Amount) Value() string {
 			frac += strings.Repeat("0", minor-len(frac))
 		}
 	}
-	var b strings.Builder
 	if a.negative {
-		b.WriteByte('-')
+		text = append(text, '-')
 	}
-	b.WriteString(a.whole)
+	text = append(text, a.whole...)
 	if frac != "" {
-		b.WriteByte('.')
-		b.WriteString(frac)
+		text = append(append(text, '.'), frac...)
 	}
-	return b.String()
+	return text
 }
 
 // Currency returns the ISO 4217 alphabetic code.
@@ -151,7 +152,15 @@ type amountJSON struct {
 }
 
 // MarshalJSON returns the JSON of the API, with Value and Currency.
-func (a Amount) MarshalJSON() ([]byte, error) { return json.Marshal(amountJSON{a.Value(), a.currency}) }
+func (a Amount) MarshalJSON() ([]byte, error) { return a.appendJSON(make([]byte, 0, 64)), nil }
+
+// appendJSON appends the output of MarshalJSON.
+func (a Amount) appendJSON(text []byte) []byte {
+	text = append(text, `{"value":"`...)
+	text = a.appendValue(text)
+	text = append(append(text, `","currency":"`...), a.currency...)
+	return append(text, `"}`...)
+}
 
 // UnmarshalJSON parses the output of MarshalJSON. Its errors are those of ParseAmount and of
 // encoding/json.

@@ -41,7 +41,12 @@ func NewIdentification(s Scheme, value string) Identification {
 	case value == "":
 		return Identification{}
 	case s == SchemeIBAN:
-		compact := strings.ToUpper(strings.Join(strings.Fields(value), ""))
+		compact := strings.ToUpper(strings.Map(func(c rune) rune {
+			if unicode.IsSpace(c) {
+				return -1
+			}
+			return c
+		}, value))
 		if validIBAN(compact) {
 			return Identification{SchemeIBAN, compact}
 		}
@@ -62,7 +67,7 @@ var schemeOrder = []Scheme{SchemeIBAN, SchemeSortCode, SchemeBBAN, SchemePAN, Sc
 // account is a card account: each of its numbers that can be a card number becomes a masked PAN.
 func IdentifyAll(card bool, numbers ...Identification) (first Identification, others []Identification) {
 	card = card || slices.ContainsFunc(numbers, func(n Identification) bool { return n.Scheme == SchemePAN })
-	var all []Identification
+	all := make([]Identification, 0, len(numbers))
 	for _, n := range numbers {
 		id := NewIdentification(n.Scheme, n.Value)
 		if card && isCardNumber(id.Value, minCardNumber) {

@@ -21,8 +21,10 @@ var referenceForm = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(
 // are unread too.
 func ParseReference(text string) (at time.Time, date, unread string) {
 	text = strings.TrimSpace(text)
-	if t, err := time.Parse(time.DateOnly, text); err == nil && t.Year() >= 1 {
-		return time.Time{}, text, ""
+	if len(text) == len(time.DateOnly) {
+		if t, err := time.Parse(time.DateOnly, text); err == nil && t.Year() >= 1 {
+			return time.Time{}, text, ""
+		}
 	}
 	if upper := strings.ToUpper(text); referenceForm.MatchString(upper) {
 		for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05Z07"} {
