@@ -14,6 +14,7 @@ func FuzzBalanceJSON(f *testing.F) {
 	f.Add("CLBD", "closingBooked", "-12.300", "EUR", int64(1768427943), int64(1_000_000), "", "")
 	f.Add("OTHR", "", "0", "XXX", int64(-62135596800), int64(0), "2026-01-14", "<&>\u2028\u2029\u007f é \U0001f600 \xff")
 	f.Add("", "\"\\/\b\f\n\r\t\x00\x1f", "1e17", "JPY", int64(253402300799), int64(999_999_999), "a", "b")
+	f.Add(`a"b`, `a\b`, "-0.5", "BHD", int64(0), int64(1), "\x1f", "\x7f")
 	f.Add("OTHR", "x", "1", "EUR", int64(253402300800), int64(0), "", "")
 	f.Fuzz(func(t *testing.T, kind, word, number, currency string, seconds, nanos int64, date, unread string) {
 		amount, err := canonical.ParseAmount(number, currency)
