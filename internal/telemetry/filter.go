@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -229,7 +228,7 @@ func isScalarAttribute(v attribute.Value) bool {
 func allowLabels(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
 	return sdkmetric.Stream{
 		Name: i.Name, Description: i.Description, Unit: i.Unit,
-		AttributeFilter:                   attribute.NewAllowKeysFilter(slices.Collect(maps.Keys(labelKeys))...),
+		AttributeFilter:                   allowedLabel,
 		ExemplarReservoirProviderSelector: withoutDroppedAttrs,
 	}, true
 }

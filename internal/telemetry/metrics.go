@@ -210,12 +210,18 @@ func (t *Telemetry) Reload(ctx context.Context, part string, ok bool) {
 // Command records one command to Redis, or a pipeline (PIPELINE): its name, the kind of its error
 // or "", and its duration with all retries.
 func (t *Telemetry) Command(ctx context.Context, name, errorKind string, took time.Duration) {
-	attrs := []attribute.KeyValue{semconv.DBSystemNameRedis, semconv.DBOperationName(oneOf(commands, name))}
+	key := commandLabels{name: oneOf(commands, name)}
 	if errorKind != "" {
-		attrs = append(attrs, semconv.ErrorTypeKey.String(oneOf(commandErrors, errorKind)))
+		key.err = oneOf(commandErrors, errorKind)
 	}
-	t.inst.commandDuration.Record(ctx, took.Seconds(), metric.WithAttributes(attrs...))
+	l := t.commandLabels.get(key, func() []attribute.KeyValue {
+		return append(optional(semconv.ErrorTypeKey, key.err), semconv.DBSystemNameRedis, semconv.DBOperationName(key.name))
+	})
+	t.inst.commandDuration.Record(ctx, took.Seconds(), l.record...)
 }
+
+// commandLabels is what the labels of a command to Redis are made of.
+type commandLabels struct{ name, err string }
 
 // countRead counts a successful unattended read: slot is taken if it took slots, refused if a slot
 // was refused and a stale list was returned, and none otherwise.
@@ -235,7 +241,20 @@ func (t *Telemetry) countRead(ctx context.Context, r event.Request) {
 
 // count adds 1 to a counter with a label, and with the id of a configured ASPSP.
 func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, aspsp string, label attribute.KeyValue) {
-	c.Add(ctx, 1, metric.WithAttributes(append(t.aspsp(aspsp), label)...))
+	if !t.aspsps[aspsp] {
+		aspsp = ""
+	}
+	l := t.countLabels.get(countLabels{aspsp, label.Key, label.Value.AsString()}, func() []attribute.KeyValue {
+		return append(t.aspsp(aspsp), label)
+	})
+	c.Add(ctx, 1, l.add...)
+}
+
+// countLabels is what the labels of a counter are made of.
+type countLabels struct {
+	aspsp string
+	key   attribute.Key
+	value string
 }
 
 // aspsp returns the attribute of a configured ASPSP, and no attribute for any other id.

@@ -10,8 +10,6 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/metric"
-	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
@@ -34,48 +32,140 @@ const statusCanceled = 499
 // anyMethod replaces an unknown method in the name of a span.
 const anyMethod = "HTTP"
 
+// requestLabels is what the labels of a caller's request are made of.
+type requestLabels struct {
+	aspsp, route, method, code string
+	status                     int
+	attended                   attendance
+}
+
+// attendance is whether a request is attended.
+type attendance int8
+
+const (
+	undistinguished attendance = iota // the route does not distinguish
+	unattended
+	attended
+)
+
+func attendanceOf(r event.Request) attendance {
+	switch {
+	case r.Attended == nil:
+		return undistinguished
+	case *r.Attended:
+		return attended
+	}
+	return unattended
+}
+
 // Request starts the span of a caller's request, which continues the caller's trace if header has
 // one. It returns the context to be used for the request, and a function that must be called once,
 // at the end of the request. That function ends the span and records the metrics. Paths that are
 // not allowed templates, and ids of ASPSPs that are not configured, are left out.
 func (t *Telemetry) Request(ctx context.Context, method string, header http.Header,
 ) (context.Context, func(event.Request)) {
-	ctx = t.propagator.Extract(ctx, propagation.HeaderCarrier(header))
 	known, name := methodAttr(method)
-	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(known))
-	active := metric.WithAttributeSet(attribute.NewSet(known))
-	t.inst.serverActive.Add(ctx, 1, active)
+	ctx, span := t.startServerSpan(t.extract(ctx, header), name, known)
+	active := t.activeLabels.get(name, func() []attribute.KeyValue { return []attribute.KeyValue{known} })
+	t.inst.serverActive.Add(ctx, 1, active.add...)
 	return ctx, func(r event.Request) {
-		t.inst.serverActive.Add(ctx, -1, active)
-		attrs := append(t.aspsp(r.ASPSP), known)
-		var route []attribute.KeyValue
-		if t.allowed(r.Route) {
-			route = append(route, semconv.HTTPRoute(r.Route))
-			attrs = append(attrs, route...)
-			span.SetName(name + " " + r.Route)
+		t.inst.serverActive.Add(ctx, -1, active.add...)
+		if !t.allowed(r.Route) {
+			r.Route = ""
 		}
-		attrs = append(attrs, outcome(r.Status, r.Code, http.StatusInternalServerError)...)
-		if r.Attended != nil {
-			attrs = append(attrs, attendedKey.Bool(*r.Attended))
+		if !t.aspsps[r.ASPSP] {
+			r.ASPSP = ""
 		}
-		t.inst.ownDuration.Record(ctx, max(r.Duration-r.Waited, 0).Seconds(), metric.WithAttributes(route...))
-		t.inst.serverDuration.Record(ctx, r.Duration.Seconds(), metric.WithAttributes(attrs...))
-		span.SetAttributes(attrs...)
-		span.SetAttributes(optional(providerKey, r.Provider)...)
-		span.SetAttributes(optional(cacheKey, r.Cache)...)
-		if r.Status == 0 || r.Status >= http.StatusInternalServerError {
-			span.SetStatus(codes.Error, "")
-		}
-		span.End()
+		key := requestLabels{aspsp: r.ASPSP, route: r.Route, method: name, code: r.Code, status: r.Status, attended: attendanceOf(r)}
+		l := t.requestLabels.get(key, func() []attribute.KeyValue { return t.requestAttrs(r, known) })
+		byRoute := t.routeLabels.get(r.Route, func() []attribute.KeyValue { return optional(semconv.HTTPRouteKey, r.Route) })
+		t.inst.ownDuration.Record(ctx, max(r.Duration-r.Waited, 0).Seconds(), byRoute.record...)
+		t.inst.serverDuration.Record(ctx, r.Duration.Seconds(), l.record...)
+		endServerSpan(span, name, r, l.attrs)
 		t.countRead(ctx, r)
 	}
+}
+
+// requestAttrs returns the attributes of a caller's request.
+func (t *Telemetry) requestAttrs(r event.Request, method attribute.KeyValue) []attribute.KeyValue {
+	attrs := append(t.aspsp(r.ASPSP), method)
+	attrs = append(attrs, optional(semconv.HTTPRouteKey, r.Route)...)
+	attrs = append(attrs, outcome(r.Status, r.Code, http.StatusInternalServerError)...)
+	if r.Attended != nil {
+		attrs = append(attrs, attendedKey.Bool(*r.Attended))
+	}
+	return attrs
+}
+
+// endServerSpan ends the span of a caller's request.
+func endServerSpan(span trace.Span, name string, r event.Request, attrs []attribute.KeyValue) {
+	if !span.IsRecording() {
+		return
+	}
+	if r.Route != "" {
+		span.SetName(name + " " + r.Route)
+	}
+	span.SetAttributes(attrs...)
+	span.SetAttributes(optional(providerKey, r.Provider)...)
+	span.SetAttributes(optional(cacheKey, r.Cache)...)
+	if r.Status == 0 || r.Status >= http.StatusInternalServerError {
+		span.SetStatus(codes.Error, "")
+	}
+	span.End()
+}
+
+// callLabels is what the labels of a call to a provider are made of.
+type callLabels struct {
+	upstream.Call
+	status int
+	kind   canonical.Kind
 }
 
 // Call starts the span of a call to a provider. It returns the context of the call, and a function
 // that must be called once, at its end, which records the duration. status is 0 if there was no
 // response; kind is the kind of error, or "".
 func (t *Telemetry) Call(ctx context.Context, c upstream.Call) (context.Context, func(status int, kind canonical.Kind)) {
-	known, name := methodAttr(c.Method)
+	start := time.Now()
+	ctx, span := t.startClientSpan(ctx, c)
+	return ctx, func(status int, kind canonical.Kind) {
+		key := callLabels{Call: c, status: status, kind: kind}
+		key.Attended, key.Resend = false, 0 // the metrics do not distinguish them
+		l := t.callLabels.get(key, func() []attribute.KeyValue {
+			return append(t.callAttrs(c), outcome(status, string(kind), http.StatusBadRequest)...)
+		})
+		t.inst.clientDuration.Record(ctx, time.Since(start).Seconds(), l.record...)
+		if !span.IsRecording() {
+			return
+		}
+		end := outcome(status, string(kind), http.StatusBadRequest)
+		span.SetAttributes(end...)
+		if slices.ContainsFunc(end, func(a attribute.KeyValue) bool { return a.Key == semconv.ErrorTypeKey }) {
+			span.SetStatus(codes.Error, "")
+		}
+		span.End()
+	}
+}
+
+// startClientSpan starts the span of a call to a provider. There is none if the request's span is not
+// recorded.
+func (t *Telemetry) startClientSpan(ctx context.Context, c upstream.Call) (context.Context, trace.Span) {
+	if parent := trace.SpanFromContext(ctx); t.idsOnly || parent.SpanContext().IsValid() && !parent.IsRecording() {
+		return ctx, parent
+	}
+	_, name := methodAttr(c.Method)
+	if t.allowed(c.Route) {
+		name += " " + c.Route
+	}
+	attrs := append(t.callAttrs(c), attendedKey.Bool(c.Attended))
+	if c.Resend > 0 {
+		attrs = append(attrs, semconv.HTTPRequestResendCount(c.Resend))
+	}
+	return t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(attrs...))
+}
+
+// callAttrs returns the attributes of a call to a provider that are known before it.
+func (t *Telemetry) callAttrs(c upstream.Call) []attribute.KeyValue {
+	known, _ := methodAttr(c.Method)
 	attrs := append(t.aspsp(c.ASPSP), known)
 	attrs = append(attrs, optional(providerKey, c.Provider)...)
 	host, port, err := net.SplitHostPort(c.Host)
@@ -88,24 +178,8 @@ func (t *Telemetry) Call(ctx context.Context, c upstream.Call) (context.Context,
 	}
 	if t.allowed(c.Route) {
 		attrs = append(attrs, semconv.URLTemplate(c.Route))
-		name += " " + c.Route
 	}
-	start := time.Now()
-	ctx, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(attrs...), trace.WithAttributes(attendedKey.Bool(c.Attended)))
-	if c.Resend > 0 {
-		span.SetAttributes(semconv.HTTPRequestResendCount(c.Resend))
-	}
-	return ctx, func(status int, kind canonical.Kind) {
-		end := outcome(status, string(kind), http.StatusBadRequest)
-		t.inst.clientDuration.Record(ctx, time.Since(start).Seconds(),
-			metric.WithAttributes(slices.Concat(attrs, end)...))
-		span.SetAttributes(end...)
-		if slices.ContainsFunc(end, func(a attribute.KeyValue) bool { return a.Key == semconv.ErrorTypeKey }) {
-			span.SetStatus(codes.Error, "")
-		}
-		span.End()
-	}
+	return attrs
 }
 
 // methodAttr returns the attribute of a method, and the method for the name of a span (semantic
@@ -159,9 +233,15 @@ func (t *Telemetry) TraceID(ctx context.Context) string {
 	if !s.IsSampled() {
 		return ""
 	}
-	own, ok := trace.SpanFromContext(ctx).(sdktrace.ReadOnlySpan)
-	if ok && !t.exportsSpans && !own.Parent().IsSampled() {
-		return ""
+	switch own := trace.SpanFromContext(ctx).(type) {
+	case *idSpan:
+		if !own.sampledByCaller {
+			return ""
+		}
+	case sdktrace.ReadOnlySpan:
+		if !t.exportsSpans && !own.Parent().IsSampled() {
+			return ""
+		}
 	}
 	return s.TraceID().String()
 }

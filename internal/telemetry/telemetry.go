@@ -13,6 +13,7 @@ import (
 	"log" // only to replace what the standard library prints
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,6 +80,15 @@ type Telemetry struct {
 	closers    []func(context.Context) error
 
 	exportsSpans bool
+	idsOnly      bool     // requests have an idSpan
+	traceHeaders []string // with which a caller's trace arrives, as net/http stores their names
+
+	activeLabels  labelCache[string]        // by method
+	routeLabels   labelCache[string]        // by route
+	requestLabels labelCache[requestLabels] // of callers' requests
+	callLabels    labelCache[callLabels]    // of calls to providers
+	countLabels   labelCache[countLabels]   // of counters
+	commandLabels labelCache[commandLabels] // of commands to Redis
 }
 
 // SilenceStandardLog discards what the standard library logs until Start replaces it by a line
@@ -160,6 +170,10 @@ func build(ctx context.Context, o Options, exp exporters, local allowlistHandler
 		outOfFiles: output.Throttle{Every: filesInterval, Now: time.Now},
 
 		exportsSpans: exp.spans != nil,
+		idsOnly:      exp.spans == nil && !exp.disabled && os.Getenv("OTEL_TRACES_SAMPLER") == "",
+	}
+	for _, name := range t.propagator.Fields() {
+		t.traceHeaders = append(t.traceHeaders, http.CanonicalHeaderKey(name))
 	}
 	for _, id := range o.ASPSPs {
 		t.aspsps[id] = true
