@@ -31,9 +31,9 @@ func (s *server) accounts(c *gin.Context, r *request) error {
 		return err
 	}
 	r.Cache, r.StaleByLimit = render.CacheResult(list), render.StaleByLimit(list)
-	c.Header("Cache-Status", render.CacheStatus(list))
+	setHeader(c, "Cache-Status", render.CacheStatus(list))
 	if age := render.Age(list.Freshness); age != "" {
-		c.Header("Age", age)
+		setHeader(c, "Age", age)
 	}
 	return writeJSON(c, render.Accounts(r.aspsp, list))
 }
@@ -74,8 +74,8 @@ func setRateLimit(c *gin.Context, r *request, usage *unattended.Usage) {
 		return
 	}
 	policy, limit := render.RateLimit(r.aspsp.Unattended, usage)
-	c.Header("RateLimit-Policy", policy)
-	c.Header("RateLimit", limit)
+	setHeader(c, "Ratelimit-Policy", policy)
+	setHeader(c, "Ratelimit", limit)
 }
 
 // writeJSON writes a response with status 200. v is encoded completely before the first byte is
@@ -90,7 +90,7 @@ func writeJSON(c *gin.Context, v any) error {
 }
 
 func write(c *gin.Context, status int, contentType string, body []byte) {
-	c.Header("Content-Type", contentType)
+	setHeader(c, "Content-Type", contentType)
 	c.Status(status)
 	_, _ = c.Writer.Write(body) // fails only if the caller has closed the connection
 }

@@ -43,9 +43,9 @@ func (s *server) instrument(c *gin.Context) {
 	ctx, done := s.Observer.Request(c.Request.Context(), c.Request.Method, c.Request.Header)
 	c.Request = c.Request.WithContext(event.WithTotals(ctx))
 	c.Set(stateKey, st)
-	c.Header("X-Request-ID", st.RequestID)
-	c.Header("Cache-Control", "no-store")
-	c.Header("X-Content-Type-Options", "nosniff")
+	setHeader(c, "X-Request-Id", st.RequestID)
+	header := c.Writer.Header()
+	header["Cache-Control"], header["X-Content-Type-Options"] = noStore, noSniff
 	defer func() { // deferred, so that aborted requests are observed too
 		if c.Writer.Written() {
 			st.Status = c.Writer.Status()
@@ -63,6 +63,13 @@ func (s *server) instrument(c *gin.Context) {
 	}
 	c.Next()
 }
+
+// noStore and noSniff are the values of headers that every response has. They are shared by all
+// responses.
+var noStore, noSniff = []string{"no-store"}, []string{"nosniff"}
+
+// setHeader sets a header of the response. key is the name as net/http stores it.
+func setHeader(c *gin.Context, key, value string) { c.Writer.Header()[key] = []string{value} }
 
 // misframedKey is the context key of the fault that Misframed sets.
 type misframedKey struct{}

@@ -16,9 +16,9 @@ import (
 type rawPathHandler struct{ next http.Handler }
 
 func (h rawPathHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.RawPath == "" {
+	if escaped := r.URL.EscapedPath(); r.URL.RawPath == "" && escaped != r.URL.Path {
 		url := *r.URL
-		url.RawPath = r.URL.EscapedPath()
+		url.RawPath = escaped
 		r = r.WithContext(r.Context()) // a copy, because a handler must not modify the request
 		r.URL = &url
 	}

@@ -11,7 +11,7 @@ import (
 // Bearer token. It also returns the faults of X-API-Key and Authorization; with a fault, the
 // credential is "".
 func Credential(h http.Header) (text canonical.Secret, isBearer bool, _ []canonical.FieldError) {
-	keys, bearers := h.Values("X-API-Key"), h.Values("Authorization")
+	keys, bearers := h[keyAPIKey], h[keyAuthorization]
 	key, token := "", ""
 	if len(keys) > 0 {
 		key = keys[0]

@@ -50,26 +50,45 @@ type headerParser struct {
 	cache    gateway.CacheControl
 }
 
+// Headers as net/http stores their names. With these, a look-up does not make a copy of the name.
+const (
+	keyRequestID     = "X-Request-Id"
+	keyAPIKey        = "X-Api-Key"
+	keyAuthorization = "Authorization"
+	keyConsent       = "Consent-Id"
+	keyToken         = "Provider-Authorization"
+	keyAddress       = "Psu-Ip-Address"
+	keyPort          = "Psu-Ip-Port"
+	keyUserAgent     = "Psu-User-Agent"
+	keyDevice        = "Psu-Device-Id"
+	keyLocation      = "Psu-Geo-Location"
+	keyCustomer      = "Tpp-Customer-Id"
+	keyMerchantID    = "Merchant-Id"
+	keyMerchantName  = "Merchant-Name"
+	keyCacheControl  = "Cache-Control"
+)
+
 // field is a header of the contract. parse stores its value, or returns the detail of a fault.
 type field struct {
-	name  string
+	key   string // as net/http stores the name
+	name  string // as the contract has it
 	max   int // length in characters
 	parse func(p *headerParser, value string) string
 }
 
 // fields lists all headers except those with credentials, and X-Request-ID.
 var fields = []field{
-	{"Consent-ID", maxText, (*headerParser).consent},
-	{"Provider-Authorization", maxToken, (*headerParser).token},
-	{"PSU-IP-Address", maxText, (*headerParser).address},
-	{"PSU-IP-Port", maxText, (*headerParser).port},
-	{"PSU-User-Agent", maxText, func(p *headerParser, v string) string { p.psu.UserAgent = v; return "" }},
-	{"PSU-Device-ID", maxText, (*headerParser).device},
-	{"PSU-Geo-Location", maxText, func(p *headerParser, v string) string { p.psu.GeoLocation = v; return "" }},
-	{"TPP-Customer-ID", maxText, func(p *headerParser, v string) string { p.query.Customer = v; return "" }},
-	{"Merchant-ID", maxText, func(p *headerParser, v string) string { p.merchant.ID = v; return "" }},
-	{"Merchant-Name", maxText, func(p *headerParser, v string) string { p.merchant.Name = v; return "" }},
-	{"Cache-Control", maxText, (*headerParser).cacheControl},
+	{keyConsent, "Consent-ID", maxText, (*headerParser).consent},
+	{keyToken, "Provider-Authorization", maxToken, (*headerParser).token},
+	{keyAddress, "PSU-IP-Address", maxText, (*headerParser).address},
+	{keyPort, "PSU-IP-Port", maxText, (*headerParser).port},
+	{keyUserAgent, "PSU-User-Agent", maxText, func(p *headerParser, v string) string { p.psu.UserAgent = v; return "" }},
+	{keyDevice, "PSU-Device-ID", maxText, (*headerParser).device},
+	{keyLocation, "PSU-Geo-Location", maxText, func(p *headerParser, v string) string { p.psu.GeoLocation = v; return "" }},
+	{keyCustomer, "TPP-Customer-ID", maxText, func(p *headerParser, v string) string { p.query.Customer = v; return "" }},
+	{keyMerchantID, "Merchant-ID", maxText, func(p *headerParser, v string) string { p.merchant.ID = v; return "" }},
+	{keyMerchantName, "Merchant-Name", maxText, func(p *headerParser, v string) string { p.merchant.Name = v; return "" }},
+	{keyCacheControl, "Cache-Control", maxText, (*headerParser).cacheControl},
 }
 
 // Headers parses all headers and returns every fault. consent makes Consent-ID required.
@@ -79,7 +98,7 @@ func Headers(h http.Header, consent, allowPrivateIP bool) (canonical.Query, gate
 	p := &headerParser{allowPrivateIP: allowPrivateIP}
 	var faults []canonical.FieldError
 	for _, f := range fields {
-		value, sent, detail := singleValue(h, f.name, f.max)
+		value, sent, detail := singleValue(h[f.key], f.max)
 		if sent && detail == "" {
 			detail = f.parse(p, value)
 		}
@@ -87,16 +106,16 @@ func Headers(h http.Header, consent, allowPrivateIP bool) (canonical.Query, gate
 			faults = append(faults, headerFault(f.name, detail))
 		}
 	}
-	sent := func(name string) bool { return len(h.Values(name)) > 0 }
-	if !sent("Cache-Control") && pragmaNoCache(h) {
+	sent := func(key string) bool { return len(h[key]) > 0 }
+	if !sent(keyCacheControl) && pragmaNoCache(h) {
 		p.cache.NoCache = true
 	}
-	if sent("PSU-IP-Address") {
+	if sent(keyAddress) {
 		p.query.PSU = &p.psu
-	} else if sent("PSU-IP-Port") || sent("PSU-User-Agent") || sent("PSU-Device-ID") || sent("PSU-Geo-Location") {
+	} else if sent(keyPort) || sent(keyUserAgent) || sent(keyDevice) || sent(keyLocation) {
 		faults = append(faults, headerFault("PSU-IP-Address", "is required with any other PSU header"))
 	}
-	switch id, name := sent("Merchant-ID"), sent("Merchant-Name"); {
+	switch id, name := sent(keyMerchantID), sent(keyMerchantName); {
 	case id && name:
 		p.query.Merchant = &p.merchant
 	case id:
@@ -104,16 +123,14 @@ func Headers(h http.Header, consent, allowPrivateIP bool) (canonical.Query, gate
 	case name:
 		faults = append(faults, headerFault("Merchant-ID", "is required with Merchant-Name"))
 	}
-	if consent && !sent("Consent-ID") {
+	if consent && !sent(keyConsent) {
 		faults = append(faults, headerFault("Consent-ID", "is required"))
 	}
 	return p.query, p.cache, faults
 }
 
-// singleValue returns the value of a header that may be sent once, and the detail of a fault of its
-// form.
-func singleValue(h http.Header, name string, limit int) (value string, sent bool, detail string) {
-	values := h.Values(name)
+// singleValue returns the only one of a header's values, and the detail of a fault of its form.
+func singleValue(values []string, limit int) (value string, sent bool, detail string) {
 	switch len(values) {
 	case 0:
 		return "", false, ""
@@ -141,7 +158,7 @@ func checkText(s string, limit int) string {
 // RequestID returns X-Request-ID as the caller wrote it. If it is missing or faulty, it returns a
 // new UUID.
 func RequestID(h http.Header) (string, []canonical.FieldError) {
-	value, sent, detail := singleValue(h, "X-Request-ID", maxText)
+	value, sent, detail := singleValue(h[keyRequestID], maxText)
 	if sent && detail == "" && !isUUID(value) {
 		detail = notUUID
 	}
@@ -248,7 +265,7 @@ func (p *headerParser) cacheControl(v string) string {
 
 // pragmaNoCache reports whether Pragma has no-cache (RFC 9111, section 5.4).
 func pragmaNoCache(h http.Header) bool {
-	for _, v := range h.Values("Pragma") {
+	for _, v := range h["Pragma"] {
 		directives, _ := splitList(v)
 		if slices.ContainsFunc(directives, func(d string) bool { return strings.EqualFold(d, "no-cache") }) {
 			return true
