@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 	"sync"
@@ -73,10 +74,12 @@ func (f *framing) follow(p []byte) {
 			p = p[n:]
 			continue
 		}
-		if f.head.read(p[0]) {
+		text, rest, ended := bytes.Cut(p, []byte{'\n'})
+		f.head.add(text)
+		if ended && f.head.endLine() {
 			f.endHead()
 		}
-		p = p[1:]
+		p = rest
 	}
 }
 
@@ -101,19 +104,27 @@ func (f *framing) endHead() {
 	f.head = head{line: h.line[:0]}
 }
 
-// read parses one byte, and reports whether the head ends with it.
-func (h *head) read(b byte) bool {
-	if b != '\n' {
-		if len(h.line) < maxLine {
-			h.line = append(h.line, b)
-		}
-		h.length++
-		if h.cr = b == '\r'; !h.cr {
+// add adds a part of the current line.
+func (h *head) add(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	h.line = append(h.line, p[:min(len(p), maxLine-len(h.line))]...)
+	h.length += len(p)
+	h.cr = p[len(p)-1] == '\r'
+	if h.lines > 0 {
+		return
+	}
+	for _, b := range p { // of the request line, the last bytes say which version it has
+		if b != '\r' {
 			copy(h.tail[:], h.tail[1:])
 			h.tail[len(h.tail)-1] = b
 		}
-		return false
 	}
+}
+
+// endLine ends the current line, and reports whether the head ends with it.
+func (h *head) endLine() bool {
 	if h.cr {
 		h.length--
 		h.line = h.line[:min(len(h.line), h.length)]
@@ -122,13 +133,14 @@ func (h *head) read(b byte) bool {
 	}
 	ends := h.lines > 0 && h.length == 0
 	if !ends && (h.lines > 0 || h.length > 0) { // empty lines before a request are ignored
-		h.endLine()
+		h.parseLine()
 	}
 	h.line, h.length, h.cr = h.line[:0], 0, false
 	return ends
 }
 
-func (h *head) endLine() {
+// parseLine parses the current line, which is complete.
+func (h *head) parseLine() {
 	h.lines++
 	if h.lines == 1 {
 		h.isHTTP10 = string(h.tail[:]) == http10
@@ -138,16 +150,21 @@ func (h *head) endLine() {
 		h.setFault(headerFault("line folding", "is not supported (RFC 9112, section 5.2)"))
 		return
 	}
-	name, value, _ := strings.Cut(string(h.line), ":")
-	switch strings.ToLower(name) {
-	case "transfer-encoding":
+	name, value, _ := bytes.Cut(h.line, []byte{':'})
+	switch {
+	case isHeader(name, "transfer-encoding"):
 		h.codings++
-	case "content-length":
+	case isHeader(name, "content-length"):
 		h.lengths++
 		var err error
-		h.contentLength, err = strconv.ParseUint(strings.Trim(value, " \t"), 10, 63)
+		h.contentLength, err = strconv.ParseUint(string(bytes.Trim(value, " \t")), 10, 63)
 		h.badLength = err != nil || h.length > maxLine
 	}
+}
+
+// isHeader reports whether a name is that of a header, in any case.
+func isHeader(name []byte, header string) bool {
+	return len(name) == len(header) && strings.EqualFold(string(name), header)
 }
 
 // setFault keeps the first fault.
