@@ -35,7 +35,8 @@ func (s *server) accounts(c *gin.Context, r *request) error {
 	if age := render.Age(list.Freshness); age != "" {
 		setHeader(c, "Age", age)
 	}
-	return writeJSON(c, render.Accounts(r.aspsp, list))
+	write(c, http.StatusOK, "application/json", render.Accounts(r.aspsp, list))
+	return nil
 }
 
 func (s *server) balances(c *gin.Context, r *request) error {

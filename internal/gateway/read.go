@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"fmt"
+	"strconv"
 	"time"
 
 	"ais-gateway/internal/cache"
@@ -41,8 +41,13 @@ func (r *providerRead) options(budget *store.Budget) coalesce.Options {
 	case r.q.Attended():
 		kind = "attended"
 	}
-	call := cache.CallID{Key: r.key(), ShareKey: kind + ":" + subject(r.q, r.account)}
-	lookup := cache.Lookup{ConsentSubject: subject(r.q, ""), ReadSubject: subject(r.q, r.account)}
+	consent := subject(r.q, "")
+	read := consent
+	if r.account != "" {
+		read = subject(r.q, r.account)
+	}
+	call := cache.CallID{Key: r.key(), ShareKey: kind + ":" + read}
+	lookup := cache.Lookup{ConsentSubject: consent, ReadSubject: read}
 	return coalesce.Options{
 		Call: call, Timeout: r.aspsp.Timeout, Counted: !r.q.Attended(), Lookup: lookup, Budget: budget,
 	}
@@ -153,6 +158,9 @@ func isRefusal(k canonical.Kind) bool {
 // includes the consent, which is not in Redis: without it, an account number could be found by
 // hashing all numbers.
 func subject(q canonical.Query, account string) string {
-	hash := sha256.Sum256(fmt.Appendf(nil, "%q %q %q", canonical.NormalizeID(q.Consent), q.Token.Reveal(), account))
+	text := make([]byte, 0, 512)
+	text = append(strconv.AppendQuote(text, canonical.NormalizeID(q.Consent)), ' ')
+	text = append(strconv.AppendQuote(text, q.Token.Reveal()), ' ')
+	hash := sha256.Sum256(strconv.AppendQuote(text, account))
 	return base64.RawURLEncoding.EncodeToString(hash[:])
 }

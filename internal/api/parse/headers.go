@@ -72,7 +72,7 @@ const (
 type field struct {
 	key   string // as net/http stores the name
 	name  string // as the contract has it
-	max   int // length in characters
+	max   int    // length in characters
 	parse func(p *headerParser, value string) string
 }
 

@@ -5,6 +5,7 @@ package render
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"ais-gateway/internal/canonical"
@@ -31,12 +32,6 @@ type (
 		Limit  int    `json:"limit"`
 		Window int64  `json:"windowSeconds"`
 		Unit   string `json:"unit"`
-	}
-	accounts struct {
-		ASPSP     string          `json:"aspspId"`
-		Provider  string          `json:"provider"`
-		Accounts  json.RawMessage `json:"accounts"`
-		Freshness freshness       `json:"freshness"`
 	}
 	freshness struct {
 		Source      string `json:"source"`
@@ -88,9 +83,41 @@ func newASPSP(a gateway.ASPSPInfo) aspsp {
 	}
 }
 
-// Accounts returns the body with an account list.
-func Accounts(a gateway.ASPSPInfo, list gateway.AccountsResult) any {
-	return accounts{ASPSP: a.ID, Provider: a.Provider, Accounts: list.Accounts, Freshness: newFreshness(list.Freshness)}
+// Accounts returns the encoded body with an account list. The list is part of it as it is stored:
+// canonical.EncodeAccounts returns the form of the API.
+func Accounts(a gateway.ASPSPInfo, list gateway.AccountsResult) []byte {
+	f := list.Freshness
+	b := make([]byte, 0, len(list.Accounts)+maxFrame)
+	b = appendMember(b, `{"aspspId":`, a.ID)
+	b = appendMember(b, `,"provider":`, a.Provider)
+	b = append(append(b, `,"accounts":`...), list.Accounts...)
+	b = appendMember(b, `,"freshness":{"source":`, string(f.Source))
+	b = append(b, `,"fetchedAt":"`...)
+	b = f.FetchedAt.Truncate(time.Millisecond).UTC().AppendFormat(b, time.RFC3339Nano)
+	b = strconv.AppendInt(append(b, `","ageSeconds":`...), wholeAge(f), 10)
+	b = strconv.AppendBool(append(b, `,"stale":`...), f.Stale)
+	if f.StaleReason != gateway.NotStale {
+		b = appendMember(b, `,"staleReason":`, string(f.StaleReason))
+	}
+	return append(b, "}}\n"...)
+}
+
+// maxFrame is about how many bytes a body has besides its account list.
+const maxFrame = 320
+
+// appendMember appends a text after the beginning of its member. The text is an id, a name from the
+// configuration, or a constant: characters that JSON must escape are escaped.
+func appendMember(b []byte, member, text string) []byte {
+	b = append(b, member...)
+	for _, c := range []byte(text) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := JSON(text) // a string always encodes
+			return append(b, bytes.TrimSuffix(quoted, []byte("\n"))...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, text...)
+	return append(b, '"')
 }
 
 // Balances returns the body with the balances of one account.

@@ -18,7 +18,7 @@ import (
 // cannot be read is returned as Unreadable, because its status can still be classified.
 func receive(ctx context.Context, resp *http.Response) (a providers.Response, failure *canonical.Error) {
 	a = providers.Response{Status: resp.StatusCode, Header: resp.Header}
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	raw, err := readBody(resp)
 	switch {
 	case err != nil:
 		failure = transportError(ctx, true, err)
@@ -32,6 +32,16 @@ func receive(ctx context.Context, resp *http.Response) (a providers.Response, fa
 		return a, nil
 	}
 	return a, failure
+}
+
+// readBody reads the body of a response, at most one byte more than maxBody.
+func readBody(resp *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= maxBody {
+		b.Grow(int(n) + bytes.MinRead) // so that the end is found without growing
+	}
+	_, err := b.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+	return b.Bytes(), err
 }
 
 // decodeBody returns the text of a body. The body of an error response need not be UTF-8, because

@@ -84,13 +84,15 @@ func waitUntilIdle(ctx context.Context, got httptrace.GotConnInfo) *reusableConn
 	if !ok {
 		return nil
 	}
-	k.update(func() { k.bytesSent = false })
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.bytesSent = false
 	if !got.Reused {
 		return k
 	}
-	defer context.AfterFunc(ctx, func() { k.update(func() {}) })()
-	k.mu.Lock()
-	defer k.mu.Unlock()
+	if !k.reading && !k.closed {
+		defer context.AfterFunc(ctx, func() { k.update(func() {}) })()
+	}
 	for !k.reading && !k.closed && ctx.Err() == nil {
 		k.cond.Wait()
 	}

@@ -217,7 +217,7 @@ func (c *client) doObserved(ctx context.Context, t http.RoundTripper, req *http.
 		Provider: c.cfg.Provider, ASPSP: q.ASPSP, Method: r.Method, Route: r.Route, Host: r.URL.Host, Attended: q.Attended(),
 		Resend: resend,
 	})
-	answer, att, failure = roundTrip(t, req.WithContext(ctx))
+	answer, att, failure = roundTrip(ctx, t, req)
 	if c.cfg.OutOfFiles != nil && !att.connected() && OutOfFiles(att.err) {
 		c.cfg.OutOfFiles(ctx, q.ASPSP)
 	}
@@ -286,16 +286,19 @@ func (c *client) request(ctx context.Context, r providers.Request, body io.Reade
 	if r.Body == nil {
 		body = nil
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, r.URL.String(), body)
+	req, err := http.NewRequestWithContext(ctx, r.Method, "", body)
 	if err != nil {
 		return nil, canonical.NewError(canonical.InternalError, "the request to the provider cannot be built")
 	}
-	req.URL = r.URL
+	req.URL, req.Host = r.URL, r.URL.Host
 	req.ContentLength = int64(len(r.Body))
 	req.Header = r.Header.Clone()
-	req.Header["User-Agent"] = []string{""} // otherwise net/http adds its own
+	req.Header["User-Agent"] = noUserAgent
 	return req, nil
 }
+
+// noUserAgent keeps net/http from adding its own User-Agent.
+var noUserAgent = []string{""}
 
 // sign signs a request. It is the last step before the request is sent, because a signature costs
 // milliseconds of CPU, which a refused call must not cost.
@@ -346,12 +349,11 @@ func (w *attempt) trace(ctx context.Context, giveUp func()) *httptrace.ClientTra
 	}
 }
 
-// roundTrip sends a request and reads its response to the end.
-func roundTrip(t http.RoundTripper, req *http.Request) (a providers.Response, att *attempt, failure *canonical.Error) {
+// roundTrip sends a request with a context and reads its response to the end.
+func roundTrip(ctx context.Context, t http.RoundTripper, req *http.Request) (a providers.Response, att *attempt, failure *canonical.Error) {
 	att = new(attempt)
-	own, giveUp := context.WithCancel(req.Context())
+	own, giveUp := context.WithCancel(ctx)
 	defer giveUp()
-	ctx := req.Context()
 	resp, err := t.RoundTrip(req.WithContext(httptrace.WithClientTrace(own, att.trace(ctx, giveUp))))
 	if err != nil && att.resentByTransport.Load() {
 		err = errAlreadySent
