@@ -20,6 +20,14 @@ const foldRounds = 8
 // counter, so that the limit is stricter, never looser. NormalizeID, in contrast, maps only
 // spellings of one UUID to the same form.
 func CountedID(id string) string {
+	if len(id) == 36 && uuid.Validate(id) == nil { // the usual form; the others have the same result
+		return strings.ToLower(id)
+	}
+	return foldID(id)
+}
+
+// foldID is CountedID for an id in any form.
+func foldID(id string) string {
 	for range foldRounds {
 		next := norm.NFKC.String(strings.Map(visible, foldCase(norm.NFKC.String(id))))
 		if next == id {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/google/uuid"
 	"golang.org/x/text/unicode/norm"
 
 	"ais-gateway/internal/canonical"
@@ -87,4 +88,18 @@ func FuzzCountedID(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestUsualForm: the usual form of a UUID is counted like its other forms.
+func TestUsualForm(t *testing.T) {
+	for range 1000 {
+		id := uuid.NewString()
+		for _, usual := range []string{id, strings.ToUpper(id)} {
+			for _, other := range []string{"{" + usual + "}", strings.ReplaceAll(usual, "-", ""), " " + usual} {
+				if got, want := canonical.CountedID(usual), canonical.CountedID(other); got != want {
+					t.Fatalf("%q is counted as %q, and %q as %q", usual, got, other, want)
+				}
+			}
+		}
+	}
 }

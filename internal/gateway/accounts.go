@@ -184,13 +184,16 @@ func (a *accountsRequest) maxAge() time.Duration {
 }
 
 // responseUsage returns the usage for the response; nil if the counter cannot be read. It is that of
-// the call's last step of the counter. Without such a step, it is the prefetched one.
+// the call's last step of the counter. Without such a step, it is the prefetched one. If that step
+// was a block that Redis has not confirmed, the usage is read again.
 func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *store.Pending[unattended.Usage], failure *canonical.Error) *unattended.Usage {
 	switch {
 	case failure != nil && failure.Kind == canonical.CounterUnavailable:
 		return nil
 	case a.shared.Usage != nil:
 		return a.shared.Usage
+	case a.shared.Failure != nil && a.shared.Failure.Kind == canonical.UnattendedLimit:
+		return a.g.readUsage(ctx, a.budget, a.q, "")
 	}
 	usage, err := prefetched.Wait(context.WithoutCancel(ctx))
 	if err != nil {

@@ -63,12 +63,17 @@ func (r *providerRead) call(ctx context.Context, fetch func(ctx context.Context)
 	if result, excluded := r.excluded(ctx); excluded {
 		return result
 	}
-	ctx, tracker := unattended.Track(ctx)
+	var tracker *unattended.Tracker
+	if !r.q.Attended() {
+		ctx, tracker = unattended.Track(ctx)
+	}
 	ctx, calls := providers.CountCalls(ctx)
 	failure := r.g.callProvider(ctx, r.aspsp, r.client, r.q, func() error { return fetch(ctx) })
 	result := cache.CallResult{Failure: failure, Invalidate: failure != nil && consentRejected(failure)}
-	if usage, known := tracker.Usage(); known {
-		result.Usage = &usage
+	if tracker != nil {
+		if usage, known := tracker.Usage(); known {
+			result.Usage = &usage
+		}
 	}
 	if failure != nil && failure.Slots != nil {
 		result.Failure = r.pagesDoNotFit(ctx, failure)
