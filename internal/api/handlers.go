@@ -45,7 +45,12 @@ func (s *server) balances(c *gin.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(c, render.Balances(r.aspsp, r.account, result))
+	body, err := render.Balances(r.aspsp, r.account, result)
+	if err != nil {
+		return canonical.NewError(canonical.InternalError, "the balances cannot be written as JSON")
+	}
+	write(c, http.StatusOK, "application/json", body)
+	return nil
 }
 
 func (s *server) unattendedAccess(c *gin.Context, r *request) error {

@@ -71,9 +71,12 @@ type Balance struct {
 }
 
 // MarshalJSON returns the JSON of the API, with the credit/debit indicator and the time in UTC.
-func (b Balance) MarshalJSON() ([]byte, error) {
-	text := append(make([]byte, 0, 256), `{"type":`...)
-	text = appendString(text, string(b.Type))
+func (b Balance) MarshalJSON() ([]byte, error) { return b.AppendJSON(make([]byte, 0, 256)) }
+
+// AppendJSON appends the output of MarshalJSON. It fails if the year has more than four digits.
+func (b Balance) AppendJSON(text []byte) ([]byte, error) {
+	text = append(text, `{"type":`...)
+	text = AppendString(text, string(b.Type))
 	text = appendMember(text, "providerType", b.ProviderType)
 	text = append(text, `,"amount":`...)
 	text = b.Amount.appendJSON(text)
@@ -99,11 +102,11 @@ func appendMember(text []byte, name, value string) []byte {
 		return text
 	}
 	text = append(append(append(text, `,"`...), name...), `":`...)
-	return appendString(text, value)
+	return AppendString(text, value)
 }
 
-// appendString appends a JSON string as encode writes it.
-func appendString(text []byte, s string) []byte {
+// AppendString appends a text as a JSON string, without escapes for HTML.
+func AppendString(text []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
 			literal, _ := encode(s) // of a string it does not fail

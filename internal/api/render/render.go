@@ -33,26 +33,6 @@ type (
 		Window int64  `json:"windowSeconds"`
 		Unit   string `json:"unit"`
 	}
-	freshness struct {
-		Source      string `json:"source"`
-		FetchedAt   string `json:"fetchedAt"`
-		AgeSeconds  int64  `json:"ageSeconds"`
-		Stale       bool   `json:"stale"`
-		StaleReason string `json:"staleReason,omitempty"`
-	}
-	balances struct {
-		ASPSP     string              `json:"aspspId"`
-		Provider  string              `json:"provider"`
-		AccountID string              `json:"accountId"`
-		Account   *accountRef         `json:"account,omitempty"`
-		Balances  []canonical.Balance `json:"balances"`
-		Freshness freshness           `json:"freshness"`
-	}
-	accountRef struct {
-		IBAN           string                   `json:"iban,omitempty"`
-		Identification canonical.Identification `json:"identification,omitzero"`
-		Name           string                   `json:"name,omitempty"`
-	}
 	usage struct {
 		Limit      int     `json:"limit"`
 		Used       int     `json:"used"`
@@ -86,46 +66,78 @@ func newASPSP(a gateway.ASPSPInfo) aspsp {
 // Accounts returns the encoded body with an account list. The list is part of it as it is stored:
 // canonical.EncodeAccounts returns the form of the API.
 func Accounts(a gateway.ASPSPInfo, list gateway.AccountsResult) []byte {
-	f := list.Freshness
-	b := make([]byte, 0, len(list.Accounts)+maxFrame)
-	b = appendMember(b, `{"aspspId":`, a.ID)
-	b = appendMember(b, `,"provider":`, a.Provider)
+	b := appendASPSP(make([]byte, 0, len(list.Accounts)+maxFrame), a)
 	b = append(append(b, `,"accounts":`...), list.Accounts...)
-	b = appendMember(b, `,"freshness":{"source":`, string(f.Source))
+	return append(appendFreshness(b, list.Freshness), "}\n"...)
+}
+
+// Balances returns the encoded body with the balances of one account. It fails if a balance's time
+// cannot be encoded.
+func Balances(a gateway.ASPSPInfo, accountID string, result gateway.BalancesResult) ([]byte, error) {
+	b := appendASPSP(make([]byte, 0, maxFrame+maxBalance*len(result.Balances)), a)
+	b = canonical.AppendString(append(b, `,"accountId":`...), accountID)
+	b = appendAccountRef(b, result.AccountBalances)
+	b = append(b, `,"balances":[`...)
+	for i, balance := range result.Balances {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		var err error
+		if b, err = balance.AppendJSON(b); err != nil {
+			return nil, err
+		}
+	}
+	return append(appendFreshness(append(b, ']'), result.Freshness), "}\n"...), nil
+}
+
+// maxFrame is about how many bytes a body has besides its accounts or balances, and maxBalance how
+// many one balance has.
+const maxFrame, maxBalance = 448, 224
+
+// appendASPSP appends the beginning of a body.
+func appendASPSP(b []byte, a gateway.ASPSPInfo) []byte {
+	b = canonical.AppendString(append(b, `{"aspspId":`...), a.ID)
+	return canonical.AppendString(append(b, `,"provider":`...), a.Provider)
+}
+
+// appendAccountRef appends how a balances response identifies its account: by the IBAN if there is
+// one. It appends nothing if the provider gave no identification and no name.
+func appendAccountRef(b []byte, of canonical.AccountBalances) []byte {
+	separator := `,"account":{`
+	member := func(name, value string) {
+		b = append(append(b, separator...), name...)
+		b = canonical.AppendString(b, value)
+		separator = ","
+	}
+	id := of.Identification
+	switch iban := id.IBAN(); {
+	case iban != "":
+		member(`"iban":`, iban)
+	case id != canonical.Identification{}:
+		member(`"identification":{"scheme":`, string(id.Scheme))
+		member(`"value":`, id.Value)
+		b = append(b, '}')
+	}
+	if of.Name != "" {
+		member(`"name":`, of.Name)
+	}
+	if separator == "," {
+		b = append(b, '}')
+	}
+	return b
+}
+
+// appendFreshness appends the member freshness. Seconds have a fraction only if the time has one.
+func appendFreshness(b []byte, f gateway.Freshness) []byte {
+	b = canonical.AppendString(append(b, `,"freshness":{"source":`...), string(f.Source))
 	b = append(b, `,"fetchedAt":"`...)
 	b = f.FetchedAt.Truncate(time.Millisecond).UTC().AppendFormat(b, time.RFC3339Nano)
 	b = strconv.AppendInt(append(b, `","ageSeconds":`...), wholeAge(f), 10)
 	b = strconv.AppendBool(append(b, `,"stale":`...), f.Stale)
 	if f.StaleReason != gateway.NotStale {
-		b = appendMember(b, `,"staleReason":`, string(f.StaleReason))
+		b = canonical.AppendString(append(b, `,"staleReason":`...), string(f.StaleReason))
 	}
-	return append(b, "}}\n"...)
-}
-
-// maxFrame is about how many bytes a body has besides its account list.
-const maxFrame = 320
-
-// appendMember appends a text after the beginning of its member. The text is an id, a name from the
-// configuration, or a constant: characters that JSON must escape are escaped.
-func appendMember(b []byte, member, text string) []byte {
-	b = append(b, member...)
-	for _, c := range []byte(text) {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			quoted, _ := JSON(text) // a string always encodes
-			return append(b, bytes.TrimSuffix(quoted, []byte("\n"))...)
-		}
-	}
-	b = append(b, '"')
-	b = append(b, text...)
-	return append(b, '"')
-}
-
-// Balances returns the body with the balances of one account.
-func Balances(a gateway.ASPSPInfo, accountID string, result gateway.BalancesResult) any {
-	return balances{
-		ASPSP: a.ID, Provider: a.Provider, AccountID: accountID, Account: newAccountRef(result.AccountBalances),
-		Balances: append([]canonical.Balance{}, result.Balances...), Freshness: newFreshness(result.Freshness),
-	}
+	return append(b, '}')
 }
 
 // Usage returns the body with the usage of the unattended limit.
@@ -151,23 +163,6 @@ func nextSlot(u unattended.Usage) time.Time {
 
 // wholeSecond rounds t up to a second, so that it is never too early.
 func wholeSecond(t time.Time) time.Time { return t.Add(time.Second - 1).Truncate(time.Second) }
-
-// newAccountRef returns how a balances response identifies its account: by the IBAN if there is
-// one. It returns nil if the provider gave no identification and no name.
-func newAccountRef(b canonical.AccountBalances) *accountRef {
-	ref := accountRef{IBAN: b.Identification.IBAN(), Name: b.Name}
-	if ref.IBAN == "" {
-		ref.Identification = b.Identification
-	}
-	if ref == (accountRef{}) {
-		return nil
-	}
-	return &ref
-}
-
-func newFreshness(f gateway.Freshness) freshness {
-	return freshness{string(f.Source), formatTime(f.FetchedAt.Truncate(time.Millisecond)), wholeAge(f), f.Stale, string(f.StaleReason)}
-}
 
 // formatTime returns t in UTC by RFC 3339. Seconds have a fraction only if t has one.
 func formatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
