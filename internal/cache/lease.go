@@ -102,10 +102,10 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 		maxAge = 0
 	}
 	got, err := acquireScript.Run(ctx, c.rdb, keys, l.Holder, want.TTL.Milliseconds(), (want.TTL + resultTTL).Milliseconds(),
-		maxAge.Microseconds(), c.sealer.Load().ids(), listSchema).StringSlice()
+		maxAge.Microseconds(), c.sealer.Load().ids, listSchema).StringSlice()
 	var reply redis.Error
 	if errors.As(err, &reply) { // Redis responds, but cannot write
-		return c.lookUp(ctx, l, want, keys[2:], err)
+		return c.lookUp(ctx, l, want, p, keys[2:], err)
 	}
 	if err != nil {
 		return Found{}, err
@@ -117,7 +117,7 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 	if err != nil {
 		return Found{}, errScriptReply
 	}
-	found := c.found(l, want, time.UnixMicro(micros).UTC(), got[2:], pending)
+	found := c.found(l, want, p, time.UnixMicro(micros).UTC(), got[2:], pending)
 	if got[0] != "" {
 		found.Lease = Lease{CallID: l.CallID, Holder: got[0], Held: got[0] == l.Holder, list: want.List, grantedAt: found.Now}
 		found.Lease.localAt = time.Now() //nolint:forbidigo // the process's own monotonic time, as of a timer
@@ -127,7 +127,7 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 
 // lookUp is Acquire on a Redis that refuses to write: it reads the keys of refusals, pages and the
 // list. It returns refusal if that fails too.
-func (c *Cache) lookUp(ctx context.Context, l Lease, want Lookup, keys []string, refusal error) (Found, error) {
+func (c *Cache) lookUp(ctx context.Context, l Lease, want Lookup, prefix string, keys []string, refusal error) (Found, error) {
 	pending := c.invalidations.pending(l.Key)
 	now, values, err := c.mgetWithTime(ctx, keys...)
 	if err != nil {
@@ -137,17 +137,17 @@ func (c *Cache) lookUp(ctx context.Context, l Lease, want Lookup, keys []string,
 	if want.List {
 		list = values[2]
 	}
-	found := c.found(l, want, now, []string{list, values[0], values[1]}, pending)
+	found := c.found(l, want, prefix, now, []string{list, values[0], values[1]}, pending)
 	found.NoLease = true
 	return found, nil
 }
 
-// found decodes the list, the refusals and the pages. pending is whether an invalidation was
-// pending before they were read.
-func (c *Cache) found(l Lease, want Lookup, now time.Time, values []string, pending bool) Found {
+// found decodes the list, the refusals and the pages. prefix is that of their keys, and pending is
+// whether an invalidation was pending before they were read.
+func (c *Cache) found(l Lease, want Lookup, prefix string, now time.Time, values []string, pending bool) Found {
 	f := Found{Now: now, Memory: decodeMemory(values[1], values[2], now, want)}
 	if !pending && !c.invalidations.pending(l.Key) {
-		f.Entry = c.decodeEntry(l.prefix()+"list", values[0], now)
+		f.Entry = c.decodeEntry(prefix+"list", values[0], now)
 	}
 	return f
 }
@@ -228,7 +228,7 @@ func (c *Cache) Publish(ctx context.Context, l Lease, r CallResult) (PublishResu
 	keys := []string{p + "lease:" + l.ShareKey, list, outcomeKey, p + "calls", p + "refused", p + "pages"}
 	args := append([]any{
 		l.Holder, entry, r.KeepFor.Milliseconds(), r.Invalidate, outcome, outcomeTTL.Milliseconds(),
-		c.sealer.Load().ids(), r.FreshFor.Microseconds(), listSchema,
+		c.sealer.Load().ids, r.FreshFor.Microseconds(), listSchema,
 	}, r.Learned.args(r.Ended)...)
 	was, err := publishScript.Run(ctx, c.rdb, keys, args...).Int()
 	if errors.Is(err, redis.Nil) {

@@ -16,7 +16,10 @@ import (
 const keyIDSize = 4
 
 // A sealer encrypts with AES-256-GCM (NIST SP 800-38D) and random nonces.
-type sealer struct{ keys []sealKey }
+type sealer struct {
+	keys []sealKey
+	ids  []byte // of the keys, one after the other
+}
 
 type sealKey struct {
 	id   [keyIDSize]byte
@@ -42,6 +45,7 @@ func newSealer(keys [][]byte) (sealer, error) {
 		}
 		hash := sha256.Sum256(append([]byte("ais-gateway key id"), key...))
 		s.keys = append(s.keys, sealKey{id: [keyIDSize]byte(hash[:]), aead: aead})
+		s.ids = append(s.ids, hash[:keyIDSize]...)
 	}
 	return s, nil
 }
@@ -72,15 +76,6 @@ func keyID(value []byte) (id []byte, ok bool) {
 		return nil, false
 	}
 	return value[1 : 1+keyIDSize], true
-}
-
-// ids returns the ids of the sealer's keys, one after the other.
-func (s sealer) ids() []byte {
-	var all []byte
-	for i := range s.keys {
-		all = append(all, s.keys[i].id[:]...)
-	}
-	return all
 }
 
 // open decrypts a value. ok is false if no key opens it.

@@ -16,12 +16,14 @@ const version = "1"
 // Different lists have different hashes, even if their strings concatenate to the same text. All
 // keys with the same prefix are on one node of a cluster.
 func Prefix(kind string, owner ...string) string {
-	hash := sha256.New()
+	text := make([]byte, 0, 512)
 	for _, part := range owner {
-		var length [8]byte
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		hash.Write(length[:])
-		hash.Write([]byte(part))
+		text = binary.BigEndian.AppendUint64(text, uint64(len(part)))
+		text = append(text, part...)
 	}
-	return "ais:" + version + ":" + kind + ":{" + base64.RawURLEncoding.EncodeToString(hash.Sum(nil)) + "}:"
+	hash := sha256.Sum256(text)
+	name := append(make([]byte, 0, 128), "ais:"+version+":"...)
+	name = append(append(name, kind...), ":{"...)
+	name = base64.RawURLEncoding.AppendEncode(name, hash[:])
+	return string(append(name, "}:"...))
 }
