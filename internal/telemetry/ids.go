@@ -28,13 +28,16 @@ func (s *idSpan) SpanContext() trace.SpanContext { return s.ids }
 func newIDSpan(caller trace.SpanContext) *idSpan {
 	ids := trace.SpanContextConfig{TraceID: caller.TraceID(), TraceFlags: caller.TraceFlags()}
 	if !caller.IsValid() {
-		binary.LittleEndian.PutUint64(ids.TraceID[:8], rand.Uint64())
-		binary.LittleEndian.PutUint64(ids.TraceID[8:], 1|rand.Uint64())
+		binary.LittleEndian.PutUint64(ids.TraceID[:8], randomID())
+		binary.LittleEndian.PutUint64(ids.TraceID[8:], randomID())
 		ids.TraceFlags = trace.FlagsSampled
 	}
-	binary.LittleEndian.PutUint64(ids.SpanID[:], 1|rand.Uint64())
+	binary.LittleEndian.PutUint64(ids.SpanID[:], randomID())
 	return &idSpan{ids: trace.NewSpanContext(ids), sampledByCaller: caller.IsValid() && caller.IsSampled()}
 }
+
+// randomID returns a part of an id, which is not zero: ids of zeros are invalid (W3C Trace Context).
+func randomID() uint64 { return 1 | rand.Uint64() } //nolint:gosec // ids are not secret
 
 // startServerSpan starts the span of a caller's request.
 func (t *Telemetry) startServerSpan(ctx context.Context, name string, method attribute.KeyValue) (context.Context, trace.Span) {
