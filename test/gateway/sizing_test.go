@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,12 +21,8 @@ import (
 	"ais-gateway/internal/sandbox"
 )
 
-const (
-	// sizingDuration is how long each kind of request is sent, by sizingWorkers concurrent callers.
-	sizingDuration, sizingWorkers = 10 * time.Second, 32
-	// clockTicks is the number of ticks in a second of CPU time (USER_HZ).
-	clockTicks = 100
-)
+// sizingDuration is how long each kind of request is sent, by sizingWorkers concurrent callers.
+const sizingDuration, sizingWorkers = 10 * time.Second, 32
 
 // TestSizing measures the cost of each kind of request for one gateway, and prints a table for
 // docs/operations.md. Only `make sizing` builds and runs it.
@@ -129,29 +124,9 @@ func sizingRequest(t *testing.T, c *http.Client, api string, of consent, what in
 // sizingCost runs do. It returns its result and the CPU time that the gateway and Redis used in
 // that time.
 func sizingCost(t *testing.T, pid int, server *redistest.Server, do func() []time.Duration) (took []time.Duration, ours, redis time.Duration) {
-	before, redisBefore := cpuTime(t, pid), redisCPUTime(t, server)
+	before, redisBefore := gatewaytest.CPUTime(t, pid), redisCPUTime(t, server)
 	took = do()
-	return took, cpuTime(t, pid) - before, redisCPUTime(t, server) - redisBefore
-}
-
-// cpuTime returns the CPU time that a process has used: fields 14 and 15 of proc_pid_stat(5), in
-// ticks.
-func cpuTime(t *testing.T, pid int) time.Duration {
-	t.Helper()
-	text, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	user, err := strconv.Atoi(fields[11])
-	if err != nil {
-		t.Fatal(err)
-	}
-	system, err := strconv.Atoi(fields[12])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(user+system) * time.Second / clockTicks
+	return took, gatewaytest.CPUTime(t, pid) - before, redisCPUTime(t, server) - redisBefore
 }
 
 // redisCPUTime returns the CPU time that Redis has used, from INFO.
