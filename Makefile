@@ -8,6 +8,7 @@ PROBES   ?= 1000
 SOAKTIME ?= 10m
 RUNS     ?= 10
 LOOPS    ?= 4
+COUNT    ?= 6
 
 # OUT is the path of the binary. The image is for PLATFORMS, by default Linux on this machine's architecture.
 OUT       = bin/gateway
@@ -171,8 +172,10 @@ soak: redis ## the model test of the limit, then a gateway under ten times the l
 	$(GO) test -tags $(TAGS) -count 1 -v -timeout 0 -run '^TestModel$$' ./internal/gateway -args -soak $(SOAKTIME)
 	$(GO) test -tags $(TAGS) -count 1 -v -timeout 0 -run '^TestSoak$$' ./test/gateway -args -soak $(SOAKTIME)
 
-bench: redis ## runs all benchmarks
-	$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem ./...
+# The packages that have benchmarks.
+BENCHES = $(shell grep -rl --include='*_test.go' '^func Benchmark' cmd internal | xargs -n 1 dirname | sort -u | sed 's|^|./|')
+bench: redis ## runs all benchmarks COUNT (6) times; prints what benchstat compares
+	@$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem -count $(COUNT) $(BENCHES)
 
 measure: redis ## measures the speed of the gateway and of slots, and what crashes and failovers of Redis cost the limit; takes minutes
 	@cd test/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestMeasure$$'

@@ -167,6 +167,7 @@ var rules = []rule{
 			"internal/providers/upstream", "internal/unattended",
 		},
 	},
+	{dir: "internal/providers/responsetest", support: true},
 	{dir: "internal/gatewaytest", support: true, code: []string{"internal/sandbox"}},
 	{dir: "internal/issuertest", support: true},
 	{dir: "internal/prometheustest", support: true},

@@ -1,38 +1,43 @@
 package mastercard
 
 import (
-	"os"
-	"path/filepath"
+	"net/http"
 	"testing"
+
+	"ais-gateway/internal/providers/responsetest"
 )
 
-// BenchmarkBalances measures what becomes of a response with two balances.
-func BenchmarkBalances(b *testing.B) {
-	body := benchBody(b, "two_balances.json")
-	b.ReportAllocs()
-	for b.Loop() {
-		if got, err := readBalances(body, "", "a"); err != nil || len(got.Balances) != 2 {
-			b.Fatal(got, err)
-		}
-	}
-}
-
-// BenchmarkAccounts measures what becomes of a response with ten accounts.
+// BenchmarkAccounts decodes a response with ten accounts and maps them.
 func BenchmarkAccounts(b *testing.B) {
-	body := benchBody(b, "ten_accounts.json")
-	b.ReportAllocs()
+	body := responsetest.OBCAccounts()
 	for b.Loop() {
-		if got, err := readAccounts(body, ""); err != nil || len(got) != 10 {
-			b.Fatal(got, err)
+		if accounts, err := readAccounts(body, requestID); err != nil || len(accounts) != 10 {
+			b.Fatal(accounts, err)
 		}
 	}
 }
 
-func benchBody(b *testing.B, name string) []byte {
-	b.Helper()
-	body, err := os.ReadFile(filepath.Join("testdata", name))
+// BenchmarkBalances decodes a response with two balances and maps them.
+func BenchmarkBalances(b *testing.B) {
+	body := responsetest.OBCBalances()
+	for b.Loop() {
+		if found, err := readBalances(body, requestID, "aa:q1"); err != nil || len(found.Balances) != 2 {
+			b.Fatal(found, err)
+		}
+	}
+}
+
+// BenchmarkSign signs a request for balances. Most of it is one RSA signature.
+func BenchmarkSign(b *testing.B) {
+	sign := signer(consumerKey, signingKey())
+	body := []byte(`{"requestInfo":{"xRequestId":"` + requestID + `","isLivePsuRequest":true},"accountId":"aa:q1"}`)
+	r, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "https://api.mastercard.com"+routeBalances, nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	return body
+	for b.Loop() {
+		if err := sign(r, body); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

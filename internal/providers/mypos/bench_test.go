@@ -4,17 +4,16 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/responsetest"
 )
 
 // BenchmarkBalances measures a read of balances, from the query to the canonical balances, without
 // the call itself.
 func BenchmarkBalances(b *testing.B) {
-	p, q := openBench(b, "two_balances.json"), testQuery()
+	p, q := openBench(b, responsetest.MyPOSBalances()), testQuery()
 	b.ReportAllocs()
 	for b.Loop() {
 		if got, err := p.Balances(context.Background(), q, "50044620073"); err != nil || len(got.Balances) != 2 {
@@ -25,7 +24,7 @@ func BenchmarkBalances(b *testing.B) {
 
 // BenchmarkAccounts measures a read of a list of ten accounts, in the same way.
 func BenchmarkAccounts(b *testing.B) {
-	p, q := openBench(b, "ten_accounts.json"), testQuery()
+	p, q := openBench(b, responsetest.MyPOSAccounts()), testQuery()
 	b.ReportAllocs()
 	for b.Loop() {
 		if got, err := p.Accounts(context.Background(), q); err != nil || len(got) != 10 {
@@ -34,13 +33,9 @@ func BenchmarkAccounts(b *testing.B) {
 	}
 }
 
-// openBench returns the adapter with a client that returns the content of a file.
-func openBench(b *testing.B, name string) providers.Provider {
+// openBench returns the adapter with a client that returns a body.
+func openBench(b *testing.B, body []byte) providers.Provider {
 	b.Helper()
-	body, err := os.ReadFile(filepath.Join("testdata", name))
-	if err != nil {
-		b.Fatal(err)
-	}
 	p, err := Open(testSettings, providers.Env{
 		BaseURL: &url.URL{Scheme: "http", Host: "127.0.0.1"},
 		Client: func(providers.ClientConfig) providers.Client {
