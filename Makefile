@@ -9,6 +9,7 @@ SOAKTIME ?= 10m
 RUNS     ?= 10
 LOOPS    ?= 4
 COUNT    ?= 6
+SLICES   ?= 20
 
 # OUT is the path of the binary. The image is for PLATFORMS, by default Linux on this machine's architecture.
 OUT       = bin/gateway
@@ -57,7 +58,7 @@ export COLLECTOR
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run demo build quick test check verify summary unit race fleets sidebyside model lint drift fmt fuzz probe soak bench \
-        measure sizing stress tools faults sample cover coverage vuln licences reproducible redis compiler clean image chart built \
+        compare measure sizing stress tools faults sample cover coverage vuln licences reproducible redis compiler clean image chart built \
         prometheus collector dashboards alerts program
 
 help: ## lists the targets
@@ -131,7 +132,7 @@ tools: redis $(GOTESTSUM) ## the tests of the tools and of the image
 
 lint: $(LINT) $(DEADCODE) ## linters, formatting and dead code
 	$(LINT) run --allow-parallel-runners ./...
-	$(LINT) run --allow-parallel-runners --build-tags $(TAGS),measure ./test/gateway
+	$(LINT) run --allow-parallel-runners --build-tags $(TAGS),measure ./test/gateway ./test/compare
 	cd tools && $(LINT) run --allow-parallel-runners --config ../.golangci.yml ./...
 	cd tools/image && $(LINT) run --allow-parallel-runners --config ../../.golangci.yml ./...
 	cd tools/chart && $(LINT) run --allow-parallel-runners --config ../../.golangci.yml ./...
@@ -176,6 +177,10 @@ soak: redis ## the model test of the limit, then a gateway under ten times the l
 BENCHES = $(shell grep -rl --include='*_test.go' '^func Benchmark' cmd internal | xargs -n 1 dirname | sort -u | sed 's|^|./|')
 bench: redis ## runs all benchmarks COUNT (6) times; prints what benchstat compares
 	@$(GO) test -tags $(TAGS) -run '^$$' -bench . -benchmem -count $(COUNT) $(BENCHES)
+
+compare: redis build ## compares the gateway with plain servers, SLICES (20) times a second for each case; ONLY=name,name runs some cases
+	@cd test/compare && GATEWAY='$(or $(GATEWAY),$(abspath $(OUT)))' $(GO) test -tags $(TAGS),measure -count 1 -timeout 0 -run '^TestCompare$$' \
+		-args -slices $(SLICES) -only '$(ONLY)' -out '$(CURDIR)/bin/compare.md'
 
 measure: redis ## measures the speed of the gateway and of slots, and what crashes and failovers of Redis cost the limit; takes minutes
 	@cd test/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestMeasure$$'

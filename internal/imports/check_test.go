@@ -108,6 +108,7 @@ func TestRules(t *testing.T) {
 		{"cmd/gateway/x_test.go", "github.com/lestrrat-go/jwx/v3/jwt", ""},
 		{"deploy/x.go", "", "internal/sandbox"},
 		{"deploy/x_test.go", "internal/canonical", "internal/sandbox go.opentelemetry.io/otel/trace"},
+		{"test/compare/peer/x.go", "internal/providers/responsetest", "internal/gateway internal/sandbox"},
 		{"test/e2e/x_test.go", "internal/gatewaytest internal/sandbox", "internal/api"},
 		{
 			file:    "internal/api/x.go",

@@ -176,6 +176,8 @@ var rules = []rule{
 	{dir: "internal/servertest", support: true},
 
 	{dir: "test/e2e", test: []string{"internal/sandbox", simulators}},
+	{dir: "test/compare", test: []string{"internal/sandbox", simulators}},
+	{dir: "test/compare/peer", support: true},
 	{dir: "test/deploy", test: []string{"deploy", "internal/canonical", "internal/sandbox", adapters, simulators}},
 	{
 		dir: "test/gateway",
