@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strconv"
 
 	"github.com/gin-gonic/gin"
 
@@ -95,8 +96,11 @@ func writeJSON(c *gin.Context, v any) error {
 	return nil
 }
 
+// write writes a response with a complete body. Without its length, net/http sends bodies above 2 KB
+// in chunks.
 func write(c *gin.Context, status int, contentType string, body []byte) {
 	setHeader(c, "Content-Type", contentType)
+	setHeader(c, "Content-Length", strconv.Itoa(len(body)))
 	c.Status(status)
 	_, _ = c.Writer.Write(body) // fails only if the caller has closed the connection
 }

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -297,6 +298,9 @@ func (s *site) check(method, target string, sent http.Header, got reply) []error
 	if got.header.Get("X-Request-ID") == "" || got.header.Get("Cache-Control") != "no-store" ||
 		got.header.Get("X-Content-Type-Options") != "nosniff" {
 		faults = append(faults, fmt.Errorf("headers of every answer are missing: %v", got.header))
+	}
+	if length := got.header.Get("Content-Length"); method == http.MethodGet && length != strconv.Itoa(len(got.body)) {
+		faults = append(faults, fmt.Errorf("the length is %q, want %d", length, len(got.body)))
 	}
 	route, params := s.route(method, target)
 	if route == nil {
