@@ -223,7 +223,7 @@ func (l *Log) hash(parts ...string) [16]byte {
 	}
 	h.mac.Reset()
 	h.mac.Write(h.text)
-	clear(h.text) // no consent stays in memory that is reused
+	clear(h.text) // the hash itself keeps its last block until the next one
 	h.text = h.mac.Sum(h.text[:0])
 	return [16]byte(h.text)
 }

@@ -184,15 +184,15 @@ func (a *accountsRequest) maxAge() time.Duration {
 }
 
 // responseUsage returns the usage for the response; nil if the counter cannot be read. It is that of
-// the call's last step of the counter. Without such a step, it is the prefetched one. If that step
-// was a block that Redis has not confirmed, the usage is read again.
+// the call's last step of the counter. If no call was made, it is the prefetched one. After a call
+// whose last step Redis has not confirmed, it is read again.
 func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *store.Pending[unattended.Usage], failure *canonical.Error) *unattended.Usage {
 	switch {
 	case failure != nil && failure.Kind == canonical.CounterUnavailable:
 		return nil
 	case a.shared.Usage != nil:
 		return a.shared.Usage
-	case a.shared.Failure != nil && a.shared.Failure.Kind == canonical.UnattendedLimit:
+	case !a.shared.Hit && (a.shared.Entry != nil || a.shared.Failure != nil) && !beforeCall(a.shared.Failure):
 		return a.g.readUsage(ctx, a.budget, a.q, "")
 	}
 	usage, err := prefetched.Wait(context.WithoutCancel(ctx))
@@ -200,6 +200,13 @@ func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *store.P
 		return nil
 	}
 	return &usage
+}
+
+// beforeCall reports whether a failure is that of a call that was not made: because of a remembered
+// refusal, or of an open breaker.
+func beforeCall(failure *canonical.Error) bool {
+	return failure != nil && failure.Origin == canonical.OriginGateway &&
+		(isRefusal(failure.Kind) || failure.Kind == canonical.ProviderUnavailable)
 }
 
 func (a *accountsRequest) fromCache(cached *cache.Entry, reason StaleReason) AccountsResult {

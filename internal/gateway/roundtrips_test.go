@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"context"
 	"runtime/metrics"
 	"testing"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/redistest"
 )
 
 // TestRoundTrips: a request takes as many round trips to Redis as the table says, one after the
@@ -107,5 +109,26 @@ func TestGoroutines(t *testing.T) { // not in parallel: it counts the goroutines
 	}
 	if least > 3 || least == 0 {
 		t.Errorf("%d goroutines for one request", least)
+	}
+}
+
+// TestUsageAfterAFailedTake: if the take fails, the usage that was read before it is not shown.
+func TestUsageAfterAFailedTake(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	server := redistest.Start(t)
+	w.counterAddr = server.Addr
+	ends := false
+	w.beforeCall = func(context.Context) {
+		if ends {
+			server.Stop()
+		}
+	}
+	g, q := w.gateway(), newQuery()
+	mustList(t, g, q, gateway.CacheControl{})
+	ends = true
+	got, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{MaxAge: ptr(time.Duration(0))})
+	if err != nil || got.Freshness.StaleReason != gateway.StaleWithoutCounter || got.Usage != nil {
+		t.Errorf("%v, %+v, usage %+v", err, got.Freshness, got.Usage)
 	}
 }

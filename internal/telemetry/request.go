@@ -147,9 +147,9 @@ func (t *Telemetry) Call(ctx context.Context, c upstream.Call) (context.Context,
 }
 
 // startClientSpan starts the span of a call to a provider. There is none if the request's span is not
-// recorded.
+// sampled. That span may have ended: a call outlives its request.
 func (t *Telemetry) startClientSpan(ctx context.Context, c upstream.Call) (context.Context, trace.Span) {
-	if parent := trace.SpanFromContext(ctx); t.idsOnly || parent.SpanContext().IsValid() && !parent.IsRecording() {
+	if parent := trace.SpanFromContext(ctx); t.idsOnly || parent.SpanContext().IsValid() && !parent.SpanContext().IsSampled() {
 		return ctx, parent
 	}
 	_, name := methodAttr(c.Method)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,25 @@ func TestServerSpan(t *testing.T) {
 				t.Errorf("span (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestSpanAfterItsParent: a call that outlives its request has a span.
+func TestSpanAfterItsParent(t *testing.T) {
+	tel, spans, _ := inMemory(t, exporters{})
+	ctx, done := tel.Request(t.Context(), http.MethodGet, http.Header{})
+	done(event.Request{Method: http.MethodGet, Status: 499})
+	_, end := tel.Call(context.WithoutCancel(ctx), upstream.Call{Provider: "mypos", Method: http.MethodGet, Host: "bank:443"})
+	end(http.StatusOK, "")
+	if err := tel.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	var kinds []trace.SpanKind
+	for _, s := range spans.GetSpans() {
+		kinds = append(kinds, s.SpanKind)
+	}
+	if !slices.Equal(kinds, []trace.SpanKind{trace.SpanKindServer, trace.SpanKindClient}) {
+		t.Errorf("spans of the kinds %v", kinds)
 	}
 }
 

@@ -290,7 +290,7 @@ func (c *client) request(ctx context.Context, r providers.Request, body io.Reade
 	if err != nil {
 		return nil, canonical.NewError(canonical.InternalError, "the request to the provider cannot be built")
 	}
-	req.URL, req.Host = r.URL, r.URL.Host
+	req.URL, req.Host = r.URL, strings.TrimSuffix(r.URL.Host, ":") // without an empty port, as net/http sends it
 	req.ContentLength = int64(len(r.Body))
 	req.Header = r.Header.Clone()
 	req.Header["User-Agent"] = noUserAgent
