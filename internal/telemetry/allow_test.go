@@ -188,7 +188,7 @@ func TestSpanAllowlist(t *testing.T) {
 	}
 	// Of each span three attributes, two events, a link and a description are dropped, and seven
 	// names.
-	if n := tel.dropped.spans.Load(); n != 10*7+7 {
+	if n := tel.droppedSpans.Load(); n != 10*7+7 {
 		t.Errorf("%d are counted", n)
 	}
 }

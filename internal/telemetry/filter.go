@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -15,108 +14,6 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 )
-
-// dropCounters counts dropped attributes.
-type dropCounters struct{ logs, spans atomic.Int64 }
-
-// allowlistHandler passes on only attributes with a key in logKeys and a scalar value. It precedes
-// all handlers that write or export log lines.
-type allowlistHandler struct {
-	next        slog.Handler
-	dropped     *dropCounters
-	withDropped int64 // number of attributes dropped in WithAttrs
-	grouped     bool  // in a group all attributes are dropped, because their keys get a prefix
-}
-
-// Enabled implements slog.Handler.
-func (h allowlistHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return h.next.Enabled(ctx, l)
-}
-
-// Handle passes on the line with the allowed attributes, and with the number of dropped ones if
-// there are any.
-func (h allowlistHandler) Handle(ctx context.Context, r slog.Record) error {
-	if h.withDropped == 0 && h.allowsAll(r) {
-		return h.next.Handle(ctx, r)
-	}
-	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
-	dropped := h.withDropped
-	r.Attrs(func(a slog.Attr) bool {
-		kept, n := h.filter(a)
-		out.AddAttrs(kept...)
-		dropped += n
-		return true
-	})
-	if dropped > 0 {
-		h.dropped.logs.Add(dropped)
-		out.AddAttrs(slog.Int64("dropped", dropped))
-	}
-	return h.next.Handle(ctx, out)
-}
-
-// allowsAll reports whether filter keeps all attributes of r as they are.
-func (h allowlistHandler) allowsAll(r slog.Record) bool {
-	all := true
-	r.Attrs(func(a slog.Attr) bool {
-		all = h.allows(a)
-		return all
-	})
-	return all
-}
-
-// allows reports whether filter keeps a.
-func (h allowlistHandler) allows(a slog.Attr) bool {
-	return !h.grouped && logKeys[a.Key] != "" && isScalar(a.Value)
-}
-
-// WithAttrs returns a handler that adds the allowed attributes to each line, and counts the others
-// as dropped in each line.
-func (h allowlistHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	kept, dropped := h.filter(attrs...)
-	h.withDropped += dropped
-	if len(kept) > 0 {
-		h.next = h.next.WithAttrs(kept)
-	}
-	return h
-}
-
-// WithGroup returns a handler that drops all later attributes, unless name is "".
-func (h allowlistHandler) WithGroup(name string) slog.Handler {
-	h.grouped = h.grouped || name != ""
-	return h
-}
-
-// filter returns the allowed attributes, and the number of dropped ones. A group without a name is
-// replaced by its members; a group with a name is dropped.
-func (h allowlistHandler) filter(attrs ...slog.Attr) (kept []slog.Attr, dropped int64) {
-	for _, a := range attrs {
-		switch {
-		case h.allows(a):
-			kept = append(kept, a)
-		case a.Equal(slog.Attr{}): // slog ignores it
-		case a.Key == "" && a.Value.Kind() == slog.KindGroup:
-			members, n := h.filter(a.Value.Group()...)
-			kept, dropped = append(kept, members...), dropped+n
-		default:
-			dropped++
-		}
-	}
-	return kept, dropped
-}
-
-// isScalar reports whether v is a scalar or a list of strings. Errors, structures and values that
-// format themselves may contain anything.
-func isScalar(v slog.Value) bool {
-	switch v.Kind() {
-	case slog.KindBool, slog.KindDuration, slog.KindFloat64, slog.KindInt64, slog.KindString, slog.KindTime, slog.KindUint64:
-		return true
-	case slog.KindAny:
-		_, isList := v.Any().([]string)
-		return isList
-	case slog.KindGroup, slog.KindLogValuer:
-	}
-	return false
-}
 
 // suppressedOutput replaces output of the standard library by a log line without its text: net/http
 // prints unexpected bytes of providers, and addresses of callers.
@@ -194,7 +91,7 @@ func (t *Telemetry) filterSpan(span sdktrace.ReadOnlySpan) filteredSpan {
 	if span.Status().Description != "" {
 		dropped++
 	}
-	t.dropped.spans.Add(int64(dropped))
+	t.droppedSpans.Add(int64(dropped))
 	return out
 }
 

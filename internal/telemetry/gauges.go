@@ -63,8 +63,8 @@ func (t *Telemetry) gauges() {
 		})
 	t.counter("ais.telemetry.dropped", "{attribute}", "Attributes that were dropped because nothing allows them, by what they were of.",
 		func(_ context.Context, observe observation) {
-			observe(t.dropped.logs.Load(), signalKey.String("log"))
-			observe(t.dropped.spans.Load(), signalKey.String("span"))
+			observe(t.local.Dropped(), signalKey.String("log"))
+			observe(t.droppedSpans.Load(), signalKey.String("span"))
 		})
 	t.redisGauge("ais.redis.usable", "Whether Redis can be read and written: 1 if so.",
 		func(h store.Health, observe observation) { observe(boolToInt(h.State == store.Usable)) })

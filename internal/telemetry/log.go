@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
@@ -12,86 +11,18 @@ import (
 	"go.opentelemetry.io/contrib/bridges/otelslog"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/trace"
 
 	"ais-gateway/internal/output"
+	"ais-gateway/internal/telemetry/logs"
 )
 
 // localLog returns the handler that writes JSON lines.
-func localLog(o Options) allowlistHandler {
-	return allowlistHandler{next: traced{slog.NewJSONHandler(o.LogOutput, &slog.HandlerOptions{Level: o.LogLevel})}, dropped: &dropCounters{}}
-}
-
-// traced adds the context's trace_id and span_id to each line.
-type traced struct{ slog.Handler }
-
-// Handle implements slog.Handler.
-func (h traced) Handle(ctx context.Context, r slog.Record) error {
-	if s := trace.SpanContextFromContext(ctx); s.IsValid() {
-		r = r.Clone()
-		r.AddAttrs(slog.String("trace_id", s.TraceID().String()), slog.String("span_id", s.SpanID().String()))
-	}
-	return h.Handler.Handle(ctx, r)
-}
-
-// WithAttrs implements slog.Handler.
-func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Handler.WithAttrs(attrs)} }
-
-// WithGroup implements slog.Handler.
-func (h traced) WithGroup(name string) slog.Handler { return traced{h.Handler.WithGroup(name)} }
+func localLog(o Options) logs.Handler { return logs.Local(o.LogOutput, o.LogLevel, logKeys) }
 
 // bridge returns the handler that exports log records.
 func bridge(o Options, p *sdklog.LoggerProvider) slog.Handler {
-	return bridged{o.LogLevel, otelslog.NewHandler(scope, otelslog.WithLoggerProvider(p),
-		otelslog.WithVersion(o.Version), otelslog.WithSchemaURL(semconv.SchemaURL))}
-}
-
-// bridged exports the same attributes and levels as the JSON line.
-type bridged struct {
-	level slog.Level
-	slog.Handler
-}
-
-// Enabled reports whether lines of a level are logged and exported.
-func (h bridged) Enabled(ctx context.Context, l slog.Level) bool {
-	return l >= h.level && h.Handler.Enabled(ctx, l)
-}
-
-// Handle implements slog.Handler.
-func (h bridged) Handle(ctx context.Context, r slog.Record) error {
-	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
-	r.Attrs(func(a slog.Attr) bool {
-		out.AddAttrs(asText(a))
-		return true
-	})
-	return h.Handler.Handle(ctx, out)
-}
-
-// WithAttrs implements slog.Handler.
-func (h bridged) WithAttrs(attrs []slog.Attr) slog.Handler {
-	texts := make([]slog.Attr, len(attrs))
-	for i, a := range attrs {
-		texts[i] = asText(a)
-	}
-	return bridged{h.level, h.Handler.WithAttrs(texts)}
-}
-
-// WithGroup implements slog.Handler.
-func (h bridged) WithGroup(name string) slog.Handler {
-	return bridged{h.level, h.Handler.WithGroup(name)}
-}
-
-// asText returns a with a list replaced by the text that slog's JSON handler writes, because an
-// exported attribute is a scalar.
-func asText(a slog.Attr) slog.Attr {
-	if a.Value.Kind() != slog.KindAny {
-		return a
-	}
-	text, err := json.Marshal(a.Value.Any())
-	if err != nil {
-		text = []byte("unprintable")
-	}
-	return slog.String(a.Key, string(text))
+	return logs.Exported(o.LogLevel, otelslog.NewHandler(scope, otelslog.WithLoggerProvider(p),
+		otelslog.WithVersion(o.Version), otelslog.WithSchemaURL(semconv.SchemaURL)))
 }
 
 // errorInterval is the minimum time between two log lines about export errors.

@@ -2,8 +2,8 @@
 // OTEL_* variables configure. Telemetry implements the Observer interfaces of the other packages;
 // only cmd imports it.
 //
-// Only attributes on the allow list in allow.go are recorded; filter.go drops all others. So no
-// path, query, address, account, consent or token gets into telemetry.
+// Only attributes on the allow list in allow.go are recorded; filter.go and package logs drop all
+// others. So no path, query, address, account, consent or token gets into telemetry.
 package telemetry
 
 import (
@@ -38,6 +38,7 @@ import (
 
 	"ais-gateway/internal/output"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/telemetry/logs"
 )
 
 // scope is the instrumentation scope of all exported data.
@@ -63,21 +64,22 @@ type Options struct {
 
 // Telemetry is the running telemetry of one gateway. Its methods are safe for concurrent use.
 type Telemetry struct {
-	log        *slog.Logger
-	exported   *slog.Logger
-	metrics    http.Handler
-	propagator propagation.TextMapPropagator
-	tracer     trace.Tracer
-	meter      metric.Meter
-	aspsps     map[string]bool
-	inst       instruments
-	secrets    []string
-	redis      atomic.Pointer[store.Health]
-	outOfFiles output.Throttle
-	limits     map[string]int
-	templates  sync.Map // the allowed path templates
-	dropped    *dropCounters
-	closers    []func(context.Context) error
+	log          *slog.Logger
+	exported     *slog.Logger
+	metrics      http.Handler
+	propagator   propagation.TextMapPropagator
+	tracer       trace.Tracer
+	meter        metric.Meter
+	aspsps       map[string]bool
+	inst         instruments
+	secrets      []string
+	redis        atomic.Pointer[store.Health]
+	outOfFiles   output.Throttle
+	limits       map[string]int
+	templates    sync.Map     // the allowed path templates
+	local        logs.Handler // of the lines that are written
+	droppedSpans atomic.Int64 // attributes and other parts of spans
+	closers      []func(context.Context) error
 
 	exportsSpans bool
 	idsOnly      bool     // requests have an idSpan
@@ -151,7 +153,7 @@ func (t *Telemetry) MetricsHandler() http.Handler { return t.metrics }
 
 // build makes the providers of all signals, and the instruments. Disabled telemetry records
 // nothing, and /metrics then has only process metrics.
-func build(ctx context.Context, o Options, exp exporters, local allowlistHandler) (*Telemetry, error) {
+func build(ctx context.Context, o Options, exp exporters, local logs.Handler) (*Telemetry, error) {
 	res, err := newResource(ctx, o.Version)
 	if err != nil {
 		return nil, err
@@ -161,7 +163,7 @@ func build(ctx context.Context, o Options, exp exporters, local allowlistHandler
 	t := &Telemetry{
 		log:        slog.New(local),
 		exported:   slog.New(slog.DiscardHandler),
-		dropped:    local.dropped,
+		local:      local,
 		metrics:    promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
 		propagator: autoprop.NewTextMapPropagator(),
 		aspsps:     make(map[string]bool, len(o.ASPSPs)),
@@ -187,8 +189,8 @@ func build(ctx context.Context, o Options, exp exporters, local allowlistHandler
 	t.tracer = t.traces(exp.spans, res).Tracer(scope, version, trace.WithSchemaURL(semconv.SchemaURL))
 	if exp.logs != nil {
 		sent := t.bridge(o, exp.logs, res)
-		t.log = slog.New(allowlistHandler{next: slog.NewMultiHandler(local.next, sent), dropped: local.dropped})
-		t.exported = slog.New(allowlistHandler{next: sent, dropped: local.dropped})
+		t.log = slog.New(local.And(sent))
+		t.exported = slog.New(local.Instead(sent))
 	}
 	meters, err := t.meters(registry, exp.reader, res)
 	if err != nil {
