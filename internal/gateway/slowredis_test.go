@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"regexp"
 	"runtime"
@@ -74,27 +75,52 @@ func TestLateLeaseStoresNothing(t *testing.T) {
 	}
 }
 
-// TestPauseOfRedisSpendsOneSlot: gateways that wait for the counted call of another gateway keep
-// waiting while Redis pauses.
+// TestPauseOfRedisSpendsOneSlot: if Redis pauses for less than a second, before the lookups of
+// identical unattended requests or during their call, the gateways still share one call.
 func TestPauseOfRedisSpendsOneSlot(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]time.Duration{"before the lookups": 0, "during the call": 200 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *fixture) {
+				w.redisBudget = gateway.RedisBudget
+				redis := w.slowRedis(0)
+				w.delayCalls(longCall)
+				gateways, q := []*gateway.Gateway{w.gateway(), w.gateway(), w.gateway()}, newQuery()
+				redis.silent.Store(before == 0)
+				var requests sync.WaitGroup
+				for _, g := range gateways {
+					requests.Go(func() { _, _ = g.Accounts(context.Background(), client, q, gateway.CacheControl{}) })
+				}
+				time.Sleep(before)
+				redis.silent.Store(true)
+				time.Sleep(900 * time.Millisecond)
+				redis.silent.Store(false)
+				requests.Wait()
+				if n := len(w.callLog.Calls()); n != 1 {
+					t.Errorf("%d counted calls for one list", n)
+				}
+			})
+		})
+	}
+}
+
+// TestUsageAfterAnUnconfirmedBlock: if the ASPSP refuses a call because of its limit, and Redis does
+// not confirm the block, the usage that was read before the call is not shown.
+func TestUsageAfterAnUnconfirmedBlock(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
 		w.redisBudget = gateway.RedisBudget
 		redis := w.slowRedis(0)
-		w.delayCalls(700 * time.Millisecond)
-		gateways, q := []*gateway.Gateway{w.gateway(), w.gateway(), w.gateway()}, newQuery()
-		var requests sync.WaitGroup
-		for _, g := range gateways {
-			requests.Go(func() { _, _ = g.Accounts(context.Background(), client, q, gateway.CacheControl{}) })
+		w.interceptor.handle(func(rw http.ResponseWriter, _ *http.Request) {
+			redis.silent.Store(true)
+			rw.WriteHeader(http.StatusTooManyRequests)
+			_, _ = io.WriteString(rw, `{"tppMessages":[{"category":"ERROR","code":"ACCESS_EXCEEDED"}]}`)
+		})
+		got, err := w.gateway().Accounts(t.Context(), client, newQuery(), gateway.CacheControl{})
+		if kind(err) != canonical.UnattendedLimit || got.Usage != nil {
+			t.Errorf("%v, usage %+v", err, got.Usage)
 		}
-		time.Sleep(200 * time.Millisecond)
-		redis.silent.Store(true)
-		time.Sleep(200 * time.Millisecond)
 		redis.silent.Store(false)
-		requests.Wait()
-		if n := len(w.callLog.Calls()); n != 1 {
-			t.Errorf("%d counted calls for one list", n)
-		}
 	})
 }
 
