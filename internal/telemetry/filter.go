@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -120,6 +121,9 @@ func isScalarAttribute(v attribute.Value) bool {
 	}
 	return false
 }
+
+// allowedLabel reports whether an attribute's key is in labelKeys.
+var allowedLabel = attribute.NewAllowKeysFilter(slices.Collect(maps.Keys(labelKeys))...)
 
 // allowLabels is a view that keeps only labels in labelKeys, for every instrument.
 func allowLabels(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {

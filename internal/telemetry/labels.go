@@ -1,8 +1,6 @@
 package telemetry
 
 import (
-	"maps"
-	"slices"
 	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -16,15 +14,10 @@ type labelSet struct {
 	add    []metric.AddOption
 }
 
-// newLabels returns the attributes that have a key in labelKeys.
-func newLabels(attrs []attribute.KeyValue) labelSet {
-	set, _ := attribute.NewSetWithFiltered(attrs, allowedLabel)
-	option := metric.WithAttributeSet(set)
+func newLabelSet(attrs []attribute.KeyValue) labelSet {
+	option := metric.WithAttributes(attrs...)
 	return labelSet{attrs: attrs, record: []metric.RecordOption{option}, add: []metric.AddOption{option}}
 }
-
-// allowedLabel reports whether an attribute's key is in labelKeys.
-var allowedLabel = attribute.NewAllowKeysFilter(slices.Collect(maps.Keys(labelKeys))...)
 
 // labelCache holds labels by what they are made of, so that they are not made again for each
 // measurement. It is safe for concurrent use.
@@ -42,7 +35,7 @@ func (c *labelCache[K]) get(k K, attrs func() []attribute.KeyValue) labelSet {
 	if ok {
 		return l
 	}
-	l = newLabels(attrs())
+	l = newLabelSet(attrs())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.byKey == nil {
