@@ -9,7 +9,6 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,7 +50,6 @@ var (
 // A Group lets identical requests share calls. It is safe for concurrent use.
 type Group struct {
 	cache  *cache.Cache
-	steps  *store.Steps
 	slack  time.Duration
 	now    func() time.Time
 	log    *slog.Logger
@@ -65,21 +63,21 @@ type Group struct {
 
 // Config configures a Group. Every member is needed, except Slack.
 type Config struct {
-	Cache  *cache.Cache
-	Steps  *store.Steps
-	Slack  time.Duration // is added to each timeout, in tests on a busy machine
-	Now    func() time.Time
-	Logger *slog.Logger
+	Cache   *cache.Cache
+	Workers *store.Workers
+	Slack   time.Duration // is added to each timeout, in tests on a busy machine
+	Now     func() time.Time
+	Logger  *slog.Logger
 }
 
 // New returns a Group.
 func New(c Config) *Group {
 	return &Group{
-		cache: c.Cache, steps: c.Steps, slack: c.Slack, now: c.Now, log: c.Logger,
+		cache: c.Cache, slack: c.Slack, now: c.Now, log: c.Logger,
 		calls: map[cache.CallID]*call{}, waits: map[string]*wait{},
 		writes: retryqueue.New[string](retryqueue.Config{
 			Max: maxWrites, Timeout: writeTimeout + c.Slack, MaxPause: maxPause, GiveUp: giveUpAfter,
-			Go: c.Steps.Go,
+			Go: c.Workers.Go,
 		}),
 	}
 }
@@ -181,24 +179,16 @@ func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, forceLease bool
 	if o.Counted {
 		budget = g.countedBudget()
 	}
-	var got cache.Found
-	var over atomic.Bool // the step has ended, or its request has stopped waiting
-	found, err := store.Do(ctx, g.steps, budget, func(ctx context.Context) (cache.Found, error) {
-		err := errLeaseUnknown // unless Acquire returns: it may panic
-		defer func() {
-			if err != nil && g.cache.MayBeGranted(err) {
-				g.release(lease)
-			}
-			if over.Swap(true) {
-				g.release(got.Lease)
-			}
-		}()
-		got, err = g.cache.Acquire(ctx, lease, want)
-		return got, err
+	mayBeGranted := true // also if Acquire panics
+	defer func() {
+		if mayBeGranted {
+			g.release(lease)
+		}
+	}()
+	found, err := store.Do(ctx, budget, func(ctx context.Context) (cache.Found, error) {
+		return g.cache.Acquire(ctx, lease, want)
 	})
-	if err != nil && over.Swap(true) {
-		g.release(got.Lease)
-	}
+	mayBeGranted = err != nil && g.cache.MayBeGranted(err)
 	if err != nil && ctx.Err() == nil {
 		o.Budget.Fail()
 	}
@@ -453,7 +443,7 @@ func (g *Group) poll(ctx context.Context, lease cache.Lease, w *wait) {
 			return
 		case <-time.After(pause):
 		}
-		out, err := store.Do(ctx, g.steps, g.countedBudget(), func(ctx context.Context) (cache.LeaderOutcome, error) {
+		out, err := store.Do(ctx, g.countedBudget(), func(ctx context.Context) (cache.LeaderOutcome, error) {
 			return g.cache.Outcome(ctx, lease)
 		})
 		if err != nil {

@@ -66,7 +66,7 @@ func (g *gateways) group(t *testing.T) *coalesce.Group {
 		t.Fatal(err)
 	}
 	return coalesce.New(coalesce.Config{
-		Cache: lists, Steps: store.NewSteps(minute), Slack: minute, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&g.logs, nil)),
+		Cache: lists, Workers: store.NewWorkers(), Slack: minute, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&g.logs, nil)),
 	})
 }
 
@@ -549,7 +549,7 @@ func TestRejectionInvalidates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g := coalesce.New(coalesce.Config{Cache: lists, Steps: store.NewSteps(minute), Now: time.Now, Logger: slog.Default()})
+			g := coalesce.New(coalesce.Config{Cache: lists, Workers: store.NewWorkers(), Now: time.Now, Logger: slog.Default()})
 			mustDo(t, g, c, r)
 			r.result = func() cache.CallResult {
 				return cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}

@@ -89,7 +89,7 @@ func (a *accountsRequest) serveCached(ctx context.Context) (AccountsResult, *can
 // readList looks up the list without acquiring a lease. If Redis does not respond, the list that
 // was found before stays.
 func (a *accountsRequest) readList(ctx context.Context) {
-	entry, err := store.Do(ctx, a.g.steps, &a.budget, func(ctx context.Context) (*cache.Entry, error) {
+	entry, err := store.Do(ctx, &a.budget, func(ctx context.Context) (*cache.Entry, error) {
 		entry, _, err := a.g.Config.Cache.Get(ctx, a.key())
 		return entry, err
 	})

@@ -12,6 +12,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
+	"ais-gateway/internal/store"
 )
 
 // bubble runs a test in a synctest bubble. Redis and the simulator are real and outside the bubble:
@@ -79,7 +80,10 @@ func (w *fixture) slowCache(by time.Duration) *delayHook {
 	return w.cacheHook
 }
 
+// wait returns after the delay. It fails if ctx ends, or after the client's timeout of a command.
 func (w *delayHook) wait(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
+	defer cancel()
 	timer := time.NewTimer(time.Duration(w.delay.Load()))
 	defer timer.Stop()
 	select {

@@ -72,9 +72,6 @@ const (
 	// RedisBudget is how long a request waits for Redis in all, if its response is possible without
 	// it.
 	RedisBudget = 100 * time.Millisecond
-	// stepTimeout is the timeout of a step that continues although its request no longer waits for
-	// it.
-	stepTimeout = time.Second
 	// eraseTimeout is how long the request for a deletion waits for Redis, and erasePause the pause
 	// between two attempts.
 	eraseTimeout = 2 * time.Second
@@ -87,7 +84,7 @@ const (
 type Gateway struct {
 	Config
 	aspsps        map[string]*aspsp
-	steps         *store.Steps
+	workers       *store.Workers
 	calls         *coalesce.Group
 	running       sync.WaitGroup              // attended balances, which share no call
 	aspspWaiters  *bulkhead.FairShare         // waiting requests by ASPSP
@@ -104,10 +101,10 @@ type aspsp struct {
 
 // New returns a Gateway.
 func New(c Config) *Gateway {
-	steps := store.NewSteps(stepTimeout + c.Slack)
+	workers := store.NewWorkers()
 	g := &Gateway{
-		Config: c, aspsps: map[string]*aspsp{}, steps: steps,
-		calls:        coalesce.New(coalesce.Config{Cache: c.Cache, Steps: steps, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
+		Config: c, aspsps: map[string]*aspsp{}, workers: workers,
+		calls:        coalesce.New(coalesce.Config{Cache: c.Cache, Workers: workers, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
 		aspspWaiters: bulkhead.NewFairShare(c.MaxWaiting, 1), clientWaiters: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4), aspspCalls: bulkhead.NewPerKey(c.MaxCallsPerASPSP),
 		clientCalls: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4),
 	}
@@ -221,7 +218,7 @@ func (g *Gateway) callProvider(ctx context.Context, b *aspsp, client string, q c
 
 // readUsage returns the usage of a unit for a response; nil if it cannot be read within the budget.
 func (g *Gateway) readUsage(ctx context.Context, budget store.Budget, q canonical.Query, account string) *unattended.Usage {
-	usage, err := store.Do(context.WithoutCancel(ctx), g.steps, &budget, func(ctx context.Context) (unattended.Usage, error) {
+	usage, err := store.Do(context.WithoutCancel(ctx), &budget, func(ctx context.Context) (unattended.Usage, error) {
 		return g.UnattendedAccess(ctx, q, account)
 	})
 	if err != nil {
@@ -236,7 +233,7 @@ func (g *Gateway) prefetchUsage(ctx context.Context, q canonical.Query) *store.P
 	if q.Attended() {
 		return nil
 	}
-	return store.Begin(ctx, g.steps, g.RedisBudget, func(ctx context.Context) (unattended.Usage, error) {
+	return store.Begin(ctx, g.workers, g.RedisBudget, func(ctx context.Context) (unattended.Usage, error) {
 		return g.UnattendedAccess(ctx, q, "")
 	})
 }

@@ -13,6 +13,7 @@ func newClusterClient(o *redis.ClusterOptions, observers []Observer) *redis.Clus
 	o.DisableRoutingPolicies = true
 	cluster := redis.NewClusterClient(o)
 	cluster.OnNewNode(func(node *redis.Client) {
+		batchScripts(node)
 		for _, by := range observers { // on each node, because some commands are sent to a specific node
 			node.AddHook(metricsHook{by})
 		}

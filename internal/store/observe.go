@@ -12,8 +12,9 @@ import (
 
 // Observer receives the result of every command.
 type Observer interface {
-	// Command reports a command, by its name in upper case, or a pipeline (PIPELINE). kind is the
-	// kind of its error, "" for success; a missing value is a success. took includes all retries.
+	// Command reports a command by its name in upper case. kind is the kind of its error, "" for
+	// success; a missing value is a success. took includes all retries. Commands that were sent
+	// together took the same time.
 	Command(ctx context.Context, name, kind string, took time.Duration)
 }
 
@@ -35,7 +36,10 @@ func (o metricsHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		start := time.Now()
 		err := next(ctx, cmds)
-		o.by.Command(ctx, "PIPELINE", errorKind(err), time.Since(start))
+		took := time.Since(start)
+		for _, cmd := range cmds {
+			o.by.Command(ctx, strings.ToUpper(cmd.Name()), errorKind(cmd.Err()), took)
+		}
 		return err
 	}
 }

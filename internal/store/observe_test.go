@@ -71,7 +71,12 @@ func TestObserver(t *testing.T) {
 		p.Get(ctx, "nothing")
 		return p.Set(ctx, "k", 1, 0).Err()
 	})
-	o.require(t, "PIPELINE ")
+	all := o.drain()
+	for _, want := range []string{"GET ", "SET "} {
+		if _, ok := all[want]; !ok {
+			t.Errorf("recorded %v of a pipeline, not %q", all, want)
+		}
+	}
 	for _, tt := range []struct{ breaks, mends, want string }{
 		{"CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "EVALSHA oom"},
 		{"REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "EVALSHA readonly"},

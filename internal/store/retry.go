@@ -40,9 +40,11 @@ func (retryDeadConn) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 			return err
 		}
 		second := next(ctx, cmds)
-		if isFailure(second) {
-			cmds[0].SetErr(err)
-			return err
+		for _, cmd := range cmds {
+			if isFailure(cmd.Err()) {
+				cmd.SetErr(err)
+				second = err
+			}
 		}
 		return second
 	}

@@ -80,6 +80,7 @@ func newClient(c config.Redis, timeout time.Duration, observers []Observer) redi
 		PoolSize:              poolSize,
 		MaxIdleConns:          poolSize,
 		MinIdleConns:          readyConns,
+		PipelinePoolSize:      -1, // pipelines use the same connections
 		DisableIdentity:       true,
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,
@@ -88,7 +89,8 @@ func newClient(c config.Redis, timeout time.Duration, observers []Observer) redi
 	if c.Mode == config.Cluster {
 		return newClusterClient(options.Cluster(), observers)
 	}
-	rdb := redis.NewUniversalClient(options)
+	rdb := redis.NewUniversalClient(options).(*redis.Client)
+	batchScripts(rdb)
 	for _, o := range observers {
 		rdb.AddHook(metricsHook{o})
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/store"
 )
 
 // replicaTimeout is how long WAIT waits for replicas. Redis measures it in milliseconds.
@@ -38,11 +40,15 @@ func (c *Counter) runScript(ctx context.Context, script *redis.Script, keys []st
 		reply := script.Run(ctx, c.rdb, keys, args...)
 		return reply, reply.Err()
 	}
-	reply, err := c.runReplicated(ctx, script.EvalSha, keys, args)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		reply, err = c.runReplicated(ctx, script.Eval, keys, args)
+	run := func(ctx context.Context) (*redis.Cmd, error) {
+		reply, err := c.runReplicated(ctx, script.EvalSha, keys, args)
+		if redis.HasErrorPrefix(err, "NOSCRIPT") {
+			reply, err = c.runReplicated(ctx, script.Eval, keys, args)
+		}
+		return reply, err
 	}
-	return reply, err
+	// The client would close the connection of a pipeline that is interrupted.
+	return store.Begin(ctx, c.workers, c.timeout, run).Wait(ctx)
 }
 
 // A scriptRunner is redis.Script's Eval or EvalSha.

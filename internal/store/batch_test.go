@@ -1,0 +1,206 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/crashproxy"
+	"ais-gateway/internal/gatewaytest"
+	"ais-gateway/internal/redistest"
+	"ais-gateway/internal/store"
+)
+
+var echo = redis.NewScript("return ARGV[1]")
+
+// pipelines records the lengths of a client's pipelines, and counts its other scripts. Before each one it calls before, if
+// that is set.
+type pipelines struct {
+	mu      sync.Mutex
+	lengths []int
+	singles int
+	before  func()
+}
+
+func (p *pipelines) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (p *pipelines) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") {
+			p.mu.Lock()
+			p.singles++
+			p.mu.Unlock()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (p *pipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		p.mu.Lock()
+		p.lengths = append(p.lengths, len(cmds))
+		p.mu.Unlock()
+		if p.before != nil {
+			p.before()
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// openCounted returns a store of the Redis at addr, and its client for the cache with the record of
+// its pipelines.
+func openCounted(t *testing.T, addr string) (*store.Store, *redis.Client, *pipelines) {
+	t.Helper()
+	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	rdb := s.Cache.(*redis.Client)
+	if err := echo.Load(t.Context(), rdb).Err(); err != nil {
+		t.Fatal(err)
+	}
+	count := &pipelines{}
+	rdb.AddHook(count)
+	return s, rdb, count
+}
+
+func command(ctx context.Context, args ...any) *redis.Cmd { return redis.NewCmd(ctx, args...) }
+
+// TestBatch: the scripts of a batch are sent together, and each has its own result or error. A
+// batch has a maximum length.
+func TestBatch(t *testing.T) {
+	t.Parallel()
+	_, rdb, count := openCounted(t, redistest.Start(t).Addr)
+	ctx := t.Context()
+	cmds := []*redis.Cmd{
+		command(ctx, "evalsha", echo.Hash(), 0, "a"),
+		command(ctx, "evalsha", strings.Repeat("0", 40), 0),
+		command(ctx, "eval", "return redis.error_reply('OWN error')", 0),
+		command(ctx, "eval", "return false", 0),
+		command(ctx, "evalsha", echo.Hash(), 0, "b"),
+	}
+	store.SendTogether(rdb, cmds)
+	if cmds[0].Val() != "a" || cmds[4].Val() != "b" || !redis.HasErrorPrefix(cmds[1].Err(), "NOSCRIPT") ||
+		!redis.HasErrorPrefix(cmds[2].Err(), "OWN") || !errors.Is(cmds[3].Err(), redis.Nil) {
+		t.Errorf("results: %v", cmds)
+	}
+	var many []*redis.Cmd
+	for i := range 2*store.MaxBatch + 1 {
+		many = append(many, command(ctx, "evalsha", echo.Hash(), 0, fmt.Sprint(i)))
+	}
+	store.SendTogether(rdb, many)
+	for i, cmd := range many {
+		if cmd.Val() != fmt.Sprint(i) {
+			t.Errorf("result %d: %v", i, cmd)
+		}
+	}
+	if got := fmt.Sprint(count.lengths, count.singles); got != fmt.Sprint([]int{5, store.MaxBatch, store.MaxBatch}, 1) {
+		t.Errorf("pipelines and single commands: %s", got)
+	}
+}
+
+// TestConcurrentScripts: concurrent requests all get their own results, in whatever batches.
+func TestConcurrentScripts(t *testing.T) {
+	t.Parallel()
+	_, rdb, _ := openCounted(t, redistest.Start(t).Addr)
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			for j := range 50 {
+				want := fmt.Sprint(i, j)
+				if got, err := echo.Run(t.Context(), rdb, nil, want).Text(); got != want || err != nil {
+					t.Errorf("%q, %v instead of %q", got, err, want)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestScriptOfARequestThatLeft: a request that no longer waits for its script gets its context's
+// error. The script is executed, and its connection stays open. A request that has left before
+// sends nothing.
+func TestScriptOfARequestThatLeft(t *testing.T) {
+	t.Parallel()
+	proxy := crashproxy.New(t).NewProxy(redistest.Start(t).Addr)
+	s, rdb, _ := openCounted(t, proxy.Addr)
+	ctx, leave := context.WithCancel(t.Context())
+	pass := proxy.Hold()
+	done := make(chan error, 1)
+	go func() { done <- redis.NewScript("return redis.call('SET', 'late', '1')").Eval(ctx, rdb, nil).Err() }()
+	gatewaytest.Eventually(t, "the script is sent", func() bool { return proxy.Holding() > 0 })
+	leave()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("the script of a request that leaves: %v", err)
+	}
+	if err := redis.NewScript("return redis.call('SET', 'never', '1')").Eval(ctx, rdb, nil).Err(); !errors.Is(err, context.Canceled) {
+		t.Errorf("the script of a request that has left: %v", err)
+	}
+	pass()
+	gatewaytest.Eventually(t, "the script is executed", func() bool { return rdb.Exists(t.Context(), "late").Val() == 1 })
+	if rdb.Exists(t.Context(), "never").Val() != 0 {
+		t.Error("a script was executed although its request had left before")
+	}
+	gatewaytest.Eventually(t, "all connections that were opened are open", func() bool {
+		return proxy.Accepted() == int(s.Cache.PoolStats().TotalConns+s.Counter.PoolStats().TotalConns)
+	})
+}
+
+// TestLostBatch: a batch whose connection is lost is sent again. If that fails too, each script has
+// the error of the first attempt.
+func TestLostBatch(t *testing.T) {
+	t.Parallel()
+	for _, recovers := range []bool{true, false} {
+		proxy := crashproxy.New(t).NewProxy(redistest.Start(t).Addr)
+		_, rdb, _ := openCounted(t, proxy.Addr)
+		cmds := []*redis.Cmd{
+			command(t.Context(), "evalsha", echo.Hash(), 0, "a"), command(t.Context(), "evalsha", echo.Hash(), 0, "b"),
+		}
+		pass, done := proxy.Hold(), make(chan struct{})
+		go func() {
+			defer close(done)
+			store.SendTogether(rdb, cmds)
+		}()
+		gatewaytest.Eventually(t, "the batch is sent", func() bool { return proxy.Holding() > 0 })
+		if !recovers {
+			proxy.Refuse()
+		}
+		proxy.Cut()
+		pass()
+		<-done
+		for i, want := range []string{"a", "b"} {
+			var refused *net.OpError
+			switch err := cmds[i].Err(); {
+			case recovers && (err != nil || cmds[i].Val() != want):
+				t.Errorf("%v after the connection was lost", cmds[i])
+			case !recovers && (err == nil || errors.As(err, &refused) && refused.Op == "dial"):
+				t.Errorf("the error of a script that may have been executed: %v", err)
+			}
+		}
+	}
+}
+
+// TestPanicOfABatch: a panic while a batch is sent is the error of its scripts.
+func TestPanicOfABatch(t *testing.T) {
+	t.Parallel()
+	_, rdb, count := openCounted(t, redistest.Start(t).Addr)
+	var panics atomic.Int64
+	count.before = func() {
+		panics.Add(1)
+		panic("x")
+	}
+	cmds := []*redis.Cmd{command(t.Context(), "evalsha", echo.Hash(), 0, "a"), command(t.Context(), "evalsha", echo.Hash(), 0, "b")}
+	store.SendTogether(rdb, cmds)
+	if panics.Load() != 1 || cmds[0].Err() == nil || cmds[1].Err() == nil {
+		t.Errorf("%d panics: %v", panics.Load(), cmds)
+	}
+}

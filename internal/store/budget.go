@@ -1,0 +1,117 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"ais-gateway/internal/recovery"
+)
+
+var (
+	// ErrNoTime means that a step was not started, because its request may not wait for Redis any
+	// more.
+	ErrNoTime = errors.New("no time is left to wait for redis")
+	// ErrTimeout means that a step took longer than its request may wait. Redis may still execute
+	// it.
+	ErrTimeout = errors.New("redis did not respond in the time that the request may wait")
+)
+
+// A Budget is how long one request may still wait for Redis, in all its steps together. It is not
+// safe for concurrent use.
+type Budget struct {
+	left   time.Duration
+	failed bool
+}
+
+// NewBudget returns a budget.
+func NewBudget(d time.Duration) Budget { return Budget{left: d} }
+
+// Left returns how long the request may still wait; 0 after a step that failed.
+func (b *Budget) Left() time.Duration {
+	if b.failed {
+		return 0
+	}
+	return max(b.left, 0)
+}
+
+// Failed reports whether a step failed or took too long.
+func (b *Budget) Failed() bool { return b.failed }
+
+// Fail ends the budget, because Redis is slow or down: the request continues without it.
+func (b *Budget) Fail() { b.failed = true }
+
+// Wait waits for the error of a step within the budget. An error ends the budget, unless ctx has
+// ended.
+func (b *Budget) Wait(ctx context.Context, step <-chan error) error {
+	_, err := Do(ctx, b, func(ctx context.Context) (none struct{}, err error) {
+		select {
+		case err = <-step:
+			return none, err
+		case <-ctx.Done():
+			return none, ctx.Err()
+		}
+	})
+	return err
+}
+
+// Do runs a step with the request's budget as its timeout. It returns ErrNoTime if the step was not
+// started, ErrTimeout or ctx's error if it was interrupted, and otherwise the step's error. An
+// error ends the budget, unless ctx has ended.
+func Do[T any](ctx context.Context, b *Budget, step func(context.Context) (T, error)) (T, error) {
+	var none T
+	if b.Left() == 0 {
+		return none, ErrNoTime
+	}
+	began := time.Now()
+	within, cancel := context.WithTimeout(ctx, b.left)
+	defer cancel()
+	value, err := step(within)
+	b.left -= time.Since(began)
+	switch {
+	case err == nil:
+		return value, nil
+	case ctx.Err() != nil:
+		return none, ctx.Err()
+	}
+	b.failed = true
+	if within.Err() != nil {
+		return none, ErrTimeout
+	}
+	return none, err
+}
+
+// A Pending is a step that runs while its request does something else.
+type Pending[T any] struct {
+	value T
+	done  chan error
+}
+
+// Begin starts a step with a timeout, for which a request waits later. ctx does not interrupt it.
+func Begin[T any](ctx context.Context, w *Workers, timeout time.Duration, step func(context.Context) (T, error)) *Pending[T] {
+	p := &Pending[T]{done: make(chan error, 1)}
+	w.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+		defer cancel()
+		err := errPanicked
+		defer func() { p.done <- err }()
+		defer recovery.Recover(ctx, slog.Default())
+		p.value, err = step(ctx)
+	})
+	return p
+}
+
+// Wait waits for the step, and returns its result, or ctx's error if ctx ends before.
+func (p *Pending[T]) Wait(ctx context.Context) (T, error) {
+	var none T
+	select {
+	case err := <-p.done:
+		if err != nil {
+			return none, err
+		}
+		return p.value, nil
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}

@@ -1,0 +1,135 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"ais-gateway/internal/store"
+)
+
+var errDown = errors.New("down")
+
+// takes returns a step that takes d, unless its context ends before.
+func takes(d time.Duration) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		select {
+		case <-time.After(d):
+			return "done", nil
+		case <-ctx.Done():
+			return "interrupted", ctx.Err()
+		}
+	}
+}
+
+// TestBudget: the steps of a request together take its budget. After one that fails or takes
+// longer, no step is started.
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := store.NewBudget(100 * time.Millisecond)
+		for range 2 {
+			if got, err := store.Do(t.Context(), &b, takes(40*time.Millisecond)); got != "done" || err != nil {
+				t.Fatalf("%q, %v", got, err)
+			}
+		}
+		if b.Left() != 20*time.Millisecond || b.Failed() {
+			t.Errorf("%v left, failed %t", b.Left(), b.Failed())
+		}
+		began := time.Now()
+		if got, err := store.Do(t.Context(), &b, takes(40*time.Millisecond)); !errors.Is(err, store.ErrTimeout) || got != "" {
+			t.Errorf("%q, %v", got, err)
+		}
+		if took := time.Since(began); took != 20*time.Millisecond || b.Left() != 0 || !b.Failed() {
+			t.Errorf("took %v, %v left, failed %t", took, b.Left(), b.Failed())
+		}
+		for name, budget := range map[string]store.Budget{"used up": b, "empty": store.NewBudget(0), "negative": store.NewBudget(-1)} {
+			if _, err := store.Do(t.Context(), &budget, func(context.Context) (string, error) {
+				t.Errorf("%s: a step was started", name)
+				return "", nil
+			}); !errors.Is(err, store.ErrNoTime) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		failed := store.NewBudget(time.Minute)
+		if _, err := store.Do(t.Context(), &failed, func(context.Context) (string, error) { return "x", errDown }); !errors.Is(err, errDown) || failed.Left() != 0 {
+			t.Errorf("%v, %v left", err, failed.Left())
+		}
+	})
+}
+
+// TestBudgetOfARequestThatLeft: a request that leaves interrupts its step, which does not end the
+// budget.
+func TestBudgetOfARequestThatLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, leave := context.WithCancel(t.Context())
+		time.AfterFunc(50*time.Millisecond, leave)
+		b, began := store.NewBudget(time.Minute), time.Now()
+		if _, err := store.Do(ctx, &b, takes(time.Hour)); !errors.Is(err, context.Canceled) || b.Failed() {
+			t.Errorf("%v, failed %t", err, b.Failed())
+		}
+		if took := time.Since(began); took != 50*time.Millisecond || b.Left() != time.Minute-took {
+			t.Errorf("took %v, %v left", took, b.Left())
+		}
+	})
+}
+
+// TestBudgetWait: a wait for a step that runs elsewhere takes budget, too.
+func TestBudgetWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, step := store.NewBudget(100*time.Millisecond), make(chan error, 1)
+		time.AfterFunc(40*time.Millisecond, func() { step <- nil })
+		if err := b.Wait(t.Context(), step); err != nil || b.Left() != 60*time.Millisecond {
+			t.Errorf("%v, %v left", err, b.Left())
+		}
+		if err := b.Wait(t.Context(), step); !errors.Is(err, store.ErrTimeout) || b.Left() != 0 {
+			t.Errorf("%v, %v left", err, b.Left())
+		}
+	})
+}
+
+// TestPending: a step that was begun runs beside other steps, until its timeout. A panic is its
+// error.
+func TestPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // idle workers end
+		workers, began := store.NewWorkers(), time.Now()
+		quick := store.Begin(t.Context(), workers, 100*time.Millisecond, takes(90*time.Millisecond))
+		slow := store.Begin(t.Context(), workers, 100*time.Millisecond, takes(300*time.Millisecond))
+		abandoned, ended := context.WithTimeout(t.Context(), time.Millisecond)
+		defer ended()
+		if got, err := quick.Wait(abandoned); !errors.Is(err, context.DeadlineExceeded) || got != "" {
+			t.Errorf("%q, %v for a request that left", got, err)
+		}
+		panics := store.Begin(t.Context(), workers, time.Second, func(context.Context) (string, error) { panic("x") })
+		time.Sleep(79 * time.Millisecond)
+		if got, err := quick.Wait(t.Context()); got != "done" || err != nil || time.Since(began) != 90*time.Millisecond {
+			t.Errorf("%q, %v after %v", got, err, time.Since(began))
+		}
+		if got, err := slow.Wait(t.Context()); !errors.Is(err, context.DeadlineExceeded) || got != "" || time.Since(began) != 100*time.Millisecond {
+			t.Errorf("%q, %v after %v", got, err, time.Since(began))
+		}
+		if got, err := panics.Wait(t.Context()); err == nil || got != "" {
+			t.Errorf("%q, %v after a panic", got, err)
+		}
+	})
+}
+
+// TestWorkers: however many jobs wait, others run at the same time. A job runs on a worker that is
+// idle.
+func TestWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(time.Minute) // idle workers end
+		workers, began := store.NewWorkers(), time.Now()
+		for range 1000 {
+			workers.Go(func() { time.Sleep(time.Second) })
+		}
+		synctest.Wait()
+		done := make(chan time.Duration)
+		workers.Go(func() { done <- time.Since(began) })
+		if took := <-done; took != 0 {
+			t.Errorf("a job waited for %v", took)
+		}
+	})
+}
