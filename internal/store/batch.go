@@ -103,22 +103,24 @@ func (b *batches) send(next redis.ProcessHook) {
 		b.workers.Go(func() { b.send(next) })
 	}
 	ctx := context.Background() // the requests wait as long as they can; the client has timeouts
+	sent := false
 	defer func() {
 		for _, s := range batch {
+			if !sent {
+				s.cmd.SetErr(errPanicked)
+			}
 			close(s.done)
 		}
 	}()
 	defer recovery.Recover(ctx, slog.Default())
-	for _, s := range batch {
-		s.cmd.SetErr(errPanicked)
-	}
 	if len(batch) == 1 {
 		batch[0].cmd.SetErr(next(ctx, batch[0].cmd))
-		return
+	} else {
+		pipe := b.rdb.Pipeline()
+		for _, s := range batch {
+			_ = pipe.Process(ctx, s.cmd)
+		}
+		_, _ = pipe.Exec(ctx) // each command has its error
 	}
-	pipe := b.rdb.Pipeline()
-	for _, s := range batch {
-		_ = pipe.Process(ctx, s.cmd)
-	}
-	_, _ = pipe.Exec(ctx) // each command has its error
+	sent = true
 }
