@@ -34,8 +34,8 @@ type request struct {
 // limits, checks the request and then calls h. Checks run in this order: malformed credential
 // headers, authentication, rate limit, concurrency limit, scope, all other faults. So malformed
 // requests count for the rate limit too.
-func (s *server) endpoint(e endpoint, h func(*gin.Context, *request) error) gin.HandlerFunc {
-	return s.handle(s.limitInFlight(func(c *gin.Context, st *requestState) error {
+func (s *server) endpoint(e endpoint, h func(*gin.Context, *request) error) handler {
+	return s.limitInFlight(func(c *gin.Context, st *requestState) error {
 		text, bearer, malformed := parse.Credential(c.Request.Header)
 		st.endpoint, st.credentialSent = e, text != ""
 		r, faults := s.parse(c, st)
@@ -68,11 +68,11 @@ func (s *server) endpoint(e endpoint, h func(*gin.Context, *request) error) gin.
 			return canonical.NewError(canonical.ASPSPUnknown, "")
 		}
 		if e.limited {
-			attended := r.query.Attended()
-			st.Attended, st.Read = &attended, e.read
+			st.attended = r.query.Attended()
+			st.Attended, st.Read = &st.attended, e.read
 		}
 		return h(c, r)
-	}))
+	})
 }
 
 func (s *server) authenticate(c *gin.Context, credential auth.Credential) (auth.Client, error) {

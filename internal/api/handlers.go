@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/gin-gonic/gin"
 
@@ -15,15 +16,17 @@ func (s *server) contract(c *gin.Context, st *requestState) error {
 	if st.faults != nil {
 		return formatError(st.faults)
 	}
-	write(c, http.StatusOK, "application/yaml", s.Contract)
+	write(c, st, http.StatusOK, "application/yaml", s.Contract)
 	return nil
 }
 
-func (s *server) aspsps(c *gin.Context, _ *request) error {
-	return writeJSON(c, render.ASPSPs(s.Gateway.ASPSPs()))
+func (s *server) aspsps(c *gin.Context, r *request) error {
+	return writeJSON(c, r.requestState, render.ASPSPs(s.Gateway.ASPSPs()))
 }
 
-func (s *server) aspsp(c *gin.Context, r *request) error { return writeJSON(c, render.ASPSP(r.aspsp)) }
+func (s *server) aspsp(c *gin.Context, r *request) error {
+	return writeJSON(c, r.requestState, render.ASPSP(r.aspsp))
+}
 
 func (s *server) accounts(c *gin.Context, r *request) error {
 	list, err := s.Gateway.Accounts(c.Request.Context(), r.client, r.query, r.cacheControl)
@@ -32,12 +35,13 @@ func (s *server) accounts(c *gin.Context, r *request) error {
 		return err
 	}
 	r.Cache, r.StaleByLimit = render.CacheResult(list), render.StaleByLimit(list)
-	setHeader(c, "Cache-Status", render.CacheStatus(list))
+	r.setHeader(c, "Cache-Status", render.CacheStatus(list))
 	if age := render.Age(list.Freshness); age != "" {
-		setHeader(c, "Age", age)
+		r.setHeader(c, "Age", age)
 	}
-	write(c, http.StatusOK, "application/json", render.Accounts(r.aspsp, list))
-	return nil
+	return writeBody(c, r.requestState, func(b []byte) ([]byte, error) {
+		return render.AppendAccounts(b, r.aspsp, list), nil
+	})
 }
 
 func (s *server) balances(c *gin.Context, r *request) error {
@@ -46,11 +50,28 @@ func (s *server) balances(c *gin.Context, r *request) error {
 	if err != nil {
 		return err
 	}
-	body, err := render.Balances(r.aspsp, r.account, result)
-	if err != nil {
-		return canonical.NewError(canonical.InternalError, "the balances cannot be written as JSON")
+	return writeBody(c, r.requestState, func(b []byte) ([]byte, error) {
+		return render.AppendBalances(b, r.aspsp, r.account, result)
+	})
+}
+
+// bodies has buffers for bodies up to maxPooledBody bytes.
+var bodies = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxPooledBody = 64 << 10
+
+// writeBody writes a response with status 200 and the body that appendBody appends to a buffer.
+func writeBody(c *gin.Context, st *requestState, appendBody func([]byte) ([]byte, error)) error {
+	buffer := bodies.Get().(*[]byte)
+	body, err := appendBody((*buffer)[:0])
+	if cap(body) <= maxPooledBody {
+		*buffer = body
+		defer bodies.Put(buffer)
 	}
-	write(c, http.StatusOK, "application/json", body)
+	if err != nil {
+		return canonical.NewError(canonical.InternalError, "the body cannot be written as JSON")
+	}
+	write(c, st, http.StatusOK, "application/json", body)
 	return nil
 }
 
@@ -61,7 +82,7 @@ func (s *server) unattendedAccess(c *gin.Context, r *request) error {
 		return err
 	}
 	setRateLimit(c, r, &usage)
-	return writeJSON(c, render.Usage(usage))
+	return writeJSON(c, r.requestState, render.Usage(usage))
 }
 
 func (s *server) deleteCachedData(c *gin.Context, r *request) error {
@@ -81,26 +102,26 @@ func setRateLimit(c *gin.Context, r *request, usage *unattended.Usage) {
 		return
 	}
 	policy, limit := render.RateLimit(r.aspsp.Unattended, usage)
-	setHeader(c, "Ratelimit-Policy", policy)
-	setHeader(c, "Ratelimit", limit)
+	r.setHeader(c, "Ratelimit-Policy", policy)
+	r.setHeader(c, "Ratelimit", limit)
 }
 
 // writeJSON writes a response with status 200. v is encoded completely before the first byte is
 // sent.
-func writeJSON(c *gin.Context, v any) error {
+func writeJSON(c *gin.Context, st *requestState, v any) error {
 	body, err := render.JSON(v)
 	if err != nil {
 		return canonical.NewError(canonical.InternalError, "the answer cannot be written as JSON")
 	}
-	write(c, http.StatusOK, "application/json", body)
+	write(c, st, http.StatusOK, "application/json", body)
 	return nil
 }
 
 // write writes a response with a complete body. Without its length, net/http sends bodies above 2 KB
 // in chunks.
-func write(c *gin.Context, status int, contentType string, body []byte) {
-	setHeader(c, "Content-Type", contentType)
-	setHeader(c, "Content-Length", strconv.Itoa(len(body)))
+func write(c *gin.Context, st *requestState, status int, contentType string, body []byte) {
+	st.setHeader(c, "Content-Type", contentType)
+	st.setHeader(c, "Content-Length", strconv.Itoa(len(body)))
 	c.Status(status)
 	_, _ = c.Writer.Write(body) // fails only if the caller has closed the connection
 }

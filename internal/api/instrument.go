@@ -17,9 +17,6 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
-// stateKey is the gin key of a request's *requestState.
-const stateKey = "state"
-
 // requestState is what is known of a request so far: its event, and what its problem needs.
 type requestState struct {
 	event.Request
@@ -30,46 +27,67 @@ type requestState struct {
 	account        string            // the account id in the path or query; "" if none
 	policy         config.Unattended // of the ASPSP
 	usage          *unattended.Usage // of the unit; nil if it was not read
+	totals         event.Totals
+	attended       bool
+	values         []string // of headers of the response
 }
 
 // handler writes the response to a request, or returns an error that becomes a problem.
 type handler func(c *gin.Context, st *requestState) error
 
-// instrument is the outermost middleware. It sets the headers of every response, and writes log
-// line, audit record and telemetry at the end of the request.
-func (s *server) instrument(c *gin.Context) {
-	st := &requestState{Request: event.Request{Start: s.Now(), Route: template(c.FullPath()), Method: methodLabel(c.Request.Method)}}
-	st.RequestID, st.faults = parse.RequestID(c.Request.Header)
-	ctx, done := s.Observer.Request(c.Request.Context(), c.Request.Method, c.Request.Header)
-	c.Request = c.Request.WithContext(event.WithTotals(ctx))
-	c.Set(stateKey, st)
-	setHeader(c, "X-Request-Id", st.RequestID)
-	header := c.Writer.Header()
-	header["Cache-Control"], header["X-Content-Type-Options"] = noStore, noSniff
-	defer func() { // deferred, so that aborted requests are observed too
-		if c.Writer.Written() {
-			st.Status = c.Writer.Status()
+// handle returns the handler of a route. It sets the headers of every response, calls h, writes a
+// problem for the error that h returns or for its panic, and writes log line, audit record and
+// telemetry at the end of the request. route is the path template of the contract, "" if no route
+// matched.
+func (s *server) handle(route string, h handler) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		st := &requestState{
+			Request: event.Request{Start: s.Now(), Route: route, Method: methodLabel(c.Request.Method)},
+			values:  make([]string, 0, maxHeaders),
 		}
-		st.Duration = s.Now().Sub(st.Start)
-		st.Slots, st.Waited = event.Totals(c.Request.Context())
-		s.log(c, st)
-		done(st.Request)
-	}()
-	if fault, misframed := c.Request.Context().Value(misframedKey{}).(canonical.FieldError); misframed {
-		c.Header("Connection", "close")
-		s.problem(c, st, formatError([]canonical.FieldError{fault}))
-		c.Abort()
-		return
+		st.RequestID, st.faults = parse.RequestID(c.Request.Header)
+		ctx, done := s.Observer.Request(c.Request.Context(), c.Request.Method, c.Request.Header)
+		ctx = event.WithTotals(ctx, &st.totals)
+		c.Request = c.Request.WithContext(ctx)
+		st.setHeader(c, "X-Request-Id", st.RequestID)
+		header := c.Writer.Header()
+		header["Cache-Control"], header["X-Content-Type-Options"] = noStore, noSniff
+		defer func() { // deferred, so that aborted requests are observed too
+			if c.Writer.Written() {
+				st.Status = c.Writer.Status()
+			}
+			st.Duration = s.Now().Sub(st.Start)
+			st.Slots, st.Waited = st.totals.Slots(), st.totals.Waited()
+			s.log(c, st)
+			done(st.Request)
+		}()
+		if fault, misframed := ctx.Value(misframedKey{}).(canonical.FieldError); misframed {
+			c.Header("Connection", "close")
+			s.problem(c, st, formatError([]canonical.FieldError{fault}))
+			return
+		}
+		if err := s.recoverPanic(c, st, h); err != nil {
+			if c.Writer.Written() {
+				panic(http.ErrAbortHandler) // a partial response must not look complete
+			}
+			s.problem(c, st, err)
+		}
 	}
-	c.Next()
 }
+
+// maxHeaders is how many headers setHeader sets for a response.
+const maxHeaders = 7
 
 // noStore and noSniff are the values of headers that every response has. They are shared by all
 // responses.
 var noStore, noSniff = []string{"no-store"}, []string{"nosniff"}
 
 // setHeader sets a header of the response. key is the name as net/http stores it.
-func setHeader(c *gin.Context, key, value string) { c.Writer.Header()[key] = []string{value} }
+func (st *requestState) setHeader(c *gin.Context, key, value string) {
+	st.values = append(st.values, value)
+	n := len(st.values)
+	c.Writer.Header()[key] = st.values[n-1 : n : n]
+}
 
 // misframedKey is the context key of the fault that Misframed sets.
 type misframedKey struct{}
@@ -79,19 +97,6 @@ type misframedKey struct{}
 // connection.
 func Misframed(ctx context.Context, fault canonical.FieldError) context.Context {
 	return context.WithValue(ctx, misframedKey{}, fault)
-}
-
-// handle calls h, and writes a problem for the error that it returns or for its panic.
-func (s *server) handle(h handler) gin.HandlerFunc {
-	return func(c *gin.Context) {
-		st := c.MustGet(stateKey).(*requestState)
-		if err := s.recoverPanic(c, st, h); err != nil {
-			if c.Writer.Written() {
-				panic(http.ErrAbortHandler) // a partial response must not look complete
-			}
-			s.problem(c, st, err)
-		}
-	}
 }
 
 // recoverPanic calls h, and returns InternalError if it panics.

@@ -34,7 +34,7 @@ func (s *server) problem(c *gin.Context, st *requestState, err error) {
 	if err != nil { // strings, numbers and booleans always encode
 		panic("api: a problem does not encode")
 	}
-	write(c, p.Status, "application/problem+json", body)
+	write(c, st, p.Status, "application/problem+json", body)
 }
 
 // problemContext returns what a problem shows of the request.

@@ -32,32 +32,29 @@ func (s *server) engine() *gin.Engine {
 	e.UseRawPath, e.UnescapePathValues = true, false
 	e.RedirectTrailingSlash, e.RedirectFixedPath = false, false
 	e.HandleMethodNotAllowed = true
-	e.Use(s.instrument)
-	e.NoRoute(s.handle(fail(canonical.NotFound)))
-	e.NoMethod(s.handle(fail(canonical.MethodNotAllowed)))
+	e.NoRoute(s.handle("", fail(canonical.NotFound)))
+	e.NoMethod(s.handle("", fail(canonical.MethodNotAllowed)))
 	s.routes(e)
 	return e
 }
 
 func (s *server) routes(e *gin.Engine) {
-	getAndHead(e, "/openapi.yaml", s.handle(s.contract))
-	getAndHead(e, "/v1/aspsps", s.endpoint(endpoint{}, s.aspsps))
-	getAndHead(e, "/v1/aspsps/:aspspId", s.endpoint(endpoint{}, s.aspsp))
-	e.GET("/v1/aspsps/:aspspId/accounts",
-		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true, read: true, limited: true}, s.accounts))
-	e.GET("/v1/aspsps/:aspspId/accounts/:accountId/balances",
-		s.endpoint(endpoint{scope: config.ScopeBalances, consent: true, read: true, limited: true}, s.balances))
-	getAndHead(e, "/v1/aspsps/:aspspId/unattended-access",
-		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true, limited: true, accountQuery: true}, s.unattendedAccess))
-	e.DELETE("/v1/aspsps/:aspspId/cached-data",
-		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true}, s.deleteCachedData))
-}
-
-// getAndHead adds a route for GET and HEAD. Routes that read accounts or balances have no HEAD,
-// because it would take a slot.
-func getAndHead(e *gin.Engine, path string, h gin.HandlerFunc) {
-	e.GET(path, h)
-	e.HEAD(path, h)
+	route := func(path string, h handler, methods ...string) {
+		e.Match(methods, path, s.handle(template(path), h))
+	}
+	const get, head = http.MethodGet, http.MethodHead
+	route("/openapi.yaml", s.contract, get, head)
+	route("/v1/aspsps", s.endpoint(endpoint{}, s.aspsps), get, head)
+	route("/v1/aspsps/:aspspId", s.endpoint(endpoint{}, s.aspsp), get, head)
+	// Routes that read accounts or balances have no HEAD, because it would take a slot.
+	route("/v1/aspsps/:aspspId/accounts",
+		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true, read: true, limited: true}, s.accounts), get)
+	route("/v1/aspsps/:aspspId/accounts/:accountId/balances",
+		s.endpoint(endpoint{scope: config.ScopeBalances, consent: true, read: true, limited: true}, s.balances), get)
+	route("/v1/aspsps/:aspspId/unattended-access",
+		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true, limited: true, accountQuery: true}, s.unattendedAccess), get, head)
+	route("/v1/aspsps/:aspspId/cached-data",
+		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true}, s.deleteCachedData), http.MethodDelete)
 }
 
 // Templates returns the path templates of all routes in the form of the contract.

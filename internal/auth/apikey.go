@@ -31,11 +31,12 @@ func (c *Authenticator) SetKeys(all []config.APIKey) {
 // time, so that the duration reveals nothing about them.
 func matchKey(keys []key, text string) (key, bool) {
 	sum := sha256.Sum256([]byte(text))
-	digest := []byte(hex.EncodeToString(sum[:]))
+	var digest [2 * sha256.Size]byte
+	hex.Encode(digest[:], sum[:])
 	found := -1
 	for i, k := range keys {
 		for _, d := range k.digests {
-			if subtle.ConstantTimeCompare(d, digest) == 1 {
+			if subtle.ConstantTimeCompare(d, digest[:]) == 1 {
 				found = i
 			}
 		}

@@ -208,11 +208,11 @@ const (
 )
 
 func judge(err error) verdict {
-	var failure *canonical.Error
-	switch {
-	case err == nil:
+	if err == nil {
 		return succeeded
-	case !errors.As(err, &failure):
+	}
+	failure, ok := errors.AsType[*canonical.Error](err)
+	if !ok {
 		return inconclusive
 	}
 	switch failure.Kind {

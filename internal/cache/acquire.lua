@@ -3,10 +3,12 @@
 -- KEYS: lease, calls (calls in progress, each with the latest time at which its result may be stored, in ms), refusals, pages,
 -- and the list if there is one. ARGV: holder, TTL (ms), for how long the result may be stored (ms from now), the age below which
 -- a list satisfies the request (µs), the ids of the gateway's keys, the gateway's schema.
--- Returns the holder, '' for none; the time (µs), the list, the refusals and the pages.
--- A key of another type counts as missing.
-local values = redis.call('MGET', unpack(KEYS))
-local list = values[5] or ''
+-- Returns the holder, '' for none; the time (µs) and the list; unless the list satisfies the request, also the refusals and the
+-- pages. A key of another type counts as missing.
+local holder, list = unpack(redis.call('MGET', KEYS[1], KEYS[5] or KEYS[4]))
+if not KEYS[5] then
+  list = false
+end
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
@@ -32,10 +34,10 @@ local function grant()
   return ARGV[1]
 end
 
-local holder = values[1] or ''
-if holder ~= ARGV[1] and satisfies() then -- it is the holder if the step was sent again because its response was lost
-  holder = ''
-elseif holder == '' then
-  holder = grant()
+local reply = {'', clock[1] .. string.format('%06d', clock[2]), list or ''}
+if list and holder ~= ARGV[1] and satisfies() then -- it is the holder if the step was sent again because its response was lost
+  return reply
 end
-return {holder, clock[1] .. string.format('%06d', clock[2]), list, values[3] or '', values[4] or ''}
+local learned = redis.call('MGET', KEYS[3], KEYS[4])
+reply[1], reply[4], reply[5] = holder or grant(), learned[1] or '', learned[2] or ''
+return reply

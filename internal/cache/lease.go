@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -52,8 +53,16 @@ type Lease struct {
 	localAt   time.Time // the same time by the process's clock
 }
 
+// process and leases make the holders of leases different in all processes.
+var (
+	process = uuid.NewString()
+	leases  atomic.Uint64
+)
+
 // NewLease returns a lease to be acquired.
-func NewLease(id CallID) Lease { return Lease{CallID: id, Holder: uuid.NewString()} }
+func NewLease(id CallID) Lease {
+	return Lease{CallID: id, Holder: process + "-" + strconv.FormatUint(leases.Add(1), 36)}
+}
 
 // Confirmed reports whether Redis has confirmed who holds the lease.
 func (l Lease) Confirmed() bool { return !l.grantedAt.IsZero() }
@@ -93,9 +102,9 @@ func (f Found) Answered() bool { return !f.Now.IsZero() }
 func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error) {
 	pending := c.invalidations.pending(l.Key)
 	p := l.prefix()
-	keys := []string{p + "lease:" + l.ShareKey, p + "calls", p + "refused", p + "pages"}
-	if want.List {
-		keys = append(keys, p+"list")
+	keys := store.Names(p, "lease:"+l.ShareKey, "calls", "refused", "pages", "list")
+	if !want.List {
+		keys = keys[:4]
 	}
 	maxAge := want.MaxAge
 	if pending {
@@ -109,6 +118,9 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 	}
 	if err != nil {
 		return Found{}, err
+	}
+	if len(got) == 3 {
+		got = append(got, "", "")
 	}
 	if len(got) != 5 {
 		return Found{}, errScriptReply

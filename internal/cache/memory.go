@@ -30,7 +30,9 @@ type Memory struct {
 
 func decodeMemory(refusals, pages string, now time.Time, want Lookup) Memory {
 	m := Memory{RefusedWith: refusal(refusals, now, want.ConsentSubject, want.ReadSubject)}
-	m.Pages, _ = strconv.Atoi(pages)
+	if pages != "" {
+		m.Pages, _ = strconv.Atoi(pages)
+	}
 	return m
 }
 

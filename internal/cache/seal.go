@@ -78,7 +78,7 @@ func keyID(value []byte) (id []byte, ok bool) {
 	return value[1 : 1+keyIDSize], true
 }
 
-// open decrypts a value. ok is false if no key opens it.
+// open decrypts a value in its own memory. ok is false if no key opens it.
 func (s sealer) open(name string, value []byte) (schema byte, text []byte, ok bool) {
 	id, ok := keyID(value)
 	if !ok {
@@ -90,7 +90,7 @@ func (s sealer) open(name string, value []byte) (schema byte, text []byte, ok bo
 		if !bytes.Equal(key.id[:], id) || len(rest) < size {
 			continue
 		}
-		if text, err := key.aead.Open(nil, rest[:size], rest[size:], additional(value[0], name)); err == nil {
+		if text, err := key.aead.Open(rest[size:size], rest[:size], rest[size:], additional(value[0], name)); err == nil {
 			return value[0], text, true
 		}
 	}

@@ -123,10 +123,7 @@ type Shared struct {
 // always completed, even if its requests have left. Do returns the failures of Record, Admit and
 // the call, Canceled if ctx ends, and ProviderTimeout if no call ends in time.
 func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonical.Error) {
-	waiting, cancel := context.WithTimeout(ctx, g.maxWait(o))
-	defer cancel()
-	leave := func() {}
-	defer func() { leave() }()
+	waiting := ctx
 	for admitted, forceLease := false, false; waiting.Err() == nil; {
 		found := g.lookUpAndAcquire(waiting, o, forceLease)
 		satisfied, failure := r.Record(found)
@@ -146,12 +143,15 @@ func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonica
 			continue
 		}
 		if !admitted {
-			leaving, failure := r.Admit(ctx)
+			leave, failure := r.Admit(ctx)
 			if failure != nil {
 				g.release(found.Lease)
 				return Shared{}, failure
 			}
-			leave, admitted = leaving, true
+			defer leave()
+			within, cancel := context.WithTimeout(ctx, g.maxWait(o))
+			defer cancel()
+			waiting, admitted = within, true
 		}
 		if shared, ok := g.share(waiting, o, r, found.Lease); ok {
 			return shared, shared.Failure

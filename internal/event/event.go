@@ -92,24 +92,30 @@ func (r Request) UnattendedRead() bool {
 	return r.Read && r.Attended != nil && !*r.Attended && succeeded
 }
 
-// totals counts what one request has used so far. Calls made for the request may add to it
+// Totals counts what one request has used so far. Calls made for the request may add to it
 // concurrently.
-type totals struct {
+type Totals struct {
 	slots  atomic.Int64
 	waited atomic.Int64 // nanoseconds
 }
 
+// Slots returns the slots that were added, less those released.
+func (t *Totals) Slots() int { return int(t.slots.Load()) }
+
+// Waited returns the waiting time that was added.
+func (t *Totals) Waited() time.Duration { return time.Duration(t.waited.Load()) }
+
 type totalsKey struct{}
 
-// WithTotals returns a context in which AddSlots and AddWait count for one request.
-func WithTotals(ctx context.Context) context.Context {
-	return context.WithValue(ctx, totalsKey{}, &totals{})
+// WithTotals returns a context in which AddSlots and AddWait add to t.
+func WithTotals(ctx context.Context, t *Totals) context.Context {
+	return context.WithValue(ctx, totalsKey{}, t)
 }
 
 // AddSlots adds n slots to the request of ctx; n is negative for released slots. If requests share
 // a call, its slots count for the request that makes the call. Without WithTotals it does nothing.
 func AddSlots(ctx context.Context, n int) {
-	if t, ok := ctx.Value(totalsKey{}).(*totals); ok {
+	if t, ok := ctx.Value(totalsKey{}).(*Totals); ok {
 		t.slots.Add(int64(n))
 	}
 }
@@ -117,15 +123,7 @@ func AddSlots(ctx context.Context, n int) {
 // AddWait adds d to the time that the request of ctx has waited for a provider, in its own call or
 // a shared one. Without WithTotals it does nothing.
 func AddWait(ctx context.Context, d time.Duration) {
-	if t, ok := ctx.Value(totalsKey{}).(*totals); ok {
+	if t, ok := ctx.Value(totalsKey{}).(*Totals); ok {
 		t.waited.Add(int64(d))
 	}
-}
-
-// Totals returns the slots and the waiting time that were added to the request of ctx.
-func Totals(ctx context.Context) (slots int, waited time.Duration) {
-	if t, ok := ctx.Value(totalsKey{}).(*totals); ok {
-		return int(t.slots.Load()), time.Duration(t.waited.Load())
-	}
-	return 0, 0
 }

@@ -15,16 +15,14 @@ import (
 func TestTotals(t *testing.T) {
 	event.AddSlots(t.Context(), 1) // without totals nothing is counted
 	event.AddWait(t.Context(), time.Second)
-	ctx := event.WithTotals(t.Context())
+	var totals event.Totals
+	ctx := event.WithTotals(t.Context(), &totals)
 	event.AddSlots(ctx, 3)
 	event.AddSlots(context.WithoutCancel(ctx), -1)
 	event.AddWait(ctx, time.Second)
 	event.AddWait(ctx, time.Millisecond)
-	if slots, waited := event.Totals(ctx); slots != 2 || waited != 1001*time.Millisecond {
-		t.Errorf("%d slots, %s", slots, waited)
-	}
-	if slots, waited := event.Totals(t.Context()); slots != 0 || waited != 0 {
-		t.Errorf("without totals: %d slots, %s", slots, waited)
+	if totals.Slots() != 2 || totals.Waited() != 1001*time.Millisecond {
+		t.Errorf("%d slots, %s", totals.Slots(), totals.Waited())
 	}
 }
 

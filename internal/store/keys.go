@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"strings"
 )
 
 // version is the format version of the keys and values. Programs with different versions do not see
@@ -26,4 +27,20 @@ func Prefix(kind string, owner ...string) string {
 	name = append(append(name, kind...), ":{"...)
 	name = base64.RawURLEncoding.AppendEncode(name, hash[:])
 	return string(append(name, "}:"...))
+}
+
+// Names returns the names of keys with the same prefix.
+func Names(prefix string, keys ...string) []string {
+	var all strings.Builder
+	all.Grow(512)
+	for _, key := range keys {
+		all.WriteString(prefix)
+		all.WriteString(key)
+	}
+	names, text := make([]string, len(keys)), all.String()
+	for i, key := range keys {
+		size := len(prefix) + len(key)
+		names[i], text = text[:size], text[size:]
+	}
+	return names
 }

@@ -65,11 +65,12 @@ var errorKinds = []struct{ prefix, kind string }{
 // errorKind returns the kind of an error from a closed list, because texts of Redis and of the
 // network must not become label values. It returns "" for success and for a missing value.
 func errorKind(err error) string {
+	if err == nil || errors.Is(err, redis.Nil) {
+		return ""
+	}
 	var reply redis.Error
 	var netErr net.Error
 	switch {
-	case err == nil, errors.Is(err, redis.Nil):
-		return ""
 	case errors.Is(err, context.Canceled):
 		return "canceled"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout), errors.As(err, &netErr) && netErr.Timeout():

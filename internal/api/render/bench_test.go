@@ -35,7 +35,7 @@ func BenchmarkAccounts(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if body := render.Accounts(bank, gateway.AccountsResult{Accounts: encoded, Freshness: freshness}); len(body) <= len(encoded) {
+		if body := render.AppendAccounts(nil, bank, gateway.AccountsResult{Accounts: encoded, Freshness: freshness}); len(body) <= len(encoded) {
 			b.Fatal(string(body))
 		}
 	}
@@ -52,7 +52,7 @@ func BenchmarkBalances(b *testing.B) {
 		result.Balances = append(result.Balances, canonical.Balance{Type: kind, ProviderType: "available", Amount: amount})
 	}
 	for b.Loop() {
-		body, err := render.Balances(bank, "50040710001", result)
+		body, err := render.AppendBalances(nil, bank, "50040710001", result)
 		if err != nil || bytes.Count(body, []byte(`"CRDT"`)) != 2 {
 			b.Fatal(string(body), err)
 		}

@@ -5,6 +5,7 @@ package render
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"time"
 
@@ -63,18 +64,18 @@ func newASPSP(a gateway.ASPSPInfo) aspsp {
 	}
 }
 
-// Accounts returns the encoded body with an account list. The list is part of it as it is stored:
-// canonical.EncodeAccounts returns the form of the API.
-func Accounts(a gateway.ASPSPInfo, list gateway.AccountsResult) []byte {
-	b := appendASPSP(make([]byte, 0, len(list.Accounts)+maxFrame), a)
+// AppendAccounts appends the encoded body with an account list. The list is part of it as it is
+// stored: canonical.EncodeAccounts returns the form of the API.
+func AppendAccounts(b []byte, a gateway.ASPSPInfo, list gateway.AccountsResult) []byte {
+	b = appendASPSP(slices.Grow(b, len(list.Accounts)+maxFrame), a)
 	b = append(append(b, `,"accounts":`...), list.Accounts...)
 	return append(appendFreshness(b, list.Freshness), "}\n"...)
 }
 
-// Balances returns the encoded body with the balances of one account. It fails if a balance's time
-// cannot be encoded.
-func Balances(a gateway.ASPSPInfo, accountID string, result gateway.BalancesResult) ([]byte, error) {
-	b := appendASPSP(make([]byte, 0, maxFrame+maxBalance*len(result.Balances)), a)
+// AppendBalances appends the encoded body with the balances of one account. It fails if a balance's
+// time cannot be encoded.
+func AppendBalances(b []byte, a gateway.ASPSPInfo, accountID string, result gateway.BalancesResult) ([]byte, error) {
+	b = appendASPSP(slices.Grow(b, maxFrame+maxBalance*len(result.Balances)), a)
 	b = canonical.AppendString(append(b, `,"accountId":`...), accountID)
 	b = appendAccountRef(b, result.AccountBalances)
 	b = append(b, `,"balances":[`...)
@@ -84,7 +85,7 @@ func Balances(a gateway.ASPSPInfo, accountID string, result gateway.BalancesResu
 		}
 		var err error
 		if b, err = balance.AppendJSON(b); err != nil {
-			return nil, err
+			return b, err
 		}
 	}
 	return append(appendFreshness(append(b, ']'), result.Freshness), "}\n"...), nil

@@ -55,7 +55,7 @@ func TestBodies(t *testing.T) {
 	} {
 		fresh := freshnessBody{string(f.Source), formatTime(f.FetchedAt.Truncate(time.Millisecond)), wholeAge(f), f.Stale, string(f.StaleReason)}
 		for _, list := range []string{"[]", `[{"accountId":"é<&>"}]`} {
-			equal(t, Accounts(a, gateway.AccountsResult{Accounts: json.RawMessage(list), Freshness: f}),
+			equal(t, AppendAccounts(nil, a, gateway.AccountsResult{Accounts: json.RawMessage(list), Freshness: f}),
 				accountsBody{a.ID, a.Provider, json.RawMessage(list), fresh})
 		}
 		for _, b := range []struct {
@@ -70,7 +70,7 @@ func TestBodies(t *testing.T) {
 				&accountBody{Identification: canonical.Identification{Scheme: "BBAN", Value: "1\t2"}, Name: "n"},
 			},
 		} {
-			got, err := Balances(a, "id/ключ\u007f", gateway.BalancesResult{AccountBalances: b.read, Freshness: f})
+			got, err := AppendBalances(nil, a, "id/ключ\u007f", gateway.BalancesResult{AccountBalances: b.read, Freshness: f})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -78,7 +78,7 @@ func TestBodies(t *testing.T) {
 		}
 	}
 	balance.ReferenceTime = time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)
-	if got, err := Balances(a, "id", gateway.BalancesResult{AccountBalances: canonical.AccountBalances{Balances: []canonical.Balance{balance}}}); err == nil {
+	if got, err := AppendBalances(nil, a, "id", gateway.BalancesResult{AccountBalances: canonical.AccountBalances{Balances: []canonical.Balance{balance}}}); err == nil {
 		t.Errorf("the year 10000 is written: %s", got)
 	}
 }
