@@ -151,7 +151,7 @@ func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonica
 			defer leave()
 			within, cancel := context.WithTimeout(ctx, g.maxWait(o))
 			defer cancel()
-			waiting, admitted = within, true
+			waiting, admitted = within, true //nolint:fatcontext // once, when the request is admitted
 		}
 		if shared, ok := g.share(waiting, o, r, found.Lease); ok {
 			return shared, shared.Failure

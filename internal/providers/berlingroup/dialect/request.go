@@ -44,28 +44,36 @@ func CheckAccount(q canonical.Query, accountID string) *canonical.Error {
 	return nil
 }
 
+// maxHeaders is how many headers a request has at most, with those of the ASPSP.
+const maxHeaders = 12
+
 // Header returns the request header: request id, consent and token, and for an attended request the
 // user's IP address with port, device id and location. The adapter adds the headers of its
 // provider. Names are written as http.Header.Set sends them, because it allocates memory for a name
 // in any other form.
 func Header(q canonical.Query) http.Header {
-	h := http.Header{}
-	h.Set("Accept", "application/json")
-	h.Set("X-Request-Id", q.RequestID)
-	h.Set("Consent-Id", q.Consent)
-	h.Set("Authorization", "Bearer "+q.Token.Reveal())
+	h := make(http.Header, maxHeaders)
+	values := make([]string, 0, maxHeaders)
+	set := func(key, value string) {
+		values = append(values, value)
+		h[key] = values[len(values)-1 : len(values) : len(values)]
+	}
+	set("Accept", "application/json")
+	set("X-Request-Id", q.RequestID)
+	set("Consent-Id", q.Consent)
+	set("Authorization", "Bearer "+q.Token.Reveal())
 	if q.PSU == nil {
 		return h
 	}
-	h.Set("Psu-Ip-Address", q.PSU.IP.String())
+	set("Psu-Ip-Address", q.PSU.IP.String())
 	if q.PSU.Port != 0 {
-		h.Set("Psu-Ip-Port", strconv.Itoa(int(q.PSU.Port)))
+		set("Psu-Ip-Port", strconv.Itoa(int(q.PSU.Port)))
 	}
 	if q.PSU.DeviceID != "" {
-		h.Set("Psu-Device-Id", q.PSU.DeviceID)
+		set("Psu-Device-Id", q.PSU.DeviceID)
 	}
 	if q.PSU.GeoLocation != "" {
-		h.Set("Psu-Geo-Location", q.PSU.GeoLocation)
+		set("Psu-Geo-Location", q.PSU.GeoLocation)
 	}
 	return h
 }
