@@ -340,9 +340,12 @@ func (g *Group) run(ctx context.Context, o Options, r Request, lease cache.Lease
 // release releases a lease in the background, if it is held or if Redis may still grant it. In that
 // case the release is repeated until the lease was found, for 13 s.
 func (g *Group) release(l cache.Lease) {
-	if l.Holder == "" || l.Confirmed() && !l.Held {
-		return
+	if l.Holder != "" && (l.Held || !l.Confirmed()) {
+		g.releaseEventually(l)
 	}
+}
+
+func (g *Group) releaseEventually(l cache.Lease) {
 	g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
 		done, err := g.cache.Publish(ctx, l, cache.CallResult{})
 		if err == nil && !done.Held && !l.Confirmed() {

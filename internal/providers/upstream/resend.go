@@ -47,7 +47,6 @@ func (c *client) sendAttended(ctx context.Context, q canonical.Query, r provider
 		return answer, failure
 	}
 	// On a new connection: net/http might send it a third time if a reused connection breaks.
-	r.Header = r.Header.Clone() // the transport may still read it
 	answer, _, failure = c.sendOnce(ctx, c.oneShot, q, r, 1)
 	return answer, failure
 }

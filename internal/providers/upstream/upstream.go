@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"net"
 	"net/http"
@@ -140,7 +141,7 @@ func (c *client) Read(ctx context.Context, q canonical.Query, r providers.Reques
 		if next == nil {
 			return page, nil
 		}
-		r.URL, r.Header = next, r.Header.Clone() // the transport may still read the header of the call before
+		r.URL = next
 	}
 }
 
@@ -292,7 +293,7 @@ func (c *client) request(ctx context.Context, r providers.Request, body io.Reade
 	}
 	req.URL, req.Host = r.URL, strings.TrimSuffix(r.URL.Host, ":") // without an empty port, as net/http sends it
 	req.ContentLength = int64(len(r.Body))
-	req.Header = r.Header
+	req.Header = maps.Clone(r.Header) // the caller's stays as it is
 	req.Header["User-Agent"] = noUserAgent
 	return req, nil
 }
