@@ -58,7 +58,7 @@ export COLLECTOR
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help run demo build quick test check verify summary unit race fleets sidebyside model lint drift fmt fuzz probe soak bench \
-        compare measure sizing stress tools faults sample cover coverage vuln licences reproducible redis compiler clean image chart built \
+        compare measure sizing growth stress tools faults sample cover coverage vuln licences reproducible redis compiler clean image chart built \
         prometheus collector dashboards alerts program
 
 help: ## lists the targets
@@ -187,6 +187,9 @@ measure: redis ## measures the speed of the gateway and of slots, and what crash
 
 sizing: redis ## measures what each kind of request costs a gateway; takes a minute
 	@cd test/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestSizing$$'
+
+growth: redis ## measures what requests cost with 1,000 to 1,000,000 consents in Redis, which takes 2 GB then; takes minutes
+	@cd test/gateway && $(GO) test -tags $(TAGS),measure -count 1 -timeout 30m -run '^TestGrowth$$'
 
 faults: redis prometheus $(COLLECTOR) ## plants the faults of faults/, one at a time; the tests must catch each. ONLY=name,name plants some
 	@$(GO) -C tools run ./faults -only '$(ONLY)'
