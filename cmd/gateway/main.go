@@ -30,8 +30,15 @@ var version = ""
 // errLogged is returned in place of an error that was logged.
 var errLogged = errors.New("logged")
 
+// gcPercent is the default of the environment variable GOGC. The heap is small beside the program
+// itself, so that collecting it less often costs little memory.
+const gcPercent = 150
+
 func main() {
 	telemetry.SilenceStandardLog()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process immediately.
 	context.AfterFunc(ctx, stop)
