@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -53,15 +54,18 @@ type Lease struct {
 	localAt   time.Time // the same time by the process's clock
 }
 
-// process and leases make the holders of leases different in all processes.
+// firstHolder and leases make the holders of all leases different: the first half is random for each
+// process, and the second half counts.
 var (
-	process = uuid.NewString()
-	leases  atomic.Uint64
+	firstHolder = uuid.New()
+	leases      atomic.Uint64
 )
 
 // NewLease returns a lease to be acquired.
 func NewLease(id CallID) Lease {
-	return Lease{CallID: id, Holder: process + "-" + strconv.FormatUint(leases.Add(1), 36)}
+	holder := firstHolder
+	binary.BigEndian.PutUint64(holder[8:], leases.Add(1))
+	return Lease{CallID: id, Holder: holder.String()}
 }
 
 // Confirmed reports whether Redis has confirmed who holds the lease.

@@ -183,7 +183,8 @@ var rules = []rule{
 	{
 		dir: "test/gateway",
 		test: []string{
-			"internal/canonical", "internal/config", "internal/sandbox", "internal/store", "internal/unattended", adapters, simulators, pkcs12,
+			"internal/cache", "internal/canonical", "internal/config", "internal/sandbox", "internal/store", "internal/unattended", adapters,
+			simulators, pkcs12,
 			"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog", "github.com/prometheus/common/...",
 		},
 	},
