@@ -54,8 +54,14 @@ func Main(m *testing.M) int {
 	return m.Run()
 }
 
-// Binary returns the path of the gateway's binary.
-func Binary() string { return binary }
+// Binary returns the path of the gateway's binary. It panics in a package whose tests run without
+// Main, where there is none.
+func Binary() string {
+	if binary == "" {
+		panic("gatewaytest.Main has built no gateway")
+	}
+	return binary
+}
 
 // Output is what a process has written so far. It is safe for concurrent use.
 type Output struct {
@@ -97,7 +103,7 @@ type Process struct {
 // environment.
 func Start(t *testing.T, env []string, args ...string) *Process {
 	t.Helper()
-	return Run(t, exec.Command(binary, args...), env...)
+	return Run(t, exec.Command(Binary(), args...), env...)
 }
 
 // Run is Start for a command with another binary. If the command's Stdout is set, Process.Stdout
