@@ -27,7 +27,8 @@ func (l *LenientString) UnmarshalJSON(raw []byte) error {
 }
 
 // kindPriority lists the kinds that the code or the wording of an error can mean, the most specific
-// first: the consent before the account, and a cause before the fact that something failed.
+// first: the consent before the account, and a cause before the fact that something failed. A kind
+// that is missing here never decides; the adapters' tests check the kinds of their rules.
 var kindPriority = []canonical.Kind{
 	canonical.ConsentExpired,
 	canonical.ConsentInvalid,

@@ -162,6 +162,16 @@ func TestRowsAreNeeded(t *testing.T) {
 	}
 }
 
+// TestRulesHaveARank checks that a rule's kind has a rank, without which it never decides.
+func TestRulesHaveARank(t *testing.T) {
+	t.Parallel()
+	for _, c := range errorRules {
+		if !adapter.MoreSpecific(c.kind, "") {
+			t.Errorf("rule %q: %s has no rank: add it to kindPriority in internal/providers/adapter/errors.go", c.name(), c.kind)
+		}
+	}
+}
+
 func TestEnvelopesAreReadTolerantly(t *testing.T) {
 	t.Parallel()
 	const e = `{"ReasonCode":"INVALID_TOKEN","Description":"has expired"}`

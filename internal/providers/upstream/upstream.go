@@ -256,7 +256,7 @@ func (c *client) take(ctx context.Context, q canonical.Query, r providers.Reques
 func (c *client) classify(ctx context.Context, q canonical.Query, r providers.Request, a providers.Response) *canonical.Error {
 	failure := c.ClassifyError(q, r, a)
 	wait := retryAfter(a.Header, c.cfg.Now())
-	switch failure.Kind { //nolint:exhaustive // no other kind has a RetryAfter
+	switch failure.Kind {
 	case canonical.ProviderThrottled, canonical.ProviderError, canonical.ProviderTimeout:
 		failure.RetryAfter = wait
 	case canonical.ProviderUnavailable:
@@ -274,6 +274,13 @@ func (c *client) classify(ctx context.Context, q canonical.Query, r providers.Re
 			failure.RetryAfter = left
 		}
 		c.cfg.Observer.Slot(ctx, q.ASPSP, SlotBlocked)
+	case canonical.ConsentExpired, canonical.ConsentInvalid, canonical.AccountUnknown, canonical.ProviderRejected,
+		canonical.ProviderInvalidResponse:
+		// To wait does not help.
+	case canonical.FormatError, canonical.Unauthenticated, canonical.Forbidden, canonical.ASPSPUnknown, canonical.NotFound,
+		canonical.MethodNotAllowed, canonical.RateLimited, canonical.InternalError, canonical.CounterUnavailable, canonical.Overloaded,
+		canonical.DeletionUnconfirmed, canonical.NotCached, canonical.Canceled:
+		// No response of a provider means them.
 	}
 	return failure
 }
