@@ -139,9 +139,10 @@ lint: $(LINT) $(DEADCODE) ## linters, formatting and dead code
 	@dead="$$($(DEADCODE) -test -tags $(TAGS) ./...)" || exit 1; \
 		if [ -n "$$dead" ]; then echo "code that nothing reaches:"; echo "$$dead"; exit 1; fi
 
-drift: ## checks that the documentation and the planted faults name only what is in the code
+drift: ## checks that the documentation and the planted faults name only what is in the code, and that the dashboards are up to date
 	@$(GO) -C tools test -count 1 ./pages
 	@$(GO) -C tools test -count 1 -run '^TestPatches$$' ./faults
+	@$(GO) -C tools test -count 1 -run '^TestBoardsAreUpToDate$$' ./dashboards
 
 fmt: $(LINT) ## formats the code and sorts its imports
 	$(LINT) fmt ./...

@@ -12,7 +12,6 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"ais-gateway/deploy"
-	"ais-gateway/internal/canonical"
 )
 
 const runbooks = "../docs/runbooks.md"
@@ -275,81 +274,4 @@ func checkMetrics(expr string, known map[string][]string) error {
 		}
 	}
 	return nil
-}
-
-var codesPattern = regexp.MustCompile(`error_type(=~|!~)"([^"]*)"`)
-
-// TestCodesCount: the expressions for availability and for the origin of errors count every code of
-// the API as docs/design.md says.
-func TestCodesCount(t *testing.T) {
-	codes := []string{"AGGREGATION_FAILED"}
-	for _, k := range canonical.Kinds() {
-		codes = append(codes, string(k))
-	}
-	page, err := os.ReadFile("../docs/design.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	counts := map[string][]string{}
-	for line := range strings.Lines(string(page)) {
-		if cells := strings.Split(line, "|"); len(cells) == 4 && strings.HasPrefix(cells[1], " counted as ") {
-			counts[strings.TrimSpace(cells[1])] = strings.Split(strings.ReplaceAll(cells[2], "`", " "), " ")
-		}
-	}
-	_, records := rulesOf(t)
-	exprs := make([]string, 0, len(records))
-	for _, r := range records {
-		if strings.Contains(r.Record, "failed") {
-			exprs = append(exprs, r.Expr)
-		}
-	}
-	origins := map[string]string{} // by legend
-	for _, b := range boardsOf(t) {
-		for _, p := range b.Shown() {
-			if p.Title == "Availability" {
-				exprs = append(exprs, p.Targets[0].Expr)
-			}
-			if p.Title == "Errors by origin" {
-				for _, q := range p.Targets {
-					origins[q.Legend] = q.Expr
-				}
-			}
-		}
-	}
-	if len(exprs) != 8 || len(origins) != 6 {
-		t.Fatalf("found %d expressions of availability and %d origins, want 8 and 6", len(exprs), len(origins))
-	}
-	for _, code := range codes {
-		failed, ignored := slices.Contains(counts["counted as failed"], code), slices.Contains(counts["counted as nothing"], code)
-		if failed && ignored || !failed && !ignored && !slices.Contains(counts["counted as answered"], code) {
-			t.Errorf("docs/design.md must list %s exactly once", code)
-		}
-		for _, expr := range exprs {
-			for _, m := range codesPattern.FindAllStringSubmatch(expr, -1) {
-				want := failed
-				if m[1] == "!~" {
-					want = ignored
-				}
-				if regexp.MustCompile("^(?:"+m[2]+")$").MatchString(code) != want {
-					t.Errorf("%s is not counted as in docs/design.md: %s", code, expr)
-				}
-			}
-		}
-		var matching []string
-		for legend, expr := range origins {
-			if m := codesPattern.FindStringSubmatch(expr); m != nil && regexp.MustCompile("^(?:"+m[2]+")$").MatchString(code) ||
-				m == nil && strings.HasSuffix(legend, ": "+code) {
-				matching = append(matching, legend)
-			}
-		}
-		slices.Sort(matching)
-		if both := []string{"aspsp: UNATTENDED_LIMIT", "gateway: UNATTENDED_LIMIT"}; len(matching) != 1 && !slices.Equal(matching, both) {
-			t.Errorf("the origins of %s are %q", code, matching)
-		}
-	}
-	for _, other := range []string{"_OTHER", "500"} {
-		if !regexp.MustCompile("^(?:" + codesPattern.FindStringSubmatch(exprs[0])[2] + ")$").MatchString(other) {
-			t.Errorf("%s is not counted as failed", other)
-		}
-	}
 }

@@ -43,7 +43,7 @@ var rules = []rule{
 		},
 		test: []string{simulators, "runtime/pprof"},
 	},
-	{dir: "deploy", code: []string{yaml}, test: []string{"internal/canonical"}},
+	{dir: "deploy", code: []string{yaml}, test: []string{"internal/breaker", "internal/canonical", "internal/config"}},
 
 	{
 		dir: "internal/adapters",

@@ -3,8 +3,9 @@ package main
 const (
 	clientCount  = "http_client_request_duration_seconds_count{" + bank
 	clientBucket = "http_client_request_duration_seconds_bucket{" + bank
-	// aspspFailed selects the calls that the breaker counts as failures of the ASPSP. A 4xx status
-	// is not one of them, because it concerns a single consent.
+	// aspspFailed selects the calls that ended with a code that the breaker counts as a failure of
+	// the ASPSP: TestASPSPFailures in package deploy compares them. Calls with a 4xx status are left
+	// out, because most of them concern one consent.
 	aspspFailed = `,error_type=~"PROVIDER_UNAVAILABLE|PROVIDER_TIMEOUT|PROVIDER_ERROR|PROVIDER_INVALID_RESPONSE",http_response_status_code!~"4.."`
 )
 
