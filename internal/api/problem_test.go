@@ -20,8 +20,8 @@ import (
 	"ais-gateway/internal/canonical"
 )
 
-// told is the table of problems in the contract.
-var told = map[canonical.Kind]struct {
+// problemTable has the status and action of each kind, as docs/api.md has them.
+var problemTable = map[canonical.Kind]struct {
 	status int
 	action string
 }{
@@ -83,9 +83,9 @@ func TestProblemOfEveryKind(t *testing.T) {
 			}
 			got := s.do(t, method, target, headers...)
 			p := got.problem()
-			want, known := told[k]
+			want, known := problemTable[k]
 			if !known {
-				t.Fatalf("told has no row for %s: add it here, and one in docs/api.md", k)
+				t.Fatalf("problemTable has no row for %s: add it here, and one in docs/api.md", k)
 			}
 			if got.status != want.status || p.Status != want.status || p.Action != want.action || p.Code != string(k) {
 				t.Errorf("answered %d %+v, want %+v", got.status, p, want)

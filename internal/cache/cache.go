@@ -108,8 +108,9 @@ func (c *Cache) mgetWithTime(ctx context.Context, names ...string) (now time.Tim
 const (
 	// timeSize is the length of a time prefix.
 	timeSize = 16
-	// listSchema is the number of the JSON form of cached accounts. It increases if the API's form
-	// changes. A list of a lower number is decoded and encoded again. One of a higher number, which
+	// listSchema is the number of the JSON form of cached accounts. It increases if an existing
+	// member changes, or if a new one can be computed from stored ones; not for any other new
+	// member. A list of a lower number is decoded and encoded again. One of a higher number, which
 	// a newer gateway stored, is a miss and is not overwritten while it is fresh.
 	listSchema = 1
 	// outcomeSchema is the number of the form of outcomes.
