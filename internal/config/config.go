@@ -121,7 +121,14 @@ type Unattended struct {
 // Accounts is the policy for an ASPSP's cached account lists.
 type Accounts struct {
 	FreshFor time.Duration `yaml:"freshFor" check:"above=0s"` // served without a call
-	KeepFor  time.Duration `yaml:"keepFor" check:"above=0s"`  // served when no call can be made
+	KeepFor  time.Duration `yaml:"keepFor" check:"above=0s"`  // served when no call can be made; then deleted
+}
+
+// check requires that a list is kept as long as it is fresh.
+func (a Accounts) check(c *checker, path string) {
+	if !c.faulty(path+".freshFor") && !c.faulty(path+".keepFor") {
+		c.require(path+".keepFor", a.KeepFor >= a.FreshFor, "must not be shorter than freshFor (default: 10m)")
+	}
 }
 
 // Breaker configures the circuit breaker of an ASPSP.

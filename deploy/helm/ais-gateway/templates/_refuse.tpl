@@ -19,6 +19,11 @@
 {{- if not (hasKey $.Values.config.providers $aspsp.provider) -}}
 {{- $faults = append $faults (printf "config.aspsps[%d].provider: names none of config.providers" $i) -}}
 {{- end -}}
+{{- $freshFor := dig "accounts" "freshFor" "10m" $aspsp -}}
+{{- $keepFor := dig "accounts" "keepFor" "2160h" $aspsp -}}
+{{- if lt (include "ais.seconds" $keepFor | int64) (include "ais.seconds" $freshFor | int64) -}}
+{{- $faults = append $faults (printf "config.aspsps[%d].accounts.keepFor: must not be shorter than freshFor (default: 10m)" $i) -}}
+{{- end -}}
 {{- end -}}
 {{- $redis := .Values.config.redis | default dict -}}
 {{- if .Values.redis.install -}}
