@@ -131,7 +131,6 @@ func (s *Store) probe(ctx context.Context, node *redis.Client) error {
 	pipe.Del(ctx, key)
 	pipe.ZCount(ctx, key, "0", "0")
 	pipe.ZScore(ctx, key, "-")
-	pipe.ZRevRange(ctx, key, 0, 0)
 	pipe.ZRangeByScore(ctx, key, &redis.ZRangeBy{Min: "0", Max: "0"})
 	pipe.ZRem(ctx, key, "-")
 	pipe.ZRemRangeByScore(ctx, key, "0", "0")

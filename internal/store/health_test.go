@@ -2,10 +2,13 @@ package store_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/redistest"
@@ -24,6 +27,32 @@ func permissions(t *testing.T) []string {
 		t.Fatal("docs/operations.md has no line for Redis's users")
 	}
 	return strings.Fields(string(line[1]))
+}
+
+// TestPermissionsOfScripts: the documented permissions are the commands of the scripts, and those
+// with which the gateway connects, runs scripts and reads the state of Redis.
+func TestPermissionsOfScripts(t *testing.T) {
+	t.Parallel()
+	want := []string{"+auth", "+eval", "+evalsha", "+hello", "+info", "+wait"}
+	files, err := filepath.Glob("../*/*.lua")
+	if err != nil || len(files) == 0 {
+		t.Fatal("there are no scripts", err)
+	}
+	for _, file := range files {
+		script, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range regexp.MustCompile(`call\('([A-Z]+)'`).FindAllStringSubmatch(string(script), -1) {
+			want = append(want, "+"+strings.ToLower(call[1]))
+		}
+	}
+	slices.Sort(want)
+	got := permissions(t)
+	slices.Sort(got)
+	if diff := cmp.Diff(slices.Compact(want), got); diff != "" {
+		t.Errorf("permissions in docs/operations.md (-scripts +page):\n%s", diff)
+	}
 }
 
 // TestHealthPermissions checks that the documented permissions are sufficient and that each of them is required.
