@@ -81,8 +81,9 @@ type Lookup struct {
 	// MaxAge is the age below which a readable list satisfies the request, so that no lease is
 	// acquired; 0 for none.
 	MaxAge time.Duration
-	// The subjects of refusals that exclude the call: hashes of 43 characters that include the
-	// user's token. Those of the consent and of what is read are equal for the account list.
+	// ConsentSubject and ReadSubject are the subjects whose refusals exclude the call: hashes of 43
+	// characters over the consent, the user's token and, in ReadSubject, the account. They are equal
+	// for the account list.
 	ConsentSubject, ReadSubject string
 }
 

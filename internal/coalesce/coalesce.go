@@ -292,8 +292,8 @@ func (g *Group) endCall(id cache.CallID, c *call) {
 	}
 }
 
-// publish publishes a call's result. first gets the error of the first attempt, and used also an
-// error if the result was not used.
+// publish publishes a call's result. Both channels get the error of the first attempt; if Redis has
+// responded without storing the result, first gets nil and used errNotPublished.
 func (g *Group) publish(lease cache.Lease, c *call) (first, used <-chan error) {
 	results := make(chan error, 1)
 	first = g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
@@ -386,9 +386,10 @@ func (g *Group) leaveWait(w *wait) {
 	}
 }
 
-// awaitOther waits until another gateway's call has ended. It returns false if ctx ends before, or
-// if Redis has not responded for longer than the request's budget, or countedStepTimeout for a
-// counted call, after the pause between two reads. Reads that succeed cost no budget.
+// awaitOther waits until another gateway's call has ended. It returns false if ctx ends before. It
+// returns false and ends the request's budget if Redis does not respond for as long as the budget
+// has left, or for countedStepTimeout if the call is counted, in addition to the pause between two
+// reads. While Redis responds, the wait costs no budget.
 func (g *Group) awaitOther(ctx context.Context, o Options, w *wait) bool {
 	patience := pollLast + o.Budget.Left()
 	if o.Counted {

@@ -12,7 +12,8 @@ import (
 // tag each. A tag has rules separated by commas, which are checked in this order, each of the form
 // name or name=argument:
 //
-//	required            the value is set, and otherwise has no further faults; a number is set if the file has its key
+//	required            the value is set, and otherwise has no further faults; a number is set if
+//	                    the file has its key
 //	required=text       as required, and the value is not only spaces
 //	unique              no other entry of the list has the same value
 //	oneof=a|b           the value is one of these words

@@ -13,8 +13,8 @@ import (
 
 // Accounts returns the accounts that the query's consent covers: the cached list if it is fresh
 // enough for the cache control, otherwise a list from the provider. If that fails, it may return a
-// stale list with the reason. The error is a *canonical.Error. The usage is set with and without an
-// error.
+// stale list with the reason. The error is a *canonical.Error. For an unattended request the usage
+// is set, also with an error, if it could be read.
 func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, w CacheControl) (AccountsResult, error) {
 	b, ok := g.aspsps[q.ASPSP]
 	if !ok {

@@ -9,8 +9,8 @@ import (
 )
 
 // Balances returns all balances of one account, always from the provider. Identical concurrent
-// unattended requests share one call across gateways. The error is a *canonical.Error. The usage is
-// set in both cases.
+// unattended requests share one call across gateways. The error is a *canonical.Error. For an
+// unattended request the usage is set, also with an error, if it could be read.
 func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query, account string) (BalancesResult, error) {
 	b, ok := g.aspsps[q.ASPSP]
 	if !ok {

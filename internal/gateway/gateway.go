@@ -40,7 +40,7 @@ type Config struct {
 	Logger           *slog.Logger
 	Observer         Observer
 	MaxWaiting       int // concurrent requests that wait for ASPSPs; below 1 for no limit
-	MaxPerClient     int // of them of one client, and its concurrent calls; below 1 for no limit
+	MaxPerClient     int // such requests of one client, and also its concurrent calls; below 1 for no limit
 	MaxCallsPerASPSP int // concurrent calls to one ASPSP; below 1 for no limit
 }
 
@@ -95,7 +95,7 @@ type Gateway struct {
 
 type aspsp struct {
 	ASPSP
-	checker providers.Checker // nil if the adapter has no further requirements
+	checker providers.Checker // nil if the adapter is none
 	breaker *breaker.Breaker
 }
 
@@ -153,8 +153,9 @@ func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, accou
 }
 
 // DeleteCachedData deletes all cached data of the client for the query's consent. It releases no
-// slots. If Redis does not confirm the deletion within two seconds, it fails with DeletionUnconfirmed.
-// This gateway then continues to retry it, and does not serve the list until Redis confirms it.
+// slots. If Redis does not confirm the deletion within two seconds, it fails with
+// DeletionUnconfirmed. This gateway then continues to retry it, and does not serve the list until
+// Redis confirms it.
 func (g *Gateway) DeleteCachedData(ctx context.Context, client string, q canonical.Query) error {
 	if _, ok := g.aspsps[q.ASPSP]; !ok {
 		return unknownASPSP()

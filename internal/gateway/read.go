@@ -144,7 +144,7 @@ func (r *providerRead) learned(failure *canonical.Error, calls int) cache.Learne
 	if consentRejected(failure) {
 		learned.Pages = -1
 	}
-	if !r.q.Attended() { // attended calls take no slot: the number of refusals of invented consents would have no limit
+	if !r.q.Attended() { // attended calls take no slot: refusals of invented consents could fill Redis
 		learned.Subject, learned.RefusedWith = subject(r.q, ""), failure.Kind
 		if failure.Kind == canonical.AccountUnknown {
 			learned.Subject = subject(r.q, r.account)

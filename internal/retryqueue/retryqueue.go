@@ -3,7 +3,8 @@
 //
 // The first attempt of each write has its own goroutine (see Config.Go), because it should not wait
 // for writes that fail. Retries, and writes that are added with a delay, share up to sixteen
-// workers. A worker ends when no write is due, except for one that waits for the next. internal/coalesce, internal/cache and internal/unattended use it.
+// workers. A worker ends when no write is due, except for one that waits for the next.
+// internal/coalesce, internal/cache and internal/unattended use it.
 package retryqueue
 
 import (

@@ -55,7 +55,8 @@ func TestPermissionsOfScripts(t *testing.T) {
 	}
 }
 
-// TestHealthPermissions checks that the documented permissions are sufficient and that each of them is required.
+// TestHealthPermissions checks that the documented permissions are sufficient and that each of them
+// is required.
 func TestHealthPermissions(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

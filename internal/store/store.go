@@ -1,5 +1,6 @@
 // Package store provides the Redis clients of the gateway, their timeouts, health checks and key
-// names. internal/unattended, internal/cache, internal/coalesce and internal/gateway use it; cmd opens it.
+// names. internal/unattended, internal/cache, internal/coalesce and internal/gateway use it; cmd
+// opens it.
 package store
 
 import (

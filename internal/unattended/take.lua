@@ -2,8 +2,8 @@
 -- the step. Done is 1 if the slot is taken.
 local timeout, id = tonumber(ARGV[4]), ARGV[5]
 
--- Every command runs once before the first change. If Redis refuses one (a replica, no memory, no disk, no permission),
--- nothing is changed, and reading the usage fails whenever taking a slot would.
+-- Every command that a take needs runs once before the slot is added. If Redis refuses one (a replica, no memory, no disk, no
+-- permission), no slot is added, and reading the usage fails whenever taking a slot would.
 redis.call('ZADD', KEYS[1], 'XX', 0, '-')
 redis.call('PTTL', KEYS[1])
 redis.call('PEXPIRE', KEYS[3], 1000)

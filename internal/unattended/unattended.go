@@ -88,7 +88,7 @@ type Usage struct {
 	Remaining int // calls that are still allowed; 0 while the unit is blocked
 	Window    time.Duration
 	Unit      config.Unit
-	Wait      time.Duration // until Remaining increases; 0 if nothing is used or the limit is 0
+	Wait      time.Duration // until Remaining increases; 0 if it cannot: the limit is 0, or no call is used and no block lasts
 	NextAt    time.Time     // now by Redis's clock plus Wait; zero if Wait is 0
 }
 

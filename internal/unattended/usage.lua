@@ -23,8 +23,9 @@ local function until_free(slots, used)
   return tonumber(last[2]) + window
 end
 
--- Returns the reply of every script: done, used, open, when Remaining increases (0: nothing is used), now, and for the unit
--- statistics until when no call is left, until when fewer than two are, and until when the ASPSP blocks the unit.
+-- Returns the reply of every script: done, used, open, when Remaining increases (0: it cannot, because nothing is used and the
+-- unit is not blocked), now, and for the unit statistics until when no call is left, until when fewer than two are, and until
+-- when the ASPSP blocks the unit.
 local function usage(done)
   local used, blocked_until, aspsp = read()
   local open = blocked_until <= now

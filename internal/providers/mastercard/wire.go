@@ -77,8 +77,8 @@ type (
 	}
 )
 
-// present is documented as optional content. If it is missing there is none. null is not
-// documented, and is an error, so that it is not taken for an empty list.
+// present is an optional member: Value is nil if the response does not have it. The value null is
+// not documented, and is an error, so that it is not read as an empty list.
 type present[T any] struct{ Value *T }
 
 var errNull = errors.New("content is null")

@@ -197,7 +197,8 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 	return answer, failure
 }
 
-// release releases a slot, even after the read's timeout. If that fails, the call stays counted.
+// release releases a slot, even after the read's timeout. If Redis does not confirm it, the counter
+// retries it for 13 s.
 func (c *client) release(ctx context.Context, q canonical.Query, slot unattended.Slot) {
 	if slot.Release(context.WithoutCancel(ctx)) == nil {
 		c.cfg.Observer.Slot(ctx, q.ASPSP, SlotReleased)
