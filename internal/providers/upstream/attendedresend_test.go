@@ -243,9 +243,9 @@ func TestAtMostTwoAttempts(t *testing.T) {
 	}
 }
 
-// TestRetryBudget: one in ten attended calls may be sent again, and one at the start. Unattended
-// calls add no credit.
-func TestRetryBudget(t *testing.T) {
+// TestResendAllowance: one in ten attended calls may be sent again, and one at the start.
+// Unattended calls add no credit.
+func TestResendAllowance(t *testing.T) {
 	t.Parallel()
 	closed := refusedURL(t)
 	observer := new(events)
@@ -254,7 +254,7 @@ func TestRetryBudget(t *testing.T) {
 	for i := range 100 {
 		c := one
 		if i%2 == 1 {
-			c = other // a provider has one budget, whatever its clients
+			c = other // a provider has one allowance for all its clients
 		}
 		if _, err := c.Read(t.Context(), attendedQuery(), post(t, closed)); kind(err) != canonical.ProviderUnavailable {
 			t.Fatal(err)

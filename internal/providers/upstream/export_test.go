@@ -5,10 +5,11 @@ import "math"
 // RetryAfter exports retryAfter.
 var RetryAfter = retryAfter
 
-// ExhaustResendBudget prevents the Transport from sending calls again, so that only net/http does.
-func (w *Transport) ExhaustResendBudget() *Transport {
-	w.budget.mu.Lock()
-	defer w.budget.mu.Unlock()
-	w.budget.credit = math.MinInt
-	return w
+// ExhaustResendAllowance prevents the Transport from sending calls again, so that only net/http
+// does.
+func (t *Transport) ExhaustResendAllowance() *Transport {
+	t.allowance.mu.Lock()
+	defer t.allowance.mu.Unlock()
+	t.allowance.credit = math.MinInt
+	return t
 }

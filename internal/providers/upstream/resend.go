@@ -31,10 +31,10 @@ const (
 )
 
 func (c *client) sendAttended(ctx context.Context, q canonical.Query, r providers.Request) (providers.Response, *canonical.Error) {
-	c.budget.earn()
-	answer, att, failure := c.sendOnce(ctx, c.reusing, q, r, 0)
-	if failure == nil || !att.connectionLost() || !c.budget.spend() {
-		return answer, failure
+	c.allowance.earn()
+	response, att, failure := c.sendOnce(ctx, c.reusing, q, r, 0)
+	if failure == nil || !att.connectionLost() || !c.allowance.spend() {
+		return response, failure
 	}
 	pause := time.NewTimer(minResendDelay + rand.N(maxResendDelay-minResendDelay)) //nolint:gosec // not used for security
 	defer pause.Stop()
@@ -44,11 +44,11 @@ func (c *client) sendAttended(ctx context.Context, q canonical.Query, r provider
 		if errors.Is(ctx.Err(), context.Canceled) {
 			failure = contextError(ctx)
 		}
-		return answer, failure
+		return response, failure
 	}
 	// On a new connection: net/http might send it a third time if a reused connection breaks.
-	answer, _, failure = c.sendOnce(ctx, c.oneShot, q, r, 1)
-	return answer, failure
+	response, _, failure = c.sendOnce(ctx, c.oneShot, q, r, 1)
+	return response, failure
 }
 
 // sendOnce sends an attended call once. Each time the call is signed again, because providers
@@ -69,28 +69,28 @@ func (c *client) sendOnce(ctx context.Context, t http.RoundTripper, q canonical.
 var errAlreadySent = errors.New("upstream: sent before")
 
 // bytesSent reports whether anything of the call was written to the last connection it got.
-func (w *attempt) bytesSent() bool {
-	if k := w.conn.Load(); k != nil {
+func (a *attempt) bytesSent() bool {
+	if k := a.conn.Load(); k != nil {
 		return k.hasSentBytes()
 	}
-	return w.wroteHeaders.Load()
+	return a.wroteHeaders.Load()
 }
 
 // connectionLost reports whether no connection could be made, or the connection was lost before a
 // response began. It is false after a timeout and after any response.
-func (w *attempt) connectionLost() bool {
-	if w.err == nil || w.responded.Load() {
+func (a *attempt) connectionLost() bool {
+	if a.err == nil || a.responded.Load() {
 		return false
 	}
-	if dialFailed(w.err) {
-		return !OutOfFiles(w.err)
+	if dialFailed(a.err) {
+		return !OutOfFiles(a.err)
 	}
 	for _, cause := range []error{errAlreadySent, syscall.ECONNREFUSED, syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF} {
-		if errors.Is(w.err, cause) {
+		if errors.Is(a.err, cause) {
 			return true
 		}
 	}
-	return strings.Contains(w.err.Error(), "server closed idle connection") // net/http has no type for this error
+	return strings.Contains(a.err.Error(), "server closed idle connection") // net/http has no type for this error
 }
 
 // dialFailed reports whether no connection could be made, to the provider or to the proxy in front
@@ -100,26 +100,27 @@ func dialFailed(err error) bool {
 	return errors.As(err, &op) && (op.Op == "dial" || dialFailed(op.Err))
 }
 
-// A resendBudget limits how many calls to a provider are sent again. It is safe for concurrent use.
-type resendBudget struct {
+// A resendAllowance limits how many calls to a provider are sent again. It is safe for concurrent
+// use.
+type resendAllowance struct {
 	mu     sync.Mutex
 	credit int // in tenths of a call
 }
 
-func newResendBudget() *resendBudget { return &resendBudget{credit: initialCredit} }
+func newResendAllowance() *resendAllowance { return &resendAllowance{credit: initialCredit} }
 
-func (b *resendBudget) earn() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.credit = min(b.credit+creditPerCall, maxCredit)
+func (r *resendAllowance) earn() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.credit = min(r.credit+creditPerCall, maxCredit)
 }
 
-func (b *resendBudget) spend() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.credit < creditPerResend {
+func (r *resendAllowance) spend() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.credit < creditPerResend {
 		return false
 	}
-	b.credit -= creditPerResend
+	r.credit -= creditPerResend
 	return true
 }

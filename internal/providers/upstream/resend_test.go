@@ -56,7 +56,7 @@ func (r *fixture) withNetHTTPRetries(roots *x509.CertPool, sign func(*http.Reque
 
 func (r *fixture) withNetHTTPRetriesAndTimeout(timeout time.Duration, roots *x509.CertPool, sign func(*http.Request, []byte) error) *fixture {
 	other := &fixture{counter: r.counter}
-	transport := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: other, Roots: roots}).ExhaustResendBudget()
+	transport := upstream.New(upstream.Config{Provider: "test", Timeout: timeout, Counter: r.counter, Observer: other, Roots: roots}).ExhaustResendAllowance()
 	other.Client = transport.Client(providers.ClientConfig{Sign: sign, ClassifyError: classify})
 	return other
 }
@@ -402,7 +402,7 @@ func TestHTTP2DoesNotSendAgain(t *testing.T) {
 					_, _ = r.Read(t.Context(), q, call(t, b.url, c.method, c.body))
 				}
 				if got, _ := b.seen(); len(got) != tt.victim || got[0].proto != "HTTP/2" {
-					t.Errorf("attended, without a budget: %+v arrived, want %d", got, tt.victim)
+					t.Errorf("attended, without an allowance: %+v arrived, want %d", got, tt.victim)
 				}
 
 				b = openBank(t, s)
@@ -474,7 +474,7 @@ func TestLostConnectionDoesNotSendAgain(t *testing.T) {
 						_, _ = r.Read(t.Context(), q, call(t, b.url, c.method, c.body))
 					}
 					if got, _ := b.seen(); len(got) != 2 || got[1].conn != 1 {
-						t.Errorf("attended, without a budget: %+v arrived, want 2", got)
+						t.Errorf("attended, without an allowance: %+v arrived, want 2", got)
 					}
 
 					b = openBank(t, s)

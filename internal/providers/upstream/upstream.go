@@ -78,7 +78,7 @@ const (
 // A Transport makes the HTTP calls to one provider.
 type Transport struct {
 	cfg       Config
-	budget    *resendBudget
+	allowance *resendAllowance
 	keepAlive []*http.Transport // the HTTP transports that keep idle connections
 }
 
@@ -90,36 +90,36 @@ func New(cfg Config) *Transport {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Transport{cfg: cfg, budget: newResendBudget()}
+	return &Transport{cfg: cfg, allowance: newResendAllowance()}
 }
 
 // Client returns a client for an adapter.
-func (w *Transport) Client(c providers.ClientConfig) providers.Client {
-	if w.cfg.Routes != nil {
-		w.cfg.Routes(c.Routes...)
+func (t *Transport) Client(c providers.ClientConfig) providers.Client {
+	if t.cfg.Routes != nil {
+		t.cfg.Routes(c.Routes...)
 	}
-	attended := attendedTransport(w.cfg, c)
-	w.keepAlive = append(w.keepAlive, attended)
+	attended := attendedTransport(t.cfg, c)
+	t.keepAlive = append(t.keepAlive, attended)
 	return &client{
-		ClientConfig: c, cfg: w.cfg, budget: w.budget,
-		reusing: attended, oneShot: unattendedTransport(w.cfg, c),
+		ClientConfig: c, cfg: t.cfg, allowance: t.allowance,
+		reusing: attended, oneShot: unattendedTransport(t.cfg, c),
 	}
 }
 
 // CloseIdle closes the connections that are idle. Call it when the Transport makes no new calls;
 // calls in progress are not affected. It must not run concurrently with Client.
-func (w *Transport) CloseIdle() {
-	for _, t := range w.keepAlive {
-		t.CloseIdleConnections()
+func (t *Transport) CloseIdle() {
+	for _, kept := range t.keepAlive {
+		kept.CloseIdleConnections()
 	}
 }
 
 type client struct {
 	providers.ClientConfig
-	cfg     Config
-	budget  *resendBudget     // the Transport's; for sending attended calls again
-	reusing http.RoundTripper // for attended calls
-	oneShot http.RoundTripper // for unattended calls, and to send an attended call again: one connection for each
+	cfg       Config
+	allowance *resendAllowance  // the Transport's; for sending attended calls again
+	reusing   http.RoundTripper // for attended calls
+	oneShot   http.RoundTripper // for unattended calls, and to send an attended call again: one connection for each
 }
 
 // Read implements providers.Client. It is the only place that applies the timeout of a read.
@@ -189,12 +189,12 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 	own, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
 	own = context.WithValue(own, sendDeadlineKey{}, deadline)
-	answer, att, failure := c.doObserved(own, c.oneShot, req, q, r, 0)
-	answer.SlotsLeft = slot.Left
+	response, att, failure := c.doObserved(own, c.oneShot, req, q, r, 0)
+	response.SlotsLeft = slot.Left
 	if !att.connected() {
 		c.release(ctx, q, slot)
 	}
-	return answer, failure
+	return response, failure
 }
 
 // release releases a slot, even after the read's timeout. If Redis does not confirm it, the counter
@@ -213,25 +213,25 @@ func replayable(req *http.Request) bool {
 // doObserved makes one call, notifies the observer, and classifies a response that is not a
 // success. resend is how many times the call was sent before.
 func (c *client) doObserved(ctx context.Context, t http.RoundTripper, req *http.Request, q canonical.Query, r providers.Request, resend int) (
-	answer providers.Response, att *attempt, failure *canonical.Error,
+	response providers.Response, att *attempt, failure *canonical.Error,
 ) {
 	ctx, end := c.cfg.Observer.Call(ctx, Call{
 		Provider: c.cfg.Provider, ASPSP: q.ASPSP, Method: r.Method, Route: r.Route, Host: r.URL.Host, Attended: q.Attended(),
 		Resend: resend,
 	})
-	answer, att, failure = roundTrip(ctx, t, req)
+	response, att, failure = roundTrip(ctx, t, req)
 	if c.cfg.OutOfFiles != nil && !att.connected() && OutOfFiles(att.err) {
 		c.cfg.OutOfFiles(ctx, q.ASPSP)
 	}
-	if failure == nil && answer.Status != http.StatusOK {
-		failure = c.classify(ctx, q, r, answer)
+	if failure == nil && response.Status != http.StatusOK {
+		failure = c.classify(ctx, q, r, response)
 	}
 	if failure != nil {
-		end(answer.Status, failure.Kind)
-		return answer, att, failure
+		end(response.Status, failure.Kind)
+		return response, att, failure
 	}
-	end(answer.Status, "")
-	return answer, att, nil
+	end(response.Status, "")
+	return response, att, nil
 }
 
 func (c *client) take(ctx context.Context, q canonical.Query, r providers.Request) (unattended.Slot, *canonical.Error) {
@@ -331,30 +331,30 @@ type attempt struct {
 }
 
 // connected reports whether the call got a connection. If not, nothing of it was sent.
-func (w *attempt) connected() bool { return w.conns.Load() > 0 }
+func (a *attempt) connected() bool { return a.conns.Load() > 0 }
 
 // trace returns a trace that records the connections of a call. net/http may switch to another
 // connection only while nothing of the call has been written. Otherwise trace calls giveUp, because
 // net/http would send the call again for each reused connection that breaks, without regard to the
-// resend budget.
-func (w *attempt) trace(ctx context.Context, giveUp func()) *httptrace.ClientTrace {
+// resend allowance.
+func (a *attempt) trace(ctx context.Context, giveUp func()) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
-			again := w.conns.Load() > 0 && w.bytesSent()
-			w.conns.Add(1)
-			w.wroteHeaders.Store(false)
-			w.conn.Store(waitUntilIdle(ctx, info))
+			again := a.conns.Load() > 0 && a.bytesSent()
+			a.conns.Add(1)
+			a.wroteHeaders.Store(false)
+			a.conn.Store(waitUntilIdle(ctx, info))
 			if !again {
 				return
 			}
-			w.resentByTransport.Store(true)
+			a.resentByTransport.Store(true)
 			giveUp()
-			if k := w.conn.Load(); k != nil { // net/http writes before it checks the context
+			if k := a.conn.Load(); k != nil { // net/http writes before it checks the context
 				_ = k.Close()
 			}
 		},
-		WroteHeaders:         func() { w.wroteHeaders.Store(true) },
-		GotFirstResponseByte: func() { w.responded.Store(true) },
+		WroteHeaders:         func() { a.wroteHeaders.Store(true) },
+		GotFirstResponseByte: func() { a.responded.Store(true) },
 	}
 }
 
