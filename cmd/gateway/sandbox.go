@@ -37,12 +37,12 @@ func sandboxCommand(ctx context.Context, l *commandline.Line) error {
 // guide and runs until ctx ends.
 func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stderr io.Writer) error {
 	ignoreSignals()
-	world, err := sandbox.Start(ctx, o)
+	box, err := sandbox.Start(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer world.Stop()
-	c, err := table.Load(world.ConfigFile)
+	defer box.Stop()
+	c, err := table.Load(box.ConfigFile)
 	if err != nil {
 		return err
 	}
@@ -56,14 +56,14 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 	}
 	api := sandbox.BaseURL(a.server.Addr())
 	if !demo {
-		world.Guide(stdout, api, sandbox.BaseURL(a.server.AdminAddr()))
+		box.Guide(stdout, api, sandbox.BaseURL(a.server.AdminAddr()))
 		return a.run(ctx)
 	}
 	touring, end := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- a.run(touring) }()
 	fmt.Fprintln(stdout, "A tour of the AIS Gateway: two simulated providers, four banks and an embedded Redis in one process.")
-	err = world.Tour(touring, stdout, api)
+	err = box.Tour(touring, stdout, api)
 	end()
 	if stopped := <-ended; err == nil {
 		err = stopped

@@ -21,7 +21,7 @@ import (
 // requires and the query lacks.
 type AccountReader interface {
 	Check(q canonical.Query) []canonical.FieldError
-	Accounts(ctx context.Context, client string, q canonical.Query, w gateway.CacheControl) (gateway.AccountsResult, error)
+	Accounts(ctx context.Context, client string, q canonical.Query, control gateway.CacheControl) (gateway.AccountsResult, error)
 	Balances(ctx context.Context, client string, q canonical.Query, account string) (gateway.BalancesResult, error)
 }
 

@@ -204,41 +204,41 @@ func (u *UnitStats) exchange(ctx context.Context, all bool) (map[string]map[stri
 	updates := u.waiting
 	u.waiting = map[counterKey]unitUpdate{}
 	u.mu.Unlock()
-	calls := u.calls(updates, all)
-	u.send(ctx, calls)
+	runs := u.runs(updates, all)
+	u.send(ctx, runs)
 	counts, failed := map[string]map[string]int64{}, error(nil)
-	for _, c := range calls {
-		n, err := c.reply.Int64Slice()
+	for _, r := range runs {
+		n, err := r.reply.Int64Slice()
 		if err == nil && len(n) != len(stateEnds{}) {
 			err = errReply
 		}
 		if err != nil {
-			u.putBack(updates, c.units)
+			u.putBack(updates, r.units)
 			failed = errors.Join(failed, err)
 			continue
 		}
 		// Units that are used up are also among those with fewer than two calls left.
-		counts[c.aspsp] = map[string]int64{UnitUsedUp: n[0], UnitLast: max(n[1]-n[0], 0), UnitBlocked: n[2]}
+		counts[r.aspsp] = map[string]int64{UnitUsedUp: n[0], UnitLast: max(n[1]-n[0], 0), UnitBlocked: n[2]}
 	}
 	return counts, failed
 }
 
-// A unitCall is one run of the script: it updates units of an ASPSP and reads its counts.
-type unitCall struct {
+// A scriptRun is one run of the script: it updates units of an ASPSP and reads its counts.
+type scriptRun struct {
 	aspsp string
 	units []counterKey
 	args  []any
 	reply *redis.Cmd
 }
 
-// calls returns the calls that write updates and, if all is set, read the counts of the other
+// runs returns the runs that write updates and, if all is set, read the counts of the other
 // ASPSPs.
-func (u *UnitStats) calls(updates map[counterKey]unitUpdate, all bool) []*unitCall {
+func (u *UnitStats) runs(updates map[counterKey]unitUpdate, all bool) []*scriptRun {
 	units := map[string][]counterKey{}
 	for key := range updates {
 		units[key.aspsp] = append(units[key.aspsp], key)
 	}
-	var calls []*unitCall
+	var runs []*scriptRun
 	for id, policy := range u.policies {
 		batches := slices.Collect(slices.Chunk(units[id], maxPerScript))
 		if len(batches) == 0 && all && policy.Limit > 0 {
@@ -251,25 +251,25 @@ func (u *UnitStats) calls(updates map[counterKey]unitUpdate, all bool) []*unitCa
 				update := updates[key]
 				args = append(args, key.member(), update.released, update.ends[0], update.ends[1], update.ends[2])
 			}
-			calls = append(calls, &unitCall{aspsp: id, units: batch, args: args})
+			runs = append(runs, &scriptRun{aspsp: id, units: batch, args: args})
 		}
 	}
-	return calls
+	return runs
 }
 
-// send makes the calls in one pipeline, and again with its source those that found no script in
-// Redis. Each call's reply has its error.
-func (u *UnitStats) send(ctx context.Context, calls []*unitCall) {
-	for _, run := range []scriptRunner{unitStatsScript.EvalSha, unitStatsScript.Eval} {
+// send makes the runs in one pipeline, and again with its source those that found no script in
+// Redis. Each run's reply has its error.
+func (u *UnitStats) send(ctx context.Context, runs []*scriptRun) {
+	for _, send := range []scriptRunner{unitStatsScript.EvalSha, unitStatsScript.Eval} {
 		pipe := u.rdb.Pipeline()
-		for _, c := range calls {
-			c.reply = run(ctx, pipe, u.keys(c.aspsp), c.args...)
+		for _, r := range runs {
+			r.reply = send(ctx, pipe, u.keys(r.aspsp), r.args...)
 		}
 		_, _ = pipe.Exec(ctx)
-		calls = slices.DeleteFunc(slices.Clone(calls), func(c *unitCall) bool {
-			return !redis.HasErrorPrefix(c.reply.Err(), "NOSCRIPT")
+		runs = slices.DeleteFunc(slices.Clone(runs), func(r *scriptRun) bool {
+			return !redis.HasErrorPrefix(r.reply.Err(), "NOSCRIPT")
 		})
-		if len(calls) == 0 {
+		if len(runs) == 0 {
 			return
 		}
 	}

@@ -43,7 +43,7 @@ func Parse(text []byte) (*Document, Faults) {
 	faults, safe := refuseTokens(all)
 	tokens := fixColons(all)
 	if line := tooManyKeys(tokens); line > 0 {
-		return nil, append(faults, Fault{Line: line, Detail: crowded})
+		return nil, append(faults, Fault{Line: line, Detail: tooLarge})
 	}
 	if !safe {
 		return nil, faults

@@ -18,7 +18,7 @@ const (
 
 const (
 	tooDeep    = "must not nest deeper than 32 levels"
-	crowded    = "must not have more than 5000 keys in one mapping"
+	tooLarge   = "must not have more than 5000 keys in one mapping"
 	hasAliases = "must not use anchors, aliases or merge keys (quote a string that begins with & or *)"
 )
 

@@ -92,20 +92,20 @@ type provider struct {
 
 // Accounts implements providers.Provider.
 func (p *provider) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
-	answer, err := p.read(ctx, q, "", routeAccounts)
+	resp, err := p.read(ctx, q, "", routeAccounts)
 	if err != nil {
 		return nil, err
 	}
-	return readAccounts(answer.Body, q.RequestID)
+	return readAccounts(resp.Body, q.RequestID)
 }
 
 // Balances implements providers.Provider.
 func (p *provider) Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error) {
-	answer, err := p.read(ctx, q, accountID, routeBalances)
+	resp, err := p.read(ctx, q, accountID, routeBalances)
 	if err != nil {
 		return canonical.AccountBalances{}, err
 	}
-	return readBalances(answer.Body, q.RequestID, accountID)
+	return readBalances(resp.Body, q.RequestID, accountID)
 }
 
 // read makes the only call of a read. OBC has no pages.

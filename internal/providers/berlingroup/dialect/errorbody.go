@@ -75,22 +75,22 @@ func parseErrorBody(q canonical.Query, r providers.Request, body []byte) errorBo
 		}
 		return errorBody{words: wording.Words(string(body)), empty: len(bytes.TrimSpace(body)) == 0}
 	}
-	said := errorBody{code: w.firstCode(), fromAPI: w.fromAPI()}
+	parsed := errorBody{code: w.firstCode(), fromAPI: w.fromAPI()}
 	texts := stringsOf(body)
 	for _, text := range texts {
 		end := adapter.LastSegment(text)
 		code := strings.ToUpper(strings.TrimSpace(end))
 		if _, known := kindOfCode(code); known && !wording.EndsInRequestText(text, end) {
-			said.codes = append(said.codes, code)
+			parsed.codes = append(parsed.codes, code)
 		}
 		// The reason phrase of the status, which problems repeat as their title, adds nothing to
 		// the status.
 		if end != http.StatusText(http.StatusTooManyRequests) {
-			said.words = append(said.words, wording.EndWords(text, end)...)
+			parsed.words = append(parsed.words, wording.EndWords(text, end)...)
 		}
 	}
-	said.empty = len(texts) == 0
-	return said
+	parsed.empty = len(texts) == 0
+	return parsed
 }
 
 // kindOfCode returns the kind of a code in capitals, and whether it is known.
