@@ -49,18 +49,18 @@ type connections struct {
 	mu         sync.Mutex
 	generation int       // of connections that are opened now
 	unproven   int       // connections that ended unproven since the last proven one
-	refusal    refusal   // of the last connection that ended unproven
+	refusal    replyCode // of the last connection that ended unproven
 	dialed     time.Time // the last attempt
 }
 
-// refusal is the code of the error reply after which the client closed a connection, for example
+// replyCode is the code of the error reply after which the client closed a connection, for example
 // WRONGPASS; "" if there was none. It implements redis.Error.
-type refusal string
+type replyCode string
 
-func (r refusal) Error() string { return string(r) }
+func (c replyCode) Error() string { return string(c) }
 
 // RedisError implements redis.Error.
-func (refusal) RedisError() {}
+func (replyCode) RedisError() {}
 
 func (c *connections) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 func (c *connections) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
@@ -110,11 +110,11 @@ func (c *connections) connProven() {
 }
 
 // endedUnproven records that a connection ended unproven.
-func (c *connections) endedUnproven(r refusal) {
+func (c *connections) endedUnproven(code replyCode) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.unproven++
-	c.refusal = r
+	c.refusal = code
 }
 
 // endedUnused records that the client closed a connection, opened at a time, without writing to it.
@@ -155,13 +155,13 @@ type trackedConn struct {
 	opened     time.Time
 
 	mu       sync.Mutex
-	written  bool    // the handshake or a command was written
-	used     bool    // a command after the handshake was written
-	unread   bool    // the reply to the last command has not arrived
-	refused  bool    // the reply to the last command is an error, or not a reply of Redis's protocol
-	refusal  refusal // the code of the error
-	worked   bool    // Redis sent any reply, or there was a TLS handshake
-	full     bool    // Redis sent fullReply
+	written  bool      // the handshake or a command was written
+	used     bool      // a command after the handshake was written
+	unread   bool      // the reply to the last command has not arrived
+	refused  bool      // the reply to the last command is an error, or not a reply of Redis's protocol
+	refusal  replyCode // the code of the error
+	worked   bool      // Redis sent any reply, or there was a TLS handshake
+	full     bool      // Redis sent fullReply
 	proven   bool
 	recorded bool // its end is recorded
 }
@@ -226,7 +226,7 @@ func (w *trackedConn) received(p []byte) (isFull bool) {
 		w.unread, w.refused = false, !strings.ContainsRune(replyTypes, rune(p[0]))
 		code, _, _ := bytes.Cut(p[1:], []byte(" "))
 		if p[0] == '-' && slices.Contains(refusalPrefixes, string(code)) {
-			w.refusal = refusal(code)
+			w.refusal = replyCode(code)
 		}
 	}
 	if !w.proven && w.used && !w.refused && bytes.HasSuffix(p, []byte("\r\n")) {
