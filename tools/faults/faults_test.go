@@ -115,6 +115,9 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+// insertion matches the head of a part of a diff that removes no lines.
+var insertion = regexp.MustCompile(`(?m)^@@ -\d+,0 `)
+
 // TestPatches: every fault applies to the code, and its packages and tests exist.
 func TestPatches(t *testing.T) {
 	const root = "../.."
@@ -133,6 +136,9 @@ func TestPatches(t *testing.T) {
 		promises[f.promise] = f.name
 		if _, err := apply(t.Context(), root, t.TempDir(), f); err != nil {
 			t.Errorf("%s: %v", f.name, err)
+		}
+		if insertion.MatchString(f.diff) {
+			t.Errorf("%s: a part of the diff only adds lines, so that its place is a line number: let it replace a line", f.name)
 		}
 		for _, dir := range f.packages {
 			for test := range strings.SplitSeq(f.run, "|") {
