@@ -61,14 +61,14 @@ func (st *requestState) challenge(k canonical.Kind) string {
 	return ""
 }
 
-// canonicalError returns the canonical error in err, and sets the event's cause. Any other error is
-// InternalError, or Canceled if the caller has gone. If the caller has not gone, the result is
-// never Canceled.
+// canonicalError returns the canonical error in err, and sets the event's cause. Any other error,
+// and one of an unknown kind, is InternalError, or Canceled if the caller has gone. If the caller
+// has not gone, the result is never Canceled.
 func (st *requestState) canonicalError(ctx context.Context, err error) *canonical.Error {
 	gone := ctx.Err() != nil
 	var e *canonical.Error
 	switch {
-	case errors.As(err, &e) && (e.Kind != canonical.Canceled || gone):
+	case errors.As(err, &e) && e.Kind.Known() && (e.Kind != canonical.Canceled || gone):
 	case gone && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)):
 		return canonical.NewError(canonical.Canceled, "")
 	default:

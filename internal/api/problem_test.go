@@ -198,11 +198,13 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestUnforeseenErrors checks that an error that is not canonical becomes INTERNAL_ERROR without
-// its text, and that Canceled is reported only if the caller has gone.
+// TestUnforeseenErrors checks that an error that is not canonical, or is of an unknown kind,
+// becomes INTERNAL_ERROR without its text, and that Canceled is reported only if the caller has
+// gone.
 func TestUnforeseenErrors(t *testing.T) {
 	for _, err := range []error{
 		errors.New("IBAN of Maria"), fmt.Errorf("Maria: %w", context.Canceled), canonical.NewError(canonical.Canceled, ""),
+		canonical.NewError("KIND_OF_A_LATER_VERSION", "Maria"),
 	} {
 		s := open(t, good())
 		s.gateway.err = err

@@ -406,6 +406,8 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 		Kind: canonical.UnattendedLimit, Origin: canonical.OriginASPSP, RetryAfter: time.Hour,
 		Upstream: &canonical.UpstreamError{HTTPStatus: 429, ReasonCode: "ACCESS_EXCEEDED"},
 	}
+	later, known := *failure, *failure // as a newer gateway and this one describe it
+	later.Kind, known.Kind = "KIND_OF_A_LATER_VERSION", canonical.ProviderError
 	for name, rdb := range redises(t) {
 		for _, tt := range []struct {
 			name   string
@@ -415,6 +417,7 @@ func TestFollowersGetTheOutcome(t *testing.T) {
 		}{
 			{"a list", cache.CallResult{Entry: entry(), KeepFor: time.Hour}, cache.LeaderOutcome{Done: true, Entry: entry()}, true},
 			{"a failure", cache.CallResult{Failure: failure}, cache.LeaderOutcome{Done: true, Failure: failure, Entry: entry()}, true},
+			{"a failure of an unknown kind", cache.CallResult{Failure: &later}, cache.LeaderOutcome{Done: true, Failure: &known, Entry: entry()}, true},
 			{"balances", cache.CallResult{Entry: balances()}, cache.LeaderOutcome{Done: true, Entry: balances()}, true},
 			{"a rejection", cache.CallResult{Failure: failure, Invalidate: true}, cache.LeaderOutcome{Done: true, Failure: failure}, false},
 		} {

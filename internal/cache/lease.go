@@ -179,7 +179,7 @@ type LeaderOutcome struct {
 	Held    bool              // the call is in progress
 	Done    bool              // the call has ended. If Held and Done are false, its holder died
 	Ended   time.Time         // of the call, by Redis's clock; only if Done
-	Failure *canonical.Error  // nil if the call succeeded
+	Failure *canonical.Error  // nil if the call succeeded. An unknown kind, of a newer gateway, is ProviderError
 	Entry   *Entry            // nil after a failure, and if the list was invalidated
 	Usage   *unattended.Usage // after the call's last step of the counter; nil if there was none
 }
@@ -281,6 +281,9 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (LeaderOutcome, error) {
 		return out, nil
 	}
 	out.Failure, out.Ended, out.Usage = stored.Failure, stored.Ended, stored.Usage.At(now)
+	if out.Failure != nil && !out.Failure.Kind.Known() {
+		out.Failure.Kind = canonical.ProviderError
+	}
 	switch b := stored.Balances; {
 	case b != nil:
 		out.Entry = &Entry{Balances: &b.AccountBalances, FetchedAt: b.FetchedAt, Age: max(now.Sub(b.FetchedAt), 0)}

@@ -37,12 +37,13 @@ func decodeMemory(refusals, pages string, now time.Time, want Lookup) Memory {
 }
 
 // refusal returns the newest kind in the text for one of the subjects; "" if there is none. An
-// unknown account does not affect the consent's other accounts.
+// unknown account does not affect the consent's other accounts. An unknown kind, of a newer
+// gateway, is ignored.
 func refusal(text string, now time.Time, consent, account string) canonical.Kind {
 	for ; len(text) >= refusalSize; text = text[refusalSize:] {
 		kind := canonical.Kind(strings.TrimRight(text[subjectSize:subjectSize+codeSize], " "))
 		micros, err := strconv.ParseInt(text[refusalSize-timeSize:refusalSize], 10, 64)
-		if age := now.Sub(time.UnixMicro(micros)); err != nil || age >= RefusedFor || age < -maxClockSkew {
+		if age := now.Sub(time.UnixMicro(micros)); err != nil || age >= RefusedFor || age < -maxClockSkew || !kind.Known() {
 			continue
 		}
 		subject := text[:subjectSize]

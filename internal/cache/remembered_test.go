@@ -46,8 +46,8 @@ func recall(t *testing.T, c *cache.Cache, k cache.Key, consent, account string) 
 }
 
 // TestRefusalsAreRemembered: a refusal of a consent applies to its accounts, and a refusal of an
-// account only to that account. Other tokens and clients have their own refusals. All refusals of a
-// consent are deleted together.
+// account only to that account. Other tokens and clients have their own refusals. A refusal of an
+// unknown kind, from a newer gateway, is ignored. All refusals of a consent are deleted together.
 func TestRefusalsAreRemembered(t *testing.T) {
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
@@ -71,6 +71,8 @@ func TestRefusalsAreRemembered(t *testing.T) {
 			remember(consent, canonical.ConsentExpired)
 			recalled(k, consent, consent, canonical.ConsentExpired)
 			recalled(k, consent, account, canonical.ConsentExpired) // the newest
+			remember(consent, "KIND_OF_LATER")
+			recalled(k, consent, account, canonical.ConsentExpired) // the newest of a known kind
 			recalled(k, subject("another token"), subject("another token"), "")
 			recalled(newCacheKey(), consent, consent, "")
 			learn(t, c, k, cache.Learned{Accepted: true})

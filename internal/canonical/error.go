@@ -1,6 +1,7 @@
 package canonical
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -141,3 +142,7 @@ func Kinds() []Kind {
 		Canceled,
 	}
 }
+
+// Known reports whether Kinds has the kind. A gateway of a later version may have stored one that
+// this version does not have.
+func (k Kind) Known() bool { return slices.Contains(Kinds(), k) }
