@@ -11,9 +11,9 @@ type Refusal string
 // The limits that can refuse a request.
 const (
 	InFlight Refusal = "in_flight" // requests of all clients
-	Client   Refusal = "client"    // requests of one client
+	Client   Refusal = "client"    // requests or calls of one client, in total or for one ASPSP
 	Audit    Refusal = "audit"     // audit records that wait to be written
-	ASPSP    Refusal = "aspsp"     // calls to one ASPSP, or requests that wait for it
+	ASPSP    Refusal = "aspsp"     // calls of all clients to one ASPSP, or requests that wait for it
 	Files    Refusal = "files"     // open files of the process
 )
 

@@ -20,7 +20,7 @@ func (g *Gateway) admitWaiter(ctx context.Context, b *aspsp, client string) (lea
 	}
 	if !g.clientWaiters.TryAcquire(client, b.ID) {
 		g.aspspWaiters.Release(b.ID)
-		return nil, g.overloaded(ctx, b, bulkhead.ASPSP, "too many requests of this client wait for the ASPSP")
+		return nil, g.overloaded(ctx, b, bulkhead.Client, "too many requests of your client wait for the ASPSP")
 	}
 	start := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
 	return func() {
@@ -39,7 +39,7 @@ func (g *Gateway) admitCall(ctx context.Context, b *aspsp, client string) (leave
 	}
 	if !g.clientCalls.TryAcquire(client, b.ID) {
 		g.aspspCalls.Release(b.ID)
-		return nil, g.overloaded(ctx, b, bulkhead.Client, "too many calls of this client are in progress")
+		return nil, g.overloaded(ctx, b, bulkhead.Client, "too many calls of your client to the ASPSP are in progress")
 	}
 	return func() {
 		g.clientCalls.Release(client, b.ID)

@@ -4,9 +4,12 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
@@ -200,7 +203,7 @@ func TestOverloadIsNotShared(t *testing.T) {
 }
 
 // TestSlowASPSPLeavesCapacity: an ASPSP that does not respond cannot use up all concurrent calls of
-// a client.
+// a client. A refusal is counted as that of the client's limit.
 func TestSlowASPSPLeavesCapacity(t *testing.T) {
 	t.Parallel()
 	const most, taken = 5, 4
@@ -221,8 +224,11 @@ func TestSlowASPSPLeavesCapacity(t *testing.T) {
 		requests = append(requests, read(client))
 		<-arrived
 	}
-	if err := <-read(client); kind(err) != canonical.Overloaded {
+	if err := <-read(client); kind(err) != canonical.Overloaded || !strings.Contains(err.Error(), "too many requests of your client wait for the ASPSP") {
 		t.Errorf("one more: %v", err)
+	}
+	if diff := cmp.Diff([]string{"client " + aspspID}, w.observed.refused); diff != "" {
+		t.Errorf("refusals as observed: %s", diff)
 	}
 	requests = append(requests, read("another client"))
 	<-arrived
