@@ -110,8 +110,8 @@ func (a *accountsRequest) readList(ctx context.Context) {
 // useEntry records the list that Redis returned.
 func (a *accountsRequest) useEntry(entry *cache.Entry) {
 	a.cached, a.readAt = nil, time.Now() //nolint:forbidigo // measures how much older the list becomes
-	a.unreadable = entry != nil && entry.Unreadable && entry.Age < a.maxAge()
 	a.unknown = entry != nil && entry.Unreadable
+	a.unreadable = a.unknown && entry.Age < a.aspsp.Accounts.FreshFor // also if max-age is shorter: Redis would not replace the list
 	if entry != nil && !entry.Unreadable && entry.Age < a.aspsp.Accounts.KeepFor {
 		a.cached = entry
 	}
