@@ -38,6 +38,7 @@ type accountsRequest struct {
 	cached     *cache.Entry // the list that was found; nil if there is none that may be served
 	readAt     time.Time    // when it was found
 	lookupTime time.Time    // of the first lookup, by Redis's clock; zero if Redis did not respond
+	hadList    bool         // whether the first lookup found a list that may be served
 	// unreadable means that a fresh list is cached under a key that this gateway does not have. It
 	// is not fetched for an unattended request: each gateway would use slots for a list that
 	// another one has.
@@ -140,7 +141,7 @@ func (a *accountsRequest) Record(found cache.Found) (satisfied bool, failure *ca
 	a.memory, a.noLease = found.Memory, found.NoLease
 	satisfied = a.Satisfies(a.cached)
 	if a.lookupTime.IsZero() {
-		a.lookupTime = found.Now
+		a.lookupTime, a.hadList = found.Now, a.cached != nil
 	}
 	if a.unreadable && !a.q.Attended() && !a.control.NoCache {
 		failure = canonical.NewError(canonical.InternalError, "the cached list is encrypted under a key that this gateway does not have")
@@ -226,7 +227,7 @@ func (a *accountsRequest) fromProvider() AccountsResult {
 	switch {
 	case a.control.NoCache:
 		forward = ForwardRequest
-	case a.cached != nil:
+	case a.hadList:
 		forward = ForwardStale
 	}
 	list := a.shared.Entry

@@ -1130,6 +1130,50 @@ func TestLeaseOfADeadGateway(t *testing.T) {
 	})
 }
 
+// TestForwardIsThatOfTheFirstLookup: if the list that satisfies a request is stored while it waits,
+// Cache-Status shows what was cached before.
+func TestForwardIsThatOfTheFirstLookup(t *testing.T) {
+	t.Parallel()
+	for before, want := range map[string]gateway.Forward{"nothing": gateway.ForwardMiss, "a stale list": gateway.ForwardStale} {
+		t.Run(before, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *fixture) {
+				g, q := w.gateway(), newQuery()
+				list := mustList(t, g, q, gateway.CacheControl{})
+				if w.ageList(q, fresh+minute); before == "nothing" {
+					if err := g.DeleteCachedData(t.Context(), client, q); err != nil {
+						t.Fatal(err)
+					}
+				}
+				rdb := w.open(w.cacheAddr).Cache
+				lists, err := cache.New(rdb, [][]byte{w.key})
+				if err != nil {
+					t.Fatal(err)
+				}
+				k := cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}
+				var leases []cache.Lease // of a gateway that dies, and of one whose call is not shared
+				for _, share := range []string{shareKey(q), "test"} {
+					lease, _, err := acquire(t.Context(), lists, k, share, time.Hour)
+					if err != nil || !lease.Held {
+						t.Fatal(lease, err)
+					}
+					leases = append(leases, lease)
+				}
+				time.AfterFunc(3*time.Second, func() {
+					newer := cache.CallResult{Entry: &cache.Entry{Accounts: list.Accounts, FetchedAt: leases[1].RedisTime(time.Now())}, KeepFor: time.Hour}
+					if done, err := lists.Publish(context.Background(), leases[1], newer); err != nil || !done.Stored {
+						t.Error(done, err)
+					}
+					rdb.Del(context.Background(), w.leases(q)...)
+				})
+				got := mustList(t, g, q, gateway.CacheControl{})
+				if diff := cmp.Diff(gateway.CacheStatus{Forward: want, Collapsed: true}, got.Cache); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
 func TestErasure(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
