@@ -250,15 +250,16 @@ type call struct {
 	stored    bool         // set before published gets nil
 }
 
-// awaitOwn returns the result of a call to the request that leads it. By then it is published, if
-// Redis responds within the budget. Only balances are published after the response, because no
-// later request reads them.
+// awaitOwn returns the result of a call to the request that leads it. If a later request needs what
+// the call has read or shown, it is published by then, if Redis responds within the budget. Any
+// other result is published after the response.
 func (c *call) awaitOwn(ctx context.Context, o Options) (Shared, bool) {
 	if !isDone(ctx, c.done) {
 		return Shared{}, false
 	}
 	s := Shared{CallResult: c.result, Led: true}
-	if c.published == nil || s.Entry != nil && s.Entry.Balances != nil {
+	list := s.Entry != nil && s.Entry.Accounts != nil
+	if c.published == nil || !list && !s.Invalidate && s.Learned == (cache.Learned{}) {
 		return s, true
 	}
 	err := o.Budget.Wait(context.WithoutCancel(ctx), c.published)

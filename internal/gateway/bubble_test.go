@@ -131,6 +131,7 @@ func (w *delayHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 			}
 			return err
 		}
+		defer w.completed.Add(int64(len(cmds)))
 		return next(context.WithoutCancel(ctx), cmds)
 	}
 }

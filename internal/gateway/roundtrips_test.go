@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"context"
+	"net/http"
 	"runtime/metrics"
 	"testing"
 	"time"
@@ -16,11 +17,22 @@ import (
 // other before its response, and no commands more than it says in all.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
-	refused := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
-		t.Helper()
-		got, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{})
-		if kind(err) != canonical.ConsentInvalid || remaining(got.Usage) != 3 {
-			t.Errorf("%v with the usage %+v", err, got.Usage)
+	failing := func(w gateway.CacheControl, want canonical.Kind, left int) func(*testing.T, *gateway.Gateway, canonical.Query) {
+		return func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
+			t.Helper()
+			got, err := g.Accounts(t.Context(), client, q, w)
+			if kind(err) != want || remaining(got.Usage) != left {
+				t.Errorf("list: %v with the usage %+v", err, got.Usage)
+			}
+		}
+	}
+	failingBalances := func(want canonical.Kind) func(*testing.T, *gateway.Gateway, canonical.Query) {
+		return func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
+			t.Helper()
+			got, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount)
+			if kind(err) != want || remaining(got.Usage) != 3 {
+				t.Errorf("balances: %v with the usage %+v", err, got.Usage)
+			}
 		}
 	}
 	list := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
@@ -33,56 +45,72 @@ func TestRoundTrips(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	refused, rejected := failing(gateway.CacheControl{}, canonical.ConsentInvalid, 3), failingBalances(canonical.ConsentInvalid)
+	type reads = func(*testing.T, *gateway.Gateway, canonical.Query)
 	for _, tt := range []struct {
-		name             string
-		cached, attended bool
-		refused          bool
-		read             func(*testing.T, *gateway.Gateway, canonical.Query)
-		before           int // round trips before the response
-		commands         int64
+		name     string
+		earlier  reads            // an earlier read of the consent; nil for none
+		bank     http.HandlerFunc // what the ASPSP responds to both; nil for the simulator
+		attended bool
+		read     reads
+		before   int // round trips before the response
+		commands int64
 	}{
-		{"cached list, attended", true, true, false, list, 1, 1},
-		{"cached list, unattended", true, false, false, list, 1, 2},         // list and usage at the same time
-		{"list, attended", false, true, false, list, 2, 2},                  // lookup with lease, publish
-		{"list, unattended", false, false, false, list, 3, 4},               // lookup with lease (and usage at the same time), take, publish
-		{"list that was refused", false, false, true, refused, 2, 3},        // lookup with lease and usage at the same time, publish
-		{"balances, unattended", false, false, false, balances, 2, 3},       // lookup with lease, take; publish afterwards
-		{"balances, attended", false, true, false, balances, 0, 0},          //
-		{"balances, unattended, again", true, false, false, balances, 2, 3}, // with a unit of which calls are left, and a cached list
+		{"cached list, attended", list, nil, true, list, 1, 1},
+		{"cached list, unattended", list, nil, false, list, 1, 2},                                                       // list and usage at the same time
+		{"list, attended", nil, nil, true, list, 2, 2},                                                                  // lookup with lease, publish
+		{"list, unattended", nil, nil, false, list, 3, 4},                                                               // lookup with lease (and usage at the same time), take, publish
+		{"list that was refused", refused, rejectConsent, false, refused, 1, 3},                                         // lookup with lease and usage at the same time; publish afterwards
+		{"list that fails", nil, status(500), false, failing(gateway.CacheControl{}, canonical.ProviderError, 3), 3, 5}, // as above, with a lookup of a stale list; publish afterwards
+		{"balances, unattended", nil, nil, false, balances, 2, 3},                                                       // lookup with lease, take; publish afterwards
+		{"balances that fail", nil, status(500), false, failingBalances(canonical.ProviderError), 2, 3},                 // the same
+		{"balances whose consent is rejected", nil, rejectConsent, false, rejected, 3, 3},                               // lookup with lease, take, publish
+		{"balances of an unknown account", nil, status(404), false, failingBalances(canonical.AccountUnknown), 3, 3},    // the same
+		{"balances that were refused", rejected, rejectConsent, false, rejected, 2, 3},                                  // lookup with lease, usage; publish afterwards
+		{"balances, attended", nil, nil, true, balances, 0, 0},                                                          //
+		{"balances, unattended, again", list, nil, false, balances, 2, 3},                                               // with a unit of which calls are left, and a cached list
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *fixture) {
-				const delay = 150 * time.Millisecond
 				w.cacheHook, w.counterHook = nil, nil
 				fast, q := w.gateway(), newQuery()
 				list(t, fast, newQuery()) // loads the scripts into Redis
 				balances(t, fast, newQuery())
-				if tt.cached {
-					list(t, fast, q)
-				}
-				if tt.refused {
-					w.interceptor.handle(rejectConsent)
-					refused(t, fast, q)
-					w.interceptor.handle(nil)
+				failing(gateway.CacheControl{OnlyIfCached: true}, canonical.NotCached, 4)(t, fast, newQuery())
+				w.interceptor.handle(tt.bank)
+				if tt.earlier != nil {
+					tt.earlier(t, fast, q)
 				}
 				if tt.attended {
 					q = attended(q)
 				}
-				redis := w.slowRedis(delay)
+				w.interceptor.handle(nil)
+				redis := w.slowRedis(roundTrip)
 				g := w.gateway()
 				list(t, g, newQuery()) // opens connections
-				time.Sleep(minute)
-				commands, began := redis.completed.Load(), time.Now()
-				tt.read(t, g, q)
-				if took := time.Since(began); took != time.Duration(tt.before)*delay {
-					t.Errorf("took %v, want %d round trips of %v", took, tt.before, delay)
-				}
-				time.Sleep(minute) // what follows the response
-				if n := redis.completed.Load() - commands; n != tt.commands {
-					t.Errorf("%d commands, want %d", n, tt.commands)
-				}
+				w.interceptor.handle(tt.bank)
+				redis.expect(t, tt.before, tt.commands, func() { tt.read(t, g, q) })
 			})
 		})
+	}
+}
+
+// roundTrip is how long each command to Redis takes, in the time of the bubble.
+const roundTrip = 150 * time.Millisecond
+
+// expect checks how many round trips a request takes before its response, one after the other, and
+// how many commands in all.
+func (w *delayHook) expect(t *testing.T, before int, commands int64, read func()) {
+	t.Helper()
+	time.Sleep(minute) // what earlier requests have left ends
+	completed, began := w.completed.Load(), time.Now()
+	read()
+	if took := time.Since(began); took != time.Duration(before)*roundTrip {
+		t.Errorf("took %v, want %d round trips of %v", took, before, roundTrip)
+	}
+	time.Sleep(minute) // what follows the response
+	if n := w.completed.Load() - completed; n != commands {
+		t.Errorf("%d commands, want %d", n, commands)
 	}
 }
 
