@@ -20,8 +20,9 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 	if !ok {
 		return AccountsResult{}, unknownASPSP()
 	}
-	a := &accountsRequest{providerRead: providerRead{g: g, aspsp: b, client: client, q: q}, control: w, budget: store.NewBudget(g.RedisBudget)}
 	prefetched := g.prefetchUsage(ctx, q)
+	read := providerRead{g: g, aspsp: b, client: client, q: q, usage: prefetched}
+	a := &accountsRequest{providerRead: read, control: w, budget: store.NewBudget(g.RedisBudget)}
 	result, failure := a.serve(ctx)
 	g.Observer.Cache(ctx, b.ID, a.cacheResult(result))
 	if !q.Attended() {
@@ -142,6 +143,8 @@ func (a *accountsRequest) Record(found cache.Found) (satisfied bool, failure *ca
 	satisfied = a.Satisfies(a.cached)
 	if a.lookupTime.IsZero() {
 		a.lookupTime, a.hadList = found.Now, a.cached != nil
+	} else {
+		a.usage = nil
 	}
 	if a.unreadable && !a.q.Attended() && !a.control.NoCache {
 		failure = canonical.NewError(canonical.InternalError, "the cached list is encrypted under a key that this gateway does not have")

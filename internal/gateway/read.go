@@ -26,6 +26,9 @@ type providerRead struct {
 	q       canonical.Query
 	account string       // "" for the account list
 	memory  cache.Memory // of earlier reads
+	// usage is that of an unattended list's unit, as it was read concurrently with the lookup; nil
+	// if there is none, or if the request has waited since.
+	usage *store.Pending[unattended.Usage]
 }
 
 // key identifies the cached data of the read's client and consent.
@@ -93,6 +96,11 @@ func (r *providerRead) excluded(ctx context.Context) (result cache.CallResult, e
 		return cache.CallResult{}, false
 	}
 	pages := r.memory.Pages
+	if r.usage != nil {
+		if usage, err := r.usage.Wait(ctx); err == nil && usage.Remaining >= pages {
+			return cache.CallResult{}, false
+		}
+	}
 	usage, wait, err := r.g.Counter.Fits(ctx, r.counterCall(), pages)
 	if fits := err != nil || usage.Remaining >= pages; fits { // if the counter does not respond, the take decides
 		return cache.CallResult{}, false

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
@@ -388,6 +389,40 @@ func TestListThatDoesNotFitNow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestListThatNoLongerFits: the slots that are left are read again if a request has waited for
+// another gateway's call.
+func TestListThatNoLongerFits(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *fixture) {
+		pages := mypossim.New(mypossim.Config{APIKey: "key", Log: aspspsim.NewCallLog(time.Now), ASPSP: aspspID, PageSize: 1}) // 3 pages
+		w.interceptor.handle(pages.ServeHTTP)
+		g, other, q := w.gateway(), w.gateway(), newQuery()
+		mustList(t, g, attended(q), gateway.CacheControl{})
+		rdb := w.open(w.cacheAddr).Cache
+		lists, err := cache.New(rdb, [][]byte{w.key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lease, _, err := acquire(t.Context(), lists, cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}, shareKey(q), time.Hour)
+		if err != nil || !lease.Held {
+			t.Fatal(lease, err)
+		}
+		time.AfterFunc(3*time.Second, func() { // the gateway with the lease dies
+			for _, account := range []string{mypossim.GoodAccount, "another"} {
+				_, _ = other.Balances(context.Background(), client, q, account)
+			}
+			rdb.Del(context.Background(), w.leases(q)...)
+		})
+		list, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{MaxAge: new(time.Duration)})
+		if err != nil || list.Freshness.StaleReason != gateway.StaleByLimit || remaining(list.Usage) != 2 {
+			t.Errorf("%v, %+v, usage %+v", err, list.Freshness, list.Usage)
+		}
+		if n := w.interceptor.count(); n != 3+2 {
+			t.Errorf("%d calls: one for a list that does not fit", n)
+		}
+	})
 }
 
 // TestPagesAreUpdated: the remembered number of pages is replaced by that of an attended read, and

@@ -9,6 +9,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
 )
@@ -39,6 +40,10 @@ func TestRoundTrips(t *testing.T) {
 		t.Helper()
 		mustList(t, g, q, gateway.CacheControl{})
 	}
+	again := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
+		t.Helper()
+		mustList(t, g, q, gateway.CacheControl{NoCache: true})
+	}
 	balances := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
 		t.Helper()
 		if _, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount); err != nil {
@@ -46,6 +51,17 @@ func TestRoundTrips(t *testing.T) {
 		}
 	}
 	refused, rejected := failing(gateway.CacheControl{}, canonical.ConsentInvalid, 3), failingBalances(canonical.ConsentInvalid)
+	manyPages := mypossim.New(mypossim.Config{APIKey: "key", Log: aspspsim.NewCallLog(time.Now), ASPSP: aspspID, PageSize: 1}).ServeHTTP // 3 pages
+	tooFew := failing(gateway.CacheControl{NoCache: true}, canonical.UnattendedLimit, 2)
+	attendedList := func(t *testing.T, g *gateway.Gateway, q canonical.Query) { t.Helper(); list(t, g, attended(q)) }
+	tooFewAgain := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
+		t.Helper()
+		attendedList(t, g, q)
+		balances(t, g, q)
+		time.Sleep(minute) // by the clock of the bubble, which is ahead of Redis's, the second would be a part of the first
+		balances(t, g, q)
+		tooFew(t, g, q)
+	}
 	type reads = func(*testing.T, *gateway.Gateway, canonical.Query)
 	for _, tt := range []struct {
 		name     string
@@ -62,6 +78,8 @@ func TestRoundTrips(t *testing.T) {
 		{"list, unattended", nil, nil, false, list, 3, 4},                                                               // lookup with lease (and usage at the same time), take, publish
 		{"list that was refused", refused, rejectConsent, false, refused, 1, 3},                                         // lookup with lease and usage at the same time; publish afterwards
 		{"list that fails", nil, status(500), false, failing(gateway.CacheControl{}, canonical.ProviderError, 3), 3, 5}, // as above, with a lookup of a stale list; publish afterwards
+		{"list of three pages", attendedList, manyPages, false, again, 5, 6},                                            // lookup with lease and usage at the same time, three takes, publish
+		{"list whose pages do not fit", tooFewAgain, manyPages, false, tooFew, 2, 4},                                    // lookup with lease and usage at the same time, wait for the slots; publish afterwards
 		{"balances, unattended", nil, nil, false, balances, 2, 3},                                                       // lookup with lease, take; publish afterwards
 		{"balances that fail", nil, status(500), false, failingBalances(canonical.ProviderError), 2, 3},                 // the same
 		{"balances whose consent is rejected", nil, rejectConsent, false, rejected, 3, 3},                               // lookup with lease, take, publish

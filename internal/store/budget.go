@@ -84,31 +84,32 @@ func Do[T any](ctx context.Context, b *Budget, step func(context.Context) (T, er
 
 // A Pending is a step that runs while its request does something else.
 type Pending[T any] struct {
-	value T
-	done  chan error
+	done  chan struct{}
+	value T // value and err are set when done is closed
+	err   error
 }
 
 // Begin starts a step with a timeout, for which a request waits later. ctx does not interrupt it.
 func Begin[T any](ctx context.Context, w *Workers, timeout time.Duration, step func(context.Context) (T, error)) *Pending[T] {
-	p := &Pending[T]{done: make(chan error, 1)}
+	p := &Pending[T]{done: make(chan struct{}), err: errPanicked}
 	w.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()
-		err := errPanicked
-		defer func() { p.done <- err }()
+		defer close(p.done)
 		defer recovery.Recover(ctx, slog.Default())
-		p.value, err = step(ctx)
+		p.value, p.err = step(ctx)
 	})
 	return p
 }
 
-// Wait waits for the step, and returns its result, or ctx's error if ctx ends before.
+// Wait waits for the step, and returns its result, or ctx's error if ctx ends before. It may be
+// called several times.
 func (p *Pending[T]) Wait(ctx context.Context) (T, error) {
 	var none T
 	select {
-	case err := <-p.done:
-		if err != nil {
-			return none, err
+	case <-p.done:
+		if p.err != nil {
+			return none, p.err
 		}
 		return p.value, nil
 	case <-ctx.Done():
