@@ -207,10 +207,12 @@ func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *store.P
 }
 
 // beforeCall reports whether a failure is that of a call that was not made: because of a remembered
-// refusal, or of an open breaker.
+// refusal, of an open breaker, or of a concurrency limit.
 func beforeCall(failure *canonical.Error) bool {
-	return failure != nil && failure.Origin == canonical.OriginGateway &&
-		(isRefusal(failure.Kind) || failure.Kind == canonical.ProviderUnavailable)
+	if failure == nil || failure.Origin != canonical.OriginGateway {
+		return false
+	}
+	return isRefusal(failure.Kind) || failure.Kind == canonical.ProviderUnavailable || failure.Kind == canonical.Overloaded
 }
 
 func (a *accountsRequest) fromCache(cached *cache.Entry, reason StaleReason) AccountsResult {

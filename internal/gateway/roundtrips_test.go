@@ -113,6 +113,34 @@ func TestRoundTrips(t *testing.T) {
 	}
 }
 
+// TestRoundTripsOfAnOverload: a list whose call exceeds a concurrency limit takes two round trips:
+// the lookup, and that of a stale list. The usage of its unit is not read a second time.
+func TestRoundTripsOfAnOverload(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, w *fixture) {
+		redis := w.slowRedis(roundTrip)
+		free := make(chan struct{})
+		w.maxPerASPSP, w.beforeCall = 1, func(context.Context) { <-free }
+		g := w.gateway()
+		held := make(chan error, 1)
+		go func() {
+			_, err := g.Balances(t.Context(), client, attended(newQuery()), mypossim.GoodAccount)
+			held <- err
+		}()
+		read := func() {
+			if got, err := g.Accounts(t.Context(), client, newQuery(), gateway.CacheControl{}); kind(err) != canonical.Overloaded || remaining(got.Usage) != 4 {
+				t.Errorf("%v with the usage %+v", err, got.Usage)
+			}
+		}
+		read() // opens connections
+		redis.expect(t, 2, 4, read)
+		close(free)
+		if err := <-held; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // roundTrip is how long each command to Redis takes, in the time of the bubble.
 const roundTrip = 150 * time.Millisecond
 
