@@ -40,7 +40,6 @@ type unobserved struct{}
 
 func (unobserved) Cache(context.Context, string, gateway.CacheResult) {}
 func (unobserved) Breaker(string, breaker.State)                      {}
-func (unobserved) Waited(context.Context, time.Duration)              {}
 func (unobserved) Refused(context.Context, string, bulkhead.Refusal)  {}
 
 // throughProvider returns the API with the real gateway and the real adapter of a provider that

@@ -1,6 +1,6 @@
 // Package event describes API requests. One Request feeds the log line, the audit record and the
-// metrics and spans of a request: internal/api fills it, internal/audit and internal/telemetry read
-// it.
+// metrics and spans of a request. internal/api fills it, internal/gateway adds waits and
+// internal/providers/upstream slots; internal/audit and internal/telemetry read it.
 package event
 
 import (

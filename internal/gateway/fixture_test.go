@@ -127,22 +127,6 @@ type observer struct {
 	results []gateway.CacheResult
 	states  []breaker.State
 	refused []string
-	waits   []time.Duration
-}
-
-func (o *observer) Waited(_ context.Context, d time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.waits = append(o.waits, d)
-}
-
-// waited returns the durations reported since the last call of waited.
-func (o *observer) waited() []time.Duration {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	all := o.waits
-	o.waits = nil
-	return all
 }
 
 func (o *observer) Cache(_ context.Context, _ string, r gateway.CacheResult) {

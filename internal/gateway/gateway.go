@@ -48,8 +48,6 @@ type Config struct {
 type Observer interface {
 	Cache(ctx context.Context, aspsp string, r CacheResult)
 	Breaker(aspsp string, s breaker.State)
-	// Waited reports how long a request waited for an ASPSP, by its own call or by a shared one.
-	Waited(ctx context.Context, d time.Duration)
 	// Refused reports a request or a call to an ASPSP that exceeded a concurrency limit.
 	Refused(ctx context.Context, aspsp string, by bulkhead.Refusal)
 }

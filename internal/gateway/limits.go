@@ -6,6 +6,7 @@ import (
 
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
 )
 
 // Two limits protect the gateway from a slow ASPSP: of its calls in progress, and of the requests
@@ -13,7 +14,7 @@ import (
 // no ASPSP uses the whole capacity.
 
 // admitWaiter lets a request of a client wait for an ASPSP. leave must be called when it no longer
-// waits. It fails with Overloaded.
+// waits; the time until then is added to the request's event. It fails with Overloaded.
 func (g *Gateway) admitWaiter(ctx context.Context, b *aspsp, client string) (leave func(), failure *canonical.Error) {
 	if !g.aspspWaiters.TryAcquire(b.ID) {
 		return nil, g.overloaded(ctx, b, bulkhead.ASPSP, "too many requests wait for the ASPSP")
@@ -24,7 +25,7 @@ func (g *Gateway) admitWaiter(ctx context.Context, b *aspsp, client string) (lea
 	}
 	start := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
 	return func() {
-		g.Observer.Waited(ctx, time.Since(start)) //nolint:forbidigo // as above
+		event.AddWait(ctx, time.Since(start)) //nolint:forbidigo // as above
 		g.clientWaiters.Release(client, b.ID)
 		g.aspspWaiters.Release(b.ID)
 	}, nil

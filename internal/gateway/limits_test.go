@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/store"
@@ -240,35 +241,43 @@ func TestSlowASPSPLeavesCapacity(t *testing.T) {
 	}
 }
 
-// TestWaitedIsReported: a request that makes a call reports how long it waited for the ASPSP; a
-// cached list reports nothing.
+// TestWaitedIsReported: the event of a request that makes a call has the time for which it waited
+// for the ASPSP, and its slots; that of a cached list has nothing.
 func TestWaitedIsReported(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
 	g := w.gateway()
 	const delay = 50 * time.Millisecond
 	w.interceptor.delay(delay)
-	list := newQuery()
-	for _, tt := range []struct {
-		name string
-		read func() error
-		want int
-	}{
-		{"a list that is not cached", func() error { _, err := g.Accounts(t.Context(), client, list, gateway.CacheControl{}); return err }, 1},
-		{"a cached list", func() error { _, err := g.Accounts(t.Context(), client, list, gateway.CacheControl{}); return err }, 0},
-		{"unattended balances", func() error { _, err := g.Balances(t.Context(), client, newQuery(), mypossim.GoodAccount); return err }, 1},
-		{"attended balances", func() error {
-			_, err := g.Balances(t.Context(), client, attended(newQuery()), mypossim.GoodAccount)
+	q := newQuery()
+	list := func(ctx context.Context) error {
+		_, err := g.Accounts(ctx, client, q, gateway.CacheControl{})
+		return err
+	}
+	balances := func(q canonical.Query) func(ctx context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := g.Balances(ctx, client, q, mypossim.GoodAccount)
 			return err
-		}, 1},
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		read  func(context.Context) error
+		waits bool
+		slots int
+	}{
+		{"a list that is not cached", list, true, 1},
+		{"a cached list", list, false, 0},
+		{"unattended balances", balances(newQuery()), true, 1},
+		{"attended balances", balances(attended(newQuery())), true, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := tt.read(); err != nil {
+			var totals event.Totals
+			if err := tt.read(event.WithTotals(t.Context(), &totals)); err != nil {
 				t.Fatal(err)
 			}
-			waits := w.observed.waited()
-			if len(waits) != tt.want || tt.want == 1 && waits[0] < delay {
-				t.Errorf("waits %v, want %d of at least %v", waits, tt.want, delay)
+			if slots, waited := totals.Slots(), totals.Waited(); slots != tt.slots || (waited >= delay) != tt.waits || !tt.waits && waited != 0 {
+				t.Errorf("%d slots, waited %v, want %d, %t for at least %v", slots, waited, tt.slots, tt.waits, delay)
 			}
 		})
 	}

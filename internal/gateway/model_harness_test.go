@@ -308,9 +308,6 @@ func (r *modelRun) Cache(_ context.Context, _ string, c gateway.CacheResult) {
 // Breaker implements gateway.Observer.
 func (r *modelRun) Breaker(string, breaker.State) { r.count("breaker") }
 
-// Waited implements gateway.Observer.
-func (r *modelRun) Waited(context.Context, time.Duration) {}
-
 // Refused implements gateway.Observer.
 func (r *modelRun) Refused(context.Context, string, bulkhead.Refusal) { r.count("refused") }
 

@@ -97,7 +97,7 @@ var rules = []rule{
 		dir: "internal/gateway",
 		code: []string{
 			"internal/breaker", "internal/cache", "internal/canonical", "internal/config", "internal/bulkhead", "internal/providers",
-			"internal/coalesce", "internal/recovery", "internal/store", "internal/unattended",
+			"internal/coalesce", "internal/event", "internal/recovery", "internal/store", "internal/unattended",
 		},
 		test: []string{adapters, simulators, uuid},
 	},
@@ -157,7 +157,7 @@ var rules = []rule{
 	{dir: "internal/providers/aspspsim"},
 	{
 		dir:  "internal/providers/upstream",
-		code: []string{"internal/canonical", "internal/providers", "internal/unattended"},
+		code: []string{"internal/canonical", "internal/event", "internal/providers", "internal/unattended"},
 		test: []string{"internal/config", "internal/providers/adapter", "golang.org/x/net/..."},
 	},
 

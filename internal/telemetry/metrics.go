@@ -161,21 +161,10 @@ func (t *Telemetry) Cache(ctx context.Context, aspsp string, result gateway.Cach
 	t.count(ctx, t.inst.cache, aspsp, resultKey.String(oneOf(cacheResults, string(result))))
 }
 
-// Slot counts an event of an ASPSP's unattended limit. Taken and released slots are also added to
-// the request of ctx.
+// Slot counts an event of an ASPSP's unattended limit.
 func (t *Telemetry) Slot(ctx context.Context, aspsp string, e upstream.SlotEvent) {
 	t.count(ctx, t.inst.slots, aspsp, eventKey.String(oneOf(slotEvents, string(e))))
-	switch e {
-	case upstream.SlotTaken:
-		event.AddSlots(ctx, 1)
-	case upstream.SlotReleased:
-		event.AddSlots(ctx, -1)
-	case upstream.SlotRefused, upstream.SlotBlocked, upstream.SlotUnavailable:
-	}
 }
-
-// Waited adds d to the time that the request of ctx has waited for a provider.
-func (t *Telemetry) Waited(ctx context.Context, d time.Duration) { event.AddWait(ctx, d) }
 
 // Breaker counts a change of an ASPSP's circuit breaker to state.
 func (t *Telemetry) Breaker(aspsp string, state breaker.State) {

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/unattended"
 )
@@ -201,6 +202,7 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 // retries it for 13 s.
 func (c *client) release(ctx context.Context, q canonical.Query, slot unattended.Slot) {
 	if slot.Release(context.WithoutCancel(ctx)) == nil {
+		event.AddSlots(ctx, -1)
 		c.cfg.Observer.Slot(ctx, q.ASPSP, SlotReleased)
 	}
 }
@@ -234,6 +236,8 @@ func (c *client) doObserved(ctx context.Context, t http.RoundTripper, req *http.
 	return response, att, nil
 }
 
+// take takes the slot of a call. It fails with UnattendedLimit if no slot is left, and with
+// CounterUnavailable.
 func (c *client) take(ctx context.Context, q canonical.Query, r providers.Request) (unattended.Slot, *canonical.Error) {
 	if c.cfg.Counter == nil {
 		return unattended.Slot{}, canonical.NewError(canonical.CounterUnavailable, "there is no counter of unattended calls")
@@ -242,6 +246,7 @@ func (c *client) take(ctx context.Context, q canonical.Query, r providers.Reques
 	failure := toCanonical(err)
 	switch {
 	case failure == nil:
+		event.AddSlots(ctx, 1)
 		c.cfg.Observer.Slot(ctx, q.ASPSP, SlotTaken)
 	case failure.Kind == canonical.UnattendedLimit:
 		c.cfg.Observer.Slot(ctx, q.ASPSP, SlotRefused)

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/event"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/adapter"
 	"ais-gateway/internal/providers/upstream"
@@ -190,7 +192,7 @@ func TestUnattendedWithoutCounter(t *testing.T) {
 }
 
 // TestSlotRelease: the slot of a call that was certainly not sent is released; any other call stays
-// counted.
+// counted, also in the event of its request.
 func TestSlotRelease(t *testing.T) {
 	t.Parallel()
 	reset := serve(t, func(w http.ResponseWriter, _ *http.Request) { hijack(w).Close() })
@@ -225,12 +227,17 @@ func TestSlotRelease(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r, q := newFixtureWithTimeout(t, tt.has, nil, nil), unattendedQuery()
-			_, err := r.Read(t.Context(), q, post(t, tt.base))
+			var totals event.Totals
+			_, err := r.Read(event.WithTotals(t.Context(), &totals), q, post(t, tt.base))
 			if kind(err) != tt.kind {
 				t.Errorf("got %v, want %s", err, tt.kind)
 			}
 			if used := r.used(t, q); used != tt.used {
 				t.Errorf("%d calls are counted, want %d", used, tt.used)
+			}
+			want := []upstream.SlotEvent{"taken", "given_back"}[:2-tt.used]
+			if totals.Slots() != tt.used || !slices.Equal(r.slots, want) {
+				t.Errorf("the event has %d slots, want %d; observed %q, want %q", totals.Slots(), tt.used, r.slots, want)
 			}
 		})
 	}
