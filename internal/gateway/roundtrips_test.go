@@ -104,6 +104,7 @@ func TestRoundTrips(t *testing.T) {
 				}
 				w.interceptor.handle(nil)
 				redis := w.slowRedis(roundTrip)
+				redis.fastConnect.Store(true)
 				g := w.gateway()
 				list(t, g, newQuery()) // opens connections
 				w.interceptor.handle(tt.bank)
@@ -119,6 +120,7 @@ func TestRoundTripsOfAnOverload(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
 		redis := w.slowRedis(roundTrip)
+		redis.fastConnect.Store(true)
 		free := make(chan struct{})
 		w.maxPerASPSP, w.beforeCall = 1, func(context.Context) { <-free }
 		g := w.gateway()
