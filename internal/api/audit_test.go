@@ -49,7 +49,7 @@ func TestAuditEntries(t *testing.T) {
 			name: "refused", target: accountsOf, headers: []header{apiKey, consent}, err: canonical.NewError(canonical.UnattendedLimit, ""),
 			want: &event.Request{
 				RequestedASPSP: bank, Consent: given,
-				Route: accountsRoute, Status: 429, Code: "UNATTENDED_LIMIT", ASPSP: bank, Provider: "mastercard", Client: "all", Attended: &no,
+				Route: accountsRoute, Status: 429, Code: "UNATTENDED_LIMIT", ASPSP: bank, Provider: "mastercard", Client: "all", Cache: "miss", Attended: &no,
 			},
 		},
 		{

@@ -31,10 +31,10 @@ func (s *server) aspsp(c *gin.Context, r *request) error {
 func (s *server) accounts(c *gin.Context, r *request) error {
 	list, err := s.Gateway.Accounts(c.Request.Context(), r.client, r.query, r.cacheControl)
 	setRateLimit(c, r, list.Usage)
+	r.Cache, r.StaleByLimit = string(list.CacheResult), render.StaleByLimit(list)
 	if err != nil {
 		return err
 	}
-	r.Cache, r.StaleByLimit = render.CacheResult(list), render.StaleByLimit(list)
 	r.setHeader(c, "Cache-Status", render.CacheStatus(list))
 	if age := render.Age(list.Freshness); age != "" {
 		r.setHeader(c, "Age", age)

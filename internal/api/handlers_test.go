@@ -185,7 +185,7 @@ func TestCacheHeaders(t *testing.T) {
 		cache     gateway.CacheStatus
 		freshness gateway.Freshness
 		want, age string
-		outcome   string
+		result    gateway.CacheResult
 	}{
 		{"hit", gateway.CacheStatus{Hit: true, TTL: 579*time.Second + 600*time.Millisecond}, hit, "ais-gateway; hit; ttl=580", "20", "hit"},
 		{"miss", gateway.CacheStatus{Forward: gateway.ForwardMiss, Stored: true}, called, "ais-gateway; fwd=miss; stored", "", "miss"},
@@ -216,7 +216,7 @@ func TestCacheHeaders(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			f := good()
-			f.list = gateway.AccountsResult{Accounts: json.RawMessage("[]"), Cache: tt.cache, Freshness: tt.freshness}
+			f.list = gateway.AccountsResult{Accounts: json.RawMessage("[]"), Cache: tt.cache, CacheResult: tt.result, Freshness: tt.freshness}
 			o := &observer{}
 			s := open(t, f, func(c *api.Config) { c.Observer = o })
 			got := s.do(t, http.MethodGet, accountsOf, apiKey, consent, attended)
@@ -227,8 +227,8 @@ func TestCacheHeaders(t *testing.T) {
 				t.Errorf("Age is %q, want %q", h, tt.age)
 			}
 			told, refused := o.outcome(t), tt.freshness.StaleReason == "unattended_limit" || tt.freshness.StaleReason == "counter_unavailable"
-			if told.Cache != tt.outcome || told.StaleByLimit != refused {
-				t.Errorf("the observer was told %q, refused %t, want %q, %t", told.Cache, told.StaleByLimit, tt.outcome, refused)
+			if told.Cache != string(tt.result) || told.StaleByLimit != refused {
+				t.Errorf("the observer was told %q, refused %t, want %q, %t", told.Cache, told.StaleByLimit, tt.result, refused)
 			}
 		})
 	}

@@ -160,7 +160,7 @@ func TestOneLineOfLog(t *testing.T) {
 			err: canonical.NewError(canonical.InternalError, "it is so"),
 			want: map[string]any{
 				"level": "ERROR", "route": "/v1/aspsps/{aspspId}/accounts", "status": 500., "code": "INTERNAL_ERROR", "client": "all",
-				"aspsp_id": bank, "provider": "mastercard", "attended": true, "cache": "", "cause": "INTERNAL_ERROR from gateway: it is so",
+				"aspsp_id": bank, "provider": "mastercard", "attended": true, "cache": "miss", "cause": "INTERNAL_ERROR from gateway: it is so",
 			},
 		},
 	}

@@ -38,9 +38,8 @@ import (
 // unobserved is a gateway.Observer that does nothing.
 type unobserved struct{}
 
-func (unobserved) Cache(context.Context, string, gateway.CacheResult) {}
-func (unobserved) Breaker(string, breaker.State)                      {}
-func (unobserved) Refused(context.Context, string, bulkhead.Refusal)  {}
+func (unobserved) Breaker(string, breaker.State)                     {}
+func (unobserved) Refused(context.Context, string, bulkhead.Refusal) {}
 
 // throughProvider returns the API with the real gateway and the real adapter of a provider that
 // responds with body. {requestId} in body is replaced by the request id.

@@ -135,7 +135,7 @@ func good() *fake {
 		list: gateway.AccountsResult{
 			Accounts:  json.RawMessage("[]"),
 			Freshness: gateway.Freshness{Source: gateway.FromProvider, FetchedAt: fetched},
-			Cache:     gateway.CacheStatus{Forward: gateway.ForwardMiss, Stored: true},
+			Cache:     gateway.CacheStatus{Forward: gateway.ForwardMiss, Stored: true}, CacheResult: gateway.CacheMiss,
 		},
 		sheet: gateway.BalancesResult{Freshness: gateway.Freshness{Source: gateway.FromProvider, FetchedAt: fetched}},
 		state: unattended.Usage{Limit: 4, Remaining: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},

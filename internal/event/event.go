@@ -39,7 +39,7 @@ type Request struct {
 
 	Attended      *bool  // nil if the route does not distinguish, or before the headers were read
 	Read          bool   // the request reads accounts or balances
-	Cache         string // hit, stale, miss, bypass or collapsed; "" if no account list was returned
+	Cache         string // how the cache was used, a gateway.CacheResult; "" if no account list was requested
 	Slots         int    // slots of the unattended limit taken for this request, less those released
 	StaleByLimit  bool   // a stale list was returned because no slot was available or the counter was unavailable
 	AuditReserved bool   // space for the audit record was reserved

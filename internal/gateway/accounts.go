@@ -13,8 +13,8 @@ import (
 
 // Accounts returns the accounts that the query's consent covers: the cached list if it is fresh
 // enough for the cache control, otherwise a list from the provider. If that fails, it may return a
-// stale list with the reason. The error is a *canonical.Error. For an unattended request the usage
-// is set, also with an error, if it could be read.
+// stale list with the reason. The error is a *canonical.Error. The use of the cache is set also with
+// an error, and so is the usage of an unattended request, if it could be read.
 func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, w CacheControl) (AccountsResult, error) {
 	b, ok := g.aspsps[q.ASPSP]
 	if !ok {
@@ -24,7 +24,7 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 	read := providerRead{g: g, aspsp: b, client: client, q: q, usage: prefetched}
 	a := &accountsRequest{providerRead: read, control: w, budget: store.NewBudget(g.RedisBudget)}
 	result, failure := a.serve(ctx)
-	g.Observer.Cache(ctx, b.ID, a.cacheResult(result))
+	result.CacheResult = a.cacheResult(result)
 	if !q.Attended() {
 		result.Usage = a.responseUsage(ctx, prefetched, failure)
 	}
@@ -243,7 +243,7 @@ func (a *accountsRequest) fromProvider() AccountsResult {
 	}
 }
 
-// cacheResult returns how the cache was used for the response, for telemetry.
+// cacheResult returns how the cache was used for the request.
 func (a *accountsRequest) cacheResult(list AccountsResult) CacheResult {
 	switch {
 	case list.Freshness.Stale:

@@ -124,15 +124,8 @@ func rejectConsent(w http.ResponseWriter, _ *http.Request) {
 
 type observer struct {
 	mu      sync.Mutex
-	results []gateway.CacheResult
 	states  []breaker.State
 	refused []string
-}
-
-func (o *observer) Cache(_ context.Context, _ string, r gateway.CacheResult) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.results = append(o.results, r)
 }
 
 func (o *observer) Breaker(_ string, s breaker.State) {
@@ -145,12 +138,6 @@ func (o *observer) Refused(_ context.Context, aspsp string, by bulkhead.Refusal)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.refused = append(o.refused, string(by)+" "+aspsp)
-}
-
-func (o *observer) last() gateway.CacheResult {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.results[len(o.results)-1]
 }
 
 func newFixture(t *testing.T) *fixture {

@@ -44,27 +44,12 @@ type Config struct {
 	MaxCallsPerASPSP int // concurrent calls to one ASPSP; below 1 for no limit
 }
 
-// An Observer is notified of the outcome of requests, without their content.
+// An Observer is notified of breakers and limits.
 type Observer interface {
-	Cache(ctx context.Context, aspsp string, r CacheResult)
 	Breaker(aspsp string, s breaker.State)
 	// Refused reports a request or a call to an ASPSP that exceeded a concurrency limit.
 	Refused(ctx context.Context, aspsp string, by bulkhead.Refusal)
 }
-
-// CacheResult is how the cache was used for a response.
-type CacheResult string
-
-// The uses of the cache.
-const (
-	CacheHit        CacheResult = "hit"        // a fresh list was served
-	CacheStale      CacheResult = "stale"      // a stale list was served, because no call could be made
-	CacheMiss       CacheResult = "miss"       // no fresh list was cached
-	CacheBypass     CacheResult = "bypass"     // the request required a call
-	CacheCollapsed  CacheResult = "collapsed"  // another request's call was shared
-	CacheError      CacheResult = "error"      // Redis did not respond in time, or refused the lease
-	CacheUnreadable CacheResult = "unreadable" // a fresh list is cached under a key that this gateway does not have
-)
 
 const (
 	// RedisBudget is how long a request waits for Redis in all, if its response is possible without

@@ -87,8 +87,8 @@ func TestListIsFetchedThenCached(t *testing.T) {
 		if calls := len(w.callLog.Calls()); calls != tt.calls {
 			t.Errorf("%d %s: %d calls, want %d", i, tt.name, calls, tt.calls)
 		}
-		if got := w.observed.last(); got != tt.result {
-			t.Errorf("%d %s: observed %s, want %s", i, tt.name, got, tt.result)
+		if list.CacheResult != tt.result {
+			t.Errorf("%d %s: cache result %s, want %s", i, tt.name, list.CacheResult, tt.result)
 		}
 		if remaining := remaining(list.Usage); remaining != tt.remaining {
 			t.Errorf("%d %s: %d remaining, want %d", i, tt.name, remaining, tt.remaining)
@@ -167,8 +167,8 @@ func TestStale(t *testing.T) {
 				if err != nil || !list.Freshness.Stale || list.Freshness.StaleReason != tt.reason || list.Freshness.Age < fresh+minute {
 					t.Errorf("%v, %+v", err, list.Freshness)
 				}
-				if !list.Cache.Hit || list.Cache.TTL.Round(minute) != -minute || w.observed.last() != gateway.CacheStale {
-					t.Errorf("%+v, observed %s", list.Cache, w.observed.last())
+				if !list.Cache.Hit || list.Cache.TTL.Round(minute) != -minute || list.CacheResult != gateway.CacheStale {
+					t.Errorf("%+v, %s", list.Cache, list.CacheResult)
 				}
 			}
 			_, err = g.Accounts(t.Context(), client, q, gateway.CacheControl{OnlyIfCached: true})
@@ -284,8 +284,8 @@ func TestWithoutRedis(t *testing.T) {
 				if took := time.Since(began); took > gateway.RedisBudget {
 					t.Errorf("attended: took %v", took)
 				}
-				if list.Cache.Stored || list.Cache.Hit || w.observed.last() != gateway.CacheError {
-					t.Errorf("%+v, observed %s", list.Cache, w.observed.last())
+				if list.Cache.Stored || list.Cache.Hit || list.CacheResult != gateway.CacheError {
+					t.Errorf("%+v, %s", list.Cache, list.CacheResult)
 				}
 				if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{}); kind(err) != canonical.CounterUnavailable {
 					t.Errorf("unattended: %v", err)

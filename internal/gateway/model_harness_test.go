@@ -300,11 +300,6 @@ func (r *modelRun) names() []string {
 	return slices.Sorted(maps.Keys(r.seen))
 }
 
-// Cache implements gateway.Observer.
-func (r *modelRun) Cache(_ context.Context, _ string, c gateway.CacheResult) {
-	r.count("cache: " + string(c))
-}
-
 // Breaker implements gateway.Observer.
 func (r *modelRun) Breaker(string, breaker.State) { r.count("breaker") }
 

@@ -653,6 +653,7 @@ func (h *history) readOnce(r read) readResult {
 	if r.account == "" {
 		var list gateway.AccountsResult
 		list, err = r.at.Accounts(ctx, client, h.query(r), r.cacheControl)
+		h.w.run.count("cache: " + string(list.CacheResult))
 		o.cached = list.Cache.Hit || list.Cache.Collapsed
 		o.withoutCounter = list.Freshness.StaleReason == gateway.StaleWithoutCounter
 		o.failureHidden = list.Freshness.StaleReason == gateway.StaleWithoutProvider

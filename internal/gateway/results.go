@@ -27,12 +27,13 @@ type CacheControl struct {
 	MaxAge       *time.Duration // shortens the ASPSP's freshFor; nil for no change
 }
 
-// An AccountsResult is the result of Accounts. On failure only Usage is set.
+// An AccountsResult is the result of Accounts. On failure only CacheResult and Usage are set.
 type AccountsResult struct {
-	Accounts  json.RawMessage // the array as the API sends it; nil on failure
-	Freshness Freshness
-	Cache     CacheStatus
-	Usage     *unattended.Usage // after the request; nil if it is attended, or if the counter could not be read
+	Accounts    json.RawMessage // the array as the API sends it; nil on failure
+	Freshness   Freshness
+	Cache       CacheStatus
+	CacheResult CacheResult
+	Usage       *unattended.Usage // after the request; nil if it is attended, or if the counter could not be read
 }
 
 // A BalancesResult is the result of Balances. On failure only Usage is set.
@@ -79,6 +80,20 @@ type CacheStatus struct {
 	Stored    bool
 	Collapsed bool // shared another request's call
 }
+
+// CacheResult is how the cache was used for a response.
+type CacheResult string
+
+// The uses of the cache.
+const (
+	CacheHit        CacheResult = "hit"        // a fresh list was served
+	CacheStale      CacheResult = "stale"      // a stale list was served, because no call could be made
+	CacheMiss       CacheResult = "miss"       // no fresh list was cached
+	CacheBypass     CacheResult = "bypass"     // the request required a call
+	CacheCollapsed  CacheResult = "collapsed"  // another request's call was shared
+	CacheError      CacheResult = "error"      // Redis did not respond in time, or refused the lease
+	CacheUnreadable CacheResult = "unreadable" // a fresh list is cached under a key that this gateway does not have
+)
 
 // Forward is why the provider was called.
 type Forward string

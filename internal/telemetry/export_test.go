@@ -85,7 +85,6 @@ func work(t *testing.T, tel *Telemetry) {
 	callCtx, called := tel.Call(ctx, providerCall)
 	tel.Logger().InfoContext(callCtx, "done")
 	called(200, "")
-	tel.Cache(ctx, bank, "miss")
 	tel.Slot(ctx, bank, "taken")
 	tel.Breaker(bank, "open")
 	tel.Reload(ctx, "cache", false)

@@ -14,7 +14,6 @@ import (
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/event"
-	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
 )
 
@@ -156,11 +155,6 @@ func (t *Telemetry) initCounters() {
 	}
 }
 
-// Cache counts a lookup of an account list in the cache.
-func (t *Telemetry) Cache(ctx context.Context, aspsp string, result gateway.CacheResult) {
-	t.count(ctx, t.inst.cache, aspsp, resultKey.String(oneOf(cacheResults, string(result))))
-}
-
 // Slot counts an event of an ASPSP's unattended limit.
 func (t *Telemetry) Slot(ctx context.Context, aspsp string, e upstream.SlotEvent) {
 	t.count(ctx, t.inst.slots, aspsp, eventKey.String(oneOf(slotEvents, string(e))))
@@ -211,6 +205,13 @@ func (t *Telemetry) Command(ctx context.Context, name, errorKind string, took ti
 
 // commandLabels is what the labels of a command to Redis are made of.
 type commandLabels struct{ name, err string }
+
+// countCache counts a request for an account list by how the cache was used.
+func (t *Telemetry) countCache(ctx context.Context, r event.Request) {
+	if r.Cache != "" {
+		t.count(ctx, t.inst.cache, r.ASPSP, resultKey.String(r.Cache))
+	}
+}
 
 // countRead counts a successful unattended read: slot is taken if it took slots, refused if a slot
 // was refused and a stale list was returned, and none otherwise.

@@ -203,10 +203,14 @@ func series(f *dto.MetricFamily) map[string]float64 {
 func TestCounters(t *testing.T) {
 	tel, _, _ := inMemory(t, exporters{})
 	ctx := t.Context()
-	for _, result := range []string{"hit", "hit", "miss", "hitt"} {
-		tel.Cache(ctx, bank, gateway.CacheResult(result))
+	requested := func(aspsp, result string) {
+		_, end := tel.Request(ctx, "GET", nil)
+		end(event.Request{ASPSP: aspsp, Status: 200, Cache: result})
 	}
-	tel.Cache(ctx, unknown, "hit")
+	for _, result := range []string{"hit", "hit", "miss", "hitt", ""} {
+		requested(bank, result)
+	}
+	requested(unknown, "hit")
 	for _, event := range []string{"taken", "given_back", "taken", "x"} {
 		tel.Slot(ctx, bank, upstream.SlotEvent(event))
 	}
@@ -267,7 +271,7 @@ func TestManyBanks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, id := range o.ASPSPs {
-		tel.Cache(t.Context(), id, "hit")
+		tel.countCache(t.Context(), event.Request{ASPSP: id, Cache: "hit"})
 	}
 	if n := len(series(scrape(t, tel)["ais_cache_results_total"])); n != len(o.ASPSPs) {
 		t.Errorf("%d series for %d banks", n, len(o.ASPSPs))

@@ -76,12 +76,16 @@ func (t *Telemetry) Request(ctx context.Context, method string, header http.Head
 		if !t.aspsps[r.ASPSP] {
 			r.ASPSP = ""
 		}
+		if r.Cache != "" {
+			r.Cache = oneOf(cacheResults, r.Cache)
+		}
 		key := requestLabels{aspsp: r.ASPSP, route: r.Route, method: name, code: r.Code, status: r.Status, attended: attendanceOf(r)}
 		l := t.requestLabels.get(key, func() []attribute.KeyValue { return t.requestAttrs(r, known) })
 		byRoute := t.routeLabels.get(r.Route, func() []attribute.KeyValue { return optional(semconv.HTTPRouteKey, r.Route) })
 		t.inst.ownDuration.Record(ctx, max(r.Duration-r.Waited, 0).Seconds(), byRoute.record...)
 		t.inst.serverDuration.Record(ctx, r.Duration.Seconds(), l.record...)
 		endServerSpan(span, name, r, l.attrs)
+		t.countCache(ctx, r)
 		t.countRead(ctx, r)
 	}
 }

@@ -329,7 +329,6 @@ func TestCallerDataStaysOut(t *testing.T) {
 	work(t, tel)
 	ctx, end := tel.Request(t.Context(), canary, hostile())
 	tel.Logger().InfoContext(ctx, "done")
-	tel.Cache(ctx, canary, canary)
 	tel.Slot(ctx, canary, canary)
 	tel.Breaker(canary, canary)
 	tel.ObserveBreakers(func() []gateway.ASPSPInfo {
@@ -337,7 +336,7 @@ func TestCallerDataStaysOut(t *testing.T) {
 	})
 	_, called := tel.Call(ctx, upstream.Call{Method: canary, ASPSP: canary})
 	called(200, "")
-	end(event.Request{Method: canary, ASPSP: canary, Client: canary, Status: 404, Code: "NOT_FOUND"})
+	end(event.Request{Method: canary, ASPSP: canary, Client: canary, Cache: canary, Status: 404, Code: "NOT_FOUND"})
 	metrics := scrapeText(t, tel, "application/openmetrics-text") + scrapeText(t, tel, "")
 	if err := tel.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)

@@ -31,22 +31,6 @@ func CacheStatus(list gateway.AccountsResult) string {
 	return status + "; fwd=" + string(s.Forward)
 }
 
-// CacheResult returns the same as one word, for logs and metrics: hit, stale, collapsed, bypass or
-// miss.
-func CacheResult(list gateway.AccountsResult) string {
-	switch s := list.Cache; {
-	case s.Hit && list.Freshness.Stale:
-		return "stale"
-	case s.Hit:
-		return "hit"
-	case s.Collapsed:
-		return "collapsed"
-	case s.Forward == gateway.ForwardRequest:
-		return "bypass"
-	}
-	return "miss"
-}
-
 // StaleByLimit reports whether a stale list was returned because no slot of the unattended limit
 // could be taken.
 func StaleByLimit(list gateway.AccountsResult) bool {
