@@ -111,7 +111,7 @@ func setRateLimit(c *gin.Context, r *request, usage *unattended.Usage) {
 func writeJSON(c *gin.Context, st *requestState, v any) error {
 	body, err := render.JSON(v)
 	if err != nil {
-		return canonical.NewError(canonical.InternalError, "the answer cannot be written as JSON")
+		return canonical.NewError(canonical.InternalError, "the body cannot be written as JSON")
 	}
 	write(c, st, http.StatusOK, "application/json", body)
 	return nil

@@ -210,7 +210,7 @@ func (g *Group) share(ctx context.Context, o Options, r Request, lease cache.Lea
 	case c != nil: // also if its lease has expired, or was not granted in time
 		g.mu.Unlock()
 		g.release(lease)
-		if !isDone(ctx, c.done) {
+		if !waitUntil(ctx, c.done) {
 			return Shared{}, false
 		}
 		return Shared{CallResult: c.result}, true
@@ -231,8 +231,8 @@ func (g *Group) share(ctx context.Context, o Options, r Request, lease cache.Lea
 	return w.usable(r, lease)
 }
 
-// isDone waits until done is closed. It returns false if ctx ends before.
-func isDone(ctx context.Context, done <-chan struct{}) bool {
+// waitUntil waits until done is closed. It returns false if ctx ends before.
+func waitUntil(ctx context.Context, done <-chan struct{}) bool {
 	select {
 	case <-done:
 		return true
@@ -254,7 +254,7 @@ type call struct {
 // the call has read or shown, it is published by then, if Redis responds within the budget. Any
 // other result is published after the response.
 func (c *call) awaitOwn(ctx context.Context, o Options) (Shared, bool) {
-	if !isDone(ctx, c.done) {
+	if !waitUntil(ctx, c.done) {
 		return Shared{}, false
 	}
 	s := Shared{CallResult: c.result, Led: true}
@@ -392,19 +392,19 @@ func (g *Group) leaveWait(w *wait) {
 // has left, or for countedStepTimeout if the call is counted, in addition to the pause between two
 // reads. While Redis responds, the wait costs no budget.
 func (g *Group) awaitOther(ctx context.Context, o Options, w *wait) bool {
-	patience := pollLast + o.Budget.Left()
+	silenceLimit := pollLast + o.Budget.Left()
 	if o.Counted {
-		patience = pollLast + countedStepTimeout + g.slack
+		silenceLimit = pollLast + countedStepTimeout + g.slack
 	}
 	for {
 		g.mu.Lock()
 		silent := time.Since(w.responded) //nolint:forbidigo // measures a real wait
 		g.mu.Unlock()
-		if silent >= patience {
+		if silent >= silenceLimit {
 			o.Budget.Fail()
 			return false
 		}
-		check := time.NewTimer(patience - silent)
+		check := time.NewTimer(silenceLimit - silent)
 		select {
 		case <-w.done:
 			check.Stop()

@@ -15,14 +15,14 @@ import (
 // enough for the cache control, otherwise a list from the provider. If that fails, it may return a
 // stale list with the reason. The error is a *canonical.Error. The use of the cache is set also with
 // an error, and so is the usage of an unattended request, if it could be read.
-func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, w CacheControl) (AccountsResult, error) {
+func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, control CacheControl) (AccountsResult, error) {
 	b, ok := g.aspsps[q.ASPSP]
 	if !ok {
 		return AccountsResult{}, unknownASPSP()
 	}
 	prefetched := g.prefetchUsage(ctx, q)
 	read := providerRead{g: g, aspsp: b, client: client, q: q, usage: prefetched}
-	a := &accountsRequest{providerRead: read, control: w, budget: store.NewBudget(g.RedisBudget)}
+	a := &accountsRequest{providerRead: read, control: control, budget: store.NewBudget(g.RedisBudget)}
 	result, failure := a.serve(ctx)
 	result.CacheResult = a.cacheResult(result)
 	if !q.Attended() {
