@@ -34,6 +34,7 @@ type batches struct {
 // batched is a script that waits for its result. It has a command of its own, because the caller's
 // must not change after the caller has left.
 type batched struct {
+	ctx  context.Context //nolint:containedctx // of the request, whose trace a measurement has
 	cmd  *redis.Cmd
 	done chan struct{}
 }
@@ -53,13 +54,13 @@ func (b *batches) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 func (b *batches) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		script, ok := cmd.(*redis.Cmd)
-		if !ok || cmd.Name() != "evalsha" && cmd.Name() != "eval" {
+		if !ok || !isScript(cmd) {
 			return next(ctx, cmd)
 		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		own := &batched{cmd: redis.NewCmd(ctx, cmd.Args()...), done: make(chan struct{})}
+		own := &batched{ctx: ctx, cmd: redis.NewCmd(ctx, cmd.Args()...), done: make(chan struct{})}
 		if b.add(own) {
 			b.workers.Go(func() { b.send(next) })
 		}
@@ -74,6 +75,9 @@ func (b *batches) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		return own.cmd.Err()
 	}
 }
+
+// isScript reports whether a command runs a script.
+func isScript(cmd redis.Cmder) bool { return cmd.Name() == "evalsha" || cmd.Name() == "eval" }
 
 // add adds a script to the next batch. It reports whether it is the batch's first.
 func (b *batches) add(s *batched) (first bool) {
@@ -102,7 +106,9 @@ func (b *batches) send(next redis.ProcessHook) {
 	if more {
 		b.workers.Go(func() { b.send(next) })
 	}
-	ctx := context.Background() // the requests wait as long as they can; the client has timeouts
+	// The requests wait as long as they can, and the client has timeouts. The trace is that of the
+	// request that ran the first script.
+	ctx := context.WithoutCancel(batch[0].ctx)
 	sent := false
 	defer func() {
 		for _, s := range batch {

@@ -15,7 +15,7 @@ func SendTogether(rdb *redis.Client, cmds []*redis.Cmd) {
 	b := &batches{rdb: rdb, workers: NewWorkers()}
 	all := make([]*batched, len(cmds))
 	for i, cmd := range cmds {
-		all[i] = &batched{cmd: cmd, done: make(chan struct{})}
+		all[i] = &batched{ctx: context.Background(), cmd: cmd, done: make(chan struct{})}
 		b.add(all[i])
 	}
 	b.send(func(ctx context.Context, cmd redis.Cmder) error { return rdb.Process(ctx, cmd) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,9 +13,9 @@ import (
 
 // Observer receives the result of every command.
 type Observer interface {
-	// Command reports a command by its name in upper case. kind is the kind of its error, "" for
-	// success; a missing value is a success. took includes all retries. Commands that were sent
-	// together took the same time.
+	// Command reports a command, by its name in upper case, or a pipeline (PIPELINE). kind is the
+	// kind of its error, "" for success; a missing value is a success. took includes all retries.
+	// Each script of a batch is reported, with the duration of the batch.
 	Command(ctx context.Context, name, kind string, took time.Duration)
 }
 
@@ -37,7 +38,11 @@ func (o metricsHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 		start := time.Now()
 		err := next(ctx, cmds)
 		took := time.Since(start)
-		for _, cmd := range cmds {
+		if slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return !isScript(cmd) }) {
+			o.by.Command(ctx, "PIPELINE", errorKind(err), took)
+			return err
+		}
+		for _, cmd := range cmds { // a batch
 			o.by.Command(ctx, strings.ToUpper(cmd.Name()), errorKind(cmd.Err()), took)
 		}
 		return err

@@ -71,10 +71,15 @@ func TestObserver(t *testing.T) {
 		p.Get(ctx, "nothing")
 		return p.Set(ctx, "k", 1, 0).Err()
 	})
+	o.require(t, "PIPELINE ")
+	_, _ = s.Cache.Pipelined(ctx, func(p redis.Pipeliner) error { // as a batch of scripts
+		write.Eval(ctx, p, []string{"k"})
+		return write.EvalSha(ctx, p, []string{"k"}).Err()
+	})
 	all := o.drain()
-	for _, want := range []string{"GET ", "SET "} {
+	for _, want := range []string{"EVAL ", "EVALSHA "} {
 		if _, ok := all[want]; !ok {
-			t.Errorf("recorded %v of a pipeline, not %q", all, want)
+			t.Errorf("recorded %v of a batch, not %q", all, want)
 		}
 	}
 	for _, tt := range []struct{ breaks, mends, want string }{

@@ -47,7 +47,7 @@ var (
 	// commands are those that the gateway sends to Redis; commandErrors are the kinds of their
 	// errors.
 	commands = []string{
-		"CLUSTER", "DEL", "EVAL", "EVALSHA", "GET", "HELLO", "INFO", "PING", "SET", "WAIT", "ZADD", "ZREM",
+		"CLUSTER", "DEL", "EVAL", "EVALSHA", "GET", "HELLO", "INFO", "PING", "PIPELINE", "SET", "ZADD", "ZREM",
 	}
 	commandErrors = []string{
 		"canceled", "cluster_down", "loading", "moved", "noauth", "noperm", "noreplicas", "noscript", "oom", "other", "readonly", "timeout", "unreachable",
@@ -190,8 +190,8 @@ func (t *Telemetry) Reload(ctx context.Context, part string, ok bool) {
 	t.inst.reloads.Add(ctx, 1, metric.WithAttributes(partKey.String(oneOf(t.secrets, part)), outcomeKey.String(outcome)))
 }
 
-// Command records one command to Redis: its name, the kind of its error or "", and its duration with
-// all retries.
+// Command records one command to Redis, or a pipeline (PIPELINE): its name, the kind of its error
+// or "", and its duration with all retries.
 func (t *Telemetry) Command(ctx context.Context, name, errorKind string, took time.Duration) {
 	key := commandLabels{name: oneOf(commands, name)}
 	if errorKind != "" {

@@ -139,7 +139,7 @@ func assertRedisMetrics(t *testing.T, p *process) {
 			seen[l.GetName()+"="+l.GetValue()] = true
 		}
 	}
-	for _, want := range []string{"db_system_name=redis", "db_operation_name=EVALSHA", "db_operation_name=WAIT", "error_type=timeout"} {
+	for _, want := range []string{"db_system_name=redis", "db_operation_name=EVALSHA", "db_operation_name=PIPELINE", "error_type=timeout"} {
 		if !seen[want] {
 			t.Errorf("the metrics do not have %s: %v", want, seen)
 		}
