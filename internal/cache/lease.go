@@ -15,6 +15,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/steps"
 	"ais-gateway/internal/unattended"
 )
 
@@ -171,7 +172,7 @@ func (c *Cache) found(l Lease, want Lookup, prefix string, now time.Time, values
 
 // MayBeGranted reports whether Redis may grant a lease although Acquire failed with err.
 func (c *Cache) MayBeGranted(err error) bool {
-	return !errors.Is(err, store.ErrNoTime) && !store.NotExecuted(c.rdb, err)
+	return !errors.Is(err, steps.ErrNoTime) && !store.NotExecuted(c.rdb, err)
 }
 
 // A LeaderOutcome is how a shared call ended, for the requests that wait for it.

@@ -17,7 +17,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/recovery"
 	"ais-gateway/internal/retryqueue"
-	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/steps"
 )
 
 const (
@@ -64,7 +64,7 @@ type Group struct {
 // Config configures a Group. Every member is needed, except Slack.
 type Config struct {
 	Cache   *cache.Cache
-	Workers *store.Workers
+	Workers *steps.Workers
 	Slack   time.Duration // is added to each timeout, in tests on a busy machine
 	Now     func() time.Time
 	Logger  *slog.Logger
@@ -106,7 +106,7 @@ type Options struct {
 	Lookup  cache.Lookup  // what the request needs to know before the call; Do sets the TTL of the lease
 	// Budget is how long the request waits for Redis, except for the steps before a counted call:
 	// those have a second each.
-	Budget *store.Budget
+	Budget *steps.Budget
 }
 
 // Shared is the result of a shared call, or the list that made it unnecessary.
@@ -185,7 +185,7 @@ func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, forceLease bool
 			g.release(lease)
 		}
 	}()
-	found, err := store.Do(ctx, budget, func(ctx context.Context) (cache.Found, error) {
+	found, err := steps.Do(ctx, budget, func(ctx context.Context) (cache.Found, error) {
 		return g.cache.Acquire(ctx, lease, want)
 	})
 	mayBeGranted = err != nil && g.cache.MayBeGranted(err)
@@ -196,8 +196,8 @@ func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, forceLease bool
 }
 
 // countedBudget returns the budget of one step before a counted call.
-func (g *Group) countedBudget() *store.Budget {
-	b := store.NewBudget(countedStepTimeout + g.slack)
+func (g *Group) countedBudget() *steps.Budget {
+	b := steps.NewBudget(countedStepTimeout + g.slack)
 	return &b
 }
 
@@ -448,7 +448,7 @@ func (g *Group) poll(ctx context.Context, lease cache.Lease, w *wait) {
 			return
 		case <-time.After(pause):
 		}
-		out, err := store.Do(ctx, g.countedBudget(), func(ctx context.Context) (cache.LeaderOutcome, error) {
+		out, err := steps.Do(ctx, g.countedBudget(), func(ctx context.Context) (cache.LeaderOutcome, error) {
 			return g.cache.Outcome(ctx, lease)
 		})
 		if err != nil {

@@ -23,6 +23,7 @@ import (
 	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/steps"
 )
 
 // minute is longer than any step takes, on any machine.
@@ -66,7 +67,7 @@ func (g *gateways) group(t *testing.T) *coalesce.Group {
 		t.Fatal(err)
 	}
 	return coalesce.New(coalesce.Config{
-		Cache: lists, Workers: store.NewWorkers(), Slack: minute, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&g.logs, nil)),
+		Cache: lists, Workers: steps.NewWorkers(), Slack: minute, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&g.logs, nil)),
 	})
 }
 
@@ -133,7 +134,7 @@ func (r *request) Call(context.Context) cache.CallResult {
 
 // do runs a request with a long budget.
 func do(ctx context.Context, g *coalesce.Group, c cache.CallID, r *request) (coalesce.Shared, *canonical.Error) {
-	budget := store.NewBudget(minute)
+	budget := steps.NewBudget(minute)
 	return g.Do(ctx, coalesce.Options{Call: c, Timeout: minute, Counted: r.counted, Lookup: r.lookup(), Budget: &budget}, r)
 }
 
@@ -399,7 +400,7 @@ func TestLateLease(t *testing.T) {
 	resume := proxy.Hold()
 	var all sync.WaitGroup
 	all.Go(func() {
-		budget := store.NewBudget(50 * time.Millisecond)
+		budget := steps.NewBudget(50 * time.Millisecond)
 		shared, failure := g.Do(context.Background(), coalesce.Options{Call: c, Timeout: minute, Lookup: r.lookup(), Budget: &budget}, r)
 		if failure != nil || !shared.Led || shared.Stored {
 			t.Errorf("%+v, %v", shared, failure)
@@ -502,7 +503,7 @@ func TestWithoutRedis(t *testing.T) {
 				var all sync.WaitGroup
 				for range 10 {
 					all.Go(func() {
-						budget := store.NewBudget(minute)
+						budget := steps.NewBudget(minute)
 						shared, failure := g.Do(context.Background(), coalesce.Options{Call: c, Timeout: minute, Counted: counted, Lookup: r.lookup(), Budget: &budget}, r)
 						if failure != nil || shared.Stored || shared.Hit || !budget.Failed() {
 							t.Errorf("%+v, %v, failed %t", shared, failure, budget.Failed())
@@ -549,7 +550,7 @@ func TestRejectionInvalidates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g := coalesce.New(coalesce.Config{Cache: lists, Workers: store.NewWorkers(), Now: time.Now, Logger: slog.Default()})
+			g := coalesce.New(coalesce.Config{Cache: lists, Workers: steps.NewWorkers(), Now: time.Now, Logger: slog.Default()})
 			mustDo(t, g, c, r)
 			r.result = func() cache.CallResult {
 				return cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}

@@ -7,7 +7,7 @@ import (
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/coalesce"
-	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/steps"
 	"ais-gateway/internal/unattended"
 )
 
@@ -22,7 +22,7 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 	}
 	prefetched := g.prefetchUsage(ctx, q)
 	read := providerRead{g: g, aspsp: b, client: client, q: q, usage: prefetched}
-	a := &accountsRequest{providerRead: read, control: control, budget: store.NewBudget(g.RedisBudget)}
+	a := &accountsRequest{providerRead: read, control: control, budget: steps.NewBudget(g.RedisBudget)}
 	result, failure := a.serve(ctx)
 	result.CacheResult = a.cacheResult(result)
 	if !q.Attended() {
@@ -35,7 +35,7 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 type accountsRequest struct {
 	providerRead
 	control    CacheControl
-	budget     store.Budget
+	budget     steps.Budget
 	cached     *cache.Entry // the list that was found; nil if there is none that may be served
 	readAt     time.Time    // when it was found
 	lookupTime time.Time    // of the first lookup, by Redis's clock; zero if Redis did not respond
@@ -91,7 +91,7 @@ func (a *accountsRequest) serveCached(ctx context.Context) (AccountsResult, *can
 // readList looks up the list without acquiring a lease. If Redis does not respond, the list that
 // was found before stays.
 func (a *accountsRequest) readList(ctx context.Context) {
-	entry, err := store.Do(ctx, &a.budget, func(ctx context.Context) (*cache.Entry, error) {
+	entry, err := steps.Do(ctx, &a.budget, func(ctx context.Context) (*cache.Entry, error) {
 		entry, _, err := a.g.Config.Cache.Get(ctx, a.key())
 		return entry, err
 	})
@@ -190,7 +190,7 @@ func (a *accountsRequest) maxAge() time.Duration {
 // responseUsage returns the usage for the response; nil if the counter cannot be read. It is that of
 // the call's last step of the counter. If no call was made, it is the prefetched one. After a call
 // whose last step Redis has not confirmed, it is read again.
-func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *store.Pending[unattended.Usage], failure *canonical.Error) *unattended.Usage {
+func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *steps.Pending[unattended.Usage], failure *canonical.Error) *unattended.Usage {
 	switch {
 	case failure != nil && failure.Kind == canonical.CounterUnavailable:
 		return nil

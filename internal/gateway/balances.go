@@ -5,7 +5,7 @@ import (
 
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/steps"
 )
 
 // Balances returns all balances of one account, always from the provider. Identical concurrent
@@ -21,7 +21,7 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 		result, failure := r.serveAttended(ctx)
 		return result, asError(failure)
 	}
-	budget := store.NewBudget(g.RedisBudget)
+	budget := steps.NewBudget(g.RedisBudget)
 	shared, failure := g.calls.Do(ctx, r.options(&budget), r)
 	result := BalancesResult{Usage: shared.Usage}
 	switch {
@@ -52,7 +52,7 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 	defer r.g.running.Done()
 	result := r.Call(ctx)
 	if result.Invalidate {
-		budget := store.NewBudget(r.g.RedisBudget)
+		budget := steps.NewBudget(r.g.RedisBudget)
 		_ = budget.Wait(context.WithoutCancel(ctx), r.g.Config.Cache.InvalidateEventually(r.key(), nil))
 	}
 	if result.Failure != nil {

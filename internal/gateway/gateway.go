@@ -18,7 +18,7 @@ import (
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/recovery"
-	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/steps"
 	"ais-gateway/internal/unattended"
 )
 
@@ -67,7 +67,7 @@ const (
 type Gateway struct {
 	Config
 	aspsps        map[string]*aspsp
-	workers       *store.Workers
+	workers       *steps.Workers
 	calls         *coalesce.Group
 	running       sync.WaitGroup              // attended balances, which share no call
 	aspspWaiters  *bulkhead.FairShare         // waiting requests by ASPSP
@@ -84,7 +84,7 @@ type aspsp struct {
 
 // New returns a Gateway.
 func New(c Config) *Gateway {
-	workers := store.NewWorkers()
+	workers := steps.NewWorkers()
 	g := &Gateway{
 		Config: c, aspsps: map[string]*aspsp{}, workers: workers,
 		calls:        coalesce.New(coalesce.Config{Cache: c.Cache, Workers: workers, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
@@ -201,8 +201,8 @@ func (g *Gateway) callProvider(ctx context.Context, b *aspsp, client string, q c
 }
 
 // readUsage returns the usage of a unit for a response; nil if it cannot be read within the budget.
-func (g *Gateway) readUsage(ctx context.Context, budget store.Budget, q canonical.Query, account string) *unattended.Usage {
-	usage, err := store.Do(context.WithoutCancel(ctx), &budget, func(ctx context.Context) (unattended.Usage, error) {
+func (g *Gateway) readUsage(ctx context.Context, budget steps.Budget, q canonical.Query, account string) *unattended.Usage {
+	usage, err := steps.Do(context.WithoutCancel(ctx), &budget, func(ctx context.Context) (unattended.Usage, error) {
 		return g.UnattendedAccess(ctx, q, account)
 	})
 	if err != nil {
@@ -213,11 +213,11 @@ func (g *Gateway) readUsage(ctx context.Context, budget store.Budget, q canonica
 
 // prefetchUsage starts to read the usage of an account list's unit, so that a cache hit takes one
 // round trip; nil if the request is attended.
-func (g *Gateway) prefetchUsage(ctx context.Context, q canonical.Query) *store.Pending[unattended.Usage] {
+func (g *Gateway) prefetchUsage(ctx context.Context, q canonical.Query) *steps.Pending[unattended.Usage] {
 	if q.Attended() {
 		return nil
 	}
-	return store.Begin(ctx, g.workers, g.RedisBudget, func(ctx context.Context) (unattended.Usage, error) {
+	return steps.Begin(ctx, g.workers, g.RedisBudget, func(ctx context.Context) (unattended.Usage, error) {
 		return g.UnattendedAccess(ctx, q, "")
 	})
 }

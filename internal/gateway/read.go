@@ -11,7 +11,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/coalesce"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/steps"
 	"ais-gateway/internal/unattended"
 )
 
@@ -28,7 +28,7 @@ type providerRead struct {
 	memory  cache.Memory // of earlier reads
 	// usage is that of an unattended list's unit, as it was read concurrently with the lookup; nil
 	// if there is none, or if the request has waited since.
-	usage *store.Pending[unattended.Usage]
+	usage *steps.Pending[unattended.Usage]
 }
 
 // key identifies the cached data of the read's client and consent.
@@ -36,7 +36,7 @@ func (r *providerRead) key() cache.Key { return cacheKey(r.client, r.q) }
 
 // options returns how the read shares a call with identical ones: of the same client, ASPSP,
 // consent, user token and account, both attended or both unattended.
-func (r *providerRead) options(budget *store.Budget) coalesce.Options {
+func (r *providerRead) options(budget *steps.Budget) coalesce.Options {
 	kind := "unattended"
 	switch {
 	case r.account != "":

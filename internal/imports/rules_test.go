@@ -67,13 +67,13 @@ var rules = []rule{
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{
 		dir:  "internal/cache",
-		code: []string{"internal/canonical", "internal/retryqueue", "internal/store", "internal/unattended", uuid, redis},
+		code: []string{"internal/canonical", "internal/retryqueue", "internal/store", "internal/store/steps", "internal/unattended", uuid, redis},
 		test: []string{"internal/config"},
 	},
 	{
 		dir: "internal/coalesce",
 		code: []string{
-			"internal/cache", "internal/canonical", "internal/recovery", "internal/retryqueue", "internal/store", uuid,
+			"internal/cache", "internal/canonical", "internal/recovery", "internal/retryqueue", "internal/store", "internal/store/steps", uuid,
 		},
 		test: []string{"internal/config", redis},
 	},
@@ -97,7 +97,7 @@ var rules = []rule{
 		dir: "internal/gateway",
 		code: []string{
 			"internal/breaker", "internal/cache", "internal/canonical", "internal/config", "internal/bulkhead", "internal/providers",
-			"internal/coalesce", "internal/event", "internal/recovery", "internal/store", "internal/unattended",
+			"internal/coalesce", "internal/event", "internal/recovery", "internal/store", "internal/store/steps", "internal/unattended",
 		},
 		test: []string{adapters, simulators, uuid},
 	},
@@ -116,7 +116,8 @@ var rules = []rule{
 	{dir: "internal/retryqueue", code: []string{"internal/recovery"}},
 	{dir: "internal/sandbox", code: []string{"internal/providers/aspspsim", simulators, uuid}},
 	{dir: "internal/server", code: []string{"internal/canonical", "golang.org/x/net/netutil", "net/http/pprof"}},
-	{dir: "internal/store", code: []string{"internal/config", "internal/recovery", redis, "github.com/alicebob/miniredis/v2"}},
+	{dir: "internal/store", code: []string{"internal/config", "internal/recovery", "internal/store/steps", redis, "github.com/alicebob/miniredis/v2"}},
+	{dir: "internal/store/steps", code: []string{"internal/recovery"}},
 	{
 		dir: "internal/telemetry",
 		code: []string{
@@ -133,7 +134,7 @@ var rules = []rule{
 	{
 		dir: "internal/unattended",
 		code: []string{
-			"internal/canonical", "internal/config", "internal/recovery", "internal/retryqueue", "internal/store", uuid, redis,
+			"internal/canonical", "internal/config", "internal/recovery", "internal/retryqueue", "internal/store", "internal/store/steps", uuid, redis,
 		},
 		test: []string{"golang.org/x/text/unicode/norm"},
 	},

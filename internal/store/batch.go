@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ais-gateway/internal/recovery"
+	"ais-gateway/internal/store/steps"
 )
 
 // maxBatch is the maximum number of scripts in one batch.
@@ -25,7 +26,7 @@ var errPanicked = errors.New("a command to redis panicked")
 // context ends before: the client would close the connection of a command that is interrupted.
 type batches struct {
 	rdb     *redis.Client
-	workers *Workers
+	workers *steps.Workers
 
 	mu      sync.Mutex
 	waiting []*batched // for the next batch
@@ -41,7 +42,7 @@ type batched struct {
 
 // batchScripts makes a client send scripts in batches. Its hook must be the first one, so that
 // the others see what is sent.
-func batchScripts(rdb *redis.Client) { rdb.AddHook(&batches{rdb: rdb, workers: NewWorkers()}) }
+func batchScripts(rdb *redis.Client) { rdb.AddHook(&batches{rdb: rdb, workers: steps.NewWorkers()}) }
 
 func (b *batches) DialHook(next redis.DialHook) redis.DialHook { return next }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/store/steps"
 )
 
 // MaxBatch is the maximum number of scripts in one batch.
@@ -12,7 +14,7 @@ const MaxBatch = maxBatch
 // SendTogether sends commands in one batch, or in as few as possible. It returns when all have a
 // result.
 func SendTogether(rdb *redis.Client, cmds []*redis.Cmd) {
-	b := &batches{rdb: rdb, workers: NewWorkers()}
+	b := &batches{rdb: rdb, workers: steps.NewWorkers()}
 	all := make([]*batched, len(cmds))
 	for i, cmd := range cmds {
 		all[i] = &batched{ctx: context.Background(), cmd: cmd, done: make(chan struct{})}

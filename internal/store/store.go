@@ -1,6 +1,6 @@
 // Package store provides the Redis clients of the gateway, their timeouts, health checks and key
 // names. internal/unattended, internal/cache, internal/coalesce and internal/gateway use it; cmd
-// opens it.
+// opens it. Package steps bounds how long a request waits for Redis.
 package store
 
 import (

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/steps"
 )
 
 // replicaTimeout is how long WAIT waits for replicas. Redis measures it in milliseconds.
@@ -48,7 +48,7 @@ func (c *Counter) runScript(ctx context.Context, script *redis.Script, keys []st
 		return reply, err
 	}
 	// The client would close the connection of a pipeline that is interrupted.
-	return store.Begin(ctx, c.workers, c.timeout, run).Wait(ctx)
+	return steps.Begin(ctx, c.workers, c.timeout, run).Wait(ctx)
 }
 
 // A scriptRunner is redis.Script's Eval or EvalSha.

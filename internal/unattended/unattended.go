@@ -23,6 +23,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/steps"
 )
 
 // stepTimeout is the default timeout of one step in Redis.
@@ -50,14 +51,14 @@ type Counter struct {
 	timeout  time.Duration // of one step
 	policies map[string]config.Unattended
 	pending  *pending
-	workers  *store.Workers
+	workers  *steps.Workers
 	units    *UnitStats // nil if no statistics are kept
 }
 
 // New returns a counter for the ASPSPs in policies, by id. The client should not retry commands
 // (MaxRetries: -1), because callers wait for each step.
 func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Counter {
-	return &Counter{rdb: rdb, policies: policies, timeout: stepTimeout, pending: newPending(stepTimeout), workers: store.NewWorkers()}
+	return &Counter{rdb: rdb, policies: policies, timeout: stepTimeout, pending: newPending(stepTimeout), workers: steps.NewWorkers()}
 }
 
 // WithReplicas makes steps fail with CounterUnavailable unless n replicas of Redis confirm them. It

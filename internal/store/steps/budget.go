@@ -1,4 +1,6 @@
-package store
+// Package steps runs steps in Redis and bounds how long a request waits for them. internal/gateway,
+// internal/coalesce, internal/unattended and internal/store use it.
+package steps
 
 import (
 	"context"
@@ -16,6 +18,8 @@ var (
 	// ErrTimeout means that a step took longer than its request may wait. Redis may still execute
 	// it.
 	ErrTimeout = errors.New("redis did not respond in the time that the request may wait")
+
+	errPanicked = errors.New("a step in redis panicked")
 )
 
 // A Budget is how long one request may still wait for Redis, in all its steps together. It is not

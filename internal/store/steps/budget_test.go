@@ -1,4 +1,4 @@
-package store_test
+package steps_test
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/steps"
 )
 
 var errDown = errors.New("down")
@@ -28,9 +28,9 @@ func takes(d time.Duration) func(context.Context) (string, error) {
 // longer, no step is started.
 func TestBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := store.NewBudget(100 * time.Millisecond)
+		b := steps.NewBudget(100 * time.Millisecond)
 		for range 2 {
-			if got, err := store.Do(t.Context(), &b, takes(40*time.Millisecond)); got != "done" || err != nil {
+			if got, err := steps.Do(t.Context(), &b, takes(40*time.Millisecond)); got != "done" || err != nil {
 				t.Fatalf("%q, %v", got, err)
 			}
 		}
@@ -38,22 +38,22 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%v left, failed %t", b.Left(), b.Failed())
 		}
 		began := time.Now()
-		if got, err := store.Do(t.Context(), &b, takes(40*time.Millisecond)); !errors.Is(err, store.ErrTimeout) || got != "" {
+		if got, err := steps.Do(t.Context(), &b, takes(40*time.Millisecond)); !errors.Is(err, steps.ErrTimeout) || got != "" {
 			t.Errorf("%q, %v", got, err)
 		}
 		if took := time.Since(began); took != 20*time.Millisecond || b.Left() != 0 || !b.Failed() {
 			t.Errorf("took %v, %v left, failed %t", took, b.Left(), b.Failed())
 		}
-		for name, budget := range map[string]store.Budget{"used up": b, "empty": store.NewBudget(0), "negative": store.NewBudget(-1)} {
-			if _, err := store.Do(t.Context(), &budget, func(context.Context) (string, error) {
+		for name, budget := range map[string]steps.Budget{"used up": b, "empty": steps.NewBudget(0), "negative": steps.NewBudget(-1)} {
+			if _, err := steps.Do(t.Context(), &budget, func(context.Context) (string, error) {
 				t.Errorf("%s: a step was started", name)
 				return "", nil
-			}); !errors.Is(err, store.ErrNoTime) {
+			}); !errors.Is(err, steps.ErrNoTime) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		failed := store.NewBudget(time.Minute)
-		if _, err := store.Do(t.Context(), &failed, func(context.Context) (string, error) { return "x", errDown }); !errors.Is(err, errDown) || failed.Left() != 0 {
+		failed := steps.NewBudget(time.Minute)
+		if _, err := steps.Do(t.Context(), &failed, func(context.Context) (string, error) { return "x", errDown }); !errors.Is(err, errDown) || failed.Left() != 0 {
 			t.Errorf("%v, %v left", err, failed.Left())
 		}
 	})
@@ -65,8 +65,8 @@ func TestBudgetOfARequestThatLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, leave)
-		b, began := store.NewBudget(time.Minute), time.Now()
-		if _, err := store.Do(ctx, &b, takes(time.Hour)); !errors.Is(err, context.Canceled) || b.Failed() {
+		b, began := steps.NewBudget(time.Minute), time.Now()
+		if _, err := steps.Do(ctx, &b, takes(time.Hour)); !errors.Is(err, context.Canceled) || b.Failed() {
 			t.Errorf("%v, failed %t", err, b.Failed())
 		}
 		if took := time.Since(began); took != 50*time.Millisecond || b.Left() != time.Minute-took {
@@ -78,12 +78,12 @@ func TestBudgetOfARequestThatLeft(t *testing.T) {
 // TestBudgetWait: a wait for a step that runs elsewhere takes budget, too.
 func TestBudgetWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b, step := store.NewBudget(100*time.Millisecond), make(chan error, 1)
+		b, step := steps.NewBudget(100*time.Millisecond), make(chan error, 1)
 		time.AfterFunc(40*time.Millisecond, func() { step <- nil })
 		if err := b.Wait(t.Context(), step); err != nil || b.Left() != 60*time.Millisecond {
 			t.Errorf("%v, %v left", err, b.Left())
 		}
-		if err := b.Wait(t.Context(), step); !errors.Is(err, store.ErrTimeout) || b.Left() != 0 {
+		if err := b.Wait(t.Context(), step); !errors.Is(err, steps.ErrTimeout) || b.Left() != 0 {
 			t.Errorf("%v, %v left", err, b.Left())
 		}
 	})
@@ -94,15 +94,15 @@ func TestBudgetWait(t *testing.T) {
 func TestPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer time.Sleep(time.Minute) // idle workers end
-		workers, began := store.NewWorkers(), time.Now()
-		quick := store.Begin(t.Context(), workers, 100*time.Millisecond, takes(90*time.Millisecond))
-		slow := store.Begin(t.Context(), workers, 100*time.Millisecond, takes(300*time.Millisecond))
+		workers, began := steps.NewWorkers(), time.Now()
+		quick := steps.Begin(t.Context(), workers, 100*time.Millisecond, takes(90*time.Millisecond))
+		slow := steps.Begin(t.Context(), workers, 100*time.Millisecond, takes(300*time.Millisecond))
 		abandoned, ended := context.WithTimeout(t.Context(), time.Millisecond)
 		defer ended()
 		if got, err := quick.Wait(abandoned); !errors.Is(err, context.DeadlineExceeded) || got != "" {
 			t.Errorf("%q, %v for a request that left", got, err)
 		}
-		panics := store.Begin(t.Context(), workers, time.Second, func(context.Context) (string, error) { panic("x") })
+		panics := steps.Begin(t.Context(), workers, time.Second, func(context.Context) (string, error) { panic("x") })
 		time.Sleep(79 * time.Millisecond)
 		if got, err := quick.Wait(t.Context()); got != "done" || err != nil || time.Since(began) != 90*time.Millisecond {
 			t.Errorf("%q, %v after %v", got, err, time.Since(began))
@@ -121,7 +121,7 @@ func TestPending(t *testing.T) {
 func TestWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer time.Sleep(time.Minute) // idle workers end
-		workers, began := store.NewWorkers(), time.Now()
+		workers, began := steps.NewWorkers(), time.Now()
 		for range 1000 {
 			workers.Go(func() { time.Sleep(time.Second) })
 		}
