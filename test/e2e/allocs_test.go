@@ -52,11 +52,11 @@ func TestAllocations(t *testing.T) {
 		attended   bool
 		most       uint64 // the measured number and 10 %
 	}{
-		{"balances, attended", balances, uuid.NewString, true, 200},
-		{"balances, unattended", balances, uuid.NewString, false, 482},
-		{"cached list, attended", list, func() string { return cached }, true, 149},
-		{"cached list, unattended", list, func() string { return cached }, false, 213},
-		{"list, attended", list, uuid.NewString, true, 418},
+		{"balances, attended", balances, uuid.NewString, true, 186},
+		{"balances, unattended", balances, uuid.NewString, false, 464},
+		{"cached list, attended", list, func() string { return cached }, true, 110},
+		{"cached list, unattended", list, func() string { return cached }, false, 179},
+		{"list, attended", list, uuid.NewString, true, 395},
 	} {
 		send(tt.path, tt.consent(), tt.attended) // loads scripts and opens connections
 		before := mallocs(t, p)
