@@ -7,7 +7,9 @@ package redistest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -126,6 +128,30 @@ func (s *Server) Do(args ...any) *redis.Cmd {
 		s.t.Fatalf("redis-server: %v: %v", args, err)
 	}
 	return result
+}
+
+// Calls returns how many times the server has executed a command, such as "evalsha", since its start.
+func (s *Server) Calls(command string) int {
+	s.t.Helper()
+	return s.number("commandstats", "cmdstat_"+command+":calls=")
+}
+
+// UsedMemory returns the bytes that the server has allocated.
+func (s *Server) UsedMemory() int {
+	s.t.Helper()
+	return s.number("memory", "used_memory:")
+}
+
+// number returns the number after a text in a section of INFO, or 0 if the section does not have the
+// text.
+func (s *Server) number(section, text string) (n int) {
+	s.t.Helper()
+	if _, after, ok := strings.Cut(s.Do("INFO", section).String(), text); ok {
+		if _, err := fmt.Sscanf(after, "%d", &n); err != nil {
+			s.t.Fatalf("redis-server: INFO %s: %v", section, err)
+		}
+	}
+	return n
 }
 
 // options returns those of a client that tries once and gives up after the timeout.

@@ -150,6 +150,12 @@ func TestDo(t *testing.T) {
 	if got, err := s.Do("INFO", "memory").Text(); err != nil || !strings.Contains(got, "maxmemory:1048576\r\n") {
 		t.Errorf("got %q, %v", got, err)
 	}
+	for range 2 {
+		s.Do("GET", "none")
+	}
+	if n := s.Calls("get"); n != 2 || s.Calls("set") != 0 || s.UsedMemory() < 100_000 {
+		t.Errorf("%d calls of get, %d of set, %d bytes used", n, s.Calls("set"), s.UsedMemory())
+	}
 	if err := s.Do("CLIENT", "KILL", "TYPE", "replica").Err(); err != nil {
 		t.Error(err)
 	}

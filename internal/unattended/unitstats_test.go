@@ -35,6 +35,13 @@ func newFleet(t *testing.T, c config.Redis, p config.Unattended) fleet {
 	return fleet{t, c, open(t, c), map[string]config.Unattended{aspsp: p}}
 }
 
+// newFleetOnServer returns a fleet and its Redis, which no other test uses.
+func newFleetOnServer(t *testing.T, p config.Unattended) (*redistest.Server, fleet) {
+	t.Helper()
+	server := redistest.Start(t)
+	return server, newFleet(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, p)
+}
+
 func standalone(t *testing.T) config.Redis {
 	t.Helper()
 	return config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Start(t).Addr}}
@@ -249,7 +256,7 @@ func TestUnitStatsByLimit(t *testing.T) {
 // each. All their updates together run one more.
 func TestUnitStatsCostNoRoundTrip(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, standalone(t), daily(4, config.UnitConsent))
+	server, f := newFleetOnServer(t, daily(4, config.UnitConsent))
 	step := func(c *unattended.Counter, call unattended.Call) { // four scripts
 		t.Helper()
 		slot, err := c.Take(t.Context(), call, time.Second)
@@ -273,7 +280,7 @@ func TestUnitStatsCostNoRoundTrip(t *testing.T) {
 
 	var pipelines atomic.Int64
 	c := f.counter(f.stats(exchanges(func() error { pipelines.Add(1); return nil })).ExchangeEvery(time.Hour))
-	before, want := scriptsRun(t, f.rdb), 0
+	before, want := server.Calls("evalsha"), 0
 	for range 20 {
 		call := list()
 		mustTake(t, c, call, 4)
@@ -289,13 +296,13 @@ func TestUnitStatsCostNoRoundTrip(t *testing.T) {
 		step(c, call)
 		want += 3 + 4
 	}
-	if n := scriptsRun(t, f.rdb) - before; n != want || pipelines.Load() != 0 {
+	if n := server.Calls("evalsha") - before; n != want || pipelines.Load() != 0 {
 		t.Errorf("%d scripts and %d pipelines, want %d and 0", n, pipelines.Load(), want)
 	}
 	if err := c.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if n := scriptsRun(t, f.rdb) - before; n != want+1 || pipelines.Load() != 1 {
+	if n := server.Calls("evalsha") - before; n != want+1 || pipelines.Load() != 1 {
 		t.Errorf("at the end: %d scripts and %d pipelines, want %d and 1", n, pipelines.Load(), want+1)
 	}
 	if diff := cmp.Diff(states(20, 3, 1+3), f.counts()); diff != "" {
@@ -415,7 +422,7 @@ func TestUnitStatsKeepTheNewestState(t *testing.T) {
 // TestUnitStatsInBatches: one script updates at most 256 units, and all scripts are sent together.
 func TestUnitStatsInBatches(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, standalone(t), daily(1, config.UnitConsent))
+	server, f := newFleetOnServer(t, daily(1, config.UnitConsent))
 	const units, batches = 1000, 4
 	for i, pipelines := range []int64{2, 1} { // first Redis does not have the script
 		var sent atomic.Int64
@@ -423,11 +430,11 @@ func TestUnitStatsInBatches(t *testing.T) {
 		for range units {
 			unattended.AddStep(u, list(), time.Now(), time.Now().Add(time.Hour), false)
 		}
-		before := scriptsRun(t, f.rdb)
+		before := server.Calls("evalsha")
 		if err := f.counter(u).Drain(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if n, scripts := sent.Load(), scriptsRun(t, f.rdb)-before; n != pipelines || scripts != batches {
+		if n, scripts := sent.Load(), server.Calls("evalsha")-before; n != pipelines || scripts != batches {
 			t.Errorf("%d scripts in %d pipelines, want %d in %d", scripts, n, batches, pipelines)
 		}
 		if diff := cmp.Diff(states(int64(i+1)*units, 0, 0), f.counts()); diff != "" {
@@ -592,19 +599,12 @@ func TestUnitStatsAreHashed(t *testing.T) {
 
 // TestMemoryOfUnitStats: waiting updates are bounded, and a unit costs little memory in Redis.
 func TestMemoryOfUnitStats(t *testing.T) {
-	server := redistest.Start(t)
-	f := newFleet(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}, daily(4, config.UnitConsent))
+	server, f := newFleetOnServer(t, daily(4, config.UnitConsent))
 	heap := func() int64 {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
-	}
-	memory := func() (n int64) {
-		for line := range strings.Lines(server.Do("INFO", "memory").String()) {
-			_, _ = fmt.Sscanf(line, "used_memory:%d", &n)
-		}
-		return n
 	}
 	released := make(chan struct{})
 	defer close(released)
@@ -621,10 +621,10 @@ func TestMemoryOfUnitStats(t *testing.T) {
 		t.Logf("updates of 100,000 units need %d bytes", grown)
 	}
 	runtime.KeepAlive(u)
-	used, n := memory(), int64(20_000)
-	f.fill(n)
-	f.becomes("with many units", n, 0, 0)
-	if each := (memory() - used) / n; each > 400 {
+	used, n := server.UsedMemory(), 20_000
+	f.fill(int64(n))
+	f.becomes("with many units", int64(n), 0, 0)
+	if each := (server.UsedMemory() - used) / n; each > 400 {
 		t.Errorf("each unit needs %d bytes in Redis", each)
 	} else {
 		t.Logf("a unit that is used up needs %d bytes in Redis", each)

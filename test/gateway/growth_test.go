@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,31 +58,11 @@ func TestGrowth(t *testing.T) {
 				return sizingLoad(t, client, p.API, anyConsent, 0, kind.header, http.StatusOK)
 			})
 			each := func(cpu time.Duration) time.Duration { return (cpu / time.Duration(len(took))).Round(time.Microsecond) }
-			fmt.Printf("| %d | %d MB | %d MB | %s | %.0f | %v, %v | %v | %v |\n", n, redisMemory(t, server)>>20, gatewaytest.ResidentMB(t, p.Pid()),
+			fmt.Printf("| %d | %d MB | %d MB | %s | %.0f | %v, %v | %v | %v |\n", n, server.UsedMemory()>>20, gatewaytest.ResidentMB(t, p.Pid()),
 				kind.name, float64(len(took))/sizingDuration.Seconds(), took[len(took)/2].Round(10*time.Microsecond),
 				took[len(took)*99/100].Round(10*time.Microsecond), each(ours), each(redis))
 		}
 	}
-}
-
-// redisMemory returns the bytes that Redis uses, from INFO.
-func redisMemory(t *testing.T, server *redistest.Server) int {
-	t.Helper()
-	text, err := server.Do("INFO", "memory").Text()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "used_memory:"); ok {
-			bytes, err := strconv.Atoi(value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return bytes
-		}
-	}
-	t.Fatal("INFO has no used_memory")
-	return 0
 }
 
 // growth writes lists and slots of consents as a gateway does.

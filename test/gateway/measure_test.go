@@ -8,8 +8,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -202,15 +200,12 @@ func (w *aofWatcher) stop() int64 {
 	return size
 }
 
-// newCounter returns a counter with a limit of four per consent on a new Redis, and a client of
-// that Redis.
-func newCounter(t *testing.T, args []string) (*unattended.Counter, *redis.Client) {
+// newCounter returns a counter with a limit of four per consent, and its new Redis.
+func newCounter(t *testing.T, args []string) (*unattended.Counter, *redistest.Server) {
 	server := redistest.Start(t, args...)
 	s := redistest.OpenAt(t, server.Addr)
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
-	t.Cleanup(func() { _ = rdb.Close() })
 	policy := config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}
-	return unattended.New(s.Counter, map[string]config.Unattended{mastercardsim.WoodBank: policy}).Within(redistest.CommandTimeout), rdb
+	return unattended.New(s.Counter, map[string]config.Unattended{mastercardsim.WoodBank: policy}).Within(redistest.CommandTimeout), server
 }
 
 // takeSlots takes n slots, four of each consent, with a number of concurrent workers, and returns
@@ -248,25 +243,12 @@ func measureSlots(t *testing.T, args []string) (one time.Duration, perSecond int
 // measureMemory returns by how many bytes Redis grows when the four slots of a number of consents
 // are taken.
 func measureMemory(t *testing.T, units int64) int64 {
-	c, rdb := newCounter(t, nil)
-	used := func() int64 {
-		for line := range strings.Lines(rdb.Info(t.Context(), "memory").Val()) {
-			if n, ok := strings.CutPrefix(line, "used_memory:"); ok {
-				bytes, err := strconv.ParseInt(strings.TrimSpace(n), 10, 64)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return bytes
-			}
-		}
-		t.Fatal("Redis does not report used_memory")
-		return 0
-	}
+	c, server := newCounter(t, nil)
 	takeSlots(t, c, 64, 1000)
-	before := used()
+	before := server.UsedMemory()
 	takeSlots(t, c, 64, 4*units)
-	if n := rdb.DBSize(t.Context()).Val(); n < units {
-		t.Errorf("%d keys", n)
+	if n, err := server.Do("DBSIZE").Int(); err != nil || n < int(units) {
+		t.Errorf("%d keys, %v", n, err)
 	}
-	return used() - before
+	return int64(server.UsedMemory() - before)
 }
