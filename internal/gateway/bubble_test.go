@@ -87,12 +87,14 @@ func (w *fixture) slowCache(by time.Duration) *delayHook {
 func (w *delayHook) wait(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, store.Timeout)
 	defer cancel()
-	timer := time.NewTimer(time.Duration(w.delay.Load()))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return ctx.Err()
+	// Without a delay there is no timer: in a bubble, the race detector crashes if two goroutines begin
+	// to wait for timers that have expired.
+	if delay := time.Duration(w.delay.Load()); delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 	for w.silent.Load() {
 		select {
