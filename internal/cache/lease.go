@@ -15,7 +15,6 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/store"
-	"ais-gateway/internal/store/steps"
 	"ais-gateway/internal/unattended"
 )
 
@@ -171,8 +170,25 @@ func (c *Cache) found(l Lease, want Lookup, prefix string, now time.Time, values
 }
 
 // MayBeGranted reports whether Redis may grant a lease although Acquire failed with err.
-func (c *Cache) MayBeGranted(err error) bool {
-	return !errors.Is(err, steps.ErrNoTime) && !store.NotExecuted(c.rdb, err)
+func (c *Cache) MayBeGranted(err error) bool { return !store.NotExecuted(c.rdb, err) }
+
+// Granted reports whether Redis has granted a lease although Acquire failed with err. It waits for the
+// script of an Acquire whose context ended. known is false if that script failed, or if there was no
+// wait: then Redis may have granted the lease, or may still grant it. It fails with ctx's error.
+func (c *Cache) Granted(ctx context.Context, l Lease, err error) (granted, known bool, failure error) {
+	var abandoned *store.AbandonedError
+	if !errors.As(err, &abandoned) {
+		return false, false, nil
+	}
+	script, failure := abandoned.Result(ctx)
+	if failure != nil {
+		return false, false, failure
+	}
+	got, err := script.StringSlice()
+	if err != nil {
+		return false, !c.MayBeGranted(err), nil
+	}
+	return len(got) > 0 && got[0] == l.Holder, true, nil
 }
 
 // A LeaderOutcome is how a shared call ended, for the requests that wait for it.

@@ -179,16 +179,17 @@ func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, forceLease bool
 	if o.Counted {
 		budget = g.countedBudget()
 	}
-	mayBeGranted := true // also if Acquire panics
+	var failed error // of Acquire
 	defer func() {
-		if mayBeGranted {
-			g.release(lease)
+		if failed != nil && g.cache.MayBeGranted(failed) {
+			g.releaseUnconfirmed(lease, failed)
 		}
 	}()
-	found, err := steps.Do(ctx, budget, func(ctx context.Context) (cache.Found, error) {
-		return g.cache.Acquire(ctx, lease, want)
+	found, err := steps.Do(ctx, budget, func(ctx context.Context) (found cache.Found, err error) {
+		failed = errLeaseUnknown // unless Acquire returns: it may panic
+		found, failed = g.cache.Acquire(ctx, lease, want)
+		return found, failed
 	})
-	mayBeGranted = err != nil && g.cache.MayBeGranted(err)
 	if err != nil && ctx.Err() == nil {
 		o.Budget.Fail()
 	}
@@ -338,18 +339,32 @@ func (g *Group) run(ctx context.Context, o Options, r Request, lease cache.Lease
 	return made
 }
 
-// release releases a lease in the background, if it is held or if Redis may still grant it. In that
-// case the release is repeated until the lease was found, for 13 s.
+// release releases a lease in the background, if it is held.
 func (g *Group) release(l cache.Lease) {
-	if l.Holder != "" && (l.Held || !l.Confirmed()) {
-		g.releaseEventually(l)
+	if l.Held {
+		g.releaseHeld(l)
 	}
 }
 
-func (g *Group) releaseEventually(l cache.Lease) {
+// releaseHeld is apart from release, because its function moves the lease to the heap.
+func (g *Group) releaseHeld(l cache.Lease) {
 	g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
+		_, err := g.cache.Publish(ctx, l, cache.CallResult{})
+		return err
+	})
+}
+
+// releaseUnconfirmed releases a lease in the background, if Redis has granted it although Acquire
+// failed with an error. While that is unknown, the release is repeated until the lease was found, for
+// 13 s.
+func (g *Group) releaseUnconfirmed(l cache.Lease, failed error) {
+	g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
+		granted, known, err := g.cache.Granted(ctx, l, failed)
+		if err != nil || known && !granted {
+			return err
+		}
 		done, err := g.cache.Publish(ctx, l, cache.CallResult{})
-		if err == nil && !done.Held && !l.Confirmed() {
+		if err == nil && !done.Held && !known {
 			return errLeaseUnknown
 		}
 		return err

@@ -426,6 +426,45 @@ func TestLateLease(t *testing.T) {
 	}
 }
 
+// TestAbandonedLookup: a lookup whose request has left costs Redis no other command, if it granted no
+// lease that must be released.
+func TestAbandonedLookup(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := crashproxy.New(t).NewProxy(server.Addr)
+	c, r := newCall(), newRequest()
+	r.maxAge = time.Hour
+	var groups []*coalesce.Group
+	for range 5 {
+		g := newGateways(t, proxy.Addr).group(t)
+		mustDo(t, g, c, r) // stores the list, or finds it
+		groups = append(groups, g)
+	}
+	before := server.Calls("evalsha")
+	resume := proxy.Hold()
+	ctx, leave := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for _, g := range groups {
+		all.Go(func() {
+			if _, failure := do(ctx, g, c, r); failure == nil || failure.Kind != canonical.Canceled {
+				t.Errorf("failure %v", failure)
+			}
+		})
+	}
+	eventually(t, "all lookups are sent", func() bool { return proxy.Holding() == len(groups) })
+	leave()
+	all.Wait()
+	resume()
+	for _, g := range groups {
+		if err := g.Drain(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := server.Calls("evalsha") - before; n != len(groups) || r.calls.Load() != 1 {
+		t.Errorf("%d scripts for %d lookups, %d calls", n, len(groups), r.calls.Load())
+	}
+}
+
 // TestPanic: a call that panics fails its request, and the next one can call at once.
 func TestPanic(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package crashproxy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -37,6 +38,9 @@ type Proxy struct {
 	delay    time.Duration
 	released chan struct{} // closed when held data may be forwarded; nil if nothing is held back
 	holding  int           // number of connections with data that is held back
+	losing   string        // see LoseReply; "" for nothing
+	muted    *pair         // whose data from the server is lost
+	lost     bool
 }
 
 // loopbackHosts are the addresses of proxies in the order of preference. No other program uses the
@@ -170,6 +174,35 @@ func (px *Proxy) Accepted() int {
 	return px.accepted
 }
 
+// LoseReply loses the reply to the next data of the process that contains a text, and all later data
+// from the server on the same connection, until Cut resets it.
+func (px *Proxy) LoseReply(text string) {
+	px.mu.Lock()
+	defer px.mu.Unlock()
+	px.losing, px.muted, px.lost = text, nil, false
+}
+
+// Lost reports whether data was lost since LoseReply.
+func (px *Proxy) Lost() bool {
+	px.mu.Lock()
+	defer px.mu.Unlock()
+	return px.lost
+}
+
+// loses reports whether a chunk is lost.
+func (px *Proxy) loses(p *pair, chunk []byte, fromServer bool) bool {
+	px.mu.Lock()
+	defer px.mu.Unlock()
+	if !fromServer {
+		if px.losing != "" && bytes.Contains(chunk, []byte(px.losing)) {
+			px.losing, px.muted = "", p
+		}
+		return false
+	}
+	px.lost = px.lost || px.muted == p
+	return px.muted == p
+}
+
 // hold returns a channel that is closed when a chunk that has just arrived may be forwarded, or nil
 // if it need not wait. After a wait, passed must be called.
 func (px *Proxy) hold() <-chan struct{} {
@@ -277,6 +310,9 @@ func (p *pair) pump(back bool) {
 				n, err = p.hold(buffer, n, released)
 				p.proxy.passed()
 			}
+		}
+		if n > 0 && p.proxy.loses(p, buffer[:n], back) {
+			continue
 		}
 		if n > 0 && (err == nil || errors.Is(err, io.EOF)) {
 			_ = to.SetWriteDeadline(time.Now().Add(passTimeout)) // fails on a closed connection only, as does what follows

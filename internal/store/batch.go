@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"sync"
@@ -16,14 +17,19 @@ import (
 // maxBatch is the maximum number of scripts in one batch.
 const maxBatch = 64
 
-var errPanicked = errors.New("a command to redis panicked")
+var (
+	errPanicked = errors.New("a command to redis panicked")
+	// errNotSent means that a script was not sent, because its request had left.
+	errNotSent = errors.New("the request has left before its script was sent")
+)
 
 // batches sends the scripts that concurrent requests run on one Redis server in batches: one write
 // and one read instead of one for each. There is no wait for a batch to fill: it has the scripts
 // that were run until its goroutine got its turn.
 //
 // A request waits for its script as long as its context allows. The script is executed even if the
-// context ends before: the client would close the connection of a command that is interrupted.
+// context ends before: the client would close the connection of a command that is interrupted. It is
+// not sent again after its request has left, which may have undone it since.
 type batches struct {
 	rdb     *redis.Client
 	workers *steps.Workers
@@ -35,9 +41,31 @@ type batches struct {
 // batched is a script that waits for its result. It has a command of its own, because the caller's
 // must not change after the caller has left.
 type batched struct {
-	ctx  context.Context //nolint:containedctx // of the request, whose trace a measurement has
+	ctx  context.Context //nolint:containedctx // of the request that waits; its trace is that of a measurement
 	cmd  *redis.Cmd
 	done chan struct{}
+}
+
+// An AbandonedError is the error of a script whose context ended before its result. Redis may have
+// executed the script, or may still do so.
+type AbandonedError struct {
+	cause  error
+	script *batched
+}
+
+func (e *AbandonedError) Error() string { return e.cause.Error() }
+
+// Unwrap returns the error of the script's context.
+func (e *AbandonedError) Unwrap() error { return e.cause }
+
+// Result waits for the script, and returns its result. It fails with ctx's error if ctx ends before.
+func (e *AbandonedError) Result(ctx context.Context) (*redis.Cmd, error) {
+	select {
+	case <-e.script.done:
+		return e.script.cmd, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // batchScripts makes a client send scripts in batches. Its hook must be the first one, so that
@@ -59,21 +87,27 @@ func (b *batches) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return next(ctx, cmd)
 		}
 		if err := ctx.Err(); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errNotSent, err)
 		}
 		own := &batched{ctx: ctx, cmd: redis.NewCmd(ctx, cmd.Args()...), done: make(chan struct{})}
 		if b.add(own) {
 			b.workers.Go(func() { b.send(next) })
 		}
-		select {
-		case <-own.done:
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := own.wait(); err != nil {
+			return err
 		}
-		if own.cmd.Err() == nil {
-			script.SetVal(own.cmd.Val())
-		}
-		return own.cmd.Err()
+		script.SetVal(own.cmd.Val())
+		return nil
+	}
+}
+
+// wait waits for the result as long as the request's context allows, and returns its error.
+func (s *batched) wait() error {
+	select {
+	case <-s.done:
+		return s.cmd.Err()
+	case <-s.ctx.Done():
+		return &AbandonedError{s.ctx.Err(), s}
 	}
 }
 
@@ -109,7 +143,7 @@ func (b *batches) send(next redis.ProcessHook) {
 	}
 	// The requests wait as long as they can, and the client has timeouts. The trace is that of the
 	// request that ran the first script.
-	ctx := context.WithoutCancel(batch[0].ctx)
+	ctx := context.WithValue(context.WithoutCancel(batch[0].ctx), batchKey{}, batch)
 	sent := false
 	defer func() {
 		for _, s := range batch {
@@ -130,4 +164,24 @@ func (b *batches) send(next redis.ProcessHook) {
 		_, _ = pipe.Exec(ctx) // each command has its error
 	}
 	sent = true
+}
+
+// batchKey is the context key of the batch that is sent.
+type batchKey struct{}
+
+// toResend returns which of the commands are sent again after their connection was lost. Of a batch
+// these are the scripts without a result whose requests wait for them; of other commands all, unless
+// ctx has ended.
+func toResend(ctx context.Context, cmds ...redis.Cmder) (again []redis.Cmder) {
+	batch, ok := ctx.Value(batchKey{}).([]*batched)
+	if !ok && ctx.Err() == nil {
+		return cmds
+	}
+	for _, s := range batch {
+		lost := len(cmds) == 1 || isConnLost(s.cmd.Err()) // the client sets the error of a single command later
+		if lost && s.ctx.Err() == nil {
+			again = append(again, s.cmd)
+		}
+	}
+	return again
 }

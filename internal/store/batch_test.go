@@ -13,7 +13,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"ais-gateway/internal/config"
 	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/redistest"
@@ -60,18 +59,22 @@ func (p *pipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pr
 // its pipelines.
 func openCounted(t *testing.T, addr string) (*store.Store, *redis.Client, *pipelines) {
 	t.Helper()
-	s, err := store.Open(config.Redis{Mode: config.Standalone, Addresses: []string{addr}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
+	s := redistest.OpenAt(t, addr)
 	rdb := s.Cache.(*redis.Client)
 	if err := echo.Load(t.Context(), rdb).Err(); err != nil {
 		t.Fatal(err)
 	}
+	gatewaytest.Eventually(t, "no connection is opened in the background", func() bool { return rdb.PoolStats().IdleConns >= store.ReadyConns })
 	count := &pipelines{}
 	rdb.AddHook(count)
 	return s, rdb, count
+}
+
+// run runs a command, and returns a channel that gets its error.
+func run(ctx context.Context, rdb *redis.Client, cmd redis.Cmder) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- rdb.Process(ctx, cmd) }()
+	return result
 }
 
 func command(ctx context.Context, args ...any) *redis.Cmd { return redis.NewCmd(ctx, args...) }
@@ -154,6 +157,47 @@ func TestScriptOfARequestThatLeft(t *testing.T) {
 	gatewaytest.Eventually(t, "all connections that were opened are open", func() bool {
 		return proxy.Accepted() == int(s.Cache.PoolStats().TotalConns+s.Counter.PoolStats().TotalConns)
 	})
+}
+
+// TestScriptIsNotSentAgainAfterItsRequestLeft: a script whose reply is lost is sent again for a request
+// that waits for it. For one that has left it is not, alone or in a batch: the request may have undone
+// it since.
+func TestScriptIsNotSentAgainAfterItsRequestLeft(t *testing.T) {
+	t.Parallel()
+	const increment = "return redis.call('INCR', KEYS[1])"
+	for _, batch := range []bool{false, true} {
+		proxy := crashproxy.New(t).NewProxy(redistest.Start(t).Addr)
+		_, rdb, _ := openCounted(t, proxy.Addr)
+		ctx, leave := context.WithCancel(t.Context())
+		proxy.LoseReply("left")
+		cmds := []*redis.Cmd{command(ctx, "eval", increment, 1, "left"), command(ctx, "eval", increment, 1, "waiting")}
+		var results []<-chan error
+		if batch {
+			results = store.RunTogether(rdb, []context.Context{ctx, t.Context()}, cmds)
+		} else {
+			results = append(results, run(ctx, rdb, cmds[0]))
+		}
+		gatewaytest.Eventually(t, "the reply is lost", proxy.Lost)
+		leave()
+		var abandoned *store.AbandonedError
+		if err := <-results[0]; !errors.As(err, &abandoned) || !errors.Is(err, context.Canceled) {
+			t.Fatalf("the error of a request that left: %v", err)
+		}
+		proxy.Cut()
+		result, err := abandoned.Result(t.Context())
+		if err != nil || result.Err() == nil {
+			t.Errorf("the late result: %v, %v", result, err)
+		}
+		if n := rdb.Get(t.Context(), "left").Val(); n != "1" {
+			t.Errorf("batch %t: the script of a request that left was executed %s times", batch, n)
+		}
+		if !batch {
+			continue
+		}
+		if err := <-results[1]; err != nil || rdb.Get(t.Context(), "waiting").Val() != "2" {
+			t.Errorf("the script of a request that waits: %v, executed %s times", err, rdb.Get(t.Context(), "waiting").Val())
+		}
+	}
 }
 
 // TestLostBatch: a batch whose connection is lost is sent again. A script for which that fails too

@@ -8,8 +8,24 @@ import (
 	"ais-gateway/internal/store/steps"
 )
 
-// MaxBatch is the maximum number of scripts in one batch.
-const MaxBatch = maxBatch
+// MaxBatch is the maximum number of scripts in one batch, and ReadyConns the number of connections
+// that a client keeps open.
+const MaxBatch, ReadyConns = maxBatch, readyConns
+
+// RunTogether runs scripts in one batch, each with the context at its index. Each channel gets the
+// error of a script.
+func RunTogether(rdb *redis.Client, ctxs []context.Context, cmds []*redis.Cmd) []<-chan error {
+	b := &batches{rdb: rdb, workers: steps.NewWorkers()}
+	var results []<-chan error
+	for i, cmd := range cmds {
+		s, result := &batched{ctx: ctxs[i], cmd: cmd, done: make(chan struct{})}, make(chan error, 1)
+		b.add(s)
+		go func() { result <- s.wait() }()
+		results = append(results, result)
+	}
+	go b.send(nil)
+	return results
+}
 
 // SendTogether sends commands in one batch, or in as few as possible. It returns when all have a
 // result.

@@ -13,7 +13,8 @@ import (
 // retryDeadConn sends a command once more if its connection was lost. After a restart of Redis all
 // idle connections are dead, and the client detects this before it sends only without TLS. The
 // retry uses a new connection (see connections); if that one is lost too, the command fails. All
-// commands of the gateway may be executed twice: they are idempotent or carry an id.
+// commands of the gateway may be executed twice: they are idempotent or carry an id. But none is
+// sent after its request has left, which may have released the slot or the lease since.
 type retryDeadConn struct{}
 
 func (retryDeadConn) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -21,7 +22,7 @@ func (retryDeadConn) DialHook(next redis.DialHook) redis.DialHook { return next 
 func (retryDeadConn) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if !isConnLost(err) || ctx.Err() != nil {
+		if !isConnLost(err) || len(toResend(ctx, cmd)) == 0 {
 			return err
 		}
 		second := next(ctx, cmd)
@@ -36,11 +37,15 @@ func (retryDeadConn) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (retryDeadConn) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
-		if !isConnLost(err) || ctx.Err() != nil {
+		if !isConnLost(err) {
 			return err
 		}
-		second := next(ctx, cmds)
-		for _, cmd := range cmds {
+		again := toResend(ctx, cmds...)
+		if len(again) == 0 {
+			return err
+		}
+		second := next(ctx, again)
+		for _, cmd := range again {
 			if isFailure(cmd.Err()) {
 				cmd.SetErr(err)
 				second = err

@@ -110,7 +110,7 @@ func NotExecuted(rdb redis.UniversalClient, err error) bool {
 	}
 	var netErr *net.OpError
 	switch {
-	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errFull):
+	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errFull), errors.Is(err, errNotSent):
 		return true
 	case errors.As(err, &netErr):
 		return netErr.Op == "dial"

@@ -25,12 +25,21 @@ var (
 // stepContext returns the context of one step. It ends with the counter's timeout or the caller's
 // deadline, but not when the caller's context is canceled.
 func (c *Counter) stepContext(ctx context.Context) (context.Context, context.CancelFunc) {
-	step, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
-	if deadline, ok := ctx.Deadline(); ok {
-		bounded, stop := context.WithDeadline(step, deadline)
-		return bounded, func() { stop(); cancel() }
+	until := time.Now().Add(c.timeout) //nolint:forbidigo // of a context
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(until) {
+		until = deadline
 	}
-	return step, cancel
+	return context.WithDeadline(context.WithoutCancel(ctx), until)
+}
+
+// read runs a step that only reads. With replicas it is not interrupted when ctx ends: the client
+// would close the connection of the pipeline. A step that takes a slot is: it must not be sent again
+// after its caller has left.
+func read[T any](ctx context.Context, c *Counter, step func(context.Context) (T, error)) (T, error) {
+	if c.replicas == 0 {
+		return step(ctx)
+	}
+	return steps.Begin(ctx, c.workers, c.timeout, step).Wait(ctx)
 }
 
 // runScript runs a script in one round trip. With replicas it fails unless enough of them have
@@ -40,15 +49,11 @@ func (c *Counter) runScript(ctx context.Context, script *redis.Script, keys []st
 		reply := script.Run(ctx, c.rdb, keys, args...)
 		return reply, reply.Err()
 	}
-	run := func(ctx context.Context) (*redis.Cmd, error) {
-		reply, err := c.runReplicated(ctx, script.EvalSha, keys, args)
-		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			reply, err = c.runReplicated(ctx, script.Eval, keys, args)
-		}
-		return reply, err
+	reply, err := c.runReplicated(ctx, script.EvalSha, keys, args)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		reply, err = c.runReplicated(ctx, script.Eval, keys, args)
 	}
-	// The client would close the connection of a pipeline that is interrupted.
-	return steps.Begin(ctx, c.workers, c.timeout, run).Wait(ctx)
+	return reply, err
 }
 
 // A scriptRunner is redis.Script's Eval or EvalSha.

@@ -133,7 +133,7 @@ func LimitError(u Usage) *canonical.Error {
 // Usage returns the usage of the call's unit. It takes no slot. It returns CounterUnavailable
 // whenever Take would.
 func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
-	r, err := c.step(ctx, c.key(call), "", 0)
+	r, err := read(ctx, c, func(ctx context.Context) (result, error) { return c.step(ctx, c.key(call), "", 0) })
 	if err != nil {
 		return Usage{}, unavailable(err)
 	}

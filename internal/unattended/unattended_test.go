@@ -636,27 +636,15 @@ func TestLateTakeIsReleased(t *testing.T) {
 	slow, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{way.Addr}}), list()
 	c, hasty := counter(slow, daily(4, config.UnitConsent)), counter(slow, daily(4, config.UnitConsent)).Within(5*time.Second)
 	mustTake(t, c, call, 1)
-	before := scriptsRun(t, rdb)
+	before := server.Calls("evalsha")
 	release := way.Hold()
 	if err := take(t, hasty, call); err == nil {
 		t.Fatal("taken from a Redis that does not respond")
 	}
 	release()
-	soon(t, "Redis has executed the take", func() bool { return scriptsRun(t, rdb) > before })
+	soon(t, "Redis has executed the take", func() bool { return server.Calls("evalsha") > before })
 	slots := store.Prefix("unattended", aspsp, call.Consent) + "slots"
 	soon(t, "the slot is released", func() bool { return rdb.ZCard(t.Context(), slots).Val() == 1 })
-}
-
-// scriptsRun returns how many EVALSHA commands Redis has executed.
-func scriptsRun(t *testing.T, rdb redis.UniversalClient) (n int) {
-	t.Helper()
-	info, err := rdb.Info(t.Context(), "commandstats").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, stats, _ := strings.Cut(info, "cmdstat_evalsha:calls=")
-	_, _ = fmt.Sscanf(stats, "%d", &n)
-	return n
 }
 
 // patience is how long a test waits for a condition.
