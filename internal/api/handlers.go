@@ -106,15 +106,12 @@ func setRateLimit(c *gin.Context, r *request, usage *unattended.Usage) {
 	r.setHeader(c, "Ratelimit", limit)
 }
 
-// writeJSON writes a response with status 200. v is encoded completely before the first byte is
-// sent.
+// writeJSON writes a response with status 200 and v as its body.
 func writeJSON(c *gin.Context, st *requestState, v any) error {
-	body, err := render.JSON(v)
-	if err != nil {
-		return canonical.NewError(canonical.InternalError, "the body cannot be written as JSON")
-	}
-	write(c, st, http.StatusOK, "application/json", body)
-	return nil
+	return writeBody(c, st, func(b []byte) ([]byte, error) {
+		body, err := render.JSON(v)
+		return append(b, body...), err
+	})
 }
 
 // write writes a response with a complete body. Without its length, net/http sends bodies above 2 KB

@@ -15,6 +15,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/send"
 	"ais-gateway/internal/unattended"
 )
 
@@ -176,7 +177,7 @@ func (c *Cache) MayBeGranted(err error) bool { return !store.NotExecuted(c.rdb, 
 // script of an Acquire whose context ended. known is false if that script failed, or if there was no
 // wait: then Redis may have granted the lease, or may still grant it. It fails with ctx's error.
 func (c *Cache) Granted(ctx context.Context, l Lease, err error) (granted, known bool, failure error) {
-	var abandoned *store.AbandonedError
+	var abandoned *send.AbandonedError
 	if !errors.As(err, &abandoned) {
 		return false, false, nil
 	}

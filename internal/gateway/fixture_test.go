@@ -242,6 +242,22 @@ func acquire(ctx context.Context, c *cache.Cache, k cache.Key, shareKey string, 
 	return found.Lease, found.Entry, err
 }
 
+// holdLease acquires the lease for a list of q, as another gateway does, and returns it with that
+// gateway's cache and Redis client.
+func (w *fixture) holdLease(q canonical.Query, shareKey string) (redis.UniversalClient, *cache.Cache, cache.Lease) {
+	w.t.Helper()
+	rdb := w.open(w.cacheAddr).Cache
+	lists, err := cache.New(rdb, [][]byte{w.key})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	lease, _, err := acquire(w.t.Context(), lists, cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}, shareKey, time.Hour)
+	if err != nil || !lease.Held {
+		w.t.Fatal(lease, err)
+	}
+	return rdb, lists, lease
+}
+
 // learn stores what an earlier call has shown.
 func learn(t *testing.T, c *cache.Cache, k cache.Key, l cache.Learned) {
 	t.Helper()

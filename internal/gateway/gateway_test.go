@@ -480,15 +480,7 @@ func TestNoCacheRequiresACall(t *testing.T) {
 			g, q := w.gateway(), attended(newQuery())
 			mustList(t, g, q, gateway.CacheControl{})
 			w.ageList(q, 5*minute)
-			lists, err := cache.New(w.open(w.cacheAddr).Cache, [][]byte{w.key})
-			if err != nil {
-				t.Fatal(err)
-			}
-			key := cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}
-			lease, _, err := acquire(t.Context(), lists, key, strings.Replace(shareKey(q), "unattended", "anew-attended", 1), minute)
-			if err != nil || !lease.Held {
-				t.Fatal(lease, err)
-			}
+			_, lists, lease := w.holdLease(q, strings.Replace(shareKey(q), "unattended", "anew-attended", 1))
 			go func() {
 				time.Sleep(200 * time.Millisecond)
 				_, _ = lists.Publish(context.Background(), lease, cache.CallResult{Ended: lease.RedisTime(time.Now())})
@@ -1111,15 +1103,7 @@ func TestLeaseOfADeadGateway(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, w *fixture) {
 		g, q := w.gateway(), newQuery()
-		rdb := w.open(w.cacheAddr).Cache
-		lists, err := cache.New(rdb, [][]byte{w.key})
-		if err != nil {
-			t.Fatal(err)
-		}
-		lease, _, err := acquire(t.Context(), lists, cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}, shareKey(q), time.Hour)
-		if err != nil || !lease.Held {
-			t.Fatal(lease, err)
-		}
+		rdb, _, _ := w.holdLease(q, shareKey(q))
 		const dead = 3 * time.Second
 		time.AfterFunc(dead, func() { rdb.Del(context.Background(), w.leases(q)...) })
 		began := time.Now()
@@ -1144,23 +1128,11 @@ func TestForwardIsThatOfTheFirstLookup(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				rdb := w.open(w.cacheAddr).Cache
-				lists, err := cache.New(rdb, [][]byte{w.key})
-				if err != nil {
-					t.Fatal(err)
-				}
-				k := cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}
-				var leases []cache.Lease // of a gateway that dies, and of one whose call is not shared
-				for _, share := range []string{shareKey(q), "test"} {
-					lease, _, err := acquire(t.Context(), lists, k, share, time.Hour)
-					if err != nil || !lease.Held {
-						t.Fatal(lease, err)
-					}
-					leases = append(leases, lease)
-				}
+				w.holdLease(q, shareKey(q))                    // of a gateway that dies
+				rdb, lists, unshared := w.holdLease(q, "test") // of one whose call is not shared
 				time.AfterFunc(3*time.Second, func() {
-					newer := cache.CallResult{Entry: &cache.Entry{Accounts: list.Accounts, FetchedAt: leases[1].RedisTime(time.Now())}, KeepFor: time.Hour}
-					if done, err := lists.Publish(context.Background(), leases[1], newer); err != nil || !done.Stored {
+					newer := cache.CallResult{Entry: &cache.Entry{Accounts: list.Accounts, FetchedAt: unshared.RedisTime(time.Now())}, KeepFor: time.Hour}
+					if done, err := lists.Publish(context.Background(), unshared, newer); err != nil || !done.Stored {
 						t.Error(done, err)
 					}
 					rdb.Del(context.Background(), w.leases(q)...)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
@@ -400,15 +399,7 @@ func TestListThatNoLongerFits(t *testing.T) {
 		w.interceptor.handle(pages.ServeHTTP)
 		g, other, q := w.gateway(), w.gateway(), newQuery()
 		mustList(t, g, attended(q), gateway.CacheControl{})
-		rdb := w.open(w.cacheAddr).Cache
-		lists, err := cache.New(rdb, [][]byte{w.key})
-		if err != nil {
-			t.Fatal(err)
-		}
-		lease, _, err := acquire(t.Context(), lists, cache.Key{Client: client, ASPSP: aspspID, Consent: q.Consent}, shareKey(q), time.Hour)
-		if err != nil || !lease.Held {
-			t.Fatal(lease, err)
-		}
+		rdb, _, _ := w.holdLease(q, shareKey(q))
 		time.AfterFunc(3*time.Second, func() { // the gateway with the lease dies
 			for _, account := range []string{mypossim.GoodAccount, "another"} {
 				_, _ = other.Balances(context.Background(), client, q, account)

@@ -67,15 +67,15 @@ var rules = []rule{
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{
 		dir:  "internal/cache",
-		code: []string{"internal/canonical", "internal/retryqueue", "internal/store", "internal/store/steps", "internal/unattended", uuid, redis},
+		code: []string{"internal/canonical", "internal/retryqueue", "internal/store", "internal/store/send", "internal/unattended", uuid, redis},
 		test: []string{"internal/config"},
 	},
 	{
 		dir: "internal/coalesce",
 		code: []string{
-			"internal/cache", "internal/canonical", "internal/recovery", "internal/retryqueue", "internal/store", "internal/store/steps", uuid,
+			"internal/cache", "internal/canonical", "internal/recovery", "internal/retryqueue", "internal/store/steps", uuid,
 		},
-		test: []string{"internal/config", redis},
+		test: []string{"internal/config", "internal/store", redis},
 	},
 	{
 		dir: "internal/auth",
@@ -97,9 +97,9 @@ var rules = []rule{
 		dir: "internal/gateway",
 		code: []string{
 			"internal/breaker", "internal/cache", "internal/canonical", "internal/config", "internal/bulkhead", "internal/providers",
-			"internal/coalesce", "internal/event", "internal/recovery", "internal/store", "internal/store/steps", "internal/unattended",
+			"internal/coalesce", "internal/event", "internal/recovery", "internal/store/steps", "internal/unattended",
 		},
-		test: []string{adapters, simulators, uuid},
+		test: []string{"internal/store", adapters, simulators, uuid},
 	},
 	{
 		dir: "internal/health",
@@ -116,7 +116,8 @@ var rules = []rule{
 	{dir: "internal/retryqueue", code: []string{"internal/recovery"}},
 	{dir: "internal/sandbox", code: []string{"internal/providers/aspspsim", simulators, uuid}},
 	{dir: "internal/server", code: []string{"internal/canonical", "golang.org/x/net/netutil", "net/http/pprof"}},
-	{dir: "internal/store", code: []string{"internal/config", "internal/recovery", "internal/store/steps", redis, "github.com/alicebob/miniredis/v2"}},
+	{dir: "internal/store", code: []string{"internal/config", "internal/store/send", redis, "github.com/alicebob/miniredis/v2"}},
+	{dir: "internal/store/send", code: []string{"internal/recovery", "internal/store/steps", redis}, test: []string{"internal/store"}},
 	{dir: "internal/store/steps", code: []string{"internal/recovery"}},
 	{
 		dir: "internal/telemetry",
@@ -134,7 +135,7 @@ var rules = []rule{
 	{
 		dir: "internal/unattended",
 		code: []string{
-			"internal/canonical", "internal/config", "internal/recovery", "internal/retryqueue", "internal/store", "internal/store/steps", uuid, redis,
+			"internal/canonical", "internal/config", "internal/retryqueue", "internal/store", "internal/store/steps", uuid, redis,
 		},
 		test: []string{"golang.org/x/text/unicode/norm"},
 	},

@@ -1,8 +1,8 @@
 // Package recovery logs recovered panics without their values, which could contain data of a
 // request or of a provider's response. Without recovery, the runtime writes the value to standard
 // error and ends the process with all its requests. internal/api and internal/gateway use it for
-// requests and calls; internal/auth, internal/coalesce, internal/retryqueue, internal/store and cmd
-// for work in the background.
+// requests and calls; internal/auth, internal/coalesce, internal/retryqueue, the packages of
+// internal/store and cmd for work in the background.
 package recovery
 
 import (

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/store/send"
 )
 
 func newClusterClient(o *redis.ClusterOptions, observers []Observer) *redis.ClusterClient {
@@ -13,13 +15,13 @@ func newClusterClient(o *redis.ClusterOptions, observers []Observer) *redis.Clus
 	o.DisableRoutingPolicies = true
 	cluster := redis.NewClusterClient(o)
 	cluster.OnNewNode(func(node *redis.Client) {
-		batchScripts(node)
+		send.Batch(node)
 		for _, by := range observers { // on each node, because some commands are sent to a specific node
 			node.AddHook(metricsHook{by})
 		}
 		node.AddHook(reloadOnNodeFailure{cluster})
 		node.AddHook(&connections{})
-		node.AddHook(retryDeadConn{})
+		send.Resend(node)
 	})
 	return cluster
 }

@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/store/send"
 )
 
 const (
 	// maxUnproven is the number of consecutive unproven connections after which new ones are
 	// delayed. It is above the number that are opened in the background.
-	maxUnproven = 2 * readyConns
+	maxUnproven = 2 * ReadyConns
 	// dialPause is the minimum time between two attempts while they are delayed.
 	dialPause = 100 * time.Millisecond
 	// minLifetime is the time after which a connection with a reply does not count as closed
@@ -243,7 +245,7 @@ func (w *trackedConn) established() bool {
 
 // recordEnd records the end of the connection if err shows that the other side closed it.
 func (w *trackedConn) recordEnd(err error) {
-	if !isConnLost(err) || errors.Is(err, net.ErrClosed) {
+	if !send.ConnLost(err) || errors.Is(err, net.ErrClosed) {
 		return
 	}
 	w.mu.Lock()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"ais-gateway/internal/store/send"
 )
 
 // Observer receives the result of every command.
@@ -38,7 +40,7 @@ func (o metricsHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 		start := time.Now()
 		err := next(ctx, cmds)
 		took := time.Since(start)
-		if slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return !isScript(cmd) }) {
+		if slices.ContainsFunc(cmds, func(cmd redis.Cmder) bool { return !send.IsScript(cmd) }) {
 			o.by.Command(ctx, "PIPELINE", errorKind(err), took)
 			return err
 		}

@@ -1,6 +1,6 @@
 // Package store provides the Redis clients of the gateway, their timeouts, health checks and key
-// names. internal/unattended, internal/cache, internal/coalesce and internal/gateway use it; cmd
-// opens it. Package steps bounds how long a request waits for Redis.
+// names. cmd opens it. internal/unattended and internal/cache use its clients and names;
+// internal/health and internal/telemetry use its checks and measurements.
 package store
 
 import (
@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/store/send"
 )
 
 // Timeout is the maximum duration of connecting, and of a command whose context has no earlier
@@ -80,7 +81,7 @@ func newClient(c config.Redis, timeout time.Duration, observers []Observer) redi
 		PoolTimeout:           timeout,
 		PoolSize:              poolSize,
 		MaxIdleConns:          poolSize,
-		MinIdleConns:          readyConns,
+		MinIdleConns:          ReadyConns,
 		PipelinePoolSize:      -1, // pipelines use the same connections
 		DisableIdentity:       true,
 		MaintNotificationsConfig: &maintnotifications.Config{
@@ -91,12 +92,12 @@ func newClient(c config.Redis, timeout time.Duration, observers []Observer) redi
 		return newClusterClient(options.Cluster(), observers)
 	}
 	rdb := redis.NewUniversalClient(options).(*redis.Client)
-	batchScripts(rdb)
+	send.Batch(rdb)
 	for _, o := range observers {
 		rdb.AddHook(metricsHook{o})
 	}
 	rdb.AddHook(&connections{})
-	rdb.AddHook(retryDeadConn{})
+	send.Resend(rdb)
 	return rdb
 }
 
@@ -110,7 +111,7 @@ func NotExecuted(rdb redis.UniversalClient, err error) bool {
 	}
 	var netErr *net.OpError
 	switch {
-	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errFull), errors.Is(err, errNotSent):
+	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errFull), errors.Is(err, send.ErrNotSent):
 		return true
 	case errors.As(err, &netErr):
 		return netErr.Op == "dial"
@@ -122,9 +123,9 @@ func NotExecuted(rdb redis.UniversalClient, err error) bool {
 // whose first command is a write.
 var refusalPrefixes = []string{"READONLY", "OOM", "NOREPLICAS", "MISCONF", "NOSCRIPT", "LOADING", "NOAUTH", "WRONGPASS", "NOPERM"}
 
-// readyConns is the number of idle connections that are kept open for each use and node. A request
+// ReadyConns is the number of idle connections that are kept open for each use and node. A request
 // that has to wait for a new connection would often exceed its time limit for Redis.
-const readyConns = 4
+const ReadyConns = 4
 
 // poolSize is the maximum number of concurrent commands for each use and node. A command takes well
 // under a millisecond.

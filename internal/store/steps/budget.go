@@ -1,5 +1,6 @@
-// Package steps runs steps in Redis and bounds how long a request waits for them. internal/gateway,
-// internal/coalesce, internal/unattended and internal/store use it.
+// Package steps bounds how long a request waits for its steps in Redis, and runs steps on goroutines
+// that are kept. internal/gateway, internal/coalesce, internal/unattended and internal/store/send use
+// it.
 package steps
 
 import (

@@ -1,4 +1,6 @@
-package store
+// Package send sends commands to Redis: the scripts of concurrent requests together, and a command
+// once more if its connection was lost. internal/store makes its clients with it.
+package send
 
 import (
 	"context"
@@ -18,9 +20,10 @@ import (
 const maxBatch = 64
 
 var (
+	// ErrNotSent means that a script was not sent, because its request had left.
+	ErrNotSent = errors.New("the request has left before its script was sent")
+
 	errPanicked = errors.New("a command to redis panicked")
-	// errNotSent means that a script was not sent, because its request had left.
-	errNotSent = errors.New("the request has left before its script was sent")
 )
 
 // batches sends the scripts that concurrent requests run on one Redis server in batches: one write
@@ -68,9 +71,9 @@ func (e *AbandonedError) Result(ctx context.Context) (*redis.Cmd, error) {
 	}
 }
 
-// batchScripts makes a client send scripts in batches. Its hook must be the first one, so that
+// Batch makes a client send scripts in batches. Its hook must be the first one, so that
 // the others see what is sent.
-func batchScripts(rdb *redis.Client) { rdb.AddHook(&batches{rdb: rdb, workers: steps.NewWorkers()}) }
+func Batch(rdb *redis.Client) { rdb.AddHook(&batches{rdb: rdb, workers: steps.NewWorkers()}) }
 
 func (b *batches) DialHook(next redis.DialHook) redis.DialHook { return next }
 
@@ -83,11 +86,11 @@ func (b *batches) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 func (b *batches) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		script, ok := cmd.(*redis.Cmd)
-		if !ok || !isScript(cmd) {
+		if !ok || !IsScript(cmd) {
 			return next(ctx, cmd)
 		}
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("%w: %w", errNotSent, err)
+			return fmt.Errorf("%w: %w", ErrNotSent, err)
 		}
 		own := &batched{ctx: ctx, cmd: redis.NewCmd(ctx, cmd.Args()...), done: make(chan struct{})}
 		if b.add(own) {
@@ -111,8 +114,8 @@ func (s *batched) wait() error {
 	}
 }
 
-// isScript reports whether a command runs a script.
-func isScript(cmd redis.Cmder) bool { return cmd.Name() == "evalsha" || cmd.Name() == "eval" }
+// IsScript reports whether a command runs a script.
+func IsScript(cmd redis.Cmder) bool { return cmd.Name() == "evalsha" || cmd.Name() == "eval" }
 
 // add adds a script to the next batch. It reports whether it is the batch's first.
 func (b *batches) add(s *batched) (first bool) {
@@ -178,7 +181,7 @@ func toResend(ctx context.Context, cmds ...redis.Cmder) (again []redis.Cmder) {
 		return cmds
 	}
 	for _, s := range batch {
-		lost := len(cmds) == 1 || isConnLost(s.cmd.Err()) // the client sets the error of a single command later
+		lost := len(cmds) == 1 || ConnLost(s.cmd.Err()) // the client sets the error of a single command later
 		if lost && s.ctx.Err() == nil {
 			again = append(again, s.cmd)
 		}

@@ -1,4 +1,4 @@
-package store
+package send
 
 import (
 	"context"
@@ -10,19 +10,22 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// retryDeadConn sends a command once more if its connection was lost. After a restart of Redis all
-// idle connections are dead, and the client detects this before it sends only without TLS. The
-// retry uses a new connection (see connections); if that one is lost too, the command fails. All
-// commands of the gateway may be executed twice: they are idempotent or carry an id. But none is
-// sent after its request has left, which may have released the slot or the lease since.
-type retryDeadConn struct{}
+// Resend makes a client send a command once more if its connection was lost. After a restart of
+// Redis all idle connections are dead, and the client detects this before it sends only without TLS.
+// The second attempt uses a new connection (see store.ReadyConns); if that one is lost too, the
+// command fails. All commands of the gateway may be executed twice: they are idempotent or carry an
+// id. But none is sent after its request has left, which may have released the slot or the lease
+// since.
+func Resend(rdb *redis.Client) { rdb.AddHook(resend{}) }
 
-func (retryDeadConn) DialHook(next redis.DialHook) redis.DialHook { return next }
+type resend struct{}
 
-func (retryDeadConn) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (resend) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (resend) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if !isConnLost(err) || len(toResend(ctx, cmd)) == 0 {
+		if !ConnLost(err) || len(toResend(ctx, cmd)) == 0 {
 			return err
 		}
 		second := next(ctx, cmd)
@@ -34,10 +37,10 @@ func (retryDeadConn) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-func (retryDeadConn) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (resend) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
-		if !isConnLost(err) {
+		if !ConnLost(err) {
 			return err
 		}
 		again := toResend(ctx, cmds...)
@@ -62,8 +65,8 @@ func isFailure(err error) bool { return err != nil && !errors.Is(err, redis.Nil)
 // isNoScript reports whether Redis does not know the script of an EVALSHA, as after a restart.
 func isNoScript(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
 
-// isConnLost reports whether the error is a lost connection, and not a timeout.
-func isConnLost(err error) bool {
+// ConnLost reports whether the error is a lost connection, and not a timeout.
+func ConnLost(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }

@@ -1,4 +1,4 @@
-package store_test
+package send_test
 
 import (
 	"context"
@@ -17,6 +17,7 @@ import (
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/send"
 )
 
 var echo = redis.NewScript("return ARGV[1]")
@@ -92,22 +93,22 @@ func TestBatch(t *testing.T) {
 		command(ctx, "eval", "return false", 0),
 		command(ctx, "evalsha", echo.Hash(), 0, "b"),
 	}
-	store.SendTogether(rdb, cmds)
+	send.SendTogether(rdb, cmds)
 	if cmds[0].Val() != "a" || cmds[4].Val() != "b" || !redis.HasErrorPrefix(cmds[1].Err(), "NOSCRIPT") ||
 		!redis.HasErrorPrefix(cmds[2].Err(), "OWN") || !errors.Is(cmds[3].Err(), redis.Nil) {
 		t.Errorf("results: %v", cmds)
 	}
 	var many []*redis.Cmd
-	for i := range 2*store.MaxBatch + 1 {
+	for i := range 2*send.MaxBatch + 1 {
 		many = append(many, command(ctx, "evalsha", echo.Hash(), 0, fmt.Sprint(i)))
 	}
-	store.SendTogether(rdb, many)
+	send.SendTogether(rdb, many)
 	for i, cmd := range many {
 		if cmd.Val() != fmt.Sprint(i) {
 			t.Errorf("result %d: %v", i, cmd)
 		}
 	}
-	if got := fmt.Sprint(count.lengths, count.singles); got != fmt.Sprint([]int{5, store.MaxBatch, store.MaxBatch}, 1) {
+	if got := fmt.Sprint(count.lengths, count.singles); got != fmt.Sprint([]int{5, send.MaxBatch, send.MaxBatch}, 1) {
 		t.Errorf("pipelines and single commands: %s", got)
 	}
 }
@@ -173,13 +174,13 @@ func TestScriptIsNotSentAgainAfterItsRequestLeft(t *testing.T) {
 		cmds := []*redis.Cmd{command(ctx, "eval", increment, 1, "left"), command(ctx, "eval", increment, 1, "waiting")}
 		var results []<-chan error
 		if batch {
-			results = store.RunTogether(rdb, []context.Context{ctx, t.Context()}, cmds)
+			results = send.RunTogether(rdb, []context.Context{ctx, t.Context()}, cmds)
 		} else {
 			results = append(results, run(ctx, rdb, cmds[0]))
 		}
 		gatewaytest.Eventually(t, "the reply is lost", proxy.Lost)
 		leave()
-		var abandoned *store.AbandonedError
+		var abandoned *send.AbandonedError
 		if err := <-results[0]; !errors.As(err, &abandoned) || !errors.Is(err, context.Canceled) {
 			t.Fatalf("the error of a request that left: %v", err)
 		}
@@ -215,7 +216,7 @@ func TestLostBatch(t *testing.T) {
 		pass, done := proxy.Hold(), make(chan struct{})
 		go func() {
 			defer close(done)
-			store.SendTogether(rdb, cmds)
+			send.SendTogether(rdb, cmds)
 		}()
 		gatewaytest.Eventually(t, "the batch is sent", func() bool { return proxy.Holding() > 0 })
 		if !recovers {
@@ -246,7 +247,7 @@ func TestPanicOfABatch(t *testing.T) {
 		panic("x")
 	}
 	cmds := []*redis.Cmd{command(t.Context(), "evalsha", echo.Hash(), 0, "a"), command(t.Context(), "evalsha", echo.Hash(), 0, "b")}
-	store.SendTogether(rdb, cmds)
+	send.SendTogether(rdb, cmds)
 	if panics.Load() != 1 || cmds[0].Err() == nil || cmds[1].Err() == nil {
 		t.Errorf("%d panics: %v", panics.Load(), cmds)
 	}

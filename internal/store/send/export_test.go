@@ -1,4 +1,4 @@
-package store
+package send
 
 import (
 	"context"
@@ -8,9 +8,8 @@ import (
 	"ais-gateway/internal/store/steps"
 )
 
-// MaxBatch is the maximum number of scripts in one batch, and ReadyConns the number of connections
-// that a client keeps open.
-const MaxBatch, ReadyConns = maxBatch, readyConns
+// MaxBatch is the maximum number of scripts in one batch.
+const MaxBatch = maxBatch
 
 // RunTogether runs scripts in one batch, each with the context at its index. Each channel gets the
 // error of a script.
