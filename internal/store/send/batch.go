@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -173,17 +174,18 @@ func (b *batches) send(next redis.ProcessHook) {
 type batchKey struct{}
 
 // toResend returns which of the commands are sent again after their connection was lost. Of a batch
-// these are the scripts without a result whose requests wait for them; of other commands all, unless
-// ctx has ended.
+// these are the scripts without a result whose requests wait for them; of other commands, such as those
+// that set up a connection for a batch, all, unless ctx has ended.
 func toResend(ctx context.Context, cmds ...redis.Cmder) (again []redis.Cmder) {
-	batch, ok := ctx.Value(batchKey{}).([]*batched)
-	if !ok && ctx.Err() == nil {
-		return cmds
-	}
-	for _, s := range batch {
-		lost := len(cmds) == 1 || ConnLost(s.cmd.Err()) // the client sets the error of a single command later
-		if lost && s.ctx.Err() == nil {
-			again = append(again, s.cmd)
+	batch, _ := ctx.Value(batchKey{}).([]*batched)
+	for _, cmd := range cmds {
+		waits := ctx.Err() == nil
+		if i := slices.IndexFunc(batch, func(s *batched) bool { return s.cmd == cmd }); i >= 0 {
+			lost := len(cmds) == 1 || ConnLost(cmd.Err()) // the client sets the error of a single command later
+			waits = lost && batch[i].ctx.Err() == nil
+		}
+		if waits {
+			again = append(again, cmd)
 		}
 	}
 	return again

@@ -237,6 +237,27 @@ func TestLostBatch(t *testing.T) {
 	}
 }
 
+// TestCloseWithWaitingScripts: scripts whose results are not there when their client is closed fail,
+// alone or in a batch.
+func TestCloseWithWaitingScripts(t *testing.T) {
+	t.Parallel()
+	proxy := crashproxy.New(t).NewProxy(redistest.Start(t).Addr)
+	s, rdb, _ := openCounted(t, proxy.Addr)
+	defer proxy.Hold()()
+	cmds := []*redis.Cmd{command(t.Context(), "evalsha", echo.Hash(), 0, "a"), command(t.Context(), "evalsha", echo.Hash(), 0, "b")}
+	var all sync.WaitGroup
+	all.Go(func() { send.SendTogether(rdb, cmds) })
+	alone := run(t.Context(), rdb, command(t.Context(), "evalsha", echo.Hash(), 0, "c"))
+	gatewaytest.Eventually(t, "all scripts are sent", func() bool { return proxy.Holding() == 2 })
+	s.Close()
+	all.Wait()
+	for _, err := range []error{<-alone, cmds[0].Err(), cmds[1].Err()} {
+		if !errors.Is(err, redis.ErrClosed) && !send.ConnLost(err) {
+			t.Errorf("the error of a script of a closed client: %v", err)
+		}
+	}
+}
+
 // TestPanicOfABatch: a panic while a batch is sent is the error of its scripts.
 func TestPanicOfABatch(t *testing.T) {
 	t.Parallel()
