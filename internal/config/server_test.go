@@ -1,45 +1,17 @@
 package config_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"ais-gateway/internal/certtest"
 	"ais-gateway/internal/config"
 )
-
-// pair returns a self-signed certificate and its key in PEM.
-func pair(t *testing.T) (certificate, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := func(kind string, bytes []byte) string {
-		return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: bytes}))
-	}
-	return block("CERTIFICATE", der), block("PRIVATE KEY", pkcs8)
-}
 
 // writeFiles writes files to a temporary directory and returns it.
 func writeFiles(t *testing.T, files map[string]string) string {
@@ -55,8 +27,8 @@ func writeFiles(t *testing.T, files map[string]string) string {
 
 func TestServerTLS(t *testing.T) {
 	t.Parallel()
-	certificate, key := pair(t)
-	_, other := pair(t)
+	own := certtest.CA(t, "own")
+	certificate, key, other := own.PEM, own.KeyPEM, certtest.CA(t, "other").KeyPEM
 	dir := writeFiles(t, map[string]string{
 		"cert": certificate, "key": key, "other": other, "cas": "# two\n" + certificate + "\n" + certificate,
 		"cut": certificate + certificate[:len(certificate)/2], "mixed": certificate + key, "none": canary,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"ais-gateway/internal/certtest"
 	"ais-gateway/internal/config"
 )
 
@@ -72,8 +73,8 @@ func TestWarn(t *testing.T) {
 // and the configuration file. Its content is not reported.
 func TestWritableFiles(t *testing.T) {
 	t.Parallel()
-	certificate, key := pair(t)
-	dir := writeFiles(t, map[string]string{"tls.crt": certificate, "tls.key": key, "password": "Kanarienvogel", "cache": keyLine(1), "gateway.yaml": ""})
+	pair := certtest.CA(t, "own")
+	dir := writeFiles(t, map[string]string{"tls.crt": pair.PEM, "tls.key": pair.KeyPEM, "password": "Kanarienvogel", "cache": keyLine(1), "gateway.yaml": ""})
 	text := "server:\n  tls:\n    certificateFile: " + dir + "/tls.crt\n    keyFile: " + dir + "/tls.key\n" +
 		strings.NewReplacer("mode: embedded", "mode: standalone, passwordFile: "+dir+"/password", "http://localhost:9000", "http://localhost:9000\n    caFile: "+dir+"/tls.crt\n    secretFile: "+dir+"/password").Replace(minimal) +
 		"cache: {encryptionKeyFile: " + dir + "/cache}\n"
@@ -119,9 +120,8 @@ func TestWritableFiles(t *testing.T) {
 // An address that is not a loopback address is safe with TLS.
 func TestTLSNeedsNoWarning(t *testing.T) {
 	t.Parallel()
-	certificate, key := pair(t)
-	dir := writeFiles(t, map[string]string{"tls.crt": certificate, "tls.key": key})
-	c := mustRead(t, "server: {address: ':8443', tls: {certificateFile: "+dir+"/tls.crt, keyFile: "+dir+"/tls.key}}\n"+minimal)
+	certificate, key := certtest.CA(t, "own").Write()
+	c := mustRead(t, "server: {address: ':8443', tls: {certificateFile: "+certificate+", keyFile: "+key+"}}\n"+minimal)
 	if got := c.Warnings(); len(got) > 0 {
 		t.Errorf("warnings:\n%v", got)
 	}

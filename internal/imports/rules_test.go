@@ -175,6 +175,7 @@ var rules = []rule{
 	{dir: "internal/issuertest", support: true},
 	{dir: "internal/prometheustest", support: true},
 	{dir: "internal/redistest", support: true, code: []string{"internal/config", "internal/store"}},
+	{dir: "internal/certtest", support: true},
 	{dir: "internal/crashproxy", support: true},
 	{dir: "internal/servertest", support: true},
 

@@ -18,7 +18,7 @@ func TestTLS(t *testing.T) {
 		{name: "certificate welcome", args: []string{"--tls-auth-clients", "optional"}, without: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			s, files := StartTLS(t, append(c.args, "--appendonly", "yes")...)
+			s, _ := StartTLS(t, append(c.args, "--appendonly", "yes")...)
 			says(t, s, "OK", "SET", "k", "v")
 			s.Restart()
 			says(t, s, "v", "GET", "k")
@@ -26,10 +26,7 @@ func TestTLS(t *testing.T) {
 				t.Errorf("without TLS it listens on %v, %v", got, err)
 			}
 
-			full, err := files.load()
-			if err != nil {
-				t.Fatal(err)
-			}
+			full := s.setup.tls
 			for _, client := range []struct {
 				name   string
 				config *tls.Config
@@ -37,7 +34,7 @@ func TestTLS(t *testing.T) {
 			}{
 				{"with everything", full, true},
 				{"without a certificate", &tls.Config{RootCAs: full.RootCAs}, c.without},
-				{"that does not know the authority", &tls.Config{Certificates: full.Certificates}, false},
+				{"that does not know the authority", &tls.Config{GetClientCertificate: full.GetClientCertificate}, false},
 				{"without TLS", nil, false},
 			} {
 				by := redis.NewClient(&redis.Options{Addr: s.Addr, TLSConfig: client.config, MaxRetries: -1, DialerRetries: 1})

@@ -1,18 +1,9 @@
 package deploy_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"math"
-	"math/big"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,6 +11,7 @@ import (
 	"time"
 
 	"ais-gateway/deploy"
+	"ais-gateway/internal/certtest"
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/prometheustest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
@@ -75,7 +67,7 @@ func TestDashboardsHaveData(t *testing.T) {
 func newDashboardFixture(t *testing.T) *dashboardFixture {
 	w := &dashboardFixture{T: t, redis: redistest.Start(t)}
 	world := gatewaytest.NewSandboxOn(t, w.redis, sandbox.Options{})
-	certificate, key := selfSigned(t)
+	certificate, key := certtest.CA(t, "qwac").Write()
 	config := gatewaytest.ReplaceInConfig(t, world,
 		"name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, breaker: {openFor: 500ms}}",
 		"mypos: {", "mypos: {clientCertificateFile: '"+certificate+"', clientKeyFile: '"+key+"', ")
@@ -85,32 +77,6 @@ func newDashboardFixture(t *testing.T) *dashboardFixture {
 	w.prometheus = prometheustest.Start(t, []string{"../../deploy/helm/ais-gateway/files/rules.yaml"}, w.gateways[0].Admin, w.gateways[1].Admin)
 	w.prometheus.AwaitScrape()
 	return w
-}
-
-// selfSigned writes a certificate and its key to files, and returns their paths.
-func selfSigned(t *testing.T) (certificate, key string) {
-	t.Helper()
-	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(0, 0, 90)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &pair.PublicKey, pair)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(pair)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, key = filepath.Join(t.TempDir(), "c.pem"), filepath.Join(t.TempDir(), "k.pem")
-	err = errors.Join(
-		os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600),
-		os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}), 0o600))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return certificate, key
 }
 
 // get sends a request to a gateway and returns the status.

@@ -2,20 +2,13 @@ package deploy_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"maps"
-	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,6 +20,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"ais-gateway/internal/certtest"
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/prometheustest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
@@ -123,35 +117,10 @@ func newFixture(t *testing.T) *fixture {
 // it.
 func (s *fixture) writeCertificate() (certificateFile, keyFile string) {
 	s.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		s.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(240 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true, IsCA: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		s.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		s.Fatal(err)
-	}
-	dir, roots := s.TempDir(), x509.NewCertPool()
-	for name, block := range map[string]*pem.Block{"tls.crt": {Type: "CERTIFICATE", Bytes: der}, "tls.key": {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			s.Fatal(err)
-		}
-		roots.AppendCertsFromPEM(pem.EncodeToMemory(block))
-	}
-	s.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, MaxIdleConnsPerHost: 16,
-	}}
+	ca := certtest.CA(s.T, "fixture")
+	s.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: ca.Client(), MaxIdleConnsPerHost: 16}}
 	s.Cleanup(s.client.CloseIdleConnections)
-	return filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	return ca.Issue("api").Write()
 }
 
 // front wraps a provider's simulator. It records propagated trace headers and causes the failures

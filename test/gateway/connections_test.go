@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/certtest"
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/sandbox"
 )
@@ -121,9 +122,9 @@ func TestIdleClientConnectionsAreKept(t *testing.T) {
 // TestAmbiguousRequestEnds: a request whose end is ambiguous gets 400, and the bytes after it are
 // not read as a request. This holds on both ports, with and without TLS.
 func TestAmbiguousRequestEnds(t *testing.T) {
-	ca := newAuthority(t, "ca")
-	certificate, key := ca.issue("api")
-	secrets := newVolume(t, map[string]string{"tls.crt": certificate, "tls.key": key})
+	ca := certtest.CA(t, "ca")
+	api := ca.Issue("api")
+	secrets := newVolume(t, map[string]string{"tls.crt": api.PEM, "tls.key": api.KeyPEM})
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	plain := serve(t, w.ConfigFile)
 	secure := serve(t, gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, "))
@@ -137,7 +138,7 @@ func TestAmbiguousRequestEnds(t *testing.T) {
 		"a bare line feed":       "HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
 	}
 	secureAPI := func() *persistentConn {
-		conn := tls.Client(dialPersistent(t, secure.API).Conn, &tls.Config{ServerName: "127.0.0.1", RootCAs: ca.pool(), MinVersion: tls.VersionTLS12})
+		conn := tls.Client(dialPersistent(t, secure.API).Conn, ca.Client())
 		return &persistentConn{conn, bufio.NewReader(conn)}
 	}
 	for port, dial := range map[string]func() *persistentConn{

@@ -1,14 +1,9 @@
 package gateway_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,6 +16,7 @@ import (
 	"github.com/prometheus/common/model"
 	"software.sslmate.com/src/go-pkcs12"
 
+	"ais-gateway/internal/certtest"
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/redistest"
@@ -155,30 +151,9 @@ func assertRedisMetrics(t *testing.T, p *process) {
 // the certificate's key, as PEM.
 func newChain(t *testing.T, leaf, authority time.Time) (chain, key string) {
 	t.Helper()
-	pairs := make([]*ecdsa.PrivateKey, 2)
-	templates := make([]*x509.Certificate, 2)
-	for i, end := range []time.Time{leaf, authority} {
-		var err error
-		if pairs[i], err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-			t.Fatal(err)
-		}
-		templates[i] = &x509.Certificate{
-			SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: strconv.Itoa(i)}, NotBefore: time.Now().Add(-time.Hour),
-			NotAfter: end, IsCA: i == 1, BasicConstraintsValid: true,
-		}
-	}
-	for i := range pairs {
-		der, err := x509.CreateCertificate(rand.Reader, templates[i], templates[1], pairs[i].Public(), pairs[1])
-		if err != nil {
-			t.Fatal(err)
-		}
-		chain += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(pairs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return chain, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	ca := certtest.New(t, x509.Certificate{NotAfter: authority, BasicConstraintsValid: true, IsCA: true}, nil, nil)
+	own := certtest.New(t, x509.Certificate{NotAfter: leaf}, ca, nil)
+	return own.PEM + ca.PEM, own.KeyPEM
 }
 
 // newPKCS12 returns a signing key with a certificate and that of an authority, which expire at the
@@ -189,18 +164,8 @@ func newPKCS12(t *testing.T, own, authority time.Time) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certificates := make([]*x509.Certificate, 2)
-	for i, end := range []time.Time{own, authority} {
-		template := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), NotAfter: end}
-		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if certificates[i], err = x509.ParseCertificate(der); err != nil {
-			t.Fatal(err)
-		}
-	}
-	content, err := pkcs12.Modern.Encode(key, certificates[0], certificates[1:], "")
+	ca := certtest.New(t, x509.Certificate{NotAfter: authority}, nil, key)
+	content, err := pkcs12.Modern.Encode(key, certtest.New(t, x509.Certificate{NotAfter: own}, nil, key).Leaf, []*x509.Certificate{ca.Leaf}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

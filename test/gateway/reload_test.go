@@ -8,7 +8,6 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/pem"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -19,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/certtest"
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
@@ -39,14 +39,10 @@ func newSigningKey(t *testing.T) (string, http.Handler) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	sim := mastercardsim.New(mastercardsim.Config{
 		ConsumerKey: "sandbox-consumer!sandbox-project", PublicKey: &key.PublicKey, Log: aspspsim.NewCallLog(time.Now),
 	})
-	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), sim
+	return certtest.New(t, x509.Certificate{}, nil, key).KeyPEM, sim
 }
 
 // newCacheKey returns a new key of the cache, as it is in the file.
@@ -141,9 +137,9 @@ func TestInvalidSecretsAreNotUsed(t *testing.T) {
 	t.Parallel()
 	const canary = "CANARY-CONTENT"
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
-	ca := newAuthority(t, "ca")
-	certificate, key := ca.issue("api")
-	file, secrets := withSecretVolume(t, w, map[string]string{"tls.crt": certificate, "tls.key": key})
+	ca := certtest.CA(t, "ca")
+	api := ca.Issue("api")
+	file, secrets := withSecretVolume(t, w, map[string]string{"tls.crt": api.PEM, "tls.key": api.KeyPEM})
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -152,12 +148,11 @@ func TestInvalidSecretsAreNotUsed(t *testing.T) {
 	writeFile(t, file, good)
 	p := serve(t, file)
 	p.API = strings.Replace(p.API, "http://", "https://", 1)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.pool(), MinVersion: tls.VersionTLS12}}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: ca.Client()}}
 	valid := map[string]string{}
 	for name, content := range secrets.files {
 		valid[name] = content
 	}
-	_, stranger := ca.issue("stranger")
 	type invalid struct{ part, message string }
 	all := []string{"cache", "clients", "mastercard", "mypos", "server_tls"}
 	for i, tt := range []struct {
@@ -165,7 +160,7 @@ func TestInvalidSecretsAreNotUsed(t *testing.T) {
 		want   []invalid
 	}{
 		{func() {
-			secrets.swap(map[string]string{"signing-key.pem": canary, "mypos-key": canary + "\n" + canary, "cache-key": canary, "tls.key": stranger})
+			secrets.swap(map[string]string{"signing-key.pem": canary, "mypos-key": canary + "\n" + canary, "cache-key": canary, "tls.key": ca.Issue("stranger").KeyPEM})
 			replaceFile(t, file, good+"]"+canary)
 		}, []invalid{
 			{"mastercard", "providers.mastercard.signingKeyFile (line 8)"},
@@ -175,7 +170,7 @@ func TestInvalidSecretsAreNotUsed(t *testing.T) {
 			{"clients", "invalid YAML"},
 		}},
 		{func() {
-			secrets.swap(map[string]string{"signing-key.pem": valid["signing-key.pem"][:800], "cache-key": "", "tls.crt": certificate[:200]})
+			secrets.swap(map[string]string{"signing-key.pem": valid["signing-key.pem"][:800], "cache-key": "", "tls.crt": api.PEM[:200]})
 			secrets.must(os.Remove(secrets.path("mypos-key")))
 			replaceFile(t, file, strings.Replace(good, "name: sandbox", "nam: "+canary, 1))
 		}, []invalid{
@@ -353,7 +348,7 @@ func (b *tlsProvider) connections(name string) (n int) {
 }
 
 // startTLSProvider starts a provider that trusts an authority and has a certificate of it.
-func startTLSProvider(t *testing.T, ca *authority) *tlsProvider {
+func startTLSProvider(t *testing.T, ca *certtest.Pair) *tlsProvider {
 	t.Helper()
 	b := &tlsProvider{open: map[net.Conn]string{}}
 	sim := mypossim.New(mypossim.Config{
@@ -372,8 +367,8 @@ func startTLSProvider(t *testing.T, ca *authority) *tlsProvider {
 		sim.ServeHTTP(w, r)
 	}))
 	b.TLS = &tls.Config{
-		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.pair("bank")},
-		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool(),
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.Issue("bank").Certificate},
+		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
 	}
 	b.Config.ConnState = func(conn net.Conn, state http.ConnState) {
 		b.mu.Lock()
@@ -394,16 +389,11 @@ func startTLSProvider(t *testing.T, ca *authority) *tlsProvider {
 // after the other under load. Calls use the old pair until both files match, then only the new one.
 func TestClientCertificateIsReloaded(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t, "ca")
+	ca := certtest.CA(t, "ca")
 	bank := startTLSProvider(t, ca)
-	roots := filepath.Join(t.TempDir(), "roots.pem")
-	writeFile(t, roots, ca.pem)
-	first, firstKey := ca.issue("first")
-	second, secondKey := ca.issue("second")
-	dir := t.TempDir()
-	certificateFile, keyFile := filepath.Join(dir, "qwac.pem"), filepath.Join(dir, "qwac.key")
-	writeFile(t, certificateFile, first)
-	writeFile(t, keyFile, firstKey)
+	roots, _ := ca.Write()
+	certificateFile, keyFile := ca.Issue("first").Write()
+	second := ca.Issue("second")
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := gatewaytest.EditConfig(t, w, func(text string) string {
 		head, rest, _ := strings.Cut(text, "  mypos: {baseURL: \"")
@@ -413,14 +403,14 @@ func TestClientCertificateIsReloaded(t *testing.T) {
 	p := serve(t, file, "SSL_CERT_FILE="+roots)
 	stop := sendSteadily(t, http.DefaultClient, attendedRequests(t, p)[1], attendedRequests(t, p)[1], attendedRequests(t, p)[1])
 	waitFor(t, "calls reach the provider", func() bool { name, n := bank.lastCall(); return name == "first" && n > 5 })
-	replaceFile(t, certificateFile, second)
+	replaceFile(t, certificateFile, second.PEM)
 	p.waitForLog(reloadFailedMsg, "mypos", 1)
 	_, n := bank.lastCall()
 	waitFor(t, "more calls reach the provider", func() bool { _, now := bank.lastCall(); return now > n+5 })
 	if name, _ := bank.lastCall(); name != "first" {
 		t.Errorf("a certificate without its key is in use: %s", name)
 	}
-	replaceFile(t, keyFile, secondKey)
+	replaceFile(t, keyFile, second.KeyPEM)
 	p.waitForLog(reloadedMsg, "mypos", 1)
 	_, n = bank.lastCall()
 	waitFor(t, "more calls reach the provider", func() bool { _, now := bank.lastCall(); return now > n+10 })

@@ -10,25 +10,24 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/certtest"
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/sandbox"
 )
 
-// newTLSClient returns a client that trusts an authority. It sends its certificate, if there is
-// one, even if the server does not accept its issuer.
-func newTLSClient(ca *authority, own ...tls.Certificate) *http.Client {
-	own = append(own, tls.Certificate{}) // no certificate
-	return &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
-		RootCAs: ca.pool(), MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(0),
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own[0], nil },
-	}}}
+// newTLSClient returns a client that trusts an authority. It sends its own certificate, if
+// there is one.
+func newTLSClient(ca *certtest.Pair, own ...*certtest.Pair) *http.Client {
+	config := ca.Client(own...)
+	config.ClientSessionCache = tls.NewLRUClientSessionCache(0)
+	return &http.Client{Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: config}}
 }
 
 // serverName returns the name in the certificate that the server sends on a new connection.
-func serverName(t *testing.T, address string, ca *authority, own tls.Certificate) string {
+func serverName(t *testing.T, address string, ca, own *certtest.Pair) string {
 	t.Helper()
-	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12})
+	conn, err := tls.Dial("tcp", address, ca.Client(own))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,9 +39,9 @@ func serverName(t *testing.T, address string, ca *authority, own tls.Certificate
 // authority. The server's certificate and the authority are replaced under load.
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
-	ca, clientCA, laterCA, otherCA := newAuthority(t, "ca"), newAuthority(t, "callers"), newAuthority(t, "later"), newAuthority(t, "strangers")
-	certificate, key := ca.issue("first")
-	secrets := newVolume(t, map[string]string{"tls.crt": certificate, "tls.key": key, "ca.crt": clientCA.pem})
+	ca, clientCA, laterCA, otherCA := certtest.CA(t, "ca"), certtest.CA(t, "callers"), certtest.CA(t, "later"), certtest.CA(t, "strangers")
+	first, second := ca.Issue("first"), ca.Issue("second")
+	secrets := newVolume(t, map[string]string{"tls.crt": first.PEM, "tls.key": first.KeyPEM, "ca.crt": clientCA.PEM})
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+
 		"', keyFile: '"+secrets.path("tls.key")+"', clientCAFile: '"+secrets.path("ca.crt")+"'}, ")
@@ -50,7 +49,7 @@ func TestMutualTLS(t *testing.T) {
 	address := strings.TrimPrefix(p.API, "http://")
 	p.API = "https://" + address
 	list := newRequest(t, p.API+woodPath+"/accounts", "Consent-ID", mastercardsim.Consent)
-	caller, laterCaller := clientCA.pair("caller"), laterCA.pair("latecomer")
+	caller, laterCaller := clientCA.Issue("caller"), laterCA.Issue("latecomer")
 	good := newTLSClient(ca, caller)
 	expect := func(name string, client *http.Client, accepted bool) {
 		t.Helper()
@@ -61,9 +60,9 @@ func TestMutualTLS(t *testing.T) {
 	}
 	expect("a caller", good, true)
 	expect("no certificate", newTLSClient(ca), false)
-	expect("another authority", newTLSClient(ca, otherCA.pair("caller")), false)
+	expect("another authority", newTLSClient(ca, otherCA.Issue("caller")), false)
 	expect("an authority that is not configured yet", newTLSClient(ca, laterCaller), false)
-	expect("the server's authority", newTLSClient(ca, ca.pair("caller")), false)
+	expect("the server's authority", newTLSClient(ca, ca.Issue("caller")), false)
 	if status, body := do(good, newRequest(t, p.API+woodPath, "X-API-Key", "none")); status != http.StatusUnauthorized {
 		t.Errorf("a certificate with a wrong API key: %d %s", status, body)
 	}
@@ -75,15 +74,16 @@ func TestMutualTLS(t *testing.T) {
 	if resp, body := gatewaytest.Call(t, http.MethodGet, p.Admin+"/readyz"); resp.StatusCode != http.StatusOK {
 		t.Errorf("admin: %d %s", resp.StatusCode, body)
 	}
-	conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: ca.pool(), Certificates: []tls.Certificate{caller}, MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10})
+	config := ca.Client(caller)
+	config.MinVersion, config.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	conn, err := tls.Dial("tcp", address, config)
 	if err == nil {
 		conn.Close()
 		t.Error("the API accepts TLS 1.1")
 	}
 
 	stop := sendSteadily(t, good, list)
-	next, nextKey := ca.issue("second")
-	secrets.swap(map[string]string{"tls.crt": next, "tls.key": nextKey, "ca.crt": clientCA.pem + laterCA.pem})
+	secrets.swap(map[string]string{"tls.crt": second.PEM, "tls.key": second.KeyPEM, "ca.crt": clientCA.PEM + laterCA.PEM})
 	p.waitForLog(reloadedMsg, "server_tls", 1)
 	if name := serverName(t, address, ca, caller); name != "second" {
 		t.Errorf("the certificate on a new connection is %q", name)
@@ -98,7 +98,7 @@ func TestMutualTLS(t *testing.T) {
 		t.Error("the response on a new connection has `Connection: close`")
 	}
 	expect("a caller", good, true)
-	secrets.swap(map[string]string{"ca.crt": laterCA.pem})
+	secrets.swap(map[string]string{"ca.crt": laterCA.PEM})
 	p.waitForLog(reloadedMsg, "server_tls", 2)
 	if closing := old(); !closing {
 		t.Error("the response on an earlier connection does not have `Connection: close`")
@@ -125,9 +125,9 @@ func dial(t *testing.T, address string) net.Conn {
 
 // dialTLS opens a connection. It returns a function that sends a request on it and reports whether
 // the response announces that the connection closes.
-func dialTLS(t *testing.T, address string, ca *authority, own tls.Certificate) func() bool {
+func dialTLS(t *testing.T, address string, ca, own *certtest.Pair) func() bool {
 	t.Helper()
-	conn := tls.Client(dial(t, address), &tls.Config{ServerName: "127.0.0.1", RootCAs: ca.pool(), Certificates: []tls.Certificate{own}, MinVersion: tls.VersionTLS12})
+	conn := tls.Client(dial(t, address), ca.Client(own))
 	reader := bufio.NewReader(conn)
 	return func() bool {
 		t.Helper()
@@ -151,9 +151,9 @@ func dialTLS(t *testing.T, address string, ca *authority, own tls.Certificate) f
 // handshake or in the header. It refuses plain HTTP.
 func TestSlowCallersOverTLS(t *testing.T) {
 	t.Parallel()
-	ca := newAuthority(t, "ca")
-	certificate, key := ca.issue("api")
-	secrets := newVolume(t, map[string]string{"tls.crt": certificate, "tls.key": key})
+	ca := certtest.CA(t, "ca")
+	api := ca.Issue("api")
+	secrets := newVolume(t, map[string]string{"tls.crt": api.PEM, "tls.key": api.KeyPEM})
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	p := serve(t, gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"'}, "))
 	address := strings.TrimPrefix(p.API, "http://")
@@ -163,7 +163,7 @@ func TestSlowCallersOverTLS(t *testing.T) {
 	if resp, _ := gatewaytest.Call(t, http.MethodGet, p.API+"/v1/aspsps"); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("plain HTTP gets %d", resp.StatusCode)
 	}
-	headers := tls.Client(dial(t, address), &tls.Config{RootCAs: ca.pool(), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS12})
+	headers := tls.Client(dial(t, address), ca.Client())
 	if _, err := io.WriteString(headers, "GET /v1/aspsps HTTP/1.1\r\nHost: a\r\nX-A: "); err != nil {
 		t.Fatal(err)
 	}
@@ -184,10 +184,8 @@ func TestSlowCallersOverTLS(t *testing.T) {
 // TestTLSFaultsAreReported: certificate files of the API that are invalid or do not match are
 // faults of the configuration.
 func TestTLSFaultsAreReported(t *testing.T) {
-	ca := newAuthority(t, "ca")
-	certificate, _ := ca.issue("api")
-	_, other := ca.issue("api")
-	secrets := newVolume(t, map[string]string{"tls.crt": certificate, "tls.key": other})
+	ca := certtest.CA(t, "ca")
+	secrets := newVolume(t, map[string]string{"tls.crt": ca.Issue("api").PEM, "tls.key": ca.Issue("api").KeyPEM})
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	file := gatewaytest.ReplaceInConfig(t, w, "server: {", "server: {tls: {certificateFile: '"+secrets.path("tls.crt")+"', keyFile: '"+secrets.path("tls.key")+"', clientCAFile: '"+secrets.path("tls.key")+"'}, ")
 	for _, command := range []string{"check", "serve"} {

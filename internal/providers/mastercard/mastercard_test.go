@@ -14,7 +14,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -32,6 +31,7 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/certtest"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
@@ -62,15 +62,6 @@ func pemOf(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-func pkcs8(t *testing.T, key any) []byte {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return der
-}
-
 // encryptedPEM returns the signing key as PEM encrypted by RFC 1421, which old versions of openssl
 // write.
 func encryptedPEM(t *testing.T, password string, alg x509.PEMCipher) []byte {
@@ -85,25 +76,17 @@ func encryptedPEM(t *testing.T, password string, alg x509.PEMCipher) []byte {
 
 func p12(t *testing.T, e *pkcs12.Encoder, password string) []byte {
 	t.Helper()
-	content, err := e.Encode(signingKey(), certificate(t), nil, password)
+	content, err := e.Encode(signingKey(), certificate(t).Leaf, nil, password)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return content
 }
 
-func certificate(t *testing.T) *x509.Certificate {
+// certificate returns a self-signed certificate of the signing key.
+func certificate(t *testing.T) *certtest.Pair {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, signingKey().Public(), signingKey())
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
+	return certtest.New(t, x509.Certificate{}, nil, signingKey())
 }
 
 // settings returns a decode function that reads YAML and secret files like the configuration.
@@ -203,9 +186,9 @@ func TestOpenReadsKeys(t *testing.T) {
 		password []byte
 	}{
 		{name: "PKCS#1", key: pkcs1},
-		{name: "PKCS#8", key: pemOf("PRIVATE KEY", pkcs8(t, signingKey()))},
+		{name: "PKCS#8", key: []byte(certificate(t).KeyPEM)},
 		{name: "certificate first, as openssl pkcs12 -nodes writes it", key: slices.Concat(
-			[]byte("Bag Attributes\n    friendlyName: keyalias\n"), pemOf("CERTIFICATE", certificate(t).Raw), pkcs1)},
+			[]byte("Bag Attributes\n    friendlyName: keyalias\n"), []byte(certificate(t).PEM), pkcs1)},
 		{name: "PKCS#12 with AES", key: p12(t, pkcs12.Modern, "keystore password"), password: []byte("keystore password")},
 		{name: "PKCS#12 with AES and PBMAC1", key: p12(t, pkcs12.Modern2026, "p"), password: []byte("p\n")},
 		{name: "PKCS#12 with 3DES", key: p12(t, pkcs12.LegacyDES, "pässwort"), password: []byte("pässwort\r\n")},
@@ -213,7 +196,7 @@ func TestOpenReadsKeys(t *testing.T) {
 		{name: "PEM with AES-256", key: encryptedPEM(t, "keystore password", x509.PEMCipherAES256), password: []byte("keystore password")},
 		{name: "PEM with AES-128", key: encryptedPEM(t, "p ", x509.PEMCipherAES128), password: []byte("p \n")},
 		{name: "PEM with 3DES, certificate first", password: []byte("pässwort\r\n"), key: slices.Concat(
-			pemOf("CERTIFICATE", certificate(t).Raw), encryptedPEM(t, "pässwort", x509.PEMCipher3DES))},
+			[]byte(certificate(t).PEM), encryptedPEM(t, "pässwort", x509.PEMCipher3DES))},
 		{name: "PEM that is not encrypted, and a password", key: pkcs1, password: []byte("p")},
 		{name: "PKCS#12 without a password", key: p12(t, pkcs12.Passwordless, "")},
 	}
@@ -265,8 +248,8 @@ func TestOpenNamesFaults(t *testing.T) {
 			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(p12(t, pkcs12.Modern, "right")), SigningKeyPasswordFile: config.InMemoryFile([]byte(secret))},
 		},
 		{name: "no password", want: []string{keyPassword}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(p12(t, pkcs12.Modern, "right"))}},
-		{name: "short key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("PRIVATE KEY", pkcs8(t, rsaKey(1024))))}},
-		{name: "elliptic key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("PRIVATE KEY", pkcs8(t, ec)))}},
+		{name: "short key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile([]byte(certtest.New(t, x509.Certificate{}, nil, rsaKey(1024)).KeyPEM))}},
+		{name: "elliptic key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile([]byte(certtest.New(t, x509.Certificate{}, nil, ec).KeyPEM))}},
 		{name: "elliptic key, SEC 1", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("EC PRIVATE KEY", ecDER))}},
 		{
 			name: "encrypted PKCS#8", want: []string{keyFile}, says: "must not be encrypted PKCS#8",
@@ -281,7 +264,7 @@ func TestOpenNamesFaults(t *testing.T) {
 			cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pem.EncodeToMemory(legacy)), SigningKeyPasswordFile: config.InMemoryFile([]byte(secret))},
 		},
 		{name: "broken key", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("PRIVATE KEY", []byte{1}))}},
-		{name: "certificate alone", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile(pemOf("CERTIFICATE", certificate(t).Raw))}},
+		{name: "certificate alone", want: []string{keyFile}, cfg: Config{ConsumerKey: "a!b", SigningKeyFile: config.InMemoryFile([]byte(certificate(t).PEM))}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

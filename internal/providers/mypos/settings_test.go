@@ -1,15 +1,10 @@
 package mypos
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"math/big"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -21,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/certtest"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
@@ -36,38 +32,9 @@ type pair struct {
 
 func issue(t *testing.T) pair {
 	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(err)
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "QTSP"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	must(err)
-	caCert, err := x509.ParseCertificate(caDER)
-	must(err)
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	must(err)
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "TPP"},
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
-	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, caCert, &key.PublicKey, caKey)
-	must(err)
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	must(err)
-	p := pair{authority: x509.NewCertPool()}
-	p.authority.AddCert(caCert)
-	p.chain = append(block("CERTIFICATE", leafDER), block("CERTIFICATE", caDER)...)
-	p.key = block("PRIVATE KEY", keyDER)
-	return p
+	ca := certtest.CA(t, "QTSP")
+	tpp := ca.Issue("TPP")
+	return pair{chain: []byte(tpp.PEM + ca.PEM), key: []byte(tpp.KeyPEM), authority: ca.Pool()}
 }
 
 func block(kind string, der []byte) []byte {

@@ -1,13 +1,7 @@
 package otelenv
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"maps"
-	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"ais-gateway/internal/certtest"
 )
 
 // unset clears the OTEL_* variables of the environment, and clears those of the table again when
@@ -31,32 +27,6 @@ func unset(t *testing.T) {
 	for name := range table {
 		t.Setenv(name, "")
 	}
-}
-
-// pair writes files with a certificate and its key.
-func pair(t *testing.T) (certificate, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	certificate, key = filepath.Join(dir, "certificate"), filepath.Join(dir, "key")
-	for file, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: encoded}} {
-		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certificate, key
 }
 
 // row has valid and invalid values of some variables.
@@ -130,8 +100,8 @@ var (
 )
 
 func TestEveryRow(t *testing.T) {
-	certificate, key := pair(t)
-	other, _ := pair(t)
+	certificate, key := certtest.CA(t, "collector").Write()
+	other, _ := certtest.CA(t, "other").Write()
 	rows := append([]row{{otlp("CERTIFICATE"), same(certificate), []string{key, certificate + "-missing", filepath.Dir(key)}}}, rows...)
 	tested := map[string]bool{}
 	for _, r := range rows {
