@@ -84,6 +84,7 @@ func newClient(c config.Redis, timeout time.Duration, observers []Observer) redi
 		MinIdleConns:          ReadyConns,
 		PipelinePoolSize:      -1, // pipelines use the same connections
 		DisableIdentity:       true,
+		Protocol:              2, // pushes, which the gateway does not use, would be looked for before each reply
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,
 		},
