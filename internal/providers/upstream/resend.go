@@ -54,11 +54,11 @@ func (c *client) sendAttended(ctx context.Context, q canonical.Query, r provider
 // sendOnce sends an attended call once. Each time the call is signed again, because providers
 // refuse a repeated signature.
 func (c *client) sendOnce(ctx context.Context, t http.RoundTripper, q canonical.Query, r providers.Request, resend int) (providers.Response, *attempt, *canonical.Error) {
-	req, failure := c.request(ctx, r, bytes.NewReader(r.Body))
-	if failure == nil {
-		failure = c.sign(req, r)
+	req := c.request(r)
+	if req.Body != nil {
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.Body)), nil }
 	}
-	if failure != nil {
+	if failure := c.sign(req, r); failure != nil {
 		return providers.Response{}, new(attempt), failure
 	}
 	return c.doObserved(ctx, t, req, q, r, resend)

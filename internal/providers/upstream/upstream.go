@@ -127,6 +127,7 @@ type client struct {
 func (c *client) Read(ctx context.Context, q canonical.Query, r providers.Request) (providers.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
+	r.Header["User-Agent"] = noUserAgent
 	for {
 		page, failure := c.call(ctx, q, r)
 		if failure != nil {
@@ -169,12 +170,7 @@ func (c *client) call(ctx context.Context, q canonical.Query, r providers.Reques
 // sendUnattended takes a slot and then sends the call. Once the slot is taken the call no longer
 // depends on the caller's context, so that a counted call is always completed.
 func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r providers.Request) (providers.Response, *canonical.Error) {
-	// The reader's type is hidden so that net/http sets no GetBody, with which it could send the
-	// body a second time.
-	req, failure := c.request(ctx, r, struct{ io.Reader }{bytes.NewReader(r.Body)})
-	if failure != nil {
-		return providers.Response{}, failure
-	}
+	req := c.request(r)
 	deadline, _ := ctx.Deadline()
 	slot, failure := c.take(ctx, q, r)
 	if failure != nil {
@@ -295,20 +291,20 @@ func counterCall(q canonical.Query, r providers.Request) unattended.Call {
 	return unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: r.Account}
 }
 
-// request returns the HTTP request for r, with r's header only, not yet signed.
-func (c *client) request(ctx context.Context, r providers.Request, body io.Reader) (*http.Request, *canonical.Error) {
-	if r.Body == nil {
-		body = nil
+// request returns the HTTP request for r, with r's header only, not yet signed. It has no GetBody,
+// with which net/http could send the body a second time.
+func (c *client) request(r providers.Request) *http.Request {
+	req := &http.Request{
+		Method: r.Method, URL: r.URL, Header: r.Header,
+		Host: strings.TrimSuffix(r.URL.Host, ":"), // without an empty port, as net/http sends it
 	}
-	req, err := http.NewRequestWithContext(ctx, r.Method, "", body)
-	if err != nil {
-		return nil, canonical.NewError(canonical.InternalError, "the request to the provider cannot be built")
+	if c.Sign != nil {
+		req.Header = maps.Clone(r.Header) // each attempt has a signature of its own
 	}
-	req.URL, req.Host = r.URL, strings.TrimSuffix(r.URL.Host, ":") // without an empty port, as net/http sends it
-	req.ContentLength = int64(len(r.Body))
-	req.Header = maps.Clone(r.Header) // the caller's stays as it is
-	req.Header["User-Agent"] = noUserAgent
-	return req, nil
+	if r.Body != nil {
+		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(r.Body)), int64(len(r.Body))
+	}
+	return req
 }
 
 // noUserAgent keeps net/http from adding its own User-Agent.
