@@ -17,8 +17,11 @@ import (
 	"ais-gateway/internal/store/steps"
 )
 
-// maxBatch is the maximum number of scripts in one batch.
-const maxBatch = 64
+const (
+	// maxBatch is the maximum number of scripts in one batch, and maxSending that of batches that are
+	// sent to one server at the same time. Further scripts wait, so that batches are larger under load.
+	maxBatch, maxSending = 64, 4
+)
 
 var (
 	// ErrNotSent means that a script was not sent, because its request had left.
@@ -27,19 +30,23 @@ var (
 	errPanicked = errors.New("a command to redis panicked")
 )
 
+func notSent(cause error) error { return fmt.Errorf("%w: %w", ErrNotSent, cause) }
+
 // batches sends the scripts that concurrent requests run on one Redis server in batches: one write
 // and one read instead of one for each. There is no wait for a batch to fill: it has the scripts
 // that were run until its goroutine got its turn.
 //
-// A request waits for its script as long as its context allows. The script is executed even if the
-// context ends before: the client would close the connection of a command that is interrupted. It is
-// not sent again after its request has left, which may have undone it since.
+// A request waits for its script as long as its context allows. A script that was sent is executed
+// even if the context ends before: the client would close the connection of a command that is
+// interrupted. It is not sent, nor sent again, after its request has left, which may have undone it
+// since.
 type batches struct {
 	rdb     *redis.Client
 	workers *steps.Workers
 
 	mu      sync.Mutex
 	waiting []*batched // for the next batch
+	sending int        // goroutines that send batches
 }
 
 // batched is a script that waits for its result. It has a command of its own, because the caller's
@@ -91,11 +98,11 @@ func (b *batches) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return next(ctx, cmd)
 		}
 		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("%w: %w", ErrNotSent, err)
+			return notSent(err)
 		}
 		own := &batched{ctx: ctx, cmd: redis.NewCmd(ctx, cmd.Args()...), done: make(chan struct{})}
 		if b.add(own) {
-			b.workers.Go(func() { b.send(next) })
+			b.workers.Go(func() { b.sendAll(next) })
 		}
 		if err := own.wait(); err != nil {
 			return err
@@ -118,33 +125,50 @@ func (s *batched) wait() error {
 // IsScript reports whether a command runs a script.
 func IsScript(cmd redis.Cmder) bool { return cmd.Name() == "evalsha" || cmd.Name() == "eval" }
 
-// add adds a script to the next batch. It reports whether it is the batch's first.
-func (b *batches) add(s *batched) (first bool) {
+// add adds a script to the next batch. It reports whether a goroutine must be started to send it.
+func (b *batches) add(s *batched) (start bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiting = append(b.waiting, s)
-	return len(b.waiting) == 1
+	if start = len(b.waiting)%maxBatch == 1 && b.sending < maxSending; start {
+		b.sending++
+	}
+	return start
 }
 
-// take returns the scripts of the next batch. more is true if they were too many for one.
-func (b *batches) take() (batch []*batched, more bool) {
+// take returns the scripts of the next batch. Scripts whose requests have left are not sent. Without
+// any script, the goroutine that sends them ends.
+func (b *batches) take() (batch []*batched) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := min(len(b.waiting), maxBatch)
-	batch, b.waiting = b.waiting[:n:n], b.waiting[n:]
-	if more = len(b.waiting) > 0; !more {
-		b.waiting = nil
+	taken := 0
+	for ; taken < len(b.waiting) && len(batch) < maxBatch; taken++ {
+		s := b.waiting[taken]
+		if err := s.ctx.Err(); err != nil {
+			s.cmd.SetErr(notSent(err))
+			close(s.done)
+			continue
+		}
+		batch = append(batch, s)
 	}
-	return batch, more
+	b.waiting = b.waiting[taken:]
+	if len(batch) == 0 {
+		b.waiting = nil
+		b.sending--
+	}
+	return batch
 }
 
-// send sends the next batch. A script alone is sent by next.
-func (b *batches) send(next redis.ProcessHook) {
+// sendAll sends batches until no script waits.
+func (b *batches) sendAll(next redis.ProcessHook) {
 	runtime.Gosched() // other requests that can run add their scripts
-	batch, more := b.take()
-	if more {
-		b.workers.Go(func() { b.send(next) })
+	for batch := b.take(); len(batch) > 0; batch = b.take() {
+		b.send(batch, next)
 	}
+}
+
+// send sends a batch. A script alone is sent by next.
+func (b *batches) send(batch []*batched, next redis.ProcessHook) {
 	// The requests wait as long as they can, and the client has timeouts. The trace is that of the
 	// request that ran the first script.
 	ctx := context.WithValue(context.WithoutCancel(batch[0].ctx), batchKey{}, batch)

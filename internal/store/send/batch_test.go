@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -198,6 +199,42 @@ func TestScriptIsNotSentAgainAfterItsRequestLeft(t *testing.T) {
 		if err := <-results[1]; err != nil || rdb.Get(t.Context(), "waiting").Val() != "2" {
 			t.Errorf("the script of a request that waits: %v, executed %s times", err, rdb.Get(t.Context(), "waiting").Val())
 		}
+	}
+}
+
+// TestWaitingScripts: while as many batches as possible are sent, further scripts wait, and are sent
+// together later. Those whose requests have left by then are not sent.
+func TestWaitingScripts(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := crashproxy.New(t).NewProxy(server.Addr)
+	_, rdb, count := openCounted(t, proxy.Addr)
+	b, before, release := send.NewBatches(rdb), server.Calls("evalsha"), proxy.Hold()
+	ctx, leave := context.WithCancel(t.Context())
+	var results, left []<-chan error
+	for i := range send.MaxSending {
+		results = append(results, b.Run(t.Context(), command(t.Context(), "evalsha", echo.Hash(), 0, "sent")))
+		gatewaytest.Eventually(t, "a script is sent", func() bool { return proxy.Holding() == i+1 })
+	}
+	for i := range 10 {
+		results = append(results, b.Run(t.Context(), command(t.Context(), "evalsha", echo.Hash(), 0, "waits")))
+		left = append(left, b.Run(ctx, command(ctx, "evalsha", echo.Hash(), 0, "leaves")))
+		gatewaytest.Eventually(t, "the scripts wait", func() bool { return b.Waiting() == 2*(i+1) })
+	}
+	leave()
+	for _, result := range left {
+		if err := <-result; !errors.Is(err, context.Canceled) {
+			t.Errorf("the error of a request that left: %v", err)
+		}
+	}
+	release()
+	for _, result := range results {
+		if err := <-result; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := server.Calls("evalsha") - before; n != send.MaxSending+10 || !slices.Equal(count.lengths, []int{10}) || count.singles != send.MaxSending {
+		t.Errorf("%d scripts executed, batches of %v, %d alone", n, count.lengths, count.singles)
 	}
 }
 

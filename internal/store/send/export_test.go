@@ -8,8 +8,9 @@ import (
 	"ais-gateway/internal/store/steps"
 )
 
-// MaxBatch is the maximum number of scripts in one batch.
-const MaxBatch = maxBatch
+// MaxBatch is the maximum number of scripts in one batch, and MaxSending that of batches that are
+// sent at the same time.
+const MaxBatch, MaxSending = maxBatch, maxSending
 
 // RunTogether runs scripts in one batch, each with the context at its index. Each channel gets the
 // error of a script.
@@ -22,7 +23,7 @@ func RunTogether(rdb *redis.Client, ctxs []context.Context, cmds []*redis.Cmd) [
 		go func() { result <- s.wait() }()
 		results = append(results, result)
 	}
-	go b.send(nil)
+	go b.sendAll(nil)
 	return results
 }
 
@@ -35,8 +36,30 @@ func SendTogether(rdb *redis.Client, cmds []*redis.Cmd) {
 		all[i] = &batched{ctx: context.Background(), cmd: cmd, done: make(chan struct{})}
 		b.add(all[i])
 	}
-	b.send(func(ctx context.Context, cmd redis.Cmder) error { return rdb.Process(ctx, cmd) })
+	b.sendAll(func(ctx context.Context, cmd redis.Cmder) error { return rdb.Process(ctx, cmd) })
 	for _, s := range all {
 		<-s.done
 	}
+}
+
+// Batches are batches whose state a test sees.
+type Batches struct{ batches }
+
+// NewBatches returns batches that are sent with a client.
+func NewBatches(rdb *redis.Client) *Batches {
+	return &Batches{batches{rdb: rdb, workers: steps.NewWorkers()}}
+}
+
+// Run runs a script, and returns a channel that gets its error.
+func (b *Batches) Run(ctx context.Context, cmd *redis.Cmd) <-chan error {
+	result := make(chan error, 1)
+	go func() { result <- b.ProcessHook(b.rdb.Process)(ctx, cmd) }()
+	return result
+}
+
+// Waiting returns the number of scripts that are not in a batch yet.
+func (b *Batches) Waiting() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.waiting)
 }
