@@ -177,12 +177,8 @@ func (c *Cache) MayBeGranted(err error) bool { return !store.NotExecuted(c.rdb, 
 // script of an Acquire whose context ended. known is false if that script failed, or if there was no
 // wait: then Redis may have granted the lease, or may still grant it. It fails with ctx's error.
 func (c *Cache) Granted(ctx context.Context, l Lease, err error) (granted, known bool, failure error) {
-	var abandoned *send.AbandonedError
-	if !errors.As(err, &abandoned) {
-		return false, false, nil
-	}
-	script, failure := abandoned.Result(ctx)
-	if failure != nil {
+	script, failure := send.Result(ctx, err)
+	if script == nil {
 		return false, false, failure
 	}
 	got, err := script.StringSlice()

@@ -135,7 +135,8 @@ var rules = []rule{
 	{
 		dir: "internal/unattended",
 		code: []string{
-			"internal/canonical", "internal/config", "internal/retryqueue", "internal/store", "internal/store/steps", uuid, redis,
+			"internal/canonical", "internal/config", "internal/retryqueue", "internal/store", "internal/store/send", "internal/store/steps",
+			uuid, redis,
 		},
 		test: []string{"golang.org/x/text/unicode/norm"},
 	},

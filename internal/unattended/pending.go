@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"ais-gateway/internal/retryqueue"
+	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/send"
 )
 
 const (
@@ -61,13 +63,24 @@ func (c *Counter) Drain(ctx context.Context) error {
 	return err
 }
 
-// releaseLater releases the slot of a call that was not made, after Redis has not confirmed the
-// release, or has not responded to the take and may still execute it. It retries until a slot was
-// removed, or for 13 s.
-func (c *Counter) releaseLater(s Slot) {
+// releaseLater releases the slot of a call that was not made, after Redis has not confirmed its
+// release (take is nil), or after its take failed with an error although Redis may have executed it or
+// may still do so. While that is unknown, it retries until a slot was removed, or for 13 s.
+func (c *Counter) releaseLater(s Slot, take error) {
 	c.pending.releases.Add(s.id, func(ctx context.Context) error {
+		reply, err := send.Result(ctx, take)
+		if err != nil {
+			return err
+		}
+		known := take == nil
+		if reply != nil {
+			r, err := c.parseReply(s.key, reply)
+			if known = err == nil; known && !r.done || store.NotExecuted(c.rdb, err) {
+				return nil
+			}
+		}
 		r, err := s.remove(ctx)
-		if err == nil && !r.done {
+		if err == nil && !r.done && !known {
 			err = errNoSlot
 		}
 		return err

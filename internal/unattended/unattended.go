@@ -110,7 +110,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 	r, err := c.step(ctx, slot.key, slot.id, timeout)
 	if err != nil {
 		if !store.NotExecuted(c.rdb, err) {
-			c.releaseLater(slot) // Redis may have taken the slot, or may still take it
+			c.releaseLater(slot, err) // Redis may have taken the slot, or may still take it
 		}
 		return Slot{}, unavailable(err)
 	}
@@ -145,7 +145,7 @@ func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
 func (s Slot) Release(ctx context.Context) error {
 	r, err := s.remove(ctx)
 	if err != nil {
-		s.counter.releaseLater(s)
+		s.counter.releaseLater(s, nil)
 		return err
 	}
 	_, blocked := s.counter.pending.blocked(s.key.block())

@@ -647,6 +647,29 @@ func TestLateTakeIsReleased(t *testing.T) {
 	soon(t, "the slot is released", func() bool { return rdb.ZCard(t.Context(), slots).Val() == 1 })
 }
 
+// TestAbandonedTakeOfNoSlot: a take that is abandoned, and that Redis refuses later because no slot is
+// left, costs Redis no release.
+func TestAbandonedTakeOfNoSlot(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	way := crashproxy.New(t).NewProxy(server.Addr)
+	slow, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{way.Addr}}), list()
+	c, hasty := counter(slow, daily(1, config.UnitConsent)), counter(slow, daily(1, config.UnitConsent)).Within(5*time.Second)
+	mustTake(t, c, call, 1)
+	before := server.Calls("evalsha")
+	release := way.Hold()
+	if err := take(t, hasty, call); err == nil {
+		t.Fatal("taken from a Redis that does not respond")
+	}
+	release()
+	if err := hasty.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := server.Calls("evalsha") - before; n != 1 {
+		t.Errorf("%d scripts for a take", n)
+	}
+}
+
 // patience is how long a test waits for a condition.
 const patience = time.Minute
 

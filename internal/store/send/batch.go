@@ -69,11 +69,16 @@ func (e *AbandonedError) Error() string { return e.cause.Error() }
 // Unwrap returns the error of the script's context.
 func (e *AbandonedError) Unwrap() error { return e.cause }
 
-// Result waits for the script, and returns its result. It fails with ctx's error if ctx ends before.
-func (e *AbandonedError) Result(ctx context.Context) (*redis.Cmd, error) {
+// Result waits for the script of an AbandonedError, and returns its result. It returns nil if err is
+// another error, and fails with ctx's error if ctx ends before.
+func Result(ctx context.Context, err error) (*redis.Cmd, error) {
+	var abandoned *AbandonedError
+	if !errors.As(err, &abandoned) {
+		return nil, nil //nolint:nilnil // there is no script
+	}
 	select {
-	case <-e.script.done:
-		return e.script.cmd, nil
+	case <-abandoned.script.done:
+		return abandoned.script.cmd, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
