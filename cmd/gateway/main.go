@@ -32,7 +32,7 @@ var errLogged = errors.New("logged")
 
 // gcPercent is the default of the environment variable GOGC. The heap is small beside the program
 // itself, so that collecting it less often costs little memory.
-const gcPercent = 250
+const gcPercent = 150
 
 func main() {
 	telemetry.SilenceStandardLog()

@@ -80,7 +80,7 @@ type Request struct {
 	Method  string
 	URL     *url.URL    // EscapedPath is sent as it is: Path and RawPath must be set for it
 	Route   string      // the path as a template, for telemetry: without account ids
-	Header  http.Header // sent as it is; only what HTTP itself needs is added. Read may add to it
+	Header  http.Header // sent as it is; only what HTTP itself needs is added
 	Body    []byte      // nil for none
 	Account string      // the id of the account whose balances are read; "" for the account list
 	// Next is called with each response whose status is 200. It returns the URL of the next page,

@@ -127,7 +127,6 @@ type client struct {
 func (c *client) Read(ctx context.Context, q canonical.Query, r providers.Request) (providers.Response, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	r.Header["User-Agent"] = noUserAgent
 	for {
 		page, failure := c.call(ctx, q, r)
 		if failure != nil {
@@ -295,12 +294,10 @@ func counterCall(q canonical.Query, r providers.Request) unattended.Call {
 // with which net/http could send the body a second time.
 func (c *client) request(r providers.Request) *http.Request {
 	req := &http.Request{
-		Method: r.Method, URL: r.URL, Header: r.Header,
+		Method: r.Method, URL: r.URL, Header: maps.Clone(r.Header), // the caller's stays as it is
 		Host: strings.TrimSuffix(r.URL.Host, ":"), // without an empty port, as net/http sends it
 	}
-	if c.Sign != nil {
-		req.Header = maps.Clone(r.Header) // each attempt has a signature of its own
-	}
+	req.Header["User-Agent"] = noUserAgent
 	if r.Body != nil {
 		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(r.Body)), int64(len(r.Body))
 	}
