@@ -69,9 +69,6 @@ func NewLease(id CallID) Lease {
 	return Lease{CallID: id, Holder: holder.String()}
 }
 
-// Confirmed reports whether Redis has confirmed who holds the lease.
-func (l Lease) Confirmed() bool { return !l.grantedAt.IsZero() }
-
 // RedisTime returns a time of this process by Redis's clock. The lease must be confirmed.
 func (l Lease) RedisTime(moment time.Time) time.Time { return l.grantedAt.Add(moment.Sub(l.localAt)) }
 
@@ -116,7 +113,7 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 	if pending {
 		maxAge = 0
 	}
-	got, err := acquireScript.Run(ctx, c.rdb, keys, l.Holder, want.TTL.Milliseconds(), (want.TTL + resultTTL).Milliseconds(),
+	got, err := send.Run(ctx, acquireScript, c.rdb, keys, l.Holder, want.TTL.Milliseconds(), (want.TTL + resultTTL).Milliseconds(),
 		maxAge.Microseconds(), c.sealer.Load().ids, listSchema).StringSlice()
 	var reply redis.Error
 	if errors.As(err, &reply) { // Redis responds, but cannot write
@@ -178,7 +175,7 @@ func (c *Cache) MayBeGranted(err error) bool { return !store.NotExecuted(c.rdb, 
 // wait: then Redis may have granted the lease, or may still grant it. It fails with ctx's error.
 func (c *Cache) Granted(ctx context.Context, l Lease, err error) (granted, known bool, failure error) {
 	script, failure := send.Result(ctx, err)
-	if script == nil {
+	if script == nil || errors.Is(err, send.ErrExecutedBefore) {
 		return false, false, failure
 	}
 	got, err := script.StringSlice()

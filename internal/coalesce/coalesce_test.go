@@ -465,6 +465,44 @@ func TestAbandonedLookup(t *testing.T) {
 	}
 }
 
+// TestLookupThatWasExecutedBefore: the reply to a lookup that granted a lease is lost, and when the
+// lookup is sent again, Redis no longer knows the script. If its request leaves then, the lease is
+// released.
+func TestLookupThatWasExecutedBefore(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	proxy := crashproxy.New(t).NewProxy(server.Addr)
+	gateways, c, r := newGateways(t, proxy.Addr), newCall(), newRequest()
+	g := gateways.group(t)
+	mustDo(t, g, newCall(), newRequest()) // loads the scripts
+	hook := redistest.HoldNoScript()
+	gateways.rdb.AddHook(hook)
+	ctx, leave := context.WithCancel(t.Context())
+	proxy.LoseReply("lease:")
+	left := make(chan *canonical.Error, 1)
+	go func() {
+		_, failure := do(ctx, g, c, r)
+		left <- failure
+	}()
+	eventually(t, "the reply is lost", proxy.Lost)
+	if err := server.Do("SCRIPT", "FLUSH").Err(); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Cut()
+	<-hook.Got
+	leave()
+	if failure := <-left; failure == nil || failure.Kind != canonical.Canceled {
+		t.Errorf("failure %v", failure)
+	}
+	close(hook.Pass)
+	if err := g.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := gateways.leases(t, c); len(n) != 0 {
+		t.Errorf("leases %q", n)
+	}
+}
+
 // TestPanic: a call that panics fails its request, and the next one can call at once.
 func TestPanic(t *testing.T) {
 	t.Parallel()

@@ -112,6 +112,8 @@ func NotExecuted(rdb redis.UniversalClient, err error) bool {
 	}
 	var netErr *net.OpError
 	switch {
+	case errors.Is(err, send.ErrExecutedBefore):
+		return false
 	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errFull), errors.Is(err, send.ErrNotSent):
 		return true
 	case errors.As(err, &netErr):

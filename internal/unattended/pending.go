@@ -73,7 +73,7 @@ func (c *Counter) releaseLater(s Slot, take error) {
 			return err
 		}
 		known := take == nil
-		if reply != nil {
+		if reply != nil && !errors.Is(take, send.ErrExecutedBefore) {
 			r, err := c.parseReply(s.key, reply)
 			if known = err == nil; known && !r.done || store.NotExecuted(c.rdb, err) {
 				return nil

@@ -3,11 +3,13 @@ package unattended
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"ais-gateway/internal/store/send"
 	"ais-gateway/internal/store/steps"
 )
 
@@ -33,8 +35,8 @@ func (c *Counter) stepContext(ctx context.Context) (context.Context, context.Can
 }
 
 // read runs a step that only reads. With replicas it is not interrupted when ctx ends: the client
-// would close the connection of the pipeline. A step that takes a slot is: it must not be sent again
-// after its caller has left.
+// would close the connection of the pipeline. Steps that take a slot are interrupted, because they must
+// not be sent again after their caller has left.
 func read[T any](ctx context.Context, c *Counter, step func(context.Context) (T, error)) (T, error) {
 	if c.replicas == 0 {
 		return step(ctx)
@@ -46,12 +48,16 @@ func read[T any](ctx context.Context, c *Counter, step func(context.Context) (T,
 // confirmed all writes up to this one.
 func (c *Counter) runScript(ctx context.Context, script *redis.Script, keys []string, args ...any) (*redis.Cmd, error) {
 	if c.replicas == 0 {
-		reply := script.Run(ctx, c.rdb, keys, args...)
+		reply := send.Run(ctx, script, c.rdb, keys, args...)
 		return reply, reply.Err()
 	}
-	reply, err := c.runReplicated(ctx, script.EvalSha, keys, args)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		reply, err = c.runReplicated(ctx, script.Eval, keys, args)
+	reply, first := c.runReplicated(ctx, script.EvalSha, keys, args)
+	if !redis.HasErrorPrefix(first, "NOSCRIPT") {
+		return reply, first
+	}
+	reply, err := c.runReplicated(ctx, script.Eval, keys, args)
+	if err != nil && errors.Is(first, send.ErrExecutedBefore) {
+		err = fmt.Errorf("%w (%w)", err, send.ErrExecutedBefore)
 	}
 	return reply, err
 }

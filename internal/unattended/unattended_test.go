@@ -22,6 +22,7 @@ import (
 	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/store/send"
 	"ais-gateway/internal/unattended"
 )
 
@@ -667,6 +668,45 @@ func TestAbandonedTakeOfNoSlot(t *testing.T) {
 	}
 	if n := server.Calls("evalsha") - before; n != 1 {
 		t.Errorf("%d scripts for a take", n)
+	}
+}
+
+// TestTakeThatWasExecutedBefore: the reply to a take is lost, when it is sent again Redis no longer
+// knows the script, and its request has left by then. The slot is released.
+func TestTakeThatWasExecutedBefore(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	way := crashproxy.New(t).NewProxy(server.Addr)
+	rdb := redis.NewClient(&redis.Options{Addr: way.Addr, MaxRetries: -1, ContextTimeoutEnabled: true})
+	defer rdb.Close()
+	hook := redistest.HoldNoScript()
+	rdb.AddHook(hook) // the counter gets NOSCRIPT after it
+	send.Batch(rdb)
+	send.Resend(rdb)
+	c, call := counter(rdb, daily(4, config.UnitConsent)).Within(5*time.Second), list()
+	close(hook.Pass) // the first take loads the script
+	mustTake(t, c, list(), 1)
+	<-hook.Got
+	hook.Reset()
+	way.LoseReply("slots")
+	taken := make(chan error, 1)
+	go func() { taken <- take(t, c, call) }()
+	soon(t, "the reply is lost", way.Lost)
+	if err := server.Do("SCRIPT", "FLUSH").Err(); err != nil {
+		t.Fatal(err)
+	}
+	way.Cut()
+	<-hook.Got
+	time.Sleep(5 * time.Second) // the take's timeout ends
+	close(hook.Pass)
+	if err := <-taken; err == nil {
+		t.Error("taken after the timeout")
+	}
+	if err := c.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := server.Do("ZCARD", store.Prefix("unattended", aspsp, call.Consent)+"slots").Val(); n != int64(0) {
+		t.Errorf("%v slots of a call that was not made", n)
 	}
 }
 

@@ -18,9 +18,11 @@ import (
 )
 
 const (
-	// maxBatch is the maximum number of scripts in one batch, and maxSending that of batches that are
-	// sent to one server at the same time. Further scripts wait, so that batches are larger under load.
-	maxBatch, maxSending = 64, 4
+	// maxBatch is the maximum number of scripts in one batch.
+	maxBatch = 64
+	// maxSending is the maximum number of batches that a client sends at the same time. Further scripts
+	// wait for the end of one.
+	maxSending = 16
 )
 
 var (
@@ -38,8 +40,8 @@ func notSent(cause error) error { return fmt.Errorf("%w: %w", ErrNotSent, cause)
 //
 // A request waits for its script as long as its context allows. A script that was sent is executed
 // even if the context ends before: the client would close the connection of a command that is
-// interrupted. It is not sent, nor sent again, after its request has left, which may have undone it
-// since.
+// interrupted. A script is not put into a batch, and not sent a second time, after its request has
+// left: the request may have released its slot or lease by then.
 type batches struct {
 	rdb     *redis.Client
 	workers *steps.Workers
@@ -52,7 +54,7 @@ type batches struct {
 // batched is a script that waits for its result. It has a command of its own, because the caller's
 // must not change after the caller has left.
 type batched struct {
-	ctx  context.Context //nolint:containedctx // of the request that waits; its trace is that of a measurement
+	ctx  context.Context //nolint:containedctx // of the request that waits
 	cmd  *redis.Cmd
 	done chan struct{}
 }
@@ -174,8 +176,8 @@ func (b *batches) sendAll(next redis.ProcessHook) {
 
 // send sends a batch. A script alone is sent by next.
 func (b *batches) send(batch []*batched, next redis.ProcessHook) {
-	// The requests wait as long as they can, and the client has timeouts. The trace is that of the
-	// request that ran the first script.
+	// The requests wait as long as they can, and the client has timeouts. Measurements get the trace of
+	// the first script's request.
 	ctx := context.WithValue(context.WithoutCancel(batch[0].ctx), batchKey{}, batch)
 	sent := false
 	defer func() {

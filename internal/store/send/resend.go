@@ -3,6 +3,7 @@ package send
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"syscall"
@@ -28,11 +29,8 @@ func (resend) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if !ConnLost(err) || len(toResend(ctx, cmd)) == 0 {
 			return err
 		}
-		second := next(ctx, cmd)
-		if isFailure(second) {
-			cmd.SetErr(err) // the first error decides, because the first attempt may have been executed
-			return err
-		}
+		second := secondError(next(ctx, cmd), err)
+		cmd.SetErr(second)
 		return second
 	}
 }
@@ -49,13 +47,52 @@ func (resend) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 		}
 		second := next(ctx, again)
 		for _, cmd := range again {
+			cmd.SetErr(secondError(cmd.Err(), err))
 			if isFailure(cmd.Err()) {
-				cmd.SetErr(err)
 				second = err
 			}
 		}
 		return second
 	}
+}
+
+// ErrExecutedBefore is part of an error after which an earlier attempt of the same command may have
+// been executed.
+var ErrExecutedBefore = errors.New("an earlier attempt may have been executed")
+
+// secondError returns the error of a command whose first attempt was lost. If the second attempt
+// failed, that is the first error, because the first attempt may have been executed. An unknown script
+// stays one, and wraps ErrExecutedBefore.
+func secondError(second, first error) error {
+	switch {
+	case isFailure(second):
+		return first
+	case isNoScript(second):
+		return fmt.Errorf("%w (%w: %w)", second, ErrExecutedBefore, first)
+	}
+	return second
+}
+
+const firstKey = 3 // position of the first key among the arguments of EVALSHA
+
+// Run runs a script by its hash, or by its source if Redis does not know it. The error wraps
+// ErrExecutedBefore if a lost attempt may have been executed before.
+func Run(ctx context.Context, script *redis.Script, rdb redis.UniversalClient, keys []string, args ...any) *redis.Cmd {
+	all := append(make([]any, 0, firstKey+len(keys)+len(args)), "evalsha", script.Hash(), len(keys))
+	for _, key := range keys {
+		all = append(all, key)
+	}
+	first := redis.NewCmd(ctx, append(all, args...)...) // EvalSha would replace the error of an unknown script
+	first.SetFirstKeyPos(firstKey)
+	_ = rdb.Process(ctx, first) // it has the error
+	if !isNoScript(first.Err()) {
+		return first
+	}
+	second := script.Eval(ctx, rdb, keys, args...)
+	if err := second.Err(); err != nil && errors.Is(first.Err(), ErrExecutedBefore) {
+		second.SetErr(fmt.Errorf("%w (%w)", err, ErrExecutedBefore))
+	}
+	return second
 }
 
 // isFailure reports whether a retried command failed. A missing value is not a failure, nor is an

@@ -1,0 +1,4 @@
+package cache
+
+// Confirmed reports whether Redis has confirmed who holds the lease.
+func (l Lease) Confirmed() bool { return !l.grantedAt.IsZero() }
