@@ -341,15 +341,12 @@ func (g *Group) run(ctx context.Context, o Options, r Request, lease cache.Lease
 
 // release releases a lease in the background, if it is held.
 func (g *Group) release(l cache.Lease) {
-	if l.Held {
-		g.releaseHeld(l)
+	if !l.Held {
+		return
 	}
-}
-
-// releaseHeld is apart from release, because its function moves the lease to the heap.
-func (g *Group) releaseHeld(l cache.Lease) {
+	held := l // on the heap, where l need not be
 	g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
-		_, err := g.cache.Publish(ctx, l, cache.CallResult{})
+		_, err := g.cache.Publish(ctx, held, cache.CallResult{})
 		return err
 	})
 }

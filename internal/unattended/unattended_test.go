@@ -677,15 +677,16 @@ func TestTakeThatWasExecutedBefore(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	way := crashproxy.New(t).NewProxy(server.Addr)
-	rdb := redis.NewClient(&redis.Options{Addr: way.Addr, MaxRetries: -1, ContextTimeoutEnabled: true})
+	rdb := redis.NewClient(&redis.Options{Addr: way.Addr, MaxRetries: -1, ContextTimeoutEnabled: true, ReadTimeout: patience})
 	defer rdb.Close()
 	hook := redistest.HoldNoScript()
 	rdb.AddHook(hook) // the counter gets NOSCRIPT after it
 	send.Batch(rdb)
 	send.Resend(rdb)
-	c, call := counter(rdb, daily(4, config.UnitConsent)).Within(5*time.Second), list()
-	close(hook.Pass) // the first take loads the script
-	mustTake(t, c, list(), 1)
+	const timeout = 10 * time.Second
+	c, call := counter(rdb, daily(4, config.UnitConsent)).Within(timeout), list()
+	close(hook.Pass)
+	mustTake(t, counter(rdb, daily(4, config.UnitConsent)), list(), 1) // loads the script
 	<-hook.Got
 	hook.Reset()
 	way.LoseReply("slots")
@@ -696,8 +697,12 @@ func TestTakeThatWasExecutedBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	way.Cut()
-	<-hook.Got
-	time.Sleep(5 * time.Second) // the take's timeout ends
+	select {
+	case <-hook.Got:
+	case <-time.After(patience):
+		t.Fatal("the take is not sent again")
+	}
+	time.Sleep(timeout) // of the take, which has begun before
 	close(hook.Pass)
 	if err := <-taken; err == nil {
 		t.Error("taken after the timeout")

@@ -61,15 +61,12 @@ type batched struct {
 
 // An AbandonedError is the error of a script whose context ended before its result. Redis may have
 // executed the script, or may still do so.
-type AbandonedError struct {
-	cause  error
-	script *batched
-}
+type AbandonedError struct{ script *batched }
 
-func (e *AbandonedError) Error() string { return e.cause.Error() }
+func (e *AbandonedError) Error() string { return e.Unwrap().Error() }
 
 // Unwrap returns the error of the script's context.
-func (e *AbandonedError) Unwrap() error { return e.cause }
+func (e *AbandonedError) Unwrap() error { return e.script.ctx.Err() }
 
 // Result waits for the script of an AbandonedError, and returns its result. It returns nil if err is
 // another error, and fails with ctx's error if ctx ends before.
@@ -125,7 +122,7 @@ func (s *batched) wait() error {
 	case <-s.done:
 		return s.cmd.Err()
 	case <-s.ctx.Done():
-		return &AbandonedError{s.ctx.Err(), s}
+		return &AbandonedError{s}
 	}
 }
 
