@@ -7,25 +7,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// NoScriptHook holds back the reply that Redis does not know a script. It holds one reply, and then
-// passes all until Reset.
+// NoScriptHook holds back the first reply that Redis does not know a script.
 type NoScriptHook struct {
 	Got  chan struct{} // closed when there is such a reply
-	Pass chan struct{} // to be closed to pass it on
-
-	once *sync.Once
+	Pass chan struct{} // to be closed to pass it on; the end of the command's context passes it on too
+	once sync.Once
 }
 
 // HoldNoScript returns a hook for a client.
 func HoldNoScript() *NoScriptHook {
-	h := &NoScriptHook{}
-	h.Reset()
-	return h
-}
-
-// Reset makes the hook hold another reply. No command may be in progress.
-func (h *NoScriptHook) Reset() {
-	h.Got, h.Pass, h.once = make(chan struct{}), make(chan struct{}), new(sync.Once)
+	return &NoScriptHook{Got: make(chan struct{}), Pass: make(chan struct{})}
 }
 
 // DialHook implements redis.Hook.
@@ -43,7 +34,10 @@ func (h *NoScriptHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
 			h.once.Do(func() {
 				close(h.Got)
-				<-h.Pass
+				select {
+				case <-h.Pass:
+				case <-ctx.Done():
+				}
 			})
 		}
 		return err

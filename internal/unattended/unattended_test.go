@@ -627,48 +627,40 @@ func TestExpiryIsNotShortened(t *testing.T) {
 	}
 }
 
-// TestLateTakeIsReleased: a take that Redis executes after the timeout leaves no slot.
+// TestLateTakeIsReleased: a take that Redis executes after the timeout leaves no slot. If none was left
+// to take, it costs no release.
 func TestLateTakeIsReleased(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	way := crashproxy.New(t).NewProxy(server.Addr)
-	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
-	defer rdb.Close()
-	slow, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{way.Addr}}), list()
-	c, hasty := counter(slow, daily(4, config.UnitConsent)), counter(slow, daily(4, config.UnitConsent)).Within(5*time.Second)
-	mustTake(t, c, call, 1)
-	before := server.Calls("evalsha")
-	release := way.Hold()
-	if err := take(t, hasty, call); err == nil {
-		t.Fatal("taken from a Redis that does not respond")
+	for limit, scripts := range map[int]int{4: 2, 1: 1} {
+		t.Run(fmt.Sprintf("limit %d", limit), func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t)
+			way := crashproxy.New(t).NewProxy(server.Addr)
+			slow, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{way.Addr}}), list()
+			policy := daily(limit, config.UnitConsent)
+			hasty := counter(slow, policy).Within(5 * time.Second)
+			mustTake(t, counter(slow, policy), call, 1)
+			before, release := server.Calls("evalsha"), way.Hold()
+			if err := take(t, hasty, call); err == nil {
+				t.Fatal("taken from a Redis that does not respond")
+			}
+			release()
+			if err := hasty.Drain(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if n := server.Calls("evalsha") - before; n != scripts {
+				t.Errorf("%d scripts, want %d", n, scripts)
+			}
+			if n := slots(server, call); n != int64(1) {
+				t.Errorf("%v slots, want the first one", n)
+			}
+		})
 	}
-	release()
-	soon(t, "Redis has executed the take", func() bool { return server.Calls("evalsha") > before })
-	slots := store.Prefix("unattended", aspsp, call.Consent) + "slots"
-	soon(t, "the slot is released", func() bool { return rdb.ZCard(t.Context(), slots).Val() == 1 })
 }
 
-// TestAbandonedTakeOfNoSlot: a take that is abandoned, and that Redis refuses later because no slot is
-// left, costs Redis no release.
-func TestAbandonedTakeOfNoSlot(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	way := crashproxy.New(t).NewProxy(server.Addr)
-	slow, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{way.Addr}}), list()
-	c, hasty := counter(slow, daily(1, config.UnitConsent)), counter(slow, daily(1, config.UnitConsent)).Within(5*time.Second)
-	mustTake(t, c, call, 1)
-	before := server.Calls("evalsha")
-	release := way.Hold()
-	if err := take(t, hasty, call); err == nil {
-		t.Fatal("taken from a Redis that does not respond")
-	}
-	release()
-	if err := hasty.Drain(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if n := server.Calls("evalsha") - before; n != 1 {
-		t.Errorf("%d scripts for a take", n)
-	}
+// slots returns how many slots of a call's consent are in Redis.
+func slots(server *redistest.Server, call unattended.Call) any {
+	return server.Do("ZCARD", store.Prefix("unattended", aspsp, call.Consent)+"slots").Val()
 }
 
 // TestTakeThatWasExecutedBefore: the reply to a take is lost, when it is sent again Redis no longer
@@ -679,16 +671,14 @@ func TestTakeThatWasExecutedBefore(t *testing.T) {
 	way := crashproxy.New(t).NewProxy(server.Addr)
 	rdb := redis.NewClient(&redis.Options{Addr: way.Addr, MaxRetries: -1, ContextTimeoutEnabled: true, ReadTimeout: patience})
 	defer rdb.Close()
-	hook := redistest.HoldNoScript()
-	rdb.AddHook(hook) // the counter gets NOSCRIPT after it
+	hook := redistest.HoldNoScript() // until the take's timeout
+	rdb.AddHook(hook)                // the counter gets NOSCRIPT after it
 	send.Batch(rdb)
 	send.Resend(rdb)
-	const timeout = 10 * time.Second
-	c, call := counter(rdb, daily(4, config.UnitConsent)).Within(timeout), list()
-	close(hook.Pass)
-	mustTake(t, counter(rdb, daily(4, config.UnitConsent)), list(), 1) // loads the script
-	<-hook.Got
-	hook.Reset()
+	policy, call := daily(4, config.UnitConsent), list()
+	direct := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}})
+	mustTake(t, counter(direct, policy), list(), 1) // loads the script
+	c := counter(rdb, policy).Within(10 * time.Second)
 	way.LoseReply("slots")
 	taken := make(chan error, 1)
 	go func() { taken <- take(t, c, call) }()
@@ -697,20 +687,18 @@ func TestTakeThatWasExecutedBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	way.Cut()
-	select {
-	case <-hook.Got:
-	case <-time.After(patience):
-		t.Fatal("the take is not sent again")
-	}
-	time.Sleep(timeout) // of the take, which has begun before
-	close(hook.Pass)
 	if err := <-taken; err == nil {
 		t.Error("taken after the timeout")
 	}
 	if err := c.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if n := server.Do("ZCARD", store.Prefix("unattended", aspsp, call.Consent)+"slots").Val(); n != int64(0) {
+	select {
+	case <-hook.Got:
+	default:
+		t.Error("the take was not sent again")
+	}
+	if n := slots(server, call); n != int64(0) {
 		t.Errorf("%v slots of a call that was not made", n)
 	}
 }
