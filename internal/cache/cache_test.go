@@ -373,6 +373,41 @@ func TestLeaseHasOneHolder(t *testing.T) {
 	}
 }
 
+// TestReleaseBeforeTheLookup: a lookup that Redis executes after the release of its lease is not
+// granted it, whether or not another request had the lease at the time.
+func TestReleaseBeforeTheLookup(t *testing.T) {
+	t.Parallel()
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			for _, other := range []bool{false, true} {
+				c, k := newCache(t, rdb, newKey(t)), newCacheKey()
+				late := cache.NewLease(cache.CallID{Key: k, ShareKey: unattended})
+				late.Held = true // as after an Acquire that fails
+				release := func(l cache.Lease) {
+					t.Helper()
+					if _, err := c.Publish(t.Context(), l, cache.CallResult{}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var holder cache.Lease
+				if other {
+					holder, _, _ = acquire(t.Context(), c, k, unattended, ttl)
+				}
+				release(late)
+				if release(holder); holder.Held != other {
+					t.Errorf("the lease of the other request: %+v", holder)
+				}
+				if found, err := c.Acquire(t.Context(), late, cache.Lookup{List: true, TTL: ttl}); err != nil || found.Lease.Holder != "" {
+					t.Errorf("other %t: the late lookup gets the lease %+v, %v", other, found.Lease, err)
+				}
+				if next, _, err := acquire(t.Context(), c, k, unattended, ttl); err != nil || !next.Held {
+					t.Errorf("other %t: the next request does not get the lease: %+v, %v", other, next, err)
+				}
+			}
+		})
+	}
+}
+
 func TestLeaseExpires(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {

@@ -49,7 +49,7 @@ type CallID struct {
 type Lease struct {
 	CallID
 	Holder    string // "" for no lease
-	Held      bool   // false if another request holds it, and until Redis has confirmed it
+	Held      bool   // false if another request holds it
 	list      bool   // the call reads a list
 	grantedAt time.Time
 	localAt   time.Time // the same time by the process's clock
@@ -101,13 +101,14 @@ func (f Found) Answered() bool { return !f.Now.IsZero() }
 
 // Acquire returns what a request needs to know before its call, and acquires its lease, in one
 // round trip. It acquires no lease if another request holds it, or if a list satisfies the request.
-// After an error, the lease may still be granted, and must be released, see MayBeGranted.
+// With an error it returns the lease as held if Redis may have granted it, or may still do so: it
+// must be released.
 func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error) {
 	pending := c.invalidations.pending(l.Key)
 	p := l.prefix()
-	keys := store.Names(p, "lease:"+l.ShareKey, "calls", "refused", "pages", "list")
+	keys := store.Names(p, "lease:"+l.ShareKey, "calls", "note:"+l.Holder, "refused", "pages", "list")
 	if !want.List {
-		keys = keys[:4]
+		keys = keys[:5]
 	}
 	maxAge := want.MaxAge
 	if pending {
@@ -117,10 +118,11 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 		maxAge.Microseconds(), c.sealer.Load().ids, listSchema).StringSlice()
 	var reply redis.Error
 	if errors.As(err, &reply) { // Redis responds, but cannot write
-		return c.lookUp(ctx, l, want, p, keys[2:], err)
+		return c.lookUp(ctx, l, want, p, keys[3:], err)
 	}
 	if err != nil {
-		return Found{}, err
+		l.Held = !store.NotExecuted(c.rdb, err)
+		return Found{Lease: l}, err
 	}
 	if len(got) == 3 {
 		got = append(got, "", "")
@@ -165,24 +167,6 @@ func (c *Cache) found(l Lease, want Lookup, prefix string, now time.Time, values
 		f.Entry = c.decodeEntry(prefix+"list", values[0], now)
 	}
 	return f
-}
-
-// MayBeGranted reports whether Redis may grant a lease although Acquire failed with err.
-func (c *Cache) MayBeGranted(err error) bool { return !store.NotExecuted(c.rdb, err) }
-
-// Granted reports whether Redis has granted a lease although Acquire failed with err. It waits for the
-// script of an Acquire whose context ended. known is false if that script failed, or if there was no
-// wait: then Redis may have granted the lease, or may still grant it. It fails with ctx's error.
-func (c *Cache) Granted(ctx context.Context, l Lease, err error) (granted, known bool, failure error) {
-	script, failure := send.Result(ctx, err)
-	if script == nil || errors.Is(err, send.ErrExecutedBefore) {
-		return false, false, failure
-	}
-	got, err := script.StringSlice()
-	if err != nil {
-		return false, !c.MayBeGranted(err), nil
-	}
-	return len(got) > 0 && got[0] == l.Holder, true, nil
 }
 
 // A LeaderOutcome is how a shared call ended, for the requests that wait for it.
@@ -237,7 +221,7 @@ type PublishResult struct {
 }
 
 // Publish stores the result and releases the lease, in one round trip. The zero CallResult only
-// releases the lease.
+// releases the lease, also one that Redis would grant within the next minute.
 func (c *Cache) Publish(ctx context.Context, l Lease, r CallResult) (PublishResult, error) {
 	p := l.prefix()
 	list, outcomeKey := p+"list", p+"note:"+l.Holder

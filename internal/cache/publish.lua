@@ -6,13 +6,16 @@
 -- Returns nil if the result is not used; else 1 if the lease was held, plus 2 if the result is stored.
 local values = redis.call('MGET', KEYS[1], KEYS[2])
 local holder, stored_list = values[1], values[2] or ''
+local registered = redis.call('ZSCORE', KEYS[4], ARGV[1])
+local list, deletes, outcome = ARGV[2], ARGV[4] == '1', ARGV[5]
+if not registered and list == '' and outcome == '' and not deletes then
+  redis.call('SET', KEYS[3], '', 'PX', 60000) -- a lookup that is executed later does not grant the lease
+end
 if holder and holder ~= ARGV[1] then
   return false
 end
-local registered = redis.call('ZSCORE', KEYS[4], ARGV[1])
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-local list, deletes, outcome = ARGV[2], ARGV[4] == '1', ARGV[5]
 
 -- Writes come before deletions: after its first change, Redis lets a script continue without memory.
 local function store(key, value, ttl)

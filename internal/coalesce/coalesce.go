@@ -21,10 +21,6 @@ import (
 )
 
 const (
-	// countedStepTimeout is how long a request whose call is counted waits for one step, as long as
-	// for its slot: if Redis pauses for less, a call that another gateway makes already does not
-	// waste a slot.
-	countedStepTimeout = time.Second
 	// leaseMargin is how much longer than the call a lease lasts.
 	leaseMargin = 2 * time.Second
 	// Pauses between two reads of the state of another gateway's call.
@@ -39,13 +35,8 @@ const (
 	maxWrites = 1024
 )
 
-var (
-	// errLeaseUnknown means that Redis has not executed the command for the lease yet. It may still
-	// grant it, which would block other requests until the lease expires.
-	errLeaseUnknown = errors.New("the lease may still be granted")
-	// errNotPublished means that Redis did not store the result, see cache.PublishResult.
-	errNotPublished = errors.New("the result was not stored")
-)
+// errNotPublished means that Redis did not store the result, see cache.PublishResult.
+var errNotPublished = errors.New("the result was not stored")
 
 // A Group lets identical requests share calls. It is safe for concurrent use.
 type Group struct {
@@ -168,7 +159,7 @@ func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonica
 func (g *Group) maxWait(o Options) time.Duration { return 2*o.Timeout + leaseMargin + g.slack }
 
 // lookUpAndAcquire makes the request's lookup and tries to acquire its lease. Without a reply in
-// time, it returns the zero Found. A lease that Redis grants later is released.
+// time, it returns the zero Found.
 func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, forceLease bool) cache.Found {
 	lease, want := cache.NewLease(o.Call), o.Lookup
 	want.TTL = o.Timeout + leaseMargin
@@ -179,26 +170,23 @@ func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, forceLease bool
 	if o.Counted {
 		budget = g.countedBudget()
 	}
-	var failed error // of Acquire
-	defer func() {
-		if failed != nil && g.cache.MayBeGranted(failed) {
-			g.releaseUnconfirmed(lease, failed)
-		}
-	}()
-	found, err := steps.Do(ctx, budget, func(ctx context.Context) (found cache.Found, err error) {
-		failed = errLeaseUnknown // unless Acquire returns: it may panic
-		found, failed = g.cache.Acquire(ctx, lease, want)
-		return found, failed
+	found, err := steps.Do(ctx, budget, func(ctx context.Context) (cache.Found, error) {
+		return g.cache.Acquire(ctx, lease, want)
 	})
-	if err != nil && ctx.Err() == nil {
+	if err == nil {
+		return found
+	}
+	g.release(found.Lease) // Redis may have granted it
+	if ctx.Err() == nil {
 		o.Budget.Fail()
 	}
-	return found
+	return cache.Found{}
 }
 
-// countedBudget returns the budget of one step before a counted call.
+// countedBudget returns the budget of one step before a counted call: as long as for its slot. If
+// Redis pauses for less, a call that another gateway makes already does not waste a slot.
 func (g *Group) countedBudget() *steps.Budget {
-	b := steps.NewBudget(countedStepTimeout + g.slack)
+	b := steps.NewBudget(steps.Timeout + g.slack)
 	return &b
 }
 
@@ -351,23 +339,6 @@ func (g *Group) release(l cache.Lease) {
 	})
 }
 
-// releaseUnconfirmed releases a lease in the background, if Redis has granted it although Acquire
-// failed with an error. While that is unknown, the release is repeated until the lease was found, for
-// 13 s.
-func (g *Group) releaseUnconfirmed(l cache.Lease, failed error) {
-	g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
-		granted, known, err := g.cache.Granted(ctx, l, failed)
-		if err != nil || known && !granted {
-			return err
-		}
-		done, err := g.cache.Publish(ctx, l, cache.CallResult{})
-		if err == nil && !done.Held && !known {
-			return errLeaseUnknown
-		}
-		return err
-	})
-}
-
 // wait is the wait of all requests on this gateway for a call that another gateway makes.
 type wait struct {
 	requests  int       // that wait; guarded by Group.mu
@@ -401,12 +372,12 @@ func (g *Group) leaveWait(w *wait) {
 
 // awaitOther waits until another gateway's call has ended. It returns false if ctx ends before. It
 // returns false and ends the request's budget if Redis does not respond for as long as the budget
-// has left, or for countedStepTimeout if the call is counted, in addition to the pause between two
+// has left, or for steps.Timeout if the call is counted, in addition to the pause between two
 // reads. While Redis responds, the wait costs no budget.
 func (g *Group) awaitOther(ctx context.Context, o Options, w *wait) bool {
 	silenceLimit := pollLast + o.Budget.Left()
 	if o.Counted {
-		silenceLimit = pollLast + countedStepTimeout + g.slack
+		silenceLimit = pollLast + steps.Timeout + g.slack
 	}
 	for {
 		g.mu.Lock()

@@ -26,8 +26,8 @@ func bubble(t *testing.T, test func(t *testing.T, w *fixture)) {
 	synctest.Test(t, func(t *testing.T) {
 		w.t, w.longTimeouts = t, false // a real Redis takes no time in the bubble
 		w.slowRedis(0)
-		t.Cleanup(func() { time.Sleep(minute) }) // the goroutines of closed Redis clients end
-		defer time.Sleep(minute)                 // background work of the gateways ends
+		t.Cleanup(func() { time.Sleep(2 * time.Hour) }) // idle workers end
+		defer time.Sleep(minute)                        // background work of the gateways ends
 		test(t, w)
 	})
 }

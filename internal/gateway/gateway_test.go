@@ -568,7 +568,7 @@ func TestLateLeaseIsReleased(t *testing.T) {
 				if err := read(g, q); err != nil {
 					t.Fatal(err)
 				}
-				redis.delay.Store(0) // a release that is sent now reaches Redis before the delayed lease, and finds none
+				redis.delay.Store(0) // a release that is sent now reaches Redis before the delayed lookup
 				time.Sleep(time.Until(began.Add(4500 * time.Millisecond)))
 				began = time.Now()
 				if err := read(other, q); err != nil {

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -61,18 +62,19 @@ func keyBounds(b config.ASPSP, timeout time.Duration) map[string]struct {
 	}
 	window := b.Unattended.Window
 	return map[string]bound{
-		"ais:1:unattended:{…}:slots":  {2*window + timeout, 650},
-		"ais:1:unattended:{…}:closed": {window + time.Second, 250},
-		"ais:1:unattended:{…}:looked": {time.Second, 250},
-		"ais:1:units:{…}:used_up":     {2*window + 10*time.Minute, 150 + 10*135},
-		"ais:1:units:{…}:last":        {2*window + 10*time.Minute, 150 + 10*135},
-		"ais:1:units:{…}:closed":      {2*window + 10*time.Minute, 150 + 10*135},
-		"ais:1:accounts:{…}:list":     {b.Accounts.KeepFor, 2048},
-		"ais:1:accounts:{…}:lease":    {timeout + 2*time.Second, 300},
-		"ais:1:accounts:{…}:calls":    {timeout + 32*time.Second, 260},
-		"ais:1:accounts:{…}:note":     {10 * time.Second, 2048},
-		"ais:1:accounts:{…}:refused":  {time.Hour, 2700},
-		"ais:1:accounts:{…}:pages":    {7 * 24 * time.Hour, 250},
+		"ais:1:unattended:{…}:slots":    {2*window + timeout, 650},
+		"ais:1:unattended:{…}:closed":   {window + time.Second, 250},
+		"ais:1:unattended:{…}:looked":   {time.Second, 250},
+		"ais:1:unattended:{…}:released": {time.Minute, 250},
+		"ais:1:units:{…}:used_up":       {2*window + 10*time.Minute, 150 + 10*135},
+		"ais:1:units:{…}:last":          {2*window + 10*time.Minute, 150 + 10*135},
+		"ais:1:units:{…}:closed":        {2*window + 10*time.Minute, 150 + 10*135},
+		"ais:1:accounts:{…}:list":       {b.Accounts.KeepFor, 2048},
+		"ais:1:accounts:{…}:lease":      {timeout + 2*time.Second, 300},
+		"ais:1:accounts:{…}:calls":      {timeout + 32*time.Second, 260},
+		"ais:1:accounts:{…}:note":       {time.Minute, 2048},
+		"ais:1:accounts:{…}:refused":    {time.Hour, 2700},
+		"ais:1:accounts:{…}:pages":      {7 * 24 * time.Hour, 250},
 	}
 }
 
@@ -152,7 +154,8 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := counter.Drain(t.Context()); err != nil {
+	slot, err := counter.Take(t.Context(), unattended.Call{ASPSP: aspspID, Consent: newQuery().Consent}, w.timeout)
+	if err = errors.Join(err, slot.Release(t.Context()), slot.Release(t.Context()), counter.Drain(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 	look()

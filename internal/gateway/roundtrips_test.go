@@ -164,7 +164,7 @@ func (w *delayHook) expect(t *testing.T, before int, commands int64, read func()
 
 // TestGoroutines: an unattended list that is not cached starts at most three goroutines in the
 // gateway while its workers run: that of the call is one of them. Steps in Redis and publishing run on
-// workers, which end after ten seconds without work; the first request after that starts them again.
+// workers, which end after an hour without work; the first request after that starts them again.
 func TestGoroutines(t *testing.T) { // not in parallel: it counts the goroutines of the process
 	const name = "/sched/goroutines-created:goroutines"
 	created := func() uint64 {

@@ -116,7 +116,7 @@ var rules = []rule{
 	{dir: "internal/retryqueue", code: []string{"internal/recovery"}},
 	{dir: "internal/sandbox", code: []string{"internal/providers/aspspsim", simulators, uuid}},
 	{dir: "internal/server", code: []string{"internal/canonical", "golang.org/x/net/netutil", "net/http/pprof"}},
-	{dir: "internal/store", code: []string{"internal/config", "internal/store/send", redis, "github.com/alicebob/miniredis/v2"}},
+	{dir: "internal/store", code: []string{"internal/config", "internal/store/send", "internal/store/steps", redis, "github.com/alicebob/miniredis/v2"}},
 	{dir: "internal/store/send", code: []string{"internal/recovery", "internal/store/steps", redis}, test: []string{"internal/store"}},
 	{dir: "internal/store/steps", code: []string{"internal/recovery"}},
 	{

@@ -16,11 +16,12 @@ import (
 
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/store/send"
+	"ais-gateway/internal/store/steps"
 )
 
 // Timeout is the maximum duration of connecting, and of a command whose context has no earlier
 // deadline.
-const Timeout = time.Second
+const Timeout = steps.Timeout
 
 // Store has a separate client for each use of Redis, so that the counter does not wait for the
 // cache's connections.
@@ -114,7 +115,7 @@ func NotExecuted(rdb redis.UniversalClient, err error) bool {
 	switch {
 	case errors.Is(err, send.ErrExecutedBefore):
 		return false
-	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errFull), errors.Is(err, send.ErrNotSent):
+	case errors.Is(err, redis.ErrPoolTimeout), errors.Is(err, redis.ErrPoolExhausted), errors.Is(err, errFull), errors.Is(err, steps.ErrNotSent):
 		return true
 	case errors.As(err, &netErr):
 		return netErr.Op == "dial"

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"ais-gateway/internal/retryqueue"
-	"ais-gateway/internal/store"
-	"ais-gateway/internal/store/send"
 )
 
 const (
@@ -27,10 +25,6 @@ const (
 	blockPause   = time.Second
 	blockSpacing = 10 * time.Millisecond
 )
-
-// errNoSlot means that the slot to release does not exist. The step that takes it may still reach
-// Redis.
-var errNoSlot = errors.New("the slot is not there")
 
 // pending holds the Redis writes that failed and are retried in the background.
 type pending struct {
@@ -63,26 +57,10 @@ func (c *Counter) Drain(ctx context.Context) error {
 	return err
 }
 
-// releaseLater releases the slot of a call that was not made, after Redis has not confirmed its
-// release (take is nil), or after its take failed with an error although Redis may have executed it or
-// may still do so. While that is unknown, it retries until a slot was removed, or for 13 s.
-func (c *Counter) releaseLater(s Slot, take error) {
+// releaseLater releases the slot of a call that was not made, and retries that for about 13 s.
+func (c *Counter) releaseLater(s Slot) {
 	c.pending.releases.Add(s.id, func(ctx context.Context) error {
-		reply, err := send.Result(ctx, take)
-		if err != nil {
-			return err
-		}
-		known := take == nil
-		if reply != nil && !errors.Is(take, send.ErrExecutedBefore) {
-			r, err := c.parseReply(s.key, reply)
-			if known = err == nil; known && !r.done || store.NotExecuted(c.rdb, err) {
-				return nil
-			}
-		}
-		r, err := s.remove(ctx)
-		if err == nil && !r.done && !known {
-			err = errNoSlot
-		}
+		_, err := s.remove(ctx)
 		return err
 	})
 }

@@ -3,7 +3,6 @@ package unattended
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"time"
 
@@ -35,8 +34,8 @@ func (c *Counter) stepContext(ctx context.Context) (context.Context, context.Can
 }
 
 // read runs a step that only reads. With replicas it is not interrupted when ctx ends: the client
-// would close the connection of the pipeline. Steps that take a slot are interrupted, because they must
-// not be sent again after their caller has left.
+// would close the connection of the pipeline. A take needs no such care: its caller has more time than
+// the step.
 func read[T any](ctx context.Context, c *Counter, step func(context.Context) (T, error)) (T, error) {
 	if c.replicas == 0 {
 		return step(ctx)
@@ -56,10 +55,7 @@ func (c *Counter) runScript(ctx context.Context, script *redis.Script, keys []st
 		return reply, first
 	}
 	reply, err := c.runReplicated(ctx, script.Eval, keys, args)
-	if err != nil && errors.Is(first, send.ErrExecutedBefore) {
-		err = fmt.Errorf("%w (%w)", err, send.ErrExecutedBefore)
-	}
-	return reply, err
+	return reply, send.ExecutedBefore(err)
 }
 
 // A scriptRunner is redis.Script's Eval or EvalSha.

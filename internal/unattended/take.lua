@@ -1,4 +1,4 @@
--- Takes a slot, or only reads the usage if the id is empty. ARGV: timeout of the call, slot id, '1' if replicas must confirm
+-- Takes a slot, or only reads the usage if the id is empty. KEYS[4] exists if the slot was released before. ARGV: timeout of the call, slot id, '1' if replicas must confirm
 -- the step. Done is 1 if the slot is taken.
 local timeout, id = tonumber(ARGV[4]), ARGV[5]
 
@@ -14,7 +14,7 @@ local used, blocked_until = read()
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - 2 * window))
 if ARGV[6] == '1' then redis.call('SET', KEYS[3], '', 'PX', 1000) end
 
-if not taken and id ~= '' and blocked_until <= now and used < limit then
+if not taken and id ~= '' and not redis.call('GET', KEYS[4]) and blocked_until <= now and used < limit then
   redis.call('ZADD', KEYS[1], text(now + timeout), id)
   local life = math.ceil((2 * window + timeout) / 1000)
   if redis.call('PTTL', KEYS[1]) < life then -- a slot with a longer timeout may need more

@@ -26,9 +26,6 @@ import (
 	"ais-gateway/internal/store/steps"
 )
 
-// stepTimeout is the default timeout of one step in Redis.
-const stepTimeout = time.Second
-
 var (
 	//go:embed usage.lua
 	usageSource string
@@ -58,7 +55,7 @@ type Counter struct {
 // New returns a counter for the ASPSPs in policies, by id. The client should not retry commands
 // (MaxRetries: -1), because callers wait for each step.
 func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Counter {
-	return &Counter{rdb: rdb, policies: policies, timeout: stepTimeout, pending: newPending(stepTimeout), workers: steps.NewWorkers()}
+	return &Counter{rdb: rdb, policies: policies, timeout: store.Timeout, pending: newPending(store.Timeout), workers: steps.NewWorkers()}
 }
 
 // WithReplicas makes steps fail with CounterUnavailable unless n replicas of Redis confirm them. It
@@ -68,7 +65,7 @@ func (c *Counter) WithReplicas(n int) *Counter {
 	return c
 }
 
-// Within sets the timeout of one step in Redis, which is one second by default. Tests use it to
+// Within sets the timeout of one step in Redis, which is store.Timeout by default. Tests use it to
 // allow for a busy machine. It must be called before the counter is used.
 func (c *Counter) Within(d time.Duration) *Counter {
 	c.timeout, c.pending = d, newPending(d)
@@ -110,7 +107,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 	r, err := c.step(ctx, slot.key, slot.id, timeout)
 	if err != nil {
 		if !store.NotExecuted(c.rdb, err) {
-			c.releaseLater(slot, err) // Redis may have taken the slot, or may still take it
+			c.releaseLater(slot) // Redis may have taken the slot, or may still take it
 		}
 		return Slot{}, unavailable(err)
 	}
@@ -145,7 +142,7 @@ func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
 func (s Slot) Release(ctx context.Context) error {
 	r, err := s.remove(ctx)
 	if err != nil {
-		s.counter.releaseLater(s, nil)
+		s.counter.releaseLater(s)
 		return err
 	}
 	_, blocked := s.counter.pending.blocked(s.key.block())
@@ -153,14 +150,14 @@ func (s Slot) Release(ctx context.Context) error {
 	return nil
 }
 
-// remove removes a slot, if it exists. It does not wait for replicas: one that misses this step
+// remove removes a slot, or prevents that it is taken within the next minute. It does not wait for replicas: one that misses this step
 // counts one slot too many, never one too few.
 func (s Slot) remove(ctx context.Context) (result, error) {
 	c := s.counter
 	ctx, cancel := c.stepContext(ctx)
 	defer cancel()
 	args := append(c.policyArgs(s.key), s.id)
-	r, err := c.parseReply(s.key, releaseScript.Run(ctx, c.rdb, s.key.all(), args...))
+	r, err := c.parseReply(s.key, releaseScript.Run(ctx, c.rdb, s.key.withSlot(s.id), args...))
 	if err == nil {
 		r.unit.released = true
 		c.units.update(s.key, r.unit)
@@ -228,7 +225,7 @@ func (c *Counter) step(ctx context.Context, key counterKey, id string, timeout t
 	if err := c.storeBlock(ctx, key); err != nil {
 		return result{}, err
 	}
-	reply, err := c.runScript(ctx, takeScript, key.all(), append(c.policyArgs(key), timeout.Microseconds(), id, c.replicas > 0)...)
+	reply, err := c.runScript(ctx, takeScript, key.withSlot(id), append(c.policyArgs(key), timeout.Microseconds(), id, c.replicas > 0)...)
 	if err != nil {
 		return result{}, err
 	}

@@ -627,33 +627,61 @@ func TestExpiryIsNotShortened(t *testing.T) {
 	}
 }
 
-// TestLateTakeIsReleased: a take that Redis executes after the timeout leaves no slot. If none was left
-// to take, it costs no release.
+// heldScript holds a script back before it is executed, or its result afterwards, until pass is closed.
+type heldScript struct {
+	on         atomic.Bool
+	executed   bool
+	pass, done chan struct{}
+}
+
+func (*heldScript) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*heldScript) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *heldScript) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if !send.IsScript(cmd) || !h.on.CompareAndSwap(true, false) {
+			return next(ctx, cmd)
+		}
+		defer close(h.done)
+		if !h.executed {
+			<-h.pass
+			return next(ctx, cmd)
+		}
+		err := next(ctx, cmd)
+		<-h.pass
+		return err
+	}
+}
+
+// TestLateTakeIsReleased: a take that Redis executes after the timeout leaves no slot, whether its
+// release is executed before or after it.
 func TestLateTakeIsReleased(t *testing.T) {
 	t.Parallel()
-	for limit, scripts := range map[int]int{4: 2, 1: 1} {
-		t.Run(fmt.Sprintf("limit %d", limit), func(t *testing.T) {
+	for name, executed := range map[string]bool{"take first": true, "release first": false} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
-			way := crashproxy.New(t).NewProxy(server.Addr)
-			slow, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{way.Addr}}), list()
-			policy := daily(limit, config.UnitConsent)
-			hasty := counter(slow, policy).Within(5 * time.Second)
-			mustTake(t, counter(slow, policy), call, 1)
-			before, release := server.Calls("evalsha"), way.Hold()
-			if err := take(t, hasty, call); err == nil {
+			rdb, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), list()
+			hook := &heldScript{executed: executed, pass: make(chan struct{}), done: make(chan struct{})}
+			rdb.AddHook(hook)
+			c := counter(rdb, daily(4, config.UnitConsent)).Within(5 * time.Second)
+			mustTake(t, c, call, 1)
+			hook.on.Store(true)
+			if err := take(t, c, call); err == nil {
 				t.Fatal("taken from a Redis that does not respond")
 			}
-			release()
-			if err := hasty.Drain(t.Context()); err != nil {
+			if err := c.Drain(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if n := server.Calls("evalsha") - before; n != scripts {
-				t.Errorf("%d scripts, want %d", n, scripts)
-			}
+			close(hook.pass)
+			<-hook.done
 			if n := slots(server, call); n != int64(1) {
 				t.Errorf("%v slots, want the first one", n)
 			}
+			mustTake(t, c, call, 3)
 		})
 	}
 }

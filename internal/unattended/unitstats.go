@@ -84,7 +84,7 @@ func NewUnitStats(rdb redis.UniversalClient, policies map[string]config.Unattend
 		rdb: rdb, policies: policies, every: exchangeEvery,
 		waiting: map[counterKey]unitUpdate{}, exchanging: make(chan struct{}, 1),
 	}
-	u.Within(stepTimeout)
+	u.Within(store.Timeout)
 	u.countTimeout = countTimeout
 	return u
 }

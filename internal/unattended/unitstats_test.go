@@ -316,7 +316,7 @@ func TestUnitStatsAreWrittenTogether(t *testing.T) {
 	t.Parallel()
 	r := standalone(t)
 	synctest.Test(t, func(t *testing.T) { // a real Redis takes no time in the bubble
-		defer time.Sleep(time.Minute) // idle workers end
+		defer time.Sleep(2 * time.Hour) // idle workers end
 		f := newFleet(t, r, daily(1, config.UnitConsent))
 		f.becomes("at first", 0, 0, 0) // loads the script
 		var mu sync.Mutex

@@ -636,7 +636,7 @@ func TestBlockAfterTimeout(t *testing.T) {
 	// In the synctest bubble, time passes only during Redis commands.
 	synctest.Test(t, func(t *testing.T) {
 		const step, has = 900 * time.Millisecond, 1500 * time.Millisecond
-		defer time.Sleep(time.Minute) // idle workers end
+		defer time.Sleep(2 * time.Hour) // idle workers end
 		slow := redistest.OpenAt(t, address)
 		counter := unattended.New(slow.Counter, map[string]config.Unattended{aspsp: {Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}})
 		q := unattendedQuery()

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
-	"slices"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -25,14 +24,7 @@ const (
 	maxSending = 16
 )
 
-var (
-	// ErrNotSent means that a script was not sent, because its request had left.
-	ErrNotSent = errors.New("the request has left before its script was sent")
-
-	errPanicked = errors.New("a command to redis panicked")
-)
-
-func notSent(cause error) error { return fmt.Errorf("%w: %w", ErrNotSent, cause) }
+var errPanicked = errors.New("a command to redis panicked")
 
 // batches sends the scripts that concurrent requests run on one Redis server in batches: one write
 // and one read instead of one for each. There is no wait for a batch to fill: it has the scripts
@@ -40,8 +32,8 @@ func notSent(cause error) error { return fmt.Errorf("%w: %w", ErrNotSent, cause)
 //
 // A request waits for its script as long as its context allows. A script that was sent is executed
 // even if the context ends before: the client would close the connection of a command that is
-// interrupted. A script is not put into a batch, and not sent a second time, after its request has
-// left: the request may have released its slot or lease by then.
+// interrupted. Then its request releases the slot or the lease that the script may take, which also
+// holds if the script is executed later.
 type batches struct {
 	rdb     *redis.Client
 	workers *steps.Workers
@@ -57,30 +49,9 @@ type batched struct {
 	ctx  context.Context //nolint:containedctx // of the request that waits
 	cmd  *redis.Cmd
 	done chan struct{}
-}
-
-// An AbandonedError is the error of a script whose context ended before its result. Redis may have
-// executed the script, or may still do so.
-type AbandonedError struct{ script *batched }
-
-func (e *AbandonedError) Error() string { return e.Unwrap().Error() }
-
-// Unwrap returns the error of the script's context.
-func (e *AbandonedError) Unwrap() error { return e.script.ctx.Err() }
-
-// Result waits for the script of an AbandonedError, and returns its result. It returns nil if err is
-// another error, and fails with ctx's error if ctx ends before.
-func Result(ctx context.Context, err error) (*redis.Cmd, error) {
-	var abandoned *AbandonedError
-	if !errors.As(err, &abandoned) {
-		return nil, nil //nolint:nilnil // there is no script
-	}
-	select {
-	case <-abandoned.script.done:
-		return abandoned.script.cmd, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	// The following are guarded by batches.mu.
+	sent bool // it is in a batch
+	left bool // its request left before it was sent
 }
 
 // Batch makes a client send scripts in batches. Its hook must be the first one, so that
@@ -101,14 +72,11 @@ func (b *batches) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if !ok || !IsScript(cmd) {
 			return next(ctx, cmd)
 		}
-		if err := ctx.Err(); err != nil {
-			return notSent(err)
-		}
 		own := &batched{ctx: ctx, cmd: redis.NewCmd(ctx, cmd.Args()...), done: make(chan struct{})}
 		if b.add(own) {
 			b.workers.Go(func() { b.sendAll(next) })
 		}
-		if err := own.wait(); err != nil {
+		if err := b.wait(own); err != nil {
 			return err
 		}
 		script.SetVal(own.cmd.Val())
@@ -116,14 +84,21 @@ func (b *batches) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// wait waits for the result as long as the request's context allows, and returns its error.
-func (s *batched) wait() error {
+// wait waits for a script's result as long as its request's context allows, and returns its error. The
+// error wraps ErrNotSent if the request leaves before the script is sent: then it is not sent.
+func (b *batches) wait(s *batched) error {
 	select {
 	case <-s.done:
 		return s.cmd.Err()
 	case <-s.ctx.Done():
-		return &AbandonedError{s}
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s.sent {
+		return s.ctx.Err()
+	}
+	s.left = true
+	return fmt.Errorf("%w: %w", steps.ErrNotSent, s.ctx.Err())
 }
 
 // IsScript reports whether a command runs a script.
@@ -140,20 +115,16 @@ func (b *batches) add(s *batched) (start bool) {
 	return start
 }
 
-// take returns the scripts of the next batch. Scripts whose requests have left are not sent. Without
-// any script, the goroutine that sends them ends.
+// take returns the scripts of the next batch. Without any script, the goroutine that sends them ends.
 func (b *batches) take() (batch []*batched) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	taken := 0
 	for ; taken < len(b.waiting) && len(batch) < maxBatch; taken++ {
-		s := b.waiting[taken]
-		if err := s.ctx.Err(); err != nil {
-			s.cmd.SetErr(notSent(err))
-			close(s.done)
-			continue
+		if s := b.waiting[taken]; !s.left {
+			s.sent = true
+			batch = append(batch, s)
 		}
-		batch = append(batch, s)
 	}
 	b.waiting = b.waiting[taken:]
 	if len(batch) == 0 {
@@ -175,7 +146,7 @@ func (b *batches) sendAll(next redis.ProcessHook) {
 func (b *batches) send(batch []*batched, next redis.ProcessHook) {
 	// The requests wait as long as they can, and the client has timeouts. Measurements get the trace of
 	// the first script's request.
-	ctx := context.WithValue(context.WithoutCancel(batch[0].ctx), batchKey{}, batch)
+	ctx := context.WithoutCancel(batch[0].ctx)
 	sent := false
 	defer func() {
 		for _, s := range batch {
@@ -196,25 +167,4 @@ func (b *batches) send(batch []*batched, next redis.ProcessHook) {
 		_, _ = pipe.Exec(ctx) // each command has its error
 	}
 	sent = true
-}
-
-// batchKey is the context key of the batch that is sent.
-type batchKey struct{}
-
-// toResend returns which of the commands are sent again after their connection was lost. Of a batch
-// these are the scripts without a result whose requests wait for them; of other commands, such as those
-// that set up a connection for a batch, all, unless ctx has ended.
-func toResend(ctx context.Context, cmds ...redis.Cmder) (again []redis.Cmder) {
-	batch, _ := ctx.Value(batchKey{}).([]*batched)
-	for _, cmd := range cmds {
-		waits := ctx.Err() == nil
-		if i := slices.IndexFunc(batch, func(s *batched) bool { return s.cmd == cmd }); i >= 0 {
-			lost := len(cmds) == 1 || ConnLost(cmd.Err()) // the client sets the error of a single command later
-			waits = lost && batch[i].ctx.Err() == nil
-		}
-		if waits {
-			again = append(again, cmd)
-		}
-	}
-	return again
 }

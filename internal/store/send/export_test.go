@@ -12,31 +12,16 @@ import (
 // sent at the same time.
 const MaxBatch, MaxSending = maxBatch, maxSending
 
-// RunTogether runs scripts in one batch, each with the context at its index. Each channel gets the
-// error of a script.
-func RunTogether(rdb *redis.Client, ctxs []context.Context, cmds []*redis.Cmd) []<-chan error {
-	b := &batches{rdb: rdb, workers: steps.NewWorkers()}
-	var results []<-chan error
-	for i, cmd := range cmds {
-		s, result := &batched{ctx: ctxs[i], cmd: cmd, done: make(chan struct{})}, make(chan error, 1)
-		b.add(s)
-		go func() { result <- s.wait() }()
-		results = append(results, result)
-	}
-	go b.sendAll(nil)
-	return results
-}
-
 // SendTogether sends commands in one batch, or in as few as possible. It returns when all have a
 // result.
 func SendTogether(rdb *redis.Client, cmds []*redis.Cmd) {
-	b := &batches{rdb: rdb, workers: steps.NewWorkers()}
+	b := NewBatches(rdb)
 	all := make([]*batched, len(cmds))
 	for i, cmd := range cmds {
 		all[i] = &batched{ctx: context.Background(), cmd: cmd, done: make(chan struct{})}
 		b.add(all[i])
 	}
-	b.sendAll(func(ctx context.Context, cmd redis.Cmder) error { return rdb.Process(ctx, cmd) })
+	b.sendAll(rdb.Process)
 	for _, s := range all {
 		<-s.done
 	}

@@ -14,9 +14,8 @@ import (
 // Resend makes a client send a command once more if its connection was lost. After a restart of
 // Redis all idle connections are dead, and the client detects this before it sends only without TLS.
 // The second attempt uses a new connection (see store.ReadyConns); if that one is lost too, the
-// command fails. All commands of the gateway may be executed twice: they are idempotent or carry an
-// id. But none is sent after its request has left, which may have released the slot or the lease
-// since.
+// command fails. All commands of the gateway may be executed twice, even after their request has left:
+// they are idempotent or carry an id.
 func Resend(rdb *redis.Client) { rdb.AddHook(resend{}) }
 
 type resend struct{}
@@ -26,7 +25,7 @@ func (resend) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (resend) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		err := next(ctx, cmd)
-		if !ConnLost(err) || len(toResend(ctx, cmd)) == 0 {
+		if !ConnLost(err) || ctx.Err() != nil {
 			return err
 		}
 		second := secondError(next(ctx, cmd), err)
@@ -38,15 +37,11 @@ func (resend) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 func (resend) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		err := next(ctx, cmds)
-		if !ConnLost(err) {
+		if !ConnLost(err) || ctx.Err() != nil {
 			return err
 		}
-		again := toResend(ctx, cmds...)
-		if len(again) == 0 {
-			return err
-		}
-		second := next(ctx, again)
-		for _, cmd := range again {
+		second := next(ctx, cmds)
+		for _, cmd := range cmds {
 			cmd.SetErr(secondError(cmd.Err(), err))
 			if isFailure(cmd.Err()) {
 				second = err
@@ -61,38 +56,33 @@ func (resend) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 var ErrExecutedBefore = errors.New("an earlier attempt may have been executed")
 
 // secondError returns the error of a command whose first attempt was lost. If the second attempt
-// failed, that is the first error, because the first attempt may have been executed. An unknown script
-// stays one, and wraps ErrExecutedBefore.
+// failed, that is the first error, because the first attempt may have been executed.
 func secondError(second, first error) error {
-	switch {
-	case isFailure(second):
+	if isFailure(second) {
 		return first
-	case isNoScript(second):
-		return fmt.Errorf("%w (%w: %w)", second, ErrExecutedBefore, first)
 	}
 	return second
 }
 
-const firstKey = 3 // position of the first key among the arguments of EVALSHA
-
-// Run runs a script by its hash, or by its source if Redis does not know it. The error wraps
-// ErrExecutedBefore if a lost attempt may have been executed before.
-func Run(ctx context.Context, script *redis.Script, rdb redis.UniversalClient, keys []string, args ...any) *redis.Cmd {
-	all := append(make([]any, 0, firstKey+len(keys)+len(args)), "evalsha", script.Hash(), len(keys))
-	for _, key := range keys {
-		all = append(all, key)
-	}
-	first := redis.NewCmd(ctx, append(all, args...)...) // EvalSha would replace the error of an unknown script
-	first.SetFirstKeyPos(firstKey)
-	_ = rdb.Process(ctx, first) // it has the error
+// Run runs a script by its hash, or by its source if Redis does not know it. The error of the second
+// attempt wraps ErrExecutedBefore: Redis may have executed the first one, if it was sent twice and
+// did not know the script the second time.
+func Run(ctx context.Context, script *redis.Script, rdb redis.Scripter, keys []string, args ...any) *redis.Cmd {
+	first := script.EvalSha(ctx, rdb, keys, args...)
 	if !isNoScript(first.Err()) {
 		return first
 	}
 	second := script.Eval(ctx, rdb, keys, args...)
-	if err := second.Err(); err != nil && errors.Is(first.Err(), ErrExecutedBefore) {
-		second.SetErr(fmt.Errorf("%w (%w)", err, ErrExecutedBefore))
-	}
+	second.SetErr(ExecutedBefore(second.Err()))
 	return second
+}
+
+// ExecutedBefore returns an error that wraps ErrExecutedBefore and err, or nil if err is nil.
+func ExecutedBefore(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrExecutedBefore, err)
 }
 
 // isFailure reports whether a retried command failed. A missing value is not a failure, nor is an

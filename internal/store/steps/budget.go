@@ -12,16 +12,13 @@ import (
 	"ais-gateway/internal/recovery"
 )
 
-var (
-	// ErrNoTime means that a step was not started, because its request may not wait for Redis any
-	// more.
-	ErrNoTime = errors.New("no time is left to wait for redis")
-	// ErrTimeout means that a step took longer than its request may wait. Redis may still execute
-	// it.
-	ErrTimeout = errors.New("redis did not respond in the time that the request may wait")
+// Timeout is the maximum duration of one step, unless its request may wait for less.
+const Timeout = time.Second
 
-	errPanicked = errors.New("a step in redis panicked")
-)
+// ErrNotSent means that nothing was sent to Redis, because the request may not wait any longer.
+var ErrNotSent = errors.New("the request may not wait for redis any longer")
+
+var errPanicked = errors.New("a step in redis panicked")
 
 // A Budget is how long one request may still wait for Redis, in all its steps together. It is not
 // safe for concurrent use.
@@ -61,30 +58,21 @@ func (b *Budget) Wait(ctx context.Context, step <-chan error) error {
 	return err
 }
 
-// Do runs a step with the request's budget as its timeout. It returns ErrNoTime if the step was not
-// started, ErrTimeout or ctx's error if it was interrupted, and otherwise the step's error. An
-// error ends the budget, unless ctx has ended.
-func Do[T any](ctx context.Context, b *Budget, step func(context.Context) (T, error)) (T, error) {
-	var none T
+// Do runs a step with the request's budget as its timeout, and returns its result. Without budget it
+// returns ErrNotSent. An error ends the budget, unless ctx has ended.
+func Do[T any](ctx context.Context, b *Budget, step func(context.Context) (T, error)) (result T, err error) {
 	if b.Left() == 0 {
-		return none, ErrNoTime
+		return result, ErrNotSent
 	}
 	began := time.Now()
 	within, cancel := context.WithTimeout(ctx, b.left)
 	defer cancel()
-	value, err := step(within)
+	result, err = step(within)
 	b.left -= time.Since(began)
-	switch {
-	case err == nil:
-		return value, nil
-	case ctx.Err() != nil:
-		return none, ctx.Err()
+	if err != nil && ctx.Err() == nil {
+		b.failed = true
 	}
-	b.failed = true
-	if within.Err() != nil {
-		return none, ErrTimeout
-	}
-	return none, err
+	return result, err
 }
 
 // A Pending is a step that runs while its request does something else.

@@ -38,7 +38,7 @@ func TestBudget(t *testing.T) {
 			t.Errorf("%v left, failed %t", b.Left(), b.Failed())
 		}
 		began := time.Now()
-		if got, err := steps.Do(t.Context(), &b, takes(40*time.Millisecond)); !errors.Is(err, steps.ErrTimeout) || got != "" {
+		if got, err := steps.Do(t.Context(), &b, takes(40*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) || got != "interrupted" {
 			t.Errorf("%q, %v", got, err)
 		}
 		if took := time.Since(began); took != 20*time.Millisecond || b.Left() != 0 || !b.Failed() {
@@ -48,7 +48,7 @@ func TestBudget(t *testing.T) {
 			if _, err := steps.Do(t.Context(), &budget, func(context.Context) (string, error) {
 				t.Errorf("%s: a step was started", name)
 				return "", nil
-			}); !errors.Is(err, steps.ErrNoTime) {
+			}); !errors.Is(err, steps.ErrNotSent) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -83,7 +83,7 @@ func TestBudgetWait(t *testing.T) {
 		if err := b.Wait(t.Context(), step); err != nil || b.Left() != 60*time.Millisecond {
 			t.Errorf("%v, %v left", err, b.Left())
 		}
-		if err := b.Wait(t.Context(), step); !errors.Is(err, steps.ErrTimeout) || b.Left() != 0 {
+		if err := b.Wait(t.Context(), step); !errors.Is(err, context.DeadlineExceeded) || b.Left() != 0 {
 			t.Errorf("%v, %v left", err, b.Left())
 		}
 	})
@@ -93,7 +93,7 @@ func TestBudgetWait(t *testing.T) {
 // error.
 func TestPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		defer time.Sleep(time.Minute) // idle workers end
+		defer time.Sleep(2 * time.Hour) // idle workers end
 		workers, began := steps.NewWorkers(), time.Now()
 		quick := steps.Begin(t.Context(), workers, 100*time.Millisecond, takes(90*time.Millisecond))
 		slow := steps.Begin(t.Context(), workers, 100*time.Millisecond, takes(300*time.Millisecond))
@@ -120,7 +120,7 @@ func TestPending(t *testing.T) {
 // idle.
 func TestWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		defer time.Sleep(time.Minute) // idle workers end
+		defer time.Sleep(2 * time.Hour) // idle workers end
 		workers, began := steps.NewWorkers(), time.Now()
 		for range 1000 {
 			workers.Go(func() { time.Sleep(time.Second) })

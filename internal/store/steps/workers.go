@@ -3,7 +3,7 @@ package steps
 import "time"
 
 // workerIdle is how long a worker without a job is kept.
-const workerIdle = 10 * time.Second
+const workerIdle = time.Hour
 
 // Workers run jobs on goroutines that are reused, because the stack of a new one has to grow first.
 // Their number is not limited, so that jobs that wait for a server that does not respond delay no
