@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -373,35 +374,36 @@ func TestLeaseHasOneHolder(t *testing.T) {
 	}
 }
 
-// TestReleaseBeforeTheLookup: a lookup that Redis executes after the release of its lease is not
-// granted it, whether or not another request had the lease at the time.
+// TestReleaseBeforeTheLookup: a lookup that Redis executes after the release of its lease, or once
+// more then, is not granted it, whether or not another request had the lease at the time.
 func TestReleaseBeforeTheLookup(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			for _, other := range []bool{false, true} {
+			for _, before := range []string{"", "the lookup", "another request"} {
 				c, k := newCache(t, rdb, newKey(t)), newCacheKey()
-				late := cache.NewLease(cache.CallID{Key: k, ShareKey: unattended})
+				late, lookup := cache.NewLease(cache.CallID{Key: k, ShareKey: unattended}), cache.Lookup{List: true, TTL: ttl}
 				late.Held = true // as after an Acquire that fails
-				release := func(l cache.Lease) {
-					t.Helper()
-					if _, err := c.Publish(t.Context(), l, cache.CallResult{}); err != nil {
-						t.Fatal(err)
-					}
+				holder := late
+				var err error
+				switch before {
+				case "the lookup":
+					_, err = c.Acquire(t.Context(), late, lookup)
+				case "another request":
+					holder, _, err = acquire(t.Context(), c, k, unattended, ttl)
 				}
-				var holder cache.Lease
-				if other {
-					holder, _, _ = acquire(t.Context(), c, k, unattended, ttl)
+				for _, l := range []cache.Lease{late, holder} {
+					_, failed := c.Publish(t.Context(), l, cache.CallResult{})
+					err = errors.Join(err, failed)
 				}
-				release(late)
-				if release(holder); holder.Held != other {
-					t.Errorf("the lease of the other request: %+v", holder)
+				if err != nil {
+					t.Fatal(err)
 				}
-				if found, err := c.Acquire(t.Context(), late, cache.Lookup{List: true, TTL: ttl}); err != nil || found.Lease.Holder != "" {
-					t.Errorf("other %t: the late lookup gets the lease %+v, %v", other, found.Lease, err)
+				if found, err := c.Acquire(t.Context(), late, lookup); err != nil || found.Lease.Holder != "" {
+					t.Errorf("before %q: the late lookup gets the lease %+v, %v", before, found.Lease, err)
 				}
 				if next, _, err := acquire(t.Context(), c, k, unattended, ttl); err != nil || !next.Held {
-					t.Errorf("other %t: the next request does not get the lease: %+v, %v", other, next, err)
+					t.Errorf("before %q: the next request does not get the lease: %+v, %v", before, next, err)
 				}
 			}
 		})

@@ -221,7 +221,7 @@ type PublishResult struct {
 }
 
 // Publish stores the result and releases the lease, in one round trip. The zero CallResult only
-// releases the lease, also one that Redis would grant within the next minute.
+// releases the lease, also one that Redis would grant within the next ten seconds.
 func (c *Cache) Publish(ctx context.Context, l Lease, r CallResult) (PublishResult, error) {
 	p := l.prefix()
 	list, outcomeKey := p+"list", p+"note:"+l.Holder
@@ -242,6 +242,7 @@ func (c *Cache) Publish(ctx context.Context, l Lease, r CallResult) (PublishResu
 		l.Holder, entry, r.KeepFor.Milliseconds(), r.Invalidate, outcome, outcomeTTL.Milliseconds(),
 		c.sealer.Load().ids, r.FreshFor.Microseconds(), listSchema,
 	}, r.Learned.args(r.Ended)...)
+	args = append(args, l.grantedAt.IsZero())
 	was, err := publishScript.Run(ctx, c.rdb, keys, args...).Int()
 	if errors.Is(err, redis.Nil) {
 		return PublishResult{}, nil

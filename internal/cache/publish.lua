@@ -2,18 +2,12 @@
 -- outcome record, calls, refusals, pages. ARGV: holder; the list or "", its TTL (ms); whether the stored list must be deleted;
 -- the record or "", its TTL (ms); the ids of the gateway's keys; for how long a list under another key or of a later schema is
 -- not overwritten (µs); the gateway's schema; whether the refusals are deleted; a refusal or "", the TTL of refusals (ms), how
--- many bytes of older ones stay; the pages, "0" to delete them or "", their TTL (ms).
+-- many bytes of older ones stay; the pages, "0" to delete them or "", their TTL (ms); whether the lease may still be granted.
 -- Returns nil if the result is not used; else 1 if the lease was held, plus 2 if the result is stored.
 local values = redis.call('MGET', KEYS[1], KEYS[2])
 local holder, stored_list = values[1], values[2] or ''
 local registered = redis.call('ZSCORE', KEYS[4], ARGV[1])
 local list, deletes, outcome = ARGV[2], ARGV[4] == '1', ARGV[5]
-if not registered and list == '' and outcome == '' and not deletes then
-  redis.call('SET', KEYS[3], '', 'PX', 60000) -- a lookup that is executed later does not grant the lease
-end
-if holder and holder ~= ARGV[1] then
-  return false
-end
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 
@@ -21,6 +15,12 @@ local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
 local function store(key, value, ttl)
   local done = redis.pcall('SET', key, value, 'PX', math.max(tonumber(ttl), 1))
   return not done.err
+end
+if ARGV[16] == '1' then
+  store(KEYS[3], '', ARGV[6]) -- a lookup that is executed later, or once more, is not granted the lease
+end
+if holder and holder ~= ARGV[1] then
+  return false
 end
 -- A list that only other gateways can decrypt, and that is still fresh for them, stays. Otherwise two gateways would overwrite each
 -- other's lists, with a call each time.

@@ -627,11 +627,11 @@ func TestExpiryIsNotShortened(t *testing.T) {
 	}
 }
 
-// heldScript holds a script back before it is executed, or its result afterwards, until pass is closed.
+// heldScript executes a script before and after pass is closed, or at one of these times.
 type heldScript struct {
-	on         atomic.Bool
-	executed   bool
-	pass, done chan struct{}
+	on            atomic.Bool
+	before, after bool
+	pass, done    chan struct{}
 }
 
 func (*heldScript) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -646,26 +646,27 @@ func (h *heldScript) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return next(ctx, cmd)
 		}
 		defer close(h.done)
-		if !h.executed {
-			<-h.pass
-			return next(ctx, cmd)
+		var err error
+		if h.before {
+			err = next(ctx, cmd)
 		}
-		err := next(ctx, cmd)
-		<-h.pass
+		if <-h.pass; h.after {
+			err = next(ctx, cmd)
+		}
 		return err
 	}
 }
 
 // TestLateTakeIsReleased: a take that Redis executes after the timeout leaves no slot, whether its
-// release is executed before or after it.
+// release is executed before or after it. It may be sent again because the connection was lost.
 func TestLateTakeIsReleased(t *testing.T) {
 	t.Parallel()
-	for name, executed := range map[string]bool{"take first": true, "release first": false} {
-		t.Run(name, func(t *testing.T) {
+	for _, hook := range []*heldScript{{before: true}, {after: true}, {before: true, after: true}} {
+		t.Run(fmt.Sprintf("before %t, after %t", hook.before, hook.after), func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
 			rdb, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), list()
-			hook := &heldScript{executed: executed, pass: make(chan struct{}), done: make(chan struct{})}
+			hook.pass, hook.done = make(chan struct{}), make(chan struct{})
 			rdb.AddHook(hook)
 			c := counter(rdb, daily(4, config.UnitConsent)).Within(5 * time.Second)
 			mustTake(t, c, call, 1)
