@@ -1,7 +1,7 @@
 // Package crashproxy forwards the TCP connections of a process under test to its servers, and
 // simulates a crash of the process between two network steps, and refused, reset or delayed
 // connections. Data is forwarded unchanged, chunk by chunk. Only tests import it: the model test of
-// internal/gateway, where each Process is a gateway, and tests with a slow Redis.
+// internal/gateway, where each Process is a gateway, and tests with a slow Redis or of round trips.
 package crashproxy
 
 import (

@@ -307,6 +307,34 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// A chunk passes when its channel is closed, and immediately without one.
+func TestOnSend(t *testing.T) {
+	t.Parallel()
+	address, received := echo(t)
+	w := crashproxy.New(t).NewProxy(address)
+	pass := make(chan struct{})
+	w.OnSend(func(chunk []byte) <-chan struct{} {
+		if string(chunk) == "waits" {
+			return pass
+		}
+		return nil
+	})
+	conn, other := dial(t, w), dial(t, w)
+	if _, err := io.WriteString(conn, "waits"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it is held", func() bool { return w.Holding() == 1 })
+	mustSay(t, other, "a")
+	close(pass)
+	if got, err := io.ReadAll(io.LimitReader(conn, int64(len("waits")))); string(got) != "WAITS" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	mustSay(t, conn, "b")
+	if received() != "awaitsb" || w.Holding() != 0 {
+		t.Errorf("received %q, %d are held", received(), w.Holding())
+	}
+}
+
 // A process that crashes while data is held back loses it.
 func TestHoldEndsWithTheProcess(t *testing.T) {
 	t.Parallel()

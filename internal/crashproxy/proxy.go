@@ -36,10 +36,11 @@ type Proxy struct {
 	pairs    map[*pair]bool
 	accepted int
 	delay    time.Duration
-	released chan struct{} // closed when held data may be forwarded; nil if nothing is held back
-	holding  int           // number of connections with data that is held back
-	losing   string        // see LoseReply; "" for nothing
-	muted    *pair         // whose data from the server is lost
+	released chan struct{}                                 // closed when held data may be forwarded; nil if nothing is held back
+	onSend   func(chunk []byte) (released <-chan struct{}) // see OnSend; nil for nothing
+	holding  int                                           // number of connections with data that is held back
+	losing   string                                        // see LoseReply; "" for nothing
+	muted    *pair                                         // whose data from the server is lost
 	lost     bool
 }
 
@@ -160,6 +161,16 @@ func (px *Proxy) Hold() (release func()) {
 	})
 }
 
+// OnSend calls f with each chunk that the process sends from now on, and holds the chunk back until
+// the channel that f returns is closed; not at all if it is nil. What the process sends on the same
+// connection until then belongs to the chunk, and f does not get it. f must not call the proxy's
+// methods. There are no calls while Hold or Delay hold data back.
+func (px *Proxy) OnSend(f func(chunk []byte) (released <-chan struct{})) {
+	px.mu.Lock()
+	defer px.mu.Unlock()
+	px.onSend = f
+}
+
 // Holding returns the number of connections with delayed or held data.
 func (px *Proxy) Holding() int {
 	px.mu.Lock()
@@ -205,19 +216,22 @@ func (px *Proxy) loses(p *pair, chunk []byte, fromServer bool) bool {
 
 // hold returns a channel that is closed when a chunk that has just arrived may be forwarded, or nil
 // if it need not wait. After a wait, passed must be called.
-func (px *Proxy) hold() <-chan struct{} {
+func (px *Proxy) hold(chunk []byte) (released <-chan struct{}) {
 	px.mu.Lock()
 	defer px.mu.Unlock()
-	released := px.released
 	switch {
-	case released != nil:
+	case px.released != nil:
+		released = px.released
 	case px.delay > 0:
-		released = make(chan struct{})
-		time.AfterFunc(px.delay, func() { close(released) })
-	default:
-		return nil
+		over := make(chan struct{})
+		time.AfterFunc(px.delay, func() { close(over) })
+		released = over
+	case px.onSend != nil:
+		released = px.onSend(chunk)
 	}
-	px.holding++
+	if released != nil {
+		px.holding++
+	}
 	return released
 }
 
@@ -306,7 +320,7 @@ func (p *pair) pump(back bool) {
 	for {
 		n, err := from.Read(buffer)
 		if n > 0 && !back {
-			if released := p.proxy.hold(); released != nil {
+			if released := p.proxy.hold(buffer[:n]); released != nil {
 				n, err = p.hold(buffer, n, released)
 				p.proxy.passed()
 			}

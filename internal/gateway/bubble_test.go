@@ -64,9 +64,6 @@ type delayHook struct {
 	delay     atomic.Int64
 	silent    atomic.Bool
 	completed atomic.Int64 // commands whose caller got the result
-	// fastConnect leaves out the commands that set up a connection: whether concurrent steps share
-	// a batch or need another connection depends on the scheduler.
-	fastConnect atomic.Bool
 }
 
 // slowRedis delays both Redis clients of gateways that are created afterwards.
@@ -111,9 +108,6 @@ func (w *delayHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 func (w *delayHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if w.fastConnect.Load() && (cmd.Name() == "hello" || cmd.Name() == "client") {
-			return next(ctx, cmd)
-		}
 		sent := time.Now()
 		due := sent.Add(time.Duration(w.delay.Load()))
 		if err := w.wait(ctx); err != nil {

@@ -15,7 +15,10 @@ import (
 )
 
 // TestRoundTrips: a request takes as many round trips to Redis as the table says, one after the
-// other before its response, and no commands more than it says in all.
+// other before its response, and sends no commands more than it says in all. The commands are called
+// as the files of their scripts: acquire looks up a list and acquires the lease, read looks up a
+// stale list, fits reads how long to wait for several slots, and publish publishes a result. A
+// publish whose result a later request needs is before the response.
 func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	failing := func(w gateway.CacheControl, want canonical.Kind, left int) func(*testing.T, *gateway.Gateway, canonical.Query) {
@@ -58,58 +61,57 @@ func TestRoundTrips(t *testing.T) {
 		t.Helper()
 		attendedList(t, g, q)
 		balances(t, g, q)
-		time.Sleep(minute) // by the clock of the bubble, which is ahead of Redis's, the second would be a part of the first
 		balances(t, g, q)
 		tooFew(t, g, q)
 	}
+	threeCalls := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
+		t.Helper()
+		for range 3 {
+			balances(t, g, q)
+		}
+	}
 	type reads = func(*testing.T, *gateway.Gateway, canonical.Query)
 	for _, tt := range []struct {
-		name     string
-		earlier  reads            // an earlier read of the consent; nil for none
-		bank     http.HandlerFunc // what the ASPSP responds to both; nil for the simulator
-		attended bool
-		read     reads
-		before   int // round trips before the response
-		commands int64
+		name          string
+		earlier       reads            // an earlier read of the consent; nil for none
+		bank          http.HandlerFunc // what the ASPSP responds to both; nil for the simulator
+		attended      bool
+		read          reads
+		before, after string // see expectRoundTrips
 	}{
-		{"cached list, attended", list, nil, true, list, 1, 1},
-		{"cached list, unattended", list, nil, false, list, 1, 2},                                                       // list and usage at the same time
-		{"list, attended", nil, nil, true, list, 2, 2},                                                                  // lookup with lease, publish
-		{"list, unattended", nil, nil, false, list, 3, 4},                                                               // lookup with lease (and usage at the same time), take, publish
-		{"list that was refused", refused, rejectConsent, false, refused, 1, 3},                                         // lookup with lease and usage at the same time; publish afterwards
-		{"list that fails", nil, status(500), false, failing(gateway.CacheControl{}, canonical.ProviderError, 3), 3, 5}, // as above, with a lookup of a stale list; publish afterwards
-		{"list of three pages", attendedList, manyPages, false, again, 5, 6},                                            // lookup with lease and usage at the same time, three takes, publish
-		{"list whose pages do not fit", tooFewAgain, manyPages, false, tooFew, 2, 4},                                    // lookup with lease and usage at the same time, wait for the slots; publish afterwards
-		{"balances, unattended", nil, nil, false, balances, 2, 3},                                                       // lookup with lease, take; publish afterwards
-		{"balances that fail", nil, status(500), false, failingBalances(canonical.ProviderError), 2, 3},                 // the same
-		{"balances whose consent is rejected", nil, rejectConsent, false, rejected, 3, 3},                               // lookup with lease, take, publish
-		{"balances of an unknown account", nil, status(404), false, failingBalances(canonical.AccountUnknown), 3, 3},    // the same
-		{"balances that were refused", rejected, rejectConsent, false, rejected, 2, 3},                                  // lookup with lease, usage; publish afterwards
-		{"balances, attended", nil, nil, true, balances, 0, 0},                                                          //
-		{"balances, unattended, again", list, nil, false, balances, 2, 3},                                               // with a unit of which calls are left, and a cached list
+		{"cached list, attended", list, nil, true, list, "acquire", ""},
+		{"cached list, unattended", list, nil, false, list, "acquire+usage", ""},
+		{"list, attended", nil, nil, true, list, "acquire > publish", ""},
+		{"list, unattended", nil, nil, false, list, "acquire+usage > take > publish", ""},
+		{"list, unattended, last call", threeCalls, nil, false, list, "acquire+usage > take > publish", ""},
+		{"list that was refused", refused, rejectConsent, false, refused, "acquire+usage", "publish"},
+		{"list that fails", nil, status(500), false, failing(gateway.CacheControl{}, canonical.ProviderError, 3), "acquire+usage > take > read", "publish"},
+		{"list of three pages", attendedList, manyPages, false, again, "acquire+usage > take > take > take > publish", ""},
+		{"list whose pages do not fit", tooFewAgain, manyPages, false, tooFew, "acquire+usage > fits", "publish"},
+		{"balances, unattended", nil, nil, false, balances, "acquire > take", "publish"},
+		{"balances that fail", nil, status(500), false, failingBalances(canonical.ProviderError), "acquire > take", "publish"},
+		{"balances whose consent is rejected", nil, rejectConsent, false, rejected, "acquire > take > publish", ""},
+		{"balances of an unknown account", nil, status(404), false, failingBalances(canonical.AccountUnknown), "acquire > take > publish", ""},
+		{"balances that were refused", rejected, rejectConsent, false, rejected, "acquire > usage", "publish"},
+		{"balances, attended", nil, nil, true, balances, "", ""},
+		{"balances, unattended, again", list, nil, false, balances, "acquire > take", "publish"}, // with a unit of which calls are left, and a cached list
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T, w *fixture) {
-				w.cacheHook, w.counterHook = nil, nil
-				fast, q := w.gateway(), newQuery()
-				list(t, fast, newQuery()) // loads the scripts into Redis
-				balances(t, fast, newQuery())
-				failing(gateway.CacheControl{OnlyIfCached: true}, canonical.NotCached, 4)(t, fast, newQuery())
-				w.interceptor.handle(tt.bank)
-				if tt.earlier != nil {
-					tt.earlier(t, fast, q)
-				}
-				if tt.attended {
-					q = attended(q)
-				}
-				w.interceptor.handle(nil)
-				redis := w.slowRedis(roundTrip)
-				redis.fastConnect.Store(true)
-				g := w.gateway()
-				list(t, g, newQuery()) // opens connections
-				w.interceptor.handle(tt.bank)
-				redis.expect(t, tt.before, tt.commands, func() { tt.read(t, g, q) })
-			})
+			t.Parallel()
+			w, q := newFixture(t), newQuery()
+			direct := w.gateway()
+			list(t, direct, newQuery()) // loads the scripts into Redis
+			balances(t, direct, newQuery())
+			failing(gateway.CacheControl{OnlyIfCached: true}, canonical.NotCached, 4)(t, direct, newQuery())
+			w.interceptor.handle(tt.bank)
+			if tt.earlier != nil {
+				tt.earlier(t, direct, q)
+			}
+			drain(t, direct)
+			if tt.attended {
+				q = attended(q)
+			}
+			w.expectRoundTrips(t, tt.before, tt.after, func(g *gateway.Gateway) { tt.read(t, g, q) })
 		})
 	}
 }
@@ -118,48 +120,27 @@ func TestRoundTrips(t *testing.T) {
 // the lookup, and that of a stale list. The usage of its unit is not read a second time.
 func TestRoundTripsOfAnOverload(t *testing.T) {
 	t.Parallel()
-	bubble(t, func(t *testing.T, w *fixture) {
-		redis := w.slowRedis(roundTrip)
-		redis.fastConnect.Store(true)
-		free := make(chan struct{})
-		w.maxPerASPSP, w.beforeCall = 1, func(context.Context) { <-free }
-		g := w.gateway()
+	w := newFixture(t)
+	direct := w.gateway()
+	mustList(t, direct, newQuery(), gateway.CacheControl{}) // loads the scripts into Redis
+	_, _ = direct.Accounts(t.Context(), client, newQuery(), gateway.CacheControl{OnlyIfCached: true})
+	called, free := make(chan struct{}), make(chan struct{})
+	w.maxPerASPSP, w.beforeCall = 1, func(context.Context) { close(called); <-free }
+	w.expectRoundTrips(t, "acquire+usage > read", "publish", func(g *gateway.Gateway) {
 		held := make(chan error, 1)
 		go func() {
 			_, err := g.Balances(t.Context(), client, attended(newQuery()), mypossim.GoodAccount)
 			held <- err
 		}()
-		read := func() {
-			if got, err := g.Accounts(t.Context(), client, newQuery(), gateway.CacheControl{}); kind(err) != canonical.Overloaded || remaining(got.Usage) != 4 {
-				t.Errorf("%v with the usage %+v", err, got.Usage)
-			}
+		<-called
+		if got, err := g.Accounts(t.Context(), client, newQuery(), gateway.CacheControl{}); kind(err) != canonical.Overloaded || remaining(got.Usage) != 4 {
+			t.Errorf("%v with the usage %+v", err, got.Usage)
 		}
-		read() // opens connections
-		redis.expect(t, 2, 4, read)
 		close(free)
 		if err := <-held; err != nil {
 			t.Error(err)
 		}
 	})
-}
-
-// roundTrip is how long each command to Redis takes, in the time of the bubble.
-const roundTrip = 150 * time.Millisecond
-
-// expect checks how many round trips a request takes before its response, one after the other, and
-// how many commands in all.
-func (w *delayHook) expect(t *testing.T, before int, commands int64, read func()) {
-	t.Helper()
-	time.Sleep(minute) // what earlier requests have left ends
-	completed, began := w.completed.Load(), time.Now()
-	read()
-	if took := time.Since(began); took != time.Duration(before)*roundTrip {
-		t.Errorf("took %v, want %d round trips of %v", took, before, roundTrip)
-	}
-	time.Sleep(minute) // what follows the response
-	if n := w.completed.Load() - completed; n != commands {
-		t.Errorf("%d commands, want %d", n, commands)
-	}
 }
 
 // TestGoroutines: an unattended list that is not cached starts at most three goroutines in the
