@@ -582,24 +582,6 @@ func TestLateLeaseIsReleased(t *testing.T) {
 	}
 }
 
-// TestHitIsOneRoundTrip: a cached list takes one round trip to Redis, because list and usage are
-// read concurrently.
-func TestHitIsOneRoundTrip(t *testing.T) {
-	t.Parallel()
-	bubble(t, func(t *testing.T, w *fixture) {
-		const delay = 150 * time.Millisecond
-		mustList(t, w.gateway(), newQuery(), gateway.CacheControl{}) // loads the scripts into Redis
-		w.slowRedis(delay)
-		g, q := w.gateway(), newQuery()
-		mustList(t, g, q, gateway.CacheControl{})
-		began := time.Now()
-		list := mustList(t, g, q, gateway.CacheControl{})
-		if took := time.Since(began); took != delay || !list.Cache.Hit || remaining(list.Usage) != 3 {
-			t.Errorf("took %v, %+v, %d remaining", took, list.Cache, remaining(list.Usage))
-		}
-	})
-}
-
 // TestFailureDuringAnOutageIsNotShared: the failure of a call without Redis is not the result of
 // requests that come when it is back.
 func TestFailureDuringAnOutageIsNotShared(t *testing.T) {

@@ -43,6 +43,12 @@ func TestRoundTrips(t *testing.T) {
 		t.Helper()
 		mustList(t, g, q, gateway.CacheControl{})
 	}
+	hit := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
+		t.Helper()
+		if got := mustList(t, g, q, gateway.CacheControl{}); !got.Cache.Hit || !q.Attended() && remaining(got.Usage) != 3 {
+			t.Errorf("%+v with the usage %+v", got.Cache, got.Usage)
+		}
+	}
 	again := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
 		t.Helper()
 		mustList(t, g, q, gateway.CacheControl{NoCache: true})
@@ -79,8 +85,8 @@ func TestRoundTrips(t *testing.T) {
 		read          reads
 		before, after string // see expectRoundTrips
 	}{
-		{"cached list, attended", list, nil, true, list, "acquire", ""},
-		{"cached list, unattended", list, nil, false, list, "acquire+usage", ""},
+		{"cached list, attended", list, nil, true, hit, "acquire", ""},
+		{"cached list, unattended", list, nil, false, hit, "acquire+usage", ""},
 		{"list, attended", nil, nil, true, list, "acquire > publish", ""},
 		{"list, unattended", nil, nil, false, list, "acquire+usage > take > publish", ""},
 		{"list, unattended, last call", threeCalls, nil, false, list, "acquire+usage > take > publish", ""},
