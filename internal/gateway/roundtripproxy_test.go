@@ -21,7 +21,7 @@ import (
 
 // stuckAfter is how long after a request's last command the test gives it up. Only a request that
 // waits for the reply to a command that is held back takes as long.
-const stuckAfter = 20 * time.Second
+const stuckAfter = time.Minute
 
 // expectRoundTrips checks which commands a request sends to a Redis. before are those that must be
 // sent before the response: the names of scripts, with "+" between those of one round trip, which
