@@ -42,7 +42,7 @@ func newAccountJSON(a Account) accountJSON {
 
 // MarshalJSON returns the JSON of the API. It has the member iban if the account is identified by
 // an IBAN.
-func (a Account) MarshalJSON() ([]byte, error) { return encode(newAccountJSON(a)) }
+func (a Account) MarshalJSON() ([]byte, error) { return Encode(newAccountJSON(a)) }
 
 // EncodeAccounts returns the JSON array of an account list in the form of the API.
 func EncodeAccounts(list []Account) (json.RawMessage, error) {
@@ -50,7 +50,7 @@ func EncodeAccounts(list []Account) (json.RawMessage, error) {
 	for i, a := range list {
 		all[i] = newAccountJSON(a)
 	}
-	return encode(all)
+	return Encode(all)
 }
 
 // AccountBalances holds the balances of one account, and the identification that came with them.
@@ -109,15 +109,15 @@ func appendMember(text []byte, name, value string) []byte {
 func AppendString(text []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			literal, _ := encode(s) // of a string it does not fail
+			literal, _ := Encode(s) // of a string it does not fail
 			return append(text, literal...)
 		}
 	}
 	return append(append(append(text, '"'), s...), '"')
 }
 
-// encode returns JSON without escapes for HTML.
-func encode(v any) ([]byte, error) {
+// Encode returns JSON without escapes for HTML.
+func Encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
