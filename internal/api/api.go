@@ -96,7 +96,7 @@ type Config struct {
 type server struct {
 	Config
 	inFlight  *bulkhead.Semaphore
-	perClient *bulkhead.PerKey // by client id
+	perClient *bulkhead.Limit // by client id
 }
 
 // New returns the handler of the API. Do not wrap it in a handler that cleans paths, such as

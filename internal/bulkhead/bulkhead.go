@@ -1,5 +1,5 @@
 // Package bulkhead limits how many requests and calls are in progress. Nothing is queued:
-// TryAcquire returns false when the limit is reached. internal/api limits requests with it,
+// TryAcquire refuses when the limit is reached. internal/api limits requests with it,
 // internal/gateway the calls to each ASPSP and the requests that wait for them.
 package bulkhead
 
@@ -10,6 +10,7 @@ type Refusal string
 
 // The limits that can refuse a request.
 const (
+	None     Refusal = ""          // it is not refused
 	InFlight Refusal = "in_flight" // requests of all clients
 	Client   Refusal = "client"    // requests or calls of one client, in total or for one ASPSP
 	Audit    Refusal = "audit"     // audit records that wait to be written
@@ -45,112 +46,103 @@ func (b *Semaphore) Release() {
 	b.n--
 }
 
-// PerKey applies the same limit to each key. It stores only keys that are in use.
-type PerKey struct {
+// A Limit limits each key, and all keys together if its rule does. It stores only keys that are in
+// use.
+type Limit struct {
+	full  rule
 	mu    sync.Mutex
-	max   int
+	n     int // of all keys
 	byKey map[string]int
 }
 
-// NewPerKey returns a PerKey that allows up to limit for each key; a limit below 1 means no limit.
-func NewPerKey(limit int) *PerKey { return &PerKey{max: limit, byKey: map[string]int{}} }
+// A rule reports whether a key, of which ofKey are in use, may not have one more. n is how many of
+// all keys are in use.
+type rule func(n, ofKey int) bool
 
-// TryAcquire reports whether the key was below the limit, and counts one more. The caller must then
+// NewPerKey returns a Limit that allows up to limit for each key; a limit below 1 means no limit.
+func NewPerKey(limit int) *Limit {
+	return newLimit(func(_, ofKey int) bool { return limit > 0 && ofKey >= limit })
+}
+
+// NewFairShare returns a Limit of limit in total, which allows each key as many as stay free; a
+// limit below 1 means no limit. A single key gets half of the total and two keys get a third each,
+// so that some of the total always remains for another key.
+func NewFairShare(limit int) *Limit { return newLimit(fairShare(limit, 1)) }
+
+// fairShare limits the total, and each key to ratio times the number that stays free. With ratio 4
+// a single key gets four fifths of the total, and two get four ninths each.
+func fairShare(limit, ratio int) rule {
+	return func(n, ofKey int) bool { return limit > 0 && ofKey >= ratio*(limit-n) }
+}
+
+func newLimit(full rule) *Limit { return &Limit{full: full, byKey: map[string]int{}} }
+
+// TryAcquire reports whether the key was below its limit, and counts one more. The caller must then
 // call Release.
-func (k *PerKey) TryAcquire(key string) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.max > 0 && k.byKey[key] >= k.max {
+func (l *Limit) TryAcquire(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.full(l.n, l.byKey[key]) {
 		return false
 	}
-	k.byKey[key]++
+	l.n++
+	l.byKey[key]++
 	return true
 }
 
-// Release undoes one TryAcquire of the key that returned true.
-func (k *PerKey) Release(key string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	decrement(k.byKey, key)
-}
-
-// FairShare limits the total, and each key to ratio times the number that stays free. With ratio 1
-// a single key gets half of the total and two keys a third each; with ratio 4 a single key gets
-// four fifths, and two get four ninths each. Some of the total therefore always remains for another
-// key.
-type FairShare struct {
-	mu            sync.Mutex
-	max, ratio, n int
-	byKey         map[string]int
-}
-
-// NewFairShare returns a FairShare of limit in total; a limit below 1 means no limit.
-func NewFairShare(limit, ratio int) *FairShare {
-	return &FairShare{max: limit, ratio: ratio, byKey: map[string]int{}}
-}
-
-// TryAcquire reports whether the key was below its share, and counts one more. The caller must then
-// call Release.
-func (s *FairShare) TryAcquire(key string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.max > 0 && s.byKey[key] >= s.ratio*(s.max-s.n) {
-		return false
+// Release undoes one TryAcquire of the key that returned true. It reports whether no key is in use
+// any more.
+func (l *Limit) Release(key string) (idle bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.n--
+	if l.byKey[key]--; l.byKey[key] == 0 {
+		delete(l.byKey, key)
 	}
-	s.n++
-	s.byKey[key]++
-	return true
+	return l.n == 0
 }
 
-// Release undoes one TryAcquire of the key that returned true.
-func (s *FairShare) Release(key string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.n--
-	decrement(s.byKey, key)
+// Limits limits what clients do with ASPSPs: all clients together, and each client to a fair share
+// for each ASPSP, so that no ASPSP uses its whole capacity. It stores only clients that are in use.
+type Limits struct {
+	all      *Limit // by ASPSP
+	share    rule   // of each client
+	mu       sync.Mutex
+	byClient map[string]*Limit // by ASPSP
 }
 
-// FairSharePerOwner has one FairShare for each owner. It stores only owners that are in use.
-type FairSharePerOwner struct {
-	mu         sync.Mutex
-	max, ratio int
-	byOwner    map[string]*FairShare
+// NewLimits returns Limits of all clients together, and of perClient for each one. A single ASPSP
+// gets four fifths of those. A limit below 1 means no limit.
+func NewLimits(all *Limit, perClient int) *Limits {
+	return &Limits{all: all, share: fairShare(perClient, 4), byClient: map[string]*Limit{}}
 }
 
-// NewFairSharePerOwner returns a FairSharePerOwner of limit in total for each owner; a limit below
-// 1 means no limit.
-func NewFairSharePerOwner(limit, ratio int) *FairSharePerOwner {
-	return &FairSharePerOwner{max: limit, ratio: ratio, byOwner: map[string]*FairShare{}}
-}
-
-// TryAcquire is FairShare.TryAcquire of the owner's FairShare.
-func (o *FairSharePerOwner) TryAcquire(owner, key string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	s := o.byOwner[owner]
-	if s == nil {
-		s = NewFairShare(o.max, o.ratio)
+// TryAcquire counts one more of a client for an ASPSP, and returns None. The caller must then call
+// Release. If a limit is reached, it counts nothing and returns ASPSP or Client.
+func (l *Limits) TryAcquire(client, aspsp string) Refusal {
+	if !l.all.TryAcquire(aspsp) {
+		return ASPSP
 	}
-	acquired := s.TryAcquire(key)
-	if acquired {
-		o.byOwner[owner] = s
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own := l.byClient[client]
+	if own == nil {
+		own = newLimit(l.share)
 	}
-	return acquired
+	if !own.TryAcquire(aspsp) {
+		l.all.Release(aspsp)
+		return Client
+	}
+	l.byClient[client] = own
+	return None
 }
 
-// Release undoes one TryAcquire of the owner and key that returned true.
-func (o *FairSharePerOwner) Release(owner, key string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	s := o.byOwner[owner]
-	if s.Release(key); s.n == 0 {
-		delete(o.byOwner, owner)
-	}
-}
-
-// decrement counts one less for the key, and deletes it at 0.
-func decrement(counts map[string]int, key string) {
-	if counts[key]--; counts[key] == 0 {
-		delete(counts, key)
+// Release undoes one TryAcquire that returned None.
+func (l *Limits) Release(client, aspsp string) {
+	l.all.Release(aspsp)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byClient[client].Release(aspsp) {
+		delete(l.byClient, client)
 	}
 }

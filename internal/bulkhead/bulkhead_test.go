@@ -43,7 +43,7 @@ func TestPerKey(t *testing.T) {
 }
 
 func TestFairShare(t *testing.T) {
-	s := NewFairShare(12, 1)
+	s := NewFairShare(12)
 	under := func(key string) func() bool { return func() bool { return s.TryAcquire(key) } }
 	for _, tt := range []struct {
 		key  string
@@ -60,7 +60,7 @@ func TestFairShare(t *testing.T) {
 		t.Errorf("%d entered where 6 had left, want 3", n)
 	}
 	for limit, fits := range map[int]int{1: 1, 2: 1, 3: 2, 1000: 100, 0: 100} {
-		alone := NewFairShare(limit, 1)
+		alone := NewFairShare(limit)
 		if n := fill(func() bool { return alone.TryAcquire("a") }); n != fits {
 			t.Errorf("limit %d: %d acquired, want %d", limit, n, fits)
 		}
@@ -69,7 +69,7 @@ func TestFairShare(t *testing.T) {
 
 // After all releases the counts are 0 and the maps are empty: a refused TryAcquire counts nothing.
 func TestIdleStateIsDropped(t *testing.T) {
-	b, k, s := NewSemaphore(4), NewPerKey(4), NewFairShare(8, 1)
+	b, k, s := NewSemaphore(4), NewPerKey(4), NewFairShare(8)
 	var all sync.WaitGroup
 	for i := range 64 {
 		all.Go(func() {
@@ -93,22 +93,44 @@ func TestIdleStateIsDropped(t *testing.T) {
 	}
 }
 
-func TestFairSharePerOwner(t *testing.T) {
-	o := NewFairSharePerOwner(10, 4)
-	of := func(owner, key string) func() bool { return func() bool { return o.TryAcquire(owner, key) } }
-	if n := fill(of("a", "slow")); n != 8 {
-		t.Errorf("one key got %d of 10, want 8", n)
+// TestLimits: a refusal names the limit, and counts nothing.
+func TestLimits(t *testing.T) {
+	l := NewLimits(NewPerKey(18), 10)
+	last := None
+	of := func(client, aspsp string) func() bool {
+		return func() bool { last = l.TryAcquire(client, aspsp); return last == None }
 	}
-	if other, more := fill(of("a", "other")), fill(of("b", "slow")); other != 2 || more != 8 {
-		t.Errorf("another key got %d and another owner %d, want 2 and 8", other, more)
+	for _, tt := range []struct {
+		client, aspsp string
+		fits          int
+		by            Refusal
+	}{
+		{"a", "slow", 8, Client},
+		{"a", "other", 2, Client},
+		{"b", "slow", 8, Client},
+		{"c", "slow", 2, ASPSP},
+		{"c", "other", 7, Client},
+		{"d", "slow", 0, ASPSP},
+	} {
+		if n := fill(of(tt.client, tt.aspsp)); n != tt.fits || last != tt.by {
+			t.Errorf("%s got %d for %s, then %q, want %d, %q", tt.client, n, tt.aspsp, last, tt.fits, tt.by)
+		}
+		for range 100 {
+			of(tt.client, tt.aspsp)()
+		}
 	}
-	for range 8 {
-		o.Release("a", "slow")
-		o.Release("b", "slow")
+	for client, held := range map[string]map[string]int{"a": {"slow": 8, "other": 2}, "b": {"slow": 8}, "c": {"slow": 2, "other": 7}} {
+		for aspsp, n := range held {
+			for range n {
+				l.Release(client, aspsp)
+			}
+		}
 	}
-	o.Release("a", "other")
-	o.Release("a", "other")
-	if len(o.byOwner) != 0 {
-		t.Errorf("%d idle owners are stored", len(o.byOwner))
+	if len(l.byClient) != 0 || l.all.n != 0 || len(l.all.byKey) != 0 {
+		t.Errorf("%d idle clients are stored, and %v counted", len(l.byClient), l.all.byKey)
+	}
+	free := NewLimits(NewFairShare(0), 0)
+	if n := fill(func() bool { return free.TryAcquire("a", "slow") == None }); n != 100 {
+		t.Errorf("%d acquired without a limit, want 100", n)
 	}
 }

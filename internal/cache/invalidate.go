@@ -20,6 +20,8 @@ const (
 	// invalidateSpacing is the time between two attempts while Redis is down, so that many
 	// invalidations do not load it.
 	invalidateSpacing = 10 * time.Millisecond
+	// erasePause is the pause between two attempts for which a request waits.
+	erasePause = 100 * time.Millisecond
 )
 
 // Log messages for invalidations that may have been lost.
@@ -99,14 +101,22 @@ func (c *Cache) InvalidationPending(k Key) bool { return c.invalidations.pending
 // Drain makes the last attempt of each pending deletion. It returns ctx's error if ctx ends first.
 func (c *Cache) Drain(ctx context.Context) error { return c.invalidations.queue.Drain(ctx) }
 
-// EraseEventually erases in the background, and retries until Redis confirms it. Until then this
-// cache does not return the list.
-func (c *Cache) EraseEventually(k Key) {
-	c.invalidations.add(deletion{k, true}, func(ctx context.Context) error { return c.Erase(ctx, k) })
-}
-
-// Erase invalidates the list, and also deletes the remembered refusals and number of pages.
+// Erase invalidates the list, and also deletes the remembered refusals and number of pages. It tries
+// until Redis confirms it, or until ctx ends. Then it returns ctx's error and continues in the
+// background; until Redis confirms it, this cache does not return the list.
 func (c *Cache) Erase(ctx context.Context, k Key) error {
 	p := k.prefix()
-	return c.rdb.Del(ctx, p+"list", p+"calls", p+"refused", p+"pages").Err()
+	erase := func(ctx context.Context) error {
+		return c.rdb.Del(ctx, p+"list", p+"calls", p+"refused", p+"pages").Err()
+	}
+	// A command may fail earlier, for example in a failover. Repeating a deletion is safe.
+	for erase(ctx) != nil {
+		select {
+		case <-ctx.Done():
+			c.invalidations.add(deletion{k, true}, erase)
+			return ctx.Err()
+		case <-time.After(erasePause):
+		}
+	}
+	return nil
 }

@@ -1,6 +1,8 @@
 package cache
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
@@ -54,6 +56,17 @@ func refusal(text string, now time.Time, consent, account string) canonical.Kind
 	return ""
 }
 
+// Subject returns a hash of the user's token and an account, "" for none, for names and values in
+// Redis. It includes the consent, which is not in Redis: without it, an account number could be
+// found by hashing all numbers.
+func Subject(q canonical.Query, account string) string {
+	text := make([]byte, 0, 512)
+	text = append(strconv.AppendQuote(text, canonical.NormalizeID(q.Consent)), ' ')
+	text = append(strconv.AppendQuote(text, q.Token.Reveal()), ' ')
+	hash := sha256.Sum256(strconv.AppendQuote(text, account))
+	return base64.RawURLEncoding.EncodeToString(hash[:])
+}
+
 // Learned is what a call has shown about later ones. The zero value changes nothing.
 type Learned struct {
 	// Subject is what the ASPSP has refused RefusedWith, which is remembered for an hour; "" for
@@ -65,6 +78,34 @@ type Learned struct {
 	Accepted bool
 	// Pages is how many calls the list needs; below 0 if that is unknown now, 0 for no change.
 	Pages int
+}
+
+// Learn returns what a read of an account's balances, or of the account list for "", has shown. calls
+// is how many calls it made, and failure how it failed; nil if it succeeded.
+func (m Memory) Learn(q canonical.Query, account string, calls int, failure *canonical.Error) Learned {
+	var learned Learned
+	switch {
+	case failure == nil:
+		learned.Accepted = q.Attended()
+		if account == "" && calls > 0 && calls != max(m.Pages, 1) {
+			learned.Pages = calls
+		}
+		return learned
+	case failure.Slots != nil:
+		return Learned{Pages: failure.Slots.Needed}
+	case failure.Origin == canonical.OriginGateway:
+		return Learned{}
+	case failure.RejectsConsent():
+		learned.Pages = -1
+	}
+	switch kind := failure.Kind; {
+	case q.Attended(): // it takes no slot: refusals of invented consents could fill Redis
+	case kind == canonical.AccountUnknown:
+		learned.Subject, learned.RefusedWith = Subject(q, account), kind
+	case kind == canonical.ConsentExpired, kind == canonical.ConsentInvalid:
+		learned.Subject, learned.RefusedWith = Subject(q, ""), kind
+	}
+	return learned
 }
 
 // args returns the last arguments of publish.lua. ended is the end of the call.

@@ -83,6 +83,14 @@ func (e *Error) Error() string {
 	return text
 }
 
+// RejectsConsent reports whether the provider has rejected the consent itself, so that the cached
+// list must be deleted. It is false for a rejected token, because a caller can invent one, and for a
+// refusal of the gateway, which only remembers one: the list may be newer.
+func (e *Error) RejectsConsent() bool {
+	rejected := e != nil && (e.Kind == ConsentExpired || e.Kind == ConsentInvalid)
+	return rejected && !e.TokenRejected && e.Origin != OriginGateway
+}
+
 // FieldError is one fault of a request.
 type FieldError struct {
 	In     string `json:"in"` // header, path or query

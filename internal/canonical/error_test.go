@@ -120,3 +120,26 @@ func TestKinds(t *testing.T) {
 		seen[k] = true
 	}
 }
+
+// TestRejectsConsent: only the provider or the ASPSP rejects a consent, and not with a token.
+func TestRejectsConsent(t *testing.T) {
+	for _, k := range canonical.Kinds() {
+		want := k == canonical.ConsentExpired || k == canonical.ConsentInvalid
+		for _, tt := range []struct {
+			err  *canonical.Error
+			want bool
+		}{
+			{&canonical.Error{Kind: k, Origin: canonical.OriginProvider}, want},
+			{&canonical.Error{Kind: k, Origin: canonical.OriginASPSP}, want},
+			{&canonical.Error{Kind: k, Origin: canonical.OriginASPSP, TokenRejected: true}, false},
+			{canonical.NewError(k, ""), false},
+		} {
+			if got := tt.err.RejectsConsent(); got != tt.want {
+				t.Errorf("%+v: %t, want %t", tt.err, got, tt.want)
+			}
+		}
+	}
+	if (*canonical.Error)(nil).RejectsConsent() {
+		t.Error("no error rejects the consent")
+	}
+}

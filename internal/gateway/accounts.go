@@ -8,7 +8,6 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/coalesce"
 	"ais-gateway/internal/store/steps"
-	"ais-gateway/internal/unattended"
 )
 
 // Accounts returns the accounts that the query's consent covers: the cached list if it is fresh
@@ -16,18 +15,15 @@ import (
 // stale list with the reason. The error is a *canonical.Error. The use of the cache is set also with
 // an error, and so is the usage of an unattended request, if it could be read.
 func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query, control CacheControl) (AccountsResult, error) {
-	b, ok := g.aspsps[q.ASPSP]
-	if !ok {
-		return AccountsResult{}, unknownASPSP()
+	read, failure := g.newRead(client, q, "")
+	if failure != nil {
+		return AccountsResult{}, failure
 	}
-	prefetched := g.prefetchUsage(ctx, q)
-	read := providerRead{g: g, aspsp: b, client: client, q: q, usage: prefetched}
-	a := &accountsRequest{providerRead: read, control: control, budget: steps.NewBudget(g.RedisBudget)}
+	a := &accountsRequest{providerRead: read, control: control}
+	a.prefetchUsage(ctx)
 	result, failure := a.serve(ctx)
 	result.CacheResult = a.cacheResult(result)
-	if !q.Attended() {
-		result.Usage = a.responseUsage(ctx, prefetched, failure)
-	}
+	result.Usage = a.responseUsage(ctx, a.shared, failure)
 	return result, asError(failure)
 }
 
@@ -35,7 +31,6 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 type accountsRequest struct {
 	providerRead
 	control    CacheControl
-	budget     steps.Budget
 	cached     *cache.Entry // the list that was found; nil if there is none that may be served
 	readAt     time.Time    // when it was found
 	lookupTime time.Time    // of the first lookup, by Redis's clock; zero if Redis did not respond
@@ -44,7 +39,6 @@ type accountsRequest struct {
 	// is not fetched for an unattended request: each gateway would use slots for a list that
 	// another one has.
 	unreadable bool
-	unknown    bool // whether a list is cached is unknown: Redis did not respond, or the list is unreadable
 	noLease    bool // Redis refused to store a lease
 	shared     coalesce.Shared
 }
@@ -79,49 +73,53 @@ func (a *accountsRequest) serveCached(ctx context.Context) (AccountsResult, *can
 	if a.control.NoCache {
 		return AccountsResult{}, canonical.NewError(canonical.NotCached, "`only-if-cached` and `no-cache` exclude each other. Send one of them")
 	}
-	switch a.readList(ctx); {
+	switch known := a.readList(ctx); {
 	case a.cached != nil:
 		return a.fromCache(a.cached, NotStale), nil
-	case a.unknown:
+	case !known:
 		return AccountsResult{}, canonical.NewError(canonical.NotCached, "No cached account list is available. Repeat without `only-if-cached`")
 	}
 	return AccountsResult{}, canonical.NewError(canonical.NotCached, "")
 }
 
 // readList looks up the list without acquiring a lease. If Redis does not respond, the list that
-// was found before stays.
-func (a *accountsRequest) readList(ctx context.Context) {
+// was found before stays. It is unknown whether there is a list if Redis does not respond, or if the
+// list is unreadable.
+func (a *accountsRequest) readList(ctx context.Context) (known bool) {
 	entry, err := steps.Do(ctx, &a.budget, func(ctx context.Context) (*cache.Entry, error) {
 		entry, _, err := a.g.Config.Cache.Get(ctx, a.key())
 		return entry, err
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		a.useEntry(entry)
-		return
-	}
-	a.unknown = true
-	if a.cached == nil || a.g.Config.Cache.InvalidationPending(a.key()) {
+		return entry == nil || !entry.Unreadable
+	case a.cached == nil:
+	case a.g.Config.Cache.InvalidationPending(a.key()):
 		a.cached = nil
-		return
+	default:
+		aged := *a.cached
+		aged.Age += time.Since(a.readAt) //nolint:forbidigo // measures how much older the list has become
+		a.useEntry(&aged)
 	}
-	aged := *a.cached
-	aged.Age += time.Since(a.readAt) //nolint:forbidigo // measures how much older the list has become
-	a.useEntry(&aged)
+	return false
 }
 
 // useEntry records the list that Redis returned.
 func (a *accountsRequest) useEntry(entry *cache.Entry) {
-	a.cached, a.readAt = nil, time.Now() //nolint:forbidigo // measures how much older the list becomes
-	a.unknown = entry != nil && entry.Unreadable
-	a.unreadable = a.unknown && entry.Age < a.aspsp.Accounts.FreshFor // also if max-age is shorter: Redis would not replace the list
-	if entry != nil && !entry.Unreadable && entry.Age < a.aspsp.Accounts.KeepFor {
+	a.cached, a.unreadable, a.readAt = nil, false, time.Now() //nolint:forbidigo // measures how much older the list becomes
+	switch {
+	case entry == nil:
+	case entry.Unreadable:
+		a.unreadable = entry.Age < a.aspsp.Accounts.FreshFor // also if max-age is shorter: Redis would not replace the list
+	case entry.Age < a.aspsp.Accounts.KeepFor:
 		a.cached = entry
 	}
 }
 
 // options returns how the request shares a call, and what it needs to know before it.
 func (a *accountsRequest) options() coalesce.Options {
-	o := a.providerRead.options(&a.budget)
+	o := a.providerRead.options()
 	if a.control.NoCache {
 		o.Call.ShareKey = "anew-" + o.Call.ShareKey // requests that require a call share with each other only
 	}
@@ -135,7 +133,6 @@ func (a *accountsRequest) options() coalesce.Options {
 // Record stores the reply of the lookup. It reports whether the cached list satisfies the request.
 func (a *accountsRequest) Record(found cache.Found) (satisfied bool, failure *canonical.Error) {
 	if !found.Answered() {
-		a.unknown = true
 		return false, nil
 	}
 	a.useEntry(found.Entry)
@@ -185,34 +182,6 @@ func (a *accountsRequest) maxAge() time.Duration {
 		return min(*a.control.MaxAge, a.aspsp.Accounts.FreshFor)
 	}
 	return a.aspsp.Accounts.FreshFor
-}
-
-// responseUsage returns the usage for the response; nil if the counter cannot be read. It is that of
-// the call's last step of the counter. If no call was made, it is the prefetched one. After a call
-// whose last step Redis has not confirmed, it is read again.
-func (a *accountsRequest) responseUsage(ctx context.Context, prefetched *steps.Pending[unattended.Usage], failure *canonical.Error) *unattended.Usage {
-	switch {
-	case failure != nil && failure.Kind == canonical.CounterUnavailable:
-		return nil
-	case a.shared.Usage != nil:
-		return a.shared.Usage
-	case !a.shared.Hit && (a.shared.Entry != nil || a.shared.Failure != nil) && !beforeCall(a.shared.Failure):
-		return a.g.readUsage(ctx, a.budget, a.q, "")
-	}
-	usage, err := prefetched.Wait(context.WithoutCancel(ctx))
-	if err != nil {
-		return nil
-	}
-	return &usage
-}
-
-// beforeCall reports whether a failure is that of a call that was not made: because of a remembered
-// refusal, of an open breaker, or of a concurrency limit.
-func beforeCall(failure *canonical.Error) bool {
-	if failure == nil || failure.Origin != canonical.OriginGateway {
-		return false
-	}
-	return isRefusal(failure.Kind) || failure.Kind == canonical.ProviderUnavailable || failure.Kind == canonical.Overloaded
 }
 
 func (a *accountsRequest) fromCache(cached *cache.Entry, reason StaleReason) AccountsResult {

@@ -5,35 +5,27 @@ import (
 
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/store/steps"
 )
 
 // Balances returns all balances of one account, always from the provider. Identical concurrent
 // unattended requests share one call across gateways. The error is a *canonical.Error. For an
 // unattended request the usage is set, also with an error, if it could be read.
 func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query, account string) (BalancesResult, error) {
-	b, ok := g.aspsps[q.ASPSP]
-	if !ok {
-		return BalancesResult{}, unknownASPSP()
+	read, failure := g.newRead(client, q, account)
+	if failure != nil {
+		return BalancesResult{}, failure
 	}
-	r := &balancesRequest{providerRead{g: g, aspsp: b, client: client, q: q, account: account}}
+	r := &balancesRequest{read}
 	if q.Attended() {
 		result, failure := r.serveAttended(ctx)
 		return result, asError(failure)
 	}
-	budget := steps.NewBudget(g.RedisBudget)
-	shared, failure := g.calls.Do(ctx, r.options(&budget), r)
-	result := BalancesResult{Usage: shared.Usage}
-	switch {
-	case failure == nil:
+	var result BalancesResult
+	shared, failure := g.calls.Do(ctx, r.options(), r)
+	if failure == nil {
 		result = newBalancesResult(shared.Entry)
-		result.Usage = shared.Usage
-	case failure.Kind == canonical.CounterUnavailable:
-		return BalancesResult{}, failure
 	}
-	if result.Usage == nil {
-		result.Usage = g.readUsage(ctx, budget, q, account)
-	}
+	result.Usage = r.responseUsage(ctx, shared, failure)
 	return result, asError(failure)
 }
 
@@ -52,8 +44,7 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 	defer r.g.running.Done()
 	result := r.Call(ctx)
 	if result.Invalidate {
-		budget := steps.NewBudget(r.g.RedisBudget)
-		_ = budget.Wait(context.WithoutCancel(ctx), r.g.Config.Cache.InvalidateEventually(r.key(), nil))
+		_ = r.budget.Wait(context.WithoutCancel(ctx), r.g.Config.Cache.InvalidateEventually(r.key(), nil))
 	}
 	if result.Failure != nil {
 		return BalancesResult{}, result.Failure

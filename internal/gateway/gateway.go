@@ -17,7 +17,6 @@ import (
 	"ais-gateway/internal/coalesce"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/recovery"
 	"ais-gateway/internal/store/steps"
 	"ais-gateway/internal/unattended"
 )
@@ -55,10 +54,8 @@ const (
 	// RedisBudget is how long a request waits for Redis in all, if its response is possible without
 	// it.
 	RedisBudget = 100 * time.Millisecond
-	// eraseTimeout is how long the request for a deletion waits for Redis, and erasePause the pause
-	// between two attempts.
+	// eraseTimeout is how long the request for a deletion waits for Redis.
 	eraseTimeout = 2 * time.Second
-	erasePause   = 100 * time.Millisecond
 	// lastWrites is how long a gateway that drains waits for the last attempts of pending writes.
 	lastWrites = 3 * time.Second
 )
@@ -66,19 +63,17 @@ const (
 // A Gateway serves queries. It is safe for concurrent use.
 type Gateway struct {
 	Config
-	aspsps        map[string]*aspsp
-	workers       *steps.Workers
-	calls         *coalesce.Group
-	running       sync.WaitGroup              // attended balances, which share no call
-	aspspWaiters  *bulkhead.FairShare         // waiting requests by ASPSP
-	clientWaiters *bulkhead.FairSharePerOwner // waiting requests by client and ASPSP
-	aspspCalls    *bulkhead.PerKey            // calls in progress by ASPSP
-	clientCalls   *bulkhead.FairSharePerOwner // calls in progress by client and ASPSP
+	aspsps  map[string]*aspsp
+	workers *steps.Workers
+	calls   *coalesce.Group
+	running sync.WaitGroup // attended balances, which share no call
+	// Two limits protect the gateway from a slow ASPSP: of the requests that wait for it, those
+	// included that share a call, and of its calls in progress.
+	waiting, calling *bulkhead.Limits
 }
 
 type aspsp struct {
 	ASPSP
-	checker providers.Checker // nil if the adapter is none
 	breaker *breaker.Breaker
 }
 
@@ -87,14 +82,13 @@ func New(c Config) *Gateway {
 	workers := steps.NewWorkers()
 	g := &Gateway{
 		Config: c, aspsps: map[string]*aspsp{}, workers: workers,
-		calls:        coalesce.New(coalesce.Config{Cache: c.Cache, Workers: workers, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
-		aspspWaiters: bulkhead.NewFairShare(c.MaxWaiting, 1), clientWaiters: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4), aspspCalls: bulkhead.NewPerKey(c.MaxCallsPerASPSP),
-		clientCalls: bulkhead.NewFairSharePerOwner(c.MaxPerClient, 4),
+		calls:   coalesce.New(coalesce.Config{Cache: c.Cache, Workers: workers, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
+		waiting: bulkhead.NewLimits(bulkhead.NewFairShare(c.MaxWaiting), c.MaxPerClient),
+		calling: bulkhead.NewLimits(bulkhead.NewPerKey(c.MaxCallsPerASPSP), c.MaxPerClient),
 	}
 	for _, b := range c.ASPSPs {
-		checker, _ := b.Adapter.(providers.Checker)
 		changed := func(s breaker.State) { c.Observer.Breaker(b.ID, s) }
-		g.aspsps[b.ID] = &aspsp{ASPSP: b, checker: checker, breaker: breaker.New(b.ASPSP.Breaker, b.Timeout, c.Now, changed)}
+		g.aspsps[b.ID] = &aspsp{ASPSP: b, breaker: breaker.New(b.ASPSP.Breaker, b.Timeout, c.Now, changed)}
 	}
 	return g
 }
@@ -119,8 +113,10 @@ func (g *Gateway) ASPSP(id string) (ASPSPInfo, bool) {
 
 // Check returns the faults of a query under the additional rules of its provider.
 func (g *Gateway) Check(q canonical.Query) []canonical.FieldError {
-	if b, ok := g.aspsps[q.ASPSP]; ok && b.checker != nil {
-		return b.checker.Check(q)
+	if b, ok := g.aspsps[q.ASPSP]; ok {
+		if checker, ok := b.Adapter.(providers.Checker); ok {
+			return checker.Check(q)
+		}
 	}
 	return nil
 }
@@ -129,10 +125,11 @@ func (g *Gateway) Check(q canonical.Query) []canonical.FieldError {
 // account's balances, or of the account list for "". It takes no slot. It fails with
 // CounterUnavailable.
 func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error) {
-	if _, ok := g.aspsps[q.ASPSP]; !ok {
-		return unattended.Usage{}, unknownASPSP()
+	r, failure := g.newRead("", q, account)
+	if failure != nil {
+		return unattended.Usage{}, failure
 	}
-	return g.Counter.Usage(ctx, unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: account})
+	return r.readUsage(ctx)
 }
 
 // DeleteCachedData deletes all cached data of the client for the query's consent. It releases no
@@ -140,22 +137,14 @@ func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, accou
 // DeletionUnconfirmed. This gateway then continues to retry it, and does not serve the list until
 // Redis confirms it.
 func (g *Gateway) DeleteCachedData(ctx context.Context, client string, q canonical.Query) error {
-	if _, ok := g.aspsps[q.ASPSP]; !ok {
-		return unknownASPSP()
+	r, failure := g.newRead(client, q, "")
+	if failure != nil {
+		return failure
 	}
 	ctx, cancel := context.WithTimeout(ctx, eraseTimeout+g.Slack)
 	defer cancel()
-	lists, key := g.Config.Cache, cacheKey(client, q)
-	// A command may fail earlier, for example in a failover. Repeating a deletion is safe.
-	for lists.Erase(ctx, key) != nil {
-		select {
-		case <-ctx.Done():
-			lists.EraseEventually(key)
-			return &canonical.Error{
-				Kind: canonical.DeletionUnconfirmed, Origin: canonical.OriginGateway, RetryAfter: time.Second,
-			}
-		case <-time.After(erasePause):
-		}
+	if g.Config.Cache.Erase(ctx, r.key()) != nil {
+		return canonical.NewError(canonical.DeletionUnconfirmed, "")
 	}
 	return nil
 }
@@ -175,59 +164,6 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	results := make(chan error, 1)
 	go func() { results <- g.calls.Drain(ctx) }()
 	return errors.Join(g.Config.Cache.Drain(ctx), <-results)
-}
-
-// callProvider makes one read through the ASPSP's breaker and the concurrency limits. A panic in an
-// adapter becomes InternalError, so that one response does not end the process.
-func (g *Gateway) callProvider(ctx context.Context, b *aspsp, client string, q canonical.Query, read func() error) *canonical.Error {
-	leave, failure := g.admitCall(ctx, b, client)
-	if failure != nil {
-		return failure
-	}
-	defer leave()
-	err := b.breaker.Do(q.Consent, func() (err error) {
-		defer func() {
-			if r := recover(); r != nil {
-				recovery.Log(ctx, g.Logger, r, slog.String("provider", b.Provider))
-				err = canonical.NewError(canonical.InternalError, "")
-			}
-		}()
-		return read()
-	})
-	if err != nil && !errors.As(err, &failure) {
-		return canonical.NewError(canonical.InternalError, "")
-	}
-	return failure
-}
-
-// readUsage returns the usage of a unit for a response; nil if it cannot be read within the budget.
-func (g *Gateway) readUsage(ctx context.Context, budget steps.Budget, q canonical.Query, account string) *unattended.Usage {
-	usage, err := steps.Do(context.WithoutCancel(ctx), &budget, func(ctx context.Context) (unattended.Usage, error) {
-		return g.UnattendedAccess(ctx, q, account)
-	})
-	if err != nil {
-		return nil
-	}
-	return &usage
-}
-
-// prefetchUsage starts to read the usage of an account list's unit, so that a cache hit takes one
-// round trip; nil if the request is attended.
-func (g *Gateway) prefetchUsage(ctx context.Context, q canonical.Query) *steps.Pending[unattended.Usage] {
-	if q.Attended() {
-		return nil
-	}
-	return steps.Begin(ctx, g.workers, g.RedisBudget, func(ctx context.Context) (unattended.Usage, error) {
-		return g.UnattendedAccess(ctx, q, "")
-	})
-}
-
-func cacheKey(client string, q canonical.Query) cache.Key {
-	return cache.Key{Client: client, ASPSP: q.ASPSP, Consent: canonical.NormalizeID(q.Consent)}
-}
-
-func unknownASPSP() *canonical.Error {
-	return canonical.NewError(canonical.ASPSPUnknown, "")
 }
 
 // asError returns a nil error for a nil failure.

@@ -2,15 +2,17 @@ package gateway
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"strconv"
+	"errors"
+	"log/slog"
 	"time"
 
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/coalesce"
+	"ais-gateway/internal/event"
 	"ais-gateway/internal/providers"
+	"ais-gateway/internal/recovery"
 	"ais-gateway/internal/store/steps"
 	"ais-gateway/internal/unattended"
 )
@@ -25,18 +27,31 @@ type providerRead struct {
 	client  string
 	q       canonical.Query
 	account string       // "" for the account list
+	budget  steps.Budget // of the request
 	memory  cache.Memory // of earlier reads
-	// usage is that of an unattended list's unit, as it was read concurrently with the lookup; nil
-	// if there is none, or if the request has waited since.
+	// usage is that of the unit, as it is read concurrently with the lookup; nil if it is not, or if
+	// the request has waited since.
 	usage *steps.Pending[unattended.Usage]
 }
 
+// newRead returns a read of an account's balances, or of the account list for "". It fails with
+// ASPSPUnknown.
+func (g *Gateway) newRead(client string, q canonical.Query, account string) (providerRead, *canonical.Error) {
+	b, ok := g.aspsps[q.ASPSP]
+	if !ok {
+		return providerRead{}, canonical.NewError(canonical.ASPSPUnknown, "")
+	}
+	return providerRead{g: g, aspsp: b, client: client, q: q, account: account, budget: steps.NewBudget(g.RedisBudget)}, nil
+}
+
 // key identifies the cached data of the read's client and consent.
-func (r *providerRead) key() cache.Key { return cacheKey(r.client, r.q) }
+func (r *providerRead) key() cache.Key {
+	return cache.Key{Client: r.client, ASPSP: r.q.ASPSP, Consent: canonical.NormalizeID(r.q.Consent)}
+}
 
 // options returns how the read shares a call with identical ones: of the same client, ASPSP,
 // consent, user token and account, both attended or both unattended.
-func (r *providerRead) options(budget *steps.Budget) coalesce.Options {
+func (r *providerRead) options() coalesce.Options {
 	kind := "unattended"
 	switch {
 	case r.account != "":
@@ -44,83 +59,109 @@ func (r *providerRead) options(budget *steps.Budget) coalesce.Options {
 	case r.q.Attended():
 		kind = "attended"
 	}
-	consent := subject(r.q, "")
+	consent := cache.Subject(r.q, "")
 	read := consent
 	if r.account != "" {
-		read = subject(r.q, r.account)
+		read = cache.Subject(r.q, r.account)
 	}
-	call := cache.CallID{Key: r.key(), ShareKey: kind + ":" + read}
-	lookup := cache.Lookup{ConsentSubject: consent, ReadSubject: read}
 	return coalesce.Options{
-		Call: call, Timeout: r.aspsp.Timeout, Counted: !r.q.Attended(), Lookup: lookup, Budget: budget,
+		Call:    cache.CallID{Key: r.key(), ShareKey: kind + ":" + read},
+		Timeout: r.aspsp.Timeout, Counted: !r.q.Attended(), Budget: &r.budget,
+		Lookup: cache.Lookup{ConsentSubject: consent, ReadSubject: read},
 	}
 }
 
-// Admit lets the request wait for a call. It fails with Overloaded.
+// Admit lets the request wait for a call. leave must be called when it no longer waits; the time
+// until then is added to the request's event. It fails with Overloaded.
 func (r *providerRead) Admit(ctx context.Context) (leave func(), failure *canonical.Error) {
-	return r.g.admitWaiter(ctx, r.aspsp, r.client)
+	if by := r.g.waiting.TryAcquire(r.client, r.aspsp.ID); by != bulkhead.None {
+		return nil, r.overloaded(ctx, by, "too many requests wait for the ASPSP", "too many requests of your client wait for the ASPSP")
+	}
+	start := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
+	return func() {
+		event.AddWait(ctx, time.Since(start)) //nolint:forbidigo // as above
+		r.g.waiting.Release(r.client, r.aspsp.ID)
+	}, nil
+}
+
+// overloaded returns an Overloaded error with the detail of the limit that refused the request, and
+// reports that limit.
+func (r *providerRead) overloaded(ctx context.Context, by bulkhead.Refusal, detail, ofClient string) *canonical.Error {
+	if by == bulkhead.Client {
+		detail = ofClient
+	}
+	r.g.Observer.Refused(ctx, r.aspsp.ID, by)
+	return canonical.NewError(canonical.Overloaded, detail)
 }
 
 // call makes the read, unless what is remembered excludes it. The result has no entry.
 func (r *providerRead) call(ctx context.Context, fetch func(ctx context.Context) error) cache.CallResult {
-	if result, excluded := r.excluded(ctx); excluded {
-		return result
+	if result := r.excluded(ctx); result != nil {
+		return *result
 	}
 	var tracker *unattended.Tracker
 	if !r.q.Attended() {
 		ctx, tracker = unattended.Track(ctx)
 	}
 	ctx, calls := providers.CountCalls(ctx)
-	failure := r.g.callProvider(ctx, r.aspsp, r.client, r.q, func() error { return fetch(ctx) })
-	result := cache.CallResult{Failure: failure, Invalidate: failure != nil && consentRejected(failure)}
-	if tracker != nil {
-		if usage, known := tracker.Usage(); known {
-			result.Usage = &usage
+	failure := r.callProvider(ctx, fetch)
+	result := cache.CallResult{Failure: failure, Invalidate: failure.RejectsConsent(), Usage: tracker.Usage()}
+	if failure != nil && failure.Slots != nil { // the list was not read completely
+		usage, wait, err := r.g.Counter.Fits(context.WithoutCancel(ctx), r.counterCall(), failure.Slots.Needed)
+		if err == nil {
+			result.Failure = notEnoughSlots(*failure.Slots, usage.Limit, wait)
 		}
 	}
-	if failure != nil && failure.Slots != nil {
-		result.Failure = r.pagesDoNotFit(ctx, failure)
-	}
-	result.Learned = r.learned(result.Failure, int(calls.Load()))
+	result.Learned = r.memory.Learn(r.q, r.account, int(calls.Load()), result.Failure)
 	return result
 }
 
-// excluded returns the result of an unattended read that must not be started.
-func (r *providerRead) excluded(ctx context.Context) (result cache.CallResult, excluded bool) {
+// callProvider makes one read through the concurrency limits and the ASPSP's breaker. The call
+// counts for its client until it has ended, even if the request that started it is gone. A panic in
+// an adapter becomes InternalError, so that one response does not end the process.
+func (r *providerRead) callProvider(ctx context.Context, fetch func(ctx context.Context) error) *canonical.Error {
+	if by := r.g.calling.TryAcquire(r.client, r.aspsp.ID); by != bulkhead.None {
+		return r.overloaded(ctx, by, "too many calls to the ASPSP are in progress", "too many calls of your client to the ASPSP are in progress")
+	}
+	defer r.g.calling.Release(r.client, r.aspsp.ID)
+	err := r.aspsp.breaker.Do(r.q.Consent, func() (err error) {
+		defer func() {
+			if value := recover(); value != nil {
+				recovery.Log(ctx, r.g.Logger, value, slog.String("provider", r.aspsp.Provider))
+				err = canonical.NewError(canonical.InternalError, "")
+			}
+		}()
+		return fetch(ctx)
+	})
+	failure, ok := errors.AsType[*canonical.Error](err)
+	if err != nil && !ok {
+		return canonical.NewError(canonical.InternalError, "")
+	}
+	return failure
+}
+
+// excluded returns the result of an unattended read that must not be started; nil for any other.
+func (r *providerRead) excluded(ctx context.Context) *cache.CallResult {
+	pages := r.memory.Pages
 	switch {
 	case r.q.Attended():
-		return cache.CallResult{}, false
+		return nil
 	case r.memory.RefusedWith != "":
-		return cache.CallResult{Failure: canonical.NewError(r.memory.RefusedWith, "the bank refused it without the user within the last hour")}, true
-	case r.account != "" || r.memory.Pages <= 1:
-		return cache.CallResult{}, false
+		return &cache.CallResult{Failure: canonical.NewError(r.memory.RefusedWith, "the bank refused it without the user within the last hour")}
+	case r.account != "" || pages <= 1:
+		return nil
 	}
-	pages := r.memory.Pages
 	if r.usage != nil {
 		if usage, err := r.usage.Wait(ctx); err == nil && usage.Remaining >= pages {
-			return cache.CallResult{}, false
+			return nil
 		}
 	}
 	usage, wait, err := r.g.Counter.Fits(ctx, r.counterCall(), pages)
-	if fits := err != nil || usage.Remaining >= pages; fits { // if the counter does not respond, the take decides
-		return cache.CallResult{}, false
+	if err != nil || usage.Remaining >= pages { // if the counter does not respond, the take decides
+		return nil
 	}
 	failure := notEnoughSlots(canonical.SlotNeed{Needed: pages, Remaining: usage.Remaining}, usage.Limit, wait)
-	return cache.CallResult{Failure: failure, Usage: &usage}, true
-}
-
-// pagesDoNotFit returns the failure of a list that was not read completely because its pages exceed
-// the remaining slots.
-func (r *providerRead) pagesDoNotFit(ctx context.Context, failure *canonical.Error) *canonical.Error {
-	usage, wait, err := r.g.Counter.Fits(context.WithoutCancel(ctx), r.counterCall(), failure.Slots.Needed)
-	if err != nil {
-		return failure
-	}
-	return notEnoughSlots(*failure.Slots, usage.Limit, wait)
-}
-
-func (r *providerRead) counterCall() unattended.Call {
-	return unattended.Call{ASPSP: r.q.ASPSP, Consent: r.q.Consent, Account: r.account}
+	return &cache.CallResult{Failure: failure, Usage: &usage}
 }
 
 // notEnoughSlots returns the failure of a list whose pages need more slots than are left. wait is
@@ -135,45 +176,51 @@ func notEnoughSlots(need canonical.SlotNeed, limit int, wait time.Duration) *can
 	return failure
 }
 
-// learned returns what the outcome of a read shows about later ones.
-func (r *providerRead) learned(failure *canonical.Error, calls int) cache.Learned {
-	list := r.account == ""
+func (r *providerRead) counterCall() unattended.Call {
+	return unattended.Call{ASPSP: r.q.ASPSP, Consent: r.q.Consent, Account: r.account}
+}
+
+// readUsage returns the usage of the read's unit. It fails with CounterUnavailable.
+func (r *providerRead) readUsage(ctx context.Context) (unattended.Usage, error) {
+	return r.g.Counter.Usage(ctx, r.counterCall())
+}
+
+// prefetchUsage starts to read the usage of an unattended read's unit, so that a cache hit takes one
+// round trip.
+func (r *providerRead) prefetchUsage(ctx context.Context) {
+	if !r.q.Attended() {
+		r.usage = steps.Begin(ctx, r.g.workers, r.g.RedisBudget, r.readUsage)
+	}
+}
+
+// responseUsage returns the usage for the response; nil for an attended request, and if the counter
+// cannot be read. It is that of the call's last step of the counter. If no call was made, it is the
+// prefetched one. After a call whose last step Redis has not confirmed, and if nothing was
+// prefetched, it is read within the budget.
+func (r *providerRead) responseUsage(ctx context.Context, shared coalesce.Shared, failure *canonical.Error) *unattended.Usage {
 	switch {
-	case failure == nil && list && calls > 0 && max(calls, 1) != max(r.memory.Pages, 1):
-		return cache.Learned{Accepted: r.q.Attended(), Pages: calls}
-	case failure == nil:
-		return cache.Learned{Accepted: r.q.Attended()}
-	case failure.Slots != nil:
-		return cache.Learned{Pages: failure.Slots.Needed}
-	case failure.Origin == canonical.OriginGateway || !isRefusal(failure.Kind):
-		return cache.Learned{}
+	case r.q.Attended(), failure != nil && failure.Kind == canonical.CounterUnavailable:
+		return nil
+	case shared.Usage != nil:
+		return shared.Usage
 	}
-	var learned cache.Learned
-	if consentRejected(failure) {
-		learned.Pages = -1
+	var usage unattended.Usage
+	var err error
+	called := !shared.Hit && (shared.Entry != nil || shared.Failure != nil) && !beforeCall(shared.Failure)
+	if ctx = context.WithoutCancel(ctx); called || r.usage == nil {
+		usage, err = steps.Do(ctx, &r.budget, r.readUsage)
+	} else {
+		usage, err = r.usage.Wait(ctx)
 	}
-	if !r.q.Attended() { // attended calls take no slot: refusals of invented consents could fill Redis
-		learned.Subject, learned.RefusedWith = subject(r.q, ""), failure.Kind
-		if failure.Kind == canonical.AccountUnknown {
-			learned.Subject = subject(r.q, r.account)
-		}
+	if err != nil {
+		return nil
 	}
-	return learned
+	return &usage
 }
 
-// isRefusal reports whether the ASPSP refused the consent or the account, so that the next
-// unattended call would be refused too.
-func isRefusal(k canonical.Kind) bool {
-	return k == canonical.ConsentExpired || k == canonical.ConsentInvalid || k == canonical.AccountUnknown
-}
-
-// subject returns a hash of the user's token and an account, for names and values in Redis. It
-// includes the consent, which is not in Redis: without it, an account number could be found by
-// hashing all numbers.
-func subject(q canonical.Query, account string) string {
-	text := make([]byte, 0, 512)
-	text = append(strconv.AppendQuote(text, canonical.NormalizeID(q.Consent)), ' ')
-	text = append(strconv.AppendQuote(text, q.Token.Reveal()), ' ')
-	hash := sha256.Sum256(strconv.AppendQuote(text, account))
-	return base64.RawURLEncoding.EncodeToString(hash[:])
+// beforeCall reports whether a failure is that of a call that was not made: because of a remembered
+// refusal, of an open breaker, or of a concurrency limit.
+func beforeCall(failure *canonical.Error) bool {
+	return failure != nil && failure.Origin == canonical.OriginGateway &&
+		failure.Kind != canonical.CounterUnavailable && failure.Kind != canonical.InternalError
 }

@@ -124,11 +124,3 @@ func staleReason(k canonical.Kind) StaleReason {
 	}
 	return NotStale
 }
-
-// consentRejected reports whether the provider has rejected the consent itself, so that the cached
-// list must be deleted. It is false for a rejected token, because a caller can invent one, and for
-// a remembered refusal, because the list may be newer.
-func consentRejected(e *canonical.Error) bool {
-	rejected := e.Kind == canonical.ConsentExpired || e.Kind == canonical.ConsentInvalid
-	return rejected && !e.TokenRejected && e.Origin != canonical.OriginGateway
-}

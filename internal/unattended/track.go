@@ -2,16 +2,12 @@ package unattended
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 )
 
 // A Tracker holds the usage after the last step that was made under its context. It is safe for
 // concurrent use.
-type Tracker struct {
-	mu    sync.Mutex
-	usage Usage
-	known bool
-}
+type Tracker struct{ usage atomic.Pointer[Usage] }
 
 type trackerKey struct{}
 
@@ -23,19 +19,23 @@ func Track(ctx context.Context) (context.Context, *Tracker) {
 	return context.WithValue(ctx, trackerKey{}, t), t
 }
 
-// Usage returns the usage after the last take, release or block. known is false if there was none
-// or if Redis did not confirm the last block; the usage must then be read.
-func (t *Tracker) Usage() (u Usage, known bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.usage, t.known
+// Usage returns the usage after the last take, release or block. It is nil if there was none, if
+// Redis did not confirm the last block, and for a nil tracker; the usage must then be read.
+func (t *Tracker) Usage() *Usage {
+	if t == nil {
+		return nil
+	}
+	return t.usage.Load()
 }
 
 // track stores a usage in the context's tracker, if it has one.
 func track(ctx context.Context, u Usage, known bool) {
-	if t, ok := ctx.Value(trackerKey{}).(*Tracker); ok {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.usage, t.known = u, known
+	t, ok := ctx.Value(trackerKey{}).(*Tracker)
+	switch {
+	case !ok:
+	case known:
+		t.usage.Store(&u)
+	default:
+		t.usage.Store(nil)
 	}
 }

@@ -23,11 +23,12 @@ func TestTrack(t *testing.T) {
 			end() // also for a caller that has disconnected
 			agrees := func(when string, used, remaining int) {
 				t.Helper()
-				got, known := tracker.Usage()
+				tracked := tracker.Usage()
 				want, err := c.Usage(t.Context(), call)
-				if err != nil || !known || want.Used != used || want.Remaining != remaining {
-					t.Errorf("%s: %+v, %t, %v", when, want, known, err)
+				if err != nil || tracked == nil || want.Used != used || want.Remaining != remaining {
+					t.Fatalf("%s: %+v, tracked %+v, %v", when, want, tracked, err)
 				}
+				got := *tracked
 				if diff := got.Wait - want.Wait; diff < 0 || diff > time.Minute {
 					t.Errorf("%s: wait %v, then %v", when, got.Wait, want.Wait)
 				}
@@ -36,8 +37,8 @@ func TestTrack(t *testing.T) {
 					t.Errorf("%s (-read +tracked):\n%s", when, diff)
 				}
 			}
-			if _, known := tracker.Usage(); known {
-				t.Error("known before any step")
+			if u := tracker.Usage(); u != nil {
+				t.Errorf("before any step: %+v", u)
 			}
 			if _, err := c.Take(ctx, call, time.Second); err != nil {
 				t.Fatal(err)
@@ -81,7 +82,7 @@ func TestTrackOfAnUnconfirmedBlock(t *testing.T) {
 	if _, err := c.Block(ctx, call, time.Hour); err == nil {
 		t.Fatal("confirmed by a stopped Redis")
 	}
-	if s, known := tracker.Usage(); known {
-		t.Errorf("tracked %+v", s)
+	if u := tracker.Usage(); u != nil {
+		t.Errorf("tracked %+v", u)
 	}
 }
