@@ -170,8 +170,11 @@ func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, forceLease bool
 	if o.Counted {
 		budget = g.countedBudget()
 	}
-	found, err := steps.Do(ctx, budget, func(ctx context.Context) (cache.Found, error) {
-		return g.cache.Acquire(ctx, lease, want)
+	var found cache.Found
+	_, err := steps.Do(ctx, budget, func(ctx context.Context) (none struct{}, err error) {
+		found.Lease, found.Lease.Held = lease, true // if Acquire panics
+		found, err = g.cache.Acquire(ctx, lease, want)
+		return none, err
 	})
 	if err == nil {
 		return found

@@ -541,29 +541,38 @@ func (p *panicAfter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // TestPanicOfALookup: the lease of a lookup that panics is released, so that it blocks no other
-// request.
+// request. The panic is on the goroutine of a batch, or on that of the request, as one in decoding.
 func TestPanicOfALookup(t *testing.T) {
 	t.Parallel()
-	gateways, direct, c, r := newGateways(t, redistest.Shared(t)), newGateways(t, redistest.Shared(t)), newCall(), newRequest()
-	hook := &panicAfter{}
-	gateways.rdb.AddHook(hook)
-	g := gateways.group(t)
-	mustDo(t, g, newCall(), newRequest()) // loads the scripts
-	hook.on.Store(true)
-	r.release = make(chan struct{})
-	var all sync.WaitGroup
-	all.Go(func() {
-		if shared := mustDo(t, g, c, r); !shared.Led || shared.Stored {
-			t.Errorf("%+v", shared)
-		}
-	})
-	eventually(t, "the call has begun", func() bool { return r.calls.Load() == 1 })
-	if hook.on.Load() {
-		t.Error("the lookup did not panic")
+	for name, open := range map[string]func() redis.UniversalClient{
+		"in a batch":     func() redis.UniversalClient { return newGateways(t, redistest.Shared(t)).rdb },
+		"in the request": func() redis.UniversalClient { return redis.NewClient(&redis.Options{Addr: redistest.Shared(t)}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			gateways, direct, c, r := &gateways{rdb: open()}, newGateways(t, redistest.Shared(t)), newCall(), newRequest()
+			defer gateways.rdb.Close()
+			hook := &panicAfter{}
+			gateways.rdb.AddHook(hook)
+			g := gateways.group(t)
+			mustDo(t, g, newCall(), newRequest()) // loads the scripts
+			hook.on.Store(true)
+			r.release = make(chan struct{})
+			var all sync.WaitGroup
+			all.Go(func() {
+				if shared := mustDo(t, g, c, r); !shared.Led || shared.Stored {
+					t.Errorf("%+v", shared)
+				}
+			})
+			eventually(t, "the call has begun", func() bool { return r.calls.Load() == 1 })
+			if hook.on.Load() {
+				t.Error("the lookup did not panic")
+			}
+			eventually(t, "the lease is released", func() bool { return len(direct.leases(t, c)) == 0 })
+			close(r.release)
+			all.Wait()
+		})
 	}
-	eventually(t, "the lease is released", func() bool { return len(direct.leases(t, c)) == 0 })
-	close(r.release)
-	all.Wait()
 }
 
 // TestWithoutRedis: without Redis, identical requests share one call on their gateway, and their

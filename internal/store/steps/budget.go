@@ -59,7 +59,7 @@ func (b *Budget) Wait(ctx context.Context, step <-chan error) error {
 }
 
 // Do runs a step with the request's budget as its timeout, and returns its result. Without budget it
-// returns ErrNotSent. An error ends the budget, unless ctx has ended.
+// returns ErrNotSent. An error ends the budget, unless ctx has ended. A panic of the step is an error.
 func Do[T any](ctx context.Context, b *Budget, step func(context.Context) (T, error)) (result T, err error) {
 	if b.Left() == 0 {
 		return result, ErrNotSent
@@ -67,12 +67,19 @@ func Do[T any](ctx context.Context, b *Budget, step func(context.Context) (T, er
 	began := time.Now()
 	within, cancel := context.WithTimeout(ctx, b.left)
 	defer cancel()
-	result, err = step(within)
+	result, err = run(within, step)
 	b.left -= time.Since(began)
 	if err != nil && ctx.Err() == nil {
 		b.failed = true
 	}
 	return result, err
+}
+
+// run runs a step. If it panics, it returns an error.
+func run[T any](ctx context.Context, step func(context.Context) (T, error)) (result T, err error) {
+	err = errPanicked
+	defer recovery.Recover(ctx, slog.Default())
+	return step(ctx)
 }
 
 // A Pending is a step that runs while its request does something else.
@@ -84,13 +91,12 @@ type Pending[T any] struct {
 
 // Begin starts a step with a timeout, for which a request waits later. ctx does not interrupt it.
 func Begin[T any](ctx context.Context, w *Workers, timeout time.Duration, step func(context.Context) (T, error)) *Pending[T] {
-	p := &Pending[T]{done: make(chan struct{}), err: errPanicked}
+	p := &Pending[T]{done: make(chan struct{})}
 	w.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 		defer cancel()
 		defer close(p.done)
-		defer recovery.Recover(ctx, slog.Default())
-		p.value, p.err = step(ctx)
+		p.value, p.err = run(ctx, step)
 	})
 	return p
 }

@@ -59,6 +59,16 @@ func TestBudget(t *testing.T) {
 	})
 }
 
+// TestPanicOfAStep: a step that panics is one that failed.
+func TestPanicOfAStep(t *testing.T) {
+	t.Parallel()
+	b := steps.NewBudget(time.Minute)
+	got, err := steps.Do(t.Context(), &b, func(context.Context) (string, error) { panic("x") })
+	if got != "" || err == nil || errors.Is(err, steps.ErrNotSent) || !b.Failed() {
+		t.Errorf("%q, %v, failed %t", got, err, b.Failed())
+	}
+}
+
 // TestBudgetOfARequestThatLeft: a request that leaves interrupts its step, which does not end the
 // budget.
 func TestBudgetOfARequestThatLeft(t *testing.T) {
