@@ -54,11 +54,10 @@ type Group struct {
 
 // Config configures a Group. Every member is needed, except Slack.
 type Config struct {
-	Cache   *cache.Cache
-	Workers *steps.Workers
-	Slack   time.Duration // is added to each timeout, in tests on a busy machine
-	Now     func() time.Time
-	Logger  *slog.Logger
+	Cache  *cache.Cache
+	Slack  time.Duration // is added to each timeout, in tests on a busy machine
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // New returns a Group.
@@ -68,7 +67,6 @@ func New(c Config) *Group {
 		calls: map[cache.CallID]*call{}, waits: map[string]*wait{},
 		writes: retryqueue.New[string](retryqueue.Config{
 			Max: maxWrites, Timeout: writeTimeout + c.Slack, MaxPause: maxPause, GiveUp: giveUpAfter,
-			Go: c.Workers.Go,
 		}),
 	}
 }

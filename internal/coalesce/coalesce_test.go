@@ -67,7 +67,7 @@ func (g *gateways) group(t *testing.T) *coalesce.Group {
 		t.Fatal(err)
 	}
 	return coalesce.New(coalesce.Config{
-		Cache: lists, Workers: steps.NewWorkers(), Slack: minute, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&g.logs, nil)),
+		Cache: lists, Slack: minute, Now: time.Now, Logger: slog.New(slog.NewTextHandler(&g.logs, nil)),
 	})
 }
 
@@ -636,7 +636,7 @@ func TestRejectionInvalidates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g := coalesce.New(coalesce.Config{Cache: lists, Workers: steps.NewWorkers(), Now: time.Now, Logger: slog.Default()})
+			g := coalesce.New(coalesce.Config{Cache: lists, Now: time.Now, Logger: slog.Default()})
 			mustDo(t, g, c, r)
 			r.result = func() cache.CallResult {
 				return cache.CallResult{Failure: canonical.NewError(canonical.ConsentInvalid, ""), Invalidate: true}

@@ -79,10 +79,9 @@ type aspsp struct {
 
 // New returns a Gateway.
 func New(c Config) *Gateway {
-	workers := steps.NewWorkers()
 	g := &Gateway{
-		Config: c, aspsps: map[string]*aspsp{}, workers: workers,
-		calls:   coalesce.New(coalesce.Config{Cache: c.Cache, Workers: workers, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
+		Config: c, aspsps: map[string]*aspsp{}, workers: steps.NewWorkers(),
+		calls:   coalesce.New(coalesce.Config{Cache: c.Cache, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
 		waiting: bulkhead.NewLimits(bulkhead.NewFairShare(c.MaxWaiting), c.MaxPerClient),
 		calling: bulkhead.NewLimits(bulkhead.NewPerKey(c.MaxCallsPerASPSP), c.MaxPerClient),
 	}

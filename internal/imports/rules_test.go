@@ -113,7 +113,7 @@ var rules = []rule{
 	{dir: "internal/output"},
 	{dir: "internal/secretwatch", code: []string{"internal/config"}},
 	{dir: "internal/recovery"},
-	{dir: "internal/retryqueue", code: []string{"internal/recovery"}},
+	{dir: "internal/retryqueue", code: []string{"internal/recovery", "internal/store/steps"}},
 	{dir: "internal/sandbox", code: []string{"internal/providers/aspspsim", simulators, uuid}},
 	{dir: "internal/server", code: []string{"internal/canonical", "golang.org/x/net/netutil", "net/http/pprof"}},
 	{dir: "internal/store", code: []string{"internal/config", "internal/store/send", "internal/store/steps", redis, "github.com/alicebob/miniredis/v2"}},

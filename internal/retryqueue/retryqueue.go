@@ -1,9 +1,9 @@
 // Package retryqueue runs Redis writes that must still happen after the response was sent, and
 // retries those that fail.
 //
-// The first attempt of each write has its own goroutine (see Config.Go), because it should not wait
+// Any number of first attempts run at the same time (see steps.Workers), because they should not wait
 // for writes that fail. Retries, and writes that are added with a delay, share up to sixteen
-// workers. A worker ends when no write is due, except for one that waits for the next.
+// goroutines. Each of those ends when no write is due, except for one that waits for the next.
 // internal/coalesce, internal/cache and internal/unattended use it.
 package retryqueue
 
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ais-gateway/internal/recovery"
+	"ais-gateway/internal/store/steps"
 )
 
 const (
@@ -42,17 +43,16 @@ type Config struct {
 	// attempt has failed. It limits the load when many writes wait for a Redis that is down. When
 	// an attempt succeeds, all due writes are retried.
 	Spacing time.Duration
-	// Go runs a first attempt without waiting for it; nil for a goroutine of each attempt.
-	Go func(attempt func())
 	// Lost, if it is set, is called for each write that is dropped before it succeeded, because of
 	// GiveUp or Drain.
 	Lost func()
 }
 
 // A Queue holds writes by key, each until it has succeeded or the queue gives it up. It is safe for
-// concurrent use, and needs no goroutine while it is empty.
+// concurrent use.
 type Queue[K comparable] struct {
 	config Config
+	firsts *steps.Workers // run first attempts
 
 	mu         sync.Mutex
 	pending    map[K]*entry
@@ -80,10 +80,7 @@ type entry struct {
 
 // New returns an empty queue.
 func New[K comparable](c Config) *Queue[K] {
-	if c.Go == nil {
-		c.Go = func(attempt func()) { go attempt() }
-	}
-	q := &Queue[K]{config: c, pending: map[K]*entry{}, wake: make(chan struct{}, 1)}
+	q := &Queue[K]{config: c, firsts: steps.NewWorkers(), pending: map[K]*entry{}, wake: make(chan struct{}, 1)}
 	q.empty.L = &q.mu
 	return q
 }
@@ -113,7 +110,7 @@ func (q *Queue[K]) add(key K, delay time.Duration, write Write, result chan erro
 	case e != nil && e.index >= 0:
 		heap.Remove(&q.due, e.index)
 	case e == nil && len(q.pending) >= q.config.Max:
-		q.config.Go(func() { result <- attempt(write, q.config.Timeout) })
+		q.firsts.Go(func() { result <- attempt(write, q.config.Timeout) })
 		return
 	case e == nil:
 		e = &entry{key: key, index: -1}
@@ -134,7 +131,7 @@ func (q *Queue[K]) add(key K, delay time.Duration, write Write, result chan erro
 		heap.Push(&q.due, e)
 		q.startWorker()
 	default:
-		q.config.Go(func() { q.first(e) })
+		q.firsts.Go(func() { q.first(e) })
 	}
 }
 

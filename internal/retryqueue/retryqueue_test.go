@@ -43,6 +43,15 @@ func (r *record) times() []time.Duration {
 	return append([]time.Duration{}, r.at...)
 }
 
+// inBubble runs a test in a bubble.
+func inBubble(t *testing.T, test func(*testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		defer time.Sleep(2 * time.Hour) // idle workers end
+		test(t)
+	})
+}
+
 func open(change func(*retryqueue.Config)) *retryqueue.Queue[string] {
 	c := retryqueue.Config{Max: 100, Timeout: time.Second, MaxPause: time.Second}
 	if change != nil {
@@ -62,7 +71,7 @@ func millis(all ...int) []time.Duration {
 // TestRetries: the first attempt has no delay, and the pauses between the others double up to the
 // longest one.
 func TestRetries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		q, r := open(nil), failing(6)
 		if err := <-q.Add("a", r.write); !errors.Is(err, errDown) {
 			t.Errorf("the first attempt: %v", err)
@@ -82,7 +91,7 @@ func TestRetries(t *testing.T) {
 
 // TestGivesUp: a write that fails for longer than GiveUp is dropped and reported.
 func TestGivesUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		var lost atomic.Int64
 		q := open(func(c *retryqueue.Config) { c.GiveUp, c.Lost = time.Second, func() { lost.Add(1) } })
 		r := failing(1000)
@@ -96,7 +105,7 @@ func TestGivesUp(t *testing.T) {
 
 // TestNewestWins: a newer write of a key replaces the pending one, also while it runs.
 func TestNewestWins(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		q, old, young := open(nil), failing(1000), failing(0)
 		<-q.Add("a", old.write)
 		if err := <-q.Add("a", young.write); err != nil {
@@ -129,7 +138,7 @@ func TestNewestWins(t *testing.T) {
 // TestLimits: first attempts do not wait for other writes, at most sixteen retries run at the same
 // time, and a write that finds the queue full is attempted once.
 func TestLimits(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		q, gate := open(nil), make(chan struct{})
 		var first, retries, most atomic.Int64
 		for i := range 100 {
@@ -176,7 +185,7 @@ func TestLimits(t *testing.T) {
 
 // TestOneFailureDelaysNoOther: each write has its own pauses.
 func TestOneFailureDelaysNoOther(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		q, stuck := open(nil), failing(1000)
 		for range 20 {
 			q.Add("stuck", stuck.write)
@@ -195,7 +204,7 @@ func TestOneFailureDelaysNoOther(t *testing.T) {
 // TestAddAfter: the first attempt is made after the delay, which a newer write restarts and which
 // Drain ends.
 func TestAddAfter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		q, r, replaced := open(nil), failing(1), failing(0)
 		q.AddAfter(5*time.Second, "b", failing(0).write)
 		q.AddAfter(time.Second, "a", replaced.write)
@@ -231,7 +240,7 @@ func TestAddAfter(t *testing.T) {
 // TestSpacing: while attempts fail, the retries of many writes are spaced out. After one has
 // succeeded, they are not.
 func TestSpacing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		const writes, spacing = 1000, 10 * time.Millisecond
 		q := open(func(c *retryqueue.Config) { c.Max, c.Spacing = writes, spacing })
 		var attempts atomic.Int64
@@ -271,7 +280,7 @@ func TestSpacing(t *testing.T) {
 // TestDrain: each pending write gets one more attempt without a pause, and is dropped if that
 // fails.
 func TestDrain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		var lost atomic.Int64
 		q := open(func(c *retryqueue.Config) { c.MaxPause, c.Lost = time.Hour, func() { lost.Add(1) } })
 		good, bad := failing(12), failing(1000)
@@ -306,7 +315,7 @@ func TestDrain(t *testing.T) {
 
 // TestTimeoutAndPanic: an attempt ends with its timeout, and a write that panics is retried.
 func TestTimeoutAndPanic(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
 		q, ran := open(nil), 0
 		if err := <-q.Add("slow", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)

@@ -917,7 +917,7 @@ func TestStepsAreBounded(t *testing.T) {
 				t.Errorf("%s: %v after %v", name, err, time.Since(began))
 			}
 		}
-		time.Sleep(5 * time.Minute) // until the retries have ended
+		time.Sleep(2 * time.Hour) // until the retries and the idle workers have ended
 	})
 }
 
