@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"runtime/metrics"
+	"slices"
 	"testing"
 	"time"
 
@@ -149,9 +150,9 @@ func TestRoundTripsOfAnOverload(t *testing.T) {
 	})
 }
 
-// TestGoroutines: an unattended list that is not cached starts at most three goroutines in the
-// gateway while its workers run: that of the call is one of them. Steps in Redis and publishing run on
-// workers, which end after an hour without work; the first request after that starts them again.
+// TestGoroutines: an unattended list that is not cached starts one goroutine in the gateway while its
+// workers run, that of the call; those of the transport are not counted. Steps in Redis and publishing
+// run on workers, which end after an hour without work; the first request after that starts them again.
 func TestGoroutines(t *testing.T) { // not in parallel: it counts the goroutines of the process
 	const name = "/sched/goroutines-created:goroutines"
 	created := func() uint64 {
@@ -164,14 +165,15 @@ func TestGoroutines(t *testing.T) { // not in parallel: it counts the goroutines
 	}
 	_, gateways := newScripted(t)
 	g := gateways()
-	least := uint64(1 << 62)
-	for range 50 { // the first ones start workers, and what other tests have left may start some
+	all := make([]uint64, 50) // the first ones start workers, and what other tests have left may start some
+	for i := range all {
 		before := created()
 		mustList(t, g, newQuery(), gateway.CacheControl{})
-		least = min(least, created()-before)
+		all[i] = created() - before
 	}
-	if least > 3 || least == 0 {
-		t.Errorf("%d goroutines for one request", least)
+	slices.Sort(all)
+	if median := all[len(all)/2]; median != 1 {
+		t.Errorf("%d goroutines for one request in the median of %v", median, all)
 	}
 }
 
