@@ -1,8 +1,8 @@
 -- Returns what a request needs to know before its call, and grants it a lease. It grants none if another holder has it, or if
 -- the list satisfies the request. The call is registered with its lease.
--- KEYS: lease, calls (calls in progress, each with the latest time at which its result may be stored, in ms), the holder's outcome
--- record, refusals, pages, and the list if there is one. ARGV: holder, TTL (ms), for how long the result may be stored (ms from now), the age below which
--- a list satisfies the request (µs), the ids of the gateway's keys, the gateway's schema.
+-- KEYS: lease, calls (calls in progress, each with the latest time at which its result may be stored, in ms), the holder's outcome,
+-- refusals, pages, and the list if there is one. ARGV: holder, TTL (ms), for how long the result may be stored (ms from now), the
+-- age below which a list satisfies the request (µs), the ids of the gateway's keys, the gateway's schema.
 -- Returns the holder, '' for none; the time (µs) and the list; unless the list satisfies the request, also the refusals and the
 -- pages. A key of another type counts as missing.
 local holder, list = unpack(redis.call('MGET', KEYS[1], KEYS[6] or KEYS[5]))

@@ -49,22 +49,22 @@ type CallID struct {
 type Lease struct {
 	CallID
 	Holder    string // "" for no lease
-	Held      bool   // false if another request holds it
+	Held      bool   // this request holds it, or may hold it, after an error
 	list      bool   // the call reads a list
 	grantedAt time.Time
 	localAt   time.Time // the same time by the process's clock
 }
 
-// firstHolder and leases make the holders of all leases different: the first half is random for each
+// processID and leases make the holders of all leases different: the first half is random for each
 // process, and the second half counts.
 var (
-	firstHolder = uuid.New()
+	processID = uuid.New()
 	leases      atomic.Uint64
 )
 
 // NewLease returns a lease to be acquired.
 func NewLease(id CallID) Lease {
-	holder := firstHolder
+	holder := processID
 	binary.BigEndian.PutUint64(holder[8:], leases.Add(1))
 	return Lease{CallID: id, Holder: holder.String()}
 }
@@ -96,8 +96,8 @@ type Found struct {
 	NoLease bool
 }
 
-// Answered reports whether Redis has responded to the lookup.
-func (f Found) Answered() bool { return !f.Now.IsZero() }
+// Responded reports whether Redis has responded to the lookup.
+func (f Found) Responded() bool { return !f.Now.IsZero() }
 
 // Acquire returns what a request needs to know before its call, and acquires its lease, in one
 // round trip. It acquires no lease if another request holds it, or if a list satisfies the request.
@@ -221,7 +221,8 @@ type PublishResult struct {
 }
 
 // Publish stores the result and releases the lease, in one round trip. The zero CallResult only
-// releases the lease, also one that Redis would grant within the next ten seconds.
+// releases the lease. If Redis has not confirmed the lease, it does not grant it within the next ten
+// seconds either.
 func (c *Cache) Publish(ctx context.Context, l Lease, r CallResult) (PublishResult, error) {
 	p := l.prefix()
 	list, outcomeKey := p+"list", p+"note:"+l.Holder

@@ -1,6 +1,6 @@
 -- Stores a call's result and releases its lease, unless another holder has it or the list was invalidated. KEYS: lease, list,
--- outcome record, calls, refusals, pages. ARGV: holder; the list or "", its TTL (ms); whether the stored list must be deleted;
--- the record or "", its TTL (ms); the ids of the gateway's keys; for how long a list under another key or of a later schema is
+-- outcome, calls, refusals, pages. ARGV: holder; the list or "", its TTL (ms); whether the stored list must be deleted;
+-- the outcome or "", its TTL (ms); the ids of the gateway's keys; for how long a list under another key or of a later schema is
 -- not overwritten (µs); the gateway's schema; whether the refusals are deleted; a refusal or "", the TTL of refusals (ms), how
 -- many bytes of older ones stay; the pages, "0" to delete them or "", their TTL (ms); whether the lease may still be granted.
 -- Returns nil if the result is not used; else 1 if the lease was held, plus 2 if the result is stored.

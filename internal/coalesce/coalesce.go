@@ -72,7 +72,7 @@ func New(c Config) *Group {
 }
 
 // A Request is one request that may share a call. Do calls its methods on its own goroutine, except
-// Call.
+// Call, and may call Record several times.
 type Request interface {
 	// Record stores the reply of a lookup; the zero Found if Redis did not respond. It reports
 	// whether the list that was found satisfies the request, or fails if the request must neither
@@ -116,7 +116,7 @@ func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonica
 	for admitted, forceLease := false, false; waiting.Err() == nil; {
 		found := g.lookUpAndAcquire(waiting, o, forceLease)
 		satisfied, failure := r.Record(found)
-		hitLost := found.Answered() && found.Lease.Holder == "" && !found.NoLease && !satisfied
+		unusableHit := found.Responded() && found.Lease.Holder == "" && !found.NoLease && !satisfied
 		switch {
 		case failure != nil:
 			g.release(found.Lease)
@@ -124,7 +124,7 @@ func (g *Group) Do(ctx context.Context, o Options, r Request) (Shared, *canonica
 		case satisfied:
 			g.release(found.Lease)
 			return Shared{Hit: !admitted, CallResult: cache.CallResult{Entry: found.Entry}}, nil
-		case hitLost: // Redis gave no lease, but the list cannot be decrypted or its invalidation is pending
+		case unusableHit: // Redis gave no lease, but the list cannot be decrypted or its invalidation is pending
 			forceLease = true
 			continue
 		case waiting.Err() != nil:
@@ -179,7 +179,7 @@ func (g *Group) lookUpAndAcquire(ctx context.Context, o Options, forceLease bool
 	}
 	g.release(found.Lease) // Redis may have granted it
 	if ctx.Err() == nil {
-		o.Budget.Fail()
+		o.Budget.End()
 	}
 	return cache.Found{}
 }
@@ -264,12 +264,12 @@ func (g *Group) lead(ctx context.Context, o Options, r Request, lease cache.Leas
 	defer g.inProgress.Done()
 	c.result = g.run(ctx, o, r, lease)
 	g.endCall(o.Call, c)
-	var invalidated <-chan error
+	var applied <-chan error
 	if lease.Held {
-		c.published, invalidated = g.publish(lease, c)
+		c.published, applied = g.publish(lease, c)
 	}
 	if c.result.Invalidate {
-		c.published = g.cache.InvalidateEventually(o.Call.Key, invalidated)
+		c.published = g.cache.InvalidateEventually(o.Call.Key, applied)
 	}
 	close(c.done)
 }
@@ -284,10 +284,10 @@ func (g *Group) endCall(id cache.CallID, c *call) {
 }
 
 // publish publishes a call's result. Both channels get the error of the first attempt; if Redis has
-// responded without storing the result, first gets nil and used errNotPublished.
-func (g *Group) publish(lease cache.Lease, c *call) (first, used <-chan error) {
+// responded without storing the result, attempted gets nil and applied errNotPublished.
+func (g *Group) publish(lease cache.Lease, c *call) (attempted, applied <-chan error) {
 	results := make(chan error, 1)
-	first = g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
+	attempted = g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
 		done, err := g.cache.Publish(ctx, lease, c.result)
 		result := err
 		if err == nil {
@@ -301,14 +301,14 @@ func (g *Group) publish(lease cache.Lease, c *call) (first, used <-chan error) {
 		}
 		return err
 	})
-	return first, results
+	return attempted, results
 }
 
 // run makes a call. If it panics, the result is an InternalError that no other gateway gets.
 func (g *Group) run(ctx context.Context, o Options, r Request, lease cache.Lease) (result cache.CallResult) {
 	result.Failure = canonical.NewError(canonical.InternalError, "")
 	defer recovery.Recover(ctx, g.log)
-	own, cancel := context.WithTimeout(ctx, g.maxWait(o))
+	own, cancel := context.WithTimeout(ctx, g.maxWait(o)) // no request waits longer; the read has its own timeout
 	defer cancel()
 	made := r.Call(own)
 	ended := time.Now() //nolint:forbidigo // the process's monotonic time; the lease translates it to Redis's clock
@@ -333,7 +333,7 @@ func (g *Group) release(l cache.Lease) {
 	if !l.Held {
 		return
 	}
-	held := l // on the heap, where l need not be
+	held := l // copied, so that l stays on the stack in the common case
 	g.writes.Add(uuid.NewString(), func(ctx context.Context) error {
 		_, err := g.cache.Publish(ctx, held, cache.CallResult{})
 		return err
@@ -385,7 +385,7 @@ func (g *Group) awaitOther(ctx context.Context, o Options, w *wait) bool {
 		silent := time.Since(w.responded) //nolint:forbidigo // measures a real wait
 		g.mu.Unlock()
 		if silent >= silenceLimit {
-			o.Budget.Fail()
+			o.Budget.End()
 			return false
 		}
 		check := time.NewTimer(silenceLimit - silent)

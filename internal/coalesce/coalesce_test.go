@@ -106,7 +106,7 @@ func (r *request) lookup() cache.Lookup { return cache.Lookup{List: true, MaxAge
 
 func (r *request) Record(f cache.Found) (bool, *canonical.Error) {
 	satisfied := f.Entry != nil && f.Entry.Age < r.maxAge
-	if f.Answered() {
+	if f.Responded() {
 		r.since.CompareAndSwap(0, f.Now.UnixMicro())
 	}
 	return satisfied, r.excluded
@@ -591,8 +591,8 @@ func TestWithoutRedis(t *testing.T) {
 					all.Go(func() {
 						budget := steps.NewBudget(minute)
 						shared, failure := g.Do(context.Background(), coalesce.Options{Call: c, Timeout: minute, Counted: counted, Lookup: r.lookup(), Budget: &budget}, r)
-						if failure != nil || shared.Stored || shared.Hit || !budget.Failed() {
-							t.Errorf("%+v, %v, failed %t", shared, failure, budget.Failed())
+						if failure != nil || shared.Stored || shared.Hit || !budget.Ended() {
+							t.Errorf("%+v, %v, failed %t", shared, failure, budget.Ended())
 						}
 					})
 				}

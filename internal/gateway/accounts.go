@@ -30,11 +30,11 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 // accountsRequest is one request for an account list. It is a coalesce.Request.
 type accountsRequest struct {
 	providerRead
-	control    CacheControl
-	cached     *cache.Entry // the list that was found; nil if there is none that may be served
-	readAt     time.Time    // when it was found
-	lookupTime time.Time    // of the first lookup, by Redis's clock; zero if Redis did not respond
-	hadList    bool         // whether the first lookup found a list that may be served
+	control     CacheControl
+	cached      *cache.Entry // the list that was found; nil if there is none that may be served
+	foundAt     time.Time    // when it was found, by the process's clock
+	firstLookup time.Time    // when the first lookup was made, by Redis's clock; zero if Redis did not respond
+	hadList     bool         // whether the first lookup found a list that may be served
 	// unreadable means that a fresh list is cached under a key that this gateway does not have. It
 	// is not fetched for an unattended request: each gateway would use slots for a list that
 	// another one has.
@@ -44,21 +44,22 @@ type accountsRequest struct {
 }
 
 // serve returns the cached list or one from the provider, in the order of the contract: cache,
-// call, stale list.
+// call, stale list. Do looks up the list (Record) and admits the request (Admit); then it leads the
+// call (Call) or waits for another one (Satisfies).
 func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical.Error) {
 	if a.control.OnlyIfCached {
 		return a.serveCached(ctx)
 	}
 	var failure *canonical.Error
-	a.shared, failure = a.g.calls.Do(ctx, a.options(), a)
+	a.shared, failure = a.g.group.Do(ctx, a.options(), a)
 	switch {
 	case failure == nil && a.shared.Hit:
-		return a.fromCache(a.shared.Entry, NotStale), nil
+		return a.fromCache(a.shared.Entry, NoReason), nil
 	case failure == nil:
 		return a.fromProvider(), nil
 	}
 	reason := staleReason(failure.Kind)
-	if reason == NotStale || a.control.NoCache {
+	if reason == NoReason || a.control.NoCache {
 		return AccountsResult{}, failure
 	}
 	// Look up again: another request may have invalidated the list since.
@@ -75,7 +76,7 @@ func (a *accountsRequest) serveCached(ctx context.Context) (AccountsResult, *can
 	}
 	switch known := a.readList(ctx); {
 	case a.cached != nil:
-		return a.fromCache(a.cached, NotStale), nil
+		return a.fromCache(a.cached, NoReason), nil
 	case !known:
 		return AccountsResult{}, canonical.NewError(canonical.NotCached, "No cached account list is available. Repeat without `only-if-cached`")
 	}
@@ -99,7 +100,7 @@ func (a *accountsRequest) readList(ctx context.Context) (known bool) {
 		a.cached = nil
 	default:
 		aged := *a.cached
-		aged.Age += time.Since(a.readAt) //nolint:forbidigo // measures how much older the list has become
+		aged.Age += time.Since(a.foundAt) //nolint:forbidigo // measures how much older the list has become
 		a.useEntry(&aged)
 	}
 	return false
@@ -107,7 +108,7 @@ func (a *accountsRequest) readList(ctx context.Context) (known bool) {
 
 // useEntry records the list that Redis returned.
 func (a *accountsRequest) useEntry(entry *cache.Entry) {
-	a.cached, a.unreadable, a.readAt = nil, false, time.Now() //nolint:forbidigo // measures how much older the list becomes
+	a.cached, a.unreadable, a.foundAt = nil, false, time.Now() //nolint:forbidigo // measures how much older the list becomes
 	switch {
 	case entry == nil:
 	case entry.Unreadable:
@@ -132,14 +133,14 @@ func (a *accountsRequest) options() coalesce.Options {
 
 // Record stores the reply of the lookup. It reports whether the cached list satisfies the request.
 func (a *accountsRequest) Record(found cache.Found) (satisfied bool, failure *canonical.Error) {
-	if !found.Answered() {
+	if !found.Responded() {
 		return false, nil
 	}
 	a.useEntry(found.Entry)
 	a.memory, a.noLease = found.Memory, found.NoLease
 	satisfied = a.Satisfies(a.cached)
-	if a.lookupTime.IsZero() {
-		a.lookupTime, a.hadList = found.Now, a.cached != nil
+	if a.firstLookup.IsZero() {
+		a.firstLookup, a.hadList = found.Now, a.cached != nil
 	} else {
 		a.usage = nil
 	}
@@ -155,14 +156,14 @@ func (a *accountsRequest) Satisfies(list *cache.Entry) bool {
 	if list == nil || list.Unreadable || list.Age >= a.aspsp.Accounts.KeepFor {
 		return false
 	}
-	fetchedSince := !a.lookupTime.IsZero() && !list.FetchedAt.Before(a.lookupTime)
+	fetchedSince := !a.firstLookup.IsZero() && !list.FetchedAt.Before(a.firstLookup)
 	return fetchedSince || !a.control.NoCache && list.Age < a.maxAge()
 }
 
 // Call reads the list from the provider.
 func (a *accountsRequest) Call(ctx context.Context) cache.CallResult {
 	var list []byte
-	result := a.call(ctx, func(ctx context.Context) error {
+	result := a.readProvider(ctx, func(ctx context.Context) error {
 		accounts, err := a.aspsp.Adapter.Accounts(ctx, a.q)
 		if err == nil {
 			list, err = canonical.EncodeAccounts(accounts)
@@ -187,7 +188,7 @@ func (a *accountsRequest) maxAge() time.Duration {
 func (a *accountsRequest) fromCache(cached *cache.Entry, reason StaleReason) AccountsResult {
 	stale := cached.Age >= a.maxAge()
 	if !stale {
-		reason = NotStale
+		reason = NoReason
 	}
 	return AccountsResult{
 		Accounts:  cached.Accounts,
@@ -225,7 +226,7 @@ func (a *accountsRequest) cacheResult(list AccountsResult) CacheResult {
 		return CacheUnreadable
 	case a.control.NoCache:
 		return CacheBypass
-	case a.budget.Failed(), a.noLease:
+	case a.budget.Ended(), a.noLease:
 		return CacheError
 	}
 	return CacheMiss

@@ -21,7 +21,7 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 		return result, asError(failure)
 	}
 	var result BalancesResult
-	shared, failure := g.calls.Do(ctx, r.options(), r)
+	shared, failure := g.group.Do(ctx, r.options(), r)
 	if failure == nil {
 		result = newBalancesResult(shared.Entry)
 	}
@@ -40,8 +40,8 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 		return BalancesResult{}, failure
 	}
 	defer leave()
-	r.g.running.Add(1)
-	defer r.g.running.Done()
+	r.g.attendedBalances.Add(1)
+	defer r.g.attendedBalances.Done()
 	result := r.Call(ctx)
 	if result.Invalidate {
 		_ = r.budget.Wait(context.WithoutCancel(ctx), r.g.Config.Cache.InvalidateEventually(r.key(), nil))
@@ -56,7 +56,7 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 // Record stores the reply of the lookup. Balances are not cached, so that nothing satisfies the
 // request without a call.
 func (r *balancesRequest) Record(found cache.Found) (bool, *canonical.Error) {
-	if found.Answered() {
+	if found.Responded() {
 		r.memory = found.Memory
 	}
 	return false, nil
@@ -68,7 +68,7 @@ func (r *balancesRequest) Satisfies(*cache.Entry) bool { return false }
 // Call reads the balances from the provider.
 func (r *balancesRequest) Call(ctx context.Context) cache.CallResult {
 	var balances canonical.AccountBalances
-	result := r.call(ctx, func(ctx context.Context) (err error) {
+	result := r.readProvider(ctx, func(ctx context.Context) (err error) {
 		balances, err = r.aspsp.Adapter.Balances(ctx, r.q, r.account)
 		return err
 	})

@@ -63,13 +63,13 @@ const (
 // A Gateway serves queries. It is safe for concurrent use.
 type Gateway struct {
 	Config
-	aspsps  map[string]*aspsp
-	workers *steps.Workers
-	calls   *coalesce.Group
-	running sync.WaitGroup // attended balances, which share no call
+	aspsps           map[string]*aspsp
+	workers          *steps.Workers
+	group            *coalesce.Group
+	attendedBalances sync.WaitGroup // in progress; they share no call
 	// Two limits protect the gateway from a slow ASPSP: of the requests that wait for it, those
 	// included that share a call, and of its calls in progress.
-	waiting, calling *bulkhead.Limits
+	waitLimits, callLimits *bulkhead.Limits
 }
 
 type aspsp struct {
@@ -81,9 +81,9 @@ type aspsp struct {
 func New(c Config) *Gateway {
 	g := &Gateway{
 		Config: c, aspsps: map[string]*aspsp{}, workers: steps.NewWorkers(),
-		calls:   coalesce.New(coalesce.Config{Cache: c.Cache, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
-		waiting: bulkhead.NewLimits(bulkhead.NewFairShare(c.MaxWaiting), c.MaxPerClient),
-		calling: bulkhead.NewLimits(bulkhead.NewPerKey(c.MaxCallsPerASPSP), c.MaxPerClient),
+		group:      coalesce.New(coalesce.Config{Cache: c.Cache, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
+		waitLimits: bulkhead.NewLimits(bulkhead.NewFairShare(c.MaxWaiting), c.MaxPerClient),
+		callLimits: bulkhead.NewLimits(bulkhead.NewPerKey(c.MaxCallsPerASPSP), c.MaxPerClient),
 	}
 	for _, b := range c.ASPSPs {
 		changed := func(s breaker.State) { c.Observer.Breaker(b.ID, s) }
@@ -152,7 +152,7 @@ func (g *Gateway) DeleteCachedData(ctx context.Context, client string, q canonic
 // attempt of each pending Redis write. It returns ctx's error if ctx ends first.
 func (g *Gateway) Drain(ctx context.Context) error {
 	done := make(chan struct{})
-	go func() { g.running.Wait(); g.calls.Wait(); close(done) }()
+	go func() { g.attendedBalances.Wait(); g.group.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():
@@ -161,7 +161,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, lastWrites)
 	defer cancel()
 	results := make(chan error, 1)
-	go func() { results <- g.calls.Drain(ctx) }()
+	go func() { results <- g.group.Drain(ctx) }()
 	return errors.Join(g.Config.Cache.Drain(ctx), <-results)
 }
 

@@ -145,9 +145,9 @@ func TestStale(t *testing.T) {
 		{"500", status(500), canonical.ProviderError, gateway.StaleWithoutProvider, true},
 		{"429", status(429), canonical.ProviderThrottled, gateway.StaleWithoutProvider, true},
 		{"not JSON", status(200), canonical.ProviderInvalidResponse, gateway.StaleWithoutProvider, true},
-		{"401", status(401), canonical.ConsentInvalid, gateway.NotStale, true},
-		{"401 of the consent", rejectConsent, canonical.ConsentInvalid, gateway.NotStale, false},
-		{"403", status(403), canonical.ProviderRejected, gateway.NotStale, true},
+		{"401", status(401), canonical.ConsentInvalid, gateway.NoReason, true},
+		{"401 of the consent", rejectConsent, canonical.ConsentInvalid, gateway.NoReason, false},
+		{"403", status(403), canonical.ProviderRejected, gateway.NoReason, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newFixture(t)
@@ -159,7 +159,7 @@ func TestStale(t *testing.T) {
 				t.Errorf("no-cache: %v, want %s", err, tt.kind)
 			}
 			list, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{})
-			if tt.reason == gateway.NotStale {
+			if tt.reason == gateway.NoReason {
 				if kind(err) != tt.kind {
 					t.Errorf("got %v, want %s", err, tt.kind)
 				}

@@ -29,8 +29,8 @@ type providerRead struct {
 	account string       // "" for the account list
 	budget  steps.Budget // of the request
 	memory  cache.Memory // of earlier reads
-	// usage is that of the unit, as it is read concurrently with the lookup; nil if it is not, or if
-	// the request has waited since.
+	// usage is that of the unit, as it is read concurrently with the lookup; nil if it was not read, or
+	// if the lookup was repeated.
 	usage *steps.Pending[unattended.Usage]
 }
 
@@ -59,28 +59,28 @@ func (r *providerRead) options() coalesce.Options {
 	case r.q.Attended():
 		kind = "attended"
 	}
-	consent := cache.Subject(r.q, "")
-	read := consent
+	consentSubject := cache.Subject(r.q, "")
+	readSubject := consentSubject
 	if r.account != "" {
-		read = cache.Subject(r.q, r.account)
+		readSubject = cache.Subject(r.q, r.account)
 	}
 	return coalesce.Options{
-		Call:    cache.CallID{Key: r.key(), ShareKey: kind + ":" + read},
+		Call:    cache.CallID{Key: r.key(), ShareKey: kind + ":" + readSubject},
 		Timeout: r.aspsp.Timeout, Counted: !r.q.Attended(), Budget: &r.budget,
-		Lookup: cache.Lookup{ConsentSubject: consent, ReadSubject: read},
+		Lookup: cache.Lookup{ConsentSubject: consentSubject, ReadSubject: readSubject},
 	}
 }
 
 // Admit lets the request wait for a call. leave must be called when it no longer waits; the time
 // until then is added to the request's event. It fails with Overloaded.
 func (r *providerRead) Admit(ctx context.Context) (leave func(), failure *canonical.Error) {
-	if by := r.g.waiting.TryAcquire(r.client, r.aspsp.ID); by != bulkhead.None {
+	if by := r.g.waitLimits.TryAcquire(r.client, r.aspsp.ID); by != bulkhead.None {
 		return nil, r.overloaded(ctx, by, "too many requests wait for the ASPSP", "too many requests of your client wait for the ASPSP")
 	}
 	start := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
 	return func() {
 		event.AddWait(ctx, time.Since(start)) //nolint:forbidigo // as above
-		r.g.waiting.Release(r.client, r.aspsp.ID)
+		r.g.waitLimits.Release(r.client, r.aspsp.ID)
 	}, nil
 }
 
@@ -94,9 +94,9 @@ func (r *providerRead) overloaded(ctx context.Context, by bulkhead.Refusal, deta
 	return canonical.NewError(canonical.Overloaded, detail)
 }
 
-// call makes the read, unless what is remembered excludes it. The result has no entry.
-func (r *providerRead) call(ctx context.Context, fetch func(ctx context.Context) error) cache.CallResult {
-	if result := r.excluded(ctx); result != nil {
+// readProvider makes the read, unless what is remembered excludes it. The result has no entry.
+func (r *providerRead) readProvider(ctx context.Context, fetch func(ctx context.Context) error) cache.CallResult {
+	if result := r.resultWithoutCall(ctx); result != nil {
 		return *result
 	}
 	var tracker *unattended.Tracker
@@ -120,10 +120,10 @@ func (r *providerRead) call(ctx context.Context, fetch func(ctx context.Context)
 // counts for its client until it has ended, even if the request that started it is gone. A panic in
 // an adapter becomes InternalError, so that one response does not end the process.
 func (r *providerRead) callProvider(ctx context.Context, fetch func(ctx context.Context) error) *canonical.Error {
-	if by := r.g.calling.TryAcquire(r.client, r.aspsp.ID); by != bulkhead.None {
+	if by := r.g.callLimits.TryAcquire(r.client, r.aspsp.ID); by != bulkhead.None {
 		return r.overloaded(ctx, by, "too many calls to the ASPSP are in progress", "too many calls of your client to the ASPSP are in progress")
 	}
-	defer r.g.calling.Release(r.client, r.aspsp.ID)
+	defer r.g.callLimits.Release(r.client, r.aspsp.ID)
 	err := r.aspsp.breaker.Do(r.q.Consent, func() (err error) {
 		defer func() {
 			if value := recover(); value != nil {
@@ -140,8 +140,9 @@ func (r *providerRead) callProvider(ctx context.Context, fetch func(ctx context.
 	return failure
 }
 
-// excluded returns the result of an unattended read that must not be started; nil for any other.
-func (r *providerRead) excluded(ctx context.Context) *cache.CallResult {
+// resultWithoutCall returns the result of an unattended read that must not be started; nil for any
+// other.
+func (r *providerRead) resultWithoutCall(ctx context.Context) *cache.CallResult {
 	pages := r.memory.Pages
 	switch {
 	case r.q.Attended():
@@ -206,7 +207,7 @@ func (r *providerRead) responseUsage(ctx context.Context, shared coalesce.Shared
 	}
 	var usage unattended.Usage
 	var err error
-	called := !shared.Hit && (shared.Entry != nil || shared.Failure != nil) && !beforeCall(shared.Failure)
+	called := !shared.Hit && (shared.Entry != nil || shared.Failure != nil) && !madeNoCall(shared.Failure)
 	if ctx = context.WithoutCancel(ctx); called || r.usage == nil {
 		usage, err = steps.Do(ctx, &r.budget, r.readUsage)
 	} else {
@@ -218,9 +219,9 @@ func (r *providerRead) responseUsage(ctx context.Context, shared coalesce.Shared
 	return &usage
 }
 
-// beforeCall reports whether a failure is that of a call that was not made: because of a remembered
-// refusal, of an open breaker, or of a concurrency limit.
-func beforeCall(failure *canonical.Error) bool {
+// madeNoCall reports whether a failure means that no call was made: because of a remembered refusal,
+// of an open breaker, or of a concurrency limit.
+func madeNoCall(failure *canonical.Error) bool {
 	return failure != nil && failure.Origin == canonical.OriginGateway &&
 		failure.Kind != canonical.CounterUnavailable && failure.Kind != canonical.InternalError
 }

@@ -66,7 +66,7 @@ type StaleReason string
 
 // The reasons for serving a stale list.
 const (
-	NotStale             StaleReason = ""
+	NoReason             StaleReason = "" // the list is fresh, or the request excluded a call
 	StaleByLimit         StaleReason = "unattended_limit"
 	StaleWithoutCounter  StaleReason = "counter_unavailable"
 	StaleWithoutProvider StaleReason = "provider_unavailable"
@@ -105,7 +105,7 @@ const (
 	ForwardStale   Forward = "stale"
 )
 
-// staleReason returns the reason for serving a stale list instead of a failure; NotStale if the
+// staleReason returns the reason for serving a stale list instead of a failure; NoReason if the
 // failure must be returned: rejections by the provider, and errors of the request.
 func staleReason(k canonical.Kind) StaleReason {
 	switch k {
@@ -120,7 +120,7 @@ func staleReason(k canonical.Kind) StaleReason {
 		canonical.ConsentInvalid, canonical.ASPSPUnknown, canonical.NotFound, canonical.AccountUnknown,
 		canonical.MethodNotAllowed, canonical.RateLimited, canonical.InternalError, canonical.ProviderRejected, canonical.NotCached,
 		canonical.DeletionUnconfirmed, canonical.Canceled:
-		return NotStale
+		return NoReason
 	}
-	return NotStale
+	return NoReason
 }

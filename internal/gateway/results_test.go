@@ -34,7 +34,7 @@ func TestStaleReasonOfEveryKind(t *testing.T) {
 		provider.failWith(canonical.Error{Kind: k, Origin: canonical.OriginProvider, TokenRejected: true})
 		list, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{MaxAge: new(time.Duration)})
 		want, failure := staleReasons[k], k
-		if want != gateway.NotStale {
+		if want != gateway.NoReason {
 			failure = ""
 		}
 		if kind(err) != failure || list.Freshness.StaleReason != want || list.Freshness.Stale != (err == nil) {

@@ -27,8 +27,9 @@ func (k counterKey) slots() string { return k.prefix + "slots" }
 // block returns the name of the key of the unit's block.
 func (k counterKey) block() string { return k.prefix + "closed" }
 
-// withSlot returns the names of all keys, and that of the key that marks a slot as released.
+// withSlot is all, and the name of the key that marks a slot as released.
 func (k counterKey) withSlot(id string) []string { return append(k.all(), k.prefix+"released:"+id) }
 
-// all returns the names of all keys that a script may use, in the order that usage.lua describes.
+// all returns the names of the unit's keys, without those of its released slots, in the order that
+// usage.lua describes.
 func (k counterKey) all() []string { return []string{k.slots(), k.block(), k.prefix + "looked"} }

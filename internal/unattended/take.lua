@@ -1,5 +1,5 @@
--- Takes a slot, or only reads the usage if the id is empty. KEYS[4] exists if the slot was released before. ARGV: timeout of the call, slot id, '1' if replicas must confirm
--- the step. Done is 1 if the slot is taken.
+-- Takes a slot, or only reads the usage if the id is empty. KEYS[4] exists if the slot was released before. ARGV: timeout of the
+-- call, slot id, '1' if replicas must confirm the step. Done is 1 if the slot is taken.
 local timeout, id = tonumber(ARGV[4]), ARGV[5]
 
 -- Every command that a take needs runs once before the slot is added. If Redis refuses one (a replica, no memory, no disk, no

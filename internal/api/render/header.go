@@ -19,7 +19,7 @@ func CacheStatus(list gateway.AccountsResult) string {
 			ttl = -roundUp(-s.TTL) // away from zero, so that its sign says whether the list is stale
 		}
 		status += "; hit; ttl=" + strconv.FormatInt(ttl, 10)
-		if reason := list.Freshness.StaleReason; reason != gateway.NotStale {
+		if reason := list.Freshness.StaleReason; reason != gateway.NoReason {
 			status += "; detail=" + string(reason)
 		}
 		return status

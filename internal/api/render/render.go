@@ -133,7 +133,7 @@ func appendFreshness(b []byte, f gateway.Freshness) []byte {
 	b = f.FetchedAt.Truncate(time.Millisecond).UTC().AppendFormat(b, time.RFC3339Nano)
 	b = strconv.AppendInt(append(b, `","ageSeconds":`...), wholeAge(f), 10)
 	b = strconv.AppendBool(append(b, `,"stale":`...), f.Stale)
-	if f.StaleReason != gateway.NotStale {
+	if f.StaleReason != gateway.NoReason {
 		b = canonical.AppendString(append(b, `,"staleReason":`...), string(f.StaleReason))
 	}
 	return append(b, '}')

@@ -27,8 +27,8 @@ const (
 var errPanicked = errors.New("a command to redis panicked")
 
 // batches sends the scripts that concurrent requests run on one Redis server in batches: one write
-// and one read instead of one for each. There is no wait for a batch to fill: it has the scripts
-// that were run until its goroutine got its turn.
+// and one read instead of one for each. There is no wait for a batch to fill: it contains the scripts
+// that were added before its goroutine ran.
 //
 // A request waits for its script as long as its context allows. A script that was sent is executed
 // even if the context ends before: the client would close the connection of a command that is
@@ -50,8 +50,8 @@ type batched struct {
 	cmd  *redis.Cmd
 	done chan struct{}
 	// The following are guarded by batches.mu.
-	sent bool // it is in a batch
-	left bool // its request left before it was sent
+	sent      bool // it is in a batch
+	abandoned bool // its request left before it was sent
 }
 
 // Batch makes a client send scripts in batches. Its hook must be the first one, so that
@@ -97,7 +97,7 @@ func (b *batches) wait(s *batched) error {
 	if s.sent {
 		return s.ctx.Err()
 	}
-	s.left = true
+	s.abandoned = true
 	return fmt.Errorf("%w: %w", steps.ErrNotSent, s.ctx.Err())
 }
 
@@ -109,7 +109,7 @@ func (b *batches) add(s *batched) (start bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.waiting = append(b.waiting, s)
-	if start = len(b.waiting)%maxBatch == 1 && b.sending < maxSending; start {
+	if start = len(b.waiting)%maxBatch == 1 && b.sending < maxSending; start { // a goroutine for each batch that begins
 		b.sending++
 	}
 	return start
@@ -121,7 +121,7 @@ func (b *batches) take() (batch []*batched) {
 	defer b.mu.Unlock()
 	taken := 0
 	for ; taken < len(b.waiting) && len(batch) < maxBatch; taken++ {
-		if s := b.waiting[taken]; !s.left {
+		if s := b.waiting[taken]; !s.abandoned {
 			s.sent = true
 			batch = append(batch, s)
 		}
@@ -147,10 +147,10 @@ func (b *batches) send(batch []*batched, next redis.ProcessHook) {
 	// The requests wait as long as they can, and the client has timeouts. Measurements get the trace of
 	// the first script's request.
 	ctx := context.WithoutCancel(batch[0].ctx)
-	sent := false
+	returned := false
 	defer func() {
 		for _, s := range batch {
-			if !sent {
+			if !returned {
 				s.cmd.SetErr(errPanicked)
 			}
 			close(s.done)
@@ -166,5 +166,5 @@ func (b *batches) send(batch []*batched, next redis.ProcessHook) {
 		}
 		_, _ = pipe.Exec(ctx) // each command has its error
 	}
-	sent = true
+	returned = true
 }

@@ -13,9 +13,9 @@ import (
 
 // Resend makes a client send a command once more if its connection was lost. After a restart of
 // Redis all idle connections are dead, and the client detects this before it sends only without TLS.
-// The second attempt uses a new connection (see store.ReadyConns); if that one is lost too, the
-// command fails. All commands of the gateway may be executed twice, even after their request has left:
-// they are idempotent or carry an id.
+// The second attempt uses a new connection (see connections in internal/store); if that one is lost
+// too, the command fails. All commands of the gateway may be executed twice, even after their
+// request has left: they are idempotent or carry an id.
 func Resend(rdb *redis.Client) { rdb.AddHook(resend{}) }
 
 type resend struct{}

@@ -15,16 +15,16 @@ import (
 // Timeout is the maximum duration of one step, unless its request may wait for less.
 const Timeout = time.Second
 
-// ErrNotSent means that nothing was sent to Redis, because the request may not wait any longer.
-var ErrNotSent = errors.New("the request may not wait for redis any longer")
+// ErrNotSent means that nothing was sent to Redis, because the request must not wait any longer.
+var ErrNotSent = errors.New("the request must not wait for redis any longer")
 
 var errPanicked = errors.New("a step in redis panicked")
 
 // A Budget is how long one request may still wait for Redis, in all its steps together. It is not
 // safe for concurrent use.
 type Budget struct {
-	left   time.Duration
-	failed bool
+	left  time.Duration
+	ended bool
 }
 
 // NewBudget returns a budget.
@@ -32,17 +32,17 @@ func NewBudget(d time.Duration) Budget { return Budget{left: d} }
 
 // Left returns how long the request may still wait; 0 after a step that failed.
 func (b *Budget) Left() time.Duration {
-	if b.failed {
+	if b.ended {
 		return 0
 	}
 	return max(b.left, 0)
 }
 
-// Failed reports whether a step failed or took too long.
-func (b *Budget) Failed() bool { return b.failed }
+// Ended reports whether a step failed or took too long.
+func (b *Budget) Ended() bool { return b.ended }
 
-// Fail ends the budget, because Redis is slow or down: the request continues without it.
-func (b *Budget) Fail() { b.failed = true }
+// End ends the budget, because Redis is slow or down: the request continues without it.
+func (b *Budget) End() { b.ended = true }
 
 // Wait waits for the error of a step within the budget. An error ends the budget, unless ctx has
 // ended.
@@ -70,7 +70,7 @@ func Do[T any](ctx context.Context, b *Budget, step func(context.Context) (T, er
 	result, err = run(within, step)
 	b.left -= time.Since(began)
 	if err != nil && ctx.Err() == nil {
-		b.failed = true
+		b.ended = true
 	}
 	return result, err
 }

@@ -34,15 +34,15 @@ func TestBudget(t *testing.T) {
 				t.Fatalf("%q, %v", got, err)
 			}
 		}
-		if b.Left() != 20*time.Millisecond || b.Failed() {
-			t.Errorf("%v left, failed %t", b.Left(), b.Failed())
+		if b.Left() != 20*time.Millisecond || b.Ended() {
+			t.Errorf("%v left, ended %t", b.Left(), b.Ended())
 		}
 		began := time.Now()
 		if got, err := steps.Do(t.Context(), &b, takes(40*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) || got != "interrupted" {
 			t.Errorf("%q, %v", got, err)
 		}
-		if took := time.Since(began); took != 20*time.Millisecond || b.Left() != 0 || !b.Failed() {
-			t.Errorf("took %v, %v left, failed %t", took, b.Left(), b.Failed())
+		if took := time.Since(began); took != 20*time.Millisecond || b.Left() != 0 || !b.Ended() {
+			t.Errorf("took %v, %v left, ended %t", took, b.Left(), b.Ended())
 		}
 		for name, budget := range map[string]steps.Budget{"used up": b, "empty": steps.NewBudget(0), "negative": steps.NewBudget(-1)} {
 			if _, err := steps.Do(t.Context(), &budget, func(context.Context) (string, error) {
@@ -64,8 +64,8 @@ func TestPanicOfAStep(t *testing.T) {
 	t.Parallel()
 	b := steps.NewBudget(time.Minute)
 	got, err := steps.Do(t.Context(), &b, func(context.Context) (string, error) { panic("x") })
-	if got != "" || err == nil || errors.Is(err, steps.ErrNotSent) || !b.Failed() {
-		t.Errorf("%q, %v, failed %t", got, err, b.Failed())
+	if got != "" || err == nil || errors.Is(err, steps.ErrNotSent) || !b.Ended() {
+		t.Errorf("%q, %v, ended %t", got, err, b.Ended())
 	}
 }
 
@@ -76,8 +76,8 @@ func TestBudgetOfARequestThatLeft(t *testing.T) {
 		ctx, leave := context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, leave)
 		b, began := steps.NewBudget(time.Minute), time.Now()
-		if _, err := steps.Do(ctx, &b, takes(time.Hour)); !errors.Is(err, context.Canceled) || b.Failed() {
-			t.Errorf("%v, failed %t", err, b.Failed())
+		if _, err := steps.Do(ctx, &b, takes(time.Hour)); !errors.Is(err, context.Canceled) || b.Ended() {
+			t.Errorf("%v, ended %t", err, b.Ended())
 		}
 		if took := time.Since(began); took != 50*time.Millisecond || b.Left() != time.Minute-took {
 			t.Errorf("took %v, %v left", took, b.Left())
