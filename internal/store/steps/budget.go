@@ -1,6 +1,6 @@
 // Package steps bounds how long a request waits for its steps in Redis, and runs steps on goroutines
-// that are kept. internal/gateway, internal/coalesce, internal/unattended and internal/store/send use
-// it.
+// that are kept. internal/gateway, internal/coalesce, internal/unattended, internal/retryqueue and the
+// packages of internal/store use it.
 package steps
 
 import (
