@@ -59,7 +59,7 @@ type Lease struct {
 // process, and the second half counts.
 var (
 	processID = uuid.New()
-	leases      atomic.Uint64
+	leases    atomic.Uint64
 )
 
 // NewLease returns a lease to be acquired.

@@ -77,8 +77,12 @@ func Do[T any](ctx context.Context, b *Budget, step func(context.Context) (T, er
 
 // run runs a step. If it panics, it returns an error.
 func run[T any](ctx context.Context, step func(context.Context) (T, error)) (result T, err error) {
-	err = errPanicked
-	defer recovery.Recover(ctx, slog.Default())
+	defer func() {
+		if value := recover(); value != nil {
+			recovery.Log(ctx, slog.Default(), value)
+			err = errPanicked
+		}
+	}()
 	return step(ctx)
 }
 
