@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -30,14 +31,21 @@ var version = ""
 // errLogged is returned in place of an error that was logged.
 var errLogged = errors.New("logged")
 
-// gcPercent is the default of the environment variable GOGC. The heap is small beside the program
-// itself, so that collecting it less often costs little memory.
-const gcPercent = 150
+// Defaults of the environment variable GOGC. The heap is small beside the program itself, so that
+// collecting it less often costs little memory. If GOMEMLIMIT is set, it bounds what that costs.
+const (
+	gcPercent          = 200
+	gcPercentWithLimit = 400
+)
 
 func main() {
 	telemetry.SilenceStandardLog()
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		percent := gcPercent
+		if debug.SetMemoryLimit(-1) < math.MaxInt64 {
+			percent = gcPercentWithLimit
+		}
+		debug.SetGCPercent(percent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process immediately.

@@ -410,6 +410,53 @@ func TestReleaseBeforeTheLookup(t *testing.T) {
 	}
 }
 
+// A replyError is an error reply of Redis.
+type replyError string
+
+func (e replyError) Error() string { return string(e) }
+
+func (replyError) RedisError() {}
+
+// forgetful executes a script whose reply is then NOSCRIPT, and refuses all other commands.
+type forgetful struct{}
+
+func (forgetful) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (forgetful) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := error(replyError("NOPERM"))
+		if cmd.Name() == "evalsha" {
+			if failed := next(ctx, cmd); failed != nil {
+				return failed
+			}
+			err = replyError("NOSCRIPT")
+		}
+		cmd.SetErr(err)
+		return err
+	}
+}
+
+func (forgetful) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(context.Context, []redis.Cmder) error { return replyError("NOPERM") }
+}
+
+// TestLookupThatWasExecutedAndRefused: after a lookup that Redis has executed and then refuses, the
+// lease may be held, so that the caller releases it.
+func TestLookupThatWasExecutedAndRefused(t *testing.T) {
+	t.Parallel()
+	address := redistest.Shared(t)
+	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{address}})
+	c, k := newCache(t, rdb, newKey(t)), newCacheKey()
+	if _, _, err := acquire(t.Context(), c, newCacheKey(), attended, ttl); err != nil { // loads the script
+		t.Fatal(err)
+	}
+	rdb.AddHook(forgetful{})
+	found, err := c.Acquire(t.Context(), cache.NewLease(cache.CallID{Key: k, ShareKey: attended}), cache.Lookup{TTL: ttl})
+	if err == nil || !found.Lease.Held {
+		t.Errorf("%+v, %v", found.Lease, err)
+	}
+}
+
 func TestLeaseExpires(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {

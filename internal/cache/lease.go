@@ -117,22 +117,23 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 	got, err := send.Run(ctx, acquireScript, c.rdb, keys, l.Holder, want.TTL.Milliseconds(), (want.TTL + resultTTL).Milliseconds(),
 		maxAge.Microseconds(), c.sealer.Load().ids, listSchema).StringSlice()
 	var reply redis.Error
-	if errors.As(err, &reply) { // Redis responds, but cannot write
-		return c.lookUp(ctx, l, want, p, keys[3:], err)
+	if errors.As(err, &reply) && !errors.Is(err, send.ErrExecutedBefore) { // Redis responds, but cannot write
+		if found, failed := c.lookUp(ctx, l, want, p, keys[3:]); failed == nil {
+			return found, nil
+		}
 	}
-	if err != nil {
-		l.Held = !store.NotExecuted(c.rdb, err)
+	if l.Held = !store.NotExecuted(c.rdb, err); err != nil {
 		return Found{Lease: l}, err
 	}
 	if len(got) == 3 {
 		got = append(got, "", "")
 	}
 	if len(got) != 5 {
-		return Found{}, errScriptReply
+		return Found{Lease: l}, errScriptReply
 	}
 	micros, err := strconv.ParseInt(got[1], 10, 64)
 	if err != nil {
-		return Found{}, errScriptReply
+		return Found{Lease: l}, errScriptReply
 	}
 	found := c.found(l, want, p, time.UnixMicro(micros).UTC(), got[2:], pending)
 	if got[0] != "" {
@@ -143,12 +144,12 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 }
 
 // lookUp is Acquire on a Redis that refuses to write: it reads the keys of refusals, pages and the
-// list. It returns refusal if that fails too.
-func (c *Cache) lookUp(ctx context.Context, l Lease, want Lookup, prefix string, keys []string, refusal error) (Found, error) {
+// list.
+func (c *Cache) lookUp(ctx context.Context, l Lease, want Lookup, prefix string, keys []string) (Found, error) {
 	pending := c.invalidations.pending(l.Key)
 	now, values, err := c.mgetWithTime(ctx, keys...)
 	if err != nil {
-		return Found{}, refusal
+		return Found{}, err
 	}
 	list := ""
 	if want.List {

@@ -84,6 +84,8 @@ func newClient(c config.Redis, timeout time.Duration, observers []Observer) redi
 		MaxIdleConns:          poolSize,
 		MinIdleConns:          ReadyConns,
 		PipelinePoolSize:      -1, // pipelines use the same connections
+		ReadBufferSize:        bufferSize,
+		WriteBufferSize:       bufferSize,
 		DisableIdentity:       true,
 		Protocol:              2, // pushes, which the gateway does not use, would be looked for before each reply
 		MaintNotificationsConfig: &maintnotifications.Config{
@@ -134,6 +136,9 @@ const ReadyConns = 4
 // poolSize is the maximum number of concurrent commands for each use and node. A command takes well
 // under a millisecond.
 const poolSize = 64
+
+// bufferSize is the size of a connection's buffers. They are most of the heap under load.
+const bufferSize = 16 << 10
 
 // discardLogger drops log lines of the client library, which would write addresses to standard
 // error. All errors are also returned to the callers, which log them.

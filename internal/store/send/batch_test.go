@@ -226,6 +226,44 @@ func TestLostBatch(t *testing.T) {
 	}
 }
 
+// lostReplies loses the replies to a client's first pipeline after the first one, and makes all later
+// pipelines fail.
+type lostReplies struct{ pipelines int }
+
+func (*lostReplies) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*lostReplies) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (l *lostReplies) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		lost := cmds
+		if l.pipelines++; l.pipelines == 1 {
+			if err := next(ctx, cmds); err != nil {
+				return err
+			}
+			lost = cmds[1:]
+		}
+		for _, cmd := range lost {
+			cmd.SetErr(io.EOF)
+		}
+		return io.EOF
+	}
+}
+
+// TestPartOfABatchIsLost: a script whose reply has arrived keeps it if the connection is lost before
+// those of others, and the second attempt of the batch fails.
+func TestPartOfABatchIsLost(t *testing.T) {
+	t.Parallel()
+	_, rdb, _ := openCounted(t, redistest.Start(t).Addr)
+	hook := &lostReplies{}
+	rdb.AddHook(hook)
+	cmds := []*redis.Cmd{command(t.Context(), "evalsha", echo.Hash(), 0, "a"), command(t.Context(), "evalsha", echo.Hash(), 0, "b")}
+	send.SendTogether(rdb, cmds)
+	if cmds[0].Err() != nil || cmds[0].Val() != "a" || !errors.Is(cmds[1].Err(), io.EOF) || hook.pipelines != 2 {
+		t.Errorf("%v after %d attempts", cmds, hook.pipelines)
+	}
+}
+
 // TestCloseWithWaitingScripts: scripts whose results are not there when their client is closed fail,
 // alone or in a batch.
 func TestCloseWithWaitingScripts(t *testing.T) {

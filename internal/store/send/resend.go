@@ -40,9 +40,13 @@ func (resend) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 		if !ConnLost(err) || ctx.Err() != nil {
 			return err
 		}
+		first := make([]error, len(cmds)) // nil for those with a reply
+		for i, cmd := range cmds {
+			first[i] = cmd.Err()
+		}
 		second := next(ctx, cmds)
-		for _, cmd := range cmds {
-			cmd.SetErr(secondError(cmd.Err(), err))
+		for i, cmd := range cmds {
+			cmd.SetErr(secondError(cmd.Err(), first[i]))
 			if isFailure(cmd.Err()) {
 				second = err
 			}
@@ -64,11 +68,19 @@ func secondError(second, first error) error {
 	return second
 }
 
+const firstKey = 3 // position of the first key among the arguments of EVALSHA
+
 // Run runs a script by its hash, or by its source if Redis does not know it. The error of the second
 // attempt wraps ErrExecutedBefore: Redis may have executed the first one, if it was sent twice and
 // did not know the script the second time.
-func Run(ctx context.Context, script *redis.Script, rdb redis.Scripter, keys []string, args ...any) *redis.Cmd {
-	first := script.EvalSha(ctx, rdb, keys, args...)
+func Run(ctx context.Context, script *redis.Script, rdb redis.UniversalClient, keys []string, args ...any) *redis.Cmd {
+	all := append(make([]any, 0, firstKey+len(keys)+len(args)), "evalsha", script.Hash(), len(keys))
+	for _, key := range keys {
+		all = append(all, key)
+	}
+	first := redis.NewCmd(ctx, append(all, args...)...) // as EvalSha, which copies the arguments more often
+	first.SetFirstKeyPos(firstKey)
+	_ = rdb.Process(ctx, first) // it has the error
 	if !isNoScript(first.Err()) {
 		return first
 	}

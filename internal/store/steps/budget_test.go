@@ -3,6 +3,7 @@ package steps_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,6 +141,10 @@ func TestWorkers(t *testing.T) {
 		workers.Go(func() { done <- time.Since(began) })
 		if took := <-done; took != 0 {
 			t.Errorf("a job waited for %v", took)
+		}
+		time.Sleep(time.Minute)
+		if n := runtime.NumGoroutine(); n > 300 { // 256 workers, and those of the test
+			t.Errorf("%d goroutines a minute later", n)
 		}
 	})
 }
