@@ -77,6 +77,18 @@ func TestRoundTrips(t *testing.T) {
 			balances(t, g, q)
 		}
 	}
+	fourCalls := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
+		t.Helper()
+		threeCalls(t, g, q)
+		balances(t, g, q)
+	}
+	noCallLeft := func(t *testing.T, g *gateway.Gateway, q canonical.Query) {
+		t.Helper()
+		got, err := g.Balances(t.Context(), client, q, mypossim.GoodAccount)
+		if kind(err) != canonical.UnattendedLimit || remaining(got.Usage) != 0 {
+			t.Errorf("balances: %v with the usage %+v", err, got.Usage)
+		}
+	}
 	type reads = func(*testing.T, *gateway.Gateway, canonical.Query)
 	for _, tt := range []struct {
 		name          string
@@ -96,6 +108,7 @@ func TestRoundTrips(t *testing.T) {
 		{"list of three pages", attendedList, manyPages, false, again, "acquire+usage > take > take > take > publish", ""},
 		{"list whose pages do not fit", tooFewAgain, manyPages, false, tooFew, "acquire+usage > fits", "publish"},
 		{"balances, unattended", nil, nil, false, balances, "acquire > take", "publish"},
+		{"balances, unattended, no call left", fourCalls, nil, false, noCallLeft, "acquire > take", "publish"},
 		{"balances that fail", nil, status(500), false, failingBalances(canonical.ProviderError), "acquire > take", "publish"},
 		{"balances whose consent is rejected", nil, rejectConsent, false, rejected, "acquire > take > publish", ""},
 		{"balances of an unknown account", nil, status(404), false, failingBalances(canonical.AccountUnknown), "acquire > take > publish", ""},

@@ -52,11 +52,11 @@ func TestAllocations(t *testing.T) {
 		attended   bool
 		most       uint64 // the measured number and 10 %
 	}{
-		{"balances, attended", balances, uuid.NewString, true, 178},
-		{"balances, unattended", balances, uuid.NewString, false, 455},
-		{"cached list, attended", list, func() string { return cached }, true, 110},
-		{"cached list, unattended", list, func() string { return cached }, false, 177},
-		{"list, attended", list, uuid.NewString, true, 391},
+		{"balances, attended", balances, uuid.NewString, true, 180},
+		{"balances, unattended", balances, uuid.NewString, false, 458},
+		{"cached list, attended", list, func() string { return cached }, true, 113},
+		{"cached list, unattended", list, func() string { return cached }, false, 180},
+		{"list, attended", list, uuid.NewString, true, 394},
 	} {
 		send(tt.path, tt.consent(), tt.attended) // loads scripts and opens connections
 		before := mallocs(t, p)
