@@ -122,9 +122,11 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 			return found, nil
 		}
 	}
-	if l.Held = !store.NotExecuted(c.rdb, err); err != nil {
+	if err != nil {
+		l.Held = !store.NotExecuted(c.rdb, err)
 		return Found{Lease: l}, err
 	}
+	l.Held = true // if the reply cannot be read
 	if len(got) == 3 {
 		got = append(got, "", "")
 	}
