@@ -165,8 +165,7 @@ func TestRoundTripsOfAnOverload(t *testing.T) {
 
 // TestGoroutines: an unattended list that is not cached starts one goroutine in the gateway while
 // its workers run, that of the call; those of the transport are not counted. Steps in Redis and
-// publishing run on workers, which end after an hour without work; the first request after that
-// starts them again.
+// publishing run on workers, of which some are kept for an hour without a request.
 func TestGoroutines(t *testing.T) { // not in parallel: it counts the goroutines of the process
 	const name = "/sched/goroutines-created:goroutines"
 	created := func() uint64 {

@@ -143,8 +143,15 @@ func TestWorkers(t *testing.T) {
 			t.Errorf("a job waited for %v", took)
 		}
 		time.Sleep(time.Minute)
-		if n := runtime.NumGoroutine(); n > 300 { // 256 workers, and those of the test
+		if n := runtime.NumGoroutine(); n > 30 { // four workers, and those of the test
 			t.Errorf("%d goroutines a minute later", n)
+		}
+		before := runtime.NumGoroutine()
+		for range 4 {
+			workers.Go(func() { time.Sleep(time.Second) })
+		}
+		if n := runtime.NumGoroutine(); n != before {
+			t.Errorf("%d goroutines for four jobs after a quiet time, %d before", n, before)
 		}
 	})
 }

@@ -7,9 +7,10 @@ import (
 
 const (
 	// workerIdle is how long a worker without a job is kept.
-	workerIdle = time.Hour
-	// maxIdle is how many workers without a job are kept. More of them end when their job has ended.
-	maxIdle = 256
+	workerIdle = 2 * time.Second
+	// kept workers wait for a job for keptIdle, so that the first requests after a quiet time start none.
+	kept     = 4
+	keptIdle = time.Hour
 )
 
 // Workers run jobs on goroutines that are reused, because the stack of a new one has to grow first.
@@ -17,7 +18,7 @@ const (
 // others. Workers are safe for concurrent use.
 type Workers struct {
 	jobs chan func()
-	idle atomic.Int64
+	idle atomic.Int64 // workers that wait for a job
 }
 
 // NewWorkers returns Workers.
@@ -32,25 +33,26 @@ func (w *Workers) Go(job func()) {
 	}
 }
 
-// work runs a job, and then others until there was none for a while, or until enough workers wait for
-// one.
+// work runs a job, and then others until there was none for a while.
 func (w *Workers) work(job func()) {
 	idle := time.NewTimer(workerIdle)
 	defer idle.Stop()
-	for {
+	for job != nil {
 		job()
-		idle.Reset(workerIdle)
-		if w.idle.Add(1) > maxIdle {
-			w.idle.Add(-1)
-			return
-		}
-		select {
-		case job = <-w.jobs:
-		case <-idle.C:
-			job = nil
-		}
-		if w.idle.Add(-1); job == nil {
-			return
+		var others int64
+		if job, others = w.wait(idle, workerIdle); job == nil && others < kept {
+			job, _ = w.wait(idle, keptIdle)
 		}
 	}
+}
+
+// wait waits for a job. Without one in time, it returns nil. others is how many other workers wait.
+func (w *Workers) wait(idle *time.Timer, timeout time.Duration) (job func(), others int64) {
+	idle.Reset(timeout)
+	w.idle.Add(1)
+	select {
+	case job = <-w.jobs:
+	case <-idle.C:
+	}
+	return job, w.idle.Add(-1)
 }
