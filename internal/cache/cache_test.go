@@ -418,12 +418,8 @@ func (e replyError) Error() string { return string(e) }
 func (replyError) RedisError() {}
 
 // forgetful executes a script whose reply is then NOSCRIPT, and refuses all other commands.
-type forgetful struct{}
-
-func (forgetful) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (forgetful) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
+var forgetful = redistest.Hook{
+	Command: func(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
 		err := error(replyError("NOPERM"))
 		if cmd.Name() == "evalsha" {
 			if failed := next(ctx, cmd); failed != nil {
@@ -433,11 +429,8 @@ func (forgetful) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		cmd.SetErr(err)
 		return err
-	}
-}
-
-func (forgetful) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(context.Context, []redis.Cmder) error { return replyError("NOPERM") }
+	},
+	Pipeline: func(context.Context, []redis.Cmder, redis.ProcessPipelineHook) error { return replyError("NOPERM") },
 }
 
 // TestLookupThatWasExecutedAndRefused: after a lookup that Redis has executed and then refuses, the
@@ -450,7 +443,7 @@ func TestLookupThatWasExecutedAndRefused(t *testing.T) {
 	if _, _, err := acquire(t.Context(), c, newCacheKey(), attended, ttl); err != nil { // loads the script
 		t.Fatal(err)
 	}
-	rdb.AddHook(forgetful{})
+	rdb.AddHook(forgetful)
 	found, err := c.Acquire(t.Context(), cache.NewLease(cache.CallID{Key: k, ShareKey: attended}), cache.Lookup{TTL: ttl})
 	if err == nil || !found.Lease.Held {
 		t.Errorf("%+v, %v", found.Lease, err)

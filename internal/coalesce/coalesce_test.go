@@ -475,7 +475,7 @@ func TestLookupThatWasExecutedBefore(t *testing.T) {
 	gateways, c, r := newGateways(t, proxy.Addr), newCall(), newRequest()
 	g := gateways.group(t)
 	mustDo(t, g, newCall(), newRequest()) // loads the scripts
-	hook := redistest.HoldNoScript()
+	hook, got, pass := redistest.HoldNoScript()
 	gateways.rdb.AddHook(hook)
 	ctx, leave := context.WithCancel(t.Context())
 	proxy.LoseReply("lease:")
@@ -489,12 +489,12 @@ func TestLookupThatWasExecutedBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy.Cut()
-	<-hook.Got
+	<-got
 	leave()
 	if failure := <-left; failure == nil || failure.Kind != canonical.Canceled {
 		t.Errorf("failure %v", failure)
 	}
-	close(hook.Pass)
+	close(pass)
 	if err := g.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -521,23 +521,15 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// panicAfter panics once after Redis has executed a command, if it is on.
-type panicAfter struct{ on atomic.Bool }
-
-func (*panicAfter) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (*panicAfter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (p *panicAfter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
+// panicOnce returns a hook that panics once, after Redis has executed a command, if on is set.
+func panicOnce(on *atomic.Bool) redis.Hook {
+	return redistest.Hook{Command: func(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
 		err := next(ctx, cmd)
-		if err == nil && p.on.CompareAndSwap(true, false) {
+		if err == nil && on.CompareAndSwap(true, false) {
 			panic("Zerlinde")
 		}
 		return err
-	}
+	}}
 }
 
 // TestPanicOfALookup: the lease of a lookup that panics is released, so that it blocks no other
@@ -552,11 +544,11 @@ func TestPanicOfALookup(t *testing.T) {
 			t.Parallel()
 			gateways, direct, c, r := &gateways{rdb: open()}, newGateways(t, redistest.Shared(t)), newCall(), newRequest()
 			defer gateways.rdb.Close()
-			hook := &panicAfter{}
-			gateways.rdb.AddHook(hook)
+			var panics atomic.Bool
+			gateways.rdb.AddHook(panicOnce(&panics))
 			g := gateways.group(t)
 			mustDo(t, g, newCall(), newRequest()) // loads the scripts
-			hook.on.Store(true)
+			panics.Store(true)
 			r.release = make(chan struct{})
 			var all sync.WaitGroup
 			all.Go(func() {
@@ -565,7 +557,7 @@ func TestPanicOfALookup(t *testing.T) {
 				}
 			})
 			eventually(t, "the call has begun", func() bool { return r.calls.Load() == 1 })
-			if hook.on.Load() {
+			if panics.Load() {
 				t.Error("the lookup did not panic")
 			}
 			eventually(t, "the lease is released", func() bool { return len(direct.leases(t, c)) == 0 })

@@ -434,13 +434,13 @@ func TestStepSentTwiceCountsOnce(t *testing.T) {
 	t.Parallel()
 	for name, rdb := range redises(t) {
 		t.Run(name, func(t *testing.T) {
-			hook := &twice{}
-			rdb.AddHook(hook)
+			var sent atomic.Int64
+			rdb.AddHook(twice(&sent))
 			c, call := counter(rdb, daily(2, config.UnitConsent)), list()
 			mustTake(t, c, call, 2)
 			refused(t, take(t, c, call))
-			if hook.sent.Load() < 4 {
-				t.Fatalf("only %d scripts were sent: none was sent twice", hook.sent.Load())
+			if sent.Load() < 4 {
+				t.Fatalf("only %d scripts were sent: none was sent twice", sent.Load())
 			}
 			s, err := c.Usage(t.Context(), call)
 			if err != nil || s.Used != 2 {
@@ -450,23 +450,17 @@ func TestStepSentTwiceCountsOnce(t *testing.T) {
 	}
 }
 
-// twice sends every script twice and drops the first response.
-type twice struct{ sent atomic.Int64 }
-
-func (h *twice) DialHook(next redis.DialHook) redis.DialHook { return next }
-func (h *twice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (h *twice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if strings.HasPrefix(cmd.Name(), "eval") {
-			h.sent.Add(1)
+// twice returns a hook that sends every script twice, drops the first response, and counts the
+// commands.
+func twice(sent *atomic.Int64) redis.Hook {
+	return redistest.Hook{Command: func(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
+		if send.IsScript(cmd) {
+			sent.Add(1)
 			_ = next(ctx, cmd)
 		}
-		h.sent.Add(1)
+		sent.Add(1)
 		return next(ctx, cmd)
-	}
+	}}
 }
 
 func TestEveryKeyExpiresAndHidesTheConsent(t *testing.T) {
@@ -627,58 +621,49 @@ func TestExpiryIsNotShortened(t *testing.T) {
 	}
 }
 
-// heldScript executes a script before and after pass is closed, or at one of these times.
+// A heldScript executes a script before and after pass is closed, or at one of these times.
 type heldScript struct {
 	on            atomic.Bool
 	before, after bool
 	pass, done    chan struct{}
 }
 
-func (*heldScript) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (*heldScript) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (h *heldScript) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if !send.IsScript(cmd) || !h.on.CompareAndSwap(true, false) {
-			return next(ctx, cmd)
-		}
-		defer close(h.done)
-		var err error
-		if h.before {
-			err = next(ctx, cmd)
-		}
-		if <-h.pass; h.after {
-			err = next(ctx, cmd)
-		}
-		return err
+func (h *heldScript) command(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) (err error) {
+	if !send.IsScript(cmd) || !h.on.CompareAndSwap(true, false) {
+		return next(ctx, cmd)
 	}
+	defer close(h.done)
+	if h.before {
+		err = next(ctx, cmd)
+	}
+	if <-h.pass; h.after {
+		err = next(ctx, cmd)
+	}
+	return err
 }
 
 // TestLateTakeIsReleased: a take that Redis executes after the timeout leaves no slot, whether its
 // release is executed before or after it. It may be sent again because the connection was lost.
 func TestLateTakeIsReleased(t *testing.T) {
 	t.Parallel()
-	for _, hook := range []*heldScript{{before: true}, {after: true}, {before: true, after: true}} {
-		t.Run(fmt.Sprintf("before %t, after %t", hook.before, hook.after), func(t *testing.T) {
+	for _, held := range []*heldScript{{before: true}, {after: true}, {before: true, after: true}} {
+		t.Run(fmt.Sprintf("before %t, after %t", held.before, held.after), func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
 			rdb, call := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{server.Addr}}), list()
-			hook.pass, hook.done = make(chan struct{}), make(chan struct{})
-			rdb.AddHook(hook)
+			held.pass, held.done = make(chan struct{}), make(chan struct{})
+			rdb.AddHook(redistest.Hook{Command: held.command})
 			c := counter(rdb, daily(4, config.UnitConsent)).Within(5 * time.Second)
 			mustTake(t, c, call, 1)
-			hook.on.Store(true)
+			held.on.Store(true)
 			if err := take(t, c, call); err == nil {
 				t.Fatal("taken from a Redis that does not respond")
 			}
 			if err := c.Drain(t.Context()); err != nil {
 				t.Error(err)
 			}
-			close(hook.pass)
-			<-hook.done
+			close(held.pass)
+			<-held.done
 			if n := slots(server, call); n != int64(1) {
 				t.Errorf("%v slots, want the first one", n)
 			}
@@ -700,8 +685,8 @@ func TestTakeThatWasExecutedBefore(t *testing.T) {
 	way := crashproxy.New(t).NewProxy(server.Addr)
 	rdb := redis.NewClient(&redis.Options{Addr: way.Addr, MaxRetries: -1, ContextTimeoutEnabled: true, ReadTimeout: patience})
 	defer rdb.Close()
-	hook := redistest.HoldNoScript() // until the take's timeout
-	rdb.AddHook(hook)                // the counter gets NOSCRIPT after it
+	hook, got, _ := redistest.HoldNoScript() // until the take's timeout
+	rdb.AddHook(hook)                        // the counter gets NOSCRIPT after it
 	send.Batch(rdb)
 	send.Resend(rdb)
 	policy, call := daily(4, config.UnitConsent), list()
@@ -723,7 +708,7 @@ func TestTakeThatWasExecutedBefore(t *testing.T) {
 		t.Error(err)
 	}
 	select {
-	case <-hook.Got:
+	case <-got:
 	default:
 		t.Error("the take was not sent again")
 	}

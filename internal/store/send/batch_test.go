@@ -226,18 +226,12 @@ func TestLostBatch(t *testing.T) {
 	}
 }
 
-// lostReplies loses the replies to a client's first pipeline after the first one, and makes all later
-// pipelines fail.
-type lostReplies struct{ pipelines int }
-
-func (*lostReplies) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (*lostReplies) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
-
-func (l *lostReplies) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return func(ctx context.Context, cmds []redis.Cmder) error {
+// lostReplies returns a hook that loses the replies to a client's first pipeline after the first one,
+// makes all later pipelines fail, and counts them.
+func lostReplies(pipelines *int) redis.Hook {
+	return redistest.Hook{Pipeline: func(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) error {
 		lost := cmds
-		if l.pipelines++; l.pipelines == 1 {
+		if *pipelines++; *pipelines == 1 {
 			if err := next(ctx, cmds); err != nil {
 				return err
 			}
@@ -247,7 +241,7 @@ func (l *lostReplies) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 			cmd.SetErr(io.EOF)
 		}
 		return io.EOF
-	}
+	}}
 }
 
 // TestPartOfABatchIsLost: a script whose reply has arrived keeps it if the connection is lost before
@@ -255,12 +249,12 @@ func (l *lostReplies) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 func TestPartOfABatchIsLost(t *testing.T) {
 	t.Parallel()
 	_, rdb, _ := openCounted(t, redistest.Start(t).Addr)
-	hook := &lostReplies{}
-	rdb.AddHook(hook)
+	pipelines := 0
+	rdb.AddHook(lostReplies(&pipelines))
 	cmds := []*redis.Cmd{command(t.Context(), "evalsha", echo.Hash(), 0, "a"), command(t.Context(), "evalsha", echo.Hash(), 0, "b")}
 	send.SendTogether(rdb, cmds)
-	if cmds[0].Err() != nil || cmds[0].Val() != "a" || !errors.Is(cmds[1].Err(), io.EOF) || hook.pipelines != 2 {
-		t.Errorf("%v after %d attempts", cmds, hook.pipelines)
+	if cmds[0].Err() != nil || cmds[0].Val() != "a" || !errors.Is(cmds[1].Err(), io.EOF) || pipelines != 2 {
+		t.Errorf("%v after %d attempts", cmds, pipelines)
 	}
 }
 
