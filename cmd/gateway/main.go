@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -31,21 +30,14 @@ var version = ""
 // errLogged is returned in place of an error that was logged.
 var errLogged = errors.New("logged")
 
-// Defaults of the environment variable GOGC. The heap is small beside the program itself, so that
-// collecting it less often costs little memory. If GOMEMLIMIT is set, it bounds what that costs.
-const (
-	gcPercent          = 200
-	gcPercentWithLimit = 400
-)
+// gcPercent is the default of the environment variable GOGC. The heap is small beside the program
+// itself, so that collecting it less often costs little memory.
+const gcPercent = 200
 
 func main() {
 	telemetry.SilenceStandardLog()
 	if os.Getenv("GOGC") == "" {
-		percent := gcPercent
-		if debug.SetMemoryLimit(-1) < math.MaxInt64 {
-			percent = gcPercentWithLimit
-		}
-		debug.SetGCPercent(percent)
+		debug.SetGCPercent(gcPercent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the process immediately.
