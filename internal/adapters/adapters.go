@@ -132,10 +132,40 @@ func (s *Set) open(c *config.Config, name string) (*adapter, config.Faults) {
 		opened.files = append(opened.files, config.Files(into)...)
 		return err
 	}
-	if opened.Provider, err = s.table[name].Open(decode, providers.Env{BaseURL: base, Client: opened.transport.Client}); err != nil {
-		return nil, c.Locate("providers."+name, err)
+	aspsps, unused := opened.aspsps(c, name)
+	opened.Provider, err = s.table[name].Open(decode, providers.Env{BaseURL: base, ASPSPs: aspsps, Client: opened.transport.Client})
+	faults := append(c.Locate("providers."+name, err), c.Locate("aspsps", unused().Err())...)
+	if len(faults) > 0 {
+		return nil, faults
 	}
 	return opened, nil
+}
+
+// aspsps returns the ASPSPs of a provider. unused returns a fault for each one whose options were
+// not decoded.
+func (a *adapter) aspsps(c *config.Config, provider string) (all []providers.ASPSP, unused func() config.Faults) {
+	left := map[string]bool{} // the paths of options that were not decoded
+	for i, entry := range c.ASPSPs {
+		if entry.Provider != provider {
+			continue
+		}
+		decode, path := c.OptionsDecoder(i)
+		left[path] = !entry.Options.IsEmpty()
+		all = append(all, providers.ASPSP{ID: entry.ID, Path: path, Options: func(into any) error {
+			delete(left, path)
+			err := decode(into)
+			a.files = append(a.files, config.Files(into)...)
+			return err
+		}})
+	}
+	return all, func() (faults config.Faults) {
+		for _, path := range slices.Sorted(maps.Keys(left)) {
+			if left[path] {
+				faults.Add(path, "this provider has no options")
+			}
+		}
+		return faults
+	}
 }
 
 // swappable is the adapter of one provider, which Reload replaces.

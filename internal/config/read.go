@@ -76,9 +76,8 @@ func (c *Config) normalize() {
 // wrong type. For a provider that is not in the file, nothing is decoded.
 func (c *Config) Decoder(provider string) func(into any) error {
 	return func(into any) error {
-		v := reflect.ValueOf(into)
-		if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-			return errors.New("settings must be decoded into a pointer to a struct")
+		if err := isStruct(into); err != nil {
+			return err
 		}
 		err := c.file.Mapping("providers", provider).Decode(into, "", commonKeys()...).Faults.Err()
 		c.warnings = append(c.warnings, writableFiles(into, strict.Child("providers", provider))...)
@@ -86,9 +85,32 @@ func (c *Config) Decoder(provider string) func(into any) error {
 	}
 }
 
-// Locate converts an adapter's faults, whose paths are relative to prefix ("providers.<name>"), to
-// faults of the file with lines. It drops those behind an alias or a merge key. An error that is
-// not Faults becomes one fault at prefix, nil becomes nil.
+// OptionsDecoder returns the function with which an adapter decodes the options of an entry of
+// aspsps, like its own keys with that of Decoder, and the path of the options. The paths of faults
+// begin with it.
+func (c *Config) OptionsDecoder(entry int) (decode func(into any) error, path string) {
+	path = strict.Entry("aspsps", entry) + ".options"
+	return func(into any) error {
+		if err := isStruct(into); err != nil {
+			return err
+		}
+		err := c.ASPSPs[entry].Options.Decode(into, path).Faults.Err()
+		c.warnings = append(c.warnings, writableFiles(into, path)...)
+		return err
+	}, path
+}
+
+func isStruct(into any) error {
+	v := reflect.ValueOf(into)
+	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
+		return errors.New("settings must be decoded into a pointer to a struct")
+	}
+	return nil
+}
+
+// Locate converts an adapter's faults, whose paths are relative to prefix ("providers.<name>") or
+// begin with an entry of aspsps, to faults of the file with lines. It drops those behind an alias or
+// a merge key. An error that is not Faults becomes one fault at prefix, nil becomes nil.
 func (c *Config) Locate(prefix string, err error) Faults {
 	var faults Faults
 	switch {
@@ -99,8 +121,11 @@ func (c *Config) Locate(prefix string, err error) Faults {
 	}
 	absolute := slices.Clone(faults)
 	for i, f := range absolute {
-		absolute[i].Path = prefix + f.Path
-		if f.Path != "" && f.Path[0] != '[' {
+		switch {
+		case strings.HasPrefix(f.Path, "aspsps["):
+		case f.Path == "" || f.Path[0] == '[':
+			absolute[i].Path = prefix + f.Path
+		default:
 			absolute[i].Path = prefix + "." + f.Path
 		}
 	}

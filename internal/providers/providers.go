@@ -46,10 +46,22 @@ type CertificateHolder interface {
 // config.Faults with paths relative to the provider. It does no I/O.
 type Open func(decode func(into any) error, env Env) (Provider, error)
 
-// Env is the environment of an adapter: its base URL and its only access to the network.
+// Env is the environment of an adapter: its base URL, its ASPSPs, and its only access to the
+// network.
 type Env struct {
 	BaseURL *url.URL // of the provider; its path may or may not end in a slash
+	ASPSPs  []ASPSP  // those of the configuration that name the provider, in their order
 	Client  func(ClientConfig) Client
+}
+
+// ASPSP is an entry of aspsps in the configuration.
+type ASPSP struct {
+	ID string // in lower case
+	// Options decodes the entry's options into a pointer to a struct, and rejects unknown keys. Its
+	// error is config.Faults, whose paths begin with Path. An adapter that does not call it has no
+	// options: each one is a fault.
+	Options func(into any) error
+	Path    string // of the options in the configuration, for further faults
 }
 
 // ClientConfig configures the client of an adapter.

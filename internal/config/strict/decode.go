@@ -88,6 +88,9 @@ func (r *Result) value(n *node, into reflect.Value, path string) (detail string)
 		return scalar(n, into)
 	case n.kind != mapping:
 		return notMapping
+	case into.Type() == reflect.TypeFor[Mapping](): // decoded later
+		into.Set(reflect.ValueOf(Mapping{n.members}))
+		return ""
 	case kind == reflect.Struct:
 		r.fields(n.members, into, path, nil)
 		return ""

@@ -11,8 +11,12 @@ import (
 	"time"
 )
 
-// Mapping is a mapping of a document, or of the fields of a struct. The zero Mapping is empty.
+// Mapping is a mapping of a document, or of the fields of a struct. The zero Mapping is empty. A
+// field of this type gets its part of the document, which is decoded later.
 type Mapping struct{ members []member }
+
+// IsEmpty reports whether the mapping has no keys.
+func (m Mapping) IsEmpty() bool { return len(m.members) == 0 }
 
 // Encode returns the fields of a struct in their order, without those that have no value. The value
 // of a map is an empty mapping.
@@ -63,6 +67,11 @@ func encodeFields(v reflect.Value) []member {
 // which are the same as a missing key.
 func encode(v reflect.Value) *node {
 	switch x := v.Interface().(type) {
+	case Mapping:
+		if len(x.members) == 0 {
+			return nil
+		}
+		return &node{kind: mapping, members: x.members}
 	case time.Duration:
 		return &node{text: shortDuration(x)}
 	case encoding.TextMarshaler: // a time too
