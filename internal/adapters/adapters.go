@@ -181,10 +181,31 @@ func (p *swappable) Balances(ctx context.Context, q canonical.Query, accountID s
 	return p.current.Load().Balances(ctx, q, accountID)
 }
 
-// Check implements providers.Checker. It returns nil if the adapter is not a Checker.
-func (p *swappable) Check(q canonical.Query) []canonical.FieldError {
-	if c, ok := p.current.Load().Provider.(providers.Checker); ok {
-		return c.Check(q)
-	}
-	return nil
+// Requires implements providers.Requirer. It returns the zero value if the adapter is not a
+// Requirer.
+func (p *swappable) Requires(aspsp string) providers.Requirements {
+	return providers.RequirementsOf(p.current.Load().Provider, aspsp)
+}
+
+// ListsWithBalances implements providers.ListerWithBalances. It returns false if the adapter does
+// not.
+func (p *swappable) ListsWithBalances(aspsp string) bool {
+	return providers.CapabilitiesOf(p.current.Load().Provider, aspsp).ListWithBalances
+}
+
+// AccountsWithBalances implements providers.ListerWithBalances. It must be called only after
+// ListsWithBalances has returned true.
+func (p *swappable) AccountsWithBalances(ctx context.Context, q canonical.Query) ([]canonical.AccountWithBalances, error) {
+	return p.current.Load().Provider.(providers.ListerWithBalances).AccountsWithBalances(ctx, q)
+}
+
+// ReadsAllBalances implements providers.AllBalancesReader. It returns false if the adapter does not.
+func (p *swappable) ReadsAllBalances(aspsp string) bool {
+	return providers.CapabilitiesOf(p.current.Load().Provider, aspsp).AllBalances
+}
+
+// AllBalances implements providers.AllBalancesReader. It must be called only after ReadsAllBalances
+// has returned true.
+func (p *swappable) AllBalances(ctx context.Context, q canonical.Query) (map[string]canonical.AccountBalances, error) {
+	return p.current.Load().Provider.(providers.AllBalancesReader).AllBalances(ctx, q)
 }

@@ -60,6 +60,12 @@ type AccountBalances struct {
 	Balances       []Balance      `json:"balances"` // in the provider's order; a type may occur more than once
 }
 
+// AccountWithBalances is an account of a list that was read together with the balances.
+type AccountWithBalances struct {
+	Account  Account
+	Balances []Balance // as in AccountBalances; nil if the provider gave none for the account
+}
+
 // Balance is one balance of an account. Its JSON is the JSON of the API.
 type Balance struct {
 	Type             BalanceType `json:"type"`                   // ISO 20022; BalanceTypeOther if the provider's word is no ISO code

@@ -128,19 +128,33 @@ func splitAddress(address string, listens bool) (host string, port int, detail s
 
 // url checks the base URL of a provider or an issuer.
 func (c *checker) url(path, base string) {
+	_, details := ParseBaseURL(base)
+	for _, detail := range details {
+		c.fault(path, detail)
+	}
+}
+
+// ParseBaseURL returns the base URL of a provider or issuer, and what is wrong with it: it must be
+// https, or http on a loopback address, with a host and without user, query and fragment.
+func ParseBaseURL(base string) (u *url.URL, details []string) {
 	u, err := url.Parse(base)
 	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" {
-		c.fault(path, "must be an absolute https URL")
-		return
+		return nil, []string{"must be an absolute https URL"}
 	}
-	c.require(path, u.Scheme == "https" || IsLoopback(u.Hostname()), "must be https (http only for loopback addresses)")
-	c.require(path, u.User == nil, "must not contain a user or password")
-	c.require(path, u.RawQuery == "" && !u.ForceQuery, "must not contain a query")
-	c.require(path, !strings.Contains(base, "#"), "must not contain a fragment")
+	require := func(condition bool, detail string) {
+		if !condition {
+			details = append(details, detail)
+		}
+	}
+	require(u.Scheme == "https" || IsLoopback(u.Hostname()), "must be https (http only for loopback addresses)")
+	require(u.User == nil, "must not contain a user or password")
+	require(u.RawQuery == "" && !u.ForceQuery, "must not contain a query")
+	require(!strings.Contains(base, "#"), "must not contain a fragment")
 	if port := u.Port(); port != "" {
 		n, err := strconv.ParseUint(port, 10, 16)
-		c.require(path, err == nil && n > 0, "port must be a number from 1 to 65535")
+		require(err == nil && n > 0, "port must be a number from 1 to 65535")
 	}
+	return u, details
 }
 
 // IsLoopback reports whether the host of a base URL is a loopback address, for which plain http and

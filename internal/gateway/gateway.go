@@ -110,11 +110,11 @@ func (g *Gateway) ASPSP(id string) (ASPSPInfo, bool) {
 	return ASPSPInfo{ID: b.ID, Name: b.Name, Provider: b.Provider, Unattended: b.Unattended, Breaker: b.breaker.State()}, true
 }
 
-// Check returns the faults of a query under the additional rules of its provider.
+// Check returns the faults of a query under the additional requirements of its ASPSP.
 func (g *Gateway) Check(q canonical.Query) []canonical.FieldError {
 	if b, ok := g.aspsps[q.ASPSP]; ok {
-		if checker, ok := b.Adapter.(providers.Checker); ok {
-			return checker.Check(q)
+		if r, ok := b.Adapter.(providers.Requirer); ok {
+			return r.Requires(q.ASPSP).Check(q)
 		}
 	}
 	return nil

@@ -24,13 +24,11 @@ type Provider interface {
 	Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error)
 }
 
-// A Checker is a Provider that requires more of a query than other providers, for example a consent
-// id of a certain form or the user's token. The gateway calls Check before anything is sent,
-// counted or looked up.
-type Checker interface {
-	// Check returns everything that is missing or invalid in the query for this provider; nil if
-	// the query is valid.
-	Check(q canonical.Query) []canonical.FieldError
+// A Requirer is a Provider that needs more from a query than the API requires, for example the user's
+// access token. The gateway checks it before anything is sent, counted or looked up.
+type Requirer interface {
+	// Requires returns what the ASPSP needs from a query.
+	Requires(aspsp string) Requirements
 }
 
 // A CertificateHolder is a Provider that uses certificates: as TLS client, or together with a
@@ -94,7 +92,9 @@ type Request struct {
 	Route   string      // the path as a template, for telemetry: without account ids
 	Header  http.Header // sent as it is; only what HTTP itself needs is added
 	Body    []byte      // nil for none
-	Account string      // the id of the account whose balances are read; "" for the account list
+	Account string      // the id of the account whose balances are read; "" for the account list and all balances
+	// AllBalances means that the balances of all accounts are read in one call, not the account list.
+	AllBalances bool
 	// Next is called with each response whose status is 200. It returns the URL of the next page,
 	// which is otherwise requested like r; nil after the last page. An error ends the read.
 	Next func(page Response) (*url.URL, error)

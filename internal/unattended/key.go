@@ -16,7 +16,12 @@ func (c *Counter) key(call Call) counterKey {
 	case config.UnitConsent:
 		owner = append(owner, canonical.CountedID(call.Consent))
 	case config.UnitResource:
-		owner = append(owner, canonical.CountedID(call.Consent), "account", canonical.CountedID(call.Account))
+		owner = append(owner, canonical.CountedID(call.Consent))
+		if call.AllBalances {
+			owner = append(owner, "balances")
+		} else {
+			owner = append(owner, "account", canonical.CountedID(call.Account))
+		}
 	}
 	return counterKey{aspsp: call.ASPSP, prefix: store.Prefix("unattended", owner...)}
 }

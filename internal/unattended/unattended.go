@@ -74,9 +74,10 @@ func (c *Counter) Within(d time.Duration) *Counter {
 
 // A Call identifies what an unattended call reads, and so the unit that counts it.
 type Call struct {
-	ASPSP   string
-	Consent string
-	Account string // whose balances are read; "" for the account list
+	ASPSP       string
+	Consent     string
+	Account     string // whose balances are read; "" for the account list and all balances
+	AllBalances bool   // the balances of all accounts are read in one call
 }
 
 // Usage is how much of its limit a unit has used.

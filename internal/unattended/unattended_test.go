@@ -502,10 +502,13 @@ func TestNoTwoUnitsShareAKey(t *testing.T) {
 		{Consent: "a"},
 		{Consent: "a-", Account: "b"},
 		{Consent: "a", Account: "-b"},
+		{Consent: "a", AllBalances: true},
+		{Consent: "a", Account: "balances"},
+		{Consent: "a:b", AllBalances: true},
 	} {
 		call.ASPSP = aspsp
 		if err := take(t, c, call); err != nil {
-			t.Errorf("%q shares a counter: %v", call, err)
+			t.Errorf("%+v shares a counter: %v", call, err)
 		}
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 func unattendedQuery() canonical.Query {
-	return canonical.Query{ASPSP: uuid.NewString(), Consent: uuid.NewString(), RequestID: uuid.NewString()}
+	return canonical.Query{ASPSP: uuid.NewString(), Consent: uuid.NewString(), RequestID: uuid.NewString(), Token: "token"}
 }
 
 func kind(err error) canonical.Kind {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers"
 )
 
 // maxErrorText is the maximum length in bytes of a LenientString.
@@ -49,6 +50,26 @@ func MoreSpecific(a, b canonical.Kind) bool {
 // FormatError returns the error for a query with faults.
 func FormatError(faults ...canonical.FieldError) *canonical.Error {
 	return &canonical.Error{Kind: canonical.FormatError, Origin: canonical.OriginGateway, Faults: faults}
+}
+
+// CheckQuery returns the error for a query that does not meet the requirements; nil if it does.
+func CheckQuery(q canonical.Query, r providers.Requirements) *canonical.Error {
+	if faults := r.Check(q); faults != nil {
+		return FormatError(faults...)
+	}
+	return nil
+}
+
+// CheckAccount is CheckQuery for a read of the balances of an account, whose id must be valid.
+func CheckAccount(q canonical.Query, r providers.Requirements, accountID string) *canonical.Error {
+	faults := r.Check(q)
+	if !ValidAccountID(accountID) {
+		faults = append(faults, canonical.FieldError{In: "path", Name: "accountId", Detail: "cannot be an account's identifier"})
+	}
+	if faults != nil {
+		return FormatError(faults...)
+	}
+	return nil
 }
 
 // WrongRequest returns the error for a response, of the given status, to another request.

@@ -5,7 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/adapter"
 )
 
@@ -73,5 +76,36 @@ func TestAccountList(t *testing.T) {
 				t.Errorf("kind %s", kind(err))
 			}
 		})
+	}
+}
+
+func TestCheckQuery(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*canonical.Query)
+		want   []string
+	}{
+		"valid":           {func(*canonical.Query) {}, nil},
+		"no token":        {func(q *canonical.Query) { q.Token = "" }, []string{"Provider-Authorization"}},
+		"token with line": {func(q *canonical.Query) { q.Token = "a\nb" }, []string{"Provider-Authorization"}},
+		"no UUID":         {func(q *canonical.Query) { q.Consent = "consent" }, []string{"Consent-ID"}},
+		"UUID in braces":  {func(q *canonical.Query) { q.Consent = "{" + q.Consent + "}" }, []string{"Consent-ID"}},
+		"both":            {func(q *canonical.Query) { q.Consent, q.Token = "", "" }, []string{"Consent-ID", "Provider-Authorization"}},
+	} {
+		requirements := providers.Requirements{Token: true, ConsentUUID: true}
+		q := unattendedQuery()
+		tt.change(&q)
+		var got []string
+		for _, f := range requirements.Check(q) {
+			got = append(got, f.Name)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+		if failure := adapter.CheckAccount(q, requirements, ".."); failure == nil || failure.Kind != canonical.FormatError || len(failure.Faults) != len(tt.want)+1 {
+			t.Errorf("%s: with an invalid account id: %v", name, failure)
+		}
+	}
+	if failure := adapter.CheckAccount(unattendedQuery(), requirements, "account"); failure != nil {
+		t.Error(failure)
 	}
 }

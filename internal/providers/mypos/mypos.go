@@ -43,8 +43,8 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	if err := decode(&cfg); err != nil && !errors.As(err, &faults) {
 		return nil, err
 	}
-	key := dialect.HeaderKey(cfg.APIKeyFile, "apiKeyFile", &faults)
-	certificate := dialect.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, env.BaseURL, &faults)
+	key := adapter.HeaderKey(cfg.APIKeyFile, "apiKeyFile", &faults)
+	certificate := adapter.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, env.BaseURL, &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
@@ -58,16 +58,19 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	return &provider{base: env.BaseURL, apiKey: key, client: client, certExpiry: expiry}, nil
 }
 
-// Check implements providers.Checker.
-func (p *provider) Check(q canonical.Query) []canonical.FieldError { return dialect.Check(q) }
+// requirements are those of the page "Read Account Balance".
+var requirements = providers.Requirements{Token: true, ConsentUUID: true}
+
+// Requires implements providers.Requirer.
+func (p *provider) Requires(string) providers.Requirements { return requirements }
 
 // NotAfter implements providers.CertificateHolder, for the client certificate and its chain.
 func (p *provider) NotAfter() time.Time { return p.certExpiry }
 
 // Accounts returns the account list, all its pages.
 func (p *provider) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
-	if faults := p.Check(q); faults != nil {
-		return nil, adapter.FormatError(faults...)
+	if failure := adapter.CheckQuery(q, requirements); failure != nil {
+		return nil, failure
 	}
 	pages := newAccountPager()
 	r := providers.Request{
@@ -96,7 +99,7 @@ func (p *provider) Accounts(ctx context.Context, q canonical.Query) ([]canonical
 
 // Balances returns the balances of one account.
 func (p *provider) Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error) {
-	if failure := dialect.CheckAccount(q, accountID); failure != nil {
+	if failure := adapter.CheckAccount(q, requirements, accountID); failure != nil {
 		return canonical.AccountBalances{}, failure
 	}
 	resp, err := p.client.Read(ctx, q, providers.Request{

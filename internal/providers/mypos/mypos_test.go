@@ -368,7 +368,7 @@ func TestFaultyQueriesAreNotSent(t *testing.T) {
 				if diff := cmp.Diff(tt.want, faultNames(wantKind(t, err, canonical.FormatError).Faults)); diff != "" {
 					t.Errorf("faults of Accounts (-want +got):\n%s", diff)
 				}
-				if diff := cmp.Diff(tt.want, faultNames(p.(providers.Checker).Check(q))); diff != "" {
+				if diff := cmp.Diff(tt.want, faultNames(providers.RequirementsOf(p, q.ASPSP).Check(q))); diff != "" {
 					t.Errorf("faults of Check (-want +got):\n%s", diff)
 				}
 			}
@@ -382,7 +382,7 @@ func TestFaultyQueriesAreNotSent(t *testing.T) {
 		})
 	}
 	p := serve(t, answers(""), nil)
-	if faults := p.(providers.Checker).Check(testQuery()); faults != nil {
+	if faults := providers.RequirementsOf(p, "").Check(testQuery()); faults != nil {
 		t.Errorf("a good query has faults: %v", faults)
 	}
 }

@@ -147,16 +147,9 @@ func (l *accountPager) addAccounts(page []*wireAccount) error {
 	return nil
 }
 
-// checkSlots returns UnattendedLimit if the remaining pages need more slots than are left. Reading
-// them would only use up the slots.
+// checkSlots returns UnattendedLimit if the remaining pages need more slots than are left.
 func (l *accountPager) checkSlots(left int) *canonical.Error {
-	others := l.remainingPages()
-	if others <= left {
-		return nil
-	}
-	failure := canonical.NewError(canonical.UnattendedLimit, "the list has more pages than calls are left")
-	failure.Slots = &canonical.SlotNeed{Needed: l.pages + others, Remaining: left}
-	return failure
+	return adapter.CheckSlots(l.pages, l.remainingPages(), left)
 }
 
 // remainingPages returns how many pages remain at least, according to the pages read so far. It is

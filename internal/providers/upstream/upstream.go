@@ -287,7 +287,7 @@ func (c *client) classify(ctx context.Context, q canonical.Query, r providers.Re
 }
 
 func counterCall(q canonical.Query, r providers.Request) unattended.Call {
-	return unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: r.Account}
+	return unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: r.Account, AllBalances: r.AllBalances}
 }
 
 // request returns the HTTP request for r, with r's header only, not yet signed. It has no GetBody,

@@ -26,36 +26,6 @@ func attendedQuery() canonical.Query {
 	return q
 }
 
-func TestCheck(t *testing.T) {
-	for name, tt := range map[string]struct {
-		change func(*canonical.Query)
-		want   []string
-	}{
-		"valid":           {func(*canonical.Query) {}, nil},
-		"no token":        {func(q *canonical.Query) { q.Token = "" }, []string{"Provider-Authorization"}},
-		"token with line": {func(q *canonical.Query) { q.Token = "a\nb" }, []string{"Provider-Authorization"}},
-		"no UUID":         {func(q *canonical.Query) { q.Consent = "consent" }, []string{"Consent-ID"}},
-		"UUID in braces":  {func(q *canonical.Query) { q.Consent = "{" + q.Consent + "}" }, []string{"Consent-ID"}},
-		"both":            {func(q *canonical.Query) { q.Consent, q.Token = "", "" }, []string{"Consent-ID", "Provider-Authorization"}},
-	} {
-		q := unattendedQuery()
-		tt.change(&q)
-		var got []string
-		for _, f := range dialect.Check(q) {
-			got = append(got, f.Name)
-		}
-		if diff := cmp.Diff(tt.want, got); diff != "" {
-			t.Errorf("%s: %s", name, diff)
-		}
-		if failure := dialect.CheckAccount(q, ".."); failure == nil || failure.Kind != canonical.FormatError || len(failure.Faults) != len(tt.want)+1 {
-			t.Errorf("%s: with an invalid account id: %v", name, failure)
-		}
-	}
-	if failure := dialect.CheckAccount(unattendedQuery(), "account"); failure != nil {
-		t.Error(failure)
-	}
-}
-
 func TestHeader(t *testing.T) {
 	q := unattendedQuery()
 	want := http.Header{
@@ -160,7 +130,7 @@ func TestSettings(t *testing.T) {
 		"certificate missed": {base: loopback, key: config.InMemoryFile([]byte("y")), want: []string{"clientCertificateFile", "clientKeyFile"}},
 	} {
 		var faults config.Faults
-		if c := dialect.ClientCertificate(tt.chain, tt.key, tt.base, &faults); c != nil {
+		if c := adapter.ClientCertificate(tt.chain, tt.key, tt.base, &faults); c != nil {
 			t.Errorf("%s: a certificate", name)
 		}
 		var got []string
@@ -173,7 +143,7 @@ func TestSettings(t *testing.T) {
 	}
 	for content, ok := range map[string]bool{" key\n": true, "": false, "two\nlines": false, "ключ": false} {
 		var faults config.Faults
-		key := dialect.HeaderKey(config.InMemoryFile([]byte(content)), "apiKeyFile", &faults)
+		key := adapter.HeaderKey(config.InMemoryFile([]byte(content)), "apiKeyFile", &faults)
 		if (len(faults) == 0) != ok || ok && key.Reveal() != strings.TrimSpace(content) {
 			t.Errorf("%q: %v", content, faults)
 		}

@@ -1,4 +1,4 @@
-package dialect
+package adapter
 
 import (
 	"crypto/tls"
@@ -10,6 +10,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers"
 )
 
 // HeaderKey returns the secret in a file that is sent in a header, without outer white space. If
@@ -22,7 +23,7 @@ func HeaderKey(file config.File, path string, faults *config.Faults) canonical.S
 		addOnce(faults, path, "is missing")
 	case key == "":
 		addOnce(faults, path, "file contains no key")
-	case !printable(key):
+	case !providers.Printable(key):
 		addOnce(faults, path, "file must contain a single line of printable ASCII characters")
 	}
 	return canonical.Secret(key)
