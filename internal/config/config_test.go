@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/config/strict"
 )
 
 const canary = "canary-4711"
@@ -115,6 +117,7 @@ func faultsOf(t *testing.T, err error) config.Faults {
 
 // sameConfig compares the exported values of configurations.
 var sameConfig = cmp.Options{
+	cmp.Comparer(func(a, b strict.Mapping) bool { return reflect.DeepEqual(a, b) }),
 	cmpopts.IgnoreUnexported(config.Config{}),
 	cmp.Comparer(func(a, b config.File) bool {
 		return a.Path() == b.Path() && string(a.Content()) == string(b.Content())
@@ -129,7 +132,7 @@ func TestExampleReads(t *testing.T) {
 	}
 	want := config.ASPSPDefaults()
 	want.ID, want.Name, want.Provider = "4f1e2d3c-0000-4000-8000-000000000001", "Wood Bank", "mastercard"
-	if diff := cmp.Diff([]config.ASPSP{want}, c.ASPSPs); diff != "" {
+	if diff := cmp.Diff([]config.ASPSP{want}, c.ASPSPs, sameConfig); diff != "" {
 		t.Errorf("the example does not have the defaults (-want +got):\n%s", diff)
 	}
 	mypos := config.Provider{BaseURL: "https://mp-psd2-api.mypos.com", Timeout: 10 * time.Second, Proxy: config.NoProxy}
@@ -186,7 +189,7 @@ psu: {allowPrivateIP: true}
 	want.Unattended.Limit = 0
 	want.Unattended.ClosedUntil = time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
 	want.Accounts.FreshFor, want.Breaker.FailureRatio = time.Second, 1
-	if diff := cmp.Diff(want, c.ASPSPs[0]); diff != "" {
+	if diff := cmp.Diff(want, c.ASPSPs[0], sameConfig); diff != "" {
 		t.Errorf("ASPSP (-want +got):\n%s", diff)
 	}
 	if c.Server.Address != ":0" || c.Server.AdminAddress != "127.0.0.1:9090" || c.Server.Limits != config.Defaults().Server.Limits || !c.PSU.AllowPrivateIP {

@@ -142,7 +142,7 @@ var rules = []rule{
 	},
 
 	// Every adapter and every simulator, also one that is added later.
-	{dir: "internal/providers", code: []string{"internal/canonical"}},
+	{dir: "internal/providers", code: []string{"internal/canonical", uuid}},
 	{
 		dir: adapters,
 		code: []string{
@@ -153,9 +153,9 @@ var rules = []rule{
 	},
 	{
 		dir:  "internal/providers/berlingroup/dialect",
-		code: []string{"internal/canonical", "internal/config", "internal/providers", "internal/providers/adapter", uuid},
+		code: []string{"internal/canonical", "internal/providers", "internal/providers/adapter"}, test: []string{uuid},
 	},
-	{dir: "internal/providers/adapter", code: []string{"internal/canonical", "internal/providers"}, test: []string{uuid}},
+	{dir: "internal/providers/adapter", code: []string{"internal/canonical", "internal/config", "internal/providers"}, test: []string{uuid}},
 	{dir: simulators, code: []string{"internal/providers/aspspsim", uuid}, test: []string{oauth1}},
 	{dir: "internal/providers/aspspsim"},
 	{

@@ -80,6 +80,7 @@ func TestAccountList(t *testing.T) {
 }
 
 func TestCheckQuery(t *testing.T) {
+	requirements := providers.Requirements{Token: true, ConsentUUID: true}
 	for name, tt := range map[string]struct {
 		change func(*canonical.Query)
 		want   []string
@@ -91,7 +92,6 @@ func TestCheckQuery(t *testing.T) {
 		"UUID in braces":  {func(q *canonical.Query) { q.Consent = "{" + q.Consent + "}" }, []string{"Consent-ID"}},
 		"both":            {func(q *canonical.Query) { q.Consent, q.Token = "", "" }, []string{"Consent-ID", "Provider-Authorization"}},
 	} {
-		requirements := providers.Requirements{Token: true, ConsentUUID: true}
 		q := unattendedQuery()
 		tt.change(&q)
 		var got []string
