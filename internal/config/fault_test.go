@@ -343,7 +343,7 @@ aspsps:
 		"aspsps[1].id (line 18): is missing",
 		"line 20: " + alias,
 		"line 21: " + alias,
-		"aspsps[1].limit (line 21): unknown key; known keys: accounts, breaker, id, name, provider, unattended",
+		"aspsps[1].limit (line 21): unknown key; known keys: accounts, breaker, id, name, options, provider, unattended",
 	}
 	if diff := cmp.Diff(want, strings.Split(got.Error(), "\n")); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)

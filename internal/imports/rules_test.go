@@ -155,7 +155,10 @@ var rules = []rule{
 		dir:  "internal/providers/berlingroup/dialect",
 		code: []string{"internal/canonical", "internal/providers", "internal/providers/adapter"}, test: []string{uuid},
 	},
-	{dir: "internal/providers/adapter", code: []string{"internal/canonical", "internal/config", "internal/providers"}, test: []string{uuid}},
+	{
+		dir:  "internal/providers/adapter",
+		code: []string{"internal/canonical", "internal/config", "internal/providers", "golang.org/x/net/http/httpguts"}, test: []string{uuid},
+	},
 	{dir: simulators, code: []string{"internal/providers/aspspsim", uuid}, test: []string{oauth1}},
 	{dir: "internal/providers/aspspsim"},
 	{
