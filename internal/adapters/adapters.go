@@ -23,6 +23,9 @@ type Entry struct {
 	// OneASPSP means that the provider is one ASPSP, which counts unattended calls in one place:
 	// the configuration may have one aspsps entry with it.
 	OneASPSP bool
+	// OwnBaseURLs means that each ASPSP may have a base URL of its own, so that the provider needs
+	// none. The adapter reports an ASPSP without one.
+	OwnBaseURLs bool
 }
 
 // A Table has all providers by their key in the configuration.
@@ -44,6 +47,10 @@ func (t Table) Load(file string) (*config.Config, error) {
 	}
 	_, more := t.Open(c, func(upstream.Config) *upstream.Transport { return upstream.New(upstream.Config{}) })
 	faults = append(faults, c.UnknownProviders(slices.Sorted(maps.Keys(t)))...)
+	faults = append(faults, c.MissingBaseURLs(func(provider string) bool {
+		entry, known := t[provider]
+		return known && !entry.OwnBaseURLs
+	})...)
 	faults = append(faults, c.SecondASPSPs(func(provider string) bool { return t[provider].OneASPSP })...)
 	faults = append(faults, more...)
 	c.Sort(faults)

@@ -11,10 +11,95 @@ import (
 
 	"ais-gateway/internal/adapters"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/adapter"
 	"ais-gateway/internal/providers/mypos"
 )
 
-var table = adapters.Table{"mypos": {Open: mypos.Open, OneASPSP: true}}
+var table = adapters.Table{"mypos": {Open: mypos.Open, OneASPSP: true}, "many": {Open: openMany, OwnBaseURLs: true}}
+
+// openMany opens an adapter whose ASPSPs have options.
+func openMany(decode func(any) error, env providers.Env) (providers.Provider, error) {
+	var faults config.Faults
+	if err := decode(&struct{}{}); err != nil && !errors.As(err, &faults) {
+		return nil, err
+	}
+	for _, aspsp := range env.ASPSPs {
+		var o struct {
+			BaseURL string      `yaml:"baseURL"`
+			File    config.File `yaml:"keyFile"`
+		}
+		if err := aspsp.Options(&o); err != nil {
+			var more config.Faults
+			if !errors.As(err, &more) {
+				return nil, err
+			}
+			faults = append(faults, more...)
+		}
+		adapter.BaseURL(env, aspsp, o.BaseURL, &faults)
+	}
+	return nil, faults.Err()
+}
+
+// TestOptions tests faults of the options of entries, in the file's lines.
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	const text = `redis: {mode: embedded}
+clients:
+  apiKeys:
+    - {name: a, sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc, scopes: [accounts:read]}
+providers:
+  mypos: {apiKeyFile: FILE}
+  many: {}
+aspsps:
+  - {id: 4f1e2d3c-0000-4000-8000-000000000001, name: A, provider: mypos,
+     options: {x: 1}}
+  - id: 4f1e2d3c-0000-4000-8000-000000000002
+    name: B
+    provider: many
+  - id: 4f1e2d3c-0000-4000-8000-000000000003
+    name: C
+    provider: many
+    options:
+      baseURL: https://bank.example
+      keyFile: missing
+      unknown: 5
+  - id: 4f1e2d3c-0000-4000-8000-000000000004
+    name: D
+    provider: many
+    options: {baseURL: "http://bank.example", keyFile: FILE}
+  - {id: 4f1e2d3c-0000-4000-8000-000000000005, name: E, provider: many, options: 7}
+`
+	dir := t.TempDir()
+	key, file := filepath.Join(dir, "key"), filepath.Join(dir, "gateway.yaml")
+	for name, content := range map[string]string{key: "k", file: strings.ReplaceAll(text, "FILE", key)} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := table.Load(file)
+	var faults config.Faults
+	if !errors.As(err, &faults) {
+		t.Fatalf("error is %v, want Faults", err)
+	}
+	want := []string{
+		"providers.mypos.baseURL (line 6): is missing",
+		"aspsps[0].options (line 10): this provider has no options",
+		"aspsps[1].options.baseURL (line 11): is missing: neither the ASPSP nor its provider has a baseURL",
+		"aspsps[2].options.keyFile (line 19): file does not exist (relative paths start at the working directory)",
+		"aspsps[2].options.unknown (line 20): unknown key; known keys: baseURL, keyFile",
+		"aspsps[3].options.baseURL (line 24): must be https (http only for loopback addresses)",
+		"aspsps[4].options (line 25): must be a mapping (key: value)",
+		"aspsps[4].options.baseURL (line 25): is missing: neither the ASPSP nor its provider has a baseURL",
+	}
+	if diff := cmp.Diff(want, faults.Texts()); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+	var printed strings.Builder
+	if err := c.Print(&printed); err != nil || !strings.Contains(printed.String(), "options:\n") || !strings.Contains(printed.String(), "keyFile: "+key) {
+		t.Errorf("the options are not printed: %v\n%s", err, printed.String())
+	}
+}
 
 // A fault in the keys that all providers have must not hide the faults of an adapter's own keys.
 func TestLoadReturnsAllFaults(t *testing.T) {

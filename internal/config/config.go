@@ -71,9 +71,9 @@ func (a *ASPSP) SetDefaults() { *a = ASPSPDefaults() }
 
 // Provider has the settings that all providers have. The adapter decodes its other keys.
 type Provider struct {
-	BaseURL string        `yaml:"baseURL" check:"required,url"` // https, or http on a loopback address
-	Timeout time.Duration `yaml:"timeout" check:"above=0s"`     // of one upstream read as a whole
-	CAFile  File          `yaml:"caFile" check:"certificate"`   // PEM; trusted for the provider's server; the system's CAs if not set
+	BaseURL string        `yaml:"baseURL" check:"url"`        // https, or http on a loopback address; see MissingBaseURLs
+	Timeout time.Duration `yaml:"timeout" check:"above=0s"`   // of one upstream read as a whole
+	CAFile  File          `yaml:"caFile" check:"certificate"` // PEM; trusted for the provider's server; the system's CAs if not set
 	Proxy   Proxy         `yaml:"proxy" check:"oneof=none|environment"`
 }
 

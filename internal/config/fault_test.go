@@ -73,7 +73,6 @@ func TestOneFault(t *testing.T) {
 		{"apiKeys key inline", sum, sum + "\n      key: " + canary, "clients.apiKeys[0].key", "unknown key"},
 		{"provider name", "mypos:", "'':", `providers[""]`, "name must not be empty"},
 		{"provider of a wrong type", "mypos:\n    baseURL: https://mp-psd2-api.mypos.com", "mypos: 5\n  z:\n    baseURL: https://h", "providers.mypos", "must be a mapping"},
-		{"baseURL missing", base, "", "providers.mypos.baseURL", "is missing"},
 		{"baseURL relative", base, "baseURL: mp-psd2-api.mypos.com", "providers.mypos.baseURL", "absolute https URL"},
 		{"baseURL scheme", base, "baseURL: ftp://h", "providers.mypos.baseURL", "absolute https URL"},
 		{"baseURL malformed", base, "baseURL: 'https://a b'", "providers.mypos.baseURL", "absolute https URL"},
@@ -141,7 +140,7 @@ func TestOneFault(t *testing.T) {
 	}
 	// The faults of these are not in the line of old, but in the line of this text.
 	above := map[string]string{
-		"redis.addresses missing": "redis:", "redis.username": "redis:", "apiKeys.sha256 missing": "name: payments-team", "baseURL missing": "mypos:",
+		"redis.addresses missing": "redis:", "redis.username": "redis:", "apiKeys.sha256 missing": "name: payments-team",
 		"provider missing": "- id:", "cache missing": "server:",
 		"redis.mode twice": "mode: sentinel", "twice": "psu: {}\ncache", "twice in an adapter's keys": "consumerKey: " + canary,
 		"aspsps of a wrong type": "aspsps:", "clients.apiKeys of a wrong type": "apiKeys:", "id twice in another case": "4F1E", "redis.addresses twice": "addresses: [a:1",

@@ -147,6 +147,17 @@ func (c *Config) UnknownProviders(known []string) Faults {
 	return faults
 }
 
+// MissingBaseURLs returns a fault for each provider that needs a base URL and has none.
+func (c *Config) MissingBaseURLs(needed func(provider string) bool) Faults {
+	var faults Faults
+	for name := range c.Providers {
+		if path := strict.Child("", name) + ".baseURL"; needed(name) && !c.file.Has("providers."+path) {
+			faults.Add(path, "is missing")
+		}
+	}
+	return c.Locate("providers", faults.Err())
+}
+
 // Sort sorts faults in the order of the file.
 func (c *Config) Sort(faults Faults) { c.file.Sort(faults) }
 

@@ -47,7 +47,9 @@ func (c *checker) rule(path, name, argument string, v reflect.Value) {
 		_, _, detail := splitAddress(v.String(), argument == "listen")
 		c.require(path, detail == "", detail)
 	case "url":
-		c.url(path, v.String())
+		if v.Len() > 0 || c.config.file.Has(path) {
+			c.url(path, v.String())
+		}
 	case "queryURL": // which may have a query
 		if base, query, _ := strings.Cut(v.String(), "?"); v.Len() > 0 {
 			c.url(path, base)
