@@ -57,7 +57,7 @@ export COLLECTOR
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help run demo build quick test check verify summary unit race fleets sidebyside model lint drift fmt fuzz probe soak bench \
+.PHONY: help run demo provider build quick test check verify summary unit race fleets sidebyside model lint drift fmt fuzz probe soak bench \
         compare measure sizing growth stress tools faults sample cover coverage vuln licences reproducible redis compiler clean image chart built \
         prometheus collector dashboards alerts program
 
@@ -69,6 +69,9 @@ run: ## runs the gateway with simulated providers and an embedded Redis, to try 
 
 demo: ## a tour of all calls, on the same
 	$(GO) run -tags $(TAGS) ./cmd/gateway sandbox --demo
+
+provider: ## lays out the folder of a new provider: make provider NAME=x
+	$(GO) run -C tools ./provider ../internal/providers '$(NAME)'
 
 build: ## builds bin/gateway
 	CGO_ENABLED=0 $(GO) build -trimpath -tags $(TAGS) -ldflags '-s -w -X main.version=$(VERSION)' -o $(OUT) ./cmd/gateway

@@ -1,0 +1,74 @@
+// Command provider lays out the folder of a new provider: an adapter, a simulator and the contract
+// test, which compile. What the provider's documentation decides is marked TODO; until it is filled
+// in, some of the contract tests fail.
+package main
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"text/template"
+)
+
+//go:embed template
+var templates embed.FS
+
+const nextSteps = `internal/providers/%[1]s is laid out. Next:
+  1. go test ./internal/providers/%[1]s fails where the simulator lacks the provider's errors: fill in each TODO
+  2. add %[1]q: {Open: %[1]s.Open} to cmd/gateway/adapters.go
+  3. docs/providers.md lists the other places
+`
+
+func main() {
+	if len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: provider DIRECTORY NAME")
+		os.Exit(2)
+	}
+	if err := layOut(os.Args[1], os.Args[2]); err != nil {
+		fmt.Fprintln(os.Stderr, "provider:", err)
+		os.Exit(1)
+	}
+	fmt.Printf(nextSteps, os.Args[2])
+}
+
+// layOut writes the folder of a provider into a directory of providers. It changes nothing that
+// exists.
+func layOut(dir, name string) error {
+	if !regexp.MustCompile(`^[a-z][a-z0-9]{1,30}$`).MatchString(name) {
+		return errors.New("the name must be 2 to 31 small letters and digits, and begin with a letter: make provider NAME=x")
+	}
+	target := filepath.Join(dir, name)
+	if _, err := os.Stat(target); err == nil {
+		return fmt.Errorf("%s exists", target)
+	}
+	return fs.WalkDir(templates, "template", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		parsed, err := template.ParseFS(templates, path)
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(target, fileName(strings.TrimPrefix(path, "template/"), name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { // #nosec G301 -- source code
+			return err
+		}
+		to, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) // #nosec G302 G304 -- source code
+		if err != nil {
+			return err
+		}
+		return errors.Join(parsed.Execute(to, struct{ Name string }{name}), to.Close())
+	})
+}
+
+// fileName returns the name of a template's file in the folder of the provider.
+func fileName(path, name string) string {
+	path = strings.TrimSuffix(path, ".tmpl")
+	path = strings.Replace(path, "sim/", name+"sim/", 1)
+	return strings.Replace(path, "provider.go", name+".go", 1)
+}
