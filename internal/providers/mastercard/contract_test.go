@@ -25,7 +25,9 @@ func harness(t *testing.T) providertest.Harness {
 		Simulator: func(l *aspspsim.CallLog) http.Handler {
 			return mastercardsim.New(mastercardsim.Config{ConsumerKey: consumerKey, PublicKey: &signingKey().PublicKey, Log: l})
 		},
+		Options:         func(any) error { return nil },
 		Query:           query(func(q *canonical.Query) { q.Consent = mastercardsim.ConsentHostile }),
+		Token:           func(string) canonical.Secret { return "" },
 		Account:         mastercardsim.Account,
 		HostileAccounts: mastercardsim.HostileAccounts,
 		ManyAccounts:    mastercardsim.ConsentMany,

@@ -22,7 +22,9 @@ func harness() providertest.Harness {
 		Simulator: func(l *aspspsim.CallLog) http.Handler {
 			return mypossim.New(mypossim.Config{APIKey: testKey, Log: l, ASPSP: testASPSP})
 		},
+		Options:         func(any) error { return nil },
 		Query:           q,
+		Token:           func(string) canonical.Secret { return mypossim.GoodToken },
 		Account:         mypossim.GoodAccount,
 		HostileAccounts: mypossim.HostileAccounts,
 		ManyAccounts:    mypossim.ManyConsent,

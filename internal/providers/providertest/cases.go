@@ -94,8 +94,7 @@ func testExample(t *testing.T, s Harness) {
 // testPages checks that the list is complete or fails, and that each page is one counted call.
 func testPages(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
-	q := r.attended()
-	q.Consent = s.ManyAccounts
+	q := r.attendedBy(s.ManyAccounts)
 	all, err := r.Accounts(t.Context(), q)
 	if err != nil || len(all) != s.ManyCount {
 		t.Fatalf("%d accounts, %v, want %d", len(all), err, s.ManyCount)
@@ -170,8 +169,7 @@ func testRefusals(t *testing.T, s Harness) {
 	for kind, consent := range s.Refusals {
 		t.Run(string(kind), func(t *testing.T) {
 			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-				q := r.attended()
-				q.Consent = consent
+				q := r.attendedBy(consent)
 				size, err := read(q)
 				f := checkFailure(t, kind, q, size, err)
 				if f.Upstream == nil || f.Upstream.HTTPStatus == 0 || f.Origin == canonical.OriginGateway {
@@ -186,8 +184,7 @@ func testRefusals(t *testing.T, s Harness) {
 // unless the call was attended.
 func testBlock(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
-	q := r.attended()
-	q.Consent = s.Refusals[canonical.UnattendedLimit]
+	q := r.attendedBy(s.Refusals[canonical.UnattendedLimit])
 	for _, tt := range []struct {
 		attended, waits bool
 		origin          canonical.Origin
@@ -330,8 +327,7 @@ func testBrokenAnswers(t *testing.T, s Harness) {
 // status, and never as an error of the consent, the token or the account, which would delete lists.
 func testUnreadableRefusals(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
-	q := r.attended()
-	q.Consent = s.Refusals[canonical.ConsentExpired]
+	q := r.attendedBy(s.Refusals[canonical.ConsentExpired])
 	for name, spoil := range map[string]Mutation{
 		"brotli":       withContentCoding("br"),
 		"gzip cut off": func(h http.Header, b []byte) []byte { b = gzipped(h, b); return b[:len(b)-9] },
@@ -386,8 +382,7 @@ func testCompressedRefusals(t *testing.T, s Harness) {
 					h.Set("Content-Encoding", coding)
 					return b
 				})
-				q := r.attended()
-				q.Consent = consent
+				q := r.attendedBy(consent)
 				all, err := r.Accounts(t.Context(), q)
 				checkFailure(t, kind, q, len(all), err)
 			})
@@ -481,8 +476,7 @@ func testSlow(t *testing.T, s Harness) {
 		checkFailure(t, canonical.ProviderTimeout, q, size, err)
 	})
 	r.proxy.handleWith(delayed(r.proxy.next, shortTimeout*2/3))
-	q := r.attended()
-	q.Consent = s.ManyAccounts
+	q := r.attendedBy(s.ManyAccounts)
 	all, err := r.Accounts(t.Context(), q)
 	if r.proxy.count() > 1 {
 		checkFailure(t, canonical.ProviderTimeout, q, len(all), err)

@@ -20,8 +20,16 @@ type Harness struct {
 	// Simulator returns the provider's simulator, whose ASPSPs use the call log.
 	Simulator func(l *aspspsim.CallLog) http.Handler
 
-	// Query is valid and unattended. Its consent covers at least two accounts.
+	// Options decodes valid options of the ASPSP, with which the adapter calls the simulator. An
+	// adapter without options does not call it.
+	Options func(into any) error
+
+	// Query is valid and unattended. Its consent covers at least two accounts. The suite replaces
+	// its consent and its token together.
 	Query canonical.Query
+
+	// Token returns the token that belongs to a consent of the simulator, as in Query.Token.
+	Token func(consent string) canonical.Secret
 
 	// Account is the id of one of the consent's accounts. It has at least two balances, one of them
 	// a debit.

@@ -66,8 +66,8 @@ func Run(t *testing.T, s Harness) {
 // checkComplete fails the test if the Harness is incomplete.
 func checkComplete(t *testing.T, s Harness) {
 	t.Helper()
-	if s.Open == nil || s.Settings == nil || s.Simulator == nil || s.Query.Consent == "" || s.Query.Attended() ||
-		s.Account == "" || s.ManyAccounts == "" || s.ManyCount < 60 || s.Example.Body == "" || len(s.Example.Want) == 0 {
+	if s.Open == nil || s.Settings == nil || s.Options == nil || s.Simulator == nil || s.Query.Consent == "" ||
+		s.Query.Attended() || s.Token == nil || s.Token(s.Query.Consent) != s.Query.Token || s.Account == "" || s.ManyAccounts == "" || s.ManyCount < 60 || s.Example.Body == "" || len(s.Example.Want) == 0 {
 		t.Fatal("the harness has empty fields")
 	}
 	for _, id := range []string{"../../admin", "a%2Fb", "a/b", "a+b/c", "%", "?x=1#y", "ключ:1"} {
@@ -157,7 +157,10 @@ func (r *environment) open(t *testing.T, base string) {
 		t.Fatal(err)
 	}
 	transport := upstream.New(upstream.Config{Provider: "test", Timeout: r.timeout, Counter: r.counter})
-	r.Provider, err = r.harness.Open(r.harness.Settings, providers.Env{BaseURL: u, Client: transport.Client})
+	r.Provider, err = r.harness.Open(r.harness.Settings, providers.Env{
+		BaseURL: u, Client: transport.Client,
+		ASPSPs: []providers.ASPSP{{ID: r.harness.Query.ASPSP, Path: "aspsps[0].options", Options: r.harness.Options}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,6 +176,13 @@ func (r *environment) unattended() canonical.Query {
 func (r *environment) attended() canonical.Query {
 	q := r.unattended()
 	q.PSU = &canonical.PSU{IP: netip.MustParseAddr("203.0.113.7"), Port: 4711, UserAgent: "Browser/1"}
+	return q
+}
+
+// attendedBy returns an attended query of a consent, with the consent's token.
+func (r *environment) attendedBy(consent string) canonical.Query {
+	q := r.attended()
+	q.Consent, q.Token = consent, r.harness.Token(consent)
 	return q
 }
 
