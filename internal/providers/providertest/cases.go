@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/providers"
 )
 
 func testAccounts(t *testing.T, s Harness) {
@@ -72,6 +73,73 @@ func testBalances(t *testing.T, s Harness) {
 	}
 }
 
+// testCapabilities checks that a read of several accounts in one call returns what the single reads
+// return, and that only ASPSPs have a capability whose options say so.
+func testCapabilities(t *testing.T, s Harness) {
+	r := newEnvironment(t, s)
+	can := providers.CapabilitiesOf(r.Provider, s.Query.ASPSP)
+	if other := providers.CapabilitiesOf(r.Provider, uuid.NewString()); other != (providers.Capabilities{}) {
+		t.Errorf("an ASPSP that is not configured has capabilities: %+v", other)
+	}
+	listed, err := r.Accounts(t.Context(), r.attended())
+	if err != nil {
+		t.Fatal(err)
+	}
+	single, err := r.Balances(t.Context(), r.attended(), s.Account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if can.ListWithBalances {
+		calls := len(r.log.Calls())
+		all, err := r.Provider.(providers.ListerWithBalances).AccountsWithBalances(t.Context(), r.attended())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var accounts []canonical.Account
+		for _, a := range all {
+			accounts = append(accounts, a.Account)
+			if a.Account.ID == s.Account && !equalBalances(a.Balances, single.Balances) {
+				t.Errorf("with the list: %v, alone: %v", a.Balances, single.Balances)
+			}
+		}
+		if diff := cmp.Diff(listed, accounts); diff != "" {
+			t.Errorf("accounts without and with balances (-want +got):\n%s", diff)
+		}
+		checkOneCall(t, r, calls)
+	}
+	if can.AllBalances {
+		calls := len(r.log.Calls())
+		all, err := r.Provider.(providers.AllBalancesReader).AllBalances(t.Context(), r.attended())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := all[s.Account].Balances; !equalBalances(got, single.Balances) {
+			t.Errorf("with all balances: %v, alone: %v", got, single.Balances)
+		}
+		for _, a := range listed {
+			if len(all[a.ID].Balances) == 0 {
+				t.Errorf("an account of the list has no balances")
+			}
+		}
+		checkOneCall(t, r, calls)
+	}
+}
+
+// equalBalances compares balances by their JSON.
+func equalBalances(a, b []canonical.Balance) bool {
+	first, err1 := canonical.Encode(a)
+	second, err2 := canonical.Encode(b)
+	return err1 == nil && err2 == nil && len(a) > 0 && string(first) == string(second)
+}
+
+// checkOneCall checks that one call was made since the ASPSP had received before calls.
+func checkOneCall(t *testing.T, r *environment, before int) {
+	t.Helper()
+	if n := len(r.log.Calls()) - before; n != 1 {
+		t.Errorf("%d calls were made, want 1", n)
+	}
+}
+
 func testExample(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
 	q := r.attended()
@@ -120,7 +188,7 @@ func testPages(t *testing.T, s Harness) {
 
 func testCounting(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
-	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+	forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 		before, used := len(r.log.Calls()), r.used(t, s.Query)
 		for _, q := range []canonical.Query{r.unattended(), r.attended()} {
 			if _, err := read(q); err != nil {
@@ -150,7 +218,7 @@ func testLimit(t *testing.T, s Harness) {
 			t.Fatalf("call %d: %v", i+1, err)
 		}
 	}
-	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+	forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 		size, err := read(r.unattended())
 		if f := checkFailure(t, canonical.UnattendedLimit, s.Query, size, err); f.Origin != canonical.OriginGateway || f.RetryAfter <= 0 {
 			t.Errorf("origin %s, retry after %v", f.Origin, f.RetryAfter)
@@ -159,7 +227,7 @@ func testLimit(t *testing.T, s Harness) {
 			t.Errorf("attended: %v", err)
 		}
 	})
-	if calls := r.log.Calls(); len(calls) != 6 || len(r.log.Breaches()) != 0 {
+	if calls := r.log.Calls(); len(calls) != 4+r.reads() || len(r.log.Breaches()) != 0 {
 		t.Errorf("%d calls reached the ASPSP, %d too many", len(calls), len(r.log.Breaches()))
 	}
 }
@@ -168,7 +236,7 @@ func testRefusals(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
 	for kind, consent := range s.Refusals {
 		t.Run(string(kind), func(t *testing.T) {
-			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+			forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 				q := r.attendedBy(consent)
 				size, err := read(q)
 				f := checkFailure(t, kind, q, size, err)
@@ -220,12 +288,17 @@ func testHostileAccounts(t *testing.T, s Harness) {
 
 func testMutations(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
+	can := providers.CapabilitiesOf(r.Provider, s.Query.ASPSP)
 	for name, m := range s.AccountsMutations {
 		t.Run("accounts "+name, func(t *testing.T) {
 			r.proxy.mutate(m)
 			q := r.attended()
 			all, err := r.Accounts(t.Context(), q)
 			checkFailure(t, canonical.ProviderInvalidResponse, q, len(all), err)
+			if can.ListWithBalances {
+				all, err := r.Provider.(providers.ListerWithBalances).AccountsWithBalances(t.Context(), q)
+				checkFailure(t, canonical.ProviderInvalidResponse, q, len(all), err)
+			}
 		})
 	}
 	for name, m := range s.BalancesMutations {
@@ -234,6 +307,10 @@ func testMutations(t *testing.T, s Harness) {
 			q := r.attended()
 			got, err := r.Balances(t.Context(), q, s.Account)
 			checkFailure(t, canonical.ProviderInvalidResponse, q, len(got.Balances), err)
+			if can.AllBalances && name != "foreign account" { // all accounts are read
+				all, err := r.Provider.(providers.AllBalancesReader).AllBalances(t.Context(), q)
+				checkFailure(t, canonical.ProviderInvalidResponse, q, len(all), err)
+			}
 		})
 	}
 }
@@ -292,7 +369,7 @@ func testBrokenAnswers(t *testing.T, s Harness) {
 		"429 without a word": {429, "", canonical.ProviderThrottled},
 	} {
 		t.Run(name, func(t *testing.T) {
-			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+			forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 				r.proxy.handleWith(func(w http.ResponseWriter, _ *http.Request) {
 					if answer.status == 302 {
 						w.Header().Set("Location", "/elsewhere")
@@ -313,7 +390,7 @@ func testBrokenAnswers(t *testing.T, s Harness) {
 	}
 	for name, m := range unreadableBodies {
 		t.Run(name, func(t *testing.T) {
-			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+			forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 				r.proxy.mutate(m)
 				q := r.attended()
 				size, err := read(q)
@@ -347,7 +424,7 @@ func testUnreadableRefusals(t *testing.T, s Harness) {
 			500: canonical.ProviderError, 503: canonical.ProviderUnavailable, 504: canonical.ProviderTimeout,
 		} {
 			t.Run(fmt.Sprint(name, " ", status), func(t *testing.T) {
-				forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+				forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 					r.proxy.rewrite(func(h http.Header, code *int, body []byte) []byte {
 						*code = status
 						h.Set("Retry-After", "7")
@@ -406,7 +483,7 @@ func testHarmlessParts(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
 	for name, value := range harmlessValues {
 		t.Run(name, func(t *testing.T) {
-			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+			forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 				r.proxy.mutate(func(_ http.Header, b []byte) []byte { return withUnknownMember(b, value) })
 				if size, err := read(r.attended()); err != nil || size == 0 {
 					t.Errorf("%d records, %v", size, err)
@@ -432,7 +509,7 @@ func testCareless(t *testing.T, s Harness) {
 		"gzip and nothing":       {"Content-Encoding", "identity, gzip"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+			forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 				r.proxy.mutate(func(h http.Header, body []byte) []byte {
 					body = append([]byte("\r\n\t "), body...)
 					if strings.Contains(strings.ToLower(header[1]), "gzip") {
@@ -470,7 +547,7 @@ func gzipped(h http.Header, body []byte) []byte {
 func testSlow(t *testing.T, s Harness) {
 	r := newEnvironmentWithTimeout(t, s, shortTimeout)
 	r.proxy.handleWith(delayed(r.proxy.next, timeout))
-	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+	forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 		q := r.attended()
 		size, err := read(q)
 		checkFailure(t, canonical.ProviderTimeout, q, size, err)
@@ -486,7 +563,7 @@ func testSlow(t *testing.T, s Harness) {
 // testLost checks that a lost unattended call is reported, stays counted, and is not repeated.
 func testLost(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
-	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+	forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 		r.proxy.handleWith(hangUp)
 		q, used := r.unattended(), r.used(t, s.Query)
 		size, err := read(q)
@@ -502,7 +579,7 @@ func testUnreachable(t *testing.T, s Harness) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
 	r.open(t, gone.URL)
-	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+	forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 		q := r.unattended()
 		size, err := read(q)
 		checkFailure(t, canonical.ProviderUnavailable, q, size, err)
@@ -538,7 +615,7 @@ func testConcurrency(t *testing.T, s Harness) {
 
 func testRequestID(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
-	forBoth(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
+	forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 		q := r.attended()
 		q.RequestID = strings.ToUpper(uuid.NewString())
 		if _, err := read(q); err != nil {

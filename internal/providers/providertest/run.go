@@ -40,6 +40,7 @@ func Run(t *testing.T, s Harness) {
 	for name, test := range map[string]func(*testing.T, Harness){
 		"accounts":                    testAccounts,
 		"balances":                    testBalances,
+		"capabilities":                testCapabilities,
 		"signs and types":             testExample,
 		"all pages":                   testPages,
 		"counting":                    testCounting,
@@ -66,8 +67,9 @@ func Run(t *testing.T, s Harness) {
 // checkComplete fails the test if the Harness is incomplete.
 func checkComplete(t *testing.T, s Harness) {
 	t.Helper()
-	if s.Open == nil || s.Settings == nil || s.Options == nil || s.Simulator == nil || s.Query.Consent == "" ||
-		s.Query.Attended() || s.Token == nil || s.Token(s.Query.Consent) != s.Query.Token || s.Account == "" || s.ManyAccounts == "" || s.ManyCount < 60 || s.Example.Body == "" || len(s.Example.Want) == 0 {
+	if s.Open == nil || s.Settings == nil || s.Options == nil || s.Simulator == nil || s.Query.Consent == "" || s.Query.Attended() ||
+		s.Token == nil || s.Token(s.Query.Consent) != s.Query.Token || s.Account == "" || s.ManyAccounts == "" || s.ManyCount < 60 ||
+		s.Example.Body == "" || len(s.Example.Want) == 0 {
 		t.Fatal("the harness has empty fields")
 	}
 	for _, id := range []string{"../../admin", "a%2Fb", "a/b", "a+b/c", "%", "?x=1#y", "ключ:1"} {
@@ -195,24 +197,49 @@ func (r *environment) used(t *testing.T, q canonical.Query) int {
 	return s.Used
 }
 
-// forBoth runs a test for the account list and for balances.
-func forBoth(t *testing.T, r *environment, test func(t *testing.T, read func(canonical.Query) (size int, err error))) {
+// forEachRead runs a test for each read of the adapter: the account list, balances, and the reads of
+// the capabilities that the harness's ASPSP has. size is the number of accounts or balances.
+func forEachRead(t *testing.T, r *environment, test func(t *testing.T, read func(canonical.Query) (size int, err error))) {
 	t.Helper()
-	t.Run("accounts", func(t *testing.T) {
-		test(t, func(q canonical.Query) (int, error) {
-			all, err := r.Accounts(t.Context(), q)
+	run := func(name string, read func(canonical.Query) (int, error)) {
+		t.Helper()
+		t.Run(name, func(t *testing.T) { test(t, read) })
+	}
+	run("accounts", func(q canonical.Query) (int, error) {
+		all, err := r.Accounts(t.Context(), q)
+		return len(all), err
+	})
+	run("balances", func(q canonical.Query) (int, error) {
+		b, err := r.Balances(t.Context(), q, r.harness.Account)
+		if err != nil && (b.Identification != canonical.Identification{} || b.Name != "") {
+			t.Error("a failure comes with a part of the answer")
+		}
+		return len(b.Balances), err
+	})
+	can := providers.CapabilitiesOf(r.Provider, r.harness.Query.ASPSP)
+	if can.ListWithBalances {
+		run("accounts with balances", func(q canonical.Query) (int, error) {
+			all, err := r.Provider.(providers.ListerWithBalances).AccountsWithBalances(t.Context(), q)
 			return len(all), err
 		})
-	})
-	t.Run("balances", func(t *testing.T) {
-		test(t, func(q canonical.Query) (int, error) {
-			b, err := r.Balances(t.Context(), q, r.harness.Account)
-			if err != nil && (b.Identification != canonical.Identification{} || b.Name != "") {
-				t.Error("a failure comes with a part of the answer")
-			}
-			return len(b.Balances), err
+	}
+	if can.AllBalances {
+		run("all balances", func(q canonical.Query) (int, error) {
+			all, err := r.Provider.(providers.AllBalancesReader).AllBalances(t.Context(), q)
+			return len(all), err
 		})
-	})
+	}
+}
+
+// reads returns the number of reads of forEachRead.
+func (r *environment) reads() int {
+	can, n := providers.CapabilitiesOf(r.Provider, r.harness.Query.ASPSP), 2
+	for _, has := range []bool{can.ListWithBalances, can.AllBalances} {
+		if has {
+			n++
+		}
+	}
+	return n
 }
 
 // checkFailure checks that a read returned an error of the kind and no data, and that the error
