@@ -24,6 +24,10 @@ type node struct {
 	Items      *node            `json:"items"`
 	Enum       []any            `json:"enum"`
 	Additional any              `json:"additionalProperties"`
+	AllOf      []*node          `json:"allOf"`
+	If         *node            `json:"if"`
+	Then       *node            `json:"then"`
+	Const      any              `json:"const"`
 
 	Definitions map[string]*node `json:"definitions"`
 }
@@ -50,6 +54,11 @@ func schema(t *testing.T) *node {
 		}
 		if n.Items != nil {
 			n.Items = resolve(n.Items)
+		}
+		for _, part := range n.AllOf {
+			if part.Then != nil {
+				part.Then = resolve(part.Then)
+			}
 		}
 		return n
 	}
@@ -206,6 +215,49 @@ func TestSchemaMatchesEnums(t *testing.T) {
 	}
 }
 
+// TestSchemaMatchesOptions: the schema and the gateway accept the same options of the ASPSPs of each
+// provider, and the same values of each enum.
+func TestSchemaMatchesOptions(t *testing.T) {
+	config := schema(t)
+	compared := 0
+	for _, part := range config.Properties["aspsps"].Items.AllOf {
+		provider, ok := part.If.Properties["provider"].Const.(string)
+		if !ok {
+			continue
+		}
+		compared++
+		options := part.Then.Properties["options"]
+		entry := map[string]any{"id": "4f1e2d3c-0000-4000-8000-000000000001", "name": "A", "provider": provider}
+		all := map[string]any{"providers": map[string]any{provider: map[string]any{}}, "aspsps": []any{entry}}
+		entry["options"] = options.withUnknownKeys()
+		known := configFaults(t, all)["aspsps[0].options."+unknownKey]
+		_, list, _ := strings.Cut(known, "; known keys: ")
+		if got := strings.Join(slices.Sorted(maps.Keys(options.Properties)), ", "); got != list {
+			t.Errorf("%s: the schema has the options %s, the gateway %s", provider, got, list)
+		}
+		entry["options"] = options.withInvalidEnums()
+		found := configFaults(t, all)
+		for name, option := range options.Properties {
+			if option.Enum != nil && found["aspsps[0].options."+name] != "must be "+join(option.Enum) {
+				t.Errorf("%s: the schema has the values %v of %s, the gateway: %s", provider, option.Enum, name, found["aspsps[0].options."+name])
+			}
+		}
+	}
+	if compared < 2 {
+		t.Errorf("the options of %d providers were compared", compared)
+	}
+}
+
+// join returns words as in a fault: a, b or c.
+func join(words []any) string {
+	var all []string
+	for _, w := range words {
+		all = append(all, fmt.Sprint(w))
+	}
+	last := len(all) - 1
+	return strings.Join(all[:last], ", ") + " or " + all[last]
+}
+
 // TestSchemaRejectsUnknownKeys: only mappings that the chart passes to Kubernetes unchanged accept
 // unknown keys.
 func TestSchemaRejectsUnknownKeys(t *testing.T) {
@@ -213,7 +265,7 @@ func TestSchemaRejectsUnknownKeys(t *testing.T) {
 	must(t, err)
 	var whole map[string]any
 	must(t, json.Unmarshal(text, &whole))
-	passed := []string{"global", "affinity", "tolerations[]", "extraVolumes[]", "extraVolumeMounts[]", "env[]", "podSelector", "namespaceSelector", "if", "then", "limits"}
+	passed := []string{"global", "affinity", "tolerations[]", "extraVolumes[]", "extraVolumeMounts[]", "env[]", "podSelector", "namespaceSelector", "if", "then", "limits", "options"}
 	var look func(path string, part any)
 	look = func(path string, part any) {
 		switch part := part.(type) {

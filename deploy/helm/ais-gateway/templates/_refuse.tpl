@@ -169,8 +169,16 @@ says it).
 {{- range $name, $provider := .Values.config.providers -}}
 {{- if eq (.proxy | default "none") "environment" -}}
 {{- $proxied = true -}}
-{{- else -}}
+{{- else if .baseURL -}}
 {{- $_ := set $ways.providers (printf "config.providers.%s.baseURL" $name) (include "ais.port" .baseURL) -}}
+{{- end -}}
+{{- end -}}
+{{- range $i, $aspsp := .Values.config.aspsps -}}
+{{- $provider := get $.Values.config.providers .provider | default dict -}}
+{{- with (.options | default dict).baseURL -}}
+{{- if ne ($provider.proxy | default "none") "environment" -}}
+{{- $_ := set $ways.providers (printf "config.aspsps[%d].options.baseURL" $i) (include "ais.port" .) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- if and $proxied .Values.proxy.https -}}
