@@ -143,11 +143,12 @@ func TestRules(t *testing.T) {
 		{"internal/issuertest/x.go", "github.com/lestrrat-go/jwx/v3/jwt", ""},
 		{"internal/bulkhead/x.go", "sync/atomic", "internal/canonical"},
 		{"internal/prometheustest/x.go", "internal/servertest", ""},
-		{"internal/providers/aspspsim/x.go", "", "internal/providers/mastercard"},
-		{"internal/providers/mastercard/mastercardsim/x.go", "internal/providers/aspspsim", "internal/providers/mypos/mypossim"},
+		{"internal/providers/aspspsim/x.go", "", "internal/providers/mastercard internal/providers/httpsig"},
+		{"internal/providers/httpsig/x.go", "internal/providers/adapter", "internal/providers/aspspsim internal/providers"},
+		{"internal/providers/mastercard/mastercardsim/x.go", "internal/providers/aspspsim", "internal/providers/mypos/mypossim internal/providers/httpsig"},
 		{
 			file:    "internal/providers/mastercard/x.go",
-			allowed: "internal/providers internal/config internal/providers/adapter",
+			allowed: "internal/providers internal/config internal/providers/adapter internal/providers/httpsig",
 			refused: "internal/providers/mypos internal/providers/mastercard/mastercardsim internal/providers/upstream",
 		},
 		{

@@ -147,7 +147,7 @@ var rules = []rule{
 		dir: adapters,
 		code: []string{
 			"internal/canonical", "internal/config", "internal/providers", "internal/providers/adapter",
-			"internal/providers/berlingroup/dialect", oauth1, pkcs12,
+			"internal/providers/berlingroup/dialect", "internal/providers/httpsig", oauth1, pkcs12,
 		},
 		test: []string{"./...", "internal/providers/aspspsim", "internal/providers/upstream", "internal/unattended", yaml},
 	},
@@ -158,6 +158,10 @@ var rules = []rule{
 	{
 		dir:  "internal/providers/adapter",
 		code: []string{"internal/canonical", "internal/config", "internal/providers", "golang.org/x/net/http/httpguts"}, test: []string{uuid},
+	},
+	{
+		dir: "internal/providers/httpsig", code: []string{"internal/config", "internal/providers/adapter"},
+		test: []string{"internal/providers/aspspsim"},
 	},
 	{dir: simulators, code: []string{"internal/providers/aspspsim", uuid}, test: []string{oauth1}},
 	{dir: "internal/providers/aspspsim"},

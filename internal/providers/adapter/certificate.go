@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -34,14 +35,60 @@ func HeaderKey(file config.File, path string, faults *config.Faults) canonical.S
 // https, except on a loopback address. It returns nil if they are not required and missing, and
 // after adding a fault.
 func ClientCertificate(chain, key config.File, base *url.URL, faults *config.Faults) *tls.Certificate {
-	required := base != nil && base.Scheme == "https" && !config.IsLoopback(base.Hostname())
-	if !required && !chain.Given() && !key.Given() {
+	paths := pairPaths{"clientCertificateFile", "clientKeyFile"}
+	if base != nil && base.Scheme == "https" && !config.IsLoopback(base.Hostname()) {
+		return paths.read(chain, key, "is required with an https baseURL", faults)
+	}
+	return paths.readOptional(chain, key, faults)
+}
+
+// SigningCertificate returns the certificate (QSEAL) and the RSA key with which requests are signed,
+// in the files of the configuration keys signingCertificateFile and signingKeyFile. It returns nil
+// if both are missing, and after adding a fault.
+func SigningCertificate(chain, key config.File, faults *config.Faults) (*tls.Certificate, *rsa.PrivateKey) {
+	paths := pairPaths{"signingCertificateFile", "signingKeyFile"}
+	pair := paths.readOptional(chain, key, faults)
+	if pair == nil {
+		return nil, nil
+	}
+	private, fault := RSAKey(pair.PrivateKey, paths.key)
+	if fault != nil {
+		*faults = append(*faults, *fault)
+		return nil, nil
+	}
+	return pair, private
+}
+
+// minKeyBits is the minimum size of an RSA key (NIST SP 800-131A).
+const minKeyBits = 2048
+
+// RSAKey returns a key that signs requests. If it is not an RSA key of at least 2048 bits, RSAKey
+// returns the fault of the configuration key path.
+func RSAKey(key any, path string) (*rsa.PrivateKey, *config.Fault) {
+	private, ok := key.(*rsa.PrivateKey)
+	switch {
+	case !ok:
+		return nil, &config.Fault{Path: path, Detail: "must be an RSA key"}
+	case private.N.BitLen() < minKeyBits:
+		return nil, &config.Fault{Path: path, Detail: "must be an RSA key of at least 2048 bits"}
+	}
+	return private, nil
+}
+
+// pairPaths are the configuration keys of a certificate with its chain, and of its private key.
+type pairPaths struct{ chain, key string }
+
+// readOptional returns nil if both files are missing.
+func (p pairPaths) readOptional(chain, key config.File, faults *config.Faults) *tls.Certificate {
+	if !chain.Given() && !key.Given() {
 		return nil
 	}
-	missing := "is required with an https baseURL"
-	if !required {
-		missing = "is missing: certificate and key must be set together"
-	}
+	return p.read(chain, key, "is missing: certificate and key must be set together", faults)
+}
+
+// read returns the pair in two files, or nil after adding a fault. missing is the fault of a file
+// that is not given.
+func (p pairPaths) read(chain, key config.File, missing string, faults *config.Faults) *tls.Certificate {
 	usable := true
 	refuse := func(path, detail string) {
 		usable = false
@@ -49,22 +96,22 @@ func ClientCertificate(chain, key config.File, base *url.URL, faults *config.Fau
 	}
 	switch {
 	case !chain.Given():
-		refuse("clientCertificateFile", missing)
+		refuse(p.chain, missing)
 	case !containsBlock(chain.Content(), isCertificate):
-		refuse("clientCertificateFile", "file must contain a PEM certificate")
+		refuse(p.chain, "file must contain a PEM certificate")
 	}
 	switch {
 	case !key.Given():
-		refuse("clientKeyFile", missing)
+		refuse(p.key, missing)
 	case !containsBlock(key.Content(), isPrivateKey):
-		refuse("clientKeyFile", "file must contain an unencrypted private key in PEM")
+		refuse(p.key, "file must contain an unencrypted private key in PEM")
 	}
 	if !usable {
 		return nil
 	}
 	pair, err := tls.X509KeyPair(chain.Content(), key.Content())
 	if err != nil {
-		addOnce(faults, "clientKeyFile", "must be the private key of clientCertificateFile")
+		addOnce(faults, p.key, "must be the private key of "+p.chain)
 		return nil
 	}
 	return &pair

@@ -14,11 +14,8 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers/adapter"
 )
-
-// minKeyBits is the minimum size of the RSA key (NIST SP 800-131A). The developer portal creates
-// keys of 2048 bits.
-const minKeyBits = 2048
 
 // signer returns a function that signs requests with OAuth 1.0a, RSA-SHA256 and a body hash, in
 // Mastercard's variant.
@@ -55,14 +52,7 @@ func (c Config) signingKey() (*rsa.PrivateKey, *config.Fault) {
 	if fault != nil {
 		return nil, fault
 	}
-	key, ok := parsed.(*rsa.PrivateKey)
-	switch {
-	case !ok:
-		return nil, &config.Fault{Path: keyFile, Detail: "must be an RSA key"}
-	case key.N.BitLen() < minKeyBits:
-		return nil, &config.Fault{Path: keyFile, Detail: "must be an RSA key of at least 2048 bits"}
-	}
-	return key, nil
+	return adapter.RSAKey(parsed, keyFile)
 }
 
 func (c Config) fromPKCS12(content []byte) (any, *config.Fault) {
