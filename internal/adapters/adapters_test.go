@@ -12,7 +12,7 @@ import (
 	"ais-gateway/internal/adapters"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/adapterconfig"
 	"ais-gateway/internal/providers/mypos"
 )
 
@@ -36,7 +36,7 @@ func openMany(decode func(any) error, env providers.Env) (providers.Provider, er
 			}
 			faults = append(faults, more...)
 		}
-		adapter.BaseURL(env, aspsp, o.BaseURL, &faults)
+		adapterconfig.BaseURL(env, aspsp, o.BaseURL, &faults)
 	}
 	return nil, faults.Err()
 }

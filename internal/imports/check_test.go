@@ -144,7 +144,7 @@ func TestRules(t *testing.T) {
 		{"internal/bulkhead/x.go", "sync/atomic", "internal/canonical"},
 		{"internal/prometheustest/x.go", "internal/servertest", ""},
 		{"internal/providers/aspspsim/x.go", "", "internal/providers/mastercard internal/providers/httpsig"},
-		{"internal/providers/httpsig/x.go", "internal/providers/adapter", "internal/providers/aspspsim internal/providers"},
+		{"internal/providers/httpsig/x.go", "internal/providers/adapterconfig", "internal/providers/aspspsim internal/providers"},
 		{"internal/providers/mastercard/mastercardsim/x.go", "internal/providers/aspspsim", "internal/providers/mypos/mypossim internal/providers/httpsig"},
 		{
 			file:    "internal/providers/mastercard/x.go",

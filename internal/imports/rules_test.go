@@ -146,7 +146,7 @@ var rules = []rule{
 	{
 		dir: adapters,
 		code: []string{
-			"internal/canonical", "internal/config", "internal/providers", "internal/providers/adapter",
+			"internal/canonical", "internal/config", "internal/providers", "internal/providers/adapter", "internal/providers/adapterconfig",
 			"internal/providers/berlingroup/dialect", "internal/providers/httpsig", oauth1, pkcs12,
 		},
 		test: []string{"./...", "internal/providers/aspspsim", "internal/providers/upstream", "internal/unattended", yaml},
@@ -156,11 +156,12 @@ var rules = []rule{
 		code: []string{"internal/canonical", "internal/providers", "internal/providers/adapter"}, test: []string{uuid},
 	},
 	{
-		dir:  "internal/providers/adapter",
-		code: []string{"internal/canonical", "internal/config", "internal/providers", "golang.org/x/net/http/httpguts"}, test: []string{uuid},
+		dir:  "internal/providers/adapterconfig",
+		code: []string{"internal/canonical", "internal/config", "internal/providers", "golang.org/x/net/http/httpguts"},
 	},
+	{dir: "internal/providers/adapter", code: []string{"internal/canonical", "internal/providers"}, test: []string{uuid}},
 	{
-		dir: "internal/providers/httpsig", code: []string{"internal/config", "internal/providers/adapter"},
+		dir: "internal/providers/httpsig", code: []string{"internal/config", "internal/providers/adapterconfig"},
 		test: []string{"internal/providers/aspspsim"},
 	},
 	{dir: simulators, code: []string{"internal/providers/aspspsim", uuid}, test: []string{oauth1}},

@@ -60,7 +60,7 @@ import (
 	"strings"
 
 	"ais-gateway/internal/config"
-	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/adapterconfig"
 )
 
 // The headers of a signed request, as http.Header.Set writes them.
@@ -87,7 +87,7 @@ type Signer struct {
 // configuration keys signingCertificateFile and signingKeyFile. It returns nil if both are missing,
 // and after adding a fault.
 func New(certificate, key config.File, faults *config.Faults) *Signer {
-	pair, private := adapter.SigningCertificate(certificate, key, faults)
+	pair, private := adapterconfig.SigningCertificate(certificate, key, faults)
 	if pair == nil {
 		return nil
 	}

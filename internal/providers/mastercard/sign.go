@@ -14,7 +14,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
-	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/adapterconfig"
 )
 
 // signer returns a function that signs requests with OAuth 1.0a, RSA-SHA256 and a body hash, in
@@ -52,7 +52,7 @@ func (c Config) signingKey() (*rsa.PrivateKey, *config.Fault) {
 	if fault != nil {
 		return nil, fault
 	}
-	return adapter.RSAKey(parsed, keyFile)
+	return adapterconfig.RSAKey(parsed, keyFile)
 }
 
 func (c Config) fromPKCS12(content []byte) (any, *config.Fault) {

@@ -13,6 +13,7 @@ import (
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/adapterconfig"
 	"ais-gateway/internal/providers/berlingroup/dialect"
 )
 
@@ -43,8 +44,8 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	if err := decode(&cfg); err != nil && !errors.As(err, &faults) {
 		return nil, err
 	}
-	key := adapter.HeaderKey(cfg.APIKeyFile, "apiKeyFile", &faults)
-	certificate := adapter.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, env.BaseURL, &faults)
+	key := adapterconfig.HeaderKey(cfg.APIKeyFile, "apiKeyFile", &faults)
+	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, env.BaseURL, &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}

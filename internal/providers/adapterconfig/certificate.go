@@ -1,4 +1,4 @@
-package adapter
+package adapterconfig
 
 import (
 	"crypto/rsa"

@@ -1,4 +1,4 @@
-package adapter_test
+package adapterconfig_test
 
 import (
 	"net/url"
@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/config"
-	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/adapterconfig"
 )
 
 func TestSettings(t *testing.T) {
@@ -26,7 +26,7 @@ func TestSettings(t *testing.T) {
 		"certificate missed": {base: loopback, key: config.InMemoryFile([]byte("y")), want: []string{"clientCertificateFile", "clientKeyFile"}},
 	} {
 		var faults config.Faults
-		if c := adapter.ClientCertificate(tt.chain, tt.key, tt.base, &faults); c != nil {
+		if c := adapterconfig.ClientCertificate(tt.chain, tt.key, tt.base, &faults); c != nil {
 			t.Errorf("%s: a certificate", name)
 		}
 		var got []string
@@ -39,7 +39,7 @@ func TestSettings(t *testing.T) {
 	}
 	for content, ok := range map[string]bool{" key\n": true, "": false, "two\nlines": false, "ключ": false} {
 		var faults config.Faults
-		key := adapter.HeaderKey(config.InMemoryFile([]byte(content)), "apiKeyFile", &faults)
+		key := adapterconfig.HeaderKey(config.InMemoryFile([]byte(content)), "apiKeyFile", &faults)
 		if (len(faults) == 0) != ok || ok && key.Reveal() != strings.TrimSpace(content) {
 			t.Errorf("%q: %v", content, faults)
 		}

@@ -1,4 +1,4 @@
-package adapter_test
+package adapterconfig_test
 
 import (
 	"net/http"
@@ -9,7 +9,7 @@ import (
 
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
-	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/adapterconfig"
 )
 
 func details(faults config.Faults) (all []string) {
@@ -30,7 +30,7 @@ func TestBaseURL(t *testing.T) {
 	} {
 		var faults config.Faults
 		provider, _ := url.Parse(tt.provider)
-		got := adapter.BaseURL(providers.Env{BaseURL: provider}, providers.ASPSP{Path: "o"}, tt.option, &faults)
+		got := adapterconfig.BaseURL(providers.Env{BaseURL: provider}, providers.ASPSP{Path: "o"}, tt.option, &faults)
 		if (got == nil) != (tt.want == "") || got != nil && got.String() != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
@@ -61,7 +61,7 @@ func TestHeaders(t *testing.T) {
 		{"line", "contains a value that is empty or not printable ASCII", map[string]string{"a": "1\r\nb: 2"}, http.Header{}},
 	} {
 		var faults config.Faults
-		got := adapter.Headers(providers.ASPSP{Path: "o"}, tt.option, []string{"Consent-Id"}, &faults)
+		got := adapterconfig.Headers(providers.ASPSP{Path: "o"}, tt.option, []string{"Consent-Id"}, &faults)
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}

@@ -1,4 +1,6 @@
-package adapter
+// Package adapterconfig reads the configuration of adapters: base URLs and fixed headers of ASPSPs,
+// certificates, and keys. It adds the faults that it finds to those of the adapter.
+package adapterconfig
 
 import (
 	"maps"
