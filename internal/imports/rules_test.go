@@ -147,7 +147,7 @@ var rules = []rule{
 		dir: adapters,
 		code: []string{
 			"internal/canonical", "internal/config", "internal/providers", "internal/providers/adapter", "internal/providers/adapterconfig",
-			"internal/providers/berlingroup/dialect", "internal/providers/httpsig", oauth1, pkcs12,
+			"internal/providers/berlingroup/dialect", "internal/providers/httpsig", "internal/providers/paging", oauth1, pkcs12,
 		},
 		test: []string{"./...", "internal/providers/aspspsim", "internal/providers/upstream", "internal/unattended", yaml},
 	},
@@ -159,6 +159,7 @@ var rules = []rule{
 		dir:  "internal/providers/adapterconfig",
 		code: []string{"internal/canonical", "internal/config", "internal/providers", "golang.org/x/net/http/httpguts"},
 	},
+	{dir: "internal/providers/paging", code: []string{"internal/canonical", "internal/providers"}, test: []string{"internal/providers/adapter"}},
 	{dir: "internal/providers/adapter", code: []string{"internal/canonical", "internal/providers"}, test: []string{uuid}},
 	{
 		dir: "internal/providers/httpsig", code: []string{"internal/config", "internal/providers/adapterconfig"},
@@ -172,6 +173,7 @@ var rules = []rule{
 		test: []string{"internal/config", "internal/providers/adapter", "golang.org/x/net/..."},
 	},
 
+	{dir: "internal/providers/providertest/faultproxy", support: true},
 	{
 		dir: "internal/providers/providertest", support: true,
 		code: []string{

@@ -8,6 +8,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/paging"
 )
 
 // Limits of one account list, far above real lists, so that reading pages always ends.
@@ -149,7 +150,7 @@ func (l *accountPager) addAccounts(page []*wireAccount) error {
 
 // checkSlots returns UnattendedLimit if the remaining pages need more slots than are left.
 func (l *accountPager) checkSlots(left int) *canonical.Error {
-	return adapter.CheckSlots(l.pages, l.remainingPages(), left)
+	return paging.CheckSlots(l.pages, l.remainingPages(), left)
 }
 
 // remainingPages returns how many pages remain at least, according to the pages read so far. It is

@@ -1,7 +1,6 @@
 package providertest
 
 import (
-	"compress/gzip"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +16,7 @@ import (
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
+	"ais-gateway/internal/providers/providertest/faultproxy"
 )
 
 func testAccounts(t *testing.T, s Harness) {
@@ -143,7 +143,7 @@ func checkOneCall(t *testing.T, r *environment, before int) {
 func testExample(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
 	q := r.attended()
-	r.proxy.mutate(func(http.Header, []byte) []byte {
+	r.proxy.Mutate(func(http.Header, []byte) []byte {
 		return []byte(strings.ReplaceAll(s.Example.Body, "{requestId}", q.RequestID))
 	})
 	sheet, err := r.Balances(t.Context(), q, s.Account)
@@ -291,7 +291,7 @@ func testMutations(t *testing.T, s Harness) {
 	can := providers.CapabilitiesOf(r.Provider, s.Query.ASPSP)
 	for name, m := range s.AccountsMutations {
 		t.Run("accounts "+name, func(t *testing.T) {
-			r.proxy.mutate(m)
+			r.proxy.Mutate(m)
 			q := r.attended()
 			all, err := r.Accounts(t.Context(), q)
 			checkFailure(t, canonical.ProviderInvalidResponse, q, len(all), err)
@@ -303,7 +303,7 @@ func testMutations(t *testing.T, s Harness) {
 	}
 	for name, m := range s.BalancesMutations {
 		t.Run("balances "+name, func(t *testing.T) {
-			r.proxy.mutate(m)
+			r.proxy.Mutate(m)
 			q := r.attended()
 			got, err := r.Balances(t.Context(), q, s.Account)
 			checkFailure(t, canonical.ProviderInvalidResponse, q, len(got.Balances), err)
@@ -321,19 +321,19 @@ var unreadableBodies = map[string]Mutation{
 	"two documents": func(_ http.Header, b []byte) []byte { return append(b, b...) },
 	"not UTF-8":     func(_ http.Header, b []byte) []byte { return append(b[:len(b)-1], ",\"x\":\"\xff\"}"...) },
 	"too large":     func(_ http.Header, b []byte) []byte { return append(b, strings.Repeat(" ", 5<<20)...) },
-	"brotli":        withContentCoding("br"),
-	"deflate":       withContentCoding("deflate"),
-	"zstd":          withContentCoding("zstd"),
+	"brotli":        faultproxy.ContentCoding("br"),
+	"deflate":       faultproxy.ContentCoding("deflate"),
+	"zstd":          faultproxy.ContentCoding("zstd"),
 	"gzip twice": func(h http.Header, b []byte) []byte {
-		b = gzipped(h, gzipped(h, b))
+		b = faultproxy.Gzipped(h, faultproxy.Gzipped(h, b))
 		h.Set("Content-Encoding", "gzip, gzip")
 		return b
 	},
-	"no gzip":       withContentCoding("gzip"),
-	"gzip cut off":  func(h http.Header, b []byte) []byte { b = gzipped(h, b); return b[:len(b)-9] },
-	"gzip and more": func(h http.Header, b []byte) []byte { return append(gzipped(h, b), "more"...) },
+	"no gzip":       faultproxy.ContentCoding("gzip"),
+	"gzip cut off":  func(h http.Header, b []byte) []byte { b = faultproxy.Gzipped(h, b); return b[:len(b)-9] },
+	"gzip and more": func(h http.Header, b []byte) []byte { return append(faultproxy.Gzipped(h, b), "more"...) },
 	"a gzip bomb": func(h http.Header, b []byte) []byte {
-		return gzipped(h, append(b, strings.Repeat(" ", 8<<20)...))
+		return faultproxy.Gzipped(h, append(b, strings.Repeat(" ", 8<<20)...))
 	},
 	"trailing text": func(_ http.Header, b []byte) []byte { return append(b, "x"...) },
 	"too deep": func(_ http.Header, b []byte) []byte {
@@ -370,7 +370,7 @@ func testBrokenAnswers(t *testing.T, s Harness) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-				r.proxy.handleWith(func(w http.ResponseWriter, _ *http.Request) {
+				r.proxy.HandleWith(func(w http.ResponseWriter, _ *http.Request) {
 					if answer.status == 302 {
 						w.Header().Set("Location", "/elsewhere")
 					}
@@ -382,8 +382,8 @@ func testBrokenAnswers(t *testing.T, s Harness) {
 				q := r.attended()
 				size, err := read(q)
 				checkFailure(t, answer.want, q, size, err)
-				if r.proxy.count() != 1 {
-					t.Errorf("%d requests arrived", r.proxy.count())
+				if r.proxy.Count() != 1 {
+					t.Errorf("%d requests arrived", r.proxy.Count())
 				}
 			})
 		})
@@ -391,7 +391,7 @@ func testBrokenAnswers(t *testing.T, s Harness) {
 	for name, m := range unreadableBodies {
 		t.Run(name, func(t *testing.T) {
 			forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-				r.proxy.mutate(m)
+				r.proxy.Mutate(m)
 				q := r.attended()
 				size, err := read(q)
 				checkFailure(t, canonical.ProviderInvalidResponse, q, size, err)
@@ -406,12 +406,12 @@ func testUnreadableRefusals(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
 	q := r.attendedBy(s.Refusals[canonical.ConsentExpired])
 	for name, spoil := range map[string]Mutation{
-		"brotli":       withContentCoding("br"),
-		"gzip cut off": func(h http.Header, b []byte) []byte { b = gzipped(h, b); return b[:len(b)-9] },
-		"no gzip":      withContentCoding("gzip"),
+		"brotli":       faultproxy.ContentCoding("br"),
+		"gzip cut off": func(h http.Header, b []byte) []byte { b = faultproxy.Gzipped(h, b); return b[:len(b)-9] },
+		"no gzip":      faultproxy.ContentCoding("gzip"),
 		"too large":    func(_ http.Header, b []byte) []byte { return append(b, strings.Repeat(" ", 1<<20)...) },
 		"gzip bomb": func(h http.Header, b []byte) []byte {
-			return gzipped(h, append(b, strings.Repeat(" ", 1<<20)...))
+			return faultproxy.Gzipped(h, append(b, strings.Repeat(" ", 1<<20)...))
 		},
 		"UTF-16": func(_ http.Header, b []byte) []byte {
 			return []byte("\xff\xfe" + strings.Join(strings.Split(string(b), ""), "\x00") + "\x00")
@@ -425,7 +425,7 @@ func testUnreadableRefusals(t *testing.T, s Harness) {
 		} {
 			t.Run(fmt.Sprint(name, " ", status), func(t *testing.T) {
 				forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-					r.proxy.rewrite(func(h http.Header, code *int, body []byte) []byte {
+					r.proxy.Rewrite(func(h http.Header, code *int, body []byte) []byte {
 						*code = status
 						h.Set("Retry-After", "7")
 						if spoil == nil {
@@ -454,8 +454,8 @@ func testCompressedRefusals(t *testing.T, s Harness) {
 	for kind, consent := range s.Refusals {
 		for _, coding := range []string{"gzip", "x-gzip"} {
 			t.Run(fmt.Sprint(kind, " ", coding), func(t *testing.T) {
-				r.proxy.mutate(func(h http.Header, b []byte) []byte {
-					b = gzipped(h, b)
+				r.proxy.Mutate(func(h http.Header, b []byte) []byte {
+					b = faultproxy.Gzipped(h, b)
 					h.Set("Content-Encoding", coding)
 					return b
 				})
@@ -484,7 +484,7 @@ func testHarmlessParts(t *testing.T, s Harness) {
 	for name, value := range harmlessValues {
 		t.Run(name, func(t *testing.T) {
 			forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-				r.proxy.mutate(func(_ http.Header, b []byte) []byte { return withUnknownMember(b, value) })
+				r.proxy.Mutate(func(_ http.Header, b []byte) []byte { return withUnknownMember(b, value) })
 				if size, err := read(r.attended()); err != nil || size == 0 {
 					t.Errorf("%d records, %v", size, err)
 				}
@@ -510,10 +510,10 @@ func testCareless(t *testing.T, s Harness) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-				r.proxy.mutate(func(h http.Header, body []byte) []byte {
+				r.proxy.Mutate(func(h http.Header, body []byte) []byte {
 					body = append([]byte("\r\n\t "), body...)
 					if strings.Contains(strings.ToLower(header[1]), "gzip") {
-						body = gzipped(h, body)
+						body = faultproxy.Gzipped(h, body)
 					}
 					h.Set(header[0], header[1])
 					return body
@@ -526,36 +526,19 @@ func testCareless(t *testing.T, s Harness) {
 	}
 }
 
-// withContentCoding sets a content coding that the body does not have.
-func withContentCoding(name string) Mutation {
-	return func(h http.Header, body []byte) []byte {
-		h.Set("Content-Encoding", name)
-		return body
-	}
-}
-
-func gzipped(h http.Header, body []byte) []byte {
-	h.Set("Content-Encoding", "gzip")
-	var b strings.Builder
-	z := gzip.NewWriter(&b)
-	_, _ = z.Write(body)
-	_ = z.Close()
-	return []byte(b.String())
-}
-
 // testSlow checks that the timeout applies to a read as a whole, all its pages together.
 func testSlow(t *testing.T, s Harness) {
 	r := newEnvironmentWithTimeout(t, s, shortTimeout)
-	r.proxy.handleWith(delayed(r.proxy.next, timeout))
+	r.proxy.HandleWith(faultproxy.Delayed(r.proxy.Next, timeout))
 	forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
 		q := r.attended()
 		size, err := read(q)
 		checkFailure(t, canonical.ProviderTimeout, q, size, err)
 	})
-	r.proxy.handleWith(delayed(r.proxy.next, shortTimeout*2/3))
+	r.proxy.HandleWith(faultproxy.Delayed(r.proxy.Next, shortTimeout*2/3))
 	q := r.attendedBy(s.ManyAccounts)
 	all, err := r.Accounts(t.Context(), q)
-	if r.proxy.count() > 1 {
+	if r.proxy.Count() > 1 {
 		checkFailure(t, canonical.ProviderTimeout, q, len(all), err)
 	}
 }
@@ -564,12 +547,12 @@ func testSlow(t *testing.T, s Harness) {
 func testLost(t *testing.T, s Harness) {
 	r := newEnvironment(t, s)
 	forEachRead(t, r, func(t *testing.T, read func(canonical.Query) (int, error)) {
-		r.proxy.handleWith(hangUp)
+		r.proxy.HandleWith(faultproxy.HangUp)
 		q, used := r.unattended(), r.used(t, s.Query)
 		size, err := read(q)
 		checkFailure(t, canonical.ProviderError, q, size, err)
-		if r.proxy.count() != 1 || r.used(t, q) != used+1 {
-			t.Errorf("%d arrived, %d counted, want 1 and 1", r.proxy.count(), r.used(t, q)-used)
+		if r.proxy.Count() != 1 || r.used(t, q) != used+1 {
+			t.Errorf("%d arrived, %d counted, want 1 and 1", r.proxy.Count(), r.used(t, q)-used)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
+	"ais-gateway/internal/providers/providertest/faultproxy"
 )
 
 // A Harness describes an adapter and its simulator to the suite. Every field is required.
@@ -61,7 +62,7 @@ type Harness struct {
 }
 
 // A Mutation changes a response: it modifies the header and returns the new body.
-type Mutation func(h http.Header, body []byte) []byte
+type Mutation = faultproxy.Mutation
 
 // An Example is a response body, in which {requestId} is replaced by the request id, and the
 // expected balances: type, amount, currency and indicator of each, for example "ITAV -4.20 PLN

@@ -1,17 +1,12 @@
 package providertest
 
 import (
-	"bytes"
 	"errors"
-	"io"
-	"maps"
-	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +16,7 @@ import (
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
+	"ais-gateway/internal/providers/providertest/faultproxy"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/unattended"
@@ -103,34 +99,9 @@ type environment struct {
 	providers.Provider
 	log     *aspspsim.CallLog
 	counter *unattended.Counter
-	proxy   *faultProxy
+	proxy   *faultproxy.Proxy
 	harness Harness
 	timeout time.Duration // of one read
-}
-
-type faultProxy struct {
-	mu       sync.Mutex
-	next     http.Handler
-	override http.Handler // replaces next if set
-	arrived  int
-}
-
-func (f *faultProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	f.mu.Lock()
-	f.arrived++
-	h := f.next
-	if f.override != nil {
-		h = f.override
-	}
-	f.mu.Unlock()
-	h.ServeHTTP(w, r)
-}
-
-// count returns the number of requests since the last handleWith.
-func (f *faultProxy) count() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.arrived
 }
 
 func newEnvironment(t *testing.T, s Harness) *environment {
@@ -141,7 +112,7 @@ func newEnvironment(t *testing.T, s Harness) *environment {
 func newEnvironmentWithTimeout(t *testing.T, s Harness, timeout time.Duration) *environment {
 	t.Helper()
 	r := &environment{log: aspspsim.NewCallLog(time.Now), harness: s, timeout: timeout}
-	r.proxy = &faultProxy{next: s.Simulator(r.log)}
+	r.proxy = &faultproxy.Proxy{Next: s.Simulator(r.log)}
 	server := httptest.NewServer(r.proxy)
 	t.Cleanup(server.Close)
 	r.open(t, server.URL)
@@ -260,52 +231,4 @@ func checkFailure(t *testing.T, want canonical.Kind, q canonical.Query, size int
 		}
 	}
 	return failure
-}
-
-func (f *faultProxy) handleWith(spoil http.HandlerFunc) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.override, f.arrived = spoil, 0
-}
-
-// mutate applies m to the simulator's responses.
-func (f *faultProxy) mutate(m Mutation) {
-	f.rewrite(func(h http.Header, _ *int, body []byte) []byte {
-		h.Del("Content-Length")
-		return m(h, body)
-	})
-}
-
-// rewrite changes the simulator's responses and their status.
-func (f *faultProxy) rewrite(change func(h http.Header, status *int, body []byte) []byte) {
-	f.handleWith(func(w http.ResponseWriter, r *http.Request) {
-		rec := httptest.NewRecorder()
-		f.next.ServeHTTP(rec, r)
-		body := change(rec.Header(), &rec.Code, rec.Body.Bytes())
-		maps.Copy(w.Header(), rec.Header())
-		w.WriteHeader(rec.Code)
-		_, _ = w.Write(body)
-	})
-}
-
-func hangUp(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body)
-	conn, _, err := w.(http.Hijacker).Hijack()
-	if err != nil {
-		panic(err)
-	}
-	conn.Close()
-}
-
-// delayed returns a handler that responds after d, unless the client disconnects.
-func delayed(next http.Handler, d time.Duration) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body) // only then is a disconnect detected
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		select {
-		case <-time.After(d):
-			next.ServeHTTP(w, r)
-		case <-r.Context().Done():
-		}
-	}
 }

@@ -1,4 +1,6 @@
-package adapter
+// Package paging follows the pages of a provider's list within limits, under the ASPSP's base URL and
+// within the slots of the unattended limit. Adapters use it.
+package paging
 
 import (
 	"net/url"
@@ -15,9 +17,9 @@ const (
 	maxLink  = 4096    // bytes of the link to the next page
 )
 
-// Pages follows the links of a read whose provider sends the URL of the next page. The zero value is
-// not usable; see NewPages.
-type Pages struct {
+// Links follows the links of a read whose provider sends the URL of the next page. The zero value is
+// not usable; see NewLinks.
+type Links struct {
 	base  *url.URL
 	token string
 	seen  map[string]bool // the URLs that were requested
@@ -25,10 +27,10 @@ type Pages struct {
 	bytes int
 }
 
-// NewPages returns the Pages of a read whose first page is requested at first. base is the base URL
+// NewLinks returns the Links of a read whose first page is requested at first. base is the base URL
 // of the ASPSP: no other host is called.
-func NewPages(q canonical.Query, base, first *url.URL) *Pages {
-	return &Pages{base: base, token: q.Token.Reveal(), seen: map[string]bool{first.String(): true}, last: first}
+func NewLinks(q canonical.Query, base, first *url.URL) *Links {
+	return &Links{base: base, token: q.Token.Reveal(), seen: map[string]bool{first.String(): true}, last: first}
 }
 
 // Next counts a page and returns the URL of the next one by the link in the page; nil if the link is
@@ -41,7 +43,7 @@ func NewPages(q canonical.Query, base, first *url.URL) *Pages {
 //
 // The path of a link that does not begin with the path of base is taken as relative to base, because
 // banks behind a proxy send the paths that they see themselves.
-func (p *Pages) Next(page providers.Response, link string, total int) (*url.URL, error) {
+func (p *Links) Next(page providers.Response, link string, total int) (*url.URL, error) {
 	if p.bytes += len(page.Body); p.bytes > maxBytes {
 		return nil, canonical.InvalidResponse("the pages together are too large")
 	}
@@ -75,7 +77,7 @@ func CheckSlots(read, remaining, left int) *canonical.Error {
 }
 
 // resolve returns the URL of a link, or why the link must not be followed.
-func (p *Pages) resolve(link string) (_ *url.URL, fault string) {
+func (p *Links) resolve(link string) (_ *url.URL, fault string) {
 	if len(link) > maxLink {
 		return nil, "the link to the next page is too long"
 	}
@@ -108,7 +110,7 @@ func (p *Pages) resolve(link string) (_ *url.URL, fault string) {
 
 // hasToken reports whether a link contains the user's token, which would then be in the logs of
 // every server and proxy on the way.
-func (p *Pages) hasToken(u *url.URL) bool {
+func (p *Links) hasToken(u *url.URL) bool {
 	if p.token == "" {
 		return false
 	}

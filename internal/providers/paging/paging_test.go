@@ -1,4 +1,4 @@
-package adapter_test
+package paging_test
 
 import (
 	"errors"
@@ -11,7 +11,18 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/paging"
 )
+
+var query = canonical.Query{Consent: "consent", RequestID: "4f1e2d3c-0000-4000-8000-000000000001", Token: "token"}
+
+func kind(err error) canonical.Kind {
+	var failure *canonical.Error
+	if errors.As(err, &failure) {
+		return failure.Kind
+	}
+	return ""
+}
 
 // pageOf returns a page that was read with the user present.
 func pageOf(bytes int) providers.Response {
@@ -27,7 +38,7 @@ func parse(t *testing.T, text string) *url.URL {
 	return u
 }
 
-func TestPagesFollowsLinks(t *testing.T) {
+func TestLinks(t *testing.T) {
 	for _, tt := range []struct{ name, base, link, want string }{
 		{"relative to the host", "https://bank.example", "/v1/accounts?page=2", "https://bank.example/v1/accounts?page=2"},
 		{"absolute", "https://bank.example", "https://bank.example/v1/accounts?page=2", "https://bank.example/v1/accounts?page=2"},
@@ -42,7 +53,7 @@ func TestPagesFollowsLinks(t *testing.T) {
 		{"blank", "https://bank.example", " ", ""},
 	} {
 		base := parse(t, tt.base)
-		pages := adapter.NewPages(unattendedQuery(), base, adapter.URL(base, "v1", "accounts"))
+		pages := paging.NewLinks(query, base, adapter.URL(base, "v1", "accounts"))
 		got, err := pages.Next(pageOf(1), tt.link, 0)
 		if err != nil || tt.want == "" && got != nil || tt.want != "" && (got == nil || got.String() != tt.want) {
 			t.Errorf("%s: got %v, %v, want %q", tt.name, got, err, tt.want)
@@ -50,7 +61,7 @@ func TestPagesFollowsLinks(t *testing.T) {
 	}
 }
 
-func TestPagesRefusesLinks(t *testing.T) {
+func TestRefusedLinks(t *testing.T) {
 	for _, tt := range []struct{ name, link, want string }{
 		{"another host", "https://other.example/v1/accounts?page=2", "another server"},
 		{"another host without the scheme", "//other.example/v1/accounts?page=2", "another server"},
@@ -71,7 +82,7 @@ func TestPagesRefusesLinks(t *testing.T) {
 		{"too long", "/v1/accounts?page=" + strings.Repeat("2", 4096), "too long"},
 	} {
 		base := parse(t, "https://bank.example/psd2")
-		pages := adapter.NewPages(unattendedQuery(), base, adapter.URL(base, "v1", "accounts"))
+		pages := paging.NewLinks(query, base, adapter.URL(base, "v1", "accounts"))
 		got, err := pages.Next(pageOf(1), tt.link, 0)
 		if got != nil || kind(err) != canonical.ProviderInvalidResponse || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, %v, want an error with %q", tt.name, got, err, tt.want)
@@ -82,7 +93,7 @@ func TestPagesRefusesLinks(t *testing.T) {
 	}
 }
 
-func TestPagesEnds(t *testing.T) {
+func TestPagesEnd(t *testing.T) {
 	base := parse(t, "https://bank.example")
 	for _, tt := range []struct {
 		name  string
@@ -97,7 +108,7 @@ func TestPagesEnds(t *testing.T) {
 		{"10,000 announced", 1, func(page int) string { return "/v1/accounts?page=" + strconv.Itoa(page) }, 10_000, 1, "too many pages"},
 		{"large pages", 300_000, func(page int) string { return "/v1/accounts?page=" + strconv.Itoa(page) }, 0, 4, "too large"},
 	} {
-		pages := adapter.NewPages(unattendedQuery(), base, adapter.URL(base, "v1", "accounts"))
+		pages := paging.NewLinks(query, base, adapter.URL(base, "v1", "accounts"))
 		read, err := 1, error(nil)
 		for ; read < 10_000; read++ {
 			if _, err = pages.Next(pageOf(tt.bytes), tt.link(read), tt.total); err != nil {
@@ -110,7 +121,7 @@ func TestPagesEnds(t *testing.T) {
 	}
 }
 
-func TestPagesChecksSlots(t *testing.T) {
+func TestSlots(t *testing.T) {
 	base := parse(t, "https://bank.example")
 	for _, tt := range []struct {
 		name        string
@@ -123,7 +134,7 @@ func TestPagesChecksSlots(t *testing.T) {
 		{"four in all, three left", 4, 3, nil},
 		{"fewer in all than read", 1, 0, &canonical.SlotNeed{Needed: 2, Remaining: 0}},
 	} {
-		pages := adapter.NewPages(unattendedQuery(), base, adapter.URL(base, "v1", "accounts"))
+		pages := paging.NewLinks(query, base, adapter.URL(base, "v1", "accounts"))
 		_, err := pages.Next(providers.Response{SlotsLeft: tt.left}, "/v1/accounts?page=2", tt.total)
 		var failure *canonical.Error
 		switch {
@@ -133,7 +144,7 @@ func TestPagesChecksSlots(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	pages := adapter.NewPages(unattendedQuery(), base, adapter.URL(base, "v1", "accounts"))
+	pages := paging.NewLinks(query, base, adapter.URL(base, "v1", "accounts"))
 	if next, err := pages.Next(providers.Response{}, "", 0); next != nil || err != nil {
 		t.Errorf("the last page without slots: %v, %v", next, err)
 	}
