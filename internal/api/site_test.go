@@ -29,6 +29,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers"
 	"ais-gateway/internal/unattended"
 )
 
@@ -50,6 +51,9 @@ type fake struct {
 	during  func(context.Context)
 	policy  *config.Unattended // of the one ASPSP, where it is another
 
+	requires     providers.Requirements // of the one ASPSP
+	capabilities providers.Capabilities // of the one ASPSP
+
 	mu    sync.Mutex
 	asked []asked
 }
@@ -63,7 +67,10 @@ type asked struct {
 var policy = config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}
 
 func (f *fake) ASPSPs() []gateway.ASPSPInfo {
-	one := gateway.ASPSPInfo{ID: bank, Name: "Wood & Bank", Provider: "mastercard", Unattended: policy, Breaker: breaker.HalfOpen}
+	one := gateway.ASPSPInfo{
+		ID: bank, Name: "Wood & Bank", Provider: "mastercard", Unattended: policy,
+		Requires: f.requires, Capabilities: f.capabilities, Breaker: breaker.HalfOpen,
+	}
 	if f.policy != nil {
 		one.Unattended = *f.policy
 	}

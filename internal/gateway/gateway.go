@@ -107,7 +107,10 @@ func (g *Gateway) ASPSP(id string) (ASPSPInfo, bool) {
 	if !ok {
 		return ASPSPInfo{}, false
 	}
-	return ASPSPInfo{ID: b.ID, Name: b.Name, Provider: b.Provider, Unattended: b.Unattended, Breaker: b.breaker.State()}, true
+	return ASPSPInfo{
+		ID: b.ID, Name: b.Name, Provider: b.Provider, Unattended: b.Unattended,
+		Requires: providers.RequirementsOf(b.Adapter, id), Capabilities: providers.CapabilitiesOf(b.Adapter, id), Breaker: b.breaker.State(),
+	}, true
 }
 
 // Check returns the faults of a query under the additional requirements of its ASPSP.

@@ -21,6 +21,7 @@ import (
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/store"
@@ -1377,6 +1378,7 @@ func TestDirectory(t *testing.T) {
 	want := []gateway.ASPSPInfo{{
 		ID: aspspID, Name: "A bank", Provider: "mypos", Breaker: breaker.Closed,
 		Unattended: config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
+		Requires:   providers.Requirements{Token: true, ConsentUUID: true},
 	}}
 	if diff := cmp.Diff(want, g.ASPSPs()); diff != "" {
 		t.Error(diff)
@@ -1398,6 +1400,56 @@ func TestDirectory(t *testing.T) {
 	if faults := g.Check(canonical.Query{ASPSP: aspspID, Consent: "no uuid"}); len(faults) != 2 {
 		t.Errorf("faults of the query: %v", faults)
 	}
+}
+
+// TestDirectoryOfOneProvider: requirements and capabilities are those of the ASPSP, also if one
+// provider has several.
+func TestDirectoryOfOneProvider(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	g := w.gateway()
+	c := g.Config
+	c.ASPSPs = nil
+	want, able := map[string]gateway.ASPSPInfo{}, &capable{scripted: twoAccounts(), aspsps: map[string]gateway.ASPSPInfo{}}
+	for i, a := range []gateway.ASPSPInfo{
+		{Capabilities: providers.Capabilities{ListWithBalances: true}, Requires: providers.Requirements{Token: true}},
+		{Capabilities: providers.Capabilities{AllBalances: true}, Requires: providers.Requirements{ConsentUUID: true}},
+		{},
+	} {
+		a.ID = fmt.Sprintf("4f1e2d3c-0000-4000-8000-00000000030%d", i)
+		able.aspsps[a.ID], want[a.ID] = a, a
+		aspsp := w.aspsp
+		aspsp.ID = a.ID
+		c.ASPSPs = append(c.ASPSPs, gateway.ASPSP{ASPSP: aspsp, Adapter: able, Timeout: w.timeout})
+	}
+	for _, a := range gateway.New(c).ASPSPs() {
+		if a.Requires != want[a.ID].Requires || a.Capabilities != want[a.ID].Capabilities {
+			t.Errorf("%s: %+v, %+v, want %+v", a.ID, a.Requires, a.Capabilities, want[a.ID])
+		}
+	}
+}
+
+// capable is a provider whose requirements and capabilities depend on the ASPSP.
+type capable struct {
+	*scripted
+	aspsps map[string]gateway.ASPSPInfo
+}
+
+func (p *capable) Requires(aspsp string) providers.Requirements { return p.aspsps[aspsp].Requires }
+func (p *capable) ListsWithBalances(aspsp string) bool {
+	return p.aspsps[aspsp].Capabilities.ListWithBalances
+}
+
+func (p *capable) ReadsAllBalances(aspsp string) bool {
+	return p.aspsps[aspsp].Capabilities.AllBalances
+}
+
+func (p *capable) AccountsWithBalances(context.Context, canonical.Query) ([]canonical.AccountWithBalances, error) {
+	return nil, nil
+}
+
+func (p *capable) AllBalances(context.Context, canonical.Query) (map[string]canonical.AccountBalances, error) {
+	return nil, nil
 }
 
 // panickingProvider is an adapter whose methods panic.

@@ -7,16 +7,19 @@ import (
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers"
 	"ais-gateway/internal/unattended"
 )
 
 // An ASPSPInfo describes a configured ASPSP to callers.
 type ASPSPInfo struct {
-	ID         string
-	Name       string
-	Provider   string
-	Unattended config.Unattended
-	Breaker    breaker.State
+	ID           string
+	Name         string
+	Provider     string
+	Unattended   config.Unattended
+	Requires     providers.Requirements
+	Capabilities providers.Capabilities
+	Breaker      breaker.State
 }
 
 // CacheControl is a request's cache control. The zero value accepts a list that is younger than
