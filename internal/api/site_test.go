@@ -51,8 +51,10 @@ type fake struct {
 	during  func(context.Context)
 	policy  *config.Unattended // of the one ASPSP, where it is another
 
-	requires     providers.Requirements // of the one ASPSP
-	capabilities providers.Capabilities // of the one ASPSP
+	// Of the one ASPSP.
+	psuAddressRequired bool
+	requires           providers.Requirements
+	capabilities       providers.Capabilities
 
 	mu    sync.Mutex
 	asked []asked
@@ -68,7 +70,7 @@ var policy = config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.Un
 
 func (f *fake) ASPSPs() []gateway.ASPSPInfo {
 	one := gateway.ASPSPInfo{
-		ID: bank, Name: "Wood & Bank", Provider: "mastercard", Unattended: policy,
+		ID: bank, Name: "Wood & Bank", Provider: "mastercard", Unattended: policy, PSUAddressRequired: f.psuAddressRequired,
 		Requires: f.requires, Capabilities: f.capabilities, Breaker: breaker.HalfOpen,
 	}
 	if f.policy != nil {

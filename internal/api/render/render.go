@@ -18,13 +18,14 @@ type (
 		ASPSPs []aspsp `json:"aspsps"`
 	}
 	aspsp struct {
-		ID           string       `json:"id"`
-		Name         string       `json:"name"`
-		Provider     string       `json:"provider"`
-		Unattended   policy       `json:"unattended"`
-		Requires     requirements `json:"requires"`
-		Capabilities capabilities `json:"capabilities"`
-		Breaker      breaker      `json:"breaker"`
+		ID                 string       `json:"id"`
+		Name               string       `json:"name"`
+		Provider           string       `json:"provider"`
+		Unattended         policy       `json:"unattended"`
+		PSUAddressRequired bool         `json:"psuAddressRequired"`
+		Requires           requirements `json:"requires"`
+		Capabilities       capabilities `json:"capabilities"`
+		Breaker            breaker      `json:"breaker"`
 	}
 	requirements struct {
 		ProviderAuthorization bool   `json:"providerAuthorization"`
@@ -71,10 +72,11 @@ func newASPSP(a gateway.ASPSPInfo) aspsp {
 	}
 	return aspsp{
 		ID: a.ID, Name: a.Name, Provider: a.Provider,
-		Unattended:   policy{a.Unattended.Limit, roundUp(a.Unattended.Window), string(a.Unattended.Unit)},
-		Requires:     requirements{a.Requires.Token, consentIDs},
-		Capabilities: capabilities(a.Capabilities),
-		Breaker:      breaker{string(a.Breaker)},
+		Unattended:         policy{a.Unattended.Limit, roundUp(a.Unattended.Window), string(a.Unattended.Unit)},
+		PSUAddressRequired: a.PSUAddressRequired,
+		Requires:           requirements{a.Requires.Token, consentIDs},
+		Capabilities:       capabilities(a.Capabilities),
+		Breaker:            breaker{string(a.Breaker)},
 	}
 }
 
