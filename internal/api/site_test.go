@@ -64,6 +64,7 @@ type asked struct {
 	call, client, account string
 	query                 canonical.Query
 	wants                 gateway.CacheControl
+	unit                  unattended.Call // of access
 }
 
 var policy = config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}
@@ -93,22 +94,22 @@ func (f *fake) note(ctx context.Context, a asked) {
 }
 
 func (f *fake) Accounts(ctx context.Context, client string, q canonical.Query, w gateway.CacheControl) (gateway.AccountsResult, error) {
-	f.note(ctx, asked{"accounts", client, "", q, w})
+	f.note(ctx, asked{call: "accounts", client: client, query: q, wants: w})
 	return f.list, f.err
 }
 
 func (f *fake) Balances(ctx context.Context, client string, q canonical.Query, account string) (gateway.BalancesResult, error) {
-	f.note(ctx, asked{"balances", client, account, q, gateway.CacheControl{}})
+	f.note(ctx, asked{call: "balances", client: client, account: account, query: q})
 	return f.sheet, f.err
 }
 
-func (f *fake) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error) {
-	f.note(ctx, asked{"access", "", account, q, gateway.CacheControl{}})
+func (f *fake) UnattendedAccess(ctx context.Context, call unattended.Call) (unattended.Usage, error) {
+	f.note(ctx, asked{call: "access", unit: call})
 	return f.state, f.err
 }
 
 func (f *fake) DeleteCachedData(ctx context.Context, client string, q canonical.Query) error {
-	f.note(ctx, asked{"forget", client, "", q, gateway.CacheControl{}})
+	f.note(ctx, asked{call: "forget", client: client, query: q})
 	return f.err
 }
 

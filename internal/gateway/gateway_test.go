@@ -291,7 +291,7 @@ func TestWithoutRedis(t *testing.T) {
 				if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{}); kind(err) != canonical.CounterUnavailable {
 					t.Errorf("unattended: %v", err)
 				}
-				if _, err := g.UnattendedAccess(t.Context(), q, ""); kind(err) != canonical.CounterUnavailable {
+				if _, err := g.UnattendedAccess(t.Context(), listOf(q)); kind(err) != canonical.CounterUnavailable {
 					t.Errorf("unattended-access: %v", err)
 				}
 				if err := g.DeleteCachedData(t.Context(), client, q); kind(err) != canonical.DeletionUnconfirmed {
@@ -405,7 +405,7 @@ func TestCountedListIsCached(t *testing.T) {
 			fast, q := w.gateway(), newQuery()
 			w.slowCache(time.Duration(ms) * time.Millisecond)
 			slow := w.gateway()
-			_, _ = slow.UnattendedAccess(t.Context(), q, "")
+			_, _ = slow.UnattendedAccess(t.Context(), listOf(q))
 			for range 2 { // open connections
 				_, _ = slow.Accounts(t.Context(), client, newQuery(), gateway.CacheControl{OnlyIfCached: true})
 			}
@@ -782,7 +782,7 @@ func TestCallerWhoLeftCostsNothing(t *testing.T) {
 	if err := g.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || s.Used != 0 || len(w.callLog.Calls()) != 0 {
+	if s, err := g.UnattendedAccess(t.Context(), listOf(q)); err != nil || s.Used != 0 || len(w.callLog.Calls()) != 0 {
 		t.Errorf("%+v, %v, %d calls", s, err, len(w.callLog.Calls()))
 	}
 }
@@ -1371,6 +1371,33 @@ func TestOneConsentDoesNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
+// TestUnattendedAccessOfResources: with the unit resource, the list, the balances of an account and
+// the balances of all accounts in one call have counters of their own, and access shows each. With
+// the unit consent they share one.
+func TestUnattendedAccessOfResources(t *testing.T) {
+	t.Parallel()
+	for unit, want := range map[config.Unit][]int{config.UnitResource: {0, 1, 2}, config.UnitConsent: {3, 3, 3}} {
+		t.Run(string(unit), func(t *testing.T) {
+			t.Parallel()
+			w := newFixture(t)
+			w.aspsp.Unattended.Unit = unit
+			g, list := w.gateway(), listOf(newQuery())
+			account, all := list, list
+			account.Account, all.AllBalances = "a", true
+			for _, call := range []unattended.Call{account, all, all} {
+				if _, err := g.Counter.Take(t.Context(), call, timeout); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, call := range []unattended.Call{list, account, all} {
+				if usage, err := g.UnattendedAccess(t.Context(), call); err != nil || usage.Used != want[i] {
+					t.Errorf("%+v, %v, want %d used", usage, err, want[i])
+				}
+			}
+		})
+	}
+}
+
 func TestDirectory(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -1388,7 +1415,7 @@ func TestDirectory(t *testing.T) {
 	_, known := g.ASPSP(q.ASPSP)
 	_, list := g.Accounts(t.Context(), client, q, gateway.CacheControl{})
 	_, result := g.Balances(t.Context(), client, q, "a")
-	_, access := g.UnattendedAccess(t.Context(), q, "")
+	_, access := g.UnattendedAccess(t.Context(), listOf(q))
 	for _, err := range []error{list, result, access, g.DeleteCachedData(t.Context(), client, q)} {
 		if known || kind(err) != canonical.ASPSPUnknown {
 			t.Errorf("got %v", err)

@@ -76,7 +76,7 @@ func TestNeverWithoutTheUser(t *testing.T) {
 	_, err = g.Accounts(t.Context(), client, q, gateway.CacheControl{})
 	refused("older than keepFor", err)
 
-	if usage, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || usage.Limit != 0 || usage.Used != 0 || !usage.NextAt.IsZero() {
+	if usage, err := g.UnattendedAccess(t.Context(), listOf(q)); err != nil || usage.Limit != 0 || usage.Used != 0 || !usage.NextAt.IsZero() {
 		t.Errorf("%+v, %v", usage, err)
 	}
 	if n := len(w.callLog.Calls()); n != 2 {

@@ -86,6 +86,8 @@ func TestPSUAddressRequired(t *testing.T) {
 	}
 	refused("no-cache", path+"/accounts", "Cache-Control", "no-cache")
 	expect("usage", path+"/unattended-access", unattended, http.StatusOK, `{"limit":0,"used":0,"remaining":0,"unit":"consent","windowSeconds":86400,"nextSlotAt":null}`)
+	expect("usage of all balances", path+"/unattended-access?allBalances=true", unattended, http.StatusOK, `{"limit":0,`)
+	expect("usage of two resources", path+"/unattended-access?allBalances=true&accountId=1", unattended, http.StatusBadRequest, `"in":"query","name":"allBalances"`)
 	for _, c := range w.CallLog.Calls() {
 		if !c.Attended {
 			t.Errorf("an unattended call reached the ASPSP: %+v", c)
