@@ -33,7 +33,7 @@ type Directory interface {
 
 // UsageReader reads the usage of the unattended limit, and deletes the cached list of a consent.
 type UsageReader interface {
-	UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error)
+	UnattendedAccess(ctx context.Context, call unattended.Call) (unattended.Usage, error)
 	DeleteCachedData(ctx context.Context, client string, q canonical.Query) error
 }
 

@@ -14,11 +14,11 @@ import (
 
 // endpoint describes what a route requires of a request.
 type endpoint struct {
-	scope        string // "" for any client
-	consent      bool   // Consent-ID is required
-	read         bool   // reads accounts or balances, so that the provider's requirements apply
-	limited      bool   // the unattended limit applies
-	accountQuery bool   // has the query parameter accountId
+	scope         string // "" for any client
+	consent       bool   // Consent-ID is required
+	read          bool   // reads accounts or balances, so that the provider's requirements apply
+	limited       bool   // the unattended limit applies
+	resourceQuery bool   // has the query parameters accountId and allBalances
 }
 
 // request is a valid request of an authenticated client.
@@ -107,8 +107,8 @@ func (s *server) parse(c *gin.Context, st *requestState) (*request, []canonical.
 		st.account, faults = parse.AccountID(segment)
 		inPath = append(inPath, faults...)
 	}
-	if st.endpoint.accountQuery {
-		st.account, inQuery = parse.AccountIDQuery(c.Request.URL.RawQuery)
+	if st.endpoint.resourceQuery {
+		st.account, st.allBalances, inQuery = parse.ResourceQuery(c.Request.URL.RawQuery)
 	}
 	query, cacheControl, inHeaders := parse.Headers(c.Request.Header, st.endpoint.consent, s.AllowPrivateIP)
 	r.query, r.cacheControl = query, cacheControl

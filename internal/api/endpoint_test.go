@@ -16,6 +16,7 @@ import (
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/unattended"
 )
 
 func TestWhoCalls(t *testing.T) {
@@ -420,15 +421,16 @@ func TestWhatTheGatewayIsAsked(t *testing.T) {
 		headers              []header
 		want                 asked
 	}{
-		{"accounts", http.MethodGet, strings.ToUpper(accountsOf[11:47]), full, asked{"accounts", "all", "", query, gateway.CacheControl{}}},
-		{"balances", http.MethodGet, balancesOf("1"), full, asked{"balances", "all", "1", query, gateway.CacheControl{}}},
-		{"access", http.MethodGet, accessOf, full, asked{"access", "", "", query, gateway.CacheControl{}}},
-		{"access of an account", http.MethodGet, accessOf + "?accountId=a%2Fb%2B+c", full, asked{"access", "", "a/b+ c", query, gateway.CacheControl{}}},
-		{"forget", http.MethodDelete, cachedOf, full, asked{"forget", "all", "", query, gateway.CacheControl{}}},
+		{"accounts", http.MethodGet, strings.ToUpper(accountsOf[11:47]), full, asked{call: "accounts", client: "all", query: query}},
+		{"balances", http.MethodGet, balancesOf("1"), full, asked{call: "balances", client: "all", account: "1", query: query}},
+		{"access", http.MethodGet, accessOf, full, asked{call: "access", unit: unattended.Call{ASPSP: bank, Consent: text}}},
+		{"access of an account", http.MethodGet, accessOf + "?accountId=a%2Fb%2B+c", full, asked{call: "access", unit: unattended.Call{ASPSP: bank, Consent: text, Account: "a/b+ c"}}},
+		{"access of all balances", http.MethodGet, accessOf + "?allBalances=true", full, asked{call: "access", unit: unattended.Call{ASPSP: bank, Consent: text, AllBalances: true}}},
+		{"forget", http.MethodDelete, cachedOf, full, asked{call: "forget", client: "all", query: query}},
 		{
 			"little", http.MethodGet, accountsOf,
 			[]header{apiKey, consent, {"X-Request-ID", theirID}},
-			asked{"accounts", "all", "", canonical.Query{ASPSP: bank, Consent: consent.value, RequestID: theirID}, gateway.CacheControl{}},
+			asked{call: "accounts", client: "all", query: canonical.Query{ASPSP: bank, Consent: consent.value, RequestID: theirID}},
 		},
 	}
 	for _, tt := range tests {
@@ -559,7 +561,7 @@ func TestAccountIDs(t *testing.T) {
 			if tt.want == "" && (got.status != 400 || !slices.Equal(got.problem().named(), []string{"query accountId"})) {
 				t.Errorf("in a query: answered %d %s", got.status, got.body)
 			}
-			if tt.want != "" && (got.status != 200 || s.gateway.asked[1].account != tt.want) {
+			if tt.want != "" && (got.status != 200 || s.gateway.asked[1].unit.Account != tt.want) {
 				t.Errorf("in a query: answered %d, asked for %+v", got.status, s.gateway.asked)
 			}
 		})
@@ -578,6 +580,14 @@ func TestIllPathsAndQueries(t *testing.T) {
 		{accessOf + "?accountid=1", "query accountid"},
 		{accessOf + "?allBalance", "query allBalance"},
 		{accessOf + "?account_id=1", "query account_id"},
+		{accessOf + "?allBalances", "query allBalances"},
+		{accessOf + "?allBalances=", "query allBalances"},
+		{accessOf + "?allBalances=false", "query allBalances"},
+		{accessOf + "?allBalances=True", "query allBalances"},
+		{accessOf + "?allBalances=1", "query allBalances"},
+		{accessOf + "?allBalances=true&allBalances=true", "query allBalances"},
+		{accessOf + "?allBalances=true&accountId=1", "query allBalances"},
+		{accessOf + "?allbalances=true", "query allbalances"},
 		{accessOf + "?accountId=1&x-1.2=1", "query x-1.2"},
 		{accessOf + "?accountId=1&1x=1", "query (unknown)"},
 		{accessOf + "?accountId=1&x!=1", "query (unknown)"},

@@ -76,7 +76,9 @@ func writeBody(c *gin.Context, st *requestState, appendBody func([]byte) ([]byte
 }
 
 func (s *server) unattendedAccess(c *gin.Context, r *request) error {
-	usage, err := s.Gateway.UnattendedAccess(c.Request.Context(), r.query, r.account)
+	usage, err := s.Gateway.UnattendedAccess(c.Request.Context(), unattended.Call{
+		ASPSP: r.query.ASPSP, Consent: r.query.Consent, Account: r.account, AllBalances: r.allBalances,
+	})
 	if err != nil {
 		setRateLimit(c, r, nil)
 		return err

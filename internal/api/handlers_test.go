@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers"
 	"ais-gateway/internal/unattended"
 )
 
@@ -40,7 +43,12 @@ func TestAnswers(t *testing.T) {
 	fresh := `"freshness":{"source":"provider","fetchedAt":"2026-11-20T10:00:00Z","ageSeconds":0,"stale":false}}` + "\n"
 	balance := canonical.Balance{Type: canonical.InterimAvailable, ProviderType: "available", Amount: parse(t, "4.200", "PLN")}
 	aspsp := `{"id":"` + bank + `","name":"Wood & Bank","provider":"mastercard",` +
-		`"unattended":{"limit":4,"windowSeconds":86400,"unit":"consent"},"breaker":{"state":"half_open"}}`
+		`"unattended":{"limit":4,"windowSeconds":86400,"unit":"consent"},"psuAddressRequired":false,` +
+		`"requires":{"providerAuthorization":false,"consentIdFormat":"text"},` +
+		`"capabilities":{"listWithBalances":false,"allBalances":false},"breaker":{"state":"half_open"}}`
+	demanding := strings.NewReplacer(
+		`"providerAuthorization":false`, `"providerAuthorization":true`, `"text"`, `"uuid"`, `"listWithBalances":false`, `"listWithBalances":true`,
+	).Replace(aspsp)
 	east := time.FixedZone("", 2*60*60)
 	tests := []struct {
 		name, method, target string
@@ -55,6 +63,24 @@ func TestAnswers(t *testing.T) {
 		{
 			name: "one ASPSP", target: "/v1/aspsps/4F1E2D3C-0000-4000-8000-00000000000A",
 			want: aspsp + "\n",
+		},
+		{
+			name: "an ASPSP that requires and can do more", target: "/v1/aspsps/" + bank,
+			set: func(f *fake) {
+				f.requires = providers.Requirements{Token: true, ConsentUUID: true}
+				f.capabilities = providers.Capabilities{ListWithBalances: true}
+			},
+			want: demanding + "\n",
+		},
+		{
+			name: "an ASPSP that is never called without the user", target: "/v1/aspsps/" + bank,
+			set:  func(f *fake) { f.psuAddressRequired = true },
+			want: strings.Replace(aspsp, `"psuAddressRequired":false`, `"psuAddressRequired":true`, 1) + "\n",
+		},
+		{
+			name: "all balances in one call", target: "/v1/aspsps/" + bank,
+			set:  func(f *fake) { f.capabilities = providers.Capabilities{AllBalances: true} },
+			want: strings.Replace(aspsp, `"allBalances":false`, `"allBalances":true`, 1) + "\n",
 		},
 		{
 			name: "no accounts", target: accountsOf,
@@ -206,6 +232,12 @@ func TestCacheHeaders(t *testing.T) {
 			"ais-gateway; hit; ttl=-60; detail=counter_unavailable", "660", "stale",
 		},
 		{
+			"stale without the user",
+			gateway.CacheStatus{Hit: true, TTL: -time.Minute},
+			stale(gateway.StaleWithoutUser),
+			"ais-gateway; hit; ttl=-60; detail=psu_address_required", "660", "stale",
+		},
+		{
 			"hardly stale",
 			gateway.CacheStatus{Hit: true, TTL: -time.Millisecond},
 			stale(gateway.StaleWithoutProvider),
@@ -226,7 +258,7 @@ func TestCacheHeaders(t *testing.T) {
 			if h := got.header.Get("Age"); h != tt.age {
 				t.Errorf("Age is %q, want %q", h, tt.age)
 			}
-			told, refused := o.outcome(t), tt.freshness.StaleReason == "unattended_limit" || tt.freshness.StaleReason == "counter_unavailable"
+			told, refused := o.outcome(t), slices.Contains([]gateway.StaleReason{"unattended_limit", "psu_address_required", "counter_unavailable"}, tt.freshness.StaleReason)
 			if told.Cache != string(tt.result) || told.StaleByLimit != refused {
 				t.Errorf("the observer was told %q, refused %t, want %q, %t", told.Cache, told.StaleByLimit, tt.result, refused)
 			}

@@ -25,6 +25,7 @@ type requestState struct {
 	unrecorded     bool                   // there was no space for the audit record
 	credentialSent bool
 	account        string            // the account id in the path or query; "" if none
+	allBalances    bool              // the query is about the balances of all accounts in one call
 	policy         config.Unattended // of the ASPSP
 	usage          *unattended.Usage // of the unit; nil if it was not read
 	totals         event.Totals

@@ -26,6 +26,7 @@ var problemTable = map[canonical.Kind]struct {
 	action string
 }{
 	canonical.FormatError:             {400, "fix_request"},
+	canonical.PSUAddressRequired:      {400, "retry_attended"},
 	canonical.Unauthenticated:         {401, "authenticate"},
 	canonical.Forbidden:               {403, "contact_support"},
 	canonical.ConsentExpired:          {403, "renew_consent"},

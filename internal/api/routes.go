@@ -52,7 +52,7 @@ func (s *server) routes(e *gin.Engine) {
 	route("/v1/aspsps/:aspspId/accounts/:accountId/balances",
 		s.endpoint(endpoint{scope: config.ScopeBalances, consent: true, read: true, limited: true}, s.balances), get)
 	route("/v1/aspsps/:aspspId/unattended-access",
-		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true, limited: true, accountQuery: true}, s.unattendedAccess), get, head)
+		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true, limited: true, resourceQuery: true}, s.unattendedAccess), get, head)
 	route("/v1/aspsps/:aspspId/cached-data",
 		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true}, s.deleteCachedData), http.MethodDelete)
 }

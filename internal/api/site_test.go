@@ -29,6 +29,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers"
 	"ais-gateway/internal/unattended"
 )
 
@@ -50,6 +51,11 @@ type fake struct {
 	during  func(context.Context)
 	policy  *config.Unattended // of the one ASPSP, where it is another
 
+	// Of the one ASPSP.
+	psuAddressRequired bool
+	requires           providers.Requirements
+	capabilities       providers.Capabilities
+
 	mu    sync.Mutex
 	asked []asked
 }
@@ -58,12 +64,16 @@ type asked struct {
 	call, client, account string
 	query                 canonical.Query
 	wants                 gateway.CacheControl
+	unit                  unattended.Call // of access
 }
 
 var policy = config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}
 
 func (f *fake) ASPSPs() []gateway.ASPSPInfo {
-	one := gateway.ASPSPInfo{ID: bank, Name: "Wood & Bank", Provider: "mastercard", Unattended: policy, Breaker: breaker.HalfOpen}
+	one := gateway.ASPSPInfo{
+		ID: bank, Name: "Wood & Bank", Provider: "mastercard", Unattended: policy, PSUAddressRequired: f.psuAddressRequired,
+		Requires: f.requires, Capabilities: f.capabilities, Breaker: breaker.HalfOpen,
+	}
 	if f.policy != nil {
 		one.Unattended = *f.policy
 	}
@@ -84,22 +94,22 @@ func (f *fake) note(ctx context.Context, a asked) {
 }
 
 func (f *fake) Accounts(ctx context.Context, client string, q canonical.Query, w gateway.CacheControl) (gateway.AccountsResult, error) {
-	f.note(ctx, asked{"accounts", client, "", q, w})
+	f.note(ctx, asked{call: "accounts", client: client, query: q, wants: w})
 	return f.list, f.err
 }
 
 func (f *fake) Balances(ctx context.Context, client string, q canonical.Query, account string) (gateway.BalancesResult, error) {
-	f.note(ctx, asked{"balances", client, account, q, gateway.CacheControl{}})
+	f.note(ctx, asked{call: "balances", client: client, account: account, query: q})
 	return f.sheet, f.err
 }
 
-func (f *fake) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error) {
-	f.note(ctx, asked{"access", "", account, q, gateway.CacheControl{}})
+func (f *fake) UnattendedAccess(ctx context.Context, call unattended.Call) (unattended.Usage, error) {
+	f.note(ctx, asked{call: "access", unit: call})
 	return f.state, f.err
 }
 
 func (f *fake) DeleteCachedData(ctx context.Context, client string, q canonical.Query) error {
-	f.note(ctx, asked{"forget", client, "", q, gateway.CacheControl{}})
+	f.note(ctx, asked{call: "forget", client: client, query: q})
 	return f.err
 }
 

@@ -237,7 +237,7 @@ func judge(err error) verdict {
 			return refused
 		}
 		return inconclusive
-	case canonical.FormatError, canonical.Unauthenticated, canonical.Forbidden, canonical.ASPSPUnknown, canonical.NotFound,
+	case canonical.FormatError, canonical.PSUAddressRequired, canonical.Unauthenticated, canonical.Forbidden, canonical.ASPSPUnknown, canonical.NotFound,
 		canonical.MethodNotAllowed, canonical.InternalError, canonical.CounterUnavailable, canonical.Overloaded,
 		canonical.DeletionUnconfirmed, canonical.NotCached, canonical.Canceled, canonical.RateLimited:
 		return inconclusive

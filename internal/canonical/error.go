@@ -15,6 +15,7 @@ type Kind string
 // stale rule in internal/gateway.
 const (
 	FormatError             Kind = "FORMAT_ERROR"              // the caller's request is malformed
+	PSUAddressRequired      Kind = "PSU_ADDRESS_REQUIRED"      // an unattended call to an ASPSP that is never called without the user
 	Unauthenticated         Kind = "UNAUTHENTICATED"           // no or wrong caller credentials
 	Forbidden               Kind = "FORBIDDEN"                 // the client lacks the scope
 	ConsentExpired          Kind = "CONSENT_EXPIRED"           // consent or its token has expired, or a new SCA is required
@@ -55,7 +56,7 @@ type Error struct {
 	Kind       Kind
 	Origin     Origin
 	RetryAfter time.Duration  // when to retry; 0 if unknown
-	Faults     []FieldError   // all faults of the request; only with FormatError
+	Faults     []FieldError   // all faults of the request; only with FormatError and PSUAddressRequired
 	Detail     string         // a constant text that explains the kind; may be empty
 	Upstream   *UpstreamError // the response of the provider, if there was one
 
@@ -144,7 +145,7 @@ func InvalidResponse(detail string) *Error {
 // Kinds returns all kinds in the order of their declaration.
 func Kinds() []Kind {
 	return []Kind{
-		FormatError, Unauthenticated, Forbidden, ConsentExpired, ConsentInvalid, ASPSPUnknown, NotFound, AccountUnknown,
+		FormatError, PSUAddressRequired, Unauthenticated, Forbidden, ConsentExpired, ConsentInvalid, ASPSPUnknown, NotFound, AccountUnknown,
 		MethodNotAllowed, RateLimited, UnattendedLimit, ProviderThrottled, InternalError, ProviderRejected, ProviderInvalidResponse,
 		ProviderError, ProviderUnavailable, ProviderTimeout, CounterUnavailable, Overloaded, DeletionUnconfirmed, NotCached,
 		Canceled,

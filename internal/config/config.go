@@ -92,13 +92,16 @@ func (p Provider) Roots() *x509.CertPool { return p.CAFile.pool() }
 
 // ASPSP is one entry of aspsps.
 type ASPSP struct {
-	ID         string         `yaml:"id" check:"required,uuid,unique"` // in lower case
-	Name       string         `yaml:"name" check:"required=text"`
-	Provider   string         `yaml:"provider" check:"required"` // a key of Providers
-	Options    strict.Mapping `yaml:"options"`                   // decoded by the provider's adapter
-	Unattended Unattended     `yaml:"unattended"`
-	Accounts   Accounts       `yaml:"accounts"`
-	Breaker    Breaker        `yaml:"breaker"`
+	ID       string         `yaml:"id" check:"required,uuid,unique"` // in lower case
+	Name     string         `yaml:"name" check:"required=text"`
+	Provider string         `yaml:"provider" check:"required"` // a key of Providers
+	Options  strict.Mapping `yaml:"options"`                   // decoded by the provider's adapter
+	// PSUAddressRequired means that the ASPSP is never called without the user. Unattended.Limit is
+	// then 0, whatever the file has.
+	PSUAddressRequired bool       `yaml:"psuAddressRequired"`
+	Unattended         Unattended `yaml:"unattended"`
+	Accounts           Accounts   `yaml:"accounts"`
+	Breaker            Breaker    `yaml:"breaker"`
 }
 
 // Unit is the unit that has one counter of unattended calls.

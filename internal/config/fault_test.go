@@ -103,6 +103,8 @@ func TestOneFault(t *testing.T) {
 		{"provider missing", "provider: mastercard", "", "aspsps[0].provider", "is missing"},
 		{"provider not configured", "provider: mastercard", "provider: Mastercard", "aspsps[0].provider", "must be the name of a provider"},
 		{"limit below 0", "limit: 4", "limit: -1", "aspsps[0].unattended.limit", "0 or more"},
+		{"limit below 0 without effect", "limit: 4, window: 24h, unit: consent}", "limit: -1}\n    psuAddressRequired: true", "aspsps[0].unattended.limit", "0 or more"},
+		{"psuAddressRequired of a wrong type", "    unattended: {limit: 4", "    psuAddressRequired: 1\n    unattended: {limit: 4", "aspsps[0].psuAddressRequired", "must be true or false"},
 		{"limit as text", "limit: 4", "limit: '4'", "aspsps[0].unattended.limit", "whole number"},
 		{"limit octal", "limit: 4", "limit: 010", "aspsps[0].unattended.limit", "whole number"},
 		{"limit null", "limit: 4", "limit: ", "aspsps[0].unattended.limit", "must have a value"},
@@ -342,7 +344,7 @@ aspsps:
 		"aspsps[1].id (line 18): is missing",
 		"line 20: " + alias,
 		"line 21: " + alias,
-		"aspsps[1].limit (line 21): unknown key; known keys: accounts, breaker, id, name, options, provider, unattended",
+		"aspsps[1].limit (line 21): unknown key; known keys: accounts, breaker, id, name, options, provider, psuAddressRequired, unattended",
 	}
 	if diff := cmp.Diff(want, strings.Split(got.Error(), "\n")); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)

@@ -112,6 +112,7 @@ aspsps:
   - id: "4f1e2d3c-0000-4000-8000-000000000001"
     name: "Wood Bank"
     provider: p
+    psuAddressRequired: false
     unattended:
       limit: 0
       window: 24h

@@ -54,8 +54,8 @@ func decode(file *strict.Document, faults Faults) (*Config, error) {
 	return &c, faults.Err()
 }
 
-// normalize converts values to their canonical form, and removes the default addresses of Redis in
-// modes other than standalone.
+// normalize converts values to their canonical form, removes the default addresses of Redis in
+// modes other than standalone, and sets the limit of ASPSPs with PSUAddressRequired to 0.
 func (c *Config) normalize() {
 	if c.Redis.Mode != Standalone && !c.file.Has("redis.addresses") || len(c.Redis.Addresses) == 0 {
 		c.Redis.Addresses = nil
@@ -67,6 +67,9 @@ func (c *Config) normalize() {
 	}
 	for i, a := range c.ASPSPs {
 		c.ASPSPs[i].ID = strings.ToLower(a.ID)
+		if a.PSUAddressRequired && a.Unattended.Limit > 0 { // a negative limit remains a fault
+			c.ASPSPs[i].Unattended.Limit = 0
+		}
 	}
 }
 

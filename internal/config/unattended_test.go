@@ -42,3 +42,31 @@ func TestPolicies(t *testing.T) {
 		})
 	}
 }
+
+// An ASPSP that is never called without the user has a limit of 0, whatever the file has. The
+// limit that is not used is no risk.
+func TestPSUAddressRequired(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		keys string
+		want int
+	}{
+		{"psuAddressRequired: true", 0},
+		{"psuAddressRequired: true\n    unattended: {limit: 8}", 0},
+		{"psuAddressRequired: true\n    unattended: {limit: 0}", 0},
+		{"psuAddressRequired: false", 4},
+		{"psuAddressRequired: false\n    unattended: {limit: 2}", 2},
+	} {
+		c := mustRead(t, minimal+"    "+tt.keys+"\n")
+		a := c.ASPSPs[0]
+		if policy := c.Policies()[a.ID]; a.Unattended.Limit != tt.want || policy.Limit != tt.want {
+			t.Errorf("%s: limit %d, in the policy %d, want %d", tt.keys, a.Unattended.Limit, policy.Limit, tt.want)
+		}
+		if w := c.Warnings(); w != nil {
+			t.Errorf("%s: %v", tt.keys, w)
+		}
+		if again := roundTrip(t, c).ASPSPs[0]; again.PSUAddressRequired != a.PSUAddressRequired {
+			t.Errorf("%s: printed differently", tt.keys)
+		}
+	}
+}

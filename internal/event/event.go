@@ -41,7 +41,7 @@ type Request struct {
 	Read          bool   // the request reads accounts or balances
 	Cache         string // how the cache was used, a gateway.CacheResult; "" if no account list was requested
 	Slots         int    // slots of the unattended limit taken for this request, less those released
-	StaleByLimit  bool   // a stale list was returned because no slot was available or the counter was unavailable
+	StaleByLimit  bool   // a stale list was returned because no unattended call was allowed or could be counted
 	AuditReserved bool   // space for the audit record was reserved
 }
 

@@ -50,8 +50,10 @@ func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical
 	if a.control.OnlyIfCached {
 		return a.serveCached(ctx)
 	}
-	var failure *canonical.Error
-	a.shared, failure = a.g.group.Do(ctx, a.options(), a)
+	failure := a.checkUser()
+	if failure == nil {
+		a.shared, failure = a.g.group.Do(ctx, a.options(), a)
+	}
 	switch {
 	case failure == nil && a.shared.Hit:
 		return a.fromCache(a.shared.Entry, NoReason), nil
@@ -62,7 +64,8 @@ func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical
 	if reason == NoReason || a.control.NoCache {
 		return AccountsResult{}, failure
 	}
-	// Look up again: another request may have invalidated the list since.
+	// Look up again: another request may have invalidated the list since. Without a call, this is the
+	// first lookup, and the list may be fresh.
 	if a.readList(ctx); a.cached == nil {
 		return AccountsResult{}, failure
 	}

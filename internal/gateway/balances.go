@@ -5,6 +5,7 @@ import (
 
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/coalesce"
 )
 
 // Balances returns all balances of one account, always from the provider. Identical concurrent
@@ -21,7 +22,10 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 		return result, asError(failure)
 	}
 	var result BalancesResult
-	shared, failure := g.group.Do(ctx, r.options(), r)
+	var shared coalesce.Shared
+	if failure = r.checkUser(); failure == nil {
+		shared, failure = g.group.Do(ctx, r.options(), r)
+	}
 	if failure == nil {
 		result = newBalancesResult(shared.Entry)
 	}

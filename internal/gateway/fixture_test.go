@@ -305,6 +305,11 @@ func attended(q canonical.Query) canonical.Query {
 	return q
 }
 
+// listOf returns the call for the account list of a query, as it is counted.
+func listOf(q canonical.Query) unattended.Call {
+	return unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent}
+}
+
 // withConsent returns q with another consent.
 func withConsent(q canonical.Query, consent string) canonical.Query {
 	q.Consent = consent

@@ -107,7 +107,10 @@ func (g *Gateway) ASPSP(id string) (ASPSPInfo, bool) {
 	if !ok {
 		return ASPSPInfo{}, false
 	}
-	return ASPSPInfo{ID: b.ID, Name: b.Name, Provider: b.Provider, Unattended: b.Unattended, Breaker: b.breaker.State()}, true
+	return ASPSPInfo{
+		ID: b.ID, Name: b.Name, Provider: b.Provider, Unattended: b.Unattended, PSUAddressRequired: b.PSUAddressRequired,
+		Requires: providers.RequirementsOf(b.Adapter, id), Capabilities: providers.CapabilitiesOf(b.Adapter, id), Breaker: b.breaker.State(),
+	}, true
 }
 
 // Check returns the faults of a query under the additional requirements of its ASPSP.
@@ -120,15 +123,13 @@ func (g *Gateway) Check(q canonical.Query) []canonical.FieldError {
 	return nil
 }
 
-// UnattendedAccess returns the usage of the unit that counts the query's unattended calls: of the
-// account's balances, or of the account list for "". It takes no slot. It fails with
-// CounterUnavailable.
-func (g *Gateway) UnattendedAccess(ctx context.Context, q canonical.Query, account string) (unattended.Usage, error) {
-	r, failure := g.newRead("", q, account)
-	if failure != nil {
-		return unattended.Usage{}, failure
+// UnattendedAccess returns the usage of the unit that counts a call. It takes no slot. It fails with
+// ASPSPUnknown or CounterUnavailable.
+func (g *Gateway) UnattendedAccess(ctx context.Context, call unattended.Call) (unattended.Usage, error) {
+	if _, ok := g.aspsps[call.ASPSP]; !ok {
+		return unattended.Usage{}, canonical.NewError(canonical.ASPSPUnknown, "")
 	}
-	return r.readUsage(ctx)
+	return g.Counter.Usage(ctx, call)
 }
 
 // DeleteCachedData deletes all cached data of the client for the query's consent. It releases no

@@ -21,6 +21,7 @@ import (
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/crashproxy"
 	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/store"
@@ -290,7 +291,7 @@ func TestWithoutRedis(t *testing.T) {
 				if _, err := g.Accounts(t.Context(), client, q, gateway.CacheControl{}); kind(err) != canonical.CounterUnavailable {
 					t.Errorf("unattended: %v", err)
 				}
-				if _, err := g.UnattendedAccess(t.Context(), q, ""); kind(err) != canonical.CounterUnavailable {
+				if _, err := g.UnattendedAccess(t.Context(), listOf(q)); kind(err) != canonical.CounterUnavailable {
 					t.Errorf("unattended-access: %v", err)
 				}
 				if err := g.DeleteCachedData(t.Context(), client, q); kind(err) != canonical.DeletionUnconfirmed {
@@ -404,7 +405,7 @@ func TestCountedListIsCached(t *testing.T) {
 			fast, q := w.gateway(), newQuery()
 			w.slowCache(time.Duration(ms) * time.Millisecond)
 			slow := w.gateway()
-			_, _ = slow.UnattendedAccess(t.Context(), q, "")
+			_, _ = slow.UnattendedAccess(t.Context(), listOf(q))
 			for range 2 { // open connections
 				_, _ = slow.Accounts(t.Context(), client, newQuery(), gateway.CacheControl{OnlyIfCached: true})
 			}
@@ -781,7 +782,7 @@ func TestCallerWhoLeftCostsNothing(t *testing.T) {
 	if err := g.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || s.Used != 0 || len(w.callLog.Calls()) != 0 {
+	if s, err := g.UnattendedAccess(t.Context(), listOf(q)); err != nil || s.Used != 0 || len(w.callLog.Calls()) != 0 {
 		t.Errorf("%+v, %v, %d calls", s, err, len(w.callLog.Calls()))
 	}
 }
@@ -1370,6 +1371,33 @@ func TestOneConsentDoesNotOpenTheBreaker(t *testing.T) {
 	}
 }
 
+// TestUnattendedAccessOfResources: with the unit resource, the list, the balances of an account and
+// the balances of all accounts in one call have counters of their own, and access shows each. With
+// the unit consent they share one.
+func TestUnattendedAccessOfResources(t *testing.T) {
+	t.Parallel()
+	for unit, want := range map[config.Unit][]int{config.UnitResource: {0, 1, 2}, config.UnitConsent: {3, 3, 3}} {
+		t.Run(string(unit), func(t *testing.T) {
+			t.Parallel()
+			w := newFixture(t)
+			w.aspsp.Unattended.Unit = unit
+			g, list := w.gateway(), listOf(newQuery())
+			account, all := list, list
+			account.Account, all.AllBalances = "a", true
+			for _, call := range []unattended.Call{account, all, all} {
+				if _, err := g.Counter.Take(t.Context(), call, timeout); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, call := range []unattended.Call{list, account, all} {
+				if usage, err := g.UnattendedAccess(t.Context(), call); err != nil || usage.Used != want[i] {
+					t.Errorf("%+v, %v, want %d used", usage, err, want[i])
+				}
+			}
+		})
+	}
+}
+
 func TestDirectory(t *testing.T) {
 	t.Parallel()
 	w := newFixture(t)
@@ -1377,6 +1405,7 @@ func TestDirectory(t *testing.T) {
 	want := []gateway.ASPSPInfo{{
 		ID: aspspID, Name: "A bank", Provider: "mypos", Breaker: breaker.Closed,
 		Unattended: config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
+		Requires:   providers.Requirements{Token: true, ConsentUUID: true},
 	}}
 	if diff := cmp.Diff(want, g.ASPSPs()); diff != "" {
 		t.Error(diff)
@@ -1386,7 +1415,7 @@ func TestDirectory(t *testing.T) {
 	_, known := g.ASPSP(q.ASPSP)
 	_, list := g.Accounts(t.Context(), client, q, gateway.CacheControl{})
 	_, result := g.Balances(t.Context(), client, q, "a")
-	_, access := g.UnattendedAccess(t.Context(), q, "")
+	_, access := g.UnattendedAccess(t.Context(), listOf(q))
 	for _, err := range []error{list, result, access, g.DeleteCachedData(t.Context(), client, q)} {
 		if known || kind(err) != canonical.ASPSPUnknown {
 			t.Errorf("got %v", err)
@@ -1398,6 +1427,56 @@ func TestDirectory(t *testing.T) {
 	if faults := g.Check(canonical.Query{ASPSP: aspspID, Consent: "no uuid"}); len(faults) != 2 {
 		t.Errorf("faults of the query: %v", faults)
 	}
+}
+
+// TestDirectoryOfOneProvider: requirements and capabilities are those of the ASPSP, also if one
+// provider has several.
+func TestDirectoryOfOneProvider(t *testing.T) {
+	t.Parallel()
+	w := newFixture(t)
+	g := w.gateway()
+	c := g.Config
+	c.ASPSPs = nil
+	want, able := map[string]gateway.ASPSPInfo{}, &capable{scripted: twoAccounts(), aspsps: map[string]gateway.ASPSPInfo{}}
+	for i, a := range []gateway.ASPSPInfo{
+		{Capabilities: providers.Capabilities{ListWithBalances: true}, Requires: providers.Requirements{Token: true}},
+		{Capabilities: providers.Capabilities{AllBalances: true}, Requires: providers.Requirements{ConsentUUID: true}},
+		{},
+	} {
+		a.ID = fmt.Sprintf("4f1e2d3c-0000-4000-8000-00000000030%d", i)
+		able.aspsps[a.ID], want[a.ID] = a, a
+		aspsp := w.aspsp
+		aspsp.ID = a.ID
+		c.ASPSPs = append(c.ASPSPs, gateway.ASPSP{ASPSP: aspsp, Adapter: able, Timeout: w.timeout})
+	}
+	for _, a := range gateway.New(c).ASPSPs() {
+		if a.Requires != want[a.ID].Requires || a.Capabilities != want[a.ID].Capabilities {
+			t.Errorf("%s: %+v, %+v, want %+v", a.ID, a.Requires, a.Capabilities, want[a.ID])
+		}
+	}
+}
+
+// capable is a provider whose requirements and capabilities depend on the ASPSP.
+type capable struct {
+	*scripted
+	aspsps map[string]gateway.ASPSPInfo
+}
+
+func (p *capable) Requires(aspsp string) providers.Requirements { return p.aspsps[aspsp].Requires }
+func (p *capable) ListsWithBalances(aspsp string) bool {
+	return p.aspsps[aspsp].Capabilities.ListWithBalances
+}
+
+func (p *capable) ReadsAllBalances(aspsp string) bool {
+	return p.aspsps[aspsp].Capabilities.AllBalances
+}
+
+func (p *capable) AccountsWithBalances(context.Context, canonical.Query) ([]canonical.AccountWithBalances, error) {
+	return nil, nil
+}
+
+func (p *capable) AllBalances(context.Context, canonical.Query) (map[string]canonical.AccountBalances, error) {
+	return nil, nil
 }
 
 // panickingProvider is an adapter whose methods panic.

@@ -114,7 +114,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		if err := g.DeleteCachedData(t.Context(), client, invented); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = g.UnattendedAccess(t.Context(), invented, "")
+		_, _ = g.UnattendedAccess(t.Context(), listOf(invented))
 		_, _ = g.Accounts(t.Context(), client, invented, gateway.CacheControl{OnlyIfCached: true})
 	}
 	if n := s.Counter.DBSize(t.Context()).Val(); n != 0 {

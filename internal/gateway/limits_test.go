@@ -83,7 +83,7 @@ func TestBulkhead(t *testing.T) {
 	if !list.Freshness.Stale || list.Freshness.StaleReason != gateway.StaleWithoutProvider || list.Usage == nil || list.Usage.Used != 1 {
 		t.Errorf("the cached list: %+v, %+v", list.Freshness, list.Usage)
 	}
-	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || s.Used != 0 {
+	if s, err := g.UnattendedAccess(t.Context(), listOf(q)); err != nil || s.Used != 0 {
 		t.Errorf("%d calls are counted, %v", s.Used, err)
 	}
 	if len(w.observed.states) != 0 {

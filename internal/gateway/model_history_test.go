@@ -459,10 +459,11 @@ func (h *history) access(t *rapid.T) {
 	_, g := h.drawGateway(t)
 	r := h.drawRead(t, g, false)
 	r.cacheControl.NoCache = true
+	q := h.query(r)
 	for try := 1; ; try++ {
 		h.w.run.stalls.waitWhileBusy()
 		began := time.Now()
-		usage, err := g.UnattendedAccess(context.Background(), h.query(r), r.account)
+		usage, err := g.UnattendedAccess(context.Background(), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent, Account: r.account})
 		if err != nil && try < tries {
 			continue
 		} else if err != nil {

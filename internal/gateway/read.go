@@ -71,6 +71,18 @@ func (r *providerRead) options() coalesce.Options {
 	}
 }
 
+// checkUser fails with PSUAddressRequired if the read is unattended and its ASPSP is never called
+// without the user. Then the request must neither call nor wait: it shares no call and acquires no
+// lease.
+func (r *providerRead) checkUser() *canonical.Error {
+	if r.q.Attended() || !r.aspsp.PSUAddressRequired {
+		return nil
+	}
+	failure := canonical.NewError(canonical.PSUAddressRequired, "the bank is never called without the user")
+	failure.Faults = []canonical.FieldError{{In: "header", Name: "PSU-IP-Address", Detail: "is required for this ASPSP"}}
+	return failure
+}
+
 // Admit lets the request wait for a call. leave must be called when it no longer waits; the time
 // until then is added to the request's event. It fails with Overloaded.
 func (r *providerRead) Admit(ctx context.Context) (leave func(), failure *canonical.Error) {

@@ -370,7 +370,7 @@ func TestListThatDoesNotFitNow(t *testing.T) {
 			} else {
 				mustList(t, g, q, gateway.CacheControl{})
 			}
-			before, err := g.UnattendedAccess(t.Context(), q, "")
+			before, err := g.UnattendedAccess(t.Context(), listOf(q))
 			if err != nil {
 				t.Fatal(err)
 			}

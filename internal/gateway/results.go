@@ -7,16 +7,20 @@ import (
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/providers"
 	"ais-gateway/internal/unattended"
 )
 
 // An ASPSPInfo describes a configured ASPSP to callers.
 type ASPSPInfo struct {
-	ID         string
-	Name       string
-	Provider   string
-	Unattended config.Unattended
-	Breaker    breaker.State
+	ID                 string
+	Name               string
+	Provider           string
+	Unattended         config.Unattended
+	PSUAddressRequired bool // the ASPSP is never called without the user
+	Requires           providers.Requirements
+	Capabilities       providers.Capabilities
+	Breaker            breaker.State
 }
 
 // CacheControl is a request's cache control. The zero value accepts a list that is younger than
@@ -68,6 +72,7 @@ type StaleReason string
 const (
 	NoReason             StaleReason = "" // the list is fresh, or the request excluded a call
 	StaleByLimit         StaleReason = "unattended_limit"
+	StaleWithoutUser     StaleReason = "psu_address_required"
 	StaleWithoutCounter  StaleReason = "counter_unavailable"
 	StaleWithoutProvider StaleReason = "provider_unavailable"
 )
@@ -111,6 +116,8 @@ func staleReason(k canonical.Kind) StaleReason {
 	switch k {
 	case canonical.UnattendedLimit:
 		return StaleByLimit
+	case canonical.PSUAddressRequired:
+		return StaleWithoutUser
 	case canonical.CounterUnavailable:
 		return StaleWithoutCounter
 	case canonical.ProviderUnavailable, canonical.ProviderTimeout, canonical.ProviderError, canonical.ProviderThrottled,

@@ -12,6 +12,7 @@ import (
 // failure after which a stale list is served. A failure of another kind is returned.
 var staleReasons = map[canonical.Kind]gateway.StaleReason{
 	canonical.UnattendedLimit:         gateway.StaleByLimit,
+	canonical.PSUAddressRequired:      gateway.StaleWithoutUser,
 	canonical.CounterUnavailable:      gateway.StaleWithoutCounter,
 	canonical.ProviderUnavailable:     gateway.StaleWithoutProvider,
 	canonical.ProviderTimeout:         gateway.StaleWithoutProvider,

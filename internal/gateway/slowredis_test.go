@@ -146,7 +146,7 @@ func TestLimitAfterAFailedCall(t *testing.T) {
 		close(cached)
 	}()
 	list := mustList(t, g, q, gateway.CacheControl{})
-	if s, err := g.UnattendedAccess(t.Context(), q, ""); err != nil || remaining(list.Usage) != s.Remaining || !list.Cache.Hit {
+	if s, err := g.UnattendedAccess(t.Context(), listOf(q)); err != nil || remaining(list.Usage) != s.Remaining || !list.Cache.Hit {
 		t.Errorf("%d remaining, want those of %+v, %v", remaining(list.Usage), s, err)
 	}
 }

@@ -20,8 +20,8 @@ const (
 // distinguish them. TestOrigins in package deploy checks every code of the contract.
 var (
 	byRequest = []string{
-		"FORMAT_ERROR", "UNAUTHENTICATED", "FORBIDDEN", "ASPSP_UNKNOWN", "NOT_FOUND", "METHOD_NOT_ALLOWED", "RATE_LIMITED", "NOT_CACHED",
-		"CANCELED",
+		"FORMAT_ERROR", "PSU_ADDRESS_REQUIRED", "UNAUTHENTICATED", "FORBIDDEN", "ASPSP_UNKNOWN", "NOT_FOUND", "METHOD_NOT_ALLOWED",
+		"RATE_LIMITED", "NOT_CACHED", "CANCELED",
 	}
 	byGateway  = []string{"INTERNAL_ERROR", "COUNTER_UNAVAILABLE", "OVERLOADED", "DELETION_UNCONFIRMED", "_OTHER", "[0-9]{3}"}
 	byProvider = []string{

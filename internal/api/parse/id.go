@@ -29,26 +29,45 @@ func AccountID(segment string) (string, []canonical.FieldError) {
 	return id, accountFault("path", checkAccountID(id))
 }
 
-// AccountIDQuery parses the parameter accountId of a raw query; "" if the query does not have it.
-// Any other parameter is a fault.
-func AccountIDQuery(raw string) (string, []canonical.FieldError) {
+// ResourceQuery parses the raw query of a call about one resource: the parameter accountId, or
+// allBalances=true; the zero values if it has neither. Any other parameter is a fault.
+func ResourceQuery(raw string) (account string, allBalances bool, faults []canonical.FieldError) {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return "", accountFault("query", "is not valid percent-encoding")
+		return "", false, accountFault("query", "is not valid percent-encoding")
 	}
-	ids := query["accountId"]
-	delete(query, "accountId")
-	var faults []canonical.FieldError
 	for _, name := range slices.Sorted(maps.Keys(query)) {
-		faults = append(faults, canonical.FieldError{In: "query", Name: parameterLabel(name), Detail: "is not a parameter of this call"})
+		if name != "accountId" && name != "allBalances" {
+			faults = append(faults, canonical.FieldError{In: "query", Name: parameterLabel(name), Detail: "is not a parameter of this call"})
+		}
 	}
+	ids, all := query["accountId"], query["allBalances"]
 	switch len(ids) {
 	case 0:
-		return "", faults
 	case 1:
-		return ids[0], append(faults, accountFault("query", checkAccountID(ids[0]))...)
+		account, faults = ids[0], append(faults, accountFault("query", checkAccountID(ids[0]))...)
+	default:
+		faults = append(faults, accountFault("query", sentTwice)...)
 	}
-	return "", append(faults, accountFault("query", sentTwice)...)
+	if detail := checkAllBalances(all, len(ids) > 0); detail != "" {
+		faults = append(faults, canonical.FieldError{In: "query", Name: "allBalances", Detail: detail})
+	}
+	return account, len(all) > 0, faults
+}
+
+// checkAllBalances returns why the values of the parameter allBalances are not valid, or "".
+func checkAllBalances(values []string, withAccount bool) string {
+	switch {
+	case len(values) == 0:
+		return ""
+	case len(values) > 1:
+		return sentTwice
+	case values[0] != "true":
+		return "must be true"
+	case withAccount:
+		return "must not be sent together with accountId"
+	}
+	return ""
 }
 
 // parameterName matches names that a query parameter can have.

@@ -9,8 +9,12 @@ import (
 	"ais-gateway/internal/config"
 )
 
-// whilePresent is the alternative to an unattended call.
-const whilePresent = "Call only while the user is present, with `PSU-IP-Address`."
+const (
+	// whilePresent is the alternative to an unattended call.
+	whilePresent = "Call only while the user is present, with `PSU-IP-Address`."
+	// neverUnattended is the detail if an ASPSP allows no unattended calls.
+	neverUnattended = "This bank is never called without the user. " + whilePresent
+)
 
 // actionAndDetail returns the action and the detail of a problem: those of its kind, unless more is
 // known of the request.
@@ -45,7 +49,7 @@ func actionAndDetail(e *canonical.Error, pc ProblemContext) (action, detail stri
 		if e.Detail != "" {
 			detail = e.Detail + "."
 		}
-	case canonical.FormatError, canonical.Unauthenticated, canonical.ConsentExpired, canonical.ConsentInvalid,
+	case canonical.FormatError, canonical.PSUAddressRequired, canonical.Unauthenticated, canonical.ConsentExpired, canonical.ConsentInvalid,
 		canonical.ASPSPUnknown, canonical.NotFound, canonical.MethodNotAllowed, canonical.RateLimited,
 		canonical.ProviderThrottled, canonical.InternalError, canonical.ProviderRejected, canonical.ProviderInvalidResponse,
 		canonical.ProviderError, canonical.ProviderTimeout, canonical.DeletionUnconfirmed, canonical.Canceled:
@@ -67,7 +71,7 @@ func limitReached(e *canonical.Error, pc ProblemContext) (action, detail string)
 	case e.Origin != canonical.OriginGateway:
 		detail = "The bank refused an unattended call because its own limit is used up."
 	case pc.Policy.Limit == 0:
-		return retryAttended, "This bank is never called without the user. " + whilePresent
+		return retryAttended, neverUnattended
 	case e.Slots != nil:
 		detail = "This read needs " + strconv.Itoa(e.Slots.Needed) + " unattended calls, and " + strconv.Itoa(e.Slots.Remaining) +
 			" of " + strconv.Itoa(pc.Policy.Limit) + " are left for this " + unitName(pc.Policy.Unit) + "."

@@ -32,10 +32,14 @@ func CacheStatus(list gateway.AccountsResult) string {
 }
 
 // StaleByLimit reports whether a stale list was returned because no slot of the unattended limit
-// could be taken.
+// could be taken, or because the ASPSP allows no unattended calls.
 func StaleByLimit(list gateway.AccountsResult) bool {
-	reason := list.Freshness.StaleReason
-	return reason == gateway.StaleByLimit || reason == gateway.StaleWithoutCounter
+	switch list.Freshness.StaleReason {
+	case gateway.StaleByLimit, gateway.StaleWithoutUser, gateway.StaleWithoutCounter:
+		return true
+	case gateway.NoReason, gateway.StaleWithoutProvider:
+	}
+	return false
 }
 
 // Age returns the header Age (RFC 9111, section 5.1), or "" if the list is not from the cache.

@@ -43,6 +43,10 @@ var problems = map[canonical.Kind]problemSpec{
 		detail: "`errors` lists every invalid or missing header and parameter. Nothing was sent to the bank, and " +
 			"nothing was counted.",
 	},
+	canonical.PSUAddressRequired: {
+		status: http.StatusBadRequest, action: retryAttended, title: "The user must be present",
+		detail: neverUnattended + " Nothing was sent to the bank, and nothing was counted.",
+	},
 	canonical.Unauthenticated: {
 		status: http.StatusUnauthorized, action: authenticate, title: "Authentication failed",
 		detail: "No valid credentials. Send your API key as `X-API-Key`, or the key or an access token as " +

@@ -18,11 +18,22 @@ type (
 		ASPSPs []aspsp `json:"aspsps"`
 	}
 	aspsp struct {
-		ID         string  `json:"id"`
-		Name       string  `json:"name"`
-		Provider   string  `json:"provider"`
-		Unattended policy  `json:"unattended"`
-		Breaker    breaker `json:"breaker"`
+		ID                 string       `json:"id"`
+		Name               string       `json:"name"`
+		Provider           string       `json:"provider"`
+		Unattended         policy       `json:"unattended"`
+		PSUAddressRequired bool         `json:"psuAddressRequired"`
+		Requires           requirements `json:"requires"`
+		Capabilities       capabilities `json:"capabilities"`
+		Breaker            breaker      `json:"breaker"`
+	}
+	requirements struct {
+		ProviderAuthorization bool   `json:"providerAuthorization"`
+		ConsentIDFormat       string `json:"consentIdFormat"`
+	}
+	capabilities struct {
+		ListWithBalances bool `json:"listWithBalances"`
+		AllBalances      bool `json:"allBalances"`
 	}
 	breaker struct {
 		State string `json:"state"`
@@ -55,10 +66,17 @@ func ASPSPs(list []gateway.ASPSPInfo) any {
 func ASPSP(a gateway.ASPSPInfo) any { return newASPSP(a) }
 
 func newASPSP(a gateway.ASPSPInfo) aspsp {
+	consentIDs := "text"
+	if a.Requires.ConsentUUID {
+		consentIDs = "uuid"
+	}
 	return aspsp{
 		ID: a.ID, Name: a.Name, Provider: a.Provider,
-		Unattended: policy{a.Unattended.Limit, roundUp(a.Unattended.Window), string(a.Unattended.Unit)},
-		Breaker:    breaker{string(a.Breaker)},
+		Unattended:         policy{a.Unattended.Limit, roundUp(a.Unattended.Window), string(a.Unattended.Unit)},
+		PSUAddressRequired: a.PSUAddressRequired,
+		Requires:           requirements{a.Requires.Token, consentIDs},
+		Capabilities:       capabilities(a.Capabilities),
+		Breaker:            breaker{string(a.Breaker)},
 	}
 }
 

@@ -278,7 +278,7 @@ func (c *client) classify(ctx context.Context, q canonical.Query, r providers.Re
 	case canonical.ConsentExpired, canonical.ConsentInvalid, canonical.AccountUnknown, canonical.ProviderRejected,
 		canonical.ProviderInvalidResponse:
 		// To wait does not help.
-	case canonical.FormatError, canonical.Unauthenticated, canonical.Forbidden, canonical.ASPSPUnknown, canonical.NotFound,
+	case canonical.FormatError, canonical.PSUAddressRequired, canonical.Unauthenticated, canonical.Forbidden, canonical.ASPSPUnknown, canonical.NotFound,
 		canonical.MethodNotAllowed, canonical.RateLimited, canonical.InternalError, canonical.CounterUnavailable, canonical.Overloaded,
 		canonical.DeletionUnconfirmed, canonical.NotCached, canonical.Canceled:
 		// No response of a provider means them.
