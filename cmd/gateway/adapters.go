@@ -12,5 +12,5 @@ import (
 var table = adapters.Table{
 	"mastercard": {Open: mastercard.Open},
 	"mypos":      {Open: mypos.Open, OneASPSP: true},
-	"obie":       {Open: obie.Open},
+	"obie":       {Open: obie.Open, OwnBaseURLs: true},
 }

@@ -21,7 +21,7 @@ func harness() providertest.Harness {
 		Settings: noSettings,
 		Options:  options(Options{BulkBalances: true}),
 		Simulator: func(l *aspspsim.CallLog) http.Handler {
-			return obiesim.New(obiesim.Config{Log: l, Banks: []obiesim.Bank{{ASPSP: testASPSP, Bulk: true}}})
+			return obiesim.New(obiesim.Config{Log: l, Banks: []obiesim.Bank{{ASPSP: testASPSP, Bulk: true, PageSize: 25}}})
 		},
 		Query:           q,
 		Token:           token,

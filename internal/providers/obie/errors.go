@@ -1,6 +1,7 @@
 package obie
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -97,12 +98,7 @@ func (w wireErrors) all() []wireError {
 }
 
 // code returns the code of the error as received.
-func (w wireError) code() string {
-	if w.ErrorCode != "" {
-		return string(w.ErrorCode)
-	}
-	return string(w.Code)
-}
+func (w wireError) code() string { return string(cmp.Or(w.ErrorCode, w.Code)) }
 
 // readErrors returns the errors of a body, at most maxErrors. A text that is not JSON is the message
 // of one error; an HTML page is none.
@@ -118,19 +114,27 @@ func readErrors(body []byte) []wireError {
 	return []wireError{{Message: adapter.LenientString(body)}}
 }
 
-// classifyError returns the error of a response with a status other than 200: by errorRules and the
-// wording about limits, otherwise by its status.
-func classifyError(q canonical.Query, r providers.Request, a providers.Response) *canonical.Error {
-	if failure := checkInteractionID(q, a); failure != nil {
+// verdict is what an error response means.
+type verdict struct {
+	kind   canonical.Kind
+	code   string // the code that decided, or the first one
+	token  bool   // only the token was rejected
+	detail string
+}
+
+// classifyError returns the error of a response with a status other than 200: by the ASPSP's codes,
+// errorRules and the wording about limits, otherwise by its status.
+func (p *provider) classifyError(q canonical.Query, r providers.Request, resp providers.Response) *canonical.Error {
+	if failure := checkInteractionID(q, resp); failure != nil {
 		return failure
 	}
-	v := verdict{kind: adapter.KindByStatus(a.Status)}
-	if a.Status >= http.StatusBadRequest && !a.Unreadable {
-		v = judge(q, r, a)
+	v := verdict{kind: adapter.KindByStatus(resp.Status)}
+	if resp.Status >= http.StatusBadRequest && !resp.Unreadable {
+		v = p.aspsps[q.ASPSP].judge(q, r, resp)
 	}
 	e := &canonical.Error{
 		Kind: v.kind, Origin: canonical.OriginProvider, TokenRejected: v.token, Detail: v.detail,
-		Upstream: canonical.NewUpstreamError(a.Status, "", v.code),
+		Upstream: canonical.NewUpstreamError(resp.Status, "", v.code),
 	}
 	if v.kind == canonical.UnattendedLimit {
 		e.Origin = canonical.OriginASPSP
@@ -138,19 +142,11 @@ func classifyError(q canonical.Query, r providers.Request, a providers.Response)
 	return e
 }
 
-// verdict is what an error response means.
-type verdict struct {
-	kind   canonical.Kind
-	code   string // the one that decided, or the first
-	token  bool   // only the token was rejected
-	detail string
-}
-
 // judge returns what a readable response with a status from 400 means.
-func judge(q canonical.Query, r providers.Request, a providers.Response) (v verdict) {
+func (a *aspsp) judge(q canonical.Query, r providers.Request, resp providers.Response) (v verdict) {
 	wording := adapter.NewWording(q, r)
-	for _, e := range readErrors(a.Body) {
-		found := judgeError(e, wording, a.Status, q.Attended())
+	for _, e := range readErrors(resp.Body) {
+		found := a.judgeError(e, wording, resp.Status, q.Attended())
 		switch found.code = e.code(); {
 		case adapter.MoreSpecific(found.kind, v.kind):
 			v = found
@@ -159,22 +155,25 @@ func judge(q canonical.Query, r providers.Request, a providers.Response) (v verd
 		}
 	}
 	switch {
-	case r.AllBalances && a.Status == http.StatusNotFound:
-		v = verdict{kind: canonical.ProviderRejected, code: v.code, detail: "the ASPSP does not offer the balances of all accounts in one call"}
+	case r.AllBalances && resp.Status == http.StatusNotFound:
+		v.kind, v.token, v.detail = canonical.ProviderRejected, false, "the ASPSP does not offer the balances of all accounts in one call"
 	case v.kind != "":
-	case a.Status == http.StatusUnauthorized:
+	case resp.Status == http.StatusUnauthorized:
 		v.kind, v.token = canonical.ConsentInvalid, true
 	default:
-		v.kind = adapter.KindByStatus(a.Status)
+		v.kind = adapter.KindByStatus(resp.Status)
 	}
 	return v
 }
 
 // judgeError returns what one error means by its code and its texts; no kind if they say nothing.
-func judgeError(e wireError, wording *adapter.Wording, status int, attended bool) verdict {
-	code := strings.TrimPrefix(strings.ToLower(e.code()), "uk.obie.")
+func (a *aspsp) judgeError(e wireError, wording *adapter.Wording, status int, attended bool) verdict {
+	code := plainCode(e.code())
 	if wording.IsRequestText(e.code()) {
 		code = ""
+	}
+	if kind, ok := a.codes[code]; ok {
+		return verdict{kind: kind}
 	}
 	words := wording.Words(e.code(), string(e.Message), string(e.Path))
 	found := phrases.Find(words)
@@ -183,22 +182,22 @@ func judgeError(e wireError, wording *adapter.Wording, status int, attended bool
 			return verdict{kind: rule.kind, token: rule.token}
 		}
 	}
+	limit := adapter.LimitFrom429(words)
 	needsAddress := adapter.MentionsPSUAddress(words) || adapter.ContainsAny(customerAddress, found)
-	if status == http.StatusTooManyRequests && isUnattendedLimit(words) || status == http.StatusBadRequest && !attended && needsAddress {
+	if status == http.StatusTooManyRequests && (limit == adapter.AbsentLimit || limit == adapter.AccessLimit) ||
+		status == http.StatusBadRequest && !attended && needsAddress {
 		return verdict{kind: canonical.UnattendedLimit}
 	}
 	return verdict{}
+}
+
+// plainCode returns a code in the form of errorRules.
+func plainCode(code string) string {
+	return strings.TrimPrefix(strings.ToLower(strings.TrimSpace(code)), "uk.obie.")
 }
 
 // matches reports whether the rule applies to an error.
 func (r errorRule) matches(status int, code string, found map[string]bool) bool {
 	return (r.statuses == nil || slices.Contains(r.statuses, status)) && (r.code == "" || r.code == code) &&
 		!slices.ContainsFunc(r.words, func(phrase string) bool { return !found[phrase] })
-}
-
-// isUnattendedLimit reports whether the words of a 429 are about accesses without the user, and not
-// about a rate or a quota of the gateway.
-func isUnattendedLimit(words adapter.Words) bool {
-	limit := adapter.LimitFrom429(words)
-	return limit == adapter.AbsentLimit || limit == adapter.AccessLimit
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"ais-gateway/internal/canonical"
@@ -59,7 +60,7 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 		p.certExpiry = providers.EarliestExpiry(certificate.Certificate)
 	}
 	p.client = env.Client(providers.ClientConfig{
-		Certificate: certificate, Routes: []string{routeAccounts, routeBalances, routeAllBalances}, ClassifyError: classifyError,
+		Certificate: certificate, Routes: []string{routeAccounts, routeBalances, routeAllBalances}, ClassifyError: p.classifyError,
 	})
 	return p, nil
 }
@@ -78,9 +79,6 @@ func (p *provider) ReadsAllBalances(aspsp string) bool {
 
 // Accounts implements providers.Provider.
 func (p *provider) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
-	if failure := adapter.CheckQuery(q, requirements); failure != nil {
-		return nil, failure
-	}
 	list := adapter.AccountList{Accounts: []canonical.Account{}}
 	err := p.read(ctx, q, providers.Request{Route: routeAccounts}, []string{"accounts"}, func(a *aspsp, page wirePage) error {
 		return page.addAccounts(&list, a.version)
@@ -96,31 +94,26 @@ func (p *provider) Balances(ctx context.Context, q canonical.Query, accountID st
 	if failure := adapter.CheckAccount(q, requirements, accountID); failure != nil {
 		return canonical.AccountBalances{}, failure
 	}
-	all := balanceList{account: accountID}
+	all := map[string]canonical.AccountBalances{accountID: {Balances: []canonical.Balance{}}}
 	r := providers.Request{Route: routeBalances, Account: accountID}
-	err := p.read(ctx, q, r, []string{"accounts", accountID, "balances"}, func(_ *aspsp, page wirePage) error { return all.add(page) })
+	err := p.read(ctx, q, r, []string{"accounts", accountID, "balances"}, func(_ *aspsp, page wirePage) error {
+		return page.addBalances(all, accountID)
+	})
 	if err != nil {
 		return canonical.AccountBalances{}, err
 	}
-	return canonical.AccountBalances{Balances: all.balances[accountID]}, nil
+	return all[accountID], nil
 }
 
 // AllBalances implements providers.AllBalancesReader.
 func (p *provider) AllBalances(ctx context.Context, q canonical.Query) (map[string]canonical.AccountBalances, error) {
-	if failure := adapter.CheckQuery(q, requirements); failure != nil {
-		return nil, failure
-	}
-	var all balanceList
+	all := map[string]canonical.AccountBalances{}
 	r := providers.Request{Route: routeAllBalances, AllBalances: true}
-	err := p.read(ctx, q, r, []string{"balances"}, func(_ *aspsp, page wirePage) error { return all.add(page) })
+	err := p.read(ctx, q, r, []string{"balances"}, func(_ *aspsp, page wirePage) error { return page.addBalances(all, "") })
 	if err != nil {
 		return nil, err
 	}
-	byAccount := make(map[string]canonical.AccountBalances, len(all.balances))
-	for id, balances := range all.balances {
-		byAccount[id] = canonical.AccountBalances{Balances: balances}
-	}
-	return byAccount, nil
+	return all, nil
 }
 
 // read makes the calls of one read, to the path of the segments below the ASPSP's base URL. add is
@@ -128,6 +121,9 @@ func (p *provider) AllBalances(ctx context.Context, q canonical.Query) (map[stri
 func (p *provider) read(
 	ctx context.Context, q canonical.Query, r providers.Request, segments []string, add func(*aspsp, wirePage) error,
 ) error {
+	if failure := adapter.CheckQuery(q, requirements); failure != nil {
+		return failure
+	}
 	a := p.aspsps[q.ASPSP]
 	if a == nil {
 		return canonical.NewError(canonical.ASPSPUnknown, "")
@@ -136,7 +132,6 @@ func (p *provider) read(
 	r.URL = adapter.URL(a.base, append([]string{"open-banking", a.version, "aisp"}, segments...)...)
 	pages, count := adapter.NewPages(q, a.base, r.URL), 0
 	r.Next = func(resp providers.Response) (*url.URL, error) {
-		count++
 		page, err := readPage(q, resp)
 		if err != nil {
 			return nil, err
@@ -144,8 +139,9 @@ func (p *provider) read(
 		if err := add(a, page); err != nil {
 			return nil, err
 		}
-		next, err := pages.Next(resp, page.next(), page.totalPages())
-		if err == nil && next == nil && count < page.totalPages() {
+		total, _ := strconv.Atoi(string(page.Meta.TotalPages)) // 0 if it cannot be read
+		next, err := pages.Next(resp, string(page.Links.Next), total)
+		if count++; err == nil && next == nil && count < total {
 			return nil, canonical.InvalidResponse("the pages end before their total")
 		}
 		return next, err

@@ -3,9 +3,12 @@ package obie
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 
+	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/adapter"
@@ -23,6 +26,7 @@ type Options struct {
 	Version      string            `yaml:"version"`      // v3.1 (default) or v4.0
 	BulkBalances bool              `yaml:"bulkBalances"` // the ASPSP offers GET /balances, for all accounts
 	Headers      map[string]string `yaml:"headers"`      // sent with every request, for example x-fapi-financial-id
+	Codes        map[string]string `yaml:"codes"`        // ErrorCode of the ASPSP to the code of the gateway's problem
 }
 
 // The versions of the standard, as in its paths.
@@ -40,6 +44,7 @@ type aspsp struct {
 	version string
 	bulk    bool
 	header  http.Header
+	codes   map[string]canonical.Kind // by plainCode
 }
 
 // openASPSPs returns the ASPSPs by id. It adds the faults of their options.
@@ -65,7 +70,16 @@ func (o Options) open(env providers.Env, entry providers.ASPSP, faults *config.F
 	if version != version3 && version != version4 {
 		faults.Add(entry.Path+".version", "must be v3.1 or v4.0")
 	}
+	codes := make(map[string]canonical.Kind, len(o.Codes))
+	for _, code := range slices.Sorted(maps.Keys(o.Codes)) {
+		kind := canonical.Kind(o.Codes[code])
+		if !adapter.MoreSpecific(kind, "") {
+			faults.Add(entry.Path+".codes", "contains a value that is not the code of a problem that a provider's error can mean")
+		}
+		codes[plainCode(code)] = kind
+	}
 	return &aspsp{
+		codes:   codes,
 		base:    adapter.BaseURL(env, entry, o.BaseURL, faults),
 		version: version,
 		bulk:    o.BulkBalances,

@@ -3,7 +3,6 @@ package obie
 import (
 	"encoding/json"
 	"slices"
-	"strconv"
 	"strings"
 
 	"ais-gateway/internal/canonical"
@@ -17,12 +16,12 @@ type wirePage struct {
 		Account []*wireAccount `json:"Account"` // nil if it is missing
 		Balance []*wireBalance `json:"Balance"` // nil if it is missing
 	} `json:"Data"`
-	Links adapter.Optional[struct {
+	Links struct {
 		Next adapter.Text `json:"Next"`
-	}] `json:"Links"`
-	Meta adapter.Optional[struct {
+	} `json:"Links"`
+	Meta struct {
 		TotalPages adapter.Number `json:"TotalPages"`
-	}] `json:"Meta"`
+	} `json:"Meta"`
 	Errors json.RawMessage `json:"Errors"`
 }
 
@@ -118,26 +117,6 @@ func readPage(q canonical.Query, resp providers.Response) (wirePage, error) {
 	return page, nil
 }
 
-// next returns the link to the next page, "" for none.
-func (w wirePage) next() string {
-	if w.Links.Value == nil {
-		return ""
-	}
-	return string(w.Links.Value.Next)
-}
-
-// totalPages returns the number of all pages, 0 if the page does not say.
-func (w wirePage) totalPages() int {
-	if w.Meta.Value == nil {
-		return 0
-	}
-	n, err := strconv.Atoi(string(w.Meta.Value.TotalPages))
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
 // addAccounts adds the accounts of the page to the list.
 func (w wirePage) addAccounts(list *adapter.AccountList, version string) error {
 	if w.Data.Account == nil {
@@ -210,54 +189,35 @@ func schemeOf(name adapter.Text) canonical.Scheme {
 	return canonical.SchemeProvider
 }
 
-// balanceList collects the balances of a read, by account id.
-type balanceList struct {
-	account  string // the account that was asked for, "" for all accounts
-	balances map[string][]canonical.Balance
-}
-
-// add adds the balances of a page.
-func (l *balanceList) add(page wirePage) error {
-	if page.Data.Balance == nil {
+// addBalances adds the balances of the page to those of their accounts. account is the account that
+// was asked for, "" for all accounts.
+func (w wirePage) addBalances(all map[string]canonical.AccountBalances, account string) error {
+	if w.Data.Balance == nil {
 		return canonical.InvalidResponse("the list of balances is missing")
 	}
-	if l.balances == nil {
-		l.balances = map[string][]canonical.Balance{}
-	}
-	if l.account != "" && l.balances[l.account] == nil {
-		l.balances[l.account] = []canonical.Balance{}
-	}
-	for _, w := range page.Data.Balance {
-		if w == nil {
+	for _, b := range w.Data.Balance {
+		if b == nil {
 			return canonical.InvalidResponse("a balance is null")
 		}
-		id, err := l.accountOf(w)
+		id := string(b.AccountID)
+		if id == "" {
+			id = account
+		}
+		switch {
+		case account != "" && id != account:
+			return canonical.InvalidResponse("the response is about another account")
+		case !adapter.ValidAccountID(id):
+			return canonical.InvalidResponse("a balance's account id is missing, too long or not addressable")
+		}
+		balance, err := b.balance()
 		if err != nil {
 			return err
 		}
-		balance, err := w.balance()
-		if err != nil {
-			return err
-		}
-		if !w.repeats(page.Data.Balance) {
-			l.balances[id] = append(l.balances[id], balance)
+		if !b.repeats(w.Data.Balance) {
+			all[id] = canonical.AccountBalances{Balances: append(all[id].Balances, balance)}
 		}
 	}
 	return nil
-}
-
-// accountOf returns the id of a balance's account.
-func (l *balanceList) accountOf(w *wireBalance) (string, error) {
-	id := string(w.AccountID)
-	switch {
-	case l.account == "" && !adapter.ValidAccountID(id):
-		return "", canonical.InvalidResponse("a balance's account id is missing, too long or not addressable")
-	case l.account != "" && id != "" && id != l.account:
-		return "", canonical.InvalidResponse("the response is about another account")
-	case l.account != "":
-		return l.account, nil
-	}
-	return id, nil
 }
 
 // repeats reports whether the balance is another one of the page, in another currency.
