@@ -70,21 +70,28 @@ func counter(t *testing.T, limit int) *unattended.Counter {
 	}).Within(redistest.CommandTimeout)
 }
 
-func open(t *testing.T, base string, o Options, wire upstream.Config) providers.Provider {
+// openAll opens the adapter with ASPSPs by id.
+func openAll(t *testing.T, base string, all map[string]Options) *provider {
+	t.Helper()
+	var aspsps []providers.ASPSP
+	for id, o := range all {
+		aspsps = append(aspsps, providers.ASPSP{ID: id, Path: "aspsps[0].options", Options: options(o)})
+	}
+	return openWith(t, base, aspsps, upstream.Config{})
+}
+
+func openWith(t *testing.T, base string, aspsps []providers.ASPSP, wire upstream.Config) *provider {
 	t.Helper()
 	wire.Provider, wire.Timeout = "obie", 30*time.Second
 	u, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := Open(noSettings, providers.Env{
-		BaseURL: u, Client: upstream.New(wire).Client,
-		ASPSPs: []providers.ASPSP{{ID: testASPSP, Path: "aspsps[0].options", Options: options(o)}},
-	})
+	p, err := Open(noSettings, providers.Env{BaseURL: u, Client: upstream.New(wire).Client, ASPSPs: aspsps})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return p.(*provider)
 }
 
 // serve opens the adapter on a test server. Without a counter it accepts attended queries only.
@@ -92,14 +99,20 @@ func serve(t *testing.T, h http.Handler, o Options, c *unattended.Counter) *prov
 	t.Helper()
 	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
-	return open(t, server.URL, o, upstream.Config{Counter: c}).(*provider)
+	aspsps := []providers.ASPSP{{ID: testASPSP, Path: "aspsps[0].options", Options: options(o)}}
+	return openWith(t, server.URL, aspsps, upstream.Config{Counter: c})
+}
+
+func newLog() *aspspsim.CallLog {
+	log := aspspsim.NewCallLog(time.Now)
+	log.SetPolicy(testASPSP, aspspsim.Policy{Limit: 1000, Window: 24 * time.Hour, Unit: aspspsim.PerResource})
+	return log
 }
 
 // simulate opens the adapter on a simulator of the bank, which has a high limit.
 func simulate(t *testing.T, bank obiesim.Bank, o Options) (*provider, *aspspsim.CallLog) {
 	t.Helper()
-	log := aspspsim.NewCallLog(time.Now)
-	log.SetPolicy(testASPSP, aspspsim.Policy{Limit: 1000, Window: 24 * time.Hour, Unit: aspspsim.PerResource})
+	log := newLog()
 	bank.ASPSP = testASPSP
 	return serve(t, obiesim.New(obiesim.Config{Log: log, Banks: []obiesim.Bank{bank}}), o, nil), log
 }
