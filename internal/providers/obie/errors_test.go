@@ -186,10 +186,14 @@ func TestRowsAreNeeded(t *testing.T) {
 		token bool
 	}
 	responses := []providers.Response{
-		{Status: 403, Body: []byte(v3(reauthenticate, ""))}, {Status: 403, Body: []byte(v3(invalidStatus, ""))},
-		{Status: 400, Body: []byte(v3(notFound, ""))}, {Status: 401, Body: []byte(v3("x", "certificate expired"))},
-		{Status: 403, Body: []byte(v3("x", "revoked"))}, {Status: 403, Body: []byte(v3("x", "consent not authorised"))},
-		{Status: 401, Body: []byte(v3("x", "consent expired"))}, {Status: 401, Body: []byte(v3("x", "token expired"))},
+		{Status: 403, Body: []byte(v3(reauthenticate, ""))},
+		{Status: 403, Body: []byte(v3(invalidStatus, ""))},
+		{Status: 400, Body: []byte(v3(notFound, ""))},
+		{Status: 401, Body: []byte(v3("x", "certificate expired"))},
+		{Status: 403, Body: []byte(v3("x", "revoked"))},
+		{Status: 403, Body: []byte(v3("x", "consent not authorised"))},
+		{Status: 401, Body: []byte(v3("x", "consent expired"))},
+		{Status: 401, Body: []byte(v3("x", "token expired"))},
 	}
 	all := func() (found []result) {
 		for _, resp := range responses {

@@ -306,7 +306,7 @@ func TestLocalCurrency(t *testing.T) {
 		want []string
 	}{
 		"base and local":            {page(base, local), []string{"ITBD InterimBooked 1.00 GBP 2026-11-20T08:00:01Z"}},
-		"local first, codes of v4":  {page(fmt.Sprintf(entry, "ITBD", "EUR", "LCUR"), fmt.Sprintf(entry, "ITBD", "GBP", "BCUR")), []string{"ITBD ITBD 1.00 GBP 2026-11-20T08:00:01Z"}},
+		"local first, codes of v4":  {page(fmt.Sprintf(entry, "itbd", "EUR", "LCUR"), fmt.Sprintf(entry, "itbd", "GBP", "BCUR")), []string{"ITBD itbd 1.00 GBP 2026-11-20T08:00:01Z"}},
 		"local alone":               {page(local), []string{"ITBD InterimBooked 1.00 EUR 2026-11-20T08:00:01Z"}},
 		"local, of another balance": {page(local, fmt.Sprintf(entry, "Expected", "GBP", "BaseCurrency")), []string{"ITBD InterimBooked 1.00 EUR 2026-11-20T08:00:01Z", "XPCD Expected 1.00 GBP 2026-11-20T08:00:01Z"}},
 	} {

@@ -52,7 +52,8 @@ func TestFaults(t *testing.T) {
 		{name: "no base URL", provider: "{}", options: "{}", want: []string{
 			"aspsps[0].options.baseURL: is missing: neither the ASPSP nor its provider has a baseURL",
 		}},
-		{name: "all at once", provider: loopback + ", secret: x}", options: `{baseURL: "http://bank.example", version: v2, bulk: true,
+		{
+			name: "all at once", provider: loopback + ", secret: x}", options: `{baseURL: "http://bank.example", version: v2, bulk: true,
 			headers: {authorization: x, X-Fapi-Interaction-Id: x, x-fapi-auth-date: x, "a b": x, x-bank: ""}, codes: {A: CONSENT, B: FORMAT_ERROR}}`,
 			want: []string{
 				"secret: unknown key; known keys: baseURL, caFile, clientCertificateFile, clientKeyFile, proxy, timeout",
@@ -66,7 +67,8 @@ func TestFaults(t *testing.T) {
 				"aspsps[0].options.headers: contains a header that the gateway sets itself",
 				"aspsps[0].options.headers: contains a value that is empty or not printable ASCII",
 				"aspsps[0].options.headers: contains a header that the gateway sets itself",
-			}},
+			},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// The rest of the configuration file is missing, which is not tested here.
