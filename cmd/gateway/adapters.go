@@ -4,6 +4,7 @@ import (
 	"ais-gateway/internal/adapters"
 	"ais-gateway/internal/providers/mastercard"
 	"ais-gateway/internal/providers/mypos"
+	"ais-gateway/internal/providers/obie"
 )
 
 // table has all providers. To add a provider, add a folder below internal/providers and a line
@@ -11,4 +12,5 @@ import (
 var table = adapters.Table{
 	"mastercard": {Open: mastercard.Open},
 	"mypos":      {Open: mypos.Open, OneASPSP: true},
+	"obie":       {Open: obie.Open, OwnBaseURLs: true},
 }
