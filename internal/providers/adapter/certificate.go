@@ -34,7 +34,7 @@ func HeaderKey(file config.File, path string, faults *config.Faults) canonical.S
 // https, except on a loopback address. It returns nil if they are not required and missing, and
 // after adding a fault.
 func ClientCertificate(chain, key config.File, base *url.URL, faults *config.Faults) *tls.Certificate {
-	required := base != nil && base.Scheme == "https" && !config.IsLoopback(base.Hostname())
+	required := requiresCertificate(base)
 	if !required && !chain.Given() && !key.Given() {
 		return nil
 	}
@@ -68,6 +68,10 @@ func ClientCertificate(chain, key config.File, base *url.URL, faults *config.Fau
 		return nil
 	}
 	return &pair
+}
+
+func requiresCertificate(base *url.URL) bool {
+	return base != nil && base.Scheme == "https" && !config.IsLoopback(base.Hostname())
 }
 
 // addOnce adds a fault of a configuration key that has none yet: a file that could not be read is
