@@ -92,15 +92,11 @@ func (w wireBalances) balances(requested string) (canonical.AccountBalances, err
 		if b == nil {
 			return canonical.AccountBalances{}, canonical.InvalidResponse("a balance is null")
 		}
-		amount, err := canonical.ParseAmount(string(b.Amount), string(b.Currency))
+		balance, err := dialect.NewBalance(string(b.Amount), string(b.Currency), string(b.BalanceType), balanceTypes)
 		if err != nil {
-			return canonical.AccountBalances{}, canonical.InvalidResponse("a balance's " + err.Error())
+			return canonical.AccountBalances{}, err
 		}
-		result.Balances = append(result.Balances, canonical.Balance{
-			Type:         dialect.BalanceType(string(b.BalanceType), balanceTypes),
-			ProviderType: b.BalanceType.NonBlank(),
-			Amount:       amount,
-		})
+		result.Balances = append(result.Balances, balance)
 	}
 	return result, nil
 }

@@ -161,3 +161,21 @@ func TestBalanceType(t *testing.T) {
 		}
 	}
 }
+
+func TestNewBalance(t *testing.T) {
+	for number, want := range map[string]string{
+		"-12.5": "-12.50", "+3": "3.00", ".5": "0.50", "-0.00": "0.00", "1e2": "100.00",
+		"12,5": "", "1.000,50": "", "+-5": "", "-+5": "", "--5": "", "++5": "", "5-": "", "- 5": "", "": "", "five": "",
+	} {
+		b, err := dialect.NewBalance(number, "EUR", "CLOSING_BOOKED", nil)
+		switch {
+		case want == "" && err == nil:
+			t.Errorf("%q is read as %s", number, b.Amount.Value())
+		case want != "" && (err != nil || b.Amount.Value() != want || b.Type != canonical.ClosingBooked || b.ProviderType != "CLOSING_BOOKED"):
+			t.Errorf("%q: %+v, %v", number, b, err)
+		}
+	}
+	if _, err := dialect.NewBalance("5", "eur", "", nil); err == nil {
+		t.Error("a currency in lower case is accepted")
+	}
+}

@@ -37,6 +37,19 @@ func BalanceType(word string, own map[string]canonical.BalanceType) canonical.Ba
 	return canonical.ParseBalanceType(word, balanceTypes)
 }
 
+// NewBalance returns the balance of a signed amount and a balance type, see BalanceType. A plus sign
+// is accepted. The error for any other form of an amount is ProviderInvalidResponse.
+func NewBalance(number, currency, word string, own map[string]canonical.BalanceType) (canonical.Balance, error) {
+	if unsigned, plus := strings.CutPrefix(number, "+"); plus && !strings.HasPrefix(unsigned, "-") {
+		number = unsigned
+	}
+	amount, err := canonical.ParseAmount(number, currency)
+	if err != nil {
+		return canonical.Balance{}, canonical.InvalidResponse("a balance's " + err.Error())
+	}
+	return canonical.Balance{Type: BalanceType(word, own), ProviderType: adapter.Text(word).NonBlank(), Amount: amount}, nil
+}
+
 // Messages are the members of a successful response that may contain warnings. An adapter embeds it
 // into its wire types.
 type Messages struct {
