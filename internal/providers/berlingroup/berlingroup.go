@@ -31,33 +31,33 @@ var classifier = dialect.Classifier{
 }
 
 type provider struct {
-	aspsps     map[string]*aspsp // by id
+	aspsps     map[string]aspsp // by id
 	client     providers.Client
 	certExpiry time.Time // of the client certificate
 }
 
 // Open creates the adapter. It implements providers.Open. Its errors are config.Faults, including
-// those of decode and of the ASPSPs' options, or another error of these functions.
+// those of decode and of the ASPSPs' options, or another error of them.
 func Open(decode func(into any) error, env providers.Env) (providers.Provider, error) {
 	var cfg Config
 	var faults config.Faults
 	if err := decode(&cfg); err != nil && !errors.As(err, &faults) {
 		return nil, err
 	}
-	p := &provider{aspsps: make(map[string]*aspsp, len(env.ASPSPs))}
-	for _, entry := range env.ASPSPs {
-		var o Options
-		var more config.Faults
-		if err := entry.Options(&o); err != nil && !errors.As(err, &more) {
-			return nil, err
-		}
-		faults = append(faults, more...)
-		p.aspsps[entry.ID] = newASPSP(env, entry, o, &faults)
+	var bases []*url.URL
+	aspsps, err := adapter.OpenASPSPs(env, &faults, func(entry providers.ASPSP, o Options) aspsp {
+		a := o.open(env, entry, &faults)
+		bases = append(bases, a.base)
+		return a
+	})
+	if err != nil {
+		return nil, err
 	}
-	certificate := adapter.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, p.remoteBase(), &faults)
+	certificate := adapter.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, adapter.CertificateBase(bases...), &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
+	p := &provider{aspsps: aspsps}
 	if certificate != nil {
 		p.certExpiry = providers.EarliestExpiry(certificate.Certificate)
 	}
@@ -67,51 +67,30 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	return p, nil
 }
 
-// remoteBase returns a base URL that requires a client certificate; nil if no ASPSP has one.
-func (p *provider) remoteBase() *url.URL {
-	for _, a := range p.aspsps {
-		if a.base != nil && a.base.Scheme == "https" && !config.IsLoopback(a.base.Hostname()) {
-			return a.base
-		}
-	}
-	return nil
-}
-
 // classify implements providers.ClientConfig.ClassifyError.
 func (p *provider) classify(q canonical.Query, r providers.Request, resp providers.Response) *canonical.Error {
 	return p.aspsps[q.ASPSP].classifier.Classify(q, r, resp)
 }
 
 // Requires implements providers.Requirer.
-func (p *provider) Requires(aspsp string) providers.Requirements {
-	if a, ok := p.aspsps[aspsp]; ok {
-		return a.requirements
-	}
-	return providers.Requirements{}
-}
+func (p *provider) Requires(aspsp string) providers.Requirements { return p.aspsps[aspsp].requirements }
+
+// ListsWithBalances implements providers.ListerWithBalances.
+func (p *provider) ListsWithBalances(aspsp string) bool { return p.aspsps[aspsp].withBalance }
 
 // NotAfter implements providers.CertificateHolder, for the client certificate and its chain.
 func (p *provider) NotAfter() time.Time { return p.certExpiry }
 
-// Accounts returns the account list, all its pages. Balances in it are ignored.
+// Accounts implements providers.Provider. Balances in the list are ignored.
 func (p *provider) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
-	var list accountList
-	if err := p.readList(ctx, q, "", &list); err != nil {
-		return nil, err
-	}
-	return list.Accounts, nil
-}
-
-// ListsWithBalances implements providers.ListerWithBalances.
-func (p *provider) ListsWithBalances(aspsp string) bool {
-	a, ok := p.aspsps[aspsp]
-	return ok && a.withBalance
+	list, err := p.readList(ctx, q, "", accountList{})
+	return list.Accounts, err
 }
 
 // AccountsWithBalances implements providers.ListerWithBalances.
 func (p *provider) AccountsWithBalances(ctx context.Context, q canonical.Query) ([]canonical.AccountWithBalances, error) {
-	list := accountList{withBalances: true}
-	if err := p.readList(ctx, q, "withBalance=true", &list); err != nil {
+	list, err := p.readList(ctx, q, "withBalance=true", accountList{withBalances: true})
+	if err != nil {
 		return nil, err
 	}
 	all := make([]canonical.AccountWithBalances, len(list.Accounts))
@@ -121,80 +100,65 @@ func (p *provider) AccountsWithBalances(ctx context.Context, q canonical.Query) 
 	return all, nil
 }
 
-// readList adds all pages of the account list to list.
-func (p *provider) readList(ctx context.Context, q canonical.Query, query string, list *accountList) error {
-	a, ok := p.aspsps[q.ASPSP]
-	if !ok {
-		return unknownASPSP()
+// readList returns list with all pages of the account list.
+func (p *provider) readList(ctx context.Context, q canonical.Query, query string, list accountList) (accountList, error) {
+	if failure := adapter.CheckQuery(q, p.Requires(q.ASPSP)); failure != nil {
+		return accountList{}, failure
 	}
-	if failure := adapter.CheckQuery(q, a.requirements); failure != nil {
-		return failure
-	}
-	r := a.request(q, routeAccounts)
-	r.URL.RawQuery = query
-	return p.readPages(ctx, q, r, func(page providers.Response) (next string, err error) {
-		var w wireAccounts
-		if err := dialect.Decode(q, page, &w); err != nil {
-			return "", err
-		}
-		return w.Links.Value.next(), list.addPage(w, a.balanceTypes)
+	err := p.read(ctx, q, providers.Request{Route: routeAccounts}, query, func(a aspsp, page wirePage) error {
+		return list.addPage(page, a.balanceTypes)
 	})
+	if err != nil {
+		return accountList{}, err
+	}
+	return list, nil
 }
 
-// Balances returns the balances of one account.
+// Balances implements providers.Provider.
 func (p *provider) Balances(ctx context.Context, q canonical.Query, accountID string) (canonical.AccountBalances, error) {
-	a, ok := p.aspsps[q.ASPSP]
-	if !ok {
-		return canonical.AccountBalances{}, unknownASPSP()
-	}
-	if failure := adapter.CheckAccount(q, a.requirements, accountID); failure != nil {
+	if failure := adapter.CheckAccount(q, p.Requires(q.ASPSP), accountID); failure != nil {
 		return canonical.AccountBalances{}, failure
 	}
-	r := a.request(q, routeBalances, accountID, "balances")
-	r.Account = accountID
-	found := canonical.AccountBalances{Balances: []canonical.Balance{}}
-	err := p.readPages(ctx, q, r, func(page providers.Response) (next string, err error) {
-		var w wireBalances
-		if err := dialect.Decode(q, page, &w); err != nil {
-			return "", err
-		}
-		return w.Links.Value.next(), w.addTo(&found, accountID, a.balanceTypes)
-	})
+	found, r := canonical.AccountBalances{Balances: []canonical.Balance{}}, providers.Request{Route: routeBalances, Account: accountID}
+	err := p.read(ctx, q, r, "", func(a aspsp, page wirePage) error { return page.addTo(&found, accountID, a.balanceTypes) })
 	if err != nil {
 		return canonical.AccountBalances{}, err
 	}
 	return found, nil
 }
 
-// unknownASPSP returns the error for a query with an ASPSP that is not in Env. The gateway makes
-// none.
-func unknownASPSP() error {
-	return canonical.NewError(canonical.InternalError, "the provider does not have this ASPSP")
-}
-
-// readPages makes the calls of one read. add takes each page and returns its link to the next one.
-func (p *provider) readPages(ctx context.Context, q canonical.Query, r providers.Request, add func(providers.Response) (next string, err error)) error {
-	pages := adapter.NewPages(q, p.aspsps[q.ASPSP].base, r.URL)
-	r.Next = func(page providers.Response) (*url.URL, error) {
-		link, err := add(page)
-		if err != nil {
-			return nil, err
-		}
-		return pages.Next(page, link, 0)
+// read makes the calls of one read: of the account list, or of the balances of r.Account. add is
+// called with each page.
+func (p *provider) read(ctx context.Context, q canonical.Query, r providers.Request, query string, add func(aspsp, wirePage) error) error {
+	a, known := p.aspsps[q.ASPSP]
+	if !known {
+		return canonical.NewError(canonical.ASPSPUnknown, "")
 	}
-	_, err := p.client.Read(ctx, q, r)
-	return err
+	r.Method, r.URL, r.Header = http.MethodGet, adapter.URL(a.base, a.version, "accounts"), a.headerOf(q)
+	if r.Account != "" {
+		r.URL = adapter.URL(r.URL, r.Account, "balances")
+	}
+	r.URL.RawQuery = query
+	return adapter.ReadPages(ctx, p.client, q, a.base, r, func(resp providers.Response) (next string, err error) {
+		var page wirePage
+		if err := dialect.Decode(q, resp, &page); err != nil {
+			return "", err
+		}
+		if err := page.ErrorInSuccess(); err != nil {
+			return "", err
+		}
+		return page.next(), add(a, page)
+	})
 }
 
-// request returns a request for a path below accounts.
-func (a *aspsp) request(q canonical.Query, route string, path ...string) providers.Request {
+// headerOf returns the header of a request.
+func (a aspsp) headerOf(q canonical.Query) http.Header {
 	h := dialect.Header(q)
-	if q.PSU != nil && q.PSU.UserAgent != "" {
+	if q.PSU != nil && q.PSU.UserAgent != "" && providers.Printable(q.PSU.UserAgent) {
 		h.Set("Psu-User-Agent", q.PSU.UserAgent)
 	}
 	for name, value := range a.header {
 		h[name] = []string{value.Reveal()}
 	}
-	segments := append([]string{a.version, "accounts"}, path...)
-	return providers.Request{Method: http.MethodGet, URL: adapter.URL(a.base, segments...), Route: route, Header: h}
+	return h
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"net/url"
+	"path"
 	"reflect"
 	"strings"
 	"time"
@@ -14,14 +15,22 @@ import (
 )
 
 type (
-	// wireAccounts is one page of the account list.
-	wireAccounts struct {
-		Accounts []*wireAccount              `json:"accounts"` // nil if it is missing
-		Links    adapter.Optional[wireLinks] `json:"_links"`
+	// wirePage is one page of the account list, or of the balances of an account.
+	wirePage struct {
+		Accounts        []*wireAccount                `json:"accounts"` // nil if it is missing
+		Account         adapter.Optional[wireAccount] `json:"account"`  // whose balances these are
+		Balances        []*wireBalance                `json:"balances"` // nil if it is missing
+		DebitAccounting json.RawMessage               `json:"debitAccounting"`
+		Links           adapter.Optional[wireLinks]   `json:"_links"`
 		dialect.Messages
 	}
 	wireAccount struct {
 		ResourceID      adapter.Text                `json:"resourceId"`
+		IBAN            adapter.Text                `json:"iban"`
+		BBAN            adapter.Text                `json:"bban"`
+		MaskedPAN       adapter.Text                `json:"maskedPan"`
+		PAN             adapter.Text                `json:"pan"`
+		MSISDN          adapter.Text                `json:"msisdn"`
 		Currency        adapter.Text                `json:"currency"`
 		CashAccountType adapter.Text                `json:"cashAccountType"`
 		Product         adapter.Text                `json:"product"`
@@ -32,26 +41,6 @@ type (
 		OwnerName       adapter.Text                `json:"ownerName"`
 		Links           adapter.Optional[wireLinks] `json:"_links"`
 		Balances        json.RawMessage             `json:"balances"` // decoded only if they were asked for
-		wireNumbers
-	}
-	wireNumbers struct {
-		IBAN      adapter.Text `json:"iban"`
-		BBAN      adapter.Text `json:"bban"`
-		MaskedPAN adapter.Text `json:"maskedPan"`
-		PAN       adapter.Text `json:"pan"`
-		MSISDN    adapter.Text `json:"msisdn"`
-	}
-	// wireBalances is one page of the balances of an account.
-	wireBalances struct {
-		Account         adapter.Optional[wireReference] `json:"account"`
-		Balances        []*wireBalance                  `json:"balances"` // nil if it is missing
-		DebitAccounting json.RawMessage                 `json:"debitAccounting"`
-		Links           adapter.Optional[wireLinks]     `json:"_links"`
-		dialect.Messages
-	}
-	wireReference struct {
-		ResourceID adapter.Text `json:"resourceId"` // not in the standard
-		wireNumbers
 	}
 	wireBalance struct {
 		Amount struct {
@@ -67,63 +56,88 @@ type (
 		Account  wireLink `json:"account"`
 		Balances wireLink `json:"balances"`
 	}
-)
-
-// wireLink is the URL of a link, which is an object with href, or a text.
-type wireLink adapter.Text
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (l *wireLink) UnmarshalJSON(raw []byte) error {
-	if raw[0] != '{' {
-		return (*adapter.Text)(l).UnmarshalJSON(raw)
-	}
-	var object struct {
+	wireLink struct {
 		Href adapter.Text `json:"href"`
 	}
-	err := json.Unmarshal(raw, &object)
-	*l = wireLink(object.Href)
-	return err
+)
+
+// UnmarshalJSON implements json.Unmarshaler. A link is an object with href, or a text.
+func (l *wireLink) UnmarshalJSON(raw []byte) error {
+	if raw[0] != '{' {
+		return l.Href.UnmarshalJSON(raw)
+	}
+	type object wireLink
+	return json.Unmarshal(raw, (*object)(l))
 }
 
 // next returns the link to the next page; "" if there is none.
-func (l *wireLinks) next() string {
-	if l == nil {
-		return ""
+func (w wirePage) next() string {
+	if links := w.Links.Value; links != nil {
+		return string(links.Next.Href)
 	}
-	return string(l.Next)
+	return ""
 }
 
-// accountID returns the id in the link to the account's balances or to the account; "" if there is
-// none. Nothing else of these links is used: they are never followed.
-func (l *wireLinks) accountID() string {
-	if l == nil {
-		return ""
+// id returns the account's id: resourceId, else that in the link to its balances, or to the account
+// itself; "" if there is none. Nothing else of these links is used: they are never followed.
+func (w *wireAccount) id() string {
+	if id := w.ResourceID.NonBlank(); id != "" || w.Links.Value == nil {
+		return id
 	}
-	u, err := url.Parse(string(cmp.Or(l.Balances, l.Account)))
+	link, err := url.Parse(string(cmp.Or(w.Links.Value.Balances.Href, w.Links.Value.Account.Href)))
 	if err != nil {
 		return ""
 	}
-	path := strings.TrimSuffix("/"+u.EscapedPath(), "/balances")
-	end := strings.LastIndexByte(path, '/')
-	if !strings.HasSuffix(path[:end], "/accounts") {
-		return ""
-	}
-	id, err := url.PathUnescape(path[end+1:])
-	if err != nil {
+	parent, segment := path.Split("/" + strings.TrimSuffix(link.EscapedPath(), "/balances"))
+	id, err := url.PathUnescape(segment)
+	if err != nil || !strings.HasSuffix(parent, "/accounts/") {
 		return ""
 	}
 	return id
 }
 
-// identify returns the identifications of an account.
-func (w *wireNumbers) identify(card bool) (first canonical.Identification, others []canonical.Identification) {
-	return canonical.IdentifyAll(card,
+// isCard reports whether this is a card account.
+func (w *wireAccount) isCard() bool {
+	return canonical.IsCardWord(string(w.CashAccountType)) || w.PAN != "" || w.MaskedPAN != ""
+}
+
+// identify returns the identifications of the account.
+func (w *wireAccount) identify() (first canonical.Identification, others []canonical.Identification) {
+	return canonical.IdentifyAll(w.isCard(),
 		canonical.Identification{Scheme: canonical.SchemeIBAN, Value: string(w.IBAN)},
 		canonical.Identification{Scheme: canonical.SchemeBBAN, Value: string(w.BBAN)},
 		canonical.Identification{Scheme: canonical.SchemePAN, Value: string(w.MaskedPAN)},
 		canonical.Identification{Scheme: canonical.SchemePAN, Value: string(w.PAN)},
 		canonical.Identification{Scheme: canonical.SchemeProvider, Value: string(w.MSISDN)})
 }
+
+// holderTypes maps the words of usage, in lower case.
+var holderTypes = map[string]string{"priv": "personal", "orga": "business"}
+
+// multiCurrency is the currency of an account with several (ISO 4217: no currency).
+const multiCurrency = "XXX"
+
+func (w *wireAccount) account() canonical.Account {
+	usage := lower(w.Usage)
+	a := canonical.Account{
+		ID:           w.id(),
+		Currency:     w.Currency.NonBlank(),
+		Type:         canonical.ParseAccountType(string(w.CashAccountType)),
+		ProviderType: cmp.Or(w.CashAccountType.NonBlank(), w.Product.NonBlank()),
+		Status:       lower(w.Status),
+		HolderType:   cmp.Or(holderTypes[usage], usage),
+		HolderName:   w.OwnerName.NonBlank(),
+		Name:         w.Name.NonBlank(),
+		Nickname:     w.DisplayName.NonBlank(),
+	}
+	if a.Currency == multiCurrency {
+		a.Currency = ""
+	}
+	a.Identification, a.OtherIdentifications = w.identify()
+	return a
+}
+
+func lower(t adapter.Text) string { return strings.ToLower(strings.TrimSpace(string(t))) }
 
 // accountList collects the accounts of all pages.
 type accountList struct {
@@ -133,10 +147,7 @@ type accountList struct {
 }
 
 // addPage adds the accounts of a page.
-func (l *accountList) addPage(w wireAccounts, types map[string]canonical.BalanceType) error {
-	if err := w.ErrorInSuccess(); err != nil {
-		return err
-	}
+func (l *accountList) addPage(w wirePage, types map[string]canonical.BalanceType) error {
 	if w.Accounts == nil {
 		return canonical.InvalidResponse("the list of accounts is missing")
 	}
@@ -144,8 +155,8 @@ func (l *accountList) addPage(w wireAccounts, types map[string]canonical.Balance
 		if wa == nil {
 			return canonical.InvalidResponse("an account is null")
 		}
-		account, number, card := wa.account()
-		index, added, err := l.Add(account, number, card)
+		number := string(wa.IBAN + wa.BBAN + wa.MaskedPAN + wa.PAN + wa.MSISDN)
+		index, added, err := l.Add(wa.account(), number, wa.isCard())
 		if err != nil {
 			return err
 		}
@@ -165,43 +176,6 @@ func (l *accountList) addPage(w wireAccounts, types map[string]canonical.Balance
 	return nil
 }
 
-// holderTypes maps the words of usage, in lower case.
-var holderTypes = map[string]string{"priv": "personal", "orga": "business"}
-
-// multiCurrency is the currency of an account with several (ISO 4217: no currency).
-const multiCurrency = "XXX"
-
-// account returns the account, its numbers as received, and whether it is a card account.
-func (w *wireAccount) account() (_ canonical.Account, number string, card bool) {
-	card = canonical.IsCardWord(string(w.CashAccountType)) || w.PAN != "" || w.MaskedPAN != ""
-	first, others := w.identify(card)
-	a := canonical.Account{
-		ID:                   w.ResourceID.NonBlank(),
-		Identification:       first,
-		OtherIdentifications: others,
-		Currency:             w.Currency.NonBlank(),
-		Type:                 canonical.ParseAccountType(string(w.CashAccountType)),
-		ProviderType:         cmp.Or(w.CashAccountType.NonBlank(), w.Product.NonBlank()),
-		Status:               lower(w.Status),
-		HolderType:           lower(w.Usage),
-		HolderName:           w.OwnerName.NonBlank(),
-		Name:                 w.Name.NonBlank(),
-		Nickname:             w.DisplayName.NonBlank(),
-	}
-	if a.ID == "" {
-		a.ID = w.Links.Value.accountID()
-	}
-	if a.Currency == multiCurrency {
-		a.Currency = ""
-	}
-	if word, ok := holderTypes[a.HolderType]; ok {
-		a.HolderType = word
-	}
-	return a, string(w.IBAN + w.BBAN + w.MaskedPAN + w.PAN + w.MSISDN), card
-}
-
-func lower(t adapter.Text) string { return strings.ToLower(strings.TrimSpace(string(t))) }
-
 // balances returns the balances in an entry of the account list; nil if there are none.
 func (w *wireAccount) balances(types map[string]canonical.BalanceType) ([]canonical.Balance, error) {
 	var list []*wireBalance
@@ -215,22 +189,16 @@ func (w *wireAccount) balances(types map[string]canonical.BalanceType) ([]canoni
 }
 
 // addTo adds the balances of a page to those of the requested account.
-func (w wireBalances) addTo(found *canonical.AccountBalances, requested string, types map[string]canonical.BalanceType) error {
-	if err := w.ErrorInSuccess(); err != nil {
-		return err
-	}
-	switch {
+func (w wirePage) addTo(found *canonical.AccountBalances, requested string, types map[string]canonical.BalanceType) error {
+	switch account := w.Account.Value; {
 	case w.Balances == nil:
 		return canonical.InvalidResponse("the list of balances is missing")
 	case !adapter.IsEmpty(w.DebitAccounting):
-		return canonical.InvalidResponse("debits are positive (debitAccounting), which the standard does not define for accounts")
-	}
-	if account := w.Account.Value; account != nil {
-		if account.ResourceID != "" && string(account.ResourceID) != requested {
-			return canonical.InvalidResponse("the response is about another account")
-		}
-		// The response does not show whether the account is a card account.
-		found.Identification, _ = account.identify(canonical.IsCardID(string(account.IBAN + account.BBAN)))
+		return canonical.InvalidResponse("balances with debitAccounting, whose sign is not defined for accounts")
+	case account != nil && account.ResourceID != "" && string(account.ResourceID) != requested:
+		return canonical.InvalidResponse("the response is about another account")
+	case account != nil:
+		found.Identification, _ = account.identify()
 	}
 	balances, err := readBalances(w.Balances, types)
 	found.Balances = append(found.Balances, balances...)
@@ -243,23 +211,14 @@ func readBalances(list []*wireBalance, types map[string]canonical.BalanceType) (
 		if w == nil {
 			return nil, canonical.InvalidResponse("a balance is null")
 		}
-		amount, err := canonical.ParseAmount(withoutPlus(string(w.Amount.Amount)), string(w.Amount.Currency))
+		b, err := dialect.NewBalance(string(w.Amount.Amount), string(w.Amount.Currency), string(w.Type), types)
 		if err != nil {
-			return nil, canonical.InvalidResponse("a balance's " + err.Error())
+			return nil, err
 		}
-		b := canonical.Balance{Type: dialect.BalanceType(string(w.Type), types), ProviderType: w.Type.NonBlank(), Amount: amount}
 		b.ReferenceTime, b.ReferenceDate, b.ProviderDateTime = w.reference()
 		balances = append(balances, b)
 	}
 	return balances, nil
-}
-
-// withoutPlus returns a number without a plus sign, unless another sign follows.
-func withoutPlus(number string) string {
-	if unsigned, signed := strings.CutPrefix(number, "+"); signed && !strings.HasPrefix(unsigned, "-") {
-		return unsigned
-	}
-	return number
 }
 
 // reference returns the reference of a balance: the time of lastChangeDateTime and the date of
