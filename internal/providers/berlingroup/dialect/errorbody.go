@@ -14,19 +14,20 @@ import (
 
 // codes maps the Berlin Group message codes to kinds.
 var codes = map[string]canonical.Kind{
-	"CONSENT_EXPIRED":       canonical.ConsentExpired,
-	"TOKEN_EXPIRED":         canonical.ConsentExpired,
-	"CONSENT_INVALID":       canonical.ConsentInvalid,
-	"CONSENT_UNKNOWN":       canonical.ConsentInvalid,
-	"TOKEN_UNKNOWN":         canonical.ConsentInvalid,
-	"TOKEN_INVALID":         canonical.ConsentInvalid,
-	"RESOURCE_UNKNOWN":      canonical.AccountUnknown,
-	"RESOURCE_EXPIRED":      canonical.AccountUnknown,
-	"ACCESS_EXCEEDED":       canonical.UnattendedLimit,
-	"FORMAT_ERROR":          canonical.ProviderRejected,
-	"SERVICE_UNAVAILABLE":   canonical.ProviderUnavailable,
-	"SERVICE_BLOCKED":       canonical.ProviderError,
-	"INTERNAL_SERVER_ERROR": canonical.ProviderError,
+	"CONSENT_EXPIRED":         canonical.ConsentExpired,
+	"TOKEN_EXPIRED":           canonical.ConsentExpired,
+	"CONSENT_INVALID":         canonical.ConsentInvalid,
+	"CONSENT_UNKNOWN":         canonical.ConsentInvalid,
+	"TOKEN_UNKNOWN":           canonical.ConsentInvalid,
+	"TOKEN_INVALID":           canonical.ConsentInvalid,
+	"PSU_CREDENTIALS_INVALID": canonical.ConsentInvalid,
+	"RESOURCE_UNKNOWN":        canonical.AccountUnknown,
+	"RESOURCE_EXPIRED":        canonical.AccountUnknown,
+	"ACCESS_EXCEEDED":         canonical.UnattendedLimit,
+	"FORMAT_ERROR":            canonical.ProviderRejected,
+	"SERVICE_UNAVAILABLE":     canonical.ProviderUnavailable,
+	"SERVICE_BLOCKED":         canonical.ProviderError,
+	"INTERNAL_SERVER_ERROR":   canonical.ProviderError,
 }
 
 // certificateCodes is the prefix of CERTIFICATE_INVALID, _EXPIRED, _BLOCKED, _REVOKED and _MISSING.
