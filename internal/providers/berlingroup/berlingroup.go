@@ -24,12 +24,6 @@ const (
 	routeBalances = "/{version}/accounts/{resourceId}/balances"
 )
 
-// classifier classifies the error responses of an ASPSP without own codes.
-var classifier = dialect.Classifier{
-	Statuses:        map[int]canonical.Kind{http.StatusUnauthorized: canonical.ConsentInvalid},
-	AccountNotFound: true,
-}
-
 type provider struct {
 	aspsps     map[string]aspsp // by id
 	client     providers.Client
@@ -67,9 +61,14 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	return p, nil
 }
 
-// classify implements providers.ClientConfig.ClassifyError.
+// classify implements providers.ClientConfig.ClassifyError. A 401 without a code is about the user's
+// token, or, if none was sent, about the gateway's own credentials.
 func (p *provider) classify(q canonical.Query, r providers.Request, resp providers.Response) *canonical.Error {
-	return p.aspsps[q.ASPSP].classifier.Classify(q, r, resp)
+	classifier := dialect.Classifier{AccountNotFound: true, Codes: p.aspsps[q.ASPSP].codes}
+	if q.Token != "" {
+		classifier.Statuses = map[int]canonical.Kind{http.StatusUnauthorized: canonical.ConsentInvalid}
+	}
+	return classifier.Classify(q, r, resp)
 }
 
 // Requires implements providers.Requirer.

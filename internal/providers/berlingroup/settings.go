@@ -43,24 +43,23 @@ type aspsp struct {
 	header       map[string]canonical.Secret // fixed headers
 	withBalance  bool
 	requirements providers.Requirements
-	classifier   dialect.Classifier
+	codes        map[string]canonical.Kind        // its own error codes, in capitals
 	balanceTypes map[string]canonical.BalanceType // its own, in the form of dialect.BalanceWord
 }
 
 // open returns the ASPSP of the options. It adds their faults.
 func (o Options) open(env providers.Env, entry providers.ASPSP, faults *config.Faults) aspsp {
-	version, own := cmp.Or(o.Version, "v1"), classifier
+	version := cmp.Or(o.Version, "v1")
 	if !adapter.ValidAccountID(version) || url.PathEscape(version) != version {
 		faults.Add(entry.Path+".version", "must be one segment of a path, such as v1")
 	}
-	own.Codes = adapter.WordTable(o.Codes, entry.Path+".codes", foldCode, adapter.IsErrorKind, "code of a problem that a provider's error can mean", faults)
 	return aspsp{
 		base:         adapter.BaseURL(env, entry, o.BaseURL, faults),
 		version:      version,
 		header:       adapter.FixedHeaders(entry, o.Headers, o.HeaderFiles, reserved, faults),
 		withBalance:  o.WithBalance,
 		requirements: providers.Requirements{Token: o.RequireToken},
-		classifier:   own,
+		codes:        adapter.WordTable(o.Codes, entry.Path+".codes", foldCode, adapter.IsErrorKind, "code of a problem that a provider's error can mean", faults),
 		balanceTypes: adapter.WordTable(o.BalanceTypes, entry.Path+".balanceTypes", dialect.BalanceWord, isBalanceType, "ISO 20022 balance type", faults),
 	}
 }
