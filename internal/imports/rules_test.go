@@ -158,6 +158,7 @@ var rules = []rule{
 	{
 		dir:  "internal/providers/adapterconfig",
 		code: []string{"internal/canonical", "internal/config", "internal/providers", "golang.org/x/net/http/httpguts"},
+		test: []string{"internal/providers/adapter"},
 	},
 	{dir: "internal/providers/paging", code: []string{"internal/canonical", "internal/providers"}, test: []string{"internal/providers/adapter"}},
 	{dir: "internal/providers/adapter", code: []string{"internal/canonical", "internal/providers"}, test: []string{uuid}},

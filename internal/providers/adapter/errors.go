@@ -47,6 +47,9 @@ func MoreSpecific(a, b canonical.Kind) bool {
 	return rankA >= 0 && (rankB < 0 || rankA < rankB)
 }
 
+// IsErrorKind reports whether the code of an error response can mean a kind.
+func IsErrorKind(k canonical.Kind) bool { return slices.Contains(kindPriority, k) }
+
 // FormatError returns the error for a query with faults.
 func FormatError(faults ...canonical.FieldError) *canonical.Error {
 	return &canonical.Error{Kind: canonical.FormatError, Origin: canonical.OriginGateway, Faults: faults}

@@ -36,7 +36,7 @@ func HeaderKey(file config.File, path string, faults *config.Faults) canonical.S
 // after adding a fault.
 func ClientCertificate(chain, key config.File, base *url.URL, faults *config.Faults) *tls.Certificate {
 	paths := pairPaths{"clientCertificateFile", "clientKeyFile"}
-	if base != nil && base.Scheme == "https" && !config.IsLoopback(base.Hostname()) {
+	if requiresCertificate(base) {
 		return paths.read(chain, key, "is required with an https baseURL", faults)
 	}
 	return paths.readOptional(chain, key, faults)
@@ -115,6 +115,10 @@ func (p pairPaths) read(chain, key config.File, missing string, faults *config.F
 		return nil
 	}
 	return &pair
+}
+
+func requiresCertificate(base *url.URL) bool {
+	return base != nil && base.Scheme == "https" && !config.IsLoopback(base.Hostname())
 }
 
 // addOnce adds a fault of a configuration key that has none yet: a file that could not be read is

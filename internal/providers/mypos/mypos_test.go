@@ -27,6 +27,7 @@ import (
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
+	"ais-gateway/internal/providers/berlingroup/dialect"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/redistest"
@@ -223,10 +224,10 @@ func amount(t *testing.T, number, currency string) canonical.Amount {
 func TestBalanceTypes(t *testing.T) {
 	for word, want := range map[string]canonical.BalanceType{
 		"available": "ITAV", "Available": "ITAV", " AVAILABLE ": "ITAV", "closingBooked": "CLBD", "openingBooked": "OPBD",
-		"interimBooked": "ITBD", "interimAvailable": "ITAV", "forwardAvailable": "FWAV", "expected": "XPCD",
+		"interimBooked": "ITBD", "INTERIM_BOOKED": "ITBD", "interimAvailable": "ITAV", "forwardAvailable": "FWAV", "expected": "XPCD",
 		"nonInvoiced": "OTHR", "ITBD": "ITBD", "itav": "ITAV", "booked": "OTHR", "": "OTHR",
 	} {
-		if got := canonical.ParseBalanceType(word, balanceTypes); got != want {
+		if got := dialect.BalanceType(word, balanceTypes); got != want {
 			t.Errorf("%q is %s, want %s", word, got, want)
 		}
 	}

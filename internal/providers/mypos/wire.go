@@ -2,7 +2,6 @@ package mypos
 
 import (
 	"encoding/json"
-	"maps"
 	"strings"
 
 	"ais-gateway/internal/canonical"
@@ -10,13 +9,9 @@ import (
 	"ais-gateway/internal/providers/berlingroup/dialect"
 )
 
-// balanceTypes maps the provider's balance types, in lower case: those of Berlin Group, on whose
-// standard its API is based, and its own.
-var balanceTypes = func() map[string]canonical.BalanceType {
-	types := maps.Clone(dialect.BalanceTypes)
-	types["available"] = canonical.InterimAvailable
-	return types
-}()
+// balanceTypes maps the provider's own balance types. All others are those of Berlin Group, on whose
+// standard its API is based.
+var balanceTypes = map[string]canonical.BalanceType{"available": canonical.InterimAvailable}
 
 // wireAccounts is one page of GET /v1/accounts.
 type wireAccounts struct {
@@ -97,15 +92,11 @@ func (w wireBalances) balances(requested string) (canonical.AccountBalances, err
 		if b == nil {
 			return canonical.AccountBalances{}, canonical.InvalidResponse("a balance is null")
 		}
-		amount, err := canonical.ParseAmount(string(b.Amount), string(b.Currency))
+		balance, err := dialect.NewBalance(string(b.Amount), string(b.Currency), string(b.BalanceType), balanceTypes)
 		if err != nil {
-			return canonical.AccountBalances{}, canonical.InvalidResponse("a balance's " + err.Error())
+			return canonical.AccountBalances{}, err
 		}
-		result.Balances = append(result.Balances, canonical.Balance{
-			Type:         canonical.ParseBalanceType(string(b.BalanceType), balanceTypes),
-			ProviderType: b.BalanceType.NonBlank(),
-			Amount:       amount,
-		})
+		result.Balances = append(result.Balances, balance)
 	}
 	return result, nil
 }

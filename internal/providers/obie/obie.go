@@ -14,6 +14,8 @@ import (
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/adapterconfig"
+	"ais-gateway/internal/providers/paging"
 )
 
 // The route templates for telemetry. Real paths contain account ids.
@@ -51,7 +53,7 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	if err != nil {
 		return nil, err
 	}
-	certificate := adapter.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, certificateBase(env, aspsps), &faults)
+	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, certificateBase(env, aspsps), &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
@@ -130,7 +132,7 @@ func (p *provider) read(
 	}
 	r.Method, r.Header = http.MethodGet, a.headerOf(q)
 	r.URL = adapter.URL(a.base, append([]string{"open-banking", a.version, "aisp"}, segments...)...)
-	pages, count := adapter.NewPages(q, a.base, r.URL), 0
+	pages, count := paging.NewLinks(q, a.base, r.URL), 0
 	r.Next = func(resp providers.Response) (*url.URL, error) {
 		page, err := readPage(q, resp)
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/adapter"
+	"ais-gateway/internal/providers/adapterconfig"
 )
 
 // Config contains the configuration keys of this provider.
@@ -80,10 +81,10 @@ func (o Options) open(env providers.Env, entry providers.ASPSP, faults *config.F
 	}
 	return &aspsp{
 		codes:   codes,
-		base:    adapter.BaseURL(env, entry, o.BaseURL, faults),
+		base:    adapterconfig.BaseURL(env, entry, o.BaseURL, faults),
 		version: version,
 		bulk:    o.BulkBalances,
-		header:  adapter.Headers(entry, o.Headers, reservedHeaders, faults),
+		header:  adapterconfig.Headers(entry, o.Headers, reservedHeaders, faults),
 	}
 }
 

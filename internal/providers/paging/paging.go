@@ -3,6 +3,7 @@
 package paging
 
 import (
+	"context"
 	"net/url"
 	"strings"
 
@@ -141,4 +142,22 @@ func hasDotSegment(path string) bool {
 		}
 	}
 	return false
+}
+
+// ReadPages makes the calls of one read at an ASPSP with the given base URL: r, and then one for
+// each further page. add takes a page and returns its link to the next one, see Links.
+func ReadPages(
+	ctx context.Context, client providers.Client, q canonical.Query, base *url.URL, r providers.Request,
+	add func(page providers.Response) (next string, err error),
+) error {
+	pages := NewLinks(q, base, r.URL)
+	r.Next = func(page providers.Response) (*url.URL, error) {
+		link, err := add(page)
+		if err != nil {
+			return nil, err
+		}
+		return pages.Next(page, link, 0)
+	}
+	_, err := client.Read(ctx, q, r)
+	return err
 }

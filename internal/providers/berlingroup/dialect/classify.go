@@ -19,6 +19,9 @@ type Classifier struct {
 	// AccountNotFound means that a 404 for an account is AccountUnknown if its body comes from the
 	// provider's API. Without it, only a code can mean that.
 	AccountNotFound bool
+	// Codes contains the kinds of the provider's own codes, in capitals. They precede those of the
+	// standard.
+	Codes map[string]canonical.Kind
 }
 
 // Classify implements providers.ClientConfig.ClassifyError. The status decides, unless the body
@@ -29,9 +32,9 @@ func (c Classifier) Classify(q canonical.Query, r providers.Request, resp provid
 	}
 	kind, code, token := adapter.KindByStatus(resp.Status), "", false
 	if resp.Status >= http.StatusBadRequest && !resp.Unreadable {
-		body := parseErrorBody(q, r, resp.Body)
+		body := c.parseErrorBody(q, r, resp.Body)
 		kind, code = c.kind(body, resp.Status, q.Attended(), r.Account != "")
-		token = !slices.ContainsFunc(body.codes, func(code string) bool { return strings.HasPrefix(code, "CONSENT_") })
+		token = !slices.ContainsFunc(body.codes, c.isAboutConsent)
 	}
 	e := &canonical.Error{Kind: kind, Origin: canonical.OriginProvider, Upstream: canonical.NewUpstreamError(resp.Status, "", code)}
 	switch kind { //nolint:exhaustive // no other kind has more details
@@ -47,7 +50,7 @@ func (c Classifier) Classify(q canonical.Query, r providers.Request, resp provid
 
 // kind returns the kind of an error response, and the code that decided it or the first code.
 func (c Classifier) kind(b errorBody, status int, attended, ofAccount bool) (kind canonical.Kind, code string) {
-	kind, code = b.codeKind()
+	kind, code = c.codeKind(b)
 	if b.mentionsAccessLimit(status, attended) && adapter.MoreSpecific(canonical.UnattendedLimit, kind) {
 		kind = canonical.UnattendedLimit
 	}
@@ -87,14 +90,21 @@ func statusIsSpecific(status int) bool {
 
 // codeKind returns the most specific kind of the body's codes, with its code; "" and the first code
 // if no code is known.
-func (b errorBody) codeKind() (kind canonical.Kind, code string) {
+func (c Classifier) codeKind(b errorBody) (kind canonical.Kind, code string) {
 	code = b.code
-	for _, c := range b.codes {
-		if k, _ := kindOfCode(c); adapter.MoreSpecific(k, kind) {
-			kind, code = k, c
+	for _, found := range b.codes {
+		if k, _ := c.kindOfCode(found); adapter.MoreSpecific(k, kind) {
+			kind, code = k, found
 		}
 	}
 	return kind, code
+}
+
+// isAboutConsent reports whether a code rejects the consent, not the user's token.
+func (c Classifier) isAboutConsent(code string) bool {
+	own := c.Codes[code]
+	return strings.HasPrefix(code, "CONSENT_") ||
+		(own == canonical.ConsentExpired || own == canonical.ConsentInvalid) && !strings.Contains(code, "TOKEN")
 }
 
 // mentionsAccessLimit reports whether the wording means that the unattended limit is used up, or

@@ -111,3 +111,71 @@ func TestErrorInSuccess(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnCodes checks codes of the provider, which precede those of the standard.
+func TestOwnCodes(t *testing.T) {
+	c := dialect.Classifier{Codes: map[string]canonical.Kind{
+		"KONSENT_WEG": canonical.ConsentExpired, "LIMIT_TOKEN": canonical.ConsentInvalid, "FORMAT_ERROR": canonical.ProviderError,
+		"KONTO WEG": canonical.AccountUnknown,
+	}}
+	for _, tt := range []struct {
+		body     string
+		want     canonical.Kind
+		rejected bool
+	}{
+		{`{"tppMessages":[{"category":"ERROR","code":"konsent_weg"}]}`, canonical.ConsentExpired, false},
+		{`{"message":"Konto weg"}`, canonical.AccountUnknown, false},
+		{`{"code":"LIMIT_TOKEN"}`, canonical.ConsentInvalid, true},
+		{`{"code":"FORMAT_ERROR"}`, canonical.ProviderError, false},
+		{`{"code":"CONSENT_EXPIRED"}`, canonical.ConsentExpired, false},
+		{`{"code":"KONSENT"}`, canonical.ProviderRejected, false},
+	} {
+		resp := providers.Response{Status: http.StatusForbidden, Header: http.Header{}, Body: []byte(tt.body)}
+		if f := c.Classify(attendedQuery(), providers.Request{}, resp); f.Kind != tt.want || f.TokenRejected != tt.rejected {
+			t.Errorf("%s is %s, token rejected %t, want %s, %t", tt.body, f.Kind, f.TokenRejected, tt.want, tt.rejected)
+		}
+	}
+}
+
+// TestMessagesOfAnotherType checks that the other members of an error count if its messages are no
+// list.
+func TestMessagesOfAnotherType(t *testing.T) {
+	for _, messages := range []string{`"Consent is not known"`, `7`, `{"text":"x"}`, `null`, `[7]`} {
+		body := `{"code":"CONSENT_UNKNOWN","category":"ERROR","tppMessages":` + messages + `}`
+		resp := providers.Response{Status: http.StatusForbidden, Header: http.Header{}, Body: []byte(body)}
+		f := (dialect.Classifier{}).Classify(attendedQuery(), providers.Request{}, resp)
+		if f.Kind != canonical.ConsentInvalid || f.Upstream.ReasonCode != "CONSENT_UNKNOWN" || f.TokenRejected {
+			t.Errorf("%s: %s, %+v", body, f.Kind, f.Upstream)
+		}
+	}
+}
+
+func TestBalanceType(t *testing.T) {
+	own := map[string]canonical.BalanceType{"available": canonical.InterimAvailable, "expected": canonical.Information}
+	for word, want := range map[string]canonical.BalanceType{
+		"closingBooked": "CLBD", "CLOSING_BOOKED": "CLBD", " Interim_Available ": "ITAV", "PREVIOUSLY_CLOSED_BOOKED": "PRCD", "xpcd": "XPCD",
+		"AVAILABLE": "ITAV", "Expected": "INFO", "nonInvoiced": "OTHR", "authorised": "OTHR", "closing booked": "OTHR", "": "OTHR",
+	} {
+		if got := dialect.BalanceType(word, own); got != want {
+			t.Errorf("%q is %s, want %s", word, got, want)
+		}
+	}
+}
+
+func TestNewBalance(t *testing.T) {
+	for number, want := range map[string]string{
+		"-12.5": "-12.50", "+3": "3.00", ".5": "0.50", "-0.00": "0.00", "1e2": "100.00",
+		"12,5": "", "1.000,50": "", "+-5": "", "-+5": "", "--5": "", "++5": "", "5-": "", "- 5": "", "": "", "five": "",
+	} {
+		b, err := dialect.NewBalance(number, "EUR", "CLOSING_BOOKED", nil)
+		switch {
+		case want == "" && err == nil:
+			t.Errorf("%q is read as %s", number, b.Amount.Value())
+		case want != "" && (err != nil || b.Amount.Value() != want || b.Type != canonical.ClosingBooked || b.ProviderType != "CLOSING_BOOKED"):
+			t.Errorf("%q: %+v, %v", number, b, err)
+		}
+	}
+	if _, err := dialect.NewBalance("5", "eur", "", nil); err == nil {
+		t.Error("a currency in lower case is accepted")
+	}
+}

@@ -14,19 +14,20 @@ import (
 
 // codes maps the Berlin Group message codes to kinds.
 var codes = map[string]canonical.Kind{
-	"CONSENT_EXPIRED":       canonical.ConsentExpired,
-	"TOKEN_EXPIRED":         canonical.ConsentExpired,
-	"CONSENT_INVALID":       canonical.ConsentInvalid,
-	"CONSENT_UNKNOWN":       canonical.ConsentInvalid,
-	"TOKEN_UNKNOWN":         canonical.ConsentInvalid,
-	"TOKEN_INVALID":         canonical.ConsentInvalid,
-	"RESOURCE_UNKNOWN":      canonical.AccountUnknown,
-	"RESOURCE_EXPIRED":      canonical.AccountUnknown,
-	"ACCESS_EXCEEDED":       canonical.UnattendedLimit,
-	"FORMAT_ERROR":          canonical.ProviderRejected,
-	"SERVICE_UNAVAILABLE":   canonical.ProviderUnavailable,
-	"SERVICE_BLOCKED":       canonical.ProviderError,
-	"INTERNAL_SERVER_ERROR": canonical.ProviderError,
+	"CONSENT_EXPIRED":         canonical.ConsentExpired,
+	"TOKEN_EXPIRED":           canonical.ConsentExpired,
+	"CONSENT_INVALID":         canonical.ConsentInvalid,
+	"CONSENT_UNKNOWN":         canonical.ConsentInvalid,
+	"TOKEN_UNKNOWN":           canonical.ConsentInvalid,
+	"TOKEN_INVALID":           canonical.ConsentInvalid,
+	"PSU_CREDENTIALS_INVALID": canonical.ConsentInvalid,
+	"RESOURCE_UNKNOWN":        canonical.AccountUnknown,
+	"RESOURCE_EXPIRED":        canonical.AccountUnknown,
+	"ACCESS_EXCEEDED":         canonical.UnattendedLimit,
+	"FORMAT_ERROR":            canonical.ProviderRejected,
+	"SERVICE_UNAVAILABLE":     canonical.ProviderUnavailable,
+	"SERVICE_BLOCKED":         canonical.ProviderError,
+	"INTERNAL_SERVER_ERROR":   canonical.ProviderError,
 }
 
 // certificateCodes is the prefix of CERTIFICATE_INVALID, _EXPIRED, _BLOCKED, _REVOKED and _MISSING.
@@ -66,7 +67,7 @@ type errorBody struct {
 // parseErrorBody parses the body of an error response: Berlin Group's tppMessages, a problem (RFC
 // 9457) with Berlin Group's code and additionalErrors, code and description as Bulgarian banks send
 // them, and any other JSON or text. Texts of the request and HTML pages are ignored.
-func parseErrorBody(q canonical.Query, r providers.Request, body []byte) errorBody {
+func (c Classifier) parseErrorBody(q canonical.Query, r providers.Request, body []byte) errorBody {
 	var w wireError
 	wording := adapter.NewWording(q, r)
 	if adapter.Decode(body, &w) != nil {
@@ -80,7 +81,7 @@ func parseErrorBody(q canonical.Query, r providers.Request, body []byte) errorBo
 	for _, text := range texts {
 		end := adapter.LastSegment(text)
 		code := strings.ToUpper(strings.TrimSpace(end))
-		if _, known := kindOfCode(code); known && !wording.EndsInRequestText(text, end) {
+		if _, known := c.kindOfCode(code); known && !wording.EndsInRequestText(text, end) {
 			parsed.codes = append(parsed.codes, code)
 		}
 		// The reason phrase of the status, which problems repeat as their title, adds nothing to
@@ -94,7 +95,10 @@ func parseErrorBody(q canonical.Query, r providers.Request, body []byte) errorBo
 }
 
 // kindOfCode returns the kind of a code in capitals, and whether it is known.
-func kindOfCode(code string) (kind canonical.Kind, known bool) {
+func (c Classifier) kindOfCode(code string) (kind canonical.Kind, known bool) {
+	if kind, known = c.Codes[code]; known {
+		return kind, true
+	}
 	if strings.HasPrefix(code, certificateCodes) && !strings.Contains(code, " ") {
 		return canonical.ProviderRejected, true
 	}
@@ -166,8 +170,20 @@ func (c *container) consume(text string) bool {
 // wireError contains the members of an error in the form of the provider's API.
 type wireError struct {
 	wireMessage
-	TPPMessages      []wireMessage `json:"tppMessages"`
-	AdditionalErrors []wireMessage `json:"additionalErrors"`
+	TPPMessages      wireMessages `json:"tppMessages"`
+	AdditionalErrors wireMessages `json:"additionalErrors"`
+}
+
+// wireMessages is a list of messages. Any other JSON value is read as an empty list.
+type wireMessages []wireMessage
+
+// UnmarshalJSON implements json.Unmarshaler. It never fails.
+func (l *wireMessages) UnmarshalJSON(raw []byte) error {
+	var list []wireMessage
+	if json.Unmarshal(raw, &list) == nil {
+		*l = list
+	}
+	return nil
 }
 
 type wireMessage struct {
