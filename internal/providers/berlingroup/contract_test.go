@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"ais-gateway/internal/canonical"
-	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/berlingroup/berlingroupsim"
 	"ais-gateway/internal/providers/providertest"
@@ -18,15 +17,17 @@ func harness() providertest.Harness {
 	q := unattendedQuery()
 	q.Consent = berlingroupsim.HostileConsent
 	return providertest.Harness{
-		Open: func(decode func(into any) error, env providers.Env) (providers.Provider, error) {
-			env.ASPSPs = []providers.ASPSP{entry(testASPSP, Options{})}
-			return Open(decode, env)
-		},
+		Open:     Open,
 		Settings: noSettings,
+		Options: func(into any) error {
+			*into.(*Options) = Options{WithBalance: true}
+			return nil
+		},
 		Simulator: func(l *aspspsim.CallLog) http.Handler {
 			return berlingroupsim.New(berlingroupsim.Config{Log: l, Banks: []berlingroupsim.Bank{{ASPSP: testASPSP, PageSize: 20}}})
 		},
 		Query:           q,
+		Token:           func(string) canonical.Secret { return q.Token },
 		Account:         berlingroupsim.GoodAccount,
 		HostileAccounts: berlingroupsim.HostileAccounts,
 		ManyAccounts:    berlingroupsim.ManyConsent,
