@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"ais-gateway/internal/canonical"
@@ -17,6 +18,7 @@ import (
 	"ais-gateway/internal/providers/adapter"
 	"ais-gateway/internal/providers/adapterconfig"
 	"ais-gateway/internal/providers/berlingroup/dialect"
+	"ais-gateway/internal/providers/httpsig"
 	"ais-gateway/internal/providers/paging"
 )
 
@@ -29,7 +31,7 @@ const (
 type provider struct {
 	aspsps     map[string]aspsp // by id
 	client     providers.Client
-	certExpiry time.Time // of the client certificate
+	certExpiry time.Time // the earliest of the client certificate and that of the signatures
 }
 
 // Open creates the adapter. It implements providers.Open. Its errors are config.Faults, including
@@ -50,15 +52,17 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 		return nil, err
 	}
 	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, adapterconfig.CertificateBase(bases...), &faults)
+	signer := httpsig.New(cfg.SigningCertificateFile, cfg.SigningKeyFile, &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
-	p := &provider{aspsps: aspsps}
+	chain := signer.Certificates()
 	if certificate != nil {
-		p.certExpiry = providers.EarliestExpiry(certificate.Certificate)
+		chain = slices.Concat(chain, certificate.Certificate)
 	}
+	p := &provider{aspsps: aspsps, certExpiry: providers.EarliestExpiry(chain)}
 	p.client = env.Client(providers.ClientConfig{
-		Certificate: certificate, Routes: []string{routeAccounts, routeBalances}, ClassifyError: p.classify,
+		Certificate: certificate, Sign: signer.Sign, Routes: []string{routeAccounts, routeBalances}, ClassifyError: p.classify,
 	})
 	return p, nil
 }
@@ -79,7 +83,8 @@ func (p *provider) Requires(aspsp string) providers.Requirements { return p.asps
 // ListsWithBalances implements providers.ListerWithBalances.
 func (p *provider) ListsWithBalances(aspsp string) bool { return p.aspsps[aspsp].withBalance }
 
-// NotAfter implements providers.CertificateHolder, for the client certificate and its chain.
+// NotAfter implements providers.CertificateHolder, for the client certificate and that of the
+// signatures, with their chains.
 func (p *provider) NotAfter() time.Time { return p.certExpiry }
 
 // Accounts implements providers.Provider. Balances in the list are ignored.

@@ -15,8 +15,10 @@ import (
 
 // Config contains the configuration keys of this provider.
 type Config struct {
-	ClientCertificateFile config.File `yaml:"clientCertificateFile"` // PEM: the QWAC and its chain
-	ClientKeyFile         config.File `yaml:"clientKeyFile"`         // PEM: its private key
+	ClientCertificateFile  config.File `yaml:"clientCertificateFile"`  // PEM: the QWAC and its chain
+	ClientKeyFile          config.File `yaml:"clientKeyFile"`          // PEM: its private key
+	SigningCertificateFile config.File `yaml:"signingCertificateFile"` // PEM: the QSEAL and its chain; none: requests are not signed
+	SigningKeyFile         config.File `yaml:"signingKeyFile"`         // PEM: its RSA key
 }
 
 // Options contains the options of an ASPSP.

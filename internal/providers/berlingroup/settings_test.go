@@ -83,7 +83,7 @@ func TestFaults(t *testing.T) {
 			"aspsps[0].options.balanceTypes: contains a word that is blank or occurs twice",
 		}},
 		{name: "unknown keys and wrong types", base: loopback, keys: "signingKey: " + secret, first: "{withBalances: true, version: 1}", second: "{withBalance: maybe}", want: []string{
-			"signingKey: unknown key; known keys: baseURL, caFile, clientCertificateFile, clientKeyFile, proxy, timeout",
+			"signingKey: unknown key; known keys: baseURL, caFile, clientCertificateFile, clientKeyFile, proxy, signingCertificateFile, signingKeyFile, timeout",
 			"aspsps[0].options.withBalances: unknown key; known keys: balanceTypes, baseURL, codes, headerFiles, headers, requireToken, version, withBalance",
 			"aspsps[0].options.version: must be a string (quote it if it looks like a number or a boolean)", "aspsps[1].options.withBalance: must be true or false",
 		}},

@@ -59,6 +59,7 @@ func TestClassify(t *testing.T) {
 		{"problem", 400, `{"type":"about:blank","code":"CONSENT_INVALID"}`, canonical.ConsentInvalid, canonical.ConsentInvalid, false},
 		{"warning", 400, `{"tppMessages":[{"category":"WARNING","code":"CONSENT_EXPIRED"}]}`, canonical.ProviderRejected, canonical.ProviderRejected, false},
 		{"certificate", 401, `{"code":"CERTIFICATE_REVOKED"}`, canonical.ProviderRejected, canonical.ProviderRejected, false},
+		{"signature", 401, `{"tppMessages":[{"category":"ERROR","code":"SIGNATURE_INVALID"}]}`, canonical.ProviderRejected, canonical.ProviderRejected, false},
 		{"401", 401, "", canonical.ProviderRejected, canonical.ConsentInvalid, true},
 		{"404", 404, "", canonical.ProviderRejected, canonical.AccountUnknown, false},
 		{"404 with code", 404, `{"code":"RESOURCE_UNKNOWN"}`, canonical.AccountUnknown, canonical.AccountUnknown, false},

@@ -30,8 +30,9 @@ var codes = map[string]canonical.Kind{
 	"INTERNAL_SERVER_ERROR":   canonical.ProviderError,
 }
 
-// certificateCodes is the prefix of CERTIFICATE_INVALID, _EXPIRED, _BLOCKED, _REVOKED and _MISSING.
-const certificateCodes = "CERTIFICATE_"
+// gatewayCodes are the prefixes of codes about what the gateway itself sent: CERTIFICATE_INVALID,
+// _EXPIRED, _BLOCKED, _REVOKED and _MISSING, SIGNATURE_INVALID and _MISSING.
+var gatewayCodes = []string{"CERTIFICATE_", "SIGNATURE_"}
 
 // Phrases in lower case.
 var (
@@ -99,7 +100,8 @@ func (c Classifier) kindOfCode(code string) (kind canonical.Kind, known bool) {
 	if kind, known = c.Codes[code]; known {
 		return kind, true
 	}
-	if strings.HasPrefix(code, certificateCodes) && !strings.Contains(code, " ") {
+	ofGateway := func(prefix string) bool { return strings.HasPrefix(code, prefix) }
+	if slices.ContainsFunc(gatewayCodes, ofGateway) && !strings.Contains(code, " ") {
 		return canonical.ProviderRejected, true
 	}
 	kind, known = codes[code]
