@@ -53,7 +53,7 @@ func harness() providertest.Harness {
 			"list missing":             replace(`"Data":{"Account":[`, `"Data":{"Records":[`),
 			"list null":                replace(`"Data":{"Account":[`, `"Data":{"Account":null,"x":[`),
 			"data missing":             replace(`"Data":`, `"Content":`),
-			"null number":              replace(`{"Account":[{`, `{"Account":[null,{`),
+			"null number":              replace(`[{"Account":[{`, `[{"Account":[null,{`),
 			"an error as well":         replace(`"Data":`, `"Errors":[{"ErrorCode":"UK.OBIE.UnexpectedError"}],"Data":`),
 			"more pages than links":    replace(`"TotalPages":1`, `"TotalPages":2`),
 			"links are a text":         replace(`"Links":{`, `"Links":"next","x":{`),

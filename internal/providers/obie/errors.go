@@ -77,7 +77,7 @@ func (w *wireErrors) UnmarshalJSON(raw []byte) error {
 	if json.Unmarshal(raw, &list) != nil {
 		list = []json.RawMessage{raw}
 	}
-	for _, item := range list[:min(len(list), maxErrors)] {
+	for _, item := range list {
 		var one wireError
 		if json.Unmarshal(item, &one) != nil {
 			_ = json.Unmarshal(item, &one.Message) // a LenientString never fails
@@ -193,7 +193,7 @@ func (a *aspsp) judgeError(e wireError, wording *adapter.Wording, status int, at
 
 // plainCode returns a code in the form of errorRules.
 func plainCode(code string) string {
-	return strings.TrimPrefix(strings.ToLower(strings.TrimSpace(code)), "uk.obie.")
+	return strings.TrimPrefix(strings.ToLower(code), "uk.obie.")
 }
 
 // matches reports whether the rule applies to an error.

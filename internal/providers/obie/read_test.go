@@ -319,6 +319,34 @@ func TestLocalCurrency(t *testing.T) {
 	}
 }
 
+// TestCardNumberAsID checks that a full card number is no id of a card account: by its type, by its
+// code of version 4, and by its number.
+func TestCardNumberAsID(t *testing.T) {
+	const id = `"AccountId":"5413330000000019"`
+	for _, tt := range []struct {
+		version, account string
+		refused          bool
+	}{
+		{"v3.1", `{` + id + `,"AccountSubType":"ChargeCard"}`, true},
+		{"v3.1", `{` + id + `,"AccountSubType":"PrePaidCard"}`, true},
+		{"v4.0", `{` + id + `,"AccountTypeCode":"CARD"}`, true},
+		{"v3.1", `{` + id + `,"Account":[{"SchemeName":"UK.OBIE.PAN","Identification":"4111111111111111"}]}`, true},
+		{"v3.1", `{` + id + `,"AccountSubType":"Savings"}`, false},
+	} {
+		p := serve(t, answers(`{"Data":{"Account":[`+tt.account+`]}}`), Options{Version: tt.version}, nil)
+		all, err := p.Accounts(t.Context(), testQuery())
+		if !tt.refused {
+			if err != nil || len(all) != 1 {
+				t.Errorf("%s: %v", tt.account, err)
+			}
+			continue
+		}
+		if failure := wantKind(t, err, canonical.ProviderInvalidResponse); strings.Contains(failure.Error(), "5413") {
+			t.Errorf("the error contains the number: %v", failure)
+		}
+	}
+}
+
 // TestBlankTextsAreLeftOut reads an account whose texts are blank.
 func TestBlankTextsAreLeftOut(t *testing.T) {
 	p := serve(t, answers(`{"Data":{"Account":[{"AccountId":"1","Currency":" ","Status":" ","Nickname":" ","Description":"\t","AccountType":" ",`+
