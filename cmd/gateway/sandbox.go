@@ -32,7 +32,7 @@ func sandboxCommand(ctx context.Context, l *commandline.Line) error {
 	return runSandbox(ctx, o, *demo, l.Stdout, l.Stderr)
 }
 
-// runSandbox runs the gateway with simulators of both providers, without any setup. With demo it
+// runSandbox runs the gateway with simulators of all providers, without any setup. With demo it
 // runs a tour of all calls and returns the error of the first step that fails; without, it prints a
 // guide and runs until ctx ends.
 func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stderr io.Writer) error {
@@ -62,7 +62,7 @@ func runSandbox(ctx context.Context, o sandbox.Options, demo bool, stdout, stder
 	touring, end := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- a.run(touring) }()
-	fmt.Fprintln(stdout, "A tour of the AIS Gateway: two simulated providers, four banks and an embedded Redis in one process.")
+	fmt.Fprintln(stdout, "A tour of the AIS Gateway: four simulated providers, nine banks and an embedded Redis in one process.")
 	err = box.Tour(touring, stdout, api)
 	end()
 	if stopped := <-ended; err == nil {

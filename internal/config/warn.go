@@ -63,12 +63,22 @@ func writableFiles(part any, path string) (all Faults) {
 	return all
 }
 
-// onlyLoopback reports whether all providers are on loopback addresses, and therefore simulators.
+// onlyLoopback reports whether all providers and ASPSPs are on loopback addresses, and therefore
+// simulators.
 func (c *Config) onlyLoopback() bool {
+	bases := make([]string, 0, len(c.Providers)+len(c.ASPSPs))
 	for _, p := range c.Providers {
-		if u, err := url.Parse(p.BaseURL); err != nil || !IsLoopback(u.Hostname()) {
-			return false
-		}
+		bases = append(bases, p.BaseURL)
 	}
-	return true
+	for _, a := range c.ASPSPs {
+		var own struct {
+			BaseURL string `yaml:"baseURL"`
+		}
+		_ = a.Options.Decode(&own, "") // the adapter reports faults of the options
+		bases = append(bases, own.BaseURL)
+	}
+	return !slices.ContainsFunc(bases, func(base string) bool {
+		u, err := url.Parse(base)
+		return base != "" && (err != nil || !IsLoopback(u.Hostname()))
+	})
 }

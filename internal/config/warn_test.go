@@ -127,6 +127,19 @@ func TestTLSNeedsNoWarning(t *testing.T) {
 	}
 }
 
+// The sandbox's key is refused if an ASPSP has a base URL beyond loopback.
+func TestSandboxKeyOfRealASPSP(t *testing.T) {
+	t.Parallel()
+	sum := sha256.Sum256([]byte("sandbox-key"))
+	for base, accepted := range map[string]bool{"http://localhost:9000/elm": true, "https://bank.example": false} {
+		text := strings.Replace(minimal, "a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc", hex.EncodeToString(sum[:]), 1)
+		text += "    options: {baseURL: '" + base + "', other: 1}\n"
+		if _, err := config.Read([]byte(text)); (err == nil) != accepted {
+			t.Errorf("%s: %v", base, err)
+		}
+	}
+}
+
 // Easily guessed keys are refused by their hash, because the file does not contain the key.
 func TestWellKnownKeys(t *testing.T) {
 	t.Parallel()

@@ -5,10 +5,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"text/tabwriter"
 
+	"ais-gateway/internal/providers/berlingroup/berlingroupsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/providers/obie/obiesim"
 )
 
 // BaseURL returns the URL under which this machine can call a listener. An unspecified address,
@@ -26,11 +29,10 @@ func BaseURL(listener net.Addr) string {
 func (s *Sandbox) Guide(w io.Writer, api, admin string) {
 	fmt.Fprintf(w, "AIS Gateway sandbox\n\n  API    %s\n  admin  %s\n  key    %s\n\n", api, admin, Key)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "  ASPSP\tprovider\tid")
-	for _, id := range []string{mastercardsim.WoodBank, mastercardsim.StoneBank, mastercardsim.RiverBank} {
-		fmt.Fprintf(table, "  %s\tmastercard\t%s\n", mastercardsim.Names[id], id)
+	fmt.Fprintln(table, "  ASPSP\tprovider\tid\tconsent\ttoken")
+	for _, bank := range banks {
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", bank.name, bank.provider, bank.id, bank.consent, bank.token)
 	}
-	fmt.Fprintf(table, "  myPOS\tmypos\t%s\n", MyPOS)
 	_ = table.Flush()
 	fmt.Fprintf(w, `
 Copy and paste:
@@ -44,9 +46,11 @@ Copy and paste:
   # the same call, attended (the user is present)
   curl -i %[1]s/v1/aspsps/%[2]s/accounts/%[5]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s' -H 'PSU-IP-Address: 203.0.113.7'
 
-  # another provider, the same format
+  # other providers, the same format
   curl -i %[1]s/v1/aspsps/%[6]s/accounts -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[7]s' -H 'Provider-Authorization: Bearer %[8]s'
   curl -i %[1]s/v1/aspsps/%[6]s/accounts/%[9]s/balances -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[7]s' -H 'Provider-Authorization: Bearer %[8]s'
+  curl -i %[1]s/v1/aspsps/%[11]s/accounts -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[12]s'
+  curl -i %[1]s/v1/aspsps/%[13]s/accounts -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[14]s' -H 'Provider-Authorization: Bearer %[15]s'
 
   # the unattended calls that a consent has left; the ASPSPs; the API's specification
   curl -i %[1]s/v1/aspsps/%[2]s/unattended-access -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s'
@@ -54,30 +58,45 @@ Copy and paste:
   curl -i %[1]s/openapi.yaml
 
 `, api, mastercardsim.WoodBank, Key, mastercardsim.Consent, mastercardsim.Account, MyPOS, mypossim.GoodConsent,
-		mypossim.GoodToken, mypossim.GoodAccount, mastercardsim.FreshConsent)
+		mypossim.GoodToken, mypossim.GoodAccount, mastercardsim.FreshConsent, ElmBank, berlingroupsim.GoodConsent,
+		KingfisherBank, obiesim.GoodConsent, obiesim.Token(obiesim.GoodConsent))
 	guideConsents(w)
+}
+
+// banks are the ASPSPs with a consent and, where one is required, the user's token.
+var banks = []struct{ name, provider, id, consent, token string }{
+	{mastercardsim.Names[mastercardsim.WoodBank], "mastercard", mastercardsim.WoodBank, mastercardsim.Consent, ""},
+	{mastercardsim.Names[mastercardsim.StoneBank], "mastercard", mastercardsim.StoneBank, mastercardsim.Consent, ""},
+	{mastercardsim.Names[mastercardsim.RiverBank], "mastercard", mastercardsim.RiverBank, mastercardsim.Consent, ""},
+	{"myPOS", "mypos", MyPOS, mypossim.GoodConsent, mypossim.GoodToken},
+	{"Elm Bank", "berlingroup", ElmBank, berlingroupsim.GoodConsent, ""},
+	{"Birch Bank", "berlingroup", BirchBank, berlingroupsim.GoodConsent, berlingroupsim.GoodToken},
+	{"Willow Bank", "berlingroup", WillowBank, berlingroupsim.ManyConsent, ""},
+	{"Kingfisher Bank", "obie", KingfisherBank, obiesim.GoodConsent, obiesim.Token(obiesim.GoodConsent)},
+	{"Heron Bank", "obie", HeronBank, obiesim.GoodConsent, obiesim.Token(obiesim.GoodConsent)},
 }
 
 // guideConsents writes the consents that trigger each error.
 func guideConsents(w io.Writer) {
 	fmt.Fprint(w, "Consents that trigger each error:\n\n")
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "  code\tprovider mastercard\tprovider mypos")
-	for _, row := range [][3]string{
-		{"CONSENT_EXPIRED", mastercardsim.ConsentExpired, mypossim.Consent401ConsentExpired},
-		{"CONSENT_INVALID", mastercardsim.ConsentRevoked, mypossim.Consent401ConsentInvalid},
-		{"ACCOUNT_UNKNOWN", mastercardsim.ConsentUnlinked, mypossim.Consent404Unknown},
-		{"UNATTENDED_LIMIT", mastercardsim.ConsentExhausted, mypossim.Consent429Exceeded},
-		{"PROVIDER_THROTTLED", mastercardsim.ConsentThrottled, mypossim.Consent429Throttled},
-		{"PROVIDER_REJECTED", mastercardsim.ConsentUnauthorized, mypossim.Consent401Certificate},
-		{"PROVIDER_ERROR", mastercardsim.ConsentServerError, mypossim.Consent500},
-		{"PROVIDER_UNAVAILABLE", mastercardsim.ConsentUnavailable, mypossim.Consent503},
-		{"PROVIDER_TIMEOUT", mastercardsim.ConsentTimeout, mypossim.Consent504},
+	fmt.Fprintln(table, "  code\tprovider mastercard\tprovider mypos\tprovider berlingroup\tprovider obie")
+	for _, row := range [][5]string{
+		{"CONSENT_EXPIRED", mastercardsim.ConsentExpired, mypossim.Consent401ConsentExpired, berlingroupsim.Consent401ConsentExpired, obiesim.Consent403Reauth},
+		{"CONSENT_INVALID", mastercardsim.ConsentRevoked, mypossim.Consent401ConsentInvalid, berlingroupsim.Consent401ConsentInvalid, obiesim.Consent403Status},
+		{"ACCOUNT_UNKNOWN", mastercardsim.ConsentUnlinked, mypossim.Consent404Unknown, berlingroupsim.Consent404ResourceUnknown, obiesim.Consent400NotFound},
+		{"UNATTENDED_LIMIT", mastercardsim.ConsentExhausted, mypossim.Consent429Exceeded, berlingroupsim.Consent429Exceeded, obiesim.Consent429Unattended},
+		{"PROVIDER_THROTTLED", mastercardsim.ConsentThrottled, mypossim.Consent429Throttled, berlingroupsim.Consent429TooMany, obiesim.Consent429Throttled},
+		{"PROVIDER_REJECTED", mastercardsim.ConsentUnauthorized, mypossim.Consent401Certificate, berlingroupsim.Consent401Certificate, obiesim.Consent401Certificate},
+		{"PROVIDER_ERROR", mastercardsim.ConsentServerError, mypossim.Consent500, berlingroupsim.Consent500, obiesim.Consent500},
+		{"PROVIDER_UNAVAILABLE", mastercardsim.ConsentUnavailable, mypossim.Consent503, berlingroupsim.Consent503, obiesim.Consent503},
+		{"PROVIDER_TIMEOUT", mastercardsim.ConsentTimeout, mypossim.Consent504, berlingroupsim.Consent504Bare, obiesim.Consent504},
 	} {
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", row[0], row[1], row[2])
+		fmt.Fprintf(table, "  %s\n", strings.Join(row[:], "\t"))
 	}
 	_ = table.Flush()
-	fmt.Fprintf(w, "\nNew consents with all unattended calls left: any id that begins with %q (provider mastercard), any other UUID (provider mypos).\n"+
+	fmt.Fprintf(w, "\nNew consents with all unattended calls left: any id that begins with %q (mastercard), any other UUID (mypos),\n"+
+		"any other text (berlingroup, obie). At obie the consent is in the token: %q and the consent's id.\n"+
 		"Press Ctrl-C to stop the sandbox.\n",
-		mastercardsim.FreshConsent)
+		mastercardsim.FreshConsent, obiesim.TokenPrefix)
 }

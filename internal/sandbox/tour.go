@@ -15,8 +15,10 @@ import (
 	"github.com/google/uuid"
 
 	"ais-gateway/internal/providers/aspspsim"
+	"ais-gateway/internal/providers/berlingroup/berlingroupsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/providers/obie/obiesim"
 )
 
 // psu is a user's address, from a range reserved for documentation (RFC 5737).
@@ -27,14 +29,20 @@ const psu = "203.0.113.7"
 func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 	t := &tour{
 		Writer: w, api: api, callLog: s.CallLog.Calls, client: &http.Client{Timeout: 10 * time.Second},
-		wood:  access{mastercardsim.WoodBank, mastercardsim.FreshConsent + uuid.NewString(), ""},
-		mypos: access{MyPOS, uuid.NewString(), mypossim.GoodToken},
+		wood: access{mastercardsim.WoodBank, mastercardsim.FreshConsent + uuid.NewString(), ""},
+	}
+	obieConsent := uuid.NewString()
+	t.banks = []tourBank{
+		{"Wood Bank", t.wood, mastercardsim.Account},
+		{"myPOS", access{MyPOS, uuid.NewString(), mypossim.GoodToken}, mypossim.GoodAccount},
+		{"Elm Bank", access{ElmBank, uuid.NewString(), ""}, berlingroupsim.GoodAccount},
+		{"Kingfisher Bank", access{KingfisherBank, obieConsent, obiesim.Token(obieConsent)}, obiesim.GoodAccount},
 	}
 	for i, step := range []struct {
 		title string
 		show  func(context.Context) error
 	}{
-		{"Two banks' accounts, of two providers, in one shape", t.accounts},
+		{"Four banks' accounts, of four protocols, in one shape", t.accounts},
 		{"Balances: exact, with sign, and with the bank's own word beside the ISO 20022 code", t.balances},
 		{"The list again: from the cache, without a call to the bank", t.cacheHit},
 		{"Four calls without the user present, and the fifth is stopped before it leaves", t.fifthCall},
@@ -52,10 +60,18 @@ func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 
 type tour struct {
 	io.Writer
-	api         string
-	client      *http.Client
-	callLog     func() []aspspsim.Call
-	wood, mypos access
+	api     string
+	client  *http.Client
+	callLog func() []aspspsim.Call
+	wood    access
+	banks   []tourBank // one of each protocol, Wood Bank first
+}
+
+// tourBank is an ASPSP of the tour with an account of its consent.
+type tourBank struct {
+	name string
+	access
+	account string
 }
 
 // access is a consent at an ASPSP, with the user's token if the provider requires one.
@@ -124,14 +140,11 @@ func statusHeaders(h http.Header) string {
 	return b.String()
 }
 
-// accounts shows account lists of two ASPSPs in one table.
+// accounts shows the account lists of all ASPSPs of the tour in one table.
 func (t *tour) accounts(ctx context.Context) error {
 	table := tabwriter.NewWriter(t, 0, 0, 2, ' ', 0)
 	var rows []string
-	for _, bank := range []struct {
-		name string
-		access
-	}{{"Wood Bank", t.wood}, {"myPOS", t.mypos}} {
+	for _, bank := range t.banks {
 		name := bank.name
 		got, err := t.get(ctx, bank.access, "/accounts")
 		if err != nil {
@@ -145,8 +158,12 @@ func (t *tour) accounts(ctx context.Context) error {
 			if !ok || account["accountId"] == nil || account["type"] == nil {
 				return fmt.Errorf("%s: an account without accountId, identification or type", name)
 			}
+			currency := account["currency"]
+			if currency == nil {
+				currency = "several" // the bank did not name one
+			}
 			rows = append(rows, fmt.Sprintf("   %s\t%v\t%v\t%v\t%v\t%v", name, account["accountId"], number["scheme"],
-				number["value"], account["currency"], account["type"]))
+				number["value"], currency, account["type"]))
 		}
 	}
 	slices.Sort(rows)
@@ -159,10 +176,7 @@ func (t *tour) accounts(ctx context.Context) error {
 // balances shows the balances of an account of each ASPSP, including a debit balance.
 func (t *tour) balances(ctx context.Context) error {
 	debits := 0
-	for _, one := range []struct {
-		access
-		account string
-	}{{t.wood, mastercardsim.Account}, {t.mypos, mypossim.GoodAccount}} {
+	for _, one := range t.banks {
 		got, err := t.get(ctx, one.access, "/accounts/"+url.PathEscape(one.account)+"/balances")
 		if err != nil {
 			return err
