@@ -160,7 +160,7 @@ func (t *tour) accounts(ctx context.Context) error {
 			}
 			currency := account["currency"]
 			if currency == nil {
-				currency = "several" // the bank did not name one
+				currency = "-" // the bank named none, or several
 			}
 			rows = append(rows, fmt.Sprintf("   %s\t%v\t%v\t%v\t%v\t%v", name, account["accountId"], number["scheme"],
 				number["value"], currency, account["type"]))
