@@ -193,7 +193,7 @@ func (a *aspsp) judgeError(e wireError, wording *adapter.Wording, status int, at
 
 // plainCode returns a code in the form of errorRules.
 func plainCode(code string) string {
-	return strings.TrimPrefix(strings.ToLower(code), "uk.obie.")
+	return strings.TrimPrefix(strings.ToLower(strings.TrimSpace(code)), "uk.obie.")
 }
 
 // matches reports whether the rule applies to an error.

@@ -30,6 +30,8 @@ const (
 	headerInteractionID = "X-Fapi-Interaction-Id"
 	headerCustomerIP    = "X-Fapi-Customer-Ip-Address"
 	headerCustomerAgent = "X-Customer-User-Agent"
+
+	maxHeaders = 5 // that the adapter sets
 )
 
 // requirements: the token names the consent at the ASPSP, so that no read is possible without it.
@@ -49,11 +51,16 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	if err := decode(&cfg); err != nil && !errors.As(err, &faults) {
 		return nil, err
 	}
-	aspsps, err := openASPSPs(env, &faults)
+	var bases []*url.URL
+	aspsps, err := adapterconfig.OpenASPSPs(env, &faults, func(entry providers.ASPSP, o Options) *aspsp {
+		a := o.open(env, entry, &faults)
+		bases = append(bases, a.base)
+		return a
+	})
 	if err != nil {
 		return nil, err
 	}
-	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, certificateBase(env, aspsps), &faults)
+	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, adapterconfig.CertificateBase(bases...), &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
@@ -155,7 +162,10 @@ func (p *provider) read(
 // headerOf returns the header of a request. The consent id is not in it: the ASPSP knows the consent
 // by the token.
 func (a *aspsp) headerOf(q canonical.Query) http.Header {
-	h := a.header.Clone()
+	h := make(http.Header, len(a.header)+maxHeaders)
+	for name, value := range a.header {
+		h[name] = []string{value.Reveal()}
+	}
 	h.Set("Accept", "application/json")
 	h.Set("Authorization", "Bearer "+q.Token.Reveal())
 	h.Set(headerInteractionID, q.RequestID)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/obie/obiesim"
 )
@@ -160,10 +161,13 @@ func TestHeader(t *testing.T) {
 	p := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		got = r.Header.Clone()
 		fmt.Fprint(w, `{"Data":{"Account":[],"Balance":[]}}`)
-	}), Options{BulkBalances: true, Headers: map[string]string{"x-fapi-financial-id": "0015800000jfAbcAAB"}}, counter(t, 100))
+	}), Options{
+		BulkBalances: true, Headers: map[string]string{"x-fapi-financial-id": "0015800000jfAbcAAB"},
+		HeaderFiles: map[string]config.File{"x-key": config.InMemoryFile([]byte("Rosebud-4711\n"))},
+	}, counter(t, 100))
 	want := http.Header{
 		"Accept": {"application/json"}, "Authorization": {"Bearer " + obiesim.Token(obiesim.GoodConsent)},
-		"X-Fapi-Interaction-Id": {testRequestID}, "X-Fapi-Financial-Id": {"0015800000jfAbcAAB"},
+		"X-Fapi-Interaction-Id": {testRequestID}, "X-Fapi-Financial-Id": {"0015800000jfAbcAAB"}, "X-Key": {"Rosebud-4711"},
 	}
 	attended := maps.Clone(want)
 	attended["X-Fapi-Customer-Ip-Address"], attended["X-Customer-User-Agent"] = []string{"203.0.113.7"}, []string{"Mozilla/5.0"}

@@ -25,7 +25,7 @@ func TestFaults(t *testing.T) {
 	ca := certtest.CA(t, "QTSP")
 	tpp := ca.Issue("TPP")
 	dir := t.TempDir()
-	for name, content := range map[string]string{"cert.pem": tpp.PEM + ca.PEM, "cert.key": tpp.KeyPEM} {
+	for name, content := range map[string]string{"cert.pem": tpp.PEM + ca.PEM, "cert.key": tpp.KeyPEM, "secret": "Rosebud-4711\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -48,25 +48,27 @@ func TestFaults(t *testing.T) {
 		{name: "https without a certificate", provider: "{baseURL: https://api.bank.example}", options: "{}", want: noCertificate},
 		{name: "https of the ASPSP without a certificate", provider: loopback + "}", options: "{baseURL: https://api.bank.example}", want: noCertificate},
 		{name: "https of the ASPSP on loopback", provider: "{}", options: "{baseURL: https://127.0.0.1:8443}"},
-		{name: "all headers and codes", provider: loopback + "}", options: "{headers: {x-fapi-financial-id: a, x-bank: b}, codes: {U011: CONSENT_INVALID, UK.OBIE.X: CONSENT_EXPIRED}}"},
+		{name: "all headers and codes", provider: loopback + "}", options: "{headers: {x-fapi-financial-id: a, x-bank: b}, headerFiles: {x-key: " + filepath.Join(dir, "secret") + "}, codes: {U011: CONSENT_INVALID, UK.OBIE.X: CONSENT_EXPIRED}}"},
 		{name: "no base URL", provider: "{}", options: "{}", want: []string{
 			"aspsps[0].options.baseURL: is missing: neither the ASPSP nor its provider has a baseURL",
 		}},
 		{
 			name: "all at once", provider: loopback + ", secret: x}", options: `{baseURL: "http://bank.example", version: v2, bulk: true,
-			headers: {authorization: x, X-Fapi-Interaction-Id: x, x-fapi-auth-date: x, "a b": x, x-bank: ""}, codes: {A: CONSENT, B: FORMAT_ERROR}}`,
+			headers: {authorization: x, X-Fapi-Interaction-Id: x, x-fapi-auth-date: x, "a b": x, x-bank: ""}, codes: {" ": CONSENT_INVALID, A: CONSENT, B: FORMAT_ERROR, UK.OBIE.a: CONSENT_INVALID}}`,
 			want: []string{
 				"secret: unknown key; known keys: baseURL, caFile, clientCertificateFile, clientKeyFile, proxy, timeout",
-				"aspsps[0].options.bulk: unknown key; known keys: baseURL, bulkBalances, codes, headers, version",
+				"aspsps[0].options.bulk: unknown key; known keys: baseURL, bulkBalances, codes, headerFiles, headers, version",
 				"aspsps[0].options.version: must be v3.1 or v4.0",
-				"aspsps[0].options.codes: contains a value that is not the code of a problem that a provider's error can mean",
-				"aspsps[0].options.codes: contains a value that is not the code of a problem that a provider's error can mean",
 				"aspsps[0].options.baseURL: must be https (http only for loopback addresses)",
 				"aspsps[0].options.headers: contains a header that the gateway sets itself",
 				"aspsps[0].options.headers: contains a name that is not a header name",
 				"aspsps[0].options.headers: contains a header that the gateway sets itself",
 				"aspsps[0].options.headers: contains a value that is empty or not printable ASCII",
 				"aspsps[0].options.headers: contains a header that the gateway sets itself",
+				"aspsps[0].options.codes: contains a word that is blank or occurs twice",
+				"aspsps[0].options.codes: contains a value that is no code of a problem that a provider's error can mean",
+				"aspsps[0].options.codes: contains a value that is no code of a problem that a provider's error can mean",
+				"aspsps[0].options.codes: contains a word that is blank or occurs twice",
 			},
 		},
 	} {
