@@ -38,17 +38,17 @@ const (
 	// MyPOS is the id of the ASPSP that the simulator of myPOS represents.
 	MyPOS = "4f1e2d3c-0000-4000-8000-000000000101"
 
-	// The ASPSPs of provider berlingroup. Requests to all of them are signed.
-	ElmBank    = "4f1e2d3c-0000-4000-8000-000000000201" // returns the account list with balances
-	BirchBank  = "4f1e2d3c-0000-4000-8000-000000000202" // unusual but legal responses; requires a token and a fixed header
-	WillowBank = "4f1e2d3c-0000-4000-8000-000000000203" // slow, with 20 accounts per page
-
-	// The ASPSPs of provider obie.
-	KingfisherBank = "4f1e2d3c-0000-4000-8000-000000000301" // version 4.0, with the balances of all accounts in one call
-	HeronBank      = "4f1e2d3c-0000-4000-8000-000000000302" // version 3.1, with unusual but legal responses
-
 	consumerKey = "sandbox-consumer!sandbox-project"
 	myposKey    = "sandbox-mypos-key"
+)
+
+// The ASPSPs of providers berlingroup, whose requests are signed, and obie.
+const (
+	ElmBank        = "4f1e2d3c-0000-4000-8000-000000000201" // berlingroup; returns the account list with balances
+	BirchBank      = "4f1e2d3c-0000-4000-8000-000000000202" // berlingroup; unusual but legal responses, requires a token and a fixed header
+	WillowBank     = "4f1e2d3c-0000-4000-8000-000000000203" // berlingroup; slow, with 20 accounts per page
+	KingfisherBank = "4f1e2d3c-0000-4000-8000-000000000301" // obie, version 4.0; the balances of all accounts in one call
+	HeronBank      = "4f1e2d3c-0000-4000-8000-000000000302" // obie, version 3.1; unusual but legal responses
 )
 
 // Sandbox is the environment of a gateway: four simulated providers with nine ASPSPs, and the files
