@@ -201,21 +201,21 @@ clients:
 providers:
   mastercard: {baseURL: "$mastercard", consumerKey: "$CONSUMER", signingKeyFile: "$DIR/signing-key.pem"}
   mypos: {baseURL: "$mypos", apiKeyFile: "$DIR/mypos-key"}
-  berlingroup: {signingCertificateFile: "$DIR/qseal.pem", signingKeyFile: "$DIR/signing-key.pem"}
-  obie: {}
+  berlingroup: {baseURL: "$berlingroup/elm", signingCertificateFile: "$DIR/qseal.pem", signingKeyFile: "$DIR/signing-key.pem"}
+  obie: {baseURL: "$obie/kingfisher"}
 aspsps:
   - {id: $WOOD, name: Wood Bank, provider: mastercard}
   - {id: $STONE, name: Stone Bank, provider: mastercard, unattended: {unit: resource}}
   - {id: $RIVER, name: River Bank, provider: mastercard}
   - {id: $POS, name: myPOS, provider: mypos}
-  - {id: $ELM, name: Elm Bank, provider: berlingroup, options: {baseURL: "$berlingroup/elm", withBalance: true}}
+  - {id: $ELM, name: Elm Bank, provider: berlingroup, options: {withBalance: true}}
   - id: $BIRCH
     name: Birch Bank
     provider: berlingroup
-    options: {baseURL: "$berlingroup/birch/xs2a", version: v3, requireToken: true, headers: {X-IBM-Client-Id: sandbox}}
-  - {id: $WILLOW, name: Willow Bank, provider: berlingroup, options: {baseURL: "$berlingroup/willow"}}
-  - {id: $KINGFISHER, name: Kingfisher Bank, provider: obie, options: {baseURL: "$obie/kingfisher", version: v4.0, bulkBalances: true}}
-  - {id: $HERON, name: Heron Bank, provider: obie, options: {baseURL: "$obie/heron", headers: {x-fapi-financial-id: 0015800000jfSandbx}}}
+    options: {version: v3, baseURL: "$berlingroup/birch/xs2a", requireToken: true, headers: {X-IBM-Client-Id: sandbox}}
+  - {id: $WILLOW, name: Willow Bank, provider: berlingroup, options: {version: v1, baseURL: "$berlingroup/willow"}}
+  - {id: $KINGFISHER, name: Kingfisher Bank, provider: obie, options: {version: v4.0, bulkBalances: true}}
+  - {id: $HERON, name: Heron Bank, provider: obie, options: {version: v3.1, baseURL: "$obie/heron", headers: {x-fapi-financial-id: 0015800000jfSandbx}}}
 cache: {encryptionKeyFile: "$DIR/cache-key"}
 `
 

@@ -39,7 +39,7 @@ func TestCheck(t *testing.T) {
 			if tt.name == "several faults" {
 				text = strings.Replace(text, "unit: resource", "unit: customer", 1)
 				text = strings.Replace(text, "signing-key.pem", "mypos-key", 1)
-				tt.faults = append(tt.faults, "providers.mastercard.signingKeyFile (line 8)", "aspsps[1].unattended.unit (line 12)")
+				tt.faults = append(tt.faults, "providers.mastercard.signingKeyFile (line 8)", "aspsps[1].unattended.unit (line 14)")
 			}
 			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 				t.Fatal(err)

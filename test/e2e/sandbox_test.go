@@ -92,7 +92,7 @@ func TestSandbox(t *testing.T) {
 		lines = pasted.FindAllStringSubmatch(guide, -1)
 		return strings.Contains(guide, "Ctrl-C")
 	})
-	if len(lines) != 8 {
+	if len(lines) != 10 {
 		t.Fatalf("%d commands\n%s", len(lines), p.Stdout.String())
 	}
 	for _, line := range lines {

@@ -28,8 +28,8 @@ func TestRiskyValuesAreReported(t *testing.T) {
 	}
 	want := []string{
 		"providers.mypos.apiKeyFile (line 9): file can be written by every local user: remove this permission (chmod o-w)",
-		"aspsps[0].unattended.limit (line 11): above 4 is only allowed if the ASPSP has agreed to it",
-		"aspsps[0].unattended.window (line 11): below 24h is only allowed if the ASPSP has agreed to it",
+		"aspsps[0].unattended.limit (line 13): above 4 is only allowed if the ASPSP has agreed to it",
+		"aspsps[0].unattended.window (line 13): below 24h is only allowed if the ASPSP has agreed to it",
 	}
 	check := exec.Command(gatewaytest.Binary(), "check", "--config", file, "--print")
 	var stdout, stderr strings.Builder
