@@ -157,7 +157,7 @@ var rules = []rule{
 	},
 	{
 		dir:  "internal/providers/adapterconfig",
-		code: []string{"internal/canonical", "internal/config", "internal/providers", "golang.org/x/net/http/httpguts"},
+		code: []string{"internal/canonical", "internal/config", "internal/config/strict", "internal/providers", "golang.org/x/net/http/httpguts"},
 		test: []string{"internal/providers/adapter"},
 	},
 	{dir: "internal/providers/paging", code: []string{"internal/canonical", "internal/providers"}, test: []string{"internal/providers/adapter"}},

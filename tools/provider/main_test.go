@@ -45,7 +45,7 @@ func TestLayOut(t *testing.T) {
 
 func TestLayOutRefuses(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"", "a", "New", "new-bank", "../x", "1st", "new bank", strings.Repeat("x", 32)} {
+	for _, name := range []string{"", "a", "New", "new-bank", "../x", "1st", "new bank", "type", "main", strings.Repeat("x", 32)} {
 		if err := layOut(dir, name); err == nil {
 			t.Errorf("%q is accepted", name)
 		}

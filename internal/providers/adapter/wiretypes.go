@@ -58,8 +58,9 @@ func (t Text) NonBlank() string {
 	return string(t)
 }
 
-// Number is a JSON member that is a number, with its digits as received. A string is accepted; the
-// caller parses it. null is read as "".
+// Number is a JSON member that is a number, with its digits as received. A string is accepted, without
+// outer white space and leading zeros, which the patterns of the standards allow; the caller parses
+// it. null is read as "".
 type Number string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -69,13 +70,24 @@ func (n *Number) UnmarshalJSON(raw []byte) error {
 		return nil
 	case raw[0] == '"':
 		text, err := unquote(raw)
-		*n = Number(strings.TrimSpace(text))
+		*n = Number(withoutLeadingZeros(strings.TrimSpace(text)))
 		return err
 	case raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9':
 		*n = Number(raw)
 		return nil
 	}
 	return errJSONType
+}
+
+// withoutLeadingZeros returns a decimal number without zeros before its first other digit, or before
+// the last digit of its integer part. Any other text is returned unchanged.
+func withoutLeadingZeros(text string) string {
+	digits := strings.TrimLeft(text, "+-")
+	sign := text[:len(text)-len(digits)]
+	for len(digits) > 1 && digits[0] == '0' && '0' <= digits[1] && digits[1] <= '9' {
+		digits = digits[1:]
+	}
+	return sign + digits
 }
 
 // Optional is a part of a response that may be missing. Value is then nil. An empty value of

@@ -29,7 +29,8 @@ func TestText(t *testing.T) {
 
 func TestNumber(t *testing.T) {
 	for raw, want := range map[string]string{
-		`4.200`: "4.200", `-0.1E-3`: "-0.1E-3", `" 4.20 "`: "4.20", `".64"`: ".64", `"1,5"`: "1,5", `""`: "", `null`: "",
+		`4.200`: "4.200", `-0.1E-3`: "-0.1E-3", `" 4.20 "`: "4.20", `".64"`: ".64", `"1,5"`: "1,5",
+		`"007.50"`: "7.50", `"-00.50"`: "-0.50", `"000"`: "0", `"0"`: "0", `"0.07"`: "0.07", `"+-07"`: "+-7", `"0x10"`: "0x10", `""`: "", `null`: "",
 	} {
 		var got adapter.Number
 		if err := json.Unmarshal([]byte(raw), &got); err != nil || string(got) != want {

@@ -3,11 +3,13 @@ package adapterconfig
 import (
 	"errors"
 	"maps"
+	"net/textproto"
 	"net/url"
 	"slices"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
+	"ais-gateway/internal/config/strict"
 	"ais-gateway/internal/providers"
 )
 
@@ -28,23 +30,34 @@ func OpenASPSPs[O, A any](env providers.Env, faults *config.Faults, open func(en
 }
 
 // FixedHeaders returns the options headers and headerFiles of an ASPSP, whose values are secret. It
-// adds the faults of Headers and HeaderKey, and one for a header that is in both options.
+// adds a fault of the option for each name or value that must not be sent, and for a header that is
+// set twice. reserved has the headers that the adapter sets.
 func FixedHeaders(
 	aspsp providers.ASPSP, headers map[string]string, files map[string]config.File, reserved []string, faults *config.Faults,
 ) map[string]canonical.Secret {
-	all, path := map[string]string{}, aspsp.Path+".headerFiles"
-	maps.Copy(all, headers)
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		value := HeaderKey(files[name], path+"."+name, faults)
-		if _, twice := all[name]; twice {
-			faults.Add(path, "contains a header that headers contains as well")
-		} else if value != "" && providers.Printable(value.Reveal()) {
-			all[name] = value.Reveal()
+	fixed := map[string]canonical.Secret{}
+	add := func(path, name, value string) {
+		key := textproto.CanonicalMIMEHeaderKey(name)
+		_, twice := fixed[key]
+		switch fault := headerFault(name, value, reserved); {
+		case fault != "":
+			faults.Add(path, fault)
+		case twice:
+			faults.Add(path, "contains a header twice, or one that headers contains as well")
+		default:
+			fixed[key] = canonical.Secret(value)
 		}
 	}
-	fixed := map[string]canonical.Secret{}
-	for name, values := range Headers(aspsp, all, reserved, faults) {
-		fixed[name] = canonical.Secret(values[0])
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		add(aspsp.Path+".headers", name, headers[name])
+	}
+	path := aspsp.Path + ".headerFiles"
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		before := len(*faults)
+		value := HeaderKey(files[name], strict.Child(path, name), faults)
+		if len(*faults) == before && value != "" { // otherwise it has a fault
+			add(path, name, value.Reveal())
+		}
 	}
 	return fixed
 }

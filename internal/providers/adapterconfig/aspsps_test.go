@@ -52,13 +52,14 @@ func TestFixedHeaders(t *testing.T) {
 	adapterconfig.FixedHeaders(providers.ASPSP{Path: "o"}, map[string]string{"A": "1", "Reserved": "1"}, map[string]config.File{
 		"A": file("2"), "B": file("two\nlines"), "a b": file("3"), "Host": file("4"), "C": {},
 	}, []string{"Reserved"}, &faults)
+	const setByGateway = "contains a header that the gateway sets itself, or that must not be fixed"
 	want := config.Faults{
-		{Path: "o.headerFiles", Detail: "contains a header that headers contains as well"},
+		{Path: "o.headers", Detail: setByGateway},
+		{Path: "o.headerFiles", Detail: "contains a header twice, or one that headers contains as well"},
 		{Path: "o.headerFiles.B", Detail: "file must contain a single line of printable ASCII characters"},
 		{Path: "o.headerFiles.C", Detail: "is missing"},
-		{Path: "o.headers", Detail: "contains a header that the gateway sets itself"},
-		{Path: "o.headers", Detail: "contains a header that the gateway sets itself"},
-		{Path: "o.headers", Detail: "contains a name that is not a header name"},
+		{Path: "o.headerFiles", Detail: setByGateway},
+		{Path: "o.headerFiles", Detail: "contains a name that is not a header name"},
 	}
 	if diff := cmp.Diff(want, faults); diff != "" {
 		t.Error(diff)

@@ -3,11 +3,10 @@
 package adapterconfig
 
 import (
-	"maps"
-	"net/http"
 	"net/textproto"
 	"net/url"
 	"slices"
+	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -36,31 +35,31 @@ func BaseURL(env providers.Env, aspsp providers.ASPSP, option string, faults *co
 	return u
 }
 
-// Headers returns fixed headers of an ASPSP's requests. It adds a fault of the option headers for a
-// name or value that HTTP does not allow, and for a name in reserved, which the adapter or HTTP sets.
-func Headers(aspsp providers.ASPSP, option map[string]string, reserved []string, faults *config.Faults) http.Header {
-	header := make(http.Header, len(option))
-	for _, name := range slices.Sorted(maps.Keys(option)) {
-		key, path := textproto.CanonicalMIMEHeaderKey(name), aspsp.Path+".headers"
-		switch {
-		case !httpguts.ValidHeaderFieldName(name):
-			faults.Add(path, "contains a name that is not a header name")
-		case slices.Contains(reserved, key), slices.Contains(httpHeaders, key):
-			faults.Add(path, "contains a header that the gateway sets itself")
-		case header[key] != nil:
-			faults.Add(path, "contains a header twice")
-		case option[name] == "" || !providers.Printable(option[name]):
-			faults.Add(path, "contains a value that is empty or not printable ASCII")
-		default:
-			header[key] = []string{option[name]}
-		}
+// headerFault returns why a fixed header must not be sent; "" if it may. reserved has the names that
+// the adapter sets.
+func headerFault(name, value string, reserved []string) string {
+	key := textproto.CanonicalMIMEHeaderKey(name)
+	hasPrefix := func(prefix string) bool { return strings.HasPrefix(key, prefix) }
+	switch {
+	case !httpguts.ValidHeaderFieldName(name):
+		return "contains a name that is not a header name"
+	case slices.Contains(reserved, key), slices.Contains(httpHeaders, key), slices.ContainsFunc(reservedPrefixes, hasPrefix):
+		return "contains a header that the gateway sets itself, or that must not be fixed"
+	case strings.TrimSpace(value) == "" || !providers.Printable(value):
+		return "contains a value that is empty or not printable ASCII"
 	}
-	return header
+	return ""
 }
 
 // httpHeaders are headers that belong to HTTP, to a trace or to the gateway's callers.
 var httpHeaders = []string{
-	"Accept", "Accept-Encoding", "Authorization", "Baggage", "Connection", "Content-Length", "Content-Type", "Cookie", "Expect", "Host",
-	"Idempotency-Key", "Keep-Alive", "Proxy-Authorization", "Te", "Traceparent", "Tracestate", "Trailer", "Transfer-Encoding", "Upgrade",
-	"X-Api-Key", "X-Forwarded-For", "X-Request-Id",
+	"Accept", "Accept-Encoding", "Authorization", "Baggage", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie",
+	"Expect", "Forwarded", "Host", "Idempotency-Key", "Keep-Alive", "Range", "Te", "Traceparent", "Tracestate", "Trailer",
+	"Transfer-Encoding", "Upgrade", "X-Api-Key", "X-Http-Method-Override", "X-Idempotency-Key", "X-Real-Ip", "X-Request-Id",
+}
+
+// reservedPrefixes begin the names of conditional requests, of proxies, and of statements about a
+// user who is present.
+var reservedPrefixes = []string{
+	"If-", "Proxy-", "X-Forwarded-", "Psu-Accept", "Psu-Device-", "Psu-Geo-", "Psu-Http-", "Psu-Ip-", "Psu-User-", "X-Fapi-Customer-",
 }

@@ -1,7 +1,6 @@
 package adapterconfig_test
 
 import (
-	"net/http"
 	"net/url"
 	"testing"
 
@@ -45,23 +44,39 @@ func TestBaseURL(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
+	const setByGateway = "contains a header that the gateway sets itself, or that must not be fixed"
 	for _, tt := range []struct {
 		name, fault string
 		option      map[string]string
-		want        http.Header
+		want        map[string]string
 	}{
-		{"none", "", nil, http.Header{}},
-		{"two", "", map[string]string{"x-ibm-client-id": "a b", "aspsp-code": "1"}, http.Header{"X-Ibm-Client-Id": {"a b"}, "Aspsp-Code": {"1"}}},
-		{"no name", "contains a name that is not a header name", map[string]string{"a b": "1"}, http.Header{}},
-		{"of HTTP", "contains a header that the gateway sets itself", map[string]string{"host": "1"}, http.Header{}},
-		{"of a caller", "contains a header that the gateway sets itself", map[string]string{"X-API-Key": "1"}, http.Header{}},
-		{"of the adapter", "contains a header that the gateway sets itself", map[string]string{"consent-id": "1"}, http.Header{}},
-		{"twice", "contains a header twice", map[string]string{"A": "1", "a": "2"}, http.Header{"A": {"1"}}},
-		{"empty", "contains a value that is empty or not printable ASCII", map[string]string{"a": ""}, http.Header{}},
-		{"line", "contains a value that is empty or not printable ASCII", map[string]string{"a": "1\r\nb: 2"}, http.Header{}},
+		{"none", "", nil, nil},
+		{"two", "", map[string]string{"x-ibm-client-id": "a b", "aspsp-code": "1"}, map[string]string{"X-Ibm-Client-Id": "a b", "Aspsp-Code": "1"}},
+		{"of a company", "", map[string]string{"PSU-Corporate-ID": "7"}, map[string]string{"Psu-Corporate-Id": "7"}},
+		{"no name", "contains a name that is not a header name", map[string]string{"a b": "1"}, nil},
+		{"name with a line", "contains a name that is not a header name", map[string]string{"a\nb": "1"}, nil},
+		{"of HTTP", setByGateway, map[string]string{"host": "1"}, nil},
+		{"of a caller", setByGateway, map[string]string{"X-API-Key": "1"}, nil},
+		{"of the adapter", setByGateway, map[string]string{"consent-id": "1"}, nil},
+		{"that allows net/http to send again", setByGateway, map[string]string{"x-idempotency-key": "1"}, nil},
+		{"of a conditional request", setByGateway, map[string]string{"if-none-match": "1"}, nil},
+		{"of a part", setByGateway, map[string]string{"range": "bytes=0-1"}, nil},
+		{"of a proxy", setByGateway, map[string]string{"x-forwarded-for": "203.0.113.7"}, nil},
+		{"about the user", setByGateway, map[string]string{"psu-ip-address": "203.0.113.7"}, nil},
+		{"about the user, at UK Open Banking", setByGateway, map[string]string{"x-fapi-customer-last-logged-time": "1"}, nil},
+		{"twice", "contains a header twice, or one that headers contains as well", map[string]string{"A": "1", "a": "2"}, map[string]string{"A": "1"}},
+		{"empty", "contains a value that is empty or not printable ASCII", map[string]string{"a": " "}, nil},
+		{"line", "contains a value that is empty or not printable ASCII", map[string]string{"a": "1\r\nb: 2"}, nil},
 	} {
 		var faults config.Faults
-		got := adapterconfig.Headers(providers.ASPSP{Path: "o"}, tt.option, []string{"Consent-Id"}, &faults)
+		fixed := adapterconfig.FixedHeaders(providers.ASPSP{Path: "o"}, tt.option, nil, []string{"Consent-Id"}, &faults)
+		var got map[string]string
+		for name, value := range fixed {
+			if got == nil {
+				got = map[string]string{}
+			}
+			got[name] = value.Reveal()
+		}
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}

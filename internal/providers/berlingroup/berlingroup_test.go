@@ -237,6 +237,7 @@ func TestBalancesOfTheList(t *testing.T) {
 		`{"accounts":[{"resourceId":"a","balances":[null]}]}`, `{"accounts":[{"resourceId":"a","balances":[{}]}]}`,
 		`{"accounts":[{"resourceId":"a","balances":[]},{"resourceId":"a"}]}`,
 		`{"accounts":[{"resourceId":"a","balances":` + good + `},{"resourceId":"a","balances":[]}]}`,
+		`{"accounts":[{"resourceId":"a","debitAccounting":true,"balances":` + good + `}]}`,
 	} {
 		p := serve(t, responds(http.StatusOK, body), Options{WithBalance: true}, nil)
 		if all, err := p.Accounts(t.Context(), testQuery()); err != nil || len(all) != 1 {

@@ -64,15 +64,15 @@ func TestFaults(t *testing.T) {
 		{name: "version that leads up", base: loopback, first: "{version: '..'}", want: []string{"aspsps[0].options.version: must be one segment of a path, such as v1"}},
 		{name: "version with a query", base: loopback, first: "{version: 'v1?x'}", want: []string{"aspsps[0].options.version: must be one segment of a path, such as v1"}},
 		{name: "reserved headers", base: loopback, first: "{headers: {consent-id: " + secret + ", psu-ip-address: 192.0.2.1, signature: x, user-agent: x, host: x, authorization: x}}", want: []string{
-			"aspsps[0].options.headers: contains a header that the gateway sets itself", "aspsps[0].options.headers: contains a header that the gateway sets itself",
-			"aspsps[0].options.headers: contains a header that the gateway sets itself", "aspsps[0].options.headers: contains a header that the gateway sets itself",
-			"aspsps[0].options.headers: contains a header that the gateway sets itself", "aspsps[0].options.headers: contains a header that the gateway sets itself",
+			"aspsps[0].options.headers: contains a header that the gateway sets itself, or that must not be fixed", "aspsps[0].options.headers: contains a header that the gateway sets itself, or that must not be fixed",
+			"aspsps[0].options.headers: contains a header that the gateway sets itself, or that must not be fixed", "aspsps[0].options.headers: contains a header that the gateway sets itself, or that must not be fixed",
+			"aspsps[0].options.headers: contains a header that the gateway sets itself, or that must not be fixed", "aspsps[0].options.headers: contains a header that the gateway sets itself, or that must not be fixed",
 		}},
 		{name: "headers and their files", base: loopback, first: "{headers: {A: x, 'a b': x, C: ''}, headerFiles: {A: DIR/header, B: DIR/lines, D: DIR/none}}", want: []string{
 			"aspsps[0].options.headerFiles.D: file does not exist (relative paths start at the working directory)",
-			"aspsps[0].options.headerFiles: contains a header that headers contains as well",
-			"aspsps[0].options.headerFiles.B: file must contain a single line of printable ASCII characters",
 			"aspsps[0].options.headers: contains a value that is empty or not printable ASCII", "aspsps[0].options.headers: contains a name that is not a header name",
+			"aspsps[0].options.headerFiles: contains a header twice, or one that headers contains as well",
+			"aspsps[0].options.headerFiles.B: file must contain a single line of printable ASCII characters",
 		}},
 		{name: "codes", base: loopback, first: "{codes: {A: CONSENT_GONE, b: NOT_FOUND, c: PROVIDER_ERROR, C: PROVIDER_ERROR, ' ': PROVIDER_ERROR}}", want: []string{
 			"aspsps[0].options.codes: contains a word that is blank or occurs twice", "aspsps[0].options.codes: " + oneErrorKind,

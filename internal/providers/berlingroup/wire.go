@@ -41,6 +41,7 @@ type (
 		OwnerName       adapter.Text                `json:"ownerName"`
 		Links           adapter.Optional[wireLinks] `json:"_links"`
 		Balances        json.RawMessage             `json:"balances"` // decoded only if they were asked for
+		DebitAccounting json.RawMessage             `json:"debitAccounting"`
 	}
 	wireBalance struct {
 		Amount struct {
@@ -84,11 +85,17 @@ func (w *wireAccount) id() string {
 	if id := w.ResourceID.NonBlank(); id != "" || w.Links.Value == nil {
 		return id
 	}
-	link, err := url.Parse(string(cmp.Or(w.Links.Value.Balances.Href, w.Links.Value.Account.Href)))
+	return cmp.Or(w.Links.Value.Balances.id(), w.Links.Value.Account.id())
+}
+
+// id returns the account's id in a link: the path segment after the last accounts, unescaped once,
+// with nothing but balances after it; "" if there is none.
+func (l wireLink) id() string {
+	link, err := url.Parse(string(l.Href))
 	if err != nil {
 		return ""
 	}
-	parent, segment := path.Split("/" + strings.TrimSuffix(link.EscapedPath(), "/balances"))
+	parent, segment := path.Split("/" + strings.TrimSuffix(strings.TrimSuffix(link.EscapedPath(), "/"), "/balances"))
 	id, err := url.PathUnescape(segment)
 	if err != nil || !strings.HasSuffix(parent, "/accounts/") {
 		return ""
@@ -185,7 +192,16 @@ func (w *wireAccount) balances(types map[string]canonical.BalanceType) ([]canoni
 	if err := adapter.Decode(w.Balances, &list); err != nil || list == nil {
 		return nil, err
 	}
+	if !adapter.IsEmpty(w.DebitAccounting) {
+		return nil, errDebitAccounting()
+	}
 	return readBalances(list, types)
+}
+
+// errDebitAccounting returns the error for balances of a card that may count the other way round, so
+// that their sign cannot be read truthfully.
+func errDebitAccounting() error {
+	return canonical.InvalidResponse("balances with debitAccounting, whose sign is not defined for accounts")
 }
 
 // addTo adds the balances of a page to those of the requested account.
@@ -194,8 +210,8 @@ func (w wirePage) addTo(found *canonical.AccountBalances, requested string, type
 	case w.Balances == nil:
 		return canonical.InvalidResponse("the list of balances is missing")
 	case !adapter.IsEmpty(w.DebitAccounting):
-		return canonical.InvalidResponse("balances with debitAccounting, whose sign is not defined for accounts")
-	case account != nil && account.ResourceID != "" && string(account.ResourceID) != requested:
+		return errDebitAccounting()
+	case account != nil && account.ResourceID.NonBlank() != "" && string(account.ResourceID) != requested:
 		return canonical.InvalidResponse("the response is about another account")
 	case account != nil:
 		found.Identification, _ = account.identify()

@@ -31,7 +31,7 @@ var errorRules = []errorRule{
 
 	{statuses: rejections, words: []string{"certificate"}, kind: canonical.ProviderRejected},
 	{statuses: rejections, words: []string{"revoked"}, kind: canonical.ConsentInvalid},
-	{statuses: rejections, words: []string{"consent not authorised"}, kind: canonical.ConsentInvalid},
+	{statuses: rejections, words: []string{"consent", "not authorised"}, kind: canonical.ConsentInvalid},
 	{statuses: rejections, words: []string{"consent", "expired"}, kind: canonical.ConsentExpired},
 	{statuses: []int{http.StatusUnauthorized}, words: []string{"expired"}, kind: canonical.ConsentExpired, token: true},
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"ais-gateway/internal/canonical"
@@ -103,26 +102,30 @@ func (p *provider) Balances(ctx context.Context, q canonical.Query, accountID st
 	if failure := adapter.CheckAccount(q, requirements, accountID); failure != nil {
 		return canonical.AccountBalances{}, failure
 	}
-	all := map[string]canonical.AccountBalances{accountID: {Balances: []canonical.Balance{}}}
+	var found balanceSet
 	r := providers.Request{Route: routeBalances, Account: accountID}
 	err := p.read(ctx, q, r, []string{"accounts", accountID, "balances"}, func(_ *aspsp, page wirePage) error {
-		return page.addBalances(all, accountID)
+		return found.add(page, accountID)
 	})
 	if err != nil {
 		return canonical.AccountBalances{}, err
 	}
-	return all[accountID], nil
+	balances := found.byAccount()[accountID]
+	if balances.Balances == nil {
+		balances.Balances = []canonical.Balance{}
+	}
+	return balances, nil
 }
 
 // AllBalances implements providers.AllBalancesReader.
 func (p *provider) AllBalances(ctx context.Context, q canonical.Query) (map[string]canonical.AccountBalances, error) {
-	all := map[string]canonical.AccountBalances{}
+	var found balanceSet
 	r := providers.Request{Route: routeAllBalances, AllBalances: true}
-	err := p.read(ctx, q, r, []string{"balances"}, func(_ *aspsp, page wirePage) error { return page.addBalances(all, "") })
+	err := p.read(ctx, q, r, []string{"balances"}, func(_ *aspsp, page wirePage) error { return found.add(page, "") })
 	if err != nil {
 		return nil, err
 	}
-	return all, nil
+	return found.byAccount(), nil
 }
 
 // read makes the calls of one read, to the path of the segments below the ASPSP's base URL. add is
@@ -148,8 +151,8 @@ func (p *provider) read(
 		if err := add(a, page); err != nil {
 			return nil, err
 		}
-		total, _ := strconv.Atoi(string(page.Meta.TotalPages)) // 0 if it cannot be read
-		next, err := pages.Next(resp, string(page.Links.Next), total)
+		link, total := page.next()
+		next, err := pages.Next(resp, link, total)
 		if count++; err == nil && next == nil && count < total {
 			return nil, canonical.InvalidResponse("the pages end before their total")
 		}

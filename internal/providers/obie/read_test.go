@@ -2,6 +2,7 @@ package obie
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -320,6 +321,27 @@ func TestLocalCurrency(t *testing.T) {
 				t.Errorf("%v\n%s", err, diff)
 			}
 		})
+	}
+}
+
+// TestLocalCurrencyOnAnotherPage reads a balance whose repetition is on the page before, and names
+// its account, which the other one does not.
+func TestLocalCurrencyOnAnotherPage(t *testing.T) {
+	const balance = `{%s"CreditDebitIndicator":"Credit","Type":"InterimBooked","DateTime":"2026-11-20T08:00:01Z","Amount":{"Amount":"1.00","Currency":%q,"SubType":%q}}`
+	pages := []string{
+		`{"Data":{"Balance":[` + fmt.Sprintf(balance, `"AccountId":"1",`, "EUR", "LocalCurrency") + `]},"Links":{"Next":"?page=2"}}`,
+		`{"Data":{"Balance":[` + fmt.Sprintf(balance, ``, "GBP", "BaseCurrency") + `]},"Links":"","Meta":[]}`,
+	}
+	p := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page := pages[0]
+		if r.URL.RawQuery != "" {
+			page = pages[1]
+		}
+		_, _ = io.WriteString(w, page)
+	}), Options{}, nil)
+	sheet, err := p.Balances(t.Context(), testQuery(), "1")
+	if diff := cmp.Diff([]string{"ITBD InterimBooked 1.00 GBP 2026-11-20T08:00:01Z"}, text(sheet.Balances)); err != nil || diff != "" {
+		t.Errorf("%v\n%s", err, diff)
 	}
 }
 

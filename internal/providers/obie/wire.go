@@ -1,8 +1,10 @@
 package obie
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ais-gateway/internal/canonical"
@@ -16,13 +18,29 @@ type wirePage struct {
 		Account []*wireAccount `json:"Account"` // nil if it is missing
 		Balance []*wireBalance `json:"Balance"` // nil if it is missing
 	} `json:"Data"`
-	Links struct {
-		Next adapter.Text `json:"Next"`
-	} `json:"Links"`
-	Meta struct {
-		TotalPages adapter.Number `json:"TotalPages"`
-	} `json:"Meta"`
-	Errors json.RawMessage `json:"Errors"`
+	Links  adapter.Optional[wireLinks] `json:"Links"`
+	Meta   adapter.Optional[wireMeta]  `json:"Meta"`
+	Errors json.RawMessage             `json:"Errors"`
+}
+
+type wireLinks struct {
+	Next adapter.Text `json:"Next"`
+}
+
+type wireMeta struct {
+	TotalPages adapter.Number `json:"TotalPages"`
+}
+
+// next returns the link to the next page, "" if there is none, and the number of all pages, 0 if it
+// cannot be read.
+func (w wirePage) next() (link string, total int) {
+	if w.Links.Value != nil {
+		link = string(w.Links.Value.Next)
+	}
+	if w.Meta.Value != nil {
+		total, _ = strconv.Atoi(string(w.Meta.Value.TotalPages))
+	}
+	return link, total
 }
 
 type wireAccount struct {
@@ -150,7 +168,7 @@ func (w *wireAccount) account(version string) (_ canonical.Account, card bool) {
 		kind, holder = w.AccountTypeCode, w.AccountCategory
 	}
 	a := canonical.Account{
-		ID:           string(w.AccountID),
+		ID:           w.AccountID.NonBlank(),
 		Currency:     w.Currency.NonBlank(),
 		Type:         accountType(string(kind)),
 		ProviderType: kind.NonBlank(),
@@ -189,20 +207,25 @@ func schemeOf(name adapter.Text) canonical.Scheme {
 	return canonical.SchemeProvider
 }
 
-// addBalances adds the balances of the page to those of their accounts. account is the account that
-// was asked for, "" for all accounts.
-func (w wirePage) addBalances(all map[string]canonical.AccountBalances, account string) error {
-	if w.Data.Balance == nil {
+// balanceSet collects the balances of all pages, in their order.
+type balanceSet []accountBalance
+
+type accountBalance struct {
+	account string
+	local   bool // in the local currency: it repeats the balance of its type in the base currency
+	canonical.Balance
+}
+
+// add adds the balances of a page. account is the account that was asked for, "" for all accounts.
+func (s *balanceSet) add(page wirePage, account string) error {
+	if page.Data.Balance == nil {
 		return canonical.InvalidResponse("the list of balances is missing")
 	}
-	for _, b := range w.Data.Balance {
+	for _, b := range page.Data.Balance {
 		if b == nil {
 			return canonical.InvalidResponse("a balance is null")
 		}
-		id := string(b.AccountID)
-		if id == "" {
-			id = account
-		}
+		id := cmp.Or(b.AccountID.NonBlank(), account)
 		switch {
 		case account != "" && id != account:
 			return canonical.InvalidResponse("the response is about another account")
@@ -213,22 +236,27 @@ func (w wirePage) addBalances(all map[string]canonical.AccountBalances, account 
 		if err != nil {
 			return err
 		}
-		if !b.repeats(w.Data.Balance) {
-			all[id] = canonical.AccountBalances{Balances: append(all[id].Balances, balance)}
-		}
+		*s = append(*s, accountBalance{id, slices.Contains(localCurrency, normalize(b.Amount.SubType)), balance})
 	}
 	return nil
 }
 
-// repeats reports whether the balance is another one of the page, in another currency.
-func (w *wireBalance) repeats(page []*wireBalance) bool {
-	return w.isLocal() && slices.ContainsFunc(page, func(o *wireBalance) bool {
-		return o != nil && !o.isLocal() && o.AccountID == w.AccountID && normalize(o.Type) == normalize(w.Type)
-	})
-}
-
-func (w *wireBalance) isLocal() bool {
-	return slices.Contains(localCurrency, normalize(w.Amount.SubType))
+// byAccount returns the balances by account id. A balance in the local currency is one of them only if
+// the account has none of its type in the base currency.
+func (s balanceSet) byAccount() map[string]canonical.AccountBalances {
+	type key struct{ account, word string }
+	keyOf := func(b accountBalance) key { return key{b.account, normalize(adapter.Text(b.ProviderType))} }
+	inBase := map[key]bool{}
+	for _, b := range s {
+		inBase[keyOf(b)] = inBase[keyOf(b)] || !b.local
+	}
+	all := map[string]canonical.AccountBalances{}
+	for _, b := range s {
+		if !b.local || !inBase[keyOf(b)] {
+			all[b.account] = canonical.AccountBalances{Balances: append(all[b.account].Balances, b.Balance)}
+		}
+	}
+	return all
 }
 
 // balance returns the balance.

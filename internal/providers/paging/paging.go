@@ -83,7 +83,7 @@ func (p *Links) resolve(link string) (_ *url.URL, fault string) {
 		return nil, "the link to the next page is too long"
 	}
 	u, err := url.Parse(link)
-	if err != nil || u.Opaque != "" {
+	if err != nil || u.Opaque != "" || !validQuery(u.RawQuery) {
 		return nil, "the link to the next page is no URL"
 	}
 	if u.User != nil || p.hasToken(u) {
@@ -97,6 +97,7 @@ func (p *Links) resolve(link string) (_ *url.URL, fault string) {
 	if hasDotSegment(u.Path) {
 		return nil, "the link to the next page has a path with . or .."
 	}
+	u.Scheme, u.Host = p.base.Scheme, p.base.Host // the link may spell them differently
 	u.Fragment, u.RawFragment = "", ""
 	switch base := strings.TrimSuffix(p.base.EscapedPath(), "/"); {
 	case strings.HasPrefix(u.EscapedPath(), base+"/"):
@@ -109,13 +110,19 @@ func (p *Links) resolve(link string) (_ *url.URL, fault string) {
 	return u, ""
 }
 
+// validQuery reports whether a query can be sent as it is, and every escape in it is valid.
+func validQuery(query string) bool {
+	_, err := url.QueryUnescape(query)
+	return err == nil && !strings.ContainsFunc(query, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune("\"<>\\^`{|}", c) })
+}
+
 // hasToken reports whether a link contains the user's token, which would then be in the logs of
 // every server and proxy on the way.
 func (p *Links) hasToken(u *url.URL) bool {
 	if p.token == "" {
 		return false
 	}
-	query, _ := url.QueryUnescape(u.RawQuery)
+	query, _ := url.QueryUnescape(u.RawQuery) // validQuery has checked it
 	return strings.Contains(u.Path, p.token) || strings.Contains(query, p.token) || strings.Contains(u.RawQuery, p.token)
 }
 

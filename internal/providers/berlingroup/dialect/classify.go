@@ -19,8 +19,8 @@ type Classifier struct {
 	// AccountNotFound means that a 404 for an account is AccountUnknown if its body comes from the
 	// provider's API. Without it, only a code can mean that.
 	AccountNotFound bool
-	// Codes contains the kinds of the provider's own codes, in capitals. They precede those of the
-	// standard.
+	// Codes contains the kinds of the provider's own codes, in capitals. One of them decides before
+	// any other code, the wording and the status.
 	Codes map[string]canonical.Kind
 }
 
@@ -50,6 +50,9 @@ func (c Classifier) Classify(q canonical.Query, r providers.Request, resp provid
 
 // kind returns the kind of an error response, and the code that decided it or the first code.
 func (c Classifier) kind(b errorBody, status int, attended, ofAccount bool) (kind canonical.Kind, code string) {
+	if kind, code := c.ownKind(b); kind != "" {
+		return kind, code
+	}
 	kind, code = c.codeKind(b)
 	if b.mentionsAccessLimit(status, attended) && adapter.MoreSpecific(canonical.UnattendedLimit, kind) {
 		kind = canonical.UnattendedLimit
@@ -57,6 +60,17 @@ func (c Classifier) kind(b errorBody, status int, attended, ofAccount bool) (kin
 	generic := kind == canonical.ProviderError || kind == canonical.ProviderUnavailable
 	if kind == "" || generic && statusIsSpecific(status) {
 		kind = c.statusKind(b, status, ofAccount)
+	}
+	return kind, code
+}
+
+// ownKind returns the most specific kind of the provider's own codes in the body, with its code; ""
+// if there is none.
+func (c Classifier) ownKind(b errorBody) (kind canonical.Kind, code string) {
+	for _, known := range b.codes {
+		if k, ok := c.Codes[known]; ok && adapter.MoreSpecific(k, kind) {
+			kind, code = k, known
+		}
 	}
 	return kind, code
 }
@@ -102,9 +116,10 @@ func (c Classifier) codeKind(b errorBody) (kind canonical.Kind, code string) {
 
 // isAboutConsent reports whether a code rejects the consent, not the user's token.
 func (c Classifier) isAboutConsent(code string) bool {
-	own := c.Codes[code]
-	return strings.HasPrefix(code, "CONSENT_") ||
-		(own == canonical.ConsentExpired || own == canonical.ConsentInvalid) && !strings.Contains(code, "TOKEN")
+	if own, ok := c.Codes[code]; ok {
+		return (own == canonical.ConsentExpired || own == canonical.ConsentInvalid) && !strings.Contains(code, "TOKEN")
+	}
+	return strings.HasPrefix(code, "CONSENT_")
 }
 
 // mentionsAccessLimit reports whether the wording means that the unattended limit is used up, or

@@ -117,7 +117,7 @@ func TestErrorInSuccess(t *testing.T) {
 func TestOwnCodes(t *testing.T) {
 	c := dialect.Classifier{Codes: map[string]canonical.Kind{
 		"KONSENT_WEG": canonical.ConsentExpired, "LIMIT_TOKEN": canonical.ConsentInvalid, "FORMAT_ERROR": canonical.ProviderError,
-		"KONTO WEG": canonical.AccountUnknown,
+		"KONTO WEG": canonical.AccountUnknown, "BUSY": canonical.ProviderError, "CONSENT_TOKEN_BAD": canonical.ConsentInvalid,
 	}}
 	for _, tt := range []struct {
 		body     string
@@ -130,10 +130,21 @@ func TestOwnCodes(t *testing.T) {
 		{`{"code":"FORMAT_ERROR"}`, canonical.ProviderError, false},
 		{`{"code":"CONSENT_EXPIRED"}`, canonical.ConsentExpired, false},
 		{`{"code":"KONSENT"}`, canonical.ProviderRejected, false},
+		{`{"code":"CONSENT_TOKEN_BAD"}`, canonical.ConsentInvalid, true},
+		{`{"tppMessages":[{"category":"ERROR","code":"CONSENT_INVALID"},{"category":"ERROR","code":"KONTO WEG"}]}`, canonical.AccountUnknown, false},
 	} {
 		resp := providers.Response{Status: http.StatusForbidden, Header: http.Header{}, Body: []byte(tt.body)}
 		if f := c.Classify(attendedQuery(), providers.Request{}, resp); f.Kind != tt.want || f.TokenRejected != tt.rejected {
 			t.Errorf("%s is %s, token rejected %t, want %s, %t", tt.body, f.Kind, f.TokenRejected, tt.want, tt.rejected)
+		}
+	}
+	for status, body := range map[int]string{
+		http.StatusTooManyRequests: `{"code":"BUSY","text":"The limit of 4 calls a day is reached"}`, http.StatusServiceUnavailable: `{"code":"BUSY"}`,
+		http.StatusBadRequest: `{"code":"BUSY","text":"PSU-IP-Address is missing"}`,
+	} {
+		resp := providers.Response{Status: status, Header: http.Header{}, Body: []byte(body)}
+		if f := c.Classify(unattendedQuery(), providers.Request{}, resp); f.Kind != canonical.ProviderError {
+			t.Errorf("%d %s is %s, want the kind of its own code", status, body, f.Kind)
 		}
 	}
 }
