@@ -20,7 +20,6 @@ import (
 
 	gateway "ais-gateway/cmd/gateway"
 	"ais-gateway/internal/gatewaytest"
-	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/sandbox"
 )
 
@@ -149,7 +148,7 @@ var badBodies = []badResponse{
 	{name: "NUL after the document", respond: success(func(q providerRequest) string { return q.good() + "\x00" }), code: invalid},
 	{name: "null", respond: success(constant("null")), code: invalid},
 	{name: "list of the wrong type", respond: success(func(q providerRequest) string {
-		return strings.Replace(q.good(), q.records(), q.records()[:11]+`"`+canary+`","x":[`, 1)
+		return strings.Replace(q.good(), q.records(), strings.TrimSuffix(q.records(), "[")+`"`+canary+`","x":[`, 1)
 	}), code: invalid},
 	{name: "null record", respond: success(inRecords("null,")), code: invalid},
 	{name: "empty record", respond: success(inRecords("{},")), code: invalid},
@@ -195,7 +194,7 @@ var badBodies = []badResponse{
 	{name: "invalid content type", respond: successWithHeader("Content-Type: ;;;="), code: noProblem},
 	{name: "response to another request", respond: func(conn *badConn, q providerRequest) {
 		other := uuid.NewString()
-		reply("200 OK", "X-Request-ID: "+other+"\r\n", func(q providerRequest) string { return q.body(other) })(conn, q)
+		reply("200 OK", idHeader(other), func(q providerRequest) string { return q.body(other) })(conn, q)
 	}, code: invalid},
 	{name: "another account", respond: success(func(q providerRequest) string { return strings.Replace(q.good(), q.account, "x"+q.account, 1) }), code: invalid, balances: true},
 	{name: "gzip bomb", respond: reply("200 OK", "Content-Encoding: gzip\r\n", bombBody), code: invalid},
@@ -305,11 +304,16 @@ var badRefusals = func() []badResponse {
 	return all
 }()
 
+// idHeader returns the header lines with which providers return the id of a request.
+func idHeader(id string) string {
+	return "X-Request-ID: " + id + "\r\nX-Fapi-Interaction-Id: " + id + "\r\n"
+}
+
 // foreignRefusal returns a responder that writes the refusal of another request, because its limit
 // is used up.
 func foreignRefusal(status, header string) responder {
 	other := uuid.NewString()
-	return reply(status, header+"X-Request-ID: "+other+"\r\n", constant(`{"originalRequestInfo":{"xRequestId":"`+other+
+	return reply(status, header+idHeader(other), constant(`{"originalRequestInfo":{"xRequestId":"`+other+
 		`"},"Errors":{"Error":[{"ReasonCode":"ACCESS_EXCEEDED","Description":"`+canary+`"}]},"tppMessages":[{"code":"ACCESS_EXCEEDED"}]}`))
 }
 
@@ -333,7 +337,7 @@ func TestBadResponses(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	bomb() // made before the timeouts start, because it takes long
 	var trials []trial
-	for _, provider := range []string{"mastercard", "mypos"} {
+	for _, provider := range badProviders {
 		server := openBadServer(t, provider)
 		for _, b := range slices.Concat(badBodies, badMessages, badRefusals) {
 			for _, attended := range []bool{true, false} {
@@ -378,22 +382,28 @@ func configFor(text string, trials []trial) string {
 	for _, r := range trials {
 		fmt.Fprintf(&aspsps, "  - {id: %s, name: x, provider: %s, breaker: {consecutiveFailures: 1, openFor: 1h}}\n", r.aspsp, r.server.provider)
 	}
-	for _, r := range []trial{trials[0], trials[len(trials)-1]} {
-		text = withBaseURL(text, r.server, badTimeout)
+	configured := map[*badServer]bool{}
+	for _, r := range trials {
+		if !configured[r.server] {
+			configured[r.server], text = true, withBaseURL(text, r.server, badTimeout)
+		}
 	}
 	return regexp.MustCompile(`(?s)(\naspsps:\n).*(\ncache: )`).ReplaceAllString(text, "${1}"+aspsps.String()+"${2}")
 }
 
-// withBaseURL returns a configuration in which the provider of s has its URL, and a timeout.
+// withBaseURL returns a configuration in which the provider of s and its ASPSPs have the URL of s,
+// and the provider has a timeout.
 func withBaseURL(text string, s *badServer, timeout time.Duration) string {
-	base := regexp.MustCompile(s.provider + `: \{baseURL: "[^"]*"`)
-	return base.ReplaceAllString(text, fmt.Sprintf(`%s: {timeout: %v, baseURL: %q`, s.provider, timeout, s.base))
+	provider := regexp.MustCompile(`(\n  ` + s.provider + `: \{)(baseURL: "[^"]*"(, )?)?`)
+	text = provider.ReplaceAllString(text, fmt.Sprintf(`${1}timeout: %v, baseURL: %q, `, timeout, s.base))
+	aspsp := regexp.MustCompile(`(provider: ` + s.provider + `,?\s+options: \{baseURL: )"[^"]*"`)
+	return aspsp.ReplaceAllString(text, fmt.Sprintf("${1}%q", s.base))
 }
 
 // run makes the call of a trial, and checks the response, the number of calls, the breaker, the
 // counter and the cache.
 func (r trial) run(t *testing.T, api string) {
-	header := []string{"Consent-ID", r.consent, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
+	header := []string{"Consent-ID", r.consent, "Provider-Authorization", "Bearer " + r.consent}
 	call, aspsp := header, api+"/v1/aspsps/"+r.aspsp
 	target := aspsp + "/accounts"
 	if r.attended {
@@ -445,7 +455,7 @@ func (r trial) run(t *testing.T, api string) {
 		}
 		again := uuid.NewString()
 		r.server.respondTo(again, r.respond)
-		gatewaytest.Call(t, http.MethodGet, target, "Consent-ID", again, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+		gatewaytest.Call(t, http.MethodGet, target, "Consent-ID", again, "Provider-Authorization", "Bearer "+again)
 		kept = r.hasCachedList(t, api, again)
 	}
 	if kept != (r.code == noProblem) {
@@ -457,6 +467,6 @@ func (r trial) run(t *testing.T, api string) {
 func (r trial) hasCachedList(t *testing.T, api, consent string) bool {
 	t.Helper()
 	resp, _ := gatewaytest.Call(t, http.MethodGet, api+"/v1/aspsps/"+r.aspsp+"/accounts", "Cache-Control", "only-if-cached",
-		"Consent-ID", consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+		"Consent-ID", consent, "Provider-Authorization", "Bearer "+consent)
 	return resp.StatusCode == http.StatusOK
 }
