@@ -24,7 +24,7 @@ var badProviders = []string{"mastercard", "mypos", "berlingroup", "obie"}
 // A providerRequest is a request of the gateway to a provider.
 type providerRequest struct {
 	provider, consent, requestID, account string // account is "" for the account list
-	host, page                            string // page is "" for the first page
+	host, path, page                      string // page is "" for the first page
 }
 
 // A responder writes the response to a request.
@@ -93,7 +93,7 @@ func (s *badServer) read(from *bufio.Reader) (providerRequest, error) {
 		return providerRequest{}, err
 	}
 	if s.provider != "mastercard" {
-		q := providerRequest{provider: s.provider, host: req.Host, page: req.URL.Query().Get("page")}
+		q := providerRequest{provider: s.provider, host: req.Host, path: req.URL.EscapedPath(), page: req.URL.Query().Get("page")}
 		q.consent, q.requestID = req.Header.Get("Consent-ID"), req.Header.Get("X-Request-ID")
 		if s.provider == "obie" { // knows the consent by its token: the tests send the consent as token
 			q.consent, q.requestID = strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), req.Header.Get("X-Fapi-Interaction-Id")

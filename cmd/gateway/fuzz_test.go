@@ -222,6 +222,9 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// aspspOf returns an ASPSP of the sandbox that the provider serves.
 func aspspOf(provider string) string {
-	return map[string]string{"mastercard": strings.TrimPrefix(wood, "/v1/aspsps/"), "mypos": sandbox.MyPOS}[provider]
+	return map[string]string{
+		"mastercard": mastercardsim.WoodBank, "mypos": sandbox.MyPOS, "berlingroup": sandbox.ElmBank, "obie": sandbox.HeronBank,
+	}[provider]
 }
