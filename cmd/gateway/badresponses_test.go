@@ -41,8 +41,10 @@ type badResponse struct {
 	name               string
 	respond            responder
 	code               string
-	breakerStaysClosed bool // although the call fails: the provider refused it with a valid response
-	balances           bool // only for balances
+	breakerStaysClosed bool   // although the call fails: the provider refused it with a valid response
+	balances           bool   // only for balances
+	list               bool   // only for the account list
+	only               string // the provider that it is from; "" for every provider
 	slow               bool
 }
 
@@ -153,12 +155,10 @@ var badBodies = []badResponse{
 	{name: "null record", respond: success(inRecords("null,")), code: invalid},
 	{name: "empty record", respond: success(inRecords("{},")), code: invalid},
 	{name: "NaN", respond: success(func(q providerRequest) string { return q.with(`"x":NaN`) }), code: invalid},
-	{name: "infinity", respond: success(func(q providerRequest) string { return strings.Replace(q.good(), "4.20", "-Infinity", 1) }), code: invalid, balances: true},
-	{name: "huge exponent", respond: success(func(q providerRequest) string { return strings.Replace(q.good(), "4.20", "4e999999999", 1) }), code: invalid, balances: true},
-	{name: "huge number", respond: success(func(q providerRequest) string {
-		return strings.Replace(q.good(), "4.20", strings.Repeat("9", 1<<20), 1)
-	}), code: invalid, balances: true},
-	{name: "amount as text", respond: success(func(q providerRequest) string { return strings.Replace(q.good(), "4.20", `"4,20"`, 1) }), code: invalid, balances: true},
+	{name: "infinity", respond: success(instead("4.20", "-Infinity")), code: invalid, balances: true},
+	{name: "huge exponent", respond: success(instead("4.20", "4e999999999")), code: invalid, balances: true},
+	{name: "huge number", respond: success(instead("4.20", strings.Repeat("9", 1<<20))), code: invalid, balances: true},
+	{name: "amount as text", respond: success(instead("4.20", `"4,20"`)), code: invalid, balances: true},
 	{name: "member twice", respond: success(func(q providerRequest) string { return q.with(`"x":1,"x":2`) }), code: invalid},
 	{name: "member twice in different case", respond: success(func(q providerRequest) string { return q.with(`"x":1,"X":2`) }), code: invalid},
 	{name: "member twice, one escaped", respond: success(func(q providerRequest) string { return q.with(`"x":1,"\u0078":2`) }), code: invalid},
@@ -206,6 +206,72 @@ var badBodies = []badResponse{
 	{name: "gzip", respond: reply("200 OK", "Content-Encoding: gzip\r\n", func(q providerRequest) string { return zipped(q.good()) }), code: noProblem},
 	{name: "gzip cut off", respond: reply("200 OK", "Content-Encoding: gzip\r\n", func(q providerRequest) string { return zipped(q.good())[:20] }), code: invalid},
 	{name: "no coding", respond: successWithHeader("Content-Encoding: identity"), code: noProblem},
+}
+
+// badValues are successful responses with a wrong value.
+var badValues = []badResponse{
+	{name: "two signs", respond: success(instead("4.20", `"--4.20"`)), code: invalid, balances: true},
+	{name: "two different signs", respond: success(instead("4.20", `"+-4.20"`)), code: invalid, balances: true},
+	{name: "sign at the end", respond: success(instead("4.20", `"4.20-"`)), code: invalid, balances: true},
+	{name: "decimal comma and point", respond: success(instead("4.20", `"1.234,20"`)), code: invalid, balances: true},
+	{name: "amount with its currency", respond: success(instead("4.20", `"4.20 PLN"`)), code: invalid, balances: true},
+	{name: "empty amount", respond: success(instead("4.20", `""`)), code: invalid, balances: true},
+	{name: "null amount", respond: success(instead("4.20", `null`)), code: invalid, balances: true},
+	{name: "hexadecimal amount", respond: success(instead("4.20", `"0x4"`)), code: invalid, balances: true},
+	{name: "currency in small letters", respond: success(instead(`"PLN"`, `"pln"`)), code: invalid},
+
+	{name: "plus sign", only: "berlingroup", respond: success(instead("4.20", `"+4.20"`)), code: noProblem, balances: true},
+	{name: "amount as text", only: "berlingroup", respond: success(instead("4.20", `"4.20"`)), code: noProblem, balances: true},
+	{name: "no amount", only: "berlingroup", respond: success(instead(`,"amount":4.20`, "")), code: invalid, balances: true},
+	{name: "debitAccounting", only: "berlingroup", respond: success(func(q providerRequest) string { return q.with(`"debitAccounting":true`) }), code: invalid, balances: true},
+	{name: "error in a success", only: "berlingroup", respond: success(func(q providerRequest) string {
+		return q.with(`"tppMessages":[{"category":"ERROR","code":"` + canary + `"}]`)
+	}), code: invalid},
+	{name: "warning in a success", only: "berlingroup", respond: success(func(q providerRequest) string {
+		return q.with(`"tppMessages":[{"category":"WARNING","code":"` + canary + `"}]`)
+	}), code: noProblem},
+	{name: "card number as id", only: "berlingroup", list: true, code: invalid, respond: success(func(q providerRequest) string {
+		return instead(accountOf(q.provider), cardNumber+`","maskedPan":"555555XXXXXX4444`)(q)
+	})},
+	{name: "card number as id in a link", only: "berlingroup", list: true, code: invalid, respond: success(inRecords(
+		`{"cashAccountType":"CARD","_links":{"balances":"/v1/accounts/` + cardNumber + `/balances"}},`))},
+	{name: "account without an id", only: "berlingroup", list: true, code: invalid, respond: success(inRecords(
+		`{"iban":"BG57INTF40015004462007","_links":{"self":"/v1/accounts/x"}},`))},
+	{name: "id that leads elsewhere", only: "berlingroup", list: true, code: invalid, respond: success(inRecords(
+		`{"_links":{"balances":"/v1/accounts/%2e%2e/balances"}},{"_links":{"balances":"/v1/accounts/."}},`))},
+
+	{name: "no amount", only: "obie", respond: success(instead(`"Amount":4.20,`, "")), code: invalid, balances: true},
+	{name: "amount as text", only: "obie", respond: success(instead("4.20", `"4.20"`)), code: noProblem, balances: true},
+	{name: "minus sign and indicator", only: "obie", respond: success(instead("4.20", `"-4.20"`)), code: invalid, balances: true},
+	{name: "minus sign and debit", only: "obie", respond: success(instead(`4.20,"Currency":"PLN"},"CreditDebitIndicator":"Credit"`,
+		`-4.20,"Currency":"PLN"},"CreditDebitIndicator":"Debit"`)), code: invalid, balances: true},
+	{name: "plus sign", only: "obie", respond: success(instead("4.20", `"+4.20"`)), code: invalid, balances: true},
+	{name: "no indicator", only: "obie", respond: success(instead(`"CreditDebitIndicator":"Credit",`, "")), code: invalid, balances: true},
+	{name: "unknown indicator", only: "obie", respond: success(instead(`"Credit"`, `"`+canary+`"`)), code: invalid, balances: true},
+	{name: "balance of another account beside it", only: "obie", respond: success(inRecords(
+		`{"AccountId":"` + canary + `","Amount":{"Amount":"1","Currency":"PLN"},"CreditDebitIndicator":"Debit"},`)), code: invalid, balances: true},
+	{name: "error in a success", only: "obie", respond: success(func(q providerRequest) string {
+		return q.with(`"Errors":[{"ErrorCode":"` + canary + `"}]`)
+	}), code: invalid},
+	{name: "card number as id", only: "obie", list: true, code: invalid, respond: success(func(q providerRequest) string {
+		return instead(accountOf(q.provider), cardNumber+`","AccountSubType":"CreditCard`)(q)
+	})},
+	{name: "card number as id and number", only: "obie", list: true, code: invalid, respond: success(func(q providerRequest) string {
+		return instead(accountOf(q.provider), cardNumber+`","Account":[{"SchemeName":"UK.OBIE.PAN","Identification":"`+cardNumber+`"}],"x":"`)(q)
+	})},
+}
+
+// cardNumber is a full card number, of no card.
+const cardNumber = "5555555555554444"
+
+// instead returns a valid body in which a text is replaced.
+func instead(old, text string) func(providerRequest) string {
+	return func(q providerRequest) string {
+		if !strings.Contains(q.good(), old) {
+			panic("a response of " + q.provider + " has no " + old)
+		}
+		return strings.Replace(q.good(), old, text, 1)
+	}
 }
 
 // badMessages are not valid HTTP, or end too early, too late or never, with valid ones that look
@@ -339,9 +405,9 @@ func TestBadResponses(t *testing.T) {
 	var trials []trial
 	for _, provider := range badProviders {
 		server := openBadServer(t, provider)
-		for _, b := range slices.Concat(badBodies, badMessages, badRefusals) {
+		for _, b := range slices.Concat(badBodies, badValues, badMessages, badRefusals) {
 			for _, attended := range []bool{true, false} {
-				if b.balances && !attended {
+				if b.balances && !attended || b.list && attended || b.only != "" && b.only != provider {
 					continue
 				}
 				r := trial{b, server, uuid.NewString(), uuid.NewString(), attended}
