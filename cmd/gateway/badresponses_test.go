@@ -462,7 +462,7 @@ func configFor(text string, trials []trial) string {
 func withBaseURL(text string, s *badServer, timeout time.Duration) string {
 	provider := regexp.MustCompile(`(\n  ` + s.provider + `: \{)(baseURL: "[^"]*"(, )?)?`)
 	text = provider.ReplaceAllString(text, fmt.Sprintf(`${1}timeout: %v, baseURL: %q, `, timeout, s.base))
-	aspsp := regexp.MustCompile(`(provider: ` + s.provider + `,?\s+options: \{baseURL: )"[^"]*"`)
+	aspsp := regexp.MustCompile(`(provider: ` + s.provider + `,?\s+options: \{[^{}]*baseURL: )"[^"]*"`)
 	return aspsp.ReplaceAllString(text, fmt.Sprintf("${1}%q", s.base))
 }
 
