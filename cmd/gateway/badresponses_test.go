@@ -20,7 +20,6 @@ import (
 
 	gateway "ais-gateway/cmd/gateway"
 	"ais-gateway/internal/gatewaytest"
-	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/sandbox"
 )
 
@@ -42,8 +41,10 @@ type badResponse struct {
 	name               string
 	respond            responder
 	code               string
-	breakerStaysClosed bool // although the call fails: the provider refused it with a valid response
-	balances           bool // only for balances
+	breakerStaysClosed bool   // although the call fails: the provider refused it with a valid response
+	balances           bool   // only for balances
+	list               bool   // only for the account list
+	only               string // the provider that it is from; "" for every provider
 	slow               bool
 }
 
@@ -149,17 +150,15 @@ var badBodies = []badResponse{
 	{name: "NUL after the document", respond: success(func(q providerRequest) string { return q.good() + "\x00" }), code: invalid},
 	{name: "null", respond: success(constant("null")), code: invalid},
 	{name: "list of the wrong type", respond: success(func(q providerRequest) string {
-		return strings.Replace(q.good(), q.records(), q.records()[:11]+`"`+canary+`","x":[`, 1)
+		return strings.Replace(q.good(), q.records(), strings.TrimSuffix(q.records(), "[")+`"`+canary+`","x":[`, 1)
 	}), code: invalid},
 	{name: "null record", respond: success(inRecords("null,")), code: invalid},
 	{name: "empty record", respond: success(inRecords("{},")), code: invalid},
 	{name: "NaN", respond: success(func(q providerRequest) string { return q.with(`"x":NaN`) }), code: invalid},
-	{name: "infinity", respond: success(func(q providerRequest) string { return strings.Replace(q.good(), "4.20", "-Infinity", 1) }), code: invalid, balances: true},
-	{name: "huge exponent", respond: success(func(q providerRequest) string { return strings.Replace(q.good(), "4.20", "4e999999999", 1) }), code: invalid, balances: true},
-	{name: "huge number", respond: success(func(q providerRequest) string {
-		return strings.Replace(q.good(), "4.20", strings.Repeat("9", 1<<20), 1)
-	}), code: invalid, balances: true},
-	{name: "amount as text", respond: success(func(q providerRequest) string { return strings.Replace(q.good(), "4.20", `"4,20"`, 1) }), code: invalid, balances: true},
+	{name: "infinity", respond: success(instead("4.20", "-Infinity")), code: invalid, balances: true},
+	{name: "huge exponent", respond: success(instead("4.20", "4e999999999")), code: invalid, balances: true},
+	{name: "huge number", respond: success(instead("4.20", strings.Repeat("9", 1<<20))), code: invalid, balances: true},
+	{name: "amount as text", respond: success(instead("4.20", `"4,20"`)), code: invalid, balances: true},
 	{name: "member twice", respond: success(func(q providerRequest) string { return q.with(`"x":1,"x":2`) }), code: invalid},
 	{name: "member twice in different case", respond: success(func(q providerRequest) string { return q.with(`"x":1,"X":2`) }), code: invalid},
 	{name: "member twice, one escaped", respond: success(func(q providerRequest) string { return q.with(`"x":1,"\u0078":2`) }), code: invalid},
@@ -195,7 +194,7 @@ var badBodies = []badResponse{
 	{name: "invalid content type", respond: successWithHeader("Content-Type: ;;;="), code: noProblem},
 	{name: "response to another request", respond: func(conn *badConn, q providerRequest) {
 		other := uuid.NewString()
-		reply("200 OK", "X-Request-ID: "+other+"\r\n", func(q providerRequest) string { return q.body(other) })(conn, q)
+		reply("200 OK", idHeader(other), func(q providerRequest) string { return q.body(other) })(conn, q)
 	}, code: invalid},
 	{name: "another account", respond: success(func(q providerRequest) string { return strings.Replace(q.good(), q.account, "x"+q.account, 1) }), code: invalid, balances: true},
 	{name: "gzip bomb", respond: reply("200 OK", "Content-Encoding: gzip\r\n", bombBody), code: invalid},
@@ -207,6 +206,72 @@ var badBodies = []badResponse{
 	{name: "gzip", respond: reply("200 OK", "Content-Encoding: gzip\r\n", func(q providerRequest) string { return zipped(q.good()) }), code: noProblem},
 	{name: "gzip cut off", respond: reply("200 OK", "Content-Encoding: gzip\r\n", func(q providerRequest) string { return zipped(q.good())[:20] }), code: invalid},
 	{name: "no coding", respond: successWithHeader("Content-Encoding: identity"), code: noProblem},
+}
+
+// badValues are successful responses with a wrong value.
+var badValues = []badResponse{
+	{name: "two signs", respond: success(instead("4.20", `"--4.20"`)), code: invalid, balances: true},
+	{name: "two different signs", respond: success(instead("4.20", `"+-4.20"`)), code: invalid, balances: true},
+	{name: "sign at the end", respond: success(instead("4.20", `"4.20-"`)), code: invalid, balances: true},
+	{name: "decimal comma and point", respond: success(instead("4.20", `"1.234,20"`)), code: invalid, balances: true},
+	{name: "amount with its currency", respond: success(instead("4.20", `"4.20 PLN"`)), code: invalid, balances: true},
+	{name: "empty amount", respond: success(instead("4.20", `""`)), code: invalid, balances: true},
+	{name: "null amount", respond: success(instead("4.20", `null`)), code: invalid, balances: true},
+	{name: "hexadecimal amount", respond: success(instead("4.20", `"0x4"`)), code: invalid, balances: true},
+	{name: "currency in small letters", respond: success(instead(`"PLN"`, `"pln"`)), code: invalid},
+
+	{name: "plus sign", only: "berlingroup", respond: success(instead("4.20", `"+4.20"`)), code: noProblem, balances: true},
+	{name: "amount as text", only: "berlingroup", respond: success(instead("4.20", `"4.20"`)), code: noProblem, balances: true},
+	{name: "no amount", only: "berlingroup", respond: success(instead(`,"amount":4.20`, "")), code: invalid, balances: true},
+	{name: "debitAccounting", only: "berlingroup", respond: success(func(q providerRequest) string { return q.with(`"debitAccounting":true`) }), code: invalid, balances: true},
+	{name: "error in a success", only: "berlingroup", respond: success(func(q providerRequest) string {
+		return q.with(`"tppMessages":[{"category":"ERROR","code":"` + canary + `"}]`)
+	}), code: invalid},
+	{name: "warning in a success", only: "berlingroup", respond: success(func(q providerRequest) string {
+		return q.with(`"tppMessages":[{"category":"WARNING","code":"` + canary + `"}]`)
+	}), code: noProblem},
+	{name: "card number as id", only: "berlingroup", list: true, code: invalid, respond: success(func(q providerRequest) string {
+		return instead(accountOf(q.provider), cardNumber+`","maskedPan":"555555XXXXXX4444`)(q)
+	})},
+	{name: "card number as id in a link", only: "berlingroup", list: true, code: invalid, respond: success(inRecords(
+		`{"cashAccountType":"CARD","_links":{"balances":"/v1/accounts/` + cardNumber + `/balances"}},`))},
+	{name: "account without an id", only: "berlingroup", list: true, code: invalid, respond: success(inRecords(
+		`{"iban":"BG57INTF40015004462007","_links":{"self":"/v1/accounts/x"}},`))},
+	{name: "id that leads elsewhere", only: "berlingroup", list: true, code: invalid, respond: success(inRecords(
+		`{"_links":{"balances":"/v1/accounts/%2e%2e/balances"}},{"_links":{"balances":"/v1/accounts/."}},`))},
+
+	{name: "no amount", only: "obie", respond: success(instead(`"Amount":4.20,`, "")), code: invalid, balances: true},
+	{name: "amount as text", only: "obie", respond: success(instead("4.20", `"4.20"`)), code: noProblem, balances: true},
+	{name: "minus sign and indicator", only: "obie", respond: success(instead("4.20", `"-4.20"`)), code: invalid, balances: true},
+	{name: "minus sign and debit", only: "obie", respond: success(instead(`4.20,"Currency":"PLN"},"CreditDebitIndicator":"Credit"`,
+		`-4.20,"Currency":"PLN"},"CreditDebitIndicator":"Debit"`)), code: invalid, balances: true},
+	{name: "plus sign", only: "obie", respond: success(instead("4.20", `"+4.20"`)), code: invalid, balances: true},
+	{name: "no indicator", only: "obie", respond: success(instead(`"CreditDebitIndicator":"Credit",`, "")), code: invalid, balances: true},
+	{name: "unknown indicator", only: "obie", respond: success(instead(`"Credit"`, `"`+canary+`"`)), code: invalid, balances: true},
+	{name: "balance of another account beside it", only: "obie", respond: success(inRecords(
+		`{"AccountId":"` + canary + `","Amount":{"Amount":"1","Currency":"PLN"},"CreditDebitIndicator":"Debit"},`)), code: invalid, balances: true},
+	{name: "error in a success", only: "obie", respond: success(func(q providerRequest) string {
+		return q.with(`"Errors":[{"ErrorCode":"` + canary + `"}]`)
+	}), code: invalid},
+	{name: "card number as id", only: "obie", list: true, code: invalid, respond: success(func(q providerRequest) string {
+		return instead(accountOf(q.provider), cardNumber+`","AccountSubType":"CreditCard`)(q)
+	})},
+	{name: "card number as id and number", only: "obie", list: true, code: invalid, respond: success(func(q providerRequest) string {
+		return instead(accountOf(q.provider), cardNumber+`","Account":[{"SchemeName":"UK.OBIE.PAN","Identification":"`+cardNumber+`"}],"x":"`)(q)
+	})},
+}
+
+// cardNumber is a full card number, of no card.
+const cardNumber = "5555555555554444"
+
+// instead returns a valid body in which a text is replaced.
+func instead(old, text string) func(providerRequest) string {
+	return func(q providerRequest) string {
+		if !strings.Contains(q.good(), old) {
+			panic("a response of " + q.provider + " has no " + old)
+		}
+		return strings.Replace(q.good(), old, text, 1)
+	}
 }
 
 // badMessages are not valid HTTP, or end too early, too late or never, with valid ones that look
@@ -305,11 +370,16 @@ var badRefusals = func() []badResponse {
 	return all
 }()
 
+// idHeader returns the header lines with which providers return the id of a request.
+func idHeader(id string) string {
+	return "X-Request-ID: " + id + "\r\nX-Fapi-Interaction-Id: " + id + "\r\n"
+}
+
 // foreignRefusal returns a responder that writes the refusal of another request, because its limit
 // is used up.
 func foreignRefusal(status, header string) responder {
 	other := uuid.NewString()
-	return reply(status, header+"X-Request-ID: "+other+"\r\n", constant(`{"originalRequestInfo":{"xRequestId":"`+other+
+	return reply(status, header+idHeader(other), constant(`{"originalRequestInfo":{"xRequestId":"`+other+
 		`"},"Errors":{"Error":[{"ReasonCode":"ACCESS_EXCEEDED","Description":"`+canary+`"}]},"tppMessages":[{"code":"ACCESS_EXCEEDED"}]}`))
 }
 
@@ -333,11 +403,11 @@ func TestBadResponses(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
 	bomb() // made before the timeouts start, because it takes long
 	var trials []trial
-	for _, provider := range []string{"mastercard", "mypos"} {
+	for _, provider := range badProviders {
 		server := openBadServer(t, provider)
-		for _, b := range slices.Concat(badBodies, badMessages, badRefusals) {
+		for _, b := range slices.Concat(badBodies, badValues, badMessages, badRefusals) {
 			for _, attended := range []bool{true, false} {
-				if b.balances && !attended {
+				if b.balances && !attended || b.list && attended || b.only != "" && b.only != provider {
 					continue
 				}
 				r := trial{b, server, uuid.NewString(), uuid.NewString(), attended}
@@ -378,22 +448,28 @@ func configFor(text string, trials []trial) string {
 	for _, r := range trials {
 		fmt.Fprintf(&aspsps, "  - {id: %s, name: x, provider: %s, breaker: {consecutiveFailures: 1, openFor: 1h}}\n", r.aspsp, r.server.provider)
 	}
-	for _, r := range []trial{trials[0], trials[len(trials)-1]} {
-		text = withBaseURL(text, r.server, badTimeout)
+	configured := map[*badServer]bool{}
+	for _, r := range trials {
+		if !configured[r.server] {
+			configured[r.server], text = true, withBaseURL(text, r.server, badTimeout)
+		}
 	}
 	return regexp.MustCompile(`(?s)(\naspsps:\n).*(\ncache: )`).ReplaceAllString(text, "${1}"+aspsps.String()+"${2}")
 }
 
-// withBaseURL returns a configuration in which the provider of s has its URL, and a timeout.
+// withBaseURL returns a configuration in which the provider of s and its ASPSPs have the URL of s,
+// and the provider has a timeout.
 func withBaseURL(text string, s *badServer, timeout time.Duration) string {
-	base := regexp.MustCompile(s.provider + `: \{baseURL: "[^"]*"`)
-	return base.ReplaceAllString(text, fmt.Sprintf(`%s: {timeout: %v, baseURL: %q`, s.provider, timeout, s.base))
+	provider := regexp.MustCompile(`(\n  ` + s.provider + `: \{)(baseURL: "[^"]*"(, )?)?`)
+	text = provider.ReplaceAllString(text, fmt.Sprintf(`${1}timeout: %v, baseURL: %q, `, timeout, s.base))
+	aspsp := regexp.MustCompile(`(provider: ` + s.provider + `,?\s+options: \{[^{}]*baseURL: )"[^"]*"`)
+	return aspsp.ReplaceAllString(text, fmt.Sprintf("${1}%q", s.base))
 }
 
 // run makes the call of a trial, and checks the response, the number of calls, the breaker, the
 // counter and the cache.
 func (r trial) run(t *testing.T, api string) {
-	header := []string{"Consent-ID", r.consent, "Provider-Authorization", "Bearer " + mypossim.GoodToken}
+	header := []string{"Consent-ID", r.consent, "Provider-Authorization", "Bearer " + r.consent}
 	call, aspsp := header, api+"/v1/aspsps/"+r.aspsp
 	target := aspsp + "/accounts"
 	if r.attended {
@@ -445,7 +521,7 @@ func (r trial) run(t *testing.T, api string) {
 		}
 		again := uuid.NewString()
 		r.server.respondTo(again, r.respond)
-		gatewaytest.Call(t, http.MethodGet, target, "Consent-ID", again, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+		gatewaytest.Call(t, http.MethodGet, target, "Consent-ID", again, "Provider-Authorization", "Bearer "+again)
 		kept = r.hasCachedList(t, api, again)
 	}
 	if kept != (r.code == noProblem) {
@@ -457,6 +533,6 @@ func (r trial) run(t *testing.T, api string) {
 func (r trial) hasCachedList(t *testing.T, api, consent string) bool {
 	t.Helper()
 	resp, _ := gatewaytest.Call(t, http.MethodGet, api+"/v1/aspsps/"+r.aspsp+"/accounts", "Cache-Control", "only-if-cached",
-		"Consent-ID", consent, "Provider-Authorization", "Bearer "+mypossim.GoodToken)
+		"Consent-ID", consent, "Provider-Authorization", "Bearer "+consent)
 	return resp.StatusCode == http.StatusOK
 }

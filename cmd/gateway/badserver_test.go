@@ -3,7 +3,6 @@ package main_test
 import (
 	"bufio"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -19,9 +18,13 @@ import (
 // canary is in the texts of bad servers. It may be returned only in a successful response.
 const canary = "Canary-Maria-Musterfrau"
 
+// badProviders are the providers that a badServer can be.
+var badProviders = []string{"mastercard", "mypos", "berlingroup", "obie"}
+
 // A providerRequest is a request of the gateway to a provider.
 type providerRequest struct {
 	provider, consent, requestID, account string // account is "" for the account list
+	host, path, page                      string // page is "" for the first page
 }
 
 // A responder writes the response to a request.
@@ -89,16 +92,22 @@ func (s *badServer) read(from *bufio.Reader) (providerRequest, error) {
 	if err != nil {
 		return providerRequest{}, err
 	}
-	if s.provider == "mypos" {
-		path, err := url.PathUnescape(strings.TrimSuffix(strings.TrimPrefix(req.URL.EscapedPath(), "/v1/accounts"), "/balances"))
-		return providerRequest{s.provider, req.Header.Get("Consent-ID"), req.Header.Get("X-Request-ID"), strings.TrimPrefix(path, "/")}, err
+	if s.provider != "mastercard" {
+		q := providerRequest{provider: s.provider, host: req.Host, path: req.URL.EscapedPath(), page: req.URL.Query().Get("page")}
+		q.consent, q.requestID = req.Header.Get("Consent-ID"), req.Header.Get("X-Request-ID")
+		if s.provider == "obie" { // knows the consent by its token: the tests send the consent as token
+			q.consent, q.requestID = strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), req.Header.Get("X-Fapi-Interaction-Id")
+		}
+		_, account, _ := strings.Cut(strings.TrimSuffix(req.URL.EscapedPath(), "/balances"), "/accounts")
+		q.account, err = url.PathUnescape(strings.TrimPrefix(account, "/"))
+		return q, err
 	}
 	var w struct {
 		RequestInfo struct{ XRequestID, ConsentID string }
 		AccountID   string
 	}
 	err = json.NewDecoder(req.Body).Decode(&w)
-	return providerRequest{s.provider, w.RequestInfo.ConsentID, w.RequestInfo.XRequestID, w.AccountID}, err
+	return providerRequest{provider: s.provider, consent: w.RequestInfo.ConsentID, requestID: w.RequestInfo.XRequestID, account: w.AccountID}, err
 }
 
 // respondTo sets the responder of the calls with a consent.
@@ -116,23 +125,45 @@ func (s *badServer) calls(consent string) int {
 
 // accountOf returns an account that every consent covers.
 func accountOf(provider string) string {
-	return map[string]string{"mastercard": mastercardsim.Account, "mypos": mypossim.GoodAccount}[provider]
+	switch provider {
+	case "mastercard":
+		return mastercardsim.Account
+	case "mypos":
+		return mypossim.GoodAccount
+	}
+	return "account-77"
+}
+
+// goodBodies are the bodies of valid responses of each provider: of the account list, and of the
+// balances of an account.
+var goodBodies = map[string][2]string{
+	"mastercard": {
+		`{"originalRequestInfo":{"xRequestId":"{requestId}"},"accounts":[{"resourceId":"{account}","currency":"PLN","name":"{canary}"}]}`,
+		`{"originalRequestInfo":{"xRequestId":"{requestId}"},"account":{"resourceId":"{account}","name":"{canary}","balances":[` +
+			`{"balanceAmount":{"currency":"PLN","amount":4.20},"creditDebitIndicator":"Credit"}]}}`,
+	},
+	"mypos": {
+		`{"accounts":[{"accountNumber":"{account}","currency":"PLN","name":"{canary}"}]}`,
+		`{"account":{"accountNumber":"{account}"},"balances":[{"amount":4.20,"currency":"PLN","x":"{canary}"}]}`,
+	},
+	"berlingroup": {
+		`{"accounts":[{"resourceId":"{account}","currency":"PLN","ownerName":"{canary}"}]}`,
+		`{"account":{"resourceId":"{account}"},"balances":[{"balanceAmount":{"currency":"PLN","amount":4.20},"balanceType":"expected","x":"{canary}"}]}`,
+	},
+	"obie": {
+		`{"Data":{"Account":[{"AccountId":"{account}","Currency":"PLN","Nickname":"{canary}"}]}}`,
+		`{"Data":{"Balance":[{"AccountId":"{account}","Amount":{"Amount":4.20,"Currency":"PLN"},"CreditDebitIndicator":"Credit","Type":"Expected","x":"{canary}"}]}}`,
+	},
 }
 
 // body returns the body of a valid response. If bodies of the provider have the request id, it is
 // requestID.
 func (q providerRequest) body(requestID string) string {
-	switch {
-	case q.provider == "mypos" && q.account == "":
-		return fmt.Sprintf(`{"accounts":[{"accountNumber":%q,"currency":"PLN","name":%q}]}`, accountOf(q.provider), canary)
-	case q.provider == "mypos":
-		return fmt.Sprintf(`{"account":{"accountNumber":%q},"balances":[{"amount":4.20,"currency":"PLN","x":%q}]}`, q.account, canary)
-	case q.account == "":
-		return fmt.Sprintf(`{"originalRequestInfo":{"xRequestId":%q},"accounts":[{"resourceId":%q,"currency":"PLN","name":%q}]}`,
-			requestID, accountOf(q.provider), canary)
+	text, account := goodBodies[q.provider][0], accountOf(q.provider)
+	if q.account != "" {
+		text, account = goodBodies[q.provider][1], q.account
 	}
-	return fmt.Sprintf(`{"originalRequestInfo":{"xRequestId":%q},"account":{"resourceId":%q,"name":%q,"balances":[`+
-		`{"balanceAmount":{"currency":"PLN","amount":4.20},"creditDebitIndicator":"Credit"}]}}`, requestID, q.account, canary)
+	return strings.NewReplacer("{requestId}", requestID, "{account}", account, "{canary}", canary).Replace(text)
 }
 
 // good returns the body of a valid response.
@@ -143,8 +174,12 @@ func (q providerRequest) with(member string) string { return "{" + member + "," 
 
 // records returns the beginning of the list of records in the body of a valid response.
 func (q providerRequest) records() string {
-	if q.account == "" {
-		return `"accounts":[`
+	name := "accounts"
+	if q.account != "" {
+		name = "balances"
 	}
-	return `"balances":[`
+	if q.provider == "obie" {
+		name = strings.ToUpper(name[:1]) + name[1:len(name)-1]
+	}
+	return `"` + name + `":[`
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +26,6 @@ import (
 	gateway "ais-gateway/cmd/gateway"
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
-	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/sandbox"
 )
@@ -47,12 +47,12 @@ func inProcess(f *testing.F, servers ...*badServer) (api string, logs *gatewayte
 	if err != nil {
 		f.Fatal(err)
 	}
-	patient := strings.NewReplacer("provider: mastercard", "provider: mastercard, breaker: {consecutiveFailures: 4294967295, minimumCalls: 4294967295}",
-		"provider: mypos", "provider: mypos, breaker: {consecutiveFailures: 4294967295, minimumCalls: 4294967295}")
-	text := patient.Replace(string(file))
+	text := string(file)
 	for _, s := range servers {
 		text = withBaseURL(text, s, badTimeout)
 	}
+	entry := regexp.MustCompile(`\{id: [^,]*, name: [^,]*, provider: \w+`)
+	text = entry.ReplaceAllString(text, "$0, breaker: {consecutiveFailures: 4294967295, minimumCalls: 4294967295}")
 	name := filepath.Join(f.TempDir(), "gateway.yaml")
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		f.Fatal(err)
@@ -70,19 +70,23 @@ func inProcess(f *testing.F, servers ...*badServer) (api string, logs *gatewayte
 // contract in time, that nothing panics, and that no text of the provider is in a problem or in the
 // log.
 func FuzzResponse(f *testing.F) {
-	banks := map[bool]*badServer{false: openBadServer(f, "mastercard"), true: openBadServer(f, "mypos")}
-	api, logs := inProcess(f, banks[false], banks[true])
+	var banks []*badServer
+	for _, provider := range badProviders {
+		banks = append(banks, openBadServer(f, provider))
+	}
+	api, logs := inProcess(f, banks...)
 	validate := responseValidator(f)
 	for _, answer := range seedResponses() {
-		for i := range 8 {
-			f.Add(i&1 != 0, i&2 != 0, i&4 != 0, []byte(answer))
+		for i := range 4 * len(banks) {
+			f.Add(byte(i/4), i&1 != 0, i&2 != 0, []byte(answer))
 		}
 	}
 	client := &http.Client{Timeout: badTimeout + 10*time.Second}
-	f.Fuzz(func(t *testing.T, mypos, balances, attended bool, answer []byte) {
-		bank, consent := banks[mypos], uuid.NewString()
+	f.Fuzz(func(t *testing.T, provider byte, balances, attended bool, answer []byte) {
+		bank, consent := banks[int(provider)%len(banks)], uuid.NewString()
 		bank.respondTo(consent, func(conn *badConn, q providerRequest) {
-			of := strings.NewReplacer("{requestId}", q.requestID, "{account}", accountOf(q.provider), "{length}", fmt.Sprint(len(q.good())), "{good}", q.good())
+			of := strings.NewReplacer("{requestId}", q.requestID, "{account}", accountOf(q.provider), "{length}", fmt.Sprint(len(q.good())), "{good}", q.good(),
+				"{host}", q.host)
 			_, _ = of.WriteString(conn, string(answer))
 		})
 		defer bank.respondTo(consent, nil)
@@ -94,7 +98,7 @@ func FuzzResponse(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Header = http.Header{"X-Api-Key": {sandbox.Key}, "Consent-Id": {consent}, "Provider-Authorization": {"Bearer " + mypossim.GoodToken}}
+		req.Header = http.Header{"X-Api-Key": {sandbox.Key}, "Consent-Id": {consent}, "Provider-Authorization": {"Bearer " + consent}}
 		if attended {
 			req.Header.Set("PSU-IP-Address", "203.0.113.7")
 		}
@@ -106,6 +110,9 @@ func FuzzResponse(f *testing.F) {
 		body, err := io.ReadAll(resp.Body)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if bank.calls(consent) == 0 {
+			t.Error("no call arrived")
 		}
 		if err := validate(route, req, resp, body); err != nil {
 			t.Errorf("%d %s is not in the contract: %v", resp.StatusCode, body, err)
@@ -161,6 +168,11 @@ func seedResponses() []string {
 		ok + closed + `{"accounts":[{"accountNumber":"1"}],"pagination":{"page":0,"total":2}}`,
 		ok + "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-A: " + canary + "\r\n\r\n",
 		ok + "Content-Encoding: gzip\r\n" + closed + "\x1f\x8b\x08",
+		ok + closed + `{"accounts":[{"_links":{"balances":{"href":"/v1/accounts/{account}/balances"}},"currency":"PLN","cashAccountType":"CARD","maskedPan":"555555XXXXXX4444","usage":"PRIV","ownerName":"` + canary + `","balances":[]}],"account":{"iban":"BG57INTF40015004462007"},"balances":[{"balanceAmount":{"currency":"PLN","amount":"-4.20"},"balanceType":"CLOSING_BOOKED","lastChangeDateTime":"2026-11-20 08:00:01","referenceDate":null}],"tppMessages":[{"category":"WARNING","code":"X"}]}`,
+		ok + closed + `{"accounts":[],"balances":[],"_links":{"next":{"href":"http://{host}/v1/accounts?page=2"}}}`,
+		ok + closed + `{"Data":{"Account":[{"AccountId":"{account}","Currency":"GBP","AccountType":"Personal","AccountSubType":"CreditCard","Nickname":"` + canary + `","Account":[{"SchemeName":"UK.OBIE.SortCodeAccountNumber","Identification":"80200110203345","Name":"` + canary + `"},{"SchemeName":"UK.OBIE.PAN","Identification":"5555555555554444"}]}],"Balance":[{"AccountId":"{account}","Amount":{"Amount":"4.20","Currency":"GBP","SubType":"BaseCurrency"},"CreditDebitIndicator":"Debit","Type":"InterimBooked","DateTime":"2026-11-20T08:00:01Z"}]},"Meta":{"TotalPages":1}}`,
+		ok + closed + `{"Data":{"Account":[],"Balance":[]},"Links":{"Next":"?page=2"},"Meta":{"TotalPages":3}}`,
+		"HTTP/1.1 403 No\r\n" + closed + `{"Code":"403","Message":"` + canary + `","Errors":[{"ErrorCode":"UK.OBIE.Reauthenticate","Message":"` + canary + `","Path":"` + canary + `"}]}`,
 		"HTTP/1.1 400 No\r\n" + closed + `{"Errors":{"Error":[{"Source":"OBC","ReasonCode":" PROVIDER_ERROR ","Description":"New SCA required"},{"Description":"` + canary + `","ReasonCode":"` + canary + `"}]}}`,
 		"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic realm=" + canary + "\r\n" + closed + `{"tppMessages":[{"category":"ERROR","code":"CONSENT_EXPIRED","text":"` + canary + `"}]}`,
 		"HTTP/1.1 429 No\r\nRetry-After: 99999\r\n" + closed + `{"code":429,"description":"Maximum access quota is reached! ` + canary + `"}`,
@@ -222,6 +234,9 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
+// aspspOf returns an ASPSP of the sandbox that the provider serves.
 func aspspOf(provider string) string {
-	return map[string]string{"mastercard": strings.TrimPrefix(wood, "/v1/aspsps/"), "mypos": sandbox.MyPOS}[provider]
+	return map[string]string{
+		"mastercard": mastercardsim.WoodBank, "mypos": sandbox.MyPOS, "berlingroup": sandbox.ElmBank, "obie": sandbox.HeronBank,
+	}[provider]
 }

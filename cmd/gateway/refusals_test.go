@@ -2,9 +2,11 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,7 +16,6 @@ import (
 
 	gateway "ais-gateway/cmd/gateway"
 	"ais-gateway/internal/gatewaytest"
-	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/sandbox"
 )
 
@@ -153,22 +154,27 @@ var refusals = []refusal{
 func TestRefusalsOfProviders(t *testing.T) {
 	t.Parallel()
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
-	servers := map[string]*badServer{"mastercard": openBadServer(t, "mastercard"), "mypos": openBadServer(t, "mypos")}
-	banks := map[string]string{"mastercard": mastercardsim.WoodBank, "mypos": sandbox.MyPOS}
+	servers := map[string]*badServer{}
+	for _, provider := range badProviders {
+		servers[provider] = openBadServer(t, provider)
+	}
 	api := runService(t, gatewaytest.EditConfig(t, w, func(text string) string {
-		return withBaseURL(withBaseURL(text, servers["mastercard"], time.Minute), servers["mypos"], time.Minute)
+		for _, s := range servers {
+			text = withBaseURL(text, s, time.Minute)
+		}
+		return strings.ReplaceAll(text, "options: {", ownCodes)
 	}))
-	for _, r := range refusals {
+	for _, r := range slices.Concat(refusals, standardRefusals) {
 		t.Run(r.provider+" "+r.name, func(t *testing.T) {
-			consent, bank := uuid.NewString(), api+"/v1/aspsps/"+banks[r.provider]
+			consent, bank := uuid.NewString(), api+"/v1/aspsps/"+aspspOf(r.provider)
 			servers[r.provider].respondTo(consent, func(conn *badConn, q providerRequest) {
-				reply(r.status, "X-Request-ID: "+q.requestID+"\r\n"+r.header, constant(r.body))(conn, q)
+				reply(r.status, idHeader(q.requestID)+r.header, constant(r.body))(conn, q)
 			})
 			account := r.account
 			if account == "" {
 				account = accountOf(r.provider)
 			}
-			header := []string{"Consent-ID", consent, "Provider-Authorization", "Bearer x"}
+			header := []string{"Consent-ID", consent, "Provider-Authorization", "Bearer " + consent}
 			call := header
 			if r.attended {
 				call = append(call, "PSU-IP-Address", "203.0.113.7")
@@ -177,6 +183,9 @@ func TestRefusalsOfProviders(t *testing.T) {
 			var got struct{ Code, Action, Origin string }
 			if err := json.Unmarshal([]byte(body), &got); err != nil || got.Code != r.code || got.Action != r.action || got.Origin != r.origin {
 				t.Errorf("answered %d %s", resp.StatusCode, body)
+			}
+			if strings.Contains(fmt.Sprint(resp.Header, body), canary) {
+				t.Errorf("the problem has text of the provider: %s", body)
 			}
 			if wait := resp.Header.Get("Retry-After"); !sameWait(wait, r.retryAfter) {
 				t.Errorf("Retry-After is %q, want %q", wait, r.retryAfter)

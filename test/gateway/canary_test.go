@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -24,8 +25,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ais-gateway/internal/gatewaytest"
+	"ais-gateway/internal/providers/berlingroup/berlingroupsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/providers/obie/obiesim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/sandbox"
 )
@@ -51,6 +54,18 @@ const (
 	canaryRequest = "Piepmatz-31337"
 )
 
+// Canaries in both: account ids, which are those of accountsInFront at the simulators.
+const (
+	canaryElmAccount        = "Konto-Zeisig-55021"
+	canaryKingfisherAccount = "Konto-Eisvogel-55022"
+)
+
+// accountsInFront alternates canaries and ids of the simulators' accounts.
+var accountsInFront = []string{canaryElmAccount, "card-1", canaryKingfisherAccount, obiesim.GoodAccount}
+
+// secretHeader is the header with the canary that Elm Bank and Kingfisher Bank get as a fixed header.
+const secretHeader = "X-Client-Secret"
+
 // responders write a provider's response, by a description of it. next is the simulator.
 var responders = map[string]func(w http.ResponseWriter, r *http.Request, next http.Handler){
 	"success": func(w http.ResponseWriter, r *http.Request, next http.Handler) { rewriteResponse(w, r, next, "") },
@@ -68,11 +83,16 @@ var responders = map[string]func(w http.ResponseWriter, r *http.Request, next ht
 		_, _ = io.WriteString(w, canaryName)
 	},
 	"wrong JSON types": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		_, _ = io.WriteString(w, `{"accounts":"`+canaryName+`","account":["`+canaryIBAN+`"],"balances":{"`+canaryText+`":1},"originalRequestInfo":"`+canaryText+`"}`)
+		_, _ = io.WriteString(w, `{"accounts":"`+canaryName+`","account":["`+canaryIBAN+`"],"balances":{"`+canaryText+`":1},"originalRequestInfo":"`+canaryText+
+			`","Data":{"Account":"`+canaryName+`","Balance":{"`+canaryText+`":"`+canaryIBAN+`"}}}`)
 	},
 	"response to another request": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		_, _ = io.WriteString(w, `{"originalRequestInfo":{"xRequestId":"`+canaryText+`"},"accounts":[{"accountNumber":"`+canaryBBAN+`","iban":"`+canaryIBAN+
-			`","currency":"`+canaryText+`","status":"`+canaryName+`","cashAccountType":"`+canaryText+`"}],"account":{"accountNumber":"`+canaryBBAN+`","resourceId":"`+canaryBBAN+`"},"balances":[]}`)
+			`","currency":"`+canaryText+`","status":"`+canaryName+`","cashAccountType":"`+canaryText+`"}],"account":{"accountNumber":"`+canaryBBAN+`","resourceId":"`+canaryBBAN+`"},"balances":[],"Data":{"Account":[{"AccountId":"`+canaryBBAN+`","Currency":"`+canaryText+`"}],"Balance":[{"AccountId":"`+canaryBBAN+`"}]}}`)
+	},
+	"link to another server": func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		link := `"https://` + canaryText + `.example/` + canaryIBAN + `?token=` + strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ") + `"`
+		_, _ = io.WriteString(w, `{"accounts":[],"balances":[],"_links":{"next":`+link+`},"Data":{"Account":[],"Balance":[]},"Links":{"Next":`+link+`}}`)
 	},
 	"truncated body": func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 		writeRaw(w, "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"accounts\":[{\"iban\":\""+canaryIBAN)
@@ -103,8 +123,10 @@ func errorResponse(status int, contentType string) func(http.ResponseWriter, *ht
 		h.Set("X-Request-Id", canaryText)
 		h.Set("Retry-After", canaryText)
 		w.WriteHeader(status)
-		fmt.Fprintf(w, `{"Errors":{"Error":[{"Source":"ASPSP","ReasonCode":%q,"Description":%q,"Details":%q}]},"tppMessages":[{"category":"ERROR","code":%q,"text":%q,"path":%q}],"code":%q,"description":%q}`,
-			canaryIBAN, canaryName+" "+canaryIBAN, canaryText, canaryIBAN, canaryName+" "+canaryBBAN, "/accounts/"+canaryBBAN, canaryText, canaryName)
+		fmt.Fprintf(w, `{"Errors":{"Error":[{"Source":"ASPSP","ReasonCode":%q,"Description":%q,"Details":%q}]},"tppMessages":[{"category":"ERROR","code":%q,"text":%q,"path":%q}],"code":%q,"description":%q,`+
+			`"Data":{"ErrorCode":%q,"Message":%q,"Path":%q}}`,
+			canaryIBAN, canaryName+" "+canaryIBAN, canaryText, canaryIBAN, canaryName+" "+canaryBBAN, "/accounts/"+canaryBBAN, canaryText, canaryName,
+			canaryIBAN, canaryName+" "+canaryBBAN, canaryText)
 	}
 }
 
@@ -117,6 +139,9 @@ func rewriteResponse(w http.ResponseWriter, r *http.Request, next http.Handler, 
 		"BG57INTF40015004462007", canaryIBAN, "20000055779911", canaryBBAN, "Jane Roe", canaryHolder, "John Doe", canaryHolder,
 		"Main account", canaryName, "SandboxASPSP1 Account 1", canaryName, "102.56", canaryBalance, "4.200", canaryBalance,
 		"E-Money", canaryText,
+		"498765xxxxxx1234", canaryBBAN, "320.10", canaryBalance, "Haupt", canaryName, "Erika Beispiel", canaryHolder, "DE02120300000000202051", canaryIBAN,
+		"80200110203345", canaryBBAN, "57.36", canaryBalance, "Everyday account", canaryName, "Ms Jordan Sample", canaryHolder, "GB29NWBK60161331926819", canaryIBAN,
+		accountsInFront[1], accountsInFront[0], `"`+accountsInFront[3]+`"`, `"`+accountsInFront[2]+`"`,
 	).Replace(recorder.Body.String())
 	writeRaw(w, fmt.Sprintf("HTTP/1.1 %d OK\r\nContent-Type: application/json\r\nX-Canary: %s\r\nContent-Length: %d\r\n\r\n%s%s",
 		recorder.Code, canaryText, len(body), body, more))
@@ -152,10 +177,12 @@ func (a *canaryProviders) front(_ string, next http.Handler) http.Handler {
 		fmt.Fprintln(&a.received, r.URL.EscapedPath(), r.Header, string(body))
 		respond := "success"
 		for consent, name := range a.responder {
-			if r.Header.Get("Consent-ID") == consent || strings.Contains(string(body), `"`+consent+`"`) {
+			if r.Header.Get("Consent-ID") == consent || r.Header.Get("Authorization") == "Bearer "+obiesim.Token(consent) || strings.Contains(string(body), `"`+consent+`"`) {
 				respond = name
 			}
 		}
+		r.Header.Del(secretHeader)
+		r.URL.Path = strings.NewReplacer(accountsInFront...).Replace(r.URL.Path)
 		duringCall := a.duringCall
 		a.mu.Unlock()
 		if respond == "success" {
@@ -186,6 +213,7 @@ type canaryClient struct {
 	problems  strings.Builder // the header of each response, and the body unless the status is 200
 	successes strings.Builder // the bodies of responses with status 200
 	statuses  map[int]int
+	tokens    []string // that name the consent
 }
 
 // send sends a request and records the response. header alternates names and values; an empty value
@@ -235,7 +263,7 @@ func (f *canaryClient) sendRaw(text string) {
 	f.problems.Write(response)
 }
 
-// sendToAllResponders requests lists and balances of both providers, attended and unattended, with
+// sendToAllResponders requests lists and balances of all providers, attended and unattended, with
 // each responder. It returns the consents that it used.
 func (f *canaryClient) sendToAllResponders(a *canaryProviders) (consents []string) {
 	for _, name := range slices.Sorted(maps.Keys(responders)) {
@@ -243,7 +271,13 @@ func (f *canaryClient) sendToAllResponders(a *canaryProviders) (consents []strin
 			for _, bank := range []struct{ path, consent, account, token string }{
 				{woodPath, mastercardsim.FreshConsent + "Konsens-" + uuid.NewString(), mastercardsim.Account, canaryToken},
 				{"/v1/aspsps/" + sandbox.MyPOS, uuid.NewString(), mypossim.GoodAccount, mypossim.GoodToken},
+				{"/v1/aspsps/" + sandbox.ElmBank, "Konsens-" + uuid.NewString(), canaryElmAccount, berlingroupsim.TokenPrefix + canaryToken},
+				{"/v1/aspsps/" + sandbox.KingfisherBank, uuid.NewString(), canaryKingfisherAccount, ""},
 			} {
+				if bank.token == "" {
+					bank.token = obiesim.Token(bank.consent)
+					f.tokens = append(f.tokens, bank.token)
+				}
 				consents = append(consents, bank.consent)
 				a.mu.Lock()
 				a.responder[bank.consent] = name
@@ -375,12 +409,15 @@ func withCanarySecrets(t *testing.T, w *sandbox.Sandbox, canaries map[string]str
 		t.Fatal(err)
 	}
 	canaries["signing key"] = strings.Split(string(pem), "\n")[5]
-	const patient = ", breaker: {consecutiveFailures: 100000, minimumCalls: 100000}}"
+	canaries["fixed header"] = "Gefieder-9034-geheim"
+	writeFile(t, filepath.Join(dir, "header"), canaries["fixed header"])
+	options := "options: {headerFiles: {" + secretHeader + ": '" + filepath.Join(dir, "header") + "'}, "
 	return gatewaytest.EditConfig(t, w, func(text string) string {
 		text = strings.Replace(text, "server: {", "server: {profiling: true, ", 1)
 		text = strings.ReplaceAll(text, "{baseURL: ", "{timeout: 2m, baseURL: ")
-		text = strings.Replace(text, "name: Wood Bank, provider: mastercard}", "name: Wood Bank, provider: mastercard"+patient, 1)
-		text = strings.Replace(text, "name: myPOS, provider: mypos}", "name: myPOS, provider: mypos"+patient, 1)
+		text = strings.NewReplacer("options: {withBalance", options+"withBalance", "options: {version: v4.0", options+"version: v4.0").Replace(text)
+		text = regexp.MustCompile(`name: (Wood Bank|myPOS|Elm Bank|Kingfisher Bank), provider: \w+`).
+			ReplaceAllString(text, "$0, breaker: {consecutiveFailures: 100000, minimumCalls: 100000}")
 		return text + "audit: {output: file, file: '" + auditFile + "', keyFile: '" + filepath.Join(dir, "audit-key") + "'}\n"
 	}), auditFile
 }
@@ -392,7 +429,8 @@ func TestCanaries(t *testing.T) {
 		"IBAN": canaryIBAN, "account number": canaryBBAN, "name": canaryName, "holder": canaryHolder, "balance": canaryBalance,
 		"provider's text": canaryText, "wrong API key": canaryKey, "API key": sandbox.Key, "token": canaryToken, "token of myPOS": mypossim.GoodToken,
 		"user's address": canaryAddress, "caller's address": canaryCaller, "device": canaryDevice, "caller's text": canaryRequest,
-		"account": mastercardsim.Account, "account of myPOS": mypossim.GoodAccount, "consumer key": "sandbox-consumer!sandbox-project",
+		"account": mastercardsim.Account, "account of myPOS": mypossim.GoodAccount,
+		"account of Elm Bank": canaryElmAccount, "account of Kingfisher Bank": canaryKingfisherAccount, "consumer key": "sandbox-consumer!sandbox-project",
 		"password of Redis": "Schnabel-1203-geheim", "password of the collector": "Feder-7781-geheim",
 	}
 	providers := &canaryProviders{responder: map[string]string{}}
@@ -420,6 +458,9 @@ func TestCanaries(t *testing.T) {
 	profiles.readAll()
 	for i, consent := range consents {
 		canaries[fmt.Sprintf("consent %d", i)] = consent
+	}
+	for i, token := range f.tokens {
+		canaries[fmt.Sprintf("token %d", i)] = token
 	}
 	_, plain := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics")
 	_, exemplars := gatewaytest.Call(t, http.MethodGet, p.Admin+"/metrics", "Accept", "application/openmetrics-text; version=1.0.0")
@@ -451,12 +492,12 @@ func TestCanaries(t *testing.T) {
 // place had content.
 func (f *canaryClient) assertPlanted(providers *canaryProviders, places, canaries map[string]string) {
 	f.t.Helper()
-	for _, name := range []string{"IBAN", "account number", "name", "balance", "provider's text"} {
+	for _, name := range []string{"IBAN", "account number", "name", "holder", "balance", "provider's text", "account of Elm Bank", "account of Kingfisher Bank"} {
 		if !strings.Contains(f.successes.String(), canaries[name]) {
 			f.t.Errorf("no response contains the canary %s", name)
 		}
 	}
-	for _, name := range []string{"token of myPOS", "user's address", "device", "caller's text", "account", "account of myPOS", "key of myPOS", "consent 0", "consent 1"} {
+	for _, name := range []string{"token of myPOS", "user's address", "device", "caller's text", "account", "account of myPOS", "key of myPOS", "consent 0", "consent 1", "consent 2", "token 0", "fixed header", "account of Elm Bank", "account of Kingfisher Bank"} {
 		if !strings.Contains(providers.received.String(), canaries[name]) {
 			f.t.Errorf("the canary %s reached no provider", name)
 		}

@@ -18,8 +18,10 @@ import (
 
 	"ais-gateway/internal/gatewaytest"
 	"ais-gateway/internal/providers/aspspsim"
+	"ais-gateway/internal/providers/berlingroup/berlingroupsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
+	"ais-gateway/internal/providers/obie/obiesim"
 	"ais-gateway/internal/sandbox"
 )
 
@@ -40,17 +42,44 @@ func (c consents) at(i int) consent {
 	return consent{sandbox.MyPOS, id}
 }
 
+// atEach returns the consent with an index, in turn at an ASPSP of each provider.
+func (c consents) atEach(i int) consent {
+	of := c.at(i)
+	switch i % 4 {
+	case 2:
+		of.aspsp = sandbox.ElmBank
+	case 3:
+		of.aspsp = sandbox.KingfisherBank
+	}
+	return of
+}
+
+// accounts are an account of each ASPSP that consents are at.
+var accounts = map[string]string{
+	mastercardsim.WoodBank: mastercardsim.Account, sandbox.MyPOS: mypossim.GoodAccount, sandbox.ElmBank: "card-1",
+	sandbox.KingfisherBank: obiesim.GoodAccount,
+}
+
+// token returns the user's token that the ASPSP requires; "" if it requires none.
+func (c consent) token() string {
+	switch c.aspsp {
+	case sandbox.MyPOS:
+		return mypossim.GoodToken
+	case sandbox.KingfisherBank, sandbox.HeronBank:
+		return obiesim.Token(c.id)
+	}
+	return ""
+}
+
 // path returns the path of a request under the consent. Each value of what is a separate call,
 // which the bank counts: 0 is the account list, 1 the balances of an account, other values the
 // balances of an unknown account.
 func (c consent) path(what int) string {
-	switch account := mastercardsim.Account; {
-	case what == 0:
+	switch what {
+	case 0:
 		return "/accounts"
-	case what == 1 && c.aspsp == sandbox.MyPOS:
-		return "/accounts/" + mypossim.GoodAccount + "/balances"
-	case what == 1:
-		return "/accounts/" + account + "/balances"
+	case 1:
+		return "/accounts/" + accounts[c.aspsp] + "/balances"
 	default:
 		return "/accounts/none-" + strconv.Itoa(what) + "/balances"
 	}
@@ -86,8 +115,8 @@ func (c *loadClient) get(gateway string, under consent, path string) (string, er
 	req.Header.Set("X-API-Key", sandbox.Key)
 	req.Header.Set("Consent-ID", under.id)
 	req.Header.Set("Cache-Control", "no-cache")
-	if under.aspsp == sandbox.MyPOS {
-		req.Header.Set("Provider-Authorization", "Bearer "+mypossim.GoodToken)
+	if token := under.token(); token != "" {
+		req.Header.Set("Provider-Authorization", "Bearer "+token)
 	}
 	resp, err := c.Do(req)
 	if err != nil {
@@ -111,20 +140,20 @@ const (
 // calls for each consent reach the bank, in each of 50 repetitions.
 func TestNoFifthCall(t *testing.T) {
 	w := gatewaytest.NewSandbox(t, sandbox.Options{})
-	assertFourCalls(t, w.CallLog, []*process{serve(t, w.ConfigFile), serve(t, w.ConfigFile), serve(t, w.ConfigFile)}, 50)
+	assertFourCalls(t, w.CallLog, []*process{serve(t, w.ConfigFile), serve(t, w.ConfigFile), serve(t, w.ConfigFile)}, 50, consents.atEach)
 }
 
 // assertFourCalls sends 200 concurrent requests under ten new consents to gateways, and checks that
 // four calls for each consent reach the bank, in each repetition. A repetition in which Redis
 // responds late does not count. It returns how many requests got the result of a call from each
 // gateway.
-func assertFourCalls(t *testing.T, callLog *aspspsim.CallLog, gateways []*process, repetitions int) (made []int) {
+func assertFourCalls(t *testing.T, callLog *aspspsim.CallLog, gateways []*process, repetitions int, at func(consents, int) consent) (made []int) {
 	t.Helper()
 	const callers, each = 200, 10
 	client := newLoadClient(t, callers)
 	made = make([]int, len(gateways))
 	for completed, repetition := 0, 0; completed < repetitions; repetition++ {
-		consents := newConsents()
+		all := newConsents()
 		outcomes, errs := make([]string, callers), make([]error, callers)
 		gateway := func(i int) int { return (i%each + i/each) % len(gateways) } // each consent is used on every gateway
 		gate, ready := make(chan struct{}), sync.WaitGroup{}
@@ -132,7 +161,7 @@ func assertFourCalls(t *testing.T, callLog *aspspsim.CallLog, gateways []*proces
 		ready.Add(callers)
 		for i := range callers {
 			done.Go(func() {
-				c := consents.at(i % each)
+				c := at(all, i%each)
 				ready.Done()
 				<-gate
 				outcomes[i], errs[i] = client.get(gateways[gateway(i)].API, c, c.path(i/each))
@@ -145,7 +174,7 @@ func assertFourCalls(t *testing.T, callLog *aspspsim.CallLog, gateways []*proces
 		for i, outcome := range outcomes {
 			switch outcome {
 			case ok, accountUnknown:
-				called[consents.at(i%each).id]++
+				called[at(all, i%each).id]++
 				made[gateway(i)]++
 			case limitReached:
 			case counterUnavailable: // Redis responded late, and the slot may be released too late for the other requests
@@ -155,7 +184,7 @@ func assertFourCalls(t *testing.T, callLog *aspspsim.CallLog, gateways []*proces
 			}
 		}
 		for i := range each {
-			if id := consents.at(i).id; calls[id] > 4 || called[id] != calls[id] || !late && calls[id] != 4 {
+			if id := at(all, i).id; calls[id] > 4 || called[id] != calls[id] || !late && calls[id] != 4 {
 				t.Errorf("repetition %d: %d calls reached the bank and %d requests got their result, want 4", repetition, calls[id], called[id])
 			}
 		}
@@ -167,6 +196,49 @@ func assertFourCalls(t *testing.T, callLog *aspspsim.CallLog, gateways []*proces
 		}
 	}
 	return made
+}
+
+// TestPagesTakeSlots: a gateway reads a list of three pages. Then three gateways get concurrent
+// requests under the same consent for the list and for balances. Each page is a call, and four calls
+// reach the bank.
+func TestPagesTakeSlots(t *testing.T) {
+	t.Parallel()
+	w := gatewaytest.NewSandbox(t, sandbox.Options{})
+	gateways := []*process{serve(t, w.ConfigFile), serve(t, w.ConfigFile), serve(t, w.ConfigFile)}
+	const callers = 30
+	client := newLoadClient(t, callers)
+	for _, c := range []consent{
+		{sandbox.WillowBank, berlingroupsim.ManyConsent}, {sandbox.HeronBank, obiesim.ManyConsent}, {sandbox.KingfisherBank, obiesim.ManyConsent},
+	} {
+		outcome, err := client.get(gateways[0].API, c, "/accounts")
+		late := outcome == counterUnavailable
+		if outcome != ok && !late {
+			t.Errorf("%s: the list: outcome %q, %v", c.aspsp, outcome, err)
+		}
+		outcomes, errs := make([]string, callers), make([]error, callers)
+		var done sync.WaitGroup
+		for i := range callers {
+			done.Go(func() { outcomes[i], errs[i] = client.get(gateways[i%3].API, c, c.path(i%2*(i+2))) })
+		}
+		done.Wait()
+		calls := 0
+		for _, call := range w.CallLog.Calls() {
+			if call.ASPSP == c.aspsp {
+				calls++
+			}
+		}
+		for i, outcome := range outcomes {
+			if late = late || outcome == counterUnavailable; !slices.Contains([]string{ok, accountUnknown, limitReached, counterUnavailable}, outcome) {
+				t.Errorf("%s: outcome %q, %v", c.aspsp, outcome, errs[i])
+			}
+		}
+		if calls > 4 || calls < 4 && !late {
+			t.Errorf("%s: %d calls reached the bank, want 4", c.aspsp, calls)
+		}
+	}
+	if n := len(w.CallLog.Breaches()); n != 0 {
+		t.Errorf("the banks refused %d calls", n)
+	}
 }
 
 // load sends requests under many consents to gateways until it is stopped. Each consent gets about

@@ -41,7 +41,7 @@ func TestSideBySide(t *testing.T) {
 	}
 	t.Run("at the same time", func(t *testing.T) {
 		w := gatewaytest.NewSandbox(t, sandbox.Options{})
-		calls := assertFourCalls(t, w.CallLog, start(t, w.ConfigFile), 20)
+		calls := assertFourCalls(t, w.CallLog, start(t, w.ConfigFile), 20, consents.at)
 		if slices.Contains(calls, 0) {
 			t.Errorf("a gateway made no call: %v", calls)
 		}
