@@ -213,7 +213,7 @@ func TestSchemaMatchesOptions(t *testing.T) {
 	must(t, err)
 	var whole node
 	must(t, json.Unmarshal(text, &whole))
-	compared := 0
+	compared, plain := 0, strings.Join(strings.Fields(string(text)), "")
 	for provider := range whole.Definitions["config"].Properties["providers"].Properties {
 		entry := map[string]any{"id": "4f1e2d3c-0000-4000-8000-000000000001", "name": "A", "provider": provider}
 		all := map[string]any{"providers": map[string]any{provider: map[string]any{}}, "aspsps": []any{entry}}
@@ -226,6 +226,11 @@ func TestSchemaMatchesOptions(t *testing.T) {
 			continue
 		}
 		compared++
+		branch := fmt.Sprintf(`"if":{"properties":{"provider":{"const":%q}}},"then":{"properties":{"options":{"$ref":"#/definitions/%[1]sOptions"}}}`, provider)
+		none := regexp.MustCompile(`"not":\{"enum":\[[^\]]*"` + provider + `"[^\]]*\]`)
+		if !strings.Contains(plain, branch) || !none.MatchString(plain) {
+			t.Errorf("%s: aspsps.items.allOf does not apply %[1]sOptions to its entries, or its last part refuses all options", provider)
+		}
 		entry["options"] = options.withUnknownKeys()
 		known := configFaults(t, all)["aspsps[0].options."+unknownKey]
 		_, list, _ := strings.Cut(known, "; known keys: ")
