@@ -4,9 +4,11 @@
 package main
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
+	"go/format"
 	"go/token"
 	"io/fs"
 	"os"
@@ -20,9 +22,9 @@ import (
 var templates embed.FS
 
 const nextSteps = `internal/providers/%[1]s is laid out. Next:
-  1. go test ./internal/providers/%[1]s fails where the simulator lacks the provider's errors: fill in each TODO
-  2. add %[1]q: {Open: %[1]s.Open} to cmd/gateway/adapters.go
-  3. docs/providers.md lists the other places
+  1. go test -tags nomsgpack ./internal/providers/%[1]s fails where the simulator lacks the provider's errors: fill in each TODO
+  2. add %[1]q: {Open: %[1]s.Open} to cmd/gateway/adapters.go, with OneASPSP for one bank, or OwnBaseURLs for many
+  3. docs/providers.md lists the other places, and what needs tests of your own
 `
 
 func main() {
@@ -59,11 +61,17 @@ func layOut(dir, name string) error {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { // #nosec G301 -- source code
 			return err
 		}
-		to, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644) // #nosec G302 G304 -- source code
-		if err != nil {
+		var text bytes.Buffer
+		if err := parsed.Execute(&text, struct{ Name string }{name}); err != nil {
 			return err
 		}
-		return errors.Join(parsed.Execute(to, struct{ Name string }{name}), to.Close())
+		content := text.Bytes()
+		if strings.HasSuffix(file, ".go") { // the name decides the order of imports
+			if content, err = format.Source(content); err != nil {
+				return err
+			}
+		}
+		return os.WriteFile(file, content, 0o644) // #nosec G306 -- source code
 	})
 }
 

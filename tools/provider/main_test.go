@@ -30,7 +30,12 @@ func TestLayOut(t *testing.T) {
 	if out, err := run("vet", "-trimpath", "-tags", "nomsgpack", "./internal/providers/newbank/..."); err != nil {
 		t.Fatalf("%v:\n%s", err, out)
 	}
-	if out, err := exec.Command("gofmt", "-l", filepath.Join(dir, "newbank")).CombinedOutput(); err != nil || len(out) > 0 {
+	for _, other := range []string{"acorn", "zebra"} {
+		if err := layOut(dir, other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := exec.Command("gofmt", "-l", filepath.Join(dir, "newbank"), filepath.Join(dir, "acorn"), filepath.Join(dir, "zebra")).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v, not formatted:\n%s", err, out)
 	}
 	out, err := run("test", "-trimpath", "-tags", "nomsgpack", "-count", "1", "-json", "-run", "^TestContract$", "./internal/providers/newbank")
