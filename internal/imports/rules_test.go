@@ -175,6 +175,7 @@ var rules = []rule{
 	},
 
 	{dir: "internal/providers/providertest/faultproxy", support: true},
+	{dir: "internal/providers/providertest/requestcheck", support: true, code: []string{"internal/canonical", "internal/providers"}},
 	{
 		dir: "internal/providers/providertest", support: true,
 		code: []string{

@@ -49,7 +49,7 @@ func TestForms(t *testing.T) {
 
 // forms returns how many forms a section lists, and how many of them are refused.
 func forms(section string) (known, refused int) {
-	for _, row := range regexp.MustCompile("(?m)^\\| .*\\| ([^|]*) \\|$").FindAllStringSubmatch(section, -1) {
+	for _, row := range regexp.MustCompile(`(?m)^\| .*\| ([^|]*) \|$`).FindAllStringSubmatch(section, -1) {
 		if row[1] == "what we make of it" {
 			continue
 		}

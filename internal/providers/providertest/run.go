@@ -18,6 +18,7 @@ import (
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/providertest/faultproxy"
+	"ais-gateway/internal/providers/providertest/requestcheck"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/unattended"
@@ -133,7 +134,7 @@ func (r *environment) open(t *testing.T, base string) {
 	transport := upstream.New(upstream.Config{Provider: "test", Timeout: r.timeout, Counter: r.counter})
 	r.Provider, err = r.harness.Open(r.harness.Settings, providers.Env{
 		BaseURL: u, Client: func(c providers.ClientConfig) providers.Client {
-			return &requestCheck{transport.Client(c), t, c.Routes}
+			return requestcheck.New(t, transport.Client(c), c.Routes)
 		},
 		ASPSPs: []providers.ASPSP{{ID: r.harness.Query.ASPSP, Path: "aspsps[0].options", Options: r.harness.Options}},
 	})
@@ -144,34 +145,12 @@ func (r *environment) open(t *testing.T, base string) {
 
 // Accounts calls the adapter's Accounts.
 func (r *environment) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
-	return r.Provider.Accounts(context.WithValue(ctx, accountKey{}, ""), q)
+	return r.Provider.Accounts(requestcheck.WithAccount(ctx, ""), q)
 }
 
 // Balances calls the adapter's Balances.
 func (r *environment) Balances(ctx context.Context, q canonical.Query, account string) (canonical.AccountBalances, error) {
-	return r.Provider.Balances(context.WithValue(ctx, accountKey{}, account), q, account)
-}
-
-// accountKey is the key of the account that a read must name in its request.
-type accountKey struct{}
-
-// requestCheck checks what no response shows: that telemetry knows the route of a request, and that
-// the counter knows its account.
-type requestCheck struct {
-	providers.Client
-	t      *testing.T
-	routes []string
-}
-
-// Read implements providers.Client.
-func (c *requestCheck) Read(ctx context.Context, q canonical.Query, r providers.Request) (providers.Response, error) {
-	if !slices.Contains(c.routes, r.Route) {
-		c.t.Errorf("Request.Route %q is not in ClientConfig.Routes", r.Route)
-	}
-	if account, read := ctx.Value(accountKey{}).(string); read && r.Account != account {
-		c.t.Errorf("Request.Account is %q, want %q", r.Account, account)
-	}
-	return c.Client.Read(ctx, q, r)
+	return r.Provider.Balances(requestcheck.WithAccount(ctx, account), q, account)
 }
 
 // unattended returns the harness's query with a new request id.
