@@ -216,17 +216,6 @@ func forEachRead(t *testing.T, r *environment, test func(t *testing.T, read func
 	}
 }
 
-// reads returns the number of reads of forEachRead.
-func (r *environment) reads() int {
-	can, n := providers.CapabilitiesOf(r.Provider, r.harness.Query.ASPSP), 2
-	for _, has := range []bool{can.ListWithBalances, can.AllBalances} {
-		if has {
-			n++
-		}
-	}
-	return n
-}
-
 // checkFailure checks that a read returned an error of the kind and no data, and that the error
 // contains no secret of the query.
 func checkFailure(t *testing.T, want canonical.Kind, q canonical.Query, size int, err error) *canonical.Error {
