@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -41,14 +42,14 @@ func TestSideBySide(t *testing.T) {
 	}
 	t.Run("at the same time", func(t *testing.T) {
 		w := gatewaytest.NewSandbox(t, sandbox.Options{})
-		calls := assertFourCalls(t, w.CallLog, start(t, w.ConfigFile), 20, consents.at)
+		calls := assertFourCalls(t, w.CallLog, start(t, earlierConfig(t, w)), 20, consents.at)
 		if slices.Contains(calls, 0) {
 			t.Errorf("a gateway made no call: %v", calls)
 		}
 	})
 	t.Run("under load", func(t *testing.T) {
 		w := gatewaytest.NewSandbox(t, sandbox.Options{})
-		l := startLoad(t, start(t, w.ConfigFile))
+		l := startLoad(t, start(t, earlierConfig(t, w)))
 		l.waitForOutcomes(t, 1000, ok, accountUnknown)
 		_, over, lost := l.finish(t, w.CallLog)
 		if refused := len(w.CallLog.Breaches()); over > 0 || refused > 0 {
@@ -63,10 +64,19 @@ func TestSideBySide(t *testing.T) {
 	t.Run("shared", func(t *testing.T) {
 		server, bank := redistest.Start(t), newBlockingASPSP()
 		w := gatewaytest.NewSandboxOn(t, server, sandbox.Options{Front: bank.front})
-		gateways := start(t, w.ConfigFile)
+		gateways := start(t, earlierConfig(t, w))
 		s := sideBySide{Sandbox: w, bank: bank, commands: monitorRedis(t, server.Addr, "")}
 		t.Run("by the earlier version", func(t *testing.T) { s.testShared(t, gateways[0], gateways[1]) })
 		t.Run("by this version", func(t *testing.T) { s.testShared(t, gateways[1], gateways[0]) })
+	})
+}
+
+// earlierConfig returns a configuration with the providers that the earlier gateway has.
+func earlierConfig(t *testing.T, w *sandbox.Sandbox) string {
+	t.Helper()
+	return gatewaytest.EditConfig(t, w, func(text string) string {
+		text = regexp.MustCompile(`(?m)^  (berlingroup|obie): .*\n`).ReplaceAllString(text, "")
+		return regexp.MustCompile(`(?s)  - \{id: `+sandbox.ElmBank+`.*\n(cache: )`).ReplaceAllString(text, "$1")
 	})
 }
 
