@@ -7,7 +7,7 @@ import (
 )
 
 // A ListerWithBalances is a Provider that can read the account list with the balances of every
-// account in one call, at ASPSPs that support it.
+// account in one call for each page, at ASPSPs that support it.
 type ListerWithBalances interface {
 	// ListsWithBalances reports whether the ASPSP supports AccountsWithBalances, as configured.
 	ListsWithBalances(aspsp string) bool
@@ -17,7 +17,7 @@ type ListerWithBalances interface {
 }
 
 // An AllBalancesReader is a Provider that can read the balances of all accounts of a consent in one
-// call, at ASPSPs that support it.
+// call for each page, at ASPSPs that support it.
 type AllBalancesReader interface {
 	// ReadsAllBalances reports whether the ASPSP supports AllBalances, as configured.
 	ReadsAllBalances(aspsp string) bool

@@ -47,7 +47,7 @@ type Open func(decode func(into any) error, env Env) (Provider, error)
 // Env is the environment of an adapter: its base URL, its ASPSPs, and its only access to the
 // network.
 type Env struct {
-	BaseURL *url.URL // of the provider; its path may or may not end in a slash
+	BaseURL *url.URL // of the provider, without host if it has none; its path may or may not end in a slash
 	ASPSPs  []ASPSP  // those of the configuration that name the provider, in their order
 	Client  func(ClientConfig) Client
 }

@@ -96,7 +96,7 @@ func guideConsents(w io.Writer) {
 	}
 	_ = table.Flush()
 	fmt.Fprintf(w, "\nNew consents with all unattended calls left: any id that begins with %q (mastercard), any other UUID (mypos),\n"+
-		"any other text (berlingroup, obie). At obie the consent is in the token: %q and the consent's id.\n"+
+		"any other text (berlingroup, obie). At obie the token names the consent: it is %q followed by the consent id.\n"+
 		"Press Ctrl-C to stop the sandbox.\n",
 		mastercardsim.FreshConsent, obiesim.TokenPrefix)
 }

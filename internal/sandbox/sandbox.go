@@ -214,7 +214,7 @@ aspsps:
     provider: berlingroup
     options: {version: v3, baseURL: "$berlingroup/birch/xs2a", requireToken: true, headers: {X-IBM-Client-Id: sandbox}}
   - {id: $WILLOW, name: Willow Bank, provider: berlingroup, options: {version: v1, baseURL: "$berlingroup/willow"}}
-  - {id: $KINGFISHER, name: Kingfisher Bank, provider: obie, options: {version: v4.0, bulkBalances: true}}
+  - {id: $KINGFISHER, name: Kingfisher Bank, provider: obie, options: {version: v4.0, allBalances: true}}
   - {id: $HERON, name: Heron Bank, provider: obie, options: {version: v3.1, baseURL: "$obie/heron", headers: {x-fapi-financial-id: 0015800000jfSandbx}}}
 cache: {encryptionKeyFile: "$DIR/cache-key"}
 `

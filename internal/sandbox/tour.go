@@ -42,7 +42,7 @@ func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 		title string
 		show  func(context.Context) error
 	}{
-		{"Four banks' accounts, of four protocols, in one shape", t.accounts},
+		{"Four banks' accounts, of four protocols, in one format", t.accounts},
 		{"Balances: exact, with sign, and with the bank's own word beside the ISO 20022 code", t.balances},
 		{"The list again: from the cache, without a call to the bank", t.cacheHit},
 		{"Four calls without the user present, and the fifth is stopped before it leaves", t.fifthCall},

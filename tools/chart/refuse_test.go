@@ -63,7 +63,7 @@ func TestValuesRejected(t *testing.T) {
 		"no names":                          {give: []string{`networkPolicy.dns.to=[]`}, want: "networkPolicy.dns.to: is empty"},
 		"a provider at another port":        {give: []string{`config.providers.mastercard.baseURL="https://example.com:8443/api"`}, want: "networkPolicy.providers.ports: lacks 8443, the port of config.providers.mastercard.baseURL"},
 		"an ASPSP at another port":          {set: "cluster", give: []string{`config.aspsps[1].options.baseURL="https://example.com:8443"`}, want: "networkPolicy.providers.ports: lacks 8443, the port of config.aspsps[1].options.baseURL"},
-		"an option of another provider":     {set: "cluster", give: []string{`config.aspsps[1].options.bulkBalances=true`}, want: `at '/config/aspsps/1/options': additional properties 'bulkBalances' not allowed`},
+		"an option of another provider":     {set: "cluster", give: []string{`config.aspsps[1].options.allBalances=true`}, want: `at '/config/aspsps/1/options': additional properties 'allBalances' not allowed`},
 		"an option without any":             {give: []string{`config.aspsps[0].options={"version":"v1"}`}, want: `at '/config/aspsps/0/options'`},
 		"a provider at the usual port":      {give: []string{`networkPolicy.providers.ports=[8443]`}, want: "networkPolicy.providers.ports: lacks 443, the port of config.providers.mastercard.baseURL"},
 		"a proxy at another port":           {set: "full", give: []string{`proxy.https="http://proxy:8080"`}, want: "networkPolicy.proxy.ports: lacks 8080, the port of proxy.https"},

@@ -53,9 +53,9 @@ func headerFault(name, value string, reserved []string) string {
 
 // httpHeaders are headers that belong to HTTP, to a trace or to the gateway's callers.
 var httpHeaders = []string{
-	"Accept", "Accept-Encoding", "Authorization", "Baggage", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie",
+	"Accept", "Accept-Encoding", "Authorization", "Baggage", "Connection", "Consent-Id", "Content-Encoding", "Content-Length", "Content-Type", "Cookie",
 	"Expect", "Forwarded", "Host", "Idempotency-Key", "Keep-Alive", "Range", "Te", "Traceparent", "Tracestate", "Trailer",
-	"Transfer-Encoding", "Upgrade", "X-Api-Key", "X-Http-Method-Override", "X-Idempotency-Key", "X-Real-Ip", "X-Request-Id",
+	"Transfer-Encoding", "Upgrade", "User-Agent", "X-Api-Key", "X-Http-Method-Override", "X-Idempotency-Key", "X-Real-Ip", "X-Request-Id",
 }
 
 // reservedPrefixes begin the names of conditional requests, of proxies, and of statements about a

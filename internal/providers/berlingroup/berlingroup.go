@@ -31,11 +31,11 @@ const (
 type provider struct {
 	aspsps     map[string]aspsp // by id
 	client     providers.Client
-	certExpiry time.Time // the earliest of the client certificate and that of the signatures
+	certExpiry time.Time // the earliest of the client and signing certificates and their chains
 }
 
-// Open creates the adapter. It implements providers.Open. Its errors are config.Faults, including
-// those of decode and of the ASPSPs' options, or another error of them.
+// Open creates the adapter. It implements providers.Open. It returns config.Faults with the faults of
+// the keys, the options and the files, or the first other error of decoding.
 func Open(decode func(into any) error, env providers.Env) (providers.Provider, error) {
 	var cfg Config
 	var faults config.Faults
@@ -145,15 +145,15 @@ func (p *provider) read(ctx context.Context, q canonical.Query, r providers.Requ
 		r.URL = adapter.URL(r.URL, r.Account, "balances")
 	}
 	r.URL.RawQuery = query
-	return paging.ReadPages(ctx, p.client, q, a.base, r, func(resp providers.Response) (next string, err error) {
+	return paging.ReadPages(ctx, p.client, q, a.base, r, func(resp providers.Response) (next string, total int, err error) {
 		var page wirePage
 		if err := dialect.Decode(q, resp, &page); err != nil {
-			return "", err
+			return "", 0, err
 		}
 		if err := page.ErrorInSuccess(); err != nil {
-			return "", err
+			return "", 0, err
 		}
-		return page.next(), add(a, page)
+		return page.next(), 0, add(a, page)
 	})
 }
 

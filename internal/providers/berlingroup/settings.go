@@ -34,10 +34,7 @@ type Options struct {
 }
 
 // reserved contains the headers that the adapter sets, or that must not be fixed.
-var reserved = []string{
-	"Consent-Id", "Digest", "Psu-Device-Id", "Psu-Geo-Location", "Psu-Ip-Address", "Psu-Ip-Port", "Psu-User-Agent", "Signature",
-	"Tpp-Signature-Certificate", "User-Agent", "X-Idempotency-Key",
-}
+var reserved = []string{"Digest", "Signature", "Tpp-Signature-Certificate"}
 
 // aspsp is an ASPSP as configured.
 type aspsp struct {

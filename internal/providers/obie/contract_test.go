@@ -19,7 +19,7 @@ func harness() providertest.Harness {
 	return providertest.Harness{
 		Open:     Open,
 		Settings: noSettings,
-		Options:  options(Options{BulkBalances: true}),
+		Options:  options(Options{AllBalances: true}),
 		Simulator: func(l *aspspsim.CallLog) http.Handler {
 			return obiesim.New(obiesim.Config{Log: l, Banks: []obiesim.Bank{{ASPSP: testASPSP, Bulk: true, PageSize: 25}}})
 		},

@@ -22,8 +22,8 @@ type errorRule struct {
 }
 
 // errorRules are judged: the standard has few codes that name a cause, and banks use them with other
-// statuses. They are applied to each error of a response in order; the first match decides. An error
-// without a match has no kind, and the status decides.
+// statuses. For one error the first matching rule decides; of several errors the most specific kind.
+// If no error matches, the status decides.
 var errorRules = []errorRule{
 	{code: "reauthenticate", kind: canonical.ConsentExpired},
 	{code: "resource.invalidconsentstatus", kind: canonical.ConsentInvalid},
@@ -114,8 +114,8 @@ func readErrors(body []byte) []wireError {
 	return []wireError{{Message: adapter.LenientString(body)}}
 }
 
-// verdict is what an error response means.
-type verdict struct {
+// classification is what an error response means.
+type classification struct {
 	kind   canonical.Kind
 	code   string // the code that decided, or the first one
 	token  bool   // only the token was rejected
@@ -128,9 +128,9 @@ func (p *provider) classifyError(q canonical.Query, r providers.Request, resp pr
 	if failure := checkInteractionID(q, resp); failure != nil {
 		return failure
 	}
-	v := verdict{kind: adapter.KindByStatus(resp.Status)}
+	v := classification{kind: adapter.KindByStatus(resp.Status)}
 	if resp.Status >= http.StatusBadRequest && !resp.Unreadable {
-		v = p.aspsps[q.ASPSP].judge(q, r, resp)
+		v = p.aspsps[q.ASPSP].classifyBody(q, r, resp)
 	}
 	e := &canonical.Error{
 		Kind: v.kind, Origin: canonical.OriginProvider, TokenRejected: v.token, Detail: v.detail,
@@ -142,11 +142,14 @@ func (p *provider) classifyError(q canonical.Query, r providers.Request, resp pr
 	return e
 }
 
-// judge returns what a readable response with a status from 400 means.
-func (a *aspsp) judge(q canonical.Query, r providers.Request, resp providers.Response) (v verdict) {
-	wording := adapter.NewWording(q, r)
-	for _, e := range readErrors(resp.Body) {
-		found := a.judgeError(e, wording, resp.Status, q.Attended())
+// classifyBody returns what a readable response with a status from 400 means.
+func (a *aspsp) classifyBody(q canonical.Query, r providers.Request, resp providers.Response) (v classification) {
+	wording, entries := adapter.NewWording(q, r), readErrors(resp.Body)
+	if own := a.ownCode(entries, wording); own.kind != "" {
+		return own
+	}
+	for _, e := range entries {
+		found := a.classifyEntry(e, wording, resp.Status, q.Attended())
 		switch found.code = e.code(); {
 		case adapter.MoreSpecific(found.kind, v.kind):
 			v = found
@@ -166,29 +169,38 @@ func (a *aspsp) judge(q canonical.Query, r providers.Request, resp providers.Res
 	return v
 }
 
-// judgeError returns what one error means by its code and its texts; no kind if they say nothing.
-func (a *aspsp) judgeError(e wireError, wording *adapter.Wording, status int, attended bool) verdict {
+// classifyEntry returns what one error means by its code and its texts; no kind if they say nothing.
+func (a *aspsp) classifyEntry(e wireError, wording *adapter.Wording, status int, attended bool) classification {
 	code := plainCode(e.code())
 	if wording.IsRequestText(e.code()) {
 		code = ""
-	}
-	if kind, ok := a.codes[code]; ok {
-		return verdict{kind: kind}
 	}
 	words := wording.Words(e.code(), string(e.Message), string(e.Path))
 	found := phrases.Find(words)
 	for _, rule := range errorRules {
 		if rule.matches(status, code, found) {
-			return verdict{kind: rule.kind, token: rule.token}
+			return classification{kind: rule.kind, token: rule.token}
 		}
 	}
 	limit := adapter.LimitFrom429(words)
 	needsAddress := adapter.MentionsPSUAddress(words) || adapter.ContainsAny(customerAddress, found)
 	if status == http.StatusTooManyRequests && (limit == adapter.AbsentLimit || limit == adapter.AccessLimit) ||
 		status == http.StatusBadRequest && !attended && needsAddress {
-		return verdict{kind: canonical.UnattendedLimit}
+		return classification{kind: canonical.UnattendedLimit}
 	}
-	return verdict{}
+	return classification{}
+}
+
+// ownCode returns what the ASPSP's own codes among the errors mean, the most specific one; no kind if
+// there are none. A code with TOKEN in it is about the token, not the consent.
+func (a *aspsp) ownCode(entries []wireError, wording *adapter.Wording) (own classification) {
+	for _, e := range entries {
+		code := plainCode(e.code())
+		if kind, ok := a.codes[code]; ok && !wording.IsRequestText(e.code()) && adapter.MoreSpecific(kind, own.kind) {
+			own = classification{kind: kind, code: e.code(), token: strings.Contains(code, "token")}
+		}
+	}
+	return own
 }
 
 // plainCode returns a code in the form of errorRules.

@@ -283,7 +283,7 @@ func TestRefusalsOfTheSimulator(t *testing.T) {
 	} {
 		for _, version := range []string{obiesim.V3, obiesim.V4} {
 			t.Run(consent+" "+version, func(t *testing.T) {
-				p, _ := simulate(t, obiesim.Bank{Version: version, Bulk: true}, Options{Version: version, BulkBalances: true})
+				p, _ := simulate(t, obiesim.Bank{Version: version, Bulk: true}, Options{Version: version, AllBalances: true})
 				for read, call := range reads(p, queryOf(consent)) {
 					failure := wantKind(t, call(t), want.kind)
 					if failure.TokenRejected != want.token || failure.RetryAfter != want.wait {
@@ -307,6 +307,32 @@ func TestTokens(t *testing.T) {
 		_, err := p.Accounts(t.Context(), q)
 		if failure := wantKind(t, err, kind); !failure.TokenRejected || failure.RejectsConsent() {
 			t.Errorf("%s: %+v", token, failure)
+		}
+	}
+}
+
+// TestOwnCodeDecidesFirst checks that a code of the ASPSP's options decides before every other error,
+// the wording and the status.
+func TestOwnCodeDecidesFirst(t *testing.T) {
+	own := Options{AllBalances: true, Codes: map[string]string{"X.Own": "PROVIDER_REJECTED", "X.Token": "CONSENT_INVALID", "X.Gone": "CONSENT_EXPIRED"}}
+	for _, tt := range []struct {
+		status int
+		body   string
+		want   canonical.Kind
+		token  bool
+	}{
+		{http.StatusUnauthorized, `{"Code":"401","Message":"consent expired","Errors":[{"ErrorCode":"X.Own"}]}`, canonical.ProviderRejected, false},
+		{http.StatusTooManyRequests, `{"Errors":[{"ErrorCode":"UK.OBIE.X.Own","Message":"unattended access limit"}]}`, canonical.ProviderRejected, false},
+		{http.StatusNotFound, `{"Errors":[{"ErrorCode":"X.Gone"}]}`, canonical.ConsentExpired, false},
+		{http.StatusForbidden, `{"Errors":[{"ErrorCode":"x.token"}]}`, canonical.ConsentInvalid, true},
+	} {
+		p := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(tt.status)
+			_, _ = w.Write([]byte(tt.body))
+		}), own, nil)
+		_, err := p.AllBalances(t.Context(), testQuery())
+		if failure := wantKind(t, err, tt.want); failure.TokenRejected != tt.token {
+			t.Errorf("%s: token rejected %t, want %t", tt.body, failure.TokenRejected, tt.token)
 		}
 	}
 }

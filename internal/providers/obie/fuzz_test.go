@@ -48,7 +48,7 @@ func FuzzResponses(f *testing.F) {
 		opened, err := Open(noSettings, providers.Env{
 			BaseURL: &url.URL{Scheme: "http", Host: "127.0.0.1"},
 			Client:  func(c providers.ClientConfig) providers.Client { client.ClientConfig = c; return client },
-			ASPSPs:  []providers.ASPSP{{ID: testASPSP, Options: options(Options{BulkBalances: true})}},
+			ASPSPs:  []providers.ASPSP{{ID: testASPSP, Options: options(Options{AllBalances: true})}},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -42,8 +42,8 @@ type provider struct {
 	certExpiry time.Time // of the client certificate
 }
 
-// Open creates the adapter. It implements providers.Open. Its errors are config.Faults, including
-// those of decode and of the ASPSPs' options, or another error of them.
+// Open creates the adapter. It implements providers.Open. It returns config.Faults with the faults of
+// the keys, the options and the files, or the first other error of decoding.
 func Open(decode func(into any) error, env providers.Env) (providers.Provider, error) {
 	var cfg Config
 	var faults config.Faults
@@ -142,24 +142,14 @@ func (p *provider) read(
 	}
 	r.Method, r.Header = http.MethodGet, a.headerOf(q)
 	r.URL = adapter.URL(a.base, append([]string{"open-banking", a.version, "aisp"}, segments...)...)
-	pages, count := paging.NewLinks(q, a.base, r.URL), 0
-	r.Next = func(resp providers.Response) (*url.URL, error) {
+	return paging.ReadPages(ctx, p.client, q, a.base, r, func(resp providers.Response) (next string, total int, err error) {
 		page, err := readPage(q, resp)
 		if err != nil {
-			return nil, err
+			return "", 0, err
 		}
-		if err := add(a, page); err != nil {
-			return nil, err
-		}
-		link, total := page.next()
-		next, err := pages.Next(resp, link, total)
-		if count++; err == nil && next == nil && count < total {
-			return nil, canonical.InvalidResponse("the pages end before their total")
-		}
-		return next, err
-	}
-	_, err := p.client.Read(ctx, q, r)
-	return err
+		next, total = page.next()
+		return next, total, add(a, page)
+	})
 }
 
 // headerOf returns the header of a request. The consent id is not in it: the ASPSP knows the consent

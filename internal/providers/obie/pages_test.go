@@ -73,7 +73,7 @@ func TestLinks(t *testing.T) {
 					fmt.Fprint(w, pageOf("22289", next, ""))
 				}))
 				defer server.Close()
-				p := openAll(t, server.URL+"/bank", map[string]Options{testASPSP: {BulkBalances: true}})
+				p := openAll(t, server.URL+"/bank", map[string]Options{testASPSP: {AllBalances: true}})
 				err := reads(p, testQuery())[read.name](t)
 				want := []string{"/bank" + read.path}
 				if tt.second == "" {
@@ -112,7 +112,7 @@ func TestEndlessPages(t *testing.T) {
 						account = "22289"
 					}
 					fmt.Fprint(w, pageOf(account, fmt.Sprintf("http://%s%s?page=%d", r.Host, r.URL.Path, calls+1), total))
-				}), Options{BulkBalances: true}, nil)
+				}), Options{AllBalances: true}, nil)
 				wantKind(t, reads(p, testQuery())[read](t), canonical.ProviderInvalidResponse)
 				if want := map[string]int{"": 200, "10000": 1}[total]; calls != want {
 					t.Errorf("%d calls, want %d", calls, want)
@@ -128,7 +128,7 @@ func TestEachPageTakesASlot(t *testing.T) {
 		t.Run(read, func(t *testing.T) {
 			log := newLog()
 			bank := obiesim.Bank{ASPSP: testASPSP, Bulk: true, PageSize: map[string]int{"accounts": 1, "all balances": 2}[read]}
-			p := serve(t, obiesim.New(obiesim.Config{Log: log, Banks: []obiesim.Bank{bank}}), Options{BulkBalances: true}, counter(t, 4))
+			p := serve(t, obiesim.New(obiesim.Config{Log: log, Banks: []obiesim.Bank{bank}}), Options{AllBalances: true}, counter(t, 4))
 			if err := reads(p, unattendedQuery())[read](t); err != nil {
 				t.Fatal(err)
 			}

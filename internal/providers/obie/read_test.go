@@ -112,7 +112,7 @@ func TestAllBalances(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, _ := simulate(t, tt.bank, Options{BulkBalances: true})
+			p, _ := simulate(t, tt.bank, Options{AllBalances: true})
 			all, err := p.AllBalances(t.Context(), testQuery())
 			if err != nil {
 				t.Fatal(err)
@@ -136,7 +136,7 @@ func TestAllBalances(t *testing.T) {
 
 // TestBulkIsNotOffered reads all balances of a bank that has no such path.
 func TestBulkIsNotOffered(t *testing.T) {
-	p, _ := simulate(t, obiesim.Bank{}, Options{BulkBalances: true})
+	p, _ := simulate(t, obiesim.Bank{}, Options{AllBalances: true})
 	_, err := p.AllBalances(t.Context(), testQuery())
 	if failure := wantKind(t, err, canonical.ProviderRejected); !strings.Contains(failure.Detail, "does not offer") {
 		t.Errorf("detail %q", failure.Detail)
@@ -145,7 +145,7 @@ func TestBulkIsNotOffered(t *testing.T) {
 
 func TestCapabilities(t *testing.T) {
 	for _, bulk := range []bool{false, true} {
-		p, _ := simulate(t, obiesim.Bank{}, Options{BulkBalances: bulk})
+		p, _ := simulate(t, obiesim.Bank{}, Options{AllBalances: bulk})
 		want := providers.Capabilities{AllBalances: bulk}
 		if got := providers.CapabilitiesOf(p, testASPSP); got != want {
 			t.Errorf("%+v, want %+v", got, want)
@@ -163,7 +163,7 @@ func TestHeader(t *testing.T) {
 		got = r.Header.Clone()
 		fmt.Fprint(w, `{"Data":{"Account":[],"Balance":[]}}`)
 	}), Options{
-		BulkBalances: true, Headers: map[string]string{"x-fapi-financial-id": "0015800000jfAbcAAB"},
+		AllBalances: true, Headers: map[string]string{"x-fapi-financial-id": "0015800000jfAbcAAB"},
 		HeaderFiles: map[string]config.File{"x-key": config.InMemoryFile([]byte("Rosebud-4711\n"))},
 	}, counter(t, 100))
 	want := http.Header{
@@ -278,14 +278,14 @@ func TestNothingIsSent(t *testing.T) {
 // TestUnlistedAccount reads all balances with an account that the list does not have: the adapter
 // keeps it under its own id.
 func TestUnlistedAccount(t *testing.T) {
-	p := serve(t, answers(`{"Data":{"Balance":[`+balanceOf("22289")+`,`+balanceOf("unlisted")+`]}}`), Options{BulkBalances: true}, nil)
+	p := serve(t, answers(`{"Data":{"Balance":[`+balanceOf("22289")+`,`+balanceOf("unlisted")+`]}}`), Options{AllBalances: true}, nil)
 	all, err := p.AllBalances(t.Context(), testQuery())
 	if err != nil || len(all) != 2 || len(all["unlisted"].Balances) != 1 {
 		t.Errorf("%v, %v", all, err)
 	}
 	for _, id := range []string{``, `"AccountId":"",`, `"AccountId":"..",`, `"AccountId":"` + strings.Repeat("x", 257) + `",`} {
 		body := `{"Data":{"Balance":[` + strings.Replace(balanceOf("x"), `"AccountId":"x",`, id, 1) + `]}}`
-		p := serve(t, answers(body), Options{BulkBalances: true}, nil)
+		p := serve(t, answers(body), Options{AllBalances: true}, nil)
 		_, err := p.AllBalances(t.Context(), testQuery())
 		wantKind(t, err, canonical.ProviderInvalidResponse)
 	}
@@ -394,7 +394,7 @@ func TestConcurrentASPSPs(t *testing.T) {
 	defer server.Close()
 	p := openAll(t, server.URL, map[string]Options{
 		"a": {BaseURL: server.URL + "/thames"},
-		"b": {BaseURL: server.URL + "/clyde", Version: "v4.0", BulkBalances: true, Headers: map[string]string{"x-fapi-financial-id": "0015800000jfAbcAAB"}},
+		"b": {BaseURL: server.URL + "/clyde", Version: "v4.0", AllBalances: true, Headers: map[string]string{"x-fapi-financial-id": "0015800000jfAbcAAB"}},
 	})
 	var wg sync.WaitGroup
 	for i := range 20 {

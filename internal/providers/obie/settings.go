@@ -19,12 +19,12 @@ type Config struct {
 
 // Options contains the options of an ASPSP.
 type Options struct {
-	BaseURL      string                 `yaml:"baseURL"`      // default: that of the provider
-	Version      string                 `yaml:"version"`      // v3.1 (default) or v4.0
-	BulkBalances bool                   `yaml:"bulkBalances"` // the ASPSP offers GET /balances, for all accounts
-	Headers      map[string]string      `yaml:"headers"`      // sent with every request, for example x-fapi-financial-id
-	HeaderFiles  map[string]config.File `yaml:"headerFiles"`  // the same, for values that are secret
-	Codes        map[string]string      `yaml:"codes"`        // ErrorCode of the ASPSP to the code of the gateway's problem
+	BaseURL     string                 `yaml:"baseURL"`     // default: that of the provider
+	Version     string                 `yaml:"version"`     // v3.1 (default) or v4.0
+	AllBalances bool                   `yaml:"allBalances"` // the ASPSP offers GET /balances, for all accounts
+	Headers     map[string]string      `yaml:"headers"`     // sent with every request, for example x-fapi-financial-id
+	HeaderFiles map[string]config.File `yaml:"headerFiles"` // the same, for values that are secret
+	Codes       map[string]string      `yaml:"codes"`       // ErrorCode of the ASPSP to the code of the gateway's problem
 }
 
 // The versions of the standard, as in its paths.
@@ -34,7 +34,7 @@ const (
 )
 
 // reservedHeaders are the headers that the adapter sets, or that would be false as fixed text.
-var reservedHeaders = []string{headerInteractionID, headerCustomerIP, headerCustomerAgent, "X-Fapi-Auth-Date", "Consent-Id"}
+var reservedHeaders = []string{headerInteractionID, headerCustomerAgent, "X-Fapi-Auth-Date"}
 
 // aspsp is an ASPSP as configured.
 type aspsp struct {
@@ -54,7 +54,7 @@ func (o Options) open(env providers.Env, entry providers.ASPSP, faults *config.F
 	return &aspsp{
 		base:    adapterconfig.BaseURL(env, entry, o.BaseURL, faults),
 		version: version,
-		bulk:    o.BulkBalances,
+		bulk:    o.AllBalances,
 		header:  adapterconfig.FixedHeaders(entry, o.Headers, o.HeaderFiles, reservedHeaders, faults),
 		codes: adapterconfig.WordTable(
 			o.Codes, entry.Path+".codes", plainCode, adapter.IsErrorKind, "code of a problem that a provider's error can mean", faults),

@@ -42,7 +42,7 @@ func TestFaults(t *testing.T) {
 		want     []string
 	}{
 		{name: "base URL of the provider", provider: loopback + "}", options: "{}"},
-		{name: "base URL of the ASPSP", provider: "{}", options: loopback + ", version: v4.0, bulkBalances: true}"},
+		{name: "base URL of the ASPSP", provider: "{}", options: loopback + ", version: v4.0, allBalances: true}"},
 		{name: "https", provider: "{baseURL: https://api.bank.example" + certificate + "}", options: "{version: v3.1}"},
 		{name: "https of the ASPSP", provider: loopback + certificate + "}", options: "{baseURL: https://api.bank.example/x}"},
 		{name: "https without a certificate", provider: "{baseURL: https://api.bank.example}", options: "{}", want: noCertificate},
@@ -57,7 +57,7 @@ func TestFaults(t *testing.T) {
 			headers: {authorization: x, X-Fapi-Interaction-Id: x, x-fapi-auth-date: x, "a b": x, x-bank: ""}, codes: {" ": CONSENT_INVALID, A: CONSENT, B: FORMAT_ERROR, UK.OBIE.a: CONSENT_INVALID}}`,
 			want: []string{
 				"secret: unknown key; known keys: baseURL, caFile, clientCertificateFile, clientKeyFile, proxy, timeout",
-				"aspsps[0].options.bulk: unknown key; known keys: baseURL, bulkBalances, codes, headerFiles, headers, version",
+				"aspsps[0].options.bulk: unknown key; known keys: allBalances, baseURL, codes, headerFiles, headers, version",
 				"aspsps[0].options.version: must be v3.1 or v4.0",
 				"aspsps[0].options.baseURL: must be https (http only for loopback addresses)",
 				"aspsps[0].options.headers: contains a header that the gateway sets itself, or that must not be fixed",

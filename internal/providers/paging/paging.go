@@ -18,9 +18,9 @@ const (
 	maxLink  = 4096    // bytes of the link to the next page
 )
 
-// Links follows the links of a read whose provider sends the URL of the next page. The zero value is
-// not usable; see NewLinks.
-type Links struct {
+// links follows the links of a read whose provider sends the URL of the next page. The zero value is
+// not usable; see ReadPages.
+type links struct {
 	base  *url.URL
 	token string
 	seen  map[string]bool // the URLs that were requested
@@ -28,27 +28,32 @@ type Links struct {
 	bytes int
 }
 
-// NewLinks returns the Links of a read whose first page is requested at first. base is the base URL
+// newLinks returns the links of a read whose first page is requested at first. base is the base URL
 // of the ASPSP: no other host is called.
-func NewLinks(q canonical.Query, base, first *url.URL) *Links {
-	return &Links{base: base, token: q.Token.Reveal(), seen: map[string]bool{first.String(): true}, last: first}
+func newLinks(q canonical.Query, base, first *url.URL) *links {
+	return &links{base: base, token: q.Token.Reveal(), seen: map[string]bool{first.String(): true}, last: first}
 }
 
-// Next counts a page and returns the URL of the next one by the link in the page; nil if the link is
+// next counts a page and returns the URL of the next one by the link in the page; nil if the link is
 // blank. total is the number of pages according to the page, 0 if it does not say.
 //
-// Next returns ProviderInvalidResponse for a link that must not be followed: to another scheme,
-// host or port, with a user, with the user's token, to a page that was requested already, too long,
-// or no URL; and for too many pages or bytes. It returns UnattendedLimit if the remaining pages need
-// more slots than are left, because reading some of them would only use up the slots.
+// next returns ProviderInvalidResponse for a link that must not be followed: to another scheme, host
+// or port; out of the base URL; with a user name, the user's token, or a path segment . or ..; to a
+// page that was requested already; longer than 4096 bytes; or no URL. It does so too if there are more
+// than 200 pages or 1 MiB, or if the pages end before total. It returns UnattendedLimit if the
+// remaining pages need more slots than are left, because reading some of them would only use up the
+// slots.
 //
 // The path of a link that does not begin with the path of base is taken as relative to base, because
 // banks behind a proxy send the paths that they see themselves.
-func (p *Links) Next(page providers.Response, link string, total int) (*url.URL, error) {
+func (p *links) next(page providers.Response, link string, total int) (*url.URL, error) {
 	if p.bytes += len(page.Body); p.bytes > maxBytes {
 		return nil, canonical.InvalidResponse("the pages together are too large")
 	}
 	if link = strings.TrimSpace(link); link == "" {
+		if len(p.seen) < total {
+			return nil, canonical.InvalidResponse("the pages end before their total")
+		}
 		return nil, nil
 	}
 	next, fault := p.resolve(link)
@@ -78,7 +83,7 @@ func CheckSlots(read, remaining, left int) *canonical.Error {
 }
 
 // resolve returns the URL of a link, or why the link must not be followed.
-func (p *Links) resolve(link string) (_ *url.URL, fault string) {
+func (p *links) resolve(link string) (_ *url.URL, fault string) {
 	if len(link) > maxLink {
 		return nil, "the link to the next page is too long"
 	}
@@ -118,7 +123,7 @@ func validQuery(query string) bool {
 
 // hasToken reports whether a link contains the user's token, which would then be in the logs of
 // every server and proxy on the way.
-func (p *Links) hasToken(u *url.URL) bool {
+func (p *links) hasToken(u *url.URL) bool {
 	if p.token == "" {
 		return false
 	}
@@ -151,19 +156,21 @@ func hasDotSegment(path string) bool {
 	return false
 }
 
-// ReadPages makes the calls of one read at an ASPSP with the given base URL: r, and then one for
-// each further page. add takes a page and returns its link to the next one, see Links.
+// ReadPages makes the calls of one read at an ASPSP with the given base URL: r, and then one for each
+// further page. add takes a page and returns its link to the next one, "" if there is none, and the
+// number of all pages, 0 if it is unknown. ReadPages returns the first error of add, of a call, or of
+// links.next.
 func ReadPages(
 	ctx context.Context, client providers.Client, q canonical.Query, base *url.URL, r providers.Request,
-	add func(page providers.Response) (next string, err error),
+	add func(page providers.Response) (next string, total int, err error),
 ) error {
-	pages := NewLinks(q, base, r.URL)
+	pages := newLinks(q, base, r.URL)
 	r.Next = func(page providers.Response) (*url.URL, error) {
-		link, err := add(page)
+		link, total, err := add(page)
 		if err != nil {
 			return nil, err
 		}
-		return pages.Next(page, link, 0)
+		return pages.next(page, link, total)
 	}
 	_, err := client.Read(ctx, q, r)
 	return err

@@ -1,4 +1,4 @@
-package paging_test
+package paging
 
 import (
 	"errors"
@@ -11,7 +11,6 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/adapter"
-	"ais-gateway/internal/providers/paging"
 )
 
 var query = canonical.Query{Consent: "consent", RequestID: "4f1e2d3c-0000-4000-8000-000000000001", Token: "token"}
@@ -54,8 +53,8 @@ func TestLinks(t *testing.T) {
 		{"blank", "https://bank.example", " ", ""},
 	} {
 		base := parse(t, tt.base)
-		pages := paging.NewLinks(query, base, adapter.URL(base, "v1", "accounts"))
-		got, err := pages.Next(pageOf(1), tt.link, 0)
+		pages := newLinks(query, base, adapter.URL(base, "v1", "accounts"))
+		got, err := pages.next(pageOf(1), tt.link, 0)
 		if err != nil || tt.want == "" && got != nil || tt.want != "" && (got == nil || got.String() != tt.want) {
 			t.Errorf("%s: got %v, %v, want %q", tt.name, got, err, tt.want)
 		}
@@ -89,8 +88,8 @@ func TestRefusedLinks(t *testing.T) {
 		{"too long", "/v1/accounts?page=" + strings.Repeat("2", 4096), "too long"},
 	} {
 		base := parse(t, "https://bank.example/psd2")
-		pages := paging.NewLinks(query, base, adapter.URL(base, "v1", "accounts"))
-		got, err := pages.Next(pageOf(1), tt.link, 0)
+		pages := newLinks(query, base, adapter.URL(base, "v1", "accounts"))
+		got, err := pages.next(pageOf(1), tt.link, 0)
 		if got != nil || kind(err) != canonical.ProviderInvalidResponse || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, %v, want an error with %q", tt.name, got, err, tt.want)
 		}
@@ -113,12 +112,13 @@ func TestPagesEnd(t *testing.T) {
 		{"circle", 1, func(page int) string { return "/v1/accounts?page=" + strconv.Itoa(page%3) }, 0, 4, "earlier page"},
 		{"10,000 pages", 1, func(page int) string { return "/v1/accounts?page=" + strconv.Itoa(page) }, 0, 200, "too many pages"},
 		{"10,000 announced", 1, func(page int) string { return "/v1/accounts?page=" + strconv.Itoa(page) }, 10_000, 1, "too many pages"},
+		{"fewer than announced", 1, func(page int) string { return map[int]string{1: "/v1/accounts?page=2"}[page] }, 3, 2, "before their total"},
 		{"large pages", 300_000, func(page int) string { return "/v1/accounts?page=" + strconv.Itoa(page) }, 0, 4, "too large"},
 	} {
-		pages := paging.NewLinks(query, base, adapter.URL(base, "v1", "accounts"))
+		pages := newLinks(query, base, adapter.URL(base, "v1", "accounts"))
 		read, err := 1, error(nil)
 		for ; read < 10_000; read++ {
-			if _, err = pages.Next(pageOf(tt.bytes), tt.link(read), tt.total); err != nil {
+			if _, err = pages.next(pageOf(tt.bytes), tt.link(read), tt.total); err != nil {
 				break
 			}
 		}
@@ -141,8 +141,8 @@ func TestSlots(t *testing.T) {
 		{"four in all, three left", 4, 3, nil},
 		{"fewer in all than read", 1, 0, &canonical.SlotNeed{Needed: 2, Remaining: 0}},
 	} {
-		pages := paging.NewLinks(query, base, adapter.URL(base, "v1", "accounts"))
-		_, err := pages.Next(providers.Response{SlotsLeft: tt.left}, "/v1/accounts?page=2", tt.total)
+		pages := newLinks(query, base, adapter.URL(base, "v1", "accounts"))
+		_, err := pages.next(providers.Response{SlotsLeft: tt.left}, "/v1/accounts?page=2", tt.total)
 		var failure *canonical.Error
 		switch {
 		case tt.want == nil && err != nil:
@@ -151,8 +151,8 @@ func TestSlots(t *testing.T) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
-	pages := paging.NewLinks(query, base, adapter.URL(base, "v1", "accounts"))
-	if next, err := pages.Next(providers.Response{}, "", 0); next != nil || err != nil {
+	pages := newLinks(query, base, adapter.URL(base, "v1", "accounts"))
+	if next, err := pages.next(providers.Response{}, "", 0); next != nil || err != nil {
 		t.Errorf("the last page without slots: %v, %v", next, err)
 	}
 }

@@ -72,7 +72,8 @@ type Example struct {
 	Want []string
 }
 
-// RequiredMutations must be in both maps of mutations, RequiredBalances in BalancesMutations.
+// RequiredMutations must be in both maps of mutations, except "missing id or amount", which only
+// BalancesMutations needs. RequiredBalances must be in BalancesMutations.
 var (
 	RequiredMutations = []string{"null record", "missing id or amount", "foreign request", "wrong type of list", "duplicate member"}
 	RequiredBalances  = []string{"foreign account", "amount no number", "huge exponent", "bad currency"}

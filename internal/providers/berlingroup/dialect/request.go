@@ -1,6 +1,6 @@
-// Package dialect contains what the APIs of the Berlin Group standard (NextGenPSD2) have in common:
-// request headers, the client certificate, error responses and their codes, and messages in
-// successful responses. An adapter of such an API adds its paths, its JSON and its mapping.
+// Package dialect contains what the adapters of Berlin Group APIs (NextGenPSD2) share: request
+// headers, balance types, the classification of error responses, and messages in successful
+// responses. An adapter of such an API adds its paths, its JSON and its mapping.
 package dialect
 
 import (
@@ -12,16 +12,16 @@ import (
 	"ais-gateway/internal/providers/adapter"
 )
 
-// maxHeaders is how many headers a request has at most, with those of the ASPSP.
-const maxHeaders = 12
+// headerCapacity is the initial capacity for headers, with some of the ASPSP.
+const headerCapacity = 12
 
-// Header returns the request header: request id, consent, the token if there is one, and for an attended request the
-// user's IP address with port, device id and location. The adapter adds the headers of its
-// provider. Names are written as http.Header.Set sends them, because it allocates memory for a name
+// Header returns the request header: request id, consent, the token if there is one, and for an
+// attended request the user's IP address with port, device id and location. The adapter adds the
+// headers of its provider. Names are written as http.Header.Set sends them, because it allocates memory for a name
 // in any other form.
 func Header(q canonical.Query) http.Header {
-	h := make(http.Header, maxHeaders)
-	values := make([]string, 0, maxHeaders)
+	h := make(http.Header, headerCapacity)
+	values := make([]string, 0, headerCapacity)
 	set := func(key, value string) {
 		values = append(values, value)
 		h[key] = values[len(values)-1 : len(values) : len(values)]
