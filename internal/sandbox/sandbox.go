@@ -107,6 +107,7 @@ func (s *Sandbox) startProviders(ctx context.Context, o Options) error {
 	return errors.Join(
 		s.writeFile("signing-key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyFile})),
 		s.writeFile("qseal.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: qseal.Raw})),
+		s.writeFile("qseal-key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyFile})),
 		s.writeFile("mypos-key", []byte(myposKey)),
 		s.serve(ctx, o, "mastercard", mastercardsim.New(mastercardsim.Config{
 			ConsumerKey: consumerKey, PublicKey: &signingKey.PublicKey, Log: s.CallLog,
@@ -201,7 +202,7 @@ clients:
 providers:
   mastercard: {baseURL: "$mastercard", consumerKey: "$CONSUMER", signingKeyFile: "$DIR/signing-key.pem"}
   mypos: {baseURL: "$mypos", apiKeyFile: "$DIR/mypos-key"}
-  berlingroup: {baseURL: "$berlingroup/elm", signingCertificateFile: "$DIR/qseal.pem", signingKeyFile: "$DIR/signing-key.pem"}
+  berlingroup: {baseURL: "$berlingroup/elm", signingCertificateFile: "$DIR/qseal.pem", signingKeyFile: "$DIR/qseal-key.pem"}
   obie: {baseURL: "$obie/kingfisher"}
 aspsps:
   - {id: $WOOD, name: Wood Bank, provider: mastercard}

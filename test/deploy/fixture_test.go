@@ -85,6 +85,7 @@ func newFixture(t *testing.T) *fixture {
 				text = strings.Replace(text, "{id: "+id+",", "{id: "+id+", breaker: {consecutiveFailures: 1000, minimumCalls: 1000},", 1)
 			}
 		}
+		text = strings.Replace(text, "{id: "+sandbox.ElmBank+",", "{id: "+sandbox.ElmBank+", psuAddressRequired: true,", 1)
 		sum := sha256.Sum256([]byte("often"))
 		return strings.Replace(text, "providers:\n", "    - {name: often, sha256: "+hex.EncodeToString(sum[:])+
 			", scopes: [\"accounts:read\"], rateLimit: {perSecond: 0.001, burst: 1}}\nproviders:\n", 1)
@@ -285,6 +286,7 @@ func (s *fixture) runRoutes() {
 		{"GET", wood + "/unattended-access", "Consent-ID", fresh},
 		{"DELETE", wood + "/cached-data", "Consent-ID", fresh},
 		{"GET", wood + "/accounts"},
+		{"GET", "/v1/aspsps/" + sandbox.ElmBank + "/accounts", "Consent-ID", fresh},
 		{"GET", "/v1/aspsps/" + uuid.NewString() + "/accounts", "Consent-ID", fresh},
 		{"GET", "/v1/nowhere"},
 		{"GET", "/"},

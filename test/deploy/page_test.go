@@ -99,7 +99,8 @@ func documentedAttributes(t *testing.T) (server, client []string) {
 // The ASPSPs of a sandbox and its providers.
 var (
 	aspsps    = []string{mastercardsim.WoodBank, mastercardsim.StoneBank, mastercardsim.RiverBank, sandbox.MyPOS}
-	providers = []string{"mastercard", "mypos"}
+	standards = []string{sandbox.ElmBank, sandbox.BirchBank, sandbox.WillowBank, sandbox.KingfisherBank, sandbox.HeronBank}
+	providers = []string{"mastercard", "mypos", "berlingroup", "obie"}
 )
 
 // labelChecks returns a function for each label that reports whether the label may have a value: those that the page lists in
@@ -123,7 +124,7 @@ func labelChecks(t *testing.T) map[string]func(string) bool {
 	}
 	part, failure := all["part"], all["error_type"]
 	maps.Copy(all, map[string]func(string) bool{
-		"ais_aspsp_id": among(aspsps),
+		"ais_aspsp_id": among(aspsps, standards),
 		"ais_provider": among(providers),
 		"part":         func(value string) bool { return part(value) || among(providers)(value) },
 		"error_type": func(value string) bool {
@@ -137,7 +138,7 @@ func labelChecks(t *testing.T) map[string]func(string) bool {
 		"http_response_status_code": status,
 		"url_template":              regexp.MustCompile(`^(/[a-zA-Z0-9_.-]+|/\{[a-zA-Z-]+\})+$`).MatchString,
 		"server_address":            among([]string{"127.0.0.1"}),
-		"server_port":               regexp.MustCompile(`^\d{1,5}$`).MatchString, // of two simulators
+		"server_port":               regexp.MustCompile(`^\d{1,5}$`).MatchString, // of four simulators
 		"go_memory_type":            among([]string{"stack", "other"}),
 		"service_name":              among([]string{"ais-gateway"}),
 		"service_version":           regexp.MustCompile(`^\S+$`).MatchString,
