@@ -169,7 +169,7 @@ func TestInvalidSecretsAreNotUsed(t *testing.T) {
 		}, []invalid{
 			{"mastercard", "providers.mastercard.signingKeyFile (line 8)"},
 			{"mypos", "providers.mypos.apiKeyFile (line 9)"},
-			{"cache", "cache.encryptionKeyFile (line 15)"},
+			{"cache", "cache.encryptionKeyFile (line 25)"},
 			{"server_tls", "server.tls.keyFile (line 2)"},
 			{"clients", "invalid YAML"},
 		}},
