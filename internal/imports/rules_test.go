@@ -167,7 +167,7 @@ var rules = []rule{
 		test: []string{"internal/providers/aspspsim"},
 	},
 	{dir: simulators, code: []string{"internal/providers/aspspsim", uuid}, test: []string{oauth1}},
-	{dir: "internal/providers/aspspsim"},
+	{dir: "internal/providers/aspspsim", code: []string{uuid}},
 	{
 		dir:  "internal/providers/upstream",
 		code: []string{"internal/canonical", "internal/event", "internal/providers", "internal/unattended"},

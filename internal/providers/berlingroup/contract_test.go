@@ -1,7 +1,6 @@
 package berlingroup
 
 import (
-	"bytes"
 	"net/http"
 	"testing"
 
@@ -9,11 +8,17 @@ import (
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/berlingroup/berlingroupsim"
 	"ais-gateway/internal/providers/providertest"
+	"ais-gateway/internal/providers/providertest/faultproxy"
 )
 
-func TestContract(t *testing.T) { providertest.Run(t, harness()) }
+// otherID is the id of another request.
+const otherID = "99391c7e-ad88-49ec-a2ad-99ddcb1f7721"
 
-func harness() providertest.Harness {
+func TestContract(t *testing.T) { providertest.Run(t, harness(t)) }
+
+func harness(t *testing.T) providertest.Harness {
+	t.Helper()
+	replace := func(old, by string) providertest.Mutation { return faultproxy.Replace(t, old, by) }
 	q := unattendedQuery()
 	q.Consent = berlingroupsim.HostileConsent
 	return providertest.Harness{
@@ -46,7 +51,7 @@ func harness() providertest.Harness {
 		AccountsMutations: map[string]providertest.Mutation{
 			"null record":                  replace(`"accounts":[`, `"accounts":[null,`),
 			"missing id or amount":         both(replace(`"resourceId":"7f-19:a/2",`, ``), replace(`/v1/accounts/7f-19:a%2F2/balances`, `/v1/balances/7f-19`)),
-			"foreign request":              withOtherRequestID,
+			"foreign request":              faultproxy.SetHeader("X-Request-ID", otherID),
 			"wrong type of list":           replace(`"accounts":[`, `"accounts":"","x":[`),
 			"duplicate member":             replace(`"accounts":[`, `"accounts":[],"accounts":[`),
 			"id that names no segment":     replace(`"resourceId":"7f-19:a/2"`, `"resourceId":".."`),
@@ -63,7 +68,7 @@ func harness() providertest.Harness {
 		BalancesMutations: map[string]providertest.Mutation{
 			"null record":          replace(`"balances":[`, `"balances":[null,`),
 			"missing id or amount": replace(`,"amount":"-12.5"`, ``),
-			"foreign request":      withOtherRequestID,
+			"foreign request":      faultproxy.SetHeader("X-Request-ID", otherID),
 			"wrong type of list":   replace(`"balances":[`, `"balances":{},"x":[`),
 			"duplicate member":     replace(`"amount":"-12.5"`, `"amount":"-12.5","amount":"-12.5"`),
 			"foreign account":      replace(`"account":{`, `"account":{"resourceId":"card-1",`),
@@ -89,23 +94,6 @@ func harness() providertest.Harness {
 	}
 }
 
-// replace returns a Mutation that replaces the first occurrence of a text. It panics if there is
-// none.
-func replace(old, by string) providertest.Mutation {
-	return func(_ http.Header, body []byte) []byte {
-		changed := bytes.Replace(body, []byte(old), []byte(by), 1)
-		if bytes.Equal(changed, body) {
-			panic("there is nothing to mutate: " + old)
-		}
-		return changed
-	}
-}
-
 func both(first, second providertest.Mutation) providertest.Mutation {
 	return func(h http.Header, body []byte) []byte { return second(h, first(h, body)) }
-}
-
-func withOtherRequestID(h http.Header, body []byte) []byte {
-	h.Set("X-Request-ID", "99391c7e-ad88-49ec-a2ad-99ddcb1f7721")
-	return body
 }

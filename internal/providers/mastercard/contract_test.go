@@ -1,15 +1,14 @@
 package mastercard
 
 import (
-	"bytes"
 	"net/http"
-	"strings"
 	"testing"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mastercard/mastercardsim"
 	"ais-gateway/internal/providers/providertest"
+	"ais-gateway/internal/providers/providertest/faultproxy"
 )
 
 func TestContract(t *testing.T) {
@@ -44,26 +43,26 @@ func harness(t *testing.T) providertest.Harness {
 			canonical.ProviderTimeout:     mastercardsim.ConsentTimeout,
 		},
 		AccountsMutations: map[string]providertest.Mutation{
-			"null record":          replace(t, `"accounts":[`, `"accounts":[null,`),
-			"missing id or amount": replace(t, `"resourceId":"account1",`, ``),
-			"foreign request":      replace(t, `"xRequestId":"`, `"xRequestId":"0`),
-			"wrong type of list":   replace(t, `"accounts":[`, `"accounts":{"a":1},"was":[`),
-			"duplicate member":     replace(t, `"currency":"USD"`, `"currency":"USD","Currency":"EUR"`),
-			"duplicate account":    replace(t, `"resourceId":"`+mastercardsim.Account+`"`, `"resourceId":"account1"`),
-			"id that is a path":    replace(t, `"resourceId":"account1"`, `"resourceId":".."`),
-			"error in a success":   replace(t, `{"originalRequestInfo"`, `{"Errors":{"Error":[{"ReasonCode":"PROVIDER_ERROR"}]},"originalRequestInfo"`),
+			"null record":          faultproxy.Replace(t, `"accounts":[`, `"accounts":[null,`),
+			"missing id or amount": faultproxy.Replace(t, `"resourceId":"account1",`, ``),
+			"foreign request":      faultproxy.Replace(t, `"xRequestId":"`, `"xRequestId":"0`),
+			"wrong type of list":   faultproxy.Replace(t, `"accounts":[`, `"accounts":{"a":1},"was":[`),
+			"duplicate member":     faultproxy.Replace(t, `"currency":"USD"`, `"currency":"USD","Currency":"EUR"`),
+			"duplicate account":    faultproxy.Replace(t, `"resourceId":"`+mastercardsim.Account+`"`, `"resourceId":"account1"`),
+			"id that is a path":    faultproxy.Replace(t, `"resourceId":"account1"`, `"resourceId":".."`),
+			"error in a success":   faultproxy.Replace(t, `{"originalRequestInfo"`, `{"Errors":{"Error":[{"ReasonCode":"PROVIDER_ERROR"}]},"originalRequestInfo"`),
 		},
 		BalancesMutations: map[string]providertest.Mutation{
-			"null record":          replace(t, `"balances":[`, `"balances":[null,`),
-			"missing id or amount": replace(t, `,"amount":102.56`, ``),
-			"foreign request":      replace(t, `"xRequestId":"`, `"xRequestId":"0`),
-			"wrong type of list":   replace(t, `"balances":[`, `"balances":"none","was":[`),
-			"duplicate member":     replace(t, `"amount":102.56`, `"amount":102.56,"amount":1`),
-			"foreign account":      replace(t, `"resourceId":"`, `"resourceId":"x`),
-			"amount no number":     replace(t, `"amount":102.56`, `"amount":"many"`),
-			"huge exponent":        replace(t, `"amount":102.56`, `"amount":1e999999999`),
-			"bad currency":         replace(t, `"currency":"GBP"`, `"currency":"pound"`),
-			"missing indicator":    replace(t, `"creditDebitIndicator":"CREDIT",`, ``),
+			"null record":          faultproxy.Replace(t, `"balances":[`, `"balances":[null,`),
+			"missing id or amount": faultproxy.Replace(t, `,"amount":102.56`, ``),
+			"foreign request":      faultproxy.Replace(t, `"xRequestId":"`, `"xRequestId":"0`),
+			"wrong type of list":   faultproxy.Replace(t, `"balances":[`, `"balances":"none","was":[`),
+			"duplicate member":     faultproxy.Replace(t, `"amount":102.56`, `"amount":102.56,"amount":1`),
+			"foreign account":      faultproxy.Replace(t, `"resourceId":"`, `"resourceId":"x`),
+			"amount no number":     faultproxy.Replace(t, `"amount":102.56`, `"amount":"many"`),
+			"huge exponent":        faultproxy.Replace(t, `"amount":102.56`, `"amount":1e999999999`),
+			"bad currency":         faultproxy.Replace(t, `"currency":"GBP"`, `"currency":"pound"`),
+			"missing indicator":    faultproxy.Replace(t, `"creditDebitIndicator":"CREDIT",`, ``),
 		},
 		Example: providertest.Example{Body: signed, Want: []string{
 			"ITAV 102.56 GBP CRDT", "ITAV -20.00 GBP DBIT", "CLBD 0.00 GBP CRDT", "OTHR -5.00 GBP DBIT", "ITBD 12345678901234.99 GBP CRDT",
@@ -81,15 +80,3 @@ const signed = `{"originalRequestInfo":{"xRequestId":"{requestId}"},"account":{"
 {"balanceAmount":{"currency":"PLN","amount":"4.200"},"balanceType":"XPCD","creditDebitIndicator":"Debit"},
 {"balanceAmount":{"currency":"PLN","amount":4.205},"balanceType":"Information","creditDebitIndicator":"Debit"},
 {"balanceAmount":{"currency":"JPY","amount":1e2},"balanceType":"PreviouslyClosedBooked","creditDebitIndicator":"Credit"}]}}`
-
-// replace returns a Mutation that replaces the first occurrence of a text. It panics if there is
-// none, because the mutation would change nothing.
-func replace(t *testing.T, old, with string) providertest.Mutation {
-	t.Helper()
-	return func(_ http.Header, body []byte) []byte {
-		if !strings.Contains(string(body), old) {
-			t.Errorf("%s is not in the answer", old)
-		}
-		return bytes.Replace(body, []byte(old), []byte(with), 1)
-	}
-}

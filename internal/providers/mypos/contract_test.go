@@ -1,7 +1,6 @@
 package mypos
 
 import (
-	"bytes"
 	"net/http"
 	"testing"
 
@@ -9,11 +8,17 @@ import (
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/providers/providertest"
+	"ais-gateway/internal/providers/providertest/faultproxy"
 )
 
-func TestContract(t *testing.T) { providertest.Run(t, harness()) }
+// otherID is the id of another request.
+const otherID = "99391c7e-ad88-49ec-a2ad-99ddcb1f7721"
 
-func harness() providertest.Harness {
+func TestContract(t *testing.T) { providertest.Run(t, harness(t)) }
+
+func harness(t *testing.T) providertest.Harness {
+	t.Helper()
+	replace := func(old, by string) providertest.Mutation { return faultproxy.Replace(t, old, by) }
 	q := unattendedQuery()
 	q.Consent = mypossim.HostileConsent
 	return providertest.Harness{
@@ -43,7 +48,7 @@ func harness() providertest.Harness {
 		AccountsMutations: map[string]providertest.Mutation{
 			"null record":              replace(`"accounts":[`, `"accounts":[null,`),
 			"missing id or amount":     replace(`"accountNumber":"50044620073",`, ``),
-			"foreign request":          withOtherRequestID,
+			"foreign request":          faultproxy.SetHeader("X-Request-ID", otherID),
 			"wrong type of list":       replace(`"accounts":[`, `"accounts":"","x":[`),
 			"duplicate member":         replace(`"accounts":[`, `"accounts":[],"accounts":[`),
 			"id that names no segment": replace(`"accountNumber":"50044620073"`, `"accountNumber":".."`),
@@ -59,7 +64,7 @@ func harness() providertest.Harness {
 		BalancesMutations: map[string]providertest.Mutation{
 			"null record":          replace(`"balances":[`, `"balances":[null,`),
 			"missing id or amount": replace(`"amount":4.200,`, ``),
-			"foreign request":      withOtherRequestID,
+			"foreign request":      faultproxy.SetHeader("X-Request-ID", otherID),
 			"wrong type of list":   replace(`"balances":[`, `"balances":{},"x":[`),
 			"duplicate member":     replace(`"amount":4.200`, `"amount":4.200,"amount":4.200`),
 			"foreign account":      replace(`"accountNumber":"50044620073"`, `"accountNumber":"50044620081"`),
@@ -78,21 +83,4 @@ func harness() providertest.Harness {
 			Want: []string{"ITAV 4.20 PLN CRDT", "ITBD -4.205 PLN DBIT", "CLBD 0.00 EUR CRDT", "OTHR 100 JPY CRDT"},
 		},
 	}
-}
-
-// replace returns a Mutation that replaces the first occurrence of a text. It panics if there is
-// none.
-func replace(old, by string) providertest.Mutation {
-	return func(_ http.Header, body []byte) []byte {
-		changed := bytes.Replace(body, []byte(old), []byte(by), 1)
-		if bytes.Equal(changed, body) {
-			panic("there is nothing to mutate: " + old)
-		}
-		return changed
-	}
-}
-
-func withOtherRequestID(h http.Header, body []byte) []byte {
-	h.Set("X-Request-ID", "99391c7e-ad88-49ec-a2ad-99ddcb1f7721")
-	return body
 }

@@ -1,7 +1,6 @@
 package obie
 
 import (
-	"bytes"
 	"net/http"
 	"testing"
 
@@ -9,11 +8,17 @@ import (
 	"ais-gateway/internal/providers/aspspsim"
 	"ais-gateway/internal/providers/obie/obiesim"
 	"ais-gateway/internal/providers/providertest"
+	"ais-gateway/internal/providers/providertest/faultproxy"
 )
 
-func TestContract(t *testing.T) { providertest.Run(t, harness()) }
+// otherID is the id of another request.
+const otherID = "99391c7e-ad88-49ec-a2ad-99ddcb1f7721"
 
-func harness() providertest.Harness {
+func TestContract(t *testing.T) { providertest.Run(t, harness(t)) }
+
+func harness(t *testing.T) providertest.Harness {
+	t.Helper()
+	replace := func(old, by string) providertest.Mutation { return faultproxy.Replace(t, old, by) }
 	q := unattendedQuery()
 	q.Consent, q.Token = obiesim.HostileConsent, token(obiesim.HostileConsent)
 	return providertest.Harness{
@@ -43,7 +48,7 @@ func harness() providertest.Harness {
 		AccountsMutations: map[string]providertest.Mutation{
 			"null record":              replace(`"Account":[{"Account"`, `"Account":[null,{"Account"`),
 			"missing id or amount":     replace(`"AccountId":"22289",`, ``),
-			"foreign request":          withOtherInteractionID,
+			"foreign request":          faultproxy.SetHeader("X-Fapi-Interaction-Id", otherID),
 			"wrong type of list":       replace(`"Data":{"Account":[`, `"Data":{"Account":"","x":[`),
 			"duplicate member":         replace(`"Data":{"Account":[`, `"Data":{"Account":[],"Account":[`),
 			"id that names no segment": replace(`"AccountId":"22289"`, `"AccountId":".."`),
@@ -61,7 +66,7 @@ func harness() providertest.Harness {
 		BalancesMutations: map[string]providertest.Mutation{
 			"null record":           replace(`"Balance":[`, `"Balance":[null,`),
 			"missing id or amount":  replace(`"Amount":"12.50",`, ``),
-			"foreign request":       withOtherInteractionID,
+			"foreign request":       faultproxy.SetHeader("X-Fapi-Interaction-Id", otherID),
 			"wrong type of list":    replace(`"Balance":[`, `"Balance":{},"x":[`),
 			"duplicate member":      replace(`"Amount":"12.50"`, `"Amount":"12.50","Amount":"12.50"`),
 			"foreign account":       replace(`"AccountId":"22289"`, `"AccountId":"31820"`),
@@ -89,21 +94,4 @@ func harness() providertest.Harness {
 			Want: []string{"ITBD -12.50 GBP DBIT", "PRCD 4.205 GBP CRDT", "OTHR 0.00 GBP CRDT", "ITAV 100 JPY CRDT"},
 		},
 	}
-}
-
-// replace returns a Mutation that replaces the first occurrence of a text. It panics if there is
-// none.
-func replace(old, by string) providertest.Mutation {
-	return func(_ http.Header, body []byte) []byte {
-		changed := bytes.Replace(body, []byte(old), []byte(by), 1)
-		if bytes.Equal(changed, body) {
-			panic("there is nothing to mutate: " + old)
-		}
-		return changed
-	}
-}
-
-func withOtherInteractionID(h http.Header, body []byte) []byte {
-	h.Set("X-Fapi-Interaction-Id", "99391c7e-ad88-49ec-a2ad-99ddcb1f7721")
-	return body
 }

@@ -85,8 +85,8 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotFound)
 		return
 	}
-	if id := r.Header.Get("X-Request-ID"); isUUID(id) && !b.NoEcho {
-		w.Header().Set("X-Request-ID", id)
+	if !b.NoEcho {
+		aspspsim.Echo(w, r, "X-Request-Id")
 	}
 	if b.Delay > 0 {
 		select {

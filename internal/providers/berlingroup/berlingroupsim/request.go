@@ -1,49 +1,44 @@
 package berlingroupsim
 
 import (
+	"maps"
 	"net/http"
-	"net/netip"
 	"net/textproto"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/google/uuid"
+	"ais-gateway/internal/providers/aspspsim"
 )
 
-// mandatory and optional contain the headers that the standard has for reading account data, and a
-// check of their values.
-var (
-	mandatory = map[string]func(string) bool{"X-Request-Id": isUUID, "Consent-Id": isText}
-	optional  = map[string]func(string) bool{
-		"Authorization":       isBearer,
-		"Psu-Ip-Address":      isAddress,
-		"Psu-Ip-Port":         isPort,
-		"Psu-Accept":          isText,
-		"Psu-Accept-Charset":  isText,
-		"Psu-Accept-Encoding": isText,
-		"Psu-Accept-Language": isText,
-		"Psu-User-Agent":      isText,
+// headers are those that the standard has for reading account data.
+var headers = aspspsim.Headers{
+	Mandatory: map[string]func(string) bool{"X-Request-Id": aspspsim.IsUUID, "Consent-Id": aspspsim.IsText},
+	Optional: map[string]func(string) bool{
+		"Authorization":       aspspsim.IsBearer,
+		"Psu-Ip-Address":      aspspsim.IsAddress,
+		"Psu-Ip-Port":         aspspsim.IsPort,
+		"Psu-Accept":          aspspsim.IsText,
+		"Psu-Accept-Charset":  aspspsim.IsText,
+		"Psu-Accept-Encoding": aspspsim.IsText,
+		"Psu-Accept-Language": aspspsim.IsText,
+		"Psu-User-Agent":      aspspsim.IsText,
 		"Psu-Http-Method":     isMethod,
-		"Psu-Device-Id":       isUUID,
-		"Psu-Geo-Location":    isText,
-	}
-	// httpHeaders are the headers that HTTP itself needs.
-	httpHeaders = []string{"Accept", "Accept-Encoding", "Connection", "Content-Length", "Host"}
-	// signatureHeaders are those of a signed request.
-	signatureHeaders = []string{"Date", "Digest", "Signature", "Tpp-Signature-Certificate"}
-)
+		"Psu-Device-Id":       aspspsim.IsUUID,
+		"Psu-Geo-Location":    aspspsim.IsText,
+	},
+}
 
 // check returns the error response to an invalid call; nil for a valid one.
 func (s *Sim) check(b Bank, r *http.Request, body []byte, account string) *response {
 	var refused response
+	invalid := s.headersOf(b).Invalid(r.Header)
 	switch {
 	case s.cfg.RequireClientCertificate && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0):
 		refused = message(http.StatusUnauthorized, "CERTIFICATE_MISSING", "A client certificate is mandatory.")
-	case s.invalidHeader(b, r.Header) != "":
-		refused = message(http.StatusBadRequest, "FORMAT_ERROR", "Header "+s.invalidHeader(b, r.Header)+" is missing, repeated, ill-formed or not allowed.")
+	case invalid != "":
+		refused = message(http.StatusBadRequest, "FORMAT_ERROR", "Header "+invalid+" is missing, repeated, ill-formed or not allowed.")
 	case !b.validQuery(r.URL.RawQuery, account):
 		refused = message(http.StatusBadRequest, "FORMAT_ERROR", "The query is ill-formed or not allowed.")
 	case len(body) != 0:
@@ -56,40 +51,22 @@ func (s *Sim) check(b Bank, r *http.Request, body []byte, account string) *respo
 	return &refused
 }
 
-// invalidHeader returns the first invalid header in alphabetical order; "" if all are valid.
-func (s *Sim) invalidHeader(b Bank, h http.Header) string {
-	var faulty []string
-	require := func(name string, valid func(string) bool) {
-		if values := h[name]; len(values) != 1 || !valid(values[0]) {
-			faulty = append(faulty, name)
-		}
-	}
-	for name, valid := range mandatory {
-		require(name, valid)
-	}
-	fixed := map[string]bool{}
+// headersOf returns the headers of requests to a bank: those of the standard, the bank's fixed ones,
+// and those of a signature if signatures are verified.
+func (s *Sim) headersOf(b Bank) aspspsim.Headers {
+	all := aspspsim.Headers{Mandatory: maps.Clone(headers.Mandatory), Optional: maps.Clone(headers.Optional)}
 	for name, want := range b.Headers {
-		name = textproto.CanonicalMIMEHeaderKey(name)
-		fixed[name] = true
-		require(name, func(value string) bool { return value == want })
+		all.Mandatory[textproto.CanonicalMIMEHeaderKey(name)] = func(value string) bool { return value == want }
 	}
 	if b.RequireToken {
-		require("Authorization", isBearer)
+		all.Mandatory["Authorization"] = aspspsim.IsBearer
 	}
-	for name, values := range h {
-		valid, listed := optional[name]
-		_, must := mandatory[name]
-		switch {
-		case must, fixed[name], slices.Contains(httpHeaders, name):
-		case s.cfg.Verify != nil && slices.Contains(signatureHeaders, name):
-		case !listed || len(values) != 1 || !valid(values[0]):
-			faulty = append(faulty, name)
+	if s.cfg.Verify != nil { // which checks the values
+		for _, name := range []string{"Date", "Digest", "Signature", "Tpp-Signature-Certificate"} {
+			all.Optional[name] = func(string) bool { return true }
 		}
 	}
-	if len(faulty) == 0 {
-		return ""
-	}
-	return slices.Min(faulty)
+	return all
 }
 
 // validQuery reports whether a URL query is valid: only the account list accepts parameters, page
@@ -131,25 +108,6 @@ func (s *Sim) route(u *url.URL) (b Bank, account string, known bool) {
 	return Bank{}, "", false
 }
 
-func isUUID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
-
-func isText(s string) bool { return s != "" && utf8.RuneCountInString(s) <= 256 }
-
 func isMethod(s string) bool {
 	return slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE"}, s)
-}
-
-func isBearer(s string) bool {
-	token, ok := strings.CutPrefix(s, "Bearer ")
-	return ok && token != "" && !strings.ContainsAny(token, " \t")
-}
-
-func isAddress(s string) bool {
-	_, err := netip.ParseAddr(s)
-	return err == nil
-}
-
-func isPort(s string) bool {
-	n, err := strconv.ParseUint(s, 10, 16)
-	return err == nil && n > 0
 }

@@ -64,7 +64,7 @@ func New(cfg Config) *Sim {
 
 // ServeHTTP handles one call.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	echoRequestID(w, r)
+	aspspsim.Echo(w, r, "X-Request-Id")
 	account, known := route(r.URL)
 	switch {
 	case !known:

@@ -74,7 +74,7 @@ func New(cfg Config) *Sim {
 
 // ServeHTTP handles one call.
 func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	echoInteractionID(w, r)
+	aspspsim.Echo(w, r, "X-Fapi-Interaction-Id")
 	bank, res, known := s.route(r.URL)
 	switch {
 	case !known:

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -110,4 +111,24 @@ func Gzipped(h http.Header, body []byte) []byte {
 	_, _ = z.Write(body)
 	_ = z.Close()
 	return []byte(b.String())
+}
+
+// Replace returns a Mutation that replaces the first occurrence of a text. The test fails if there is
+// none.
+func Replace(t testing.TB, old, by string) Mutation {
+	t.Helper()
+	return func(_ http.Header, body []byte) []byte {
+		if !bytes.Contains(body, []byte(old)) {
+			t.Errorf("there is nothing to mutate: %s", old)
+		}
+		return bytes.Replace(body, []byte(old), []byte(by), 1)
+	}
+}
+
+// SetHeader returns a Mutation that sets a header.
+func SetHeader(name, value string) Mutation {
+	return func(h http.Header, body []byte) []byte {
+		h.Set(name, value)
+		return body
+	}
 }
