@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 	"net/textproto"
-	"net/url"
 	"slices"
 
 	"ais-gateway/internal/canonical"
@@ -80,15 +79,4 @@ func WordTable[V ~string](
 		words[key] = value
 	}
 	return words
-}
-
-// CertificateBase returns the first of the base URLs for which ClientCertificate requires a
-// certificate; nil if there is none.
-func CertificateBase(bases ...*url.URL) *url.URL {
-	for _, base := range bases {
-		if requiresCertificate(base) {
-			return base
-		}
-	}
-	return nil
 }

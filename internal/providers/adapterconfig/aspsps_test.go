@@ -2,7 +2,6 @@ package adapterconfig_test
 
 import (
 	"errors"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -85,22 +84,5 @@ func TestWordTable(t *testing.T) {
 	delete(option, "odd")
 	if got := adapterconfig.WordTable(option, "o.codes", fold, adapter.IsErrorKind, "error", &faults); got["GONE"] != canonical.ConsentExpired || len(got) != 1 || faults != nil {
 		t.Errorf("%v, faults %v", got, faults)
-	}
-}
-
-func TestCertificateBase(t *testing.T) {
-	parse := func(text string) *url.URL {
-		u, err := url.Parse(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return u
-	}
-	loopback, plain, remote := parse("https://127.0.0.1:1"), parse("http://localhost"), parse("https://bank.example")
-	if got := adapterconfig.CertificateBase(nil, loopback, plain, remote); got != remote {
-		t.Errorf("base is %v", got)
-	}
-	if got := adapterconfig.CertificateBase(nil, loopback, plain); got != nil {
-		t.Errorf("without a remote base: %v", got)
 	}
 }

@@ -30,21 +30,21 @@ func HeaderKey(file config.File, path string, faults *config.Faults) canonical.S
 	return canonical.Secret(key)
 }
 
-// ClientCertificate returns the TLS client certificate (QWAC) in the files of the configuration
-// keys clientCertificateFile and clientKeyFile. Both are required if the provider is called over
-// https, except on a loopback address. It returns nil if they are not required and missing, and
-// after adding a fault.
-func ClientCertificate(chain, key config.File, base *url.URL, faults *config.Faults) *tls.Certificate {
+// ClientCertificate returns the TLS client certificate (QWAC, OBWAC) in the files of the configuration
+// keys clientCertificateFile and clientKeyFile. Both are required if one of the base URLs is https,
+// except on a loopback address; a base URL may be nil. It returns nil if neither is set and none is
+// required. If one is missing or invalid, it adds a fault and returns nil.
+func ClientCertificate(chain, key config.File, faults *config.Faults, bases ...*url.URL) *tls.Certificate {
 	paths := pairPaths{"clientCertificateFile", "clientKeyFile"}
-	if requiresCertificate(base) {
+	if slices.ContainsFunc(bases, requiresCertificate) {
 		return paths.read(chain, key, "is required with an https baseURL", faults)
 	}
 	return paths.readOptional(chain, key, faults)
 }
 
 // SigningCertificate returns the certificate (QSEAL) and the RSA key with which requests are signed,
-// in the files of the configuration keys signingCertificateFile and signingKeyFile. It returns nil
-// if both are missing, and after adding a fault.
+// in the files of the configuration keys signingCertificateFile and signingKeyFile. It returns nil if
+// neither is set. If one is missing or invalid, it adds a fault and returns nil.
 func SigningCertificate(chain, key config.File, faults *config.Faults) (*tls.Certificate, *rsa.PrivateKey) {
 	paths := pairPaths{"signingCertificateFile", "signingKeyFile"}
 	pair := paths.readOptional(chain, key, faults)

@@ -26,7 +26,7 @@ func TestSettings(t *testing.T) {
 		"certificate missed": {base: loopback, key: config.InMemoryFile([]byte("y")), want: []string{"clientCertificateFile", "clientKeyFile"}},
 	} {
 		var faults config.Faults
-		if c := adapterconfig.ClientCertificate(tt.chain, tt.key, tt.base, &faults); c != nil {
+		if c := adapterconfig.ClientCertificate(tt.chain, tt.key, &faults, nil, &url.URL{Scheme: "http", Host: "localhost"}, tt.base); c != nil {
 			t.Errorf("%s: a certificate", name)
 		}
 		var got []string

@@ -51,7 +51,7 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	if err != nil {
 		return nil, err
 	}
-	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, adapterconfig.CertificateBase(bases...), &faults)
+	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, &faults, bases...)
 	signer := httpsig.New(cfg.SigningCertificateFile, cfg.SigningKeyFile, &faults)
 	if err := faults.Err(); err != nil {
 		return nil, err
@@ -67,14 +67,9 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	return p, nil
 }
 
-// classify implements providers.ClientConfig.ClassifyError. A 401 without a code is about the user's
-// token, or, if none was sent, about the gateway's own credentials.
+// classify implements providers.ClientConfig.ClassifyError.
 func (p *provider) classify(q canonical.Query, r providers.Request, resp providers.Response) *canonical.Error {
-	classifier := dialect.Classifier{AccountNotFound: true, Codes: p.aspsps[q.ASPSP].codes}
-	if q.Token != "" {
-		classifier.Statuses = map[int]canonical.Kind{http.StatusUnauthorized: canonical.ConsentInvalid}
-	}
-	return classifier.Classify(q, r, resp)
+	return dialect.Classifier{Codes: p.aspsps[q.ASPSP].codes}.Classify(q, r, resp)
 }
 
 // Requires implements providers.Requirer.
@@ -89,13 +84,13 @@ func (p *provider) NotAfter() time.Time { return p.certExpiry }
 
 // Accounts implements providers.Provider. Balances in the list are ignored.
 func (p *provider) Accounts(ctx context.Context, q canonical.Query) ([]canonical.Account, error) {
-	list, err := p.readList(ctx, q, "", accountList{})
+	list, err := p.readList(ctx, q, false)
 	return list.Accounts, err
 }
 
 // AccountsWithBalances implements providers.ListerWithBalances.
 func (p *provider) AccountsWithBalances(ctx context.Context, q canonical.Query) ([]canonical.AccountWithBalances, error) {
-	list, err := p.readList(ctx, q, "withBalance=true", accountList{withBalances: true})
+	list, err := p.readList(ctx, q, true)
 	if err != nil {
 		return nil, err
 	}
@@ -106,10 +101,14 @@ func (p *provider) AccountsWithBalances(ctx context.Context, q canonical.Query) 
 	return all, nil
 }
 
-// readList returns list with all pages of the account list.
-func (p *provider) readList(ctx context.Context, q canonical.Query, query string, list accountList) (accountList, error) {
+// readList returns all pages of the account list, with or without balances.
+func (p *provider) readList(ctx context.Context, q canonical.Query, withBalances bool) (accountList, error) {
 	if failure := adapter.CheckQuery(q, p.Requires(q.ASPSP)); failure != nil {
 		return accountList{}, failure
+	}
+	list, query := accountList{withBalances: withBalances}, ""
+	if withBalances {
+		query = "withBalance=true"
 	}
 	err := p.read(ctx, q, providers.Request{Route: routeAccounts}, query, func(a aspsp, page wirePage) error {
 		return list.addPage(page, a.balanceTypes)

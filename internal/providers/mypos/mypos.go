@@ -23,11 +23,8 @@ const (
 	routeBalances = "/v1/accounts/{accountNumber}/balances"
 )
 
-// classifier classifies error responses.
-var classifier = dialect.Classifier{
-	Statuses:        map[int]canonical.Kind{http.StatusUnauthorized: canonical.ConsentInvalid},
-	AccountNotFound: true,
-}
+// classifier classifies error responses: myPOS has no codes of its own.
+var classifier dialect.Classifier
 
 type provider struct {
 	base       *url.URL
@@ -45,7 +42,7 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 		return nil, err
 	}
 	key := adapterconfig.HeaderKey(cfg.APIKeyFile, "apiKeyFile", &faults)
-	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, env.BaseURL, &faults)
+	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, &faults, env.BaseURL)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}

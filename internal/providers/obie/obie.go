@@ -59,7 +59,7 @@ func Open(decode func(into any) error, env providers.Env) (providers.Provider, e
 	if err != nil {
 		return nil, err
 	}
-	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, adapterconfig.CertificateBase(bases...), &faults)
+	certificate := adapterconfig.ClientCertificate(cfg.ClientCertificateFile, cfg.ClientKeyFile, &faults, bases...)
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}

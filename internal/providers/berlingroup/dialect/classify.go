@@ -10,17 +10,10 @@ import (
 	"ais-gateway/internal/providers/adapter"
 )
 
-// A Classifier classifies the error responses of one provider. Its fields are what differs between
-// providers.
+// A Classifier classifies the error responses of one ASPSP.
 type Classifier struct {
-	// Statuses contains the kinds of statuses for which the provider differs from
-	// adapter.KindByStatus. They apply to responses whose body contains no known code or wording.
-	Statuses map[int]canonical.Kind
-	// AccountNotFound means that a 404 for an account is AccountUnknown if its body comes from the
-	// provider's API. Without it, only a code can mean that.
-	AccountNotFound bool
-	// Codes contains the kinds of the provider's own codes, in capitals. One of them decides before
-	// any other code, the wording and the status.
+	// Codes contains the kinds of the ASPSP's own codes, in capitals. One of them decides before any
+	// other code, the wording and the status.
 	Codes map[string]canonical.Kind
 }
 
@@ -33,7 +26,7 @@ func (c Classifier) Classify(q canonical.Query, r providers.Request, resp provid
 	kind, code, token := adapter.KindByStatus(resp.Status), "", false
 	if resp.Status >= http.StatusBadRequest && !resp.Unreadable {
 		body := c.parseErrorBody(q, r, resp.Body)
-		kind, code = c.kind(body, resp.Status, q.Attended(), r.Account != "")
+		kind, code = c.kind(body, resp.Status, q, r)
 		token = !slices.ContainsFunc(body.codes, c.isAboutConsent)
 	}
 	e := &canonical.Error{Kind: kind, Origin: canonical.OriginProvider, Upstream: canonical.NewUpstreamError(resp.Status, "", code)}
@@ -49,17 +42,17 @@ func (c Classifier) Classify(q canonical.Query, r providers.Request, resp provid
 }
 
 // kind returns the kind of an error response, and the code that decided it or the first code.
-func (c Classifier) kind(b errorBody, status int, attended, ofAccount bool) (kind canonical.Kind, code string) {
+func (c Classifier) kind(b errorBody, status int, q canonical.Query, r providers.Request) (kind canonical.Kind, code string) {
 	if kind, code := c.ownKind(b); kind != "" {
 		return kind, code
 	}
 	kind, code = c.codeKind(b)
-	if b.mentionsAccessLimit(status, attended) && adapter.MoreSpecific(canonical.UnattendedLimit, kind) {
+	if b.mentionsAccessLimit(status, q.Attended()) && adapter.MoreSpecific(canonical.UnattendedLimit, kind) {
 		kind = canonical.UnattendedLimit
 	}
 	generic := kind == canonical.ProviderError || kind == canonical.ProviderUnavailable
 	if kind == "" || generic && statusIsSpecific(status) {
-		kind = c.statusKind(b, status, ofAccount)
+		kind = b.statusKind(status, q, r)
 	}
 	return kind, code
 }
@@ -75,13 +68,15 @@ func (c Classifier) ownKind(b errorBody) (kind canonical.Kind, code string) {
 	return kind, code
 }
 
-// statusKind returns the kind of an error response by its status and the form of its body.
-func (c Classifier) statusKind(b errorBody, status int, ofAccount bool) canonical.Kind {
-	if c.AccountNotFound && status == http.StatusNotFound && ofAccount && b.isAboutAccount() {
+// statusKind returns the kind of an error response by its status and the form of its body. A 401 is
+// about the user's token, or, if none was sent, about the gateway's own credentials (RFC 9110, section
+// 15.5.2).
+func (b errorBody) statusKind(status int, q canonical.Query, r providers.Request) canonical.Kind {
+	switch {
+	case status == http.StatusNotFound && r.Account != "" && b.isAboutAccount():
 		return canonical.AccountUnknown
-	}
-	if kind, ok := c.Statuses[status]; ok {
-		return kind
+	case status == http.StatusUnauthorized && q.Token != "":
+		return canonical.ConsentInvalid
 	}
 	return adapter.KindByStatus(status)
 }

@@ -43,40 +43,36 @@ func TestHeader(t *testing.T) {
 	}
 }
 
-// TestClassify checks the parameters of a Classifier. The tests of the adapters check codes and
-// wordings.
+// TestClassify checks what the adapters have in common. Their own tests check codes and wordings.
 func TestClassify(t *testing.T) {
-	own := dialect.Classifier{Statuses: map[int]canonical.Kind{401: canonical.ConsentInvalid}, AccountNotFound: true}
+	var own dialect.Classifier
 	for _, tt := range []struct {
-		name         string
-		status       int
-		body         string
-		plain, other canonical.Kind // of the zero Classifier, and of own
-		rejected     bool           // own means that only the token was rejected
+		name     string
+		status   int
+		body     string
+		want     canonical.Kind
+		rejected bool // only the token was rejected
 	}{
-		{"code", 401, `{"tppMessages":[{"category":"ERROR","code":"CONSENT_EXPIRED"}]}`, canonical.ConsentExpired, canonical.ConsentExpired, false},
-		{"token", 401, `{"tppMessages":[{"category":"ERROR","code":"TOKEN_EXPIRED"}]}`, canonical.ConsentExpired, canonical.ConsentExpired, true},
-		{"problem", 400, `{"type":"about:blank","code":"CONSENT_INVALID"}`, canonical.ConsentInvalid, canonical.ConsentInvalid, false},
-		{"warning", 400, `{"tppMessages":[{"category":"WARNING","code":"CONSENT_EXPIRED"}]}`, canonical.ProviderRejected, canonical.ProviderRejected, false},
-		{"certificate", 401, `{"code":"CERTIFICATE_REVOKED"}`, canonical.ProviderRejected, canonical.ProviderRejected, false},
-		{"signature", 401, `{"tppMessages":[{"category":"ERROR","code":"SIGNATURE_INVALID"}]}`, canonical.ProviderRejected, canonical.ProviderRejected, false},
-		{"401", 401, "", canonical.ProviderRejected, canonical.ConsentInvalid, true},
-		{"404", 404, "", canonical.ProviderRejected, canonical.AccountUnknown, false},
-		{"404 with code", 404, `{"code":"RESOURCE_UNKNOWN"}`, canonical.AccountUnknown, canonical.AccountUnknown, false},
-		{"404 of a router", 404, "404 page not found", canonical.ProviderRejected, canonical.ProviderRejected, false},
-		{"limit", 429, `{"code":429,"description":"Maximum access quota is reached!"}`, canonical.UnattendedLimit, canonical.UnattendedLimit, false},
-		{"rate", 429, `{"description":"Too many requests per second"}`, canonical.ProviderThrottled, canonical.ProviderThrottled, false},
-		{"503", 503, `{"code":"INTERNAL_SERVER_ERROR"}`, canonical.ProviderUnavailable, canonical.ProviderUnavailable, false},
+		{"code", 401, `{"tppMessages":[{"category":"ERROR","code":"CONSENT_EXPIRED"}]}`, canonical.ConsentExpired, false},
+		{"token", 401, `{"tppMessages":[{"category":"ERROR","code":"TOKEN_EXPIRED"}]}`, canonical.ConsentExpired, true},
+		{"problem", 400, `{"type":"about:blank","code":"CONSENT_INVALID"}`, canonical.ConsentInvalid, false},
+		{"warning", 400, `{"tppMessages":[{"category":"WARNING","code":"CONSENT_EXPIRED"}]}`, canonical.ProviderRejected, false},
+		{"certificate", 401, `{"code":"CERTIFICATE_REVOKED"}`, canonical.ProviderRejected, false},
+		{"signature", 401, `{"tppMessages":[{"category":"ERROR","code":"SIGNATURE_INVALID"}]}`, canonical.ProviderRejected, false},
+		{"401", 401, "", canonical.ConsentInvalid, true},
+		{"404", 404, "", canonical.AccountUnknown, false},
+		{"404 with code", 404, `{"code":"RESOURCE_UNKNOWN"}`, canonical.AccountUnknown, false},
+		{"404 of a router", 404, "404 page not found", canonical.ProviderRejected, false},
+		{"limit", 429, `{"code":429,"description":"Maximum access quota is reached!"}`, canonical.UnattendedLimit, false},
+		{"rate", 429, `{"description":"Too many requests per second"}`, canonical.ProviderThrottled, false},
+		{"503", 503, `{"code":"INTERNAL_SERVER_ERROR"}`, canonical.ProviderUnavailable, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := providers.Request{Account: "account"}
 			resp := providers.Response{Status: tt.status, Header: http.Header{}, Body: []byte(tt.body)}
-			if f := (dialect.Classifier{}).Classify(attendedQuery(), r, resp); f.Kind != tt.plain {
-				t.Errorf("zero Classifier: %s, want %s", f.Kind, tt.plain)
-			}
 			f := own.Classify(attendedQuery(), r, resp)
-			if f.Kind != tt.other || f.TokenRejected != tt.rejected || f.Upstream.HTTPStatus != tt.status {
-				t.Errorf("%s, token rejected %t, want %s, %t", f.Kind, f.TokenRejected, tt.other, tt.rejected)
+			if f.Kind != tt.want || f.TokenRejected != tt.rejected || f.Upstream.HTTPStatus != tt.status {
+				t.Errorf("%s, token rejected %t, want %s, %t", f.Kind, f.TokenRejected, tt.want, tt.rejected)
 			}
 			if aspsp := f.Origin == canonical.OriginASPSP; aspsp != (f.Kind == canonical.UnattendedLimit) {
 				t.Errorf("origin %s", f.Origin)
@@ -86,6 +82,17 @@ func TestClassify(t *testing.T) {
 				t.Errorf("of another request: %s", f.Kind)
 			}
 		})
+	}
+}
+
+// TestNoTokenWasSent checks that a 401 without a code is about the gateway's own credentials if the
+// request had no token.
+func TestNoTokenWasSent(t *testing.T) {
+	q := attendedQuery()
+	q.Token = ""
+	resp := providers.Response{Status: http.StatusUnauthorized, Header: http.Header{}}
+	if f := (dialect.Classifier{}).Classify(q, providers.Request{}, resp); f.Kind != canonical.ProviderRejected || f.TokenRejected {
+		t.Errorf("%s, token rejected %t", f.Kind, f.TokenRejected)
 	}
 }
 
