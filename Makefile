@@ -31,7 +31,7 @@ FLEETS := ./test/gateway ./test/deploy ./internal/prometheustest
 UNIT    = $(shell $(GO) list ./... | grep -v -e '^ais-gateway/test/gateway$$' -e '^ais-gateway/test/deploy$$' -e '^ais-gateway/internal/prometheustest$$')
 # QUICK are the packages whose tests need no Redis, and the tests of the files in deploy. `make quick` runs them.
 QUICK   = $(shell $(GO) list -f '{{.ImportPath}} {{.Name}} {{.TestImports}} {{.XTestImports}}' ./internal/... | \
-            grep -v -e internal/redistest -e internal/prometheustest | cut -d ' ' -f 1) ./deploy
+            grep -v -e internal/redistest -e internal/prometheustest -e internal/providers/providertest | cut -d ' ' -f 1) ./deploy
 
 # Go keeps its caches below HOME. If HOME is unset or not writable, as on some build machines, a temporary directory of
 # the user replaces it.

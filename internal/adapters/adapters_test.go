@@ -2,18 +2,30 @@ package adapters_test
 
 import (
 	"errors"
+	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
 	"ais-gateway/internal/adapters"
+	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/providers/adapterconfig"
+	"ais-gateway/internal/providers/aspspsim"
+	"ais-gateway/internal/providers/berlingroup"
+	"ais-gateway/internal/providers/berlingroup/berlingroupsim"
 	"ais-gateway/internal/providers/mypos"
+	"ais-gateway/internal/providers/obie"
+	"ais-gateway/internal/providers/obie/obiesim"
+	"ais-gateway/internal/providers/upstream"
 )
 
 var table = adapters.Table{"mypos": {Open: mypos.Open, OneASPSP: true}, "many": {Open: openMany, OwnBaseURLs: true}}
@@ -98,6 +110,89 @@ aspsps:
 	var printed strings.Builder
 	if err := c.Print(&printed); err != nil || !strings.Contains(printed.String(), "options:\n") || !strings.Contains(printed.String(), "keyFile: "+key) {
 		t.Errorf("the options are not printed: %v\n%s", err, printed.String())
+	}
+}
+
+// TestSetOfASPSPsWithOptions tests that the capabilities and requirements of an ASPSP come from its
+// current adapter, which also makes the calls, and that the files of its options are watched.
+func TestSetOfASPSPsWithOptions(t *testing.T) {
+	t.Parallel()
+	const elm, kingfisher = "4f1e2d3c-0000-4000-8000-000000000201", "4f1e2d3c-0000-4000-8000-000000000301"
+	callLog := aspspsim.NewCallLog(time.Now)
+	bg := httptest.NewServer(berlingroupsim.New(berlingroupsim.Config{Log: callLog, Banks: []berlingroupsim.Bank{
+		{ASPSP: elm, RequireToken: true, Headers: map[string]string{"X-Key": "second"}},
+	}}))
+	t.Cleanup(bg.Close)
+	uk := httptest.NewServer(obiesim.New(obiesim.Config{Log: callLog, Banks: []obiesim.Bank{{ASPSP: kingfisher, Bulk: true}}}))
+	t.Cleanup(uk.Close)
+	dir := t.TempDir()
+	key, file := filepath.Join(dir, "key"), filepath.Join(dir, "gateway.yaml")
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(key, "first")
+	write(file, `redis: {mode: embedded}
+clients:
+  apiKeys:
+    - {name: a, sha256: a1c7d2179cf03c5e4a200ad08cd7872afa95e26e2295b44f2618fe832b6c06dc, scopes: [accounts:read]}
+providers: {berlingroup: {}, obie: {baseURL: "`+uk.URL+`"}}
+aspsps:
+  - {id: `+elm+`, name: A, provider: berlingroup, options: {baseURL: "`+bg.URL+`", withBalance: true, requireToken: true, headerFiles: {X-Key: `+key+`}}}
+  - {id: `+kingfisher+`, name: B, provider: obie, options: {allBalances: true}}
+`)
+	table := adapters.Table{
+		"berlingroup": {Open: berlingroup.Open, OwnBaseURLs: true}, "obie": {Open: obie.Open, OwnBaseURLs: true},
+	}
+	c, err := table.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, faults := table.Open(c, func(u upstream.Config) *upstream.Transport { return upstream.New(u) })
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	if !slices.ContainsFunc(set.Files("berlingroup"), func(f config.File) bool { return f.Path() == key }) {
+		t.Error("the file of an option is not watched")
+	}
+	q := canonical.Query{
+		ASPSP: elm, Consent: berlingroupsim.GoodConsent, Token: berlingroupsim.GoodToken, RequestID: uuid.NewString(),
+		PSU: &canonical.PSU{IP: netip.MustParseAddr("203.0.113.7")},
+	}
+	lister := set.Provider("berlingroup").(providers.ListerWithBalances)
+	if _, err := lister.AccountsWithBalances(t.Context(), q); err == nil {
+		t.Error("the bank accepts the first key")
+	}
+	write(key, "second")
+	now, err := c.Reload()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := set.Reload("berlingroup", now); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := lister.AccountsWithBalances(t.Context(), q); err != nil || len(all) != 3 || all[0].Balances == nil {
+		t.Errorf("with the second key: %d accounts, %v", len(all), err)
+	}
+	q.ASPSP, q.Consent, q.Token = kingfisher, obiesim.GoodConsent, canonical.Secret(obiesim.Token(obiesim.GoodConsent))
+	if all, err := set.Provider("obie").(providers.AllBalancesReader).AllBalances(t.Context(), q); err != nil || len(all) != 3 {
+		t.Errorf("all balances of %d accounts, %v", len(all), err)
+	}
+	for _, tt := range []struct {
+		provider, aspsp string
+		can             providers.Capabilities
+		needs           providers.Requirements
+	}{
+		{"berlingroup", elm, providers.Capabilities{ListWithBalances: true}, providers.Requirements{Token: true}},
+		{"obie", kingfisher, providers.Capabilities{AllBalances: true}, providers.Requirements{Token: true}},
+		{"berlingroup", kingfisher, providers.Capabilities{}, providers.Requirements{}},
+	} {
+		p := set.Provider(tt.provider)
+		if can, needs := providers.CapabilitiesOf(p, tt.aspsp), providers.RequirementsOf(p, tt.aspsp); can != tt.can || needs != tt.needs {
+			t.Errorf("%s, %s: %+v, %+v", tt.provider, tt.aspsp, can, needs)
+		}
 	}
 }
 

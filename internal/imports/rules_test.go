@@ -51,7 +51,7 @@ var rules = []rule{
 			"internal/canonical", "internal/config", "internal/providers", "internal/providers/upstream",
 			"golang.org/x/net/http/httpproxy",
 		},
-		test: []string{adapters},
+		test: []string{adapters, simulators, "internal/providers/aspspsim", uuid},
 	},
 	{
 		dir: "internal/api",

@@ -27,6 +27,10 @@ func TestASPSPs(t *testing.T) {
 			`"requires":{"providerAuthorization":false,"consentIdFormat":"text"},"capabilities":{"listWithBalances":false,"allBalances":false},`,
 		sandbox.MyPOS: `"unattended":{"limit":4,"windowSeconds":86400,"unit":"consent"},"psuAddressRequired":false,` +
 			`"requires":{"providerAuthorization":true,"consentIdFormat":"uuid"},"capabilities":{"listWithBalances":false,"allBalances":false},`,
+		sandbox.ElmBank:        `"requires":{"providerAuthorization":false,"consentIdFormat":"text"},"capabilities":{"listWithBalances":true,"allBalances":false},`,
+		sandbox.BirchBank:      `"requires":{"providerAuthorization":true,"consentIdFormat":"text"},"capabilities":{"listWithBalances":false,"allBalances":false},`,
+		sandbox.KingfisherBank: `"requires":{"providerAuthorization":true,"consentIdFormat":"text"},"capabilities":{"listWithBalances":false,"allBalances":true},`,
+		sandbox.HeronBank:      `"requires":{"providerAuthorization":true,"consentIdFormat":"text"},"capabilities":{"listWithBalances":false,"allBalances":false},`,
 	} {
 		_, rest, _ := strings.Cut(body, `{"id":"`+id+`"`)
 		if one, _, _ := strings.Cut(rest, `{"id":`); !strings.Contains(one, want) {

@@ -26,6 +26,8 @@ func TestDemo(t *testing.T) {
 		t.Errorf("exit %d\n%s", code, p.Stderr.String())
 	}
 	for _, want := range []string{
+		"\n   Elm Bank         7f-19:a/2 ", "\n   Kingfisher Bank  22289 ", "\n   Wood Bank        account1 ", "\n   myPOS            50044620073 ",
+		"-12.50  EUR  DBIT", "-12.50  GBP  DBIT", "-47.10  GBP  DBIT", "-17.355  PLN  DBIT",
 		"/balances\n   PSU-IP-Address: 203.0.113.7\n   200",
 		"action retry_attended\n   detail: All 4 unattended calls of the last 24 hours are used",
 		"action renew_consent\n   detail: The consent or the user's token has expired",

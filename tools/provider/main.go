@@ -42,8 +42,8 @@ func main() {
 // layOut writes the folder of a provider into a directory of providers. It changes nothing that
 // exists.
 func layOut(dir, name string) error {
-	if !regexp.MustCompile(`^[a-z][a-z0-9]{1,30}$`).MatchString(name) || !token.IsIdentifier(name) || name == "main" {
-		return errors.New("the name must be 2 to 31 small letters and digits, and begin with a letter, and no word of Go: make provider NAME=x")
+	if !regexp.MustCompile(`^[a-z][a-z0-9]{0,30}$`).MatchString(name) || !token.IsIdentifier(name) || name == "main" {
+		return errors.New("the name must be 1 to 31 small letters and digits, and begin with a letter, and no word of Go: make provider NAME=x")
 	}
 	target := filepath.Join(dir, name)
 	if _, err := os.Stat(target); err == nil {

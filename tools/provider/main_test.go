@@ -50,13 +50,15 @@ func TestLayOut(t *testing.T) {
 
 func TestLayOutRefuses(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"", "a", "New", "new-bank", "../x", "1st", "new bank", "type", "main", strings.Repeat("x", 32)} {
+	for _, name := range []string{"", "A", "New", "new-bank", "../x", "1st", "new bank", "type", "main", strings.Repeat("x", 32)} {
 		if err := layOut(dir, name); err == nil {
 			t.Errorf("%q is accepted", name)
 		}
 	}
-	if err := layOut(dir, "newbank"); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"x", "newbank"} {
+		if err := layOut(dir, name); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := layOut(dir, "newbank"); err == nil {
 		t.Error("an existing folder is overwritten")

@@ -308,6 +308,11 @@ func TestManyASPSPs(t *testing.T) {
 	if diff := cmp.Diff([]string{first, second}, seen); diff != "" {
 		t.Error(diff)
 	}
+	q.ASPSP = second
+	listed, err := opened.(providers.ListerWithBalances).AccountsWithBalances(t.Context(), q)
+	if err != nil || len(listed) == 0 || len(listed[0].Balances) != 5 || listed[0].Balances[4].Type != canonical.Information {
+		t.Errorf("second, with the list: %+v, %v", listed, err)
+	}
 }
 
 // TestEmptyList checks a consent that covers no account.

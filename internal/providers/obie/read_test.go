@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -176,11 +177,14 @@ func TestHeader(t *testing.T) {
 	noAgent.PSU.UserAgent, odd.PSU.UserAgent = "", "Браузер"
 	attendedWithoutAgent := maps.Clone(attended)
 	delete(attendedWithoutAgent, "X-Customer-User-Agent")
+	v6, attendedByV6 := testQuery(), maps.Clone(attended)
+	v6.PSU.IP = netip.MustParseAddr("2001:db8::1")
+	attendedByV6["X-Fapi-Customer-Ip-Address"] = []string{"2001:db8::1"}
 	for name, tt := range map[string]struct {
 		q    canonical.Query
 		want http.Header
 	}{
-		"attended": {testQuery(), attended}, "unattended": {unattendedQuery(), want},
+		"attended": {testQuery(), attended}, "unattended": {unattendedQuery(), want}, "IPv6": {v6, attendedByV6},
 		"no user agent": {noAgent, attendedWithoutAgent}, "a user agent that is not ASCII": {odd, attendedWithoutAgent},
 	} {
 		for read, call := range reads(p, tt.q) {
@@ -375,7 +379,7 @@ func TestCardNumberAsID(t *testing.T) {
 
 // TestBlankTextsAreLeftOut reads an account whose texts are blank.
 func TestBlankTextsAreLeftOut(t *testing.T) {
-	p := serve(t, answers(`{"Data":{"Account":[{"AccountId":"1","Currency":" ","Status":" ","Nickname":" ","Description":"\t","AccountType":" ",`+
+	p := serve(t, answers(`{"Data":{"Account":[{"AccountId":"1","Currency":" ","Status":" ","SwitchStatus":"UK.CASS.SwitchCompleted","Nickname":" ","Description":"\t","AccountType":" ",`+
 		`"AccountSubType":" ","Account":[{"SchemeName":"UK.OBIE.IBAN","Identification":" ","Name":" "}]},`+
 		`{"AccountId":"2","Currency":null,"Account":null,"Nickname":null}]},"Links":null,"Meta":null}`), Options{}, nil)
 	got, err := p.Accounts(t.Context(), testQuery())
