@@ -1,9 +1,12 @@
-// Package bulkhead limits how many requests and calls are in progress. Nothing is queued:
-// TryAcquire refuses when the limit is reached. internal/api limits requests with it,
+// Package bulkhead limits how many requests and calls are in progress. TryAcquire refuses when the
+// limit is reached; only Limits.Acquire waits. internal/api limits requests with it,
 // internal/gateway the calls to each ASPSP and the requests that wait for them.
 package bulkhead
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // Refusal names the limit that refused a request. It is a label value of metrics.
 type Refusal string
@@ -109,6 +112,7 @@ type Limits struct {
 	share    rule   // of each client
 	mu       sync.Mutex
 	byClient map[string]*Limit // by ASPSP
+	released chan struct{}     // closed at the next Release; nil if no Acquire needs it
 }
 
 // NewLimits returns Limits of all clients together, and of perClient for each one. A single ASPSP
@@ -137,7 +141,34 @@ func (l *Limits) TryAcquire(client, aspsp string) Refusal {
 	return None
 }
 
-// Release undoes one TryAcquire that returned None.
+// Acquire is TryAcquire, but waits until no limit is reached. When ctx has ended, it counts nothing
+// and returns the limit that refused it last, or ASPSP.
+func (l *Limits) Acquire(ctx context.Context, client, aspsp string) Refusal {
+	refusal := ASPSP
+	for ctx.Err() == nil {
+		released := l.nextRelease() // before the attempt, so that no release is missed
+		if refusal = l.TryAcquire(client, aspsp); refusal == None {
+			return None
+		}
+		select {
+		case <-released:
+		case <-ctx.Done():
+		}
+	}
+	return refusal
+}
+
+// nextRelease returns a channel that is closed at the next Release.
+func (l *Limits) nextRelease() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.released == nil {
+		l.released = make(chan struct{})
+	}
+	return l.released
+}
+
+// Release undoes one TryAcquire or Acquire that returned None.
 func (l *Limits) Release(client, aspsp string) {
 	l.all.Release(aspsp)
 	l.mu.Lock()
@@ -145,4 +176,26 @@ func (l *Limits) Release(client, aspsp string) {
 	if l.byClient[client].Release(aspsp) {
 		delete(l.byClient, client)
 	}
+	if l.released != nil {
+		close(l.released)
+		l.released = nil
+	}
 }
+
+// Shares divides the capacity of each ASPSP between the clients that wait for it: each client gets
+// as many as stay free, so that some always remains for another one.
+type Shares struct{ byASPSP *Limits }
+
+// NewShares returns Shares of limit for each ASPSP; a limit below 1 means no limit.
+func NewShares(limit int) *Shares {
+	return &Shares{&Limits{all: NewPerKey(0), share: fairShare(limit, 1), byClient: map[string]*Limit{}}}
+}
+
+// Acquire waits until the client may have one more of the ASPSP, and counts it. It returns false if
+// ctx has ended; then it counts nothing. Otherwise the caller must call Release.
+func (s *Shares) Acquire(ctx context.Context, client, aspsp string) bool {
+	return s.byASPSP.Acquire(ctx, aspsp, client) == None
+}
+
+// Release undoes one Acquire that returned true.
+func (s *Shares) Release(client, aspsp string) { s.byASPSP.Release(aspsp, client) }

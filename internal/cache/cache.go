@@ -61,17 +61,21 @@ type Key struct{ Client, ASPSP, Consent string }
 
 func (k Key) prefix() string { return store.Prefix("accounts", k.Client, k.ASPSP, k.Consent) }
 
-// An Entry is what a call has read: an account list, or the balances of an account. Only lists are
-// cached.
+// An Entry is what a call has read: an account list, the balances of an account, or those of all
+// accounts, alone or with the list. Only lists are cached.
 type Entry struct {
-	Accounts  json.RawMessage            // as canonical.EncodeAccounts returns it; nil for balances
-	Balances  *canonical.AccountBalances // nil for a list
-	FetchedAt time.Time                  // by Redis's clock, see Lease.RedisTime
-	Age       time.Duration              // by Redis's clock when it was read
+	Accounts    json.RawMessage            // as canonical.EncodeAccounts returns it; nil for balances
+	Balances    *canonical.AccountBalances // of one account; nil for any other call
+	AllBalances AllBalances                // nil if the call does not read them
+	FetchedAt   time.Time                  // by Redis's clock, see Lease.RedisTime
+	Age         time.Duration              // by Redis's clock when it was read
 	// Unreadable means that the list is encrypted under a key that the cache does not have.
 	// Accounts is nil then.
 	Unreadable bool
 }
+
+// AllBalances are the balances of all accounts of a consent, by account id.
+type AllBalances map[string]canonical.AccountBalances
 
 // Get returns the cached list and the time by Redis's clock. The entry is nil if there is none, if
 // it cannot be decoded, or if its invalidation is pending.

@@ -145,6 +145,12 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 	return found, nil
 }
 
+// LookUp is Acquire without a lease: it only reads. The key's call is not needed.
+func (c *Cache) LookUp(ctx context.Context, k Key, want Lookup) (Found, error) {
+	p := k.prefix()
+	return c.lookUp(ctx, Lease{CallID: CallID{Key: k}}, want, p, store.Names(p, "refused", "pages", "list"))
+}
+
 // lookUp is Acquire on a Redis that refuses to write: it reads the keys of refusals, pages and the
 // list.
 func (c *Cache) lookUp(ctx context.Context, l Lease, want Lookup, prefix string, keys []string) (Found, error) {
@@ -202,10 +208,12 @@ type CallResult struct {
 
 // storedOutcome is stored for the requests that wait.
 type storedOutcome struct {
-	Failure  *canonical.Error
-	Balances *storedBalances
-	Ended    time.Time // of the call, by Redis's clock
-	Usage    *unattended.Usage
+	Failure     *canonical.Error
+	Balances    *storedBalances
+	AllBalances AllBalances `json:",omitempty"`
+	FetchedAt   time.Time   `json:",omitzero"` // of AllBalances
+	Ended       time.Time   // of the call, by Redis's clock
+	Usage       *unattended.Usage
 }
 
 // storedBalances are balances in a stored outcome.
@@ -256,8 +264,12 @@ func (c *Cache) Publish(ctx context.Context, l Lease, r CallResult) (PublishResu
 
 func (r CallResult) outcome() storedOutcome {
 	out := storedOutcome{Failure: r.Failure, Ended: r.Ended, Usage: r.Usage}
-	if r.Entry != nil && r.Entry.Balances != nil {
+	switch {
+	case r.Entry == nil:
+	case r.Entry.Balances != nil:
 		out.Balances = &storedBalances{*r.Entry.Balances, r.Entry.FetchedAt}
+	case r.Entry.AllBalances != nil:
+		out.AllBalances, out.FetchedAt = r.Entry.AllBalances, r.Entry.FetchedAt
 	}
 	return out
 }
@@ -288,7 +300,11 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (LeaderOutcome, error) {
 	case b != nil:
 		out.Entry = &Entry{Balances: &b.AccountBalances, FetchedAt: b.FetchedAt, Age: max(now.Sub(b.FetchedAt), 0)}
 	case l.list && !pending && !c.invalidations.pending(l.Key):
-		out.Entry = c.decodeEntry(list, values[2], now)
+		if out.Entry = c.decodeEntry(list, values[2], now); out.Entry != nil && out.Entry.FetchedAt.UnixMicro() == stored.FetchedAt.UnixMicro() {
+			out.Entry.AllBalances = stored.AllBalances
+		}
+	case !l.list && stored.AllBalances != nil:
+		out.Entry = &Entry{AllBalances: stored.AllBalances, FetchedAt: stored.FetchedAt, Age: max(now.Sub(stored.FetchedAt), 0)}
 	}
 	return out, nil
 }

@@ -82,9 +82,8 @@ type Request interface {
 	Admit(ctx context.Context) (leave func(), failure *canonical.Error)
 	// Call makes the call. Its context is not canceled when the request ends.
 	Call(ctx context.Context) cache.CallResult
-	// Satisfies reports whether a list satisfies the request that another gateway's call has
-	// stored.
-	Satisfies(list *cache.Entry) bool
+	// Satisfies reports whether the result of another gateway's call satisfies the request.
+	Satisfies(result *cache.Entry) bool
 }
 
 // Options are how a request shares a call.
@@ -409,7 +408,7 @@ func (w *wait) usable(r Request, lease cache.Lease) (Shared, bool) {
 	case !out.Done || out.EndedBefore(lease): // or its gateway died
 	case out.Failure != nil:
 		return Shared{CallResult: cache.CallResult{Failure: out.Failure, Usage: out.Usage}}, true
-	case out.Entry != nil && (out.Entry.Balances != nil || r.Satisfies(out.Entry)):
+	case out.Entry != nil && r.Satisfies(out.Entry):
 		return Shared{CallResult: cache.CallResult{Entry: out.Entry, Usage: out.Usage}}, true
 	}
 	return Shared{}, false

@@ -7,6 +7,7 @@ import (
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/coalesce"
+	"ais-gateway/internal/providers"
 	"ais-gateway/internal/store/steps"
 )
 
@@ -20,21 +21,68 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 		return AccountsResult{}, failure
 	}
 	a := &accountsRequest{providerRead: read, control: control}
+	result, failure := a.do(ctx)
+	return result, asError(failure)
+}
+
+// AccountsWithBalances returns the accounts as Accounts does, and their balances, always from one
+// call, whose list is cached. If the call fails, it may return the cached list without balances, and
+// the failure of the call in the result. The ASPSP must have the capability ListWithBalances.
+func (g *Gateway) AccountsWithBalances(ctx context.Context, client string, q canonical.Query, control CacheControl) (AccountsWithBalancesResult, error) {
+	read, failure := g.newRead(client, q, "")
+	if failure != nil {
+		return AccountsWithBalancesResult{}, failure
+	}
+	a := &accountsRequest{providerRead: read, control: control, withBalances: true}
+	list, failure := a.do(ctx)
+	result := AccountsWithBalancesResult{AccountsResult: list, BalancesFailure: a.shared.Failure}
+	if a.shared.Failure == nil && a.shared.Entry != nil {
+		result.Balances = a.shared.Entry.AllBalances
+	}
+	return result, asError(failure)
+}
+
+// CachedList returns what is cached for an account list, in one round trip and without a call. Its
+// error is a *canonical.Error; if Redis does not respond, the result is empty and not Known.
+func (g *Gateway) CachedList(ctx context.Context, client string, q canonical.Query, control CacheControl) (CachedList, error) {
+	read, failure := g.newRead(client, q, "")
+	if failure != nil {
+		return CachedList{}, failure
+	}
+	a := &accountsRequest{providerRead: read, control: control}
+	found, err := steps.Do(ctx, &a.budget, func(ctx context.Context) (cache.Found, error) {
+		return g.Config.Cache.LookUp(ctx, a.key(), a.options().Lookup)
+	})
+	if err != nil {
+		return CachedList{}, nil
+	}
+	fresh, failure := a.Record(found)
+	result := CachedList{Known: true, Pages: max(found.Memory.Pages, 1), RefusedWith: found.Memory.RefusedWith, Failure: failure}
+	if a.cached != nil {
+		result.List = a.fromCache(a.cached, NoReason)
+		result.Found, result.Fresh = true, fresh
+	}
+	return result, nil
+}
+
+// do serves the request, and completes the result.
+func (a *accountsRequest) do(ctx context.Context) (AccountsResult, *canonical.Error) {
 	a.prefetchUsage(ctx)
 	result, failure := a.serve(ctx)
 	result.CacheResult = a.cacheResult(result)
 	result.Usage = a.responseUsage(ctx, a.shared, failure)
-	return result, asError(failure)
+	return result, failure
 }
 
 // accountsRequest is one request for an account list. It is a coalesce.Request.
 type accountsRequest struct {
 	providerRead
-	control     CacheControl
-	cached      *cache.Entry // the list that was found; nil if there is none that may be served
-	foundAt     time.Time    // when it was found, by the process's clock
-	firstLookup time.Time    // when the first lookup was made, by Redis's clock; zero if Redis did not respond
-	hadList     bool         // whether the first lookup found a list that may be served
+	control      CacheControl
+	withBalances bool         // the call reads the balances too, so that no cached list satisfies the request
+	cached       *cache.Entry // the list that was found; nil if there is none that may be served
+	foundAt      time.Time    // when it was found, by the process's clock
+	firstLookup  time.Time    // when the first lookup was made, by Redis's clock; zero if Redis did not respond
+	hadList      bool         // whether the first lookup found a list that may be served
 	// unreadable means that a fresh list is cached under a key that this gateway does not have. It
 	// is not fetched for an unattended request: each gateway would use slots for a list that
 	// another one has.
@@ -54,6 +102,7 @@ func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical
 	if failure == nil {
 		a.shared, failure = a.g.group.Do(ctx, a.options(), a)
 	}
+	a.shared.Failure = failure
 	switch {
 	case failure == nil && a.shared.Hit:
 		return a.fromCache(a.shared.Entry, NoReason), nil
@@ -128,7 +177,10 @@ func (a *accountsRequest) options() coalesce.Options {
 		o.Call.ShareKey = "anew-" + o.Call.ShareKey // requests that require a call share with each other only
 	}
 	o.Lookup.List = true
-	if !a.control.NoCache {
+	switch {
+	case a.withBalances:
+		o.Call.ShareKey = "with-balances-" + o.Call.ShareKey
+	case !a.control.NoCache:
 		o.Lookup.MaxAge = a.maxAge()
 	}
 	return o
@@ -156,7 +208,7 @@ func (a *accountsRequest) Record(found cache.Found) (satisfied bool, failure *ca
 // Satisfies reports whether a list satisfies the request's cache control. A list whose call ended
 // after this request's first lookup satisfies it, even with no-cache.
 func (a *accountsRequest) Satisfies(list *cache.Entry) bool {
-	if list == nil || list.Unreadable || list.Age >= a.aspsp.Accounts.KeepFor {
+	if list == nil || list.Unreadable || list.Age >= a.aspsp.Accounts.KeepFor || a.withBalances && list.AllBalances == nil {
 		return false
 	}
 	fetchedSince := !a.firstLookup.IsZero() && !list.FetchedAt.Before(a.firstLookup)
@@ -165,19 +217,36 @@ func (a *accountsRequest) Satisfies(list *cache.Entry) bool {
 
 // Call reads the list from the provider.
 func (a *accountsRequest) Call(ctx context.Context) cache.CallResult {
-	var list []byte
-	result := a.readProvider(ctx, func(ctx context.Context) error {
-		accounts, err := a.aspsp.Adapter.Accounts(ctx, a.q)
+	var entry cache.Entry
+	result := a.readProvider(ctx, func(ctx context.Context) (err error) {
+		var accounts []canonical.Account
+		if a.withBalances {
+			accounts, entry.AllBalances, err = a.readWithBalances(ctx)
+		} else {
+			accounts, err = a.aspsp.Adapter.Accounts(ctx, a.q)
+		}
 		if err == nil {
-			list, err = canonical.EncodeAccounts(accounts)
+			entry.Accounts, err = canonical.EncodeAccounts(accounts)
 		}
 		return err
 	})
 	if result.Failure == nil {
-		result.Entry = &cache.Entry{Accounts: list}
+		result.Entry = &entry
 	}
 	result.KeepFor, result.FreshFor = a.aspsp.Accounts.KeepFor, a.aspsp.Accounts.FreshFor
 	return result
+}
+
+// readWithBalances reads the list and the balances that the provider gives with it.
+func (a *accountsRequest) readWithBalances(ctx context.Context) ([]canonical.Account, cache.AllBalances, error) {
+	read, err := a.aspsp.Adapter.(providers.ListerWithBalances).AccountsWithBalances(ctx, a.q)
+	accounts, balances := make([]canonical.Account, len(read)), cache.AllBalances{}
+	for i, r := range read {
+		if accounts[i] = r.Account; r.Balances != nil {
+			balances[r.Account.ID] = canonical.AccountBalances{Balances: r.Balances}
+		}
+	}
+	return accounts, balances, err
 }
 
 // maxAge returns the age below which a list is served without a call.

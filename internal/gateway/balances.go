@@ -6,6 +6,8 @@ import (
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/coalesce"
+	"ais-gateway/internal/providers"
+	"ais-gateway/internal/unattended"
 )
 
 // Balances returns all balances of one account, always from the provider. Identical concurrent
@@ -16,32 +18,53 @@ func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query
 	if failure != nil {
 		return BalancesResult{}, failure
 	}
-	r := &balancesRequest{read}
-	if q.Attended() {
-		result, failure := r.serveAttended(ctx)
-		return result, asError(failure)
-	}
-	var result BalancesResult
-	var shared coalesce.Shared
-	if failure = r.checkUser(); failure == nil {
-		shared, failure = g.group.Do(ctx, r.options(), r)
-	}
+	entry, usage, failure := (&balancesRequest{read}).serve(ctx)
+	result := BalancesResult{Usage: usage}
 	if failure == nil {
-		result = newBalancesResult(shared.Entry)
+		result.AccountBalances, result.Freshness = *entry.Balances, fetched(entry)
 	}
-	result.Usage = r.responseUsage(ctx, shared, failure)
 	return result, asError(failure)
 }
 
-// balancesRequest is one request for the balances of an account. It is a coalesce.Request.
+// AllBalances returns the balances of all accounts of the consent in one call, as Balances does. The
+// ASPSP must have the capability AllBalances.
+func (g *Gateway) AllBalances(ctx context.Context, client string, q canonical.Query) (AllBalancesResult, error) {
+	read, failure := g.newRead(client, q, "")
+	if failure != nil {
+		return AllBalancesResult{}, failure
+	}
+	read.allBalances = true
+	entry, usage, failure := (&balancesRequest{read}).serve(ctx)
+	result := AllBalancesResult{Usage: usage}
+	if failure == nil {
+		result.Balances, result.Freshness = entry.AllBalances, fetched(entry)
+	}
+	return result, asError(failure)
+}
+
+// balancesRequest is one request for the balances of an account, or of all accounts. It is a
+// coalesce.Request.
 type balancesRequest struct{ providerRead }
+
+// serve returns what was read, and for an unattended request the usage.
+func (r *balancesRequest) serve(ctx context.Context) (entry *cache.Entry, usage *unattended.Usage, failure *canonical.Error) {
+	if r.q.Attended() {
+		entry, failure = r.serveAttended(ctx)
+		return entry, nil, failure
+	}
+	var shared coalesce.Shared
+	if failure = r.checkUser(); failure == nil {
+		shared, failure = r.g.group.Do(ctx, r.options(), r)
+	}
+	return shared.Entry, r.responseUsage(ctx, shared, failure), failure
+}
 
 // serveAttended reads the balances for this request only. It uses Redis only if the provider
 // rejects the consent.
-func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *canonical.Error) {
+func (r *balancesRequest) serveAttended(ctx context.Context) (*cache.Entry, *canonical.Error) {
 	leave, failure := r.Admit(ctx)
 	if failure != nil {
-		return BalancesResult{}, failure
+		return nil, failure
 	}
 	defer leave()
 	r.g.attendedBalances.Add(1)
@@ -51,10 +74,10 @@ func (r *balancesRequest) serveAttended(ctx context.Context) (BalancesResult, *c
 		_ = r.budget.Wait(context.WithoutCancel(ctx), r.g.Config.Cache.InvalidateEventually(r.key(), nil))
 	}
 	if result.Failure != nil {
-		return BalancesResult{}, result.Failure
+		return nil, result.Failure
 	}
 	result.Entry.FetchedAt = r.g.Now().UTC()
-	return newBalancesResult(result.Entry), nil
+	return result.Entry, nil
 }
 
 // Record stores the reply of the lookup. Balances are not cached, so that nothing satisfies the
@@ -66,25 +89,31 @@ func (r *balancesRequest) Record(found cache.Found) (bool, *canonical.Error) {
 	return false, nil
 }
 
-// Satisfies returns false, because no list satisfies the request.
-func (r *balancesRequest) Satisfies(*cache.Entry) bool { return false }
+// Satisfies reports whether the result has balances.
+func (r *balancesRequest) Satisfies(result *cache.Entry) bool {
+	return result.Balances != nil || result.AllBalances != nil
+}
 
 // Call reads the balances from the provider.
 func (r *balancesRequest) Call(ctx context.Context) cache.CallResult {
-	var balances canonical.AccountBalances
-	result := r.readProvider(ctx, func(ctx context.Context) (err error) {
-		balances, err = r.aspsp.Adapter.Balances(ctx, r.q, r.account)
+	var entry cache.Entry
+	result := r.readProvider(ctx, func(ctx context.Context) error {
+		if r.allBalances {
+			all, err := r.aspsp.Adapter.(providers.AllBalancesReader).AllBalances(ctx, r.q)
+			entry.AllBalances = all
+			return err
+		}
+		balances, err := r.aspsp.Adapter.Balances(ctx, r.q, r.account)
+		entry.Balances = &balances
 		return err
 	})
 	if result.Failure == nil {
-		result.Entry = &cache.Entry{Balances: &balances}
+		result.Entry = &entry
 	}
 	return result
 }
 
-func newBalancesResult(e *cache.Entry) BalancesResult {
-	return BalancesResult{
-		AccountBalances: *e.Balances,
-		Freshness:       Freshness{Source: FromProvider, FetchedAt: e.FetchedAt, Age: e.Age},
-	}
+// fetched returns the freshness of what a call has read.
+func fetched(e *cache.Entry) Freshness {
+	return Freshness{Source: FromProvider, FetchedAt: e.FetchedAt, Age: e.Age}
 }

@@ -70,6 +70,7 @@ type Gateway struct {
 	// Two limits protect the gateway from a slow ASPSP: of the requests that wait for it, those
 	// included that share a call, and of its calls in progress.
 	waitLimits, callLimits *bulkhead.Limits
+	shares                 *bulkhead.Shares // of the calls that may wait for capacity
 }
 
 type aspsp struct {
@@ -84,6 +85,7 @@ func New(c Config) *Gateway {
 		group:      coalesce.New(coalesce.Config{Cache: c.Cache, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
 		waitLimits: bulkhead.NewLimits(bulkhead.NewFairShare(c.MaxWaiting), c.MaxPerClient),
 		callLimits: bulkhead.NewLimits(bulkhead.NewPerKey(c.MaxCallsPerASPSP), c.MaxPerClient),
+		shares:     bulkhead.NewShares(c.MaxCallsPerASPSP),
 	}
 	for _, b := range c.ASPSPs {
 		changed := func(s breaker.State) { c.Observer.Breaker(b.ID, s) }

@@ -26,9 +26,11 @@ type providerRead struct {
 	aspsp   *aspsp
 	client  string
 	q       canonical.Query
-	account string       // "" for the account list
-	budget  steps.Budget // of the request
-	memory  cache.Memory // of earlier reads
+	account string // "" for the account list and all balances
+	// allBalances means that the balances of all accounts are read in one call.
+	allBalances bool
+	budget      steps.Budget // of the request
+	memory      cache.Memory // of earlier reads
 	// usage is that of the unit, as it is read concurrently with the lookup; nil if it was not read, or
 	// if the lookup was repeated.
 	usage *steps.Pending[unattended.Usage]
@@ -54,6 +56,8 @@ func (r *providerRead) key() cache.Key {
 func (r *providerRead) options() coalesce.Options {
 	kind := "unattended"
 	switch {
+	case r.allBalances:
+		kind = "all-balances"
 	case r.account != "":
 		kind = "balances"
 	case r.q.Attended():
@@ -86,7 +90,7 @@ func (r *providerRead) checkUser() *canonical.Error {
 // Admit lets the request wait for a call. leave must be called when it no longer waits; the time
 // until then is added to the request's event. It fails with Overloaded.
 func (r *providerRead) Admit(ctx context.Context) (leave func(), failure *canonical.Error) {
-	if by := r.g.waitLimits.TryAcquire(r.client, r.aspsp.ID); by != bulkhead.None {
+	if by := acquire(ctx, r.g.waitLimits, r.client, r.aspsp.ID); by != bulkhead.None {
 		return nil, r.overloaded(ctx, by, "too many requests wait for the ASPSP", "too many requests of your client wait for the ASPSP")
 	}
 	start := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
@@ -125,6 +129,9 @@ func (r *providerRead) readProvider(ctx context.Context, fetch func(ctx context.
 		}
 	}
 	result.Learned = r.memory.Learn(r.q, r.account, int(calls.Load()), result.Failure)
+	if r.allBalances {
+		result.Learned.Pages = min(result.Learned.Pages, 0) // they are not those of the list
+	}
 	return result
 }
 
@@ -132,8 +139,14 @@ func (r *providerRead) readProvider(ctx context.Context, fetch func(ctx context.
 // counts for its client until it has ended, even if the request that started it is gone. A panic in
 // an adapter becomes InternalError, so that one response does not end the process.
 func (r *providerRead) callProvider(ctx context.Context, fetch func(ctx context.Context) error) *canonical.Error {
-	if by := r.g.callLimits.TryAcquire(r.client, r.aspsp.ID); by != bulkhead.None {
-		return r.overloaded(ctx, by, "too many calls to the ASPSP are in progress", "too many calls of your client to the ASPSP are in progress")
+	if until := capacityWait(ctx); until != nil {
+		if !r.g.shares.Acquire(until, r.client, r.aspsp.ID) {
+			return canonical.NewError(canonical.Overloaded, noCapacity)
+		}
+		defer r.g.shares.Release(r.client, r.aspsp.ID)
+	}
+	if by := acquire(ctx, r.g.callLimits, r.client, r.aspsp.ID); by != bulkhead.None {
+		return r.overloaded(ctx, by, noCapacity, "too many calls of your client to the ASPSP are in progress")
 	}
 	defer r.g.callLimits.Release(r.client, r.aspsp.ID)
 	err := r.aspsp.breaker.Do(r.q.Consent, func() (err error) {
@@ -161,7 +174,7 @@ func (r *providerRead) resultWithoutCall(ctx context.Context) *cache.CallResult 
 		return nil
 	case r.memory.RefusedWith != "":
 		return &cache.CallResult{Failure: canonical.NewError(r.memory.RefusedWith, "the bank refused it without the user within the last hour")}
-	case r.account != "" || pages <= 1:
+	case r.account != "" || r.allBalances || pages <= 1:
 		return nil
 	}
 	if r.usage != nil {
@@ -190,7 +203,7 @@ func notEnoughSlots(need canonical.SlotNeed, limit int, wait time.Duration) *can
 }
 
 func (r *providerRead) counterCall() unattended.Call {
-	return unattended.Call{ASPSP: r.q.ASPSP, Consent: r.q.Consent, Account: r.account}
+	return unattended.Call{ASPSP: r.q.ASPSP, Consent: r.q.Consent, Account: r.account, AllBalances: r.allBalances}
 }
 
 // readUsage returns the usage of the read's unit. It fails with CounterUnavailable.
