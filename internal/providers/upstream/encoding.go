@@ -14,18 +14,26 @@ import (
 	"ais-gateway/internal/providers"
 )
 
+// bodiesTooLarge is the detail of a call that exceeds the budget of providers.WithBodyBudget.
+const bodiesTooLarge = "the responses of all sources together are too large"
+
 // receive reads the body of a response to its end and decodes it. An error response whose body
 // cannot be read is returned as Unreadable, because its status can still be classified.
 func receive(ctx context.Context, resp *http.Response) (a providers.Response, failure *canonical.Error) {
 	a = providers.Response{Status: resp.StatusCode, Header: resp.Header}
-	raw, err := readBody(resp)
+	raw, err := readBody(ctx, resp)
 	switch {
+	case errors.Is(err, providers.ErrBodyBudget):
+		return a, canonical.NewError(canonical.Overloaded, bodiesTooLarge)
 	case err != nil:
 		failure = transportError(ctx, true, err)
 	case len(raw) > maxBody:
 		failure = canonical.InvalidResponse("body is too large")
 	default:
-		a.Body, failure = decodeBody(resp.Header, raw, a.Status >= http.StatusBadRequest)
+		a.Body, failure = decodeBody(ctx, resp.Header, raw, a.Status >= http.StatusBadRequest)
+	}
+	if failure != nil && failure.Kind == canonical.Overloaded {
+		return a, failure
 	}
 	if failure != nil && failure.Kind != canonical.Canceled && a.Status >= http.StatusBadRequest {
 		a.Body, a.Unreadable = nil, true
@@ -35,19 +43,19 @@ func receive(ctx context.Context, resp *http.Response) (a providers.Response, fa
 }
 
 // readBody reads the body of a response, at most one byte more than maxBody.
-func readBody(resp *http.Response) ([]byte, error) {
+func readBody(ctx context.Context, resp *http.Response) ([]byte, error) {
 	var b bytes.Buffer
 	if n := resp.ContentLength; n > 0 && n <= maxBody {
 		b.Grow(int(n) + bytes.MinRead) // so that the end is found without growing
 	}
-	_, err := b.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+	_, err := b.ReadFrom(providers.BudgetedReader(ctx, io.LimitReader(resp.Body, maxBody+1)))
 	return b.Bytes(), err
 }
 
 // decodeBody returns the text of a body. The body of an error response need not be UTF-8, because
 // only error codes are passed on, which are ASCII.
-func decodeBody(h http.Header, raw []byte, refused bool) ([]byte, *canonical.Error) {
-	body, failure := decompress(h, raw)
+func decodeBody(ctx context.Context, h http.Header, raw []byte, refused bool) ([]byte, *canonical.Error) {
+	body, failure := decompress(ctx, h, raw)
 	if failure != nil {
 		return nil, failure
 	}
@@ -67,7 +75,7 @@ func decodeBody(h http.Header, raw []byte, refused bool) ([]byte, *canonical.Err
 // names (RFC 9110, section 8.4.1.3): it sends no Accept-Encoding, so that a provider may choose any
 // coding (section 12.5.3), and providers choose gzip. The size limit applies to the decompressed
 // body.
-func decompress(h http.Header, raw []byte) ([]byte, *canonical.Error) {
+func decompress(ctx context.Context, h http.Header, raw []byte) ([]byte, *canonical.Error) {
 	zipped := false
 	for coding := range strings.SplitSeq(strings.Join(h.Values("Content-Encoding"), ","), ",") {
 		switch strings.ToLower(strings.TrimSpace(coding)) {
@@ -88,8 +96,10 @@ func decompress(h http.Header, raw []byte) ([]byte, *canonical.Error) {
 	if err != nil {
 		return nil, canonical.InvalidResponse("body is not valid gzip")
 	}
-	body, err := io.ReadAll(io.LimitReader(z, maxBody+1))
+	body, err := io.ReadAll(providers.BudgetedReader(ctx, io.LimitReader(z, maxBody+1)))
 	switch {
+	case errors.Is(err, providers.ErrBodyBudget):
+		return nil, canonical.NewError(canonical.Overloaded, bodiesTooLarge)
 	case len(body) > maxBody:
 		return nil, canonical.InvalidResponse("body is too large")
 	case errors.Is(err, io.ErrUnexpectedEOF):

@@ -151,6 +151,9 @@ func (c *client) call(ctx context.Context, q canonical.Query, r providers.Reques
 	if ctx.Err() != nil {
 		return providers.Response{}, contextError(ctx)
 	}
+	if providers.BodyBudgetSpent(ctx) {
+		return providers.Response{}, canonical.NewError(canonical.Overloaded, bodiesTooLarge)
+	}
 	send := c.sendUnattended
 	if q.Attended() {
 		send = c.sendAttended
