@@ -109,7 +109,7 @@ func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical
 	case failure == nil:
 		return a.fromProvider(), nil
 	}
-	reason := staleReason(failure.Kind)
+	reason := StaleReasonOf(failure.Kind)
 	if reason == NoReason || a.control.NoCache {
 		return AccountsResult{}, failure
 	}

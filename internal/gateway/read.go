@@ -82,6 +82,12 @@ func (r *providerRead) checkUser() *canonical.Error {
 	if r.q.Attended() || !r.aspsp.PSUAddressRequired {
 		return nil
 	}
+	return UserRequired()
+}
+
+// UserRequired returns the failure of an unattended read of an ASPSP that is never called without
+// the user.
+func UserRequired() *canonical.Error {
 	failure := canonical.NewError(canonical.PSUAddressRequired, "the bank is never called without the user")
 	failure.Faults = []canonical.FieldError{{In: "header", Name: "PSU-IP-Address", Detail: "is required for this ASPSP"}}
 	return failure

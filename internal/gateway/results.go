@@ -137,9 +137,9 @@ const (
 	ForwardStale   Forward = "stale"
 )
 
-// staleReason returns the reason for serving a stale list instead of a failure; NoReason if the
+// StaleReasonOf returns the reason for serving a stale list instead of a failure; NoReason if the
 // failure must be returned: rejections by the provider, and errors of the request.
-func staleReason(k canonical.Kind) StaleReason {
+func StaleReasonOf(k canonical.Kind) StaleReason {
 	switch k {
 	case canonical.UnattendedLimit:
 		return StaleByLimit
@@ -148,7 +148,7 @@ func staleReason(k canonical.Kind) StaleReason {
 	case canonical.CounterUnavailable:
 		return StaleWithoutCounter
 	case canonical.ProviderUnavailable, canonical.ProviderTimeout, canonical.ProviderError, canonical.ProviderThrottled,
-		canonical.ProviderInvalidResponse, canonical.Overloaded:
+		canonical.ProviderInvalidResponse, canonical.Overloaded, canonical.NotInTime:
 		return StaleWithoutProvider
 	case canonical.FormatError, canonical.Unauthenticated, canonical.Forbidden, canonical.ConsentExpired,
 		canonical.ConsentInvalid, canonical.ASPSPUnknown, canonical.NotFound, canonical.AccountUnknown,

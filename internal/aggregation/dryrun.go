@@ -1,0 +1,81 @@
+package aggregation
+
+import (
+	"context"
+	"time"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/unattended"
+)
+
+// dryRun plans all sources. It makes no call and reserves nothing.
+func (a *Aggregator) dryRun(ctx context.Context, r Request, ready func(SourceResult)) Result {
+	within, cancel := context.WithTimeout(ctx, r.Wait)
+	defer cancel()
+	planned := a.newRun(within, r)
+	planned.plan(within)
+	result := Result{Sources: make([]SourceResult, len(r.Sources))}
+	needed := map[string]int{} // by unit, for the sources so far
+	for i, s := range planned.sources {
+		s.result.Failure = s.couldStart(within, needed)
+		result.Sources[i] = s.result
+		result.Sources[i].Accounts = nil
+		ready(result.Sources[i])
+	}
+	return result
+}
+
+// couldStart returns why the calls of the plan could not be made now; nil if they could. needed has
+// the slots that the sources before it need, by unit, and gets those of this one.
+func (s *source) couldStart(ctx context.Context, needed map[string]int) *canonical.Error {
+	switch {
+	case !s.known:
+		return canonical.NewError(canonical.ASPSPUnknown, "")
+	case s.run.Control.OnlyIfCached:
+		if s.listed.Found {
+			return nil
+		}
+		return canonical.NewError(canonical.NotCached, "")
+	case s.listed.Failure != nil:
+		return s.listed.Failure
+	case s.result.Attended:
+		return nil
+	case s.listed.RefusedWith != "":
+		return canonical.NewError(s.listed.RefusedWith, "the bank refused it without the user within the last hour")
+	case len(s.planned) > 0 && s.aspsp.PSUAddressRequired:
+		return gateway.UserRequired()
+	}
+	counter := s.run.Counter
+	if usage, err := counter.Usage(ctx, s.listCall()); err == nil {
+		s.result.Usage = &usage
+	}
+	byUnit, units := map[string][]unattended.Call{}, []string{}
+	for _, c := range s.planned {
+		unit := counter.UnitID(c)
+		if byUnit[unit] == nil {
+			units = append(units, unit)
+		}
+		byUnit[unit] = append(byUnit[unit], c)
+	}
+	var failure *canonical.Error
+	for _, unit := range units {
+		before, own := needed[unit], len(byUnit[unit])
+		needed[unit] += own
+		if failure != nil {
+			continue
+		}
+		usage, wait, err := counter.Fits(ctx, byUnit[unit][0], before+own)
+		switch {
+		case err != nil:
+			failure = canonical.NewError(canonical.CounterUnavailable, "")
+		case usage.Remaining < before+own:
+			failure = canonical.NewError(canonical.UnattendedLimit, "the planned calls do not fit")
+			failure.Slots = &canonical.SlotNeed{Needed: own, Remaining: max(usage.Remaining-before, 0)}
+			if own <= usage.Limit {
+				failure.RetryAfter = max(wait, time.Second)
+			}
+		}
+	}
+	return failure
+}

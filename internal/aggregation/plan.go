@@ -1,0 +1,163 @@
+package aggregation
+
+import (
+	"context"
+
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/unattended"
+)
+
+// method is how the balances of several accounts are read.
+type method int
+
+const (
+	oneByOne method = iota // a call for each account
+	inOne                  // one call for all accounts
+	withList               // with the account list
+)
+
+// lookUp reads what is cached for the source.
+func (s *source) lookUp(ctx context.Context) {
+	if !s.known {
+		return
+	}
+	listed, err := s.run.Gateway.CachedList(ctx, s.run.Client, s.Query, s.run.Control)
+	if err == nil {
+		s.mu.Lock()
+		s.listed = listed
+		s.mu.Unlock()
+	}
+}
+
+// plan plans the calls that can be known before the first one: those of the list, or, if a fresh list
+// is cached, those of the balances.
+func (s *source) plan() {
+	s.callsList = !s.listed.Fresh && !s.run.Control.OnlyIfCached
+	switch {
+	case !s.known, s.run.Control.OnlyIfCached, s.listed.RefusedWith != "", s.listed.Failure != nil:
+		s.callsList = s.known // a call that is refused without being sent
+		return
+	case s.callsList:
+		s.planned = s.listCalls()
+		if s.run.Balances && s.aspsp.Capabilities.ListWithBalances {
+			s.method = withList
+		}
+	case s.run.Balances:
+		s.useList(s.listed.List)
+		selected := s.withoutBalances()
+		s.method = s.cheapest(len(selected))
+		s.planned = s.balanceCalls(selected)
+		s.callsList = s.method == withList && len(selected) > 0
+	}
+	if !s.result.Attended {
+		s.setPlannedCost()
+	}
+}
+
+// setPlannedCost sets the cost of the plan.
+func (s *source) setPlannedCost() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	cost := &s.result.Cost
+	cost.Min = len(s.planned)
+	most := cost.Min
+	switch {
+	case !s.callsList, s.method == withList, !s.run.Balances:
+	case s.aspsp.Capabilities.AllBalances:
+		most++
+	default: // it depends on the number of accounts
+		cost.Max = nil
+		return
+	}
+	cost.Max = &most
+}
+
+// cheapest returns the method with the fewest calls for the balances of n accounts of a fresh list.
+func (s *source) cheapest(n int) method {
+	can := s.aspsp.Capabilities
+	switch {
+	case n <= 1:
+		return oneByOne
+	case can.AllBalances:
+		return inOne
+	case can.ListWithBalances && s.listed.Pages < n:
+		return withList
+	}
+	return oneByOne
+}
+
+// listCalls returns the calls of the account list: one for each page.
+func (s *source) listCalls() []unattended.Call {
+	calls := make([]unattended.Call, max(s.listed.Pages, 1))
+	for i := range calls {
+		calls[i] = s.listCall()
+	}
+	return calls
+}
+
+func (s *source) listCall() unattended.Call {
+	return unattended.Call{ASPSP: s.Query.ASPSP, Consent: s.Query.Consent}
+}
+
+// balanceCalls returns the calls for the balances of the accounts with these indexes, by the source's
+// method.
+func (s *source) balanceCalls(accounts []int) []unattended.Call {
+	switch {
+	case len(accounts) == 0:
+		return nil
+	case s.method == withList:
+		return s.listCalls()
+	case s.method == inOne:
+		all := s.listCall()
+		all.AllBalances = true
+		return []unattended.Call{all}
+	}
+	calls := make([]unattended.Call, 0, maxBalanceCalls)
+	for _, i := range accounts[:min(len(accounts), maxBalanceCalls)] {
+		one := s.listCall()
+		one.Account = s.result.Accounts[i].ID
+		calls = append(calls, one)
+	}
+	return calls
+}
+
+// reservePlan reserves the slots of the source's plan.
+func (s *source) reservePlan(ctx context.Context) {
+	partial := s.run.AllowPartial && !s.callsList // a part of a list is of no use
+	granted, refusal := s.take(ctx, s.planned, partial)
+	s.setReserved(granted, refusal)
+}
+
+func (s *source) setReserved(granted []bool, refusal *canonical.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reserved, s.granted, s.refusal = true, granted, refusal
+}
+
+// take reserves a slot for each call of an unattended source, all or none. With partial, it reserves
+// as many as are left. It returns which calls may be made, and why not all of them.
+func (s *source) take(ctx context.Context, calls []unattended.Call, partial bool) (granted []bool, failure *canonical.Error) {
+	granted = make([]bool, len(calls))
+	switch {
+	case s.result.Attended, len(calls) == 0:
+		for i := range granted {
+			granted[i] = true
+		}
+		return granted, nil
+	case s.aspsp.PSUAddressRequired:
+		return granted, gateway.UserRequired()
+	case s.run.noCounter:
+		return granted, canonical.NewError(canonical.CounterUnavailable, "it is unknown whether the request was made before")
+	case s.run.over.Err() != nil:
+		return granted, notInTime()
+	}
+	granted, usage, failure := s.reservation.Reserve(ctx, calls, partial)
+	for _, ok := range granted {
+		if ok {
+			s.slots.Reserved++
+		}
+	}
+	s.noteUsage(usage, calls[0] == s.listCall())
+	return granted, failure
+}
