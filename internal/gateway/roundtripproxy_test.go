@@ -192,15 +192,21 @@ func readCommand(in *bytes.Reader) ([]string, error) {
 	return args, nil
 }
 
+// takeArgs is the number of arguments of a take without ids: the command, its script, three keys with
+// their number, and eight arguments.
+const takeArgs = 14
+
 // name returns the name of a command: that of its script, or the command with its first argument. A
-// take without the id of a slot reads the usage.
+// take without the id of a slot reads the usage, or how long to wait for the slots that are needed.
 func (r *roundTrips) name(args []string) string {
 	command := strings.Join(args[:min(len(args), 2)], " ")
 	switch name := r.scripts[command]; {
 	case name == "":
 		return command
-	case name == "take" && args[len(args)-2] == "":
+	case name == "take" && len(args) == takeArgs && args[takeArgs-2] == "0":
 		return "usage"
+	case name == "take" && len(args) == takeArgs:
+		return "fits"
 	default:
 		return name
 	}

@@ -32,8 +32,14 @@ func (k counterKey) slots() string { return k.prefix + "slots" }
 // block returns the name of the key of the unit's block.
 func (k counterKey) block() string { return k.prefix + "closed" }
 
-// withSlot is all, and the name of the key that marks a slot as released.
-func (k counterKey) withSlot(id string) []string { return append(k.all(), k.prefix+"released:"+id) }
+// withSlots is all, and the names of the keys that mark these slots as released.
+func (k counterKey) withSlots(ids []string) []string {
+	names := append(make([]string, 0, 3+len(ids)), k.all()...)
+	for _, id := range ids {
+		names = append(names, k.prefix+"released:"+id)
+	}
+	return names
+}
 
 // all returns the names of the unit's keys, without those of its released slots, in the order that
 // usage.lua describes.

@@ -57,10 +57,10 @@ func (c *Counter) Drain(ctx context.Context) error {
 	return err
 }
 
-// releaseLater releases the slot of a call that was not made, and retries that for about 13 s.
-func (c *Counter) releaseLater(s Slot) {
-	c.pending.releases.Add(s.id, func(ctx context.Context) error {
-		_, err := s.remove(ctx)
+// releaseLater releases slots of one unit whose calls were not made, and retries that for about 13 s.
+func (c *Counter) releaseLater(key counterKey, ids ...string) {
+	c.pending.releases.Add(ids[0], func(ctx context.Context) error {
+		_, err := c.remove(ctx, key, ids)
 		return err
 	})
 }

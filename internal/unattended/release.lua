@@ -1,5 +1,5 @@
--- Releases a slot. KEYS[4] marks it as released. ARGV: its id. Done is 1 if the slot existed.
--- A take that is executed later, or once more, takes no slot. Without memory there is no mark: after its first change, Redis would
--- let the script set it.
-redis.pcall('SET', KEYS[4], '', 'PX', 60000)
-return usage(redis.call('ZREM', KEYS[1], ARGV[4]))
+-- Releases slots. KEYS[4] and later mark them as released. ARGV: their ids. Done is how many of them existed.
+-- A take that is executed later, or once more, takes none of them. Without memory there are no marks: after its first change, Redis
+-- would let the script set them.
+for i = 4, #KEYS do redis.pcall('SET', KEYS[i], '', 'PX', 60000) end
+return usage(redis.call('ZREM', KEYS[1], unpack(ARGV, 4)))

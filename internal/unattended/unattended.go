@@ -93,10 +93,12 @@ type Usage struct {
 
 // A Slot is one counted call.
 type Slot struct {
-	Left    int // slots of the unit that were left after this one was taken
-	counter *Counter
-	key     counterKey
-	id      string
+	Left int // slots of the unit that were left after this one was taken, those included that are reserved for the same source
+	// SendUntil is when the call must be sent; zero if it is the timeout of Take.
+	SendUntil time.Time
+	counter   *Counter
+	key       counterKey
+	id        string
 }
 
 // Take takes a slot for a call, which must be sent within timeout or not at all. It returns
@@ -105,20 +107,38 @@ type Slot struct {
 // not be made. Canceling ctx does not interrupt a step that has started.
 func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (Slot, error) {
 	slot := Slot{counter: c, key: c.key(call), id: uuid.NewString()}
-	r, err := c.step(ctx, slot.key, slot.id, timeout)
+	reserved, renews := reservationOf(ctx).next(slot.key)
+	if reserved != nil && !renews {
+		track(ctx, reserved.usage, true)
+		return reserved.Slot, nil
+	}
+	step := take{ids: []string{slot.id}, needed: 1, timeout: timeout}
+	if renews {
+		step.replaced = reserved.id
+	}
+	r, err := c.step(ctx, slot.key, step)
 	if err != nil {
-		if !store.NotExecuted(c.rdb, err) {
-			c.releaseLater(slot) // Redis may have taken the slot, or may still take it
-		}
+		c.undo(slot.key, step, err)
 		return Slot{}, unavailable(err)
 	}
 	track(ctx, r.usage, true)
 	c.units.update(slot.key, r.unit)
-	if !r.done {
+	if r.done == 0 {
 		return Slot{}, LimitError(r.usage)
 	}
-	slot.Left = r.usage.Remaining
+	slot.Left = r.usage.Remaining + reservationOf(ctx).unused(slot.key)
 	return slot, nil
+}
+
+// undo removes the slots of a step that has failed, as soon as Redis responds: it may have taken
+// them, or may still take them. The slot that the step replaces is not used any more.
+func (c *Counter) undo(key counterKey, step take, err error) {
+	if !store.NotExecuted(c.rdb, err) {
+		c.releaseLater(key, step.ids...)
+	}
+	if step.replaced != "" {
+		c.releaseLater(key, step.replaced)
+	}
 }
 
 // LimitError returns the refusal of a call whose unit has no slot left.
@@ -131,7 +151,7 @@ func LimitError(u Usage) *canonical.Error {
 // Usage returns the usage of the call's unit. It takes no slot. It returns CounterUnavailable
 // whenever Take would.
 func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
-	r, err := read(ctx, c, func(ctx context.Context) (result, error) { return c.step(ctx, c.key(call), "", 0) })
+	r, err := read(ctx, c, func(ctx context.Context) (result, error) { return c.step(ctx, c.key(call), take{}) })
 	if err != nil {
 		return Usage{}, unavailable(err)
 	}
@@ -141,9 +161,9 @@ func (c *Counter) Usage(ctx context.Context, call Call) (Usage, error) {
 // Release releases the slot of a call that was certainly not sent. If Redis does not confirm it,
 // Release returns the error and retries in the background for about 13 s.
 func (s Slot) Release(ctx context.Context) error {
-	r, err := s.remove(ctx)
+	r, err := s.counter.remove(ctx, s.key, []string{s.id})
 	if err != nil {
-		s.counter.releaseLater(s)
+		s.counter.releaseLater(s.key, s.id)
 		return err
 	}
 	_, blocked := s.counter.pending.blocked(s.key.block())
@@ -151,17 +171,19 @@ func (s Slot) Release(ctx context.Context) error {
 	return nil
 }
 
-// remove removes a slot, or prevents that it is taken within the next minute. It does not wait for replicas: one that misses this step
-// counts one slot too many, never one too few.
-func (s Slot) remove(ctx context.Context) (result, error) {
-	c := s.counter
+// remove removes slots of one unit, or prevents that they are taken within the next minute. It does
+// not wait for replicas: one that misses this step counts too many slots, never too few.
+func (c *Counter) remove(ctx context.Context, key counterKey, ids []string) (result, error) {
 	ctx, cancel := c.stepContext(ctx)
 	defer cancel()
-	args := append(c.policyArgs(s.key), s.id)
-	r, err := c.parseReply(s.key, releaseScript.Run(ctx, c.rdb, s.key.withSlot(s.id), args...))
+	args := c.policyArgs(key)
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	r, err := c.parseReply(key, releaseScript.Run(ctx, c.rdb, key.withSlots(ids), args...))
 	if err == nil {
 		r.unit.released = true
-		c.units.update(s.key, r.unit)
+		c.units.update(key, r.unit)
 	}
 	return r, err
 }
@@ -212,8 +234,17 @@ func (c *Counter) ClampRetryAfter(aspsp string, retryAfter time.Duration) time.D
 	}
 }
 
-// step takes a slot with this id if one is left. With an empty id it only reads the usage.
-func (c *Counter) step(ctx context.Context, key counterKey, id string, timeout time.Duration) (result, error) {
+// take is what one step of the counter takes. The zero value only reads the usage.
+type take struct {
+	ids      []string // of the slots
+	needed   int      // how many slots are needed; result.free refers to it
+	partial  bool     // fewer may be taken
+	replaced string   // the id of a slot that is removed first; "" for none
+	timeout  time.Duration
+}
+
+// step takes slots if they are left.
+func (c *Counter) step(ctx context.Context, key counterKey, t take) (result, error) {
 	policy, known := c.policies[key.aspsp]
 	if !known {
 		return result{}, canonical.NewError(canonical.InternalError, "an ASPSP without a policy was to be called")
@@ -226,7 +257,11 @@ func (c *Counter) step(ctx context.Context, key counterKey, id string, timeout t
 	if err := c.storeBlock(ctx, key); err != nil {
 		return result{}, err
 	}
-	reply, err := c.runScript(ctx, takeScript, key.withSlot(id), append(c.policyArgs(key), timeout.Microseconds(), id, c.replicas > 0)...)
+	args := append(c.policyArgs(key), t.timeout.Microseconds(), c.replicas > 0, t.replaced, t.needed, t.partial)
+	for _, id := range t.ids {
+		args = append(args, id)
+	}
+	reply, err := c.runScript(ctx, takeScript, key.withSlots(t.ids), args...)
 	if err != nil {
 		return result{}, err
 	}
@@ -245,8 +280,9 @@ func (c *Counter) policyArgs(key counterKey) []any {
 
 // A result is what usage.lua returns.
 type result struct {
-	done  bool // whether the script made its change
+	done  int // how many slots the script has taken or removed
 	usage Usage
+	free  time.Duration // until the slots are free that a take needs; 0 if they are, or if they exceed the limit
 	unit  unitUpdate
 }
 
@@ -256,10 +292,14 @@ func (c *Counter) parseReply(key counterKey, reply *redis.Cmd) (result, error) {
 		return result{}, reply.Err()
 	}
 	values, err := reply.Int64Slice()
-	if err != nil || len(values) != replySize {
+	if err != nil || len(values) < replySize || len(values) > replySize+1 {
 		return result{}, errReply
 	}
-	return c.result(key, values), nil
+	r := c.result(key, values)
+	if len(values) > replySize {
+		r.free = fromMicros(max(values[replySize]-values[4], 0))
+	}
+	return r, nil
 }
 
 // result converts the values of usage.lua: done, used, open, when Remaining increases, now, and
@@ -275,7 +315,7 @@ func (c *Counter) result(key counterKey, values []int64) result {
 		usage.Wait = fromMicros(next - now)
 		usage.NextAt = time.UnixMicro(next).UTC()
 	}
-	return result{done: values[0] == 1, usage: usage, unit: unitUpdate{at: now, ends: stateEnds(values[5:replySize])}}
+	return result{done: int(values[0]), usage: usage, unit: unitUpdate{at: now, ends: stateEnds(values[5:replySize])}}
 }
 
 // unavailable converts the error of a failed step. It drops the texts of Redis and the network.

@@ -1,7 +1,7 @@
 -- The first part of every script of the counter: one atomic step on Redis's clock. All times are in microseconds.
 -- KEYS: the unit's slots (a sorted set: slot id -> the latest time at which the call may be sent), its block by the ASPSP
 -- (until when), a key that take.lua writes only to have a write that replicas can confirm, and for take.lua and release.lua the
--- mark of a released slot.
+-- marks of released slots.
 -- ARGV: limit, window, until when the operator blocks the ASPSP (0: it does not), then the arguments of the script.
 local text = function(n) return string.format('%.0f', n) end
 local clock = redis.call('TIME')

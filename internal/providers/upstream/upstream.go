@@ -187,7 +187,11 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 	}
 	own, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	own = context.WithValue(own, sendDeadlineKey{}, deadline)
+	sendUntil := deadline
+	if reserved := slot.SendUntil; !reserved.IsZero() && reserved.Before(deadline) {
+		sendUntil = reserved
+	}
+	own = context.WithValue(own, sendDeadlineKey{}, sendUntil)
 	response, att, failure := c.doObserved(own, c.oneShot, req, q, r, 0)
 	response.SlotsLeft = slot.Left
 	if !att.connected() {
