@@ -58,7 +58,7 @@ func TestEncodeAccounts(t *testing.T) {
 	t.Parallel()
 	list := []canonical.Account{
 		{
-			ID: "1", Identification: canonical.NewIdentification(canonical.SchemeIBAN, "GB33BUKB20201555555555"),
+			ID: "1", Key: "Vq3v0fT1mS8yKc2dXwZb7A", Identification: canonical.NewIdentification(canonical.SchemeIBAN, "GB33BUKB20201555555555"),
 			OtherIdentifications: []canonical.Identification{{Scheme: canonical.SchemeProvider, Value: "<1>"}},
 			Type:                 "CACC", Name: "a & b \u2028", Relations: []string{"Owner"},
 		},
@@ -81,7 +81,7 @@ func TestEncodeAccounts(t *testing.T) {
 			t.Errorf("got %s, %v\nwant %s", got, err, want)
 		}
 	}
-	const first = `{"accountId":"1","iban":"GB33BUKB20201555555555","identification":{"scheme":"IBAN","value":"GB33BUKB20201555555555"},` +
+	const first = `{"accountId":"1","accountKey":"Vq3v0fT1mS8yKc2dXwZb7A","iban":"GB33BUKB20201555555555","identification":{"scheme":"IBAN","value":"GB33BUKB20201555555555"},` +
 		`"otherIdentifications":[{"scheme":"PROVIDER","value":"<1>"}],"type":"CACC","name":"a & b \u2028","relations":["Owner"]}`
 	if got, err := unescaped(list[0]); err != nil || got != first+"\n" {
 		t.Errorf("got %s, %v\nwant %s", got, err, first)
