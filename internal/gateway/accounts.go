@@ -169,7 +169,7 @@ func (a *accountsRequest) Call(ctx context.Context) cache.CallResult {
 	result := a.readProvider(ctx, func(ctx context.Context) error {
 		accounts, err := a.aspsp.Adapter.Accounts(ctx, a.q)
 		if err == nil {
-			list, err = canonical.EncodeAccounts(accounts)
+			list, err = a.g.Config.Cache.EncodeList(a.key(), accounts)
 		}
 		return err
 	})
