@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash"
-	"io"
 	"strings"
 	"unicode"
 )
@@ -50,10 +49,11 @@ func (k AccountKeys) Set(client, aspsp string, list []Account) {
 		}
 		return
 	}
-	mac := k.newHash()
+	mac, text := k.newHash(), make([]byte, 0, 256)
+	aspsp = strings.ToLower(aspsp)
 	seen := make(map[string]int, len(list))
 	for i := range list {
-		list[i].Key = accountKey(mac, client, strings.ToLower(aspsp), list[i])
+		list[i].Key = accountKey(mac, text, client, aspsp, list[i])
 		seen[list[i].Key]++
 	}
 	for i := range list {
@@ -63,21 +63,20 @@ func (k AccountKeys) Set(client, aspsp string, list []Account) {
 	}
 }
 
-// accountKey returns the key of an account; "" if it has no number of its own. Its form must not
-// change, because callers store it.
-func accountKey(mac hash.Hash, client, aspsp string, a Account) string {
+// accountKey returns the key of an account; "" if it has no number of its own. It overwrites text,
+// which is only memory. The form of a key must not change, because callers store it.
+func accountKey(mac hash.Hash, text []byte, client, aspsp string, a Account) string {
 	number := accountNumber(a.Identification)
 	if number == "" {
 		return ""
 	}
-	mac.Reset()
-	var size [8]byte
-	for _, part := range []string{client, aspsp, string(a.Identification.Scheme), number, a.Currency} {
-		binary.BigEndian.PutUint64(size[:], uint64(len(part)))
-		_, _ = mac.Write(size[:])
-		_, _ = io.WriteString(mac, part)
+	for _, part := range [...]string{client, aspsp, string(a.Identification.Scheme), number, a.Currency} {
+		text = append(binary.BigEndian.AppendUint64(text, uint64(len(part))), part...)
 	}
-	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:accountKeySize])
+	mac.Reset()
+	_, _ = mac.Write(text)
+	sum := mac.Sum(text[:0])
+	return base64.RawURLEncoding.EncodeToString(sum[:accountKeySize])
 }
 
 // accountNumber returns the number in one spelling, without spaces and hyphens in upper case; ""
