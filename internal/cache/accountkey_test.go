@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"ais-gateway/internal/accountkey"
 	"ais-gateway/internal/cache"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
@@ -34,7 +35,7 @@ func TestAccountKeysOfAnotherGateway(t *testing.T) {
 			sealKey := newKey(t)
 			gateways := map[string]*cache.Cache{"none": newCache(t, rdb, sealKey)}
 			for _, key := range []string{"first", "second"} {
-				gateways[key] = newCache(t, rdb, sealKey).WithAccountKeys(canonical.NewAccountKeys(newKey(t)))
+				gateways[key] = newCache(t, rdb, sealKey).WithAccountKeys(accountkey.New(newKey(t)))
 			}
 			for writer, w := range gateways {
 				k := newCacheKey()
@@ -74,7 +75,7 @@ func TestEqualAccountKeysAreNotComputedAgain(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
 	for _, key := range [][]byte{nil, newKey(t)} {
-		c, k := newCache(t, rdb, newKey(t)).WithAccountKeys(canonical.NewAccountKeys(key)), newCacheKey()
+		c, k := newCache(t, rdb, newKey(t)).WithAccountKeys(accountkey.New(key)), newCacheKey()
 		e := keyedEntry(t, c, k)
 		e.Accounts = append(json.RawMessage(" "), e.Accounts...)
 		storeList(t, c, k, e)
@@ -90,8 +91,8 @@ func TestAccountKeysOfWaitingRequests(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}})
 	sealKey, k := newKey(t), newCacheKey()
-	leader := newCache(t, rdb, sealKey).WithAccountKeys(canonical.NewAccountKeys(newKey(t)))
-	waiting := newCache(t, rdb, sealKey).WithAccountKeys(canonical.NewAccountKeys(newKey(t)))
+	leader := newCache(t, rdb, sealKey).WithAccountKeys(accountkey.New(newKey(t)))
+	waiting := newCache(t, rdb, sealKey).WithAccountKeys(accountkey.New(newKey(t)))
 	lease, _, err := acquire(t.Context(), leader, k, attended, ttl)
 	if err != nil || !lease.Held {
 		t.Fatal(lease, err)

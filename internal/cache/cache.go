@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"ais-gateway/internal/accountkey"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/store"
 )
@@ -35,7 +36,7 @@ const maxClockSkew = time.Minute
 // A Cache stores account lists. It is safe for concurrent use.
 type Cache struct {
 	rdb           redis.UniversalClient
-	accountKeys   canonical.AccountKeys
+	accountKeys   accountkey.Keys
 	sealer        atomic.Pointer[sealer]
 	unknown       unknownKeys
 	invalidations invalidations
@@ -50,7 +51,7 @@ func New(rdb redis.UniversalClient, keys [][]byte) (*Cache, error) {
 
 // WithAccountKeys makes the cache compute account keys, and returns it. It must be called before the
 // cache is used.
-func (c *Cache) WithAccountKeys(keys canonical.AccountKeys) *Cache {
+func (c *Cache) WithAccountKeys(keys accountkey.Keys) *Cache {
 	c.accountKeys = keys
 	return c
 }
@@ -181,10 +182,10 @@ func (c *Cache) decodeEntry(k Key, name, value string, now time.Time) *Entry {
 func (c *Cache) decodeList(k Key, schema byte, stored []byte) json.RawMessage {
 	var id []byte
 	if schema > unkeyedSchema {
-		if len(stored) < canonical.AccountKeysIDSize {
+		if len(stored) < accountkey.IDSize {
 			return nil
 		}
-		id, stored = stored[:canonical.AccountKeysIDSize], stored[canonical.AccountKeysIDSize:]
+		id, stored = stored[:accountkey.IDSize], stored[accountkey.IDSize:]
 	}
 	if schema >= unkeyedSchema && string(id) == c.accountKeys.ID() {
 		return stored

@@ -13,7 +13,7 @@ import (
 // empty. Its JSON is the JSON of the API.
 type Account struct {
 	ID                   string           `json:"accountId"`                      // the provider's identifier, unique in its list; 1 to 256 characters
-	Key                  string           `json:"accountKey,omitempty"`           // the same under all consents of a client; set by AccountKeys
+	Key                  string           `json:"accountKey,omitempty"`           // the same under all consents of a client; set by internal/accountkey
 	Identification       Identification   `json:"identification,omitzero"`        // the number by which the account is known
 	OtherIdentifications []Identification `json:"otherIdentifications,omitempty"` // its other numbers, in the order of IdentifyAll
 	Currency             string           `json:"currency,omitempty"`             // ISO 4217 alphabetic code

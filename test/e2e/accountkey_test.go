@@ -68,7 +68,7 @@ func accountKeys(t *testing.T, g *gatewaytest.Process, consent string, header ..
 }
 
 // The account keys of the sandbox's client "sandbox" at Wood Bank, computed by another
-// implementation, see TestAccountKeys in internal/canonical.
+// implementation, see TestVectors in internal/accountkey.
 func sandboxAccountKeys() map[string]string {
 	return map[string]string{"account1": "MSVEVljECGN5TQUWP-VaaA", mastercardsim.Account: "jpoEt6kE7FnUradXivuHjQ"}
 }

@@ -1,4 +1,4 @@
-package canonical_test
+package accountkey_test
 
 import (
 	"bytes"
@@ -7,16 +7,17 @@ import (
 	"strings"
 	"testing"
 
+	"ais-gateway/internal/accountkey"
 	"ais-gateway/internal/canonical"
 )
 
-// testAccountKeys returns the AccountKeys of the key with the bytes 0 to 31.
-func testAccountKeys() canonical.AccountKeys {
+// testKeys returns the Keys of the key with the bytes 0 to 31.
+func testKeys() accountkey.Keys {
 	key := make([]byte, 32)
 	for i := range key {
 		key[i] = byte(i)
 	}
-	return canonical.NewAccountKeys(key)
+	return accountkey.New(key)
 }
 
 const (
@@ -26,7 +27,7 @@ const (
 )
 
 // keyOf returns the key of an account that is alone in its list.
-func keyOf(keys canonical.AccountKeys, client, aspsp string, a canonical.Account) string {
+func keyOf(keys accountkey.Keys, client, aspsp string, a canonical.Account) string {
 	list := []canonical.Account{a}
 	keys.Set(client, aspsp, list)
 	return list[0].Key
@@ -36,7 +37,7 @@ func numbered(s canonical.Scheme, number, currency string) canonical.Account {
 	return canonical.Account{ID: "1", Identification: canonical.Identification{Scheme: s, Value: number}, Currency: currency}
 }
 
-// TestAccountKeys compares account keys with values that were computed by another implementation:
+// TestVectors compares account keys with values that were computed by another implementation:
 //
 //	import base64, hashlib, hmac
 //	def account_key(*parts):
@@ -44,7 +45,7 @@ func numbered(s canonical.Scheme, number, currency string) canonical.Account {
 //	    mac = hmac.new(bytes(range(32)), text, hashlib.sha256).digest()
 //	    return base64.urlsafe_b64encode(mac[:16]).decode().rstrip("=")
 //	account_key("payments", "4f1e2d3c-abcd-4000-8000-000000000001", "IBAN", "BG57INTF40015004462007", "EUR")
-func TestAccountKeys(t *testing.T) {
+func TestVectors(t *testing.T) {
 	t.Parallel()
 	const iban, bban, sortCode = "_tDTRqF1P73UjSbnFaEILA", "GUpY9OrZB2xedT-LdyPdsw", "35YeWyEht8eAxuTfYcnUmQ"
 	for name, tt := range map[string]struct {
@@ -69,19 +70,19 @@ func TestAccountKeys(t *testing.T) {
 		"no number":            {keyClient, keyASPSP, canonical.Account{ID: keyIBAN, Currency: "EUR"}, ""},
 		"only hyphens":         {keyClient, keyASPSP, numbered(canonical.SchemeBBAN, " - ", "EUR"), ""},
 	} {
-		if got := keyOf(testAccountKeys(), tt.client, tt.aspsp, tt.account); got != tt.want {
+		if got := keyOf(testKeys(), tt.client, tt.aspsp, tt.account); got != tt.want {
 			t.Errorf("%s: %q, want %q", name, got, tt.want)
 		}
 	}
-	if id := testAccountKeys().ID(); id != "\xe3\xb0\x32\x9b\x11\x15\x5a\x8c" {
+	if id := testKeys().ID(); id != "\xe3\xb0\x32\x9b\x11\x15\x5a\x8c" {
 		t.Errorf("the id is %q", id)
 	}
 }
 
-// TestAccountKeyDependsOnNothingElse: what may change between two reads does not change the key.
-func TestAccountKeyDependsOnNothingElse(t *testing.T) {
+// TestKeyDependsOnNothingElse: what may change between two reads does not change the key.
+func TestKeyDependsOnNothingElse(t *testing.T) {
 	t.Parallel()
-	a, keys := numbered(canonical.SchemeIBAN, keyIBAN, "EUR"), testAccountKeys()
+	a, keys := numbered(canonical.SchemeIBAN, keyIBAN, "EUR"), testKeys()
 	b := canonical.Account{
 		ID: "2", Key: "earlier", Identification: a.Identification, Currency: "EUR", Type: "CACC", ProviderType: "x", Status: "blocked",
 		OtherIdentifications: []canonical.Identification{{Scheme: canonical.SchemeProvider, Value: "1"}}, HolderType: "business",
@@ -92,9 +93,9 @@ func TestAccountKeyDependsOnNothingElse(t *testing.T) {
 	}
 }
 
-// TestSharedAccountKeysAreLeftOut: accounts of one list that would have the same key have none, and
+// TestSharedKeysAreLeftOut: accounts of one list that would have the same key have none, and
 // the others keep theirs.
-func TestSharedAccountKeysAreLeftOut(t *testing.T) {
+func TestSharedKeysAreLeftOut(t *testing.T) {
 	t.Parallel()
 	list := []canonical.Account{
 		numbered(canonical.SchemeIBAN, keyIBAN, "EUR"), numbered(canonical.SchemeIBAN, keyIBAN, "USD"),
@@ -104,7 +105,7 @@ func TestSharedAccountKeysAreLeftOut(t *testing.T) {
 		{},
 		{},
 	}
-	keys := testAccountKeys()
+	keys := testKeys()
 	keys.Set(keyClient, keyASPSP, list)
 	for i, want := range []bool{false, true, false, false, false, true, true, false, false} {
 		if (list[i].Key != "") != want {
@@ -116,10 +117,10 @@ func TestSharedAccountKeysAreLeftOut(t *testing.T) {
 	}
 }
 
-// TestWithoutAKey: the zero AccountKeys removes account keys, which may be of another gateway.
+// TestWithoutAKey: the zero Keys removes account keys, which may be of another gateway.
 func TestWithoutAKey(t *testing.T) {
 	t.Parallel()
-	for _, keys := range []canonical.AccountKeys{{}, canonical.NewAccountKeys(nil)} {
+	for _, keys := range []accountkey.Keys{{}, accountkey.New(nil)} {
 		a := numbered(canonical.SchemeIBAN, keyIBAN, "EUR")
 		a.Key = "of another gateway"
 		if got := keyOf(keys, keyClient, keyASPSP, a); got != "" || keys.ID() != "" {
@@ -128,13 +129,13 @@ func TestWithoutAKey(t *testing.T) {
 	}
 }
 
-// TestAccountKeysNeverPrint: no verb of fmt shows the key.
-func TestAccountKeysNeverPrint(t *testing.T) {
+// TestKeyNeverPrints: no verb of fmt shows the key.
+func TestKeyNeverPrints(t *testing.T) {
 	t.Parallel()
 	key := bytes.Repeat([]byte("k7"), 16)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		keys := canonical.NewAccountKeys(key)
-		for _, v := range []any{keys, &keys, struct{ hidden canonical.AccountKeys }{keys}} {
+		keys := accountkey.New(key)
+		for _, v := range []any{keys, &keys, struct{ hidden accountkey.Keys }{keys}} {
 			text := fmt.Sprintf(verb, v)
 			for _, form := range []string{"k7k7", "6b376b37", "107 55 107", "0x6b, 0x37"} {
 				if strings.Contains(text, form) {
@@ -145,9 +146,9 @@ func TestAccountKeysNeverPrint(t *testing.T) {
 	}
 }
 
-// FuzzAccountKeys: two accounts have the same key only if all parts are the same, also if a part
+// FuzzParts: two accounts have the same key only if all parts are the same, also if a part
 // begins with what ends another one, or with its length.
-func FuzzAccountKeys(f *testing.F) {
+func FuzzParts(f *testing.F) {
 	f.Add("payments", keyASPSP, "IBAN", keyIBAN, "EUR")
 	f.Add("a", "b", "BBAN", "c", "")
 	f.Add("", "", "", "0", "")
@@ -155,7 +156,7 @@ func FuzzAccountKeys(f *testing.F) {
 	f.Fuzz(func(t *testing.T, client, aspsp, scheme, number, currency string) {
 		parts := [5]string{client, aspsp, scheme, number, currency}
 		key := func(p [5]string) string {
-			return keyOf(testAccountKeys(), p[0], p[1], numbered(canonical.Scheme(p[2]), p[3], p[4]))
+			return keyOf(testKeys(), p[0], p[1], numbered(canonical.Scheme(p[2]), p[3], p[4]))
 		}
 		of := key(parts)
 		if of == "" {

@@ -1,4 +1,7 @@
-package canonical
+// Package accountkey computes account keys: identifiers of accounts that are the same under all
+// consents of a client, and reveal nothing about the account. internal/cache calls it for every list
+// that is sent and stored.
+package accountkey
 
 import (
 	"crypto/hmac"
@@ -8,41 +11,42 @@ import (
 	"hash"
 	"strings"
 	"unicode"
+
+	"ais-gateway/internal/canonical"
 )
 
 const (
-	// AccountKeysIDSize is the length, in bytes, of the id of AccountKeys.
-	AccountKeysIDSize = 8
-	// accountKeySize is how many bytes of the hash an account key has.
-	accountKeySize = 16
+	// IDSize is the length, in bytes, of the id of Keys.
+	IDSize = 8
+	// keySize is how many bytes of the hash an account key has.
+	keySize = 16
 )
 
-// AccountKeys computes account keys under a secret key. An account key is the same under all
-// consents of one client, and reveals nothing about the account. The zero AccountKeys computes none.
-type AccountKeys struct {
+// Keys computes account keys under a secret key. The zero Keys computes none.
+type Keys struct {
 	newHash func() hash.Hash // a function, so that fmt does not print the key
 	id      string
 }
 
-// NewAccountKeys returns the AccountKeys of a key of 32 bytes; the zero AccountKeys if key is empty.
-func NewAccountKeys(key []byte) AccountKeys {
+// New returns the Keys of a key of 32 bytes; the zero Keys if key is empty.
+func New(key []byte) Keys {
 	if len(key) == 0 {
-		return AccountKeys{}
+		return Keys{}
 	}
 	id := sha256.Sum256(append([]byte("ais-gateway account key id"), key...))
-	return AccountKeys{
-		newHash: func() hash.Hash { return hmac.New(sha256.New, key) }, id: string(id[:AccountKeysIDSize]),
+	return Keys{
+		newHash: func() hash.Hash { return hmac.New(sha256.New, key) }, id: string(id[:IDSize]),
 	}
 }
 
 // ID returns a hash of the key, by which gateways recognize account keys of another one; "" for the
-// zero AccountKeys.
-func (k AccountKeys) ID() string { return k.id }
+// zero Keys.
+func (k Keys) ID() string { return k.id }
 
 // Set sets the key of each account of a client's list. It is empty if the account has no number, if
 // its number is masked, if another account of the list has the same key, and under the zero
-// AccountKeys.
-func (k AccountKeys) Set(client, aspsp string, list []Account) {
+// Keys.
+func (k Keys) Set(client, aspsp string, list []canonical.Account) {
 	if k.id == "" {
 		for i := range list {
 			list[i].Key = ""
@@ -53,7 +57,7 @@ func (k AccountKeys) Set(client, aspsp string, list []Account) {
 	aspsp = strings.ToLower(aspsp)
 	seen := make(map[string]int, len(list))
 	for i := range list {
-		list[i].Key = accountKey(mac, text, client, aspsp, list[i])
+		list[i].Key = keyOf(mac, text, client, aspsp, list[i])
 		seen[list[i].Key]++
 	}
 	for i := range list {
@@ -63,10 +67,10 @@ func (k AccountKeys) Set(client, aspsp string, list []Account) {
 	}
 }
 
-// accountKey returns the key of an account; "" if it has no number of its own. It overwrites text,
+// keyOf returns the key of an account; "" if it has no number of its own. It overwrites text,
 // which is only memory. The form of a key must not change, because callers store it.
-func accountKey(mac hash.Hash, text []byte, client, aspsp string, a Account) string {
-	number := accountNumber(a.Identification)
+func keyOf(mac hash.Hash, text []byte, client, aspsp string, a canonical.Account) string {
+	number := numberOf(a.Identification)
 	if number == "" {
 		return ""
 	}
@@ -76,17 +80,17 @@ func accountKey(mac hash.Hash, text []byte, client, aspsp string, a Account) str
 	mac.Reset()
 	_, _ = mac.Write(text)
 	sum := mac.Sum(text[:0])
-	return base64.RawURLEncoding.EncodeToString(sum[:accountKeySize])
+	return base64.RawURLEncoding.EncodeToString(sum[:keySize])
 }
 
-// accountNumber returns the number in one spelling, without spaces and hyphens in upper case; ""
+// numberOf returns the number in one spelling, without spaces and hyphens in upper case; ""
 // for a masked one. A provider's own number is unchanged: its case or hyphens may distinguish
 // accounts.
-func accountNumber(id Identification) string {
-	if id.Scheme == SchemePAN {
+func numberOf(id canonical.Identification) string {
+	if id.Scheme == canonical.SchemePAN {
 		return ""
 	}
-	if id.Scheme == SchemeProvider {
+	if id.Scheme == canonical.SchemeProvider {
 		return id.Value
 	}
 	return strings.ToUpper(strings.Map(func(c rune) rune {
