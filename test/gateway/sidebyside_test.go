@@ -71,10 +71,12 @@ func TestSideBySide(t *testing.T) {
 	})
 }
 
-// earlierConfig returns a configuration with the providers that the earlier gateway has.
+// earlierConfig returns a configuration with the providers that the earlier gateway has, and without
+// accounts.keyFile, which it does not know.
 func earlierConfig(t *testing.T, w *sandbox.Sandbox) string {
 	t.Helper()
 	return gatewaytest.EditConfig(t, w, func(text string) string {
+		text, _, _ = strings.Cut(text, "accounts: {keyFile: ")
 		text = regexp.MustCompile(`(?m)^  (berlingroup|obie): .*\n`).ReplaceAllString(text, "")
 		return regexp.MustCompile(`(?s)  - \{id: `+sandbox.ElmBank+`.*\n(cache: )`).ReplaceAllString(text, "$1")
 	})
