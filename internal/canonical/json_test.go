@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"ais-gateway/internal/canonical"
 )
 
@@ -53,7 +56,7 @@ func FuzzBalanceJSON(f *testing.F) {
 	})
 }
 
-// TestEncodeAccounts compares the JSON of a list with that of its accounts.
+// TestEncodeAccounts compares the JSON of a list with that of its accounts, and decodes it.
 func TestEncodeAccounts(t *testing.T) {
 	t.Parallel()
 	list := []canonical.Account{
@@ -79,6 +82,10 @@ func TestEncodeAccounts(t *testing.T) {
 		want += "]"
 		if got, err := canonical.EncodeAccounts(list); err != nil || string(got) != want {
 			t.Errorf("got %s, %v\nwant %s", got, err, want)
+		}
+		var decoded []canonical.Account
+		if err := json.Unmarshal([]byte(want), &decoded); err != nil || !cmp.Equal(decoded, list, cmpopts.EquateEmpty()) {
+			t.Errorf("decoded: %+v, %v", decoded, err)
 		}
 	}
 	const first = `{"accountId":"1","accountKey":"Vq3v0fT1mS8yKc2dXwZb7A","iban":"GB33BUKB20201555555555","identification":{"scheme":"IBAN","value":"GB33BUKB20201555555555"},` +
