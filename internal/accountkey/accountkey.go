@@ -44,8 +44,7 @@ func New(key []byte) Keys {
 func (k Keys) ID() string { return k.id }
 
 // Set sets the key of each account of a client's list. It is empty if the account has no number, if
-// its number is masked, if another account of the list has the same key, and under the zero
-// Keys.
+// its number is masked, if another account of the list has the same key, and under the zero Keys.
 func (k Keys) Set(client, aspsp string, list []canonical.Account) {
 	if k.id == "" {
 		for i := range list {
@@ -67,7 +66,7 @@ func (k Keys) Set(client, aspsp string, list []canonical.Account) {
 	}
 }
 
-// keyOf returns the key of an account; "" if it has no number of its own. It overwrites text,
+// keyOf returns the key of an account; "" if it has no number, or a masked one. It overwrites text,
 // which is only memory. The form of a key must not change, because callers store it.
 func keyOf(mac hash.Hash, text []byte, client, aspsp string, a canonical.Account) string {
 	number := numberOf(a.Identification)
@@ -83,9 +82,8 @@ func keyOf(mac hash.Hash, text []byte, client, aspsp string, a canonical.Account
 	return base64.RawURLEncoding.EncodeToString(sum[:keySize])
 }
 
-// numberOf returns the number in one spelling, without spaces and hyphens in upper case; ""
-// for a masked one. A provider's own number is unchanged: its case or hyphens may distinguish
-// accounts.
+// numberOf returns the number in one spelling: in upper case, without spaces and hyphens; "" for a
+// masked one. A provider's own number is unchanged: its case or hyphens may distinguish accounts.
 func numberOf(id canonical.Identification) string {
 	if id.Scheme == canonical.SchemePAN {
 		return ""
