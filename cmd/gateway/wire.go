@@ -12,6 +12,7 @@ import (
 	"time"
 
 	contract "ais-gateway/api"
+	"ais-gateway/internal/accountkey"
 	"ais-gateway/internal/adapters"
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/audit"
@@ -167,6 +168,7 @@ func (a *app) openGateway(c *config.Config) (err error) {
 	if a.cache, err = cache.New(a.store.Cache, keys); err != nil {
 		return err
 	}
+	a.cache.WithAccountKeys(accountkey.New(c.Accounts.Key()))
 	policies := c.Policies()
 	a.unitStats = unattended.NewUnitStats(a.store.Cache, policies)
 	counter := unattended.New(a.store.Counter, policies).WithReplicas(c.Redis.WaitReplicas).WithUnitStats(a.unitStats)

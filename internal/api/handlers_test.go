@@ -91,7 +91,7 @@ func TestAnswers(t *testing.T) {
 			set: func(f *fake) {
 				f.list.Accounts = encoded(t,
 					canonical.Account{
-						ID: "aa:q/1", Identification: iban, Currency: "EUR", Type: "CACC", ProviderType: "cacc",
+						ID: "aa:q/1", Key: "Vq3v0fT1mS8yKc2dXwZb7A", Identification: iban, Currency: "EUR", Type: "CACC", ProviderType: "cacc",
 						Status: "enabled", HolderType: "personal", HolderName: "M & I", Name: "n", Nickname: "k", Relations: []string{"Owner"},
 						OtherIdentifications: []canonical.Identification{canonical.NewIdentification(canonical.SchemePAN, "5500000000000004"), {Scheme: canonical.SchemeProvider, Value: "7"}},
 					},
@@ -99,7 +99,7 @@ func TestAnswers(t *testing.T) {
 					canonical.Account{ID: "3", Type: canonical.AccountTypeOther},
 				)
 			},
-			want: head + `"accounts":[{"accountId":"aa:q/1","iban":"BG80BNBG96611020345678",` +
+			want: head + `"accounts":[{"accountId":"aa:q/1","accountKey":"Vq3v0fT1mS8yKc2dXwZb7A","iban":"BG80BNBG96611020345678",` +
 				`"identification":{"scheme":"IBAN","value":"BG80BNBG96611020345678"},` +
 				`"otherIdentifications":[{"scheme":"PAN","value":"550000******0004"},{"scheme":"PROVIDER","value":"7"}],"currency":"EUR","type":"CACC",` +
 				`"providerType":"cacc","status":"enabled","holderType":"personal","holderName":"M & I","name":"n","nickname":"k",` +

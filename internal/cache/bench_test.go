@@ -50,7 +50,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 	value := string(stored)
 	for b.Loop() {
-		if opened := c.decodeEntry(name, value, e.FetchedAt); opened == nil || !bytes.Equal(opened.Accounts, e.Accounts) {
+		if opened := c.decodeEntry(Key{}, name, value, e.FetchedAt); opened == nil || !bytes.Equal(opened.Accounts, e.Accounts) {
 			b.Fatal("the list is not opened")
 		}
 	}

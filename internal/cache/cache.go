@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"ais-gateway/internal/accountkey"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/store"
 )
@@ -35,6 +36,7 @@ const maxClockSkew = time.Minute
 // A Cache stores account lists. It is safe for concurrent use.
 type Cache struct {
 	rdb           redis.UniversalClient
+	accountKeys   accountkey.Keys
 	sealer        atomic.Pointer[sealer]
 	unknown       unknownKeys
 	invalidations invalidations
@@ -45,6 +47,13 @@ type Cache struct {
 func New(rdb redis.UniversalClient, keys [][]byte) (*Cache, error) {
 	c := &Cache{rdb: rdb, invalidations: newInvalidations()}
 	return c, c.SetKeys(keys)
+}
+
+// WithAccountKeys makes the cache compute account keys, and returns it. It must be called before the
+// cache is used.
+func (c *Cache) WithAccountKeys(keys accountkey.Keys) *Cache {
+	c.accountKeys = keys
+	return c
 }
 
 // SetKeys replaces the keys. After an error, the old keys stay in use.
@@ -64,7 +73,7 @@ func (k Key) prefix() string { return store.Prefix("accounts", k.Client, k.ASPSP
 // An Entry is what a call has read: an account list, the balances of an account, or those of all
 // accounts, alone or with the list. Only lists are cached.
 type Entry struct {
-	Accounts    json.RawMessage            // as canonical.EncodeAccounts returns it; nil for balances
+	Accounts    json.RawMessage            // as EncodeList returns it; nil for balances
 	Balances    *canonical.AccountBalances // of one account; nil for any other call
 	AllBalances AllBalances                // nil if the call does not read them
 	FetchedAt   time.Time                  // by Redis's clock, see Lease.RedisTime
@@ -86,7 +95,7 @@ func (c *Cache) Get(ctx context.Context, k Key) (*Entry, time.Time, error) {
 	if err != nil || pending || c.invalidations.pending(k) {
 		return nil, now, err
 	}
-	return c.decodeEntry(name, values[0], now), now, nil
+	return c.decodeEntry(k, name, values[0], now), now, nil
 }
 
 // mgetWithTime returns values, "" for missing ones, and the time by Redis's clock, in one round
@@ -107,16 +116,20 @@ func (c *Cache) mgetWithTime(ctx context.Context, names ...string) (now time.Tim
 	return time.UnixMicro(micros).UTC(), values, nil
 }
 
-// A stored list is its time, then time and accounts, sealed. The first byte of a sealed value is
-// the number of its schema.
+// A stored list is its time, then a sealed text: the time, the id of the account keys, and the
+// accounts. The first byte of a sealed value is the number of its schema.
 const (
 	// timeSize is the length of a time prefix.
 	timeSize = 16
-	// listSchema is the number of the JSON form of cached accounts. It increases if an existing
-	// member changes, or if a new one can be computed from stored ones; not for any other new
-	// member. A list of a lower number is decoded and encoded again. One of a higher number, which
-	// a newer gateway stored, is a miss and is not overwritten while it is fresh.
-	listSchema = 1
+	// listSchema is the number of the form of cached lists with account keys. It increases if an
+	// existing member changes, or if a new one can be computed from stored ones; not for any other
+	// new member. A list of a lower number is decoded and encoded again, and so is one with account
+	// keys under another key. One of a higher number, which a newer gateway stored, is a miss and is
+	// not overwritten while it is fresh.
+	listSchema = 2
+	// unkeyedSchema is the number of the form of lists without account keys, which has no id of
+	// them: a gateway without a key for them writes lists that earlier gateways can read.
+	unkeyedSchema = 1
 	// outcomeSchema is the number of the form of outcomes.
 	outcomeSchema = 1
 )
@@ -125,16 +138,26 @@ const (
 // they cannot decrypt.
 func timePrefix(e *Entry) string { return fmt.Sprintf("%0*d", timeSize, e.FetchedAt.UnixMicro()) }
 
+// EncodeList returns a list with its account keys, as it is sent to the client and stored. It sets
+// the keys in list.
+func (c *Cache) EncodeList(k Key, list []canonical.Account) (json.RawMessage, error) {
+	c.accountKeys.Set(k.Client, k.ASPSP, list)
+	return canonical.EncodeAccounts(list)
+}
+
 // encodeEntry returns a list as it is stored under a name.
 func (c *Cache) encodeEntry(name string, e *Entry) ([]byte, error) {
-	prefix := timePrefix(e)
-	sealed, err := c.sealer.Load().seal(listSchema, name, append([]byte(prefix), e.Accounts...))
+	prefix, schema := timePrefix(e), byte(unkeyedSchema)
+	if c.accountKeys.ID() != "" {
+		schema = listSchema
+	}
+	sealed, err := c.sealer.Load().seal(schema, name, append([]byte(prefix+c.accountKeys.ID()), e.Accounts...))
 	return append([]byte(prefix), sealed...), err
 }
 
 // decodeEntry returns a list with its age; nil if it cannot be decoded, or if its time is in the
 // future.
-func (c *Cache) decodeEntry(name, value string, now time.Time) *Entry {
+func (c *Cache) decodeEntry(k Key, name, value string, now time.Time) *Entry {
 	date, sealed := value[:min(len(value), timeSize)], []byte(value[min(len(value), timeSize):])
 	micros, err := strconv.ParseInt(date, 10, 64)
 	fetched := time.UnixMicro(micros).UTC()
@@ -151,23 +174,31 @@ func (c *Cache) decodeEntry(name, value string, now time.Time) *Entry {
 	if !ok || len(text) < timeSize || string(text[:timeSize]) != date {
 		return nil
 	}
-	if e.Accounts = text[timeSize:]; schema < listSchema {
-		e.Accounts = reencode(e.Accounts)
-	}
-	if e.Accounts == nil {
+	if e.Accounts = c.decodeList(k, schema, text[timeSize:]); e.Accounts == nil {
 		return nil
 	}
 	return &e
 }
 
-// reencode returns accounts of an earlier schema in the current form; nil if they cannot be
-// decoded.
-func reencode(stored []byte) json.RawMessage {
+// decodeList returns the accounts of a stored list in the form of this gateway; nil if they cannot
+// be decoded. They are decoded only if they are of an earlier schema, or if their account keys are
+// not those of this gateway.
+func (c *Cache) decodeList(k Key, schema byte, stored []byte) json.RawMessage {
+	var id []byte
+	if schema > unkeyedSchema {
+		if len(stored) < accountkey.IDSize {
+			return nil
+		}
+		id, stored = stored[:accountkey.IDSize], stored[accountkey.IDSize:]
+	}
+	if schema >= unkeyedSchema && string(id) == c.accountKeys.ID() {
+		return stored
+	}
 	var list []canonical.Account
 	if json.Unmarshal(stored, &list) != nil {
 		return nil
 	}
-	again, err := canonical.EncodeAccounts(list)
+	again, err := c.EncodeList(k, list)
 	if err != nil {
 		return nil
 	}

@@ -51,7 +51,9 @@ func TestSchemas(t *testing.T) {
 		{1, `[{"accountId":"1","type":"OTHR","odd":true}]`, `[{"accountId":"1","type":"OTHR","odd":true}]`},
 		{0, `[{"accountId":"1","odd":true,"type":"OTHR"}]`, `[{"accountId":"1","type":"OTHR"}]`},
 		{0, `[{"accountId":1}]`, ""},
-		{2, `[{"accountId":"1","type":"OTHR"}]`, ""},
+		{2, "\x01\x02\x03\x04\x05\x06\x07\x08" + `[{"accountId":"1","accountKey":"of another gateway","type":"OTHR"}]`, `[{"accountId":"1","type":"OTHR"}]`},
+		{2, "\x01\x02\x03\x04\x05\x06\x07", ""},
+		{3, `[{"accountId":"1","type":"OTHR"}]`, ""},
 	} {
 		store(tt.schema, key, tt.stored)
 		e, _, err := c.Get(t.Context(), k)
@@ -68,7 +70,7 @@ func TestSchemas(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		store(2, tt.key, "[]")
+		store(3, tt.key, "[]")
 		next := entry()
 		next.FetchedAt = time.Now()
 		end, err := c.Publish(t.Context(), lease, cache.CallResult{Entry: next, KeepFor: time.Hour, FreshFor: tt.freshFor})

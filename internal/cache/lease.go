@@ -173,7 +173,7 @@ func (c *Cache) lookUp(ctx context.Context, l Lease, want Lookup, prefix string,
 func (c *Cache) found(l Lease, want Lookup, prefix string, now time.Time, values []string, pending bool) Found {
 	f := Found{Now: now, Memory: decodeMemory(values[1], values[2], now, want)}
 	if !pending && !c.invalidations.pending(l.Key) {
-		f.Entry = c.decodeEntry(prefix+"list", values[0], now)
+		f.Entry = c.decodeEntry(l.Key, prefix+"list", values[0], now)
 	}
 	return f
 }
@@ -300,7 +300,7 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (LeaderOutcome, error) {
 	case b != nil:
 		out.Entry = &Entry{Balances: &b.AccountBalances, FetchedAt: b.FetchedAt, Age: max(now.Sub(b.FetchedAt), 0)}
 	case l.list && !pending && !c.invalidations.pending(l.Key):
-		if out.Entry = c.decodeEntry(list, values[2], now); out.Entry != nil && out.Entry.FetchedAt.UnixMicro() == stored.FetchedAt.UnixMicro() {
+		if out.Entry = c.decodeEntry(l.Key, list, values[2], now); out.Entry != nil && out.Entry.FetchedAt.UnixMicro() == stored.FetchedAt.UnixMicro() {
 			out.Entry.AllBalances = stored.AllBalances
 		}
 	case !l.list && stored.AllBalances != nil:

@@ -13,6 +13,7 @@ import (
 // empty. Its JSON is the JSON of the API.
 type Account struct {
 	ID                   string           `json:"accountId"`                      // the provider's identifier, unique in its list; 1 to 256 characters
+	Key                  string           `json:"accountKey,omitempty"`           // the same under all consents of a client; set by internal/accountkey
 	Identification       Identification   `json:"identification,omitzero"`        // the number by which the account is known
 	OtherIdentifications []Identification `json:"otherIdentifications,omitempty"` // its other numbers, in the order of IdentifyAll
 	Currency             string           `json:"currency,omitempty"`             // ISO 4217 alphabetic code
@@ -32,12 +33,13 @@ type account Account
 // accountJSON is the JSON form of an Account.
 type accountJSON struct {
 	ID   string `json:"accountId"`
+	Key  string `json:"accountKey,omitempty"`
 	IBAN string `json:"iban,omitempty"`
 	account
 }
 
 func newAccountJSON(a Account) accountJSON {
-	return accountJSON{a.ID, a.Identification.IBAN(), account(a)}
+	return accountJSON{a.ID, a.Key, a.Identification.IBAN(), account(a)}
 }
 
 // MarshalJSON returns the JSON of the API. It has the member iban if the account is identified by

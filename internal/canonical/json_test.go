@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"ais-gateway/internal/canonical"
 )
 
@@ -53,12 +56,12 @@ func FuzzBalanceJSON(f *testing.F) {
 	})
 }
 
-// TestEncodeAccounts compares the JSON of a list with that of its accounts.
+// TestEncodeAccounts compares the JSON of a list with that of its accounts, and decodes it.
 func TestEncodeAccounts(t *testing.T) {
 	t.Parallel()
 	list := []canonical.Account{
 		{
-			ID: "1", Identification: canonical.NewIdentification(canonical.SchemeIBAN, "GB33BUKB20201555555555"),
+			ID: "1", Key: "Vq3v0fT1mS8yKc2dXwZb7A", Identification: canonical.NewIdentification(canonical.SchemeIBAN, "GB33BUKB20201555555555"),
 			OtherIdentifications: []canonical.Identification{{Scheme: canonical.SchemeProvider, Value: "<1>"}},
 			Type:                 "CACC", Name: "a & b \u2028", Relations: []string{"Owner"},
 		},
@@ -80,8 +83,12 @@ func TestEncodeAccounts(t *testing.T) {
 		if got, err := canonical.EncodeAccounts(list); err != nil || string(got) != want {
 			t.Errorf("got %s, %v\nwant %s", got, err, want)
 		}
+		var decoded []canonical.Account
+		if err := json.Unmarshal([]byte(want), &decoded); err != nil || !cmp.Equal(decoded, list, cmpopts.EquateEmpty()) {
+			t.Errorf("decoded: %+v, %v", decoded, err)
+		}
 	}
-	const first = `{"accountId":"1","iban":"GB33BUKB20201555555555","identification":{"scheme":"IBAN","value":"GB33BUKB20201555555555"},` +
+	const first = `{"accountId":"1","accountKey":"Vq3v0fT1mS8yKc2dXwZb7A","iban":"GB33BUKB20201555555555","identification":{"scheme":"IBAN","value":"GB33BUKB20201555555555"},` +
 		`"otherIdentifications":[{"scheme":"PROVIDER","value":"<1>"}],"type":"CACC","name":"a & b \u2028","relations":["Owner"]}`
 	if got, err := unescaped(list[0]); err != nil || got != first+"\n" {
 		t.Errorf("got %s, %v\nwant %s", got, err, first)

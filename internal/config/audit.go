@@ -30,13 +30,7 @@ type Audit struct {
 
 // Key returns the 32-byte key for the hashes of consents, nil if no file is set. A key file has the
 // format of the cache's, but only its first key is used.
-func (a Audit) Key() []byte {
-	keys, _ := a.KeyFile.keys()
-	if len(keys) == 0 {
-		return nil
-	}
-	return keys[0]
-}
+func (a Audit) Key() []byte { return a.KeyFile.firstKey() }
 
 func (a Audit) check(c *checker, path string) {
 	switch a.Output {

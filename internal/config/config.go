@@ -19,6 +19,7 @@ type Config struct {
 	Providers  map[string]Provider `yaml:"providers" check:"required,names"`
 	ASPSPs     []ASPSP             `yaml:"aspsps" check:"required"`
 	Unattended GlobalUnattended    `yaml:"unattended"` // for all ASPSPs
+	Accounts   GlobalAccounts      `yaml:"accounts"`   // of all ASPSPs
 	Cache      Cache               `yaml:"cache"`
 	Audit      Audit               `yaml:"audit"`
 	Log        Log                 `yaml:"log"`
@@ -132,6 +133,21 @@ type Accounts struct {
 func (a Accounts) check(c *checker, path string) {
 	if !c.faulty(path+".freshFor") && !c.faulty(path+".keepFor") {
 		c.require(path+".keepFor", a.KeepFor >= a.FreshFor, "must not be shorter than freshFor (default: 10m)")
+	}
+}
+
+// GlobalAccounts configures the account keys of all ASPSPs.
+type GlobalAccounts struct {
+	KeyFile File `yaml:"keyFile" check:"keys"` // base64 of 32 bytes; if not set, accounts have no account key
+}
+
+// Key returns the 32-byte key for account keys, nil if no file is set.
+func (a GlobalAccounts) Key() []byte { return a.KeyFile.firstKey() }
+
+// check refuses a second key: account keys cannot have another key without changing.
+func (a GlobalAccounts) check(c *checker, path string) {
+	if keys, _ := a.KeyFile.keys(); !c.faulty(path + ".keyFile") {
+		c.require(path+".keyFile", len(keys) <= 1, "must contain only one key, because account keys must not change")
 	}
 }
 

@@ -53,6 +53,8 @@ aspsps:
     unattended: {limit: 4, window: 24h, unit: consent}   # unit: aspsp | consent | resource
     accounts: {freshFor: 10m, keepFor: 2160h}
     breaker: {consecutiveFailures: 5, failureRatio: 0.5, minimumCalls: 20, interval: 60s, openFor: 30s}
+accounts:
+  keyFile: /run/secrets/accounts/key
 cache:
   encryptionKeyFile: /run/secrets/cache/key              # base64 of 32 bytes a line; the first encrypts, all decrypt
 `
@@ -84,7 +86,7 @@ func onDisk(t *testing.T, text string) string {
 		"mastercard/key.p12": canary, "mastercard/password": canary + "\n", "mypos/api-key": canary,
 		"mypos/qwac.pem": canary, "mypos/qwac.key": canary, "cache/key": keyLine(1) + "\n\n" + keyLine(2) + "\n",
 		"redis/password": canary + "\n", "bad/empty": "", "bad/newline": "\n", "bad/short": "c2hvcnQ=\n" + keyLine(3),
-		"bad/twice": keyLine(1) + "\n" + keyLine(1), "bad/large": strings.Repeat("x", 1<<20+1),
+		"accounts/key": keyLine(4) + "\n", "bad/twice": keyLine(1) + "\n" + keyLine(1), "bad/large": strings.Repeat("x", 1<<20+1),
 	} {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

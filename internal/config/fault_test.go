@@ -270,7 +270,7 @@ tracing: {}
 		"aspsps[0].breaker.failureRatio (line 23): must be greater than 0 and at most 1",
 		"aspsps[0].breaker.minimumCalls (line 25): is defined twice",
 		"aspsps[0].breaker.minimumCalls (line 25): must be 1 or more",
-		"tracing (line 26): unknown key; known keys: aspsps, audit, cache, clients, log, providers, psu, redis, server, unattended",
+		"tracing (line 26): unknown key; known keys: accounts, aspsps, audit, cache, clients, log, providers, psu, redis, server, unattended",
 	}
 	if diff := cmp.Diff(want, strings.Split(got.Error(), "\n")); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)

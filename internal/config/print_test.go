@@ -160,7 +160,7 @@ func TestSecretsStayOut(t *testing.T) {
 		shown[verb] = fmt.Sprintf(verb, *c) + fmt.Sprintf(verb, part)
 	}
 	for format, text := range shown {
-		for _, secret := range []string{canary, fmt.Sprintf("%x", canary), bytesOf, keyLine(1), keyLine(2)} {
+		for _, secret := range []string{canary, fmt.Sprintf("%x", canary), bytesOf, keyLine(1), keyLine(2), keyLine(4)} {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s contains a secret:\n%s", format, text)
 			}

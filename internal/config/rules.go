@@ -214,3 +214,12 @@ func (f File) keys() (keys [][]byte, details []string) {
 	}
 	return keys, details
 }
+
+// firstKey returns the first key of the file; nil if it has none.
+func (f File) firstKey() []byte {
+	keys, _ := f.keys()
+	if len(keys) == 0 {
+		return nil
+	}
+	return keys[0]
+}

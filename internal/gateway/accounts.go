@@ -226,7 +226,7 @@ func (a *accountsRequest) Call(ctx context.Context) cache.CallResult {
 			accounts, err = a.aspsp.Adapter.Accounts(ctx, a.q)
 		}
 		if err == nil {
-			entry.Accounts, err = canonical.EncodeAccounts(accounts)
+			entry.Accounts, err = a.g.Config.Cache.EncodeList(a.key(), accounts)
 		}
 		return err
 	})

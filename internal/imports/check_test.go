@@ -119,6 +119,7 @@ func TestRules(t *testing.T) {
 				"net/http/pprof runtime/pprof runtime/trace",
 		},
 		{"internal/api/x_test.go", "internal/api github.com/getkin/kin-openapi/openapi3", ""},
+		{"internal/accountkey/x.go", "internal/canonical crypto/hmac", "internal/config internal/cache"},
 		{"internal/audit/x.go", "internal/canonical", "internal/config"},
 		{"internal/breaker/x.go", "github.com/sony/gobreaker/v2", ""},
 		{"internal/cache/x.go", "github.com/redis/go-redis/v9", "internal/gateway github.com/alicebob/miniredis/v2"},

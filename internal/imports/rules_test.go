@@ -36,7 +36,7 @@ var rules = []rule{
 	{
 		dir: "cmd/gateway",
 		code: []string{
-			"api", "internal/adapters", "internal/api", "internal/audit", "internal/auth", "internal/cache", "internal/canonical",
+			"api", "internal/accountkey", "internal/adapters", "internal/api", "internal/audit", "internal/auth", "internal/cache", "internal/canonical",
 			"internal/commandline", "internal/config", "internal/gateway", "internal/health", "internal/output", "internal/providers", adapters,
 			"internal/recovery", "internal/sandbox", "internal/secretwatch", "internal/server", "internal/store",
 			"internal/telemetry", "internal/unattended",
@@ -45,6 +45,7 @@ var rules = []rule{
 	},
 	{dir: "deploy", code: []string{yaml}, test: []string{"internal/breaker", "internal/canonical", "internal/config"}},
 
+	{dir: "internal/accountkey", code: []string{"internal/canonical"}},
 	{
 		dir: "internal/adapters",
 		code: []string{
@@ -66,8 +67,10 @@ var rules = []rule{
 	{dir: "internal/audit", code: []string{"internal/canonical", "internal/event", "internal/output"}},
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{
-		dir:  "internal/cache",
-		code: []string{"internal/canonical", "internal/retryqueue", "internal/store", "internal/store/send", "internal/unattended", uuid, redis},
+		dir: "internal/cache",
+		code: []string{
+			"internal/accountkey", "internal/canonical", "internal/retryqueue", "internal/store", "internal/store/send", "internal/unattended", uuid, redis,
+		},
 		test: []string{"internal/config"},
 	},
 	{

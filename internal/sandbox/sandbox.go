@@ -40,6 +40,7 @@ const (
 
 	consumerKey = "sandbox-consumer!sandbox-project"
 	myposKey    = "sandbox-mypos-key"
+	accountKey  = "sandbox-account-key-of-32-bytes." // the same at each start, as account keys are
 )
 
 // The ASPSPs of providers berlingroup, whose requests are signed, and obie.
@@ -173,7 +174,7 @@ func (s *Sandbox) serve(ctx context.Context, o Options, provider string, simulat
 	return nil
 }
 
-// writeConfig writes the configuration and the key of the cache.
+// writeConfig writes the configuration, the key of the cache, and that of account keys.
 func (s *Sandbox) writeConfig(o Options) error {
 	cacheKey := make([]byte, 32)
 	if _, err := rand.Read(cacheKey); err != nil {
@@ -189,6 +190,7 @@ func (s *Sandbox) writeConfig(o Options) error {
 	)...).Replace(configuration)
 	return errors.Join(
 		s.writeFile("cache-key", []byte(base64.StdEncoding.EncodeToString(cacheKey))),
+		s.writeFile("account-key", []byte(base64.StdEncoding.EncodeToString([]byte(accountKey)))),
 		s.writeFile("gateway.yaml", []byte(text)),
 	)
 }
@@ -218,6 +220,7 @@ aspsps:
   - {id: $KINGFISHER, name: Kingfisher Bank, provider: obie, options: {version: v4.0, allBalances: true}}
   - {id: $HERON, name: Heron Bank, provider: obie, options: {version: v3.1, baseURL: "$obie/heron", headers: {x-fapi-financial-id: 0015800000jfSandbx}}}
 cache: {encryptionKeyFile: "$DIR/cache-key"}
+accounts: {keyFile: "$DIR/account-key"}
 `
 
 func (s *Sandbox) writeFile(name string, content []byte) error {

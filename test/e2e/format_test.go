@@ -26,9 +26,13 @@ import (
 
 var (
 	writeFormat  = flag.Bool("format.write", false, "write the file of -format.file, which must not exist")
-	formatFile   = flag.String("format.file", "format-1.txt", "the name of the file in testdata/redis")
+	formatFile   = flag.String("format.file", "format-2.txt", "the name of the file that -format.write writes in testdata/redis, one of formats")
 	formatBinary = flag.String("format.program", "", "the program whose entries are recorded; the one of this tree if empty")
 )
+
+// formats are the files of entries that the program of this tree writes, and whether it does so with
+// accounts.keyFile.
+var formats = map[string]bool{"format-1.txt": false, "format-2.txt": true}
 
 // The consents of the recorded entries.
 const (
@@ -40,9 +44,9 @@ const (
 )
 
 // formatWorld starts a sandbox with the settings that the recorded entries depend on: an ASPSP that
-// counts all consents together, lists that do not expire, and a known cache key. inProgress is
-// called for calls with formatBusy and formatToken, and may block.
-func formatWorld(t *testing.T, server *redistest.Server, inProgress func()) (w *sandbox.Sandbox, config string) {
+// counts all consents together, lists that do not expire, a known cache key, and accounts.keyFile if
+// keyed. inProgress is called for calls with formatBusy and formatToken, and may block.
+func formatWorld(t *testing.T, server *redistest.Server, keyed bool, inProgress func()) (w *sandbox.Sandbox, config string) {
 	t.Helper()
 	w = gatewaytest.NewSandboxOn(t, server, sandbox.Options{Front: func(_ string, next http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -59,6 +63,9 @@ func formatWorld(t *testing.T, server *redistest.Server, inProgress func()) (w *
 	}})
 	config = gatewaytest.EditConfig(t, w, func(text string) string {
 		text = strings.Replace(text, " drainFor: 0s,", "", 1) // older programs do not have this key
+		if !keyed {
+			text, _, _ = strings.Cut(text, "accounts: {keyFile: ")
+		}
 		text = strings.Replace(text, "name: River Bank, provider: mastercard}", "name: River Bank, provider: mastercard, unattended: {unit: aspsp}}", 1)
 		return strings.ReplaceAll(text, "provider: mastercard", "accounts: {keepFor: 876000h}, provider: mastercard")
 	})
@@ -74,12 +81,13 @@ func formatCall(t *testing.T, g *gatewaytest.Process, aspsp, consent, method, pa
 	return gatewaytest.Call(t, method, g.API+"/v1/aspsps/"+aspsp+path, header...)
 }
 
-// recordFormat makes a program write an entry of every kind, and returns all entries.
-func recordFormat(t *testing.T, program string) formatEntries {
+// recordFormat makes a program write an entry of every kind, with accounts.keyFile if keyed, and
+// returns all entries.
+func recordFormat(t *testing.T, program string, keyed bool) formatEntries {
 	t.Helper()
 	server := redistest.Start(t)
 	hold, arrived := make(chan struct{}), make(chan struct{}, 3)
-	_, config := formatWorld(t, server, func() { arrived <- struct{}{}; <-hold })
+	_, config := formatWorld(t, server, keyed, func() { arrived <- struct{}{}; <-hold })
 	g := gatewaytest.Run(t, exec.Command(program, "serve", "--config", config)).Listening()
 	wood, entries := mastercardsim.WoodBank, formatEntries{}
 	call := func(aspsp, consent, method, path string, header ...string) {
@@ -125,13 +133,16 @@ func TestFormat(t *testing.T) {
 	if *formatBinary != "" {
 		program = *formatBinary
 	}
-	entries, file := recordFormat(t, program), filepath.Join("../../deploy/testdata/redis", *formatFile)
 	if *writeFormat {
-		entries.write(t, file)
+		recordFormat(t, program, formats[*formatFile]).write(t, filepath.Join("../../deploy/testdata/redis", *formatFile))
 	}
-	recorded := readFormat(t, file)
-	if diff := cmp.Diff(recorded.plain(t), entries.plain(t)); diff != "" {
-		t.Errorf("keys or values are not those of the format that gateways share; see \"Formats\" in docs/design.md (-recorded +written):\n%s", diff)
+	for file, keyed := range formats {
+		t.Run(file, func(t *testing.T) {
+			recorded := readFormat(t, filepath.Join("../../deploy/testdata/redis", file))
+			if diff := cmp.Diff(recorded.plain(t), recordFormat(t, program, keyed).plain(t)); diff != "" {
+				t.Errorf("keys or values are not those of the format that gateways share; see \"Formats\" in docs/design.md (-recorded +written):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -143,22 +154,25 @@ func TestReadsEveryFormat(t *testing.T) {
 		t.Fatal(files, err)
 	}
 	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			server := redistest.Start(t)
-			began := time.Now()
-			readFormat(t, file).load(t, server)
-			w, config := formatWorld(t, server, func() {})
-			g := gatewaytest.Serve(t, config)
-			checkCounting(t, w, g)
-			checkLists(t, w, g)
-			checkLeases(t, w, g, began)
-			if n := len(w.CallLog.Breaches()); n != 0 {
-				t.Errorf("the bank refused %d calls", n)
-			}
-			if log := g.Stdout.String(); strings.Contains(log, `"level":"ERROR"`) {
-				t.Error(log)
-			}
-		})
+		for _, keyed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, keyed %t", filepath.Base(file), keyed), func(t *testing.T) {
+				t.Parallel()
+				server := redistest.Start(t)
+				began := time.Now()
+				readFormat(t, file).load(t, server)
+				w, config := formatWorld(t, server, keyed, func() {})
+				g := gatewaytest.Serve(t, config)
+				checkCounting(t, w, g)
+				checkLists(t, w, g, keyed)
+				checkLeases(t, w, g, began)
+				if n := len(w.CallLog.Breaches()); n != 0 {
+					t.Errorf("the bank refused %d calls", n)
+				}
+				if log := g.Stdout.String(); strings.Contains(log, `"level":"ERROR"`) {
+					t.Error(log)
+				}
+			})
+		}
 	}
 }
 
@@ -193,14 +207,19 @@ func checkCounting(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
 	}
 }
 
-// checkLists checks that a cached list is served, and that an attended request replaces it.
-func checkLists(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process) {
+// checkLists checks that a cached list is served, with account keys if the gateway is keyed, and that
+// an attended request replaces it.
+func checkLists(t *testing.T, w *sandbox.Sandbox, g *gatewaytest.Process, keyed bool) {
 	t.Helper()
 	resp, body := formatCall(t, g, mastercardsim.WoodBank, formatFour, http.MethodGet, "/accounts")
 	if resp.StatusCode != http.StatusOK || !strings.Contains(body, `"staleReason":"unattended_limit"`) {
 		t.Errorf("%d %s, want the stale list", resp.StatusCode, body)
 	}
-	if !strings.Contains(body, `"accountId":"`+mastercardsim.Account+`"`) {
+	account := `"accountId":"` + mastercardsim.Account + `",`
+	if keyed {
+		account += `"accountKey":"` + sandboxAccountKeys()[mastercardsim.Account] + `",`
+	}
+	if !strings.Contains(body, account+`"identification"`) {
 		t.Error(body)
 	}
 	for _, consent := range []string{formatFour, formatErased} {

@@ -170,7 +170,7 @@ func formatPlain(t *testing.T, name, text string) string {
 		if open[:16] != text[:16] {
 			t.Errorf("the time of %s is %s before the sealed part, and %s in it", name, text[:16], open[:16])
 		}
-		return "TIME " + open[16:]
+		return fmt.Sprintf("schema %d TIME %s", text[16], open[16:])
 	case strings.Contains(name, ":note:"):
 		open, ok := formatOpen(name, text)
 		if !ok {
@@ -197,7 +197,7 @@ func redated(name string, e formatEntry) formatEntry {
 		return e
 	}
 	head := []byte(e.text[16:33])
-	e.text = formatLongAgo + string(formatSeal().Seal(head, head[5:], []byte(formatLongAgo+open[16:]), formatData(name)))
+	e.text = formatLongAgo + string(formatSeal().Seal(head, head[5:], []byte(formatLongAgo+open[16:]), formatData(head[0], name)))
 	return e
 }
 
@@ -218,15 +218,15 @@ func formatSeal() cipher.AEAD {
 	return seal
 }
 
-// formatData returns the additional data with which a value of schema 1 is authenticated.
-func formatData(name string) []byte { return []byte("\x01" + name) }
+// formatData returns the additional data with which a value of a schema is authenticated.
+func formatData(schema byte, name string) []byte { return append([]byte{schema}, name...) }
 
-// formatOpen decrypts a value of schema 1: the schema's byte, 4 bytes of the key's id, a nonce of
-// 12 bytes, and the ciphertext. It returns false for another schema or key.
+// formatOpen decrypts a value of schema 1 or 2: the schema's byte, 4 bytes of the key's id, a nonce
+// of 12 bytes, and the ciphertext. It returns false for another schema or key.
 func formatOpen(name, value string) (string, bool) {
-	if len(value) < 17 || value[0] != 1 {
+	if len(value) < 17 || value[0] < 1 || value[0] > 2 {
 		return "", false
 	}
-	open, err := formatSeal().Open(nil, []byte(value[5:17]), []byte(value[17:]), formatData(name))
+	open, err := formatSeal().Open(nil, []byte(value[5:17]), []byte(value[17:]), formatData(value[0], name))
 	return string(open), err == nil
 }

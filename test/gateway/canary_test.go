@@ -397,7 +397,7 @@ func withCanarySecrets(t *testing.T, w *sandbox.Sandbox, canaries map[string]str
 	_, _ = rand.Read(auditKey)
 	canaries["key of audit records"] = base64.StdEncoding.EncodeToString(auditKey)
 	writeFile(t, filepath.Join(dir, "audit-key"), canaries["key of audit records"]+"\n")
-	for name, file := range map[string]string{"key of lists": "cache-key", "key of myPOS": "mypos-key"} {
+	for name, file := range map[string]string{"key of lists": "cache-key", "key of account keys": "account-key", "key of myPOS": "mypos-key"} {
 		text, err := os.ReadFile(filepath.Join(filepath.Dir(w.ConfigFile), file))
 		if err != nil {
 			t.Fatal(err)

@@ -69,12 +69,40 @@ func TestSideBySide(t *testing.T) {
 		t.Run("by the earlier version", func(t *testing.T) { s.testShared(t, gateways[0], gateways[1]) })
 		t.Run("by this version", func(t *testing.T) { s.testShared(t, gateways[1], gateways[0]) })
 	})
+	t.Run("account keys", func(t *testing.T) {
+		w := gatewaytest.NewSandbox(t, sandbox.Options{})
+		old := gatewaytest.Run(t, exec.Command(earlier, "serve", "--config", earlierConfig(t, w))).Listening()
+		testEarlierKeepsKeyedList(t, w, &process{old}, serve(t, w.ConfigFile))
+	})
 }
 
-// earlierConfig returns a configuration with the providers that the earlier gateway has.
+// testEarlierKeepsKeyedList tests that a list with account keys is a miss for an earlier gateway,
+// which fetches the list and does not overwrite the stored one.
+func testEarlierKeepsKeyedList(t *testing.T, w *sandbox.Sandbox, earlier, keyed *process) {
+	t.Helper()
+	header := unattendedHeaders(freshConsent())
+	accounts := func(p *process, cacheStatus string, hasKeys bool) {
+		t.Helper()
+		got := get(p.API+woodPath+"/accounts", header...)
+		status, _, _ := strings.Cut(got.header.Get("Cache-Status"), "; ttl=")
+		if got.status != 200 || status != "ais-gateway; "+cacheStatus || strings.Contains(got.body, `"accountKey"`) != hasKeys {
+			t.Errorf("%v, %q, want %q; account keys: %t", got, status, cacheStatus, hasKeys)
+		}
+	}
+	accounts(keyed, "fwd=miss; stored", true)
+	accounts(earlier, "fwd=miss", false)
+	accounts(keyed, "hit", true)
+	if n := (sideBySide{Sandbox: w}).calls(header); n != 2 {
+		t.Errorf("%d calls reached the bank, want 2", n)
+	}
+}
+
+// earlierConfig returns a configuration with the providers that the earlier gateway has, and without
+// accounts.keyFile, which it does not know.
 func earlierConfig(t *testing.T, w *sandbox.Sandbox) string {
 	t.Helper()
 	return gatewaytest.EditConfig(t, w, func(text string) string {
+		text, _, _ = strings.Cut(text, "accounts: {keyFile: ")
 		text = regexp.MustCompile(`(?m)^  (berlingroup|obie): .*\n`).ReplaceAllString(text, "")
 		return regexp.MustCompile(`(?s)  - \{id: `+sandbox.ElmBank+`.*\n(cache: )`).ReplaceAllString(text, "$1")
 	})
