@@ -1,6 +1,6 @@
-// Package aggregation reads the accounts and balances of many consents for one request: it plans
-// the calls of each source, reserves their slots, reads the sources concurrently, and reports what
-// is missing and why. internal/api calls it; it reads through internal/gateway.
+// Package aggregation has the types of aggregations: requests for the accounts and balances of many
+// consents, and their results. internal/api makes the requests, internal/aggregation/repeat and
+// internal/aggregation/runner the results.
 package aggregation
 
 import (
@@ -101,6 +101,10 @@ type Cost struct {
 	Max   *int // nil if it depends on the number of accounts, which is unknown
 	Spent int
 }
+
+// Slots is what became of the slots of one source: those that its plan needs, those that were
+// reserved, those that calls have used, and those that were released.
+type Slots struct{ Planned, Reserved, Spent, Released int }
 
 // Summary describes a result as a whole.
 type Summary struct {

@@ -1,4 +1,4 @@
-package aggregation
+package runner
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 
+	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/event"
@@ -18,7 +19,7 @@ import (
 
 // source is one source of a run. Until it is served, only plan and reserve use it.
 type source struct {
-	Source
+	aggregation.Source
 	run         *run
 	aspsp       gateway.ASPSPInfo
 	known       bool // the ASPSP is configured
@@ -33,19 +34,19 @@ type source struct {
 	reserved  bool              // the slots of planned were to be reserved
 	granted   []bool            // by planned call
 	refusal   *canonical.Error  // why not all are granted
-	slots     Slots
+	slots     aggregation.Slots
 
 	mu       sync.Mutex // of the following
-	result   SourceResult
+	result   aggregation.SourceResult
 	finished bool
 }
 
-func (r *run) newSource(i int, from Source) *source {
+func (r *run) newSource(i int, from aggregation.Source) *source {
 	s := &source{Source: from, run: r}
 	s.aspsp, s.known = r.Gateway.ASPSP(from.Query.ASPSP)
-	s.result = SourceResult{
+	s.result = aggregation.SourceResult{
 		Index: i, Ref: from.Ref, ASPSP: from.Query.ASPSP, Provider: s.aspsp.Provider, RequestID: from.Query.RequestID,
-		Attended: from.Query.Attended(), Cost: Cost{Max: new(int)},
+		Attended: from.Query.Attended(), Cost: aggregation.Cost{Max: new(int)},
 	}
 	if s.known {
 		s.reservation = r.Counter.NewReservation(r.Timeouts[from.Query.ASPSP])
@@ -66,7 +67,9 @@ func (s *source) serve(ctx context.Context) {
 	s.finish()
 	result := s.snapshot()
 	end(result, s.slots)
-	s.run.storeFinal(ctx, result)
+	if s.run.Recorder != nil {
+		s.run.Recorder.Finished(ctx, result)
+	}
 	s.run.finished <- s.result.Index
 }
 
@@ -156,7 +159,7 @@ func (s *source) inTime(err error) *canonical.Error {
 	switch {
 	case !ok:
 		return canonical.NewError(canonical.InternalError, "")
-	case failure.Kind == canonical.Overloaded && s.run.over.Err() != nil:
+	case failure.Kind == canonical.Overloaded && s.run.Over.Err() != nil:
 		return notInTime()
 	}
 	return failure
@@ -172,7 +175,7 @@ func (s *source) useList(list gateway.AccountsResult) {
 
 // selectFrom returns the accounts of a list, which is never nil, and the selected accounts that the
 // list does not contain.
-func (s *source) selectFrom(list gateway.AccountsResult) (accounts []Account, missing []Missing) {
+func (s *source) selectFrom(list gateway.AccountsResult) (accounts []aggregation.Account, missing []aggregation.Missing) {
 	accounts, err := decodeAccounts(list.Accounts)
 	if err != nil {
 		panic("aggregation: an account list does not decode")
@@ -187,19 +190,19 @@ func (s *source) selectFrom(list gateway.AccountsResult) (accounts []Account, mi
 	}
 	for _, id := range s.AccountIDs {
 		if !known[id] {
-			missing = append(missing, Missing{id, canonical.NewError(canonical.AccountUnknown, "")})
+			missing = append(missing, aggregation.Missing{ID: id, Failure: canonical.NewError(canonical.AccountUnknown, "")})
 		}
 	}
 	return accounts, missing
 }
 
 // decodeAccounts returns the accounts of a list, which is never nil.
-func decodeAccounts(list json.RawMessage) ([]Account, error) {
+func decodeAccounts(list json.RawMessage) ([]aggregation.Account, error) {
 	var raw []json.RawMessage
 	if err := json.Unmarshal(list, &raw); err != nil {
 		return nil, err
 	}
-	accounts := make([]Account, len(raw))
+	accounts := make([]aggregation.Account, len(raw))
 	for i, text := range raw {
 		var a struct {
 			ID       string `json:"accountId"`
@@ -209,7 +212,7 @@ func decodeAccounts(list json.RawMessage) ([]Account, error) {
 		if err := json.Unmarshal(text, &a); err != nil {
 			return nil, err
 		}
-		accounts[i] = Account{ID: a.ID, IBAN: a.IBAN, Currency: a.Currency, JSON: text}
+		accounts[i] = aggregation.Account{ID: a.ID, IBAN: a.IBAN, Currency: a.Currency, JSON: text}
 	}
 	return accounts, nil
 }
@@ -417,7 +420,7 @@ func (s *source) isFinished() bool {
 }
 
 // snapshot returns the result so far. What is missing of a source that is not finished is NotInTime.
-func (s *source) snapshot() SourceResult {
+func (s *source) snapshot() aggregation.SourceResult {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.result
@@ -432,7 +435,7 @@ func (s *source) snapshot() SourceResult {
 
 // completeLate completes the result of a source that is not finished at the end of the wait. The
 // caller holds the lock.
-func (s *source) completeLate(r *SourceResult) {
+func (s *source) completeLate(r *aggregation.SourceResult) {
 	if r.Accounts == nil && r.Failure == nil {
 		if list, ok := s.cachedInstead(notInTime()); ok {
 			r.Accounts, r.Missing = s.selectFrom(list)
@@ -449,17 +452,17 @@ func (s *source) completeLate(r *SourceResult) {
 }
 
 // outcome returns the outcome of a result. refusal is why slots of its plan were not reserved.
-func outcome(r SourceResult, refusal *canonical.Error) Outcome {
-	missing := len(r.Missing) > 0 || slices.ContainsFunc(r.Accounts, func(a Account) bool { return a.Failure != nil })
+func outcome(r aggregation.SourceResult, refusal *canonical.Error) aggregation.Outcome {
+	missing := len(r.Missing) > 0 || slices.ContainsFunc(r.Accounts, func(a aggregation.Account) bool { return a.Failure != nil })
 	switch {
 	case r.Failure != nil && r.Failure == refusal && refusal.Kind != canonical.CounterUnavailable && refusal.Kind != canonical.NotInTime:
-		return Skipped
+		return aggregation.Skipped
 	case r.Failure != nil:
-		return Failed
+		return aggregation.Failed
 	case missing:
-		return Partial
+		return aggregation.Partial
 	case r.Freshness.Stale:
-		return Stale
+		return aggregation.Stale
 	}
-	return OK
+	return aggregation.OK
 }

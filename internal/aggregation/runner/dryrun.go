@@ -1,21 +1,23 @@
-package aggregation
+package runner
 
 import (
 	"context"
 	"time"
 
+	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/unattended"
 )
 
-// dryRun plans all sources. It makes no call and reserves nothing.
-func (a *Aggregator) dryRun(ctx context.Context, r Request, ready func(SourceResult)) Result {
+// DryRun plans all sources. It makes no call and reserves nothing. The failure of a result is why the
+// source could not start now.
+func (a *Runner) DryRun(ctx context.Context, r aggregation.Request, ready func(aggregation.SourceResult)) aggregation.Result {
 	within, cancel := context.WithTimeout(ctx, r.Wait)
 	defer cancel()
-	planned := a.newRun(within, r)
+	planned := a.newRun(r, Options{Over: within})
 	planned.plan(within)
-	result := Result{Sources: make([]SourceResult, len(r.Sources))}
+	result := aggregation.Result{Sources: make([]aggregation.SourceResult, len(r.Sources))}
 	needed := map[string]int{} // by unit, for the sources so far
 	for i, s := range planned.sources {
 		s.result.Failure = s.couldStart(within, needed)

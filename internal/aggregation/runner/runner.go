@@ -1,4 +1,7 @@
-package aggregation
+// Package runner makes aggregations: it plans the calls of each source, reserves their slots, and
+// reads the sources concurrently. internal/aggregation/repeat calls it; it reads through
+// internal/gateway.
+package runner
 
 import (
 	"context"
@@ -9,7 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
-	"ais-gateway/internal/cache"
+	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/event"
 	"ais-gateway/internal/gateway"
@@ -28,11 +31,10 @@ const (
 	usageTimeout = 100 * time.Millisecond
 )
 
-// Config configures an Aggregator. Every member is needed.
+// Config configures a Runner. Every member is needed.
 type Config struct {
 	Gateway  *gateway.Gateway
 	Counter  *unattended.Counter
-	Cache    *cache.Cache             // of results for repeats
 	Timeouts map[string]time.Duration // of one read, by ASPSP
 	Logger   *slog.Logger
 	Observer Observer
@@ -42,72 +44,66 @@ type Config struct {
 type Observer interface {
 	// Source starts the span of a source. It returns the context of its calls, and a function that is
 	// called once, with the result.
-	Source(ctx context.Context, aspsp, provider string, attended bool) (context.Context, func(SourceResult, Slots))
+	Source(ctx context.Context, aspsp, provider string, attended bool) (context.Context, func(aggregation.SourceResult, aggregation.Slots))
 }
 
-// Slots is what became of the slots of one source: those that its plan needed, those that were
-// reserved, those that calls used, and those that were released.
-type Slots struct{ Planned, Reserved, Spent, Released int }
+// A Recorder stores the results of one run. It is safe for concurrent use.
+type Recorder interface {
+	// Finished stores the result of a source that has finished.
+	Finished(ctx context.Context, result aggregation.SourceResult)
+	// Unfinished stores the results at the end of the wait, but those for which Finished was called.
+	Unfinished(ctx context.Context, results []aggregation.SourceResult)
+}
 
-// An Aggregator serves aggregations. It is safe for concurrent use.
-type Aggregator struct {
+// A Runner makes aggregations. It is safe for concurrent use.
+type Runner struct {
 	Config
 	inProgress sync.WaitGroup // sources
 }
 
-// New returns an Aggregator.
-func New(c Config) *Aggregator { return &Aggregator{Config: c} }
+// New returns a Runner.
+func New(c Config) *Runner { return &Runner{Config: c} }
 
-// Drain waits until every call that was sent has ended and its result is stored. It returns ctx's
-// error if ctx ends first.
-func (a *Aggregator) Drain(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() { a.inProgress.Wait(); close(done) }()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// Wait waits until every call that was sent has ended.
+func (a *Runner) Wait() { a.inProgress.Wait() }
+
+// Options are how an aggregation runs.
+type Options struct {
+	// Over ends when no call may be started any more, and the response is due.
+	Over     context.Context
+	Recorder Recorder // nil for none
+	// NoCounter means that no slot may be taken, because it is unknown whether the sources were read
+	// before.
+	NoCounter bool
 }
 
-// Aggregate reads the sources of a request. It returns when all results are complete, or at the end
-// of the request's wait; then what is missing is NotInTime. ready is called with each result when it
-// is complete, one after the other; nil for none. A call that was sent is always finished. The error
-// is a *canonical.Error: FormatError if the idempotency key belongs to another request, InternalError
-// if the stored results cannot be decrypted, and Canceled if ctx has ended.
-func (a *Aggregator) Aggregate(ctx context.Context, r Request, ready func(SourceResult)) (Result, error) {
-	if ready == nil {
-		ready = func(SourceResult) {}
-	}
-	switch {
-	case r.DryRun:
-		return a.dryRun(ctx, r, ready), nil
-	case r.Key != "":
-		return a.once(ctx, r, ready)
-	}
-	over, stop := context.WithTimeout(ctx, r.Wait)
-	defer stop()
-	return a.newRun(over, r).collect(ctx, ready)
+// Run reads the sources of a request. It returns when all results are complete, or when o.Over ends;
+// then what is missing is NotInTime. ready is called with each result when it is complete, one after
+// the other. A call that was sent is always finished. Run returns Canceled if ctx has ended.
+func (a *Runner) Run(ctx context.Context, r aggregation.Request, o Options, ready func(aggregation.SourceResult)) (aggregation.Result, error) {
+	return a.newRun(r, o).collect(ctx, ready)
+}
+
+// Missing returns the result of a source of which nothing has arrived in time.
+func (a *Runner) Missing(r aggregation.Request, i int) aggregation.SourceResult {
+	return a.newRun(r, Options{}).newSource(i, r.Sources[i]).snapshot()
 }
 
 // run is one aggregation in progress.
 type run struct {
-	*Aggregator
-	Request
-	over      context.Context // ends when no call may be started any more
-	capacity  chan struct{}   // one element for each read in progress
-	finished  chan int        // indexes of sources
-	sources   []*source
-	record    *record // of the results for repeats; nil if they are not stored
-	noCounter bool    // no slot may be taken, because it is unknown whether an earlier request has read the sources
+	*Runner
+	Options
+	aggregation.Request
+	capacity chan struct{} // one element for each read in progress
+	finished chan int      // indexes of sources
+	sources  []*source
 }
 
 // newRun returns a run whose sources are not started.
-func (a *Aggregator) newRun(over context.Context, r Request) *run {
+func (a *Runner) newRun(r aggregation.Request, o Options) *run {
 	n := len(r.Sources)
 	all := &run{
-		Aggregator: a, Request: r, over: over, sources: make([]*source, n),
+		Runner: a, Options: o, Request: r, sources: make([]*source, n),
 		capacity: make(chan struct{}, maxCalls), finished: make(chan int, n),
 	}
 	for i, s := range r.Sources {
@@ -119,7 +115,7 @@ func (a *Aggregator) newRun(over context.Context, r Request) *run {
 // start plans all sources, reserves their slots and reads them. Its calls do not end with the
 // request's context.
 func (r *run) start(ctx context.Context) {
-	ctx = gateway.WaitForCapacity(context.WithoutCancel(ctx), r.over)
+	ctx = gateway.WaitForCapacity(context.WithoutCancel(ctx), r.Over)
 	ctx = providers.WithBodyBudget(ctx, maxBodies)
 	r.inProgress.Add(1 + len(r.sources))
 	go func() {
@@ -135,10 +131,10 @@ func (r *run) start(ctx context.Context) {
 
 // collect starts the run, and returns the results: those of sources that finish in time, and what
 // the others have at the end of the wait.
-func (r *run) collect(ctx context.Context, ready func(SourceResult)) (Result, error) {
+func (r *run) collect(ctx context.Context, ready func(aggregation.SourceResult)) (aggregation.Result, error) {
 	began := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
 	r.start(ctx)
-	result, emitted := Result{Sources: make([]SourceResult, len(r.sources))}, make([]bool, len(r.sources))
+	result, emitted := aggregation.Result{Sources: make([]aggregation.SourceResult, len(r.sources))}, make([]bool, len(r.sources))
 	emit := func(i int) {
 		if !emitted[i] {
 			result.Sources[i], emitted[i] = r.sources[i].snapshot(), true
@@ -149,18 +145,20 @@ func (r *run) collect(ctx context.Context, ready func(SourceResult)) (Result, er
 		select {
 		case i := <-r.finished:
 			emit(i)
-		case <-r.over.Done():
+		case <-r.Over.Done():
 		case <-ctx.Done():
-			return Result{}, canonical.NewError(canonical.Canceled, "")
+			return aggregation.Result{}, canonical.NewError(canonical.Canceled, "")
 		}
 	}
 	if ctx.Err() != nil {
-		return Result{}, canonical.NewError(canonical.Canceled, "")
+		return aggregation.Result{}, canonical.NewError(canonical.Canceled, "")
 	}
 	for i := range r.sources {
 		emit(i)
 	}
-	r.storeUnfinished(ctx, result.Sources)
+	if r.Recorder != nil {
+		r.Recorder.Unfinished(ctx, result.Sources)
+	}
 	event.AddWait(ctx, time.Since(began)) //nolint:forbidigo // as above
 	for _, s := range result.Sources {
 		event.AddSlots(ctx, s.Cost.Spent)
@@ -211,13 +209,13 @@ func (r *run) reserve(ctx context.Context) {
 
 // enter waits until the run has capacity for one more read. It returns false if the wait is over.
 func (r *run) enter() bool {
-	if r.over.Err() != nil {
+	if r.Over.Err() != nil {
 		return false
 	}
 	select {
 	case r.capacity <- struct{}{}:
 		return true
-	case <-r.over.Done():
+	case <-r.Over.Done():
 		return false
 	}
 }

@@ -1,4 +1,4 @@
-package aggregation
+package runner
 
 import (
 	"context"
@@ -147,9 +147,9 @@ func (s *source) take(ctx context.Context, calls []unattended.Call, partial bool
 		return granted, nil
 	case s.aspsp.PSUAddressRequired:
 		return granted, gateway.UserRequired()
-	case s.run.noCounter:
+	case s.run.NoCounter:
 		return granted, canonical.NewError(canonical.CounterUnavailable, "it is unknown whether the request was made before")
-	case s.run.over.Err() != nil:
+	case s.run.Over.Err() != nil:
 		return granted, notInTime()
 	}
 	granted, usage, failure := s.reservation.Reserve(ctx, calls, partial)

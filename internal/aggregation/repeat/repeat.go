@@ -1,0 +1,220 @@
+// Package repeat serves aggregations. The results of a request with an idempotency key are stored, so
+// that a repeat of the request makes no call: it returns what the first one has read. internal/api
+// calls it; internal/aggregation/runner reads the sources.
+package repeat
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"time"
+
+	"ais-gateway/internal/aggregation"
+	"ais-gateway/internal/aggregation/runner"
+	"ais-gateway/internal/cache"
+	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/gateway"
+	"ais-gateway/internal/store/steps"
+)
+
+const (
+	// pollPause is the pause between two reads of the results of a request in progress.
+	pollPause = 100 * time.Millisecond
+	// lateMargin is how much longer than its calls a run may take to store its last result.
+	lateMargin = 10 * time.Second
+)
+
+// Config configures an Aggregator. Every member is needed.
+type Config struct {
+	Runner *runner.Runner
+	Cache  *cache.Cache
+	Logger *slog.Logger
+}
+
+// An Aggregator serves aggregations. It is safe for concurrent use.
+type Aggregator struct {
+	Config
+	writes writes
+}
+
+// New returns an Aggregator.
+func New(c Config) *Aggregator { return &Aggregator{Config: c} }
+
+// Drain waits until every call that was sent has ended and its result is stored. It returns ctx's
+// error if ctx ends first.
+func (a *Aggregator) Drain(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { a.Runner.Wait(); a.writes.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Aggregate reads the sources of a request. It returns when all results are complete, or at the end
+// of the request's wait; then what is missing is NotInTime. ready is called with each result when it
+// is complete, one after the other; nil for none. A call that was sent is always finished. The error
+// is a *canonical.Error: FormatError if the idempotency key belongs to another request, InternalError
+// if the stored results cannot be decrypted, and Canceled if ctx has ended.
+func (a *Aggregator) Aggregate(ctx context.Context, r aggregation.Request, ready func(aggregation.SourceResult)) (aggregation.Result, error) {
+	if ready == nil {
+		ready = func(aggregation.SourceResult) {}
+	}
+	switch {
+	case r.DryRun:
+		return a.Runner.DryRun(ctx, r, ready), nil
+	case r.Key != "":
+		return a.once(ctx, r, ready)
+	}
+	return a.run(ctx, r, false, ready)
+}
+
+// run makes an aggregation whose results are not stored. It starts no call after the caller has left.
+func (a *Aggregator) run(ctx context.Context, r aggregation.Request, noCounter bool, ready func(aggregation.SourceResult)) (aggregation.Result, error) {
+	over, stop := context.WithTimeout(ctx, r.Wait)
+	defer stop()
+	return a.Runner.Run(ctx, r, runner.Options{Over: over, NoCounter: noCounter}, ready)
+}
+
+// once makes the aggregation of an idempotency key, or returns the results of the one that was made
+// before.
+func (a *Aggregator) once(ctx context.Context, r aggregation.Request, ready func(aggregation.SourceResult)) (aggregation.Result, error) {
+	id := cache.ReplayID{Client: r.Client, Key: r.Key}
+	for {
+		earlier, err := a.claim(ctx, id, r)
+		switch {
+		case errors.Is(err, cache.ErrUnreadable):
+			return aggregation.Result{}, canonical.NewError(canonical.InternalError, "the stored aggregation is encrypted under a key that this gateway does not have")
+		case err != nil:
+			return a.run(ctx, r, true, ready)
+		case earlier.Own:
+			return a.runOnce(ctx, r, id, earlier.Run, ready)
+		case earlier.Fingerprint != r.Fingerprint:
+			failure := canonical.NewError(canonical.FormatError, "the idempotency key belongs to another request")
+			failure.Faults = []canonical.FieldError{{
+				In: "header", Name: "Idempotency-Key", Detail: "was sent before with another body, or with another presence of the user",
+			}}
+			return aggregation.Result{}, failure
+		}
+		if result, deleted, err := a.follow(ctx, r, id, earlier, ready); !deleted {
+			return result, err
+		}
+	}
+}
+
+// claim claims the idempotency key, or returns what is stored under it.
+func (a *Aggregator) claim(ctx context.Context, id cache.ReplayID, r aggregation.Request) (cache.Replay, error) {
+	longest, consents := time.Duration(0), make([]cache.Key, len(r.Sources))
+	timeout := gateway.RedisBudget
+	for i, s := range r.Sources {
+		longest = max(longest, a.Runner.Timeouts[s.Query.ASPSP])
+		consents[i] = cache.Key{Client: r.Client, ASPSP: s.Query.ASPSP, Consent: canonical.NormalizeID(s.Query.Consent)}
+		if !s.Query.Attended() {
+			timeout = steps.Timeout // as for a slot
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return a.Cache.Claim(ctx, id, r.Fingerprint, consents, r.Wait+2*longest+lateMargin)
+}
+
+// runOnce makes an aggregation whose results are stored. It goes on if the caller leaves.
+func (a *Aggregator) runOnce(ctx context.Context, r aggregation.Request, id cache.ReplayID, name string, ready func(aggregation.SourceResult),
+) (aggregation.Result, error) {
+	over, stop := context.WithTimeout(context.WithoutCancel(ctx), r.Wait) //nolint:govet // stop is called when the last source has finished
+	results := newRecorder(a, id, name, len(r.Sources), stop)
+	return a.Runner.Run(ctx, r, runner.Options{Over: over, Recorder: results}, ready)
+}
+
+// follower returns the results of an aggregation that was made before.
+type follower struct {
+	ready   func(aggregation.SourceResult)
+	results []*stored // by source; nil for those that have not arrived
+	emitted []bool
+}
+
+// stored is a result as it is stored for repeats.
+type stored struct {
+	aggregation.SourceResult
+	Final bool // no call of the source is in progress
+}
+
+// follow returns the results of an aggregation that was made before, as far as they have arrived at
+// the end of the wait. deleted means that they were deleted, and that none was returned.
+func (a *Aggregator) follow(ctx context.Context, r aggregation.Request, id cache.ReplayID, earlier cache.Replay, ready func(aggregation.SourceResult),
+) (result aggregation.Result, deleted bool, err error) {
+	over, stop := context.WithTimeout(ctx, r.Wait)
+	defer stop()
+	n := len(r.Sources)
+	f := follower{ready: ready, results: make([]*stored, n), emitted: make([]bool, n)}
+	for f.use(earlier); !earlier.Done && earlier.Now.Before(earlier.Until) && over.Err() == nil; {
+		select {
+		case <-time.After(pollPause):
+		case <-over.Done():
+		}
+		next, known, err := a.replay(ctx, id)
+		switch {
+		case err != nil:
+		case known && next.Run == earlier.Run:
+			earlier = next
+			f.use(earlier)
+		case slices.Contains(f.emitted, true):
+			clear(f.results)
+			earlier.Done = true
+		default:
+			return aggregation.Result{}, true, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return aggregation.Result{}, false, canonical.NewError(canonical.Canceled, "")
+	}
+	return a.complete(r, &f), false, nil
+}
+
+// replay reads the stored results.
+func (a *Aggregator) replay(ctx context.Context, id cache.ReplayID) (cache.Replay, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, steps.Timeout)
+	defer cancel()
+	return a.Cache.Replay(ctx, id)
+}
+
+// use takes over the results that have arrived.
+func (f *follower) use(all cache.Replay) {
+	for i, text := range all.Results {
+		var s stored
+		if i < 0 || i >= len(f.results) || f.emitted[i] || json.Unmarshal(text, &s) != nil {
+			continue
+		}
+		if f.results[i] = &s; s.Final {
+			f.emit(i)
+		}
+	}
+}
+
+func (f *follower) emit(i int) {
+	f.emitted[i] = true
+	f.ready(f.results[i].SourceResult)
+}
+
+// complete returns all results: those that have not arrived are NotInTime.
+func (a *Aggregator) complete(r aggregation.Request, f *follower) aggregation.Result {
+	result := aggregation.Result{Replayed: true, Sources: make([]aggregation.SourceResult, len(f.results))}
+	for i := range f.results {
+		if f.results[i] == nil {
+			f.results[i] = &stored{SourceResult: a.Runner.Missing(r, i)}
+			if f.emitted[i] { // and deleted since: what was sent stays, but is not repeated
+				result.Sources[i] = f.results[i].SourceResult
+				continue
+			}
+		}
+		if !f.emitted[i] {
+			f.emit(i)
+		}
+		result.Sources[i] = f.results[i].SourceResult
+	}
+	return result
+}
