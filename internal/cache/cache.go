@@ -1,7 +1,8 @@
 // Package cache stores account lists in Redis, encrypted and per client, with the leases and
-// outcomes by which gateways share one call, and with what calls have shown about later ones. Ages
-// use Redis's clock, because the gateways' clocks may differ. It fails open: after an error, a
-// request continues without it. internal/gateway and internal/coalesce call it.
+// outcomes by which gateways share one call, and with what calls have shown about later ones. It also
+// stores aggregations for repeats. Ages use Redis's clock, because the gateways' clocks may differ. It
+// fails open: after an error, a request continues without it. internal/gateway, internal/coalesce and
+// internal/aggregation call it.
 package cache
 
 import (

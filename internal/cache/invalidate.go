@@ -101,13 +101,18 @@ func (c *Cache) InvalidationPending(k Key) bool { return c.invalidations.pending
 // Drain makes the last attempt of each pending deletion. It returns ctx's error if ctx ends first.
 func (c *Cache) Drain(ctx context.Context) error { return c.invalidations.queue.Drain(ctx) }
 
-// Erase invalidates the list, and also deletes the remembered refusals and number of pages. It tries
-// until Redis confirms it, or until ctx ends. Then it returns ctx's error and continues in the
-// background; until Redis confirms it, this cache does not return the list.
+// Erase invalidates the list, and also deletes the remembered refusals and number of pages, and all
+// stored aggregations of the client that contain the consent. It tries until Redis confirms it, or
+// until ctx ends. Then it returns ctx's error and continues in the background; until Redis confirms
+// it, this cache does not return the list, and Claim fails for aggregations that contain the consent.
 func (c *Cache) Erase(ctx context.Context, k Key) error {
-	p := k.prefix()
 	erase := func(ctx context.Context) error {
-		return c.rdb.Del(ctx, p+"list", p+"calls", p+"refused", p+"pages").Err()
+		p := k.prefix()
+		// The list first: an aggregation that begins later than its deletion cannot contain it.
+		if err := c.rdb.Del(ctx, p+"list", p+"calls", p+"refused", p+"pages").Err(); err != nil {
+			return err
+		}
+		return c.eraseReplays(ctx, k)
 	}
 	// A command may fail earlier, for example in a failover. Repeating a deletion is safe.
 	for erase(ctx) != nil {

@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -75,6 +76,9 @@ func keyBounds(b config.ASPSP, timeout time.Duration) map[string]struct {
 		"ais:1:accounts:{…}:note":       {10 * time.Second, 2048},
 		"ais:1:accounts:{…}:refused":    {time.Hour, 2700},
 		"ais:1:accounts:{…}:pages":      {7 * 24 * time.Hour, 250},
+
+		"ais:1:accounts:{…}:aggregations": {20 * time.Minute, 1000 + 250},
+		"ais:1:aggregations:{…}:results":  {10 * time.Minute, 1300 + 2*(150+2)},
 	}
 }
 
@@ -135,6 +139,12 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	look()
 	k.Consent = newQuery().Consent
 	learn(t, g.Config.Cache, k, cache.Learned{Pages: 200})
+	look()
+	id := cache.ReplayID{Client: client, Key: "monthly"}
+	stored, err := g.Config.Cache.Claim(t.Context(), id, strings.Repeat("f", 64), []cache.Key{k}, time.Minute)
+	if err != nil || g.Config.Cache.StoreResults(t.Context(), id, stored.Run, map[int]json.RawMessage{0: []byte("{}"), 1: []byte("{}")}, true) != nil {
+		t.Fatal("the aggregation is not stored", err)
+	}
 	look()
 	w.interceptor.handle(func(rw http.ResponseWriter, r *http.Request) { look(); w.interceptor.sim.ServeHTTP(rw, r) })
 	mustList(t, g, q, gateway.CacheControl{})

@@ -47,7 +47,7 @@ var (
 	// commands are those that the gateway sends to Redis; commandErrors are the kinds of their
 	// errors.
 	commands = []string{
-		"CLUSTER", "DEL", "EVAL", "EVALSHA", "GET", "HELLO", "INFO", "PING", "PIPELINE", "SET", "ZADD", "ZREM",
+		"CLUSTER", "DEL", "EVAL", "EVALSHA", "GET", "HELLO", "INFO", "PING", "PIPELINE", "SET", "ZADD", "ZRANGEBYSCORE", "ZREM",
 	}
 	commandErrors = []string{
 		"canceled", "cluster_down", "loading", "moved", "noauth", "noperm", "noreplicas", "noscript", "oom", "other", "readonly", "timeout", "unreachable",

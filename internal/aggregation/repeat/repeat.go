@@ -89,10 +89,10 @@ func (a *Aggregator) once(ctx context.Context, r aggregation.Request, ready func
 		switch {
 		case errors.Is(err, cache.ErrUnreadable):
 			return aggregation.Result{}, canonical.NewError(canonical.InternalError, "the stored aggregation is encrypted under a key that this gateway does not have")
+		case earlier.Own: // after an error, Redis may have stored the beginning
+			return a.runOnce(ctx, r, id, earlier.Run, err != nil, ready)
 		case err != nil:
 			return a.run(ctx, r, true, ready)
-		case earlier.Own:
-			return a.runOnce(ctx, r, id, earlier.Run, ready)
 		case earlier.Fingerprint != r.Fingerprint:
 			failure := canonical.NewError(canonical.FormatError, "the idempotency key belongs to another request")
 			failure.Faults = []canonical.FieldError{{
@@ -123,11 +123,12 @@ func (a *Aggregator) claim(ctx context.Context, id cache.ReplayID, r aggregation
 }
 
 // runOnce makes an aggregation whose results are stored. It goes on if the caller leaves.
-func (a *Aggregator) runOnce(ctx context.Context, r aggregation.Request, id cache.ReplayID, name string, ready func(aggregation.SourceResult),
+func (a *Aggregator) runOnce(ctx context.Context, r aggregation.Request, id cache.ReplayID, name string, noCounter bool,
+	ready func(aggregation.SourceResult),
 ) (aggregation.Result, error) {
 	over, stop := context.WithTimeout(context.WithoutCancel(ctx), r.Wait) //nolint:govet // stop is called when the last source has finished
 	results := newRecorder(a, id, name, len(r.Sources), stop)
-	return a.Runner.Run(ctx, r, runner.Options{Over: over, Recorder: results}, ready)
+	return a.Runner.Run(ctx, r, runner.Options{Over: over, Recorder: results, NoCounter: noCounter}, ready)
 }
 
 // follower returns the results of an aggregation that was made before.
