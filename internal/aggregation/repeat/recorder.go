@@ -16,9 +16,6 @@ import (
 // againTimeout is the timeout of storing what could not be stored before the response.
 const againTimeout = 2 * time.Second
 
-// writes are those that are made after the response.
-type writes struct{ sync.WaitGroup }
-
 // recorder stores the results of one aggregation. It is a runner.Recorder.
 type recorder struct {
 	*Aggregator

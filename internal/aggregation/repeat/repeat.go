@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"ais-gateway/internal/aggregation"
@@ -36,11 +37,31 @@ type Config struct {
 // An Aggregator serves aggregations. It is safe for concurrent use.
 type Aggregator struct {
 	Config
-	writes writes
+	writes   sync.WaitGroup  // that are made after the response
+	stopping context.Context // ends with EndWaits
+	stop     func()
 }
 
 // New returns an Aggregator.
-func New(c Config) *Aggregator { return &Aggregator{Config: c} }
+func New(c Config) *Aggregator {
+	a := &Aggregator{Config: c}
+	a.stopping, a.stop = context.WithCancel(context.Background())
+	return a
+}
+
+// EndWaits ends the wait of all aggregations, so that their responses do not delay the end of the
+// process: what is missing is NotInTime.
+func (a *Aggregator) EndWaits() { a.stop() }
+
+// wait returns a context that ends with the wait of a request.
+func (a *Aggregator) wait(ctx context.Context, r aggregation.Request) (over context.Context, cancel func()) {
+	over, end := context.WithTimeout(ctx, r.Wait)
+	detach := context.AfterFunc(a.stopping, end)
+	return over, func() {
+		detach()
+		end()
+	}
+}
 
 // Drain waits until every call that was sent has ended and its result is stored. It returns ctx's
 // error if ctx ends first.
@@ -75,7 +96,7 @@ func (a *Aggregator) Aggregate(ctx context.Context, r aggregation.Request, ready
 
 // run makes an aggregation whose results are not stored. It starts no call after the caller has left.
 func (a *Aggregator) run(ctx context.Context, r aggregation.Request, noCounter bool, ready func(aggregation.SourceResult)) (aggregation.Result, error) {
-	over, stop := context.WithTimeout(ctx, r.Wait)
+	over, stop := a.wait(ctx, r)
 	defer stop()
 	return a.Runner.Run(ctx, r, runner.Options{Over: over, NoCounter: noCounter}, ready)
 }
@@ -126,7 +147,7 @@ func (a *Aggregator) claim(ctx context.Context, id cache.ReplayID, r aggregation
 func (a *Aggregator) runOnce(ctx context.Context, r aggregation.Request, id cache.ReplayID, name string, noCounter bool,
 	ready func(aggregation.SourceResult),
 ) (aggregation.Result, error) {
-	over, stop := context.WithTimeout(context.WithoutCancel(ctx), r.Wait) //nolint:govet // stop is called when the last source has finished
+	over, stop := a.wait(context.WithoutCancel(ctx), r) // ends when the last source has finished
 	results := newRecorder(a, id, name, len(r.Sources), stop)
 	return a.Runner.Run(ctx, r, runner.Options{Over: over, Recorder: results, NoCounter: noCounter}, ready)
 }
@@ -148,7 +169,7 @@ type stored struct {
 // the end of the wait. deleted means that they were deleted, and that none was returned.
 func (a *Aggregator) follow(ctx context.Context, r aggregation.Request, id cache.ReplayID, earlier cache.Replay, ready func(aggregation.SourceResult),
 ) (result aggregation.Result, deleted bool, err error) {
-	over, stop := context.WithTimeout(ctx, r.Wait)
+	over, stop := a.wait(ctx, r)
 	defer stop()
 	n := len(r.Sources)
 	f := follower{ready: ready, results: make([]*stored, n), emitted: make([]bool, n)}
