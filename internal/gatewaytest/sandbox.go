@@ -42,7 +42,18 @@ func NewSandboxWith(t *testing.T, o sandbox.Options) *sandbox.Sandbox {
 // alternates names and values.
 func Call(t *testing.T, method, url string, header ...string) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), method, url, nil)
+	return send(t, method, url, nil, header)
+}
+
+// Post sends a JSON body with the sandbox's API key, as Call does.
+func Post(t *testing.T, url, body string, header ...string) (*http.Response, string) {
+	t.Helper()
+	return send(t, http.MethodPost, url, strings.NewReader(body), append([]string{"Content-Type", "application/json"}, header...))
+}
+
+func send(t *testing.T, method, url string, content io.Reader, header []string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, url, content)
 	if err != nil {
 		t.Fatal(err)
 	}

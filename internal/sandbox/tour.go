@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -48,6 +49,7 @@ func (s *Sandbox) Tour(ctx context.Context, w io.Writer, api string) error {
 		{"Four calls without the user present, and the fifth is stopped before it leaves", t.fifthCall},
 		{"With the user present the bank may always be called", t.attended},
 		{"A consent that has run out: whose fault it is, and what to do", t.consentError},
+		{"All banks in one request: what each call cost, and what is missing", t.aggregation},
 	} {
 		fmt.Fprintf(t, "\n%d. %s\n\n", i+1, step.title)
 		if err := step.show(ctx); err != nil {
@@ -275,4 +277,74 @@ func (t *tour) consentError(ctx context.Context) error {
 		return fmt.Errorf("status %d, code %s, origin %s, action %s", got.status, got.body.Code, got.body.Origin, got.body.Action)
 	}
 	return nil
+}
+
+// aggregation shows the accounts and balances of all ASPSPs in one request. Wood Bank's consent has
+// no slots left.
+func (t *tour) aggregation(ctx context.Context) error {
+	t.banks[0].access = t.wood
+	sources := make([]map[string]string, len(t.banks))
+	for i, bank := range t.banks {
+		sources[i] = map[string]string{"ref": bank.name, "aspspId": bank.aspsp, "consentId": bank.consent}
+		if bank.token != "" {
+			sources[i]["providerAuthorization"] = "Bearer " + bank.token
+		}
+	}
+	got, err := t.aggregate(ctx, map[string]any{"sources": sources, "include": []string{"balances"}, "allowPartial": true})
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(t, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\n   bank\toutcome\taccounts\twith balances\tspent\tleft\tmissing because")
+	for _, s := range got.Sources {
+		read, why := 0, s.Problem.Code
+		for _, a := range s.Accounts {
+			if a.Balances != nil {
+				read++
+			} else {
+				why = a.BalancesProblem.Code
+			}
+		}
+		fmt.Fprintf(table, "   %s\t%s\t%d\t%d\t%d\t%d\t%s\n", s.Ref, s.Outcome, len(s.Accounts), read, s.Cost.Spent, s.Unattended.Remaining, why)
+		skipped := s.Index == 0 && s.Outcome == "skipped" && why == "UNATTENDED_LIMIT"
+		if !skipped && (s.Outcome != "ok" && s.Outcome != "partial" || read == 0) {
+			return fmt.Errorf("%s: outcome %s with %d balances, problem %s", s.Ref, s.Outcome, read, why)
+		}
+	}
+	return table.Flush()
+}
+
+// aggregationResult is the part of an aggregation's response that the tour shows.
+type aggregationResult struct {
+	Sources []struct {
+		Index        int
+		Ref, Outcome string
+		Cost         struct{ Spent int }
+		Unattended   struct{ Remaining int }
+		Problem      struct{ Code string }
+		Accounts     []struct {
+			Balances        []any
+			BalancesProblem struct{ Code string }
+		}
+	}
+}
+
+func (t *tour) aggregate(ctx context.Context, body any) (got aggregationResult, err error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return got, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, t.api+"/v1/aggregations", bytes.NewReader(text))
+	if err != nil {
+		return got, err
+	}
+	req.Header.Set("X-API-Key", Key)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := t.client.Do(req)
+	if err != nil {
+		return got, err
+	}
+	defer resp.Body.Close()
+	fmt.Fprintf(t, "   POST /v1/aggregations\n   %d\n", resp.StatusCode)
+	return got, json.NewDecoder(resp.Body).Decode(&got)
 }

@@ -94,7 +94,7 @@ func TestSandbox(t *testing.T) {
 		lines = pasted.FindAllStringSubmatch(guide, -1)
 		return strings.Contains(guide, "Ctrl-C")
 	})
-	if len(lines) != 10 {
+	if len(lines) != 11 {
 		t.Fatalf("%d commands\n%s", len(lines), p.Stdout.String())
 	}
 	for _, line := range lines {
@@ -103,7 +103,11 @@ func TestSandbox(t *testing.T) {
 			name, value, _ := strings.Cut(h[1], ": ")
 			header = append(header, name, value)
 		}
-		if resp, body := gatewaytest.Call(t, http.MethodGet, line[1], header...); resp.StatusCode != http.StatusOK {
+		call := func() (*http.Response, string) { return gatewaytest.Call(t, http.MethodGet, line[1], header...) }
+		if body := regexp.MustCompile(`-d '([^']*)'`).FindStringSubmatch(line[2]); body != nil {
+			call = func() (*http.Response, string) { return gatewaytest.Post(t, line[1], body[1], header...) }
+		}
+		if resp, body := call(); resp.StatusCode != http.StatusOK {
 			t.Errorf("%s%s\n%d %s", line[1], line[2], resp.StatusCode, body)
 		}
 	}
