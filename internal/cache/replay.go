@@ -55,10 +55,6 @@ const runSize = 36
 // made calls, and a repeat makes none.
 var ErrUnreadable = errors.New("the stored aggregation cannot be decrypted")
 
-// errErasing means that a deletion of cached data is pending, with which an aggregation may still
-// have to be deleted.
-var errErasing = errors.New("a deletion of cached data is pending")
-
 // A ReplayID identifies a stored aggregation: one idempotency key of one client.
 type ReplayID struct{ Client, Key string }
 
@@ -95,95 +91,75 @@ type storedBeginning struct {
 // its results under it, so that a repeat finds them.
 func (c *Cache) Claim(ctx context.Context, id ReplayID, fingerprint string, consents []Key, until time.Duration) (Replay, error) {
 	if slices.ContainsFunc(consents, func(k Key) bool { return c.invalidations.queue.Pending(deletion{k, true}) }) {
-		return Replay{}, errErasing
+		return Replay{}, errors.New("a deletion of cached data of the aggregation is pending")
 	}
 	stored, ok, err := c.Replay(ctx, id) // a repeat needs no memory in Redis
 	if ok || err != nil {
 		return stored, err
 	}
-	own, name := Replay{Run: uuid.NewString()}, id.name()
-	beginning := storedBeginning{Fingerprint: fingerprint, Until: stored.Now.Add(until)}
-	sealed, err := c.sealer.Load().seal(replaySchema, replayPart(name, own.Run, beginningScore), marshal(beginning))
+	name, run := id.name(), uuid.NewString()
+	beginning := marshal(storedBeginning{Fingerprint: fingerprint, Until: stored.Now.Add(until)})
+	sealed, err := c.sealer.Load().seal(replaySchema, replayPart(name, run, beginningScore), beginning)
 	if err != nil {
 		return Replay{}, err
 	}
 	// The index first: an aggregation is never stored without it.
-	if err := c.index(ctx, name, consents); err != nil {
+	index := c.rdb.Pipeline()
+	for _, k := range consents {
+		indexScript.Eval(ctx, index, []string{k.indexName()}, name, indexTTL.Milliseconds())
+	}
+	if _, err := index.Exec(ctx); err != nil {
 		return Replay{}, err
 	}
-	result, err := send.Run(ctx, replayScript, c.rdb, []string{name},
-		own.Run+string(sealed), beginningScore, replayTTL.Milliseconds()).Slice()
-	if err != nil {
-		own.Own = !store.NotExecuted(c.rdb, err)
-		return own, err
+	stored, _, err = c.runReplay(ctx, name, run+string(sealed), beginningScore, replayTTL.Milliseconds())
+	if err != nil && !errors.Is(err, ErrUnreadable) {
+		return Replay{Run: run, Own: !store.NotExecuted(c.rdb, err)}, err
 	}
-	stored, _, err = c.decodeReplay(name, result)
-	stored.Own = stored.Run == own.Run
+	stored.Own = stored.Run == run
 	return stored, err
-}
-
-// index adds an aggregation to the index of each consent.
-func (c *Cache) index(ctx context.Context, name string, consents []Key) error {
-	_, err := c.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for _, k := range consents {
-			indexScript.Eval(ctx, pipe, []string{k.indexName()}, name, indexTTL.Milliseconds())
-		}
-		return nil
-	})
-	return err
 }
 
 // Replay returns the stored aggregation, or ErrUnreadable if it cannot be decrypted. ok is false if
 // there is none.
 func (c *Cache) Replay(ctx context.Context, id ReplayID) (stored Replay, ok bool, err error) {
-	name := id.name()
-	result, err := send.Run(ctx, replayScript, c.rdb, []string{name}).Slice()
+	return c.runReplay(ctx, id.name())
+}
+
+// runReplay runs replay.lua, and decrypts the aggregation. Without one it returns only Redis's time.
+func (c *Cache) runReplay(ctx context.Context, name string, args ...any) (Replay, bool, error) {
+	reply, err := send.Run(ctx, replayScript, c.rdb, []string{name}, args...).StringSlice()
 	if err != nil {
 		return Replay{}, false, err
 	}
-	return c.decodeReplay(name, result)
-}
-
-// decodeReplay decrypts a reply of replay.lua. Without an aggregation it returns only Redis's time.
-func (c *Cache) decodeReplay(name string, result []any) (Replay, bool, error) {
-	if len(result) != 2 {
+	if len(reply)%2 == 0 {
 		return Replay{}, false, errScriptReply
 	}
-	micros, isTime := result[0].(int64)
-	pairs, isList := result[1].([]any)
-	if !isTime || !isList {
-		return Replay{}, false, errScriptReply
-	}
+	micros, _ := strconv.ParseInt(reply[0], 10, 64)
 	stored := Replay{Now: time.UnixMicro(micros).UTC(), Results: map[int]json.RawMessage{}}
-	if len(pairs) == 0 {
-		return stored, false, nil
-	}
-	parts := map[int]string{}
-	for pair := range slices.Chunk(pairs, 2) {
-		value, _ := pair[0].(string)
-		score, _ := pair[len(pair)-1].(string)
-		if n, err := strconv.Atoi(score); err == nil {
-			parts[n] = value
-		}
-	}
-	first := parts[beginningScore]
-	stored.Run = first[:min(len(first), runSize)]
-	var beginning storedBeginning
-	text, ok := c.openReplay(name, stored.Run, beginningScore, first[len(stored.Run):])
-	if !ok || json.Unmarshal(text, &beginning) != nil {
-		return Replay{}, false, ErrUnreadable
-	}
-	stored.Fingerprint, stored.Until = beginning.Fingerprint, beginning.Until
-	_, stored.Done = parts[doneScore]
-	for source, value := range parts {
-		if source < 0 {
+	for part := range slices.Chunk(reply[1:], 2) { // by score
+		value := part[0]
+		score, err := strconv.Atoi(part[1])
+		if err != nil || score < beginningScore {
+			stored.Done = stored.Done || score == doneScore
 			continue
 		}
-		if stored.Results[source], ok = c.openReplay(name, stored.Run, source, value); !ok {
+		if score == beginningScore {
+			size := min(len(value), runSize)
+			stored.Run, value = value[:size], value[size:]
+		}
+		text, ok := c.openReplay(name, stored.Run, score, value)
+		if ok && score == beginningScore {
+			var beginning storedBeginning
+			ok = json.Unmarshal(text, &beginning) == nil
+			stored.Fingerprint, stored.Until = beginning.Fingerprint, beginning.Until
+		} else {
+			stored.Results[score] = text
+		}
+		if !ok {
 			return Replay{}, false, ErrUnreadable
 		}
 	}
-	return stored, true, nil
+	return stored, stored.Run != "", nil
 }
 
 // openReplay decrypts a value of an aggregation.
@@ -191,7 +167,6 @@ func (c *Cache) openReplay(name, run string, score int, value string) ([]byte, b
 	seal := c.sealer.Load()
 	if seal.underUnknownKey([]byte(value)) {
 		c.unknown.report()
-		return nil, false
 	}
 	schema, text, ok := seal.open(replayPart(name, run, score), []byte(value))
 	return text, ok && schema == replaySchema
@@ -207,9 +182,6 @@ func replayPart(name, run string, score int) string {
 // stores nothing, without an error, if the aggregation has expired, was deleted or belongs to another
 // run.
 func (c *Cache) StoreResults(ctx context.Context, id ReplayID, run string, results map[int]json.RawMessage, done bool) error {
-	if len(results) == 0 && !done {
-		return nil
-	}
 	name, args := id.name(), []any{run, beginningScore}
 	for source, text := range results {
 		sealed, err := c.sealer.Load().seal(replaySchema, replayPart(name, run, source), text)
@@ -232,11 +204,10 @@ func (c *Cache) eraseReplays(ctx context.Context, k Key) error {
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	_, err = c.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for _, name := range names { // each on its own node of a cluster
-			pipe.Del(ctx, name)
-		}
-		return nil
-	})
+	deletions := c.rdb.Pipeline()
+	for _, name := range names { // each on its own node of a cluster
+		deletions.Del(ctx, name)
+	}
+	_, err = deletions.Exec(ctx)
 	return err
 }

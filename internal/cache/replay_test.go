@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -165,6 +166,41 @@ func TestAggregationExpires(t *testing.T) {
 			storeResults(t, c, id, first.Run, map[int]json.RawMessage{0: result("late")}, true)
 			if r := replay(t, c, id); second.Run == first.Run || r.Run != second.Run || len(r.Results) != 0 || r.Done {
 				t.Errorf("%+v, want the second run without results", r)
+			}
+		})
+	}
+}
+
+// TestOneOfTwoClaims: of two claims at the same time, neither of which has found an aggregation, one
+// gets its own run, and the other one gets that run too.
+func TestOneOfTwoClaims(t *testing.T) {
+	t.Parallel()
+	for name, rdb := range redises(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, claims := newCache(t, rdb, newKey(t)), make(chan cache.Replay, 2)
+			id, consents := newReplayID()
+			var both sync.WaitGroup
+			both.Add(cap(claims))
+			rdb.AddHook(redistest.Hook{Pipeline: func(ctx context.Context, cmds []redis.Cmder, next redis.ProcessPipelineHook) error {
+				if cmds[0].Name() == "eval" && len(cmds) == len(consents) { // the index, after the aggregation was looked up
+					both.Done()
+					both.Wait()
+				}
+				return next(ctx, cmds)
+			}})
+			for range cap(claims) {
+				go func() {
+					r, err := c.Claim(t.Context(), id, "fingerprint", consents, resultsFor)
+					if err != nil {
+						t.Error(err)
+					}
+					claims <- r
+				}()
+			}
+			first, second := <-claims, <-claims
+			if first.Own == second.Own || first.Run == "" || first.Run != second.Run {
+				t.Errorf("%+v, and %+v", first, second)
 			}
 		})
 	}
