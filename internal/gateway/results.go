@@ -121,12 +121,12 @@ func staleReason(k canonical.Kind) StaleReason {
 	case canonical.CounterUnavailable:
 		return StaleWithoutCounter
 	case canonical.ProviderUnavailable, canonical.ProviderTimeout, canonical.ProviderError, canonical.ProviderThrottled,
-		canonical.ProviderInvalidResponse, canonical.Overloaded:
+		canonical.ProviderInvalidResponse, canonical.Overloaded, canonical.NotInTime:
 		return StaleWithoutProvider
 	case canonical.FormatError, canonical.Unauthenticated, canonical.Forbidden, canonical.ConsentExpired,
 		canonical.ConsentInvalid, canonical.ASPSPUnknown, canonical.NotFound, canonical.AccountUnknown,
 		canonical.MethodNotAllowed, canonical.RateLimited, canonical.InternalError, canonical.ProviderRejected, canonical.NotCached,
-		canonical.DeletionUnconfirmed, canonical.Canceled:
+		canonical.DeletionUnconfirmed, canonical.AggregationFailed, canonical.Canceled:
 		return NoReason
 	}
 	return NoReason

@@ -52,7 +52,8 @@ func actionAndDetail(e *canonical.Error, pc ProblemContext) (action, detail stri
 	case canonical.FormatError, canonical.PSUAddressRequired, canonical.Unauthenticated, canonical.ConsentExpired, canonical.ConsentInvalid,
 		canonical.ASPSPUnknown, canonical.NotFound, canonical.MethodNotAllowed, canonical.RateLimited,
 		canonical.ProviderThrottled, canonical.InternalError, canonical.ProviderRejected, canonical.ProviderInvalidResponse,
-		canonical.ProviderError, canonical.ProviderTimeout, canonical.DeletionUnconfirmed, canonical.Canceled:
+		canonical.ProviderError, canonical.ProviderTimeout, canonical.NotInTime, canonical.AggregationFailed,
+		canonical.DeletionUnconfirmed, canonical.Canceled:
 	}
 	return action, detail
 }

@@ -148,6 +148,14 @@ var problems = map[canonical.Kind]problemSpec{
 		detail: "The provider or the bank did not respond in time. Retry later.",
 		wait:   wait{fromError: true},
 	},
+	canonical.NotInTime: {
+		status: http.StatusGatewayTimeout, action: retryLater, title: "Not finished in time",
+		detail: "The wait time ended before the provider responded. The call continues; repeat with the same `Idempotency-Key`.",
+	},
+	canonical.AggregationFailed: {
+		status: http.StatusBadGateway, action: contactSupport, title: "Aggregation failed",
+		detail: "No source (or, with `require: all`, not every source) could be read. See `sources`.",
+	},
 	canonical.Canceled: {status: StatusCanceled},
 }
 
