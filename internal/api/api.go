@@ -50,7 +50,7 @@ var _ Gateway = (*gateway.Gateway)(nil)
 // it.
 type Authenticator interface {
 	Authenticate(ctx context.Context, credential auth.Credential) (auth.Client, error)
-	AllowRate(client auth.Client) error
+	AllowRate(client auth.Client, tokens int) error
 }
 
 var _ Authenticator = (*auth.Authenticator)(nil)

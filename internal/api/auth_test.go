@@ -98,7 +98,7 @@ func (k *known) Authenticate(_ context.Context, shown auth.Credential) (auth.Cli
 	return k.client, k.err
 }
 
-func (k *known) AllowRate(auth.Client) error { return nil }
+func (k *known) AllowRate(auth.Client, int) error { return nil }
 
 // TestWhoCannotBeJudged checks the problem of every endpoint if the client cannot be authenticated
 // now.

@@ -47,7 +47,7 @@ func (s *server) endpoint(e endpoint, h func(*gin.Context, *request) error) hand
 			return err
 		}
 		r.client, st.Client, st.IdentifiedBy, st.Issuer = client.ID, client.Name, client.By, client.Issuer
-		if err := s.Callers.AllowRate(client); err != nil {
+		if err := s.Callers.AllowRate(client, 1); err != nil {
 			return err
 		}
 		if !s.perClient.TryAcquire(r.client) {
