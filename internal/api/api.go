@@ -66,12 +66,13 @@ type Observer interface {
 	TraceID(ctx context.Context) string
 }
 
-// Auditor writes an audit record for every request under /v1. Its methods do not block.
+// Auditor writes an audit record for every request under /v1, and for every source of an
+// aggregation. Its methods do not block.
 type Auditor interface {
-	// Reserve reserves space for the record of one request. If it returns false, the request is
-	// refused and has no record.
-	Reserve() bool
-	// Write writes the audit record of a request.
+	// Reserve reserves space for n records of a request: for all, or for none and returns false. Then
+	// the request is refused.
+	Reserve(n int) bool
+	// Write writes an audit record: of a request, or of a source of an aggregation.
 	Write(ctx context.Context, r event.Request)
 }
 
@@ -133,6 +134,6 @@ func (noObserver) TraceID(context.Context) string { return "" }
 
 type noAuditor struct{}
 
-func (noAuditor) Reserve() bool { return true }
+func (noAuditor) Reserve(int) bool { return true }
 
 func (noAuditor) Write(context.Context, event.Request) {}
