@@ -110,10 +110,10 @@ func (s *server) parse(c *gin.Context, st *requestState) (*request, []canonical.
 	if st.endpoint.resourceQuery {
 		st.account, st.allBalances, inQuery = parse.ResourceQuery(c.Request.URL.RawQuery)
 	}
-	query, cacheControl, inHeaders := parse.Headers(c.Request.Header, st.endpoint.consent, s.AllowPrivateIP)
-	r.query, r.cacheControl = query, cacheControl
+	header, inHeaders := parse.Headers(c.Request.Header, st.endpoint.consent, s.AllowPrivateIP)
+	r.query, r.cacheControl = header.Query, header.CacheControl
 	r.query.ASPSP, r.query.RequestID = st.RequestedASPSP, st.RequestID
-	st.Consent = canonical.Secret(query.Consent)
+	st.Consent = canonical.Secret(header.Query.Consent)
 	return r, slices.Concat(st.faults, inPath, inQuery, inHeaders)
 }
 

@@ -96,8 +96,8 @@ func (e *Error) RejectsConsent() bool {
 
 // FieldError is one fault of a request.
 type FieldError struct {
-	In     string `json:"in"`   // header, path, query or body
-	Name   string `json:"name"` // in a body, a JSON pointer; "" for the body itself
+	In     string `json:"in"`     // header, path, query or body
+	Name   string `json:"name"`   // in a body, a JSON pointer; "" for the body itself
 	Detail string `json:"detail"` // a constant text; never the value
 }
 

@@ -43,7 +43,7 @@ type Config struct {
 	Health    func(context.Context) Health
 	Profiling bool // serve /debug/pprof/ on the admin address
 
-	InFlight     int           // maximum number of API requests in flight; sets the maximum number of connections
+	InFlight int // maximum number of API requests in flight; sets the maximum number of connections
 	// WriteTimeout is the maximum duration of a request up to the end of its response. A handler can
 	// set another end with http.ResponseController.
 	WriteTimeout time.Duration
