@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/auth"
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
@@ -53,6 +54,14 @@ type Authenticator interface {
 	AllowRate(client auth.Client, tokens int) error
 }
 
+// Aggregator reads the accounts and balances of many consents.
+type Aggregator interface {
+	// Aggregate runs r. It calls ready with the result of each source as soon as it is complete, one
+	// call at a time, in any order, and not after it has returned. Its error is a *canonical.Error of
+	// the whole request.
+	Aggregate(ctx context.Context, r aggregation.Request, ready func(aggregation.SourceResult)) (aggregation.Result, error)
+}
+
 var _ Authenticator = (*auth.Authenticator)(nil)
 
 // Observer observes requests for traces and metrics.
@@ -79,6 +88,7 @@ type Auditor interface {
 // Config configures the API.
 type Config struct {
 	Gateway        Gateway
+	Aggregator     Aggregator
 	Callers        Authenticator
 	AllowPrivateIP bool // accept PSU-IP-Address values that cannot be the address of a user on the internet
 	Now            func() time.Time

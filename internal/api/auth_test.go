@@ -21,6 +21,7 @@ var routesUnderV1 = []struct{ method, target string }{
 	{http.MethodGet, balancesOf("1")},
 	{http.MethodGet, accessOf},
 	{http.MethodDelete, cachedOf},
+	{http.MethodPost, aggregations},
 }
 
 // headersOf returns the headers that the endpoint of target accepts.

@@ -73,6 +73,10 @@ func limitReached(e *canonical.Error, pc ProblemContext) (action, detail string)
 		detail = "The bank refused an unattended call because its own limit is used up."
 	case pc.Policy.Limit == 0:
 		return retryAttended, neverUnattended
+	case e.Slots != nil && pc.Aggregated && e.Slots.Needed > pc.Policy.Limit:
+		return fixRequest, "This source needs " + strconv.Itoa(e.Slots.Needed) + " unattended calls, more than the limit of " +
+			strconv.Itoa(pc.Policy.Limit) + " for this " + unitName(pc.Policy.Unit) + ": waiting does not help. Set `allowPartial`, select " +
+			"fewer accounts with `accountIds`, or call while the user is present, with `PSU-IP-Address`."
 	case e.Slots != nil:
 		detail = "This read needs " + strconv.Itoa(e.Slots.Needed) + " unattended calls, and " + strconv.Itoa(e.Slots.Remaining) +
 			" of " + strconv.Itoa(pc.Policy.Limit) + " are left for this " + unitName(pc.Policy.Unit) + "."
