@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/auth"
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
@@ -50,7 +51,15 @@ var _ Gateway = (*gateway.Gateway)(nil)
 // it.
 type Authenticator interface {
 	Authenticate(ctx context.Context, credential auth.Credential) (auth.Client, error)
-	AllowRate(client auth.Client) error
+	AllowRate(client auth.Client, tokens int) error
+}
+
+// Aggregator reads the accounts and balances of many consents.
+type Aggregator interface {
+	// Aggregate runs r. It calls ready with the result of each source as soon as it is complete, one
+	// call at a time, in any order, and not after it has returned. Its error is a *canonical.Error of
+	// the whole request.
+	Aggregate(ctx context.Context, r aggregation.Request, ready func(aggregation.SourceResult)) (aggregation.Result, error)
 }
 
 var _ Authenticator = (*auth.Authenticator)(nil)
@@ -66,18 +75,20 @@ type Observer interface {
 	TraceID(ctx context.Context) string
 }
 
-// Auditor writes an audit record for every request under /v1. Its methods do not block.
+// Auditor writes an audit record for every request under /v1, and for every source of an
+// aggregation. Its methods do not block.
 type Auditor interface {
-	// Reserve reserves space for the record of one request. If it returns false, the request is
-	// refused and has no record.
-	Reserve() bool
-	// Write writes the audit record of a request.
+	// Reserve reserves space for n records of a request: for all, or for none and returns false. Then
+	// the request is refused.
+	Reserve(n int) bool
+	// Write writes an audit record: of a request, or of a source of an aggregation.
 	Write(ctx context.Context, r event.Request)
 }
 
 // Config configures the API.
 type Config struct {
 	Gateway        Gateway
+	Aggregator     Aggregator
 	Callers        Authenticator
 	AllowPrivateIP bool // accept PSU-IP-Address values that cannot be the address of a user on the internet
 	Now            func() time.Time
@@ -133,6 +144,6 @@ func (noObserver) TraceID(context.Context) string { return "" }
 
 type noAuditor struct{}
 
-func (noAuditor) Reserve() bool { return true }
+func (noAuditor) Reserve(int) bool { return true }
 
 func (noAuditor) Write(context.Context, event.Request) {}

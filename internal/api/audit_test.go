@@ -18,7 +18,7 @@ import (
 // missing.
 type auditor chan event.Request
 
-func (auditor) Reserve() bool { return true }
+func (auditor) Reserve(int) bool { return true }
 
 func (a auditor) Write(ctx context.Context, e event.Request) {
 	if ctx.Value(marked{}) == nil {
@@ -142,7 +142,7 @@ func TestTemplates(t *testing.T) {
 // full is an auditor without space.
 type full struct{ auditor }
 
-func (full) Reserve() bool { return false }
+func (full) Reserve(int) bool { return false }
 
 // TestNoRoomForTheRecord checks that a request without space for its audit record is refused before
 // all other work, and that requests that are not recorded are served.

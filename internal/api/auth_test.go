@@ -21,6 +21,7 @@ var routesUnderV1 = []struct{ method, target string }{
 	{http.MethodGet, balancesOf("1")},
 	{http.MethodGet, accessOf},
 	{http.MethodDelete, cachedOf},
+	{http.MethodPost, aggregations},
 }
 
 // headersOf returns the headers that the endpoint of target accepts.
@@ -98,7 +99,7 @@ func (k *known) Authenticate(_ context.Context, shown auth.Credential) (auth.Cli
 	return k.client, k.err
 }
 
-func (k *known) AllowRate(auth.Client) error { return nil }
+func (k *known) AllowRate(auth.Client, int) error { return nil }
 
 // TestWhoCannotBeJudged checks the problem of every endpoint if the client cannot be authenticated
 // now.

@@ -5,10 +5,12 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/api/parse"
 	"ais-gateway/internal/auth"
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/config"
 	"ais-gateway/internal/gateway"
 )
 
@@ -19,6 +21,7 @@ type endpoint struct {
 	read          bool   // reads accounts or balances, so that the provider's requirements apply
 	limited       bool   // the unattended limit applies
 	resourceQuery bool   // has the query parameters accountId and allBalances
+	aggregates    bool   // has the body of an aggregation, which names the ASPSPs and consents
 }
 
 // request is a valid request of an authenticated client.
@@ -28,12 +31,18 @@ type request struct {
 	aspsp        gateway.ASPSPInfo // zero if the route names no ASPSP
 	query        canonical.Query
 	cacheControl gateway.CacheControl
+
+	// Of an aggregation.
+	preferences parse.AggregationHeader
+	key         string
+	aggregation aggregation.Request
 }
 
 // endpoint returns the handler of a route under /v1. It authenticates the client, applies the
 // limits, checks the request and then calls h. Checks run in this order: malformed credential
 // headers, authentication, rate limit, concurrency limit, scope, all other faults. So malformed
-// requests count for the rate limit too.
+// requests count for the rate limit too. A body is read before the rate limit, which depends on it,
+// but only within the concurrency limit, which bounds the memory for bodies.
 func (s *server) endpoint(e endpoint, h func(*gin.Context, *request) error) handler {
 	return s.limitInFlight(func(c *gin.Context, st *requestState) error {
 		text, bearer, malformed := parse.Credential(c.Request.Header)
@@ -47,13 +56,20 @@ func (s *server) endpoint(e endpoint, h func(*gin.Context, *request) error) hand
 			return err
 		}
 		r.client, st.Client, st.IdentifiedBy, st.Issuer = client.ID, client.Name, client.By, client.Issuer
-		if err := s.Callers.AllowRate(client); err != nil {
+		admitted, tokens := s.perClient.TryAcquire(r.client), 1
+		if admitted {
+			defer s.perClient.Release(r.client)
+		}
+		if admitted && e.aggregates {
+			faults = append(faults, s.parseBody(c, r)...)
+			tokens = max(1, len(r.aggregation.Sources))
+		}
+		if err := s.Callers.AllowRate(client, tokens); err != nil {
 			return err
 		}
-		if !s.perClient.TryAcquire(r.client) {
+		if !admitted {
 			return s.overloaded(c.Request.Context(), st, bulkhead.Client, "too many requests of your client are in progress")
 		}
-		defer s.perClient.Release(r.client)
 		found := s.findASPSP(c, r)
 		if !client.May(e.scope) {
 			return canonical.NewError(canonical.Forbidden, "")
@@ -66,10 +82,13 @@ func (s *server) endpoint(e endpoint, h func(*gin.Context, *request) error) hand
 			return formatError(faults)
 		case !found:
 			return canonical.NewError(canonical.ASPSPUnknown, "")
+		case r.aggregation.Balances && !client.May(config.ScopeBalances):
+			st.endpoint.scope = config.ScopeBalances
+			return canonical.NewError(canonical.Forbidden, "")
 		}
 		if e.limited {
 			st.attended = r.query.Attended()
-			st.Attended, st.Read = &st.attended, e.read
+			st.Attended, st.Read = &st.attended, e.read && !e.aggregates
 		}
 		return h(c, r)
 	})
@@ -95,7 +114,7 @@ func (s *server) findASPSP(c *gin.Context, r *request) bool {
 	return found
 }
 
-// parse parses everything except the credentials, and returns all faults of the request.
+// parse parses everything except the credentials and the body, and returns all faults of these.
 func (s *server) parse(c *gin.Context, st *requestState) (*request, []canonical.FieldError) {
 	r := &request{requestState: st}
 	var inPath, inQuery []canonical.FieldError
@@ -110,10 +129,15 @@ func (s *server) parse(c *gin.Context, st *requestState) (*request, []canonical.
 	if st.endpoint.resourceQuery {
 		st.account, st.allBalances, inQuery = parse.ResourceQuery(c.Request.URL.RawQuery)
 	}
-	query, cacheControl, inHeaders := parse.Headers(c.Request.Header, st.endpoint.consent, s.AllowPrivateIP)
-	r.query, r.cacheControl = query, cacheControl
+	header, inHeaders := parse.Headers(c.Request.Header, st.endpoint.consent, s.AllowPrivateIP)
+	r.query, r.cacheControl = header.Query, header.CacheControl
 	r.query.ASPSP, r.query.RequestID = st.RequestedASPSP, st.RequestID
-	st.Consent = canonical.Secret(query.Consent)
+	st.Consent = canonical.Secret(header.Query.Consent)
+	if st.endpoint.aggregates {
+		var faults []canonical.FieldError
+		r.preferences, faults = parse.AggregationHeaders(c.Request.Header)
+		r.key, inHeaders = header.Key, append(inHeaders, faults...)
+	}
 	return r, slices.Concat(st.faults, inPath, inQuery, inHeaders)
 }
 

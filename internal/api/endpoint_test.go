@@ -108,6 +108,9 @@ func TestScopes(t *testing.T) {
 			t.Errorf("%s: answered %d, want %d", target, got.status, status)
 		}
 	}
+	if got := open(t, good()).do(t, http.MethodPost, aggregations, none); got.status != 403 {
+		t.Errorf("a stranger aggregates: %d", got.status)
+	}
 	if got := open(t, good()).do(t, http.MethodDelete, cachedOf, none, consent); got.status != 403 {
 		t.Errorf("a stranger forgets: %d", got.status)
 	}

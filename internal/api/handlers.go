@@ -60,6 +60,9 @@ var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
 const maxPooledBody = 64 << 10
 
+// errBody is the error of a body that cannot be encoded.
+var errBody = canonical.NewError(canonical.InternalError, "the body cannot be written as JSON")
+
 // writeBody writes a response with status 200 and the body that appendBody appends to a buffer.
 func writeBody(c *gin.Context, st *requestState, appendBody func([]byte) ([]byte, error)) error {
 	buffer := bodies.Get().(*[]byte)
@@ -69,7 +72,7 @@ func writeBody(c *gin.Context, st *requestState, appendBody func([]byte) ([]byte
 		defer bodies.Put(buffer)
 	}
 	if err != nil {
-		return canonical.NewError(canonical.InternalError, "the body cannot be written as JSON")
+		return errBody
 	}
 	write(c, st, http.StatusOK, "application/json", body)
 	return nil

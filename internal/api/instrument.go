@@ -30,7 +30,8 @@ type requestState struct {
 	usage          *unattended.Usage // of the unit; nil if it was not read
 	totals         event.Totals
 	attended       bool
-	values         []string // of headers of the response
+	progress       *progress // of an aggregation that has begun
+	values         []string  // of headers of the response
 }
 
 // handler writes the response to a request, or returns an error that becomes a problem.
@@ -68,10 +69,11 @@ func (s *server) handle(route string, h handler) gin.HandlerFunc {
 			return
 		}
 		if err := s.recoverPanic(c, st, h); err != nil {
-			if c.Writer.Written() {
+			if !c.Writer.Written() {
+				s.problem(c, st, err)
+			} else if !s.endStream(c, st, err) {
 				panic(http.ErrAbortHandler) // a partial response must not look complete
 			}
-			s.problem(c, st, err)
 		}
 	}
 }
@@ -117,12 +119,15 @@ func (s *server) recoverPanic(c *gin.Context, st *requestState, h handler) (err 
 	return h(c, st)
 }
 
-// log writes the audit record of a request under /v1, and the log line of every request.
+// log writes the audit records of a request under /v1, and the log line of every request.
 // RecordedLogger writes no line if the audit record is the log line.
 func (s *server) log(c *gin.Context, st *requestState) {
 	logger := s.Logger
 	if strings.HasPrefix(c.Request.URL.Path, "/v1/") && !st.unrecorded {
 		s.Auditor.Write(c.Request.Context(), st.Request)
+		for _, source := range st.progress.end(st.Request) {
+			s.Auditor.Write(c.Request.Context(), source)
+		}
 		logger = s.RecordedLogger
 	}
 	if ctx, level := c.Request.Context(), st.Level(); logger.Enabled(ctx, level) {

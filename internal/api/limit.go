@@ -17,7 +17,7 @@ func (s *server) limitInFlight(h handler) handler {
 			return s.overloaded(c.Request.Context(), st, bulkhead.InFlight, "too many requests are in progress in total")
 		}
 		defer s.inFlight.Release()
-		if st.AuditReserved = s.Auditor.Reserve(); !st.AuditReserved {
+		if st.AuditReserved = s.Auditor.Reserve(1); !st.AuditReserved {
 			st.unrecorded = true
 			return s.overloaded(c.Request.Context(), st, bulkhead.Audit, "the audit record of the request cannot be kept at the moment")
 		}

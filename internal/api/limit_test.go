@@ -22,6 +22,7 @@ func TestOverload(t *testing.T) {
 		{"GET", balancesOf("a"), bank},
 		{"GET", accessOf, bank},
 		{"DELETE", cachedOf, bank},
+		{"POST", aggregations, ""},
 	}
 	for _, tt := range []struct {
 		name    string

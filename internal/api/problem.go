@@ -24,15 +24,20 @@ func (s *server) problem(c *gin.Context, st *requestState, err error) {
 		panic(http.ErrAbortHandler)
 	}
 	p := render.NewProblem(e, st.problemContext(s.Observer.TraceID(c.Request.Context()), s.Now))
-	if p.RetryAfter > 0 {
-		c.Header("Retry-After", strconv.FormatInt(p.RetryAfter, 10))
-	}
 	if challenge := st.challenge(e.Kind); challenge != "" {
 		c.Header("WWW-Authenticate", challenge)
 	}
 	body, err := render.JSON(p)
 	if err != nil { // strings, numbers and booleans always encode
 		panic("api: a problem does not encode")
+	}
+	writeProblem(c, st, p, body)
+}
+
+// writeProblem writes a problem with its body.
+func writeProblem(c *gin.Context, st *requestState, p render.Problem, body []byte) {
+	if p.RetryAfter > 0 {
+		c.Header("Retry-After", strconv.FormatInt(p.RetryAfter, 10))
 	}
 	write(c, st, p.Status, "application/problem+json", body)
 }

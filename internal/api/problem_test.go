@@ -47,11 +47,14 @@ var problemTable = map[canonical.Kind]struct {
 	canonical.Overloaded:              {503, "retry_later"},
 	canonical.DeletionUnconfirmed:     {503, "retry_later"},
 	canonical.NotCached:               {504, "fix_request"},
+	canonical.NotInTime:               {504, "retry_later"},
 	canonical.ProviderTimeout:         {504, "retry_later"},
 }
 
 // elsewhere lists kinds that the gateway does not return; other tests check their responses.
-var elsewhere = map[canonical.Kind]bool{canonical.NotFound: true, canonical.MethodNotAllowed: true}
+var elsewhere = map[canonical.Kind]bool{
+	canonical.NotFound: true, canonical.MethodNotAllowed: true, canonical.NotInTime: true, canonical.AggregationFailed: true,
+}
 
 // waits has the Retry-After of an error with RetryAfter 8001 ms, for the kinds that have the
 // header.
@@ -240,7 +243,10 @@ func TestUnknownRoutesAndMethods(t *testing.T) {
 		{http.MethodGet, "/v1//aspsps", 404, ""},
 		{http.MethodGet, "/V1/aspsps", 404, ""},
 		{http.MethodGet, "/v1/aspsps/" + bank + "/../" + bank, 404, ""},
-		{http.MethodPost, "/v1/aggregations", 404, ""},
+		{http.MethodGet, aggregations, 405, "POST"},
+		{http.MethodHead, aggregations, 405, "POST"},
+		{http.MethodOptions, aggregations, 405, "POST"},
+		{http.MethodPost, aggregations + "/", 404, ""},
 		{http.MethodPost, "/v1/aspsps", 405, "GET, HEAD"},
 		{http.MethodOptions, "/v1/aspsps", 405, "GET, HEAD"},
 		{http.MethodOptions, "/v1/aspsps/" + bank, 405, "GET, HEAD"},

@@ -55,6 +55,8 @@ func (s *server) routes(e *gin.Engine) {
 		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true, limited: true, resourceQuery: true}, s.unattendedAccess), get, head)
 	route("/v1/aspsps/:aspspId/cached-data",
 		s.endpoint(endpoint{scope: config.ScopeAccounts, consent: true}, s.deleteCachedData), http.MethodDelete)
+	route("/v1/aggregations",
+		s.endpoint(endpoint{scope: config.ScopeAccounts, read: true, limited: true, aggregates: true}, s.aggregate), http.MethodPost)
 }
 
 // Templates returns the path templates of all routes in the form of the contract.

@@ -23,6 +23,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 
 	contract "ais-gateway/api"
+	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/auth"
 	"ais-gateway/internal/breaker"
@@ -56,6 +57,8 @@ type fake struct {
 	requires           providers.Requirements
 	capabilities       providers.Capabilities
 
+	aggregate func(ctx context.Context, r aggregation.Request, ready func(aggregation.SourceResult)) (aggregation.Result, error)
+
 	mu    sync.Mutex
 	asked []asked
 }
@@ -65,6 +68,7 @@ type asked struct {
 	query                 canonical.Query
 	wants                 gateway.CacheControl
 	unit                  unattended.Call // of access
+	aggregation           aggregation.Request
 }
 
 var policy = config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent}
@@ -113,6 +117,37 @@ func (f *fake) DeleteCachedData(ctx context.Context, client string, q canonical.
 	return f.err
 }
 
+func (f *fake) Aggregate(ctx context.Context, r aggregation.Request, ready func(aggregation.SourceResult)) (aggregation.Result, error) {
+	f.note(ctx, asked{call: "aggregate", client: r.Client, query: r.Sources[0].Query, wants: r.Control, aggregation: r})
+	switch {
+	case f.aggregate != nil:
+		return f.aggregate(ctx, r, ready)
+	case f.err != nil:
+		return aggregation.Result{}, f.err
+	}
+	var result aggregation.Result
+	for i := range r.Sources {
+		s := f.source(r, i)
+		ready(s)
+		result.Sources = append(result.Sources, s)
+	}
+	return result, nil
+}
+
+// source returns a good result of a source of a request.
+func (f *fake) source(r aggregation.Request, i int) aggregation.SourceResult {
+	s, one := r.Sources[i], 1
+	result := aggregation.SourceResult{
+		Index: i, Ref: s.Ref, ASPSP: s.Query.ASPSP, Provider: "mastercard", RequestID: s.Query.RequestID, Attended: s.Query.Attended(),
+		Outcome: aggregation.OK, Freshness: f.list.Freshness, Accounts: []aggregation.Account{},
+	}
+	if !result.Attended {
+		result.Cost = aggregation.Cost{Min: 1, Max: &one, Spent: 1}
+		result.Usage = &unattended.Usage{Limit: 4, Used: 1, Remaining: 3, Window: 24 * time.Hour}
+	}
+	return result
+}
+
 // site is a server of the API, with its contract.
 type site struct {
 	gateway  *fake
@@ -154,7 +189,7 @@ func good() *fake {
 
 func settings(f *fake, log io.Writer) api.Config {
 	return api.Config{
-		Gateway: f,
+		Gateway: f, Aggregator: f,
 		Callers: auth.New(auth.Config{Now: time.Now, Clients: config.Clients{APIKeys: []config.APIKey{
 			{Name: "empty", SHA256: config.Hashes{digest("")}}, // no key is not a key
 			{Name: "another", SHA256: config.Hashes{digest("key-of-another")}},
@@ -223,8 +258,29 @@ func closed(ref *openapi3.SchemaRef) {
 		closed(p)
 	}
 	closed(s.Items)
-	for _, of := range slices.Concat(s.AllOf, s.AnyOf, s.OneOf) {
+	for _, of := range slices.Concat(s.AnyOf, s.OneOf) {
 		closed(of)
+	}
+	if len(s.AllOf) > 0 {
+		closeUnion(s)
+	}
+}
+
+// closeUnion closes a schema whose parts all apply: each part is open, and together they are closed.
+func closeUnion(s *openapi3.Schema) {
+	if s.AdditionalProperties.Has != nil {
+		return
+	}
+	s.AdditionalProperties.Has = new(bool)
+	s.Properties = openapi3.Schemas{}
+	for i, part := range s.AllOf {
+		closed(part)
+		open := *part.Value
+		open.AdditionalProperties = openapi3.AdditionalProperties{}
+		s.AllOf[i] = &openapi3.SchemaRef{Value: &open}
+		for name := range open.Properties {
+			s.Properties[name] = &openapi3.SchemaRef{Value: &openapi3.Schema{}}
+		}
 	}
 }
 
@@ -270,10 +326,27 @@ type reply struct {
 }
 
 // do sends a request with exactly this target and these headers, and checks request and response
-// against the contract.
+// against the contract. An aggregation has the body oneSource.
 func (s *site) do(t testing.TB, method, target string, headers ...header) reply {
 	t.Helper()
-	r, err := http.NewRequest(method, s.url, http.NoBody)
+	if method == http.MethodPost && target == aggregations {
+		return s.post(t, oneSource, headers...)
+	}
+	return s.send(t, method, target, "", headers...)
+}
+
+// post sends an aggregation, as JSON unless the headers say otherwise.
+func (s *site) post(t testing.TB, body string, headers ...header) reply {
+	t.Helper()
+	if !slices.ContainsFunc(headers, func(h header) bool { return h.name == "Content-Type" }) {
+		headers = append(slices.Clone(headers), header{"Content-Type", "application/json"})
+	}
+	return s.send(t, http.MethodPost, aggregations, body, headers...)
+}
+
+func (s *site) send(t testing.TB, method, target, body string, headers ...header) reply {
+	t.Helper()
+	r, err := http.NewRequest(method, s.url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,30 +359,31 @@ func (s *site) do(t testing.TB, method, target string, headers ...header) reply 
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
+	received, err := io.ReadAll(response.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := reply{response.StatusCode, response.Header, string(body)}
+	got := reply{response.StatusCode, response.Header, string(received)}
 	for _, values := range r.Header {
 		for i := range values {
 			values[i] = strings.Trim(values[i], " \t") // as it arrives (RFC 9110, section 5.5)
 		}
 	}
-	for _, err := range s.check(method, target, r.Header, got) {
-		t.Errorf("%s %s: %v\n%s", method, target, err, body)
+	for _, err := range s.check(method, target, r.Header, got, body) {
+		t.Errorf("%s %s: %v\n%s", method, target, err, received)
 	}
 	return got
 }
 
 // check returns the deviations of a request and its response from the contract.
-func (s *site) check(method, target string, sent http.Header, got reply) []error {
+func (s *site) check(method, target string, sent http.Header, got reply, body ...string) []error {
 	var faults []error
 	if got.header.Get("X-Request-ID") == "" || got.header.Get("Cache-Control") != "no-store" ||
 		got.header.Get("X-Content-Type-Options") != "nosniff" {
 		faults = append(faults, fmt.Errorf("headers of every answer are missing: %v", got.header))
 	}
-	if length := got.header.Get("Content-Length"); method == http.MethodGet && length != strconv.Itoa(len(got.body)) {
+	streamed := got.header.Get("Content-Type") == "application/x-ndjson"
+	if length := got.header.Get("Content-Length"); method != http.MethodHead && !streamed && got.status != http.StatusNoContent && length != strconv.Itoa(len(got.body)) {
 		faults = append(faults, fmt.Errorf("the length is %q, want %d", length, len(got.body)))
 	}
 	route, params := s.route(method, target)
@@ -318,10 +392,15 @@ func (s *site) check(method, target string, sent http.Header, got reply) []error
 	}
 	path, query, _ := strings.Cut(target, "?")
 	in := &openapi3filter.RequestValidationInput{
-		Request:    &http.Request{Method: method, URL: &url.URL{Path: path, RawQuery: query}, Header: sent},
+		Request: &http.Request{
+			Method: method, URL: &url.URL{Path: path, RawQuery: query}, Header: sent, Body: io.NopCloser(strings.NewReader(strings.Join(body, ""))),
+		},
 		Route:      route,
 		PathParams: params,
-		Options:    &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true},
+		Options:    &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true, ExcludeResponseBody: streamed},
+	}
+	if streamed {
+		faults = append(faults, s.checkLines(got.body)...)
 	}
 	ctx := context.Background()
 	if !slices.Contains([]string{"FORMAT_ERROR", "UNAUTHENTICATED", "FORBIDDEN", "RATE_LIMITED"}, got.problem().Code) {
@@ -344,6 +423,22 @@ func (s *site) check(method, target string, sent http.Header, got reply) []error
 			if !known {
 				faults = append(faults, fmt.Errorf("%s is not in the contract", name))
 			}
+		}
+	}
+	return faults
+}
+
+// checkLines returns the deviations of a stream's lines from the contract.
+func (s *site) checkLines(body string) (faults []error) {
+	schema := s.document.Components.Schemas["AggregationLine"].Value
+	for line := range strings.Lines(body) {
+		var value any
+		err := json.Unmarshal([]byte(line), &value)
+		if err == nil {
+			err = schema.VisitJSON(value, openapi3.EnableJSONSchema2020())
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("a line is not in the contract: %w", err))
 		}
 	}
 	return faults
@@ -442,6 +537,9 @@ const (
 	accountsOf = "/v1/aspsps/" + bank + "/accounts"
 	accessOf   = "/v1/aspsps/" + bank + "/unattended-access"
 	cachedOf   = "/v1/aspsps/" + bank + "/cached-data"
+
+	aggregations = "/v1/aggregations"
+	oneSource    = `{"sources":[{"aspspId":"` + bank + `","consentId":"GFiTpF3:EBy5xGqQMatk"}]}`
 )
 
 func balancesOf(segment string) string { return accountsOf + "/" + segment + "/balances" }

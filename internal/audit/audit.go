@@ -1,7 +1,7 @@
-// Package audit writes one JSON line for every request: the client, the ASPSP, the outcome, and a
-// keyed hash of the consent. The holder of the key finds the records of a known consent, but a
-// record does not show the consent id. On standard output the record is the log line of the request
-// too.
+// Package audit writes one JSON line for every request, and one more for each source of an
+// aggregation: the client, the ASPSP, the outcome, and a keyed hash of the consent. The holder of
+// the key finds the records of a known consent, but a record does not show the consent id. On
+// standard output the record is the log line of the request too.
 //
 // Lost records are always reported: State shows that records are off or cannot be written, and the
 // log has each failure.
@@ -92,10 +92,11 @@ func Open(c Config) *Log {
 
 func (l *Log) enabled() bool { return l.Sink != nil || l.queued != nil }
 
-// Reserve reports whether a request may be served. With Config.Refuse it reserves space for the
-// record, which Write uses, and returns false if there is no space.
-func (l *Log) Reserve() bool {
-	return !l.Refuse || l.queued == nil || l.queued.Reserve(MaxLine)
+// Reserve reports whether a request may be served that writes n records. With Config.Refuse it
+// reserves space for all of them, which n calls of Write must use, or returns false if there is no
+// space.
+func (l *Log) Reserve(n int) bool {
+	return !l.Refuse || l.queued == nil || l.queued.Reserve(n*MaxLine)
 }
 
 // Write writes the audit record of r. A record that cannot be written is lost and counted in State.

@@ -65,12 +65,15 @@ func TestRecord(t *testing.T) {
 		ASPSP: bank, Provider: "p", Attended: &no, Status: 429, Code: "X", Cache: "miss", Slots: 2, Duration: 1500 * time.Millisecond,
 		RequestedASPSP: bank, Consent: consent,
 	})
+	l.Write(t.Context(), event.Request{Start: start, Method: "POST", Status: 200, RequestedASPSP: bank, Consent: consent, Outcome: "ok"})
 	l.TraceIDs = nil
 	l.Write(t.Context(), event.Request{Start: start, Code: "INTERNAL_ERROR", Cause: "panic"})
 	want := `{"time":"2026-11-20T11:00:00.000000005Z","level":"INFO","msg":"request","record":"audit","method":"GET","route":"/v1",` +
 		`"status":429,"code":"X","client":"c","identified_by":"azp","issuer":"clients.oidc[0]","aspsp_id":"` + bank + `","provider":"p",` +
 		`"cache":"miss","slots":2,"duration_ms":1500,"request_id":"r","attended":false,` +
 		`"consent_hash":"e7c22a5f21a591d1ef31714b44a43a2e","trace_id":"4b000000000000000000000000000001","span_id":"00000000000000f0"}` + "\n" +
+		`{"time":"2026-11-20T11:00:00.000000005Z","level":"INFO","msg":"request","record":"audit","method":"POST","status":200,"outcome":"ok",` +
+		`"slots":0,"duration_ms":0,"consent_hash":"e7c22a5f21a591d1ef31714b44a43a2e","trace_id":"4b000000000000000000000000000001","span_id":"00000000000000f0"}` + "\n" +
 		`{"time":"2026-11-20T11:00:00.000000005Z","level":"ERROR","msg":"request","record":"audit","status":0,"code":"INTERNAL_ERROR","cause":"panic",` +
 		`"slots":0,"duration_ms":0}` + "\n"
 	if diff := cmp.Diff(want, out.String()); diff != "" {
@@ -340,7 +343,7 @@ func (g gated) Write(p []byte) (int, error) {
 func TestFullQueue(t *testing.T) {
 	l, _ := blocked(t, false)
 	for range 100 {
-		if !l.Reserve() {
+		if !l.Reserve(1) {
 			t.Fatal("a request is refused")
 		}
 		l.Write(t.Context(), event.Request{RequestID: strings.Repeat("x", 1000)})
@@ -359,15 +362,33 @@ func TestFullQueue(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	l, opened := blocked(t, true)
 	for i, want := range []bool{true, true, false} {
-		if got := l.Reserve(); got != want {
+		if got := l.Reserve(1); got != want {
 			t.Fatalf("request %d has room: %t", i+1, got)
 		}
 	}
 	for range 2 {
 		l.Write(t.Context(), event.Request{RequestID: strings.Repeat("x", 1000), AuditReserved: true})
 	}
-	for l.Reserve() { // a record is shorter than the reserved space
+	for l.Reserve(1) { // a record is shorter than the reserved space
 		l.Write(t.Context(), event.Request{RequestID: strings.Repeat("x", 1000), AuditReserved: true})
+	}
+	opened()
+	if s := l.State(); s.Failures != 0 || s.Failing {
+		t.Errorf("%+v", s)
+	}
+}
+
+// With Refuse, space for several records is reserved at once: for all or for none.
+func TestReserveSeveral(t *testing.T) {
+	l, opened := blocked(t, true) // there is space for two records
+	if l.Reserve(3) {
+		t.Error("three records are promised space for two")
+	}
+	if !l.Reserve(2) || l.Reserve(1) {
+		t.Error("the space for two records is not what was reserved")
+	}
+	for range 2 {
+		l.Write(t.Context(), event.Request{RequestID: strings.Repeat("x", 1900), AuditReserved: true})
 	}
 	opened()
 	if s := l.State(); s.Failures != 0 || s.Failing {

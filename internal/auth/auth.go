@@ -91,9 +91,9 @@ func (c *Authenticator) Authenticate(ctx context.Context, credential Credential)
 	return Client{}, canonical.NewError(canonical.Unauthenticated, "")
 }
 
-// AllowRate counts a request of an authenticated client against its rate limit. Its error is
-// RateLimited with a RetryAfter.
-func (c *Authenticator) AllowRate(client Client) error {
+// AllowRate takes tokens of an authenticated client's rate limit for one request: all or none, and
+// at most the limit's burst. Its error is RateLimited with the time until the tokens are there.
+func (c *Authenticator) AllowRate(client Client, tokens int) error {
 	limit := client.limit
 	if limit == nil {
 		limit = c.defaultLimit
@@ -101,7 +101,7 @@ func (c *Authenticator) AllowRate(client Client) error {
 	if limit == nil {
 		return nil
 	}
-	if wait := c.limiters.take(client.ID, *limit); wait > 0 {
+	if wait := c.limiters.take(client.ID, *limit, tokens); wait > 0 {
 		return &canonical.Error{Kind: canonical.RateLimited, Origin: canonical.OriginGateway, RetryAfter: wait}
 	}
 	return nil

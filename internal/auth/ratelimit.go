@@ -26,9 +26,9 @@ func newRateLimiters(now func() time.Time) *rateLimiters {
 	return &rateLimiters{now: now, byClient: map[string]*rate.Limiter{}, lastSweep: now()}
 }
 
-// take takes one token from the client's bucket and returns 0, or returns the time until the next
-// token.
-func (b *rateLimiters) take(id string, limit config.RateLimit) time.Duration {
+// take takes n tokens, at most a full bucket, from the client's bucket and returns 0. If there are
+// fewer, it takes none and returns the time until they are there.
+func (b *rateLimiters) take(id string, limit config.RateLimit, n int) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
@@ -43,7 +43,7 @@ func (b *rateLimiters) take(id string, limit config.RateLimit) time.Duration {
 		bucket.SetLimitAt(now, rate.Limit(limit.PerSecond))
 		bucket.SetBurstAt(now, limit.Burst)
 	}
-	taken := bucket.ReserveN(now, 1)
+	taken := bucket.ReserveN(now, min(n, limit.Burst))
 	wait := taken.DelayFrom(now)
 	if wait > 0 {
 		taken.CancelAt(now)

@@ -19,7 +19,7 @@ import (
 func admitted(t *testing.T, all *auth.Authenticator, c auth.Client, n int) (in int, wait time.Duration) {
 	t.Helper()
 	for range n {
-		err := all.AllowRate(c)
+		err := all.AllowRate(c, 1)
 		var e *canonical.Error
 		switch {
 		case err == nil:
@@ -99,6 +99,32 @@ func TestLimitIsChanged(t *testing.T) {
 	}
 }
 
+// TestSeveralTokens takes several tokens at once: all or none, and never more than the burst.
+func TestSeveralTokens(t *testing.T) {
+	r := newFixture(t, func(c *config.Clients) { c.RateLimit = &config.RateLimit{PerSecond: 1, Burst: 5} })
+	c := r.accepts(t, apiKey)
+	take := func(tokens int, want time.Duration) {
+		t.Helper()
+		var e *canonical.Error
+		if errors.As(r.AllowRate(c, tokens), &e); e == nil && want == 0 {
+			return
+		}
+		if e == nil || e.RetryAfter != want {
+			t.Errorf("%d tokens: %v, want to wait %v", tokens, e, want)
+		}
+	}
+	take(3, 0)
+	take(3, time.Second)
+	take(100, 3*time.Second)
+	take(2, 0) // what was refused took nothing
+	take(1, time.Second)
+	r.advance(5 * time.Second)
+	take(100, 0) // a full bucket is enough for any number
+	take(1, time.Second)
+	r.advance(4 * time.Second)
+	take(100, time.Second)
+}
+
 // TestConcurrentLimit sends concurrent requests.
 func TestConcurrentLimit(t *testing.T) {
 	r := newFixture(t, func(c *config.Clients) { c.RateLimit = &config.RateLimit{PerSecond: 1, Burst: 100} })
@@ -108,7 +134,7 @@ func TestConcurrentLimit(t *testing.T) {
 	for range 20 {
 		asking.Go(func() {
 			for range 50 {
-				if r.AllowRate(c) == nil {
+				if r.AllowRate(c, 1) == nil {
 					in.Add(1)
 				}
 			}
@@ -129,7 +155,7 @@ func TestIdleLimitersAreDropped(t *testing.T) {
 		t.Fatalf("%d were admitted", in)
 	}
 	for n := range 1000 {
-		if err := r.AllowRate(auth.Client{ID: fmt.Sprint(issuertest.App, n)}); err != nil {
+		if err := r.AllowRate(auth.Client{ID: fmt.Sprint(issuertest.App, n)}, 1); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -239,7 +239,8 @@ func judge(err error) verdict {
 		return inconclusive
 	case canonical.FormatError, canonical.PSUAddressRequired, canonical.Unauthenticated, canonical.Forbidden, canonical.ASPSPUnknown, canonical.NotFound,
 		canonical.MethodNotAllowed, canonical.InternalError, canonical.CounterUnavailable, canonical.Overloaded,
-		canonical.DeletionUnconfirmed, canonical.NotCached, canonical.Canceled, canonical.RateLimited:
+		canonical.DeletionUnconfirmed, canonical.NotCached, canonical.NotInTime, canonical.AggregationFailed, canonical.Canceled,
+		canonical.RateLimited:
 		return inconclusive
 	}
 	return inconclusive

@@ -33,6 +33,8 @@ const (
 	ProviderError           Kind = "PROVIDER_ERROR"            // any other error of provider or ASPSP
 	ProviderUnavailable     Kind = "PROVIDER_UNAVAILABLE"      // not reachable, 503, or breaker open
 	ProviderTimeout         Kind = "PROVIDER_TIMEOUT"          // no response in time
+	NotInTime               Kind = "NOT_IN_TIME"               // an aggregation's wait time ended before the response; the call continues
+	AggregationFailed       Kind = "AGGREGATION_FAILED"        // no source of an aggregation, or not every required one, succeeded
 	CounterUnavailable      Kind = "COUNTER_UNAVAILABLE"       // the unattended counter cannot be read or written
 	Overloaded              Kind = "OVERLOADED"                // a concurrency limit is reached
 	DeletionUnconfirmed     Kind = "DELETION_UNCONFIRMED"      // Redis did not confirm a deletion; cached data may still exist
@@ -95,8 +97,8 @@ func (e *Error) RejectsConsent() bool {
 
 // FieldError is one fault of a request.
 type FieldError struct {
-	In     string `json:"in"` // header, path or query
-	Name   string `json:"name"`
+	In     string `json:"in"`     // header, path, query or body
+	Name   string `json:"name"`   // in a body, a JSON pointer; "" for the body itself
 	Detail string `json:"detail"` // a constant text; never the value
 }
 
@@ -148,8 +150,8 @@ func Kinds() []Kind {
 	return []Kind{
 		FormatError, PSUAddressRequired, Unauthenticated, Forbidden, ConsentExpired, ConsentInvalid, ASPSPUnknown, NotFound, AccountUnknown,
 		MethodNotAllowed, RateLimited, UnattendedLimit, ProviderThrottled, InternalError, ProviderRejected, ProviderInvalidResponse,
-		ProviderError, ProviderUnavailable, ProviderTimeout, CounterUnavailable, Overloaded, DeletionUnconfirmed, NotCached,
-		Canceled,
+		ProviderError, ProviderUnavailable, ProviderTimeout, NotInTime, AggregationFailed, CounterUnavailable, Overloaded,
+		DeletionUnconfirmed, NotCached, Canceled,
 	}
 }
 

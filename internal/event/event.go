@@ -1,5 +1,5 @@
 // Package event describes API requests. One Request feeds the log line, the audit record and the
-// metrics and spans of a request. internal/api fills it, internal/gateway adds waits and
+// metrics and spans of a request; each source of an aggregation has one for its audit record. internal/api fills it, internal/gateway adds waits and
 // internal/providers/upstream slots; internal/audit and internal/telemetry read it.
 package event
 
@@ -42,8 +42,16 @@ type Request struct {
 	Cache         string // how the cache was used, a gateway.CacheResult; "" if no account list was requested
 	Slots         int    // slots of the unattended limit taken for this request, less those released
 	StaleByLimit  bool   // a stale list was returned because no unattended call was allowed or could be counted
+	Outcome       string // of a source of an aggregation, see Planned; "" for a request
 	AuditReserved bool   // space for the audit record was reserved
 }
+
+// Outcomes of sources that have none in the response of their aggregation. The other outcomes are
+// those of the response.
+const (
+	Planned    = "planned"    // the aggregation was a dry run
+	Unfinished = "unfinished" // the aggregation failed, or its caller left, before the result of the source was known
+)
 
 // Level returns the level of the request's log line: ERROR for an internal error, INFO otherwise.
 func (r Request) Level() slog.Level {
@@ -54,7 +62,7 @@ func (r Request) Level() slog.Level {
 }
 
 // maxAttrs is the maximum number of attributes that Attrs returns.
-const maxAttrs = 15
+const maxAttrs = 16
 
 // Attrs returns the attributes of the log line, which the audit record has too. Empty texts are
 // left out.
@@ -74,6 +82,7 @@ func (r Request) appendAttrs(to []slog.Attr) []slog.Attr {
 		slog.String("aspsp_id", r.ASPSP),
 		slog.String("provider", r.Provider),
 		slog.String("cache", r.Cache),
+		slog.String("outcome", r.Outcome),
 		slog.Int("slots", r.Slots),
 		slog.Int64("duration_ms", r.Duration.Milliseconds()),
 		slog.String("request_id", r.RequestID),

@@ -153,7 +153,7 @@ func StaleReasonOf(k canonical.Kind) StaleReason {
 	case canonical.FormatError, canonical.Unauthenticated, canonical.Forbidden, canonical.ConsentExpired,
 		canonical.ConsentInvalid, canonical.ASPSPUnknown, canonical.NotFound, canonical.AccountUnknown,
 		canonical.MethodNotAllowed, canonical.RateLimited, canonical.InternalError, canonical.ProviderRejected, canonical.NotCached,
-		canonical.DeletionUnconfirmed, canonical.Canceled:
+		canonical.DeletionUnconfirmed, canonical.AggregationFailed, canonical.Canceled:
 		return NoReason
 	}
 	return NoReason

@@ -20,6 +20,7 @@ var staleReasons = map[canonical.Kind]gateway.StaleReason{
 	canonical.ProviderThrottled:       gateway.StaleWithoutProvider,
 	canonical.ProviderInvalidResponse: gateway.StaleWithoutProvider,
 	canonical.Overloaded:              gateway.StaleWithoutProvider,
+	canonical.NotInTime:               gateway.StaleWithoutProvider,
 }
 
 // TestStaleReasonOfEveryKind: after a failure, a stale list is served with the reason of its kind,

@@ -57,13 +57,13 @@ var rules = []rule{
 	{
 		dir: "internal/api",
 		code: []string{
-			"internal/api/...", "internal/auth", "internal/canonical", "internal/config", "internal/event", "internal/gateway",
+			"internal/aggregation", "internal/api/...", "internal/auth", "internal/canonical", "internal/config", "internal/event", "internal/gateway",
 			"internal/bulkhead", "internal/recovery", "internal/unattended", "github.com/gin-gonic/gin/...",
 		},
 		test: []string{"api", "internal/breaker", "internal/cache", "internal/providers", adapters, simulators},
 	},
-	{dir: "internal/api/render", code: []string{"internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
-	{dir: "internal/api/parse", code: []string{"internal/canonical", "internal/gateway", uuid}},
+	{dir: "internal/api/render", code: []string{"internal/aggregation", "internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
+	{dir: "internal/api/parse", code: []string{"internal/aggregation", "internal/canonical", "internal/gateway", uuid}},
 	{dir: "internal/audit", code: []string{"internal/canonical", "internal/event", "internal/output"}},
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{

@@ -46,6 +46,12 @@ func (w drainWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
+// Flush begins the response if nothing began it, and sends what was written. gin requires it.
+func (w drainWriter) Flush() {
+	w.setConnection()
+	_ = http.NewResponseController(w.ResponseWriter).Flush() // fails only if the caller has closed the connection
+}
+
 // Unwrap is for http.ResponseController.
 func (w drainWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 

@@ -22,7 +22,7 @@ import (
 
 const (
 	// headerTimeout limits the TLS handshake and the header of a request, readTimeout a request as
-	// a whole: no request has a body.
+	// a whole, with its body.
 	headerTimeout, readTimeout = 5 * time.Second, 10 * time.Second
 	idleTimeout                = 2 * time.Minute
 	maxHeaderBytes             = 32 << 10
@@ -43,8 +43,10 @@ type Config struct {
 	Health    func(context.Context) Health
 	Profiling bool // serve /debug/pprof/ on the admin address
 
-	InFlight     int           // maximum number of API requests in flight; sets the maximum number of connections
-	WriteTimeout time.Duration // maximum duration of a request up to the end of its response
+	InFlight int // maximum number of API requests in flight; sets the maximum number of connections
+	// WriteTimeout is the maximum duration of a request up to the end of its response. A handler can
+	// set another end with http.ResponseController.
+	WriteTimeout time.Duration
 	DrainFor     time.Duration // how long requests are accepted after the context of Serve has ended
 	Logger       *slog.Logger
 	// OnAcceptError receives every error of an accept. The server retries after it. nil ignores the

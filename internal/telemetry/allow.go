@@ -26,6 +26,7 @@ var logKeys = map[string]string{
 	"lost":             "number of lost log lines or audit records",
 	"maxmemory_policy": "Redis's setting",
 	"method":           "of the request, or OTHER",
+	"outcome":          "of a source of an aggregation: a word of a closed list",
 	"panic":            "the error of the runtime, or that there was another",
 	"part":             "secrets that are reloaded together",
 	"provider":         "a provider's name in the configuration",

@@ -21,8 +21,8 @@ func BenchmarkHeaders(b *testing.B) {
 	for b.Loop() {
 		key, isBearer, faults := parse.Credential(h)
 		id, idFaults := parse.RequestID(h)
-		q, _, headerFaults := parse.Headers(h, true, false)
-		if key == "" || isBearer || id == "" || q.PSU == nil || len(faults)+len(idFaults)+len(headerFaults) != 0 {
+		got, headerFaults := parse.Headers(h, true, false)
+		if key == "" || isBearer || id == "" || got.Query.PSU == nil || len(faults)+len(idFaults)+len(headerFaults) != 0 {
 			b.Fatal(faults, idFaults, headerFaults)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package parse parses requests of the API: headers, the ids in path and query, and credentials. It
-// returns every fault, and never the faulty value.
+// Package parse parses requests of the API: headers, the ids in path and query, credentials, and the
+// body of an aggregation. It returns every fault, and never the faulty value.
 package parse
 
 import (
@@ -22,6 +22,7 @@ import (
 const (
 	maxText  = 256
 	maxToken = 8192
+	maxKey   = 64
 )
 
 // maxAge is the largest max-age (RFC 9111, section 1.2.2); larger values mean the same.
@@ -48,6 +49,7 @@ type headerParser struct {
 	psu      canonical.PSU
 	merchant canonical.Merchant
 	cache    gateway.CacheControl
+	key      string
 }
 
 // Headers as net/http stores their names. With these, a look-up does not make a copy of the name.
@@ -66,6 +68,7 @@ const (
 	keyMerchantID    = "Merchant-Id"
 	keyMerchantName  = "Merchant-Name"
 	keyCacheControl  = "Cache-Control"
+	keyIdempotency   = "Idempotency-Key"
 )
 
 // field is a header of the contract. parse stores its value, or returns the detail of a fault.
@@ -89,12 +92,20 @@ var fields = []field{
 	{keyMerchantID, "Merchant-ID", maxText, func(p *headerParser, v string) string { p.merchant.ID = v; return "" }},
 	{keyMerchantName, "Merchant-Name", maxText, func(p *headerParser, v string) string { p.merchant.Name = v; return "" }},
 	{keyCacheControl, "Cache-Control", maxText, (*headerParser).cacheControl},
+	{keyIdempotency, "Idempotency-Key", maxKey, (*headerParser).idempotencyKey},
+}
+
+// Header is what the headers of a request say.
+type Header struct {
+	Query        canonical.Query // without ASPSP and request id
+	CacheControl gateway.CacheControl
+	Key          string // Idempotency-Key; "" for none
 }
 
 // Headers parses all headers and returns every fault. consent makes Consent-ID required.
 // allowPrivateIP accepts addresses that cannot be those of users on the internet, see public. A
 // header with a faulty value is not reported as missing.
-func Headers(h http.Header, consent, allowPrivateIP bool) (canonical.Query, gateway.CacheControl, []canonical.FieldError) {
+func Headers(h http.Header, consent, allowPrivateIP bool) (Header, []canonical.FieldError) {
 	p := &headerParser{allowPrivateIP: allowPrivateIP}
 	var faults []canonical.FieldError
 	for _, f := range fields {
@@ -126,7 +137,7 @@ func Headers(h http.Header, consent, allowPrivateIP bool) (canonical.Query, gate
 	if consent && !sent(keyConsent) {
 		faults = append(faults, headerFault("Consent-ID", "is required"))
 	}
-	return p.query, p.cache, faults
+	return Header{p.query, p.cache, p.key}, faults
 }
 
 // singleValue returns the only one of a header's values, and the detail of a fault of its form.
@@ -260,6 +271,14 @@ func (p *headerParser) cacheControl(v string) string {
 			}
 		}
 	}
+	return ""
+}
+
+func (p *headerParser) idempotencyKey(v string) string {
+	if strings.ContainsFunc(v, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return "must have only visible ASCII characters"
+	}
+	p.key = v
 	return ""
 }
 

@@ -52,7 +52,8 @@ func actionAndDetail(e *canonical.Error, pc ProblemContext) (action, detail stri
 	case canonical.FormatError, canonical.PSUAddressRequired, canonical.Unauthenticated, canonical.ConsentExpired, canonical.ConsentInvalid,
 		canonical.ASPSPUnknown, canonical.NotFound, canonical.MethodNotAllowed, canonical.RateLimited,
 		canonical.ProviderThrottled, canonical.InternalError, canonical.ProviderRejected, canonical.ProviderInvalidResponse,
-		canonical.ProviderError, canonical.ProviderTimeout, canonical.DeletionUnconfirmed, canonical.Canceled:
+		canonical.ProviderError, canonical.ProviderTimeout, canonical.NotInTime, canonical.AggregationFailed,
+		canonical.DeletionUnconfirmed, canonical.Canceled:
 	}
 	return action, detail
 }
@@ -72,6 +73,10 @@ func limitReached(e *canonical.Error, pc ProblemContext) (action, detail string)
 		detail = "The bank refused an unattended call because its own limit is used up."
 	case pc.Policy.Limit == 0:
 		return retryAttended, neverUnattended
+	case e.Slots != nil && pc.Aggregated && e.Slots.Needed > pc.Policy.Limit:
+		return fixRequest, "This source needs " + strconv.Itoa(e.Slots.Needed) + " unattended calls, more than the limit of " +
+			strconv.Itoa(pc.Policy.Limit) + " for this " + unitName(pc.Policy.Unit) + ": waiting does not help. Set `allowPartial`, select " +
+			"fewer accounts with `accountIds`, or call while the user is present, with `PSU-IP-Address`."
 	case e.Slots != nil:
 		detail = "This read needs " + strconv.Itoa(e.Slots.Needed) + " unattended calls, and " + strconv.Itoa(e.Slots.Remaining) +
 			" of " + strconv.Itoa(pc.Policy.Limit) + " are left for this " + unitName(pc.Policy.Unit) + "."

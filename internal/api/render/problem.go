@@ -148,6 +148,14 @@ var problems = map[canonical.Kind]problemSpec{
 		detail: "The provider or the bank did not respond in time. Retry later.",
 		wait:   wait{fromError: true},
 	},
+	canonical.NotInTime: {
+		status: http.StatusGatewayTimeout, action: retryLater, title: "Not finished in time",
+		detail: "The wait time ended before the provider responded. The call continues; repeat with the same `Idempotency-Key`.",
+	},
+	canonical.AggregationFailed: {
+		status: http.StatusBadGateway, action: contactSupport, title: "Aggregation failed",
+		detail: "No source (or, with `require: all`, not every source) could be read. See `sources`.",
+	},
 	canonical.Canceled: {status: StatusCanceled},
 }
 
@@ -185,6 +193,7 @@ type ProblemContext struct {
 	Scope      string            // the scope that the endpoint requires
 	ReadsUsage bool              // the request reads the usage of the unattended limit
 	HasAccount bool              // the request has an account id
+	Aggregated bool              // the problem is about a source of an aggregation
 	Policy     config.Unattended // of the ASPSP
 	Usage      *unattended.Usage // of the unit; nil if it was not read
 	Now        func() time.Time
@@ -197,8 +206,11 @@ func NewProblem(e *canonical.Error, pc ProblemContext) Problem {
 	p := Problem{
 		Type:  "/problems/" + strings.ReplaceAll(strings.ToLower(string(e.Kind)), "_", "-"),
 		Title: spec.title, Status: spec.status, Detail: detail, Code: string(e.Kind), Origin: string(e.Origin),
-		Retryable: action == retryAttended || action == retryLater, Action: action, RetryAfter: retryAfter(e),
+		Retryable: action == retryAttended || action == retryLater, Action: action,
 		RequestID: pc.RequestID, TraceID: pc.TraceID, ASPSP: pc.ASPSP, Provider: pc.Provider, Errors: e.Faults, Upstream: e.Upstream,
+	}
+	if p.Retryable {
+		p.RetryAfter = retryAfter(e)
 	}
 	if s := e.Slots; s != nil {
 		p.Needed, p.Remaining = &s.Needed, &s.Remaining

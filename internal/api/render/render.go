@@ -85,7 +85,7 @@ func newASPSP(a gateway.ASPSPInfo) aspsp {
 func AppendAccounts(b []byte, a gateway.ASPSPInfo, list gateway.AccountsResult) []byte {
 	b = appendASPSP(slices.Grow(b, len(list.Accounts)+maxFrame), a)
 	b = append(append(b, `,"accounts":`...), list.Accounts...)
-	return append(appendFreshness(b, list.Freshness), "}\n"...)
+	return append(appendFreshness(b, "freshness", list.Freshness), "}\n"...)
 }
 
 // AppendBalances appends the encoded body with the balances of one account. It fails if a balance's
@@ -94,17 +94,22 @@ func AppendBalances(b []byte, a gateway.ASPSPInfo, accountID string, result gate
 	b = appendASPSP(slices.Grow(b, maxFrame+maxBalance*len(result.Balances)), a)
 	b = canonical.AppendString(append(b, `,"accountId":`...), accountID)
 	b = appendAccountRef(b, result.AccountBalances)
+	b, err := appendBalances(b, result.Balances)
+	return append(appendFreshness(b, "freshness", result.Freshness), "}\n"...), err
+}
+
+// appendBalances appends the member balances. It fails if a balance's time cannot be encoded.
+func appendBalances(b []byte, balances []canonical.Balance) (_ []byte, err error) {
 	b = append(b, `,"balances":[`...)
-	for i, balance := range result.Balances {
+	for i, balance := range balances {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		var err error
 		if b, err = balance.AppendJSON(b); err != nil {
 			return b, err
 		}
 	}
-	return append(appendFreshness(append(b, ']'), result.Freshness), "}\n"...), nil
+	return append(b, ']'), nil
 }
 
 // maxFrame is about how many bytes a body has besides its accounts or balances, and maxBalance how
@@ -144,9 +149,11 @@ func appendAccountRef(b []byte, of canonical.AccountBalances) []byte {
 	return b
 }
 
-// appendFreshness appends the member freshness. Seconds have a fraction only if the time has one.
-func appendFreshness(b []byte, f gateway.Freshness) []byte {
-	b = canonical.AppendString(append(b, `,"freshness":{"source":`...), string(f.Source))
+// appendFreshness appends a freshness as the member name. Seconds have a fraction only if the time
+// has one.
+func appendFreshness(b []byte, name string, f gateway.Freshness) []byte {
+	b = append(append(append(b, `,"`...), name...), `":{"source":`...)
+	b = canonical.AppendString(b, string(f.Source))
 	b = append(b, `,"fetchedAt":"`...)
 	b = f.FetchedAt.Truncate(time.Millisecond).UTC().AppendFormat(b, time.RFC3339Nano)
 	b = strconv.AppendInt(append(b, `","ageSeconds":`...), wholeAge(f), 10)

@@ -22,7 +22,7 @@ func (t *Text) UnmarshalJSON(raw []byte) error {
 	case isEmptyJSON(raw):
 		*t = ""
 	case raw[0] == '"':
-		if hasLoneSurrogate(raw) {
+		if canonical.HasLoneSurrogate(raw) {
 			return errJSONType
 		}
 		text, err := unquote(raw)

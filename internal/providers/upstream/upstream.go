@@ -287,7 +287,7 @@ func (c *client) classify(ctx context.Context, q canonical.Query, r providers.Re
 		// To wait does not help.
 	case canonical.FormatError, canonical.PSUAddressRequired, canonical.Unauthenticated, canonical.Forbidden, canonical.ASPSPUnknown, canonical.NotFound,
 		canonical.MethodNotAllowed, canonical.RateLimited, canonical.InternalError, canonical.CounterUnavailable, canonical.Overloaded,
-		canonical.DeletionUnconfirmed, canonical.NotCached, canonical.Canceled:
+		canonical.DeletionUnconfirmed, canonical.NotCached, canonical.NotInTime, canonical.AggregationFailed, canonical.Canceled:
 		// No response of a provider means them.
 	}
 	return failure
