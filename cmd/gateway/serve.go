@@ -66,7 +66,8 @@ func (a *app) run(ctx context.Context) error {
 	// This leaves time for the last writes and exports, which have their own timeouts.
 	shutdown, cancel := context.WithTimeout(context.Background(), a.writeTimeout-flushTimeout-2*output.CloseTimeout)
 	defer cancel()
-	err = errors.Join(err, a.server.ShutdownAPI(shutdown), a.gateway.Drain(shutdown),
+	a.aggregator.EndWaits()
+	err = errors.Join(err, a.server.ShutdownAPI(shutdown), a.aggregator.Drain(shutdown), a.gateway.Drain(shutdown),
 		a.gateway.Counter.Drain(shutdown), a.server.ShutdownAdmin(shutdown))
 	stopBackground()
 	a.store.Close()

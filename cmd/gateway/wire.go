@@ -14,6 +14,9 @@ import (
 	contract "ais-gateway/api"
 	"ais-gateway/internal/accountkey"
 	"ais-gateway/internal/adapters"
+	"ais-gateway/internal/aggregation"
+	"ais-gateway/internal/aggregation/repeat"
+	"ais-gateway/internal/aggregation/runner"
 	"ais-gateway/internal/api"
 	"ais-gateway/internal/audit"
 	"ais-gateway/internal/auth"
@@ -50,6 +53,7 @@ type app struct {
 	adapters   *adapters.Set
 	unitStats  *unattended.UnitStats // of the unattended limit, for a gauge
 	gateway    *gateway.Gateway
+	aggregator *repeat.Aggregator
 	auth       *auth.Authenticator
 	server     *server.Server
 	secrets    *secretwatch.Watcher // reloads secrets
@@ -181,10 +185,11 @@ func (a *app) openGateway(c *config.Config) (err error) {
 	if len(faults) > 0 {
 		return faults
 	}
-	aspsps := make([]gateway.ASPSP, len(c.ASPSPs))
+	aspsps, timeouts := make([]gateway.ASPSP, len(c.ASPSPs)), map[string]time.Duration{}
 	for i, entry := range c.ASPSPs {
 		timeout := c.Providers[entry.Provider].Timeout
 		aspsps[i] = gateway.ASPSP{ASPSP: entry, Adapter: a.adapters.Provider(entry.Provider), Timeout: timeout}
+		timeouts[entry.ID] = timeout
 		// A request may wait for one read of another gateway before it makes its own.
 		a.writeTimeout = max(a.writeTimeout, 2*timeout+responseMargin)
 	}
@@ -192,6 +197,9 @@ func (a *app) openGateway(c *config.Config) (err error) {
 		ASPSPs: aspsps, Cache: a.cache, Counter: counter, RedisBudget: gateway.RedisBudget, Now: time.Now, Logger: a.log, Observer: a.telemetry,
 		MaxWaiting: c.Server.Limits.InFlight, MaxPerClient: c.Server.Limits.PerClient, MaxCallsPerASPSP: c.Server.Limits.PerASPSP,
 	})
+	a.aggregator = repeat.New(repeat.Config{Cache: a.cache, Logger: a.log, Runner: runner.New(runner.Config{
+		Gateway: a.gateway, Counter: counter, Timeouts: timeouts, Logger: a.log, Observer: noObserver{},
+	})})
 	return nil
 }
 
@@ -217,7 +225,7 @@ func (a *app) reloadable(c *config.Config) []secretwatch.Secret {
 // admin endpoints.
 func (a *app) serverConfig(c *config.Config) server.Config {
 	handler := api.New(api.Config{
-		Gateway: a.gateway, Callers: a.auth, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
+		Gateway: a.gateway, Aggregator: a.aggregator, Callers: a.auth, AllowPrivateIP: c.PSU.AllowPrivateIP, Now: time.Now,
 		Logger: a.log, RecordedLogger: a.requestLog, Observer: a.telemetry, Auditor: a.audit, Contract: contract.Contract,
 		InFlight: c.Server.Limits.InFlight, PerClient: c.Server.Limits.PerClient, Authenticated: server.MarkAuthenticated,
 	})
@@ -254,4 +262,10 @@ func (a *app) observe() {
 		return s.Enabled, s.Failures
 	})
 	a.telemetry.AllowTemplates(api.Templates()...)
+}
+
+type noObserver struct{}
+
+func (noObserver) Source(ctx context.Context, _, _ string, _ bool) (context.Context, func(aggregation.SourceResult, aggregation.Slots)) {
+	return ctx, func(aggregation.SourceResult, aggregation.Slots) {}
 }

@@ -39,7 +39,6 @@ const (
 	Overloaded              Kind = "OVERLOADED"                // a concurrency limit is reached
 	DeletionUnconfirmed     Kind = "DELETION_UNCONFIRMED"      // Redis did not confirm a deletion; cached data may still exist
 	NotCached               Kind = "NOT_CACHED"                // only-if-cached, and no cached list
-	NotInTime               Kind = "NOT_IN_TIME"               // in aggregations: the wait time ended before the response
 	Canceled                Kind = "CANCELED"                  // the caller closed the connection; only in logs and metrics
 )
 
