@@ -53,8 +53,7 @@ Copy and paste:
   curl -i %[1]s/v1/aspsps/%[13]s/accounts -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[14]s' -H 'Provider-Authorization: Bearer %[15]s'
 
   # the accounts and balances of two banks in one request
-  curl -s %[1]s/v1/aggregations -H 'X-API-Key: %[3]s' -H 'Content-Type: application/json' -d '{"include": ["balances"],
-    "sources": [{"aspspId": "%[11]s", "consentId": "%[12]s"}, {"aspspId": "%[13]s", "consentId": "%[14]s", "providerAuthorization": "Bearer %[15]s"}]}'
+  curl -i %[1]s/v1/aggregations -H 'X-API-Key: %[3]s' -H 'Content-Type: application/json' -d '{"include": ["balances"], "sources": [{"aspspId": "%[11]s", "consentId": "%[12]s"}, {"aspspId": "%[13]s", "consentId": "%[14]s", "providerAuthorization": "Bearer %[15]s"}]}'
 
   # the unattended calls that a consent has left; the ASPSPs; the API's specification
   curl -i %[1]s/v1/aspsps/%[2]s/unattended-access -H 'X-API-Key: %[3]s' -H 'Consent-ID: %[4]s'

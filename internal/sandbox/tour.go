@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -297,7 +298,7 @@ func (t *tour) aggregation(ctx context.Context) error {
 	table := tabwriter.NewWriter(t, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "\n   bank\toutcome\taccounts\twith balances\tspent\tleft\tmissing because")
 	for _, s := range got.Sources {
-		read, why := 0, s.Problem.Code
+		read, why := 0, cmp.Or(s.Problem.Code, "-")
 		for _, a := range s.Accounts {
 			if a.Balances != nil {
 				read++

@@ -105,7 +105,7 @@ func preferredWait(lines []string) (time.Duration, bool) {
 // requestID is the request's. The result has a source for each of the body, faulty ones too, and no
 // client, cache control, wait or key.
 func Aggregation(from io.Reader, q canonical.Query, requestID string) (aggregation.Request, []canonical.FieldError) {
-	q.Consent, q.Token = "", "" // those of the headers have no effect
+	q.Consent, q.Token, q.RequestID = "", "", "" // those of the headers are not those of the sources
 	body, detail := readBody(from)
 	if detail != "" {
 		return aggregation.Request{}, []canonical.FieldError{{In: "body", Detail: detail}}
