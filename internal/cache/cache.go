@@ -18,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"ais-gateway/internal/accountkey"
+	"ais-gateway/internal/cache/seal"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/store"
 )
@@ -38,7 +39,7 @@ const maxClockSkew = time.Minute
 type Cache struct {
 	rdb           redis.UniversalClient
 	accountKeys   accountkey.Keys
-	sealer        atomic.Pointer[sealer]
+	sealer        atomic.Pointer[seal.Sealer]
 	unknown       unknownKeys
 	invalidations invalidations
 }
@@ -59,9 +60,9 @@ func (c *Cache) WithAccountKeys(keys accountkey.Keys) *Cache {
 
 // SetKeys replaces the keys. After an error, the old keys stay in use.
 func (c *Cache) SetKeys(keys [][]byte) error {
-	seal, err := newSealer(keys)
+	sealer, err := seal.New(keys)
 	if err == nil {
-		c.sealer.Store(&seal)
+		c.sealer.Store(&sealer)
 	}
 	return err
 }
@@ -152,7 +153,7 @@ func (c *Cache) encodeEntry(name string, e *Entry) ([]byte, error) {
 	if c.accountKeys.ID() != "" {
 		schema = listSchema
 	}
-	sealed, err := c.sealer.Load().seal(schema, name, append([]byte(prefix+c.accountKeys.ID()), e.Accounts...))
+	sealed, err := c.sealer.Load().Seal(schema, name, append([]byte(prefix+c.accountKeys.ID()), e.Accounts...))
 	return append([]byte(prefix), sealed...), err
 }
 
@@ -166,12 +167,12 @@ func (c *Cache) decodeEntry(k Key, name, value string, now time.Time) *Entry {
 		return nil
 	}
 	e := Entry{FetchedAt: fetched, Age: max(now.Sub(fetched), 0)}
-	if c.sealer.Load().underUnknownKey(sealed) {
+	if c.sealer.Load().UnderUnknownKey(sealed) {
 		c.unknown.report()
 		e.Unreadable = true
 		return &e
 	}
-	schema, text, ok := c.sealer.Load().open(name, sealed)
+	schema, text, ok := c.sealer.Load().Open(name, sealed)
 	if !ok || len(text) < timeSize || string(text[:timeSize]) != date {
 		return nil
 	}

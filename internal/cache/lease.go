@@ -115,7 +115,7 @@ func (c *Cache) Acquire(ctx context.Context, l Lease, want Lookup) (Found, error
 		maxAge = 0
 	}
 	got, err := send.Run(ctx, acquireScript, c.rdb, keys, l.Holder, want.TTL.Milliseconds(), (want.TTL + resultTTL).Milliseconds(),
-		maxAge.Microseconds(), c.sealer.Load().ids, listSchema).StringSlice()
+		maxAge.Microseconds(), c.sealer.Load().IDs, listSchema).StringSlice()
 	var reply redis.Error
 	if errors.As(err, &reply) && !errors.Is(err, send.ErrExecutedBefore) { // Redis responds, but cannot write
 		if found, failed := c.lookUp(ctx, l, want, p, keys[3:]); failed == nil {
@@ -245,14 +245,14 @@ func (c *Cache) Publish(ctx context.Context, l Lease, r CallResult) (PublishResu
 		}
 	}
 	if !r.Ended.IsZero() {
-		if outcome, err = c.sealer.Load().seal(outcomeSchema, outcomeKey, marshal(r.outcome())); err != nil {
+		if outcome, err = c.sealer.Load().Seal(outcomeSchema, outcomeKey, marshal(r.outcome())); err != nil {
 			return PublishResult{}, err
 		}
 	}
 	keys := []string{p + "lease:" + l.ShareKey, list, outcomeKey, p + "calls", p + "refused", p + "pages"}
 	args := append([]any{
 		l.Holder, entry, r.KeepFor.Milliseconds(), r.Invalidate, outcome, outcomeTTL.Milliseconds(),
-		c.sealer.Load().ids, r.FreshFor.Microseconds(), listSchema,
+		c.sealer.Load().IDs, r.FreshFor.Microseconds(), listSchema,
 	}, r.Learned.args(r.Ended)...)
 	args = append(args, l.grantedAt.IsZero())
 	was, err := publishScript.Run(ctx, c.rdb, keys, args...).Int()
@@ -311,11 +311,11 @@ func (c *Cache) Outcome(ctx context.Context, l Lease) (LeaderOutcome, error) {
 
 // decodeOutcome decrypts and decodes an outcome.
 func (c *Cache) decodeOutcome(name, value string, into *storedOutcome) bool {
-	seal := c.sealer.Load()
-	if seal.underUnknownKey([]byte(value)) {
+	sealer := c.sealer.Load()
+	if sealer.UnderUnknownKey([]byte(value)) {
 		c.unknown.report()
 		return false
 	}
-	schema, text, ok := seal.open(name, []byte(value))
+	schema, text, ok := sealer.Open(name, []byte(value))
 	return ok && schema == outcomeSchema && json.Unmarshal(text, into) == nil
 }

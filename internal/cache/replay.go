@@ -99,7 +99,7 @@ func (c *Cache) Claim(ctx context.Context, id ReplayID, fingerprint string, cons
 	}
 	name, run := id.name(), uuid.NewString()
 	beginning := marshal(storedBeginning{Fingerprint: fingerprint, Until: stored.Now.Add(until)})
-	sealed, err := c.sealer.Load().seal(replaySchema, replayPart(name, run, beginningScore), beginning)
+	sealed, err := c.sealer.Load().Seal(replaySchema, replayPart(name, run, beginningScore), beginning)
 	if err != nil {
 		return Replay{}, err
 	}
@@ -164,11 +164,11 @@ func (c *Cache) runReplay(ctx context.Context, name string, args ...any) (Replay
 
 // openReplay decrypts a value of an aggregation.
 func (c *Cache) openReplay(name, run string, score int, value string) ([]byte, bool) {
-	seal := c.sealer.Load()
-	if seal.underUnknownKey([]byte(value)) {
+	sealer := c.sealer.Load()
+	if sealer.UnderUnknownKey([]byte(value)) {
 		c.unknown.report()
 	}
-	schema, text, ok := seal.open(replayPart(name, run, score), []byte(value))
+	schema, text, ok := sealer.Open(replayPart(name, run, score), []byte(value))
 	return text, ok && schema == replaySchema
 }
 
@@ -184,7 +184,7 @@ func replayPart(name, run string, score int) string {
 func (c *Cache) StoreResults(ctx context.Context, id ReplayID, run string, results map[int]json.RawMessage, done bool) error {
 	name, args := id.name(), []any{run, beginningScore}
 	for source, text := range results {
-		sealed, err := c.sealer.Load().seal(replaySchema, replayPart(name, run, source), text)
+		sealed, err := c.sealer.Load().Seal(replaySchema, replayPart(name, run, source), text)
 		if err != nil {
 			return err
 		}

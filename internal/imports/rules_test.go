@@ -36,7 +36,7 @@ var rules = []rule{
 	{
 		dir: "cmd/gateway",
 		code: []string{
-			"api", "internal/accountkey", "internal/adapters", "internal/api", "internal/audit", "internal/auth", "internal/cache", "internal/canonical",
+			"api", "internal/accountkey", "internal/adapters", "internal/aggregation/...", "internal/api", "internal/audit", "internal/auth", "internal/cache", "internal/canonical",
 			"internal/commandline", "internal/config", "internal/gateway", "internal/health", "internal/output", "internal/providers", adapters,
 			"internal/recovery", "internal/sandbox", "internal/secretwatch", "internal/server", "internal/store",
 			"internal/telemetry", "internal/unattended",
@@ -64,15 +64,32 @@ var rules = []rule{
 	},
 	{dir: "internal/api/render", code: []string{"internal/aggregation", "internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
 	{dir: "internal/api/parse", code: []string{"internal/aggregation", "internal/canonical", "internal/gateway", uuid}},
+	{dir: "internal/aggregation", code: []string{"internal/canonical", "internal/gateway", "internal/unattended"}},
+	{
+		dir: "internal/aggregation/repeat",
+		code: []string{
+			"internal/aggregation", "internal/aggregation/runner", "internal/cache", "internal/canonical", "internal/gateway",
+			"internal/recovery", "internal/store/steps",
+		},
+	},
+	{
+		dir: "internal/aggregation/runner",
+		code: []string{
+			"internal/aggregation", "internal/canonical", "internal/config", "internal/event", "internal/gateway", "internal/providers",
+			"internal/recovery", "internal/unattended", uuid,
+		},
+	},
 	{dir: "internal/audit", code: []string{"internal/canonical", "internal/event", "internal/output"}},
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{
 		dir: "internal/cache",
 		code: []string{
-			"internal/accountkey", "internal/canonical", "internal/retryqueue", "internal/store", "internal/store/send", "internal/unattended", uuid, redis,
+			"internal/accountkey", "internal/cache/seal", "internal/canonical", "internal/retryqueue", "internal/store", "internal/store/send",
+			"internal/unattended", uuid, redis,
 		},
 		test: []string{"internal/config"},
 	},
+	{dir: "internal/cache/seal"},
 	{
 		dir: "internal/coalesce",
 		code: []string{

@@ -1,4 +1,5 @@
-package cache
+// Package seal encrypts the values of the cache under keys that rotate. internal/cache uses it.
+package seal
 
 import (
 	"bytes"
@@ -15,10 +16,10 @@ import (
 // a value under another name or schema cannot be opened.
 const keyIDSize = 4
 
-// A sealer encrypts with AES-256-GCM (NIST SP 800-38D) and random nonces.
-type sealer struct {
+// A Sealer encrypts with AES-256-GCM (NIST SP 800-38D) and random nonces.
+type Sealer struct {
+	IDs  []byte // of the keys, one after the other
 	keys []sealKey
-	ids  []byte // of the keys, one after the other
 }
 
 type sealKey struct {
@@ -26,31 +27,34 @@ type sealKey struct {
 	aead cipher.AEAD
 }
 
-func newSealer(keys [][]byte) (sealer, error) {
+// New returns a Sealer that encrypts with the first key and decrypts with all. It fails if there is
+// none, or if one does not have 32 bytes.
+func New(keys [][]byte) (Sealer, error) {
 	if len(keys) == 0 {
-		return sealer{}, errors.New("no encryption key")
+		return Sealer{}, errors.New("no encryption key")
 	}
-	var s sealer
+	var s Sealer
 	for _, key := range keys {
 		if len(key) != 32 {
-			return sealer{}, errors.New("an encryption key is not 32 bytes")
+			return Sealer{}, errors.New("an encryption key is not 32 bytes")
 		}
 		block, err := aes.NewCipher(key)
 		if err != nil {
-			return sealer{}, err
+			return Sealer{}, err
 		}
 		aead, err := cipher.NewGCM(block)
 		if err != nil {
-			return sealer{}, err
+			return Sealer{}, err
 		}
 		hash := sha256.Sum256(append([]byte("ais-gateway key id"), key...))
 		s.keys = append(s.keys, sealKey{id: [keyIDSize]byte(hash[:]), aead: aead})
-		s.ids = append(s.ids, hash[:keyIDSize]...)
+		s.IDs = append(s.IDs, hash[:keyIDSize]...)
 	}
 	return s, nil
 }
 
-func (s sealer) seal(schema byte, name string, text []byte) ([]byte, error) { //nolint:unparam // each kind of value has a schema of its own
+// Seal encrypts a text under a name.
+func (s Sealer) Seal(schema byte, name string, text []byte) ([]byte, error) {
 	key := s.keys[0]
 	nonce := make([]byte, key.aead.NonceSize())
 	if _, err := rand.Read(nonce); err != nil {
@@ -63,8 +67,8 @@ func (s sealer) seal(schema byte, name string, text []byte) ([]byte, error) { //
 // additional returns the data that is authenticated with a value.
 func additional(schema byte, name string) []byte { return append([]byte{schema}, name...) }
 
-// underUnknownKey reports whether a value is sealed under a key that the sealer does not have.
-func (s sealer) underUnknownKey(value []byte) bool {
+// UnderUnknownKey reports whether a value is sealed under a key that the sealer does not have.
+func (s Sealer) UnderUnknownKey(value []byte) bool {
 	id, ok := keyID(value)
 	return ok && !slices.ContainsFunc(s.keys, func(key sealKey) bool { return bytes.Equal(key.id[:], id) })
 }
@@ -78,8 +82,8 @@ func keyID(value []byte) (id []byte, ok bool) {
 	return value[1 : 1+keyIDSize], true
 }
 
-// open decrypts a value in its own memory. ok is false if no key opens it.
-func (s sealer) open(name string, value []byte) (schema byte, text []byte, ok bool) {
+// Open decrypts a value in its own memory. ok is false if no key opens it.
+func (s Sealer) Open(name string, value []byte) (schema byte, text []byte, ok bool) {
 	id, ok := keyID(value)
 	if !ok {
 		return 0, nil, false
