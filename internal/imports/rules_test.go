@@ -64,6 +64,15 @@ var rules = []rule{
 	},
 	{dir: "internal/api/render", code: []string{"internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
 	{dir: "internal/api/parse", code: []string{"internal/canonical", "internal/gateway", uuid}},
+	{dir: "internal/aggregation", code: []string{"internal/canonical", "internal/gateway", "internal/unattended"}},
+	{
+		dir: "internal/aggregation/runner",
+		code: []string{
+			"internal/aggregation", "internal/canonical", "internal/config", "internal/event", "internal/gateway", "internal/providers",
+			"internal/recovery", "internal/unattended", uuid,
+		},
+		test: []string{"internal/breaker", "internal/bulkhead", "internal/cache", "internal/providers/upstream", "internal/store", adapters, simulators},
+	},
 	{dir: "internal/audit", code: []string{"internal/canonical", "internal/event", "internal/output"}},
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{
@@ -102,7 +111,7 @@ var rules = []rule{
 			"internal/breaker", "internal/cache", "internal/canonical", "internal/config", "internal/bulkhead", "internal/providers",
 			"internal/coalesce", "internal/event", "internal/recovery", "internal/store/steps", "internal/unattended",
 		},
-		test: []string{"internal/store", adapters, simulators, uuid},
+		test: []string{"internal/aggregation", "internal/aggregation/runner", "internal/store", adapters, simulators, uuid},
 	},
 	{
 		dir: "internal/health",
