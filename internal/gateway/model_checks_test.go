@@ -30,9 +30,15 @@ func (h *history) recordRound(t *rapid.T, s conditions, a round, connections int
 			came[h.unitOf(c)]++
 		}
 	}
-	costs, releasable, reported, sent := map[string]int{}, map[string]int{}, map[string]bool{}, map[string]int{}
+	all := tally{costs: map[string]int{}, releasable: map[string]int{}, sent: map[string]int{}, reported: map[string]bool{}}
+	costs, releasable, reported, sent := all.costs, all.releasable, all.reported, all.sent
 	for i, r := range reads {
 		o := outcomes[i]
+		if r.aggregation != nil {
+			h.recordAggregation(t, s, all, r, o)
+			h.checkAggregation(t, s, r, o, unanswered)
+			continue
+		}
 		h.log("%s, ASPSP: %s: %q after %v", r, s.behavior, o.kind, o.to.Sub(o.from).Round(100*time.Microsecond))
 		if r.attended {
 			if h.mustSucceed(s, r) && o.kind != "" && !h.machineWasSlow(o) {
@@ -44,11 +50,7 @@ func (h *history) recordRound(t *rapid.T, s conditions, a round, connections int
 			continue
 		}
 		unit := h.unit(h.call(r))
-		h.requested[unit], h.unchecked[unit] = h.call(r), h.call(r)
-		costs[unit] += 0
-		if s.behavior.blocks() {
-			h.blockedUntil[unit] = now.Add(2*h.aspsp.Unattended.Window + maxDelay(h.timeout)) // a gateway may write the block later
-		}
+		h.expect(s, all, h.call(r))
 		switch {
 		case s.crashing == r.at:
 			costs[unit]++
@@ -74,6 +76,23 @@ func (h *history) recordRound(t *rapid.T, s conditions, a round, connections int
 	}
 }
 
+// A tally has what the reads of a round have done to units: slots that may be taken without a call,
+// of which some may be released later, calls that were sent, and refusals by the ASPSP.
+type tally struct {
+	costs, releasable, sent map[string]int
+	reported                map[string]bool
+}
+
+// expect records that a call may have been made in a round that ends now.
+func (h *history) expect(s conditions, all tally, c unattended.Call) {
+	unit := h.unit(c)
+	h.requested[unit], h.unchecked[unit] = c, c
+	all.costs[unit] += 0
+	if s.behavior.blocks() {
+		h.blockedUntil[unit] = time.Now().Add(2*h.aspsp.Unattended.Window + maxDelay(h.timeout)) // a gateway may write the block later
+	}
+}
+
 // checkOutcome checks that a gateway keeps its blocks, and makes no unattended call without the
 // counter.
 func (h *history) checkOutcome(t *rapid.T, s conditions, a round, r read, o readResult, alone bool) {
@@ -90,7 +109,7 @@ func (h *history) checkOutcome(t *rapid.T, s conditions, a round, r read, o read
 	// A round that began before the outage may have a call in progress, whose response is shared.
 	if out := h.outages[len(h.outages)-1]; out.until.IsZero() && a.began.After(out.from) {
 		h.w.run.count("refused without Redis")
-		if !o.withoutCounter && o.kind != canonical.Canceled {
+		if !o.withoutCounter && o.kind != canonical.Canceled && o.kind != canonical.Overloaded {
 			h.fail(t, "an unattended read was not refused without Redis", "%s", o.kind)
 		}
 	}
@@ -215,7 +234,7 @@ func (h *history) maxUsed(unit string, calls []aspspsim.Call, since time.Time, r
 func (h *history) minUsed(unit string, since time.Time) int {
 	n := 0
 	for _, a := range h.provider.arrivals() {
-		if h.unit(a.call) == unit && h.rounds[a.round].began.After(since) {
+		if h.unit(a.call) == unit && h.rounds[h.roundOf(a.requestID)].began.After(since) {
 			n++
 		}
 	}

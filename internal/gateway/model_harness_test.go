@@ -25,6 +25,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
 
+	"ais-gateway/internal/aggregation/runner"
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/cache"
@@ -82,18 +83,22 @@ type scriptedASPSP struct {
 	unattended     []arrival // unattended
 }
 
-// An arrival is an unattended call that reached the ASPSP, with its round.
+// An arrival is an unattended call that reached the ASPSP.
 type arrival struct {
-	call  unattended.Call
-	round int
+	call      unattended.Call
+	requestID string
+	at        time.Time
 }
 
 // requestID returns a request id that contains the number of a round. A call may arrive after the
 // end of its round.
 func requestID(n int) string { return fmt.Sprintf("%08x", n) + uuid.NewString()[8:] }
 
-// roundOf returns the round of a request id. roundOf returns the round of a request id.
-func roundOf(requestID string) int {
+// roundOf returns the round of a request id.
+func (h *history) roundOf(requestID string) int {
+	if round, ok := h.derived[requestID]; ok {
+		return round
+	}
 	n, _ := strconv.ParseInt(requestID[:min(8, len(requestID))], 16, 32)
 	return int(n)
 }
@@ -133,7 +138,7 @@ func (b *scriptedASPSP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("PSU-IP-Address") == "" {
 		account, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v1/accounts"), "/balances")
 		call := unattended.Call{Consent: r.Header.Get("Consent-ID"), Account: strings.TrimPrefix(account, "/")}
-		b.unattended = append(b.unattended, arrival{call, roundOf(r.Header.Get("X-Request-ID"))})
+		b.unattended = append(b.unattended, arrival{call, r.Header.Get("X-Request-ID"), time.Now()})
 	}
 	b.mu.Unlock()
 	if do != nil {
@@ -186,6 +191,8 @@ func (b *scriptedASPSP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // clock.
 type instance struct {
 	*gateway.Gateway
+	runner                               *runner.Runner
+	maxCalls                             int // concurrent calls; 0 for no limit
 	process                              *crashproxy.Process
 	counterProxy, cacheProxy, aspspProxy *crashproxy.Proxy
 	clockOffset                          atomic.Int64 // added to the real clock by now
@@ -235,7 +242,7 @@ func (w *worker) connect(addr string, wait time.Duration) *redis.Client {
 // instance returns a new gateway of the history.
 func (h *history) instance(t *rapid.T) *instance {
 	p := crashproxy.New(t)
-	i := &instance{process: p, counterProxy: p.NewProxy(h.w.redis.Addr), cacheProxy: p.NewProxy(h.w.redis.Addr), aspspProxy: p.NewProxy(h.w.server), blockedUntil: map[string]time.Time{}}
+	i := &instance{maxCalls: rapid.SampledFrom([]int{0, 0, 2}).Draw(t, "calls"), process: p, counterProxy: p.NewProxy(h.w.redis.Addr), cacheProxy: p.NewProxy(h.w.redis.Addr), aspspProxy: p.NewProxy(h.w.server), blockedUntil: map[string]time.Time{}}
 	counterClient, cacheClient := h.w.connect(i.counterProxy.Addr, time.Second), h.w.connect(i.cacheProxy.Addr, time.Second)
 	t.Cleanup(func() { counterClient.Close(); cacheClient.Close() })
 	counter := unattended.New(counterClient, map[string]config.Unattended{h.aspsp.ID: h.aspsp.Unattended})
@@ -252,6 +259,11 @@ func (h *history) instance(t *rapid.T) *instance {
 	i.Gateway = gateway.New(gateway.Config{
 		ASPSPs: []gateway.ASPSP{{ASPSP: h.aspsp, Adapter: adapter, Timeout: h.timeout}}, Cache: lists, Counter: counter,
 		RedisBudget: time.Duration(*scale) * gateway.RedisBudget, Now: i.now, Logger: slog.New(slog.DiscardHandler), Observer: h.w.run,
+		MaxCallsPerASPSP: i.maxCalls,
+	})
+	i.runner = runner.New(runner.Config{
+		Gateway: i.Gateway, Counter: counter, Timeouts: map[string]time.Duration{h.aspsp.ID: h.timeout},
+		Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},
 	})
 	return i
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"pgregory.net/rapid"
 
+	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/crashproxy"
@@ -37,6 +38,8 @@ type history struct {
 	began        time.Time
 	trace        strings.Builder
 	rounds       []round
+	derivedMu    sync.Mutex
+	derived      map[string]int             // rounds of derived request ids
 	requested    map[string]unattended.Call // units of all unattended reads
 	unchecked    map[string]unattended.Call // units of reads since the last check
 	extra        map[string][]lostSlots
@@ -44,6 +47,7 @@ type history struct {
 	blocks       []block
 	outages      []outage
 	down         bool // Redis
+	paged        bool // the ASPSP has sent lists in pages
 }
 
 // A round is a set of concurrent reads. No call is in progress when it ends.
@@ -77,11 +81,15 @@ type read struct {
 	cacheControl gateway.CacheControl
 	attended     bool
 	token        canonical.Secret
-	delay        time.Duration // before the request is sent
-	leaveAfter   time.Duration // when the caller cancels, 0 for never
+	delay        time.Duration        // before the request is sent
+	leaveAfter   time.Duration        // when the caller cancels, 0 for never
+	aggregation  *aggregation.Request // instead of a single read; nil for none
 }
 
 func (r read) String() string {
+	if r.aggregation != nil {
+		return describe(r.aggregation)
+	}
 	what := "list"
 	switch {
 	case r.account != "":
@@ -105,6 +113,7 @@ type readResult struct {
 	pagesDoNotFit  bool // refused because the pages of the list need more slots than remain
 	failureHidden  bool // a stale list hides how the call failed
 	from, to       time.Time
+	aggregated     *aggregated // the result of an aggregation
 }
 
 // history is the property that rapid checks: it runs one history.
@@ -119,6 +128,8 @@ func (w *worker) history(t *rapid.T) {
 		"read again":  h.oneRead,
 		"reads":       h.manyReads,
 		"reads again": h.manyReads,
+		"aggregation": h.oneAggregation, "aggregation again": h.oneAggregation,
+		"aggregations": h.manyAggregations, "late aggregation": h.lateAggregation,
 		"attended":    h.attendedRead,
 		"crash":       h.crash,
 		"crash again": h.crash,
@@ -144,7 +155,7 @@ func (w *worker) history(t *rapid.T) {
 func (w *worker) begin(t *rapid.T) *history {
 	h := &history{
 		w: w, aspsp: config.ASPSPDefaults(), token: mypossim.GoodToken, began: time.Now(),
-		requested: map[string]unattended.Call{}, unchecked: map[string]unattended.Call{}, extra: map[string][]lostSlots{}, blockedUntil: map[string]time.Time{},
+		derived: map[string]int{}, requested: map[string]unattended.Call{}, unchecked: map[string]unattended.Call{}, extra: map[string][]lostSlots{}, blockedUntil: map[string]time.Time{},
 	}
 	h.aspsp.ID, h.aspsp.Name, h.aspsp.Provider = uuid.NewString(), "A bank", "mypos"
 	h.aspsp.Breaker.ConsecutiveFailures, h.aspsp.Breaker.MinimumCalls = 1<<30, 1<<30
@@ -221,7 +232,11 @@ func (h *history) drawReads(t *rapid.T, at *instance, n int) []read {
 		if at == nil {
 			_, from = h.drawGateway(t)
 		}
-		r := h.drawRead(t, from, rapid.IntRange(0, 5).Draw(t, "attended") == 5)
+		draw := h.drawRead
+		if rapid.IntRange(0, 3).Draw(t, "aggregation") == 3 {
+			draw = h.drawAggregation
+		}
+		r := draw(t, from, rapid.IntRange(0, 5).Draw(t, "attended") == 5)
 		r.delay = time.Duration(rapid.IntRange(0, 8).Draw(t, "after")) * time.Millisecond
 		reads = append(reads, r)
 	}
@@ -259,7 +274,8 @@ func (h *history) manyReads(t *rapid.T) {
 // leave makes a caller cancel its read.
 func (h *history) leave(t *rapid.T) {
 	_, g := h.drawGateway(t)
-	r := h.drawRead(t, g, rapid.IntRange(0, 3).Draw(t, "attended") == 3)
+	draw := rapid.SampledFrom([]func(*rapid.T, *instance, bool) read{h.drawRead, h.drawAggregation}).Draw(t, "read")
+	r := draw(t, g, rapid.IntRange(0, 3).Draw(t, "attended") == 3)
 	r.leaveAfter = max(ms(t, "leaves after", 0, 10), time.Microsecond)
 	h.w.run.count("canceled by the caller")
 	h.run(t, conditions{behavior: h.drawBehavior(t)}, r)
@@ -277,6 +293,9 @@ func (h *history) crash(t *rapid.T) {
 		}
 	}
 	m, after := h.drawBehavior(t), rapid.IntRange(1, 24).Draw(t, "steps")
+	if slices.ContainsFunc(reads, func(r read) bool { return r.aggregation != nil }) {
+		after = rapid.IntRange(1, 60).Draw(t, "steps of an aggregation")
+	}
 	h.log("a gateway crashes after %d steps", after)
 	g.process.CrashAfter(after)
 	h.run(t, conditions{behavior: m, crashing: g}, reads...)
@@ -470,7 +489,7 @@ func (h *history) access(t *rapid.T) {
 			h.fail(t, "the usage cannot be read", "%v", err)
 		}
 		o := h.run(t, conditions{behavior: normal}, r)[0]
-		went := slices.ContainsFunc(h.provider.arrivals(), func(a arrival) bool { return a.round == len(h.rounds)-1 })
+		went := slices.ContainsFunc(h.provider.arrivals(), func(a arrival) bool { return h.roundOf(a.requestID) == len(h.rounds)-1 })
 		switch {
 		case usage.Remaining > 0 && o.kind == "" && went:
 			h.w.run.count("access: agreed, calls remain")
@@ -562,6 +581,7 @@ func (h *history) run(t *rapid.T, s conditions, reads ...read) []readResult {
 }
 
 func (h *history) drain(t *rapid.T, g *instance) {
+	g.runner.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*minute)
 	defer cancel()
 	if err := g.Drain(ctx); err != nil {
@@ -639,7 +659,8 @@ func (h *history) machineWasSlow(o readResult) bool {
 }
 
 func (h *history) mustSucceed(s conditions, r read) bool {
-	return r.attended && s.behavior.succeeds() && s.crashing != r.at && r.leaveAfter == 0
+	return r.attended && s.behavior.succeeds() && s.crashing != r.at && r.leaveAfter == 0 && r.at.maxCalls == 0 &&
+		(r.aggregation == nil || mustComplete(r.aggregation))
 }
 
 func (h *history) readOnce(r read) readResult {
@@ -648,6 +669,9 @@ func (h *history) readOnce(r read) readResult {
 		bounded, cancel := context.WithTimeout(ctx, r.leaveAfter)
 		defer cancel()
 		ctx = bounded
+	}
+	if r.aggregation != nil {
+		return h.aggregateOnce(ctx, r)
 	}
 	o := readResult{from: time.Now()}
 	var err error
@@ -677,14 +701,15 @@ func (h *history) call(r read) unattended.Call {
 
 // unit returns the unit of a call.
 func (h *history) unit(c unattended.Call) string {
+	consent := strings.ToLower(c.Consent) // how it is spelled does not count
 	switch h.aspsp.Unattended.Unit {
 	case config.UnitASPSP:
 		return "all"
 	case config.UnitConsent:
-		return c.Consent
+		return consent
 	case config.UnitResource:
 	}
-	return c.Consent + " " + c.Account
+	return consent + " " + c.Account
 }
 
 // unitOf returns the unit of a call in the call log.

@@ -78,6 +78,7 @@ var rules = []rule{
 			"internal/aggregation", "internal/canonical", "internal/config", "internal/event", "internal/gateway", "internal/providers",
 			"internal/recovery", "internal/unattended", uuid,
 		},
+		test: []string{"internal/breaker", "internal/bulkhead", "internal/cache", "internal/providers/upstream", "internal/store", adapters, simulators},
 	},
 	{dir: "internal/audit", code: []string{"internal/canonical", "internal/event", "internal/output"}},
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
@@ -119,7 +120,7 @@ var rules = []rule{
 			"internal/breaker", "internal/cache", "internal/canonical", "internal/config", "internal/bulkhead", "internal/providers",
 			"internal/coalesce", "internal/event", "internal/recovery", "internal/store/steps", "internal/unattended",
 		},
-		test: []string{"internal/store", adapters, simulators, uuid},
+		test: []string{"internal/aggregation", "internal/aggregation/runner", "internal/store", adapters, simulators, uuid},
 	},
 	{
 		dir: "internal/health",
