@@ -180,7 +180,7 @@ func (r *providerRead) resultWithoutCall(ctx context.Context) *cache.CallResult 
 		return nil
 	case r.memory.RefusedWith != "":
 		return &cache.CallResult{Failure: canonical.NewError(r.memory.RefusedWith, "the bank refused it without the user within the last hour")}
-	case r.account != "" || r.allBalances || pages <= 1:
+	case r.account != "" || r.allBalances || pages <= max(r.g.Counter.Reserved(ctx, r.counterCall()), 1):
 		return nil
 	}
 	if r.usage != nil {

@@ -23,8 +23,9 @@ type Reservation struct {
 
 // reservedUnit has the reserved slots of one unit.
 type reservedUnit struct {
-	unused []reservedSlot
-	usage  Usage // after the last step
+	unused  []reservedSlot
+	usage   Usage // after the last step
+	blocked bool  // the ASPSP has refused a call since
 }
 
 // reservedSlot is a slot that no call has used yet.
@@ -56,6 +57,11 @@ func reservationOf(ctx context.Context) *Reservation {
 // UnitID returns a text that is equal for calls that one unit counts.
 func (c *Counter) UnitID(call Call) string { return c.key(call).prefix }
 
+// Reserved returns how many reserved slots of the call's unit ctx has that no call has used.
+func (c *Counter) Reserved(ctx context.Context, call Call) int {
+	return reservationOf(ctx).unused(c.key(call))
+}
+
 // Reserve takes a slot for each of the calls: those of one unit in one atomic step, all or none. If
 // one unit refuses, it releases the slots that it has taken in the others. With partial, it takes as
 // many as are left, for the first calls first, and releases none. It returns which calls have a slot,
@@ -86,7 +92,7 @@ func (r *Reservation) Reserve(ctx context.Context, calls []Call, partial bool) (
 		if refusal == nil {
 			continue
 		}
-		if failure == nil {
+		if failure == nil || refusal.Kind == canonical.CounterUnavailable {
 			failure = refusal
 		}
 		if !partial || refusal.Kind == canonical.CounterUnavailable {
@@ -139,9 +145,12 @@ func (r *Reservation) reserve(ctx context.Context, key counterKey, n int, partia
 	return ids, &reply.usage, failure
 }
 
+// freshFor is the part of a call's timeout in which a reserved slot is used as it is. Later the call
+// takes a new slot in its place, so that its time to be sent and answered is not shortened by more.
+const freshFor = 10
+
 // next returns an unused slot of a unit, which is then used; nil if there is none. renews means that
-// half of its timeout has passed: the call needs a new slot in its place, so that there is time left
-// to send it.
+// the call needs a new slot in its place: because of its age, or because the unit may be blocked.
 func (r *Reservation) next(key counterKey) (slot *reservedSlot, renews bool) {
 	if r == nil {
 		return nil, false
@@ -158,7 +167,20 @@ func (r *Reservation) next(key counterKey) (slot *reservedSlot, renews bool) {
 	now := time.Now() //nolint:forbidigo // as above
 	// Both clocks count: the monotonic clock may not advance while a machine is suspended.
 	age := max(now.Sub(first.at), now.Round(0).Sub(first.at.Round(0)))
-	return &first, age > r.timeout/2
+	_, blocked := r.counter.pending.blocked(key.block())
+	return &first, age > r.timeout/freshFor || unit.blocked || blocked > 0
+}
+
+// block makes the calls of a unit that have not been sent renew their slots.
+func (r *Reservation) block(key counterKey) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if unit := r.units[key]; unit != nil {
+		unit.blocked = true
+	}
 }
 
 // unused returns how many slots of a unit no call has used; 0 without a reservation.
@@ -214,7 +236,8 @@ func (r *Reservation) Release(ctx context.Context, call Call) (released int, usa
 	return released, usage
 }
 
-// release releases slots of one unit, and returns the usage after that; nil if Redis did not respond.
+// release releases slots of one unit, and returns the usage after that; nil if Redis did not respond,
+// or has not confirmed a block.
 func (r *Reservation) release(ctx context.Context, key counterKey, ids []string) *Usage {
 	if len(ids) == 0 {
 		return nil
@@ -222,6 +245,9 @@ func (r *Reservation) release(ctx context.Context, key counterKey, ids []string)
 	reply, err := r.counter.remove(ctx, key, ids)
 	if err != nil {
 		r.counter.releaseLater(key, ids...)
+		return nil
+	}
+	if _, blocked := r.counter.pending.blocked(key.block()); blocked > 0 {
 		return nil
 	}
 	return &reply.usage

@@ -17,7 +17,7 @@ for i = first, math.max(#ARGV, first) do
 end
 if replaced ~= '' then redis.call('ZREM', KEYS[1], replaced) end
 local used, blocked_until = read()
-local free = until_free(needed, used)
+local free = until_free(needed, used - taken)
 if needed <= limit and blocked_until > now then free = math.max(free, blocked_until) end
 -- Slots are kept for two windows, so that a longer window still counts earlier calls.
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - 2 * window))

@@ -94,7 +94,7 @@ type Usage struct {
 // A Slot is one counted call.
 type Slot struct {
 	Left int // slots of the unit that were left after this one was taken, those included that are reserved for the same source
-	// SendUntil is when the call must be sent; zero if it is the timeout of Take.
+	// SendUntil is when the call must have been sent and answered; zero if it is the timeout of Take.
 	SendUntil time.Time
 	counter   *Counter
 	key       counterKey
@@ -122,6 +122,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 		return Slot{}, unavailable(err)
 	}
 	track(ctx, r.usage, true)
+	r.unit.released = renews
 	c.units.update(slot.key, r.unit)
 	if r.done == 0 {
 		return Slot{}, LimitError(r.usage)
@@ -199,6 +200,7 @@ func (c *Counter) Block(ctx context.Context, call Call, wait time.Duration) (tim
 		return 0, nil
 	}
 	key := c.key(call)
+	reservationOf(ctx).block(key)
 	usage, err := c.block(ctx, key, wait)
 	track(ctx, usage, err == nil)
 	if err != nil {

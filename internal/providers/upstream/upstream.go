@@ -185,13 +185,12 @@ func (c *client) sendUnattended(ctx context.Context, q canonical.Query, r provid
 		c.release(ctx, q, slot)
 		return providers.Response{}, failure
 	}
+	if reserved := slot.SendUntil; !reserved.IsZero() && reserved.Before(deadline) {
+		deadline = reserved // the end of the context also discards what the kernel has not sent
+	}
 	own, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
 	defer cancel()
-	sendUntil := deadline
-	if reserved := slot.SendUntil; !reserved.IsZero() && reserved.Before(deadline) {
-		sendUntil = reserved
-	}
-	own = context.WithValue(own, sendDeadlineKey{}, sendUntil)
+	own = context.WithValue(own, sendDeadlineKey{}, deadline)
 	response, att, failure := c.doObserved(own, c.oneShot, req, q, r, 0)
 	response.SlotsLeft = slot.Left
 	if !att.connected() {
