@@ -33,6 +33,7 @@ import (
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/telemetry"
 	"ais-gateway/internal/unattended"
+	"ais-gateway/internal/unattended/unitstats"
 )
 
 // outputRoom is the number of bytes of log lines and records that may wait to be written, in
@@ -51,7 +52,7 @@ type app struct {
 	store      *store.Store
 	cache      *cache.Cache
 	adapters   *adapters.Set
-	unitStats  *unattended.UnitStats // of the unattended limit, for a gauge
+	unitStats  *unitstats.Stats // of the unattended limit, for a gauge
 	gateway    *gateway.Gateway
 	aggregator *repeat.Aggregator
 	auth       *auth.Authenticator
@@ -174,7 +175,7 @@ func (a *app) openGateway(c *config.Config) (err error) {
 	}
 	a.cache.WithAccountKeys(accountkey.New(c.Accounts.Key()))
 	policies := c.Policies()
-	a.unitStats = unattended.NewUnitStats(a.store.Cache, policies)
+	a.unitStats = unitstats.New(a.store.Cache, policies)
 	counter := unattended.New(a.store.Counter, policies).WithReplicas(c.Redis.WaitReplicas).WithUnitStats(a.unitStats)
 	var faults config.Faults
 	a.adapters, faults = table.Open(c, func(u upstream.Config) *upstream.Transport {

@@ -20,6 +20,7 @@ import (
 	"ais-gateway/internal/providers/mypos/mypossim"
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/unattended"
+	"ais-gateway/internal/unattended/unitstats"
 )
 
 // documentedKeys returns the keys in docs/operations.md, without hashes and without what follows
@@ -92,7 +93,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	g := w.gateway()
 	s := w.open(server.Addr)
 	policies := map[string]config.Unattended{aspspID: w.aspsp.Unattended}
-	units := unattended.NewUnitStats(s.Counter, policies).Within(longTimeout)
+	units := unitstats.New(s.Counter, policies).Within(longTimeout)
 	counter := unattended.New(s.Counter, policies).Within(longTimeout).WithUnitStats(units)
 
 	hash, seen, bounds := regexp.MustCompile(`\{[^}]*\}`), map[string]bool{}, keyBounds(w.aspsp, w.timeout)

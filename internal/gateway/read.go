@@ -17,6 +17,9 @@ import (
 	"ais-gateway/internal/unattended"
 )
 
+// noCapacity is the detail of a call that exceeds the concurrency limit of its ASPSP.
+const noCapacity = "too many calls to the ASPSP are in progress"
+
 // providerRead is one read of a provider for a client. What earlier reads have shown is remembered
 // in Redis: an unattended read that the ASPSP has refused within the last hour, or whose pages
 // exceed the remaining slots, is not started. Without Redis nothing is remembered, and the read is
@@ -96,7 +99,7 @@ func UserRequired() *canonical.Error {
 // Admit lets the request wait for a call. leave must be called when it no longer waits; the time
 // until then is added to the request's event. It fails with Overloaded.
 func (r *providerRead) Admit(ctx context.Context) (leave func(), failure *canonical.Error) {
-	if by := acquire(ctx, r.g.waitLimits, r.client, r.aspsp.ID); by != bulkhead.None {
+	if by := r.g.waitLimits.AcquireIn(ctx, r.client, r.aspsp.ID); by != bulkhead.None {
 		return nil, r.overloaded(ctx, by, "too many requests wait for the ASPSP", "too many requests of your client wait for the ASPSP")
 	}
 	start := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
@@ -145,13 +148,13 @@ func (r *providerRead) readProvider(ctx context.Context, fetch func(ctx context.
 // counts for its client until it has ended, even if the request that started it is gone. A panic in
 // an adapter becomes InternalError, so that one response does not end the process.
 func (r *providerRead) callProvider(ctx context.Context, fetch func(ctx context.Context) error) *canonical.Error {
-	if until := capacityWait(ctx); until != nil {
+	if until := bulkhead.WaitOf(ctx); until != nil { // it leaves calls for other clients
 		if !r.g.shares.Acquire(until, r.client, r.aspsp.ID) {
 			return canonical.NewError(canonical.Overloaded, noCapacity)
 		}
 		defer r.g.shares.Release(r.client, r.aspsp.ID)
 	}
-	if by := acquire(ctx, r.g.callLimits, r.client, r.aspsp.ID); by != bulkhead.None {
+	if by := r.g.callLimits.AcquireIn(ctx, r.client, r.aspsp.ID); by != bulkhead.None {
 		return r.overloaded(ctx, by, noCapacity, "too many calls of your client to the ASPSP are in progress")
 	}
 	defer r.g.callLimits.Release(r.client, r.aspsp.ID)

@@ -39,7 +39,7 @@ var rules = []rule{
 			"api", "internal/accountkey", "internal/adapters", "internal/aggregation/...", "internal/api", "internal/audit", "internal/auth", "internal/cache", "internal/canonical",
 			"internal/commandline", "internal/config", "internal/gateway", "internal/health", "internal/output", "internal/providers", adapters,
 			"internal/recovery", "internal/sandbox", "internal/secretwatch", "internal/server", "internal/store",
-			"internal/telemetry", "internal/unattended",
+			"internal/telemetry", "internal/unattended/...",
 		},
 		test: []string{simulators, "runtime/pprof"},
 	},
@@ -75,8 +75,8 @@ var rules = []rule{
 	{
 		dir: "internal/aggregation/runner",
 		code: []string{
-			"internal/aggregation", "internal/canonical", "internal/config", "internal/event", "internal/gateway", "internal/providers",
-			"internal/recovery", "internal/unattended", uuid,
+			"internal/aggregation", "internal/bulkhead", "internal/canonical", "internal/config", "internal/event", "internal/gateway",
+			"internal/providers", "internal/recovery", "internal/unattended", uuid,
 		},
 		test: []string{"internal/breaker", "internal/bulkhead", "internal/cache", "internal/providers/upstream", "internal/store", adapters, simulators},
 	},
@@ -157,10 +157,11 @@ var rules = []rule{
 		dir: "internal/unattended",
 		code: []string{
 			"internal/canonical", "internal/config", "internal/retryqueue", "internal/store", "internal/store/send", "internal/store/steps",
-			uuid, redis,
+			"internal/unattended/unitstats", uuid, redis,
 		},
 		test: []string{"golang.org/x/text/unicode/norm"},
 	},
+	{dir: "internal/unattended/unitstats", code: []string{"internal/config", "internal/retryqueue", "internal/store", redis}},
 
 	// Every adapter and every simulator, also one that is added later.
 	{dir: "internal/providers", code: []string{"internal/canonical", uuid}},

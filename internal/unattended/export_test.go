@@ -1,25 +1,30 @@
 package unattended
 
-import "time"
+import (
+	"time"
+
+	"ais-gateway/internal/config"
+	"ais-gateway/internal/unattended/unitstats"
+)
+
+// unitOf returns the unit of a call to an ASPSP that counts by consent.
+func unitOf(call Call) unitstats.Unit {
+	byConsent := map[string]config.Unattended{call.ASPSP: {Unit: config.UnitConsent}}
+	return (&Counter{policies: byConsent}).key(call).unit()
+}
 
 // AddUpdate updates the unit of a call, as a take does.
-func AddUpdate(u *UnitStats, call Call) {
-	u.update((&Counter{policies: u.policies}).key(call), unitUpdate{ends: stateEnds{1, 1}})
+func AddUpdate(u *unitstats.Stats, call Call) {
+	u.Update(unitOf(call), unitstats.Update{Ends: unitstats.Ends{1, 1}})
 }
 
 // AddStep updates the unit of a call after a step at a time by Redis's clock. Afterwards the unit
 // has no call left until end, or is in no state if end is zero. released says that the step
 // released a slot.
-func AddStep(u *UnitStats, call Call, at, end time.Time, released bool) {
-	update := unitUpdate{at: at.UnixMicro(), released: released}
+func AddStep(u *unitstats.Stats, call Call, at, end time.Time, released bool) {
+	update := unitstats.Update{At: at.UnixMicro(), Released: released}
 	if !end.IsZero() {
-		update.ends = stateEnds{end.UnixMicro(), end.UnixMicro()}
+		update.Ends = unitstats.Ends{end.UnixMicro(), end.UnixMicro()}
 	}
-	u.update((&Counter{policies: u.policies}).key(call), update)
-}
-
-// ExchangeEvery sets how long updates wait, and how long counts are reused.
-func (u *UnitStats) ExchangeEvery(d time.Duration) *UnitStats {
-	u.every = d
-	return u
+	u.Update(unitOf(call), update)
 }

@@ -4,6 +4,7 @@ import (
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/unattended/unitstats"
 )
 
 // A counterKey identifies a unit by the common prefix of its Redis keys.
@@ -25,6 +26,9 @@ func (c *Counter) key(call Call) counterKey {
 	}
 	return counterKey{aspsp: call.ASPSP, prefix: store.Prefix("unattended", owner...)}
 }
+
+// unit returns the unit's name in statistics.
+func (k counterKey) unit() unitstats.Unit { return unitstats.NewUnit(k.aspsp, k.prefix) }
 
 // slots returns the name of the sorted set of the unit's slots.
 func (k counterKey) slots() string { return k.prefix + "slots" }

@@ -53,7 +53,7 @@ func (c *Counter) Drain(ctx context.Context) error {
 	releases := make(chan error, 1)
 	go func() { releases <- c.pending.releases.Drain(ctx) }()
 	err := errors.Join(c.pending.blocks.Drain(ctx), <-releases)
-	c.units.drain(ctx)
+	c.units.Drain(ctx)
 	return err
 }
 

@@ -123,7 +123,7 @@ func (r *Reservation) reserve(ctx context.Context, key counterKey, n int, partia
 		r.counter.undo(key, step, err)
 		return nil, nil, unavailable(err)
 	}
-	r.counter.units.update(key, reply.unit)
+	r.counter.units.Update(key.unit(), reply.unit)
 	ids = step.ids[:reply.done]
 	r.mu.Lock()
 	defer r.mu.Unlock()

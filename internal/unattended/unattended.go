@@ -24,6 +24,7 @@ import (
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/store/steps"
+	"ais-gateway/internal/unattended/unitstats"
 )
 
 var (
@@ -49,7 +50,7 @@ type Counter struct {
 	policies map[string]config.Unattended
 	pending  *pending
 	workers  *steps.Workers
-	units    *UnitStats // nil if no statistics are kept
+	units    *unitstats.Stats // nil if no statistics are kept
 }
 
 // New returns a counter for the ASPSPs in policies, by id. The client should not retry commands
@@ -62,6 +63,13 @@ func New(rdb redis.UniversalClient, policies map[string]config.Unattended) *Coun
 // must be called before the counter is used.
 func (c *Counter) WithReplicas(n int) *Counter {
 	c.replicas = n
+	return c
+}
+
+// WithUnitStats makes the counter update u after each step that changes a unit's state. It must be
+// called before the counter is used.
+func (c *Counter) WithUnitStats(u *unitstats.Stats) *Counter {
+	c.units = u
 	return c
 }
 
@@ -122,8 +130,8 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 		return Slot{}, unavailable(err)
 	}
 	track(ctx, r.usage, true)
-	r.unit.released = renews
-	c.units.update(slot.key, r.unit)
+	r.unit.Released = renews
+	c.units.Update(slot.key.unit(), r.unit)
 	if r.done == 0 {
 		return Slot{}, LimitError(r.usage)
 	}
@@ -183,8 +191,8 @@ func (c *Counter) remove(ctx context.Context, key counterKey, ids []string) (res
 	}
 	r, err := c.parseReply(key, releaseScript.Run(ctx, c.rdb, key.withSlots(ids), args...))
 	if err == nil {
-		r.unit.released = true
-		c.units.update(key, r.unit)
+		r.unit.Released = true
+		c.units.Update(key.unit(), r.unit)
 	}
 	return r, err
 }
@@ -218,7 +226,7 @@ func (c *Counter) block(ctx context.Context, key counterKey, wait time.Duration)
 		return Usage{}, err
 	}
 	r, err := c.parseReply(key, reply)
-	c.units.update(key, r.unit)
+	c.units.Update(key.unit(), r.unit)
 	return r.usage, err
 }
 
@@ -285,7 +293,7 @@ type result struct {
 	done  int // how many slots the script has taken or removed
 	usage Usage
 	free  time.Duration // until the slots are free that a take needs; 0 if they are, or if they exceed the limit
-	unit  unitUpdate
+	unit  unitstats.Update
 }
 
 // parseReply returns the result in a script's reply.
@@ -317,7 +325,7 @@ func (c *Counter) result(key counterKey, values []int64) result {
 		usage.Wait = fromMicros(next - now)
 		usage.NextAt = time.UnixMicro(next).UTC()
 	}
-	return result{done: int(values[0]), usage: usage, unit: unitUpdate{at: now, ends: stateEnds(values[5:replySize])}}
+	return result{done: int(values[0]), usage: usage, unit: unitstats.Update{At: now, Ends: unitstats.Ends(values[5:replySize])}}
 }
 
 // unavailable converts the error of a failed step. It drops the texts of Redis and the network.

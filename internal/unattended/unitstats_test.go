@@ -20,6 +20,7 @@ import (
 	"ais-gateway/internal/redistest"
 	"ais-gateway/internal/store"
 	"ais-gateway/internal/unattended"
+	"ais-gateway/internal/unattended/unitstats"
 )
 
 // A fleet is the counters of several gateways on one Redis.
@@ -54,12 +55,12 @@ func (f fleet) gateway(hooks ...redis.Hook) *unattended.Counter {
 	return f.counter(f.stats(hooks...).ExchangeEvery(10 * time.Millisecond))
 }
 
-func (f fleet) counter(u *unattended.UnitStats) *unattended.Counter {
+func (f fleet) counter(u *unitstats.Stats) *unattended.Counter {
 	return unattended.New(f.rdb, f.policies).Within(redistest.CommandTimeout).WithUnitStats(u)
 }
 
 // stats returns the statistics of one gateway.
-func (f fleet) stats(hooks ...redis.Hook) *unattended.UnitStats {
+func (f fleet) stats(hooks ...redis.Hook) *unitstats.Stats {
 	f.t.Helper()
 	rdb := f.rdb
 	if len(hooks) > 0 {
@@ -68,7 +69,7 @@ func (f fleet) stats(hooks ...redis.Hook) *unattended.UnitStats {
 	for _, hook := range hooks {
 		rdb.AddHook(hook)
 	}
-	return unattended.NewUnitStats(rdb, f.policies).Within(redistest.CommandTimeout)
+	return unitstats.New(rdb, f.policies).Within(redistest.CommandTimeout)
 }
 
 // counts returns the counts of a gateway that has just started.
@@ -470,7 +471,7 @@ func TestUnitStatsDoNotDelayScrapes(t *testing.T) {
 		defer rdb.Close()
 		rdb.AddHook(silence{})
 		policies := map[string]config.Unattended{aspsp: daily(1, config.UnitConsent)}
-		u := unattended.NewUnitStats(rdb, policies)
+		u := unitstats.New(rdb, policies)
 		scrapes := []struct{ after, want time.Duration }{{0, 200 * time.Millisecond}, {0, 0}, {5 * time.Second, 200 * time.Millisecond}}
 		for _, scrape := range scrapes {
 			unattended.AddUpdate(u, list())
@@ -522,7 +523,7 @@ func TestUnitStatsEndWithoutRedis(t *testing.T) {
 		defer rdb.Close()
 		rdb.AddHook(silence{})
 		policies := map[string]config.Unattended{aspsp: daily(1, config.UnitConsent)}
-		u := unattended.NewUnitStats(rdb, policies)
+		u := unitstats.New(rdb, policies)
 		for range 100 {
 			unattended.AddUpdate(u, list())
 		}
@@ -610,7 +611,7 @@ func TestMemoryOfUnitStats(t *testing.T) {
 	defer close(released)
 	hung := open(t, f.redis)
 	hung.AddHook(exchanges(func() error { <-released; return errors.New("lost") }))
-	u := unattended.NewUnitStats(hung, f.policies).Within(redistest.CommandTimeout)
+	u := unitstats.New(hung, f.policies).Within(redistest.CommandTimeout)
 	before := heap()
 	for range 100_000 {
 		unattended.AddUpdate(u, list())

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"ais-gateway/internal/aggregation"
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/event"
 	"ais-gateway/internal/gateway"
@@ -115,7 +116,7 @@ func (a *Runner) newRun(r aggregation.Request, o Options) *run {
 // start plans all sources, reserves their slots and reads them. Its calls do not end with the
 // request's context.
 func (r *run) start(ctx context.Context) {
-	ctx = gateway.WaitForCapacity(context.WithoutCancel(ctx), r.Over)
+	ctx = bulkhead.WithWait(context.WithoutCancel(ctx), r.Over)
 	ctx = providers.WithBodyBudget(ctx, maxBodies)
 	r.inProgress.Add(1 + len(r.sources))
 	go func() {
