@@ -137,7 +137,24 @@ func (h *history) lateAggregation(t *rapid.T) {
 	r := h.drawAggregation(t, g, false)
 	r.aggregation.Balances, r.aggregation.Wait, r.aggregation.Control.OnlyIfCached = true, minute, false
 	slow := conditions{behavior: rapid.SampledFrom([]behavior{slowConnect, slowConnect, slowResponse}).Draw(t, "behavior")}
-	h.run(t, slow, append(h.drawReads(t, nil, 2), r)...)
+	h.run(t, slow, r)
+	if rapid.Bool().Draw(t, "again") {
+		h.useFreed(t, r)
+	}
+}
+
+// useFreed makes a call whenever a slot of the unit of an aggregation's last calls is free, until all
+// of them have been used once more.
+func (h *history) useFreed(t *rapid.T, after read) {
+	_, g := h.drawGateway(t)
+	sources := after.aggregation.Sources
+	r := read{at: g, token: h.token, consent: sources[len(sources)-1].Query.Consent, account: goodAccounts[len(goodAccounts)-1]}
+	for range h.aspsp.Unattended.Limit + 1 {
+		if usage := h.usage(t, h.counter, h.call(r)); usage.Remaining == 0 {
+			time.Sleep(min(usage.Wait, 2*h.aspsp.Unattended.Window))
+		}
+		h.run(t, conditions{behavior: normal}, r)
+	}
 }
 
 // allExpire waits as long as a slot lives. Then nothing may be counted any more.
@@ -393,7 +410,8 @@ func (h *history) checkOrder(t *rapid.T, final aggregation.SourceResult) {
 	}
 }
 
-// countLate counts planned calls that were refused when they renewed their slot.
+// countLate counts planned calls that were refused when they renewed their slot, and those that were
+// sent late.
 func (h *history) countLate(final aggregation.SourceResult, ids []string) {
 	for _, f := range failures(final) {
 		if f.Kind == canonical.UnattendedLimit && f.Origin == canonical.OriginGateway && f.Slots == nil {
@@ -402,7 +420,7 @@ func (h *history) countLate(final aggregation.SourceResult, ids []string) {
 	}
 	for _, one := range h.provider.arrivals() {
 		if slices.Contains(ids[1:], one.requestID) && one.at.After(h.rounds[len(h.rounds)-1].began.Add(h.timeout)) {
-			h.w.run.count("aggregation: a slot was renewed")
+			h.w.run.count("aggregation: a late call")
 		}
 	}
 }

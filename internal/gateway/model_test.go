@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
 
+	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/redistest"
 )
@@ -131,6 +132,10 @@ func (r *modelRun) covered(t *testing.T) {
 		"counter: cut off between two steps", "counter: too slow", "clock: jumped", "clock: jumped during a read",
 		"scripts flushed", "pauses", "next slot became available", "access: agreed, calls remain", "access: agreed, no call remains",
 		"blocks", "blocked without the counter", "slots released later", "attended without Redis", "canceled by the caller", "refused without Redis",
+		"all slots expired", "aggregation: a late call", "aggregation: a slot was not renewed", "aggregation: NOT_IN_TIME",
+	}
+	for _, o := range aggregation.Outcomes {
+		must = append(must, "aggregation: "+string(o))
 	}
 	for _, m := range behaviors {
 		must = append(must, "ASPSP "+string(m))
