@@ -186,10 +186,6 @@ func (r *providerRead) resultWithoutCall(ctx context.Context) *cache.CallResult 
 	case r.account != "" || r.allBalances || pages <= max(r.g.Counter.Reserved(ctx, r.counterCall()), 1):
 		return nil
 	}
-	reserved := unattended.Reserved(ctx, r.counterCall())
-	if reserved >= pages {
-		return nil
-	}
 	if r.usage != nil {
 		if usage, err := r.usage.Wait(ctx); err == nil && usage.Remaining >= pages {
 			return nil

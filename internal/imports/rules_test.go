@@ -120,7 +120,7 @@ var rules = []rule{
 			"internal/breaker", "internal/cache", "internal/canonical", "internal/config", "internal/bulkhead", "internal/providers",
 			"internal/coalesce", "internal/event", "internal/recovery", "internal/store/steps", "internal/unattended",
 		},
-		test: []string{"internal/aggregation", "internal/aggregation/runner", "internal/store", adapters, simulators, uuid},
+		test: []string{"internal/aggregation", "internal/aggregation/runner", "internal/store", "internal/unattended/unitstats", adapters, simulators, uuid},
 	},
 	{
 		dir: "internal/health",

@@ -54,16 +54,6 @@ func reservationOf(ctx context.Context) *Reservation {
 	return r
 }
 
-// Reserved returns how many slots the reservation of ctx has for calls of the call's unit; 0 without a
-// reservation.
-func Reserved(ctx context.Context, call Call) int {
-	r := reservationOf(ctx)
-	if r == nil {
-		return 0
-	}
-	return r.unused(r.counter.key(call))
-}
-
 // UnitID returns a text that is equal for calls that one unit counts.
 func (c *Counter) UnitID(call Call) string { return c.key(call).prefix }
 
