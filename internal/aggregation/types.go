@@ -116,7 +116,7 @@ type Summary struct {
 
 // Summarize returns the summary of a request's results.
 func (r Request) Summarize(results []SourceResult) Summary {
-	s := Summary{Complete: true, Fresh: true, Outcomes: map[Outcome]int{}}
+	s := Summary{Complete: true, Fresh: true, Outcomes: make(map[Outcome]int, len(Outcomes))}
 	anyRead := false
 	for _, source := range results {
 		s.Outcomes[source.Outcome]++

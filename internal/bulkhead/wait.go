@@ -4,7 +4,8 @@ import "context"
 
 type waitKey struct{}
 
-// WithWait returns a context in which AcquireIn waits for the limits until until has ended.
+// WithWait returns a context in which AcquireIn waits for the limits until the other context has
+// ended.
 func WithWait(ctx, until context.Context) context.Context {
 	return context.WithValue(ctx, waitKey{}, until)
 }

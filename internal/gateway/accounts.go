@@ -53,14 +53,13 @@ func (g *Gateway) CachedList(ctx context.Context, client string, q canonical.Que
 	found, err := steps.Do(ctx, &a.budget, func(ctx context.Context) (cache.Found, error) {
 		return g.Config.Cache.LookUp(ctx, a.key(), a.options().Lookup)
 	})
-	if err != nil {
-		return CachedList{}, nil
-	}
-	fresh, failure := a.Record(found)
-	result := CachedList{Known: true, Pages: max(found.Memory.Pages, 1), RefusedWith: found.Memory.RefusedWith, Failure: failure}
-	if a.cached != nil {
-		result.List = a.fromCache(a.cached, NoReason)
-		result.Found, result.Fresh = true, fresh
+	var result CachedList
+	if err == nil {
+		fresh, failure := a.Record(found)
+		result = CachedList{Known: true, Pages: max(found.Memory.Pages, 1), RefusedWith: found.Memory.RefusedWith, Failure: failure}
+		if a.cached != nil {
+			result.List, result.Found, result.Fresh = a.fromCache(a.cached, NoReason), true, fresh
+		}
 	}
 	return result, nil
 }

@@ -133,7 +133,7 @@ func (r *run) start(ctx context.Context) {
 // collect starts the run, and returns the results: those of sources that finish in time, and what
 // the others have at the end of the wait.
 func (r *run) collect(ctx context.Context, ready func(aggregation.SourceResult)) (aggregation.Result, error) {
-	began := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
+	began := time.Now()
 	r.start(ctx)
 	result, emitted := aggregation.Result{Sources: make([]aggregation.SourceResult, len(r.sources))}, make([]bool, len(r.sources))
 	emit := func(i int) {
@@ -160,7 +160,7 @@ func (r *run) collect(ctx context.Context, ready func(aggregation.SourceResult))
 	if r.Recorder != nil {
 		r.Recorder.Unfinished(ctx, result.Sources)
 	}
-	event.AddWait(ctx, time.Since(began)) //nolint:forbidigo // as above
+	event.AddWait(ctx, time.Since(began))
 	for _, s := range result.Sources {
 		event.AddSlots(ctx, s.Cost.Spent)
 	}
