@@ -23,16 +23,16 @@ type Reservation struct {
 
 // reservedUnit has the reserved slots of one unit.
 type reservedUnit struct {
-	unused  []reservedSlot
-	usage   Usage // after the last step
-	blocked bool  // the ASPSP has refused a call since
+	unused []reservedSlot
+	usage  Usage // after the last step
 }
 
 // reservedSlot is a slot that no call has used yet.
 type reservedSlot struct {
 	Slot
-	at    time.Time // before it was taken, by the process's clock
-	usage Usage
+	at     time.Time // before it was taken, by the process's clock
+	blocks int64     // calls of Block before it was taken
+	usage  Usage
 }
 
 // NewReservation returns an empty reservation for the calls of one source. timeout is that of a call:
@@ -118,6 +118,7 @@ func (r *Reservation) reserve(ctx context.Context, key counterKey, n int, partia
 		step.ids[i] = uuid.NewString()
 	}
 	at := time.Now() //nolint:forbidigo // by which the deadline of a call is measured
+	blocks := r.counter.blocks.Load()
 	reply, err := r.counter.step(ctx, key, step)
 	if err != nil {
 		r.counter.undo(key, step, err)
@@ -134,7 +135,7 @@ func (r *Reservation) reserve(ctx context.Context, key counterKey, n int, partia
 	}
 	for _, id := range ids {
 		slot := Slot{counter: r.counter, key: key, id: id, SendUntil: at.Add(r.timeout)}
-		unit.unused = append(unit.unused, reservedSlot{Slot: slot, at: at})
+		unit.unused = append(unit.unused, reservedSlot{Slot: slot, at: at, blocks: blocks})
 	}
 	if unit.usage = reply.usage; len(ids) == n {
 		return ids, &reply.usage, nil
@@ -150,7 +151,8 @@ func (r *Reservation) reserve(ctx context.Context, key counterKey, n int, partia
 const freshFor = 10
 
 // next returns an unused slot of a unit, which is then used; nil if there is none. renews means that
-// the call needs a new slot in its place: because of its age, or because the unit may be blocked.
+// the call needs a new slot in its place: because of its age, or because an ASPSP has refused
+// a call of this gateway since, so that the unit may be blocked.
 func (r *Reservation) next(key counterKey) (slot *reservedSlot, renews bool) {
 	if r == nil {
 		return nil, false
@@ -167,20 +169,7 @@ func (r *Reservation) next(key counterKey) (slot *reservedSlot, renews bool) {
 	now := time.Now() //nolint:forbidigo // as above
 	// Both clocks count: the monotonic clock may not advance while a machine is suspended.
 	age := max(now.Sub(first.at), now.Round(0).Sub(first.at.Round(0)))
-	_, blocked := r.counter.pending.blocked(key.block())
-	return &first, age > r.timeout/freshFor || unit.blocked || blocked > 0
-}
-
-// block makes the calls of a unit that have not been sent renew their slots.
-func (r *Reservation) block(key counterKey) {
-	if r == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if unit := r.units[key]; unit != nil {
-		unit.blocked = true
-	}
+	return &first, age > r.timeout/freshFor || first.blocks != r.counter.blocks.Load()
 }
 
 // unused returns how many slots of a unit no call has used; 0 without a reservation.

@@ -15,6 +15,7 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -51,6 +52,7 @@ type Counter struct {
 	pending  *pending
 	workers  *steps.Workers
 	units    *unitstats.Stats // nil if no statistics are kept
+	blocks   atomic.Int64     // calls of Block so far: slots that were reserved before the last one are renewed
 }
 
 // New returns a counter for the ASPSPs in policies, by id. The client should not retry commands
@@ -208,11 +210,13 @@ func (c *Counter) Block(ctx context.Context, call Call, wait time.Duration) (tim
 		return 0, nil
 	}
 	key := c.key(call)
-	reservationOf(ctx).block(key)
 	usage, err := c.block(ctx, key, wait)
 	track(ctx, usage, err == nil)
 	if err != nil {
 		c.blockLater(key, wait)
+	}
+	c.blocks.Add(1) // the next step refuses
+	if err != nil {
 		return wait, unavailable(err)
 	}
 	return usage.Wait, nil
