@@ -60,7 +60,7 @@ type bank struct {
 
 // A fixture is some banks behind simulators, and a Redis.
 type fixture struct {
-	t         *testing.T
+	t         testing.TB
 	callLog   *aspspsim.CallLog
 	banks     []*bank
 	server    *httptest.Server
@@ -77,7 +77,7 @@ type fixture struct {
 type limits struct{ waiting, perClient, perASPSP int }
 
 // newFixture returns a fixture with n banks of berlingroup.
-func newFixture(t *testing.T, n int) *fixture {
+func newFixture(t testing.TB, n int) *fixture {
 	t.Helper()
 	f := &fixture{t: t, callLog: aspspsim.NewCallLog(time.Now), redisAddr: redistest.Shared(t)}
 	f.server = httptest.NewServer(http.HandlerFunc(f.serve))
