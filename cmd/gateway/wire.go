@@ -14,7 +14,6 @@ import (
 	contract "ais-gateway/api"
 	"ais-gateway/internal/accountkey"
 	"ais-gateway/internal/adapters"
-	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/aggregation/repeat"
 	"ais-gateway/internal/aggregation/runner"
 	"ais-gateway/internal/api"
@@ -199,7 +198,7 @@ func (a *app) openGateway(c *config.Config) (err error) {
 		MaxWaiting: c.Server.Limits.InFlight, MaxPerClient: c.Server.Limits.PerClient, MaxCallsPerASPSP: c.Server.Limits.PerASPSP,
 	})
 	a.aggregator = repeat.New(repeat.Config{Cache: a.cache, Logger: a.log, Runner: runner.New(runner.Config{
-		Gateway: a.gateway, Counter: counter, Timeouts: timeouts, Logger: a.log, Observer: noObserver{},
+		Gateway: a.gateway, Counter: counter, Timeouts: timeouts, Logger: a.log, Observer: a.telemetry.Aggregations(),
 	})})
 	return nil
 }
@@ -263,10 +262,4 @@ func (a *app) observe() {
 		return s.Enabled, s.Failures
 	})
 	a.telemetry.AllowTemplates(api.Templates()...)
-}
-
-type noObserver struct{}
-
-func (noObserver) Source(ctx context.Context, _, _ string, _ bool) (context.Context, func(aggregation.SourceResult, aggregation.Slots)) {
-	return ctx, func(aggregation.SourceResult, aggregation.Slots) {}
 }

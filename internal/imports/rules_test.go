@@ -144,13 +144,15 @@ var rules = []rule{
 		dir: "internal/telemetry",
 		code: []string{
 			"internal/breaker", "internal/bulkhead", "internal/canonical", "internal/event", "internal/gateway",
-			"internal/output", "internal/providers/upstream", "internal/store", "internal/telemetry/logs", "internal/telemetry/otelenv",
+			"internal/output", "internal/providers/upstream", "internal/store", "internal/telemetry/aggregations", "internal/telemetry/logs",
+			"internal/telemetry/otelenv",
 			"github.com/go-logr/logr", "github.com/prometheus/client_golang/prometheus/...",
 			"go.opentelemetry.io/...",
 			"log", // to take over what the standard library prints
 		},
-		test: []string{"github.com/prometheus/client_model/go", "github.com/prometheus/common/..."},
+		test: []string{"internal/aggregation", "github.com/prometheus/client_model/go", "github.com/prometheus/common/..."},
 	},
+	{dir: "internal/telemetry/aggregations", code: []string{"internal/aggregation", "go.opentelemetry.io/otel/..."}},
 	{dir: "internal/telemetry/logs", code: []string{"go.opentelemetry.io/otel/trace"}},
 	{dir: "internal/telemetry/otelenv", code: []string{"golang.org/x/net/http/httpguts"}},
 	{

@@ -3,6 +3,8 @@ package telemetry
 import (
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"ais-gateway/internal/telemetry/aggregations"
 )
 
 // This file is the allow list: attributes with any other key are dropped. docs/telemetry.md lists
@@ -56,6 +58,7 @@ var spanKeys = map[attribute.Key]string{
 	providerKey:                       "a provider's name in the configuration",
 	attendedKey:                       "whether the user was actively requesting",
 	cacheKey:                          "result of the cache",
+	aggregations.OutcomeKey:           "of a source of an aggregation",
 }
 
 // labelKeys lists the attributes of metrics.
@@ -74,7 +77,7 @@ var labelKeys = map[attribute.Key]string{
 	eventKey:                          "event of a slot",
 	stateKey:                          "of a circuit breaker, of units, or of Redis",
 	partKey:                           "secrets that are reloaded together",
-	outcomeKey:                        "result of the reload",
+	outcomeKey:                        "result of the reload, or of a source of an aggregation",
 	reasonKey:                         "the limit that refused a request",
 	slotKey:                           "whether a read took slots",
 	semconv.DBSystemNameKey:           "redis",

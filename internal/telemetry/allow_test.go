@@ -144,6 +144,8 @@ func TestSpanAllowlist(t *testing.T) {
 	names := []struct{ name, want string }{
 		{"GET /r", "GET /r"},
 		{"HTTP", "HTTP"},
+		{"aggregation source", "aggregation source"},
+		{"aggregation source " + canary, "HTTP"},
 		{"POST", "POST"},
 		{"GET /v1/accounts/" + canary, "GET"},
 		{"GET  /r", "GET"},
@@ -186,9 +188,9 @@ func TestSpanAllowlist(t *testing.T) {
 			t.Errorf("span %q lost its place", names[i].name)
 		}
 	}
-	// Of each span three attributes, two events, a link and a description are dropped, and seven
+	// Of each span three attributes, two events, a link and a description are dropped, and eight
 	// names.
-	if n := tel.droppedSpans.Load(); n != 10*7+7 {
+	if n := tel.droppedSpans.Load(); n != 12*7+8 {
 		t.Errorf("%d are counted", n)
 	}
 }

@@ -14,6 +14,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	"ais-gateway/internal/telemetry/aggregations"
 )
 
 // suppressedOutput replaces output of the standard library by a log line without its text: net/http
@@ -96,8 +98,12 @@ func (t *Telemetry) filterSpan(span sdktrace.ReadOnlySpan) filteredSpan {
 	return out
 }
 
-// spanName returns the allowed part of a span's name: a known method, and an allowed template.
+// spanName returns the allowed part of a span's name: that of a source of an aggregation, or a known
+// method and an allowed template.
 func (t *Telemetry) spanName(name string) string {
+	if name == aggregations.SpanName {
+		return name
+	}
 	method, template, routed := strings.Cut(name, " ")
 	if method != anyMethod && !slices.Contains(methods, method) {
 		return anyMethod

@@ -52,9 +52,11 @@ func TestCountersBeginAtZero(t *testing.T) {
 		"ais_secrets_reloads_total": {
 			"outcome=ok part=cache", "outcome=failed part=cache", "outcome=ok part=clients", "outcome=failed part=clients",
 		},
-		"ais_telemetry_dropped_total": {"signal=log", "signal=span"},
-		"ais_audit_failures_total":    {""},
-		"ais_log_lost_total":          {""},
+		"ais_aggregation_sources_total": each("outcome", []string{"ok", "stale", "partial", "failed", "skipped"}),
+		"ais_aggregation_slots_total":   each("event", []string{"planned", "reserved", "spent", "released"}),
+		"ais_telemetry_dropped_total":   {"signal=log", "signal=span"},
+		"ais_audit_failures_total":      {""},
+		"ais_log_lost_total":            {""},
 	} {
 		slices.Sort(want)
 		if diff := cmp.Diff(want, zeros(families[name])); diff != "" {

@@ -15,6 +15,7 @@ import (
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/event"
 	"ais-gateway/internal/providers/upstream"
+	"ais-gateway/internal/telemetry/aggregations"
 )
 
 // The gateway's own attributes.
@@ -122,35 +123,43 @@ func (t *Telemetry) instruments() error {
 	}
 	t.gauges()
 	t.initCounters()
-	return nil
+	t.aggregations, err = aggregations.New(aggregations.Config{
+		Tracer: t.tracer, Meter: t.meter, HasChildren: t.hasChildren, Attrs: t.sourceAttrs, Init: t.initPerASPSP, Add: t.add,
+	})
+	return err
 }
 
+// Aggregations returns the observer of the sources of aggregations.
+func (t *Telemetry) Aggregations() *aggregations.Observer { return t.aggregations }
+
 // initCounters sets all counters whose labels come from closed lists to 0, so that Prometheus sees
-// the first event as an increase. A counter for which this would use more than half of maxSeries is
-// left out.
+// the first event as an increase.
 func (t *Telemetry) initCounters() {
 	ctx := context.Background()
-	perASPSP := func(c metric.Int64Counter, key attribute.Key, values []string) {
-		if len(t.aspsps)*len(values) > maxSeries/2 {
-			return
-		}
-		for id := range t.aspsps {
-			for _, v := range values {
-				c.Add(ctx, 0, metric.WithAttributes(aspspKey.String(id), key.String(v)))
-			}
-		}
-	}
-	perASPSP(t.inst.cache, resultKey, cacheResults)
-	perASPSP(t.inst.slots, eventKey, slotEvents)
-	perASPSP(t.inst.reads, slotKey, slotUses)
-	perASPSP(t.inst.transitions, stateKey, breakerStates)
-	perASPSP(t.inst.refusals, reasonKey, limits)
+	t.initPerASPSP(t.inst.cache, resultKey, cacheResults)
+	t.initPerASPSP(t.inst.slots, eventKey, slotEvents)
+	t.initPerASPSP(t.inst.reads, slotKey, slotUses)
+	t.initPerASPSP(t.inst.transitions, stateKey, breakerStates)
+	t.initPerASPSP(t.inst.refusals, reasonKey, limits)
 	for _, limit := range []string{"in_flight", "client", "files", "audit"} { // of requests without an ASPSP
 		t.inst.refusals.Add(ctx, 0, metric.WithAttributes(reasonKey.String(limit)))
 	}
 	for _, part := range t.secrets {
 		for _, outcome := range reloads {
 			t.inst.reloads.Add(ctx, 0, metric.WithAttributes(partKey.String(part), outcomeKey.String(outcome)))
+		}
+	}
+}
+
+// initPerASPSP sets a counter to 0 for each configured ASPSP and each value of a label. It leaves out
+// a counter for which this would use more than half of maxSeries.
+func (t *Telemetry) initPerASPSP(c metric.Int64Counter, key attribute.Key, values []string) {
+	if len(t.aspsps)*len(values) > maxSeries/2 {
+		return
+	}
+	for id := range t.aspsps {
+		for _, v := range values {
+			c.Add(context.Background(), 0, metric.WithAttributes(aspspKey.String(id), key.String(v)))
 		}
 	}
 }
@@ -231,13 +240,18 @@ func (t *Telemetry) countRead(ctx context.Context, r event.Request) {
 
 // count adds 1 to a counter with a label, and with the id of a configured ASPSP.
 func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, aspsp string, label attribute.KeyValue) {
+	t.add(ctx, c, 1, aspsp, label)
+}
+
+// add adds n to a counter with a label, and with the id of a configured ASPSP.
+func (t *Telemetry) add(ctx context.Context, c metric.Int64Counter, n int, aspsp string, label attribute.KeyValue) {
 	if !t.aspsps[aspsp] {
 		aspsp = ""
 	}
 	l := t.countLabels.get(countLabels{aspsp, label.Key, label.Value.AsString()}, func() []attribute.KeyValue {
 		return append(t.aspsp(aspsp), label)
 	})
-	c.Add(ctx, 1, l.add...)
+	c.Add(ctx, int64(n), l.add...)
 }
 
 // countLabels is what the labels of a counter are made of.

@@ -16,12 +16,15 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
+	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/breaker"
 	"ais-gateway/internal/bulkhead"
+	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/event"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/upstream"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/telemetry/aggregations"
 )
 
 // table returns the rows of the table in docs/telemetry.md whose first column has the given head.
@@ -127,7 +130,7 @@ func TestSpanAttributesAreAsDocumented(t *testing.T) {
 	documented := map[string][]string{}
 	for _, row := range table(t, "attribute") {
 		key := quoted(row[0])[0]
-		for i, span := range []string{"server", "client"} {
+		for i, span := range []string{"server", "internal", "client"} {
 			if row[i+1] == "yes" {
 				documented[span] = append(documented[span], key)
 			}
@@ -137,8 +140,10 @@ func TestSpanAttributesAreAsDocumented(t *testing.T) {
 	ctx, end := tel.Request(t.Context(), "GET", nil)
 	again := providerCall
 	again.Resend = 1
+	ctx, sourceEnd := tel.Aggregations().Source(ctx, bank, "mypos", false)
 	_, called := tel.Call(ctx, again)
 	called(400, "PROVIDER_ERROR")
+	sourceEnd(hostileResult(aggregation.Failed, canonical.ProviderError), aggregation.Slots{})
 	end(event.Request{
 		Route: "/r", Method: "GET", Status: 502, Code: "PROVIDER_ERROR", ASPSP: bank, Provider: "mypos", Client: "c",
 		Attended: &no, Cache: "error",
@@ -168,7 +173,7 @@ func TestLabelValuesAreAsDocumented(t *testing.T) {
 		states = append(states, string(s))
 	}
 	for name, values := range map[string][]string{
-		"`result`": cacheResults, "`event`": slotEvents, "`state`": states, "`slot`": slotUses, "`db_operation_name`": append(slices.Clone(commands), "_OTHER"), "`outcome`": reloads, "`reason`": refusals,
+		"`result`": cacheResults, "`event`": append(slices.Clone(slotEvents), aggregations.Slots...), "`state`": states, "`slot`": slotUses, "`db_operation_name`": append(slices.Clone(commands), "_OTHER"), "`outcome`": append(slices.Clone(reloads), aggregations.Outcomes()...), "`reason`": refusals,
 	} {
 		var cell string
 		for _, row := range table(t, "label") {

@@ -150,11 +150,17 @@ func (t *Telemetry) Call(ctx context.Context, c upstream.Call) (context.Context,
 	}
 }
 
-// startClientSpan starts the span of a call to a provider. There is none if the request's span is not
-// sampled. That span may have ended: a call outlives its request.
+// hasChildren reports whether the span of ctx has spans below it: not if it is not sampled. It may
+// have ended, because a call outlives its request.
+func (t *Telemetry) hasChildren(ctx context.Context) bool {
+	parent := trace.SpanContextFromContext(ctx)
+	return !t.idsOnly && (parent.IsSampled() || !parent.IsValid())
+}
+
+// startClientSpan starts the span of a call to a provider, if hasChildren.
 func (t *Telemetry) startClientSpan(ctx context.Context, c upstream.Call) (context.Context, trace.Span) {
-	if parent := trace.SpanFromContext(ctx); t.idsOnly || parent.SpanContext().IsValid() && !parent.SpanContext().IsSampled() {
-		return ctx, parent
+	if !t.hasChildren(ctx) {
+		return ctx, trace.SpanFromContext(ctx)
 	}
 	_, name := methodAttr(c.Method)
 	if t.allowed(c.Route) {
@@ -184,6 +190,11 @@ func (t *Telemetry) callAttrs(c upstream.Call) []attribute.KeyValue {
 		attrs = append(attrs, semconv.URLTemplate(c.Route))
 	}
 	return attrs
+}
+
+// sourceAttrs returns the attributes of a source of an aggregation that are known before its calls.
+func (t *Telemetry) sourceAttrs(aspsp, provider string, attended bool) []attribute.KeyValue {
+	return append(append(t.aspsp(aspsp), optional(providerKey, provider)...), attendedKey.Bool(attended))
 }
 
 // methodAttr returns the attribute of a method, and the method for the name of a span (semantic

@@ -38,6 +38,7 @@ import (
 
 	"ais-gateway/internal/output"
 	"ais-gateway/internal/store"
+	"ais-gateway/internal/telemetry/aggregations"
 	"ais-gateway/internal/telemetry/logs"
 )
 
@@ -72,6 +73,7 @@ type Telemetry struct {
 	meter        metric.Meter
 	aspsps       map[string]bool
 	inst         instruments
+	aggregations *aggregations.Observer
 	secrets      []string
 	redis        atomic.Pointer[store.Health]
 	outOfFiles   output.Throttle
