@@ -124,7 +124,7 @@ func (t *Telemetry) instruments() error {
 	t.gauges()
 	t.initCounters()
 	t.aggregations, err = aggregations.New(aggregations.Config{
-		Tracer: t.tracer, Meter: t.meter, HasChildren: t.hasChildren, Attrs: t.sourceAttrs, Init: t.initPerASPSP, Add: t.add,
+		Tracer: t.tracer, Meter: t.meter, HasChildren: t.hasChildren, Attrs: t.sourceAttrs, Init: t.initPerASPSP, Add: t.count,
 	})
 	return err
 }
@@ -166,18 +166,18 @@ func (t *Telemetry) initPerASPSP(c metric.Int64Counter, key attribute.Key, value
 
 // Slot counts an event of an ASPSP's unattended limit.
 func (t *Telemetry) Slot(ctx context.Context, aspsp string, e upstream.SlotEvent) {
-	t.count(ctx, t.inst.slots, aspsp, eventKey.String(oneOf(slotEvents, string(e))))
+	t.count(ctx, t.inst.slots, 1, aspsp, eventKey.String(oneOf(slotEvents, string(e))))
 }
 
 // Breaker counts a change of an ASPSP's circuit breaker to state.
 func (t *Telemetry) Breaker(aspsp string, state breaker.State) {
-	t.count(context.Background(), t.inst.transitions, aspsp, stateKey.String(oneOf(breakerStates, string(state))))
+	t.count(context.Background(), t.inst.transitions, 1, aspsp, stateKey.String(oneOf(breakerStates, string(state))))
 }
 
 // Refused counts a request or call that a limit refused. aspsp is "" for a request that was refused
 // before its ASPSP was known.
 func (t *Telemetry) Refused(ctx context.Context, aspsp string, by bulkhead.Refusal) {
-	t.count(ctx, t.inst.refusals, aspsp, reasonKey.String(oneOf(refusals, string(by))))
+	t.count(ctx, t.inst.refusals, 1, aspsp, reasonKey.String(oneOf(refusals, string(by))))
 }
 
 // OutOfFiles counts and logs that a call to an ASPSP, or with aspsp "" the connection of a caller,
@@ -218,7 +218,7 @@ type commandLabels struct{ name, err string }
 // countCache counts a request for an account list by how the cache was used.
 func (t *Telemetry) countCache(ctx context.Context, r event.Request) {
 	if r.Cache != "" {
-		t.count(ctx, t.inst.cache, r.ASPSP, resultKey.String(r.Cache))
+		t.count(ctx, t.inst.cache, 1, r.ASPSP, resultKey.String(r.Cache))
 	}
 }
 
@@ -235,16 +235,11 @@ func (t *Telemetry) countRead(ctx context.Context, r event.Request) {
 	case r.StaleByLimit:
 		use = "refused"
 	}
-	t.count(ctx, t.inst.reads, r.ASPSP, slotKey.String(use))
+	t.count(ctx, t.inst.reads, 1, r.ASPSP, slotKey.String(use))
 }
 
-// count adds 1 to a counter with a label, and with the id of a configured ASPSP.
-func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, aspsp string, label attribute.KeyValue) {
-	t.add(ctx, c, 1, aspsp, label)
-}
-
-// add adds n to a counter with a label, and with the id of a configured ASPSP.
-func (t *Telemetry) add(ctx context.Context, c metric.Int64Counter, n int, aspsp string, label attribute.KeyValue) {
+// count adds n to a counter with a label, and with the id of a configured ASPSP.
+func (t *Telemetry) count(ctx context.Context, c metric.Int64Counter, n int, aspsp string, label attribute.KeyValue) {
 	if !t.aspsps[aspsp] {
 		aspsp = ""
 	}

@@ -90,6 +90,13 @@ func (w *dashboardFixture) get(gateway int, path, consent string, header ...stri
 	return resp.StatusCode
 }
 
+// aggregate sends an aggregation of the accounts and balances of a consent at Wood Bank.
+func (w *dashboardFixture) aggregate(consent string) {
+	w.Helper()
+	gatewaytest.Post(w.T, w.gateways[0].API+"/v1/aggregations",
+		`{"include":["balances"],"allowPartial":true,"sources":[{"aspspId":"`+mastercardsim.WoodBank+`","consentId":"`+consent+`"}]}`)
+}
+
 // startLoad sends ordinary requests to both gateways until end is called.
 func (w *dashboardFixture) startLoad() (end func()) {
 	stop := make(chan struct{})
@@ -125,6 +132,9 @@ func (w *dashboardFixture) triggerEvents(round string) {
 	w.get(0, mastercardsim.WoodBank+"/accounts", used, "Cache-Control", "max-age=0")
 	for range 3 { // one call is left
 		w.get(0, balances(mastercardsim.WoodBank), mastercardsim.FreshConsent+"one-left-"+round)
+	}
+	for _, consent := range []string{"aggregated-", "one-left-", "used-up-"} { // with all slots, one, and none
+		w.aggregate(mastercardsim.FreshConsent + consent + round)
 	}
 	// The bank reports its limit and refuses a consent. It fails until the breaker opens, and then
 	// recovers.
@@ -227,6 +237,7 @@ func (w *dashboardFixture) assertEventsVisible() {
 		"Unattended access, Counter unavailable": 0, "Unattended access, Reads that needed no slot": 0,
 		"Unattended access, Units used up": 0, "Unattended access, Units about to run out": 0,
 		"Unattended access, Units closed by the ASPSP": 0, "Unattended access, Closed by the bank": 0,
+		"Unattended access, Sources by outcome": 0, "Unattended access, Slots of sources": 0,
 		"Unattended access, Units, by what they have left": 0,
 		"ASPSPs, Breaker opened":                           0, "ASPSPs, Share of old lists": 0, "ASPSPs, Share of calls that failed": 0,
 		"Cache and Redis, Errors": 0, "Cache and Redis, Share of cache errors": 0, "Cache and Redis, Usable": 0,

@@ -30,7 +30,7 @@ type (
 	otlpResource struct{ Attributes []otlpAttribute }
 	otlpSpan     struct {
 		TraceID, SpanID, ParentSpanID, TraceState, Name string
-		Kind                                            int // 2 server, 3 client
+		Kind                                            int // kindServer and so on
 		Attributes                                      []otlpAttribute
 		Events, Links                                   []any
 		Status                                          struct {

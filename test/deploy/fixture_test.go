@@ -156,18 +156,18 @@ func (s *fixture) front(_ string, bank http.Handler) http.Handler {
 // send sends a request of the script in a new sampled trace, and records its outcome.
 func (s *fixture) send(gateway int, method, path string, header ...string) scriptedRequest {
 	s.Helper()
-	return s.sendWith(s.Context(), "01", gateway, method, path, header...)
+	return s.sendWith(s.Context(), "01", gateway, method, path, "", header...)
 }
 
-// sendWith is send with a context and the flags of the trace.
-func (s *fixture) sendWith(ctx context.Context, sample string, gateway int, method, path string, header ...string) scriptedRequest {
+// sendWith is send with a context, the flags of the trace, and a body.
+func (s *fixture) sendWith(ctx context.Context, sample string, gateway int, method, path, body string, header ...string) scriptedRequest {
 	s.Helper()
 	a := scriptedRequest{gateway: gateway, method: method, path: path, header: header, trace: randomHex(s.T, 16), span: randomHex(s.T, 8), sample: sample}
 	base := s.gateways[gateway].API
 	if gateway == 2 {
 		base = "https" + strings.TrimPrefix(base, "http")
 	}
-	req, err := http.NewRequestWithContext(ctx, method, base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, base+path, strings.NewReader(body))
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -217,6 +217,7 @@ func (s *fixture) run() {
 	s.Helper()
 	s.runConsents()
 	s.runRoutes()
+	s.runAggregations()
 	s.runLimits()
 	s.runSecrets()
 	s.runRedis()
@@ -300,7 +301,20 @@ func (s *fixture) runRoutes() {
 		s.send(0, a[0], a[1], a[2:]...)
 	}
 	s.send(2, http.MethodGet, wood+"/accounts/"+mastercardsim.Account+"/balances", "X-API-Key", "often", "Consent-ID", fresh) // its only scope is accounts:read
-	s.sendWith(s.Context(), "00", 0, http.MethodGet, wood+"/accounts", "Consent-ID", fresh, "PSU-IP-Address", userAddress)
+	s.sendWith(s.Context(), "00", 0, http.MethodGet, wood+"/accounts", "", "Consent-ID", fresh, "PSU-IP-Address", userAddress)
+}
+
+// runAggregations sends an aggregation that succeeds, and one of which no source succeeds.
+func (s *fixture) runAggregations() {
+	s.Helper()
+	good := `{"aspspId":"` + mastercardsim.WoodBank + `","consentId":"` + mastercardsim.FreshConsent + `aggregated"}`
+	bad := `{"aspspId":"` + mastercardsim.StoneBank + `","consentId":"` + mastercardsim.ConsentProviderError + `"}`
+	for sources, status := range map[string]int{good + "," + bad: http.StatusOK, bad: http.StatusBadGateway} {
+		body := `{"include":["balances"],"allowPartial":true,"sources":[` + sources + `]}`
+		if a := s.sendWith(s.Context(), "01", 0, http.MethodPost, "/v1/aggregations", body, "Content-Type", "application/json"); a.status != status {
+			s.Errorf("an aggregation gets %d %s, want %d", a.status, a.code, status)
+		}
+	}
 }
 
 // runLimits sends a request beyond perASPSP while another call hangs until its caller leaves.
@@ -315,7 +329,7 @@ func (s *fixture) runLimits() {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		s.sendWith(ctx, "01", 1, http.MethodGet, list, header(hangs)...)
+		s.sendWith(ctx, "01", 1, http.MethodGet, list, "", header(hangs)...)
 	}()
 	select {
 	case <-s.arrived:

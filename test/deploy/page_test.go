@@ -80,20 +80,22 @@ func documentedMetrics(t *testing.T) []documentedMetric {
 	return all
 }
 
-// documentedAttributes returns the attributes of server and client spans on the page.
-func documentedAttributes(t *testing.T) (server, client []string) {
+// documentedAttributes returns the attributes of each kind of spans on the page, by the number of the
+// kind in OTLP.
+func documentedAttributes(t *testing.T) map[int][]string {
 	t.Helper()
+	keys := map[int][]string{}
 	for _, row := range tableRows(t, "attribute") {
-		if row[1] == "yes" {
-			server = append(server, codeWords(row[0])...)
-		}
-		if row[2] == "yes" {
-			client = append(client, codeWords(row[0])...)
+		for i, kind := range []int{kindServer, kindInternal, kindClient} {
+			if row[i+1] == "yes" {
+				keys[kind] = append(keys[kind], codeWords(row[0])...)
+			}
 		}
 	}
-	slices.Sort(server)
-	slices.Sort(client)
-	return server, client
+	for _, of := range keys {
+		slices.Sort(of)
+	}
+	return keys
 }
 
 // The ASPSPs of a sandbox and its providers.
@@ -213,8 +215,7 @@ func conventions(t *testing.T) (attributes map[string]bool, units map[string]str
 func TestNamesFollowConventions(t *testing.T) {
 	attributes, units := conventions(t)
 	proper := func(key string) bool { return attributes[key] || strings.HasPrefix(key, "ais.") }
-	server, client := documentedAttributes(t)
-	for _, key := range slices.Concat(server, client) {
+	for _, key := range slices.Concat(slices.Collect(maps.Values(documentedAttributes(t)))...) {
 		if !proper(key) {
 			t.Errorf("the spans' attribute %s is in no convention, and not ais.*", key)
 		}

@@ -44,7 +44,7 @@ func hostileText(i int) string {
 
 // seriesRequest returns the request with an index. There are eleven kinds of requests, in turn.
 func seriesRequest(ctx context.Context, api string, i int) (*http.Request, error) {
-	method, path, header := http.MethodGet, "", http.Header{"X-Api-Key": {sandbox.Key}}
+	method, path, body, header := http.MethodGet, "", "", http.Header{"X-Api-Key": {sandbox.Key}}
 	bank := aspsps[i/11%len(aspsps)]
 	wood, pos := "/v1/aspsps/"+mastercardsim.WoodBank, "/v1/aspsps/"+sandbox.MyPOS
 	consent := mastercardsim.FreshConsent + uuid.NewString()
@@ -62,6 +62,10 @@ func seriesRequest(ctx context.Context, api string, i int) (*http.Request, error
 		path = "/v1/aspsps/" + bank + "/accounts/" + url.PathEscape(hostileText(i)) + "/balances"
 	case 5:
 		path, consent = "/v1/aspsps/"+bank+"/accounts", url.PathEscape(hostileText(i))
+		if i/11%2 == 0 {
+			method, path, body = http.MethodPost, "/v1/aggregations", aggregationBody()
+			header.Set("Content-Type", "application/json")
+		}
 	case 6:
 		path = "/v1/aspsps/" + uuid.NewString() + "/accounts"
 	case 7:
@@ -78,17 +82,25 @@ func seriesRequest(ctx context.Context, api string, i int) (*http.Request, error
 		path = "/v1/aspsps/" + mastercardsim.RiverBank + "/accounts"
 		header.Set("PSU-IP-Address", "203.0.113.7")
 	}
-	header.Set("Consent-ID", consent)
-	header.Set("Provider-Authorization", "Bearer "+mypossim.TokenPrefix+uuid.NewString())
+	if body == "" {
+		header.Set("Consent-ID", consent)
+		header.Set("Provider-Authorization", "Bearer "+mypossim.TokenPrefix+uuid.NewString())
+	}
 	header.Set("User-Agent", hostileHeader(i))
 	header.Set("X-Request-ID", uuid.NewString())
 	header.Set("baggage", "consent="+uuid.NewString())
-	req, err := http.NewRequestWithContext(ctx, method, api+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, api+path, strings.NewReader(body))
 	if err == nil {
 		req.Header = header
 		req.Host = fmt.Sprintf("h%d.example", i)
 	}
 	return req, err
+}
+
+// aggregationBody returns the body of an aggregation of two sources, of which one has an unknown ASPSP.
+func aggregationBody() string {
+	return fmt.Sprintf(`{"include":["balances"],"allowPartial":true,"sources":[{"ref":%q,"aspspId":%q,"consentId":%q,"accountIds":[%q]},`+
+		`{"aspspId":%q,"consentId":%q}]}`, uuid.NewString(), mastercardsim.WoodBank, mastercardsim.FreshConsent+uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString())
 }
 
 func hostileHeader(i int) string { return hex.EncodeToString([]byte(hostileText(i))) }

@@ -16,12 +16,15 @@ import (
 	"ais-gateway/internal/prometheustest"
 )
 
-// scriptedKinds returns the problems that the fixture causes: all except INTERNAL_ERROR, and CANCELED,
-// which has no response.
+// The kinds of spans, as numbered in OTLP: of requests, of sources of aggregations, and of calls.
+const kindServer, kindInternal, kindClient = 2, 1, 3
+
+// scriptedKinds returns the problems that the fixture causes: all except INTERNAL_ERROR, CANCELED,
+// which has no response, and NOT_IN_TIME, which only parts of responses have.
 func scriptedKinds() []string {
 	var kinds []string
 	for _, k := range canonical.Kinds() {
-		if k != canonical.InternalError && k != canonical.Canceled {
+		if k != canonical.InternalError && k != canonical.Canceled && k != canonical.NotInTime {
 			kinds = append(kinds, string(k))
 		}
 	}
@@ -118,6 +121,7 @@ func (s *fixture) testScraped(t *testing.T) {
 	for _, some := range []string{
 		`ais_breaker_state == 2`, `ais_breaker_transitions_total{state="open"} > 0`, `ais_secrets_reloads_total{outcome="failed"} > 0`,
 		`ais_overload_refusals_total{reason="aspsp"} > 0`, `ais_audit_failures_total > 0`, `ais_unattended_slots_total{event="unavailable"} > 0`,
+		`ais_aggregation_sources_total{outcome="failed"} > 0`, `ais_aggregation_slots_total{event="spent"} > 0`,
 		`ais_unattended_slots_total{event="closed"} > 0`, `ais_unattended_slots_total{event="refused"} > 0`, `ais_cache_results_total{result="error"} > 0`,
 		`sum(ais_telemetry_dropped_total) == 0`,
 	} {
@@ -195,14 +199,14 @@ func (s *fixture) testExemplars(t *testing.T) {
 }
 
 // testTraces checks that each trace has the caller's span, below it one server span of the gateway,
-// and below that its calls.
+// and below that its calls, or its sources with their calls.
 func (s *fixture) testTraces(t *testing.T) {
 	traces := s.traces()
 	waitFor(t, "all spans are sent", func() error {
 		served := map[string]bool{}
 		s.collector.locked(func() {
 			for _, span := range s.collector.spans {
-				served[span.TraceID] = served[span.TraceID] || span.Kind == 2
+				served[span.TraceID] = served[span.TraceID] || span.Kind == kindServer
 			}
 		})
 		for trace, a := range traces {
@@ -214,33 +218,35 @@ func (s *fixture) testTraces(t *testing.T) {
 	})
 	var spans []otlpSpan
 	s.collector.locked(func() { spans = slices.Clone(s.collector.spans) })
-	servers := map[string]otlpSpan{} // by trace
-	serverKeys, clientKeys := map[string]bool{}, map[string]bool{}
+	byID, servers := map[string]otlpSpan{}, map[string]bool{} // servers by trace
 	for _, span := range spans {
-		if span.Kind == 2 {
-			if _, twice := servers[span.TraceID]; twice {
+		byID[span.SpanID] = span
+		if span.Kind == kindServer {
+			if servers[span.TraceID] {
 				t.Errorf("the trace %s has two server spans", span.TraceID)
 			}
-			servers[span.TraceID] = span
-			assertServerSpan(t, span, traces[span.TraceID])
-			addKeys(serverKeys, span)
+			servers[span.TraceID] = true
 		}
 	}
-	called := map[string]int{}
+	keys, called := map[int]map[string]bool{kindServer: {}, kindInternal: {}, kindClient: {}}, map[string]int{}
 	for _, span := range spans {
-		if span.Kind == 2 {
-			continue
+		switch above := byID[span.ParentSpanID]; span.Kind {
+		case kindServer:
+			assertServerSpan(t, span, traces[span.TraceID])
+		case kindInternal:
+			assertSourceSpan(t, span, above)
+		default:
+			called[span.TraceID]++
+			assertClientSpan(t, span, above)
 		}
-		called[span.TraceID]++
-		assertClientSpan(t, span, servers[span.TraceID])
-		addKeys(clientKeys, span)
+		for _, key := range attributeKeys(span.Attributes) {
+			keys[span.Kind][key] = true
+		}
 	}
-	server, client := documentedAttributes(t)
-	if got := slices.Sorted(maps.Keys(serverKeys)); !slices.Equal(got, server) {
-		t.Errorf("server spans have %v, want %v as on the page", got, server)
-	}
-	if got := slices.Sorted(maps.Keys(clientKeys)); !slices.Equal(got, client) {
-		t.Errorf("client spans have %v, want %v as on the page", got, client)
+	for kind, want := range documentedAttributes(t) {
+		if got := slices.Sorted(maps.Keys(keys[kind])); !slices.Equal(got, want) {
+			t.Errorf("spans of kind %d have %v, want %v as on the page", kind, got, want)
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -255,13 +261,6 @@ func (s *fixture) testTraces(t *testing.T) {
 	}
 	if n := len(slices.Collect(maps.Keys(called))); n < 50 {
 		t.Errorf("only %d traces have a call", n)
-	}
-}
-
-// addKeys adds the keys of a span's attributes.
-func addKeys(keys map[string]bool, span otlpSpan) {
-	for _, key := range attributeKeys(span.Attributes) {
-		keys[key] = true
 	}
 }
 
@@ -296,15 +295,26 @@ func matchesTemplate(template, path string) bool {
 	return true
 }
 
-// assertClientSpan checks a client span below a server span.
-func assertClientSpan(t *testing.T, span, server otlpSpan) {
+// assertSourceSpan checks the span of a source below the server span of an aggregation.
+func assertSourceSpan(t *testing.T, span, server otlpSpan) {
+	t.Helper()
+	outcome := attributeValue(span.Attributes, "ais.outcome")
+	if span.Name != "aggregation source" || server.Kind != kindServer || server.Name != "POST /v1/aggregations" || span.TraceID != server.TraceID ||
+		outcome == "" || (outcome == "failed") != (span.Status.Code == 2) {
+		t.Errorf("below %+v is the span %+v", server, span)
+	}
+	assertNoFreeText(t, span)
+}
+
+// assertClientSpan checks a client span below a server span or that of a source.
+func assertClientSpan(t *testing.T, span, above otlpSpan) {
 	t.Helper()
 	name := attributeValue(span.Attributes, "http.request.method") + " " + attributeValue(span.Attributes, "url.template")
 	failed := attributeValue(span.Attributes, "error.type") != ""
-	if span.Kind != 3 || server.SpanID == "" || span.ParentSpanID != server.SpanID || span.Name != name ||
+	if span.Kind != kindClient || above.SpanID == "" || above.Kind == kindClient || span.TraceID != above.TraceID || span.Name != name ||
 		!slices.Contains(providers, attributeValue(span.Attributes, "ais.provider")) ||
-		attributeValue(span.Attributes, "ais.aspsp.id") != attributeValue(server.Attributes, "ais.aspsp.id") || failed != (span.Status.Code == 2) {
-		t.Errorf("below %+v is the span %+v", server, span)
+		attributeValue(span.Attributes, "ais.aspsp.id") != attributeValue(above.Attributes, "ais.aspsp.id") || failed != (span.Status.Code == 2) {
+		t.Errorf("below %+v is the span %+v", above, span)
 	}
 	assertNoFreeText(t, span)
 }

@@ -32,6 +32,18 @@ var unattended = board{
 				queries: []query{{expr: share(rated("refused"), `sum by (ais_aspsp_id) (rate(ais_unattended_slots_total{`+bank+`,event=~"taken|refused"}[$__rate_interval]))`), legend: "{{ais_aspsp_id}}"}},
 			},
 		}},
+		{"Aggregations", []panel{
+			{
+				title: "Sources by outcome", unit: "cps",
+				about:   "Sources of aggregations that finished, per second. stale: an old list. partial: not all balances. failed: no accounts. skipped: the calls did not fit into what is left, and none was made. A dry run and a repeat count nothing.",
+				queries: []query{{expr: aggregated("sources", "outcome"), legend: "{{outcome}}"}},
+			},
+			{
+				title: "Slots of sources", unit: "reqps",
+				about:   "Calls without the user that plans of aggregations need (planned), that were reserved before the first call, that were made (spent), and that were reserved but not made (released). reserved far below planned: callers ask for more than is left.",
+				queries: []query{{expr: aggregated("slots", "event"), legend: "{{event}}"}},
+			},
+		}},
 		{"Units", []panel{
 			{
 				title: "Units used up", unit: "none",
@@ -66,6 +78,11 @@ func units(state string) string {
 // rated returns the expression for the rate of an event of slots by ASPSP.
 func rated(event string) string {
 	return `sum by (ais_aspsp_id) (rate(ais_unattended_slots_total{` + bank + `,event="` + event + `"}[$__rate_interval]))`
+}
+
+// aggregated returns the expression for the rate of a counter of aggregations by a label.
+func aggregated(counter, label string) string {
+	return `sum by (` + label + `) (rate(ais_aggregation_` + counter + `_total{` + bank + `}[$__rate_interval]))`
 }
 
 // event returns a panel with the rate of an event of slots.
