@@ -214,6 +214,9 @@ func TestSeriesDoNotGrow(t *testing.T) {
 	if answered[http.StatusOK] < 2500 || answered[http.StatusNotFound] < 2000 || answered[http.StatusBadRequest] == 0 {
 		t.Errorf("too few requests reach the handlers: %v", answered)
 	}
+	if n := p.Value("sum(ais_aggregation_sources_total)"); n < 800 {
+		t.Errorf("%v sources of aggregations are counted, want at least 800", n)
+	}
 	if n := statuses.responses.Load(); n < 900 {
 		t.Errorf("the bank sent %d statuses, want at least 900", n)
 	}
