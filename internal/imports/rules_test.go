@@ -62,7 +62,12 @@ var rules = []rule{
 		test: []string{"api", "internal/breaker", "internal/cache", "internal/providers", adapters, simulators},
 	},
 	{dir: "internal/api/render", code: []string{"internal/aggregation", "internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
-	{dir: "internal/api/parse", code: []string{"internal/aggregation", "internal/canonical", "internal/gateway", uuid}},
+	{dir: "internal/api/parse", code: []string{"internal/aggregation", "internal/api/jsonbody", "internal/canonical", "internal/gateway", uuid}},
+	{dir: "internal/api/jsonbody", code: []string{"internal/canonical"}},
+	{
+		dir:  "internal/api/progress",
+		code: []string{"internal/aggregation", "internal/api/render", "internal/canonical", "internal/event", "internal/gateway"},
+	},
 	{dir: "internal/audit", code: []string{"internal/canonical", "internal/event", "internal/output"}},
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},
 	{
