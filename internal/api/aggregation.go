@@ -9,6 +9,7 @@ import (
 
 	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/api/parse"
+	"ais-gateway/internal/api/progress"
 	"ais-gateway/internal/api/render"
 	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
@@ -29,9 +30,10 @@ func (s *server) parseBody(c *gin.Context, r *request) []canonical.FieldError {
 	}
 	a, faults := parse.Aggregation(c.Request.Body, r.query, r.RequestID)
 	for i, source := range a.Sources {
-		missing := s.Gateway.Check(source.Query)
-		for j, f := range missing {
-			missing[j] = canonical.FieldError{In: "body", Name: "/sources/" + strconv.Itoa(i) + "/" + members[f.Name], Detail: f.Detail}
+		var missing []canonical.FieldError
+		for _, f := range s.Gateway.Check(source.Query) {
+			pointer := "/sources/" + strconv.Itoa(i) + "/" + members[f.Name]
+			missing = append(missing, canonical.FieldError{In: "body", Name: pointer, Detail: f.Detail})
 		}
 		faults = appendMissing(faults, missing, r.endpoint)
 	}
@@ -46,21 +48,25 @@ func (s *server) aggregate(c *gin.Context, r *request) error {
 	if !s.Auditor.Reserve(len(a.Sources)) {
 		return s.overloaded(ctx, r.requestState, bulkhead.Audit, "the audit records of the sources cannot be kept at the moment")
 	}
-	r.progress = s.newProgress(a)
 	renderer := &render.Aggregation{TraceID: s.Observer.TraceID(ctx), ASPSP: s.Gateway.ASPSP, Now: s.Now}
+	var write func([]byte)
 	if r.preferences.Stream && !a.DryRun {
-		r.progress.stream = &stream{c: c, request: r, renderer: renderer}
+		write = func(line []byte) { r.writeLine(c, line) }
 	}
+	r.progress = progress.New(a, s.Gateway.ASPSP, renderer, write)
 	// Of net/http's clock: the connection has no other.
 	deadline := time.Now().Add(a.Wait + responseTime)                   //nolint:forbidigo // a deadline of the connection
 	_ = http.NewResponseController(c.Writer).SetWriteDeadline(deadline) // fails only outside of a server
-	result, err := s.Aggregator.Aggregate(ctx, a, r.progress.add)
+	result, err := s.Aggregator.Aggregate(ctx, a, r.progress.Add)
 	if err != nil {
 		return err
 	}
 	summary := a.Summarize(result.Sources)
-	if err := r.progress.complete(result, summary); err != nil || r.progress.stream != nil {
-		return err
+	if r.progress.Complete(result, summary) != nil {
+		return errBody
+	}
+	if r.progress.Streams() {
+		return nil
 	}
 	r.setPreference(c)
 	if result.Replayed {
@@ -93,4 +99,31 @@ func (s *server) writeAggregation(c *gin.Context, r *request, renderer *render.A
 	r.Code = p.Code
 	writeProblem(c, r.requestState, p, body)
 	return nil
+}
+
+// writeLine writes a line of a stream. The status is 200 from the first line on.
+func (r *request) writeLine(c *gin.Context, line []byte) {
+	if !c.Writer.Written() {
+		r.setPreference(c)
+		r.setHeader(c, "Content-Type", "application/x-ndjson")
+		r.setHeader(c, "X-Accel-Buffering", "no")
+		c.Status(http.StatusOK)
+	}
+	_, _ = c.Writer.Write(line) // fails only if the caller has closed the connection
+	c.Writer.Flush()
+}
+
+// endStream ends a stream with the problem for err. It returns false if the response is not a
+// stream, or if its caller has gone.
+func (s *server) endStream(c *gin.Context, st *requestState, err error) bool {
+	if !st.progress.Streams() {
+		return false
+	}
+	e := st.canonicalError(c.Request.Context(), err)
+	st.Code = string(e.Kind)
+	if e.Kind == canonical.Canceled {
+		return false
+	}
+	st.progress.Fail(render.NewProblem(e, st.problemContext(s.Observer.TraceID(c.Request.Context()), s.Now)))
+	return true
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"ais-gateway/internal/api/parse"
+	"ais-gateway/internal/api/progress"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/event"
@@ -30,8 +31,8 @@ type requestState struct {
 	usage          *unattended.Usage // of the unit; nil if it was not read
 	totals         event.Totals
 	attended       bool
-	progress       *progress // of an aggregation that has begun
-	values         []string  // of headers of the response
+	progress       *progress.Progress // of an aggregation that has begun
+	values         []string           // of headers of the response
 }
 
 // handler writes the response to a request, or returns an error that becomes a problem.
@@ -125,7 +126,7 @@ func (s *server) log(c *gin.Context, st *requestState) {
 	logger := s.Logger
 	if strings.HasPrefix(c.Request.URL.Path, "/v1/") && !st.unrecorded {
 		s.Auditor.Write(c.Request.Context(), st.Request)
-		for _, source := range st.progress.end(st.Request) {
+		for _, source := range st.progress.End(st.Request) {
 			s.Auditor.Write(c.Request.Context(), source)
 		}
 		logger = s.RecordedLogger

@@ -278,9 +278,7 @@ func closeUnion(s *openapi3.Schema) {
 		open := *part.Value
 		open.AdditionalProperties = openapi3.AdditionalProperties{}
 		s.AllOf[i] = &openapi3.SchemaRef{Value: &open}
-		for name := range open.Properties {
-			s.Properties[name] = &openapi3.SchemaRef{Value: &openapi3.Schema{}}
-		}
+		maps.Copy(s.Properties, open.Properties)
 	}
 }
 

@@ -63,7 +63,6 @@ var rules = []rule{
 		test: []string{"api", "internal/breaker", "internal/cache", "internal/providers", adapters, simulators},
 	},
 	{dir: "internal/api/render", code: []string{"internal/aggregation", "internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
-	{dir: "internal/api/parse", code: []string{"internal/aggregation", "internal/canonical", "internal/gateway", uuid}},
 	{dir: "internal/aggregation", code: []string{"internal/canonical", "internal/gateway", "internal/unattended"}},
 	{
 		dir: "internal/aggregation/repeat",
@@ -79,6 +78,12 @@ var rules = []rule{
 			"internal/providers", "internal/recovery", "internal/unattended", uuid,
 		},
 		test: []string{"internal/breaker", "internal/bulkhead", "internal/cache", "internal/providers/upstream", "internal/store", adapters, simulators},
+	},
+	{dir: "internal/api/parse", code: []string{"internal/aggregation", "internal/api/jsonbody", "internal/canonical", "internal/gateway", uuid}},
+	{dir: "internal/api/jsonbody", code: []string{"internal/canonical"}},
+	{
+		dir:  "internal/api/progress",
+		code: []string{"internal/aggregation", "internal/api/render", "internal/canonical", "internal/event", "internal/gateway"},
 	},
 	{dir: "internal/audit", code: []string{"internal/canonical", "internal/event", "internal/output"}},
 	{dir: "internal/breaker", code: []string{"internal/canonical", "internal/config", "github.com/sony/gobreaker/v2"}},

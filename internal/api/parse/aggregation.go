@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 
 	"ais-gateway/internal/aggregation"
+	"ais-gateway/internal/api/jsonbody"
 	"ais-gateway/internal/canonical"
 )
 
@@ -105,28 +106,28 @@ func preferredWait(lines []string) (time.Duration, bool) {
 // requestID is the request's. The result has a source for each of the body, faulty ones too, and no
 // client, cache control, wait or key.
 func Aggregation(from io.Reader, q canonical.Query, requestID string) (aggregation.Request, []canonical.FieldError) {
-	q.Consent, q.Token, q.RequestID = "", "", "" // those of the headers are not those of the sources
-	body, detail := readBody(from)
-	if detail != "" {
-		return aggregation.Request{}, []canonical.FieldError{{In: "body", Detail: detail}}
+	q.Consent, q.Token, q.RequestID = "", "", "" // each source has its own
+	body, faults := jsonbody.Open(from, func(name string) bool { return parameterLabel(name) == name })
+	if faults != nil {
+		return aggregation.Request{}, faults
 	}
-	p := &aggregationParser{bodyReader: newBodyReader(body), template: q}
+	p := &aggregationParser{Reader: body, template: q}
 	r := aggregation.Request{RequestID: requestID}
-	p.object("", map[string]func(string){
-		"sources":      func(at string) { p.array(at, 1, maxSources, p.source) },
+	p.Object("", map[string]func(string){
+		"sources":      func(at string) { p.Array(at, 1, maxSources, p.source) },
 		"include":      func(at string) { r.Balances = p.include(at) },
-		"require":      func(at string) { r.RequireAll = p.text(at, oneOf("any", "all")) == "all" },
-		"allowPartial": func(at string) { r.AllowPartial = p.boolean(at) },
-		"dryRun":       func(at string) { r.DryRun = p.boolean(at) },
+		"require":      func(at string) { r.RequireAll = p.Text(at, oneOf("any", "all")) == "all" },
+		"allowPartial": func(at string) { r.AllowPartial = p.Boolean(at) },
+		"dryRun":       func(at string) { r.DryRun = p.Boolean(at) },
 	}, "sources")
 	r.Fingerprint = fingerprint(r, p.sources, q.Attended())
 	r.Sources = p.finish(requestID)
-	return r, p.faults
+	return r, p.Faults()
 }
 
 // aggregationParser parses the sources of an aggregation.
 type aggregationParser struct {
-	*bodyReader
+	*jsonbody.Reader
 	template canonical.Query
 	sources  []sourceOfBody
 }
@@ -150,7 +151,7 @@ func oneOf(words ...string) func(string) string {
 
 // include reads what is read beside the accounts, and reports whether the balances are.
 func (p *aggregationParser) include(at string) (balances bool) {
-	p.array(at, 0, 1, func(at string) { balances = p.text(at, oneOf("balances")) != "" })
+	p.Array(at, 0, 1, func(at string) { balances = p.Text(at, oneOf("balances")) != "" })
 	return balances
 }
 
@@ -158,13 +159,13 @@ func (p *aggregationParser) include(at string) (balances bool) {
 func (p *aggregationParser) source(at string) {
 	h := headerParser{query: p.template}
 	var s sourceOfBody
-	has := p.object(at, map[string]func(string){
-		"ref":                   func(at string) { s.Ref = p.text(at, upTo(maxRef, nil)) },
-		"aspspId":               func(at string) { h.query.ASPSP = strings.ToLower(p.text(at, checkUUID)) },
-		"consentId":             func(at string) { p.text(at, upTo(maxText, h.consent)) },
-		"providerAuthorization": func(at string) { p.text(at, upTo(maxToken, h.token)) },
+	has := p.Object(at, map[string]func(string){
+		"ref":                   func(at string) { s.Ref = p.Text(at, upTo(maxRef, nil)) },
+		"aspspId":               func(at string) { h.query.ASPSP = strings.ToLower(p.Text(at, checkUUID)) },
+		"consentId":             func(at string) { p.Text(at, upTo(maxText, h.consent)) },
+		"providerAuthorization": func(at string) { p.Text(at, upTo(maxToken, h.token)) },
 		"accountIds":            func(at string) { s.AccountIDs = p.accountIDs(at) },
-		"requestId":             func(at string) { h.query.RequestID = p.text(at, checkUUID) },
+		"requestId":             func(at string) { h.query.RequestID = p.Text(at, checkUUID) },
 	}, "aspspId", "consentId")
 	s.Query, s.hasRef = h.query, has["ref"]
 	p.sources = append(p.sources, s)
@@ -190,10 +191,10 @@ func checkUUID(s string) string {
 // accountIDs reads the selected accounts of a source.
 func (p *aggregationParser) accountIDs(at string) (ids []string) {
 	seen := map[string]bool{}
-	p.array(at, 1, maxAccountIDs, func(at string) {
-		id := p.text(at, checkAccountID)
+	p.Array(at, 1, maxAccountIDs, func(at string) {
+		id := p.Text(at, checkAccountID)
 		if key := canonical.NormalizeID(id); id != "" && seen[key] {
-			p.fault(at, "must differ from the others")
+			p.Fault(at, "must differ from the others")
 		} else {
 			seen[key] = true
 		}
@@ -217,12 +218,12 @@ func (p *aggregationParser) finish(requestID string) []aggregation.Source {
 	for i, s := range p.sources {
 		at := "/sources/" + strconv.Itoa(i)
 		if s.hasRef && s.Ref != "" && refs[s.Ref] {
-			p.fault(at+"/ref", "must differ from the others; the default is the index")
+			p.Fault(at+"/ref", "must differ from the others; the default is the index")
 		}
 		refs[s.Ref] = true
 		id := identity{s.Query.ASPSP, canonical.NormalizeID(s.Query.Consent)}
 		if id.aspsp != "" && id.consent != "" && consents[id] {
-			p.fault(at, "must differ from the others in aspspId or consentId")
+			p.Fault(at, "must differ from the others in aspspId or consentId")
 		}
 		consents[id] = true
 		if s.Query.RequestID == "" {

@@ -47,7 +47,7 @@ func one(members string) string {
 
 func TestAggregation(t *testing.T) {
 	q := canonical.Query{
-		Consent: "of a header", Token: "of a header", Customer: "customer", PSU: &canonical.PSU{IP: netip.MustParseAddr("192.0.2.1")},
+		Consent: "of a header", Token: "of a header", RequestID: requestID, Customer: "customer", PSU: &canonical.PSU{IP: netip.MustParseAddr("192.0.2.1")},
 	}
 	got, faults := parse.Aggregation(strings.NewReader(` {"sources": [
 		{"ref": "main", "aspspId": "4F1E2D3C-0000-4000-8000-00000000000A", "consentId": "a\"Ж"},
