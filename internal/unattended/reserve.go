@@ -171,6 +171,20 @@ func (r *Reservation) next(key counterKey) (slot *reservedSlot, renews bool) {
 	return &first, age > r.timeout/2
 }
 
+// outdate makes the next calls of a unit renew their slots, because the unit is blocked.
+func (r *Reservation) outdate(key counterKey) {
+	if r == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if unit := r.units[key]; unit != nil {
+		for i := range unit.unused {
+			unit.unused[i].at = time.Time{}
+		}
+	}
+}
+
 // unused returns how many slots of a unit no call has used; 0 without a reservation.
 func (r *Reservation) unused(key counterKey) int {
 	if r == nil {

@@ -199,6 +199,7 @@ func (c *Counter) Block(ctx context.Context, call Call, wait time.Duration) (tim
 		return 0, nil
 	}
 	key := c.key(call)
+	reservationOf(ctx).outdate(key)
 	usage, err := c.block(ctx, key, wait)
 	track(ctx, usage, err == nil)
 	if err != nil {
