@@ -184,18 +184,29 @@ func (l *Limits) Release(client, aspsp string) {
 
 // Shares divides the capacity of each ASPSP between the clients that wait for it: each client gets
 // as many as stay free, so that some always remains for another one.
-type Shares struct{ byASPSP *Limits }
+type Shares struct{ limits, byASPSP *Limits }
 
-// NewShares returns Shares of limit for each ASPSP; a limit below 1 means no limit.
-func NewShares(limit int) *Shares {
-	return &Shares{&Limits{all: NewPerKey(0), share: fairShare(limit, 1), byClient: map[string]*Limit{}}}
+// NewShares returns Shares of limit for each ASPSP, within other limits; a limit below 1 means no
+// limit.
+func NewShares(within *Limits, limit int) *Shares {
+	return &Shares{limits: within, byASPSP: &Limits{all: NewPerKey(0), share: fairShare(limit, 1), byClient: map[string]*Limit{}}}
 }
 
 // Acquire waits until the client may have one more of the ASPSP, and counts it. It returns false if
 // ctx has ended; then it counts nothing. Otherwise the caller must call Release.
 func (s *Shares) Acquire(ctx context.Context, client, aspsp string) bool {
-	return s.byASPSP.Acquire(ctx, aspsp, client) == None
+	if s.byASPSP.Acquire(ctx, aspsp, client) != None {
+		return false
+	}
+	if s.limits.Acquire(ctx, client, aspsp) != None {
+		s.byASPSP.Release(aspsp, client)
+		return false
+	}
+	return true
 }
 
 // Release undoes one Acquire that returned true.
-func (s *Shares) Release(client, aspsp string) { s.byASPSP.Release(aspsp, client) }
+func (s *Shares) Release(client, aspsp string) {
+	s.limits.Release(client, aspsp)
+	s.byASPSP.Release(aspsp, client)
+}

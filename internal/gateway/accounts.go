@@ -99,7 +99,7 @@ func (a *accountsRequest) serve(ctx context.Context) (AccountsResult, *canonical
 	}
 	failure := a.checkUser()
 	if failure == nil {
-		a.shared, failure = a.g.group.Do(ctx, a.options(), a)
+		a.shared, failure = a.share(ctx, a.options(), a)
 	}
 	a.shared.Failure = failure
 	switch {

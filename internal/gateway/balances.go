@@ -54,7 +54,7 @@ func (r *balancesRequest) serve(ctx context.Context) (entry *cache.Entry, usage 
 	}
 	var shared coalesce.Shared
 	if failure = r.checkUser(); failure == nil {
-		shared, failure = r.g.group.Do(ctx, r.options(), r)
+		shared, failure = r.share(ctx, r.options(), r)
 	}
 	return shared.Entry, r.responseUsage(ctx, shared, failure), failure
 }
@@ -62,6 +62,11 @@ func (r *balancesRequest) serve(ctx context.Context) (entry *cache.Entry, usage 
 // serveAttended reads the balances for this request only. It uses Redis only if the provider
 // rejects the consent.
 func (r *balancesRequest) serveAttended(ctx context.Context) (*cache.Entry, *canonical.Error) {
+	free, failure := r.waitForPlace(ctx)
+	if failure != nil {
+		return nil, failure
+	}
+	defer free()
 	leave, failure := r.Admit(ctx)
 	if failure != nil {
 		return nil, failure

@@ -85,8 +85,8 @@ func New(c Config) *Gateway {
 		group:      coalesce.New(coalesce.Config{Cache: c.Cache, Slack: c.Slack, Now: c.Now, Logger: c.Logger}),
 		waitLimits: bulkhead.NewLimits(bulkhead.NewFairShare(c.MaxWaiting), c.MaxPerClient),
 		callLimits: bulkhead.NewLimits(bulkhead.NewPerKey(c.MaxCallsPerASPSP), c.MaxPerClient),
-		shares:     bulkhead.NewShares(c.MaxCallsPerASPSP),
 	}
+	g.shares = bulkhead.NewShares(g.callLimits, c.MaxCallsPerASPSP)
 	for _, b := range c.ASPSPs {
 		changed := func(s breaker.State) { c.Observer.Breaker(b.ID, s) }
 		g.aspsps[b.ID] = &aspsp{ASPSP: b, breaker: breaker.New(b.ASPSP.Breaker, b.Timeout, c.Now, changed)}

@@ -32,6 +32,7 @@ type providerRead struct {
 	account string // "" for the account list and all balances
 	// allBalances means that the balances of all accounts are read in one call.
 	allBalances bool
+	hasPlace    bool         // the concurrency limits count the read already
 	budget      steps.Budget // of the request
 	memory      cache.Memory // of earlier reads
 	// usage is that of the unit, as it is read concurrently with the lookup; nil if it was not read, or
@@ -99,14 +100,42 @@ func UserRequired() *canonical.Error {
 // Admit lets the request wait for a call. leave must be called when it no longer waits; the time
 // until then is added to the request's event. It fails with Overloaded.
 func (r *providerRead) Admit(ctx context.Context) (leave func(), failure *canonical.Error) {
-	if by := r.g.waitLimits.AcquireIn(ctx, r.client, r.aspsp.ID); by != bulkhead.None {
-		return nil, r.overloaded(ctx, by, "too many requests wait for the ASPSP", "too many requests of your client wait for the ASPSP")
+	if !r.hasPlace {
+		if by := r.g.waitLimits.TryAcquire(r.client, r.aspsp.ID); by != bulkhead.None {
+			return nil, r.overloaded(ctx, by, "too many requests wait for the ASPSP", "too many requests of your client wait for the ASPSP")
+		}
 	}
 	start := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
 	return func() {
 		event.AddWait(ctx, time.Since(start)) //nolint:forbidigo // as above
-		r.g.waitLimits.Release(r.client, r.aspsp.ID)
+		if !r.hasPlace {
+			r.g.waitLimits.Release(r.client, r.aspsp.ID)
+		}
 	}, nil
+}
+
+// waitForPlace waits until the read may make a call, if ctx is one of bulkhead.WithWait. It does so
+// before the read shares a call: otherwise identical requests would wait for it, and the wait would
+// shorten the time of the call. leave must be called when the read has ended. It fails with Overloaded.
+func (r *providerRead) waitForPlace(ctx context.Context) (leave func(), failure *canonical.Error) {
+	until := bulkhead.WaitOf(ctx)
+	if until == nil {
+		return func() {}, nil
+	}
+	if r.hasPlace = r.g.shares.Acquire(until, r.client, r.aspsp.ID); !r.hasPlace {
+		return nil, canonical.NewError(canonical.Overloaded, noCapacity)
+	}
+	return func() { r.g.shares.Release(r.client, r.aspsp.ID) }, nil
+}
+
+// share shares the read's call with identical requests.
+func (r *providerRead) share(ctx context.Context, o coalesce.Options, request coalesce.Request) (coalesce.Shared, *canonical.Error) {
+	leave, failure := r.waitForPlace(ctx)
+	if failure != nil {
+		return coalesce.Shared{}, failure
+	}
+	defer leave()
+	return r.g.group.Do(ctx, o, request)
 }
 
 // overloaded returns an Overloaded error with the detail of the limit that refused the request, and
@@ -148,16 +177,12 @@ func (r *providerRead) readProvider(ctx context.Context, fetch func(ctx context.
 // counts for its client until it has ended, even if the request that started it is gone. A panic in
 // an adapter becomes InternalError, so that one response does not end the process.
 func (r *providerRead) callProvider(ctx context.Context, fetch func(ctx context.Context) error) *canonical.Error {
-	if until := bulkhead.WaitOf(ctx); until != nil { // it leaves calls for other clients
-		if !r.g.shares.Acquire(until, r.client, r.aspsp.ID) {
-			return canonical.NewError(canonical.Overloaded, noCapacity)
+	if !r.hasPlace {
+		if by := r.g.callLimits.TryAcquire(r.client, r.aspsp.ID); by != bulkhead.None {
+			return r.overloaded(ctx, by, noCapacity, "too many calls of your client to the ASPSP are in progress")
 		}
-		defer r.g.shares.Release(r.client, r.aspsp.ID)
+		defer r.g.callLimits.Release(r.client, r.aspsp.ID)
 	}
-	if by := r.g.callLimits.AcquireIn(ctx, r.client, r.aspsp.ID); by != bulkhead.None {
-		return r.overloaded(ctx, by, noCapacity, "too many calls of your client to the ASPSP are in progress")
-	}
-	defer r.g.callLimits.Release(r.client, r.aspsp.ID)
 	err := r.aspsp.breaker.Do(r.q.Consent, func() (err error) {
 		defer func() {
 			if value := recover(); value != nil {
@@ -221,9 +246,9 @@ func (r *providerRead) readUsage(ctx context.Context) (unattended.Usage, error) 
 }
 
 // prefetchUsage starts to read the usage of an unattended read's unit, so that a cache hit takes one
-// round trip.
+// round trip. A read that waits for a place would have an old one.
 func (r *providerRead) prefetchUsage(ctx context.Context) {
-	if !r.q.Attended() {
+	if !r.q.Attended() && bulkhead.WaitOf(ctx) == nil {
 		r.usage = steps.Begin(ctx, r.g.workers, r.g.RedisBudget, r.readUsage)
 	}
 }

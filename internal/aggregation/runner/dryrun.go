@@ -18,7 +18,7 @@ func (a *Runner) DryRun(ctx context.Context, r aggregation.Request, ready func(a
 	planned := a.newRun(r, Options{Over: within})
 	planned.plan(within)
 	result := aggregation.Result{Sources: make([]aggregation.SourceResult, len(r.Sources))}
-	needed := map[string]int{} // by unit, for the sources so far
+	needed := map[string]int{} // slots by unit, for the sources so far
 	for i, s := range planned.sources {
 		s.result.Failure = s.couldStart(within, needed)
 		result.Sources[i] = s.result
@@ -29,7 +29,7 @@ func (a *Runner) DryRun(ctx context.Context, r aggregation.Request, ready func(a
 }
 
 // couldStart returns why the calls of the plan could not be made now; nil if they could. needed has
-// the slots that the sources before it need, by unit, and gets those of this one.
+// the slots that the sources before it would take, by unit, and gets those of this one.
 func (s *source) couldStart(ctx context.Context, needed map[string]int) *canonical.Error {
 	switch {
 	case !s.known:
@@ -60,24 +60,30 @@ func (s *source) couldStart(ctx context.Context, needed map[string]int) *canonic
 		}
 		byUnit[unit] = append(byUnit[unit], c)
 	}
+	takes, taken := map[string]int{}, 0
 	var failure *canonical.Error
 	for _, unit := range units {
 		before, own := needed[unit], len(byUnit[unit])
-		needed[unit] += own
-		if failure != nil {
+		usage, wait, err := counter.Fits(ctx, byUnit[unit][0], before+own)
+		if err != nil {
+			return canonical.NewError(canonical.CounterUnavailable, "")
+		}
+		left := max(usage.Remaining-before, 0)
+		takes[unit] = min(own, left)
+		if taken += takes[unit]; left >= own || failure != nil {
 			continue
 		}
-		usage, wait, err := counter.Fits(ctx, byUnit[unit][0], before+own)
-		switch {
-		case err != nil:
-			failure = canonical.NewError(canonical.CounterUnavailable, "")
-		case usage.Remaining < before+own:
-			failure = canonical.NewError(canonical.UnattendedLimit, "the planned calls do not fit")
-			failure.Slots = &canonical.SlotNeed{Needed: own, Remaining: max(usage.Remaining-before, 0)}
-			if own <= usage.Limit {
-				failure.RetryAfter = max(wait, time.Second)
-			}
+		failure = canonical.NewError(canonical.UnattendedLimit, "the planned calls do not fit")
+		failure.Slots = &canonical.SlotNeed{Needed: own, Remaining: left}
+		if own <= usage.Limit {
+			failure.RetryAfter = max(wait, time.Second)
 		}
 	}
-	return failure
+	if failure != nil && (!s.readsPart() || taken == 0) {
+		return failure
+	}
+	for unit, n := range takes {
+		needed[unit] += n
+	}
+	return nil
 }

@@ -124,10 +124,12 @@ func (s *source) balanceCalls(accounts []int) []unattended.Call {
 
 // reservePlan reserves the slots of the source's plan.
 func (s *source) reservePlan(ctx context.Context) {
-	partial := s.run.AllowPartial && !s.callsList // a part of a list is of no use
-	granted, refusal := s.take(ctx, s.planned, partial)
+	granted, refusal := s.take(ctx, s.planned, s.readsPart())
 	s.setReserved(granted, refusal)
 }
+
+// readsPart reports whether a part of the planned calls may be made. A part of a list is of no use.
+func (s *source) readsPart() bool { return s.run.AllowPartial && !s.callsList }
 
 func (s *source) setReserved(granted []bool, refusal *canonical.Error) {
 	s.mu.Lock()

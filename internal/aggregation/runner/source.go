@@ -387,7 +387,8 @@ func (s *source) noteUsage(u *unattended.Usage, ofList bool) {
 	s.result.Usage = u
 }
 
-// release releases the slots that no call has used, and reads the usage if no step has returned it.
+// release releases the slots that no call has used, and reads the usage if no step has returned it, or
+// if it is unknown which one was the last: concurrent calls have released or taken slots.
 func (s *source) release(ctx context.Context) {
 	if !s.known || s.result.Attended {
 		return
@@ -395,7 +396,7 @@ func (s *source) release(ctx context.Context) {
 	released, usage := s.reservation.Release(ctx, s.listCall())
 	s.slots.Released = released
 	s.noteUsage(usage, true)
-	if s.result.Usage != nil {
+	if usage != nil || s.result.Usage != nil && s.totals.Slots()+released == s.slots.Reserved {
 		return
 	}
 	within, cancel := context.WithTimeout(ctx, usageTimeout)
