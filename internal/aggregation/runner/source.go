@@ -226,7 +226,7 @@ func (s *source) readBalances(ctx context.Context) {
 			return
 		}
 		if s.run.Control.OnlyIfCached {
-			s.failBalances(canonical.NewError(canonical.NotCached, "balances are not cached. Repeat without `only-if-cached`"))
+			s.failBalances(canonical.NewError(canonical.NotCached, "Balances are not cached. Repeat without `only-if-cached`"))
 			return
 		}
 		s.method = oneByOne
