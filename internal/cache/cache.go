@@ -88,6 +88,18 @@ type Entry struct {
 // AllBalances are the balances of all accounts of a consent, by account id.
 type AllBalances map[string]canonical.AccountBalances
 
+// SplitBalances returns the accounts of a list with balances, and the balances of those that have
+// any.
+func SplitBalances(read []canonical.AccountWithBalances) ([]canonical.Account, AllBalances) {
+	accounts, balances := make([]canonical.Account, len(read)), AllBalances{}
+	for i, r := range read {
+		if accounts[i] = r.Account; r.Balances != nil {
+			balances[r.Account.ID] = canonical.AccountBalances{Balances: r.Balances}
+		}
+	}
+	return accounts, balances
+}
+
 // Get returns the cached list and the time by Redis's clock. The entry is nil if there is none, if
 // it cannot be decoded, or if its invalidation is pending.
 func (c *Cache) Get(ctx context.Context, k Key) (*Entry, time.Time, error) {

@@ -28,15 +28,14 @@ func (g *Gateway) Accounts(ctx context.Context, client string, q canonical.Query
 // AccountsWithBalances returns the accounts as Accounts does, and their balances, always from one
 // call, whose list is cached. If the call fails, it may return the cached list without balances, and
 // the failure of the call in the result. The ASPSP must have the capability ListWithBalances.
-func (g *Gateway) AccountsWithBalances(ctx context.Context, client string, q canonical.Query, control CacheControl) (AccountsWithBalancesResult, error) {
+func (g *Gateway) AccountsWithBalances(ctx context.Context, client string, q canonical.Query, control CacheControl) (AccountsResult, error) {
 	read, failure := g.newRead(client, q, "")
 	if failure != nil {
-		return AccountsWithBalancesResult{}, failure
+		return AccountsResult{}, failure
 	}
 	a := &accountsRequest{providerRead: read, control: control, withBalances: true}
-	list, failure := a.do(ctx)
-	result := AccountsWithBalancesResult{AccountsResult: list, BalancesFailure: a.shared.Failure}
-	if a.shared.Failure == nil && a.shared.Entry != nil {
+	result, failure := a.do(ctx)
+	if result.BalancesFailure = a.shared.Failure; a.shared.Failure == nil && a.shared.Entry != nil {
 		result.Balances = a.shared.Entry.AllBalances
 	}
 	return result, asError(failure)
@@ -220,7 +219,9 @@ func (a *accountsRequest) Call(ctx context.Context) cache.CallResult {
 	result := a.readProvider(ctx, func(ctx context.Context) (err error) {
 		var accounts []canonical.Account
 		if a.withBalances {
-			accounts, entry.AllBalances, err = a.readWithBalances(ctx)
+			var read []canonical.AccountWithBalances
+			read, err = a.aspsp.Adapter.(providers.ListerWithBalances).AccountsWithBalances(ctx, a.q)
+			accounts, entry.AllBalances = cache.SplitBalances(read)
 		} else {
 			accounts, err = a.aspsp.Adapter.Accounts(ctx, a.q)
 		}
@@ -234,18 +235,6 @@ func (a *accountsRequest) Call(ctx context.Context) cache.CallResult {
 	}
 	result.KeepFor, result.FreshFor = a.aspsp.Accounts.KeepFor, a.aspsp.Accounts.FreshFor
 	return result
-}
-
-// readWithBalances reads the list and the balances that the provider gives with it.
-func (a *accountsRequest) readWithBalances(ctx context.Context) ([]canonical.Account, cache.AllBalances, error) {
-	read, err := a.aspsp.Adapter.(providers.ListerWithBalances).AccountsWithBalances(ctx, a.q)
-	accounts, balances := make([]canonical.Account, len(read)), cache.AllBalances{}
-	for i, r := range read {
-		if accounts[i] = r.Account; r.Balances != nil {
-			balances[r.Account.ID] = canonical.AccountBalances{Balances: r.Balances}
-		}
-	}
-	return accounts, balances, err
 }
 
 // maxAge returns the age below which a list is served without a call.

@@ -14,30 +14,28 @@ import (
 // unattended requests share one call across gateways. The error is a *canonical.Error. For an
 // unattended request the usage is set, also with an error, if it could be read.
 func (g *Gateway) Balances(ctx context.Context, client string, q canonical.Query, account string) (BalancesResult, error) {
-	read, failure := g.newRead(client, q, account)
-	if failure != nil {
-		return BalancesResult{}, failure
-	}
-	entry, usage, failure := (&balancesRequest{read}).serve(ctx)
-	result := BalancesResult{Usage: usage}
-	if failure == nil {
-		result.AccountBalances, result.Freshness = *entry.Balances, fetched(entry)
-	}
-	return result, asError(failure)
+	return g.balances(ctx, client, q, account, false)
 }
 
 // AllBalances returns the balances of all accounts of the consent in one call, as Balances does. The
 // ASPSP must have the capability AllBalances.
-func (g *Gateway) AllBalances(ctx context.Context, client string, q canonical.Query) (AllBalancesResult, error) {
-	read, failure := g.newRead(client, q, "")
+func (g *Gateway) AllBalances(ctx context.Context, client string, q canonical.Query) (BalancesResult, error) {
+	return g.balances(ctx, client, q, "", true)
+}
+
+func (g *Gateway) balances(ctx context.Context, client string, q canonical.Query, account string, all bool) (BalancesResult, error) {
+	read, failure := g.newRead(client, q, account)
 	if failure != nil {
-		return AllBalancesResult{}, failure
+		return BalancesResult{}, failure
 	}
-	read.allBalances = true
+	read.allBalances = all
 	entry, usage, failure := (&balancesRequest{read}).serve(ctx)
-	result := AllBalancesResult{Usage: usage}
+	result := BalancesResult{Usage: usage}
 	if failure == nil {
-		result.Balances, result.Freshness = entry.AllBalances, fetched(entry)
+		result.All, result.Freshness = entry.AllBalances, Freshness{Source: FromProvider, FetchedAt: entry.FetchedAt, Age: entry.Age}
+		if entry.Balances != nil {
+			result.AccountBalances = *entry.Balances
+		}
 	}
 	return result, asError(failure)
 }
@@ -116,9 +114,4 @@ func (r *balancesRequest) Call(ctx context.Context) cache.CallResult {
 		result.Entry = &entry
 	}
 	return result
-}
-
-// fetched returns the freshness of what a call has read.
-func fetched(e *cache.Entry) Freshness {
-	return Freshness{Source: FromProvider, FetchedAt: e.FetchedAt, Age: e.Age}
 }

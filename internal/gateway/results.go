@@ -38,22 +38,18 @@ type AccountsResult struct {
 	Cache       CacheStatus
 	CacheResult CacheResult
 	Usage       *unattended.Usage // after the request; nil if it is attended, or if the counter could not be read
+	// Of AccountsWithBalances: the balances by account id, without accounts of which the provider gave
+	// none, as fresh as the list; and why its call failed.
+	Balances        map[string]canonical.AccountBalances
+	BalancesFailure *canonical.Error
 }
 
-// A BalancesResult is the result of Balances. On failure only Usage is set.
+// A BalancesResult is the result of Balances or AllBalances. On failure only Usage is set.
 type BalancesResult struct {
 	canonical.AccountBalances
+	All       map[string]canonical.AccountBalances // of AllBalances, by account id
 	Freshness Freshness
 	Usage     *unattended.Usage // as in AccountsResult
-}
-
-// An AccountsWithBalancesResult is the result of AccountsWithBalances.
-type AccountsWithBalancesResult struct {
-	AccountsResult
-	// Balances are by account id, without accounts of which the provider gave none. They are as fresh
-	// as a list from the provider, and nil if the call failed.
-	Balances        map[string]canonical.AccountBalances
-	BalancesFailure *canonical.Error // of the call; nil if it succeeded
 }
 
 // A CachedList is what is known about an account list without a call.
@@ -65,13 +61,6 @@ type CachedList struct {
 	Pages       int              // calls that the list needs, as far as is known; at least 1
 	RefusedWith canonical.Kind   // why the ASPSP refused it within the last hour; "" if it did not
 	Failure     *canonical.Error // why neither a call nor the cached list is possible; nil if one is
-}
-
-// An AllBalancesResult is the result of AllBalances. On failure only Usage is set.
-type AllBalancesResult struct {
-	Balances  map[string]canonical.AccountBalances // by account id
-	Freshness Freshness
-	Usage     *unattended.Usage // as in AccountsResult
 }
 
 // Freshness describes how old a response is.

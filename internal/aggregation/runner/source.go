@@ -112,7 +112,7 @@ func (s *source) readList(ctx context.Context) *canonical.Error {
 		if err != nil {
 			return s.inTime(err)
 		}
-		s.useList(list.AccountsResult)
+		s.useList(list)
 		s.useBalances(list.Balances, list.Freshness)
 		if list.BalancesFailure != nil {
 			s.failBalances(s.inTime(list.BalancesFailure))
@@ -308,7 +308,7 @@ func (s *source) readAll(ctx context.Context) {
 		s.failBalances(s.inTime(err))
 		return
 	}
-	s.useBalances(read.Balances, read.Freshness)
+	s.useBalances(read.All, read.Freshness)
 }
 
 // withoutBalances returns the indexes of the selected accounts that have neither balances nor a
