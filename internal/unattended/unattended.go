@@ -122,6 +122,7 @@ func (c *Counter) Take(ctx context.Context, call Call, timeout time.Duration) (S
 		return Slot{}, unavailable(err)
 	}
 	track(ctx, r.usage, true)
+	r.unit.released = renews
 	c.units.update(slot.key, r.unit)
 	if r.done == 0 {
 		return Slot{}, LimitError(r.usage)
