@@ -28,3 +28,16 @@ func AddStep(u *unitstats.Stats, call Call, at, end time.Time, released bool) {
 	}
 	u.Update(unitOf(call), update)
 }
+
+// Age makes the slots of a reservation older that no call has used, as if time had passed in this
+// process.
+func (r *Reservation) Age(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, unit := range r.units {
+		for i := range unit.unused {
+			s := &unit.unused[i]
+			s.at, s.SendUntil = s.at.Add(-d), s.SendUntil.Add(-d)
+		}
+	}
+}

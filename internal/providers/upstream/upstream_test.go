@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -587,6 +588,60 @@ func TestNotSentAfterDeadline(t *testing.T) {
 	_, err := late.Client(providers.ClientConfig{ClassifyError: classify}).Read(t.Context(), q, post(t, s.URL))
 	if kind(err) != canonical.ProviderTimeout || r.used(t, q) != 1 {
 		t.Errorf("got %v, %d counted", err, r.used(t, q))
+	}
+}
+
+// TestReservedSlotIsNotUsedLate: a call with a reserved slot is sent until the timeout after the
+// reservation, although the read began later.
+func TestReservedSlotIsNotUsedLate(t *testing.T) {
+	t.Parallel()
+	const reservedFor, readTimeout = time.Hour, 3 * time.Hour
+	for later, sent := range map[time.Duration]int64{reservedFor / 2: 1, reservedFor + time.Minute: 0} {
+		t.Run(later.String(), func(t *testing.T) {
+			var arrived atomic.Int64
+			s := serve(t, func(w http.ResponseWriter, _ *http.Request) { arrived.Add(1); _, _ = io.WriteString(w, "{}") })
+			r, q := newFixture(t, nil, nil), unattendedQuery()
+			reservation := r.counter.NewReservation(reservedFor)
+			calls := slices.Repeat([]unattended.Call{{ASPSP: q.ASPSP, Consent: q.Consent}}, 3)
+			if _, _, failure := reservation.Reserve(t.Context(), calls, false); failure != nil {
+				t.Fatal(failure)
+			}
+			ctx := unattended.WithReservation(t.Context(), reservation)
+			now := func() time.Time { return time.Now().Add(later) }
+			c := upstream.New(upstream.Config{Timeout: readTimeout, Counter: r.counter, Now: now}).Client(providers.ClientConfig{ClassifyError: classify})
+			resp, err := c.Read(ctx, q, post(t, s.URL))
+			if sent == 0 && kind(err) != canonical.ProviderTimeout || sent == 1 && (err != nil || resp.SlotsLeft != 3) {
+				t.Errorf("got %v, %d slots left", err, resp.SlotsLeft)
+			}
+			if arrived.Load() != sent || r.used(t, q) != 3 {
+				t.Errorf("%d calls arrived, %d counted", arrived.Load(), r.used(t, q))
+			}
+			if n, _ := reservation.Release(t.Context(), calls[0]); n != 2 {
+				t.Errorf("%d slots of the reservation were not used, want 2", n)
+			}
+		})
+	}
+}
+
+// TestRefusedRenewalIsNotSent: a call whose reserved slot is too old, and cannot be renewed, is not
+// made.
+func TestRefusedRenewalIsNotSent(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("a call arrived without a slot") })
+	r, q := newFixture(t, nil, nil), unattendedQuery()
+	reservation, call := r.counter.NewReservation(0), unattended.Call{ASPSP: q.ASPSP, Consent: q.Consent}
+	if _, _, failure := reservation.Reserve(t.Context(), []unattended.Call{call}, false); failure != nil {
+		t.Fatal(failure)
+	}
+	if _, err := r.counter.Block(t.Context(), call, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.Read(unattended.WithReservation(t.Context(), reservation), q, post(t, s.URL))
+	if kind(err) != canonical.UnattendedLimit || r.used(t, q) != 0 {
+		t.Errorf("got %v, %d counted", err, r.used(t, q))
+	}
+	if diff := cmp.Diff([]upstream.SlotEvent{"refused"}, r.slots); diff != "" {
+		t.Error(diff)
 	}
 }
 
