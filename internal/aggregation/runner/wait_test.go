@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"runtime"
 	"slices"
@@ -184,7 +185,7 @@ func TestCallerLeaves(t *testing.T) {
 	<-held
 	leave()
 	<-run.done
-	if failure, ok := run.err.(*canonical.Error); !ok || failure.Kind != canonical.Canceled {
+	if failure, ok := errors.AsType[*canonical.Error](run.err); !ok || failure.Kind != canonical.Canceled {
 		t.Errorf("%v", run.err)
 	}
 	release()
