@@ -132,7 +132,7 @@ func (r *run) start(ctx context.Context) {
 // collect starts the run, and returns the results: those of sources that finish in time, and what
 // the others have at the end of the wait.
 func (r *run) collect(ctx context.Context, ready func(aggregation.SourceResult)) (aggregation.Result, error) {
-	began := time.Now() //nolint:forbidigo // telemetry measures by the process's own clock
+	began := time.Now()
 	r.start(ctx)
 	result, emitted := aggregation.Result{Sources: make([]aggregation.SourceResult, len(r.sources))}, make([]bool, len(r.sources))
 	emit := func(i int) {
@@ -159,7 +159,7 @@ func (r *run) collect(ctx context.Context, ready func(aggregation.SourceResult))
 	if r.Recorder != nil {
 		r.Recorder.Unfinished(ctx, result.Sources)
 	}
-	event.AddWait(ctx, time.Since(began)) //nolint:forbidigo // as above
+	event.AddWait(ctx, time.Since(began))
 	for _, s := range result.Sources {
 		event.AddSlots(ctx, s.Cost.Spent)
 	}
@@ -209,9 +209,6 @@ func (r *run) reserve(ctx context.Context) {
 
 // enter waits until the run has capacity for one more read. It returns false if the wait is over.
 func (r *run) enter() bool {
-	if r.Over.Err() != nil {
-		return false
-	}
 	select {
 	case r.capacity <- struct{}{}:
 		return true

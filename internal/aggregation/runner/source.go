@@ -414,12 +414,6 @@ func (s *source) finish() {
 	s.slots.Planned, s.slots.Spent = s.result.Cost.Min, s.totals.Slots()
 }
 
-func (s *source) isFinished() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.finished
-}
-
 // snapshot returns the result so far. What is missing of a source that is not finished is NotInTime.
 func (s *source) snapshot() aggregation.SourceResult {
 	s.mu.Lock()

@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"runtime"
 	"slices"
@@ -184,7 +185,7 @@ func TestCallerLeaves(t *testing.T) {
 	<-held
 	leave()
 	<-run.done
-	if failure, ok := run.err.(*canonical.Error); !ok || failure.Kind != canonical.Canceled {
+	if failure, ok := errors.AsType[*canonical.Error](run.err); !ok || failure.Kind != canonical.Canceled {
 		t.Errorf("%v", run.err)
 	}
 	release()
@@ -235,7 +236,7 @@ func TestHundredSourcesAtOneBank(t *testing.T) {
 	for _, s := range run.results {
 		check(t, s, aggregation.OK, 0)
 	}
-	if most := f.mostInProgress(); most > 4 {
+	if most := f.mostInProgress(); most > 2+1 { // one client of an aggregation gets a half, and the other made one
 		t.Errorf("%d calls were in progress", most)
 	}
 	if calls := f.calls(f.banks[0], true); len(calls) != 4*100+1 {
