@@ -54,7 +54,7 @@ func (g *Gateway) CachedList(ctx context.Context, client string, q canonical.Que
 		return g.Config.Cache.LookUp(ctx, a.key(), a.options().Lookup)
 	})
 	if err != nil {
-		return CachedList{}, nil //nolint:nilerr // Redis has not responded, so that nothing is known
+		return CachedList{}, nil
 	}
 	fresh, failure := a.Record(found)
 	result := CachedList{Known: true, Pages: max(found.Memory.Pages, 1), RefusedWith: found.Memory.RefusedWith, Failure: failure}
