@@ -154,7 +154,7 @@ func (f *fixture) handle(h http.HandlerFunc) {
 	f.intercept = h
 }
 
-// hold makes each call wait for which the function returns true, until release is called. held gets the path
+// hold makes each call that which reports wait until release is called. held gets the path
 // of each of them.
 func (f *fixture) hold(which func(*http.Request) bool) (held <-chan string, release func()) {
 	arrived, open := make(chan string, 1000), make(chan struct{})

@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -180,6 +181,26 @@ func TestSourcesOfOneUnitInRequestOrder(t *testing.T) {
 	check(t, results[0], aggregation.OK, 3)
 	check(t, results[1], aggregation.Partial, 0, times(3, canonical.UnattendedLimit)...)
 	check(t, results[2], aggregation.OK, 1) // the source before it has taken nothing
+}
+
+func TestManySourcesOfOneUnit(t *testing.T) {
+	const limit = 10
+	f := newFixture(t, 1)
+	f.setPolicy(f.banks[0], limit, config.UnitASPSP)
+	p := f.process()
+	var all []aggregation.Source
+	for i := range 2 * limit {
+		s := f.banks[0].source("consent-"+strconv.Itoa(i), berlinGroupAccounts[0])
+		p.cacheList(client, s)
+		all = append(all, s)
+	}
+	for i, s := range p.aggregate(request(all...)) {
+		if i < limit {
+			check(t, s, aggregation.OK, 1)
+		} else {
+			check(t, s, aggregation.Partial, 0, canonical.UnattendedLimit)
+		}
+	}
 }
 
 func TestAllUnitsOrNone(t *testing.T) {

@@ -210,9 +210,6 @@ func (r *run) reserve(ctx context.Context) {
 
 // enter waits until the run has capacity for one more read. It returns false if the wait is over.
 func (r *run) enter() bool {
-	if r.Over.Err() != nil {
-		return false
-	}
 	select {
 	case r.capacity <- struct{}{}:
 		return true

@@ -236,7 +236,7 @@ func TestHundredSourcesAtOneBank(t *testing.T) {
 	for _, s := range run.results {
 		check(t, s, aggregation.OK, 0)
 	}
-	if most := f.mostInProgress(); most > 4 {
+	if most := f.mostInProgress(); most > 2+1 { // one client of an aggregation gets a half, and the other made one
 		t.Errorf("%d calls were in progress", most)
 	}
 	if calls := f.calls(f.banks[0], true); len(calls) != 4*100+1 {
