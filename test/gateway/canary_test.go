@@ -268,6 +268,7 @@ func (f *canaryClient) sendRaw(text string) {
 func (f *canaryClient) sendToAllResponders(a *canaryProviders) (consents []string) {
 	for _, name := range slices.Sorted(maps.Keys(responders)) {
 		for _, user := range []bool{true, false} {
+			var sources []map[string]any
 			for _, bank := range []struct{ path, consent, account, token string }{
 				{woodPath, mastercardsim.FreshConsent + "Konsens-" + uuid.NewString(), mastercardsim.Account, canaryToken},
 				{"/v1/aspsps/" + sandbox.MyPOS, uuid.NewString(), mypossim.GoodAccount, mypossim.GoodToken},
@@ -291,10 +292,31 @@ func (f *canaryClient) sendToAllResponders(a *canaryProviders) (consents []strin
 				f.send(http.MethodGet, bank.path+"/accounts?q="+canaryRequest, nil, header...)
 				f.send(http.MethodGet, bank.path+"/accounts/"+bank.account+"/balances", strings.NewReader(canaryRequest), header...)
 				f.send(http.MethodGet, bank.path+"/unattended-access?accountId="+canaryBBAN, nil, header...)
+				sources = append(sources, map[string]any{
+					"aspspId": strings.TrimPrefix(bank.path, "/v1/aspsps/"), "consentId": bank.consent, "providerAuthorization": "Bearer " + bank.token,
+					"accountIds": []string{bank.account, canaryBBAN},
+				})
 			}
+			f.aggregate(sources, user)
 		}
 	}
 	return consents
+}
+
+// aggregate requests the lists and balances of all sources in one request, and repeats it.
+func (f *canaryClient) aggregate(sources []map[string]any, user bool) {
+	f.t.Helper()
+	body, err := json.Marshal(map[string]any{"include": []string{"balances"}, "sources": sources})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	header := []string{"Content-Type", "application/json", "Idempotency-Key", canaryBBAN + "-" + uuid.NewString(), "TPP-Customer-ID", canaryRequest}
+	if user {
+		header = append(header, "PSU-IP-Address", canaryAddress, "PSU-User-Agent", canaryRequest, "PSU-Device-ID", canaryDevice)
+	}
+	for range 2 {
+		f.send(http.MethodPost, "/v1/aggregations", bytes.NewReader(body), header...)
+	}
 }
 
 // sendInvalid sends requests with each kind of error.
@@ -326,6 +348,7 @@ func (f *canaryClient) sendInvalid(consent string) {
 		{"POST", woodPath + "/accounts?" + canaryRequest, nil},
 		{canaryRequest, woodPath + "/accounts", nil},
 		{"DELETE", woodPath + "/cached-data", nil},
+		{"POST", "/v1/aggregations", []string{"Content-Type", "application/json", "Idempotency-Key", canaryRequest}},
 		{"OPTIONS", "*", nil},
 	} {
 		f.send(tt.method, tt.path, strings.NewReader(`{"a":"`+canaryRequest+`"}`), append(slices.Clone(good), tt.header...)...)
@@ -509,7 +532,7 @@ func (f *canaryClient) assertPlanted(providers *canaryProviders, places, canarie
 	}
 	for place, mark := range map[string]string{
 		"log": `"msg":"request"`, "audit records": `"record":"audit"`, "/metrics": "ais_unattended_slots_total", "/readyz": "ready",
-		"/metrics with exemplars": `# {`, "problems": `"code":"PROVIDER_INVALID_RESPONSE"`, "Redis": "ais:1:accounts:", "commands to Redis": `:lease:`,
+		"/metrics with exemplars": `# {`, "problems": `"code":"PROVIDER_INVALID_RESPONSE"`, "Redis": "ais:1:aggregations:", "commands to Redis": `:lease:`,
 		"/debug/pprof/allocs": "ais-gateway/internal/api.", "/debug/pprof/cmdline": "--config", "/debug/pprof/goroutine": "ais-gateway/internal/api.",
 		"/debug/pprof/goroutine?debug=1": "ais-gateway/internal/api.", "/debug/pprof/goroutine?debug=2": "ais-gateway/internal/api.",
 		"OTLP /v1/traces": "/v1/accounts/{accountNumber}/balances", "OTLP /v1/metrics": "ais.unattended.slots", "OTLP /v1/logs": "duration_ms",
@@ -533,7 +556,9 @@ func assertAudited(t *testing.T, audited, log string, consents []string) {
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatalf("an audit record is not JSON: %s", line)
 		}
-		byRequest[r["request_id"].(string)] = r
+		if r["outcome"] == nil { // records of sources have one
+			byRequest[r["request_id"].(string)] = r
+		}
 		if hash, _ := r["consent_hash"].(string); hash != "" {
 			hashes[hash]++
 		}
