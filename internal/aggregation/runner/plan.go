@@ -18,16 +18,20 @@ const (
 )
 
 // lookUp reads what is cached for the source.
-func (s *source) lookUp(ctx context.Context) {
-	if !s.known {
-		return
+func (s *source) lookUp(ctx context.Context) (listed gateway.CachedList) {
+	if s.known {
+		listed, _ = s.run.Gateway.CachedList(ctx, s.run.Client, s.Query, s.run.Control) // it fails for unknown ASPSPs only
 	}
-	listed, err := s.run.Gateway.CachedList(ctx, s.run.Client, s.Query, s.run.Control)
-	if err == nil {
-		s.mu.Lock()
-		s.listed = listed
-		s.mu.Unlock()
-	}
+	return listed
+}
+
+// lookUpAgain reads what is cached for a source that is not finished: the list may have been deleted
+// during the wait.
+func (s *source) lookUpAgain(ctx context.Context) {
+	late := s.lookUp(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.late = late
 }
 
 // plan plans the calls that can be known before the first one: those of the list, or, if a fresh list

@@ -154,6 +154,13 @@ func (r *run) collect(ctx context.Context, ready func(aggregation.SourceResult))
 	if ctx.Err() != nil {
 		return aggregation.Result{}, canonical.NewError(canonical.Canceled, "")
 	}
+	var late sync.WaitGroup
+	for i, s := range r.sources {
+		if !emitted[i] {
+			late.Go(func() { s.lookUpAgain(ctx) })
+		}
+	}
+	late.Wait()
 	for i := range r.sources {
 		emit(i)
 	}
@@ -173,7 +180,7 @@ func (r *run) plan(ctx context.Context) {
 	for _, s := range r.sources {
 		planned.Go(func() {
 			defer recovery.Recover(ctx, r.Logger)
-			s.lookUp(ctx)
+			s.listed = s.lookUp(ctx)
 			s.plan()
 		})
 	}

@@ -39,6 +39,7 @@ type source struct {
 	mu       sync.Mutex // of the following
 	result   aggregation.SourceResult
 	finished bool
+	late     gateway.CachedList // what is cached at the end of the wait; only if the source is not finished
 }
 
 func (r *run) newSource(i int, from aggregation.Source) *source {
@@ -131,7 +132,7 @@ func (s *source) readList(ctx context.Context) *canonical.Error {
 // useCached uses the cached list, without balances, because no call is made. It returns the failure
 // if there is no list that may replace it.
 func (s *source) useCached(failure *canonical.Error) *canonical.Error {
-	list, ok := s.cachedInstead(failure)
+	list, ok := s.cachedInstead(s.listed, failure)
 	if !ok {
 		return failure
 	}
@@ -141,12 +142,12 @@ func (s *source) useCached(failure *canonical.Error) *canonical.Error {
 }
 
 // cachedInstead returns the cached list that may replace a failure.
-func (s *source) cachedInstead(failure *canonical.Error) (list gateway.AccountsResult, ok bool) {
+func (s *source) cachedInstead(listed gateway.CachedList, failure *canonical.Error) (list gateway.AccountsResult, ok bool) {
 	reason := gateway.StaleReasonOf(failure.Kind)
-	if !s.listed.Found || reason == gateway.NoReason || s.run.Control.NoCache {
+	if !listed.Found || reason == gateway.NoReason || s.run.Control.NoCache {
 		return list, false
 	}
-	if list = s.listed.List; list.Freshness.Stale {
+	if list = listed.List; list.Freshness.Stale {
 		list.Freshness.StaleReason = reason
 	}
 	return list, true
@@ -432,7 +433,7 @@ func (s *source) snapshot() aggregation.SourceResult {
 // caller holds the lock.
 func (s *source) completeLate(r *aggregation.SourceResult) {
 	if r.Accounts == nil && r.Failure == nil {
-		if list, ok := s.cachedInstead(notInTime()); ok {
+		if list, ok := s.cachedInstead(s.late, notInTime()); ok {
 			r.Accounts, r.Missing = s.selectFrom(list)
 			r.Freshness = list.Freshness
 		} else {
