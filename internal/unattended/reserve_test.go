@@ -82,6 +82,14 @@ func TestReserveIsAllOrNone(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			var most atomic.Int64 // slots after a script
+			rdb.AddHook(redistest.Hook{Command: func(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
+				err := next(ctx, cmd)
+				if send.IsScript(cmd) {
+					most.Store(max(most.Load(), rdb.ZCard(ctx, store.Prefix("unattended", aspsp, call.Consent)+"slots").Val()))
+				}
+				return err
+			}})
 			r := c.NewReservation(reservedFor)
 			got, usage, failure := reserve(t, r, call, 4, false)
 			lacks(t, failure, 4, 2, 24*time.Hour+20*time.Minute) // two calls must leave the window
@@ -89,6 +97,9 @@ func TestReserveIsAllOrNone(t *testing.T) {
 				t.Errorf("reserved %d, %+v", got, usage)
 			}
 			usedNow(t, c, call, 3)
+			if most.Load() != 3 {
+				t.Errorf("%d slots were taken, and released after the refusal", most.Load())
+			}
 
 			got, usage, failure = reserve(t, r, call, 2, false)
 			if got != 2 || failure != nil || usage == nil || usage.Used != 5 || usage.Remaining != 0 {
@@ -217,16 +228,22 @@ func TestReserveOfSeveralUnits(t *testing.T) {
 	}
 }
 
-// A failingScript makes one script fail, after it was executed.
-type failingScript struct{ in atomic.Int64 } // 1: the next one
+// A failingScript makes one script fail, whose reply is lost.
+type failingScript struct {
+	in       atomic.Int64 // 1: the next one
+	executed bool
+}
 
 func (f *failingScript) hook() redis.Hook {
 	return redistest.Hook{Command: func(ctx context.Context, cmd redis.Cmder, next redis.ProcessHook) error {
-		err := next(ctx, cmd)
-		if send.IsScript(cmd) && err == nil && f.in.Add(-1) == 0 {
-			err = errors.New("the reply is lost")
-			cmd.SetErr(err)
+		if !send.IsScript(cmd) || f.in.Add(-1) != 0 {
+			return next(ctx, cmd)
 		}
+		if f.executed {
+			_ = next(ctx, cmd)
+		}
+		err := errors.New("the reply is lost")
+		cmd.SetErr(err)
 		return err
 	}}
 }
@@ -237,9 +254,10 @@ func TestReserveWithoutCounter(t *testing.T) {
 	t.Parallel()
 	for _, partial := range []bool{false, true} {
 		t.Run(fmt.Sprintf("partial %t", partial), func(t *testing.T) {
-			rdb, fails := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}}), &failingScript{}
+			rdb, fails := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}}), &failingScript{executed: true}
 			rdb.AddHook(fails.hook())
 			c, calls := counter(rdb, daily(1, config.UnitResource)), resources()
+			mustTake(t, c, resources()[0], 1) // loads the script
 			fails.in.Store(2)
 			granted, _, failure := c.NewReservation(reservedFor).Reserve(t.Context(), calls, partial)
 			if failure == nil || failure.Kind != canonical.CounterUnavailable {
@@ -356,21 +374,22 @@ func TestRefusedRenewalInUnitStats(t *testing.T) {
 // TestLostRenewal: if the reply to a renewal is lost, the call has neither its old nor a new slot.
 func TestLostRenewal(t *testing.T) {
 	t.Parallel()
-	rdb, fails := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}}), &failingScript{}
-	rdb.AddHook(fails.hook())
-	c, call := counter(rdb, daily(3, config.UnitConsent)), list()
-	r := c.NewReservation(reservedFor)
-	mustReserve(t, r, call, 2)
-	r.Age(reservedFor)
-	fails.in.Store(1)
-	_, err := c.Take(unattended.WithReservation(t.Context(), r), call, time.Second)
-	if kind(err) != canonical.CounterUnavailable {
-		t.Errorf("got %v", err)
+	for _, executed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("executed %t", executed), func(t *testing.T) {
+			rdb, fails := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}}), &failingScript{executed: executed}
+			rdb.AddHook(fails.hook())
+			c, call := counter(rdb, daily(3, config.UnitConsent)), list()
+			r := c.NewReservation(reservedFor)
+			mustReserve(t, r, call, 2)
+			r.Age(reservedFor)
+			fails.in.Store(1)
+			_, err := c.Take(unattended.WithReservation(t.Context(), r), call, time.Second)
+			if kind(err) != canonical.CounterUnavailable {
+				t.Errorf("got %v", err)
+			}
+			used(t, c, call, 1)
+		})
 	}
-	if err := c.Drain(t.Context()); err != nil {
-		t.Error(err)
-	}
-	usedNow(t, c, call, 1)
 }
 
 // TestReleaseOfAReservation: only slots that no call has used are released. Later takes are
@@ -407,34 +426,38 @@ func TestReleaseOfAReservation(t *testing.T) {
 }
 
 // TestReleaseOfSeveralUnits: the slots of all units are released, and the usage is that of the
-// call. A release that Redis does not confirm is retried.
+// call's.
 func TestReleaseOfSeveralUnits(t *testing.T) {
 	t.Parallel()
-	rdb, fails := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}}), &failingScript{}
-	rdb.AddHook(fails.hook())
-	c, calls := counter(rdb, daily(2, config.UnitResource)), resources()
+	c, calls := counter(open(t, config.Redis{Mode: config.Embedded}), daily(2, config.UnitResource)), resources()
 	mustTake(t, c, calls[1], 1)
-	for _, lost := range []bool{false, true} {
+	for range 10 { // the order of units is random
 		r := c.NewReservation(reservedFor)
 		if _, _, failure := r.Reserve(t.Context(), calls, false); failure != nil {
 			t.Fatal(failure)
 		}
-		for _, call := range []unattended.Call{calls[0], calls[2]} {
-			if _, err := c.Take(unattended.WithReservation(t.Context(), r), call, time.Second); err != nil {
-				t.Fatal(err)
-			}
+		if n, usage := r.Release(t.Context(), calls[1]); n != 3 || usage == nil || usage.Used != 1 {
+			t.Errorf("released %d, %+v", n, usage)
 		}
-		if lost {
-			fails.in.Store(1)
+		for i, call := range calls {
+			usedNow(t, c, call, i%2)
 		}
-		n, usage := r.Release(t.Context(), calls[1])
-		if n != 1 || (usage == nil) != lost || !lost && usage.Used != 1 {
-			t.Errorf("lost %t: released %d, %+v", lost, n, usage)
-		}
-		used(t, c, calls[1], 1)
 	}
-	usedNow(t, c, calls[0], 2)
-	usedNow(t, c, calls[2], 2)
+}
+
+// TestReleaseOfAReservationIsRetried: a release that Redis does not confirm is retried.
+func TestReleaseOfAReservationIsRetried(t *testing.T) {
+	t.Parallel()
+	rdb, fails := open(t, config.Redis{Mode: config.Standalone, Addresses: []string{redistest.Shared(t)}}), &failingScript{}
+	rdb.AddHook(fails.hook())
+	c, call := counter(rdb, daily(4, config.UnitConsent)), list()
+	r := c.NewReservation(reservedFor)
+	mustReserve(t, r, call, 3)
+	fails.in.Store(1)
+	if n, usage := r.Release(t.Context(), call); n != 3 || usage != nil {
+		t.Errorf("released %d, %+v", n, usage)
+	}
+	used(t, c, call, 0)
 }
 
 // TestLateReservationIsReleased: a reservation that Redis executes after the timeout leaves no slot,
