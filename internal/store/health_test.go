@@ -35,9 +35,11 @@ func TestPermissionsOfScripts(t *testing.T) {
 	t.Parallel()
 	want := []string{"+auth", "+eval", "+evalsha", "+hello", "+info", "+wait"}
 	files, err := filepath.Glob("../*/*.lua")
-	if err != nil || len(files) == 0 {
-		t.Fatal("there are no scripts", err)
+	below, errBelow := filepath.Glob("../*/*/*.lua")
+	if err != nil || errBelow != nil || len(files) == 0 || len(below) == 0 {
+		t.Fatal("there are no scripts", err, errBelow)
 	}
+	files = append(files, below...)
 	for _, file := range files {
 		script, err := os.ReadFile(file)
 		if err != nil {
