@@ -21,6 +21,7 @@ type Request struct {
 	RequireAll   bool // satisfied only if every source is ok or stale; otherwise by one ok, stale or partial source
 	AllowPartial bool // read as many balances as slots are left
 	DryRun       bool // only plan
+	Stream       bool // each result is sent when it is ready
 	Control      gateway.CacheControl
 	Wait         time.Duration // until the response
 	// Key is the caller's idempotency key; "" for none. Fingerprint identifies the request's body and
@@ -87,6 +88,27 @@ type Account struct {
 	// Freshness is that of Balances.
 	Freshness gateway.Freshness
 	Failure   *canonical.Error // why there are no balances
+}
+
+// DecodeAccounts returns the accounts of a list, which is never nil.
+func DecodeAccounts(list json.RawMessage) ([]Account, error) {
+	var raw []json.RawMessage
+	if err := json.Unmarshal(list, &raw); err != nil {
+		return nil, err
+	}
+	accounts := make([]Account, len(raw))
+	for i, text := range raw {
+		var a struct {
+			ID       string `json:"accountId"`
+			IBAN     string `json:"iban"`
+			Currency string `json:"currency"`
+		}
+		if err := json.Unmarshal(text, &a); err != nil {
+			return nil, err
+		}
+		accounts[i] = Account{ID: a.ID, IBAN: a.IBAN, Currency: a.Currency, JSON: text}
+	}
+	return accounts, nil
 }
 
 // Missing is a selected account that the list does not contain.

@@ -37,7 +37,7 @@ func (s *server) parseBody(c *gin.Context, r *request) []canonical.FieldError {
 		}
 		faults = appendMissing(faults, missing, r.endpoint)
 	}
-	a.Client, a.Control, a.Wait, a.Key = r.client, r.cacheControl, r.preferences.Wait, r.key
+	a.Client, a.Control, a.Wait, a.Key, a.Stream = r.client, r.cacheControl, r.preferences.Wait, r.key, r.preferences.Stream
 	r.aggregation = a
 	return faults
 }

@@ -87,7 +87,7 @@ func (c *recorder) store(ctx context.Context, results map[int]json.RawMessage) {
 }
 
 func encode(r aggregation.SourceResult, final bool) json.RawMessage {
-	text, err := json.Marshal(stored{r, final})
+	text, err := json.Marshal(stored{r, final, time.Now().UTC()})
 	if err != nil {
 		panic("repeat: a result does not encode")
 	}

@@ -154,6 +154,7 @@ func (a *Aggregator) runOnce(ctx context.Context, r aggregation.Request, id cach
 
 // follower returns the results of an aggregation that was made before.
 type follower struct {
+	stream  bool // results are sent as they arrive
 	ready   func(aggregation.SourceResult)
 	results []*stored // by source; nil for those that have not arrived
 	emitted []bool
@@ -162,7 +163,22 @@ type follower struct {
 // stored is a result as it is stored for repeats.
 type stored struct {
 	aggregation.SourceResult
-	Final bool // no call of the source is in progress
+	Final bool      // no call of the source is in progress
+	At    time.Time // when it was stored, by the gateway's clock
+}
+
+// passTime shortens the waits of a result by the time since it was stored.
+func (s *stored) passTime() {
+	passed := max(time.Since(s.At), 0)
+	shorten := func(f *canonical.Error) {
+		if f != nil && f.RetryAfter > 0 {
+			f.RetryAfter = max(f.RetryAfter-passed, time.Second)
+		}
+	}
+	shorten(s.Failure)
+	for _, a := range s.Accounts {
+		shorten(a.Failure)
+	}
 }
 
 // follow returns the results of an aggregation that was made before, as far as they have arrived at
@@ -172,7 +188,7 @@ func (a *Aggregator) follow(ctx context.Context, r aggregation.Request, id cache
 	over, stop := a.wait(ctx, r)
 	defer stop()
 	n := len(r.Sources)
-	f := follower{ready: ready, results: make([]*stored, n), emitted: make([]bool, n)}
+	f := follower{stream: r.Stream, ready: ready, results: make([]*stored, n), emitted: make([]bool, n)}
 	for f.use(earlier); !earlier.Done && earlier.Now.Before(earlier.Until) && over.Err() == nil; {
 		select {
 		case <-time.After(pollPause):
@@ -194,7 +210,7 @@ func (a *Aggregator) follow(ctx context.Context, r aggregation.Request, id cache
 	if ctx.Err() != nil {
 		return aggregation.Result{}, false, canonical.NewError(canonical.Canceled, "")
 	}
-	return a.complete(r, &f), false, nil
+	return a.complete(ctx, r, &f), false, nil
 }
 
 // replay reads the stored results.
@@ -211,7 +227,8 @@ func (f *follower) use(all cache.Replay) {
 		if i < 0 || i >= len(f.results) || f.emitted[i] || json.Unmarshal(text, &s) != nil {
 			continue
 		}
-		if f.results[i] = &s; s.Final {
+		s.passTime()
+		if f.results[i] = &s; s.Final && f.stream {
 			f.emit(i)
 		}
 	}
@@ -223,11 +240,11 @@ func (f *follower) emit(i int) {
 }
 
 // complete returns all results: those that have not arrived are NotInTime.
-func (a *Aggregator) complete(r aggregation.Request, f *follower) aggregation.Result {
+func (a *Aggregator) complete(ctx context.Context, r aggregation.Request, f *follower) aggregation.Result {
 	result := aggregation.Result{Replayed: true, Sources: make([]aggregation.SourceResult, len(f.results))}
 	for i := range f.results {
 		if f.results[i] == nil {
-			f.results[i] = &stored{SourceResult: a.Runner.Missing(r, i)}
+			f.results[i] = &stored{SourceResult: a.Runner.Missing(ctx, r, i)}
 			if f.emitted[i] { // and deleted since: what was sent stays, but is not repeated
 				result.Sources[i] = f.results[i].SourceResult
 				continue

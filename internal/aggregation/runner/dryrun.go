@@ -31,6 +31,7 @@ func (a *Runner) DryRun(ctx context.Context, r aggregation.Request, ready func(a
 // couldStart returns why the calls of the plan could not be made now; nil if they could. needed has
 // the slots that the sources before it would take, by unit, and gets those of this one.
 func (s *source) couldStart(ctx context.Context, needed map[string]int) *canonical.Error {
+	s.readUsage(ctx)
 	switch {
 	case !s.known:
 		return canonical.NewError(canonical.ASPSPUnknown, "")
@@ -49,9 +50,6 @@ func (s *source) couldStart(ctx context.Context, needed map[string]int) *canonic
 		return gateway.UserRequired()
 	}
 	counter := s.run.Counter
-	if usage, err := counter.Usage(ctx, s.listCall()); err == nil {
-		s.result.Usage = &usage
-	}
 	byUnit, units := map[string][]unattended.Call{}, []string{}
 	for _, c := range s.planned {
 		unit := counter.UnitID(c)

@@ -118,7 +118,7 @@ func (s *source) balanceCalls(accounts []int) []unattended.Call {
 		return []unattended.Call{all}
 	}
 	calls := make([]unattended.Call, 0, maxBalanceCalls)
-	for _, i := range accounts[:min(len(accounts), maxBalanceCalls)] {
+	for _, i := range accounts[:min(len(accounts), maxBalanceCalls-s.made)] {
 		one := s.listCall()
 		one.Account = s.result.Accounts[i].ID
 		calls = append(calls, one)
@@ -156,7 +156,7 @@ func (s *source) take(ctx context.Context, calls []unattended.Call, partial bool
 	case s.run.NoCounter:
 		return granted, canonical.NewError(canonical.CounterUnavailable, "it is unknown whether the request was made before")
 	case s.run.Over.Err() != nil:
-		return granted, notInTime()
+		return granted, notStarted()
 	}
 	granted, usage, failure := s.reservation.Reserve(ctx, calls, partial)
 	for _, ok := range granted {

@@ -85,9 +85,14 @@ func (a *Runner) Run(ctx context.Context, r aggregation.Request, o Options, read
 	return a.newRun(r, o).collect(ctx, ready)
 }
 
-// Missing returns the result of a source of which nothing has arrived in time.
-func (a *Runner) Missing(r aggregation.Request, i int) aggregation.SourceResult {
-	return a.newRun(r, Options{}).newSource(i, r.Sources[i]).snapshot()
+// Missing returns the result of a source of which nothing has arrived in time: what is cached.
+func (a *Runner) Missing(ctx context.Context, r aggregation.Request, i int) aggregation.SourceResult {
+	s := a.newRun(r, Options{}).newSource(i, r.Sources[i])
+	s.listed = s.lookUp(ctx)
+	s.late = s.listed
+	s.plan()
+	s.readUsage(ctx)
+	return s.snapshot()
 }
 
 // run is one aggregation in progress.
@@ -95,8 +100,8 @@ type run struct {
 	*Runner
 	Options
 	aggregation.Request
-	capacity chan struct{} // one element for each read in progress
-	finished chan int      // indexes of sources
+	capacity *bulkhead.Limits // of reads in progress, by ASPSP: a slow one leaves some for the others
+	finished chan int         // indexes of sources
 	sources  []*source
 }
 
@@ -105,7 +110,7 @@ func (a *Runner) newRun(r aggregation.Request, o Options) *run {
 	n := len(r.Sources)
 	all := &run{
 		Runner: a, Options: o, Request: r, sources: make([]*source, n),
-		capacity: make(chan struct{}, maxCalls), finished: make(chan int, n),
+		capacity: bulkhead.NewLimits(bulkhead.NewPerKey(0), maxCalls), finished: make(chan int, n),
 	}
 	for i, s := range r.Sources {
 		all.sources[i] = all.newSource(i, s)
@@ -215,18 +220,6 @@ func (r *run) reserve(ctx context.Context) {
 	reserved.Wait()
 }
 
-// enter waits until the run has capacity for one more read. It returns false if the wait is over.
-func (r *run) enter() bool {
-	select {
-	case r.capacity <- struct{}{}:
-		return true
-	case <-r.Over.Done():
-		return false
-	}
-}
-
-func (r *run) leave() { <-r.capacity }
-
 // requestID returns the request id of a call of a source, derived from that of the caller.
 func (r *run) requestID(index int, call string) string {
 	namespace, err := uuid.Parse(r.RequestID)
@@ -236,7 +229,10 @@ func (r *run) requestID(index int, call string) string {
 	return uuid.NewSHA1(namespace, []byte("sources/"+strconv.Itoa(index)+"/"+call)).String()
 }
 
-// notInTime returns the failure of what has not arrived at the end of the wait.
-func notInTime() *canonical.Error {
-	return canonical.NewError(canonical.NotInTime, "the wait time ended before the provider responded")
+// notInTime returns the failure of a call that has not ended at the end of the wait.
+func notInTime() *canonical.Error { return canonical.NewError(canonical.NotInTime, "") }
+
+// notStarted returns the failure of a call that was not made until the end of the wait.
+func notStarted() *canonical.Error {
+	return canonical.NewError(canonical.NotInTime, "The wait time ended before the call was made. Repeat with a longer wait, and with another `Idempotency-Key`")
 }

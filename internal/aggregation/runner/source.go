@@ -2,13 +2,13 @@ package runner
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
 	"sync"
 
 	"ais-gateway/internal/aggregation"
+	"ais-gateway/internal/bulkhead"
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/config"
 	"ais-gateway/internal/event"
@@ -30,6 +30,7 @@ type source struct {
 	listed    gateway.CachedList
 	callsList bool // the list is read from the provider
 	method    method
+	made      int               // calls for balances so far
 	planned   []unattended.Call // before the number of accounts is known: of the list only
 	reserved  bool              // the slots of planned were to be reserved
 	granted   []bool            // by planned call
@@ -103,10 +104,10 @@ func (s *source) readList(ctx context.Context) *canonical.Error {
 		s.useList(s.listed.List)
 		return nil
 	}
-	if !r.enter() {
-		return s.useCached(notInTime())
+	if !s.enter() {
+		return s.useCached(notStarted())
 	}
-	defer r.leave()
+	defer s.leave()
 	if s.method == withList && s.callsList {
 		list, err := g.AccountsWithBalances(ctx, r.Client, s.Query, r.Control)
 		s.noteUsage(list.Usage, true)
@@ -129,15 +130,25 @@ func (s *source) readList(ctx context.Context) *canonical.Error {
 	return nil
 }
 
-// useCached uses the cached list, without balances, because no call is made. It returns the failure
-// if there is no list that may replace it.
+// enter waits until the run has capacity for one more read at the ASPSP. It returns false if the wait
+// is over.
+func (s *source) enter() bool {
+	return s.run.capacity.Acquire(s.run.Over, "", s.result.ASPSP) == bulkhead.None
+}
+
+func (s *source) leave() { s.run.capacity.Release("", s.result.ASPSP) }
+
+// useCached uses the cached list, because no call is made for it. It returns the failure if there is
+// no list that may replace it. Only if balances may be read in part, their calls may still fit.
 func (s *source) useCached(failure *canonical.Error) *canonical.Error {
 	list, ok := s.cachedInstead(s.listed, failure)
 	if !ok {
 		return failure
 	}
 	s.useList(list)
-	s.failBalances(failure)
+	if s.method = oneByOne; !s.run.AllowPartial || failure.Kind != canonical.UnattendedLimit {
+		s.failBalances(failure)
+	}
 	return nil
 }
 
@@ -161,7 +172,7 @@ func (s *source) inTime(err error) *canonical.Error {
 	case !ok:
 		return canonical.NewError(canonical.InternalError, "")
 	case failure.Kind == canonical.Overloaded && s.run.Over.Err() != nil:
-		return notInTime()
+		return notStarted()
 	}
 	return failure
 }
@@ -177,17 +188,14 @@ func (s *source) useList(list gateway.AccountsResult) {
 // selectFrom returns the accounts of a list, which is never nil, and the selected accounts that the
 // list does not contain.
 func (s *source) selectFrom(list gateway.AccountsResult) (accounts []aggregation.Account, missing []aggregation.Missing) {
-	accounts, err := decodeAccounts(list.Accounts)
+	accounts, err := aggregation.DecodeAccounts(list.Accounts)
 	if err != nil {
 		panic("aggregation: an account list does not decode")
-	}
-	if !s.run.Balances {
-		return accounts, nil
 	}
 	known := map[string]bool{}
 	for i := range accounts {
 		known[accounts[i].ID] = true
-		accounts[i].Selected = s.AccountIDs == nil || slices.Contains(s.AccountIDs, accounts[i].ID)
+		accounts[i].Selected = s.run.Balances && (s.AccountIDs == nil || slices.Contains(s.AccountIDs, accounts[i].ID))
 	}
 	for _, id := range s.AccountIDs {
 		if !known[id] {
@@ -195,27 +203,6 @@ func (s *source) selectFrom(list gateway.AccountsResult) (accounts []aggregation
 		}
 	}
 	return accounts, missing
-}
-
-// decodeAccounts returns the accounts of a list, which is never nil.
-func decodeAccounts(list json.RawMessage) ([]aggregation.Account, error) {
-	var raw []json.RawMessage
-	if err := json.Unmarshal(list, &raw); err != nil {
-		return nil, err
-	}
-	accounts := make([]aggregation.Account, len(raw))
-	for i, text := range raw {
-		var a struct {
-			ID       string `json:"accountId"`
-			IBAN     string `json:"iban"`
-			Currency string `json:"currency"`
-		}
-		if err := json.Unmarshal(text, &a); err != nil {
-			return nil, err
-		}
-		accounts[i] = aggregation.Account{ID: a.ID, IBAN: a.IBAN, Currency: a.Currency, JSON: text}
-	}
-	return accounts, nil
 }
 
 // readBalances reads the balances of the selected accounts with the fewest calls, and then those
@@ -247,6 +234,7 @@ func (s *source) readLeft(ctx context.Context, left []int) {
 		granted, refusal = s.take(ctx, calls, s.run.AllowPartial)
 	}
 	s.callsList = true // later calls are planned anew
+	s.made += len(calls)
 	if s.method == inOne {
 		if !granted[0] {
 			s.failBalances(refusal)
@@ -263,11 +251,11 @@ func (s *source) readLeft(ctx context.Context, left []int) {
 				"the consent has more accounts than one source may read: select them with `accountIds`"))
 		case !granted[n]:
 			s.setBalances(i, nil, gateway.Freshness{}, refusal)
-		case !s.run.enter():
-			s.setBalances(i, nil, gateway.Freshness{}, notInTime())
+		case !s.enter():
+			s.setBalances(i, nil, gateway.Freshness{}, notStarted())
 		default:
 			reads.Go(func() {
-				defer s.run.leave()
+				defer s.leave()
 				s.readOne(ctx, i)
 			})
 		}
@@ -296,11 +284,11 @@ func (s *source) readOne(ctx context.Context, i int) {
 
 // readAll reads the balances of all accounts in one call.
 func (s *source) readAll(ctx context.Context) {
-	if !s.run.enter() {
-		s.failBalances(notInTime())
+	if !s.enter() {
+		s.failBalances(notStarted())
 		return
 	}
-	defer s.run.leave()
+	defer s.leave()
 	q := s.Query
 	q.RequestID = s.run.requestID(s.result.Index, "balances")
 	read, err := s.run.Gateway.AllBalances(ctx, s.run.Client, q)
@@ -397,7 +385,14 @@ func (s *source) release(ctx context.Context) {
 	released, usage := s.reservation.Release(ctx, s.listCall())
 	s.slots.Released = released
 	s.noteUsage(usage, true)
-	if usage != nil || s.result.Usage != nil && s.totals.Slots()+released == s.slots.Reserved {
+	if usage == nil && (s.result.Usage == nil || s.totals.Slots()+released != s.slots.Reserved) {
+		s.readUsage(ctx)
+	}
+}
+
+// readUsage reads the usage of the list's unit, for at most 100 ms.
+func (s *source) readUsage(ctx context.Context) {
+	if !s.known || s.result.Attended {
 		return
 	}
 	within, cancel := context.WithTimeout(ctx, usageTimeout)

@@ -45,14 +45,14 @@ func actionAndDetail(e *canonical.Error, pc ProblemContext) (action, detail stri
 		if e.Detail != "" {
 			detail = strings.ToUpper(e.Detail[:1]) + e.Detail[1:] + ". Retry after `Retry-After`."
 		}
-	case canonical.NotCached:
+	case canonical.NotCached, canonical.NotInTime:
 		if e.Detail != "" {
 			detail = e.Detail + "."
 		}
 	case canonical.FormatError, canonical.PSUAddressRequired, canonical.Unauthenticated, canonical.ConsentExpired, canonical.ConsentInvalid,
 		canonical.ASPSPUnknown, canonical.NotFound, canonical.MethodNotAllowed, canonical.RateLimited,
 		canonical.ProviderThrottled, canonical.InternalError, canonical.ProviderRejected, canonical.ProviderInvalidResponse,
-		canonical.ProviderError, canonical.ProviderTimeout, canonical.NotInTime, canonical.AggregationFailed,
+		canonical.ProviderError, canonical.ProviderTimeout, canonical.AggregationFailed,
 		canonical.DeletionUnconfirmed, canonical.Canceled:
 	}
 	return action, detail
