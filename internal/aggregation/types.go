@@ -5,7 +5,10 @@ package aggregation
 
 import (
 	"encoding/json"
+	"strconv"
 	"time"
+
+	"github.com/google/uuid"
 
 	"ais-gateway/internal/canonical"
 	"ais-gateway/internal/gateway"
@@ -36,6 +39,12 @@ type Source struct {
 	Query canonical.Query // RequestID is that of the list call
 	// AccountIDs selects the accounts whose balances are read; nil for all.
 	AccountIDs []string
+}
+
+// CallID returns the request id of a call of a source: a version 5 UUID (RFC 9562, section 5.5) derived
+// from the request id of the caller, which must be a UUID.
+func CallID(requestID string, source int, call string) string {
+	return uuid.NewSHA1(uuid.MustParse(requestID), []byte("sources/"+strconv.Itoa(source)+"/"+call)).String()
 }
 
 // Outcome is the result of a source in one word.

@@ -63,7 +63,7 @@ var rules = []rule{
 		test: []string{"api", "internal/breaker", "internal/cache", "internal/providers", adapters, simulators},
 	},
 	{dir: "internal/api/render", code: []string{"internal/aggregation", "internal/canonical", "internal/config", "internal/gateway", "internal/unattended"}},
-	{dir: "internal/aggregation", code: []string{"internal/canonical", "internal/gateway", "internal/unattended"}},
+	{dir: "internal/aggregation", code: []string{"internal/canonical", "internal/gateway", "internal/unattended", uuid}},
 	{
 		dir: "internal/aggregation/repeat",
 		code: []string{

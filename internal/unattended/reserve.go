@@ -216,9 +216,15 @@ func (r *Reservation) Release(ctx context.Context, call Call) (released int, usa
 		unit.unused = nil // from now on, a late call takes a slot of its own
 	}
 	r.mu.Unlock()
+	down := false
 	for key, ids := range unused {
 		released += len(ids)
-		if after := r.release(ctx, key, ids); key == r.counter.key(call) {
+		if down { // each step would wait as long
+			r.counter.releaseLater(key, ids...)
+			continue
+		}
+		after := r.release(ctx, key, ids)
+		if down = after == nil; key == r.counter.key(call) {
 			usage = after
 		}
 	}

@@ -241,19 +241,20 @@ func (f *follower) emit(i int) {
 
 // complete returns all results: those that have not arrived are NotInTime.
 func (a *Aggregator) complete(ctx context.Context, r aggregation.Request, f *follower) aggregation.Result {
-	result := aggregation.Result{Replayed: true, Sources: make([]aggregation.SourceResult, len(f.results))}
-	for i := range f.results {
-		if f.results[i] == nil {
-			f.results[i] = &stored{SourceResult: a.Runner.Missing(ctx, r, i)}
-			if f.emitted[i] { // and deleted since: what was sent stays, but is not repeated
-				result.Sources[i] = f.results[i].SourceResult
-				continue
-			}
+	var missing []int
+	for i, s := range f.results {
+		if s == nil {
+			missing = append(missing, i)
 		}
-		if !f.emitted[i] {
+	}
+	for n, s := range a.Runner.Missing(ctx, r, missing) {
+		f.results[missing[n]] = &stored{SourceResult: s}
+	}
+	result := aggregation.Result{Replayed: true, Sources: make([]aggregation.SourceResult, len(f.results))}
+	for i, s := range f.results {
+		if result.Sources[i] = s.SourceResult; !f.emitted[i] { // what was deleted after it was sent is not repeated
 			f.emit(i)
 		}
-		result.Sources[i] = f.results[i].SourceResult
 	}
 	return result
 }

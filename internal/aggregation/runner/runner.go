@@ -6,11 +6,8 @@ package runner
 import (
 	"context"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
-
-	"github.com/google/uuid"
 
 	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/bulkhead"
@@ -85,14 +82,23 @@ func (a *Runner) Run(ctx context.Context, r aggregation.Request, o Options, read
 	return a.newRun(r, o).collect(ctx, ready)
 }
 
-// Missing returns the result of a source of which nothing has arrived in time: what is cached.
-func (a *Runner) Missing(ctx context.Context, r aggregation.Request, i int) aggregation.SourceResult {
-	s := a.newRun(r, Options{}).newSource(i, r.Sources[i])
-	s.listed = s.lookUp(ctx)
-	s.late = s.listed
-	s.plan()
-	s.readUsage(ctx)
-	return s.snapshot()
+// Missing returns the results of the sources with these indexes, of which nothing has arrived in time:
+// what is cached.
+func (a *Runner) Missing(ctx context.Context, r aggregation.Request, indexes []int) []aggregation.SourceResult {
+	all, results := a.newRun(r, Options{}), make([]aggregation.SourceResult, len(indexes))
+	var lookUps sync.WaitGroup
+	for n, i := range indexes {
+		lookUps.Go(func() {
+			s := all.sources[i]
+			s.listed = s.lookUp(ctx)
+			s.late = s.listed
+			s.plan()
+			s.readUsage(ctx)
+			results[n] = s.snapshot()
+		})
+	}
+	lookUps.Wait()
+	return results
 }
 
 // run is one aggregation in progress.
@@ -218,15 +224,6 @@ func (r *run) reserve(ctx context.Context) {
 		})
 	}
 	reserved.Wait()
-}
-
-// requestID returns the request id of a call of a source, derived from that of the caller.
-func (r *run) requestID(index int, call string) string {
-	namespace, err := uuid.Parse(r.RequestID)
-	if err != nil {
-		namespace = uuid.New()
-	}
-	return uuid.NewSHA1(namespace, []byte("sources/"+strconv.Itoa(index)+"/"+call)).String()
 }
 
 // notInTime returns the failure of a call that has not ended at the end of the wait.

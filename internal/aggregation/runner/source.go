@@ -272,7 +272,7 @@ func (s *source) readOne(ctx context.Context, i int) {
 		}
 	}()
 	q := s.Query
-	q.RequestID = s.run.requestID(s.result.Index, "balances/"+strconv.Itoa(i))
+	q.RequestID = aggregation.CallID(s.run.RequestID, s.result.Index, "balances/"+strconv.Itoa(i))
 	read, err := s.run.Gateway.Balances(ctx, s.run.Client, q, s.result.Accounts[i].ID)
 	s.noteUsage(read.Usage, false)
 	if err != nil {
@@ -290,7 +290,7 @@ func (s *source) readAll(ctx context.Context) {
 	}
 	defer s.leave()
 	q := s.Query
-	q.RequestID = s.run.requestID(s.result.Index, "balances")
+	q.RequestID = aggregation.CallID(s.run.RequestID, s.result.Index, "balances")
 	read, err := s.run.Gateway.AllBalances(ctx, s.run.Client, q)
 	s.noteUsage(read.Usage, false)
 	if err != nil {

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/api/jsonbody"
 	"ais-gateway/internal/canonical"
@@ -206,7 +204,6 @@ func (p *aggregationParser) accountIDs(at string) (ids []string) {
 // finish returns the sources with their defaults, and reports those that are not unique.
 func (p *aggregationParser) finish(requestID string) []aggregation.Source {
 	type identity struct{ aspsp, consent string }
-	namespace := uuid.MustParse(requestID)
 	refs, consents := map[string]bool{}, map[identity]bool{}
 	for i := range p.sources {
 		if s := &p.sources[i]; !s.hasRef {
@@ -227,7 +224,7 @@ func (p *aggregationParser) finish(requestID string) []aggregation.Source {
 		}
 		consents[id] = true
 		if s.Query.RequestID == "" {
-			s.Query.RequestID = uuid.NewSHA1(namespace, []byte("sources/"+strconv.Itoa(i)+"/accounts")).String()
+			s.Query.RequestID = aggregation.CallID(requestID, i, "accounts")
 		}
 		all[i] = s.Source
 	}
