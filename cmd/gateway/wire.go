@@ -185,11 +185,10 @@ func (a *app) openGateway(c *config.Config) (err error) {
 	if len(faults) > 0 {
 		return faults
 	}
-	aspsps, timeouts := make([]gateway.ASPSP, len(c.ASPSPs)), map[string]time.Duration{}
+	aspsps := make([]gateway.ASPSP, len(c.ASPSPs))
 	for i, entry := range c.ASPSPs {
 		timeout := c.Providers[entry.Provider].Timeout
 		aspsps[i] = gateway.ASPSP{ASPSP: entry, Adapter: a.adapters.Provider(entry.Provider), Timeout: timeout}
-		timeouts[entry.ID] = timeout
 		// A request may wait for one read of another gateway before it makes its own.
 		a.writeTimeout = max(a.writeTimeout, 2*timeout+responseMargin)
 	}
@@ -198,7 +197,7 @@ func (a *app) openGateway(c *config.Config) (err error) {
 		MaxWaiting: c.Server.Limits.InFlight, MaxPerClient: c.Server.Limits.PerClient, MaxCallsPerASPSP: c.Server.Limits.PerASPSP,
 	})
 	a.aggregator = repeat.New(repeat.Config{Cache: a.cache, Logger: a.log, Runner: runner.New(runner.Config{
-		Gateway: a.gateway, Counter: counter, Timeouts: timeouts, Logger: a.log, Observer: a.telemetry.Aggregations(),
+		Gateway: a.gateway, Logger: a.log, Observer: a.telemetry.Aggregations(),
 	})})
 	return nil
 }

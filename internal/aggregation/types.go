@@ -56,7 +56,7 @@ const (
 	Stale   Outcome = "stale"   // everything requested was read, and the list is stale
 	Partial Outcome = "partial" // accounts, but not all requested balances
 	Failed  Outcome = "failed"  // no accounts
-	Skipped Outcome = "skipped" // no accounts: the cost did not fit, and no call was made
+	Skipped Outcome = "skipped" // no accounts: the cost did not fit, or the user is required, and no call was made
 )
 
 // Outcomes lists all outcomes in the order of the contract.

@@ -1,8 +1,9 @@
 // Package cache stores account lists in Redis, encrypted and per client, with the leases and
 // outcomes by which gateways share one call, and with what calls have shown about later ones. It also
 // stores aggregations for repeats. Ages use Redis's clock, because the gateways' clocks may differ. It
-// fails open: after an error, a request continues without it. internal/gateway, internal/coalesce and
-// internal/aggregation call it.
+// fails open: after an error, a request continues without it, except that a repeat of an aggregation is
+// refused if what is stored cannot be decrypted. internal/gateway, internal/coalesce and
+// internal/aggregation/repeat call it.
 package cache
 
 import (

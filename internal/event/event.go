@@ -1,6 +1,7 @@
 // Package event describes API requests. One Request feeds the log line, the audit record and the
-// metrics and spans of a request; each source of an aggregation has one for its audit record. internal/api fills it, internal/gateway adds waits and
-// internal/providers/upstream slots; internal/audit and internal/telemetry read it.
+// metrics and spans of a request; each source of an aggregation has one for its audit record.
+// internal/api fills it, internal/gateway and internal/aggregation/runner add waits,
+// internal/providers/upstream and the runner slots; internal/audit and internal/telemetry read it.
 package event
 
 import (

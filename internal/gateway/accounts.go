@@ -42,7 +42,7 @@ func (g *Gateway) AccountsWithBalances(ctx context.Context, client string, q can
 }
 
 // CachedList returns what is cached for an account list, in one round trip and without a call. Its
-// error is a *canonical.Error; if Redis does not respond, the result is empty and not Known.
+// error is a *canonical.Error; if Redis does not respond, the result is empty.
 func (g *Gateway) CachedList(ctx context.Context, client string, q canonical.Query, control CacheControl) (CachedList, error) {
 	read, failure := g.newRead(client, q, "")
 	if failure != nil {
@@ -55,7 +55,7 @@ func (g *Gateway) CachedList(ctx context.Context, client string, q canonical.Que
 	var result CachedList
 	if err == nil {
 		fresh, failure := a.Record(found)
-		result = CachedList{Known: true, Pages: max(found.Memory.Pages, 1), RefusedWith: found.Memory.RefusedWith, Failure: failure}
+		result = CachedList{Pages: max(found.Memory.Pages, 1), RefusedWith: found.Memory.RefusedWith, Failure: failure}
 		if a.cached != nil {
 			result.List, result.Found, result.Fresh = a.fromCache(a.cached, NoReason), true, fresh
 		}

@@ -111,7 +111,7 @@ func (g *Gateway) ASPSP(id string) (ASPSPInfo, bool) {
 	}
 	return ASPSPInfo{
 		ID: b.ID, Name: b.Name, Provider: b.Provider, Unattended: b.Unattended, PSUAddressRequired: b.PSUAddressRequired,
-		Requires: providers.RequirementsOf(b.Adapter, id), Capabilities: providers.CapabilitiesOf(b.Adapter, id), Breaker: b.breaker.State(),
+		Requires: providers.RequirementsOf(b.Adapter, id), Capabilities: providers.CapabilitiesOf(b.Adapter, id), Breaker: b.breaker.State(), Timeout: b.Timeout,
 	}, true
 }
 

@@ -1403,7 +1403,7 @@ func TestDirectory(t *testing.T) {
 	w := newFixture(t)
 	g := w.gateway()
 	want := []gateway.ASPSPInfo{{
-		ID: aspspID, Name: "A bank", Provider: "mypos", Breaker: breaker.Closed,
+		ID: aspspID, Name: "A bank", Provider: "mypos", Breaker: breaker.Closed, Timeout: timeout,
 		Unattended: config.Unattended{Limit: 4, Window: 24 * time.Hour, Unit: config.UnitConsent},
 		Requires:   providers.Requirements{Token: true, ConsentUUID: true},
 	}}

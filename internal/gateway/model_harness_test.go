@@ -262,8 +262,7 @@ func (h *history) instance(t *rapid.T) *instance {
 		MaxCallsPerASPSP: i.maxCalls,
 	})
 	i.runner = runner.New(runner.Config{
-		Gateway: i.Gateway, Counter: counter, Timeouts: map[string]time.Duration{h.aspsp.ID: h.timeout},
-		Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},
+		Gateway: i.Gateway, Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},
 	})
 	return i
 }

@@ -97,6 +97,11 @@ func UserRequired() *canonical.Error {
 	return failure
 }
 
+// RefusedBefore returns the failure of an unattended read that the ASPSP has refused with a kind.
+func RefusedBefore(k canonical.Kind) *canonical.Error {
+	return canonical.NewError(k, "the bank refused it without the user within the last hour")
+}
+
 // Admit lets the request wait for a call. leave must be called when it no longer waits; the time
 // until then is added to the request's event. It fails with Overloaded.
 func (r *providerRead) Admit(ctx context.Context) (leave func(), failure *canonical.Error) {
@@ -163,7 +168,7 @@ func (r *providerRead) readProvider(ctx context.Context, fetch func(ctx context.
 	if failure != nil && failure.Slots != nil { // the list was not read completely
 		usage, wait, err := r.g.Counter.Fits(context.WithoutCancel(ctx), r.counterCall(), failure.Slots.Needed)
 		if err == nil {
-			result.Failure = notEnoughSlots(*failure.Slots, usage.Limit, wait)
+			result.Failure = unattended.NotEnough(*failure.Slots, usage.Limit, wait)
 		}
 	}
 	result.Learned = r.memory.Learn(r.q, r.account, int(calls.Load()), result.Failure)
@@ -207,7 +212,7 @@ func (r *providerRead) resultWithoutCall(ctx context.Context) *cache.CallResult 
 	case r.q.Attended():
 		return nil
 	case r.memory.RefusedWith != "":
-		return &cache.CallResult{Failure: canonical.NewError(r.memory.RefusedWith, "the bank refused it without the user within the last hour")}
+		return &cache.CallResult{Failure: RefusedBefore(r.memory.RefusedWith)}
 	case r.account != "" || r.allBalances || pages <= max(r.g.Counter.Reserved(ctx, r.counterCall()), 1):
 		return nil
 	}
@@ -220,20 +225,8 @@ func (r *providerRead) resultWithoutCall(ctx context.Context) *cache.CallResult 
 	if err != nil || usage.Remaining >= pages { // if the counter does not respond, the take decides
 		return nil
 	}
-	failure := notEnoughSlots(canonical.SlotNeed{Needed: pages, Remaining: usage.Remaining}, usage.Limit, wait)
+	failure := unattended.NotEnough(canonical.SlotNeed{Needed: pages, Remaining: usage.Remaining}, usage.Limit, wait)
 	return &cache.CallResult{Failure: failure, Usage: &usage}
-}
-
-// notEnoughSlots returns the failure of a list whose pages need more slots than are left. wait is
-// the time until enough are free. If the limit is lower than the number of pages, only an attended
-// request can read the list.
-func notEnoughSlots(need canonical.SlotNeed, limit int, wait time.Duration) *canonical.Error {
-	failure := canonical.NewError(canonical.UnattendedLimit, "the list has more pages than calls are left")
-	failure.Slots, failure.RetryAfter = &need, max(wait, time.Second)
-	if need.Needed > limit {
-		failure.Detail, failure.RetryAfter = "the list has more pages than the limit allows calls: only a call with the user can read it", 0
-	}
-	return failure
 }
 
 func (r *providerRead) counterCall() unattended.Call {

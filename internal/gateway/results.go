@@ -21,6 +21,7 @@ type ASPSPInfo struct {
 	Requires           providers.Requirements
 	Capabilities       providers.Capabilities
 	Breaker            breaker.State
+	Timeout            time.Duration // of one read
 }
 
 // CacheControl is a request's cache control. The zero value accepts a list that is younger than
@@ -54,7 +55,6 @@ type BalancesResult struct {
 
 // A CachedList is what is known about an account list without a call.
 type CachedList struct {
-	Known       bool             // Redis has responded
 	Found       bool             // List is cached, and may be served
 	Fresh       bool             // List needs no call
 	List        AccountsResult   // without Usage

@@ -3,6 +3,8 @@ package unattended
 import (
 	"context"
 	"time"
+
+	"ais-gateway/internal/canonical"
 )
 
 // Fits returns the usage of the call's unit, and the time until this many slots are free. The time
@@ -14,6 +16,16 @@ func (c *Counter) Fits(ctx context.Context, call Call, needed int) (Usage, time.
 		return Usage{}, 0, unavailable(err)
 	}
 	return r.usage, r.free, nil
+}
+
+// NotEnough returns the refusal of calls that need more slots of a unit than remain. wait is the time
+// until enough are free. Without RetryAfter they exceed the limit, so that waiting cannot help.
+func NotEnough(need canonical.SlotNeed, limit int, wait time.Duration) *canonical.Error {
+	refusal := canonical.NewError(canonical.UnattendedLimit, "the calls need more slots than are left")
+	if refusal.Slots = &need; need.Needed <= limit {
+		refusal.RetryAfter = max(wait, time.Second)
+	}
+	return refusal
 }
 
 // At returns the usage at a later time by Redis's clock. Only Wait differs. It returns nil for a

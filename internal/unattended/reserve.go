@@ -57,12 +57,27 @@ func reservationOf(ctx context.Context) *Reservation {
 // UnitID returns a text that is equal for calls that one unit counts.
 func (c *Counter) UnitID(call Call) string { return c.key(call).prefix }
 
+// ByUnit returns the indexes of the calls that each unit counts, in the order of their first calls.
+func (c *Counter) ByUnit(calls []Call) (units [][]int) {
+	known := map[counterKey]int{}
+	for i, call := range calls {
+		key := c.key(call)
+		n, ok := known[key]
+		if !ok {
+			n = len(units)
+			known[key], units = n, append(units, nil)
+		}
+		units[n] = append(units[n], i)
+	}
+	return units
+}
+
 // Reserved returns how many reserved slots of the call's unit ctx has that no call has used.
 func (c *Counter) Reserved(ctx context.Context, call Call) int {
 	return reservationOf(ctx).unused(c.key(call))
 }
 
-// Reserve takes a slot for each of the calls: those of one unit in one atomic step, all or none. If
+// Reserve takes a slot for each of the calls, of which there is at least one: those of one unit in one atomic step, all or none. If
 // one unit refuses, it releases the slots that it has taken in the others. With partial, it takes as
 // many as are left, for the first calls first, and releases none. It returns which calls have a slot,
 // and the usage of the first call's unit; nil if that could not be read.
@@ -72,21 +87,14 @@ func (c *Counter) Reserved(ctx context.Context, call Call) int {
 // CounterUnavailable.
 func (r *Reservation) Reserve(ctx context.Context, calls []Call, partial bool) (granted []bool, usage *Usage, failure *canonical.Error) {
 	granted = make([]bool, len(calls))
-	byUnit, units := map[counterKey][]int{}, []counterKey{}
-	for i, call := range calls {
-		key := r.counter.key(call)
-		if byUnit[key] == nil {
-			units = append(units, key)
-		}
-		byUnit[key] = append(byUnit[key], i)
-	}
-	taken := map[counterKey][]string{}
-	for _, key := range units {
-		ids, after, refusal := r.reserve(ctx, key, len(byUnit[key]), partial)
+	taken, first := map[counterKey][]string{}, r.counter.key(calls[0])
+	for _, ofUnit := range r.counter.ByUnit(calls) {
+		key := r.counter.key(calls[ofUnit[0]])
+		ids, after, refusal := r.reserve(ctx, key, len(ofUnit), partial)
 		for n := range ids {
-			granted[byUnit[key][n]] = true
+			granted[ofUnit[n]] = true
 		}
-		if taken[key] = ids; key == units[0] {
+		if taken[key] = ids; key == first {
 			usage = after
 		}
 		if refusal == nil {
@@ -103,7 +111,7 @@ func (r *Reservation) Reserve(ctx context.Context, calls []Call, partial bool) (
 		return granted, usage, failure
 	}
 	for key, ids := range taken {
-		if after := r.release(ctx, key, r.withdraw(key, ids)); key == units[0] && after != nil {
+		if after := r.release(ctx, key, r.withdraw(key, ids)); key == first && after != nil {
 			usage = after
 		}
 	}
@@ -140,15 +148,13 @@ func (r *Reservation) reserve(ctx context.Context, key counterKey, n int, partia
 	if unit.usage = reply.usage; len(ids) == n {
 		return ids, &reply.usage, nil
 	}
-	failure = LimitError(reply.usage)
-	failure.RetryAfter = reply.free
-	failure.Slots = &canonical.SlotNeed{Needed: n, Remaining: reply.usage.Remaining + len(ids)}
-	return ids, &reply.usage, failure
+	need := canonical.SlotNeed{Needed: n, Remaining: reply.usage.Remaining + len(ids)}
+	return ids, &reply.usage, NotEnough(need, reply.usage.Limit, reply.free)
 }
 
-// freshFor is the part of a call's timeout in which a reserved slot is used as it is. Later the call
-// takes a new slot in its place, so that its time to be sent and answered is not shortened by more.
-const freshFor = 10
+// renewAfter is the part of a call's timeout after which a reserved slot is renewed: a call takes a new
+// slot in its place, so that its time to be sent and answered is not shortened by more.
+const renewAfter = 10
 
 // next returns an unused slot of a unit, which is then used; nil if there is none. renews means that
 // the call needs a new slot in its place: because of its age, or because an ASPSP has refused
@@ -169,7 +175,7 @@ func (r *Reservation) next(key counterKey) (slot *reservedSlot, renews bool) {
 	now := time.Now() //nolint:forbidigo // as above
 	// Both clocks count: the monotonic clock may not advance while a machine is suspended.
 	age := max(now.Sub(first.at), now.Round(0).Sub(first.at.Round(0)))
-	return &first, age > r.timeout/freshFor || first.blocks != r.counter.blocks.Load()
+	return &first, age > r.timeout/renewAfter || first.blocks != r.counter.blocks.Load()
 }
 
 // unused returns how many slots of a unit no call has used; 0 without a reservation.
@@ -204,8 +210,8 @@ func (r *Reservation) withdraw(key counterKey, ids []string) (unused []string) {
 }
 
 // Release releases all slots that no call has used. It returns how many these are, and the usage of
-// the unit of call; nil if no slot of it was released, or if Redis did not respond. Then the release
-// is retried for about 13 s.
+// the unit of call; nil if no slot of it was released, if Redis has not confirmed a block, or if it did
+// not respond. Then the release is retried for about 13 s. ctx should have no deadline.
 func (r *Reservation) Release(ctx context.Context, call Call) (released int, usage *Usage) {
 	unused := map[counterKey][]string{}
 	r.mu.Lock()

@@ -7,8 +7,8 @@
 // A slot is released only if its call was certainly not sent. The counter fails closed: if Redis
 // cannot be read or written, a step fails with CounterUnavailable, and the call must not be made.
 //
-// internal/providers/upstream takes and releases slots and blocks units. internal/gateway reads the
-// usage.
+// internal/providers/upstream takes and releases the slots of calls, and blocks units.
+// internal/aggregation/runner reserves slots before their calls. internal/gateway reads the usage.
 package unattended
 
 import (
@@ -111,7 +111,8 @@ type Slot struct {
 	id        string
 }
 
-// Take takes a slot for a call, which must be sent within timeout or not at all. It returns
+// Take takes a slot for a call, which must be sent within timeout or not at all. If ctx has a reserved
+// slot of the unit (WithReservation), it returns that, without a step in Redis, or renews it. It returns
 // UnattendedLimit with the time until the next slot if the limit is used up or the unit is blocked,
 // and CounterUnavailable if Redis does not confirm the slot in time; in both cases the call must
 // not be made. Canceling ctx does not interrupt a step that has started.

@@ -132,7 +132,8 @@ func (a *Aggregator) claim(ctx context.Context, id cache.ReplayID, r aggregation
 	longest, consents := time.Duration(0), make([]cache.Key, len(r.Sources))
 	timeout := gateway.RedisBudget
 	for i, s := range r.Sources {
-		longest = max(longest, a.Runner.Timeouts[s.Query.ASPSP])
+		aspsp, _ := a.Runner.Gateway.ASPSP(s.Query.ASPSP)
+		longest = max(longest, aspsp.Timeout)
 		consents[i] = cache.Key{Client: r.Client, ASPSP: s.Query.ASPSP, Consent: canonical.NormalizeID(s.Query.Consent)}
 		if !s.Query.Attended() {
 			timeout = steps.Timeout // as for a slot
@@ -152,8 +153,8 @@ func (a *Aggregator) runOnce(ctx context.Context, r aggregation.Request, id cach
 	return a.Runner.Run(ctx, r, runner.Options{Over: over, Recorder: results, NoCounter: noCounter}, ready)
 }
 
-// follower returns the results of an aggregation that was made before.
-type follower struct {
+// repetition is the response to a repeat: the results of an aggregation that was made before.
+type repetition struct {
 	stream  bool // results are sent as they arrive
 	ready   func(aggregation.SourceResult)
 	results []*stored // by source; nil for those that have not arrived
@@ -188,7 +189,7 @@ func (a *Aggregator) follow(ctx context.Context, r aggregation.Request, id cache
 	over, stop := a.wait(ctx, r)
 	defer stop()
 	n := len(r.Sources)
-	f := follower{stream: r.Stream, ready: ready, results: make([]*stored, n), emitted: make([]bool, n)}
+	f := repetition{stream: r.Stream, ready: ready, results: make([]*stored, n), emitted: make([]bool, n)}
 	for f.use(earlier); !earlier.Done && earlier.Now.Before(earlier.Until) && over.Err() == nil; {
 		select {
 		case <-time.After(pollPause):
@@ -221,7 +222,7 @@ func (a *Aggregator) replay(ctx context.Context, id cache.ReplayID) (cache.Repla
 }
 
 // use takes over the results that have arrived.
-func (f *follower) use(all cache.Replay) {
+func (f *repetition) use(all cache.Replay) {
 	for i, text := range all.Results {
 		var s stored
 		if i < 0 || i >= len(f.results) || f.emitted[i] || json.Unmarshal(text, &s) != nil {
@@ -234,13 +235,13 @@ func (f *follower) use(all cache.Replay) {
 	}
 }
 
-func (f *follower) emit(i int) {
+func (f *repetition) emit(i int) {
 	f.emitted[i] = true
 	f.ready(f.results[i].SourceResult)
 }
 
 // complete returns all results: those that have not arrived are NotInTime.
-func (a *Aggregator) complete(ctx context.Context, r aggregation.Request, f *follower) aggregation.Result {
+func (a *Aggregator) complete(ctx context.Context, r aggregation.Request, f *repetition) aggregation.Result {
 	var missing []int
 	for i, s := range f.results {
 		if s == nil {

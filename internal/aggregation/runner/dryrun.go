@@ -2,7 +2,6 @@ package runner
 
 import (
 	"context"
-	"time"
 
 	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/canonical"
@@ -45,24 +44,18 @@ func (s *source) couldStart(ctx context.Context, needed map[string]int) *canonic
 	case s.result.Attended:
 		return nil
 	case s.listed.RefusedWith != "":
-		return canonical.NewError(s.listed.RefusedWith, "the bank refused it without the user within the last hour")
+		return gateway.RefusedBefore(s.listed.RefusedWith)
 	case len(s.planned) > 0 && s.aspsp.PSUAddressRequired:
 		return gateway.UserRequired()
 	}
-	counter := s.run.Counter
-	byUnit, units := map[string][]unattended.Call{}, []string{}
-	for _, c := range s.planned {
-		unit := counter.UnitID(c)
-		if byUnit[unit] == nil {
-			units = append(units, unit)
-		}
-		byUnit[unit] = append(byUnit[unit], c)
-	}
+	counter := s.run.Gateway.Counter
 	takes, taken := map[string]int{}, 0
 	var failure *canonical.Error
-	for _, unit := range units {
-		before, own := needed[unit], len(byUnit[unit])
-		usage, wait, err := counter.Fits(ctx, byUnit[unit][0], before+own)
+	for _, ofUnit := range counter.ByUnit(s.planned) {
+		call, own := s.planned[ofUnit[0]], len(ofUnit)
+		unit := counter.UnitID(call)
+		before := needed[unit]
+		usage, wait, err := counter.Fits(ctx, call, before+own)
 		if err != nil {
 			return canonical.NewError(canonical.CounterUnavailable, "")
 		}
@@ -71,11 +64,10 @@ func (s *source) couldStart(ctx context.Context, needed map[string]int) *canonic
 		if taken += takes[unit]; left >= own || failure != nil {
 			continue
 		}
-		failure = canonical.NewError(canonical.UnattendedLimit, "the planned calls do not fit")
-		failure.Slots = &canonical.SlotNeed{Needed: own, Remaining: left}
-		if own <= usage.Limit {
-			failure.RetryAfter = max(wait, time.Second)
+		if before+own > usage.Limit { // the slots of the sources before must leave the window
+			wait = usage.Window + s.aspsp.Timeout
 		}
+		failure = unattended.NotEnough(canonical.SlotNeed{Needed: own, Remaining: left}, usage.Limit, wait)
 	}
 	if failure != nil && (!s.readsPart() || taken == 0) {
 		return failure

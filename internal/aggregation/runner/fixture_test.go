@@ -233,7 +233,7 @@ func (f *fixture) process() *process {
 	}
 	g := gateway.New(c)
 	return &process{g, runner.New(runner.Config{
-		Gateway: g, Counter: counter, Timeouts: timeouts, Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},
+		Gateway: g, Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},
 	}), f}
 }
 

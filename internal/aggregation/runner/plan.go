@@ -37,12 +37,12 @@ func (s *source) lookUpAgain(ctx context.Context) {
 // plan plans the calls that can be known before the first one: those of the list, or, if a fresh list
 // is cached, those of the balances.
 func (s *source) plan() {
-	s.callsList = !s.listed.Fresh && !s.run.Control.OnlyIfCached
+	refused := s.run.Control.OnlyIfCached || s.listed.RefusedWith != "" || s.listed.Failure != nil // no call is sent
+	s.asksGateway = s.known && (refused || !s.listed.Fresh)
 	switch {
-	case !s.known, s.run.Control.OnlyIfCached, s.listed.RefusedWith != "", s.listed.Failure != nil:
-		s.callsList = s.known // a call that is refused without being sent
+	case !s.known, refused:
 		return
-	case s.callsList:
+	case s.asksGateway:
 		s.planned = s.listCalls()
 		if s.run.Balances && s.aspsp.Capabilities.ListWithBalances {
 			s.method = withList
@@ -52,7 +52,7 @@ func (s *source) plan() {
 		selected := s.withoutBalances()
 		s.method = s.cheapest(len(selected))
 		s.planned = s.balanceCalls(selected)
-		s.callsList = s.method == withList && len(selected) > 0
+		s.asksGateway = s.method == withList && len(selected) > 0
 	}
 	if !s.result.Attended {
 		s.setPlannedCost()
@@ -67,7 +67,7 @@ func (s *source) setPlannedCost() {
 	cost.Min = len(s.planned)
 	most := cost.Min
 	switch {
-	case !s.callsList, s.method == withList, !s.run.Balances:
+	case !s.asksGateway, s.method == withList, !s.run.Balances:
 	case s.aspsp.Capabilities.AllBalances:
 		most++
 	default: // it depends on the number of accounts
@@ -133,12 +133,12 @@ func (s *source) reservePlan(ctx context.Context) {
 }
 
 // readsPart reports whether a part of the planned calls may be made. A part of a list is of no use.
-func (s *source) readsPart() bool { return s.run.AllowPartial && !s.callsList }
+func (s *source) readsPart() bool { return s.run.AllowPartial && !s.asksGateway }
 
 func (s *source) setReserved(granted []bool, refusal *canonical.Error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reserved, s.granted, s.refusal = true, granted, refusal
+	s.granted, s.refusal = granted, refusal
 }
 
 // take reserves a slot for each call of an unattended source, all or none. With partial, it reserves

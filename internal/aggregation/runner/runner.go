@@ -16,13 +16,12 @@ import (
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers"
 	"ais-gateway/internal/recovery"
-	"ais-gateway/internal/unattended"
 )
 
 const (
-	// maxCalls is how many reads of one aggregation run concurrently, and maxBalanceCalls how many
+	// maxReads is how many reads of one aggregation run concurrently, and maxBalanceCalls how many
 	// balance calls are made for one source.
-	maxCalls, maxBalanceCalls = 64, 50
+	maxReads, maxBalanceCalls = 64, 50
 	// maxBodies is how many bytes of provider bodies are read for one aggregation.
 	maxBodies = 32 << 20
 	// usageTimeout is how long a source waits for its usage, if no step has returned it.
@@ -32,8 +31,6 @@ const (
 // Config configures a Runner. Every member is needed.
 type Config struct {
 	Gateway  *gateway.Gateway
-	Counter  *unattended.Counter
-	Timeouts map[string]time.Duration // of one read, by ASPSP
 	Logger   *slog.Logger
 	Observer Observer
 }
@@ -116,7 +113,7 @@ func (a *Runner) newRun(r aggregation.Request, o Options) *run {
 	n := len(r.Sources)
 	all := &run{
 		Runner: a, Options: o, Request: r, sources: make([]*source, n),
-		capacity: bulkhead.NewLimits(bulkhead.NewPerKey(0), maxCalls), finished: make(chan int, n),
+		capacity: bulkhead.NewLimits(bulkhead.NewPerKey(0), maxReads), finished: make(chan int, n),
 	}
 	for i, s := range r.Sources {
 		all.sources[i] = all.newSource(i, s)
@@ -204,7 +201,7 @@ func (r *run) reserve(ctx context.Context) {
 	byUnit := map[string][]*source{}
 	for _, s := range r.sources {
 		if len(s.planned) > 0 && !s.result.Attended {
-			unit := r.Counter.UnitID(s.planned[0])
+			unit := r.Gateway.Counter.UnitID(s.planned[0])
 			byUnit[unit] = append(byUnit[unit], s)
 		}
 	}

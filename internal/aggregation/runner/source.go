@@ -27,17 +27,16 @@ type source struct {
 	totals      event.Totals
 
 	// The plan.
-	listed    gateway.CachedList
-	callsList bool // the list is read from the provider
-	method    method
-	made      int               // calls for balances so far
-	planned   []unattended.Call // before the number of accounts is known: of the list only
-	reserved  bool              // the slots of planned were to be reserved
-	granted   []bool            // by planned call
-	refusal   *canonical.Error  // why not all are granted
-	slots     aggregation.Slots
+	listed      gateway.CachedList
+	asksGateway bool // the list is read through gateway.Accounts or AccountsWithBalances
+	method      method
+	made        int               // calls for balances so far
+	planned     []unattended.Call // before the number of accounts is known: of the list only
+	granted     []bool            // by planned call; nil if nothing was to be reserved
+	slots       aggregation.Slots
 
-	mu       sync.Mutex // of the following
+	mu       sync.Mutex       // of the following
+	refusal  *canonical.Error // why not all planned calls are granted
 	result   aggregation.SourceResult
 	finished bool
 	late     gateway.CachedList // what is cached at the end of the wait; only if the source is not finished
@@ -51,7 +50,7 @@ func (r *run) newSource(i int, from aggregation.Source) *source {
 		Attended: from.Query.Attended(), Cost: aggregation.Cost{Max: new(int)},
 	}
 	if s.known {
-		s.reservation = r.Counter.NewReservation(r.Timeouts[from.Query.ASPSP])
+		s.reservation = r.Gateway.Counter.NewReservation(s.aspsp.Timeout)
 	}
 	return s
 }
@@ -98,9 +97,9 @@ func (s *source) readList(ctx context.Context) *canonical.Error {
 	switch {
 	case !s.known:
 		return canonical.NewError(canonical.ASPSPUnknown, "")
-	case s.callsList && s.refusal != nil:
+	case s.asksGateway && s.refusal != nil:
 		return s.useCached(s.refusal)
-	case !s.callsList && s.listed.Fresh:
+	case !s.asksGateway && s.listed.Fresh:
 		s.useList(s.listed.List)
 		return nil
 	}
@@ -108,7 +107,7 @@ func (s *source) readList(ctx context.Context) *canonical.Error {
 		return s.useCached(notStarted())
 	}
 	defer s.leave()
-	if s.method == withList && s.callsList {
+	if s.method == withList && s.asksGateway {
 		list, err := g.AccountsWithBalances(ctx, r.Client, s.Query, r.Control)
 		s.noteUsage(list.Usage, true)
 		if err != nil {
@@ -229,11 +228,11 @@ func (s *source) readBalances(ctx context.Context) {
 // a call is planned.
 func (s *source) readLeft(ctx context.Context, left []int) {
 	calls, granted, refusal := s.balanceCalls(left), s.granted, s.refusal
-	if !s.reserved || s.callsList {
+	if s.granted == nil || s.asksGateway {
 		s.addCost(len(calls))
 		granted, refusal = s.take(ctx, calls, s.run.AllowPartial)
 	}
-	s.callsList = true // later calls are planned anew
+	s.asksGateway = true // later calls are planned anew
 	s.made += len(calls)
 	if s.method == inOne {
 		if !granted[0] {

@@ -235,9 +235,9 @@ func (p *aggregationParser) finish(requestID string) []aggregation.Source {
 // order of members, the case of ids and defaults make no difference.
 func fingerprint(r aggregation.Request, sources []sourceOfBody, attended bool) string {
 	content := struct {
-		Attended, Balances, RequireAll, AllowPartial, DryRun bool
-		Sources                                              [][]string
-	}{attended, r.Balances, r.RequireAll, r.AllowPartial, r.DryRun, nil}
+		Attended, Balances, RequireAll, AllowPartial bool
+		Sources                                      [][]string
+	}{attended, r.Balances, r.RequireAll, r.AllowPartial, nil}
 	for i, s := range sources {
 		ref := s.Ref
 		if !s.hasRef {

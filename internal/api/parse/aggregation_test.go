@@ -294,7 +294,7 @@ func TestFingerprint(t *testing.T) {
 		one(""), one(`,"accountIds":["2","1"]`), one(`,"accountIds":["12"]`), one(`,"ref":"a"`), one(`,"requestId":"` + bank + `"`),
 		one(`,"providerAuthorization":"Bearer a"`), one(`,"providerAuthorization":"Bearer b"`), strings.Replace(one(""), `"c"`, `"d"`, 1),
 		strings.Replace(one(""), "4f1e", "5f1e", 1), `{"include":["balances"],` + one("")[1:], `{"require":"all",` + one("")[1:],
-		`{"allowPartial":true,` + one("")[1:], `{"dryRun":true,` + one("")[1:], strings.Replace(one(""), "]", `,{"aspspId":"`+bank+`","consentId":"d"}]`, 1),
+		`{"allowPartial":true,` + one("")[1:], strings.Replace(one(""), "]", `,{"aspspId":"`+bank+`","consentId":"d"}]`, 1),
 	} {
 		if twin := seen[of(body, nil)]; twin != "" {
 			t.Errorf("%s has the fingerprint of %s", body, twin)
