@@ -104,13 +104,13 @@ func TestAggregationInFull(t *testing.T) {
 			Accounts: []aggregation.Account{
 				with(account("4", iban, "EUR"), func(a *aggregation.Account) { a.Failure = &limit }),
 				with(account("5", iban, ""), func(a *aggregation.Account) { a.Failure = canonical.NewError(canonical.NotInTime, "") }),
-				account("6", "", "EUR"),
+				account("6", "", "EUR"), // as account 8 of the last source: nothing says that they are the same
 			},
 			Missing: []aggregation.Missing{{ID: "7", Failure: canonical.NewError(canonical.AccountUnknown, "")}},
 		},
 		aggregation.SourceResult{Provider: "mastercard", Outcome: aggregation.Skipped, Failure: &limit},
 		aggregation.SourceResult{Outcome: aggregation.Failed, Failure: canonical.NewError(canonical.ASPSPUnknown, "")},
-		aggregation.SourceResult{Provider: "mastercard", Outcome: aggregation.OK, Freshness: fresh, Accounts: []aggregation.Account{}},
+		aggregation.SourceResult{Provider: "mastercard", Outcome: aggregation.OK, Freshness: fresh, Accounts: []aggregation.Account{account("8", "", "EUR")}},
 	)
 	opened := func() *site {
 		return open(t, f, func(c *api.Config) { c.Now, c.Observer = func() time.Time { return fetched }, &observer{} })
@@ -159,7 +159,8 @@ func TestAggregationInFull(t *testing.T) {
 		source(3, "failed", `"cost":{"min":0,"max":null,"spent":0},"accounts":[],"problem":`+
 			problem(3, "ASPSP_UNKNOWN", `"title":"Unknown ASPSP","status":404,"detail":"No ASPSP with this id is configured. `+"`GET /v1/aspsps`"+` lists them.",`+
 				`"code":"%s","origin":"%s","retryable":false,"action":"fix_request",`)+`}`),
-		source(4, "ok", `"freshness":`+shownFresh+`,"cost":{"min":0,"max":null,"spent":0},"unattended":{"limit":4,"remaining":0,"nextSlotAt":null},"accounts":[]`),
+		source(4, "ok", `"freshness":`+shownFresh+`,"cost":{"min":0,"max":null,"spent":0},"unattended":{"limit":4,"remaining":0,"nextSlotAt":null},`+
+			`"accounts":[{"accountId":"8","type":"OTHR"}]`),
 	}
 	outcomes := `"outcomes":{"ok":2,"stale":0,"partial":1,"failed":1,"skipped":1}`
 	if diff := cmp.Diff(`{"complete":false,"fresh":false,`+outcomes+`,"sources":[`+strings.Join(want, ",")+"]}\n", got.body); diff != "" {
@@ -181,6 +182,28 @@ func TestAggregationInFull(t *testing.T) {
 	}
 	if h := streamed.header; streamed.status != http.StatusOK || h.Get("Content-Type") != "application/x-ndjson" || h.Get("X-Accel-Buffering") != "no" {
 		t.Errorf("the stream: %d %v", streamed.status, h)
+	}
+}
+
+// TestSummary: what a stream and a body say of all sources together.
+func TestSummary(t *testing.T) {
+	fresh := aggregation.SourceResult{Provider: "mastercard", Outcome: aggregation.OK, Freshness: good().list.Freshness, Accounts: []aggregation.Account{}}
+	for _, tt := range []struct {
+		result          aggregation.SourceResult
+		fresh, complete string
+	}{
+		{fresh, "true", "true"},
+		{failed("failed", canonical.Error{Kind: canonical.ProviderError}), "true", "false"},
+	} {
+		s := open(t, answering(tt.result))
+		got := s.post(t, sources("", "1"), apiKey)
+		if got := member(t, got.body, "fresh") + member(t, got.body, "complete"); got != tt.fresh+tt.complete {
+			t.Errorf("fresh and complete are %s", got)
+		}
+		lines := s.post(t, sources("", "1"), apiKey, header{"Accept", "application/x-ndjson"})
+		if want := `"satisfied":` + tt.complete; !strings.Contains(lines.body, `{"summary":`) || !strings.Contains(lines.body, want) {
+			t.Errorf("%s, want %s", lines.body, want)
+		}
 	}
 }
 
@@ -215,6 +238,9 @@ func TestAggregationFailed(t *testing.T) {
 		Provider: "mastercard", Outcome: aggregation.Partial, Freshness: good().list.Freshness,
 		Accounts: []aggregation.Account{{ID: "1", JSON: json.RawMessage(`{"accountId":"1","type":"OTHR"}`), Selected: true, Failure: canonical.NewError(canonical.CounterUnavailable, "")}},
 	}
+	stale, missing := partial, partial
+	stale.Outcome, stale.Accounts = aggregation.Stale, nil
+	missing.Accounts, missing.Missing = nil, []aggregation.Missing{{ID: "7", Failure: canonical.NewError(canonical.AccountUnknown, "")}}
 	never := canonical.Error{Kind: canonical.UnattendedLimit, RetryAfter: time.Hour, Slots: &canonical.SlotNeed{Needed: 5, Remaining: 4}}
 	for _, tt := range []struct {
 		name    string
@@ -231,6 +257,9 @@ func TestAggregationFailed(t *testing.T) {
 		{"the first cannot wait", "any", []aggregation.SourceResult{failed("skipped", limit(0)), failed("skipped", limit(time.Minute))}, 502, "retry_attended", ""},
 		{"user or time", "any", []aggregation.SourceResult{failed("failed", of(canonical.ProviderUnavailable)), failed("skipped", limit(time.Second))}, 502, "retry_attended", "30"},
 		{"not in time", "any", []aggregation.SourceResult{failed("failed", of(canonical.NotInTime))}, 502, "retry_later", ""},
+		{"support before the user", "any", []aggregation.SourceResult{failed("skipped", limit(time.Minute)), failed("failed", of(canonical.ProviderRejected))}, 502, "contact_support", ""},
+		{"stale is complete", "all", []aggregation.SourceResult{stale}, 200, "", ""},
+		{"a missing account", "all", []aggregation.SourceResult{missing}, 502, "refresh_accounts", ""},
 		{"support before time", "any", []aggregation.SourceResult{failed("failed", of(canonical.ProviderUnavailable)), failed("failed", of(canonical.ProviderRejected))}, 502, "contact_support", ""},
 		{"consent before support", "any", []aggregation.SourceResult{failed("failed", of(canonical.ProviderRejected)), failed("failed", of(canonical.ConsentExpired))}, 502, "renew_consent", ""},
 		{"list before consent", "any", []aggregation.SourceResult{failed("failed", of(canonical.ConsentExpired)), failed("failed", of(canonical.AccountUnknown))}, 502, "refresh_accounts", ""},

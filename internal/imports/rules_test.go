@@ -77,7 +77,7 @@ var rules = []rule{
 			"internal/aggregation", "internal/bulkhead", "internal/canonical", "internal/config", "internal/event", "internal/gateway",
 			"internal/providers", "internal/recovery", "internal/unattended", uuid,
 		},
-		test: []string{"internal/breaker", "internal/bulkhead", "internal/cache", "internal/providers/upstream", "internal/store", adapters, simulators},
+		test: []string{"internal/aggregation/repeat", "internal/breaker", "internal/bulkhead", "internal/cache", "internal/providers/upstream", "internal/store", adapters, simulators},
 	},
 	{dir: "internal/api/parse", code: []string{"internal/aggregation", "internal/api/jsonbody", "internal/canonical", "internal/gateway", uuid}},
 	{dir: "internal/api/jsonbody", code: []string{"internal/canonical"}},

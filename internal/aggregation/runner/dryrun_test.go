@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"testing"
+	"time"
 
 	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/canonical"
@@ -98,6 +99,9 @@ func TestDryRunOfSourcesThatShareAUnit(t *testing.T) {
 	results := p.dryRun(request(first, second, third))
 	checkPlan(t, results[0], [2]int{3, 3}, 0, 0)
 	checkPlan(t, results[1], [2]int{3, 3}, 3, 1)
+	if wait := results[1].Failure.RetryAfter; wait != 24*time.Hour+timeout { // the slots of the first source leave the window
+		t.Errorf("wait %v", wait)
+	}
 	checkPlan(t, results[2], [2]int{1, 1}, 0, 0)
 }
 
@@ -144,4 +148,16 @@ func TestDryRunWithoutTheUser(t *testing.T) {
 	list := request(fresh)
 	list.Balances = false
 	checkPlan(t, p.dryRun(list)[0], [2]int{0, 0}, 0, 0)
+}
+
+// TestDryRunShowsUsage: also if no call would be made.
+func TestDryRunShowsUsage(t *testing.T) {
+	f := newFixture(t, 1)
+	p, s := f.process(), f.banks[0].source(threeAccounts)
+	p.use(s, berlinGroupAccounts[0], 1)
+	r := request(s)
+	r.Control.OnlyIfCached = true
+	if got := p.dryRun(r)[0]; got.Usage == nil || got.Usage.Remaining != 3 || got.Failure.Kind != canonical.NotCached {
+		t.Errorf("%+v", got)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
 
 	"ais-gateway/internal/aggregation"
 	"ais-gateway/internal/aggregation/runner"
@@ -209,12 +210,19 @@ func (f *fixture) counter() *unattended.Counter {
 type process struct {
 	*gateway.Gateway
 	*runner.Runner
-	f *fixture
+	f     *fixture
+	lists *cache.Cache
 }
 
 func (f *fixture) process() *process {
 	f.t.Helper()
-	lists, err := cache.New(redistest.OpenAt(f.t, f.redisAddr).Cache, [][]byte{make([]byte, 32)})
+	return f.processWith(redistest.OpenAt(f.t, f.redisAddr).Cache, make([]byte, 32))
+}
+
+// processWith returns a process with another client or key of the cache.
+func (f *fixture) processWith(rdb redis.UniversalClient, key []byte) *process {
+	f.t.Helper()
+	lists, err := cache.New(rdb, [][]byte{key})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -223,18 +231,17 @@ func (f *fixture) process() *process {
 		Cache: lists, Counter: counter, RedisBudget: timeout, Slack: timeout, Now: time.Now, Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},
 		MaxWaiting: f.limits.waiting, MaxPerClient: f.limits.perClient, MaxCallsPerASPSP: f.limits.perASPSP,
 	}
-	timeouts, adapters := map[string]time.Duration{}, map[string]providers.Provider{}
+	adapters := map[string]providers.Provider{}
 	for _, name := range []string{"berlingroup", "obie"} {
 		adapters[name] = f.open(name, counter)
 	}
 	for _, b := range f.banks {
-		timeouts[b.ID] = timeout
 		c.ASPSPs = append(c.ASPSPs, gateway.ASPSP{ASPSP: b.ASPSP, Adapter: adapters[b.provider], Timeout: timeout})
 	}
 	g := gateway.New(c)
 	return &process{g, runner.New(runner.Config{
 		Gateway: g, Logger: slog.New(slog.DiscardHandler), Observer: unobserved{},
-	}), f}
+	}), f, lists}
 }
 
 // open returns the adapter of a provider.

@@ -248,6 +248,7 @@ func TestConsentEndsDuringTheRead(t *testing.T) {
 
 func TestBodyBudget(t *testing.T) {
 	f := newFixture(t, 1)
+	f.limits.perASPSP = 2 // of which one client of an aggregation gets one, so that no body is read in part
 	const size = 1<<20 - 1024
 	f.handle(func(w http.ResponseWriter, r *http.Request) {
 		response := httptest.NewRecorder()
@@ -274,7 +275,7 @@ func TestBodyBudget(t *testing.T) {
 			t.Errorf("%s %v", r.Outcome, got)
 		}
 	}
-	if read > 32 || read == 0 {
+	if read != 32 {
 		t.Errorf("%d bodies of %d bytes were read", read, size)
 	}
 	if made := f.calls(f.banks[0], false); len(made) != calls {

@@ -9,8 +9,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/uuid"
+
 	"ais-gateway/internal/aggregation"
+	"ais-gateway/internal/aggregation/runner"
 	"ais-gateway/internal/canonical"
+	"ais-gateway/internal/event"
 	"ais-gateway/internal/gateway"
 	"ais-gateway/internal/providers/berlingroup/berlingroupsim"
 	"ais-gateway/internal/providers/obie/obiesim"
@@ -235,6 +239,58 @@ func TestRequestIDs(t *testing.T) {
 		if n != 2 {
 			t.Errorf("the request id %s was used %d times", id, n)
 		}
+	}
+	all.RequestID = uuid.NewString() // the lists have ids of their own here
+	p.aggregate(all)
+	if len(seen) != 8+6 {
+		t.Errorf("%d request ids, want 6 new ones", len(seen))
+	}
+}
+
+// TestFiftyBalanceCalls: the call for all balances is one of them.
+func TestFiftyBalanceCalls(t *testing.T) {
+	f := newFixture(t, 0)
+	b := f.addBank("obie", true)
+	f.setPolicy(b, 1000, b.Unattended.Unit)
+	f.edit(func(path string, body map[string]any) {
+		if data, ok := body["Data"].(map[string]any); ok && strings.HasSuffix(path, "/aisp/balances") {
+			data["Balance"] = []any{}
+		}
+	})
+	r := f.process().one(request(b.source(obiesim.ManyConsent)))
+	single := 0
+	for _, account := range f.calls(b, false) {
+		if account != "" && account != obiesim.AllAccounts {
+			single++
+		}
+	}
+	if single != 49 {
+		t.Errorf("%d calls for one account", single)
+	}
+	if got := kinds(r); !slices.Equal(got, times(obiesim.ManyCount-49, canonical.Overloaded)) {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestMissingAccountWithoutBalances: an unknown account is named, although no balances are requested.
+func TestMissingAccountWithoutBalances(t *testing.T) {
+	f := newFixture(t, 1)
+	r := request(f.banks[0].source(threeAccounts, "unknown"))
+	r.Balances = false
+	check(t, f.process().one(r), aggregation.Partial, 1, canonical.AccountUnknown)
+}
+
+// TestSlotsOfTheRequest: the request has taken the slots of all its sources.
+func TestSlotsOfTheRequest(t *testing.T) {
+	f := newFixture(t, 2)
+	var totals event.Totals
+	ctx := event.WithTotals(t.Context(), &totals)
+	r := request(f.banks[0].source(threeAccounts), f.banks[1].source(threeAccounts))
+	if _, err := f.process().Run(ctx, r, runner.Options{Over: t.Context()}, func(aggregation.SourceResult) {}); err != nil {
+		t.Fatal(err)
+	}
+	if totals.Slots() != 8 {
+		t.Errorf("%d slots", totals.Slots())
 	}
 }
 

@@ -45,6 +45,36 @@ func TestSlowBankLeavesCapacity(t *testing.T) {
 	p.Wait()
 }
 
+// TestReadsInProgress: at most 64 reads of an aggregation are in progress, also if several banks hang.
+func TestReadsInProgress(t *testing.T) {
+	f := newFixture(t, 3)
+	held, release := f.hold(func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/"+f.banks[2].ID+"/") })
+	p := f.process()
+	var all []aggregation.Source
+	for i := range 100 {
+		bank := f.banks[0]
+		switch {
+		case i >= 90:
+			bank = f.banks[2]
+		case i >= 60:
+			bank = f.banks[1]
+		}
+		all = append(all, attended(bank.source(threeAccounts+strconv.Itoa(i))))
+	}
+	run := p.start(t.Context(), request(all...))
+	<-held
+	for range 10 {
+		<-run.ready
+	}
+	run.over()
+	<-run.done
+	if n := f.mostInProgress(); n > 64 || n < 40 {
+		t.Errorf("%d calls were in progress", n)
+	}
+	release()
+	p.Wait()
+}
+
 // TestPartOfACachedList: if the list cannot be read again, the balances that fit are read by the
 // cached list.
 func TestPartOfACachedList(t *testing.T) {

@@ -149,6 +149,26 @@ func TestStaleListInTime(t *testing.T) {
 	p.Wait()
 }
 
+// TestListDeletedDuringTheWait: a list that was deleted during the wait is not served at its end.
+func TestListDeletedDuringTheWait(t *testing.T) {
+	f := newFixture(t, 1)
+	p, s := f.process(), f.banks[0].source(threeAccounts)
+	p.cacheList(client, s)
+	held, release := f.hold(func(*http.Request) bool { return true })
+	r := request(s)
+	r.Control.MaxAge = ptr(time.Duration(0))
+	run := p.start(t.Context(), r)
+	<-held
+	if err := p.DeleteCachedData(t.Context(), client, s.Query); err != nil {
+		t.Fatal(err)
+	}
+	run.over()
+	<-run.done
+	check(t, run.results[0], aggregation.Failed, 1, canonical.NotInTime)
+	release()
+	p.Wait()
+}
+
 // Reserved slots of calls that the wait ends before are released.
 func TestUnusedSlotsAreReleased(t *testing.T) {
 	f := newFixture(t, 1)
